@@ -1,0 +1,5 @@
+"""`python -m kiai` is `kiai`."""
+
+from kiai.cli.main import main
+
+main()

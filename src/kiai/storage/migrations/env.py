@@ -1,0 +1,49 @@
+"""Alembic's entry: migrations run against the URL that `migrating.migrate` was given, all in one transaction."""
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection, create_engine, make_url, pool
+
+from kiai.storage.tables import metadata
+
+LOCK_MS = 10_000
+
+
+def _run(connection: Connection) -> None:
+    context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False)
+    with context.begin_transaction():
+        if connection.dialect.name == "postgresql":
+            # Two processes that start together take turns; a long-running reader does not block the server for ever.
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_MS}")
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7105105)")
+        context.run_migrations()
+
+
+async def _run_async(url: str) -> None:
+    from sqlalchemy.ext.asyncio import create_async_engine  # a few MB that SQLite does not need
+
+    engine = create_async_engine(url, poolclass=pool.NullPool)
+    async with engine.connect() as connection:
+        await connection.run_sync(_run)
+    await engine.dispose()
+
+
+def main() -> None:
+    url = make_url(context.config.attributes["url"])
+    if url.get_backend_name() == "postgresql":
+        asyncio.run(_run_async(url.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)))
+        return
+    engine = create_engine(url, poolclass=pool.NullPool)
+    with engine.connect() as connection:
+        # SQLite: take the write lock before looking, so that two processes that start together take turns.
+        connection.exec_driver_sql("PRAGMA busy_timeout = 10000")
+        connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        connection.connection.driver_connection.isolation_level = None  # type: ignore[union-attr]
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        _run(connection)
+        connection.exec_driver_sql("COMMIT")
+    engine.dispose()
+
+
+main()

@@ -1,0 +1,114 @@
+"""The database as the subjects see it: prepared queries in, Structs out, short transactions.
+
+A statement is built once with SQLAlchemy Core, at import, and compiled once per dialect by the adapter that first runs
+it. Constants inside a statement are rendered into the SQL (so that partial indexes match); what changes from call to
+call is a `bindparam` and is passed by keyword.
+
+Promises, the same on every adapter (tests/contract/storage holds them):
+- a read sees everything committed before it was asked;
+- a transaction is all or nothing, and no other transaction's writes appear inside it half-way;
+- its body awaits nothing but its own `Transaction`: on SQLite the body runs in the writer thread from start to end, on
+  PostgreSQL it may be run again after a deadlock or serialization failure, so it changes nothing but rows;
+- an engine that does not answer in time raises `Unavailable("database")`; a unique key that is taken raises `Taken`.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Generic, Protocol, TypeVar
+
+from sqlalchemy.sql import Executable
+
+from kiai.errors import KiaiError
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+Value = int | float | str | bytes | None
+
+
+class Taken(KiaiError):
+    """A row with this unique key exists already; `constraint` is the engine's words for which."""
+
+    def __init__(self, constraint: str) -> None:
+        super().__init__(constraint)
+        self.constraint = constraint
+
+
+class Query(Generic[R]):
+    """A statement that answers with rows, and what each row becomes.
+
+    `row` is called with the columns in order (a Struct, or any callable). `aside` marks a read that may take
+    milliseconds (a deep offset, a substring search): SQLite runs it beside the event loop instead of on it.
+    """
+
+    __slots__ = ("aside", "row", "statement")
+
+    def __init__(self, statement: Executable, row: Callable[..., R], *, aside: bool = False) -> None:
+        self.statement = statement
+        self.row = row
+        self.aside = aside
+
+    def beside(self) -> "Query[R]":
+        """The same query marked as slow."""
+        return Query(self.statement, self.row, aside=True)
+
+
+class Command:
+    """A statement that changes rows and answers with how many."""
+
+    __slots__ = ("statement",)
+
+    def __init__(self, statement: Executable) -> None:
+        self.statement = statement
+
+
+def only(value: Any) -> Any:
+    """The row callable of a query with one column: the value itself."""
+    return value
+
+
+class Reader(Protocol):
+    """What both the database and a transaction can answer."""
+
+    async def one(self, query: Query[R], **params: Value) -> R | None:
+        """The first row, or None."""
+        ...
+
+    async def all(self, query: Query[R], **params: Value) -> list[R]:
+        """Every row. The statement bounds how many."""
+        ...
+
+
+class Transaction(Reader, Protocol):
+    """What the body of a transaction may do."""
+
+    async def run(self, command: Command, **params: Value) -> int:
+        """Changes rows; how many."""
+        ...
+
+    async def many(self, command: Command, rows: Iterable[Mapping[str, Value]]) -> None:
+        """The same command for each of many rows."""
+        ...
+
+
+class Database(Reader, Protocol):
+    """The port; adapters are `sqlite.SqliteDatabase` and `postgres.PostgresDatabase`."""
+
+    async def transaction(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Runs `body` and commits; any exception from it rolls everything back and is raised again."""
+        ...
+
+    async def version(self) -> str | None:
+        """The schema revision of the database, or None when it has none yet."""
+        ...
+
+    async def size_bytes(self) -> int:
+        """How much room the database takes."""
+        ...
+
+    async def changed(self) -> bool:
+        """Whether anybody (this or another process) has committed since the last call; True when that is unknown."""
+        ...
+
+    async def close(self) -> None:
+        """Finishes what runs and lets go of the engine."""
+        ...

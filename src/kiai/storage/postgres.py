@@ -1,0 +1,157 @@
+"""PostgreSQL as the database: asyncpg on a pool, statements prepared once a connection.
+
+The pool's reset query is off: connections are only used through this module, which leaves no state on them. A deadlock
+or serialization failure is retried a bounded number of times, because a body changes nothing but rows.
+"""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final, TypeVar
+
+import asyncpg
+from sqlalchemy.dialects.postgresql import asyncpg as dialects
+
+from kiai.errors import Unavailable
+from kiai.storage.compiling import Compiler
+from kiai.storage.port import Command, Query, Taken, Transaction, Value
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+POOL_MAX: Final = 20
+ACQUIRE_S: Final = 2.0
+STATEMENT_MS: Final = 5_000
+TRIES_MAX: Final = 3
+
+
+_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.QueryCanceledError, OSError, TimeoutError)
+_RETRIED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+
+
+@contextlib.contextmanager
+def _translated() -> Any:
+    try:
+        yield
+    except asyncpg.UniqueViolationError as error:
+        raise Taken(f"{error.constraint_name}: {error.detail or error}") from error
+    except _LOST as error:
+        raise Unavailable("database", str(error)) from error
+
+
+async def _no_reset(_: object) -> None:
+    return None
+
+
+class _Session:
+    """One connection and what can be asked of it."""
+
+    def __init__(self, connection: Any, compiler: Compiler) -> None:
+        self._connection = connection
+        self._sql = compiler
+
+    async def one(self, query: Query[R], **params: Value) -> R | None:
+        sql = self._sql[query]
+        with _translated():
+            found = await self._connection.fetchrow(sql.text, *[params[name] for name in sql.positions])
+        return None if found is None else query.row(*found)
+
+    async def all(self, query: Query[R], **params: Value) -> list[R]:
+        sql = self._sql[query]
+        with _translated():
+            rows = await self._connection.fetch(sql.text, *[params[name] for name in sql.positions])
+        return list(itertools.starmap(query.row, rows))
+
+    async def run(self, command: Command, **params: Value) -> int:
+        sql = self._sql[command]
+        with _translated():
+            tag: str = await self._connection.execute(sql.text, *[params[name] for name in sql.positions])
+        return int(tag.rpartition(" ")[2] or 0)
+
+    async def many(self, command: Command, rows: Iterable[Mapping[str, Value]]) -> None:
+        sql = self._sql[command]
+        with _translated():
+            await self._connection.executemany(sql.text, [[row[name] for name in sql.positions] for row in rows])
+
+
+class PostgresDatabase:
+    """The `Database` port over a PostgreSQL server."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self._sql = Compiler(dialects.dialect())
+
+    @classmethod
+    async def connect(cls, url: str) -> "PostgresDatabase":
+        """Opens the pool; `url` is `postgresql://user:password@host:port/name`. Raises Unavailable when unreachable."""
+        try:
+            pool = await asyncpg.create_pool(
+                url,
+                min_size=1,
+                max_size=POOL_MAX,
+                reset=_no_reset,
+                timeout=10,
+                command_timeout=STATEMENT_MS / 1000 + 1,
+                server_settings={"statement_timeout": str(STATEMENT_MS), "jit": "off"},
+            )
+        except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
+            raise Unavailable("database", f"cannot connect: {error}") from error
+        return cls(pool)
+
+    @contextlib.asynccontextmanager
+    async def _session(self) -> AsyncIterator[_Session]:
+        with _translated():
+            connection = await self._pool.acquire(timeout=ACQUIRE_S)
+        try:
+            yield _Session(connection, self._sql)
+        finally:
+            await self._pool.release(connection)
+
+    async def one(self, query: Query[R], **params: Value) -> R | None:
+        async with self._session() as session:
+            return await session.one(query, **params)
+
+    async def all(self, query: Query[R], **params: Value) -> list[R]:
+        async with self._session() as session:
+            return await session.all(query, **params)
+
+    async def transaction(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
+        return await asyncio.shield(asyncio.ensure_future(self._transact(body)))
+
+    async def _transact(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
+        for tries_left in range(TRIES_MAX - 1, -1, -1):
+            try:
+                async with self._session() as session:
+                    with _translated():
+                        transaction = session._connection.transaction()
+                        await transaction.start()
+                    try:
+                        result = await body(session)
+                    except BaseException:
+                        with contextlib.suppress(*_LOST):
+                            await transaction.rollback()
+                        raise
+                    with _translated():
+                        await transaction.commit()
+                    return result
+            except _RETRIED as error:
+                if not tries_left:
+                    raise Unavailable("database", str(error)) from error
+        raise AssertionError("unreachable")
+
+    async def version(self) -> str | None:
+        async with self._session() as session:
+            has = await session._connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL")
+            found = await session._connection.fetchval("SELECT version_num FROM alembic_version") if has else None
+        return None if found is None else str(found)
+
+    async def size_bytes(self) -> int:
+        async with self._session() as session:
+            return int(await session._connection.fetchval("SELECT pg_database_size(current_database())"))
+
+    async def changed(self) -> bool:
+        return True
+
+    async def close(self) -> None:
+        await self._pool.close()

@@ -1,0 +1,471 @@
+"""Every table, with its indexes: the schema is read as a whole.
+
+Conventions
+- Times are unix milliseconds (`*_ms`), flags are 0 or 1, both integers, so that rows need no conversion.
+- A subject writes only its own tables (the headings below name the subject).
+- Each index names the question it answers. Partial indexes hold only the rows a board can show.
+- `maps` holds one row a *revision* of a difficulty (one .osu file): `key` is ours and never changes, `id` is the
+  beatmap id. Exactly one revision of an id is current; a replaced one keeps its row and scores with status 1
+  (update available), and so leaves every board and every total.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# 64 bits on both engines; SQLite wants the word INTEGER for a key that numbers itself.
+Big = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _flag(name: str, default: int = 0) -> Column[int]:
+    return Column(name, Integer, nullable=False, server_default=text(str(default)))
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, Big, nullable=False, server_default=text("0"))
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False, server_default=text("''"))
+
+
+def _partial(name: str, where: str, *columns: object, unique: bool = False) -> Index:
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))  # type: ignore[arg-type]
+
+
+# --- accounts -------------------------------------------------------------------------------------------------------
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Integer, Identity(start=3), primary_key=True),
+    Column("name", String(32), nullable=False),
+    Column("safe_name", String(32), nullable=False, unique=True),
+    Column("email", String(254), nullable=False, unique=True),  # lower case; empty addresses hold the id instead
+    Column("password_hash", Text),  # null: cannot log in (the bot)
+    Column("priv", Integer, nullable=False, server_default=text("1")),
+    Column("country", String(2), nullable=False, server_default=text("'xx'")),
+    Column("created_at_ms", Big, nullable=False),
+    Column("active_at_ms", Big, nullable=False),
+    _count("silenced_until_ms"),
+    _count("donor_until_ms"),
+    Column("banned_at_ms", Big),
+    Column("renamed_at_ms", Big),
+    Column("preferred_mode", Integer, nullable=False, server_default=text("0")),
+    Column("play_style", Integer, nullable=False, server_default=text("0")),
+    Column("clan_id", Integer, nullable=False, server_default=text("0")),
+    Column("clan_priv", Integer, nullable=False, server_default=text("0")),
+    Column("clan_joined_at_ms", Big),
+    Column("custom_badge_name", Text),
+    Column("custom_badge_icon", Text),
+    Column("userpage_content", Text),
+    Column("avatar", String(64)),  # key of the picture in the files store; null: the default picture
+    sqlite_autoincrement=True,
+)
+_partial("ix_users_clan", "clan_id > 0", users.c.clan_id, users.c.id)  # members of a clan
+Index("ix_users_country", users.c.country, users.c.id)  # v2: players of a country
+
+old_names = Table(
+    "old_names",
+    metadata,
+    Column("id", Big, Identity(), primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False, index=True),
+    Column("name", String(32), nullable=False),
+    Column("safe_name", String(32), nullable=False, index=True),  # a released name is reserved
+    Column("released_at_ms", Big, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False, index=True),
+    Column("hash", LargeBinary, nullable=False, unique=True),  # SHA-256 of the key
+    Column("label", String(64), nullable=False, server_default=text("''")),
+    Column("created_at_ms", Big, nullable=False),
+    Column("used_at_ms", Big),
+    Column("revoked_at_ms", Big),
+    sqlite_autoincrement=True,
+)
+
+relationships = Table(
+    "relationships",
+    metadata,
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("target_id", ForeignKey("users.id"), nullable=False),
+    Column("kind", Integer, nullable=False),  # 1 friend, 2 block
+    Column("added_at_ms", Big, nullable=False),
+    PrimaryKeyConstraint("user_id", "target_id"),
+    Index("ix_relationships_target", "target_id", "kind", "user_id"),  # who is mutual
+    CheckConstraint("kind IN (1, 2)", name="kind"),
+)
+
+# --- clans ----------------------------------------------------------------------------------------------------------
+
+clans = Table(
+    "clans",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("name", String(32), nullable=False),
+    Column("safe_name", String(32), nullable=False, unique=True),
+    Column("tag", String(8), nullable=False, unique=True),
+    Column("owner_id", ForeignKey("users.id"), nullable=False),
+    Column("created_at_ms", Big, nullable=False),
+    Column("joining", Integer, nullable=False, server_default=text("2")),  # 0 closed, 1 open, 2 invite, 3 request
+    _text("description"),
+    sqlite_autoincrement=True,
+)
+
+# --- beatmaps -------------------------------------------------------------------------------------------------------
+
+sets = Table(
+    "sets",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    _text("artist"),
+    _text("title"),
+    _text("creator"),
+    _text("source"),
+    _text("tags"),
+    Column("added_at_ms", Big, nullable=False),
+    Column("last_update_ms", Big, nullable=False),
+    Column("checked_at_ms", Big),  # when upstream was last asked
+)
+
+maps = Table(
+    "maps",
+    metadata,
+    Column("key", Integer, Identity(), primary_key=True),
+    Column("id", Integer, nullable=False),
+    Column("set_id", ForeignKey("sets.id"), nullable=False),
+    Column("md5", String(32), nullable=False, unique=True),
+    _flag("current", 1),
+    Column("status", Integer, nullable=False, server_default=text("0")),
+    _flag("frozen"),
+    Column("mode", Integer, nullable=False),
+    _text("artist"),
+    _text("title"),
+    _text("version"),
+    _text("creator"),
+    _text("filename"),
+    Column("last_update_ms", Big, nullable=False),
+    Column("total_length", Integer, nullable=False),  # s
+    Column("hit_length", Integer, nullable=False),  # s
+    Column("max_combo", Integer, nullable=False),
+    Column("objects", Integer, nullable=False),
+    Column("bpm", Double, nullable=False),
+    Column("cs", Double, nullable=False),
+    Column("od", Double, nullable=False),
+    Column("ar", Double, nullable=False),
+    Column("hp", Double, nullable=False),
+    Column("diff", Double, nullable=False),  # stars
+    _count("plays"),
+    _count("passes"),
+    sqlite_autoincrement=True,
+)
+_partial("uq_maps_current", '"current" = 1', maps.c.id, unique=True)  # a map by its id
+Index("ix_maps_set", maps.c.set_id, maps.c.id)
+_partial("ix_maps_filename", '"current" = 1', maps.c.filename)
+
+difficulties = Table(
+    "difficulties",
+    metadata,
+    Column("map_key", ForeignKey("maps.key"), nullable=False),
+    Column("mode", Integer, nullable=False),
+    Column("mods", Integer, nullable=False),  # only the bits that change difficulty
+    Column("calculator", String(32), nullable=False),  # name and version that computed the row
+    Column("stars", Double, nullable=False),
+    Column("max_combo", Integer, nullable=False),
+    Column("attributes", Text, nullable=False),  # JSON
+    PrimaryKeyConstraint("map_key", "mode", "mods"),
+    sqlite_with_rowid=False,
+)
+
+# --- scores ---------------------------------------------------------------------------------------------------------
+
+scores = Table(
+    "scores",
+    metadata,
+    Column("id", Big, Identity(), primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("map_key", ForeignKey("maps.key"), nullable=False),
+    Column("mode", Integer, nullable=False),
+    Column("mods", Integer, nullable=False),
+    Column("mods_key", Integer, nullable=False),  # mods as boards group them (NC is DT, PF is SD)
+    Column("score", Big, nullable=False),
+    Column("pp", Double, nullable=False),
+    Column("acc", Double, nullable=False),
+    Column("max_combo", Integer, nullable=False),
+    Column("n300", Integer, nullable=False),
+    Column("n100", Integer, nullable=False),
+    Column("n50", Integer, nullable=False),
+    Column("nmiss", Integer, nullable=False),
+    Column("ngeki", Integer, nullable=False),
+    Column("nkatu", Integer, nullable=False),
+    Column("grade", String(2), nullable=False),
+    _flag("passed"),
+    _flag("perfect"),
+    _flag("best_pp"),  # the player's best by pp on this map and mode
+    _flag("best_score"),  # the best by score; equal to best_pp in modes 4 to 8
+    _flag("best_mods"),  # the best, by what the mode's board sorts by, with these mods_key
+    _flag("hidden"),  # removed by staff: behaves as if absent
+    Column("play_time_ms", Big, nullable=False),
+    Column("time_elapsed", Integer, nullable=False),  # ms
+    Column("client_version", Integer, nullable=False, server_default=text("0")),
+    Column("client_flags", Integer, nullable=False, server_default=text("0")),
+    Column("checksum", LargeBinary, nullable=False, unique=True),  # 16 bytes that name this play, once for ever
+    Column("calculator", Integer, nullable=False, server_default=text("0")),  # which pp formula; see performance.py
+    sqlite_autoincrement=True,
+)
+_partial("ix_scores_best_of", "best_pp = 1", scores.c.user_id, scores.c.mode, scores.c.pp.desc(), scores.c.id.desc())
+Index("ix_scores_recent_of", scores.c.user_id, scores.c.mode, scores.c.id.desc())
+_partial("uq_scores_best_pp", "best_pp = 1", scores.c.map_key, scores.c.mode, scores.c.user_id, unique=True)
+_partial("uq_scores_best_score", "best_score = 1", scores.c.map_key, scores.c.mode, scores.c.user_id, unique=True)
+_partial(
+    "uq_scores_best_mods",
+    "best_mods = 1",
+    scores.c.map_key,
+    scores.c.mode,
+    scores.c.user_id,
+    scores.c.mods_key,
+    unique=True,
+)
+_partial(
+    "ix_scores_board",
+    "best_score = 1 AND mode < 4",
+    scores.c.map_key,
+    scores.c.mode,
+    scores.c.score.desc(),
+    scores.c.id,
+)
+_partial(
+    "ix_scores_pp_board", "best_pp = 1 AND mode >= 4", scores.c.map_key, scores.c.mode, scores.c.pp.desc(), scores.c.id
+)
+_partial(
+    "ix_scores_mods_board",
+    "best_mods = 1 AND mode < 4",
+    scores.c.map_key,
+    scores.c.mode,
+    scores.c.score.desc(),
+    scores.c.id,
+)
+_partial(
+    "ix_scores_mods_pp_board",
+    "best_mods = 1 AND mode >= 4",
+    scores.c.map_key,
+    scores.c.mode,
+    scores.c.pp.desc(),
+    scores.c.id,
+)
+_partial(
+    "ix_scores_recent_on",
+    "best_score = 1",
+    scores.c.map_key,
+    scores.c.mode,
+    scores.c.play_time_ms.desc(),
+    scores.c.id.desc(),
+)
+
+replays = Table(
+    "replays",
+    metadata,
+    Column("score_id", ForeignKey("scores.id"), primary_key=True, autoincrement=False),
+    Column("md5", LargeBinary, nullable=False, unique=True),  # of the frames: one play, one player
+    Column("sha256", LargeBinary, nullable=False),
+    Column("size", Integer, nullable=False),
+    _text("life_bar"),  # only imported replays have one
+    Column("target_accuracy", Double),
+    _count("views"),
+)
+
+stats = Table(
+    "stats",
+    metadata,
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("mode", Integer, nullable=False),
+    Column("country", String(2), nullable=False),  # the account's, copied so that country lists are an index
+    _count("tscore"),
+    _count("rscore"),
+    _count("pp"),
+    _count("plays"),
+    _count("playtime"),  # s
+    Column("acc", Double, nullable=False, server_default=text("0")),
+    _count("max_combo"),
+    _count("total_hits"),
+    _count("replay_views"),
+    _count("xh_count"),
+    _count("x_count"),
+    _count("sh_count"),
+    _count("s_count"),
+    _count("a_count"),
+    PrimaryKeyConstraint("user_id", "mode"),
+    sqlite_with_rowid=False,
+)
+for _sort in ("pp", "tscore", "rscore", "acc", "plays", "playtime"):
+    _column = stats.c[_sort]
+    _partial(f"ix_stats_{_sort}", f"{_sort} > 0", stats.c.mode, _column.desc(), stats.c.user_id)
+    _partial(
+        f"ix_stats_country_{_sort}", f"{_sort} > 0", stats.c.country, stats.c.mode, _column.desc(), stats.c.user_id
+    )
+
+play_counts = Table(
+    "play_counts",
+    metadata,
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("mode", Integer, nullable=False),
+    Column("map_key", ForeignKey("maps.key"), nullable=False),
+    Column("plays", Integer, nullable=False),
+    Column("last_play_ms", Big, nullable=False),
+    PrimaryKeyConstraint("user_id", "mode", "map_key"),
+    sqlite_with_rowid=False,
+)
+Index(
+    "ix_play_counts_most_played",
+    play_counts.c.user_id,
+    play_counts.c.mode,
+    play_counts.c.plays.desc(),
+    play_counts.c.last_play_ms.desc(),
+)
+
+first_places = Table(
+    "first_places",
+    metadata,
+    Column("map_key", ForeignKey("maps.key"), nullable=False),
+    Column("mode", Integer, nullable=False),
+    Column("score_id", ForeignKey("scores.id"), nullable=False),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("since_ms", Big, nullable=False),
+    PrimaryKeyConstraint("map_key", "mode"),
+    Index("ix_first_places_of", "user_id", "mode", "score_id"),
+    sqlite_with_rowid=False,
+)
+
+medals = Table(
+    "medals",
+    metadata,
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("medal_id", Integer, nullable=False),
+    Column("unlocked_at_ms", Big, nullable=False),
+    Column("score_id", Big),
+    PrimaryKeyConstraint("user_id", "medal_id"),
+    sqlite_with_rowid=False,
+)
+
+rank_history = Table(
+    "rank_history",
+    metadata,
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("mode", Integer, nullable=False),
+    Column("day", Integer, nullable=False),  # days since 1970-01-01, UTC
+    Column("rank", Integer, nullable=False),
+    Column("country_rank", Integer, nullable=False),
+    Column("pp", Integer, nullable=False),
+    PrimaryKeyConstraint("user_id", "mode", "day"),
+    sqlite_with_rowid=False,
+)
+
+integrity_flags = Table(
+    "integrity_flags",
+    metadata,
+    Column("id", Big, Identity(), primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False, index=True),
+    Column("at_ms", Big, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("checksum", LargeBinary),
+    _text("details"),
+    sqlite_autoincrement=True,
+)
+
+# --- multiplayer ----------------------------------------------------------------------------------------------------
+
+pools = Table(
+    "pools",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("created_at_ms", Big, nullable=False),
+    Column("created_by", ForeignKey("users.id"), nullable=False),
+    _flag("published", 1),
+    sqlite_autoincrement=True,
+)
+
+pool_picks = Table(
+    "pool_picks",
+    metadata,
+    Column("pool_id", ForeignKey("pools.id"), nullable=False),
+    Column("mods", String(16), nullable=False),  # as written: NM, HD, FM, TB
+    Column("slot", Integer, nullable=False),
+    Column("map_id", Integer, nullable=False),
+    PrimaryKeyConstraint("pool_id", "mods", "slot"),
+    UniqueConstraint("pool_id", "map_id"),
+)
+
+# --- the house ------------------------------------------------------------------------------------------------------
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", Big, nullable=False),
+)
+
+outbox = Table(
+    "outbox",  # consequences of commits that are still to be delivered (ranks, caches, announcements)
+    metadata,
+    Column("id", Big, Identity(), primary_key=True),
+    Column("at_ms", Big, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("payload", Text, nullable=False),  # JSON
+    sqlite_autoincrement=True,
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", Big, Identity(), primary_key=True),
+    Column("at_ms", Big, nullable=False),
+    Column("actor_id", Integer, nullable=False),  # 0: the system or the operator at the command line
+    Column("source", String(8), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("target_kind", String(16), nullable=False),
+    Column("target_id", Big, nullable=False),
+    _text("reason"),
+    Column("details", Text, nullable=False, server_default=text("'{}'")),
+    Index("ix_audit_log_target", "target_kind", "target_id", "id"),
+    Index("ix_audit_log_actor", "actor_id", "id"),
+    sqlite_autoincrement=True,
+)
+
+progress = Table(
+    "progress",  # where a resumable job stands
+    metadata,
+    Column("job", String(64), primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("at_ms", Big, nullable=False),
+)
