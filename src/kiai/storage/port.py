@@ -15,6 +15,7 @@ Promises, the same on every adapter (tests/contract/storage holds them):
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
+import msgspec
 from sqlalchemy.sql import Executable
 
 from kiai.errors import KiaiError
@@ -93,12 +94,19 @@ class Transaction(Reader, Protocol):
 class Database(Reader, Protocol):
     """The port; adapters are `sqlite.SqliteDatabase` and `postgres.PostgresDatabase`."""
 
-    async def transaction(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Runs `body` and commits; any exception from it rolls everything back and is raised again."""
+    async def transaction(self, body: Callable[[Transaction], Awaitable[T]], *, long: bool = False) -> T:
+        """Runs `body` and commits; any exception from it rolls everything back and is raised again.
+
+        `long` lifts the engine's limit on the time of one statement: for jobs, never on a request path.
+        """
         ...
 
     async def version(self) -> str | None:
         """The schema revision of the database, or None when it has none yet."""
+        ...
+
+    async def faults(self) -> list[str]:
+        """What the engine itself finds wrong with its files and references; empty when all is well. Slow."""
         ...
 
     async def size_bytes(self) -> int:
@@ -112,3 +120,8 @@ class Database(Reader, Protocol):
     async def close(self) -> None:
         """Finishes what runs and lets go of the engine."""
         ...
+
+
+def columns_for(struct: type[msgspec.Struct], table: Any) -> list[Any]:
+    """The columns of `table` that are named like the fields of the Struct, in the Struct's order."""
+    return [table.c[name] for name in struct.__struct_fields__]

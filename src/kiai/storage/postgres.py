@@ -92,7 +92,6 @@ class PostgresDatabase:
                 max_size=POOL_MAX,
                 reset=_no_reset,
                 timeout=10,
-                command_timeout=STATEMENT_MS / 1000 + 1,
                 server_settings={"statement_timeout": str(STATEMENT_MS), "jit": "off"},
             )
         except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
@@ -116,16 +115,19 @@ class PostgresDatabase:
         async with self._session() as session:
             return await session.all(query, **params)
 
-    async def transaction(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
-        return await asyncio.shield(asyncio.ensure_future(self._transact(body)))
+    async def transaction(self, body: Callable[[Transaction], Awaitable[T]], *, long: bool = False) -> T:
+        # A transaction that has begun is never abandoned half-way, even when its caller is gone.
+        return await asyncio.shield(asyncio.ensure_future(self._transact(body, long)))
 
-    async def _transact(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def _transact(self, body: Callable[[Transaction], Awaitable[T]], long: bool) -> T:
         for tries_left in range(TRIES_MAX - 1, -1, -1):
             try:
                 async with self._session() as session:
                     with _translated():
                         transaction = session._connection.transaction()
                         await transaction.start()
+                        if long:
+                            await session._connection.execute("SET LOCAL statement_timeout = 0", timeout=None)
                     try:
                         result = await body(session)
                     except BaseException:
@@ -145,6 +147,9 @@ class PostgresDatabase:
             has = await session._connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL")
             found = await session._connection.fetchval("SELECT version_num FROM alembic_version") if has else None
         return None if found is None else str(found)
+
+    async def faults(self) -> list[str]:
+        return []  # PostgreSQL holds its references and page checksums by itself
 
     async def size_bytes(self) -> int:
         async with self._session() as session:

@@ -134,7 +134,7 @@ class SqliteDatabase:
         except sqlite3.OperationalError as error:
             raise Unavailable("database", str(error)) from error
 
-    async def transaction(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def transaction(self, body: Callable[[Transaction], Awaitable[T]], *, long: bool = False) -> T:
         if self._waiting >= WAITING_MAX:
             raise Unavailable("database", f"{WAITING_MAX} transactions are waiting")
         self._waiting += 1
@@ -165,6 +165,19 @@ class SqliteDatabase:
         has = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if has else None
         return None if row is None else str(row[0])
+
+    async def faults(self) -> list[str]:
+        connection = self._asides.connection
+
+        def look() -> list[str]:
+            whole = [row[0] for row in connection.execute("PRAGMA integrity_check(20)") if row[0] != "ok"]
+            loose = [
+                f"{row[0]} row {row[1]} refers to nothing in {row[2]}"
+                for row in connection.execute("PRAGMA foreign_key_check")
+            ]
+            return whole + loose
+
+        return await asyncio.get_running_loop().run_in_executor(self._aside, look)
 
     async def size_bytes(self) -> int:
         pages, size = (self._reads.connection.execute(f"PRAGMA {p}").fetchone()[0] for p in ("page_count", "page_size"))

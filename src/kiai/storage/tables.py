@@ -314,6 +314,7 @@ stats = Table(
     _count("rscore"),
     _count("pp"),
     _count("plays"),
+    _count("bests"),  # best scores that count for pp: the n of the bonus, the total of a player's best list
     _count("playtime"),  # s
     Column("acc", Double, nullable=False, server_default=text("0")),
     _count("max_combo"),

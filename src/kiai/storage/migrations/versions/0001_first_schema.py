@@ -262,6 +262,7 @@ def upgrade() -> None:
         sa.Column("rscore", Big, server_default=sa.text("0"), nullable=False),
         sa.Column("pp", Big, server_default=sa.text("0"), nullable=False),
         sa.Column("plays", Big, server_default=sa.text("0"), nullable=False),
+        sa.Column("bests", Big, server_default=sa.text("0"), nullable=False),
         sa.Column("playtime", Big, server_default=sa.text("0"), nullable=False),
         sa.Column("acc", sa.Double(), server_default=sa.text("0"), nullable=False),
         sa.Column("max_combo", Big, server_default=sa.text("0"), nullable=False),

@@ -1,0 +1,29 @@
+"""Accounts: users, passwords, API keys, friends and blocks, and who may see whom.
+
+Owns the tables `users`, `old_names`, `api_keys`, `relationships` and the counter `users`.
+"""
+
+from kiai.accounts.api_keys import ApiKeys
+from kiai.accounts.model import BOT_ID, FIRST_PLAYER_ID, Account, ApiKey, Friend, Player, User
+from kiai.accounts.passwords import Passwords
+from kiai.accounts.relationships import Relationships
+from kiai.accounts.service import Accounts
+from kiai.accounts.visibility import EVERYBODY, Viewer, can_see, visible
+
+__all__ = [
+    "BOT_ID",
+    "EVERYBODY",
+    "FIRST_PLAYER_ID",
+    "Account",
+    "Accounts",
+    "ApiKey",
+    "ApiKeys",
+    "Friend",
+    "Passwords",
+    "Player",
+    "Relationships",
+    "User",
+    "Viewer",
+    "can_see",
+    "visible",
+]

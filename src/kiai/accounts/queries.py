@@ -1,0 +1,205 @@
+"""The statements of accounts."""
+
+from sqlalchemy import and_, bindparam, func, insert, literal_column, or_, select, update
+
+from kiai.accounts.model import Account, ApiKey, Friend, Player, User
+from kiai.accounts.visibility import player_columns, visible, with_clan
+from kiai.storage.port import Command, Query, columns_for, only
+from kiai.storage.tables import api_keys, counters, old_names, relationships, users
+
+SEARCH_MAX = 50
+FRIENDS_MAX = 500
+PAGE_MAX = 1_000
+
+_user = select(*columns_for(User, users))
+USER_BY_ID = Query(_user.where(users.c.id == bindparam("id")), User)
+USER_BY_SAFE_NAME = Query(_user.where(users.c.safe_name == bindparam("safe_name")), User)
+
+_player = select(*player_columns()).select_from(with_clan(users))
+PLAYER_BY_ID = Query(_player.where(users.c.id == bindparam("id")), Player)
+PLAYER_BY_SAFE_NAME = Query(_player.where(users.c.safe_name == bindparam("safe_name")), Player)
+
+# The newest bearer of a released name.
+ID_BY_OLD_NAME = Query(
+    select(old_names.c.user_id)
+    .where(old_names.c.safe_name == bindparam("safe_name"))
+    .order_by(old_names.c.id.desc())
+    .limit(1),
+    only,
+)
+NAME_RESERVED = Query(
+    select(old_names.c.user_id)
+    .where(
+        old_names.c.safe_name == bindparam("safe_name"),
+        old_names.c.released_at_ms > bindparam("since_ms"),
+        old_names.c.user_id != bindparam("user_id"),
+    )
+    .limit(1),
+    only,
+)
+
+_account = select(*columns_for(Account, users))
+ACCOUNT_BY_SAFE_NAME = Query(_account.where(users.c.safe_name == bindparam("safe_name")), Account)
+ACCOUNTS_AFTER = Query(_account.where(users.c.id > bindparam("after")).order_by(users.c.id).limit(PAGE_MAX), Account)
+PASSWORD_OF = Query(select(users.c.password_hash).where(users.c.id == bindparam("id")), only)
+AVATAR_OF = Query(select(users.c.avatar).where(users.c.id == bindparam("id"), visible()), only)
+
+NAMES_MAX = 33  # a match: its host, sixteen seats, and as many referees
+NAMES_OF = Query(
+    select(users.c.id, users.c.name).where(
+        users.c.id.in_([bindparam(f"id{n}", type_=users.c.id.type) for n in range(NAMES_MAX)]), visible()
+    ),
+    lambda id_, name: (id_, name),
+)
+
+SEARCH = Query(
+    select(users.c.id, users.c.name)
+    .where(users.c.safe_name.like(bindparam("pattern"), escape="\\"), visible())
+    .order_by(users.c.id)
+    .limit(SEARCH_MAX),
+    lambda id_, name: (id_, name),
+    aside=True,
+)
+
+
+FILTERS = ("priv", "country", "clan_id", "clan_priv", "preferred_mode", "play_style")
+_listed = and_(
+    visible(), *[or_(bindparam(f, type_=users.c[f].type).is_(None), users.c[f] == bindparam(f)) for f in FILTERS]
+)
+LISTED = Query(
+    _user.where(_listed, users.c.id > bindparam("after"))
+    .order_by(users.c.id)
+    .limit(bindparam("limit"))
+    .offset(bindparam("offset")),
+    User,
+    aside=True,
+)
+_counted = select(literal_column("1")).select_from(users).where(_listed).limit(bindparam("most")).subquery()
+LISTED_COUNT = Query(select(func.count()).select_from(_counted), only, aside=True)
+
+TOTAL = Query(select(counters.c.value).where(counters.c.name == "users"), only)
+COUNT_USER = Command(
+    update(counters).where(counters.c.name == "users").values(value=counters.c.value + bindparam("by"))
+)
+
+INSERT_USER = Query(
+    insert(users)
+    .values(
+        {
+            name: bindparam(name)
+            for name in (
+                "name",
+                "safe_name",
+                "email",
+                "password_hash",
+                "priv",
+                "country",
+                "created_at_ms",
+                "active_at_ms",
+            )
+        }
+    )
+    .returning(users.c.id),
+    only,
+)
+_one = users.c.id == bindparam("user_id")
+DEVELOPERS = Query(
+    select(func.count()).select_from(users).where(users.c.priv.op("&")(16385) == 16385), only, aside=True
+)
+SET_PRIV = Command(update(users).where(_one).values(priv=bindparam("priv")))
+SET_PASSWORD = Command(update(users).where(_one).values(password_hash=bindparam("password_hash")))
+SET_AVATAR = Command(update(users).where(_one).values(avatar=bindparam("avatar")))
+SET_ACTIVE = Command(update(users).where(_one).values(active_at_ms=bindparam("active_at_ms")))
+SET_NAME = Command(
+    update(users)
+    .where(_one)
+    .values(name=bindparam("name"), safe_name=bindparam("safe_name"), renamed_at_ms=bindparam("renamed_at_ms"))
+)
+RELEASE_NAME = Command(
+    insert(old_names).values({n: bindparam(n) for n in ("user_id", "name", "safe_name", "released_at_ms")})
+)
+PROFILE_FIELDS = (
+    "preferred_mode",
+    "play_style",
+    "userpage_content",
+    "custom_badge_name",
+    "custom_badge_icon",
+)
+SET_PROFILE = Command(update(users).where(_one).values({name: bindparam(name) for name in PROFILE_FIELDS}))
+JOIN_CLAN = Command(
+    update(users)
+    .where(_one)
+    .values(
+        clan_id=bindparam("clan_id"), clan_priv=bindparam("clan_priv"), clan_joined_at_ms=bindparam("clan_joined_at_ms")
+    )
+)
+
+# --- API keys
+
+KEYS_MAX = 20
+_live = api_keys.c.revoked_at_ms.is_(None)
+KEY_HOLDER = Query(
+    select(api_keys.c.id, users.c.id, users.c.priv, api_keys.c.used_at_ms)
+    .select_from(api_keys.join(users, users.c.id == api_keys.c.user_id))
+    .where(api_keys.c.hash == bindparam("hash"), _live, users.c.banned_at_ms.is_(None)),
+    lambda *row: row,
+)
+KEYS_OF = Query(
+    select(*columns_for(ApiKey, api_keys))
+    .where(api_keys.c.user_id == bindparam("user_id"), _live)
+    .order_by(api_keys.c.id)
+    .limit(KEYS_MAX),
+    ApiKey,
+)
+INSERT_KEY = Query(
+    insert(api_keys)
+    .values({n: bindparam(n) for n in ("user_id", "hash", "label", "created_at_ms")})
+    .returning(api_keys.c.id),
+    only,
+)
+KEY_USED = Command(update(api_keys).where(api_keys.c.id == bindparam("key_id")).values(used_at_ms=bindparam("at_ms")))
+REVOKE_KEY = Command(
+    update(api_keys)
+    .where(api_keys.c.id == bindparam("key_id"), api_keys.c.user_id == bindparam("holder_id"), _live)
+    .values(revoked_at_ms=bindparam("at_ms"))
+)
+REVOKE_KEYS = Command(
+    update(api_keys).where(api_keys.c.user_id == bindparam("holder_id"), _live).values(revoked_at_ms=bindparam("at_ms"))
+)
+
+# --- friends
+
+FRIEND = 1
+BLOCK = 2
+_back = relationships.alias("back")
+FRIENDS_OF = Query(
+    select(users.c.id, users.c.name, users.c.country, (_back.c.user_id.is_not(None)))
+    .select_from(
+        relationships.join(users, users.c.id == relationships.c.target_id).outerjoin(
+            _back,
+            and_(
+                _back.c.user_id == relationships.c.target_id,
+                _back.c.target_id == relationships.c.user_id,
+                _back.c.kind == FRIEND,
+            ),
+        )
+    )
+    .where(relationships.c.user_id == bindparam("user_id"), relationships.c.kind == FRIEND, visible())
+    .order_by(func.lower(users.c.name), users.c.id)
+    .limit(FRIENDS_MAX),
+    lambda id_, name, country, mutual: Friend(id_, name, country, bool(mutual)),
+)
+FRIEND_COUNT = Query(
+    select(func.count())
+    .select_from(relationships)
+    .where(relationships.c.user_id == bindparam("user_id"), relationships.c.kind == bindparam("kind")),
+    only,
+)
+DROP_RELATIONSHIP = Command(
+    relationships.delete().where(
+        relationships.c.user_id == bindparam("user_id"), relationships.c.target_id == bindparam("target_id")
+    )
+)
+ADD_RELATIONSHIP = Command(
+    insert(relationships).values({n: bindparam(n) for n in ("user_id", "target_id", "kind", "added_at_ms")})
+)

@@ -1,0 +1,255 @@
+"""The verbs of accounts: registering, finding, renaming, passwords, profiles."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from kiai.accounts import queries
+from kiai.accounts.model import PLAY_STYLE_MAX, USERPAGE_MAX, Account, Player, User
+from kiai.accounts.passwords import Passwords
+from kiai.accounts.visibility import EVERYBODY, Viewer, can_see
+from kiai.clock import Clock
+from kiai.errors import Conflict, Invalid, NotAllowed, NotFound, Refused
+from kiai.osu.countries import is_country
+from kiai.osu.modes import MODES
+from kiai.osu.names import email_fault, name_fault, password_fault, password_md5, safe_name
+from kiai.osu.privileges import Privilege, may
+from kiai.storage.port import Database, Taken, Transaction, Value
+
+NAME_RESERVED_MS: Final = 90 * 86_400_000
+RENAME_EVERY_MS: Final = 7 * 86_400_000
+BADGE_MAX: Final = 64
+LISTED_MAX: Final = 10_000  # a filtered total is counted no further than this
+
+
+class Accounts:
+    """Accounts and their profiles. Restricting is a verb of `staff`, which tells everybody who must know."""
+
+    def __init__(self, database: Database, passwords: Passwords, clock: Clock) -> None:
+        self._database = database
+        self._passwords = passwords
+        self._clock = clock
+
+    # --- finding
+
+    async def user(self, viewer: Viewer = EVERYBODY, *, id: int | None = None, name: str | None = None) -> User:  # noqa: A002
+        """The account with this id or name, if `viewer` may know of it. Raises NotFound("player")."""
+        if id is not None:
+            found = await self._database.one(queries.USER_BY_ID, id=id)
+        else:
+            found = await self._database.one(queries.USER_BY_SAFE_NAME, safe_name=safe_name(name or ""))
+            if found is None and (old := await self._renamed(name or "")) is not None:
+                found = await self._database.one(queries.USER_BY_ID, id=old)
+        if found is None or not can_see(viewer, found):
+            raise NotFound("player")
+        return found
+
+    async def player(self, viewer: Viewer = EVERYBODY, *, id: int | None = None, name: str | None = None) -> Player:  # noqa: A002
+        """As `user`, but only who it is, with the clan. Raises NotFound("player")."""
+        if id is not None:
+            found = await self._database.one(queries.PLAYER_BY_ID, id=id)
+        else:
+            found = await self._database.one(queries.PLAYER_BY_SAFE_NAME, safe_name=safe_name(name or ""))
+            if found is None and (old := await self._renamed(name or "")) is not None:
+                found = await self._database.one(queries.PLAYER_BY_ID, id=old)
+        if found is None or not can_see(viewer, found):
+            raise NotFound("player")
+        return found
+
+    async def _renamed(self, name: str) -> int | None:
+        return await self._database.one(queries.ID_BY_OLD_NAME, safe_name=safe_name(name))
+
+    async def account(self, name: str) -> Account:
+        """An account with its e-mail, for the operator. Raises NotFound("user")."""
+        found = await self._database.one(queries.ACCOUNT_BY_SAFE_NAME, safe_name=safe_name(name))
+        if found is None:
+            raise NotFound("user")
+        return found
+
+    async def accounts(self, after: int = 0) -> list[Account]:
+        """A page of all accounts with an id above `after`, the bot included; empty at the end."""
+        return await self._database.all(queries.ACCOUNTS_AFTER, after=after)
+
+    async def names_of(self, user_ids: Sequence[int]) -> dict[int, str]:
+        """The names of those among these accounts whom everybody may see; at most 33 ids."""
+        padded = [*user_ids, *[0] * queries.NAMES_MAX][: queries.NAMES_MAX]
+        return dict(await self._database.all(queries.NAMES_OF, **{f"id{n}": one for n, one in enumerate(padded)}))
+
+    async def search(self, text: str) -> list[tuple[int, str]]:
+        """Visible players whose name holds `text` (both spellings), as (id, name) by id; at most 50."""
+        literal = safe_name(text).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        return await self._database.all(queries.SEARCH, pattern=f"%{literal}%")
+
+    async def listed(
+        self, filters: Mapping[str, Value], *, limit: int, offset: int = 0, after: int = 0
+    ) -> tuple[list[User], int]:
+        """Visible accounts by id that match every given filter of `queries.FILTERS`, and how many there are in all.
+
+        The total is counted up to 10,000. `after` continues behind an id instead of skipping `offset` rows.
+        """
+        wanted = {name: filters.get(name) for name in queries.FILTERS}
+        rows = await self._database.all(queries.LISTED, limit=limit, offset=offset, after=after, **wanted)
+        total = await self._database.one(queries.LISTED_COUNT, most=LISTED_MAX, **wanted)
+        return rows, total or 0
+
+    async def total(self) -> int:
+        """How many accounts are registered; the bot is none."""
+        return await self._database.one(queries.TOTAL) or 0
+
+    async def avatar_of(self, user_id: int) -> str | None:
+        """The key of a visible account's picture in the files store, or None."""
+        return await self._database.one(queries.AVATAR_OF, id=user_id)
+
+    # --- registering and changing
+
+    async def register(
+        self,
+        *,
+        name: str,
+        email: str,
+        password: str | None,
+        country: str = "xx",
+        priv: int = int(Privilege.UNRESTRICTED),
+    ) -> int:
+        """A new account; its id. `password` in plain text, None for one that cannot log in.
+
+        Raises Invalid for a name, e-mail, password or country outside the rules (game-rules 6), Conflict when name or
+        e-mail are taken or the name is reserved for its former owner.
+        """
+        if fault := name_fault(name):
+            raise Invalid("name", fault, name)
+        if fault := email_fault(email):
+            raise Invalid("email", fault, email)
+        if not is_country(country):
+            raise Invalid("country", "two letters of ISO 3166-1", country)
+        if password is not None and (fault := password_fault(password, name=name, email=email)):
+            raise Invalid("password", fault, "a password that does not fit")
+        hashed = None if password is None else await self._passwords.hash(password_md5(password))
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction) -> int:
+            await self._free_name(tx, name, user_id=0, now_ms=now)
+            user_id = await tx.one(
+                queries.INSERT_USER,
+                name=name,
+                safe_name=safe_name(name),
+                email=email.lower(),
+                password_hash=hashed,
+                priv=priv,
+                country=country,
+                created_at_ms=now,
+                active_at_ms=now,
+            )
+            await tx.run(queries.COUNT_USER, by=1)
+            return int(user_id)  # type: ignore[arg-type]
+
+        try:
+            return await self._database.transaction(body)
+        except Taken as taken:
+            raise Conflict("email" if "email" in taken.constraint else "name") from taken
+
+    async def _free_name(self, tx: Transaction, name: str, *, user_id: int, now_ms: int) -> None:
+        reserved = await tx.one(
+            queries.NAME_RESERVED, safe_name=safe_name(name), since_ms=now_ms - NAME_RESERVED_MS, user_id=user_id
+        )
+        if reserved is not None:
+            raise Conflict("name")
+
+    async def set_password(self, user_id: int, *, password: str, name: str, email: str) -> None:
+        """A new password; API keys end with the old one (security-and-faults WB7). Raises Invalid."""
+        if fault := password_fault(password, name=name, email=email):
+            raise Invalid("password", fault, "a password that does not fit")
+        hashed = await self._passwords.hash(password_md5(password))
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction) -> None:
+            await tx.run(queries.SET_PASSWORD, user_id=user_id, password_hash=hashed)
+            await tx.run(queries.REVOKE_KEYS, holder_id=user_id, at_ms=now)
+
+        await self._database.transaction(body)
+
+    async def set_priv(self, tx: Transaction, user_id: int, priv: int) -> None:
+        """Stores privileges; who may do so, and what follows, is the business of `staff`."""
+        await tx.run(queries.SET_PRIV, user_id=user_id, priv=priv)
+
+    async def developers(self) -> int:
+        """How many unrestricted developers there are."""
+        return await self._database.one(queries.DEVELOPERS) or 0
+
+    async def set_avatar(self, user_id: int, key: str | None) -> None:
+        """Which stored picture the account shows; None for the default."""
+
+        async def body(tx: Transaction) -> None:
+            await tx.run(queries.SET_AVATAR, user_id=user_id, avatar=key)
+
+        await self._database.transaction(body)
+
+    async def set_profile(self, viewer: Viewer, changes: Mapping[str, object]) -> User:
+        """Changes what an account may change about itself, all or nothing; the account afterwards.
+
+        Raises Invalid for a value outside its range, NotAllowed for a field that needs a right the holder lacks,
+        Refused for a rename too early, Conflict for a name that is taken.
+        """
+        user = await self.user(viewer, id=viewer.user_id)
+        values: dict[str, Value] = {name: getattr(user, name) for name in queries.PROFILE_FIELDS}
+        for name, value in changes.items():
+            if name != "name":
+                values[name] = _checked(name, value, viewer)
+        new_name = changes.get("name")
+        now = self._clock.now_ms()
+        if new_name is not None:
+            self._check_rename(user, new_name, viewer, now)
+
+        async def body(tx: Transaction) -> None:
+            await tx.run(queries.SET_PROFILE, user_id=user.id, **values)
+            if isinstance(new_name, str) and new_name != user.name:
+                await self._rename(tx, user, new_name, now)
+
+        try:
+            await self._database.transaction(body)
+        except Taken as taken:
+            raise Conflict("name") from taken
+        return await self.user(viewer, id=user.id)
+
+    def _check_rename(self, user: User, name: object, viewer: Viewer, now_ms: int) -> None:
+        if not may(viewer.priv, "users.rename_self"):
+            raise NotAllowed("users.rename_self (supporters) to change the field name")
+        if not isinstance(name, str) or (fault := name_fault(name)) is not None:
+            raise Invalid("name", fault if isinstance(name, str) else "a text", name)
+        if user.renamed_at_ms is not None and now_ms - user.renamed_at_ms < RENAME_EVERY_MS:
+            raise Refused("the field name may be changed once a week")
+
+    async def _rename(self, tx: Transaction, user: User, name: str, now_ms: int) -> None:
+        await self._free_name(tx, name, user_id=user.id, now_ms=now_ms)
+        await tx.run(
+            queries.RELEASE_NAME, user_id=user.id, name=user.name, safe_name=user.safe_name, released_at_ms=now_ms
+        )
+        await tx.run(queries.SET_NAME, user_id=user.id, name=name, safe_name=safe_name(name), renamed_at_ms=now_ms)
+
+
+def _checked(name: str, value: object, viewer: Viewer) -> Value:
+    """One profile field's new value, or the error that names the field."""
+    if name == "preferred_mode":
+        if value not in MODES or isinstance(value, bool):
+            raise Invalid(name, "one of 0, 1, 2, 3, 4, 5, 6, 8", value)
+        return value  # type: ignore[return-value]
+    if name == "play_style":
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= PLAY_STYLE_MAX:
+            raise Invalid(name, f"a whole number from 0 to {PLAY_STYLE_MAX}", value)
+        return value
+    if name == "userpage_content":
+        return _text(name, value, USERPAGE_MAX)
+    if name in ("custom_badge_name", "custom_badge_icon"):
+        if not viewer.priv & int(Privilege.SUPPORTER | Privilege.PREMIUM):
+            raise NotAllowed(f"supporter to change the field {name}")
+        return _text(name, value, BADGE_MAX)
+    if name == "country":  # moving moves rank entries too: a verb of the staff
+        raise NotAllowed("users.inspect: only the staff changes the field country")
+    raise Invalid(name, "left out: it cannot be changed here", value)
+
+
+def _text(name: str, value: object, longest: int) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) > longest or "\x00" in value:
+        raise Invalid(name, f"a text of at most {longest} characters", value)
+    return value

@@ -1,0 +1,238 @@
+"""The composition root: settings become adapters, adapters become services, services become faces.
+
+Reads like a table of contents. Nobody imports it but the commands. Everything hangs on the objects built here, so one
+process can hold two servers.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Final
+
+from kiai.accounts import Accounts, ApiKeys, Passwords, Relationships
+from kiai.accounts.avatars import Avatars
+from kiai.beatmaps import Beatmaps, Importer
+from kiai.beatmaps.upstream import Upstream
+from kiai.clans import Clans
+from kiai.clock import Clock, SystemClock
+from kiai.errors import Unavailable
+from kiai.faces.api import app as api_app
+from kiai.faces.api.operation import Gate, Limit, Operation
+from kiai.faces.api.v1.account import Account
+from kiai.faces.api.v1.maps import Maps
+from kiai.faces.api.v1.matches import Matches
+from kiai.faces.api.v1.players import Players
+from kiai.faces.api.v1.scores import Scores
+from kiai.faces.client.avatars import Pictures
+from kiai.faces.front import Front, Network
+from kiai.faces.house import House
+from kiai.faces.metrics import Metrics
+from kiai.faces.site.app import Site
+from kiai.files.port import Files
+from kiai.files.store import FileStore
+from kiai.ids import Ids, SystemIds
+from kiai.jobs import Jobs
+from kiai.logs import AccessLog
+from kiai.multiplayer.pools import Pools
+from kiai.realtime.memory import MemoryRealtime
+from kiai.realtime.port import Realtime
+from kiai.scores.leaderboards import Leaderboards
+from kiai.scores.performance import Performance
+from kiai.scores.ranks import Ranks
+from kiai.scores.rebuilding import Rebuilder
+from kiai.scores.recalculation import Recalculation
+from kiai.scores.recording import Recorder, Rules
+from kiai.scores.replays import ReplayImport, Replays
+from kiai.scores.standing import Standing
+from kiai.settings import Settings
+from kiai.staff import Staff
+from kiai.staff.doctor import Doctor
+from kiai.storage.migrating import migrate, newest
+from kiai.storage.port import Database
+from kiai.storage.sqlite import SqliteDatabase
+
+DELIVER_EVERY_S: Final = 0.25
+DATABASE_FILE: Final = "kiai.db"
+
+
+def database_url(settings: Settings) -> str:
+    """Where the database is, as a URL."""
+    return settings.database or f"sqlite:///{(settings.data / DATABASE_FILE).absolute()}"
+
+
+class Services:
+    """Every domain service, wired. Commands use these; `Server` adds the faces."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        database: Database,
+        files: Files,
+        realtime: Realtime,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self.settings = settings
+        self.database = database
+        self.files = files
+        self.realtime = realtime
+        self.clock = clock
+        self.ids = ids
+        rules = Rules(bonus_pp=settings.bonus_pp, loved_counts=settings.loved_counts)
+
+        self.passwords = Passwords()
+        self.accounts = Accounts(database, self.passwords, clock)
+        self.api_keys = ApiKeys(database, clock, ids)
+        self.relationships = Relationships(database, clock)
+        self.avatars = Avatars(self.accounts, files)
+
+        self.performance = Performance(database, files, workers=settings.workers_pp)
+        self.importer = Importer(database, files, self.performance, clock)
+        self.upstream = (
+            Upstream(settings.upstream_url, settings.upstream_key, self.importer, clock)
+            if settings.upstream_url
+            else None
+        )
+        self.beatmaps = Beatmaps(database, files, self.upstream)
+
+        self.recorder = Recorder(database, self.beatmaps, clock, rules)
+        self.rebuilder = Rebuilder(database, rules)
+        self.leaderboards = Leaderboards(database)
+        self.ranks = Ranks(database, realtime)
+        self.standing = Standing(database, self.beatmaps, self.rebuilder, clock)
+        self.replays = Replays(database, files, self.leaderboards)
+        self.replay_import = ReplayImport(files, self.accounts, self.beatmaps, self.performance, self.recorder, clock)
+        self.recalculation = Recalculation(database, self.beatmaps, self.performance, self.rebuilder, clock)
+
+        self.clans = Clans(database)
+        self.pools = Pools(database)
+        self.staff = Staff(database, self.accounts, self.beatmaps, self.standing, clock)
+        self.doctor = Doctor(database, files, self.beatmaps, self.rebuilder, clock)
+
+    async def close(self) -> None:
+        """Lets go of everything, last opened first."""
+        if self.upstream is not None:
+            await self.upstream.close()
+        await self.performance.close()
+        self.passwords.close()
+        await self.database.close()
+
+
+@contextlib.asynccontextmanager
+async def open_services(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Services]:
+    """Opens the database and files and wires the services. Raises Unavailable with what to do.
+
+    An embedded database is created and brought up to date; a PostgreSQL one that is behind is refused.
+    """
+    _make_folder(settings.data)
+    clock = clock or SystemClock()
+    database = await _open_database(settings)
+    try:
+        services = Services(
+            settings,
+            database=database,
+            files=FileStore.local(Path(settings.files or settings.data / "files")),
+            realtime=MemoryRealtime(clock),
+            clock=clock,
+            ids=SystemIds(),
+        )
+    except BaseException:
+        await database.close()
+        raise
+    try:
+        yield services
+    finally:
+        await services.close()
+
+
+def _make_folder(data: Path) -> None:
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"data folder {data}", f"{error.strerror}; choose another with --data") from error
+
+
+async def _open_database(settings: Settings) -> Database:
+    if settings.database is None:
+        path = settings.data / DATABASE_FILE
+        if path.exists() and await _version(path) == newest():
+            return SqliteDatabase(path)
+        await asyncio.to_thread(migrate, database_url(settings))
+        return SqliteDatabase(path)
+    from kiai.storage.postgres import PostgresDatabase  # asyncpg is another 5 MB
+
+    database = await PostgresDatabase.connect(settings.database)
+    version = await database.version()
+    if version != newest():
+        await database.close()
+        raise Unavailable(
+            "database", f"its schema is {version or 'empty'}, this kiai wants {newest()}; run `kiai migrate` first"
+        )
+    return database
+
+
+async def _version(path: Path) -> str | None:
+    database = SqliteDatabase(path)
+    try:
+        return await database.version()
+    finally:
+        await database.close()
+
+
+class Server:
+    """The faces over the services, as one ASGI application, and the jobs beside them."""
+
+    def __init__(self, services: Services, access_log: AccessLog) -> None:
+        settings = services.settings
+        trusted: tuple[Network, ...] = tuple(ip_network(cidr) for cidr in settings.trusted_proxy)
+        limited = settings.rate_limits
+        self.metrics = Metrics()
+        self.operations = _operations(services)
+        everything = Limit("api", settings.api_rate_per_minute, 60.0) if limited else None
+        gate = Gate(services.api_keys, services.realtime, everything)
+        self.house = House(
+            self.metrics,
+            {
+                "database": services.accounts.total,
+                "state": services.realtime.online_count,
+                "files": services.files.check,
+            },
+            settings.data,
+            trusted,
+        )
+        site = Site(settings, self.operations, services.accounts, services.realtime)
+        self.front = Front(
+            api=api_app.build(self.operations, gate, site.api_pages()),
+            avatars=Pictures(services.avatars).app(),
+            site=site.app(),
+            house=self.house.app(),
+            ids=services.ids,
+            metrics=self.metrics,
+            access_log=access_log,
+            trusted=trusted,
+        )
+        self.jobs = Jobs()
+        self.jobs.every(DELIVER_EVERY_S, "outbox", services.ranks.deliver)
+        self.jobs.run("loop-lag", self.metrics.watch_loop)
+
+
+def _operations(services: Services) -> list[Operation]:
+    settings = services.settings
+    players = Players(services.accounts, services.leaderboards, services.beatmaps, services.realtime)
+    maps = Maps(
+        services.beatmaps, services.leaderboards, services.performance, Limit("pp", settings.api_pp_per_minute, 60.0)
+    )
+    scores = Scores(services.leaderboards, services.replays, Limit("replays", settings.api_replays_per_minute, 60.0))
+    matches = Matches(services.realtime, services.accounts, services.clans, services.pools, services.beatmaps)
+    account = Account(
+        services.accounts,
+        services.relationships,
+        services.avatars,
+        services.realtime,
+        Limit("avatars", settings.avatar_uploads_per_hour, 3600.0),
+    )
+    pages = (players, maps, scores, matches, account)
+    return [operation for page in pages for operation in page.operations()]

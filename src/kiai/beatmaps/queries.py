@@ -1,0 +1,92 @@
+"""The statements of beatmaps."""
+
+from sqlalchemy import and_, bindparam, func, insert, literal_column, or_, select, update
+
+from kiai.beatmaps.model import Beatmap
+from kiai.storage.port import Command, Query, columns_for, only
+from kiai.storage.tables import maps, sets
+
+SET_MAX = 500  # difficulties of one set
+
+_map = select(*columns_for(Beatmap, maps))
+BY_ID = Query(_map.where(maps.c.id == bindparam("id"), maps.c.current == 1), Beatmap)
+BY_MD5 = Query(_map.where(maps.c.md5 == bindparam("md5")), Beatmap)
+BY_KEY = Query(_map.where(maps.c.key == bindparam("key")), Beatmap)
+OF_SET = Query(
+    _map.where(maps.c.set_id == bindparam("set_id"), maps.c.current == 1).order_by(maps.c.id).limit(SET_MAX), Beatmap
+)
+AFTER = Query(_map.where(maps.c.key > bindparam("after")).order_by(maps.c.key).limit(bindparam("limit")), Beatmap)
+OWN_ID_LAST = Query(select(func.max(maps.c.id)).where(maps.c.id >= bindparam("first"), maps.c.current == 1), only)
+OWN_SET_LAST = Query(select(func.max(sets.c.id)).where(sets.c.id >= bindparam("first")), only)
+
+FILTERS = ("set_id", "status", "artist", "creator", "filename", "mode", "frozen")
+_listed = and_(
+    maps.c.current == 1,
+    *[or_(bindparam(f, type_=maps.c[f].type).is_(None), maps.c[f] == bindparam(f)) for f in FILTERS],
+)
+LISTED = Query(
+    _map.where(_listed, maps.c.id > bindparam("after"))
+    .order_by(maps.c.id)
+    .limit(bindparam("limit"))
+    .offset(bindparam("offset")),
+    Beatmap,
+    aside=True,
+)
+_counted = select(literal_column("1")).select_from(maps).where(_listed).limit(bindparam("most")).subquery()
+LISTED_COUNT = Query(select(func.count()).select_from(_counted), only, aside=True)
+
+_FIELDS = tuple(name for name in Beatmap.__struct_fields__ if name not in ("key", "plays", "passes"))
+INSERT_MAP = Query(insert(maps).values({n: bindparam(n) for n in _FIELDS}).returning(maps.c.key), only)
+REPLACE = Command(
+    update(maps)
+    .where(maps.c.id == bindparam("map_id"), maps.c.current == 1)
+    .values(current=0, status=literal_column("1"))
+)
+REVIVE = Command(
+    update(maps)
+    .where(maps.c.key == bindparam("map_key"))
+    .values(current=1, status=bindparam("status"), id=bindparam("id"))
+)
+_REFRESHED = (
+    "set_id",
+    "artist",
+    "title",
+    "version",
+    "creator",
+    "filename",
+    "total_length",
+    "hit_length",
+    "max_combo",
+    "objects",
+    "bpm",
+    "cs",
+    "od",
+    "ar",
+    "hp",
+    "diff",
+)
+REFRESH = Command(update(maps).where(maps.c.key == bindparam("map_key")).values({n: bindparam(n) for n in _REFRESHED}))
+INSERT_SET = Command(
+    insert(sets).values(
+        {
+            n: bindparam(n)
+            for n in ("id", "artist", "title", "creator", "source", "tags", "added_at_ms", "last_update_ms")
+        }
+    )
+)
+UPDATE_SET = Command(
+    update(sets)
+    .where(sets.c.id == bindparam("set_id"))
+    .values({n: bindparam(n) for n in ("artist", "title", "creator", "source", "tags", "last_update_ms")})
+)
+SET_EXISTS = Query(select(sets.c.id).where(sets.c.id == bindparam("id")), only)
+SET_STATUS = Command(
+    update(maps)
+    .where(maps.c.id == bindparam("map_id"), maps.c.current == 1)
+    .values(status=bindparam("status"), frozen=bindparam("frozen"))
+)
+COUNT_PLAYS = Command(
+    update(maps)
+    .where(maps.c.key == bindparam("map_key"))
+    .values(plays=maps.c.plays + bindparam("by_plays"), passes=maps.c.passes + bindparam("by_passes"))
+)

@@ -1,0 +1,86 @@
+"""The verbs of beatmaps: finding them, their status, their counters."""
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from kiai.beatmaps import queries
+from kiai.beatmaps.model import Beatmap, MapStatus, osu_key
+from kiai.errors import NotFound, Unavailable
+from kiai.files.port import Files
+from kiai.storage.port import Database, Transaction, Value
+
+LISTED_MAX: Final = 10_000
+
+
+class Source(Protocol):
+    """Where a map that is not here may come from: imports it and tells whether it did."""
+
+    async def fetch(self, *, map_id: int | None = None, md5: str | None = None) -> bool: ...
+
+
+class Beatmaps:
+    """Maps and sets by their ids. `source` is None off line, a first-class mode."""
+
+    def __init__(self, database: Database, files: Files, source: Source | None) -> None:
+        self._database = database
+        self._files = files
+        self._source = source
+
+    async def find(self, *, id: int | None = None, md5: str | None = None) -> Beatmap:  # noqa: A002
+        """The map that is known here under this id (its current revision) or md5. Raises NotFound("map")."""
+        found = await self._look_up(id, md5)
+        if found is None:
+            raise NotFound("map")
+        return found
+
+    async def find_or_fetch(self, *, id: int | None = None, md5: str | None = None) -> Beatmap:  # noqa: A002
+        """As `find`, asking upstream for a map that is not here. Raises NotFound("map"), also when upstream is away."""
+        found = await self._look_up(id, md5)
+        if found is None and self._source is not None and await self._source.fetch(map_id=id, md5=md5):
+            found = await self._look_up(id, md5)
+        if found is None:
+            raise NotFound("map")
+        return found
+
+    async def _look_up(self, map_id: int | None, md5: str | None) -> Beatmap | None:
+        if map_id is not None:
+            return await self._database.one(queries.BY_ID, id=map_id)
+        return await self._database.one(queries.BY_MD5, md5=md5)
+
+    async def revision(self, key: int) -> Beatmap:
+        """A revision by our own key. Raises NotFound("map")."""
+        found = await self._database.one(queries.BY_KEY, key=key)
+        if found is None:
+            raise NotFound("map")
+        return found
+
+    async def of_set(self, set_id: int) -> list[Beatmap]:
+        """The current maps of a set, by id."""
+        return await self._database.all(queries.OF_SET, set_id=set_id)
+
+    async def revisions(self, after: int = 0, limit: int = 500) -> list[Beatmap]:
+        """Every revision by key, a page at a time: for checks and recalculation."""
+        return await self._database.all(queries.AFTER, after=after, limit=limit)
+
+    async def listed(
+        self, filters: Mapping[str, Value], *, limit: int, offset: int = 0, after: int = 0
+    ) -> tuple[list[Beatmap], int]:
+        """Current maps by id that match every given filter of `queries.FILTERS`; the total is counted up to 10,000."""
+        wanted = {name: filters.get(name) for name in queries.FILTERS}
+        rows = await self._database.all(queries.LISTED, limit=limit, offset=offset, after=after, **wanted)
+        return rows, await self._database.one(queries.LISTED_COUNT, most=LISTED_MAX, **wanted) or 0
+
+    async def osu_file(self, beatmap: Beatmap) -> bytes:
+        """The .osu file of a revision. Raises Unavailable when the store has lost it."""
+        data = await self._files.get(osu_key(beatmap.md5))
+        if data is None:
+            raise Unavailable("beatmap file", f"{beatmap.filename} is not stored")
+        return data
+
+    async def set_status(self, tx: Transaction, beatmap: Beatmap, status: MapStatus) -> None:
+        """A status set by hand: upstream no longer changes it. Totals are the business of who calls (`staff`)."""
+        await tx.run(queries.SET_STATUS, map_id=beatmap.id, status=int(status), frozen=1)
+
+    async def count_plays(self, tx: Transaction, map_key: int, *, plays: int, passes: int) -> None:
+        """Adds to a revision's counters (plays of players that everybody may see)."""
+        await tx.run(queries.COUNT_PLAYS, map_key=map_key, by_plays=plays, by_passes=passes)

@@ -1,0 +1,1 @@
+"""What the outside talks to. Each face turns its wire into domain calls and back, and holds no rules."""

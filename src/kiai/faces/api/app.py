@@ -1,0 +1,70 @@
+"""The API as an ASGI application: its routes, and what is answered where there is none."""
+
+from typing import Final
+
+import falcon
+import falcon.asgi
+import msgspec
+
+from kiai.faces.api.errors import Problem
+from kiai.faces.api.operation import JSON, Gate, Operation, Resource
+from kiai.faces.api.replies import Failure
+from kiai.logs import get_logger
+
+_V2: Final = "/v2"
+
+
+class FailureV2(msgspec.Struct, frozen=True):
+    """An error of version 2."""
+
+    status: str
+    error: str
+
+
+def encode_failure(problem: Problem) -> bytes:
+    """The body of a v1 error."""
+    return msgspec.json.encode(Failure(problem.status))
+
+
+def encode_failure_v2(problem: Problem) -> bytes:
+    """The body of a v2 error."""
+    return msgspec.json.encode(FailureV2("error", problem.status))
+
+
+def build(operations: list[Operation], gate: Gate) -> falcon.asgi.App:
+    """The application that serves these operations, each at its path; hosts and prefixes are `front`'s business."""
+    app = falcon.asgi.App()
+    by_path: dict[str, list[Operation]] = {}
+    for operation in operations:
+        by_path.setdefault(operation.path, []).append(operation)
+    for path, here in by_path.items():
+        failure = encode_failure_v2 if path.startswith(_V2) else encode_failure
+        app.add_route(path, Resource(here, gate, failure))
+    app.add_sink(_nowhere)
+    app.add_error_handler(Exception, _ours)
+    app.add_error_handler(falcon.HTTPError, _falcon)
+    return app
+
+
+async def _nowhere(req: falcon.asgi.Request, resp: falcon.asgi.Response, **_: str) -> None:
+    _fail(req, resp, Problem(404, "There is no such endpoint; the documentation at /docs lists them."))
+
+
+async def _falcon(
+    req: falcon.asgi.Request, resp: falcon.asgi.Response, error: falcon.HTTPError, params: dict[str, str]
+) -> None:
+    _fail(req, resp, Problem(error.status_code, f"{error.title}."))
+
+
+async def _ours(req: falcon.asgi.Request, resp: falcon.asgi.Response, error: Exception, params: dict[str, str]) -> None:
+    request_id = req.scope.get("kiai.request_id", "")
+    get_logger("api").error("unhandled", request_id=request_id, path=req.path, exc_info=error)
+    _fail(req, resp, Problem(500, f"Our fault, and logged. Quote {request_id} to the operator."))
+
+
+def _fail(req: falcon.asgi.Request, resp: falcon.asgi.Response, problem: Problem) -> None:
+    resp.status = problem.code
+    resp.content_type = JSON
+    resp.set_header("Access-Control-Allow-Origin", "*")
+    resp.set_header("Cache-Control", "no-store")
+    resp.data = (encode_failure_v2 if req.path.startswith(_V2) else encode_failure)(problem)

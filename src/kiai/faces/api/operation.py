@@ -1,0 +1,193 @@
+"""One operation of the API: declared once, served, limited, and described in the OpenAPI document.
+
+query string -> QueryReader -> handler(caller, query) -> reply Struct -> JSON, with the headers every answer has
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Literal
+
+import falcon.asgi
+import msgspec
+
+from kiai.accounts import EVERYBODY, ApiKeys, Viewer
+from kiai.errors import KiaiError, NotAllowed, NotAuthenticated
+from kiai.faces.api.errors import Problem, TooMany, problem_of
+from kiai.faces.api.params import QueryReader
+from kiai.osu.privileges import may
+from kiai.realtime.port import Realtime
+
+JSON: Final = "application/json; charset=utf-8"
+Method = Literal["GET", "POST", "PUT"]
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """How often one caller may do something."""
+
+    name: str
+    count: int
+    period_s: float
+
+    @property
+    def period(self) -> str:
+        """The period in words."""
+        return {1.0: "second", 60.0: "minute", 3600.0: "hour"}.get(self.period_s, f"{self.period_s:g} s")
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks: the holder of a key, or an address."""
+
+    viewer: Viewer
+    bucket: str
+
+
+class Raw(msgspec.Struct, frozen=True):
+    """An answer that is not JSON."""
+
+    body: bytes
+    content_type: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """What an endpoint is. `handler` gets (caller, query) or, with a body, (caller, query, body).
+
+    `permission` (a name of osu.privileges.PERMISSIONS, or "" for any unrestricted holder) makes it need a key.
+    """
+
+    path: str
+    method: Method
+    summary: str
+    query: type[msgspec.Struct]
+    reply: Any
+    handler: Callable[..., Awaitable[Any]]
+    tag: str
+    description: str = ""
+    permission: str | None = None
+    cached: bool = False
+    limit: Limit | None = None
+    body: Any = None
+    version: int = 1
+
+
+class Gate:
+    """What every request passes: whose key it is, and whether its caller has asked too often."""
+
+    def __init__(self, api_keys: ApiKeys, realtime: Realtime, everything: Limit | None) -> None:
+        self._api_keys = api_keys
+        self._realtime = realtime
+        self._everything = everything
+
+    async def caller(self, req: falcon.asgi.Request) -> Caller:
+        """Who asks. Raises NotAuthenticated for a key that is none."""
+        authorization = req.get_header("Authorization")
+        if authorization is None:
+            return Caller(EVERYBODY, req.scope["kiai.address"])
+        scheme, _, rest = authorization.partition(" ")
+        key = rest.strip() if scheme.lower() == "bearer" and rest else authorization
+        viewer = await self._api_keys.holder(key)
+        return Caller(viewer, f"user:{viewer.user_id}")
+
+    async def admit(self, caller: Caller, own: Limit | None, resp: falcon.asgi.Response) -> None:
+        """Counts the request against the limits. Raises TooMany."""
+        if self._everything is None:
+            return
+        for limit in (self._everything,) if own is None else (self._everything, own):
+            taken = await self._realtime.take(
+                f"{limit.name}:{caller.bucket}", limit=limit.count, period_s=limit.period_s
+            )
+            resp.set_headers(
+                (
+                    ("X-RateLimit-Limit", str(limit.count)),
+                    ("X-RateLimit-Remaining", str(taken.remaining)),
+                    ("X-RateLimit-Reset", str(int(taken.reset_s + 0.999))),
+                )
+            )
+            if not taken.granted:
+                raise TooMany(limit.count, limit.period, taken.reset_s)
+
+
+class Resource:
+    """The Falcon resource of one path: its operations by method."""
+
+    def __init__(self, operations: list[Operation], gate: Gate, failure: Callable[[Problem], bytes]) -> None:
+        self._gate = gate
+        self._failure = failure
+        self._encode = msgspec.json.Encoder().encode
+        self._by_method = {one.method: (one, QueryReader(one.query)) for one in operations}
+        self.allow = ", ".join([*self._by_method, *(["HEAD"] if "GET" in self._by_method else []), "OPTIONS"])
+
+    async def serve(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, **path: str) -> None:
+        """Any method that the path has."""
+        found = self._by_method.get(req.method)
+        resp.set_header("Access-Control-Allow-Origin", "*")
+        if found is None:
+            self._refuse_method(req, resp)
+            return
+        operation, reader = found
+        req.scope["kiai.route"] = operation.path
+        try:
+            if operation.permission is not None and req.get_header("Authorization") is None:
+                raise NotAuthenticated
+            caller = await self._gate.caller(req)
+            await self._gate.admit(caller, operation.limit, resp)
+            if operation.permission is not None:
+                _check_permission(caller.viewer, operation.permission)
+            query = reader.read(req.query_string)
+            if operation.body is not None:
+                reply = await operation.handler(caller, query, await operation.body(req), **path)
+            else:
+                reply = await operation.handler(caller, query, **path)
+        except KiaiError as error:
+            self.fail(resp, problem_of(error))
+            return
+        self._answer(operation, reply, req, resp)
+
+    on_get = on_post = on_put = on_delete = on_patch = on_options = on_head = serve
+
+    def _answer(self, operation: Operation, reply: Any, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        if isinstance(reply, Raw):
+            body, resp.content_type = reply.body, reply.content_type
+            resp.set_headers(reply.headers)
+        else:
+            body, resp.content_type = self._encode(reply), JSON
+        if not operation.cached:
+            resp.set_header("Cache-Control", "no-cache" if operation.permission is None else "private, no-store")
+            resp.data = body
+            return
+        etag = f'W/"{hashlib.blake2b(body, digest_size=9).hexdigest()}"'
+        resp.set_header("ETag", etag)
+        asked = req.get_header("If-None-Match")
+        if asked is not None and (asked.strip() == "*" or etag in asked):
+            resp.status = falcon.HTTP_304
+            return
+        resp.data = body
+
+    def _refuse_method(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        resp.set_header("Allow", self.allow)
+        if req.method == "OPTIONS":
+            resp.set_headers(
+                (
+                    ("Access-Control-Allow-Methods", self.allow),
+                    ("Access-Control-Allow-Headers", "Authorization, Content-Type"),
+                    ("Access-Control-Max-Age", "86400"),
+                )
+            )
+            resp.status = falcon.HTTP_204
+            return
+        self.fail(resp, Problem(405, f"The method {req.method[:16]} is not allowed here; allowed are {self.allow}."))
+
+    def fail(self, resp: falcon.asgi.Response, problem: Problem) -> None:
+        """Answers with an error."""
+        resp.status = problem.code
+        resp.content_type = JSON
+        resp.set_headers(problem.headers)
+        resp.set_header("Cache-Control", "no-store")
+        resp.data = self._failure(problem)
+
+
+def _check_permission(viewer: Viewer, permission: str) -> None:
+    if not viewer.priv:
+        raise NotAllowed("unrestricted")
+    if permission and not may(viewer.priv, permission):
+        raise NotAllowed(permission)

@@ -1,0 +1,125 @@
+"""Query strings into Structs, and wrong ones into sentences.
+
+A query Struct declares each parameter once: type, bounds, default, description. The same declaration validates, words
+the error (which parameter, what is allowed, what came) and becomes the OpenAPI schema. Parameters nobody declared are
+ignored; a repeated one is an error unless its type is a list.
+"""
+
+import re
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+from falcon import uri
+from msgspec import inspect
+
+from kiai.errors import Invalid
+
+Q = TypeVar("Q", bound=msgspec.Struct)
+
+_FLOAT: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?", re.ASCII)
+_DIGITS_MAX: Final = 19
+
+
+class Missing(Invalid):
+    """A required parameter was not given."""
+
+    def __init__(self, field: str, allowed: str) -> None:
+        super().__init__(field, allowed, None)
+        self.args = (f"{field} is required: {allowed}",)
+
+
+class QueryReader(Generic[Q]):
+    """Reads query strings (or forms) as one Struct type."""
+
+    def __init__(self, struct: type[Q]) -> None:
+        self._struct = struct
+        info = inspect.type_info(struct)
+        assert isinstance(info, inspect.StructType)
+        self._fields = {field.encode_name: _Field(field) for field in info.fields}
+        self._numbers = tuple((name, f.read) for name, f in self._fields.items() if f.read is not None)
+        self._lists = tuple(name for name, f in self._fields.items() if f.is_list)
+        self._nothing = None if any(f.required for f in info.fields) else struct()
+
+    def read(self, query: str) -> Q:
+        """The parameters of a query string. Raises Invalid or Missing, naming the parameter."""
+        if not query and self._nothing is not None:
+            return self._nothing
+        params: dict[str, Any] = uri.parse_query_string(query, keep_blank=True, csv=False)
+        for name in self._lists:
+            if isinstance(params.get(name), str):
+                params[name] = [params[name]]
+        for name, read in self._numbers:
+            if name in params:
+                params[name] = self._number(name, read, params[name])
+        try:
+            return msgspec.convert(params, self._struct, strict=False)
+        except msgspec.ValidationError as error:
+            raise self._fault(params, str(error)) from None
+
+    def _number(self, name: str, read: Any, text: Any) -> Any:
+        if isinstance(text, list):
+            if name not in self._lists:
+                raise Invalid(name, "given once", f"{len(text)} values")
+            return [self._number(name, read, one) for one in text]
+        value = read(text)
+        if value is None:
+            raise Invalid(name, self._fields[name].allowed, text)
+        return value
+
+    def _fault(self, params: dict[str, Any], message: str) -> Invalid:
+        """msgspec says where; the declaration says what is allowed."""
+        missing = re.search(r"missing required field `(\w+)`", message)
+        if missing:
+            return Missing(missing[1], self._fields[missing[1]].allowed)
+        where = re.search(r"`\$\.(\w+)", message)
+        name = where[1] if where else next(iter(self._fields))
+        value = params.get(name)
+        if isinstance(value, list) and name not in self._lists:
+            return Invalid(name, "given once", f"{len(value)} values")
+        return Invalid(name, self._fields[name].allowed, value)
+
+
+class _Field:
+    """One parameter: how its text becomes a number (None: it is none) and what is allowed, in words."""
+
+    def __init__(self, field: inspect.Field) -> None:
+        kind, meta = _plain(field.type)
+        self.is_list = isinstance(kind, inspect.ListType)
+        if isinstance(kind, inspect.ListType):
+            kind, meta = _plain(kind.item_type)
+        self.read = (
+            _whole if isinstance(kind, inspect.IntType) else _real if isinstance(kind, inspect.FloatType) else None
+        )
+        self.allowed = (meta.extra or {}).get("allowed") if meta else None
+        self.allowed = self.allowed or _words(kind)
+
+
+def _plain(kind: inspect.Type) -> tuple[inspect.Type, Any]:
+    """A type without its `| None`, and the extra words declared for it."""
+    if isinstance(kind, inspect.UnionType):
+        [kind] = [one for one in kind.types if not isinstance(one, inspect.NoneType)]
+    if isinstance(kind, inspect.Metadata):
+        return kind.type, kind
+    return kind, None
+
+
+def _words(kind: inspect.Type) -> str:
+    if isinstance(kind, inspect.LiteralType):
+        return "one of " + ", ".join(str(value) for value in kind.values)
+    if isinstance(kind, inspect.BoolType):
+        return "true, false, 1 or 0"
+    if isinstance(kind, inspect.IntType):
+        return f"a whole number from {kind.ge} to {kind.le}"
+    if isinstance(kind, inspect.FloatType):
+        return f"a number from {kind.ge:g} to {kind.le:g}"
+    if isinstance(kind, inspect.StrType):
+        return f"a text of {kind.min_length or 1} to {kind.max_length} characters"
+    raise TypeError(f"a parameter cannot be {kind}")
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX else None
+
+
+def _real(text: str) -> float | None:
+    return float(text) if _FLOAT.fullmatch(text) else None

@@ -1,0 +1,1 @@
+"""What the game client asks for over HTTP: so far its pictures."""

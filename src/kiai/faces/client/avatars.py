@@ -1,0 +1,52 @@
+"""`a.DOMAIN`: avatars. Whoever has none, and whatever is no player, shows the default picture (web-endpoints 6.4)."""
+
+import hashlib
+import re
+from importlib import resources
+from typing import Final
+
+import falcon
+import falcon.asgi
+
+from kiai.accounts.avatars import Avatars
+from kiai.accounts.model import ID_MAX
+
+_NAME: Final = re.compile(r"/(?P<id>[0-9]{1,10})(_[0-9A-Za-z]{1,32})?(\.(png|jpg|jpeg|gif))?", re.ASCII)
+
+
+class Pictures:
+    """The handler of the host."""
+
+    def __init__(self, avatars: Avatars) -> None:
+        self._avatars = avatars
+        self._default = resources.files("kiai.faces.client").joinpath("default-avatar.png").read_bytes()
+
+    def app(self) -> falcon.asgi.App:
+        """The ASGI application."""
+        app = falcon.asgi.App()
+        app.add_sink(self._serve)
+        return app
+
+    async def _serve(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        req.scope["kiai.route"] = "/{id}"
+        if req.method != "GET":
+            resp.status = 405
+            resp.set_header("Allow", "GET, HEAD")
+            return
+        named = _NAME.fullmatch(req.path)
+        user_id = int(named["id"]) if named else 0
+        picture = await self._avatars.find(user_id) if 0 < user_id <= ID_MAX else None
+        body = self._default if picture is None else picture
+        etag = f'"{hashlib.blake2b(body, digest_size=9).hexdigest()}"'
+        resp.set_headers(
+            (
+                ("Cache-Control", "public, max-age=300"),
+                ("ETag", etag),
+                ("Content-Security-Policy", "sandbox; default-src 'none'"),
+            )
+        )
+        if etag in (req.get_header("If-None-Match") or ""):
+            resp.status = 304
+            return
+        resp.content_type = "image/png"
+        resp.data = body

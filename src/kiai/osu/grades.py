@@ -1,0 +1,54 @@
+"""Grades, from counts (game-rules 5.4, web-endpoints 11.2)."""
+
+import struct
+from typing import Final
+
+from kiai.osu.accuracy import Counts, accuracy_ratio
+from kiai.osu.mods import SILVER
+
+GRADES: Final[tuple[str, ...]] = ("N", "F", "D", "C", "B", "A", "S", "SH", "X", "XH")
+"""Worst first; N is no grade at all."""
+
+_CATCH_STEPS: Final = ((98, "S"), (94, "A"), (90, "B"), (85, "C"))
+_MANIA_STEPS: Final = ((95, "S"), (90, "A"), (80, "B"), (70, "C"))
+
+
+def grade(counts: Counts, vanilla_mode: int, mods: int, *, passed: bool) -> str:
+    """One of `GRADES` but N: F when not passed, XH and SH instead of X and S with Hidden, Flashlight or FadeIn."""
+    if not passed:
+        return "F"
+    letter = _by_ratio(counts) if vanilla_mode in (0, 1) else _by_accuracy(counts, vanilla_mode, mods)
+    return letter + "H" if letter in ("X", "S") and mods & SILVER else letter
+
+
+def _by_ratio(counts: Counts) -> str:
+    total = counts.n300 + counts.n100 + counts.n50 + counts.nmiss
+    if total == 0:
+        return "D"
+    if counts.n300 == total:
+        return "X"
+    # The client divides in single precision and compares in double: 80 % without a miss is an A, 90 % not an S.
+    ratio_300 = _single(counts.n300 / total)
+    flawless = counts.nmiss == 0
+    if flawless and ratio_300 > 0.9 and _single(counts.n50 / total) <= 0.01:
+        return "S"
+    if ratio_300 > 0.9 or (flawless and ratio_300 > 0.8):
+        return "A"
+    if ratio_300 > 0.8 or (flawless and ratio_300 > 0.7):
+        return "B"
+    return "C" if ratio_300 > 0.6 else "D"
+
+
+def _by_accuracy(counts: Counts, vanilla_mode: int, mods: int) -> str:
+    earned, possible = accuracy_ratio(counts, vanilla_mode, mods)
+    if earned == possible > 0:
+        return "X"
+    for percent, letter in _CATCH_STEPS if vanilla_mode == 2 else _MANIA_STEPS:
+        if 100 * earned > percent * possible:
+            return letter
+    return "D"
+
+
+def _single(value: float) -> float:
+    rounded: float = struct.unpack("<f", struct.pack("<f", value))[0]
+    return rounded

@@ -1,0 +1,72 @@
+"""What many scores come to: weighted pp and accuracy (game-rules 21.3), and the level (web-endpoints 11.6)."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Final
+
+_WEIGHT: Final = 0.95
+_BONUS_LIMIT: Final = 416.6667
+_BONUS_COUNT_MAX: Final = 1000
+_LEVEL_STEP: Final = 10**11
+"""What each level beyond 100 needs."""
+
+
+def weighted_pp(pps: Sequence[float], *, count: int, bonus: str = "official") -> int:
+    """A player's pp in a mode: each best score's, largest first, at 0.95 of the weight of the one before, and a bonus.
+
+    `pps` are finite and sorted downwards; `count` is the number of best scores, the base of the bonus.
+    """
+    return round(_weighted(pps) + bonus_pp(count, bonus))
+
+
+def weighted_accuracy(accs: Sequence[float]) -> float:
+    """A player's accuracy in a mode, in percent with 3 decimals; `accs` in the order of pp. 0 without scores."""
+    if not accs:
+        return 0.0
+    weights = (1 - _WEIGHT ** len(accs)) / (1 - _WEIGHT)
+    return round(_weighted(accs) / weights, 3)
+
+
+def bonus_pp(count: int, kind: str) -> float:
+    """What `count` best scores are worth by their number: `official` as the game has it today, `legacy` as it had.
+
+    Architecture 9: 416.6667 * (1 - 0.995^min(n, 1000)), and the older 416.6667 * (1 - 0.9994^n).
+    """
+    match kind:
+        case "official":
+            return _BONUS_LIMIT * (1 - 0.995 ** min(count, _BONUS_COUNT_MAX))
+        case "legacy":
+            return _BONUS_LIMIT * (1 - 0.9994**count)
+        case _:
+            raise ValueError(f"no bonus pp of kind {kind!r}")
+
+
+def level(total_score: int) -> tuple[int, float]:
+    """The level, from 1, that a total score has reached, and the progress 0-1 to the next."""
+    total_score = max(total_score, 0)
+    if total_score < _NEEDED[-1]:
+        reached = bisect_right(_NEEDED, total_score)
+    else:
+        reached = len(_NEEDED) + (total_score - _NEEDED[-1]) // _LEVEL_STEP
+    below, above = needed_score(reached), needed_score(reached + 1)
+    return reached, (total_score - below) / (above - below)
+
+
+def needed_score(level: int) -> int:
+    """The total score at which a level begins; level 1 begins at 0."""
+    if level <= len(_NEEDED):
+        return _NEEDED[max(level, 1) - 1]
+    return _NEEDED[-1] + _LEVEL_STEP * (level - len(_NEEDED))
+
+
+def _weighted(values: Sequence[float]) -> float:
+    total = 0.0
+    for value in reversed(values):
+        total = total * _WEIGHT + value
+    return total
+
+
+# n(n-1)(4n+1) is a multiple of 3 for every n, so the first term is whole.
+_NEEDED: Final[tuple[int, ...]] = tuple(
+    5000 * (4 * n**3 - 3 * n**2 - n) // 3 + round(1.25 * 1.8 ** (n - 60)) for n in range(1, 101)
+)

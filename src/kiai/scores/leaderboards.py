@@ -1,0 +1,230 @@
+"""Lists of scores and players: one statement each, whose cost does not grow with the data."""
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from kiai.accounts import EVERYBODY, Viewer, can_see
+from kiai.errors import NotFound
+from kiai.scores import queries
+from kiai.scores.model import PP_MODES_FROM, BoardScore, MappedScore, PlayedMap, Ranked, Score, Stats
+from kiai.storage.port import Database, Query, Value
+
+R = TypeVar("R")
+
+DEEP: Final = 2_000  # an offset from here on is read beside the event loop
+LISTED_MAX: Final = 10_000  # a total is counted no further than this
+
+
+class ModsWanted(msgspec.Struct, frozen=True):
+    """A filter by mods: every bit of `all_of`, and one bit of `any_of` unless that is 0."""
+
+    all_of: int = 0
+    any_of: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.all_of or self.any_of)
+
+
+ANY_MODS: Final = ModsWanted()
+
+
+class FoundScore(msgspec.Struct, frozen=True):
+    """One score with the md5 of its map and who played it."""
+
+    score: Score
+    map_md5: str
+    player_name: str
+
+
+class _Standing(msgspec.Struct, frozen=True):
+    id: int
+    priv: int
+
+
+class Leaderboards:
+    """What profiles, boards and rankings show. Nothing here changes a row."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        # The same statements marked as slow, for offsets that make the engine skip many rows.
+        self._beside: dict[Query[Any], Query[Any]] = {}
+
+    def _at(self, query: Query[R], offset: int) -> Query[R]:
+        return query if offset < DEEP else self._beside.setdefault(query, query.beside())
+
+    async def best_of(
+        self,
+        user_id: int,
+        mode: int,
+        *,
+        limit: int,
+        offset: int = 0,
+        mods: ModsWanted = ANY_MODS,
+        include_loved: bool = False,
+    ) -> list[MappedScore]:
+        """A player's best score by pp on each ranked or approved map, most pp first, then newest."""
+        query = queries.BEST_OF_WITH_LOVED if include_loved else queries.BEST_OF
+        return await self._database.all(
+            self._at(query, offset),
+            user_id=user_id,
+            mode=mode,
+            all_mods=mods.all_of,
+            any_mods=mods.any_of,
+            limit=limit,
+            offset=offset,
+        )
+
+    async def recent_of(
+        self,
+        user_id: int,
+        mode: int,
+        *,
+        limit: int,
+        offset: int = 0,
+        mods: ModsWanted = ANY_MODS,
+        include_failed: bool = True,
+    ) -> list[MappedScore]:
+        """A player's latest scores, newest first, on any map."""
+        return await self._database.all(
+            self._at(queries.RECENT_OF, offset),
+            user_id=user_id,
+            mode=mode,
+            all_mods=mods.all_of,
+            any_mods=mods.any_of,
+            passed_from=0 if include_failed else 1,
+            limit=limit,
+            offset=offset,
+        )
+
+    async def best_count(self, user_id: int, mode: int, *, mods: ModsWanted, include_loved: bool) -> int:
+        """How many scores `best_of` pages through: a counter, or, with a filter, counted up to 10,000."""
+        if not mods and not include_loved:
+            found = await self.stats_in(user_id, mode)
+            return found.bests if found else 0
+        query = queries.BEST_WITH_LOVED_COUNT if include_loved else queries.BEST_COUNT
+        return (
+            await self._database.one(
+                query, user_id=user_id, mode=mode, all_mods=mods.all_of, any_mods=mods.any_of, most=LISTED_MAX
+            )
+            or 0
+        )
+
+    async def recent_count(self, user_id: int, mode: int, *, mods: ModsWanted, include_failed: bool) -> int:
+        """How many scores `recent_of` pages through: a counter, or, with a filter, counted up to 10,000."""
+        if not mods and include_failed:
+            found = await self.stats_in(user_id, mode)
+            return found.plays if found else 0
+        return (
+            await self._database.one(
+                queries.RECENT_COUNT,
+                user_id=user_id,
+                mode=mode,
+                all_mods=mods.all_of,
+                any_mods=mods.any_of,
+                passed_from=0 if include_failed else 1,
+                most=LISTED_MAX,
+            )
+            or 0
+        )
+
+    async def firsts_of(self, user_id: int, mode: int, *, limit: int, offset: int = 0) -> tuple[list[MappedScore], int]:
+        """A player's first places, newest first, and how many there are."""
+        rows = await self._database.all(queries.FIRSTS_OF, user_id=user_id, mode=mode, limit=limit, offset=offset)
+        return rows, await self._database.one(queries.FIRSTS_COUNT, user_id=user_id, mode=mode) or 0
+
+    async def most_played(self, user_id: int, mode: int, *, limit: int, offset: int = 0) -> list[PlayedMap]:
+        """A player's maps by number of plays, then by the latest play."""
+        return await self._database.all(
+            self._at(queries.MOST_PLAYED, offset),
+            user_id=user_id,
+            mode=mode,
+            limit=limit,
+            offset=offset,
+        )
+
+    async def board(
+        self, map_key: int, mode: int, *, limit: int, offset: int = 0, mods: ModsWanted = ANY_MODS
+    ) -> list[BoardScore]:
+        """A map's best scores, one a visible player: by score in vanilla modes, by pp in relax and autopilot.
+
+        With `mods`, each player's best among the scores with those mods.
+        """
+        by_pp = mode >= PP_MODES_FROM
+        if mods:
+            return await self._database.all(
+                queries.MODS_PP_BOARD if by_pp else queries.MODS_BOARD,
+                map_key=map_key,
+                mode=mode,
+                all_mods=mods.all_of,
+                any_mods=mods.any_of,
+                limit=limit,
+                offset=offset,
+            )
+        return await self._database.all(
+            self._at(queries.PP_BOARD if by_pp else queries.BOARD, offset),
+            map_key=map_key,
+            mode=mode,
+            limit=limit,
+            offset=offset,
+        )
+
+    async def recent_on(
+        self, map_key: int, mode: int, *, limit: int, offset: int = 0, mods: ModsWanted = ANY_MODS
+    ) -> list[BoardScore]:
+        """The same best scores, latest first."""
+        return await self._database.all(
+            self._at(queries.RECENT_ON, offset),
+            map_key=map_key,
+            mode=mode,
+            all_mods=mods.all_of,
+            any_mods=mods.any_of,
+            limit=limit,
+            offset=offset,
+        )
+
+    async def score(self, score_id: int, viewer: Viewer = EVERYBODY) -> FoundScore:
+        """One score, if `viewer` may know of its player. Raises NotFound("score")."""
+        found = await self._database.one(queries.SCORE, id=score_id)
+        if found is None:
+            raise NotFound("score")
+        score, map_md5, player_name, priv = found
+        if not can_see(viewer, _Standing(score.user_id, priv)):
+            raise NotFound("score")
+        return FoundScore(score, map_md5, player_name)
+
+    async def listed(
+        self, filters: Mapping[str, Value], *, limit: int, offset: int = 0, before: int = 2**63 - 1
+    ) -> tuple[list[tuple[Score, str]], int]:
+        """Scores of visible players, newest first, with their map's md5; the total is counted up to 10,000."""
+        wanted = {name: filters.get(name) for name in queries.FILTERS}
+        rows = await self._database.all(queries.LISTED, limit=limit, offset=offset, before=before, **wanted)
+        return rows, await self._database.one(queries.LISTED_COUNT, most=LISTED_MAX, **wanted) or 0
+
+    async def stats_of(self, user_id: int) -> list[Stats]:
+        """A player's profiles in the modes that were ever played."""
+        return await self._database.all(queries.STATS_OF, user_id=user_id)
+
+    async def stats_in(self, user_id: int, mode: int) -> Stats | None:
+        """A player's profile in one mode, None when it was never played."""
+        return await self._database.one(queries.STATS_IN, user_id=user_id, mode=mode)
+
+    async def ranking(
+        self, mode: int, sort: str, *, country: str | None = None, limit: int, offset: int = 0
+    ) -> list[Ranked]:
+        """Players by one of `queries.SORTS`, highest first, then by id; only values above 0."""
+        if country is None:
+            return await self._database.all(
+                self._at(queries.RANKING[sort], offset),
+                mode=mode,
+                limit=limit,
+                offset=offset,
+            )
+        return await self._database.all(
+            self._at(queries.COUNTRY_RANKING[sort], offset),
+            mode=mode,
+            country=country,
+            limit=limit,
+            offset=offset,
+        )

@@ -1,0 +1,172 @@
+"""Plays and scores as values."""
+
+from typing import Final
+
+import msgspec
+
+from kiai.beatmaps import Beatmap
+from kiai.beatmaps.model import MapSummary
+from kiai.osu.accuracy import Counts
+
+STATUS_FAILED: Final = 0
+STATUS_SUBMITTED: Final = 1
+STATUS_BEST: Final = 2
+PP_MODES_FROM: Final = 4  # relax and autopilot boards sort by pp, vanilla ones by score
+
+
+class StoredReplay(msgspec.Struct, frozen=True):
+    """What is kept about a replay beside its frames; `md5` names the file in the store."""
+
+    md5: bytes
+    sha256: bytes
+    size: int
+    life_bar: str = ""
+    target_accuracy: float | None = None
+
+
+class Play(msgspec.Struct, frozen=True):
+    """A finished play, checked and computed, ready to be recorded. Times in ms, accuracy in percent."""
+
+    user_id: int
+    beatmap: Beatmap
+    mode: int
+    mods: int
+    counts: Counts
+    score: int
+    max_combo: int
+    acc: float
+    pp: float
+    grade: str
+    passed: bool
+    perfect: bool
+    play_time_ms: int
+    time_elapsed: int
+    checksum: bytes
+    calculator: int
+    client_version: int = 0
+    client_flags: int = 0
+    replay: StoredReplay | None = None
+
+
+class Best(msgspec.Struct, frozen=True):
+    """A standing best score, as far as a new play is compared with it."""
+
+    id: int
+    score: int
+    pp: float
+    grade: str
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """What recording a play did."""
+
+    score_id: int
+    is_best_pp: bool
+    is_best_score: bool
+    is_first_place: bool
+
+
+class Score(msgspec.Struct, frozen=True):
+    """A stored score as lists show it. `status` is 0 failed, 1 submitted, 2 best by score or by pp."""
+
+    id: int
+    user_id: int
+    score: int
+    pp: float
+    acc: float
+    max_combo: int
+    mods: int
+    n300: int
+    n100: int
+    n50: int
+    nmiss: int
+    ngeki: int
+    nkatu: int
+    grade: str
+    status: int
+    mode: int
+    play_time_ms: int
+    time_elapsed: int
+    perfect: int
+
+
+class MappedScore(msgspec.Struct, frozen=True):
+    """A score with the map it was played on."""
+
+    score: Score
+    beatmap: MapSummary
+
+
+class BoardScore(msgspec.Struct, frozen=True):
+    """A score with its player, as a map's board shows it."""
+
+    score: Score
+    player_name: str
+    clan_id: int | None
+    clan_name: str | None
+    clan_tag: str | None
+
+
+class PlayedMap(msgspec.Struct, frozen=True):
+    """One line of a player's most played maps."""
+
+    md5: str
+    id: int
+    set_id: int
+    status: int
+    artist: str
+    title: str
+    version: str
+    creator: str
+    plays: int
+
+
+class Stats(msgspec.Struct, frozen=True):
+    """A player's profile in one mode. `playtime` in s, `acc` in percent."""
+
+    user_id: int
+    mode: int
+    tscore: int
+    rscore: int
+    pp: int
+    plays: int
+    bests: int
+    playtime: int
+    acc: float
+    max_combo: int
+    total_hits: int
+    replay_views: int
+    xh_count: int
+    x_count: int
+    sh_count: int
+    s_count: int
+    a_count: int
+
+
+class Ranked(msgspec.Struct, frozen=True):
+    """One line of a ranking list."""
+
+    player_id: int
+    name: str
+    country: str
+    tscore: int
+    rscore: int
+    pp: int
+    plays: int
+    playtime: int
+    acc: float
+    max_combo: int
+    xh_count: int
+    x_count: int
+    sh_count: int
+    s_count: int
+    a_count: int
+    clan_id: int | None
+    clan_name: str | None
+    clan_tag: str | None
+
+
+def replay_key(md5: bytes) -> str:
+    """Where a replay's frames lie in the files store."""
+    name = md5.hex()
+    return f"replays/{name[:2]}/{name}"

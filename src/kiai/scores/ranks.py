@@ -1,0 +1,70 @@
+"""Ranks of players: a cache of the committed stats behind the realtime port, never the truth.
+
+It is rebuilt when a server starts and kept up by the outbox: whoever changes what a rank depends on (a recorded play, a
+restriction, a recalculation, in this process or in a command beside it) leaves a row in that same transaction, and
+`deliver` applies it. Rows are applied from what is committed now, so applying one twice or late is harmless.
+"""
+
+from typing import Final
+
+from kiai.accounts.visibility import is_public
+from kiai.realtime.port import RankEntry, Realtime
+from kiai.scores import statements
+from kiai.storage.port import Database, Transaction
+
+LOADED_AT_ONCE: Final = 20_000
+DELIVERED_AT_ONCE: Final = 500
+
+
+class Ranks:
+    """Keeps the realtime port's rank lists equal to the rows."""
+
+    def __init__(self, database: Database, realtime: Realtime) -> None:
+        self._database = database
+        self._realtime = realtime
+
+    async def rebuild(self) -> None:
+        """Loads every visible player with pp; what the outbox held is thereby delivered."""
+        told = await self._database.one(statements.LAST_TOLD) or 0
+        entries: list[RankEntry] = []
+        after = 0
+        while rows := await self._database.all(statements.RANK_ENTRIES, after=after, limit=LOADED_AT_ONCE):
+            if len(rows) == LOADED_AT_ONCE:  # the last player's modes may be cut: leave them to the next page
+                cut = rows[-1][0]
+                rows = [row for row in rows if row[0] != cut]
+            after = rows[-1][0]
+            entries += [RankEntry(user_id=u, mode=m, country=c, pp=pp) for u, m, c, pp in rows]
+        await self._realtime.replace_ranks(entries)
+        await self._done(told)
+
+    async def refresh(self, user_id: int) -> None:
+        """Sets one player's entries to what the rows say now."""
+        rows = await self._database.all(statements.RANK_ENTRIES_OF, user_id=user_id)
+        if not rows or not is_public(rows[0][4]):
+            await self._realtime.forget_ranks(user_id)
+            return
+        await self._realtime.set_ranks([RankEntry(user_id=u, mode=m, country=c, pp=pp) for u, m, c, pp, _ in rows])
+
+    async def deliver(self) -> int:
+        """Applies what the outbox holds; how many rows that were."""
+        if not await self._database.changed():
+            return 0
+        delivered = 0
+        while rows := await self._database.all(statements.TOLD, limit=DELIVERED_AT_ONCE):
+            if any(kind == "ranks_all" for _, kind, _ in rows):
+                await self.rebuild()
+            else:
+                for user_id in dict.fromkeys(int(payload) for _, kind, payload in rows if kind == "ranks"):
+                    await self.refresh(user_id)
+            await self._done(rows[-1][0])
+            delivered += len(rows)
+        return delivered
+
+    async def _done(self, up_to: int) -> None:
+        if not up_to:
+            return
+
+        async def body(tx: Transaction) -> None:
+            await tx.run(statements.TELLING_DONE, up_to=up_to)
+
+        await self._database.transaction(body)

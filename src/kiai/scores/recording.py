@@ -1,0 +1,244 @@
+"""A play becomes a score: one transaction that settles everything that follows from it (architecture 5).
+
+    user locked -> bests read -> best.settle -> old bests demoted -> score and replay inserted
+    -> stats, totals, play counters, map counters -> first place -> outbox
+
+Whatever a board, profile or rank shows is derivable from these rows again (`rebuilding.py` does it and must agree).
+"""
+
+from typing import Final
+
+import msgspec
+
+from kiai.accounts.visibility import is_public
+from kiai.beatmaps import Beatmaps
+from kiai.beatmaps.model import MapStatus, gives_pp, has_board
+from kiai.clock import Clock
+from kiai.errors import Conflict, NotFound
+from kiai.osu.accuracy import total_hits
+from kiai.osu.modes import vanilla
+from kiai.osu.mods import board_key
+from kiai.osu.weights import weighted_accuracy, weighted_pp
+from kiai.scores import statements
+from kiai.scores.best import Verdict, settle
+from kiai.scores.model import PP_MODES_FROM, Best, Play, Recorded
+from kiai.storage.port import Database, Taken, Transaction
+
+COUNTED_GRADES: Final = {"XH": "xh_count", "X": "x_count", "SH": "sh_count", "S": "s_count", "A": "a_count"}
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What an operator may choose about totals."""
+
+    bonus_pp: str = "official"
+    loved_counts: bool = False
+
+    def counts(self, status: int) -> bool:
+        """Whether a best on a map of this status adds to ranked score and grades."""
+        return gives_pp(status) or (self.loved_counts and status == MapStatus.LOVED)
+
+
+class AlreadyRecorded(Conflict):
+    """This very play is stored already, under `score_id`."""
+
+    def __init__(self, score_id: int) -> None:
+        super().__init__("this play")
+        self.score_id = score_id
+
+
+class Recorder:
+    """Stores plays. Replay frames must lie in the files store before a play that refers to them is recorded."""
+
+    def __init__(self, database: Database, beatmaps: Beatmaps, clock: Clock, rules: Rules) -> None:
+        self._database = database
+        self._beatmaps = beatmaps
+        self._clock = clock
+        self._rules = rules
+
+    async def known(self, play: Play) -> int | None:
+        """The id of the score that stores this play already, by checksum or by its replay's frames."""
+        found = await self._database.one(statements.CHECKSUM_KNOWN, checksum=play.checksum)
+        if found is None and play.replay is not None:
+            found = await self._database.one(statements.REPLAY_KNOWN, md5=play.replay.md5)
+        return found
+
+    async def record(self, play: Play) -> Recorded:
+        """Stores a play with all its consequences, or nothing. Raises AlreadyRecorded."""
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction) -> Recorded:
+            return await self._record(tx, play, now)
+
+        try:
+            return await self._database.transaction(body)
+        except Taken as taken:
+            score_id = await self.known(play)
+            if score_id is None:
+                raise
+            raise AlreadyRecorded(score_id) from taken
+
+    async def _record(self, tx: Transaction, play: Play, now_ms: int) -> Recorded:
+        found = await tx.one(statements.LOCK_USER, user_id=play.user_id)
+        if found is None:
+            raise NotFound("player")
+        priv, country = found
+        public = is_public(priv)
+        if public:  # also the lock on this map's board
+            await self._beatmaps.count_plays(tx, play.beatmap.key, plays=1, passes=int(play.passed))
+        where = {"map_key": play.beatmap.key, "mode": play.mode, "user_id": play.user_id}
+        mods_key = board_key(play.mods)
+        by_pp = await tx.one(statements.BEST_BY_PP, **where)
+        by_score = await tx.one(statements.BEST_BY_SCORE, **where)
+        with_mods = await tx.one(statements.BEST_WITH_MODS, mods_key=mods_key, **where)
+        verdict = settle(
+            Best(0, play.score, play.pp, play.grade),
+            mode=play.mode,
+            passed=play.passed,
+            by_pp=by_pp,
+            by_score=by_score,
+            with_mods=with_mods,
+        )
+        for gained, standing, demote in (
+            (verdict.best_pp, by_pp, statements.DEMOTE_PP),
+            (verdict.best_score, by_score, statements.DEMOTE_SCORE),
+            (verdict.best_mods, with_mods, statements.DEMOTE_MODS),
+        ):
+            if gained and standing is not None:
+                await tx.run(demote, score_id=standing.id)
+        score_id = await tx.one(statements.INSERT_SCORE, **row_of(play, verdict))
+        assert score_id is not None
+        if play.replay is not None:
+            await tx.run(
+                statements.INSERT_REPLAY,
+                score_id=score_id,
+                md5=play.replay.md5,
+                sha256=play.replay.sha256,
+                size=play.replay.size,
+                life_bar=play.replay.life_bar,
+                target_accuracy=play.replay.target_accuracy,
+            )
+        await self._add_to_stats(tx, play, by_pp if verdict.best_pp else None, verdict, country)
+        await _count_play(tx, play)
+        first = False
+        if public and verdict.best_score and has_board(play.beatmap.status):
+            first = await settle_first_place(tx, play.beatmap.key, play.mode, since_ms=play.play_time_ms) == score_id
+        await tell(tx, "ranks", play.user_id, now_ms)
+        return Recorded(score_id, verdict.best_pp, verdict.best_score, first)
+
+    async def _add_to_stats(
+        self, tx: Transaction, play: Play, beaten: Best | None, verdict: Verdict, country: str
+    ) -> None:
+        added = dict.fromkeys(statements.ADDED, 0)
+        added["plays"] = 1
+        added["tscore"] = play.score
+        added["playtime"] = play.time_elapsed // 1000
+        added["total_hits"] = total_hits(play.counts, vanilla(play.mode))
+        if verdict.best_pp and self._rules.counts(play.beatmap.status):
+            added["rscore"] = play.score - (beaten.score if beaten else 0)
+            if beaten and (column := COUNTED_GRADES.get(beaten.grade)):
+                added[column] -= 1
+            if column := COUNTED_GRADES.get(play.grade):
+                added[column] += 1
+        if verdict.best_pp and gives_pp(play.beatmap.status) and beaten is None:
+            added["bests"] = 1
+        change = {f"by_{name}": by for name, by in added.items()}
+        combo = play.max_combo if play.passed and has_board(play.beatmap.status) else 0
+        where = {"player_id": play.user_id, "in_mode": play.mode}
+        if not await tx.run(statements.ADD_TO_STATS, combo=combo, **where, **change):
+            await tx.run(statements.INSERT_STATS, user_id=play.user_id, mode=play.mode, country=country)
+            await tx.run(statements.ADD_TO_STATS, combo=combo, **where, **change)
+        if verdict.best_pp and gives_pp(play.beatmap.status):
+            await set_totals(tx, play.user_id, play.mode, self._rules)
+
+
+def row_of(play: Play, verdict: Verdict) -> dict[str, int | float | str | bytes]:
+    """The row of `scores` that stores a play."""
+    return {
+        "user_id": play.user_id,
+        "map_key": play.beatmap.key,
+        "mode": play.mode,
+        "mods": play.mods,
+        "mods_key": board_key(play.mods),
+        "score": play.score,
+        "pp": play.pp,
+        "acc": play.acc,
+        "max_combo": play.max_combo,
+        "n300": play.counts.n300,
+        "n100": play.counts.n100,
+        "n50": play.counts.n50,
+        "nmiss": play.counts.nmiss,
+        "ngeki": play.counts.ngeki,
+        "nkatu": play.counts.nkatu,
+        "grade": play.grade,
+        "passed": int(play.passed),
+        "perfect": int(play.perfect),
+        "best_pp": int(verdict.best_pp),
+        "best_score": int(verdict.best_score),
+        "best_mods": int(verdict.best_mods),
+        "play_time_ms": play.play_time_ms,
+        "time_elapsed": play.time_elapsed,
+        "client_version": play.client_version,
+        "client_flags": play.client_flags,
+        "checksum": play.checksum,
+        "calculator": play.calculator,
+    }
+
+
+async def _count_play(tx: Transaction, play: Play) -> None:
+    counted = await tx.run(
+        statements.COUNT_PLAY,
+        player_id=play.user_id,
+        in_mode=play.mode,
+        on_map=play.beatmap.key,
+        at_ms=play.play_time_ms,
+    )
+    if not counted:
+        await tx.run(
+            statements.FIRST_PLAY,
+            user_id=play.user_id,
+            mode=play.mode,
+            map_key=play.beatmap.key,
+            plays=1,
+            last_play_ms=play.play_time_ms,
+        )
+
+
+async def set_totals(tx: Transaction, user_id: int, mode: int, rules: Rules) -> None:
+    """Writes pp and accuracy of a profile from its best scores (game-rules 21.3)."""
+    rows = await tx.all(statements.WEIGHTED, user_id=user_id, mode=mode)
+    bests = await tx.one(statements.BESTS_IN, user_id=user_id, mode=mode) or 0
+    pp, acc = totals(rows, bests, rules)
+    await tx.run(statements.SET_TOTALS, player_id=user_id, in_mode=mode, pp=pp, acc=acc)
+
+
+def totals(bests: list[tuple[float, float]], count: int, rules: Rules) -> tuple[int, float]:
+    """Profile pp and accuracy of (pp, accuracy) rows, most pp first, of `count` best scores in all."""
+    if not bests:
+        return 0, 0.0
+    return (
+        weighted_pp([pp for pp, _ in bests], count=count, bonus=rules.bonus_pp),
+        weighted_accuracy([acc for _, acc in bests]),
+    )
+
+
+async def settle_first_place(tx: Transaction, map_key: int, mode: int, *, since_ms: int) -> int | None:
+    """Makes `first_places` agree with the top of the board; the score that holds it, None for an empty board."""
+    top = await tx.one(
+        statements.TOP_BY_PP if mode >= PP_MODES_FROM else statements.TOP_BY_SCORE, map_key=map_key, mode=mode
+    )
+    held = await tx.one(statements.FIRST_PLACE, map_key=map_key, mode=mode)
+    if held == top:
+        return top[0] if top else None
+    if held is not None:
+        await tx.run(statements.DROP_FIRST_PLACE, map_key=map_key, mode=mode)
+    if top is None:
+        return None
+    await tx.run(
+        statements.SET_FIRST_PLACE, map_key=map_key, mode=mode, score_id=top[0], user_id=top[1], since_ms=since_ms
+    )
+    return top[0]
+
+
+async def tell(tx: Transaction, kind: str, user_id: int, now_ms: int) -> None:
+    """Leaves a consequence for whoever delivers the outbox (`ranks.py`)."""
+    await tx.run(statements.TELL, at_ms=now_ms, kind=kind, payload=str(user_id))

@@ -1,0 +1,9 @@
+"""What staff does to others, from any face: restricting, privileges, statuses; each verb with its audit row.
+
+Owns the table `audit_log`.
+"""
+
+from kiai.staff.audit import OPERATOR, Actor
+from kiai.staff.service import Staff
+
+__all__ = ["OPERATOR", "Actor", "Staff"]

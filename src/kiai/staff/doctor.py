@@ -1,0 +1,243 @@
+"""`kiai doctor`: proves that what is shown follows from the rows, and mends what does not (security-and-faults 2).
+
+Read-only and live; `repair` rewrites derived rows only, never a score.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from sqlalchemy import bindparam, func, select
+
+from kiai.beatmaps import Beatmaps, osu_key
+from kiai.clock import Clock
+from kiai.files.port import Files
+from kiai.scores import statements
+from kiai.scores.model import replay_key
+from kiai.scores.rebuilding import Rebuilder
+from kiai.staff import audit
+from kiai.staff.audit import OPERATOR
+from kiai.storage.port import Database, Query, Transaction, only
+from kiai.storage.tables import clans, counters, first_places, maps, outbox, replays, users
+
+USERS_AT_ONCE: Final = 200
+SHOWN_MAX: Final = 50  # problems of one kind that are listed one by one
+ORPHAN_MS: Final = 86_400_000
+STUCK_MS: Final = 30_000
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One thing that is wrong: what it is about, and what is the matter."""
+
+    invariant: str
+    what: str
+    repairable: bool = True
+
+
+class Diagnosis(msgspec.Struct):
+    """What was found."""
+
+    problems: list[Problem] = msgspec.field(default_factory=list)
+    repaired: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found."""
+        return not self.problems
+
+
+_USER_IDS = Query(
+    select(users.c.id).where(users.c.id > bindparam("after")).order_by(users.c.id).limit(USERS_AT_ONCE), only
+)
+_USERS = Query(select(func.count()).select_from(users).where(users.c.id != 1), only, aside=True)
+_COUNTER = Query(select(counters.c.value).where(counters.c.name == "users"), only)
+_FLAGS_WRONG = Query(statements.WRONG_FLAGS, lambda id_: id_, aside=True)
+_MAP_COUNTERS = Query(
+    select(maps.c.key, maps.c.id, maps.c.plays, maps.c.passes).order_by(maps.c.key),
+    lambda *row: row,
+    aside=True,
+)
+_FIRST_PLACES = Query(
+    select(first_places.c.map_key, first_places.c.mode, first_places.c.score_id),
+    lambda key, mode, score: ((key, mode), score),
+    aside=True,
+)
+_REPLAYS = Query(
+    select(replays.c.score_id, replays.c.md5, replays.c.sha256, replays.c.size)
+    .where(replays.c.score_id > bindparam("after"))
+    .order_by(replays.c.score_id)
+    .limit(1_000),
+    lambda *row: row,
+    aside=True,
+)
+_STUCK = Query(select(func.count()).select_from(outbox).where(outbox.c.at_ms < bindparam("before")), only)
+_OWNERLESS = Query(
+    select(clans.c.id)
+    .select_from(clans.outerjoin(users, (users.c.id == clans.c.owner_id) & (users.c.clan_id == clans.c.id)))
+    .where((users.c.id.is_(None)) | (users.c.clan_priv != 3)),
+    only,
+    aside=True,
+)
+_CLANLESS = Query(
+    select(users.c.id)
+    .select_from(users.outerjoin(clans, clans.c.id == users.c.clan_id))
+    .where(users.c.clan_id > 0, clans.c.id.is_(None)),
+    only,
+    aside=True,
+)
+
+
+class Doctor:
+    """Looks, and mends."""
+
+    def __init__(
+        self, database: Database, files: Files, beatmaps: Beatmaps, rebuilder: Rebuilder, clock: Clock
+    ) -> None:
+        self._database = database
+        self._files = files
+        self._beatmaps = beatmaps
+        self._rebuilder = rebuilder
+        self._clock = clock
+
+    async def examine(self, progress: Callable[[str], None] = lambda step: None) -> Diagnosis:
+        """Everything there is to prove."""
+        found = Diagnosis()
+        for step, check in (
+            ("database", self._database_whole),
+            ("stats", self._stats),
+            ("best flags", self._flags),
+            ("map counters and first places", self._maps),
+            ("files", self._stored),
+            ("clans", self._clans),
+            ("house books", self._books),
+        ):
+            progress(step)
+            problems = await check()
+            found.problems += problems[:SHOWN_MAX]
+            if len(problems) > SHOWN_MAX:
+                found.problems.append(
+                    Problem(problems[0].invariant, f"and {len(problems) - SHOWN_MAX} more like these")
+                )
+        return found
+
+    async def repair(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Rewrites every derived row from the scores, and the counter of accounts; leaves an audit row."""
+        await self._rebuilder.everything(progress)
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction) -> None:
+            await tx.run(statements.TELL, at_ms=now, kind="ranks_all", payload="0")
+            await tx.run(statements.SET_USER_COUNTER, value=await tx.one(_USERS))
+            await audit.write(tx, OPERATOR, "doctor_repair", at_ms=now, target_kind="server", target_id=0)
+
+        await self._database.transaction(body)
+
+    async def _database_whole(self) -> list[Problem]:
+        return [Problem("I10", fault, repairable=False) for fault in await self._database.faults()]
+
+    async def _stats(self) -> list[Problem]:
+        problems = []
+        after = 0
+        while ids := await self._database.all(_USER_IDS, after=after):
+            first, last = after + 1, ids[-1]
+            after = last
+            stored = {
+                (one.user_id, one.mode): one
+                for one in await self._database.all(statements.STATS_BETWEEN, first=first, last=last)
+            }
+            counted = {
+                (one.user_id, one.mode): one for one in await self._rebuilder.recount(self._database, first, last)
+            }
+            for key in sorted(stored.keys() | counted.keys()):
+                mine, true = stored.get(key), counted.get(key)
+                if mine == true:
+                    continue
+                wrong = [
+                    f"{name} is {getattr(mine, name, None)}, the scores give {getattr(true, name, None)}"
+                    for name in statements.Stats.__struct_fields__
+                    if getattr(mine, name, None) != getattr(true, name, None)
+                ]
+                problems.append(Problem("I1", f"user {key[0]} mode {key[1]}: {'; '.join(wrong)}"))
+        return problems
+
+    async def _flags(self) -> list[Problem]:
+        wrong = await self._database.all(_FLAGS_WRONG, first=0, last=2**31 - 1)
+        return [Problem("I2", f"score {score_id} has wrong best flags") for score_id in wrong]
+
+    async def _maps(self) -> list[Problem]:
+        counted = {
+            key: (plays, passes)
+            for key, plays, passes in await self._database.all(statements.MAP_COUNTERS, first=0, last=2**31 - 1)
+        }
+        problems = [
+            Problem(
+                "I6", f"map {map_id}: {plays} plays and {passes} passes, the scores give {counted.get(key, (0, 0))}"
+            )
+            for key, map_id, plays, passes in await self._database.all(_MAP_COUNTERS)
+            if (plays, passes) != counted.get(key, (0, 0))
+        ]
+        held = dict(await self._database.all(_FIRST_PLACES))
+        true = {
+            (key, mode): score
+            for key, mode, score in await self._database.all(statements.TRUE_FIRST_PLACES, first=0, last=2**31 - 1)
+        }
+        problems += [
+            Problem(
+                "I5",
+                f"map key {key} mode {mode}: held by score {held.get((key, mode))}, the board says {true.get((key, mode))}",
+            )
+            for key, mode in sorted(held.keys() | true.keys())
+            if held.get((key, mode)) != true.get((key, mode))
+        ]
+        return problems
+
+    async def _stored(self) -> list[Problem]:
+        problems = []
+        known: set[str] = set()
+        after = 0
+        while rows := await self._database.all(_REPLAYS, after=after):
+            after = rows[-1][0]
+            for score_id, md5, sha256, size in rows:
+                key = replay_key(md5)
+                known.add(key)
+                data = await self._files.get(key)
+                if data is None:
+                    problems.append(Problem("I3", f"the replay of score {score_id} is missing", repairable=False))
+                elif len(data) != size or hashlib.sha256(data).digest() != sha256:
+                    problems.append(Problem("I3", f"the replay of score {score_id} is damaged", repairable=False))
+        oldest = self._clock.now_ms() - ORPHAN_MS
+        async for stored in self._files.keys("replays/"):
+            if stored.key not in known and stored.modified_ms < oldest:
+                problems.append(Problem("I3", f"the file {stored.key} belongs to no score", repairable=False))
+        after = 0
+        while beatmaps := await self._beatmaps.revisions(after):
+            after = beatmaps[-1].key
+            problems += [
+                Problem("I3", f"the .osu file of map {one.id} ({one.md5}) is missing", repairable=False)
+                for one in beatmaps
+                if await self._files.size(osu_key(one.md5)) is None
+            ]
+        return problems
+
+    async def _clans(self) -> list[Problem]:
+        return [
+            *[
+                Problem("I9", f"clan {one} has no owner", repairable=False)
+                for one in await self._database.all(_OWNERLESS)
+            ],
+            *[
+                Problem("I9", f"user {one} is in no clan that exists", repairable=False)
+                for one in await self._database.all(_CLANLESS)
+            ],
+        ]
+
+    async def _books(self) -> list[Problem]:
+        problems = []
+        counter, true = await self._database.one(_COUNTER), await self._database.one(_USERS)
+        if counter != true:
+            problems.append(Problem("totals", f"{counter} accounts are counted, there are {true}"))
+        stuck = await self._database.one(_STUCK, before=self._clock.now_ms() - STUCK_MS)
+        if stuck:
+            problems.append(Problem("I8", f"{stuck} consequences wait in the outbox; a running server delivers them"))
+        return problems

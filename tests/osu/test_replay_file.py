@@ -1,0 +1,421 @@
+import calendar
+import hashlib
+import json
+import lzma
+import math
+import random
+import struct
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import osrparse
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.osu.real_files import real_files
+
+from kiai.osu.accuracy import Counts
+from kiai.osu.mods import ALL, TP
+from kiai.osu.replay_file import (
+    BadReplay,
+    ReplayFile,
+    check_frames,
+    download_name,
+    md5_matches,
+    read_replay,
+    replay_md5,
+    write_replay,
+)
+
+VECTORS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "replay_vectors.json").read_text())
+
+
+def golden(vector: dict[str, Any]) -> ReplayFile:
+    data = bytes.fromhex(vector["osr_hex"])
+    stream = lzma_of(data)
+    return ReplayFile(
+        mode=vector["mode"],
+        game_version=vector["game_version"],
+        beatmap_md5=vector["beatmap_md5"],
+        player_name=vector["player_name"],
+        replay_md5=vector["replay_md5"],
+        counts=Counts(*(vector[name] for name in ("n300", "n100", "n50", "ngeki", "nkatu", "nmiss"))),
+        score=vector["total_score"],
+        max_combo=vector["max_combo"],
+        perfect=vector["perfect"],
+        mods=vector["mods"],
+        life_bar=vector["life_bar"],
+        played_at_ms=calendar.timegm(time.strptime(vector["utc_time"], "%Y-%m-%dT%H:%M:%SZ")) * 1000,
+        frames=stream,
+        score_id=vector["online_score_id"],
+        target_accuracy=vector["target_practice_accuracy"],
+    )
+
+
+def lzma_of(osr: bytes) -> bytes:
+    start = osr.index(b"\x5d\x00\x00\x20\x00")
+    (length,) = struct.unpack_from("<i", osr, start - 4)
+    return osr[start : start + length]
+
+
+def named(vector: dict[str, Any]) -> str:
+    return str(vector["name"])
+
+
+each_vector = pytest.mark.parametrize("vector", VECTORS, ids=named)
+
+
+@each_vector
+def test_a_known_file_is_read_and_written_byte_for_byte(vector: dict[str, Any]) -> None:
+    data = bytes.fromhex(vector["osr_hex"])
+
+    assert read_replay(data) == golden(vector)
+    assert write_replay(golden(vector)) == data
+
+
+@each_vector
+def test_a_known_file_has_its_checksum(vector: dict[str, Any]) -> None:
+    replay = golden(vector)
+
+    assert replay_md5(replay, vector["grade_used_in_hash"]) == vector["replay_md5"]
+    assert md5_matches(replay)
+
+
+@each_vector
+def test_a_known_file_has_its_frames(vector: dict[str, Any]) -> None:
+    frames = [frame.split("|") for frame in vector["frames_text"].split(",") if frame]
+
+    stats = check_frames(golden(vector).frames)
+
+    assert stats.frames == len(frames) - 1  # the last carries the seed
+    assert stats.length_ms == sum(int(frame[0]) for frame in frames[:-1])
+
+
+@each_vector
+def test_a_file_cut_anywhere_is_refused(vector: dict[str, Any]) -> None:
+    data = bytes.fromhex(vector["osr_hex"])
+
+    for length in range(len(data)):
+        with pytest.raises(BadReplay):
+            read_replay(data[:length])
+
+
+@each_vector
+def test_bytes_after_the_last_field_are_ignored(vector: dict[str, Any]) -> None:
+    data = bytes.fromhex(vector["osr_hex"])
+
+    assert read_replay(data + b"\x04\0\0\0lazer") == golden(vector)
+
+
+U16 = st.integers(0, 2**16 - 1)
+REPLAYS = st.builds(
+    ReplayFile,
+    mode=st.integers(0, 3),
+    game_version=st.sampled_from([0, 20070101, 20121007, 20121008, 20140720, 20140721, 20260711, 30000000]),
+    beatmap_md5=st.from_regex(r"\A[0-9a-f]{32}\Z"),
+    player_name=st.text(max_size=60),
+    replay_md5=st.text(max_size=40),
+    counts=st.builds(Counts, U16, U16, U16, U16, U16, U16),
+    score=st.integers(0, 2**31 - 1),
+    max_combo=U16,
+    perfect=st.booleans(),
+    mods=st.integers(0, ALL),
+    life_bar=st.text(max_size=300),
+    played_at_ms=st.integers(-62_135_596_800_000, 253_402_300_799_999),
+    frames=st.binary(max_size=100),
+    score_id=st.integers(-(2**31), 2**31 - 1),
+    target_accuracy=st.floats(allow_nan=False, allow_infinity=False),
+)
+
+
+@given(REPLAYS)
+def test_what_is_written_is_read_back(replay: ReplayFile) -> None:
+    kept = msgspec.structs.replace(
+        replay,
+        score_id=replay.score_id if replay.game_version >= 20121008 else 0,
+        target_accuracy=replay.target_accuracy if replay.mods & TP else None,
+    )
+
+    assert read_replay(write_replay(replay)) == kept
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from(VECTORS), st.integers(0, 220), st.integers(0, 9), st.binary(max_size=9))
+def test_no_bytes_make_anything_but_a_replay_or_a_reason(
+    vector: dict[str, Any], start: int, cut: int, put: bytes
+) -> None:
+    data = bytes.fromhex(vector["osr_hex"])
+
+    replay = replay_or_none(data[:start] + put + data[start + cut :])
+
+    assert replay is None or (replay.score >= 0 and replay.mode <= 3)
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_no_replay(data: bytes) -> None:
+    assert replay_or_none(data) is None
+
+
+def replay_or_none(data: bytes) -> ReplayFile | None:
+    try:
+        return read_replay(data)
+    except BadReplay:
+        return None
+
+
+A_REPLAY = golden(VECTORS[0])
+A_FILE = write_replay(A_REPLAY)
+RESULT_AT = A_FILE.index(struct.pack("<6H", *msgspec.structs.astuple(A_REPLAY.counts)))
+FRAMES_AT = A_FILE.index(A_REPLAY.frames)
+
+
+@pytest.mark.parametrize(
+    ("at", "put", "reason"),
+    [
+        (0, b"\x04", "mode 4"),
+        (5, b"\0", "md5 is not"),
+        (5, b"\x07", "no string"),
+        (6, b"\xff\xff\xff\xff\xff", "length out of all reason"),
+        (6, b"\xff\xff\xff\x7f", "longer than"),
+        (7, b"\xff", "not UTF-8"),
+        (7, b"g", "32 hex"),
+        (RESULT_AT + 12, struct.pack("<i", -1), "score is negative"),
+        (RESULT_AT + 19, struct.pack("<i", -1), "mods are negative"),
+        (FRAMES_AT - 12, struct.pack("<q", -1), "time is out"),
+        (FRAMES_AT - 12, struct.pack("<q", 2**62), "time is out"),
+        (FRAMES_AT - 4, struct.pack("<i", -1), "negative length"),
+        (FRAMES_AT - 4, struct.pack("<i", 2**31 - 1), "ends before the end of the frames"),
+    ],
+)
+def test_a_damaged_file_is_refused_with_its_reason(at: int, put: bytes, reason: str) -> None:
+    with pytest.raises(BadReplay, match=reason):
+        read_replay(A_FILE[:at] + put + A_FILE[at + len(put) :])
+
+
+def test_a_target_accuracy_that_is_no_number_is_refused() -> None:
+    data = write_replay(golden(VECTORS[2]))
+
+    with pytest.raises(BadReplay, match="target accuracy"):
+        read_replay(data[:-8] + struct.pack("<d", math.nan))
+
+
+def test_a_huge_file_is_refused_unread() -> None:
+    with pytest.raises(BadReplay, match="larger than 32 MiB"):
+        read_replay(A_FILE + bytes(32 * 1024 * 1024))
+
+
+def test_what_a_file_cannot_hold_becomes_the_most_it_can() -> None:
+    replay = msgspec.structs.replace(A_REPLAY, counts=Counts(70_000, 1, 2, 3, 4, 5), score=2**40, max_combo=99_999)
+
+    kept = read_replay(write_replay(replay))
+
+    assert (kept.counts.n300, kept.score, kept.max_combo) == (65_535, 2**31 - 1, 65_535)
+
+
+def test_time_finer_than_a_millisecond_is_dropped() -> None:
+    at = FRAMES_AT - 12
+    (ticks,) = struct.unpack_from("<q", A_FILE, at)
+
+    replay = read_replay(A_FILE[:at] + struct.pack("<q", ticks + 9_999) + A_FILE[at + 8 :])
+
+    assert replay.played_at_ms == A_REPLAY.played_at_ms
+
+
+@pytest.mark.parametrize("change", [{"score": 26_811}, {"mods": 8}, {"player_name": "mallory"}, {"max_combo": 53}])
+def test_an_edited_result_does_not_match_its_checksum(change: dict[str, Any]) -> None:
+    assert not md5_matches(msgspec.structs.replace(A_REPLAY, **change))
+
+
+@pytest.mark.parametrize("letter", ["0", "A", "F", "XH"])
+@pytest.mark.parametrize("booleans", [("False", "True"), ("false", "true")])
+def test_checksums_as_other_servers_write_them_match(letter: str, booleans: tuple[str, str]) -> None:
+    perfect, last = booleans
+    text = f"97p5o23o6t6a{A_REPLAY.beatmap_md5}r52e{perfect}yaliceo26810u{letter}0{last}"
+    claimed = hashlib.md5(text.encode()).hexdigest()
+
+    assert md5_matches(msgspec.structs.replace(A_REPLAY, replay_md5=claimed))
+    assert md5_matches(msgspec.structs.replace(A_REPLAY, replay_md5=claimed.upper()))
+
+
+@pytest.mark.parametrize(
+    ("parts", "name"),
+    [
+        (("alice", "Artist", "Title", "Hard"), "alice - Artist - Title [Hard] (2026-01-01).osr"),
+        (("a", "AC/DC", '"Q"\r\n', "..\\x:?"), "a - ACDC - Q [..x] (2026-01-01).osr"),
+        (("a", "題", "日本", "v"), "a - 題 - 日本 [v] (2026-01-01).osr"),
+    ],
+)
+def test_a_replay_is_saved_under_a_safe_name(parts: tuple[str, str, str, str], name: str) -> None:
+    assert download_name(*parts, played_at_ms=A_REPLAY.played_at_ms) == name
+
+
+@given(REPLAYS)
+def test_every_replay_that_can_be_read_has_a_name(replay: ReplayFile) -> None:
+    assert download_name("p", "a", "t", "v", replay.played_at_ms).endswith(").osr")
+
+
+def compressed(text: bytes, **settings: Any) -> bytes:
+    lzma1 = [{"id": lzma.FILTER_LZMA1, "lc": 3, "lp": 0, "pb": 2, "dict_size": 2**21} | settings]
+    return lzma.compress(text, format=lzma.FORMAT_ALONE, filters=lzma1)
+
+
+def with_length(stream: bytes, length: int) -> bytes:
+    return stream[:5] + struct.pack("<q", length) + stream[13:]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"0|0|0|0,1|2|3|4,",
+        b"0|0|0|0,1|2|3|4",
+        b",,0|0|0|0,,1|2|3|4,,",
+        b"0|256|-500|0,1|1.5E-05|-0.25|5,-12345|0|0|7,",
+        b"0|0|0|0,1.0|2|3|4,",
+    ],
+)
+def test_two_frames_of_four_numbers_are_enough(text: bytes) -> None:
+    stats = check_frames(compressed(text))
+
+    assert (stats.frames, stats.length_ms) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b",,,",
+        b"0|0|0|0,",
+        b"0|0|0|0,-12345|0|0|7,",
+        b"0|0|0|0,1|2|3,",
+        b"0|0|0|0,1|2|3|4|5,",
+        b"0|0|0|0,1|2|x|4,",
+        b"0|0|0|0,1|nan|3|4,",
+        b"0|0|0|0,1e9|2|3|4,",
+        b"0|0|0|0,1||3|4,",
+        b"0|0|0|0,\xff|2|3|4,",
+        b"0|0|0|0," + b"9" * 3_000_000,
+        b"0|0|0|0,1|" + b"9" * 300 + b"|3|4,",
+    ],
+)
+def test_anything_but_two_frames_of_four_numbers_is_refused(text: bytes) -> None:
+    with pytest.raises(BadReplay, match="frame"):
+        check_frames(compressed(text))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(*[st.integers(-99_999, 99_999)] * 4).filter(lambda frame: frame[0] != -12345), min_size=2))
+def test_frames_are_counted_and_their_times_added(frames: list[tuple[int, int, int, int]]) -> None:
+    text = "".join(f"{w}|{x}|{y / 8}|{z}," for w, x, y, z in frames)
+
+    stats = check_frames(compressed(text.encode()))
+
+    assert (stats.frames, stats.length_ms) == (len(frames), sum(frame[0] for frame in frames))
+
+
+def test_frames_that_span_pieces_are_read_like_others() -> None:
+    rng = random.Random(1)
+    count = 60_000
+    text = "".join(f"{1}|{rng.random() * 512:.4f}|{rng.random() * 384:.4f}|{n % 16}," for n in range(count))
+
+    stats = check_frames(compressed(text.encode()))
+
+    assert len(text) > 1_000_000
+    assert (stats.frames, stats.length_ms) == (count, count)
+
+
+def test_streams_that_state_their_length_are_read_too() -> None:
+    text = b"0|0|0|0,1|2|3|4,"
+
+    stats = check_frames(with_length(compressed(text), len(text)))
+
+    assert stats.frames == 2
+
+
+def test_a_stream_cut_anywhere_is_refused() -> None:
+    stream = A_REPLAY.frames
+
+    for length in range(len(stream)):
+        with pytest.raises(BadReplay):
+            check_frames(stream[:length])
+
+
+@given(st.binary(max_size=300))
+def test_random_bytes_are_no_frames(stream: bytes) -> None:
+    with pytest.raises(BadReplay):
+        check_frames(stream)
+
+
+def test_frames_that_unfold_too_far_are_refused_before_they_are_unfolded() -> None:
+    bomb = compressed(bytes(10_000_000))
+    commas = compressed(b"0|0|0|0," * 500_000)
+
+    with pytest.raises(BadReplay):
+        check_frames(bomb)
+    with pytest.raises(BadReplay, match="unfold"):
+        check_frames(commas, max_bytes=1_000_000)
+
+
+def test_a_stream_that_wants_too_much_memory_is_refused() -> None:
+    stream = compressed(b"0|0|0|0,1|2|3|4,")
+    greedy = stream[:1] + struct.pack("<I", 2**30) + stream[5:]
+
+    with pytest.raises(BadReplay, match="emory"):
+        check_frames(greedy)
+
+
+@each_vector
+def test_osrparse_reads_what_is_written(vector: dict[str, Any]) -> None:
+    replay = msgspec.structs.replace(golden(vector), mods=vector["mods"] & ~TP)
+
+    other = osrparse.Replay.from_string(write_replay(replay))
+
+    assert other.mode.value == replay.mode
+    assert (other.username, other.beatmap_hash, other.replay_hash) == (
+        replay.player_name,
+        replay.beatmap_md5,
+        replay.replay_md5,
+    )
+    assert (other.count_300, other.count_geki, other.count_miss) == (
+        replay.counts.n300,
+        replay.counts.ngeki,
+        replay.counts.nmiss,
+    )
+    assert (other.score, other.max_combo, other.perfect) == (replay.score, replay.max_combo, replay.perfect)
+    assert other.mods.value == replay.mods
+    assert round(other.timestamp.timestamp() * 1000) == replay.played_at_ms
+    assert other.replay_id == replay.score_id
+
+
+def test_what_osrparse_writes_is_read() -> None:
+    replay = A_REPLAY
+
+    again = read_replay(osrparse.Replay.from_string(A_FILE).pack())
+
+    assert msgspec.structs.replace(again, frames=b"", life_bar="") == msgspec.structs.replace(
+        replay, frames=b"", life_bar=""
+    )
+    assert check_frames(again.frames).frames >= 2
+
+
+def test_real_replays_are_read_as_osrparse_reads_them() -> None:
+    for path in real_files("replays", ".osr"):
+        replay = read_replay(path.read_bytes())
+        other = osrparse.Replay.from_path(str(path))
+
+        assert replay.player_name == other.username
+        assert replay.beatmap_md5 == other.beatmap_hash
+        assert msgspec.structs.astuple(replay.counts) == (
+            other.count_300,
+            other.count_100,
+            other.count_50,
+            other.count_geki,
+            other.count_katu,
+            other.count_miss,
+        )
+        assert (replay.score, replay.max_combo, replay.mods) == (other.score, other.max_combo, other.mods.value)
+        assert replay.played_at_ms == math.floor(other.timestamp.timestamp() * 1000)
+        assert replay.score_id == other.replay_id
+        assert read_replay(write_replay(replay)) == replay
+        assert check_frames(replay.frames).frames >= len(other.replay_data)
