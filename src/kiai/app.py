@@ -25,6 +25,8 @@ from kiai.faces.api.v1.maps import Maps
 from kiai.faces.api.v1.matches import Matches
 from kiai.faces.api.v1.players import Players
 from kiai.faces.api.v1.scores import Scores
+from kiai.faces.api.v2.players import PlayersV2
+from kiai.faces.api.v2.things import ThingsV2
 from kiai.faces.client.avatars import Pictures
 from kiai.faces.front import Front, Network
 from kiai.faces.house import House
@@ -38,6 +40,7 @@ from kiai.logs import AccessLog
 from kiai.multiplayer.pools import Pools
 from kiai.realtime.memory import MemoryRealtime
 from kiai.realtime.port import Realtime
+from kiai.scores.history import History
 from kiai.scores.leaderboards import Leaderboards
 from kiai.scores.performance import Performance
 from kiai.scores.ranks import Ranks
@@ -54,6 +57,7 @@ from kiai.storage.port import Database
 from kiai.storage.sqlite import SqliteDatabase
 
 DELIVER_EVERY_S: Final = 0.25
+NOTE_EVERY_S: Final = 60.0
 DATABASE_FILE: Final = "kiai.db"
 
 
@@ -102,6 +106,7 @@ class Services:
         self.rebuilder = Rebuilder(database, rules)
         self.leaderboards = Leaderboards(database)
         self.ranks = Ranks(database, realtime)
+        self.history = History(database, realtime, clock)
         self.standing = Standing(database, self.beatmaps, self.rebuilder, clock)
         self.replays = Replays(database, files, self.leaderboards)
         self.replay_import = ReplayImport(files, self.accounts, self.beatmaps, self.performance, self.recorder, clock)
@@ -174,6 +179,16 @@ async def _open_database(settings: Settings) -> Database:
     return database
 
 
+async def migrate_database(settings: Settings) -> str:
+    """Brings the database of these settings up to date; the revision it has then. Raises Unavailable."""
+    _make_folder(settings.data)
+    try:
+        await asyncio.to_thread(migrate, database_url(settings))
+    except OSError as error:
+        raise Unavailable("database", f"cannot connect: {error}") from error
+    return newest()
+
+
 async def _version(path: Path) -> str | None:
     database = SqliteDatabase(path)
     try:
@@ -203,11 +218,10 @@ class Server:
             settings.data,
             trusted,
         )
-        site = Site(settings, self.operations, services.accounts, services.realtime)
         self.front = Front(
-            api=api_app.build(self.operations, gate, site.api_pages()),
+            api=api_app.build(self.operations, gate, title=settings.title),
             avatars=Pictures(services.avatars).app(),
-            site=site.app(),
+            site=Site(settings, services.accounts, services.realtime).app(),
             house=self.house.app(),
             ids=services.ids,
             metrics=self.metrics,
@@ -216,6 +230,7 @@ class Server:
         )
         self.jobs = Jobs()
         self.jobs.every(DELIVER_EVERY_S, "outbox", services.ranks.deliver)
+        self.jobs.every(NOTE_EVERY_S, "rank-history", services.history.note_day)
         self.jobs.run("loop-lag", self.metrics.watch_loop)
 
 
@@ -234,5 +249,7 @@ def _operations(services: Services) -> list[Operation]:
         services.realtime,
         Limit("avatars", settings.avatar_uploads_per_hour, 3600.0),
     )
-    pages = (players, maps, scores, matches, account)
+    players_v2 = PlayersV2(services.accounts, services.leaderboards, services.history, services.realtime)
+    things_v2 = ThingsV2(services.beatmaps, services.leaderboards, services.clans, services.realtime, matches)
+    pages = (players, maps, scores, matches, account, players_v2, things_v2)
     return [operation for page in pages for operation in page.operations()]

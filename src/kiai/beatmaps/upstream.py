@@ -1,8 +1,8 @@
 """Maps that are not here, asked from an upstream that speaks the official API v1 (web-endpoints 10.3).
 
-Two requests a map: `GET {url}/api/get_beatmaps?k=&b=|h=` for its status, `GET {url}/osu/{id}` for the file. Whatever goes
-wrong, the asker gets an answer within the deadline: a map that upstream does not know is remembered as unknown for half
-an hour, an upstream that fails is left alone for a minute.
+Two requests a map: `GET {url}/api/get_beatmaps?k=&b=|h=` for its status, `GET {url}/osu/{id}` for the file. Whatever
+goes wrong, the asker gets an answer within the deadline: a map that upstream does not know is remembered as unknown for
+half an hour, an upstream that fails is left alone for a minute.
 """
 
 import asyncio
@@ -62,10 +62,15 @@ class Upstream:
             asking.add_done_callback(lambda _: self._asking.pop(name, None))
         return await asyncio.shield(asking)
 
-    async def fetch_now(self, map_id: int) -> None:
-        """As `fetch`, for the operator: raises Unavailable or NotFound's reason instead of keeping silent."""
-        if not await self._import(map_id, None):
-            raise Unavailable("map", f"upstream does not know {map_id}")
+    async def why_not(self, map_id: int) -> str | None:
+        """Imports a map for the operator, whatever is remembered of it; the reason when that fails."""
+        try:
+            async with asyncio.timeout(TOTAL_S):
+                return None if await self._import(map_id, None) else "upstream does not know it"
+        except KiaiError as error:
+            return str(error)
+        except TimeoutError:
+            return f"upstream gave no answer in {TOTAL_S:g} s"
 
     async def _fetch(self, name: str, map_id: int | None, md5: str | None) -> bool:
         try:

@@ -112,6 +112,8 @@ class Front:
                 scope["path"] = _below(path, "/api")
                 scope["path"] = _below(scope["path"], "/v1")
                 return "api", self._api
+            if path in _DOCUMENTED:
+                return "api", self._api
             if path.startswith("/a/"):
                 scope["path"] = path[2:]
                 return "avatars", self._avatars
@@ -149,6 +151,7 @@ class Front:
 
 
 _HOUSE: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_DOCUMENTED: Final = frozenset({"/docs", "/docs.css", "/openapi.json"})
 _NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 
 

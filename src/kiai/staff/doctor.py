@@ -185,7 +185,7 @@ class Doctor:
         problems += [
             Problem(
                 "I5",
-                f"map key {key} mode {mode}: held by score {held.get((key, mode))}, the board says {true.get((key, mode))}",
+                f"map key {key} mode {mode}: held by {held.get((key, mode))}, the board says {true.get((key, mode))}",
             )
             for key, mode in sorted(held.keys() | true.keys())
             if held.get((key, mode)) != true.get((key, mode))
@@ -207,9 +207,11 @@ class Doctor:
                 elif len(data) != size or hashlib.sha256(data).digest() != sha256:
                     problems.append(Problem("I3", f"the replay of score {score_id} is damaged", repairable=False))
         oldest = self._clock.now_ms() - ORPHAN_MS
-        async for stored in self._files.keys("replays/"):
-            if stored.key not in known and stored.modified_ms < oldest:
-                problems.append(Problem("I3", f"the file {stored.key} belongs to no score", repairable=False))
+        problems += [
+            Problem("I3", f"the file {stored.key} belongs to no score", repairable=False)
+            async for stored in self._files.keys("replays/")
+            if stored.key not in known and stored.modified_ms < oldest
+        ]
         after = 0
         while beatmaps := await self._beatmaps.revisions(after):
             after = beatmaps[-1].key

@@ -6,7 +6,9 @@ import falcon
 import falcon.asgi
 import msgspec
 
+from kiai.faces.api.docs import pages
 from kiai.faces.api.errors import Problem
+from kiai.faces.api.openapi import document
 from kiai.faces.api.operation import JSON, Gate, Operation, Resource
 from kiai.faces.api.replies import Failure
 from kiai.logs import get_logger
@@ -31,7 +33,7 @@ def encode_failure_v2(problem: Problem) -> bytes:
     return msgspec.json.encode(FailureV2("error", problem.status))
 
 
-def build(operations: list[Operation], gate: Gate) -> falcon.asgi.App:
+def build(operations: list[Operation], gate: Gate, *, title: str) -> falcon.asgi.App:
     """The application that serves these operations, each at its path; hosts and prefixes are `front`'s business."""
     app = falcon.asgi.App()
     by_path: dict[str, list[Operation]] = {}
@@ -40,6 +42,8 @@ def build(operations: list[Operation], gate: Gate) -> falcon.asgi.App:
     for path, here in by_path.items():
         failure = encode_failure_v2 if path.startswith(_V2) else encode_failure
         app.add_route(path, Resource(here, gate, failure))
+    for path, page in pages(document(operations, title=title, failure_v2=FailureV2)).items():
+        app.add_route(path, page)
     app.add_sink(_nowhere)
     app.add_error_handler(Exception, _ours)
     app.add_error_handler(falcon.HTTPError, _falcon)

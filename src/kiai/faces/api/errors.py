@@ -34,13 +34,13 @@ class TooLarge(errors.KiaiError):
     """The body is larger than allowed."""
 
 
-def problem_of(error: errors.KiaiError) -> Problem:
+def problem_of(error: errors.KiaiError, version: int = 1) -> Problem:
     """Status code, words and headers for an error of the domain."""
     match error:
         case errors.NotFound(what=what):
             return Problem(404, f"{what.capitalize()} not found.")
         case errors.Invalid():
-            return Problem(400, _sentence(error))
+            return Problem(400 if version == 1 else 422, _sentence(error))
         case errors.NotAuthenticated():
             return Problem(401, "Invalid API key.", (("WWW-Authenticate", "Bearer"),))
         case errors.NotAllowed(right=right):

@@ -4,6 +4,7 @@ query string -> QueryReader -> handler(caller, query) -> reply Struct -> JSON, w
 """
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal
 
@@ -17,6 +18,7 @@ from kiai.faces.api.params import QueryReader
 from kiai.osu.privileges import may
 from kiai.realtime.port import Realtime
 
+_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
 JSON: Final = "application/json; charset=utf-8"
 Method = Literal["GET", "POST", "PUT"]
 
@@ -66,7 +68,10 @@ class Operation(msgspec.Struct, frozen=True):
     permission: str | None = None
     cached: bool = False
     limit: Limit | None = None
-    body: Any = None
+    body: Any = None  # reads the request's body
+    body_type: Any = None  # its JSON shape, for the document
+    body_content: dict[str, Any] | None = None  # or its content by media type
+    path_params: dict[str, dict[str, Any]] = {}  # the JSON schema of each {name} in the path
     version: int = 1
 
 
@@ -139,7 +144,7 @@ class Resource:
             else:
                 reply = await operation.handler(caller, query, **path)
         except KiaiError as error:
-            self.fail(resp, problem_of(error))
+            self.fail(resp, problem_of(error, operation.version))
             return
         self._answer(operation, reply, req, resp)
 
@@ -161,7 +166,28 @@ class Resource:
         if asked is not None and (asked.strip() == "*" or etag in asked):
             resp.status = falcon.HTTP_304
             return
-        resp.data = body
+        if isinstance(reply, Raw):
+            self._part(body, req, resp)
+        else:
+            resp.data = body
+
+    def _part(self, body: bytes, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """The whole file, or the one range that is asked for (RFC 9110, 14); any other Range is ignored."""
+        resp.set_header("Accept-Ranges", "bytes")
+        asked = _RANGE.fullmatch(req.get_header("Range") or "")
+        if asked is None or not any(asked.groups()):
+            resp.data = body
+            return
+        first, last = asked.groups()
+        start = int(first) if first else max(0, len(body) - int(last))
+        end = min(int(last), len(body) - 1) if first and last else len(body) - 1
+        if start > end:
+            self.fail(resp, Problem(416, f"Range must lie within the {len(body)} bytes of the file."))
+            resp.set_header("Content-Range", f"bytes */{len(body)}")
+            return
+        resp.status = falcon.HTTP_206
+        resp.set_header("Content-Range", f"bytes {start}-{end}/{len(body)}")
+        resp.data = body[start : end + 1]
 
     def _refuse_method(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         resp.set_header("Allow", self.allow)

@@ -1,16 +1,17 @@
 """What the holder of a key may read and change about themselves."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import falcon
 import falcon.asgi
 import msgspec
+from msgspec import Meta
 
 from kiai.accounts import Accounts, Relationships
 from kiai.accounts.avatars import Avatars
 from kiai.errors import Invalid
 from kiai.faces.api.errors import BadRequest, NotSupported, TooLarge
-from kiai.faces.api.operation import Caller, Limit, Operation
+from kiai.faces.api.operation import Caller, Limit, Method, Operation
 from kiai.faces.api.replies import Reply
 from kiai.faces.api.v1.players import Nothing, PlayerInfo, info_reply
 from kiai.realtime.port import Realtime
@@ -27,6 +28,7 @@ CHANGEABLE: Final = (
     "custom_badge_icon",
     "name",
 )
+_WRITING: Final[tuple[Method, ...]] = ("POST", "PUT")
 _WHOLE: Final = ("preferred_mode", "play_style")
 
 
@@ -44,6 +46,41 @@ class FriendsReply(Reply, frozen=True):
     """get_friends: by name."""
 
     friends: list[FriendReply]
+
+
+class Changes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What may be changed; fields that are left out stay."""
+
+    preferred_mode: Literal[0, 1, 2, 3, 4, 5, 6, 8] | msgspec.UnsetType = msgspec.UNSET
+    play_style: (
+        Annotated[int, Meta(ge=0, le=15, description="Bits: 1 mouse, 2 tablet, 4 keyboard, 8 touch.")]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
+    userpage_content: Annotated[str, Meta(max_length=10_000)] | msgspec.UnsetType | None = msgspec.UNSET
+    custom_badge_name: Annotated[str, Meta(max_length=64, description="Supporters.")] | msgspec.UnsetType | None = (
+        msgspec.UNSET
+    )
+    custom_badge_icon: Annotated[str, Meta(max_length=64, description="Supporters.")] | msgspec.UnsetType | None = (
+        msgspec.UNSET
+    )
+    name: (
+        Annotated[str, Meta(min_length=2, max_length=15, description="Supporters; once a week.")] | msgspec.UnsetType
+    ) = msgspec.UNSET
+
+
+_PICTURE: Final = {
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "properties": {"avatar": {"type": "string", "format": "binary"}},
+            "required": ["avatar"],
+        }
+    },
+    **{
+        kind: {"schema": {"type": "string", "format": "binary"}}
+        for kind in ("image/png", "image/jpeg", "image/gif", "image/webp")
+    },
+}
 
 
 class ChangedPlayer(msgspec.Struct, frozen=True):
@@ -111,8 +148,9 @@ class Account:
                 tag="account",
                 permission="",
                 body=read_changes,
+                body_type=Changes,
             )
-            for method in ("POST", "PUT")
+            for method in _WRITING
         ]
         pictures = [
             Operation(
@@ -125,9 +163,10 @@ class Account:
                 tag="account",
                 permission="",
                 body=read_picture,
+                body_content=_PICTURE,
                 limit=self._upload_limit,
             )
-            for method in ("POST", "PUT")
+            for method in _WRITING
         ]
         friends = Operation(
             path="/get_friends",

@@ -21,7 +21,8 @@ PlayerId = Annotated[
         ge=1,
         le=ID_MAX,
         description="The player's id.",
-        extra={"minimum": FIRST_PLAYER_ID, "allowed": f"a whole number from {FIRST_PLAYER_ID} to {ID_MAX}"},
+        extra={"allowed": f"a whole number from {FIRST_PLAYER_ID} to {ID_MAX}"},
+        extra_json_schema={"minimum": FIRST_PLAYER_ID},
     ),
 ]
 PlayerName = Annotated[
@@ -47,7 +48,8 @@ ModeText = Annotated[
     Meta(
         max_length=16,
         description="0 osu!, 1 taiko, 2 catch, 3 mania, 4-6 relax, 8 autopilot (7 means 8); or `vn!std`, `rx!catch`...",
-        extra={"pattern": MODE_PATTERN, "allowed": "a game mode: 0 to 6 or 8"},
+        extra={"allowed": "a game mode: 0 to 6 or 8"},
+        extra_json_schema={"pattern": MODE_PATTERN},
     ),
 ]
 ModsText = Annotated[

@@ -1,0 +1,1 @@
+"""`kiai ...`: thin commands over the same verbs that the faces use."""

@@ -1,0 +1,112 @@
+"""`kiai beatmaps ...`"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from kiai.beatmaps import ImportReport
+from kiai.beatmaps.model import WORDS, MapStatus
+from kiai.cli.common import DatabaseOption, DataOption, JsonOption, Out, progress_bar, settings_of, with_services
+from kiai.errors import NotFound, Refused
+from kiai.staff import OPERATOR
+
+if TYPE_CHECKING:
+    from kiai.app import Services
+
+app = typer.Typer(help="Beatmaps: importing, statuses.", no_args_is_help=True)
+
+Status = StrEnum("Status", {word: word for word in WORDS})  # type: ignore[misc]
+
+
+@app.command("import")
+def import_(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Folders, .osz archives, .osu files.")],
+    status: Annotated[
+        Status | None, typer.Option("--status", help="For all of them; new maps are ranked without it.")
+    ] = None,
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Imports beatmaps; a known one is updated. Example: kiai beatmaps import ~/osu/Songs --status ranked"""
+    out = Out(as_json)
+
+    async def work(services: "Services") -> ImportReport:
+        with progress_bar(out, "Importing beatmaps") as progress:
+            report = await services.importer.import_paths(
+                paths, status=WORDS[status.value] if status else None, progress=progress
+            )
+        if report.replaced:
+            await services.standing.rejudged(report.replaced)
+        return report
+
+    report = with_services(out, lambda: settings_of(data, database=database), work)
+    lines = [f"Imported {report.maps} maps in {report.sets} sets."]
+    lines += [f"Skipped {one.path}: {one.why}" for one in report.skipped]
+    found = {"sets": report.sets, "maps": report.maps, "skipped": msgspec.to_builtins(report.skipped)}
+    out.result(found, "\n".join(lines))
+    if report.skipped and not report.maps:
+        raise typer.Exit(1)
+
+
+@app.command("status")
+def status_(
+    status: Annotated[Status, typer.Argument(metavar="STATUS", help="pending, ranked, approved, qualified, loved.")],
+    map_id: Annotated[int | None, typer.Option("--map", metavar="ID", help="One difficulty.")] = None,
+    set_id: Annotated[int | None, typer.Option("--set", metavar="ID", help="All difficulties of a set.")] = None,
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Sets the status of a map or set; everybody's totals follow."""
+    out = Out(as_json)
+    if (map_id is None) == (set_id is None):
+        raise typer.BadParameter("give either --map ID or --set ID")
+    wanted: MapStatus = WORDS[status.value]
+
+    async def work(services: "Services") -> tuple[list[int], int]:
+        if map_id is not None:
+            beatmaps = [await services.beatmaps.find(id=map_id)]
+        else:
+            beatmaps = await services.beatmaps.of_set(set_id or 0)
+        if not beatmaps:
+            raise NotFound("set")
+        return [one.id for one in beatmaps], await services.staff.set_map_status(OPERATOR, beatmaps, wanted)
+
+    ids, players = with_services(out, lambda: settings_of(data, database=database), work)
+    out.result(
+        {"maps": ids, "status": int(wanted), "players": players},
+        f"Set {len(ids)} maps to {wanted.name.lower()}; the totals of {players} players were computed again.",
+    )
+
+
+@app.command("fetch")
+def fetch(
+    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Ids of beatmaps.")],
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Imports maps from upstream (settings upstream_url and upstream_key)."""
+    out = Out(as_json)
+
+    async def work(services: "Services") -> list[dict[str, object]]:
+        if services.upstream is None:
+            raise Refused("no upstream is set; set KIAI_UPSTREAM_URL, or import files with `kiai beatmaps import`")
+        skipped: list[dict[str, object]] = []
+        with progress_bar(out, "Fetching beatmaps") as progress:
+            for done, map_id in enumerate(ids):
+                progress(done, len(ids))
+                why = await services.upstream.why_not(map_id)
+                if why is not None:
+                    skipped.append({"id": map_id, "why": why})
+        return skipped
+
+    skipped = with_services(out, lambda: settings_of(data, database=database), work)
+    lines = [f"Fetched {len(ids) - len(skipped)} maps.", *[f"Skipped {one['id']}: {one['why']}" for one in skipped]]
+    out.result({"maps": len(ids) - len(skipped), "skipped": skipped}, "\n".join(lines))
+    if len(skipped) == len(ids):
+        raise typer.Exit(1)

@@ -1,0 +1,86 @@
+"""What every command shares: its data folder, people's text or JSON, one line for an error, progress."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import typer
+
+from kiai.errors import KiaiError
+from kiai.settings import Settings, load_settings
+
+T = TypeVar("T")
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="The data folder.", envvar="KIAI_DATA", show_default="./data"),
+]
+DatabaseOption = Annotated[
+    str | None, typer.Option("--database", metavar="URL", help="postgresql://... instead of SQLite in the data folder.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
+
+
+class Out:
+    """Where a command's result goes: text for people, or one JSON object."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def result(self, found: Any, text: str) -> None:
+        """Prints the result once."""
+        print(msgspec.json.encode(found).decode() if self.as_json else text)
+
+    def failed(self, message: str) -> None:
+        """Prints an error."""
+        if self.as_json:
+            print(msgspec.json.encode({"error": message}).decode())
+        print(f"kiai: {message}", file=sys.stderr)
+
+
+def settings_of(data: Path | None, **flags: Any) -> Settings:
+    """The settings with these flags on top; flags that were not given count as absent."""
+    given = {name: value for name, value in (("data", data), *flags.items()) if value is not None}
+    return load_settings(**given)
+
+
+@contextlib.contextmanager
+def failing(out: Out) -> Iterator[None]:
+    """Turns an error of the domain into one line and exit code 1."""
+    try:
+        yield
+    except KiaiError as error:
+        out.failed(str(error))
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def with_services(out: Out, settings: Callable[[], Settings], work: Callable[[Any], Awaitable[T]]) -> T:
+    """Opens the services, does the work, closes them; errors end the command."""
+    from kiai.app import open_services  # commands that only print help start without it
+
+    async def main() -> T:
+        async with open_services(settings()) as services:
+            return await work(services)
+
+    with failing(out):
+        return asyncio.run(main())
+
+
+@contextlib.contextmanager
+def progress_bar(out: Out, about: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal, silence elsewhere. Yields `advance(done, total)`."""
+    if out.as_json or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(about, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

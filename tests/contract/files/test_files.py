@@ -1,0 +1,362 @@
+"""The promises of `kiai.files.port`, on every adapter, and what the local folder promises beyond them."""
+
+import asyncio
+import os
+import resource
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from obstore.store import MemoryStore
+
+from kiai.errors import Unavailable
+from kiai.files.port import Files, StoredFile, is_key
+from kiai.files.store import CHUNK_BYTES, LEFT_OVER_S, WAITING_MAX, FileStore
+
+KEY = "replays/3f/3f0c"
+
+
+@pytest.fixture(params=["local", "memory"])
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> Files:
+    """Each adapter in turn, empty."""
+    return FileStore.local(tmp_path / "files") if request.param == "local" else FileStore(MemoryStore())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the local store of the tests below lies."""
+    return tmp_path / "files"
+
+
+async def collected(stream: AsyncIterator[bytes] | None) -> bytes | None:
+    return None if stream is None else b"".join([chunk async for chunk in stream])
+
+
+async def listed(files: Files, prefix: str) -> dict[str, StoredFile]:
+    return {file.key: file async for file in files.keys(prefix)}
+
+
+# --- on every adapter -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [b"", b"frames", bytes(range(256)) * 8_192])
+def test_what_is_put_is_got_back_whole(files: Files, data: bytes) -> None:
+    async def story() -> tuple[bytes | None, int | None, bytes | None]:
+        await files.put(KEY, data)
+        return await files.get(KEY), await files.size(KEY), await collected(await files.stream(KEY))
+
+    assert asyncio.run(story()) == (data, len(data), data)
+
+
+def test_what_is_not_there_is_none(files: Files) -> None:
+    async def story() -> list[object]:
+        await files.put(KEY, b"frames")
+        return [await ask("replays/3f/other") for ask in (files.get, files.size, files.stream)]
+
+    assert asyncio.run(story()) == [None, None, None]
+
+
+def test_a_folder_of_files_is_not_a_file(files: Files) -> None:
+    async def story() -> list[object]:
+        await files.put(KEY, b"frames")
+        return [await ask("replays/3f") for ask in (files.get, files.size, files.stream)]
+
+    assert asyncio.run(story()) == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        (0, None, b"0123456789"),
+        (3, None, b"3456789"),
+        (0, 4, b"0123"),
+        (3, 7, b"3456"),
+        (3, 3, b""),
+        (9, 10, b"9"),
+        (7, 99, b"789"),
+        (10, None, b""),
+        (11, 99, b""),
+    ],
+)
+def test_a_stream_gives_the_range_that_is_there(files: Files, start: int, end: int | None, expected: bytes) -> None:
+    async def story() -> bytes | None:
+        await files.put(KEY, b"0123456789")
+        return await collected(await files.stream(KEY, start, end))
+
+    assert asyncio.run(story()) == expected
+
+
+def test_a_second_put_replaces_the_first(files: Files) -> None:
+    async def story() -> tuple[bytes | None, int | None, int]:
+        await files.put(KEY, b"a long first text")
+        await files.put(KEY, b"short")
+        return await files.get(KEY), await files.size(KEY), len(await listed(files, ""))
+
+    assert asyncio.run(story()) == (b"short", 5, 1)
+
+
+def test_a_reader_beside_many_writers_sees_whole_files_only(files: Files) -> None:
+    versions = [bytes([number]) * 100_000 for number in range(20)]
+
+    async def story() -> set[bytes]:
+        await files.put(KEY, versions[0])
+        writing = asyncio.gather(*(files.put(KEY, version) for version in versions))
+        seen: set[bytes] = set()
+        while not writing.done():
+            seen.add(await files.get(KEY) or b"")
+        await writing
+        seen.add(await files.get(KEY) or b"")
+        assert list(await listed(files, "")) == [KEY]
+        return seen
+
+    assert asyncio.run(story()) <= set(versions)
+
+
+def test_a_deleted_file_is_gone_and_may_be_deleted_again(files: Files) -> None:
+    async def story() -> tuple[bytes | None, int]:
+        await files.put(KEY, b"frames")
+        await files.delete(KEY)
+        await files.delete(KEY)
+        return await files.get(KEY), len(await listed(files, ""))
+
+    assert asyncio.run(story()) == (None, 0)
+
+
+def test_keys_lists_what_lies_below_a_prefix(files: Files) -> None:
+    async def story() -> list[set[str]]:
+        for key in ("replays/3f/3f0c", "replays/40/4011", "replays2/3f", "osu/3f.osu", "top"):
+            await files.put(key, b"x")
+        return [set(await listed(files, prefix)) for prefix in ("replays/", "replays/3f/", "nothing/", "")]
+
+    assert asyncio.run(story()) == [
+        {"replays/3f/3f0c", "replays/40/4011"},
+        {"replays/3f/3f0c"},
+        set(),
+        {"replays/3f/3f0c", "replays/40/4011", "replays2/3f", "osu/3f.osu", "top"},
+    ]
+
+
+def test_keys_tells_size_and_time(files: Files) -> None:
+    before_ms = time.time() * 1000
+
+    async def story() -> StoredFile:
+        await files.put(KEY, b"frames")
+        return (await listed(files, "replays/"))[KEY]
+
+    file = asyncio.run(story())
+    assert (file.key, file.size) == (KEY, 6)
+    assert before_ms - 2_000 <= file.modified_ms <= time.time() * 1000 + 2_000
+
+
+def test_keys_lists_more_than_one_page(files: Files) -> None:
+    async def story() -> int:
+        await asyncio.gather(*(files.put(f"avatars/{number}", b"x") for number in range(1_000)))
+        await files.put("avatars/last", b"x")
+        return len(await listed(files, "avatars/"))
+
+    assert asyncio.run(story()) == 1_001
+
+
+def test_a_working_store_passes_its_check_however_often(files: Files) -> None:
+    async def story() -> bytes | None:
+        await asyncio.gather(*(files.check() for _ in range(5)))
+        await files.check()
+        return await files.get("check")
+
+    assert asyncio.run(story()) is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "/",
+        "/a",
+        "a/",
+        "a//b",
+        "..",
+        "a/../b",
+        "a/./b",
+        ".hidden",
+        "a/.b",
+        "A",
+        "a b",
+        "a\\b",
+        "a\0",
+        "ä",
+        "a#1",
+        "a\n",
+    ],
+)
+def test_what_is_not_a_key_is_refused_by_every_verb(files: Files, text: str) -> None:
+    async def story() -> None:
+        for verb in (files.get, files.size, files.stream, files.delete):
+            with pytest.raises(AssertionError):
+                await verb(text)
+        with pytest.raises(AssertionError):
+            await files.put(text, b"x")
+
+    assert not is_key(text)
+    asyncio.run(story())
+
+
+# --- the local folder -----------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_before_put_returns(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = FileStore.local(folder)
+    happened: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def noted_fsync(handle: int) -> None:
+        fsync(handle)
+        inode = os.fstat(handle).st_ino
+        happened.append(
+            next(str(p.relative_to(folder)) for p in [folder, *folder.rglob("*")] if p.stat().st_ino == inode)
+        )
+
+    def noted_replace(source: Path, target: Path) -> None:
+        replace(source, target)
+        happened.append(f"rename {target.relative_to(folder)}")
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    asyncio.run(files.put(KEY, b"frames"))
+    first, happened[:] = list(happened), []
+    asyncio.run(files.put(KEY, b"more frames"))
+
+    assert first[:2] == [".", "replays"], "the entries of new folders"
+    assert [happened[0].partition("#")[0], *happened[1:]] == [KEY, f"rename {KEY}", "replays/3f"]
+    assert [first[2].partition("#")[0], *first[3:]] == [KEY, f"rename {KEY}", "replays/3f"]
+
+
+def test_a_large_file_streams_in_chunks(folder: Path) -> None:
+    files = FileStore.local(folder)
+
+    async def story() -> list[int]:
+        await files.put(KEY, bytes(3_000_000))
+        stream = await files.stream(KEY, 1)
+        assert stream is not None
+        return [len(chunk) async for chunk in stream]
+
+    sizes = asyncio.run(story())
+    assert sum(sizes) == 2_999_999
+    assert max(sizes) <= 2 * CHUNK_BYTES
+
+
+def test_a_full_disk_is_unavailable_and_harms_nothing(folder: Path, small_files_only: Callable[[], None]) -> None:
+    files = FileStore.local(folder)
+    asyncio.run(files.put(KEY, b"the old frames"))
+
+    small_files_only()
+    with pytest.raises(Unavailable) as refusal:
+        asyncio.run(files.put(KEY, bytes(5 * 2**20)))
+
+    assert refusal.value.part == "files"
+    assert refusal.value.reason
+    assert asyncio.run(files.get(KEY)) == b"the old frames"
+    assert [path.name for path in folder.rglob("*") if path.is_file()] == ["3f0c"]
+
+
+@pytest.fixture
+def small_files_only() -> Iterator[Callable[[], None]]:
+    """Lets no file grow beyond 4 MiB from the call on: the nearest to a full disk that needs no rights."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4 * 2**20, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_store_that_cannot_write_fails_its_check_and_works_again_when_it_can(folder: Path) -> None:
+    files = FileStore.local(folder)
+    asyncio.run(files.put(KEY, b"frames"))
+    aside = folder.with_name("aside")
+    folder.rename(aside)
+    folder.write_text("not a folder")
+
+    for verb in (files.check(), files.put("replays/3f/new", b"x"), files.get(KEY), files.size(KEY), files.delete(KEY)):
+        with pytest.raises(Unavailable):
+            asyncio.run(verb)
+
+    folder.unlink()
+    aside.rename(folder)
+    asyncio.run(files.check())
+    assert asyncio.run(files.get(KEY)) == b"frames"
+
+
+def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("not a folder")
+
+    with pytest.raises(Unavailable, match="files"):
+        FileStore.local(tmp_path / "data" / "files")
+
+
+def test_a_folder_that_somebody_removed_is_made_again(folder: Path) -> None:
+    files = FileStore.local(folder)
+    asyncio.run(files.put(KEY, b"frames"))
+    (folder / KEY).unlink()
+    (folder / "replays/3f").rmdir()
+
+    with pytest.raises(Unavailable):
+        asyncio.run(files.put(KEY, b"frames"))
+    asyncio.run(files.put(KEY, b"frames"))
+
+    assert asyncio.run(files.get(KEY)) == b"frames"
+
+
+def test_a_put_whose_caller_gave_up_is_still_whole_or_absent(folder: Path) -> None:
+    files = FileStore.local(folder)
+    data = bytes(4 * 2**20)
+
+    async def story() -> bytes | None:
+        task = asyncio.create_task(files.put(KEY, data))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return await files.get(KEY)
+
+    assert asyncio.run(story()) in (None, data)
+
+
+def test_more_writes_than_may_wait_are_refused_at_once(folder: Path) -> None:
+    files = FileStore.local(folder)
+
+    async def story() -> list[BaseException | None]:
+        puts = (files.put(f"osu/{number}", b"") for number in range(WAITING_MAX + 5))
+        answers = await asyncio.gather(*puts, return_exceptions=True)
+        await files.put("osu/after", b"")
+        return answers
+
+    refused = [answer for answer in asyncio.run(story()) if answer is not None]
+    assert len(refused) == 5
+    assert all(isinstance(answer, Unavailable) for answer in refused)
+
+
+def test_what_others_left_in_the_folder_is_not_listed(folder: Path) -> None:
+    files = FileStore.local(folder)
+    asyncio.run(files.put(KEY, b"frames"))
+    for name in ("3f0c#12", ".DS_Store", "READ ME.txt"):
+        (folder / "replays/3f" / name).write_text("x")
+
+    assert list(asyncio.run(listed(files, "replays/"))) == [KEY]
+
+
+def test_only_old_left_overs_are_swept(folder: Path) -> None:
+    files = FileStore.local(folder)
+    asyncio.run(files.put(KEY, b"frames"))
+    old, young = (folder / "replays/3f" / f"3f0c#{number}" for number in (1, 2))
+    for path in (old, young, folder / KEY):
+        path.write_text("x")
+    long_ago = time.time() - LEFT_OVER_S - 60
+    for path in (old, folder / KEY):
+        os.utime(path, (long_ago, long_ago))
+
+    assert asyncio.run(files.sweep()) == 1
+    assert {path.name for path in (folder / "replays/3f").iterdir()} == {"3f0c", "3f0c#2"}
+
+
+def test_an_object_store_has_nothing_to_sweep() -> None:
+    assert asyncio.run(FileStore(MemoryStore()).sweep()) == 0

@@ -1,0 +1,35 @@
+"""The adapters that must keep the promises of the realtime port: each once as it is, and once made strict."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final
+
+from tests.contract.realtime.strict import strict
+
+from kiai.clock import Clock
+from kiai.realtime.memory import MemoryRealtime
+from kiai.realtime.port import Realtime
+
+Adapter = Callable[[Clock], AbstractAsyncContextManager[Realtime]]
+"""Opens an empty state that takes its time from the clock, and clears it away at the end."""
+
+
+@asynccontextmanager
+async def memory(clock: Clock) -> AsyncIterator[Realtime]:
+    """The state in the process."""
+    yield MemoryRealtime(clock)
+
+
+def strictly(adapter: Adapter) -> Adapter:
+    """The same adapter behind the strict wrapper."""
+
+    @asynccontextmanager
+    async def opened(clock: Clock) -> AsyncIterator[Realtime]:
+        async with adapter(clock) as realtime:
+            yield strict(realtime)
+
+    return opened
+
+
+PLAIN: Final[dict[str, Adapter]] = {"memory": memory}
+ADAPTERS: Final[dict[str, Adapter]] = PLAIN | {f"strict {name}": strictly(adapter) for name, adapter in PLAIN.items()}

@@ -1,0 +1,28 @@
+"""Runs a scenario on every adapter."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from tests.contract.realtime.adapters import ADAPTERS
+
+from kiai.clock import ManualClock
+from kiai.realtime.port import Realtime
+
+Scenario = Callable[[Realtime, ManualClock], Awaitable[None]]
+Run = Callable[[Scenario], None]
+
+
+@pytest.fixture(params=list(ADAPTERS.values()), ids=list(ADAPTERS))
+def run(request: pytest.FixtureRequest) -> Run:
+    """Plays a scenario on an empty state whose time stands still until the scenario moves it."""
+
+    def play(scenario: Scenario) -> None:
+        async def on_empty_state() -> None:
+            clock = ManualClock()
+            async with request.param(clock) as realtime:
+                await scenario(realtime, clock)
+
+        asyncio.run(on_empty_state())
+
+    return play

@@ -1,0 +1,79 @@
+"""A realtime port that is harder to live with than any real one, so that races and aliasing show without Redis.
+
+Around another adapter it packs and unpacks every value on its way in and out, lets everybody else run before and after
+each verb, and runs every rule twice on separate copies.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from typing import Any, cast
+
+import msgspec
+
+from kiai.realtime.port import Realtime, RealtimeError
+
+
+def strict(inner: Realtime) -> Realtime:
+    """The adapter, made strict."""
+    return cast(Realtime, _Strict(inner))
+
+
+def copied(value: Any) -> Any:
+    """The value as another process would receive it."""
+    if isinstance(value, msgspec.Struct):
+        assert value.__struct_config__.frozen, f"{type(value).__name__} is not frozen"
+        return msgspec.msgpack.decode(msgspec.msgpack.encode(value), type=type(value))
+    if value is None or isinstance(value, int | float | str | bytes | type):
+        return value
+    if isinstance(value, Mapping):
+        return {copied(key): copied(one) for key, one in value.items()}
+    if isinstance(value, Set):
+        return {copied(one) for one in value}
+    if isinstance(value, tuple):
+        return tuple(copied(one) for one in value)
+    assert isinstance(value, Sequence), f"{type(value).__name__} is no value"
+    return [copied(one) for one in value]
+
+
+class _Strict:
+    def __init__(self, inner: Realtime) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        verb = getattr(self._inner, name)
+
+        async def strict_verb(*args: Any, **named: Any) -> Any:
+            raised_by_rules: list[Exception] = []
+
+            def passed(value: Any) -> Any:
+                if callable(value) and not isinstance(value, type):
+                    return _twice(value, raised_by_rules)
+                return copied(value)
+
+            given = [passed(value) for value in args]
+            given_by_name = {key: passed(value) for key, value in named.items()}
+            await asyncio.sleep(0)
+            try:
+                answer = copied(await verb(*given, **given_by_name))
+            except Exception as error:
+                if isinstance(error, RealtimeError) or error in raised_by_rules:
+                    raise
+                raise AssertionError(f"{error!r} passed the port") from error
+            finally:
+                await asyncio.sleep(0)
+            return answer
+
+        return strict_verb
+
+
+def _twice(rule: Callable[[Any], Any], raised: list[Exception]) -> Callable[[Any], Any]:
+    def run(value: Any) -> Any:
+        try:
+            first, second = rule(copied(value)), rule(copied(value))
+        except Exception as error:
+            raised.append(error)
+            raise
+        assert first == second, f"the rule is not pure: {first!r}, then {second!r}"
+        return copied(second)
+
+    return run
