@@ -140,7 +140,8 @@ class Accounts:
                 active_at_ms=now,
             )
             await tx.run(queries.COUNT_USER, by=1)
-            return int(user_id)  # type: ignore[arg-type]
+            assert user_id is not None
+            return int(user_id)
 
         try:
             return await self._database.transaction(body)
@@ -213,8 +214,10 @@ class Accounts:
     def _check_rename(self, user: User, name: object, viewer: Viewer, now_ms: int) -> None:
         if not may(viewer.priv, "users.rename_self"):
             raise NotAllowed("users.rename_self (supporters) to change the field name")
-        if not isinstance(name, str) or (fault := name_fault(name)) is not None:
-            raise Invalid("name", fault if isinstance(name, str) else "a text", name)
+        if not isinstance(name, str):
+            raise Invalid("name", "a text", name)
+        if (fault := name_fault(name)) is not None:
+            raise Invalid("name", fault, name)
         if user.renamed_at_ms is not None and now_ms - user.renamed_at_ms < RENAME_EVERY_MS:
             raise Refused("the field name may be changed once a week")
 

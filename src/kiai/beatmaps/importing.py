@@ -24,7 +24,7 @@ from kiai.clock import Clock
 from kiai.errors import KiaiError
 from kiai.files.port import Files
 from kiai.osu.beatmap_file import BadBeatmap, BeatmapFile, file_name, parse_beatmap
-from kiai.storage.port import Database, Transaction
+from kiai.storage.port import Database, Transaction, Value
 
 ARCHIVE_MAX: Final = 100 * 1024 * 1024
 ENTRIES_MAX: Final = 500
@@ -165,7 +165,7 @@ async def _set_id(tx: Transaction, file: BeatmapFile, of_group: int | None) -> i
 
 
 async def _store_set(tx: Transaction, set_id: int, one: _Parsed, now_ms: int) -> None:
-    values = {
+    values: dict[str, Value] = {
         "artist": one.file.artist,
         "title": one.file.title,
         "creator": one.file.creator,
@@ -182,7 +182,7 @@ async def _store_set(tx: Transaction, set_id: int, one: _Parsed, now_ms: int) ->
 async def _store_map(tx: Transaction, set_id: int, one: _Parsed, status: MapStatus | None) -> int | None:
     """Stores one revision as the current one; the key of the revision it replaced, if any."""
     file = one.file
-    fields = {
+    fields: dict[str, Value] = {
         "set_id": set_id,
         "artist": file.artist,
         "title": file.title,

@@ -8,19 +8,16 @@
 `front` gives each request its id, the caller's address, a line in the access log and its place in the metrics.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from time import perf_counter
 from typing import Any, Final
 
+from kiai.faces.asgi import App, Receive, Scope, Send
 from kiai.faces.metrics import Metrics
 from kiai.ids import Ids
 from kiai.logs import AccessLog, get_logger
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Network = IPv4Network | IPv6Network
 
 HOSTS_REMEMBERED: Final = 1_024
@@ -139,7 +136,7 @@ class Front:
             if key == b"x-forwarded-for":
                 for hop in reversed(value.decode("latin-1").split(",")):
                     if not self._is_trusted(hop.strip()):
-                        return hop.strip()[:64]
+                        return str(hop.strip()[:64])
         return address
 
     def _is_trusted(self, address: str) -> bool:

@@ -13,6 +13,7 @@ import falcon.asgi
 import msgspec
 
 from kiai.errors import KiaiError
+from kiai.faces.asgi import FalconApp
 from kiai.faces.front import Network
 from kiai.faces.metrics import Metrics
 
@@ -42,9 +43,9 @@ class House:
         self._last = Readiness(ready=False, checks={})
         self.stopping = False
 
-    def app(self) -> falcon.asgi.App:
+    def app(self) -> FalconApp:
         """The ASGI application."""
-        app = falcon.asgi.App()
+        app: FalconApp = falcon.asgi.App()
         app.add_route("/healthz", _Page(self._healthz))
         app.add_route("/readyz", _Page(self._readyz))
         app.add_route("/metrics", _Page(self._show_metrics))

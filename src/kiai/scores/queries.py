@@ -93,7 +93,9 @@ RECENT_OF = Query(
 
 
 def _count(source: Any, where: ColumnElement[bool]) -> Query[int]:
-    found = select(literal_column("1")).select_from(source).where(where, _with_mods()).limit(bindparam("most"))
+    found: Select[Any] = (
+        select(literal_column("1")).select_from(source).where(where, _with_mods()).limit(bindparam("most"))
+    )
     return Query(select(func.count()).select_from(found.subquery()), only, aside=True)
 
 

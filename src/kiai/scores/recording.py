@@ -236,7 +236,7 @@ async def settle_first_place(tx: Transaction, map_key: int, mode: int, *, since_
     await tx.run(
         statements.SET_FIRST_PLACE, map_key=map_key, mode=mode, score_id=top[0], user_id=top[1], since_ms=since_ms
     )
-    return top[0]
+    return int(top[0])
 
 
 async def tell(tx: Transaction, kind: str, user_id: int, now_ms: int) -> None:

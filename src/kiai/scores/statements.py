@@ -377,7 +377,7 @@ RANK_ENTRIES = Query(
     lambda user_id, mode, country, pp: (user_id, mode, country, pp),
 )
 RANK_ENTRIES_OF = Query(
-    select(stats.c.user_id, stats.c.mode, users.c.country, stats.c.pp, users.c.priv)
+    select(stats.c.user_id, stats.c.mode, stats.c.country, stats.c.pp, users.c.priv)
     .select_from(stats.join(users, users.c.id == stats.c.user_id))
     .where(stats.c.user_id == bindparam("user_id")),
     lambda *row: row,

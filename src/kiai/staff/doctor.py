@@ -14,7 +14,7 @@ from kiai.beatmaps import Beatmaps, osu_key
 from kiai.clock import Clock
 from kiai.files.port import Files
 from kiai.scores import statements
-from kiai.scores.model import replay_key
+from kiai.scores.model import Stats, replay_key
 from kiai.scores.rebuilding import Rebuilder
 from kiai.staff import audit
 from kiai.staff.audit import OPERATOR
@@ -155,7 +155,7 @@ class Doctor:
                     continue
                 wrong = [
                     f"{name} is {getattr(mine, name, None)}, the scores give {getattr(true, name, None)}"
-                    for name in statements.Stats.__struct_fields__
+                    for name in Stats.__struct_fields__
                     if getattr(mine, name, None) != getattr(true, name, None)
                 ]
                 problems.append(Problem("I1", f"user {key[0]} mode {key[1]}: {'; '.join(wrong)}"))

@@ -80,7 +80,7 @@ class PostgresDatabase:
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool
-        self._sql = Compiler(dialects.dialect())
+        self._sql = Compiler(dialects.dialect())  # type: ignore[no-untyped-call]
 
     @classmethod
     async def connect(cls, url: str) -> "PostgresDatabase":

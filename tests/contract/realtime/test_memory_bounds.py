@@ -12,9 +12,9 @@ from kiai.realtime.port import BUCKETS_MAX, ONCE_KEYS_MAX, SESSIONS_MAX, Session
 def test_past_the_bound_the_bucket_longest_unused_is_forgotten_first() -> None:
     async def scenario() -> None:
         realtime = MemoryRealtime(ManualClock())
-        for bucket in ("unused", "next to unused", "in use"):
+        for bucket in ("in use", "unused"):
             await realtime.take(bucket, limit=1, period_s=60)
-        for number in range(BUCKETS_MAX - 3):
+        for number in range(BUCKETS_MAX - 2):
             await realtime.take(str(number), limit=1, period_s=60)
 
         in_use_at_the_bound = await realtime.take("in use", limit=1, period_s=60)

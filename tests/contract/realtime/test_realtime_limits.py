@@ -63,6 +63,21 @@ def test_keys_of_once_do_not_know_each_other(run: Run) -> None:
     run(scenario)
 
 
+def test_keys_that_ended_together_may_begin_again_in_any_order(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        keys = [f"key-{number}" for number in range(10)]
+        for key in keys:
+            await realtime.once(key, 1)
+        clock.advance(1)
+
+        again = [await realtime.once(key, 60) for key in reversed(keys)]
+        in_vain = [await realtime.once(key, 60) for key in keys]
+
+        assert (again, in_vain) == ([True] * 10, [False] * 10)
+
+    run(scenario)
+
+
 def test_a_thousand_living_keys_are_all_remembered(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         first = [await realtime.once(f"key-{number}", 1 + number % 7) for number in range(1_000)]

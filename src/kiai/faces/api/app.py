@@ -11,6 +11,7 @@ from kiai.faces.api.errors import Problem
 from kiai.faces.api.openapi import document
 from kiai.faces.api.operation import JSON, Gate, Operation, Resource
 from kiai.faces.api.replies import Failure
+from kiai.faces.asgi import FalconApp
 from kiai.logs import get_logger
 
 _V2: Final = "/v2"
@@ -33,9 +34,9 @@ def encode_failure_v2(problem: Problem) -> bytes:
     return msgspec.json.encode(FailureV2("error", problem.status))
 
 
-def build(operations: list[Operation], gate: Gate, *, title: str) -> falcon.asgi.App:
+def build(operations: list[Operation], gate: Gate, *, title: str) -> FalconApp:
     """The application that serves these operations, each at its path; hosts and prefixes are `front`'s business."""
-    app = falcon.asgi.App()
+    app: FalconApp = falcon.asgi.App()
     by_path: dict[str, list[Operation]] = {}
     for operation in operations:
         by_path.setdefault(operation.path, []).append(operation)
@@ -50,7 +51,8 @@ def build(operations: list[Operation], gate: Gate, *, title: str) -> falcon.asgi
     return app
 
 
-async def _nowhere(req: falcon.asgi.Request, resp: falcon.asgi.Response, **_: str) -> None:
+async def _nowhere(req: falcon.asgi.Request, resp: falcon.asgi.Response | None, **_: str) -> None:
+    assert resp is not None  # None is for web sockets
     _fail(req, resp, Problem(404, "There is no such endpoint; the documentation at /docs lists them."))
 
 

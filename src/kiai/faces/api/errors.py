@@ -1,5 +1,7 @@
 """Errors of the domain as answers of the API: one table."""
 
+import math
+
 import msgspec
 
 from kiai import errors
@@ -52,7 +54,7 @@ def problem_of(error: errors.KiaiError, version: int = 1) -> Problem:
         case errors.Conflict():
             return Problem(409, _sentence(error))
         case TooMany(after_s=after_s):
-            return Problem(429, str(error), (("Retry-After", str(max(1, round(after_s)))),))
+            return Problem(429, str(error), (("Retry-After", str(max(1, math.ceil(after_s)))),))
         case NotSupported() | NotAPicture():
             return Problem(415, _sentence(error))
         case TooLarge():

@@ -10,7 +10,7 @@ from kiai.faces.api.operation import Operation, Raw
 from kiai.faces.api.replies import Failure
 
 REF: Final = "#/components/schemas/{name}"
-_KEY: Final = [{"apiKey": []}]
+_KEY: Final[list[dict[str, list[str]]]] = [{"apiKey": []}]
 _PROBLEMS: Final = {
     400: "A parameter is missing, repeated or outside what is allowed; the sentence names it.",
     401: "The API key is missing, wrong or revoked.",

@@ -119,7 +119,9 @@ class Resource:
         self._gate = gate
         self._failure = failure
         self._encode = msgspec.json.Encoder().encode
-        self._by_method = {one.method: (one, QueryReader(one.query)) for one in operations}
+        self._by_method: dict[str, tuple[Operation, QueryReader[Any]]] = {
+            one.method: (one, QueryReader(one.query)) for one in operations
+        }
         self.allow = ", ".join([*self._by_method, *(["HEAD"] if "GET" in self._by_method else []), "OPTIONS"])
 
     async def serve(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, **path: str) -> None:

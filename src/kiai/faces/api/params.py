@@ -83,24 +83,26 @@ class _Field:
     """One parameter: how its text becomes a number (None: it is none) and what is allowed, in words."""
 
     def __init__(self, field: inspect.Field) -> None:
-        kind, meta = _plain(field.type)
+        kind, words = _plain(field.type)
         self.is_list = isinstance(kind, inspect.ListType)
         if isinstance(kind, inspect.ListType):
-            kind, meta = _plain(kind.item_type)
+            kind, words = _plain(kind.item_type)
         self.read = (
             _whole if isinstance(kind, inspect.IntType) else _real if isinstance(kind, inspect.FloatType) else None
         )
-        self.allowed = (meta.extra or {}).get("allowed") if meta else None
-        self.allowed = self.allowed or _words(kind)
+        self.allowed: str = words or _words(kind)
 
 
-def _plain(kind: inspect.Type) -> tuple[inspect.Type, Any]:
-    """A type without its `| None`, and the extra words declared for it."""
-    if isinstance(kind, inspect.UnionType):
-        [kind] = [one for one in kind.types if not isinstance(one, inspect.NoneType)]
-    if isinstance(kind, inspect.Metadata):
-        return kind.type, kind
-    return kind, None
+def _plain(kind: inspect.Type) -> tuple[inspect.Type, str | None]:
+    """A type without its annotations and `| None`, and the words declared for what it allows."""
+    words: str | None = None
+    while isinstance(kind, inspect.UnionType | inspect.Metadata):
+        if isinstance(kind, inspect.Metadata):
+            words = words or (kind.extra or {}).get("allowed")
+            kind = kind.type
+        else:
+            [kind] = [one for one in kind.types if not isinstance(one, inspect.NoneType)]
+    return kind, words
 
 
 def _words(kind: inspect.Type) -> str:

@@ -10,6 +10,7 @@ import falcon.asgi
 
 from kiai.accounts.avatars import Avatars
 from kiai.accounts.model import ID_MAX
+from kiai.faces.asgi import FalconApp
 
 _NAME: Final = re.compile(r"/(?P<id>[0-9]{1,10})(_[0-9A-Za-z]{1,32})?(\.(png|jpg|jpeg|gif))?", re.ASCII)
 
@@ -21,13 +22,14 @@ class Pictures:
         self._avatars = avatars
         self._default = resources.files("kiai.faces.client").joinpath("default-avatar.png").read_bytes()
 
-    def app(self) -> falcon.asgi.App:
+    def app(self) -> FalconApp:
         """The ASGI application."""
-        app = falcon.asgi.App()
+        app: FalconApp = falcon.asgi.App()
         app.add_sink(self._serve)
         return app
 
-    async def _serve(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+    async def _serve(self, req: falcon.asgi.Request, resp: falcon.asgi.Response | None, **_: str) -> None:
+        assert resp is not None  # None is for web sockets
         req.scope["kiai.route"] = "/{id}"
         if req.method != "GET":
             resp.status = 405

@@ -10,6 +10,7 @@ import jinja2
 
 from kiai import __version__
 from kiai.accounts import Accounts
+from kiai.faces.asgi import FalconApp
 from kiai.realtime.port import Realtime
 from kiai.settings import Settings
 
@@ -43,9 +44,9 @@ class Site:
             lstrip_blocks=True,
         )
 
-    def app(self) -> falcon.asgi.App:
+    def app(self) -> FalconApp:
         """The ASGI application."""
-        app = falcon.asgi.App()
+        app: FalconApp = falcon.asgi.App()
         app.add_route("/", _Page(self._home))
         app.add_route("/static/{name}", _Page(self._file))
         app.add_sink(self._nowhere)
@@ -70,7 +71,8 @@ class Site:
         resp.content_type = "text/css; charset=utf-8"
         resp.data = file.read_bytes()
 
-    async def _nowhere(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+    async def _nowhere(self, req: falcon.asgi.Request, resp: falcon.asgi.Response | None, **_: str) -> None:
+        assert resp is not None  # None is for web sockets
         if req.method not in ("GET", "HEAD"):
             resp.status = 405
             resp.set_header("Allow", "GET, HEAD")

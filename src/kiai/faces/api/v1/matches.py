@@ -8,7 +8,6 @@ from msgspec import Meta
 from kiai.accounts import Accounts
 from kiai.accounts.model import ID_MAX
 from kiai.beatmaps import Beatmaps
-from kiai.beatmaps.model import MapSummary
 from kiai.clans import Clans
 from kiai.clans.service import ROLES
 from kiai.errors import NotFound
@@ -177,8 +176,7 @@ class Matches:
             except NotFound:
                 maps[f"{pick.mods}{pick.slot}"] = None
                 continue
-            summary = MapSummary(*[getattr(found, name) for name in MapSummary.__struct_fields__])
-            maps[f"{pick.mods}{pick.slot}"] = map_reply(summary)
+            maps[f"{pick.mods}{pick.slot}"] = map_reply(found)
         return PoolReply(
             "success", pool.id, pool.name, utc(pool.created_at_ms), await self._creator(pool.created_by), maps
         )

@@ -7,7 +7,6 @@ from msgspec import Meta
 
 from kiai.accounts import Accounts, Player, User
 from kiai.beatmaps import Beatmaps
-from kiai.beatmaps.model import MapSummary
 from kiai.errors import NotFound
 from kiai.faces.api.operation import Caller, Operation
 from kiai.faces.api.replies import MapReply, Reply, ScoreReply, map_reply, score_reply
@@ -331,9 +330,7 @@ class Players:
                 found = await self._beatmaps.find(md5=status.map_md5)
             except NotFound:
                 found = None
-            beatmap = (
-                map_reply(MapSummary(*[getattr(found, f) for f in MapSummary.__struct_fields__])) if found else None
-            )
+            beatmap = map_reply(found) if found else None
         return PlayerStatus(
             online=True,
             login_time=session.login_time_ms / 1000,
@@ -351,12 +348,16 @@ class Players:
         who = one_player(query.id, query.name)
         mode, mods = mode_and_mods(query.mode, query.mods)
         player = await self._accounts.player(caller.viewer, id=who.id, name=who.name)
-        boards, page = self._leaderboards, {"limit": query.limit, "offset": query.offset}
+        boards, limit, offset = self._leaderboards, query.limit, query.offset
         if query.scope == "best":
-            found = await boards.best_of(player.id, mode, mods=mods, include_loved=query.include_loved, **page)
+            found = await boards.best_of(
+                player.id, mode, mods=mods, include_loved=query.include_loved, limit=limit, offset=offset
+            )
             total = await boards.best_count(player.id, mode, mods=mods, include_loved=query.include_loved)
         else:
-            found = await boards.recent_of(player.id, mode, mods=mods, include_failed=query.include_failed, **page)
+            found = await boards.recent_of(
+                player.id, mode, mods=mods, include_failed=query.include_failed, limit=limit, offset=offset
+            )
             total = await boards.recent_count(player.id, mode, mods=mods, include_failed=query.include_failed)
         return PlayerScoresReply(
             "success",

@@ -70,7 +70,13 @@ def mode_in_path(text: str) -> int:
 
 
 def get(
-    path: str, handler: Any, reply: Any, *, tag: str, query: type[msgspec.Struct] = Nothing, **in_path: Any
+    path: str,
+    handler: Any,
+    reply: Any,
+    *,
+    tag: str,
+    query: type[msgspec.Struct] = Nothing,
+    in_path: dict[str, Any] | None = None,
 ) -> Operation:
     """One GET operation of version 2."""
     return Operation(
@@ -81,6 +87,6 @@ def get(
         reply=reply,
         handler=handler,
         tag=f"v2 {tag}",
-        path_params=in_path,
+        path_params=in_path or {},
         version=2,
     )

@@ -245,16 +245,16 @@ class PlayersV2:
             raise Invalid("scope", "one of best, recent, firsts", scope)
         mode = mode_in_path(str(query.mode))
         user = await self._user(caller, id)
-        page = {"limit": query.page_size, "offset": (query.page - 1) * query.page_size}
+        limit, offset = query.page_size, (query.page - 1) * query.page_size
         boards = self._leaderboards
         if scope == "best":
-            found = await boards.best_of(user.id, mode, **page)
+            found = await boards.best_of(user.id, mode, limit=limit, offset=offset)
             total = await boards.best_count(user.id, mode, mods=ANY_MODS, include_loved=False)
         elif scope == "recent":
-            found = await boards.recent_of(user.id, mode, **page)
+            found = await boards.recent_of(user.id, mode, limit=limit, offset=offset)
             total = await boards.recent_count(user.id, mode, mods=ANY_MODS, include_failed=True)
         else:
-            found, total = await boards.firsts_of(user.id, mode, **page)
+            found, total = await boards.firsts_of(user.id, mode, limit=limit, offset=offset)
         return ScoresOfPlayerPage(
             "success", [score_reply(one) for one in found], PageMeta(total, query.page, query.page_size)
         )
@@ -298,27 +298,38 @@ class PlayersV2:
         player = {"id": PLAYER_IN_PATH}
         return [
             get("/players", self.players, PlayersPage, tag="players", query=PlayersQuery),
-            get("/players/{id}", self.player, PlayerPage, tag="players", **player),
-            get("/players/{id}/status", self.status, StatusPage, tag="players", **player),
-            get("/players/{id}/stats", self.stats, StatsPage, tag="players", **player),
-            get("/players/{id}/stats/{mode}", self.stats_in, StatPage, tag="players", mode=MODE_IN_PATH, **player),
+            get("/players/{id}", self.player, PlayerPage, tag="players", in_path=player),
+            get("/players/{id}/status", self.status, StatusPage, tag="players", in_path=player),
+            get("/players/{id}/stats", self.stats, StatsPage, tag="players", in_path=player),
+            get(
+                "/players/{id}/stats/{mode}",
+                self.stats_in,
+                StatPage,
+                tag="players",
+                in_path={"mode": MODE_IN_PATH, **player},
+            ),
             get(
                 "/players/{id}/scores/{scope}",
                 self.scores,
                 ScoresOfPlayerPage,
                 tag="players",
                 query=PlayerScoresQuery,
-                scope={"type": "string", "enum": ["best", "recent", "firsts"]},
-                **player,
+                in_path={"scope": {"type": "string", "enum": ["best", "recent", "firsts"]}, **player},
             ),
-            get("/players/{id}/medals", self.medals, MedalsPage, tag="players", **player),
-            get("/players/{id}/history/{mode}", self.history, HistoryPage, tag="players", mode=MODE_IN_PATH, **player),
+            get("/players/{id}/medals", self.medals, MedalsPage, tag="players", in_path=player),
+            get(
+                "/players/{id}/history/{mode}",
+                self.history,
+                HistoryPage,
+                tag="players",
+                in_path={"mode": MODE_IN_PATH, **player},
+            ),
             get(
                 "/leaderboards/{mode}",
                 self.leaderboard,
                 RankingPage,
                 tag="rankings",
                 query=RankingQuery,
-                mode=MODE_IN_PATH,
+                in_path={"mode": MODE_IN_PATH},
             ),
         ]

@@ -303,22 +303,22 @@ class ThingsV2:
         """What this page serves."""
         return [
             get("/clans", self.clans, ClansPage, tag="clans", query=PageQuery),
-            get("/clans/{id}", self.clan, ClanPage, tag="clans", id=ID_IN_PATH),
-            get("/clans/{id}/members", self.members, MembersPage, tag="clans", id=ID_IN_PATH),
+            get("/clans/{id}", self.clan, ClanPage, tag="clans", in_path={"id": ID_IN_PATH}),
+            get("/clans/{id}/members", self.members, MembersPage, tag="clans", in_path={"id": ID_IN_PATH}),
             get(
                 "/clans/{id}/leaderboard",
                 self.standing,
                 ClanStandingPage,
                 tag="clans",
                 query=ClanStandingQuery,
-                id=ID_IN_PATH,
+                in_path={"id": ID_IN_PATH},
             ),
             get("/maps", self.maps, MapsPage, tag="maps", query=MapsQuery),
-            get("/maps/{id}", self.map, MapPage, tag="maps", id=ID_IN_PATH),
+            get("/maps/{id}", self.map, MapPage, tag="maps", in_path={"id": ID_IN_PATH}),
             get("/scores", self.scores, ScoresPage, tag="scores", query=ScoresQuery),
-            get("/scores/{id}", self.score, ScorePage, tag="scores", id=SCORE_IN_PATH),
+            get("/scores/{id}", self.score, ScorePage, tag="scores", in_path={"id": SCORE_IN_PATH}),
             get("/matches", self.matches, MatchesPage, tag="matches", query=PageQuery),
-            get("/matches/{id}", self.match, MatchPage, tag="matches", id=ID_IN_PATH),
+            get("/matches/{id}", self.match, MatchPage, tag="matches", in_path={"id": ID_IN_PATH}),
         ]
 
 

@@ -1,0 +1,101 @@
+"""The load generator: keep-alive connections that ask again as soon as they are answered.
+
+`python -m benchmarks.load PORT HOST CONNECTIONS SECONDS < requests` prints one JSON object. It parses no more of an
+answer than its length and status, so that one core of load outruns one core of server.
+"""
+
+import asyncio
+import json
+import random
+import sys
+import time
+from typing import Any
+
+import uvloop
+
+
+class Client(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, requests: list[bytes], times: list[float], faults: list[int], until: float) -> None:
+        self._requests = requests
+        self._times = times
+        self._faults = faults
+        self._until = until
+        self._at = random.randrange(len(requests))
+        self._left = 0
+        self._head = b""
+        self._sent = 0.0
+        self._transport: Any = None
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Asks the first question."""
+        self._transport = transport
+        self._ask()
+
+    def _ask(self) -> None:
+        self._at = (self._at + 1) % len(self._requests)
+        self._sent = time.perf_counter()
+        self._transport.write(self._requests[self._at])
+
+    def data_received(self, data: bytes) -> None:
+        """Counts down the answer; asks again at its end."""
+        if self._left:
+            self._left -= len(data)
+        else:
+            data = self._head + data
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                self._head = data
+                return
+            self._head = b""
+            start = data.find(b"content-length: ") + 16
+            self._left = int(data[start : data.find(b"\r", start)]) - (len(data) - end - 4)
+            if data[9:12] != b"200":
+                self._faults.append(int(data[9:12]))
+        if self._left > 0:
+            return
+        now = time.perf_counter()
+        self._times.append(now - self._sent)
+        if now < self._until:
+            self._ask()
+        else:
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Ends this connection's part."""
+        if not self.done.done():
+            self.done.set_result(None)
+
+
+async def run(port: int, host: str, connections: int, seconds: float, targets: list[str]) -> dict[str, object]:
+    """Asks for `seconds`; what came of it. Times in ms."""
+    requests = [f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode() for target in targets]
+    times: list[float] = []
+    faults: list[int] = []
+    loop = asyncio.get_running_loop()
+    started = time.perf_counter()
+    clients = []
+    for _ in range(connections):
+        client = Client(requests, times, faults, started + seconds)
+        await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
+        clients.append(client)
+    await asyncio.gather(*(client.done for client in clients))
+    took = time.perf_counter() - started
+    times.sort()
+    return {
+        "requests": len(times),
+        "per_s": len(times) / took,
+        "p50_ms": times[len(times) // 2] * 1000,
+        "p99_ms": times[int(len(times) * 0.99)] * 1000,
+        "faults": len(faults),
+        "first_fault": faults[0] if faults else None,
+    }
+
+
+if __name__ == "__main__":
+    random.seed(1)
+    lines = sys.stdin.read().splitlines()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        print(json.dumps(runner.run(run(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), lines))))
