@@ -93,7 +93,7 @@ class Services:
         self.relationships = Relationships(database, clock)
         self.avatars = Avatars(self.accounts, files)
 
-        self.performance = Performance(database, files, workers=settings.workers_pp)
+        self.performance = Performance(files, workers=settings.workers_pp)
         self.importer = Importer(database, files, self.performance, clock)
         self.upstream = (
             Upstream(settings.upstream_url, settings.upstream_key, self.importer, clock)

@@ -1,29 +1,12 @@
 """`kiai serve`"""
 
-import asyncio
-import contextlib
-import fcntl
 import os
-import signal
-import socket
 import sys
-from collections.abc import Iterator
-from ipaddress import ip_network
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated
 
 import typer
 
 from kiai.cli.common import DatabaseOption, DataOption, Out, failing, settings_of
-from kiai.errors import Refused, Unavailable
-from kiai.settings import Settings
-
-if TYPE_CHECKING:
-    from kiai.app import Server, Services
-
-GRACE_S: Final = 10
-BACKLOG: Final = 2_048
-DEMO: Final = {"players": 50, "maps": 20, "scores": 2_000, "seed": 1}
 
 
 def serve(
@@ -41,127 +24,21 @@ def serve(
     database: DatabaseOption = None,
 ) -> None:
     """Starts the server. No setting is needed: it answers at http://localhost:8080 and keeps everything in ./data."""
-    out = Out(as_json=False)
-    with failing(out):
-        settings = settings_of(
-            data,
-            host=host,
-            port=port,
-            domain=domain,
-            database=database,
-            files=files,
-            trusted_proxy=trusted_proxy or None,
-        )
-        import uvloop
-
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, demo=demo))
-
-
-@contextlib.contextmanager
-def only_server(data: Path) -> Iterator[None]:
-    """Holds the data folder: two embedded servers on one folder would each keep its own ranks. Raises Refused."""
-    data.mkdir(parents=True, exist_ok=True)
-    with open(data / "kiai.lock", "w", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise Refused(f"another server already runs on {data}; stop it, or choose another --data") from error
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
-
-
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((settings.host, settings.port))
-    except OSError as error:
-        listening.close()
-        where = f"{settings.host}:{settings.port}"
-        raise Unavailable(f"address {where}", f"{error.strerror}; choose another with --host or --port") from error
-    return listening
-
-
-async def _serve(settings: Settings, *, demo: bool) -> None:
-    from kiai import logs
-    from kiai.app import Server, open_services
-
-    logs.configure(settings.log, settings.log_level)
-    log = logs.get_logger("serve")
-    try:
-        lock = only_server(settings.data) if settings.database is None else contextlib.nullcontext()
-        with lock, contextlib.closing(_listen(settings)) as listening:
-            async with open_services(settings) as services:
-                if demo and await services.accounts.total() == 0:
-                    await _make_demo(services)
-                await services.ranks.rebuild()
-                access_log = logs.AccessLog(settings.log)
-                server = Server(services, access_log)
-                if not settings.rate_limits:
-                    log.warning("rate limits are off", why="KIAI_RATE_LIMITS=off")
-                server.jobs.start()
-                try:
-                    await _run(settings, server, listening)
-                finally:
-                    await server.jobs.stop()
-                    access_log.close()
-    except PermissionError as error:
-        raise Unavailable(f"data folder {settings.data}", f"{error.strerror}; choose another with --data") from error
-
-
-async def _make_demo(services: "Services") -> None:
-    from kiai.demo import build
-
-    print("kiai: making a small world for the demo ...", file=sys.stderr)
-    await build(services, progress=lambda done, total: None, **DEMO)
-
-
-async def _run(settings: Settings, server: "Server", listening: socket.socket) -> None:
-    import uvicorn
-
-    from kiai.faces.guard import GuardLimits, guarded_protocol
-
-    limits = GuardLimits(
-        connections=settings.connections_max,
-        connections_per_address=settings.connections_per_address,
-        trusted=tuple(ip_network(cidr) for cidr in settings.trusted_proxy),
-    )
-    protocol = guarded_protocol(limits)
-
-    class Uvicorn(uvicorn.Server):
-        """Says when it is ready, and ends with exit code 0 on SIGTERM."""
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            host, port = listening.getsockname()[:2]
-            print(f"ready http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self.stop)
-            yield
-
-        def stop(self) -> None:
-            server.house.stopping = True
-            self.force_exit = self.should_exit
-            self.should_exit = True
-
-    config = uvicorn.Config(
-        server.front,
-        http=protocol,
-        ws="none",
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        date_header=True,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=GRACE_S,
-        backlog=BACKLOG,
-    )
-    await Uvicorn(config).serve(sockets=[listening])
+    flags = {
+        "host": host,
+        "port": port,
+        "domain": domain,
+        "database": database,
+        "files": files,
+        "trusted_proxy": trusted_proxy,
+    }
+    with failing(Out(as_json=False)):
+        settings_of(data, **flags)
+    given = {name: ",".join(value) if isinstance(value, list) else str(value) for name, value in flags.items() if value}
+    if data is not None:
+        given["data"] = str(data)
+    if port is not None:
+        given["port"] = str(port)
+    environment = {**os.environ, **{f"KIAI_{name.upper()}": value for name, value in given.items()}}
+    # The server replaces this process: same id, same signals, without the command line in memory.
+    os.execve(sys.executable, [sys.executable, "-m", "kiai.serving", *(["--demo"] if demo else [])], environment)  # noqa: S606

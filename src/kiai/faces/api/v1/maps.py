@@ -21,6 +21,7 @@ from kiai.faces.api.v1.common import (
     mode_and_mods,
     one_map,
 )
+from kiai.osu.accuracy import Counts, accuracy
 from kiai.osu.modes import vanilla
 from kiai.osu.mods import parse_mods
 from kiai.scores import calculator
@@ -176,7 +177,7 @@ class Maps:
             raise BadRequest(f"The pp of this map cannot be computed: {error}.") from error
         if query.combo is not None and query.combo > results[0].max_combo:
             raise Invalid("combo", f"a whole number from 0 to {results[0].max_combo}, the map's maximum", query.combo)
-        found = [_calculated(one) for one in results]
+        found = [_calculated(one, mode, mods) for one in results]
         return found[0] if counted else found
 
     def operations(self) -> list[Operation]:
@@ -247,7 +248,8 @@ def _check_possible(
         raise Invalid("combo", f"a whole number from 0 to {beatmap.max_combo}, the map's maximum", query.combo)
 
 
-def _calculated(one: calculator.Result) -> Calculated:
+def _calculated(one: calculator.Result, mode: int, mods: int) -> Calculated:
+    counts = Counts(one.n300, one.n100, one.n50, one.ngeki, one.nkatu, one.nmiss)
     return Calculated(
         PerformanceFigures(
             one.pp,
@@ -270,5 +272,5 @@ def _calculated(one: calculator.Result) -> Calculated:
             one.rhythm,
             one.peak,
         ),
-        one.accuracy,
+        accuracy(counts, mode, mods),
     )

@@ -1,0 +1,541 @@
+"""Fills an empty server with a made-up world, through the verbs and statements that every other bulk load uses.
+
+    players, clans, friends -> maps -> plays: composed, pp computed, replays stored, rows written -> everything rebuilt
+
+Plays are written without best flags, stats and counters; the rebuilder derives those from the rows, as it does after
+any load. While one batch is written, the next is composed and its pp computed in the worker processes.
+"""
+
+import asyncio
+import hashlib
+import itertools
+import lzma
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from random import Random
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+from sqlalchemy import bindparam, insert, select, update
+
+from kiai.accounts import queries as accounts
+from kiai.accounts.model import BOT_ID
+from kiai.beatmaps.model import MapStatus
+from kiai.demo.composing import SET_ID_FIRST, ComposedMap, maps_of, words
+from kiai.demo.plays import EPOCH_MS, SPAN_MS, DemoPlayer, PlayableMap, compose_player, compose_plays
+from kiai.errors import Refused
+from kiai.osu.modes import vanilla
+from kiai.osu.names import name_fault, safe_name
+from kiai.osu.privileges import Privilege
+from kiai.scores import calculator, statements
+from kiai.scores.best import Verdict
+from kiai.scores.model import Play, StoredReplay, replay_key
+from kiai.scores.performance import stored_pp
+from kiai.scores.recording import row_of
+from kiai.storage.port import Command, Query, Transaction, Value, only
+from kiai.storage.tables import clans, pool_picks, pools, users
+
+if TYPE_CHECKING:
+    from kiai.app import Services
+
+USERS_AT_ONCE: Final = 20_000
+PLAYS_AT_ONCE: Final = 100_000  # the more, the fewer trips to the calculator; about 100 MB
+ROWS_AT_ONCE: Final = 20_000
+PP_AT_ONCE: Final = 2_000
+MAPS_ASKED_AT_ONCE: Final = 4
+REPLAYS_MAX: Final = 2_000
+REPLAY_EVERY: Final = 50
+FRAMES: Final = 200
+FILES_AT_ONCE: Final = 8
+PLAYERS_A_CLAN: Final = 25
+CLAN_MEMBERS_MAX: Final = 16
+MAPS_A_POOL: Final = 20
+FRIENDS_MAX: Final = 3
+_RESTRICTED_EVERY: Final = 200
+_RESTRICTED_FIRST: Final = 40
+_SUPPORTER_EVERY: Final = 20
+_ATTEMPTS: Final = 100
+
+_PRIV: Final = int(Privilege.UNRESTRICTED | Privilege.VERIFIED)
+_NO_FLAGS: Final = Verdict(best_pp=False, best_score=False, best_mods=False)
+_RANKED: Final = MapStatus.RANKED
+# By set. The first five, the smallest world's, leave every mode something ranked.
+_STATUSES: Final = (
+    *(_RANKED, _RANKED, _RANKED, _RANKED, MapStatus.LOVED),
+    *(_RANKED, _RANKED, MapStatus.QUALIFIED, _RANKED, _RANKED),
+    *(MapStatus.APPROVED, MapStatus.PENDING, _RANKED, _RANKED, _RANKED),
+)
+_COUNTRIES: Final = words(
+    """
+us us us de de jp jp kr pl pl fr gb ru br ca au nl id tw cn fi se it es mx ph ua xx
+"""
+)
+_PICKS: Final = ("NM1", "NM2", "NM3", "NM4", "HD1", "HD2", "HR1", "HR2", "DT1", "DT2", "FM1", "TB1")
+
+_SYLLABLES: Final = words(
+    """
+ka mi ro shi ten lu vex nor ari zen fel qui dra mo pix ru nyx tol ash ber cri dae eli fro gim hex isu jol kyu lin
+"""
+)
+_HEADS: Final = words(
+    """
+Blue Tiny Lazy Neo Mr Dark Pixel Sir Turbo Cool Sad Happy Super Salt Moon Star Cat Tea
+"""
+)
+_CLAN_HEADS: Final = words(
+    """
+Midnight Paper Velvet Cosmic Lonely Crimson Static Hollow Gentle Electric Misty Golden
+"""
+)
+_CLAN_TAILS: Final = words(
+    """
+Foxes Tappers Comets Otters Circles Wizards Lanterns Owls Dancers Pandas Sparks Union
+"""
+)
+
+_INSERT_USERS = Command(
+    insert(users).values(
+        {
+            name: bindparam(name)
+            for name in (
+                "name",
+                "safe_name",
+                "email",
+                "priv",
+                "country",
+                "created_at_ms",
+                "active_at_ms",
+                "donor_until_ms",
+                "preferred_mode",
+                "play_style",
+            )
+        }
+    )
+)
+_IDS_AFTER = Query(
+    select(users.c.id).where(users.c.id > bindparam("after")).order_by(users.c.id).limit(USERS_AT_ONCE), only
+)
+_INSERT_CLAN = Query(
+    insert(clans)
+    .values({name: bindparam(name) for name in ("name", "safe_name", "tag", "owner_id", "created_at_ms")})
+    .returning(clans.c.id),
+    only,
+)
+_JOIN_CLAN = Command(
+    update(users)
+    .where(users.c.id == bindparam("member_id"))
+    .values(
+        clan_id=bindparam("new_clan_id"), clan_priv=bindparam("new_clan_priv"), clan_joined_at_ms=bindparam("joined_ms")
+    )
+)
+_INSERT_POOL = Query(
+    insert(pools)
+    .values({name: bindparam(name) for name in ("name", "created_at_ms", "created_by")})
+    .returning(pools.c.id),
+    only,
+)
+_INSERT_PICKS = Command(
+    insert(pool_picks).values({name: bindparam(name) for name in ("pool_id", "mods", "slot", "map_id")})
+)
+
+T = TypeVar("T")
+Progress = Callable[[int, int], None]  # done, in all
+
+
+class DemoWorld(msgspec.Struct, frozen=True):
+    """What a world is made from; equal values make equal worlds."""
+
+    players: int
+    maps: int
+    scores: int
+    seed: int
+
+
+class DemoReport(msgspec.Struct, frozen=True):
+    """How many of each were made."""
+
+    players: int
+    maps: int
+    scores: int
+    replays: int
+    clans: int
+
+
+async def build(
+    services: "Services",
+    *,
+    players: int,
+    maps: int,
+    scores: int,
+    seed: int,
+    progress: Progress = lambda done, total: None,
+) -> DemoReport:
+    """Makes a world on an empty server. Raises Refused when there are accounts or maps already."""
+    world = DemoWorld(players, maps, scores, seed)
+    await _refuse_unless_empty(services)
+    steps = _Steps(players + maps + 2 * scores, progress)
+    registered = await _register(services, world, steps)
+    clan_count = await _found_clans(services, world, [user_id for user_id, _ in registered])
+    await _befriend(services, world, [user_id for user_id, _ in registered])
+    playable = await _import_maps(services, world, steps)
+    await _make_pools(services, playable)
+    loader = _Loader(services, world, steps)
+    await loader.load(compose_plays(seed, registered, playable, scores))
+    await services.rebuilder.everything(lambda done, total: steps.at(players + maps + scores, scores * done // total))
+    await _tell_ranks(services)
+    steps.at(steps.total)
+    return DemoReport(players, len(playable), loader.scores, loader.replays, clan_count)
+
+
+class _Steps:
+    """Progress over all phases: a step is a player, a map, a score written, a score rebuilt."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self.total = total
+        self._progress = progress
+
+    def at(self, *done: int) -> None:
+        """This many steps are done."""
+        self._progress(sum(done), self.total)
+
+
+async def _refuse_unless_empty(services: "Services") -> None:
+    held = await services.accounts.total()
+    if held:
+        raise Refused(f"the data folder holds {held} accounts already; kiai demo fills empty ones")
+    _, held = await services.beatmaps.listed({}, limit=1)
+    if held:
+        raise Refused(f"the data folder holds {held} maps already; kiai demo fills empty ones")
+
+
+# --- players
+
+
+async def _register(services: "Services", world: DemoWorld, steps: _Steps) -> list[tuple[int, DemoPlayer]]:
+    """Accounts that nobody can log in to, and who plays on them, by id."""
+    rng = Random(f"{world.seed} players")
+    made: list[DemoPlayer] = []
+    names = _names(rng)
+    for first in range(0, world.players, USERS_AT_ONCE):
+        batch = range(first, min(first + USERS_AT_ONCE, world.players))
+        new = [compose_player(rng) for _ in batch]
+        rows = [_user_row(rng, index, next(names), player) for index, player in zip(batch, new, strict=True)]
+
+        async def body(tx: Transaction, rows: Sequence[Mapping[str, Value]] = rows) -> None:
+            await tx.many(_INSERT_USERS, rows)
+            await tx.run(accounts.COUNT_USER, by=len(rows))
+
+        await services.database.transaction(body, long=True)
+        made += new
+        steps.at(len(made))
+    ids: list[int] = []
+    while page := await services.database.all(_IDS_AFTER, after=ids[-1] if ids else BOT_ID):
+        ids += page
+    return list(zip(ids, made, strict=True))
+
+
+def _user_row(rng: Random, index: int, name: str, player: DemoPlayer) -> dict[str, Value]:
+    restricted = index % _RESTRICTED_EVERY == _RESTRICTED_FIRST
+    supporter = index % _SUPPORTER_EVERY == 1
+    priv = int(Privilege.VERIFIED) if restricted else _PRIV
+    return {
+        "name": name,
+        "safe_name": safe_name(name),
+        "email": f"{safe_name(name)}@example.org",
+        "priv": priv | int(Privilege.SUPPORTER) if supporter else priv,
+        "country": rng.choice(_COUNTRIES),
+        "created_at_ms": EPOCH_MS - SPAN_MS - rng.randrange(SPAN_MS),
+        "active_at_ms": EPOCH_MS - rng.randrange(SPAN_MS // 8),
+        "donor_until_ms": EPOCH_MS + SPAN_MS if supporter else 0,
+        "preferred_mode": player.mode,
+        "play_style": rng.choice((1, 2, 4, 5, 6, 6)),
+    }
+
+
+def _names(rng: Random) -> Iterator[str]:
+    """Names that are valid and all different; a number follows when the syllables are used up."""
+    taken: set[str] = set()
+    while True:
+        for attempt in range(_ATTEMPTS):
+            name = "".join(rng.choice(_SYLLABLES) for _ in range(rng.randrange(2, 5)))
+            style = rng.random()
+            if style < 0.25:
+                name = f"{rng.choice(_HEADS)} {name.capitalize()}"
+            elif style < 0.5:
+                name = name.capitalize()
+            elif style < 0.6:
+                name = f"_{name}_"
+            elif style < 0.65:
+                name = f"[{name}]"
+            if attempt > _ATTEMPTS // 4 or rng.random() < 0.15:
+                name = f"{name[:10]}{rng.randrange(100_000)}"
+            if safe_name(name) not in taken and name_fault(name) is None:
+                break
+        else:
+            raise AssertionError("a hundred invented names were all taken")
+        taken.add(safe_name(name))
+        yield name
+
+
+async def _found_clans(services: "Services", world: DemoWorld, ids: Sequence[int]) -> int:
+    """Clans with an owner, an officer or two, and members."""
+    rng = Random(f"{world.seed} clans")
+    free = list(ids)
+    rng.shuffle(free)
+    count = len(ids) // PLAYERS_A_CLAN
+    groups = []
+    for number in range(count):
+        size = rng.randrange(3, CLAN_MEMBERS_MAX + 1)
+        groups.append((number, free[:size]))
+        del free[:size]
+
+    async def body(tx: Transaction) -> None:
+        for number, members in groups:
+            name = _clan_name(number)
+            clan_id = await tx.one(
+                _INSERT_CLAN,
+                name=name,
+                safe_name=safe_name(name),
+                tag=_clan_tag(number),
+                owner_id=members[0],
+                created_at_ms=EPOCH_MS - SPAN_MS + number,
+            )
+            rows = [
+                {
+                    "member_id": member,
+                    "new_clan_id": clan_id,
+                    "new_clan_priv": 3 if place == 0 else 2 if place < 1 + len(members) // 5 else 1,
+                    "joined_ms": EPOCH_MS - SPAN_MS + number + place * 86_400_000,
+                }
+                for place, member in enumerate(members)
+            ]
+            await tx.many(_JOIN_CLAN, rows)
+
+    await services.database.transaction(body, long=True)
+    return count
+
+
+def _clan_name(number: int) -> str:
+    number, tail = divmod(number, len(_CLAN_TAILS))
+    number, head = divmod(number, len(_CLAN_HEADS))
+    name = f"{_CLAN_HEADS[(head + tail) % len(_CLAN_HEADS)]} {_CLAN_TAILS[tail]}"
+    return f"{name} {number + 1}" if number else name
+
+
+def _clan_tag(number: int) -> str:
+    """Letters that count: AAA, BAA, and so on, in an order that does not look like counting."""
+    number = number * 7_919 % 26**4 if number < 26**4 else number
+    letters = ""
+    while number or len(letters) < 3:
+        number, letter = divmod(number, 26)
+        letters += chr(ord("A") + letter)
+    return letters
+
+
+async def _befriend(services: "Services", world: DemoWorld, ids: Sequence[int]) -> None:
+    """Some friends each, half of them mutual."""
+    rng = Random(f"{world.seed} friends")
+    pairs: set[tuple[int, int]] = set()
+    for user_id in ids:
+        for friend in rng.sample(ids, min(rng.randrange(FRIENDS_MAX + 1), len(ids))):
+            if friend != user_id:
+                pairs.add((user_id, friend))
+                if rng.random() < 0.5:
+                    pairs.add((friend, user_id))
+    rows = [
+        {"user_id": user_id, "target_id": friend, "kind": accounts.FRIEND, "added_at_ms": EPOCH_MS - SPAN_MS // 2}
+        for user_id, friend in sorted(pairs)
+    ]
+    for batch in _batches(rows, USERS_AT_ONCE):
+
+        async def body(tx: Transaction, batch: Sequence[Mapping[str, Value]] = batch) -> None:
+            await tx.many(accounts.ADD_RELATIONSHIP, batch)
+
+        await services.database.transaction(body, long=True)
+
+
+# --- maps
+
+
+async def _import_maps(services: "Services", world: DemoWorld, steps: _Steps) -> list[PlayableMap]:
+    """Composes and imports the maps; a set's maps share its status."""
+    playable = []
+    for done, composed in enumerate(maps_of(world.seed, world.maps)):
+        report = await services.importer.import_file(
+            composed.osu, name=composed.name, status=_STATUSES[(composed.set_id - SET_ID_FIRST) % len(_STATUSES)]
+        )
+        if report.skipped:
+            raise AssertionError(f"a composed map was refused: {report.skipped[0].why}")
+        playable.append(await _playable(services, composed))
+        steps.at(world.players, done + 1)
+    return playable
+
+
+async def _playable(services: "Services", composed: ComposedMap) -> PlayableMap:
+    return PlayableMap(await services.beatmaps.find(id=composed.id), composed.judged, composed.tiny_droplets)
+
+
+async def _make_pools(services: "Services", playable: Sequence[PlayableMap]) -> None:
+    """A mappool of the osu! maps among every twenty maps."""
+    for number, group in enumerate(_batches(playable, MAPS_A_POOL)):
+        if len(group) < MAPS_A_POOL:
+            break
+        chosen = [one.beatmap.id for one in group if one.beatmap.mode == 0]
+
+        async def body(tx: Transaction, number: int = number, chosen: Sequence[int] = chosen) -> None:
+            pool_id = await tx.one(
+                _INSERT_POOL, name=f"Demo Cup {number + 1}", created_at_ms=EPOCH_MS - SPAN_MS, created_by=BOT_ID
+            )
+            await tx.many(
+                _INSERT_PICKS,
+                [
+                    {"pool_id": pool_id, "mods": pick[:2], "slot": int(pick[2:]), "map_id": map_id}
+                    for pick, map_id in zip(_PICKS, chosen, strict=False)
+                ],
+            )
+
+        await services.database.transaction(body)
+
+
+# --- plays
+
+
+class _Loader:
+    """Computes, stores and counts plays, a batch written while the next one is computed."""
+
+    def __init__(self, services: "Services", world: DemoWorld, steps: _Steps) -> None:
+        self.scores = 0
+        self.replays = 0
+        self._services = services
+        self._world = world
+        self._steps = steps
+        self._passes = 0
+        # Spread over the world's whole time.
+        self._replay_every = max(REPLAY_EVERY, math.ceil(world.scores / REPLAYS_MAX))
+
+    async def load(self, plays: Iterable[Play]) -> None:
+        """Stores all these plays, in order."""
+        writing: asyncio.Task[None] | None = None
+        for batch in _batches(plays, PLAYS_AT_ONCE):
+            complete = await self._with_replays(await self._with_pp(batch))
+            if writing is not None:
+                await writing
+            writing = asyncio.create_task(self._write(complete))
+            await asyncio.sleep(0)  # lets the writer begin before the next batch is composed
+        if writing is not None:
+            await writing
+
+    async def _with_pp(self, plays: Sequence[Play]) -> list[Play]:
+        performance = self._services.performance
+        groups: dict[tuple[str, int], list[int]] = {}
+        for index, play in enumerate(plays):
+            if play.passed:
+                groups.setdefault((play.beatmap.md5, vanilla(play.mode)), []).append(index)
+        pp = [0.0] * len(plays)
+
+        async def compute(md5: str, vanilla_mode: int, indices: Sequence[int]) -> None:
+            results = await performance.plays(md5, vanilla_mode, [_performed(plays[index]) for index in indices])
+            for index, result in zip(indices, results, strict=True):
+                pp[index] = stored_pp(result.pp)
+
+        asked = [
+            (md5, vanilla_mode, indices)
+            for (md5, vanilla_mode), all_indices in groups.items()
+            for indices in _batches(all_indices, PP_AT_ONCE)
+        ]
+        for together in _batches(asked, MAPS_ASKED_AT_ONCE):
+            await asyncio.gather(*(compute(*one) for one in together))
+        version = performance.calculator_id
+        return [msgspec.structs.replace(play, pp=one, calculator=version) for play, one in zip(plays, pp, strict=True)]
+
+    async def _with_replays(self, plays: list[Play]) -> list[Play]:
+        """The same plays; some of them have their frames in the files store now."""
+        chosen = []
+        for index, play in enumerate(plays):
+            self._passes += play.passed
+            if play.passed and self._passes % self._replay_every == 0:
+                chosen.append(index)
+        for indices in _batches(chosen, FILES_AT_ONCE):
+            stored = await asyncio.gather(*(self._store_replay(plays[index]) for index in indices))
+            for index, replay in zip(indices, stored, strict=True):
+                plays[index] = msgspec.structs.replace(plays[index], replay=replay)
+        self.replays += len(chosen)
+        return plays
+
+    async def _store_replay(self, play: Play) -> StoredReplay:
+        frames = await asyncio.to_thread(compose_frames, play)
+        md5 = hashlib.md5(frames, usedforsecurity=False).digest()
+        await self._services.files.put(replay_key(md5), frames)
+        return StoredReplay(md5=md5, sha256=hashlib.sha256(frames).digest(), size=len(frames))
+
+    async def _write(self, plays: Sequence[Play]) -> None:
+        for batch in _batches(plays, ROWS_AT_ONCE):
+
+            async def body(tx: Transaction, batch: Sequence[Play] = batch) -> None:
+                await tx.many(statements.INSERT_SCORES, (row_of(play, _NO_FLAGS) for play in batch))
+                for play in batch:
+                    if play.replay is not None:
+                        await _insert_replay(tx, play.checksum, play.replay)
+
+            await self._services.database.transaction(body, long=True)
+            self.scores += len(batch)
+            self._steps.at(self._world.players, self._world.maps, self.scores)
+
+
+def _performed(play: Play) -> calculator.Play:
+    return calculator.Play(
+        mods=play.mods,
+        n300=play.counts.n300,
+        n100=play.counts.n100,
+        n50=play.counts.n50,
+        ngeki=play.counts.ngeki,
+        nkatu=play.counts.nkatu,
+        nmiss=play.counts.nmiss,
+        combo=play.max_combo,
+        legacy_score=play.score,
+    )
+
+
+async def _insert_replay(tx: Transaction, checksum: bytes, replay: StoredReplay) -> None:
+    score_id = await tx.one(statements.CHECKSUM_KNOWN, checksum=checksum)
+    assert score_id is not None
+    await tx.run(
+        statements.INSERT_REPLAY,
+        score_id=score_id,
+        md5=replay.md5,
+        sha256=replay.sha256,
+        size=replay.size,
+        life_bar=replay.life_bar,
+        target_accuracy=replay.target_accuracy,
+    )
+
+
+def compose_frames(play: Play) -> bytes:
+    """The LZMA stream of a made-up replay of this play: a cursor that circles and taps from begin to end."""
+    rng = Random(play.checksum)
+    apart_ms = max(play.time_elapsed // FRAMES, 1)
+    frames = ["0|256|-500|0,-1|256|-500|0,"]
+    angle = rng.uniform(0.0, math.tau)
+    for number in range(FRAMES):
+        angle += rng.uniform(-0.4, 0.6)
+        x, y = 256 + 180 * math.cos(angle), 192 + 140 * math.sin(angle)
+        keys = (5, 0, 10, 0)[number % 4]
+        frames.append(f"{apart_ms}|{x:.4f}|{y:.4f}|{keys},")
+    frames.append(f"-12345|0|0|{rng.randrange(2**31)},")
+    filters = [{"id": lzma.FILTER_LZMA1, "dict_size": 2**21, "lc": 3, "lp": 0, "pb": 2, "mf": lzma.MF_HC4}]
+    return lzma.compress("".join(frames).encode("ascii"), format=lzma.FORMAT_ALONE, filters=filters)
+
+
+async def _tell_ranks(services: "Services") -> None:
+    now = services.clock.now_ms()
+
+    async def body(tx: Transaction) -> None:
+        await tx.run(statements.TELL, at_ms=now, kind="ranks_all", payload="0")
+
+    await services.database.transaction(body)
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    source = iter(items)
+    while batch := list(itertools.islice(source, size)):
+        yield batch

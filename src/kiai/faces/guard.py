@@ -1,0 +1,429 @@
+"""The request guard: limits on heads, bodies, targets, time and connections, below all faces (security-and-faults 3.1).
+
+uvicorn's protocol answers whoever speaks; this subclass of it decides who is spoken to. What one connection has been
+sent is in one of four phases:
+
+    QUIET --first byte--> HEAD --blank line--> BODY --last byte--> QUIET ...      OVER: refused, nothing more is read
+
+Time is counted by one sweep a server over all open connections, not by timers and not by a clock: a phase's age grows
+by `sweep_s` at each sweep and is judged before it grows. A limit is thus up to one sweep late and never early; a loop
+that lags makes it later, and a clock that jumps does not matter. While we do not read (the app is slow to take the
+body, or has not yet asked an `Expect: 100-continue` client to go on) the age stands still.
+
+Bytes are counted by `unfinished_bytes`: what was fed since something was last complete (a head, a piece of body, a
+message). It bounds incomplete heads, chunk lines and trailers alike, all of which the parser would collect for ever.
+
+A refusal is answered once, after every earlier answer of the connection, and never into an answer that has begun. Then
+we stop sending but read on for `linger_s`: closing on unread bytes would make the system throw the answer away.
+"""
+
+import asyncio
+import re
+from collections import Counter
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+import httptools
+import msgspec
+from uvicorn._types import ASGI3Application
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+Network = IPv4Network | IPv6Network
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+LENGTH_DIGITS_MAX: Final = 20
+SURPLUS_MAX: Final = 1_000  # refused connections that may linger at once; more are dropped without an answer
+QUIET, HEAD, BODY, OVER = range(4)
+
+
+class GuardLimits(msgspec.Struct, frozen=True):
+    """Every number of the guard: sizes in bytes, times in seconds (defaults: security-and-faults 3.1)."""
+
+    head_s: float = 10.0
+    head_bytes: int = 16 * KIB
+    fields: int = 100
+    target_bytes: int = 8 * KIB
+    body_bytes: int = 20 * MIB
+    body_s: float = 60.0
+    upload_s: float = 300.0
+    upload_bytes: int = MIB  # a Content-Length above it has `upload_s`
+    body_bytes_per_s: int = KIB
+    body_grace_s: float = 10.0  # the age from which `body_bytes_per_s` is asked for
+    pipelined: int = 100
+    idle_s: float = 75.0
+    unread_s: float = 30.0
+    linger_s: float = 2.0
+    sweep_s: float = 1.0
+    connections: int = 10_000
+    connections_per_address: int = 200
+    trusted: tuple[Network, ...] = ()
+    loopback: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+
+
+# Why, the status, and a sentence whose names are those of GuardLimits.
+REFUSALS: Final[dict[str, tuple[int, str]]] = {
+    "malformed": (400, "This is not a well-formed HTTP/1.1 request."),
+    "host": (400, "A request has exactly one Host header."),
+    "path": (400, "A path has no '..' segment, encoded slash, backslash or NUL, and is UTF-8 once decoded."),
+    "upgrade": (400, "A request with a body cannot ask for an Upgrade."),
+    "head_slow": (408, "The head of the request was not complete within {head_s:g} s."),
+    "body_slow": (408, "The body of the request came slower than {body_bytes_per_s} bytes/s."),
+    "body_late": (408, "The body was not complete within {body_s:g} s (above {upload_bytes} bytes: {upload_s:g} s)."),
+    "body_large": (413, "The body of the request is larger than {body_bytes} bytes."),
+    "target_large": (414, "The target of the request is longer than {target_bytes} bytes."),
+    "head_large": (431, "The head of the request is larger than {head_bytes} bytes."),
+    "fields": (431, "The request has more than {fields} header fields."),
+    "pipelined": (503, "More than {pipelined} requests are waiting on this connection."),
+    "address": (503, "There are already {connections_per_address} connections from this address."),
+    "connections": (503, "There are already {connections} connections."),
+}
+UNREAD: Final = "unread"
+
+
+class Refused(Exception):
+    """Stops the parser in the middle of a request. `reason` is a key of REFUSALS."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+def guarded_protocol(limits: GuardLimits) -> type["GuardedProtocol"]:
+    """The protocol of one server, for `uvicorn.Config(http=...)`; its `ledger` tells the figures for metrics."""
+
+    class Guarded(GuardedProtocol):
+        ledger = Ledger(limits)
+
+    Guarded.limits = limits
+    return Guarded
+
+
+def counted_as(address: str, exempt: tuple[Network, ...]) -> str | None:
+    """Under which name an address is counted: itself, an IPv6 its /64; None for one in the exempt networks."""
+    ip = ip_address(address)
+    if isinstance(ip, IPv6Address):
+        ip = ip.ipv4_mapped or ip
+    if any(ip in network for network in exempt):
+        return None
+    return str(IPv6Network((int(ip), 64), strict=False)) if isinstance(ip, IPv6Address) else str(ip)
+
+
+class Ledger:
+    """The connections of one server, and how often what was refused."""
+
+    def __init__(self, limits: GuardLimits) -> None:
+        self.refused: Counter[str] = Counter(dict.fromkeys((*REFUSALS, UNREAD), 0))
+        self._limits = limits
+        self._exempt = (*limits.loopback, *limits.trusted)
+        self._open: dict[GuardedProtocol, str | None] = {}
+        self._surplus: set[GuardedProtocol] = set()
+        self._by_address: Counter[str] = Counter()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def connections(self) -> int:
+        """How many are open, without the surplus."""
+        return len(self._open)
+
+    @property
+    def surplus(self) -> int:
+        """How many were refused at once and have not gone yet."""
+        return len(self._surplus)
+
+    def enter(self, connection: "GuardedProtocol") -> str | None:
+        """Takes a new connection in; the reason when it is one too many."""
+        if self._timer is None:
+            self._timer = connection.loop.call_later(self._limits.sweep_s, self._sweep, connection.loop)
+        # A Unix socket has no address to count.
+        name = counted_as(connection.client[0], self._exempt) if connection.client else None
+        crowded = name is not None and self._by_address[name] >= self._limits.connections_per_address
+        if crowded or len(self._open) >= self._limits.connections:
+            self._surplus.add(connection)
+            return "address" if crowded else "connections"
+        self._open[connection] = name
+        if name is not None:
+            self._by_address[name] += 1
+        return None
+
+    def leave(self, connection: "GuardedProtocol") -> None:
+        """Lets a lost connection go; the last one stops the sweep."""
+        self._surplus.discard(connection)
+        name = self._open.pop(connection, None)
+        if name is not None:
+            self._by_address[name] -= 1
+            if not self._by_address[name]:
+                del self._by_address[name]
+        if self._timer is not None and not self._open and not self._surplus:
+            self._timer.cancel()
+            self._timer = None
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = loop.call_later(self._limits.sweep_s, self._sweep, loop)
+        for connection in (*self._open, *self._surplus):
+            connection.grow_older()
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection under the limits of its server."""
+
+    limits: GuardLimits
+    ledger: Ledger
+
+    # --- the connection
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.phase = QUIET
+        self.age_s = 0.0
+        self.unfinished_bytes = 0
+        self.body_bytes = 0
+        self.body_limit_s = 0.0
+        # The request that is being answered; uvicorn's `cycle` is the one that was read last.
+        self.answering: RequestResponseCycle | None = None
+        self.unread_bytes = 0
+        self.unread_s = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        surplus = self.ledger.enter(self)
+        if surplus is not None:
+            self._refuse(surplus)
+            if self.ledger.surplus > SURPLUS_MAX:
+                transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ledger.leave(self)
+        super().connection_lost(exc)
+        if self.answering is not None:
+            _forget(self.answering)
+
+    def data_received(self, data: bytes) -> None:
+        if self.phase == OVER:
+            return None
+        self.unfinished_bytes += len(data)
+        rest: bytes | memoryview = data
+        while rest:
+            try:
+                self.parser.feed_data(rest)
+                break
+            except httptools.HttpParserUpgrade as upgrade:
+                # We switch to no protocol: the request is answered like any other, and what follows it is read on.
+                rest = memoryview(rest)[upgrade.args[0] :]
+            except httptools.HttpParserError as error:
+                cause = error.__context__
+                if isinstance(cause, Refused):
+                    return self._refuse(cause.reason)
+                if cause is not None and not isinstance(cause, httptools.HttpParserError):
+                    raise  # our own fault, not the client's
+                return self._refuse("malformed")
+        if self.unfinished_bytes > self.limits.head_bytes:
+            self._refuse("head_large")
+        return None
+
+    # --- what the parser finds
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.phase = HEAD
+        self.age_s = 0.0
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+        if len(self.url) > self.limits.target_bytes:
+            raise Refused("target_large")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # PERF: says again what the method above it says; calling that one costs 0.5 us a request.
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        if len(self.headers) >= self.limits.fields:
+            raise Refused("fields")
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        limits = self.limits
+        if self.unfinished_bytes > limits.head_bytes and _head_bytes(self.url, self.headers) > limits.head_bytes:
+            raise Refused("head_large")
+        hosts = length = 0
+        has_body = False
+        for name, value in self.headers:
+            if name == b"host":
+                hosts += 1
+            elif name == b"content-length":
+                # The parser has seen to it that there is one, and that it is a number.
+                length = int(value) if len(value) <= LENGTH_DIGITS_MAX else limits.body_bytes + 1
+                has_body = length > 0
+            elif name == b"transfer-encoding":
+                has_body = True
+        if hosts != 1 and (hosts or self.parser.get_http_version() != "1.0"):
+            raise Refused("host")
+        if not _ORDINARY(self.url):
+            _judge(self.url.partition(b"?")[0])
+        if has_body:
+            if length > limits.body_bytes:
+                raise Refused("body_large")
+            if self.parser.should_upgrade():
+                raise Refused("upgrade")  # the parser would take the body for the next request
+        if len(self.pipeline) >= limits.pipelined:
+            raise Refused("pipelined")
+        super().on_headers_complete()
+        self.headers = []  # the request has its own by now: trailers must not become headers
+        self.phase = BODY
+        self.age_s = 0.0
+        self.unfinished_bytes = 0
+        self.body_bytes = 0
+        self.body_limit_s = limits.upload_s if length > limits.upload_bytes else limits.body_s
+
+    def on_body(self, body: bytes) -> None:
+        self.unfinished_bytes = 0
+        self.body_bytes += len(body)
+        if self.body_bytes > self.limits.body_bytes:
+            raise Refused("body_large")
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        # PERF: says again what the method above it says, without asking for the upgrades we do not do.
+        if not self.cycle.response_complete:
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
+        self.phase = QUIET
+        self.age_s = 0.0
+        self.unfinished_bytes = 0
+
+    # --- what uvicorn does
+
+    def _should_upgrade(self) -> bool:
+        return False
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self.answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        # PERF: not the method above it, which sets a keep-alive timer after each request: the sweep does that.
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self.flow.resume_reading()
+
+    # --- time
+
+    def grow_older(self) -> None:
+        """Called at each sweep: ends what has taken too long."""
+        limits = self.limits
+        unread_bytes = self.transport.get_write_buffer_size()
+        if unread_bytes and 0 < self.unread_bytes <= unread_bytes:
+            self.unread_s += limits.sweep_s
+            if self.unread_s >= limits.unread_s:
+                self.ledger.refused[UNREAD] += 1
+                return self.transport.abort()
+        else:
+            self.unread_s = 0.0
+        self.unread_bytes = unread_bytes
+        if self.transport.is_closing():
+            return None
+        if self.phase == HEAD:
+            if self.flow.read_paused:
+                return None
+            if self.age_s >= limits.head_s:
+                return self._refuse("head_slow")
+        elif self.phase == BODY:
+            if self.flow.read_paused or self.cycle.waiting_for_100_continue:
+                return None
+            if self.age_s >= self.body_limit_s:
+                return self._refuse("body_late")
+            if self.age_s >= limits.body_grace_s and self.body_bytes < self.age_s * limits.body_bytes_per_s:
+                return self._refuse("body_slow")
+        elif self.answering is not None and not (self.answering.response_complete or self.answering.disconnected):
+            self.age_s = 0.0
+            return None
+        elif self.age_s >= self._patience_s():
+            return self.transport.close()
+        self.age_s += limits.sweep_s
+        return None
+
+    def _patience_s(self) -> float:
+        """How long a connection may stay on which nothing happens."""
+        if self.phase == OVER:
+            return self.limits.linger_s
+        # Who has never said anything gets no answer either: browsers open connections ahead of need.
+        return self.limits.head_s if self.answering is None else self.limits.idle_s
+
+    # --- refusing
+
+    def _refuse(self, reason: str) -> None:
+        self.ledger.refused[reason] += 1
+        faulty = self.cycle if self.phase == BODY else None
+        self.phase = OVER
+        self.age_s = 0.0
+        answering = self.answering
+        if answering is not None and answering is not faulty and not answering.response_complete:
+            if faulty is not None:
+                self.pipeline.popleft()  # the newest
+            last = self.pipeline[0][0] if self.pipeline else answering
+            last.keep_alive = False
+            return
+        if faulty is not None:
+            _forget(faulty)
+        if faulty is None or not faulty.response_started:
+            self._answer(*REFUSALS[reason])
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self.flow.resume_reading()
+        else:  # TLS
+            self.transport.close()
+
+    def _answer(self, status: int, sentence: str) -> None:
+        body = msgspec.json.encode({"status": sentence.format_map(msgspec.structs.asdict(self.limits))})
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", b"application/json; charset=utf-8"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+        ]
+        self.transport.write(
+            b"%b%b\r\n%b" % (STATUS_LINE[status], b"".join(b"%b: %b\r\n" % header for header in headers), body)
+        )
+
+
+# PERF: tells in 0.2 us that there is nothing to decode, nor a segment that begins with a dot.
+_ORDINARY: Final = re.compile(rb"(?:/(?!\.)[^/?%\\]*+)++(?:\?|\Z)").match
+
+
+def _forget(cycle: RequestResponseCycle) -> None:
+    """Lets the app know that its client is gone; what it still sends goes nowhere."""
+    if not cycle.response_complete:
+        cycle.disconnected = True
+        cycle.waiting_for_100_continue = False
+        cycle.message_event.set()
+
+
+def _head_bytes(target: bytes, headers: list[tuple[bytes, bytes]]) -> int:
+    return len(target) + sum(len(name) + len(value) + len(": \r\n") for name, value in headers)
+
+
+def _judge(path: bytes) -> None:
+    if not path.startswith(b"/") and path != b"*":
+        # The form proxies use, http://host/path, has a path; that of CONNECT has none.
+        if httptools.parse_url(path).path is None:
+            raise Refused("malformed")
+    plain = unquote_to_bytes(path)
+    if b"\0" in plain or b"\\" in plain or b"%2f" in path.lower() or b".." in plain.split(b"/"):
+        raise Refused("path")
+    try:
+        plain.decode()
+    except UnicodeDecodeError as error:
+        raise Refused("path") from error

@@ -1,0 +1,43 @@
+"""Fixtures that every test may use: an event loop for plain test functions, and a database of each engine."""
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import pytest
+from tests import engines
+
+from kiai.storage.port import Database
+
+T = TypeVar("T")
+
+
+class Run(Protocol):
+    """Runs a coroutine to its end."""
+
+    def __call__(self, coroutine: Coroutine[Any, Any, T], /) -> T:
+        """Its result."""
+        ...
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    """Runs coroutines on one event loop, the same for the whole test."""
+    with asyncio.Runner() as runner:
+        yield runner.run
+
+
+@pytest.fixture(params=engines.ENGINES)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A new database with the newest schema, on each engine in turn."""
+    with engines.fresh(request.param, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def database(database_url: str, run: Run) -> Iterator[Database]:
+    """The adapter on a new database, on each engine in turn."""
+    opened = run(engines.connect(database_url))
+    yield opened
+    run(opened.close())

@@ -1,0 +1,705 @@
+"""The promises of `kiai.storage.port`, on SQLite and on PostgreSQL, and what each adapter promises beyond them."""
+
+import asyncio
+import contextlib
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import pytest
+from sqlalchemy import bindparam, func, literal, literal_column, select, text
+from sqlalchemy.dialects import sqlite as sqlite_dialect
+from sqlalchemy.dialects.postgresql import asyncpg as postgres_dialect
+from tests import engines
+from tests.conftest import Run
+from tests.contract.storage.statements import (
+    ADD,
+    ADD_OLD_NAME,
+    ADD_USER,
+    COUNT,
+    COUNT_ALL,
+    COUNTERS,
+    PAGE,
+    REMOVE_BELOW,
+    REMOVE_USER,
+    TOTAL,
+    USER_IDS,
+    VALUE,
+    Counter,
+    add,
+    add_user,
+    count,
+)
+
+from kiai.errors import Unavailable
+from kiai.storage import postgres, sqlite
+from kiai.storage.compiling import Compiler
+from kiai.storage.migrating import newest
+from kiai.storage.port import Database, Query, Taken, Transaction, only
+from kiai.storage.sqlite import SqliteDatabase
+from kiai.storage.tables import counters, scores
+
+
+class Oops(Exception):
+    """What a body may raise."""
+
+
+# --- reads ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_read_sees_everything_committed_before_it(database: Database, run: Run) -> None:
+    async def story() -> list[int | None]:
+        seen = []
+        await add(database, plays=0)
+        for _ in range(20):
+            await count(database, "plays")
+            seen.append(await database.one(VALUE, name="plays"))
+        return seen
+
+    assert run(story()) == list(range(1, 21))
+
+
+def test_a_read_sees_what_another_process_committed(database_url: str, run: Run) -> None:
+    async def story() -> int | None:
+        here, there = await engines.connect(database_url), await engines.connect(database_url)
+        assert await here.one(VALUE, name="plays") is None
+        await add(there, plays=7)
+        found = await here.one(VALUE, name="plays")
+        await here.close()
+        await there.close()
+        return found
+
+    assert run(story()) == 7
+
+
+def test_each_row_becomes_what_the_query_says_in_its_order(database: Database, run: Run) -> None:
+    run(add(database, a=1, b=2, c=3))
+
+    rows = run(database.all(COUNTERS))
+
+    assert rows == [Counter("users", 0), Counter("c", 3), Counter("b", 2), Counter("a", 1)]
+    first = database.one(COUNTERS)
+    assert run(first) == rows[0]
+
+
+def test_no_row_is_none_or_an_empty_list(database: Database, run: Run) -> None:
+    assert run(database.one(VALUE, name="nothing")) is None
+    assert run(database.all(VALUE, name="nothing")) == []
+
+
+def test_a_limit_and_an_offset_may_be_given_at_the_call(database: Database, run: Run) -> None:
+    run(add(database, a=1, b=2, c=3))
+
+    assert run(database.all(PAGE, limit=2, offset=1)) == ["b", "c"]
+
+
+def test_a_slow_read_answers_the_same_beside_the_event_loop(database: Database, run: Run) -> None:
+    run(add(database, plays=5))
+
+    assert run(database.one(VALUE.beside(), name="plays")) == 5
+    assert run(database.one(VALUE.beside(), name="nothing")) is None
+    assert run(database.all(COUNTERS.beside())) == run(database.all(COUNTERS))
+
+
+def test_a_slow_read_does_not_hold_up_the_event_loop(database: Database, run: Run) -> None:
+    up_to = select(literal(1).label("n")).cte("up_to", recursive=True)
+    up_to = up_to.union_all(select(up_to.c.n + 1).where(up_to.c.n < 300_000))
+    slow: Query[int] = Query(select(func.count()).select_from(up_to), only, aside=True)
+
+    async def story() -> tuple[int | None, int]:
+        asking = asyncio.ensure_future(database.one(slow))
+        turns = 0
+        while not asking.done():
+            turns += 1
+            await asyncio.sleep(0)
+        return await asking, turns
+
+    found, turns = run(story())
+    assert found == 300_000
+    assert turns > 20
+
+
+@pytest.mark.parametrize("value", [0, 1, -1, 2**31, 2**63 - 1, -(2**63)])
+def test_whole_numbers_of_64_bits_come_back(value: int, database: Database, run: Run) -> None:
+    run(add(database, number=value))
+
+    assert run(database.one(VALUE, name="number")) == value
+
+
+@pytest.mark.parametrize("name", ["", "' OR 1=1 --", "100%", "a:b", "$1 ?", "\\", "日本語 🎵", "a\nb"])
+def test_any_text_is_a_value_and_nothing_else(name: str, database: Database, run: Run) -> None:
+    run(add(database, **{name: 1}))
+
+    assert run(database.one(VALUE, name=name)) == 1
+    assert len(run(database.all(COUNTERS))) == 2
+
+
+@pytest.mark.parametrize("constant", ["' OR 1=1 --", "100%", "a:b :name", "$1 ? %s", "\\", "日本語 🎵"])
+def test_any_text_may_be_a_constant_of_a_statement(constant: str, database: Database, run: Run) -> None:
+    assert run(database.one(Query(select(literal(constant)), only))) == constant
+
+
+# --- transactions ---------------------------------------------------------------------------------------------------
+
+
+def test_a_transaction_answers_what_its_body_returns(database: Database, run: Run) -> None:
+    async def body(tx: Transaction) -> str:
+        return "done"
+
+    assert run(database.transaction(body)) == "done"
+
+
+def test_a_transaction_sees_its_own_changes(database: Database, run: Run) -> None:
+    async def body(tx: Transaction) -> tuple[int | None, list[Counter]]:
+        await tx.run(ADD, name="a", value=1)
+        await tx.run(COUNT, of="a", by=5)
+        return await tx.one(VALUE, name="a"), await tx.all(COUNTERS)
+
+    assert run(database.transaction(body)) == (6, [Counter("users", 0), Counter("a", 6)])
+
+
+def test_run_answers_how_many_rows_changed(database: Database, run: Run) -> None:
+    run(add(database, a=1, b=2))
+
+    async def body(tx: Transaction) -> list[int]:
+        return [
+            await tx.run(ADD, name="c", value=30),
+            await tx.run(COUNT_ALL),
+            await tx.run(COUNT, of="nothing", by=1),
+            await tx.run(REMOVE_BELOW, below=10),
+            await tx.run(REMOVE_BELOW, below=0),
+        ]
+
+    assert run(database.transaction(body)) == [1, 4, 0, 3, 0]
+
+
+def test_many_takes_any_number_of_rows(database: Database, run: Run) -> None:
+    async def body(tx: Transaction) -> None:
+        await tx.many(ADD, [])
+        await tx.many(ADD, ({"value": n, "name": f"n{n:04}"} for n in range(1_000)))
+
+    run(database.transaction(body))
+
+    assert run(database.one(TOTAL)) == sum(range(1_000))
+    assert run(database.all(PAGE, limit=2, offset=998)) == ["n0998", "n0999"]
+
+
+@pytest.mark.parametrize("error", [Oops("no"), asyncio.CancelledError()])
+def test_an_error_rolls_everything_back_and_is_raised_again(error: BaseException, database: Database, run: Run) -> None:
+    async def body(tx: Transaction) -> None:
+        await tx.run(ADD, name="a", value=1)
+        await tx.run(COUNT, of="users", by=1)
+        raise error
+
+    async def story() -> list[Counter]:
+        with pytest.raises(type(error)):
+            await database.transaction(body)
+        return await database.all(COUNTERS)
+
+    assert run(story()) == [Counter("users", 0)]
+    assert run(count(database, "users")) == 1, "the next transaction is unharmed"
+
+
+def test_no_reader_sees_a_transaction_half_way(database: Database, run: Run) -> None:
+    run(add(database, a=1_000, b=0))
+
+    async def move(tx: Transaction) -> None:
+        await tx.run(COUNT, of="a", by=-1)
+        await tx.run(COUNT, of="b", by=1)
+
+    async def move_often() -> None:
+        for _ in range(10):
+            await database.transaction(move)
+
+    async def story() -> set[int | None]:
+        moving = asyncio.gather(*(move_often() for _ in range(5)))
+        seen = set()
+        while not moving.done():
+            seen.add(await database.one(TOTAL))
+            seen.add(await database.transaction(lambda tx: tx.one(TOTAL)))
+            await asyncio.sleep(0)
+        await moving
+        return seen
+
+    assert run(story()) == {1_000}
+    assert run(database.one(VALUE, name="b")) == 50
+
+
+def test_transactions_that_change_the_same_row_lose_nothing(database: Database, run: Run) -> None:
+    async def story() -> int | None:
+        await asyncio.gather(*(count(database, "users") for _ in range(100)))
+        return await database.one(VALUE, name="users")
+
+    assert run(story()) == 100
+
+
+def test_a_transaction_that_began_is_finished_though_its_caller_is_gone(database: Database, run: Run) -> None:
+    async def story() -> int | None:
+        asking = asyncio.create_task(count(database, "users"))
+        await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        for _ in range(1_000):
+            if await database.one(VALUE, name="users"):
+                break
+            await count(database, "other")
+        return await database.one(VALUE, name="users")
+
+    assert run(story()) == 1
+
+
+# --- keys and references --------------------------------------------------------------------------------------------
+
+
+def test_a_unique_key_that_is_taken_is_told_and_rolls_everything_back(database: Database, run: Run) -> None:
+    run(add(database, a=1))
+
+    async def body(tx: Transaction) -> None:
+        await tx.run(ADD, name="b", value=1)
+        await tx.run(ADD, name="a", value=2)
+
+    with pytest.raises(Taken) as taken:
+        run(database.transaction(body))
+
+    assert "counters" in taken.value.constraint
+    assert run(database.all(PAGE, limit=10, offset=0)) == ["a", "users"]
+
+
+def test_a_unique_key_that_is_taken_says_which(database: Database, run: Run) -> None:
+    run(add_user(database, "peppy"))
+
+    with pytest.raises(Taken, match="safe_name"):
+        run(database.transaction(lambda tx: tx.one(ADD_USER, name="peppy", email="other@example.com")))
+    with pytest.raises(Taken, match="email"):
+        run(database.transaction(lambda tx: tx.one(ADD_USER, name="other", email="peppy@example.com")))
+
+
+def test_many_rows_with_a_taken_key_add_none(database: Database, run: Run) -> None:
+    with pytest.raises(Taken):
+        run(database.transaction(lambda tx: tx.many(ADD, [{"name": name, "value": 1} for name in ("a", "b", "users")])))
+
+    assert run(database.one(TOTAL)) == 0
+
+
+def test_of_many_who_want_a_key_at_once_one_gets_it(database: Database, run: Run) -> None:
+    async def story() -> list[object]:
+        return await asyncio.gather(*(add_user(database, "peppy") for _ in range(20)), return_exceptions=True)
+
+    answers = run(story())
+
+    assert sum(isinstance(answer, int) for answer in answers) == 1
+    assert sum(isinstance(answer, Taken) for answer in answers) == 19
+
+
+def test_players_are_numbered_from_3_and_no_number_comes_twice(database: Database, run: Run) -> None:
+    async def story() -> list[int]:
+        ids = [await add_user(database, "first"), await add_user(database, "second")]
+        await database.transaction(lambda tx: tx.run(REMOVE_USER, user_id=ids[-1]))
+        return [*ids, await add_user(database, "third")]
+
+    assert run(database.all(USER_IDS)) == [1], "the bot alone"
+    assert run(story()) == [3, 4, 5]
+
+
+def test_a_row_cannot_refer_to_nothing(database: Database, run: Run) -> None:
+    async def refer(user_id: int) -> int:
+        return await database.transaction(lambda tx: tx.run(ADD_OLD_NAME, user_id=user_id))
+
+    with pytest.raises(Exception, match=r"(?i)foreign key") as refused:
+        run(refer(99))
+    assert not isinstance(refused.value, Taken)
+
+    assert run(refer(1)) == 1
+    with pytest.raises(Exception, match=r"(?i)foreign key"):
+        run(database.transaction(lambda tx: tx.run(REMOVE_USER, user_id=1)))
+
+
+# --- the whole database ---------------------------------------------------------------------------------------------
+
+
+def test_the_version_is_the_newest_after_migrating(database: Database, run: Run) -> None:
+    assert run(database.version()) == newest()
+
+
+def test_a_healthy_database_has_no_faults_and_some_size(database: Database, run: Run) -> None:
+    assert run(database.faults()) == []
+    assert run(database.size_bytes()) > 10_000
+
+
+def test_a_commit_by_anybody_is_noticed(database_url: str, run: Run) -> None:
+    async def story() -> list[bool]:
+        here, there = await engines.connect(database_url), await engines.connect(database_url)
+        await here.changed()
+        seen: list[bool] = []
+        for database in (here, there):
+            await add(database, **{f"of_{len(seen)}": 1})
+            seen.append(await here.changed())
+        await here.close()
+        await there.close()
+        return seen
+
+    assert run(story()) == [True, True]
+
+
+def test_closing_finishes_what_runs(database_url: str, run: Run) -> None:
+    async def story() -> tuple[int, int | None]:
+        loop, begun = asyncio.get_running_loop(), asyncio.Event()
+
+        async def body(tx: Transaction) -> int:
+            loop.call_soon_threadsafe(begun.set)
+            return sum([await tx.run(COUNT, of="users", by=1) for _ in range(100)])
+
+        database = await engines.connect(database_url)
+        running = asyncio.create_task(database.transaction(body))
+        await begun.wait()
+        await database.close()
+        again = await engines.connect(database_url)
+        found = await again.one(VALUE, name="users")
+        await again.close()
+        return await running, found
+
+    assert run(story()) == (100, 100)
+
+
+# --- constants are part of the SQL ----------------------------------------------------------------------------------
+
+BEST_OF: Final = Query(
+    select(scores.c.id)
+    .where(scores.c.user_id == bindparam("user_id"), scores.c.mode == bindparam("mode"), scores.c.best_pp == 1)
+    .order_by(scores.c.pp.desc(), scores.c.id.desc())
+    .limit(bindparam("limit")),
+    only,
+)
+
+
+def _sqlite_compiler() -> Compiler:
+    return Compiler(sqlite_dialect.dialect(paramstyle="named"))
+
+
+def _postgres_compiler() -> Compiler:
+    return Compiler(postgres_dialect.dialect())  # type: ignore[no-untyped-call]
+
+
+def test_sqlite_answers_from_a_partial_index(tmp_path: Path) -> None:
+    sql = _sqlite_compiler()[BEST_OF].text
+
+    with contextlib.closing(sqlite3.connect(engines.sqlite_url(tmp_path).removeprefix("sqlite:///"))) as connection:
+        rows = connection.execute(f"EXPLAIN QUERY PLAN {sql}", {"user_id": 3, "mode": 0, "limit": 50})
+        plan = [row[3] for row in rows]
+
+    assert plan == ["SEARCH scores USING INDEX ix_scores_best_of (user_id=? AND mode=?)"], "found, and not sorted"
+
+
+def test_postgresql_answers_from_a_partial_index(server: str, run: Run) -> None:
+    sql = _postgres_compiler()[BEST_OF]
+
+    async def story() -> str:
+        connection = await asyncpg.connect(server)
+        try:
+            # A small table is read from end to end, unless that is forbidden.
+            await connection.execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off")
+            rows = await connection.fetch(f"EXPLAIN {sql.text}", *[1 for _ in sql.positions])
+        finally:
+            await connection.close()
+        return "\n".join(row[0] for row in rows)
+
+    plan = run(story())
+    assert re.search(r"Index (Only )?Scan using ix_scores_best_of", plan)
+    assert "Sort" not in plan
+
+
+def test_constants_are_written_into_the_sql_and_parameters_are_not() -> None:
+    query = Query(
+        select(counters.c.value)
+        .where(counters.c.name == "it's", counters.c.value.in_([1, 2]))
+        .limit(bindparam("most")),
+        only,
+    )
+
+    embedded, served = (compiler[query].text for compiler in (_sqlite_compiler(), _postgres_compiler()))
+
+    for sql in (embedded, served):
+        assert "counters.name = 'it''s' AND counters.value IN (1, 2)" in sql
+    assert "LIMIT :most" in embedded
+    assert "LIMIT $1" in served
+    assert _postgres_compiler()[query].positions == ("most",)
+
+
+def test_a_statement_is_compiled_once() -> None:
+    compiler = _sqlite_compiler()
+
+    assert compiler[VALUE] is compiler[VALUE]
+    assert len(compiler) == 1
+
+
+# --- SQLite ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def file(tmp_path: Path, run: Run) -> Iterator[SqliteDatabase]:
+    """A SQLite database."""
+    database = run(engines.connect(engines.sqlite_url(tmp_path)))
+    assert isinstance(database, SqliteDatabase)
+    yield database
+    run(database.close())
+
+
+def test_a_body_that_awaits_something_else_fails_loudly_and_changes_nothing(file: SqliteDatabase, run: Run) -> None:
+    async def body(tx: Transaction) -> None:
+        await tx.run(COUNT, of="users", by=1)
+        await asyncio.sleep(0)
+
+    with pytest.raises(RuntimeError, match="awaited something else"):
+        run(file.transaction(body))
+
+    assert run(file.one(VALUE, name="users")) == 0
+    assert run(count(file, "users")) == 1
+
+
+def test_no_more_transactions_wait_than_may(file: SqliteDatabase, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sqlite.WAITING_MAX == 1_000
+    monkeypatch.setattr(sqlite, "WAITING_MAX", 20)
+    go_on = threading.Event()
+
+    async def hold(tx: Transaction) -> int:
+        return int(go_on.wait(5))
+
+    async def story() -> int | None:
+        waiting = [asyncio.create_task(file.transaction(hold))]
+        waiting += [asyncio.create_task(count(file, "users")) for _ in range(19)]
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable, match="waiting"):
+            await count(file, "users")
+        assert await file.one(VALUE, name="users") == 0, "reads do not wait for writers"
+        go_on.set()
+        await asyncio.gather(*waiting)
+        await count(file, "users")
+        return await file.one(VALUE, name="users")
+
+    assert run(story()) == 20
+
+
+def test_a_writer_that_is_locked_out_too_long_is_unavailable(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_MS", 50)
+    path = Path(engines.sqlite_url(tmp_path).removeprefix("sqlite:///"))
+
+    async def story() -> int | None:
+        database = SqliteDatabase(path)
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(Unavailable, match="database"):
+                await count(database, "users")
+            assert await database.one(VALUE, name="users") == 0
+            other.execute("ROLLBACK")
+        await count(database, "users")
+        found = await database.one(VALUE, name="users")
+        await database.close()
+        return found
+
+    assert run(story()) == 1
+
+
+def test_a_commit_survives_the_power_going(file: SqliteDatabase, run: Run) -> None:
+    setting: Query[object] = Query(text("PRAGMA synchronous"), only)
+    journal: Query[object] = Query(text("PRAGMA journal_mode"), only)
+
+    found = run(file.transaction(lambda tx: _both(tx, setting, journal)))
+
+    assert found == (2, "wal"), "FULL: the log is on the disk before a commit returns"
+
+
+async def _both(tx: Transaction, first: Query[object], second: Query[object]) -> tuple[object, object]:
+    return await tx.one(first), await tx.one(second)
+
+
+def test_nothing_is_changed_outside_a_transaction(file: SqliteDatabase, run: Run) -> None:
+    with pytest.raises(Unavailable, match="readonly"):
+        run(file.one(ADD_USER, name="peppy", email="peppy@example.com"))
+
+    assert run(file.all(USER_IDS)) == [1]
+
+
+def test_an_empty_file_has_no_version(tmp_path: Path, run: Run) -> None:
+    async def story() -> str | None:
+        database = SqliteDatabase(tmp_path / "new.db")
+        version = await database.version()
+        await database.close()
+        return version
+
+    assert run(story()) is None
+
+
+def test_a_folder_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"none.kiai\.db"):
+        SqliteDatabase(tmp_path / "none" / "kiai.db")
+
+
+def test_a_loose_reference_is_a_fault(file: SqliteDatabase, run: Run) -> None:
+    with contextlib.closing(sqlite3.connect(file.path, isolation_level=None)) as other:
+        other.execute("INSERT INTO old_names (user_id, name, safe_name, released_at_ms) VALUES (99, 'x', 'x', 0)")
+
+    [fault] = run(file.faults())
+
+    assert "old_names" in fault
+    assert "users" in fault
+
+
+def test_without_a_commit_nothing_has_changed(file: SqliteDatabase, run: Run) -> None:
+    async def story() -> list[bool]:
+        return [await file.changed() for _ in range(3)]
+
+    assert run(story()) == [True, False, False]
+
+
+# --- PostgreSQL -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """The URL of a PostgreSQL database."""
+    with engines.postgres_database() as url:
+        yield url
+
+
+async def _connected(url: str) -> postgres.PostgresDatabase:
+    return await postgres.PostgresDatabase.connect(url)
+
+
+def test_a_deadlock_is_tried_again(server: str, run: Run) -> None:
+    async def story() -> tuple[int, list[Counter]]:
+        database = await _connected(server)
+        await add(database, a=0, b=0)
+        begun = {"a": asyncio.Event(), "b": asyncio.Event()}
+        tries = 0
+
+        async def both(first: str, second: str) -> None:
+            async def body(tx: Transaction) -> None:
+                nonlocal tries
+                tries += 1
+                await tx.run(COUNT, of=first, by=1)
+                begun[first].set()
+                await begun[second].wait()  # what no body of ours may do: here both must hold a row before they go on
+                await tx.run(COUNT, of=second, by=1)
+
+            await database.transaction(body)
+
+        await asyncio.gather(both("a", "b"), both("b", "a"))
+        rows = await database.all(COUNTERS)
+        await database.close()
+        return tries, rows
+
+    tries, rows = run(story())
+    assert tries == 3
+    assert rows == [Counter("users", 0), Counter("b", 2), Counter("a", 2)]
+
+
+def test_a_deadlock_that_comes_again_and_again_is_unavailable(server: str, run: Run) -> None:
+    tries = 0
+
+    async def body(tx: Transaction) -> None:
+        nonlocal tries
+        tries += 1
+        await tx.run(COUNT, of="users", by=1)
+        raise asyncpg.DeadlockDetectedError("again")
+
+    async def story() -> int | None:
+        database = await _connected(server)
+        with pytest.raises(Unavailable, match="database"):
+            await database.transaction(body)
+        found = await database.one(VALUE, name="users")
+        await database.close()
+        return found
+
+    assert run(story()) == 0
+    assert tries == postgres.TRIES_MAX
+
+
+def test_a_statement_that_takes_too_long_is_unavailable_except_in_a_long_transaction(
+    server: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "STATEMENT_MS", 100)
+    slow: Query[object] = Query(select(func.pg_sleep(0.3), literal_column("1")), lambda _, one: one)
+
+    async def story() -> object:
+        database = await _connected(server)
+        with pytest.raises(Unavailable, match="statement timeout"):
+            await database.one(slow)
+        with pytest.raises(Unavailable, match="statement timeout"):
+            await database.transaction(lambda tx: tx.one(slow))
+        found = await database.transaction(lambda tx: tx.one(slow), long=True)
+        with pytest.raises(Unavailable, match="statement timeout"):
+            await database.transaction(lambda tx: tx.one(slow))
+        await database.close()
+        return found
+
+    assert run(story()) == 1
+
+
+def test_who_gets_no_connection_in_time_is_told_so(server: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "ACQUIRE_S", 0.1)
+
+    async def story() -> int | None:
+        database = await _connected(server)
+        all_begun, go_on = asyncio.Barrier(postgres.POOL_MAX + 1), asyncio.Event()
+
+        async def hold(tx: Transaction) -> None:
+            await all_begun.wait()
+            await go_on.wait()
+
+        holding = [asyncio.create_task(database.transaction(hold)) for _ in range(postgres.POOL_MAX)]
+        await all_begun.wait()
+        with pytest.raises(Unavailable, match="database"):
+            await database.one(VALUE, name="users")
+        go_on.set()
+        await asyncio.gather(*holding)
+        found = await database.one(VALUE, name="users")
+        await database.close()
+        return found
+
+    assert run(story()) == 0
+
+
+def test_connections_that_the_server_dropped_heal_by_themselves(server: str, run: Run) -> None:
+    async def story() -> list[object]:
+        database = await _connected(server)
+        await asyncio.gather(*(database.one(VALUE, name="users") for _ in range(5)))
+        other = await asyncpg.connect(server)
+        await other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        await other.close()
+        answers: list[object] = []
+        for _ in range(postgres.POOL_MAX):
+            try:
+                answers.append(await database.one(VALUE, name="users"))
+            except Unavailable as error:
+                answers.append(error)
+        await database.close()
+        return answers
+
+    answers = run(story())
+    assert answers[-1] == 0
+
+
+def test_a_server_that_is_not_there_is_unavailable_and_its_password_is_not_told(tmp_path: Path, run: Run) -> None:
+    with pytest.raises(Unavailable) as refused:
+        run(_connected(f"postgresql://kiai:hunter2@/kiai?host={tmp_path}"))
+
+    assert refused.value.part == "database"
+    assert "hunter2" not in str(refused.value)
+
+
+def test_an_empty_database_has_no_version(run: Run) -> None:
+    async def story(url: str) -> str | None:
+        database = await _connected(url)
+        version = await database.version()
+        await database.close()
+        return version
+
+    with engines.postgres_database(empty=True) as url:
+        assert run(story(url)) is None

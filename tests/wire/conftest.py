@@ -1,0 +1,34 @@
+"""The server that most wire tests read from, and its log beside the report of a test that failed."""
+
+from collections.abc import Generator, Iterator
+
+import pytest
+from tests.wire.kit import Server
+from tests.wire.world import World, small_world
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A server with a small world that tests read and do not change."""
+    server = Server(tmp_path_factory.mktemp("wire") / "data")
+    made = small_world(server)
+    try:
+        server.start()
+        yield made
+        server.stop()
+    finally:
+        server.kill()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Adds what the servers of a failed test logged."""
+    report = yield
+    if report.failed and isinstance(item, pytest.Function):
+        for used in item.funcargs.values():
+            server = used.server if isinstance(used, World) else used
+            if isinstance(server, Server):
+                report.sections.append(("stderr of kiai serve", server.stderr))
+    return report

@@ -1,0 +1,154 @@
+"""A real `kiai serve` process, a client that speaks plain HTTP to it, and the commands beside it."""
+
+import contextlib
+import http.client
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+KIAI: Final = (sys.executable, "-m", "kiai")
+API: Final = "api.localhost"
+READY_S: Final = 30.0
+STOP_S: Final = 15.0
+STDERR_SHOWN: Final = 8_000
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """An answer; header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+    @property
+    def said(self) -> str:
+        """The sentence of a v1 error, whose body is nothing but that."""
+        assert list(self.json) == ["status"], self.body
+        return str(self.json["status"])
+
+
+class Server:
+    """One server process on a data folder of its own. `settings` are KIAI_* variables without the prefix."""
+
+    def __init__(self, data: Path, **settings: str) -> None:
+        self.data = data
+        self._env = environment({"RATE_LIMITS": "off", **settings})
+        self._stderr = data.with_suffix(".stderr")
+        self._process: subprocess.Popen[str] | None = None
+        self.port = 0
+
+    def start(self) -> "Server":
+        """Starts it and waits until it says that it is ready."""
+        command = [*KIAI, "serve", "--port", "0", "--data", str(self.data)]
+        with self._stderr.open("ab") as stderr:
+            self._process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=self._env, cwd=self.data.parent
+            )
+        assert self._process.stdout is not None
+        readable, _, _ = select.select([self._process.stdout], [], [], READY_S)
+        line = self._process.stdout.readline() if readable else ""
+        if not line.startswith("ready http://"):
+            self.kill()
+            raise AssertionError(f"kiai serve is not ready: {line!r}\n{self.stderr}")
+        port = urlsplit(line.split()[1]).port
+        assert port is not None
+        self.port = port
+        return self
+
+    def stop(self) -> None:
+        """Ends it as a service manager would; it must end by itself and content."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            code = self._process.wait(STOP_S)
+        finally:
+            self.kill()
+        assert code == 0, f"exit code {code}\n{self.stderr}"
+
+    def kill(self) -> None:
+        """Ends whatever still runs."""
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    @property
+    def stderr(self) -> str:
+        """The end of what it wrote to its log."""
+        return self._stderr.read_text("utf-8", "replace")[-STDERR_SHOWN:]
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        host: str = API,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        key: str | None = None,
+    ) -> Reply:
+        """Sends one request on a connection of its own."""
+        sent = {"Host": host, "Connection": "close", **(headers or {})}
+        if key is not None:
+            sent["Authorization"] = key
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                # A body that is refused before it was read: the answer is there, as for any client that looks.
+                connection.request(method, path, body=body, headers=sent)
+            answer = connection.getresponse()
+            found = {name.lower(): value for name, value in answer.getheaders()}
+            return Reply(answer.status, found, answer.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str, *, host: str = API, key: str | None = None, **headers: str) -> Reply:
+        """A GET; `headers` with _ for -."""
+        return self.ask(
+            "GET", path, host=host, key=key, headers={name.replace("_", "-"): text for name, text in headers.items()}
+        )
+
+    def cli(self, *arguments: str) -> Any:
+        """The JSON object of a kiai command on this server's data."""
+        return cli(self.data, *arguments)
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with these settings of kiai and no others."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("KIAI_")}
+    return kept | {f"KIAI_{name}": value for name, value in settings.items()}
+
+
+def cli(data: Path, *arguments: str) -> Any:
+    """Runs a kiai command with `--data` and `--json`; its object."""
+    command = [*KIAI, *arguments, "--data", str(data), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment({}), cwd=data.parent, timeout=60)
+    assert done.returncode == 0, f"{arguments}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
+    return json.loads(done.stdout)
+
+
+def eventually(holds: Callable[[], bool], *, within_s: float = 5.0) -> None:
+    """Waits until `holds()`; fails after `within_s`."""
+    deadline = time.monotonic() + within_s
+    pause_s = 0.005
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {within_s} s"
+        select.select([], [], [], pause_s)
+        pause_s = min(2 * pause_s, 0.1)

@@ -1,0 +1,352 @@
+"""Every success example of the Bancho.PY API documentation v4.3.2, reproduced key for key from rows that say so."""
+
+import asyncio
+import json
+import lzma
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import osrparse
+import pytest
+
+from kiai.app import Server as Faces
+from kiai.app import Services, open_services
+from kiai.logs import AccessLog
+from kiai.multiplayer.match import Match, Slot
+from kiai.realtime.port import Session, Status
+from kiai.settings import load_settings
+from tests.wire.kit import API, Reply, Server
+from tests.wire.rows import Rows
+
+EXAMPLES: Final[dict[str, Any]] = json.loads((Path(__file__).parent / "seed.json").read_text("utf-8"))
+LOGIN: Final = 1_619_577_679_848  # the document's 1619577679.8482022, to the millisecond
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rows]:
+    """The database of `server`, still without a row."""
+    made = Rows(tmp_path_factory.mktemp("seed") / "data")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def server(rows: Rows) -> Iterator[Server]:
+    """A server where the document's player 3 is ranked as the document says."""
+    player_3_is_ranked(rows)
+    started = Server(rows.data)
+    try:
+        yield started.start()
+        started.stop()
+    finally:
+        started.kill()
+
+
+def player_3_is_ranked(rows: Rows) -> None:
+    """The document's player with its profiles, and as many better players as its ranks ask for."""
+    shown = EXAMPLES["get_player_info all"]["player"]
+    player_3(rows)
+    for mode, profile in shown["stats"].items():
+        if mode == "8":
+            continue  # has pp and no rank in the document: this profile arrives when the ranks are loaded
+        values = {name: value for name, value in profile.items() if name not in ("rank", "country_rank")}
+        rows.profile(3, int(mode), "nl", **values)
+        for better in range(1, profile["rank"]):
+            at_home = better < profile["country_rank"]
+            country, other = ("nl", 100 + better) if at_home else ("de", 200 + better)
+            rows.player(other, f"Better {other}", country=country)
+            rows.profile(other, int(mode), country, pp=profile["pp"] + better)
+
+
+def player_3(rows: Rows, name: str = "User") -> None:
+    """The document's player."""
+    rows.clan(1, "Clan Name", "ClanTag", 3)
+    rows.player(3, name, safe_name=name, country="nl", clan_id=1, clan_priv=3, active_at_ms=1_653_680_340_000)
+
+
+def same(expected: Any, actual: Any, where: str = "$") -> None:
+    """Every documented key is there with the same JSON type and value; further keys are welcome."""
+    assert type(actual) is type(expected), f"{where}: {actual!r} is no {type(expected).__name__}"
+    if isinstance(expected, dict):
+        for name, value in expected.items():
+            assert name in actual, f"{where}.{name} is missing"
+            same(value, actual[name], f"{where}.{name}")
+    elif isinstance(expected, list):
+        assert len(actual) == len(expected), where
+        for at, value in enumerate(expected):
+            same(value, actual[at], f"{where}[{at}]")
+    else:
+        assert actual == expected, f"{where}: {actual!r} is not {expected!r}"
+
+
+def shows(reply: Reply, example: str) -> None:
+    """The answer is the document's example."""
+    assert reply.status == 200, reply.body
+    assert reply.headers["content-type"] == "application/json; charset=utf-8"
+    same(EXAMPLES[example], reply.json)
+
+
+# --- what rows alone decide: a real server
+
+
+def test_get_player_info_shows_the_account(server: Server) -> None:
+    reply = server.get("/get_player_info?id=3&scope=info")
+
+    shows(reply, "get_player_info info")
+    assert "stats" not in reply.json["player"]
+
+
+def test_get_player_info_shows_the_profiles_of_eight_modes_with_their_ranks(server: Server, rows: Rows) -> None:
+    shown = EXAMPLES["get_player_info all"]["player"]["stats"]["8"]
+    rows.profile(3, 8, "nl", **{name: shown[name] for name in shown if name not in ("rank", "country_rank")})
+
+    everything = server.get("/get_player_info?id=3&scope=all")
+    stats = server.get("/get_player_info?id=3&scope=stats")
+
+    shows(everything, "get_player_info all")
+    assert list(everything.json["player"]["stats"]) == ["0", "1", "2", "3", "4", "5", "6", "8"]
+    assert list(stats.json["player"]) == ["stats"]
+    assert stats.json["player"]["stats"] == everything.json["player"]["stats"]
+
+
+def test_get_player_status_of_somebody_away_shows_when_they_were_seen(server: Server) -> None:
+    shows(server.get("/get_player_status?id=3"), "get_player_status offline")
+
+
+@pytest.mark.parametrize("query", ["id=3&scope=recent", "id=3&scope=recent&mods=vn&mode=0", "id=3&scope=recent&limit=1"])
+def test_get_player_scores_shows_scores_with_their_maps_and_player(server: Server, rows: Rows, query: str) -> None:
+    [score] = EXAMPLES["get_player_scores"]["scores"]
+    rows.map(score["beatmap"])
+    rows.score(47, 3, score["beatmap"]["id"], score)
+    player_3(rows, "User 1")
+
+    reply = server.get(f"/get_player_scores?{query}")
+    player_3(rows)
+
+    shows(reply, "get_player_scores")
+
+
+def test_the_documents_own_request_for_scores_selects_mania(server: Server) -> None:
+    reply = server.get("/get_player_scores?id=3&scope=recent&mods=vn&mode=3")
+
+    assert (reply.status, reply.json["scores"]) == (200, [])
+
+
+def test_get_player_most_played_shows_maps(server: Server, rows: Rows) -> None:
+    [shown] = EXAMPLES["get_player_most_played"]["maps"]
+    played_map = EXAMPLES["get_map_info"]["map"] | {name: shown[name] for name in shown if name != "plays"}
+    rows.map(played_map, mode=3)
+    rows.played(3, 3, shown["id"], shown["plays"])
+
+    reply = server.get("/get_player_most_played?id=3&mods=vn&mode=3&limit=6")
+
+    shows(reply, "get_player_most_played")
+
+
+@pytest.mark.parametrize("query", ["id=1172819", "md5=4a4bc3bdb6d951512db592994b08cfc7"])
+def test_get_map_info_shows_a_map(server: Server, rows: Rows, query: str) -> None:
+    rows.map(EXAMPLES["get_map_info"]["map"])
+
+    shows(server.get(f"/get_map_info?{query}"), "get_map_info")
+
+
+@pytest.mark.parametrize("scope", ["best", "recent"])
+def test_get_map_scores_shows_scores_with_their_players(server: Server, rows: Rows, scope: str) -> None:
+    [shown] = EXAMPLES["get_map_scores"]["scores"]
+    rows.map(EXAMPLES["get_map_info"]["map"] | {"id": 2_000_001, "md5": shown["map_md5"]})
+    rows.player(shown["userid"], shown["player_name"])
+    rows.score(9001, shown["userid"], 2_000_001, shown)
+
+    reply = server.get(f"/get_map_scores?id=2000001&scope={scope}")
+
+    shows(reply, "get_map_scores")
+
+
+def test_get_map_scores_shows_the_clans_of_players(server: Server, rows: Rows) -> None:
+    [shown] = EXAMPLES["get_map_scores"]["scores"]
+    rows.map(EXAMPLES["get_map_info"]["map"] | {"id": 2_000_002, "md5": "2" * 32})
+    rows.score(9002, 3, 2_000_002, shown)
+
+    [line] = server.get("/get_map_scores?id=2000002&scope=best").json["scores"]
+
+    assert (line["clan_id"], line["clan_name"], line["clan_tag"]) == (1, "Clan Name", "ClanTag")
+
+
+def test_get_score_info_shows_a_score(server: Server, rows: Rows) -> None:
+    shown = EXAMPLES["get_score_info"]["score"]
+    rows.map(EXAMPLES["get_map_info"]["map"] | {"id": 2_000_003, "md5": shown["map_md5"]})
+    rows.score(1731, 3, 2_000_003, shown)
+
+    shows(server.get("/get_score_info?id=1731"), "get_score_info")
+
+
+def test_get_replay_gives_the_file_and_without_headers_the_frames_alone(server: Server, rows: Rows) -> None:
+    shown = EXAMPLES["get_score_info"]["score"]
+    rows.map(EXAMPLES["get_map_info"]["map"] | {"id": 2_000_004, "md5": "4" * 32})
+    rows.score(1732, 3, 2_000_004, shown, client_version=20220324)
+    frames = lzma.compress(b"0|256|192|0,16|300|200|1,-12345|0|0|7,", format=lzma.FORMAT_ALONE)
+    rows.replay(1732, frames)
+
+    whole = server.get("/get_replay?id=1732")
+    bare = server.get("/get_replay?id=1732&include_headers=false")
+
+    assert (whole.status, bare.status) == (200, 200)
+    assert whole.headers["content-type"] == bare.headers["content-type"] == "application/octet-stream"
+    assert whole.headers["content-disposition"].startswith("attachment; filename=")
+    assert bare.body == frames
+    replay = osrparse.Replay.from_string(whole.body)
+    judged = (replay.count_300, replay.count_100, replay.count_50, replay.count_geki, replay.count_katu)
+    assert (replay.username, replay.beatmap_hash, judged) == ("User", "4" * 32, (14, 1, 0, 6, 1))
+    assert (replay.score, replay.max_combo, replay.count_miss) == (29168, 48, 0)
+
+
+def test_get_match_of_none_that_runs_is_not_found(server: Server) -> None:
+    reply = server.get("/get_match?id=1")
+
+    assert (reply.status, reply.json) == (404, EXAMPLES["get_match not found"])
+
+
+# --- what clients do now: the same application over sessions and matches that the port holds
+
+Act = Callable[[Services], Awaitable[None]]
+
+
+def asked(folder: Path, path: str, act: Act) -> Reply:
+    """The answer of a server in this process, after `act`."""
+
+    async def main() -> Reply:
+        async with open_services(load_settings(data=folder, rate_limits=False)) as services:
+            log = AccessLog("json")
+            front = Faces(services, log).front
+            await act(services)
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(front), base_url=f"http://{API}") as client:
+                answer = await client.get(path)
+            log.close()
+            return Reply(answer.status_code, dict(answer.headers), answer.content)
+
+    return asyncio.run(main())
+
+
+def session(user_id: int, status: Status, **values: Any) -> Session:
+    """A client that logged in when the document's did."""
+    shown = {"token": f"{user_id}", "login_time_ms": LOGIN, "last_seen_ms": LOGIN, "hidden": False}
+    return Session(user_id=user_id, status=status, **shown | values)
+
+
+def test_get_player_count_counts_the_online_and_the_registered(tmp_path: Path) -> None:
+    rows = Rows(tmp_path / "data")
+    player_3(rows)
+    rows.registered(12)
+    rows.close()
+
+    async def act(services: Services) -> None:
+        await services.realtime.open_session(session(3, Status()))
+        await services.realtime.open_session(session(3, Status(), token="tournament", tournament=True))  # noqa: S106
+        await services.realtime.open_session(session(4, Status(), hidden=True))
+
+    shows(asked(tmp_path / "data", "/get_player_count", act), "get_player_count")
+
+
+@pytest.mark.parametrize("example", ["get_player_status online", "get_player_status watching"])
+def test_get_player_status_shows_what_somebody_does(tmp_path: Path, example: str) -> None:
+    shown = EXAMPLES[example]["player_status"]["status"]
+    beatmap = shown["beatmap"]
+    rows = Rows(tmp_path / "data")
+    player_3(rows)
+    if beatmap is not None:
+        rows.map(beatmap)
+    rows.close()
+    status = Status(
+        action=shown["action"],
+        info_text=shown["info_text"],
+        map_md5="" if beatmap is None else beatmap["md5"],
+        map_id=0 if beatmap is None else beatmap["id"],
+        mods=shown["mods"],
+        mode=shown["mode"],
+    )
+
+    reply = asked(tmp_path / "data", "/get_player_status?id=3", lambda s: s.realtime.open_session(session(3, status)))
+
+    answered = reply.json["player_status"]
+    documented = EXAMPLES[example]["player_status"]
+    assert isinstance(answered["login_time"], float)
+    assert answered["login_time"] == pytest.approx(documented["login_time"], abs=0.001)
+    same({name: documented[name] for name in documented if name != "login_time"}, answered)
+    assert (reply.status, reply.json["status"], "last_seen" in answered) == (200, "success", False)
+
+
+def test_get_player_status_shows_mode_4_for_a_mode_that_is_unknown(tmp_path: Path) -> None:
+    rows = Rows(tmp_path / "data")
+    player_3(rows)
+    rows.close()
+    playing = session(3, Status(mode=None))
+
+    reply = asked(tmp_path / "data", "/get_player_status?id=3", lambda s: s.realtime.open_session(playing))
+
+    assert reply.json["player_status"]["status"]["mode"] == 4
+
+
+def document_match(**values: Any) -> Match:
+    """The document's match."""
+    shown = EXAMPLES["get_match"]["match"]
+    slots = [Slot()] * 16
+    for seat, slot in shown["active_slots"].items():
+        person = slot["player"]
+        slots[int(seat)] = Slot(status=slot["status"], player_id=person["id"], player_name=person["name"])
+    match = {
+        "name": shown["name"],
+        "mode": shown["mode"],
+        "mods": shown["mods"],
+        "seed": shown["seed"],
+        "host_id": shown["host"]["id"],
+        "host_name": shown["host"]["name"],
+        "referees": tuple((ref["id"], ref["name"]) for ref in shown["refs"]),
+        "map_id": shown["map"]["id"],
+        "map_md5": shown["map"]["md5"],
+        "map_name": shown["map"]["name"],
+        "slots": tuple(slots),
+    }
+    return Match(**match | values)
+
+
+def match_is_asked_for(folder: Path, match: Match, path: str = "/get_match?id=1", **other: Any) -> Reply:
+    """The answer where `match` runs and player 5 is as `other` says."""
+    rows = Rows(folder)
+    player_3(rows)
+    rows.player(5, "User 2", **other)
+    rows.close()
+
+    async def act(services: Services) -> None:
+        assert await services.realtime.open_match(match) == 1
+
+    return asked(folder, path, act)
+
+
+def test_get_match_shows_a_running_match(tmp_path: Path) -> None:
+    reply = match_is_asked_for(tmp_path / "data", document_match())
+
+    shows(reply, "get_match")
+    assert list(reply.json["match"]["active_slots"]) == ["0", "1"]
+
+
+def test_get_match_never_tells_a_password(tmp_path: Path) -> None:
+    reply = match_is_asked_for(tmp_path / "data", document_match(password="open sesame"))  # noqa: S106
+
+    assert reply.json["match"]["has_password"] is True
+    assert b"sesame" not in reply.body
+
+
+@pytest.mark.parametrize("path", ["/get_match?id=1", "/v2/matches/1", "/v2/matches"])
+def test_a_hidden_player_sits_in_a_match_without_a_name(tmp_path: Path, path: str) -> None:
+    match = document_match(referees=((5, "User 2"),), host_id=5, host_name="User 2")
+
+    reply = match_is_asked_for(tmp_path / "data", match, path, priv=2)
+
+    assert b"User 2" not in reply.body
+    found = reply.json["match"] if "match" in reply.json else reply.json["data"]
+    found = found[0]["match"] if isinstance(found, list) else found.get("match", found)
+    assert (found["host"], found["refs"]) == (None, [])
+    assert found["active_slots"]["1"] | {"player": None} == found["active_slots"]["1"]
+    assert found["active_slots"]["1"]["status"] == 16
