@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, cast
 
 import msgspec
-from kiai.scores.performance import CannotCalculate, Performance
 from sqlalchemy import select
 
 from kiai.accounts import Accounts, ApiKeys, Passwords, Relationships, User, Viewer
@@ -30,6 +29,7 @@ from kiai.realtime.memory import MemoryRealtime
 from kiai.scores import calculator
 from kiai.scores.leaderboards import Leaderboards
 from kiai.scores.model import Play, Recorded, Stats, StoredReplay, replay_key
+from kiai.scores.performance import CannotCalculate, Performance
 from kiai.scores.ranks import Ranks
 from kiai.scores.rebuilding import Rebuilder
 from kiai.scores.recording import Recorder, Rules
@@ -238,7 +238,7 @@ class FakePerformance:
         """See `pp_of`."""
         if md5 in self.cannot:
             raise CannotCalculate("the fake was told so")
-        return [FakeResult(pp_of(Counts(p.n300, p.n100, p.n50, p.ngeki, p.nkatu, p.nmiss))) for p in plays]
+        return [FakeResult(pp_of(p.n300 or 0, p.n100 or 0)) for p in plays]
 
 
 class FakeResult(msgspec.Struct, frozen=True):
@@ -247,9 +247,9 @@ class FakeResult(msgspec.Struct, frozen=True):
     pp: float
 
 
-def pp_of(counts: Counts) -> float:
+def pp_of(n300: int, n100: int) -> float:
     """The pp that `FakePerformance` gives."""
-    return counts.n300 * 0.5 + counts.n100 * 0.25
+    return n300 * 0.5 + n100 * 0.25
 
 
 _ALL_SCORES: Final = Query(select(scores).order_by(scores.c.id), lambda *row: row)
@@ -304,17 +304,14 @@ class World:
 
     def add_player(self, player: NewPlayer) -> int:
         """Registers; the account's id."""
-        return cast(
-            int,
-            self.run(
-                self.accounts.register(
-                    name=player.name,
-                    email=player.email,
-                    password=player.password,
-                    country=player.country,
-                    priv=player.priv,
-                )
-            ),
+        return self.run(
+            self.accounts.register(
+                name=player.name,
+                email=player.email,
+                password=player.password,
+                country=player.country,
+                priv=player.priv,
+            )
         )
 
     def add_map(self, new: NewMap, status: MapStatus = MapStatus.RANKED) -> Beatmap:
@@ -325,15 +322,15 @@ class World:
 
     def map(self, md5: str) -> Beatmap:
         """A revision as it is now."""
-        return cast(Beatmap, self.run(self.beatmaps.find(md5=md5)))
+        return self.run(self.beatmaps.find(md5=md5))
 
     def user(self, user_id: int) -> User:
         """An account, hidden or not."""
-        return cast(User, self.run(self.accounts.user(ALL_SEEING, id=user_id)))
+        return self.run(self.accounts.user(ALL_SEEING, id=user_id))
 
     def record(self, play: Play) -> Recorded:
         """Records a play."""
-        return cast(Recorded, self.run(self.recorder.record(play)))
+        return self.run(self.recorder.record(play))
 
     def put_replay(self, stream: bytes) -> StoredReplay:
         """Stores frames as the submission does before it records the play."""
@@ -351,7 +348,7 @@ class World:
         """A profile."""
         found = self.run(self.leaderboards.stats_in(user_id, mode))
         assert found is not None, f"user {user_id} never played mode {mode}"
-        return cast(Stats, found)
+        return found
 
     def board(self, beatmap: Beatmap, mode: int = 0) -> list[int]:
         """The ids of the scores on a map's board, top first."""
@@ -365,11 +362,11 @@ class World:
 
     def score_rows(self) -> list[tuple[Any, ...]]:
         """Every row of `scores`."""
-        return cast(list[tuple[Any, ...]], self.run(self.database.all(_ALL_SCORES)))
+        return self.run(self.database.all(_ALL_SCORES))
 
     def audit(self, target_id: int, kind: str = "user") -> list[AuditRow]:
         """What the audit log holds about somebody or something, newest first."""
-        return cast(list[AuditRow], self.run(self.database.all(ABOUT, kind=kind, target_id=target_id)))
+        return self.run(self.database.all(ABOUT, kind=kind, target_id=target_id))
 
     def change(self, statement: Any, **params: Any) -> int:
         """Damages rows by hand."""
@@ -378,9 +375,9 @@ class World:
         async def body(tx: Transaction) -> int:
             return await tx.run(command, **params)
 
-        return cast(int, self.run(self.database.transaction(body)))
+        return self.run(self.database.transaction(body))
 
     def look(self, statement: Any, **params: Any) -> list[tuple[Any, ...]]:
         """Rows as they lie in the database."""
         query = Query(statement, lambda *row: row)
-        return cast(list[tuple[Any, ...]], self.run(self.database.all(query, **params)))
+        return self.run(self.database.all(query, **params))

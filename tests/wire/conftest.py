@@ -18,6 +18,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         server.stop()
     finally:
         server.kill()
+        made.rows.close()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,7 +9,19 @@ from sqlalchemy import Table, create_engine, update
 from sqlalchemy.dialects.sqlite import insert
 
 from kiai.storage.migrating import migrate
-from kiai.storage.tables import api_keys, clans, counters, maps, outbox, play_counts, replays, scores, sets, stats, users
+from kiai.storage.tables import (
+    api_keys,
+    clans,
+    counters,
+    maps,
+    outbox,
+    play_counts,
+    replays,
+    scores,
+    sets,
+    stats,
+    users,
+)
 
 NORMAL: Final = 3  # unrestricted and verified
 RESTRICTED: Final = 2
@@ -77,7 +89,12 @@ class Rows:
 
     def map(self, shown: dict[str, Any], **values: Any) -> None:
         """A map from the object that the API shows of it; its row's key is its id."""
-        row = {"hit_length": shown["total_length"], "objects": 100, "filename": f"{shown['id']}.osu", "key": shown["id"]}
+        row = {
+            "hit_length": shown["total_length"],
+            "objects": 100,
+            "filename": f"{shown['id']}.osu",
+            "key": shown["id"],
+        }
         row |= {name: value for name, value in shown.items() if name != "last_update"}
         row["last_update_ms"] = ms(shown["last_update"])
         added = {"id": shown["set_id"], "added_at_ms": 0, "last_update_ms": 0}

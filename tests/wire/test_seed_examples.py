@@ -10,6 +10,8 @@ from typing import Any, Final
 import httpx
 import osrparse
 import pytest
+from tests.wire.kit import API, Reply, Server
+from tests.wire.rows import Rows
 
 from kiai.app import Server as Faces
 from kiai.app import Services, open_services
@@ -17,8 +19,6 @@ from kiai.logs import AccessLog
 from kiai.multiplayer.match import Match, Slot
 from kiai.realtime.port import Session, Status
 from kiai.settings import load_settings
-from tests.wire.kit import API, Reply, Server
-from tests.wire.rows import Rows
 
 EXAMPLES: Final[dict[str, Any]] = json.loads((Path(__file__).parent / "seed.json").read_text("utf-8"))
 LOGIN: Final = 1_619_577_679_848  # the document's 1619577679.8482022, to the millisecond
@@ -115,7 +115,9 @@ def test_get_player_status_of_somebody_away_shows_when_they_were_seen(server: Se
     shows(server.get("/get_player_status?id=3"), "get_player_status offline")
 
 
-@pytest.mark.parametrize("query", ["id=3&scope=recent", "id=3&scope=recent&mods=vn&mode=0", "id=3&scope=recent&limit=1"])
+@pytest.mark.parametrize(
+    "query", ["id=3&scope=recent", "id=3&scope=recent&mods=vn&mode=0", "id=3&scope=recent&limit=1"]
+)
 def test_get_player_scores_shows_scores_with_their_maps_and_player(server: Server, rows: Rows, query: str) -> None:
     [score] = EXAMPLES["get_player_scores"]["scores"]
     rows.map(score["beatmap"])
@@ -221,7 +223,8 @@ def asked(folder: Path, path: str, act: Act) -> Reply:
             log = AccessLog("json")
             front = Faces(services, log).front
             await act(services)
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(front), base_url=f"http://{API}") as client:
+            transport = httpx.ASGITransport(front)  # type: ignore[arg-type]  # its scope may be any mapping
+            async with httpx.AsyncClient(transport=transport, base_url=f"http://{API}") as client:
                 answer = await client.get(path)
             log.close()
             return Reply(answer.status_code, dict(answer.headers), answer.content)
@@ -229,10 +232,19 @@ def asked(folder: Path, path: str, act: Act) -> Reply:
     return asyncio.run(main())
 
 
-def session(user_id: int, status: Status, **values: Any) -> Session:
+def session(
+    user_id: int, status: Status, *, token: str = "", hidden: bool = False, tournament: bool = False
+) -> Session:
     """A client that logged in when the document's did."""
-    shown = {"token": f"{user_id}", "login_time_ms": LOGIN, "last_seen_ms": LOGIN, "hidden": False}
-    return Session(user_id=user_id, status=status, **shown | values)
+    return Session(
+        token=token or f"token of {user_id}",
+        user_id=user_id,
+        login_time_ms=LOGIN,
+        last_seen_ms=LOGIN,
+        status=status,
+        hidden=hidden,
+        tournament=tournament,
+    )
 
 
 def test_get_player_count_counts_the_online_and_the_registered(tmp_path: Path) -> None:
@@ -243,7 +255,7 @@ def test_get_player_count_counts_the_online_and_the_registered(tmp_path: Path) -
 
     async def act(services: Services) -> None:
         await services.realtime.open_session(session(3, Status()))
-        await services.realtime.open_session(session(3, Status(), token="tournament", tournament=True))  # noqa: S106
+        await services.realtime.open_session(session(3, Status(), token="tournament", tournament=True))
         await services.realtime.open_session(session(4, Status(), hidden=True))
 
     shows(asked(tmp_path / "data", "/get_player_count", act), "get_player_count")
@@ -332,7 +344,7 @@ def test_get_match_shows_a_running_match(tmp_path: Path) -> None:
 
 
 def test_get_match_never_tells_a_password(tmp_path: Path) -> None:
-    reply = match_is_asked_for(tmp_path / "data", document_match(password="open sesame"))  # noqa: S106
+    reply = match_is_asked_for(tmp_path / "data", document_match(password="open sesame"))
 
     assert reply.json["match"]["has_password"] is True
     assert b"sesame" not in reply.body

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-
-from kiai.storage.tables import first_places, medals, pool_picks, pools, rank_history
 from tests.wire.kit import Server
 from tests.wire.rows import RESTRICTED, Rows
+
+from kiai.storage.tables import first_places, medals, pool_picks, pools, rank_history
 
 PLAYER: Final = 3  # "Player", nl, owner of clan 1
 SPACED: Final = 4  # "Spaced Name", de, member of clan 1
@@ -20,7 +20,7 @@ RANKED: Final = 1001
 LOVED: Final = 1002
 PENDING: Final = 1003
 TAIKO: Final = 1004
-CIRCLES: Final = 75  # a map with a file, of 10 objects
+CIRCLES: Final = 75  # a map with a file, of 100 objects
 
 BEST: Final = 501
 FAILED: Final = 502
@@ -29,8 +29,8 @@ HIDDENS: Final = 508
 WITH_REPLAY: Final = BEST
 LOST_REPLAY: Final = 503
 FRAMES: Final = lzma.compress(b"0|256|192|0,16|300|200|1,-12345|0|0|7,", format=lzma.FORMAT_ALONE)
-REPLACED_MD5: Final = "0" * 32
-DAY_TODAY_UNKNOWN: Final = 2_932_896  # 9999-12-31: no test waits for it
+REPLACED_MD5: Final = "0123456789abcdef" * 2
+LAST_DAY: Final = 2_932_896  # 9999-12-31: no test waits for it
 
 HD: Final = 8
 HR: Final = 16
@@ -103,7 +103,7 @@ AudioFilename: a.mp3
 Mode: 0
 
 [Metadata]
-Title:Ten Circles
+Title:Hundred Circles
 Artist:Nobody
 Creator:Mapper
 Version:Easy
@@ -122,13 +122,15 @@ SliderTickRate:1
 0,500,4,2,1,60,1,0
 
 [HitObjects]
-""" + "".join(f"{64 + 30 * at},{100 + 20 * (at % 3)},{1000 + 500 * at},1,0,0:0:0:0:\n" for at in range(10))
+""" + "".join(f"{64 + 30 * (at % 10)},{100 + 20 * (at % 3)},{1000 + 500 * at},1,0,0:0:0:0:\n" for at in range(100))
 
 
 def circles(folder: Path, map_id: int = CIRCLES, set_id: int = 7) -> Path:
-    """A beatmap file of ten circles."""
+    """A beatmap file of a hundred circles."""
     file = folder / f"{map_id}.osu"
-    text = OSU_FILE.replace("BeatmapID:75", f"BeatmapID:{map_id}").replace("BeatmapSetID:7\n", f"BeatmapSetID:{set_id}\n")
+    text = OSU_FILE.replace("BeatmapID:75", f"BeatmapID:{map_id}").replace(
+        "BeatmapSetID:7\n", f"BeatmapSetID:{set_id}\n"
+    )
     file.write_text(text, "utf-8")
     return file
 
@@ -139,10 +141,8 @@ def small_world(server: Server) -> World:
     people(rows)
     played(rows)
     server.cli("beatmaps", "import", str(circles(server.data.parent)), "--status", "ranked")
-    key, staff_key, hidden_key = (
-        str(server.cli("users", "apikey", name)["key"]) for name in ("Player", "Staff Person", "Hidden One")
-    )
-    return World(server, rows, key, staff_key, hidden_key)
+    keys = [rows.api_key(user_id, f"the key of player {user_id}") for user_id in (PLAYER, 7, HIDDEN)]
+    return World(server, rows, *keys)
 
 
 def people(rows: Rows) -> None:
@@ -156,18 +156,27 @@ def people(rows: Rows) -> None:
     rows.player(7, "Staff Person", country="us", priv=3 | 4096, clan_id=2, clan_priv=3)
     rows.player(8, "under_score", country="us")
     rows.registered(6)
-    for user_id, country, pp in ((3, "nl", 500), (4, "de", 400), (5, "nl", 300), (6, "nl", 900)):
+    for user_id, country, pp, plays in ((3, "nl", 500, 4), (4, "de", 400, 40), (5, "nl", 300, 50), (6, "nl", 900, 60)):
         rows.profile(
-            user_id, 0, country, pp=pp, tscore=pp * 1000, rscore=pp * 100, plays=10 * user_id, acc=90.5 + user_id,
+            user_id, 0, country, pp=pp, tscore=pp * 1000, rscore=pp * 100, plays=plays, acc=90.5 + user_id,
             playtime=100 * user_id, max_combo=pp, bests=1,
         )  # fmt: skip
     rows.profile(PLAYER, 4, "nl", pp=50, plays=1, tscore=10)
     rows.profile(BRACKETS, 1, "nl", pp=0, plays=3, tscore=44)
-    rows.put(medals, *({"user_id": PLAYER, "medal_id": n, "unlocked_at_ms": 1_000 * n, "score_id": BEST} for n in (1, 2)))
+    rows.put(
+        medals, *({"user_id": PLAYER, "medal_id": n, "unlocked_at_ms": 1_000 * n, "score_id": BEST} for n in (1, 2))
+    )
     rows.put(
         rank_history,
         *(
-            {"user_id": PLAYER, "mode": 0, "day": DAY_TODAY_UNKNOWN - back, "rank": 1 + back, "country_rank": 1, "pp": 500}
+            {
+                "user_id": PLAYER,
+                "mode": 0,
+                "day": LAST_DAY - back,
+                "rank": 1 + back,
+                "country_rank": 1,
+                "pp": 500,
+            }
             for back in range(3)
         ),
     )

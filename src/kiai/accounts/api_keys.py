@@ -65,6 +65,15 @@ class ApiKeys:
         """The account's living keys, oldest first."""
         return await self._database.all(queries.KEYS_OF, user_id=user_id)
 
+    async def revoke_all(self, user_id: int) -> int:
+        """Ends every key of the account; how many that were."""
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction) -> int:
+            return await tx.run(queries.REVOKE_KEYS, holder_id=user_id, at_ms=now)
+
+        return await self._database.transaction(body)
+
     async def revoke(self, user_id: int, key_id: int) -> None:
         """Ends one key of the account. Raises NotFound."""
         now = self._clock.now_ms()

@@ -5,7 +5,7 @@ from typing import Final
 from kiai.accounts import queries
 from kiai.accounts.model import BOT_ID, Friend
 from kiai.clock import Clock
-from kiai.errors import Refused
+from kiai.errors import NotFound, Refused
 from kiai.storage.port import Database, Transaction
 
 BLOCKS_MAX: Final = 100
@@ -23,11 +23,11 @@ class Relationships:
         return await self._database.all(queries.FRIENDS_OF, user_id=user_id)
 
     async def befriend(self, user_id: int, target_id: int) -> None:
-        """Makes `target_id` a friend; a block between them ends. Raises Refused at oneself or past the limit."""
+        """Makes `target_id` a friend; a block of them ends. Raises NotFound, Refused at oneself or past the limit."""
         await self._relate(user_id, target_id, queries.FRIEND, queries.FRIENDS_MAX)
 
     async def block(self, user_id: int, target_id: int) -> None:
-        """Blocks `target_id`; a friendship ends. Raises Refused at oneself, the bot or past the limit."""
+        """Blocks `target_id`; a friendship ends. Raises NotFound, Refused at oneself, the bot or past the limit."""
         if target_id == BOT_ID:
             raise Refused("the bot cannot be blocked")
         await self._relate(user_id, target_id, queries.BLOCK, BLOCKS_MAX)
@@ -46,6 +46,8 @@ class Relationships:
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
+            if await tx.one(queries.USER_BY_ID, id=target_id) is None:
+                raise NotFound("player")
             await tx.run(queries.DROP_RELATIONSHIP, user_id=user_id, target_id=target_id)
             if (await tx.one(queries.FRIEND_COUNT, user_id=user_id, kind=kind) or 0) >= most:
                 raise Refused(f"at most {most} are allowed")

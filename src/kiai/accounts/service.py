@@ -197,7 +197,7 @@ class Accounts:
                 values[name] = _checked(name, value, viewer)
         new_name = changes.get("name")
         now = self._clock.now_ms()
-        if new_name is not None:
+        if "name" in changes:
             self._check_rename(user, new_name, viewer, now)
 
         async def body(tx: Transaction) -> None:
@@ -232,9 +232,9 @@ class Accounts:
 def _checked(name: str, value: object, viewer: Viewer) -> Value:
     """One profile field's new value, or the error that names the field."""
     if name == "preferred_mode":
-        if value not in MODES or isinstance(value, bool):
+        if type(value) is not int or value not in MODES:
             raise Invalid(name, "one of 0, 1, 2, 3, 4, 5, 6, 8", value)
-        return value  # type: ignore[return-value]
+        return value
     if name == "play_style":
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= PLAY_STYLE_MAX:
             raise Invalid(name, f"a whole number from 0 to {PLAY_STYLE_MAX}", value)

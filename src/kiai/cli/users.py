@@ -120,12 +120,22 @@ def revoke(
 def apikey(
     name: Name,
     label: Annotated[str, typer.Option("--label", metavar="L", help="What the key is for.")] = "",
+    revoke: Annotated[bool, typer.Option("--revoke", help="Ends all keys of the account instead.")] = False,
     data: DataOption = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Makes an API key. It is shown this once and stored as a hash."""
     out = Out(as_json)
+    if revoke:
+
+        async def end(services: "Services") -> int:
+            account = await services.accounts.account(name)
+            return await services.api_keys.revoke_all(account.id)
+
+        ended = with_services(out, lambda: settings_of(data, database=database), end)
+        out.result({"revoked": ended}, f"Ended {ended} keys of {name}.")
+        return
 
     async def work(services: "Services") -> str:
         account = await services.accounts.account(name)

@@ -3,7 +3,7 @@
     players, clans, friends -> maps -> plays: composed, pp computed, replays stored, rows written -> everything rebuilt
 
 Plays are written without best flags, stats and counters; the rebuilder derives those from the rows, as it does after
-any load. While one batch is written, the next is composed and its pp computed in the worker processes.
+any load.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import lzma
 import math
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -23,7 +24,7 @@ from kiai.accounts.model import BOT_ID
 from kiai.beatmaps.model import MapStatus
 from kiai.demo.composing import SET_ID_FIRST, ComposedMap, maps_of, words
 from kiai.demo.plays import EPOCH_MS, SPAN_MS, DemoPlayer, PlayableMap, compose_player, compose_plays
-from kiai.errors import Refused
+from kiai.errors import Refused, Unavailable
 from kiai.osu.modes import vanilla
 from kiai.osu.names import name_fault, safe_name
 from kiai.osu.privileges import Privilege
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from kiai.app import Services
 
 USERS_AT_ONCE: Final = 20_000
-PLAYS_AT_ONCE: Final = 100_000  # the more, the fewer trips to the calculator; about 100 MB
+PLAYS_AT_ONCE: Final = 1_000_000  # of which pp is computed map by map: about 60 MB
 ROWS_AT_ONCE: Final = 20_000
 PP_AT_ONCE: Final = 2_000
 MAPS_ASKED_AT_ONCE: Final = 4
@@ -170,33 +171,43 @@ async def build(
     seed: int,
     progress: Progress = lambda done, total: None,
 ) -> DemoReport:
-    """Makes a world on an empty server. Raises Refused when there are accounts or maps already."""
+    """Makes a world on an empty server.
+
+    Raises Refused when there are accounts or maps already, Unavailable when a part of the server does not work.
+    """
     world = DemoWorld(players, maps, scores, seed)
     await _refuse_unless_empty(services)
-    steps = _Steps(players + maps + 2 * scores, progress)
+    steps = _Steps(players + maps + 3 * scores, progress)
     registered = await _register(services, world, steps)
     clan_count = await _found_clans(services, world, [user_id for user_id, _ in registered])
     await _befriend(services, world, [user_id for user_id, _ in registered])
     playable = await _import_maps(services, world, steps)
     await _make_pools(services, playable)
-    loader = _Loader(services, world, steps)
-    await loader.load(compose_plays(seed, registered, playable, scores))
-    await services.rebuilder.everything(lambda done, total: steps.at(players + maps + scores, scores * done // total))
+    loader = _Loader(services, world, steps, registered, playable)
+    await loader.load()
+    steps.phase(2 * scores)
+    await services.rebuilder.everything(lambda done, total: steps.at(scores * done // total))
     await _tell_ranks(services)
-    steps.at(steps.total)
+    steps.phase(scores)
     return DemoReport(players, len(playable), loader.scores, loader.replays, clan_count)
 
 
 class _Steps:
-    """Progress over all phases: a step is a player, a map, a score written, a score rebuilt."""
+    """Progress over all phases: a step is a player, a map, a score computed, one written, one rebuilt."""
 
     def __init__(self, total: int, progress: Progress) -> None:
         self.total = total
+        self._before = 0
         self._progress = progress
 
-    def at(self, *done: int) -> None:
-        """This many steps are done."""
-        self._progress(sum(done), self.total)
+    def at(self, done: int) -> None:
+        """So many steps of this phase are done."""
+        self._progress(self._before + done, self.total)
+
+    def phase(self, done: int) -> None:
+        """A phase of so many steps is over."""
+        self._before += done
+        self.at(0)
 
 
 async def _refuse_unless_empty(services: "Services") -> None:
@@ -228,6 +239,7 @@ async def _register(services: "Services", world: DemoWorld, steps: _Steps) -> li
         await services.database.transaction(body, long=True)
         made += new
         steps.at(len(made))
+    steps.phase(world.players)
     ids: list[int] = []
     while page := await services.database.all(_IDS_AFTER, after=ids[-1] if ids else BOT_ID):
         ids += page
@@ -365,9 +377,10 @@ async def _import_maps(services: "Services", world: DemoWorld, steps: _Steps) ->
             composed.osu, name=composed.name, status=_STATUSES[(composed.set_id - SET_ID_FIRST) % len(_STATUSES)]
         )
         if report.skipped:
-            raise AssertionError(f"a composed map was refused: {report.skipped[0].why}")
+            raise Unavailable("map import", report.skipped[0].why)
         playable.append(await _playable(services, composed))
-        steps.at(world.players, done + 1)
+        steps.at(done + 1)
+    steps.phase(world.maps)
     return playable
 
 
@@ -401,55 +414,83 @@ async def _make_pools(services: "Services", playable: Sequence[PlayableMap]) -> 
 
 
 class _Loader:
-    """Computes, stores and counts plays, a batch written while the next one is computed."""
+    """Computes, stores and counts plays.
 
-    def __init__(self, services: "Services", world: DemoWorld, steps: _Steps) -> None:
+    The calculator wants them map by map, because a map's difficulty costs it a hundred times what a play costs; the
+    rows are wanted in the order of time. To hold a million plays meanwhile would take gigabytes, so they are composed
+    twice: once for their pp, of which only that is kept, and once to be written.
+    """
+
+    def __init__(
+        self,
+        services: "Services",
+        world: DemoWorld,
+        steps: _Steps,
+        players: Sequence[tuple[int, DemoPlayer]],
+        maps: Sequence[PlayableMap],
+    ) -> None:
         self.scores = 0
         self.replays = 0
         self._services = services
-        self._world = world
         self._steps = steps
+        self._compose: Callable[[], Iterator[Play]] = lambda: compose_plays(world.seed, players, maps, world.scores)
+        self._computed = 0
         self._passes = 0
         # Spread over the world's whole time.
         self._replay_every = max(REPLAY_EVERY, math.ceil(world.scores / REPLAYS_MAX))
 
-    async def load(self, plays: Iterable[Play]) -> None:
-        """Stores all these plays, in order."""
+    async def load(self) -> None:
+        """Stores all plays, in order."""
+        written = self._compose()
+        for window in _windows(self._compose(), PLAYS_AT_ONCE):
+            pp = await self._pp_of(window)
+            await self._write_all(zip(itertools.islice(written, len(pp)), pp, strict=True))
+
+    async def _pp_of(self, plays: Iterable[Play]) -> "array[float]":
+        """The pp of each play in order, 0 for a fail."""
+        pp = array("d")
+        asked: dict[tuple[str, int], tuple[array[int], array[int]]] = {}
+        for number, play in enumerate(plays):
+            pp.append(0.0)
+            if play.passed:
+                # PERF: numbers in arrays take 40 bytes a play, Structs some 500.
+                numbers, fields = asked.setdefault((play.beatmap.md5, vanilla(play.mode)), (array("q"), array("i")))
+                numbers.append(number)
+                fields.extend(_performed(play))
+
+        async def compute(md5: str, vanilla_mode: int) -> None:
+            numbers, fields = asked[md5, vanilla_mode]
+            for first in range(0, len(numbers), PP_AT_ONCE):
+                some = numbers[first : first + PP_AT_ONCE]
+                results = await self._services.performance.plays(
+                    md5, vanilla_mode, [_asked(fields, first + place) for place in range(len(some))]
+                )
+                for number, result in zip(some, results, strict=True):
+                    pp[number] = stored_pp(result.pp)
+                self._computed += len(some)
+            self._steps.at(self._computed)
+
+        for together in _batches(asked, MAPS_ASKED_AT_ONCE):
+            await asyncio.gather(*(compute(*one) for one in together))
+        self._computed = self.scores + len(pp)
+        return pp
+
+    async def _write_all(self, plays: Iterable[tuple[Play, float]]) -> None:
+        """Stores complete plays; while one batch is written, the next is composed."""
+        version = self._services.performance.calculator_id
         writing: asyncio.Task[None] | None = None
-        for batch in _batches(plays, PLAYS_AT_ONCE):
-            complete = await self._with_replays(await self._with_pp(batch))
+        for batch in _batches(plays, ROWS_AT_ONCE):
+            complete = [msgspec.structs.replace(play, pp=pp, calculator=version) for play, pp in batch]
+            await self._store_replays(complete)
             if writing is not None:
                 await writing
             writing = asyncio.create_task(self._write(complete))
-            await asyncio.sleep(0)  # lets the writer begin before the next batch is composed
+            await asyncio.sleep(0)  # lets it begin
         if writing is not None:
             await writing
 
-    async def _with_pp(self, plays: Sequence[Play]) -> list[Play]:
-        performance = self._services.performance
-        groups: dict[tuple[str, int], list[int]] = {}
-        for index, play in enumerate(plays):
-            if play.passed:
-                groups.setdefault((play.beatmap.md5, vanilla(play.mode)), []).append(index)
-        pp = [0.0] * len(plays)
-
-        async def compute(md5: str, vanilla_mode: int, indices: Sequence[int]) -> None:
-            results = await performance.plays(md5, vanilla_mode, [_performed(plays[index]) for index in indices])
-            for index, result in zip(indices, results, strict=True):
-                pp[index] = stored_pp(result.pp)
-
-        asked = [
-            (md5, vanilla_mode, indices)
-            for (md5, vanilla_mode), all_indices in groups.items()
-            for indices in _batches(all_indices, PP_AT_ONCE)
-        ]
-        for together in _batches(asked, MAPS_ASKED_AT_ONCE):
-            await asyncio.gather(*(compute(*one) for one in together))
-        version = performance.calculator_id
-        return [msgspec.structs.replace(play, pp=one, calculator=version) for play, one in zip(plays, pp, strict=True)]
-
-    async def _with_replays(self, plays: list[Play]) -> list[Play]:
-        """The same plays; some of them have their frames in the files store now."""
+    async def _store_replays(self, plays: list[Play]) -> None:
+        """Gives some of these plays a replay, whose frames lie in the files store then."""
         chosen = []
         for index, play in enumerate(plays):
             self._passes += play.passed
@@ -460,7 +501,6 @@ class _Loader:
             for index, replay in zip(indices, stored, strict=True):
                 plays[index] = msgspec.structs.replace(plays[index], replay=replay)
         self.replays += len(chosen)
-        return plays
 
     async def _store_replay(self, play: Play) -> StoredReplay:
         frames = await asyncio.to_thread(compose_frames, play)
@@ -469,31 +509,30 @@ class _Loader:
         return StoredReplay(md5=md5, sha256=hashlib.sha256(frames).digest(), size=len(frames))
 
     async def _write(self, plays: Sequence[Play]) -> None:
-        for batch in _batches(plays, ROWS_AT_ONCE):
+        async def body(tx: Transaction) -> None:
+            await tx.many(statements.INSERT_SCORES, (row_of(play, _NO_FLAGS) for play in plays))
+            for play in plays:
+                if play.replay is not None:
+                    await _insert_replay(tx, play.checksum, play.replay)
 
-            async def body(tx: Transaction, batch: Sequence[Play] = batch) -> None:
-                await tx.many(statements.INSERT_SCORES, (row_of(play, _NO_FLAGS) for play in batch))
-                for play in batch:
-                    if play.replay is not None:
-                        await _insert_replay(tx, play.checksum, play.replay)
-
-            await self._services.database.transaction(body, long=True)
-            self.scores += len(batch)
-            self._steps.at(self._world.players, self._world.maps, self.scores)
+        await self._services.database.transaction(body, long=True)
+        self.scores += len(plays)
+        self._steps.at(self._computed + self.scores)
 
 
-def _performed(play: Play) -> calculator.Play:
-    return calculator.Play(
-        mods=play.mods,
-        n300=play.counts.n300,
-        n100=play.counts.n100,
-        n50=play.counts.n50,
-        ngeki=play.counts.ngeki,
-        nkatu=play.counts.nkatu,
-        nmiss=play.counts.nmiss,
-        combo=play.max_combo,
-        legacy_score=play.score,
-    )
+_ASKED: Final = ("mods", "n300", "n100", "n50", "ngeki", "nkatu", "nmiss", "combo", "legacy_score")
+
+
+def _performed(play: Play) -> tuple[int, ...]:
+    """What the calculator needs of a play, as `_ASKED` names it."""
+    counts = play.counts
+    hits = (counts.n300, counts.n100, counts.n50, counts.ngeki, counts.nkatu, counts.nmiss)
+    return (play.mods, *hits, play.max_combo, play.score)
+
+
+def _asked(fields: "array[int]", place: int) -> calculator.Play:
+    start = place * len(_ASKED)
+    return calculator.Play(**dict(zip(_ASKED, fields[start : start + len(_ASKED)], strict=True)))
 
 
 async def _insert_replay(tx: Transaction, checksum: bytes, replay: StoredReplay) -> None:
@@ -539,3 +578,9 @@ def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     source = iter(items)
     while batch := list(itertools.islice(source, size)):
         yield batch
+
+
+def _windows(items: Iterator[T], size: int) -> Iterator[Iterator[T]]:
+    """The same items in runs of `size`; each run must be read to its end before the next."""
+    for first in items:
+        yield itertools.chain((first,), itertools.islice(items, size - 1))

@@ -19,17 +19,20 @@ we stop sending but read on for `linger_s`: closing on unread bytes would make t
 
 import asyncio
 import re
+import sys
 from collections import Counter
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 import httptools
 import msgspec
 from uvicorn._types import ASGI3Application
-from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
-from uvicorn.server import ServerState
+
+if sys.platform == "linux":
+    from fcntl import ioctl
+    from termios import TIOCOUTQ
 
 Network = IPv4Network | IPv6Network
 
@@ -119,19 +122,14 @@ class Ledger:
         self._limits = limits
         self._exempt = (*limits.loopback, *limits.trusted)
         self._open: dict[GuardedProtocol, str | None] = {}
-        self._surplus: set[GuardedProtocol] = set()
+        self.surplus: set[GuardedProtocol] = set()  # refused as they came, and not gone yet
         self._by_address: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def connections(self) -> int:
-        """How many are open, without the surplus."""
+        """How many are open, those of the surplus not counted."""
         return len(self._open)
-
-    @property
-    def surplus(self) -> int:
-        """How many were refused at once and have not gone yet."""
-        return len(self._surplus)
 
     def enter(self, connection: "GuardedProtocol") -> str | None:
         """Takes a new connection in; the reason when it is one too many."""
@@ -141,7 +139,7 @@ class Ledger:
         name = counted_as(connection.client[0], self._exempt) if connection.client else None
         crowded = name is not None and self._by_address[name] >= self._limits.connections_per_address
         if crowded or len(self._open) >= self._limits.connections:
-            self._surplus.add(connection)
+            self.surplus.add(connection)
             return "address" if crowded else "connections"
         self._open[connection] = name
         if name is not None:
@@ -150,19 +148,19 @@ class Ledger:
 
     def leave(self, connection: "GuardedProtocol") -> None:
         """Lets a lost connection go; the last one stops the sweep."""
-        self._surplus.discard(connection)
+        self.surplus.discard(connection)
         name = self._open.pop(connection, None)
         if name is not None:
             self._by_address[name] -= 1
             if not self._by_address[name]:
                 del self._by_address[name]
-        if self._timer is not None and not self._open and not self._surplus:
+        if self._timer is not None and not self._open and not self.surplus:
             self._timer.cancel()
             self._timer = None
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = loop.call_later(self._limits.sweep_s, self._sweep, loop)
-        for connection in (*self._open, *self._surplus):
+        for connection in (*self._open, *self.surplus):
             connection.grow_older()
 
 
@@ -174,14 +172,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     # --- the connection
 
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
         self.phase = QUIET
         self.age_s = 0.0
         self.unfinished_bytes = 0
@@ -191,13 +183,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self.answering: RequestResponseCycle | None = None
         self.unread_bytes = 0
         self.unread_s = 0.0
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        surplus = self.ledger.enter(self)
-        if surplus is not None:
-            self._refuse(surplus)
-            if self.ledger.surplus > SURPLUS_MAX:
+        one_too_many = self.ledger.enter(self)
+        if one_too_many is not None:
+            self._refuse(one_too_many)
+            if len(self.ledger.surplus) > SURPLUS_MAX:
                 transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -208,7 +197,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self.phase == OVER:
-            return None
+            return
         self.unfinished_bytes += len(data)
         rest: bytes | memoryview = data
         while rest:
@@ -220,14 +209,12 @@ class GuardedProtocol(HttpToolsProtocol):
                 rest = memoryview(rest)[upgrade.args[0] :]
             except httptools.HttpParserError as error:
                 cause = error.__context__
-                if isinstance(cause, Refused):
-                    return self._refuse(cause.reason)
-                if cause is not None and not isinstance(cause, httptools.HttpParserError):
+                if not isinstance(cause, Refused | httptools.HttpParserError | None):
                     raise  # our own fault, not the client's
-                return self._refuse("malformed")
+                self._refuse(cause.reason if isinstance(cause, Refused) else "malformed")
+                return
         if self.unfinished_bytes > self.limits.head_bytes:
             self._refuse("head_large")
-        return None
 
     # --- what the parser finds
 
@@ -255,25 +242,23 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.unfinished_bytes > limits.head_bytes and _head_bytes(self.url, self.headers) > limits.head_bytes:
             raise Refused("head_large")
         hosts = length = 0
-        has_body = False
+        chunked = False
         for name, value in self.headers:
             if name == b"host":
                 hosts += 1
             elif name == b"content-length":
                 # The parser has seen to it that there is one, and that it is a number.
                 length = int(value) if len(value) <= LENGTH_DIGITS_MAX else limits.body_bytes + 1
-                has_body = length > 0
             elif name == b"transfer-encoding":
-                has_body = True
+                chunked = True
         if hosts != 1 and (hosts or self.parser.get_http_version() != "1.0"):
             raise Refused("host")
         if not _ORDINARY(self.url):
             _judge(self.url.partition(b"?")[0])
-        if has_body:
-            if length > limits.body_bytes:
-                raise Refused("body_large")
-            if self.parser.should_upgrade():
-                raise Refused("upgrade")  # the parser would take the body for the next request
+        if length > limits.body_bytes:
+            raise Refused("body_large")
+        if (length or chunked) and self.parser.should_upgrade():
+            raise Refused("upgrade")  # the parser would take the body for the next request
         if len(self.pipeline) >= limits.pipelined:
             raise Refused("pipelined")
         super().on_headers_complete()
@@ -324,47 +309,44 @@ class GuardedProtocol(HttpToolsProtocol):
     def grow_older(self) -> None:
         """Called at each sweep: ends what has taken too long."""
         limits = self.limits
-        unread_bytes = self.transport.get_write_buffer_size()
+        if self._nobody_reads():
+            self.ledger.refused[UNREAD] += 1
+            self.transport.abort()
+        elif self.phase == HEAD:
+            if self.age_s >= limits.head_s:
+                self._refuse("head_slow")
+            elif not self.flow.read_paused:
+                self.age_s += limits.sweep_s
+        elif self.phase == BODY:
+            if self.age_s >= self.body_limit_s:
+                self._refuse("body_late")
+            elif self.age_s >= limits.body_grace_s and self.body_bytes < self.age_s * limits.body_bytes_per_s:
+                self._refuse("body_slow")
+            elif not self.flow.read_paused and not self.cycle.waiting_for_100_continue:
+                self.age_s += limits.sweep_s
+        elif self.answering is not None and not (self.answering.response_complete or self.answering.disconnected):
+            self.age_s = 0.0
+        else:
+            # Who has never said anything goes early, but without an answer: browsers open connections ahead of need.
+            patience_s = limits.head_s if self.answering is None else limits.idle_s
+            if self.age_s >= (limits.linger_s if self.phase == OVER else patience_s):
+                self.transport.close()
+            self.age_s += limits.sweep_s
+
+    def _nobody_reads(self) -> bool:
+        unread_bytes = _unread_bytes(self.transport)
         if unread_bytes and 0 < self.unread_bytes <= unread_bytes:
-            self.unread_s += limits.sweep_s
-            if self.unread_s >= limits.unread_s:
-                self.ledger.refused[UNREAD] += 1
-                return self.transport.abort()
+            self.unread_s += self.limits.sweep_s
         else:
             self.unread_s = 0.0
         self.unread_bytes = unread_bytes
-        if self.transport.is_closing():
-            return None
-        if self.phase == HEAD:
-            if self.flow.read_paused:
-                return None
-            if self.age_s >= limits.head_s:
-                return self._refuse("head_slow")
-        elif self.phase == BODY:
-            if self.flow.read_paused or self.cycle.waiting_for_100_continue:
-                return None
-            if self.age_s >= self.body_limit_s:
-                return self._refuse("body_late")
-            if self.age_s >= limits.body_grace_s and self.body_bytes < self.age_s * limits.body_bytes_per_s:
-                return self._refuse("body_slow")
-        elif self.answering is not None and not (self.answering.response_complete or self.answering.disconnected):
-            self.age_s = 0.0
-            return None
-        elif self.age_s >= self._patience_s():
-            return self.transport.close()
-        self.age_s += limits.sweep_s
-        return None
-
-    def _patience_s(self) -> float:
-        """How long a connection may stay on which nothing happens."""
-        if self.phase == OVER:
-            return self.limits.linger_s
-        # Who has never said anything gets no answer either: browsers open connections ahead of need.
-        return self.limits.head_s if self.answering is None else self.limits.idle_s
+        return self.unread_s >= self.limits.unread_s
 
     # --- refusing
 
     def _refuse(self, reason: str) -> None:
+        if self.transport.is_closing():
+            return
         self.ledger.refused[reason] += 1
         faulty = self.cycle if self.phase == BODY else None
         self.phase = OVER
@@ -411,15 +393,23 @@ def _forget(cycle: RequestResponseCycle) -> None:
         cycle.message_event.set()
 
 
+def _unread_bytes(transport: asyncio.Transport) -> int:
+    unread_bytes = transport.get_write_buffer_size()
+    if unread_bytes and sys.platform == "linux":
+        # The system takes more from us only when a third of its own buffer is free: with a slow reader, minutes.
+        socket = transport.get_extra_info("socket")
+        unread_bytes += int.from_bytes(ioctl(socket.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder)
+    return unread_bytes
+
+
 def _head_bytes(target: bytes, headers: list[tuple[bytes, bytes]]) -> int:
     return len(target) + sum(len(name) + len(value) + len(": \r\n") for name, value in headers)
 
 
 def _judge(path: bytes) -> None:
-    if not path.startswith(b"/") and path != b"*":
-        # The form proxies use, http://host/path, has a path; that of CONNECT has none.
-        if httptools.parse_url(path).path is None:
-            raise Refused("malformed")
+    # A path may stand behind http://host, the form for proxies; the target of CONNECT has none.
+    if not path.startswith(b"/") and httptools.parse_url(path).path is None:
+        raise Refused("malformed")
     plain = unquote_to_bytes(path)
     if b"\0" in plain or b"\\" in plain or b"%2f" in path.lower() or b".." in plain.split(b"/"):
         raise Refused("path")

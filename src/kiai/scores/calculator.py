@@ -1,34 +1,63 @@
 """The process that computes pp: `python -m kiai.scores.calculator`, spoken to over stdin and stdout.
 
-rosu-pp-py holds the interpreter lock while it computes, and one hostile slider can cost it minutes, so it runs in
+rosu-pp-py holds the interpreter lock while it computes, and one hostile map can cost it minutes, so it runs in
 processes of its own that can be killed. Its difficulty attributes can neither be pickled nor constructed; they stay
-here, in a cache by map, mode and mods, where the pp of a play costs microseconds.
+here, in a cache by map, mode and difficulty mods, where the pp of a play costs microseconds.
 
-A frame is four bytes of length and a msgpack Struct. A request names a map by md5; the answer `need_file` asks for the
-same request again with the .osu file in it. Errors of a map are answers; only a broken pipe ends the process.
+A frame is four bytes of length and a msgpack Struct. The process says that it is ready, with an answer to the request
+`READY`; from then on each request has one answer. A request names a map by md5; the answer `need_file` asks for the
+same request again with the .osu file in it. What is wrong with a map is an answer too. The process ends with its
+stdin, or a second after the deadline of what it computes: its parent may have been killed meanwhile.
 """
 
-import math
+import contextlib
 import os
-import resource
+import signal
 import struct
 import sys
+import traceback
 from collections import OrderedDict
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final, Generic, TypeVar
 
 import msgspec
 import rosu_pp_py as rosu
 
-MAPS_MAX: Final = 256
-ATTRIBUTES_MAX: Final = 4_096
-MEMORY_MAX: Final = 2 * 1024**3
+READY: Final = 0
 FRAME_MAX: Final = 64 * 1024 * 1024
+MEMORY_MAX: Final = 1024**3
+MAPS_BYTES_MAX: Final = 16 * 1024 * 1024  # of .osu files; parsed, they take two to three times that
+MAP_BYTES_MIN: Final = 64 * 1024  # what even the smallest counts, so that 256 maps are held at most
+ATTRIBUTES_MAX: Final = 8_192  # 1 KB each
+GRACE_S: Final = 1.0
+NICENESS: Final = 5
+
 PP_MAX: Final = 9_999.999
+STARS_MAX: Final = 100.0
+_U32_MAX: Final = 2**32 - 1
+
+DIFFICULTY_MODS: Final = 0x3F1FA5DE
+"""The mods that `kiai.osu.mods.difficulty_mods` keeps; this process imports as little as it can."""
+CONVERT_MODS: Final = 0x1F0F8000
+"""The mods that conversion to mania looks at: the key counts and their doubling."""
+_DT: Final = 64
+_NC: Final = 512
+
+_MANIA: Final = 3
+_MODES: Final = (rosu.GameMode.Osu, rosu.GameMode.Taiko, rosu.GameMode.Catch, rosu.GameMode.Mania)
 _LENGTH: Final = struct.Struct("<I")
 
+K = TypeVar("K")
+V = TypeVar("V")
 
-class Play(msgspec.Struct, frozen=True):
-    """What was hit: counts, or an accuracy in percent from which likely counts are made. `combo` None: the maximum."""
+
+# PERF: batches make thousands of Play and Result, which hold nothing but numbers; counted by the garbage collector they
+# would set it off in the middle of the server (30 ms).
+class Play(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What was hit: counts, or an accuracy in percent from which likely counts are made. `combo` None: the maximum.
+
+    Counts that add up to less than the map has are filled up with the best judgement. `legacy_score` is the total
+    score that a stable client shows.
+    """
 
     mods: int
     n300: int | None = None
@@ -42,11 +71,15 @@ class Play(msgspec.Struct, frozen=True):
     accuracy: float | None = None
 
 
-class Result(msgspec.Struct, frozen=True):
-    """What a play is worth; None where the mode has no such part. `accuracy` in percent, of the counts used.
+class Result(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a play is worth; None where the mode has no such part. The counts are those that were used.
 
-    `peak` is what rosu-pp calls mechanical difficulty; `flagged` marks a pp that was not finite or above 9,999.999 and
-    counts as 0.
+    osu! has pp_acc, pp_aim, pp_speed, pp_flashlight, effective_miss_count, aim, speed, flashlight, slider_factor and
+    speed_note_count; taiko has pp_acc, pp_difficulty, stamina, color, rhythm and `peak`, which is stamina and colour
+    together (rosu-pp's mechanical difficulty); mania has pp_difficulty; catch has none of them.
+
+    `flagged` marks a pp that is no number or above 9,999.999, or stars that are no number or above 100: such a play
+    counts 0 pp (game-rules 21.3), such stars as 100 or, if no number, 0.
     """
 
     pp: float
@@ -76,78 +109,153 @@ class Result(msgspec.Struct, frozen=True):
     flagged: bool = False
 
 
-class Request(msgspec.Struct, frozen=True):
-    """Plays of one map in one vanilla mode."""
+class Request(msgspec.Struct, frozen=True, array_like=True):
+    """Plays of one map in one vanilla mode. `id` is never `READY`."""
 
+    id: int
     md5: str
     mode: int
     plays: list[Play]
+    deadline_s: float
     osu: bytes | None = None
 
 
-class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The results in the order of the plays, or why there are none."""
+class Answer(msgspec.Struct, frozen=True, array_like=True):
+    """The results in the order of the plays, or why there are none.
 
+    `error` is "suspicious" (made to hurt, by rosu-pp's judgement), "unreadable" (no map, or one without objects),
+    "cannot convert" (to this mode), "impossible play" (a number outside 32 bits) or "crashed" (the library broke).
+    """
+
+    id: int
     results: list[Result] | None = None
     need_file: bool = False
     error: str | None = None
 
 
-class Unusable(Exception):
-    """A map that cannot be computed; the message says why."""
+class _NeedFile(Exception):
+    """The map is not at hand and did not come with the request."""
+
+
+class _Refusal(Exception):
+    """There will be no results; the argument is the answer's `error`."""
+
+
+class _Recent(Generic[K, V]):
+    """The most recently used values whose weights add up to at most `weight_max`."""
+
+    def __init__(self, weight_max: int) -> None:
+        self._weight_max = weight_max
+        self._weight = 0
+        self._held: OrderedDict[K, tuple[V, int]] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        found = self._held.get(key)
+        if found is None:
+            return None
+        self._held.move_to_end(key)
+        return found[0]
+
+    def put(self, key: K, value: V, weight: int) -> None:
+        self._held[key] = (value, weight)
+        self._weight += weight
+        while self._weight > self._weight_max:
+            _, (_, freed) = self._held.popitem(last=False)
+            self._weight -= freed
+
+
+class _Rating:
+    """The live attributes of a map with mods, and their part of a result."""
+
+    __slots__ = ("attributes", "figures", "flagged")
+
+    def __init__(self, attributes: rosu.DifficultyAttributes) -> None:
+        stars = attributes.stars
+        self.attributes = attributes
+        self.flagged = not 0.0 <= stars <= STARS_MAX
+        # PERF: read once for all plays; crossing to the library for each figure of each play costs 1 us a play.
+        self.figures = (
+            stars if not self.flagged else STARS_MAX if stars > STARS_MAX else 0.0,
+            attributes.max_combo,
+            attributes.aim,
+            attributes.speed,
+            attributes.flashlight,
+            attributes.slider_factor,
+            attributes.speed_note_count,
+            attributes.stamina,
+            attributes.color,
+            attributes.rhythm,
+            attributes.mechanical_difficulty,
+        )
 
 
 class Calculator:
     """Parsed maps and their difficulty attributes, the most recently used of each."""
 
-    def __init__(self) -> None:
-        self._maps: OrderedDict[tuple[str, int, int], Any] = OrderedDict()
-        self._attributes: OrderedDict[tuple[str, int, int], Any] = OrderedDict()
+    def __init__(self, *, maps_bytes_max: int = MAPS_BYTES_MAX, attributes_max: int = ATTRIBUTES_MAX) -> None:
+        self._maps: _Recent[tuple[str, int, int], rosu.Beatmap] = _Recent(maps_bytes_max)
+        self._ratings: _Recent[tuple[str, int, int], _Rating] = _Recent(attributes_max)
 
     def answer(self, request: Request) -> Answer:
-        """Computes what is asked."""
+        """Computes what is asked, by the rule for stable clients: no lazer, their counts, combo and total score."""
         try:
-            return Answer(results=[self._result(request, play) for play in request.plays])
-        except KeyError:
-            return Answer(need_file=True)
-        except Unusable as error:
-            return Answer(error=str(error))
-        except (rosu.ArgsError, rosu.ConvertError, rosu.ParseError, ValueError, OverflowError, MemoryError) as error:
-            return Answer(error=str(error) or type(error).__name__)
+            return Answer(request.id, [self._result(request, play) for play in request.plays])
+        except _NeedFile:
+            return Answer(request.id, need_file=True)
+        except _Refusal as refusal:
+            return Answer(request.id, error=str(refusal))
+        except BaseException:  # a panic of the library is an exception, but none of `Exception`
+            traceback.print_exc()
+            return Answer(request.id, error="crashed")
 
     def _result(self, request: Request, play: Play) -> Result:
-        key = (request.md5, request.mode, play.mods)
-        attributes = self._attributes.get(key)
-        if attributes is None:
-            beatmap = self._map(request, play.mods)
-            attributes = rosu.Difficulty(mods=play.mods, lazer=False).calculate(beatmap)
-            self._attributes[key] = attributes
-            if len(self._attributes) > ATTRIBUTES_MAX:
-                self._attributes.popitem(last=False)
-        else:
-            self._attributes.move_to_end(key)
-        return _result(rosu.Performance(mods=play.mods, lazer=False, **_arguments(play)).calculate(attributes))
+        # The game always sends NC with DT; to the library, NC alone is no mod at all.
+        mods = play.mods | _DT if play.mods & _NC else play.mods
+        try:
+            performance = rosu.Performance(mods=mods, lazer=False, **_given(play))
+        except (TypeError, rosu.ArgsError):
+            raise _Refusal("impossible play") from None
+        rating = self._rating(request, mods & DIFFICULTY_MODS)
+        return _result(performance.calculate(rating.attributes), rating)
 
-    def _map(self, request: Request, mods: int) -> Any:
+    def _rating(self, request: Request, mods: int) -> _Rating:
         key = (request.md5, request.mode, mods)
-        found = self._maps.get(key)
-        if found is not None:
-            return found
-        if request.osu is None:
-            raise KeyError(request.md5)
-        beatmap = rosu.Beatmap(bytes=request.osu)
-        if beatmap.is_suspicious():
-            raise Unusable("the map is suspicious: it would take too long to compute")
-        mode = (rosu.GameMode.Osu, rosu.GameMode.Taiko, rosu.GameMode.Catch, rosu.GameMode.Mania)[request.mode]
-        if beatmap.mode != mode:
-            beatmap.convert(mode, mods)
-        self._maps[key] = beatmap
-        if len(self._maps) > MAPS_MAX:
-            self._maps.popitem(last=False)
+        rating = self._ratings.get(key)
+        if rating is None:
+            beatmap = self._map(request, mods)
+            rating = _Rating(rosu.Difficulty(mods=mods, lazer=False).calculate(beatmap))
+            self._ratings.put(key, rating, 1)
+        return rating
+
+    def _map(self, request: Request, mods: int) -> rosu.Beatmap:
+        key = (request.md5, request.mode, mods & CONVERT_MODS if request.mode == _MANIA else 0)
+        beatmap = self._maps.get(key)
+        if beatmap is None:
+            if request.osu is None:
+                raise _NeedFile
+            beatmap = _read(request.osu, request.mode, mods)
+            self._maps.put(key, beatmap, max(len(request.osu), MAP_BYTES_MIN))
         return beatmap
 
 
-def _arguments(play: Play) -> dict[str, Any]:
+def _read(osu: bytes, mode: int, mods: int) -> rosu.Beatmap:
+    try:
+        beatmap = rosu.Beatmap(bytes=osu)
+    except rosu.ParseError:
+        raise _Refusal("unreadable") from None
+    if beatmap.n_objects == 0:  # what is no map at all is read as an empty one
+        raise _Refusal("unreadable")
+    if beatmap.is_suspicious():
+        raise _Refusal("suspicious")
+    if beatmap.mode != _MODES[mode]:
+        try:
+            beatmap.convert(_MODES[mode], mods)
+        except rosu.ConvertError:
+            raise _Refusal("cannot convert") from None
+    return beatmap
+
+
+def _given(play: Play) -> dict[str, int | float]:
     given = {
         "n300": play.n300,
         "n100": play.n100,
@@ -156,41 +264,33 @@ def _arguments(play: Play) -> dict[str, Any]:
         "n_katu": play.nkatu,
         "misses": play.nmiss,
         "combo": play.combo,
-        "legacy_total_score": play.legacy_score,
         "accuracy": play.accuracy,
     }
+    if play.legacy_score is not None:  # only osu!'s is looked at; taiko's and catch's can pass 32 bits
+        given["legacy_total_score"] = min(play.legacy_score, _U32_MAX)
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _result(found: Any) -> Result:
-    difficulty, state = found.difficulty, found.state
-    flagged = not math.isfinite(found.pp) or found.pp > PP_MAX
+def _result(found: rosu.PerformanceAttributes, rating: _Rating) -> Result:
+    pp, state = found.pp, found.state
+    assert state is not None
+    flagged = rating.flagged or not 0.0 <= pp <= PP_MAX
     return Result(
-        pp=0.0 if flagged else found.pp,
-        pp_acc=found.pp_accuracy,
-        pp_aim=found.pp_aim,
-        pp_speed=found.pp_speed,
-        pp_flashlight=found.pp_flashlight,
-        pp_difficulty=found.pp_difficulty,
-        effective_miss_count=found.effective_miss_count,
-        stars=difficulty.stars,
-        max_combo=difficulty.max_combo,
-        aim=difficulty.aim,
-        speed=difficulty.speed,
-        flashlight=difficulty.flashlight,
-        slider_factor=difficulty.slider_factor,
-        speed_note_count=difficulty.speed_note_count,
-        stamina=difficulty.stamina,
-        color=difficulty.color,
-        rhythm=difficulty.rhythm,
-        peak=difficulty.mechanical_difficulty,
-        n300=state.n300,
-        n100=state.n100,
-        n50=state.n50,
-        ngeki=state.n_geki,
-        nkatu=state.n_katu,
-        nmiss=state.misses,
-        flagged=flagged,
+        0.0 if flagged else pp,
+        found.pp_accuracy,
+        found.pp_aim,
+        found.pp_speed,
+        found.pp_flashlight,
+        found.pp_difficulty,
+        found.effective_miss_count,
+        *rating.figures,
+        state.n300,
+        state.n100,
+        state.n50,
+        state.n_geki,
+        state.n_katu,
+        state.misses,
+        flagged,
     )
 
 
@@ -199,27 +299,65 @@ def read_frame(stream: BinaryIO) -> bytes | None:
     head = stream.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         return None
-    [length] = _LENGTH.unpack(head)
+    length = frame_length(head)
     if length > FRAME_MAX:
         return None
     data = stream.read(length)
     return data if len(data) == length else None
 
 
-def frame(data: bytes) -> bytes:
-    """A message with its length in front."""
+def frame_length(head: bytes) -> int:
+    """How many bytes follow the four at a frame's begin."""
+    return int(_LENGTH.unpack(head)[0])
+
+
+def frame(message: Request | Answer) -> bytes:
+    """A message as it goes over the pipe."""
+    data = msgspec.msgpack.encode(message)
     return _LENGTH.pack(len(data)) + data
 
 
 def main() -> None:
     """Answers until the other side closes."""
-    os.nice(5)  # players who wait for a page come first
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    _claim_little()
     calculator = Calculator()
-    decode, encode = msgspec.msgpack.Decoder(Request).decode, msgspec.msgpack.Encoder().encode
-    while (data := read_frame(sys.stdin.buffer)) is not None:
-        sys.stdout.buffer.write(frame(encode(calculator.answer(decode(data)))))
-        sys.stdout.buffer.flush()
+    decode = msgspec.msgpack.Decoder(Request).decode
+    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    answers.write(frame(Answer(READY)))
+    answers.flush()
+    while (data := read_frame(requests)) is not None:
+        request = decode(data)
+        _die_after(request.deadline_s + GRACE_S)
+        answer = frame(calculator.answer(request))
+        _die_after(0.0)
+        answers.write(answer)
+        answers.flush()
+
+
+if sys.platform == "win32":
+
+    def _claim_little() -> None:
+        """There are no such limits here."""
+
+    def _die_after(seconds: float) -> None:
+        """There are no such timers here."""
+
+else:
+    import resource
+
+    def _claim_little() -> None:
+        """Players who wait for a page come first, memory is bounded, and only the parent says when to stop."""
+        os.nice(NICENESS)
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        most = MEMORY_MAX if hard == resource.RLIM_INFINITY else min(MEMORY_MAX, hard)
+        with contextlib.suppress(OSError, ValueError):  # macOS knows the limit but may not take one
+            resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group of processes
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # nobody is left to tell about a reader that is gone
+
+    def _die_after(seconds: float) -> None:
+        """The kernel ends this process then, whatever it computes; 0 takes that back."""
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 if __name__ == "__main__":

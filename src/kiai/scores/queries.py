@@ -21,8 +21,6 @@ from kiai.scores.model import BoardScore, MappedScore, PlayedMap, Ranked, Score,
 from kiai.storage.port import Query, columns_for, only
 from kiai.storage.tables import clans, first_places, maps, play_counts, replays, scores, stats, users
 
-_PP_MODES: Final = scores.c.mode >= literal_column("4")
-_SCORE_MODES: Final = scores.c.mode < literal_column("4")
 _SHOWN: Final = scores.c.hidden == 0
 
 status: Final = case((or_(scores.c.best_pp == 1, scores.c.best_score == 1), 2), else_=scores.c.passed).label("status")
@@ -151,10 +149,8 @@ _on_map = and_(scores.c.map_key == bindparam("map_key"), scores.c.mode == bindpa
 _by_score = (scores.c.score.desc(), scores.c.id)
 _by_pp = (scores.c.pp.desc(), scores.c.id)
 
-BOARD = Query(
-    _paged(_board_line.where(_on_map, scores.c.best_score == 1, _SCORE_MODES).order_by(*_by_score)), _on_board
-)
-PP_BOARD = Query(_paged(_board_line.where(_on_map, scores.c.best_pp == 1, _PP_MODES).order_by(*_by_pp)), _on_board)
+BOARD = Query(_paged(_board_line.where(_on_map, scores.c.best_score == 1).order_by(*_by_score)), _on_board)
+PP_BOARD = Query(_paged(_board_line.where(_on_map, scores.c.best_pp == 1).order_by(*_by_pp)), _on_board)
 RECENT_ON = Query(
     _paged(
         _board_line.where(_on_map, scores.c.best_score == 1, _with_mods()).order_by(
@@ -191,17 +187,15 @@ def _better_with_mods(measure: str) -> ColumnElement[bool]:
 
 MODS_BOARD = Query(
     _paged(
-        _board_line.where(
-            _on_map, scores.c.best_mods == 1, _SCORE_MODES, _with_mods(), ~_better_with_mods("score")
-        ).order_by(*_by_score)
+        _board_line.where(_on_map, scores.c.best_mods == 1, _with_mods(), ~_better_with_mods("score")).order_by(
+            *_by_score
+        )
     ),
     _on_board,
 )
 MODS_PP_BOARD = Query(
     _paged(
-        _board_line.where(_on_map, scores.c.best_mods == 1, _PP_MODES, _with_mods(), ~_better_with_mods("pp")).order_by(
-            *_by_pp
-        )
+        _board_line.where(_on_map, scores.c.best_mods == 1, _with_mods(), ~_better_with_mods("pp")).order_by(*_by_pp)
     ),
     _on_board,
 )

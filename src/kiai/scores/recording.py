@@ -120,7 +120,7 @@ class Recorder:
         await self._add_to_stats(tx, play, by_pp if verdict.best_pp else None, verdict, country)
         await _count_play(tx, play)
         first = False
-        if public and verdict.best_score and has_board(play.beatmap.status):
+        if public and verdict.best_score:
             first = await settle_first_place(tx, play.beatmap.key, play.mode, since_ms=play.play_time_ms) == score_id
         await tell(tx, "ranks", play.user_id, now_ms)
         return Recorded(score_id, verdict.best_pp, verdict.best_score, first)
@@ -222,7 +222,7 @@ def totals(bests: list[tuple[float, float]], count: int, rules: Rules) -> tuple[
 
 
 async def settle_first_place(tx: Transaction, map_key: int, mode: int, *, since_ms: int) -> int | None:
-    """Makes `first_places` agree with the top of the board; the score that holds it, None for an empty board."""
+    """Makes `first_places` agree with the top of the board; the score that holds it, None without one."""
     top = await tx.one(
         statements.TOP_BY_PP if mode >= PP_MODES_FROM else statements.TOP_BY_SCORE, map_key=map_key, mode=mode
     )

@@ -7,6 +7,7 @@ must be known, its mods and counts possible, its frames readable. The frames are
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -251,7 +252,8 @@ class Replays:
         mode = score.mode % 4
         replay = ReplayFile(
             mode=mode,
-            game_version=version,
+            # Clients read no score id from a file of version 0: the day of the play is a version of its time.
+            game_version=version or int(utc_day(score.play_time_ms)),
             beatmap_md5=found.map_md5,
             player_name=found.player_name,
             replay_md5="",
@@ -270,6 +272,11 @@ class Replays:
         signed = msgspec.structs.replace(replay, replay_md5=replay_md5(replay, passed_grade))
         name = download_name(found.player_name, artist, title, difficulty, score.play_time_ms)
         return ReplayFileOut(write_replay(signed), name)
+
+
+def utc_day(ms: int) -> str:
+    """A time's day as clients number their versions: YYYYMMDD."""
+    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y%m%d")
 
 
 def _osr_files(paths: Iterable[Path], report: ReplayReport) -> Iterator[Path]:

@@ -162,19 +162,21 @@ FIRST_PLAY = Command(insert(play_counts).values(_names("user_id", "mode", "map_k
 # --- first places
 
 _on_map: Final = and_(
-    scores.c.map_key == bindparam("map_key"), scores.c.mode == bindparam("mode"), scores.c.hidden == 0, visible()
+    scores.c.map_key == bindparam("map_key"),
+    scores.c.mode == bindparam("mode"),
+    scores.c.hidden == 0,
+    visible(),
+    _HAS_BOARD,
 )
-_top: Final = select(scores.c.id, scores.c.user_id).select_from(scores.join(users, users.c.id == scores.c.user_id))
+_top: Final = select(scores.c.id, scores.c.user_id).select_from(
+    _scores_and_maps.join(users, users.c.id == scores.c.user_id)
+)
 TOP_BY_SCORE = Query(
-    _top.where(_on_map, scores.c.best_score == 1, scores.c.mode < literal_column("4"))
-    .order_by(scores.c.score.desc(), scores.c.id)
-    .limit(1),
+    _top.where(_on_map, scores.c.best_score == 1).order_by(scores.c.score.desc(), scores.c.id).limit(1),
     lambda id_, user_id: (id_, user_id),
 )
 TOP_BY_PP = Query(
-    _top.where(_on_map, scores.c.best_pp == 1, scores.c.mode >= literal_column("4"))
-    .order_by(scores.c.pp.desc(), scores.c.id)
-    .limit(1),
+    _top.where(_on_map, scores.c.best_pp == 1).order_by(scores.c.pp.desc(), scores.c.id).limit(1),
     lambda id_, user_id: (id_, user_id),
 )
 FIRST_PLACE = Query(

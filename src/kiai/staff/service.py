@@ -19,7 +19,7 @@ from kiai.storage.port import Database, Transaction
 
 REASON_MAX: Final = 500
 DONOR: Final = int(Privilege.SUPPORTER | Privilege.PREMIUM)
-OWNER: Final = ROLES["owner"]
+NOT_GRANTED: Final = int(Privilege.UNRESTRICTED)  # lifting a restriction is a verb of its own
 
 
 class Staff:
@@ -59,7 +59,7 @@ class Staff:
     async def grant(self, actor: Actor, name: str, roles: list[str]) -> Account:
         """Adds privileges by their names (game-rules 2). Raises NotFound, Invalid for an unknown name."""
         account = await self._target(name)
-        return await self._set_priv(actor, account, account.priv | _bits(roles), action="privileges")
+        return await self._set_priv(actor, account, account.priv | (_bits(roles) & ~NOT_GRANTED), action="privileges")
 
     async def revoke(self, actor: Actor, name: str, roles: list[str]) -> Account:
         """Takes privileges by their names. Raises NotFound, Invalid, Refused for the last developer."""

@@ -27,7 +27,7 @@ class Compiler(dict[Query[Any] | Command, Sql]):
         self._dialect = dialect
 
     def __missing__(self, statement: Query[Any] | Command) -> Sql:
-        compiled: Any = statement.statement.compile(dialect=self._dialect)
+        compiled: Any = statement.statement.compile(dialect=self._dialect)  # type: ignore[attr-defined]
         sql = self[statement] = Sql(text=str(compiled), positions=tuple(compiled.positiontup or ()))
         return sql
 
@@ -35,7 +35,7 @@ class Compiler(dict[Query[Any] | Command, Sql]):
 def _with_constants(compiler: type[Any]) -> type[Any]:
     """The dialect's compiler, rendering constants into the text: partial indexes match only literals."""
 
-    class ConstantsInText(compiler):
+    class ConstantsInText(compiler):  # type: ignore[misc]
         def visit_bindparam(self, bindparam: Any, **kw: Any) -> str:
             if not bindparam.required:
                 kw["literal_binds"] = True

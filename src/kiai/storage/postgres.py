@@ -26,7 +26,15 @@ STATEMENT_MS: Final = 5_000
 TRIES_MAX: Final = 3
 
 
-_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.QueryCanceledError, OSError, TimeoutError)
+_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # a query cancelled, a server shut down
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 _RETRIED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
@@ -35,7 +43,7 @@ def _translated() -> Any:
     try:
         yield
     except asyncpg.UniqueViolationError as error:
-        raise Taken(f"{error.constraint_name}: {error.detail or error}") from error
+        raise Taken(str(error.constraint_name)) from error  # its detail holds the value: an e-mail, say
     except _LOST as error:
         raise Unavailable("database", str(error)) from error
 

@@ -258,18 +258,16 @@ _partial(
 )
 _partial(
     "ix_scores_board",
-    "best_score = 1 AND mode < 4",
+    "best_score = 1",
     scores.c.map_key,
     scores.c.mode,
     scores.c.score.desc(),
     scores.c.id,
 )
-_partial(
-    "ix_scores_pp_board", "best_pp = 1 AND mode >= 4", scores.c.map_key, scores.c.mode, scores.c.pp.desc(), scores.c.id
-)
+_partial("ix_scores_pp_board", "best_pp = 1", scores.c.map_key, scores.c.mode, scores.c.pp.desc(), scores.c.id)
 _partial(
     "ix_scores_mods_board",
-    "best_mods = 1 AND mode < 4",
+    "best_mods = 1",
     scores.c.map_key,
     scores.c.mode,
     scores.c.score.desc(),
@@ -277,7 +275,7 @@ _partial(
 )
 _partial(
     "ix_scores_mods_pp_board",
-    "best_mods = 1 AND mode >= 4",
+    "best_mods = 1",
     scores.c.map_key,
     scores.c.mode,
     scores.c.pp.desc(),

@@ -1,5 +1,6 @@
 """The API as an ASGI application: its routes, and what is answered where there is none."""
 
+from collections.abc import Callable
 from typing import Final
 
 import falcon
@@ -60,6 +61,12 @@ async def _falcon(
     req: falcon.asgi.Request, resp: falcon.asgi.Response, error: falcon.HTTPError, params: dict[str, str]
 ) -> None:
     _fail(req, resp, Problem(error.status_code, f"{error.title}."))
+    if error.status_code == 405:
+        allowed = dict(error.headers or {}).get("Allow", "GET, HEAD, OPTIONS")
+        resp.set_header("Allow", allowed)
+        resp.data = _encoder(req)(
+            Problem(405, f"The method {req.method[:16]} is not allowed here; allowed: {allowed}.")
+        )
 
 
 async def _ours(req: falcon.asgi.Request, resp: falcon.asgi.Response, error: Exception, params: dict[str, str]) -> None:
@@ -73,4 +80,8 @@ def _fail(req: falcon.asgi.Request, resp: falcon.asgi.Response, problem: Problem
     resp.content_type = JSON
     resp.set_header("Access-Control-Allow-Origin", "*")
     resp.set_header("Cache-Control", "no-store")
-    resp.data = (encode_failure_v2 if req.path.startswith(_V2) else encode_failure)(problem)
+    resp.data = _encoder(req)(problem)
+
+
+def _encoder(req: falcon.asgi.Request) -> Callable[[Problem], bytes]:
+    return encode_failure_v2 if req.path.startswith(_V2) else encode_failure

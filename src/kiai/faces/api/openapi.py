@@ -7,6 +7,7 @@ import msgspec
 
 from kiai import __version__
 from kiai.faces.api.operation import Operation, Raw
+from kiai.faces.api.params import shown_schema
 from kiai.faces.api.replies import Failure
 
 REF: Final = "#/components/schemas/{name}"
@@ -44,7 +45,10 @@ def document(operations: Sequence[Operation], *, title: str, failure_v2: type[ms
             "operationId": f"{one.method.lower()}{one.path.replace('/', '_').replace('{', '').replace('}', '')}",
             "summary": one.summary,
             "tags": [one.tag],
-            "parameters": [*_in_path(one), *_parameters(components[names[one.query]])],
+            "parameters": [
+                *_in_path(one),
+                *_parameters(components[names[one.query]], shown_schema(one.query)),
+            ],
             "responses": _responses(one, reply_shapes.get(id(one)), failures[one.version]),
             "security": _KEY if one.permission is not None else [{}, *_KEY],
         }
@@ -84,10 +88,10 @@ def document(operations: Sequence[Operation], *, title: str, failure_v2: type[ms
     }
 
 
-def _parameters(query: dict[str, Any]) -> list[dict[str, Any]]:
+def _parameters(query: dict[str, Any], shown: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     parameters = []
     for name, shape in query.get("properties", {}).items():
-        schema = _without_null(dict(shape))
+        schema = _without_null(dict(shape)) | shown.get(name, {})
         if schema.get("default", 0) is None:
             del schema["default"]
         described = {"name": name, "in": "query", "required": name in query.get("required", ()), "schema": schema}

@@ -6,6 +6,7 @@ ignored; a repeated one is an error unless its type is a list.
 """
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -87,10 +88,26 @@ class _Field:
         self.is_list = isinstance(kind, inspect.ListType)
         if isinstance(kind, inspect.ListType):
             kind, words = _plain(kind.item_type)
-        self.read = (
-            _whole if isinstance(kind, inspect.IntType) else _real if isinstance(kind, inspect.FloatType) else None
-        )
+        self.read: Callable[[str], object] | None = _READERS.get(type(kind))
         self.allowed: str = words or _words(kind)
+
+
+def shown_schema(struct: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
+    """What the OpenAPI document says of a parameter where the type alone says too little (`extra={"schema": ...}`)."""
+    info = inspect.type_info(struct)
+    assert isinstance(info, inspect.StructType)
+    return {field.encode_name: extra["schema"] for field in info.fields if "schema" in (extra := _extra(field.type))}
+
+
+def _extra(kind: inspect.Type) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    while isinstance(kind, inspect.UnionType | inspect.Metadata):
+        if isinstance(kind, inspect.Metadata):
+            found = {**(kind.extra or {}), **found}
+            kind = kind.type
+        else:
+            [kind] = [one for one in kind.types if not isinstance(one, inspect.NoneType)]
+    return found
 
 
 def _plain(kind: inspect.Type) -> tuple[inspect.Type, str | None]:
@@ -123,5 +140,16 @@ def _whole(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX else None
 
 
+def _truth(text: str) -> bool | None:
+    return {"true": True, "1": True, "false": False, "0": False}.get(text.lower())
+
+
 def _real(text: str) -> float | None:
     return float(text) if _FLOAT.fullmatch(text) else None
+
+
+_READERS: Final[Mapping[type, Callable[[str], object]]] = {
+    inspect.IntType: _whole,
+    inspect.FloatType: _real,
+    inspect.BoolType: _truth,
+}

@@ -1,6 +1,8 @@
 """What the holder of a key may read and change about themselves."""
 
+import json
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import unquote_to_bytes
 
 import falcon
 import falcon.asgi
@@ -200,16 +202,29 @@ async def read_changes(req: falcon.asgi.Request) -> dict[str, object]:
     if kind != "application/json":
         raise NotSupported("The body must be a JSON object or a form (application/x-www-form-urlencoded)")
     try:
-        found: Any = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        found: Any = json.loads(data, object_pairs_hook=_once_each, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
         raise BadRequest("The body is not valid JSON.") from error
     if not isinstance(found, dict):
         raise BadRequest("The body must be a JSON object.")
     return found
 
 
+def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        doubled = next(name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place]))
+        raise Invalid(doubled[:64], "given once", "several values")
+    return found
+
+
+def _no_number(word: str) -> object:
+    raise ValueError(word)  # NaN and the infinities are no JSON
+
+
 def _form(data: bytes) -> dict[str, object]:
     try:
+        unquote_to_bytes(data).decode()
         fields: dict[str, Any] = falcon.uri.parse_query_string(data.decode(), keep_blank=True, csv=False)
     except UnicodeDecodeError as error:
         raise BadRequest("The form is not UTF-8.") from error

@@ -21,8 +21,10 @@ PlayerId = Annotated[
         ge=1,
         le=ID_MAX,
         description="The player's id.",
-        extra={"allowed": f"a whole number from {FIRST_PLAYER_ID} to {ID_MAX}"},
-        extra_json_schema={"minimum": FIRST_PLAYER_ID},
+        extra={
+            "allowed": f"a whole number from {FIRST_PLAYER_ID} to {ID_MAX}",
+            "schema": {"minimum": FIRST_PLAYER_ID},
+        },
     ),
 ]
 PlayerName = Annotated[
@@ -48,8 +50,7 @@ ModeText = Annotated[
     Meta(
         max_length=16,
         description="0 osu!, 1 taiko, 2 catch, 3 mania, 4-6 relax, 8 autopilot (7 means 8); or `vn!std`, `rx!catch`...",
-        extra={"allowed": "a game mode: 0 to 6 or 8"},
-        extra_json_schema={"pattern": MODE_PATTERN},
+        extra={"allowed": "a game mode: 0 to 6 or 8", "schema": {"pattern": MODE_PATTERN}},
     ),
 ]
 ModsText = Annotated[
@@ -118,7 +119,7 @@ def mode_and_mods(mode: str, mods: str | None) -> tuple[int, ModsWanted]:
                 raise BadRequest("Invalid gamemode.")
         return number, ANY_MODS
     try:
-        bits = parse_mods(mods.lstrip("=~"))
+        bits = parse_mods(mods[1:] if mods.startswith(("=", "~")) else mods)
     except ValueError as error:
         raise Invalid("mods", "vn, rx, ap, a number, or mods in letters such as HDDT", mods) from error
     return number, ModsWanted(any_of=bits) if mods.startswith("~") else ModsWanted(all_of=bits)

@@ -247,7 +247,7 @@ def upgrade() -> None:
         sa.Column("target_id", sa.Integer(), nullable=False),
         sa.Column("kind", sa.Integer(), nullable=False),
         sa.Column("added_at_ms", Big, nullable=False),
-        sa.CheckConstraint("kind IN (1, 2)", name=("ck_relationships_kind")),
+        sa.CheckConstraint("kind IN (1, 2)", name=op.f("ck_relationships_kind")),
         sa.ForeignKeyConstraint(["target_id"], ["users.id"], name=("fk_relationships_target_id")),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=("fk_relationships_user_id")),
         sa.PrimaryKeyConstraint("user_id", "target_id", name=("pk_relationships")),
@@ -464,32 +464,32 @@ def upgrade() -> None:
         "scores",
         ["map_key", "mode", sa.literal_column("score DESC"), "id"],
         unique=False,
-        sqlite_where=sa.text("best_score = 1 AND mode < 4"),
-        postgresql_where=sa.text("best_score = 1 AND mode < 4"),
+        sqlite_where=sa.text("best_score = 1"),
+        postgresql_where=sa.text("best_score = 1"),
     )
     op.create_index(
         "ix_scores_mods_board",
         "scores",
         ["map_key", "mode", sa.literal_column("score DESC"), "id"],
         unique=False,
-        sqlite_where=sa.text("best_mods = 1 AND mode < 4"),
-        postgresql_where=sa.text("best_mods = 1 AND mode < 4"),
+        sqlite_where=sa.text("best_mods = 1"),
+        postgresql_where=sa.text("best_mods = 1"),
     )
     op.create_index(
         "ix_scores_mods_pp_board",
         "scores",
         ["map_key", "mode", sa.literal_column("pp DESC"), "id"],
         unique=False,
-        sqlite_where=sa.text("best_mods = 1 AND mode >= 4"),
-        postgresql_where=sa.text("best_mods = 1 AND mode >= 4"),
+        sqlite_where=sa.text("best_mods = 1"),
+        postgresql_where=sa.text("best_mods = 1"),
     )
     op.create_index(
         "ix_scores_pp_board",
         "scores",
         ["map_key", "mode", sa.literal_column("pp DESC"), "id"],
         unique=False,
-        sqlite_where=sa.text("best_pp = 1 AND mode >= 4"),
-        postgresql_where=sa.text("best_pp = 1 AND mode >= 4"),
+        sqlite_where=sa.text("best_pp = 1"),
+        postgresql_where=sa.text("best_pp = 1"),
     )
     op.create_index("ix_scores_recent_of", "scores", ["user_id", "mode", sa.literal_column("id DESC")], unique=False)
     op.create_index(

@@ -1,0 +1,353 @@
+"""The commands from outside, as scripts see them: exit codes, one line for an error, the shapes of `--json`."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from tests.builders import PASSWORD, a_map
+from typer.testing import CliRunner, Result
+
+from kiai.cli.main import app
+
+ANSWER_S: Final = 30
+READY_S: Final = 30
+USER_FIELDS: Final = {"id", "name", "safe_name", "email", "priv", "country", "restricted", "created_at"}
+
+
+class Kiai:
+    """The command line on one data folder."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Without anybody's settings, and with nobody's database."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("KIAI_")}
+        return kept | {"KIAI_DATA": str(self.data)} | more
+
+    def __call__(self, *arguments: str | Path, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        """Runs a command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "kiai", *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=ANSWER_S,
+            env=self.environment(**environment),
+            cwd=self.data.parent,
+            check=False,
+        )
+
+    def inside(self, *arguments: str | Path, stdin: str = "", **environment: str) -> Result:
+        """Runs a command in this process: a tenth of the time, for those that say no."""
+        nobodys = dict.fromkeys((name for name in os.environ if name.startswith("KIAI_")), None)
+        return CliRunner().invoke(
+            app, [*map(str, arguments)], input=stdin, env=nobodys | {"KIAI_DATA": str(self.data)} | environment
+        )
+
+    def json(self, *arguments: str | Path, exit_code: int = 0, stdin: str = "") -> Any:
+        """Runs a command with `--json`; the object."""
+        done = self.inside(*arguments, "--json", stdin=stdin)
+        assert done.exit_code == exit_code, done.output
+        [line] = done.stdout.splitlines()
+        return json.loads(line)
+
+    def failure(self, *arguments: str | Path, stdin: str = "", **environment: str) -> str:
+        """Runs a command that fails; its one line."""
+        done = self.inside(*arguments, stdin=stdin, **environment)
+        assert (done.exit_code, done.stdout) == (1, ""), done.output
+        [line] = done.stderr.splitlines()
+        assert line.startswith("kiai: ")
+        return str(line)
+
+    @contextlib.contextmanager
+    def serving(self, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+        """A server that is ready, and where."""
+        server = subprocess.Popen(
+            [sys.executable, "-m", "kiai", "serve", "--port", "0", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=self.environment(),
+            cwd=self.data.parent,
+        )
+        impatience = threading.Timer(READY_S, server.kill)
+        impatience.start()
+        try:
+            assert server.stdout is not None
+            yield server, server.stdout.readline()
+        finally:
+            impatience.cancel()
+            server.kill()
+            server.communicate()
+
+
+@pytest.fixture
+def kiai(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kiai:
+    """A command line whose data folder does not exist yet."""
+    monkeypatch.chdir(tmp_path)
+    return Kiai(tmp_path / "data")
+
+
+def add(kiai: Kiai, name: str = "alice") -> Any:
+    return kiai.json("users", "add", name, "--email", f"{name.replace(' ', '')}@example.org", "--password", PASSWORD)
+
+
+# --- accounts
+
+
+def test_the_life_of_an_account(kiai: Kiai) -> None:
+    added = kiai.json("users", "add", "Some One", "--email", "One@example.org", "--country", "NL", stdin=PASSWORD)
+    shown = kiai.json("users", "show", "some_one")
+    granted = kiai.json("users", "grant", "some one", "nominator", "supporter")
+    revoked = kiai.json("users", "revoke", "some one", "nominator")
+    restricted = kiai.json("users", "restrict", "some one", "--reason", "because")
+    lifted = kiai.json("users", "unrestrict", "some one")
+    key = kiai.json("users", "apikey", "some one", "--label", "bot")
+    listed = kiai.json("users", "list")
+
+    assert added == {"id": 3, "name": "Some One"}
+    assert set(shown) == USER_FIELDS
+    assert (shown["safe_name"], shown["email"], shown["country"]) == ("some_one", "one@example.org", "nl")
+    assert (shown["priv"], shown["restricted"]) == (3, False)
+    assert (granted["priv"], revoked["priv"]) == (3 + 2048 + 16, 3 + 16)
+    assert (restricted["restricted"], restricted["priv"]) == (True, 2 + 16)
+    assert (lifted["restricted"], lifted["priv"]) == (False, 3 + 16)
+    assert (set(key), len(key["key"])) == ({"key"}, 36)
+    assert (set(listed), listed["total"]) == ({"users", "total"}, 2)
+    bot, player = listed["users"]
+    assert (bot["id"], bot["bot"], set(bot)) == (1, True, USER_FIELDS | {"bot"})
+    assert player == lifted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["users", "show", "nobody"], "user not found"),
+        (["users", "add", "x", "--email", "x@example.org", "--password", PASSWORD], "name must be 2 to 15 characters"),
+        (["users", "add", "bob", "--email", "bob", "--password", PASSWORD], "email must be an address like"),
+        (["users", "add", "bob", "--email", "bob@example.org"], "password must be given"),
+        (["users", "add", "bob", "--email", "bob@example.org", "--password", "short"], "password must be 8 to 32"),
+        (["users", "grant", "BanchoBot", "supporter"], "the bot is never a target"),
+        (["beatmaps", "status", "ranked", "--map", "1"], "map not found"),
+        (["beatmaps", "status", "ranked", "--set", "1"], "set not found"),
+        (["beatmaps", "fetch", "75"], "no upstream is set"),
+        (["recalc", "--mode", "9"], "mode must be 0 to 6 or 8"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_failure_is_one_line_and_exit_code_1(kiai: Kiai, arguments: list[str], says: str) -> None:
+    assert says in kiai.failure(*arguments)
+
+
+def test_a_command_is_a_process_with_an_exit_code(kiai: Kiai) -> None:
+    added = kiai("users", "add", "alice", "--email", "a@example.org", "--password", PASSWORD, "--json")
+    refused = kiai("users", "show", "nobody", "--json")
+    misused = kiai("users", "show")
+
+    assert (added.returncode, added.stdout, added.stderr) == (0, '{"id":3,"name":"alice"}\n', "")
+    assert (refused.returncode, refused.stderr) == (1, "kiai: user not found\n")
+    assert json.loads(refused.stdout) == {"error": "user not found"}
+    assert (misused.returncode, misused.stdout) == (2, "")
+
+
+def test_a_failure_in_json_is_an_object_with_the_error(kiai: Kiai) -> None:
+    assert kiai.json("users", "show", "nobody", exit_code=1) == {"error": "user not found"}
+
+
+def test_a_taken_name_fails(kiai: Kiai) -> None:
+    add(kiai)
+
+    line = kiai.failure("users", "add", "ALICE", "--email", "other@example.org", "--password", PASSWORD)
+
+    assert "name is already taken" in line
+
+
+def test_a_new_password_is_read_from_a_pipe_and_ends_the_keys(kiai: Kiai) -> None:
+    add(kiai)
+
+    changed = kiai.json("users", "password", "alice", stdin="another horse 8\n")
+
+    assert set(changed) == USER_FIELDS
+    assert "password" in kiai.failure("users", "password", "alice", stdin="")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["wizard"],
+        ["users", "wizard"],
+        ["users", "add", "alice"],
+        ["users", "list", "--wizard"],
+        ["beatmaps", "status", "splendid", "--map", "1"],
+        ["beatmaps", "status", "ranked"],
+        ["beatmaps", "status", "ranked", "--map", "1", "--set", "1"],
+        ["serve", "--port", "99999"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_exit_code_2(kiai: Kiai, arguments: list[str]) -> None:
+    done = kiai.inside(*arguments)
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "Usage:" in done.stderr
+
+
+# --- beatmaps and replays
+
+
+def test_beatmaps_are_imported_and_judged(kiai: Kiai, tmp_path: Path) -> None:
+    (tmp_path / "good.osu").write_bytes(a_map(id=75, set_id=7).data)
+    (tmp_path / "bad.osu").write_bytes(b"hello")
+
+    imported = kiai.json("beatmaps", "import", tmp_path / "good.osu", tmp_path / "bad.osu")
+    judged = kiai.json("beatmaps", "status", "loved", "--map", "75")
+    failed = kiai.json("beatmaps", "import", tmp_path / "bad.osu", exit_code=1)
+
+    assert (imported["sets"], imported["maps"], set(imported)) == (1, 1, {"sets", "maps", "skipped"})
+    [skipped] = imported["skipped"]
+    assert (set(skipped), skipped["path"]) == ({"path", "why"}, str(tmp_path / "bad.osu"))
+    assert judged == {"maps": [75], "status": 5, "players": 0}
+    assert (failed["maps"], len(failed["skipped"])) == (0, 1)
+
+
+def test_an_import_of_replays_says_what_was_skipped(kiai: Kiai, tmp_path: Path) -> None:
+    (tmp_path / "bad.osr").write_bytes(b"hello")
+
+    failed = kiai.json("replays", "import", tmp_path / "bad.osr", exit_code=1)
+
+    assert failed["scores"] == 0
+    [skipped] = failed["skipped"]
+    assert (set(skipped), skipped["path"]) == ({"path", "why"}, str(tmp_path / "bad.osr"))
+
+
+# --- upkeep
+
+
+def test_upkeep_on_a_small_demo_world(kiai: Kiai) -> None:
+    made = kiai.json("demo", "--players", "3", "--maps", "2", "--scores", "10")
+    computed = kiai.json("recalc")
+    examined = kiai.json("doctor")
+    migrated = kiai.json("migrate")
+
+    assert (made["players"], made["maps"], made["scores"]) == (3, 2, 10)
+    assert (computed["failed"], computed["resumed"]) == ([], False)
+    assert examined == {"ok": True, "problems": [], "repaired": False}
+    assert set(migrated) == {"schema"}
+
+
+def test_the_doctor_fails_when_something_is_wrong(kiai: Kiai, tmp_path: Path) -> None:
+    (tmp_path / "good.osu").write_bytes(a_map().data)
+    kiai.json("beatmaps", "import", tmp_path / "good.osu")
+    [file] = (kiai.data / "files" / "osu").iterdir()
+    file.unlink()
+
+    found = kiai.json("doctor", exit_code=1)
+
+    assert not found["ok"]
+    assert [set(problem) for problem in found["problems"]] == [{"invariant", "what", "repairable"}]
+
+
+def test_the_version_is_one_line(kiai: Kiai) -> None:
+    done = kiai("--version")
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("kiai ")
+
+
+@pytest.mark.parametrize("arguments", [[], ["users"], ["beatmaps"], ["replays"]], ids=" ".join)
+def test_help_names_every_command(kiai: Kiai, arguments: list[str]) -> None:
+    done = kiai.inside(*arguments, "--help")
+
+    assert done.exit_code == 0
+    assert "Commands" in done.stdout
+    assert not kiai.data.exists()
+
+
+# --- settings and the data folder
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest_one(kiai: Kiai) -> None:
+    line = kiai.failure("users", "list", KIAI_PROT="80")
+
+    assert "KIAI_PROT" in line
+    assert "KIAI_PORT" in line
+
+
+def test_a_bad_value_in_the_settings_file_names_file_and_key(kiai: Kiai, tmp_path: Path) -> None:
+    (tmp_path / "kiai.toml").write_text("port = 'eighty'\n")
+
+    line = kiai.failure("users", "list")
+
+    assert "kiai.toml" in line
+    assert "port" in line
+
+
+def test_a_data_folder_that_is_a_file_is_refused(kiai: Kiai) -> None:
+    kiai.data.write_text("")
+
+    assert str(kiai.data) in kiai.failure("users", "list")
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no database" * 100], ids=["of no bytes", "damaged"])
+def test_a_damaged_database_is_refused(kiai: Kiai, content: bytes) -> None:
+    kiai.data.mkdir()
+    (kiai.data / "kiai.db").write_bytes(content)
+
+    kiai.failure("users", "list")
+
+    assert (kiai.data / "kiai.db").read_bytes() == content
+
+
+# --- serving
+
+
+def test_a_server_says_when_it_is_ready_and_ends_on_a_signal(kiai: Kiai) -> None:
+    with kiai.serving() as (server, ready):
+        assert ready.startswith("ready http://127.0.0.1:")
+        port = int(ready.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=5):
+            pass
+        added = add(kiai)
+        server.send_signal(signal.SIGTERM)
+
+        assert server.wait(timeout=15) == 0
+        assert added["id"] == 3
+
+
+def test_two_servers_never_share_a_data_folder(kiai: Kiai) -> None:
+    with kiai.serving() as (_, ready):
+        assert ready.startswith("ready")
+
+        done = kiai("serve", "--port", "0")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "another server already runs on" in done.stderr.splitlines()[-1]
+
+
+def test_a_port_in_use_is_named(kiai: Kiai) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        done = kiai("serve", "--port", str(port))
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"127.0.0.1:{port}" in done.stderr.splitlines()[-1]
+
+
+def test_a_database_that_does_not_answer_is_named(kiai: Kiai) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+
+    line = kiai.failure("users", "list", "--database", f"postgresql://nobody@127.0.0.1:{port}/kiai")
+
+    assert "database is not available" in line

@@ -1,0 +1,150 @@
+"""The documents say what the code does: every endpoint, parameter, command, option and metric, and no dead link."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import typer
+
+from kiai.app import Server, open_services
+from kiai.cli.main import app
+from kiai.faces.api.operation import Operation
+from kiai.logs import AccessLog
+from kiai.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+API = (ROOT / "docs/api/README.md").read_text("utf-8")
+COMMANDS = (ROOT / "docs/operate/commands.md").read_text("utf-8")
+HEALTH = (ROOT / "docs/operate/health.md").read_text("utf-8")
+SETTINGS = (ROOT / "docs/operate/settings.md").read_text("utf-8")
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+
+BUILD_FOLDERS = ("work", "workspace", "home", "root", "tmp", "Users", "builds")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Operation], str]:
+    """What a server offers: the operations of its API, and the text of its metrics."""
+
+    async def look() -> tuple[list[Operation], str]:
+        async with open_services(Settings(data=tmp_path_factory.mktemp("data"))) as services:
+            server = Server(services, AccessLog())
+            server.metrics.request("api", "/", 200, 1.0)
+            return server.operations, server.metrics.text().decode()
+
+    return asyncio.run(look())
+
+
+def test_every_v1_endpoint_has_its_section_with_an_example_and_each_parameter(
+    served: tuple[list[Operation], str],
+) -> None:
+    operations = [one for one in served[0] if one.version == 1]
+    assert operations
+
+    for one in operations:
+        section = _section(API, one.path.removeprefix("/"))
+        assert "curl " in section, one.path
+        assert f"localhost:8080{one.path}" in section, one.path
+        for parameter in (*_fields(one.query), *_fields(one.body_type)):
+            assert f"`{parameter}`" in section, f"{one.path} {parameter}"
+
+
+def test_every_v2_endpoint_has_its_line_with_each_parameter(served: tuple[list[Operation], str]) -> None:
+    operations = [one for one in served[0] if one.version == 2]
+    assert operations
+
+    for one in operations:
+        [line] = [line for line in API.splitlines() if line.startswith(f"| `{one.path}` |")]
+        for parameter in _fields(one.query):
+            assert f"`{parameter}`" in line, f"{one.path} {parameter}"
+
+
+def test_no_endpoint_is_documented_that_does_not_exist(served: tuple[list[Operation], str]) -> None:
+    paths = {one.path for one in served[0]}
+
+    documented = {f"/{name}" for name in re.findall(r"(?m)^### (\w+)$", API)}
+    documented |= set(re.findall(r"(?m)^\| `(/v2/[^`]+)` \|", API))
+
+    assert documented == paths
+
+
+def test_every_command_has_its_section_with_an_example_and_each_option() -> None:
+    common = COMMANDS.partition("\n## ")[0]
+    commands = dict(_commands(typer.main.get_command(app), "kiai"))
+    assert commands
+
+    for name, options in commands.items():
+        section = _section(COMMANDS, name)
+        assert f"\n{name} " in section, f"{name} has no example"
+        for option in options:
+            assert re.search(rf"{option}\b", section + common), f"{name} {option}"
+
+
+def test_no_command_is_documented_that_does_not_exist() -> None:
+    commands = dict(_commands(typer.main.get_command(app), "kiai"))
+
+    documented = set(re.findall(r"(?m)^## (kiai .+)$", COMMANDS))
+
+    assert documented == set(commands)
+
+
+def test_every_metric_is_documented(served: tuple[list[Operation], str]) -> None:
+    families = re.findall(r"(?m)^# TYPE (\w+)", served[1])
+    assert families
+
+    for name in families:
+        assert f"| `{name}` |" in HEALTH, name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_variable_that_a_document_names_exists(document: Path) -> None:
+    for variable in re.findall(r"\bKIAI_[A-Z_]+", document.read_text("utf-8")):
+        assert f"`{variable}`" in SETTINGS or variable == "KIAI_CONFIG", variable
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text("utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = document.parent / path if path else document
+        assert file.exists(), target
+        assert not anchor or anchor in _anchors(file), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_document_names_a_folder_of_the_machine_it_was_written_on(document: Path) -> None:
+    found = re.search(rf"(?<![\w.~-])/({'|'.join(BUILD_FOLDERS)})/", document.read_text("utf-8"))
+
+    assert found is None, found
+
+
+def _section(document: str, title: str) -> str:
+    """What stands under a heading, up to the next one of any level."""
+    found = re.search(rf"(?ms)^#+ {re.escape(title)}\n(.*?)(?=^#+ |\Z)", document)
+    assert found is not None, f"no section {title}"
+    return found[1]
+
+
+def _fields(struct: type[msgspec.Struct] | None) -> tuple[str, ...]:
+    return () if struct is None else struct.__struct_fields__
+
+
+def _commands(command: object, name: str) -> Iterator[tuple[str, list[str]]]:
+    """Every command below this one by its full name, with its long options."""
+    below: dict[str, object] = getattr(command, "commands", {})
+    for word, one in below.items():
+        yield from _commands(one, f"{name} {word}")
+    if not below:
+        parameters = getattr(command, "params", [])
+        yield name, [option for one in parameters for option in one.opts if option.startswith("--")]
+
+
+def _anchors(document: Path) -> set[str]:
+    """The names of the headings, as the forge makes them."""
+    headings = re.findall(r"(?m)^#+ (.+)$", document.read_text("utf-8"))
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -1,0 +1,414 @@
+"""Version 2: the envelope, pages, cursors, filters and errors of every path."""
+
+from typing import Any, Final
+from urllib.parse import quote
+
+import pytest
+from tests.wire.kit import Reply
+from tests.wire.world import (
+    BEST,
+    BRACKETS,
+    CIRCLES,
+    FAILED,
+    HIDDEN,
+    HIDDENS,
+    LOST_REPLAY,
+    LOVED,
+    PENDING,
+    PLAYER,
+    RANKED,
+    RELAXED,
+    SPACED,
+    TAIKO,
+    World,
+)
+
+LONG: Final = "9" * 400
+LISTS: Final = (
+    "/v2/players",
+    "/v2/clans",
+    "/v2/maps",
+    "/v2/scores",
+    "/v2/matches",
+    "/v2/leaderboards/0",
+    f"/v2/players/{PLAYER}/scores/best",
+    f"/v2/players/{PLAYER}/scores/recent",
+    f"/v2/players/{PLAYER}/scores/firsts",
+)
+WHOLE_LISTS: Final = (
+    f"/v2/players/{PLAYER}/stats",
+    f"/v2/players/{PLAYER}/medals",
+    f"/v2/players/{PLAYER}/history/0",
+    "/v2/clans/1/members",
+)
+THINGS: Final = (
+    f"/v2/players/{PLAYER}",
+    f"/v2/players/{PLAYER}/stats/0",
+    f"/v2/maps/{RANKED}",
+    f"/v2/scores/{BEST}",
+    "/v2/clans/1",
+    "/v2/clans/1/leaderboard",
+)
+WITH_CURSOR: Final = ("/v2/players", "/v2/maps", "/v2/scores")
+
+
+def data(reply: Reply) -> Any:
+    """What is in the envelope of a success."""
+    assert (reply.status, reply.headers["content-type"]) == (200, "application/json; charset=utf-8"), reply.body
+    assert list(reply.json) == ["status", "data", "meta"]
+    assert reply.json["status"] == "success"
+    return reply.json["data"]
+
+
+def ids(reply: Reply) -> list[int]:
+    """The ids of a list."""
+    return [one["player_id" if "player_id" in one else "id"] for one in data(reply)]
+
+
+def error(reply: Reply) -> str:
+    """The sentence of an error of version 2, whose body is nothing else."""
+    assert reply.headers["content-type"] == "application/json; charset=utf-8"
+    assert list(reply.json) == ["status", "error"], reply.body
+    assert reply.json["status"] == "error"
+    return str(reply.json["error"])
+
+
+def test_every_documented_path_is_served(world: World) -> None:
+    documented = {path for path in world.server.get("/openapi.json").json["paths"] if path.startswith("/v2")}
+
+    assert documented >= {
+        "/v2/players",
+        "/v2/players/{id}",
+        "/v2/players/{id}/status",
+        "/v2/players/{id}/stats",
+        "/v2/players/{id}/stats/{mode}",
+        "/v2/players/{id}/scores/{scope}",
+        "/v2/players/{id}/medals",
+        "/v2/players/{id}/history/{mode}",
+        "/v2/clans",
+        "/v2/clans/{id}",
+        "/v2/clans/{id}/members",
+        "/v2/clans/{id}/leaderboard",
+        "/v2/maps",
+        "/v2/maps/{id}",
+        "/v2/scores",
+        "/v2/scores/{id}",
+        "/v2/matches",
+        "/v2/matches/{id}",
+        "/v2/leaderboards/{mode}",
+    }
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_list_tells_its_total_its_page_and_its_size(world: World, path: str) -> None:
+    default = world.server.get(path)
+    smaller = world.server.get(f"{path}?page=2&page_size=1")
+
+    assert isinstance(data(default), list)
+    assert default.json["meta"]["total"] == len(data(default))
+    assert (default.json["meta"]["page"], default.json["meta"]["page_size"]) == (1, 50)
+    assert (smaller.json["meta"]["page"], smaller.json["meta"]["page_size"]) == (2, 1)
+    assert smaller.json["meta"]["total"] == default.json["meta"]["total"]
+    assert data(smaller) == data(default)[1:2]
+
+
+@pytest.mark.parametrize("path", WHOLE_LISTS)
+def test_a_list_that_is_short_by_nature_is_one_page(world: World, path: str) -> None:
+    reply = world.server.get(path)
+
+    found = data(reply)
+    assert reply.json["meta"] == {"total": len(found), "page": 1, "page_size": max(1, len(found)), "cursor": None}
+
+
+@pytest.mark.parametrize("path", THINGS)
+def test_a_single_thing_has_an_empty_meta(world: World, path: str) -> None:
+    reply = world.server.get(path)
+
+    assert isinstance(data(reply), dict)
+    assert reply.json["meta"] == {}
+
+
+@pytest.mark.parametrize("path", LISTS)
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_pages_hold_everything_once(world: World, path: str, size: int) -> None:
+    total = world.server.get(path).json["meta"]["total"]
+
+    pages = [data(world.server.get(f"{path}?page={page}&page_size={size}")) for page in range(1, -(-total // size) + 2)]
+
+    assert [one for page in pages for one in page] == data(world.server.get(f"{path}?page_size=100"))
+    assert pages[-1] == [] or total == 0
+
+
+@pytest.mark.parametrize("path", WITH_CURSOR)
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_cursor_leads_through_everything_once(world: World, path: str, size: int) -> None:
+    everything = ids(world.server.get(f"{path}?page_size=100"))
+
+    found: list[int] = []
+    cursor = ""
+    for _ in range(len(everything) + 1):
+        reply = world.server.get(f"{path}?page_size={size}{cursor}")
+        found += ids(reply)
+        if reply.json["meta"]["cursor"] is None:
+            break
+        cursor = f"&cursor={reply.json['meta']['cursor']}"
+
+    assert found == everything
+    assert reply.json["meta"]["cursor"] is None
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/v2/players", [PLAYER, SPACED, BRACKETS, 7, 8]),
+        ("/v2/players?country=nl", [PLAYER, BRACKETS]),
+        ("/v2/players?country=NL", [PLAYER, BRACKETS]),
+        ("/v2/players?clan_id=1", [PLAYER, SPACED]),
+        ("/v2/players?clan_priv=3", [PLAYER, 7]),
+        ("/v2/players?clan_id=1&clan_priv=1", [SPACED]),
+        ("/v2/players?clan_id=1&clan_priv=2", []),
+        ("/v2/players?preferred_mode=4", [SPACED]),
+        ("/v2/players?play_style=5", [PLAYER]),
+        ("/v2/players?priv=3", [PLAYER, SPACED, BRACKETS, 8]),
+        ("/v2/players?priv=2", []),
+        ("/v2/players?unknown=1&unknown=2", [PLAYER, SPACED, BRACKETS, 7, 8]),
+        ("/v2/players?cursor=5", [7, 8]),
+        ("/v2/clans", [1, 2]),
+        ("/v2/clans?page=2&page_size=1", [2]),
+        ("/v2/clans/1/members", [PLAYER, SPACED]),
+        ("/v2/maps", [CIRCLES, RANKED, LOVED, PENDING, TAIKO]),
+        ("/v2/maps?set_id=101", [PENDING, TAIKO]),
+        ("/v2/maps?status=5", [LOVED]),
+        ("/v2/maps?status=1", []),
+        ("/v2/maps?mode=1", [TAIKO]),
+        ("/v2/maps?artist=Drummer", [TAIKO]),
+        ("/v2/maps?artist=drum%25", []),
+        ("/v2/maps?creator=Creator&set_id=100", [RANKED, LOVED]),
+        ("/v2/maps?filename=1002.osu", [LOVED]),
+        ("/v2/maps?frozen=true&mode=1", [TAIKO]),
+        ("/v2/maps?frozen=0&mode=1", []),
+        ("/v2/scores", [RELAXED, 506, 505, 504, LOST_REPLAY, FAILED, BEST]),
+        ("/v2/scores?user_id=4", [LOST_REPLAY]),
+        ("/v2/scores?mods=72", [LOST_REPLAY]),
+        ("/v2/scores?mods=8", []),
+        ("/v2/scores?mode=4", [RELAXED]),
+        ("/v2/scores?status=0", [FAILED]),
+        ("/v2/scores?status=1", [506]),
+        (f"/v2/scores?map_md5={LOVED:032x}", [505]),
+        (f"/v2/scores?map_md5={LOVED:032X}", [505]),
+        (f"/v2/scores?user_id={HIDDEN}", []),
+        ("/v2/scores?cursor=503", [FAILED, BEST]),
+        ("/v2/leaderboards/0", [PLAYER, SPACED, BRACKETS]),
+        ("/v2/leaderboards/vn!std?country=nl", [PLAYER, BRACKETS]),
+        ("/v2/leaderboards/0?sort=plays", [BRACKETS, SPACED, PLAYER]),
+        ("/v2/leaderboards/4", [PLAYER]),
+        ("/v2/leaderboards/2", []),
+        ("/v2/players/3/scores/best", [BEST]),
+        ("/v2/players/3/scores/recent", [506, 505, FAILED, BEST]),
+        ("/v2/players/3/scores/recent?mode=4", [RELAXED]),
+        ("/v2/players/3/scores/firsts", [BEST]),
+        ("/v2/players/4/scores/firsts", []),
+        ("/v2/players/3/medals", [1, 2]),
+        ("/v2/matches", []),
+    ],
+)
+def test_a_list_holds_what_its_filters_select(world: World, path: str, expected: list[int]) -> None:
+    reply = world.server.get(path)
+
+    assert ids(reply) == expected
+    if "cursor" not in path and "page" not in path:
+        assert reply.json["meta"]["total"] == len(expected)
+
+
+def test_a_player_is_as_in_version_1(world: World) -> None:
+    assert (
+        data(world.server.get(f"/v2/players/{PLAYER}"))
+        == world.server.get(f"/get_player_info?id={PLAYER}&scope=info").json["player"]["info"]
+    )
+
+
+def test_profiles_are_as_in_version_1(world: World) -> None:
+    stats = world.server.get(f"/get_player_info?id={PLAYER}&scope=stats").json["player"]["stats"]
+
+    assert data(world.server.get(f"/v2/players/{PLAYER}/stats")) == list(stats.values())
+    for mode, text in (("0", "vn!std"), ("4", "rx!std"), ("8", "7"), ("3", "vn!mania")):
+        assert data(world.server.get(f"/v2/players/{PLAYER}/stats/{mode}")) == stats[mode]
+        assert data(world.server.get(f"/v2/players/{PLAYER}/stats/{quote(text)}")) == stats[mode]
+
+
+def test_a_score_is_as_in_version_1(world: World) -> None:
+    assert data(world.server.get(f"/v2/scores/{BEST}")) == world.server.get(f"/get_score_info?id={BEST}").json["score"]
+
+
+def test_a_map_is_as_in_version_1_with_its_file_name_and_whether_it_is_frozen(world: World) -> None:
+    old = world.server.get(f"/get_map_info?id={TAIKO}").json["map"]
+    new = data(world.server.get(f"/v2/maps/{TAIKO}"))
+
+    assert {name: new[name] for name in old} == old
+    assert (new["filename"], new["frozen"]) == (f"{TAIKO}.osu", True)
+
+
+def test_a_clan_and_what_its_members_reached_together(world: World) -> None:
+    clan = data(world.server.get("/v2/clans/1"))
+    standing = data(world.server.get("/v2/clans/1/leaderboard?mode=0"))
+
+    assert clan == {"id": 1, "name": "The Clan", "tag": "CLAN", "owner": PLAYER, "created_at": "2020-09-13T12:26:40"}
+    assert (standing["members"], standing["pp"], standing["plays"]) == (2, round((500 + 400) / 3), 44)
+    assert standing["acc"] == pytest.approx((93.5 + 94.5) / 2)
+
+
+def test_members_medals_and_days(world: World) -> None:
+    members = data(world.server.get("/v2/clans/1/members"))
+    medals = data(world.server.get(f"/v2/players/{PLAYER}/medals"))
+    days = data(world.server.get(f"/v2/players/{PLAYER}/history/0"))
+
+    assert members[0] == {"id": PLAYER, "name": "Player", "country": "nl", "clan_priv": 3}
+    assert medals == [{"id": n, "unlocked_at": n, "score_id": BEST} for n in (1, 2)]
+    assert [(day["day"], day["rank"]) for day in days][-3:] == [
+        ("9999-12-29", 3), ("9999-12-30", 2), ("9999-12-31", 1),
+    ]  # fmt: skip
+
+
+def test_who_is_away_has_no_status(world: World) -> None:
+    reply = world.server.get(f"/v2/players/{PLAYER}/status")
+
+    assert (reply.status, error(reply)) == (404, "Status not found.")
+
+
+# --- errors
+
+Record = tuple[str, int, str]
+NUMBER: Final = "must be a whole number from"
+
+ERRORS: Final[list[Record]] = [
+    *(
+        (f"{path}?page={wrong}", 422, f"page {NUMBER} 1 to 10000")
+        for path in LISTS
+        for wrong in ("0", "-1", "x", "", LONG)
+    ),
+    *(
+        (f"{path}?page_size={wrong}", 422, f"page_size {NUMBER} 1 to 100")
+        for path in LISTS
+        for wrong in ("0", "101", "x")
+    ),
+    *((f"{path}?page=1&page=1", 422, "page must be given once") for path in LISTS),
+    *(
+        (f"{path}?cursor={wrong}", 422, f"cursor {NUMBER} 0 to")
+        for path in WITH_CURSOR
+        for wrong in ("-1", "x", str(2**63), "")
+    ),
+    *(
+        (f"/v2/players/{wrong}{rest}", 422, f"id {NUMBER} 3 to 2147483647")
+        for wrong in ("abc", "0", "1", "2", "-1", "3.0", "2147483648", LONG, "%D9%A3")
+        for rest in ("", "/status", "/stats", "/stats/0", "/scores/best", "/medals", "/history/0")
+    ),
+    *(
+        (f"/v2/players/{unknown}{rest}", 404, "Player not found.")
+        for unknown in (HIDDEN, 999, 2147483647)
+        for rest in (
+            "",
+            "/status",
+            "/stats",
+            "/stats/0",
+            "/scores/best",
+            "/scores/recent",
+            "/scores/firsts",
+            "/medals",
+            "/history/0",
+        )
+    ),
+    *(
+        (f"/v2/players/3/{of}/{wrong}", 422, "mode must be a game mode: 0 to 6 or 8")
+        for of in ("stats", "history")
+        for wrong in ("9", "10", "-1", "x", "rx!mania", "00")
+    ),
+    *(
+        (f"/v2/leaderboards/{wrong}", 422, "mode must be a game mode: 0 to 6 or 8")
+        for wrong in ("9", "x", "-1", "rx!mania")
+    ),
+    ("/v2/players/3/scores/worst", 422, "scope must be one of best, recent, firsts"),
+    ("/v2/players/3/scores/best?mode=9", 422, "mode"),
+    ("/v2/players/3/scores/best?mode=x", 422, "mode"),
+    ("/v2/clans/1/leaderboard?mode=9", 422, "mode"),
+    *(
+        (f"/v2/clans/{wrong}{rest}", 422, f"id {NUMBER} 1 to 2147483647")
+        for wrong in ("abc", "0", "-1", LONG)
+        for rest in ("", "/members", "/leaderboard")
+    ),
+    *((f"/v2/clans/999{rest}", 404, "Clan not found.") for rest in ("", "/members", "/leaderboard")),
+    *((f"/v2/maps/{wrong}", 422, f"id {NUMBER} 1 to 2147483647") for wrong in ("abc", "0", "-1", LONG)),
+    ("/v2/maps/999", 404, "Map not found."),
+    *(
+        (f"/v2/scores/{wrong}", 422, f"id {NUMBER} 0 to 9223372036854775807")
+        for wrong in ("abc", "-1", str(2**63), LONG)
+    ),
+    ("/v2/scores/0", 404, "Score not found."),
+    (f"/v2/scores/{2**63 - 1}", 404, "Score not found."),
+    (f"/v2/scores/{HIDDENS}", 404, "Score not found."),
+    *((f"/v2/matches/{wrong}", 422, f"id {NUMBER} 1 to 2147483647") for wrong in ("abc", "0", LONG)),
+    ("/v2/matches/1", 404, "Match not found."),
+    ("/v2/players?country=nld", 422, "country must be a country of two letters"),
+    ("/v2/players?priv=x", 422, f"priv {NUMBER}"),
+    ("/v2/players?clan_priv=4", 422, f"clan_priv {NUMBER} 0 to 3"),
+    ("/v2/players?preferred_mode=-1", 422, f"preferred_mode {NUMBER}"),
+    ("/v2/players?play_style=16", 422, f"play_style {NUMBER} 0 to 15"),
+    ("/v2/maps?status=6", 422, f"status {NUMBER} 0 to 5"),
+    ("/v2/maps?mode=4", 422, f"mode {NUMBER} 0 to 3"),
+    *((f"/v2/maps?frozen={wrong}", 422, "frozen must be true, false, 1 or 0") for wrong in ("maybe", "", "2", "null")),
+    ("/v2/maps?artist=", 422, "artist must be a text of 1 to 255 characters"),
+    (f"/v2/maps?creator={'x' * 256}", 422, "creator must be a text of 1 to 255 characters"),
+    ("/v2/scores?map_md5=abc", 422, "map_md5 must be an md5 of 32 hexadecimal digits"),
+    ("/v2/scores?mods=-1", 422, f"mods {NUMBER}"),
+    ("/v2/scores?status=3", 422, f"status {NUMBER} 0 to 2"),
+    ("/v2/scores?user_id=0", 422, f"user_id {NUMBER} 1 to 2147483647"),
+    ("/v2/leaderboards/0?sort=name", 422, "sort must be one of"),
+    ("/v2/leaderboards/0?country=1", 422, "country must be a country of two letters"),
+    ("/v2", 404, "There is no such endpoint"),
+    ("/v2/", 404, "There is no such endpoint"),
+    ("/v2/nothing", 404, "There is no such endpoint"),
+    ("/v2/players/3/nothing", 404, "There is no such endpoint"),
+    ("/v2/players/", 422, f"id {NUMBER} 3 to"),
+]
+
+
+def problem(reply: Reply, status: int, words: str) -> str | None:
+    """What is wrong with an error answer, or None."""
+    if reply.status != status:
+        return f"is {reply.status} {reply.body[:200]!r}, not {status}"
+    try:
+        sentence = error(reply)
+    except (AssertionError, ValueError):
+        return f"is no error object of version 2: {reply.body[:200]!r}"
+    return None if words in sentence and len(sentence) < 300 else f"says {sentence!r} without {words!r}"
+
+
+@pytest.mark.parametrize("status", [404, 422])
+def test_every_wrong_request_is_told_in_the_shape_of_version_2(world: World, status: int) -> None:
+    records = [record for record in ERRORS if record[1] == status]
+
+    found = [(path, problem(world.server.get(path), status, words)) for path, _, words in records]
+
+    assert [(path[:120], what) for path, what in found if what is not None] == []
+
+
+def test_a_wrong_key_is_told_in_the_shape_of_version_2(world: World) -> None:
+    reply = world.server.get("/v2/players", key="wrong")
+
+    assert (reply.status, error(reply)) == (401, "Invalid API key.")
+
+
+def test_another_method_is_told_in_the_shape_of_version_2(world: World) -> None:
+    reply = world.server.ask("DELETE", f"/v2/players/{PLAYER}")
+
+    assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+    assert "DELETE" in error(reply)
+
+
+def test_a_restricted_player_sees_themselves_and_staff_sees_them(world: World) -> None:
+    path = f"/v2/players/{HIDDEN}"
+
+    answers = [world.server.get(path, key=key) for key in (None, world.key, world.hidden_key, world.staff_key)]
+
+    assert [reply.status for reply in answers] == [404, 404, 200, 200]
+    assert error(answers[0]) == error(answers[1]) == "Player not found."
+    assert data(answers[2])["name"] == data(answers[3])["name"] == "Hidden One"
