@@ -229,7 +229,18 @@ def measure(
 def report(figures: dict[str, dict[str, Any]], names: list[str]) -> int:
     """The table; 1 when a budget is missed."""
     table = Table(title="kiai against bare+sql")
-    for column in ("scores", "endpoint", "req/s", "p50 ms", "p99 ms", "CPU us", "floor req/s", "floor CPU us", "ratio", "budget"):
+    for column in (
+        "scores",
+        "endpoint",
+        "req/s",
+        "p50 ms",
+        "p99 ms",
+        "CPU us",
+        "floor req/s",
+        "floor CPU us",
+        "ratio",
+        "budget",
+    ):
         table.add_column(column, justify="left" if column == "endpoint" else "right")
     missed = []
     smallest = min(figures, key=int)

@@ -29,6 +29,7 @@ from kiai.faces.api.v2.players import PlayersV2
 from kiai.faces.api.v2.things import ThingsV2
 from kiai.faces.client.avatars import Pictures
 from kiai.faces.front import Front, Network
+from kiai.faces.guard import GuardLimits, guarded_protocol
 from kiai.faces.house import House
 from kiai.faces.metrics import Metrics
 from kiai.faces.site.app import Site
@@ -163,8 +164,13 @@ def _make_folder(data: Path) -> None:
 async def _open_database(settings: Settings) -> Database:
     if settings.database is None:
         path = settings.data / DATABASE_FILE
-        if path.exists() and await _version(path) == newest():
+        version = await _version(path) if _is_there(path) else None
+        if version == newest():
             return SqliteDatabase(path)
+        if version is not None and version > newest():
+            raise Unavailable(
+                "database", f"{path} has schema {version}, this kiai knows {newest()}; use the kiai that made it"
+            )
         await asyncio.to_thread(migrate, database_url(settings))
         return SqliteDatabase(path)
     from kiai.storage.postgres import PostgresDatabase  # asyncpg is another 5 MB
@@ -189,6 +195,14 @@ async def migrate_database(settings: Settings) -> str:
     return newest()
 
 
+def _is_there(path: Path) -> bool:
+    if not path.exists():
+        return False
+    if path.stat().st_size == 0:
+        raise Unavailable("database", f"{path} is empty; put a back-up in its place, or delete it to start afresh")
+    return True
+
+
 async def _version(path: Path) -> str | None:
     database = SqliteDatabase(path)
     try:
@@ -205,6 +219,16 @@ class Server:
         trusted: tuple[Network, ...] = tuple(ip_network(cidr) for cidr in settings.trusted_proxy)
         limited = settings.rate_limits
         self.metrics = Metrics()
+        self.protocol = guarded_protocol(
+            GuardLimits(
+                connections=settings.connections_max,
+                connections_per_address=settings.connections_per_address,
+                trusted=trusted,
+            )
+        )
+        ledger = self.protocol.ledger
+        self.metrics.gauge("connections", "Open connections.", lambda: ledger.connections)
+        self.metrics.counter("guard_refused", "What the guard refused.", "reason", lambda: ledger.refused)
         self.operations = _operations(services)
         everything = Limit("api", settings.api_rate_per_minute, 60.0) if limited else None
         gate = Gate(services.api_keys, services.realtime, everything)

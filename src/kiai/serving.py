@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +24,6 @@ import uvloop
 from kiai import logs
 from kiai.app import Server, Services, open_services
 from kiai.errors import KiaiError, Refused, Unavailable
-from kiai.faces.guard import GuardLimits, guarded_protocol
 from kiai.settings import Settings, load_settings
 
 GRACE_S: Final = 10
@@ -76,7 +74,7 @@ async def _serve(settings: Settings, *, demo: bool) -> None:
                     log.warning("rate limits are off", why="KIAI_RATE_LIMITS=off")
                 server.jobs.start()
                 try:
-                    await _run(settings, server, listening)
+                    await _run(server, listening)
                 finally:
                     await server.jobs.stop()
                     access_log.close()
@@ -91,14 +89,7 @@ async def _make_demo(services: Services) -> None:
     await build(services, progress=lambda done, total: None, **DEMO)
 
 
-async def _run(settings: Settings, server: Server, listening: socket.socket) -> None:
-    limits = GuardLimits(
-        connections=settings.connections_max,
-        connections_per_address=settings.connections_per_address,
-        trusted=tuple(ip_network(cidr) for cidr in settings.trusted_proxy),
-    )
-    protocol = guarded_protocol(limits)
-
+async def _run(server: Server, listening: socket.socket) -> None:
     class Uvicorn(uvicorn.Server):
         """Says when it is ready, and ends with exit code 0 on SIGTERM."""
 
@@ -121,7 +112,7 @@ async def _run(settings: Settings, server: Server, listening: socket.socket) -> 
 
     config = uvicorn.Config(
         server.front,
-        http=protocol,
+        http=server.protocol,
         ws="none",
         lifespan="off",
         access_log=False,

@@ -66,7 +66,7 @@ def test_a_folder_is_imported_at_any_depth_with_its_archives(world: World, songs
 
     report = import_(world, songs)
 
-    assert (report.sets, report.maps, report.skipped, report.replaced) == (3, 4, [], [])
+    assert (report.sets, report.maps, report.skipped, report.changed) == (3, 4, [], [])
     assert sorted(ids(world)) == [1, 2, 3, 4]
     assert [one.id for one in world.run(world.beatmaps.of_set(10))] == [1, 2]
 
@@ -98,7 +98,7 @@ def test_importing_again_changes_nothing(world: World, songs: Path) -> None:
     report = import_(world, songs)
 
     assert (world.look(select(maps)), world.look(select(sets))) == before
-    assert (report.maps, report.sets, report.replaced, report.skipped) == (3, 2, [], [])
+    assert (report.maps, report.sets, report.changed, report.skipped) == (3, 2, [], [])
 
 
 def test_a_status_is_given_to_all_and_kept_by_an_import_without_one(world: World, songs: Path) -> None:
@@ -128,7 +128,7 @@ def test_totals_follow_a_status_that_an_import_gives_to_a_known_map(world: World
     world.record(a_play(by=alice, on=world.add_map(a_map())))
 
     report = import_(world, path, status=MapStatus.PENDING)
-    world.run(world.standing.rejudged(report.replaced))
+    world.run(world.standing.rejudged(report.changed))
 
     assert world.stats(alice).pp == 0
     assert world.problems() == []
@@ -176,12 +176,12 @@ def test_a_changed_file_becomes_current_and_the_old_one_keeps_its_scores(world: 
     recorded = world.record(a_play(by=alice, on=world.map(old.md5)))
 
     report = import_(world, write(songs, "a.osu", new))
-    world.run(world.standing.rejudged(report.replaced))
+    world.run(world.standing.rejudged(report.changed))
 
     before, after = world.map(old.md5), world.map(new.md5)
     assert (before.current, before.status) == (0, MapStatus.UPDATE_AVAILABLE)
     assert (after.current, after.status) == (1, MapStatus.RANKED)
-    assert report.replaced == [before.key]
+    assert report.changed == [before.key]
     assert world.run(world.beatmaps.find(id=1)) == after
     assert world.board(before) == [recorded.score_id]
     assert (world.stats(alice).plays, world.stats(alice).pp) == (1, 0)
@@ -202,10 +202,10 @@ def test_an_old_file_that_comes_back_counts_again(world: World, songs: Path) -> 
     alice = world.add_player(a_player())
     world.record(a_play(by=alice, on=world.add_map(old)))
     before = world.stats(alice)
-    world.run(world.standing.rejudged(import_(world, write(songs, "a.osu", new)).replaced))
+    world.run(world.standing.rejudged(import_(world, write(songs, "a.osu", new)).changed))
 
     report = import_(world, write(songs, "a.osu", old))
-    world.run(world.standing.rejudged(report.replaced))
+    world.run(world.standing.rejudged(report.changed))
 
     assert (world.map(old.md5).current, world.map(new.md5).current) == (1, 0)
     assert world.stats(alice) == before

@@ -19,7 +19,7 @@ import uvicorn
 from kiai.faces.guard import REFUSALS, GuardedProtocol, GuardLimits, Ledger, counted_as, guarded_protocol
 
 LIMITS: Final = GuardLimits(
-    head_s=0.3,
+    head_s=0.4,
     body_bytes=256 * 1024,
     body_s=0.4,
     upload_s=1.2,
@@ -27,13 +27,14 @@ LIMITS: Final = GuardLimits(
     body_grace_s=0.3,
     pipelined=20,
     idle_s=0.4,
-    unread_s=0.3,
+    unread_s=0.5,
     linger_s=0.2,
     sweep_s=0.05,
 )
 DEADLINE_S: Final = 5.0
 PIECE: Final = bytes(64 * 1024)
 LARGE_PIECES: Final = 256
+CHUNKED: Final = b"Transfer-Encoding: chunked"
 GOOD: Final = b"GET /good HTTP/1.1\r\nHost: kiai.example\r\n\r\n"
 
 
@@ -59,7 +60,7 @@ class App:
         if path == "/large":
             await self._large(send)
             return
-        if path in ("/gated", "/gated-started"):
+        if path in ("/gated", "/gated-started", "/gated-deaf"):
             if path == "/gated-started":
                 await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
                 await send({"type": "http.response.body", "body": b"ab", "more_body": True})
@@ -73,7 +74,7 @@ class App:
                 self.seen.append((path, "began"))
             self.seen.append((path, "gone"))
             return
-        length, more = 0, path != "/deaf"
+        length, more = 0, not path.endswith("deaf")
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -87,6 +88,7 @@ class App:
         headers = [(b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+        self.seen.append((path, "answered"))
 
     async def _large(self, send: Any) -> None:
         length = LARGE_PIECES * len(PIECE)
@@ -287,7 +289,7 @@ def test_pipelined_requests_are_answered_in_their_order(server: Running) -> None
 
 
 def test_a_request_may_come_in_any_pieces(server: Running) -> None:
-    request = post(b"Transfer-Encoding: chunked", body=b"3\r\nabc\r\n1;x=y\r\nd\r\n0\r\n\r\n")
+    request = post(CHUNKED, body=b"3\r\nabc\r\n1;x=y\r\nd\r\n0\r\n\r\n")
     with connected(server) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in request:
@@ -322,13 +324,64 @@ def test_the_time_of_a_body_stands_still_until_the_app_wants_it(server: Running)
 def test_the_time_of_a_body_stands_still_while_the_app_does_not_take_it(server: Running) -> None:
     body = b"%x\r\n%b\r\n" % (len(PIECE), PIECE) * 3 + b"0\r\n\r\n"
     with connected(server) as client:
-        client.sendall(post(b"Transfer-Encoding: chunked", body=body, path=b"/gated"))
+        client.sendall(post(CHUNKED, body=body, path=b"/gated"))
         waited = silent(client, LIMITS.body_s + 0.3)
         server.app.open_gate()
         answer = next_answer(client)
 
     assert waited
     assert answer.body.split()[:2] == [b"/gated", b"%d" % (3 * len(PIECE))]
+
+
+def test_the_time_of_a_head_stands_still_while_earlier_requests_wait(server: Running) -> None:
+    with connected(server) as client:
+        client.sendall(get(b"/gated") + GOOD + GOOD[:-2])
+        waited = silent(client, LIMITS.head_s + 0.3)
+        server.app.open_gate()
+        answers = [next_answer(client), next_answer(client), ask(client, b"\r\n")]
+
+    assert waited
+    assert [answer.status for answer in answers] == [200, 200, 200]
+
+
+def test_each_part_of_a_request_has_its_own_time(server: Running) -> None:
+    request = post(b"Content-Length: 20000", body=bytes(20_000))
+    with connected(server) as client:
+        first = ask(client, GOOD)
+        silent(client, 0.6 * LIMITS.idle_s)
+        client.sendall(request[:40])
+        silent(client, 0.6 * LIMITS.head_s)
+        client.sendall(request[40:-100])
+        silent(client, 0.7 * LIMITS.body_s)
+        second = ask(client, request[-100:])
+        idle = silent(client, 0.6 * LIMITS.idle_s)
+
+    assert (first.status, second.status, idle) == (200, 200, True)
+
+
+def test_a_body_nobody_takes_does_not_stop_the_next_request(server: Running) -> None:
+    length = 3 * len(PIECE)
+    with connected(server) as client:
+        client.sendall(post(b"Content-Length: %d" % length, body=bytes(length), path=b"/gated-deaf"))
+        assert eventually(lambda: server.app.seen == [("/gated-deaf", "began")])
+        server.app.open_gate()
+        answers = [next_answer(client), ask(client, GOOD)]
+
+    assert [answer.body.split()[0] for answer in answers] == [b"/gated-deaf", b"/good"]
+
+
+def test_the_bytes_of_trailers_do_not_count_for_the_next_head(server: Running) -> None:
+    long_field = b"X: " + b"a" * (LIMITS.head_bytes * 2 // 3)
+    with connected(server) as client:
+        client.sendall(post(CHUNKED))
+        silent(client, 0.05)
+        client.sendall(b"0\r\n" + long_field)
+        silent(client, 0.05)
+        client.sendall(b"\r\n\r\n" + GOOD[:-2] + long_field)
+        first = next_answer(client)
+        second = ask(client, b"\r\n\r\n")
+
+    assert (first.status, second.status) == (200, 200)
 
 
 def test_http_1_0_needs_no_host(server: Running) -> None:
@@ -375,11 +428,11 @@ def test_a_body_of_just_the_maximum_passes(server: Running, framing: str) -> Non
     if framing == "length":
         request = post(b"Content-Length: %d" % length, body=body)
     else:
-        request = post(b"Transfer-Encoding: chunked", body=b"%x\r\n%b\r\n0\r\n\r\n" % (length, body))
+        request = post(CHUNKED, body=b"%x\r\n%b\r\n0\r\n\r\n" % (length, body))
     with connected(server) as client:
-        answer = ask(client, request)
+        answers = [ask(client, request), ask(client, request)]
 
-    assert answer.body.split()[1] == b"%d" % length
+    assert [answer.body.split()[1] for answer in answers] == [b"%d" % length] * 2
 
 
 def test_an_upgrade_is_ignored_and_what_follows_it_is_answered(server: Running) -> None:
@@ -393,14 +446,13 @@ def test_an_upgrade_is_ignored_and_what_follows_it_is_answered(server: Running) 
 
 def test_trailers_do_not_become_headers(server: Running) -> None:
     with connected(server) as client:
-        answer = ask(client, post(b"Transfer-Encoding: chunked", body=b"0\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n"))
+        answer = ask(client, post(CHUNKED, body=b"0\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n"))
 
     assert answer.body == b"/post 0 host,transfer-encoding"
 
 
 # --- what is refused at once ----------------------------------------------------------------------------------------
 
-CHUNKED: Final = b"Transfer-Encoding: chunked"
 REFUSED_AT_ONCE: Final = {
     "a request line of two words": (b"GET /\r\n\r\n", "host"),
     "a method nobody knows": (b"FETCH / HTTP/1.1\r\nHost: a\r\n\r\n", "malformed"),
@@ -470,7 +522,21 @@ def test_the_app_hears_that_the_client_of_a_refused_body_is_gone(server: Running
     assert eventually(lambda: server.app.seen == [("/post", "gone")])
 
 
+@pytest.mark.parametrize(("path", "seen"), [("/gated", "gone"), ("/gated-deaf", "answered")])
+def test_what_the_app_does_after_a_refusal_reaches_nobody(server: Running, path: str, seen: str) -> None:
+    with connected(server) as client:
+        client.sendall(post(CHUNKED, b"Expect: 100-continue", path=path.encode()))
+        assert eventually(lambda: server.app.seen == [(path, "began")])
+        client.sendall(b"zz\r\n")
+        silent(client, DEADLINE_S)
+        server.app.open_gate()
+
+        assert eventually(lambda: (path, seen) in server.app.seen)
+        assert_refused(server, client, "malformed")
+
+
 def test_a_refused_client_that_keeps_sending_is_cut(server: Running) -> None:
+    before = server.ledger.refused["malformed"]
     with connected(server) as client:
         client.sendall(b"nonsense\r\n\r\n")
         answer = next_answer(client)
@@ -484,6 +550,7 @@ def test_a_refused_client_that_keeps_sending_is_cut(server: Running) -> None:
 
         assert eventually(cut)
     assert answer.status == 400
+    assert server.ledger.refused["malformed"] == before + 1
 
 
 # --- what is refused behind another request -------------------------------------------------------------------------
@@ -498,6 +565,7 @@ def test_a_refusal_leaves_the_earlier_answers_whole(server: Running) -> None:
 
     assert first.body == b"abcd"
     assert second.body.startswith(b"/second ")
+    assert second.headers["connection"] == "close"
 
 
 def test_a_bad_body_behind_another_request_never_reaches_the_app(server: Running) -> None:
@@ -508,7 +576,7 @@ def test_a_bad_body_behind_another_request_never_reaches_the_app(server: Running
         (answer,) = all_answers(client)
 
     assert answer.body.startswith(b"/gated ")
-    assert server.app.seen == [("/gated", "began"), ("/gated", "whole")]
+    assert server.app.seen == [("/gated", "began"), ("/gated", "whole"), ("/gated", "answered")]
 
 
 def test_a_bad_body_under_an_answer_that_has_begun_cuts_it(server: Running) -> None:
@@ -517,6 +585,8 @@ def test_a_bad_body_under_an_answer_that_has_begun_cuts_it(server: Running) -> N
         assert eventually(lambda: server.app.seen == [("/gated-started", "began")])
         client.sendall(b"zz\r\n")
         raw = rest_of(client)
+        # However long the app goes on, and though this side stays open.
+        assert eventually(lambda: not server.ledger.connections)
 
     assert raw.startswith(b"HTTP/1.1 200 ")
     assert raw.endswith(b"\r\n\r\nab")
@@ -653,10 +723,9 @@ def test_a_slow_reader_is_not_nobody(server: Running) -> None:
     before = server.ledger.refused["unread"]
     with connected(server, buffer_bytes=16 * 1024) as client:
         client.sendall(get(b"/large"))
-        end = time.monotonic() + 3 * LIMITS.unread_s
-        while time.monotonic() < end:
-            assert client.recv(16 * 1024)
-            eventually(lambda: server.ledger.refused["unread"] > before, within_s=0.05)
+        for _ in range(5):
+            assert client.recv(64 * 1024)
+            eventually(lambda: server.ledger.refused["unread"] > before, within_s=LIMITS.unread_s / 2)
 
         assert server.ledger.refused["unread"] == before
         assert server.ledger.connections == 1
@@ -683,6 +752,9 @@ def test_an_address_has_so_many_connections_and_no_more() -> None:
         assert eventually(lambda: server.ledger.connections == 1)
         with connected(server) as fourth:
             assert ask(fourth, GOOD).status == 200
+        first.close()
+        assert eventually(lambda: not server.ledger.connections)
+        assert not server.ledger._by_address
 
 
 def test_the_server_has_so_many_connections_and_no_more() -> None:

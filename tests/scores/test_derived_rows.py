@@ -29,8 +29,8 @@ MODES: Final = (0, 4, 8)
 COUNTRIES: Final = ("nl", "de", "nl")
 PLAYER: Final = st.integers(0, 2)
 SONG: Final = st.integers(0, 1)
-EXAMPLES: Final = 25
-STEPS: Final = 12
+EXAMPLES: Final = 20
+STEPS: Final = 10
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -195,7 +195,7 @@ def test_everything_shown_follows_from_the_scores(loved_counts: bool) -> None:
             stateful_step_count=STEPS,
             deadline=None,
             derandomize=True,
-            phases=[Phase.generate],  # a dozen steps are a short story already, and shrinking takes minutes
+            phases=[Phase.generate],  # ten steps are a short story already, and shrinking takes minutes
             suppress_health_check=[HealthCheck.too_slow],
         ),
     )

@@ -337,6 +337,19 @@ def test_at_a_tie_the_earlier_holder_stays_first(world: World) -> None:
     assert world.board(song) == [earlier.score_id, later.score_id]
 
 
+def test_at_a_tie_of_pp_the_earlier_holder_stays_first_whatever_the_scores(world: World) -> None:
+    song = world.add_map(a_map())
+    alice, bob = world.add_player(a_player()), world.add_player(a_player("bob"))
+    earlier = world.record(a_play(by=alice, on=song, mods=RX, score=1_000, pp=50))
+
+    world.record(a_play(by=bob, on=song, mods=RX, score=2_000, pp=50))
+    recorded = holder(world, song, 4), world.problems()
+    world.run(world.rebuilder.everything())
+
+    assert recorded == (earlier.score_id, [])
+    assert holder(world, song, 4) == world.board(song, 4)[0] == earlier.score_id
+
+
 # --- the same play twice, and many at once
 
 

@@ -4,6 +4,7 @@ from sqlalchemy import and_, bindparam, func, insert, literal_column, or_, selec
 
 from kiai.accounts.model import Account, ApiKey, Friend, Player, User
 from kiai.accounts.visibility import player_columns, visible, with_clan
+from kiai.osu.privileges import Privilege
 from kiai.storage.port import Command, Query, columns_for, only
 from kiai.storage.tables import api_keys, counters, old_names, relationships, users
 
@@ -103,9 +104,9 @@ INSERT_USER = Query(
     only,
 )
 _one = users.c.id == bindparam("user_id")
-DEVELOPERS = Query(
-    select(func.count()).select_from(users).where(users.c.priv.op("&")(16385) == 16385), only, aside=True
-)
+_POWERS = int(Privilege.DEVELOPER | Privilege.UNRESTRICTED)
+DEVELOPERS = Query(select(users.c.id).where(users.c.priv.op("&")(_POWERS) == _POWERS).with_for_update(), only)
+PRIV_TO_CHANGE = Query(select(users.c.priv).where(users.c.id == bindparam("user_id")).with_for_update(), only)
 SET_PRIV = Command(update(users).where(_one).values(priv=bindparam("priv")))
 SET_PASSWORD = Command(update(users).where(_one).values(password_hash=bindparam("password_hash")))
 SET_AVATAR = Command(update(users).where(_one).values(avatar=bindparam("avatar")))

@@ -172,9 +172,16 @@ class Accounts:
         """Stores privileges; who may do so, and what follows, is the business of `staff`."""
         await tx.run(queries.SET_PRIV, user_id=user_id, priv=priv)
 
-    async def developers(self) -> int:
-        """How many unrestricted developers there are."""
-        return await self._database.one(queries.DEVELOPERS) or 0
+    async def priv_to_change(self, tx: Transaction, user_id: int) -> int:
+        """An account's privileges, held against other changes until the transaction ends. Raises NotFound("user")."""
+        priv = await tx.one(queries.PRIV_TO_CHANGE, user_id=user_id)
+        if priv is None:
+            raise NotFound("user")
+        return int(priv)
+
+    async def developers(self, tx: Transaction) -> int:
+        """How many unrestricted developers there are, held against other changes until the transaction ends."""
+        return len(await tx.all(queries.DEVELOPERS))
 
     async def set_avatar(self, user_id: int, key: str | None) -> None:
         """Which stored picture the account shows; None for the default."""

@@ -42,12 +42,15 @@ class Skipped(msgspec.Struct, frozen=True):
 
 
 class ImportReport(msgspec.Struct):
-    """What an import did. `replaced` are the keys of revisions that are no longer current."""
+    """What an import did. `changed` are the keys of known revisions that count otherwise now than before.
+
+    They were replaced, came back, or have another status; the totals of their players must follow.
+    """
 
     sets: int = 0
     maps: int = 0
     skipped: list[Skipped] = msgspec.field(default_factory=list)
-    replaced: list[int] = msgspec.field(default_factory=list)
+    changed: list[int] = msgspec.field(default_factory=list)
 
 
 class Rater(Protocol):
@@ -111,11 +114,12 @@ class Importer:
         if not parsed:
             return set()
         now = self._clock.now_ms()
-        results: list[tuple[int, int | None]] = []
+        results: list[tuple[int, list[int]]] = []
 
         async def body(tx: Transaction) -> None:
             results.clear()  # a body may be run again
-            set_id_of_group: int | None = None
+            named = (one.file.beatmap_set_id for one in parsed if 0 < one.file.beatmap_set_id < OWN_ID_FIRST)
+            set_id_of_group = next(named, None)
             for one in parsed:
                 set_id = await _set_id(tx, one.file, set_id_of_group)
                 set_id_of_group = set_id_of_group or set_id
@@ -124,7 +128,7 @@ class Importer:
 
         await self._database.transaction(body)
         report.maps += len(parsed)
-        report.replaced += [replaced for _, replaced in results if replaced is not None]
+        report.changed += [key for _, changed in results for key in changed]
         return {set_id for set_id, _ in results}
 
     async def _parse_all(self, files: list[_OsuFile], report: ImportReport) -> AsyncIterator[_Parsed]:
@@ -179,8 +183,8 @@ async def _store_set(tx: Transaction, set_id: int, one: _Parsed, now_ms: int) ->
         await tx.run(queries.UPDATE_SET, set_id=set_id, **values)
 
 
-async def _store_map(tx: Transaction, set_id: int, one: _Parsed, status: MapStatus | None) -> int | None:
-    """Stores one revision as the current one; the key of the revision it replaced, if any."""
+async def _store_map(tx: Transaction, set_id: int, one: _Parsed, status: MapStatus | None) -> list[int]:
+    """Stores one revision as the current one; the keys of known revisions that count otherwise now."""
     file = one.file
     fields: dict[str, Value] = {
         "set_id": set_id,
@@ -225,8 +229,11 @@ async def _store_map(tx: Transaction, set_id: int, one: _Parsed, status: MapStat
         )
     else:
         await tx.run(queries.REFRESH, map_key=same.key, **fields)
-        await tx.run(queries.REVIVE, map_key=same.key, id=map_id, status=new_status)
-    return replaced.key if replaced is not None else None
+        await tx.run(queries.REVIVE, map_key=same.key, id=map_id, status=new_status, frozen=frozen)
+    changed = [replaced.key] if replaced is not None else []
+    if same is not None and (same.status, same.current) != (new_status, 1):
+        changed.append(same.key)
+    return changed
 
 
 def _status(current: Beatmap | None, wanted: MapStatus | None) -> tuple[int, int]:

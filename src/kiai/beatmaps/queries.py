@@ -45,7 +45,7 @@ REPLACE = Command(
 REVIVE = Command(
     update(maps)
     .where(maps.c.key == bindparam("map_key"))
-    .values(current=1, status=bindparam("status"), id=bindparam("id"))
+    .values(current=1, status=bindparam("status"), frozen=bindparam("frozen"), id=bindparam("id"))
 )
 _REFRESHED = (
     "set_id",

@@ -7,7 +7,7 @@ from kiai.beatmaps import queries
 from kiai.beatmaps.model import Beatmap, MapStatus, osu_key
 from kiai.errors import NotFound, Unavailable
 from kiai.files.port import Files
-from kiai.storage.port import Database, Transaction, Value
+from kiai.storage.port import Database, Reader, Transaction, Value
 
 LISTED_MAX: Final = 10_000
 
@@ -47,9 +47,9 @@ class Beatmaps:
             return await self._database.one(queries.BY_ID, id=map_id)
         return await self._database.one(queries.BY_MD5, md5=md5)
 
-    async def revision(self, key: int) -> Beatmap:
-        """A revision by our own key. Raises NotFound("map")."""
-        found = await self._database.one(queries.BY_KEY, key=key)
+    async def revision(self, key: int, reader: Reader | None = None) -> Beatmap:
+        """A revision by our own key, read inside a transaction when one is given. Raises NotFound("map")."""
+        found = await (reader or self._database).one(queries.BY_KEY, key=key)
         if found is None:
             raise NotFound("map")
         return found

@@ -39,8 +39,8 @@ def import_(
             report = await services.importer.import_paths(
                 paths, status=WORDS[status.value] if status else None, progress=progress
             )
-        if report.replaced:
-            await services.standing.rejudged(report.replaced)
+        if report.changed:
+            await services.staff.follow_import(OPERATOR, report.changed)
         return report
 
     report = with_services(out, lambda: settings_of(data, database=database), work)

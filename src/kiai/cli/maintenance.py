@@ -1,6 +1,7 @@
 """`kiai demo`, `recalc`, `doctor`, `migrate`"""
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -44,7 +45,7 @@ def demo(
         with progress_bar(out, "Making a world") as progress:
             return await build(services, players=players, maps=maps, scores=scores, seed=seed, progress=progress)
 
-    report = with_services(out, lambda: settings_of(data, database=database), work)
+    report = with_services(out, lambda: settings_of(data, database=database, workers_pp=os.cpu_count()), work)
     out.result(
         msgspec.to_builtins(report), f"Made {report.players} players, {report.maps} maps and {report.scores} scores."
     )

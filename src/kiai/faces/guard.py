@@ -324,9 +324,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._refuse("body_slow")
             elif not self.flow.read_paused and not self.cycle.waiting_for_100_continue:
                 self.age_s += limits.sweep_s
-        elif self.answering is not None and not (self.answering.response_complete or self.answering.disconnected):
-            self.age_s = 0.0
-        else:
+        elif self.answering is None or self.answering.response_complete or self.answering.disconnected:
             # Who has never said anything goes early, but without an answer: browsers open connections ahead of need.
             patience_s = limits.head_s if self.answering is None else limits.idle_s
             if self.age_s >= (limits.linger_s if self.phase == OVER else patience_s):

@@ -211,9 +211,11 @@ class Calculator:
     def _result(self, request: Request, play: Play) -> Result:
         # The game always sends NC with DT; to the library, NC alone is no mod at all.
         mods = play.mods | _DT if play.mods & _NC else play.mods
+        if not 0 <= mods <= _U32_MAX:
+            raise _Refusal("impossible play")
         try:
             performance = rosu.Performance(mods=mods, lazer=False, **_given(play))
-        except (TypeError, rosu.ArgsError):
+        except TypeError:
             raise _Refusal("impossible play") from None
         rating = self._rating(request, mods & DIFFICULTY_MODS)
         return _result(performance.calculate(rating.attributes), rating)

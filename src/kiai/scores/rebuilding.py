@@ -28,6 +28,7 @@ class Rebuilder:
         """Flags, play counters and stats of the players in this range of ids."""
 
         async def body(tx: Transaction) -> None:
+            await tx.all(statements.LOCK_USERS, first=first, last=last)  # plays recorded meanwhile wait
             for clear in statements.CLEAR_FLAGS:
                 await tx.run(clear, first=first, last=last)
             await tx.run(statements.SET_FLAGS, first=first, last=last)

@@ -82,6 +82,8 @@ class Recorder:
         if found is None:
             raise NotFound("player")
         priv, country = found
+        # Its status may have changed since the caller looked: what counts is what it is in this transaction.
+        play = msgspec.structs.replace(play, beatmap=await self._beatmaps.revision(play.beatmap.key, tx))
         public = is_public(priv)
         if public:  # also the lock on this map's board
             await self._beatmaps.count_plays(tx, play.beatmap.key, plays=1, passes=int(play.passed))

@@ -209,6 +209,12 @@ def _rank(*order: ColumnElement[Any], extra: tuple[Any, ...] = ()) -> ColumnElem
 
 _pp_order: Final = (scores.c.pp.desc(), scores.c.score.desc(), scores.c.id)
 _measure: Final = case((scores.c.mode >= literal_column("4"), scores.c.pp), else_=null()).desc().nulls_last()
+# Between players equal pp leaves the earlier in front; between two plays of one player the score decides first.
+_place_order: Final = (
+    _measure,
+    case((scores.c.mode < literal_column("4"), scores.c.score), else_=null()).desc().nulls_last(),
+    scores.c.id,
+)
 _board_order: Final = (_measure, scores.c.score.desc(), scores.c.id)
 _settled: Final = (
     select(
@@ -333,7 +339,7 @@ _places: Final = (
         scores.c.id.label("score_id"),
         scores.c.user_id.label("user_id"),
         scores.c.play_time_ms.label("since_ms"),
-        func.row_number().over(partition_by=(scores.c.map_key, scores.c.mode), order_by=_board_order).label("place"),
+        func.row_number().over(partition_by=(scores.c.map_key, scores.c.mode), order_by=_place_order).label("place"),
     )
     .select_from(_scores_and_maps.join(users, users.c.id == scores.c.user_id))
     .where(
@@ -412,7 +418,20 @@ SET_COUNTRY = Command(
     update(stats).where(stats.c.user_id == bindparam("player_id")).values(country=bindparam("country"))
 )
 
+LOCK_USERS = Query(
+    select(users.c.id).where(users.c.id.between(bindparam("first"), bindparam("last"))).with_for_update(), only
+)
+
 # --- proofs
+
+_counted: Final = (
+    select(scores.c.user_id, scores.c.mode, scores.c.map_key, func.count().label("plays"))
+    .where(scores.c.hidden == 0)
+    .group_by(scores.c.user_id, scores.c.mode, scores.c.map_key)
+)
+_noted: Final = select(play_counts.c.user_id, play_counts.c.mode, play_counts.c.map_key, play_counts.c.plays)
+PLAY_COUNTS_MISSING = Query(_counted.except_(_noted).limit(WEIGHTED_MAX), lambda *row: row, aside=True)
+PLAY_COUNTS_INVENTED = Query(_noted.except_(_counted).limit(WEIGHTED_MAX), lambda *row: row, aside=True)
 
 WRONG_FLAGS = (
     select(scores.c.id)

@@ -108,6 +108,7 @@ class Doctor:
             ("stats", self._stats),
             ("best flags", self._flags),
             ("map counters and first places", self._maps),
+            ("most played counters", self._play_counts),
             ("files", self._stored),
             ("clans", self._clans),
             ("house books", self._books),
@@ -191,6 +192,17 @@ class Doctor:
             if held.get((key, mode)) != true.get((key, mode))
         ]
         return problems
+
+    async def _play_counts(self) -> list[Problem]:
+        wrong = {
+            row[:3]
+            for query in (statements.PLAY_COUNTS_MISSING, statements.PLAY_COUNTS_INVENTED)
+            for row in await self._database.all(query)
+        }
+        return [
+            Problem("I6", f"user {user_id} mode {mode} map key {key}: the most played counter is wrong")
+            for user_id, mode, key in sorted(wrong)
+        ]
 
     async def _stored(self) -> list[Problem]:
         problems = []

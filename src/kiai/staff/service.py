@@ -1,9 +1,10 @@
 """The verbs of the staff, each one transaction with its audit row.
 
-The operator at the command line (actor 0) may do everything; for others the face has authenticated the actor and these
-verbs check the right.
+So far only the operator at the command line (actor 0) acts, who may do everything; what a member of the staff may do to
+whom (game-rules 2.2) is checked here once a face lets them act.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from kiai.accounts import BOT_ID, Account, Accounts
@@ -38,37 +39,38 @@ class Staff:
         """Hides an account everywhere and takes its powers until lifted. Raises NotFound, Refused, Invalid."""
         account = await self._target(name)
         _check_reason(reason)
-        if not account.priv & Privilege.UNRESTRICTED:
-            raise Refused(f"{account.name} is restricted already")
-        await self._check_not_last_developer(account, account.priv & ~int(Privilege.UNRESTRICTED))
-        return await self._set_priv(
-            actor, account, account.priv & ~int(Privilege.UNRESTRICTED), action="restrict", reason=reason
-        )
+
+        def change(priv: int) -> int:
+            if not priv & Privilege.UNRESTRICTED:
+                raise Refused(f"{account.name} is restricted already")
+            return priv & ~int(Privilege.UNRESTRICTED)
+
+        return await self._change_priv(actor, account, change, action="restrict", reason=reason)
 
     async def unrestrict(self, actor: Actor, name: str, reason: str = "") -> Account:
         """Lifts a restriction: the account and its scores are seen again. Raises NotFound, Refused."""
         account = await self._target(name)
-        if account.priv & Privilege.UNRESTRICTED:
-            raise Refused(f"{account.name} is not restricted")
         if account.banned_at_ms is not None:
             raise Refused(f"{account.name} is banned; lift the ban first")
-        return await self._set_priv(
-            actor, account, account.priv | int(Privilege.UNRESTRICTED), action="unrestrict", reason=reason
-        )
+
+        def change(priv: int) -> int:
+            if priv & Privilege.UNRESTRICTED:
+                raise Refused(f"{account.name} is not restricted")
+            return priv | int(Privilege.UNRESTRICTED)
+
+        return await self._change_priv(actor, account, change, action="unrestrict", reason=reason)
 
     async def grant(self, actor: Actor, name: str, roles: list[str]) -> Account:
         """Adds privileges by their names (game-rules 2). Raises NotFound, Invalid for an unknown name."""
-        account = await self._target(name)
-        return await self._set_priv(actor, account, account.priv | (_bits(roles) & ~NOT_GRANTED), action="privileges")
+        bits = _bits(roles) & ~NOT_GRANTED
+        return await self._change_priv(actor, await self._target(name), lambda priv: priv | bits, action="privileges")
 
     async def revoke(self, actor: Actor, name: str, roles: list[str]) -> Account:
         """Takes privileges by their names. Raises NotFound, Invalid, Refused for the last developer."""
-        account = await self._target(name)
         bits = _bits(roles)
-        if bits & int(Privilege.UNRESTRICTED):
-            bits &= ~int(Privilege.UNRESTRICTED | Privilege.VERIFIED)  # `owner` holds them too; restricting is a verb
-        await self._check_not_last_developer(account, account.priv & ~bits)
-        return await self._set_priv(actor, account, account.priv & ~bits, action="privileges")
+        if bits & NOT_GRANTED:  # `owner` and `normal` hold them too; restricting is a verb of its own
+            bits &= ~int(Privilege.UNRESTRICTED | Privilege.VERIFIED)
+        return await self._change_priv(actor, await self._target(name), lambda priv: priv & ~bits, action="privileges")
 
     async def set_map_status(
         self, actor: Actor, beatmaps: list[Beatmap], status: MapStatus, *, reason: str = ""
@@ -93,26 +95,45 @@ class Staff:
         await self._database.transaction(body)
         return await self._standing.rejudged([beatmap.key for beatmap in beatmaps])
 
+    async def follow_import(self, actor: Actor, map_keys: list[int]) -> int:
+        """Known maps were replaced, came back or got another status by an import: totals follow. How many players."""
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction) -> None:
+            for key in map_keys:
+                beatmap = await self._beatmaps.revision(key, tx)
+                await audit.write(
+                    tx,
+                    actor,
+                    "beatmap_import",
+                    at_ms=now,
+                    target_kind="beatmap",
+                    target_id=beatmap.id,
+                    details={"md5": beatmap.md5, "current": beatmap.current, "status": beatmap.status},
+                )
+
+        await self._database.transaction(body)
+        return await self._standing.rejudged(map_keys)
+
     async def _target(self, name: str) -> Account:
         account = await self._accounts.account(name)
         if account.id == BOT_ID:
             raise Refused("the bot is never a target")
         return account
 
-    async def _check_not_last_developer(self, account: Account, priv: int) -> None:
-        developer = int(Privilege.DEVELOPER | Privilege.UNRESTRICTED)
-        if account.priv & developer != developer or priv & developer == developer:
-            return
-        if await self._accounts.developers() <= 1:
-            raise Refused(f"{account.name} is the last developer; grant the role to somebody else first")
-
-    async def _set_priv(self, actor: Actor, account: Account, priv: int, *, action: str, reason: str = "") -> Account:
+    async def _change_priv(
+        self, actor: Actor, account: Account, change: Callable[[int], int], *, action: str, reason: str = ""
+    ) -> Account:
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
-            await self._accounts.set_priv(tx, account.id, priv)
-            if is_public(account.priv) != is_public(priv):
-                await self._standing.changed(tx, account.id, visible=is_public(priv))
+            before = await self._accounts.priv_to_change(tx, account.id)
+            after = change(before)
+            if _is_developer(before) and not _is_developer(after) and await self._accounts.developers(tx) <= 1:
+                raise Refused(f"{account.name} is the last developer; grant the role to somebody else first")
+            await self._accounts.set_priv(tx, account.id, after)
+            if is_public(before) != is_public(after):
+                await self._standing.changed(tx, account.id, visible=is_public(after))
             await audit.write(
                 tx,
                 actor,
@@ -121,11 +142,16 @@ class Staff:
                 target_kind="user",
                 target_id=account.id,
                 reason=reason,
-                details={"before": account.priv, "after": priv},
+                details={"before": before, "after": after},
             )
 
         await self._database.transaction(body)
         return await self._accounts.account(account.name)
+
+
+def _is_developer(priv: int) -> bool:
+    powers = int(Privilege.DEVELOPER | Privilege.UNRESTRICTED)
+    return priv & powers == powers
 
 
 def _check_reason(reason: str) -> None:

@@ -27,6 +27,7 @@ WAITING_MAX: Final = 1_000
 WAIT_S: Final = 5.0
 BUSY_MS: Final = 5_000
 CACHE_KIB: Final = 32 * 1024
+LONG_CACHE_KIB: Final = 256 * 1024
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -112,6 +113,7 @@ class SqliteDatabase:
         self._aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite-aside")
         self._waiting = 0
         self._seen: int | None = None
+        self._roomy = False
         self._in_snapshot = False
 
     async def one(self, query: Query[R], **params: Value) -> R | None:
@@ -158,7 +160,7 @@ class SqliteDatabase:
         if self._waiting >= WAITING_MAX:
             raise Unavailable("database", f"{WAITING_MAX} transactions are waiting")
         self._waiting += 1
-        running = asyncio.get_running_loop().run_in_executor(self._writer, self._transact, body)
+        running = asyncio.get_running_loop().run_in_executor(self._writer, self._transact, body, long)
         running.add_done_callback(self._left)
         # A transaction that has begun is never abandoned half-way, even when its caller is gone.
         return await asyncio.shield(running)
@@ -166,8 +168,11 @@ class SqliteDatabase:
     def _left(self, _: object) -> None:
         self._waiting -= 1
 
-    def _transact(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
+    def _transact(self, body: Callable[[Transaction], Awaitable[T]], long: bool) -> T:
         connection = self._writes.connection
+        if long != self._roomy:  # a job touches pages all over the file: with little room it writes them many times
+            connection.execute(f"PRAGMA cache_size = -{LONG_CACHE_KIB if long else CACHE_KIB}")
+            self._roomy = long
         with _translated():
             connection.execute("BEGIN IMMEDIATE")
         try:

@@ -207,6 +207,10 @@ async def read_changes(req: falcon.asgi.Request) -> dict[str, object]:
         raise BadRequest("The body is not valid JSON.") from error
     if not isinstance(found, dict):
         raise BadRequest("The body must be a JSON object.")
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise BadRequest("The body holds half a character (a lone surrogate).") from error
     return found
 
 
