@@ -43,7 +43,7 @@ from kiai.realtime.memory import MemoryRealtime
 from kiai.realtime.port import Realtime
 from kiai.scores.history import History
 from kiai.scores.leaderboards import Leaderboards
-from kiai.scores.performance import Performance
+from kiai.scores.performance import Difficulties, Performance
 from kiai.scores.ranks import Ranks
 from kiai.scores.rebuilding import Rebuilder
 from kiai.scores.recalculation import Recalculation
@@ -95,6 +95,7 @@ class Services:
         self.avatars = Avatars(self.accounts, files)
 
         self.performance = Performance(files, workers=settings.workers_pp)
+        self.difficulties = Difficulties(database, self.performance)
         self.importer = Importer(database, files, self.performance, clock)
         self.upstream = (
             Upstream(settings.upstream_url, settings.upstream_key, self.importer, clock)
@@ -262,7 +263,11 @@ def _operations(services: Services) -> list[Operation]:
     settings = services.settings
     players = Players(services.accounts, services.leaderboards, services.beatmaps, services.realtime)
     maps = Maps(
-        services.beatmaps, services.leaderboards, services.performance, Limit("pp", settings.api_pp_per_minute, 60.0)
+        services.beatmaps,
+        services.leaderboards,
+        services.performance,
+        services.difficulties,
+        Limit("pp", settings.api_pp_per_minute, 60.0),
     )
     scores = Scores(services.leaderboards, services.replays, Limit("replays", settings.api_replays_per_minute, 60.0))
     matches = Matches(services.realtime, services.accounts, services.clans, services.pools, services.beatmaps)

@@ -360,11 +360,15 @@ class GuardedProtocol(HttpToolsProtocol):
             _forget(faulty)
         if faulty is None or not faulty.response_started:
             self._answer(*REFUSALS[reason])
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-            self.flow.resume_reading()
-        else:  # TLS
+        if not self.transport.can_write_eof():  # TLS
             self.transport.close()
+            return
+        try:
+            self.transport.write_eof()
+        except OSError:  # the client has gone meanwhile
+            self.transport.abort()
+        else:
+            self.flow.resume_reading()
 
     def _answer(self, status: int, sentence: str) -> None:
         body = msgspec.json.encode({"status": sentence.format_map(msgspec.structs.asdict(self.limits))})

@@ -39,34 +39,37 @@ def build(operations: list[Operation], gate: Gate, *, title: str) -> FalconApp:
     """The application that serves these operations, each at its path; hosts and prefixes are `front`'s business."""
     app: FalconApp = falcon.asgi.App()
     by_path: dict[str, list[Operation]] = {}
+    allow: dict[str, str] = {}
     for operation in operations:
         by_path.setdefault(operation.path, []).append(operation)
     for path, here in by_path.items():
         failure = encode_failure_v2 if path.startswith(_V2) else encode_failure
-        app.add_route(path, Resource(here, gate, failure))
+        resource = Resource(here, gate, failure)
+        allow[path] = resource.allow
+        app.add_route(path, resource)
     for path, page in pages(document(operations, title=title, failure_v2=FailureV2)).items():
         app.add_route(path, page)
     app.add_sink(_nowhere)
     app.add_error_handler(Exception, _ours)
-    app.add_error_handler(falcon.HTTPError, _falcon)
+
+    async def refused(
+        req: falcon.asgi.Request, resp: falcon.asgi.Response, error: falcon.HTTPError, params: dict[str, str]
+    ) -> None:
+        """What Falcon itself refuses: a method that is none of HTTP's, a fixed page asked otherwise than by GET."""
+        words = f"{error.title}."
+        if error.status_code == 405:
+            allowed = allow.get(req.uri_template or "", "GET, HEAD")
+            words = f"The method {req.method[:16]} is not allowed here; allowed are {allowed}."
+            resp.set_header("Allow", allowed)
+        _fail(req, resp, Problem(error.status_code, words))
+
+    app.add_error_handler(falcon.HTTPError, refused)
     return app
 
 
 async def _nowhere(req: falcon.asgi.Request, resp: falcon.asgi.Response | None, **_: str) -> None:
     assert resp is not None  # None is for web sockets
     _fail(req, resp, Problem(404, "There is no such endpoint; the documentation at /docs lists them."))
-
-
-async def _falcon(
-    req: falcon.asgi.Request, resp: falcon.asgi.Response, error: falcon.HTTPError, params: dict[str, str]
-) -> None:
-    _fail(req, resp, Problem(error.status_code, f"{error.title}."))
-    if error.status_code == 405:
-        allowed = dict(error.headers or {}).get("Allow", "GET, HEAD, OPTIONS")
-        resp.set_header("Allow", allowed)
-        resp.data = _encoder(req)(
-            Problem(405, f"The method {req.method[:16]} is not allowed here; allowed: {allowed}.")
-        )
 
 
 async def _ours(req: falcon.asgi.Request, resp: falcon.asgi.Response, error: Exception, params: dict[str, str]) -> None:

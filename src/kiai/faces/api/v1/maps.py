@@ -26,7 +26,7 @@ from kiai.osu.modes import vanilla
 from kiai.osu.mods import parse_mods
 from kiai.scores import calculator
 from kiai.scores.leaderboards import Leaderboards
-from kiai.scores.performance import CannotCalculate, Performance
+from kiai.scores.performance import CannotCalculate, Difficulties, Performance
 
 ACCURACIES = (100.0, 99.0, 98.0, 95.0)
 COUNT_MAX = 65_535
@@ -125,11 +125,17 @@ class Maps:
     """The handlers of this page."""
 
     def __init__(
-        self, beatmaps: Beatmaps, leaderboards: Leaderboards, performance: Performance, pp_limit: Limit
+        self,
+        beatmaps: Beatmaps,
+        leaderboards: Leaderboards,
+        performance: Performance,
+        difficulties: Difficulties,
+        pp_limit: Limit,
     ) -> None:
         self._beatmaps = beatmaps
         self._leaderboards = leaderboards
         self._performance = performance
+        self._difficulties = difficulties
         self._pp_limit = pp_limit
 
     async def get_map_info(self, caller: Caller, query: MapQuery) -> MapInfoReply:
@@ -170,13 +176,15 @@ class Maps:
                 calculator.Play(mods=mods, combo=query.combo, nmiss=misses or 0, accuracy=acc)
                 for acc in query.acc or ACCURACIES
             ]
-        _check_possible(query, misses or 0, counts if counted else {}, mode, beatmap)
+        _check_possible(misses or 0, counts if counted else {}, mode, beatmap)
         try:
+            if query.combo is not None:
+                reachable = (await self._difficulties.of(beatmap.key, beatmap.md5, mode, mods)).max_combo
+                if query.combo > reachable:
+                    raise Invalid("combo", f"a whole number from 0 to {reachable}, the map's maximum", query.combo)
             results = await self._performance.plays(beatmap.md5, mode, plays)
         except CannotCalculate as error:
             raise BadRequest(f"The pp of this map cannot be computed: {error}.") from error
-        if query.combo is not None and query.combo > results[0].max_combo:
-            raise Invalid("combo", f"a whole number from 0 to {results[0].max_combo}, the map's maximum", query.combo)
         found = [_calculated(one, mode, mods) for one in results]
         return found[0] if counted else found
 
@@ -233,9 +241,7 @@ def _mode(text: str | None, beatmap: Beatmap) -> int:
     return vanilla(mode)
 
 
-def _check_possible(
-    query: CalculateQuery, misses: int, counts: dict[str, int | None], mode: int, beatmap: Beatmap
-) -> None:
+def _check_possible(misses: int, counts: dict[str, int | None], mode: int, beatmap: Beatmap) -> None:
     """Judgements can only be held against the objects of an osu! play; other modes judge parts of objects too."""
     if mode != 0:
         return
@@ -244,8 +250,6 @@ def _check_possible(
     judged = misses + sum(counts.get(name) or 0 for name in ("n300", "n100", "n50"))
     if judged > beatmap.objects:
         raise BadRequest(f"The hit counts add up to {judged}; the map has {beatmap.objects} objects.")
-    if query.combo is not None and query.combo > beatmap.max_combo:
-        raise Invalid("combo", f"a whole number from 0 to {beatmap.max_combo}, the map's maximum", query.combo)
 
 
 def _calculated(one: calculator.Result, mode: int, mods: int) -> Calculated:
