@@ -32,6 +32,7 @@ from kiai.faces.front import Front, Network
 from kiai.faces.guard import GuardLimits, guarded_protocol
 from kiai.faces.house import House
 from kiai.faces.metrics import Metrics
+from kiai.faces.one_write import one_write
 from kiai.faces.site.app import Site
 from kiai.files.port import Files
 from kiai.files.store import FileStore
@@ -220,11 +221,13 @@ class Server:
         trusted: tuple[Network, ...] = tuple(ip_network(cidr) for cidr in settings.trusted_proxy)
         limited = settings.rate_limits
         self.metrics = Metrics()
-        self.protocol = guarded_protocol(
-            GuardLimits(
-                connections=settings.connections_max,
-                connections_per_address=settings.connections_per_address,
-                trusted=trusted,
+        self.protocol = one_write(
+            guarded_protocol(
+                GuardLimits(
+                    connections=settings.connections_max,
+                    connections_per_address=settings.connections_per_address,
+                    trusted=trusted,
+                )
             )
         )
         ledger = self.protocol.ledger

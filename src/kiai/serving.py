@@ -118,6 +118,7 @@ async def _run(server: Server, listening: socket.socket) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # whose X-Forwarded-For counts is our own setting (faces/front.py)
         date_header=True,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=GRACE_S,

@@ -5,16 +5,16 @@ imported accounts have them; `needs_rehash` then tells the caller to store a new
 """
 
 import asyncio
+import functools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
-
-from pwdlib import PasswordHash
-from pwdlib.hashers.argon2 import Argon2Hasher
-from pwdlib.hashers.bcrypt import BcryptHasher
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from kiai.errors import Unavailable
+
+if TYPE_CHECKING:
+    from pwdlib import PasswordHash
 
 T = TypeVar("T")
 
@@ -26,9 +26,17 @@ class Passwords:
     """Hashes and verifies in a small thread pool: a storm of logins waits or is refused, nobody else is slowed."""
 
     def __init__(self, threads: int = os.cpu_count() or 1) -> None:
-        self._hasher = PasswordHash((Argon2Hasher(memory_cost=MEMORY_KIB, time_cost=2, parallelism=1), BcryptHasher()))
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="passwords")
         self._waiting = 0
+
+    @functools.cached_property
+    def _hasher(self) -> "PasswordHash":
+        # 2 MB that a server without a login yet does not need.
+        from pwdlib import PasswordHash
+        from pwdlib.hashers.argon2 import Argon2Hasher
+        from pwdlib.hashers.bcrypt import BcryptHasher
+
+        return PasswordHash((Argon2Hasher(memory_cost=MEMORY_KIB, time_cost=2, parallelism=1), BcryptHasher()))
 
     async def hash(self, password_md5: str) -> str:
         """The text to store for a password md5. Raises Unavailable when too many wait."""

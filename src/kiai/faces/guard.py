@@ -100,7 +100,6 @@ def guarded_protocol(limits: GuardLimits) -> type["GuardedProtocol"]:
     class Guarded(GuardedProtocol):
         ledger = Ledger(limits)
 
-    Guarded.limits = limits
     return Guarded
 
 
@@ -119,7 +118,7 @@ class Ledger:
 
     def __init__(self, limits: GuardLimits) -> None:
         self.refused: Counter[str] = Counter(dict.fromkeys((*REFUSALS, UNREAD), 0))
-        self._limits = limits
+        self.limits = limits
         self._exempt = (*limits.loopback, *limits.trusted)
         self._open: dict[GuardedProtocol, str | None] = {}
         self.surplus: set[GuardedProtocol] = set()  # refused as they came, and not gone yet
@@ -134,11 +133,11 @@ class Ledger:
     def enter(self, connection: "GuardedProtocol") -> str | None:
         """Takes a new connection in; the reason when it is one too many."""
         if self._timer is None:
-            self._timer = connection.loop.call_later(self._limits.sweep_s, self._sweep, connection.loop)
+            self._timer = connection.loop.call_later(self.limits.sweep_s, self._sweep, connection.loop)
         # A Unix socket has no address to count.
         name = counted_as(connection.client[0], self._exempt) if connection.client else None
-        crowded = name is not None and self._by_address[name] >= self._limits.connections_per_address
-        if crowded or len(self._open) >= self._limits.connections:
+        crowded = name is not None and self._by_address[name] >= self.limits.connections_per_address
+        if crowded or len(self._open) >= self.limits.connections:
             self.surplus.add(connection)
             return "address" if crowded else "connections"
         self._open[connection] = name
@@ -159,7 +158,7 @@ class Ledger:
             self._timer = None
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = loop.call_later(self._limits.sweep_s, self._sweep, loop)
+        self._timer = loop.call_later(self.limits.sweep_s, self._sweep, loop)
         for connection in (*self._open, *self.surplus):
             connection.grow_older()
 
@@ -167,13 +166,25 @@ class Ledger:
 class GuardedProtocol(HttpToolsProtocol):
     """One connection under the limits of its server."""
 
-    limits: GuardLimits
+    # PERF: slots, because uvicorn's own 28 attributes and ours together are more than the 30 Python keeps compact.
+    __slots__ = (
+        "age_s",
+        "answering",
+        "body_bytes",
+        "body_limit_s",
+        "limits",
+        "phase",
+        "unfinished_bytes",
+        "unread_bytes",
+        "unread_s",
+    )
     ledger: Ledger
 
     # --- the connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.limits = self.ledger.limits
         self.phase = QUIET
         self.age_s = 0.0
         self.unfinished_bytes = 0

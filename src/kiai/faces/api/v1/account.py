@@ -190,6 +190,8 @@ async def read_bounded(req: falcon.asgi.Request, most: int) -> bytes:
     data = await req.stream.read(most + 1)
     if len(data) > most:
         raise TooLarge(f"The body has more than {most} bytes.")
+    if req.content_length is not None and len(data) != req.content_length:
+        raise BadRequest("The body was cut short.")  # whoever sent it is gone; nothing may come of it
     return bytes(data)
 
 
