@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kiai.accounts import Accounts, ApiKeys, Passwords, Relationships
 from kiai.accounts.avatars import Avatars
@@ -51,19 +51,21 @@ from kiai.scores.recalculation import Recalculation
 from kiai.scores.recording import Recorder, Rules
 from kiai.scores.replays import ReplayImport, Replays
 from kiai.scores.standing import Standing
-from kiai.settings import Settings
 from kiai.staff import Staff
 from kiai.staff.doctor import Doctor
 from kiai.storage.migrating import migrate, newest
 from kiai.storage.port import Database
 from kiai.storage.sqlite import SqliteDatabase
 
+if TYPE_CHECKING:
+    from kiai.settings import Settings
+
 DELIVER_EVERY_S: Final = 0.25
 NOTE_EVERY_S: Final = 60.0
 DATABASE_FILE: Final = "kiai.db"
 
 
-def database_url(settings: Settings) -> str:
+def database_url(settings: "Settings") -> str:
     """Where the database is, as a URL."""
     return settings.database or f"sqlite:///{(settings.data / DATABASE_FILE).absolute()}"
 
@@ -73,7 +75,7 @@ class Services:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: "Settings",
         *,
         database: Database,
         files: Files,
@@ -130,7 +132,7 @@ class Services:
 
 
 @contextlib.asynccontextmanager
-async def open_services(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Services]:
+async def open_services(settings: "Settings", *, clock: Clock | None = None) -> AsyncIterator[Services]:
     """Opens the database and files and wires the services. Raises Unavailable with what to do.
 
     An embedded database is created and brought up to date; a PostgreSQL one that is behind is refused.
@@ -163,7 +165,7 @@ def _make_folder(data: Path) -> None:
         raise Unavailable(f"data folder {data}", f"{error.strerror}; choose another with --data") from error
 
 
-async def _open_database(settings: Settings) -> Database:
+async def _open_database(settings: "Settings") -> Database:
     if settings.database is None:
         path = settings.data / DATABASE_FILE
         version = await _version(path) if _is_there(path) else None
@@ -187,7 +189,7 @@ async def _open_database(settings: Settings) -> Database:
     return database
 
 
-async def migrate_database(settings: Settings) -> str:
+async def migrate_database(settings: "Settings") -> str:
     """Brings the database of these settings up to date; the revision it has then. Raises Unavailable."""
     _make_folder(settings.data)
     try:

@@ -1,12 +1,11 @@
 """`kiai serve`"""
 
-import os
-import sys
 from typing import Annotated
 
 import typer
 
 from kiai.cli.common import DatabaseOption, DataOption, Out, failing, settings_of
+from kiai.handing_over import hand_over
 
 
 def serve(
@@ -33,12 +32,5 @@ def serve(
         "trusted_proxy": trusted_proxy,
     }
     with failing(Out(as_json=False)):
-        settings_of(data, **flags)
-    given = {name: ",".join(value) if isinstance(value, list) else str(value) for name, value in flags.items() if value}
-    if data is not None:
-        given["data"] = str(data)
-    if port is not None:
-        given["port"] = str(port)
-    environment = {**os.environ, **{f"KIAI_{name.upper()}": value for name, value in given.items()}}
-    # The server replaces this process: same id, same signals, without the command line in memory.
-    os.execve(sys.executable, [sys.executable, "-m", "kiai.serving", *(["--demo"] if demo else [])], environment)  # noqa: S606
+        settings = settings_of(data, **flags)
+        hand_over(settings, demo=demo)

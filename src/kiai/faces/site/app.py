@@ -2,7 +2,7 @@
 
 import re
 from importlib import resources
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import falcon
 import falcon.asgi
@@ -12,7 +12,9 @@ from kiai import __version__
 from kiai.accounts import Accounts
 from kiai.faces.asgi import FalconApp
 from kiai.realtime.port import Realtime
-from kiai.settings import Settings
+
+if TYPE_CHECKING:
+    from kiai.settings import Settings
 
 HTML: Final = "text/html; charset=utf-8"
 _STATIC: Final = re.compile(r"[a-z-]{1,32}\.css")
@@ -30,7 +32,7 @@ _HEADERS: Final = (
 class Site:
     """The handlers of the bare host."""
 
-    def __init__(self, settings: Settings, accounts: Accounts, realtime: Realtime) -> None:
+    def __init__(self, settings: "Settings", accounts: Accounts, realtime: Realtime) -> None:
         self._settings = settings
         self._accounts = accounts
         self._realtime = realtime
