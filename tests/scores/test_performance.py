@@ -40,6 +40,7 @@ from kiai.scores.performance import (
 from kiai.storage.tables import difficulties
 
 HIT: Final = Play(mods=0)
+MISSED: Final = Play(mods=0, nmiss=299)
 PATIENCE_S: Final = 20.0
 MODES: Final = (rosu.GameMode.Osu, rosu.GameMode.Taiko, rosu.GameMode.Catch, rosu.GameMode.Mania)
 MAPS: Final = {one.mode: one.osu for one in maps_of(1, 20)}
@@ -50,10 +51,11 @@ SMALL: Final = a_map(objects=30).data
 # Half an hour of one note each 100 ms: rosu-pp suspects nothing, but to see its rhythm as taiko takes it many seconds.
 SLOW: Final = a_map(objects=0).data + b"".join(b"\r\n256,192,%d,1,0,0:0:0:0:" % (100 * n) for n in range(20_000))
 MANY_AT_ONCE: Final = a_map(objects=0).data + b"\r\n256,192,1000,1,0,0:0:0:0:" * 20_000
-# Across the playfield and back, with notes like needles, 50 times a second.
-INHUMAN: Final = a_map(objects=0).data.replace(b"CircleSize:4", b"CircleSize:10") + b"".join(
+# Across the playfield and back, 50 times a second; and the same with notes like needles.
+FAST: Final = a_map(objects=0).data + b"".join(
     b"\r\n%d,192,%d,1,0,0:0:0:0:" % (n % 2 * 512, 20 * n) for n in range(300)
 )
+INHUMAN: Final = FAST.replace(b"CircleSize:4", b"CircleSize:10")
 DIFFICULTY_ROWS: Final = select(
     difficulties.c.map_key,
     difficulties.c.mode,
@@ -129,14 +131,17 @@ def test_the_counts_made_from_an_accuracy_come_with_the_result() -> None:
 
 
 def test_what_no_human_could_play_is_flagged_and_worth_nothing() -> None:
-    direct = directly(INHUMAN, OSU, HIT)
-    assert direct.pp > PP_MAX
-    assert direct.stars > STARS_MAX
+    too_much = directly(FAST, OSU, HIT)
+    too_hard = directly(INHUMAN, OSU, MISSED)
+    assert too_much.pp > PP_MAX
+    assert too_much.stars < STARS_MAX
+    assert too_hard.pp < PP_MAX
+    assert too_hard.stars > STARS_MAX
 
-    [result] = calculate(INHUMAN, OSU, HIT)
+    found = [*calculate(FAST, OSU, HIT), *calculate(INHUMAN, OSU, MISSED), *calculate(SONG, OSU, HIT)]
 
-    assert (result.flagged, result.pp, result.stars) == (True, 0.0, STARS_MAX)
-    assert not calculate(SONG, OSU, HIT)[0].flagged
+    assert [(one.flagged, one.pp == 0.0) for one in found] == [(True, True), (True, True), (False, False)]
+    assert [one.stars for one in found[:2]] == [too_much.stars, STARS_MAX]
 
 
 def test_a_total_score_beyond_32_bits_is_no_obstacle() -> None:
@@ -164,6 +169,14 @@ def test_a_calculator_asks_once_for_a_map() -> None:
     assert first == Answer(1, need_file=True)
     assert with_file.results == again.results == [directly(SONG, OSU, HIT)]
     assert other_mods.results == [directly(SONG, OSU, Play(mods=HR))]
+
+
+def test_a_calculator_keeps_the_modes_of_a_map_apart() -> None:
+    calculator_ = Calculator()
+
+    found = [calculator_.answer(Request(1, "a", mode, [HIT], 5.0, SMALL)).results for mode in (OSU, TAIKO, OSU)]
+
+    assert found == [[directly(SMALL, mode, HIT)] for mode in (OSU, TAIKO, OSU)]
 
 
 def test_a_calculator_forgets_the_map_that_was_used_longest_ago() -> None:
@@ -341,7 +354,13 @@ def test_a_job_that_kills_or_confuses_two_workers_is_given_up(does: str, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "command", [("/nowhere/at/all",), (sys.executable, "-c", "pass"), (sys.executable, "-c", "print('hello')")]
+    "command",
+    [
+        ("/nowhere/at/all",),
+        (sys.executable, "-c", "pass"),
+        (sys.executable, "-c", "print('hello')"),
+        (sys.executable, "-c", "from kiai.scores.calculator import *; sys.stdout.buffer.write(frame(Answer(7)))"),
+    ],
 )
 def test_without_a_working_calculator_pp_is_unavailable_not_impossible(command: tuple[str, ...]) -> None:
     async def story() -> None:
@@ -508,6 +527,23 @@ def test_a_worker_ends_by_itself_when_nobody_stops_a_calculation() -> None:
     done = subprocess.run(performance.COMMAND, input=request, capture_output=True, timeout=PATIENCE_S, check=False)
 
     assert done.returncode == -signal.SIGALRM
+
+
+def test_a_worker_that_waits_is_in_no_hurry() -> None:
+    request = calculator.frame(Request(1, "a", OSU, [HIT], 0.2 - calculator.GRACE_S))
+    with subprocess.Popen(performance.COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        calculator.read_frame(worker.stdout)
+        worker.stdin.write(request)
+        worker.stdin.flush()
+
+        assert calculator.read_frame(worker.stdout)
+
+        with pytest.raises(subprocess.TimeoutExpired):
+            worker.wait(timeout=0.4)
+        worker.stdin.close()
+        assert worker.wait(timeout=PATIENCE_S) == 0
 
 
 def test_a_worker_is_humble() -> None:

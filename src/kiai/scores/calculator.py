@@ -17,7 +17,7 @@ import struct
 import sys
 import traceback
 from collections import OrderedDict
-from typing import BinaryIO, Final, Generic, TypeVar
+from typing import IO, Final, Generic, TypeVar
 
 import msgspec
 import rosu_pp_py as rosu
@@ -296,7 +296,7 @@ def _result(found: rosu.PerformanceAttributes, rating: _Rating) -> Result:
     )
 
 
-def read_frame(stream: BinaryIO) -> bytes | None:
+def read_frame(stream: IO[bytes]) -> bytes | None:
     """The next frame, None at the end of the stream or for one that no partner of ours sends."""
     head = stream.read(_LENGTH.size)
     if len(head) < _LENGTH.size:

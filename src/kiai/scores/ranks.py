@@ -12,7 +12,7 @@ from kiai.realtime.port import RankEntry, Realtime
 from kiai.scores import statements
 from kiai.storage.port import Database, Transaction
 
-LOADED_AT_ONCE: Final = 20_000
+LOADED_AT_ONCE: Final = 2_000
 DELIVERED_AT_ONCE: Final = 500
 
 
