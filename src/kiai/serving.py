@@ -7,6 +7,7 @@ command line, its parser, its colours and the validation of settings are then no
 import asyncio
 import contextlib
 import fcntl
+import gc
 import os
 import signal
 import socket
@@ -77,6 +78,11 @@ async def _serve(settings: "Settings", *, demo: bool) -> None:
                 server = Server(services, access_log)
                 if not settings.rate_limits:
                     log.warning("rate limits are off", why="KIAI_RATE_LIMITS=off")
+                # PERF: what was built so far lives as long as the process: the collector need not walk it again, and
+                # may wait for more than the litter of a dozen requests.
+                gc.collect()
+                gc.freeze()
+                gc.set_threshold(20_000, 20, 20)
                 server.jobs.start()
                 try:
                     await _run(server, listening)
