@@ -42,7 +42,6 @@ NAME_RESERVED = Query(
 _account = select(*columns_for(Account, users))
 ACCOUNT_BY_SAFE_NAME = Query(_account.where(users.c.safe_name == bindparam("safe_name")), Account)
 ACCOUNTS_AFTER = Query(_account.where(users.c.id > bindparam("after")).order_by(users.c.id).limit(PAGE_MAX), Account)
-PASSWORD_OF = Query(select(users.c.password_hash).where(users.c.id == bindparam("id")), only)
 AVATAR_OF = Query(select(users.c.avatar).where(users.c.id == bindparam("id"), visible()), only)
 
 NAMES_MAX = 33  # a match: its host, sixteen seats, and as many referees
@@ -110,7 +109,6 @@ PRIV_TO_CHANGE = Query(select(users.c.priv).where(users.c.id == bindparam("user_
 SET_PRIV = Command(update(users).where(_one).values(priv=bindparam("priv")))
 SET_PASSWORD = Command(update(users).where(_one).values(password_hash=bindparam("password_hash")))
 SET_AVATAR = Command(update(users).where(_one).values(avatar=bindparam("avatar")))
-SET_ACTIVE = Command(update(users).where(_one).values(active_at_ms=bindparam("active_at_ms")))
 SET_NAME = Command(
     update(users)
     .where(_one)
@@ -127,13 +125,6 @@ PROFILE_FIELDS = (
     "custom_badge_icon",
 )
 SET_PROFILE = Command(update(users).where(_one).values({name: bindparam(name) for name in PROFILE_FIELDS}))
-JOIN_CLAN = Command(
-    update(users)
-    .where(_one)
-    .values(
-        clan_id=bindparam("clan_id"), clan_priv=bindparam("clan_priv"), clan_joined_at_ms=bindparam("clan_joined_at_ms")
-    )
-)
 
 # --- API keys
 

@@ -8,9 +8,6 @@ from kiai.beatmaps import Beatmap
 from kiai.beatmaps.model import MapSummary
 from kiai.osu.accuracy import Counts
 
-STATUS_FAILED: Final = 0
-STATUS_SUBMITTED: Final = 1
-STATUS_BEST: Final = 2
 PP_MODES_FROM: Final = 4  # relax and autopilot boards sort by pp, vanilla ones by score
 
 

@@ -24,7 +24,6 @@ from kiai.storage.port import Command, Query, only
 from kiai.storage.tables import (
     counters,
     first_places,
-    integrity_flags,
     maps,
     outbox,
     play_counts,
@@ -397,7 +396,6 @@ TOLD = Query(
 )
 TELLING_DONE = Command(delete(outbox).where(outbox.c.id <= bindparam("up_to")))
 LAST_TOLD = Query(select(func.max(outbox.c.id)), only)
-FLAG = Command(insert(integrity_flags).values(_names("user_id", "at_ms", "kind", "checksum", "details")))
 
 # --- when a player or a map changes its standing
 
