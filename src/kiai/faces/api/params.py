@@ -84,42 +84,31 @@ class _Field:
     """One parameter: how its text becomes a number (None: it is none) and what is allowed, in words."""
 
     def __init__(self, field: inspect.Field) -> None:
-        kind, words = _plain(field.type)
+        kind, extra = _plain(field.type)
         self.is_list = isinstance(kind, inspect.ListType)
         if isinstance(kind, inspect.ListType):
-            kind, words = _plain(kind.item_type)
+            kind, extra = _plain(kind.item_type)
         self.read: Callable[[str], object] | None = _READERS.get(type(kind))
-        self.allowed: str = words or _words(kind)
+        self.allowed: str = extra.get("allowed") or _words(kind)
 
 
 def shown_schema(struct: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
     """What the OpenAPI document says of a parameter where the type alone says too little (`extra={"schema": ...}`)."""
     info = inspect.type_info(struct)
     assert isinstance(info, inspect.StructType)
-    return {field.encode_name: extra["schema"] for field in info.fields if "schema" in (extra := _extra(field.type))}
+    return {field.encode_name: extra["schema"] for field in info.fields if "schema" in (extra := _plain(field.type)[1])}
 
 
-def _extra(kind: inspect.Type) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _plain(kind: inspect.Type) -> tuple[inspect.Type, dict[str, Any]]:
+    """A type without its annotations and `| None`, and what was declared beside it, the outer annotation first."""
+    extra: dict[str, Any] = {}
     while isinstance(kind, inspect.UnionType | inspect.Metadata):
         if isinstance(kind, inspect.Metadata):
-            found = {**(kind.extra or {}), **found}
+            extra = {**(kind.extra or {}), **extra}
             kind = kind.type
         else:
             [kind] = [one for one in kind.types if not isinstance(one, inspect.NoneType)]
-    return found
-
-
-def _plain(kind: inspect.Type) -> tuple[inspect.Type, str | None]:
-    """A type without its annotations and `| None`, and the words declared for what it allows."""
-    words: str | None = None
-    while isinstance(kind, inspect.UnionType | inspect.Metadata):
-        if isinstance(kind, inspect.Metadata):
-            words = words or (kind.extra or {}).get("allowed")
-            kind = kind.type
-        else:
-            [kind] = [one for one in kind.types if not isinstance(one, inspect.NoneType)]
-    return kind, words
+    return kind, extra
 
 
 def _words(kind: inspect.Type) -> str:
