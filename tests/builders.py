@@ -38,6 +38,7 @@ from kiai.scores.standing import Standing
 from kiai.staff import Staff
 from kiai.staff.audit import ABOUT, AuditRow
 from kiai.staff.doctor import Doctor
+from kiai.storage.outbox import Outbox
 from kiai.storage.port import Command, Database, Query, Transaction
 from kiai.storage.tables import scores
 
@@ -284,7 +285,8 @@ class World:
         self.rebuilder = Rebuilder(database, rules)
         self.leaderboards = Leaderboards(database)
         self.realtime = MemoryRealtime(self.clock)
-        self.ranks = Ranks(database, self.realtime)
+        self.outbox = Outbox(database)
+        self.ranks = Ranks(database, self.realtime, self.outbox)
         self.standing = Standing(database, self.beatmaps, self.rebuilder, self.clock)
         self.replays = Replays(database, self.files, self.leaderboards)
         self.replay_import = ReplayImport(

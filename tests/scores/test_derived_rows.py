@@ -161,7 +161,7 @@ class DerivedRows(RuleBasedStateMachine):
 
     @invariant()
     def ranks_are_the_order_of_pp_among_visible_players(self) -> None:
-        self.world.run(self.world.ranks.deliver())
+        self.world.run(self.world.outbox.deliver())
         for mode in MODES:
             listed = []
             for user_id, country in zip(self.players, COUNTRIES, strict=True):

@@ -211,7 +211,7 @@ def test_consequences_that_nobody_delivers_are_named(world: World, played: Playe
     assert world.problems() == [
         f"I8: {waiting} consequences wait in the outbox; a running server delivers them",
     ]
-    world.run(world.ranks.deliver())
+    world.run(world.outbox.deliver())
     assert world.problems() == []
 
 
@@ -235,11 +235,11 @@ def test_what_cannot_be_repaired_says_so(world: World, played: Played) -> None:
 
 
 def test_a_repair_leaves_an_audit_row_and_tells_the_ranks(world: World, played: Played) -> None:
-    world.run(world.ranks.deliver())
+    world.run(world.outbox.deliver())
     world.change(update(stats).where(stats.c.user_id == played.bob).values(pp=5_000))
 
     world.run(world.doctor.repair())
-    world.run(world.ranks.deliver())
+    world.run(world.outbox.deliver())
 
     assert [row.action for row in world.audit(0, "server")] == ["doctor_repair"]
     assert world.run(world.realtime.around(0)) == [played.alice, played.bob]

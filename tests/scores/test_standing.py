@@ -97,11 +97,11 @@ def test_ranks_leave_hidden_players_out_and_the_others_move_up(world: World) -> 
     bob = world.add_player(a_player("bob", country="de"))
     world.record(a_play(by=alice, on=song, pp=300))
     world.record(a_play(by=bob, on=song, pp=100))
-    world.run(world.ranks.deliver())
+    world.run(world.outbox.deliver())
     before = world.run(world.realtime.rank_of(bob, 0))
 
     restrict(world, "alice")
-    world.run(world.ranks.deliver())
+    world.run(world.outbox.deliver())
 
     assert (before, world.run(world.realtime.rank_of(bob, 0))) == (Rank(2, 1), Rank(1, 1))
     assert world.run(world.realtime.rank_of(alice, 0)) == Rank()
@@ -112,7 +112,7 @@ def test_ranks_built_from_nothing_equal_those_that_were_kept_up(world: World) ->
     for n, pp in enumerate((100.0, 300.0, 100.0, 0.0)):
         player = world.add_player(a_player(f"player{n}"))
         world.record(a_play(by=player, on=song, pp=pp, passed=pp > 0))
-    world.run(world.ranks.deliver())
+    world.run(world.outbox.deliver())
     kept_up = world.run(world.realtime.around(0))
 
     world.run(world.ranks.rebuild())
@@ -124,7 +124,7 @@ def test_consequences_are_delivered_once(world: World) -> None:
     alice, song = world.add_player(a_player()), world.add_map(a_map())
     world.record(a_play(by=alice, on=song))
 
-    first, second = world.run(world.ranks.deliver()), world.run(world.ranks.deliver())
+    first, second = world.run(world.outbox.deliver()), world.run(world.outbox.deliver())
 
     assert (first, second) == (1, 0)
 
@@ -137,7 +137,7 @@ def test_a_move_to_another_country_moves_the_rank(world: World) -> None:
         await world.standing.moved(tx, alice, "de")
 
     world.run(world.database.transaction(move))
-    world.run(world.ranks.deliver())
+    world.run(world.outbox.deliver())
 
     assert world.run(world.realtime.around(0, country="de")) == [alice]
     assert world.run(world.realtime.around(0, country="nl")) == []

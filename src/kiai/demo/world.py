@@ -33,6 +33,7 @@ from kiai.scores.best import Verdict
 from kiai.scores.model import Play, StoredReplay, replay_key
 from kiai.scores.performance import stored_pp
 from kiai.scores.recording import row_of
+from kiai.storage.outbox import tell
 from kiai.storage.port import Command, Query, Transaction, Value, only
 from kiai.storage.tables import clans, pool_picks, pools, users
 
@@ -569,7 +570,7 @@ async def _tell_ranks(services: "Services") -> None:
     now = services.clock.now_ms()
 
     async def body(tx: Transaction) -> None:
-        await tx.run(statements.TELL, at_ms=now, kind="ranks_all", payload="0")
+        await tell(tx, "ranks_all", 0, now)
 
     await services.database.transaction(body)
 

@@ -202,6 +202,10 @@ class Leaderboards:
         rows = await self._database.all(queries.LISTED, limit=limit, offset=offset, before=before, **wanted)
         return rows, await self._database.one(queries.LISTED_COUNT, most=LISTED_MAX, **wanted) or 0
 
+    async def grades_on(self, user_id: int, map_key: int) -> dict[int, str]:
+        """The grades of a player's best scores on a map, by the game's own mode (0-3)."""
+        return dict(await self._database.all(queries.GRADES_ON, user_id=user_id, map_key=map_key))
+
     async def stats_of(self, user_id: int) -> list[Stats]:
         """A player's profiles in the modes that were ever played."""
         return await self._database.all(queries.STATS_OF, user_id=user_id)

@@ -57,6 +57,16 @@ def _paged(statement: Select[Any]) -> Select[Any]:
 
 # --- one player's scores
 
+GRADES_ON = Query(
+    select(scores.c.mode, scores.c.grade).where(
+        scores.c.map_key == bindparam("map_key"),
+        scores.c.mode.in_((0, 1, 2, 3)),
+        scores.c.user_id == bindparam("user_id"),
+        scores.c.best_score == literal_column("1"),
+    ),
+    lambda mode, grade: (mode, grade),
+)
+
 _mapped_score = select(*score_columns(), *columns_for(MapSummary, maps)).select_from(
     scores.join(maps, maps.c.key == scores.c.map_key)
 )

@@ -2,30 +2,34 @@
 
 It is rebuilt when a server starts and kept up by the outbox: whoever changes what a rank depends on (a recorded play, a
 restriction, a recalculation, in this process or in a command beside it) leaves a row in that same transaction, and
-`deliver` applies it. Rows are applied from what is committed now, so applying one twice or late is harmless.
+it is applied when delivered. Rows are applied from what is committed now, so applying one twice or late is harmless.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from kiai.accounts.visibility import is_public
 from kiai.realtime.port import RankEntry, Realtime
 from kiai.scores import statements
-from kiai.storage.port import Database, Transaction
+from kiai.storage.outbox import Outbox
+from kiai.storage.port import Database
 
 LOADED_AT_ONCE: Final = 2_000
-DELIVERED_AT_ONCE: Final = 500
 
 
 class Ranks:
     """Keeps the realtime port's rank lists equal to the rows."""
 
-    def __init__(self, database: Database, realtime: Realtime) -> None:
+    def __init__(self, database: Database, realtime: Realtime, outbox: Outbox) -> None:
         self._database = database
         self._realtime = realtime
+        self._outbox = outbox
+        outbox.to("ranks", self._refresh_all)
+        outbox.to("ranks_all", self._rebuild)
 
     async def rebuild(self) -> None:
         """Loads every visible player with pp; what the outbox held is thereby delivered."""
-        told = await self._database.one(statements.LAST_TOLD) or 0
+        told = await self._outbox.last()
         entries: list[RankEntry] = []
         after = 0
         while rows := await self._database.all(statements.RANK_ENTRIES, after=after, limit=LOADED_AT_ONCE):
@@ -35,7 +39,7 @@ class Ranks:
             after = rows[-1][0]
             entries += [RankEntry(user_id=u, mode=m, country=c, pp=pp) for u, m, c, pp in rows]
         await self._realtime.replace_ranks(entries)
-        await self._done(told)
+        await self._outbox.done(told)
 
     async def refresh(self, user_id: int) -> None:
         """Sets one player's entries to what the rows say now."""
@@ -45,26 +49,9 @@ class Ranks:
             return
         await self._realtime.set_ranks([RankEntry(user_id=u, mode=m, country=c, pp=pp) for u, m, c, pp, _ in rows])
 
-    async def deliver(self) -> int:
-        """Applies what the outbox holds; how many rows that were."""
-        if not await self._database.changed():
-            return 0
-        delivered = 0
-        while rows := await self._database.all(statements.TOLD, limit=DELIVERED_AT_ONCE):
-            if any(kind == "ranks_all" for _, kind, _ in rows):
-                await self.rebuild()
-            else:
-                for user_id in dict.fromkeys(int(payload) for _, kind, payload in rows if kind == "ranks"):
-                    await self.refresh(user_id)
-            await self._done(rows[-1][0])
-            delivered += len(rows)
-        return delivered
+    async def _refresh_all(self, user_ids: Sequence[str]) -> None:
+        for user_id in user_ids:
+            await self.refresh(int(user_id))
 
-    async def _done(self, up_to: int) -> None:
-        if not up_to:
-            return
-
-        async def body(tx: Transaction) -> None:
-            await tx.run(statements.TELLING_DONE, up_to=up_to)
-
-        await self._database.transaction(body)
+    async def _rebuild(self, _: Sequence[str]) -> None:
+        await self.rebuild()

@@ -16,9 +16,10 @@ from kiai.beatmaps import Beatmap, Beatmaps
 from kiai.clock import Clock
 from kiai.errors import Unavailable
 from kiai.osu.modes import vanilla
-from kiai.scores import calculator, statements
+from kiai.scores import calculator
 from kiai.scores.performance import CannotCalculate, Performance, stored_pp
 from kiai.scores.rebuilding import Rebuilder
+from kiai.storage.outbox import tell
 from kiai.storage.port import Command, Database, Query, Transaction, only
 from kiai.storage.tables import progress, scores
 
@@ -183,7 +184,7 @@ class Recalculation:
             await self._rebuilder.everything()
 
         async def body(tx: Transaction) -> None:
-            await tx.run(statements.TELL, at_ms=self._clock.now_ms(), kind="ranks_all", payload="0")
+            await tell(tx, "ranks_all", 0, self._clock.now_ms())
 
         await self._database.transaction(body)
 

@@ -22,6 +22,7 @@ from kiai.osu.weights import weighted_accuracy, weighted_pp
 from kiai.scores import statements
 from kiai.scores.best import Verdict, settle
 from kiai.scores.model import PP_MODES_FROM, Best, Play, Recorded
+from kiai.storage.outbox import tell
 from kiai.storage.port import Database, Taken, Transaction
 
 COUNTED_GRADES: Final = {"XH": "xh_count", "X": "x_count", "SH": "sh_count", "S": "s_count", "A": "a_count"}
@@ -239,8 +240,3 @@ async def settle_first_place(tx: Transaction, map_key: int, mode: int, *, since_
         statements.SET_FIRST_PLACE, map_key=map_key, mode=mode, score_id=top[0], user_id=top[1], since_ms=since_ms
     )
     return int(top[0])
-
-
-async def tell(tx: Transaction, kind: str, user_id: int, now_ms: int) -> None:
-    """Leaves a consequence for whoever delivers the outbox (`ranks.py`)."""
-    await tx.run(statements.TELL, at_ms=now_ms, kind=kind, payload=str(user_id))

@@ -7,7 +7,8 @@ from kiai.beatmaps import Beatmaps
 from kiai.clock import Clock
 from kiai.scores import statements
 from kiai.scores.rebuilding import Rebuilder
-from kiai.scores.recording import settle_first_place, tell
+from kiai.scores.recording import settle_first_place
+from kiai.storage.outbox import tell
 from kiai.storage.port import Database, Transaction
 
 

@@ -25,7 +25,6 @@ from kiai.storage.tables import (
     counters,
     first_places,
     maps,
-    outbox,
     play_counts,
     replays,
     scores,
@@ -373,7 +372,7 @@ PLAYS_BY_MAP = Query(
     aside=True,
 )
 
-# --- ranks, outbox, flags
+# --- ranks
 
 RANK_ENTRIES = Query(
     select(stats.c.user_id, stats.c.mode, stats.c.country, stats.c.pp)
@@ -389,13 +388,6 @@ RANK_ENTRIES_OF = Query(
     .where(stats.c.user_id == bindparam("user_id")),
     lambda *row: row,
 )
-TELL = Command(insert(outbox).values(_names("at_ms", "kind", "payload")))
-TOLD = Query(
-    select(outbox.c.id, outbox.c.kind, outbox.c.payload).order_by(outbox.c.id).limit(bindparam("limit")),
-    lambda id_, kind, payload: (id_, kind, payload),
-)
-TELLING_DONE = Command(delete(outbox).where(outbox.c.id <= bindparam("up_to")))
-LAST_TOLD = Query(select(func.max(outbox.c.id)), only)
 
 # --- when a player or a map changes its standing
 

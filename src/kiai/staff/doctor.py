@@ -18,6 +18,7 @@ from kiai.scores.model import Stats, replay_key
 from kiai.scores.rebuilding import Rebuilder
 from kiai.staff import audit
 from kiai.staff.audit import OPERATOR
+from kiai.storage.outbox import tell
 from kiai.storage.port import Database, Query, Transaction, only
 from kiai.storage.tables import clans, counters, first_places, maps, outbox, replays, users
 
@@ -128,7 +129,7 @@ class Doctor:
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
-            await tx.run(statements.TELL, at_ms=now, kind="ranks_all", payload="0")
+            await tell(tx, "ranks_all", 0, now)
             await tx.run(statements.SET_USER_COUNTER, value=await tx.one(_USERS))
             await audit.write(tx, OPERATOR, "doctor_repair", at_ms=now, target_kind="server", target_id=0)
 

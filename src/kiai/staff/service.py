@@ -16,6 +16,7 @@ from kiai.osu.privileges import ROLES, Privilege
 from kiai.scores.standing import Standing
 from kiai.staff import audit
 from kiai.staff.audit import Actor
+from kiai.storage.outbox import tell
 from kiai.storage.port import Database, Transaction
 
 REASON_MAX: Final = 500
@@ -134,6 +135,7 @@ class Staff:
             await self._accounts.set_priv(tx, account.id, after)
             if is_public(before) != is_public(after):
                 await self._standing.changed(tx, account.id, visible=is_public(after))
+            await tell(tx, "privileges", account.id, now)
             await audit.write(
                 tx,
                 actor,

@@ -85,6 +85,7 @@ users = Table(
     Column("custom_badge_icon", Text),
     Column("userpage_content", Text),
     Column("avatar", String(64)),  # key of the picture in the files store; null: the default picture
+    _flag("friends_only_dms"),
     sqlite_autoincrement=True,
 )
 _partial("ix_users_clan", "clan_id > 0", users.c.clan_id, users.c.id)  # members of a clan
@@ -125,6 +126,92 @@ relationships = Table(
     Index("ix_relationships_target", "target_id", "kind", "user_id"),  # who is mutual
     CheckConstraint("kind IN (1, 2)", name="kind"),
 )
+
+logins = Table(
+    "logins",  # with the game client
+    metadata,
+    Column("id", Big, Identity(), primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("at_ms", Big, nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("build", Integer, nullable=False),  # yyyymmdd
+    Column("stream", String(16), nullable=False),
+    Index("ix_logins_of", "user_id", "id"),
+    sqlite_autoincrement=True,
+)
+
+client_hashes = Table(
+    "client_hashes",  # the devices an account was used on, as the client names them
+    metadata,
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("adapters", String(32), nullable=False),
+    Column("uninstall", String(32), nullable=False),
+    Column("disk", String(32), nullable=False),
+    _flag("wine"),
+    Column("exe", String(64), nullable=False),  # at the last login
+    Column("first_at_ms", Big, nullable=False),
+    Column("last_at_ms", Big, nullable=False),
+    Column("uses", Integer, nullable=False),
+    PrimaryKeyConstraint("user_id", "adapters", "uninstall", "disk", "wine"),
+    Index("ix_client_hashes_adapters", "adapters"),  # who else uses this device
+    Index("ix_client_hashes_uninstall", "uninstall"),
+    Index("ix_client_hashes_disk", "disk"),
+    sqlite_with_rowid=False,
+)
+
+shared_devices = Table(
+    "shared_devices",  # hashes that several people are known to share: no sign of a second account
+    metadata,
+    Column("hash", String(32), primary_key=True),
+    _text("note"),
+    Column("added_by", Integer, nullable=False),  # 0: the operator at the command line
+    Column("added_at_ms", Big, nullable=False),
+)
+
+# --- chat -----------------------------------------------------------------------------------------------------------
+
+channels = Table(
+    "channels",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("name", String(32), nullable=False, unique=True),  # with the #
+    _text("topic"),
+    Column("read_priv", Integer, nullable=False, server_default=text("0")),  # any of these bits; 0: everybody
+    Column("write_priv", Integer, nullable=False, server_default=text("0")),
+    _flag("auto_join"),
+    _flag("moderated"),
+    _flag("archived"),
+    sqlite_autoincrement=True,
+)
+
+chat_lines = Table(
+    "chat_lines",
+    metadata,
+    Column("id", Big, Identity(), primary_key=True),
+    Column("channel", String(32), nullable=False),  # channels of matches and spectators have no row of their own
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("at_ms", Big, nullable=False),
+    Column("text", Text, nullable=False),
+    Index("ix_chat_lines_in", "channel", "id"),
+    Index("ix_chat_lines_by", "user_id", "id"),
+    Index("ix_chat_lines_at", "at_ms"),  # those past their time
+    sqlite_autoincrement=True,
+)
+
+mail = Table(
+    "mail",  # private messages
+    metadata,
+    Column("id", Big, Identity(), primary_key=True),
+    Column("from_id", ForeignKey("users.id"), nullable=False),
+    Column("to_id", ForeignKey("users.id"), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("sent_at_ms", Big, nullable=False),
+    Column("delivered_at_ms", Big),
+    Column("read_at_ms", Big),
+    Index("ix_mail_between", "to_id", "from_id", "id"),
+    sqlite_autoincrement=True,
+)
+_partial("ix_mail_undelivered", "delivered_at_ms IS NULL", mail.c.to_id, mail.c.id)
 
 # --- clans ----------------------------------------------------------------------------------------------------------
 
@@ -423,6 +510,88 @@ pool_picks = Table(
     Column("map_id", Integer, nullable=False),
     PrimaryKeyConstraint("pool_id", "mods", "slot"),
     UniqueConstraint("pool_id", "map_id"),
+)
+
+matches = Table(
+    "matches",  # every multiplayer room there ever was
+    metadata,
+    Column("id", Big, Identity(), primary_key=True),
+    Column("room", Integer, nullable=False),  # its id while it lived; given out again later
+    Column("name", String(64), nullable=False),
+    _flag("private"),
+    _flag("by_command"),
+    Column("created_by", ForeignKey("users.id"), nullable=False),
+    Column("created_at_ms", Big, nullable=False),
+    Column("ended_at_ms", Big),
+    Index("ix_matches_ended", "ended_at_ms"),
+    Index("ix_matches_by", "created_by", "id"),
+    sqlite_autoincrement=True,
+)
+
+match_players = Table(
+    "match_players",  # who was ever seated
+    metadata,
+    Column("match_id", ForeignKey("matches.id"), nullable=False),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    PrimaryKeyConstraint("match_id", "user_id"),
+    Index("ix_match_players_of", "user_id", "match_id"),
+    sqlite_with_rowid=False,
+)
+
+match_events = Table(
+    "match_events",
+    metadata,
+    Column("id", Big, Identity(), primary_key=True),
+    Column("match_id", ForeignKey("matches.id"), nullable=False),
+    Column("at_ms", Big, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("user_id", Integer, nullable=False),  # 0: nobody
+    Column("details", Text, nullable=False, server_default=text("'{}'")),  # JSON
+    Index("ix_match_events_in", "match_id", "id"),
+    sqlite_autoincrement=True,
+)
+
+games = Table(
+    "games",  # one play of one map in a match
+    metadata,
+    Column("id", Big, Identity(), primary_key=True),
+    Column("match_id", ForeignKey("matches.id"), nullable=False),
+    Column("map_id", Integer, nullable=False),  # as the host's client said; the server may not have the map
+    Column("map_md5", String(32), nullable=False),
+    Column("map_name", Text, nullable=False),
+    Column("mode", Integer, nullable=False),
+    Column("mods", Integer, nullable=False),
+    Column("win_condition", Integer, nullable=False),
+    Column("team_type", Integer, nullable=False),
+    _flag("free_mods"),
+    Column("started_at_ms", Big, nullable=False),
+    Column("ended_at_ms", Big),
+    _flag("aborted"),
+    Index("ix_games_in", "match_id", "id"),
+    sqlite_autoincrement=True,
+)
+
+game_scores = Table(
+    "game_scores",
+    metadata,
+    Column("game_id", ForeignKey("games.id"), nullable=False),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("slot", Integer, nullable=False),
+    Column("team", Integer, nullable=False),
+    Column("mods", Integer, nullable=False),
+    Column("score", Big, nullable=False),
+    Column("max_combo", Integer, nullable=False),
+    Column("n300", Integer, nullable=False),
+    Column("n100", Integer, nullable=False),
+    Column("n50", Integer, nullable=False),
+    Column("ngeki", Integer, nullable=False),
+    Column("nkatu", Integer, nullable=False),
+    Column("nmiss", Integer, nullable=False),
+    _flag("passed"),
+    _flag("perfect"),
+    Column("score_id", Big),  # the submitted score of this play, once it is known
+    PrimaryKeyConstraint("game_id", "user_id"),
+    sqlite_with_rowid=False,
 )
 
 # --- the house ------------------------------------------------------------------------------------------------------

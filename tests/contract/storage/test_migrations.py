@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, make_url
 from sqlalchemy.exc import SAWarning
@@ -19,9 +21,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 from tests import engines
 from tests.conftest import Run
-from tests.contract.storage.statements import COUNTERS, USER_IDS, Counter, add
+from tests.contract.storage.statements import ADD_USER, COUNTERS, USER_IDS, Counter, add
 
-from kiai.storage.migrating import migrate, newest
+from kiai.storage.migrating import VERSIONS, migrate, newest
+from kiai.storage.port import Transaction
 from kiai.storage.tables import metadata
 
 
@@ -45,6 +48,14 @@ def empty_url(engine: str, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
+def migrate_to(url: str, revision: str) -> None:
+    """What an older version of the code made of an empty database."""
+    config = Config()
+    config.set_main_option("script_location", str(VERSIONS.parent))
+    config.attributes["url"] = url
+    command.upgrade(config, revision)
+
+
 def on(url: str, work: Callable[[Connection], Any]) -> Any:
     """Does work on a connection of SQLAlchemy's own."""
     if url.startswith("sqlite"):
@@ -59,6 +70,26 @@ def on(url: str, work: Callable[[Connection], Any]) -> Any:
     return asyncio.run(story())
 
 
+def parts(sql: str) -> list[str]:
+    """A table as its columns and constraints in any order, and the options behind the bracket.
+
+    A column that was added later stands in the line of the one before it, so commas part them, but for those inside
+    brackets.
+    """
+    found = [""]
+    depth = 0
+    for character in " ".join(sql.split()):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if character == "," and depth == 1:
+            found.append("")
+        else:
+            found[-1] += character
+    head, _, first = found[0].partition("(")
+    last, _, options = found[-1].rpartition(")")
+    columns = [last] if len(found) == 1 else [first, *found[1:-1], last]
+    return [head.strip(), *sorted(column.strip() for column in columns), options.strip()]
+
+
 def schema(connection: Connection) -> dict[str, list[str]]:
     """What the engine itself says of its tables, columns, constraints and indexes; a line each, sorted."""
 
@@ -67,12 +98,7 @@ def schema(connection: Connection) -> dict[str, list[str]]:
 
     if connection.dialect.name == "sqlite":
         found = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")
-        # A table is its columns and constraints in any order, and the options behind the bracket.
-        return {
-            name: sorted(part.strip().removesuffix(",") for part in sql.splitlines())
-            for name, sql in found
-            if sql is not None and name != "alembic_version"
-        }
+        return {name: parts(sql) for name, sql in found if sql is not None and name != "alembic_version"}
     mine = "NOT IN ('alembic_version', 'alembic_version_pkc')"
     return {
         "columns": ask(
@@ -168,3 +194,70 @@ def test_a_migrated_file_keeps_its_write_ahead_log(tmp_path: Path) -> None:
 
     with contextlib.closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_the_first_schema_with_rows_in_it_becomes_the_newest_one(empty_url: str, migrated_url: str) -> None:
+    def fill(connection: Connection) -> None:
+        for sql in (
+            "INSERT INTO users (name, safe_name, email, priv, country, created_at_ms, active_at_ms, avatar)"
+            " VALUES ('Alice', 'alice', 'a@example.org', 3, 'nl', 5, 6, 'face')",
+            "INSERT INTO old_names (user_id, name, safe_name, released_at_ms) VALUES (3, 'Al', 'al', 5)",
+            "INSERT INTO relationships (user_id, target_id, kind, added_at_ms) VALUES (3, 1, 1, 5)",
+            "UPDATE counters SET value = 1 WHERE name = 'users'",
+        ):
+            connection.exec_driver_sql(sql)
+
+    def rows(connection: Connection) -> list[list[tuple[Any, ...]]]:
+        return [
+            [tuple(row) for row in connection.exec_driver_sql(sql)]
+            for sql in (
+                "SELECT id, name, email, priv, country, created_at_ms, active_at_ms, avatar FROM users ORDER BY id",
+                "SELECT user_id, name FROM old_names",
+                "SELECT user_id, target_id, kind FROM relationships",
+                "SELECT name, value FROM counters",
+            )
+        ]
+
+    migrate_to(empty_url, "0001")
+    on(empty_url, fill)
+    before = on(empty_url, rows)
+
+    migrate(empty_url)
+
+    assert on(empty_url, schema) == on(migrated_url, schema)
+    assert len(before[0]) == 2
+    assert on(empty_url, rows) == before
+    added = "SELECT DISTINCT friends_only_dms FROM users"
+    assert on(empty_url, lambda connection: connection.exec_driver_sql(added).all()) == [(0,)]
+
+
+def test_a_player_after_the_migration_gets_the_next_id(empty_url: str, run: Run) -> None:
+    migrate_to(empty_url, "0001")
+    migrate(empty_url)
+
+    async def story() -> int | None:
+        async def body(tx: Transaction) -> int | None:
+            return await tx.one(ADD_USER, name="alice", email="a@example.org")
+
+        async with engines.opened(empty_url) as database:
+            return await database.transaction(body)
+
+    assert run(story()) == 3
+
+
+def test_a_new_database_holds_the_channels_everybody_knows(migrated_url: str) -> None:
+    sql = (
+        "SELECT name, read_priv, write_priv, auto_join, moderated, archived FROM channels"
+        " WHERE topic <> '' AND length(topic) < 64 ORDER BY id"
+    )
+
+    # bancho-protocol 11.1
+    assert on(migrated_url, lambda connection: connection.exec_driver_sql(sql).all()) == [
+        ("#osu", 1, 2, 1, 0, 0),
+        ("#announce", 1, 24576, 1, 0, 0),
+        ("#lobby", 1, 2, 0, 0, 0),
+        ("#supporter", 48, 48, 0, 0, 0),
+        ("#staff", 28672, 28672, 1, 0, 0),
+        ("#admin", 24576, 24576, 1, 0, 0),
+        ("#dev", 16384, 16384, 1, 0, 0),
+    ]

@@ -1,0 +1,73 @@
+"""The outbox: what must not be lost between a commit and its consequence.
+
+Whoever commits a change leaves a row in that same transaction (`tell`); the server delivers rows at least once to
+receivers that do not mind twice. It works across processes: a command beside a running server is followed by it.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from sqlalchemy import bindparam, delete, func, insert, select
+
+from kiai.storage.port import Command, Database, Query, Transaction, only
+from kiai.storage.tables import outbox
+
+DELIVERED_AT_ONCE: Final = 500
+
+Receiver = Callable[[Sequence[str]], Awaitable[object]]
+"""Is given the payloads of one kind, each once, in their order."""
+
+_TELL = Command(insert(outbox).values({name: bindparam(name) for name in ("at_ms", "kind", "payload")}))
+_TOLD = Query(
+    select(outbox.c.id, outbox.c.kind, outbox.c.payload).order_by(outbox.c.id).limit(DELIVERED_AT_ONCE),
+    lambda *row: row,
+)
+_DONE = Command(delete(outbox).where(outbox.c.id <= bindparam("up_to")))
+_LAST = Query(select(func.max(outbox.c.id)), only)
+
+
+async def tell(tx: Transaction, kind: str, payload: int, now_ms: int) -> None:
+    """Leaves a consequence: `payload` is mostly the id of the user whom it is about."""
+    await tx.run(_TELL, at_ms=now_ms, kind=kind, payload=str(payload))
+
+
+class Outbox:
+    """Delivers. A kind without receiver is nobody's business here."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._receivers: dict[str, list[Receiver]] = {}
+
+    def to(self, kind: str, receiver: Receiver) -> None:
+        """From now on rows of this kind go to `receiver` too."""
+        self._receivers.setdefault(kind, []).append(receiver)
+
+    async def deliver(self) -> int:
+        """Delivers every row there is; how many. Rows whose receiver fails stay for the next time."""
+        if not await self._database.changed():
+            return 0
+        delivered = 0
+        while rows := await self._database.all(_TOLD):
+            kinds: dict[str, dict[str, None]] = {}
+            for _, kind, payload in rows:
+                kinds.setdefault(kind, {})[payload] = None
+            for kind, payloads in kinds.items():
+                for receiver in self._receivers.get(kind, ()):
+                    await receiver(list(payloads))
+            await self.done(rows[-1][0])
+            delivered += len(rows)
+        return delivered
+
+    async def last(self) -> int:
+        """The newest row's id, 0 when there is none."""
+        return await self._database.one(_LAST) or 0
+
+    async def done(self, up_to: int) -> None:
+        """Every row up to this one needs no delivery any more."""
+        if not up_to:
+            return
+
+        async def body(tx: Transaction) -> None:
+            await tx.run(_DONE, up_to=up_to)
+
+        await self._database.transaction(body)
