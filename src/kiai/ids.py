@@ -2,6 +2,7 @@
 
 import itertools
 import secrets
+import uuid
 from typing import Protocol
 
 
@@ -10,6 +11,10 @@ class Ids(Protocol):
 
     def token(self, bytes_: int = 27) -> str:
         """A secret that cannot be guessed: `bytes_` random bytes as url-safe text (27 bytes are 36 characters)."""
+        ...
+
+    def session_token(self) -> str:
+        """A secret in the form that game clients know: a random UUID."""
         ...
 
     def request_id(self) -> str:
@@ -28,6 +33,10 @@ class SystemIds:
         """A secret that cannot be guessed."""
         return secrets.token_urlsafe(bytes_)
 
+    def session_token(self) -> str:
+        """A random UUID; its bits come from the operating system."""
+        return str(uuid.uuid4())
+
     def request_id(self) -> str:
         """The random prefix of this process and a counter."""
         return f"{self._prefix}-{next(self._requests):x}"
@@ -44,6 +53,10 @@ class SequenceIds:
         """The next number, with zeros in front to the length of a real token."""
         characters = (bytes_ * 4 + 2) // 3
         return str(next(self._tokens)).zfill(characters)
+
+    def session_token(self) -> str:
+        """The next number, in the form of a UUID."""
+        return str(uuid.UUID(int=next(self._tokens)))
 
     def request_id(self) -> str:
         """The next number."""

@@ -102,3 +102,38 @@ def test_nobody_is_no_friend(world: World, alice: int) -> None:
         world.run(world.relationships.befriend(alice, 999))
 
     assert kinds(world) == []
+
+
+def test_relations_are_told_as_ids_hidden_players_among_them(world: World, alice: int, bob: int) -> None:
+    carol = world.add_player(a_player("carol"))
+    world.run(world.relationships.befriend(alice, bob))
+    world.run(world.relationships.befriend(alice, BOT_ID))
+    world.run(world.relationships.block(alice, carol))
+    world.run(world.relationships.befriend(bob, carol))
+    world.run(world.staff.restrict(OPERATOR, "bob", "because"))
+
+    assert world.run(world.relationships.relations_of(alice)) == (frozenset({bob, BOT_ID}), frozenset({carol}))
+    assert world.run(world.relationships.relations_of(carol)) == (frozenset(), frozenset())
+
+
+def test_one_relation_is_looked_up_in_its_direction_and_kind(world: World, alice: int, bob: int) -> None:
+    def told() -> list[bool]:
+        ask = world.relationships
+        return [
+            world.run(question)
+            for question in (
+                ask.is_friend(alice, bob),
+                ask.is_friend(bob, alice),
+                ask.has_blocked(alice, bob),
+                ask.has_blocked(bob, alice),
+            )
+        ]
+
+    before = told()
+    world.run(world.relationships.befriend(alice, bob))
+    befriended = told()
+    world.run(world.relationships.block(alice, bob))
+
+    assert before == [False] * 4
+    assert befriended == [True, False, False, False]
+    assert told() == [False, False, True, False]

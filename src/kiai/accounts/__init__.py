@@ -1,9 +1,11 @@
-"""Accounts: users, passwords, API keys, friends and blocks, and who may see whom.
+"""Accounts: users, passwords, logins and devices, API keys, friends and blocks, and who may see whom.
 
-Owns the tables `users`, `old_names`, `api_keys`, `relationships` and the counter `users`.
+Owns the tables `users`, `old_names`, `api_keys`, `relationships`, `logins`, `client_hashes`, `shared_devices` and the
+counter `users`.
 """
 
 from kiai.accounts.api_keys import ApiKeys
+from kiai.accounts.logins import HardwareMatch, LoginNote, Logins
 from kiai.accounts.model import BOT_ID, FIRST_PLAYER_ID, Account, ApiKey, Friend, Player, User
 from kiai.accounts.passwords import Passwords
 from kiai.accounts.relationships import Relationships
@@ -19,6 +21,9 @@ __all__ = [
     "ApiKey",
     "ApiKeys",
     "Friend",
+    "HardwareMatch",
+    "LoginNote",
+    "Logins",
     "Passwords",
     "Player",
     "Relationships",

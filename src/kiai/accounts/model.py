@@ -33,6 +33,8 @@ class User(msgspec.Struct, frozen=True):
     userpage_content: str | None
     avatar: str | None
     renamed_at_ms: int | None
+    banned_at_ms: int | None
+    friends_only_dms: int
 
 
 class Player(msgspec.Struct, frozen=True):

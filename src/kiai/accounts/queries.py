@@ -1,12 +1,23 @@
 """The statements of accounts."""
 
-from sqlalchemy import and_, bindparam, func, insert, literal_column, or_, select, update
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, insert, literal_column, or_, select, update
 
 from kiai.accounts.model import Account, ApiKey, Friend, Player, User
 from kiai.accounts.visibility import player_columns, visible, with_clan
 from kiai.osu.privileges import Privilege
 from kiai.storage.port import Command, Query, columns_for, only
-from kiai.storage.tables import api_keys, counters, old_names, relationships, users
+from kiai.storage.tables import (
+    api_keys,
+    client_hashes,
+    counters,
+    logins,
+    old_names,
+    relationships,
+    shared_devices,
+    users,
+)
 
 SEARCH_MAX = 50
 FRIENDS_MAX = 500
@@ -15,6 +26,10 @@ PAGE_MAX = 1_000
 _user = select(*columns_for(User, users))
 USER_BY_ID = Query(_user.where(users.c.id == bindparam("id")), User)
 USER_BY_SAFE_NAME = Query(_user.where(users.c.safe_name == bindparam("safe_name")), User)
+CREDENTIALS = Query(
+    select(users.c.password_hash, *columns_for(User, users)).where(users.c.safe_name == bindparam("safe_name")),
+    lambda stored, *row: (User(*row), stored),
+)
 
 _player = select(*player_columns()).select_from(with_clan(users))
 PLAYER_BY_ID = Query(_player.where(users.c.id == bindparam("id")), Player)
@@ -106,8 +121,28 @@ _one = users.c.id == bindparam("user_id")
 _POWERS = int(Privilege.DEVELOPER | Privilege.UNRESTRICTED)
 DEVELOPERS = Query(select(users.c.id).where(users.c.priv.op("&")(_POWERS) == _POWERS).with_for_update(), only)
 PRIV_TO_CHANGE = Query(select(users.c.priv).where(users.c.id == bindparam("user_id")).with_for_update(), only)
+OTHER_DEVELOPER = Query(
+    select(users.c.id)
+    .where(users.c.priv.op("&")(int(Privilege.DEVELOPER)) != 0, users.c.id != bindparam("user_id"))
+    .limit(1),
+    only,
+)
 SET_PRIV = Command(update(users).where(_one).values(priv=bindparam("priv")))
+SILENCE_TO_CHANGE = Query(
+    select(users.c.silenced_until_ms).where(users.c.id == bindparam("user_id")).with_for_update(), only
+)
+SET_SILENCE = Command(update(users).where(_one).values(silenced_until_ms=bindparam("until_ms")))
+SETTLE_COUNTRY = Command(update(users).where(_one, users.c.country == "xx").values(country=bindparam("country")))
 SET_PASSWORD = Command(update(users).where(_one).values(password_hash=bindparam("password_hash")))
+RENEW_PASSWORD = Command(
+    update(users)
+    .where(_one, users.c.password_hash == bindparam("old_hash"))
+    .values(password_hash=bindparam("new_hash"))
+)
+SET_ACTIVE = Command(
+    update(users).where(_one, users.c.active_at_ms < bindparam("at_ms")).values(active_at_ms=bindparam("at_ms"))
+)
+SET_FRIENDS_ONLY_DMS = Command(update(users).where(_one).values(friends_only_dms=bindparam("on")))
 SET_AVATAR = Command(update(users).where(_one).values(avatar=bindparam("avatar")))
 SET_NAME = Command(
     update(users)
@@ -181,6 +216,16 @@ FRIENDS_OF = Query(
     .limit(FRIENDS_MAX),
     lambda id_, name, country, mutual: Friend(id_, name, country, bool(mutual)),
 )
+RELATIONS_OF = Query(
+    select(relationships.c.target_id, relationships.c.kind).where(relationships.c.user_id == bindparam("user_id")),
+    lambda target_id, kind: (target_id, kind),
+)
+RELATION = Query(
+    select(relationships.c.kind).where(
+        relationships.c.user_id == bindparam("user_id"), relationships.c.target_id == bindparam("target_id")
+    ),
+    only,
+)
 FRIEND_COUNT = Query(
     select(func.count())
     .select_from(relationships)
@@ -194,4 +239,63 @@ DROP_RELATIONSHIP = Command(
 )
 ADD_RELATIONSHIP = Command(
     insert(relationships).values({n: bindparam(n) for n in ("user_id", "target_id", "kind", "added_at_ms")})
+)
+
+# --- logins and devices
+
+MATCHES_MAX = 100
+NOTE_LOGIN = Command(
+    insert(logins).values({n: bindparam(n) for n in ("user_id", "at_ms", "address", "build", "stream")})
+)
+_DEVICE = ("user_id", "adapters", "uninstall", "disk", "wine")
+_this_device = and_(
+    *[client_hashes.c[n] == bindparam(f"this_{n}", type_=client_hashes.c[n].type) for n in _DEVICE],
+)
+# An upsert in words that both engines know: a device that is new gets its row, then every device is counted.
+NEW_DEVICE = Command(
+    insert(client_hashes).from_select(
+        [*_DEVICE, "exe", "first_at_ms", "last_at_ms", "uses"],
+        select(
+            *[bindparam(f"this_{n}", type_=client_hashes.c[n].type) for n in _DEVICE],
+            bindparam("with_exe", type_=client_hashes.c.exe.type),
+            bindparam("first_ms", type_=client_hashes.c.first_at_ms.type),
+            bindparam("last_ms", type_=client_hashes.c.last_at_ms.type),
+            literal_column("0"),
+        ).where(~select(literal_column("1")).select_from(client_hashes).where(_this_device).exists()),
+    )
+)
+COUNT_DEVICE = Command(
+    update(client_hashes)
+    .where(_this_device)
+    .values(
+        exe=bindparam("with_exe"),
+        last_at_ms=bindparam("last_ms"),
+        uses=client_hashes.c.uses + bindparam("by", type_=client_hashes.c.uses.type),
+    )
+)
+
+
+def _same(kind: str) -> ColumnElement[bool]:
+    """Whether a stored hash is the one asked about (null: not asked about); shared devices are like nobody's."""
+    asked: Any = bindparam(kind, type_=client_hashes.c[kind].type)
+    shared = select(shared_devices.c.hash).where(shared_devices.c.hash == asked)
+    return and_(client_hashes.c[kind] == asked, ~shared.exists())
+
+
+DEVICE_KINDS = ("adapters", "uninstall", "disk")
+# Who else uses a device; those with a sanction first, so that the limit never hides one.
+DEVICE_SHARED_WITH = Query(
+    select(
+        users.c.id,
+        users.c.name,
+        users.c.priv,
+        users.c.banned_at_ms,
+        *[func.max(case((_same(kind), 1), else_=0)) for kind in DEVICE_KINDS],
+    )
+    .select_from(client_hashes.join(users, users.c.id == client_hashes.c.user_id))
+    .where(or_(*[_same(kind) for kind in DEVICE_KINDS]), client_hashes.c.user_id != bindparam("user_id"))
+    .group_by(users.c.id, users.c.name, users.c.priv, users.c.banned_at_ms)
+    .order_by(users.c.priv.op("&")(int(Privilege.UNRESTRICTED)), users.c.banned_at_ms.is_(None), users.c.id)
+    .limit(MATCHES_MAX),
+    lambda *row: row,
 )

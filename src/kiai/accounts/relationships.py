@@ -22,6 +22,22 @@ class Relationships:
         """The account's friends by name; hidden players are left out, their row stays."""
         return await self._database.all(queries.FRIENDS_OF, user_id=user_id)
 
+    async def relations_of(self, user_id: int) -> tuple[frozenset[int], frozenset[int]]:
+        """The ids of the account's friends and of those it has blocked, hidden players among them."""
+        rows = await self._database.all(queries.RELATIONS_OF, user_id=user_id)
+        return (
+            frozenset(target_id for target_id, kind in rows if kind == queries.FRIEND),
+            frozenset(target_id for target_id, kind in rows if kind == queries.BLOCK),
+        )
+
+    async def is_friend(self, user_id: int, target_id: int) -> bool:
+        """Whether `user_id` counts `target_id` among its friends."""
+        return await self._database.one(queries.RELATION, user_id=user_id, target_id=target_id) == queries.FRIEND
+
+    async def has_blocked(self, user_id: int, target_id: int) -> bool:
+        """Whether `user_id` has blocked `target_id`."""
+        return await self._database.one(queries.RELATION, user_id=user_id, target_id=target_id) == queries.BLOCK
+
     async def befriend(self, user_id: int, target_id: int) -> None:
         """Makes `target_id` a friend; a block of them ends. Raises NotFound, Refused at oneself or past the limit."""
         await self._relate(user_id, target_id, queries.FRIEND, queries.FRIENDS_MAX)

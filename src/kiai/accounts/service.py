@@ -1,24 +1,30 @@
-"""The verbs of accounts: registering, finding, renaming, passwords, profiles."""
+"""The verbs of accounts: registering, finding, logging in, renaming, passwords, profiles."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from kiai.accounts import queries
-from kiai.accounts.model import PLAY_STYLE_MAX, USERPAGE_MAX, Account, Player, User
-from kiai.accounts.passwords import Passwords
+from kiai.accounts.model import FIRST_PLAYER_ID, PLAY_STYLE_MAX, USERPAGE_MAX, Account, Player, User
+from kiai.accounts.passwords import Passwords, Remembered
 from kiai.accounts.visibility import EVERYBODY, Viewer, can_see
 from kiai.clock import Clock
-from kiai.errors import Conflict, Invalid, NotAllowed, NotFound, Refused
+from kiai.errors import Conflict, Invalid, NotAllowed, NotAuthenticated, NotFound, Refused, Unavailable
 from kiai.osu.countries import is_country
 from kiai.osu.modes import MODES
 from kiai.osu.names import email_fault, name_fault, password_fault, password_md5, safe_name
-from kiai.osu.privileges import Privilege, may
+from kiai.osu.privileges import DEVELOPER, OWNER, UNRESTRICTED, VERIFIED, Privilege, may
+from kiai.storage.outbox import tell
 from kiai.storage.port import Database, Taken, Transaction, Value
 
 NAME_RESERVED_MS: Final = 90 * 86_400_000
 RENAME_EVERY_MS: Final = 7 * 86_400_000
 BADGE_MAX: Final = 64
 LISTED_MAX: Final = 10_000  # a filtered total is counted no further than this
+LOGIN_NAME_MAX: Final = 32  # no account's name is longer
+LOGIN_TRIES: Final = 3
+
+_MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 
 class Accounts:
@@ -27,6 +33,7 @@ class Accounts:
     def __init__(self, database: Database, passwords: Passwords, clock: Clock) -> None:
         self._database = database
         self._passwords = passwords
+        self._remembered = Remembered(clock)
         self._clock = clock
 
     # --- finding
@@ -99,6 +106,92 @@ class Accounts:
         """The key of a visible account's picture in the files store, or None."""
         return await self._database.one(queries.AVATAR_OF, id=user_id)
 
+    # --- logging in
+
+    async def authenticate(self, name: str, password_md5: str) -> User:
+        """The account with this name and password, restricted and banned ones too; former names do not count.
+
+        A right password is remembered for an hour. Raises NotAuthenticated, the same after the same time whether the
+        name or the password is wrong or neither can be one (security-and-faults P24, RT2), and Unavailable.
+        """
+        if not _MD5.fullmatch(password_md5) or len(name) > LOGIN_NAME_MAX or "\x00" in name:
+            await self._passwords.pretend()
+            raise NotAuthenticated
+        # Each turn takes the account as it is now: verifying takes a while, in which it may be banned or get another
+        # password. What was verified is remembered, so that the second turn usually ends it.
+        for _ in range(LOGIN_TRIES):
+            user, stored = await self._database.one(queries.CREDENTIALS, safe_name=safe_name(name)) or (None, None)
+            if user is None or stored is None:
+                await self._passwords.pretend()
+                raise NotAuthenticated
+            if self._remembered.has(password_md5, stored):
+                return user
+            right, renewed = await self._passwords.verify(password_md5, stored)
+            if not right:
+                raise NotAuthenticated
+            self._remembered.add(password_md5, stored)
+            if renewed is not None:
+                await self._renew(user.id, stored, renewed)
+                self._remembered.add(password_md5, renewed)
+        raise Unavailable("login", "the password changes all the time")
+
+    async def _renew(self, user_id: int, old: str, new: str) -> None:
+        async def body(tx: Transaction) -> None:
+            await tx.run(queries.RENEW_PASSWORD, user_id=user_id, old_hash=old, new_hash=new)
+
+        await self._database.transaction(body)
+
+    async def verify(self, tx: Transaction, user_id: int, *, owner_allowed: bool) -> int:
+        """Marks the account as verified, which its first login does; its privileges then (game-rules 1).
+
+        With `owner_allowed` the first player becomes the owner, unless restricted or somebody else is a developer:
+        whoever sees DEVELOPER come that way writes it into the audit log. Raises NotFound("user").
+        """
+        priv = await self.priv_to_change(tx, user_id)
+        if priv & VERIFIED:
+            return priv
+        now = priv | VERIFIED
+        may_own = owner_allowed and user_id == FIRST_PLAYER_ID and priv & UNRESTRICTED and not priv & DEVELOPER
+        if may_own and await tx.one(queries.OTHER_DEVELOPER, user_id=user_id) is None:
+            now |= OWNER
+        await self.set_priv(tx, user_id, now)
+        return now
+
+    async def silence_to_change(self, tx: Transaction, user_id: int) -> int:
+        """Until when an account is silenced, unix ms, held against other changes until the transaction ends."""
+        until = await tx.one(queries.SILENCE_TO_CHANGE, user_id=user_id)
+        if until is None:
+            raise NotFound("user")
+        return int(until)
+
+    async def set_silence(self, tx: Transaction, user_id: int, until_ms: int) -> None:
+        """Stores until when an account is silenced; who may do so, and what follows, is the business of `staff`."""
+        await tx.run(queries.SET_SILENCE, user_id=user_id, until_ms=until_ms)
+
+    async def settle_country(self, tx: Transaction, user_id: int, country: str) -> bool:
+        """Gives an account without country (`xx`) this one; whether it had none. Rank lists are the caller's affair."""
+        return bool(await tx.run(queries.SETTLE_COUNTRY, user_id=user_id, country=country))
+
+    async def touch(self, active: Mapping[int, int]) -> None:
+        """Notes when accounts were last active: unix ms by id. An earlier time than the one known changes nothing."""
+        if not active:
+            return
+
+        async def body(tx: Transaction) -> None:
+            # In order of ids, so that two processes never wait for one another in a circle.
+            rows = [{"user_id": user_id, "at_ms": at_ms} for user_id, at_ms in sorted(active.items())]
+            await tx.many(queries.SET_ACTIVE, rows)
+
+        await self._database.transaction(body)
+
+    async def set_friends_only_dms(self, user_id: int, on: bool) -> None:
+        """Whether only friends may send private messages to the account."""
+
+        async def body(tx: Transaction) -> None:
+            await tx.run(queries.SET_FRIENDS_ONLY_DMS, user_id=user_id, on=int(on))
+
+        await self._database.transaction(body)
+
     # --- registering and changing
 
     async def register(
@@ -156,7 +249,7 @@ class Accounts:
             raise Conflict("name")
 
     async def set_password(self, user_id: int, *, password: str, name: str, email: str) -> None:
-        """A new password; API keys end with the old one (security-and-faults WB7). Raises Invalid."""
+        """A new password; API keys and sessions end with the old one (security-and-faults WB7). Raises Invalid."""
         if fault := password_fault(password, name=name, email=email):
             raise Invalid("password", fault, "a password that does not fit")
         hashed = await self._passwords.hash(password_md5(password))
@@ -165,6 +258,7 @@ class Accounts:
         async def body(tx: Transaction) -> None:
             await tx.run(queries.SET_PASSWORD, user_id=user_id, password_hash=hashed)
             await tx.run(queries.REVOKE_KEYS, holder_id=user_id, at_ms=now)
+            await tell(tx, "sessions", user_id, now)
 
         await self._database.transaction(body)
 
@@ -234,6 +328,7 @@ class Accounts:
             queries.RELEASE_NAME, user_id=user.id, name=user.name, safe_name=user.safe_name, released_at_ms=now_ms
         )
         await tx.run(queries.SET_NAME, user_id=user.id, name=name, safe_name=safe_name(name), renamed_at_ms=now_ms)
+        await tell(tx, "sessions", user.id, now_ms)  # packets carry names: the client has to log in as who it is now
 
 
 def _checked(name: str, value: object, viewer: Viewer) -> Value:

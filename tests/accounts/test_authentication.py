@@ -1,0 +1,447 @@
+"""Who a name and a password are, what is remembered of that, and what the first login decides."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from pwdlib.hashers.bcrypt import BcryptHasher
+from sqlalchemy import select, update
+from tests.builders import NORMAL, NOW_MS, PASSWORD, Run, World, a_player
+
+from kiai.accounts import BOT_ID, Accounts, Passwords, Viewer
+from kiai.accounts.passwords import REMEMBERED_S, WAITING_MAX, Remembered
+from kiai.clock import ManualClock
+from kiai.errors import NotAuthenticated, NotFound, Unavailable
+from kiai.osu.names import password_md5
+from kiai.osu.privileges import DEVELOPER, OWNER, UNRESTRICTED, VERIFIED, Privilege
+from kiai.storage.port import Command, Database, Transaction
+from kiai.storage.tables import users
+
+RIGHT = password_md5(PASSWORD)
+WRONG = password_md5("battery staple 8")
+
+
+class FakePasswords(Passwords):
+    """Hashes that are the password behind a mark, and how often each kind of work was asked for.
+
+    The mark `old` is an old kind of hash; `meanwhile` happens while the next password is verified.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(threads=1)
+        self.hashed = 0
+        self.verified = 0
+        self.pretended = 0
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def hash(self, password_md5: str) -> str:
+        self.hashed += 1
+        return f"fake{self.hashed}:{password_md5}"
+
+    async def verify(self, password_md5: str, stored: str) -> tuple[bool, str | None]:
+        self.verified += 1
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+        kind, _, known = stored.partition(":")
+        right = known == password_md5
+        return right, f"new:{password_md5}" if right and kind == "old" else None
+
+    async def pretend(self) -> None:
+        self.pretended += 1
+
+    @property
+    def work(self) -> int:
+        """How often a password was worked on."""
+        return self.verified + self.pretended
+
+
+@pytest.fixture
+def passwords() -> FakePasswords:
+    return FakePasswords()
+
+
+@pytest.fixture
+def world(database: Database, run: Run, tmp_path: Path, passwords: FakePasswords) -> World:
+    world = World(database, run, tmp_path)
+    world.passwords = passwords
+    world.accounts = Accounts(database, passwords, world.clock)
+    return world
+
+
+@pytest.fixture
+def alice(world: World) -> int:
+    return world.add_player(a_player(password=PASSWORD))
+
+
+def logged_in(world: World, name: str = "alice", md5: str = RIGHT) -> int:
+    return world.run(world.accounts.authenticate(name, md5)).id
+
+
+def stored_hash(world: World, user_id: int) -> str:
+    return str(world.look(select(users.c.password_hash).where(users.c.id == user_id))[0][0])
+
+
+async def setting_columns(world: World, user_id: int, **values: int | str) -> None:
+    command = Command(update(users).where(users.c.id == user_id).values(values))
+
+    async def body(tx: Transaction) -> None:
+        await tx.run(command)
+
+    await world.database.transaction(body)
+
+
+def set_columns(world: World, user_id: int, **values: int | str) -> None:
+    world.run(setting_columns(world, user_id, **values))
+
+
+# --- right and wrong
+
+
+@pytest.mark.parametrize("name", ["some player", "Some Player", "some_player"])
+def test_a_player_is_known_by_name_and_password(world: World, name: str) -> None:
+    user_id = world.add_player(a_player("Some Player", password=PASSWORD))
+
+    user = world.run(world.accounts.authenticate(name, RIGHT))
+
+    assert (user.id, user.name, user.banned_at_ms, user.friends_only_dms) == (user_id, "Some Player", None, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "md5"),
+    [
+        ("alice", WRONG),
+        ("nobody", RIGHT),
+        ("banchobot", RIGHT),  # no password at all
+        ("former", RIGHT),  # a name of the past
+        ("alice", RIGHT[:31]),
+        ("alice", RIGHT + "0"),
+        ("alice", RIGHT.upper()),
+        ("alice", "g" * 32),
+        ("alice", RIGHT + "\n"),
+        ("alice", ""),
+        ("", RIGHT),
+        ("a\x00lice", RIGHT),
+        ("a\nlice", RIGHT),
+        ("%", RIGHT),
+        ("' OR 1=1--", RIGHT),
+        ("x" * 10_000, RIGHT),
+        ("ａｌｉｃｅ", RIGHT),
+    ],
+)
+def test_whatever_is_wrong_the_answer_and_the_work_are_the_same(
+    world: World, passwords: FakePasswords, name: str, md5: str
+) -> None:
+    alice = world.add_player(a_player("former", priv=NORMAL | int(Privilege.SUPPORTER), password=PASSWORD))
+    world.run(world.accounts.set_profile(Viewer(alice, world.user(alice).priv), {"name": "alice"}))
+
+    with pytest.raises(NotAuthenticated) as wrong:
+        logged_in(world, name, md5)
+
+    assert type(wrong.value) is NotAuthenticated
+    assert str(wrong.value) == ""
+    assert passwords.work == 1
+
+
+def test_a_restricted_or_banned_account_is_still_who_it_is(world: World, alice: int) -> None:
+    set_columns(world, alice, priv=VERIFIED, banned_at_ms=5)
+
+    user = world.run(world.accounts.authenticate("alice", RIGHT))
+
+    assert (user.id, user.priv, user.banned_at_ms) == (alice, VERIFIED, 5)
+
+
+# --- remembering
+
+
+def test_logging_in_again_does_no_work(world: World, passwords: FakePasswords, alice: int) -> None:
+    assert logged_in(world) == alice
+    before = passwords.work
+
+    again = [logged_in(world) for _ in range(3)]
+
+    assert again == [alice] * 3
+    assert (before, passwords.work) == (1, 1)
+
+
+def test_a_remembered_login_sees_the_account_as_it_is_now(world: World, alice: int) -> None:
+    logged_in(world)
+
+    set_columns(world, alice, priv=VERIFIED, banned_at_ms=7)
+
+    user = world.run(world.accounts.authenticate("alice", RIGHT))
+    assert (user.priv, user.banned_at_ms) == (VERIFIED, 7)
+
+
+def test_a_wrong_password_is_not_remembered_nor_does_a_right_one_help_it(
+    world: World, passwords: FakePasswords, alice: int
+) -> None:
+    logged_in(world)
+
+    for _ in range(2):
+        with pytest.raises(NotAuthenticated):
+            logged_in(world, "alice", WRONG)
+
+    assert passwords.verified == 3
+
+
+def test_the_same_password_of_somebody_else_is_another_one(world: World, passwords: FakePasswords, alice: int) -> None:
+    bob = world.add_player(a_player("bob", password=PASSWORD))
+    logged_in(world)
+
+    assert logged_in(world, "bob") == bob
+    assert passwords.verified == 2
+
+
+def test_a_new_password_makes_the_old_one_useless_at_once(world: World, passwords: FakePasswords, alice: int) -> None:
+    logged_in(world)
+
+    world.run(world.accounts.set_password(alice, password="battery staple 8", name="alice", email="a@example.org"))
+
+    with pytest.raises(NotAuthenticated):
+        logged_in(world)
+    assert logged_in(world, md5=WRONG) == alice
+    assert passwords.verified == 3
+
+
+def test_the_same_password_set_anew_is_verified_anew(world: World, passwords: FakePasswords, alice: int) -> None:
+    logged_in(world)
+
+    world.run(world.accounts.set_password(alice, password=PASSWORD, name="alice", email="a@example.org"))
+
+    assert logged_in(world) == alice
+    assert passwords.verified == 2
+
+
+def test_after_an_hour_a_password_is_verified_anew(world: World, passwords: FakePasswords, alice: int) -> None:
+    logged_in(world)
+
+    world.clock.advance(REMEMBERED_S - 1)
+    logged_in(world)
+    within = passwords.verified
+    world.clock.advance(1)
+    logged_in(world)
+
+    assert (within, passwords.verified) == (1, 2)
+
+
+def test_setting_the_wall_clock_makes_nothing_remembered_longer(
+    world: World, passwords: FakePasswords, alice: int
+) -> None:
+    logged_in(world)
+
+    world.clock.set_now_ms(0)
+    world.clock.advance(REMEMBERED_S)
+    logged_in(world)
+
+    assert passwords.verified == 2
+
+
+def test_what_is_remembered_is_bounded_and_the_oldest_goes_first() -> None:
+    remembered = Remembered(ManualClock(), most=2)
+
+    for name in ("a", "b", "a", "c"):
+        remembered.add(name, "stored")
+
+    assert [remembered.has(name, "stored") for name in ("a", "b", "c")] == [True, False, True]
+
+
+def test_each_process_remembers_under_a_key_of_its_own() -> None:
+    one, other = Remembered(ManualClock()), Remembered(ManualClock())
+
+    for remembered in (one, other):
+        remembered.add(RIGHT, "stored")
+
+    assert vars(one)["_until"].keys().isdisjoint(vars(other)["_until"])
+
+
+# --- while a password is verified
+
+
+def test_a_ban_while_the_password_is_verified_is_seen(world: World, passwords: FakePasswords, alice: int) -> None:
+    passwords.meanwhile = lambda: setting_columns(world, alice, banned_at_ms=9)
+
+    assert world.run(world.accounts.authenticate("alice", RIGHT)).banned_at_ms == 9
+
+
+def test_a_password_changed_while_the_old_one_is_verified_wins(
+    world: World, passwords: FakePasswords, alice: int
+) -> None:
+    passwords.meanwhile = lambda: setting_columns(world, alice, password_hash=f"fake9:{WRONG}")
+
+    with pytest.raises(NotAuthenticated):
+        logged_in(world)
+    assert passwords.verified == 2
+
+
+def test_a_hash_that_another_login_renewed_first_is_no_wrong_password(
+    world: World, passwords: FakePasswords, alice: int
+) -> None:
+    set_columns(world, alice, password_hash=f"old:{RIGHT}")
+    passwords.meanwhile = lambda: setting_columns(world, alice, password_hash=f"renewed:{RIGHT}")
+
+    assert logged_in(world) == alice
+    assert stored_hash(world, alice) == f"renewed:{RIGHT}"
+
+
+# --- old kinds of hashes
+
+
+def test_an_old_kind_of_hash_is_replaced_at_the_first_login(world: World, passwords: FakePasswords, alice: int) -> None:
+    set_columns(world, alice, password_hash=f"old:{RIGHT}")
+
+    first, again = logged_in(world), logged_in(world)
+
+    assert (first, again) == (alice, alice)
+    assert stored_hash(world, alice) == f"new:{RIGHT}"
+    assert passwords.verified == 1
+
+
+def test_a_wrong_password_replaces_no_hash(world: World, alice: int) -> None:
+    set_columns(world, alice, password_hash=f"old:{RIGHT}")
+
+    with pytest.raises(NotAuthenticated):
+        logged_in(world, md5=WRONG)
+
+    assert stored_hash(world, alice) == f"old:{RIGHT}"
+
+
+# --- the real hasher
+
+
+def test_real_hashes_are_verified_renewed_and_refused(world: World, run: Run, alice: int) -> None:
+    real = Passwords(threads=1)
+    accounts = Accounts(world.database, real, world.clock)
+    old = BcryptHasher(rounds=4).hash(RIGHT)
+    set_columns(world, alice, password_hash=old)
+
+    with pytest.raises(NotAuthenticated):
+        run(accounts.authenticate("alice", WRONG))
+    kept = stored_hash(world, alice)
+    user = run(accounts.authenticate("alice", RIGHT))
+
+    assert kept == old
+    assert user.id == alice
+    assert stored_hash(world, alice).startswith("$argon2id$")
+    assert run(Accounts(world.database, real, world.clock).authenticate("alice", RIGHT)).id == alice
+
+
+def test_a_stored_text_that_is_no_hash_fits_no_password(world: World, run: Run, alice: int) -> None:
+    set_columns(world, alice, password_hash="plain")
+
+    with pytest.raises(NotAuthenticated):
+        run(Accounts(world.database, Passwords(threads=1), world.clock).authenticate("alice", RIGHT))
+
+
+def test_a_password_that_waits_too_long_is_refused_as_unavailable(run: Run) -> None:
+    passwords = Passwords(threads=1, wait_s=0.01)
+    done = threading.Event()
+    passwords._pool.submit(done.wait)
+
+    with pytest.raises(Unavailable, match="login is not available"):
+        run(passwords.verify(RIGHT, "stored"))
+
+    done.set()
+    passwords.close()
+
+
+def test_more_passwords_than_may_wait_are_refused_at_once(run: Run) -> None:
+    passwords = Passwords(threads=1)
+    done = threading.Event()
+    passwords._pool.submit(done.wait)
+
+    async def storm() -> tuple[int, list[BaseException | None]]:
+        waiting = [asyncio.ensure_future(passwords.pretend()) for _ in range(WAITING_MAX)]
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            await passwords.pretend()
+        for one in waiting[2:]:
+            one.cancel()
+        done.set()
+        told = await asyncio.gather(*waiting, return_exceptions=True)
+        await passwords.pretend()
+        return len(told), [one for one in told[:2] if one is not None]
+
+    assert run(storm()) == (WAITING_MAX, [])
+    passwords.close()
+
+
+# --- the first login
+
+
+def verified(world: World, user_id: int, *, owner_allowed: bool = True) -> int:
+    async def body(tx: Transaction) -> int:
+        return await world.accounts.verify(tx, user_id, owner_allowed=owner_allowed)
+
+    priv = world.run(world.database.transaction(body))
+    assert world.user(user_id).priv == priv
+    return priv
+
+
+def test_the_first_player_becomes_the_owner_at_the_first_login(world: World) -> None:
+    first = world.add_player(a_player(priv=UNRESTRICTED))
+
+    assert (first, verified(world, first)) == (3, OWNER)
+    assert OWNER == 31927
+
+
+def test_everybody_else_is_verified_and_no_more(world: World) -> None:
+    world.add_player(a_player(priv=UNRESTRICTED))
+    second = world.add_player(a_player("bob", priv=UNRESTRICTED))
+
+    assert verified(world, second) == UNRESTRICTED | VERIFIED
+
+
+def test_there_is_no_owner_by_itself_where_the_operator_forbids_it(world: World) -> None:
+    first = world.add_player(a_player(priv=UNRESTRICTED))
+
+    assert verified(world, first, owner_allowed=False) == UNRESTRICTED | VERIFIED
+
+
+@pytest.mark.parametrize("other", [DEVELOPER, DEVELOPER | UNRESTRICTED | VERIFIED])
+def test_the_first_player_is_no_owner_where_somebody_else_is_a_developer(world: World, other: int) -> None:
+    first = world.add_player(a_player(priv=UNRESTRICTED))
+    world.add_player(a_player("bob", priv=other))
+
+    assert verified(world, first) == UNRESTRICTED | VERIFIED
+
+
+def test_the_first_player_becomes_the_owner_at_the_first_login_or_never(world: World) -> None:
+    first = world.add_player(a_player(priv=UNRESTRICTED | VERIFIED))
+
+    assert verified(world, first) == UNRESTRICTED | VERIFIED
+
+
+def test_verifying_lifts_no_restriction(world: World) -> None:
+    first = world.add_player(a_player(priv=0))
+
+    assert verified(world, first) == VERIFIED
+
+
+def test_nobody_is_not_verified(world: World) -> None:
+    with pytest.raises(NotFound):
+        verified(world, 99)
+
+
+# --- being there
+
+
+def test_activity_is_noted_for_many_at_once_and_never_goes_back(world: World, alice: int) -> None:
+    bob = world.add_player(a_player("bob"))
+
+    world.run(world.accounts.touch({bob: NOW_MS + 60_000, alice: NOW_MS - 1, 99: NOW_MS}))
+    world.run(world.accounts.touch({}))
+
+    assert (world.user(alice).active_at_ms, world.user(bob).active_at_ms) == (NOW_MS, NOW_MS + 60_000)
+    assert world.run(world.accounts.user(Viewer(priv=DEVELOPER), id=BOT_ID)).active_at_ms == 0
+
+
+def test_private_messages_are_for_friends_only_while_the_player_says_so(world: World, alice: int) -> None:
+    world.run(world.accounts.set_friends_only_dms(alice, True))
+    on = world.user(alice).friends_only_dms
+
+    world.run(world.accounts.set_friends_only_dms(alice, False))
+
+    assert (on, world.user(alice).friends_only_dms) == (1, 0)
