@@ -240,7 +240,6 @@ def session(
         token=token or f"token of {user_id}",
         user_id=user_id,
         login_time_ms=LOGIN,
-        last_seen_ms=LOGIN,
         status=status,
         hidden=hidden,
         tournament=tournament,
@@ -287,6 +286,46 @@ def test_get_player_status_shows_what_somebody_does(tmp_path: Path, example: str
     assert answered["login_time"] == pytest.approx(documented["login_time"], abs=0.001)
     same({name: documented[name] for name in documented if name != "login_time"}, answered)
     assert (reply.status, reply.json["status"], "last_seen" in answered) == (200, "success", False)
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        (Status(map_md5="f" * 32, map_id=1_172_819), 1_172_819),
+        (Status(map_id=1_172_819), 1_172_819),
+        (Status(map_md5="4a4bc3bdb6d951512db592994b08cfc7"), 1_172_819),
+        (Status(map_md5="f" * 32, map_id=99), None),
+        (Status(map_md5="f" * 32), None),
+    ],
+)
+def test_get_player_status_shows_the_map_by_md5_or_id_and_null_for_one_that_is_not_here(
+    tmp_path: Path, status: Status, shown: int | None
+) -> None:
+    rows = Rows(tmp_path / "data")
+    player_3(rows)
+    rows.map(EXAMPLES["get_map_info"]["map"])
+    rows.close()
+
+    reply = asked(tmp_path / "data", "/get_player_status?id=3", lambda s: s.realtime.open_session(session(3, status)))
+
+    beatmap = reply.json["player_status"]["status"]["beatmap"]
+    assert (beatmap and beatmap["id"]) == shown
+
+
+@pytest.mark.parametrize("mode", [0, 3, 6, 8])
+def test_get_player_status_shows_the_servers_mode_and_the_clients_own_mods(tmp_path: Path, mode: int) -> None:
+    rows = Rows(tmp_path / "data")
+    player_3(rows)
+    rows.close()
+
+    async def act(services: Services) -> None:
+        await services.realtime.open_session(session(3, Status(mode=0, mods=4), token="tournament", tournament=True))
+        await services.realtime.open_session(session(3, Status(action=2, mode=mode, mods=72), token="game"))
+
+    reply = asked(tmp_path / "data", "/get_player_status?id=3", act)
+
+    status = reply.json["player_status"]["status"]
+    assert (status["action"], status["mode"], status["mods"]) == (2, mode, 72)
 
 
 def test_get_player_status_shows_mode_4_for_a_mode_that_is_unknown(tmp_path: Path) -> None:
@@ -341,6 +380,20 @@ def test_get_match_shows_a_running_match(tmp_path: Path) -> None:
 
     shows(reply, "get_match")
     assert list(reply.json["match"]["active_slots"]) == ["0", "1"]
+
+
+def test_get_match_names_everybody_however_many_referee(tmp_path: Path) -> None:
+    rows = Rows(tmp_path / "data")
+    for user_id in range(5, 65):
+        rows.player(user_id, f"Ref {user_id}")
+    rows.close()
+    referees = tuple((user_id, f"Ref {user_id}") for user_id in range(5, 65))
+
+    reply = match_is_asked_for(tmp_path / "data", document_match(referees=referees))
+
+    assert reply.json["match"]["host"] == {"id": 3, "name": "User"}
+    assert [ref["id"] for ref in reply.json["match"]["refs"]] == list(range(5, 65))
+    assert reply.json["match"]["active_slots"]["1"]["player"] is not None
 
 
 def test_get_match_never_tells_a_password(tmp_path: Path) -> None:

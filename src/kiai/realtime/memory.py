@@ -6,15 +6,25 @@ Every verb runs from start to end without awaiting anything, which is what makes
 Ranks: each mode has a sorted list for the world and one for each country, of the same ints, and a dict from user to its
 int and country. An int orders as (pp descending, user id ascending); a rank is a bisection, never a count.
 
+Topics: a list of entries, the index of its first one, and the running total of their bytes, so that how much a reader
+has before it is a subtraction. A session holds the logs it follows with its cursors, and a log its readers; a log that
+nobody reads is dropped. Old entries go in batches of an eighth of the bound, so a log may hold that much more.
+
+Statuses: a dict from author to its newest entry and that entry's number, in the order of numbers. A reader who wants
+everybody walks it from the end back to where it was; one who wants some looks them up.
+
 Buckets: one float each, the moment at which the bucket will be full again if nobody takes more; how much is in it now
 follows from that. A full bucket is the same as none, so full ones are dropped as new ones come.
 """
 
 import asyncio
 import heapq
+import itertools
 import sys
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import msgspec
@@ -25,19 +35,28 @@ from kiai.realtime.port import (
     AROUND_MAX,
     BOT_ID,
     BUCKETS_MAX,
+    FEED,
+    MANY_ONLINE,
     MATCHES_MAX,
     ONCE_KEYS_MAX,
+    POLL_BYTES_MAX,
     SESSIONS_MAX,
+    STATUS,
+    TURNS_WAITING_MAX,
     USER_ID_MAX,
     Allowance,
+    Entry,
+    FellBehind,
     M,
     MatchGone,
     Rank,
     RankEntry,
     Session,
     SessionGone,
-    Status,
+    SessionRule,
     TooMany,
+    bound_of,
+    status_interest,
 )
 
 UNRANKED: Final = Rank()
@@ -51,9 +70,13 @@ class MemoryRealtime:
 
     def __init__(self, clock: Clock) -> None:
         self._monotonic = clock.monotonic
+        self._now_ms = clock.now_ms
         self._ranks: dict[int, _ModeRanks] = {}
-        self._sessions: dict[str, Session] = {}
-        self._tokens: dict[int, set[str]] = {}
+        self._logs: dict[str, _Log] = {FEED: _Log(FEED)}
+        self._statuses: OrderedDict[int, tuple[int, Entry]] = OrderedDict()
+        self._status_count = 0
+        self._live: dict[str, _Live] = {}
+        self._live_of: dict[int, list[_Live]] = {}
         self._shown: dict[int, int] = {}  # user id -> how many sessions others may see; never 0, never the bot
         self._matches: dict[int, msgspec.Struct] = {}
         self._once: dict[str, float] = {}
@@ -99,54 +122,188 @@ class MemoryRealtime:
             return None
         return lists.world if country is None else lists.countries.get(country)
 
+    # --- topics ------------------------------------------------------------------------------------------------------
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        self._append(entries)
+
+    def _append(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            log = self._logs.get(entry.topic)
+            if log is not None:
+                log.append(entry)
+            elif entry.topic == STATUS:
+                self._status_count += 1
+                self._statuses[entry.author] = self._status_count, entry
+                self._statuses.move_to_end(entry.author)
+
+    async def followers(self, topics: Sequence[str]) -> list[int]:
+        return [0 if (log := self._logs.get(topic)) is None else log.shown for topic in topics]
+
+    async def following(self, topic: str) -> list[Session]:
+        log = self._logs.get(topic)
+        return [] if log is None else _in_order(log.readers)
+
+    async def feed_end(self, topic: str) -> int:
+        return self._logs[topic].end
+
+    async def feed_after(self, topic: str, cursor: int, most: int = 256) -> tuple[int, list[bytes]]:
+        log = self._logs[topic]
+        first = log.end if cursor > log.end else max(cursor, log.first)
+        return first, [entry.body for entry in log.slice(first, min(first + most, log.end))]
+
     # --- sessions ----------------------------------------------------------------------------------------------------
 
-    async def open_session(self, session: Session) -> None:
-        if session.token not in self._sessions and len(self._sessions) >= SESSIONS_MAX:
+    async def open_session(self, session: Session, entries: Sequence[Entry] = ()) -> None:
+        if session.token not in self._live and len(self._live) >= SESSIONS_MAX:
             raise TooMany("sessions", SESSIONS_MAX)
-        self._drop_session(session.token)
-        self._sessions[session.token] = session
-        self._tokens.setdefault(session.user_id, set()).add(session.token)
-        if _is_shown(session):
+        self._close(session.token)
+        self._open(session)
+        self._append(entries)
+
+    def _open(self, session: Session) -> "_Live":
+        live = self._live[session.token] = _Live(session, self._monotonic())
+        self._live_of.setdefault(session.user_id, []).append(live)
+        if live.shown:
             self._shown[session.user_id] = self._shown.get(session.user_id, 0) + 1
+        self._follow(live, sorted(session.follows))
+        return live
+
+    def _follow(self, live: "_Live", topics: Iterable[str]) -> None:
+        for topic in topics:
+            if topic == STATUS:
+                live.status_cursor = self._status_count
+                continue
+            log = self._logs.get(topic)
+            if log is None:
+                log = self._logs[topic] = _Log(topic)
+            log.readers.add(live)
+            log.shown += live.shown
+            live.cursors[log] = log.end
+
+    def _unfollow(self, live: "_Live", topics: Iterable[str]) -> None:
+        for topic in topics:
+            if topic == STATUS:
+                live.status_cursor = None
+                continue
+            log = self._logs[topic]
+            del live.cursors[log]
+            log.readers.remove(live)
+            log.shown -= live.shown
+            if not log.readers and topic != FEED:
+                del self._logs[topic]
 
     async def session(self, token: str) -> Session:
-        found = self._sessions.get(token)
+        return self._found(token).session
+
+    def _found(self, token: str) -> "_Live":
+        found = self._live.get(token)
         if found is None:
             raise SessionGone
         return found
 
-    async def change_status(self, token: str, status: Status) -> None:
-        found = self._sessions.get(token)
-        if found is None:
-            raise SessionGone
-        self._sessions[token] = msgspec.structs.replace(found, status=status)
+    async def change_session(self, token: str, rule: SessionRule) -> Session:
+        live = self._found(token)
+        before = live.session
+        after, entries = rule(before)
+        assert (after.token, after.user_id, after.hidden) == (before.token, before.user_id, before.hidden)
+        live.session = after
+        if after.follows is not before.follows:
+            self._unfollow(live, before.follows - after.follows)
+            self._follow(live, sorted(after.follows - before.follows))
+        self._append(entries)
+        return after
 
-    async def close_session(self, token: str) -> None:
-        self._drop_session(token)
+    async def close_session(self, token: str) -> Session | None:
+        return self._close(token)
+
+    def _close(self, token: str) -> Session | None:
+        live = self._live.pop(token, None)
+        if live is None:
+            return None
+        session = live.session
+        self._unfollow(live, session.follows)
+        theirs = self._live_of[session.user_id]
+        theirs.remove(live)
+        if not theirs:
+            del self._live_of[session.user_id]
+            self._statuses.pop(session.user_id, None)
+        if live.shown:
+            self._shown[session.user_id] -= 1
+            if not self._shown[session.user_id]:
+                del self._shown[session.user_id]
+        return session
+
+    async def poll(self, token: str, most_bytes: int = POLL_BYTES_MAX) -> tuple[Session, list[Entry]]:
+        # PERF: runs on every poll; a session follows about six topics, and mostly none has anything new.
+        live = self._live.get(token)
+        if live is None:
+            raise SessionGone
+        live.seen = self._monotonic()
+        found: list[Entry] = []
+        for log, cursor in live.cursors.items():
+            if cursor != log.end and most_bytes > 0:
+                if cursor < log.first:
+                    if not log.skips:
+                        raise FellBehind(log.topic)
+                    cursor = log.first
+                upto = log.end
+                if log.bytes_between(cursor, upto) > most_bytes:
+                    upto = log.within(cursor, most_bytes) if found else max(log.within(cursor, most_bytes), cursor + 1)
+                if upto == cursor:  # PERF: nothing of this topic fits; another's may
+                    continue
+                most_bytes -= log.bytes_between(cursor, upto)
+                live.cursors[log] = upto
+                found += log.slice(cursor, upto)
+        if live.status_cursor is not None and live.status_cursor != self._status_count:
+            found += self._new_statuses(live, live.status_cursor)
+            live.status_cursor = self._status_count
+        return live.session, found
+
+    def _new_statuses(self, live: "_Live", cursor: int) -> list[Entry]:
+        session, statuses = live.session, self._statuses
+        many = len(self._shown) > MANY_ONLINE
+        wanted = status_interest(session, many=many, now_ms=self._now_ms() if session.watched else 0)
+        if wanted is None:
+            new = list(itertools.takewhile(lambda one: one[0] > cursor, reversed(statuses.values())))
+            new.reverse()
+        else:
+            new = sorted(found for author in wanted if (found := statuses.get(author)) and found[0] > cursor)
+        return [entry for _, entry in new if entry.author != session.user_id]
 
     async def sessions_of(self, user_id: int) -> list[Session]:
-        found = [self._sessions[token] for token in self._tokens.get(user_id, ())]
-        return sorted(found, key=lambda one: (one.login_time_ms, one.token))
+        return _in_order(self._live_of.get(user_id, ()))
+
+    async def sessions_among(self, user_ids: Sequence[int]) -> dict[int, Session]:
+        among: dict[int, Session] = {}
+        for user_id in user_ids:
+            if user_id in self._shown:
+                sessions = [live.session for live in self._live_of[user_id] if live.shown]
+                if len(sessions) > 1:
+                    sessions.sort(key=lambda one: (one.tournament, one.login_time_ms, one.token))
+                among[user_id] = sessions[0]
+        return among
+
+    async def idle_s(self, token: str) -> float:
+        return self._monotonic() - self._found(token).seen
+
+    async def idle_sessions(self, idle_s: float, most: int = 1_000) -> list[str]:
+        since = self._monotonic() - idle_s
+        idle = [live for live in self._live.values() if live.seen <= since]
+        idle.sort(key=lambda live: (live.seen, live.session.token))
+        return [live.session.token for live in idle[:most]]
+
+    def turn(self, token: str) -> AbstractAsyncContextManager[None]:
+        return _Turn(self._found, token)
 
     async def online_count(self) -> int:
         return len(self._shown)
 
+    async def online_ids(self) -> list[int]:
+        return list(self._shown)
+
     async def online_among(self, user_ids: Sequence[int]) -> set[int]:
         return self._shown.keys() & user_ids
-
-    def _drop_session(self, token: str) -> None:
-        session = self._sessions.pop(token, None)
-        if session is None:
-            return
-        tokens = self._tokens[session.user_id]
-        tokens.remove(token)
-        if not tokens:
-            del self._tokens[session.user_id]
-        if _is_shown(session):
-            self._shown[session.user_id] -= 1
-            if not self._shown[session.user_id]:
-                del self._shown[session.user_id]
 
     # --- matches -----------------------------------------------------------------------------------------------------
 
@@ -161,12 +318,18 @@ class MemoryRealtime:
         found = self._matches.get(match_id)
         return None if found is None else _as(kind, found)
 
-    async def change_match(self, match_id: int, kind: type[M], rule: Callable[[M], M]) -> M:
+    async def change_match(
+        self, match_id: int, kind: type[M], rule: Callable[[M], tuple[M | None, Sequence[Entry]]]
+    ) -> M | None:
         found = self._matches.get(match_id)
         if found is None:
             raise MatchGone(match_id)
-        changed = rule(_as(kind, found))
-        self._matches[match_id] = changed
+        changed, entries = rule(_as(kind, found))
+        if changed is None:
+            del self._matches[match_id]
+        else:
+            self._matches[match_id] = changed
+        self._append(entries)
         return changed
 
     async def matches(self, kind: type[M]) -> list[tuple[int, M]]:
@@ -196,7 +359,7 @@ class MemoryRealtime:
     ) -> Allowance:
         # PERF: runs on every request of the API.
         capacity = limit if burst is None else burst
-        assert 0 < cost <= capacity
+        assert 0 <= cost <= capacity
         table = self._full_at
         now = self._monotonic()
         full_at = table.get(bucket)
@@ -223,6 +386,173 @@ class MemoryRealtime:
                 oldest = next(iter(table))
                 if table[oldest] <= now or len(table) >= BUCKETS_MAX:
                     del table[oldest]
+
+    # --- over a restart ----------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> bytes:
+        """Sessions, topics and matches as they are, for `restore`. Ranks, once-locks and buckets are made anew."""
+        logs = [_KeptLog(log.topic, log.first, log.entries) for log in self._logs.values()]
+        sessions = [
+            _KeptSession(live.session, {log.topic: cursor for log, cursor in live.cursors.items()}, live.status_cursor)
+            for live in self._live.values()
+        ]
+        matches = {match_id: msgspec.msgpack.encode(match) for match_id, match in self._matches.items()}
+        return msgspec.msgpack.encode(_Kept(logs, list(self._statuses.values()), self._status_count, sessions, matches))
+
+    def restore(self, kept: bytes, kind: type[msgspec.Struct]) -> int:
+        """Continues from a snapshot whose matches are of this kind; every session counts as seen now. How many.
+
+        Raises msgspec.ValidationError or DecodeError for what is no snapshot of this version; nothing is changed then.
+        """
+        was = msgspec.msgpack.decode(kept, type=_Kept)
+        matches = {match_id: msgspec.msgpack.decode(match, type=kind) for match_id, match in was.matches.items()}
+        self._matches = matches
+        for log in was.logs:
+            self._logs[log.topic] = _Log(log.topic, log.first, log.entries)
+        self._statuses = OrderedDict((entry.author, (number, entry)) for number, entry in was.statuses)
+        self._status_count = was.status_count
+        for one in was.sessions:
+            live = self._open(one.session)
+            live.status_cursor = one.status_cursor
+            live.cursors.update({self._logs[topic]: cursor for topic, cursor in one.cursors.items()})
+        return len(was.sessions)
+
+
+class _Log:
+    """A topic."""
+
+    __slots__ = (
+        "_bytes",
+        "_bytes_max",
+        "_dropped_bytes",
+        "_entries_max",
+        "_marks",
+        "end",
+        "entries",
+        "first",
+        "readers",
+        "shown",
+        "skips",
+        "topic",
+    )
+
+    def __init__(self, topic: str, first: int = 0, entries: Sequence[Entry] = ()) -> None:
+        bound = bound_of(topic)
+        self.topic = topic
+        self.skips = bound.skips
+        self.entries: list[Entry] = []
+        self.first = self.end = first
+        self.readers: set[_Live] = set()
+        self.shown = 0
+        self._entries_max = bound.entries
+        self._bytes_max = bound.bytes
+        self._bytes = 0  # of every entry there ever was
+        self._dropped_bytes = 0  # of those that are gone
+        self._marks: list[int] = []  # `_bytes` after each entry
+        for entry in entries:
+            self.append(entry)
+
+    def append(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        self._bytes += len(entry.body)
+        self._marks.append(self._bytes)
+        self.end += 1
+        kept = len(self.entries)
+        if kept > self._entries_max + (self._entries_max >> 3):
+            self._drop(kept - self._entries_max)
+        if self._bytes - self._dropped_bytes > self._bytes_max:
+            self._drop(bisect_left(self._marks, self._bytes - self._bytes_max) + 1)
+
+    def _drop(self, count: int) -> None:
+        count = min(count, len(self.entries) - 1)  # the newest is always kept
+        if count > 0:
+            self._dropped_bytes = self._marks[count - 1]
+            del self.entries[:count]
+            del self._marks[:count]
+            self.first += count
+
+    def slice(self, start: int, stop: int) -> list[Entry]:
+        return self.entries[start - self.first : stop - self.first]
+
+    def bytes_between(self, start: int, stop: int) -> int:
+        before = start - self.first
+        return self._marks[stop - self.first - 1] - (self._marks[before - 1] if before else self._dropped_bytes)
+
+    def within(self, start: int, most: int) -> int:
+        """Where a reader at `start` has to stop so as to read at most that many bytes."""
+        before = start - self.first
+        read = self._marks[before - 1] if before else self._dropped_bytes
+        return self.first + bisect_right(self._marks, read + most, lo=before)
+
+
+class _Live:
+    """A session, with its cursors."""
+
+    __slots__ = ("cursors", "lock", "seen", "session", "shown", "status_cursor", "waiting")
+
+    def __init__(self, session: Session, seen: float) -> None:
+        self.session = session
+        self.seen = seen
+        self.shown = not session.hidden and session.user_id != BOT_ID
+        self.cursors: dict[_Log, int] = {}
+        self.status_cursor: int | None = None
+        self.lock: asyncio.Lock | None = None
+        self.waiting = 0
+
+
+class _Turn:
+    """Holds a session's lock; made only when it is wanted, since most sessions never need one."""
+
+    __slots__ = ("_find", "_live", "_token")
+
+    def __init__(self, find: Callable[[str], _Live], token: str) -> None:
+        self._find = find
+        self._token = token
+        self._live: _Live | None = None
+
+    async def __aenter__(self) -> None:
+        live = self._live = self._find(self._token)
+        if live.lock is None:
+            live.lock = asyncio.Lock()
+        if not live.lock.locked() and not live.waiting:  # while one is woken up, nobody holds the lock
+            await live.lock.acquire()
+            return
+        if live.waiting >= TURNS_WAITING_MAX:
+            raise TooMany("requests of this session", TURNS_WAITING_MAX)
+        live.waiting += 1
+        try:
+            await live.lock.acquire()
+        finally:
+            live.waiting -= 1
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._live is not None
+        assert self._live.lock is not None
+        self._live.lock.release()
+
+
+class _KeptLog(msgspec.Struct, frozen=True, array_like=True):
+    topic: str
+    first: int
+    entries: list[Entry]
+
+
+class _KeptSession(msgspec.Struct, frozen=True, array_like=True):
+    session: Session
+    cursors: dict[str, int]
+    status_cursor: int | None
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    logs: list[_KeptLog]
+    statuses: list[tuple[int, Entry]]
+    status_count: int
+    sessions: list[_KeptSession]
+    matches: dict[int, bytes]
+
+
+def _in_order(those: Iterable[_Live]) -> list[Session]:
+    return sorted((live.session for live in those), key=lambda one: (one.login_time_ms, one.token))
 
 
 class _ModeRanks:
@@ -293,10 +623,6 @@ def _built(entries: Sequence[RankEntry]) -> dict[int, _ModeRanks]:
     for entry in entries:
         by_mode.setdefault(entry.mode, {})[entry.user_id] = entry
     return {mode: _ModeRanks.of(by_user.values()) for mode, by_user in by_mode.items()}
-
-
-def _is_shown(session: Session) -> bool:
-    return not session.hidden and session.user_id != BOT_ID
 
 
 def _as(kind: type[M], found: msgspec.Struct) -> M:

@@ -9,15 +9,26 @@ Promises, the same on every adapter (tests/contract/realtime holds them):
 
 Nothing here must survive: ranks are derived from committed rows, the rest is short-lived.
 
+Topics (architecture.md section 3): bounded logs of encoded packets. A session *follows* the topics that its `follows`
+names; for each it has a cursor, which starts at the topic's end and never goes back. Total order in a topic, none
+between topics; what one appends is in one's own next poll. An entry of a topic that nobody follows is dropped, except
+in feeds, which are kept for readers without a session.
+
+One topic is no log but a board, STATUS: of each author only the newest entry is kept, until its last session ends, and
+a session is given those that changed since its last poll and whose authors it wants to know of (`status_interest`). So
+a status change costs the same whether ten players are online or ten thousand, and nobody falls behind.
+
 RealtimeError
 |- SessionGone()           the session has ended, or never was
+|- FellBehind()            the session missed entries that it must not miss; it has to log in afresh
 |- MatchGone(match_id)     the match is closed, or never was
 |- Contended(what)         others kept changing it; nothing was changed, ask again (also an Unavailable)
 |- TooMany(what, bound)    no room for one more
 `- StateUnavailable(why)   the store does not answer (also an Unavailable)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -31,8 +42,11 @@ SESSIONS_MAX: Final = 100_000
 MATCHES_MAX: Final = 1_000
 AROUND_MAX: Final = 1_000
 USER_ID_MAX: Final = 2**31 - 1
+MANY_ONLINE: Final = 250
 BUCKETS_MAX: Final = 200_000
 ONCE_KEYS_MAX: Final = 100_000
+POLL_BYTES_MAX: Final = 256 * 1024
+TURNS_WAITING_MAX: Final = 8
 
 
 class RealtimeError(KiaiError):
@@ -44,6 +58,14 @@ class SessionGone(RealtimeError):
 
     def __init__(self) -> None:
         super().__init__("the session has ended")
+
+
+class FellBehind(RealtimeError):
+    """A topic's bound has overtaken the session's cursor, and what it missed cannot be skipped."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(f"the session is behind the bound of {topic}")
+        self.topic = topic
 
 
 class MatchGone(RealtimeError):
@@ -93,6 +115,83 @@ class Rank(msgspec.Struct, frozen=True):
     country_rank: int = 0
 
 
+class Bound(msgspec.Struct, frozen=True):
+    """How much a topic keeps. A reader behind it skips what it missed (`skips`), or raises FellBehind."""
+
+    entries: int
+    bytes: int
+    skips: bool = False
+
+
+# --- topics: their names, and what each keeps (security-and-faults 3.2) ----------------------------------------------
+
+ONLINE: Final = "online"  # who comes, who goes, who they are
+STATUS: Final = "status"  # what they do: a board (see above)
+LOBBY: Final = "lobby"
+FEED: Final = "feed"  # JSON events for API streams; kept without followers
+MEBIBYTE: Final = 1 << 20
+
+BOUNDS: Final[Mapping[str, Bound]] = {
+    ONLINE: Bound(4_096, 4 * MEBIBYTE),
+    LOBBY: Bound(4_096, 4 * MEBIBYTE),
+    FEED: Bound(4_096, 4 * MEBIBYTE, skips=True),
+    "user": Bound(2_048, 2 * MEBIBYTE),
+    "chat": Bound(2_048, 2 * MEBIBYTE),
+    "match": Bound(4_096, 2 * MEBIBYTE),
+    "frames": Bound(256, 2 * MEBIBYTE, skips=True),
+    "spectate": Bound(1_024, MEBIBYTE),
+}
+"""By what stands before the colon of a topic's name."""
+
+
+def user_topic(user_id: int) -> str:
+    """What is meant for one player: all of its sessions but tournament clients follow it."""
+    return f"user:{user_id}"
+
+
+def chat_topic(channel: str) -> str:
+    """A channel's lines, by the channel's own name (`#osu`, `#multi_7`, `#spec_3`)."""
+    return f"chat:{channel}"
+
+
+def match_topic(match_id: int) -> str:
+    """What everybody in a room is told: players, referees and tournament viewers."""
+    return f"match:{match_id}"
+
+
+def spectate_topic(host_id: int) -> str:
+    """What the spectators of a player are told of each other."""
+    return f"spectate:{host_id}"
+
+
+def frames_topic(host_id: int) -> str:
+    """A player's frame bundles."""
+    return f"frames:{host_id}"
+
+
+def bound_of(topic: str) -> Bound:
+    """What the topic keeps."""
+    return BOUNDS[topic.partition(":")[0]]
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One element of a topic: encoded once, when appended.
+
+    `author` 0 is nobody; readers skip their own and blocked authors'. `needs` is a mask of privileges of which a reader
+    must have one, 0 for none. `older` is what clients from before build 20250306 get instead, if that differs.
+    """
+
+    topic: str
+    body: bytes
+    author: int = 0
+    needs: int = 0
+    older: bytes = b""
+
+
+Announce = Callable[[object], Sequence[Entry]]
+"""Turns a subject's fact into entries: which topic, whose, which bytes. Pure; given to services, filled by a face."""
+
+
 class Status(msgspec.Struct, frozen=True):
     """What a client says it does. `map_id` 0 and `map_md5` "" are no map; `mode` None is one we do not know."""
 
@@ -104,16 +203,73 @@ class Status(msgspec.Struct, frozen=True):
     mode: int | None = 0
 
 
+class ShownStats(msgspec.Struct, frozen=True):
+    """A player's figures in the mode of its status, as packets show them. `acc` is percent; ranks 0: not listed."""
+
+    rscore: int = 0
+    acc: float = 0.0
+    plays: int = 0
+    tscore: int = 0
+    rank: int = 0
+    pp: int = 0
+
+
 class Session(msgspec.Struct, frozen=True, kw_only=True):
-    """One logged-in client. `hidden` is a restricted user's: it is there for itself and counts for nobody else."""
+    """One logged-in client. `hidden` is a restricted user's: it is there for itself and counts for nobody else.
+
+    `build` is yyyymmdd; `utc_offset` hours; `country` the account's, `longitude` and `latitude` 0 when not shown.
+    `presence_filter`: 0 nobody, 1 everybody, 2 friends. `watched`: whose stats it asked for last, until
+    `watched_until_ms`. `match_id`: the room it sits in; `room_id`: the room whose chat it is in (the same, or as a
+    referee or viewer of another). `spectating`: the host it watches. 0 is none of them.
+    """
 
     token: str
     user_id: int
     login_time_ms: int
-    last_seen_ms: int
-    status: Status
-    hidden: bool
+    status: Status = Status()
+    hidden: bool = False
     tournament: bool = False
+    name: str = ""
+    priv: int = 0
+    country: str = "xx"
+    build: int = 0
+    client: str = ""  # the version as the client wrote it
+    client_hashes: str = ""  # as the client wrote them: submissions repeat them
+    utc_offset: int = 0
+    longitude: float = 0.0
+    latitude: float = 0.0
+    stats: ShownStats = ShownStats()
+    presence_filter: int = 1
+    friends_only_dms: bool = False
+    friends: frozenset[int] = frozenset()
+    blocked: frozenset[int] = frozenset()
+    silenced_until_ms: int = 0
+    away: str = ""
+    in_lobby: bool = False
+    match_id: int = 0
+    room_id: int = 0
+    spectating: int = 0
+    watched: frozenset[int] = frozenset()
+    watched_until_ms: int = 0
+    follows: frozenset[str] = frozenset()
+
+
+def status_interest(session: Session, *, many: bool, now_ms: int) -> frozenset[int] | None:
+    """Whose statuses are pushed to the session, None for everybody's (bancho-protocol 10.4, 10.5).
+
+    `many`: more than MANY_ONLINE players are online; then a filter for everybody means friends, the host it watches
+    and the players it asked for within the last minute.
+    """
+    if session.presence_filter == 1 and not many:
+        return None
+    wanted = session.friends if session.presence_filter else frozenset[int]()
+    if session.presence_filter == 1 and session.watched and now_ms < session.watched_until_ms:
+        wanted |= session.watched
+    return wanted | {session.spectating} if session.spectating else wanted
+
+
+SessionRule = Callable[[Session], tuple[Session, Sequence[Entry]]]
+"""What a session becomes, and what is said about it. Pure: it may be run again when a race was lost."""
 
 
 class Allowance(msgspec.Struct, frozen=True):
@@ -172,12 +328,37 @@ class Realtime(Protocol):
         """How many users the list of the world or of one country has. O(1)."""
         ...
 
+    # --- topics ------------------------------------------------------------------------------------------------------
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """Puts every entry at the end of its topic, in this order. Costs the same whatever the number of followers."""
+        ...
+
+    async def followers(self, topics: Sequence[str]) -> list[int]:
+        """How many sessions that are not hidden follow each topic. O(1) for each."""
+        ...
+
+    async def following(self, topic: str) -> list[Session]:
+        """The sessions that follow a topic, hidden ones too: the earliest login first, of one moment by token."""
+        ...
+
+    async def feed_end(self, topic: str) -> int:
+        """Where the next entry of a feed will be: a cursor for `feed_after`."""
+        ...
+
+    async def feed_after(self, topic: str, cursor: int, most: int = 256) -> tuple[int, list[bytes]]:
+        """The bodies at and after a feed's cursor that are still kept, at most `most`, and the index of the first.
+
+        A cursor past the end (of an earlier life of the feed) reads from the end on.
+        """
+        ...
+
     # --- sessions ----------------------------------------------------------------------------------------------------
 
-    async def open_session(self, session: Session) -> None:
-        """The session is there for every later verb; one with the same token is replaced.
+    async def open_session(self, session: Session, entries: Sequence[Entry] = ()) -> None:
+        """The session is there for every later verb and follows its topics; then the entries are appended.
 
-        Raises TooMany past SESSIONS_MAX.
+        One with the same token is replaced. Raises TooMany past SESSIONS_MAX.
         """
         ...
 
@@ -185,20 +366,53 @@ class Realtime(Protocol):
         """The session as it is now. Raises SessionGone."""
         ...
 
-    async def change_status(self, token: str, status: Status) -> None:
-        """Replaces the status and nothing else. Raises SessionGone."""
+    async def change_session(self, token: str, rule: SessionRule) -> Session:
+        """The session becomes what `rule` makes of it, and the entries are appended, in one act; what it became.
+
+        Topics it newly follows are read from their end on, before the entries are appended; topics it no longer
+        follows are forgotten. What `rule` raises comes out and nothing changes. Raises SessionGone, Contended.
+        """
         ...
 
-    async def close_session(self, token: str) -> None:
-        """The session is gone for every later verb. Harmless when repeated."""
+    async def close_session(self, token: str) -> Session | None:
+        """The session is gone for every later verb. What it was, for exactly one of all callers; None for the rest."""
+        ...
+
+    async def poll(self, token: str, most_bytes: int = POLL_BYTES_MAX) -> tuple[Session, list[Entry]]:
+        """The session, and what its topics have behind its cursors, which move on; it counts as seen now.
+
+        At most `most_bytes` of logs' bodies at once (one entry at least), the rest is for the next poll. Logs are not
+        filtered here: which of their entries the session may read is for whoever asks. Raises SessionGone, FellBehind.
+        """
         ...
 
     async def sessions_of(self, user_id: int) -> list[Session]:
         """The user's sessions, hidden ones too: the earliest login first, of one moment by token."""
         ...
 
+    async def sessions_among(self, user_ids: Sequence[int]) -> dict[int, Session]:
+        """Of each of the users who has a session that is not hidden, the one that shows: the game's own, else the
+        earliest tournament client."""
+        ...
+
+    async def idle_s(self, token: str) -> float:
+        """Seconds since the session's last poll or opening. Raises SessionGone."""
+        ...
+
+    async def idle_sessions(self, idle_s: float, most: int = 1_000) -> list[str]:
+        """Tokens of sessions that nobody polled for this long, the longest first."""
+        ...
+
+    def turn(self, token: str) -> AbstractAsyncContextManager[None]:
+        """One at a time for each session, in order of asking. Raises TooMany when TURNS_WAITING_MAX wait already."""
+        ...
+
     async def online_count(self) -> int:
         """How many users have a session that is not hidden; the bot does not count. O(1)."""
+        ...
+
+    async def online_ids(self) -> list[int]:
+        """The users whom `online_count` counts, in no order."""
         ...
 
     async def online_among(self, user_ids: Sequence[int]) -> set[int]:
@@ -215,11 +429,14 @@ class Realtime(Protocol):
         """The match as it is now, or None."""
         ...
 
-    async def change_match(self, match_id: int, kind: type[M], rule: Callable[[M], M]) -> M:
-        """The match becomes what `rule` makes of it, and no other change comes in between; returns what it became.
+    async def change_match(
+        self, match_id: int, kind: type[M], rule: Callable[[M], tuple[M | None, Sequence[Entry]]]
+    ) -> M | None:
+        """The match becomes what `rule` makes of it (None: it is closed) and the entries are appended, in one act.
 
-        `rule` is pure: it may be run again when a race was lost. What it raises comes out, and the match stays as it
-        was. Raises MatchGone, and Contended after a bounded number of lost races.
+        No other change comes in between, so the order of what is said is the order of what happened. Returns what it
+        became. `rule` is pure: it may be run again when a race was lost. What it raises comes out, and the match stays
+        as it was. Raises MatchGone, and Contended after a bounded number of lost races.
         """
         ...
 
@@ -246,8 +463,8 @@ class Realtime(Protocol):
         """Takes `cost` from the bucket if that much is in it, else nothing.
 
         A bucket starts full with `burst` (or `limit`) units and refills continuously by `limit` per `period_s`, so in
-        any time t at most burst + limit * t / period_s are granted. `cost` is 1 to the capacity; one bucket is always
-        asked with the same figures. Up to BUCKETS_MAX buckets are kept; past that, the one longest unused is forgotten
-        and is thereby full.
+        any time t at most burst + limit * t / period_s are granted. `cost` is 0 (which only looks) to the capacity; one
+        bucket is always asked with the same figures. Up to BUCKETS_MAX buckets are kept; past that, the one longest
+        unused is forgotten and is thereby full.
         """
         ...

@@ -5,7 +5,8 @@ each verb, and runs every rule twice on separate copies.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, cast
 
 import msgspec
@@ -64,6 +65,21 @@ class _Strict:
             return answer
 
         return strict_verb
+
+    def turn(self, token: str) -> AbstractAsyncContextManager[None]:
+        """The one verb that is no coroutine: others run before it is asked for, while it is held and as it ends."""
+        return _strict_turn(self._inner.turn(token))
+
+
+@asynccontextmanager
+async def _strict_turn(turn: AbstractAsyncContextManager[None]) -> AsyncIterator[None]:
+    await asyncio.sleep(0)
+    async with turn:
+        await asyncio.sleep(0)
+        try:
+            yield
+        finally:
+            await asyncio.sleep(0)
 
 
 def _twice(rule: Callable[[Any], Any], raised: list[Exception]) -> Callable[[Any], Any]:

@@ -1,12 +1,42 @@
 """That the tables of the memory adapter end where they say."""
 
 import asyncio
+import gc
+from collections import Counter
+from typing import Any
 
+import msgspec
 import pytest
+from tests.contract.realtime.builders import a_session, an_entry, becomes, entries, read
 
 from kiai.clock import ManualClock
 from kiai.realtime.memory import MemoryRealtime
-from kiai.realtime.port import BUCKETS_MAX, ONCE_KEYS_MAX, SESSIONS_MAX, Session, Status, TooMany
+from kiai.realtime.port import (
+    BOUNDS,
+    BUCKETS_MAX,
+    FEED,
+    ONCE_KEYS_MAX,
+    ONLINE,
+    SESSIONS_MAX,
+    STATUS,
+    TURNS_WAITING_MAX,
+    TooMany,
+    bound_of,
+    chat_topic,
+    user_topic,
+)
+
+
+def kept(realtime: MemoryRealtime) -> dict[str, Any]:
+    """What would be kept over a restart: everything about sessions, topics and matches."""
+    found: dict[str, Any] = msgspec.msgpack.decode(realtime.snapshot())
+    return found
+
+
+def alive() -> Counter[str]:
+    """How many objects of the memory adapter there are, by type."""
+    gc.collect()
+    return Counter(type(one).__name__ for one in gc.get_objects() if type(one).__module__ == MemoryRealtime.__module__)
 
 
 def test_past_the_bound_the_bucket_longest_unused_is_forgotten_first() -> None:
@@ -48,17 +78,120 @@ def test_past_the_bound_the_key_nearest_its_end_is_forgotten_first() -> None:
 def test_past_the_bound_no_session_is_opened_but_an_open_one_may_be_replaced() -> None:
     async def scenario() -> None:
         realtime = MemoryRealtime(ManualClock())
-        sessions = [
-            Session(token=str(n), user_id=3 + n, login_time_ms=0, last_seen_ms=0, status=Status(), hidden=False)
-            for n in range(SESSIONS_MAX + 1)
-        ]
+        sessions = [a_session(str(n), 3 + n) for n in range(SESSIONS_MAX + 1)]
         for session in sessions[:-1]:
             await realtime.open_session(session)
 
         with pytest.raises(TooMany):
-            await realtime.open_session(sessions[-1])
+            await realtime.open_session(sessions[-1], [an_entry(FEED, "came")])
+        assert await realtime.feed_end(FEED) == 0
         await realtime.open_session(sessions[0])
 
         assert await realtime.online_count() == SESSIONS_MAX
+
+    asyncio.run(scenario())
+
+
+def test_sessions_that_ended_leave_nothing_behind() -> None:
+    async def scenario() -> None:
+        realtime = MemoryRealtime(ManualClock())
+        before = alive()
+        for number in range(1_000):
+            token, user_id = str(number), 3 + number // 2
+            topics = (ONLINE, STATUS, user_topic(user_id), chat_topic("#osu"), chat_topic(f"#spec_{number}"))
+            await realtime.open_session(a_session(token, user_id, *topics), [an_entry(STATUS, "here", user_id)])
+            await realtime.change_session(token, becomes(an_entry(ONLINE, "hi"), follows=frozenset(topics[:4])))
+            async with realtime.turn(token):
+                await realtime.append([an_entry(user_topic(user_id), "to you"), an_entry(topics[4], "to nobody")])
+
+        for number in range(1_000):
+            if number % 3:
+                await realtime.poll(str(number))
+            assert await realtime.close_session(str(number)) is not None
+
+        found = kept(realtime)
+        assert (found["sessions"], found["statuses"], found["matches"]) == ([], [], {})
+        assert [log[0] for log in found["logs"]] == [FEED]
+        assert await realtime.online_count() == 0
+        assert alive() == before
+
+    asyncio.run(scenario())
+
+
+def test_those_who_are_cancelled_in_turns_leave_nothing_behind() -> None:
+    async def scenario() -> None:
+        realtime = MemoryRealtime(ManualClock())
+        before = alive()
+
+        async def stay(token: str) -> None:
+            async with realtime.turn(token):
+                await asyncio.Event().wait()
+
+        async def wait_in_vain(token: str) -> None:
+            tasks = [asyncio.create_task(stay(token)) for _ in range(TURNS_WAITING_MAX + 1)]
+            await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        for number in range(50):
+            await realtime.open_session(a_session(str(number)))
+            await wait_in_vain(str(number))
+            await realtime.close_session(str(number))
+        await asyncio.sleep(0)  # the event loop itself still holds what it just handed over
+
+        assert alive() == before
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("kind", BOUNDS)
+def test_a_topic_that_nobody_polls_ends_at_its_bound(kind: str) -> None:
+    async def scenario() -> None:
+        realtime = MemoryRealtime(ManualClock())
+        topic = kind if kind in (FEED, ONLINE, "lobby") else f"{kind}:1"
+        bound = bound_of(topic)
+        await realtime.open_session(a_session("token-a", 3, topic))
+
+        await realtime.append(entries(topic, range(3 * bound.entries)))
+        [many] = [log for log in kept(realtime)["logs"] if log[0] == topic]
+        await realtime.append(entries(topic, [bytes(bound.bytes // 8)] * 20))
+        [large] = [log for log in kept(realtime)["logs"] if log[0] == topic]
+
+        assert bound.entries <= len(many[2]) <= bound.entries * 9 // 8
+        assert sum(len(entry["body"]) for entry in large[2]) <= bound.bytes
+
+    asyncio.run(scenario())
+
+
+def test_a_restart_keeps_sessions_cursors_statuses_topics_and_matches() -> None:
+    class Room(msgspec.Struct, frozen=True):
+        name: str
+
+    async def scenario() -> None:
+        before = MemoryRealtime(ManualClock())
+        osu = chat_topic("#osu")
+        first = a_session("token-a", 3, osu, STATUS, friends=frozenset({4}))
+        await before.open_session(first)
+        await before.open_session(a_session("token-b", 4, osu))
+        await before.append([*entries(osu, [1, 2]), an_entry(STATUS, "old", 4), an_entry(FEED, "event")])
+        await before.poll("token-a")
+        await before.append([an_entry(osu, 3), an_entry(STATUS, "new", 4)])
+        match_id = await before.open_match(Room("a room"))
+
+        after = MemoryRealtime(ManualClock())
+        restored = after.restore(before.snapshot(), Room)
+
+        assert restored == 2
+        assert await after.session("token-a") == first
+        assert await read(after, "token-a") == [b"3", b"new"]
+        assert await read(after, "token-b") == [b"1", b"2", b"3"]
+        assert await after.match(match_id, Room) == Room("a room")
+        assert await after.feed_after(FEED, 0) == (0, [b"event"])
+        assert (await after.followers([osu]), await after.online_count()) == ([2], 2)
+        assert kept(after) == kept(before) | {"sessions": kept(after)["sessions"]}
+        for token in ("token-a", "token-b"):
+            await after.close_session(token)
+        assert [log[0] for log in kept(after)["logs"]] == [FEED]
 
     asyncio.run(scenario())

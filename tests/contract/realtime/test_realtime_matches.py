@@ -1,28 +1,63 @@
 """What the realtime port promises about matches."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 import pytest
+from tests.contract.realtime.builders import a_session, an_entry, read
 from tests.contract.realtime.conftest import Run
 
 from kiai.clock import ManualClock
-from kiai.multiplayer import Match, Slot
-from kiai.realtime.port import MATCHES_MAX, MatchGone, Realtime, TooMany
+from kiai.realtime.port import LOBBY, MATCHES_MAX, Entry, MatchGone, Realtime, TooMany, match_topic
 
 
 class Full(Exception):
     """What a rule of these tests raises."""
 
 
+class Slot(msgspec.Struct, frozen=True):
+    """A seat: a part of a match."""
+
+    status: int = 1
+    mods: int = 0
+    player_id: int = 0
+    player_name: str = ""
+
+
+class Match(msgspec.Struct, frozen=True, kw_only=True):
+    """A match as the port sees one: some frozen Struct."""
+
+    name: str
+    host_id: int
+    referees: tuple[tuple[int, str], ...] = ()
+    slots: tuple[Slot, ...] = (Slot(),) * 16
+    map_md5: str | None = None
+    beaten: frozenset[int] = frozenset()
+    seed: int = 0
+
+
+ROOM: Final = match_topic(1)
+
+
 def a_match(name: str = "a room", *, seed: int = 0) -> Match:
-    seated = Slot(status=4, team=1, mods=8, player_id=3, player_name="Host", loaded=True)
+    seated = Slot(status=4, mods=8, player_id=3, player_name="Host")
     slots = (seated, *[Slot()] * 15)
-    return Match(name=name, host_id=3, host_name="Host", referees=((5, "Ref"),), slots=slots, seed=seed)
+    return Match(name=name, host_id=3, referees=((5, "Ref"),), slots=slots, beaten=frozenset({4}), seed=seed)
 
 
-def one_more(match: Match) -> Match:
-    return msgspec.structs.replace(match, seed=match.seed + 1)
+def one_more(match: Match) -> tuple[Match, Sequence[Entry]]:
+    return msgspec.structs.replace(match, seed=match.seed + 1), ()
+
+
+def one_more_said(match: Match) -> tuple[Match, Sequence[Entry]]:
+    after, _ = one_more(match)
+    return after, [an_entry(ROOM, after.seed), an_entry(LOBBY, after.seed)]
+
+
+def closed(match: Match) -> tuple[None, Sequence[Entry]]:
+    return None, [an_entry(ROOM, f"closed at {match.seed}")]
 
 
 def test_a_match_is_kept_as_it_was_opened(run: Run) -> None:
@@ -105,7 +140,7 @@ def test_no_change_is_lost_when_many_come_at_once(run: Run) -> None:
 
         became = await asyncio.gather(*(realtime.change_match(match_id, Match, one_more) for _ in range(30)))
 
-        assert sorted(one.seed for one in became) == list(range(1, 31))
+        assert sorted(one.seed for one in became if one is not None) == list(range(1, 31))
         assert await realtime.match(match_id, Match) == a_match(seed=30)
 
     run(scenario)
@@ -113,15 +148,17 @@ def test_no_change_is_lost_when_many_come_at_once(run: Run) -> None:
 
 def test_a_rule_that_refuses_leaves_the_match_as_it_was(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
-        def refuse(match: Match) -> Match:
+        def refuse(match: Match) -> tuple[Match, Sequence[Entry]]:
             raise Full
 
         match_id = await realtime.open_match(a_match())
+        await realtime.open_session(a_session("token-a", 3, ROOM))
 
         with pytest.raises(Full):
             await realtime.change_match(match_id, Match, refuse)
 
         assert await realtime.match(match_id, Match) == a_match()
+        assert await read(realtime, "token-a") == []
 
     run(scenario)
 
@@ -164,5 +201,74 @@ def test_a_match_once_read_does_not_change(run: Run) -> None:
         await realtime.change_match(match_id, Match, one_more)
 
         assert read == a_match(seed=1)
+
+    run(scenario)
+
+
+def test_a_change_of_a_match_and_what_it_says_are_one_act(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        match_id = await realtime.open_match(a_match(seed=0))
+        await realtime.open_session(a_session("in the room", 3, ROOM))
+        await realtime.open_session(a_session("in the lobby", 4, LOBBY))
+
+        await asyncio.gather(*(realtime.change_match(match_id, Match, one_more_said) for _ in range(30)))
+
+        said = [str(number).encode() for number in range(1, 31)]
+        assert await read(realtime, "in the room") == said
+        assert await read(realtime, "in the lobby") == said
+
+    run(scenario)
+
+
+def test_nobody_hears_of_a_change_that_is_not_there_yet(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        match_id = await realtime.open_match(a_match(seed=0))
+        await realtime.open_session(a_session("token-a", 3, ROOM))
+        ahead: list[tuple[int, int]] = []
+
+        async def look() -> None:
+            for _ in range(60):
+                heard = await read(realtime, "token-a")
+                found = await realtime.match(match_id, Match)
+                assert found is not None
+                if heard and int(heard[-1]) > found.seed:
+                    ahead.append((int(heard[-1]), found.seed))
+
+        await asyncio.gather(look(), *(realtime.change_match(match_id, Match, one_more_said) for _ in range(30)))
+
+        assert ahead == []
+
+    run(scenario)
+
+
+def test_a_rule_that_makes_a_match_none_closes_it_and_is_heard(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        match_id = await realtime.open_match(a_match(seed=7))
+        await realtime.open_session(a_session("token-a", 3, ROOM))
+
+        became = await realtime.change_match(match_id, Match, closed)
+
+        assert became is None
+        assert await realtime.match(match_id, Match) is None
+        assert await realtime.matches(Match) == []
+        assert await read(realtime, "token-a") == [b"closed at 7"]
+        with pytest.raises(MatchGone):
+            await realtime.change_match(match_id, Match, one_more)
+        assert await realtime.open_match(a_match()) == match_id
+
+    run(scenario)
+
+
+def test_a_match_is_closed_by_exactly_one_of_all_who_close_it_by_a_rule(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        match_id = await realtime.open_match(a_match())
+        await realtime.open_session(a_session("token-a", 3, ROOM))
+
+        answers = await asyncio.gather(
+            *(realtime.change_match(match_id, Match, closed) for _ in range(10)), return_exceptions=True
+        )
+
+        assert [answer for answer in answers if not isinstance(answer, MatchGone)] == [None]
+        assert await read(realtime, "token-a") == [b"closed at 0"]
 
     run(scenario)

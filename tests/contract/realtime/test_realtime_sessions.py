@@ -1,24 +1,30 @@
 """What the realtime port promises about sessions and who is online."""
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 import pytest
+from tests.contract.realtime.builders import a_session, an_entry, becomes, read
 from tests.contract.realtime.conftest import Run
 
 from kiai.clock import ManualClock
-from kiai.realtime.port import BOT_ID, Realtime, Session, SessionGone, Status
+from kiai.realtime.port import (
+    BOT_ID,
+    LOBBY,
+    ONLINE,
+    Entry,
+    Realtime,
+    Session,
+    SessionGone,
+    SessionRule,
+    ShownStats,
+    Status,
+)
 
 
-def a_session(token: str = "token-a", user_id: int = 3, *, login_time_ms: int = 1_000, hidden: bool = False) -> Session:
-    return Session(
-        token=token,
-        user_id=user_id,
-        login_time_ms=login_time_ms,
-        last_seen_ms=login_time_ms,
-        status=Status(),
-        hidden=hidden,
-    )
+class Full(Exception):
+    """What a rule of these tests raises."""
 
 
 def test_an_open_session_is_found_by_its_token(run: Run) -> None:
@@ -38,8 +44,13 @@ def test_an_unknown_token_is_a_session_that_is_gone(run: Run) -> None:
 
         with pytest.raises(SessionGone) as gone:
             await realtime.session("token-b")
-        with pytest.raises(SessionGone):
-            await realtime.change_status("token-b", Status(action=1))
+        for verb in (
+            realtime.change_session("token-b", becomes(away="tea")),
+            realtime.poll("token-b"),
+            realtime.idle_s("token-b"),
+        ):
+            with pytest.raises(SessionGone):
+                await verb
 
         assert "token-b" not in str(gone.value)
 
@@ -53,24 +64,120 @@ def test_a_closed_session_is_gone_and_may_be_closed_again(run: Run) -> None:
         await realtime.close_session("token-a")
         await realtime.close_session("token-a")
 
-        with pytest.raises(SessionGone):
-            await realtime.session("token-a")
+        for verb in (
+            realtime.session("token-a"),
+            realtime.change_session("token-a", becomes(away="tea")),
+            realtime.poll("token-a"),
+            realtime.idle_s("token-a"),
+        ):
+            with pytest.raises(SessionGone):
+                await verb
         assert await realtime.sessions_of(3) == []
+        assert await realtime.sessions_among([3]) == {}
         assert await realtime.online_count() == 0
 
     run(scenario)
 
 
-def test_a_change_of_status_changes_the_status_alone(run: Run) -> None:
+def test_a_session_is_closed_by_exactly_one_of_all_who_close_it(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
-        opened = a_session("token-a")
+        await realtime.open_session(a_session("token-a", 3))
+        became = await realtime.change_session("token-a", becomes(away="tea"))
+
+        answers = await asyncio.gather(*(realtime.close_session("token-a") for _ in range(10)))
+
+        assert [one for one in answers if one is not None] == [became]
+        assert await realtime.close_session("token-b") is None
+
+    run(scenario)
+
+
+def test_a_session_keeps_everything_it_was_opened_with(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        opened = Session(
+            token="token-a",
+            user_id=3,
+            login_time_ms=1_000,
+            status=Status(action=2, info_text="Kiai", map_md5="a" * 32, map_id=75, mods=72, mode=None),
+            tournament=True,
+            name="Some Player",
+            priv=2**30,
+            country="nl",
+            build=20250306,
+            client="b20250306.1cuttingedge",
+            client_hashes="a:b:c:d:e:",
+            utc_offset=-8,
+            longitude=-4.5,
+            latitude=52.25,
+            stats=ShownStats(2**40, 98.76, 12, 2**50, 3, 12_345),
+            presence_filter=2,
+            friends_only_dms=True,
+            friends=frozenset({4, 5}),
+            blocked=frozenset({6}),
+            silenced_until_ms=2_000,
+            away="be right back",
+            in_lobby=True,
+            match_id=7,
+            room_id=8,
+            spectating=9,
+            watched=frozenset({10}),
+            watched_until_ms=3_000,
+            follows=frozenset({ONLINE, LOBBY}),
+        )
+
+        await realtime.open_session(opened)
+
+        assert await realtime.session("token-a") == opened
+        assert await realtime.sessions_of(3) == [opened]
+
+    run(scenario)
+
+
+def test_a_rule_makes_a_session_what_it_becomes(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        opened = a_session("token-a", 3)
         playing = Status(action=2, info_text="Kiai", map_md5="a" * 32, map_id=75, mods=72, mode=None)
         await realtime.open_session(opened)
 
-        await realtime.change_status("token-a", playing)
+        became = await realtime.change_session("token-a", becomes(status=playing))
 
-        assert await realtime.session("token-a") == msgspec.structs.replace(opened, status=playing)
-        assert await realtime.sessions_of(3) == [msgspec.structs.replace(opened, status=playing)]
+        assert became == msgspec.structs.replace(opened, status=playing)
+        assert await realtime.session("token-a") == became
+        assert await realtime.sessions_of(3) == [became]
+        assert await realtime.sessions_among([3]) == {3: became}
+
+    run(scenario)
+
+
+def test_a_rule_of_a_session_that_raises_changes_nothing(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        def refuse(session: Session) -> tuple[Session, Sequence[Entry]]:
+            raise Full
+
+        opened = a_session("token-a", 3, ONLINE)
+        await realtime.open_session(opened)
+        await realtime.append([an_entry(ONLINE, "not polled yet")])
+
+        with pytest.raises(Full):
+            await realtime.change_session("token-a", refuse)
+
+        assert await realtime.session("token-a") == opened
+        assert await realtime.followers([ONLINE]) == [1]
+        assert await read(realtime, "token-a") == [b"not polled yet"]
+
+    run(scenario)
+
+
+def test_no_change_of_a_session_is_lost_when_many_come_at_once(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        await realtime.open_session(a_session("token-a"))
+
+        def befriend(user_id: int) -> SessionRule:
+            return lambda session: (msgspec.structs.replace(session, friends=session.friends | {user_id}), ())
+
+        await asyncio.gather(*(realtime.change_session("token-a", befriend(n)) for n in range(30)))
+
+        assert (await realtime.session("token-a")).friends == set(range(30))
 
     run(scenario)
 
@@ -78,11 +185,11 @@ def test_a_change_of_status_changes_the_status_alone(run: Run) -> None:
 def test_a_session_once_read_does_not_change(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a"))
-        read = await realtime.session("token-a")
+        read_once = await realtime.session("token-a")
 
-        await realtime.change_status("token-a", Status(action=9))
+        await realtime.change_session("token-a", becomes(status=Status(action=9)))
 
-        assert read.status == Status()
+        assert read_once.status == Status()
 
     run(scenario)
 
@@ -197,5 +304,111 @@ def test_many_who_come_and_go_at_once_leave_the_count_right(run: Run) -> None:
 
         assert await realtime.online_count() == 10
         assert await realtime.online_among(range(3, 23)) == set(range(4, 23, 2))
+
+    run(scenario)
+
+
+def test_those_online_are_listed_once_each_without_the_hidden_and_the_bot(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        await realtime.open_session(a_session("token-a", 3))
+        await realtime.open_session(a_session("token-b", 3, tournament=True))
+        await realtime.open_session(a_session("token-c", 4))
+        await realtime.open_session(a_session("token-d", 5, hidden=True))
+        await realtime.open_session(a_session("token-e", BOT_ID))
+
+        listed = await realtime.online_ids()
+        await realtime.close_session("token-c")
+
+        assert sorted(listed) == [3, 4]
+        assert await realtime.online_ids() == [3]
+
+    run(scenario)
+
+
+def test_of_each_player_the_games_own_session_shows_before_the_earliest_tournament_client(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        await realtime.open_session(a_session("late", 3, tournament=True, login_time_ms=3_000))
+        await realtime.open_session(a_session("early", 3, tournament=True, login_time_ms=1_000))
+        await realtime.open_session(a_session("other", 4, tournament=True, login_time_ms=5))
+        clients_alone = await realtime.sessions_among([3, 4])
+        await realtime.open_session(a_session("game", 3, login_time_ms=9_000))
+
+        with_the_game = await realtime.sessions_among([3, 4, 4])
+
+        assert {user_id: one.token for user_id, one in clients_alone.items()} == {3: "early", 4: "other"}
+        assert {user_id: one.token for user_id, one in with_the_game.items()} == {3: "game", 4: "other"}
+
+    run(scenario)
+
+
+def test_a_hidden_session_shows_to_nobody_but_is_its_users_own(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        await realtime.open_session(a_session("token-a", 3, hidden=True))
+        await realtime.open_session(a_session("token-b", 4))
+
+        assert list(await realtime.sessions_among([3, 4, 99])) == [4]
+        assert await realtime.sessions_among([]) == {}
+        assert [one.token for one in await realtime.sessions_of(3)] == ["token-a"]
+
+    run(scenario)
+
+
+def test_a_session_idles_from_its_opening_and_from_each_poll(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        await realtime.open_session(a_session("token-a"))
+        clock.advance(20)
+        opened = await realtime.idle_s("token-a")
+        await realtime.change_session("token-a", becomes(away="tea"))
+        await realtime.session("token-a")
+        changed = await realtime.idle_s("token-a")
+        await realtime.poll("token-a")
+        polled = await realtime.idle_s("token-a")
+        clock.advance(2.5)
+
+        assert (opened, changed, polled) == pytest.approx((20, 20, 0))
+        assert await realtime.idle_s("token-a") == pytest.approx(2.5)
+
+    run(scenario)
+
+
+def test_those_whom_nobody_polled_for_a_time_are_listed_the_longest_first(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        for token in ("token-c", "token-b", "token-a"):
+            await realtime.open_session(a_session(token))
+            clock.advance(10)
+        await realtime.poll("token-b")
+        clock.advance(10)
+
+        assert await realtime.idle_sessions(20) == ["token-c", "token-a"]
+        assert await realtime.idle_sessions(20.5) == ["token-c"]
+        assert await realtime.idle_sessions(0) == ["token-c", "token-a", "token-b"]
+        assert await realtime.idle_sessions(0, 2) == ["token-c", "token-a"]
+        assert await realtime.idle_sessions(41) == []
+
+    run(scenario)
+
+
+def test_an_idle_session_that_is_closed_is_no_longer_listed(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        await realtime.open_session(a_session("token-a"))
+        clock.advance(300)
+
+        await realtime.close_session("token-a")
+
+        assert await realtime.idle_sessions(1) == []
+
+    run(scenario)
+
+
+def test_setting_the_wall_clock_makes_no_session_idle(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        await realtime.open_session(a_session("token-a"))
+
+        idle: list[tuple[float, list[str]]] = []
+        for now_ms in (clock.now_ms() + 24 * 3_600_000, 0):
+            clock.set_now_ms(now_ms)
+            idle.append((await realtime.idle_s("token-a"), await realtime.idle_sessions(1)))
+
+        assert idle == [(0, []), (0, [])]
 
     run(scenario)
