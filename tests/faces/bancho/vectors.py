@@ -1,0 +1,41 @@
+"""The encoded examples of bancho-protocol 17."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+
+class Vector(msgspec.Struct, frozen=True):
+    """One example: what is said and its bytes, header included. `id` is None for whole bodies."""
+
+    direction: str
+    id: int | None
+    name: str
+    fields: dict[str, Any]
+    encoded: bytes
+    note: str
+
+
+def _load() -> tuple[Vector, ...]:
+    entries = json.loads(Path(__file__).with_name("packet-vectors.json").read_text("utf-8"))
+    return tuple(
+        Vector(
+            entry["direction"],
+            entry["id"],
+            entry["name"],
+            entry["fields"],
+            bytes.fromhex(entry["hex"]),
+            entry.get("note", ""),
+        )
+        for entry in entries
+    )
+
+
+VECTORS = _load()
+SAID = tuple(vector for vector in VECTORS if vector.direction == "c2s" and vector.id is not None)
+"""Single packets of a client."""
+SENT = tuple(vector for vector in VECTORS if vector.direction == "s2c" and vector.id is not None)
+"""Single packets of the server."""
+BODIES = {vector.name: vector for vector in VECTORS if vector.id is None}
