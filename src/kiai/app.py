@@ -11,13 +11,21 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kiai.accounts import Accounts, ApiKeys, Passwords, Relationships
+from kiai import keeping
+from kiai.accounts import Accounts, ApiKeys, Logins, Passwords, Relationships
 from kiai.accounts.avatars import Avatars
+from kiai.accounts.geography import Geography
 from kiai.beatmaps import Beatmaps, Importer
 from kiai.beatmaps.upstream import Upstream
+from kiai.chat.channels import Channels
+from kiai.chat.journal import Journal
+from kiai.chat.mail import Mail
+from kiai.chat.model import Answer
+from kiai.chat.service import COUNTS_EVERY_S, Chat
 from kiai.clans import Clans
 from kiai.clock import Clock, SystemClock
 from kiai.errors import Unavailable
+from kiai.faces.api import announce as told_to_the_feed
 from kiai.faces.api import app as api_app
 from kiai.faces.api.operation import Gate, Limit, Operation
 from kiai.faces.api.v1.account import Account
@@ -27,6 +35,16 @@ from kiai.faces.api.v1.players import Players
 from kiai.faces.api.v1.scores import Scores
 from kiai.faces.api.v2.players import PlayersV2
 from kiai.faces.api.v2.things import ThingsV2
+from kiai.faces.bancho.announce import announcer
+from kiai.faces.bancho.announce import chat as told_of_chat
+from kiai.faces.bancho.announce import presence as told_of_presence
+from kiai.faces.bancho.announce import spectate as told_of_spectating
+from kiai.faces.bancho.app import Bancho
+from kiai.faces.bancho.handlers.chat import ChatHandlers
+from kiai.faces.bancho.handlers.maps import MapHandlers
+from kiai.faces.bancho.handlers.presence import PresenceHandlers
+from kiai.faces.bancho.handlers.spectate import SpectateHandlers
+from kiai.faces.bancho.login import Login, LoginWords
 from kiai.faces.client.avatars import Pictures
 from kiai.faces.front import Front, Network
 from kiai.faces.guard import GuardLimits, guarded_protocol
@@ -39,9 +57,11 @@ from kiai.files.store import FileStore
 from kiai.ids import Ids, SystemIds
 from kiai.jobs import Jobs
 from kiai.logs import AccessLog
+from kiai.multiplayer.match import Match
 from kiai.multiplayer.pools import Pools
+from kiai.presence import Presence
 from kiai.realtime.memory import MemoryRealtime
-from kiai.realtime.port import Realtime
+from kiai.realtime.port import Realtime, Session, ShownStats
 from kiai.scores.history import History
 from kiai.scores.leaderboards import Leaderboards
 from kiai.scores.performance import Difficulties, Performance
@@ -51,9 +71,13 @@ from kiai.scores.recalculation import Recalculation
 from kiai.scores.recording import Recorder, Rules
 from kiai.scores.replays import ReplayImport, Replays
 from kiai.scores.standing import Standing
+from kiai.spectating import Spectating
 from kiai.staff import Staff
 from kiai.staff.doctor import Doctor
+from kiai.staff.joining import Joining
+from kiai.staff.silences import Silences
 from kiai.storage.migrating import migrate, newest
+from kiai.storage.outbox import Outbox
 from kiai.storage.port import Database
 from kiai.storage.sqlite import SqliteDatabase
 
@@ -61,6 +85,11 @@ if TYPE_CHECKING:
     from kiai.settings import Settings
 
 DELIVER_EVERY_S: Final = 0.25
+WRITE_EVERY_S: Final = 0.25
+EXPIRE_EVERY_S: Final = 5.0
+ACTIVE_EVERY_S: Final = 60.0
+COUNT_EVERY_S: Final = 5.0
+FORGET_EVERY_S: Final = 3_600.0
 NOTE_EVERY_S: Final = 60.0
 DATABASE_FILE: Final = "kiai.db"
 
@@ -91,10 +120,13 @@ class Services:
         self.ids = ids
         rules = Rules(bonus_pp=settings.bonus_pp, loved_counts=settings.loved_counts)
 
+        self.outbox = Outbox(database)
+
         self.passwords = Passwords()
         self.accounts = Accounts(database, self.passwords, clock)
         self.api_keys = ApiKeys(database, clock, ids)
         self.relationships = Relationships(database, clock)
+        self.logins = Logins(database)
         self.avatars = Avatars(self.accounts, files)
 
         self.performance = Performance(files, workers=settings.workers_pp)
@@ -110,17 +142,95 @@ class Services:
         self.recorder = Recorder(database, self.beatmaps, clock, rules)
         self.rebuilder = Rebuilder(database, rules)
         self.leaderboards = Leaderboards(database)
-        self.ranks = Ranks(database, realtime)
+        self.ranks = Ranks(database, realtime, self.outbox)
         self.history = History(database, realtime, clock)
         self.standing = Standing(database, self.beatmaps, self.rebuilder, clock)
         self.replays = Replays(database, files, self.leaderboards)
         self.replay_import = ReplayImport(files, self.accounts, self.beatmaps, self.performance, self.recorder, clock)
         self.recalculation = Recalculation(database, self.beatmaps, self.performance, self.rebuilder, clock)
 
+        self.announce = announcer(
+            told_of_presence.TABLE, told_of_spectating.TABLE, told_of_chat.TABLE, told_to_the_feed.TABLE
+        )
+        self.presence = Presence(realtime, self.accounts, clock, self.announce, self._shown_stats)
+        self.spectating = Spectating(realtime, self.announce)
+        self.channels = Channels(database)
+        self.journal = Journal(database, clock)
+        self.mail = Mail(database, clock)
+        self.silences = Silences(database, self.accounts, realtime, clock, self.announce, self._on_silence)
+        self.chat = Chat(
+            database,
+            realtime,
+            self.channels,
+            self.accounts,
+            self.relationships,
+            clock,
+            self.announce,
+            self._hear,
+            self.silences.flooded,
+            settings.rate_limits,
+            mail=self.mail,
+            journal=self.journal,
+            bot_name=settings.bot_name,
+            note_active=self.presence.note_active,
+        )
+        self.presence.when_somebody_left(self.spectating.depart, self.chat.depart)
+        self.outbox.to("privileges", self.presence.follow_privileges)
+        self.outbox.to("privileges", self.chat.follow_privileges)
+        self.outbox.to("sessions", self.presence.end_sessions)
+        self.outbox.to("ranks", self.presence.refresh_players)
+
         self.clans = Clans(database)
         self.pools = Pools(database)
+        self.joining = Joining(
+            database, self.accounts, self.standing, clock, first_user_is_owner=settings.first_user_is_owner
+        )
         self.staff = Staff(database, self.accounts, self.beatmaps, self.standing, clock)
         self.doctor = Doctor(database, files, self.beatmaps, self.rebuilder, clock)
+
+    async def _shown_stats(self, user_id: int, mode: int) -> ShownStats:
+        stats = await self.leaderboards.stats_in(user_id, mode)
+        if stats is None:
+            return ShownStats()
+        rank = await self.realtime.rank_of(user_id, mode)
+        return ShownStats(stats.rscore, stats.acc, stats.plays, stats.tscore, rank.rank, stats.pp)
+
+    async def running_matches(self) -> int:
+        """How many multiplayer rooms there are."""
+        return len(await self.realtime.matches(Match))
+
+    async def _hear(self, session: Session, where: str, text: str) -> Answer | None:
+        return None
+
+    async def _on_silence(self, user_id: int) -> None:
+        return None
+
+    async def begin(self) -> None:
+        """Loads what a server answers from memory: ranks, channels, and the sessions of its last life."""
+        await self.ranks.rebuild()
+        await self.channels.reload()
+        await self._restore_sessions()
+
+    async def _restore_sessions(self) -> None:
+        """Brings back who was logged in when this embedded server was stopped, but nobody who lost the right to be."""
+        if not isinstance(self.realtime, MemoryRealtime) or not keeping.restore(self.realtime, self.settings.data):
+            return
+        user_ids = [str(user_id) for user_id in await self.realtime.online_ids()]
+        await self.presence.follow_privileges(user_ids)
+
+    async def keep_sessions(self) -> None:
+        """Writes what was buffered, and keeps who is logged in for the next start of this embedded server."""
+        await self.write_buffers()
+        await self.presence.write_active()
+        if isinstance(self.realtime, MemoryRealtime):
+            keeping.keep(self.realtime, self.settings.data)
+
+    async def write_buffers(self) -> None:
+        """Writes what came in storms and waits in memory: log-ins, chat lines. A job's work."""
+        try:
+            await self.logins.flush()
+        finally:  # what the one cannot write is no reason to keep the other waiting
+            await self.journal.flush()
 
     async def close(self) -> None:
         """Lets go of everything, last opened first."""
@@ -219,6 +329,7 @@ class Server:
     """The faces over the services, as one ASGI application, and the jobs beside them."""
 
     def __init__(self, services: Services, access_log: AccessLog) -> None:
+        self._services = services
         settings = services.settings
         trusted: tuple[Network, ...] = tuple(ip_network(cidr) for cidr in settings.trusted_proxy)
         limited = settings.rate_limits
@@ -248,7 +359,20 @@ class Server:
             settings.data,
             trusted,
         )
+        bancho = _bancho(services)
+        self._online = self._rooms = 0
+        self.metrics.gauge("players_online", "Players with a session that others see.", lambda: self._online)
+        self.metrics.gauge("rooms", "Multiplayer rooms.", lambda: self._rooms)
+        self.metrics.counter("logins", "Log-ins of game clients.", "outcome", lambda: bancho.login.outcomes)
+        self.metrics.counter("packets_refused", "Packets that had no effect.", "reason", lambda: bancho.refused)
+        self.metrics.counter(
+            "dropped",
+            "What a full buffer dropped before it was written.",
+            "what",
+            lambda: {"logins": services.logins.dropped, "lines": services.journal.dropped},
+        )
         self.front = Front(
+            bancho=bancho,
             api=api_app.build(self.operations, gate, title=settings.title),
             avatars=Pictures(services.avatars).app(),
             site=Site(settings, services.accounts, services.realtime).app(),
@@ -259,9 +383,68 @@ class Server:
             trusted=trusted,
         )
         self.jobs = Jobs()
-        self.jobs.every(DELIVER_EVERY_S, "outbox", services.ranks.deliver)
+        self.jobs.every(DELIVER_EVERY_S, "outbox", services.outbox.deliver)
+        self.jobs.every(WRITE_EVERY_S, "buffers", services.write_buffers)
+        self.jobs.every(EXPIRE_EVERY_S, "expiry", services.presence.expire)
+        self.jobs.every(COUNT_EVERY_S, "figures", self._count)
+        self.jobs.every(ACTIVE_EVERY_S, "activity", services.presence.write_active)
+        self.jobs.every(COUNTS_EVERY_S, "channel-counts", services.chat.tell_counts)
+        self.jobs.every(FORGET_EVERY_S, "old-lines", services.journal.forget_older)
+        self.jobs.every(FORGET_EVERY_S, "old-mail", services.mail.forget_older)
         self.jobs.every(NOTE_EVERY_S, "rank-history", services.history.note_day)
         self.jobs.run("loop-lag", self.metrics.watch_loop)
+
+    async def _count(self) -> None:
+        self._online = await self._services.realtime.online_count()
+        self._rooms = await self._services.running_matches()
+
+
+def _bancho(services: Services) -> Bancho:
+    settings = services.settings
+    login = Login(
+        LoginWords(
+            title=settings.title,
+            bot_name=settings.bot_name,
+            welcome=settings.welcome,
+            menu_icon=settings.menu_icon or "",
+            menu_link=settings.menu_link or "",
+            maintenance=settings.maintenance,
+            oldest_build=settings.oldest_build,
+            build_age_days=settings.build_age_days,
+        ),
+        accounts=services.accounts,
+        relationships=services.relationships,
+        logins=services.logins,
+        presence=services.presence,
+        chat=services.chat,
+        mail=services.mail,
+        realtime=services.realtime,
+        clock=services.clock,
+        ids=services.ids,
+        joining=services.joining,
+        geography=Geography(),
+        limited=settings.rate_limits,
+    )
+    return Bancho(
+        login,
+        PresenceHandlers(
+            services.presence,
+            services.accounts,
+            services.relationships,
+            services.realtime,
+            services.clock,
+            settings.bot_name,
+        ).table(),
+        ChatHandlers(services.chat).table(),
+        SpectateHandlers(services.spectating).table(),
+        MapHandlers(services.beatmaps, services.leaderboards, services.realtime).table(),
+        presence=services.presence,
+        realtime=services.realtime,
+        clock=services.clock,
+        title=settings.title,
+        matches=services.running_matches,
+        limited=settings.rate_limits,
+    )
 
 
 def _operations(services: Services) -> list[Operation]:

@@ -73,7 +73,7 @@ async def _serve(settings: "Settings", *, demo: bool) -> None:
             async with open_services(settings) as services:
                 if demo and await services.accounts.total() == 0:
                     await _make_demo(services)
-                await services.ranks.rebuild()
+                await services.begin()
                 access_log = logs.AccessLog(settings.log, settings.log_level)
                 server = Server(services, access_log)
                 if not settings.rate_limits:
@@ -88,6 +88,7 @@ async def _serve(settings: "Settings", *, demo: bool) -> None:
                     await _run(server, listening)
                 finally:
                     await server.jobs.stop()
+                    await services.keep_sessions()
                     access_log.close()
     except PermissionError as error:
         raise Unavailable(f"data folder {settings.data}", f"{error.strerror}; choose another with --data") from error

@@ -196,6 +196,48 @@ class Settings(BaseSettings):
         example=4,
     )
 
+    # --- playing
+    welcome: Annotated[str, _matching(r"[^\x00-\x09\x0b-\x1f\x7f]{0,500}")] = _setting(
+        "",
+        "What pops up in the game when a player has logged in; empty for nothing.",
+        allowed="a text of at most 500 characters",
+        example="Welcome to Kiai Club!",
+    )
+    menu_icon: Annotated[str, _url_of("http", "https")] | None = _setting(
+        None,
+        "Picture in the game's main menu.",
+        allowed="a URL that begins with http:// or https://",
+        example="https://kiai.example/menu.png",
+    )
+    menu_link: Annotated[str, _url_of("http", "https")] | None = _setting(
+        None,
+        "What a click on that picture opens.",
+        allowed="a URL that begins with http:// or https://",
+        example="https://kiai.example",
+    )
+    maintenance: bool = _setting(False, "Lets only staff log in with the game.", example=True)
+    oldest_build: Whole = _setting(
+        0,
+        "Game clients older than this are told to update; 0 lets every one in.",
+        unit="(yyyymmdd)",
+        least=0,
+        most=99_991_231,
+        example=20_250_101,
+    )
+    build_age_days: Whole = _setting(
+        0,
+        "Game clients older than this are told to update; 0 lets every one in.",
+        unit="days",
+        least=0,
+        most=36_500,
+        example=730,
+    )
+    first_user_is_owner: bool = _setting(
+        True,
+        "Makes the first player (id 3) owner at its first log-in, while nobody else is.",
+        example=False,
+    )
+
     # --- where beatmaps come from
     upstream_url: Annotated[str, _url_of("http", "https")] | None = _setting(
         None,

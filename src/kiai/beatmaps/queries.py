@@ -11,6 +11,9 @@ SET_MAX = 500  # difficulties of one set
 _map = select(*columns_for(Beatmap, maps))
 BY_ID = Query(_map.where(maps.c.id == bindparam("id"), maps.c.current == 1), Beatmap)
 BY_MD5 = Query(_map.where(maps.c.md5 == bindparam("md5")), Beatmap)
+BY_FILENAME = Query(
+    _map.where(maps.c.filename == bindparam("filename"), maps.c.current == 1).order_by(maps.c.id).limit(1), Beatmap
+)
 BY_KEY = Query(_map.where(maps.c.key == bindparam("key")), Beatmap)
 OF_SET = Query(
     _map.where(maps.c.set_id == bindparam("set_id"), maps.c.current == 1).order_by(maps.c.id).limit(SET_MAX), Beatmap

@@ -54,6 +54,10 @@ class Beatmaps:
             raise NotFound("map")
         return found
 
+    async def named(self, filename: str) -> Beatmap | None:
+        """The current map whose .osu file is called this, if there is one; of several the lowest id."""
+        return await self._database.one(queries.BY_FILENAME, filename=filename)
+
     async def of_set(self, set_id: int) -> list[Beatmap]:
         """The current maps of a set, by id."""
         return await self._database.all(queries.OF_SET, set_id=set_id)

@@ -1,6 +1,7 @@
 """The one door: which face answers a request, by host and path, and what is noted about it.
 
     request -> guard (bytes, faces/guard.py) -> front -> /healthz /readyz /metrics
+                                                      |-> bancho host `c.`, `ce.`, `c4.`-`c6.`; or POST / anywhere else
                                                       |-> api    host `api.`; or path /api on the bare host
                                                       |-> avatars host `a.`
                                                       `-> site   everything else
@@ -21,6 +22,7 @@ from kiai.logs import AccessLog, get_logger
 Network = IPv4Network | IPv6Network
 
 HOSTS_REMEMBERED: Final = 1_024
+BANCHO_HOSTS: Final = ("c", "ce", "c4", "c5", "c6")  # the first is what clients use, the others are its fail-over set
 
 
 class Front:
@@ -29,6 +31,7 @@ class Front:
     def __init__(
         self,
         *,
+        bancho: App,
         api: App,
         avatars: App,
         site: App,
@@ -41,7 +44,8 @@ class Front:
         self._faces: Mapping[str, tuple[str, App]] = {
             "api": ("api", api),
             "a": ("avatars", avatars),
-        }
+        } | dict.fromkeys(BANCHO_HOSTS, ("bancho", bancho))
+        self._bancho = bancho
         self._api = api
         self._avatars = avatars
         self._site = site
@@ -105,6 +109,8 @@ class Front:
         except KeyError:
             found = self._remember(host)
         if found is None:
+            if path == "/" and scope["method"] == "POST":  # a client that knows the server by its address alone
+                return "bancho", self._bancho
             if path.startswith("/api/"):
                 scope["path"] = _below(path, "/api")
                 scope["path"] = _below(scope["path"], "/v1")
@@ -132,6 +138,7 @@ class Front:
         address: str = client[0] if client else "unknown"
         if not self._trusted or not self._is_trusted(address):
             return address
+        scope["kiai.proxied"] = True
         for key, value in scope["headers"]:
             if key == b"x-forwarded-for":
                 for hop in reversed(value.decode("latin-1").split(",")):

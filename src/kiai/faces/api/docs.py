@@ -39,7 +39,8 @@ def pages(document: Mapping[str, Any]) -> dict[str, "Fixed"]:
 
 def _shape(content: Mapping[str, Any], document: Mapping[str, Any]) -> str:
     if "application/json" not in content:
-        return "a file (application/octet-stream)"
+        [kind] = content
+        return f"a stream ({kind})" if kind == "text/event-stream" else f"a file ({kind})"
     return _outline(content["application/json"]["schema"], document["components"]["schemas"], 0)
 
 

@@ -6,12 +6,20 @@ from typing import Any, Final
 import msgspec
 
 from kiai import __version__
-from kiai.faces.api.operation import Operation, Raw
+from kiai.faces.api.operation import Operation, Raw, Stream
 from kiai.faces.api.params import shown_schema
 from kiai.faces.api.replies import Failure
 
 REF: Final = "#/components/schemas/{name}"
 _KEY: Final[list[dict[str, list[str]]]] = [{"apiKey": []}]
+_RAW: Final = (Raw, Stream)
+_RESUMES: Final = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "description": "The id of the last event that arrived: the stream goes on behind it.",
+    "schema": {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
+}
 _PROBLEMS: Final = {
     400: "A parameter is missing, repeated or outside what is allowed; the sentence names it.",
     401: "The API key is missing, wrong or revoked.",
@@ -28,14 +36,14 @@ _PROBLEMS: Final = {
 
 def document(operations: Sequence[Operation], *, title: str, failure_v2: type[msgspec.Struct]) -> dict[str, Any]:
     """The whole document as plain data."""
-    replies = [one.reply for one in operations if one.reply is not Raw]
+    replies = [one.reply for one in operations if one.reply not in _RAW]
     queries = [one.query for one in operations]
     bodies = [one.body_type for one in operations if one.body_type is not None]
     shapes, components = msgspec.json.schema_components(
         [*replies, *queries, *bodies, Failure, failure_v2], ref_template=REF
     )
     schemas = iter(shapes)
-    reply_shapes = {id(one): next(schemas) for one in operations if one.reply is not Raw}
+    reply_shapes = {id(one): next(schemas) for one in operations if one.reply not in _RAW}
     names = {query: next(schemas)["$ref"].rpartition("/")[2] for query in queries}
     body_shapes = {id(one): next(schemas) for one in operations if one.body_type is not None}
     failures = {1: next(schemas), 2: next(schemas)}
@@ -48,6 +56,7 @@ def document(operations: Sequence[Operation], *, title: str, failure_v2: type[ms
             "parameters": [
                 *_in_path(one),
                 *_parameters(components[names[one.query]], shown_schema(one.query)),
+                *([_RESUMES] if one.reply is Stream else []),
             ],
             "responses": _responses(one, reply_shapes.get(id(one)), failures[one.version]),
             "security": _KEY if one.permission is not None else [{}, *_KEY],
@@ -125,6 +134,8 @@ def _in_path(operation: Operation) -> list[dict[str, Any]]:
 def _responses(operation: Operation, shape: Any, failure: Any) -> dict[str, Any]:
     if operation.reply is Raw:
         content: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    elif operation.reply is Stream:
+        content = {"text/event-stream": {"schema": {"type": "string"}}}
     else:
         content = {"application/json": {"schema": shape}}
     responses: dict[str, Any] = {"200": {"description": "Success.", "content": content}}

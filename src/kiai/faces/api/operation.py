@@ -3,9 +3,10 @@
 query string -> QueryReader -> handler(caller, query) -> reply Struct -> JSON, with the headers every answer has
 """
 
+import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, Literal
 
 import falcon.asgi
@@ -51,9 +52,18 @@ class Raw(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
 
 
+class Stream(msgspec.Struct, frozen=True):
+    """An answer that goes on for as long as the client listens. `end` is called once nobody does any more."""
+
+    chunks: AsyncIterator[bytes]
+    content_type: str
+    end: Callable[[], None]
+
+
 class Operation(msgspec.Struct, frozen=True):
     """What an endpoint is. `handler` gets (caller, query) or, with a body, (caller, query, body).
 
+    One whose reply is `Stream` gets (caller, query, Last-Event-ID or None).
     `permission` (a name of osu.privileges.PERMISSIONS, or "" for any unrestricted holder) makes it need a key.
     """
 
@@ -123,6 +133,7 @@ class Resource:
             one.method: (one, QueryReader(one.query)) for one in operations
         }
         self.allow = ", ".join([*self._by_method, *(["HEAD"] if "GET" in self._by_method else []), "OPTIONS"])
+        self._watchers: set[asyncio.Task[None]] = set()  # one a stream; the event loop alone would lose them
 
     async def serve(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, **path: str) -> None:
         """Any method that the path has."""
@@ -143,10 +154,15 @@ class Resource:
             query = reader.read(req.query_string)
             if operation.body is not None:
                 reply = await operation.handler(caller, query, await operation.body(req), **path)
+            elif operation.reply is Stream:
+                reply = await operation.handler(caller, query, req.get_header("Last-Event-ID"), **path)
             else:
                 reply = await operation.handler(caller, query, **path)
         except KiaiError as error:
             self.fail(resp, problem_of(error, operation.version))
+            return
+        if isinstance(reply, Stream):
+            self._flow(reply, req, resp)
             return
         self._answer(operation, reply, req, resp)
 
@@ -172,6 +188,18 @@ class Resource:
             self._part(body, req, resp)
         else:
             resp.data = body
+
+    def _flow(self, reply: Stream, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        resp.content_type = reply.content_type
+        resp.set_header("Cache-Control", "no-store")
+        resp.set_header("X-Accel-Buffering", "no")  # nginx would collect 4 KiB before it passes anything on
+        if req.scope.get("kiai.head", False):
+            reply.end()
+            return
+        resp.stream = reply.chunks
+        watcher = asyncio.create_task(_watch(req, reply))
+        self._watchers.add(watcher)
+        watcher.add_done_callback(self._watchers.discard)
 
     def _part(self, body: bytes, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """The whole file, or the one range that is asked for (RFC 9110, 14); any other Range is ignored."""
@@ -212,6 +240,14 @@ class Resource:
         resp.set_headers(problem.headers)
         resp.set_header("Cache-Control", "no-store")
         resp.data = self._failure(problem)
+
+
+async def _watch(req: falcon.asgi.Request, reply: Stream) -> None:
+    """Ends the stream when the client is gone, which who sends is not told, or when everything is said."""
+    # Falcon shows what is received in no other way; its own streams of events are heard of only as they send.
+    while (await req._receive())["type"] != "http.disconnect":
+        pass
+    reply.end()
 
 
 def _check_permission(viewer: Viewer, permission: str) -> None:

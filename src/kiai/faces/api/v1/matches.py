@@ -1,5 +1,6 @@
 """Multiplayer matches that run now, clans, mappools."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -7,6 +8,7 @@ from msgspec import Meta
 
 from kiai.accounts import Accounts
 from kiai.accounts.model import ID_MAX
+from kiai.accounts.queries import NAMES_MAX
 from kiai.beatmaps import Beatmaps
 from kiai.clans import Clans
 from kiai.clans.service import ROLES
@@ -141,7 +143,7 @@ class Matches:
     async def match_reply(self, match: Match) -> MatchReply:
         """A match as the API shows it: players whom nobody may see sit there without a name."""
         people = {slot.player_id for slot in match.slots if slot.player_id} | {ref for ref, _ in match.referees}
-        shown = await self._accounts.names_of([*people, match.host_id])
+        shown = await self._names_of([match.host_id, *people])
         return MatchReply(
             name=match.name,
             mode=match.mode,
@@ -155,6 +157,12 @@ class Matches:
             active_slots={str(seat): _slot(slot, shown) for seat, slot in enumerate(match.slots) if slot.player_id},
             has_password=bool(match.password),
         )
+
+    async def _names_of(self, user_ids: Sequence[int]) -> dict[int, str]:
+        found: dict[int, str] = {}
+        for start in range(0, len(user_ids), NAMES_MAX):
+            found |= await self._accounts.names_of(user_ids[start : start + NAMES_MAX])
+        return found
 
     async def get_clan(self, caller: Caller, query: IdQuery) -> ClanReply:
         """A clan with its members."""

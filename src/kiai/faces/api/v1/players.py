@@ -23,7 +23,7 @@ from kiai.faces.api.v1.common import (
 )
 from kiai.osu.modes import MODES
 from kiai.osu.weights import level
-from kiai.realtime.port import Rank, Realtime, Session
+from kiai.realtime.port import Rank, Realtime, Session, Status
 from kiai.scores.leaderboards import Leaderboards
 from kiai.scores.model import Stats
 
@@ -324,13 +324,6 @@ class Players:
 
     async def _status(self, session: Session) -> PlayerStatus:
         status = session.status
-        beatmap = None
-        if status.map_md5:
-            try:
-                found = await self._beatmaps.find(md5=status.map_md5)
-            except NotFound:
-                found = None
-            beatmap = map_reply(found) if found else None
         return PlayerStatus(
             online=True,
             login_time=session.login_time_ms / 1000,
@@ -339,9 +332,21 @@ class Players:
                 info_text=status.info_text,
                 mode=UNKNOWN_MODE if status.mode is None else status.mode,
                 mods=status.mods,
-                beatmap=beatmap,
+                beatmap=await self._map_of(status),
             ),
         )
+
+    async def _map_of(self, status: Status) -> MapReply | None:
+        """The map that the status names: by md5, or else by id (a client may play a revision that is not here)."""
+        try:
+            if status.map_md5:
+                return map_reply(await self._beatmaps.find(md5=status.map_md5))
+        except NotFound:
+            pass
+        try:
+            return map_reply(await self._beatmaps.find(id=status.map_id)) if status.map_id else None
+        except NotFound:
+            return None
 
     async def get_player_scores(self, caller: Caller, query: ScoresQuery) -> PlayerScoresReply:
         """A player's best or recent scores in one mode."""

@@ -1,0 +1,103 @@
+"""The statements of chat."""
+
+from typing import Final
+
+import msgspec
+from sqlalchemy import bindparam, case, delete, func, insert, select, update
+
+from kiai.accounts.visibility import visible
+from kiai.chat.model import Letter
+from kiai.storage.port import Command, Query, only
+from kiai.storage.tables import channels, chat_lines, mail, users
+
+CHANNELS_MAX: Final = 200
+LETTERS_MAX: Final = 200
+"""Of those shown at one log-in; the rest waits."""
+WAITING_MAX: Final = 500
+"""Undelivered letters of one receiver."""
+FORGOTTEN_AT_ONCE: Final = 1_000
+
+# --- channels
+
+CHANNELS = Query(
+    select(
+        channels.c.name,
+        channels.c.topic,
+        channels.c.read_priv,
+        channels.c.write_priv,
+        channels.c.auto_join,
+        channels.c.moderated,
+    )
+    .where(channels.c.archived == 0)
+    .order_by(channels.c.id)
+    .limit(CHANNELS_MAX),
+    lambda *row: row,
+)
+SET_MODERATED = Command(
+    update(channels)
+    .where(channels.c.name == bindparam("channel"), channels.c.archived == 0)
+    .values(moderated=bindparam("on"))
+)
+
+# --- lines
+
+ADD_LINE = Command(insert(chat_lines).values({n: bindparam(n) for n in ("channel", "user_id", "at_ms", "text")}))
+_old_lines = select(chat_lines.c.id).where(chat_lines.c.at_ms < bindparam("before_ms")).limit(FORGOTTEN_AT_ONCE)
+FORGET_LINES = Command(delete(chat_lines).where(chat_lines.c.id.in_(_old_lines)))
+
+# --- mail
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """How many undelivered letters somebody has, and how many of them are from one sender."""
+
+    letters: int
+    from_sender: int
+
+
+FRIENDS_ONLY = Query(select(users.c.friends_only_dms).where(users.c.id == bindparam("user_id")), only)
+ADD_LETTER = Command(
+    insert(mail).values({n: bindparam(n) for n in ("from_id", "to_id", "text", "sent_at_ms", "delivered_at_ms")})
+)
+_waiting = (
+    select(mail.c.from_id)
+    .where(mail.c.to_id == bindparam("to_id"), mail.c.delivered_at_ms.is_(None))
+    .limit(WAITING_MAX)
+    .subquery()
+)
+WAITING = Query(
+    select(
+        func.count(),
+        func.coalesce(func.sum(case((_waiting.c.from_id == bindparam("from_id"), 1), else_=0)), 0),
+    ).select_from(_waiting),
+    Waiting,
+)
+# Letters of a sender who is restricted now wait until that is lifted.
+UNDELIVERED = Query(
+    select(mail.c.id, mail.c.from_id, users.c.name, mail.c.text, mail.c.sent_at_ms)
+    .select_from(mail.join(users, users.c.id == mail.c.from_id))
+    .where(mail.c.to_id == bindparam("to_id"), mail.c.delivered_at_ms.is_(None), visible())
+    .order_by(mail.c.id)
+    .limit(LETTERS_MAX),
+    Letter,
+)
+DELIVERED = Command(
+    update(mail)
+    .where(
+        mail.c.id == bindparam("letter_id"), mail.c.to_id == bindparam("reader_id"), mail.c.delivered_at_ms.is_(None)
+    )
+    .values(delivered_at_ms=bindparam("at_ms"))
+)
+READ = Command(
+    update(mail)
+    .where(
+        mail.c.to_id == bindparam("reader_id"),
+        mail.c.from_id == bindparam("sender_id"),
+        mail.c.delivered_at_ms.is_not(None),
+        mail.c.read_at_ms.is_(None),
+    )
+    .values(read_at_ms=bindparam("at_ms"))
+)
+# Ids grow with time: the oldest rows are found without an index on the time.
+_oldest = select(mail.c.id).order_by(mail.c.id).limit(FORGOTTEN_AT_ONCE)
+FORGET_LETTERS = Command(delete(mail).where(mail.c.id.in_(_oldest), mail.c.sent_at_ms < bindparam("before_ms")))

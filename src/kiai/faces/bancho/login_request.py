@@ -1,0 +1,110 @@
+"""What a client sends to log in: text of three lines (bancho-protocol 4). Pure."""
+
+import re
+from datetime import date
+from typing import Final
+
+import msgspec
+
+from kiai.errors import KiaiError
+
+BODY_MAX: Final = 4 * 1024
+NAME_MAX: Final = 64
+OFFSET_MAX: Final = 24
+HASH_FIELDS: Final = 5
+WINE: Final = "runningunderwine"
+
+_VERSION: Final = re.compile(r"b(\d{8})(?:\.(\d{1,8}))?(beta|cuttingedge|dev|tourney)?")
+_PASSWORD: Final = re.compile(r"[0-9a-f]{32}")
+
+
+class BadLogin(KiaiError):
+    """A log-in that is none. `word` is what the `cho-token` header says, `text` what the player is told."""
+
+    def __init__(self, word: str, text: str) -> None:
+        super().__init__(text)
+        self.word = word
+        self.text = text
+
+
+class LoginRequest(msgspec.Struct, frozen=True):
+    """A log-in. `password_md5` is "" when what came cannot be one. `build` is yyyymmdd, `utc_offset` hours."""
+
+    name: str
+    password_md5: str
+    version: str
+    build: int
+    stream: str
+    utc_offset: int
+    shows_city: bool
+    client_hashes: str
+    executable: str
+    adapters: str
+    adapters_md5: str
+    uninstall_md5: str
+    disk_md5: str
+    friends_only_dms: bool
+
+    @property
+    def tournament(self) -> bool:
+        """Whether it is a tournament client."""
+        return self.stream == "tourney"
+
+    @property
+    def wine(self) -> bool:
+        """Whether the game runs under wine, where most hashes are the same for everybody."""
+        return self.adapters == WINE
+
+
+def read_login(body: bytes) -> LoginRequest:
+    """The log-in that a body holds. Raises BadLogin."""
+    if len(body) > BODY_MAX:
+        raise BadLogin("invalid-request", "This login is too long.")
+    try:
+        lines = body.decode().replace("\r\n", "\n").split("\n")
+    except UnicodeDecodeError:
+        raise BadLogin("invalid-request", "This login cannot be read.") from None
+    fields = lines[2].split("|") if len(lines) >= 3 else []
+    if len(fields) < 5:
+        raise BadLogin("invalid-request", "This login cannot be read.")
+    version, offset, shows_city, hashes, friends_only = fields[:5]
+    found = _VERSION.fullmatch(version) if len(version) <= NAME_MAX else None
+    if found is None or not _is_date(found[1]):
+        raise BadLogin("invalid-request", "Please restart your osu! and try again.")
+    parts = hashes.removesuffix(":").split(":")
+    if len(parts) != HASH_FIELDS:
+        raise BadLogin("invalid-request", "Please restart your osu! and try again.")
+    executable, adapters, adapters_md5, uninstall_md5, disk_md5 = (part[:1_024] for part in parts)
+    if not any(adapters.split(".")):
+        raise BadLogin("empty-adapters", "Please restart your osu! and try again.")
+    return LoginRequest(
+        name=lines[0],
+        password_md5=lines[1] if _PASSWORD.fullmatch(lines[1]) else "",
+        version=version,
+        build=int(found[1]),
+        stream=found[3] or "stable",
+        utc_offset=_offset(offset),
+        shows_city=shows_city == "1",
+        client_hashes=hashes,
+        executable=executable,
+        adapters=adapters,
+        adapters_md5=adapters_md5,
+        uninstall_md5=uninstall_md5,
+        disk_md5=disk_md5,
+        friends_only_dms=friends_only == "1",
+    )
+
+
+def _is_date(digits: str) -> bool:
+    try:
+        date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+    except ValueError:
+        return False
+    return digits.isascii()
+
+
+def _offset(text: str) -> int:
+    """Hours; what is no number is 0, since one client writes UTC+10 as `:`."""
+    if not re.fullmatch(r"[+-]?[0-9]{1,4}", text):
+        return 0
+    return max(-OFFSET_MAX, min(OFFSET_MAX, int(text)))

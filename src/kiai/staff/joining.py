@@ -1,0 +1,79 @@
+"""What the first log-in of an account decides: it is verified, and the first player may become the owner."""
+
+from collections.abc import Sequence
+
+from kiai.accounts import Accounts, HardwareMatch
+from kiai.clock import Clock
+from kiai.osu.privileges import DEVELOPER
+from kiai.scores.standing import Standing
+from kiai.staff import audit
+from kiai.staff.audit import Actor
+from kiai.storage.port import Database, Transaction
+
+SYSTEM = Actor(user_id=0, source="game")
+
+
+class Joining:
+    """Verifying accounts, and what the staff should know about their devices."""
+
+    def __init__(
+        self,
+        database: Database,
+        accounts: Accounts,
+        standing: Standing,
+        clock: Clock,
+        *,
+        first_user_is_owner: bool,
+    ) -> None:
+        self._database = database
+        self._accounts = accounts
+        self._standing = standing
+        self._clock = clock
+        self._first_user_is_owner = first_user_is_owner
+
+    async def first_login(self, user_id: int) -> int:
+        """Verifies the account (game-rules 1, 6); its privileges then."""
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction) -> int:
+            before = await self._accounts.priv_to_change(tx, user_id)
+            priv = await self._accounts.verify(tx, user_id, owner_allowed=self._first_user_is_owner)
+            if priv & DEVELOPER and not before & DEVELOPER:
+                await audit.write(
+                    tx,
+                    SYSTEM,
+                    "bootstrap_owner",
+                    at_ms=now,
+                    target_kind="user",
+                    target_id=user_id,
+                    details={"before": before, "after": priv},
+                )
+            return priv
+
+        return await self._database.transaction(body)
+
+    async def settle_country(self, user_id: int, country: str) -> None:
+        """An account that has no country yet gets this one, for good (game-rules 6); its ranks move with it."""
+
+        async def body(tx: Transaction) -> None:
+            if await self._accounts.settle_country(tx, user_id, country):
+                await self._standing.moved(tx, user_id, country)
+
+        await self._database.transaction(body)
+
+    async def note_hardware(self, user_id: int, matches: Sequence[HardwareMatch]) -> None:
+        """Leaves a note for the staff: other accounts that were played on the same device. Never which hashes."""
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction) -> None:
+            await audit.write(
+                tx,
+                SYSTEM,
+                "hardware_match",
+                at_ms=now,
+                target_kind="user",
+                target_id=user_id,
+                details={"accounts": {str(match.user_id): list(match.kinds) for match in matches}},
+            )
+
+        await self._database.transaction(body)

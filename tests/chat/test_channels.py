@@ -1,0 +1,316 @@
+import msgspec
+import pytest
+from tests.builders import NORMAL, SUPPORTER
+from tests.chat.talking import Talk, line
+
+from kiai.chat.channels import Channel
+from kiai.errors import KiaiError, NotFound
+from kiai.osu.privileges import Privilege
+from kiai.realtime.port import chat_topic
+from kiai.staff import audit
+from kiai.staff.silences import SYSTEM
+from kiai.storage.port import Transaction
+
+OSU_TOPIC = "General discussion."
+MODERATOR = NORMAL | int(Privilege.MODERATOR)
+ADMINISTRATOR = NORMAL | int(Privilege.ADMINISTRATOR)
+DEVELOPER = NORMAL | int(Privilege.DEVELOPER)
+RESTRICTED = int(Privilege.VERIFIED)
+
+
+def names(channels: list[Channel]) -> list[str]:
+    return [channel.name for channel in channels]
+
+
+# --- which there are
+
+
+@pytest.mark.parametrize(
+    ("priv", "readable"),
+    [
+        (RESTRICTED, []),
+        (RESTRICTED | DEVELOPER & ~1, []),
+        (NORMAL, ["#osu", "#announce", "#lobby"]),
+        (SUPPORTER, ["#osu", "#announce", "#lobby", "#supporter"]),
+        (MODERATOR, ["#osu", "#announce", "#lobby", "#staff"]),
+        (ADMINISTRATOR, ["#osu", "#announce", "#lobby", "#staff", "#admin"]),
+        (DEVELOPER, ["#osu", "#announce", "#lobby", "#staff", "#admin", "#dev"]),
+    ],
+)
+def test_a_channel_is_there_for_whom_its_mask_admits(kept_talk: Talk, priv: int, readable: list[str]) -> None:
+    assert names(kept_talk.channels.readable(priv)) == readable
+    assert names(kept_talk.channels.auto_join(priv)) == [
+        name for name in readable if name not in ("#lobby", "#supporter")
+    ]
+
+
+def test_a_channel_is_moderated_in_one_act_with_its_audit_row_or_not_at_all(kept_talk: Talk) -> None:
+    talk = kept_talk
+
+    async def also(tx: Transaction) -> None:
+        await audit.write(tx, SYSTEM, "channel_moderated", at_ms=1, target_kind="channel", target_id=1)
+
+    async def fails(tx: Transaction) -> None:
+        raise NotFound("actor")
+
+    talk.run(talk.channels.set_moderated("#osu", True, also))
+    with pytest.raises(NotFound, match="actor"):
+        talk.run(talk.channels.set_moderated("#lobby", True, fails))
+    with pytest.raises(NotFound, match="channel"):
+        talk.run(talk.channels.set_moderated("#nope", True))
+
+    talk.run(talk.channels.reload())
+    assert [channel.name for channel in talk.channels.all() if channel.moderated] == ["#osu"]
+    assert [row.action for row in talk.world.audit(1, "channel")] == ["channel_moderated"]
+
+
+# --- at log-in
+
+
+def test_a_log_in_joins_what_everybody_is_in_and_lists_the_rest_but_the_lobby(talk: Talk) -> None:
+    bob = talk.online("bob", "#osu")
+    alice = talk.log_in(talk.account("alice", priv=SUPPORTER))
+
+    topics = talk.run(talk.chat.topics_at_login(alice))
+    alice = talk.log_in(alice.user_id, *(topic.removeprefix("chat:") for topic in topics))
+    joined, listed = talk.run(talk.chat.channels_at_login(alice))
+
+    assert topics == [chat_topic("#osu"), chat_topic("#announce")]
+    assert [(channel.name, users) for channel, users in joined] == [("#osu", 2), ("#announce", 1)]
+    assert [(channel.name, users) for channel, users in listed] == [("#supporter", 0)]
+    talk.run(talk.chat.tell_counts())
+    assert talk.reads(bob) == [
+        (65, "#announce", "News of the server and of its first places.", 1),
+        (65, "#osu", OSU_TOPIC, 2),
+    ]
+
+
+def test_a_tournament_client_is_in_no_channel_from_the_start(talk: Talk) -> None:
+    alice = talk.online("alice", tournament=True)
+
+    assert talk.run(talk.chat.topics_at_login(alice)) == []
+    joined, listed = talk.run(talk.chat.channels_at_login(alice))
+    assert joined == []
+    assert names([channel for channel, _ in listed]) == ["#osu", "#announce"]
+
+
+def test_a_restricted_player_is_in_no_channel_and_is_shown_none(talk: Talk) -> None:
+    alice = talk.online("alice", priv=RESTRICTED)
+
+    assert talk.run(talk.chat.topics_at_login(alice)) == []
+    assert talk.run(talk.chat.channels_at_login(alice)) == ([], [])
+
+
+# --- 11.2 joining
+
+
+def test_joining_opens_the_tab_and_tells_how_many_are_there(talk: Talk) -> None:
+    talk.online("bob", "#osu")
+    alice = talk.online("alice")
+
+    answer = talk.joins(alice, "#osu")
+
+    assert answer == [(64, "#osu"), (65, "#osu", OSU_TOPIC, 2)]
+    assert talk.channels_of(alice) == {"#osu"}
+
+
+def test_joining_again_repeats_the_answer_and_is_no_second_member(talk: Talk) -> None:
+    alice = talk.online("alice", "#osu")
+
+    assert talk.joins(alice, "#osu") == [(64, "#osu"), (65, "#osu", OSU_TOPIC, 1)]
+
+    talk.run(talk.chat.tell_counts())
+    assert talk.reads(alice) == []
+
+
+@pytest.mark.parametrize("name", ["#nope", "#staff", "#multi_1", "#spec_3", "#multiplayer", "osu", "", "#multi_0"])
+def test_a_channel_that_is_not_there_or_not_for_the_player_closes_the_tab(talk: Talk, name: str) -> None:
+    alice = talk.online("alice")
+
+    assert talk.joins(alice, name) == [(66, name)]
+    assert talk.channels_of(alice) == set()
+
+
+def test_a_name_that_no_channel_can_have_is_not_repeated(talk: Talk) -> None:
+    assert talk.joins(talk.online("alice"), "#" + "x" * 33_000) == []
+
+
+@pytest.mark.parametrize("name", ["#highlight", "#userlog"])
+def test_tabs_that_the_client_keeps_to_itself_are_ignored(talk: Talk, name: str) -> None:
+    alice = talk.online("alice")
+
+    assert talk.joins(alice, name) == []
+    assert talk.says(alice, name, "hello") == []
+    assert talk.parts(alice, name) == []
+    assert talk.channels_of(alice) == set()
+
+
+def test_the_lobby_is_joined_whatever_order_the_client_asks_in(talk: Talk) -> None:
+    alice = talk.online("alice", in_lobby=False)
+
+    assert talk.joins(alice, "#lobby")[0] == (64, "#lobby")
+
+
+def test_a_restricted_player_joins_nothing(talk: Talk) -> None:
+    alice = talk.online("alice", priv=RESTRICTED)
+
+    assert talk.joins(alice, "#osu") == [(66, "#osu")]
+
+
+# --- 11.3 parting
+
+
+def test_parting_closes_nothing_by_itself(talk: Talk) -> None:
+    alice = talk.online("alice", "#osu", "#announce")
+
+    assert talk.parts(alice, "#osu") == []
+    assert talk.channels_of(alice) == {"#announce"}
+
+
+@pytest.mark.parametrize("name", ["bob", "#announce", "#nope", "#multi_3", "#multiplayer", "#spectator", ""])
+def test_parting_from_where_one_is_not_is_ignored(talk: Talk, name: str) -> None:
+    alice = talk.online("alice", "#osu")
+
+    assert talk.parts(alice, name) == []
+    assert talk.channels_of(alice) == {"#osu"}
+
+
+# --- counts
+
+
+def test_counts_are_told_once_for_each_channel_that_changed_to_those_who_may_read_it(talk: Talk) -> None:
+    mod = talk.online("mod", "#staff", priv=MODERATOR)
+    bob = talk.online("bob")
+    for name in ("anna", "berta", "carla"):
+        talk.joins(talk.online(name), "#osu")
+    talk.parts(mod, "#staff")
+    talk.joins(mod, "#staff")
+
+    talk.run(talk.chat.tell_counts())
+
+    assert talk.reads(bob) == [(65, "#osu", OSU_TOPIC, 3)]
+    assert talk.reads(mod) == [(65, "#osu", OSU_TOPIC, 3), (65, "#staff", "For everybody on the staff.", 1)]
+    talk.run(talk.chat.tell_counts())
+    assert talk.reads(bob) == []
+
+
+def test_who_logs_off_is_counted_no_more(talk: Talk) -> None:
+    alice, bob = talk.online("alice", "#osu", "#multi_1", room_id=1), talk.online("bob", "#osu", "#multi_1", room_id=1)
+    gone = talk.run(talk.realtime.close_session(alice.token))
+    assert gone is not None
+    talk.run(talk.chat.depart(gone))
+
+    talk.run(talk.chat.tell_counts())
+
+    assert talk.reads(bob) == [(65, "#osu", OSU_TOPIC, 1)]
+
+
+def test_a_restricted_player_counts_for_nobody(talk: Talk) -> None:
+    bob = talk.online("bob", "#osu")
+    alice = talk.online("alice", "#osu", priv=RESTRICTED)
+
+    talk.run(talk.chat.depart(alice))
+    talk.run(talk.chat.tell_counts())
+
+    assert talk.reads(bob) == []
+    assert talk.joins(bob, "#osu") == [(64, "#osu"), (65, "#osu", OSU_TOPIC, 1)]
+
+
+# --- channels of matches and spectators
+
+
+def test_the_channel_of_a_match_is_the_one_whose_room_the_session_is_in(talk: Talk) -> None:
+    alice, bob = talk.online("alice", room_id=7), talk.online("bob", "#multi_7", room_id=7, match_id=7)
+    carla = talk.online("carla", "#multi_8", room_id=8)
+
+    assert talk.joins(alice, "#multiplayer") == [
+        (64, "#multiplayer"),
+        (65, "#multiplayer", "Those who play in this match.", 2),
+    ]
+    talk.run(talk.chat.tell_counts())
+    talk.says(alice, "#multiplayer", "hello")
+
+    assert talk.reads(bob) == [
+        (65, "#multiplayer", "Those who play in this match.", 2),
+        line("alice", "hello", "#multiplayer", alice.user_id),
+    ]
+    assert talk.reads(carla) == []
+    assert talk.lines() == [("#multi_7", alice.user_id, "hello")]
+
+
+def test_leaving_the_chat_of_a_match_is_not_leaving_the_match(talk: Talk) -> None:
+    alice = talk.online("alice", "#multi_7", room_id=7, match_id=7)
+
+    assert talk.parts(alice, "#multiplayer") == []
+
+    assert talk.channels_of(alice) == set()
+    assert talk.now(alice).match_id == 7
+
+
+def test_who_was_put_out_of_the_room_since_it_asked_does_not_get_in(talk: Talk) -> None:
+    alice = talk.online("alice", room_id=7)
+    asked = talk.now(alice)
+    talk.run(talk.realtime.change_session(alice.token, lambda now: (msgspec.structs.replace(now, room_id=0), ())))
+
+    with pytest.raises(KiaiError):
+        talk.run(talk.chat.join(asked, "#multiplayer"))
+
+    assert talk.channels_of(alice) == set()
+
+
+def test_a_referee_names_the_room_where_it_does_not_sit(talk: Talk) -> None:
+    alice = talk.online("alice", "#multi_7", room_id=7, match_id=7)
+    ref = talk.online("ref", "#multi_7", "#multi_8", room_id=8, match_id=8)
+    bob = talk.online("bob", "#multi_8", room_id=8, match_id=8)
+
+    talk.says(ref, "#multi_7", "to the room of alice")
+    talk.says(ref, "#multiplayer", "to the own room")
+    talk.says(alice, "#multi_7", "one's own room has another name")
+
+    assert talk.reads(ref) == []
+    assert talk.reads(alice) == [line("ref", "to the room of alice", "#multiplayer", ref.user_id)]
+    assert talk.reads(bob) == [line("ref", "to the own room", "#multiplayer", ref.user_id)]
+
+
+def test_spectators_talk_with_whom_they_watch(talk: Talk) -> None:
+    host = talk.online("host")
+    channel = f"#spec_{host.user_id}"
+    host = talk.log_in(host.user_id, channel)
+    alice = talk.online("alice", channel, spectating=host.user_id)
+    bob = talk.online("bob", spectating=host.user_id)
+
+    assert talk.joins(bob, "#spectator")[0] == (64, "#spectator")
+    talk.says(alice, "#spectator", "nice")
+    talk.says(host, "#spectator", "thanks")
+
+    said = [line("alice", "nice", "#spectator", alice.user_id), line("host", "thanks", "#spectator", host.user_id)]
+    assert talk.reads(bob) == said
+    assert talk.reads(host) == said[:1]
+    assert talk.reads(alice) == said[1:]
+
+
+def test_without_spectators_there_is_no_channel_for_them(talk: Talk) -> None:
+    alice = talk.online("alice")
+
+    assert talk.joins(alice, "#spectator") == [(66, "#spectator")]
+    assert talk.joins(alice, f"#spec_{alice.user_id}") == [(66, f"#spec_{alice.user_id}")]
+
+
+# --- privileges that change
+
+
+def test_who_loses_the_right_reads_no_more_and_its_tab_is_closed(talk: Talk) -> None:
+    mod, other = talk.online("mod", "#staff", "#osu", priv=MODERATOR), talk.online("other", "#staff", priv=MODERATOR)
+    demoted = talk.run(
+        talk.realtime.change_session(mod.token, lambda now: (msgspec.structs.replace(now, priv=NORMAL), ()))
+    )
+    talk.says(other, "#staff", "between the two")
+    assert talk.reads(mod) == []
+    assert talk.says(mod, "#staff", "still here") == []
+
+    talk.run(talk.chat.leave_unreadable(demoted))
+
+    assert talk.channels_of(mod) == {"#osu"}
+    assert talk.reads(mod) == [(66, "#staff")]
+    assert talk.reads(other) == []
+    assert talk.run(talk.chat.leave_unreadable(talk.now(mod))) == talk.now(mod)
