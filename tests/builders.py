@@ -27,6 +27,7 @@ from kiai.osu.privileges import Privilege
 from kiai.osu.replay_file import ReplayFile, replay_md5, write_replay
 from kiai.realtime.memory import MemoryRealtime
 from kiai.scores import calculator
+from kiai.scores.events import ScoreEvents
 from kiai.scores.leaderboards import Leaderboards
 from kiai.scores.model import Play, Recorded, Stats, StoredReplay, replay_key
 from kiai.scores.performance import CannotCalculate, Performance
@@ -287,6 +288,7 @@ class World:
         self.realtime = MemoryRealtime(self.clock)
         self.outbox = Outbox(database)
         self.ranks = Ranks(database, self.realtime, self.outbox)
+        self.score_events = ScoreEvents(self.leaderboards, self.beatmaps, self.realtime, self.clock, self.outbox)
         self.standing = Standing(database, self.beatmaps, self.rebuilder, self.clock)
         self.replays = Replays(database, self.files, self.leaderboards)
         self.replay_import = ReplayImport(

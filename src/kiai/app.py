@@ -62,6 +62,7 @@ from kiai.multiplayer.pools import Pools
 from kiai.presence import Presence
 from kiai.realtime.memory import MemoryRealtime
 from kiai.realtime.port import Realtime, Session, ShownStats
+from kiai.scores.events import ScoreEvents
 from kiai.scores.history import History
 from kiai.scores.leaderboards import Leaderboards
 from kiai.scores.performance import Difficulties, Performance
@@ -143,6 +144,7 @@ class Services:
         self.rebuilder = Rebuilder(database, rules)
         self.leaderboards = Leaderboards(database)
         self.ranks = Ranks(database, realtime, self.outbox)
+        self.score_events = ScoreEvents(self.leaderboards, self.beatmaps, realtime, clock, self.outbox)
         self.history = History(database, realtime, clock)
         self.standing = Standing(database, self.beatmaps, self.rebuilder, clock)
         self.replays = Replays(database, files, self.leaderboards)

@@ -126,7 +126,7 @@ def test_consequences_are_delivered_once(world: World) -> None:
 
     first, second = world.run(world.outbox.deliver()), world.run(world.outbox.deliver())
 
-    assert (first, second) == (1, 0)
+    assert (first, second) == (3, 0)  # the rank, the score, the first place
 
 
 def test_a_move_to_another_country_moves_the_rank(world: World) -> None:

@@ -122,11 +122,19 @@ class Recorder:
             )
         await self._add_to_stats(tx, play, by_pp if verdict.best_pp else None, verdict, country)
         await _count_play(tx, play)
-        first = False
-        if public and verdict.best_score:
-            first = await settle_first_place(tx, play.beatmap.key, play.mode, since_ms=play.play_time_ms) == score_id
         await tell(tx, "ranks", play.user_id, now_ms)
+        if public:
+            await tell(tx, "score", score_id, now_ms)
+        first = public and verdict.best_score and await self._takes_first_place(tx, play, score_id, now_ms)
         return Recorded(score_id, verdict.best_pp, verdict.best_score, first)
+
+    async def _takes_first_place(self, tx: Transaction, play: Play, score_id: int, now_ms: int) -> bool:
+        where = {"map_key": play.beatmap.key, "mode": play.mode}
+        held = await tx.one(statements.FIRST_PLACE, **where)
+        if await settle_first_place(tx, **where, since_ms=play.play_time_ms) != score_id:
+            return False
+        await tell(tx, "first_place", f"{score_id} {held[1] if held else 0}", now_ms)
+        return True
 
     async def _add_to_stats(
         self, tx: Transaction, play: Play, beaten: Best | None, verdict: Verdict, country: str

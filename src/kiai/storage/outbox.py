@@ -26,8 +26,8 @@ _DONE = Command(delete(outbox).where(outbox.c.id <= bindparam("up_to")))
 _LAST = Query(select(func.max(outbox.c.id)), only)
 
 
-async def tell(tx: Transaction, kind: str, payload: int, now_ms: int) -> None:
-    """Leaves a consequence: `payload` is mostly the id of the user whom it is about."""
+async def tell(tx: Transaction, kind: str, payload: int | str, now_ms: int) -> None:
+    """Leaves a consequence: `payload` is mostly the id of what it is about."""
     await tx.run(_TELL, at_ms=now_ms, kind=kind, payload=str(payload))
 
 

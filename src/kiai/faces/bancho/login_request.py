@@ -8,7 +8,7 @@ import msgspec
 
 from kiai.errors import KiaiError
 
-BODY_MAX: Final = 4 * 1024
+BODY_MAX: Final = 16 * 1024
 NAME_MAX: Final = 64
 OFFSET_MAX: Final = 24
 HASH_FIELDS: Final = 5

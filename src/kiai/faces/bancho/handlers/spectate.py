@@ -19,8 +19,8 @@ class SpectateHandlers:
         """16 START_SPECTATING."""
         try:
             watching = await self._spectating.start(turn.session, host_id)
-        except Refused as refused:
-            turn.say(packets.notification(str(refused)))
+        except Refused:
+            turn.say(packets.notification("The bot does not play."))
             return
         except NotFound:
             turn.say(packets.user_logout(host_id), packets.notification("This player is no longer online."))
