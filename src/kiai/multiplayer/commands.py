@@ -5,7 +5,7 @@ Slots are 0-15, user ids and map ids the database's, times unix ms, mods bits (b
 """
 
 from enum import Enum
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -483,7 +483,3 @@ class Recorded(Command, frozen=True, kw_only=True):
 
     history_id: int | None = None
     game_id: int | None = None
-
-
-CloseWhy = Literal["empty", "referee", "idle"]
-LeftWhy = Literal["left", "kicked", "banned", "closed"]

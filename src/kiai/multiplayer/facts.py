@@ -6,12 +6,11 @@ They are not packets. `in_room` says that the room is to be shown the whole matc
 so nobody has to look at the match as it was before. Who did it and when is in the command.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import msgspec
 from msgspec.structs import replace
 
-from kiai.multiplayer.commands import CloseWhy, LeftWhy
 from kiai.multiplayer.model import (
     COMPLETE,
     IN_PLAY,
@@ -25,6 +24,9 @@ from kiai.multiplayer.model import (
     Slot,
     Timer,
 )
+
+LeftWhy = Literal["left", "kicked", "banned", "closed"]
+CloseWhy = Literal["empty", "referee", "idle"]
 
 
 class Seat(msgspec.Struct, frozen=True):
