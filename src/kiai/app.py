@@ -37,11 +37,13 @@ from kiai.faces.api.v2.players import PlayersV2
 from kiai.faces.api.v2.things import ThingsV2
 from kiai.faces.bancho.announce import announcer
 from kiai.faces.bancho.announce import chat as told_of_chat
+from kiai.faces.bancho.announce import match as told_of_matches
 from kiai.faces.bancho.announce import presence as told_of_presence
 from kiai.faces.bancho.announce import spectate as told_of_spectating
 from kiai.faces.bancho.app import Bancho
 from kiai.faces.bancho.handlers.chat import ChatHandlers
 from kiai.faces.bancho.handlers.maps import MapHandlers
+from kiai.faces.bancho.handlers.match import MatchHandlers
 from kiai.faces.bancho.handlers.presence import PresenceHandlers
 from kiai.faces.bancho.handlers.spectate import SpectateHandlers
 from kiai.faces.bancho.login import Login, LoginWords
@@ -57,8 +59,10 @@ from kiai.files.store import FileStore
 from kiai.ids import Ids, SystemIds
 from kiai.jobs import Jobs
 from kiai.logs import AccessLog
+from kiai.multiplayer.history import MatchHistory
 from kiai.multiplayer.match import Match
 from kiai.multiplayer.pools import Pools
+from kiai.multiplayer.service import Matches as Rooms
 from kiai.presence import Presence
 from kiai.realtime.memory import MemoryRealtime
 from kiai.realtime.port import Realtime, Session, ShownStats
@@ -87,6 +91,7 @@ if TYPE_CHECKING:
 
 DELIVER_EVERY_S: Final = 0.25
 WRITE_EVERY_S: Final = 0.25
+RING_EVERY_S: Final = 0.25
 EXPIRE_EVERY_S: Final = 5.0
 ACTIVE_EVERY_S: Final = 60.0
 COUNT_EVERY_S: Final = 5.0
@@ -152,7 +157,11 @@ class Services:
         self.recalculation = Recalculation(database, self.beatmaps, self.performance, self.rebuilder, clock)
 
         self.announce = announcer(
-            told_of_presence.TABLE, told_of_spectating.TABLE, told_of_chat.TABLE, told_to_the_feed.TABLE
+            told_of_presence.TABLE,
+            told_of_spectating.TABLE,
+            told_of_chat.TABLE,
+            told_of_matches.TABLE,
+            told_to_the_feed.TABLE,
         )
         self.presence = Presence(realtime, self.accounts, clock, self.announce, self._shown_stats)
         self.spectating = Spectating(realtime, self.announce)
@@ -176,12 +185,23 @@ class Services:
             bot_name=settings.bot_name,
             note_active=self.presence.note_active,
         )
-        self.presence.when_somebody_left(self.spectating.depart, self.chat.depart)
         self.outbox.to("privileges", self.presence.follow_privileges)
         self.outbox.to("privileges", self.chat.follow_privileges)
         self.outbox.to("sessions", self.presence.end_sessions)
         self.outbox.to("ranks", self.presence.refresh_players)
 
+        self.match_history = MatchHistory(database)
+        self.rooms = Rooms(
+            realtime,
+            self.beatmaps,
+            clock,
+            self.announce,
+            self.match_history,
+            self.chat.post,
+            self.spectating.stop,
+            settings.domain,
+        )
+        self.presence.when_somebody_left(self.spectating.depart, self.rooms.depart, self.chat.depart)
         self.clans = Clans(database)
         self.pools = Pools(database)
         self.joining = Joining(
@@ -205,7 +225,7 @@ class Services:
         return None
 
     async def _on_silence(self, user_id: int) -> None:
-        return None
+        await self.rooms.on_silence(user_id)
 
     async def begin(self) -> None:
         """Loads what a server answers from memory: ranks, channels, and the sessions of its last life."""
@@ -231,8 +251,11 @@ class Services:
         """Writes what came in storms and waits in memory: log-ins, chat lines. A job's work."""
         try:
             await self.logins.flush()
-        finally:  # what the one cannot write is no reason to keep the other waiting
-            await self.journal.flush()
+        finally:  # what the one cannot write is no reason to keep the others waiting
+            try:
+                await self.journal.flush()
+            finally:
+                await self.match_history.flush()
 
     async def close(self) -> None:
         """Lets go of everything, last opened first."""
@@ -387,6 +410,7 @@ class Server:
         self.jobs = Jobs()
         self.jobs.every(DELIVER_EVERY_S, "outbox", services.outbox.deliver)
         self.jobs.every(WRITE_EVERY_S, "buffers", services.write_buffers)
+        self.jobs.every(RING_EVERY_S, "match-timers", services.rooms.ring)
         self.jobs.every(EXPIRE_EVERY_S, "expiry", services.presence.expire)
         self.jobs.every(COUNT_EVERY_S, "figures", self._count)
         self.jobs.every(ACTIVE_EVERY_S, "activity", services.presence.write_active)
@@ -438,6 +462,7 @@ def _bancho(services: Services) -> Bancho:
             settings.bot_name,
         ).table(),
         ChatHandlers(services.chat).table(),
+        MatchHandlers(services.rooms, services.clock).table(),
         SpectateHandlers(services.spectating).table(),
         MapHandlers(services.beatmaps, services.leaderboards, services.realtime).table(),
         presence=services.presence,

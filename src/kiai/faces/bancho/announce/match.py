@@ -1,0 +1,112 @@
+"""Rooms, as packets: 26-28, 46, 48, 50, 53, 57, 58, 61, 66, 81, 91, 106 (bancho-protocol 14).
+
+The room is shown the whole match once a change, whatever the number of facts, and so is the lobby, without password.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from kiai.faces.bancho import packets
+from kiai.faces.bancho.announce import Table
+from kiai.multiplayer import facts
+from kiai.multiplayer.service import Invited, Opened, ScoreFrame, Told
+from kiai.realtime.port import LOBBY, Entry, match_topic, user_topic
+
+CHAT: Final = "#multiplayer"
+
+
+def _told(fact: Told) -> Sequence[Entry]:
+    match_id, match = fact.match_id, fact.match
+    entries: list[Entry] = []
+    for one in fact.facts:
+        encode = _OF_FACT.get(type(one))
+        if encode is not None:
+            entries += encode(fact, one)
+    if match.closed:
+        return [*entries, Entry(LOBBY, packets.match_dispose(match_id))]
+    if any(one.in_room for one in fact.facts):
+        entries.append(Entry(match_topic(match_id), packets.match_update(match_id, match, hide_password=False)))
+    if any(one.in_lobby for one in fact.facts):
+        entries.append(Entry(LOBBY, packets.match_update(match_id, match, hide_password=True)))
+    return entries
+
+
+def _left(told: Told, fact: facts.Left) -> list[Entry]:
+    if fact.why == "left":
+        return [Entry(user_topic(fact.user_id), packets.match_dispose(told.match_id))] if told.match.closed else []
+    shown = (
+        packets.match_dispose(told.match_id)
+        if told.match.closed
+        else packets.match_update(told.match_id, told.match, hide_password=True)
+    )
+    return [Entry(user_topic(fact.user_id), shown + packets.channel_kick(CHAT))]
+
+
+def _host(told: Told, fact: facts.HostPassed) -> list[Entry]:
+    return [Entry(user_topic(fact.user_id), packets.match_transfer_host())] if fact.user_id else []
+
+
+def _password(told: Told, fact: facts.PasswordChanged) -> list[Entry]:
+    return [Entry(match_topic(told.match_id), packets.match_change_password(fact.password))]
+
+
+def _started(told: Told, fact: facts.Started) -> list[Entry]:
+    start = packets.match_start(told.match_id, told.match)
+    return [Entry(user_topic(seat.user_id), start) for seat in fact.players]
+
+
+def _all_loaded(told: Told, fact: facts.AllLoaded) -> list[Entry]:
+    return [Entry(user_topic(user_id), packets.match_all_players_loaded()) for user_id in fact.user_ids]
+
+
+def _skipped(told: Told, fact: facts.PlayerSkipped) -> list[Entry]:
+    return [Entry(match_topic(told.match_id), packets.match_player_skipped(fact.slot))]
+
+
+def _all_skipped(told: Told, fact: facts.AllSkipped) -> list[Entry]:
+    return [Entry(match_topic(told.match_id), packets.match_skip())]
+
+
+def _failed(told: Told, fact: facts.PlayerFailed) -> list[Entry]:
+    return [Entry(match_topic(told.match_id), packets.match_player_failed(fact.slot))]
+
+
+def _finished(told: Told, fact: facts.Finished) -> list[Entry]:
+    return [Entry(user_topic(seat.user_id), packets.match_complete()) for seat in fact.players]
+
+
+def _aborted(told: Told, fact: facts.Aborted) -> list[Entry]:
+    # The first frees a client that still waits for others to load.
+    both = packets.match_all_players_loaded() + packets.match_abort()
+    return [Entry(user_topic(seat.user_id), both) for seat in fact.players]
+
+
+_OF_FACT: Final[Mapping[type, Callable[[Told, Any], list[Entry]]]] = {
+    facts.Left: _left,
+    facts.HostPassed: _host,
+    facts.PasswordChanged: _password,
+    facts.Started: _started,
+    facts.AllLoaded: _all_loaded,
+    facts.PlayerSkipped: _skipped,
+    facts.AllSkipped: _all_skipped,
+    facts.PlayerFailed: _failed,
+    facts.Finished: _finished,
+    facts.Aborted: _aborted,
+}
+
+
+def _opened(fact: Opened) -> Sequence[Entry]:
+    return [Entry(LOBBY, packets.match_new(fact.match_id, fact.match))]
+
+
+def _frame(fact: ScoreFrame) -> Sequence[Entry]:
+    return [Entry(match_topic(fact.match_id), packets.match_score_update(fact.payload, fact.slot))]
+
+
+def _invited(fact: Invited) -> Sequence[Entry]:
+    password = fact.match.password.replace(" ", "_")
+    text = f"Come join my game: [osump://{fact.match_id}/{password} {fact.match.name}]."
+    return [Entry(user_topic(fact.user_id), packets.match_invite(fact.by_name, text, fact.name, fact.by_id))]
+
+
+TABLE: Table = {Told: _told, Opened: _opened, ScoreFrame: _frame, Invited: _invited}

@@ -1,0 +1,368 @@
+"""What happened in rooms, kept: every match, who was in it, its events, its games and their scores.
+
+A room's row is written when it opens; everything after that is noted in memory and written a few times a second, in
+order, so that no packet of a play waits for the disk. Scores are those of the last frames, and for now nothing else:
+they are what the players saw.
+"""
+
+import struct
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import bindparam, insert, select, update
+
+from kiai.accounts.visibility import Viewer
+from kiai.errors import KiaiError, NotFound
+from kiai.logs import get_logger
+from kiai.multiplayer import facts
+from kiai.multiplayer.commands import Command as Asked
+from kiai.multiplayer.model import Match
+from kiai.storage.port import Command, Database, Query, Taken, Transaction, only
+from kiai.storage.tables import game_scores, games, match_events, match_players, matches
+
+NOTES_MAX: Final = 20_000
+FRAMES_MAX: Final = 16_000
+FLUSHED_AT_ONCE: Final = 1_000
+EVENTS_SHOWN_MAX: Final = 1_000
+GAMES_SHOWN_MAX: Final = 200
+FAILED_HP: Final = 254
+PASSING: Final = (
+    facts.StatusChanged,
+    facts.Unreadied,
+    facts.PlayerLoaded,
+    facts.AllLoaded,
+    facts.PlayerSkipped,
+    facts.AllSkipped,
+    facts.PlayerCompleted,
+    facts.TimerSet,
+    facts.TimerCleared,
+    facts.HistoryKnown,
+)
+"""What is of no interest once it is over."""
+
+# time, slot, 300s, 100s, 50s, geki, katu, miss, total score, max combo, current combo, perfect, hp
+# (bancho-protocol 9.6)
+_FRAME: Final = struct.Struct("<iBHHHHHHiHHBB")
+
+
+class Note(msgspec.Struct, frozen=True):
+    """Something to be written: an event, and what else follows from it. `scores`: rows of the game it ended."""
+
+    history_id: int
+    at_ms: int
+    kind: str
+    user_id: int
+    details: dict[str, Any]
+    game: dict[str, Any] | None = None
+    ends: bool = False
+    aborted: bool = False
+    scores: tuple[dict[str, Any], ...] = ()
+
+
+class PastMatch(msgspec.Struct, frozen=True):
+    """A match as lists show it; `ended_at_ms` None while it lives."""
+
+    id: int
+    room: int
+    name: str
+    private: int
+    by_command: int
+    created_by: int
+    created_at_ms: int
+    ended_at_ms: int | None
+
+
+class MatchEvent(msgspec.Struct, frozen=True):
+    """An event; `details` is JSON."""
+
+    id: int
+    at_ms: int
+    kind: str
+    user_id: int
+    details: str
+
+
+class Game(msgspec.Struct, frozen=True):
+    """One play of one map."""
+
+    id: int
+    map_id: int
+    map_md5: str
+    map_name: str
+    mode: int
+    mods: int
+    win_condition: int
+    team_type: int
+    free_mods: int
+    started_at_ms: int
+    ended_at_ms: int | None
+    aborted: int
+
+
+class GameScore(msgspec.Struct, frozen=True):
+    """What a player reached in a game."""
+
+    game_id: int
+    user_id: int
+    slot: int
+    team: int
+    mods: int
+    score: int
+    max_combo: int
+    n300: int
+    n100: int
+    n50: int
+    ngeki: int
+    nkatu: int
+    nmiss: int
+    passed: int
+    perfect: int
+
+
+def _columns(kind: type[msgspec.Struct], table: Any) -> list[Any]:
+    return [table.c[name] for name in kind.__struct_fields__]
+
+
+def _insert(table: Any, *names: str) -> Any:
+    return insert(table).values({name: bindparam(name) for name in names})
+
+
+_MATCH = select(*_columns(PastMatch, matches))
+INSERT_MATCH = Query(
+    _insert(matches, "room", "name", "private", "by_command", "created_by", "created_at_ms").returning(matches.c.id),
+    only,
+)
+END_MATCH = Command(update(matches).where(matches.c.id == bindparam("match_id")).values(ended_at_ms=bindparam("at_ms")))
+RENAME = Command(update(matches).where(matches.c.id == bindparam("match_id")).values(name=bindparam("called")))
+SET_ROOM = Command(update(matches).where(matches.c.id == bindparam("match_id")).values(room=bindparam("live_id")))
+IS_IN = Query(
+    select(match_players.c.user_id).where(
+        match_players.c.match_id == bindparam("match_id"), match_players.c.user_id == bindparam("user_id")
+    ),
+    only,
+)
+ADD_PLAYER = Command(_insert(match_players, "match_id", "user_id"))
+ADD_EVENT = Command(_insert(match_events, "match_id", "at_ms", "kind", "user_id", "details"))
+_GAME = ("match_id", "map_id", "map_md5", "map_name", "mode", "mods", "win_condition", "team_type", "free_mods")
+ADD_GAME = Query(_insert(games, *_GAME, "started_at_ms").returning(games.c.id), only)
+END_GAME = Command(
+    update(games)
+    .where(games.c.id == bindparam("game_id"))
+    .values(ended_at_ms=bindparam("at_ms"), aborted=bindparam("off"))
+)
+ADD_SCORE = Command(_insert(game_scores, *GameScore.__struct_fields__))
+BY_ID = Query(_MATCH.where(matches.c.id == bindparam("id")), PastMatch)
+PAST = Query(
+    _MATCH.where(matches.c.id < bindparam("before"), matches.c.ended_at_ms.is_not(None), matches.c.private == 0)
+    .order_by(matches.c.id.desc())
+    .limit(bindparam("limit"))
+    .offset(bindparam("offset")),
+    PastMatch,
+)
+EVENTS = Query(
+    select(*_columns(MatchEvent, match_events))
+    .where(match_events.c.match_id == bindparam("match_id"), match_events.c.id > bindparam("after"))
+    .order_by(match_events.c.id)
+    .limit(bindparam("limit")),
+    MatchEvent,
+)
+GAMES = Query(
+    select(*_columns(Game, games))
+    .where(games.c.match_id == bindparam("match_id"))
+    .order_by(games.c.id)
+    .limit(GAMES_SHOWN_MAX),
+    Game,
+)
+SCORES = Query(
+    select(*_columns(GameScore, game_scores))
+    .select_from(game_scores.join(games, games.c.id == game_scores.c.game_id))
+    .where(games.c.match_id == bindparam("match_id"))
+    .order_by(game_scores.c.game_id, game_scores.c.slot)
+    .limit(GAMES_SHOWN_MAX * 16),
+    GameScore,
+)
+
+
+class MatchHistory:
+    """Keeps what happens in rooms, and shows it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._notes: deque[Note] = deque()
+        self._frames: dict[tuple[int, int], bytes] = {}
+        self._games: dict[int, int] = {}  # match -> its present game's row
+        self.dropped = 0
+
+    # --- keeping
+
+    async def open(self, match: Match) -> int:
+        """Writes the row of a new match; its id."""
+
+        async def body(tx: Transaction) -> int:
+            match_id = await tx.one(
+                INSERT_MATCH,
+                room=0,
+                name=match.name,
+                private=int(match.private),
+                by_command=int(match.by_command),
+                created_by=match.created_by,
+                created_at_ms=match.created_at_ms,
+            )
+            assert match_id is not None
+            return int(match_id)
+
+        return await self._database.transaction(body)
+
+    def opened(self, match: Match, match_id: int) -> None:
+        """The match lives under this id now, and its creator is in it."""
+        self._notes.append(Note(match.history_id, match.created_at_ms, "created", match.created_by, {"room": match_id}))
+
+    def frame(self, match: Match, user_id: int, payload: bytes) -> None:
+        """The last score frame of somebody who plays."""
+        if len(self._frames) < FRAMES_MAX or (match.history_id, user_id) in self._frames:
+            self._frames[match.history_id, user_id] = payload
+
+    def note(self, match: Match, asked: Asked, told: Sequence[facts.Fact]) -> None:
+        """What happened in a match, to be written soon. `match` is as it is afterwards."""
+        for fact in told:
+            if not isinstance(fact, PASSING):
+                self._notes.append(self._noted(match, asked, fact))
+        while len(self._notes) > NOTES_MAX:
+            self._notes.popleft()
+            self.dropped += 1
+
+    def _noted(self, match: Match, asked: Asked, fact: facts.Fact) -> Note:
+        kind = _snake(type(fact).__name__)
+        details = msgspec.to_builtins(fact)
+        details.pop("type", None)
+        details.pop("password", None)
+        user_id = details.pop("user_id", None) or asked.by.user_id
+        game: dict[str, Any] | None = None
+        scores: tuple[dict[str, Any], ...] = ()
+        if isinstance(fact, facts.Started):
+            game = {name: getattr(match, name, None) for name in _GAME if name != "match_id"}
+            game |= {"free_mods": int(match.free_mods), "started_at_ms": fact.at_ms}
+        elif isinstance(fact, facts.Finished | facts.Aborted):
+            scores = tuple(
+                score
+                for seat in fact.players
+                if (score := self._score(match, seat)) is not None and isinstance(fact, facts.Finished)
+            )
+            self._frames = {key: one for key, one in self._frames.items() if key[0] != match.history_id}
+        return Note(
+            match.history_id,
+            asked.at_ms,
+            kind,
+            user_id,
+            details,
+            game=game,
+            ends=isinstance(fact, facts.Finished | facts.Aborted),
+            aborted=isinstance(fact, facts.Aborted),
+            scores=scores,
+        )
+
+    def _score(self, match: Match, seat: facts.Seat) -> dict[str, Any] | None:
+        payload = self._frames.get((match.history_id, seat.user_id))
+        if payload is None or len(payload) < _FRAME.size:
+            return None
+        _, _, n300, n100, n50, ngeki, nkatu, nmiss, score, max_combo, _, perfect, hp = _FRAME.unpack_from(payload)
+        return {
+            "user_id": seat.user_id,
+            "slot": seat.slot,
+            "team": seat.team,
+            "mods": seat.mods,
+            "score": max(0, score),
+            "max_combo": max_combo,
+            "n300": n300,
+            "n100": n100,
+            "n50": n50,
+            "ngeki": ngeki,
+            "nkatu": nkatu,
+            "nmiss": nmiss,
+            "passed": int(not seat.failed and hp != FAILED_HP),
+            "perfect": int(perfect != 0),
+        }
+
+    async def flush(self) -> int:
+        """Writes what waits, in order; how much. Also the last act before a stop."""
+        written = 0
+        while self._notes:
+            batch = [self._notes.popleft() for _ in range(min(FLUSHED_AT_ONCE, len(self._notes)))]
+
+            async def body(tx: Transaction, batch: Sequence[Note] = batch) -> dict[int, int]:
+                present = dict(self._games)
+                for note in batch:
+                    await _write(tx, note, present)
+                return present
+
+            try:
+                self._games = await self._database.transaction(body)
+            except Taken as error:  # a fault of ours in one note must not stop all that come after it
+                get_logger("history").error("match history lost", notes=len(batch), exc_info=error)
+                self.dropped += len(batch)
+            except KiaiError:
+                self._notes.extendleft(reversed(batch))
+                raise
+            written += len(batch)
+        return written
+
+    # --- showing
+
+    async def past(self, *, limit: int, offset: int = 0, before: int = 2**62) -> list[PastMatch]:
+        """Matches that have ended, newest first, without private ones."""
+        return await self._database.all(PAST, limit=limit, offset=offset, before=before)
+
+    async def match(self, match_id: int, viewer: Viewer) -> PastMatch:
+        """A match; a private one for who was in it and for staff. Raises NotFound("match")."""
+        found = await self._database.one(BY_ID, id=match_id)
+        if found is None:
+            raise NotFound("match")
+        if found.private and not viewer.is_staff and not await self._was_in(match_id, viewer.user_id):
+            raise NotFound("match")
+        return found
+
+    async def _was_in(self, match_id: int, user_id: int) -> bool:
+        return await self._database.one(IS_IN, match_id=match_id, user_id=user_id) is not None
+
+    async def events(self, match_id: int, *, after: int = 0, limit: int = EVENTS_SHOWN_MAX) -> list[MatchEvent]:
+        """What happened in a match, oldest first."""
+        return await self._database.all(EVENTS, match_id=match_id, after=after, limit=limit)
+
+    async def games(self, match_id: int) -> list[tuple[Game, list[GameScore]]]:
+        """The games of a match with their scores, oldest first, by slot."""
+        rows = await self._database.all(SCORES, match_id=match_id)
+        found = await self._database.all(GAMES, match_id=match_id)
+        return [(game, [row for row in rows if row.game_id == game.id]) for game in found]
+
+
+async def _write(tx: Transaction, note: Note, present: dict[int, int]) -> None:
+    match_id = note.history_id
+    await tx.run(
+        ADD_EVENT,
+        match_id=match_id,
+        at_ms=note.at_ms,
+        kind=note.kind,
+        user_id=note.user_id,
+        details=msgspec.json.encode(note.details).decode(),
+    )
+    if note.kind == "created":
+        await tx.run(SET_ROOM, match_id=match_id, live_id=note.details["room"])
+    if note.kind in ("created", "joined") and await tx.one(IS_IN, match_id=match_id, user_id=note.user_id) is None:
+        await tx.run(ADD_PLAYER, match_id=match_id, user_id=note.user_id)
+    elif note.kind == "name_changed":
+        await tx.run(RENAME, match_id=match_id, called=note.details["name"])
+    elif note.kind == "closed":
+        await tx.run(END_MATCH, match_id=match_id, at_ms=note.at_ms)
+    if note.game is not None:
+        game_id = await tx.one(ADD_GAME, match_id=match_id, **note.game)
+        assert game_id is not None
+        present[match_id] = int(game_id)
+    elif note.ends and (ended := present.pop(match_id, None)) is not None:
+        await tx.run(END_GAME, game_id=ended, at_ms=note.at_ms, off=int(note.aborted))
+        await tx.many(ADD_SCORE, [{"game_id": ended, **score} for score in note.scores])
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{one.lower()}" if one.isupper() else one for one in name).lstrip("_")

@@ -1,0 +1,368 @@
+"""Rooms: the pure match behind the realtime port, its players' sessions, and who is told.
+
+A change is `apply` run by the port: the new match and what is said about it are one act. A session points to its room
+before the room seats it and is unpointed when there is no seat, so a session that ends at any moment is found by its
+departure. Score frames pass by the machine: they are most of the traffic and change no rule.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from kiai.beatmaps import Beatmaps
+from kiai.clock import Clock
+from kiai.errors import KiaiError, NotFound, Refused
+from kiai.multiplayer import commands, facts
+from kiai.multiplayer.history import MatchHistory
+from kiai.multiplayer.match import Match, apply, opened, seat_of
+from kiai.multiplayer.model import PLAYING
+from kiai.osu.privileges import STAFF, effective, may
+from kiai.realtime.port import (
+    BOT_ID,
+    LOBBY,
+    Announce,
+    Entry,
+    MatchGone,
+    Realtime,
+    Session,
+    SessionGone,
+    TooMany,
+    chat_topic,
+    match_topic,
+)
+
+INVITES: Final = 10
+INVITES_S: Final = 20.0
+FRAME_MAX: Final = 128
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What happened to a match, in one act, and what it is afterwards."""
+
+    match_id: int
+    match: Match
+    facts: tuple[facts.Fact, ...]
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """There is a new room."""
+
+    match_id: int
+    match: Match
+
+
+class ScoreFrame(msgspec.Struct, frozen=True):
+    """A player's score frame, as its client wrote it."""
+
+    match_id: int
+    slot: int
+    payload: bytes
+
+
+class Invited(msgspec.Struct, frozen=True):
+    """Somebody is asked to join."""
+
+    match_id: int
+    match: Match
+    by_id: int
+    by_name: str
+    user_id: int
+    name: str
+
+
+class Seated(msgspec.Struct, frozen=True):
+    """A session with a seat, and its room."""
+
+    session: Session
+    match_id: int
+    match: Match
+    users: int
+
+
+def channel_of(match_id: int) -> str:
+    """A room's channel."""
+    return f"#multi_{match_id}"
+
+
+def topics_of(match_id: int) -> frozenset[str]:
+    """What everybody in a room follows."""
+    return frozenset((match_topic(match_id), chat_topic(channel_of(match_id))))
+
+
+def actor_of(session: Session) -> commands.Actor:
+    """Who asks, with what the account may do in any room."""
+    return commands.Actor(
+        session.user_id,
+        session.name,
+        referee_any=may(session.priv, "matches.referee_any"),
+        staff=effective(session.priv) & STAFF != 0,
+    )
+
+
+class Matches:
+    """The verbs of multiplayer."""
+
+    def __init__(
+        self,
+        realtime: Realtime,
+        beatmaps: Beatmaps,
+        clock: Clock,
+        announce: Announce,
+        history: MatchHistory,
+        post: Callable[[str, str], Awaitable[None]],
+        stop_spectating: Callable[[Session], Awaitable[Session]],
+        domain: str,
+    ) -> None:
+        self._realtime = realtime
+        self._beatmaps = beatmaps
+        self._clock = clock
+        self._announce = announce
+        self._history = history
+        self._post = post
+        self._stop_spectating = stop_spectating
+        self._domain = domain
+
+    # --- the lobby
+
+    async def enter_lobby(self, session: Session) -> tuple[Session, list[tuple[int, Match]]]:
+        """The session looks at the lobby; the rooms there are."""
+        session = await self._change(session, in_lobby=True, follows=session.follows | {LOBBY})
+        return session, await self._realtime.matches(Match)
+
+    async def leave_lobby(self, session: Session) -> Session:
+        """The session looks at the lobby no more."""
+        return await self._change(session, in_lobby=False, follows=session.follows - {LOBBY})
+
+    # --- in and out
+
+    async def create(self, session: Session, **wanted: Any) -> Seated:
+        """A new room with the session in its first seat (14.2). Raises Refused, Invalid."""
+        self._check(session)
+        session = await self._away_from_elsewhere(session)
+        wanted |= await self._known_map(wanted["map_id"], wanted["map_md5"])
+        match = opened(by=actor_of(session), at_ms=self._clock.now_ms(), **wanted)
+        match = msgspec.structs.replace(match, history_id=await self._history.open(match))
+        try:
+            match_id = await self._realtime.open_match(match)
+        except TooMany as full:
+            raise Refused("there are too many rooms already") from full
+        self._history.opened(match, match_id)
+        session = await self._enter(session, match_id)
+        await self._realtime.append(self._announce(Opened(match_id, match)))
+        return await self._seated(session, match_id, match)
+
+    async def join(self, session: Session, match_id: int, password: str, *, force: bool = False) -> Seated:
+        """The session takes a seat (14.3). Raises Refused, MatchGone."""
+        self._check(session)
+        match = await self._realtime.match(match_id, Match)
+        if match is None:
+            raise MatchGone(match_id)
+        session = await self._away_from_elsewhere(session)
+        session = await self._enter(session, match_id)
+        try:
+            await self._act(match_id, commands.Leave(by=actor_of(session), at_ms=self._clock.now_ms()))  # a dead seat
+            join = commands.Join(by=actor_of(session), at_ms=self._clock.now_ms(), password=password, force=force)
+            match = await self._act(match_id, join)
+        except KiaiError:
+            await self._outside(session, match_id)
+            raise
+        return await self._seated(session, match_id, match)
+
+    async def _seated(self, session: Session, match_id: int, match: Match) -> Seated:
+        [users] = await self._realtime.followers([chat_topic(channel_of(match_id))])
+        return Seated(session, match_id, match, users)
+
+    async def leave(self, session: Session) -> Session:
+        """The session gets up (14.10); without a seat nothing happens."""
+        match_id = session.match_id
+        if not match_id:
+            return session
+        session = await self._outside(session, match_id)
+        await self._depart(session, match_id)
+        return session
+
+    async def depart(self, session: Session) -> None:
+        """Clears up behind an ended session."""
+        if session.match_id:
+            await self._depart(session, session.match_id)
+
+    async def on_silence(self, user_id: int) -> None:
+        """A silenced player leaves its room."""
+        for session in await self._realtime.sessions_of(user_id):
+            if session.match_id:
+                kick = commands.Kick(by=commands.SERVER, at_ms=self._clock.now_ms(), user_id=user_id)
+                try:
+                    await self._act(session.match_id, kick)
+                except (MatchGone, Refused):
+                    continue
+
+    async def _depart(self, session: Session, match_id: int) -> None:
+        try:
+            await self._act(match_id, commands.Leave(by=actor_of(session), at_ms=self._clock.now_ms()))
+        except (MatchGone, Refused):
+            return
+
+    def _check(self, session: Session) -> None:
+        if session.hidden or session.tournament:
+            raise Refused("this account cannot play with others")
+        if session.silenced_until_ms > self._clock.now_ms():
+            raise Refused("silenced players cannot play with others")
+
+    async def _away_from_elsewhere(self, session: Session) -> Session:
+        session = await self.leave(session)
+        if session.spectating:
+            session = await self._stop_spectating(session)
+        return session
+
+    async def _enter(self, session: Session, match_id: int) -> Session:
+        def rule(now: Session) -> tuple[Session, Sequence[Entry]]:
+            follows = (now.follows - {LOBBY, chat_topic("#lobby")}) | topics_of(match_id)
+            return msgspec.structs.replace(
+                now, match_id=match_id, room_id=match_id, in_lobby=False, follows=follows
+            ), ()
+
+        return await self._realtime.change_session(session.token, rule)
+
+    async def _outside(self, session: Session, match_id: int) -> Session:
+        def rule(now: Session) -> tuple[Session, Sequence[Entry]]:
+            if now.match_id != match_id:
+                return now, ()
+            return msgspec.structs.replace(now, match_id=0, room_id=0, follows=now.follows - topics_of(match_id)), ()
+
+        return await self._realtime.change_session(session.token, rule)
+
+    async def _release(self, session: Session, match_id: int) -> None:
+        try:
+            await self._outside(session, match_id)
+        except SessionGone:
+            return
+
+    async def _change(self, session: Session, **fields: object) -> Session:
+        return await self._realtime.change_session(
+            session.token, lambda now: (msgspec.structs.replace(now, **fields), ())
+        )
+
+    # --- everything else is a command
+
+    async def act(self, session: Session, command_of: Callable[..., commands.Command], **fields: object) -> None:
+        """The session, seated or as a referee, asks for something in its room. Raises Refused, MatchGone."""
+        match_id = session.match_id or session.room_id
+        if not match_id:
+            raise Refused("you are in no match")
+        await self._act(match_id, command_of(by=actor_of(session), at_ms=self._clock.now_ms(), **fields))
+
+    async def change_settings(self, session: Session, **wanted: Any) -> None:
+        """SETTINGS (41): as the host's client wants it, but a map we know is as we know it. Raises Refused."""
+        choice = await self._known_map(wanted["map_id"], wanted["map_md5"])
+        await self.act(session, commands.ChangeSettings, **(wanted | choice))
+
+    async def _known_map(self, map_id: int, md5: str) -> dict[str, Any]:
+        if map_id <= 0 or not md5:
+            return {}
+        try:
+            found = await self._beatmaps.find(md5=md5.lower())
+        except NotFound:
+            return {}
+        return {
+            "map_id": found.id,
+            "map_md5": found.md5,
+            "map_name": f"{found.artist} - {found.title} [{found.version}]",
+        } | ({"mode": found.mode} if found.mode else {})  # a map of osu! may be played in any mode
+
+    async def _act(self, match_id: int, command: commands.Command) -> Match:
+        told: tuple[facts.Fact, ...] = ()
+        after: Match | None = None
+
+        def rule(match: Match) -> tuple[Match | None, Sequence[Entry]]:
+            nonlocal told, after
+            after, told = apply(match, command)
+            entries = self._announce(Told(match_id, after, told)) if told else ()
+            return (None if after.closed else after), entries
+
+        await self._realtime.change_match(match_id, Match, rule)
+        assert after is not None
+        self._history.note(after, command, told)
+        await self._follow_up(match_id, after, command, told)
+        return after
+
+    async def _follow_up(
+        self, match_id: int, match: Match, command: commands.Command, told: Sequence[facts.Fact]
+    ) -> None:
+        for fact in told:
+            if isinstance(fact, facts.Left) and fact.why != "left":
+                for session in await self._realtime.sessions_of(fact.user_id):
+                    await self._release(session, match_id)
+            elif isinstance(fact, facts.MapChanged) and fact.another and not match.closed:
+                link = f"https://osu.{self._domain}/b/{fact.map_id}"
+                await self._post(channel_of(match_id), f"Selected: [{link} {fact.map_name}]")
+            elif isinstance(fact, facts.CouldNotStart):
+                await self._post(channel_of(match_id), f"Could not start: {fact.reason}.")
+        if match.closed:
+            for session in await self._realtime.following(match_topic(match_id)):
+                await self._release(session, match_id)
+
+    async def score_frame(self, session: Session, payload: bytes) -> None:
+        """Relays a frame of somebody who plays (14.8); from others it is dropped."""
+        match = await self._realtime.match(session.match_id, Match) if session.match_id else None
+        seat = None if match is None else seat_of(match, session.user_id)
+        if match is None or seat is None or match.slots[seat].status != PLAYING or len(payload) > FRAME_MAX:
+            return
+        self._history.frame(match, session.user_id, payload)
+        await self._realtime.append(self._announce(ScoreFrame(session.match_id, seat, payload)))
+
+    async def invite(self, session: Session, user_id: int) -> None:
+        """Asks a player to join (14.3). Who blocked the session hears nothing. Raises Refused."""
+        match = await self._realtime.match(session.match_id, Match) if session.match_id else None
+        if match is None:
+            raise Refused("you are in no match")
+        if user_id == BOT_ID:
+            raise Refused("the bot is too busy")
+        target = (await self._realtime.sessions_among([user_id])).get(user_id)
+        if target is None or target.tournament:
+            raise Refused("this player is not online")
+        if seat_of(match, user_id) is not None:
+            raise Refused("this player is here already")
+        allowed = await self._realtime.take(
+            f"invite:{session.user_id}:{user_id}", limit=INVITES, period_s=INVITES_S, burst=INVITES
+        )
+        if not allowed.granted or session.user_id in target.blocked:
+            return
+        invited = Invited(session.match_id, match, session.user_id, session.name, user_id, target.name)
+        await self._realtime.append(self._announce(invited))
+
+    # --- tournament clients (14.9)
+
+    async def shown_to_viewer(self, session: Session, match_id: int) -> Match:
+        """A room, for a tournament client or manager. Raises Refused, NotFound("match")."""
+        if not session.tournament and not may(session.priv, "matches.referee_any"):
+            raise Refused("this is for tournament clients")
+        match = await self._realtime.match(match_id, Match)
+        if match is None:
+            raise NotFound("match")
+        return match
+
+    async def view(self, session: Session, match_id: int) -> Session:
+        """The session hears a room in which it has no seat. Raises Refused, NotFound("match")."""
+        await self.shown_to_viewer(session, match_id)
+        if session.match_id:
+            raise Refused("you sit in a match")
+        session = await self.stop_viewing(session)
+        return await self._change(session, room_id=match_id, follows=session.follows | topics_of(match_id))
+
+    async def stop_viewing(self, session: Session) -> Session:
+        """The session hears that room no more."""
+        if session.match_id or not session.room_id:
+            return session
+        return await self._change(session, room_id=0, follows=session.follows - topics_of(session.room_id))
+
+    async def ring(self) -> None:
+        """Rings the timers whose time has come. A job's work."""
+        now = self._clock.now_ms()
+        for match_id, match in await self._realtime.matches(Match):
+            for timer in match.timers:
+                if timer.rings_at_ms <= now:
+                    try:
+                        await self._act(match_id, commands.TimerRang(by=commands.SERVER, at_ms=now, timer_id=timer.id))
+                    except (MatchGone, Refused):
+                        break
