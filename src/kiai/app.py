@@ -17,10 +17,10 @@ from kiai.accounts.avatars import Avatars
 from kiai.accounts.geography import Geography
 from kiai.beatmaps import Beatmaps, Importer
 from kiai.beatmaps.upstream import Upstream
+from kiai.chat.bot import Bot
 from kiai.chat.channels import Channels
 from kiai.chat.journal import Journal
 from kiai.chat.mail import Mail
-from kiai.chat.model import Answer
 from kiai.chat.service import COUNTS_EVERY_S, Chat
 from kiai.clans import Clans
 from kiai.clock import Clock, SystemClock
@@ -47,6 +47,10 @@ from kiai.faces.bancho.handlers.match import MatchHandlers
 from kiai.faces.bancho.handlers.presence import PresenceHandlers
 from kiai.faces.bancho.handlers.spectate import SpectateHandlers
 from kiai.faces.bancho.login import Login, LoginWords
+from kiai.faces.bot.moderation import ModerationCommands
+from kiai.faces.bot.now_playing import NowPlaying
+from kiai.faces.bot.players import PlayerCommands
+from kiai.faces.bot.server import ServerCommands
 from kiai.faces.client.avatars import Pictures
 from kiai.faces.front import Front, Network
 from kiai.faces.guard import GuardLimits, guarded_protocol
@@ -65,7 +69,7 @@ from kiai.multiplayer.pools import Pools
 from kiai.multiplayer.service import Matches as Rooms
 from kiai.presence import Presence
 from kiai.realtime.memory import MemoryRealtime
-from kiai.realtime.port import Realtime, Session, ShownStats
+from kiai.realtime.port import Realtime, ShownStats
 from kiai.scores.events import ScoreEvents
 from kiai.scores.history import History
 from kiai.scores.leaderboards import Leaderboards
@@ -169,6 +173,7 @@ class Services:
         self.journal = Journal(database, clock)
         self.mail = Mail(database, clock)
         self.silences = Silences(database, self.accounts, realtime, clock, self.announce, self._on_silence)
+        self.bot = Bot(self.accounts, realtime, clock, ids, limited=settings.rate_limits)
         self.chat = Chat(
             database,
             realtime,
@@ -177,7 +182,7 @@ class Services:
             self.relationships,
             clock,
             self.announce,
-            self._hear,
+            self.bot.hear,
             self.silences.flooded,
             settings.rate_limits,
             mail=self.mail,
@@ -208,7 +213,40 @@ class Services:
             database, self.accounts, self.standing, clock, first_user_is_owner=settings.first_user_is_owner
         )
         self.staff = Staff(database, self.accounts, self.beatmaps, self.standing, clock)
+        self._teach_bot()
         self.doctor = Doctor(database, files, self.beatmaps, self.rebuilder, clock)
+
+    def _teach_bot(self) -> None:
+        def link(path: str) -> str:
+            return f"https://osu.{self.settings.domain}/{path}"
+
+        now_playing = NowPlaying(self.beatmaps, self.performance, self.clock)
+        self.bot.watch(now_playing.hear)
+        players = PlayerCommands(
+            self.bot,
+            self.accounts,
+            self.api_keys,
+            self.relationships,
+            self.leaderboards,
+            self.mail,
+            self.presence,
+            self.realtime,
+            link,
+        )
+        moderation = ModerationCommands(
+            self.database,
+            self.staff,
+            self.silences,
+            self.presence,
+            self.channels,
+            self.beatmaps,
+            now_playing,
+            self.chat,
+            self.clock,
+        )
+        server = ServerCommands(self.realtime, self.clock, self.settings.title, link)
+        for page in (players, now_playing, server, moderation):
+            self.bot.learn(page.commands())
 
     async def _shown_stats(self, user_id: int, mode: int) -> ShownStats:
         stats = await self.leaderboards.stats_in(user_id, mode)
@@ -220,9 +258,6 @@ class Services:
     async def running_matches(self) -> int:
         """How many multiplayer rooms there are."""
         return len(await self.realtime.matches(Match))
-
-    async def _hear(self, session: Session, where: str, text: str) -> Answer | None:
-        return None
 
     async def _on_silence(self, user_id: int) -> None:
         await self.rooms.on_silence(user_id)

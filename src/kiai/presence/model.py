@@ -38,6 +38,13 @@ class StatsChanged(msgspec.Struct, frozen=True):
     at_ms: int
 
 
+class Alerted(msgspec.Struct, frozen=True):
+    """A text that pops up: for one player, or for everybody (0)."""
+
+    text: str
+    user_id: int = 0
+
+
 class PresenceChanged(msgspec.Struct, frozen=True):
     """Who a player is changed: privileges, name."""
 

@@ -18,6 +18,7 @@ from kiai.logs import get_logger
 from kiai.presence.model import (
     IDLE_MAX_S,
     WATCHED_S,
+    Alerted,
     Arrived,
     Left,
     PresenceChanged,
@@ -230,6 +231,10 @@ class Presence:
             await self._realtime.change_session(session.token, rule)
         except SessionGone:
             return
+
+    async def alert(self, text: str, user_id: int = 0) -> None:
+        """Shows a text to one player, or to everybody online."""
+        await self._realtime.append(self._entries([Alerted(text, user_id)]))
 
     # --- who is there
 

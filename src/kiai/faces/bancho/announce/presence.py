@@ -6,7 +6,7 @@ from kiai.faces.bancho import packets
 from kiai.faces.bancho.announce import Table
 from kiai.osu.countries import COUNTRIES
 from kiai.osu.privileges import client_privileges
-from kiai.presence.model import Arrived, Left, PresenceChanged, StatsChanged, client_mode
+from kiai.presence.model import Alerted, Arrived, Left, PresenceChanged, StatsChanged, client_mode
 from kiai.presence.reading import NEW_PP_BUILD
 from kiai.realtime.port import BOT_ID, ONLINE, STATUS, Entry, Session, match_topic, user_topic
 
@@ -129,7 +129,12 @@ def _presence_changed(fact: PresenceChanged) -> Sequence[Entry]:
     ]
 
 
+def _alerted(fact: Alerted) -> Sequence[Entry]:
+    return [Entry(user_topic(fact.user_id) if fact.user_id else ONLINE, packets.notification(fact.text))]
+
+
 TABLE: Table = {
+    Alerted: _alerted,
     Arrived: _arrived,
     Left: _left,
     StatsChanged: _stats_changed,

@@ -1,0 +1,218 @@
+"""`/np`: which map somebody plays, edits, watches or listens to, and what plays on it are worth (game-rules 14)."""
+
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from kiai.beatmaps import Beatmap, Beatmaps
+from kiai.chat.bot import Argument, Asker, BadArgument, Command, Kind, Where
+from kiai.clock import Clock
+from kiai.errors import KiaiError, NotFound
+from kiai.osu.modes import mode_of, mode_text, vanilla
+from kiai.osu.mods import EZ, HR, clock_rate, mods_text, parse_mods
+from kiai.realtime.port import Session
+from kiai.scores import calculator
+from kiai.scores.performance import CannotCalculate, Performance
+
+KEPT_S: Final = 300.0
+KEPT_MAX: Final = 20_000
+ACCURACIES: Final = (90.0, 95.0, 98.0, 99.0, 100.0)
+WITH_MAX: Final = 5
+
+_LINE: Final = re.compile(
+    r"\x01ACTION (?:is )?(?:playing|editing|watching|listening to) "
+    r"\[https?://[^\s/]{1,100}/(?P<path>\S{1,100}) [^\]]{0,300}\]?(?P<rest>[^\x01]*)\x01?"
+)
+_MAP: Final = re.compile(r"(?:beatmapsets/\d+/?#/?(?:\w+/)?|b/|beatmaps/)(\d{1,10})")
+_SET: Final = re.compile(r"(?:s|beatmapsets)/(\d{1,10})")
+_MODES: Final = {"<taiko>": 1, "<catchthebeat>": 2, "<osu!mania>": 3}
+_WORDS: Final = {
+    "nofail": "NF",
+    "easy": "EZ",
+    "hidden": "HD",
+    "hardrock": "HR",
+    "suddendeath": "SD",
+    "doubletime": "DT",
+    "~relax~": "RX",
+    "relax": "RX",
+    "halftime": "HT",
+    "nightcore": "NC",
+    "flashlight": "FL",
+    "spunout": "SO",
+    "~autopilot~": "AP",
+    "perfect": "PF",
+    "touchdevice": "TD",
+    "mirror": "MR",
+    "scorev2": "V2",
+}
+
+
+class Playing(msgspec.Struct, frozen=True):
+    """What somebody's `/np` named. `mode` is the game's own, 0-3."""
+
+    beatmap: Beatmap
+    mode: int
+    mods: int
+
+
+class NowPlaying:
+    """Remembers the last `/np` of each player for five minutes, and answers with pp."""
+
+    def __init__(self, beatmaps: Beatmaps, performance: Performance, clock: Clock) -> None:
+        self._beatmaps = beatmaps
+        self._performance = performance
+        self._clock = clock
+        self._kept: OrderedDict[int, tuple[float, Playing]] = OrderedDict()
+
+    async def hear(self, session: Session, where: str, text: str) -> Sequence[str] | None:
+        """Remembers what an action line names; the answer in a message to the bot, None elsewhere."""
+        found = _LINE.fullmatch(text)
+        if found is None:
+            return None
+        self._kept.pop(session.user_id, None)
+        beatmap = await self._map(found["path"])
+        if beatmap is None:
+            return None if where else ("I do not know this map.",)
+        mode, mods = _mode_and_mods(found["rest"], beatmap, session)
+        playing = Playing(beatmap, mode, mods)
+        self._kept[session.user_id] = (self._clock.monotonic() + KEPT_S, playing)
+        while len(self._kept) > KEPT_MAX:
+            self._kept.popitem(last=False)
+        return None if where else await self._worth(playing, [{"accuracy": one} for one in ACCURACIES])
+
+    def last(self, user_id: int) -> Playing:
+        """What the player named last. Raises BadArgument without one."""
+        until, playing = self._kept.get(user_id, (0.0, None))
+        if playing is None or until < self._clock.monotonic():
+            raise BadArgument("Tell me which map first: /np.")
+        return playing
+
+    async def _map(self, path: str) -> Beatmap | None:
+        try:
+            if found := _MAP.match(path):
+                return await self._beatmaps.find_or_fetch(id=int(found[1]))
+            if found := _SET.match(path):
+                maps = await self._beatmaps.of_set(int(found[1]))
+                return maps[-1] if maps else None
+        except NotFound:
+            return None
+        return None
+
+    async def _worth(self, playing: Playing, wanted: Sequence[dict[str, float | int]]) -> list[str]:
+        plays = [_play(playing.mods, one) for one in wanted]
+        try:
+            results = await self._performance.plays(playing.beatmap.md5, playing.mode, plays)
+        except CannotCalculate as error:
+            return [f"I cannot compute this map: {error}."]
+        except KiaiError:
+            return ["I am busy; please ask again."]
+        beatmap = playing.beatmap
+        mode = mode_of(playing.mode, playing.mods)
+        title = f"{beatmap.artist} - {beatmap.title} [{beatmap.version}] {mods_text(playing.mods)}".rstrip()
+        worth = " | ".join(f"{_words(one)}: {result.pp:.2f}pp" for one, result in zip(wanted, results, strict=True))
+        rate = clock_rate(playing.mods)
+        minutes, seconds = divmod(round(beatmap.total_length / rate), 60)
+        ar, od = _approach_and_overall(beatmap, playing.mods, rate)
+        about = (
+            f"{results[0].stars:.2f} stars | {minutes}:{seconds:02} | {beatmap.bpm * rate:g} bpm | "
+            f"AR {ar:g} OD {od:g} | {mode_text(mode)}"
+        )
+        return [title, worth, about]
+
+    async def with_(self, asker: Asker, values: str) -> Sequence[str]:
+        """`!with`."""
+        playing = self.last(asker.session.user_id)
+        wanted: dict[str, float | int] = {}
+        mods = playing.mods
+        for word in values.lower().split()[: WITH_MAX + 1]:
+            key, value = _with_word(word, playing.beatmap)
+            if key == "mods":
+                mods = int(value)
+            elif key in wanted or len(wanted) >= WITH_MAX:
+                raise BadArgument("Each of accuracy, misses, combo, score and mods at most once.")
+            else:
+                wanted[key] = value
+        return await self._worth(msgspec.structs.replace(playing, mods=mods), [wanted or {"accuracy": 100.0}])
+
+    async def maplink(self, asker: Asker) -> Sequence[str]:
+        """`!maplink`."""
+        beatmap = self.last(asker.session.user_id).beatmap
+        return (f"[https://osu.ppy.sh/beatmapsets/{beatmap.set_id} {beatmap.artist} - {beatmap.title}]",)
+
+    def commands(self) -> list[Command]:
+        """What this page declares."""
+        values = Argument("95% 2m 429x +HDDT", Kind.TEXT)
+        return [
+            Command(
+                name="with",
+                aliases=("w",),
+                handler=lambda asker, **given: self.with_(asker, given[values.name]),
+                help="pp of your last /np with an accuracy, misses, a combo, mods.",
+                arguments=(values,),
+                where=Where.DM,
+                heavy=True,
+            ),
+            Command(
+                name="maplink",
+                aliases=("mirror", "mapdl"),
+                handler=self.maplink,
+                help="Where the map of your last /np can be downloaded.",
+            ),
+        ]
+
+
+def _approach_and_overall(beatmap: Beatmap, mods: int, rate: float) -> tuple[float, float]:
+    """Approach rate and overall difficulty as they feel with the mods (osu!wiki: Beatmap/Approach rate)."""
+    factor = 1.4 if mods & HR else 0.5 if mods & EZ else 1.0
+    ar, od = min(10.0, beatmap.ar * factor), min(10.0, beatmap.od * factor)
+    preempt_ms = (1_200 - 750 * (ar - 5) / 5 if ar > 5 else 1_200 + 600 * (5 - ar) / 5) / rate
+    ar = 5 + 5 * (1_200 - preempt_ms) / 750 if preempt_ms < 1_200 else 5 - 5 * (preempt_ms - 1_200) / 600
+    return round(ar, 1), round((80 - (80 - 6 * od) / rate) / 6, 1)
+
+
+def _play(mods: int, wanted: dict[str, float | int]) -> calculator.Play:
+    score, combo = wanted.get("legacy_score"), wanted.get("combo")
+    return calculator.Play(
+        mods=mods,
+        nmiss=int(wanted.get("nmiss", 0)),
+        combo=None if combo is None else int(combo),
+        legacy_score=None if score is None else int(score),
+        accuracy=wanted.get("accuracy", 100.0),
+    )
+
+
+def _words(one: dict[str, float | int]) -> str:
+    shown = {"accuracy": "{:g}%", "nmiss": "{} misses", "combo": "{}x", "legacy_score": "{} points"}
+    return " ".join(shown[name].format(value) for name, value in one.items())
+
+
+def _with_word(word: str, beatmap: Beatmap) -> tuple[str, float | int]:
+    if word.startswith("+"):
+        try:
+            return "mods", parse_mods(word[1:])
+        except ValueError as error:
+            raise BadArgument(f"{word[:32]} are no mods.") from error
+    if re.fullmatch(r"\d{1,9}m", word) and int(word[:-1]) <= beatmap.objects:
+        return "nmiss", int(word[:-1])
+    if re.fullmatch(r"\d{1,9}x", word) and int(word[:-1]) <= beatmap.max_combo:
+        return "combo", int(word[:-1])
+    if re.fullmatch(r"\d{1,4}k", word):
+        return "legacy_score", min(1_000_000, int(word[:-1]) * 1_000)
+    if re.fullmatch(r"\d{1,3}(?:\.\d{1,4})?%?", word) and float(word.rstrip("%")) <= 100:
+        return "accuracy", float(word.rstrip("%"))
+    raise BadArgument(f"{word[:32]} is none of 95%, 2m, 429x, +HDDT, 985k that this map allows.")
+
+
+def _mode_and_mods(rest: str, beatmap: Beatmap, session: Session) -> tuple[int, int]:
+    mods, mode = 0, None
+    for word in rest.lower().split():
+        if word in _MODES:
+            mode = _MODES[word]
+        elif (name := _WORDS.get(word.strip("+-|"))) is not None:
+            mods |= parse_mods(name)
+    if mode is None or beatmap.mode not in (0, mode):
+        mode = beatmap.mode if beatmap.mode else vanilla(session.status.mode or 0)
+    return mode, mods

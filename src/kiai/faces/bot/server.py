@@ -1,0 +1,55 @@
+"""Commands about the server itself and about the room one is in."""
+
+from collections.abc import Callable, Sequence
+
+from kiai import __version__
+from kiai.chat.bot import Asker, Command, Where
+from kiai.clock import Clock
+from kiai.errors import NotFound
+from kiai.multiplayer.match import Match
+from kiai.realtime.port import Realtime
+
+
+class ServerCommands:
+    """What the server says of itself."""
+
+    def __init__(self, realtime: Realtime, clock: Clock, title: str, link: Callable[[str], str]) -> None:
+        self._realtime = realtime
+        self._clock = clock
+        self._title = title
+        self._link = link
+        self._started = clock.monotonic()
+
+    async def server(self, asker: Asker) -> Sequence[str]:
+        """`!server`."""
+        up_s = round(self._clock.monotonic() - self._started)
+        days, hours, minutes = up_s // 86_400, up_s // 3_600 % 24, up_s // 60 % 60
+        online = await self._realtime.online_count()
+        return (f"{self._title}, kiai {__version__}, up {days}d {hours}h {minutes}m, {online} players online.",)
+
+    async def current(self, asker: Asker) -> Sequence[str]:
+        """`!current`."""
+        match = await self._realtime.match(int(asker.where.removeprefix("#multi_")), Match)
+        if match is None:
+            raise NotFound("match")
+        if match.map_id <= 0:
+            return ("The host is choosing a map.",)
+        return (f"[{self._link(f'b/{match.map_id}')} {match.map_name}]",)
+
+    def commands(self) -> list[Command]:
+        """What this page declares."""
+        return [
+            Command(
+                name="server",
+                aliases=("status",),
+                handler=self.server,
+                help="Which server this is, and how many are online.",
+            ),
+            Command(
+                name="current",
+                aliases=("c",),
+                handler=self.current,
+                help="The map that is selected.",
+                where=Where.MATCH,
+            ),
+        ]
