@@ -33,6 +33,7 @@ from kiai.faces.api.v1.maps import Maps
 from kiai.faces.api.v1.matches import Matches
 from kiai.faces.api.v1.players import Players
 from kiai.faces.api.v1.scores import Scores
+from kiai.faces.api.v2.events import Events
 from kiai.faces.api.v2.players import PlayersV2
 from kiai.faces.api.v2.things import ThingsV2
 from kiai.faces.bancho.announce import announcer
@@ -406,7 +407,8 @@ class Server:
         ledger = self.protocol.ledger
         self.metrics.gauge("connections", "Open connections.", lambda: ledger.connections)
         self.metrics.counter("guard_refused", "What the guard refused.", "reason", lambda: ledger.refused)
-        self.operations = _operations(services)
+        self.events = Events(services.realtime, services.accounts, limited=limited)
+        self.operations = [*_operations(services), *self.events.operations()]
         everything = Limit("api", settings.api_rate_per_minute, 60.0) if limited else None
         gate = Gate(services.api_keys, services.realtime, everything)
         self.house = House(

@@ -119,6 +119,7 @@ async def _run(server: Server, listening: socket.socket) -> None:
 
         def stop(self) -> None:
             server.house.stopping = True
+            server.events.close()  # streams would keep the process for the whole grace
             self.force_exit = self.should_exit
             self.should_exit = True
 

@@ -33,7 +33,7 @@ def problems(server: Server, folder: Path, *options: str) -> str | None:
     base = f"http://127.0.0.1:{server.port}"
     command = [sys.executable, "-c", MAIN, "run", f"{base}/openapi.json", "--url", base, "--header", f"Host: {API}"]
     command += ["--checks", ",".join(CHECKS), "--max-examples", "3", "--generation-deterministic", "--no-color"]
-    command += ["--continue-on-failure", *options]
+    command += ["--continue-on-failure", "--exclude-path", "/v2/events", *options]  # a stream never ends
     done = subprocess.run(command, cwd=folder, env=environment({}), capture_output=True, text=True, timeout=RUN_S)
     assert re.search(r"[1-9][0-9]* generated", done.stdout), done.stdout + done.stderr
     return None if done.returncode == 0 else done.stdout

@@ -79,7 +79,7 @@ class Front:
         method = scope["method"]
         if method == "HEAD":
             # The server below leaves the body out by itself: it still holds the original scope.
-            scope = {**scope, "method": "GET"}
+            scope = {**scope, "method": "GET", "kiai.head": True}
         try:
             await face(scope, receive, noted)
         except Exception as error:
