@@ -291,7 +291,10 @@ class Services:
             try:
                 await self.journal.flush()
             finally:
-                await self.match_history.flush()
+                try:
+                    await self.match_history.flush()
+                finally:
+                    await self.presence.write_gone()
 
     async def close(self) -> None:
         """Lets go of everything, last opened first."""

@@ -357,7 +357,7 @@ def own_mods_need_free_mods_and_never_change_speed(match: Match) -> None:
 
 
 def the_map_is_whole_or_being_chosen(match: Match) -> None:
-    assert (match.map_id > 0) == bool(match.map_md5)
+    assert match.map_id > 0 or not match.map_md5
     assert match.map_id > 0 or (match.map_id, match.map_name) == (-1, "")
     assert not (match.map_id > 0 and match.previous)
 

@@ -66,13 +66,19 @@ def password_of(text: str) -> tuple[str, bool]:
 
 
 def chosen(map_id: int, map_md5: str, map_name: str) -> MapChoice | None:
-    """The map that a client means; None: it is choosing. Raises Invalid."""
+    """The map that a client means; None: it is choosing. Some clients do not say its md5. Raises Invalid."""
     if map_id <= 0:
         return None
     within("map_id", map_id, 2**31 - 1)
-    if not _MD5.fullmatch(map_md5):
-        raise Invalid("map_md5", "32 hexadecimal digits", map_md5)
+    if map_md5 and not _MD5.fullmatch(map_md5):
+        raise Invalid("map_md5", "32 hexadecimal digits, or empty", map_md5)
     return MapChoice(map_id, map_md5, _one_line(map_name, MAP_NAME_MAX))
+
+
+def _is_another(before: Match, choice: MapChoice) -> bool:
+    if before.map_md5 or choice.map_md5:
+        return before.map_md5 != choice.map_md5
+    return before.map_id != choice.map_id
 
 
 def room_mods(mods: int, *, free_mods: bool) -> int:
@@ -137,7 +143,7 @@ def _change_settings(turn: Turn, command: ChangeSettings) -> None:
     if choice is None:
         if before.map_id > 0:
             turn.tell(MapChoosing())
-    elif before.map_id <= 0 or before.map_md5 != choice.map_md5:
+    elif before.map_id <= 0 or _is_another(before, choice):
         choose_map(turn, choice, command.mode)
     if turn.match.mode != command.mode:
         turn.tell(ModeChanged(command.mode))

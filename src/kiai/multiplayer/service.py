@@ -258,10 +258,10 @@ class Matches:
         await self.act(session, commands.ChangeSettings, **(wanted | choice))
 
     async def _known_map(self, map_id: int, md5: str) -> dict[str, Any]:
-        if map_id <= 0 or not md5:
+        if map_id <= 0:
             return {}
         try:
-            found = await self._beatmaps.find(md5=md5.lower())
+            found = await (self._beatmaps.find(md5=md5.lower()) if md5 else self._beatmaps.find(id=map_id))
         except NotFound:
             return {}
         return {

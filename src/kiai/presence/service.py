@@ -65,7 +65,9 @@ class Presence:
         self._announce = announce
         self._stats_of = stats_of
         self._departed: list[Departed] = []
-        self._active: dict[int, int] = {}  # user id -> when it was last active, unix ms; not written yet
+        # user id -> when it was last active, unix ms; not written yet. Those who left are asked about at once.
+        self._active: dict[int, int] = {}
+        self._gone: dict[int, int] = {}
 
     def when_somebody_left(self, *told: Departed) -> None:
         """Who is given each ended session, in this order, before everybody else hears of it."""
@@ -121,7 +123,7 @@ class Presence:
         session = await self._realtime.close_session(token)
         if session is None:
             return None
-        self.note_active(session.user_id)
+        self._gone[session.user_id] = self._clock.now_ms()
         for told in self._departed:
             try:
                 await told(session)
@@ -153,6 +155,13 @@ class Presence:
         active, self._active = self._active, {}
         if active:
             await self._accounts.touch(active)
+        await self.write_gone()
+
+    async def write_gone(self) -> None:
+        """As `write_active`, for those who left only: the API says when they were last seen. A job's work."""
+        gone, self._gone = self._gone, {}
+        if gone:
+            await self._accounts.touch(gone)
 
     # --- what they do
 
