@@ -34,6 +34,7 @@ from kiai.faces.api.v1.matches import Matches
 from kiai.faces.api.v1.players import Players
 from kiai.faces.api.v1.scores import Scores
 from kiai.faces.api.v2.events import Events
+from kiai.faces.api.v2.matches import MatchesV2
 from kiai.faces.api.v2.players import PlayersV2
 from kiai.faces.api.v2.things import ThingsV2
 from kiai.faces.bancho.announce import announcer
@@ -209,7 +210,7 @@ class Services:
         )
         self.presence.when_somebody_left(self.spectating.depart, self.rooms.depart, self.chat.depart)
         self.clans = Clans(database)
-        self.pools = Pools(database)
+        self.pools = Pools(database, clock)
         self.joining = Joining(
             database, self.accounts, self.standing, clock, first_user_is_owner=settings.first_user_is_owner
         )
@@ -534,6 +535,7 @@ def _operations(services: Services) -> list[Operation]:
         Limit("avatars", settings.avatar_uploads_per_hour, 3600.0),
     )
     players_v2 = PlayersV2(services.accounts, services.leaderboards, services.history, services.realtime)
-    things_v2 = ThingsV2(services.beatmaps, services.leaderboards, services.clans, services.realtime, matches)
-    pages = (players, maps, scores, matches, account, players_v2, things_v2)
+    things_v2 = ThingsV2(services.beatmaps, services.leaderboards, services.clans)
+    matches_v2 = MatchesV2(services.realtime, services.match_history, services.accounts, matches)
+    pages = (players, maps, scores, matches, account, players_v2, things_v2, matches_v2)
     return [operation for page in pages for operation in page.operations()]

@@ -19,6 +19,7 @@ from kiai.logs import get_logger
 from kiai.multiplayer import facts
 from kiai.multiplayer.commands import Command as Asked
 from kiai.multiplayer.model import Match
+from kiai.osu.accuracy import Counts, accuracy
 from kiai.storage.port import Command, Database, Query, Taken, Transaction, only
 from kiai.storage.tables import game_scores, games, match_events, match_players, matches
 
@@ -28,6 +29,8 @@ FLUSHED_AT_ONCE: Final = 1_000
 EVENTS_SHOWN_MAX: Final = 1_000
 GAMES_SHOWN_MAX: Final = 200
 FAILED_HP: Final = 254
+ACCURACY: Final = 1
+COMBO: Final = 2
 PASSING: Final = (
     facts.StatusChanged,
     facts.Unreadied,
@@ -224,6 +227,17 @@ class MatchHistory:
         if len(self._frames) < FRAMES_MAX or (match.history_id, user_id) in self._frames:
             self._frames[match.history_id, user_id] = payload
 
+    def value(self, match: Match, user_id: int) -> float:
+        """What a player reached in the play that just ended, by the room's win condition; 0 without a frame."""
+        payload = self._frames.get((match.history_id, user_id))
+        if payload is None or len(payload) < _FRAME.size:
+            return 0.0
+        _, _, n300, n100, n50, ngeki, nkatu, nmiss, score, max_combo, *_ = _FRAME.unpack_from(payload)
+        if match.win_condition == ACCURACY:
+            counts = Counts(n300=n300, n100=n100, n50=n50, ngeki=ngeki, nkatu=nkatu, nmiss=nmiss)
+            return accuracy(counts, match.mode, match.mods)
+        return float(max_combo if match.win_condition == COMBO else max(0, score))
+
     def note(self, match: Match, asked: Asked, told: Sequence[facts.Fact]) -> None:
         """What happened in a match, to be written soon. `match` is as it is afterwards."""
         for fact in told:
@@ -319,7 +333,8 @@ class MatchHistory:
         found = await self._database.one(BY_ID, id=match_id)
         if found is None:
             raise NotFound("match")
-        if found.private and not viewer.is_staff and not await self._was_in(match_id, viewer.user_id):
+        allowed = viewer.is_staff or viewer.user_id == found.created_by
+        if found.private and not allowed and not await self._was_in(match_id, viewer.user_id):
             raise NotFound("match")
         return found
 

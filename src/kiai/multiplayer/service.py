@@ -5,6 +5,7 @@ before the room seats it and is unpointed when there is no seat, so a session th
 departure. Score frames pass by the machine: they are most of the traffic and change no rule.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -15,8 +16,9 @@ from kiai.clock import Clock
 from kiai.errors import KiaiError, NotFound, Refused
 from kiai.multiplayer import commands, facts
 from kiai.multiplayer.history import MatchHistory
-from kiai.multiplayer.match import Match, apply, opened, seat_of
-from kiai.multiplayer.model import PLAYING
+from kiai.multiplayer.match import Match, apply, opened, seat_of, side_name
+from kiai.multiplayer.match import may as may_lead
+from kiai.multiplayer.model import COUNTDOWN, PLAYING, START, Timer
 from kiai.osu.privileges import STAFF, effective, may
 from kiai.realtime.port import (
     BOT_ID,
@@ -35,6 +37,8 @@ from kiai.realtime.port import (
 INVITES: Final = 10
 INVITES_S: Final = 20.0
 FRAME_MAX: Final = 128
+MADE_MAX: Final = 4
+SAID_AT_S: Final = (30, 10, 5, 4, 3, 2, 1)
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -43,6 +47,7 @@ class Told(msgspec.Struct, frozen=True):
     match_id: int
     match: Match
     facts: tuple[facts.Fact, ...]
+    at_ms: int
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -270,6 +275,43 @@ class Matches:
             "map_name": f"{found.artist} - {found.title} [{found.version}]",
         } | ({"mode": found.mode} if found.mode else {})  # a map of osu! may be played in any mode
 
+    async def lead(self, session: Session, match_id: int, command_of: type[commands.Command], **fields: Any) -> bool:
+        """As `act`, in a room that the session leads; False when it has no right to. Raises Refused, MatchGone."""
+        match = await self._realtime.match(match_id, Match)
+        if match is None:
+            raise MatchGone(match_id)
+        if not may_lead(match, actor_of(session), command_of):
+            return False
+        await self._act(match_id, command_of(by=actor_of(session), at_ms=self._clock.now_ms(), **fields))
+        return True
+
+    async def make(self, session: Session, name: str, password: str, *, private: bool) -> tuple[Session, int]:
+        """A room made by command (game-rules 16.3), with the session in its first seat; its id. Raises Refused."""
+        self._check(session)
+        if not may(session.priv, "matches.unlimited"):
+            own = [one for _, one in await self._realtime.matches(Match) if one.created_by == session.user_id]
+            if len([one for one in own if one.by_command]) >= MADE_MAX:
+                raise Refused(f"you have {MADE_MAX} rooms already")
+        match = opened(
+            by=actor_of(session),
+            at_ms=self._clock.now_ms(),
+            name=name,
+            password=password,
+            by_command=True,
+            private=private,
+            seated=False,
+        )
+        match = msgspec.structs.replace(match, history_id=await self._history.open(match))
+        try:
+            match_id = await self._realtime.open_match(match)
+        except TooMany as full:
+            raise Refused("there are too many rooms already") from full
+        self._history.opened(match, match_id)
+        await self._realtime.append(self._announce(Opened(match_id, match)))
+        session = await self.stop_viewing(await self.leave(session))
+        session = await self._change(session, room_id=match_id, follows=session.follows | topics_of(match_id))
+        return session, match_id
+
     async def _act(self, match_id: int, command: commands.Command) -> Match:
         told: tuple[facts.Fact, ...] = ()
         after: Match | None = None
@@ -277,18 +319,36 @@ class Matches:
         def rule(match: Match) -> tuple[Match | None, Sequence[Entry]]:
             nonlocal told, after
             after, told = apply(match, command)
-            entries = self._announce(Told(match_id, after, told)) if told else ()
+            entries = self._announce(Told(match_id, after, told, command.at_ms)) if told else ()
             return (None if after.closed else after), entries
 
         await self._realtime.change_match(match_id, Match, rule)
         assert after is not None
+        results = self._results(after, told)
         self._history.note(after, command, told)
-        await self._follow_up(match_id, after, command, told)
+        await self._follow_up(match_id, after, told)
+        if results is not None:
+            with contextlib.suppress(MatchGone, Refused):
+                await self._act(match_id, results)
         return after
 
-    async def _follow_up(
-        self, match_id: int, match: Match, command: commands.Command, told: Sequence[facts.Fact]
-    ) -> None:
+    def _results(self, match: Match, told: Sequence[facts.Fact]) -> commands.RoundScored | None:
+        """What a play that just ended is worth in a scrim: by the last frames of those who played to the end."""
+        finished = next((fact for fact in told if isinstance(fact, facts.Finished)), None)
+        if finished is None or match.scrim is None:
+            return None
+        results = tuple(
+            commands.Result(seat.user_id, seat.name, seat.team, self._history.value(match, seat.user_id))
+            for seat in finished.players
+        )
+        return commands.RoundScored(
+            by=commands.SERVER,
+            at_ms=self._clock.now_ms(),
+            started_at_ms=finished.started_at_ms,
+            results=results,
+        )
+
+    async def _follow_up(self, match_id: int, match: Match, told: Sequence[facts.Fact]) -> None:
         for fact in told:
             if isinstance(fact, facts.Left) and fact.why != "left":
                 for session in await self._realtime.sessions_of(fact.user_id):
@@ -296,8 +356,8 @@ class Matches:
             elif isinstance(fact, facts.MapChanged) and fact.another and not match.closed:
                 link = f"https://osu.{self._domain}/b/{fact.map_id}"
                 await self._post(channel_of(match_id), f"Selected: [{link} {fact.map_name}]")
-            elif isinstance(fact, facts.CouldNotStart):
-                await self._post(channel_of(match_id), f"Could not start: {fact.reason}.")
+            elif (line := _line_about(match, fact)) and not match.closed:
+                await self._post(channel_of(match_id), line)
         if match.closed:
             for session in await self._realtime.following(match_topic(match_id)):
                 await self._release(session, match_id)
@@ -361,8 +421,47 @@ class Matches:
         now = self._clock.now_ms()
         for match_id, match in await self._realtime.matches(Match):
             for timer in match.timers:
+                await self._count_down(match_id, match, timer, now)
                 if timer.rings_at_ms <= now:
                     try:
                         await self._act(match_id, commands.TimerRang(by=commands.SERVER, at_ms=now, timer_id=timer.id))
                     except (MatchGone, Refused):
                         break
+
+    async def _count_down(self, match_id: int, match: Match, timer: Timer, now_ms: int) -> None:
+        left_s = -(-(timer.rings_at_ms - now_ms) // 1000)
+        if timer.kind not in (START, COUNTDOWN) or (left_s not in SAID_AT_S and (left_s <= 0 or left_s % 60)):
+            return
+        if await self._realtime.once(f"countdown:{match.history_id}:{timer.id}:{left_s}", 5.0):
+            what = "The match starts" if timer.kind == START else "The countdown ends"
+            await self._post(channel_of(match_id), f"{what} in {left_s} second{'s' if left_s != 1 else ''}.")
+
+
+def _line_about(match: Match, fact: facts.Fact) -> str:
+    """What the bot says in the room about something that happened; "" for nothing."""
+    match fact:
+        case facts.CouldNotStart():
+            return f"Could not start: {fact.reason}."
+        case facts.TimerCleared(rang=True, kind="countdown"):
+            return "The countdown is finished."
+        case facts.ScrimBegan():
+            return f"A scrim begins: best of {fact.best_of}."
+        case facts.PointWon():
+            return f"{fact.name} wins the point ({_values(match, fact.values)}) and has {fact.points}."
+        case facts.RoundTied():
+            return f"Nobody wins the point ({_values(match, fact.values)})."
+        case facts.PointTaken():
+            return f"The last point is taken back: {fact.name} has {fact.points}."
+        case facts.ScrimWon():
+            return f"{fact.name} wins the match!"
+        case facts.ScrimEnded():
+            points = ", ".join(f"{side_name(match, side)} {count}" for side, count in fact.points)
+            return f"The scrim is over: {points or 'no points'}."
+        case facts.Aborted():
+            return "The match was aborted."
+        case _:
+            return ""
+
+
+def _values(match: Match, values: facts.Values) -> str:
+    return ", ".join(f"{side_name(match, side)} {value:,.2f}".removesuffix(".00") for side, value in values)

@@ -1,4 +1,4 @@
-"""Version 2: clans, maps, scores, matches."""
+"""Version 2: clans, maps, scores."""
 
 from typing import Annotated
 
@@ -8,10 +8,8 @@ from msgspec import Meta
 from kiai.accounts.model import ID_MAX
 from kiai.beatmaps import Beatmap, Beatmaps
 from kiai.clans import Clan, Clans
-from kiai.errors import NotFound
 from kiai.faces.api.operation import Caller, Operation
 from kiai.faces.api.replies import Number, ScoreInfoReply, score_info_reply, shortest, utc
-from kiai.faces.api.v1.matches import Matches, MatchReply
 from kiai.faces.api.v2.pages import (
     ID_IN_PATH,
     SCORE_IN_PATH,
@@ -27,8 +25,6 @@ from kiai.faces.api.v2.pages import (
     mode_in_path,
     number_in_path,
 )
-from kiai.multiplayer.match import Match
-from kiai.realtime.port import Realtime
 from kiai.scores.leaderboards import Leaderboards
 
 _Text = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -194,40 +190,13 @@ class ScorePage(msgspec.Struct, frozen=True):
     meta: NoMeta
 
 
-class MatchData(msgspec.Struct, frozen=True):
-    """A running match with its id."""
-
-    id: int
-    match: MatchReply
-
-
-class MatchesPage(msgspec.Struct, frozen=True):
-    """/matches: those that run now."""
-
-    status: Success
-    data: list[MatchData]
-    meta: PageMeta
-
-
-class MatchPage(msgspec.Struct, frozen=True):
-    """/matches/{id}."""
-
-    status: Success
-    data: MatchData
-    meta: NoMeta
-
-
 class ThingsV2:
     """The handlers of this page."""
 
-    def __init__(
-        self, beatmaps: Beatmaps, leaderboards: Leaderboards, clans: Clans, realtime: Realtime, matches: Matches
-    ) -> None:
+    def __init__(self, beatmaps: Beatmaps, leaderboards: Leaderboards, clans: Clans) -> None:
         self._beatmaps = beatmaps
         self._leaderboards = leaderboards
         self._clans = clans
-        self._realtime = realtime
-        self._matches = matches
 
     async def clans(self, caller: Caller, query: PageQuery) -> ClansPage:
         """Clans by id."""
@@ -281,24 +250,6 @@ class ThingsV2:
         found = await self._leaderboards.score(number_in_path("id", id, least=0, most=2**63 - 1), caller.viewer)
         return ScorePage("success", score_info_reply(found.score, found.map_md5), NoMeta())
 
-    async def matches(self, caller: Caller, query: PageQuery) -> MatchesPage:
-        """Multiplayer matches that run now, by id."""
-        running = await self._realtime.matches(Match)
-        start = (query.page - 1) * query.page_size
-        data = [
-            MatchData(match_id, await self._matches.match_reply(match))
-            for match_id, match in running[start : start + query.page_size]
-        ]
-        return MatchesPage("success", data, PageMeta(len(running), query.page, query.page_size))
-
-    async def match(self, caller: Caller, query: Nothing, id: str) -> MatchPage:  # noqa: A002
-        """One match that runs now."""
-        match_id = number_in_path("id", id)
-        found = await self._realtime.match(match_id, Match)
-        if found is None:
-            raise NotFound("match")
-        return MatchPage("success", MatchData(match_id, await self._matches.match_reply(found)), NoMeta())
-
     def operations(self) -> list[Operation]:
         """What this page serves."""
         return [
@@ -317,8 +268,6 @@ class ThingsV2:
             get("/maps/{id}", self.map, MapPage, tag="maps", in_path={"id": ID_IN_PATH}),
             get("/scores", self.scores, ScoresPage, tag="scores", query=ScoresQuery),
             get("/scores/{id}", self.score, ScorePage, tag="scores", in_path={"id": SCORE_IN_PATH}),
-            get("/matches", self.matches, MatchesPage, tag="matches", query=PageQuery),
-            get("/matches/{id}", self.match, MatchPage, tag="matches", in_path={"id": ID_IN_PATH}),
         ]
 
 
