@@ -50,8 +50,10 @@ from kiai.faces.bancho.handlers.presence import PresenceHandlers
 from kiai.faces.bancho.handlers.spectate import SpectateHandlers
 from kiai.faces.bancho.login import Login, LoginWords
 from kiai.faces.bot.moderation import ModerationCommands
+from kiai.faces.bot.mp import MatchCommands
 from kiai.faces.bot.now_playing import NowPlaying
 from kiai.faces.bot.players import PlayerCommands
+from kiai.faces.bot.pools import PoolCommands
 from kiai.faces.bot.server import ServerCommands
 from kiai.faces.client.avatars import Pictures
 from kiai.faces.front import Front, Network
@@ -247,7 +249,9 @@ class Services:
             self.clock,
         )
         server = ServerCommands(self.realtime, self.clock, self.settings.title, link)
-        for page in (players, now_playing, server, moderation):
+        rooms = MatchCommands(self.rooms, self.realtime, self.beatmaps, self.pools, link)
+        pools = PoolCommands(self.pools, now_playing, self.clock)
+        for page in (players, now_playing, server, moderation, rooms, pools):
             self.bot.learn(page.commands())
 
     async def _shown_stats(self, user_id: int, mode: int) -> ShownStats:

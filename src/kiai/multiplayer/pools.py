@@ -1,6 +1,7 @@
 """Mappools: named lists of picks such as NM1, HD2, TB1."""
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -68,6 +69,10 @@ _REMOVE = Command(
 _COUNT = Query(select(func.count()).where(pool_picks.c.pool_id == bindparam("pool_id")), only)
 
 
+Also = Callable[[Transaction, int], Awaitable[None]]
+"""What else belongs to the transaction that changes a pool, given its id: an audit row."""
+
+
 def pick_of(text: str) -> tuple[str, int]:
     """The mods and the number of a pick such as HD2 (game-rules 17.2). Raises Invalid."""
     found = _PICK.fullmatch(text)
@@ -94,7 +99,7 @@ class Pools:
         """A page of nine, newest first."""
         return await self._database.all(_LISTED, offset=(page - 1) * PAGE)
 
-    async def create(self, name: str, by: int) -> int:
+    async def create(self, name: str, by: int, *, also: Also) -> int:
         """A new pool, not published yet; its id. Raises Invalid, Conflict."""
         if not _NAME.fullmatch(name):
             raise Invalid("name", "1 to 64 characters without spaces", name)
@@ -103,6 +108,7 @@ class Pools:
         async def body(tx: Transaction) -> int:
             pool_id = await tx.one(_CREATE, name=name, created_at_ms=at_ms, created_by=by, published=0)
             assert pool_id is not None
+            await also(tx, int(pool_id))
             return int(pool_id)
 
         try:
@@ -110,24 +116,26 @@ class Pools:
         except Taken as taken:
             raise Conflict("mappool") from taken
 
-    async def delete(self, pool_id: int) -> None:
+    async def delete(self, pool_id: int, *, also: Also) -> None:
         """The pool and its picks are gone."""
 
         async def body(tx: Transaction) -> None:
             await tx.run(_DROP_PICKS, pool_id=pool_id)
             await tx.run(_DROP, pool_id=pool_id)
+            await also(tx, pool_id)
 
         await self._database.transaction(body)
 
-    async def publish(self, pool_id: int, on: bool) -> None:
+    async def publish(self, pool_id: int, on: bool, *, also: Also) -> None:
         """Everybody may see the pool, or no longer."""
 
         async def body(tx: Transaction) -> None:
             await tx.run(_PUBLISH, pool_id=pool_id, on=int(on))
+            await also(tx, pool_id)
 
         await self._database.transaction(body)
 
-    async def add(self, pool_id: int, pick: str, map_id: int) -> None:
+    async def add(self, pool_id: int, pick: str, map_id: int, *, also: Also) -> None:
         """One more pick. Raises Invalid, Refused past the bound, Conflict for a pick or map that is in it already."""
         mods, slot = pick_of(pick)
 
@@ -135,19 +143,21 @@ class Pools:
             if (await tx.one(_COUNT, pool_id=pool_id) or 0) >= PICKS_MAX:
                 raise Refused(f"a mappool has at most {PICKS_MAX} picks")
             await tx.run(_ADD, pool_id=pool_id, mods=mods, slot=slot, map_id=map_id)
+            await also(tx, pool_id)
 
         try:
             await self._database.transaction(body)
         except Taken as taken:
             raise Conflict("pick or map") from taken
 
-    async def remove(self, pool_id: int, pick: str) -> None:
+    async def remove(self, pool_id: int, pick: str, *, also: Also) -> None:
         """One pick less. Raises Invalid, NotFound("pick")."""
         mods, slot = pick_of(pick)
 
         async def body(tx: Transaction) -> None:
             if not await tx.run(_REMOVE, of_pool=pool_id, of_mods=mods, of_slot=slot):
                 raise NotFound("pick")
+            await also(tx, pool_id)
 
         await self._database.transaction(body)
 
