@@ -1,6 +1,7 @@
 """The load generator: keep-alive connections that ask again as soon as they are answered.
 
-`python -m benchmarks.load PORT HOST CONNECTIONS SECONDS < requests` prints one JSON object. It parses no more of an
+`python -m benchmarks.load PORT HOST CONNECTIONS SECONDS < targets` prints one JSON object; with `-` for HOST each line
+is a whole request in hexadecimal digits, and with 0 for SECONDS each request is asked once. It parses no more of an
 answer than its length and status, so that one core of load outruns one core of server.
 """
 
@@ -17,12 +18,12 @@ import uvloop
 class Client(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, requests: list[bytes], times: list[float], faults: list[int], until: float) -> None:
+    def __init__(self, requests: list[bytes], times: list[float], faults: list[int], until: float | None) -> None:
         self._requests = requests
         self._times = times
         self._faults = faults
-        self._until = until
-        self._at = random.randrange(len(requests))
+        self._until = until  # None: each request of the list, which is this connection's own, once
+        self._at = random.randrange(len(requests)) if until is not None else -1
         self._left = 0
         self._head = b""
         self._sent = 0.0
@@ -58,7 +59,7 @@ class Client(asyncio.Protocol):
             return
         now = time.perf_counter()
         self._times.append(now - self._sent)
-        if now < self._until:
+        if now < self._until if self._until is not None else self._at + 1 < len(self._requests):
             self._ask()
         else:
             self._transport.close()
@@ -71,14 +72,18 @@ class Client(asyncio.Protocol):
 
 async def run(port: int, host: str, connections: int, seconds: float, targets: list[str]) -> dict[str, object]:
     """Asks for `seconds`; what came of it. Times in ms."""
-    requests = [f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode() for target in targets]
+    if host == "-":
+        requests = [bytes.fromhex(target) for target in targets]
+    else:
+        requests = [f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode() for target in targets]
     times: list[float] = []
     faults: list[int] = []
     loop = asyncio.get_running_loop()
     started = time.perf_counter()
     clients = []
-    for _ in range(connections):
-        client = Client(requests, times, faults, started + seconds)
+    for number in range(min(connections, len(requests))):
+        own = requests if seconds else requests[number::connections]
+        client = Client(own, times, faults, started + seconds if seconds else None)
         await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
         clients.append(client)
     await asyncio.gather(*(client.done for client in clients))

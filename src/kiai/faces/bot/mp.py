@@ -145,7 +145,7 @@ class MatchCommands:
             asker, f"{kind.capitalize()} wins.", commands.SetWinCondition, win_condition=CONDITIONS[kind]
         )
 
-    async def settings(self, asker: Asker) -> Sequence[str]:
+    async def settings(self, asker: Asker, single: str | None) -> Sequence[str]:
         """`!mp settings`."""
         match = await self._match(asker)
         if seat_of(match, asker.session.user_id) is None and not is_referee(match, actor_of(asker.session)):
