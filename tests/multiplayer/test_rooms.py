@@ -1,0 +1,459 @@
+"""Rooms through their sessions: who is told what, and that nobody waits for a player who vanished."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.builders import Run, World, a_map, a_player
+
+from kiai.errors import KiaiError, NotFound, Refused
+from kiai.faces.bancho import packets
+from kiai.faces.bancho.announce import announcer, match, presence
+from kiai.multiplayer import commands
+from kiai.multiplayer.history import MatchHistory
+from kiai.multiplayer.match import Match
+from kiai.multiplayer.service import Matches
+from kiai.presence import Presence, readable
+from kiai.realtime.port import LOBBY, MatchGone, Session, ShownStats, chat_topic, match_topic
+from kiai.spectating import Spectating
+from kiai.storage.port import Database
+
+ROOM = {
+    "name": "a room",
+    "password": "secret",
+    "map_id": 75,
+    "map_md5": "0" * 32,
+    "map_name": "A - B [C]",
+    "mode": 0,
+    "mods": 0,
+    "win_condition": 0,
+    "team_type": 0,
+    "free_mods": False,
+    "seed": 0,
+    "locked": (),
+}
+LOADED, SKIP, DONE = (
+    packets.match_all_players_loaded(),
+    packets.match_skip(),
+    packets.match_complete(),
+)
+
+
+Step = tuple[str, type[commands.Command]]
+
+
+class Hall:
+    """Players online and the rooms they play in, as a server wires them."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.run = world.run
+        self.realtime = world.realtime
+        self.clock = world.clock
+        self.said: list[str] = []
+        announce = announcer(presence.TABLE, match.TABLE)
+
+        async def stats_of(user_id: int, mode: int) -> ShownStats:
+            return ShownStats()
+
+        async def post(channel: str, line: str) -> None:
+            self.said.append(line)
+
+        self.presence = Presence(self.realtime, world.accounts, self.clock, announce, stats_of)
+        self.history = MatchHistory(world.database)
+        spectating = Spectating(self.realtime, announce)
+        self.rooms = Matches(
+            self.realtime, world.beatmaps, self.clock, announce, self.history, post, spectating.stop, "kiai.example"
+        )
+        self.presence.when_somebody_left(self.rooms.depart)
+
+    def log_in(self, name: str, **fields: Any) -> int:
+        user_id = self.world.add_player(a_player(name))
+        session = Session(
+            token=name,
+            user_id=user_id,
+            name=name,
+            priv=3,
+            build=20250415,
+            login_time_ms=self.clock.now_ms(),
+            **fields,
+        )
+        self.run(self.presence.arrive(session))
+        return user_id
+
+    def session(self, name: str) -> Session:
+        found: Session = self.run(self.realtime.session(name))
+        return found
+
+    def create(self, by: str, **changed: Any) -> int:
+        seated = self.run(self.rooms.create(self.session(by), **(ROOM | changed)))
+        return int(seated.match_id)
+
+    def join(self, name: str, match_id: int, password: str = "secret") -> Any:
+        return self.run(self.rooms.join(self.session(name), match_id, password))
+
+    def do(self, name: str, command: type[commands.Command], **fields: Any) -> None:
+        self.run(self.rooms.act(self.session(name), command, **fields))
+
+    def match(self, match_id: int) -> Match | None:
+        found: Match | None = self.run(self.realtime.match(match_id, Match))
+        return found
+
+    def reads(self, name: str) -> bytes:
+        session, entries = self.run(self.realtime.poll(name))
+        return b"".join(readable(session, entries))
+
+    def vanish(self, name: str) -> None:
+        self.run(self.presence.end(name))
+
+
+@pytest.fixture
+def hall(database: Database, run: Run, tmp_path: Path) -> Hall:
+    hall = Hall(World(database, run, tmp_path))
+    for name in ("anna", "boris", "carla"):
+        hall.log_in(name)
+    return hall
+
+
+def play(hall: Hall, steps: Sequence[Step]) -> int:
+    """A room with all three, and these steps of a play."""
+    match_id = hall.create("anna")
+    for name in ("boris", "carla"):
+        hall.join(name, match_id)
+    for name, step in steps:
+        hall.do(name, step)
+    for name in ("anna", "boris", "carla"):
+        hall.reads(name)
+    return match_id
+
+
+START: list[Step] = [("anna", commands.Start)]
+LOAD: list[Step] = [*START, ("anna", commands.LoadComplete), ("boris", commands.LoadComplete)]
+ALL_LOADED: list[Step] = [*LOAD, ("carla", commands.LoadComplete)]
+SKIPPING: list[Step] = [*ALL_LOADED, ("anna", commands.Skip), ("boris", commands.Skip)]
+COMPLETING: list[Step] = [*ALL_LOADED, ("anna", commands.Complete), ("boris", commands.Complete)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        pytest.param([], b"", id="seated"),
+        pytest.param([("carla", commands.Ready)], b"", id="ready"),
+        pytest.param(START, b"", id="loading"),
+        pytest.param(LOAD, LOADED, id="the last to load"),
+        pytest.param(ALL_LOADED, b"", id="playing"),
+        pytest.param(SKIPPING, SKIP, id="the last to skip"),
+        pytest.param(COMPLETING, DONE, id="the last to finish"),
+    ],
+)
+def test_whoever_vanishes_the_others_go_on(hall: Hall, steps: Sequence[Step], told: bytes) -> None:
+    match_id = play(hall, steps)
+
+    hall.vanish("carla")
+
+    for name in ("anna", "boris"):
+        assert told in hall.reads(name)
+    left = hall.match(match_id)
+    assert left is not None
+    assert [slot.player_name for slot in left.slots if slot.occupied] == ["anna", "boris"]
+    if left.in_progress:
+        for step in (commands.LoadComplete, commands.Skip, commands.Complete):
+            for name in ("anna", "boris"):
+                try:
+                    hall.do(name, step)
+                except Refused:
+                    continue
+        ended = hall.match(match_id)
+        assert ended is not None
+        assert not ended.in_progress
+
+
+@pytest.mark.parametrize("steps", [[], START, LOAD, SKIPPING, COMPLETING])
+def test_a_host_that_vanishes_passes_the_host_on(hall: Hall, steps: Sequence[Step]) -> None:
+    match_id = play(hall, steps)
+
+    hall.vanish("anna")
+
+    left = hall.match(match_id)
+    assert left is not None
+    assert left.host_name == "boris"
+    assert packets.match_transfer_host() in hall.reads("boris")
+
+
+def test_when_all_vanish_the_room_is_gone_and_leaves_nothing_behind(hall: Hall) -> None:
+    match_id = play(hall, ALL_LOADED)
+
+    for name in ("boris", "anna", "carla"):
+        hall.vanish(name)
+
+    assert hall.match(match_id) is None
+    assert hall.run(hall.realtime.following(match_topic(match_id))) == []
+    assert hall.run(hall.realtime.following(chat_topic(f"#multi_{match_id}"))) == []
+
+
+def test_a_time_out_is_a_departure_too(hall: Hall) -> None:
+    match_id = play(hall, LOAD)
+    hall.clock.advance(299)
+    for name in ("anna", "boris"):
+        hall.reads(name)
+    hall.clock.advance(2)
+
+    hall.run(hall.presence.expire())
+
+    left = hall.match(match_id)
+    assert left is not None
+    assert [slot.player_name for slot in left.slots if slot.occupied] == ["anna", "boris"]
+    assert LOADED in hall.reads("anna")
+
+
+def test_the_lobby_sees_rooms_come_change_and_go_and_never_a_password(hall: Hall) -> None:
+    hall.log_in("dora")
+    _, rooms = hall.run(hall.rooms.enter_lobby(hall.session("dora")))
+    assert rooms == []
+
+    match_id = hall.create("anna")
+    created = hall.reads("dora")
+    hall.join("boris", match_id)
+    joined = hall.reads("dora")
+    hall.do("anna", commands.ChangePassword, password="another")
+    hall.vanish("anna")
+    hall.vanish("boris")
+    gone = hall.reads("dora")
+
+    assert created.startswith(b"\x1b\x00")  # MATCH_NEW
+    assert joined.startswith(b"\x1a\x00")  # MATCH_UPDATE
+    assert packets.match_dispose(match_id) in gone
+    for seen in (created, joined, gone):
+        assert b"secret" not in seen
+        assert b"another" not in seen
+
+
+def test_of_two_for_the_last_seat_one_gets_it(hall: Hall) -> None:
+    match_id = hall.create("anna", locked=tuple(range(2, 16)))
+
+    hall.join("boris", match_id)
+    with pytest.raises(Refused):
+        hall.join("carla", match_id)
+
+    assert hall.session("carla").match_id == 0
+    assert match_topic(match_id) not in hall.session("carla").follows
+    assert hall.session("boris").match_id == match_id
+
+
+def test_a_wrong_password_seats_nobody(hall: Hall) -> None:
+    match_id = hall.create("anna")
+
+    with pytest.raises(Refused):
+        hall.join("boris", match_id, "wrong")
+
+    assert hall.session("boris").match_id == 0
+
+
+def test_joining_another_room_leaves_the_first(hall: Hall) -> None:
+    first = hall.create("anna")
+    second = hall.create("boris")
+    hall.join("carla", first)
+
+    hall.join("carla", second)
+
+    left = hall.match(first)
+    assert left is not None
+    assert [slot.player_name for slot in left.slots if slot.occupied] == ["anna"]
+    assert hall.session("carla").match_id == second
+
+
+def test_creating_while_seated_leaves_first(hall: Hall) -> None:
+    first = hall.create("anna")
+
+    second = hall.create("anna", name="another")
+
+    found = hall.match(second)
+    assert found is not None
+    assert found.name == "another"
+    assert hall.match(first) is None or first == second
+
+
+@pytest.mark.parametrize("fields", [{"hidden": True}, {"tournament": True}, {"silenced_until_ms": 2**53}])
+def test_who_may_not_play_with_others_gets_no_room(hall: Hall, fields: dict[str, Any]) -> None:
+    match_id = hall.create("anna")
+    hall.log_in("dora", **fields)
+
+    with pytest.raises(Refused):
+        hall.create("dora")
+    with pytest.raises(Refused):
+        hall.join("dora", match_id)
+
+
+def test_a_kick_by_the_lock_shows_the_locked_slot_and_frees_the_session(hall: Hall) -> None:
+    match_id = hall.create("anna")
+    hall.join("boris", match_id)
+    hall.reads("boris")
+
+    hall.do("anna", commands.LockSlot, slot=1)
+
+    read = hall.reads("boris")
+    assert read.endswith(packets.channel_kick("#multiplayer"))
+    assert hall.session("boris").match_id == 0
+    found = hall.match(match_id)
+    assert found is not None
+    assert found.slots[1].status == 2
+
+
+def test_a_silenced_player_leaves_its_room(hall: Hall) -> None:
+    match_id = hall.create("anna")
+    hall.join("boris", match_id)
+
+    hall.run(hall.rooms.on_silence(hall.session("boris").user_id))
+
+    assert hall.session("boris").match_id == 0
+    found = hall.match(match_id)
+    assert found is not None
+    assert [slot.player_name for slot in found.slots if slot.occupied] == ["anna"]
+
+
+def test_frames_of_those_who_play_are_relayed_with_their_slot(hall: Hall) -> None:
+    play(hall, ALL_LOADED)
+
+    hall.run(hall.rooms.score_frame(hall.session("boris"), bytes(29)))
+
+    assert hall.reads("carla") == packets.match_score_update(bytes(29), 1)
+
+
+def test_frames_of_who_does_not_play_are_dropped(hall: Hall) -> None:
+    play(hall, [])
+
+    hall.run(hall.rooms.score_frame(hall.session("boris"), bytes(29)))
+
+    assert hall.reads("carla") == b""
+
+
+def test_nobody_waits_longer_than_a_minute_for_the_slow(hall: Hall) -> None:
+    play(hall, [*START, ("anna", commands.LoadComplete)])
+
+    hall.clock.advance(60)
+    hall.run(hall.rooms.ring())
+
+    assert LOADED in hall.reads("anna")
+
+
+def test_a_play_ends_half_a_minute_after_the_first_finished(hall: Hall) -> None:
+    match_id = play(hall, [*ALL_LOADED, ("anna", commands.Complete)])
+
+    hall.clock.advance(30)
+    hall.run(hall.rooms.ring())
+
+    assert DONE in hall.reads("carla")
+    found = hall.match(match_id)
+    assert found is not None
+    assert not found.in_progress
+
+
+def test_a_map_that_is_known_here_is_named_as_here(hall: Hall) -> None:
+    song = hall.world.add_map(a_map())
+    match_id = hall.create("anna")
+
+    hall.run(
+        hall.rooms.change_settings(
+            hall.session("anna"),
+            **{name: ROOM[name] for name in ROOM if name not in ("password", "locked", "map_md5", "map_name")},
+            map_md5=song.md5,
+            map_name="a lie",
+        )
+    )
+
+    found = hall.match(match_id)
+    assert found is not None
+    assert (found.map_id, found.map_name) == (song.id, f"{song.artist} - {song.title} [{song.version}]")
+    assert any("Selected" in line for line in hall.said)
+
+
+def test_an_invitation_reaches_the_player_once_and_nobody_who_blocked_the_inviter(hall: Hall) -> None:
+    hall.create("anna", password="my secret")
+    boris = hall.session("boris")
+    hall.run(hall.rooms.invite(hall.session("anna"), boris.user_id))
+    assert b"osump://1/my_secret a room" in hall.reads("boris")
+
+    hall.run(hall.presence.change(boris, blocked=frozenset({hall.session("anna").user_id})))
+    hall.run(hall.rooms.invite(hall.session("anna"), boris.user_id))
+    assert hall.reads("boris") == b""
+    for user_id in (1, 99):
+        with pytest.raises(Refused):
+            hall.run(hall.rooms.invite(hall.session("anna"), user_id))
+
+
+def test_a_tournament_client_hears_a_room_without_a_seat(hall: Hall) -> None:
+    match_id = hall.create("anna")
+    hall.log_in("dora", tournament=True)
+
+    session = hall.run(hall.rooms.view(hall.session("dora"), match_id))
+    hall.join("boris", match_id)
+
+    assert session.room_id == match_id
+    assert hall.reads("dora").count(b"\x1a\x00\x00") >= 1  # MATCH_UPDATE
+    assert hall.run(hall.rooms.stop_viewing(hall.session("dora"))).room_id == 0
+    with pytest.raises(NotFound):
+        hall.run(hall.rooms.view(hall.session("dora"), 99))
+    with pytest.raises(Refused):
+        hall.run(hall.rooms.view(hall.session("carla"), match_id))
+
+
+def test_a_referee_leads_and_others_are_not_answered(hall: Hall) -> None:
+    match_id = hall.create("anna")
+    hall.join("boris", match_id)
+
+    assert hall.run(hall.rooms.lead(hall.session("anna"), match_id, commands.SetName, name="new")) is True
+    assert hall.run(hall.rooms.lead(hall.session("boris"), match_id, commands.SetName, name="mine")) is False
+    with pytest.raises(MatchGone):
+        hall.run(hall.rooms.lead(hall.session("anna"), 99, commands.SetName, name="new"))
+
+
+def test_everything_is_kept_and_shown_again(hall: Hall) -> None:
+    match_id = play(hall, ALL_LOADED)
+    frame = b"\x00\x00\x00\x00\x00" + b"\x05\x00" * 6 + b"\x10\x27\x00\x00" + b"\x09\x00\x09\x00" + b"\x01\xc8\x00\x00"
+    hall.run(hall.rooms.score_frame(hall.session("boris"), frame))
+    for name in ("anna", "boris", "carla"):
+        hall.do(name, commands.Complete)
+    live = hall.match(match_id)
+    assert live is not None
+    for name in ("anna", "boris", "carla"):
+        hall.vanish(name)
+
+    hall.run(hall.history.flush())
+
+    [past] = hall.run(hall.history.past(limit=10))
+    assert (past.id, past.name, past.room) == (live.history_id, "a room", match_id)
+    [(game, scores)] = hall.run(hall.history.games(past.id))
+    assert (game.map_id, game.aborted, game.ended_at_ms is not None) == (75, 0, True)
+    assert [(one.slot, one.score, one.max_combo, one.passed) for one in scores] == [(1, 10_000, 9, 1)]
+    kinds = [event.kind for event in hall.run(hall.history.events(past.id))]
+    assert kinds[:3] == ["created", "joined", "joined"]
+    assert kinds[-1] == "closed"
+    assert "secret" not in str(hall.run(hall.history.events(past.id)))
+
+
+def test_rooms_beyond_the_bound_are_refused(hall: Hall) -> None:
+    async def full() -> None:
+        for _ in range(1_000):
+            await hall.realtime.open_match(Match(name="x", host_id=0, host_name=""))
+
+    hall.run(full())
+
+    with pytest.raises(Refused, match="too many"):
+        hall.create("anna")
+    assert hall.session("anna").match_id == 0
+
+
+def test_a_lobby_sitter_who_is_seated_leaves_the_lobby(hall: Hall) -> None:
+    match_id = hall.create("anna")
+    hall.run(hall.rooms.enter_lobby(hall.session("boris")))
+
+    hall.join("boris", match_id)
+
+    assert LOBBY not in hall.session("boris").follows
+    assert hall.session("boris").in_lobby is False
+
+
+def test_asking_without_a_seat_is_refused(hall: Hall) -> None:
+    with pytest.raises(KiaiError):
+        hall.do("anna", commands.Ready)
