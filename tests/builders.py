@@ -244,9 +244,10 @@ class FakePerformance:
 
 
 class FakeResult(msgspec.Struct, frozen=True):
-    """The part of a calculation that recording looks at."""
+    """The part of a calculation that recording and the bot look at."""
 
     pp: float
+    stars: float = 1.0
 
 
 def pp_of(n300: int, n100: int) -> float:

@@ -9,12 +9,11 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from osu.bancho.constants import Mods, ReplayAction, ServerPackets, SlotStatus, StatusAction
+from osu.game import Game
 from osu.objects.match import Match
 from osu.objects.replays import ScoreFrame
 from requests.adapters import HTTPAdapter
 from tests.wire.kit import Server, cli, eventually
-
-from osu import Game
 
 NAMES = ("anna", "boris", "carla")
 PASSWORD = "correct horse {}"
@@ -51,14 +50,14 @@ class Player:
         self.frames = 0
         self.events: list[str] = []
 
-        @self.game.events.register(ServerPackets.SEND_MESSAGE)
         def heard(sender: Any, text: str, target: Any) -> None:
             self.heard.append((sender.name, text, target.name))
 
-        @self.game.events.register(ServerPackets.SPECTATE_FRAMES)
         def framed(*_: Any) -> None:
             self.frames += 1
 
+        self.game.events.register(ServerPackets.SEND_MESSAGE)(heard)
+        self.game.events.register(ServerPackets.SPECTATE_FRAMES)(framed)
         for packet in (
             ServerPackets.MATCH_START,
             ServerPackets.MATCH_ALL_PLAYERS_LOADED,

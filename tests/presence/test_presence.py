@@ -82,7 +82,7 @@ class World:
         return readable(session, entries)
 
     def set_status(self, user_id: int, **fields: Any) -> Session:
-        given = {"action": 2, "info_text": "a map", "map_md5": "", "map_id": 0, "mods": 0, "mode": 0}
+        given: dict[str, Any] = {"action": 2, "info_text": "a map", "map_md5": "", "map_id": 0, "mods": 0, "mode": 0}
         session = self.run(self.realtime.session(str(user_id)))
         changed: Session = self.run(self.presence.set_status(session, status_of(**(given | fields))))
         return changed

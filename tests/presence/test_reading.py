@@ -26,18 +26,18 @@ def test_everybodys_status_is_pushed_while_few_are_online() -> None:
 def test_with_many_online_statuses_of_friends_the_host_and_those_asked_for_are_pushed() -> None:
     reader = a_reader(spectating=ENEMY, watched=frozenset({STRANGER}), watched_until_ms=NOW + 1)
 
-    assert interest(a_reader(), many=True) == {FRIEND}
-    assert interest(reader, many=True) == {FRIEND, STRANGER, ENEMY}
+    assert interest(a_reader(), many=True) == frozenset({FRIEND})
+    assert interest(reader, many=True) == frozenset({FRIEND, STRANGER, ENEMY})
 
 
 def test_what_was_asked_for_a_minute_ago_is_no_longer_pushed() -> None:
-    assert interest(a_reader(watched=frozenset({STRANGER}), watched_until_ms=NOW), many=True) == {FRIEND}
+    assert interest(a_reader(watched=frozenset({STRANGER}), watched_until_ms=NOW), many=True) == frozenset({FRIEND})
 
 
 def test_the_filter_for_friends_pushes_friends_and_for_nobody_only_the_host() -> None:
-    assert interest(a_reader(presence_filter=2)) == {FRIEND}
-    assert interest(a_reader(presence_filter=0)) == set()
-    assert interest(a_reader(presence_filter=0, spectating=STRANGER)) == {STRANGER}
+    assert interest(a_reader(presence_filter=2)) == frozenset({FRIEND})
+    assert interest(a_reader(presence_filter=0)) == frozenset()
+    assert interest(a_reader(presence_filter=0, spectating=STRANGER)) == frozenset({STRANGER})
 
 
 def test_what_oneself_wrote_is_not_read_back() -> None:

@@ -194,7 +194,7 @@ def test_rt22_a_match_that_is_not_there_cannot_be_joined(bancho: Bancho, anna: s
 
 
 def a_form(**fields: Any) -> MatchForm:
-    given = {
+    given: dict[str, Any] = {
         "id": 0,
         "in_progress": False,
         "mods": 0,
