@@ -593,7 +593,7 @@ def test_a_deadlock_is_tried_again(server: str, run: Run) -> None:
             return tries, await database.all(COUNTERS)
 
     tries, rows = run(story())
-    assert tries == 3
+    assert tries >= 3  # the engine may pick a victim twice
     assert rows == [Counter("users", 0), Counter("b", 2), Counter("a", 2)]
 
 
