@@ -267,6 +267,8 @@ class MemoryRealtime:
         if wanted is None:
             new = list(itertools.takewhile(lambda one: one[0] > cursor, reversed(statuses.values())))
             new.reverse()
+        elif not wanted:
+            return []
         else:
             new = sorted(found for author in wanted if (found := statuses.get(author)) and found[0] > cursor)
         return [entry for _, entry in new if entry.author != session.user_id]

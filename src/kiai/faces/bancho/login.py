@@ -166,30 +166,29 @@ class Login:
         return oldest
 
     async def _authenticated(self, request: LoginRequest, place: Place) -> User:
-        name = safe_name(request.name)[:64]
-        far = self._limited and not _is_near(place.address)
-        if far:
-            tries = await self._realtime.take(f"login:{_network(place.address)}", limit=TRIES_PER_MINUTE, period_s=60.0)
+        if not self._limited:
+            return await self._checked(request)
+        name, network = safe_name(request.name)[:64], _network(place.address)
+        failures, slow = f"login-failures:{network}:{name}", f"login-failures:{name}"
+        if not _is_near(place.address):
+            tries = await self._realtime.take(f"login:{network}", limit=TRIES_PER_MINUTE, period_s=60.0)
             if not tries.granted:
                 raise Unavailable("login", "too many from this address")
-        failures = f"login-failures:{_network(place.address)}:{name}"
-        slow = f"login-failures:{name}"
-        if self._limited:
-            left = await self._realtime.take(failures, limit=FAILURES_PER_MINUTE, period_s=60.0, cost=0)
-            if not left.remaining:
-                raise Unavailable("login", "too many failures for this name from this address")
-            hour = await self._realtime.take(slow, limit=FAILURES_PER_HOUR, period_s=3600.0, cost=0)
-            if not hour.remaining:
-                await asyncio.sleep(SLOWED_S)  # slower, never locked: or anybody could lock anybody out
+        left = await self._realtime.take(failures, limit=FAILURES_PER_MINUTE, period_s=60.0, cost=0)
+        if not left.remaining:
+            raise Unavailable("login", "too many failures for this name from this address")
+        hour = await self._realtime.take(slow, limit=FAILURES_PER_HOUR, period_s=3600.0, cost=0)
+        if not hour.remaining:
+            await asyncio.sleep(SLOWED_S)  # slower, never locked: or anybody could lock anybody out
         try:
-            if not 0 < len(request.name) <= 64:
-                raise NotAuthenticated("no such name")
-            return await self._accounts.authenticate(request.name, request.password_md5)
+            return await self._checked(request)
         except NotAuthenticated:
-            if self._limited:
-                await self._realtime.take(failures, limit=FAILURES_PER_MINUTE, period_s=60.0)
-                await self._realtime.take(slow, limit=FAILURES_PER_HOUR, period_s=3600.0)
+            await self._realtime.take(failures, limit=FAILURES_PER_MINUTE, period_s=60.0)
+            await self._realtime.take(slow, limit=FAILURES_PER_HOUR, period_s=3600.0)
             raise
+
+    async def _checked(self, request: LoginRequest) -> User:
+        return await self._accounts.authenticate(request.name, request.password_md5)
 
     async def _settled_country(self, user: User, place: Place) -> str:
         """The country of an account that had none until now, by where it logs in from."""
