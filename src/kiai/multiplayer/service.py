@@ -76,6 +76,12 @@ class Invited(msgspec.Struct, frozen=True):
     name: str
 
 
+class PutOut(msgspec.Struct, frozen=True):
+    """Somebody who heard a room without a seat in it hears it no more."""
+
+    user_id: int
+
+
 class Seated(msgspec.Struct, frozen=True):
     """A session with a seat, and its room."""
 
@@ -230,10 +236,13 @@ class Matches:
         return await self._realtime.change_session(session.token, rule)
 
     async def _outside(self, session: Session, match_id: int) -> Session:
+        """The session has no more to do with the room: no seat, no chat. A viewer's client is told so."""
+
         def rule(now: Session) -> tuple[Session, Sequence[Entry]]:
-            if now.match_id != match_id:
+            if match_id not in (now.match_id, now.room_id):
                 return now, ()
-            return msgspec.structs.replace(now, match_id=0, room_id=0, follows=now.follows - topics_of(match_id)), ()
+            after = msgspec.structs.replace(now, match_id=0, room_id=0, follows=now.follows - topics_of(match_id))
+            return after, () if now.match_id else self._announce(PutOut(now.user_id))
 
         return await self._realtime.change_session(session.token, rule)
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from kiai.faces.bancho import packets
 from kiai.faces.bancho.announce import Table
 from kiai.multiplayer import facts
-from kiai.multiplayer.service import Invited, Opened, ScoreFrame, Told
+from kiai.multiplayer.service import Invited, Opened, PutOut, ScoreFrame, Told
 from kiai.realtime.port import LOBBY, Entry, match_topic, user_topic
 
 CHAT: Final = "#multiplayer"
@@ -109,4 +109,8 @@ def _invited(fact: Invited) -> Sequence[Entry]:
     return [Entry(user_topic(fact.user_id), packets.match_invite(fact.by_name, text, fact.name, fact.by_id))]
 
 
-TABLE: Table = {Told: _told, Opened: _opened, ScoreFrame: _frame, Invited: _invited}
+def _put_out(fact: PutOut) -> Sequence[Entry]:
+    return [Entry(user_topic(fact.user_id), packets.channel_kick(CHAT))]
+
+
+TABLE: Table = {PutOut: _put_out, Told: _told, Opened: _opened, ScoreFrame: _frame, Invited: _invited}
