@@ -259,6 +259,16 @@ def test_a_session_heard_of_just_now_is_no_ghost(world: World) -> None:
         world.reads(ANNA)
 
 
+def test_of_two_that_log_in_at_once_one_stays(world: World) -> None:
+    world.log_in(BORIS)
+
+    world.log_in(ANNA, token="b")
+    world.log_in(ANNA, token="a")
+
+    assert [one.token for one in world.run(world.realtime.sessions_of(ANNA))] == ["b"]
+    assert packets.user_logout(ANNA) not in world.reads(BORIS)
+
+
 def test_the_oldest_of_eighteen_tournament_clients_makes_room(world: World) -> None:
     for number in range(18):
         world.log_in(ANNA, token=f"viewer {number}", tournament=True)

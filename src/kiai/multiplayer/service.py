@@ -153,15 +153,20 @@ class Matches:
         session = await self._away_from_elsewhere(session)
         wanted |= await self._known_map(wanted["map_id"], wanted["map_md5"])
         match = opened(by=actor_of(session), at_ms=self._clock.now_ms(), **wanted)
+        match_id, match = await self._open(match)
+        session = await self._enter(session, match_id)
+        await self._realtime.append(self._announce(Opened(match_id, match)))
+        return await self._seated(session, match_id, match)
+
+    async def _open(self, match: Match) -> tuple[int, Match]:
+        """Keeps a new match, in the history too; its id, and it with its id there. Raises Refused."""
         match = msgspec.structs.replace(match, history_id=await self._history.open(match))
         try:
             match_id = await self._realtime.open_match(match)
         except TooMany as full:
             raise Refused("there are too many rooms already") from full
         self._history.opened(match, match_id)
-        session = await self._enter(session, match_id)
-        await self._realtime.append(self._announce(Opened(match_id, match)))
-        return await self._seated(session, match_id, match)
+        return match_id, match
 
     async def join(self, session: Session, match_id: int, password: str, *, force: bool = False) -> Seated:
         """The session takes a seat (14.3). Raises Refused, MatchGone."""
@@ -310,12 +315,7 @@ class Matches:
             private=private,
             seated=False,
         )
-        match = msgspec.structs.replace(match, history_id=await self._history.open(match))
-        try:
-            match_id = await self._realtime.open_match(match)
-        except TooMany as full:
-            raise Refused("there are too many rooms already") from full
-        self._history.opened(match, match_id)
+        match_id, match = await self._open(match)
         await self._realtime.append(self._announce(Opened(match_id, match)))
         session = await self.stop_viewing(await self.leave(session))
         session = await self._change(session, room_id=match_id, follows=session.follows | topics_of(match_id))

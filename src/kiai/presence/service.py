@@ -116,6 +116,11 @@ class Presence:
         facts = [Arrived(session, many=await self.many(), at_ms=now)] if first else []
         await self._realtime.open_session(session, self._entries(facts))
         self.note_active(session.user_id)
+        if not session.tournament:
+            # Of two that logged in at the same moment the last stays; both see the same order.
+            games = [one for one in await self._realtime.sessions_of(session.user_id) if not one.tournament]
+            for one in games[:-1]:
+                await self.end(one.token)
         return session
 
     async def end(self, token: str) -> Session | None:
