@@ -37,6 +37,7 @@ from kiai.faces.api.v2.events import Events
 from kiai.faces.api.v2.matches import MatchesV2
 from kiai.faces.api.v2.players import PlayersV2
 from kiai.faces.api.v2.things import ThingsV2
+from kiai.faces.asgi import FalconApp
 from kiai.faces.bancho.announce import announcer
 from kiai.faces.bancho.announce import chat as told_of_chat
 from kiai.faces.bancho.announce import match as told_of_matches
@@ -55,7 +56,10 @@ from kiai.faces.bot.now_playing import NowPlaying
 from kiai.faces.bot.players import PlayerCommands
 from kiai.faces.bot.pools import PoolCommands
 from kiai.faces.bot.server import ServerCommands
+from kiai.faces.client import app as client_app
 from kiai.faces.client.avatars import Pictures
+from kiai.faces.client.door import Door
+from kiai.faces.client.friends import Friends
 from kiai.faces.front import Front, Network
 from kiai.faces.guard import GuardLimits, guarded_protocol
 from kiai.faces.house import House
@@ -445,6 +449,7 @@ class Server:
             bancho=bancho,
             api=api_app.build(self.operations, gate, title=settings.title),
             avatars=Pictures(services.avatars).app(),
+            client=_client(services),
             site=Site(settings, services.accounts, services.realtime).app(),
             house=self.house.app(),
             ids=services.ids,
@@ -516,6 +521,16 @@ def _bancho(services: Services) -> Bancho:
         title=settings.title,
         matches=services.running_matches,
         limited=settings.rate_limits,
+    )
+
+
+def _client(services: Services) -> FalconApp:
+    door = Door(services.accounts, services.realtime, limited=services.settings.rate_limits)
+    return client_app.build(
+        door,
+        [
+            Friends(services.accounts, services.relationships, services.mail),
+        ],
     )
 
 

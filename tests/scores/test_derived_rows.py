@@ -129,7 +129,9 @@ class DerivedRows(RuleBasedStateMachine):
 
     def rows(self) -> list[list[tuple[Any, ...]]]:
         """Everything that is derived."""
-        return [sorted(self.world.look(select(table))) for table in (scores, stats, maps, first_places, play_counts)]
+        columns = [c for c in maps.c if c.name != "board_version"]  # it only has to differ after a change
+        tables = (select(scores), select(stats), select(*columns), select(first_places), select(play_counts))
+        return [sorted(self.world.look(one)) for one in tables]
 
     @invariant()
     def the_doctor_finds_nothing(self) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 from kiai.accounts import queries
 from kiai.accounts.model import FIRST_PLAYER_ID, PLAY_STYLE_MAX, USERPAGE_MAX, Account, Player, User
 from kiai.accounts.passwords import Passwords, Remembered
-from kiai.accounts.visibility import EVERYBODY, Viewer, can_see
+from kiai.accounts.visibility import BOARDS_LOOK_CHANGED, EVERYBODY, Viewer, can_see
 from kiai.clock import Clock
 from kiai.errors import Conflict, Invalid, NotAllowed, NotAuthenticated, NotFound, Refused, Unavailable
 from kiai.osu.countries import is_country
@@ -328,6 +328,7 @@ class Accounts:
             queries.RELEASE_NAME, user_id=user.id, name=user.name, safe_name=user.safe_name, released_at_ms=now_ms
         )
         await tx.run(queries.SET_NAME, user_id=user.id, name=name, safe_name=safe_name(name), renamed_at_ms=now_ms)
+        await tx.run(BOARDS_LOOK_CHANGED)
         await tell(tx, "sessions", user.id, now_ms)  # packets carry names: the client has to log in as who it is now
 
 

@@ -8,10 +8,11 @@ list joins to show a player. The bot is no player: its privileges keep it out of
 from typing import Any, Final, Protocol
 
 import msgspec
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, update
 
 from kiai.osu.privileges import Privilege
-from kiai.storage.tables import clans, users
+from kiai.storage.port import Command
+from kiai.storage.tables import clans, users, versions
 
 _SEEN: Final = int(Privilege.UNRESTRICTED | Privilege.VERIFIED)
 
@@ -51,6 +52,12 @@ def is_public(priv: int) -> bool:
 def visible() -> ColumnElement[bool]:
     """The predicate over `users` for lists that everybody may read."""
     return users.c.priv.op("&")(_SEEN) == _SEEN
+
+
+BOARDS_LOOK_CHANGED: Final = Command(
+    update(versions).where(versions.c.name == "boards").values(value=versions.c.value + 1)
+)
+"""Run in a transaction that changes what boards show beside scores: a name, a clan, a country."""
 
 
 def player_columns() -> list[ColumnElement[Any]]:

@@ -85,6 +85,14 @@ class Beatmap(msgspec.Struct, frozen=True):
     diff: float
     plays: int
     passes: int
+    rating_sum: int = 0
+    rating_count: int = 0
+    board_version: int = 0
+
+    @property
+    def rating(self) -> float:
+        """The average of the players' votes from 1 to 10; 0 without votes."""
+        return self.rating_sum / self.rating_count if self.rating_count else 0.0
 
 
 def osu_key(md5: str) -> str:

@@ -38,7 +38,8 @@ LISTED = Query(
 _counted = select(literal_column("1")).select_from(maps).where(_listed).limit(bindparam("most")).subquery()
 LISTED_COUNT = Query(select(func.count()).select_from(_counted), only, aside=True)
 
-_FIELDS = tuple(name for name in Beatmap.__struct_fields__ if name not in ("key", "plays", "passes"))
+_COUNTED = ("key", "plays", "passes", "rating_sum", "rating_count", "board_version")
+_FIELDS = tuple(name for name in Beatmap.__struct_fields__ if name not in _COUNTED)
 INSERT_MAP = Query(insert(maps).values({n: bindparam(n) for n in _FIELDS}).returning(maps.c.key), only)
 REPLACE = Command(
     update(maps)
@@ -91,5 +92,9 @@ SET_STATUS = Command(
 COUNT_PLAYS = Command(
     update(maps)
     .where(maps.c.key == bindparam("map_key"))
-    .values(plays=maps.c.plays + bindparam("by_plays"), passes=maps.c.passes + bindparam("by_passes"))
+    .values(
+        plays=maps.c.plays + bindparam("by_plays"),
+        passes=maps.c.passes + bindparam("by_passes"),
+        board_version=maps.c.board_version + bindparam("by_version"),
+    )
 )

@@ -86,5 +86,10 @@ class Beatmaps:
         await tx.run(queries.SET_STATUS, map_id=beatmap.id, status=int(status), frozen=1)
 
     async def count_plays(self, tx: Transaction, map_key: int, *, plays: int, passes: int) -> None:
-        """Adds to a revision's counters (plays of players that everybody may see)."""
-        await tx.run(queries.COUNT_PLAYS, map_key=map_key, by_plays=plays, by_passes=passes)
+        """Adds to a revision's counters (plays of players that everybody may see).
+
+        Passes that come or go may change its boards, so they get another version.
+        """
+        await tx.run(
+            queries.COUNT_PLAYS, map_key=map_key, by_plays=plays, by_passes=passes, by_version=int(passes != 0)
+        )

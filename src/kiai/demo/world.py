@@ -511,7 +511,7 @@ class _Loader:
 
     async def _write(self, plays: Sequence[Play]) -> None:
         async def body(tx: Transaction) -> None:
-            await tx.many(statements.INSERT_SCORES, (row_of(play, _NO_FLAGS) for play in plays))
+            await tx.many(statements.INSERT_SCORES, (row_of(play, _NO_FLAGS, "xx") for play in plays))
             for play in plays:
                 if play.replay is not None:
                     await _insert_replay(tx, play.checksum, play.replay)

@@ -3,13 +3,14 @@
     request -> guard (bytes, faces/guard.py) -> front -> /healthz /readyz /metrics
                                                       |-> bancho host `c.`, `ce.`, `c4.`-`c6.`; or POST / anywhere else
                                                       |-> api    host `api.`; or path /api on the bare host
-                                                      |-> avatars host `a.`
+                                                      |-> avatars host `a.`; or path /a on the bare host
+                                                      |-> client hosts `b.`, `s.`, `assets.`; or its paths on `osu.`
+                                                      |          and on the bare host
                                                       `-> site   everything else
 
 `front` gives each request its id, the caller's address, a line in the access log and its place in the metrics.
 """
 
-from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from time import perf_counter
 from typing import Any, Final
@@ -23,6 +24,24 @@ Network = IPv4Network | IPv6Network
 
 HOSTS_REMEMBERED: Final = 1_024
 BANCHO_HOSTS: Final = ("c", "ce", "c4", "c5", "c6")  # the first is what clients use, the others are its fail-over set
+CLIENT_HOSTS: Final = ("b", "s", "assets")  # pictures and previews of maps, medals, the menu
+CLIENT_PATHS: Final = (
+    "/web/",
+    "/d/",
+    "/ss/",
+    "/osu/",
+    "/release/",
+    "/difficulty-rating",
+    "/thumb/",
+    "/preview/",
+    "/mt/",
+    "/images/",
+    "/mp3/",
+    "/medals/",
+    "/menu-content.json",
+    "/p/doyoureallywanttoaskpeppy",
+    "/rating/",
+)
 
 
 class Front:
@@ -34,6 +53,7 @@ class Front:
         bancho: App,
         api: App,
         avatars: App,
+        client: App,
         site: App,
         house: App,
         ids: Ids,
@@ -41,10 +61,12 @@ class Front:
         access_log: AccessLog,
         trusted: tuple[Network, ...] = (),
     ) -> None:
-        self._faces: Mapping[str, tuple[str, App]] = {
+        self._faces: dict[str, tuple[str, App]] = {
             "api": ("api", api),
             "a": ("avatars", avatars),
         } | dict.fromkeys(BANCHO_HOSTS, ("bancho", bancho))
+        self._faces |= dict.fromkeys(CLIENT_HOSTS, ("client", client))
+        self._client = client
         self._bancho = bancho
         self._api = api
         self._avatars = avatars
@@ -127,6 +149,8 @@ class Front:
             if path.startswith("/a/"):
                 scope["path"] = path[2:]
                 return "avatars", self._avatars
+            if path.startswith(CLIENT_PATHS) or (path == "/users" and scope["method"] == "POST"):
+                return "client", self._client
             return "site", self._site
         if found[0] == "api":
             scope["path"] = _below(_below(path, "/api"), "/v1")

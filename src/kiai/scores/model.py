@@ -52,6 +52,8 @@ class Best(msgspec.Struct, frozen=True):
     score: int
     pp: float
     grade: str
+    max_combo: int = 0
+    acc: float = 0.0
 
 
 class Recorded(msgspec.Struct, frozen=True):

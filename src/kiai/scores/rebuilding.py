@@ -34,6 +34,7 @@ class Rebuilder:
             await tx.run(statements.SET_FLAGS, first=first, last=last)
             await tx.run(statements.DROP_PLAY_COUNTS, first=first, last=last)
             await tx.run(statements.WRITE_PLAY_COUNTS, first=first, last=last)
+            await tx.run(statements.SET_COUNTRIES, first=first, last=last)
             countries = dict(await tx.all(statements.COUNTRIES, first=first, last=last))
             recounted = await self.recount(tx, first, last)
             await tx.run(statements.DROP_STATS, first=first, last=last)

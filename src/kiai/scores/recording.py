@@ -108,7 +108,7 @@ class Recorder:
         ):
             if gained and standing is not None:
                 await tx.run(demote, score_id=standing.id)
-        score_id = await tx.one(statements.INSERT_SCORE, **row_of(play, verdict))
+        score_id = await tx.one(statements.INSERT_SCORE, **row_of(play, verdict, country))
         assert score_id is not None
         if play.replay is not None:
             await tx.run(
@@ -162,8 +162,8 @@ class Recorder:
             await set_totals(tx, play.user_id, play.mode, self._rules)
 
 
-def row_of(play: Play, verdict: Verdict) -> dict[str, int | float | str | bytes]:
-    """The row of `scores` that stores a play."""
+def row_of(play: Play, verdict: Verdict, country: str) -> dict[str, int | float | str | bytes]:
+    """The row of `scores` that stores a play of somebody from this country."""
     return {
         "user_id": play.user_id,
         "map_key": play.beatmap.key,
@@ -192,6 +192,7 @@ def row_of(play: Play, verdict: Verdict) -> dict[str, int | float | str | bytes]
         "client_flags": play.client_flags,
         "checksum": play.checksum,
         "calculator": play.calculator,
+        "country": country,
     }
 
 

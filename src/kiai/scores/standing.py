@@ -3,6 +3,7 @@
 Their scores and stats stay as they are; every board joins the visibility predicate by itself.
 """
 
+from kiai.accounts.visibility import BOARDS_LOOK_CHANGED
 from kiai.beatmaps import Beatmaps
 from kiai.clock import Clock
 from kiai.scores import statements
@@ -35,6 +36,8 @@ class Standing:
     async def moved(self, tx: Transaction, user_id: int, country: str) -> None:
         """The account's country has changed: its profiles move to the other country's lists."""
         await tx.run(statements.SET_COUNTRY, player_id=user_id, country=country)
+        await tx.run(statements.SET_SCORES_COUNTRY, player_id=user_id, country=country)
+        await tx.run(BOARDS_LOOK_CHANGED)
         await tell(tx, "ranks", user_id, self._clock.now_ms())
 
     async def rejudged(self, map_keys: list[int]) -> int:

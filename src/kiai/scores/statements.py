@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from kiai.accounts.visibility import visible
 from kiai.scores.model import Best, Stats
-from kiai.storage.port import Command, Query, only
+from kiai.storage.port import Command, Query, columns_for, only
 from kiai.storage.tables import (
     counters,
     first_places,
@@ -50,7 +50,7 @@ LOCK_USER = Query(
     select(users.c.priv, users.c.country).where(users.c.id == bindparam("user_id")).with_for_update(),
     lambda priv, country: (priv, country),
 )
-_best = select(scores.c.id, scores.c.score, scores.c.pp, scores.c.grade).where(
+_best = select(*columns_for(Best, scores)).where(
     scores.c.map_key == bindparam("map_key"),
     scores.c.mode == bindparam("mode"),
     scores.c.user_id == bindparam("user_id"),
@@ -90,6 +90,7 @@ SCORE_FIELDS: Final = (
     "client_flags",
     "checksum",
     "calculator",
+    "country",
 )
 INSERT_SCORE = Query(insert(scores).values(_names(*SCORE_FIELDS)).returning(scores.c.id), only)
 INSERT_SCORES = Command(insert(scores).values(_names(*SCORE_FIELDS)))
@@ -328,7 +329,7 @@ CLEAR_MAP_COUNTERS = Command(update(maps).where(_map_range).values(plays=0, pass
 SET_MAP_COUNTERS = Command(
     update(maps)
     .where(maps.c.key == bindparam("map_key"))
-    .values(plays=bindparam("new_plays"), passes=bindparam("new_passes"))
+    .values(plays=bindparam("new_plays"), passes=bindparam("new_passes"), board_version=maps.c.board_version + 1)
 )
 _places: Final = (
     select(
@@ -404,6 +405,11 @@ FIRST_PLACES_OF = Query(
 PLAYERS_ON = Query(
     select(scores.c.user_id).distinct().where(scores.c.map_key == bindparam("map_key"), scores.c.best_pp == 1), only
 )
+SET_SCORES_COUNTRY = Command(
+    update(scores).where(scores.c.user_id == bindparam("player_id")).values(country=bindparam("country"))
+)
+_country: Final = select(users.c.country).where(users.c.id == scores.c.user_id).scalar_subquery()
+SET_COUNTRIES = Command(update(scores).where(_in_range, scores.c.country != _country).values(country=_country))
 SET_COUNTRY = Command(
     update(stats).where(stats.c.user_id == bindparam("player_id")).values(country=bindparam("country"))
 )

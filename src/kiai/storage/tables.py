@@ -243,7 +243,15 @@ sets = Table(
     Column("added_at_ms", Big, nullable=False),
     Column("last_update_ms", Big, nullable=False),
     Column("checked_at_ms", Big),  # when upstream was last asked
+    Column("check_at_ms", Big),  # when upstream is to be asked next; null: never
+    _flag("missing_upstream"),
+    _flag("has_video"),
+    _flag("has_storyboard"),
+    Column("osz_size", Big),  # bytes of the archive in the files store; null: there is none
+    _count("favourites"),
 )
+_partial("ix_sets_check", "check_at_ms IS NOT NULL", sets.c.check_at_ms)  # which are due
+Index("ix_sets_updated", sets.c.last_update_ms.desc(), sets.c.id)  # osu!direct: newest
 
 maps = Table(
     "maps",
@@ -274,6 +282,9 @@ maps = Table(
     Column("diff", Double, nullable=False),  # stars
     _count("plays"),
     _count("passes"),
+    _count("rating_sum"),  # of votes from 1 to 10
+    _count("rating_count"),
+    _count("board_version"),  # changes with every change of what the map's boards hold
     sqlite_autoincrement=True,
 )
 _partial("uq_maps_current", '"current" = 1', maps.c.id, unique=True)  # a map by its id
@@ -292,6 +303,53 @@ difficulties = Table(
     Column("attributes", Text, nullable=False),  # JSON
     PrimaryKeyConstraint("map_key", "mode", "mods"),
     sqlite_with_rowid=False,
+)
+
+ratings = Table(
+    "ratings",
+    metadata,
+    Column("map_key", ForeignKey("maps.key"), nullable=False),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("rating", Integer, nullable=False),  # 1 to 10
+    Column("at_ms", Big, nullable=False),
+    PrimaryKeyConstraint("map_key", "user_id"),
+    sqlite_with_rowid=False,
+)
+
+favourites = Table(
+    "favourites",
+    metadata,
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("set_id", ForeignKey("sets.id"), nullable=False),
+    Column("added_at_ms", Big, nullable=False),
+    PrimaryKeyConstraint("user_id", "set_id"),
+    Index("ix_favourites_on", "set_id", "user_id"),
+    sqlite_with_rowid=False,
+)
+
+comments = Table(
+    "comments",  # that scroll through a replay
+    metadata,
+    Column("id", Big, Identity(), primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False, index=True),
+    Column("target", String(8), nullable=False),  # map, song or replay
+    Column("target_id", Big, nullable=False),  # the id of the map, the set, or the score
+    Column("time_ms", Big, nullable=False),  # of the song
+    Column("text", String(80), nullable=False),
+    _text("colour"),  # RRGGBB, or empty
+    Column("at_ms", Big, nullable=False),
+    Index("ix_comments_on", "target", "target_id", "time_ms", "id"),
+    sqlite_autoincrement=True,
+)
+
+screenshots = Table(
+    "screenshots",
+    metadata,
+    Column("id", String(8), primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False, index=True),
+    Column("kind", String(4), nullable=False),  # png or jpeg
+    Column("size", Integer, nullable=False),
+    Column("at_ms", Big, nullable=False),
 )
 
 # --- scores ---------------------------------------------------------------------------------------------------------
@@ -322,6 +380,7 @@ scores = Table(
     _flag("best_score"),  # the best by score; equal to best_pp in modes 4 to 8
     _flag("best_mods"),  # the best, by what the mode's board sorts by, with these mods_key
     _flag("hidden"),  # removed by staff: behaves as if absent
+    Column("country", String(2), nullable=False, server_default=text("'xx'")),  # the account's, copied as in stats
     Column("play_time_ms", Big, nullable=False),
     Column("time_elapsed", Integer, nullable=False),  # ms
     Column("client_version", Integer, nullable=False, server_default=text("0")),
@@ -350,8 +409,63 @@ _partial(
     scores.c.mode,
     scores.c.score.desc(),
     scores.c.id,
+    scores.c.user_id,  # so that counting places reads nothing but the index
+    scores.c.hidden,
 )
-_partial("ix_scores_pp_board", "best_pp = 1", scores.c.map_key, scores.c.mode, scores.c.pp.desc(), scores.c.id)
+_partial(
+    "ix_scores_pp_board",
+    "best_pp = 1",
+    scores.c.map_key,
+    scores.c.mode,
+    scores.c.pp.desc(),
+    scores.c.id,
+    scores.c.user_id,
+    scores.c.hidden,
+)
+_partial(
+    "ix_scores_country_board",
+    "best_score = 1 AND mode < 4",
+    scores.c.map_key,
+    scores.c.mode,
+    scores.c.country,
+    scores.c.score.desc(),
+    scores.c.id,
+    scores.c.user_id,
+    scores.c.hidden,
+)
+_partial(
+    "ix_scores_country_pp_board",
+    "best_pp = 1 AND mode >= 4",
+    scores.c.map_key,
+    scores.c.mode,
+    scores.c.country,
+    scores.c.pp.desc(),
+    scores.c.id,
+    scores.c.user_id,
+    scores.c.hidden,
+)
+_partial(
+    "ix_scores_one_mods_board",
+    "best_mods = 1 AND mode < 4",
+    scores.c.map_key,
+    scores.c.mode,
+    scores.c.mods_key,
+    scores.c.score.desc(),
+    scores.c.id,
+    scores.c.user_id,
+    scores.c.hidden,
+)
+_partial(
+    "ix_scores_one_mods_pp_board",
+    "best_mods = 1 AND mode >= 4",
+    scores.c.map_key,
+    scores.c.mode,
+    scores.c.mods_key,
+    scores.c.pp.desc(),
+    scores.c.id,
+    scores.c.user_id,
+    scores.c.hidden,
+)
 _partial(
     "ix_scores_mods_board",
     "best_mods = 1",
@@ -387,6 +501,15 @@ replays = Table(
     _text("life_bar"),  # only imported replays have one
     Column("target_accuracy", Double),
     _count("views"),
+)
+
+submissions = Table(
+    "submissions",  # what the game was answered, kept for a day for those that ask again
+    metadata,
+    Column("score_id", ForeignKey("scores.id"), primary_key=True, autoincrement=False),
+    Column("chart", Text, nullable=False),  # JSON: the figures before and after
+    Column("answer", Text),  # null: not noted yet
+    Column("at_ms", Big, nullable=False, index=True),
 )
 
 stats = Table(
@@ -601,6 +724,13 @@ counters = Table(
     metadata,
     Column("name", String(32), primary_key=True),
     Column("value", Big, nullable=False),
+)
+
+versions = Table(
+    "versions",  # numbers that change whenever what copies are made of does
+    metadata,
+    Column("name", String(32), primary_key=True),
+    _count("value"),
 )
 
 outbox = Table(

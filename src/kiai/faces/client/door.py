@@ -1,0 +1,342 @@
+"""What every request of a game client passes: its form is read, its password checked, its haste bounded.
+
+    request -> limit by address -> form -> password -> limit by account -> the page's handler -> Answer
+
+A page declares what it needs (`Page`); its handler gets an `Ask` and returns an `Answer` or raises. What went wrong
+becomes a status with an empty body, because the client reads words only where the protocol has some (web-endpoints 1).
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Literal
+from urllib.parse import unquote
+
+import falcon
+import falcon.asgi
+import msgspec
+from falcon.media.multipart import MultipartParseOptions
+
+from kiai.accounts import Accounts, User, Viewer
+from kiai.errors import Conflict, Invalid, KiaiError, NotAllowed, NotAuthenticated, NotFound, Refused, Unavailable
+from kiai.faces.asgi import FalconApp
+from kiai.logs import get_logger
+from kiai.osu.names import safe_name
+from kiai.osu.privileges import effective
+from kiai.realtime.port import Realtime
+
+TEXT: Final = "text/plain; charset=utf-8"
+BYTES: Final = "application/octet-stream"
+JSON: Final = "application/json"
+RETRY_AFTER_S: Final = 5
+BODY_MAX: Final = 8 * 1024
+PARTS_MAX: Final = 40
+PART_HEADERS_MAX: Final = 8 * 1024
+NAME_BYTES_MAX: Final = 64
+FAILURES_PER_MINUTE: Final = 10
+
+_WHOLE: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a client is told."""
+
+    body: bytes = b""
+    status: int = 200
+    content_type: str = TEXT
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Haste(msgspec.Struct, frozen=True):
+    """How often one caller may ask: `count` in `period_s` seconds on the long run, `burst` at once (None: `count`)."""
+
+    name: str
+    count: int
+    period_s: float
+    burst: int | None = None
+
+
+BROWSING: Final = Haste("web", 10, 1.0, 30)
+"""What an account may ask for in all, but for what has a limit of its own."""
+
+
+class TooLarge(KiaiError):
+    """The body, or a part of it, is above its bound."""
+
+
+class Hasty(KiaiError):
+    """The caller has asked too often."""
+
+
+class FilePart(msgspec.Struct, frozen=True):
+    """A part of a form: `filename` is None for a text."""
+
+    name: str
+    filename: str | None
+    data: bytes
+
+
+class Form(msgspec.Struct, frozen=True):
+    """The parts of a body in their order."""
+
+    parts: tuple[FilePart, ...] = ()
+
+    def text(self, name: str) -> str | None:
+        """The first part of this name without file name, if it is UTF-8."""
+        for part in self.parts:
+            if part.name == name and part.filename is None:
+                try:
+                    return part.data.decode()
+                except UnicodeDecodeError:
+                    return None
+        return None
+
+    def file(self, name: str) -> bytes | None:
+        """The first part of this name with a file name; without one, the last part of this name."""
+        named = [part for part in self.parts if part.name == name]
+        return next((part.data for part in named if part.filename is not None), named[-1].data if named else None)
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """A request that was let in. `user` is None on pages that ask for no password."""
+
+    query: Mapping[str, str]
+    form: Form
+    path: Mapping[str, str]
+    headers: Mapping[str, str]  # names in lower case
+    address: str
+    user: User | None = None
+    body: bytes = b""
+
+    @property
+    def player(self) -> User:
+        """The account that asks; only on pages that ask for a password."""
+        assert self.user is not None
+        return self.user
+
+    @property
+    def viewer(self) -> Viewer:
+        """As whom the caller sees others."""
+        return Viewer() if self.user is None else Viewer(self.user.id, effective(self.user.priv))
+
+    def whole(self, name: str, otherwise: int = 0) -> int:
+        """A whole number of the query; `otherwise` for one that is missing or none."""
+        text = self.query.get(name, "")
+        return int(text) if _WHOLE.fullmatch(text) else otherwise
+
+
+Handler = Callable[[Ask], Awaitable[Answer]]
+Method = Literal["GET", "POST"]
+
+
+class Page(msgspec.Struct, frozen=True):
+    """An endpoint: where it is, what it needs, who answers.
+
+    `credentials` are the names of the query's or form's fields for name and password; None lets everybody in.
+    `online` also wants a live session with the game. `refusal` answers a wrong password in place of 401, `fault` what a
+    rule or a bad value refuses in place of 400. `haste` bounds an account, or an address where nobody logs in. A body
+    is read as a form up to `body_max` bytes, each part up to `part_max`; `raw` leaves it as bytes.
+    """
+
+    method: Method
+    path: str
+    handler: Handler
+    credentials: tuple[str, str] | None = None
+    online: bool = False
+    refusal: Answer | None = None
+    fault: Answer | None = None
+    haste: Haste | None = BROWSING
+    body_max: int = BODY_MAX
+    part_max: int = BODY_MAX
+    raw: bool = False
+
+
+class Door:
+    """Lets requests in."""
+
+    def __init__(self, accounts: Accounts, realtime: Realtime, *, limited: bool) -> None:
+        self._accounts = accounts
+        self._realtime = realtime
+        self._limited = limited
+
+    def app(self, pages: list[Page]) -> FalconApp:
+        """The application that serves these pages; what none of them is, is 404 with an empty body."""
+        app: FalconApp = falcon.asgi.App()
+        options = MultipartParseOptions()
+        options.max_body_part_count = PARTS_MAX
+        options.max_body_part_headers_size = PART_HEADERS_MAX
+        handler = falcon.media.MultipartFormHandler(options)
+        app.req_options.media_handlers[falcon.MEDIA_MULTIPART] = handler
+        by_path: dict[str, dict[str, Page]] = {}
+        for page in pages:
+            by_path.setdefault(page.path, {})[page.method] = page
+        for path, methods in by_path.items():
+            app.add_route(path, _Resource(self, methods))
+        app.add_sink(_nothing)
+        return app
+
+    async def ask(self, page: Page, req: falcon.asgi.Request, path: Mapping[str, str]) -> Answer:
+        """Answers one request. Raises nothing but what is our own fault."""
+        try:
+            return await self._let_in(page, req, path)
+        except KiaiError as error:
+            return _told(error, page)
+
+    async def take(self, haste: Haste, bucket: str) -> None:
+        """Counts one request. Raises Hasty."""
+        if not self._limited:
+            return
+        taken = await self._realtime.take(
+            f"{haste.name}:{bucket}", limit=haste.count, period_s=haste.period_s, burst=haste.burst
+        )
+        if not taken.granted:
+            raise Hasty
+
+    async def _let_in(self, page: Page, req: falcon.asgi.Request, path: Mapping[str, str]) -> Answer:
+        address: str = req.scope["kiai.address"]
+        if page.credentials is None and page.haste is not None:
+            await self.take(page.haste, address)
+        form, body = Form(), b""
+        if page.method == "POST":
+            if page.raw:
+                body = await read_body(req, page.body_max)
+            else:
+                form = await read_form(req, page.body_max, page.part_max)
+        query = {name: value if isinstance(value, str) else value[-1] for name, value in req.params.items()}
+        user = None
+        if page.credentials is not None:
+            user = await self.log_in(
+                *(query.get(name) or form.text(name) or "" for name in page.credentials), address=address
+            )
+            if page.haste is not None:
+                await self.take(page.haste, f"user:{user.id}")
+            if page.online and not await self._realtime.sessions_of(user.id):
+                raise NotAuthenticated
+        return await page.handler(Ask(query, form, path, req.headers_lower, address, user, body))
+
+    async def log_in(self, name: str, password: str, *, address: str) -> User:
+        """The account of these credentials. Raises NotAuthenticated, Hasty and Unavailable.
+
+        Some builds encode names twice (web-endpoints 1.2): one that nobody has is decoded once more.
+        """
+        if len(name.encode(errors="replace")) > NAME_BYTES_MAX:
+            raise NotAuthenticated
+        failures = Haste("web-failures", FAILURES_PER_MINUTE, 60.0)
+        bucket = f"{address}:{safe_name(name)}"
+        if self._limited:
+            seen = await self._realtime.take(
+                f"{failures.name}:{bucket}", limit=failures.count, period_s=failures.period_s, cost=0
+            )
+            if not seen.remaining:
+                raise Hasty
+        try:
+            try:
+                user = await self._accounts.authenticate(name, password)
+            except NotAuthenticated:
+                if "%" not in name:
+                    raise
+                user = await self._accounts.authenticate(unquote(name), password)
+        except NotAuthenticated:
+            await self.take(failures, bucket)
+            raise
+        if user.banned_at_ms is not None:
+            raise NotAuthenticated
+        return user
+
+
+class _Resource:
+    """The Falcon resource of one path."""
+
+    def __init__(self, door: Door, pages: Mapping[str, Page]) -> None:
+        self._door = door
+        self._pages = pages
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, **path: str) -> None:
+        """GET, and HEAD by way of the front."""
+        await self._serve(req, resp, path)
+
+    async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, **path: str) -> None:
+        """POST."""
+        await self._serve(req, resp, path)
+
+    async def _serve(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, path: Mapping[str, str]) -> None:
+        req.scope["kiai.route"] = req.uri_template
+        page = self._pages.get(req.method)
+        if page is None:
+            resp.status = 405
+            resp.set_header("Allow", ", ".join(self._pages))
+            return
+        answer = await self._door.ask(page, req, path)
+        resp.status = answer.status
+        resp.content_type = answer.content_type
+        resp.data = answer.body
+        for name, value in answer.headers:
+            resp.set_header(name, value)
+
+
+async def _nothing(req: falcon.asgi.Request, resp: falcon.asgi.Response | None, **_: str) -> None:
+    assert resp is not None  # None is for web sockets
+    resp.status = 404
+    resp.content_type = TEXT
+
+
+def _told(error: KiaiError, page: Page) -> Answer:
+    if isinstance(error, NotAuthenticated):
+        return page.refusal or Answer(status=401)
+    if isinstance(error, Refused | Invalid) and page.fault is not None:
+        return page.fault
+    if isinstance(error, Unavailable):
+        get_logger("client").warning("unavailable", page=page.path, why=str(error))
+        return Answer(status=503, headers=(("Retry-After", str(RETRY_AFTER_S)),))
+    for kind, status in (
+        (Hasty, 429),
+        (TooLarge, 413),
+        (NotFound, 404),
+        (NotAllowed, 403),
+        (Invalid, 400),
+        (Refused, 400),
+        (Conflict, 409),
+    ):
+        if isinstance(error, kind):
+            return Answer(status=status)
+    raise error
+
+
+async def read_body(req: falcon.asgi.Request, most: int) -> bytes:
+    """The whole body. Raises TooLarge, before reading when the length is declared, and Refused for one cut short."""
+    if req.content_length is not None and req.content_length > most:
+        raise TooLarge
+    data = await req.stream.read(most + 1)
+    if len(data) > most:
+        raise TooLarge
+    if req.content_length is not None and len(data) != req.content_length:
+        raise Refused("the body was cut short")  # whoever sent it is gone
+    return bytes(data)
+
+
+async def read_form(req: falcon.asgi.Request, most: int, part_max: int) -> Form:
+    """The parts of a multipart or urlencoded body; another body has none.
+
+    Raises TooLarge when the body is above `most` bytes or a part above `part_max`, Refused for a damaged one.
+    """
+    kind = (req.content_type or "").partition(";")[0].strip().lower()
+    if req.content_length is not None and req.content_length > most:
+        raise TooLarge
+    if kind != "multipart/form-data":
+        data = await read_body(req, most)
+        if kind != "application/x-www-form-urlencoded":
+            return Form()
+        fields = falcon.uri.parse_query_string(data.decode("latin-1"), keep_blank=True, csv=False)
+        values = {name: value if isinstance(value, str) else value[0] for name, value in fields.items()}
+        return Form(tuple(FilePart(name, None, value.encode()) for name, value in values.items()))
+    parts = []
+    total = 0
+    try:
+        async for part in await req.get_media():
+            data = await part.stream.read(part_max + 1)
+            total += len(data)
+            if len(data) > part_max or total > most:
+                raise TooLarge
+            parts.append(FilePart(part.name or "", part.filename, data))
+    except falcon.HTTPError as error:
+        raise Refused(f"the form is damaged: {error.description or error.title}") from error
+    return Form(tuple(parts))
