@@ -1,6 +1,7 @@
 """`osu-getfriends.php` (web-endpoints 5.4) and `osu-markasread.php` (5.10)."""
 
 from kiai.accounts import Accounts, Relationships
+from kiai.accounts.model import BOT_ID
 from kiai.chat.mail import Mail
 from kiai.errors import NotFound
 from kiai.faces.client.door import Answer, Ask, Page
@@ -17,7 +18,7 @@ class Friends:
     async def friends(self, ask: Ask) -> Answer:
         """The ids of the player's friends, one a line; the same list as the realtime packet."""
         friends, _ = await self._relationships.relations_of(ask.player.id)
-        return Answer("\n".join(map(str, sorted(friends))).encode())
+        return Answer("\n".join(map(str, [*sorted(friends), BOT_ID])).encode())
 
     async def mark_as_read(self, ask: Ask) -> Answer:
         """All mail from the player `channel`; rooms and strangers are nobody's mail."""
