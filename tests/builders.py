@@ -28,6 +28,7 @@ from kiai.osu.replay_file import ReplayFile, replay_md5, write_replay
 from kiai.realtime.memory import MemoryRealtime
 from kiai.scores import calculator
 from kiai.scores.events import ScoreEvents
+from kiai.scores.flags import Flags
 from kiai.scores.leaderboards import Leaderboards
 from kiai.scores.model import Play, Recorded, Stats, StoredReplay, replay_key
 from kiai.scores.performance import CannotCalculate, Performance
@@ -283,7 +284,7 @@ class World:
         self.performance = FakePerformance(self.files)
         self.importer = Importer(database, self.files, self.performance, self.clock)
         self.beatmaps = Beatmaps(database, self.files, None)
-        self.recorder = Recorder(database, self.beatmaps, self.clock, rules)
+        self.recorder = Recorder(database, self.beatmaps, self.clock, rules, Flags(database, self.clock))
         self.rebuilder = Rebuilder(database, rules)
         self.leaderboards = Leaderboards(database)
         self.realtime = MemoryRealtime(self.clock)
@@ -291,7 +292,7 @@ class World:
         self.ranks = Ranks(database, self.realtime, self.outbox)
         self.score_events = ScoreEvents(self.leaderboards, self.beatmaps, self.realtime, self.clock, self.outbox)
         self.standing = Standing(database, self.beatmaps, self.rebuilder, self.clock)
-        self.replays = Replays(database, self.files, self.leaderboards)
+        self.replays = Replays(database, self.files, self.leaderboards, self.realtime)
         self.replay_import = ReplayImport(
             self.files,
             self.accounts,

@@ -6,6 +6,7 @@ process can hold two servers.
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
 from pathlib import Path
@@ -60,12 +61,16 @@ from kiai.faces.client import app as client_app
 from kiai.faces.client.avatars import Pictures
 from kiai.faces.client.door import Door
 from kiai.faces.client.friends import Friends
+from kiai.faces.client.replays import ReplayFrames
+from kiai.faces.client.scoreboard import Scoreboard
+from kiai.faces.client.submit import Submit
 from kiai.faces.front import Front, Network
 from kiai.faces.guard import GuardLimits, guarded_protocol
 from kiai.faces.house import House
 from kiai.faces.metrics import Metrics
 from kiai.faces.one_write import one_write
 from kiai.faces.site.app import Site
+from kiai.failpoints import failpoints
 from kiai.files.port import Files
 from kiai.files.store import FileStore
 from kiai.ids import Ids, SystemIds
@@ -78,7 +83,10 @@ from kiai.multiplayer.service import Matches as Rooms
 from kiai.presence import Presence
 from kiai.realtime.memory import MemoryRealtime
 from kiai.realtime.port import Realtime, ShownStats
+from kiai.scores.announcing import SAY_EVERY_S, FirstPlaceLines
+from kiai.scores.boards import Boards
 from kiai.scores.events import ScoreEvents
+from kiai.scores.flags import Flags
 from kiai.scores.history import History
 from kiai.scores.leaderboards import Leaderboards
 from kiai.scores.performance import Difficulties, Performance
@@ -88,6 +96,7 @@ from kiai.scores.recalculation import Recalculation
 from kiai.scores.recording import Recorder, Rules
 from kiai.scores.replays import ReplayImport, Replays
 from kiai.scores.standing import Standing
+from kiai.scores.submission import SubmissionRules, Submissions
 from kiai.spectating import Spectating
 from kiai.staff import Staff
 from kiai.staff.doctor import Doctor
@@ -136,9 +145,10 @@ class Services:
         self.realtime = realtime
         self.clock = clock
         self.ids = ids
-        rules = Rules(bonus_pp=settings.bonus_pp, loved_counts=settings.loved_counts)
+        rules = Rules(bonus_pp=settings.bonus_pp, loved_counts=settings.loved_counts, rank_medals=settings.rank_medals)
+        reach = failpoints(os.environ)
 
-        self.outbox = Outbox(database)
+        self.outbox = Outbox(database, reach)
 
         self.passwords = Passwords()
         self.accounts = Accounts(database, self.passwords, clock)
@@ -157,14 +167,16 @@ class Services:
         )
         self.beatmaps = Beatmaps(database, files, self.upstream)
 
-        self.recorder = Recorder(database, self.beatmaps, clock, rules)
+        self.flags = Flags(database, clock)
+        self.recorder = Recorder(database, self.beatmaps, clock, rules, self.flags, reach)
         self.rebuilder = Rebuilder(database, rules)
         self.leaderboards = Leaderboards(database)
         self.ranks = Ranks(database, realtime, self.outbox)
         self.score_events = ScoreEvents(self.leaderboards, self.beatmaps, realtime, clock, self.outbox)
         self.history = History(database, realtime, clock)
         self.standing = Standing(database, self.beatmaps, self.rebuilder, clock)
-        self.replays = Replays(database, files, self.leaderboards)
+        self.replays = Replays(database, files, self.leaderboards, realtime)
+        self.boards = Boards(database)
         self.replay_import = ReplayImport(files, self.accounts, self.beatmaps, self.performance, self.recorder, clock)
         self.recalculation = Recalculation(database, self.beatmaps, self.performance, self.rebuilder, clock)
 
@@ -198,11 +210,35 @@ class Services:
             bot_name=settings.bot_name,
             note_active=self.presence.note_active,
         )
+        self.first_place_lines = FirstPlaceLines(
+            self.leaderboards, self.beatmaps, self.accounts, self.chat, self._link, self.outbox
+        )
         self.outbox.to("privileges", self.presence.follow_privileges)
         self.outbox.to("privileges", self.chat.follow_privileges)
         self.outbox.to("sessions", self.presence.end_sessions)
         self.outbox.to("ranks", self.presence.refresh_players)
 
+        self.submissions = Submissions(
+            database,
+            files,
+            realtime,
+            self.beatmaps,
+            self.performance,
+            self.recorder,
+            self.flags,
+            self.ranks,
+            self.boards,
+            clock,
+            SubmissionRules(
+                require_online=settings.submission_online,
+                wrong_checksum=settings.submission_checksum,
+                pp_cap=settings.pp_cap,
+                oldest_build=settings.oldest_build,
+                limited=settings.rate_limits,
+            ),
+            alert=self.presence.alert,
+            reach=reach,
+        )
         self.match_history = MatchHistory(database)
         self.rooms = Rooms(
             realtime,
@@ -224,10 +260,10 @@ class Services:
         self._teach_bot()
         self.doctor = Doctor(database, files, self.beatmaps, self.rebuilder, clock)
 
-    def _teach_bot(self) -> None:
-        def link(path: str) -> str:
-            return f"https://osu.{self.settings.domain}/{path}"
+    def _link(self, path: str) -> str:
+        return f"https://osu.{self.settings.domain}/{path}"
 
+    def _teach_bot(self) -> None:
         now_playing = NowPlaying(self.beatmaps, self.performance, self.clock)
         self.bot.watch(now_playing.hear)
         players = PlayerCommands(
@@ -239,7 +275,7 @@ class Services:
             self.mail,
             self.presence,
             self.realtime,
-            link,
+            self._link,
         )
         moderation = ModerationCommands(
             self.database,
@@ -252,8 +288,8 @@ class Services:
             self.chat,
             self.clock,
         )
-        server = ServerCommands(self.realtime, self.clock, self.settings.title, link)
-        rooms = MatchCommands(self.rooms, self.realtime, self.beatmaps, self.pools, link)
+        server = ServerCommands(self.realtime, self.clock, self.settings.title, self._link)
+        rooms = MatchCommands(self.rooms, self.realtime, self.beatmaps, self.pools, self._link)
         pools = PoolCommands(self.pools, now_playing, self.clock)
         for page in (players, now_playing, server, moderation, rooms, pools):
             self.bot.learn(page.commands())
@@ -303,7 +339,10 @@ class Services:
                 try:
                     await self.match_history.flush()
                 finally:
-                    await self.presence.write_gone()
+                    try:
+                        await self.submissions.flush()
+                    finally:
+                        await self.presence.write_gone()
 
     async def close(self) -> None:
         """Lets go of everything, last opened first."""
@@ -439,6 +478,8 @@ class Server:
         self.metrics.gauge("rooms", "Multiplayer rooms.", lambda: self._rooms)
         self.metrics.counter("logins", "Log-ins of game clients.", "outcome", lambda: bancho.login.outcomes)
         self.metrics.counter("packets_refused", "Packets that had no effect.", "reason", lambda: bancho.refused)
+        self.metrics.counter("submissions", "Submitted plays.", "result", lambda: services.submissions.outcomes)
+        self.metrics.counter("integrity_flags", "Doubts noted for the staff.", "kind", lambda: services.flags.raised)
         self.metrics.counter(
             "dropped",
             "What a full buffer dropped before it was written.",
@@ -460,6 +501,7 @@ class Server:
         self.jobs = Jobs()
         self.jobs.every(DELIVER_EVERY_S, "outbox", services.outbox.deliver)
         self.jobs.every(WRITE_EVERY_S, "buffers", services.write_buffers)
+        self.jobs.every(SAY_EVERY_S, "first-places", services.first_place_lines.say)
         self.jobs.every(RING_EVERY_S, "match-timers", services.rooms.ring)
         self.jobs.every(EXPIRE_EVERY_S, "expiry", services.presence.expire)
         self.jobs.every(COUNT_EVERY_S, "figures", self._count)
@@ -467,6 +509,7 @@ class Server:
         self.jobs.every(COUNTS_EVERY_S, "channel-counts", services.chat.tell_counts)
         self.jobs.every(FORGET_EVERY_S, "old-lines", services.journal.forget_older)
         self.jobs.every(FORGET_EVERY_S, "old-mail", services.mail.forget_older)
+        self.jobs.every(FORGET_EVERY_S, "old-answers", services.submissions.forget_older)
         self.jobs.every(NOTE_EVERY_S, "rank-history", services.history.note_day)
         self.jobs.run("loop-lag", self.metrics.watch_loop)
 
@@ -525,10 +568,14 @@ def _bancho(services: Services) -> Bancho:
 
 
 def _client(services: Services) -> FalconApp:
-    door = Door(services.accounts, services.realtime, limited=services.settings.rate_limits)
+    settings = services.settings
+    door = Door(services.accounts, services.realtime, limited=settings.rate_limits)
     return client_app.build(
         door,
         [
+            Submit(door, services.submissions, settings.domain),
+            Scoreboard(door, services.beatmaps, services.boards, services.presence),
+            ReplayFrames(services.replays),
             Friends(services.accounts, services.relationships, services.mail),
         ],
     )

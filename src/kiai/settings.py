@@ -238,6 +238,27 @@ class Settings(BaseSettings):
         example=False,
     )
 
+    # --- scores
+    submission_online: bool = _setting(
+        True, "Takes plays only from players who are logged in with the game.", example=False
+    )
+    submission_checksum: Literal["reject", "flag"] = _setting(
+        "reject",
+        "What happens to a play whose checksum does not fit: it is refused, or stored with a flag for the staff.",
+        example="flag",
+    )
+    pp_cap: Whole = _setting(
+        0,
+        "A play above this many pp is stored with a flag for the staff; 0 for no cap.",
+        unit="pp",
+        least=0,
+        most=9_999,
+        example=1_500,
+    )
+    rank_medals: bool = _setting(
+        False, "Gives medals for global ranks, which on a small server everybody has.", example=True
+    )
+
     # --- where beatmaps come from
     upstream_url: Annotated[str, _url_of("http", "https")] | None = _setting(
         None,

@@ -8,10 +8,10 @@ list joins to show a player. The bot is no player: its privileges keep it out of
 from typing import Any, Final, Protocol
 
 import msgspec
-from sqlalchemy import ColumnElement, update
+from sqlalchemy import ColumnElement, select, update
 
 from kiai.osu.privileges import Privilege
-from kiai.storage.port import Command
+from kiai.storage.port import Command, Query, only
 from kiai.storage.tables import clans, users, versions
 
 _SEEN: Final = int(Privilege.UNRESTRICTED | Privilege.VERIFIED)
@@ -54,6 +54,7 @@ def visible() -> ColumnElement[bool]:
     return users.c.priv.op("&")(_SEEN) == _SEEN
 
 
+BOARDS_LOOK: Final = Query(select(versions.c.value).where(versions.c.name == "boards"), only)
 BOARDS_LOOK_CHANGED: Final = Command(
     update(versions).where(versions.c.name == "boards").values(value=versions.c.value + 1)
 )

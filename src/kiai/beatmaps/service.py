@@ -42,6 +42,15 @@ class Beatmaps:
             raise NotFound("map")
         return found
 
+    async def find_or_ask(self, *, id: int | None = None, md5: str | None = None) -> Beatmap:  # noqa: A002
+        """As `find_or_fetch`, but NotFound("map") is certain: raises Unavailable when upstream cannot tell."""
+        found = await self._look_up(id, md5)
+        if found is None and self._source is not None and await self._source.fetch(map_id=id, md5=md5):
+            found = await self._look_up(id, md5)
+        if found is None:
+            raise NotFound("map")
+        return found
+
     async def _look_up(self, map_id: int | None, md5: str | None) -> Beatmap | None:
         if map_id is not None:
             return await self._database.one(queries.BY_ID, id=map_id)

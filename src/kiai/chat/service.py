@@ -341,6 +341,12 @@ class Chat:
             raise NotFound("channel")
         await self._put(channel, self._bot_says(pieces(text)))
 
+    async def act(self, channel: str, user_id: int, name: str, text: str) -> None:
+        """What a player did, as an action of the player's own. Raises NotFound for a channel that is none."""
+        if self._channels.find(channel) is None:
+            raise NotFound("channel")
+        await self._put(channel, [(user_id, name, f"\x01ACTION {text}\x01")])
+
     async def tell(self, user_id: int, name: str, text: str) -> None:
         """The bot's lines to one player, by id and name; lost when it is not online."""
         facts = [Whispered(user_id, name, BOT_ID, self.bot_name, line) for line in pieces(text)]

@@ -177,6 +177,14 @@ class Presence:
             stats = await self._stats_of(session.user_id, status.mode or 0)
         return await self._show(session.token, lambda now: msgspec.structs.replace(now, status=status, stats=stats))
 
+    async def look_at(self, user_id: int, mode: int) -> None:
+        """The player looks at boards of this mode now: its figures of that mode are shown."""
+        for session in await self._realtime.sessions_of(user_id):
+            if session.tournament or session.status.mode == mode:
+                continue
+            with contextlib.suppress(SessionGone):
+                await self.set_status(session, msgspec.structs.replace(session.status, mode=mode))
+
     async def refresh(self, session: Session) -> Session:
         """Reads the session's figures again; the others are told when they changed. Raises SessionGone."""
         stats = await self._stats_of(session.user_id, session.status.mode or 0)

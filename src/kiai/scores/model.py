@@ -43,6 +43,7 @@ class Play(msgspec.Struct, frozen=True):
     client_version: int = 0
     client_flags: int = 0
     replay: StoredReplay | None = None
+    stars: float = 0.0
 
 
 class Best(msgspec.Struct, frozen=True):
@@ -56,6 +57,62 @@ class Best(msgspec.Struct, frozen=True):
     acc: float = 0.0
 
 
+class MapFigures(msgspec.Struct, frozen=True):
+    """A score as the game's ranking panel shows it."""
+
+    score: int
+    max_combo: int
+    acc: float
+    pp: float
+
+
+class ProfileFigures(msgspec.Struct, frozen=True):
+    """A profile as the game's ranking panel shows it."""
+
+    rscore: int
+    tscore: int
+    max_combo: int
+    acc: float
+    pp: int
+
+
+class Chart(msgspec.Struct, frozen=True):
+    """What a pass changed, for the game's ranking panel (web-endpoints 3.10). Ranks are 0 for none.
+
+    `standing` is the player's best on the map before. The ranks after are None until they are known.
+    """
+
+    map_id: int
+    set_id: int
+    plays: int
+    passes: int
+    updated_ms: int
+    has_board: bool
+    user_id: int
+    mode: int
+    visible: bool
+    score_id: int
+    standing: MapFigures | None
+    this: MapFigures
+    before: ProfileFigures
+    after: ProfileFigures
+    medals: list[int]
+    map_rank_before: int
+    rank_before: int
+    map_rank_after: int | None = None
+    rank_after: int | None = None
+
+
+class RanksBefore(msgspec.Struct, frozen=True):
+    """Where a player stood before a play: on the map's board and among all. 0 for nowhere."""
+
+    on_map: int = 0
+    overall: int = 0
+
+
+NOWHERE: Final = RanksBefore()
+
+
 class Recorded(msgspec.Struct, frozen=True):
     """What recording a play did."""
 
@@ -63,6 +120,7 @@ class Recorded(msgspec.Struct, frozen=True):
     is_best_pp: bool
     is_best_score: bool
     is_first_place: bool
+    chart: Chart | None = None
 
 
 class Score(msgspec.Struct, frozen=True):

@@ -1,11 +1,12 @@
 """A play becomes a score: one transaction that settles everything that follows from it (architecture 5).
 
     user locked -> bests read -> best.settle -> old bests demoted -> score and replay inserted
-    -> stats, totals, play counters, map counters -> first place -> outbox
+    -> stats, totals, play counters, map counters -> first place, medals, doubts -> outbox, what to answer
 
 Whatever a board, profile or rank shows is derivable from these rows again (`rebuilding.py` does it and must agree).
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -15,13 +16,27 @@ from kiai.beatmaps import Beatmaps
 from kiai.beatmaps.model import MapStatus, gives_pp, has_board
 from kiai.clock import Clock
 from kiai.errors import Conflict, NotFound
+from kiai.failpoints import Reach, nothing_fails
 from kiai.osu.accuracy import total_hits
 from kiai.osu.modes import vanilla
 from kiai.osu.mods import board_key
 from kiai.osu.weights import weighted_accuracy, weighted_pp
-from kiai.scores import statements
+from kiai.scores import medals, queries, statements
 from kiai.scores.best import Verdict, settle
-from kiai.scores.model import PP_MODES_FROM, Best, Play, Recorded
+from kiai.scores.flags import Doubt, Flags
+from kiai.scores.medals import Deed
+from kiai.scores.model import (
+    NOWHERE,
+    PP_MODES_FROM,
+    Best,
+    Chart,
+    MapFigures,
+    Play,
+    ProfileFigures,
+    RanksBefore,
+    Recorded,
+    Stats,
+)
 from kiai.storage.outbox import tell
 from kiai.storage.port import Database, Taken, Transaction
 
@@ -33,6 +48,7 @@ class Rules(msgspec.Struct, frozen=True):
 
     bonus_pp: str = "official"
     loved_counts: bool = False
+    rank_medals: bool = False
 
     def counts(self, status: int) -> bool:
         """Whether a best on a map of this status adds to ranked score and grades."""
@@ -50,11 +66,21 @@ class AlreadyRecorded(Conflict):
 class Recorder:
     """Stores plays. Replay frames must lie in the files store before a play that refers to them is recorded."""
 
-    def __init__(self, database: Database, beatmaps: Beatmaps, clock: Clock, rules: Rules) -> None:
+    def __init__(
+        self,
+        database: Database,
+        beatmaps: Beatmaps,
+        clock: Clock,
+        rules: Rules,
+        flags: Flags,
+        reach: Reach = nothing_fails,
+    ) -> None:
         self._database = database
         self._beatmaps = beatmaps
         self._clock = clock
         self._rules = rules
+        self._flags = flags
+        self._reach = reach
 
     async def known(self, play: Play) -> int | None:
         """The id of the score that stores this play already, by checksum or by its replay's frames."""
@@ -63,12 +89,24 @@ class Recorder:
             found = await self._database.one(statements.REPLAY_KNOWN, md5=play.replay.md5)
         return found
 
-    async def record(self, play: Play) -> Recorded:
-        """Stores a play with all its consequences, or nothing. Raises AlreadyRecorded."""
+    async def record(
+        self, play: Play, *, ranks: RanksBefore = NOWHERE, doubts: Sequence[Doubt] = (), answered: bool = False
+    ) -> Recorded:
+        """Stores a play with all its consequences, or nothing. Raises AlreadyRecorded.
+
+        `doubts` are noted with it. With `answered` the chart of a pass is kept for a client that asks again.
+        """
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> Recorded:
-            return await self._record(tx, play, now)
+            recorded = await self._record(tx, play, ranks, now)
+            if doubts:
+                await self._flags.note(tx, play.user_id, list(doubts), play.checksum)
+            if answered and recorded.chart is not None:
+                chart = msgspec.json.encode(recorded.chart).decode()
+                await tx.run(statements.KEEP_CHART, score_id=recorded.score_id, chart=chart, at_ms=now)
+            self._reach("submit.in_tx")
+            return recorded
 
         try:
             return await self._database.transaction(body)
@@ -78,7 +116,7 @@ class Recorder:
                 raise
             raise AlreadyRecorded(score_id) from taken
 
-    async def _record(self, tx: Transaction, play: Play, now_ms: int) -> Recorded:
+    async def _record(self, tx: Transaction, play: Play, ranks: RanksBefore, now_ms: int) -> Recorded:
         found = await tx.one(statements.LOCK_USER, user_id=play.user_id)
         if found is None:
             raise NotFound("player")
@@ -120,13 +158,86 @@ class Recorder:
                 life_bar=play.replay.life_bar,
                 target_accuracy=play.replay.target_accuracy,
             )
+        before = await tx.one(queries.STATS_IN, user_id=play.user_id, mode=play.mode)
         await self._add_to_stats(tx, play, by_pp if verdict.best_pp else None, verdict, country)
         await _count_play(tx, play)
         await tell(tx, "ranks", play.user_id, now_ms)
         if public:
             await tell(tx, "score", score_id, now_ms)
         first = public and verdict.best_score and await self._takes_first_place(tx, play, score_id, now_ms)
-        return Recorded(score_id, verdict.best_pp, verdict.best_score, first)
+        chart = None
+        if play.passed:
+            after = {one.mode: one for one in await tx.all(queries.STATS_OF, user_id=play.user_id)}
+            earned = await self._award(tx, play, after, ranks.overall, score_id, now_ms) if public else []
+            standing = by_pp if play.mode >= PP_MODES_FROM else by_score
+            chart = Chart(
+                map_id=play.beatmap.id,
+                set_id=play.beatmap.set_id,
+                plays=play.beatmap.plays + public,
+                passes=play.beatmap.passes + public,
+                updated_ms=play.beatmap.last_update_ms,
+                has_board=has_board(play.beatmap.status),
+                user_id=play.user_id,
+                mode=play.mode,
+                visible=public,
+                score_id=score_id,
+                standing=None
+                if standing is None
+                else MapFigures(standing.score, standing.max_combo, standing.acc, standing.pp),
+                this=MapFigures(play.score, play.max_combo, play.acc, play.pp),
+                before=_figures(before),
+                after=_figures(after[play.mode]),
+                medals=earned,
+                map_rank_before=ranks.on_map,
+                rank_before=ranks.overall,
+            )
+        return Recorded(score_id, verdict.best_pp, verdict.best_score, first, chart)
+
+    async def _award(
+        self, tx: Transaction, play: Play, after: Mapping[int, Stats], rank: int, score_id: int, now_ms: int
+    ) -> list[int]:
+        """Gives the medals that this pass earns; their ids (game-rules 9)."""
+        if not has_board(play.beatmap.status) or play.beatmap.status == MapStatus.QUALIFIED:
+            return []
+        held = frozenset(await tx.all(statements.MEDALS_OF, user_id=play.user_id))
+        if not self._rules.rank_medals:
+            held |= medals.RANK_MEDALS
+        profiles = [after.get(mode) for mode in range(4)]
+        deed = Deed(
+            map_key=play.beatmap.key,
+            mode=vanilla(play.mode),
+            mods=play.mods,
+            stars=play.stars,
+            score=play.score,
+            max_combo=play.max_combo,
+            acc=play.acc,
+            grade=play.grade,
+            perfect=play.perfect,
+            status=play.beatmap.status,
+            length_s=play.beatmap.total_length,
+            artist=play.beatmap.artist,
+            title=play.beatmap.title,
+            creator=play.beatmap.creator,
+            plays=[one.plays if one else 0 for one in profiles],
+            hits=[one.total_hits if one else 0 for one in profiles],
+            rank=rank,
+        )
+        earned = medals.earned_by(deed, held, looking_back=False)
+        if medals.wants_the_day(deed, held):
+            day = await tx.all(
+                statements.PLAYS_SINCE, user_id=play.user_id, mode=play.mode, since_ms=now_ms - medals.DAY_MS
+            )
+            deed = msgspec.structs.replace(deed, day=day)
+            earned += medals.earned_by(deed, held, looking_back=True)
+        for medal_id in earned:
+            await tx.run(
+                statements.GIVE_MEDAL,
+                user_id=play.user_id,
+                medal_id=medal_id,
+                unlocked_at_ms=now_ms,
+                score_id=score_id,
+            )
+        return earned
 
     async def _takes_first_place(self, tx: Transaction, play: Play, score_id: int, now_ms: int) -> bool:
         where = {"map_key": play.beatmap.key, "mode": play.mode}
@@ -160,6 +271,12 @@ class Recorder:
             await tx.run(statements.ADD_TO_STATS, combo=combo, **where, **change)
         if verdict.best_pp and gives_pp(play.beatmap.status):
             await set_totals(tx, play.user_id, play.mode, self._rules)
+
+
+def _figures(stats: Stats | None) -> ProfileFigures:
+    if stats is None:
+        return ProfileFigures(0, 0, 0, 0.0, 0)
+    return ProfileFigures(stats.rscore, stats.tscore, stats.max_combo, stats.acc, stats.pp)
 
 
 def row_of(play: Play, verdict: Verdict, country: str) -> dict[str, int | float | str | bytes]:

@@ -32,15 +32,17 @@ from kiai.osu.replay_file import (
     replay_md5,
     write_replay,
 )
-from kiai.scores import calculator, queries
+from kiai.realtime.port import Realtime
+from kiai.scores import calculator, queries, statements
 from kiai.scores.leaderboards import Leaderboards
 from kiai.scores.model import Play, StoredReplay, replay_key
 from kiai.scores.performance import CannotCalculate, Performance, stored_pp
 from kiai.scores.recording import AlreadyRecorded, Recorder
-from kiai.storage.port import Database
+from kiai.storage.port import Database, Transaction
 
 FILE_MAX: Final = 11 * 1024 * 1024
 OSU_MODE: Final = 0
+VIEW_COUNTS_EVERY_S: Final = 60.0
 STAFF: Final = Viewer(priv=-1)  # sees every account: the operator's own hand
 
 
@@ -223,10 +225,11 @@ def play_fault(replay: ReplayFile, beatmap: Beatmap) -> str | None:
 class Replays:
     """Hands out stored replays."""
 
-    def __init__(self, database: Database, files: Files, leaderboards: Leaderboards) -> None:
+    def __init__(self, database: Database, files: Files, leaderboards: Leaderboards, realtime: Realtime) -> None:
         self._database = database
         self._files = files
         self._leaderboards = leaderboards
+        self._realtime = realtime
 
     async def frames(self, score_id: int, viewer: Viewer = EVERYBODY) -> bytes:
         """The stored LZMA stream. Raises NotFound("score") or NotFound("replay")."""
@@ -235,6 +238,22 @@ class Replays:
         data = None if found is None else await self._files.get(replay_key(found[0]))
         if data is None:
             raise NotFound("replay")
+        return data
+
+    async def watched(self, score_id: int, viewer: Viewer) -> bytes:
+        """As `frames`, counted as a view of the score and of its player: once a minute and viewer, never one's own."""
+        found = await self._leaderboards.score(score_id, viewer)
+        data = await self.frames(score_id, viewer)
+        score = found.score
+        if viewer.user_id == score.user_id:
+            return data
+        if await self._realtime.once(f"view:{viewer.user_id}:{score_id}", VIEW_COUNTS_EVERY_S):
+
+            async def body(tx: Transaction) -> None:
+                await tx.run(statements.COUNT_VIEW, of_score=score_id)
+                await tx.run(statements.COUNT_VIEW_OF_PLAYER, player_id=score.user_id, in_mode=score.mode)
+
+            await self._database.transaction(body)
         return data
 
     async def osr(self, score_id: int, viewer: Viewer = EVERYBODY) -> ReplayFileOut:

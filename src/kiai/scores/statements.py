@@ -19,16 +19,19 @@ from sqlalchemy import (
 )
 
 from kiai.accounts.visibility import visible
+from kiai.scores.medals import DayPlay
 from kiai.scores.model import Best, Stats
 from kiai.storage.port import Command, Query, columns_for, only
 from kiai.storage.tables import (
     counters,
     first_places,
     maps,
+    medals,
     play_counts,
     replays,
     scores,
     stats,
+    submissions,
     users,
 )
 
@@ -157,6 +160,44 @@ COUNT_PLAY = Command(
     )
 )
 FIRST_PLAY = Command(insert(play_counts).values(_names("user_id", "mode", "map_key", "plays", "last_play_ms")))
+
+# --- what else a play leaves
+
+MEDALS_OF = Query(select(medals.c.medal_id).where(medals.c.user_id == bindparam("user_id")), only)
+GIVE_MEDAL = Command(insert(medals).values(_names("user_id", "medal_id", "unlocked_at_ms", "score_id")))
+PLAYS_SINCE = Query(
+    select(scores.c.map_key, scores.c.grade, scores.c.passed)
+    .where(
+        scores.c.user_id == bindparam("user_id"),
+        scores.c.mode == bindparam("mode"),
+        scores.c.hidden == 0,
+        scores.c.play_time_ms >= bindparam("since_ms"),
+    )
+    .order_by(scores.c.id.desc())
+    .limit(WEIGHTED_MAX),
+    DayPlay,
+)
+KEEP_CHART = Command(insert(submissions).values(_names("score_id", "chart", "at_ms")))
+CHART_OF = Query(select(submissions.c.chart).where(submissions.c.score_id == bindparam("score_id")), only)
+COMPLETE_CHART = Command(
+    update(submissions).where(submissions.c.score_id == bindparam("of_score")).values(chart=bindparam("new_chart"))
+)
+FORGET_CHARTS = Command(delete(submissions).where(submissions.c.at_ms < bindparam("before_ms")))
+BY_CHECKSUM = Query(
+    select(scores.c.id, scores.c.user_id, scores.c.passed).where(scores.c.checksum == bindparam("checksum")),
+    lambda id_, user_id, passed: (id_, user_id, passed),
+)
+BY_REPLAY = Query(
+    select(scores.c.id, scores.c.user_id)
+    .select_from(replays.join(scores, scores.c.id == replays.c.score_id))
+    .where(replays.c.md5 == bindparam("md5")),
+    lambda id_, user_id: (id_, user_id),
+)
+
+COUNT_VIEW = Command(
+    update(replays).where(replays.c.score_id == bindparam("of_score")).values(views=replays.c.views + 1)
+)
+COUNT_VIEW_OF_PLAYER = Command(update(stats).where(_these_stats).values(replay_views=stats.c.replay_views + 1))
 
 # --- first places
 

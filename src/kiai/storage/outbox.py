@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, delete, func, insert, select
 
+from kiai.failpoints import Reach, nothing_fails
 from kiai.storage.port import Command, Database, Query, Transaction, only
 from kiai.storage.tables import outbox
 
@@ -34,8 +35,9 @@ async def tell(tx: Transaction, kind: str, payload: int | str, now_ms: int) -> N
 class Outbox:
     """Delivers. A kind without receiver is nobody's business here."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, reach: Reach = nothing_fails) -> None:
         self._database = database
+        self._reach = reach
         self._receivers: dict[str, list[Receiver]] = {}
 
     def to(self, kind: str, receiver: Receiver) -> None:
@@ -54,6 +56,7 @@ class Outbox:
             for kind, payloads in kinds.items():
                 for receiver in self._receivers.get(kind, ()):
                     await receiver(list(payloads))
+            self._reach("submit.outbox_taken")
             await self.done(rows[-1][0])
             delivered += len(rows)
         return delivered

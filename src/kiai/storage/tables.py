@@ -508,7 +508,6 @@ submissions = Table(
     metadata,
     Column("score_id", ForeignKey("scores.id"), primary_key=True, autoincrement=False),
     Column("chart", Text, nullable=False),  # JSON: the figures before and after
-    Column("answer", Text),  # null: not noted yet
     Column("at_ms", Big, nullable=False, index=True),
 )
 

@@ -7,7 +7,7 @@ becomes a status with an empty body, because the client reads words only where t
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Final, Literal
 from urllib.parse import unquote
 
@@ -44,6 +44,8 @@ class Answer(msgspec.Struct, frozen=True):
     status: int = 200
     content_type: str = TEXT
     headers: tuple[tuple[str, str], ...] = ()
+    chunks: AsyncIterator[bytes] | None = None  # in place of `body`, for what does not fit into memory
+    length: int | None = None  # of the chunks, in bytes
 
 
 class Haste(msgspec.Struct, frozen=True):
@@ -65,6 +67,10 @@ class TooLarge(KiaiError):
 
 class Hasty(KiaiError):
     """The caller has asked too often."""
+
+
+class Banned(NotAuthenticated):
+    """The password is right, but the account is closed."""
 
 
 class FilePart(msgspec.Struct, frozen=True):
@@ -239,7 +245,7 @@ class Door:
             await self.take(failures, bucket)
             raise
         if user.banned_at_ms is not None:
-            raise NotAuthenticated
+            raise Banned
         return user
 
 
@@ -268,7 +274,10 @@ class _Resource:
         answer = await self._door.ask(page, req, path)
         resp.status = answer.status
         resp.content_type = answer.content_type
-        resp.data = answer.body
+        if answer.chunks is None:
+            resp.data = answer.body
+        else:
+            resp.set_stream(answer.chunks, answer.length or 0)
         for name, value in answer.headers:
             resp.set_header(name, value)
 

@@ -27,7 +27,6 @@ def upgrade() -> None:
         "submissions",
         sa.Column("score_id", Big, autoincrement=False, nullable=False),
         sa.Column("chart", sa.Text(), nullable=False),
-        sa.Column("answer", sa.Text(), nullable=True),
         sa.Column("at_ms", Big, nullable=False),
         sa.ForeignKeyConstraint(["score_id"], ["scores.id"], name="fk_submissions_score_id"),
         sa.PrimaryKeyConstraint("score_id", name="pk_submissions"),

@@ -1,0 +1,409 @@
+"""Medals: what earns them, as code (game-rules 9). Pure.
+
+Ids 1 to 83 are those of the field, so that an import keeps what players have; from 84 on they are ours. A condition
+looks at a `Deed`: a passed play of a visible player on a map with a board, and what the profile is after it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from kiai.beatmaps.model import MapStatus
+from kiai.osu.grades import GRADES
+from kiai.osu.mods import DT, EZ, FL, HD, HR, HT, NC, NF, PF, SD, SO
+
+
+class DayPlay(msgspec.Struct, frozen=True):
+    """A play of the player in the last 24 hours, in the deed's mode."""
+
+    map_key: int
+    grade: str
+    passed: int
+
+
+class Deed(msgspec.Struct, frozen=True):
+    """A passed play and the profile after it. `mode` is the game's own, 0-3; `stars` are with the play's mods.
+
+    `plays` and `hits` are those of each of the game's own modes; `rank` is the global one before the play, 0 for none.
+    `day` are the plays of the last 24 hours with this one.
+    """
+
+    map_key: int
+    mode: int
+    mods: int
+    stars: float
+    score: int
+    max_combo: int
+    acc: float
+    grade: str
+    perfect: bool
+    status: int
+    length_s: int
+    artist: str
+    title: str
+    creator: str
+    plays: Sequence[int] = (0, 0, 0, 0)
+    hits: Sequence[int] = (0, 0, 0, 0)
+    rank: int = 0
+    day: Sequence[DayPlay] = ()
+
+    def at_least(self, grade: str) -> bool:
+        """Whether the grade is this one or better."""
+        return GRADES.index(self.grade) >= GRADES.index(grade)
+
+
+class Medal(msgspec.Struct, frozen=True):
+    """A medal: `file` is its picture without extension. `looks_back` when its condition needs the day's plays."""
+
+    id: int
+    file: str
+    name: str
+    description: str
+    earned: Callable[[Deed], bool]
+    looks_back: bool = False
+
+
+DAY_MS: Final = 86_400_000
+
+
+def _stars(mode: int, star: int, needs: Callable[[Deed], bool]) -> Callable[[Deed], bool]:
+    return lambda deed: deed.mode == mode and star <= deed.stars < star + 1 and needs(deed)
+
+
+def _skill(first_id: int, mode: int, word: str, passes: Sequence[str], combos: Sequence[str]) -> list[Medal]:
+    """The medals for passing a map of each number of stars, then those for a full combo on one."""
+    found = [
+        Medal(
+            first_id + index,
+            f"{word}-skill-pass-{index + 1}",
+            name,
+            f"Pass a map of {index + 1} {'star' if not index else 'stars'} without No Fail.",
+            _stars(mode, index + 1, lambda deed: not deed.mods & NF),
+        )
+        for index, name in enumerate(passes)
+    ]
+    return found + [
+        Medal(
+            first_id + len(passes) + index,
+            f"{word}-skill-fc-{index + 1}",
+            name,
+            f"Get a full combo on a map of {index + 1} {'star' if not index else 'stars'}.",
+            _stars(mode, index + 1, lambda deed: deed.perfect),
+        )
+        for index, name in enumerate(combos)
+    ]
+
+
+def _combo(id_: int, combo: int) -> Medal:
+    return Medal(
+        id_,
+        f"osu-combo-{combo}",
+        f"{combo} Combo",
+        f"Reach a combo of {combo} in osu!.",
+        lambda deed: deed.mode == 0 and deed.max_combo >= combo,
+    )
+
+
+def _mod(id_: int, word: str, name: str, description: str, has: int, without: int = 0) -> Medal:
+    return Medal(
+        id_, f"all-intro-{word}", name, description, lambda deed: bool(deed.mods & has) and not deed.mods & without
+    )
+
+
+def _hits(first_id: int, mode: int, word: str, unit: str, steps: Sequence[int], names: Sequence[str]) -> list[Medal]:
+    def medal(index: int, step: int) -> Medal:
+        return Medal(
+            first_id + index,
+            f"{word}-hits-{step}",
+            names[index],
+            f"Hit {step:,} {unit} in all.".replace(",", " "),
+            lambda deed: deed.mode == mode and deed.hits[mode] >= step,
+        )
+
+    return [medal(index, step) for index, step in enumerate(steps)]
+
+
+def _plays(id_: int, count: int) -> Medal:
+    return Medal(
+        id_,
+        f"osu-plays-{count}",
+        f"{count:,} Plays".replace(",", " "),
+        f"Play osu! {count:,} times.".replace(",", " "),
+        lambda deed: deed.mode == 0 and deed.plays[0] >= count,
+    )
+
+
+def _rank(id_: int, rank: int) -> Medal:
+    return Medal(
+        id_,
+        f"osu-rank-{rank}",
+        f"Top {rank}",
+        f"Be among the first {rank} of the osu! ranking.",
+        lambda deed: deed.mode == 0 and 1 <= deed.rank <= rank,
+    )
+
+
+def _secret(id_: int, word: str, name: str, description: str, earned: Callable[[Deed], bool], **more: bool) -> Medal:
+    return Medal(id_, f"all-secret-{word}", name, description, earned, **more)
+
+
+def _same_digits(score: int) -> bool:
+    return score >= 100_000 and len(set(str(score))) == 1
+
+
+def _is_map(deed: Deed, artist: str, title: str, creator: str = "") -> bool:
+    return (
+        deed.artist.lower() == artist
+        and deed.title.lower() == title
+        and (not creator or deed.creator.lower() == creator)
+    )
+
+
+def _s_ranks(deed: Deed) -> bool:
+    return len({one.map_key for one in deed.day if one.passed and GRADES.index(one.grade) >= GRADES.index("S")}) >= 5
+
+
+def _improved(deed: Deed) -> bool:
+    return deed.at_least("A") and any(one.map_key == deed.map_key and one.grade == "D" for one in deed.day)
+
+
+def _obsessed(deed: Deed) -> bool:
+    return sum(one.map_key == deed.map_key for one in deed.day) >= 100
+
+
+MEDALS: Final[tuple[Medal, ...]] = (
+    *_skill(
+        1,
+        0,
+        "osu",
+        (
+            "Rising Star",
+            "Constellation Prize",
+            "Building Confidence",
+            "Insanity Approaches",
+            "These Clarion Skies",
+            "Above and Beyond",
+            "Supremacy",
+            "Absolution",
+            "Event Horizon",
+            "Phantasm",
+        ),
+        (
+            "Totality",
+            "Business As Usual",
+            "Building Steam",
+            "Moving Forward",
+            "Paradigm Shift",
+            "Anguish Quelled",
+            "Never Give Up",
+            "Aberration",
+            "Chosen",
+            "Unfathomable",
+        ),
+    ),
+    _combo(21, 500),
+    _combo(22, 750),
+    _combo(23, 1000),
+    _combo(24, 2000),
+    *_skill(
+        25,
+        1,
+        "taiko",
+        (
+            "My First Don",
+            "Katsu Katsu Katsu",
+            "Not Even Trying",
+            "Face Your Demons",
+            "The Demon Within",
+            "Drumbreaker",
+            "The Godfather",
+            "Rhythm Incarnate",
+        ),
+        (
+            "Keeping Time",
+            "To Your Own Beat",
+            "Big Drums",
+            "Adversity Overcome",
+            "Demonslayer",
+            "Rhythm's Call",
+            "Time Everlasting",
+            "The Drummer's Throne",
+        ),
+    ),
+    *_skill(
+        41,
+        2,
+        "fruits",
+        (
+            "A Slice Of Life",
+            "Dashing Ever Forward",
+            "Zesty Disposition",
+            "Hyperdash ON!",
+            "It's Raining Fruit",
+            "Fruit Ninja",
+            "Dreamcatcher",
+            "Lord of the Catch",
+        ),
+        (
+            "Sweet And Sour",
+            "Reaching The Core",
+            "Clean Platter",
+            "Between The Rain",
+            "Addicted",
+            "Quickening",
+            "Supersonic",
+            "Dashing Scarlet",
+        ),
+    ),
+    *_skill(
+        57,
+        3,
+        "mania",
+        (
+            "First Steps",
+            "No Normal Player",
+            "Impulse Drive",
+            "Hyperspeed",
+            "Ever Onwards",
+            "Another Surpassed",
+            "Extra Credit",
+            "Maniac",
+        ),
+        (
+            "Keystruck",
+            "Keying In",
+            "Hyperflow",
+            "Breakthrough",
+            "Everything Extra",
+            "Level Breaker",
+            "Step Up",
+            "Behind The Veil",
+        ),
+    ),
+    _mod(73, "suddendeath", "Finality", "Pass a map with Sudden Death.", SD, PF),
+    _mod(74, "hidden", "Blindsight", "Pass a map with Hidden.", HD),
+    _mod(75, "perfect", "Perfectionist", "Pass a map with Perfect.", PF),
+    _mod(76, "hardrock", "Rock Around The Clock", "Pass a map with Hard Rock.", HR),
+    _mod(77, "doubletime", "Time And A Half", "Pass a map with Double Time.", DT, NC),
+    _mod(78, "flashlight", "Are You Afraid Of The Dark?", "Pass a map with Flashlight.", FL),
+    _mod(79, "easy", "Dial It Right Back", "Pass a map with Easy.", EZ),
+    _mod(80, "nofail", "Risk Averse", "Pass a map with No Fail.", NF),
+    _mod(81, "nightcore", "Sweet Rave Party", "Pass a map with Nightcore.", NC),
+    _mod(82, "halftime", "Slowboat", "Pass a map with Half Time.", HT),
+    _mod(83, "spunout", "Burned Out", "Pass a map with Spun Out.", SO),
+    _plays(84, 5_000),
+    _plays(85, 15_000),
+    _plays(86, 25_000),
+    _plays(87, 50_000),
+    *_hits(
+        88,
+        1,
+        "taiko",
+        "drum beats",
+        (30_000, 300_000, 3_000_000, 30_000_000),
+        ("Drummer", "Steady Hands", "Thunder", "Ten Thousand Drums"),
+    ),
+    *_hits(
+        92,
+        2,
+        "fruits",
+        "fruits",
+        (20_000, 200_000, 2_000_000, 20_000_000),
+        ("Full Basket", "Greengrocer", "Orchard", "Harvest Moon"),
+    ),
+    *_hits(
+        96,
+        3,
+        "mania",
+        "keys",
+        (40_000, 400_000, 4_000_000, 40_000_000),
+        ("Typist", "Pianist", "Concert Hall", "Keys To The City"),
+    ),
+    _rank(100, 50_000),
+    _rank(101, 10_000),
+    _rank(102, 5_000),
+    _rank(103, 1_000),
+    _secret(104, "sranker", "On A Roll", "Get an S or better on five maps within a day.", _s_ranks, looks_back=True),
+    _secret(105, "improved", "Second Wind", "Get an A on a map that gave you a D today.", _improved, looks_back=True),
+    _secret(
+        106,
+        "consolation",
+        "At Least It Counts",
+        "Get a D with 100 000 points, without Easy and No Fail.",
+        lambda deed: deed.grade == "D" and deed.score >= 100_000 and not deed.mods & (EZ | NF),
+    ),
+    _secret(
+        107,
+        "challenge",
+        "Seal Of Approval",
+        "Get an A or better on an approved map.",
+        lambda deed: deed.status == MapStatus.APPROVED and deed.at_least("A"),
+    ),
+    _secret(
+        108,
+        "stumbler",
+        "Held Together",
+        "Get a full combo with an accuracy below 85 percent.",
+        lambda deed: deed.perfect and deed.acc < 85,
+    ),
+    _secret(
+        109,
+        "jackpot",
+        "Jackpot",
+        "Get a score of six or more digits that are all the same.",
+        lambda deed: _same_digits(deed.score),
+    ),
+    _secret(110, "quickdraw", "Hello World", "Pass a map that has a leaderboard.", lambda deed: True),
+    _secret(
+        111, "obsessed", "Once More", "Play a map a hundred times within a day and pass it.", _obsessed, looks_back=True
+    ),
+    _secret(
+        112,
+        "nonstop",
+        "Long Breath",
+        "Get a full combo on a map of 8 minutes 41 seconds or more.",
+        lambda deed: deed.perfect and deed.length_s >= 521,
+    ),
+    _secret(
+        113,
+        "jackofalltrades",
+        "All Rounder",
+        "Play each of the four modes 5 000 times.",
+        lambda deed: min(deed.plays) >= 5_000,
+    ),
+    _secret(
+        114,
+        "bunny",
+        "Bunny Hop",
+        "Get a full combo on the song that started it all.",
+        lambda deed: deed.perfect and _is_map(deed, "chatmonchy", "make up! make up!", "peppy"),
+    ),
+    Medal(
+        115,
+        "osu-secret-dancer",
+        "Dance Floor",
+        "Pass the dance of the festival with more than 3 000 000 points, without No Fail.",
+        lambda deed: (
+            deed.mode == 0
+            and not deed.mods & NF
+            and deed.score > 3_000_000
+            and _is_map(deed, "yoko ishida", "paraparamax i")
+        ),
+    ),
+)
+RANK_MEDALS: Final = frozenset(range(100, 104))
+"""On a small server everybody has them: they are for an operator to switch on."""
+BY_ID: Final = {medal.id: medal for medal in MEDALS}
+
+
+def earned_by(deed: Deed, held: frozenset[int], *, looking_back: bool) -> list[int]:
+    """Ids of the medals that this deed earns and the player does not hold, with or without a look at the day."""
+    return [
+        medal.id for medal in MEDALS if medal.looks_back == looking_back and medal.id not in held and medal.earned(deed)
+    ]
+
+
+def wants_the_day(deed: Deed, held: frozenset[int]) -> bool:
+    """Whether a medal that looks back could be earned, so that the day's plays are worth reading."""
+    return any(medal.looks_back and medal.id not in held for medal in MEDALS) and deed.grade != "F"

@@ -1,0 +1,242 @@
+"""A game client that submits plays: an encoder of its own, written from the field guide, and the vectors of others."""
+
+import asyncio
+import base64
+import hashlib
+import itertools
+import json
+import lzma
+import random
+import secrets
+import time
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import msgspec
+from py3rijndael import Pkcs7Padding, RijndaelCbc
+from sqlalchemy import bindparam, update
+from tests.builders import a_map
+from tests.wire.kit import Reply, Server
+
+from kiai.app import open_services
+from kiai.beatmaps import osu_key
+from kiai.osu.names import safe_name
+from kiai.settings import load_settings
+from kiai.storage.port import Command, Transaction
+from kiai.storage.tables import maps, users
+
+VECTORS: Final = json.loads(
+    (Path(__file__).parents[1] / "faces" / "client" / "submission_vectors.json").read_text("utf-8")
+)
+SUBMISSIONS: Final = {one["name"]: one for one in VECTORS["submissions"]}
+SUBMIT: Final = "/web/osu-submit-modular-selector.php"
+OSU: Final = "osu.localhost"
+PASSWORD: Final = "correct horse 7"
+BUILD: Final = "20260711"
+CLIENT_HASH: Final = SUBMISSIONS["osu_pass_nomod"]["client_hash_plain"]
+UNIQUE_IDS: Final = (
+    SUBMISSIONS["osu_pass_nomod"]["unique_id_1"],
+    SUBMISSIONS["osu_pass_nomod"]["unique_id_2"],
+)
+
+_serial = itertools.count(1)
+_NAME = Command(
+    update(users)
+    .where(users.c.id == bindparam("user_id"))
+    .values(name=bindparam("new_name"), safe_name=bindparam("new_safe_name"))
+)
+_RENAME = Command(update(maps).where(maps.c.id == bindparam("map_id")).values(md5=bindparam("new_md5")))
+
+
+def prepare(data: Path, names: list[str], vector_maps: bool = True) -> dict[str, int]:
+    """A data folder with these players (all with `PASSWORD`) and the maps of the vectors; ids by name.
+
+    The vectors name maps by md5s that no file has: their rows and files are put under those names.
+    """
+
+    async def story() -> dict[str, int]:
+        async with open_services(load_settings(data=data)) as services:
+            ids = {}
+            for name in names:
+                number = next(_serial)
+                ids[name] = user_id = await services.accounts.register(
+                    name=name if name.isascii() else f"player {number}",
+                    email=f"p{number}@example.org",
+                    password=PASSWORD,
+                    priv=3,
+                    country="nl",
+                )
+                if not name.isascii():  # accounts of other servers may have such names; nobody registers one here
+
+                    async def rename(tx: Transaction, user_id: int = user_id, name: str = name) -> None:
+                        await tx.run(_NAME, user_id=user_id, new_name=name, new_safe_name=safe_name(name))
+
+                    await services.database.transaction(rename)
+            if not vector_maps:
+                return ids
+            seen: dict[str, int] = {}
+            for one in SUBMISSIONS.values():
+                seen.setdefault(one["parsed"]["beatmap_md5"], one["parsed"]["mode"])
+            for number, (md5, mode) in enumerate(seen.items(), start=1):
+                made = a_map(700 + number, mode=mode, objects=108)
+                await services.importer.import_file(made.data, name="map", status=None)
+                await services.files.put(osu_key(md5), made.data)
+
+                async def body(tx: Transaction, number: int = number, md5: str = md5) -> None:
+                    await tx.run(_RENAME, map_id=700 + number, new_md5=md5)
+
+                await services.database.transaction(body)
+            return ids
+
+    return asyncio.run(story())
+
+
+def multipart(parts: list[tuple[str, str | None, bytes]]) -> tuple[bytes, str]:
+    """A body and its content type, as a .NET client writes them; parts are (name, file name, data)."""
+    boundary = "-------------------------------28947758029299"
+    body = b""
+    for name, filename, data in parts:
+        shown = f'form-data; name="{name}"' + (f'; filename="{filename}"' if filename is not None else "")
+        kind = "\r\nContent-Type: application/octet-stream" if filename is not None else ""
+        body += f"--{boundary}\r\nContent-Disposition: {shown}{kind}\r\n\r\n".encode() + data + b"\r\n"
+    return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+
+
+def of_vector(one: dict[str, Any]) -> list[tuple[str, str | None, bytes]]:
+    """The parts of a vector in their order."""
+    parts: list[tuple[str, str | None, bytes]] = [
+        (name, None, text.encode()) for name, text in one["form_text_parts_in_order"]
+    ]
+    return [*parts, ("score", "replay", base64.b64decode(one["replay_file_part"]["content_base64"]))]
+
+
+def frames(count: int = 150, seed: int | None = None) -> bytes:
+    """A replay of its own: as many frames, compressed as the game does."""
+    chance = random.Random(next(_serial) if seed is None else seed)
+    moves = (
+        f"{chance.randint(8, 20)}|{chance.random() * 512:.3f}|{chance.random() * 384:.3f}|{chance.choice((0, 1, 5))},"
+        for _ in range(count)
+    )
+    text = "0|256|-500|0,-1|256|-500|0," + "".join(moves)
+    return lzma.compress(
+        (text + "-12345|0|0|0,").encode(),
+        format=lzma.FORMAT_ALONE,
+        filters=[{"id": lzma.FILTER_LZMA1, "dict_size": 1 << 21, "lc": 3, "lp": 0, "pb": 2}],
+    )
+
+
+class Played(msgspec.Struct, frozen=True):
+    """A play as its client knows it; what a test does not care about has a default."""
+
+    md5: str
+    name: str = "alice"
+    n300: int = 100
+    n100: int = 0
+    n50: int = 0
+    ngeki: int = 0
+    nkatu: int = 0
+    nmiss: int = 0
+    score: int = 100_000
+    combo: int = 100
+    perfect: bool = False
+    grade: str = "X"
+    mods: int = 0
+    passed: bool = True
+    mode: int = 0
+    at: str = ""
+    version: str = BUILD
+    flags: int = 0
+    quit: bool = False
+    seconds: int = 50
+    password: str = PASSWORD
+    replay: bytes | None = None
+    client_hash: str = CLIENT_HASH
+    on_disk: str | None = None
+    spoil_checksum: bool = False
+    iv: bytes = b""
+
+    def sealed(self) -> "Played":
+        """The same with what chance decides settled: its time, its replay, its IV. Sent twice, it is one play."""
+        return msgspec.structs.replace(
+            self,
+            at=self.at or time.strftime("%y%m%d%H%M%S", time.gmtime()),
+            replay=(frames() if self.passed else b"") if self.replay is None else self.replay,
+            iv=self.iv or secrets.token_bytes(32),
+        )
+
+    def parts(self) -> list[tuple[str, str | None, bytes]]:
+        """The form, encoded from scratch."""
+        one = self.sealed()
+        checksum = hashlib.md5(
+            (
+                f"chickenmcnuggets{one.n100 + one.n300}o15{one.n50}{one.ngeki}smustard{one.nkatu}{one.nmiss}uu{one.md5}"
+                f"{one.combo}{one.perfect}{one.name}{one.score}{one.grade}{one.mods}Q{one.passed}{one.mode}{one.version}"
+                f"{one.at}{one.client_hash}"
+            ).encode()
+        ).hexdigest()
+        if one.spoil_checksum:
+            checksum = ("0" if checksum[0] != "0" else "1") + checksum[1:]
+        tokens = (
+            one.md5,
+            one.name,
+            checksum,
+            *(one.n300, one.n100, one.n50, one.ngeki, one.nkatu, one.nmiss),
+            *(one.score, one.combo, one.perfect, one.grade, one.mods, one.passed, one.mode, one.at),
+            one.version + " " * one.flags,
+            26_685_362,
+        )
+        elapsed = one.seconds * 1000
+        return [
+            ("x", None, b"1" if one.quit else b"0"),
+            ("ft", None, str(0 if one.passed else elapsed).encode()),
+            ("score", None, one.encrypted(":".join(map(str, tokens)))),
+            ("fs", None, one.encrypted("0:False:False:False:0")),
+            ("bmk", None, (one.md5 if one.on_disk is None else one.on_disk).encode()),
+            ("iv", None, base64.b64encode(one.iv)),
+            ("c1", None, "|".join(UNIQUE_IDS).encode()),
+            ("st", None, str(elapsed if one.passed else 0).encode()),
+            ("pass", None, hashlib.md5(one.password.encode()).hexdigest().encode()),
+            ("osuver", None, one.version.encode()),
+            ("s", None, one.encrypted(one.client_hash)),
+            ("i", None, b""),
+            ("score", "replay", one.replay or b""),
+        ]
+
+    def encrypted(self, text: str) -> bytes:
+        """A text under this play's key and IV, as base64."""
+        key = f"osu!-scoreburgr---------{self.version}".encode()
+        return base64.b64encode(RijndaelCbc(key, self.iv, Pkcs7Padding(32), 32).encrypt(text.encode()))
+
+
+def log_in(server: Server, name: str, *, password: str = PASSWORD, client_hash: str = CLIENT_HASH) -> str:
+    """A session of this player; its token."""
+    md5 = hashlib.md5(password.encode()).hexdigest()
+    body = f"{name}\n{md5}\nb{BUILD}|0|0|{client_hash}|0\n".encode()
+    reply = server.ask("POST", "/", host="c.localhost", headers={"User-Agent": "osu!"}, body=body)
+    token = reply.headers["cho-token"]
+    assert len(token) == 36, reply
+    return token
+
+
+def poll(server: Server, token: str, body: bytes = b"") -> bytes:
+    """One poll; what came."""
+    headers = {"User-Agent": "osu!", "osu-token": token}
+    return server.ask("POST", "/", host="c.localhost", headers=headers, body=body).body
+
+
+def submit(server: Server, what: Played | list[tuple[str, str | None, bytes]], path: str = SUBMIT) -> Reply:
+    """Sends a play; the answer."""
+    body, kind = multipart(what.parts() if isinstance(what, Played) else what)
+    headers = {"User-Agent": "osu!", "Content-Type": kind, "Token": "opaque"}
+    return server.ask("POST", path, host=OSU, headers=headers, body=body)
+
+
+def web(server: Server, path: str, **query: object) -> Reply:
+    """A GET of one of the client's endpoints."""
+    return server.ask("GET", f"{path}?{urlencode(query)}", host=OSU, headers={"User-Agent": "osu!"})
+
+
+def password_md5(password: str = PASSWORD) -> str:
+    """The password as the client sends it."""
+    return hashlib.md5(password.encode()).hexdigest()
