@@ -2,12 +2,14 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import itertools
 import json
 import lzma
 import random
 import secrets
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -240,3 +242,9 @@ def web(server: Server, path: str, **query: object) -> Reply:
 def password_md5(password: str = PASSWORD) -> str:
     """The password as the client sends it."""
     return hashlib.md5(password.encode()).hexdigest()
+
+
+def read_rows(server: Server, sql: str, *params: object) -> list[Any]:
+    """What the database of a running server holds."""
+    with contextlib.closing(sqlite3.connect(server.data / "kiai.db")) as connection:
+        return connection.execute(sql, params).fetchall()

@@ -1,13 +1,10 @@
 """The submissions that two independent encoders agree on, byte for byte, against a real server."""
 
-import contextlib
-import sqlite3
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from tests.wire.kit import Server
-from tests.wire.submitting import SUBMISSIONS, log_in, of_vector, prepare, submit, web
+from tests.wire.submitting import SUBMISSIONS, log_in, of_vector, prepare, read_rows, submit, web
 
 NAMES = sorted({one["username"] for one in SUBMISSIONS.values()})
 
@@ -17,12 +14,6 @@ def md5_of(name: str) -> str:
     return next(
         str(dict(one["form_text_parts_in_order"])["pass"]) for one in SUBMISSIONS.values() if one["username"] == name
     )
-
-
-def rows(server: Server, sql: str, *params: object) -> list[Any]:
-    """What the database of a running server holds."""
-    with contextlib.closing(sqlite3.connect(server.data / "kiai.db")) as connection:
-        return connection.execute(sql, params).fetchall()
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +58,7 @@ def test_a_pass_is_stored_and_answered_with_its_chart(server: Server, name: str)
     assert stored["acc"] == pytest.approx(expected["accuracy_percent"], abs=5e-4)
     assert {ours: stored[ours] for ours in THEIRS} == {ours: parsed[theirs] for ours, theirs in THEIRS.items()}
     assert stored["status"] == 2
-    flags = rows(server, "SELECT client_flags FROM scores WHERE id = ?", score_id)
+    flags = read_rows(server, "SELECT client_flags FROM scores WHERE id = ?", score_id)
     assert flags == [(parsed["client_flags_masked"],)]
     again = submit(server, of_vector(vector))
     assert again.body == reply.body, "the client asks again: the same answer"
@@ -108,7 +99,7 @@ def test_a_fail_is_stored_and_answered_so_that_the_client_drops_it(server: Serve
     reply = submit(server, of_vector(vector))
 
     assert (reply.status, reply.body) == (200, b"error: no")
-    counted = rows(
+    counted = read_rows(
         server, "SELECT passed, grade, pp FROM scores WHERE checksum = ?", bytes.fromhex(vector["score_checksum"])
     )
     assert counted == [(0, "F", 0.0)]
@@ -122,6 +113,6 @@ def test_a_play_that_cannot_be_is_refused_and_noted(server: Server, name: str) -
 
     assert (reply.status, reply.body) == (200, b"error: no")
     sent = bytes.fromhex(vector["score_checksum_sent"])
-    assert rows(server, "SELECT count(*) FROM scores WHERE checksum = ?", sent) == [(0,)]
+    assert read_rows(server, "SELECT count(*) FROM scores WHERE checksum = ?", sent) == [(0,)]
     kind = {"notepad_hack": "beatmap hash", "unicode_name_bad_checksum": "checksum"}[name]
-    assert rows(server, "SELECT kind FROM integrity_flags WHERE checksum = ?", sent) == [(kind,)]
+    assert read_rows(server, "SELECT kind FROM integrity_flags WHERE checksum = ?", sent) == [(kind,)]
