@@ -4,12 +4,13 @@ import contextlib
 import http.client
 import json
 import os
+import resource
 import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -88,6 +89,16 @@ class Server:
         self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
+
+    @contextlib.contextmanager
+    def files_bounded_to(self, size: int) -> Iterator[None]:
+        """Lets the process write no file beyond this size, as on a full disk."""
+        assert self._process is not None
+        before = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+        try:
+            yield
+        finally:
+            resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, before)
 
     @property
     def stderr(self) -> str:

@@ -298,7 +298,7 @@ def test_a_form_without_a_part_it_needs_is_refused(server: Server, name: str) ->
 
 
 def test_a_replay_in_a_part_without_file_name_is_found_by_its_place(server: Server) -> None:
-    parts = [(name, None, data) for name, _, data in a_pass().parts()]
+    parts: list[tuple[str, str | None, bytes]] = [(name, None, data) for name, _, data in a_pass().parts()]
 
     assert submit(server, parts).body.startswith(b"beatmapId:")
     assert submit(server, [*parts, ("score", None, b"x")]).body == b"error: no"

@@ -1,0 +1,175 @@
+"""F1, F2: the process dies by SIGKILL, at every step of a submission and at random; nothing acknowledged is lost."""
+
+import os
+import random
+import shutil
+import time
+from pathlib import Path
+from typing import Final
+
+import pytest
+from tests.builders import a_map
+from tests.faults.submitting import Bot, Told, a_play, check_ledger, insist
+from tests.wire.kit import Server
+from tests.wire.submitting import Played, frames, prepare, read_rows, submit, try_to_log_in
+
+NAMES: Final = ["alice", "bob", "carla", "dora"]
+SONGS: Final = [a_map(100 + n, objects=100, title=f"Song {n}") for n in range(4)]
+FAILPOINTS: Final = (
+    "submit.decoded",
+    "submit.replay_written",
+    "submit.in_tx",
+    "submit.committed",
+    "submit.rank_set",
+    "submit.before_reply",
+    "submit.outbox_taken",
+)
+KILLS: Final = int(os.environ.get("KILLS", "20"))  # 200 and more by night
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("kills") / "prepared"
+    prepare(data, NAMES, vector_maps=False)
+    folder = data.parent / "maps"
+    folder.mkdir()
+    for song in SONGS:
+        (folder / f"{song.id}.osu").write_bytes(song.data)
+    Server(data).cli("beatmaps", "import", str(folder))
+    return data
+
+
+@pytest.fixture(scope="module")
+def plays() -> dict[str, Played]:
+    """The same four plays for every run: a first pass, a better one, a fail, and the better one once more."""
+    at = time.strftime("%y%m%d%H%M%S", time.gmtime())
+    first = Played(SONGS[0].md5, at=at, score=10_000, replay=frames(120, seed=1), iv=bytes(32))
+    better = Played(SONGS[0].md5, at=at, score=20_000, replay=frames(120, seed=2), iv=bytes(32), mods=8, grade="XH")
+    fail = Played(SONGS[0].md5, at=at, score=300, n300=10, combo=10, passed=False, grade="F", iv=bytes(32))
+    return {"first": first, "improvement": better, "fail": fail.sealed(), "duplicate": better}
+
+
+@pytest.fixture(scope="module")
+def calm_answers(
+    prepared: Path, plays: dict[str, Played], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, bytes]:
+    """What a server answers that nothing happens to."""
+    server = Server(shutil.copytree(prepared, tmp_path_factory.mktemp("calm") / "data")).start()
+    try:
+        try_to_log_in(server, "alice")
+        return {kind: submit(server, played.parts()).body for kind, played in plays.items()}
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize("failpoint", FAILPOINTS)
+def test_a_submission_that_dies_at_any_step_is_answered_as_if_it_had_not(
+    prepared: Path, plays: dict[str, Played], calm_answers: dict[str, bytes], tmp_path: Path, failpoint: str
+) -> None:
+    data = shutil.copytree(prepared, tmp_path / "stormy")
+    stormy = Server(data)
+    told: list[Told] = []
+    try:
+        for kind, played in plays.items():
+            expected = calm_answers[kind]
+            doomed = Server(data, TESTING="1", FAILPOINTS=f"{failpoint}=once:kill").start()
+            try:
+                try_to_log_in(doomed, "alice")
+                answer = attempt(doomed, played)
+                known = kind == "duplicate" and failpoint != "submit.decoded"
+                if failpoint != "submit.outbox_taken" and not known and not skips(kind, failpoint):
+                    assert answer is None, f"{kind}: the server did not die at {failpoint}"
+            finally:
+                doomed.kill()
+            stormy.start()
+            told.append(insist(stormy, "alice", played))
+            assert answer in (None, expected), kind
+            assert told[-1].answer == expected, kind
+            stormy.kill()
+        stormy.start()
+        check_ledger(stormy, told[:3])
+        assert read_rows(stormy, "SELECT count(*) FROM scores") == [(3,)]
+    finally:
+        stormy.kill()
+
+
+def skips(kind: str, failpoint: str) -> bool:
+    """A fail has no replay, and its answer is no chart."""
+    return kind == "fail" and failpoint in ("submit.replay_written", "submit.rank_set", "submit.before_reply")
+
+
+def attempt(server: Server, played: Played) -> bytes | None:
+    """The answer, None when the server died first."""
+    try:
+        return submit(server, played.parts()).body
+    except OSError:
+        return None
+
+
+def test_players_lose_nothing_while_the_server_is_killed_again_and_again(prepared: Path, tmp_path: Path) -> None:
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    server = Server(shutil.copytree(prepared, tmp_path / "data")).start()
+    bots = [Bot(server, name, [song.md5 for song in SONGS], seed + n) for n, name in enumerate(NAMES)]
+    try:
+        for bot in bots:
+            bot.start()
+        for _ in range(KILLS):
+            time.sleep(chance.uniform(0.2, 1.2))
+            server.kill()
+            server.start()
+        for bot in bots:
+            bot.stopping.set()
+        for bot in bots:
+            bot.join(60)
+        told = [one for bot in bots for one in bot.told]
+        print(f"seed {seed}: {KILLS} kills, {len(told)} plays acknowledged")
+        assert [bot.failure for bot in bots] == [None] * len(bots), f"seed {seed}"
+        assert len(told) >= KILLS, "the players got something done between the kills"
+        check_ledger(server, told)
+    finally:
+        for bot in bots:
+            bot.stopping.set()
+        server.kill()
+
+
+def test_a_play_is_stored_once_the_disk_has_room_again(prepared: Path, tmp_path: Path) -> None:
+    """F11: the files store is gone, then the disk is full; the game is asked to come again, and loses nothing."""
+    server = Server(shutil.copytree(prepared, tmp_path / "data")).start()
+    chance = random.Random(7)
+    try:
+        try_to_log_in(server, "alice")
+        files, aside = server.data / "files", server.data / "aside"
+        files.rename(aside)
+        files.write_bytes(b"in the way")
+        played = a_play(chance, SONGS[1].md5, "alice")
+        while not played.passed:
+            played = a_play(chance, SONGS[1].md5, "alice")
+
+        assert submit(server, played).status == 503
+        assert read_rows(server, "SELECT count(*) FROM scores") == [(0,)]
+        assert server.get("/get_player_count").status == 200, "what only reads goes on"
+
+        files.unlink()
+        aside.rename(files)
+        check_ledger(server, [insist(server, "alice", played)])
+    finally:
+        server.kill()
+
+
+def test_a_full_disk_refuses_plays_and_keeps_the_database_whole(prepared: Path, tmp_path: Path) -> None:
+    server = Server(shutil.copytree(prepared, tmp_path / "data")).start()
+    chance = random.Random(9)
+    told: list[Told] = []
+    try:
+        try_to_log_in(server, "alice")
+        told.append(insist(server, "alice", a_play(chance, SONGS[2].md5, "alice")))
+        with server.files_bounded_to(1_024):
+            played = a_play(chance, SONGS[2].md5, "alice")
+            reply = submit(server, played)
+            assert (reply.status, reply.body) == (503, b"")
+            assert server.get("/get_player_count").status == 200
+        told.append(insist(server, "alice", played))
+        check_ledger(server, told)
+    finally:
+        server.kill()
