@@ -217,16 +217,18 @@ def rss_mb(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def load(server: subprocess.Popen[bytes], port: int, targets: list[str], asked: Any) -> dict[str, Any]:
-    """One measurement."""
+def load(
+    server: subprocess.Popen[bytes], port: int, targets: list[str], asked: Any, host: str = HOST
+) -> dict[str, Any]:
+    """One measurement; with `-` for a host the targets are whole requests (see `load.py`)."""
     before = cpu_s(server.pid)
-    command = [sys.executable, "-m", "benchmarks.load", str(port), HOST, str(asked.connections), str(asked.seconds)]
+    command = [sys.executable, "-m", "benchmarks.load", str(port), host, str(asked.connections), str(asked.seconds)]
     ran = subprocess.run(
         command, input="\n".join(targets), capture_output=True, text=True, check=True, preexec_fn=pinned(1)
     )
     found: dict[str, Any] = json.loads(ran.stdout)
     if found["faults"]:
-        raise SystemExit(f"{targets[0]}: {found['faults']} answers were not 200 but {found['first_fault']}")
+        raise SystemExit(f"{targets[0][:200]}: {found['faults']} answers were not 200 but {found['first_fault']}")
     found["cpu_us"] = (cpu_s(server.pid) - before) / found["requests"] * 1e6
     return found
 

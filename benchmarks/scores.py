@@ -1,0 +1,202 @@
+"""`scripts/bench scores`: what players wait for after a play, and in song select.
+
+getscores is measured in two worlds of ten times the scores, as a ratio. Submissions are real forms, encrypted ahead,
+each sent once, from several players, into a copy of the smaller world. While a burst of plays on maps that were never
+computed runs, others go on asking: what they wait then is compared with what they wait in quiet.
+"""
+
+import argparse
+import contextlib
+import http.client
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from rich.console import Console
+from rich.table import Table
+from tests.wire.submitting import BUILD, CLIENT_HASH, OSU, SUBMIT, Played, multipart, password_md5
+
+from benchmarks.__main__ import GROWTH_BUDGET, ids, kiai, load, world
+
+PASSWORD: Final = "correct horse 7"
+PLAYERS: Final = 8
+SUBMISSIONS: Final = 1_500
+COLD: Final = 60
+QUIET_FACTOR: Final = 5.0
+P99_MAX_MS: Final = 250.0
+BOARDS: Final = (
+    "SELECT m.md5, m.filename, m.set_id FROM maps m WHERE m.current = 1 AND m.mode = 0 AND m.status = 2 AND (SELECT "
+    "count(*) FROM scores s WHERE s.map_key = m.key AND s.mode = 0 AND s.best_score = 1) >= 60 ORDER BY m.plays DESC "
+    "LIMIT :n"
+)
+PLAYED: Final = "SELECT m.md5, m.objects FROM maps m WHERE m.current = 1 AND m.mode = 0 AND m.status = 2 LIMIT :n"
+
+console = Console()
+
+
+def main() -> int:
+    """Runs everything; exit code 1 when a budget is missed."""
+    parser = argparse.ArgumentParser(prog="scripts/bench scores", description=__doc__)
+    parser.add_argument("--scores", default="100000,1000000", help="sizes of the worlds, default %(default)s")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement, default %(default)s")
+    parser.add_argument("--rounds", type=int, default=3, help="default %(default)s")
+    parser.add_argument("--connections", type=int, default=32, help="default %(default)s")
+    parser.add_argument("--json", metavar="FILE", help="writes the figures there too")
+    parser.add_argument(
+        "--worlds", type=Path, default=Path(".bench"), help="where worlds are kept, default %(default)s"
+    )
+    asked = parser.parse_args()
+    figures: dict[str, Any] = {}
+    missed: list[str] = []
+    worlds = {size: world(asked.worlds, int(size)) for size in asked.scores.split(",")}
+    for data in worlds.values():
+        players(data)
+    table = Table(title="scores")
+    for column in ("what", "per s", "p50 ms", "p99 ms", "CPU us", "verdict"):
+        table.add_column(column, justify="left" if column in ("what", "verdict") else "right")
+
+    def row(what: str, found: dict[str, Any], verdict: str = "") -> None:
+        figures[what] = found
+        cells = (found["per_s"], found["p50_ms"], found["p99_ms"], found.get("cpu_us", 0.0))
+        shown = [form.format(cell) for form, cell in zip(("{:,.0f}", "{:.2f}", "{:.2f}", "{:.0f}"), cells, strict=True)]
+        table.add_row(what, *shown, verdict)
+
+    boards(worlds, asked, row, missed)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(shutil.copytree(next(iter(worlds.values())), Path(folder) / "data"))
+        with kiai(copy) as (child, port):
+            submissions(copy, child, port, row)
+            burst(copy, child, port, asked, row, missed)
+    console.print(table)
+    if asked.json:
+        Path(asked.json).write_text(json.dumps(figures, indent=2))
+    console.print("all budgets hold" if not missed else f"missed: {', '.join(missed)}")
+    return 1 if missed else 0
+
+
+def players(data: Path) -> None:
+    """Accounts that the load logs in as."""
+    for number in range(PLAYERS):
+        command = [sys.executable, "-m", "kiai", "users", "add", f"bench {number}", "--password", PASSWORD]
+        subprocess.run(
+            [*command, "--email", f"bench{number}@example.org", "--data", str(data)], capture_output=True, check=False
+        )
+
+
+def asked_for(data: Path, **query: object) -> list[str]:
+    """The targets of getscores for the world's full boards."""
+    fixed = {"us": "bench 0", "ha": password_md5(PASSWORD), "s": 0, "vv": 4, "v": 1, "m": 0, "mods": 0} | query
+    return [
+        "/web/osu-osz2-getscores.php?" + urlencode(fixed | {"c": md5, "f": name, "i": set_id}, quote_via=quote)
+        for md5, name, set_id in ids(data, BOARDS)
+    ]
+
+
+def boards(worlds: dict[str, Path], asked: Any, row: Any, missed: list[str]) -> None:
+    """getscores in each world in turn, and each against the first."""
+    kinds: dict[str, dict[str, object]] = {"global": {}, "country": {"v": 4}, "mods HD": {"v": 2, "mods": 8}}
+    with contextlib.ExitStack() as running:
+        servers = {size: running.enter_context(kiai(data)) for size, data in worlds.items()}
+        for kind, query in kinds.items():
+            targets = {size: asked_for(data, **query) for size, data in worlds.items()}
+            rounds: list[dict[str, dict[str, Any]]] = []
+            for _ in range(asked.rounds):
+                rounds.append({})
+                for size, (child, port) in servers.items():
+                    rounds[-1][size] = hosted(child, port, targets[size], asked)
+            first = next(iter(worlds))
+            for size in worlds:
+                found = sorted((one[size] for one in rounds), key=lambda one: one["per_s"])[len(rounds) // 2]
+                growth = statistics.median(one[size]["per_s"] / one[first]["per_s"] for one in rounds)
+                verdict = (
+                    "" if size == first else f"growth {growth:.2f} {ok(growth >= GROWTH_BUDGET)} >= {GROWTH_BUDGET}"
+                )
+                if "MISSED" in verdict:
+                    missed.append(f"getscores {kind}")
+                row(f"getscores, {kind}, {int(size):,} scores", found | {"growth": growth}, verdict)
+
+
+def ok(holds: bool) -> str:
+    """A verdict."""
+    return "ok" if holds else "MISSED"
+
+
+def hosted(child: Any, port: int, targets: list[str], asked: Any) -> dict[str, Any]:
+    """One measurement at the host of the game's web endpoints."""
+    raw = [f"GET {target} HTTP/1.1\r\nHost: {OSU}\r\nUser-Agent: osu!\r\n\r\n".encode().hex() for target in targets]
+    return load(child, port, raw, asked, host="-")
+
+
+def logged_in(port: int) -> None:
+    """A session for each player."""
+    for number in range(PLAYERS):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        body = f"bench {number}\n{password_md5(PASSWORD)}\nb{BUILD}|0|0|{CLIENT_HASH}|0\n".encode()
+        connection.request("POST", "/", body, {"Host": "c.localhost", "User-Agent": "osu!"})
+        assert len(connection.getresponse().headers["cho-token"] or "") == 36
+        connection.close()
+
+
+def form(md5: str, objects: int, number: int, **fields: Any) -> str:
+    """A whole request that submits a play, in hexadecimal digits."""
+    played = Played(
+        md5, f"bench {number % PLAYERS}", n300=objects, score=1_000 + number, combo=objects, password=PASSWORD, **fields
+    )
+    body, kind = multipart(played.parts())
+    head = (
+        f"POST {SUBMIT} HTTP/1.1\r\nHost: {OSU}\r\nUser-Agent: osu!\r\nContent-Type: {kind}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return (head.encode() + body).hex()
+
+
+def submissions(data: Path, child: Any, port: int, row: Any) -> None:
+    """Passes on maps whose attributes are known, one connection a player."""
+    logged_in(port)
+    maps = ids(data, PLAYED)[:40]
+    warm = [form(md5, objects, n) for n, (md5, objects) in enumerate(maps)]
+    once(child, port, warm)
+    found = once(child, port, [form(*maps[n % len(maps)], number=n) for n in range(100, 100 + SUBMISSIONS)])
+    row(f"submissions, {PLAYERS} players at once", found)
+    found = once(child, port, [form(*maps[n % len(maps)], number=n) for n in range(5_000, 5_200)], connections=1)
+    row("submissions, one after another", found)
+
+
+def once(child: Any, port: int, requests: list[str], connections: int = PLAYERS) -> dict[str, Any]:
+    """Sends each request once."""
+
+    return load(child, port, requests, argparse.Namespace(seconds=0, connections=connections), host="-")
+
+
+def burst(data: Path, child: Any, port: int, asked: Any, row: Any, missed: list[str]) -> None:
+    """What others wait while plays on maps come in whose difficulty was never computed."""
+    targets = asked_for(data)
+    quiet = hosted(child, port, targets, asked)
+    row("getscores in quiet", quiet)
+    cold = [
+        form(md5, objects, 9_000 + n, mods=64) for n, (md5, objects) in enumerate(ids(data, PLAYED)[40 : 40 + COLD])
+    ]
+    busy: dict[str, Any] = {}
+    thread = threading.Thread(target=lambda: busy.update(once(child, port, cold)))
+    thread.start()
+    time.sleep(0.05)
+    during = hosted(child, port, targets, asked)
+    thread.join()
+    row(f"{len(cold)} submissions on cold maps", busy)
+    factor = during["p99_ms"] / quiet["p99_ms"]
+    holds = factor <= QUIET_FACTOR and during["p99_ms"] <= P99_MAX_MS
+    if not holds:
+        missed.append("getscores during a burst")
+    row("getscores during it", during, f"p99 x{factor:.1f} {ok(holds)} <= {QUIET_FACTOR:g} and <= {P99_MAX_MS:g} ms")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
