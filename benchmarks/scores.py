@@ -107,6 +107,8 @@ def boards(worlds: dict[str, Path], asked: Any, row: Any, missed: list[str]) -> 
         servers = {size: running.enter_context(kiai(data)) for size, data in worlds.items()}
         for kind, query in kinds.items():
             targets = {size: asked_for(data, **query) for size, data in worlds.items()}
+            for size, (child, port) in servers.items():  # pages are read from the disk once
+                hosted(child, port, targets[size], argparse.Namespace(seconds=0, connections=asked.connections))
             rounds: list[dict[str, dict[str, Any]]] = []
             for _ in range(asked.rounds):
                 rounds.append({})
@@ -164,9 +166,9 @@ def submissions(data: Path, child: Any, port: int, row: Any) -> None:
     maps = ids(data, PLAYED)[:40]
     warm = [form(md5, objects, n) for n, (md5, objects) in enumerate(maps)]
     once(child, port, warm)
-    found = once(child, port, [form(*maps[n % len(maps)], number=n) for n in range(100, 100 + SUBMISSIONS)])
+    found = once(child, port, [form(maps[n % len(maps)][0], maps[n % len(maps)][1], n) for n in range(100, 100 + SUBMISSIONS)])
     row(f"submissions, {PLAYERS} players at once", found)
-    found = once(child, port, [form(*maps[n % len(maps)], number=n) for n in range(5_000, 5_200)], connections=1)
+    found = once(child, port, [form(maps[n % len(maps)][0], maps[n % len(maps)][1], n) for n in range(5_000, 5_200)], connections=1)
     row("submissions, one after another", found)
 
 

@@ -19,6 +19,7 @@ from kiai.storage.tables import clans, relationships, replays, scores, users
 
 SHOWN_MAX: Final = 50
 BIG: Final = 2_000  # passes of a map, from which on counting on its boards happens beside the event loop
+RELAX_OR_AUTOPILOT: Final = 12  # the bits of modes 4 to 8
 _FRIEND: Final = 1
 
 
@@ -91,7 +92,8 @@ _friends = (
 _NEEDS: Final = {
     Kind.GLOBAL: (),
     Kind.MODS: (scores.c.mods_key == bindparam("mods_key"),),
-    Kind.FRIENDS: (scores.c.user_id.in_(_friends),),
+    # `passed` is in no index of boards: that leaves the one that finds each friend's best, however long the board is.
+    Kind.FRIENDS: (scores.c.user_id.in_(_friends), scores.c.passed == 1),
     Kind.COUNTRY: (scores.c.country == bindparam("country"),),
 }
 _PARAMS: Final = {
@@ -113,17 +115,23 @@ class _Statements(msgspec.Struct, frozen=True):
 
 def _statements(kind: Kind, by_pp: bool) -> _Statements:
     measure: ColumnElement[Any] = scores.c.pp if by_pp else scores.c.score
+    if kind is Kind.FRIENDS:
+        # An expression has no index to walk along.
+        measure = measure + literal_column("0")
     if kind is Kind.MODS:
         flag = scores.c.best_mods == 1
     else:
         flag = scores.c.best_pp == 1 if by_pp else scores.c.best_score == 1
-    # Constants, so that the partial indexes of the two families of modes are found.
-    family = scores.c.mode >= literal_column("4") if by_pp else scores.c.mode < literal_column("4")
+    # The words of the partial indexes: a comparison with 4 would be taken for a range of the index, and lose its order.
+    family = scores.c.mode.op("&")(RELAX_OR_AUTOPILOT)
+    of_family: tuple[ColumnElement[bool], ...] = ()
+    if kind in (Kind.MODS, Kind.COUNTRY):
+        of_family = (family != 0 if by_pp else family == 0,)
     board = and_(
         scores.c.map_key == bindparam("map_key"),
         scores.c.mode == bindparam("mode"),
         flag,
-        family,
+        *of_family,
         scores.c.hidden == 0,
         *_NEEDS[kind],
     )

@@ -411,6 +411,7 @@ _partial(
     scores.c.id,
     scores.c.user_id,  # so that counting places reads nothing but the index
     scores.c.hidden,
+    scores.c.best_score,
 )
 _partial(
     "ix_scores_pp_board",
@@ -421,10 +422,11 @@ _partial(
     scores.c.id,
     scores.c.user_id,
     scores.c.hidden,
+    scores.c.best_pp,
 )
 _partial(
     "ix_scores_country_board",
-    "best_score = 1 AND mode < 4",
+    "best_score = 1 AND (mode & 12) = 0",
     scores.c.map_key,
     scores.c.mode,
     scores.c.country,
@@ -432,10 +434,11 @@ _partial(
     scores.c.id,
     scores.c.user_id,
     scores.c.hidden,
+    scores.c.best_score,
 )
 _partial(
     "ix_scores_country_pp_board",
-    "best_pp = 1 AND mode >= 4",
+    "best_pp = 1 AND (mode & 12) <> 0",
     scores.c.map_key,
     scores.c.mode,
     scores.c.country,
@@ -443,10 +446,11 @@ _partial(
     scores.c.id,
     scores.c.user_id,
     scores.c.hidden,
+    scores.c.best_pp,
 )
 _partial(
     "ix_scores_one_mods_board",
-    "best_mods = 1 AND mode < 4",
+    "best_mods = 1 AND (mode & 12) = 0",
     scores.c.map_key,
     scores.c.mode,
     scores.c.mods_key,
@@ -454,10 +458,11 @@ _partial(
     scores.c.id,
     scores.c.user_id,
     scores.c.hidden,
+    scores.c.best_mods,
 )
 _partial(
     "ix_scores_one_mods_pp_board",
-    "best_mods = 1 AND mode >= 4",
+    "best_mods = 1 AND (mode & 12) <> 0",
     scores.c.map_key,
     scores.c.mode,
     scores.c.mods_key,
@@ -465,6 +470,7 @@ _partial(
     scores.c.id,
     scores.c.user_id,
     scores.c.hidden,
+    scores.c.best_mods,
 )
 _partial(
     "ix_scores_mods_board",

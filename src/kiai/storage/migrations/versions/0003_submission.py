@@ -111,15 +111,24 @@ def _scores() -> None:
     for name, where, between, measure in (
         ("ix_scores_board", "best_score = 1", (), "score"),
         ("ix_scores_pp_board", "best_pp = 1", (), "pp"),
-        ("ix_scores_country_board", "best_score = 1 AND mode < 4", ("country",), "score"),
-        ("ix_scores_country_pp_board", "best_pp = 1 AND mode >= 4", ("country",), "pp"),
-        ("ix_scores_one_mods_board", "best_mods = 1 AND mode < 4", ("mods_key",), "score"),
-        ("ix_scores_one_mods_pp_board", "best_mods = 1 AND mode >= 4", ("mods_key",), "pp"),
+        ("ix_scores_country_board", "best_score = 1 AND (mode & 12) = 0", ("country",), "score"),
+        ("ix_scores_country_pp_board", "best_pp = 1 AND (mode & 12) <> 0", ("country",), "pp"),
+        ("ix_scores_one_mods_board", "best_mods = 1 AND (mode & 12) = 0", ("mods_key",), "score"),
+        ("ix_scores_one_mods_pp_board", "best_mods = 1 AND (mode & 12) <> 0", ("mods_key",), "pp"),
     ):
         op.create_index(
             name,
             "scores",
-            ["map_key", "mode", *between, sa.text(f"{measure} DESC"), "id", "user_id", "hidden"],
+            [
+                "map_key",
+                "mode",
+                *between,
+                sa.text(f"{measure} DESC"),
+                "id",
+                "user_id",
+                "hidden",
+                where.partition(" ")[0],
+            ],
             sqlite_where=sa.text(where),
             postgresql_where=sa.text(where),
         )

@@ -1,0 +1,146 @@
+"""Screenshots from the game: every picture is decoded and encoded again, so that what is served is a picture alone."""
+
+import asyncio
+import io
+import re
+import warnings
+from typing import Final
+
+from sqlalchemy import bindparam, delete, insert, select
+
+from kiai.accounts.visibility import visible
+from kiai.clock import Clock
+from kiai.errors import Invalid, Unavailable
+from kiai.files.port import Files
+from kiai.ids import Ids
+from kiai.storage.port import Command, Database, Query, Taken, Transaction, only
+from kiai.storage.tables import screenshots, users
+
+SIZE_MAX: Final = 4 * 1024**2
+WIDTH_MAX: Final = 7_680
+HEIGHT_MAX: Final = 4_320
+PIXELS_MAX: Final = 34_000_000
+ID_BYTES: Final = 6  # 8 characters
+TRIES: Final = 3
+QUALITY: Final = 92
+
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{8}", re.ASCII)
+_ENDS: Final = {
+    "png": (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"),
+    "jpeg": (b"\xff\xd8\xff", b"\xff\xd9"),
+}
+
+ADD = Command(insert(screenshots).values({n: bindparam(n) for n in ("id", "user_id", "kind", "size", "at_ms")}))
+REMOVE = Command(delete(screenshots).where(screenshots.c.id == bindparam("screenshot_id")))
+KIND = Query(
+    select(screenshots.c.kind)
+    .select_from(screenshots.join(users, users.c.id == screenshots.c.user_id))
+    .where(screenshots.c.id == bindparam("id"), visible()),
+    only,
+)
+
+
+class Screenshots:
+    """Stores and finds pictures. One is decoded at a time: the largest costs 130 MB for a moment."""
+
+    def __init__(self, database: Database, files: Files, clock: Clock, ids: Ids) -> None:
+        self._database = database
+        self._files = files
+        self._clock = clock
+        self._ids = ids
+        self._decoding = asyncio.Lock()
+
+    async def keep(self, user_id: int, data: bytes) -> str:
+        """Stores a PNG or JPEG of at most 4 MiB and 7680 x 4320 pixels; its name, `{id}.png` or `{id}.jpeg`.
+
+        Raises Invalid for anything else, and Unavailable; nothing is stored then (web-endpoints 5.9).
+        """
+        kind = kind_of(data)
+        async with self._decoding:
+            encoded = await asyncio.to_thread(encode, data, kind)
+        screenshot_id = await self._reserve(user_id, kind, len(encoded))
+        try:
+            await self._files.put(_key(screenshot_id, kind), encoded)
+        except Unavailable:
+            await self._remove(screenshot_id)
+            raise
+        return f"{screenshot_id}.{kind}"
+
+    async def find(self, screenshot_id: str) -> tuple[str, bytes] | None:
+        """The kind (`png` or `jpeg`) and the bytes of a picture whose author everybody may see, else None."""
+        if not _ID.fullmatch(screenshot_id):
+            return None
+        kind = await self._database.one(KIND, id=screenshot_id)
+        if kind is None:
+            return None
+        data = await self._files.get(_key(screenshot_id, kind))
+        return None if data is None else (kind, data)
+
+    async def _reserve(self, user_id: int, kind: str, size: int) -> str:
+        """The row comes before the file, so that an id which exists already never loses its picture to another."""
+        now = self._clock.now_ms()
+        for _ in range(TRIES):
+            screenshot_id = self._ids.token(ID_BYTES)
+
+            async def body(tx: Transaction, screenshot_id: str = screenshot_id) -> None:
+                await tx.run(ADD, id=screenshot_id, user_id=user_id, kind=kind, size=size, at_ms=now)
+
+            try:
+                await self._database.transaction(body)
+            except Taken:
+                continue
+            return screenshot_id
+        raise Unavailable("screenshots", "no free id was found")
+
+    async def _remove(self, screenshot_id: str) -> None:
+        async def body(tx: Transaction) -> None:
+            await tx.run(REMOVE, screenshot_id=screenshot_id)
+
+        await self._database.transaction(body)
+
+
+def _key(screenshot_id: str, kind: str) -> str:
+    # Ids differ by case, keys need not: some stores do not tell `A` from `a`.
+    return f"screenshots/{screenshot_id.encode().hex()}.{kind}"
+
+
+def kind_of(data: bytes) -> str:
+    """`png` or `jpeg`, by how the bytes begin and end. Raises Invalid for other things and above 4 MiB."""
+    if len(data) > SIZE_MAX:
+        raise Invalid("screenshot", f"at most {SIZE_MAX} bytes", len(data))
+    for kind, (head, tail) in _ENDS.items():
+        if data.startswith(head) and data.endswith(tail):
+            return kind
+    raise Invalid("screenshot", "a whole PNG or JPEG file", "something else")
+
+
+def encode(data: bytes, kind: str) -> bytes:
+    """The picture without metadata. Pixels are decoded only if the header says they are few. Raises Invalid."""
+    from PIL import Image, UnidentifiedImageError  # 3 MB that most servers need rarely
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=(kind.upper(),)) as image:
+                width, height = image.size
+                if not (0 < width <= WIDTH_MAX and 0 < height <= HEIGHT_MAX and width * height <= PIXELS_MAX):
+                    raise Invalid("screenshot", f"at most {WIDTH_MAX} x {HEIGHT_MAX} pixels", f"{width} x {height}")
+                transparent = kind == "png" and image.has_transparency_data
+                plain = image.convert("RGBA" if transparent else "RGB")
+        plain.info.clear()
+        out = io.BytesIO()
+        if kind == "png":
+            plain.save(out, "PNG")
+        else:
+            plain.save(out, "JPEG", quality=QUALITY)
+    except (
+        UnidentifiedImageError,
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
+        raise Invalid("screenshot", "a whole picture", "a damaged one") from error
+    return out.getvalue()

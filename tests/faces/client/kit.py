@@ -1,0 +1,86 @@
+"""The game's web requests without a network: the client's application in process, over the services of a `World`."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from tests import engines
+from tests.builders import NOW_MS, PASSWORD, Run, World
+
+from kiai.accounts.visibility import is_public
+from kiai.faces.asgi import App, Receive, Scope, Send
+from kiai.faces.client import app as client_app
+from kiai.faces.client.door import Door
+from kiai.osu.names import password_md5
+from kiai.realtime.port import Session
+
+ADDRESS: Final = "192.0.2.1"
+PASSWORD_MD5: Final = password_md5(PASSWORD)
+
+
+@contextlib.contextmanager
+def sqlite_world(run: Run, folder: Path) -> Iterator[World]:
+    """Every domain service over a new SQLite file in `folder`."""
+    database = run(engines.connect(engines.sqlite_url(folder)))
+    try:
+        yield World(database, run, folder)
+    finally:
+        run(database.close())
+
+
+class Site:
+    """The pages of these modules; `get` and `post` are requests of a client at `address`."""
+
+    def __init__(
+        self, world: World, modules: Sequence[client_app.Pages], *, door: Door | None = None, limited: bool = False
+    ) -> None:
+        self.world = world
+        self.address = ADDRESS
+        self.door = door or Door(world.accounts, world.realtime, limited=limited)
+        self._app: App = client_app.build(self.door, list(modules))
+
+    def get(self, path: str, **query: Any) -> httpx.Response:
+        """GET with this query."""
+        return self.ask("GET", path, params=query)
+
+    def post(
+        self,
+        path: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        files: Mapping[str, Any] | None = None,
+        content: bytes | None = None,
+        json: Any = None,
+    ) -> httpx.Response:
+        """POST with a form (multipart when there are files), bytes or JSON."""
+        return self.ask("POST", path, params=query, data=data, files=files, content=content, json=json)
+
+    def ask(self, method: str, path: str, **how: Any) -> httpx.Response:
+        """One request, as `httpx.AsyncClient.request` takes it."""
+        return self.world.run(self._ask(method, path, **how))
+
+    async def _ask(self, method: str, path: str, **how: Any) -> httpx.Response:
+        transport = httpx.ASGITransport(self._addressed)
+        async with httpx.AsyncClient(transport=transport, base_url="http://osu.example.org") as client:
+            return await client.request(method, path, **how)
+
+    async def _addressed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app({**scope, "kiai.address": self.address}, receive, send)
+
+    def online(self, user_id: int, **fields: Any) -> Session:
+        """Opens a session of the account with the game."""
+        user = self.world.user(user_id)
+        given: dict[str, Any] = {
+            "token": f"{user.name}-{len(self.world.run(self.world.realtime.sessions_of(user_id)))}",
+            "user_id": user_id,
+            "name": user.name,
+            "priv": user.priv,
+            "hidden": not is_public(user.priv),
+            "login_time_ms": NOW_MS,
+        }
+        session = Session(**(given | fields))
+        self.world.run(self.world.realtime.open_session(session))
+        return session
