@@ -178,7 +178,9 @@ class Services:
         self.replays = Replays(database, files, self.leaderboards, realtime)
         self.boards = Boards(database)
         self.replay_import = ReplayImport(files, self.accounts, self.beatmaps, self.performance, self.recorder, clock)
-        self.recalculation = Recalculation(database, self.beatmaps, self.performance, self.rebuilder, clock)
+        self.recalculation = Recalculation(
+            database, self.beatmaps, self.performance, self.rebuilder, clock, at_once=2 * settings.workers_pp
+        )
 
         self.announce = announcer(
             told_of_presence.TABLE,

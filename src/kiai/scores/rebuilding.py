@@ -25,10 +25,12 @@ class Rebuilder:
         self._rules = rules
 
     async def users(self, first: int, last: int) -> None:
-        """Flags, play counters and stats of the players in this range of ids."""
+        """Flags, play counters and stats of the players in this range of ids, with the new pp that waits for them."""
 
         async def body(tx: Transaction) -> None:
             await tx.all(statements.LOCK_USERS, first=first, last=last)  # plays recorded meanwhile wait
+            await tx.run(statements.TAKE_RECOMPUTED, first=first, last=last)
+            await tx.run(statements.DROP_RECOMPUTED, first=first, last=last)
             for clear in statements.CLEAR_FLAGS:
                 await tx.run(clear, first=first, last=last)
             await tx.run(statements.SET_FLAGS, first=first, last=last)

@@ -1,15 +1,19 @@
 """Recalculation: pp of stored scores with the present calculator, then everything that follows from pp.
 
-Resumable: each score carries the calculator that computed it, and the map the job has reached is noted, so a job that
-was killed goes on where it stood. Scores that arrive meanwhile win, because they are computed with the present
-calculator and a player's totals are rebuilt from what is committed.
+    maps, several at once -> new pp waits in `recomputed` -> each player in one transaction: pp, flags, totals
+    -> first places -> ranks
+
+So a profile is all old or all new, never between. Resumable: what waits is kept, and the map up to which all are done
+is noted, so a job that was killed goes on where it stood. Scores that arrive meanwhile are computed with the present
+calculator already.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
-from sqlalchemy import bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select
 
 from kiai.accounts import User
 from kiai.beatmaps import Beatmap, Beatmaps
@@ -21,7 +25,7 @@ from kiai.scores.performance import CannotCalculate, Performance, stored_pp
 from kiai.scores.rebuilding import Rebuilder
 from kiai.storage.outbox import tell
 from kiai.storage.port import Command, Database, Query, Transaction, only
-from kiai.storage.tables import progress, scores
+from kiai.storage.tables import progress, recomputed, scores
 
 SCORES_AT_ONCE: Final = 500
 
@@ -39,6 +43,7 @@ _FIELDS = (
     "nkatu",
     "nmiss",
     "pp",
+    "calculator",
 )
 
 
@@ -56,6 +61,7 @@ class _Row(msgspec.Struct, frozen=True):
     nkatu: int
     nmiss: int
     pp: float
+    calculator: int
 
 
 _wanted = (
@@ -79,10 +85,16 @@ _MAPS = Query(
     lambda key, count: (key, count),
     aside=True,
 )
-_SET_PP = Command(
-    update(scores)
-    .where(scores.c.id == bindparam("score_id"))
-    .values(pp=bindparam("new_pp"), calculator=bindparam("new_calculator"))
+_AGAIN = Command(
+    delete(recomputed).where(
+        recomputed.c.user_id == bindparam("of_user"), recomputed.c.score_id == bindparam("of_score")
+    )
+)
+_WAIT = Command(insert(recomputed).values({n: bindparam(n) for n in ("user_id", "score_id", "pp", "calculator")}))
+_MAPS_OF = Query(
+    select(scores.c.map_key).distinct().where(scores.c.user_id == bindparam("user_id"), scores.c.passed == 1),
+    only,
+    aside=True,
 )
 _PLAYERS = Query(select(func.count(scores.c.user_id.distinct())), only, aside=True)
 _STATE = Query(select(progress.c.state).where(progress.c.job == bindparam("job")), only)
@@ -110,12 +122,15 @@ class Recalculation:
         performance: Performance,
         rebuilder: Rebuilder,
         clock: Clock,
+        *,
+        at_once: int,
     ) -> None:
         self._database = database
         self._beatmaps = beatmaps
         self._performance = performance
         self._rebuilder = rebuilder
         self._clock = clock
+        self._at_once = at_once
 
     async def run(
         self,
@@ -125,10 +140,7 @@ class Recalculation:
         user: User | None = None,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> RecalculationReport:
-        """Recomputes pp of the passed scores in this scope, then flags, stats, first places and ranks of the touched.
-
-        No profile is visible half-updated: a player's rows change in one transaction, after all their scores did.
-        """
+        """Recomputes pp of the passed scores in this scope, then flags, stats, first places and ranks."""
         report = RecalculationReport()
         job = f"recalc mode={mode} map={beatmap.key if beatmap else None} user={user.id if user else None}"
         where = {"mode": mode, "user_id": user.id if user else None}
@@ -140,10 +152,11 @@ class Recalculation:
         else:
             found = await self._database.all(_MAPS, after=reached, **where)
         total = len(found)
-        for done, (map_key, _) in enumerate(found):
+        for done in range(0, total, self._at_once):
             progress(done, total)
-            await self._map(map_key, where, report)
-            await self._note(job, map_key)
+            batch = [map_key for map_key, _ in found[done : done + self._at_once]]
+            await asyncio.gather(*(self._map(map_key, where, report) for map_key in batch))
+            await self._note(job, batch[-1])
         await self._settle(user, report)
         await self._note(job, None)
         progress(total, total)
@@ -164,20 +177,28 @@ class Recalculation:
                     return
                 new = [(row, stored_pp(result.pp)) for row, result in zip(same, results, strict=True)]
                 report.changed += sum(1 for row, pp in new if pp != row.pp)
-                await self._write(new)
+                version = self._performance.calculator_id
+                await self._keep([(row, pp) for row, pp in new if (pp, version) != (row.pp, row.calculator)])
 
-    async def _write(self, new: list[tuple[_Row, float]]) -> None:
+    async def _keep(self, new: list[tuple[_Row, float]]) -> None:
+        if not new:
+            return
         version = self._performance.calculator_id
 
         async def body(tx: Transaction) -> None:
-            await tx.many(_SET_PP, [{"score_id": row.id, "new_pp": pp, "new_calculator": version} for row, pp in new])
+            await tx.many(_AGAIN, [{"of_user": row.user_id, "of_score": row.id} for row, _ in new])
+            await tx.many(
+                _WAIT,
+                [{"user_id": row.user_id, "score_id": row.id, "pp": pp, "calculator": version} for row, pp in new],
+            )
 
         await self._database.transaction(body, long=True)
 
     async def _settle(self, user: User | None, report: RecalculationReport) -> None:
         if user is not None:
             await self._rebuilder.users(user.id, user.id)
-            await self._rebuilder.maps(0, 2**31 - 1)
+            for map_key in await self._database.all(_MAPS_OF, user_id=user.id):
+                await self._rebuilder.maps(map_key, map_key)
             report.players = 1
         else:
             report.players = await self._database.one(_PLAYERS) or 0

@@ -28,6 +28,7 @@ from kiai.storage.tables import (
     maps,
     medals,
     play_counts,
+    recomputed,
     replays,
     scores,
     stats,
@@ -286,6 +287,14 @@ SET_FLAGS = Command(
     )
     .values({flag: _settled.c[flag] for flag in _FLAGS})
 )
+
+_waits: Final = recomputed.c.user_id.between(bindparam("first"), bindparam("last"))
+TAKE_RECOMPUTED = Command(
+    update(scores)
+    .where(scores.c.id == recomputed.c.score_id, _waits)
+    .values(pp=recomputed.c.pp, calculator=recomputed.c.calculator)
+)
+DROP_RECOMPUTED = Command(delete(recomputed).where(_waits))
 
 _hits: Final = (
     scores.c.n300

@@ -580,6 +580,17 @@ first_places = Table(
     sqlite_with_rowid=False,
 )
 
+recomputed = Table(
+    "recomputed",  # new pp that waits until the rest of the player's is known, too
+    metadata,
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("score_id", ForeignKey("scores.id"), nullable=False),
+    Column("pp", Double, nullable=False),
+    Column("calculator", Integer, nullable=False),
+    PrimaryKeyConstraint("user_id", "score_id"),
+    sqlite_with_rowid=False,
+)
+
 medals = Table(
     "medals",
     metadata,

@@ -32,6 +32,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("score_id", name="pk_submissions"),
     )
     op.create_index("ix_submissions_at_ms", "submissions", ["at_ms"])
+    op.create_table(
+        "recomputed",
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("score_id", Big, nullable=False),
+        sa.Column("pp", sa.Double(), nullable=False),
+        sa.Column("calculator", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_recomputed_user_id"),
+        sa.ForeignKeyConstraint(["score_id"], ["scores.id"], name="fk_recomputed_score_id"),
+        sa.PrimaryKeyConstraint("user_id", "score_id", name="pk_recomputed"),
+        sqlite_with_rowid=False,
+    )
 
 
 def _beatmaps() -> None:

@@ -1,0 +1,135 @@
+"""Recalculation: new pp for everybody, without anybody seeing half of it, and going on where it was stopped."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+from sqlalchemy import select, update
+from tests.builders import FakeResult, World, a_map, a_play, a_player, pp_of
+
+from kiai.beatmaps import Beatmap
+from kiai.errors import Unavailable
+from kiai.scores import calculator
+from kiai.scores.performance import Performance
+from kiai.scores.recalculation import Recalculation, RecalculationReport
+from kiai.storage.tables import recomputed, scores
+
+OLD = 1
+
+
+class Stopped(Exception):
+    """The process was ended."""
+
+
+class Formula:
+    """The fake's pp, doubled; it can stop in the middle, and look at what the public sees while it works."""
+
+    calculator_id = 8
+
+    def __init__(self, world: World, *, stops_at: int | None = None) -> None:
+        self.world = world
+        self.stops_at = stops_at
+        self.asked: list[str] = []
+        self.seen: list[tuple[int, tuple[float, ...]]] = []
+
+    async def plays(self, md5: str, mode: int, plays: Sequence[calculator.Play]) -> list[FakeResult]:
+        self.asked.append(md5)
+        if self.stops_at is not None and len(self.asked) > self.stops_at:
+            raise Stopped
+        stats = await self.world.leaderboards.stats_in(3, 0)
+        best = await self.world.leaderboards.best_of(3, 0, limit=10)
+        assert stats is not None
+        self.seen.append((stats.pp, tuple(one.score.pp for one in best)))
+        return [FakeResult(2 * pp_of(play.n300 or 0, play.n100 or 0)) for play in plays]
+
+
+def recalc(world: World, formula: Formula, **scope: Any) -> RecalculationReport:
+    job = Recalculation(
+        world.database, world.beatmaps, cast(Performance, formula), world.rebuilder, world.clock, at_once=1
+    )
+    return world.run(job.run(**scope))
+
+
+@pytest.fixture
+def songs(world: World) -> list[Beatmap]:
+    """Three maps on which alice (id 3) and bob have their bests, computed by an old formula."""
+    songs = [world.add_map(a_map(n, objects=100)) for n in (1, 2, 3)]
+    alice, bob = world.add_player(a_player()), world.add_player(a_player("bob"))
+    for song in songs:
+        world.record(a_play(by=alice, on=song, n100=10, pp=pp_of(90, 10)))
+        world.record(a_play(by=bob, on=song, n100=20, pp=pp_of(80, 20)))
+    world.change(update(scores).values(calculator=OLD))
+    return songs
+
+
+def test_everything_that_follows_from_pp_follows(world: World, songs: list[Beatmap]) -> None:
+    before = world.stats(3)
+
+    report = recalc(world, Formula(world))
+
+    assert (report.scores, report.changed, report.players, report.failed) == (6, 6, 2, [])
+    assert set(world.look(select(scores.c.calculator))) == {(8,)}
+    assert [one.score.pp for one in world.run(world.leaderboards.best_of(3, 0, limit=10))] == [95.0] * 3
+    assert world.stats(3).pp > before.pp
+    assert world.look(select(recomputed)) == []
+    assert world.problems() == []
+
+
+def test_a_profile_is_all_old_until_it_is_all_new(world: World, songs: list[Beatmap]) -> None:
+    formula = Formula(world)
+    before = (world.stats(3).pp, tuple(one.score.pp for one in world.run(world.leaderboards.best_of(3, 0, limit=10))))
+
+    recalc(world, formula)
+
+    assert formula.seen == [before] * 3
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_stood(world: World, songs: list[Beatmap]) -> None:
+    with pytest.raises(Stopped):
+        recalc(world, Formula(world, stops_at=2))
+    assert [one.score.pp for one in world.run(world.leaderboards.best_of(3, 0, limit=10))] == [47.5] * 3
+    formula = Formula(world)
+
+    report = recalc(world, formula)
+
+    assert report.resumed
+    assert formula.asked == [songs[2].md5], "what was computed is not computed again"
+    assert [one.score.pp for one in world.run(world.leaderboards.best_of(3, 0, limit=10))] == [95.0] * 3
+    assert world.problems() == []
+
+
+def test_a_play_that_comes_meanwhile_keeps_its_own_pp(world: World, songs: list[Beatmap]) -> None:
+    with pytest.raises(Stopped):
+        recalc(world, Formula(world, stops_at=2))
+    world.record(a_play(by=3, on=songs[0], score=999_999, pp=300.0))
+    world.change(update(scores).where(scores.c.score == 999_999).values(calculator=8))
+
+    recalc(world, Formula(world))
+
+    best = world.run(world.leaderboards.best_of(3, 0, limit=10))
+    assert [one.score.pp for one in best] == [300.0, 95.0, 95.0]
+    assert world.problems() == []
+
+
+def test_a_map_that_gives_no_pp_is_told_and_keeps_what_it_had(world: World, songs: list[Beatmap]) -> None:
+    class Broken(Formula):
+        async def plays(self, md5: str, mode: int, plays: Sequence[calculator.Play]) -> list[FakeResult]:
+            if md5 == songs[1].md5:
+                raise Unavailable("beatmap file", "gone")
+            return await super().plays(md5, mode, plays)
+
+    report = recalc(world, Broken(world))
+
+    assert len(report.failed) == 1
+    assert "map 2" in report.failed[0]
+    assert [one.score.pp for one in world.run(world.leaderboards.best_of(3, 0, limit=10))] == [95.0, 95.0, 47.5]
+    assert world.problems() == []
+
+
+def test_one_player_alone(world: World, songs: list[Beatmap]) -> None:
+    report = recalc(world, Formula(world), user=world.user(4))
+
+    assert (report.scores, report.players) == (3, 1)
+    assert [one.score.pp for one in world.run(world.leaderboards.best_of(4, 0, limit=10))] == [90.0] * 3
+    assert [one.score.pp for one in world.run(world.leaderboards.best_of(3, 0, limit=10))] == [47.5] * 3
+    assert world.problems() == []
