@@ -1,7 +1,7 @@
 """The game's web requests without a network: the client's application in process, over the services of a `World`."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from tests import engines
 from tests.builders import NOW_MS, PASSWORD, Run, World
 
 from kiai.accounts.visibility import is_public
-from kiai.faces.asgi import App, Receive, Scope, Send
+from kiai.faces.asgi import App, Receive, Send
 from kiai.faces.client import app as client_app
 from kiai.faces.client.door import Door
 from kiai.osu.names import password_md5
@@ -67,7 +67,7 @@ class Site:
         async with httpx.AsyncClient(transport=transport, base_url="http://osu.example.org") as client:
             return await client.request(method, path, **how)
 
-    async def _addressed(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _addressed(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         await self._app({**scope, "kiai.address": self.address}, receive, send)
 
     def online(self, user_id: int, **fields: Any) -> Session:
