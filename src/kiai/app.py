@@ -16,7 +16,13 @@ from kiai import keeping
 from kiai.accounts import Accounts, ApiKeys, Logins, Passwords, Relationships
 from kiai.accounts.avatars import Avatars
 from kiai.accounts.geography import Geography
+from kiai.accounts.screenshots import Screenshots
 from kiai.beatmaps import Beatmaps, Importer
+from kiai.beatmaps.comments import Comments
+from kiai.beatmaps.favourites import Favourites
+from kiai.beatmaps.info import MapInfos
+from kiai.beatmaps.pictures import MapPictures
+from kiai.beatmaps.ratings import Ratings
 from kiai.beatmaps.upstream import Upstream
 from kiai.chat.bot import Bot
 from kiai.chat.channels import Channels
@@ -59,10 +65,21 @@ from kiai.faces.bot.pools import PoolCommands
 from kiai.faces.bot.server import ServerCommands
 from kiai.faces.client import app as client_app
 from kiai.faces.client.avatars import Pictures
+from kiai.faces.client.beatmap_info import BeatmapInfo
+from kiai.faces.client.comments import ReplayComments
 from kiai.faces.client.door import Door
+from kiai.faces.client.favourites import FavouriteSets
+from kiai.faces.client.fixed import Fixed
 from kiai.faces.client.friends import Friends
+from kiai.faces.client.map_pictures import MapPicturePages
+from kiai.faces.client.medal_pictures import MedalPictures
+from kiai.faces.client.ratings import Rating
+from kiai.faces.client.registration import Registration
 from kiai.faces.client.replays import ReplayFrames
+from kiai.faces.client.reports import Reports
 from kiai.faces.client.scoreboard import Scoreboard
+from kiai.faces.client.screenshots import ScreenshotPages
+from kiai.faces.client.stars import Stars
 from kiai.faces.client.submit import Submit
 from kiai.faces.front import Front, Network
 from kiai.faces.guard import GuardLimits, guarded_protocol
@@ -87,8 +104,10 @@ from kiai.scores.announcing import SAY_EVERY_S, FirstPlaceLines
 from kiai.scores.boards import Boards
 from kiai.scores.events import ScoreEvents
 from kiai.scores.flags import Flags
+from kiai.scores.grades import Grades
 from kiai.scores.history import History
 from kiai.scores.leaderboards import Leaderboards
+from kiai.scores.medals import MEDALS
 from kiai.scores.performance import Difficulties, Performance
 from kiai.scores.ranks import Ranks
 from kiai.scores.rebuilding import Rebuilder
@@ -177,6 +196,11 @@ class Services:
         self.standing = Standing(database, self.beatmaps, self.rebuilder, clock)
         self.replays = Replays(database, files, self.leaderboards, realtime)
         self.boards = Boards(database)
+        self.ratings = Ratings(database, clock)
+        self.favourites = Favourites(database, clock, most=settings.favourites_max)
+        self.comments = Comments(database, clock)
+        self.screenshots = Screenshots(database, files, clock, ids)
+        self.map_pictures = MapPictures(database, files)
         self.replay_import = ReplayImport(files, self.accounts, self.beatmaps, self.performance, self.recorder, clock)
         self.recalculation = Recalculation(
             database, self.beatmaps, self.performance, self.rebuilder, clock, at_once=2 * settings.workers_pp
@@ -306,6 +330,11 @@ class Services:
     async def running_matches(self) -> int:
         """How many multiplayer rooms there are."""
         return len(await self.realtime.matches(Match))
+
+    async def match_channel_id(self, match_id: int) -> int:
+        """The number of a running match's channel, as tournament clients name it; 0 for a match that is none."""
+        found = await self.realtime.match(match_id, Match)
+        return 0 if found is None else match_id
 
     async def _on_silence(self, user_id: int) -> None:
         await self.rooms.on_silence(user_id)
@@ -579,6 +608,24 @@ def _client(services: Services) -> FalconApp:
             Scoreboard(door, services.beatmaps, services.boards, services.presence),
             ReplayFrames(services.replays),
             Friends(services.accounts, services.relationships, services.mail),
+            Rating(services.beatmaps, services.ratings),
+            FavouriteSets(services.favourites),
+            ReplayComments(
+                door, services.comments, services.beatmaps, services.leaderboards, services.realtime, services.clock
+            ),
+            ScreenshotPages(services.screenshots, services.clock),
+            BeatmapInfo(MapInfos(services.database), Grades(services.database)),
+            Registration(door, services.accounts, is_open=settings.registration),
+            Stars(services.beatmaps, services.difficulties),
+            Reports(services.flags, services.realtime),
+            MapPicturePages(services.map_pictures, settings.map_pictures_url),
+            MedalPictures([medal.file for medal in MEDALS]),
+            Fixed(
+                seasonal=settings.seasonal_backgrounds,
+                menu=(settings.menu_icon, settings.menu_link or "") if settings.menu_icon else None,
+                menu_link=settings.menu_link or "",
+                channel_of=services.match_channel_id,
+            ),
         ],
     )
 

@@ -215,6 +215,12 @@ class Settings(BaseSettings):
         allowed="a URL that begins with http:// or https://",
         example="https://kiai.example",
     )
+    seasonal_backgrounds: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = _setting(
+        (),
+        "Pictures that the game's main menu shows as backgrounds.",
+        allowed="URLs, separated by commas",
+        example=["https://kiai.example/winter.jpg"],
+    )
     maintenance: bool = _setting(False, "Lets only staff log in with the game.", example=True)
     oldest_build: Whole = _setting(
         0,
@@ -232,6 +238,7 @@ class Settings(BaseSettings):
         most=36_500,
         example=730,
     )
+    registration: bool = _setting(True, "Lets players make accounts in the game.", example=False)
     first_user_is_owner: bool = _setting(
         True,
         "Makes the first player (id 3) owner at its first log-in, while nobody else is.",
@@ -270,6 +277,15 @@ class Settings(BaseSettings):
     upstream_key: str | None = _setting(
         None, "Key for the upstream; better in the environment than in a file.", allowed="text", example="secret"
     )
+
+    map_pictures_url: Annotated[str, _url_of("http", "https")] | None = _setting(
+        None,
+        "Where thumbnails and previews are looked for that are not here.",
+        allowed="a URL that begins with http:// or https://",
+        shown_default="nowhere",
+        example="https://b.mirror.example",
+    )
+    favourites_max: Whole = _setting(500, "Favourite sets of one player.", least=1, most=100_000, example=100)
 
     # --- limits
     rate_limits: bool = _setting(

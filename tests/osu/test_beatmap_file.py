@@ -95,6 +95,8 @@ def test_a_map_is_read_whole() -> None:
         preview_time_ms=4200,
         audio_filename="song.mp3",
         background="bg, dark.jpg",
+        has_video=True,
+        has_storyboard=True,
         cs=4.2,
         od=8.5,
         ar=9.3,

@@ -55,6 +55,7 @@ NAME_RESERVED = Query(
 )
 
 _account = select(*columns_for(Account, users))
+EMAIL_TAKEN = Query(select(users.c.id).where(users.c.email == bindparam("email")), only)
 ACCOUNT_BY_SAFE_NAME = Query(_account.where(users.c.safe_name == bindparam("safe_name")), Account)
 ACCOUNTS_AFTER = Query(_account.where(users.c.id > bindparam("after")).order_by(users.c.id).limit(PAGE_MAX), Account)
 AVATAR_OF = Query(select(users.c.avatar).where(users.c.id == bindparam("id"), visible()), only)

@@ -241,6 +241,29 @@ class Accounts:
         except Taken as taken:
             raise Conflict("email" if "email" in taken.constraint else "name") from taken
 
+    async def faults_of(self, *, name: str, email: str, password: str) -> dict[str, list[str]]:
+        """What keeps this account from being made, by field: rules that do not hold, and what is taken."""
+        faults: dict[str, list[str]] = {}
+        if fault := name_fault(name):
+            faults["name"] = [f"Must be {fault}."]
+        elif await self._is_taken(name):
+            faults["name"] = ["This name is taken already."]
+        if fault := email_fault(email):
+            faults["email"] = [f"Must be {fault}."]
+        elif await self._database.one(queries.EMAIL_TAKEN, email=email.lower()) is not None:
+            faults["email"] = ["This address is taken already."]
+        if fault := password_fault(password, name=name, email=email):
+            faults["password"] = [f"Must be {fault}."]
+        return faults
+
+    async def _is_taken(self, name: str) -> bool:
+        safe = safe_name(name)
+        since = self._clock.now_ms() - NAME_RESERVED_MS
+        return (
+            await self._database.one(queries.USER_BY_SAFE_NAME, safe_name=safe) is not None
+            or await self._database.one(queries.NAME_RESERVED, safe_name=safe, since_ms=since, user_id=0) is not None
+        )
+
     async def _free_name(self, tx: Transaction, name: str, *, user_id: int, now_ms: int) -> None:
         reserved = await tx.one(
             queries.NAME_RESERVED, safe_name=safe_name(name), since_ms=now_ms - NAME_RESERVED_MS, user_id=user_id

@@ -34,6 +34,11 @@ OLDEST_UPDATE_S: Final = 1_167_609_600  # 2007: before the game there was nothin
 AT_ONCE: Final = 8
 
 
+def archive_key(set_id: int) -> str:
+    """Where the archive of a set lies in the files store."""
+    return f"osz/{set_id}.osz"
+
+
 class Skipped(msgspec.Struct, frozen=True):
     """A file that was not imported, and why."""
 
@@ -97,7 +102,10 @@ class Importer:
         for done, source in enumerate(sources):
             progress(done, len(sources))
             files = await asyncio.to_thread(_read, source, report)
-            touched |= await self._import_group(files, status, report)
+            sets = await self._import_group(files, status, report)
+            touched |= sets
+            if source[0].suffix.lower() == ".osz" and len(sets) == 1:
+                await self._keep_archive(sets.copy().pop(), source[0], files)
         progress(len(sources), len(sources))
         report.sets = len(touched)
         return report
@@ -130,6 +138,24 @@ class Importer:
         report.maps += len(parsed)
         report.changed += [key for _, changed in results for key in changed]
         return {set_id for set_id, _ in results}
+
+    async def _keep_archive(self, set_id: int, path: Path, files: list[_OsuFile]) -> None:
+        """Keeps the archive a set came in, to hand it out whole."""
+        data, has_storyboard = await asyncio.to_thread(_archive, path)
+        parsed = [await asyncio.to_thread(_try_parse, one.data) for one in files]
+        drawn = [one for one in parsed if one is not None]
+        await self._files.put(archive_key(set_id), data)
+
+        async def body(tx: Transaction) -> None:
+            await tx.run(
+                queries.SET_ARCHIVE,
+                of_set=set_id,
+                osz_size=len(data),
+                has_video=int(any(one.has_video for one in drawn)),
+                has_storyboard=int(has_storyboard or any(one.has_storyboard for one in drawn)),
+            )
+
+        await self._database.transaction(body)
 
     async def _parse_all(self, files: list[_OsuFile], report: ImportReport) -> AsyncIterator[_Parsed]:
         for start in range(0, len(files), AT_ONCE):
@@ -335,6 +361,20 @@ def _entry_fault(entry: zipfile.ZipInfo) -> str | None:
     if entry.file_size > OSU_MAX:
         return f"the entry is larger than {OSU_MAX // 1024**2} MiB"
     return None
+
+
+def _archive(path: Path) -> tuple[bytes, bool]:
+    """The archive's bytes, and whether it holds a storyboard."""
+    with zipfile.ZipFile(path) as archive:
+        has_storyboard = any(entry.filename.lower().endswith(".osb") for entry in archive.infolist())
+    return path.read_bytes(), has_storyboard
+
+
+def _try_parse(data: bytes) -> BeatmapFile | None:
+    try:
+        return parse_beatmap(data)
+    except BadBeatmap:
+        return None
 
 
 def _entry_time(entry: zipfile.ZipInfo) -> int:

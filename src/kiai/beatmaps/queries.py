@@ -83,6 +83,12 @@ UPDATE_SET = Command(
     .where(sets.c.id == bindparam("set_id"))
     .values({n: bindparam(n) for n in ("artist", "title", "creator", "source", "tags", "last_update_ms")})
 )
+ARCHIVE_SIZE = Query(select(sets.c.osz_size).where(sets.c.id == bindparam("set_id")), only)
+SET_ARCHIVE = Command(
+    update(sets)
+    .where(sets.c.id == bindparam("of_set"))
+    .values({n: bindparam(n) for n in ("osz_size", "has_video", "has_storyboard")})
+)
 SET_EXISTS = Query(select(sets.c.id).where(sets.c.id == bindparam("id")), only)
 SET_STATUS = Command(
     update(maps)

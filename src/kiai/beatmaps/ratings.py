@@ -1,5 +1,6 @@
 """Players' votes on maps, from 1 to 10: one a player and revision, the first one for ever (web-endpoints 5.2)."""
 
+import contextlib
 from typing import Final
 
 from sqlalchemy import bindparam, insert, select, update
@@ -51,10 +52,8 @@ class Ratings:
                 await tx.run(COUNT_VOTE, map_key=beatmap.key, by_rating=rating)
 
         if not await self.voted(user_id, beatmap.key):
-            try:
+            with contextlib.suppress(Taken):  # another request of the same player was faster
                 await self._database.transaction(body)
-            except Taken:
-                pass  # another request of the same player was faster
         found = await self._database.one(queries.BY_KEY, key=beatmap.key)
         if found is None:
             raise NotFound("map")

@@ -11,7 +11,7 @@ import math
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -65,6 +65,9 @@ class BeatmapFile(msgspec.Struct, frozen=True):
     preview_time_ms: int
     audio_filename: str
     background: str | None
+    has_video: bool
+    has_storyboard: bool
+    """Of the file's own: a set may have one in a .osb file besides."""
     cs: float
     od: float
     ar: float
@@ -94,12 +97,12 @@ def parse_beatmap(data: bytes) -> BeatmapFile:
     mode = int(_number(general.get("Mode") or "0", "Mode"))
     if mode not in (0, 1, 2, 3):
         raise BadBeatmap(f"there is no mode {mode}")
-    background, breaks = _events(sections["Events"])
+    events = _events(sections["Events"])
     timing = _Timing(sections["TimingPoints"])
     multiplier = _clamp(_number(difficulty.get("SliderMultiplier", "1.4"), "SliderMultiplier"), _MULTIPLIER_RANGE)
     objects = _Objects(sections["HitObjects"], timing, multiplier)
     od = _setting(difficulty, "OverallDifficulty", 5.0)
-    playing_ms = objects.end_ms - objects.start_ms - _covered(breaks, objects.start_ms, objects.end_ms)
+    playing_ms = objects.end_ms - objects.start_ms - _covered(events.breaks, objects.start_ms, objects.end_ms)
 
     return BeatmapFile(
         format_version=format_version,
@@ -115,7 +118,9 @@ def parse_beatmap(data: bytes) -> BeatmapFile:
         beatmap_set_id=int(_number(metadata.get("BeatmapSetID") or "0", "BeatmapSetID")),
         preview_time_ms=int(_number(general.get("PreviewTime") or "-1", "PreviewTime")),
         audio_filename=_text(general, "AudioFilename"),
-        background=background,
+        background=events.background,
+        has_video=events.has_video,
+        has_storyboard=events.has_storyboard,
         cs=_setting(difficulty, "CircleSize", 5.0, (1.0, 18.0) if mode == 3 else (0.0, 10.0)),
         od=od,
         ar=_setting(difficulty, "ApproachRate", od),
@@ -212,9 +217,17 @@ def _setting(pairs: Mapping[str, str], key: str, default: float, bounds: tuple[f
     return _clamp(_number(pairs[key], key), bounds) if key in pairs else default
 
 
-def _events(lines: Iterable[str]) -> tuple[str | None, list[tuple[float, float]]]:
+class _Events(NamedTuple):
+    background: str | None
+    breaks: list[tuple[float, float]]
+    has_video: bool
+    has_storyboard: bool
+
+
+def _events(lines: Iterable[str]) -> _Events:
     background = None
     breaks = []
+    has_video = has_storyboard = False
     for line in lines:
         kind, _, rest = line.partition(",")
         if kind in ("0", "Background") and background is None:
@@ -222,9 +235,13 @@ def _events(lines: Iterable[str]) -> tuple[str | None, list[tuple[float, float]]
         elif kind in ("2", "Break"):
             start, _, end = rest.partition(",")
             breaks.append((_number(start, "a break"), _number(end.partition(",")[0], "a break")))
+        elif kind in ("1", "Video"):
+            has_video = True
+        elif kind in ("Sprite", "Animation"):
+            has_storyboard = True
     if len(breaks) > BREAKS_MAX:
         raise BadBeatmap(f"there are more than {BREAKS_MAX} breaks")
-    return background, breaks
+    return _Events(background, breaks, has_video, has_storyboard)
 
 
 def _quoted(text: str) -> str | None:

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    func,
     text,
 )
 
@@ -290,6 +291,7 @@ maps = Table(
 _partial("uq_maps_current", '"current" = 1', maps.c.id, unique=True)  # a map by its id
 Index("ix_maps_set", maps.c.set_id, maps.c.id)
 _partial("ix_maps_filename", '"current" = 1', maps.c.filename)
+_partial("ix_maps_filename_lower", '"current" = 1', func.lower(maps.c.filename))
 
 difficulties = Table(
     "difficulties",

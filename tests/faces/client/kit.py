@@ -1,20 +1,25 @@
 """The game's web requests without a network: the client's application in process, over the services of a `World`."""
 
+import asyncio
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
+from sqlalchemy import update
 from tests import engines
-from tests.builders import NOW_MS, PASSWORD, Run, World
+from tests.builders import NORMAL, NOW_MS, PASSWORD, Run, World, a_player
 
+from kiai.accounts import Passwords
 from kiai.accounts.visibility import is_public
 from kiai.faces.asgi import App, Receive, Send
 from kiai.faces.client import app as client_app
 from kiai.faces.client.door import Door
 from kiai.osu.names import password_md5
 from kiai.realtime.port import Session
+from kiai.storage.tables import users
 
 ADDRESS: Final = "192.0.2.1"
 PASSWORD_MD5: Final = password_md5(PASSWORD)
@@ -30,6 +35,12 @@ def sqlite_world(run: Run, folder: Path) -> Iterator[World]:
         run(database.close())
 
 
+@functools.cache
+def _stored_password() -> str:
+    """The hash of `PASSWORD`, made once a process: hashing is slow on purpose."""
+    return asyncio.run(Passwords(threads=1).hash(PASSWORD_MD5))
+
+
 class Site:
     """The pages of these modules; `get` and `post` are requests of a client at `address`."""
 
@@ -39,6 +50,7 @@ class Site:
         self.world = world
         self.address = ADDRESS
         self.door = door or Door(world.accounts, world.realtime, limited=limited)
+        self._password_hash = _stored_password()
         self._app: App = client_app.build(self.door, list(modules))
 
     def get(self, path: str, **query: Any) -> httpx.Response:
@@ -69,6 +81,14 @@ class Site:
 
     async def _addressed(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         await self._app({**scope, "kiai.address": self.address}, receive, send)
+
+    def join(self, name: str, *, priv: int = NORMAL, online: bool = True) -> int:
+        """A new player whose password is `PASSWORD`, in the game unless said otherwise; the account's id."""
+        user_id = self.world.add_player(a_player(name, priv=priv))
+        self.world.change(update(users).where(users.c.id == user_id).values(password_hash=self._password_hash))
+        if online:
+            self.online(user_id)
+        return user_id
 
     def online(self, user_id: int, **fields: Any) -> Session:
         """Opens a session of the account with the game."""

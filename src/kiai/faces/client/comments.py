@@ -78,7 +78,7 @@ class ReplayComments:
         player = ask.player
         if not await self._realtime.sessions_of(player.id):
             raise NotAuthenticated
-        target = ask.form.text("target") or ""
+        target = (ask.form.text("target") or "").lower()
         text = clean(ask.form.text("comment") or "")
         started = ask.form.text("starttime") or ""
         if not _WHOLE.fullmatch(started) or abs(int(started)) > TIME_MAX_MS:

@@ -139,8 +139,9 @@ class Page(msgspec.Struct, frozen=True):
 
     `credentials` are the names of the query's or form's fields for name and password; None lets everybody in.
     `online` also wants a live session with the game. `refusal` answers a wrong password in place of 401, `fault` what a
-    rule or a bad value refuses in place of 400. `haste` bounds an account, or an address where nobody logs in. A body
-    is read as a form up to `body_max` bytes, each part up to `part_max`; `raw` leaves it as bytes.
+    rule or a bad value refuses in place of 400, `hasty` who asks too often in place of 429. `haste` bounds an account,
+    or an address where nobody logs in. A body is read as a form up to `body_max` bytes, each part up to `part_max`;
+    `raw` leaves it as bytes.
     """
 
     method: Method
@@ -150,6 +151,7 @@ class Page(msgspec.Struct, frozen=True):
     online: bool = False
     refusal: Answer | None = None
     fault: Answer | None = None
+    hasty: Answer | None = None
     haste: Haste | None = BROWSING
     body_max: int = BODY_MAX
     part_max: int = BODY_MAX
@@ -293,6 +295,8 @@ def _told(error: KiaiError, page: Page) -> Answer:
         return page.refusal or Answer(status=401)
     if isinstance(error, Refused | Invalid) and page.fault is not None:
         return page.fault
+    if isinstance(error, Hasty) and page.hasty is not None:
+        return page.hasty
     if isinstance(error, Unavailable):
         get_logger("client").warning("unavailable", page=page.path, why=str(error))
         return Answer(status=503, headers=(("Retry-After", str(RETRY_AFTER_S)),))

@@ -58,6 +58,9 @@ def _beatmaps() -> None:
     where = sa.text("check_at_ms IS NOT NULL")
     op.create_index("ix_sets_check", "sets", ["check_at_ms"], sqlite_where=where, postgresql_where=where)
     op.create_index("ix_sets_updated", "sets", [sa.text("last_update_ms DESC"), "id"])
+    current = sa.text('"current" = 1')
+    lower = [sa.text("lower(filename)")]
+    op.create_index("ix_maps_filename_lower", "maps", lower, sqlite_where=current, postgresql_where=current)
     for name in ("rating_sum", "rating_count", "board_version"):
         op.add_column("maps", _count(name))
     op.create_table(
