@@ -21,8 +21,11 @@ from kiai.beatmaps import Beatmaps, Importer
 from kiai.beatmaps.comments import Comments
 from kiai.beatmaps.favourites import Favourites
 from kiai.beatmaps.info import MapInfos
+from kiai.beatmaps.mirrors import Mirrors
 from kiai.beatmaps.pictures import MapPictures
 from kiai.beatmaps.ratings import Ratings
+from kiai.beatmaps.refreshing import Refreshing
+from kiai.beatmaps.searching import Searching
 from kiai.beatmaps.upstream import Upstream
 from kiai.chat.bot import Bot
 from kiai.chat.channels import Channels
@@ -67,12 +70,14 @@ from kiai.faces.client import app as client_app
 from kiai.faces.client.avatars import Pictures
 from kiai.faces.client.beatmap_info import BeatmapInfo
 from kiai.faces.client.comments import ReplayComments
+from kiai.faces.client.direct import Direct
 from kiai.faces.client.door import Door
 from kiai.faces.client.favourites import FavouriteSets
 from kiai.faces.client.fixed import Fixed
 from kiai.faces.client.friends import Friends
 from kiai.faces.client.map_pictures import MapPicturePages
 from kiai.faces.client.medal_pictures import MedalPictures
+from kiai.faces.client.osu_files import OsuFiles
 from kiai.faces.client.ratings import Rating
 from kiai.faces.client.registration import Registration
 from kiai.faces.client.replays import ReplayFrames
@@ -137,6 +142,8 @@ ACTIVE_EVERY_S: Final = 60.0
 COUNT_EVERY_S: Final = 5.0
 FORGET_EVERY_S: Final = 3_600.0
 NOTE_EVERY_S: Final = 60.0
+REFRESH_EVERY_S: Final = 60.0
+ENLIST_EVERY_S: Final = 600.0
 DATABASE_FILE: Final = "kiai.db"
 
 
@@ -180,7 +187,14 @@ class Services:
         self.difficulties = Difficulties(database, self.performance)
         self.importer = Importer(database, files, self.performance, clock)
         self.upstream = (
-            Upstream(settings.upstream_url, settings.upstream_key, self.importer, clock)
+            Upstream(
+                settings.upstream_url,
+                settings.upstream_key,
+                self.importer,
+                clock,
+                database,
+                allow_private=settings.allow_private_upstream,
+            )
             if settings.upstream_url
             else None
         )
@@ -194,6 +208,9 @@ class Services:
         self.score_events = ScoreEvents(self.leaderboards, self.beatmaps, realtime, clock, self.outbox)
         self.history = History(database, realtime, clock)
         self.standing = Standing(database, self.beatmaps, self.rebuilder, clock)
+        self.refreshing = (
+            Refreshing(database, self.upstream, clock, self.standing.rejudged) if self.upstream is not None else None
+        )
         self.replays = Replays(database, files, self.leaderboards, realtime)
         self.boards = Boards(database)
         self.ratings = Ratings(database, clock)
@@ -201,6 +218,8 @@ class Services:
         self.comments = Comments(database, clock)
         self.screenshots = Screenshots(database, files, clock, ids)
         self.map_pictures = MapPictures(database, files)
+        self.searching = Searching(database)
+        self.mirrors = Mirrors(settings.mirrors, clock, allow_private=settings.allow_private_upstream)
         self.replay_import = ReplayImport(files, self.accounts, self.beatmaps, self.performance, self.recorder, clock)
         self.recalculation = Recalculation(
             database, self.beatmaps, self.performance, self.rebuilder, clock, at_once=2 * settings.workers_pp
@@ -379,6 +398,7 @@ class Services:
         """Lets go of everything, last opened first."""
         if self.upstream is not None:
             await self.upstream.close()
+        await self.mirrors.close()
         await self.performance.close()
         self.passwords.close()
         await self.database.close()
@@ -542,6 +562,9 @@ class Server:
         self.jobs.every(FORGET_EVERY_S, "old-mail", services.mail.forget_older)
         self.jobs.every(FORGET_EVERY_S, "old-answers", services.submissions.forget_older)
         self.jobs.every(NOTE_EVERY_S, "rank-history", services.history.note_day)
+        if services.refreshing is not None:
+            self.jobs.every(REFRESH_EVERY_S, "refresh-sets", services.refreshing.refresh_due)
+            self.jobs.every(ENLIST_EVERY_S, "enlist-sets", services.refreshing.enlist)
         self.jobs.run("loop-lag", self.metrics.watch_loop)
 
     async def _count(self) -> None:
@@ -608,6 +631,8 @@ def _client(services: Services) -> FalconApp:
             Scoreboard(door, services.beatmaps, services.boards, services.presence),
             ReplayFrames(services.replays),
             Friends(services.accounts, services.relationships, services.mail),
+            Direct(services.beatmaps, services.searching, services.mirrors, services.files),
+            OsuFiles(services.beatmaps),
             Rating(services.beatmaps, services.ratings),
             FavouriteSets(services.favourites),
             ReplayComments(

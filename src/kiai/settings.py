@@ -278,6 +278,15 @@ class Settings(BaseSettings):
         None, "Key for the upstream; better in the environment than in a file.", allowed="text", example="secret"
     )
 
+    mirrors: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = _setting(
+        (),
+        "Mirrors that osu!direct searches and downloads from when nothing here fits, the first one first.",
+        allowed="URLs, separated by commas",
+        example=["https://mirror.example"],
+    )
+    allow_private_upstream: bool = _setting(
+        False, "Lets the upstream and the mirrors lie in a private network or on this machine.", example=True
+    )
     map_pictures_url: Annotated[str, _url_of("http", "https")] | None = _setting(
         None,
         "Where thumbnails and previews are looked for that are not here.",

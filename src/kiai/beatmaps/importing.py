@@ -110,14 +110,26 @@ class Importer:
         report.sets = len(touched)
         return report
 
-    async def import_file(self, data: bytes, *, name: str, status: MapStatus | None) -> ImportReport:
-        """Imports one .osu file that is in memory already (from upstream, or composed)."""
+    async def import_file(
+        self, data: bytes, *, name: str, status: MapStatus | None, upstream: MapStatus | None = None
+    ) -> ImportReport:
+        """Imports one .osu file that is in memory already (from upstream, or composed).
+
+        `upstream` is the status that upstream gives it: a map whose status the staff has set keeps that, but for one
+        whose file changed, which is pending until the staff has seen it (game-rules 8.2).
+        """
         report = ImportReport()
         files = [_OsuFile(name, data, self._clock.now_ms() // 1000)]
-        report.sets = len(await self._import_group(files, status, report))
+        report.sets = len(await self._import_group(files, status, report, upstream))
         return report
 
-    async def _import_group(self, files: list[_OsuFile], status: MapStatus | None, report: ImportReport) -> set[int]:
+    async def _import_group(
+        self,
+        files: list[_OsuFile],
+        status: MapStatus | None,
+        report: ImportReport,
+        upstream: MapStatus | None = None,
+    ) -> set[int]:
         parsed = [one async for one in self._parse_all(files, report)]
         if not parsed:
             return set()
@@ -132,7 +144,7 @@ class Importer:
                 set_id = await _set_id(tx, one.file, set_id_of_group)
                 set_id_of_group = set_id_of_group or set_id
                 await _store_set(tx, set_id, one, now)
-                results.append((set_id, await _store_map(tx, set_id, one, status)))
+                results.append((set_id, await _store_map(tx, set_id, one, status, upstream)))
 
         await self._database.transaction(body)
         report.maps += len(parsed)
@@ -209,7 +221,9 @@ async def _store_set(tx: Transaction, set_id: int, one: _Parsed, now_ms: int) ->
         await tx.run(queries.UPDATE_SET, set_id=set_id, **values)
 
 
-async def _store_map(tx: Transaction, set_id: int, one: _Parsed, status: MapStatus | None) -> list[int]:
+async def _store_map(
+    tx: Transaction, set_id: int, one: _Parsed, status: MapStatus | None, upstream: MapStatus | None
+) -> list[int]:
     """Stores one revision as the current one; the keys of known revisions that count otherwise now."""
     file = one.file
     fields: dict[str, Value] = {
@@ -240,7 +254,7 @@ async def _store_map(tx: Transaction, set_id: int, one: _Parsed, status: MapStat
     replaced = current if current is not None and (same is None or current.key != same.key) else None
     if replaced is not None:
         await tx.run(queries.REPLACE, map_id=map_id)
-    new_status, frozen = _status(current, status)
+    new_status, frozen = _status(current, status, upstream, other_file=replaced is not None)
     if same is None:
         await tx.one(
             queries.INSERT_MAP,
@@ -262,10 +276,16 @@ async def _store_map(tx: Transaction, set_id: int, one: _Parsed, status: MapStat
     return changed
 
 
-def _status(current: Beatmap | None, wanted: MapStatus | None) -> tuple[int, int]:
-    """The status a map has after an import, and whether upstream may change it."""
+def _status(
+    current: Beatmap | None, wanted: MapStatus | None, upstream: MapStatus | None, *, other_file: bool
+) -> tuple[int, int]:
+    """The status a map has after an import, and whether it is frozen: upstream may not change it."""
     if wanted is not None:
         return int(wanted), 1
+    if upstream is not None:
+        if current is None or not current.frozen:
+            return int(upstream), 0
+        return (int(MapStatus.PENDING) if other_file else current.status), 1
     return (current.status, current.frozen) if current is not None else (int(MapStatus.RANKED), 0)
 
 

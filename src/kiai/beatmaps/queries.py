@@ -89,6 +89,32 @@ SET_ARCHIVE = Command(
     .where(sets.c.id == bindparam("of_set"))
     .values({n: bindparam(n) for n in ("osz_size", "has_video", "has_storyboard")})
 )
+FOLLOW_STATUS = Command(
+    update(maps)
+    .where(maps.c.key == bindparam("map_key"), maps.c.frozen == 0)
+    .values(status=bindparam("status"), board_version=maps.c.board_version + 1)
+)
+SET_MISSING = Command(
+    update(sets).where(sets.c.id == bindparam("of_set")).values(missing_upstream=bindparam("missing"))
+)
+DUE = Query(
+    select(sets.c.id)
+    .where(sets.c.check_at_ms.is_not(None), sets.c.check_at_ms <= bindparam("now_ms"))
+    .order_by(sets.c.check_at_ms)
+    .limit(bindparam("limit")),
+    only,
+)
+CHECKED = Command(
+    update(sets)
+    .where(sets.c.id == bindparam("of_set"))
+    .values(checked_at_ms=bindparam("at_ms"), check_at_ms=bindparam("next_at_ms"))
+)
+ENLIST = Command(
+    update(sets)
+    .where(sets.c.check_at_ms.is_(None), sets.c.id < bindparam("below"))
+    .values(check_at_ms=bindparam("at_ms"))
+)
+SET_UPDATED = Query(select(sets.c.last_update_ms).where(sets.c.id == bindparam("id")), only)
 SET_EXISTS = Query(select(sets.c.id).where(sets.c.id == bindparam("id")), only)
 SET_STATUS = Command(
     update(maps)

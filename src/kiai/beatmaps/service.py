@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from kiai.beatmaps import queries
-from kiai.beatmaps.model import Beatmap, MapStatus, osu_key
+from kiai.beatmaps.model import OWN_ID_FIRST, Beatmap, MapStatus, osu_key
 from kiai.errors import NotFound, Unavailable
 from kiai.files.port import Files
 from kiai.storage.port import Database, Reader, Transaction, Value
@@ -13,9 +13,15 @@ LISTED_MAX: Final = 10_000
 
 
 class Source(Protocol):
-    """Where a map that is not here may come from: imports it and tells whether it did."""
+    """Where a map that is not here may come from."""
 
-    async def fetch(self, *, map_id: int | None = None, md5: str | None = None) -> bool: ...
+    async def fetch(self, *, map_id: int | None = None, md5: str | None = None) -> bool:
+        """Imports it; False for a map that there definitely is not. Raises Unavailable."""
+        ...
+
+    async def osu_file(self, map_id: int, md5: str) -> bytes | None:
+        """The .osu file of this revision; None when there is another one. Raises Unavailable."""
+        ...
 
 
 class Beatmaps:
@@ -35,12 +41,10 @@ class Beatmaps:
 
     async def find_or_fetch(self, *, id: int | None = None, md5: str | None = None) -> Beatmap:  # noqa: A002
         """As `find`, asking upstream for a map that is not here. Raises NotFound("map"), also when upstream is away."""
-        found = await self._look_up(id, md5)
-        if found is None and self._source is not None and await self._source.fetch(map_id=id, md5=md5):
-            found = await self._look_up(id, md5)
-        if found is None:
-            raise NotFound("map")
-        return found
+        try:
+            return await self.find_or_ask(id=id, md5=md5)
+        except Unavailable as error:
+            raise NotFound("map") from error
 
     async def find_or_ask(self, *, id: int | None = None, md5: str | None = None) -> Beatmap:  # noqa: A002
         """As `find_or_fetch`, but NotFound("map") is certain: raises Unavailable when upstream cannot tell."""
@@ -84,8 +88,12 @@ class Beatmaps:
         return rows, await self._database.one(queries.LISTED_COUNT, most=LISTED_MAX, **wanted) or 0
 
     async def osu_file(self, beatmap: Beatmap) -> bytes:
-        """The .osu file of a revision. Raises Unavailable when the store has lost it."""
+        """The .osu file of a revision. One that the store has lost comes from upstream again, or raises Unavailable."""
         data = await self._files.get(osu_key(beatmap.md5))
+        if data is None and self._source is not None and beatmap.id < OWN_ID_FIRST:
+            data = await self._source.osu_file(beatmap.id, beatmap.md5)
+            if data is not None:
+                await self._files.put(osu_key(beatmap.md5), data)
         if data is None:
             raise Unavailable("beatmap file", f"{beatmap.filename} is not stored")
         return data

@@ -1,122 +1,214 @@
 """Maps that are not here, asked from an upstream that speaks the official API v1 (web-endpoints 10.3).
 
-Two requests a map: `GET {url}/api/get_beatmaps?k=&b=|h=` for its status, `GET {url}/osu/{id}` for the file. Whatever
-goes wrong, the asker gets an answer within the deadline: a map that upstream does not know is remembered as unknown for
-half an hour, an upstream that fails is left alone for a minute.
+    GET {url}/api/get_beatmaps?k=&b=|h=   which set the map is of
+    GET {url}/api/get_beatmaps?k=&s=      all of that set
+    GET {url}/osu/{id}                    the file of each difficulty
+
+A set is always taken whole. What upstream definitely does not have is remembered for half an hour; that it could not be
+asked never is.
 """
 
 import asyncio
-from typing import Any, Final
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 import msgspec
 
+from kiai.beatmaps import queries
+from kiai.beatmaps.fetching import CONNECT_S, TOTAL_S, Fetcher
 from kiai.beatmaps.importing import OSU_MAX, Importer
-from kiai.beatmaps.model import OSU_API, MapStatus
+from kiai.beatmaps.model import OSU_API, Beatmap, MapStatus
 from kiai.clock import Clock
 from kiai.errors import KiaiError, Unavailable
+from kiai.logs import get_logger
+from kiai.storage.port import Database, Transaction
 
-CONNECT_S: Final = 5.0
-TOTAL_S: Final = 10.0
-JSON_MAX: Final = 1024 * 1024
+JSON_MAX: Final = 10 * 1024 * 1024
+SET_MAX: Final = 500
 UNKNOWN_S: Final = 1_800.0
 UNKNOWN_MAX: Final = 10_000
-FAILURES_MAX: Final = 5
-OPEN_S: Final = 60.0
-AT_ONCE: Final = 8
+TRIES: Final = 2
+
+Rejudged = Callable[[list[int]], Awaitable[object]]
 
 
-class _Row(msgspec.Struct):
+class Row(msgspec.Struct, frozen=True):
+    """A difficulty as upstream lists it; numbers come as text."""
+
     beatmap_id: str
+    beatmapset_id: str
     approved: str
-    file_md5: str
+    file_md5: str | None
+
+    @property
+    def status(self) -> MapStatus:
+        """Its status as ours; unknown numbers are pending."""
+        try:
+            return OSU_API.get(int(self.approved), MapStatus.PENDING)
+        except ValueError:
+            return MapStatus.PENDING
+
+
+_rows: Final = msgspec.json.Decoder(list[Row]).decode
 
 
 class Upstream:
-    """Implements `service.Source`."""
+    """Implements `service.Source`, and keeps the sets that are here up to date."""
 
-    def __init__(self, url: str, key: str | None, importer: Importer, clock: Clock) -> None:
-        import httpx  # only servers with an upstream pay for it
-
-        self._http = httpx.AsyncClient(
-            base_url=url, timeout=httpx.Timeout(TOTAL_S, connect=CONNECT_S), follow_redirects=False
-        )
-        self._failed_by = (httpx.HTTPError, httpx.InvalidURL)
+    def __init__(
+        self,
+        url: str,
+        key: str | None,
+        importer: Importer,
+        clock: Clock,
+        database: Database,
+        *,
+        allow_private: bool = False,
+        connect_s: float = CONNECT_S,
+        total_s: float = TOTAL_S,
+    ) -> None:
+        self._fetcher = Fetcher(url, clock, allow_private=allow_private, connect_s=connect_s, total_s=total_s)
         self._key = key
         self._importer = importer
         self._clock = clock
+        self._database = database
         self._unknown: dict[str, float] = {}
         self._asking: dict[str, asyncio.Task[bool]] = {}
-        self._places = asyncio.Semaphore(AT_ONCE)
-        self._failures = 0
-        self._closed_until = 0.0
+
+    # --- a map that is not here
 
     async def fetch(self, *, map_id: int | None = None, md5: str | None = None) -> bool:
-        """Imports the map if upstream has it; whether it did. One request at a time for one map; never raises."""
+        """Imports the set of this map; False when upstream definitely has no such map. Raises Unavailable.
+
+        Whoever asks for the same map meanwhile waits for the same answer.
+        """
         name = f"b={map_id}" if map_id is not None else f"h={md5}"
-        now = self._clock.monotonic()
-        if self._unknown.get(name, 0.0) > now or self._closed_until > now:
+        if self._unknown.get(name, 0.0) > self._clock.monotonic():
             return False
         asking = self._asking.get(name)
         if asking is None:
             asking = self._asking[name] = asyncio.create_task(self._fetch(name, map_id, md5))
-            asking.add_done_callback(lambda _: self._asking.pop(name, None))
+            asking.add_done_callback(lambda done: self._answered(name, done))
         return await asyncio.shield(asking)
+
+    def _answered(self, name: str, done: asyncio.Task[bool]) -> None:
+        self._asking.pop(name, None)
+        if not done.cancelled():
+            done.exception()  # looked at, even when nobody waits for it any more
 
     async def why_not(self, map_id: int) -> str | None:
         """Imports a map for the operator, whatever is remembered of it; the reason when that fails."""
         try:
-            async with asyncio.timeout(TOTAL_S):
-                return None if await self._import(map_id, None) else "upstream does not know it"
+            return None if await self._import(map_id, None) else "upstream does not know it"
         except KiaiError as error:
             return str(error)
-        except TimeoutError:
-            return f"upstream gave no answer in {TOTAL_S:g} s"
 
     async def _fetch(self, name: str, map_id: int | None, md5: str | None) -> bool:
-        try:
-            async with self._places, asyncio.timeout(TOTAL_S):
-                found = await self._import(map_id, md5)
-        except (KiaiError, TimeoutError, *self._failed_by):
-            self._failures += 1
-            if self._failures >= FAILURES_MAX:
-                self._closed_until = self._clock.monotonic() + OPEN_S
-                self._failures = 0
-            return False
-        self._failures = 0
+        found = await self._import(map_id, md5)
         if not found:
-            if len(self._unknown) >= UNKNOWN_MAX:
-                self._unknown.clear()
+            while len(self._unknown) >= UNKNOWN_MAX:
+                del self._unknown[next(iter(self._unknown))]
             self._unknown[name] = self._clock.monotonic() + UNKNOWN_S
         return found
 
     async def _import(self, map_id: int | None, md5: str | None) -> bool:
-        wanted: dict[str, str | int] = {"b": map_id} if map_id is not None else {"h": md5 or ""}
+        found = await self._listed({"b": map_id} if map_id is not None else {"h": md5 or ""})
+        if not found:
+            return False
+        wanted = found[0]
+        rows = await self._listed({"s": _number(wanted.beatmapset_id)}) or [wanted]
+        imported: set[str] = set()
+        for row in rows[:SET_MAX]:
+            data = await self._file(row)
+            if data is None:
+                continue
+            await self._importer.import_file(data, name=f"upstream {row.beatmap_id}", status=None, upstream=row.status)
+            imported.add(row.beatmap_id)
+        if wanted.beatmap_id not in imported:
+            raise Unavailable("upstream", f"the file of map {wanted.beatmap_id} is not the one it lists")
+        return True
+
+    # --- sets that are here
+
+    async def refresh(self, beatmaps: list[Beatmap], rejudged: Rejudged) -> None:
+        """Brings the status and files of one set's maps up to date. Raises Unavailable.
+
+        `rejudged` is told the keys of revisions that count otherwise now. A status set by the staff stays, but a changed
+        file makes such a map pending until the staff has seen it. What upstream lists no more is kept as it is
+        (web-endpoints 10.3).
+        """
+        set_id = beatmaps[0].set_id
+        rows = {_number(row.beatmap_id): row for row in await self._listed({"s": set_id})}
+        changed: list[int] = []
+        for row in rows.values():
+            ours = next((one for one in beatmaps if one.id == _number(row.beatmap_id)), None)
+            if ours is None or ours.md5 != row.file_md5:
+                changed += await self._renew(row, ours)
+            elif not ours.frozen and ours.status != row.status:
+                await self._set_status(ours, row.status)
+                changed.append(ours.key)
+
+        async def body(tx: Transaction) -> None:
+            await tx.run(queries.SET_MISSING, of_set=set_id, missing=int(not rows))
+
+        await self._database.transaction(body)
+        if changed:
+            await rejudged(changed)
+
+    async def _renew(self, row: Row, ours: Beatmap | None) -> list[int]:
+        data = await self._file(row)
+        if data is None:
+            return []
+        if ours is not None and ours.frozen:
+            get_logger("upstream").warning("a map whose status the staff has set changed", map_id=ours.id)
+        report = await self._importer.import_file(
+            data, name=f"upstream {row.beatmap_id}", status=None, upstream=row.status
+        )
+        return report.changed
+
+    async def _set_status(self, beatmap: Beatmap, status: MapStatus) -> None:
+        async def body(tx: Transaction) -> None:
+            await tx.run(queries.FOLLOW_STATUS, map_key=beatmap.key, status=int(status))
+
+        await self._database.transaction(body)
+
+    # --- the wire
+
+    async def osu_file(self, map_id: int, md5: str) -> bytes | None:
+        """The file of a map if upstream has this very revision. Raises Unavailable."""
+        return await self._file(Row(str(map_id), "0", "0", md5))
+
+    async def _listed(self, wanted: dict[str, str | int]) -> list[Row]:
         if self._key is not None:
             wanted["k"] = self._key
-        rows = msgspec.json.decode(await self._get("/api/get_beatmaps", JSON_MAX, wanted), type=list[_Row])
-        if not rows:
-            return False
-        file = await self._get(f"/osu/{int(rows[0].beatmap_id)}", OSU_MAX, {})
-        status = OSU_API.get(int(rows[0].approved), MapStatus.PENDING)
-        report = await self._importer.import_file(file, name=f"upstream {rows[0].beatmap_id}", status=status)
-        return report.maps == 1
-
-    async def _get(self, path: str, most: int, params: dict[str, Any]) -> bytes:
+        body = await self._fetcher.get("/api/get_beatmaps", wanted, most=JSON_MAX)
+        if body is None:
+            return []
         try:
-            async with self._http.stream("GET", path, params=params) as reply:
-                if reply.status_code != 200:
-                    raise Unavailable("upstream", f"{path} answered {reply.status_code}")
-                data = bytearray()
-                async for chunk in reply.aiter_bytes():
-                    data += chunk
-                    if len(data) > most:
-                        raise Unavailable("upstream", f"{path} is larger than {most} bytes")
-        except self._failed_by as error:
-            raise Unavailable("upstream", str(error)) from error
-        return bytes(data)
+            return _rows(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Unavailable("upstream", "its list of maps is none") from error
+
+    async def _file(self, row: Row) -> bytes | None:
+        """The .osu file that the row is about; None when what comes is another file, twice."""
+        for _ in range(TRIES):
+            data = await self._fetcher.get(f"/osu/{_number(row.beatmap_id)}", most=OSU_MAX)
+            if data is None:
+                return None
+            if hashlib.md5(data, usedforsecurity=False).hexdigest() == row.file_md5:
+                return data
+        get_logger("upstream").warning("another file than the one listed", map_id=row.beatmap_id)
+        return None
 
     async def close(self) -> None:
         """Lets go of its connections."""
         for asking in list(self._asking.values()):
             asking.cancel()
-        await self._http.aclose()
+        await self._fetcher.close()
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 10:
+        raise Unavailable("upstream", "an id is no number")
+    return int(text)

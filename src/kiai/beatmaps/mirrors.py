@@ -1,0 +1,102 @@
+"""Mirrors of the official catalogue: search, and where archives are downloaded (web-endpoints 10.4).
+
+They speak the shape of cheesegull. The first that answers is asked; one that fails again and again is passed over.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import msgspec
+
+from kiai.beatmaps.fetching import CONNECT_S, TOTAL_S, Fetcher
+from kiai.clock import Clock
+from kiai.errors import Unavailable
+
+JSON_MAX: Final = 10 * 1024 * 1024
+PAGE: Final = 100
+
+
+class MirrorMap(msgspec.Struct, frozen=True, rename="pascal"):
+    """A difficulty as a mirror lists it."""
+
+    diff_name: str = ""
+    mode: int = 0
+    difficulty_rating: float = 0.0
+    CS: Annotated[float, msgspec.Meta(description="circle size")] = msgspec.field(default=0.0, name="CS")
+    OD: Annotated[float, msgspec.Meta(description="overall difficulty")] = msgspec.field(default=0.0, name="OD")
+    AR: Annotated[float, msgspec.Meta(description="approach rate")] = msgspec.field(default=0.0, name="AR")
+    HP: Annotated[float, msgspec.Meta(description="drain rate")] = msgspec.field(default=0.0, name="HP")
+
+
+class MirrorSet(msgspec.Struct, frozen=True, rename="pascal"):
+    """A set as a mirror lists it."""
+
+    set_id: int = msgspec.field(name="SetID")
+    artist: str = ""
+    title: str = ""
+    creator: str = ""
+    ranked_status: int = 0
+    last_update: str = ""
+    has_video: bool | int = False
+    children_beatmaps: list[MirrorMap] | None = None
+
+
+_sets: Final = msgspec.json.Decoder(list[MirrorSet] | None).decode
+
+
+class Mirrors:
+    """Every mirror of the settings, in their order."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        clock: Clock,
+        *,
+        allow_private: bool = False,
+        connect_s: float = CONNECT_S,
+        total_s: float = TOTAL_S,
+    ) -> None:
+        self._fetchers = [
+            Fetcher(url, clock, allow_private=allow_private, connect_s=connect_s, total_s=total_s) for url in urls
+        ]
+
+    def __bool__(self) -> bool:
+        return bool(self._fetchers)
+
+    async def search(self, query: str, *, mode: int | None, status: int | None, page: int) -> list[MirrorSet]:
+        """A page of 100 sets from the first mirror that answers. `status` is that of the official API. Raises
+        Unavailable when none does."""
+        params: dict[str, str | int] = {"query": query, "amount": PAGE, "offset": page * PAGE}
+        if mode is not None:
+            params["mode"] = mode
+        if status is not None:
+            params["status"] = status
+        for fetcher in self._fetchers:
+            try:
+                body = await fetcher.get("/api/search", params, most=JSON_MAX)
+                return [] if body is None else _sets(body) or []
+            except (Unavailable, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue
+        raise Unavailable("upstream", "no mirror answers")
+
+    async def set(self, set_id: int) -> MirrorSet | None:
+        """One set; None when the mirrors have none. Raises Unavailable."""
+        for fetcher in self._fetchers:
+            try:
+                body = await fetcher.get(f"/api/s/{set_id}", most=JSON_MAX)
+                return None if body is None else msgspec.json.decode(body, type=MirrorSet | None)
+            except (Unavailable, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue
+        raise Unavailable("upstream", "no mirror answers")
+
+    def download_url(self, set_id: int, *, video: bool) -> str | None:
+        """Where the archive of a set is downloaded; None without mirrors."""
+        if not self._fetchers:
+            return None
+        fetcher = next((one for one in self._fetchers if one.is_open), self._fetchers[0])
+        return f"{fetcher.url}/d/{set_id}{'' if video else 'n'}"
+
+    async def close(self) -> None:
+        """Lets go of the connections."""
+        for fetcher in self._fetchers:
+            await fetcher.close()

@@ -1,0 +1,167 @@
+"""Finding sets for osu!direct among the maps that are here (web-endpoints 5.7)."""
+
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, exists, func, literal_column, or_, select
+
+from kiai.beatmaps.model import Beatmap
+from kiai.storage.port import Database, Query, columns_for
+from kiai.storage.tables import maps, sets
+
+PAGE: Final = 100
+PAGES_MAX: Final = 40
+WORDS_MAX: Final = 8
+MAPS_MAX: Final = 4_000
+BOUND_IDS: Final = PAGE
+
+
+class Order(StrEnum):
+    """What the lists that need no words are sorted by."""
+
+    NEWEST = "newest"
+    TOP_RATED = "top rated"
+    MOST_PLAYED = "most played"
+
+
+class FoundSet(msgspec.Struct, frozen=True):
+    """A set as a list shows it; `maps` are its current difficulties by stars."""
+
+    id: int
+    artist: str
+    title: str
+    creator: str
+    last_update_ms: int
+    has_video: int
+    has_storyboard: int
+    osz_size: int | None
+    favourites: int
+    maps: tuple[Beatmap, ...] = ()
+
+
+class Search(msgspec.Struct, frozen=True):
+    """What is looked for: words that all have to occur, statuses (none: every one), one mode or all, a page from 0."""
+
+    words: tuple[str, ...] = ()
+    statuses: tuple[int, ...] = ()
+    mode: int | None = None
+    order: Order = Order.NEWEST
+    page: int = 0
+
+
+_FIELDS: Final = FoundSet.__struct_fields__[:-1]
+_set = select(*[sets.c[name] for name in _FIELDS])
+
+
+def _matches() -> ColumnElement[bool]:
+    """A current difficulty with one of the statuses, in the mode."""
+    return exists(
+        select(literal_column("1"))
+        .select_from(maps)
+        .where(
+            maps.c.set_id == sets.c.id,
+            maps.c.current == 1,
+            or_(bindparam("mode", type_=maps.c.mode.type).is_(None), maps.c.mode == bindparam("mode")),
+            or_(
+                bindparam("any_status") == 1,
+                maps.c.status.in_([bindparam(f"status{n}") for n in range(3)]),
+            ),
+        )
+    )
+
+
+def _has_words() -> ColumnElement[bool]:
+    text = func.lower(
+        sets.c.artist + " " + sets.c.title + " " + sets.c.creator + " " + sets.c.source + " " + sets.c.tags
+    )
+    words: list[Any] = [bindparam(f"word{n}") for n in range(WORDS_MAX)]
+    named = exists(
+        select(literal_column("1"))
+        .select_from(maps)
+        .where(
+            maps.c.set_id == sets.c.id,
+            maps.c.current == 1,
+            func.lower(maps.c.version).like(bindparam("version"), escape="\\"),
+        )
+    )
+    return or_(and_(*[or_(word == "", text.like(word, escape="\\")) for word in words]), named)
+
+
+def _sum_of(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    counted: Select[Any] = select(func.coalesce(func.sum(column), 0)).where(
+        maps.c.set_id == sets.c.id, maps.c.current == 1
+    )
+    return counted.scalar_subquery()
+
+
+_rating = case(
+    (_sum_of(maps.c.rating_count) > 0, _sum_of(maps.c.rating_sum) * 1.0 / _sum_of(maps.c.rating_count)), else_=0.0
+)
+_ORDERS: Final = {
+    Order.NEWEST: (sets.c.last_update_ms.desc(), sets.c.id),
+    Order.TOP_RATED: (_rating.desc(), sets.c.id),
+    Order.MOST_PLAYED: (_sum_of(maps.c.plays).desc(), sets.c.id),
+}
+_LISTS: Final = {
+    order: Query(
+        _set.where(_matches(), _has_words()).order_by(*by).limit(bindparam("limit")).offset(bindparam("offset")),
+        FoundSet,
+        aside=True,  # it may have to look at every set
+    )
+    for order, by in _ORDERS.items()
+}
+_ONE: Final = Query(_set.where(sets.c.id == bindparam("set_id")), FoundSet)
+_MAPS_OF: Final = Query(
+    select(*columns_for(Beatmap, maps))
+    .where(maps.c.current == 1, maps.c.set_id.in_([bindparam(f"id{n}") for n in range(BOUND_IDS)]))
+    .order_by(maps.c.set_id, maps.c.mode, maps.c.diff, maps.c.id)
+    .limit(MAPS_MAX),
+    Beatmap,
+    aside=True,
+)
+
+
+class Searching:
+    """Reads; changes nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def sets(self, wanted: Search) -> tuple[list[FoundSet], bool]:
+        """A page of 100 sets, and whether more follow."""
+        if not 0 <= wanted.page < PAGES_MAX:
+            return [], False
+        words = [f"%{_literal(word)}%" for word in wanted.words[:WORDS_MAX]]
+        statuses = [*wanted.statuses, *[-9] * 3][:3]
+        found = await self._database.all(
+            _LISTS[wanted.order],
+            mode=wanted.mode,
+            any_status=int(not wanted.statuses),
+            # A single word may also be the name of a difficulty.
+            version=words[0] if len(words) == 1 else "",
+            limit=PAGE + 1,
+            offset=wanted.page * PAGE,
+            **{f"status{n}": status for n, status in enumerate(statuses)},
+            **{f"word{n}": words[n] if n < len(words) else "" for n in range(WORDS_MAX)},
+        )
+        return await self._with_maps(found[:PAGE]), len(found) > PAGE
+
+    async def one(self, set_id: int) -> FoundSet | None:
+        """A set by its id."""
+        found = await self._database.one(_ONE, set_id=set_id)
+        return None if found is None else (await self._with_maps([found]))[0]
+
+    async def _with_maps(self, found: list[FoundSet]) -> list[FoundSet]:
+        if not found:
+            return []
+        ids = [one.id for one in found] + [0] * (BOUND_IDS - len(found))
+        theirs: dict[int, list[Beatmap]] = {one.id: [] for one in found}
+        for beatmap in await self._database.all(_MAPS_OF, **{f"id{n}": one for n, one in enumerate(ids)}):
+            theirs[beatmap.set_id].append(beatmap)
+        return [msgspec.structs.replace(one, maps=tuple(theirs[one.id])) for one in found]
+
+
+def _literal(word: str) -> str:
+    """A word in which no character means anything else to LIKE."""
+    return word.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
