@@ -3,6 +3,7 @@
 import re
 from importlib import resources
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 import falcon
 import falcon.asgi
@@ -29,6 +30,29 @@ _HEADERS: Final = (
 )
 
 
+# What the game opens in a browser (web-endpoints 6.7), and where such pages are on this site.
+_MOVED: Final = (
+    (re.compile(r"/u/([^/]{1,64})"), "/users/{}"),
+    (re.compile(r"/b/([0-9]{1,10})", re.ASCII), "/beatmaps/{}"),
+    (re.compile(r"/s/([0-9]{1,10})", re.ASCII), "/beatmapsets/{}"),
+    (re.compile(r"/p/(?:playerranking|countryranking)"), "/rankings"),
+    (re.compile(r"/p/changelog"), "/changelog"),
+    (re.compile(r"/p/verify"), "/"),
+    (re.compile(r"/forum/t/([0-9]{1,10})", re.ASCII), "/community/forums/topics/{}"),
+)
+
+
+def moved_to(path: str) -> str | None:
+    """Where on this site the page is that the game knows under this path; None for no such page.
+
+    A path, never an address: it is right behind every proxy and on every port.
+    """
+    for pattern, target in _MOVED:
+        if found := pattern.fullmatch(path):
+            return target.format(*(quote(part, safe="") for part in found.groups()))
+    return None
+
+
 class Site:
     """The handlers of the bare host."""
 
@@ -51,7 +75,7 @@ class Site:
         app: FalconApp = falcon.asgi.App()
         app.add_route("/", _Page(self._home))
         app.add_route("/static/{name}", _Page(self._file))
-        app.add_sink(self._nowhere)
+        app.add_sink(self._other)
         return app
 
     async def _home(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
@@ -72,6 +96,17 @@ class Site:
         resp.set_header("Cache-Control", "public, max-age=3600")
         resp.content_type = "text/css; charset=utf-8"
         resp.data = file.read_bytes()
+
+    async def _other(self, req: falcon.asgi.Request, resp: falcon.asgi.Response | None, **_: str) -> None:
+        """A page that the game opens under an old address moves to where it is; everything else is nowhere."""
+        assert resp is not None  # None is for web sockets
+        moved = moved_to(req.path) if req.method in ("GET", "HEAD") else None
+        if moved is None:
+            await self._nowhere(req, resp)
+            return
+        req.scope["kiai.route"] = "moved"
+        resp.status = 302
+        resp.set_header("Location", moved)
 
     async def _nowhere(self, req: falcon.asgi.Request, resp: falcon.asgi.Response | None, **_: str) -> None:
         assert resp is not None  # None is for web sockets
