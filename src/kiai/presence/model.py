@@ -38,6 +38,12 @@ class StatsChanged(msgspec.Struct, frozen=True):
     at_ms: int
 
 
+class OwnFigures(msgspec.Struct, frozen=True):
+    """A player's own figures changed without the client's doing: it must be told them."""
+
+    session: Session
+
+
 class Alerted(msgspec.Struct, frozen=True):
     """A text that pops up: for one player, or for everybody (0)."""
 

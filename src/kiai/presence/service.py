@@ -21,6 +21,7 @@ from kiai.presence.model import (
     Alerted,
     Arrived,
     Left,
+    OwnFigures,
     PresenceChanged,
     StatsChanged,
 )
@@ -183,7 +184,8 @@ class Presence:
             if session.tournament or session.status.mode == mode:
                 continue
             with contextlib.suppress(SessionGone):
-                await self.set_status(session, msgspec.structs.replace(session.status, mode=mode))
+                now = await self.set_status(session, msgspec.structs.replace(session.status, mode=mode))
+                await self._realtime.append(self._entries([OwnFigures(now)]))
 
     async def refresh(self, session: Session) -> Session:
         """Reads the session's figures again; the others are told when they changed. Raises SessionGone."""
@@ -197,9 +199,11 @@ class Presence:
         for user_id in map(int, user_ids):
             for session in await self._realtime.sessions_of(user_id):
                 try:
-                    await self.refresh(session)
+                    now = await self.refresh(session)
                 except SessionGone:
                     continue
+                if now.stats != session.stats:
+                    await self._realtime.append(self._entries([OwnFigures(now)]))
 
     async def _show(self, token: str, change: Callable[[Session], Session]) -> Session:
         many = await self.many()

@@ -6,7 +6,15 @@ from kiai.faces.bancho import packets
 from kiai.faces.bancho.announce import Table
 from kiai.osu.countries import COUNTRIES
 from kiai.osu.privileges import client_privileges
-from kiai.presence.model import Alerted, Arrived, Left, PresenceChanged, StatsChanged, client_mode
+from kiai.presence.model import (
+    Alerted,
+    Arrived,
+    Left,
+    OwnFigures,
+    PresenceChanged,
+    StatsChanged,
+    client_mode,
+)
 from kiai.presence.reading import NEW_PP_BUILD
 from kiai.realtime.port import BOT_ID, ONLINE, STATUS, Entry, Session, match_topic, user_topic
 
@@ -121,6 +129,11 @@ def _stats_changed(fact: StatsChanged) -> Sequence[Entry]:
     return [told]
 
 
+def _own_figures(fact: OwnFigures) -> Sequence[Entry]:
+    session = fact.session
+    return [Entry(user_topic(session.user_id), stats(session), older=_older(session))]
+
+
 def _presence_changed(fact: PresenceChanged) -> Sequence[Entry]:
     session = fact.session
     return [
@@ -138,5 +151,6 @@ TABLE: Table = {
     Arrived: _arrived,
     Left: _left,
     StatsChanged: _stats_changed,
+    OwnFigures: _own_figures,
     PresenceChanged: _presence_changed,
 }
