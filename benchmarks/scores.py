@@ -166,9 +166,13 @@ def submissions(data: Path, child: Any, port: int, row: Any) -> None:
     maps = ids(data, PLAYED)[:40]
     warm = [form(md5, objects, n) for n, (md5, objects) in enumerate(maps)]
     once(child, port, warm)
-    found = once(child, port, [form(maps[n % len(maps)][0], maps[n % len(maps)][1], n) for n in range(100, 100 + SUBMISSIONS)])
+
+    def forms(numbers: range) -> list[str]:
+        return [form(maps[n % len(maps)][0], maps[n % len(maps)][1], n) for n in numbers]
+
+    found = once(child, port, forms(range(100, 100 + SUBMISSIONS)))
     row(f"submissions, {PLAYERS} players at once", found)
-    found = once(child, port, [form(maps[n % len(maps)][0], maps[n % len(maps)][1], n) for n in range(5_000, 5_200)], connections=1)
+    found = once(child, port, forms(range(5_000, 5_200)), connections=1)
     row("submissions, one after another", found)
 
 

@@ -292,7 +292,7 @@ class World:
         self.ranks = Ranks(database, self.realtime, self.outbox)
         self.score_events = ScoreEvents(self.leaderboards, self.beatmaps, self.realtime, self.clock, self.outbox)
         self.standing = Standing(database, self.beatmaps, self.rebuilder, self.clock)
-        self.replays = Replays(database, self.files, self.leaderboards, self.realtime)
+        self.replays = Replays(database, self.files, self.leaderboards, self.realtime, self.clock)
         self.replay_import = ReplayImport(
             self.files,
             self.accounts,

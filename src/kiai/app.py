@@ -142,6 +142,7 @@ ACTIVE_EVERY_S: Final = 60.0
 COUNT_EVERY_S: Final = 5.0
 FORGET_EVERY_S: Final = 3_600.0
 NOTE_EVERY_S: Final = 60.0
+SWEEP_EVERY_S: Final = 300.0
 REFRESH_EVERY_S: Final = 60.0
 ENLIST_EVERY_S: Final = 600.0
 DATABASE_FILE: Final = "kiai.db"
@@ -211,7 +212,7 @@ class Services:
         self.refreshing = (
             Refreshing(database, self.upstream, clock, self.standing.rejudged) if self.upstream is not None else None
         )
-        self.replays = Replays(database, files, self.leaderboards, realtime)
+        self.replays = Replays(database, files, self.leaderboards, realtime, clock)
         self.boards = Boards(database)
         self.ratings = Ratings(database, clock)
         self.favourites = Favourites(database, clock, most=settings.favourites_max)
@@ -331,6 +332,7 @@ class Services:
             self.beatmaps,
             now_playing,
             self.chat,
+            self.flags,
             self.clock,
         )
         server = ServerCommands(self.realtime, self.clock, self.settings.title, self._link)
@@ -561,6 +563,8 @@ class Server:
         self.jobs.every(FORGET_EVERY_S, "old-lines", services.journal.forget_older)
         self.jobs.every(FORGET_EVERY_S, "old-mail", services.mail.forget_older)
         self.jobs.every(FORGET_EVERY_S, "old-answers", services.submissions.forget_older)
+        self.jobs.every(SWEEP_EVERY_S, "orphans", services.replays.sweep)
+        self.jobs.every(FORGET_EVERY_S, "left-overs", services.files.sweep)
         self.jobs.every(NOTE_EVERY_S, "rank-history", services.history.note_day)
         if services.refreshing is not None:
             self.jobs.every(REFRESH_EVERY_S, "refresh-sets", services.refreshing.refresh_due)

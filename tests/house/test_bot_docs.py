@@ -47,7 +47,7 @@ def test_optional_arguments_come_last_and_text_is_the_last_of_all(commands: list
 
 
 def test_what_only_powers_allow_leaves_a_trace(commands: list[Command]) -> None:
-    reads = {"list", "info"}
+    reads = {"list", "info", "flags"}
     for command in commands:
         if command.permission and PERMISSIONS[command.permission] & POWERS and command.name not in reads:
             assert command.audit, f"{command.usage} is for staff and declares no audit action"

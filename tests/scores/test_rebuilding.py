@@ -1,3 +1,4 @@
+import time
 from typing import Any, Final
 
 import msgspec
@@ -8,7 +9,18 @@ from tests.builders import World, a_map, a_play, a_player, frames
 from kiai.beatmaps import Beatmap, osu_key
 from kiai.osu.mods import HD
 from kiai.scores.model import replay_key
-from kiai.storage.tables import clans, counters, first_places, maps, outbox, play_counts, scores, stats, users
+from kiai.storage.tables import (
+    clans,
+    counters,
+    first_places,
+    maps,
+    outbox,
+    play_counts,
+    scores,
+    sets,
+    stats,
+    users,
+)
 
 DERIVED: Final = (scores, stats, maps, first_places, play_counts, counters)
 
@@ -257,3 +269,44 @@ def test_many_problems_of_a_kind_are_summed_up(world: World) -> None:
     found = world.problems()
     assert len(found) == 51
     assert found[-1] == "I1: and 2 more like these"
+
+
+def test_a_score_on_another_countrys_board_is_named_and_mended(world: World) -> None:
+    alice = world.add_player(a_player(country="nl"))
+    world.record(a_play(by=alice, on=world.add_map(a_map())))
+    world.change(update(scores).values(country="de"))
+
+    assert world.problems() == ["I2: score 1 is on another country's boards"]
+    world.run(world.doctor.repair())
+    world.run(world.outbox.deliver())
+
+    assert world.problems() == []
+
+
+def test_a_wrong_count_of_favourites_is_named_and_mended(world: World) -> None:
+    world.add_map(a_map(1, set_id=7))
+    world.change(update(sets).values(favourites=3))
+
+    assert world.problems() == ["I6: set 7: 3 favourites are counted, there are 0"]
+    world.run(world.doctor.repair())
+    world.run(world.outbox.deliver())
+
+    assert world.problems() == []
+
+
+def test_a_replay_that_no_score_came_of_is_removed_after_a_day(world: World) -> None:
+    alice = world.add_player(a_player())
+    kept = world.put_replay(b"of a score")
+    world.record(a_play(by=alice, on=world.add_map(a_map()), replay=kept))
+    left = world.put_replay(b"of a play that was never stored")
+
+    def sweep_everything() -> int:
+        return sum(world.run(world.replays.sweep()) for _ in range(256))
+
+    world.clock.set_now_ms(int(time.time() * 1000))
+    assert sweep_everything() == 0, "the game may still send it again"
+    world.clock.set_now_ms(int(time.time() * 1000) + 2 * 86_400_000)
+    assert sweep_everything() == 1
+
+    assert world.run(world.files.get(replay_key(kept.md5))) is not None
+    assert world.run(world.files.get(replay_key(left.md5))) is None

@@ -134,9 +134,9 @@ class Upstream:
     async def refresh(self, beatmaps: list[Beatmap], rejudged: Rejudged) -> None:
         """Brings the status and files of one set's maps up to date. Raises Unavailable.
 
-        `rejudged` is told the keys of revisions that count otherwise now. A status set by the staff stays, but a changed
-        file makes such a map pending until the staff has seen it. What upstream lists no more is kept as it is
-        (web-endpoints 10.3).
+        `rejudged` is told the keys of revisions that count otherwise now. A status set by the staff stays, but a
+        changed file makes such a map pending until the staff has seen it. What upstream lists no more is kept as it
+        is (web-endpoints 10.3).
         """
         set_id = beatmaps[0].set_id
         rows = {_number(row.beatmap_id): row for row in await self._listed({"s": set_id})}

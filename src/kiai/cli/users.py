@@ -1,6 +1,7 @@
 """`kiai users ...`"""
 
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ from kiai.staff import OPERATOR
 
 if TYPE_CHECKING:
     from kiai.app import Services
+    from kiai.scores.flags import RaisedFlag
 
 app = typer.Typer(help="Accounts: adding, privileges, API keys, restriction.", no_args_is_help=True)
 
@@ -35,6 +37,10 @@ def user_object(account: Account) -> dict[str, object]:
     if account.id == BOT_ID:
         shown["bot"] = True
     return shown
+
+
+def _day(ms: int) -> str:
+    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def _line(account: Account) -> str:
@@ -190,6 +196,24 @@ def restrict(
 
     account = with_services(out, lambda: settings_of(data, database=database), work)
     out.result(user_object(account), f"Restricted {account.name}.")
+
+
+@app.command("flags")
+def flags(name: Name, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+    """Lists what was odd about an account's plays and clients, newest first; nothing follows from it by itself."""
+    out = Out(as_json)
+
+    async def work(services: "Services") -> "list[RaisedFlag]":
+        account = await services.accounts.account(name)
+        return await services.flags.of(account.id)
+
+    found = with_services(out, lambda: settings_of(data, database=database), work)
+    lines = [f"{_day(one.at_ms)}  {one.kind}: {one.details}" for one in found] or ["There are none."]
+    shown = [
+        {"at": one.at_ms // 1000, "kind": one.kind, "details": one.details, "play": one.checksum and one.checksum.hex()}
+        for one in found
+    ]
+    out.result({"flags": shown}, "\n".join(lines))
 
 
 @app.command("unrestrict")

@@ -62,6 +62,10 @@ class Files(Protocol):
         """Every file below `prefix`, a folder with its slash (`replays/`) or empty, in no order. Raises Unavailable."""
         ...
 
+    async def sweep(self) -> int:
+        """Removes what processes that died while writing left behind more than a day ago; how many files."""
+        ...
+
     async def check(self) -> None:
         """Writes and reads a small file of its own, `check`. Raises Unavailable when that does not work."""
         ...

@@ -43,6 +43,7 @@ from kiai.storage.port import Database, Transaction
 FILE_MAX: Final = 11 * 1024 * 1024
 OSU_MODE: Final = 0
 VIEW_COUNTS_EVERY_S: Final = 60.0
+ORPHAN_MS: Final = 86_400_000
 STAFF: Final = Viewer(priv=-1)  # sees every account: the operator's own hand
 
 
@@ -223,13 +224,35 @@ def play_fault(replay: ReplayFile, beatmap: Beatmap) -> str | None:
 
 
 class Replays:
-    """Hands out stored replays."""
+    """Hands out stored replays, and removes files that no score came of."""
 
-    def __init__(self, database: Database, files: Files, leaderboards: Leaderboards, realtime: Realtime) -> None:
+    def __init__(
+        self, database: Database, files: Files, leaderboards: Leaderboards, realtime: Realtime, clock: Clock
+    ) -> None:
         self._database = database
         self._files = files
         self._leaderboards = leaderboards
         self._realtime = realtime
+        self._clock = clock
+        self._swept = 255
+
+    async def sweep(self) -> int:
+        """Looks at the files of one more prefix; removes those that are a day old and belong to no score. How many.
+
+        A play whose transaction failed leaves its replay behind, and the game may still send it again. Every prefix has
+        its turn once in 256 calls. A job's work.
+        """
+        self._swept = (self._swept + 1) % 256
+        oldest = self._clock.now_ms() - ORPHAN_MS
+        removed = 0
+        async for stored in self._files.keys(f"replays/{self._swept:02x}/"):
+            if stored.modified_ms >= oldest:
+                continue
+            md5 = bytes.fromhex(stored.key.rpartition("/")[2])
+            if await self._database.one(statements.REPLAY_KNOWN, md5=md5) is None:
+                await self._files.delete(stored.key)
+                removed += 1
+        return removed
 
     async def frames(self, score_id: int, viewer: Viewer = EVERYBODY) -> bytes:
         """The stored LZMA stream. Raises NotFound("score") or NotFound("replay")."""

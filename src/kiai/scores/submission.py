@@ -24,7 +24,7 @@ import msgspec
 
 from kiai.accounts import User
 from kiai.accounts.visibility import is_public
-from kiai.beatmaps import Beatmap, Beatmaps
+from kiai.beatmaps import Beatmap, Beatmaps, osu_key
 from kiai.beatmaps.model import has_board
 from kiai.clock import Clock
 from kiai.errors import KiaiError, NotFound, Unavailable
@@ -60,6 +60,8 @@ KEPT_MS: Final = 86_400_000
 NO_CALCULATOR: Final = 0  # `recalc` computes what carries another number than its own
 PENDING_MAX: Final = 10_000
 NO: Final = "no"
+GAME: Final = "osu!"
+"""The user agent of the game; another one is another client."""
 
 
 class Submission(msgspec.Struct, frozen=True):
@@ -92,6 +94,7 @@ class Submission(msgspec.Struct, frozen=True):
     play_time_ms: int
     replay: bytes
     image_sent: bool = False
+    user_agent: str = GAME
 
 
 class Rejected(KiaiError):
@@ -174,9 +177,11 @@ def check_play(sent: Submission, beatmap: Beatmap) -> list[Doubt]:
 
 def check_client(sent: Submission, sessions: list[Session]) -> list[Doubt]:
     """What differs from the client that logged in; of several sessions one has to fit (web-endpoints 3.4)."""
-    if not sessions:
-        return []
     doubts = []
+    if sent.user_agent != GAME:
+        doubts.append(Doubt("client", f"user agent {sent.user_agent[:64]!r}"))
+    if not sessions:
+        return doubts
     if sent.version and not any(str(one.build) == sent.version for one in sessions):
         doubts.append(Doubt("version", f"{sent.version} sent, {sessions[0].build} logged in"))
     hashes = [one.client_hashes.rstrip(":") for one in sessions]
@@ -465,6 +470,8 @@ class Submissions:
             doubts.append(Doubt("pp", f"cannot be computed: {error.reason}"))
             return 0.0, 0.0, computed_by
         except Unavailable as error:
+            if await self._fetched_again(beatmap):
+                return await self._pp(sent, beatmap, doubts)
             tries = await self._realtime.take(
                 f"pp-tries:{sent.checksum.hex()}", limit=PP_TRIES, period_s=PP_TRIES_IN_S, burst=PP_TRIES
             )
@@ -477,6 +484,14 @@ class Submissions:
         if self._rules.pp_cap and result.pp > self._rules.pp_cap:
             doubts.append(Doubt("pp", f"{result.pp:.0f} is above the cap of {self._rules.pp_cap}"))
         return stored_pp(result.pp), result.stars, computed_by
+
+    async def _fetched_again(self, beatmap: Beatmap) -> bool:
+        """Whether the .osu file was lost, and is back from upstream."""
+        if await self._files.size(osu_key(beatmap.md5)) is not None:
+            return False
+        with contextlib.suppress(Unavailable):
+            await self._beatmaps.osu_file(beatmap)
+        return await self._files.size(osu_key(beatmap.md5)) is not None
 
     # --- where the play stands
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, select, update
 
 from kiai.beatmaps import Beatmaps, osu_key
 from kiai.clock import Clock
@@ -19,8 +19,20 @@ from kiai.scores.rebuilding import Rebuilder
 from kiai.staff import audit
 from kiai.staff.audit import OPERATOR
 from kiai.storage.outbox import tell
-from kiai.storage.port import Database, Query, Transaction, only
-from kiai.storage.tables import clans, counters, first_places, maps, outbox, replays, users
+from kiai.storage.port import Command, Database, Query, Transaction, only
+from kiai.storage.tables import (
+    clans,
+    counters,
+    favourites,
+    first_places,
+    maps,
+    outbox,
+    ratings,
+    replays,
+    scores,
+    sets,
+    users,
+)
 
 USERS_AT_ONCE: Final = 200
 SHOWN_MAX: Final = 50  # problems of one kind that are listed one by one
@@ -72,6 +84,41 @@ _REPLAYS = Query(
     lambda *row: row,
     aside=True,
 )
+_VOTES_WRONG = Query(
+    select(maps.c.id, maps.c.rating_count, func.count(ratings.c.user_id))
+    .select_from(maps.outerjoin(ratings, ratings.c.map_key == maps.c.key))
+    .group_by(maps.c.key, maps.c.id, maps.c.rating_count)
+    .having(maps.c.rating_count > func.count(ratings.c.user_id))
+    .limit(1_000),
+    lambda *row: row,
+    aside=True,
+)
+_FAVOURITES_WRONG = Query(
+    select(sets.c.id, sets.c.favourites, func.count(favourites.c.user_id))
+    .select_from(sets.outerjoin(favourites, favourites.c.set_id == sets.c.id))
+    .group_by(sets.c.id, sets.c.favourites)
+    .having(sets.c.favourites != func.count(favourites.c.user_id))
+    .limit(1_000),
+    lambda *row: row,
+    aside=True,
+)
+_FAVOURITES_TRUE = Command(
+    update(sets).values(
+        favourites=select(func.count())
+        .select_from(favourites)
+        .where(favourites.c.set_id == sets.c.id)
+        .scalar_subquery()
+    )
+)
+_ABROAD = Query(
+    select(scores.c.id)
+    .select_from(scores.join(users, users.c.id == scores.c.user_id))
+    .where(scores.c.country != users.c.country)
+    .order_by(scores.c.id)
+    .limit(1_000),
+    only,
+    aside=True,
+)
 _STUCK = Query(select(func.count()).select_from(outbox).where(outbox.c.at_ms < bindparam("before")), only)
 _OWNERLESS = Query(
     select(clans.c.id)
@@ -111,6 +158,7 @@ class Doctor:
             ("map counters and first places", self._maps),
             ("most played counters", self._play_counts),
             ("files", self._stored),
+            ("votes and favourites", self._opinions),
             ("clans", self._clans),
             ("house books", self._books),
         ):
@@ -130,6 +178,7 @@ class Doctor:
 
         async def body(tx: Transaction) -> None:
             await tell(tx, "ranks_all", 0, now)
+            await tx.run(_FAVOURITES_TRUE)
             await tx.run(statements.SET_USER_COUNTER, value=await tx.one(_USERS))
             await audit.write(tx, OPERATOR, "doctor_repair", at_ms=now, target_kind="server", target_id=0)
 
@@ -165,7 +214,9 @@ class Doctor:
 
     async def _flags(self) -> list[Problem]:
         wrong = await self._database.all(_FLAGS_WRONG, first=0, last=2**31 - 1)
-        return [Problem("I2", f"score {score_id} has wrong best flags") for score_id in wrong]
+        problems = [Problem("I2", f"score {score_id} has wrong best flags") for score_id in wrong]
+        abroad = await self._database.all(_ABROAD)
+        return problems + [Problem("I2", f"score {score_id} is on another country's boards") for score_id in abroad]
 
     async def _maps(self) -> list[Problem]:
         counted = {
@@ -234,6 +285,18 @@ class Doctor:
                 if await self._files.size(osu_key(one.md5)) is None
             ]
         return problems
+
+    async def _opinions(self) -> list[Problem]:
+        return [
+            *[
+                Problem("I6", f"map {one}: {count} votes are counted, there are {true}", repairable=False)
+                for one, count, true in await self._database.all(_VOTES_WRONG)
+            ],
+            *[
+                Problem("I6", f"set {one}: {count} favourites are counted, there are {true}")
+                for one, count, true in await self._database.all(_FAVOURITES_WRONG)
+            ],
+        ]
 
     async def _clans(self) -> list[Problem]:
         return [

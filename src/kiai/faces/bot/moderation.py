@@ -2,6 +2,7 @@
 before any of them runs (game-rules 2.2), because the operator at the command line may do everything."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from kiai.accounts import BOT_ID, User
@@ -15,11 +16,13 @@ from kiai.errors import Refused
 from kiai.faces.bot.now_playing import NowPlaying
 from kiai.osu.privileges import staff_rank
 from kiai.presence import Presence
+from kiai.scores.flags import LISTED_MAX, Flags
 from kiai.staff import Actor, Staff, audit
 from kiai.staff.silences import Silences
 from kiai.storage.port import Database, Transaction
 
 DEVELOPER_RANK: Final = 3
+FLAGS_SHOWN: Final = 5
 REASON: Final = Argument("reason", Kind.TEXT)
 USER: Final = Argument("user", Kind.USER)
 ROLE: Final = Argument("role")
@@ -38,6 +41,7 @@ class ModerationCommands:
         beatmaps: Beatmaps,
         now_playing: NowPlaying,
         chat: Chat,
+        flags: Flags,
         clock: Clock,
     ) -> None:
         self._database = database
@@ -48,6 +52,7 @@ class ModerationCommands:
         self._beatmaps = beatmaps
         self._now_playing = now_playing
         self._chat = chat
+        self._flags = flags
         self._clock = clock
 
     async def silence(self, asker: Asker, user: User, duration: int, reason: str) -> Sequence[str]:
@@ -78,6 +83,19 @@ class ModerationCommands:
         await self._may_act_on(asker, user, "unrestrict")
         await self._staff.unrestrict(_actor(asker), user.name, reason)
         return (f"{user.name} is no longer restricted.",)
+
+    async def flags(self, asker: Asker, user: User) -> Sequence[str]:
+        """`!flags`."""
+        found = await self._flags.of(user.id)
+        if not found:
+            return (f"Nothing was odd about {user.name}.",)
+        lines = [
+            f"{datetime.fromtimestamp(one.at_ms // 1000, UTC):%Y-%m-%d %H:%M} {one.kind}: {one.details}"
+            for one in found[:FLAGS_SHOWN]
+        ]
+        more = f" The last {FLAGS_SHOWN}:" if len(found) > FLAGS_SHOWN else ""
+        many = f"{len(found)}{' or more' if len(found) >= LISTED_MAX else ''}"
+        return (f"{user.name} has {many} flags.{more}", *lines)
 
     async def add_privilege(self, asker: Asker, user: User, role: str) -> Sequence[str]:
         """`!addpriv`."""
@@ -173,6 +191,8 @@ class ModerationCommands:
              "Lets a player speak again."),
             ("kick", ("disconnect",), self.kick, "users.kick", (USER, REASON), "kick", "Logs a player off."),
             ("restrict", (), self.restrict, "users.restrict", (USER, REASON), "restrict", "Hides a player."),
+            ("flags", (), self.flags, "users.restrict", (USER,), "",
+             "What was odd about a player's plays and clients lately."),
             ("unrestrict", (), self.unrestrict, "users.restrict", (USER, REASON), "unrestrict",
              "Lifts a restriction."),
             ("addpriv", ("ap",), self.add_privilege, "users.privileges", (USER, ROLE), "privileges",

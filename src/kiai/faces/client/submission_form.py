@@ -11,6 +11,7 @@ import binascii
 import re
 from typing import Final
 
+import msgspec
 from py3rijndael import RijndaelCbc
 from py3rijndael.paddings import PaddingBase
 
@@ -18,7 +19,7 @@ from kiai.errors import Refused
 from kiai.faces.client.door import Form, TooLarge
 from kiai.osu.accuracy import Counts
 from kiai.osu.grades import GRADES
-from kiai.scores.submission import Submission
+from kiai.scores.submission import GAME, Submission
 
 BLOCK: Final = 32
 KEY: Final = "osu!-scoreburgr---------"
@@ -55,7 +56,7 @@ class _Strict(PaddingBase):  # type: ignore[misc]
         return source[:-count]
 
 
-async def read_submission(form: Form, *, old: bool = False) -> Submission:
+async def read_submission(form: Form, *, old: bool = False, user_agent: str = GAME) -> Submission:
     """The play that a form tells of; `old` is the endpoint of builds without `osuver`.
 
     Raises Refused for a form that no client sends, TooLarge for a part above its bound.
@@ -73,7 +74,7 @@ async def read_submission(form: Form, *, old: bool = False) -> Submission:
         plain, client_hash = _plain(key, iv, score), _plain(key, iv, client)
     else:
         plain, client_hash = await asyncio.to_thread(lambda: (_plain(key, iv, score), _plain(key, iv, client)))
-    return _read(plain, client_hash, texts, replay, version)
+    return msgspec.structs.replace(_read(plain, client_hash, texts, replay, version), user_agent=user_agent)
 
 
 def _parts(form: Form) -> tuple[dict[str, str], bytes]:

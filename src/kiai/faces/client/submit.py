@@ -39,7 +39,7 @@ class Submit:
         return await self._answer(ask, old=True)
 
     async def _answer(self, ask: Ask, *, old: bool) -> Answer:
-        sent = await read_submission(ask.form, old=old)
+        sent = await read_submission(ask.form, old=old, user_agent=ask.headers.get("user-agent", ""))
         try:
             user = await self._door.log_in(sent.player_name, sent.password_md5, address=ask.address)
             chart = await self._submissions.submit(user, sent)
