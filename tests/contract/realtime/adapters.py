@@ -4,11 +4,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
+from redis.asyncio import Redis
 from tests.contract.realtime.strict import strict
+from tests.redises import a_redis
 
 from kiai.clock import Clock
 from kiai.realtime.memory import MemoryRealtime
 from kiai.realtime.port import Realtime
+from kiai.realtime.redis import RedisRealtime
 
 Adapter = Callable[[Clock], AbstractAsyncContextManager[Realtime]]
 """Opens an empty state that takes its time from the clock, and clears it away at the end."""
@@ -31,5 +34,17 @@ def strictly(adapter: Adapter) -> Adapter:
     return opened
 
 
-PLAIN: Final[dict[str, Adapter]] = {"memory": memory}
+@asynccontextmanager
+async def redis(clock: Clock) -> AsyncIterator[Realtime]:
+    """The state in a real Redis from a wheel, one for all tests of a process and emptied for each."""
+    client: Redis = Redis.from_url(a_redis().url)
+    await client.flushall()
+    realtime = RedisRealtime(client, clock, now=clock.monotonic)
+    try:
+        yield realtime
+    finally:
+        await realtime.close()
+
+
+PLAIN: Final[dict[str, Adapter]] = {"memory": memory, "redis": redis}
 ADAPTERS: Final[dict[str, Adapter]] = PLAIN | {f"strict {name}": strictly(adapter) for name, adapter in PLAIN.items()}

@@ -84,14 +84,14 @@ def test_the_worked_example_of_the_field_guide(world: World, site: Site) -> None
 def test_a_board_without_scores_has_an_empty_best_and_an_empty_end(world: World, site: Site) -> None:
     song = world.add_map(a_map(1))
 
-    assert board(site, song.md5).split("\n")[3:] == ["0.00", "", ""]
+    assert board(site, song.md5).split("\n")[3:] == ["0.0", "", ""]
 
 
 def test_the_header_alone(world: World, site: Site) -> None:
     song = world.add_map(a_map(1))
     world.record(a_play(by=BOB, on=song))
 
-    assert board(site, song.md5, s=1).split("\n") == ["2|false|1|1|0|0|", "0", "[bold:0,size:20]Artist|Song", "0.00"]
+    assert board(site, song.md5, s=1).split("\n") == ["2|false|1|1|0|0|", "0", "[bold:0,size:20]Artist|Song", "0.0"]
 
 
 @pytest.mark.parametrize(

@@ -145,9 +145,10 @@ class Scoreboard:
 
 def _header(beatmap: Beatmap, count: int) -> bytes:
     artist, title = (text.replace("|", "I").replace("\n", " ") for text in (beatmap.artist, beatmap.title))
+    rating = f"{beatmap.rating:.2f}" if beatmap.rating_count else "0.0"
     return (
         f"{beatmap.status}|false|{beatmap.id}|{beatmap.set_id}|{count}|0|\n"
-        f"0\n[bold:0,size:20]{artist}|{title}\n{beatmap.rating:.2f}"
+        f"0\n[bold:0,size:20]{artist}|{title}\n{rating}"
     ).encode()
 
 

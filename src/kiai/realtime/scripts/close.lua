@@ -1,0 +1,1 @@
+return close(ARGV[1])

