@@ -10,7 +10,7 @@ import os
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from kiai import keeping
 from kiai.accounts import Accounts, ApiKeys, Logins, Passwords, Relationships
@@ -132,6 +132,7 @@ from kiai.storage.port import Database
 from kiai.storage.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
+    from kiai.realtime.redis import RedisRealtime
     from kiai.settings import Settings
 
 DELIVER_EVERY_S: Final = 0.25
@@ -143,6 +144,8 @@ COUNT_EVERY_S: Final = 5.0
 FORGET_EVERY_S: Final = 3_600.0
 NOTE_EVERY_S: Final = 60.0
 SWEEP_EVERY_S: Final = 300.0
+RELOAD_EVERY_S: Final = 5.0
+WATCH_EVERY_S: Final = 2.0
 REFRESH_EVERY_S: Final = 60.0
 ENLIST_EVERY_S: Final = 600.0
 DATABASE_FILE: Final = "kiai.db"
@@ -170,6 +173,7 @@ class Services:
         self.database = database
         self.files = files
         self.realtime = realtime
+        self.shared = settings.state is not None  # with other workers
         self.clock = clock
         self.ids = ids
         rules = Rules(bonus_pp=settings.bonus_pp, loved_counts=settings.loved_counts, rank_medals=settings.rank_medals)
@@ -362,9 +366,17 @@ class Services:
 
     async def begin(self) -> None:
         """Loads what a server answers from memory: ranks, channels, and the sessions of its last life."""
-        await self.ranks.rebuild()
+        if self.shared:
+            await self.mend_state()
+        else:
+            await self.ranks.rebuild()
         await self.channels.reload()
         await self._restore_sessions()
+
+    async def mend_state(self) -> None:
+        """Loads the ranks into a Redis that has none: at the first start, or because it was restarted empty."""
+        if await cast("RedisRealtime", self.realtime).is_empty():
+            await self.ranks.rebuild()
 
     async def _restore_sessions(self) -> None:
         """Brings back who was logged in when this embedded server was stopped, but nobody who lost the right to be."""
@@ -403,6 +415,8 @@ class Services:
         await self.mirrors.close()
         await self.performance.close()
         self.passwords.close()
+        if self.shared:
+            await cast("RedisRealtime", self.realtime).close()
         await self.database.close()
 
 
@@ -420,7 +434,7 @@ async def open_services(settings: "Settings", *, clock: Clock | None = None) -> 
             settings,
             database=database,
             files=FileStore.local(Path(settings.files or settings.data / "files")),
-            realtime=MemoryRealtime(clock),
+            realtime=_open_state(settings, clock),
             clock=clock,
             ids=SystemIds(),
         )
@@ -431,6 +445,14 @@ async def open_services(settings: "Settings", *, clock: Clock | None = None) -> 
         yield services
     finally:
         await services.close()
+
+
+def _open_state(settings: "Settings", clock: Clock) -> Realtime:
+    if settings.state is None:
+        return MemoryRealtime(clock)
+    from kiai.realtime.redis import RedisRealtime  # its library is another 7 MB
+
+    return RedisRealtime.connect(settings.state, clock)
 
 
 def _make_folder(data: Path) -> None:
@@ -551,25 +573,34 @@ class Server:
             access_log=access_log,
             trusted=trusted,
         )
-        self.jobs = Jobs()
-        self.jobs.every(DELIVER_EVERY_S, "outbox", services.outbox.deliver)
+        self.jobs = Jobs(self._claim if services.shared else None)
+        self.jobs.every(DELIVER_EVERY_S, "outbox", services.outbox.deliver, shared=True)
         self.jobs.every(WRITE_EVERY_S, "buffers", services.write_buffers)
         self.jobs.every(SAY_EVERY_S, "first-places", services.first_place_lines.say)
-        self.jobs.every(RING_EVERY_S, "match-timers", services.rooms.ring)
-        self.jobs.every(EXPIRE_EVERY_S, "expiry", services.presence.expire)
+        self.jobs.every(RING_EVERY_S, "match-timers", services.rooms.ring, shared=True)
+        self.jobs.every(EXPIRE_EVERY_S, "expiry", services.presence.expire, shared=True)
         self.jobs.every(COUNT_EVERY_S, "figures", self._count)
         self.jobs.every(ACTIVE_EVERY_S, "activity", services.presence.write_active)
         self.jobs.every(COUNTS_EVERY_S, "channel-counts", services.chat.tell_counts)
-        self.jobs.every(FORGET_EVERY_S, "old-lines", services.journal.forget_older)
-        self.jobs.every(FORGET_EVERY_S, "old-mail", services.mail.forget_older)
-        self.jobs.every(FORGET_EVERY_S, "old-answers", services.submissions.forget_older)
-        self.jobs.every(SWEEP_EVERY_S, "orphans", services.replays.sweep)
-        self.jobs.every(FORGET_EVERY_S, "left-overs", services.files.sweep)
-        self.jobs.every(NOTE_EVERY_S, "rank-history", services.history.note_day)
+        self.jobs.every(FORGET_EVERY_S, "old-lines", services.journal.forget_older, shared=True)
+        self.jobs.every(FORGET_EVERY_S, "old-mail", services.mail.forget_older, shared=True)
+        self.jobs.every(FORGET_EVERY_S, "old-answers", services.submissions.forget_older, shared=True)
+        self.jobs.every(SWEEP_EVERY_S, "orphans", services.replays.sweep, shared=True)
+        self.jobs.every(FORGET_EVERY_S, "left-overs", services.files.sweep, shared=True)
+        self.jobs.every(NOTE_EVERY_S, "rank-history", services.history.note_day, shared=True)
         if services.refreshing is not None:
-            self.jobs.every(REFRESH_EVERY_S, "refresh-sets", services.refreshing.refresh_due)
-            self.jobs.every(ENLIST_EVERY_S, "enlist-sets", services.refreshing.enlist)
+            self.jobs.every(REFRESH_EVERY_S, "refresh-sets", services.refreshing.refresh_due, shared=True)
+            self.jobs.every(ENLIST_EVERY_S, "enlist-sets", services.refreshing.enlist, shared=True)
+        if services.shared:
+            self.jobs.every(RELOAD_EVERY_S, "channels", services.channels.reload)
+            self.jobs.every(WATCH_EVERY_S, "state", services.mend_state, shared=True)
         self.jobs.run("loop-lag", self.metrics.watch_loop)
+
+    async def _claim(self, job: str, for_s: float) -> bool:
+        try:
+            return await self._services.realtime.once(f"job:{job}", for_s)
+        except Unavailable:  # nobody can tell whose turn it is: it comes again
+            return False
 
     async def _count(self) -> None:
         self._online = await self._services.realtime.online_count()

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 SETTINGS_FROM: Final = "--settings-from-fd="
 DEMO_FIRST: Final = "--demo"
+LISTEN_ON: Final = "--listen-on-fd="
+"""A worker among several gets the port that the process above it has opened."""
 
 
 def hand_over(settings: "Settings", *, demo: bool) -> NoReturn:

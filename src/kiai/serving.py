@@ -27,7 +27,8 @@ import uvloop
 from kiai import logs
 from kiai.app import Server, Services, open_services
 from kiai.errors import KiaiError, Refused, Unavailable
-from kiai.handing_over import DEMO_FIRST, SETTINGS_FROM
+from kiai.handing_over import DEMO_FIRST, LISTEN_ON, SETTINGS_FROM
+from kiai.supervising import Supervisor
 
 if TYPE_CHECKING:
     from kiai.settings import Settings
@@ -64,12 +65,13 @@ def _listen(settings: "Settings") -> socket.socket:
     return listening
 
 
-async def _serve(settings: "Settings", *, demo: bool) -> None:
+async def _serve(settings: "Settings", *, demo: bool, listen_on: int | None = None) -> None:
     logs.configure(settings.log, settings.log_level)
     log = logs.get_logger("serve")
     try:
         lock = only_server(settings.data) if settings.database is None else contextlib.nullcontext()
-        with lock, contextlib.closing(_listen(settings)) as listening:
+        socket_of = _listen(settings) if listen_on is None else socket.socket(fileno=listen_on)
+        with lock, contextlib.closing(socket_of) as listening:
             async with open_services(settings) as services:
                 if demo and await services.accounts.total() == 0:
                     await _make_demo(services)
@@ -140,20 +142,43 @@ async def _run(server: Server, listening: socket.socket) -> None:
     await Uvicorn(config).serve(sockets=[listening])
 
 
-def _settings(arguments: list[str]) -> "Settings":
-    """What was handed over: a plain object with the settings' names, so that pydantic (9 MB) is not imported again."""
+def _settings(arguments: list[str]) -> "tuple[Settings, bytes]":
+    """What was handed over: a plain object with the settings' names, so that pydantic (9 MB) is not imported again; and
+    the JSON it was made of."""
     [source] = [one for one in arguments if one.startswith(SETTINGS_FROM)]
     with open(int(source.removeprefix(SETTINGS_FROM)), "rb") as pipe:
-        values = msgspec.json.decode(pipe.read())
-    return cast("Settings", SimpleNamespace(**values | {"data": Path(values["data"])}))
+        settings_json = pipe.read()
+    values = msgspec.json.decode(settings_json)
+    return cast("Settings", SimpleNamespace(**values | {"data": Path(values["data"])})), settings_json
+
+
+async def _supervise(settings: "Settings", settings_json: bytes, *, demo: bool) -> int:
+    """Several workers: what all of them need is checked and made once, before the first one starts."""
+    logs.configure(settings.log, settings.log_level)
+    if settings.database is None or settings.state is None:
+        raise Refused("several workers need --database postgresql://... and --state redis://...")
+    async with open_services(settings) as services:
+        if demo and await services.accounts.total() == 0:
+            await _make_demo(services)
+    with contextlib.closing(_listen(settings)) as listening:
+        listening.listen(BACKLOG)
+        return await Supervisor(settings_json, settings.workers, listening).run()
+
+
+def _listen_on(arguments: list[str]) -> int | None:
+    found = [int(one.removeprefix(LISTEN_ON)) for one in arguments if one.startswith(LISTEN_ON)]
+    return found[0] if found else None
 
 
 def main(arguments: list[str]) -> int:
     """Runs the server with the settings that were handed over; its exit code."""
     try:
-        settings = _settings(arguments)
+        settings, settings_json = _settings(arguments)
+        demo, listen_on = DEMO_FIRST in arguments, _listen_on(arguments)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, demo=DEMO_FIRST in arguments))
+            if settings.workers > 1 and listen_on is None:
+                return runner.run(_supervise(settings, settings_json, demo=demo))
+            runner.run(_serve(settings, demo=demo, listen_on=listen_on))
     except KiaiError as error:
         print(f"kiai: {error}", file=sys.stderr)
         return 1

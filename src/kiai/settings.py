@@ -164,6 +164,16 @@ class Settings(BaseSettings):
         shown_default="SQLite, in the file kiai.db of the data folder",
         example="postgresql://kiai:secret@localhost:5432/kiai",
     )
+    state: Annotated[str, _url_of("redis", "rediss")] | None = _setting(
+        None,
+        "A Redis for what is live: sessions, chat, matches, ranks. Several workers share it.",
+        allowed="a URL like redis://host:6379/0",
+        shown_default="kept in the process",
+        example="redis://localhost:6379/0",
+    )
+    workers: Whole = _setting(
+        1, "Processes that serve; more than one need a database and a state.", least=1, most=256, example=4
+    )
     files: Folder | None = _setting(
         None,
         "Folder for replays, .osu files, avatars and screenshots.",
@@ -431,7 +441,7 @@ def _found(key: str, flags: Mapping[str, object], path: Path) -> tuple[object, s
 
 def _masked(key: str | None, value: object) -> object:
     """The value without what is secret in it."""
-    if value is None or key not in ("upstream_key", "database", "upstream_url"):
+    if value is None or key not in ("upstream_key", "database", "upstream_url", "state"):
         return value
     if key == "upstream_key" or "://" not in str(value):
         return MASK

@@ -51,14 +51,14 @@ _NAME = Command(
 _RENAME = Command(update(maps).where(maps.c.id == bindparam("map_id")).values(md5=bindparam("new_md5")))
 
 
-def prepare(data: Path, names: list[str], vector_maps: bool = True) -> dict[str, int]:
+def prepare(data: Path, names: list[str], vector_maps: bool = True, database: str | None = None) -> dict[str, int]:
     """A data folder with these players (all with `PASSWORD`) and the maps of the vectors; ids by name.
 
     The vectors name maps by md5s that no file has: their rows and files are put under those names.
     """
 
     async def story() -> dict[str, int]:
-        async with open_services(load_settings(data=data)) as services:
+        async with open_services(load_settings(data=data, database=database)) as services:
             ids = {}
             for name in names:
                 number = next(_serial)

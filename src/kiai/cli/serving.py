@@ -17,6 +17,12 @@ def serve(
     trusted_proxy: Annotated[
         list[str] | None, typer.Option("--trusted-proxy", metavar="CIDR", help="Whose X-Forwarded-For counts.")
     ] = None,
+    state: Annotated[
+        str | None, typer.Option("--state", metavar="URL", help="A Redis that several workers share.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", show_default="1", min=1, max=256, help="Processes.")
+    ] = None,
     files: Annotated[str | None, typer.Option("--files", metavar="DIR", help="Where files are kept.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Fills an empty data folder with a small world first.")] = False,
     data: DataOption = None,
@@ -29,6 +35,8 @@ def serve(
         "domain": domain,
         "database": database,
         "files": files,
+        "state": state,
+        "workers": workers,
         "trusted_proxy": trusted_proxy,
     }
     with failing(Out(as_json=False)):

@@ -36,7 +36,7 @@ from kiai.osu.grades import grade
 from kiai.osu.modes import mode_of
 from kiai.osu.mods import AP, NF, RX, clock_rate, refused_mods, unranked_mods
 from kiai.osu.replay_file import BadReplay, check_frames
-from kiai.realtime.port import Realtime, Session
+from kiai.realtime.port import Realtime, Session, StateUnavailable
 from kiai.scores import calculator, statements
 from kiai.scores.boards import Boards, Kind, Wanted, sorts_by_pp
 from kiai.scores.flags import Doubt, Flags
@@ -299,7 +299,10 @@ class Submissions:
     async def _take(self, bucket: str, per_minute: int, burst: int) -> None:
         if not self._rules.limited:
             return
-        taken = await self._realtime.take(bucket, limit=per_minute, period_s=60.0, burst=burst)
+        try:
+            taken = await self._realtime.take(bucket, limit=per_minute, period_s=60.0, burst=burst)
+        except StateUnavailable:  # nobody counts, and a play is not lost for that (security-and-faults P8)
+            return
         if not taken.granted:
             raise Unavailable("submission", "too many at once")
 

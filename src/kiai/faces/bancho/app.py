@@ -22,7 +22,7 @@ from kiai.faces.bancho.wire import Malformed, packets_in
 from kiai.logs import get_logger
 from kiai.osu.countries import COUNTRIES
 from kiai.presence import Presence, readable
-from kiai.realtime.port import FellBehind, Realtime, Session, SessionGone, TooMany
+from kiai.realtime.port import FellBehind, Realtime, Session, SessionGone, StateUnavailable, TooMany
 
 BODY_MAX: Final = 1 << 20
 LOGIN_MAX: Final = 64 * 1024
@@ -53,6 +53,7 @@ RESTRICTED: Final = frozenset(
 )
 
 _BINARY: Final = (b"content-type", b"application/octet-stream")
+_RETRY: Final = (b"retry-after", b"5")
 _VARY: Final = (b"vary", b"accept-encoding")
 _CORS: Final = (
     (b"access-control-allow-origin", b"*"),
@@ -138,6 +139,9 @@ class Bancho:
                 reply = await self._poll(token.decode("latin-1"), body)
             except TooMany:
                 await _answer(scope, send, 429)
+                return
+            except StateUnavailable:  # the client asks again, and keeps its session
+                await _answer(scope, send, 503, b"", _RETRY)
                 return
         if len(reply) > GZIP_FROM:
             headers.append(_VARY)

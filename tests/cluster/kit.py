@@ -1,0 +1,71 @@
+"""Several workers on a real PostgreSQL and a real Redis, as one server."""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests import engines
+from tests.builders import NewMap
+from tests.redises import RedisServer
+from tests.wire.kit import Server
+from tests.wire.submitting import prepare
+
+
+class Cluster(Server):
+    """`kiai serve --workers 2`."""
+
+    def __init__(self, data: Path, database: str, redis: RedisServer, workers: int = 2) -> None:
+        super().__init__(data, DATABASE=database, STATE=redis.url, WORKERS=str(workers))
+        self.database = database
+        self.redis = redis
+
+    def workers(self) -> list[int]:
+        """The process ids of the workers."""
+        assert self._process is not None
+        found = subprocess.run(
+            ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(self._process.pid)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return [
+            int(line.split()[0])
+            for line in found.stdout.splitlines()
+            if "kiai.serving" in line and "--listen-on-fd" in line
+        ]
+
+    def kill_worker(self, number: int = 0) -> None:
+        """SIGKILL for one of them."""
+        with contextlib.suppress(ProcessLookupError, IndexError):
+            os.kill(self.workers()[number], signal.SIGKILL)
+
+    def signal(self, number: int) -> None:
+        """A signal for the process above the workers."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+
+@contextlib.contextmanager
+def running(folder: Path, names: list[str], songs: list[NewMap], workers: int = 2) -> Iterator[Cluster]:
+    """A cluster with these players and maps, until the end of the block."""
+    redis = RedisServer()
+    data = folder / "data"
+    try:
+        with engines.postgres_database() as url:
+            prepare(data, names, vector_maps=False, database=url)
+            cluster = Cluster(data, url, redis, workers)
+            maps = folder / "maps"
+            maps.mkdir()
+            for song in songs:
+                (maps / f"{song.id}.osu").write_bytes(song.data)
+            cluster.cli("beatmaps", "import", str(maps), "--database", url)
+            cluster.start()
+            try:
+                yield cluster
+            finally:
+                cluster.kill()
+    finally:
+        redis.close()

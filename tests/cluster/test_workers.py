@@ -1,0 +1,203 @@
+"""Two workers are one server, and any of them may die."""
+
+import http.client
+import random
+import signal
+import struct
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from tests.builders import a_map
+from tests.cluster.kit import Cluster, running
+from tests.faces.bancho.client_bytes import whole
+from tests.faults.submitting import Bot, Told
+from tests.wire.kit import eventually
+from tests.wire.submitting import Played, log_in, password_md5, poll, submit, try_to_log_in, web
+
+from kiai.faces.bancho import packets
+from kiai.faces.bancho.packets import Client, Message
+
+NAMES = ["alice", "bob", "carla", "dora", "eve", "fred"]
+SONGS = [a_map(100 + n, objects=100, title=f"Song {n}") for n in range(3)]
+RESTART = packets.restart(0)
+STORM_S = 12.0
+KILL_EVERY_S = 3.0
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running(tmp_path_factory.mktemp("cluster"), NAMES, SONGS) as cluster:
+        yield cluster
+        cluster.stop()
+        assert '"unhandled"' not in cluster.stderr
+        assert cluster.cli("doctor", "--database", cluster.database)["problems"] == []
+
+
+def line(text: str) -> bytes:
+    """A line in #osu."""
+    return whole(Client.SEND_PUBLIC_MESSAGE, Message("", text, "#osu", 0))
+
+
+def heard(body: bytes, prefix: str) -> list[int]:
+    """The numbers of the lines with this prefix in what a poll answered."""
+    found, at = [], 0
+    while at < len(body):
+        packet_id, _, size = struct.unpack_from("<HBI", body, at)
+        payload = body[at + 7 : at + 7 + size]
+        at += 7 + size
+        if packet_id == 7 and (place := payload.find(prefix.encode())) >= 0:
+            number = payload[place + len(prefix) :].split(b".")[0]
+            found.append(int(number))
+    return found
+
+
+def test_there_are_two_and_every_request_may_go_to_either(cluster: Cluster) -> None:
+    assert len(cluster.workers()) == 2
+    token = log_in(cluster, "alice")
+
+    for _ in range(20):
+        assert RESTART not in poll(cluster, token)
+    assert cluster.get("/get_player_count").json["counts"]["online"] == 1
+    assert cluster.get("/get_player_status?name=alice").json["player_status"]["online"] is True
+
+
+def test_a_score_taken_by_one_is_seen_in_the_other(cluster: Cluster) -> None:
+    log_in_again(cluster, "bob")
+
+    body = submit(cluster, Played(SONGS[0].md5, "bob", score=123_456).sealed()).body
+
+    assert body.startswith(b"beatmapId:100|")
+    for _ in range(10):
+        board = web(cluster, "/web/osu-osz2-getscores.php", us="bob", ha=password_md5(), c=SONGS[0].md5, m=0, v=1, s=0)
+        assert b"|bob|123456|" in board.body
+        assert cluster.get("/get_player_info?name=bob&scope=stats").json["player"]["stats"]["0"]["rank"] == 1
+
+
+def log_in_again(cluster: Cluster, name: str) -> str:
+    deadline = time.monotonic() + 20
+    while (token := try_to_log_in(cluster, name)) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+    return token
+
+
+class Talker(threading.Thread):
+    """Says numbered lines and listens to all others, whichever worker answers; a request that fails is not repeated."""
+
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self.cluster = cluster
+        self.token = log_in_again(cluster, name)
+        self.said: list[int] = []
+        self.heard: dict[str, list[int]] = {}
+        self.lost_polls = 0
+        self.restarted = False
+        self.stopping = threading.Event()
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        number = 0
+        try:
+            while not self.stopping.is_set():
+                number += 1
+                if self.ask(line(f"{self.name}#{number}.")):
+                    self.said.append(number)
+                time.sleep(0.05)
+            for _ in range(5):
+                self.ask(b"")
+        except BaseException as error:
+            self.failure = error
+
+    def ask(self, body: bytes) -> bool:
+        """Whether it was answered."""
+        try:
+            answer = poll(self.cluster, self.token, body)
+        except (OSError, http.client.HTTPException):
+            self.lost_polls += 1
+            return False
+        self.restarted = self.restarted or RESTART in answer
+        for name in NAMES:
+            self.heard.setdefault(name, []).extend(heard(answer, f"{name}#"))
+        return True
+
+
+def test_nobody_loses_a_session_or_hears_a_line_twice_while_workers_die(cluster: Cluster) -> None:
+    talkers = [Talker(cluster, name) for name in ("carla", "dora")]
+    bots = [Bot(cluster, name, [song.md5 for song in SONGS], seed) for seed, name in enumerate(("eve", "fred"))]
+    chance = random.Random()
+    kills = 0
+    everybody: list[Talker | Bot] = [*talkers, *bots]
+    for one in everybody:
+        one.start()
+    ends = time.monotonic() + STORM_S
+    while time.monotonic() < ends:
+        time.sleep(KILL_EVERY_S)
+        eventually(lambda: len(cluster.workers()) == 2, within_s=15)
+        cluster.kill_worker(chance.randrange(2))
+        kills += 1
+    for one in everybody:
+        one.stopping.set()
+    for one in everybody:
+        one.join(60)
+    told: list[Told] = [play for bot in bots for play in bot.told]
+    print(f"{kills} kills, {sum(len(t.said) for t in talkers)} lines, {len(told)} plays acknowledged")
+    assert [one.failure for one in everybody] == [None] * 4
+    assert kills >= 3
+    for talker in talkers:
+        assert not talker.restarted, "the session is still there"
+        (other,) = [one for one in talkers if one is not talker]
+        lines = talker.heard[other.name]
+        assert lines == sorted(set(lines)), "in order, and none twice"
+        # What was on its way in an answer that never came is gone with it; everything else has arrived.
+        missing = set(other.said) - set(lines)
+        assert len(missing) <= 3 * talker.lost_polls, missing
+    assert len(told) > 10
+    passes = [play for play in told if play.score_id is not None]
+    for play in passes:
+        stored = cluster.get(f"/get_score_info?id={play.score_id}").json["score"]
+        assert stored["score"] == play.played.score
+    assert len({play.score_id for play in passes}) == len(passes)
+
+
+def test_workers_are_replaced_one_after_another(cluster: Cluster) -> None:
+    eventually(lambda: len(cluster.workers()) == 2, within_s=15)
+    before = set(cluster.workers())
+    token = log_in_again(cluster, "alice")
+
+    cluster.signal(signal.SIGHUP)
+
+    eventually(lambda: not before & set(cluster.workers()) and len(cluster.workers()) == 2, within_s=30)
+    assert RESTART not in poll(cluster, token)
+
+
+def test_a_redis_that_comes_back_empty_costs_a_log_in_and_nothing_else(cluster: Cluster) -> None:
+    token = log_in_again(cluster, "bob")
+    rank = cluster.get("/get_player_info?name=bob&scope=stats").json["player"]["stats"]["0"]["rank"]
+    assert rank > 0
+
+    cluster.redis.stop()
+    played = Played(SONGS[1].md5, "bob", score=77_777).sealed()
+    assert poll_status(cluster, token) == 503
+    assert submit(cluster, played).body.startswith(b"beatmapId:"), "plays are taken without Redis"
+    cluster.redis.start()
+
+    eventually(lambda: RESTART in poll_or_nothing(cluster, token), within_s=10)
+    eventually(
+        lambda: cluster.get("/get_player_info?name=bob&scope=stats").json["player"]["stats"]["0"]["rank"] == rank,
+        within_s=10,
+    )
+    assert RESTART not in poll(cluster, log_in_again(cluster, "bob"))
+
+
+def poll_status(cluster: Cluster, token: str) -> int:
+    headers = {"User-Agent": "osu!", "osu-token": token}
+    return cluster.ask("POST", "/", host="c.localhost", headers=headers, body=b"").status
+
+
+def poll_or_nothing(cluster: Cluster, token: str) -> bytes:
+    try:
+        return poll(cluster, token)
+    except OSError:
+        return b""
