@@ -139,7 +139,7 @@ def test_settings_do_not_change() -> None:
         ({"log": "xml"}, "log must be one of json, text, got 'xml' (--log)"),
         ({"bonus_pp": ""}, "bonus_pp must be one of official, legacy, got '' (--bonus-pp)"),
         ({"workers_pp": 0}, "workers_pp must be a whole number from 1 to 256, got 0 (--workers-pp)"),
-        ({"files": "s3://bucket"}, "files must be a folder, got 's3://bucket' (--files)"),
+        ({"files": "gs://bucket"}, "files must be a folder, or a bucket like s3://bucket/prefix, got 'gs://bucket'"),
         ({"domain": "https://x.y"}, "domain must be a domain in lower case, without scheme and port"),
         ({"domain": "x.y\n"}, "domain must be"),
         ({"host": "a b"}, "host must be an address or a host name, got 'a b' (--host)"),

@@ -433,7 +433,7 @@ async def open_services(settings: "Settings", *, clock: Clock | None = None) -> 
         services = Services(
             settings,
             database=database,
-            files=FileStore.local(Path(settings.files or settings.data / "files")),
+            files=_open_files(settings),
             realtime=_open_state(settings, clock),
             clock=clock,
             ids=SystemIds(),
@@ -445,6 +445,11 @@ async def open_services(settings: "Settings", *, clock: Clock | None = None) -> 
         yield services
     finally:
         await services.close()
+
+
+def _open_files(settings: "Settings") -> FileStore:
+    place = str(settings.files or settings.data / "files")
+    return FileStore.s3(place, os.environ) if place.startswith("s3://") else FileStore.local(Path(place))
 
 
 def _open_state(settings: "Settings", clock: Clock) -> Realtime:

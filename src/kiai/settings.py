@@ -106,6 +106,13 @@ def _folder(path: Path) -> Path:
     return path
 
 
+def _file_place(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme == "s3" and parts.netloc and not parts.query:
+        return text
+    return str(_folder(Path(text)))
+
+
 Whole = Annotated[int, BeforeValidator(_no_flag)]
 Folder = Annotated[Path, AfterValidator(_folder)]
 
@@ -174,10 +181,10 @@ class Settings(BaseSettings):
     workers: Whole = _setting(
         1, "Processes that serve; more than one need a database and a state.", least=1, most=256, example=4
     )
-    files: Folder | None = _setting(
+    files: Annotated[str, AfterValidator(_file_place)] | None = _setting(
         None,
-        "Folder for replays, .osu files, avatars and screenshots.",
-        allowed="a folder",
+        "Folder or S3 bucket for replays, .osu files, archives, avatars and screenshots.",
+        allowed="a folder, or a bucket like s3://bucket/prefix",
         shown_default="files, in the data folder",
         example="/srv/kiai-files",
     )

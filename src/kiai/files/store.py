@@ -12,16 +12,21 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from obstore.exceptions import BaseError
-from obstore.store import LocalStore, ObjectStore
+from obstore.store import LocalStore, ObjectStore, S3Store
 
 from kiai.errors import Unavailable
 from kiai.files.port import StoredFile, is_key
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, S3Config
 
 CHUNK_BYTES: Final = 256 * 1024
 LISTED_AT_ONCE: Final = 1_000
@@ -29,6 +34,15 @@ WRITERS: Final = 4
 WAITING_MAX: Final = 1_000
 LEFT_OVER_S: Final = 24 * 3600
 
+S3_ANSWER: Final = timedelta(seconds=10)
+S3_CONNECT: Final = timedelta(seconds=3)
+S3_RETRIES: Final = timedelta(seconds=8)
+
+_S3_VARIABLES: Final = {
+    "access_key_id": "AWS_ACCESS_KEY_ID",
+    "secret_access_key": "AWS_SECRET_ACCESS_KEY",
+    "session_token": "AWS_SESSION_TOKEN",
+}
 _CHECK_KEY: Final = "check"
 _CHECK_DATA: Final = b"kiai\n"
 _TEMPORARY: Final = re.compile(r".+#[0-9]+")
@@ -49,6 +63,34 @@ class FileStore:
             folder.mkdir(parents=True, exist_ok=True)
             _sync(folder.parent)
             return cls(LocalStore(folder), _LocalWrites(folder))
+
+    @classmethod
+    def s3(cls, url: str, environment: Mapping[str, str]) -> "FileStore":
+        """A store in a bucket, `s3://BUCKET/PREFIX`, of any service that speaks S3. The bucket must be there.
+
+        Keys, region and the address of the service are where every S3 tool looks for them: AWS_ACCESS_KEY_ID,
+        AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL. Raises Unavailable for an address that is none.
+        """
+        parts = urlsplit(url)
+        endpoint = environment.get("AWS_ENDPOINT_URL")
+        config: S3Config = {"region": environment.get("AWS_REGION", "us-east-1")}
+        for name, variable in _S3_VARIABLES.items():
+            if variable in environment:
+                config[name] = environment[variable]  # type: ignore[literal-required]
+        if endpoint:  # one's own service mostly knows no bucket by host name
+            config |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+        options: ClientConfig = {"timeout": S3_ANSWER, "connect_timeout": S3_CONNECT}
+        if endpoint and endpoint.startswith("http://"):
+            options["allow_http"] = True
+        with _translated():
+            store = S3Store(
+                parts.netloc,
+                prefix=parts.path.strip("/") or None,
+                config=config,
+                client_options=options,
+                retry_config={"max_retries": 2, "retry_timeout": S3_RETRIES},
+            )
+        return cls(store)
 
     async def put(self, key: str, data: bytes) -> None:
         """Stores `data` under `key`, replacing what is there; atomic and durable."""

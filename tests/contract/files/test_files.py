@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from obstore.store import MemoryStore
+from tests.buckets import an_s3
 
 from kiai.errors import Unavailable
 from kiai.files.port import Files, StoredFile, is_key
@@ -17,10 +18,14 @@ from kiai.files.store import CHUNK_BYTES, LEFT_OVER_S, WAITING_MAX, FileStore
 KEY = "replays/3f/3f0c"
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "s3"])
 def files(request: pytest.FixtureRequest, tmp_path: Path) -> Files:
     """Each adapter in turn, empty."""
-    return FileStore.local(tmp_path / "files") if request.param == "local" else FileStore(MemoryStore())
+    if request.param == "local":
+        return FileStore.local(tmp_path / "files")
+    if request.param == "s3":
+        return FileStore.s3(*an_s3().bucket())
+    return FileStore(MemoryStore())
 
 
 @pytest.fixture

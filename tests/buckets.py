@@ -1,0 +1,70 @@
+"""A real server that speaks S3, started by the tests."""
+
+import atexit
+import functools
+import itertools
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from socket import socket
+from typing import Final
+
+READY_S: Final = 30.0
+
+
+class S3Server:
+    """One server process on a free port; what it holds dies with it."""
+
+    def __init__(self) -> None:
+        with socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self._numbers = itertools.count(1)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + READY_S
+        while True:
+            try:
+                self._create("ready")
+                return
+            except (urllib.error.URLError, OSError):
+                assert time.monotonic() < deadline, "the S3 server does not start"
+                time.sleep(0.05)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Where S3 tools look for it."""
+        return {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
+        }
+
+    def bucket(self) -> tuple[str, dict[str, str]]:
+        """A new bucket's URL, and the environment that finds it."""
+        name = f"bucket-{next(self._numbers)}"
+        self._create(name)
+        return f"s3://{name}/kiai", self.environment
+
+    def _create(self, name: str) -> None:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/{name}", method="PUT")
+        with urllib.request.urlopen(request, timeout=5):
+            pass
+
+    def close(self) -> None:
+        """Ends it."""
+        self._process.kill()
+        self._process.wait()
+
+
+@functools.cache
+def an_s3() -> S3Server:
+    """The server that all tests of a process share."""
+    server = S3Server()
+    atexit.register(server.close)
+    return server
