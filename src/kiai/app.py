@@ -34,7 +34,7 @@ from kiai.chat.mail import Mail
 from kiai.chat.service import COUNTS_EVERY_S, Chat
 from kiai.clans import Clans
 from kiai.clock import Clock, SystemClock
-from kiai.errors import Unavailable
+from kiai.errors import Refused, Unavailable
 from kiai.faces.api import announce as told_to_the_feed
 from kiai.faces.api import app as api_app
 from kiai.faces.api.operation import Gate, Limit, Operation
@@ -123,9 +123,11 @@ from kiai.scores.standing import Standing
 from kiai.scores.submission import SubmissionRules, Submissions
 from kiai.spectating import Spectating
 from kiai.staff import Staff
+from kiai.staff.backups import Manifest, back_up, read_manifest, restore_files, restore_sqlite
 from kiai.staff.doctor import Doctor
 from kiai.staff.joining import Joining
 from kiai.staff.silences import Silences
+from kiai.storage.dumping import dump_postgres, dump_sqlite, load_postgres
 from kiai.storage.migrating import migrate, newest
 from kiai.storage.outbox import Outbox
 from kiai.storage.port import Database
@@ -408,6 +410,25 @@ class Services:
                     finally:
                         await self.presence.write_gone()
 
+    async def back_up(self, folder: Path) -> Manifest:
+        """Writes a back-up of this moment. Raises Refused, Unavailable."""
+        url = self.settings.database
+
+        async def dump(into: Path) -> None:
+            if url is None:
+                await dump_sqlite(self.settings.data / DATABASE_FILE, into)
+            else:
+                await dump_postgres(url, into)
+
+        return await back_up(
+            folder,
+            engine=_engine(self.settings),
+            schema=newest(),
+            dump=dump,
+            files=self.files,
+            clock=self.clock,
+        )
+
     async def close(self) -> None:
         """Lets go of everything, last opened first."""
         if self.upstream is not None:
@@ -489,6 +510,28 @@ async def _open_database(settings: "Settings") -> Database:
             "database", f"its schema is {version or 'empty'}, this kiai wants {newest()}; run `kiai migrate` first"
         )
     return database
+
+
+def _engine(settings: "Settings") -> str:
+    return "sqlite" if settings.database is None else "postgresql"
+
+
+async def restore(settings: "Settings", folder: Path) -> int:
+    """Fills an empty database and the files store from a back-up; how many files. Raises Refused, Unavailable."""
+    await asyncio.to_thread(read_manifest, folder, engine=_engine(settings), schema=newest())
+    if settings.database is None:
+        if (settings.data / DATABASE_FILE).exists():
+            raise Refused(f"{settings.data / DATABASE_FILE} is there already; restore into a new data folder")
+    else:
+        await migrate_database(settings)
+    _make_folder(settings.data)
+    # The database last: a restore that was stopped leaves files that nothing refers to, and can be repeated.
+    count = await restore_files(folder, _open_files(settings))
+    if settings.database is None:
+        await asyncio.to_thread(restore_sqlite, folder, settings.data / DATABASE_FILE)
+    else:
+        await load_postgres(settings.database, folder)
+    return count
 
 
 async def migrate_database(settings: "Settings") -> str:

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from kiai import __version__
-from kiai.cli import beatmaps, maintenance, replays, serving, users
+from kiai.cli import backups, beatmaps, maintenance, replays, serving, users
 
 app = typer.Typer(
     name="kiai",
@@ -22,6 +22,8 @@ app.add_typer(replays.app, name="replays")
 app.command("demo")(maintenance.demo)
 app.command("recalc")(maintenance.recalc)
 app.command("doctor")(maintenance.doctor)
+app.command("backup")(backups.backup)
+app.command("restore")(backups.restore)
 app.command("migrate")(maintenance.migrate)
 
 

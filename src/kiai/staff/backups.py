@@ -1,0 +1,176 @@
+"""Back-ups: the database as of one moment, then the files it refers to (security-and-faults F18, P21).
+
+A file is stored before the row that names it, and never changed after; so a database that is copied first never names a
+file that is not there to be copied. The manifest is written last: a back-up without one was not finished, and is not
+restored from.
+"""
+
+import asyncio
+import hashlib
+import os
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from kiai import __version__
+from kiai.clock import Clock
+from kiai.errors import Refused, Unavailable
+from kiai.files.port import Files
+from kiai.storage.dumping import SQLITE_FILE
+
+MANIFEST: Final = "manifest.json"
+FILES: Final = "files"
+LIST: Final = "files.jsonl"
+FORMAT: Final = 1
+MADE_AGAIN: Final = ("thumbs/", "previews/", "check")  # derived: a server makes them anew
+AT_ONCE: Final = 16
+
+Dump = Callable[[Path], Awaitable[None]]
+Progress = Callable[[int], None]
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a back-up is. `engine` is sqlite or postgresql; sizes in bytes."""
+
+    format: int
+    version: str
+    schema: str
+    engine: str
+    made_at_ms: int
+    files: int
+    bytes: int
+    list_sha256: str
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A file of the back-up."""
+
+    key: str
+    size: int
+    sha256: str
+
+
+async def back_up(
+    folder: Path,
+    *,
+    engine: str,
+    schema: str,
+    dump: Dump,
+    files: Files,
+    clock: Clock,
+    progress: Progress = lambda done: None,
+) -> Manifest:
+    """Writes a back-up into a folder that is empty or not there yet. Raises Refused and Unavailable."""
+    if folder.exists() and any(folder.iterdir()):
+        raise Refused(f"{folder} is not empty; give each back-up a folder of its own")
+    made_at = clock.now_ms()
+    try:
+        (folder / FILES).mkdir(parents=True, exist_ok=True)
+        await dump(folder)
+        count = total = 0
+        with open(folder / LIST, "wb") as listing:
+            batch: list[str] = []
+            async for stored in files.keys(""):
+                if not stored.key.startswith(MADE_AGAIN):
+                    batch.append(stored.key)
+                if len(batch) == AT_ONCE:
+                    for kept in await _copy_out(files, batch, folder):
+                        listing.write(msgspec.json.encode(kept) + b"\n")
+                        count, total = count + 1, total + kept.size
+                    batch.clear()
+                    progress(count)
+            for kept in await _copy_out(files, batch, folder):
+                listing.write(msgspec.json.encode(kept) + b"\n")
+                count, total = count + 1, total + kept.size
+            listing.flush()
+            os.fsync(listing.fileno())
+        sha256 = await asyncio.to_thread(_sha256_of, folder / LIST)
+        manifest = Manifest(FORMAT, __version__, schema, engine, made_at, count, total, sha256)
+        await asyncio.to_thread(_write, folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
+    except OSError as error:
+        raise Unavailable(f"back-up folder {folder}", error.strerror or str(error)) from error
+    return manifest
+
+
+async def _copy_out(files: Files, keys: list[str], folder: Path) -> list[Kept]:
+    found = await asyncio.gather(*(_copy_one(files, key, folder) for key in keys))
+    return [one for one in found if one is not None]
+
+
+async def _copy_one(files: Files, key: str, folder: Path) -> Kept | None:
+    data = await files.get(key)
+    if data is None:  # removed since it was listed, so that nothing refers to it
+        return None
+    await asyncio.to_thread(_write, folder / FILES / key, data)
+    return Kept(key, len(data), hashlib.sha256(data).hexdigest())
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sha256_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_manifest(folder: Path, *, engine: str, schema: str) -> Manifest:
+    """The manifest of a back-up that can be restored here. Raises Refused for one that cannot."""
+    try:
+        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    except OSError as error:
+        raise Refused(f"{folder} holds no finished back-up: there is no {MANIFEST}") from error
+    except msgspec.MsgspecError as error:
+        raise Refused(f"{folder / MANIFEST} is damaged: {error}") from error
+    if manifest.format != FORMAT:
+        raise Refused(f"the back-up has format {manifest.format}, this kiai reads {FORMAT}")
+    if manifest.engine != engine:
+        raise Refused(f"the back-up is of {manifest.engine}, the database here is {engine}")
+    if engine == "postgresql" and manifest.schema != schema:
+        raise Refused(
+            f"the back-up has schema {manifest.schema}, this kiai wants {schema}; restore with the kiai that made it, "
+            "then run `kiai migrate` with this one"
+        )
+    if manifest.schema > schema:
+        raise Refused(f"the back-up has schema {manifest.schema}, this kiai knows {schema}; use the kiai that made it")
+    if _sha256_of(folder / LIST) != manifest.list_sha256:
+        raise Refused(f"{folder / LIST} is damaged")
+    return manifest
+
+
+async def restore_files(folder: Path, files: Files, progress: Progress = lambda done: None) -> int:
+    """Puts every file of a back-up into the store, each held against its checksum; how many. Raises Refused."""
+    count = 0
+    with open(folder / LIST, "rb") as listing:
+        for line in listing:
+            kept = msgspec.json.decode(line, type=Kept)
+            try:
+                data = await asyncio.to_thread((folder / FILES / kept.key).read_bytes)
+            except OSError as error:
+                raise Refused(f"the back-up lacks {kept.key}: {error.strerror}") from error
+            if hashlib.sha256(data).hexdigest() != kept.sha256:
+                raise Refused(f"{kept.key} of the back-up is damaged")
+            await files.put(kept.key, data)
+            count += 1
+            progress(count)
+    return count
+
+
+def restore_sqlite(folder: Path, path: Path) -> None:
+    """Puts the database file of a back-up where there is none. Raises Unavailable."""
+    temporary = path.with_suffix(".restoring")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / SQLITE_FILE, temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise Unavailable(f"data folder {path.parent}", error.strerror or str(error)) from error

@@ -1,0 +1,153 @@
+"""Back-ups of a server that is busy, and what comes of restoring them."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests import engines
+from tests.builders import a_map
+from tests.faults.submitting import Bot
+from tests.wire.kit import KIAI, Server, cli, environment
+from tests.wire.submitting import Played, password_md5, prepare, submit, try_to_log_in, web
+
+NAMES = ["alice", "bob"]
+SONGS = [a_map(100 + n, objects=100, title=f"Song {n}") for n in range(3)]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    data = tmp_path_factory.mktemp("backups") / "data"
+    prepare(data, NAMES, vector_maps=False)
+    folder = data.parent / "maps"
+    folder.mkdir()
+    for song in SONGS:
+        (folder / f"{song.id}.osu").write_bytes(song.data)
+    server = Server(data).start()
+    server.cli("beatmaps", "import", str(folder))
+    for name in NAMES:
+        try_to_log_in(server, name)
+    try:
+        yield server
+        server.stop()
+    finally:
+        server.kill()
+
+
+def test_a_back_up_under_load_restores_to_a_server_that_is_whole(server: Server, tmp_path: Path) -> None:
+    bots = [Bot(server, name, [song.md5 for song in SONGS], seed) for seed, name in enumerate(NAMES)]
+    for bot in bots:
+        bot.start()
+    time.sleep(1.0)
+    before = [play for bot in bots for play in bot.told]
+
+    manifest = server.cli("backup", str(tmp_path / "copy"))
+
+    for bot in bots:
+        bot.stopping.set()
+    for bot in bots:
+        bot.join(30)
+    assert [bot.failure for bot in bots] == [None, None]
+    assert manifest["engine"] == "sqlite"
+    assert manifest["files"] > len(SONGS)
+    assert cli(tmp_path / "new", "restore", str(tmp_path / "copy"))["files"] == manifest["files"]
+    problems = [one for one in cli(tmp_path / "new", "doctor", "--repair")["problems"] if "outbox" not in one["what"]]
+    assert problems == []
+    restored = Server(tmp_path / "new").start()
+    try:
+        try_to_log_in(restored, "alice")
+        for one in before:
+            if one.score_id is None:
+                continue
+            assert restored.get(f"/get_score_info?id={one.score_id}").json["score"]["score"] == one.played.score
+            reply = web(restored, "/web/osu-getreplay.php", u="alice", h=password_md5(), c=one.score_id, m=0)
+            assert reply.body == one.played.replay
+        assert submit(restored, Played(SONGS[0].md5, "alice", score=5_000_000).sealed()).body.startswith(b"beatmapId:")
+        restored.stop()
+    finally:
+        restored.kill()
+
+
+def test_a_back_up_that_was_killed_is_no_back_up(server: Server, tmp_path: Path) -> None:
+    for number in range(300):
+        (server.data / "files" / "replays" / f"{number % 256:02x}").mkdir(exist_ok=True)
+    copy = tmp_path / "copy"
+    process = subprocess.Popen(
+        [*KIAI, "backup", str(copy), "--data", str(server.data)], env=environment({}), stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 20
+    while not (copy / "kiai.db").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+    if not (copy / "manifest.json").exists():  # else it was faster than we are
+        assert "no finished back-up" in refusal(tmp_path / "new", copy)
+    assert not (tmp_path / "new" / "kiai.db").exists()
+
+
+def refusal(data: Path, copy: Path) -> str:
+    """What a restore that is refused says."""
+    done = subprocess.run(
+        [*KIAI, "restore", str(copy), "--data", str(data)], env=environment({}), capture_output=True, text=True
+    )
+    assert done.returncode == 1, done
+    return done.stderr
+
+
+def test_a_damaged_back_up_is_refused_and_nothing_is_put_in_place(server: Server, tmp_path: Path) -> None:
+    server.cli("backup", str(tmp_path / "copy"))
+    [first, *_] = sorted((tmp_path / "copy" / "files" / "osu").iterdir())
+    whole = first.read_bytes()
+
+    first.write_bytes(whole[:-1])
+    assert "is damaged" in refusal(tmp_path / "new", tmp_path / "copy")
+    first.unlink()
+    assert "lacks" in refusal(tmp_path / "new", tmp_path / "copy")
+    first.write_bytes(whole)
+    listing = tmp_path / "copy" / "files.jsonl"
+    listing.write_bytes(listing.read_bytes()[:-2])
+    assert "is damaged" in refusal(tmp_path / "new", tmp_path / "copy")
+    shutil.rmtree(tmp_path / "new", ignore_errors=True)
+
+
+def test_neither_a_full_folder_nor_a_living_server_is_written_over(server: Server, tmp_path: Path) -> None:
+    server.cli("backup", str(tmp_path / "copy"))
+
+    again = subprocess.run(
+        [*KIAI, "backup", str(tmp_path / "copy"), "--data", str(server.data)],
+        env=environment({}),
+        capture_output=True,
+        text=True,
+    )
+    assert (again.returncode, "is not empty" in again.stderr) == (1, True)
+    assert "is there already" in refusal(server.data, tmp_path / "copy")
+
+
+def test_a_postgresql_database_is_backed_up_and_restored(tmp_path: Path) -> None:
+    with engines.postgres_database() as old, engines.postgres_database(empty=True) as new:
+        ids = prepare(tmp_path / "old", NAMES, vector_maps=True, database=old)
+        manifest = cli(tmp_path / "old", "backup", str(tmp_path / "copy"), "--database", old)
+
+        restored = cli(tmp_path / "new", "restore", str(tmp_path / "copy"), "--database", new)
+
+        assert manifest["engine"] == "postgresql"
+        assert restored["files"] == manifest["files"]
+        shown = cli(tmp_path / "new", "users", "list", "--database", new)
+        assert {one["name"]: one["id"] for one in shown["users"] if one["id"] > 2} == ids
+        assert cli(tmp_path / "new", "doctor", "--database", new)["problems"] == []
+        added = cli(tmp_path / "new", "users", "add", "carla", "--email", "c@example.org", "--password",
+                    "correct horse 9", "--database", new)  # fmt: skip
+        assert added["id"] == max(ids.values()) + 1, "numbers go on"
+        again = subprocess.run(
+            [*KIAI, "restore", str(tmp_path / "copy"), "--data", str(tmp_path / "x"), "--database", new],
+            env=environment({}),
+            capture_output=True,
+            text=True,
+        )
+        assert (again.returncode, "not empty" in again.stderr) == (1, True)
