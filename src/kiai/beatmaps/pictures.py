@@ -6,6 +6,7 @@ picture's size is looked at before it is unpacked, and music is cut without bein
 
 import asyncio
 import io
+import lzma
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -76,7 +77,7 @@ class MapPictures:
 def _made(archive: bytes, make: Make) -> bytes:
     try:
         return make(archive)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError, ValueError):
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFError, OSError, ValueError):
         return NOTHING
 
 

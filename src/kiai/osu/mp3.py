@@ -1,6 +1,7 @@
 """Cutting a piece out of an MP3 without decoding it: frames stand for themselves (ISO 11172-3, 2.4.1)."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 # kbit/s by the header's index; layer III of MPEG 1, and of MPEG 2 and 2.5.
@@ -10,11 +11,13 @@ _RATES: Final = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (1
 _LAYER_III: Final = 1
 _MPEG_1: Final = 3
 _FRAMES_MIN: Final = 4  # fewer in a row may be chance
+_FRAMES_MAX: Final = 200_000  # more than an hour
+_FALSE_MAX: Final = 100_000  # bytes that look like a frame and begin none: what has more is made to keep us busy
 
 
 def cut_mp3(data: bytes, start_ms: float, length_ms: float) -> bytes | None:
     """The frames of the piece from `start_ms` on; None for what is no MP3. A start outside gives the beginning."""
-    frames = list(_frames(data))
+    frames = list(islice(_frames(data), _FRAMES_MAX))
     if len(frames) < _FRAMES_MIN:
         return None
     total_ms = sum(one[2] for one in frames)
@@ -35,18 +38,21 @@ def _frames(data: bytes) -> Iterator[tuple[int, int, float]]:
     """Begin, size and time of each frame."""
     at = _behind_tag(data)
     end = len(data)
-    while at + 4 <= end:
+    false = 0
+    while at + 4 <= end and false < _FALSE_MAX:
         at = data.find(b"\xff", at)
         if at < 0 or at + 4 > end:
             return
         found = _frame(data[at : at + 4])
         if found is None or at + found[0] > end:
             at += 1
+            false += 1
             continue
         size, lasts_ms = found
         follows = data[at + size : at + size + 2]
         if follows and not (follows[0] == 0xFF or follows[:2] in (b"TA", b"AP", b"ID")):
             at += 1  # two bytes of music that look like a frame
+            false += 1
             continue
         yield at, size, lasts_ms
         at += size

@@ -3,15 +3,17 @@
 import re
 from typing import Final
 
-from kiai.faces.client.door import Answer, Ask, Haste, Page
+from kiai.faces.client.door import Answer, Ask, Haste, Page, TooLarge
 from kiai.logs import get_logger
 from kiai.realtime.port import Realtime
 from kiai.scores.flags import Flags
 
 STOP: Final = b"-3"
 FLAG_EVERY_S: Final = 3_600.0
+FLAGS: Final = Haste("lastfm", 20, 3_600.0)  # a client stops at the first answer; more are somebody who fills the table
 CRASHES: Final = Haste("osu-error", 5, 60.0)
-CRASH_MAX: Final = 256 * 1024
+CRASH_MAX: Final = 256 * 1024  # without the screenshot
+CRASH_EVERY_S: Final = 1.0
 SCREENSHOT_MAX: Final = 4 * 1024 * 1024  # read past, and dropped
 CRASH_KEPT: Final = (
     "version",
@@ -71,11 +73,16 @@ class Reports:
         return Answer(STOP)
 
     async def crash(self, ask: Ask) -> Answer:
-        """A crash of the client becomes a line of the log, without its settings and without whose it is."""
+        """A crash of the client becomes a line of the log, without its settings and without whose it is.
+
+        One line a second at most, whoever sends how many: nobody logs in for this. Raises TooLarge.
+        """
+        if sum(len(part.data) for part in ask.form.parts if part.name != "ss") > CRASH_MAX:
+            raise TooLarge
         kept = {name: (ask.form.text(name) or "")[:SHORT_KEPT] for name in CRASH_KEPT}
         text = (ask.form.text("exception") or ask.form.text("feedback") or "")[:TEXT_KEPT]
         trace = (ask.form.text("stacktrace") or ask.form.text("iltrace") or "")[:TEXT_KEPT]
-        if text or trace:
+        if (text or trace) and await self._realtime.once("client-crash", CRASH_EVERY_S):
             given = {name: value for name, value in kept.items() if value}
             get_logger("client").info("client crashed", exception=text, trace=trace, **given)
         return Answer()
@@ -87,7 +94,15 @@ class Reports:
     def pages(self) -> list[Page]:
         """What this module serves. A report that comes too often is dropped, but never refused."""
         return [
-            Page("GET", "/web/lastfm.php", self.last_fm, credentials=("us", "ha"), online=True),
+            Page(
+                "GET",
+                "/web/lastfm.php",
+                self.last_fm,
+                credentials=("us", "ha"),
+                online=True,
+                haste=FLAGS,
+                hasty=Answer(STOP),
+            ),
             Page(
                 "POST",
                 "/web/osu-error.php",

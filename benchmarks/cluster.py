@@ -1,0 +1,153 @@
+"""`scripts/bench --cluster`: polls, boards and plays with one, two and four workers over PostgreSQL and Redis.
+
+Everything runs on this machine, the load and both stores too: what counts is how figures grow with workers where there
+are processors for them, and what a request costs in each part.
+"""
+
+import argparse
+import asyncio
+import http.client
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from rich.console import Console
+from rich.table import Table
+from tests import engines
+from tests.builders import a_map
+from tests.redises import RedisServer
+from tests.wire.submitting import BUILD, CLIENT_HASH, OSU, SUBMIT, Played, multipart, password_md5
+
+from benchmarks.__main__ import cpu_s, free_port, process
+from kiai.app import open_services
+from kiai.settings import load_settings
+
+PASSWORD: Final = "correct horse 7"
+SESSIONS: Final = 100
+PLAYS: Final = 400
+WORKERS: Final = (1, 2, 4)
+SONGS: Final = [a_map(100 + n, objects=100, title=f"Song {n}") for n in range(8)]
+
+console = Console()
+
+
+def main() -> int:
+    """Measures each number of workers on a cluster of its own."""
+    parser = argparse.ArgumentParser(prog="scripts/bench --cluster", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement, default %(default)s")
+    parser.add_argument("--json", metavar="FILE", help="writes the figures there too")
+    asked = parser.parse_args()
+    table = Table(title=f"workers, on {os.cpu_count()} processors with load, PostgreSQL and Redis")
+    columns = ("workers", "empty polls/s", "p99 ms", "getscores/s", "p99 ms", "plays/s", "p99 ms", "Redis us a poll")
+    for column in columns:
+        table.add_column(column, justify="right")
+    figures = {}
+    for workers in WORKERS:
+        found = figures[str(workers)] = measured(workers, asked.seconds)
+        table.add_row(
+            str(workers),
+            *[
+                text
+                for name in ("polls", "boards", "plays")
+                for text in (f"{found[name]['per_s']:,.0f}", f"{found[name]['p99_ms']:.1f}")
+            ],
+            f"{found['redis_us']:.0f}",
+        )
+    console.print(table)
+    if asked.json:
+        Path(asked.json).write_text(json.dumps(figures, indent=2))
+    return 0
+
+
+def measured(workers: int, seconds: float) -> dict[str, Any]:
+    """The figures of so many workers."""
+    redis = RedisServer()
+    try:
+        with tempfile.TemporaryDirectory() as folder, engines.postgres_database() as url:
+            data = Path(folder) / "data"
+            asyncio.run(prepared(data, url))
+            port = free_port()
+            command = [sys.executable, "-m", "kiai", "serve", "--port", str(port), "--data", str(data)]
+            command += ["--database", url, "--state", redis.url, "--workers", str(workers)]
+            with process(command, port, {"KIAI_RATE_LIMITS": "off"}):
+                tokens = [logged_in(port, number) for number in range(SESSIONS)]
+                assert redis.process is not None
+                polls = [
+                    f"POST / HTTP/1.1\r\nHost: c.localhost\r\nUser-Agent: osu!\r\nosu-token: {token}\r\n"
+                    "Content-Length: 0\r\n\r\n".encode()
+                    for token in tokens
+                ]
+                load(port, polls, 0.5)
+                before = cpu_s(redis.process.pid)
+                polled = load(port, polls, seconds)
+                redis_us = (cpu_s(redis.process.pid) - before) / polled["requests"] * 1e6
+                return {
+                    "polls": polled,
+                    "redis_us": redis_us,
+                    "boards": load(port, [board(song.md5) for song in SONGS], seconds),
+                    "plays": load(port, [play(n) for n in range(PLAYS)], 0, connections=16),
+                }
+    finally:
+        redis.close()
+
+
+async def prepared(data: Path, url: str) -> None:
+    """Accounts and maps."""
+    async with open_services(load_settings(data=data, database=url)) as services:
+        for number in range(SESSIONS):
+            await services.accounts.register(
+                name=f"bench {number}", email=f"b{number}@example.org", password=PASSWORD, priv=3
+            )
+        for song in SONGS:
+            await services.importer.import_file(song.data, name="map", status=None)
+
+
+def logged_in(port: int, number: int) -> str:
+    """A session's token."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    body = f"bench {number}\n{password_md5(PASSWORD)}\nb{BUILD}|0|0|{CLIENT_HASH}|0\n".encode()
+    connection.request("POST", "/", body, {"Host": "c.localhost", "User-Agent": "osu!"})
+    token = connection.getresponse().headers["cho-token"] or ""
+    connection.close()
+    assert len(token) == 36, token
+    return token
+
+
+def board(md5: str) -> bytes:
+    """A request of song select."""
+    query = {"us": "bench 0", "ha": password_md5(PASSWORD), "s": 0, "vv": 4, "v": 1, "m": 0, "mods": 0, "c": md5}
+    target = "/web/osu-osz2-getscores.php?" + urlencode(query, quote_via=quote)
+    return f"GET {target} HTTP/1.1\r\nHost: {OSU}\r\nUser-Agent: osu!\r\n\r\n".encode()
+
+
+def play(number: int) -> bytes:
+    """A request that submits a play."""
+    played = Played(
+        SONGS[number % len(SONGS)].md5, f"bench {number % SESSIONS}", score=1_000 + number, password=PASSWORD
+    )
+    body, kind = multipart(played.parts())
+    head = (
+        f"POST {SUBMIT} HTTP/1.1\r\nHost: {OSU}\r\nUser-Agent: osu!\r\nContent-Type: {kind}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def load(port: int, requests: list[bytes], seconds: float, connections: int = 64) -> dict[str, Any]:
+    """What came of asking these for so long (0: each once)."""
+    command = [sys.executable, "-m", "benchmarks.load", str(port), "-", str(connections), str(seconds)]
+    done = subprocess.run(
+        command, input="\n".join(one.hex() for one in requests), capture_output=True, text=True, check=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert not found["faults"], found
+    return found
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
