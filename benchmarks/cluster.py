@@ -86,6 +86,9 @@ def measured(workers: int, seconds: float) -> dict[str, Any]:
                 before = cpu_s(redis.process.pid)
                 polled = load(port, polls, seconds)
                 redis_us = (cpu_s(redis.process.pid) - before) / polled["requests"] * 1e6
+                # Each worker checks a password once; what that costs is not what a board or a play costs.
+                everybody = [board(SONGS[0].md5, number) for number in range(SESSIONS)]
+                load(port, everybody, 4.0 * workers, connections=16)
                 return {
                     "polls": polled,
                     "redis_us": redis_us,
@@ -118,9 +121,18 @@ def logged_in(port: int, number: int) -> str:
     return token
 
 
-def board(md5: str) -> bytes:
+def board(md5: str, number: int = 0) -> bytes:
     """A request of song select."""
-    query = {"us": "bench 0", "ha": password_md5(PASSWORD), "s": 0, "vv": 4, "v": 1, "m": 0, "mods": 0, "c": md5}
+    query = {
+        "us": f"bench {number}",
+        "ha": password_md5(PASSWORD),
+        "s": 0,
+        "vv": 4,
+        "v": 1,
+        "m": 0,
+        "mods": 0,
+        "c": md5,
+    }
     target = "/web/osu-osz2-getscores.php?" + urlencode(query, quote_via=quote)
     return f"GET {target} HTTP/1.1\r\nHost: {OSU}\r\nUser-Agent: osu!\r\n\r\n".encode()
 

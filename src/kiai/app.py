@@ -740,7 +740,7 @@ def _client(services: Services) -> FalconApp:
 
 def _operations(services: Services) -> list[Operation]:
     settings = services.settings
-    players = Players(services.accounts, services.leaderboards, services.beatmaps, services.realtime)
+    players = Players(services.accounts, services.leaderboards, services.ranks, services.beatmaps, services.realtime)
     maps = Maps(
         services.beatmaps,
         services.leaderboards,
@@ -757,7 +757,9 @@ def _operations(services: Services) -> list[Operation]:
         services.realtime,
         Limit("avatars", settings.avatar_uploads_per_hour, 3600.0),
     )
-    players_v2 = PlayersV2(services.accounts, services.leaderboards, services.history, services.realtime)
+    players_v2 = PlayersV2(
+        services.accounts, services.leaderboards, services.ranks, services.history, services.realtime
+    )
     things_v2 = ThingsV2(services.beatmaps, services.leaderboards, services.clans)
     matches_v2 = MatchesV2(services.realtime, services.match_history, services.accounts, matches)
     pages = (players, maps, scores, matches, account, players_v2, things_v2, matches_v2)

@@ -181,6 +181,9 @@ def test_a_redis_that_comes_back_empty_costs_a_log_in_and_nothing_else(cluster: 
     played = Played(SONGS[1].md5, "bob", score=77_777).sealed()
     assert poll_status(cluster, token) == 503
     assert submit(cluster, played).body.startswith(b"beatmapId:"), "plays are taken without Redis"
+    info = cluster.get("/get_player_info?name=bob&scope=stats").json["player"]["stats"]["0"]
+    assert info["rank"] == rank, "counted in the rows"
+    assert cluster.get(f"/v2/players/{info['id']}/stats/0").json["data"]["rank"] == rank
     cluster.redis.start()
 
     eventually(lambda: RESTART in poll_or_nothing(cluster, token), within_s=10)

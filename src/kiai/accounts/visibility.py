@@ -8,7 +8,7 @@ list joins to show a player. The bot is no player: its privileges keep it out of
 from typing import Any, Final, Protocol
 
 import msgspec
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, FromClause, select, update
 
 from kiai.osu.privileges import Privilege
 from kiai.storage.port import Command, Query, only
@@ -49,9 +49,9 @@ def is_public(priv: int) -> bool:
     return priv & _SEEN == _SEEN
 
 
-def visible() -> ColumnElement[bool]:
-    """The predicate over `users` for lists that everybody may read."""
-    return users.c.priv.op("&")(_SEEN) == _SEEN
+def visible(table: FromClause = users) -> ColumnElement[bool]:
+    """The predicate over `users`, or an alias of it, for lists that everybody may read."""
+    return table.c.priv.op("&")(_SEEN) == _SEEN
 
 
 BOARDS_LOOK: Final = Query(select(versions.c.value).where(versions.c.name == "boards"), only)

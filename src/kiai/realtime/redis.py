@@ -60,6 +60,7 @@ P: Final = "kiai:"
 SCRIPTS: Final = ("append", "open", "change", "close", "poll", "sessions", "feed", "match", "ranks", "once", "take")
 TRIES: Final = 32
 ANSWER_S: Final = 5.0
+AWAY_S: Final = 1.0  # so long nobody waits for a Redis that has just kept somebody waiting in vain
 CONNECT_S: Final = 2.0
 SENT_AT_ONCE: Final = 256
 WAITING_MAX: Final = 10_000
@@ -352,6 +353,7 @@ class _Line:
         self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[Any]]] = []
         self._sending: set[asyncio.Task[None]] = set()
         self._scheduled = False
+        self._away_until = 0.0
         folder = resources.files("kiai.realtime").joinpath("scripts")
         common = folder.joinpath("common.lua").read_text("utf-8")
         self._texts = {name: common + folder.joinpath(f"{name}.lua").read_text("utf-8") for name in SCRIPTS}
@@ -377,6 +379,8 @@ class _Line:
         if len(self._waiting) >= WAITING_MAX:
             raise StateUnavailable(f"{WAITING_MAX} commands are waiting")
         loop = asyncio.get_running_loop()
+        if loop.time() < self._away_until:
+            raise StateUnavailable("it did not answer lately")
         answer: asyncio.Future[Any] = loop.create_future()
         self._waiting.append((command, answer))
         if not self._scheduled:
@@ -400,6 +404,7 @@ class _Line:
             async with asyncio.timeout(ANSWER_S):
                 answers = await pipeline.execute(raise_on_error=False)
         except (RedisError, OSError, TimeoutError) as error:
+            self._away_until = asyncio.get_running_loop().time() + AWAY_S
             answers = [StateUnavailable(str(error) or "no answer")] * len(batch)
         except asyncio.CancelledError:
             answers = [StateUnavailable("it is closed")] * len(batch)

@@ -3,18 +3,23 @@
 It is rebuilt when a server starts and kept up by the outbox: whoever changes what a rank depends on (a recorded play, a
 restriction, a recalculation, in this process or in a command beside it) leaves a row in that same transaction, and
 it is applied when delivered. Rows are applied from what is committed now, so applying one twice or late is harmless.
+While the port's store is away, ranks are counted in the rows: slower, but no less true.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from kiai.accounts.visibility import is_public
-from kiai.realtime.port import RankEntry, Realtime
+from kiai.errors import Unavailable
+from kiai.realtime.port import Rank, RankEntry, Realtime
 from kiai.scores import statements
 from kiai.storage.outbox import Outbox
-from kiai.storage.port import Database
+from kiai.storage.port import Database, Query, Value
+
+R = TypeVar("R")
 
 LOADED_AT_ONCE: Final = 2_000
+COUNTED_AT_ONCE: Final = 4  # counting in the rows is for hard times, and must not make them harder
 
 
 class Ranks:
@@ -24,8 +29,42 @@ class Ranks:
         self._database = database
         self._realtime = realtime
         self._outbox = outbox
+        self._counting = 0
         outbox.to("ranks", self._refresh_all)
         outbox.to("ranks_all", self._rebuild)
+
+    async def of(self, user_id: int) -> dict[int, Rank]:
+        """A player's ranks by mode; none in a mode without pp, or for who is hidden. Raises Unavailable."""
+        try:
+            return await self._realtime.ranks_of(user_id)
+        except Unavailable:
+            rows = await self._counted(statements.RANKS_COUNTED, user_id=user_id)
+            return {mode: Rank(rank, country_rank) for mode, rank, country_rank in rows}
+
+    async def of_mode(self, user_id: int, mode: int) -> Rank:
+        """A player's rank in a mode; zeros without one. Raises Unavailable."""
+        try:
+            return await self._realtime.rank_of(user_id, mode)
+        except Unavailable:
+            return (await self.of(user_id)).get(mode, Rank())
+
+    async def count(self, mode: int, country: str | None = None) -> int:
+        """How many players have a rank in a mode, in one country or all. Raises Unavailable."""
+        try:
+            return await self._realtime.ranked_count(mode, country)
+        except Unavailable:
+            if country is None:
+                return int((await self._counted(statements.RANKED_COUNTED, mode=mode))[0])
+            return int((await self._counted(statements.RANKED_IN_COUNTRY_COUNTED, mode=mode, country=country))[0])
+
+    async def _counted(self, query: Query[R], **values: Value) -> list[R]:
+        if self._counting >= COUNTED_AT_ONCE:
+            raise Unavailable("ranks", f"{COUNTED_AT_ONCE} are being counted")
+        self._counting += 1
+        try:
+            return await self._database.all(query, **values)
+        finally:
+            self._counting -= 1
 
     async def rebuild(self) -> None:
         """Loads every visible player with pp; what the outbox held is thereby delivered."""

@@ -14,6 +14,7 @@ from sqlalchemy import (
     insert,
     literal_column,
     null,
+    or_,
     select,
     update,
 )
@@ -439,6 +440,34 @@ RANK_ENTRIES_OF = Query(
     .where(stats.c.user_id == bindparam("user_id")),
     lambda *row: row,
 )
+_other: Final = stats.alias("other")
+_whose: Final = users.alias("whose")
+
+
+def _better(*where: ColumnElement[bool]) -> ColumnElement[int]:
+    ahead = or_(_other.c.pp > stats.c.pp, and_(_other.c.pp == stats.c.pp, _other.c.user_id < stats.c.user_id))
+    return (
+        select(func.count())
+        .select_from(_other.join(_whose, _whose.c.id == _other.c.user_id))
+        .where(_other.c.mode == stats.c.mode, _other.c.pp > literal_column("0"), ahead, visible(_whose), *where)
+        .scalar_subquery()
+    )
+
+
+RANKS_COUNTED = Query(
+    select(stats.c.mode, _better(), _better(_other.c.country == stats.c.country))
+    .select_from(stats.join(users, users.c.id == stats.c.user_id))
+    .where(stats.c.user_id == bindparam("user_id"), stats.c.pp > literal_column("0"), visible()),
+    lambda mode, better, better_in_country: (mode, better + 1, better_in_country + 1),
+    aside=True,
+)
+_ranked: Final = (
+    select(func.count())
+    .select_from(stats.join(users, users.c.id == stats.c.user_id))
+    .where(stats.c.mode == bindparam("mode"), stats.c.pp > literal_column("0"), visible())
+)
+RANKED_COUNTED = Query(_ranked, only, aside=True)
+RANKED_IN_COUNTRY_COUNTED = Query(_ranked.where(stats.c.country == bindparam("country")), only, aside=True)
 
 # --- when a player or a map changes its standing
 

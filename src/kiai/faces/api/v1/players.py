@@ -26,6 +26,7 @@ from kiai.osu.weights import level
 from kiai.realtime.port import Rank, Realtime, Session, Status
 from kiai.scores.leaderboards import Leaderboards
 from kiai.scores.model import Stats
+from kiai.scores.ranks import Ranks
 
 UNKNOWN_MODE = 4  # the status of a client whose mode cannot be told
 
@@ -285,10 +286,13 @@ _NO_RANK = Rank(rank=0, country_rank=0)
 class Players:
     """The handlers of this page."""
 
-    def __init__(self, accounts: Accounts, leaderboards: Leaderboards, beatmaps: Beatmaps, realtime: Realtime) -> None:
+    def __init__(
+        self, accounts: Accounts, leaderboards: Leaderboards, ranks: Ranks, beatmaps: Beatmaps, realtime: Realtime
+    ) -> None:
         self._accounts = accounts
         self._leaderboards = leaderboards
         self._beatmaps = beatmaps
+        self._ranks = ranks
         self._realtime = realtime
 
     async def get_player_count(self, caller: Caller, query: Nothing) -> PlayerCountReply:
@@ -305,7 +309,7 @@ class Players:
         return PlayerInfoReply("success", InfoOfPlayer(info, stats))
 
     async def _stats(self, user_id: int) -> dict[str, PlayerStats]:
-        ranks = await self._realtime.ranks_of(user_id)
+        ranks = await self._ranks.of(user_id)
         played = {one.mode: one for one in await self._leaderboards.stats_of(user_id)}
         return {
             str(mode): stats_reply(played[mode], ranks.get(mode, _NO_RANK)) if mode in played else blank(user_id, mode)

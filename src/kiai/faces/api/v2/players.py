@@ -36,6 +36,7 @@ from kiai.osu.modes import MODES
 from kiai.realtime.port import Rank, Realtime
 from kiai.scores.history import History
 from kiai.scores.leaderboards import ANY_MODS, Leaderboards
+from kiai.scores.ranks import Ranks
 
 _NO_RANK = Rank(rank=0, country_rank=0)
 _Id = Annotated[int, Meta(ge=0, le=ID_MAX)]
@@ -175,10 +176,13 @@ class RankingPage(msgspec.Struct, frozen=True):
 class PlayersV2:
     """The handlers of this page."""
 
-    def __init__(self, accounts: Accounts, leaderboards: Leaderboards, history: History, realtime: Realtime) -> None:
+    def __init__(
+        self, accounts: Accounts, leaderboards: Leaderboards, ranks: Ranks, history: History, realtime: Realtime
+    ) -> None:
         self._accounts = accounts
         self._leaderboards = leaderboards
         self._history = history
+        self._ranks = ranks
         self._realtime = realtime
 
     async def _user(self, caller: Caller, id_: str) -> User:
@@ -222,7 +226,7 @@ class PlayersV2:
     async def stats(self, caller: Caller, query: Nothing, id: str) -> StatsPage:  # noqa: A002
         """A player's profiles in all modes."""
         user = await self._user(caller, id)
-        ranks = await self._realtime.ranks_of(user.id)
+        ranks = await self._ranks.of(user.id)
         played = {one.mode: one for one in await self._leaderboards.stats_of(user.id)}
         data = [
             stats_reply(played[mode], ranks.get(mode, _NO_RANK)) if mode in played else blank(user.id, mode)
@@ -237,7 +241,7 @@ class PlayersV2:
         found = await self._leaderboards.stats_in(user.id, number)
         if found is None:
             return StatPage("success", blank(user.id, number), NoMeta())
-        return StatPage("success", stats_reply(found, await self._realtime.rank_of(user.id, number)), NoMeta())
+        return StatPage("success", stats_reply(found, await self._ranks.of_mode(user.id, number)), NoMeta())
 
     async def scores(self, caller: Caller, query: PlayerScoresQuery, id: str, scope: str) -> ScoresOfPlayerPage:  # noqa: A002
         """A player's scores: best, recent, or firsts."""
@@ -286,7 +290,7 @@ class PlayersV2:
             limit=query.page_size,
             offset=(query.page - 1) * query.page_size,
         )
-        total = await self._realtime.ranked_count(number, country)
+        total = await self._ranks.count(number, country)
         return RankingPage(
             "success",
             msgspec.convert(found, list[LeaderboardLine], from_attributes=True),
