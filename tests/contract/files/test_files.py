@@ -156,7 +156,8 @@ def test_keys_tells_size_and_time(files: Files) -> None:
 
 def test_keys_lists_more_than_one_page(files: Files) -> None:
     async def story() -> int:
-        await asyncio.gather(*(files.put(f"avatars/{number}", b"x") for number in range(1_000)))
+        for first in range(0, 1_000, 20):
+            await asyncio.gather(*(files.put(f"avatars/{number}", b"x") for number in range(first, first + 20)))
         await files.put("avatars/last", b"x")
         return len(await listed(files, "avatars/"))
 
