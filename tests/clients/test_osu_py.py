@@ -1,6 +1,5 @@
 """Three players with osu.py, a client that others wrote, against a real server; and what the API says meanwhile."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from osu.game import Game
 from osu.objects.match import Match
 from osu.objects.replays import ScoreFrame
 from requests.adapters import HTTPAdapter
+from tests import stores
 from tests.wire.kit import Server, cli, eventually
 
 NAMES = ("anna", "boris", "carla")
@@ -101,7 +101,7 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def server(accounts: Path, tmp_path: Path) -> Iterator[Server]:
     """A server of its own for each story."""
-    server = Server(Path(shutil.copytree(accounts, tmp_path / "data")))
+    server = Server(stores.copied(accounts, tmp_path / "data"))
     server.start()
     try:
         yield server

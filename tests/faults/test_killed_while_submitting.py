@@ -2,12 +2,13 @@
 
 import os
 import random
-import shutil
+import re
 import time
 from pathlib import Path
 from typing import Final
 
 import pytest
+from tests import stores
 from tests.builders import a_map
 from tests.faults.submitting import Bot, Told, a_play, check_ledger, insist
 from tests.wire.kit import Server
@@ -56,10 +57,10 @@ def calm_answers(
     prepared: Path, plays: dict[str, Played], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, bytes]:
     """What a server answers that nothing happens to."""
-    server = Server(shutil.copytree(prepared, tmp_path_factory.mktemp("calm") / "data")).start()
+    server = Server(stores.copied(prepared, tmp_path_factory.mktemp("calm") / "data")).start()
     try:
         try_to_log_in(server, "alice")
-        return {kind: submit(server, played.parts()).body for kind, played in plays.items()}
+        return {kind: unnumbered(submit(server, played.parts()).body) for kind, played in plays.items()}
     finally:
         server.kill()
 
@@ -73,7 +74,7 @@ def test_a_submission_that_dies_at_any_step_is_answered_as_if_it_had_not(
     failpoint: str,
     kinds: tuple[str, ...],
 ) -> None:
-    data = shutil.copytree(prepared, tmp_path / "stormy")
+    data = stores.copied(prepared, tmp_path / "stormy")
     stormy = Server(data)
     told: list[Told] = []
     try:
@@ -89,8 +90,8 @@ def test_a_submission_that_dies_at_any_step_is_answered_as_if_it_had_not(
                 doomed.kill()
             stormy.start()
             told.append(insist(stormy, "alice", played))
-            assert answer in (None, expected), kind
-            assert told[-1].answer == expected, kind
+            assert answer is None or unnumbered(answer) == expected, kind
+            assert unnumbered(told[-1].answer) == expected, kind
             stormy.kill()
         stormy.start()
         stored = {one.played.checksum: one for one in told}
@@ -98,6 +99,11 @@ def test_a_submission_that_dies_at_any_step_is_answered_as_if_it_had_not(
         assert read_rows(stormy, "SELECT count(*) FROM scores") == [(len(stored),)]
     finally:
         stormy.kill()
+
+
+def unnumbered(answer: bytes) -> bytes:
+    """The answer without the score's number: a submission that was rolled back may have taken one."""
+    return re.sub(rb"onlineScoreId:\d+", b"onlineScoreId:", answer)
 
 
 def attempt(server: Server, played: Played) -> bytes | None:
@@ -111,7 +117,7 @@ def attempt(server: Server, played: Played) -> bytes | None:
 def test_players_lose_nothing_while_the_server_is_killed_again_and_again(prepared: Path, tmp_path: Path) -> None:
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
-    server = Server(shutil.copytree(prepared, tmp_path / "data")).start()
+    server = Server(stores.copied(prepared, tmp_path / "data")).start()
     bots = [Bot(server, name, [song.md5 for song in SONGS], seed + n) for n, name in enumerate(NAMES)]
     try:
         for bot in bots:
@@ -137,7 +143,7 @@ def test_players_lose_nothing_while_the_server_is_killed_again_and_again(prepare
 
 def test_a_play_is_stored_once_the_disk_has_room_again(prepared: Path, tmp_path: Path) -> None:
     """F11: the files store is gone, then the disk is full; the game is asked to come again, and loses nothing."""
-    server = Server(shutil.copytree(prepared, tmp_path / "data")).start()
+    server = Server(stores.copied(prepared, tmp_path / "data")).start()
     chance = random.Random(7)
     try:
         try_to_log_in(server, "alice")
@@ -160,7 +166,7 @@ def test_a_play_is_stored_once_the_disk_has_room_again(prepared: Path, tmp_path:
 
 
 def test_a_full_disk_refuses_plays_and_keeps_the_database_whole(prepared: Path, tmp_path: Path) -> None:
-    server = Server(shutil.copytree(prepared, tmp_path / "data")).start()
+    server = Server(stores.copied(prepared, tmp_path / "data")).start()
     chance = random.Random(9)
     told: list[Told] = []
     try:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
+from tests import stores
 
 KIAI: Final = (sys.executable, "-m", "kiai")
 API: Final = "api.localhost"
@@ -48,7 +49,7 @@ class Server:
 
     def __init__(self, data: Path, **settings: str) -> None:
         self.data = data
-        self._env = environment({"RATE_LIMITS": "off", **settings})
+        self._env = environment({"RATE_LIMITS": "off", **stores.variables(data), **settings})
         self._stderr = data.with_suffix(".stderr")
         self._process: subprocess.Popen[str] | None = None
         self.port = 0
@@ -150,7 +151,9 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 def cli(data: Path, *arguments: str) -> Any:
     """Runs a kiai command with `--data` and `--json`; its object."""
     command = [*KIAI, *arguments, "--data", str(data), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment({}), cwd=data.parent, timeout=60)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment(stores.variables(data)), cwd=data.parent, timeout=60
+    )
     assert done.returncode == 0, f"{arguments}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
     return json.loads(done.stdout)
 

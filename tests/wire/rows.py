@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Table, create_engine, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Table, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+from tests import stores
 
-from kiai.storage.migrating import migrate
 from kiai.storage.tables import (
     api_keys,
     clans,
@@ -23,6 +23,7 @@ from kiai.storage.tables import (
     users,
 )
 
+insert: Final = postgresql.insert if stores.SHARED else sqlite.insert
 NORMAL: Final = 3  # unrestricted and verified
 RESTRICTED: Final = 2
 
@@ -36,12 +37,8 @@ class Rows:
     """Writes rows, in place of those with the same key, of a server that runs or not."""
 
     def __init__(self, data: Path) -> None:
-        data.mkdir(parents=True, exist_ok=True)
-        url = f"sqlite:///{data / 'kiai.db'}"
-        if not (data / "kiai.db").exists():
-            migrate(url)
         self.data = data
-        self._engine = create_engine(url)
+        self._engine = stores.engine(data)
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -49,9 +46,21 @@ class Rows:
 
     def put(self, table: Table, *rows: dict[str, Any]) -> None:
         """Writes whole rows."""
+        key = [column.name for column in table.primary_key]
         with self._engine.begin() as connection:
+            if stores.SHARED:
+                connection.execute(text("SET session_replication_role = replica"))  # rows come in any order
             for row in rows:
-                connection.execute(insert(table).prefix_with("OR REPLACE").values(row))
+                written = insert(table).values(row)
+                others = {column.name: written.excluded[column.name] for column in table.c if column.name not in key}
+                connection.execute(
+                    written.on_conflict_do_update(index_elements=key, set_=others or {key[0]: row[key[0]]})
+                )
+            if stores.SHARED and table.autoincrement_column is not None:
+                name, column = table.name, table.autoincrement_column.name
+                connection.execute(
+                    text(f"SELECT setval(pg_get_serial_sequence('{name}', '{column}'), max({column})) FROM {name}")
+                )
 
     def player(self, id: int, name: str, **values: Any) -> None:  # noqa: A002
         """An account that everybody sees, unless `priv` says otherwise."""

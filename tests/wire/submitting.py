@@ -2,14 +2,12 @@
 
 import asyncio
 import base64
-import contextlib
 import hashlib
 import itertools
 import json
 import lzma
 import random
 import secrets
-import sqlite3
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +16,7 @@ from urllib.parse import urlencode
 import msgspec
 from py3rijndael import Pkcs7Padding, RijndaelCbc
 from sqlalchemy import bindparam, update
+from tests import stores
 from tests.builders import a_map
 from tests.wire.kit import Reply, Server
 
@@ -57,8 +56,10 @@ def prepare(data: Path, names: list[str], vector_maps: bool = True, database: st
     The vectors name maps by md5s that no file has: their rows and files are put under those names.
     """
 
+    settings = load_settings(data=data, database=database) if database else stores.settings(data)
+
     async def story() -> dict[str, int]:
-        async with open_services(load_settings(data=data, database=database)) as services:
+        async with open_services(settings) as services:
             ids = {}
             for name in names:
                 number = next(_serial)
@@ -254,5 +255,6 @@ def password_md5(password: str = PASSWORD) -> str:
 
 def read_rows(server: Server, sql: str, *params: object) -> list[Any]:
     """What the database of a running server holds."""
-    with contextlib.closing(sqlite3.connect(server.data / "kiai.db")) as connection:
-        return connection.execute(sql, params).fetchall()
+    marked = sql.replace("?", "%s") if stores.SHARED else sql
+    with stores.engine(server.data).connect() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(marked, params)]

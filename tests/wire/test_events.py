@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 import uvicorn
+from tests import stores
 from tests.wire.kit import API, Server, eventually
 from tests.wire.rows import RESTRICTED, Rows
 
@@ -21,7 +22,6 @@ from kiai.app import Services, open_services
 from kiai.faces.api.v2.events import CLIENTS_OF_ONE_MAX
 from kiai.logs import AccessLog
 from kiai.realtime.feed import FeedEvent, feed_entry
-from kiai.settings import load_settings
 
 PATH: Final = "/v2/events"
 READ_S: Final = 5.0
@@ -68,7 +68,7 @@ class Fed:
     """A server in a thread of this process: the same that `kiai serve` runs, with a feed that tests write to."""
 
     def __init__(self, data: Path) -> None:
-        self._data = data
+        self._settings = stores.settings(data, rate_limits=False)
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self.loop: asyncio.AbstractEventLoop
@@ -79,7 +79,7 @@ class Fed:
 
     async def _run(self) -> None:
         self.loop = asyncio.get_running_loop()
-        async with open_services(load_settings(data=self._data, rate_limits=False)) as self.services:
+        async with open_services(self._settings) as self.services:
             log = AccessLog("json")
             self.faces = Faces(self.services, log)
             ledger = self.faces.protocol.ledger

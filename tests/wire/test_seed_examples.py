@@ -10,6 +10,7 @@ from typing import Any, Final
 import httpx
 import osrparse
 import pytest
+from tests import stores
 from tests.wire.kit import API, Reply, Server
 from tests.wire.rows import Rows
 
@@ -18,7 +19,6 @@ from kiai.app import Services, open_services
 from kiai.logs import AccessLog
 from kiai.multiplayer.match import Match, Slot
 from kiai.realtime.port import Session, Status
-from kiai.settings import load_settings
 from kiai.storage.tables import matches
 
 EXAMPLES: Final[dict[str, Any]] = json.loads((Path(__file__).parent / "seed.json").read_text("utf-8"))
@@ -219,8 +219,10 @@ Act = Callable[[Services], Awaitable[None]]
 def asked(folder: Path, path: str, act: Act) -> Reply:
     """The answer of a server in this process, after `act`."""
 
+    settings = stores.settings(folder, rate_limits=False)
+
     async def main() -> Reply:
-        async with open_services(load_settings(data=folder, rate_limits=False)) as services:
+        async with open_services(settings) as services:
             log = AccessLog("json")
             front = Faces(services, log).front
             await act(services)

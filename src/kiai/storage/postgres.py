@@ -14,7 +14,7 @@ import asyncpg
 from sqlalchemy.dialects.postgresql import asyncpg as dialects
 
 from kiai.errors import Unavailable
-from kiai.storage.compiling import Compiler
+from kiai.storage.compiling import Compiler, Sql
 from kiai.storage.port import Command, Query, Taken, Transaction, Value
 
 R = TypeVar("R")
@@ -52,6 +52,15 @@ async def _no_reset(_: object) -> None:
     return None
 
 
+def _values(sql: Sql, params: Mapping[str, Value]) -> list[Value]:
+    """The parameters in their order. PostgreSQL holds no NUL in a text: what looks for one finds nothing."""
+    values = [params[name] for name in sql.positions]
+    for at, value in enumerate(values):
+        if type(value) is str and "\0" in value:
+            values[at] = value.replace("\0", "\ufffd")
+    return values
+
+
 class _Session:
     """One connection and what can be asked of it."""
 
@@ -62,25 +71,25 @@ class _Session:
     async def one(self, query: Query[R], **params: Value) -> R | None:
         sql = self._sql[query]
         with _translated():
-            found = await self._connection.fetchrow(sql.text, *[params[name] for name in sql.positions])
+            found = await self._connection.fetchrow(sql.text, *_values(sql, params))
         return None if found is None else query.row(*found)
 
     async def all(self, query: Query[R], **params: Value) -> list[R]:
         sql = self._sql[query]
         with _translated():
-            rows = await self._connection.fetch(sql.text, *[params[name] for name in sql.positions])
+            rows = await self._connection.fetch(sql.text, *_values(sql, params))
         return list(itertools.starmap(query.row, rows))
 
     async def run(self, command: Command, **params: Value) -> int:
         sql = self._sql[command]
         with _translated():
-            tag: str = await self._connection.execute(sql.text, *[params[name] for name in sql.positions])
+            tag: str = await self._connection.execute(sql.text, *_values(sql, params))
         return int(tag.rpartition(" ")[2] or 0)
 
     async def many(self, command: Command, rows: Iterable[Mapping[str, Value]]) -> None:
         sql = self._sql[command]
         with _translated():
-            await self._connection.executemany(sql.text, [[row[name] for name in sql.positions] for row in rows])
+            await self._connection.executemany(sql.text, [_values(sql, row) for row in rows])
 
 
 class PostgresDatabase:

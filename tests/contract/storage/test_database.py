@@ -136,6 +136,12 @@ def test_any_text_is_a_value_and_nothing_else(database: Database, run: Run) -> N
     assert [run(database.one(VALUE, name=text)) for text in TEXTS] == list(range(len(TEXTS)))
 
 
+def test_a_nul_in_a_text_fails_nothing_and_finds_nothing_else(database: Database, run: Run) -> None:
+    run(add(database, ab=1, a=2))
+
+    assert run(database.one(VALUE, name="a\0b")) is None
+
+
 def test_any_text_may_be_a_constant_of_a_statement(database: Database, run: Run) -> None:
     found = [run(database.one(Query(select(literal(text)), only))) for text in TEXTS]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests import stores
 from tests.wire.kit import API, Reply
 from tests.wire.rows import RESTRICTED, Rows
 
@@ -18,7 +19,6 @@ from kiai.multiplayer.commands import SERVER, Actor
 from kiai.multiplayer.history import MatchHistory, Note
 from kiai.multiplayer.match import apply, opened
 from kiai.multiplayer.model import Match
-from kiai.settings import load_settings
 from kiai.storage.tables import users
 
 NOW = 1_700_000_000_000
@@ -107,8 +107,10 @@ def play(folder: Path, scenario: Callable[[World], Awaitable[None]]) -> None:
         rows.api_key(user_id, f"key of {user_id}")
     rows.close()
 
+    settings = stores.settings(folder / "data", rate_limits=False)
+
     async def main() -> None:
-        async with open_services(load_settings(data=folder / "data", rate_limits=False)) as services:
+        async with open_services(settings) as services:
             log = AccessLog("json")
             transport = httpx.ASGITransport(Server(services, log).front)  # type: ignore[arg-type]
             async with httpx.AsyncClient(transport=transport, base_url=f"http://{API}") as client:

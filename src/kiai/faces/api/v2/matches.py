@@ -17,7 +17,7 @@ from kiai.accounts.visibility import Viewer
 from kiai.faces.api.operation import Caller, Operation
 from kiai.faces.api.replies import utc
 from kiai.faces.api.v1.matches import Matches, MatchMap, MatchReply, Person
-from kiai.faces.api.v2.pages import ID_IN_PATH, Cursor, PageNumber, PageSize, Success, get, number_in_path
+from kiai.faces.api.v2.pages import ID_IN_PATH, LongCursor, PageNumber, PageSize, Success, get, number_in_path
 from kiai.multiplayer.history import Game, GameScore, MatchEvent, MatchHistory, PastMatch
 from kiai.multiplayer.model import Match, everybody_in
 from kiai.realtime.port import Realtime
@@ -33,14 +33,14 @@ class MatchesQuery(msgspec.Struct, frozen=True):
     state: Annotated[Literal["live", "past"], Meta(description="Those that run now, or those that are over.")] = "live"
     page: PageNumber = 1
     page_size: PageSize = 50
-    cursor: Cursor | None = None
+    cursor: LongCursor | None = None
 
 
 class MatchQuery(msgspec.Struct, frozen=True):
     """/matches/{id}: which of its events."""
 
     page_size: Annotated[int, Meta(ge=1, le=1_000, description="How many events at most.")] = 100
-    cursor: Cursor | None = None
+    cursor: LongCursor | None = None
 
 
 class MatchData(msgspec.Struct, frozen=True):

@@ -13,15 +13,12 @@ from kiai.osu.modes import MODE_PATTERN, parse_mode
 Success = Literal["success"]
 PageNumber = Annotated[int, Meta(ge=1, le=10_000, description="Which page, from 1.")]
 PageSize = Annotated[int, Meta(ge=1, le=100, description="Entries a page.")]
-Cursor = Annotated[
-    int,
-    Meta(
-        ge=0,
-        le=2**63 - 1,
-        description="Continue behind the entry with this id instead of at a page: meta.cursor of the answer before. "
-        "Nothing is skipped or repeated while entries come and go.",
-    ),
-]
+_BEHIND: Final = (
+    "Continue behind the entry with this id instead of at a page: meta.cursor of the answer before. "
+    "Nothing is skipped or repeated while entries come and go."
+)
+Cursor = Annotated[int, Meta(ge=0, le=ID_MAX, description=_BEHIND)]
+LongCursor = Annotated[int, Meta(ge=0, le=2**63 - 1, description=_BEHIND)]
 COUNTED_MAX: Final = 10_000
 
 ID_IN_PATH: Final[dict[str, Any]] = {"type": "integer", "minimum": 1, "maximum": ID_MAX}

@@ -14,6 +14,7 @@ from kiai.faces.api.v2.pages import (
     ID_IN_PATH,
     SCORE_IN_PATH,
     Cursor,
+    LongCursor,
     NoMeta,
     Nothing,
     PageMeta,
@@ -171,7 +172,7 @@ class ScoresQuery(msgspec.Struct, frozen=True):
     user_id: Annotated[int, Meta(ge=1, le=ID_MAX)] | None = None
     page: PageNumber = 1
     page_size: PageSize = 50
-    cursor: Cursor | None = None
+    cursor: LongCursor | None = None
 
 
 class ScoresPage(msgspec.Struct, frozen=True):
