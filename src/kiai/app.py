@@ -141,6 +141,7 @@ DELIVER_EVERY_S: Final = 0.25
 WRITE_EVERY_S: Final = 0.25
 RING_EVERY_S: Final = 0.25
 EXPIRE_EVERY_S: Final = 5.0
+CLEAR_EVERY_S: Final = 30.0
 ACTIVE_EVERY_S: Final = 60.0
 COUNT_EVERY_S: Final = 5.0
 FORGET_EVERY_S: Final = 3_600.0
@@ -626,6 +627,7 @@ class Server:
         self.jobs.every(WRITE_EVERY_S, "buffers", services.write_buffers)
         self.jobs.every(SAY_EVERY_S, "first-places", services.first_place_lines.say)
         self.jobs.every(RING_EVERY_S, "match-timers", services.rooms.ring, shared=True)
+        self.jobs.every(CLEAR_EVERY_S, "dead-seats", services.rooms.clear_up, shared=True)
         self.jobs.every(EXPIRE_EVERY_S, "expiry", services.presence.expire, shared=True)
         self.jobs.every(COUNT_EVERY_S, "figures", self._count)
         self.jobs.every(ACTIVE_EVERY_S, "activity", services.presence.write_active)

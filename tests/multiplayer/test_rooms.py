@@ -457,3 +457,67 @@ def test_a_lobby_sitter_who_is_seated_leaves_the_lobby(hall: Hall) -> None:
 def test_asking_without_a_seat_is_refused(hall: Hall) -> None:
     with pytest.raises(KiaiError):
         hall.do("anna", commands.Ready)
+
+
+# --- what a worker that died left half done
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kiai.multiplayer.service.SETTLED_S", 0.0)
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_seat_whose_player_is_gone_is_given_up(hall: Hall) -> None:
+    match_id = hall.create("anna")
+    hall.join("boris", match_id)
+    hall.run(hall.realtime.close_session("anna"))  # and nobody said so to the room
+
+    assert hall.run(hall.rooms.clear_up()) == 1
+
+    found = hall.match(match_id)
+    assert found is not None
+    assert [slot.player_name for slot in found.slots if slot.occupied] == ["boris"]
+    assert found.host_name == "boris"
+    assert hall.run(hall.rooms.clear_up()) == 0
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_session_without_a_seat_is_let_out(hall: Hall) -> None:
+    match_id = hall.create("anna")
+    hall.run(hall.rooms._enter(hall.session("boris"), match_id))  # and never sat down
+
+    assert hall.run(hall.rooms.clear_up()) == 1
+
+    session = hall.session("boris")
+    assert session.match_id == 0
+    assert match_topic(match_id) not in session.follows
+    assert hall.session("anna").match_id == match_id
+
+
+def test_a_new_room_is_heard_by_nobody_of_the_one_that_had_its_number(hall: Hall) -> None:
+    match_id = hall.create("anna")
+    hall.join("boris", match_id)
+    hall.run(hall.realtime.close_match(match_id))  # and nobody was let out
+
+    assert hall.create("carla") == match_id
+
+    for name in ("anna", "boris"):
+        session = hall.session(name)
+        assert (session.match_id, match_topic(match_id) in session.follows) == (0, False)
+    assert hall.session("carla").match_id == match_id
+
+
+@pytest.mark.usefixtures("settled")
+def test_the_history_of_a_room_that_is_gone_ends(hall: Hall) -> None:
+    kept, lost = hall.create("anna"), hall.create("boris")
+    hall.run(hall.history.flush())
+    hall.run(hall.realtime.close_match(lost))
+    hall.run(hall.rooms._outside(hall.session("boris"), lost))
+    assert hall.run(hall.rooms.clear_up()) == 0, "it might be opening"
+
+    hall.clock.advance(601)
+
+    assert hall.run(hall.rooms.clear_up()) == 1
+    assert [one.created_by for one in hall.run(hall.history.past(limit=5))] == [hall.session("boris").user_id]
+    assert hall.match(kept) is not None

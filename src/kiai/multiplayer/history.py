@@ -7,7 +7,7 @@ they are what the players saw.
 
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -29,6 +29,8 @@ FLUSHED_AT_ONCE: Final = 1_000
 EVENTS_SHOWN_MAX: Final = 1_000
 GAMES_SHOWN_MAX: Final = 200
 FAILED_HP: Final = 254
+ABANDONED_MS: Final = 10 * 60 * 1000
+ENDED_AT_ONCE: Final = 2_000
 ACCURACY: Final = 1
 COMBO: Final = 2
 PASSING: Final = (
@@ -164,6 +166,13 @@ PAST = Query(
     .offset(bindparam("offset")),
     PastMatch,
 )
+UNENDED = Query(
+    select(matches.c.id)
+    .where(matches.c.ended_at_ms.is_(None), matches.c.created_at_ms < bindparam("before_ms"))
+    .order_by(matches.c.id)
+    .limit(ENDED_AT_ONCE),
+    only,
+)
 EVENTS = Query(
     select(*_columns(MatchEvent, match_events))
     .where(match_events.c.match_id == bindparam("match_id"), match_events.c.id > bindparam("after"))
@@ -298,6 +307,18 @@ class MatchHistory:
             "passed": int(not seat.failed and hp != FAILED_HP),
             "perfect": int(perfect != 0),
         }
+
+    async def end_abandoned(self, live: Container[int], now_ms: int) -> int:
+        """Ends matches that are older than `ABANDONED_MS` and not among the live ones; how many."""
+        old = await self._database.all(UNENDED, before_ms=now_ms - ABANDONED_MS)
+        gone = [{"match_id": match_id, "at_ms": now_ms} for match_id in old if match_id not in live]
+
+        async def body(tx: Transaction) -> None:
+            await tx.many(END_MATCH, gone)
+
+        if gone:
+            await self._database.transaction(body)
+        return len(gone)
 
     async def flush(self) -> int:
         """Writes what waits, in order; how much. Also the last act before a stop."""

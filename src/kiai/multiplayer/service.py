@@ -5,6 +5,7 @@ before the room seats it and is unpointed when there is no seat, so a session th
 departure. Score frames pass by the machine: they are most of the traffic and change no rule.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
@@ -38,6 +39,8 @@ INVITES: Final = 10
 INVITES_S: Final = 20.0
 FRAME_MAX: Final = 128
 MADE_MAX: Final = 4
+SETTLED_S: Final = 5.0
+"""Longer than any verb of this module takes."""
 SAID_AT_S: Final = (30, 10, 5, 4, 3, 2, 1)
 
 
@@ -166,6 +169,8 @@ class Matches:
         except TooMany as full:
             raise Refused("there are too many rooms already") from full
         self._history.opened(match, match_id)
+        for stranger in await self._realtime.following(match_topic(match_id)):
+            await self._release(stranger, match_id)  # of the room that had this number, whose worker died as it closed
         return match_id, match
 
     async def join(self, session: Session, match_id: int, password: str, *, force: bool = False) -> Seated:
@@ -202,6 +207,37 @@ class Matches:
         """Clears up behind an ended session."""
         if session.match_id:
             await self._depart(session, session.match_id)
+
+    async def clear_up(self) -> int:
+        """Ends what workers left half done when they died; how much it was.
+
+        Seats whose players are not here, sessions in rooms that have no seat for them, histories of rooms that are
+        gone. What is just being done looks the same, so only what is still so after `SETTLED_S` counts.
+        """
+        before = await self._half_done()
+        if any(before):
+            await asyncio.sleep(SETTLED_S)
+        seats, strays = (then & now for then, now in zip(before, await self._half_done(), strict=True))
+        for match_id, user_id, name in seats:
+            gone = commands.Leave(by=commands.Actor(user_id, name), at_ms=self._clock.now_ms())
+            with contextlib.suppress(MatchGone, Refused):
+                await self._act(match_id, gone)
+        for match_id, token in strays:
+            with contextlib.suppress(SessionGone):
+                await self._release(await self._realtime.session(token), match_id)
+        live = {match.history_id for _, match in await self._realtime.matches(Match)}
+        return len(seats) + len(strays) + await self._history.end_abandoned(live, self._clock.now_ms())
+
+    async def _half_done(self) -> tuple[set[tuple[int, int, str]], set[tuple[int, str]]]:
+        """Seats (room, user id, name) without a session, and sessions (room, token) without a seat."""
+        seats, strays = set(), set()
+        for match_id, match in await self._realtime.matches(Match):
+            here = [one for one in await self._realtime.following(match_topic(match_id)) if one.match_id == match_id]
+            seated = {slot.player_id: slot.player_name for slot in match.slots if slot.occupied}
+            absent = seated.keys() - {one.user_id for one in here}
+            seats.update((match_id, user_id, seated[user_id]) for user_id in absent)
+            strays.update((match_id, one.token) for one in here if one.user_id not in seated)
+        return seats, strays
 
     async def on_silence(self, user_id: int) -> None:
         """A silenced player leaves its room."""
