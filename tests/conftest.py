@@ -13,6 +13,14 @@ from kiai.storage.port import Database
 T = TypeVar("T")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints what tests counted, whichever process they ran in."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties if report.when == "call" else ():
+            if name == "counts":
+                terminalreporter.write_line(str(value))
+
+
 class Run(Protocol):
     """Runs a coroutine to its end."""
 

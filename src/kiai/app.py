@@ -292,7 +292,7 @@ class Services:
             alert=self.presence.alert,
             reach=reach,
         )
-        self.match_history = MatchHistory(database)
+        self.match_history = MatchHistory(database, realtime)
         self.rooms = Rooms(
             realtime,
             self.beatmaps,
@@ -317,7 +317,7 @@ class Services:
         return f"https://osu.{self.settings.domain}/{path}"
 
     def _teach_bot(self) -> None:
-        now_playing = NowPlaying(self.beatmaps, self.performance, self.clock)
+        now_playing = NowPlaying(self.beatmaps, self.performance, self.realtime)
         self.bot.watch(now_playing.hear)
         players = PlayerCommands(
             self.bot,

@@ -1,9 +1,11 @@
 """Rooms through their sessions: who is told what, and that nobody waits for a player who vanished."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.builders import Run, World, a_map, a_player
 
@@ -11,11 +13,12 @@ from kiai.errors import KiaiError, NotFound, Refused
 from kiai.faces.bancho import packets
 from kiai.faces.bancho.announce import announcer, match, presence
 from kiai.multiplayer import commands
-from kiai.multiplayer.history import MatchHistory
+from kiai.multiplayer.history import MatchHistory, Note
 from kiai.multiplayer.match import Match
 from kiai.multiplayer.service import Matches
 from kiai.presence import Presence, readable
-from kiai.realtime.port import LOBBY, MatchGone, Session, ShownStats, chat_topic, match_topic
+from kiai.realtime.memory import MemoryRealtime
+from kiai.realtime.port import HISTORY, LOBBY, Entry, MatchGone, Session, ShownStats, chat_topic, match_topic
 from kiai.spectating import Spectating
 from kiai.storage.port import Database
 
@@ -61,7 +64,7 @@ class Hall:
             self.said.append(line)
 
         self.presence = Presence(self.realtime, world.accounts, self.clock, announce, stats_of)
-        self.history = MatchHistory(world.database)
+        self.history = MatchHistory(world.database, world.realtime)
         spectating = Spectating(self.realtime, announce)
         self.rooms = Matches(
             self.realtime, world.beatmaps, self.clock, announce, self.history, post, spectating.stop, "kiai.example"
@@ -521,3 +524,47 @@ def test_the_history_of_a_room_that_is_gone_ends(hall: Hall) -> None:
     assert hall.run(hall.rooms.clear_up()) == 1
     assert [one.created_by for one in hall.run(hall.history.past(limit=5))] == [hall.session("boris").user_id]
     assert hall.match(kept) is not None
+
+
+def test_a_note_that_cannot_be_written_stops_none_that_come_after_it(hall: Hall) -> None:
+    match_id = hall.create("anna")
+    hall.run(hall.history.flush())
+    nobody = Note(10**6, 0, "joined", 3, {})
+    hall.run(hall.realtime.append([Entry(HISTORY, msgspec.msgpack.encode(nobody))]))
+    hall.run(hall.history.flush())
+    assert hall.history.dropped == 1
+
+    hall.join("boris", match_id)
+
+    assert hall.run(hall.history.flush()) == 1
+
+
+def test_what_one_process_noted_another_writes_once(hall: Hall) -> None:
+    other = MatchHistory(hall.world.database, hall.realtime)
+    match_id = hall.create("anna")
+    hall.join("boris", match_id)
+
+    async def both() -> tuple[int, ...]:
+        return await asyncio.gather(hall.history.flush(), other.flush(), other.flush())
+
+    assert sum(hall.run(both())) == 2
+    match = hall.match(match_id)
+    assert match is not None
+    assert [event.kind for event in hall.run(other.events(match.history_id))] == ["created", "joined"]
+
+
+def test_a_journal_that_began_anew_is_written_from_its_start(hall: Hall) -> None:
+    for _ in range(3):
+        hall.create("anna")
+    hall.run(hall.history.flush())
+
+    anew = MatchHistory(hall.world.database, MemoryRealtime(hall.clock))
+    match = hall.match(hall.session("anna").match_id)
+    assert match is not None
+    match_id = hall.run(anew.open(match))
+    hall.run(
+        anew._realtime.append([Entry(HISTORY, msgspec.msgpack.encode(Note(match_id, 1, "created", 3, {"room": 9})))])
+    )
+
+    assert hall.run(anew.flush()) == 1
+    assert [event.kind for event in hall.run(anew.events(match_id))] == ["created"]

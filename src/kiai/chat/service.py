@@ -53,7 +53,7 @@ FLOOD_LINES: Final = 10
 FLOOD_S: Final = 10.0
 FLOOD_SILENCE_S: Final = 300
 NAME_MAX: Final = 64
-AWAY_TOLD_MAX: Final = 1_000
+AWAY_TOLD_FOR_S: Final = 24 * 3_600.0
 NOTED_FOR_S: Final = 86_400.0
 COUNTS_EVERY_S: Final = 8.0
 """How often `tell_counts` is to run."""
@@ -99,7 +99,6 @@ class Chat:
         self._journal = journal
         self._note_active = note_active
         self._recount: set[str] = set()  # channels in which somebody came or went since the last counts
-        self._away_told: dict[str, set[int]] = {}  # session -> who was told its away message
 
     # --- coming and going
 
@@ -195,7 +194,6 @@ class Chat:
 
     async def depart(self, session: Session) -> None:
         """Clears up behind an ended session."""
-        self._away_told.pop(session.token, None)
         if not session.hidden:
             left = [topic.removeprefix(_CHAT) for topic in session.follows if topic.startswith(_CHAT)]
             # Spectators' and matches' own lists say who left; a count would open closed tabs again (12.2).
@@ -285,7 +283,7 @@ class Chat:
         await self._realtime.append(
             self._entries([Whispered(target.id, target.name, session.user_id, session.name, text)])
         )
-        return msgspec.structs.replace(about, result=Result.SAID, away=self._away_of(games[0], session.user_id))
+        return msgspec.structs.replace(about, result=Result.SAID, away=await self._away_of(games[0], session.user_id))
 
     async def _wants(self, target: User, games: Sequence[Session], writer: Session) -> bool:
         """Whether blocks and "friends only" let the writer through; those of the target let staff through."""
@@ -319,19 +317,15 @@ class Chat:
     async def set_away(self, session: Session, text: str) -> Session:
         """What those are told who write to the player meanwhile, once each; "" for nothing. Raises SessionGone."""
         text, _ = cut(cleaned(text))
-        self._away_told.pop(session.token, None)
         return await self._realtime.change_session(
-            session.token, lambda now: (msgspec.structs.replace(now, away=text), ())
+            session.token, lambda now: (msgspec.structs.replace(now, away=text, aways=now.aways + 1), ())
         )
 
-    def _away_of(self, target: Session, user_id: int) -> str:
+    async def _away_of(self, target: Session, user_id: int) -> str:
         if not target.away:
             return ""
-        told = self._away_told.setdefault(target.token, set())
-        if user_id in told or len(told) >= AWAY_TOLD_MAX:
-            return ""
-        told.add(user_id)
-        return target.away
+        key = f"away:{target.token}:{target.aways}:{user_id}"
+        return target.away if await self._realtime.once(key, AWAY_TOLD_FOR_S) else ""
 
     # --- what the bot says of itself
 

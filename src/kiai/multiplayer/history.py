@@ -1,30 +1,30 @@
 """What happened in rooms, kept: every match, who was in it, its events, its games and their scores.
 
-A room's row is written when it opens; everything after that is noted in memory and written a few times a second, in
-order, so that no packet of a play waits for the disk. Scores are those of the last frames, and for now nothing else:
-they are what the players saw.
+A room's row is written when it opens. Everything after that goes into a journal of the realtime state, in the same act
+as the change itself, and from there into the rows a few times a second, in order: no packet of a play waits for the
+disk, and whichever worker dies, the others have it. How far the journal was written stands in the rows (`match_history`
+of `versions`) and moves with them, so nothing is written twice. Scores are those of the last frames: what players saw.
 """
 
 import struct
-from collections import deque
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import bindparam, insert, select, update
 
 from kiai.accounts.visibility import Viewer
-from kiai.errors import KiaiError, NotFound
+from kiai.errors import NotFound, Unavailable
 from kiai.logs import get_logger
 from kiai.multiplayer import facts
 from kiai.multiplayer.commands import Command as Asked
 from kiai.multiplayer.model import Match
 from kiai.osu.accuracy import Counts, accuracy
-from kiai.storage.port import Command, Database, Query, Taken, Transaction, only
-from kiai.storage.tables import game_scores, games, match_events, match_players, matches
+from kiai.realtime.port import HISTORY, Entry, Realtime
+from kiai.storage.port import Command, Database, Query, Transaction, only
+from kiai.storage.tables import game_scores, games, match_events, match_players, matches, versions
 
-NOTES_MAX: Final = 20_000
-FRAMES_MAX: Final = 16_000
+FRAMES_KEPT_S: Final = 1_800.0
 FLUSHED_AT_ONCE: Final = 1_000
 EVENTS_SHOWN_MAX: Final = 1_000
 GAMES_SHOWN_MAX: Final = 200
@@ -53,7 +53,10 @@ _FRAME: Final = struct.Struct("<iBHHHHHHiHHBB")
 
 
 class Note(msgspec.Struct, frozen=True):
-    """Something to be written: an event, and what else follows from it. `scores`: rows of the game it ended."""
+    """Something to be written: an event, and what else follows from it.
+
+    `play` is the key of the last frames, from which the scores of those who played to the end (`seats`) are taken.
+    """
 
     history_id: int
     at_ms: int
@@ -63,7 +66,12 @@ class Note(msgspec.Struct, frozen=True):
     game: dict[str, Any] | None = None
     ends: bool = False
     aborted: bool = False
-    scores: tuple[dict[str, Any], ...] = ()
+    play: str = ""
+    seats: tuple[facts.Seat, ...] = ()
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_note: Final = msgspec.msgpack.Decoder(Note).decode
 
 
 class PastMatch(msgspec.Struct, frozen=True):
@@ -152,6 +160,13 @@ ADD_PLAYER = Command(_insert(match_players, "match_id", "user_id"))
 ADD_EVENT = Command(_insert(match_events, "match_id", "at_ms", "kind", "user_id", "details"))
 _GAME = ("match_id", "map_id", "map_md5", "map_name", "mode", "mods", "win_condition", "team_type", "free_mods")
 ADD_GAME = Query(_insert(games, *_GAME, "started_at_ms").returning(games.c.id), only)
+PRESENT_GAME = Query(
+    select(games.c.id)
+    .where(games.c.match_id == bindparam("match_id"), games.c.ended_at_ms.is_(None))
+    .order_by(games.c.id.desc())
+    .limit(1),
+    only,
+)
 END_GAME = Command(
     update(games)
     .where(games.c.id == bindparam("game_id"))
@@ -165,6 +180,12 @@ PAST = Query(
     .limit(bindparam("limit"))
     .offset(bindparam("offset")),
     PastMatch,
+)
+CURSOR = Query(select(versions.c.value).where(versions.c.name == "match_history"), only)
+MOVE_CURSOR = Command(
+    update(versions)
+    .where(versions.c.name == "match_history", versions.c.value == bindparam("was"))
+    .values(value=bindparam("becomes"))
 )
 UNENDED = Query(
     select(matches.c.id)
@@ -200,11 +221,10 @@ SCORES = Query(
 class MatchHistory:
     """Keeps what happens in rooms, and shows it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, realtime: Realtime) -> None:
         self._database = database
-        self._notes: deque[Note] = deque()
-        self._frames: dict[tuple[int, int], bytes] = {}
-        self._games: dict[int, int] = {}  # match -> its present game's row
+        self._realtime = realtime
+        self._read = -1  # up to where the journal was written, as far as this process knows
         self.dropped = 0
 
     # --- keeping
@@ -227,86 +247,23 @@ class MatchHistory:
 
         return await self._database.transaction(body)
 
-    def opened(self, match: Match, match_id: int) -> None:
+    async def opened(self, match: Match, match_id: int) -> None:
         """The match lives under this id now, and its creator is in it."""
-        self._notes.append(Note(match.history_id, match.created_at_ms, "created", match.created_by, {"room": match_id}))
+        note = Note(match.history_id, match.created_at_ms, "created", match.created_by, {"room": match_id})
+        await self._realtime.append([_entry(note)])
 
-    def frame(self, match: Match, user_id: int, payload: bytes) -> None:
+    async def frame(self, match: Match, user_id: int, payload: bytes) -> None:
         """The last score frame of somebody who plays."""
-        if len(self._frames) < FRAMES_MAX or (match.history_id, user_id) in self._frames:
-            self._frames[match.history_id, user_id] = payload
+        await self._realtime.keep(_play(match), str(user_id), payload, FRAMES_KEPT_S)
 
-    def value(self, match: Match, user_id: int) -> float:
-        """What a player reached in the play that just ended, by the room's win condition; 0 without a frame."""
-        payload = self._frames.get((match.history_id, user_id))
-        if payload is None or len(payload) < _FRAME.size:
-            return 0.0
-        _, _, n300, n100, n50, ngeki, nkatu, nmiss, score, max_combo, *_ = _FRAME.unpack_from(payload)
-        if match.win_condition == ACCURACY:
-            counts = Counts(n300=n300, n100=n100, n50=n50, ngeki=ngeki, nkatu=nkatu, nmiss=nmiss)
-            return accuracy(counts, match.mode, match.mods)
-        return float(max_combo if match.win_condition == COMBO else max(0, score))
+    async def values(self, match: Match, user_ids: Iterable[int]) -> dict[int, float]:
+        """What players reached in the play that just ended, by the room's win condition; 0 without a frame."""
+        frames = await self._realtime.kept(_play(match))
+        return {user_id: _value(match, frames.get(str(user_id), b"")) for user_id in user_ids}
 
-    def note(self, match: Match, asked: Asked, told: Sequence[facts.Fact]) -> None:
-        """What happened in a match, to be written soon. `match` is as it is afterwards."""
-        for fact in told:
-            if not isinstance(fact, PASSING):
-                self._notes.append(self._noted(match, asked, fact))
-        while len(self._notes) > NOTES_MAX:
-            self._notes.popleft()
-            self.dropped += 1
-
-    def _noted(self, match: Match, asked: Asked, fact: facts.Fact) -> Note:
-        kind = _snake(type(fact).__name__)
-        details = msgspec.to_builtins(fact)
-        details.pop("type", None)
-        details.pop("password", None)
-        user_id = details.pop("user_id", None) or asked.by.user_id
-        game: dict[str, Any] | None = None
-        scores: tuple[dict[str, Any], ...] = ()
-        if isinstance(fact, facts.Started):
-            game = {name: getattr(match, name, None) for name in _GAME if name != "match_id"}
-            game |= {"free_mods": int(match.free_mods), "started_at_ms": fact.at_ms}
-        elif isinstance(fact, facts.Finished | facts.Aborted):
-            scores = tuple(
-                score
-                for seat in fact.players
-                if (score := self._score(match, seat)) is not None and isinstance(fact, facts.Finished)
-            )
-            self._frames = {key: one for key, one in self._frames.items() if key[0] != match.history_id}
-        return Note(
-            match.history_id,
-            asked.at_ms,
-            kind,
-            user_id,
-            details,
-            game=game,
-            ends=isinstance(fact, facts.Finished | facts.Aborted),
-            aborted=isinstance(fact, facts.Aborted),
-            scores=scores,
-        )
-
-    def _score(self, match: Match, seat: facts.Seat) -> dict[str, Any] | None:
-        payload = self._frames.get((match.history_id, seat.user_id))
-        if payload is None or len(payload) < _FRAME.size:
-            return None
-        _, _, n300, n100, n50, ngeki, nkatu, nmiss, score, max_combo, _, perfect, hp = _FRAME.unpack_from(payload)
-        return {
-            "user_id": seat.user_id,
-            "slot": seat.slot,
-            "team": seat.team,
-            "mods": seat.mods,
-            "score": max(0, score),
-            "max_combo": max_combo,
-            "n300": n300,
-            "n100": n100,
-            "n50": n50,
-            "ngeki": ngeki,
-            "nkatu": nkatu,
-            "nmiss": nmiss,
-            "passed": int(not seat.failed and hp != FAILED_HP),
-            "perfect": int(perfect != 0),
-        }
+    def entries(self, match: Match, asked: Asked, told: Sequence[facts.Fact]) -> list[Entry]:
+        """What happened in a match, for the same act. `match` is as it is afterwards."""
+        return [_entry(_noted(match, asked, fact)) for fact in told if not isinstance(fact, PASSING)]
 
     async def end_abandoned(self, live: Container[int], now_ms: int) -> int:
         """Ends matches that are older than `ABANDONED_MS` and not among the live ones; how many."""
@@ -321,27 +278,43 @@ class MatchHistory:
         return len(gone)
 
     async def flush(self) -> int:
-        """Writes what waits, in order; how much. Also the last act before a stop."""
+        """Writes what waits, in order; how much. Several processes may do so at once: each note is written by one."""
         written = 0
-        while self._notes:
-            batch = [self._notes.popleft() for _ in range(min(FLUSHED_AT_ONCE, len(self._notes)))]
-
-            async def body(tx: Transaction, batch: Sequence[Note] = batch) -> dict[int, int]:
-                present = dict(self._games)
-                for note in batch:
-                    await _write(tx, note, present)
-                return present
-
+        while await self._realtime.feed_end(HISTORY) != self._read:
+            cursor = await self._database.one(CURSOR)
+            assert cursor is not None
+            known = min(cursor, await self._realtime.feed_end(HISTORY))
+            # A journal that is shorter than what was written of it is a new one: its Redis or process began anew.
+            first, blobs = await self._realtime.feed_after(HISTORY, known if known == cursor else 0, FLUSHED_AT_ONCE)
+            upto = first + len(blobs)
+            notes = [_note(blob) for blob in blobs]
             try:
-                self._games = await self._database.transaction(body)
-            except Taken as error:  # a fault of ours in one note must not stop all that come after it
-                get_logger("history").error("match history lost", notes=len(batch), exc_info=error)
-                self.dropped += len(batch)
-            except KiaiError:
-                self._notes.extendleft(reversed(batch))
+                if not await self._write(notes, cursor, upto):
+                    return written  # another was faster
+            except Unavailable:
                 raise
-            written += len(batch)
+            except Exception as error:  # one note that cannot be written must not stop all that come after it
+                get_logger("history").error("match history lost", notes=len(notes), exc_info=error)
+                self.dropped += len(notes)
+                await self._write([], cursor, upto)
+            if known == cursor and first > cursor:
+                get_logger("history").error("match history lost", notes=first - cursor)
+                self.dropped += first - cursor
+            self._read = upto
+            written += len(notes)
         return written
+
+    async def _write(self, notes: Sequence[Note], cursor: int, upto: int) -> bool:
+        frames = {note.play: await self._realtime.kept(note.play) for note in notes if note.seats}
+
+        async def body(tx: Transaction) -> bool:
+            if not await tx.run(MOVE_CURSOR, was=cursor, becomes=upto):
+                return False
+            for note in notes:
+                await _write(tx, note, frames.get(note.play, {}))
+            return True
+
+        return await self._database.transaction(body)
 
     # --- showing
 
@@ -373,7 +346,71 @@ class MatchHistory:
         return [(game, [row for row in rows if row.game_id == game.id]) for game in found]
 
 
-async def _write(tx: Transaction, note: Note, present: dict[int, int]) -> None:
+def _play(match: Match) -> str:
+    """Under which key the frames of a match's present or last play are kept."""
+    return f"play:{match.history_id}:{match.started_at_ms}"
+
+
+def _entry(note: Note) -> Entry:
+    return Entry(HISTORY, _encode(note))
+
+
+def _value(match: Match, payload: bytes) -> float:
+    if len(payload) < _FRAME.size:
+        return 0.0
+    _, _, n300, n100, n50, ngeki, nkatu, nmiss, score, max_combo, *_ = _FRAME.unpack_from(payload)
+    if match.win_condition == ACCURACY:
+        counts = Counts(n300=n300, n100=n100, n50=n50, ngeki=ngeki, nkatu=nkatu, nmiss=nmiss)
+        return accuracy(counts, match.mode, match.mods)
+    return float(max_combo if match.win_condition == COMBO else max(0, score))
+
+
+def _noted(match: Match, asked: Asked, fact: facts.Fact) -> Note:
+    details = msgspec.to_builtins(fact)
+    details.pop("type", None)
+    details.pop("password", None)
+    user_id = details.pop("user_id", None) or asked.by.user_id
+    game: dict[str, Any] | None = None
+    if isinstance(fact, facts.Started):
+        game = {name: getattr(match, name, None) for name in _GAME if name != "match_id"}
+        game |= {"free_mods": int(match.free_mods), "started_at_ms": fact.at_ms}
+    return Note(
+        match.history_id,
+        asked.at_ms,
+        _snake(type(fact).__name__),
+        user_id,
+        details,
+        game=game,
+        ends=isinstance(fact, facts.Finished | facts.Aborted),
+        aborted=isinstance(fact, facts.Aborted),
+        play=_play(match),
+        seats=fact.players if isinstance(fact, facts.Finished) else (),
+    )
+
+
+def _score(seat: facts.Seat, payload: bytes) -> dict[str, Any] | None:
+    if len(payload) < _FRAME.size:
+        return None
+    _, _, n300, n100, n50, ngeki, nkatu, nmiss, score, max_combo, _, perfect, hp = _FRAME.unpack_from(payload)
+    return {
+        "user_id": seat.user_id,
+        "slot": seat.slot,
+        "team": seat.team,
+        "mods": seat.mods,
+        "score": max(0, score),
+        "max_combo": max_combo,
+        "n300": n300,
+        "n100": n100,
+        "n50": n50,
+        "ngeki": ngeki,
+        "nkatu": nkatu,
+        "nmiss": nmiss,
+        "passed": int(not seat.failed and hp != FAILED_HP),
+        "perfect": int(perfect != 0),
+    }
+
+
+async def _write(tx: Transaction, note: Note, frames: Mapping[str, bytes]) -> None:
     match_id = note.history_id
     await tx.run(
         ADD_EVENT,
@@ -392,12 +429,11 @@ async def _write(tx: Transaction, note: Note, present: dict[int, int]) -> None:
     elif note.kind == "closed":
         await tx.run(END_MATCH, match_id=match_id, at_ms=note.at_ms)
     if note.game is not None:
-        game_id = await tx.one(ADD_GAME, match_id=match_id, **note.game)
-        assert game_id is not None
-        present[match_id] = int(game_id)
-    elif note.ends and (ended := present.pop(match_id, None)) is not None:
+        await tx.one(ADD_GAME, match_id=match_id, **note.game)
+    elif note.ends and (ended := await tx.one(PRESENT_GAME, match_id=match_id)) is not None:
         await tx.run(END_GAME, game_id=ended, at_ms=note.at_ms, off=int(note.aborted))
-        await tx.many(ADD_SCORE, [{"game_id": ended, **score} for score in note.scores])
+        scores = [_score(seat, frames.get(str(seat.user_id), b"")) for seat in note.seats]
+        await tx.many(ADD_SCORE, [{"game_id": ended, **score} for score in scores if score is not None])
 
 
 def _snake(name: str) -> str:

@@ -168,7 +168,7 @@ class Matches:
             match_id = await self._realtime.open_match(match)
         except TooMany as full:
             raise Refused("there are too many rooms already") from full
-        self._history.opened(match, match_id)
+        await self._history.opened(match, match_id)
         for stranger in await self._realtime.following(match_topic(match_id)):
             await self._release(stranger, match_id)  # of the room that had this number, whose worker died as it closed
         return match_id, match
@@ -214,10 +214,12 @@ class Matches:
         Seats whose players are not here, sessions in rooms that have no seat for them, histories of rooms that are
         gone. What is just being done looks the same, so only what is still so after `SETTLED_S` counts.
         """
-        before = await self._half_done()
-        if any(before):
+        seats, strays = await self._half_done()
+        if seats or strays:
             await asyncio.sleep(SETTLED_S)
-        seats, strays = (then & now for then, now in zip(before, await self._half_done(), strict=True))
+            seats_now, strays_now = await self._half_done()
+            seats &= seats_now
+            strays &= strays_now
         for match_id, user_id, name in seats:
             gone = commands.Leave(by=commands.Actor(user_id, name), at_ms=self._clock.now_ms())
             with contextlib.suppress(MatchGone, Refused):
@@ -230,7 +232,8 @@ class Matches:
 
     async def _half_done(self) -> tuple[set[tuple[int, int, str]], set[tuple[int, str]]]:
         """Seats (room, user id, name) without a session, and sessions (room, token) without a seat."""
-        seats, strays = set(), set()
+        seats: set[tuple[int, int, str]] = set()
+        strays: set[tuple[int, str]] = set()
         for match_id, match in await self._realtime.matches(Match):
             here = [one for one in await self._realtime.following(match_topic(match_id)) if one.match_id == match_id]
             seated = {slot.player_id: slot.player_name for slot in match.slots if slot.occupied}
@@ -364,27 +367,29 @@ class Matches:
         def rule(match: Match) -> tuple[Match | None, Sequence[Entry]]:
             nonlocal told, after
             after, told = apply(match, command)
-            entries = self._announce(Told(match_id, after, told, command.at_ms)) if told else ()
+            entries: Sequence[Entry] = ()
+            if told:
+                said = self._announce(Told(match_id, after, told, command.at_ms))
+                entries = [*said, *self._history.entries(after, command, told)]
             return (None if after.closed else after), entries
 
         await self._realtime.change_match(match_id, Match, rule)
         assert after is not None
-        results = self._results(after, told)
-        self._history.note(after, command, told)
+        results = await self._results(after, told)
         await self._follow_up(match_id, after, told)
         if results is not None:
             with contextlib.suppress(MatchGone, Refused):
                 await self._act(match_id, results)
         return after
 
-    def _results(self, match: Match, told: Sequence[facts.Fact]) -> commands.RoundScored | None:
+    async def _results(self, match: Match, told: Sequence[facts.Fact]) -> commands.RoundScored | None:
         """What a play that just ended is worth in a scrim: by the last frames of those who played to the end."""
         finished = next((fact for fact in told if isinstance(fact, facts.Finished)), None)
         if finished is None or match.scrim is None:
             return None
+        values = await self._history.values(match, [seat.user_id for seat in finished.players])
         results = tuple(
-            commands.Result(seat.user_id, seat.name, seat.team, self._history.value(match, seat.user_id))
-            for seat in finished.players
+            commands.Result(seat.user_id, seat.name, seat.team, values[seat.user_id]) for seat in finished.players
         )
         return commands.RoundScored(
             by=commands.SERVER,
@@ -413,8 +418,10 @@ class Matches:
         seat = None if match is None else seat_of(match, session.user_id)
         if match is None or seat is None or match.slots[seat].status != PLAYING or len(payload) > FRAME_MAX:
             return
-        self._history.frame(match, session.user_id, payload)
-        await self._realtime.append(self._announce(ScoreFrame(session.match_id, seat, payload)))
+        await asyncio.gather(
+            self._history.frame(match, session.user_id, payload),
+            self._realtime.append(self._announce(ScoreFrame(session.match_id, seat, payload))),
+        )
 
     async def invite(self, session: Session, user_id: int) -> None:
         """Asks a player to join (14.3). Who blocked the session hears nothing. Raises Refused."""

@@ -35,7 +35,9 @@ from kiai.realtime.port import (
     AROUND_MAX,
     BOT_ID,
     BUCKETS_MAX,
-    FEED,
+    FIELDS_MAX,
+    KEPT,
+    KEPT_KEYS_MAX,
     MANY_ONLINE,
     MATCHES_MAX,
     ONCE_KEYS_MAX,
@@ -72,13 +74,14 @@ class MemoryRealtime:
         self._monotonic = clock.monotonic
         self._now_ms = clock.now_ms
         self._ranks: dict[int, _ModeRanks] = {}
-        self._logs: dict[str, _Log] = {FEED: _Log(FEED)}
+        self._logs: dict[str, _Log] = {topic: _Log(topic) for topic in KEPT}
         self._statuses: OrderedDict[int, tuple[int, Entry]] = OrderedDict()
         self._status_count = 0
         self._live: dict[str, _Live] = {}
         self._live_of: dict[int, list[_Live]] = {}
         self._shown: dict[int, int] = {}  # user id -> how many sessions others may see; never 0, never the bot
         self._matches: dict[int, msgspec.Struct] = {}
+        self._kept: OrderedDict[str, tuple[float, dict[str, bytes]]] = OrderedDict()  # until when, by last set
         self._once: dict[str, float] = {}
         self._once_ends: list[tuple[float, str]] = []
         self._full_at: OrderedDict[str, float] = OrderedDict()
@@ -190,7 +193,7 @@ class MemoryRealtime:
             del live.cursors[log]
             log.readers.remove(live)
             log.shown -= live.shown
-            if not log.readers and topic != FEED:
+            if not log.readers and topic not in KEPT:
                 del self._logs[topic]
 
     async def session(self, token: str) -> Session:
@@ -339,6 +342,26 @@ class MemoryRealtime:
 
     async def close_match(self, match_id: int) -> None:
         self._matches.pop(match_id, None)
+
+    # --- kept for a while --------------------------------------------------------------------------------------------
+
+    async def keep(self, key: str, field: str, value: bytes, for_s: float) -> None:
+        now = self._monotonic()
+        until, fields = self._kept.pop(key, (now, {}))
+        if until <= now:
+            fields = {}
+        if len(fields) < FIELDS_MAX or field in fields:
+            fields[field] = value
+        for _ in range(SWEPT_AT_ONCE):
+            if self._kept:
+                oldest = next(iter(self._kept))
+                if self._kept[oldest][0] <= now or len(self._kept) >= KEPT_KEYS_MAX:
+                    del self._kept[oldest]
+        self._kept[key] = now + for_s, fields
+
+    async def kept(self, key: str) -> dict[str, bytes]:
+        until, fields = self._kept.get(key, (0.0, {}))
+        return dict(fields) if self._monotonic() < until else {}
 
     # --- once, and how often -----------------------------------------------------------------------------------------
 

@@ -40,6 +40,8 @@ M = TypeVar("M", bound=msgspec.Struct)
 BOT_ID: Final = 1  # is shown to clients as online, but is nobody's session and counts nowhere
 SESSIONS_MAX: Final = 100_000
 MATCHES_MAX: Final = 1_000
+FIELDS_MAX: Final = 64
+KEPT_KEYS_MAX: Final = 100_000
 AROUND_MAX: Final = 1_000
 USER_ID_MAX: Final = 2**31 - 1
 MANY_ONLINE: Final = 250
@@ -129,12 +131,15 @@ ONLINE: Final = "online"  # who comes, who goes, who they are
 STATUS: Final = "status"  # what they do: a board (see above)
 LOBBY: Final = "lobby"
 FEED: Final = "feed"  # JSON events for API streams; kept without followers
+HISTORY: Final = "history"  # what happened in rooms, until it is written; kept without followers
+KEPT: Final = (FEED, HISTORY)
 MEBIBYTE: Final = 1 << 20
 
 BOUNDS: Final[Mapping[str, Bound]] = {
     ONLINE: Bound(4_096, 4 * MEBIBYTE),
     LOBBY: Bound(4_096, 4 * MEBIBYTE),
     FEED: Bound(4_096, 4 * MEBIBYTE, skips=True),
+    HISTORY: Bound(32_768, 32 * MEBIBYTE, skips=True),
     "user": Bound(2_048, 2 * MEBIBYTE),
     "chat": Bound(2_048, 2 * MEBIBYTE),
     "match": Bound(4_096, 2 * MEBIBYTE),
@@ -245,6 +250,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     blocked: frozenset[int] = frozenset()
     silenced_until_ms: int = 0
     away: str = ""
+    aways: int = 0
     in_lobby: bool = False
     match_id: int = 0
     room_id: int = 0
@@ -446,6 +452,20 @@ class Realtime(Protocol):
 
     async def close_match(self, match_id: int) -> None:
         """The match is gone and its id free. Harmless when repeated."""
+        ...
+
+    # --- kept for a while --------------------------------------------------------------------------------------------
+
+    async def keep(self, key: str, field: str, value: bytes, for_s: float) -> None:
+        """Remembers the value under the key's field; all fields of a key are forgotten `for_s` after the last was set.
+
+        A key has up to FIELDS_MAX fields, others are not kept; keys are those of players and rooms, each named by its
+        subject. Past KEPT_KEYS_MAX of them the one that was set longest ago may be forgotten early.
+        """
+        ...
+
+    async def kept(self, key: str) -> dict[str, bytes]:
+        """What is remembered under the key, by field."""
         ...
 
     # --- once, and how often -----------------------------------------------------------------------------------------

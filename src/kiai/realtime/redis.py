@@ -12,6 +12,7 @@ Keys, below `kiai:`
   b  b:e  b:n           statuses: authors by number, newest entries, the last number
   mt                    matches
   z:GENERATION:MODE:CC  ranks; `z:g` names the generation that counts, a rebuild fills the next one
+  kp:KEY                what is kept for a while: its fields, and until when under the empty one
   once  bk              locks, buckets
 
 Time is Redis's own, which all workers share. What Redis loses is derived or short-lived: after an empty restart clients
@@ -34,6 +35,7 @@ from kiai.realtime.port import (
     AROUND_MAX,
     BOT_ID,
     BUCKETS_MAX,
+    FIELDS_MAX,
     MANY_ONLINE,
     MATCHES_MAX,
     ONCE_KEYS_MAX,
@@ -57,7 +59,20 @@ from kiai.realtime.port import (
 )
 
 P: Final = "kiai:"
-SCRIPTS: Final = ("append", "open", "change", "close", "poll", "sessions", "feed", "match", "ranks", "once", "take")
+SCRIPTS: Final = (
+    "append",
+    "open",
+    "change",
+    "close",
+    "poll",
+    "sessions",
+    "feed",
+    "match",
+    "ranks",
+    "keep",
+    "once",
+    "take",
+)
 TRIES: Final = 32
 ANSWER_S: Final = 5.0
 AWAY_S: Final = 1.0  # so long nobody waits for a Redis that has just kept somebody waiting in vain
@@ -327,6 +342,15 @@ class RedisRealtime:
 
     async def close_match(self, match_id: int) -> None:
         await self._call("HDEL", f"{P}mt", match_id)
+
+    # --- kept for a while --------------------------------------------------------------------------------------------
+
+    async def keep(self, key: str, field: str, value: bytes, for_s: float) -> None:
+        await self._run("keep", self._time(), key, repr(for_s), FIELDS_MAX, f".{field}", value)
+
+    async def kept(self, key: str) -> dict[str, bytes]:
+        found = await self._run("keep", self._time(), key)
+        return {found[n].decode()[1:]: found[n + 1] for n in range(0, len(found), 2)}
 
     # --- once, and how often -----------------------------------------------------------------------------------------
 

@@ -745,7 +745,7 @@ counters = Table(
 )
 
 versions = Table(
-    "versions",  # numbers that change whenever what copies are made of does
+    "versions",  # numbers that move with rows: as of what copies are good, how far the journal of matches was written
     metadata,
     Column("name", String(32), primary_key=True),
     _count("value"),

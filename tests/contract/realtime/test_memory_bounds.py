@@ -15,6 +15,7 @@ from kiai.realtime.port import (
     BOUNDS,
     BUCKETS_MAX,
     FEED,
+    KEPT,
     ONCE_KEYS_MAX,
     ONLINE,
     SESSIONS_MAX,
@@ -111,7 +112,7 @@ def test_sessions_that_ended_leave_nothing_behind() -> None:
 
         found = kept(realtime)
         assert (found["sessions"], found["statuses"], found["matches"]) == ([], [], {})
-        assert [log[0] for log in found["logs"]] == [FEED]
+        assert [log[0] for log in found["logs"]] == [*KEPT]
         assert await realtime.online_count() == 0
         assert alive() == before
 
@@ -192,6 +193,6 @@ def test_a_restart_keeps_sessions_cursors_statuses_topics_and_matches() -> None:
         assert kept(after) == kept(before) | {"sessions": kept(after)["sessions"]}
         for token in ("token-a", "token-b"):
             await after.close_session(token)
-        assert [log[0] for log in kept(after)["logs"]] == [FEED]
+        assert [log[0] for log in kept(after)["logs"]] == [*KEPT]
 
     asyncio.run(scenario())

@@ -2,11 +2,12 @@
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from tests import stores
 from tests.wire.kit import API, Reply
@@ -19,6 +20,7 @@ from kiai.multiplayer.commands import SERVER, Actor
 from kiai.multiplayer.history import MatchHistory, Note
 from kiai.multiplayer.match import apply, opened
 from kiai.multiplayer.model import Match
+from kiai.realtime.port import HISTORY, Entry
 from kiai.storage.tables import users
 
 NOW = 1_700_000_000_000
@@ -39,7 +41,7 @@ class World:
         match = opened(by=actor(by), at_ms=at_ms, name=name, map_id=75, map_md5="a" * 32, map_name="A map", **wanted)
         match = match_with(match, await self.history.open(match))
         room = await self.services.realtime.open_match(match)
-        self.history.opened(match, room)
+        await self.history.opened(match, room)
         await self.history.flush()
         return Room(self, room, match)
 
@@ -66,12 +68,12 @@ class Room:
     async def do(self, command: ask.Command) -> None:
         """One command, written at once."""
 
-        def rule(match: Match) -> tuple[Match | None, tuple[()]]:
+        def rule(match: Match) -> tuple[Match | None, Sequence[Entry]]:
             self.match, self.told = apply(match, command)
-            return (None if self.match.closed else self.match), ()
+            said = self._world.history.entries(self.match, command, self.told)
+            return (None if self.match.closed else self.match), said
 
         await self._world.services.realtime.change_match(self.room, Match, rule)
-        self._world.history.note(self.match, command, self.told)
         await self._world.history.flush()
 
     async def join(self, user_id: int) -> None:
@@ -82,7 +84,7 @@ class Room:
         await self.do(ask.Start(by=actor(HOST), at_ms=NOW))
         for user_id, score in scores:
             frame = struct.pack("<iBHHHHHHiHHBB", 0, 0, 90, 8, 1, 20, 5, 1, score, 150, 3, 0, 200)
-            self._world.history.frame(self.match, user_id, frame)
+            await self._world.history.frame(self.match, user_id, frame)
         for user_id, _ in scores:
             await self.do(ask.Complete(by=actor(user_id), at_ms=NOW + 90_000))
 
@@ -372,7 +374,8 @@ def test_a_hidden_side_of_a_scrim_has_no_points_to_show(tmp_path: Path) -> None:
 async def put_events(world: World, match_id: int, details: dict[str, dict[str, Any]], user_id: int = HOST) -> None:
     """Events that would take long to come about."""
     for kind, one in details.items():
-        vars(world.history)["_notes"].append(Note(match_id, NOW, kind, user_id, one))
+        note = Note(match_id, NOW, kind, user_id, one)
+        await world.services.realtime.append([Entry(HISTORY, msgspec.msgpack.encode(note))])
     await world.history.flush()
 
 

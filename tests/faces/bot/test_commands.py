@@ -35,7 +35,7 @@ class Bench:
 
         shown = Presence(world.realtime, world.accounts, world.clock, announcer(presence.TABLE), stats_of)
         self.bot = Bot(world.accounts, world.realtime, world.clock, SequenceIds(), limited=False)
-        self.playing = NowPlaying(world.beatmaps, cast(Performance, world.performance), world.clock)
+        self.playing = NowPlaying(world.beatmaps, cast(Performance, world.performance), world.realtime)
         players = PlayerCommands(
             self.bot,
             world.accounts,
@@ -109,7 +109,7 @@ def test_an_unknown_map_clears_what_was_remembered(bench: Bench) -> None:
 
     assert bench.now_playing(link="https://osu.ppy.sh/b/999999") == ("I do not know this map.",)
     with pytest.raises(BadArgument):
-        bench.playing.last(bench.anna)
+        bench.world.run(bench.playing.last(bench.anna))
 
 
 @pytest.mark.parametrize("text", ["!with 500%", "!with 95% 96%", "!with +XX", "!with 99999m", "!with nonsense"])

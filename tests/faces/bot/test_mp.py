@@ -33,7 +33,7 @@ class Table:
         leading = MatchCommands(
             self.hall.rooms, self.world.realtime, self.world.beatmaps, pools, lambda path: f"https://osu.x/{path}"
         )
-        playing = NowPlaying(self.world.beatmaps, self.world.performance, self.world.clock)  # type: ignore[arg-type]
+        playing = NowPlaying(self.world.beatmaps, self.world.performance, self.world.realtime)  # type: ignore[arg-type]
         self.bot.learn(leading.commands())
         self.bot.learn(PoolCommands(pools, playing, self.world.clock).commands())
         self.room = self.hall.create("anna")

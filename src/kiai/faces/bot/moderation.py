@@ -149,7 +149,7 @@ class ModerationCommands:
 
     async def set_status(self, asker: Asker, status: str, scope: str | None) -> Sequence[str]:
         """`!map`."""
-        beatmap = self._now_playing.last(asker.session.user_id).beatmap
+        beatmap = (await self._now_playing.last(asker.session.user_id)).beatmap
         maps = await self._beatmaps.of_set(beatmap.set_id) if scope == "set" else [beatmap]
         new: MapStatus = WORDS[status]
         if all(one.status == new for one in maps):

@@ -1,7 +1,6 @@
 """`/np`: which map somebody plays, edits, watches or listens to, and what plays on it are worth (game-rules 14)."""
 
 import re
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,16 +8,14 @@ import msgspec
 
 from kiai.beatmaps import Beatmap, Beatmaps
 from kiai.chat.bot import Argument, Asker, BadArgument, Command, Kind, Where
-from kiai.clock import Clock
 from kiai.errors import KiaiError, NotFound
 from kiai.osu.modes import mode_of, mode_text, vanilla
 from kiai.osu.mods import EZ, HR, clock_rate, mods_text, parse_mods
-from kiai.realtime.port import Session
+from kiai.realtime.port import Realtime, Session
 from kiai.scores import calculator
 from kiai.scores.performance import CannotCalculate, Performance
 
 KEPT_S: Final = 300.0
-KEPT_MAX: Final = 20_000
 ACCURACIES: Final = (90.0, 95.0, 98.0, 99.0, 100.0)
 WITH_MAX: Final = 5
 
@@ -61,34 +58,34 @@ class Playing(msgspec.Struct, frozen=True):
 class NowPlaying:
     """Remembers the last `/np` of each player for five minutes, and answers with pp."""
 
-    def __init__(self, beatmaps: Beatmaps, performance: Performance, clock: Clock) -> None:
+    def __init__(self, beatmaps: Beatmaps, performance: Performance, realtime: Realtime) -> None:
         self._beatmaps = beatmaps
         self._performance = performance
-        self._clock = clock
-        self._kept: OrderedDict[int, tuple[float, Playing]] = OrderedDict()
+        self._realtime = realtime
 
     async def hear(self, session: Session, where: str, text: str) -> Sequence[str] | None:
         """Remembers what an action line names; the answer in a message to the bot, None elsewhere."""
         found = _LINE.fullmatch(text)
         if found is None:
             return None
-        self._kept.pop(session.user_id, None)
         beatmap = await self._map(found["path"])
         if beatmap is None:
+            await self._remember(session.user_id, b"")
             return None if where else ("I do not know this map.",)
         mode, mods = _mode_and_mods(found["rest"], beatmap, session)
         playing = Playing(beatmap, mode, mods)
-        self._kept[session.user_id] = (self._clock.monotonic() + KEPT_S, playing)
-        while len(self._kept) > KEPT_MAX:
-            self._kept.popitem(last=False)
+        await self._remember(session.user_id, msgspec.msgpack.encode(playing))
         return None if where else await self._worth(playing, [{"accuracy": one} for one in ACCURACIES])
 
-    def last(self, user_id: int) -> Playing:
+    async def last(self, user_id: int) -> Playing:
         """What the player named last. Raises BadArgument without one."""
-        until, playing = self._kept.get(user_id, (0.0, None))
-        if playing is None or until < self._clock.monotonic():
+        kept = (await self._realtime.kept(f"np:{user_id}")).get("")
+        if not kept:
             raise BadArgument("Tell me which map first: /np.")
-        return playing
+        return msgspec.msgpack.decode(kept, type=Playing)
+
+    async def _remember(self, user_id: int, playing: bytes) -> None:
+        await self._realtime.keep(f"np:{user_id}", "", playing, KEPT_S)
 
     async def _map(self, path: str) -> Beatmap | None:
         try:
@@ -124,7 +121,7 @@ class NowPlaying:
 
     async def with_(self, asker: Asker, values: str) -> Sequence[str]:
         """`!with`."""
-        playing = self.last(asker.session.user_id)
+        playing = await self.last(asker.session.user_id)
         wanted: dict[str, float | int] = {}
         mods = playing.mods
         for word in values.lower().split()[: WITH_MAX + 1]:
@@ -139,7 +136,7 @@ class NowPlaying:
 
     async def maplink(self, asker: Asker) -> Sequence[str]:
         """`!maplink`."""
-        beatmap = self.last(asker.session.user_id).beatmap
+        beatmap = (await self.last(asker.session.user_id)).beatmap
         return (f"[https://osu.ppy.sh/beatmapsets/{beatmap.set_id} {beatmap.artist} - {beatmap.title}]",)
 
     def commands(self) -> list[Command]:

@@ -57,7 +57,7 @@ class PoolCommands:
     async def add(self, asker: Asker, pool: str, pick: str, map_id: int | None) -> Sequence[str]:
         """`!pool add`."""
         found = await self._pools.named(pool)
-        chosen = map_id or self._now_playing.last(asker.session.user_id).beatmap.id
+        chosen = map_id or (await self._now_playing.last(asker.session.user_id)).beatmap.id
         await self._pools.add(found.id, pick, chosen, also=self._written(asker, "pool_edit"))
         return (f"{pick.upper()} of {pool} is map {chosen}.",)
 

@@ -13,8 +13,13 @@ local function time_of(given)
   return tonumber(t[1]) + tonumber(t[2]) / 1000000
 end
 
+-- Topics that are there without a reader.
+local function stays(topic)
+  return topic == 'feed' or topic == 'history'
+end
+
 local function skips(topic)
-  return topic == 'feed' or string.sub(topic, 1, 7) == 'frames:'
+  return stays(topic) or string.sub(topic, 1, 7) == 'frames:'
 end
 
 -- Entries come as seven values each: topic, author, size of the body, how many entries and bytes are kept, the blob.
@@ -32,7 +37,7 @@ local function append(args, at)
     else
       local meta = topic_key(topic, 'm')
       local kept = redis.call('HMGET', meta, 'first', 'end', 'bytes')
-      if not kept[1] and topic == 'feed' then kept = {0, 0, 0} end
+      if not kept[1] and stays(topic) then kept = {0, 0, 0} end
       if kept[1] then
         local list = topic_key(topic, 'l')
         redis.call('RPUSH', list, struct.pack('>I4', size) .. blob)
@@ -73,7 +78,7 @@ local function unfollow(token, shown, topic)
   redis.call('SREM', readers, token)
   redis.call('HDEL', P .. 'c:' .. token, topic)
   if shown == '1' then redis.call('HINCRBY', meta, 'shown', -1) end
-  if topic ~= 'feed' and redis.call('SCARD', readers) == 0 then
+  if not stays(topic) and redis.call('SCARD', readers) == 0 then
     redis.call('DEL', meta, topic_key(topic, 'l'))
   end
 end
