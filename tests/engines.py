@@ -126,6 +126,12 @@ def _sqlite_template() -> Path:
     return path
 
 
+def postgres_pid() -> int:
+    """The process of this process's server, which is started when first asked for."""
+    lines = (_folder() / "pg" / "postmaster.pid").read_text().splitlines()
+    return int(lines[0])
+
+
 @functools.cache
 def _postgres_folder() -> Path:
     """Where the server's socket is."""

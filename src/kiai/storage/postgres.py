@@ -23,6 +23,8 @@ T = TypeVar("T")
 POOL_MAX: Final = 20
 ACQUIRE_S: Final = 2.0
 STATEMENT_MS: Final = 5_000
+ANSWER_S: Final = 5.5  # a server that stands still does not end statements by itself
+LONG_ANSWER_S: Final = 3_600.0
 TRIES_MAX: Final = 3
 
 
@@ -33,17 +35,20 @@ _LOST = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     OSError,
-    TimeoutError,
 )
 _RETRIED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
 @contextlib.contextmanager
-def _translated() -> Any:
+def _translated(connection: Any = None) -> Any:
     try:
         yield
     except asyncpg.UniqueViolationError as error:
         raise Taken(str(error.constraint_name)) from error  # its detail holds the value: an e-mail, say
+    except TimeoutError as error:
+        if connection is not None:
+            connection.terminate()  # to cancel would be to wait for the same server
+        raise Unavailable("database", "no answer in time") from error
     except _LOST as error:
         raise Unavailable("database", str(error)) from error
 
@@ -64,32 +69,34 @@ def _values(sql: Sql, params: Mapping[str, Value]) -> list[Value]:
 class _Session:
     """One connection and what can be asked of it."""
 
-    def __init__(self, connection: Any, compiler: Compiler) -> None:
+    def __init__(self, connection: Any, compiler: Compiler, answer_s: float = ANSWER_S) -> None:
         self._connection = connection
         self._sql = compiler
+        self._answer_s = answer_s
 
     async def one(self, query: Query[R], **params: Value) -> R | None:
         sql = self._sql[query]
-        with _translated():
-            found = await self._connection.fetchrow(sql.text, *_values(sql, params))
+        with _translated(self._connection):
+            found = await self._connection.fetchrow(sql.text, *_values(sql, params), timeout=self._answer_s)
         return None if found is None else query.row(*found)
 
     async def all(self, query: Query[R], **params: Value) -> list[R]:
         sql = self._sql[query]
-        with _translated():
-            rows = await self._connection.fetch(sql.text, *_values(sql, params))
+        with _translated(self._connection):
+            rows = await self._connection.fetch(sql.text, *_values(sql, params), timeout=self._answer_s)
         return list(itertools.starmap(query.row, rows))
 
     async def run(self, command: Command, **params: Value) -> int:
         sql = self._sql[command]
-        with _translated():
-            tag: str = await self._connection.execute(sql.text, *_values(sql, params))
+        with _translated(self._connection):
+            tag: str = await self._connection.execute(sql.text, *_values(sql, params), timeout=self._answer_s)
         return int(tag.rpartition(" ")[2] or 0)
 
     async def many(self, command: Command, rows: Iterable[Mapping[str, Value]]) -> None:
         sql = self._sql[command]
-        with _translated():
-            await self._connection.executemany(sql.text, [_values(sql, row) for row in rows])
+        values = [_values(sql, row) for row in rows]
+        with _translated(self._connection):
+            await self._connection.executemany(sql.text, values, timeout=self._answer_s)
 
 
 class PostgresDatabase:
@@ -109,6 +116,7 @@ class PostgresDatabase:
                 max_size=POOL_MAX,
                 reset=_no_reset,
                 timeout=10,
+                command_timeout=ANSWER_S,
                 server_settings={"statement_timeout": str(STATEMENT_MS), "jit": "off"},
             )
         except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
@@ -116,11 +124,11 @@ class PostgresDatabase:
         return cls(pool)
 
     @contextlib.asynccontextmanager
-    async def _session(self) -> AsyncIterator[_Session]:
+    async def _session(self, answer_s: float = ANSWER_S) -> AsyncIterator[_Session]:
         with _translated():
             connection = await self._pool.acquire(timeout=ACQUIRE_S)
         try:
-            yield _Session(connection, self._sql)
+            yield _Session(connection, self._sql, answer_s)
         finally:
             await self._pool.release(connection)
 
@@ -139,19 +147,19 @@ class PostgresDatabase:
     async def _transact(self, body: Callable[[Transaction], Awaitable[T]], long: bool) -> T:
         for tries_left in range(TRIES_MAX - 1, -1, -1):
             try:
-                async with self._session() as session:
-                    with _translated():
+                async with self._session(LONG_ANSWER_S if long else ANSWER_S) as session:
+                    with _translated(session._connection):
                         transaction = session._connection.transaction()
                         await transaction.start()
                         if long:
-                            await session._connection.execute("SET LOCAL statement_timeout = 0", timeout=None)
+                            await session._connection.execute("SET LOCAL statement_timeout = 0")
                     try:
                         result = await body(session)
                     except BaseException:
-                        with contextlib.suppress(*_LOST):
+                        with contextlib.suppress(Unavailable), _translated(session._connection):
                             await transaction.rollback()
                         raise
-                    with _translated():
+                    with _translated(session._connection):
                         await transaction.commit()
                     return result
             except _RETRIED as error:

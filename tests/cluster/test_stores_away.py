@@ -1,0 +1,134 @@
+"""A store that stands still for ten seconds: requests are answered within a bound, and then all is as it was."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+import pytest
+from tests import engines
+from tests.builders import a_map
+from tests.cluster.kit import Cluster, running
+from tests.cluster.test_workers import RESTART, line, log_in_again
+from tests.faults.submitting import insist
+from tests.wire.submitting import Played, password_md5, submit, web
+
+NAMES = ["alice", "bob", "carla"]
+SONGS = [a_map(100 + n, objects=100, title=f"Song {n}") for n in range(2)]
+PAUSE_S: Final = 10.0
+ANSWER_S: Final = 8.0
+"""Within this every request is answered, whatever stands still."""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running(tmp_path_factory.mktemp("paused"), NAMES, SONGS) as cluster:
+        yield cluster
+        cluster.stop()
+        assert '"unhandled"' not in cluster.stderr
+        assert cluster.cli("doctor", "--database", cluster.database)["problems"] == []
+
+
+@contextlib.contextmanager
+def paused(pids: Sequence[int]) -> Iterator[None]:
+    """These processes stand still, and go on afterwards."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in reversed(pids):
+            with contextlib.suppress(ProcessLookupError):  # it would have ended by itself
+                os.kill(pid, signal.SIGCONT)
+
+
+class Asker(threading.Thread):
+    """Asks one thing again and again; keeps the statuses and the longest wait."""
+
+    def __init__(self, ask: Callable[[], int]) -> None:
+        super().__init__(daemon=True)
+        self.statuses: Counter[int] = Counter()
+        self.longest_s = 0.0
+        self.stopping = threading.Event()
+        self.failure: BaseException | None = None
+        self._ask = ask
+
+    def run(self) -> None:
+        try:
+            while not self.stopping.is_set():
+                began = time.monotonic()
+                self.statuses[self._ask()] += 1
+                self.longest_s = max(self.longest_s, time.monotonic() - began)
+                time.sleep(0.1)
+        except BaseException as error:
+            self.failure = error
+
+
+def postgres_processes() -> list[int]:
+    """The server of this test process, and everything it started."""
+    top = engines.postgres_pid()
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(top)], capture_output=True, text=True, check=False)
+    return [top, *(int(pid) for pid in found.stdout.split())]
+
+
+def redis_processes(cluster: Cluster) -> list[int]:
+    assert cluster.redis.process is not None
+    return [cluster.redis.process.pid]
+
+
+@pytest.mark.parametrize("store", ["redis", "postgresql"])
+def test_requests_fail_fast_or_wait_within_a_bound_and_then_all_is_well(cluster: Cluster, store: str) -> None:
+    tokens = {name: log_in_again(cluster, name) for name in NAMES}
+    insist(cluster, "alice", Played(SONGS[0].md5, "alice", score=10_000).sealed())
+    status_of = poll_status(cluster, tokens)
+    board = {"us": "alice", "ha": password_md5(), "c": SONGS[0].md5, "m": 0, "v": 1, "s": 0}
+    played = [Played(SONGS[n % 2].md5, "carla", score=20_000 + n).sealed() for n in range(200)]
+    waiting = iter(played)
+    askers = {
+        "poll": Asker(lambda: status_of("alice", b"")),
+        "line": Asker(lambda: status_of("bob", line("said."))),
+        "board": Asker(lambda: web(cluster, "/web/osu-osz2-getscores.php", **board).status),
+        "player": Asker(lambda: cluster.get("/get_player_info?name=alice&scope=all").status),
+        "page": Asker(lambda: cluster.get("/v2/leaderboards/0").status),
+        "play": Asker(lambda: submit(cluster, next(waiting)).status),
+        "alive": Asker(lambda: cluster.get("/healthz").status),
+    }
+
+    for asker in askers.values():
+        asker.start()
+    time.sleep(0.5)
+    with paused(redis_processes(cluster) if store == "redis" else postgres_processes()):
+        time.sleep(PAUSE_S)
+    time.sleep(3.0)
+    for asker in askers.values():
+        asker.stopping.set()
+    for asker in askers.values():
+        asker.join(15)
+
+    report = {name: (dict(asker.statuses), round(asker.longest_s, 2)) for name, asker in askers.items()}
+    print(store, report)
+    assert {name: asker.failure for name, asker in askers.items() if asker.failure} == {}, report
+    assert all(asker.longest_s < ANSWER_S for asker in askers.values()), report
+    assert all(set(asker.statuses) <= {200, 503} for asker in askers.values()), report
+    for name, token in tokens.items():
+        answer = cluster.ask(
+            "POST", "/", host="c.localhost", headers={"User-Agent": "osu!", "osu-token": token}, body=b""
+        )
+        assert (answer.status, RESTART in answer.body) == (200, False), f"{name}'s session is still there"
+    for path in ("/get_player_info?name=alice&scope=all", "/v2/leaderboards/0", "/get_player_count"):
+        assert cluster.get(path).status == 200
+    told = insist(cluster, "bob", Played(SONGS[1].md5, "bob", score=30_000).sealed())
+    assert cluster.get(f"/get_score_info?id={told.score_id}").json["score"]["score"] == 30_000
+
+
+def poll_status(cluster: Cluster, tokens: dict[str, str]) -> Callable[[str, bytes], int]:
+    def ask(name: str, body: bytes) -> int:
+        headers = {"User-Agent": "osu!", "osu-token": tokens[name]}
+        return cluster.ask("POST", "/", host="c.localhost", headers=headers, body=body).status
+
+    return ask
