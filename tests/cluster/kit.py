@@ -17,8 +17,8 @@ from tests.wire.submitting import prepare
 class Cluster(Server):
     """`kiai serve --workers 2`."""
 
-    def __init__(self, data: Path, database: str, redis: RedisServer, workers: int = 2) -> None:
-        super().__init__(data, DATABASE=database, STATE=redis.url, WORKERS=str(workers))
+    def __init__(self, data: Path, database: str, redis: RedisServer, workers: int = 2, **settings: str) -> None:
+        super().__init__(data, DATABASE=database, STATE=redis.url, WORKERS=str(workers), **settings)
         self.database = database
         self.redis = redis
 
@@ -49,14 +49,16 @@ class Cluster(Server):
 
 
 @contextlib.contextmanager
-def running(folder: Path, names: list[str], songs: list[NewMap], workers: int = 2) -> Iterator[Cluster]:
-    """A cluster with these players and maps, until the end of the block."""
+def running(
+    folder: Path, names: list[str], songs: list[NewMap], workers: int = 2, **settings: str
+) -> Iterator[Cluster]:
+    """A cluster with these players and maps, until the end of the block. `settings` as those of `Server`."""
     redis = RedisServer()
     data = folder / "data"
     try:
         with engines.postgres_database() as url:
             prepare(data, names, vector_maps=False, database=url)
-            cluster = Cluster(data, url, redis, workers)
+            cluster = Cluster(data, url, redis, workers, **settings)
             maps = folder / "maps"
             maps.mkdir()
             for song in songs:

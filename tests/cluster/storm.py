@@ -12,7 +12,7 @@ import random
 import re
 import struct
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Final
@@ -189,6 +189,7 @@ class Player:
             return False
         if status != 200:
             counts.refused += 1
+            self.storm.refusals[status, answer[:100]] += 1
             self.cut.append((self._heard_from, time.monotonic()))
             return False
         now = time.monotonic()
@@ -371,6 +372,7 @@ class Storm:
         self.seed = seed
         self.counts = Counts()
         self.lost: list[str] = []
+        self.refusals: Counter[tuple[int, bytes]] = Counter()
         self.players = [Player(self, number, *one) for number, one in enumerate(names)]
         for first, second in zip(self.players[::2], self.players[1::2], strict=False):
             first.partner, second.partner = second.name, first.name
