@@ -65,7 +65,9 @@ def _listen(settings: "Settings") -> socket.socket:
     return listening
 
 
-async def _serve(settings: "Settings", *, demo: bool, listen_on: int | None = None) -> None:
+async def _serve(
+    settings: "Settings", *, demo: bool, listen_on: int | None = None, supervisor: int | None = None
+) -> None:
     logs.configure(settings.log, settings.log_level)
     log = logs.get_logger("serve")
     try:
@@ -87,7 +89,7 @@ async def _serve(settings: "Settings", *, demo: bool, listen_on: int | None = No
                 gc.set_threshold(20_000, 20, 20)
                 server.jobs.start()
                 try:
-                    await _run(server, listening)
+                    await _run(server, listening, supervisor)
                 finally:
                     await server.jobs.stop()
                     await services.keep_sessions()
@@ -103,7 +105,7 @@ async def _make_demo(services: Services) -> None:
     await build(services, progress=lambda done, total: None, **DEMO)
 
 
-async def _run(server: Server, listening: socket.socket) -> None:
+async def _run(server: Server, listening: socket.socket, supervisor: int | None) -> None:
     class Uvicorn(uvicorn.Server):
         """Says when it is ready, and ends with exit code 0 on SIGTERM."""
 
@@ -124,6 +126,12 @@ async def _run(server: Server, listening: socket.socket) -> None:
             server.events.close()  # streams would keep the process for the whole grace
             self.force_exit = self.should_exit
             self.should_exit = True
+
+        async def on_tick(self, counter: int) -> bool:
+            # Ten times a second. A worker whose supervisor was killed would hold the port against the next one.
+            if supervisor is not None and os.getppid() != supervisor and not self.should_exit:
+                self.stop()
+            return await super().on_tick(counter)
 
     config = uvicorn.Config(
         server.front,
@@ -178,7 +186,8 @@ def main(arguments: list[str]) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             if settings.workers > 1 and listen_on is None:
                 return runner.run(_supervise(settings, settings_json, demo=demo))
-            runner.run(_serve(settings, demo=demo, listen_on=listen_on))
+            supervisor = None if listen_on is None else os.getppid()
+            runner.run(_serve(settings, demo=demo, listen_on=listen_on, supervisor=supervisor))
     except KiaiError as error:
         print(f"kiai: {error}", file=sys.stderr)
         return 1

@@ -11,16 +11,16 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Coroutine, Iterable
+from typing import Any, Final
 
 from kiai.handing_over import LISTEN_ON, SETTINGS_FROM
 from kiai.logs import get_logger
 
 READY_S: Final = 60.0
 STOP_S: Final = 15.0
-AGAIN_S: Final = 5.0
-STABLE_S: Final = 10.0
+STABLE_S: Final = 5.0  # a worker that lived no longer is not started again at once
+AGAIN_S: Final = 1.0
 
 
 class Worker:
@@ -52,12 +52,13 @@ class Supervisor:
 
     def __init__(self, settings_json: bytes, count: int, listening: socket.socket) -> None:
         self._settings_json = settings_json
-        self._count = count
         self._listening = listening
-        self._workers: dict[int, Worker] = {}
-        self._watching: set[asyncio.Task[None]] = set()
-        self._stopping = asyncio.Event()
+        self._living: set[Worker] = set()
+        self._serving: dict[int, Worker] = {}
+        self._filling = {number: asyncio.Lock() for number in range(1, count + 1)}  # one at a time finds a successor
         self._replacing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
         self._log = get_logger("workers")
 
     async def run(self) -> int:
@@ -65,86 +66,103 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, self._replace_soon)
-        started = await asyncio.gather(*(self._start(number) for number in range(1, self._count + 1)))
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._go(self._replace()))
+        started = await asyncio.gather(*(self._start(number) for number in self._filling))
         if not all(started) and not self._stopping.is_set():
             self._stopping.set()
-            await self._end(list(self._workers.values()))
+            await self._end(self._living)
             return 1
+        for worker in self._serving.values():
+            self._go(self._tend(worker))
         host, port = self._listening.getsockname()[:2]
         print(f"ready http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
         await self._stopping.wait()
-        await self._end(list(self._workers.values()))
+        await self._end(self._living)
         return 0
 
     def _stop(self) -> None:
         if self._stopping.is_set():
-            for worker in self._workers.values():
+            for worker in self._living:
                 worker.send(signal.SIGKILL)
         self._stopping.set()
 
+    def _go(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _start(self, number: int) -> bool:
+        """Lets a new worker serve under this number; False, and nothing has changed, when it does not come up."""
         out, into = os.pipe()
         os.write(into, self._settings_json)
         os.close(into)
         listen = self._listening.fileno()
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "kiai.serving",
-            f"{SETTINGS_FROM}{out}",
-            f"{LISTEN_ON}{listen}",
-            pass_fds=(out, listen),
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is told to them by us, once
-        )
-        os.close(out)
-        worker = self._workers[number] = Worker(number, process)
-        ready = await worker.is_ready()
-        task = asyncio.create_task(self._watch(worker))
-        self._watching.add(task)
-        task.add_done_callback(self._watching.discard)
-        return ready
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "kiai.serving",
+                f"{SETTINGS_FROM}{out}",
+                f"{LISTEN_ON}{listen}",
+                pass_fds=(out, listen),
+                stdout=asyncio.subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is told to them by us, once
+            )
+        finally:
+            os.close(out)
+        worker = Worker(number, process)
+        self._living.add(worker)
+        if self._stopping.is_set() or not await worker.is_ready():
+            await self._end([worker])
+            return False
+        self._serving[number] = worker
+        return True
 
-    async def _watch(self, worker: Worker) -> None:
-        """Starts another one in its place when it ends by itself."""
-        begun = asyncio.get_running_loop().time()
+    async def _tend(self, worker: Worker) -> None:
+        """Starts another one in its place whenever it ends by itself."""
+        now = asyncio.get_running_loop().time
+        began = now()
         code = await worker.process.wait()
-        if worker.leaving or self._stopping.is_set():
-            return
-        self._log.warning("worker ended", worker=worker.number, code=code)
-        if asyncio.get_running_loop().time() - begun < STABLE_S:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), min(AGAIN_S, 0.2))
-        if not self._stopping.is_set() and not await self._start(worker.number):
-            self._log.error("worker does not start", worker=worker.number)
-            await asyncio.sleep(AGAIN_S)
+        self._living.discard(worker)
+        async with self._filling[worker.number]:
+            if worker.leaving or self._stopping.is_set():
+                return
+            self._log.warning("worker ended", worker=worker.number, code=code)
+            if now() - began < STABLE_S:
+                await self._pause()
+            while not await self._start(worker.number):
+                if self._stopping.is_set():
+                    return
+                self._log.error("worker does not start", worker=worker.number)
+                await self._pause()
+        self._go(self._tend(self._serving[worker.number]))
 
-    def _replace_soon(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._replace())
-        self._watching.add(task)
-        task.add_done_callback(self._watching.discard)
+    async def _pause(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), AGAIN_S)
 
     async def _replace(self) -> None:
         async with self._replacing:
-            for number in range(1, self._count + 1):
-                old = self._workers[number]
-                old.leaving = True
-                if self._stopping.is_set() or not await self._start(number):
-                    self._log.error("no worker took over", worker=number)
-                    self._workers[number] = old
-                    old.leaving = False
-                    return
+            for number, filling in self._filling.items():
+                async with filling:
+                    old = self._serving[number]
+                    if self._stopping.is_set() or not await self._start(number):
+                        self._log.error("no worker took over", worker=number)
+                        return
+                    old.leaving = True
+                    self._go(self._tend(self._serving[number]))
                 await self._end([old])
-            self._log.info("workers replaced", workers=self._count)
+            self._log.info("workers replaced", workers=len(self._filling))
 
-    async def _end(self, workers: Sequence[Worker]) -> None:
-        for worker in workers:
+    async def _end(self, workers: Iterable[Worker]) -> None:
+        ending = list(workers)
+        for worker in ending:
             worker.leaving = True
             worker.send(signal.SIGTERM)
-        for worker in workers:
+        for worker in ending:
             try:
                 await asyncio.wait_for(worker.process.wait(), STOP_S)
             except TimeoutError:
                 worker.send(signal.SIGKILL)
                 await worker.process.wait()
+            self._living.discard(worker)

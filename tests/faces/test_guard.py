@@ -105,6 +105,7 @@ class Running(NamedTuple):
     port: int
     app: App
     ledger: Ledger
+    stop: Callable[[], None]
 
 
 @contextmanager
@@ -123,12 +124,16 @@ def serving(limits: GuardLimits, loop: str = "auto") -> Iterator[Running]:
         timeout_keep_alive=1,
     )
     server = uvicorn.Server(config)
+
+    def stop() -> None:
+        server.should_exit = True
+
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port: int = listening.getsockname()[1]
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
-            yield Running(port, app, protocol.ledger)
+            yield Running(port, app, protocol.ledger, stop)
         finally:
             server.should_exit = server.force_exit = True
             thread.join(DEADLINE_S)
@@ -801,6 +806,34 @@ def test_two_servers_in_one_process_share_nothing() -> None:
 
         assert other.ledger.refused.total() == 0
         assert other.ledger.connections == 0
+
+
+def test_a_server_that_stops_answers_who_is_connected_once_more_and_closes_who_says_nothing() -> None:
+    with (
+        serving(LIMITS) as server,
+        connected(server) as fresh,
+        connected(server) as kept,
+        connected(server) as idle,
+    ):
+        assert ask(kept, GOOD).status == 200
+        assert eventually(lambda: server.ledger.connections == 3)
+
+        server.stop()
+        assert eventually(lambda: refuses(server)), "nobody new is let in"
+
+        for client in (fresh, kept):
+            answer = ask(client, GOOD)
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+            assert rest_of(client) == b""
+        assert rest_of(idle) == b""
+
+
+def refuses(server: Running) -> bool:
+    try:
+        with connected(server):
+            return False
+    except ConnectionError:
+        return True
 
 
 def test_the_sweep_ends_with_the_last_connection() -> None:

@@ -60,6 +60,7 @@ class GuardLimits(msgspec.Struct, frozen=True):
     idle_s: float = 75.0
     unread_s: float = 30.0
     linger_s: float = 2.0
+    parting_s: float = 1.0
     sweep_s: float = 1.0
     connections: int = 10_000
     connections_per_address: int = 200
@@ -172,6 +173,7 @@ class GuardedProtocol(HttpToolsProtocol):
         "answering",
         "body_bytes",
         "body_limit_s",
+        "leaving",
         "limits",
         "phase",
         "unfinished_bytes",
@@ -190,6 +192,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.unfinished_bytes = 0
         self.body_bytes = 0
         self.body_limit_s = 0.0
+        self.leaving = False
         # The request that is being answered; uvicorn's `cycle` is the one that was read last.
         self.answering: RequestResponseCycle | None = None
         self.unread_bytes = 0
@@ -303,7 +306,26 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self.answering = cycle
+        if self.leaving and not self.pipeline:
+            cycle.keep_alive = False
         super()._start_asgi_task(cycle, app)
+
+    def shutdown(self) -> None:
+        """The server stops: what is on its way here is answered still, as the last of this connection.
+
+        uvicorn closes whoever it is not answering. But a connection may just have been accepted, its request in the
+        system's buffer and not yet read: closing it then resets it, and a request that somebody else could have
+        answered has failed.
+        """
+        self.leaving = True
+        if self.answering is not None and not self.answering.response_complete:
+            (self.pipeline[0][0] if self.pipeline else self.answering).keep_alive = False
+        else:
+            self.loop.call_later(self.limits.parting_s, self._part)
+
+    def _part(self) -> None:
+        if self.phase == QUIET and (self.answering is None or self.answering.response_complete):
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         # PERF: not the method above it, which sets a keep-alive timer after each request: the sweep does that.
