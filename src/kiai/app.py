@@ -6,6 +6,7 @@ process can hold two servers.
 
 import asyncio
 import contextlib
+import functools
 import os
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
@@ -96,7 +97,7 @@ from kiai.failpoints import failpoints
 from kiai.files.port import Files
 from kiai.files.store import FileStore
 from kiai.ids import Ids, SystemIds
-from kiai.jobs import Jobs
+from kiai.jobs import Jobs, holding
 from kiai.logs import AccessLog
 from kiai.multiplayer.history import MatchHistory
 from kiai.multiplayer.match import Match
@@ -151,6 +152,10 @@ RELOAD_EVERY_S: Final = 5.0
 WATCH_EVERY_S: Final = 2.0
 REFRESH_EVERY_S: Final = 60.0
 ENLIST_EVERY_S: Final = 600.0
+DELIVERING: Final = "outbox"
+HANDED_ON_S: Final = 0.01
+WAIT_S: Final = 0.2
+WORKER_NAME_BYTES: Final = 9
 DATABASE_FILE: Final = "kiai.db"
 
 
@@ -177,6 +182,7 @@ class Services:
         self.files = files
         self.realtime = realtime
         self.shared = settings.state is not None  # with other workers
+        self.worker = ids.token(WORKER_NAME_BYTES)
         self.clock = clock
         self.ids = ids
         rules = Rules(bonus_pp=settings.bonus_pp, loved_counts=settings.loved_counts, rank_medals=settings.rank_medals)
@@ -376,10 +382,27 @@ class Services:
         await self.channels.reload()
         await self._restore_sessions()
 
+    async def hold(self, job: str, for_s: float, *, holder: str = "") -> bool:
+        """Whether this worker has a job for so long; no when nobody can tell whose it is: its turn comes again."""
+        try:
+            return await self.realtime.hold(f"job:{job}", holder or self.worker, for_s)
+        except Unavailable:
+            return False
+
     async def mend_state(self) -> None:
-        """Loads the ranks into a Redis that has none: at the first start, or because it was restarted empty."""
-        if await cast("RedisRealtime", self.realtime).is_empty():
-            await self.ranks.rebuild()
+        """Loads the ranks into a Redis that has none: at the first start, or because it was restarted empty.
+
+        Nothing is delivered meanwhile: what was committed since the rows were read waits in the outbox until the lists
+        are there.
+        """
+        realtime = cast("RedisRealtime", self.realtime)
+        hold = functools.partial(self.hold, holder=f"{self.worker} mends")
+        while await realtime.is_empty():
+            async with holding(hold, DELIVERING, HANDED_ON_S) as mine:
+                if mine and await realtime.is_empty():
+                    await self.ranks.rebuild()
+            if not mine:
+                await asyncio.sleep(WAIT_S)
 
     async def _restore_sessions(self) -> None:
         """Brings back who was logged in when this embedded server was stopped, but nobody who lost the right to be."""
@@ -622,8 +645,8 @@ class Server:
             access_log=access_log,
             trusted=trusted,
         )
-        self.jobs = Jobs(self._claim if services.shared else None)
-        self.jobs.every(DELIVER_EVERY_S, "outbox", services.outbox.deliver, shared=True)
+        self.jobs = Jobs(services.hold if services.shared else None)
+        self.jobs.every(DELIVER_EVERY_S, DELIVERING, services.outbox.deliver, shared=True)
         self.jobs.every(WRITE_EVERY_S, "buffers", services.write_buffers)
         self.jobs.every(SAY_EVERY_S, "first-places", services.first_place_lines.say)
         self.jobs.every(RING_EVERY_S, "match-timers", services.rooms.ring, shared=True)
@@ -643,14 +666,8 @@ class Server:
             self.jobs.every(ENLIST_EVERY_S, "enlist-sets", services.refreshing.enlist, shared=True)
         if services.shared:
             self.jobs.every(RELOAD_EVERY_S, "channels", services.channels.reload)
-            self.jobs.every(WATCH_EVERY_S, "state", services.mend_state, shared=True)
+            self.jobs.every(WATCH_EVERY_S, "state", services.mend_state)
         self.jobs.run("loop-lag", self.metrics.watch_loop)
-
-    async def _claim(self, job: str, for_s: float) -> bool:
-        try:
-            return await self._services.realtime.once(f"job:{job}", for_s)
-        except Unavailable:  # nobody can tell whose turn it is: it comes again
-            return False
 
     async def _count(self) -> None:
         self._online = await self._services.realtime.online_count()

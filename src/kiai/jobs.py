@@ -2,45 +2,80 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from kiai.logs import get_logger
 
-Claim = Callable[[str, float], Awaitable[bool]]
-"""Whether this worker does a job's next turn, which none else may do for so many seconds."""
-CLAIMED_FOR: Final = 0.9  # of a job's interval: the next turn must be free again when it comes
+Hold = Callable[[str, float], Awaitable[bool]]
+"""Whether this worker has a job for so many seconds from now: it was nobody's, or this worker's already."""
+LEASE_S: Final = 5.0  # after so long another worker takes over from one that died over its work
+RENEWALS: Final = 3
+FREE_AFTER: Final = 0.9  # of a job's interval: the next turn must be free again when it comes
 SLOWEST_S: Final = 5.0  # how long work that fails waits at most, unless it comes more rarely anyway
+
+
+@contextlib.asynccontextmanager
+async def holding(hold: Hold, job: str, free_after_s: float) -> AsyncIterator[bool]:
+    """Whether this worker has the job: then nobody else does, until the block has ended and `free_after_s` after."""
+    if not await hold(job, LEASE_S):
+        yield False
+        return
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(LEASE_S / RENEWALS)
+            await hold(job, LEASE_S)
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield True
+    finally:
+        renewing.cancel()
+        await hold(job, free_after_s)
 
 
 class Jobs:
     """Periodic work of one server: started and stopped together. A failure is logged and the next turn comes.
 
-    `claim` is given where several workers have the same jobs: those declared `shared` are then done by one of them.
+    `hold` is given where several workers have the same jobs: those declared `shared` are then done by one of them.
     """
 
-    def __init__(self, claim: Claim | None = None) -> None:
-        self._claim = claim
+    def __init__(self, hold: Hold | None = None) -> None:
+        self._hold = hold
         self._declared: list[tuple[str, Callable[[], Awaitable[object]]]] = []
         self._running: list[asyncio.Task[object]] = []
 
     def every(self, seconds: float, name: str, work: Callable[[], Awaitable[object]], *, shared: bool = False) -> None:
         """Declares work that is done again `seconds` after it was done; later and later while it fails."""
+        turn = self._by_one(name, work, seconds * FREE_AFTER) if shared else work
 
         async def turns() -> None:
             failures = 0
             while True:
                 await asyncio.sleep(max(seconds, min(seconds * 2**failures, SLOWEST_S)))
                 try:
-                    if shared and self._claim is not None and not await self._claim(name, seconds * CLAIMED_FOR):
-                        continue
-                    await work()
+                    await turn()
                     failures = 0
                 except Exception as error:
                     failures = min(failures + 1, 16)
                     get_logger("jobs").error("job failed", job=name, exc_info=error)
 
         self.run(name, turns)
+
+    def _by_one(
+        self, name: str, work: Callable[[], Awaitable[object]], free_after_s: float
+    ) -> Callable[[], Awaitable[object]]:
+        hold = self._hold
+        if hold is None:
+            return work
+
+        async def turn() -> None:
+            async with holding(hold, name, free_after_s) as mine:
+                if mine:
+                    await work()
+
+        return turn
 
     def run(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Declares work that never ends by itself."""

@@ -84,6 +84,7 @@ class MemoryRealtime:
         self._kept: OrderedDict[str, tuple[float, dict[str, bytes]]] = OrderedDict()  # until when, by last set
         self._once: dict[str, float] = {}
         self._once_ends: list[tuple[float, str]] = []
+        self._held: dict[str, tuple[str, float]] = {}
         self._full_at: OrderedDict[str, float] = OrderedDict()
 
     # --- ranks -------------------------------------------------------------------------------------------------------
@@ -365,7 +366,7 @@ class MemoryRealtime:
 
     # --- once, and how often -----------------------------------------------------------------------------------------
 
-    async def once(self, key: str, for_s: float) -> bool:
+    async def once(self, key: str, for_s: float, entries: Sequence[Entry] = ()) -> bool:
         assert for_s > 0
         now = self._monotonic()
         if now < self._once.get(key, now):
@@ -377,6 +378,15 @@ class MemoryRealtime:
                     del self._once[gone]
         self._once[key] = now + for_s
         heapq.heappush(self._once_ends, (now + for_s, key))
+        self._append(entries)
+        return True
+
+    async def hold(self, key: str, holder: str, for_s: float) -> bool:
+        now = self._monotonic()
+        was, ends = self._held.get(key, (holder, now))
+        if was != holder and now < ends:
+            return False
+        self._held[key] = holder, now + for_s
         return True
 
     async def take(

@@ -470,10 +470,18 @@ class Realtime(Protocol):
 
     # --- once, and how often -----------------------------------------------------------------------------------------
 
-    async def once(self, key: str, for_s: float) -> bool:
-        """True for exactly one caller; False for all others until `for_s` after that.
+    async def once(self, key: str, for_s: float, entries: Sequence[Entry] = ()) -> bool:
+        """True for exactly one caller, whose entries are appended in the same act; False for all others until `for_s`
+        after that.
 
         Up to ONCE_KEYS_MAX keys are remembered; past that, the one nearest its end may be forgotten early.
+        """
+        ...
+
+    async def hold(self, key: str, holder: str, for_s: float) -> bool:
+        """Whether `holder` has what the key names for `for_s` from now: it was nobody's, or its own already.
+
+        Keys are names of work that we have, so there are no more of them than that.
         """
         ...
 

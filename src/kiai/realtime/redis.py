@@ -13,7 +13,7 @@ Keys, below `kiai:`
   mt                    matches
   z:GENERATION:MODE:CC  ranks; `z:g` names the generation that counts, a rebuild fills the next one
   kp:KEY                what is kept for a while: its fields, and until when under the empty one
-  once  bk              locks, buckets
+  once  bk  h:KEY       what was done once, buckets, who holds what
 
 Time is Redis's own, which all workers share. What Redis loses is derived or short-lived: after an empty restart clients
 log in again, and ranks are rebuilt (`is_empty`).
@@ -71,6 +71,7 @@ SCRIPTS: Final = (
     "ranks",
     "keep",
     "once",
+    "hold",
     "take",
 )
 TRIES: Final = 32
@@ -354,9 +355,12 @@ class RedisRealtime:
 
     # --- once, and how often -----------------------------------------------------------------------------------------
 
-    async def once(self, key: str, for_s: float) -> bool:
+    async def once(self, key: str, for_s: float, entries: Sequence[Entry] = ()) -> bool:
         assert for_s > 0
-        return bool(await self._run("once", self._time(), key, repr(for_s), ONCE_KEYS_MAX))
+        return bool(await self._run("once", self._time(), key, repr(for_s), ONCE_KEYS_MAX, *_flat(entries)))
+
+    async def hold(self, key: str, holder: str, for_s: float) -> bool:
+        return bool(await self._run("hold", self._time(), key, holder, repr(for_s)))
 
     async def take(
         self, bucket: str, *, limit: int, period_s: float, burst: int | None = None, cost: int = 1

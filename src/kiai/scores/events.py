@@ -1,6 +1,7 @@
 """Scores and first places as events of the feed, told once their transaction has committed: receivers of the outbox."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from kiai.beatmaps import Beatmaps
 from kiai.clock import Clock
@@ -9,6 +10,8 @@ from kiai.realtime.feed import FeedEvent, feed_entry
 from kiai.realtime.port import Realtime
 from kiai.scores.leaderboards import Leaderboards
 from kiai.storage.outbox import Outbox
+
+TOLD_FOR_S: Final = 600.0
 
 
 class ScoreEvents:
@@ -43,7 +46,8 @@ class ScoreEvents:
                 "grade": score.grade,
                 "status": score.status,
             }
-            await self._tell(FeedEvent("score", score.play_time_ms, score.user_id, beatmap.id, data))
+            event = FeedEvent("score", score.play_time_ms, score.user_id, beatmap.id, data)
+            await self._tell(f"score:{score_id}", event)
 
     async def _first_places(self, told: Sequence[str]) -> None:
         for text in told:
@@ -54,7 +58,9 @@ class ScoreEvents:
             except NotFound:
                 continue
             data = {"score_id": score_id, "mode": found.score.mode, "previous_user_id": previous or None}
-            await self._tell(FeedEvent("first_place", self._clock.now_ms(), found.score.user_id, beatmap.id, data))
+            event = FeedEvent("first_place", self._clock.now_ms(), found.score.user_id, beatmap.id, data)
+            await self._tell(f"first_place:{score_id}", event)
 
-    async def _tell(self, event: FeedEvent) -> None:
-        await self._realtime.append([feed_entry(event)])
+    async def _tell(self, what: str, event: FeedEvent) -> None:
+        # The outbox delivers again what a worker died over.
+        await self._realtime.once(f"told:{what}", TOLD_FOR_S, [feed_entry(event)])

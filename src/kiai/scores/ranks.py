@@ -28,7 +28,6 @@ class Ranks:
     def __init__(self, database: Database, realtime: Realtime, outbox: Outbox) -> None:
         self._database = database
         self._realtime = realtime
-        self._outbox = outbox
         self._counting = 0
         outbox.to("ranks", self._refresh_all)
         outbox.to("ranks_all", self._rebuild)
@@ -67,8 +66,7 @@ class Ranks:
             self._counting -= 1
 
     async def rebuild(self) -> None:
-        """Loads every visible player with pp; what the outbox held is thereby delivered."""
-        told = await self._outbox.last()
+        """Loads every visible player with pp. What is committed meanwhile is in the outbox and comes after."""
         entries: list[RankEntry] = []
         after = 0
         while rows := await self._database.all(statements.RANK_ENTRIES, after=after, limit=LOADED_AT_ONCE):
@@ -78,7 +76,6 @@ class Ranks:
             after = rows[-1][0]
             entries += [RankEntry(user_id=u, mode=m, country=c, pp=pp) for u, m, c, pp in rows]
         await self._realtime.replace_ranks(entries)
-        await self._outbox.done(told)
 
     async def refresh(self, user_id: int) -> None:
         """Sets one player's entries to what the rows say now."""

@@ -7,10 +7,10 @@ receivers that do not mind twice. It works across processes: a command beside a 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from sqlalchemy import bindparam, delete, func, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from kiai.failpoints import Reach, nothing_fails
-from kiai.storage.port import Command, Database, Query, Transaction, only
+from kiai.storage.port import Command, Database, Query, Transaction
 from kiai.storage.tables import outbox
 
 DELIVERED_AT_ONCE: Final = 500
@@ -23,8 +23,7 @@ _TOLD = Query(
     select(outbox.c.id, outbox.c.kind, outbox.c.payload).order_by(outbox.c.id).limit(DELIVERED_AT_ONCE),
     lambda *row: row,
 )
-_DONE = Command(delete(outbox).where(outbox.c.id <= bindparam("up_to")))
-_LAST = Query(select(func.max(outbox.c.id)), only)
+_DONE = Command(delete(outbox).where(outbox.c.id == bindparam("row_id")))
 
 
 async def tell(tx: Transaction, kind: str, payload: int | str, now_ms: int) -> None:
@@ -57,20 +56,13 @@ class Outbox:
                 for receiver in self._receivers.get(kind, ()):
                     await receiver(list(payloads))
             self._reach("submit.outbox_taken")
-            await self.done(rows[-1][0])
+            await self._done([row[0] for row in rows])
             delivered += len(rows)
         return delivered
 
-    async def last(self) -> int:
-        """The newest row's id, 0 when there is none."""
-        return await self._database.one(_LAST) or 0
-
-    async def done(self, up_to: int) -> None:
-        """Every row up to this one needs no delivery any more."""
-        if not up_to:
-            return
-
+    async def _done(self, row_ids: Sequence[int]) -> None:
+        # These rows and no others: one with a lower number may have been committed since they were read.
         async def body(tx: Transaction) -> None:
-            await tx.run(_DONE, up_to=up_to)
+            await tx.many(_DONE, [{"row_id": row_id} for row_id in row_ids])
 
         await self._database.transaction(body)

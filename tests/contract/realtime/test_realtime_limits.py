@@ -1,4 +1,4 @@
-"""What the realtime port promises about `once` and `take`."""
+"""What the realtime port promises about `once`, `hold` and `take`."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from tests.contract.realtime.adapters import ADAPTERS, Adapter
 from tests.contract.realtime.conftest import Run
 
 from kiai.clock import ManualClock
-from kiai.realtime.port import Realtime
+from kiai.realtime.port import FEED, Entry, Realtime
 
 
 def test_once_is_true_for_exactly_one_of_many_at_once(run: Run) -> None:
@@ -33,6 +33,55 @@ def test_once_is_true_again_after_its_period_and_not_before(run: Run) -> None:
         within_the_next = await realtime.once("nightly", 60)
 
         assert (first, within, after, within_the_next) == (True, False, True, False)
+
+    run(scenario)
+
+
+def test_what_goes_with_once_is_appended_by_the_one_who_was_first_and_by_nobody_else(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        answers = [await realtime.once("told:7", 60, [Entry(FEED, body)]) for body in (b"first", b"again")]
+
+        assert answers == [True, False]
+        assert await realtime.feed_after(FEED, 0) == (0, [b"first"])
+
+    run(scenario)
+
+
+def test_what_is_held_is_held_by_one_until_its_time_is_over(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        assert await realtime.hold("job", "one", 10)
+        assert not await realtime.hold("job", "other", 10)
+        assert await realtime.hold("another job", "other", 10)
+
+        clock.advance(9)
+        assert not await realtime.hold("job", "other", 10)
+        clock.advance(1)
+        assert await realtime.hold("job", "other", 10)
+        assert not await realtime.hold("job", "one", 10)
+
+    run(scenario)
+
+
+def test_whoever_holds_it_may_hold_it_longer_or_shorter(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        await realtime.hold("job", "one", 10)
+        clock.advance(9)
+
+        assert await realtime.hold("job", "one", 10)
+        clock.advance(9)
+        assert not await realtime.hold("job", "other", 10)
+        assert await realtime.hold("job", "one", 0.5)
+        clock.advance(0.5)
+        assert await realtime.hold("job", "other", 10)
+
+    run(scenario)
+
+
+def test_of_many_who_reach_for_it_at_once_one_holds_it(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        answers = await asyncio.gather(*(realtime.hold("job", str(number), 60) for number in range(20)))
+
+        assert sorted(answers) == [False] * 19 + [True]
 
     run(scenario)
 

@@ -1,0 +1,64 @@
+"""The outbox delivers every row, in whatever order their transactions end."""
+
+import asyncio
+from collections.abc import Sequence
+
+import asyncpg
+from tests import engines
+from tests.conftest import Run
+
+from kiai.storage.outbox import Outbox, tell
+from kiai.storage.port import Database, Transaction
+
+
+async def told(database: Database, payload: str) -> None:
+    async def body(tx: Transaction) -> None:
+        await tell(tx, "news", payload, 0)
+
+    await database.transaction(body)
+
+
+def test_each_row_is_delivered_once_and_gone(database: Database, run: Run) -> None:
+    async def story() -> list[str]:
+        heard: list[str] = []
+
+        async def hear(payloads: Sequence[str]) -> None:
+            heard.extend(payloads)
+
+        outbox = Outbox(database)
+        outbox.to("news", hear)
+        for number in range(3):
+            await told(database, str(number))
+        await outbox.deliver()
+        await outbox.deliver()
+        return heard
+
+    assert run(story()) == ["0", "1", "2"]
+
+
+def test_a_row_that_is_committed_while_later_ones_are_delivered_is_not_lost() -> None:
+    """PostgreSQL numbers rows when they are written, not when they are committed."""
+
+    async def story(url: str) -> list[str]:
+        heard: list[str] = []
+        slow = await asyncpg.connect(url)
+        transaction = slow.transaction()
+        await transaction.start()
+        await slow.execute("INSERT INTO outbox (at_ms, kind, payload) VALUES (0, 'news', 'slow')")
+
+        async def hear(payloads: Sequence[str]) -> None:
+            heard.extend(payloads)
+            if heard == ["quick"]:
+                await transaction.commit()
+
+        async with engines.opened(url) as database:
+            outbox = Outbox(database)
+            outbox.to("news", hear)
+            await told(database, "quick")
+            await outbox.deliver()
+            await outbox.deliver()
+        await slow.close()
+        return heard
+
+    with engines.postgres_database() as url:
+        assert asyncio.run(story(url)) == ["quick", "slow"]

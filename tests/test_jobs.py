@@ -1,0 +1,96 @@
+"""Periodic work of several workers: each turn is one worker's."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from kiai import jobs
+from kiai.clock import SystemClock
+from kiai.jobs import Jobs
+from kiai.realtime.memory import MemoryRealtime
+
+EVERY_S = 0.02
+
+
+def a_worker(realtime: MemoryRealtime, name: str) -> Jobs:
+    async def hold(job: str, for_s: float) -> bool:
+        return await realtime.hold(job, name, for_s)
+
+    return Jobs(hold)
+
+
+class Work:
+    """Notes who does it, and whether two ever did at once."""
+
+    def __init__(self, lasts_s: float) -> None:
+        self.done: list[str] = []
+        self.at_once = 0
+        self.most_at_once = 0
+        self._lasts_s = lasts_s
+
+    def of(self, name: str) -> Callable[[], Awaitable[None]]:
+        async def work() -> None:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+            try:
+                await asyncio.sleep(self._lasts_s)
+                self.done.append(name)
+            finally:
+                self.at_once -= 1
+
+        return work
+
+
+def test_work_that_lasts_longer_than_its_interval_is_still_done_by_one_at_a_time() -> None:
+    async def story() -> Work:
+        realtime, work = MemoryRealtime(SystemClock()), Work(lasts_s=4 * EVERY_S)
+        workers = {name: a_worker(realtime, name) for name in ("one", "other", "third")}
+        for name, worker in workers.items():
+            worker.every(EVERY_S, "deliver", work.of(name), shared=True)
+            worker.start()
+        await asyncio.sleep(40 * EVERY_S)
+        for worker in workers.values():
+            await worker.stop()
+        return work
+
+    work = asyncio.run(story())
+
+    assert len(work.done) > 2
+    assert work.most_at_once == 1
+
+
+def test_what_is_not_shared_is_done_by_everybody() -> None:
+    async def story() -> Work:
+        realtime, work = MemoryRealtime(SystemClock()), Work(lasts_s=0)
+        workers = {name: a_worker(realtime, name) for name in ("one", "other")}
+        for name, worker in workers.items():
+            worker.every(EVERY_S, "count", work.of(name))
+            worker.start()
+        await asyncio.sleep(10 * EVERY_S)
+        for worker in workers.values():
+            await worker.stop()
+        return work
+
+    assert set(asyncio.run(story()).done) == {"one", "other"}
+
+
+def test_the_work_of_a_worker_that_died_over_it_goes_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "LEASE_S", 10 * EVERY_S)
+
+    async def story() -> tuple[list[str], list[str]]:
+        realtime, work = MemoryRealtime(SystemClock()), Work(lasts_s=0)
+        await realtime.hold("deliver", "dead", jobs.LEASE_S)  # and then it was killed
+        other = a_worker(realtime, "other")
+        other.every(EVERY_S, "deliver", work.of("other"), shared=True)
+        other.start()
+        await asyncio.sleep(5 * EVERY_S)
+        early = list(work.done)
+        await asyncio.sleep(15 * EVERY_S)
+        await other.stop()
+        return early, work.done
+
+    early, late = asyncio.run(story())
+
+    assert early == []
+    assert set(late) == {"other"}
