@@ -289,6 +289,30 @@ def test_loved_maps_add_score_and_grades_but_no_pp_when_the_operator_wants_it(wo
     assert loving.problems() == []
 
 
+def test_a_play_whose_map_changes_status_while_it_is_recorded_counts_by_the_new_status(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, song = world.add_player(a_player()), world.add_map(a_map())
+    world.run(world.staff.set_map_status(OPERATOR, [song], MapStatus.PENDING))
+    read = world.beatmaps.revision
+    reads = 0
+
+    async def read_too_early(key: int, reader: Any = None) -> Beatmap:
+        nonlocal reads
+        reads += 1
+        found = await read(key, reader)
+        return msgspec.structs.replace(found, status=MapStatus.RANKED) if reads == 1 else found
+
+    monkeypatch.setattr(world.beatmaps, "revision", read_too_early)
+    world.record(a_play(by=alice, on=song))
+    monkeypatch.undo()
+
+    assert reads == 2
+    assert world.stats(alice).rscore == 0
+    assert len(world.look(select(scores.c.id))) == 1
+    assert world.problems() == []
+
+
 def test_a_play_whose_map_changed_status_since_it_was_looked_up_counts_by_the_new_status(world: World) -> None:
     alice, song = world.add_player(a_player()), world.add_map(a_map())
     play = a_play(by=alice, on=song)

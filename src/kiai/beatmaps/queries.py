@@ -121,7 +121,7 @@ SET_STATUS = Command(
     .where(maps.c.id == bindparam("map_id"), maps.c.current == 1)
     .values(status=bindparam("status"), frozen=bindparam("frozen"))
 )
-COUNT_PLAYS = Command(
+COUNT_PLAYS = Query(
     update(maps)
     .where(maps.c.key == bindparam("map_key"))
     .values(
@@ -129,4 +129,6 @@ COUNT_PLAYS = Command(
         passes=maps.c.passes + bindparam("by_passes"),
         board_version=maps.c.board_version + bindparam("by_version"),
     )
+    .returning(maps.c.status),
+    only,
 )

@@ -102,11 +102,12 @@ class Beatmaps:
         """A status set by hand: upstream no longer changes it. Totals are the business of who calls (`staff`)."""
         await tx.run(queries.SET_STATUS, map_id=beatmap.id, status=int(status), frozen=1)
 
-    async def count_plays(self, tx: Transaction, map_key: int, *, plays: int, passes: int) -> None:
-        """Adds to a revision's counters (plays of players that everybody may see).
+    async def count_plays(self, tx: Transaction, map_key: int, *, plays: int, passes: int) -> int | None:
+        """Adds to a revision's counters (plays of players that everybody may see); its status, which stays until the
+        transaction has ended.
 
         Passes that come or go may change its boards, so they get another version.
         """
-        await tx.run(
+        return await tx.one(
             queries.COUNT_PLAYS, map_key=map_key, by_plays=plays, by_passes=passes, by_version=int(passes != 0)
         )

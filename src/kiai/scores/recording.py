@@ -1,11 +1,12 @@
 """A play becomes a score: one transaction that settles everything that follows from it (architecture 5).
 
     user locked -> bests read -> best.settle -> old bests demoted -> score and replay inserted
-    -> stats, totals, play counters, map counters -> first place, medals, doubts -> outbox, what to answer
+    -> stats, totals, play counters -> outbox, medals, what to answer -> map counters, first place -> doubts
 
 Whatever a board, profile or rank shows is derivable from these rows again (`rebuilding.py` does it and must agree).
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -15,7 +16,7 @@ from kiai.accounts.visibility import is_public
 from kiai.beatmaps import Beatmaps
 from kiai.beatmaps.model import MapStatus, gives_pp, has_board
 from kiai.clock import Clock
-from kiai.errors import Conflict, NotFound
+from kiai.errors import Conflict, NotFound, Unavailable
 from kiai.failpoints import Reach, nothing_fails
 from kiai.osu.accuracy import total_hits
 from kiai.osu.modes import vanilla
@@ -40,6 +41,7 @@ from kiai.scores.model import (
 from kiai.storage.outbox import tell
 from kiai.storage.port import Database, Taken, Transaction
 
+REJUDGED_MAX: Final = 3
 COUNTED_GRADES: Final = {"XH": "xh_count", "X": "x_count", "SH": "sh_count", "S": "s_count", "A": "a_count"}
 
 
@@ -61,6 +63,10 @@ class AlreadyRecorded(Conflict):
     def __init__(self, score_id: int) -> None:
         super().__init__("this play")
         self.score_id = score_id
+
+
+class _Rejudged(Exception):
+    """The map's status has changed since it was read, so that what was settled by it does not hold."""
 
 
 class Recorder:
@@ -109,7 +115,10 @@ class Recorder:
             return recorded
 
         try:
-            return await self._database.transaction(body)
+            for _ in range(REJUDGED_MAX):
+                with contextlib.suppress(_Rejudged):
+                    return await self._database.transaction(body)
+            raise Unavailable("the map", "its status is being changed")
         except Taken as taken:
             score_id = await self.known(play)
             if score_id is None:
@@ -124,8 +133,6 @@ class Recorder:
         # Its status may have changed since the caller looked: what counts is what it is in this transaction.
         play = msgspec.structs.replace(play, beatmap=await self._beatmaps.revision(play.beatmap.key, tx))
         public = is_public(priv)
-        if public:  # also the lock on this map's board
-            await self._beatmaps.count_plays(tx, play.beatmap.key, plays=1, passes=int(play.passed))
         where = {"map_key": play.beatmap.key, "mode": play.mode, "user_id": play.user_id}
         mods_key = board_key(play.mods)
         by_pp = await tx.one(statements.BEST_BY_PP, **where)
@@ -164,7 +171,6 @@ class Recorder:
         await tell(tx, "ranks", play.user_id, now_ms)
         if public:
             await tell(tx, "score", score_id, now_ms)
-        first = public and verdict.best_score and await self._takes_first_place(tx, play, score_id, now_ms)
         chart = None
         if play.passed:
             after = {one.mode: one for one in await tx.all(queries.STATS_OF, user_id=play.user_id)}
@@ -191,6 +197,13 @@ class Recorder:
                 map_rank_before=ranks.on_map,
                 rank_before=ranks.overall,
             )
+        first = False
+        if public:
+            # Also the lock on this map's board, taken last: whoever else plays the map waits for it.
+            key, passes = play.beatmap.key, int(play.passed)
+            if await self._beatmaps.count_plays(tx, key, plays=1, passes=passes) != play.beatmap.status:
+                raise _Rejudged
+            first = verdict.best_score and await self._takes_first_place(tx, play, score_id, now_ms)
         return Recorded(score_id, verdict.best_pp, verdict.best_score, first, chart)
 
     async def _award(
