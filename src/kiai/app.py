@@ -125,6 +125,7 @@ from kiai.scores.submission import SubmissionRules, Submissions
 from kiai.spectating import Spectating
 from kiai.staff import Staff
 from kiai.staff.backups import Manifest, back_up, read_manifest, restore_files, restore_sqlite
+from kiai.staff.backups import check as check_back_up
 from kiai.staff.doctor import Doctor
 from kiai.staff.joining import Joining
 from kiai.staff.silences import Silences
@@ -542,7 +543,8 @@ def _engine(settings: "Settings") -> str:
 
 async def restore(settings: "Settings", folder: Path) -> int:
     """Fills an empty database and the files store from a back-up; how many files. Raises Refused, Unavailable."""
-    await asyncio.to_thread(read_manifest, folder, engine=_engine(settings), schema=newest())
+    manifest = await asyncio.to_thread(read_manifest, folder, engine=_engine(settings), schema=newest())
+    await asyncio.to_thread(check_back_up, folder, manifest)
     if settings.database is None:
         if (settings.data / DATABASE_FILE).exists():
             raise Refused(f"{settings.data / DATABASE_FILE} is there already; restore into a new data folder")

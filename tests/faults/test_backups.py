@@ -1,7 +1,6 @@
 """Back-ups of a server that is busy, and what comes of restoring them."""
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -120,9 +119,18 @@ def test_a_damaged_back_up_is_refused_and_nothing_is_put_in_place(server: Server
     assert "lacks" in refusal(tmp_path / "new", tmp_path / "copy")
     first.write_bytes(whole)
     listing = tmp_path / "copy" / "files.jsonl"
-    listing.write_bytes(listing.read_bytes()[:-2])
+    listed = listing.read_bytes()
+    listing.write_bytes(listed[:-2])
     assert "is damaged" in refusal(tmp_path / "new", tmp_path / "copy")
-    shutil.rmtree(tmp_path / "new", ignore_errors=True)
+    listing.write_bytes(listed)
+    part = tmp_path / "copy" / FIRST_PART
+    database = part / "users.copy" if part.is_dir() else part
+    dumped = database.read_bytes()
+    database.write_bytes(dumped[:-1] + bytes([dumped[-1] ^ 1]))
+    assert f"{database.name} of the back-up is damaged" in refusal(tmp_path / "new", tmp_path / "copy")
+    database.write_bytes(dumped)
+    assert not (tmp_path / "new" / "files").exists(), "nothing was put in place"
+    assert cli(tmp_path / "new", "restore", str(tmp_path / "copy"))["files"] > 0
 
 
 def test_neither_a_full_folder_nor_a_living_server_is_written_over(server: Server, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from typing import Any, Final
 import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from kiai.clock import Clock
 from kiai.realtime.port import (
@@ -432,7 +433,8 @@ class _Line:
             async with asyncio.timeout(ANSWER_S):
                 answers = await pipeline.execute(raise_on_error=False)
         except (RedisError, OSError, TimeoutError) as error:
-            self._away_until = asyncio.get_running_loop().time() + AWAY_S
+            if isinstance(error, TimeoutError | RedisTimeoutError):
+                self._away_until = asyncio.get_running_loop().time() + AWAY_S
             answers = [StateUnavailable(str(error) or "no answer")] * len(batch)
         except asyncio.CancelledError:
             answers = [StateUnavailable("it is closed")] * len(batch)

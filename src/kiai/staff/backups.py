@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import os
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -32,8 +32,16 @@ Dump = Callable[[Path], Awaitable[None]]
 Progress = Callable[[int], None]
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """A file of the back-up, by its path below the folder of files (of the database: below the back-up's)."""
+
+    key: str
+    size: int
+    sha256: str
+
+
 class Manifest(msgspec.Struct, frozen=True):
-    """What a back-up is. `engine` is sqlite or postgresql; sizes in bytes."""
+    """What a back-up is. `engine` is sqlite or postgresql; sizes in bytes; the `database` lies beside the manifest."""
 
     format: int
     version: str
@@ -43,14 +51,7 @@ class Manifest(msgspec.Struct, frozen=True):
     files: int
     bytes: int
     list_sha256: str
-
-
-class Kept(msgspec.Struct, frozen=True):
-    """A file of the back-up."""
-
-    key: str
-    size: int
-    sha256: str
+    database: tuple[Kept, ...]
 
 
 async def back_up(
@@ -70,6 +71,7 @@ async def back_up(
     try:
         (folder / FILES).mkdir(parents=True, exist_ok=True)
         await dump(folder)
+        database = await asyncio.to_thread(_dumped, folder)
         count = total = 0
         with open(folder / LIST, "wb") as listing:
             batch: list[str] = []
@@ -88,11 +90,22 @@ async def back_up(
             listing.flush()
             os.fsync(listing.fileno())
         sha256 = await asyncio.to_thread(_sha256_of, folder / LIST)
-        manifest = Manifest(FORMAT, __version__, schema, engine, made_at, count, total, sha256)
+        manifest = Manifest(FORMAT, __version__, schema, engine, made_at, count, total, sha256, database)
         await asyncio.to_thread(_write, folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
     except OSError as error:
         raise Unavailable(f"back-up folder {folder}", error.strerror or str(error)) from error
     return manifest
+
+
+def _dumped(folder: Path) -> tuple[Kept, ...]:
+    """What the dump left in the folder, on the disk for good."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+            found.append(Kept(path.relative_to(folder).as_posix(), path.stat().st_size, _sha256_of(path)))
+    return tuple(found)
 
 
 async def _copy_out(files: Files, keys: list[str], folder: Path) -> list[Kept]:
@@ -145,22 +158,36 @@ def read_manifest(folder: Path, *, engine: str, schema: str) -> Manifest:
     return manifest
 
 
-async def restore_files(folder: Path, files: Files, progress: Progress = lambda done: None) -> int:
-    """Puts every file of a back-up into the store, each held against its checksum; how many. Raises Refused."""
-    count = 0
-    with open(folder / LIST, "rb") as listing:
-        for line in listing:
-            kept = msgspec.json.decode(line, type=Kept)
+def check(folder: Path, manifest: Manifest) -> None:
+    """Holds everything in a back-up against its checksum, before anything is restored from it. Raises Refused."""
+    for root, parts in ((folder, manifest.database), (folder / FILES, _listed(folder))):
+        for kept in parts:
             try:
-                data = await asyncio.to_thread((folder / FILES / kept.key).read_bytes)
+                sha256 = _sha256_of(root / kept.key)
             except OSError as error:
                 raise Refused(f"the back-up lacks {kept.key}: {error.strerror}") from error
-            if hashlib.sha256(data).hexdigest() != kept.sha256:
+            if sha256 != kept.sha256:
                 raise Refused(f"{kept.key} of the back-up is damaged")
-            await files.put(kept.key, data)
-            count += 1
-            progress(count)
+
+
+async def restore_files(folder: Path, files: Files, progress: Progress = lambda done: None) -> int:
+    """Puts every file of a back-up that was checked into the store; how many. Raises Refused."""
+    count = 0
+    for kept in _listed(folder):
+        try:
+            data = await asyncio.to_thread((folder / FILES / kept.key).read_bytes)
+        except OSError as error:
+            raise Refused(f"{kept.key} of the back-up cannot be read: {error.strerror}") from error
+        await files.put(kept.key, data)
+        count += 1
+        progress(count)
     return count
+
+
+def _listed(folder: Path) -> Iterator[Kept]:
+    with open(folder / LIST, "rb") as listing:
+        for line in listing:
+            yield msgspec.json.decode(line, type=Kept)
 
 
 def restore_sqlite(folder: Path, path: Path) -> None:

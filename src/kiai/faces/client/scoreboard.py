@@ -4,6 +4,7 @@ PERF: players scroll, so this is asked more than anything but polls. The lines o
 board's stamp; what differs from player to player is the one line of the own best.
 """
 
+import contextlib
 import re
 from collections import OrderedDict
 from typing import Final
@@ -64,7 +65,8 @@ class Scoreboard:
         mods = mods if 0 <= mods <= ALL else 0
         mode = ask.whole("m")
         mode = mode_of(mode if 0 <= mode <= 3 else 0, mods)
-        await self._presence.look_at(ask.player.id, mode)
+        with contextlib.suppress(Unavailable):  # a board is shown all the same (security-and-faults P8)
+            await self._presence.look_at(ask.player.id, mode)
         if not has_board(beatmap.status):
             return Answer(b"0|false")
         if ask.query.get("s") == HEADER_ONLY:
