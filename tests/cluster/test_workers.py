@@ -1,4 +1,4 @@
-"""Two workers are one server, and any of them may die."""
+"""Two workers over PostgreSQL, Redis and a bucket are one server, and any of them may die."""
 
 import http.client
 import random
@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from tests.buckets import an_s3
 from tests.builders import a_map
 from tests.cluster.kit import Cluster, running
 from tests.faces.bancho.client_bytes import whole
@@ -28,11 +29,15 @@ KILL_EVERY_S = 3.0
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with running(tmp_path_factory.mktemp("cluster"), NAMES, SONGS) as cluster:
-        yield cluster
-        cluster.stop()
-        assert '"unhandled"' not in cluster.stderr
-        assert cluster.cli("doctor", "--database", cluster.database)["problems"] == []
+    bucket, access = an_s3().bucket()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in access.items():
+            patch.setenv(name, value)
+        with running(tmp_path_factory.mktemp("cluster"), NAMES, SONGS, FILES=bucket) as cluster:
+            yield cluster
+            cluster.stop()
+            assert '"unhandled"' not in cluster.stderr
+            assert cluster.cli("doctor", "--database", cluster.database)["problems"] == []
 
 
 def line(text: str) -> bytes:
@@ -73,6 +78,21 @@ def test_a_score_taken_by_one_is_seen_in_the_other(cluster: Cluster) -> None:
         board = web(cluster, "/web/osu-osz2-getscores.php", us="bob", ha=password_md5(), c=SONGS[0].md5, m=0, v=1, s=0)
         assert b"|bob|123456|" in board.body
         assert cluster.get("/get_player_info?name=bob&scope=stats").json["player"]["stats"]["0"]["rank"] == 1
+
+
+def test_what_is_stored_through_one_worker_lies_in_the_bucket_and_comes_from_any(cluster: Cluster) -> None:
+    log_in_again(cluster, "alice")
+    played = Played(SONGS[2].md5, "alice", score=456_789).sealed()
+
+    body = submit(cluster, played).body
+
+    score_id = int(body.split(b"onlineScoreId:")[1].split(b"|")[0])
+    for _ in range(6):
+        watched = web(cluster, "/web/osu-getreplay.php", u="alice", h=password_md5(), c=score_id, m=0)
+        assert watched.body == played.replay
+    osu = cluster.ask("GET", f"/osu/{SONGS[2].id}", host="osu.localhost", headers={"User-Agent": "osu!"})
+    assert osu.body == SONGS[2].data
+    assert [one for one in (cluster.data / "files").rglob("*") if one.is_file()] == []
 
 
 def log_in_again(cluster: Cluster, name: str) -> str:

@@ -182,10 +182,11 @@ def test_a_first_place_taken_from_another_is_announced_by_its_player(server: Ser
     def told() -> bool:
         nonlocal heard
         heard += poll(server, other)
-        return b"\x01ACTION achieved #1 on [" in heard and b"#announce" in heard
+        return b"taken from [https://osu.localhost/u/6 dora]" in heard
 
     eventually(told)
-    assert b"taken from [https://osu.localhost/u/6 dora]" in heard
+    assert b"\x01ACTION achieved #1 on [" in heard
+    assert b"#announce" in heard
 
 
 def log_in_again(server: Server, name: str) -> str:
