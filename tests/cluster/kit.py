@@ -6,11 +6,12 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tests import engines
 from tests.builders import NewMap
 from tests.redises import RedisServer
-from tests.wire.kit import Server
+from tests.wire.kit import Server, cli
 from tests.wire.submitting import prepare
 
 
@@ -21,6 +22,11 @@ class Cluster(Server):
         super().__init__(data, DATABASE=database, STATE=redis.url, WORKERS=str(workers), **settings)
         self.database = database
         self.redis = redis
+        self._places = {"DATABASE": database} | {name: value for name, value in settings.items() if name == "FILES"}
+
+    def cli(self, *arguments: str) -> Any:
+        """The JSON object of a kiai command on the stores of this cluster."""
+        return cli(self.data, *arguments, **self._places)
 
     def workers(self) -> list[int]:
         """The process ids of the workers."""
@@ -63,7 +69,7 @@ def running(
             maps.mkdir()
             for song in songs:
                 (maps / f"{song.id}.osu").write_bytes(song.data)
-            cluster.cli("beatmaps", "import", str(maps), "--database", url)
+            cluster.cli("beatmaps", "import", str(maps))
             cluster.start()
             try:
                 yield cluster

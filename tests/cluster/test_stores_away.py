@@ -39,7 +39,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
         cluster.stop()
         assert '"unhandled"' not in cluster.stderr
-        assert cluster.cli("doctor", "--database", cluster.database)["problems"] == []
+        assert cluster.cli("doctor")["problems"] == []
 
 
 @contextlib.contextmanager

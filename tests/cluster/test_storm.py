@@ -64,7 +64,7 @@ def test_a_storm_costs_nobody_anything(tmp_path: Path, record_property: Callable
         assert counts.plays >= SUBMITTERS
         cluster.stop()
         assert '"unhandled"' not in cluster.stderr
-        assert cluster.cli("doctor", "--database", cluster.database)["problems"] == []
+        assert cluster.cli("doctor")["problems"] == []
 
 
 def shown(counts: Counts) -> str:

@@ -37,7 +37,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             yield cluster
             cluster.stop()
             assert '"unhandled"' not in cluster.stderr
-            assert cluster.cli("doctor", "--database", cluster.database)["problems"] == []
+            assert cluster.cli("doctor")["problems"] == []
 
 
 def line(text: str) -> bytes:
@@ -202,7 +202,8 @@ def test_a_redis_that_comes_back_empty_costs_a_log_in_and_nothing_else(cluster: 
     assert poll_status(cluster, token) == 503
     assert submit(cluster, played).body.startswith(b"beatmapId:"), "plays are taken without Redis"
     info = cluster.get("/get_player_info?name=bob&scope=stats").json["player"]["stats"]["0"]
-    assert info["rank"] == rank, "counted in the rows"
+    assert 0 < info["rank"] <= rank, "counted in the rows, the new play among them"
+    rank = info["rank"]
     assert cluster.get(f"/v2/players/{info['id']}/stats/0").json["data"]["rank"] == rank
     cluster.redis.start()
 

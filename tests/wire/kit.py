@@ -148,12 +148,11 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     return kept | {f"KIAI_{name}": value for name, value in settings.items()}
 
 
-def cli(data: Path, *arguments: str) -> Any:
-    """Runs a kiai command with `--data` and `--json`; its object."""
+def cli(data: Path, *arguments: str, **settings: str) -> Any:
+    """Runs a kiai command with `--data` and `--json`; its object. `settings` as those of `Server`."""
     command = [*KIAI, *arguments, "--data", str(data), "--json"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment(stores.variables(data)), cwd=data.parent, timeout=60
-    )
+    env = environment({**stores.variables(data), **settings})
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=data.parent, timeout=60)
     assert done.returncode == 0, f"{arguments}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
     return json.loads(done.stdout)
 
