@@ -173,9 +173,9 @@ class Presence:
 
     async def set_status(self, session: Session, status: Status) -> Session:
         """The session does something else now; everybody who wants to know is told. Raises SessionGone."""
-        stats = session.stats
-        if status.mode != session.status.mode:
-            stats = await self._stats_of(session.user_id, status.mode or 0)
+        if status.mode == session.status.mode:  # its figures may be read anew by others meanwhile
+            return await self._show(session.token, lambda now: msgspec.structs.replace(now, status=status))
+        stats = await self._stats_of(session.user_id, status.mode or 0)
         return await self._show(session.token, lambda now: msgspec.structs.replace(now, status=status, stats=stats))
 
     async def look_at(self, user_id: int, mode: int) -> None:
@@ -192,7 +192,12 @@ class Presence:
         stats = await self._stats_of(session.user_id, session.status.mode or 0)
         if stats == session.stats:
             return session
-        return await self._show(session.token, lambda now: msgspec.structs.replace(now, stats=stats))
+
+        def rule(now: Session) -> Session:
+            # Whoever looks at another mode by now has been shown the figures of that one.
+            return msgspec.structs.replace(now, stats=stats) if now.status.mode == session.status.mode else now
+
+        return await self._show(session.token, rule)
 
     async def refresh_players(self, user_ids: Sequence[str]) -> None:
         """As `refresh`, for every session of these players, after a score for example: an outbox's receiver."""
