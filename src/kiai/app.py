@@ -399,6 +399,7 @@ class Services:
         realtime = cast("RedisRealtime", self.realtime)
         hold = functools.partial(self.hold, holder=f"{self.worker} mends")
         while await realtime.is_empty():
+            await realtime.hold("job:state", self.worker, HANDED_ON_S)  # says why, where nothing can be written
             async with holding(hold, DELIVERING, HANDED_ON_S) as mine:
                 if mine and await realtime.is_empty():
                     await self.ranks.rebuild()

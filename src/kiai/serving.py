@@ -124,7 +124,8 @@ async def _run(server: Server, listening: socket.socket, supervisor: int | None)
         def stop(self) -> None:
             server.house.stopping = True
             server.events.close()  # streams would keep the process for the whole grace
-            self.force_exit = self.should_exit
+            # Told twice: at once. A supervisor may tell it again, as systemd does, and has SIGKILL for that.
+            self.force_exit = self.should_exit and supervisor is None
             self.should_exit = True
 
         async def on_tick(self, counter: int) -> bool:

@@ -67,13 +67,14 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._go(self._replace()))
-        started = await asyncio.gather(*(self._start(number) for number in self._filling))
-        if not all(started) and not self._stopping.is_set():
-            self._stopping.set()
-            await self._end(self._living)
-            return 1
-        for worker in self._serving.values():
-            self._go(self._tend(worker))
+        async with self._replacing:
+            started = await asyncio.gather(*(self._start(number) for number in self._filling))
+            if not all(started) and not self._stopping.is_set():
+                self._stopping.set()
+                await self._end(self._living)
+                return 1
+            for worker in self._serving.values():
+                self._go(self._tend(worker))
         host, port = self._listening.getsockname()[:2]
         print(f"ready http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
         await self._stopping.wait()
@@ -108,6 +109,9 @@ class Supervisor:
                 stdout=asyncio.subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C is told to them by us, once
             )
+        except OSError as error:
+            self._log.error("no process for a worker", worker=number, why=error.strerror)
+            return False
         finally:
             os.close(out)
         worker = Worker(number, process)

@@ -173,8 +173,14 @@ class Presence:
 
     async def set_status(self, session: Session, status: Status) -> Session:
         """The session does something else now; everybody who wants to know is told. Raises SessionGone."""
-        if status.mode == session.status.mode:  # its figures may be read anew by others meanwhile
-            return await self._show(session.token, lambda now: msgspec.structs.replace(now, status=status))
+        if status.mode == session.status.mode:
+
+            def rule(now: Session) -> Session:
+                # Its figures may have been read anew meanwhile, or be those of another mode.
+                stats = now.stats if now.status.mode == status.mode else session.stats
+                return msgspec.structs.replace(now, status=status, stats=stats)
+
+            return await self._show(session.token, rule)
         stats = await self._stats_of(session.user_id, status.mode or 0)
         return await self._show(session.token, lambda now: msgspec.structs.replace(now, status=status, stats=stats))
 
