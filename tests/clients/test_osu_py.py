@@ -81,7 +81,19 @@ class Player:
         return int(self.game.bancho.user_id)
 
     def poll(self) -> None:
-        self.game.bancho.dequeue()
+        """Polls once. What osu.py asks for while it reads the answer goes with the next poll.
+
+        Left to itself it asks at once, in the midst of an answer, and reads the rest of that answer after the newer
+        one: old figures over new ones.
+        """
+        connector = self.game.bancho.connector
+        connector.dequeue_on_enqueue = False
+        try:
+            if connector.queue.empty():  # type: ignore[attr-defined]
+                self.game.bancho.ping()
+            self.game.bancho.dequeue()
+        finally:
+            connector.dequeue_on_enqueue = True
 
     def close(self) -> None:
         self.game.bancho.exit()

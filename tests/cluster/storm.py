@@ -28,6 +28,7 @@ ANSWER_S: Final = 20.0
 AGAIN_S: Final = 1.0
 LOGINS_AT_ONCE: Final = 16
 SETTLING_POLLS: Final = 4
+FIRST_ROUND_S: Final = 60.0
 SEATS: Final = 8
 SAYS: Final = {"#osu": 0.006, "partner": 0.12, "#multiplayer": 0.15}
 """How likely a player says a line with a poll, by where."""
@@ -384,7 +385,10 @@ class Storm:
             player.relogs = True
 
     async def run(self, seconds: float, kill: Callable[[], None], kill_every_s: float, submit_every_s: float) -> Counts:
-        """Everybody logs in, lives through the storm and settles; what the views amount to so far."""
+        """Everybody logs in, lives through the storm and settles; what the views amount to so far.
+
+        The storm goes on beyond its `seconds`, without more kills, until a first round was played.
+        """
         gate = asyncio.Semaphore(LOGINS_AT_ONCE)
 
         async def arrive(player: Player) -> None:
@@ -400,6 +404,11 @@ class Storm:
             await asyncio.sleep(kill_every_s)
             await asyncio.to_thread(kill)
         await asyncio.sleep(max(0.0, until - time.monotonic()))
+        # On a slow machine a short storm may be over before eight players have played a round.
+        while not any(player.room is not None and player.room.rounds for player in self.players):
+            if time.monotonic() > until + FIRST_ROUND_S:
+                break
+            await asyncio.sleep(0.1)
         ends.set()
         await asyncio.gather(*lives)
         await asyncio.gather(*(player.settle() for player in self.players))
