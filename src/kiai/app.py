@@ -6,7 +6,6 @@ process can hold two servers.
 
 import asyncio
 import contextlib
-import functools
 import os
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
@@ -150,7 +149,6 @@ FORGET_EVERY_S: Final = 3_600.0
 NOTE_EVERY_S: Final = 60.0
 SWEEP_EVERY_S: Final = 300.0
 RELOAD_EVERY_S: Final = 5.0
-WATCH_EVERY_S: Final = 2.0
 REFRESH_EVERY_S: Final = 60.0
 ENLIST_EVERY_S: Final = 600.0
 DELIVERING: Final = "outbox"
@@ -377,30 +375,35 @@ class Services:
     async def begin(self) -> None:
         """Loads what a server answers from memory: ranks, channels, and the sessions of its last life."""
         if self.shared:
-            await self.mend_state()
+            await self._first_state()
         else:
             await self.ranks.rebuild()
         await self.channels.reload()
         await self._restore_sessions()
 
-    async def hold(self, job: str, for_s: float, *, holder: str = "") -> bool:
+    async def hold(self, job: str, for_s: float) -> bool:
         """Whether this worker has a job for so long; no when nobody can tell whose it is: its turn comes again."""
         try:
-            return await self.realtime.hold(f"job:{job}", holder or self.worker, for_s)
+            return await self.realtime.hold(f"job:{job}", self.worker, for_s)
         except Unavailable:
             return False
 
-    async def mend_state(self) -> None:
-        """Loads the ranks into a Redis that has none: at the first start, or because it was restarted empty.
+    async def deliver(self) -> None:
+        """Passes on what waits in the outbox. A job's work, which one worker does at a time.
 
-        Nothing is delivered meanwhile: what was committed since the rows were read waits in the outbox until the lists
-        are there.
+        A Redis that was restarted empty gets the ranks first: what was committed since their rows were read waits in
+        the outbox until the lists are there.
         """
+        if self.shared and await cast("RedisRealtime", self.realtime).is_empty():
+            await self.ranks.rebuild()
+        await self.outbox.deliver()
+
+    async def _first_state(self) -> None:
+        """Loads the ranks into a Redis that has none, or waits for the worker that does."""
         realtime = cast("RedisRealtime", self.realtime)
-        hold = functools.partial(self.hold, holder=f"{self.worker} mends")
         while await realtime.is_empty():
             await realtime.hold("job:state", self.worker, HANDED_ON_S)  # says why, where nothing can be written
-            async with holding(hold, DELIVERING, HANDED_ON_S) as mine:
+            async with holding(self.hold, DELIVERING, HANDED_ON_S) as mine:
                 if mine and await realtime.is_empty():
                     await self.ranks.rebuild()
             if not mine:
@@ -649,7 +652,7 @@ class Server:
             trusted=trusted,
         )
         self.jobs = Jobs(services.hold if services.shared else None)
-        self.jobs.every(DELIVER_EVERY_S, DELIVERING, services.outbox.deliver, shared=True)
+        self.jobs.every(DELIVER_EVERY_S, DELIVERING, services.deliver, shared=True)
         self.jobs.every(WRITE_EVERY_S, "buffers", services.write_buffers)
         self.jobs.every(SAY_EVERY_S, "first-places", services.first_place_lines.say)
         self.jobs.every(RING_EVERY_S, "match-timers", services.rooms.ring, shared=True)
@@ -669,7 +672,6 @@ class Server:
             self.jobs.every(ENLIST_EVERY_S, "enlist-sets", services.refreshing.enlist, shared=True)
         if services.shared:
             self.jobs.every(RELOAD_EVERY_S, "channels", services.channels.reload)
-            self.jobs.every(WATCH_EVERY_S, "state", services.mend_state)
         self.jobs.run("loop-lag", self.metrics.watch_loop)
 
     async def _count(self) -> None:

@@ -11,6 +11,8 @@ SETTINGS_FROM: Final = "--settings-from-fd="
 DEMO_FIRST: Final = "--demo"
 LISTEN_ON: Final = "--listen-on-fd="
 """A worker among several gets the port that the process above it has opened."""
+SUPERVISOR: Final = "--supervisor="
+"""The process above it, without which a worker ends."""
 
 
 def hand_over(settings: "Settings", *, demo: bool) -> NoReturn:

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
+from kiai.errors import Unavailable
 from kiai.logs import get_logger
 
 Hold = Callable[[str, float], Awaitable[bool]]
@@ -22,16 +23,23 @@ async def holding(hold: Hold, job: str, free_after_s: float) -> AsyncIterator[bo
         yield False
         return
 
+    done = asyncio.Event()
+
     async def renew() -> None:
-        while True:
-            await asyncio.sleep(LEASE_S / RENEWALS)
-            await hold(job, LEASE_S)
+        while not done.is_set():
+            try:
+                await asyncio.wait_for(done.wait(), LEASE_S / RENEWALS)
+            except TimeoutError:
+                with contextlib.suppress(Unavailable):  # tried again before the lease ends
+                    await hold(job, LEASE_S)
 
     renewing = asyncio.create_task(renew())
     try:
         yield True
     finally:
-        renewing.cancel()
+        # A renewal on its way has to arrive before the job is handed on, or it would take it back.
+        done.set()
+        await renewing
         await hold(job, free_after_s)
 
 

@@ -27,7 +27,7 @@ import uvloop
 from kiai import logs
 from kiai.app import Server, Services, open_services
 from kiai.errors import KiaiError, Refused, Unavailable
-from kiai.handing_over import DEMO_FIRST, LISTEN_ON, SETTINGS_FROM
+from kiai.handing_over import DEMO_FIRST, LISTEN_ON, SETTINGS_FROM, SUPERVISOR
 from kiai.supervising import Supervisor
 
 if TYPE_CHECKING:
@@ -174,8 +174,8 @@ async def _supervise(settings: "Settings", settings_json: bytes, *, demo: bool) 
         return await Supervisor(settings_json, settings.workers, listening).run()
 
 
-def _listen_on(arguments: list[str]) -> int | None:
-    found = [int(one.removeprefix(LISTEN_ON)) for one in arguments if one.startswith(LISTEN_ON)]
+def _number(arguments: list[str], flag: str) -> int | None:
+    found = [int(one.removeprefix(flag)) for one in arguments if one.startswith(flag)]
     return found[0] if found else None
 
 
@@ -183,11 +183,11 @@ def main(arguments: list[str]) -> int:
     """Runs the server with the settings that were handed over; its exit code."""
     try:
         settings, settings_json = _settings(arguments)
-        demo, listen_on = DEMO_FIRST in arguments, _listen_on(arguments)
+        demo, listen_on = DEMO_FIRST in arguments, _number(arguments, LISTEN_ON)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             if settings.workers > 1 and listen_on is None:
                 return runner.run(_supervise(settings, settings_json, demo=demo))
-            supervisor = None if listen_on is None else os.getppid()
+            supervisor = _number(arguments, SUPERVISOR)
             runner.run(_serve(settings, demo=demo, listen_on=listen_on, supervisor=supervisor))
     except KiaiError as error:
         print(f"kiai: {error}", file=sys.stderr)

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
-from kiai.handing_over import LISTEN_ON, SETTINGS_FROM
+from kiai.handing_over import LISTEN_ON, SETTINGS_FROM, SUPERVISOR
 from kiai.logs import get_logger
 
 READY_S: Final = 60.0
@@ -69,10 +69,11 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGHUP, lambda: self._go(self._replace()))
         async with self._replacing:
             started = await asyncio.gather(*(self._start(number) for number in self._filling))
-            if not all(started) and not self._stopping.is_set():
+            if not all(started):
+                told = self._stopping.is_set()
                 self._stopping.set()
                 await self._end(self._living)
-                return 1
+                return 0 if told else 1
             for worker in self._serving.values():
                 self._go(self._tend(worker))
         host, port = self._listening.getsockname()[:2]
@@ -105,6 +106,7 @@ class Supervisor:
                 "kiai.serving",
                 f"{SETTINGS_FROM}{out}",
                 f"{LISTEN_ON}{listen}",
+                f"{SUPERVISOR}{os.getpid()}",
                 pass_fds=(out, listen),
                 stdout=asyncio.subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C is told to them by us, once
@@ -116,11 +118,22 @@ class Supervisor:
             os.close(out)
         worker = Worker(number, process)
         self._living.add(worker)
-        if self._stopping.is_set() or not await worker.is_ready():
+        if not await self._comes_up(worker):
             await self._end([worker])
             return False
         self._serving[number] = worker
         return True
+
+    async def _comes_up(self, worker: Worker) -> bool:
+        """Whether it serves; False, too, as soon as everything is to stop."""
+        async with asyncio.TaskGroup() as waiting:
+            ready = waiting.create_task(worker.is_ready())
+            stop = waiting.create_task(self._stopping.wait())
+            await asyncio.wait((ready, stop), return_when=asyncio.FIRST_COMPLETED)
+            serves = ready.done() and ready.result() and not self._stopping.is_set()
+            ready.cancel()
+            stop.cancel()
+        return serves
 
     async def _tend(self, worker: Worker) -> None:
         """Starts another one in its place whenever it ends by itself."""
@@ -159,14 +172,14 @@ class Supervisor:
             self._log.info("workers replaced", workers=len(self._filling))
 
     async def _end(self, workers: Iterable[Worker]) -> None:
-        ending = list(workers)
-        for worker in ending:
+        async def end(worker: Worker) -> None:
             worker.leaving = True
             worker.send(signal.SIGTERM)
-        for worker in ending:
             try:
                 await asyncio.wait_for(worker.process.wait(), STOP_S)
             except TimeoutError:
                 worker.send(signal.SIGKILL)
                 await worker.process.wait()
             self._living.discard(worker)
+
+        await asyncio.gather(*(end(worker) for worker in list(workers)))

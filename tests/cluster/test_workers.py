@@ -215,6 +215,18 @@ def test_a_redis_that_comes_back_empty_costs_a_log_in_and_nothing_else(cluster: 
     assert RESTART not in poll(cluster, log_in_again(cluster, "bob"))
 
 
+def test_who_is_told_to_stop_while_the_workers_start_does_not_wait_for_them(cluster: Cluster) -> None:
+    cluster.stop()
+    starting = cluster.launch()
+    eventually(lambda: len(cluster.workers()) == 2, within_s=20)
+
+    starting.terminate()
+    said, _ = starting.communicate(timeout=15)
+
+    assert (starting.returncode, said) == (0, "")
+    cluster.start()
+
+
 def poll_status(cluster: Cluster, token: str) -> int:
     headers = {"User-Agent": "osu!", "osu-token": token}
     return cluster.ask("POST", "/", host="c.localhost", headers=headers, body=b"").status

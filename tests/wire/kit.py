@@ -54,13 +54,18 @@ class Server:
         self._process: subprocess.Popen[str] | None = None
         self.port = 0
 
-    def start(self) -> "Server":
-        """Starts it and waits until it says that it is ready."""
+    def launch(self) -> subprocess.Popen[str]:
+        """Starts it, without waiting for anything."""
         command = [*KIAI, "serve", "--port", "0", "--data", str(self.data)]
         with self._stderr.open("ab") as stderr:
             self._process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=self._env, cwd=self.data.parent
             )
+        return self._process
+
+    def start(self) -> "Server":
+        """Starts it and waits until it says that it is ready."""
+        self._process = self.launch()
         assert self._process.stdout is not None
         readable, _, _ = select.select([self._process.stdout], [], [], READY_S)
         line = self._process.stdout.readline() if readable else ""

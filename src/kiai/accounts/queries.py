@@ -120,8 +120,12 @@ INSERT_USER = Query(
 )
 _one = users.c.id == bindparam("user_id")
 _POWERS = int(Privilege.DEVELOPER | Privilege.UNRESTRICTED)
-DEVELOPERS = Query(select(users.c.id).where(users.c.priv.op("&")(_POWERS) == _POWERS).with_for_update(), only)
-PRIV_TO_CHANGE = Query(select(users.c.priv).where(users.c.id == bindparam("user_id")).with_for_update(), only)
+DEVELOPERS = Query(
+    select(users.c.id).where(users.c.priv.op("&")(_POWERS) == _POWERS).with_for_update(key_share=True), only
+)
+PRIV_TO_CHANGE = Query(
+    select(users.c.priv).where(users.c.id == bindparam("user_id")).with_for_update(key_share=True), only
+)
 OTHER_DEVELOPER = Query(
     select(users.c.id)
     .where(users.c.priv.op("&")(int(Privilege.DEVELOPER)) != 0, users.c.id != bindparam("user_id"))
@@ -130,7 +134,7 @@ OTHER_DEVELOPER = Query(
 )
 SET_PRIV = Command(update(users).where(_one).values(priv=bindparam("priv")))
 SILENCE_TO_CHANGE = Query(
-    select(users.c.silenced_until_ms).where(users.c.id == bindparam("user_id")).with_for_update(), only
+    select(users.c.silenced_until_ms).where(users.c.id == bindparam("user_id")).with_for_update(key_share=True), only
 )
 SET_SILENCE = Command(update(users).where(_one).values(silenced_until_ms=bindparam("until_ms")))
 SETTLE_COUNTRY = Command(update(users).where(_one, users.c.country == "xx").values(country=bindparam("country")))

@@ -51,8 +51,10 @@ def _names(*names: str) -> dict[str, Any]:
 
 # --- one play
 
+# Locked without its key (FOR NO KEY UPDATE): rows of others may come to refer to the player meanwhile, which a
+# restriction or a rebuild does with first places.
 LOCK_USER = Query(
-    select(users.c.priv, users.c.country).where(users.c.id == bindparam("user_id")).with_for_update(),
+    select(users.c.priv, users.c.country).where(users.c.id == bindparam("user_id")).with_for_update(key_share=True),
     lambda priv, country: (priv, country),
 )
 _best = select(*columns_for(Best, scores)).where(
@@ -494,7 +496,8 @@ SET_COUNTRY = Command(
 )
 
 LOCK_USERS = Query(
-    select(users.c.id).where(users.c.id.between(bindparam("first"), bindparam("last"))).with_for_update(), only
+    select(users.c.id).where(users.c.id.between(bindparam("first"), bindparam("last"))).with_for_update(key_share=True),
+    only,
 )
 
 # --- proofs
