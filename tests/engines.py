@@ -25,6 +25,9 @@ from kiai.storage.sqlite import SqliteDatabase
 
 ENGINES = ("sqlite", "postgresql")
 
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 2 << 30
+
 _numbers = itertools.count(1)
 
 
@@ -85,7 +88,7 @@ def postgres_copy(url: str) -> str:
 
 def _created(template: str) -> str:
     name = f"test_{next(_numbers)}"
-    execute(postgres_url(), f"CREATE DATABASE {name} TEMPLATE {template}")
+    execute(postgres_url(), f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
     return postgres_url(name)
 
 
@@ -114,7 +117,9 @@ def execute(url: str, *statements: str) -> None:
 
 @functools.cache
 def _folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="kiai-test-"))
+    # A database is some hundred small files: made in memory in a tenth of the time.
+    roomy = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM_BYTES
+    folder = Path(tempfile.mkdtemp(prefix="kiai-test-", dir=MEMORY if roomy else None))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)  # before the server registers: runs after it
     return folder
 
