@@ -94,3 +94,23 @@ def test_the_work_of_a_worker_that_died_over_it_goes_to_another(monkeypatch: pyt
 
     assert early == []
     assert set(late) == {"other"}
+
+
+def test_a_renewal_on_its_way_arrives_before_the_job_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "LEASE_S", 3 * EVERY_S)
+    arrived: list[float] = []
+
+    async def hold(job: str, for_s: float) -> bool:
+        if arrived and for_s == jobs.LEASE_S:
+            await asyncio.sleep(2 * EVERY_S)  # a slow renewal
+        arrived.append(for_s)
+        return True
+
+    async def story() -> None:
+        async with jobs.holding(hold, "deliver", 0.5):
+            await asyncio.sleep(1.5 * EVERY_S)  # the renewal is on its way when the work ends
+        await asyncio.sleep(4 * EVERY_S)
+
+    asyncio.run(story())
+
+    assert arrived == [jobs.LEASE_S, jobs.LEASE_S, 0.5]

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
-from kiai.errors import Unavailable
 from kiai.logs import get_logger
 
 Hold = Callable[[str, float], Awaitable[bool]]
@@ -30,8 +29,7 @@ async def holding(hold: Hold, job: str, free_after_s: float) -> AsyncIterator[bo
             try:
                 await asyncio.wait_for(done.wait(), LEASE_S / RENEWALS)
             except TimeoutError:
-                with contextlib.suppress(Unavailable):  # tried again before the lease ends
-                    await hold(job, LEASE_S)
+                await hold(job, LEASE_S)
 
     renewing = asyncio.create_task(renew())
     try:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
 from kiai.clock import ManualClock
@@ -332,3 +333,25 @@ def test_who_was_active_is_written_once(world: World) -> None:
     world.rows.active.clear()
     world.run(world.presence.write_active())
     assert world.rows.active == {}
+
+
+def test_a_status_keeps_figures_that_were_read_anew_meanwhile(world: World) -> None:
+    before = world.log_in(ANNA)
+    world.stats[ANNA, 0] = ShownStats(plays=2, pp=12)
+    world.run(world.presence.refresh_players([str(ANNA)]))
+
+    # A request that had read the session before the figures changed.
+    after = world.run(world.presence.set_status(before, msgspec.structs.replace(before.status, action=5)))
+
+    assert (after.status.action, after.stats) == (5, ShownStats(plays=2, pp=12))
+
+
+def test_figures_of_a_mode_that_was_left_meanwhile_are_not_shown(world: World) -> None:
+    before = world.log_in(ANNA)
+    world.stats[ANNA, 0] = ShownStats(plays=2, pp=12)
+    world.stats[ANNA, 1] = ShownStats(plays=7, pp=99)
+    world.set_status(ANNA, mode=1)
+
+    after = world.run(world.presence.refresh(before))
+
+    assert (after.status.mode, after.stats) == (1, ShownStats(plays=7, pp=99))

@@ -173,16 +173,17 @@ class Presence:
 
     async def set_status(self, session: Session, status: Status) -> Session:
         """The session does something else now; everybody who wants to know is told. Raises SessionGone."""
-        if status.mode == session.status.mode:
+        stats = session.stats
+        if status.mode != session.status.mode:
+            stats = await self._stats_of(session.user_id, status.mode or 0)
 
-            def rule(now: Session) -> Session:
-                # Its figures may have been read anew meanwhile, or be those of another mode.
-                stats = now.stats if now.status.mode == status.mode else session.stats
-                return msgspec.structs.replace(now, status=status, stats=stats)
+        def rule(now: Session) -> Session:
+            # Figures of this mode that are there by now stay: they may have been read anew meanwhile.
+            return msgspec.structs.replace(
+                now, status=status, stats=now.stats if now.status.mode == status.mode else stats
+            )
 
-            return await self._show(session.token, rule)
-        stats = await self._stats_of(session.user_id, status.mode or 0)
-        return await self._show(session.token, lambda now: msgspec.structs.replace(now, status=status, stats=stats))
+        return await self._show(session.token, rule)
 
     async def look_at(self, user_id: int, mode: int) -> None:
         """The player looks at boards of this mode now: its figures of that mode are shown."""
