@@ -21,7 +21,7 @@ def test_a_silence_is_told_to_the_player_and_to_everybody_and_is_written_down(ke
     mod, bob, carla = talk.account("mod", priv=MODERATOR), talk.online("bob", "#osu"), talk.online("carla")
     now = talk.clock.now_ms()
 
-    until = talk.run(talk.silences.silence(by(mod), bob.user_id, 90, "rude"))
+    until = talk.run(talk.silences.silence(by(mod), bob.user_id, 90, "rude")).until_ms
 
     assert until == now + 90_000
     assert talk.world.user(bob.user_id).silenced_until_ms == until
@@ -39,7 +39,7 @@ def test_every_session_of_the_player_is_silenced(talk: Talk) -> None:
     bob = talk.online("bob")
     camera = talk.log_in(bob.user_id, tournament=True)
 
-    until = talk.run(talk.silences.silence(OPERATOR, bob.user_id, 90, "rude"))
+    until = talk.run(talk.silences.silence(OPERATOR, bob.user_id, 90, "rude")).until_ms
 
     assert [talk.now(session).silenced_until_ms for session in (bob, camera)] == [until, until]
 
@@ -47,11 +47,11 @@ def test_every_session_of_the_player_is_silenced(talk: Talk) -> None:
 def test_of_two_silences_the_later_end_counts(kept_talk: Talk) -> None:
     talk = kept_talk
     bob = talk.online("bob")
-    first = talk.run(talk.silences.silence(OPERATOR, bob.user_id, 600, "rude"))
+    first = talk.run(talk.silences.silence(OPERATOR, bob.user_id, 600, "rude")).until_ms
     talk.clock.advance(60)
 
-    second = talk.run(talk.silences.silence(OPERATOR, bob.user_id, 60, "rude again"))
-    third = talk.run(talk.silences.silence(OPERATOR, bob.user_id, 900, "and again"))
+    second = talk.run(talk.silences.silence(OPERATOR, bob.user_id, 60, "rude again")).until_ms
+    third = talk.run(talk.silences.silence(OPERATOR, bob.user_id, 900, "and again")).until_ms
 
     assert (second, third) == (first, talk.clock.now_ms() + 900_000)
     assert [told for told in talk.reads(bob) if told[0] == 92] == [(92, 600), (92, 540), (92, 900)]

@@ -126,6 +126,29 @@ def test_a_restricted_player_is_unknown_to_all_but_staff(talk: Talk, online: boo
         assert talk.reads(session) == [line("mod", "about your appeal", "bob", mod.user_id)]
 
 
+@pytest.mark.parametrize("online", [True, False])
+@pytest.mark.parametrize(
+    "why", ["blocked by the writer", "has blocked the writer", "friends only", "silenced", "banned"]
+)
+def test_nothing_tells_a_restricted_player_from_one_that_there_is_not(talk: Talk, why: str, online: bool) -> None:
+    bob = talk.account("bob", priv=RESTRICTED)
+    alice = talk.online("alice", blocked=frozenset({bob} if why == "blocked by the writer" else ()))
+    if why == "has blocked the writer":
+        talk.run(talk.world.relationships.block(bob, alice.user_id))
+    changes = {
+        "friends only": {"friends_only_dms": 1},
+        "silenced": {"silenced_until_ms": 2**53},
+        "banned": {"banned_at_ms": 1},
+    }
+    if why in changes:
+        talk.world.change(users.update().where(users.c.id == bob).values(**changes[why]))
+    if online:
+        talk.log_in(bob)
+
+    assert talk.whispers(alice, "bob", "hello") == talk.whispers(alice, "nobody", "hello") == [UNKNOWN]
+    assert talk.letters() == []
+
+
 def test_who_is_there_with_tournament_clients_alone_is_not_written_to(talk: Talk) -> None:
     alice, camera = talk.online("alice"), talk.online("camera", tournament=True)
 

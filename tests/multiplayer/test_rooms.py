@@ -303,6 +303,48 @@ def test_a_kick_by_the_lock_shows_the_locked_slot_and_frees_the_session(hall: Ha
     assert found.slots[1].status == 2
 
 
+@pytest.mark.parametrize("by_command", [False, True])
+def test_a_silenced_creator_leaves_its_room_like_anybody(hall: Hall, by_command: bool) -> None:
+    if by_command:
+        _, match_id = hall.run(hall.rooms.make(hall.session("anna"), "a room", "secret", private=False))
+        hall.join("anna", match_id)
+    else:
+        match_id = hall.create("anna")
+    hall.join("boris", match_id)
+    hall.reads("anna")
+
+    hall.run(hall.rooms.on_silence(hall.session("anna").user_id))
+
+    match = hall.match(match_id)
+    assert match is not None
+    assert [slot.player_name for slot in match.slots if slot.occupied] == ["boris"]
+    assert match.host_name == ("" if by_command else "boris")
+    assert hall.session("anna").match_id == 0
+    assert packets.channel_kick("#multiplayer") in hall.reads("anna")
+
+
+def test_a_silenced_creator_alone_in_the_room_closes_it(hall: Hall) -> None:
+    match_id = hall.create("anna")
+
+    hall.run(hall.rooms.on_silence(hall.session("anna").user_id))
+
+    assert hall.match(match_id) is None
+    assert hall.session("anna").match_id == 0
+
+
+def test_who_is_silenced_while_sitting_down_gets_no_seat(hall: Hall) -> None:
+    match_id = hall.create("anna")
+    boris = hall.session("boris")
+
+    async def both() -> None:
+        entering = await hall.rooms._enter(boris, match_id)  # as far as `join` has come when the silence arrives
+        await hall.rooms.on_silence(entering.user_id)
+
+    hall.run(both())
+
+    assert hall.session("boris").match_id == 0
+
+
 def test_a_silenced_player_leaves_its_room(hall: Hall) -> None:
     match_id = hall.create("anna")
     hall.join("boris", match_id)

@@ -199,3 +199,14 @@ def test_every_map_of_a_set_gets_its_own_audit_row(world: World) -> None:
 
     assert [len(world.audit(one.id, "beatmap")) for one in maps] == [1, 1]
     assert {one.status for one in world.run(world.beatmaps.of_set(5))} == {0}
+
+
+def test_nobody_takes_their_own_privileges(world: World) -> None:
+    root = world.add_player(a_player("root", priv=DEVELOPER))
+    world.add_player(a_player("other", priv=DEVELOPER))
+
+    with pytest.raises(Refused):
+        world.run(world.staff.revoke(Actor(user_id=root, source="game"), "root", ["developer"]))
+
+    assert world.user(root).priv == DEVELOPER
+    assert world.run(world.staff.revoke(OPERATOR, "root", ["developer"])).priv == NORMAL

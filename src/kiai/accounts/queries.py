@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, case, func, insert, liter
 from kiai.accounts.model import Account, ApiKey, Friend, Player, User
 from kiai.accounts.visibility import player_columns, visible, with_clan
 from kiai.osu.privileges import Privilege
+from kiai.storage.patterns import holds
 from kiai.storage.port import Command, Query, columns_for, only
 from kiai.storage.tables import (
     api_keys,
@@ -70,7 +71,7 @@ NAMES_OF = Query(
 
 SEARCH = Query(
     select(users.c.id, users.c.name)
-    .where(users.c.safe_name.like(bindparam("pattern"), escape="\\"), visible())
+    .where(holds(users.c.safe_name, bindparam("pattern")), visible())
     .order_by(users.c.id)
     .limit(SEARCH_MAX),
     lambda id_, name: (id_, name),

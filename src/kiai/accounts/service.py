@@ -13,8 +13,10 @@ from kiai.errors import Conflict, Invalid, NotAllowed, NotAuthenticated, NotFoun
 from kiai.osu.countries import is_country
 from kiai.osu.modes import MODES
 from kiai.osu.names import email_fault, name_fault, password_fault, password_md5, safe_name
+from kiai.osu.numbers import is_id
 from kiai.osu.privileges import DEVELOPER, OWNER, UNRESTRICTED, VERIFIED, Privilege, may
 from kiai.storage.outbox import tell
+from kiai.storage.patterns import containing
 from kiai.storage.port import Database, Taken, Transaction, Value
 
 NAME_RESERVED_MS: Final = 90 * 86_400_000
@@ -41,6 +43,8 @@ class Accounts:
     async def user(self, viewer: Viewer = EVERYBODY, *, id: int | None = None, name: str | None = None) -> User:  # noqa: A002
         """The account with this id or name, if `viewer` may know of it. Raises NotFound("player")."""
         if id is not None:
+            if not is_id(id):
+                raise NotFound("player")
             found = await self._database.one(queries.USER_BY_ID, id=id)
         else:
             found = await self._database.one(queries.USER_BY_SAFE_NAME, safe_name=safe_name(name or ""))
@@ -53,6 +57,8 @@ class Accounts:
     async def player(self, viewer: Viewer = EVERYBODY, *, id: int | None = None, name: str | None = None) -> Player:  # noqa: A002
         """As `user`, but only who it is, with the clan. Raises NotFound("player")."""
         if id is not None:
+            if not is_id(id):
+                raise NotFound("player")
             found = await self._database.one(queries.PLAYER_BY_ID, id=id)
         else:
             found = await self._database.one(queries.PLAYER_BY_SAFE_NAME, safe_name=safe_name(name or ""))
@@ -83,8 +89,8 @@ class Accounts:
 
     async def search(self, text: str) -> list[tuple[int, str]]:
         """Visible players whose name holds `text` (both spellings), as (id, name) by id; at most 50."""
-        literal = safe_name(text).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        return await self._database.all(queries.SEARCH, pattern=f"%{literal}%")
+        pattern = containing(safe_name(text))
+        return [] if pattern is None else await self._database.all(queries.SEARCH, pattern=pattern)
 
     async def listed(
         self, filters: Mapping[str, Value], *, limit: int, offset: int = 0, after: int = 0

@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Select, and_, bindparam, case, exists, func, literal_column, or_, select
 
 from kiai.beatmaps.model import Beatmap
+from kiai.storage.patterns import containing, holds
 from kiai.storage.port import Database, Query, columns_for
 from kiai.storage.tables import maps, sets
 
@@ -72,9 +73,7 @@ def _matches() -> ColumnElement[bool]:
 
 
 def _has_words() -> ColumnElement[bool]:
-    text = func.lower(
-        sets.c.artist + " " + sets.c.title + " " + sets.c.creator + " " + sets.c.source + " " + sets.c.tags
-    )
+    text = sets.c.artist + " " + sets.c.title + " " + sets.c.creator + " " + sets.c.source + " " + sets.c.tags
     words: list[Any] = [bindparam(f"word{n}") for n in range(WORDS_MAX)]
     named = exists(
         select(literal_column("1"))
@@ -82,10 +81,11 @@ def _has_words() -> ColumnElement[bool]:
         .where(
             maps.c.set_id == sets.c.id,
             maps.c.current == 1,
-            func.lower(maps.c.version).like(bindparam("version"), escape="\\"),
+            holds(maps.c.version, bindparam("version")),
         )
     )
-    return or_(and_(*[or_(word == "", text.like(word, escape="\\")) for word in words]), named)
+    # An empty pattern is no pattern: LIKE would match it with a difficulty that has an empty name.
+    return or_(and_(*[or_(word == "", holds(text, word)) for word in words]), and_(bindparam("version") != "", named))
 
 
 def _sum_of(column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -132,7 +132,9 @@ class Searching:
         """A page of 100 sets, and whether more follow."""
         if not 0 <= wanted.page < PAGES_MAX:
             return [], False
-        words = [f"%{_literal(word)}%" for word in wanted.words[:WORDS_MAX]]
+        words = [containing(word) for word in wanted.words[:WORDS_MAX]]
+        if None in words:
+            return [], False
         statuses = [*wanted.statuses, *[-9] * 3][:3]
         found = await self._database.all(
             _LISTS[wanted.order],
@@ -160,8 +162,3 @@ class Searching:
         for beatmap in await self._database.all(_MAPS_OF, **{f"id{n}": one for n, one in enumerate(ids)}):
             theirs[beatmap.set_id].append(beatmap)
         return [msgspec.structs.replace(one, maps=tuple(theirs[one.id])) for one in found]
-
-
-def _literal(word: str) -> str:
-    """A word in which no character means anything else to LIKE."""
-    return word.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

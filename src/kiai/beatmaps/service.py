@@ -7,6 +7,7 @@ from kiai.beatmaps import queries
 from kiai.beatmaps.model import OWN_ID_FIRST, Beatmap, MapStatus, osu_key
 from kiai.errors import NotFound, Unavailable
 from kiai.files.port import Files
+from kiai.osu.numbers import is_id
 from kiai.storage.port import Database, Reader, Transaction, Value
 
 LISTED_MAX: Final = 10_000
@@ -48,6 +49,8 @@ class Beatmaps:
 
     async def find_or_ask(self, *, id: int | None = None, md5: str | None = None) -> Beatmap:  # noqa: A002
         """As `find_or_fetch`, but NotFound("map") is certain: raises Unavailable when upstream cannot tell."""
+        if id is not None and not is_id(id):
+            raise NotFound("map")
         found = await self._look_up(id, md5)
         if found is None and self._source is not None and await self._source.fetch(map_id=id, md5=md5):
             found = await self._look_up(id, md5)
@@ -57,6 +60,8 @@ class Beatmaps:
 
     async def _look_up(self, map_id: int | None, md5: str | None) -> Beatmap | None:
         if map_id is not None:
+            if not is_id(map_id):
+                return None
             return await self._database.one(queries.BY_ID, id=map_id)
         return await self._database.one(queries.BY_MD5, md5=md5)
 
@@ -73,7 +78,7 @@ class Beatmaps:
 
     async def of_set(self, set_id: int) -> list[Beatmap]:
         """The current maps of a set, by id."""
-        return await self._database.all(queries.OF_SET, set_id=set_id)
+        return await self._database.all(queries.OF_SET, set_id=set_id) if is_id(set_id) else []
 
     async def revisions(self, after: int = 0, limit: int = 500) -> list[Beatmap]:
         """Every revision by key, a page at a time: for checks and recalculation."""

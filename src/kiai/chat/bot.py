@@ -19,7 +19,9 @@ from kiai.clock import Clock
 from kiai.errors import Invalid, KiaiError, NotFound
 from kiai.ids import Ids
 from kiai.logs import get_logger
+from kiai.osu.durations import parse_duration
 from kiai.osu.modes import parse_mode
+from kiai.osu.numbers import whole_number
 from kiai.osu.privileges import STAFF, effective, may
 from kiai.realtime.port import Realtime, Session
 
@@ -29,12 +31,11 @@ WORDS_MAX: Final = 64
 PER_SECOND: Final = 1
 BURST: Final = 5
 HEAVY_PER_MINUTE: Final = 20
-YEAR_S: Final = 365 * 86_400
+USERS_MAX: Final = 16
+"""Players that one command may name."""
+NAME_MAX: Final = 64
 
 _TOKEN: Final = re.compile(r'"([^"]*)"|(\S+)')
-_DURATION: Final = re.compile(r"(?:\d{1,9}[smhdw])+")
-_PART: Final = re.compile(r"(\d+)([smhdw])")
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 class Kind(enum.Enum):
@@ -44,6 +45,7 @@ class Kind(enum.Enum):
     TEXT = "text"  # all that is left
     NUMBER = "a whole number"
     USER = "a player: a name, a name in quotes, or #id"
+    USERS = "players, separated by spaces or commas"  # all that is left
     MODE = "a mode: 0-6, 8, or for example vn!std"
     DURATION = "a duration such as 1h30m or 7d"
     CHOICE = "one of"
@@ -71,6 +73,8 @@ class Argument(msgspec.Struct, frozen=True):
     def shown(self) -> str:
         """As a usage line shows it."""
         inner = "|".join(self.choices) if self.kind is Kind.CHOICE else self.name
+        if self.kind is Kind.USERS:
+            inner += "..."
         return f"[{inner}]" if self.optional else f"<{inner}>"
 
 
@@ -86,11 +90,22 @@ class Asker(msgspec.Struct, frozen=True):
         return Viewer(self.session.user_id, effective(self.session.priv))
 
 
+class Named(msgspec.Struct, frozen=True):
+    """A player as the asker named it, and who that is; None for nobody whom the asker may know of."""
+
+    text: str
+    user: User | None
+
+
 Handler = Callable[..., Awaitable[Sequence[str]]]
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """A command. `hidden`: line and answer are the asker's alone; `heavy`: it costs more than a look-up."""
+    """A command. `hidden`: line and answer are the asker's alone; `heavy`: it costs more than a look-up.
+
+    `surplus`: words that the command has no use for are ignored, as tools of referees append random ones. `misused`
+    is what wrong arguments are answered with, above the usage line, in place of what is wrong with them.
+    """
 
     name: str
     handler: Handler
@@ -103,6 +118,9 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     heavy: bool = False
     audit: str = ""
     group: str = ""
+    surplus: bool = False
+    misused: str = ""
+    lines_max: int = LINES_MAX
 
     @property
     def usage(self) -> str:
@@ -116,6 +134,21 @@ NowPlaying = Callable[[Session, str, str], Awaitable[Sequence[str] | None]]
 
 class BadArgument(KiaiError):
     """A word is not what it must be."""
+
+
+class MissingArgument(BadArgument):
+    """An argument that must be given was not."""
+
+    def __init__(self, argument: Argument) -> None:
+        super().__init__(f"{argument.name} is missing.")
+        self.argument = argument
+
+
+class UnknownPlayer(NotFound):
+    """Nobody has the name or id, or nobody whom the asker may know of."""
+
+    def __init__(self) -> None:
+        super().__init__("player")
 
 
 class Bot:
@@ -155,7 +188,8 @@ class Bot:
             return Answer(("I do not know this command; !help lists those that there are.",))
         if not await self._granted(session, command):
             return Answer(("Not so fast, please.",), hidden=command.hidden)
-        return Answer(tuple(await self._answered(Asker(session, where), command, words))[:LINES_MAX], command.hidden)
+        lines = await self._answered(Asker(session, where), command, words)
+        return Answer(tuple(lines)[: command.lines_max], command.hidden)
 
     def _found(self, text: str, where: str) -> tuple[Command | None, str]:
         if not text.startswith(PREFIX):
@@ -194,15 +228,11 @@ class Bot:
 
     async def _answered(self, asker: Asker, command: Command, rest: str) -> Sequence[str]:
         try:
-            values = await self._values(asker, command, rest)
+            return await command.handler(asker, **await self._values(asker, command, rest))
         except BadArgument as error:
-            return (f"{error} Usage: {command.usage}",)
-        except NotFound:
-            return ("There is no such player.",)
-        try:
-            return await command.handler(asker, **values)
-        except BadArgument as error:
-            return (f"{error} Usage: {command.usage}",)
+            return _misused(command, error)
+        except UnknownPlayer:
+            return ("User not found",)
         except Invalid as error:
             return (f"{error}.",)
         except KiaiError as error:
@@ -216,31 +246,27 @@ class Bot:
     async def _values(self, asker: Asker, command: Command, rest: str) -> dict[str, Any]:
         values: dict[str, Any] = {}
         position = 0
-        kinds = [argument.kind for argument in command.arguments]
+        modes = any(argument.kind is Kind.MODE for argument in command.arguments)
         for argument in command.arguments:
-            before = position
-            if argument.kind is Kind.TEXT:
-                text, position = rest[position:].strip(), len(rest)
-                found = text or None
+            values[argument.name] = None
+            if argument.kind in (Kind.TEXT, Kind.USERS):
+                found, after = rest[position:].strip(), len(rest)
             else:
                 token = _TOKEN.search(rest, position)
-                found = None if token is None else (token[1] if token[1] is not None else token[2])
-                position = len(rest) if token is None else token.end()
+                found = "" if token is None else (token[1] if token[1] is not None else token[2])
+                after = len(rest) if token is None else token.end()
             if not found:
                 if not argument.optional:
-                    raise BadArgument(f"{argument.name} is missing.")
-                values[argument.name] = None
+                    raise MissingArgument(argument)
+                position = after
                 continue
-            if (
-                argument.kind is Kind.USER
-                and argument.optional
-                and Kind.MODE in kinds
-                and parse_mode(found) is not None
-            ):
-                values[argument.name], position = None, before  # nobody is called like a mode
+            if argument.optional and modes and argument.kind is Kind.USER and parse_mode(found) is not None:
+                continue  # nobody is called like a mode
+            if command.surplus and _is_surplus(argument, found):
                 continue
             values[argument.name] = await self._value(asker, argument, found)
-        if rest[position:].strip():
+            position = after
+        if rest[position:].strip() and not command.surplus:
             raise BadArgument("There is too much.")
         return values
 
@@ -249,34 +275,68 @@ class Bot:
             case Kind.WORD | Kind.TEXT:
                 return text
             case Kind.NUMBER:
-                if not re.fullmatch(r"[0-9]{1,10}", text) or not argument.least <= int(text) <= argument.most:
+                if (number := whole_number(text, argument.most, argument.least)) is None:
                     raise BadArgument(f"{argument.name} is a whole number from {argument.least} to {argument.most}.")
-                return int(text)
+                return number
             case Kind.USER:
                 return await self._user(asker, text)
+            case Kind.USERS:
+                return await self._users(asker, text)
             case Kind.MODE:
                 if (mode := parse_mode(text)) is None:
                     raise BadArgument(f"{argument.name} is {Kind.MODE.value}.")
                 return mode
             case Kind.DURATION:
-                return _duration(text)
+                if (seconds := parse_duration(text)) is None:
+                    raise BadArgument(
+                        f"A duration is written like 30s, 10m, 1h30m, 7d or 2w, from 1 second to 1 year, "
+                        f"not {text[:32]}."
+                    )
+                return seconds
             case Kind.CHOICE:
                 if text.lower() not in argument.choices:
                     raise BadArgument(f"{argument.name} is one of {', '.join(argument.choices)}.")
                 return text.lower()
 
+    async def _users(self, asker: Asker, text: str) -> list[Named]:
+        words = [found[1] if found[1] is not None else found[2].strip(",") for found in _TOKEN.finditer(text)]
+        names = list(dict.fromkeys(part for word in words for part in word.split(",") if part.strip()))
+        if len(names) > USERS_MAX:
+            raise BadArgument(f"At most {USERS_MAX} players at once.")
+        if not names:
+            raise BadArgument("No user specified")
+        found_all: list[Named] = []
+        for name in names:
+            try:
+                found_all.append(Named(name, await self._user(asker, name)))
+            except UnknownPlayer:
+                found_all.append(Named(name, None))
+        return found_all
+
     async def _user(self, asker: Asker, text: str) -> User:
-        if re.fullmatch(r"#[0-9]{1,10}", text):
-            return await self._accounts.user(asker.viewer, id=int(text[1:]))
-        if len(text) > 64 or not text.isprintable():
-            raise NotFound("player")
-        return await self._accounts.user(asker.viewer, name=text)
+        try:
+            if text.startswith("#"):
+                user_id = whole_number(text[1:])
+                return await self._accounts.user(asker.viewer, id=0 if user_id is None else user_id)
+            if len(text) > NAME_MAX or not text.isprintable():
+                raise UnknownPlayer
+            return await self._accounts.user(asker.viewer, name=text)
+        except NotFound as error:
+            raise UnknownPlayer from error
 
 
-def _duration(text: str) -> int:
-    if not _DURATION.fullmatch(text.lower()):
-        raise BadArgument(f"A duration is written like 30s, 10m, 1h30m, 7d or 2w, not {text[:32]}.")
-    seconds = sum(int(number) * _SECONDS[unit] for number, unit in _PART.findall(text.lower()))
-    if not 1 <= seconds <= YEAR_S:
-        raise BadArgument("A duration is from 1 second to 1 year.")
-    return seconds
+def _is_surplus(argument: Argument, text: str) -> bool:
+    """Whether a word is a random one that stands where an optional argument could."""
+    if not argument.optional:
+        return False
+    if argument.kind is Kind.CHOICE:
+        return text.lower() not in argument.choices
+    # Digits of any script and signs: who wrote them meant a number, and is told that it is none that fits.
+    return argument.kind is Kind.NUMBER and not text.lstrip("+-").isdigit()
+
+
+def _misused(command: Command, error: BadArgument) -> Sequence[str]:
+    usage = f"Usage: {command.usage}"
+    if isinstance(error, MissingArgument) and command.group == "mp" and error.argument.kind in (Kind.USER, Kind.USERS):
+        return ("No user specified", usage)
+    return (command.misused, usage) if command.misused else (f"{error} {usage}",)

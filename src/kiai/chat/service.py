@@ -256,7 +256,8 @@ class Chat:
         if safe_name(to_name) == safe_name(self.bot_name):
             return await self._tell_bot(session, text, was_cut=was_cut)
         target = await self._account(to_name)
-        if target is None:
+        # Before a block or a silence could tell a hidden account from one that there is not.
+        if target is None or (not is_public(target.priv) and not effective(session.priv) & STAFF):
             return Spoken(session, Result.UNKNOWN)
         if target.id == session.user_id:
             return dropped
@@ -272,8 +273,6 @@ class Chat:
             return msgspec.structs.replace(about, result=Result.BLOCKED)
         if silence_left_s(target.silenced_until_ms, self._clock.now_ms()):
             return msgspec.structs.replace(about, result=Result.TARGET_SILENCED)
-        if not is_public(target.priv) and not effective(session.priv) & STAFF:
-            return Spoken(session, Result.UNKNOWN)
         if sessions and not games:
             return about
         self._note_active(session.user_id)

@@ -289,7 +289,7 @@ class SetSlotsLocked(Command, frozen=True, kw_only=True):
 
 
 class Kick(Command, frozen=True, kw_only=True):
-    """`!mp kick`. `target_staff`: the target is staff, who cannot be kicked."""
+    """`!mp kick`. `target_staff`: the target is staff, whom only the server puts out, as it does referees."""
 
     right: ClassVar[Right] = Right.LEADER
 

@@ -306,6 +306,8 @@ def _unban(turn: Turn, command: UnbanPlayer) -> None:
 
 
 def _protected(turn: Turn, command: Kick | BanPlayer) -> None:
+    if not command.by.user_id:
+        return  # the server puts out whoever was silenced, the creator too
     if command.user_id == command.by.user_id:
         raise Refused("nobody can do that to themselves")
     if command.target_staff or command.user_id in _leading(turn.match):

@@ -250,7 +250,8 @@ class Matches:
                 try:
                     await self._act(session.match_id, kick)
                 except (MatchGone, Refused):
-                    continue
+                    # It is just sitting down: it loses its room, and `clear_up` frees the seat.
+                    await self._release(session, session.match_id)
 
     async def _depart(self, session: Session, match_id: int) -> None:
         try:

@@ -67,11 +67,14 @@ class Staff:
         return await self._change_priv(actor, await self._target(name), lambda priv: priv | bits, action="privileges")
 
     async def revoke(self, actor: Actor, name: str, roles: list[str]) -> Account:
-        """Takes privileges by their names. Raises NotFound, Invalid, Refused for the last developer."""
+        """Takes privileges by their names. Raises NotFound, Invalid, Refused for oneself and for the last developer."""
+        account = await self._target(name)
+        if actor.user_id == account.id:
+            raise Refused("nobody takes their own privileges")
         bits = _bits(roles)
         if bits & NOT_GRANTED:  # `owner` and `normal` hold them too; restricting is a verb of its own
             bits &= ~int(Privilege.UNRESTRICTED | Privilege.VERIFIED)
-        return await self._change_priv(actor, await self._target(name), lambda priv: priv & ~bits, action="privileges")
+        return await self._change_priv(actor, account, lambda priv: priv & ~bits, action="privileges")
 
     async def set_map_status(
         self, actor: Actor, beatmaps: list[Beatmap], status: MapStatus, *, reason: str = ""

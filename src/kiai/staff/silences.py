@@ -24,6 +24,13 @@ DEVELOPER_RANK: Final = 3
 _STAFF: Final = Viewer(priv=STAFF)
 
 
+class Imposed(msgspec.Struct, frozen=True):
+    """A silence that holds: until when, unix ms, and for how many seconds that was when it was imposed."""
+
+    until_ms: int
+    lasts_s: int
+
+
 class Silences:
     """Imposing and lifting. `on_silence` is told who may not speak any more: silenced players leave their match."""
 
@@ -43,8 +50,8 @@ class Silences:
         self._announce = announce
         self._on_silence = on_silence
 
-    async def silence(self, actor: Actor, user_id: int, seconds: int, reason: str) -> int:
-        """Silences a user for `seconds` from now, or for as long as it is silenced already; until when, unix ms.
+    async def silence(self, actor: Actor, user_id: int, seconds: int, reason: str) -> Imposed:
+        """Silences a user for `seconds` from now, or for as long as it is silenced already, whichever is longer.
 
         Raises NotFound, Invalid, NotAllowed without the right, Refused by the target rule (game-rules 2.2).
         """
@@ -67,10 +74,11 @@ class Silences:
 
         until = await self._database.transaction(body)
         await self._set_sessions(user_id, until)
-        silenced = Silenced(user_id, silence_left_s(until, now), hidden=not is_public(target.priv))
+        lasts_s = silence_left_s(until, now)
+        silenced = Silenced(user_id, lasts_s, hidden=not is_public(target.priv))
         await self._realtime.append(self._announce(silenced))
         await self._on_silence(user_id)
-        return until
+        return Imposed(until, lasts_s)
 
     async def unsilence(self, actor: Actor, user_id: int, reason: str) -> None:
         """Lets a user speak again. Raises NotFound, Invalid, NotAllowed, Refused; Refused too when it may speak."""

@@ -135,7 +135,7 @@ def test_figures_and_scores_of_a_player(bench: Bench) -> None:
 def test_hidden_players_are_not_found(bench: Bench) -> None:
     bench.world.add_player(a_player("ghost", priv=2))
 
-    assert bench.ask("!stats ghost") == ("There is no such player.",)
+    assert bench.ask("!stats ghost") == ("User not found",)
 
 
 def test_blocking_and_unblocking_changes_session_and_rows(bench: Bench) -> None:

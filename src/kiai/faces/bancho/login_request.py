@@ -14,7 +14,7 @@ OFFSET_MAX: Final = 24
 HASH_FIELDS: Final = 5
 WINE: Final = "runningunderwine"
 
-_VERSION: Final = re.compile(r"b(\d{8})(?:\.(\d{1,8}))?(beta|cuttingedge|dev|tourney)?")
+_VERSION: Final = re.compile(r"b([0-9]{8})(?:\.([0-9]{1,8}))?(beta|cuttingedge|dev|tourney)?")
 _PASSWORD: Final = re.compile(r"[0-9a-f]{32}")
 
 

@@ -14,6 +14,7 @@ from kiai.chat.service import Chat
 from kiai.clock import Clock
 from kiai.errors import Refused
 from kiai.faces.bot.now_playing import NowPlaying
+from kiai.osu.durations import duration_text
 from kiai.osu.privileges import staff_rank
 from kiai.presence import Presence
 from kiai.scores.flags import LISTED_MAX, Flags
@@ -57,8 +58,9 @@ class ModerationCommands:
 
     async def silence(self, asker: Asker, user: User, duration: int, reason: str) -> Sequence[str]:
         """`!silence`."""
-        until = await self._silences.silence(_actor(asker), user.id, duration, reason)
-        return (f"{user.name} is silenced for {max(1, (until - self._clock.now_ms()) // 1000)} s: {reason}",)
+        lasts_s = (await self._silences.silence(_actor(asker), user.id, duration, reason)).lasts_s
+        longer = " already, which is longer" if lasts_s > duration else ""
+        return (f"{user.name} is silenced for {duration_text(lasts_s)} ({lasts_s} s){longer}: {reason}",)
 
     async def unsilence(self, asker: Asker, user: User, reason: str) -> Sequence[str]:
         """`!unsilence`."""
