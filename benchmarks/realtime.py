@@ -67,6 +67,9 @@ def status(number: int) -> bytes:
 
 def accounts(data: Path) -> None:
     """A data folder with many accounts of one password."""
+    subprocess.run(
+        [sys.executable, "-m", "kiai", "migrate", "--data", str(data)], check=True, stdout=subprocess.DEVNULL
+    )
     command = [sys.executable, "-m", "kiai", "users", "add", "player0x", "--email", "player0@example.org"]
     subprocess.run([*command, "--password", PASSWORD, "--data", str(data)], check=True, stdout=subprocess.DEVNULL)
     with contextlib.closing(sqlite3.connect(data / "kiai.db")) as database:

@@ -267,6 +267,11 @@ class Run(Protocol):
         ...
 
 
+async def _served() -> bool:
+    """For the doctor: a server runs."""
+    return True
+
+
 class World:
     """Every domain service over one database and one folder; `run` finishes a coroutine."""
 
@@ -302,7 +307,7 @@ class World:
             self.clock,
         )
         self.staff = Staff(database, self.accounts, self.beatmaps, self.standing, self.clock)
-        self.doctor = Doctor(database, self.files, self.beatmaps, self.rebuilder, self.clock)
+        self.doctor = Doctor(database, self.files, self.beatmaps, self.rebuilder, self.clock, _served)
 
     def with_rules(self, rules: Rules) -> "World":
         """The same database under other rules."""

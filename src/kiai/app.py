@@ -94,7 +94,6 @@ from kiai.faces.one_write import one_write
 from kiai.faces.site.app import Site
 from kiai.failpoints import failpoints
 from kiai.files.port import Files
-from kiai.files.store import FileStore
 from kiai.ids import Ids, SystemIds
 from kiai.jobs import Jobs, holding
 from kiai.logs import AccessLog
@@ -102,6 +101,16 @@ from kiai.multiplayer.history import MatchHistory
 from kiai.multiplayer.match import Match
 from kiai.multiplayer.pools import Pools
 from kiai.multiplayer.service import Matches as Rooms
+from kiai.opening import (
+    engine_of,
+    is_served,
+    make_data_folder,
+    migrate_database,
+    open_database,
+    open_files,
+    open_state,
+    require_data,
+)
 from kiai.presence import Presence
 from kiai.realtime.memory import MemoryRealtime
 from kiai.realtime.port import Realtime, ShownStats
@@ -128,11 +137,10 @@ from kiai.staff.backups import check as check_back_up
 from kiai.staff.doctor import Doctor
 from kiai.staff.joining import Joining
 from kiai.staff.silences import Silences
-from kiai.storage.dumping import dump_postgres, dump_sqlite, load_postgres
-from kiai.storage.migrating import migrate, newest
+from kiai.storage.dumping import SQLITE_FILE, dump_postgres, dump_sqlite, load_postgres
+from kiai.storage.migrating import newest
 from kiai.storage.outbox import Outbox
 from kiai.storage.port import Database
-from kiai.storage.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from kiai.realtime.redis import RedisRealtime
@@ -155,12 +163,6 @@ DELIVERING: Final = "outbox"
 HANDED_ON_S: Final = 0.01
 WAIT_S: Final = 0.2
 WORKER_NAME_BYTES: Final = 9
-DATABASE_FILE: Final = "kiai.db"
-
-
-def database_url(settings: "Settings") -> str:
-    """Where the database is, as a URL."""
-    return settings.database or f"sqlite:///{(settings.data / DATABASE_FILE).absolute()}"
 
 
 class Services:
@@ -316,7 +318,7 @@ class Services:
         )
         self.staff = Staff(database, self.accounts, self.beatmaps, self.standing, clock)
         self._teach_bot()
-        self.doctor = Doctor(database, files, self.beatmaps, self.rebuilder, clock)
+        self.doctor = Doctor(database, files, self.beatmaps, self.rebuilder, clock, self._is_served)
 
     def _link(self, path: str) -> str:
         return f"https://osu.{self.settings.domain}/{path}"
@@ -352,6 +354,9 @@ class Services:
         pools = PoolCommands(self.pools, now_playing, self.clock)
         for page in (players, now_playing, server, moderation, rooms, pools):
             self.bot.learn(page.commands())
+
+    async def _is_served(self) -> bool:
+        return await is_served(self.settings, self.database)
 
     async def _shown_stats(self, user_id: int, mode: int) -> ShownStats:
         stats = await self.leaderboards.stats_in(user_id, mode)
@@ -445,13 +450,13 @@ class Services:
 
         async def dump(into: Path) -> None:
             if url is None:
-                await dump_sqlite(self.settings.data / DATABASE_FILE, into)
+                await dump_sqlite(self.settings.data / SQLITE_FILE, into)
             else:
                 await dump_postgres(url, into)
 
         return await back_up(
             folder,
-            engine=_engine(self.settings),
+            engine=engine_of(self.settings),
             schema=newest(),
             dump=dump,
             files=self.files,
@@ -471,20 +476,27 @@ class Services:
 
 
 @contextlib.asynccontextmanager
-async def open_services(settings: "Settings", *, clock: Clock | None = None) -> AsyncIterator[Services]:
-    """Opens the database and files and wires the services. Raises Unavailable with what to do.
+async def open_services(
+    settings: "Settings", *, clock: Clock | None = None, create: bool = True, serving: bool = False
+) -> AsyncIterator[Services]:
+    """Opens the database and the files and wires the services. Raises Refused and Unavailable with what to do.
 
-    An embedded database is created and brought up to date; a PostgreSQL one that is behind is refused.
+    An SQLite database is brought up to date; a PostgreSQL one that is behind is refused. With `create` an SQLite
+    database and its data folder are made where there are none; without it, they are refused. `serving` marks this
+    process as a server, for commands that run beside it.
     """
-    _make_folder(settings.data)
+    if create:
+        make_data_folder(settings.data)
+    else:
+        require_data(settings)
     clock = clock or SystemClock()
-    database = await _open_database(settings)
+    database = await open_database(settings, serving=serving)
     try:
         services = Services(
             settings,
             database=database,
-            files=_open_files(settings),
-            realtime=_open_state(settings, clock),
+            files=open_files(settings),
+            realtime=open_state(settings, clock),
             clock=clock,
             ids=SystemIds(),
         )
@@ -497,97 +509,23 @@ async def open_services(settings: "Settings", *, clock: Clock | None = None) -> 
         await services.close()
 
 
-def _open_files(settings: "Settings") -> FileStore:
-    place = str(settings.files or settings.data / "files")
-    return FileStore.s3(place, os.environ) if place.startswith("s3://") else FileStore.local(Path(place))
-
-
-def _open_state(settings: "Settings", clock: Clock) -> Realtime:
-    if settings.state is None:
-        return MemoryRealtime(clock)
-    from kiai.realtime.redis import RedisRealtime  # its library is another 7 MB
-
-    return RedisRealtime.connect(settings.state, clock)
-
-
-def _make_folder(data: Path) -> None:
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Unavailable(f"data folder {data}", f"{error.strerror}; choose another with --data") from error
-
-
-async def _open_database(settings: "Settings") -> Database:
-    if settings.database is None:
-        path = settings.data / DATABASE_FILE
-        version = await _version(path) if _is_there(path) else None
-        if version == newest():
-            return SqliteDatabase(path)
-        if version is not None and version > newest():
-            raise Unavailable(
-                "database", f"{path} has schema {version}, this kiai knows {newest()}; use the kiai that made it"
-            )
-        await asyncio.to_thread(migrate, database_url(settings))
-        return SqliteDatabase(path)
-    from kiai.storage.postgres import PostgresDatabase  # asyncpg is another 5 MB
-
-    database = await PostgresDatabase.connect(settings.database)
-    version = await database.version()
-    if version != newest():
-        await database.close()
-        raise Unavailable(
-            "database", f"its schema is {version or 'empty'}, this kiai wants {newest()}; run `kiai migrate` first"
-        )
-    return database
-
-
-def _engine(settings: "Settings") -> str:
-    return "sqlite" if settings.database is None else "postgresql"
-
-
 async def restore(settings: "Settings", folder: Path) -> int:
     """Fills an empty database and the files store from a back-up; how many files. Raises Refused, Unavailable."""
-    manifest = await asyncio.to_thread(read_manifest, folder, engine=_engine(settings), schema=newest())
+    manifest = await asyncio.to_thread(read_manifest, folder, engine=engine_of(settings), schema=newest())
     await asyncio.to_thread(check_back_up, folder, manifest)
     if settings.database is None:
-        if (settings.data / DATABASE_FILE).exists():
-            raise Refused(f"{settings.data / DATABASE_FILE} is there already; restore into a new data folder")
+        if (settings.data / SQLITE_FILE).exists():
+            raise Refused(f"{settings.data / SQLITE_FILE} is there already; restore into a new data folder")
+        make_data_folder(settings.data)
     else:
         await migrate_database(settings)
-    _make_folder(settings.data)
     # The database last: a restore that was stopped leaves files that nothing refers to, and can be repeated.
-    count = await restore_files(folder, _open_files(settings))
+    count = await restore_files(folder, open_files(settings))
     if settings.database is None:
-        await asyncio.to_thread(restore_sqlite, folder, settings.data / DATABASE_FILE)
+        await asyncio.to_thread(restore_sqlite, folder, settings.data / SQLITE_FILE)
     else:
         await load_postgres(settings.database, folder)
     return count
-
-
-async def migrate_database(settings: "Settings") -> str:
-    """Brings the database of these settings up to date; the revision it has then. Raises Unavailable."""
-    _make_folder(settings.data)
-    try:
-        await asyncio.to_thread(migrate, database_url(settings))
-    except OSError as error:
-        raise Unavailable("database", f"cannot connect: {error}") from error
-    return newest()
-
-
-def _is_there(path: Path) -> bool:
-    if not path.exists():
-        return False
-    if path.stat().st_size == 0:
-        raise Unavailable("database", f"{path} is empty; put a back-up in its place, or delete it to start afresh")
-    return True
-
-
-async def _version(path: Path) -> str | None:
-    database = SqliteDatabase(path)
-    try:
-        return await database.version()
-    finally:
-        await database.close()
 
 
 class Server:

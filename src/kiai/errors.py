@@ -8,6 +8,7 @@ KiaiError
 |- Refused(reason)                 a rule of the game or the house says no
 |- Conflict(what)                  somebody or something else already has it
 `- Unavailable(part, reason)       our own trouble: try again later
+   `- Damaged(part, fault, remedy) what is stored cannot be read; trying again does not help
 """
 
 
@@ -68,6 +69,15 @@ class Unavailable(KiaiError):
         super().__init__(f"{part} is not available" + (f": {reason}" if reason else ""))
         self.part = part
         self.reason = reason
+
+
+class Damaged(Unavailable):
+    """What a part of the server has stored is damaged: `fault` says how, `remedy` what the operator can do."""
+
+    def __init__(self, part: str, fault: str, remedy: str) -> None:
+        KiaiError.__init__(self, f"{part} is damaged: {fault}; {remedy}")
+        self.part = part
+        self.reason = fault
 
 
 def shown(value: object, longest: int = 60) -> str:

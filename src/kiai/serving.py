@@ -6,12 +6,12 @@ command line, its parser, its colours and the validation of settings are then no
 
 import asyncio
 import contextlib
-import fcntl
 import gc
 import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,12 +28,14 @@ from kiai import logs
 from kiai.app import Server, Services, open_services
 from kiai.errors import KiaiError, Refused, Unavailable
 from kiai.handing_over import DEMO_FIRST, LISTEN_ON, SETTINGS_FROM, SUPERVISOR
+from kiai.opening import check_database, lock_data_folder, make_data_folder
 from kiai.supervising import Supervisor
 
 if TYPE_CHECKING:
     from kiai.settings import Settings
 
 GRACE_S: Final = 10
+LOCKED_S: Final = 0.3
 BACKLOG: Final = 2_048
 DEMO: Final = {"players": 50, "maps": 20, "scores": 2_000, "seed": 1}
 
@@ -41,15 +43,21 @@ DEMO: Final = {"players": 50, "maps": 20, "scores": 2_000, "seed": 1}
 @contextlib.contextmanager
 def only_server(data: Path) -> Iterator[None]:
     """Holds the data folder: two embedded servers on one folder would each keep its own ranks. Raises Refused."""
-    data.mkdir(parents=True, exist_ok=True)
-    with open(data / "kiai.lock", "w", encoding="ascii") as lock:
+    make_data_folder(data)
+    until = time.monotonic() + LOCKED_S
+    while True:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise Refused(f"another server already runs on {data}; stop it, or choose another --data") from error
-        lock.write(str(os.getpid()))
-        lock.flush()
+            lock = lock_data_folder(data)
+            break
+        except BlockingIOError as error:
+            # `kiai doctor` holds it for a moment to see whether somebody serves.
+            if time.monotonic() > until:
+                raise Refused(f"another server already runs on {data}; stop it, or choose another --data") from error
+            time.sleep(0.05)
+    try:
         yield
+    finally:
+        os.close(lock)
 
 
 def _listen(settings: "Settings") -> socket.socket:
@@ -74,7 +82,8 @@ async def _serve(
         lock = only_server(settings.data) if settings.database is None else contextlib.nullcontext()
         socket_of = _listen(settings) if listen_on is None else socket.socket(fileno=listen_on)
         with lock, contextlib.closing(socket_of) as listening:
-            async with open_services(settings) as services:
+            await check_database(settings)
+            async with open_services(settings, serving=True) as services:
                 if demo and await services.accounts.total() == 0:
                     await _make_demo(services)
                 await services.begin()

@@ -92,10 +92,17 @@ class Kiai:
 
 
 @pytest.fixture
-def kiai(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kiai:
+def new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kiai:
     """A command line whose data folder does not exist yet."""
     monkeypatch.chdir(tmp_path)
     return Kiai(tmp_path / "data")
+
+
+@pytest.fixture
+def kiai(new: Kiai) -> Kiai:
+    """A command line on a data folder in which nobody has registered."""
+    assert new.inside("migrate").exit_code == 0
+    return new
 
 
 def add(kiai: Kiai, name: str = "alice") -> Any:
@@ -265,12 +272,12 @@ def test_the_version_is_one_line(kiai: Kiai) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["users"], ["beatmaps"], ["replays"]], ids=" ".join)
-def test_help_names_every_command(kiai: Kiai, arguments: list[str]) -> None:
-    done = kiai.inside(*arguments, "--help")
+def test_help_names_every_command(new: Kiai, arguments: list[str]) -> None:
+    done = new.inside(*arguments, "--help")
 
     assert done.exit_code == 0
     assert "Commands" in done.stdout
-    assert not kiai.data.exists()
+    assert not new.data.exists()
 
 
 # --- settings and the data folder
@@ -292,20 +299,20 @@ def test_a_bad_value_in_the_settings_file_names_file_and_key(kiai: Kiai, tmp_pat
     assert "port" in line
 
 
-def test_a_data_folder_that_is_a_file_is_refused(kiai: Kiai) -> None:
-    kiai.data.write_text("")
+def test_a_data_folder_that_is_a_file_is_refused(new: Kiai) -> None:
+    new.data.write_text("")
 
-    assert str(kiai.data) in kiai.failure("users", "list")
+    assert str(new.data) in new.failure("users", "list")
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no database" * 100], ids=["of no bytes", "damaged"])
-def test_a_damaged_database_is_refused(kiai: Kiai, content: bytes) -> None:
-    kiai.data.mkdir()
-    (kiai.data / "kiai.db").write_bytes(content)
+def test_a_damaged_database_is_refused(new: Kiai, content: bytes) -> None:
+    new.data.mkdir()
+    (new.data / "kiai.db").write_bytes(content)
 
-    kiai.failure("users", "list")
+    new.failure("users", "list")
 
-    assert (kiai.data / "kiai.db").read_bytes() == content
+    assert (new.data / "kiai.db").read_bytes() == content
 
 
 # --- serving

@@ -34,6 +34,7 @@ def split(body: bytes) -> list[bytes]:
 @pytest.fixture(scope="module")
 def bancho(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bancho]:
     data: Path = tmp_path_factory.mktemp("chio") / "data"
+    cli(data, "migrate")
     for name in ("anna", "boris"):
         cli(data, "users", "add", name, "--email", f"{name}@example.org", "--password", PASSWORD.format(name))
     server = Server(data).start()

@@ -105,6 +105,7 @@ class Player:
 def accounts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with three accounts."""
     data = tmp_path_factory.mktemp("accounts") / "data"
+    cli(data, "migrate")
     for name in NAMES:
         cli(data, "users", "add", name, "--email", f"{name}@example.org", "--password", PASSWORD.format(name))
     return data

@@ -71,6 +71,7 @@ SONGS: Final = songs()
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     data = tmp_path_factory.mktemp("scores") / "data"
+    cli(data, "migrate")
     for name in NAMES:
         cli(data, "users", "add", name, "--email", f"{name}@example.org", "--password", PASSWORD.format(name))
     folder = data.parent / "maps"

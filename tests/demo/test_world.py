@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from kiai.app import DATABASE_FILE, Services, open_services
+from kiai.app import Services, open_services
 from kiai.beatmaps.model import Beatmap
 from kiai.demo import DemoReport, build
 from kiai.demo.composing import compose_map
@@ -24,6 +24,7 @@ from kiai.osu.replay_file import check_frames
 from kiai.scores import statements
 from kiai.scores.model import Play
 from kiai.settings import load_settings
+from kiai.storage.dumping import SQLITE_FILE
 
 PLAYERS = 10
 MAPS = 5
@@ -156,7 +157,7 @@ def in_world(folder: Path, work: Callable[[Services], Awaitable[None]] | None = 
 
 
 def rows(folder: Path, table: str, columns: str) -> list[tuple[object, ...]]:
-    connection = sqlite3.connect(folder / DATABASE_FILE)
+    connection = sqlite3.connect(folder / SQLITE_FILE)
     try:
         return connection.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2").fetchall()
     finally:

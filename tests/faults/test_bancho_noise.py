@@ -19,6 +19,7 @@ GROWTH_MB = 24  # topics and the journal fill up to their bounds; what grows wit
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     data = tmp_path / "data"
+    cli(data, "migrate")
     for name in ("anna", "boris"):
         cli(data, "users", "add", name, "--email", f"{name}@example.org", "--password", PASSWORD.format(name))
     server = Server(data).start()

@@ -58,6 +58,7 @@ class Bancho:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     data = tmp_path_factory.mktemp("bancho") / "data"
+    cli(data, "migrate")
     for name in NAMES:
         cli(data, "users", "add", name, "--email", f"{name}@example.org", "--password", PASSWORD.format(name))
     server = Server(data).start()
@@ -346,6 +347,7 @@ def test_a_client_that_knows_the_address_alone_logs_in(server: Server) -> None:
 
 def test_a_restart_keeps_everybody_logged_in_and_what_they_had_not_read(tmp_path: Path) -> None:
     data = tmp_path / "data"
+    cli(data, "migrate")
     for name in ("anna", "boris"):
         cli(data, "users", "add", name, "--email", f"{name}@example.org", "--password", PASSWORD.format(name))
     server = Server(data)

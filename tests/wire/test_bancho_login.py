@@ -17,6 +17,7 @@ NAMES = ("anna", "boris", "carla", "dora", "erik", "fay", "gina")
 @pytest.fixture(scope="module")
 def bancho(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bancho]:
     data: Path = tmp_path_factory.mktemp("logins") / "data"
+    cli(data, "migrate")
     for name in NAMES:
         cli(data, "users", "add", name, "--email", f"{name}@example.org", "--password", PASSWORD.format(name))
     server = Server(data).start()

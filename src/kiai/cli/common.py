@@ -60,16 +60,28 @@ def failing(out: Out) -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def with_services(out: Out, settings: Callable[[], Settings], work: Callable[[Any], Awaitable[T]]) -> T:
-    """Opens the services, does the work, closes them; errors end the command."""
+def with_services(
+    out: Out, settings: Callable[[], Settings], work: Callable[[Any], Awaitable[T]], *, create: bool = False
+) -> T:
+    """Opens the services, does the work, closes them; errors end the command.
+
+    Without `create` the command is for data that exist: where there are none it fails and makes nothing.
+    """
+    with failing(out):
+        return run_with_services(settings, work, create=create)
+
+
+def run_with_services(
+    settings: Callable[[], Settings], work: Callable[[Any], Awaitable[T]], *, create: bool = False
+) -> T:
+    """As `with_services`, for commands that have more to say about an error. Raises KiaiError."""
     from kiai.app import open_services  # commands that only print help start without it
 
     async def main() -> T:
-        async with open_services(settings()) as services:
+        async with open_services(settings(), create=create) as services:
             return await work(services)
 
-    with failing(out):
-        return asyncio.run(main())
+    return asyncio.run(main())
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import sys
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -14,16 +16,18 @@ from kiai.cli.common import (
     Out,
     failing,
     progress_bar,
+    run_with_services,
     settings_of,
     with_services,
 )
-from kiai.errors import Invalid
+from kiai.errors import Damaged, Invalid
 from kiai.osu.modes import parse_mode
 
 if TYPE_CHECKING:
     from kiai.app import Services
     from kiai.demo import DemoReport
     from kiai.scores.recalculation import RecalculationReport
+    from kiai.settings import Settings
     from kiai.staff.doctor import Diagnosis
 
 
@@ -45,7 +49,9 @@ def demo(
         with progress_bar(out, "Making a world") as progress:
             return await build(services, players=players, maps=maps, scores=scores, seed=seed, progress=progress)
 
-    report = with_services(out, lambda: settings_of(data, database=database, workers_pp=os.cpu_count()), work)
+    report = with_services(
+        out, lambda: settings_of(data, database=database, workers_pp=os.cpu_count()), work, create=True
+    )
     out.result(
         msgspec.to_builtins(report), f"Made {report.players} players, {report.maps} maps and {report.scores} scores."
     )
@@ -101,7 +107,8 @@ def doctor(
             found.repaired = True
         return found
 
-    found = with_services(out, lambda: settings_of(data, database=database), work)
+    with failing(out):
+        found = _diagnosed(out, lambda: settings_of(data, database=database), work)
     lines = [f"{problem.invariant}: {problem.what}" for problem in found.problems] or ["Everything is in order."]
     if found.repaired:
         lines.insert(0, "Repaired. What is left:" if found.problems else "Repaired.")
@@ -112,11 +119,26 @@ def doctor(
         raise typer.Exit(1)
 
 
+def _diagnosed(
+    out: Out, settings: "Callable[[], Settings]", work: "Callable[[Services], Awaitable[Diagnosis]]"
+) -> "Diagnosis":
+    """What `work` finds. A database too damaged to be looked at is a finding, too, and the only one."""
+    try:
+        return run_with_services(settings, work)
+    except Damaged as damage:
+        if not out.as_json:
+            raise
+        from kiai.staff.doctor import Diagnosis, Problem
+
+        print(f"kiai: {damage}", file=sys.stderr)
+        return Diagnosis([Problem("I10", str(damage), repairable=False)])
+
+
 def migrate(data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """Brings the database's schema up to date. Safe to run twice, or by two at once."""
     out = Out(as_json)
     with failing(out):
-        from kiai.app import migrate_database
+        from kiai.opening import migrate_database
 
         revision = asyncio.run(migrate_database(settings_of(data, database=database)))
     out.result({"schema": revision}, f"The schema is at {revision}.")

@@ -4,7 +4,7 @@ Read-only and live; `repair` rewrites derived rows only, never a score.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -140,16 +140,23 @@ class Doctor:
     """Looks, and mends."""
 
     def __init__(
-        self, database: Database, files: Files, beatmaps: Beatmaps, rebuilder: Rebuilder, clock: Clock
+        self,
+        database: Database,
+        files: Files,
+        beatmaps: Beatmaps,
+        rebuilder: Rebuilder,
+        clock: Clock,
+        is_served: Callable[[], Awaitable[bool]],
     ) -> None:
         self._database = database
         self._files = files
         self._beatmaps = beatmaps
         self._rebuilder = rebuilder
         self._clock = clock
+        self._is_served = is_served
 
     async def examine(self, progress: Callable[[str], None] = lambda step: None) -> Diagnosis:
-        """Everything there is to prove."""
+        """Everything there is to prove. Raises Damaged when the database cannot be read."""
         found = Diagnosis()
         for step, check in (
             ("database", self._database_whole),
@@ -316,6 +323,6 @@ class Doctor:
         if counter != true:
             problems.append(Problem("totals", f"{counter} accounts are counted, there are {true}"))
         stuck = await self._database.one(_STUCK, before=self._clock.now_ms() - STUCK_MS)
-        if stuck:
-            problems.append(Problem("I8", f"{stuck} consequences wait in the outbox; a running server delivers them"))
+        if stuck and await self._is_served():  # without a server they wait for the next one, as they should
+            problems.append(Problem("I8", f"{stuck} consequences wait in the outbox; the server does not deliver them"))
         return problems

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kiai.errors import Refused, Unavailable
+from kiai.storage.sqlite_file import damaged, is_damage
 from kiai.storage.tables import metadata
 
 SQLITE_FILE: Final = "kiai.db"
@@ -17,7 +18,7 @@ TABLES: Final = "tables"
 
 
 async def dump_sqlite(path: Path, folder: Path) -> None:
-    """Copies a SQLite database that may be in use, as of one moment. Raises Unavailable."""
+    """Copies a SQLite database that may be in use, as of one moment. Raises Damaged, Unavailable."""
 
     def copy() -> None:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
@@ -29,6 +30,8 @@ async def dump_sqlite(path: Path, folder: Path) -> None:
     try:
         await asyncio.to_thread(copy)
     except (sqlite3.Error, OSError) as error:
+        if isinstance(error, sqlite3.Error) and is_damage(error):
+            raise damaged(str(path), str(error)) from error
         raise Unavailable("database", str(error)) from error
 
 

@@ -106,7 +106,10 @@ class Database(Reader, Protocol):
         ...
 
     async def faults(self) -> list[str]:
-        """What the engine itself finds wrong with its files and references; empty when all is well. Slow."""
+        """References that lead nowhere, as far as the engine finds them; empty when all is well. Slow.
+
+        Raises Damaged when the engine cannot read its own files.
+        """
         ...
 
     async def size_bytes(self) -> int:

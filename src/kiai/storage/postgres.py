@@ -26,6 +26,7 @@ STATEMENT_MS: Final = 5_000
 ANSWER_S: Final = 5.5  # a server that stands still does not end statements by itself
 LONG_ANSWER_S: Final = 3_600.0
 TRIES_MAX: Final = 3
+SERVER: Final = "kiai serve"
 
 
 _LOST = (
@@ -107,8 +108,11 @@ class PostgresDatabase:
         self._sql = Compiler(dialects.dialect())  # type: ignore[no-untyped-call]
 
     @classmethod
-    async def connect(cls, url: str) -> "PostgresDatabase":
-        """Opens the pool; `url` is `postgresql://user:password@host:port/name`. Raises Unavailable when unreachable."""
+    async def connect(cls, url: str, *, serving: bool = False) -> "PostgresDatabase":
+        """Opens the pool; `url` is `postgresql://user:password@host:port/name`. Raises Unavailable when unreachable.
+
+        The connections of a server (`serving`) carry a name by which `is_served` finds them.
+        """
         try:
             pool = await asyncpg.create_pool(
                 url,
@@ -117,7 +121,11 @@ class PostgresDatabase:
                 reset=_no_reset,
                 timeout=10,
                 command_timeout=ANSWER_S,
-                server_settings={"statement_timeout": str(STATEMENT_MS), "jit": "off"},
+                server_settings={
+                    "application_name": SERVER if serving else "kiai",
+                    "statement_timeout": str(STATEMENT_MS),
+                    "jit": "off",
+                },
             )
         except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
             raise Unavailable("database", f"cannot connect: {error}") from error
@@ -172,6 +180,16 @@ class PostgresDatabase:
             has = await session._connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL")
             found = await session._connection.fetchval("SELECT version_num FROM alembic_version") if has else None
         return None if found is None else str(found)
+
+    async def is_served(self) -> bool:
+        """Whether a server, on this host or another, is connected to the same database."""
+        async with self._session() as session:
+            found = await session._connection.fetchval(
+                "SELECT EXISTS (SELECT 1 FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = $1 AND pid <> pg_backend_pid())",
+                SERVER,
+            )
+        return bool(found)
 
     async def faults(self) -> list[str]:
         return []  # PostgreSQL holds its references and page checksums by itself

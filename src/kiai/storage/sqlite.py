@@ -19,6 +19,7 @@ from sqlalchemy.dialects import sqlite as dialects
 from kiai.errors import Unavailable
 from kiai.storage.compiling import Compiler
 from kiai.storage.port import Command, Query, Taken, Transaction, Value
+from kiai.storage.sqlite_file import damaged, first_of, is_damage
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -54,8 +55,17 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             # A score is acknowledged only when it would survive a power cut.
             connection.execute("PRAGMA synchronous = FULL")
     except sqlite3.Error as error:
+        if is_damage(error):
+            raise damaged(str(path), str(error)) from error
         raise Unavailable("database", f"{path}: {error}") from error
     return connection
+
+
+def _failure(error: sqlite3.DatabaseError) -> Exception:
+    """What an error of the engine means to the callers; a mistake of ours in a statement stays what it is."""
+    if is_damage(error):
+        return damaged("database", str(error))
+    return Unavailable("database", str(error)) if isinstance(error, sqlite3.OperationalError) else error
 
 
 @contextlib.contextmanager
@@ -66,8 +76,8 @@ def _translated() -> Any:
         if "UNIQUE" in str(error):
             raise Taken(str(error)) from error
         raise
-    except sqlite3.OperationalError as error:
-        raise Unavailable("database", str(error)) from error
+    except sqlite3.DatabaseError as error:
+        raise _failure(error) from error
 
 
 class _Session:
@@ -131,8 +141,8 @@ class SqliteDatabase:
             if not self._in_snapshot:
                 self._begin_snapshot()
             found = self._reads.connection.execute(self._sql[query].text, params).fetchone()
-        except sqlite3.OperationalError as error:
-            raise Unavailable("database", str(error)) from error
+        except sqlite3.DatabaseError as error:
+            raise _failure(error) from error
         return None if found is None else query.row(*found)
 
     async def all(self, query: Query[R], **params: Value) -> list[R]:
@@ -143,8 +153,8 @@ class SqliteDatabase:
             if not self._in_snapshot:
                 self._begin_snapshot()
             return list(itertools.starmap(query.row, self._reads.connection.execute(self._sql[query].text, params)))
-        except sqlite3.OperationalError as error:
-            raise Unavailable("database", str(error)) from error
+        except sqlite3.DatabaseError as error:
+            raise _failure(error) from error
 
     def _begin_snapshot(self) -> None:
         """Lets all reads of one turn of the event loop share a snapshot: taking one costs as much as a small read.
@@ -192,20 +202,23 @@ class SqliteDatabase:
 
     async def version(self) -> str | None:
         connection = self._reads.connection
-        has = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
-        row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if has else None
+        with _translated():
+            has = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if has else None
         return None if row is None else str(row[0])
 
     async def faults(self) -> list[str]:
         connection = self._asides.connection
 
         def look() -> list[str]:
-            whole = [row[0] for row in connection.execute("PRAGMA integrity_check(20)") if row[0] != "ok"]
-            loose = [
-                f"{row[0]} row {row[1]} refers to nothing in {row[2]}"
-                for row in connection.execute("PRAGMA foreign_key_check")
-            ]
-            return whole + loose
+            with _translated():
+                whole = [row[0] for row in connection.execute("PRAGMA integrity_check(20)") if row[0] != "ok"]
+                if whole:
+                    raise damaged("database", first_of(whole))
+                return [
+                    f"{row[0]} row {row[1]} refers to nothing in {row[2]}"
+                    for row in connection.execute("PRAGMA foreign_key_check")
+                ]
 
         return await asyncio.get_running_loop().run_in_executor(self._aside, look)
 
