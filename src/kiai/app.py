@@ -90,7 +90,6 @@ from kiai.faces.front import Front, Network
 from kiai.faces.guard import GuardLimits, guarded_protocol
 from kiai.faces.house import House
 from kiai.faces.metrics import Metrics
-from kiai.faces.one_write import one_write
 from kiai.faces.site.app import Site
 from kiai.failpoints import failpoints
 from kiai.files.port import Files
@@ -537,13 +536,11 @@ class Server:
         trusted: tuple[Network, ...] = tuple(ip_network(cidr) for cidr in settings.trusted_proxy)
         limited = settings.rate_limits
         self.metrics = Metrics()
-        self.protocol = one_write(
-            guarded_protocol(
-                GuardLimits(
-                    connections=settings.connections_max,
-                    connections_per_address=settings.connections_per_address,
-                    trusted=trusted,
-                )
+        self.protocol = guarded_protocol(
+            GuardLimits(
+                connections=settings.connections_max,
+                connections_per_address=settings.connections_per_address,
+                trusted=trusted,
             )
         )
         ledger = self.protocol.ledger
@@ -589,6 +586,8 @@ class Server:
             access_log=access_log,
             trusted=trusted,
         )
+        cut = self.front.cut
+        self.metrics.counter("http_cut", "Answers that began and were not finished.", "by", lambda: cut)
         self.jobs = Jobs(services.hold if services.shared else None)
         self.jobs.every(DELIVER_EVERY_S, DELIVERING, services.deliver, shared=True)
         self.jobs.every(WRITE_EVERY_S, "buffers", services.write_buffers)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 GRACE_S: Final = 10
 LOCKED_S: Final = 0.3
+CANCELLED_S: Final = 1
 BACKLOG: Final = 2_048
 DEMO: Final = {"players": 50, "maps": 20, "scores": 2_000, "seed": 1}
 
@@ -157,7 +158,11 @@ async def _run(server: Server, listening: socket.socket, supervisor: int | None)
         timeout_graceful_shutdown=GRACE_S,
         backlog=BACKLOG,
     )
-    await Uvicorn(config).serve(sockets=[listening])
+    running = Uvicorn(config)
+    await running.serve(sockets=[listening])
+    if running.server_state.tasks and not running.force_exit:
+        # Requests that the stop no longer waited for were cancelled: each still has its answer and its log line.
+        await asyncio.wait(running.server_state.tasks, timeout=CANCELLED_S)
 
 
 def _settings(arguments: list[str]) -> "tuple[Settings, bytes]":

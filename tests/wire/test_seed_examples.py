@@ -11,6 +11,7 @@ import httpx
 import osrparse
 import pytest
 from tests import stores
+from tests.in_process import asgi
 from tests.wire.kit import API, Reply, Server
 from tests.wire.rows import Rows
 
@@ -224,9 +225,9 @@ def asked(folder: Path, path: str, act: Act) -> Reply:
     async def main() -> Reply:
         async with open_services(settings) as services:
             log = AccessLog("json")
-            front = Faces(services, log).front
+            front = asgi(Faces(services, log).front)
             await act(services)
-            transport = httpx.ASGITransport(front)  # type: ignore[arg-type]  # its scope may be any mapping
+            transport = httpx.ASGITransport(front)
             async with httpx.AsyncClient(transport=transport, base_url=f"http://{API}") as client:
                 answer = await client.get(path)
             log.close()

@@ -8,14 +8,26 @@
                                                       |          and on the bare host
                                                       `-> site   everything else
 
-`front` gives each request its id, the caller's address, a line in the access log and its place in the metrics.
+`front` gives each request its id, the caller's address, a line in the access log and its place in the metrics. The
+status that it notes is the one that left the socket, as the server tells it (`Wire`):
+
+| what became of the request | status noted | besides |
+|---|---|---|
+| answered | that of the answer | |
+| the handler failed before its answer left | 500, which the front sends | `unhandled` with its cause in the log |
+| the process stopped before the answer left | 503, which the front sends | |
+| the guard refused its body meanwhile | that of the refusal | |
+| the client left before an answer did | 499, as nginx has it: no head has left | |
+| the answer began and we did not finish it | that of the head | `cut` is `server`, and the cause is in the log |
+| the answer began and the client left | that of the head | `cut` is `client`; not for streams, which end so |
 """
 
+import asyncio
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from kiai.faces.asgi import App, Receive, Scope, Send
+from kiai.faces.asgi import App, ClientGone, Receive, Scope, Send, Wire
 from kiai.faces.metrics import Metrics
 from kiai.ids import Ids
 from kiai.logs import AccessLog, get_logger
@@ -23,6 +35,8 @@ from kiai.logs import AccessLog, get_logger
 Network = IPv4Network | IPv6Network
 
 HOSTS_REMEMBERED: Final = 1_024
+CLIENT_LEFT: Final = 499
+"""The status noted where no answer left because nobody was there to take it."""
 BANCHO_HOSTS: Final = ("c", "ce", "c4", "c5", "c6")  # the first is what clients use, the others are its fail-over set
 CLIENT_HOSTS: Final = ("b", "s", "assets")  # pictures and previews of maps, medals, the menu
 CLIENT_PATHS: Final = (
@@ -77,51 +91,85 @@ class Front:
         self._access_log = access_log
         self._trusted = trusted
         self._by_host: dict[bytes, tuple[str, App] | None] = {}
+        self.cut = {"client": 0, "server": 0}
+        """How many answers were cut off, by whom."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
         if scope["type"] != "http":
             return
         started = perf_counter()
+        wire: Wire = scope.pop("kiai.wire")  # which holds the scope: together they would be garbage for the collector
         request_id = scope["kiai.request_id"] = self._ids.request_id()
         id_header = (b"x-request-id", request_id.encode())
         address = scope["kiai.address"] = self._address(scope)
         name, face = self._face(scope)
-        status = 500
-        answered = False
 
-        async def noted(message: Any) -> None:
-            nonlocal status, answered
+        async def with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
-                answered = True
-                status = message["status"]
-                message["headers"] = [*message["headers"], id_header, _NOSNIFF]
+                message["headers"] = [*message.get("headers", ()), id_header, _NOSNIFF]
             await send(message)
 
-        method = scope["method"]
+        method, path = scope["method"], scope["path"]
         if method == "HEAD":
             # The server below leaves the body out by itself: it still holds the original scope.
             scope = {**scope, "method": "GET", "kiai.head": True}
+        fault: BaseException | None = None
         try:
-            if face is self._bancho:
-                # PERF: a poll a second and player. It says its status in the scope, and needs neither of these headers.
-                await face(scope, receive, send)
-                answered, status = True, scope["kiai.status"]
-            else:
-                await face(scope, receive, noted)
-        except Exception as error:
-            get_logger("front").error("unhandled", request_id=request_id, path=scope["path"], exc_info=error)
-            if not answered and "kiai.status" not in scope:
-                await noted({"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"0")]})
-                await noted({"type": "http.response.body", "body": b""})
+            # PERF: a poll a second and player, which needs neither of the two headers.
+            await face(scope, receive, send if face is self._bancho else with_headers)
+        except ClientGone:
+            pass
+        except (Exception, asyncio.CancelledError) as error:
+            # A cancelled request is one that the stopping server no longer waits for. It ends here, with its answer:
+            # this is the outermost frame of its task.
+            fault = error
+        cut = None
+        if fault is not None or not wire.response_complete:
+            cut = await self._end(wire, fault, with_headers, request_id, path)
         took_ms = (perf_counter() - started) * 1000
         route = scope.get("kiai.route", "other")
+        status = wire.status_sent or CLIENT_LEFT
         self._metrics.request(name, route, status, took_ms)
-        if route == "poll" and status == 200:  # one a second and player: they would bury every other line
-            return
+        if route == "poll" and status == 200 and cut is None:
+            return  # one a second and player: they would bury every other line
         self._access_log.write(
-            face=name, route=route, method=method, status=status, ms=took_ms, request_id=request_id, address=address
+            face=name,
+            route=route,
+            method=method,
+            status=status,
+            ms=took_ms,
+            request_id=request_id,
+            address=address,
+            cut=cut,
         )
+
+    async def _end(
+        self, wire: Wire, fault: BaseException | None, send: Send, request_id: str, path: str
+    ) -> Literal["client", "server"] | None:
+        """Ends what a face left unfinished; who cut the answer off, if it had begun."""
+        log = get_logger("front")
+        stopped = isinstance(fault, asyncio.CancelledError)
+        if stopped:
+            log.warning("cut short by the stop", request_id=request_id, path=path)
+        elif fault is not None:
+            log.error("unhandled", request_id=request_id, path=path, exc_info=fault)
+        elif not wire.disconnected:
+            log.error("unfinished", request_id=request_id, path=path)
+        if wire.response_complete:
+            return None
+        if wire.status_sent is None:
+            await send({"type": "http.response.start", "status": 503 if stopped else 500})
+            await send({"type": "http.response.body"})
+            return None
+        if wire.disconnected and fault is None:
+            if wire.open_ended:
+                return None
+            self.cut["client"] += 1
+            return "client"
+        wire.cut()
+        self.cut["server"] += 1
+        return "server"
 
     def _face(self, scope: Scope) -> tuple[str, App]:
         path: str = scope["path"]

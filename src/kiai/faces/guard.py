@@ -30,6 +30,8 @@ import msgspec
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from kiai.faces.one_write import AnswerCycle
+
 if sys.platform == "linux":
     from fcntl import ioctl
     from termios import TIOCOUTQ
@@ -305,6 +307,9 @@ class GuardedProtocol(HttpToolsProtocol):
         return False
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        # uvicorn names the class of its cycles in no setting; the two have the same layout.
+        cycle.__class__ = AnswerCycle
+        cycle.scope["kiai.wire"] = cycle  # type: ignore[typeddict-unknown-key]
         self.answering = cycle
         if self.leaving and not self.pipeline:
             cycle.keep_alive = False
@@ -389,10 +394,12 @@ class GuardedProtocol(HttpToolsProtocol):
             last = self.pipeline[0][0] if self.pipeline else answering
             last.keep_alive = False
             return
-        if faulty is not None:
-            _forget(faulty)
         if faulty is None or not faulty.response_started:
             self._answer(*REFUSALS[reason])
+            if isinstance(faulty, AnswerCycle):
+                faulty.answered_above(REFUSALS[reason][0])
+        else:
+            _forget(faulty)
         if not self.transport.can_write_eof():  # TLS
             self.transport.close()
             return

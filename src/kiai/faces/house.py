@@ -13,7 +13,7 @@ import falcon.asgi
 import msgspec
 
 from kiai.errors import KiaiError
-from kiai.faces.asgi import FalconApp
+from kiai.faces.asgi import FalconApp, falcon_app, no_options
 from kiai.faces.front import Network
 from kiai.faces.metrics import Metrics
 
@@ -45,7 +45,7 @@ class House:
 
     def app(self) -> FalconApp:
         """The ASGI application."""
-        app: FalconApp = falcon.asgi.App()
+        app = falcon_app()
         app.add_route("/healthz", _Page(self._healthz))
         app.add_route("/readyz", _Page(self._readyz))
         app.add_route("/metrics", _Page(self._show_metrics))
@@ -95,3 +95,4 @@ class House:
 class _Page:
     def __init__(self, answer: Callable[[falcon.asgi.Request, falcon.asgi.Response], Awaitable[None]]) -> None:
         self.on_get = answer
+        self.on_options = no_options

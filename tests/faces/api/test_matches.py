@@ -10,6 +10,7 @@ import httpx
 import msgspec
 import pytest
 from tests import stores
+from tests.in_process import asgi
 from tests.wire.kit import API, Reply
 from tests.wire.rows import RESTRICTED, Rows
 
@@ -114,7 +115,7 @@ def play(folder: Path, scenario: Callable[[World], Awaitable[None]]) -> None:
     async def main() -> None:
         async with open_services(settings) as services:
             log = AccessLog("json")
-            transport = httpx.ASGITransport(Server(services, log).front)  # type: ignore[arg-type]
+            transport = httpx.ASGITransport(asgi(Server(services, log).front))
             async with httpx.AsyncClient(transport=transport, base_url=f"http://{API}") as client:
                 await scenario(World(services, client))
             log.close()

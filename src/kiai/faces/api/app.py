@@ -6,6 +6,7 @@ from typing import Final
 import falcon
 import falcon.asgi
 import msgspec
+from falcon.constants import COMBINED_METHODS
 
 from kiai.faces.api.docs import pages
 from kiai.faces.api.errors import Problem
@@ -57,11 +58,12 @@ def build(operations: list[Operation], gate: Gate, *, title: str) -> FalconApp:
     ) -> None:
         """What Falcon itself refuses: a method that is none of HTTP's, a fixed page asked otherwise than by GET."""
         words = f"{error.title}."
-        if error.status_code == 405:
+        status = 405 if req.method not in COMBINED_METHODS else error.status_code
+        if status == 405:
             allowed = allow.get(req.uri_template or "", "GET, HEAD")
             words = f"The method {req.method[:16]} is not allowed here; allowed are {allowed}."
             resp.set_header("Allow", allowed)
-        _fail(req, resp, Problem(error.status_code, words))
+        _fail(req, resp, Problem(status, words))
 
     app.add_error_handler(falcon.HTTPError, refused)
     return app

@@ -137,13 +137,13 @@ class Resource:
 
     async def serve(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, **path: str) -> None:
         """Any method that the path has."""
+        req.scope["kiai.route"] = req.uri_template
         found = self._by_method.get(req.method)
         resp.set_header("Access-Control-Allow-Origin", "*")
         if found is None:
             self._refuse_method(req, resp)
             return
         operation, reader = found
-        req.scope["kiai.route"] = operation.path
         try:
             if operation.permission is not None and req.get_header("Authorization") is None:
                 raise NotAuthenticated
@@ -193,10 +193,10 @@ class Resource:
         resp.content_type = reply.content_type
         resp.set_header("Cache-Control", "no-store")
         resp.set_header("X-Accel-Buffering", "no")  # nginx would collect 4 KiB before it passes anything on
+        resp.stream = reply.chunks  # for HEAD, too: an answer without any would declare a length of 0
         if req.scope.get("kiai.head", False):
             reply.end()
             return
-        resp.stream = reply.chunks
         watcher = asyncio.create_task(_watch(req, reply))
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)

@@ -94,16 +94,16 @@ class Bancho:
         """Serves one request."""
         method, path = scope["method"], scope["path"]
         if path != "/":
-            await _answer(scope, send, 404)
+            await _answer(send, 404)
         elif method == "POST":
             await self._post(scope, receive, send)
         elif method == "GET":
             scope["kiai.route"] = "front page"
-            await _answer(scope, send, 200, await self._page(), (b"content-type", b"text/html; charset=utf-8"))
+            await _answer(send, 200, await self._page(), (b"content-type", b"text/html; charset=utf-8"))
         elif method == "OPTIONS":
-            await _answer(scope, send, 204, b"", *_CORS)
+            await _answer(send, 204, b"", *_CORS)
         else:
-            await _answer(scope, send, 405, b"", (b"allow", b"POST, GET, HEAD, OPTIONS"))
+            await _answer(send, 405, b"", (b"allow", b"POST, GET, HEAD, OPTIONS"))
 
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
         # PERF: one walk over the headers; clients send about eight.
@@ -121,11 +121,11 @@ class Bancho:
             elif name == b"origin":
                 browser = True
         if agent != b"osu!" and not modded:
-            await _answer(scope, send, 403)
+            await _answer(send, 403)
             return
         body = await _body(receive, LOGIN_MAX if token is None else BODY_MAX)
         if body is None:
-            await _answer(scope, send, 413)
+            await _answer(send, 413)
             return
         headers = [_BINARY, *_CORS] if browser else [_BINARY]
         if token is None:
@@ -138,17 +138,17 @@ class Bancho:
             try:
                 reply = await self._poll(token.decode("latin-1"), body)
             except TooMany:
-                await _answer(scope, send, 429)
+                await _answer(send, 429)
                 return
             except StateUnavailable:  # the client asks again, and keeps its session
-                await _answer(scope, send, 503, b"", _RETRY)
+                await _answer(send, 503, b"", _RETRY)
                 return
         if len(reply) > GZIP_FROM:
             headers.append(_VARY)
             if encodings is not None and b"gzip" in encodings:
                 reply = gzip.compress(reply, compresslevel=1)
                 headers.append((b"content-encoding", b"gzip"))
-        await _answer(scope, send, 200, reply, *headers)
+        await _answer(send, 200, reply, *headers)
 
     # --- a poll
 
@@ -256,8 +256,7 @@ async def _body(receive: Receive, most: int) -> bytes | None:
     return None if len(body) > most or message["type"] == "http.disconnect" else body
 
 
-async def _answer(scope: Scope, send: Send, status: int, body: bytes = b"", *headers: tuple[bytes, bytes]) -> None:
-    scope["kiai.status"] = status
+async def _answer(send: Send, status: int, body: bytes = b"", *headers: tuple[bytes, bytes]) -> None:
     length = (b"content-length", b"%d" % len(body))
     await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
     await send({"type": "http.response.body", "body": body})

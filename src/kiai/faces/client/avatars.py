@@ -10,7 +10,7 @@ import falcon.asgi
 
 from kiai.accounts.avatars import Avatars
 from kiai.accounts.model import ID_MAX
-from kiai.faces.asgi import FalconApp
+from kiai.faces.asgi import GET_ONLY, FalconApp, falcon_app
 
 _NAME: Final = re.compile(r"/(?P<id>[0-9]{1,10})(_[0-9A-Za-z]{1,32})?(\.(png|jpg|jpeg|gif))?", re.ASCII)
 
@@ -24,7 +24,7 @@ class Pictures:
 
     def app(self) -> FalconApp:
         """The ASGI application."""
-        app: FalconApp = falcon.asgi.App()
+        app = falcon_app()
         app.add_sink(self._serve)
         return app
 
@@ -33,7 +33,7 @@ class Pictures:
         req.scope["kiai.route"] = "/{id}"
         if req.method != "GET":
             resp.status = 405
-            resp.set_header("Allow", "GET, HEAD")
+            resp.set_header("Allow", GET_ONLY)
             return
         named = _NAME.fullmatch(req.path)
         user_id = int(named["id"]) if named else 0

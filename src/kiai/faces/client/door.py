@@ -18,7 +18,7 @@ from falcon.media.multipart import MultipartParseOptions
 
 from kiai.accounts import Accounts, User, Viewer
 from kiai.errors import Conflict, Invalid, KiaiError, NotAllowed, NotAuthenticated, NotFound, Refused, Unavailable
-from kiai.faces.asgi import FalconApp
+from kiai.faces.asgi import FalconApp, falcon_app, no_options
 from kiai.logs import get_logger
 from kiai.osu.names import safe_name
 from kiai.osu.privileges import effective
@@ -168,15 +168,15 @@ class Door:
 
     def app(self, pages: list[Page]) -> FalconApp:
         """The application that serves these pages; what none of them is, is 404 with an empty body."""
-        app: FalconApp = falcon.asgi.App()
+        by_path: dict[str, dict[str, Page]] = {}
+        for page in pages:
+            by_path.setdefault(page.path, {})[page.method] = page
+        app = falcon_app({path: _allow(methods) for path, methods in by_path.items()})
         options = MultipartParseOptions()
         options.max_body_part_count = PARTS_MAX
         options.max_body_part_headers_size = PART_HEADERS_MAX
         handler = falcon.media.MultipartFormHandler(options)
         app.req_options.media_handlers[falcon.MEDIA_MULTIPART] = handler
-        by_path: dict[str, dict[str, Page]] = {}
-        for page in pages:
-            by_path.setdefault(page.path, {})[page.method] = page
         for path, methods in by_path.items():
             app.add_route(path, _Resource(self, methods))
         app.add_sink(_nothing)
@@ -275,13 +275,13 @@ class _Resource:
         """POST."""
         await self._serve(req, resp, path)
 
+    on_options = staticmethod(no_options)
+
     async def _serve(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, path: Mapping[str, str]) -> None:
         req.scope["kiai.route"] = req.uri_template
         page = self._pages.get(req.method)
         if page is None:
-            resp.status = 405
-            resp.set_header("Allow", ", ".join(self._pages))
-            return
+            raise falcon.HTTPMethodNotAllowed([])
         answer = await self._door.ask(page, req, path)
         resp.status = answer.status
         resp.content_type = answer.content_type
@@ -291,6 +291,10 @@ class _Resource:
             resp.set_stream(answer.chunks, answer.length or 0)
         for name, value in answer.headers:
             resp.set_header(name, value)
+
+
+def _allow(methods: Mapping[str, Page]) -> str:
+    return ", ".join(name for method in sorted(methods) for name in (("GET", "HEAD") if method == "GET" else (method,)))
 
 
 async def _nothing(req: falcon.asgi.Request, resp: falcon.asgi.Response | None, **_: str) -> None:

@@ -11,7 +11,7 @@ import jinja2
 
 from kiai import __version__
 from kiai.accounts import Accounts
-from kiai.faces.asgi import FalconApp
+from kiai.faces.asgi import GET_ONLY, FalconApp, falcon_app, no_options
 from kiai.realtime.port import Realtime
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Site:
 
     def app(self) -> FalconApp:
         """The ASGI application."""
-        app: FalconApp = falcon.asgi.App()
+        app = falcon_app()
         app.add_route("/", _Page(self._home))
         app.add_route("/static/{name}", _Page(self._file))
         app.add_sink(self._other)
@@ -112,7 +112,7 @@ class Site:
         assert resp is not None  # None is for web sockets
         if req.method not in ("GET", "HEAD"):
             resp.status = 405
-            resp.set_header("Allow", "GET, HEAD")
+            resp.set_header("Allow", GET_ONLY)
             return
         resp.status = 404
         self._show(resp, "nowhere.html")
@@ -129,3 +129,4 @@ class Site:
 class _Page:
     def __init__(self, answer: object) -> None:
         self.on_get = answer
+        self.on_options = no_options
