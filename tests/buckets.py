@@ -1,15 +1,15 @@
 """A real server that speaks S3, started by the tests."""
 
 import atexit
-import functools
 import itertools
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
 from socket import socket
 from typing import Final
+
+from tests import runs
+from tests.patience import patiently, wait_until
 
 READY_S: Final = 30.0
 
@@ -27,14 +27,15 @@ class S3Server:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + READY_S
-        while True:
-            try:
-                self._create("ready")
-                return
-            except (urllib.error.URLError, OSError):
-                assert time.monotonic() < deadline, "the S3 server does not start"
-                time.sleep(0.05)
+        wait_until(self._answers, within_s=READY_S, what="the S3 server does not start")
+
+    def _answers(self) -> bool:
+        assert self._process.poll() is None, f"the S3 server ended at once, with exit code {self._process.returncode}"
+        try:
+            self._create("ready")
+        except OSError:
+            return False
+        return True
 
     @property
     def environment(self) -> dict[str, str]:
@@ -53,7 +54,7 @@ class S3Server:
 
     def _create(self, name: str) -> None:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/{name}", method="PUT")
-        with urllib.request.urlopen(request, timeout=5):
+        with urllib.request.urlopen(request, timeout=patiently(10)):
             pass
 
     def close(self) -> None:
@@ -62,7 +63,7 @@ class S3Server:
         self._process.wait()
 
 
-@functools.cache
+@runs.remembered
 def an_s3() -> S3Server:
     """The server that all tests of a process share."""
     server = S3Server()

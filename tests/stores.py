@@ -5,7 +5,6 @@ a number in Redis of its own, on one server of each a process of the test runner
 """
 
 import atexit
-import functools
 import itertools
 import os
 import shutil
@@ -14,7 +13,7 @@ from typing import Final
 
 import sqlalchemy
 from sqlalchemy import Engine, NullPool, create_engine
-from tests import engines
+from tests import engines, runs
 from tests.redises import RedisServer
 
 from kiai.settings import Settings, load_settings
@@ -86,7 +85,7 @@ def _redis_url() -> str:
     return _redis().numbered(next(_numbers))
 
 
-@functools.cache
+@runs.remembered
 def _redis() -> RedisServer:
     server = RedisServer(databases=REDIS_DATABASES)
     atexit.register(server.close)

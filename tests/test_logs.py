@@ -11,6 +11,7 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.patience import Deadline
 
 from kiai.logs import LINES_MAX, REDACTED, TEXT_MAX, AccessLog, configure, get_logger
 
@@ -279,9 +280,9 @@ def test_lines_wait_and_are_written_together_soon(logged: Logged) -> None:
         noted(log, 1)
         noted(log, 2)
         before = len(logged())
-        deadline = asyncio.get_running_loop().time() + 5
+        deadline = Deadline(5)
         seen: list[dict[str, Any]] = []
-        while not seen and asyncio.get_running_loop().time() < deadline:
+        while not seen and not deadline.passed():
             await asyncio.sleep(0.01)
             seen = logged()
         return before, len(seen)

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.builders import NewMap
+from tests.patience import patiently
 
 
 class StandIn:
@@ -138,4 +139,4 @@ def running() -> Iterator[StandIn]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(5)
+        thread.join(patiently(5))

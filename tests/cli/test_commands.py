@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pytest
 from tests.builders import PASSWORD, a_map
+from tests.patience import patiently
 from typer.testing import CliRunner, Result
 
 from kiai.cli.main import app
@@ -41,7 +42,7 @@ class Kiai:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=ANSWER_S,
+            timeout=patiently(ANSWER_S),
             env=self.environment(**environment),
             cwd=self.data.parent,
             check=False,
@@ -80,7 +81,7 @@ class Kiai:
             env=self.environment(),
             cwd=self.data.parent,
         )
-        impatience = threading.Timer(READY_S, server.kill)
+        impatience = threading.Timer(patiently(READY_S), server.kill)
         impatience.start()
         try:
             assert server.stdout is not None
@@ -322,12 +323,12 @@ def test_a_server_says_when_it_is_ready_and_ends_on_a_signal(kiai: Kiai) -> None
     with kiai.serving() as (server, ready):
         assert ready.startswith("ready http://127.0.0.1:")
         port = int(ready.rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port), timeout=5):
+        with socket.create_connection(("127.0.0.1", port), timeout=patiently(5)):
             pass
         added = add(kiai)
         server.send_signal(signal.SIGTERM)
 
-        assert server.wait(timeout=15) == 0
+        assert server.wait(timeout=patiently(15)) == 0
         assert added["id"] == 3
 
 

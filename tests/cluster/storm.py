@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import msgspec
 from tests.faces.bancho.client_bytes import score_frame, whole
+from tests.patience import Deadline, patiently
 from tests.wire.submitting import BUILD, CLIENT_HASH, OSU, SUBMIT, Played, multipart, password_md5
 
 from kiai.faces.bancho.packets import ChangeAction, Client, JoinMatch, MatchForm, Message, Server, SlotForm, read
@@ -101,7 +102,7 @@ class Connection:
     async def ask(self, request: bytes) -> tuple[int, bytes, bytes]:
         """Status, head and body. Raises OSError, EOFError and TimeoutError."""
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(patiently(ANSWER_S)):
                 if self._streams is None:
                     self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 20)
                 reader, writer = self._streams
@@ -405,8 +406,9 @@ class Storm:
             await asyncio.to_thread(kill)
         await asyncio.sleep(max(0.0, until - time.monotonic()))
         # On a slow machine a short storm may be over before eight players have played a round.
+        deadline = Deadline(FIRST_ROUND_S)
         while not any(player.room is not None and player.room.rounds for player in self.players):
-            if time.monotonic() > until + FIRST_ROUND_S:
+            if deadline.passed():
                 break
             await asyncio.sleep(0.1)
         ends.set()

@@ -19,6 +19,7 @@ from tests.builders import a_map
 from tests.cluster.kit import Cluster, running
 from tests.cluster.test_workers import log_in_again
 from tests.faces.bancho.client_bytes import whole
+from tests.patience import patiently
 from tests.wire.kit import eventually
 from tests.wire.submitting import poll
 
@@ -69,7 +70,7 @@ def test_a_legal_order_explains_what_eight_players_did_at_once(
     for bot in bots:
         bot.start()
     for bot in bots:
-        bot.join(60)
+        bot.join(patiently(60))
 
     assert [bot.failure for bot in bots] == [None] * len(bots)
     asked = [bot.done for bot in bots]

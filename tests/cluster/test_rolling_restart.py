@@ -13,6 +13,7 @@ import pytest
 from tests.builders import a_map
 from tests.cluster.kit import Cluster, running
 from tests.cluster.test_workers import RESTART, log_in_again
+from tests.patience import patiently
 from tests.wire.kit import API, eventually
 from tests.wire.submitting import Played, password_md5, submit, web
 
@@ -62,7 +63,7 @@ class KeptAlive:
                 return self._asked(self._connection)
             except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
                 self._connection.close()
-        self._connection = http.client.HTTPConnection("127.0.0.1", self._cluster.port, timeout=10)
+        self._connection = http.client.HTTPConnection("127.0.0.1", self._cluster.port, timeout=patiently(10))
         return self._asked(self._connection)
 
     def close(self) -> None:
@@ -115,7 +116,7 @@ def test_a_rolling_restart_under_load_fails_no_request(
     for asker in askers:
         asker.stopping.set()
     for asker in askers:
-        asker.join(30)
+        asker.join(patiently(30))
     kept.close()
 
     counted = {asker.name: dict(asker.statuses) for asker in askers}

@@ -18,6 +18,7 @@ from tests.builders import a_map
 from tests.cluster.kit import Cluster, running
 from tests.cluster.storm import SEATS, Counts, Storm
 from tests.faults.submitting import a_play
+from tests.patience import Deadline
 from tests.wire.kit import eventually
 from tests.wire.submitting import Played
 
@@ -123,8 +124,8 @@ def check_seats(cluster: Cluster, storm: Storm, counts: Counts) -> None:
     A room that its host made and never heard of is given up within a minute.
     """
     expected = sorted((player.room.name, player.user_id) for player in storm.players if player.room is not None)
-    deadline = time.monotonic() + 60
-    while (found := seated(cluster)) != expected and time.monotonic() < deadline:
+    deadline = Deadline(60)
+    while (found := seated(cluster)) != expected and not deadline.passed():
         time.sleep(1.0)
     counts.seats_lost += len(set(expected) - set(found))
     counts.seats_doubled += len(found) - len(set(found)) + len(set(found) - set(expected))

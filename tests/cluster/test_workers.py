@@ -14,6 +14,7 @@ from tests.builders import a_map
 from tests.cluster.kit import Cluster, running
 from tests.faces.bancho.client_bytes import whole
 from tests.faults.submitting import Bot, Told
+from tests.patience import Deadline, patiently
 from tests.wire.kit import eventually
 from tests.wire.submitting import Played, log_in, password_md5, poll, submit, try_to_log_in, web
 
@@ -96,9 +97,9 @@ def test_what_is_stored_through_one_worker_lies_in_the_bucket_and_comes_from_any
 
 
 def log_in_again(cluster: Cluster, name: str) -> str:
-    deadline = time.monotonic() + 20
+    deadline = Deadline(20)
     while (token := try_to_log_in(cluster, name)) is None:
-        assert time.monotonic() < deadline
+        assert not deadline.passed()
         time.sleep(0.3)
     return token
 
@@ -160,7 +161,7 @@ def test_nobody_loses_a_session_or_hears_a_line_twice_while_workers_die(cluster:
     for one in everybody:
         one.stopping.set()
     for one in everybody:
-        one.join(60)
+        one.join(patiently(60))
     told: list[Told] = [play for bot in bots for play in bot.told]
     print(f"{kills} kills, {sum(len(t.said) for t in talkers)} lines, {len(told)} plays acknowledged")
     assert [one.failure for one in everybody] == [None] * 4
@@ -223,7 +224,7 @@ def test_who_is_told_to_stop_while_the_workers_start_does_not_wait_for_them(clus
     eventually(lambda: len(cluster.workers()) == 2, within_s=20)
 
     starting.terminate()
-    said, _ = starting.communicate(timeout=15)
+    said, _ = starting.communicate(timeout=patiently(15))
 
     assert (starting.returncode, said) == (0, "")
     cluster.start()

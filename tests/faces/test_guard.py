@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import pytest
 import uvicorn
+from tests.patience import Deadline, patiently
 
 from kiai.faces.asgi import ClientGone
 from kiai.faces.guard import REFUSALS, GuardedProtocol, GuardLimits, Ledger, counted_as, guarded_protocol
@@ -141,7 +142,7 @@ def serving(limits: GuardLimits, loop: str = "auto") -> Iterator[Running]:
             yield Running(port, app, protocol.ledger, stop)
         finally:
             server.should_exit = server.force_exit = True
-            thread.join(DEADLINE_S)
+            thread.join(patiently(DEADLINE_S))
     assert not thread.is_alive()
 
 
@@ -173,7 +174,7 @@ def connected(server: Running, source: str = "127.0.0.1", buffer_bytes: int | No
     with socket.socket() as client:
         if buffer_bytes is not None:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
-        client.settimeout(DEADLINE_S)
+        client.settimeout(patiently(DEADLINE_S))
         client.bind((source, 0))
         client.connect(("127.0.0.1", server.port))
         yield client
@@ -244,9 +245,9 @@ def trickle(client: socket.socket, one_by_one: bytes, every_s: float = 0.02) -> 
 
 def eventually(true: Callable[[], bool], within_s: float = DEADLINE_S) -> bool:
     """Waits for a condition that a thread will make true."""
-    end = time.monotonic() + within_s
+    deadline = Deadline(within_s)
     while not true():
-        if time.monotonic() > end:
+        if deadline.passed():
             return False
         time.sleep(0.005)
     return True
@@ -538,7 +539,7 @@ def test_what_the_app_does_after_a_refusal_reaches_nobody(server: Running, path:
         client.sendall(post(CHUNKED, b"Expect: 100-continue", path=path.encode()))
         assert eventually(lambda: server.app.seen == [(path, "began")])
         client.sendall(b"zz\r\n")
-        silent(client, DEADLINE_S)
+        silent(client, patiently(DEADLINE_S))
         server.app.open_gate()
 
         assert eventually(lambda: (path, seen) in server.app.seen)
@@ -630,7 +631,7 @@ def test_a_head_that_comes_byte_by_byte_is_refused_in_time(server: Running) -> N
         took_s = time.monotonic() - started
 
         assert_refused(server, client, "head_slow")
-    assert LIMITS.head_s <= took_s < LIMITS.head_s + 1.0
+    assert LIMITS.head_s <= took_s < LIMITS.head_s + patiently(1.0)
 
 
 def test_a_slow_second_head_is_refused_too(server: Running) -> None:
@@ -650,7 +651,7 @@ def test_a_slow_body_is_refused(server: Running) -> None:
         took_s = time.monotonic() - started
 
         assert_refused(server, client, "body_slow")
-    assert LIMITS.body_grace_s <= took_s < LIMITS.body_grace_s + 1.0
+    assert LIMITS.body_grace_s <= took_s < LIMITS.body_grace_s + patiently(1.0)
     assert eventually(lambda: server.app.seen == [("/post", "gone")])
 
 
@@ -658,7 +659,7 @@ def test_a_body_that_is_fast_enough_at_first_still_has_its_end(server: Running) 
     with connected(server) as client:
         started = time.monotonic()
         client.sendall(post(b"Content-Length: 20000", body=bytes(10_000)))
-        silent(client, DEADLINE_S)
+        silent(client, patiently(DEADLINE_S))
         took_s = time.monotonic() - started
 
         assert_refused(server, client, "body_late")
@@ -670,7 +671,7 @@ def test_a_long_body_may_take_longer(server: Running) -> None:
     with connected(server) as client:
         started = time.monotonic()
         client.sendall(post(b"Content-Length: %d" % length, body=bytes(length - 1)))
-        silent(client, DEADLINE_S)
+        silent(client, patiently(DEADLINE_S))
         took_s = time.monotonic() - started
 
         assert_refused(server, client, "body_late")
@@ -694,7 +695,7 @@ def test_an_idle_connection_is_closed_in_silence(server: Running) -> None:
 
     assert first.status == 200
     assert rest == b""
-    assert LIMITS.idle_s - LIMITS.sweep_s <= took_s < LIMITS.idle_s + 1.0
+    assert LIMITS.idle_s - LIMITS.sweep_s <= took_s < LIMITS.idle_s + patiently(1.0)
 
 
 def test_a_connection_that_says_nothing_is_closed_in_silence(server: Running) -> None:
@@ -704,7 +705,7 @@ def test_a_connection_that_says_nothing_is_closed_in_silence(server: Running) ->
         took_s = time.monotonic() - started
 
     assert rest == b""
-    assert LIMITS.head_s - LIMITS.sweep_s <= took_s < LIMITS.head_s + 1.0
+    assert LIMITS.head_s - LIMITS.sweep_s <= took_s < LIMITS.head_s + patiently(1.0)
 
 
 def test_a_long_answer_in_work_is_not_idle(server: Running) -> None:

@@ -9,6 +9,7 @@ import time
 from typing import Final
 
 import msgspec
+from tests.patience import Deadline
 from tests.wire.kit import Server
 from tests.wire.submitting import Played, frames, password_md5, read_rows, submit, try_to_log_in, web
 
@@ -49,8 +50,8 @@ def a_play(chance: random.Random, md5: str, name: str) -> Played:
 def insist(server: Server, name: str, played: Played) -> Told:
     """Sends a play as the game does: the same bytes again, with a new log-in where needed, until it is answered."""
     parts = played.parts()
-    deadline = time.monotonic() + GIVES_UP_S
-    while time.monotonic() < deadline:
+    deadline = Deadline(GIVES_UP_S)
+    while not deadline.passed():
         try:
             reply = submit(server, parts)
             if reply.status == 200:
@@ -63,7 +64,7 @@ def insist(server: Server, name: str, played: Played) -> Told:
         except (OSError, http.client.HTTPException):
             pass  # the server is gone, or was while it answered
         time.sleep(RETRY_S)
-    raise AssertionError(f"{name}'s play was not taken in {GIVES_UP_S:g} s\n{server.stderr}")
+    raise AssertionError(f"{name}'s play was not taken in {deadline.waited_s:.0f} s\n{server.stderr}")
 
 
 class Bot(threading.Thread):

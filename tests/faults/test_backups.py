@@ -11,6 +11,7 @@ import pytest
 from tests import engines, stores
 from tests.builders import a_map
 from tests.faults.submitting import Bot
+from tests.patience import patiently, wait_until
 from tests.wire.kit import KIAI, Server, cli, environment
 from tests.wire.submitting import Played, password_md5, prepare, submit, try_to_log_in, web
 
@@ -50,7 +51,7 @@ def test_a_back_up_under_load_restores_to_a_server_that_is_whole(server: Server,
     for bot in bots:
         bot.stopping.set()
     for bot in bots:
-        bot.join(30)
+        bot.join(patiently(30))
     assert [bot.failure for bot in bots] == [None, None]
     assert manifest["engine"] == stores.ENGINE
     assert manifest["files"] > len(SONGS)
@@ -82,10 +83,7 @@ def test_a_back_up_that_was_killed_is_no_back_up(server: Server, tmp_path: Path)
         env=environment(stores.variables(server.data)),
         stdout=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 20
-    while not (copy / FIRST_PART).exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    wait_until((copy / FIRST_PART).exists, within_s=30)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.faces.bancho.client_bytes import whole
+from tests.patience import patiently
 from tests.wire.kit import Server, cli
 from tests.wire.test_bancho_bad_input import PASSWORD, Bancho, a_form
 
@@ -75,7 +76,7 @@ def rss_mb(server: Server) -> float:
 def test_noise_costs_nobody_else_anything(server: Server) -> None:
     bancho = Bancho(server)
     anna, boris = bancho.fresh("anna"), bancho.fresh("boris")
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=patiently(30))
     statuses: set[int] = set()
     half = 0.0
 

@@ -11,6 +11,7 @@ import pytest
 from tests import stores
 from tests.builders import a_map
 from tests.faults.submitting import Bot, Told, a_play, check_ledger, insist
+from tests.patience import patiently
 from tests.wire.kit import Server
 from tests.wire.submitting import Played, frames, prepare, read_rows, submit, try_to_log_in
 
@@ -129,7 +130,7 @@ def test_players_lose_nothing_while_the_server_is_killed_again_and_again(prepare
         for bot in bots:
             bot.stopping.set()
         for bot in bots:
-            bot.join(60)
+            bot.join(patiently(60))
         told = [one for bot in bots for one in bot.told]
         print(f"seed {seed}: {KILLS} kills, {len(told)} plays acknowledged")
         assert [bot.failure for bot in bots] == [None] * len(bots), f"seed {seed}"

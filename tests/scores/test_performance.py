@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, update
 from tests.builders import World, a_map
 from tests.osu.real_files import real_files
+from tests.patience import patiently
 
 from kiai.beatmaps import osu_key
 from kiai.demo.composing import CATCH, MANIA, OSU, TAIKO, maps_of
@@ -483,7 +484,7 @@ def test_close_at_any_moment_leaves_no_process_and_waits_for_no_job(tmp_path: Pa
         job = asyncio.create_task(pp.plays("0" * 32, OSU, [HIT]))
         for _ in range(turns):
             await asyncio.sleep(0)
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patiently(PATIENCE_S)):
             await pp.close()
         with pytest.raises(Unavailable):
             await job
@@ -518,13 +519,15 @@ def test_workers_end_when_their_server_is_killed(tmp_path: Path) -> None:
         server.kill()
 
         # The worker has the server's stderr: that is at its end when both are gone.
-        assert server.communicate(timeout=PATIENCE_S) == (b"", b"")
+        assert server.communicate(timeout=patiently(PATIENCE_S)) == (b"", b"")
 
 
 def test_a_worker_ends_by_itself_when_nobody_stops_a_calculation() -> None:
     request = calculator.frame(Request(1, "a", TAIKO, [HIT], 0.1 - calculator.GRACE_S, SLOW))
 
-    done = subprocess.run(performance.COMMAND, input=request, capture_output=True, timeout=PATIENCE_S, check=False)
+    done = subprocess.run(
+        performance.COMMAND, input=request, capture_output=True, timeout=patiently(PATIENCE_S), check=False
+    )
 
     assert done.returncode == -signal.SIGALRM
 
@@ -543,7 +546,7 @@ def test_a_worker_that_waits_is_in_no_hurry() -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             worker.wait(timeout=0.4)
         worker.stdin.close()
-        assert worker.wait(timeout=PATIENCE_S) == 0
+        assert worker.wait(timeout=patiently(PATIENCE_S)) == 0
 
 
 def test_a_worker_is_humble() -> None:
@@ -554,7 +557,9 @@ def test_a_worker_is_humble() -> None:
         "print(os.nice(0), resource.getrlimit(resource.RLIMIT_AS)[0])\n"
     )
 
-    done = subprocess.run((sys.executable, "-c", code), input=b"", capture_output=True, timeout=PATIENCE_S, check=True)
+    done = subprocess.run(
+        (sys.executable, "-c", code), input=b"", capture_output=True, timeout=patiently(PATIENCE_S), check=True
+    )
 
     nice, memory = done.stdout.removeprefix(calculator.frame(Answer(calculator.READY))).split()
     assert int(nice) == min(os.nice(0) + calculator.NICENESS, 19)
@@ -564,7 +569,9 @@ def test_a_worker_is_humble() -> None:
 def test_a_worker_imports_nothing_of_ours_but_itself() -> None:
     code = "import sys, kiai.scores.calculator; print(*(name for name in sys.modules if name.startswith('kiai')))"
 
-    done = subprocess.run((sys.executable, "-c", code), capture_output=True, timeout=PATIENCE_S, check=True, text=True)
+    done = subprocess.run(
+        (sys.executable, "-c", code), capture_output=True, timeout=patiently(PATIENCE_S), check=True, text=True
+    )
 
     assert set(done.stdout.split()) == {"kiai", "kiai.scores", "kiai.scores.calculator"}
 
@@ -713,7 +720,7 @@ async def workers(
     """The same, ended afterwards; a story that takes longer than `PATIENCE_S` has gone wrong."""
     pp = performing(*maps, count=count, deadline_s=deadline_s, command=command)
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patiently(PATIENCE_S)):
             yield pp
     finally:
         await pp.close()

@@ -9,19 +9,22 @@ import select
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 from tests import stores
+from tests.patience import Deadline, patiently, wait_until
 
 KIAI: Final = (sys.executable, "-m", "kiai")
 API: Final = "api.localhost"
 READY_S: Final = 30.0
 STOP_S: Final = 15.0
+ANSWER_S: Final = 20.0
+COMMAND_S: Final = 60.0
+LOOKED_S: Final = 1.0
 STDERR_SHOWN: Final = 8_000
 
 
@@ -67,7 +70,10 @@ class Server:
         """Starts it and waits until it says that it is ready."""
         self._process = self.launch()
         assert self._process.stdout is not None
-        readable, _, _ = select.select([self._process.stdout], [], [], READY_S)
+        deadline = Deadline(READY_S)
+        readable: Sequence[object] = ()
+        while not readable and not deadline.passed():
+            readable, _, _ = select.select([self._process.stdout], [], [], min(LOOKED_S, deadline.left_s()))
         line = self._process.stdout.readline() if readable else ""
         if not line.startswith("ready http://"):
             self.kill()
@@ -82,7 +88,7 @@ class Server:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         try:
-            code = self._process.wait(STOP_S)
+            code = self._process.wait(patiently(STOP_S))
         finally:
             self.kill()
         assert code == 0, f"exit code {code}\n{self.stderr}"
@@ -125,7 +131,7 @@ class Server:
         sent = {"Host": host, "Connection": "close", **(headers or {})}
         if key is not None:
             sent["Authorization"] = key
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=patiently(ANSWER_S))
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 # A body that is refused before it was read: the answer is there, as for any client that looks.
@@ -157,16 +163,13 @@ def cli(data: Path, *arguments: str, **settings: str) -> Any:
     """Runs a kiai command with `--data` and `--json`; its object. `settings` as those of `Server`."""
     command = [*KIAI, *arguments, "--data", str(data), "--json"]
     env = environment({**stores.variables(data), **settings})
-    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=data.parent, timeout=60)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=env, cwd=data.parent, timeout=patiently(COMMAND_S)
+    )
     assert done.returncode == 0, f"{arguments}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
     return json.loads(done.stdout)
 
 
-def eventually(holds: Callable[[], bool], *, within_s: float = 5.0) -> None:
-    """Waits until `holds()`; fails after `within_s`."""
-    deadline = time.monotonic() + within_s
-    pause_s = 0.005
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {within_s} s"
-        select.select([], [], [], pause_s)
-        pause_s = min(2 * pause_s, 0.1)
+def eventually(holds: Callable[[], bool], *, within_s: float = 10.0) -> None:
+    """Waits until `holds()`; fails after `within_s` seconds of an idle machine."""
+    wait_until(holds, within_s=within_s)

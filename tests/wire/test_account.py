@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 from PIL import Image
+from tests.patience import patiently
 from tests.wire.kit import Reply, Server, eventually
 from tests.wire.rows import RESTRICTED, Rows
 from tests.wire.world import a_map, a_score
@@ -549,7 +550,7 @@ def test_a_body_shorter_than_it_says_changes_nothing(house: House) -> None:
     before = house.avatar(user_id)
     head = f"POST /set_avatar HTTP/1.1\r\nHost: api.localhost\r\nAuthorization: {key}\r\nContent-Type: image/png\r\n"
 
-    with socket.create_connection(("127.0.0.1", house.server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", house.server.port), timeout=patiently(10)) as connection:
         connection.sendall(head.encode() + f"Content-Length: {len(PNG)}\r\n\r\n".encode() + PNG[:-20])
         connection.shutdown(socket.SHUT_WR)
         answer = connection.recv(65_536)

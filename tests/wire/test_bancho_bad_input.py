@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.faces.bancho.client_bytes import whole
+from tests.patience import Deadline, patiently, wait_until
 from tests.wire.kit import Server, cli
 
 from kiai.faces.bancho import packets
@@ -45,13 +46,13 @@ class Bancho:
 
     def fresh(self, name: str) -> str:
         """A new session, whatever became of the old one."""
-        deadline = time.monotonic() + 15
+        deadline = Deadline(15)
         while True:
             reply = self.login(name)
             token = str(reply.headers["cho-token"])
             if len(token) == 36:
                 return token
-            assert time.monotonic() < deadline, reply
+            assert not deadline.passed(), reply
             time.sleep(0.5)
 
 
@@ -173,7 +174,7 @@ def test_rt16_ten_thousand_pings_are_quick(bancho: Bancho, anna: str) -> None:
     reply = bancho.post(b"\x04\0\0\0\0\0\0" * 10_000, anna)
 
     assert (reply.status, reply.body) == (200, b"")
-    assert time.perf_counter() - started < 1.0
+    assert time.perf_counter() - started < patiently(1.0)
 
 
 def test_rt17_rt18_lines_go_where_they_may_in_the_sessions_own_name(bancho: Bancho, anna: str, boris: str) -> None:
@@ -366,10 +367,11 @@ def test_a_restart_keeps_everybody_logged_in_and_what_they_had_not_read(tmp_path
         bancho.post(whole(Client.SEND_PUBLIC_MESSAGE, Message("", "after", "#osu", 0)), anna)
         assert b"after" in bancho.post(b"", boris).body
         server.cli("users", "restrict", "boris", "--reason", "a test")
-        deadline = time.monotonic() + 5
-        while not bancho.post(b"", boris).body.endswith(RESTART):
-            assert time.monotonic() < deadline, "a restricted player stays logged in"
-            time.sleep(0.05)
+        wait_until(
+            lambda: bancho.post(b"", boris).body.endswith(RESTART),
+            within_s=10,
+            what="a restricted player stays logged in",
+        )
         server.stop()
     finally:
         server.kill()

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 import uvicorn
 from tests import stores
+from tests.patience import patiently
 from tests.wire.kit import API, Server, eventually
 from tests.wire.rows import RESTRICTED, Rows
 
@@ -33,7 +34,7 @@ class Client:
 
     def __init__(self, port: int, query: str = "", method: str = "GET", path: str = PATH, **headers: str) -> None:
         host = headers.pop("Host", API)
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=READ_S)
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patiently(READ_S))
         named = {name.replace("_", "-"): text for name, text in headers.items()}
         self.connection.request(method, path + query, headers={"Host": host, **named})
         self.answer = self.connection.getresponse()
@@ -102,13 +103,13 @@ class Fed:
 
     def start(self) -> "Fed":
         self._thread.start()
-        assert self._ready.wait(30)
+        assert self._ready.wait(patiently(30))
         return self
 
     def stop(self) -> None:
         self.loop.call_soon_threadsafe(self.faces.events.close)
         self.server.should_exit = True
-        self._thread.join(READ_S)
+        self._thread.join(patiently(READ_S))
         assert not self._thread.is_alive(), "streams keep the server from its end"
 
     def tell(self, *events: FeedEvent) -> None:
@@ -256,7 +257,7 @@ def test_a_quiet_stream_outlives_an_idle_connection(fed: Fed) -> None:
     idle_s = fed.faces.protocol.ledger.limits.idle_s
     with closing(Client(fed.port)) as client, closing(socket.create_connection(("127.0.0.1", fed.port))) as idle:
         client.line()
-        idle.settimeout(READ_S)
+        idle.settimeout(patiently(READ_S))
         idle.sendall(f"GET /get_player_count HTTP/1.1\r\nHost: {API}\r\n\r\n".encode())
         while idle.recv(65_536):
             pass  # until the guard closes it, after `idle_s`

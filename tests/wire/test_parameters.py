@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tests.patience import patiently
 from tests.wire.kit import Reply, Server
 from tests.wire.rows import Rows
 from tests.wire.world import (
@@ -513,7 +514,7 @@ def test_a_method_nobody_knows_is_refused(world: World, method: str) -> None:
 @pytest.mark.parametrize("path", READ)
 def test_head_is_get_without_a_body(world: World, path: str) -> None:
     got = world.server.get(path)
-    with socket.create_connection(("127.0.0.1", world.server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", world.server.port), timeout=patiently(10)) as connection:
         request = f"HEAD {path} HTTP/1.1\r\nHost: api.localhost\r\nConnection: close\r\n\r\n"
         connection.sendall(request.encode())
         raw = b"".join(iter(lambda: connection.recv(65_536), b""))

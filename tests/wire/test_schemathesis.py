@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from tests.patience import patiently
 from tests.wire.kit import API, Server, environment
 from tests.wire.world import World, small_world
 
@@ -34,7 +35,9 @@ def problems(server: Server, folder: Path, *options: str) -> str | None:
     command = [sys.executable, "-c", MAIN, "run", f"{base}/openapi.json", "--url", base, "--header", f"Host: {API}"]
     command += ["--checks", ",".join(CHECKS), "--max-examples", "3", "--generation-deterministic", "--no-color"]
     command += ["--continue-on-failure", "--exclude-path", "/v2/events", *options]  # a stream never ends
-    done = subprocess.run(command, cwd=folder, env=environment({}), capture_output=True, text=True, timeout=RUN_S)
+    done = subprocess.run(
+        command, cwd=folder, env=environment({}), capture_output=True, text=True, timeout=patiently(RUN_S)
+    )
     assert re.search(r"[1-9][0-9]* generated", done.stdout), done.stdout + done.stderr
     return None if done.returncode == 0 else done.stdout
 

@@ -15,6 +15,7 @@ import pytest
 import rosu_pp_py as rosu
 from py3rijndael import Pkcs7Padding, RijndaelCbc
 from tests.builders import a_map
+from tests.patience import Deadline, patiently
 from tests.wire.kit import Server, eventually
 from tests.wire.submitting import (
     CLIENT_HASH,
@@ -191,12 +192,12 @@ def test_a_first_place_taken_from_another_is_announced_by_its_player(server: Ser
 
 def log_in_again(server: Server, name: str) -> str:
     """A session of a player whose last one may be a moment old."""
-    deadline = time.monotonic() + 20
+    deadline = Deadline(20)
     while True:
         try:
             return log_in(server, name)
         except AssertionError:
-            assert time.monotonic() < deadline
+            assert not deadline.passed()
             time.sleep(0.5)
 
 
@@ -446,7 +447,7 @@ def test_a_replay_that_unfolds_without_end_is_refused_while_others_are_served(se
             waits.append(time.monotonic() - started)
 
     assert answer.result().body == b"error: no"
-    assert max(waits) < 2.0
+    assert max(waits) < patiently(2.0)
 
 
 @pytest.mark.parametrize(
@@ -541,7 +542,7 @@ def test_a_thousand_parts_cost_little(server: Server) -> None:
     started = time.monotonic()
 
     assert submit(server, parts).body == b"error: no"
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < patiently(2.0)
     assert submit(server, [("x" * 65_536, None, b"0")]).body == b"error: no"
 
 

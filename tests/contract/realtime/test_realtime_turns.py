@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from tests.contract.realtime.builders import a_session
 from tests.contract.realtime.conftest import Run
+from tests.patience import patiently
 
 from kiai.clock import ManualClock
 from kiai.realtime.port import TURNS_WAITING_MAX, Realtime, TooMany
@@ -123,7 +124,7 @@ def test_a_turn_ends_with_what_is_raised_in_it(run: Run) -> None:
             async with realtime.turn("token-a"):
                 raise ZeroDivisionError
 
-        async with asyncio.timeout(5), realtime.turn("token-a"):
+        async with asyncio.timeout(patiently(5)), realtime.turn("token-a"):
             pass
 
     run(scenario)
@@ -171,7 +172,7 @@ def test_a_turn_that_is_free_again_is_given_at_once(run: Run) -> None:
         await realtime.open_session(a_session("token-a"))
 
         for _ in range(3 * TURNS_WAITING_MAX):
-            async with asyncio.timeout(5), realtime.turn("token-a"):
+            async with asyncio.timeout(patiently(5)), realtime.turn("token-a"):
                 await realtime.poll("token-a")
 
     run(scenario)

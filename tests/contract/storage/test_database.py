@@ -34,6 +34,7 @@ from tests.contract.storage.statements import (
     add_user,
     count,
 )
+from tests.patience import patiently
 
 from kiai.errors import Unavailable
 from kiai.storage import postgres, sqlite
@@ -476,7 +477,7 @@ def test_no_more_transactions_wait_than_may(file: SqliteDatabase, run: Run, monk
     go_on = threading.Event()
 
     async def hold(tx: Transaction) -> int:
-        return int(go_on.wait(5))
+        return int(go_on.wait(patiently(5)))
 
     async def story() -> int | None:
         waiting = [asyncio.create_task(file.transaction(hold))]
@@ -652,7 +653,7 @@ def test_who_gets_no_connection_in_time_is_told_so(server: str, run: Run, monkey
                 await go_on.wait()
 
             holding = [asyncio.create_task(database.transaction(hold)) for _ in range(postgres.POOL_MAX)]
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(patiently(10)):
                 await all_begun.wait()
             monkeypatch.setattr(postgres, "ACQUIRE_S", 0.1)
             with pytest.raises(Unavailable, match="database"):

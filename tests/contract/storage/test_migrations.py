@@ -22,6 +22,7 @@ from sqlalchemy.pool import NullPool
 from tests import engines
 from tests.conftest import Run
 from tests.contract.storage.statements import ADD_USER, COUNTERS, USER_IDS, Counter, add
+from tests.patience import patiently
 
 from kiai.storage.migrating import VERSIONS, migrate, newest
 from kiai.storage.port import Transaction
@@ -178,7 +179,7 @@ def test_two_processes_that_migrate_at_once_do_no_harm(empty_url: str, migrated_
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    told = [process.communicate(timeout=30)[0] for process in processes]
+    told = [process.communicate(timeout=patiently(30))[0] for process in processes]
 
     assert [process.returncode for process in processes] == [0, 0], told
     assert on(empty_url, schema) == on(migrated_url, schema)

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
+from tests.patience import patiently
 
 from kiai.accounts import EVERYBODY
 from kiai.clock import ManualClock
@@ -79,7 +80,7 @@ class Client:
         self._chunks = aiter(stream.chunks)
 
     async def chunk(self) -> bytes:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patiently(5)):
             return await anext(self._chunks)
 
     async def lines(self, until: bytes) -> list[bytes]:
@@ -102,7 +103,7 @@ class Client:
     async def rest(self) -> bytes:
         """Everything to the end of the stream."""
         read = b""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patiently(5)):
             async for chunk in self._chunks:
                 read += chunk
         return read
