@@ -24,7 +24,8 @@ from kiai.osu.beatmap_file import parse_beatmap
 from kiai.osu.grades import grade
 from kiai.osu.modes import mode_of
 from kiai.osu.privileges import Privilege
-from kiai.osu.replay_file import ReplayFile, replay_md5, write_replay
+from kiai.osu.replay_checksum import replay_md5
+from kiai.osu.replay_file import ReplayFile, write_replay
 from kiai.realtime.memory import MemoryRealtime
 from kiai.scores import calculator
 from kiai.scores.events import ScoreEvents
@@ -35,7 +36,8 @@ from kiai.scores.performance import CannotCalculate, Performance
 from kiai.scores.ranks import Ranks
 from kiai.scores.rebuilding import Rebuilder
 from kiai.scores.recording import Recorder, Rules
-from kiai.scores.replays import ReplayImport, Replays
+from kiai.scores.replay_import import ReplayImport
+from kiai.scores.replays import Replays
 from kiai.scores.standing import Standing
 from kiai.staff import Staff
 from kiai.staff.audit import ABOUT, AuditRow

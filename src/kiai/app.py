@@ -126,7 +126,8 @@ from kiai.scores.ranks import Ranks
 from kiai.scores.rebuilding import Rebuilder
 from kiai.scores.recalculation import Recalculation
 from kiai.scores.recording import Recorder, Rules
-from kiai.scores.replays import ReplayImport, Replays
+from kiai.scores.replay_import import ReplayImport
+from kiai.scores.replays import Replays
 from kiai.scores.standing import Standing
 from kiai.scores.submission import SubmissionRules, Submissions
 from kiai.spectating import Spectating

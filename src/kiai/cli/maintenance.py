@@ -67,7 +67,7 @@ def recalc(
     as_json: JsonOption = False,
 ) -> None:
     """Computes pp and stats again. A run that was stopped goes on where it stood."""
-    from kiai.scores.replays import STAFF
+    from kiai.scores.replay_import import STAFF
 
     out = Out(as_json)
 

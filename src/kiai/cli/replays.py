@@ -7,7 +7,7 @@ import msgspec
 import typer
 
 from kiai.cli.common import DatabaseOption, DataOption, JsonOption, Out, progress_bar, settings_of, with_services
-from kiai.scores.replays import STAFF, ReplayReport
+from kiai.scores.replay_import import STAFF, ReplayReport
 
 if TYPE_CHECKING:
     from kiai.app import Services
@@ -21,6 +21,9 @@ def import_(
     user: Annotated[
         str | None, typer.Option("--user", metavar="NAME", help="Who owns plays whose name has no account here.")
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Skip replays whose checksum is of no known form, not only doubt them.")
+    ] = False,
     data: DataOption = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
@@ -31,10 +34,20 @@ def import_(
     async def work(services: "Services") -> ReplayReport:
         owner = await services.accounts.user(STAFF, name=user) if user is not None else None
         with progress_bar(out, "Importing replays") as progress:
-            return await services.replay_import.import_paths(paths, user=owner, progress=progress)
+            return await services.replay_import.import_paths(paths, user=owner, strict=strict, progress=progress)
 
     report = with_services(out, lambda: settings_of(data, database=database), work)
-    lines = [f"Imported {report.scores} scores.", *[f"Skipped {one.path}: {one.why}" for one in report.skipped]]
-    out.result({"scores": report.scores, "skipped": msgspec.to_builtins(report.skipped)}, "\n".join(lines))
+    out.result(msgspec.to_builtins(report), _text(report))
     if report.skipped and not report.scores:
         raise typer.Exit(1)
+
+
+def _text(report: ReplayReport) -> str:
+    forms = ", ".join(f"{name} {number}" for name, number in sorted(report.checksums.items()))
+    return "\n".join(
+        [
+            f"Imported {report.scores} scores{f' (checksums: {forms})' if forms else ''}.",
+            *[f"Doubt {one.path}: {one.why}" for one in report.doubts],
+            *[f"Skipped {one.path}: {one.why}" for one in report.skipped],
+        ]
+    )

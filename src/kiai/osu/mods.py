@@ -102,7 +102,7 @@ def parse_mods(text: str) -> int:
     if letters.isdigit():
         if len(letters) > 10 or (mods := int(letters)) > ALL:
             raise ValueError(f"unknown mods {letters}")
-        return _completed(mods)
+        return completed(mods)
     mods = 0
     for start in range(0, len(letters), 2):
         code = letters[start : start + 2]
@@ -110,7 +110,21 @@ def parse_mods(text: str) -> int:
         if bit is None:
             raise ValueError(f"unknown mod {code!r}")
         mods |= bit
-    return _completed(mods)
+    return completed(mods)
+
+
+def completed(mods: int) -> int:
+    """The set with the bits that NC and PF bring along: DT and SD."""
+    if mods & NC:
+        mods |= DT
+    if mods & PF:
+        mods |= SD
+    return mods
+
+
+def bit_of(code: str) -> int | None:
+    """The bit of the mod with these letters, in either case; None if there is none."""
+    return _BY_CODE.get(code.upper()) or None
 
 
 def mods_text(mods: int) -> str:
@@ -130,7 +144,7 @@ def mods_text(mods: int) -> str:
 
 def normalise(mods: int, vanilla_mode: int) -> int:
     """The nearest set that can be played, for what a person typed (game-rules 4.2, in its order)."""
-    mods = _completed(mods & ALL)
+    mods = completed(mods & ALL)
     if mods & DT:
         mods &= ~HT
     if mods & EZ:
@@ -207,11 +221,3 @@ _IMPOSSIBLE: Final[tuple[tuple[int, int, str], ...]] = (
     (RX, AP, "Relax with Autopilot"),
     (SO, AP, "SpunOut with Autopilot"),
 )
-
-
-def _completed(mods: int) -> int:
-    if mods & NC:
-        mods |= DT
-    if mods & PF:
-        mods |= SD
-    return mods

@@ -1,12 +1,11 @@
-"""Replay files: reading and writing .osr, its checksum, and looking through the frames (web-endpoints 9).
+"""Replay files: reading and writing .osr, and checking the frames (web-endpoints 9).
 
-Little-endian. A string is 00, or 0B, its length as ULEB128 and UTF-8. The frames are an LZMA "alone" stream that is
-kept as it came, because whoever downloads the replay must get those bytes: `read_replay` does not look into it, and
-`check_frames` looks at nothing else, within bounds that a stranger's stream cannot leave.
+Little-endian. A string is 00 (null), or 0B, its length as ULEB128 and UTF-8. The frames are an LZMA "alone" stream that
+is kept as it came, because whoever downloads the replay must get those bytes: `read_replay` does not decompress it, and
+`check_frames` decompresses it within fixed bounds. The same holds for the block that lazer appends
+(`lazer_score.read_lazer_score`). What the checksum in the header says is in `replay_checksum`.
 """
 
-import hashlib
-import itertools
 import lzma
 import math
 import re
@@ -18,7 +17,6 @@ from typing import Any, Final
 import msgspec
 
 from kiai.osu.accuracy import Counts
-from kiai.osu.grades import GRADES, grade
 from kiai.osu.mods import ALL, TP
 
 FILE_MAX_BYTES: Final = 32 * 1024 * 1024
@@ -29,14 +27,19 @@ FRAMES_MAX_BYTES: Final = 50 * 1024 * 1024
 LZMA_MEMORY_MAX_BYTES: Final = 64 * 1024 * 1024
 FRAMES_MIN: Final = 2
 
+FIRST_LAZER_VERSION: Final = 30_000_000
+"""Versions of stable are dates (20260711); those of lazer count up from here."""
+
 _FIRST_VERSION_WITH_ID: Final = 20121008
 _FIRST_VERSION_WITH_LONG_ID: Final = 20140721
+_FIRST_VERSION_WITH_LAZER_BLOCK: Final = 30_000_001
 _UNIX_EPOCH_TICKS: Final = 621_355_968_000_000_000
 _TICKS_PER_MS: Final = 10_000
 _TICKS_MAX: Final = 3_155_378_975_999_999_999
 """The last moment of the year 9999, where .NET's dates end."""
 _U16_MAX: Final = 2**16 - 1
 _I32_MAX: Final = 2**31 - 1
+_I32_MIN: Final = -(2**31)
 
 _HEAD: Final = struct.Struct("<Bi")
 _RESULT: Final = struct.Struct("<6HiHBi")
@@ -60,7 +63,7 @@ class ReplayFile(msgspec.Struct, frozen=True):
     beatmap_md5: str
     player_name: str
     replay_md5: str
-    """What the file claims; see `md5_matches`."""
+    """As the file states it; `replay_checksum.checksum_form` says what it is worth."""
     counts: Counts
     score: int
     max_combo: int
@@ -73,13 +76,16 @@ class ReplayFile(msgspec.Struct, frozen=True):
     """An LZMA stream, as it came."""
     score_id: int
     target_accuracy: float | None
-    """Only with Target Practice."""
+    """Only with Target Practice, and not in files of lazer."""
+    lazer_block: bytes = b""
+    """What lazer appends from version 30000001 on, an LZMA stream as it came; empty if there is none."""
 
 
 def read_replay(data: bytes) -> ReplayFile:
     """Reads a whole file; raises BadReplay and nothing else, whatever the bytes.
 
-    Bytes after the last field are ignored: lazer keeps its own facts about the score there.
+    Bytes after the last field are ignored. A file of a version whose id has 32 bits may hold one of 64 all the same:
+    the osu! site writes old versions in today's layout, and the number of bytes that are left tells.
     """
     if len(data) > FILE_MAX_BYTES:
         raise BadReplay(f"the file is larger than {FILE_MAX_BYTES // 2**20} MiB")
@@ -102,16 +108,7 @@ def read_replay(data: bytes) -> ReplayFile:
     if not 0 <= ticks <= _TICKS_MAX:
         raise BadReplay("the time is out of all reason")
     frames = reader.block("the frames")
-    score_id = 0
-    if game_version >= _FIRST_VERSION_WITH_LONG_ID:
-        (score_id,) = reader.fields(_I64, "the score's id")
-    elif game_version >= _FIRST_VERSION_WITH_ID:
-        (score_id,) = reader.fields(_I32, "the score's id")
-    target_accuracy = None
-    if mods & TP:
-        (target_accuracy,) = reader.fields(_F64, "the target accuracy")
-        if not math.isfinite(target_accuracy):
-            raise BadReplay("the target accuracy is not a number")
+    score_id, target_accuracy, lazer_block = _read_tail(reader, game_version, mods)
     return ReplayFile(
         mode=mode,
         game_version=game_version,
@@ -128,11 +125,51 @@ def read_replay(data: bytes) -> ReplayFile:
         frames=frames,
         score_id=score_id,
         target_accuracy=target_accuracy,
+        lazer_block=lazer_block,
     )
 
 
+def _read_tail(reader: "_Reader", game_version: int, mods: int) -> tuple[int, float | None, bytes]:
+    """What follows the frames: the score's id, the accuracy of Target Practice, lazer's block."""
+    if game_version >= FIRST_LAZER_VERSION:
+        return _read_lazer_tail(reader, game_version, mods)
+    accuracy_bytes = _F64.size if mods & TP else 0
+    score_id = 0
+    if game_version >= _FIRST_VERSION_WITH_ID:
+        long = game_version >= _FIRST_VERSION_WITH_LONG_ID or reader.left() == _I64.size + accuracy_bytes
+        (score_id,) = reader.fields(_I64 if long else _I32, "the score's id")
+    return score_id, _read_accuracy(reader) if accuracy_bytes else None, b""
+
+
+def _read_lazer_tail(reader: "_Reader", game_version: int, mods: int) -> tuple[int, float | None, bytes]:
+    """Lazer writes no accuracy of Target Practice; other programs that write its versions may.
+
+    A file without any byte after the id was written by a program that does not know the block.
+    """
+    (score_id,) = reader.fields(_I64, "the score's id")
+    target_accuracy = None
+    if mods & TP and reader.left() >= _F64.size and not reader.ends_with_block():
+        target_accuracy = _read_accuracy(reader)
+    if game_version < _FIRST_VERSION_WITH_LAZER_BLOCK or not reader.left():
+        return score_id, target_accuracy, b""
+    return score_id, target_accuracy, reader.block("lazer's block")
+
+
+def _read_accuracy(reader: "_Reader") -> float:
+    accuracy: float
+    (accuracy,) = reader.fields(_F64, "the target accuracy")
+    if not math.isfinite(accuracy):
+        raise BadReplay("the target accuracy is not a number")
+    return accuracy
+
+
 def write_replay(replay: ReplayFile) -> bytes:
-    """The file of a replay; counts, combo and score beyond what it can hold become the most it can hold."""
+    """The file of a replay, in the layout that readers of its version expect.
+
+    Counts, combo and score beyond what the file can hold become the most it can hold. An id that needs more than the
+    32 bits of a version from 2012 to 2014 is written as 0, which means none. Empty strings are written as such, never
+    as null, at which some readers fail.
+    """
     counts = replay.counts
     parts = [
         _HEAD.pack(replay.mode, replay.game_version),
@@ -159,31 +196,12 @@ def write_replay(replay: ReplayFile) -> bytes:
     if replay.game_version >= _FIRST_VERSION_WITH_LONG_ID:
         parts.append(_I64.pack(replay.score_id))
     elif replay.game_version >= _FIRST_VERSION_WITH_ID:
-        parts.append(_I32.pack(replay.score_id))
-    if replay.mods & TP:
+        parts.append(_I32.pack(replay.score_id if _I32_MIN <= replay.score_id <= _I32_MAX else 0))
+    if replay.mods & TP and (replay.game_version < FIRST_LAZER_VERSION or replay.target_accuracy is not None):
         parts.append(_F64.pack(replay.target_accuracy or 0.0))
+    if replay.game_version >= _FIRST_VERSION_WITH_LAZER_BLOCK:
+        parts += _I32.pack(len(replay.lazer_block)), replay.lazer_block
     return b"".join(parts)
-
-
-def replay_md5(replay: ReplayFile, grade: str) -> str:
-    """The checksum the client wants in the header, or refuses the file (web-endpoints 9.1); `grade` as of a pass."""
-    return _md5(replay, grade, "True" if replay.perfect else "False", "True")
-
-
-def md5_matches(replay: ReplayFile) -> bool:
-    """Whether the header's checksum belongs to the result beside it.
-
-    Other servers write their own variants of it, with another grade or none ("0") and with booleans in lower case;
-    they are as good, since what counts is that nobody edited the result afterwards.
-    """
-    claimed = replay.replay_md5.lower()
-    if claimed == replay_md5(replay, grade(replay.counts, replay.mode, replay.mods, passed=True)):
-        return True
-    perfect = "True" if replay.perfect else "False"
-    return any(
-        claimed == _md5(replay, letter, flag, last)
-        for letter, flag, last in itertools.product((*GRADES, "0"), (perfect, perfect.lower()), ("True", "true"))
-    )
 
 
 def download_name(player: str, artist: str, title: str, version: str, played_at_ms: int) -> str:
@@ -208,9 +226,11 @@ def check_frames(stream: bytes, *, max_bytes: int = FRAMES_MAX_BYTES) -> FrameSt
     BadReplay if it is no such stream or is cut, unfolds to more than `max_bytes`, would need more than 64 MiB to read,
     holds a frame without four numbers, or fewer than 2 frames.
     """
+    if not stream:
+        raise BadReplay("there are none")
     frames = length_ms = unfolded = 0
     rest = b""
-    for piece in _pieces(stream):
+    for piece in _pieces(stream, "the frames"):
         unfolded += len(piece)
         if unfolded > max_bytes:
             raise BadReplay(f"the frames unfold to more than {max_bytes} bytes")
@@ -249,30 +269,29 @@ def _read_frames(text: bytes) -> tuple[int, int]:
     return len(times) - seeds, int(sum(map(float, times))) - seeds * int(_SEED)
 
 
-def _pieces(stream: bytes) -> Iterator[bytes]:
+def decompress_block(stream: bytes, what: str, *, max_bytes: int) -> bytes:
+    """The content of a small LZMA stream. BadReplay, about `what`, if it is none or larger than `max_bytes`."""
+    content = bytearray()
+    for piece in _pieces(stream, what):
+        content += piece
+        if len(content) > max_bytes:
+            raise BadReplay(f"{what} unfolds to more than {max_bytes} bytes")
+    return bytes(content)
+
+
+def _pieces(stream: bytes, what: str) -> Iterator[bytes]:
     decompressor = lzma.LZMADecompressor(format=lzma.FORMAT_ALONE, memlimit=LZMA_MEMORY_MAX_BYTES)
     try:
         yield decompressor.decompress(stream, _PIECE_BYTES)
         while not decompressor.eof:
             if decompressor.needs_input:
-                raise BadReplay("the frames are cut")
+                raise BadReplay(f"{what}: the LZMA stream is cut")
             yield decompressor.decompress(b"", _PIECE_BYTES)
     except lzma.LZMAError as error:
-        raise BadReplay(f"the frames cannot be decompressed: {error}") from None
-
-
-def _md5(replay: ReplayFile, grade: str, perfect: str, last: str) -> str:
-    counts = replay.counts
-    text = (
-        f"{counts.n100 + counts.n300}p{counts.n50}o{counts.ngeki}o{counts.nkatu}t{counts.nmiss}a{replay.beatmap_md5}"
-        f"r{replay.max_combo}e{perfect}y{replay.player_name}o{replay.score}u{grade}{replay.mods}{last}"
-    )
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+        raise BadReplay(f"{what} cannot be decompressed: {error}") from None
 
 
 def _string(text: str) -> bytes:
-    if not text:
-        return b"\0"
     data = text.encode()
     size = bytearray()
     length = len(data)
@@ -309,16 +328,25 @@ class _Reader:
             raise BadReplay(f"{what} has a length out of all reason")
         if length > longest:
             raise BadReplay(f"{what} is longer than {longest} bytes")
-        try:
-            return self._take(length, what).decode()
-        except UnicodeDecodeError:
-            raise BadReplay(f"{what} is not UTF-8 text") from None
+        return self._take(length, what).decode(errors="replace")  # as the game does; the rest of the file counts
 
     def block(self, what: str) -> bytes:
+        """An array of bytes; null (length -1) is an empty one."""
         (length,) = self.fields(_I32, what)
-        if length < 0:
-            raise BadReplay(f"{what} have a negative length")
-        return self._take(length, what)
+        if length < -1:
+            raise BadReplay(f"{what}: the length is negative")
+        return self._take(max(length, 0), what)
+
+    def left(self) -> int:
+        """How many bytes follow."""
+        return len(self._data) - self._at
+
+    def ends_with_block(self) -> bool:
+        """Whether all bytes that follow are one array of bytes, or there are none."""
+        if self.left() < _I32.size:
+            return not self.left()
+        (length,) = _I32.unpack_from(self._data, self._at)
+        return bool(max(length, 0) == self.left() - _I32.size)
 
     def _take(self, size: int, what: str) -> bytes:
         start = self._at
