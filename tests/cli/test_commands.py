@@ -238,6 +238,31 @@ def test_an_import_of_replays_says_what_was_skipped(kiai: Kiai, tmp_path: Path) 
     assert (set(skipped), skipped["path"]) == ({"path", "why"}, str(tmp_path / "bad.osr"))
 
 
+def test_replays_are_imported_with_their_doubts(kiai: Kiai) -> None:
+    files = Path(__file__).parents[1] / "osu" / "files"
+    add(kiai, "clerk")
+    kiai.json("beatmaps", "import", files / "replayed.osu")
+
+    strict = kiai.json("replays", "import", files, "--user", "clerk", "--strict")
+    again = kiai.inside("replays", "import", files, "--user", "clerk")
+
+    lazer, site = str(files / "lazer.osr"), str(files / "site.osr")
+    assert strict == {
+        "scores": 1,
+        "skipped": [{"path": lazer, "why": "its checksum is of no known form"}],
+        "doubts": [],
+        "checksums": {"site": 1},
+    }
+    assert again.exit_code == 0
+    assert again.stdout.splitlines() == [
+        "Imported 1 scores (checksums: unknown 1).",
+        f"Doubt {lazer}: replay checksum: it is of no known form",
+        f"Skipped {site}: this replay is stored already",
+    ]
+    [flag] = kiai.json("users", "flags", "clerk")["flags"]
+    assert (flag["kind"], flag["details"]) == ("replay checksum", "it is of no known form")
+
+
 # --- upkeep
 
 

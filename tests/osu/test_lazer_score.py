@@ -1,3 +1,4 @@
+import contextlib
 import lzma
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,14 @@ def test_the_block_of_a_file_of_lazer_is_read() -> None:
 
 
 def test_what_the_block_leaves_out_or_holds_beyond_is_no_fault() -> None:
-    told = {"mods": None, "maximum_statistics": None, "rank": None, "pauses": [1, 2], "user_id": 5, "of_tomorrow": {}}
+    told: dict[str, Any] = {
+        "mods": None,
+        "maximum_statistics": None,
+        "rank": None,
+        "pauses": [1, 2],
+        "user_id": 5,
+        "of_tomorrow": {},
+    }
 
     assert read_lazer_score(b"") == LazerScore()
     assert read_lazer_score(block({})) == LazerScore()
@@ -76,11 +84,12 @@ def test_a_block_that_is_no_lzma_or_is_cut_is_refused() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_random_bytes_are_a_block_or_a_reason(stream: bytes) -> None:
-    try:
-        read_lazer_score(stream)
-    except BadReplay as error:
-        assert "lazer's block" in str(error)
+def test_random_bytes_are_no_block(stream: bytes) -> None:
+    found = None
+    with contextlib.suppress(BadReplay):
+        found = read_lazer_score(stream)
+
+    assert found is None or stream == b""
 
 
 @pytest.mark.parametrize("rank", ["F", -1])

@@ -132,7 +132,6 @@ REPLAYS = st.builds(
 def test_what_is_written_is_read_back(replay: ReplayFile) -> None:
     kept = msgspec.structs.replace(
         replay,
-        score_id=replay.score_id if replay.game_version >= 20121008 else 0,
         target_accuracy=replay.target_accuracy if replay.mods & TP else None,
         lazer_block=replay.lazer_block if replay.game_version >= 30000001 else b"",
     )
@@ -193,7 +192,7 @@ def test_a_damaged_file_is_refused_with_its_reason(at: int, put: bytes, reason: 
         read_replay(A_FILE[:at] + put + A_FILE[at + len(put) :])
 
 
-@pytest.mark.parametrize("version", [20121008, 20130319, 20140720])
+@pytest.mark.parametrize("version", [0, 20121007, 20121008, 20130319, 20140720])
 @pytest.mark.parametrize("mods", [0, TP])
 def test_an_old_version_may_have_the_id_of_today(version: int, mods: int) -> None:
     replay = msgspec.structs.replace(
@@ -211,6 +210,18 @@ def test_an_id_that_an_old_version_cannot_hold_is_left_out(score_id: int) -> Non
     replay = msgspec.structs.replace(A_REPLAY, game_version=20130319, score_id=score_id)
 
     assert read_replay(write_replay(replay)).score_id == 0
+
+
+@pytest.mark.parametrize("accuracy", [None, 0.5])
+def test_a_version_before_2012_may_have_no_id(accuracy: float | None) -> None:
+    replay = msgspec.structs.replace(
+        A_REPLAY, game_version=20070101, mods=TP if accuracy else 0, score_id=0, target_accuracy=accuracy
+    )
+    data = write_replay(replay)
+    at = data.index(replay.frames) + len(replay.frames)
+
+    assert read_replay(data[:at] + data[at + 8 :]) == replay
+    assert osrparse.Replay.from_string(data[: at + 8]).game_version == 20070101
 
 
 LAZER = msgspec.structs.replace(A_REPLAY, game_version=30000016, lazer_block=b"block")

@@ -1,18 +1,26 @@
+import asyncio
+import hashlib
+import lzma
 from pathlib import Path
 
 import msgspec
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from tests.builders import NOW_MS, World, a_map, a_player, a_replay, frames, pp_of
+from tests.osu.real_files import real_files
 
 from kiai.accounts import User
-from kiai.beatmaps import Beatmap
-from kiai.osu.accuracy import Counts
-from kiai.osu.mods import DT, EZ, HD, HR, NC, RX, SO, TP, V2
-from kiai.osu.replay_file import ReplayFile, write_replay
-from kiai.scores.replay_import import ReplayReport
+from kiai.beatmaps import Beatmap, MapStatus
+from kiai.errors import Refused
+from kiai.osu.accuracy import Counts, judged
+from kiai.osu.grades import grade
+from kiai.osu.mods import DT, EZ, HD, HR, HT, NC, NF, PF, RX, SD, SO, TP, V2, Mods
+from kiai.osu.replay_checksum import replay_md5
+from kiai.osu.replay_file import ReplayFile, read_replay, write_replay
+from kiai.scores.flags import Flags
+from kiai.scores.replay_import import NotedReplay, ReplayReport
 from kiai.staff import OPERATOR
-from kiai.storage.tables import outbox, replays, scores, stats
+from kiai.storage.tables import integrity_flags, maps, outbox, replays, scores, stats
 
 
 @pytest.fixture
@@ -25,16 +33,19 @@ def alice(world: World) -> int:
     return world.add_player(a_player())
 
 
-def import_(world: World, *paths: Path, user: User | None = None) -> ReplayReport:
-    report = world.run(world.replay_import.import_paths(paths, user=user))
-    assert isinstance(report, ReplayReport)
-    return report
+def import_(world: World, *paths: Path, user: User | None = None, strict: bool = False) -> ReplayReport:
+    return world.run(world.replay_import.import_paths(paths, user=user, strict=strict))
 
 
-def check_refused(world: World, path: Path, why: str, user: User | None = None) -> None:
+def long(replay: ReplayFile, **changes: object) -> ReplayFile:
+    """The replay with as many frames as a play has, of which there is nothing to doubt."""
+    return msgspec.structs.replace(replay, frames=frames(count=120), **changes)
+
+
+def check_refused(world: World, path: Path, why: str, user: User | None = None, *, strict: bool = False) -> None:
     """The file is skipped with this reason and leaves no trace."""
     before = [world.look(select(table)) for table in (scores, replays, stats, outbox)]
-    report = import_(world, path, user=user)
+    report = import_(world, path, user=user, strict=strict)
     assert report.scores == 0
     [skipped] = report.skipped
     assert skipped.path == str(path)
@@ -45,23 +56,8 @@ def check_refused(world: World, path: Path, why: str, user: User | None = None) 
 def signed(replay: ReplayFile, **changes: object) -> ReplayFile:
     """The replay with another result and the checksum that belongs to it."""
     changed = msgspec.structs.replace(replay, **changes)
-    stub = a_replay(
-        of=_Named(changed.beatmap_md5),  # type: ignore[arg-type]
-        player=changed.player_name,
-        mode=changed.mode,
-        mods=changed.mods,
-        counts=changed.counts,
-        score=changed.score,
-        combo=changed.max_combo,
-        stream=changed.frames,
-    )
-    return msgspec.structs.replace(changed, replay_md5=stub.replay_md5)
-
-
-class _Named(msgspec.Struct, frozen=True):
-    """As much of a map as a replay's checksum needs."""
-
-    md5: str
+    letter = grade(changed.counts, changed.mode, changed.mods, passed=True)
+    return msgspec.structs.replace(changed, replay_md5=replay_md5(changed, letter))
 
 
 # --- importing
@@ -93,11 +89,20 @@ def test_a_replay_of_half_a_map_is_a_failed_play(world: World, song: Beatmap, al
     assert world.stats(alice).plays == 1
 
 
-@pytest.mark.parametrize(("mods", "mode"), [(RX, 4), (NC | DT, 0)])
+@pytest.mark.parametrize(("mods", "mode"), [(RX, 4), (NC | DT, 0), (int(Mods.AP), 8)])
 def test_mods_choose_the_mode(world: World, song: Beatmap, alice: int, mods: int, mode: int) -> None:
     import_(world, world.put_osr(a_replay(of=song, mods=mods)))
 
     assert world.look(select(scores.c.mode, scores.c.mods)) == [(mode, mods)]
+
+
+@pytest.mark.parametrize(("mods", "stored"), [(NC, NC | DT), (PF, PF | SD), (NC | PF | HD, NC | DT | PF | SD | HD)])
+def test_mods_that_always_come_in_pairs_are_stored_in_pairs(
+    world: World, song: Beatmap, alice: int, mods: int, stored: int
+) -> None:
+    import_(world, world.put_osr(a_replay(of=song, mods=mods)), strict=True)
+
+    assert world.look(select(scores.c.mods)) == [(stored,)]
 
 
 def test_an_osu_map_may_be_played_in_another_mode(world: World, song: Beatmap, alice: int) -> None:
@@ -160,6 +165,21 @@ def test_names_are_compared_by_their_safe_form(world: World, song: Beatmap) -> N
     assert world.look(select(scores.c.user_id)) == [(player,)]
 
 
+def test_the_bot_plays_nothing(world: World, song: Beatmap, alice: int) -> None:
+    bot = world.user(1)
+
+    check_refused(world, world.put_osr(a_replay(of=song, player=bot.name)), "is the bot, which has no scores")
+    check_refused(world, world.put_osr(a_replay(of=song, player="?")), "is the bot, which has no scores", user=bot)
+
+
+@pytest.mark.parametrize("name", ["", "al\0ice", "\x1b[31m", "Jörg", "なまえ", "%", "_____", "a" * 1024], ids=ascii)
+def test_any_name_may_be_nobody_here(world: World, song: Beatmap, alice: int, name: str) -> None:
+    path = world.put_osr(a_replay(of=song, player=name))
+
+    check_refused(world, path, f"its player {name!r} has no account here")
+    assert import_(world, path, user=world.user(alice)).scores == 1
+
+
 # --- what is refused
 
 
@@ -167,18 +187,61 @@ def test_the_untouched_replay_of_the_refused_ones_is_taken(world: World, song: B
     assert import_(world, world.put_osr(signed(a_replay(of=song)))).scores == 1
 
 
+def test_a_checksum_of_no_known_form_is_a_doubt_for_the_staff(world: World, song: Beatmap, alice: int) -> None:
+    path = world.put_osr(long(a_replay(of=song), replay_md5="5f9eb392cae42fb79965eefa3532f250"))
+
+    report = import_(world, path)
+
+    why = "replay checksum: it is of no known form"
+    assert (report.scores, report.skipped, report.doubts) == (1, [], [NotedReplay(str(path), why)])
+    assert report.checksums == {"unknown": 1}
+    [(checksum,)] = world.look(select(scores.c.checksum))
+    [flag] = world.run(Flags(world.database, world.clock).of(alice))
+    assert (flag.kind, flag.details, flag.checksum) == ("replay checksum", "it is of no known form", checksum)
+    assert len(world.board(song)) == 1
+    assert world.problems() == []
+
+
 @pytest.mark.parametrize(
     "change",
     [{"score": 900_001}, {"max_combo": 51}, {"mods": HD}, {"player_name": "bob"}, {"replay_md5": "0" * 32}],
     ids=str,
 )
-def test_a_header_that_was_changed_is_refused(
+def test_a_header_that_was_changed_is_doubted_and_strictly_refused(
     world: World, song: Beatmap, alice: int, change: dict[str, object]
 ) -> None:
     world.add_player(a_player("bob"))
-    forged = msgspec.structs.replace(a_replay(of=song), **change)
+    path = world.put_osr(long(a_replay(of=song), **change))
 
-    check_refused(world, world.put_osr(forged), "the header was changed: its checksum does not fit")
+    check_refused(world, path, "its checksum is of no known form", strict=True)
+    report = import_(world, path)
+
+    assert report.scores == 1
+    assert "replay checksum" in report.doubts[0].why
+
+
+@pytest.mark.parametrize("form", ["server", "site", "lazer"])
+def test_a_checksum_of_a_known_form_is_no_doubt(world: World, song: Beatmap, alice: int, form: str) -> None:
+    replay = long(a_replay(of=song))
+    text = {"site": f"50osualice{song.md5}900000A", "lazer": "lazer-alice-11/13/2023 23:13:20 +01:00"}.get(form)
+    if text is not None:
+        replay = msgspec.structs.replace(replay, replay_md5=hashlib.md5(text.encode()).hexdigest())
+
+    report = import_(world, world.put_osr(replay), strict=True)
+
+    assert (report.scores, report.skipped, report.doubts, report.checksums) == (1, [], [], {form: 1})
+    assert world.look(select(integrity_flags)) == []
+
+
+@pytest.mark.parametrize("claimed", ["", "0", "no checksum", "d41d8cd98f00b204e9800998ecf8427e"])
+def test_a_checksum_that_many_files_share_makes_them_no_twins(
+    world: World, song: Beatmap, alice: int, claimed: str
+) -> None:
+    for seed in (1, 2):
+        replay = a_replay(of=song, seed=seed, score=1_000 + seed)
+        world.put_osr(msgspec.structs.replace(replay, replay_md5=claimed), f"{seed}.osr")
+
+    assert import_(world, world.folder).scores == 2
 
 
 def test_a_play_of_an_unknown_map_is_refused(world: World, song: Beatmap, alice: int) -> None:
@@ -191,14 +254,16 @@ def test_a_play_of_an_unknown_map_is_refused(world: World, song: Beatmap, alice:
     ("change", "why"),
     [
         ({"mods": EZ | HR}, "Easy with HardRock"),
-        ({"mods": NC}, "Nightcore without DoubleTime"),
-        ({"mods": TP, "target_accuracy": 0.5}, "its mods are not ranked"),
-        ({"mods": V2}, "its mods are not ranked"),
+        ({"mods": int(Mods.AU)}, "its mods cannot be: Autoplay"),
+        ({"mods": int(Mods.CN)}, "its mods cannot be: Cinema"),
+        ({"mods": HT | NC}, "HalfTime with DoubleTime"),
+        ({"mods": int(Mods.MR)}, "MR outside mania"),
+        ({"mods": TP, "target_accuracy": 0.5}, "its mods are not ranked: TP"),
+        ({"mods": V2 | HD}, "its mods are not ranked: HDV2"),
         ({"mode": 1, "mods": SO}, "SO outside osu!"),
         ({"counts": Counts(0, 0, 0, 0, 0, 0)}, "nothing was hit"),
         ({"score": 0}, "nothing was hit"),
         ({"counts": Counts(51, 0, 0, 0, 0, 0)}, "it has 51 judgements, the map has 50 objects"),
-        ({"max_combo": 51}, "its combo of 51 is above the map's 50"),
         ({"max_combo": 0}, "its combo is impossible"),
     ],
     ids=str,
@@ -207,6 +272,36 @@ def test_a_play_that_cannot_have_happened_is_refused(
     world: World, song: Beatmap, alice: int, change: dict[str, object], why: str
 ) -> None:
     check_refused(world, world.put_osr(signed(a_replay(of=song), **change)), why)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"max_combo": 51}, "combo: 51 on a map of 50"),
+        ({"perfect": True, "counts": Counts(49, 0, 0, 0, 0, 1)}, "combo: perfect with 1 misses"),
+        ({"mods": RX | NF}, "mods: No Fail with Relax or Autopilot"),
+        ({"frames": frames(count=99)}, "replay: only 99 frames"),
+    ],
+    ids=str,
+)
+def test_what_is_odd_is_imported_with_a_doubt(
+    world: World, song: Beatmap, alice: int, change: dict[str, object], why: str
+) -> None:
+    report = import_(world, world.put_osr(signed(long(a_replay(of=song)), **change)), strict=True)
+
+    assert (report.scores, [doubt.why for doubt in report.doubts]) == (1, [why])
+    kind, _, details = why.partition(": ")
+    assert world.look(select(integrity_flags.c.kind, integrity_flags.c.details)) == [(kind, details)]
+
+
+def test_all_doubts_about_a_file_are_told(world: World, song: Beatmap, alice: int) -> None:
+    replay = a_replay(of=song, mods=RX | NF)
+
+    report = import_(world, world.put_osr(msgspec.structs.replace(replay, replay_md5="")))
+
+    assert [doubt.why for doubt in report.doubts] == [
+        "replay checksum: it is of no known form; mods: No Fail with Relax or Autopilot; replay: only 40 frames"
+    ]
 
 
 def test_a_map_of_another_mode_is_refused(world: World, alice: int) -> None:
@@ -218,9 +313,9 @@ def test_a_map_of_another_mode_is_refused(world: World, alice: int) -> None:
 @pytest.mark.parametrize(
     ("stream", "why"),
     [
-        (b"", "the frames"),
+        (b"", "it holds no frames"),
         (b"hello", "the frames"),
-        (frames()[:-8], "the frames are cut"),
+        (frames()[:-8], "the LZMA stream is cut"),
         (frames()[:20] + b"\xff" + frames()[21:], "the frames"),
         (frames(count=1), "fewer than 2 frames"),
     ],
@@ -269,3 +364,221 @@ def test_a_path_that_is_nothing_and_a_folder_without_replays_are_skipped(world: 
     assert [one.why for one in report.skipped] == ["there is no such file or folder", "the folder holds no .osr file"]
 
 
+# --- one play, one score
+
+
+def test_two_imports_of_one_file_at_once_make_one_score(world: World, song: Beatmap, alice: int) -> None:
+    data = write_replay(long(a_replay(of=song)))
+
+    async def at_once() -> list[int | BaseException]:
+        return await asyncio.gather(*(world.replay_import.import_one(data) for _ in range(4)), return_exceptions=True)
+
+    answers = world.run(at_once())
+
+    stored = [answer for answer in answers if isinstance(answer, int)]
+    assert [(row[0],) for row in world.score_rows()] == [(one,) for one in stored]
+    assert len(stored) == 1
+    refused = [answer for answer in answers if isinstance(answer, Refused)]
+    assert [str(one) for one in refused] == ["this replay is stored already"] * 3
+    assert world.stats(alice).plays == 1
+    assert world.problems() == []
+
+
+def test_one_file_under_many_names_is_stored_once(world: World, song: Beatmap, alice: int) -> None:
+    for n in range(20):
+        world.put_osr(a_replay(of=song), f"{n}.osr")
+
+    report = import_(world, world.folder)
+
+    assert (report.scores, len(report.skipped), len(world.score_rows())) == (1, 19, 1)
+    assert {skipped.why for skipped in report.skipped} == {"this replay is stored already"}
+
+
+@pytest.mark.parametrize("claimed", [None, "", "5f9eb392cae42fb79965eefa3532f250"])
+def test_a_replay_that_was_compressed_anew_is_the_same_play(
+    world: World, song: Beatmap, alice: int, claimed: str | None
+) -> None:
+    replay = a_replay(of=song)
+    if claimed is not None:
+        replay = msgspec.structs.replace(replay, replay_md5=claimed)
+    content = lzma.decompress(replay.frames)
+    anew = msgspec.structs.replace(replay, frames=lzma.compress(content, lzma.FORMAT_ALONE, preset=0))
+    import_(world, world.put_osr(replay))
+
+    assert anew.frames != replay.frames
+    check_refused(world, world.put_osr(anew), "this replay is stored already")
+
+
+def test_files_are_recorded_in_the_order_of_their_names(world: World, song: Beatmap, alice: int) -> None:
+    for n in range(30):
+        world.put_osr(a_replay(of=song, seed=n, score=1_000 + n), f"{n:02}.osr")
+    seen: list[tuple[int, int]] = []
+
+    world.run(world.replay_import.import_paths([world.folder], progress=lambda done, total: seen.append((done, total))))
+
+    assert world.look(select(scores.c.score).order_by(scores.c.id)) == [(1_000 + n,) for n in range(30)]
+    assert seen == [(n, 30) for n in range(31)]
+
+
+# --- files of other programs
+
+
+def test_md5s_may_be_in_capitals(world: World, song: Beatmap, alice: int) -> None:
+    replay = long(a_replay(of=song), replay_md5=a_replay(of=song).replay_md5.upper())
+    other = a_replay(of=song, seed=2, score=5)
+
+    report = import_(
+        world, world.put_osr(replay, "1.osr"), world.put_osr(signed(other, beatmap_md5=song.md5.upper()), "2.osr")
+    )
+
+    assert (report.scores, report.checksums) == (2, {"server": 2})
+
+
+@pytest.mark.parametrize(
+    ("bar", "kept"),
+    [
+        ("", ""),
+        ("0|1,2100|0.95,4200|1,", "0|1,2100|0.95,4200|1,"),
+        ("-5|1,7|1E-05", "-5|1,7|1E-05"),
+        ("0|1\0", ""),
+        ("<b>", ""),
+    ],
+)
+def test_a_life_bar_is_kept_if_it_is_one(world: World, song: Beatmap, alice: int, bar: str, kept: str) -> None:
+    report = import_(world, world.put_osr(msgspec.structs.replace(a_replay(of=song), life_bar=bar)))
+
+    assert (report.scores, world.look(select(replays.c.life_bar))) == (1, [(kept,)])
+
+
+@pytest.mark.parametrize("version", [-5, 0, 1, 20070101, 20121007, 20121008, 20140720, 20140721, 20260711, 2**31 - 1])
+def test_any_version_of_stable_is_imported(world: World, song: Beatmap, alice: int, version: int) -> None:
+    replay = long(a_replay(of=song), game_version=min(version, 29_999_999))
+
+    report = import_(world, world.put_osr(replay))
+
+    assert (report.scores, report.doubts) == (1, [])
+
+
+FILES = Path(__file__).parents[1] / "osu" / "files"
+
+
+@pytest.fixture
+def clerk(world: World) -> User:
+    """Somebody to own the plays, and the map that they were played on."""
+    report = world.run(world.importer.import_paths([FILES / "replayed.osu"], status=MapStatus.RANKED))
+    assert report.skipped == []
+    return world.user(world.add_player(a_player("clerk")))
+
+
+def test_a_download_from_the_osu_site_is_imported(world: World, clerk: User) -> None:
+    report = import_(world, FILES / "site.osr", user=clerk, strict=True)
+
+    assert (report.scores, report.skipped, report.doubts, report.checksums) == (1, [], [], {"site": 1})
+    assert world.look(select(scores.c.score, scores.c.passed)) == [(50_001, 1)]
+
+
+def test_an_export_of_lazer_is_imported(world: World, clerk: User) -> None:
+    report = import_(world, FILES / "lazer.osr", user=clerk)
+
+    assert (report.scores, report.skipped) == (1, [])
+    assert [doubt.why for doubt in report.doubts] == ["replay checksum: it is of no known form"]
+    stored = world.look(select(scores.c.score, scores.c.n300, scores.c.n100, scores.c.client_version))
+    assert stored == [(5_652, 18, 2, 30_000_016)]
+
+
+# --- plays of lazer
+
+
+def of_lazer(song: Beatmap, told: object = None, **changes: object) -> ReplayFile:
+    """A replay that lazer would have exported, with this block."""
+    stamp = hashlib.md5(b"lazer-alice-11/13/2023 22:13:20 +00:00").hexdigest()
+    replay = long(a_replay(of=song, score=500_000), game_version=30_000_016, replay_md5=stamp)
+    told = {"mods": [{"acronym": "CL"}], "maximum_statistics": {"great": song.objects}} if told is None else told
+    block = told if isinstance(told, bytes) else lzma.compress(msgspec.json.encode(told), lzma.FORMAT_ALONE)
+    return msgspec.structs.replace(replay, lazer_block=block, **changes)
+
+
+def test_a_score_of_lazer_is_stored_in_classic_points(world: World, song: Beatmap, alice: int) -> None:
+    report = import_(world, world.put_osr(of_lazer(song)), strict=True)
+
+    assert (report.scores, report.doubts, report.checksums) == (1, [], {"lazer": 1})
+    assert world.look(select(scores.c.score, scores.c.client_version)) == [(90_712, 30_000_016)]
+    assert world.problems() == []
+
+
+@pytest.mark.parametrize("mods", [[{"acronym": "HD"}], [{"acronym": "DC"}], [], [{"acronym": "SD"}]])
+def test_other_mods_in_the_block_than_in_the_header_are_a_doubt(
+    world: World, song: Beatmap, alice: int, mods: list[dict[str, str]]
+) -> None:
+    report = import_(world, world.put_osr(of_lazer(song, {"mods": mods}, mods=HR)))
+
+    assert report.scores == 1
+    assert "HR in the header" in report.doubts[0].why
+
+
+@pytest.mark.parametrize(
+    ("mods", "bits"),
+    [(["HD", "DT"], HD | DT), (["NC"], NC | DT), (["NC"], NC), (["PF"], PF | SD), (["DC"], HT), (["CL"], 0)],
+)
+def test_the_same_mods_in_block_and_header_are_no_doubt(
+    world: World, song: Beatmap, alice: int, mods: list[str], bits: int
+) -> None:
+    told = {"mods": [{"acronym": one} for one in mods]}
+
+    report = import_(world, world.put_osr(of_lazer(song, told, mods=bits)))
+
+    assert (report.scores, report.doubts) == (1, [])
+
+
+def test_a_file_of_lazer_without_its_block_is_a_doubt(world: World, song: Beatmap, alice: int) -> None:
+    report = import_(world, world.put_osr(of_lazer(song, b"")))
+
+    assert (report.scores, [doubt.why for doubt in report.doubts]) == (
+        1,
+        ["lazer: the block that names lazer's mods is missing"],
+    )
+
+
+def test_the_first_version_of_lazer_has_no_block_and_no_doubt(world: World, song: Beatmap, alice: int) -> None:
+    report = import_(world, world.put_osr(of_lazer(song, b"", game_version=30_000_000)))
+
+    assert (report.scores, report.doubts) == (1, [])
+
+
+def test_a_play_that_lazer_calls_failed_is_failed(world: World, song: Beatmap, alice: int) -> None:
+    import_(world, world.put_osr(of_lazer(song, {"rank": "F"})))
+
+    assert world.look(select(scores.c.passed, scores.c.grade, scores.c.pp)) == [(0, "F", 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("told", "change", "why"),
+    [
+        ({"mods": [{"acronym": "BL"}]}, {}, "it was played in lazer: its mod BL exists in lazer only"),
+        ({"mods": [{"acronym": "DT", "settings": {"speed_change": 1.3}}]}, {"mods": DT}, "played in lazer: its mod DT"),
+        ({"mods": [{"acronym": "MR"}]}, {}, "played in lazer: its mod MR exists in lazer only"),
+        ({}, {"score": 4_000_001}, "played in lazer, and its score cannot be turned into a classic one"),
+        ({}, {"mode": 2, "counts": Counts(40, 5, 9, 0, 3, 1)}, "played in lazer, and its score cannot be turned"),
+        (b"hello", {}, "not a replay: lazer's block cannot be decompressed"),
+        ({"mods": 5}, {}, "not a replay: lazer's block cannot be read"),
+    ],
+    ids=str,
+)
+def test_what_stable_has_no_words_for_is_refused_in_the_name_of_lazer(
+    world: World, song: Beatmap, alice: int, told: object, change: dict[str, object], why: str
+) -> None:
+    check_refused(world, world.put_osr(of_lazer(song, told, **change)), why)
+
+
+def test_real_replays_of_known_maps_and_players_are_imported(world: World, alice: int) -> None:
+    for n, path in enumerate(real_files("replays", ".osr"), 1):
+        replay = read_replay(path.read_bytes())
+        stand_in = world.add_map(a_map(n, objects=judged(replay.counts, 0), mode=replay.mode))
+        if (replay.beatmap_md5,) not in world.look(select(maps.c.md5)):
+            world.change(update(maps).where(maps.c.key == stand_in.key).values(md5=replay.beatmap_md5))
+
+        report = import_(world, path, user=world.user(alice))
+
+        # Two of them are one play: the site's download of it, and an edition with an id of 32 bits.
+        assert report.scores == 1 or "stored already" in report.skipped[0].why
+        assert all("replay checksum" in doubt.why or "combo" in doubt.why for doubt in report.doubts)

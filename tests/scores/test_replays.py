@@ -1,18 +1,23 @@
 import hashlib
 import io
+from pathlib import Path
 
 import msgspec
 import osrparse
 import pytest
+from sqlalchemy import update
+from tests import engines
 from tests.builders import World, a_map, a_player, a_replay
 
 from kiai.beatmaps import Beatmap
-from kiai.errors import NotFound
+from kiai.errors import NotFound, Refused
 from kiai.osu.accuracy import Counts
-from kiai.osu.mods import DT, HD
-from kiai.osu.replay_file import md5_matches, read_replay, write_replay
+from kiai.osu.mods import DT, HD, NC, PF, SD
+from kiai.osu.replay_checksum import ChecksumForm, checksum_form
+from kiai.osu.replay_file import check_frames, read_replay, write_replay
 from kiai.scores.model import replay_key
 from kiai.staff import OPERATOR
+from kiai.storage.tables import scores
 
 
 @pytest.fixture
@@ -23,9 +28,6 @@ def song(world: World) -> Beatmap:
 @pytest.fixture
 def alice(world: World) -> int:
     return world.add_player(a_player())
-
-
-# --- handing out
 
 
 def exported(world: World, score_id: int) -> bytes:
@@ -39,14 +41,14 @@ def test_an_export_equals_the_import_field_by_field(world: World, song: Beatmap,
     out = read_replay(exported(world, score_id))
 
     assert out == msgspec.structs.replace(replay, score_id=score_id)
-    assert md5_matches(out)
+    assert checksum_form(out) is ChecksumForm.SERVER
 
 
 def test_an_export_of_a_failed_play_is_readable_too(world: World, song: Beatmap, alice: int) -> None:
     replay = a_replay(of=song, counts=Counts(20, 0, 0, 0, 0, 3), combo=20)
     score_id = world.run(world.replay_import.import_one(write_replay(replay)))
 
-    assert md5_matches(read_replay(exported(world, score_id)))
+    assert checksum_form(read_replay(exported(world, score_id))) is ChecksumForm.SERVER
 
 
 def test_an_export_is_read_by_others_with_the_same_frames(world: World, song: Beatmap, alice: int) -> None:
@@ -100,3 +102,90 @@ def test_no_score_no_replay_and_hidden_players_are_not_found(world: World, song:
     for verb in (world.replays.osr, world.replays.frames):
         with pytest.raises(NotFound, match="replay not found"):
             world.run(verb(score_id))
+
+
+VERSIONS = [-5, 0, 20070101, 20121007, 20121008, 20140720, 20140721, 20260711, 29999999, 30000000, 30000016, 2**31 - 1]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_export_has_the_layout_of_the_version_that_it_states(
+    world: World, song: Beatmap, alice: int, version: int
+) -> None:
+    score_id = world.run(world.replay_import.import_one(write_replay(a_replay(of=song))))
+    world.change(update(scores).values(client_version=version))
+
+    data = exported(world, score_id)
+
+    out = read_replay(data)
+    assert out.game_version == (version if 0 < version < 30_000_000 else 20231113)
+    assert write_replay(out) == data
+    assert out.score_id == score_id
+    theirs = osrparse.Replay.from_string(data)
+    assert (theirs.game_version, theirs.score, theirs.replay_id) == (out.game_version, 900_000, score_id)
+    assert len(theirs.replay_data) == check_frames(out.frames).frames
+
+
+@pytest.mark.parametrize(("mods", "written"), [(PF, PF | SD), (NC, NC | DT), (HD, HD)])
+def test_mods_that_always_come_in_pairs_are_written_in_pairs(
+    world: World, song: Beatmap, alice: int, mods: int, written: int
+) -> None:
+    score_id = world.run(world.replay_import.import_one(write_replay(a_replay(of=song))))
+    world.change(update(scores).values(mods=mods))
+
+    out = read_replay(exported(world, score_id))
+
+    assert out.mods == written
+    assert checksum_form(out) is ChecksumForm.SERVER
+
+
+def test_a_life_bar_that_nobody_sent_is_empty_and_not_null(world: World, song: Beatmap, alice: int) -> None:
+    replay = msgspec.structs.replace(a_replay(of=song), life_bar="")
+    score_id = world.run(world.replay_import.import_one(write_replay(replay)))
+
+    data = exported(world, score_id)
+
+    at = data.index(replay.frames) - 14
+    assert data[at : at + 2] == b"\x0b\0"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"life_bar": ""},
+        {"mods": HD | DT | NC, "game_version": 20130319},
+        {"mode": 1, "game_version": 20070101},
+        {"mode": 2, "counts": Counts(300, 20, 40, 5, 9, 2), "max_combo": 310},
+        {"mode": 3, "counts": Counts(100, 5, 2, 300, 9, 1), "max_combo": 400},
+        {"counts": Counts(20, 0, 0, 0, 0, 3), "max_combo": 20},
+        {"game_version": 30_000_016, "score": 500_000},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("player", ["alice", "Jörg"])
+def test_an_export_is_imported_elsewhere_and_exported_alike(
+    world: World, song: Beatmap, alice: int, player: str, changes: dict[str, object], tmp_path: Path
+) -> None:
+    replay = msgspec.structs.replace(a_replay(of=song, player=player), **changes)
+    first_id = world.run(world.replay_import.import_one(write_replay(replay), user=world.user(alice)))
+    first = exported(world, first_id)
+
+    with engines.fresh("sqlite", tmp_path) as url:
+        database = world.run(engines.connect(url))
+        elsewhere = World(database, world.run, tmp_path / "elsewhere")
+        elsewhere.add_player(a_player())
+        elsewhere.add_map(a_map(objects=50))
+        second_id = world.run(elsewhere.replay_import.import_one(first, strict=True))
+        second = exported(elsewhere, second_id)
+        world.run(database.close())
+
+    assert (first_id, second_id) == (1, 1)
+    assert second == first
+    assert exported(world, first_id) == first
+
+
+def test_an_export_is_known_where_it_comes_from(world: World, song: Beatmap, alice: int) -> None:
+    score_id = world.run(world.replay_import.import_one(write_replay(a_replay(of=song)), user=world.user(alice)))
+
+    with pytest.raises(Refused, match="stored already"):
+        world.run(world.replay_import.import_one(exported(world, score_id)))

@@ -204,6 +204,37 @@ def test_get_replay_gives_the_file_and_without_headers_the_frames_alone(server: 
     judged = (replay.count_300, replay.count_100, replay.count_50, replay.count_geki, replay.count_katu)
     assert (replay.username, replay.beatmap_hash, judged) == ("User", "4" * 32, (14, 1, 0, 6, 1))
     assert (replay.score, replay.max_combo, replay.count_miss) == (29168, 48, 0)
+    assert (replay.game_version, replay.replay_id) == (20220324, 1732)
+    life_bar = whole.body.index(frames) - 14
+    assert whole.body[life_bar : life_bar + 2] == b"\x0b\0"  # an empty string, not the null string
+
+
+@pytest.mark.parametrize(
+    ("score_id", "version", "written", "written_id"),
+    [
+        (1740, 30000016, 20220324, 1740),
+        (1741, 0, 20220324, 1741),
+        (1742, 20130319, 20130319, 1742),
+        (3_070_000_000_000_000_005, 20130319, 20130319, 0),
+        (3_070_000_000_000_000_006, 20220324, 20220324, 3_070_000_000_000_000_006),
+    ],
+)
+def test_get_replay_writes_the_layout_of_the_version_that_it_states(
+    server: Server, rows: Rows, score_id: int, version: int, written: int, written_id: int
+) -> None:
+    shown = EXAMPLES["get_score_info"]["score"]
+    map_key = 2_000_010 + score_id % 10
+    rows.map(EXAMPLES["get_map_info"]["map"] | {"id": map_key, "md5": f"{map_key:032x}"})
+    rows.score(score_id, 3, map_key, shown, client_version=version, play_time_ms=1_648_080_000_000)
+    frames = lzma.compress(b"0|256|192|0,16|300|200|1,-12345|0|0|%d," % (score_id % 10), format=lzma.FORMAT_ALONE)
+    rows.replay(score_id, frames)
+
+    reply = server.get(f"/get_replay?id={score_id}")
+
+    assert reply.status == 200
+    replay = osrparse.Replay.from_string(reply.body)
+    assert (replay.game_version, replay.replay_id, len(replay.replay_data)) == (written, written_id, 2)
+    assert len(reply.body) == reply.body.index(frames) + len(frames) + (4 if written == 20130319 else 8)
 
 
 def test_get_match_of_none_that_runs_is_not_found(server: Server) -> None:

@@ -84,8 +84,8 @@ class ReplayFile(msgspec.Struct, frozen=True):
 def read_replay(data: bytes) -> ReplayFile:
     """Reads a whole file; raises BadReplay and nothing else, whatever the bytes.
 
-    Bytes after the last field are ignored. A file of a version whose id has 32 bits may hold one of 64 all the same:
-    the osu! site writes old versions in today's layout, and the number of bytes that are left tells.
+    Bytes after the last field are ignored. A file of a version that had no id, or one of 32 bits, may hold one of 64
+    bits: the osu! site writes old versions in today's layout, and the number of bytes that are left tells.
     """
     if len(data) > FILE_MAX_BYTES:
         raise BadReplay(f"the file is larger than {FILE_MAX_BYTES // 2**20} MiB")
@@ -135,9 +135,10 @@ def _read_tail(reader: "_Reader", game_version: int, mods: int) -> tuple[int, fl
         return _read_lazer_tail(reader, game_version, mods)
     accuracy_bytes = _F64.size if mods & TP else 0
     score_id = 0
-    if game_version >= _FIRST_VERSION_WITH_ID:
-        long = game_version >= _FIRST_VERSION_WITH_LONG_ID or reader.left() == _I64.size + accuracy_bytes
-        (score_id,) = reader.fields(_I64 if long else _I32, "the score's id")
+    if game_version >= _FIRST_VERSION_WITH_LONG_ID or reader.left() == _I64.size + accuracy_bytes:
+        (score_id,) = reader.fields(_I64, "the score's id")
+    elif game_version >= _FIRST_VERSION_WITH_ID:
+        (score_id,) = reader.fields(_I32, "the score's id")
     return score_id, _read_accuracy(reader) if accuracy_bytes else None, b""
 
 
@@ -193,10 +194,11 @@ def write_replay(replay: ReplayFile) -> bytes:
         _I32.pack(len(replay.frames)),
         replay.frames,
     ]
-    if replay.game_version >= _FIRST_VERSION_WITH_LONG_ID:
-        parts.append(_I64.pack(replay.score_id))
-    elif replay.game_version >= _FIRST_VERSION_WITH_ID:
+    if _FIRST_VERSION_WITH_ID <= replay.game_version < _FIRST_VERSION_WITH_LONG_ID:
         parts.append(_I32.pack(replay.score_id if _I32_MIN <= replay.score_id <= _I32_MAX else 0))
+    else:
+        # Before 2012 there was no id. Readers that know this ignore it, and others (osrparse) cannot do without.
+        parts.append(_I64.pack(replay.score_id))
     if replay.mods & TP and (replay.game_version < FIRST_LAZER_VERSION or replay.target_accuracy is not None):
         parts.append(_F64.pack(replay.target_accuracy or 0.0))
     if replay.game_version >= _FIRST_VERSION_WITH_LAZER_BLOCK:

@@ -189,17 +189,17 @@ class ReplayImport:
         doubts += play_doubts(replay, beatmap)
         if not replay.frames:
             raise Refused("it holds no frames")
+        play = self._play(replay, form, player, beatmap, failed=failed)
+        if await self._recorder.known(play) is not None:  # before what costs time: folders are imported again and again
+            raise Refused(_STORED_ALREADY)
         try:
             frames = await asyncio.to_thread(check_frames, replay.frames)
         except BadReplay as error:
             raise Refused(f"the frames are damaged: {error}") from error
         if frames.frames < FRAMES_EXPECTED:
             doubts.append(Doubt("replay", f"only {frames.frames} frames"))
-        play = self._play(replay, form, player, beatmap, frames.length_ms, failed=failed)
-        if await self._recorder.known(play) is not None:
-            raise Refused(_STORED_ALREADY)
-        if play.passed:
-            play = msgspec.structs.replace(play, pp=await self._pp(replay, beatmap, by_lazer=by_lazer))
+        pp = await self._pp(replay, beatmap, by_lazer=by_lazer) if play.passed else 0.0
+        play = msgspec.structs.replace(play, pp=pp, time_elapsed=frames.length_ms)
         return _Judged(play, replay.frames, form, doubts)
 
     async def _player(self, replay: ReplayFile, user: User | None) -> User:
@@ -244,17 +244,8 @@ class ReplayImport:
             raise Refused(f"its pp cannot be computed: {error}") from error
         return stored_pp(result.pp)
 
-    def _play(
-        self,
-        replay: ReplayFile,
-        form: ChecksumForm,
-        player: User,
-        beatmap: Beatmap,
-        length_ms: int,
-        *,
-        failed: bool,
-    ) -> Play:
-        """The play without its pp."""
+    def _play(self, replay: ReplayFile, form: ChecksumForm, player: User, beatmap: Beatmap, *, failed: bool) -> Play:
+        """The play without what costs time: its pp and how long it took."""
         passed = not failed and is_pass(replay, beatmap)
         return Play(
             user_id=player.id,
@@ -270,7 +261,7 @@ class ReplayImport:
             passed=passed,
             perfect=replay.perfect,
             play_time_ms=min(max(replay.played_at_ms, 0), self._clock.now_ms()),
-            time_elapsed=length_ms,
+            time_elapsed=0,
             checksum=play_checksum(replay, form),
             calculator=self._performance.calculator_id,
             client_version=replay.game_version,
