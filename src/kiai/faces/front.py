@@ -189,10 +189,12 @@ class Front:
             if path == "/" and scope["method"] == "POST":  # a client that knows the server by its address alone
                 return "bancho", self._bancho
             if path.startswith("/api/"):
+                scope["kiai.api_root"] = "/api"
                 scope["path"] = _below(path, "/api")
                 scope["path"] = _below(scope["path"], "/v1")
                 return "api", self._api
             if path in _DOCUMENTED:
+                scope["kiai.api_root"] = "/api"
                 return "api", self._api
             if path.startswith("/a/"):
                 scope["path"] = path[2:]
@@ -234,7 +236,7 @@ class Front:
 
 
 _HOUSE: Final = frozenset({"/healthz", "/readyz", "/metrics"})
-_DOCUMENTED: Final = frozenset({"/docs", "/docs.css", "/openapi.json"})
+_DOCUMENTED: Final = frozenset({"/docs", "/docs.css", "/docs.js", "/openapi.json"})
 _NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 
 

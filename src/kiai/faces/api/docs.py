@@ -1,7 +1,9 @@
-"""The API's own pages: the OpenAPI document and the same for people."""
+"""The API's own pages: the OpenAPI document, and the same for people at /docs."""
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from importlib import resources
 from typing import Any, Final
 
@@ -9,38 +11,231 @@ import falcon
 import falcon.asgi
 import jinja2
 import msgspec
+from markupsafe import Markup, escape
+
+from kiai.faces.api.examples import Example, Examples
+from kiai.faces.api.openapi import EVENTS, PROBLEMS, servers, words_of
+from kiai.faces.api.operation import Limit, Operation
+from kiai.faces.api.snippets import curl, javascript, python
+from kiai.faces.api.v1.common import LIMIT_MAX, OFFSET_MAX
+from kiai.faces.api.v2.events import CLIENTS_MAX, CLIENTS_OF_ONE_MAX
+from kiai.faces.api.v2.pages import COUNTED_MAX, PAGE_MAX, PAGE_SIZE_MAX
+from kiai.osu.modes import MODES, mode_text, vanilla
+from kiai.osu.mods import Mods, mods_text
 
 HTML: Final = "text/html; charset=utf-8"
-_POLICY: Final = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+BASE: Final = "http://api.kiai.invalid"
+"""Stands for the API's address in the rendered page; each answer has the address that was asked instead."""
+VARIANTS_KEPT: Final = 8
+_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
+CHAPTERS: Final = (
+    ("start", "Start here"),
+    ("versions", "Addresses and versions"),
+    ("keys", "Keys"),
+    ("errors", "Errors"),
+    ("limits", "Limits"),
+    ("paging", "Paging"),
+    ("modes", "Modes and mods"),
+    ("values", "Values"),
+)
+"""The chapters of guide.html by their anchors."""
+_ADVICE: Final[Mapping[int, str]] = {
+    400: "Correct the request; sent again unchanged, it fails again.",
+    401: "Ask the operator for a new key.",
+    403: "Use the key of somebody who may do this.",
+    404: "A player who is restricted or was deleted looks like one that never was.",
+    409: "Choose another.",
+    413: "Send less.",
+    415: "Send one of the types that the operation lists.",
+    416: "Request a part that lies within the file, or all of it.",
+    422: "Correct the request; sent again unchanged, it fails again.",
+    429: "Wait that long. Do not retry in a loop.",
+    503: "Try again when Retry-After has passed.",
+}
+_MODE_NAMES: Final = ("osu!", "taiko", "catch", "mania")
 
 
-def pages(document: Mapping[str, Any]) -> dict[str, "Fixed"]:
-    """What is served at which path. Rendered once: nothing here changes while the server runs."""
+def pages(
+    document: Mapping[str, Any], operations: Sequence[Operation], examples: Examples, everything: Limit | None
+) -> dict[str, "Page"]:
+    """What is served at which path. Rendered once: nothing here changes while the server runs.
+
+    `everything` is the limit on all requests, None where limits are off.
+    """
     folder = resources.files("kiai.faces.api").joinpath("templates")
     templates = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
-    sections: dict[str, list[dict[str, Any]]] = {}
+    templates.filters |= {"marked": _marked, "word": _word}
+    html = templates.get_template("docs.html").render(
+        document=document,
+        chapters=CHAPTERS,
+        groups=_groups(document, examples),
+        problems=[_problem(code, text, examples) for code, (_, text) in PROBLEMS.items()],
+        limits=_limits(operations, everything),
+        limit_max=LIMIT_MAX,
+        offset_max=OFFSET_MAX,
+        page_max=PAGE_MAX,
+        page_size_max=PAGE_SIZE_MAX,
+        counted_max=COUNTED_MAX,
+        streams_of_one=CLIENTS_OF_ONE_MAX,
+        streams=CLIENTS_MAX,
+        modes=[_mode(number) for number in MODES],
+        mods=[(mods_text(int(mod)), int(mod)) for mod in Mods],
+        base=BASE,
+    )
+
+    def at_address(req: falcon.asgi.Request) -> str:
+        return _scheme(req) + "://" + _host(req) + _root(req)
+
+    return {
+        "/openapi.json": Page(
+            "application/json; charset=utf-8",
+            lambda root: msgspec.json.encode({**document, "servers": servers(root)}),
+            _root,
+        ),
+        "/docs": Page(HTML, lambda address: html.replace(BASE, address).encode(), at_address),
+        "/docs.css": Page("text/css; charset=utf-8", lambda _: folder.joinpath("docs.css").read_bytes()),
+        "/docs.js": Page("text/javascript; charset=utf-8", lambda _: folder.joinpath("docs.js").read_bytes()),
+    }
+
+
+def _root(req: falcon.asgi.Request) -> str:
+    return str(req.scope.get("kiai.api_root", ""))
+
+
+def _scheme(req: falcon.asgi.Request) -> str:
+    """What the browser used, as a proxy that is trusted says."""
+    proxied = req.scope.get("kiai.proxied", False) and req.get_header("X-Forwarded-Proto") == "https"
+    return "https" if proxied else "http"
+
+
+def _host(req: falcon.asgi.Request) -> str:
+    host = req.get_header("Host") or ""
+    return host if _HOST.fullmatch(host) else "localhost"
+
+
+def _groups(document: Mapping[str, Any], examples: Examples) -> list[dict[str, Any]]:
+    """The operations by tag, version 1 first, with everything that the page shows of each."""
+    by_tag: dict[str, list[dict[str, Any]]] = {}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            reply = operation["responses"]["200"]["content"]
-            described = {**operation, "path": path, "method": method.upper(), "reply": _shape(reply, document)}
-            sections.setdefault(operation["tags"][0], []).append(described)
-    html = templates.get_template("docs.html").render(document=document, sections=sections)
+            by_tag.setdefault(operation["tags"][0], []).append(
+                _described(path, method.upper(), operation, document, examples)
+            )
+    return [
+        {"id": tag.replace(" ", "-"), "title": _title(tag), "operations": operations}
+        for tag, operations in sorted(by_tag.items(), key=lambda one: one[0].startswith("v2 "))
+    ]
+
+
+def _title(tag: str) -> str:
+    return f"{tag[3:].capitalize()}, version 2" if tag.startswith("v2 ") else tag.capitalize()
+
+
+def _described(
+    path: str, method: str, operation: Mapping[str, Any], document: Mapping[str, Any], examples: Examples
+) -> dict[str, Any]:
+    content = operation["responses"]["200"]["content"]
+    example = examples.operations.get(operation["operationId"])
     return {
-        "/openapi.json": Fixed(msgspec.json.encode(document), "application/json; charset=utf-8"),
-        "/docs": Fixed(html.encode(), HTML),
-        "/docs.css": Fixed(folder.joinpath("docs.css").read_bytes(), "text/css; charset=utf-8"),
+        "description": "",
+        **operation,
+        "path": path,
+        "short": path.removeprefix("/v2").removeprefix("/"),
+        "method": method,
+        "needs_key": {} not in operation["security"],
+        "fields": _fields(operation, document),
+        "kind": next(iter(content)),
+        "reply": _shape(content, document),
+        "problems": [code for code in operation["responses"] if int(code) >= 400],
+        "snippets": ()
+        if example is None
+        else (
+            ("curl", curl(example, BASE)),
+            ("Python", python(example, BASE)),
+            ("JavaScript", javascript(example, BASE)),
+        ),
+        "shown": None if example is None else _shown(example),
     }
+
+
+def _shown(example: Example) -> dict[str, Any]:
+    """An answer as text. A file has none; its headers say what it is."""
+    text = example.answer if isinstance(example.answer, str) else pretty(example.answer)
+    return {
+        "headers": list(example.answer_headers.items()),
+        "text": None if example.answer is None else text,
+    }
+
+
+def pretty(value: Any) -> str:
+    """JSON for people."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
+def _fields(operation: Mapping[str, Any], document: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The fields of a JSON body."""
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    if content is None:
+        return []
+    schema = document["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+    return [
+        {"name": name, "allowed": words_of(shape), "about": str(shape.get("description", ""))}
+        for name, shape in schema["properties"].items()
+    ]
+
+
+def _problem(code: int, text: str, examples: Examples) -> dict[str, Any]:
+    found = [
+        (one.line, pretty(one.answer))
+        for version in ("v1", "v2")
+        for one in examples.errors.get(version, {}).get(str(code), ())
+    ]
+    return {"code": code, "name": HTTPStatus(code).phrase, "text": text, "advice": _ADVICE[code], "examples": found}
+
+
+def _marked(text: str) -> Markup:
+    """Plain text with code between backticks."""
+    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 (escaped)
+
+
+def _word(value: Any) -> str:
+    """A default as it is written in a query string."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _limits(operations: Sequence[Operation], everything: Limit | None) -> list[tuple[str, str]]:
+    """What is limited, and how often it may be done; empty where limits are off."""
+    if everything is None:
+        return []
+    by_limit: dict[Limit, dict[str, None]] = {}
+    for one in operations:
+        if one.limit is not None:
+            by_limit.setdefault(one.limit, {})[one.path] = None
+    return [
+        ("all requests together", f"{everything.count:,} per {everything.period}"),
+        *((", ".join(paths), f"{limit.count:,} per {limit.period}") for limit, paths in by_limit.items()),
+    ]
+
+
+def _mode(number: int) -> dict[str, Any]:
+    variant = {"vn": "", "rx": "relax ", "ap": "autopilot "}[mode_text(number).partition("!")[0]]
+    return {"number": number, "text": mode_text(number), "name": variant + _MODE_NAMES[vanilla(number)]}
 
 
 def _shape(content: Mapping[str, Any], document: Mapping[str, Any]) -> str:
     if "application/json" not in content:
         [kind] = content
-        return f"a stream ({kind})" if kind == "text/event-stream" else f"a file ({kind})"
+        return f"a stream ({kind})" if kind == EVENTS else f"a file ({kind})"
     return _outline(content["application/json"]["schema"], document["components"]["schemas"], 0)
 
 
@@ -63,28 +258,52 @@ def _outline(schema: Mapping[str, Any], named: Mapping[str, Any], depth: int) ->
     return str(schema.get("type", "anything"))
 
 
-class Fixed:
-    """A page that never changes."""
+def _same(req: falcon.asgi.Request) -> str:
+    return ""
 
-    def __init__(self, body: bytes, content_type: str) -> None:
-        self._body = body
+
+class Page:
+    """A page that is the same for everybody who asked at the same address.
+
+    `make` gets what `variant` finds in a request: "" where all requests get the same.
+    """
+
+    def __init__(
+        self,
+        content_type: str,
+        make: Callable[[str], bytes],
+        variant: Callable[[falcon.asgi.Request], str] = _same,
+    ) -> None:
         self._content_type = content_type
-        self._etag = f'"{hashlib.blake2b(body, digest_size=9).hexdigest()}"'
+        self._make = make
+        self._variant = variant
+        self._made: dict[str, tuple[bytes, str]] = {}
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """The page."""
         req.scope["kiai.route"] = req.uri_template
+        body, etag = self._made_for(self._variant(req))
         resp.set_headers(
             (
-                ("ETag", self._etag),
+                ("ETag", etag),
                 ("Cache-Control", "no-cache"),
                 ("Access-Control-Allow-Origin", "*"),
                 ("Content-Security-Policy", _POLICY),
                 ("Referrer-Policy", "same-origin"),
             )
         )
-        if self._etag in (req.get_header("If-None-Match") or ""):
+        if etag in (req.get_header("If-None-Match") or ""):
             resp.status = 304
             return
         resp.content_type = self._content_type
-        resp.data = self._body
+        resp.data = body
+
+    def _made_for(self, variant: str) -> tuple[bytes, str]:
+        found = self._made.get(variant)
+        if found is None:
+            body = self._make(variant)
+            found = (body, f'"{hashlib.blake2b(body, digest_size=9).hexdigest()}"')
+            if len(self._made) >= VARIANTS_KEPT:  # whoever invents hosts makes us work, but not remember
+                self._made.clear()
+            self._made[variant] = found
+        return found

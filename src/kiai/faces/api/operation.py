@@ -86,12 +86,15 @@ class Operation(msgspec.Struct, frozen=True):
 
 
 class Gate:
-    """What every request passes: whose key it is, and whether its caller has asked too often."""
+    """What every request passes: whose key it is, and whether its caller has asked too often.
+
+    `everything` is the limit on all requests together, None where limits are off.
+    """
 
     def __init__(self, api_keys: ApiKeys, realtime: Realtime, everything: Limit | None) -> None:
         self._api_keys = api_keys
         self._realtime = realtime
-        self._everything = everything
+        self.everything = everything
 
     async def caller(self, req: falcon.asgi.Request) -> Caller:
         """Who asks. Raises NotAuthenticated for a key that is none."""
@@ -105,9 +108,9 @@ class Gate:
 
     async def admit(self, caller: Caller, own: Limit | None, resp: falcon.asgi.Response) -> None:
         """Counts the request against the limits. Raises TooMany."""
-        if self._everything is None:
+        if self.everything is None:
             return
-        for limit in (self._everything,) if own is None else (self._everything, own):
+        for limit in (self.everything,) if own is None else (self.everything, own):
             taken = await self._realtime.take(
                 f"{limit.name}:{caller.bucket}", limit=limit.count, period_s=limit.period_s
             )
@@ -214,6 +217,7 @@ class Resource:
         if start > end:
             self.fail(resp, Problem(416, f"Range must lie within the {len(body)} bytes of the file."))
             resp.set_header("Content-Range", f"bytes */{len(body)}")
+            resp.delete_header("Content-Disposition")  # the error is no file
             return
         resp.status = falcon.HTTP_206
         resp.set_header("Content-Range", f"bytes {start}-{end}/{len(body)}")

@@ -99,6 +99,13 @@ def shown_schema(struct: type[msgspec.Struct]) -> dict[str, dict[str, Any]]:
     return {field.encode_name: extra["schema"] for field in info.fields if "schema" in (extra := _plain(field.type)[1])}
 
 
+def allowed_words(struct: type[msgspec.Struct]) -> dict[str, str]:
+    """What each parameter may be, in the words of its errors."""
+    info = inspect.type_info(struct)
+    assert isinstance(info, inspect.StructType)
+    return {field.encode_name: _Field(field).allowed for field in info.fields}
+
+
 def _plain(kind: inspect.Type) -> tuple[inspect.Type, dict[str, Any]]:
     """A type without its annotations and `| None`, and what was declared beside it, the outer annotation first."""
     extra: dict[str, Any] = {}

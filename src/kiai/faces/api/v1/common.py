@@ -62,8 +62,10 @@ ModsText = Annotated[
         extra={"allowed": "vn, rx, ap, a number, or mods in letters such as HDDT"},
     ),
 ]
-Limit100 = Annotated[int, Meta(ge=1, le=100, description="How many entries at most.")]
-Offset = Annotated[int, Meta(ge=0, le=1_000_000, description="How many entries to skip.")]
+LIMIT_MAX: Final = 100
+OFFSET_MAX: Final = 1_000_000
+Limit100 = Annotated[int, Meta(ge=1, le=LIMIT_MAX, description="How many entries at most.")]
+Offset = Annotated[int, Meta(ge=0, le=OFFSET_MAX, description="How many entries to skip.")]
 
 
 class PlayerQuery(msgspec.Struct, frozen=True):

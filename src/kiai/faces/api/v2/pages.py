@@ -11,8 +11,10 @@ from kiai.faces.api.operation import Operation
 from kiai.osu.modes import MODE_PATTERN, parse_mode
 
 Success = Literal["success"]
-PageNumber = Annotated[int, Meta(ge=1, le=10_000, description="Which page, from 1.")]
-PageSize = Annotated[int, Meta(ge=1, le=100, description="Entries a page.")]
+PAGE_MAX: Final = 10_000
+PAGE_SIZE_MAX: Final = 100
+PageNumber = Annotated[int, Meta(ge=1, le=PAGE_MAX, description="Which page, from 1.")]
+PageSize = Annotated[int, Meta(ge=1, le=PAGE_SIZE_MAX, description="Entries a page.")]
 _BEHIND: Final = (
     "Continue behind the entry with this id instead of at a page: meta.cursor of the answer before. "
     "Nothing is skipped or repeated while entries come and go."
@@ -24,7 +26,11 @@ COUNTED_MAX: Final = 10_000
 ID_IN_PATH: Final[dict[str, Any]] = {"type": "integer", "minimum": 1, "maximum": ID_MAX}
 PLAYER_IN_PATH: Final[dict[str, Any]] = {"type": "integer", "minimum": 3, "maximum": ID_MAX}
 SCORE_IN_PATH: Final[dict[str, Any]] = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
-MODE_IN_PATH: Final[dict[str, Any]] = {"type": "string", "pattern": MODE_PATTERN}
+MODE_IN_PATH: Final[dict[str, Any]] = {
+    "type": "string",
+    "pattern": MODE_PATTERN,
+    "x-allowed": "a game mode: 0 to 6 or 8, or in words such as vn!std",
+}
 
 
 class PageMeta(msgspec.Struct, frozen=True):

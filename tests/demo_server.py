@@ -1,0 +1,186 @@
+"""A server on the demo world, with people online and a match that is played, whose clock stands still.
+
+It serves on a real socket from a thread of its own. The same world every time: what it answers can be compared.
+"""
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import uvicorn
+
+from kiai.app import Server, Services, open_services
+from kiai.clock import ManualClock
+from kiai.demo import build
+from kiai.logs import AccessLog
+from kiai.multiplayer import commands
+from kiai.realtime.port import Session, Status
+from kiai.serving import DEMO
+from kiai.settings import Settings
+from kiai.storage.port import Command, Transaction
+from kiai.storage.tables import medals
+
+T = TypeVar("T")
+
+NOW_MS: Final = 1_800_000_000_000  # 2027-01-15T08:00:00Z, after everything in the demo world
+DAY_S: Final = 86_400
+START_S: Final = 60.0
+PLAYER: Final = 8  # in a clan, online, in the match
+SUPPORTER: Final = 4
+RESTRICTED: Final = 43
+HOST: Final = 13  # online, plays the match against PLAYER
+MAP: Final = 900_003
+_SCORE: Final = 654_321
+_MEDALS: Final = Command(medals.insert())
+
+
+class DemoServer:
+    """What a test needs of the server: where it is, keys, and a way to do something inside."""
+
+    def __init__(self, port: int, keys: dict[int, str], services: Services, loop: asyncio.AbstractEventLoop) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.keys = keys
+        self.services = services
+        self._loop = loop
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Does something in the server's own event loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(START_S)
+
+
+class _Uvicorn(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # signals are the test runner's
+
+
+@contextlib.contextmanager
+def demo_server(data: Path) -> Iterator[DemoServer]:
+    """Runs the server on a data folder that does not exist yet."""
+    started = threading.Event()
+    found: list[DemoServer | BaseException] = []
+    stopping = asyncio.Event()
+
+    def main() -> None:
+        try:
+            asyncio.run(_serve(data, found, started, stopping))
+        except BaseException as error:
+            found.append(error)
+        finally:
+            started.set()
+
+    thread = threading.Thread(target=main, name="demo server")
+    thread.start()
+    try:
+        assert started.wait(START_S), "the demo server does not start"
+        server = found[0]
+        if isinstance(server, BaseException):
+            raise server
+        yield server
+    finally:
+        if found and isinstance(found[0], DemoServer):
+            with contextlib.suppress(RuntimeError):  # it has ended by itself
+                found[0]._loop.call_soon_threadsafe(stopping.set)
+        thread.join(START_S)
+    if len(found) > 1:
+        raise cast("BaseException", found[1])
+
+
+async def _serve(
+    data: Path, found: list[DemoServer | BaseException], started: threading.Event, stopping: asyncio.Event
+) -> None:
+    settings = Settings(data=data, log_level="error")
+    clock = ManualClock(NOW_MS - 3 * DAY_S * 1000)
+    async with open_services(settings, clock=clock) as services:
+        await build(services, progress=lambda done, total: None, **DEMO)
+        await services.begin()
+        await services.outbox.deliver()
+        log = AccessLog(settings.log, settings.log_level)
+        server = Server(services, log)
+        keys = {user_id: await services.api_keys.issue(user_id) for user_id in (PLAYER, SUPPORTER, RESTRICTED, HOST)}
+        await _live(services, clock)
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            config = uvicorn.Config(
+                server.front,
+                http=server.protocol,
+                ws="none",
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                proxy_headers=False,
+            )
+            runner = _Uvicorn(config)
+            serving = asyncio.create_task(runner.serve(sockets=[listening]))
+            while not runner.started:
+                assert not serving.done()
+                await asyncio.sleep(0.01)
+            found.append(DemoServer(listening.getsockname()[1], keys, services, asyncio.get_running_loop()))
+            started.set()
+            await stopping.wait()
+            server.house.stopping = True
+            server.events.close()
+            runner.should_exit = True
+            await serving
+        log.close()
+
+
+async def _live(services: Services, clock: ManualClock) -> None:
+    """What only players can make: ranks of several days, a medal, sessions, a match that is over and one that runs."""
+    for _ in range(3):
+        await services.history.note_day()
+        clock.advance(DAY_S)
+    await services.history.note_day()
+
+    best = (await services.leaderboards.best_of(PLAYER, 0, limit=1))[0].score
+
+    async def unlock(tx: Transaction) -> None:
+        await tx.run(_MEDALS, user_id=PLAYER, medal_id=1, unlocked_at_ms=best.play_time_ms, score_id=best.id)
+
+    await services.database.transaction(unlock)
+    sessions = {user_id: await _log_in(services, user_id) for user_id in (HOST, PLAYER)}
+    clock.advance(60)
+    played = await services.beatmaps.find(id=MAP)
+    name = f"{played.artist} - {played.title} [{played.version}]"
+    for title in ("Friday scrim", "Open room"):
+        seated = await services.rooms.create(sessions[HOST], name=title, map_id=MAP, map_md5=played.md5, map_name=name)
+        sessions[HOST] = seated.session
+        joined = await services.rooms.join(sessions[PLAYER], seated.match_id, "")
+        sessions[PLAYER] = joined.session
+        await _play_once(services, clock, sessions)
+        if title == "Friday scrim":
+            for user_id in (PLAYER, HOST):
+                sessions[user_id] = await services.rooms.leave(sessions[user_id])
+    await services.match_history.flush()
+    status = Status(action=5, info_text=name, map_md5=played.md5, map_id=MAP, mode=0)
+    await services.presence.set_status(sessions[PLAYER], status)
+
+
+async def _log_in(services: Services, user_id: int) -> Session:
+    user = await services.accounts.user(id=user_id)
+    session = Session(
+        token=services.ids.session_token(),
+        user_id=user.id,
+        name=user.name,
+        priv=user.priv,
+        country=user.country,
+        login_time_ms=services.clock.now_ms(),
+    )
+    return await services.presence.arrive(session)
+
+
+async def _play_once(services: Services, clock: ManualClock, sessions: dict[int, Session]) -> None:
+    """The room's map from start to end."""
+    await services.rooms.act(sessions[HOST], commands.Start)
+    for user_id, score in ((HOST, _SCORE), (PLAYER, _SCORE - 12_345)):
+        frame = struct.pack("<iBHHHHHHiHHBB", 0, 0, 90, 8, 1, 20, 5, 1, score, 150, 3, 0, 200)
+        await services.rooms.score_frame(sessions[user_id], frame)
+    clock.advance(90)
+    for user_id in (PLAYER, HOST):
+        await services.rooms.act(sessions[user_id], commands.Complete)

@@ -1,0 +1,224 @@
+"""The OpenAPI document: what it says is what the server does, in words that generators and people understand."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import jsonschema
+import msgspec
+import pytest
+from tests.demo_server import demo_server
+from tests.faces.api.openapi_examples import FILE, MAKE, REQUESTS, Collected, collect, differences, encode
+
+from kiai.faces.api.examples import Example, Examples
+
+EVERY_ANSWER_HAS = {"date", "content-type", "content-length", "connection", "transfer-encoding", "vary"}
+BROWSERS_RULES = {"x-content-type-options", "x-accel-buffering"}
+"""Headers that need no description: HTTP's own, and those for browsers and proxies."""
+
+
+class Found(msgspec.Struct):
+    """The document as both kinds of host serve it, and what a server on the demo world answered."""
+
+    document: dict[str, Any]
+    on_bare_host: dict[str, Any]
+    collected: Collected
+
+    def operations(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Each path, method and operation."""
+        for path, methods in self.document["paths"].items():
+            for method, operation in methods.items():
+                yield path, method, operation
+
+    def resolved(self, thing: dict[str, Any]) -> dict[str, Any]:
+        """What a `$ref` points at."""
+        while "$ref" in thing:
+            found: Any = self.document
+            for part in thing["$ref"].removeprefix("#/").split("/"):
+                found = found[part]
+            thing = found
+        return thing
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    with demo_server(tmp_path_factory.mktemp("demo") / "data") as server:
+        served, on_bare_host = (
+            httpx.get(f"{server.url}/openapi.json", headers={"Host": host}).json()
+            for host in ("api.example.org", "example.org")
+        )
+        return Found(served, on_bare_host, collect(server))
+
+
+def test_examples_are_what_the_server_answers(found: Found) -> None:
+    committed = msgspec.json.decode(FILE.read_bytes())
+    answered = msgspec.json.decode(encode(found.collected.examples))
+
+    changed = list(differences(committed, answered))
+
+    assert not changed, f"make {FILE.name} anew with {MAKE}:\n" + "\n".join(changed[:20])
+
+
+def test_every_operation_has_an_example(found: Found) -> None:
+    ids = {operation["operationId"] for _, _, operation in found.operations()}
+
+    assert ids - set(REQUESTS) == set(), "give them a line in REQUESTS of tests/faces/api/openapi_examples.py"
+    assert set(REQUESTS) - ids == set(), "there are no such operations"
+    for _, _, operation in found.operations():
+        [content] = operation["responses"]["200"]["content"].values()
+        assert "examples" in content or content["schema"].get("format") == "binary", operation["operationId"]
+
+
+def test_every_example_answer_fits_its_schema(found: Found) -> None:
+    for _, _, operation in found.operations():
+        for status, response in operation["responses"].items():
+            for kind, content in found.resolved(response).get("content", {}).items():
+                schema = {**content["schema"], "components": found.document["components"]}
+                for example in content.get("examples", {}).values():
+                    assert kind == "text/event-stream" or example["value"], (operation["operationId"], status)
+                    jsonschema.Draft202012Validator(schema).validate(example["value"])
+
+
+def test_every_example_request_fits_its_parameters(found: Found) -> None:
+    for path, _, operation in found.operations():
+        example = found.collected.examples.operations[operation["operationId"]]
+        parameters = {one["name"]: one for one in operation["parameters"]}
+        for name in example.parameters(path):
+            parameter = parameters[name]
+            jsonschema.Draft202012Validator(parameter["schema"]).validate(parameter["example"])
+
+
+def test_every_error_has_an_example_of_its_version(found: Found) -> None:
+    for path, _, operation in found.operations():
+        key = "error" if path.startswith("/v2") else "status"
+        for status, response in operation["responses"].items():
+            if int(status) < 400 or (path.startswith("/v2") and status in ("400", "403")):
+                continue  # version 2 has these two for no public operation of the demo world
+            [content] = found.resolved(response)["content"].values()
+            assert all(one["value"][key].endswith((".", "!")) for one in content["examples"].values()), (path, status)
+            assert content["examples"], (path, status)
+
+
+def test_every_header_of_an_answer_is_described(found: Found) -> None:
+    described: dict[tuple[str, int], set[str]] = {}
+    for path, _, operation in found.operations():
+        version = "v2" if path.startswith("/v2") else "v1"
+        for status, response in operation["responses"].items():
+            headers = {name.lower() for name in found.resolved(response).get("headers", {})}
+            described[operation["operationId"], int(status)] = headers
+            described.setdefault((version, int(status)), set()).update(headers)
+
+    for one in found.collected.sent:
+        if one.header in EVERY_ANSWER_HAS | BROWSERS_RULES or one.header.startswith("access-control-"):
+            continue
+        if (one.operation, one.status) in described:
+            assert one.header in described[one.operation, one.status], one
+
+
+def test_headers_that_clients_rely_on_are_described_where_they_come(found: Found) -> None:
+    wanted = {
+        "200": {"X-Request-Id", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"},
+        "401": {"X-Request-Id", "WWW-Authenticate"},
+        "416": {"Content-Range"},
+        "429": {"Retry-After"},
+        "503": {"Retry-After"},
+    }
+    for path, _, operation in found.operations():
+        for status, response in operation["responses"].items():
+            resolved = found.resolved(response)
+            headers = resolved.get("headers", {})
+            assert wanted.get(status, set()) <= set(headers), (path, status)
+            assert all(found.resolved(one)["description"] for one in headers.values()), (path, status)
+        answers = operation["responses"]
+        assert ("ETag" in answers["200"]["headers"]) == ("304" in answers), path
+        file = "application/octet-stream" in answers["200"]["content"]
+        assert ("Content-Disposition" in answers["200"]["headers"]) == file, path
+    listed = found.document["paths"]["/v2/players"]["get"]["responses"]["200"]
+    assert "Link" in listed["headers"]
+
+
+def test_booleans_are_booleans(found: Found) -> None:
+    booleans = [
+        (path, parameter["name"])
+        for path, _, operation in found.operations()
+        for parameter in operation["parameters"]
+        if parameter["schema"].get("type") == "boolean"
+    ]
+
+    assert {
+        ("/get_player_scores", "include_loved"),
+        ("/get_player_scores", "include_failed"),
+        ("/get_replay", "include_headers"),
+        ("/v2/maps", "frozen"),
+    } <= set(booleans)
+    for path, _, operation in found.operations():
+        for parameter in operation["parameters"]:
+            kinds = {type(value) for value in parameter["schema"].get("enum", ())}
+            assert len(kinds) <= 1, (path, parameter["name"])
+
+
+def test_the_first_server_is_where_the_paths_are(found: Found) -> None:
+    assert [one["url"] for one in found.document["servers"]] == ["/", "/api"]
+    assert [one["url"] for one in found.on_bare_host["servers"]] == ["/api"]
+    assert {**found.document, "servers": None} == {**found.on_bare_host, "servers": None}
+
+
+def test_an_operation_id_has_one_verb(found: Found) -> None:
+    ids = [operation["operationId"] for _, _, operation in found.operations()]
+
+    assert len(ids) == len(set(ids))
+    assert {"get_player_info", "calculate_pp", "search_players", "set_avatar", "get_v2_players_id"} <= set(ids)
+    for one in ids:
+        verb, _, rest = one.partition("_")
+        assert verb in ("get", "set", "search", "calculate", "post", "put", "delete"), one
+        assert rest.partition("_")[0] not in ("get", "set", "search", "calculate"), one
+
+
+def test_every_parameter_says_in_words_what_is_allowed(found: Found) -> None:
+    for path, _, operation in found.operations():
+        for parameter in operation["parameters"]:
+            allowed = parameter["x-allowed"]
+            assert parameter["description"].endswith(f"Allowed: {allowed}."), (path, parameter["name"])
+            assert allowed not in ("", "a text", "any value"), (path, parameter["name"])
+            assert not set(allowed) & set("^$\\|*"), (path, parameter["name"])
+
+
+def test_the_words_of_an_error_are_those_of_the_document(found: Found) -> None:
+    [limit] = [
+        one for one in found.document["paths"]["/get_player_scores"]["get"]["parameters"] if one["name"] == "limit"
+    ]
+
+    errors = found.collected.examples.errors["v1"]["400"]
+
+    [refused] = [one.answer["status"] for one in errors if "limit=500" in one.target]
+    assert refused == f"limit must be {limit['x-allowed']}, got 500."
+
+
+@pytest.mark.parametrize(
+    ("wanted", "answered", "expected"),
+    [
+        ({"pp": 100.0}, {"pp": 100.00001}, []),
+        ({"pp": 100.0}, {"pp": 101.0}, ["/pp is 101.0, not 100.0"]),
+        ({"a": 1}, {"b": 1}, ["/a is gone", "/b is new"]),
+        ([1, 2], [1, 3], ["/1 is 3, not 2"]),
+        ([1], [1, 2], [" is [1, 2], not [1]"]),
+        (1, True, [" is True, not 1"]),
+    ],
+)
+def test_what_changed_is_named(wanted: object, answered: object, expected: list[str]) -> None:
+    assert list(differences(wanted, answered)) == expected
+
+
+def test_an_example_knows_its_parameters() -> None:
+    example = Example(method="GET", target="/v2/players/8/stats/0?acc=99.5&acc=98&q=a%20b", status=200)
+
+    assert example.parameters("/v2/players/{id}/stats/{mode}") == {
+        "id": ["8"],
+        "mode": ["0"],
+        "acc": ["99.5", "98"],
+        "q": ["a b"],
+    }
+
+
+def test_examples_may_be_missing() -> None:
+    assert msgspec.json.decode(b"{}", type=Examples) == Examples()
