@@ -11,7 +11,7 @@ from sqlalchemy import select
 from tests.builders import NewMap, World, a_map, a_play, a_player
 
 from kiai.beatmaps import ImportReport, MapStatus, osu_key
-from kiai.beatmaps.importing import ENTRIES_MAX, OSU_MAX
+from kiai.beatmaps.archives import ENTRIES_MAX, OSU_MAX
 from kiai.beatmaps.model import OWN_ID_FIRST
 from kiai.storage.tables import maps, sets
 
@@ -219,10 +219,10 @@ def test_an_old_file_that_comes_back_counts_again(world: World, songs: Path) -> 
     ("data", "why"),
     [
         (b"", "the file is empty"),
-        (b"\x00\x01\x02", "the file is binary"),
-        (b"hello", "the first line"),
+        (b"\x00\x01\x02", "no section"),
+        (b"hello", "no section"),
         (a_map().data.split(b"[HitObjects]")[0], "no objects"),
-        (a_map().data.replace(b"Mode: 0", b"Mode: 9"), "no mode 9"),
+        (a_map().data.replace(b",1,0,0:0", b",0,0,0:0"), "no objects"),
         (b"x" * (OSU_MAX + 1), "larger than 10 MiB"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -247,7 +247,7 @@ def test_a_map_that_cannot_be_rated_is_skipped_and_its_file_not_kept(world: Worl
 
     report = import_(world, songs)
 
-    assert (ids(world), reasons(report)) == ([2], ["the fake was told so"])
+    assert (ids(world), reasons(report)) == ([2], ["its stars cannot be computed: the fake was told so"])
     assert world.run(world.files.size(osu_key(bad.md5))) is None
 
 
@@ -373,8 +373,8 @@ def test_a_path_that_is_nothing_or_something_else_is_skipped(world: World, songs
     assert report.maps == 1
     assert reasons(report) == [
         "there is no such file or folder",
-        "neither a folder nor an .osz or .osu file",
-        "the folder holds no .osu or .osz file",
+        "neither a folder nor an .osz, .olz or .osu file",
+        "the folder holds no .osz, .olz or .osu file",
     ]
 
 
