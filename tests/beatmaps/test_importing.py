@@ -279,6 +279,29 @@ def test_two_archives_of_one_set_leave_the_later_one_and_a_note(world: World, so
     assert sorted(ids(world)) == [1, 2]
 
 
+# --- a map by the name of its file
+
+
+@pytest.mark.parametrize(
+    ("title", "asked", "found"),
+    [
+        ("AC/DC", "Artist - ACDC (Mapper) [Normal].osu", True),
+        ("AC/DC", "Artist - AC_DC (Mapper) [Normal].osu", True),
+        ("What?*", "Artist - What__ (Mapper) [Normal].osu", True),
+        ("a_b/c", "Artist - a_b_c (Mapper) [Normal].osu", True),
+        ("a_b", "Artist - a_b (Mapper) [Normal].osu", True),
+        ("ab", "Artist - a_b (Mapper) [Normal].osu", False),
+        ("AC/DC", "Artist - A_CDC (Mapper) [Normal].osu", False),
+        ("AC/DC", "_" * 255, False),
+        ("AC/DC", "_", False),
+    ],
+)
+def test_a_map_is_found_by_the_name_of_its_file(world: World, title: str, asked: str, found: bool) -> None:
+    beatmap = world.add_map(a_map(title=title))
+
+    assert world.run(world.beatmaps.named(asked)) == (beatmap if found else None)
+
+
 # --- ids from upstream
 
 
@@ -612,6 +635,15 @@ def test_an_entry_whose_path_leaves_the_archive_is_skipped(world: World, songs: 
 
     assert (ids(world), reasons(report)) == ([2], ["the entry's path leaves the archive"])
     assert not list(songs.parent.rglob("evil*"))
+
+
+@pytest.mark.parametrize("name", ["Re: Zero.osu", "a:b.osu", "..hidden.osu", "a..b/c.osu", "12:34 - x.osu"])
+def test_an_entry_with_an_odd_name_is_as_good_as_any(world: World, songs: Path, name: str) -> None:
+    an_osz(songs / "a.osz", {name: a_map(id=1).data})
+
+    report = import_(world, songs)
+
+    assert (ids(world), report.skipped) == ([1], [])
 
 
 def test_a_symbolic_link_in_an_archive_is_skipped(world: World, songs: Path) -> None:

@@ -21,6 +21,7 @@ from kiai.osu.beatmap_file import (
     BeatmapFile,
     file_name,
     parse_beatmap,
+    underscored_file_name,
 )
 
 THE_MAP = """osu file format v14
@@ -336,6 +337,10 @@ def test_no_file_takes_longer_than_its_size_allows(data: bytes) -> None:
 )
 def test_a_map_is_filed_under_its_names(artist: str, title: str, creator: str, version: str, name: str) -> None:
     assert file_name(artist, title, creator, version) == name
+
+
+def test_some_files_have_an_underscore_for_each_character_that_is_forbidden() -> None:
+    assert underscored_file_name("AC/DC", "T_N_T?", "c", "a:b") == "AC_DC - T_N_T_ (c) [a_b].osu"
 
 
 def test_real_maps_are_read_as_the_calculator_reads_them() -> None:

@@ -61,7 +61,9 @@ _SPRITE: Final = ("4", "Sprite")
 _ANIMATION: Final = ("6", "Animation")
 # PERF: nearly every slider's path; it needs no closer look when the file states the slider's length.
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z](?:\|-?[0-9]{1,5}:-?[0-9]{1,5})+", re.ASCII)
-_FORBIDDEN_IN_FILE_NAMES: Final = str.maketrans("", "", '\\/:*?"<>|')
+_FORBIDDEN: Final = '\\/:*?"<>|'
+_FORBIDDEN_IN_FILE_NAMES: Final = str.maketrans("", "", _FORBIDDEN)
+_UNDERSCORES_IN_FILE_NAMES: Final = str.maketrans(_FORBIDDEN, "_" * len(_FORBIDDEN))
 
 T = TypeVar("T")
 Point = tuple[float, float]
@@ -160,7 +162,16 @@ def parse_beatmap(data: bytes) -> BeatmapFile:
 
 def file_name(artist: str, title: str, creator: str, version: str) -> str:
     """The name the game gives a map's file, without the characters that Windows forbids (web-endpoints 10.1)."""
-    return f"{artist} - {title} ({creator}) [{version}].osu".translate(_FORBIDDEN_IN_FILE_NAMES)
+    return _written_name(artist, title, creator, version).translate(_FORBIDDEN_IN_FILE_NAMES)
+
+
+def underscored_file_name(artist: str, title: str, creator: str, version: str) -> str:
+    """The name that some maps' files have instead: `_` stands for each character that Windows forbids."""
+    return _written_name(artist, title, creator, version).translate(_UNDERSCORES_IN_FILE_NAMES)
+
+
+def _written_name(artist: str, title: str, creator: str, version: str) -> str:
+    return f"{artist} - {title} ({creator}) [{version}].osu"
 
 
 def _lines(data: bytes) -> list[str]:
