@@ -8,7 +8,7 @@ import falcon.asgi
 import msgspec
 from falcon.constants import COMBINED_METHODS
 
-from kiai.faces.api.docs import pages
+from kiai.faces.api.docs import ALLOW, pages
 from kiai.faces.api.errors import Problem
 from kiai.faces.api.examples import load_examples
 from kiai.faces.api.openapi import document
@@ -60,10 +60,11 @@ def build(operations: list[Operation], gate: Gate, *, title: str) -> FalconApp:
         req: falcon.asgi.Request, resp: falcon.asgi.Response, error: falcon.HTTPError, params: dict[str, str]
     ) -> None:
         """What Falcon itself refuses: a method that is none of HTTP's, a fixed page asked otherwise than by GET."""
+        req.scope.setdefault("kiai.route", req.uri_template or "other")
         words = f"{error.title}."
         status = 405 if req.method not in COMBINED_METHODS else error.status_code
         if status == 405:
-            allowed = allow.get(req.uri_template or "", "GET, HEAD")
+            allowed = allow.get(req.uri_template or "", ALLOW)
             words = f"The method {req.method[:16]} is not allowed here; allowed are {allowed}."
             resp.set_header("Allow", allowed)
         _fail(req, resp, Problem(status, words))

@@ -27,6 +27,7 @@ HTML: Final = "text/html; charset=utf-8"
 BASE: Final = "http://api.kiai.invalid"
 """Stands for the API's address in the rendered page; each answer has the address that was asked instead."""
 VARIANTS_KEPT: Final = 8
+ALLOW: Final = "GET, HEAD, OPTIONS"
 _POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
@@ -278,6 +279,12 @@ class Page:
         self._make = make
         self._variant = variant
         self._made: dict[str, tuple[bytes, str]] = {}
+
+    async def on_options(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """The methods of a page."""
+        req.scope["kiai.route"] = req.uri_template
+        resp.status = 204
+        resp.set_headers((("Allow", ALLOW), ("Access-Control-Allow-Origin", "*")))
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """The page."""
