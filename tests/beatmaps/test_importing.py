@@ -2,18 +2,25 @@ import io
 import os
 import stat
 import struct
+import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import select
 from tests.builders import NewMap, World, a_map, a_play, a_player
 
 from kiai.beatmaps import ImportReport, MapStatus, osu_key
-from kiai.beatmaps.importing import ENTRIES_MAX, OSU_MAX
+from kiai.beatmaps.archives import ENTRIES_MAX, OLDEST_UPDATE_S, OSU_MAX, Archive, BadArchive, BadEntry
+from kiai.beatmaps.importing import SETS_KEPT_MAX, archive_key
 from kiai.beatmaps.model import OWN_ID_FIRST
 from kiai.storage.tables import maps, sets
+
+FILES: Final = Path(__file__).parent / "files"
 
 
 def write(folder: Path, name: str, new: NewMap) -> Path:
@@ -37,6 +44,11 @@ def import_(world: World, *paths: Path, status: MapStatus | None = None) -> Impo
     report = world.run(world.importer.import_paths(paths, status=status))
     assert isinstance(report, ImportReport)
     return report
+
+
+def notes(report: ImportReport) -> list[tuple[str, str]]:
+    """The file's name, and what became of it."""
+    return [(one.path.replace("\\", "/").rpartition("/")[2], one.what) for one in report.notes]
 
 
 def reasons(report: ImportReport) -> list[str]:
@@ -166,6 +178,151 @@ def test_a_file_that_claims_one_of_our_ids_gets_the_next(world: World, songs: Pa
     assert ids(world) == [OWN_ID_FIRST]
 
 
+# --- files that have something in common: nothing is lost, and the report says what became of each
+
+
+def test_two_files_of_a_set_with_one_id_are_both_current(world: World, songs: Path) -> None:
+    first, second = a_map(id=7, version="First"), a_map(id=7, version="Second")
+    an_osz(songs / "a.osz", {"1.osu": first.data, "2.osu": second.data})
+
+    report = import_(world, songs)
+    again = import_(world, songs)
+
+    assert [(world.map(one.md5).id, world.map(one.md5).current) for one in (first, second)] == [
+        (7, 1),
+        (OWN_ID_FIRST, 1),
+    ]
+    assert (report.maps, report.skipped, again.notes) == (2, [], report.notes)
+    what = f"map {OWN_ID_FIRST} here: another file of its set has the id 7 that it claims, too"
+    assert notes(report) == [("a.osz:2.osu", what)]
+
+
+def test_the_file_that_has_an_id_already_keeps_it(world: World, songs: Path) -> None:
+    copy, known = a_map(id=7, version="Copy"), a_map(id=7, version="Known")
+    other = a_map(id=7, version="Other")
+    world.add_map(known)
+    an_osz(songs / "a.osz", {"1.osu": copy.data, "2.osu": known.data, "3.osu": other.data})
+
+    report = import_(world, songs)
+
+    assert [world.map(one.md5).id for one in (copy, known, other)] == [OWN_ID_FIRST, 7, OWN_ID_FIRST + 1]
+    assert [path for path, _ in notes(report)] == ["a.osz:1.osu", "a.osz:3.osu"]
+    assert report.changed == []
+
+
+def test_a_later_folder_with_the_same_id_is_an_update_of_the_map(world: World, songs: Path) -> None:
+    old, new = a_map(id=7, version="Old"), a_map(id=7, version="New")
+    write(songs, "1/old.osu", old)
+    write(songs, "2/new.osu", new)
+
+    report = import_(world, songs)
+
+    assert (world.map(old.md5).current, world.map(new.md5).current) == (0, 1)
+    [(path, what)] = notes(report)
+    assert path == "old.osu"
+    assert what.startswith("is no longer the current file of map 7: ")
+    assert what.endswith("new.osu has the same id and came later")
+
+
+def test_the_same_bytes_twice_are_one_map(world: World, songs: Path) -> None:
+    write(songs, "a.osu", a_map(id=7))
+    write(songs, "b.osu", a_map(id=7))
+    an_osz(songs / "c.osz", {"c.osu": a_map(id=7).data})
+
+    report = import_(world, songs)
+
+    assert (report.maps, report.sets, ids(world), report.skipped) == (1, 1, [7], [])
+    assert [what.partition(" as ")[0] for _, what in notes(report)] == ["the same file", "the same file"]
+
+
+def test_the_same_bytes_without_an_id_are_one_map(world: World, songs: Path) -> None:
+    write(songs, "1/a.osu", a_map(id=0, set_id=0))
+    write(songs, "2/a.osu", a_map(id=0, set_id=0))
+
+    report = import_(world, songs)
+
+    assert (report.maps, report.sets, ids(world)) == (1, 1, [OWN_ID_FIRST])
+    assert len(report.notes) == 1
+
+
+def test_an_archive_of_two_sets_is_the_download_of_both(world: World, songs: Path) -> None:
+    path = an_osz(songs / "a.osz", {"1.osu": a_map(id=1, set_id=10).data, "2.osu": a_map(id=2, set_id=20).data})
+
+    report = import_(world, path)
+
+    assert (report.sets, report.maps) == (2, 2)
+    assert [world.run(world.files.get(archive_key(one))) for one in (10, 20)] == [path.read_bytes()] * 2
+    assert world.look(select(sets.c.osz_size)) == [(path.stat().st_size,)] * 2
+    assert notes(report) == [("a.osz", "the download of 2 sets: 10, 20")]
+
+
+def test_an_archive_of_very_many_sets_is_not_kept_and_the_report_says_so(world: World, songs: Path) -> None:
+    many = {f"{n}.osu": a_map(id=n, set_id=n).data for n in range(1, SETS_KEPT_MAX + 2)}
+
+    report = import_(world, an_osz(songs / "a.osz", many))
+
+    assert report.maps == SETS_KEPT_MAX + 1
+    assert world.run(world.files.size(archive_key(1))) is None
+    assert notes(report) == [("a.osz", "not kept for downloads: it holds 9 sets; 8 are allowed")]
+
+
+def test_two_archives_of_one_set_leave_the_later_one_and_a_note(world: World, songs: Path) -> None:
+    an_osz(songs / "1.osz", {"1.osu": a_map(id=1, set_id=10).data})
+    later = an_osz(songs / "2.osz", {"2.osu": a_map(id=2, set_id=10).data})
+
+    report = import_(world, songs)
+
+    assert world.run(world.files.get(archive_key(10))) == later.read_bytes()
+    [(path, what)] = notes(report)
+    assert path == "1.osz"
+    assert what.startswith("no longer the download of set 10: ")
+    assert sorted(ids(world)) == [1, 2]
+
+
+# --- a map by the name of its file
+
+
+@pytest.mark.parametrize(
+    ("title", "asked", "found"),
+    [
+        ("AC/DC", "Artist - ACDC (Mapper) [Normal].osu", True),
+        ("AC/DC", "Artist - AC_DC (Mapper) [Normal].osu", True),
+        ("What?*", "Artist - What__ (Mapper) [Normal].osu", True),
+        ("a_b/c", "Artist - a_b_c (Mapper) [Normal].osu", True),
+        ("a_b", "Artist - a_b (Mapper) [Normal].osu", True),
+        ("ab", "Artist - a_b (Mapper) [Normal].osu", False),
+        ("AC/DC", "Artist - A_CDC (Mapper) [Normal].osu", False),
+        ("AC/DC", "_" * 255, False),
+        ("AC/DC", "_", False),
+    ],
+)
+def test_a_map_is_found_by_the_name_of_its_file(world: World, title: str, asked: str, found: bool) -> None:
+    beatmap = world.add_map(a_map(title=title))
+
+    assert world.run(world.beatmaps.named(asked)) == (beatmap if found else None)
+
+
+# --- ids from upstream
+
+
+def test_ids_that_are_known_go_before_what_the_file_says(world: World, songs: Path) -> None:
+    nameless, other = a_map(id=0, set_id=0), a_map(id=5, set_id=50)
+
+    for new, known in ((nameless, (75, 7)), (other, (76, 7))):
+        world.run(world.importer.import_file(new.data, name="x", status=None, ids=known))
+
+    assert [(one.id, one.set_id) for one in world.run(world.beatmaps.revisions())] == [(75, 7), (76, 7)]
+
+
+def test_a_map_known_under_an_official_id_keeps_it_when_its_file_names_none(world: World, songs: Path) -> None:
+    new = a_map(id=0, set_id=0)
+    world.run(world.importer.import_file(new.data, name="x", status=None, ids=(75, 7)))
+
+    import_(world, write(songs, "a.osu", new))
+
+    assert [(one.id, one.set_id) for one in world.run(world.beatmaps.revisions())] == [(75, 7)]
+
+
 # --- another file for the same map
 
 
@@ -212,6 +369,223 @@ def test_an_old_file_that_comes_back_counts_again(world: World, songs: Path) -> 
     assert world.problems() == []
 
 
+# --- forms of archives and folders
+
+
+@pytest.mark.parametrize("name", ["a.osz", "a.OSZ", "a.olz", "a.Olz"])
+def test_an_archive_goes_by_any_of_its_endings(world: World, songs: Path, name: str) -> None:
+    path = an_osz(songs / name, {"A.OSU": a_map(id=1).data})
+
+    report = import_(world, songs, path)
+
+    assert (ids(world), report.skipped) == ([1], [])
+    assert world.run(world.files.get(archive_key(1))) == path.read_bytes()
+
+
+def test_what_macos_adds_is_no_map_and_no_reason_to_complain(world: World, songs: Path) -> None:
+    shadow = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
+    an_osz(songs / "a.osz", {"a.osu": a_map(id=1).data, "__MACOSX/._a.osu": shadow, "sub/._b.osu": shadow})
+    for name in ("._c.osu", "__MACOSX/d.osu", "__MACOSX/deep/e.osu", "._f.osz"):
+        (songs / name).parent.mkdir(parents=True, exist_ok=True)
+        (songs / name).write_bytes(shadow)
+
+    report = import_(world, songs)
+
+    assert (ids(world), report.skipped) == ([1], [])
+
+
+def test_an_archive_of_nothing_but_shadows_holds_no_map(world: World, songs: Path) -> None:
+    an_osz(songs / "a.osz", {"__MACOSX/._a.osu": b"x"})
+
+    assert reasons(import_(world, songs)) == ["the archive holds no .osu file"]
+
+
+def test_a_folder_called_like_a_file_is_a_folder(world: World, songs: Path) -> None:
+    write(songs, "x.osu/y.osz/real.osu", a_map(id=1))
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("x.osu/", b"")
+        archive.writestr("x.osu/real.osu", a_map(id=2).data)
+    (songs / "a.osz").write_bytes(stream.getvalue())
+
+    report = import_(world, songs, songs / "x.osu")
+
+    assert (sorted(ids(world)), report.skipped) == ([1, 2], [])
+
+
+def test_what_is_no_regular_file_is_skipped_and_never_waited_for(world: World, songs: Path) -> None:
+    os.mkfifo(songs / "pipe.osu")
+    (songs / "gone.osu").symlink_to(songs / "nowhere")
+
+    report = import_(world, songs, songs / "pipe.osu", write(songs.parent, "a.osu", a_map(id=1)))
+
+    assert (ids(world), reasons(report)) == ([1], ["not a regular file"] * 3)
+
+
+def test_a_name_that_is_no_text_is_shown_all_the_same(world: World, songs: Path) -> None:
+    named = os.fsencode(songs) + b"/\x83e.osu"
+    with open(named, "wb") as file:
+        file.write(b"hello")
+
+    [skipped] = import_(world, songs).skipped
+
+    assert skipped.path.encode().endswith("/\N{REPLACEMENT CHARACTER}e.osu".encode())
+
+
+def test_entries_lie_at_any_depth(world: World, songs: Path) -> None:
+    maps_ = {"a/b/c.osu": a_map(id=1, set_id=9).data, "d\\e.osu": a_map(id=2, set_id=9).data, "./f.osu": a_map(3).data}
+
+    report = import_(world, an_osz(songs / "a.osz", maps_))
+
+    assert (sorted(ids(world)), report.skipped) == ([1, 2, 3], [])
+
+
+def test_two_entries_of_one_name_are_both_read(world: World, songs: Path) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("a.osu", a_map(id=1, set_id=9).data)
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("a.osu", a_map(id=2, set_id=9).data)
+    (songs / "a.osz").write_bytes(stream.getvalue())
+
+    report = import_(world, songs)
+
+    assert (sorted(ids(world)), report.skipped) == ([1, 2], [])
+
+
+def a_flagged_osz(path: Path, names: Mapping[bytes, bytes], *, prefix: bytes = b"", comment: bytes = b"") -> Path:
+    """An archive whose entries all say that their names are UTF-8."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for number, data in enumerate(names.values()):
+            archive.writestr(f"\u00e9{number}.osu", data)  # two bytes, and flagged
+        archive.comment = comment
+    written = prefix + stream.getvalue()
+    for number, name in enumerate(names):
+        assert len(name) == len(f"\u00e9{number}.osu".encode())
+        written = written.replace(f"\u00e9{number}.osu".encode(), name)
+    path.write_bytes(written)
+    return path
+
+
+@pytest.mark.parametrize("prefix", [b"", b"something in front"])
+@pytest.mark.parametrize("comment", [b"", b"a comment"])
+def test_a_name_that_is_not_the_utf_8_it_claims_spoils_nothing(
+    world: World, songs: Path, prefix: bytes, comment: bytes
+) -> None:
+    names = {
+        b"\x8b\xc8.x.osu"[:7]: b"noise",
+        b"\xc3\xa91.osu": a_map(id=1, set_id=9).data,
+        b"\x83e2.osu": a_map(id=2, set_id=9).data,
+    }
+    a_flagged_osz(songs / "a.osz", names, prefix=prefix, comment=comment)
+
+    report = import_(world, songs)
+
+    assert (sorted(ids(world)), report.skipped) == ([1, 2], [])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp932"])
+def test_a_name_without_the_flag_is_read_as_its_bytes_say(encoding: str) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("x" * len("\u66f2".encode(encoding)) + ".jpg", b"noise")
+    name = "\u66f2".encode(encoding)
+
+    archive_ = Archive(stream.getvalue().replace(b"x" * len(name), name))
+
+    assert [entry.name for entry in archive_.entries] == ["\u66f2.jpg"]
+    assert archive_.find("\u66f2.JPG") is archive_.entries[0]
+
+
+def test_a_zip64_archive_is_read(world: World, songs: Path) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive, archive.open("a.osu", "w", force_zip64=True) as entry:
+        entry.write(a_map(id=1).data)
+    (songs / "a.osz").write_bytes(stream.getvalue())
+
+    assert (import_(world, songs).skipped, ids(world)) == ([], [1])
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_entry_is_packed_by_any_method(world: World, songs: Path, method: int) -> None:
+    with zipfile.ZipFile(songs / "a.osz", "w", method) as archive:
+        archive.writestr("a.osu", a_map(id=1).data)
+
+    assert (import_(world, songs).skipped, ids(world)) == ([], [1])
+
+
+def test_an_entry_packed_by_an_unknown_method_is_skipped(world: World, songs: Path) -> None:
+    path = an_osz(songs / "a.osz", {"a.osu": a_map(id=1).data, "b.osu": a_map(id=2).data})
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<H", data, data.index(b"PK\x01\x02") + 10, 93)
+    path.write_bytes(data)
+
+    report = import_(world, songs)
+
+    assert (ids(world), len(report.skipped)) == ([2], 1)
+    assert reasons(report)[0].startswith("the entry is damaged: ")
+
+
+def test_an_empty_archive_holds_no_map(world: World, songs: Path) -> None:
+    an_osz(songs / "a.osz", {})
+
+    assert reasons(import_(world, songs)) == ["the archive holds no .osu file"]
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ((2024, 3, 10, 2, 30, 0), 1_710_037_800),
+        ((2024, 3, 31, 2, 30, 0), 1_711_852_200),
+        ((1980, 1, 1, 0, 0, 0), OLDEST_UPDATE_S),
+        ((2107, 12, 31, 23, 59, 58), 4_354_819_198),
+    ],
+)
+@pytest.mark.parametrize("zone", ["America/St_Johns", "Europe/Berlin", "UTC", "Asia/Kathmandu"])
+def test_the_time_of_an_entry_is_utc_in_every_zone(
+    monkeypatch: pytest.MonkeyPatch, written: tuple[int, int, int, int, int, int], seconds: int, zone: str
+) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("a.osu", written), b"")
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        [entry] = Archive(stream.getvalue()).entries
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert entry.modified_s == seconds
+
+
+def test_a_time_that_is_none_is_the_oldest() -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("a.osu", (2024, 3, 10, 2, 30, 0)), b"")
+    data = bytearray(stream.getvalue())
+    struct.pack_into("<HH", data, data.index(b"PK\x01\x02") + 12, 0, 0)
+
+    assert Archive(bytes(data)).entries[0].modified_s == OLDEST_UPDATE_S
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.integers(0, 2_000), st.integers(0, 60), st.binary(max_size=60))
+def test_no_damage_makes_anything_but_an_archive_or_a_reason(start: int, cut: int, put: bytes) -> None:
+    whole = (FILES / "utf-8-flag-bad-name.osz").read_bytes()
+    start = min(start, len(whole))
+    try:
+        archive = Archive(whole[:start] + put + whole[start + cut :])
+    except BadArchive:
+        return
+    for entry in archive.entries:
+        try:
+            assert len(archive.read(entry, OSU_MAX)) <= OSU_MAX
+        except BadEntry:
+            continue
+
+
 # --- what is skipped, while the rest is imported
 
 
@@ -219,10 +593,10 @@ def test_an_old_file_that_comes_back_counts_again(world: World, songs: Path) -> 
     ("data", "why"),
     [
         (b"", "the file is empty"),
-        (b"\x00\x01\x02", "the file is binary"),
-        (b"hello", "the first line"),
+        (b"\x00\x01\x02", "no section"),
+        (b"hello", "no section"),
         (a_map().data.split(b"[HitObjects]")[0], "no objects"),
-        (a_map().data.replace(b"Mode: 0", b"Mode: 9"), "no mode 9"),
+        (a_map().data.replace(b",1,0,0:0", b",0,0,0:0"), "no objects"),
         (b"x" * (OSU_MAX + 1), "larger than 10 MiB"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -247,7 +621,7 @@ def test_a_map_that_cannot_be_rated_is_skipped_and_its_file_not_kept(world: Worl
 
     report = import_(world, songs)
 
-    assert (ids(world), reasons(report)) == ([2], ["the fake was told so"])
+    assert (ids(world), reasons(report)) == ([2], ["its stars cannot be computed: the fake was told so"])
     assert world.run(world.files.size(osu_key(bad.md5))) is None
 
 
@@ -261,6 +635,15 @@ def test_an_entry_whose_path_leaves_the_archive_is_skipped(world: World, songs: 
 
     assert (ids(world), reasons(report)) == ([2], ["the entry's path leaves the archive"])
     assert not list(songs.parent.rglob("evil*"))
+
+
+@pytest.mark.parametrize("name", ["Re: Zero.osu", "a:b.osu", "..hidden.osu", "a..b/c.osu", "12:34 - x.osu"])
+def test_an_entry_with_an_odd_name_is_as_good_as_any(world: World, songs: Path, name: str) -> None:
+    an_osz(songs / "a.osz", {name: a_map(id=1).data})
+
+    report = import_(world, songs)
+
+    assert (ids(world), report.skipped) == ([1], [])
 
 
 def test_a_symbolic_link_in_an_archive_is_skipped(world: World, songs: Path) -> None:
@@ -373,8 +756,8 @@ def test_a_path_that_is_nothing_or_something_else_is_skipped(world: World, songs
     assert report.maps == 1
     assert reasons(report) == [
         "there is no such file or folder",
-        "neither a folder nor an .osz or .osu file",
-        "the folder holds no .osu or .osz file",
+        "neither a folder nor an .osz, .olz or .osu file",
+        "the folder holds no .osz, .olz or .osu file",
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from tests.beatmaps import standin
 from tests.beatmaps.standin import StandIn
-from tests.builders import World, a_map, a_play, a_player
+from tests.builders import NewMap, World, a_map, a_play, a_player
 
 from kiai.beatmaps import Beatmaps, MapStatus, osu_key
 from kiai.beatmaps.fetching import FAILURES_MAX, OPEN_S
@@ -129,6 +129,35 @@ def test_an_upstream_that_fails_again_and_again_is_left_alone_for_a_minute(
     there.fault = ""
     world.clock.advance(OPEN_S + 1)
     assert world.run(beatmaps.find_or_ask(md5=song.md5)).id == 1
+
+
+@pytest.mark.parametrize("ids", ["", "BeatmapID:0\r\nBeatmapSetID:-1", "BeatmapID:9\r\nBeatmapSetID:90"])
+def test_a_map_has_the_ids_that_upstream_lists_whatever_its_file_says(
+    world: World, there: StandIn, beatmaps: Beatmaps, ids: str
+) -> None:
+    song = a_map(75, set_id=7)
+    written = NewMap(75, song.data.replace(b"BeatmapID:75\r\nBeatmapSetID:7", ids.encode()))
+    there.has(written, set_id=7)
+
+    found = world.run(beatmaps.find_or_ask(id=75))
+
+    assert (found.id, found.set_id, found.md5) == (75, 7, written.md5)
+
+
+def test_a_file_that_cannot_be_used_is_fetched_once_in_half_an_hour(
+    world: World, there: StandIn, upstream: Upstream, beatmaps: Beatmaps
+) -> None:
+    empty, fine = a_map(1, set_id=7, objects=0), a_map(2, set_id=7)
+    there.has(empty, set_id=7)
+    there.has(fine, set_id=7)
+
+    for _ in range(3):
+        with pytest.raises(NotFound):
+            world.run(beatmaps.find_or_ask(id=1))
+
+    assert len([path for path in there.asked if path == "/osu/1"]) == 1
+    assert world.map(fine.md5).id == 2, "the rest of its set is here"
+    assert world.run(upstream.why_not(1)) == "its file cannot be used: there are no objects to hit"
 
 
 def test_another_file_than_the_one_listed_is_not_taken(world: World, there: StandIn, beatmaps: Beatmaps) -> None:

@@ -221,7 +221,7 @@ def test_beatmaps_are_imported_and_judged(kiai: Kiai, tmp_path: Path) -> None:
     judged = kiai.json("beatmaps", "status", "loved", "--map", "75")
     failed = kiai.json("beatmaps", "import", tmp_path / "bad.osu", exit_code=1)
 
-    assert (imported["sets"], imported["maps"], set(imported)) == (1, 1, {"sets", "maps", "skipped"})
+    assert (imported["sets"], imported["maps"], set(imported)) == (1, 1, {"sets", "maps", "skipped", "notes"})
     [skipped] = imported["skipped"]
     assert (set(skipped), skipped["path"]) == ({"path", "why"}, str(tmp_path / "bad.osu"))
     assert judged == {"maps": [75], "status": 5, "players": 0}

@@ -244,6 +244,16 @@ def test_a_worker_gives_what_the_library_gives(mode: int) -> None:
     assert asyncio.run(story()) == [directly(MAPS[mode], mode, play) for play in plays]
 
 
+def test_lines_that_end_with_a_carriage_return_alone_are_lines() -> None:
+    plain, old = (Calculator().answer(Request(1, "a", OSU, [HIT], 5.0, osu)) for osu in (SMALL, _with_old_ends(SMALL)))
+
+    assert plain == old
+
+
+def _with_old_ends(osu: bytes) -> bytes:
+    return osu.replace(b"\r\n", b"\r")
+
+
 def test_a_map_is_rated_without_mods() -> None:
     async def story() -> tuple[float, int]:
         async with workers(SONG) as pp:

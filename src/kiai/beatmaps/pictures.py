@@ -6,16 +6,15 @@ picture's size is looked at before it is unpacked, and music is cut without bein
 
 import asyncio
 import io
-import lzma
-import zipfile
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Final
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from kiai.beatmaps import queries
-from kiai.beatmaps.importing import ARCHIVE_MAX, archive_key
+from kiai.beatmaps.archives import ARCHIVE_MAX, OSU_MAX, Archive, BadArchive, BadEntry
+from kiai.beatmaps.importing import archive_key
 from kiai.errors import Unavailable
 from kiai.files.port import Files
 from kiai.logs import get_logger
@@ -28,12 +27,12 @@ LARGE: Final = (160, 120)
 PICTURE_MAX: Final = 20 * 1024 * 1024
 PIXELS_MAX: Final = 34_000_000
 MUSIC_MAX: Final = 40 * 1024 * 1024
-OSU_MAX: Final = 10 * 1024 * 1024
+DIFFICULTIES_MAX: Final = 64  # looked at for one that names a picture or music
 PREVIEW_MS: Final = 10_000
 AT_ONCE: Final = 2
 NOTHING: Final = b""  # kept in place of what an archive does not give
 
-Make = Callable[[bytes], bytes]
+Make = Callable[[Archive], bytes]
 
 
 class MapPictures:
@@ -48,11 +47,11 @@ class MapPictures:
         """A JPEG of 80x60, or of 160x120; None for a set whose archive is not here or has no background."""
         size = LARGE if large else SMALL
         key = f"thumbs/{set_id}{'l' if large else ''}.jpg"
-        return await self._kept(set_id, key, lambda archive: _thumbnail(archive, size))
+        return await self._kept(set_id, key, lambda archive: _thumbnail(archive, set_id, size))
 
     async def preview(self, set_id: int) -> bytes | None:
         """Ten seconds of MP3; None for a set whose archive is not here or whose music is no MP3."""
-        return await self._kept(set_id, f"previews/{set_id}.mp3", _preview)
+        return await self._kept(set_id, f"previews/{set_id}.mp3", lambda archive: _preview(archive, set_id))
 
     async def _kept(self, set_id: int, key: str, make: Make) -> bytes | None:
         size = await self._database.one(queries.ARCHIVE_SIZE, set_id=set_id)
@@ -74,21 +73,19 @@ class MapPictures:
         return kept or None
 
 
-def _made(archive: bytes, make: Make) -> bytes:
+def _made(data: bytes, make: Make) -> bytes:
     try:
-        return make(archive)
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFError, OSError, ValueError):
+        return make(Archive(data))
+    except (BadArchive, BadEntry, OSError, ValueError):
         return NOTHING
 
 
-def _thumbnail(archive: bytes, size: tuple[int, int]) -> bytes:
-    with zipfile.ZipFile(io.BytesIO(archive)) as files:
-        background = _described(files).background
-        data = _entry(files, background, PICTURE_MAX) if background else None
+def _thumbnail(archive: Archive, set_id: int, size: tuple[int, int]) -> bytes:
+    data = _first(archive, set_id, lambda file: file.background, PICTURE_MAX)
     if data is None:
         return NOTHING
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "GIF", "BMP")) as picture:
+        with Image.open(io.BytesIO(data[1]), formats=("JPEG", "PNG", "GIF", "BMP")) as picture:
             if picture.width * picture.height > PIXELS_MAX:
                 return NOTHING
             picture.draft("RGB", (size[0] * 2, size[1] * 2))
@@ -100,35 +97,35 @@ def _thumbnail(archive: bytes, size: tuple[int, int]) -> bytes:
     return out.getvalue()
 
 
-def _preview(archive: bytes) -> bytes:
-    with zipfile.ZipFile(io.BytesIO(archive)) as files:
-        described = _described(files)
-        music = _entry(files, described.audio_filename, MUSIC_MAX) if described.audio_filename else None
+def _preview(archive: Archive, set_id: int) -> bytes:
+    music = _first(archive, set_id, lambda file: file.audio_filename, MUSIC_MAX)
     if music is None:
         return NOTHING
-    return cut_mp3(music, float(described.preview_time_ms), PREVIEW_MS) or NOTHING
+    return cut_mp3(music[1], float(music[0].preview_time_ms), PREVIEW_MS) or NOTHING
 
 
-def _described(files: zipfile.ZipFile) -> BeatmapFile:
-    """The first difficulty that can be read: all of a set mostly share background and music."""
-    for entry in files.infolist():
-        if entry.filename.lower().endswith(".osu"):
-            data = _entry(files, entry.filename, OSU_MAX)
-            if data is None:
-                continue
-            try:
-                return parse_beatmap(data)
-            except BadBeatmap:
-                continue
-    raise ValueError("no difficulty")
+def _first(
+    archive: Archive, set_id: int, named: Callable[[BeatmapFile], str | None], most: int
+) -> tuple[BeatmapFile, bytes] | None:
+    """The first difficulty that names a file which is there, and that file.
+
+    Difficulties of a set mostly share background and music. Those of this set come first: an archive may hold several.
+    """
+    other = None
+    for folder, file in islice(_difficulties(archive), DIFFICULTIES_MAX):
+        name = named(file)
+        entry = archive.find(folder + name) if name else None
+        if entry is not None and file.beatmap_set_id == set_id:
+            return file, archive.read(entry, most)
+        if entry is not None and other is None:
+            other = file, entry
+    return (other[0], archive.read(other[1], most)) if other else None
 
 
-def _entry(files: zipfile.ZipFile, name: str, most: int) -> bytes | None:
-    """An entry by its name, as Windows compares names; None for none, and for one that is too large."""
-    wanted = name.replace("\\", "/").lower()
-    for entry in files.infolist():
-        if entry.filename.replace("\\", "/").lower() == wanted and entry.file_size <= most and not entry.flag_bits & 1:
-            with files.open(entry) as stream:
-                data = stream.read(most + 1)
-            return data if len(data) <= most else None
-    return None
+def _difficulties(archive: Archive) -> Iterator[tuple[str, BeatmapFile]]:
+    """Each one that can be read, with the folder it lies in."""
+    for entry in archive.with_ending(".osu"):
+        try:
+            yield entry.folder, parse_beatmap(archive.read(entry, OSU_MAX))
+        except (BadEntry, BadBeatmap):
+            continue

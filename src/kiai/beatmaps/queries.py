@@ -14,6 +14,13 @@ BY_MD5 = Query(_map.where(maps.c.md5 == bindparam("md5")), Beatmap)
 BY_FILENAME = Query(
     _map.where(maps.c.filename == bindparam("filename"), maps.c.current == 1).order_by(maps.c.id).limit(1), Beatmap
 )
+NAMES_MAX = 8
+BY_FILENAMES = Query(
+    _map.where(maps.c.filename.in_([bindparam(f"name{n}") for n in range(NAMES_MAX)]), maps.c.current == 1)
+    .order_by(maps.c.id)
+    .limit(SET_MAX),
+    Beatmap,
+)
 BY_KEY = Query(_map.where(maps.c.key == bindparam("key")), Beatmap)
 OF_SET = Query(
     _map.where(maps.c.set_id == bindparam("set_id"), maps.c.current == 1).order_by(maps.c.id).limit(SET_MAX), Beatmap

@@ -1,16 +1,19 @@
 """The verbs of beatmaps: finding them, their status, their counters."""
 
 from collections.abc import Mapping
+from itertools import chain, combinations, islice
 from typing import Final, Protocol
 
 from kiai.beatmaps import queries
 from kiai.beatmaps.model import OWN_ID_FIRST, Beatmap, MapStatus, osu_key
 from kiai.errors import NotFound, Unavailable
 from kiai.files.port import Files
+from kiai.osu.beatmap_file import underscored_file_name
 from kiai.osu.numbers import is_id
 from kiai.storage.port import Database, Reader, Transaction, Value
 
 LISTED_MAX: Final = 10_000
+_NAMES: Final = tuple(f"name{n}" for n in range(queries.NAMES_MAX))
 
 
 class Source(Protocol):
@@ -73,8 +76,18 @@ class Beatmaps:
         return found
 
     async def named(self, filename: str) -> Beatmap | None:
-        """The current map whose .osu file is called this, if there is one; of several the lowest id."""
-        return await self._database.one(queries.BY_FILENAME, filename=filename)
+        """The current map whose .osu file is called this, if there is one; of several the lowest id.
+
+        A name may hold `_` where the map's own name holds a character that no file's name may (web-endpoints 10.1).
+        """
+        found = await self._database.one(queries.BY_FILENAME, filename=filename)
+        if found is not None or "_" not in filename:
+            return found
+        names = dict(zip(_NAMES, _without_underscores(filename), strict=True))
+        for one in await self._database.all(queries.BY_FILENAMES, **names):
+            if underscored_file_name(one.artist, one.title, one.creator, one.version) == filename:
+                return one
+        return None
 
     async def of_set(self, set_id: int) -> list[Beatmap]:
         """The current maps of a set, by id."""
@@ -116,3 +129,15 @@ class Beatmaps:
         return await tx.one(
             queries.COUNT_PLAYS, map_key=map_key, by_plays=plays, by_passes=passes, by_version=int(passes != 0)
         )
+
+
+def _without_underscores(filename: str) -> list[str]:
+    """As many names as one look-up takes: without all `_`, then without one, two, three ... of them."""
+    places = [index for index, letter in enumerate(filename) if letter == "_"]
+    some = chain.from_iterable(combinations(places, count) for count in range(1, len(places)))
+    left_out = chain([places], some)
+    names = [
+        "".join(letter for index, letter in enumerate(filename) if index not in out)
+        for out in islice(left_out, queries.NAMES_MAX)
+    ]
+    return names + names[:1] * (queries.NAMES_MAX - len(names))

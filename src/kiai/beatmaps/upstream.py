@@ -16,11 +16,12 @@ from typing import Final
 import msgspec
 
 from kiai.beatmaps import queries
+from kiai.beatmaps.archives import OSU_MAX
 from kiai.beatmaps.fetching import CONNECT_S, TOTAL_S, Fetcher
-from kiai.beatmaps.importing import OSU_MAX, Importer
+from kiai.beatmaps.importing import Importer, ImportReport
 from kiai.beatmaps.model import OSU_API, Beatmap, MapStatus
 from kiai.clock import Clock
-from kiai.errors import KiaiError, Unavailable
+from kiai.errors import KiaiError, Refused, Unavailable
 from kiai.logs import get_logger
 from kiai.storage.port import Database, Transaction
 
@@ -105,7 +106,10 @@ class Upstream:
             return str(error)
 
     async def _fetch(self, name: str, map_id: int | None, md5: str | None) -> bool:
-        found = await self._import(map_id, md5)
+        try:
+            found = await self._import(map_id, md5)
+        except Refused:
+            found = False  # tomorrow the same file will be as useless
         if not found:
             while len(self._unknown) >= UNKNOWN_MAX:
                 del self._unknown[next(iter(self._unknown))]
@@ -119,14 +123,19 @@ class Upstream:
         wanted = found[0]
         rows = await self._listed({"s": _number(wanted.beatmapset_id)}) or [wanted]
         imported: set[str] = set()
+        why_not: str | None = None
         for row in rows[:SET_MAX]:
             data = await self._file(row)
             if data is None:
                 continue
-            await self._importer.import_file(data, name=f"upstream {row.beatmap_id}", status=None, upstream=row.status)
+            report = await self._take(row, data)
+            if report.skipped and row.beatmap_id == wanted.beatmap_id:
+                why_not = report.skipped[0].why
             imported.add(row.beatmap_id)
         if wanted.beatmap_id not in imported:
             raise Unavailable("upstream", f"the file of map {wanted.beatmap_id} is not the one it lists")
+        if why_not is not None:
+            raise Refused(f"its file cannot be used: {why_not}")
         return True
 
     # --- sets that are here
@@ -162,10 +171,15 @@ class Upstream:
             return []
         if ours is not None and ours.frozen:
             get_logger("upstream").warning("a map whose status the staff has set changed", map_id=ours.id)
-        report = await self._importer.import_file(
-            data, name=f"upstream {row.beatmap_id}", status=None, upstream=row.status
-        )
-        return report.changed
+        return (await self._take(row, data)).changed
+
+    async def _take(self, row: Row, data: bytes) -> ImportReport:
+        ids = _number(row.beatmap_id), _number(row.beatmapset_id)
+        name = f"upstream {row.beatmap_id}"
+        report = await self._importer.import_file(data, name=name, status=None, upstream=row.status, ids=ids)
+        for one in report.skipped:
+            get_logger("upstream").warning("a file cannot be used", map_id=row.beatmap_id, why=one.why)
+        return report
 
     async def _set_status(self, beatmap: Beatmap, status: MapStatus) -> None:
         async def body(tx: Transaction) -> None:

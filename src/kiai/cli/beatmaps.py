@@ -23,7 +23,9 @@ Status = StrEnum("Status", {word: word for word in WORDS})  # type: ignore[misc]
 
 @app.command("import")
 def import_(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Folders, .osz archives, .osu files.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Folders, .osz and .olz archives, .osu files.")
+    ],
     status: Annotated[
         Status | None, typer.Option("--status", help="For all of them; new maps are ranked without it.")
     ] = None,
@@ -45,8 +47,14 @@ def import_(
 
     report = with_services(out, lambda: settings_of(data, database=database), work)
     lines = [f"Imported {report.maps} maps in {report.sets} sets."]
+    lines += [f"Note {one.path}: {one.what}" for one in report.notes]
     lines += [f"Skipped {one.path}: {one.why}" for one in report.skipped]
-    found = {"sets": report.sets, "maps": report.maps, "skipped": msgspec.to_builtins(report.skipped)}
+    found = {
+        "sets": report.sets,
+        "maps": report.maps,
+        "skipped": msgspec.to_builtins(report.skipped),
+        "notes": msgspec.to_builtins(report.notes),
+    }
     out.result(found, "\n".join(lines))
     if report.skipped and not report.maps:
         raise typer.Exit(1)

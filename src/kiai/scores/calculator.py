@@ -241,6 +241,8 @@ class Calculator:
 
 
 def _read(osu: bytes, mode: int, mods: int) -> rosu.Beatmap:
+    if b"\n" not in osu:  # to the library, a line ends with nothing else
+        osu = osu.replace(b"\r", b"\n")
     try:
         beatmap = rosu.Beatmap(bytes=osu)
     except rosu.ParseError:

@@ -1,4 +1,4 @@
-"""Pictures and previews out of archives that are damaged, whatever they are packed with."""
+"""Pictures and previews out of archives: where a set's picture is found, and what damaged archives give."""
 
 import io
 import zipfile
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tests.builders import Run, World, a_map
 from tests.faces.client.kit import Site, sqlite_world
 
@@ -47,3 +48,73 @@ def test_a_damaged_entry_is_a_picture_that_is_not_here(world: World, packed: int
 
     for picture in ("/thumb/7.jpg", "/thumb/7l.jpg", "/preview/7.mp3"):
         assert site.get(picture).status_code == 404
+
+
+def a_picture(colour: str) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (64, 48), colour).save(out, "PNG")
+    return out.getvalue()
+
+
+def a_map_with(events: str, *, id: int = 1, set_id: int = 7) -> bytes:  # noqa: A002
+    return a_map(id, set_id=set_id).data.replace(b"[TimingPoints]", f"[Events]\r\n{events}\r\n[TimingPoints]".encode())
+
+
+RED, BLUE = a_picture("red"), a_picture("blue")
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"a.osu": a_map_with('0,0,"bg.png"'), "bg.png": RED},
+        {"a.osu": a_map_with('0,0,"BG.PNG"'), "Bg.png": RED},
+        {"a.osu": a_map_with('0,0,"img\\\\bg.png"'), "img/bg.png": RED},
+        {"a.osu": a_map_with('0,0,"img/bg.png"'), "IMG\\bg.png": RED},
+        {"set/a.osu": a_map_with('0,0,"bg.png"'), "set/bg.png": RED, "bg.png": BLUE},
+        {"a.osu": a_map_with('0,0,"bg, x.png"'), "bg, x.png": RED},
+        {"a.osu": a_map_with('0,0,"背景.png"'), "背景.png": RED},
+        {"a.osu": a_map_with('4,0,1,"bg.png",320,240'), "bg.png": RED},
+        {"a.osu": a_map_with('1,0,"bg.png"'), "bg.png": RED},
+        {"a.osu": a_map_with('0,0,"bg.png"\r\nVideo,0,"v.mp4"'), "bg.png": RED, "v.mp4": b"film"},
+        {"a.osu": a_map_with(""), "b.osu": a_map_with('0,0,"bg.png"', id=2), "bg.png": RED},
+        {"a.osu": a_map_with('0,0,"gone.png"'), "b.osu": a_map_with('0,0,"bg.png"', id=2), "bg.png": RED},
+        {"__MACOSX/._a.osu": b"x", "._bg.png": BLUE, "a.osu": a_map_with('0,0,"bg.png"'), "bg.png": RED},
+        {
+            "a.osu": a_map_with('0,0,"other.png"', id=2, set_id=8),
+            "b.osu": a_map_with('0,0,"bg.png"'),
+            "other.png": BLUE,
+            "bg.png": RED,
+        },
+    ],
+    ids=[
+        "beside the map",
+        "other case",
+        "backslashes",
+        "backslashes in the archive",
+        "in the map's folder",
+        "a comma",
+        "not ASCII",
+        "a sprite",
+        "a video that is none",
+        "a video beside it",
+        "named by the second map",
+        "there for the second map",
+        "what macOS adds",
+        "that of this set among two",
+    ],
+)
+def test_the_picture_of_a_set_is_found(world: World, entries: dict[str, bytes]) -> None:
+    path = world.folder / "set.osz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    assert world.run(world.importer.import_paths([path])).skipped == []
+    site = Site(world, [MapPicturePages(MapPictures(world.database, world.files), None)])
+
+    answer = site.get("/thumb/7.jpg")
+
+    assert answer.status_code == 200
+    with Image.open(io.BytesIO(answer.content)) as picture:
+        pixel = picture.convert("RGB").getpixel((40, 30))
+    assert isinstance(pixel, tuple)
+    assert pixel[0] > 200 > 100 > pixel[2], "it is the red one"
