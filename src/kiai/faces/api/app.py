@@ -8,10 +8,8 @@ import falcon.asgi
 import msgspec
 from falcon.constants import COMBINED_METHODS
 
-from kiai.faces.api.docs import ALLOW, pages
+from kiai.faces.api.docs import ALLOW, Documentation
 from kiai.faces.api.errors import Problem
-from kiai.faces.api.examples import load_examples
-from kiai.faces.api.openapi import document
 from kiai.faces.api.operation import JSON, Gate, Operation, Resource
 from kiai.faces.api.replies import Failure
 from kiai.faces.asgi import FalconApp
@@ -49,9 +47,8 @@ def build(operations: list[Operation], gate: Gate, *, title: str) -> FalconApp:
         resource = Resource(here, gate, failure)
         allow[path] = resource.allow
         app.add_route(path, resource)
-    examples = load_examples()
-    described = document(operations, title=title, failure_v2=FailureV2, examples=examples)
-    for path, page in pages(described, operations, examples, gate.everything).items():
+    documentation = Documentation(operations, gate.everything, title=title, failure_v2=FailureV2)
+    for path, page in documentation.pages().items():
         app.add_route(path, page)
     app.add_sink(_nowhere)
     app.add_error_handler(Exception, _ours)

@@ -1,8 +1,10 @@
 """The API's own pages: the OpenAPI document, and the same for people at /docs."""
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from http import HTTPStatus
 from importlib import resources
 from typing import Any, Final
@@ -13,7 +15,8 @@ import jinja2
 import msgspec
 from markupsafe import Markup, escape
 
-from kiai.faces.api.examples import Example, Examples
+from kiai.faces.api import openapi
+from kiai.faces.api.examples import Example, Examples, load_examples
 from kiai.faces.api.openapi import EVENTS, PROBLEMS, servers, words_of
 from kiai.faces.api.operation import Limit, Operation
 from kiai.faces.api.snippets import curl, javascript, python
@@ -29,7 +32,7 @@ BASE: Final = "http://api.kiai.invalid"
 VARIANTS_KEPT: Final = 8
 ALLOW: Final = "GET, HEAD, OPTIONS"
 _POLICY: Final = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
@@ -60,53 +63,83 @@ _ADVICE: Final[Mapping[int, str]] = {
 _MODE_NAMES: Final = ("osu!", "taiko", "catch", "mania")
 
 
-def pages(
-    document: Mapping[str, Any], operations: Sequence[Operation], examples: Examples, everything: Limit | None
-) -> dict[str, "Page"]:
-    """What is served at which path. Rendered once: nothing here changes while the server runs.
+class Documentation:
+    """What describes an API, made when it is first asked for: a server starts without it.
 
     `everything` is the limit on all requests, None where limits are off.
     """
-    folder = resources.files("kiai.faces.api").joinpath("templates")
-    templates = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    templates.filters |= {"marked": _marked, "word": _word}
-    html = templates.get_template("docs.html").render(
-        document=document,
-        chapters=CHAPTERS,
-        groups=_groups(document, examples),
-        problems=[_problem(code, text, examples) for code, (_, text) in PROBLEMS.items()],
-        limits=_limits(operations, everything),
-        limit_max=LIMIT_MAX,
-        offset_max=OFFSET_MAX,
-        page_max=PAGE_MAX,
-        page_size_max=PAGE_SIZE_MAX,
-        counted_max=COUNTED_MAX,
-        streams_of_one=CLIENTS_OF_ONE_MAX,
-        streams=CLIENTS_MAX,
-        modes=[_mode(number) for number in MODES],
-        mods=[(mods_text(int(mod)), int(mod)) for mod in Mods],
-        base=BASE,
-    )
 
-    def at_address(req: falcon.asgi.Request) -> str:
-        return _scheme(req) + "://" + _host(req) + _root(req)
+    def __init__(
+        self, operations: Sequence[Operation], everything: Limit | None, *, title: str, failure_v2: type[msgspec.Struct]
+    ) -> None:
+        self._operations = operations
+        self._everything = everything
+        self._title = title
+        self._failure_v2 = failure_v2
+        self._folder = resources.files("kiai.faces.api").joinpath("templates")
 
-    return {
-        "/openapi.json": Page(
-            "application/json; charset=utf-8",
-            lambda root: msgspec.json.encode({**document, "servers": servers(root)}),
-            _root,
-        ),
-        "/docs": Page(HTML, lambda address: html.replace(BASE, address).encode(), at_address),
-        "/docs.css": Page("text/css; charset=utf-8", lambda _: folder.joinpath("docs.css").read_bytes()),
-        "/docs.js": Page("text/javascript; charset=utf-8", lambda _: folder.joinpath("docs.js").read_bytes()),
-    }
+    @cached_property
+    def examples(self) -> Examples:
+        """The examples that ship with this version."""
+        return load_examples()
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The OpenAPI document without its servers."""
+        return openapi.document(
+            self._operations, title=self._title, failure_v2=self._failure_v2, examples=self.examples
+        )
+
+    @cached_property
+    def html(self) -> str:
+        """The page for people; `BASE` stands for the API's address."""
+        templates = jinja2.Environment(
+            loader=jinja2.FunctionLoader(lambda name: self._folder.joinpath(name).read_text(encoding="utf-8")),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=jinja2.StrictUndefined,
+        )
+        templates.filters |= {"marked": _marked, "word": _word}
+        return templates.get_template("docs.html").render(
+            document=self.document,
+            chapters=CHAPTERS,
+            groups=_groups(self.document, self.examples),
+            problems=[_problem(code, text, self.examples) for code, (_, text) in PROBLEMS.items()],
+            limits=_limits(self._operations, self._everything),
+            limit_max=LIMIT_MAX,
+            offset_max=OFFSET_MAX,
+            page_max=PAGE_MAX,
+            page_size_max=PAGE_SIZE_MAX,
+            counted_max=COUNTED_MAX,
+            streams_of_one=CLIENTS_OF_ONE_MAX,
+            streams=CLIENTS_MAX,
+            modes=[_mode(number) for number in MODES],
+            mods=[(mods_text(int(mod)), int(mod)) for mod in Mods],
+            base=BASE,
+        )
+
+    def pages(self) -> dict[str, "Page"]:
+        """What is served at which path."""
+
+        def file(name: str) -> Callable[[str], bytes]:
+            return lambda _: self._folder.joinpath(name).read_bytes()
+
+        return {
+            "/openapi.json": Page(
+                "application/json; charset=utf-8",
+                lambda root: msgspec.json.encode({**self.document, "servers": servers(root)}),
+                _root,
+            ),
+            "/docs": Page(HTML, lambda address: self.html.replace(BASE, address).encode(), _address),
+            "/docs.css": Page("text/css; charset=utf-8", file("docs.css")),
+            "/docs.js": Page("text/javascript; charset=utf-8", file("docs.js")),
+        }
+
+
+def _address(req: falcon.asgi.Request) -> str:
+    """Where the API is, for whoever asked."""
+    return _scheme(req) + "://" + _host(req) + _root(req)
 
 
 def _root(req: falcon.asgi.Request) -> str:
@@ -190,9 +223,14 @@ def _fields(operation: Mapping[str, Any], document: Mapping[str, Any]) -> list[d
         return []
     schema = document["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
     return [
-        {"name": name, "allowed": words_of(shape), "about": str(shape.get("description", ""))}
+        {"name": name, "allowed": words_of(shape), "about": _about(shape)}
         for name, shape in schema["properties"].items()
     ]
+
+
+def _about(shape: Mapping[str, Any]) -> str:
+    """A field's description, which stands with its type where the field may be null as well."""
+    return next((str(one["description"]) for one in (shape, *shape.get("anyOf", ())) if "description" in one), "")
 
 
 def _problem(code: int, text: str, examples: Examples) -> dict[str, Any]:
@@ -289,7 +327,7 @@ class Page:
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """The page."""
         req.scope["kiai.route"] = req.uri_template
-        body, etag = self._made_for(self._variant(req))
+        body, etag = await self._made_for(self._variant(req))
         resp.set_headers(
             (
                 ("ETag", etag),
@@ -305,10 +343,11 @@ class Page:
         resp.content_type = self._content_type
         resp.data = body
 
-    def _made_for(self, variant: str) -> tuple[bytes, str]:
+    async def _made_for(self, variant: str) -> tuple[bytes, str]:
         found = self._made.get(variant)
         if found is None:
-            body = self._make(variant)
+            # PERF: the first /docs takes 100 ms; players must not wait for it.
+            body = await asyncio.to_thread(self._make, variant)
             found = (body, f'"{hashlib.blake2b(body, digest_size=9).hexdigest()}"')
             if len(self._made) >= VARIANTS_KEPT:  # whoever invents hosts makes us work, but not remember
                 self._made.clear()

@@ -53,12 +53,17 @@ class FriendsReply(Reply, frozen=True):
 class Changes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What may be changed; fields that are left out stay."""
 
-    preferred_mode: Literal[0, 1, 2, 3, 4, 5, 6, 8] | msgspec.UnsetType = msgspec.UNSET
+    preferred_mode: (
+        Annotated[Literal[0, 1, 2, 3, 4, 5, 6, 8], Meta(description="The mode that the profile shows first.")]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
     play_style: (
         Annotated[int, Meta(ge=0, le=15, description="Bits: 1 mouse, 2 tablet, 4 keyboard, 8 touch.")]
         | msgspec.UnsetType
     ) = msgspec.UNSET
-    userpage_content: Annotated[str, Meta(max_length=10_000)] | msgspec.UnsetType | None = msgspec.UNSET
+    userpage_content: (
+        Annotated[str, Meta(max_length=10_000, description="The text of the profile page.")] | msgspec.UnsetType | None
+    ) = msgspec.UNSET
     custom_badge_name: Annotated[str, Meta(max_length=64, description="Supporters.")] | msgspec.UnsetType | None = (
         msgspec.UNSET
     )

@@ -29,6 +29,7 @@ from kiai.scores.leaderboards import Leaderboards
 from kiai.scores.performance import CannotCalculate, Difficulties, Performance
 
 ACCURACIES = (100.0, 99.0, 98.0, 95.0)
+_DEFAULT = ", ".join(f"{accuracy:g}" for accuracy in ACCURACIES)
 COUNT_MAX = 65_535
 
 
@@ -41,7 +42,10 @@ class MapInfoReply(Reply, frozen=True):
 class MapScoresQuery(msgspec.Struct, frozen=True):
     """get_map_scores."""
 
-    scope: Literal["best", "recent"]
+    scope: Annotated[
+        Literal["best", "recent"],
+        Meta(description="By score (by pp in relax and autopilot), or newest first."),
+    ]
     id: MapId | None = None
     md5: MapMd5 | None = None
     mode: ModeText = "0"
@@ -56,7 +60,7 @@ class MapScoresReply(Reply, frozen=True):
     scores: list[BoardScoreReply]
 
 
-Count = Annotated[int, Meta(ge=0, le=COUNT_MAX)]
+Count = Annotated[int, Meta(ge=0, le=COUNT_MAX, description="How many of this judgement. With any count, one answer.")]
 
 
 class CalculateQuery(msgspec.Struct, frozen=True):
@@ -64,7 +68,7 @@ class CalculateQuery(msgspec.Struct, frozen=True):
 
     id: MapId | None = None
     md5: MapMd5 | None = None
-    mode: Annotated[ModeText | None, Meta(description="Default: the map's own.")] = None
+    mode: Annotated[ModeText | None, Meta(description="The mode to calculate in; by default the map's own.")] = None
     mods: Annotated[
         str,
         Meta(
@@ -73,11 +77,17 @@ class CalculateQuery(msgspec.Struct, frozen=True):
             extra={"allowed": "a number, or mods in letters such as HDDT"},
         ),
     ] = "0"
-    combo: Annotated[int, Meta(ge=0, le=COUNT_MAX, description="Default: the map's maximum.")] | None = None
+    combo: (
+        Annotated[int, Meta(ge=0, le=COUNT_MAX, description="The combo reached; by default the map's maximum.")] | None
+    ) = None
     acc: Annotated[
-        list[Annotated[float, Meta(ge=0, le=100)]], Meta(max_length=20, description="In percent; repeatable.")
+        list[Annotated[float, Meta(ge=0, le=100)]],
+        Meta(
+            max_length=20,
+            description=f"Accuracy in percent. Give it several times for several answers; by default {_DEFAULT}.",
+        ),
     ] = []
-    misses: Count | None = None
+    misses: Annotated[Count, Meta(description="How many misses.")] | None = None
     nmiss: Annotated[Count, Meta(description="The same as misses.")] | None = None
     n300: Count | None = None
     n100: Count | None = None

@@ -51,7 +51,9 @@ class PlayerCountReply(Reply, frozen=True):
 class InfoQuery(msgspec.Struct, frozen=True):
     """get_player_info."""
 
-    scope: Literal["info", "stats", "all"]
+    scope: Annotated[
+        Literal["info", "stats", "all"], Meta(description="The account, the figures in each mode, or both.")
+    ]
     id: PlayerId | None = None
     name: PlayerName | None = None
 
@@ -146,15 +148,17 @@ class PlayerStatusReply(Reply, frozen=True):
 class ScoresQuery(msgspec.Struct, frozen=True):
     """get_player_scores."""
 
-    scope: Literal["best", "recent"]
+    scope: Annotated[
+        Literal["best", "recent"], Meta(description="By pp on ranked and approved maps, or newest first on any map.")
+    ]
     id: PlayerId | None = None
     name: PlayerName | None = None
     mode: ModeText = "0"
     mods: ModsText | None = None
     limit: Limit100 = 25
     offset: Offset = 0
-    include_loved: Annotated[bool, Meta(description="best: loved maps too.")] = False
-    include_failed: Annotated[bool, Meta(description="recent: failed plays too.")] = True
+    include_loved: Annotated[bool, Meta(description="With scope best: scores on loved maps as well.")] = False
+    include_failed: Annotated[bool, Meta(description="With scope recent: failed plays as well.")] = True
 
 
 class ClanOfPlayer(msgspec.Struct, frozen=True):
@@ -245,7 +249,10 @@ class LeaderboardQuery(msgspec.Struct, frozen=True):
 
     mode: ModeText = "0"
     mods: ModsText | None = None
-    sort: Literal["pp", "tscore", "rscore", "acc", "plays", "playtime"] = "pp"
+    sort: Annotated[
+        Literal["pp", "tscore", "rscore", "acc", "plays", "playtime"],
+        Meta(description="The figure that decides, highest first."),
+    ] = "pp"
     limit: Limit100 = 50
     offset: Offset = 0
     country: Country | None = None
