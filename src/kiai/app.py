@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from kiai import keeping
-from kiai.accounts import Accounts, ApiKeys, Logins, Passwords, Relationships
+from kiai.accounts import Accounts, ApiKeys, Credentials, Logins, Passwords, Relationships
 from kiai.accounts.avatars import Avatars
 from kiai.accounts.geography import Geography
 from kiai.accounts.screenshots import Screenshots
@@ -113,6 +113,7 @@ from kiai.opening import (
 from kiai.presence import Presence
 from kiai.realtime.memory import MemoryRealtime
 from kiai.realtime.port import Realtime, ShownStats
+from kiai.realtime.rate_limiter import RateLimiter
 from kiai.scores.announcing import SAY_EVERY_S, FirstPlaceLines
 from kiai.scores.boards import Boards
 from kiai.scores.events import ScoreEvents
@@ -193,6 +194,8 @@ class Services:
 
         self.passwords = Passwords()
         self.accounts = Accounts(database, self.passwords, clock)
+        self.limiter = RateLimiter(realtime, clock)
+        self.credentials = Credentials(self.accounts, self.limiter, limited=settings.rate_limits)
         self.api_keys = ApiKeys(database, clock, ids)
         self.relationships = Relationships(database, clock)
         self.logins = Logins(database)
@@ -282,6 +285,7 @@ class Services:
             database,
             files,
             realtime,
+            self.limiter,
             self.beatmaps,
             self.performance,
             self.recorder,
@@ -550,7 +554,7 @@ class Server:
         self.events = Events(services.realtime, services.accounts, limited=limited)
         self.operations = [*_operations(services), *self.events.operations()]
         everything = Limit("api", settings.api_rate_per_minute, 60.0) if limited else None
-        gate = Gate(services.api_keys, services.realtime, everything)
+        gate = Gate(services.api_keys, services.limiter, services.clock, everything)
         self.house = House(
             self.metrics,
             {
@@ -630,7 +634,8 @@ def _bancho(services: Services) -> Bancho:
             oldest_build=settings.oldest_build,
             build_age_days=settings.build_age_days,
         ),
-        accounts=services.accounts,
+        credentials=services.credentials,
+        limiter=services.limiter,
         relationships=services.relationships,
         logins=services.logins,
         presence=services.presence,
@@ -668,7 +673,7 @@ def _bancho(services: Services) -> Bancho:
 
 def _client(services: Services) -> FalconApp:
     settings = services.settings
-    door = Door(services.accounts, services.realtime, limited=settings.rate_limits)
+    door = Door(services.credentials, services.realtime, services.limiter, limited=settings.rate_limits)
     return client_app.build(
         door,
         [

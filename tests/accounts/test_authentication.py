@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from tests.builders import NORMAL, NOW_MS, PASSWORD, Run, World, a_player
 
 from kiai.accounts import BOT_ID, Accounts, Passwords, Viewer
-from kiai.accounts.passwords import REMEMBERED_S, WAITING_MAX, Remembered
+from kiai.accounts.passwords import REMEMBERED_S, WAITING_MAX, WAITING_OF_CALLER_MAX, Remembered
 from kiai.clock import ManualClock
 from kiai.errors import NotAuthenticated, NotFound, Unavailable
 from kiai.osu.names import password_md5
@@ -36,11 +36,11 @@ class FakePasswords(Passwords):
         self.pretended = 0
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
-    async def hash(self, password_md5: str) -> str:
+    async def hash(self, password_md5: str, caller: str = "") -> str:
         self.hashed += 1
         return f"fake{self.hashed}:{password_md5}"
 
-    async def verify(self, password_md5: str, stored: str) -> tuple[bool, str | None]:
+    async def verify(self, password_md5: str, stored: str, caller: str = "") -> tuple[bool, str | None]:
         self.verified += 1
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile is not None:
@@ -49,7 +49,7 @@ class FakePasswords(Passwords):
         right = known == password_md5
         return right, f"new:{password_md5}" if right and kind == "old" else None
 
-    async def pretend(self) -> None:
+    async def pretend(self, caller: str = "") -> None:
         self.pretended += 1
 
     @property
@@ -335,28 +335,36 @@ def test_a_stored_text_that_is_no_hash_fits_no_password(world: World, run: Run, 
         run(Accounts(world.database, Passwords(threads=1), world.clock).authenticate("alice", RIGHT))
 
 
+async def occupy(passwords: Passwords) -> threading.Event:
+    """Keeps the only thread busy until the event is set."""
+    done = threading.Event()
+    asyncio.ensure_future(passwords._run("operator", done.wait))  # noqa: RUF006
+    await asyncio.sleep(0)
+    return done
+
+
 def test_a_password_that_waits_too_long_is_refused_as_unavailable(run: Run) -> None:
     passwords = Passwords(threads=1, wait_s=0.01)
-    done = threading.Event()
-    passwords._pool.submit(done.wait)
 
-    with pytest.raises(Unavailable, match="login is not available"):
-        run(passwords.verify(RIGHT, "stored"))
+    async def scenario() -> None:
+        done = await occupy(passwords)
+        with pytest.raises(Unavailable, match="login is not available"):
+            await passwords.verify(RIGHT, "stored")
+        done.set()
 
-    done.set()
+    run(scenario())
     passwords.close()
 
 
 def test_more_passwords_than_may_wait_are_refused_at_once(run: Run) -> None:
     passwords = Passwords(threads=1)
-    done = threading.Event()
-    passwords._pool.submit(done.wait)
 
     async def storm() -> tuple[int, list[BaseException | None]]:
-        waiting = [asyncio.ensure_future(passwords.pretend()) for _ in range(WAITING_MAX)]
+        done = await occupy(passwords)
+        waiting = [asyncio.ensure_future(passwords.pretend(f"10.0.0.{n % 8}")) for n in range(WAITING_MAX)]
         await asyncio.sleep(0)
         with pytest.raises(Unavailable):
-            await passwords.pretend()
+            await passwords.pretend("10.0.0.0")
         for one in waiting[2:]:
             one.cancel()
         done.set()
@@ -365,6 +373,31 @@ def test_more_passwords_than_may_wait_are_refused_at_once(run: Run) -> None:
         return len(told), [one for one in told[:2] if one is not None]
 
     assert run(storm()) == (WAITING_MAX, [])
+    passwords.close()
+
+
+def test_ninety_guesses_of_one_address_do_not_keep_another_address_from_logging_in(run: Run) -> None:
+    passwords = Passwords(threads=1)
+
+    async def storm() -> list[object]:
+        done = await occupy(passwords)
+        guesses = [asyncio.ensure_future(passwords.pretend("203.0.113.7")) for _ in range(90)]
+        await asyncio.sleep(0)
+        order: list[object] = []
+        honest = asyncio.ensure_future(passwords.pretend("198.51.100.1"))
+        honest.add_done_callback(lambda _: order.append("honest"))
+        for guess in guesses:
+            guess.add_done_callback(lambda one: order.append(type(one.exception())))
+        await asyncio.sleep(0)
+        done.set()
+        await asyncio.gather(honest, *guesses, return_exceptions=True)
+        return order
+
+    order = run(storm())
+
+    refused = [one for one in order if one is Unavailable]
+    assert len(refused) == 90 - WAITING_OF_CALLER_MAX
+    assert [one for one in order if one is not Unavailable].index("honest") <= 1
     passwords.close()
 
 

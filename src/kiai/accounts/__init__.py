@@ -5,6 +5,7 @@ counter `users`.
 """
 
 from kiai.accounts.api_keys import ApiKeys
+from kiai.accounts.credentials import Credentials, TooManyGuesses
 from kiai.accounts.logins import HardwareMatch, LoginNote, Logins
 from kiai.accounts.model import BOT_ID, FIRST_PLAYER_ID, Account, ApiKey, Friend, Player, User
 from kiai.accounts.passwords import Passwords
@@ -20,6 +21,7 @@ __all__ = [
     "Accounts",
     "ApiKey",
     "ApiKeys",
+    "Credentials",
     "Friend",
     "HardwareMatch",
     "LoginNote",
@@ -27,6 +29,7 @@ __all__ = [
     "Passwords",
     "Player",
     "Relationships",
+    "TooManyGuesses",
     "User",
     "Viewer",
     "can_see",

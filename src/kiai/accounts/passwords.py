@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from kiai.clock import Clock
-from kiai.errors import Unavailable
+from kiai.fair_queue import FairQueue
 
 if TYPE_CHECKING:
     from pwdlib import PasswordHash
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 WAITING_MAX: Final = 64
+WAITING_OF_CALLER_MAX: Final = 8
 WAIT_S: Final = 5.0
 MEMORY_KIB: Final = 19 * 1024
 REMEMBERED_MAX: Final = 20_000
@@ -31,12 +32,21 @@ _NO_PASSWORD: Final = "0" * 32
 
 
 class Passwords:
-    """Hashes and verifies in a small thread pool: a storm of logins waits or is refused, nobody else is slowed."""
+    """Hashes and verifies in a small thread pool.
+
+    Callers, usually networks, take turns (`fair_queue.py`): a storm of guesses from one address waits or is refused,
+    and the others log in meanwhile.
+    """
 
     def __init__(self, threads: int = os.cpu_count() or 1, wait_s: float = WAIT_S) -> None:
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="passwords")
-        self._wait_s = wait_s
-        self._waiting = 0
+        self._queue = FairQueue(
+            "login",
+            running_max=threads,
+            waiting_max=WAITING_MAX,
+            per_caller_max=WAITING_OF_CALLER_MAX,
+            wait_s=wait_s,
+        )
 
     @functools.cached_property
     def _hasher(self) -> "PasswordHash":
@@ -47,17 +57,17 @@ class Passwords:
 
         return PasswordHash((Argon2Hasher(memory_cost=MEMORY_KIB, time_cost=2, parallelism=1), BcryptHasher()))
 
-    async def hash(self, password_md5: str) -> str:
+    async def hash(self, password_md5: str, caller: str = "") -> str:
         """The text to store for a password md5. Raises Unavailable when too many wait, or one waits for 5 s."""
-        return await self._run(self._hasher.hash, password_md5)
+        return await self._run(caller, self._hasher.hash, password_md5)
 
-    async def verify(self, password_md5: str, stored: str) -> tuple[bool, str | None]:
+    async def verify(self, password_md5: str, stored: str, caller: str = "") -> tuple[bool, str | None]:
         """Whether the password is right, and a new hash to store if `stored` is of an old kind. Raises Unavailable."""
-        return await self._run(self._verified, password_md5, stored)
+        return await self._run(caller, self._verified, password_md5, stored)
 
-    async def pretend(self) -> None:
+    async def pretend(self, caller: str = "") -> None:
         """Takes as long as `verify`, for an account that does not exist. Raises Unavailable."""
-        await self.hash(_NO_PASSWORD)
+        await self.hash(_NO_PASSWORD, caller)
 
     def _verified(self, password_md5: str, stored: str) -> tuple[bool, str | None]:
         from pwdlib.exceptions import UnknownHashError
@@ -68,21 +78,22 @@ class Passwords:
             self._hasher.hash(_NO_PASSWORD)
             return False, None
 
-    async def _run(self, work: Callable[..., T], *args: str) -> T:
-        if self._waiting >= WAITING_MAX:
-            raise Unavailable("login", f"{WAITING_MAX} passwords are waiting")
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(self._wait_s):
-                return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
-        except TimeoutError:
-            raise Unavailable("login", f"a password waited for {self._wait_s:g} s") from None
-        finally:
-            self._waiting -= 1
+    async def _run(self, caller: str, work: Callable[..., T], *args: str) -> T:
+        await self._queue.enter(caller)
+        job = self._pool.submit(work, *args)
+        loop = asyncio.get_running_loop()
+        # A caller that gives up does not stop its thread: the place is free when the thread is.
+        job.add_done_callback(lambda _: _call_soon(loop, self._queue.leave))
+        return await asyncio.wrap_future(job)
 
     def close(self) -> None:
         """Lets running hashes finish."""
         self._pool.shutdown()
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(call)
 
 
 class Remembered:

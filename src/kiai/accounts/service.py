@@ -114,25 +114,35 @@ class Accounts:
 
     # --- logging in
 
-    async def authenticate(self, name: str, password_md5: str) -> User:
+    async def remembered(self, name: str, password_md5: str) -> User | None:
+        """The account with this name if this password was right for it within the last hour; computes no hash."""
+        if not _can_be_credentials(name, password_md5):
+            return None
+        user, stored = await self._database.one(queries.CREDENTIALS, safe_name=safe_name(name)) or (None, None)
+        if user is None or stored is None or not self._remembered.has(password_md5, stored):
+            return None
+        return user
+
+    async def authenticate(self, name: str, password_md5: str, *, caller: str = "") -> User:
         """The account with this name and password, restricted and banned ones too; former names do not count.
 
-        A right password is remembered for an hour. Raises NotAuthenticated, the same after the same time whether the
-        name or the password is wrong or neither can be one (security-and-faults P24, RT2), and Unavailable.
+        A right password is remembered for an hour. `caller` is whose turn it is while passwords wait to be verified.
+        Raises NotAuthenticated, the same after the same time whether the name or the password is wrong or neither can
+        be one (security-and-faults P24, RT2), and Unavailable.
         """
-        if not _MD5.fullmatch(password_md5) or len(name) > LOGIN_NAME_MAX or "\x00" in name:
-            await self._passwords.pretend()
+        if not _can_be_credentials(name, password_md5):
+            await self._passwords.pretend(caller)
             raise NotAuthenticated
         # Each turn takes the account as it is now: verifying takes a while, in which it may be banned or get another
         # password. What was verified is remembered, so that the second turn usually ends it.
         for _ in range(LOGIN_TRIES):
             user, stored = await self._database.one(queries.CREDENTIALS, safe_name=safe_name(name)) or (None, None)
             if user is None or stored is None:
-                await self._passwords.pretend()
+                await self._passwords.pretend(caller)
                 raise NotAuthenticated
             if self._remembered.has(password_md5, stored):
                 return user
-            right, renewed = await self._passwords.verify(password_md5, stored)
+            right, renewed = await self._passwords.verify(password_md5, stored, caller)
             if not right:
                 raise NotAuthenticated
             self._remembered.add(password_md5, stored)
@@ -208,8 +218,11 @@ class Accounts:
         password: str | None,
         country: str = "xx",
         priv: int = int(Privilege.UNRESTRICTED),
+        caller: str = "",
     ) -> int:
         """A new account; its id. `password` in plain text, None for one that cannot log in.
+
+        `caller` is whose turn it is while passwords wait to be hashed.
 
         Raises Invalid for a name, e-mail, password or country outside the rules (game-rules 6), Conflict when name or
         e-mail are taken or the name is reserved for its former owner.
@@ -222,7 +235,7 @@ class Accounts:
             raise Invalid("country", "two letters of ISO 3166-1", country)
         if password is not None and (fault := password_fault(password, name=name, email=email)):
             raise Invalid("password", fault, "a password that does not fit")
-        hashed = None if password is None else await self._passwords.hash(password_md5(password))
+        hashed = None if password is None else await self._passwords.hash(password_md5(password), caller)
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> int:
@@ -359,6 +372,10 @@ class Accounts:
         await tx.run(queries.SET_NAME, user_id=user.id, name=name, safe_name=safe_name(name), renamed_at_ms=now_ms)
         await tx.run(BOARDS_LOOK_CHANGED)
         await tell(tx, "sessions", user.id, now_ms)  # packets carry names: the client has to log in as who it is now
+
+
+def _can_be_credentials(name: str, password_md5: str) -> bool:
+    return bool(_MD5.fullmatch(password_md5)) and len(name) <= LOGIN_NAME_MAX and "\x00" not in name
 
 
 def _checked(name: str, value: object, viewer: Viewer) -> Value:

@@ -13,8 +13,7 @@ nobody reads is dropped. Old entries go in batches of an eighth of the bound, so
 Statuses: a dict from author to its newest entry and that entry's number, in the order of numbers. A reader who wants
 everybody walks it from the end back to where it was; one who wants some looks them up.
 
-Buckets: one float each, the moment at which the bucket will be full again if nobody takes more; how much is in it now
-follows from that. A full bucket is the same as none, so full ones are dropped as new ones come.
+Buckets: see `buckets.py`.
 """
 
 import asyncio
@@ -31,10 +30,10 @@ import msgspec
 from sortedcontainers import SortedList
 
 from kiai.clock import Clock
+from kiai.realtime.buckets import TokenBuckets
 from kiai.realtime.port import (
     AROUND_MAX,
     BOT_ID,
-    BUCKETS_MAX,
     FIELDS_MAX,
     KEPT,
     KEPT_KEYS_MAX,
@@ -64,7 +63,6 @@ from kiai.realtime.port import (
 UNRANKED: Final = Rank()
 SWEPT_AT_ONCE: Final = 2  # more than one leaves for each that comes, so tables shrink, and no caller pays for many
 SORTED_AT_ONCE: Final = 10_000
-GRAIN: Final = 0.001  # what a bucket may lack for a unit because seconds are binary fractions; a debt, never a gift
 
 
 class MemoryRealtime:
@@ -85,7 +83,7 @@ class MemoryRealtime:
         self._once: dict[str, float] = {}
         self._once_ends: list[tuple[float, str]] = []
         self._held: dict[str, tuple[str, float]] = {}
-        self._full_at: OrderedDict[str, float] = OrderedDict()
+        self._buckets = TokenBuckets(clock.monotonic)
 
     # --- ranks -------------------------------------------------------------------------------------------------------
 
@@ -392,35 +390,10 @@ class MemoryRealtime:
     async def take(
         self, bucket: str, *, limit: int, period_s: float, burst: int | None = None, cost: int = 1
     ) -> Allowance:
-        # PERF: runs on every request of the API.
-        capacity = limit if burst is None else burst
-        assert 0 <= cost <= capacity
-        table = self._full_at
-        now = self._monotonic()
-        full_at = table.get(bucket)
-        if full_at is None:
-            self._drop_buckets(now)
-            full_at = now
-        elif full_at < now:
-            full_at = now
-        unit_s = period_s / limit
-        left = capacity - (full_at - now) / unit_s - cost
-        granted = left > -GRAIN
-        if granted:
-            full_at += cost * unit_s
-        table[bucket] = full_at
-        table.move_to_end(bucket)
-        if granted:
-            return Allowance(True, limit, int(left + GRAIN), full_at - now)
-        return Allowance(False, limit, int(left + cost + GRAIN), -left * unit_s)
+        return self._buckets.take(bucket, limit=limit, period_s=period_s, burst=burst, cost=cost)
 
-    def _drop_buckets(self, now: float) -> None:
-        table = self._full_at
-        for _ in range(SWEPT_AT_ONCE):
-            if table:
-                oldest = next(iter(table))
-                if table[oldest] <= now or len(table) >= BUCKETS_MAX:
-                    del table[oldest]
+    async def refund(self, bucket: str, *, limit: int, period_s: float, cost: int = 1) -> None:
+        self._buckets.refund(bucket, limit=limit, period_s=period_s, cost=cost)
 
     # --- over a restart ----------------------------------------------------------------------------------------------
 

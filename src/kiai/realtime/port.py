@@ -496,3 +496,11 @@ class Realtime(Protocol):
         unused is forgotten and is thereby full.
         """
         ...
+
+    async def refund(self, bucket: str, *, limit: int, period_s: float, cost: int = 1) -> None:
+        """Puts `cost` units back into the bucket, up to what it can hold.
+
+        For work that is priced before it is known whether it costs anything, such as a guess at a password. `limit` and
+        `period_s` are those of `take`.
+        """
+        ...

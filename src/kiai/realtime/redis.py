@@ -74,6 +74,7 @@ SCRIPTS: Final = (
     "once",
     "hold",
     "take",
+    "refund",
 )
 TRIES: Final = 32
 ANSWER_S: Final = 5.0
@@ -372,6 +373,9 @@ class RedisRealtime:
             "take", self._time(), bucket, limit, repr(period_s), capacity, cost, BUCKETS_MAX
         )
         return Allowance(bool(granted), limit, int(float(left) + GRAIN), float(seconds))
+
+    async def refund(self, bucket: str, *, limit: int, period_s: float, cost: int = 1) -> None:
+        await self._run("refund", self._time(), bucket, limit, repr(period_s), cost)
 
 
 class _Line:

@@ -36,7 +36,8 @@ from kiai.osu.grades import grade
 from kiai.osu.modes import mode_of
 from kiai.osu.mods import AP, NF, RX, clock_rate, refused_mods, unranked_mods
 from kiai.osu.replay_file import BadReplay, check_frames
-from kiai.realtime.port import Realtime, Session, StateUnavailable
+from kiai.realtime.port import Realtime, Session
+from kiai.realtime.rate_limiter import RateLimiter
 from kiai.scores import calculator, statements
 from kiai.scores.boards import Boards, Kind, Wanted, sorts_by_pp
 from kiai.scores.flags import Doubt, Flags
@@ -219,6 +220,7 @@ class Submissions:
         database: Database,
         files: Files,
         realtime: Realtime,
+        limiter: RateLimiter,
         beatmaps: Beatmaps,
         performance: Performance,
         recorder: Recorder,
@@ -234,6 +236,7 @@ class Submissions:
         self._database = database
         self._files = files
         self._realtime = realtime
+        self._limiter = limiter
         self._beatmaps = beatmaps
         self._performance = performance
         self._recorder = recorder
@@ -299,10 +302,7 @@ class Submissions:
     async def _take(self, bucket: str, per_minute: int, burst: int) -> None:
         if not self._rules.limited:
             return
-        try:
-            taken = await self._realtime.take(bucket, limit=per_minute, period_s=60.0, burst=burst)
-        except StateUnavailable:  # nobody counts, and a play is not lost for that (security-and-faults P8)
-            return
+        taken = await self._limiter.take(bucket, limit=per_minute, period_s=60.0, burst=burst)
         if not taken.granted:
             raise Unavailable("submission", "too many at once")
 
@@ -475,7 +475,7 @@ class Submissions:
         except Unavailable as error:
             if await self._fetched_again(beatmap):
                 return await self._pp(sent, beatmap, doubts)
-            tries = await self._realtime.take(
+            tries = await self._limiter.take(
                 f"pp-tries:{sent.checksum.hex()}", limit=PP_TRIES, period_s=PP_TRIES_IN_S, burst=PP_TRIES
             )
             if tries.granted:

@@ -301,3 +301,29 @@ def test_in_any_time_no_more_is_granted_than_was_in_the_bucket_and_flowed_in(
                 assert granted <= capacity + (taken_at[end] - since) * limit / period_s + 0.01
 
     asyncio.run(scenario())
+
+
+def test_refunded_units_can_be_taken_again(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        for _ in range(3):
+            await realtime.take("guesses:3", limit=3, period_s=60)
+        await realtime.refund("guesses:3", limit=3, period_s=60, cost=2)
+
+        answers = [await realtime.take("guesses:3", limit=3, period_s=60) for _ in range(3)]
+
+        assert [one.granted for one in answers] == [True, True, False]
+
+    run(scenario)
+
+
+def test_a_refund_never_overfills_a_bucket(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        await realtime.refund("never asked", limit=2, period_s=60)
+        await realtime.take("asked", limit=2, period_s=60)
+        await realtime.refund("asked", limit=2, period_s=60, cost=2)
+
+        for bucket in ("never asked", "asked"):
+            answers = [await realtime.take(bucket, limit=2, period_s=60) for _ in range(3)]
+            assert [one.granted for one in answers] == [True, True, False]
+
+    run(scenario)

@@ -12,13 +12,14 @@ from sqlalchemy import update
 from tests import engines
 from tests.builders import NORMAL, NOW_MS, PASSWORD, Run, World, a_player
 
-from kiai.accounts import Passwords
+from kiai.accounts import Credentials, Passwords
 from kiai.accounts.visibility import is_public
 from kiai.faces.asgi import App, Receive, Send
 from kiai.faces.client import app as client_app
 from kiai.faces.client.door import Door
 from kiai.osu.names import password_md5
 from kiai.realtime.port import Session
+from kiai.realtime.rate_limiter import RateLimiter
 from kiai.storage.tables import users
 
 ADDRESS: Final = "192.0.2.1"
@@ -41,6 +42,12 @@ def _stored_password() -> str:
     return asyncio.run(Passwords(threads=1).hash(PASSWORD_MD5))
 
 
+def a_door(world: World, *, limited: bool) -> Door:
+    """The way in to the pages of the game client, over the services of this world."""
+    limiter = RateLimiter(world.realtime, world.clock)
+    return Door(Credentials(world.accounts, limiter, limited=limited), world.realtime, limiter, limited=limited)
+
+
 class Site:
     """The pages of these modules; `get` and `post` are requests of a client at `address`."""
 
@@ -49,7 +56,7 @@ class Site:
     ) -> None:
         self.world = world
         self.address = ADDRESS
-        self.door = door or Door(world.accounts, world.realtime, limited=limited)
+        self.door = door or a_door(world, limited=limited)
         self._password_hash = _stored_password()
         self._app: App = client_app.build(self.door, list(modules))
 

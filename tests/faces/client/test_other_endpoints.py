@@ -13,12 +13,11 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 from tests.builders import PASSWORD, FakeResult, Run, World, a_map, a_player
-from tests.faces.client.kit import PASSWORD_MD5, Site, sqlite_world
+from tests.faces.client.kit import PASSWORD_MD5, Site, a_door, sqlite_world
 from tests.osu.test_mp3 import an_mp3
 
 from kiai.beatmaps.pictures import MapPictures
 from kiai.chat.mail import Mail
-from kiai.faces.client.door import Door
 from kiai.faces.client.fixed import Fixed
 from kiai.faces.client.friends import Friends
 from kiai.faces.client.map_pictures import MapPicturePages
@@ -50,7 +49,7 @@ class Rated:
 
 
 def a_site(world: World, *, limited: bool = False, is_open: bool = True) -> Site:
-    door = Door(world.accounts, world.realtime, limited=limited)
+    door = a_door(world, limited=limited)
 
     async def channel_of(match_id: int) -> int:
         return match_id if match_id == 7 else 0

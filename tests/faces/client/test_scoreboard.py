@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 from tests.builders import PASSWORD, Run, World, a_map, a_play, a_player
-from tests.faces.client.kit import PASSWORD_MD5, Site, sqlite_world
+from tests.faces.client.kit import PASSWORD_MD5, Site, a_door, sqlite_world
 
 from kiai.beatmaps import MapStatus
-from kiai.faces.client.door import Door
 from kiai.faces.client.scoreboard import Scoreboard
 from kiai.osu.accuracy import Counts
 from kiai.osu.mods import HD, RX
@@ -38,7 +37,7 @@ def site(world: World) -> Site:
         return ShownStats(pp=mode)
 
     presence = Presence(world.realtime, world.accounts, world.clock, lambda fact: [], stats_of)
-    door = Door(world.accounts, world.realtime, limited=False)
+    door = a_door(world, limited=False)
     return Site(world, [Scoreboard(door, world.beatmaps, Boards(world.database), presence)], door=door)
 
 

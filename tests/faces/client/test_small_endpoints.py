@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import select, update
 from tests.builders import NORMAL, NOW_MS, SUPPORTER, Run, World, a_map, a_play
-from tests.faces.client.kit import PASSWORD_MD5, Site, sqlite_world
+from tests.faces.client.kit import PASSWORD_MD5, Site, a_door, sqlite_world
 
 from kiai.accounts.screenshots import SIZE_MAX, Screenshots
 from kiai.beatmaps import Beatmap, MapStatus
@@ -20,7 +20,6 @@ from kiai.beatmaps.info import MapInfos
 from kiai.beatmaps.ratings import Ratings
 from kiai.faces.client.beatmap_info import BeatmapInfo
 from kiai.faces.client.comments import ReplayComments
-from kiai.faces.client.door import Door
 from kiai.faces.client.favourites import FavouriteSets
 from kiai.faces.client.ratings import Rating
 from kiai.faces.client.screenshots import ScreenshotPages
@@ -38,7 +37,7 @@ class Players(Site):
     """A site whose players are called by their names and have one password."""
 
     def __init__(self, world: World, *, limited: bool = False) -> None:
-        door = Door(world.accounts, world.realtime, limited=limited)
+        door = a_door(world, limited=limited)
         super().__init__(
             world,
             [

@@ -13,11 +13,14 @@ import falcon.asgi
 import msgspec
 
 from kiai.accounts import EVERYBODY, ApiKeys, Viewer
+from kiai.clock import Clock
 from kiai.errors import KiaiError, NotAllowed, NotAuthenticated
 from kiai.faces.api.errors import Problem, TooMany, problem_of
 from kiai.faces.api.params import QueryReader
+from kiai.networks import network_of
 from kiai.osu.privileges import may
-from kiai.realtime.port import Realtime
+from kiai.realtime.buckets import FailureLimit
+from kiai.realtime.rate_limiter import RateLimiter
 
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
 JSON: Final = "application/json; charset=utf-8"
@@ -35,6 +38,10 @@ class Limit(msgspec.Struct, frozen=True):
     def period(self) -> str:
         """The period in words."""
         return {1.0: "second", 60.0: "minute", 3600.0: "hour"}.get(self.period_s, f"{self.period_s:g} s")
+
+
+WRONG_KEYS: Final = Limit("wrong-keys", 60, 60.0)
+"""How many requests with a wrong API key one address may send: each costs a look-up in the database."""
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -91,19 +98,27 @@ class Gate:
     `everything` is the limit on all requests together, None where limits are off.
     """
 
-    def __init__(self, api_keys: ApiKeys, realtime: Realtime, everything: Limit | None) -> None:
+    def __init__(self, api_keys: ApiKeys, limiter: RateLimiter, clock: Clock, everything: Limit | None) -> None:
         self._api_keys = api_keys
-        self._realtime = realtime
+        self._limiter = limiter
         self.everything = everything
+        self._wrong_keys = FailureLimit(clock.monotonic, limit=WRONG_KEYS.count, period_s=WRONG_KEYS.period_s)
 
     async def caller(self, req: falcon.asgi.Request) -> Caller:
-        """Who asks. Raises NotAuthenticated for a key that is none."""
+        """Who asks. Raises NotAuthenticated for a wrong key, and TooMany after too many wrong keys of an address."""
         authorization = req.get_header("Authorization")
+        address = req.scope["kiai.address"]
         if authorization is None:
-            return Caller(EVERYBODY, req.scope["kiai.address"])
+            return Caller(EVERYBODY, network_of(address))
         scheme, _, rest = authorization.partition(" ")
         key = rest.strip() if scheme.lower() == "bearer" and rest else authorization
-        viewer = await self._api_keys.holder(key)
+        if self.everything is not None and (retry_s := self._wrong_keys.retry_s(address)):
+            raise TooMany(WRONG_KEYS.count, WRONG_KEYS.period, retry_s)
+        try:
+            viewer = await self._api_keys.holder(key)
+        except NotAuthenticated:
+            self._wrong_keys.count(address)
+            raise
         return Caller(viewer, f"user:{viewer.user_id}")
 
     async def admit(self, caller: Caller, own: Limit | None, resp: falcon.asgi.Response) -> None:
@@ -111,7 +126,7 @@ class Gate:
         if self.everything is None:
             return
         for limit in (self.everything,) if own is None else (self.everything, own):
-            taken = await self._realtime.take(
+            taken = await self._limiter.take(
                 f"{limit.name}:{caller.bucket}", limit=limit.count, period_s=limit.period_s
             )
             resp.set_headers(

@@ -20,8 +20,10 @@ from kiai.faces.bancho.packets import Client
 from kiai.faces.bancho.turn import Handlers, Turn
 from kiai.faces.bancho.wire import Malformed, packets_in
 from kiai.logs import get_logger
+from kiai.networks import is_loopback
 from kiai.osu.countries import COUNTRIES
 from kiai.presence import Presence, readable
+from kiai.realtime.buckets import FailureLimit
 from kiai.realtime.port import FellBehind, Realtime, Session, SessionGone, StateUnavailable, TooMany
 
 BODY_MAX: Final = 1 << 20
@@ -30,6 +32,7 @@ GZIP_FROM: Final = 1_024
 POLLS_PER_S: Final = 50
 POLLS_BURST: Final = 250
 JUST_STARTED_S: Final = 60.0
+UNKNOWN_TOKENS_PER_MINUTE: Final = 300  # of one address; after a restart, each client behind it sends one
 TOKEN_MAX: Final = 64
 
 # What a restricted session may say (6.3). Making and joining a match is answered, with a refusal, by its handler.
@@ -88,6 +91,7 @@ class Bancho:
         self._matches = matches
         self._limited = limited
         self._started = clock.monotonic()
+        self._unknown_tokens = FailureLimit(clock.monotonic, limit=UNKNOWN_TOKENS_PER_MINUTE, period_s=60.0)
         self.refused = {"malformed": 0, "refused": 0, "failed": 0}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,7 +140,7 @@ class Bancho:
         else:
             scope["kiai.route"] = "poll"
             try:
-                reply = await self._poll(token.decode("latin-1"), body)
+                reply = await self._poll(token.decode("latin-1"), body, scope["kiai.address"])
             except TooMany:
                 await _answer(send, 429)
                 return
@@ -152,8 +156,13 @@ class Bancho:
 
     # --- a poll
 
-    async def _poll(self, token: str, body: bytes) -> bytes:
-        """The reply to a request with a token. Raises TooMany for a session that floods."""
+    async def _poll(self, token: str, body: bytes, address: str) -> bytes:
+        """The reply to a request with a token.
+
+        Raises TooMany for a session that floods and for an address that sends many unknown tokens.
+        """
+        if self._limited and self._unknown_tokens.retry_s(address):
+            raise TooMany("unknown tokens a minute", UNKNOWN_TOKENS_PER_MINUTE)
         try:
             if len(token) > TOKEN_MAX:
                 raise SessionGone
@@ -171,6 +180,8 @@ class Bancho:
                     turn.out += await self._read(token)
                 return b"".join(turn.out)
         except SessionGone:
+            if self._limited and not is_loopback(address):
+                self._unknown_tokens.count(address)
             return self._restart()
         except FellBehind:
             await self._presence.end(token)

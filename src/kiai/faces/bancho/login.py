@@ -4,15 +4,13 @@ The order matters twice. The password is checked before an old session is touche
 the session follows its topics before the list of players is read, so that nobody who arrives in between is missed.
 """
 
-import asyncio
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from ipaddress import ip_address
 from typing import Final
 
 import msgspec
 
-from kiai.accounts import Accounts, LoginNote, Logins, Relationships, User
+from kiai.accounts import Credentials, LoginNote, Logins, Relationships, TooManyGuesses, User
 from kiai.accounts.geography import UNKNOWN, Geography
 from kiai.accounts.visibility import is_public
 from kiai.chat.channels import Channel
@@ -25,18 +23,16 @@ from kiai.faces.bancho.announce import presence as shown
 from kiai.faces.bancho.login_request import BadLogin, LoginRequest, read_login
 from kiai.ids import Ids
 from kiai.logs import get_logger
-from kiai.osu.names import safe_name
+from kiai.networks import is_loopback, network_of
 from kiai.osu.privileges import STAFF, UNRESTRICTED, VERIFIED, effective, may
 from kiai.presence.service import AlreadyOnline, Presence
 from kiai.realtime.port import BOT_ID, MANY_ONLINE, Realtime, Session, Status
+from kiai.realtime.rate_limiter import RateLimiter
 from kiai.staff.joining import Joining
 
 PROTOCOL: Final = 19
 TOKEN_CHARACTERS: Final = 36  # a session's token; the words of refusals are shorter
 TRIES_PER_MINUTE: Final = 30
-FAILURES_PER_MINUTE: Final = 10
-FAILURES_PER_HOUR: Final = 100
-SLOWED_S: Final = 1.0
 MAIL_MAX: Final = 200
 
 
@@ -76,7 +72,8 @@ class Login:
         self,
         words: LoginWords,
         *,
-        accounts: Accounts,
+        credentials: Credentials,
+        limiter: RateLimiter,
         relationships: Relationships,
         logins: Logins,
         presence: Presence,
@@ -90,7 +87,8 @@ class Login:
         limited: bool,
     ) -> None:
         self._words = words
-        self._accounts = accounts
+        self._credentials = credentials
+        self._limiter = limiter
         self._relationships = relationships
         self._logins = logins
         self._presence = presence
@@ -166,29 +164,15 @@ class Login:
         return oldest
 
     async def _authenticated(self, request: LoginRequest, place: Place) -> User:
-        if not self._limited:
-            return await self._checked(request)
-        name, network = safe_name(request.name)[:64], _network(place.address)
-        failures, slow = f"login-failures:{network}:{name}", f"login-failures:{name}"
-        if not _is_near(place.address):
-            tries = await self._realtime.take(f"login:{network}", limit=TRIES_PER_MINUTE, period_s=60.0)
+        if self._limited and not is_loopback(place.address):
+            network = network_of(place.address)
+            tries = await self._limiter.take(f"login:{network}", limit=TRIES_PER_MINUTE, period_s=60.0)
             if not tries.granted:
                 raise Unavailable("login", "too many from this address")
-        left = await self._realtime.take(failures, limit=FAILURES_PER_MINUTE, period_s=60.0, cost=0)
-        if not left.remaining:
-            raise Unavailable("login", "too many failures for this name from this address")
-        hour = await self._realtime.take(slow, limit=FAILURES_PER_HOUR, period_s=3600.0, cost=0)
-        if not hour.remaining:
-            await asyncio.sleep(SLOWED_S)  # slower, never locked: or anybody could lock anybody out
         try:
-            return await self._checked(request)
-        except NotAuthenticated:
-            await self._realtime.take(failures, limit=FAILURES_PER_MINUTE, period_s=60.0)
-            await self._realtime.take(slow, limit=FAILURES_PER_HOUR, period_s=3600.0)
-            raise
-
-    async def _checked(self, request: LoginRequest) -> User:
-        return await self._accounts.authenticate(request.name, request.password_md5)
+            return await self._credentials.check(request.name, request.password_md5, place.address)
+        except TooManyGuesses as error:
+            raise Unavailable("login", str(error)) from error
 
     async def _settled_country(self, user: User, place: Place) -> str:
         """The country of an account that had none until now, by where it logs in from."""
@@ -324,19 +308,3 @@ def _listed(packet: Callable[[str, str, int], bytes], channel: Channel, users: i
 
 def _refused(code: int, word: str, text: str) -> LoggedIn:
     return LoggedIn(word, packets.login_reply(code) + packets.notification(text))
-
-
-def _is_near(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return False
-
-
-def _network(address: str) -> str:
-    """What limits count by: an address, or the /64 of an IPv6 one."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    return address if parsed.version == 4 else str(parsed.exploded[:19])

@@ -16,13 +16,13 @@ import falcon.asgi
 import msgspec
 from falcon.media.multipart import MultipartParseOptions
 
-from kiai.accounts import Accounts, User, Viewer
+from kiai.accounts import Credentials, TooManyGuesses, User, Viewer
 from kiai.errors import Conflict, Invalid, KiaiError, NotAllowed, NotAuthenticated, NotFound, Refused, Unavailable
 from kiai.faces.asgi import FalconApp, falcon_app, no_options
 from kiai.logs import get_logger
-from kiai.osu.names import safe_name
 from kiai.osu.privileges import effective
-from kiai.realtime.port import Realtime, StateUnavailable
+from kiai.realtime.port import Realtime
+from kiai.realtime.rate_limiter import RateLimiter
 
 TEXT: Final = "text/plain; charset=utf-8"
 BYTES: Final = "application/octet-stream"
@@ -32,7 +32,6 @@ BODY_MAX: Final = 8 * 1024
 PARTS_MAX: Final = 40
 PART_HEADERS_MAX: Final = 8 * 1024
 NAME_BYTES_MAX: Final = 64
-FAILURES_PER_MINUTE: Final = 10
 
 _WHOLE: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
@@ -161,9 +160,10 @@ class Page(msgspec.Struct, frozen=True):
 class Door:
     """Lets requests in."""
 
-    def __init__(self, accounts: Accounts, realtime: Realtime, *, limited: bool) -> None:
-        self._accounts = accounts
+    def __init__(self, credentials: Credentials, realtime: Realtime, limiter: RateLimiter, *, limited: bool) -> None:
+        self._credentials = credentials
         self._realtime = realtime
+        self._limiter = limiter
         self._limited = limited
 
     def app(self, pages: list[Page]) -> FalconApp:
@@ -193,12 +193,9 @@ class Door:
         """Counts one request. Raises Hasty."""
         if not self._limited:
             return
-        try:
-            taken = await self._realtime.take(
-                f"{haste.name}:{bucket}", limit=haste.count, period_s=haste.period_s, burst=haste.burst
-            )
-        except StateUnavailable:  # nobody counts: what only reads goes on (security-and-faults 7)
-            return
+        taken = await self._limiter.take(
+            f"{haste.name}:{bucket}", limit=haste.count, period_s=haste.period_s, burst=haste.burst
+        )
         if not taken.granted:
             raise Hasty
 
@@ -225,39 +222,21 @@ class Door:
         return await page.handler(Ask(query, form, path, req.headers_lower, address, user, body))
 
     async def log_in(self, name: str, password: str, *, address: str) -> User:
-        """The account of these credentials. Raises NotAuthenticated, Hasty and Unavailable.
+        """The account of these credentials. Raises NotAuthenticated, TooManyGuesses and Unavailable.
 
         Some builds encode names twice (web-endpoints 1.2): one that nobody has is decoded once more.
         """
         if len(name.encode(errors="replace")) > NAME_BYTES_MAX:
             raise NotAuthenticated
-        failures = Haste("web-failures", FAILURES_PER_MINUTE, 60.0)
-        bucket = f"{address}:{safe_name(name)}"
-        if self._limited:
-            await self._check_failures(failures, bucket)
         try:
-            try:
-                user = await self._accounts.authenticate(name, password)
-            except NotAuthenticated:
-                if "%" not in name:
-                    raise
-                user = await self._accounts.authenticate(unquote(name), password)
+            user = await self._credentials.check(name, password, address)
         except NotAuthenticated:
-            await self.take(failures, bucket)
-            raise
+            if "%" not in name:
+                raise
+            user = await self._credentials.check(unquote(name), password, address)
         if user.banned_at_ms is not None:
             raise Banned
         return user
-
-    async def _check_failures(self, failures: Haste, bucket: str) -> None:
-        try:
-            seen = await self._realtime.take(
-                f"{failures.name}:{bucket}", limit=failures.count, period_s=failures.period_s, cost=0
-            )
-        except StateUnavailable:  # passwords are still computed a few at a time only
-            return
-        if not seen.remaining:
-            raise Hasty
 
 
 class _Resource:
@@ -308,13 +287,14 @@ def _told(error: KiaiError, page: Page) -> Answer:
         return page.refusal or Answer(status=401)
     if isinstance(error, Refused | Invalid) and page.fault is not None:
         return page.fault
-    if isinstance(error, Hasty) and page.hasty is not None:
+    if isinstance(error, Hasty | TooManyGuesses) and page.hasty is not None:
         return page.hasty
     if isinstance(error, Unavailable):
         get_logger("client").warning("unavailable", page=page.path, why=str(error))
         return Answer(status=503, headers=(("Retry-After", str(RETRY_AFTER_S)),))
     for kind, status in (
         (Hasty, 429),
+        (TooManyGuesses, 429),
         (TooLarge, 413),
         (NotFound, 404),
         (NotAllowed, 403),

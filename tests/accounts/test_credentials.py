@@ -1,0 +1,150 @@
+"""Guesses at passwords: each has a price, which is paid before the password is verified."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.accounts.test_authentication import FakePasswords
+from tests.builders import PASSWORD, Run, World, a_player
+
+from kiai.accounts import Accounts, Credentials, TooManyGuesses, User
+from kiai.accounts.credentials import ADDRESS_GUESSES_PER_MINUTE, NAME_GUESSES_PER_MINUTE
+from kiai.errors import NotAuthenticated
+from kiai.osu.names import password_md5
+from kiai.realtime.memory import MemoryRealtime
+from kiai.realtime.port import Allowance, StateUnavailable
+from kiai.realtime.rate_limiter import RateLimiter
+from kiai.storage.port import Database
+
+RIGHT = password_md5(PASSWORD)
+ADDRESS = "203.0.113.7"
+
+
+def wrong(number: int) -> str:
+    return f"{number:032x}"
+
+
+class Guesser:
+    """Credentials over a world with the player `alice`."""
+
+    def __init__(self, database: Database, run: Run, folder: Path, *, limited: bool = True) -> None:
+        self.passwords = FakePasswords()
+        self.world = World(database, run, folder)
+        self.world.accounts = Accounts(database, self.passwords, self.world.clock)
+        self.world.passwords = self.passwords
+        self.alice = self.world.add_player(a_player(password=PASSWORD))
+        self.limiter = RateLimiter(self.world.realtime, self.world.clock)
+        self.credentials = Credentials(self.world.accounts, self.limiter, limited=limited)
+
+    def restart(self) -> None:
+        """A process that remembers no password, over the same database and limits."""
+        accounts = Accounts(self.world.database, self.passwords, self.world.clock)
+        self.credentials = Credentials(accounts, self.limiter, limited=True)
+
+    def guess(self, name: str, md5: str, address: str = ADDRESS) -> User | type[BaseException]:
+        return self.at_once([(name, md5, address)])[0]
+
+    def at_once(self, guesses: list[tuple[str, str, str]]) -> list[User | type[BaseException]]:
+        async def all_of_them() -> list[User | BaseException]:
+            return await asyncio.gather(*(self.credentials.check(*one) for one in guesses), return_exceptions=True)
+
+        return [type(one) if isinstance(one, BaseException) else one for one in self.world.run(all_of_them())]
+
+
+@pytest.fixture
+def guesser(database: Database, run: Run, tmp_path: Path) -> Guesser:
+    return Guesser(database, run, tmp_path)
+
+
+def test_guesses_that_arrive_together_are_counted_together(guesser: Guesser) -> None:
+    answers = guesser.at_once([("alice", wrong(n), ADDRESS) for n in range(60)])
+
+    assert answers.count(NotAuthenticated) == NAME_GUESSES_PER_MINUTE
+    assert answers.count(TooManyGuesses) == 60 - NAME_GUESSES_PER_MINUTE
+    assert guesser.passwords.work == NAME_GUESSES_PER_MINUTE
+
+
+def test_an_address_that_guesses_at_many_names_is_refused_before_hashing(guesser: Guesser) -> None:
+    answers = guesser.at_once([(f"somebody{n}", wrong(n), ADDRESS) for n in range(60)])
+
+    assert answers.count(NotAuthenticated) == ADDRESS_GUESSES_PER_MINUTE
+    assert guesser.passwords.work == ADDRESS_GUESSES_PER_MINUTE
+
+
+def test_the_addresses_of_one_ipv6_network_are_one_address(guesser: Guesser) -> None:
+    answers = guesser.at_once([(f"somebody{n}", wrong(n), f"2001:db8::{n:x}") for n in range(60)])
+
+    assert answers.count(NotAuthenticated) == ADDRESS_GUESSES_PER_MINUTE
+
+
+def test_a_right_password_gives_its_guess_back(guesser: Guesser) -> None:
+    for n in range(NAME_GUESSES_PER_MINUTE - 1):
+        guesser.guess("alice", wrong(n))
+
+    first = guesser.guess("alice", RIGHT)
+    guesser.restart()
+    second = guesser.guess("alice", RIGHT)
+
+    assert isinstance(first, User)
+    assert isinstance(second, User)
+
+
+def test_a_remembered_password_passes_while_others_guess(guesser: Guesser) -> None:
+    guesser.guess("alice", RIGHT)
+    guesser.at_once([("alice", wrong(n), ADDRESS) for n in range(60)])
+
+    assert isinstance(guesser.guess("alice", RIGHT), User)
+
+
+def test_another_address_is_not_refused_for_the_guesses_of_the_first(guesser: Guesser) -> None:
+    guesser.at_once([("alice", wrong(n), ADDRESS) for n in range(60)])
+
+    assert isinstance(guesser.guess("alice", RIGHT, "198.51.100.1"), User)
+
+
+def test_guesses_come_back_with_time(guesser: Guesser) -> None:
+    guesser.at_once([("alice", wrong(n), ADDRESS) for n in range(60)])
+    refused = guesser.guess("alice", RIGHT)
+
+    guesser.world.clock.advance(60 / NAME_GUESSES_PER_MINUTE)
+
+    assert refused is TooManyGuesses
+    assert isinstance(guesser.guess("alice", RIGHT), User)
+
+
+def test_equal_requests_share_one_verification(guesser: Guesser) -> None:
+    answers = guesser.at_once([("alice", RIGHT, ADDRESS)] * 20)
+
+    assert all(isinstance(one, User) for one in answers)
+    assert guesser.passwords.verified == 1
+
+
+def test_without_limits_every_guess_is_verified(database: Database, run: Run, tmp_path: Path) -> None:
+    guesser = Guesser(database, run, tmp_path, limited=False)
+
+    answers = guesser.at_once([("alice", wrong(n), ADDRESS) for n in range(60)])
+
+    assert answers.count(NotAuthenticated) == 60
+
+
+class AwayRealtime(MemoryRealtime):
+    """Shared state that does not answer."""
+
+    async def take(
+        self, bucket: str, *, limit: int, period_s: float, burst: int | None = None, cost: int = 1
+    ) -> Allowance:
+        raise StateUnavailable
+
+    async def refund(self, bucket: str, *, limit: int, period_s: float, cost: int = 1) -> None:
+        raise StateUnavailable
+
+
+def test_guesses_are_limited_in_the_process_while_the_shared_state_is_away(guesser: Guesser) -> None:
+    limiter = RateLimiter(AwayRealtime(guesser.world.clock), guesser.world.clock)
+    guesser.credentials = Credentials(guesser.world.accounts, limiter, limited=True)
+
+    answers = guesser.at_once([("alice", wrong(n), ADDRESS) for n in range(60)])
+    honest = guesser.guess("alice", RIGHT, "198.51.100.1")
+
+    assert answers.count(NotAuthenticated) == NAME_GUESSES_PER_MINUTE
+    assert isinstance(honest, User)
