@@ -128,19 +128,21 @@ class Floor:
         """get_player_most_played."""
         player = Player(*self._one(accounts.PLAYER_BY_ID, id=int(query["id"])))
         rows = self._all(scores.MOST_PLAYED, user_id=player.id, mode=int(query["mode"]), limit=25, offset=0)
-        return player_replies.MostPlayedReply("success", list(itertools.starmap(PlayedMap, rows)))  # type: ignore[arg-type]
+        found: Any = list(itertools.starmap(PlayedMap, rows))
+        return player_replies.MostPlayedReply("success", found, len(found))
 
     def map_scores(self, query: dict[str, str]) -> Any:
         """get_map_scores?scope=best."""
         beatmap = Beatmap(*self._one(beatmaps.BY_ID, id=int(query["id"])))
         rows = self._all(scores.BOARD, map_key=beatmap.key, mode=int(query["mode"]), limit=50, offset=0)
         found = [replies.board_reply(BoardScore(Score(*row[:_SCORE]), *row[_SCORE:]), beatmap.md5) for row in rows]
-        return map_replies.MapScoresReply("success", found)
+        return map_replies.MapScoresReply("success", found, len(found))
 
     def leaderboard(self, query: dict[str, str]) -> Any:
         """get_leaderboard."""
         rows = self._all(scores.RANKING["pp"], mode=int(query["mode"]), limit=50, offset=0)
-        return player_replies.LeaderboardReply("success", list(itertools.starmap(Ranked, rows)))  # type: ignore[arg-type]
+        found: Any = list(itertools.starmap(Ranked, rows))
+        return player_replies.LeaderboardReply("success", found, len(found))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serves one request."""

@@ -43,10 +43,12 @@ from kiai.faces.api.v1.maps import Maps
 from kiai.faces.api.v1.matches import Matches
 from kiai.faces.api.v1.players import Players
 from kiai.faces.api.v1.scores import Scores
+from kiai.faces.api.v2.clans import ClansV2
 from kiai.faces.api.v2.events import Events
+from kiai.faces.api.v2.maps import MapsV2
 from kiai.faces.api.v2.matches import MatchesV2
 from kiai.faces.api.v2.players import PlayersV2
-from kiai.faces.api.v2.things import ThingsV2
+from kiai.faces.api.v2.scores import ScoresV2
 from kiai.faces.asgi import FalconApp
 from kiai.faces.bancho.announce import announcer
 from kiai.faces.bancho.announce import chat as told_of_chat
@@ -707,7 +709,14 @@ def _client(services: Services) -> FalconApp:
 
 def _operations(services: Services) -> list[Operation]:
     settings = services.settings
-    players = Players(services.accounts, services.leaderboards, services.ranks, services.beatmaps, services.realtime)
+    players = Players(
+        services.accounts,
+        services.leaderboards,
+        services.ranks,
+        services.beatmaps,
+        services.realtime,
+        settings.bot_name,
+    )
     maps = Maps(
         services.beatmaps,
         services.leaderboards,
@@ -715,7 +724,8 @@ def _operations(services: Services) -> list[Operation]:
         services.difficulties,
         Limit("pp", settings.api_pp_per_minute, 60.0),
     )
-    scores = Scores(services.leaderboards, services.replays, Limit("replays", settings.api_replays_per_minute, 60.0))
+    replay_limit = Limit("replays", settings.api_replays_per_minute, 60.0)
+    scores = Scores(services.leaderboards, services.replays, replay_limit)
     matches = Matches(services.realtime, services.accounts, services.clans, services.pools, services.beatmaps)
     account = Account(
         services.accounts,
@@ -727,7 +737,9 @@ def _operations(services: Services) -> list[Operation]:
     players_v2 = PlayersV2(
         services.accounts, services.leaderboards, services.ranks, services.history, services.realtime
     )
-    things_v2 = ThingsV2(services.beatmaps, services.leaderboards, services.clans)
+    maps_v2 = MapsV2(services.accounts, services.beatmaps, services.leaderboards)
+    scores_v2 = ScoresV2(services.accounts, services.beatmaps, services.leaderboards, services.replays, replay_limit)
+    clans_v2 = ClansV2(services.clans)
     matches_v2 = MatchesV2(services.realtime, services.match_history, services.accounts, matches)
-    pages = (players, maps, scores, matches, account, players_v2, things_v2, matches_v2)
+    pages = (players, maps, scores, matches, account, players_v2, clans_v2, maps_v2, scores_v2, matches_v2)
     return [operation for page in pages for operation in page.operations()]

@@ -9,10 +9,12 @@ from sqlalchemy import Table, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from tests import stores
 
+from kiai.beatmaps.words import words_of
 from kiai.storage.tables import (
     api_keys,
     clans,
     counters,
+    map_words,
     maps,
     outbox,
     play_counts,
@@ -108,7 +110,10 @@ class Rows:
         row["last_update_ms"] = ms(shown["last_update"])
         added = {"id": shown["set_id"], "added_at_ms": 0, "last_update_ms": 0}
         self.put(sets, added | {name: shown[name] for name in ("artist", "title", "creator")})
-        self.put(maps, row | values)
+        row |= values
+        self.put(maps, row)
+        words = words_of(*(row[name] for name in ("artist", "title", "version", "creator")))
+        self.put(map_words, *({"word": word, "map_key": row["key"]} for word in words))
 
     def score(self, id: int, user_id: int, map_key: int, shown: dict[str, Any], **values: Any) -> None:  # noqa: A002
         """A score from the object that the API shows of it. Status 2 is a best in every respect."""

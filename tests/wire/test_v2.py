@@ -34,6 +34,9 @@ LISTS: Final = (
     f"/v2/players/{PLAYER}/scores/best",
     f"/v2/players/{PLAYER}/scores/recent",
     f"/v2/players/{PLAYER}/scores/firsts",
+    f"/v2/players/{PLAYER}/scores",
+    f"/v2/players/{PLAYER}/most_played",
+    f"/v2/maps/{RANKED}/scores",
 )
 WHOLE_LISTS: Final = (
     f"/v2/players/{PLAYER}/stats",
@@ -45,6 +48,7 @@ THINGS: Final = (
     f"/v2/players/{PLAYER}",
     f"/v2/players/{PLAYER}/stats/0",
     f"/v2/maps/{RANKED}",
+    f"/v2/maps/{RANKED}/rating",
     f"/v2/scores/{BEST}",
     "/v2/clans/1",
     "/v2/clans/1/leaderboard",
@@ -66,10 +70,11 @@ def ids(reply: Reply) -> list[int]:
 
 
 def error(reply: Reply) -> str:
-    """The sentence of an error of version 2, whose body is nothing else."""
+    """The sentence of an error of version 2."""
     assert reply.headers["content-type"] == "application/json; charset=utf-8"
-    assert list(reply.json) == ["status", "error"], reply.body
+    assert list(reply.json) == ["status", "error", "code", "param", "request_id"], reply.body
     assert reply.json["status"] == "error"
+    assert reply.json["request_id"] == reply.headers["x-request-id"]
     return str(reply.json["error"])
 
 
@@ -96,6 +101,14 @@ def test_every_documented_path_is_served(world: World) -> None:
         "/v2/matches",
         "/v2/matches/{id}",
         "/v2/leaderboards/{mode}",
+        "/v2/server/stats",
+        "/v2/me",
+        "/v2/players/search",
+        "/v2/players/{id}/scores",
+        "/v2/players/{id}/most_played",
+        "/v2/maps/{id}/scores",
+        "/v2/maps/{id}/rating",
+        "/v2/scores/{id}/replay",
     }
 
 
@@ -171,7 +184,20 @@ def test_a_cursor_leads_through_everything_once(world: World, path: str, size: i
         ("/v2/players?play_style=5", [PLAYER]),
         ("/v2/players?priv=3", [PLAYER, SPACED, BRACKETS, 8]),
         ("/v2/players?priv=2", []),
-        ("/v2/players?unknown=1&unknown=2", [PLAYER, SPACED, BRACKETS, 7, 8]),
+        ("/v2/players/", [PLAYER, SPACED, BRACKETS, 7, 8]),
+        ("/v2/players?ids=5,3,999,6,3", [PLAYER, BRACKETS]),
+        ("/v2/players?ids=3,4,5&country=nl", [PLAYER, BRACKETS]),
+        ("/v2/players?ids=3,4,5&page=2&page_size=2", [BRACKETS]),
+        ("/v2/players?ids=3,4,5&cursor=3", [SPACED, BRACKETS]),
+        ("/v2/players?online=true", []),
+        ("/v2/players?online=true&ids=3", []),
+        ("/v2/players?online=false&ids=3", [PLAYER]),
+        ("/v2/players/search?q=pla", [PLAYER]),
+        ("/v2/players/search?q=SPACED%20n", [SPACED]),
+        ("/v2/players/search?q=spaced_n", [SPACED]),
+        ("/v2/players/search?q=hidden", []),
+        ("/v2/players/search?q=%25%25", []),
+        ("/v2/players/search?q=er&limit=1&page=2", [7]),
         ("/v2/players?cursor=5", [7, 8]),
         ("/v2/clans", [1, 2]),
         ("/v2/clans?page=2&page_size=1", [2]),
@@ -187,6 +213,30 @@ def test_a_cursor_leads_through_everything_once(world: World, path: str, size: i
         ("/v2/maps?filename=1002.osu", [LOVED]),
         ("/v2/maps?frozen=true&mode=1", [TAIKO]),
         ("/v2/maps?frozen=0&mode=1", []),
+        (f"/v2/maps?ids={TAIKO},999,{CIRCLES},{TAIKO}", [CIRCLES, TAIKO]),
+        (f"/v2/maps?ids={TAIKO},{CIRCLES}&mode=1", [TAIKO]),
+        (f"/v2/maps?ids={TAIKO},{CIRCLES}&sort=-id", [TAIKO, CIRCLES]),
+        (f"/v2/maps?ids={TAIKO},{CIRCLES}&cursor={CIRCLES}", [TAIKO]),
+        ("/v2/maps?sort=-id", [TAIKO, PENDING, LOVED, RANKED, CIRCLES]),
+        ("/v2/maps?sort=-id&cursor=1003", [LOVED, RANKED, CIRCLES]),
+        ("/v2/maps?sort=-id&status=2", [TAIKO, RANKED, CIRCLES]),
+        ("/v2/maps?sort=diff", [CIRCLES, RANKED, LOVED, PENDING, TAIKO]),
+        ("/v2/maps?sort=-diff", [TAIKO, PENDING, LOVED, RANKED, CIRCLES]),
+        ("/v2/maps?sort=-diff&status=2&mode=0", [RANKED, CIRCLES]),
+        ("/v2/maps?sort=-last_update", [CIRCLES, RANKED, LOVED, PENDING, TAIKO]),
+        ("/v2/maps?sort=-last_update&creator=Creator", [RANKED, LOVED, PENDING, TAIKO]),
+        ("/v2/maps?q=hundred", [CIRCLES]),
+        ("/v2/maps?q=HUND%20circ", [CIRCLES]),
+        ("/v2/maps?q=circles,%20(hundred)", [CIRCLES]),
+        ("/v2/maps?q=circles%20normal", []),
+        ("/v2/maps?q=normal", [RANKED, LOVED, PENDING, TAIKO]),
+        ("/v2/maps?q=normal&sort=-diff", [TAIKO, PENDING, LOVED, RANKED]),
+        ("/v2/maps?q=normal&cursor=1002", [PENDING, TAIKO]),
+        ("/v2/maps?q=drum&mode=1", [TAIKO]),
+        ("/v2/maps?q=drum&mode=0", []),
+        ("/v2/maps?q=undred", []),
+        ("/v2/maps?q=art%25", [RANKED, LOVED, PENDING]),
+        ("/v2/maps?q=a_t", [RANKED, PENDING]),
         ("/v2/scores", [RELAXED, 506, 505, 504, LOST_REPLAY, FAILED, BEST]),
         ("/v2/scores?user_id=4", [LOST_REPLAY]),
         ("/v2/scores?mods=72", [LOST_REPLAY]),
@@ -207,6 +257,17 @@ def test_a_cursor_leads_through_everything_once(world: World, path: str, size: i
         ("/v2/players/3/scores/recent", [506, 505, FAILED, BEST]),
         ("/v2/players/3/scores/recent?mode=4", [RELAXED]),
         ("/v2/players/3/scores/firsts", [BEST]),
+        ("/v2/players/player/scores", [BEST]),
+        ("/v2/players/Player/scores?scope=recent&limit=2", [506, 505]),
+        ("/v2/players/3/scores?scope=recent&limit=2&page=2", [FAILED, BEST]),
+        ("/v2/players/3/scores?scope=firsts&mode=4", []),
+        ("/v2/players/3/most_played", [RANKED, PENDING, LOVED]),
+        ("/v2/players/3/most_played?limit=1&page=2", [PENDING]),
+        ("/v2/players/3/most_played?mode=4", []),
+        (f"/v2/maps/{RANKED}/scores", [BEST, 504, LOST_REPLAY]),
+        (f"/v2/maps/{RANKED}/scores?mode=4", [RELAXED]),
+        (f"/v2/maps/{RANKED}/scores?mods=HD", [LOST_REPLAY]),
+        (f"/v2/maps/{RANKED}/scores?limit=1&page=2", [504]),
         ("/v2/players/4/scores/firsts", []),
         ("/v2/players/3/medals", [1, 2]),
         ("/v2/matches", []),
@@ -216,28 +277,56 @@ def test_a_list_holds_what_its_filters_select(world: World, path: str, expected:
     reply = world.server.get(path)
 
     assert ids(reply) == expected
-    if "cursor" not in path and "page" not in path:
+    if not any(word in path for word in ("cursor", "page", "limit")):
         assert reply.json["meta"]["total"] == len(expected)
 
 
-def test_a_player_is_as_in_version_1(world: World) -> None:
+@pytest.mark.parametrize(
+    "named", ["3", "0000000003", "player", "PLAYER", "3?key=id", "Player?key=username", "pLaYeR?key=username"]
+)
+def test_a_player_is_as_in_version_1_by_id_and_by_name(world: World, named: str) -> None:
     assert (
-        data(world.server.get(f"/v2/players/{PLAYER}"))
+        data(world.server.get(f"/v2/players/{named}"))
         == world.server.get(f"/get_player_info?id={PLAYER}&scope=info").json["player"]["info"]
     )
 
 
-def test_profiles_are_as_in_version_1(world: World) -> None:
-    stats = world.server.get(f"/get_player_info?id={PLAYER}&scope=stats").json["player"]["stats"]
+@pytest.mark.parametrize(
+    "rest", ["", "/stats", "/stats/0", "/scores", "/scores/best", "/most_played", "/medals", "/history/0"]
+)
+@pytest.mark.parametrize(
+    ("name", "user_id"),
+    [("Spaced%20Name", SPACED), ("spaced_name", SPACED), ("%5BToy%5D-x", BRACKETS), ("under%20score", 8)],
+)
+def test_every_page_of_a_player_is_found_by_name(world: World, rest: str, name: str, user_id: int) -> None:
+    assert data(world.server.get(f"/v2/players/{name}{rest}")) == data(world.server.get(f"/v2/players/{user_id}{rest}"))
 
+
+def test_profiles_are_as_in_version_1_but_for_ranks_that_are_none(world: World) -> None:
+    stats = world.server.get(f"/get_player_info?id={PLAYER}&scope=stats").json["player"]["stats"]
+    for profile in stats.values():  # null says better than 0 that there is no rank
+        profile |= {name: profile[name] or None for name in ("rank", "country_rank")}
+
+    assert (stats["0"]["rank"], stats["3"]["rank"]) == (1, None)
     assert data(world.server.get(f"/v2/players/{PLAYER}/stats")) == list(stats.values())
     for mode, text in (("0", "vn!std"), ("4", "rx!std"), ("8", "7"), ("3", "vn!mania")):
         assert data(world.server.get(f"/v2/players/{PLAYER}/stats/{mode}")) == stats[mode]
         assert data(world.server.get(f"/v2/players/{PLAYER}/stats/{quote(text)}")) == stats[mode]
 
 
-def test_a_score_is_as_in_version_1(world: World) -> None:
-    assert data(world.server.get(f"/v2/scores/{BEST}")) == world.server.get(f"/get_score_info?id={BEST}").json["score"]
+def test_a_score_is_as_in_version_1_with_its_map_and_player(world: World) -> None:
+    old = world.server.get(f"/get_score_info?id={BEST}").json["score"]
+    new = data(world.server.get(f"/v2/scores/{BEST}"))
+
+    assert {name: new[name] for name in old} == old | {"perfect": False}
+    assert new["perfect"] is False
+    assert (new["map_id"], new["has_replay"]) == (RANKED, True)
+    assert new["player"] == {
+        "id": PLAYER, "name": "Player", "country": "nl", "clan_id": 1, "clan_name": "The Clan", "clan_tag": "CLAN",
+    }  # fmt: skip
+    whole = data(world.server.get(f"/v2/maps/{RANKED}"))
+    assert new["beatmap"] == {name: whole[name] for name in whole if name not in ("filename", "frozen")}
+    assert new["covers"] == whole["covers"]
 
 
 def test_a_map_is_as_in_version_1_with_its_file_name_and_whether_it_is_frozen(world: World) -> None:
@@ -245,7 +334,7 @@ def test_a_map_is_as_in_version_1_with_its_file_name_and_whether_it_is_frozen(wo
     new = data(world.server.get(f"/v2/maps/{TAIKO}"))
 
     assert {name: new[name] for name in old} == old
-    assert (new["filename"], new["frozen"]) == (f"{TAIKO}.osu", True)
+    assert (new["filename"], new["frozen"], new["server"]) == (f"{TAIKO}.osu", True, "osu!")
 
 
 def test_a_clan_and_what_its_members_reached_together(world: World) -> None:
@@ -299,12 +388,57 @@ ERRORS: Final[list[Record]] = [
     ),
     *(
         (f"/v2/players/{wrong}{rest}", 422, f"id {NUMBER} 3 to 2147483647")
-        for wrong in ("abc", "0", "1", "2", "-1", "3.0", "2147483648", LONG, "%D9%A3")
-        for rest in ("", "/status", "/stats", "/stats/0", "/scores/best", "/medals", "/history/0")
+        for wrong in ("0", "1", "2", "2147483648", LONG)
+        for rest in ("", "/status", "/stats", "/stats/0", "/scores", "/scores/best", "/most_played", "/medals")
     ),
     *(
+        (f"/v2/players/{wrong}{rest}", 422, "id must be a player's id, or a name of 2 to 15 characters")
+        for wrong in ("x", "3.0", "%D9%A3", "a%27b", "16characterslong", "%22%3E%3Cb%3E", f"{'x' * 400}")
+        for rest in ("", "/status", "/stats", "/stats/0", "/scores", "/scores/best", "/most_played", "/history/0")
+    ),
+    *((f"/v2/players/{wrong}?key=id", 422, f"id {NUMBER} 3 to") for wrong in ("player", "-1", "%D9%A3", "0")),
+    ("/v2/players/3?key=name", 422, "key must be one of id, username"),
+    ("/v2/players/3?key=username", 422, "id must be a player's id, or a name"),
+    ("/v2/players/33?key=username", 404, "Player not found."),
+    ("/v2/players/search", 422, "q is required"),
+    ("/v2/players/search?q=x", 422, "q must be a text of 2 to 32 characters"),
+    *(
+        (f"/v2/{of}?ids={wrong}", 422, "ids must be")
+        for of in ("players", "maps")
+        for wrong in ("", ",", "3,", "x", "-1", "3,,4", "0", "2147483648", "99999999999", ",".join(["3"] * 101))
+    ),
+    *(
+        (f"{path}?limit=3&page_size=3", 422, "limit must be left out beside page_size")
+        for path in ("/v2/players/3/scores", "/v2/players/3/most_played", f"/v2/maps/{RANKED}/scores")
+    ),
+    ("/v2/players/3/scores?scope=worst", 422, "scope must be one of"),
+    *(
+        (f"{path}?include=clan", 422, "include must be player, beatmap")
+        for path in ("/v2/scores", "/v2/players/3/scores")
+    ),
+    *(
+        (f"{path}?{unknown}=1", 422, f"'{unknown}' is not a parameter of this endpoint; it has")
+        for path in (*LISTS, *WHOLE_LISTS, *THINGS, "/v2/server/stats")
+        for unknown in ("_", "sortt", "Page", "page[]")
+    ),
+    ("/v2/server/stats?x=1", 422, "it has none"),
+    (f"/v2/players?{'x' * 300}=1", 422, "is not a parameter"),
+    ("/v2/players?%3Cscript%3E=1", 422, "'<script>' is not a parameter"),
+    *((f"/v2/maps?q={wrong}", 422, "q must be 1 to 8 words") for wrong in ("%25", "!!", "_", "a+b+c+d+e+f+g+h+i")),
+    *((f"/v2/maps?q={wrong}", 422, "q must be a text of 1 to 64 characters") for wrong in ("", "x" * 65)),
+    ("/v2/maps?q=a&ids=3", 422, "ids must be left out beside q"),
+    ("/v2/maps?sort=plays", 422, "sort must be one of"),
+    ("/v2/maps?sort=diff&cursor=3", 422, "cursor must be left out beside sort=diff"),
+    ("/v2/maps/999/scores", 404, "Map not found."),
+    ("/v2/maps/999/rating", 404, "Map not found."),
+    (f"/v2/maps/{RANKED}/scores?mods=XX", 422, "mods must be"),
+    (f"/v2/maps/{RANKED}/scores?mode=9", 422, "mode"),
+    (f"/v2/scores/{LOST_REPLAY}/replay", 404, "Replay not found."),
+    (f"/v2/scores/{FAILED}/replay", 404, "Replay not found."),
+    (f"/v2/scores/{HIDDENS}/replay", 404, "Score not found."),
+    *(
         (f"/v2/players/{unknown}{rest}", 404, "Player not found.")
-        for unknown in (HIDDEN, 999, 2147483647)
+        for unknown in (HIDDEN, 999, 2147483647, "Nobody%20here", "hidden_one", "abc", "-1", "BanchoBot")
         for rest in (
             "",
             "/status",
@@ -313,6 +447,8 @@ ERRORS: Final[list[Record]] = [
             "/scores/best",
             "/scores/recent",
             "/scores/firsts",
+            "/scores",
+            "/most_played",
             "/medals",
             "/history/0",
         )
@@ -367,7 +503,6 @@ ERRORS: Final[list[Record]] = [
     ("/v2/", 404, "There is no such endpoint"),
     ("/v2/nothing", 404, "There is no such endpoint"),
     ("/v2/players/3/nothing", 404, "There is no such endpoint"),
-    ("/v2/players/", 422, f"id {NUMBER} 3 to"),
 ]
 
 
@@ -379,7 +514,7 @@ def problem(reply: Reply, status: int, words: str) -> str | None:
         sentence = error(reply)
     except (AssertionError, ValueError):
         return f"is no error object of version 2: {reply.body[:200]!r}"
-    return None if words in sentence and len(sentence) < 300 else f"says {sentence!r} without {words!r}"
+    return None if words in sentence and len(sentence) < 320 else f"says {sentence!r} without {words!r}"
 
 
 @pytest.mark.parametrize("status", [404, 422])

@@ -69,14 +69,21 @@ NAMES_OF = Query(
     lambda id_, name: (id_, name),
 )
 
+AMONG_MAX = 100  # a page of a list
+_among = users.c.id.in_([bindparam(f"id{n}", type_=users.c.id.type) for n in range(AMONG_MAX)])
+PLAYERS_AMONG = Query(_player.where(_among, visible()).limit(AMONG_MAX), Player)
+
+_found = and_(holds(users.c.safe_name, bindparam("pattern")), visible())
 SEARCH = Query(
-    select(users.c.id, users.c.name)
-    .where(holds(users.c.safe_name, bindparam("pattern")), visible())
-    .order_by(users.c.id)
-    .limit(SEARCH_MAX),
+    select(users.c.id, users.c.name).where(_found).order_by(users.c.id).limit(SEARCH_MAX),
     lambda id_, name: (id_, name),
     aside=True,
 )
+SEARCH_USERS = Query(
+    _user.where(_found).order_by(users.c.id).limit(bindparam("limit")).offset(bindparam("offset")), User, aside=True
+)
+_found_rows = select(literal_column("1")).select_from(users).where(_found).limit(bindparam("most")).subquery()
+SEARCH_COUNT = Query(select(func.count()).select_from(_found_rows), only, aside=True)
 
 
 FILTERS = ("priv", "country", "clan_id", "clan_priv", "preferred_mode", "play_style")
@@ -91,6 +98,7 @@ LISTED = Query(
     User,
     aside=True,
 )
+LISTED_AMONG = Query(_user.where(_listed, _among).order_by(users.c.id).limit(AMONG_MAX), User, aside=True)
 _counted = select(literal_column("1")).select_from(users).where(_listed).limit(bindparam("most")).subquery()
 LISTED_COUNT = Query(select(func.count()).select_from(_counted), only, aside=True)
 

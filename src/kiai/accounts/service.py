@@ -1,7 +1,7 @@
 """The verbs of accounts: registering, finding, logging in, renaming, passwords, profiles."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from kiai.accounts import queries
@@ -87,10 +87,23 @@ class Accounts:
         padded = [*user_ids, *[0] * queries.NAMES_MAX][: queries.NAMES_MAX]
         return dict(await self._database.all(queries.NAMES_OF, **{f"id{n}": one for n, one in enumerate(padded)}))
 
+    async def players_among(self, user_ids: Iterable[int]) -> dict[int, Player]:
+        """Those of these accounts whom everybody may see, by id; at most 100 ids."""
+        found = await self._database.all(queries.PLAYERS_AMONG, **_padded(sorted(set(user_ids))))
+        return {one.id: one for one in found}
+
     async def search(self, text: str) -> list[tuple[int, str]]:
         """Visible players whose name holds `text` (both spellings), as (id, name) by id; at most 50."""
         pattern = containing(safe_name(text))
         return [] if pattern is None else await self._database.all(queries.SEARCH, pattern=pattern)
+
+    async def search_users(self, text: str, *, limit: int, offset: int = 0) -> tuple[list[User], int]:
+        """The visible accounts whose name holds `text`, by id, and how many there are, counted up to 10,000."""
+        pattern = containing(safe_name(text))
+        if pattern is None:
+            return [], 0
+        rows = await self._database.all(queries.SEARCH_USERS, pattern=pattern, limit=limit, offset=offset)
+        return rows, await self._database.one(queries.SEARCH_COUNT, pattern=pattern, most=LISTED_MAX) or 0
 
     async def listed(
         self, filters: Mapping[str, Value], *, limit: int, offset: int = 0, after: int = 0
@@ -103,6 +116,16 @@ class Accounts:
         rows = await self._database.all(queries.LISTED, limit=limit, offset=offset, after=after, **wanted)
         total = await self._database.one(queries.LISTED_COUNT, most=LISTED_MAX, **wanted)
         return rows, total or 0
+
+    async def listed_among(self, user_ids: Iterable[int], filters: Mapping[str, Value]) -> list[User]:
+        """Those of these accounts that `listed` would list, by id. Reads 100 a statement."""
+        wanted = {name: filters.get(name) for name in queries.FILTERS}
+        ids = sorted(set(user_ids))
+        found: list[User] = []
+        for start in range(0, len(ids), queries.AMONG_MAX):
+            part = _padded(ids[start : start + queries.AMONG_MAX])
+            found += await self._database.all(queries.LISTED_AMONG, **part, **wanted)
+        return found
 
     async def total(self) -> int:
         """How many accounts are registered; the bot is none."""
@@ -376,6 +399,11 @@ class Accounts:
 
 def _can_be_credentials(name: str, password_md5: str) -> bool:
     return bool(_MD5.fullmatch(password_md5)) and len(name) <= LOGIN_NAME_MAX and "\x00" not in name
+
+
+def _padded(user_ids: Sequence[int]) -> dict[str, Value]:
+    """The parameters of a statement that takes 100 ids; 0 is nobody's."""
+    return {f"id{n}": user_ids[n] if n < len(user_ids) else 0 for n in range(queries.AMONG_MAX)}
 
 
 def _checked(name: str, value: object, viewer: Viewer) -> Value:

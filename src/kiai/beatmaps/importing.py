@@ -18,6 +18,7 @@ import msgspec
 from kiai.beatmaps import queries
 from kiai.beatmaps.archives import ARCHIVE_MAX, OSU_MAX, Archive, BadArchive, BadEntry, is_shadow, leaves
 from kiai.beatmaps.model import OWN_ID_FIRST, Beatmap, MapStatus, osu_key
+from kiai.beatmaps.words import index_words
 from kiai.clock import Clock
 from kiai.errors import KiaiError
 from kiai.files.port import Files
@@ -373,7 +374,7 @@ async def _store_map(
         await tx.run(queries.REPLACE, map_id=map_id)
     new_status, frozen = _status(current, status, upstream, other_file=replaced is not None)
     if same is None:
-        await tx.one(
+        key = await tx.one(
             queries.INSERT_MAP,
             id=map_id,
             md5=file.md5,
@@ -387,6 +388,8 @@ async def _store_map(
     else:
         await tx.run(queries.REFRESH, map_key=same.key, **fields)
         await tx.run(queries.REVIVE, map_key=same.key, id=map_id, status=new_status, frozen=frozen)
+        key = same.key
+    await index_words(tx, int(key or 0), file.artist, file.title, file.version, file.creator)
     changed = [replaced.key] if replaced is not None else []
     if same is not None and (same.status, same.current) != (new_status, 1):
         changed.append(same.key)

@@ -24,6 +24,8 @@ from kiai.storage.port import Database
 
 SMALL: Final = (80, 60)
 LARGE: Final = (160, 120)
+COVERS: Final = {"cover": (900, 250), "card": (400, 140), "list": (150, 150), "slimcover": (1920, 360)}
+"""The pictures of a set that websites show, by their names, in pixels."""
 PICTURE_MAX: Final = 20 * 1024 * 1024
 PIXELS_MAX: Final = 34_000_000
 MUSIC_MAX: Final = 40 * 1024 * 1024
@@ -48,6 +50,17 @@ class MapPictures:
         size = LARGE if large else SMALL
         key = f"thumbs/{set_id}{'l' if large else ''}.jpg"
         return await self._kept(set_id, key, lambda archive: _thumbnail(archive, set_id, size))
+
+    async def cover(self, set_id: int, kind: str) -> bytes | None:
+        """A JPEG of one of the `COVERS`; None for a set whose archive is not here or has no background."""
+        size = COVERS[kind]
+        return await self._kept(
+            set_id, f"covers/{set_id}-{kind}.jpg", lambda archive: _thumbnail(archive, set_id, size)
+        )
+
+    async def knows(self, set_id: int) -> bool:
+        """Whether there is such a set, with an archive or not."""
+        return await self._database.one(queries.SET_EXISTS, id=set_id) is not None
 
     async def preview(self, set_id: int) -> bytes | None:
         """Ten seconds of MP3; None for a set whose archive is not here or whose music is no MP3."""
@@ -78,6 +91,15 @@ def _made(data: bytes, make: Make) -> bytes:
         return make(Archive(data))
     except (BadArchive, BadEntry, OSError, ValueError):
         return NOTHING
+
+
+def plain_cover(kind: str) -> bytes:
+    """The cover of a set that has no picture: the same dark slope for all."""
+    width, height = COVERS[kind]
+    slope = Image.linear_gradient("L").resize((width, height))
+    out = io.BytesIO()
+    ImageOps.colorize(slope, (58, 51, 77), (28, 25, 38)).save(out, "JPEG", quality=88)
+    return out.getvalue()
 
 
 def _thumbnail(archive: Archive, set_id: int, size: tuple[int, int]) -> bytes:

@@ -1,6 +1,6 @@
 """The statements of beatmaps."""
 
-from sqlalchemy import and_, bindparam, func, insert, literal_column, or_, select, update
+from sqlalchemy import bindparam, func, insert, literal_column, select, update
 
 from kiai.beatmaps.model import Beatmap
 from kiai.storage.port import Command, Query, columns_for, only
@@ -28,22 +28,6 @@ OF_SET = Query(
 AFTER = Query(_map.where(maps.c.key > bindparam("after")).order_by(maps.c.key).limit(bindparam("limit")), Beatmap)
 OWN_ID_LAST = Query(select(func.max(maps.c.id)).where(maps.c.id >= bindparam("first"), maps.c.current == 1), only)
 OWN_SET_LAST = Query(select(func.max(sets.c.id)).where(sets.c.id >= bindparam("first")), only)
-
-FILTERS = ("set_id", "status", "artist", "creator", "filename", "mode", "frozen")
-_listed = and_(
-    maps.c.current == 1,
-    *[or_(bindparam(f, type_=maps.c[f].type).is_(None), maps.c[f] == bindparam(f)) for f in FILTERS],
-)
-LISTED = Query(
-    _map.where(_listed, maps.c.id > bindparam("after"))
-    .order_by(maps.c.id)
-    .limit(bindparam("limit"))
-    .offset(bindparam("offset")),
-    Beatmap,
-    aside=True,
-)
-_counted = select(literal_column("1")).select_from(maps).where(_listed).limit(bindparam("most")).subquery()
-LISTED_COUNT = Query(select(func.count()).select_from(_counted), only, aside=True)
 
 _COUNTED = ("key", "plays", "passes", "rating_sum", "rating_count", "board_version")
 _FIELDS = tuple(name for name in Beatmap.__struct_fields__ if name not in _COUNTED)

@@ -1,18 +1,17 @@
 """The verbs of beatmaps: finding them, their status, their counters."""
 
-from collections.abc import Mapping
 from itertools import chain, combinations, islice
 from typing import Final, Protocol
 
 from kiai.beatmaps import queries
+from kiai.beatmaps.listing import Listing, MapLists
 from kiai.beatmaps.model import OWN_ID_FIRST, Beatmap, MapStatus, osu_key
 from kiai.errors import NotFound, Unavailable
 from kiai.files.port import Files
 from kiai.osu.beatmap_file import underscored_file_name
 from kiai.osu.numbers import is_id
-from kiai.storage.port import Database, Reader, Transaction, Value
+from kiai.storage.port import Database, Reader, Transaction
 
-LISTED_MAX: Final = 10_000
 _NAMES: Final = tuple(f"name{n}" for n in range(queries.NAMES_MAX))
 
 
@@ -35,6 +34,7 @@ class Beatmaps:
         self._database = database
         self._files = files
         self._source = source
+        self._lists = MapLists(database)
 
     async def find(self, *, id: int | None = None, md5: str | None = None) -> Beatmap:  # noqa: A002
         """The map that is known here under this id (its current revision) or md5. Raises NotFound("map")."""
@@ -97,13 +97,9 @@ class Beatmaps:
         """Every revision by key, a page at a time: for checks and recalculation."""
         return await self._database.all(queries.AFTER, after=after, limit=limit)
 
-    async def listed(
-        self, filters: Mapping[str, Value], *, limit: int, offset: int = 0, after: int = 0
-    ) -> tuple[list[Beatmap], int]:
-        """Current maps by id that match every given filter of `queries.FILTERS`; the total is counted up to 10,000."""
-        wanted = {name: filters.get(name) for name in queries.FILTERS}
-        rows = await self._database.all(queries.LISTED, limit=limit, offset=offset, after=after, **wanted)
-        return rows, await self._database.one(queries.LISTED_COUNT, most=LISTED_MAX, **wanted) or 0
+    async def listed(self, wanted: Listing) -> tuple[list[Beatmap], int]:
+        """A page of current maps, and how many there are in all, counted up to 10,000. Raises Invalid."""
+        return await self._lists.page(wanted)
 
     async def osu_file(self, beatmap: Beatmap) -> bytes:
         """The .osu file of a revision. One that the store has lost comes from upstream again, or raises Unavailable."""

@@ -21,6 +21,7 @@ from sqlalchemy import bindparam, insert, select, update
 
 from kiai.accounts import queries as accounts
 from kiai.accounts.model import BOT_ID
+from kiai.beatmaps.listing import Listing
 from kiai.beatmaps.model import MapStatus
 from kiai.demo.composing import SET_ID_FIRST, ComposedMap, maps_of, words
 from kiai.demo.plays import EPOCH_MS, SPAN_MS, DemoPlayer, PlayableMap, compose_player, compose_plays
@@ -215,7 +216,7 @@ async def _refuse_unless_empty(services: "Services") -> None:
     held = await services.accounts.total()
     if held:
         raise Refused(f"the data folder holds {held} accounts already; kiai demo fills empty ones")
-    _, held = await services.beatmaps.listed({}, limit=1)
+    _, held = await services.beatmaps.listed(Listing(limit=1))
     if held:
         raise Refused(f"the data folder holds {held} maps already; kiai demo fills empty ones")
 

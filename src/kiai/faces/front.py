@@ -23,6 +23,7 @@ status that it notes is the one that left the socket, as the server tells it (`W
 """
 
 import asyncio
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from time import perf_counter
 from typing import Any, Final, Literal
@@ -50,6 +51,7 @@ CLIENT_PATHS: Final = (
     "/preview/",
     "/mt/",
     "/images/",
+    "/covers/",
     "/mp3/",
     "/medals/",
     "/menu-content.json",
@@ -188,13 +190,14 @@ class Front:
         if found is None:
             if path == "/" and scope["method"] == "POST":  # a client that knows the server by its address alone
                 return "bancho", self._bancho
-            if path.startswith("/api/"):
+            plain = _SLASHES.sub("/", path) if "//" in path else path
+            if plain.startswith("/api/"):
                 scope["kiai.api_root"] = "/api"
-                scope["path"] = _below(path, "/api")
-                scope["path"] = _below(scope["path"], "/v1")
+                scope["path"] = _below(_below(plain, "/api"), "/v1")
                 return "api", self._api
-            if path in _DOCUMENTED:
+            if plain.rstrip("/") in _DOCUMENTED:
                 scope["kiai.api_root"] = "/api"
+                scope["path"] = plain
                 return "api", self._api
             if path.startswith("/a/"):
                 scope["path"] = path[2:]
@@ -203,6 +206,8 @@ class Front:
                 return "client", self._client
             return "site", self._site
         if found[0] == "api":
+            if "//" in path:
+                path = _SLASHES.sub("/", path)
             scope["path"] = _below(_below(path, "/api"), "/v1")
         return found
 
@@ -236,6 +241,7 @@ class Front:
 
 
 _HOUSE: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_SLASHES: Final = re.compile("//+")
 _DOCUMENTED: Final = frozenset({"/docs", "/docs.css", "/docs.js", "/openapi.json"})
 _NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 

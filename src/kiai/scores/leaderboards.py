@@ -1,11 +1,14 @@
 """Lists of scores and players: one statement each, whose cost does not grow with the data."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from kiai.accounts import EVERYBODY, Viewer, can_see
+from kiai.accounts.visibility import BOARDS_LOOK
+from kiai.beatmaps import Beatmap
 from kiai.errors import NotFound
 from kiai.scores import queries
 from kiai.scores.model import PP_MODES_FROM, BoardScore, MappedScore, PlayedMap, Ranked, Score, Stats
@@ -15,6 +18,8 @@ R = TypeVar("R")
 
 DEEP: Final = 2_000  # an offset from here on is read beside the event loop
 LISTED_MAX: Final = 10_000  # a total is counted no further than this
+COUNTS_MAX: Final = 1_024  # counts of boards, and of rankings, that are remembered
+RANKING_COUNTED_S: Final = 60.0  # PERF: a count takes up to 10 ms, and every play changes what it counts
 
 
 class ModsWanted(msgspec.Struct, frozen=True):
@@ -50,6 +55,8 @@ class Leaderboards:
         self._database = database
         # The same statements marked as slow, for offsets that make the engine skip many rows.
         self._beside: dict[Query[Any], Query[Any]] = {}
+        self._rankings: dict[tuple[int, str, str | None], tuple[float, int]] = {}
+        self._counts: dict[tuple[Query[int], int, int, ModsWanted], tuple[tuple[int, int], int]] = {}
 
     def _at(self, query: Query[R], offset: int) -> Query[R]:
         return query if offset < DEEP else self._beside.setdefault(query, query.beside())
@@ -144,6 +151,10 @@ class Leaderboards:
             offset=offset,
         )
 
+    async def most_played_count(self, user_id: int, mode: int) -> int:
+        """How many maps `most_played` pages through, counted up to 10,000."""
+        return await self._database.one(queries.MOST_PLAYED_COUNT, user_id=user_id, mode=mode, most=LISTED_MAX) or 0
+
     async def board(
         self, map_key: int, mode: int, *, limit: int, offset: int = 0, mods: ModsWanted = ANY_MODS
     ) -> list[BoardScore]:
@@ -169,6 +180,37 @@ class Leaderboards:
             limit=limit,
             offset=offset,
         )
+
+    async def board_count(self, beatmap: Beatmap, mode: int, *, mods: ModsWanted = ANY_MODS) -> int:
+        """How many lines `board` pages through, counted up to 10,000."""
+        by_pp = mode >= PP_MODES_FROM
+        if mods:
+            return await self._counted(queries.MODS_BOARD_COUNT, beatmap, mode, mods)
+        return await self._counted(queries.PP_BOARD_COUNT if by_pp else queries.BOARD_COUNT, beatmap, mode, mods)
+
+    async def recent_count_on(self, beatmap: Beatmap, mode: int, *, mods: ModsWanted = ANY_MODS) -> int:
+        """How many lines `recent_on` pages through, counted up to 10,000."""
+        return await self._counted(queries.BOARD_COUNT, beatmap, mode, mods)
+
+    async def _counted(self, query: Query[int], beatmap: Beatmap, mode: int, mods: ModsWanted) -> int:
+        # PERF: a full board takes 10 ms to count, and changes far less often than it is read.
+        key = (query, beatmap.key, mode, mods)
+        stamp = (beatmap.board_version, await self._database.one(BOARDS_LOOK) or 0)
+        known = self._counts.pop(key, None)
+        if known is None or known[0] != stamp:
+            count = await self._database.one(
+                query,
+                map_key=beatmap.key,
+                mode=mode,
+                all_mods=mods.all_of,
+                any_mods=mods.any_of,
+                most=LISTED_MAX,
+            )
+            known = (stamp, count or 0)
+        self._counts[key] = known  # at the end: what was asked for least lately goes first
+        if len(self._counts) > COUNTS_MAX:
+            del self._counts[next(iter(self._counts))]
+        return known[1]
 
     async def recent_on(
         self, map_key: int, mode: int, *, limit: int, offset: int = 0, mods: ModsWanted = ANY_MODS
@@ -196,11 +238,16 @@ class Leaderboards:
 
     async def listed(
         self, filters: Mapping[str, Value], *, limit: int, offset: int = 0, before: int = 2**63 - 1
-    ) -> tuple[list[tuple[Score, str]], int]:
-        """Scores of visible players, newest first, with their map's md5; the total is counted up to 10,000."""
+    ) -> tuple[list[MappedScore], int]:
+        """Scores of visible players, newest first, with their maps; the total is counted up to 10,000."""
         wanted = {name: filters.get(name) for name in queries.FILTERS}
         rows = await self._database.all(queries.LISTED, limit=limit, offset=offset, before=before, **wanted)
         return rows, await self._database.one(queries.LISTED_COUNT, most=LISTED_MAX, **wanted) or 0
+
+    async def with_replays(self, score_ids: Sequence[int]) -> set[int]:
+        """Those of the scores (at most 100) whose replay is stored."""
+        ids = {f"id{n}": score_ids[n] if n < len(score_ids) else -1 for n in range(queries.AMONG_MAX)}
+        return set(await self._database.all(queries.WITH_REPLAYS, **ids))
 
     async def grades_on(self, user_id: int, map_key: int) -> dict[int, str]:
         """The grades of a player's best scores on a map, by the game's own mode (0-3)."""
@@ -232,3 +279,19 @@ class Leaderboards:
             limit=limit,
             offset=offset,
         )
+
+    async def ranking_count(self, mode: int, sort: str, country: str | None = None) -> int:
+        """How many players `ranking` pages through, counted up to 10,000, at most a minute ago."""
+        key, now_s = (mode, sort, country), time.monotonic()
+        known = self._rankings.pop(key, None)
+        if known is None or now_s >= known[0] + RANKING_COUNTED_S:
+            if country is None:
+                count = await self._database.one(queries.RANKING_COUNT[sort], mode=mode, most=LISTED_MAX)
+            else:
+                query = queries.COUNTRY_RANKING_COUNT[sort]
+                count = await self._database.one(query, mode=mode, country=country, most=LISTED_MAX)
+            known = (now_s, count or 0)
+        self._rankings[key] = known
+        if len(self._rankings) > COUNTS_MAX:
+            del self._rankings[next(iter(self._rankings))]
+        return known[1]

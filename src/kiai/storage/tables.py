@@ -39,6 +39,8 @@ metadata = MetaData(
     }
 )
 
+WORD_MAX = 32
+
 # 64 bits on both engines; SQLite wants the word INTEGER for a key that numbers itself.
 Big = BigInteger().with_variant(Integer(), "sqlite")
 
@@ -290,8 +292,36 @@ maps = Table(
 )
 _partial("uq_maps_current", '"current" = 1', maps.c.id, unique=True)  # a map by its id
 Index("ix_maps_set", maps.c.set_id, maps.c.id)
+# Lists of maps, by what leads them and in which order.
 _partial("ix_maps_filename", '"current" = 1', maps.c.filename)
+_partial("ix_maps_artist", '"current" = 1', maps.c.artist, maps.c.id)
+_partial("ix_maps_creator", '"current" = 1', maps.c.creator, maps.c.id)
+# The columns behind the id are filters that are looked at in the index: only rows that fit are read.
+_partial("ix_maps_status", '"current" = 1', maps.c.status, maps.c.id, maps.c.mode, maps.c.frozen)
+_partial("ix_maps_mode", '"current" = 1', maps.c.mode, maps.c.id, maps.c.frozen)
+_partial("ix_maps_frozen", '"current" = 1', maps.c.frozen, maps.c.id)
+_partial(
+    "ix_maps_updated",
+    '"current" = 1',
+    maps.c.last_update_ms.desc(),
+    maps.c.id,
+    maps.c.status,
+    maps.c.mode,
+    maps.c.frozen,
+)
+_partial("ix_maps_diff", '"current" = 1', maps.c.diff, maps.c.id, maps.c.status, maps.c.mode, maps.c.frozen)
 _partial("ix_maps_filename_lower", '"current" = 1', func.lower(maps.c.filename))
+
+map_words = Table(
+    "map_words",  # the words of a revision's artist, title, difficulty and creator: what it is found by
+    metadata,
+    # Compared byte by byte on both engines: a search is a range of words.
+    Column("word", String(WORD_MAX).with_variant(String(WORD_MAX, collation="C"), "postgresql"), nullable=False),
+    Column("map_key", ForeignKey("maps.key"), nullable=False),
+    PrimaryKeyConstraint("word", "map_key"),
+    Index("ix_map_words_of", "map_key", "word"),
+    sqlite_with_rowid=False,
+)
 
 difficulties = Table(
     "difficulties",

@@ -295,7 +295,7 @@ def test_a_match_that_never_was_is_not_found(tmp_path: Path, path: str) -> None:
     async def scenario(world: World) -> None:
         reply = await world.get(path)
 
-        assert (reply.status, reply.json) == (404, {"status": "error", "error": "Match not found."})
+        assert (reply.status, reply.json["error"], reply.json["code"]) == (404, "Match not found.", "not_found")
 
     play(tmp_path, scenario)
 

@@ -16,6 +16,8 @@ import msgspec
 from markupsafe import Markup, escape
 
 from kiai.faces.api import openapi
+from kiai.faces.api.browsers import allow_origin, answer_options
+from kiai.faces.api.compressing import accepts_gzip, gzipped
 from kiai.faces.api.examples import Example, Examples, load_examples
 from kiai.faces.api.openapi import EVENTS, PROBLEMS, servers, words_of
 from kiai.faces.api.operation import Limit, Operation
@@ -316,23 +318,23 @@ class Page:
         self._content_type = content_type
         self._make = make
         self._variant = variant
-        self._made: dict[str, tuple[bytes, str]] = {}
+        self._made: dict[str, tuple[bytes, bytes, str]] = {}
 
     async def on_options(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """The methods of a page."""
         req.scope["kiai.route"] = req.uri_template
-        resp.status = 204
-        resp.set_headers((("Allow", ALLOW), ("Access-Control-Allow-Origin", "*")))
+        allow_origin(req, resp)
+        answer_options(resp, ALLOW)
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """The page."""
         req.scope["kiai.route"] = req.uri_template
-        body, etag = await self._made_for(self._variant(req))
+        allow_origin(req, resp)
+        body, zipped, etag = await self._made_for(self._variant(req))
         resp.set_headers(
             (
                 ("ETag", etag),
                 ("Cache-Control", "no-cache"),
-                ("Access-Control-Allow-Origin", "*"),
                 ("Content-Security-Policy", _POLICY),
                 ("Referrer-Policy", "same-origin"),
             )
@@ -342,14 +344,21 @@ class Page:
             return
         resp.content_type = self._content_type
         resp.data = body
+        if accepts_gzip(req.get_header("Accept-Encoding")):
+            resp.data = zipped
+            resp.set_header("Content-Encoding", "gzip")
 
-    async def _made_for(self, variant: str) -> tuple[bytes, str]:
+    async def _made_for(self, variant: str) -> tuple[bytes, bytes, str]:
         found = self._made.get(variant)
         if found is None:
             # PERF: the first /docs takes 100 ms; players must not wait for it.
-            body = await asyncio.to_thread(self._make, variant)
-            found = (body, f'"{hashlib.blake2b(body, digest_size=9).hexdigest()}"')
+            found = await asyncio.to_thread(self._both_forms, variant)
             if len(self._made) >= VARIANTS_KEPT:  # whoever invents hosts makes us work, but not remember
                 self._made.clear()
             self._made[variant] = found
         return found
+
+    def _both_forms(self, variant: str) -> tuple[bytes, bytes, str]:
+        """The page plain and as gzip, and its ETag."""
+        body = self._make(variant)
+        return body, gzipped(body), f'W/"{hashlib.blake2b(body, digest_size=9).hexdigest()}"'

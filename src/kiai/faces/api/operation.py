@@ -15,6 +15,9 @@ import msgspec
 from kiai.accounts import EVERYBODY, ApiKeys, Viewer
 from kiai.clock import Clock
 from kiai.errors import KiaiError, NotAllowed, NotAuthenticated
+from kiai.faces.api.addresses import Scope, with_parameters
+from kiai.faces.api.browsers import allow_origin, answer_options
+from kiai.faces.api.compressing import FROM_BYTES, Compression
 from kiai.faces.api.errors import Problem, TooMany, problem_of
 from kiai.faces.api.params import QueryReader
 from kiai.networks import network_of
@@ -24,6 +27,8 @@ from kiai.realtime.rate_limiter import RateLimiter
 
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
 JSON: Final = "application/json; charset=utf-8"
+OWN: Final = "own"
+"""The permission of what is about the key holder alone: restricted ones may read it, too."""
 Method = Literal["GET", "POST", "PUT"]
 
 
@@ -49,6 +54,7 @@ class Caller(msgspec.Struct, frozen=True):
 
     viewer: Viewer
     bucket: str
+    scope: Scope = {}  # of the request: from where this server is reached
 
 
 class Raw(msgspec.Struct, frozen=True):
@@ -71,7 +77,8 @@ class Operation(msgspec.Struct, frozen=True):
     """What an endpoint is. `handler` gets (caller, query) or, with a body, (caller, query, body).
 
     One whose reply is `Stream` gets (caller, query, Last-Event-ID or None).
-    `permission` (a name of osu.privileges.PERMISSIONS, or "" for any unrestricted holder) makes it need a key.
+    `permission` (a name of osu.privileges.PERMISSIONS, "" for any unrestricted holder, or `OWN` for any holder) makes
+    it need a key. `following` gets (query, reply) of a list and names the parameters of the next page, None at the end.
     """
 
     path: str
@@ -90,6 +97,7 @@ class Operation(msgspec.Struct, frozen=True):
     body_content: dict[str, Any] | None = None  # or its content by media type
     path_params: dict[str, dict[str, Any]] = {}  # the JSON schema of each {name} in the path
     version: int = 1
+    following: Callable[[Any, Any], dict[str, int | None] | None] | None = None
 
 
 class Gate:
@@ -109,7 +117,7 @@ class Gate:
         authorization = req.get_header("Authorization")
         address = req.scope["kiai.address"]
         if authorization is None:
-            return Caller(EVERYBODY, network_of(address))
+            return Caller(EVERYBODY, network_of(address), req.scope)
         scheme, _, rest = authorization.partition(" ")
         key = rest.strip() if scheme.lower() == "bearer" and rest else authorization
         if self.everything is not None and (retry_s := self._wrong_keys.retry_s(address)):
@@ -119,7 +127,7 @@ class Gate:
         except NotAuthenticated:
             self._wrong_keys.count(address)
             raise
-        return Caller(viewer, f"user:{viewer.user_id}")
+        return Caller(viewer, f"user:{viewer.user_id}", req.scope)
 
     async def admit(self, caller: Caller, own: Limit | None, resp: falcon.asgi.Response) -> None:
         """Counts the request against the limits. Raises TooMany."""
@@ -143,12 +151,19 @@ class Gate:
 class Resource:
     """The Falcon resource of one path: its operations by method."""
 
-    def __init__(self, operations: list[Operation], gate: Gate, failure: Callable[[Problem], bytes]) -> None:
+    def __init__(
+        self,
+        operations: list[Operation],
+        gate: Gate,
+        failure: Callable[[Problem, str], bytes],
+        compression: Compression,
+    ) -> None:
         self._gate = gate
         self._failure = failure
+        self._compression = compression
         self._encode = msgspec.json.Encoder().encode
         self._by_method: dict[str, tuple[Operation, QueryReader[Any]]] = {
-            one.method: (one, QueryReader(one.query)) for one in operations
+            one.method: (one, QueryReader(one.query, strict=one.version > 1)) for one in operations
         }
         self.allow = ", ".join([*self._by_method, *(["HEAD"] if "GET" in self._by_method else []), "OPTIONS"])
         self._watchers: set[asyncio.Task[None]] = set()  # one a stream; the event loop alone would lose them
@@ -157,7 +172,7 @@ class Resource:
         """Any method that the path has."""
         req.scope["kiai.route"] = req.uri_template
         found = self._by_method.get(req.method)
-        resp.set_header("Access-Control-Allow-Origin", "*")
+        allow_origin(req, resp)
         if found is None:
             self._refuse_method(req, resp)
             return
@@ -177,14 +192,25 @@ class Resource:
             else:
                 reply = await operation.handler(caller, query, **path)
         except KiaiError as error:
-            self.fail(resp, problem_of(error, operation.version))
+            self.fail(req, resp, problem_of(error, operation.version))
             return
         if isinstance(reply, Stream):
             self._flow(reply, req, resp)
             return
+        if operation.following is not None:
+            self._link(operation.following(query, reply), req, resp)
         self._answer(operation, reply, req, resp)
+        body = resp.data
+        if body is not None and len(body) >= FROM_BYTES and not isinstance(reply, Raw):
+            await self._compression.apply(req, resp)
 
     on_get = on_post = on_put = on_delete = on_patch = on_options = on_head = serve
+
+    def _link(
+        self, changes: dict[str, int | None] | None, req: falcon.asgi.Request, resp: falcon.asgi.Response
+    ) -> None:
+        if changes is not None:
+            resp.set_header("Link", f'<{with_parameters(req.scope, req.query_string, changes)}>; rel="next"')
 
     def _answer(self, operation: Operation, reply: Any, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         if isinstance(reply, Raw):
@@ -230,7 +256,8 @@ class Resource:
         start = int(first) if first else max(0, len(body) - int(last))
         end = min(int(last), len(body) - 1) if first and last else len(body) - 1
         if start > end:
-            self.fail(resp, Problem(416, f"Range must lie within the {len(body)} bytes of the file."))
+            words = f"Range must lie within the {len(body)} bytes of the file."
+            self.fail(req, resp, Problem(416, words, "range_not_satisfiable", param="Range"))
             resp.set_header("Content-Range", f"bytes */{len(body)}")
             resp.delete_header("Content-Disposition")  # the error is no file
             return
@@ -239,26 +266,20 @@ class Resource:
         resp.data = body[start : end + 1]
 
     def _refuse_method(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        resp.set_header("Allow", self.allow)
         if req.method == "OPTIONS":
-            resp.set_headers(
-                (
-                    ("Access-Control-Allow-Methods", self.allow),
-                    ("Access-Control-Allow-Headers", "Authorization, Content-Type"),
-                    ("Access-Control-Max-Age", "86400"),
-                )
-            )
-            resp.status = falcon.HTTP_204
+            answer_options(resp, self.allow)
             return
-        self.fail(resp, Problem(405, f"The method {req.method[:16]} is not allowed here; allowed are {self.allow}."))
+        resp.set_header("Allow", self.allow)
+        words = f"The method {req.method[:16]} is not allowed here; allowed are {self.allow}."
+        self.fail(req, resp, Problem(405, words, "method_not_allowed"))
 
-    def fail(self, resp: falcon.asgi.Response, problem: Problem) -> None:
+    def fail(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, problem: Problem) -> None:
         """Answers with an error."""
         resp.status = problem.code
         resp.content_type = JSON
         resp.set_headers(problem.headers)
         resp.set_header("Cache-Control", "no-store")
-        resp.data = self._failure(problem)
+        resp.data = self._failure(problem, req.scope.get("kiai.request_id", ""))
 
 
 async def _watch(req: falcon.asgi.Request, reply: Stream) -> None:
@@ -270,6 +291,8 @@ async def _watch(req: falcon.asgi.Request, reply: Stream) -> None:
 
 
 def _check_permission(viewer: Viewer, permission: str) -> None:
+    if permission == OWN:
+        return
     if not viewer.priv:
         raise NotAllowed("unrestricted")
     if permission and not may(viewer.priv, permission):

@@ -1,8 +1,8 @@
 """Query strings into Structs, and wrong ones into sentences.
 
 A query Struct declares each parameter once: type, bounds, default, description. The same declaration validates, words
-the error (which parameter, what is allowed, what came) and becomes the OpenAPI schema. Parameters nobody declared are
-ignored; a repeated one is an error unless its type is a list.
+the error (which parameter, what is allowed, what came) and becomes the OpenAPI schema. Version 1 ignores parameters
+that nobody declared, version 2 refuses them by name; a repeated one is an error unless its type is a list.
 """
 
 import re
@@ -14,6 +14,7 @@ from falcon import uri
 from msgspec import inspect
 
 from kiai.errors import Invalid
+from kiai.faces.api.errors import Missing, Unknown
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 
@@ -21,19 +22,12 @@ _FLOAT: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?", re.ASCII)
 _DIGITS_MAX: Final = 19
 
 
-class Missing(Invalid):
-    """A required parameter was not given."""
-
-    def __init__(self, field: str, allowed: str) -> None:
-        super().__init__(field, allowed, None)
-        self.args = (f"{field} is required: {allowed}",)
-
-
 class QueryReader(Generic[Q]):
-    """Reads query strings (or forms) as one Struct type."""
+    """Reads query strings (or forms) as one Struct type. A strict one refuses parameters that nobody declared."""
 
-    def __init__(self, struct: type[Q]) -> None:
+    def __init__(self, struct: type[Q], *, strict: bool = False) -> None:
         self._struct = struct
+        self._strict = strict
         info = inspect.type_info(struct)
         assert isinstance(info, inspect.StructType)
         self._fields = {field.encode_name: _Field(field) for field in info.fields}
@@ -42,10 +36,14 @@ class QueryReader(Generic[Q]):
         self._nothing = None if any(f.required for f in info.fields) else struct()
 
     def read(self, query: str) -> Q:
-        """The parameters of a query string. Raises Invalid or Missing, naming the parameter."""
+        """The parameters of a query string. Raises Invalid, Missing or Unknown, naming the parameter."""
         if not query and self._nothing is not None:
             return self._nothing
         params: dict[str, Any] = uri.parse_query_string(query, keep_blank=True, csv=False)
+        if self._strict:
+            for name in params:
+                if name not in self._fields:
+                    raise Unknown(name, self._fields)
         for name in self._lists:
             if isinstance(params.get(name), str):
                 params[name] = [params[name]]

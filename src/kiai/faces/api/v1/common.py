@@ -1,6 +1,7 @@
 """Parameters that several endpoints share, and what they mean."""
 
-from typing import Annotated, Final
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -11,7 +12,7 @@ from kiai.faces.api.errors import BadRequest
 from kiai.osu.modes import MODE_PATTERN, parse_mode, variant_mode
 from kiai.osu.mods import parse_mods
 from kiai.osu.names import NAME_PATTERN
-from kiai.scores.leaderboards import ANY_MODS, ModsWanted
+from kiai.scores.leaderboards import ANY_MODS, LISTED_MAX, ModsWanted
 
 VARIANTS: Final = ("vn", "rx", "ap")
 
@@ -125,3 +126,21 @@ def mode_and_mods(mode: str, mods: str | None) -> tuple[int, ModsWanted]:
     except ValueError as error:
         raise Invalid("mods", "vn, rx, ap, a number, or mods in letters such as HDDT", mods) from error
     return number, ModsWanted(any_of=bits) if mods.startswith("~") else ModsWanted(all_of=bits)
+
+
+async def total_of(found: int, limit: int, offset: int, count: Callable[[], Awaitable[int]]) -> int:
+    """How long a list is of which `found` entries were read. Counts only where the page does not show its end."""
+    if found < limit and (found or not offset):
+        return offset + found
+    return await count()
+
+
+def next_offset(rows: str) -> Callable[[Any, Any], dict[str, int | None] | None]:
+    """What follows a page of the reply's list `rows`: the `following` of an operation with limit, offset and total."""
+
+    def following(query: Any, reply: Any) -> dict[str, int | None] | None:
+        after = query.offset + query.limit
+        is_last = len(getattr(reply, rows)) < query.limit or (after >= reply.total and reply.total < LISTED_MAX)
+        return None if is_last or after > OFFSET_MAX else {"offset": after}
+
+    return following

@@ -19,7 +19,9 @@ from kiai.faces.api.v1.common import (
     ModsText,
     Offset,
     mode_and_mods,
+    next_offset,
     one_map,
+    total_of,
 )
 from kiai.osu.accuracy import Counts, accuracy
 from kiai.osu.modes import vanilla
@@ -55,9 +57,10 @@ class MapScoresQuery(msgspec.Struct, frozen=True):
 
 
 class MapScoresReply(Reply, frozen=True):
-    """get_map_scores."""
+    """get_map_scores; `total` is how many there are to page through, counted up to 10,000."""
 
     scores: list[BoardScoreReply]
+    total: int
 
 
 Count = Annotated[int, Meta(ge=0, le=COUNT_MAX, description="How many of this judgement. With any count, one answer.")]
@@ -158,9 +161,11 @@ class Maps:
         id_, md5 = one_map(query.id, query.md5)
         mode, mods = mode_and_mods(query.mode, query.mods)
         beatmap = await self._beatmaps.find(id=id_, md5=md5)
-        read = self._leaderboards.board if query.scope == "best" else self._leaderboards.recent_on
+        boards, best = self._leaderboards, query.scope == "best"
+        read, count = (boards.board, boards.board_count) if best else (boards.recent_on, boards.recent_count_on)
         found = await read(beatmap.key, mode, mods=mods, limit=query.limit, offset=query.offset)
-        return MapScoresReply("success", [board_reply(one, beatmap.md5) for one in found])
+        total = await total_of(len(found), query.limit, query.offset, lambda: count(beatmap, mode, mods=mods))
+        return MapScoresReply("success", [board_reply(one, beatmap.md5) for one in found], total)
 
     async def calculate_pp(self, caller: Caller, query: CalculateQuery) -> list[Calculated] | Calculated:
         """What plays on a map would be worth."""
@@ -220,6 +225,7 @@ class Maps:
                 handler=self.get_map_scores,
                 tag="maps",
                 cached=True,
+                following=next_offset("scores"),
             ),
             Operation(
                 path="/calculate_pp",

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from kiai.accounts import Accounts, Player, User
+from kiai.accounts.model import BOT_ID
 from kiai.beatmaps import Beatmaps
 from kiai.errors import NotFound
 from kiai.faces.api.operation import Caller, Operation
@@ -19,7 +20,9 @@ from kiai.faces.api.v1.common import (
     PlayerName,
     PlayerQuery,
     mode_and_mods,
+    next_offset,
     one_player,
+    total_of,
 )
 from kiai.osu.modes import MODES
 from kiai.osu.weights import level
@@ -211,9 +214,10 @@ class PlayedMapReply(msgspec.Struct, frozen=True):
 
 
 class MostPlayedReply(Reply, frozen=True):
-    """get_player_most_played."""
+    """get_player_most_played; `total` is how many there are to page through, counted up to 10,000."""
 
     maps: list[PlayedMapReply]
+    total: int
 
 
 class SearchQuery(msgspec.Struct, frozen=True):
@@ -282,9 +286,25 @@ class LeaderboardLine(msgspec.Struct, frozen=True):
 
 
 class LeaderboardReply(Reply, frozen=True):
-    """get_leaderboard: only players with a value above 0."""
+    """get_leaderboard: only players with a value above 0; `total` is how many, counted up to 10,000."""
 
     leaderboard: list[LeaderboardLine]
+    total: int
+
+
+class OnlineQuery(msgspec.Struct, frozen=True):
+    """online."""
+
+    limit: Annotated[int, Meta(ge=1, le=1_000, description="How many players at most.")] = 1_000
+    offset: Offset = 0
+
+
+class OnlineReply(Reply, frozen=True):
+    """online: players by id, and the bot; `total` is the number of players online."""
+
+    players: list[FoundPlayer]
+    bots: list[FoundPlayer]
+    total: int
 
 
 _NO_RANK = Rank(rank=0, country_rank=0)
@@ -294,13 +314,27 @@ class Players:
     """The handlers of this page."""
 
     def __init__(
-        self, accounts: Accounts, leaderboards: Leaderboards, ranks: Ranks, beatmaps: Beatmaps, realtime: Realtime
+        self,
+        accounts: Accounts,
+        leaderboards: Leaderboards,
+        ranks: Ranks,
+        beatmaps: Beatmaps,
+        realtime: Realtime,
+        bot_name: str,
     ) -> None:
         self._accounts = accounts
         self._leaderboards = leaderboards
         self._beatmaps = beatmaps
         self._ranks = ranks
         self._realtime = realtime
+        self._bots = [FoundPlayer(BOT_ID, bot_name)]
+
+    async def online(self, caller: Caller, query: OnlineQuery) -> OnlineReply:
+        """Who is online."""
+        ids = sorted(await self._realtime.online_ids())
+        page = ids[query.offset : query.offset + query.limit]
+        found = await self._accounts.listed_among(page, {})
+        return OnlineReply("success", [FoundPlayer(one.id, one.name) for one in found], self._bots, len(ids))
 
     async def get_player_count(self, caller: Caller, query: Nothing) -> PlayerCountReply:
         """Players online and registered; the bot is none."""
@@ -388,7 +422,9 @@ class Players:
         mode, _ = mode_and_mods(query.mode, query.mods)
         player = await self._accounts.player(caller.viewer, id=who.id, name=who.name)
         found = await self._leaderboards.most_played(player.id, mode, limit=query.limit, offset=query.offset)
-        return MostPlayedReply("success", msgspec.convert(found, list[PlayedMapReply], from_attributes=True))
+        count = lambda: self._leaderboards.most_played_count(player.id, mode)  # noqa: E731
+        total = await total_of(len(found), query.limit, query.offset, count)
+        return MostPlayedReply("success", msgspec.convert(found, list[PlayedMapReply], from_attributes=True), total)
 
     async def search_players(self, caller: Caller, query: SearchQuery) -> SearchReply:
         """Players whose name holds the text."""
@@ -402,7 +438,13 @@ class Players:
         found = await self._leaderboards.ranking(
             mode, query.sort, country=country, limit=query.limit, offset=query.offset
         )
-        return LeaderboardReply("success", msgspec.convert(found, list[LeaderboardLine], from_attributes=True))
+        total = await total_of(len(found), query.limit, query.offset, lambda: self._ranked(mode, query.sort, country))
+        return LeaderboardReply("success", msgspec.convert(found, list[LeaderboardLine], from_attributes=True), total)
+
+    async def _ranked(self, mode: int, sort: str, country: str | None) -> int:
+        if sort == "pp":
+            return await self._ranks.count(mode, country)
+        return await self._leaderboards.ranking_count(mode, sort, country)
 
     def operations(self) -> list[Operation]:
         """What this page serves."""
@@ -410,14 +452,18 @@ class Players:
             _get("get_player_count", Nothing, PlayerCountReply, self.get_player_count),
             _get("get_player_info", InfoQuery, PlayerInfoReply, self.get_player_info),
             _get("get_player_status", PlayerQuery, PlayerStatusReply, self.get_player_status),
-            _get("get_player_scores", ScoresQuery, PlayerScoresReply, self.get_player_scores),
-            _get("get_player_most_played", MostPlayedQuery, MostPlayedReply, self.get_player_most_played),
+            _get("get_player_scores", ScoresQuery, PlayerScoresReply, self.get_player_scores, rows="scores"),
+            _get("get_player_most_played", MostPlayedQuery, MostPlayedReply, self.get_player_most_played, rows="maps"),
             _get("search_players", SearchQuery, SearchReply, self.search_players),
-            _get("get_leaderboard", LeaderboardQuery, LeaderboardReply, self.get_leaderboard),
+            _get("get_leaderboard", LeaderboardQuery, LeaderboardReply, self.get_leaderboard, rows="leaderboard"),
+            _get("online", OnlineQuery, OnlineReply, self.online, rows="players"),
         ]
 
 
-def _get(name: str, query: type[msgspec.Struct], reply: type[msgspec.Struct], handler: object) -> Operation:
+def _get(
+    name: str, query: type[msgspec.Struct], reply: type[msgspec.Struct], handler: object, *, rows: str | None = None
+) -> Operation:
+    """`rows` names the list in the reply that has further pages."""
     return Operation(
         path=f"/{name}",
         method="GET",
@@ -426,6 +472,7 @@ def _get(name: str, query: type[msgspec.Struct], reply: type[msgspec.Struct], ha
         reply=reply,
         handler=handler,  # type: ignore[arg-type]
         tag="players",
+        following=None if rows is None else next_offset(rows),
     )
 
 

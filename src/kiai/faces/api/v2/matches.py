@@ -17,7 +17,7 @@ from kiai.accounts.visibility import Viewer
 from kiai.faces.api.operation import Caller, Operation
 from kiai.faces.api.replies import utc
 from kiai.faces.api.v1.matches import Matches, MatchMap, MatchReply, Person
-from kiai.faces.api.v2.pages import ID_IN_PATH, LongCursor, PageNumber, PageSize, Success, get, number_in_path
+from kiai.faces.api.v2.pages import ID_IN_PATH, LongCursor, Paged, PageNumber, PageSize, Success, get, number_in_path
 from kiai.multiplayer.history import Game, GameScore, MatchEvent, MatchHistory, PastMatch
 from kiai.multiplayer.model import Match, everybody_in
 from kiai.realtime.port import Realtime
@@ -155,10 +155,10 @@ class MatchesV2:
             return await self._live(caller.viewer, query)
         offset = 0 if query.cursor is not None else (query.page - 1) * query.page_size
         before = {} if query.cursor is None else {"before": query.cursor}
-        found = await self._history.past(limit=query.page_size, offset=offset, **before)
-        names = await self._names({one.created_by for one in found})
-        cursor = found[-1].id if len(found) == query.page_size else None
-        data = [MatchData(**_row(one, names), room=None, match=None) for one in found]
+        page = Paged(await self._history.past(limit=query.page_size + 1, offset=offset, **before), query.page_size)
+        names = await self._names({one.created_by for one in page.rows})
+        cursor = page.rows[-1].id if page.has_more else None
+        data = [MatchData(**_row(one, names), room=None, match=None) for one in page.rows]
         return MatchesPage("success", data, MatchesMeta(None, query.page, query.page_size, cursor))
 
     async def _live(self, viewer: Viewer, query: MatchesQuery) -> MatchesPage:
@@ -168,7 +168,8 @@ class MatchesV2:
         running = [one for one in running if not one[2].private or viewer.is_staff or _is_in(one[2], viewer)]
         start = 0 if query.cursor is not None else (query.page - 1) * query.page_size
         left = [one for one in running if query.cursor is None or one[0] < query.cursor]
-        page = left[start : start + query.page_size]
+        paged = Paged(left[start : start + query.page_size + 1], query.page_size)
+        page = paged.rows
         names = await self._names({match.created_by for _, _, match in page})
         data = [
             MatchData(
@@ -184,13 +185,16 @@ class MatchesV2:
             )
             for match_id, room, match in page
         ]
-        cursor = page[-1][0] if len(page) == query.page_size else None
+        cursor = page[-1][0] if paged.has_more else None
         return MatchesPage("success", data, MatchesMeta(len(running), query.page, query.page_size, cursor))
 
     async def match(self, caller: Caller, query: MatchQuery, id: str) -> MatchPage:  # noqa: A002
         """One match with its events, games and scores; a private one only to those who were in it and to staff."""
         found = await self._history.match(number_in_path("id", id), caller.viewer)
-        events = await self._history.events(found.id, after=query.cursor or 0, limit=query.page_size)
+        paged = Paged(
+            await self._history.events(found.id, after=query.cursor or 0, limit=query.page_size + 1), query.page_size
+        )
+        events = paged.rows
         games = await self._history.games(found.id)
         details = [_details(event) for event in events]
         named = {found.created_by, *(event.user_id for event in events)}
@@ -205,7 +209,7 @@ class MatchesV2:
             events=[_event(event, one, names) for event, one in zip(events, details, strict=True)],
             games=[_game(game, scores, names) for game, scores in games],
         )
-        cursor = events[-1].id if len(events) == query.page_size else None
+        cursor = events[-1].id if paged.has_more else None
         return MatchPage("success", data, EventsMeta(cursor))
 
     async def _running(self, found: PastMatch) -> Match | None:

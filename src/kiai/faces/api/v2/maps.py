@@ -1,0 +1,191 @@
+"""Version 2: maps, their boards and votes."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from kiai.accounts import Accounts
+from kiai.accounts.model import ID_MAX
+from kiai.beatmaps import Beatmaps
+from kiai.beatmaps.listing import BY_ID, Listing, Sort
+from kiai.errors import Invalid
+from kiai.faces.api.operation import Caller, Operation
+from kiai.faces.api.v1.common import ModsText, mode_and_mods, total_of
+from kiai.faces.api.v2.pages import (
+    ID_IN_PATH,
+    Cursor,
+    Ids,
+    Include,
+    ModeNumber,
+    NoMeta,
+    Nothing,
+    Paged,
+    PageMeta,
+    PageNumber,
+    PageSize,
+    SizedQuery,
+    Success,
+    get,
+    ids_in,
+    mode_in_path,
+    number_in_path,
+    wants,
+)
+from kiai.faces.api.v2.shapes import MapData, Maps, ScoreData
+from kiai.scores.leaderboards import Leaderboards
+
+_Text = Annotated[str, Meta(min_length=1, max_length=255)]
+
+
+class MapsQuery(msgspec.Struct, frozen=True):
+    """/maps."""
+
+    set_id: Annotated[int, Meta(ge=1, le=ID_MAX)] | None = None
+    status: Annotated[int, Meta(ge=0, le=5)] | None = None
+    artist: _Text | None = None
+    creator: _Text | None = None
+    filename: _Text | None = None
+    mode: Annotated[int, Meta(ge=0, le=3)] | None = None
+    frozen: bool | None = None
+    ids: Ids | None = None
+    q: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=64,
+                description="Words that all begin a word of artist, title, difficulty or creator; 8 at most.",
+            ),
+        ]
+        | None
+    ) = None
+    sort: Annotated[Sort, Meta(description="The order; with - in front the highest first.")] = "id"
+    page: PageNumber = 1
+    page_size: PageSize = 50
+    cursor: Annotated[Cursor, Meta(description="Continue behind this map. Only where `sort` is by id.")] | None = None
+
+
+class MapsPage(msgspec.Struct, frozen=True):
+    """/maps."""
+
+    status: Success
+    data: list[MapData]
+    meta: PageMeta
+
+
+class MapPage(msgspec.Struct, frozen=True):
+    """/maps/{id}."""
+
+    status: Success
+    data: MapData
+    meta: NoMeta
+
+
+class BoardQuery(SizedQuery, frozen=True):
+    """/maps/{id}/scores."""
+
+    mode: ModeNumber = 0
+    mods: ModsText | None = None
+    include: Include | None = None
+
+
+class BoardPage(msgspec.Struct, frozen=True):
+    """/maps/{id}/scores: each with its `player`."""
+
+    status: Success
+    data: list[ScoreData]
+    meta: PageMeta
+
+
+class RatingData(msgspec.Struct, frozen=True):
+    """The players' votes from 1 to 10; `average` 0 without votes."""
+
+    average: float
+    count: int
+
+
+class RatingPage(msgspec.Struct, frozen=True):
+    """/maps/{id}/rating."""
+
+    status: Success
+    data: RatingData
+    meta: NoMeta
+
+
+class MapsV2:
+    """The handlers of this page."""
+
+    def __init__(self, accounts: Accounts, beatmaps: Beatmaps, leaderboards: Leaderboards) -> None:
+        self._accounts = accounts
+        self._beatmaps = beatmaps
+        self._leaderboards = leaderboards
+
+    async def maps(self, caller: Caller, query: MapsQuery) -> MapsPage:
+        """Maps by filters, ids or words."""
+        names = ("set_id", "status", "artist", "creator", "filename", "mode")
+        filters = {name: getattr(query, name) for name in names}
+        filters["frozen"] = None if query.frozen is None else int(query.frozen)
+        by_id = query.sort in BY_ID
+        if query.cursor is not None and not by_id:
+            raise Invalid(
+                "cursor", f"left out beside sort={query.sort}: only the order of ids has cursors", query.cursor
+            )
+        if query.ids is not None and query.q is not None:
+            raise Invalid("ids", "left out beside q", query.ids)
+        wanted = Listing(
+            filters=filters,
+            text=query.q or "",
+            ids=None if query.ids is None else ids_in(query.ids),
+            sort=query.sort,
+            limit=query.page_size + 1,
+            offset=0 if query.cursor is not None else (query.page - 1) * query.page_size,
+            after=query.cursor,
+        )
+        found, total = await self._beatmaps.listed(wanted)
+        page, maps = Paged(found, query.page_size), Maps(caller.scope)
+        cursor = page.rows[-1].id if page.has_more and by_id else None
+        data = [maps.whole(one) for one in page.rows]
+        return MapsPage("success", data, PageMeta(total, query.page, query.page_size, cursor))
+
+    async def map(self, caller: Caller, query: Nothing, id: str) -> MapPage:  # noqa: A002
+        """One map."""
+        found = await self._beatmaps.find(id=number_in_path("id", id))
+        return MapPage("success", Maps(caller.scope).whole(found), NoMeta())
+
+    async def scores(self, caller: Caller, query: BoardQuery, id: str) -> BoardPage:  # noqa: A002
+        """The players' best scores on a map: by score, in modes from 4 by pp."""
+        mode, mods = mode_and_mods(str(mode_in_path(str(query.mode))), query.mods)
+        beatmap = await self._beatmaps.find(id=number_in_path("id", id))
+        boards, size, offset = self._leaderboards, query.size, query.offset
+        found = await boards.board(beatmap.key, mode, mods=mods, limit=size, offset=offset)
+        total = await total_of(len(found), size, offset, lambda: boards.board_count(beatmap, mode, mods=mods))
+        with_replays = await boards.with_replays([one.score.id for one in found])
+        players = await self._accounts.players_among(one.score.user_id for one in found)
+        maps, with_map = Maps(caller.scope), wants(query.include, "beatmap")
+        data = [
+            maps.score(
+                one.score,
+                beatmap,
+                has_replay=one.score.id in with_replays,
+                with_map=with_map,
+                player=players.get(one.score.user_id),
+            )
+            for one in found
+        ]
+        return BoardPage("success", data, PageMeta(total, query.page, size))
+
+    async def rating(self, caller: Caller, query: Nothing, id: str) -> RatingPage:  # noqa: A002
+        """What players voted for a map."""
+        found = await self._beatmaps.find(id=number_in_path("id", id))
+        return RatingPage("success", RatingData(round(found.rating, 3), found.rating_count), NoMeta())
+
+    def operations(self) -> list[Operation]:
+        """What this page serves."""
+        a_map = {"id": ID_IN_PATH}
+        return [
+            get("/maps", self.maps, MapsPage, tag="maps", query=MapsQuery),
+            get("/maps/{id}", self.map, MapPage, tag="maps", in_path=a_map),
+            get("/maps/{id}/scores", self.scores, BoardPage, tag="maps", query=BoardQuery, in_path=a_map),
+            get("/maps/{id}/rating", self.rating, RatingPage, tag="maps", in_path=a_map),
+        ]
