@@ -12,7 +12,15 @@ from tests.faces.api.openapi_examples import FILE, MAKE, REQUESTS, Collected, co
 
 from kiai.faces.api.examples import Example, Examples
 
-EVERY_ANSWER_HAS = {"date", "content-type", "content-length", "connection", "transfer-encoding", "vary"}
+EVERY_ANSWER_HAS = {
+    "date",
+    "content-type",
+    "content-length",
+    "content-encoding",
+    "connection",
+    "transfer-encoding",
+    "vary",
+}
 BROWSERS_RULES = {"x-content-type-options", "x-accel-buffering"}
 """Headers that need no description: HTTP's own, and those for browsers and proxies."""
 
@@ -135,6 +143,8 @@ def test_headers_that_clients_rely_on_are_described_where_they_come(found: Found
         assert ("Content-Disposition" in answers["200"]["headers"]) == file, path
     listed = found.document["paths"]["/v2/players"]["get"]["responses"]["200"]
     assert "Link" in listed["headers"]
+    assert "Link" in found.document["paths"]["/get_leaderboard"]["get"]["responses"]["200"]["headers"]
+    assert "Link" not in found.document["paths"]["/v2/me"]["get"]["responses"]["200"]["headers"]
 
 
 def test_booleans_are_booleans(found: Found) -> None:

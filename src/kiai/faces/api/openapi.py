@@ -116,7 +116,7 @@ def document(
             "summary": one.summary,
             "tags": [one.tag],
             "parameters": list(_parameters(one, components[names[one.query]], example)),
-            "responses": _responses(one, reply_shapes.get(id(one)), components, example),
+            "responses": _responses(one, reply_shapes.get(id(one)), example),
             "security": _KEY if one.permission is not None else [{}, *_KEY],
         }
         if one.description:
@@ -247,13 +247,11 @@ def _body(operation: Operation, shape: Any, example: Example | None) -> dict[str
     }
 
 
-def _responses(
-    operation: Operation, shape: Any, components: Mapping[str, Any], example: Example | None
-) -> dict[str, Any]:
+def _responses(operation: Operation, shape: Any, example: Example | None) -> dict[str, Any]:
     always = ("X-Request-Id", *_LIMITS)
     cached = ("ETag",) if operation.cached else ()
     file = ("Accept-Ranges", "Content-Disposition") if operation.reply is Raw else ()
-    linked = ("Link",) if operation.version == 2 and _is_paged(shape, components) else ()
+    linked = ("Link",) if operation.following is not None else ()
     if operation.reply is Raw:
         content: dict[str, Any] = {OCTETS: {"schema": {"type": "string", "format": "binary"}}}
     elif operation.reply is Stream:
@@ -285,14 +283,6 @@ def _responses(
     for code in _codes(operation):
         responses[str(code)] = {"$ref": f"#/components/responses/{_problem_name(code, operation.version)}"}
     return responses
-
-
-def _is_paged(shape: Mapping[str, Any] | None, components: Mapping[str, Any]) -> bool:
-    """Whether an answer's `meta` has pages."""
-    if shape is None or "$ref" not in shape:
-        return False
-    meta = components[shape["$ref"].rpartition("/")[2]].get("properties", {}).get("meta", {})
-    return "$ref" in meta and "page_size" in components[meta["$ref"].rpartition("/")[2]].get("properties", {})
 
 
 def _codes(operation: Operation) -> Iterator[int]:

@@ -55,12 +55,13 @@ from kiai.storage.port import Value
 _Id = Annotated[int, Meta(ge=0, le=ID_MAX)]
 _Country = Annotated[str, Meta(pattern="^[A-Za-z]{2}$", extra={"allowed": "a country of two letters"})]
 Scope = Literal["best", "recent", "firsts"]
+NAME_WORDS: Final = "a name of 2 to 15 characters out of A-Z a-z 0-9 _ [ ] - and space"
 SCOPES: Final = ("best", "recent", "firsts")
 PLAYER_IN_PATH: Final[dict[str, Any]] = {
     "type": "string",
-    "pattern": NAME_PATTERN,
+    "pattern": rf"^[0-9]{{1,10}}$|{NAME_PATTERN}",
     "description": "The player's id or name, in upper or lower case, with spaces or underscores.",
-    "examples": ["3"],
+    "x-allowed": f"a whole number from {FIRST_PLAYER_ID} to {ID_MAX}, or {NAME_WORDS}",
 }
 _NAME: Final = re.compile(NAME_PATTERN)
 
@@ -494,5 +495,5 @@ def _who(text: str, key: str | None) -> tuple[int | None, str | None]:
     if key == "id" or (key is None and text.isascii() and text.isdigit()):
         return number_in_path("id", text, least=FIRST_PLAYER_ID), None
     if _NAME.fullmatch(text) is None:
-        raise Invalid("id", "a player's id, or a name of 2 to 15 characters out of A-Z a-z 0-9 _ [ ] - and space", text)
+        raise Invalid("id", f"a player's id, or {NAME_WORDS}", text)
     return None, text
