@@ -370,13 +370,15 @@ class _Timing:
         tails: dict[str, bool] = {}
         run_ms = math.nan
         beat_of_run = own_velocity = False
-        for count, line in enumerate(lines):
-            if count == TIMING_POINTS_MAX:
-                raise BadBeatmap(f"there are more than {TIMING_POINTS_MAX} timing points")
+        count = 0
+        for line in lines:
             try:
                 time_ms, beat, is_tempo = _timing_point(line, tails)
             except (ValueError, IndexError):
                 continue
+            count += 1
+            if count > TIMING_POINTS_MAX:
+                raise BadBeatmap(f"there are more than {TIMING_POINTS_MAX} timing points")
             time_ms += offset_ms
             slow = 1 / _clamp(-100 / beat, _VELOCITY_RANGE) if beat < 0 else 1.0
             # Of lines in a row that have one time, the first tempo counts and the last velocity of its own.
@@ -547,11 +549,14 @@ def _segments(x: str, y: str, path: str) -> list[tuple[str, list[Point]]]:
 
     `B|1:2|3:4|L|5:6` is a curve from the slider's head over 1:2 and 3:4 to 5:6. Of a point the first two numbers count.
     """
-    pieces = path.split("|")
     points = [_point(x, y)]
-    segments = [(pieces[0][:1], points)]
+    segments = [(path[:1], points)]
+    if _PLAIN_PATH.fullmatch(path) is not None:  # PERF: a file has room for two million points
+        numbers_of_all = list(map(float, path[2:].replace("|", ":").split(":")))
+        points += zip(numbers_of_all[::2], numbers_of_all[1::2], strict=True)
+        return segments
     begins = False
-    for piece in pieces[1:]:
+    for piece in path.split("|")[1:]:
         if piece[0].isascii() and piece[0].isalpha():
             if begins:
                 raise ValueError("a segment without a point")
