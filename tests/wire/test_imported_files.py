@@ -55,6 +55,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server,
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TZ", "America/St_Johns")
         server = Server(tmp_path_factory.mktemp("files") / "data")
+        server.cli("migrate")
         report = server.cli("beatmaps", "import", str(FILES))
         try:
             server.start()
