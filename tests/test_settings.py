@@ -121,6 +121,27 @@ def test_variables_that_are_no_settings_pass(name: str, monkeypatch: pytest.Monk
     assert load_settings().port == 8080
 
 
+@pytest.mark.parametrize(
+    ("place", "kept"),
+    [
+        ("s3://bucket", "s3://bucket"),
+        ("s3://my-bucket.v2/a/b/", "s3://my-bucket.v2/a/b/"),
+        ("/srv/files/", "/srv/files"),
+        ("files", "files"),
+        ("s3", "s3"),
+    ],
+)
+def test_files_are_in_a_folder_or_a_bucket(place: str, kept: str) -> None:
+    assert load_settings(files=place).files == kept
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
+def test_both_spellings_of_postgresql_are_one(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KIAI_DATABASE", f"{scheme}://kiai:postgres://@db:5432/kiai")
+
+    assert load_settings().database == "postgresql://kiai:postgres://@db:5432/kiai"
+
+
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().port = 1
@@ -140,6 +161,26 @@ def test_settings_do_not_change() -> None:
         ({"bonus_pp": ""}, "bonus_pp must be one of official, legacy, got '' (--bonus-pp)"),
         ({"workers_pp": 0}, "workers_pp must be a whole number from 1 to 256, got 0 (--workers-pp)"),
         ({"files": "gs://bucket"}, "files must be a folder, or a bucket like s3://bucket/prefix, got 'gs://bucket'"),
+        *(
+            ({"files": place}, "files must be a folder, or a bucket like s3://bucket/prefix, got ")
+            for place in (
+                "s3://",
+                "s3:///prefix",
+                "s3:/bucket",
+                "s3://b",
+                "s3://bucket?versioning=on",
+                "s3://bucket#x",
+                "s3://user:key@bucket/prefix",
+                "s3://bucket:9000/prefix",
+                "S3://bucket",
+                "file:///srv/files",
+                "https://s3.example/bucket",
+                "az://bucket",
+                "a\0b",
+            )
+        ),
+        ({"data": "s3://bucket"}, "data must be a folder, got 's3://bucket' (--data)"),
+        ({"data": Path("s3://bucket")}, "data must be a folder, got "),
         ({"domain": "https://x.y"}, "domain must be a domain in lower case, without scheme and port"),
         ({"domain": "x.y\n"}, "domain must be"),
         ({"host": "a b"}, "host must be an address or a host name, got 'a b' (--host)"),
@@ -263,7 +304,7 @@ def test_secrets_are_kept_but_not_shown() -> None:
     ("name", "value"),
     [
         ("upstream_key", ["hunter2"]),
-        ("database", "postgres://kiai:hunter2@db/kiai"),
+        ("database", "mysql://kiai:hunter2@db/kiai"),
         ("database", "kiai:hunter2@db/kiai"),
         ("database", "postgresql://kiai:hunter2\n@"),
         ("upstream_url", "ftp://kiai:hunter2@mirror"),

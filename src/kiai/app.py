@@ -65,6 +65,7 @@ from kiai.faces.bancho.login import Login, LoginWords
 from kiai.faces.bot.moderation import ModerationCommands
 from kiai.faces.bot.mp import MatchCommands
 from kiai.faces.bot.now_playing import NowPlaying
+from kiai.faces.bot.ownership import OwnershipCommands
 from kiai.faces.bot.players import PlayerCommands
 from kiai.faces.bot.pools import PoolCommands
 from kiai.faces.bot.server import ServerCommands
@@ -139,6 +140,7 @@ from kiai.staff.backups import Manifest, back_up, read_manifest, restore_files, 
 from kiai.staff.backups import check as check_back_up
 from kiai.staff.doctor import Doctor
 from kiai.staff.joining import Joining
+from kiai.staff.ownership import Ownership
 from kiai.staff.silences import Silences
 from kiai.storage.dumping import SQLITE_FILE, dump_postgres, dump_sqlite, load_postgres
 from kiai.storage.migrating import newest
@@ -166,6 +168,12 @@ DELIVERING: Final = "outbox"
 HANDED_ON_S: Final = 0.01
 WAIT_S: Final = 0.2
 WORKER_NAME_BYTES: Final = 9
+LOCAL: Final = "localhost"
+
+
+def first_player_owns(settings: "Settings") -> bool:
+    """Whether the first player who logs in becomes the owner: on this machine's own name, and if it is wanted."""
+    return settings.domain == LOCAL and settings.first_user_is_owner
 
 
 class Services:
@@ -319,8 +327,9 @@ class Services:
         self.presence.when_somebody_left(self.spectating.depart, self.rooms.depart, self.chat.depart)
         self.clans = Clans(database)
         self.pools = Pools(database, clock)
-        self.joining = Joining(
-            database, self.accounts, self.standing, clock, first_user_is_owner=settings.first_user_is_owner
+        self.joining = Joining(database, self.accounts, self.standing, clock)
+        self.ownership = Ownership(
+            database, self.accounts, clock, settings.data, first_player_owns=first_player_owns(settings)
         )
         self.staff = Staff(database, self.accounts, self.beatmaps, self.standing, clock)
         self._teach_bot()
@@ -356,9 +365,10 @@ class Services:
             self.clock,
         )
         server = ServerCommands(self.realtime, self.clock, self.settings.title, self._link)
+        ownership = OwnershipCommands(self.ownership, self.realtime, limited=self.settings.rate_limits)
         rooms = MatchCommands(self.rooms, self.realtime, self.beatmaps, self.pools, self._link)
         pools = PoolCommands(self.pools, now_playing, self.clock)
-        for page in (players, now_playing, server, moderation, rooms, pools):
+        for page in (players, now_playing, server, ownership, moderation, rooms, pools):
             self.bot.learn(page.commands())
 
     async def _is_served(self) -> bool:
@@ -647,6 +657,7 @@ def _bancho(services: Services) -> Bancho:
         clock=services.clock,
         ids=services.ids,
         joining=services.joining,
+        ownership=services.ownership,
         geography=Geography(),
         limited=settings.rate_limits,
     )

@@ -1,5 +1,6 @@
 """How `kiai serve` becomes the server's own process."""
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -26,3 +27,9 @@ def hand_over(settings: "Settings", *, demo: bool) -> NoReturn:
     os.set_inheritable(out, True)
     arguments = [f"{SETTINGS_FROM}{out}", *([DEMO_FIRST] if demo else [])]
     os.execv(sys.executable, [sys.executable, "-m", "kiai.serving", *arguments])  # noqa: S606
+
+
+def announce(line: str) -> None:
+    """Writes a line to stdout, for whoever started the server; nothing happens when nobody reads there any more."""
+    with contextlib.suppress(OSError):
+        os.write(sys.stdout.fileno(), f"{line}\n".encode())

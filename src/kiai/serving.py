@@ -17,6 +17,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, cast
 
+if __name__ == "__main__":
+    # Before all that takes time: the loop of the process above starts its workers with every signal at its default.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
 # structlog looks for rich, to colour tracebacks that a server never shows: 3 MB of 80.
 sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
 
@@ -25,9 +29,9 @@ import uvicorn
 import uvloop
 
 from kiai import logs
-from kiai.app import Server, Services, open_services
+from kiai.app import LOCAL, Server, Services, open_services
 from kiai.errors import KiaiError, Refused, Unavailable
-from kiai.handing_over import DEMO_FIRST, LISTEN_ON, SETTINGS_FROM, SUPERVISOR
+from kiai.handing_over import DEMO_FIRST, LISTEN_ON, SETTINGS_FROM, SUPERVISOR, announce
 from kiai.opening import check_database, lock_data_folder, make_data_folder
 from kiai.supervising import Supervisor
 
@@ -88,6 +92,8 @@ async def _serve(
                 if demo and await services.accounts.total() == 0:
                     await _make_demo(services)
                 await services.begin()
+                if supervisor is None:
+                    await _announce_claim(services)
                 access_log = logs.AccessLog(settings.log, settings.log_level)
                 server = Server(services, access_log)
                 if not settings.rate_limits:
@@ -115,6 +121,13 @@ async def _make_demo(services: Services) -> None:
     await build(services, progress=lambda done, total: None, **DEMO)
 
 
+async def _announce_claim(services: Services) -> None:
+    """Prints the code that makes an owner where logging in makes none, while there is none."""
+    if services.settings.domain != LOCAL:
+        with contextlib.suppress(Refused):  # there is an owner
+            announce(f"claim {(await services.ownership.claim_code()).code}")
+
+
 async def _run(server: Server, listening: socket.socket, supervisor: int | None) -> None:
     class Uvicorn(uvicorn.Server):
         """Says when it is ready, and ends with exit code 0 on SIGTERM."""
@@ -122,7 +135,7 @@ async def _run(server: Server, listening: socket.socket, supervisor: int | None)
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             host, port = listening.getsockname()[:2]
-            print(f"ready http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+            announce(f"ready http://{f'[{host}]' if ':' in host else host}:{port}")
 
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
@@ -183,6 +196,7 @@ async def _supervise(settings: "Settings", settings_json: bytes, *, demo: bool) 
     async with open_services(settings) as services:
         if demo and await services.accounts.total() == 0:
             await _make_demo(services)
+        await _announce_claim(services)
     with contextlib.closing(_listen(settings)) as listening:
         listening.listen(BACKLOG)
         return await Supervisor(settings_json, settings.workers, listening).run()

@@ -100,21 +100,30 @@ def _url_of(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _folder(path: Path) -> Path:
-    if re.match(r"[a-z0-9]{2,}:/", path.as_posix()):  # s3://bucket
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_BUCKET: Final = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9](/[^?#\x00-\x1f]*)?")
+
+
+def _folder(value: object) -> object:
+    """Refuses a URL where a folder is meant: `Path` would make a folder called `s3:` of it."""
+    if _SCHEME.match(str(value)) or "\0" in str(value):
         raise ValueError
-    return path
+    return value
 
 
 def _file_place(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme == "s3" and parts.netloc and not parts.query:
-        return text
-    return str(_folder(Path(text)))
+    return text if _BUCKET.fullmatch(text) else str(Path(str(_folder(text))))
+
+
+def _postgres(value: object) -> object:
+    """Many providers and tools write the scheme short."""
+    if isinstance(value, str) and value.startswith("postgres://"):
+        return value.replace("postgres://", "postgresql://", 1)
+    return value
 
 
 Whole = Annotated[int, BeforeValidator(_no_flag)]
-Folder = Annotated[Path, AfterValidator(_folder)]
+Folder = Annotated[Path, BeforeValidator(_folder)]
 
 
 class Settings(BaseSettings):
@@ -164,7 +173,7 @@ class Settings(BaseSettings):
     data: Folder = _setting(
         Path("data"), "Folder that holds everything the server keeps.", allowed="a folder", example="/var/lib/kiai"
     )
-    database: Annotated[str, _url_of("postgresql")] | None = _setting(
+    database: Annotated[str, BeforeValidator(_postgres), _url_of("postgresql")] | None = _setting(
         None,
         "A PostgreSQL database.",
         allowed="a URL like postgresql://user:password@host:5432/name",
@@ -183,7 +192,8 @@ class Settings(BaseSettings):
     )
     files: Annotated[str, AfterValidator(_file_place)] | None = _setting(
         None,
-        "Folder or S3 bucket for replays, .osu files, archives, avatars and screenshots.",
+        "Folder or S3 bucket for replays, .osu files, archives, avatars and screenshots. A bucket needs "
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
         allowed="a folder, or a bucket like s3://bucket/prefix",
         shown_default="files, in the data folder",
         example="/srv/kiai-files",
@@ -258,7 +268,7 @@ class Settings(BaseSettings):
     registration: bool = _setting(True, "Lets players make accounts in the game.", example=False)
     first_user_is_owner: bool = _setting(
         True,
-        "Makes the first player (id 3) owner at its first log-in, while nobody else is.",
+        "On the domain localhost, makes the first player (id 3) owner at its first log-in, while nobody else is.",
         example=False,
     )
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
-from kiai.handing_over import LISTEN_ON, SETTINGS_FROM, SUPERVISOR
+from kiai.handing_over import LISTEN_ON, SETTINGS_FROM, SUPERVISOR, announce
 from kiai.logs import get_logger
 
 READY_S: Final = 60.0
@@ -58,6 +58,7 @@ class Supervisor:
         self._filling = {number: asyncio.Lock() for number in range(1, count + 1)}  # one at a time finds a successor
         self._replacing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_due = False  # a round of replacements that has not begun yet
         self._stopping = asyncio.Event()
         self._log = get_logger("workers")
 
@@ -66,7 +67,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._go(self._replace()))
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         async with self._replacing:
             started = await asyncio.gather(*(self._start(number) for number in self._filling))
             if not all(started):
@@ -77,7 +78,7 @@ class Supervisor:
             for worker in self._serving.values():
                 self._go(self._tend(worker))
         host, port = self._listening.getsockname()[:2]
-        print(f"ready http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+        announce(f"ready http://{f'[{host}]' if ':' in host else host}:{port}")
         await self._stopping.wait()
         await self._end(self._living)
         return 0
@@ -87,6 +88,12 @@ class Supervisor:
             for worker in self._living:
                 worker.send(signal.SIGKILL)
         self._stopping.set()
+
+    def _hang_up(self) -> None:
+        # One round that has not begun yet is enough for any number of signals.
+        if not self._is_due:
+            self._is_due = True
+            self._go(self._replace())
 
     def _go(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -160,6 +167,7 @@ class Supervisor:
 
     async def _replace(self) -> None:
         async with self._replacing:
+            self._is_due = False
             for number, filling in self._filling.items():
                 async with filling:
                     old = self._serving[number]

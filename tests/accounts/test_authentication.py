@@ -15,7 +15,7 @@ from kiai.accounts.passwords import REMEMBERED_S, WAITING_MAX, WAITING_OF_CALLER
 from kiai.clock import ManualClock
 from kiai.errors import NotAuthenticated, NotFound, Unavailable
 from kiai.osu.names import password_md5
-from kiai.osu.privileges import DEVELOPER, OWNER, UNRESTRICTED, VERIFIED, Privilege
+from kiai.osu.privileges import DEVELOPER, UNRESTRICTED, VERIFIED, Privilege
 from kiai.storage.port import Command, Database, Transaction
 from kiai.storage.tables import users
 
@@ -404,46 +404,20 @@ def test_ninety_guesses_of_one_address_do_not_keep_another_address_from_logging_
 # --- the first login
 
 
-def verified(world: World, user_id: int, *, owner_allowed: bool = True) -> int:
+def verified(world: World, user_id: int) -> int:
     async def body(tx: Transaction) -> int:
-        return await world.accounts.verify(tx, user_id, owner_allowed=owner_allowed)
+        return await world.accounts.verify(tx, user_id)
 
     priv = world.run(world.database.transaction(body))
     assert world.user(user_id).priv == priv
     return priv
 
 
-def test_the_first_player_becomes_the_owner_at_the_first_login(world: World) -> None:
+def test_the_first_login_verifies_and_does_no_more(world: World) -> None:
     first = world.add_player(a_player(priv=UNRESTRICTED))
-
-    assert (first, verified(world, first)) == (3, OWNER)
-    assert OWNER == 31927
-
-
-def test_everybody_else_is_verified_and_no_more(world: World) -> None:
-    world.add_player(a_player(priv=UNRESTRICTED))
     second = world.add_player(a_player("bob", priv=UNRESTRICTED))
 
-    assert verified(world, second) == UNRESTRICTED | VERIFIED
-
-
-def test_there_is_no_owner_by_itself_where_the_operator_forbids_it(world: World) -> None:
-    first = world.add_player(a_player(priv=UNRESTRICTED))
-
-    assert verified(world, first, owner_allowed=False) == UNRESTRICTED | VERIFIED
-
-
-@pytest.mark.parametrize("other", [DEVELOPER, DEVELOPER | UNRESTRICTED | VERIFIED])
-def test_the_first_player_is_no_owner_where_somebody_else_is_a_developer(world: World, other: int) -> None:
-    first = world.add_player(a_player(priv=UNRESTRICTED))
-    world.add_player(a_player("bob", priv=other))
-
-    assert verified(world, first) == UNRESTRICTED | VERIFIED
-
-
-def test_the_first_player_becomes_the_owner_at_the_first_login_or_never(world: World) -> None:
-    first = world.add_player(a_player(priv=UNRESTRICTED | VERIFIED))
-
+    assert verified(world, first) == verified(world, second) == UNRESTRICTED | VERIFIED
     assert verified(world, first) == UNRESTRICTED | VERIFIED
 
 

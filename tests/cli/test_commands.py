@@ -377,6 +377,23 @@ def test_a_port_in_use_is_named(kiai: Kiai) -> None:
     assert f"127.0.0.1:{port}" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("s3://", "files must be a folder, or a bucket like s3://bucket/prefix"),
+        ("gs://bucket", "files must be a folder, or a bucket like s3://bucket/prefix"),
+        ("s3://bucket", "files in s3://bucket need credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+    ],
+)
+@pytest.mark.parametrize("key", ["", "id"])
+def test_a_place_for_files_that_cannot_be_used_stops_the_start(kiai: Kiai, place: str, says: str, key: str) -> None:
+    done = kiai("serve", "--port", "0", KIAI_FILES=place, AWS_ACCESS_KEY_ID=key, AWS_SECRET_ACCESS_KEY="")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    assert says.replace("AWS_ACCESS_KEY_ID and ", "" if key else "AWS_ACCESS_KEY_ID and ") in line
+
+
 def test_a_database_that_does_not_answer_is_named(kiai: Kiai) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]

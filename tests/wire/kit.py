@@ -102,6 +102,12 @@ class Server:
         if self._process.stdout is not None:
             self._process.stdout.close()
 
+    @property
+    def process_id(self) -> int:
+        """The id of its process."""
+        assert self._process is not None
+        return self._process.pid
+
     @contextlib.contextmanager
     def files_bounded_to(self, size: int) -> Iterator[None]:
         """Lets the process write no file beyond this size, as on a full disk."""

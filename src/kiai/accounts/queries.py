@@ -135,11 +135,8 @@ DEVELOPERS = Query(
 PRIV_TO_CHANGE = Query(
     select(users.c.priv).where(users.c.id == bindparam("user_id")).with_for_update(key_share=True), only
 )
-OTHER_DEVELOPER = Query(
-    select(users.c.id)
-    .where(users.c.priv.op("&")(int(Privilege.DEVELOPER)) != 0, users.c.id != bindparam("user_id"))
-    .limit(1),
-    only,
+ANY_DEVELOPER = Query(
+    select(users.c.id).where(users.c.priv.op("&")(int(Privilege.DEVELOPER)) != 0).limit(1), only, aside=True
 )
 SET_PRIV = Command(update(users).where(_one).values(priv=bindparam("priv")))
 SILENCE_TO_CHANGE = Query(

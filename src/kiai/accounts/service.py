@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from kiai.accounts import queries
-from kiai.accounts.model import FIRST_PLAYER_ID, PLAY_STYLE_MAX, USERPAGE_MAX, Account, Player, User
+from kiai.accounts.model import PLAY_STYLE_MAX, USERPAGE_MAX, Account, Player, User
 from kiai.accounts.passwords import Passwords, Remembered
 from kiai.accounts.visibility import BOARDS_LOOK_CHANGED, EVERYBODY, Viewer, can_see
 from kiai.clock import Clock
@@ -14,10 +14,10 @@ from kiai.osu.countries import is_country
 from kiai.osu.modes import MODES
 from kiai.osu.names import email_fault, name_fault, password_fault, password_md5, safe_name
 from kiai.osu.numbers import is_id
-from kiai.osu.privileges import DEVELOPER, OWNER, UNRESTRICTED, VERIFIED, Privilege, may
+from kiai.osu.privileges import VERIFIED, Privilege, may
 from kiai.storage.outbox import tell
 from kiai.storage.patterns import containing
-from kiai.storage.port import Database, Taken, Transaction, Value
+from kiai.storage.port import Database, Reader, Taken, Transaction, Value
 
 NAME_RESERVED_MS: Final = 90 * 86_400_000
 RENAME_EVERY_MS: Final = 7 * 86_400_000
@@ -180,21 +180,20 @@ class Accounts:
 
         await self._database.transaction(body)
 
-    async def verify(self, tx: Transaction, user_id: int, *, owner_allowed: bool) -> int:
+    async def verify(self, tx: Transaction, user_id: int) -> int:
         """Marks the account as verified, which its first login does; its privileges then (game-rules 1).
 
-        With `owner_allowed` the first player becomes the owner, unless restricted or somebody else is a developer:
-        whoever sees DEVELOPER come that way writes it into the audit log. Raises NotFound("user").
+        Raises NotFound("user").
         """
         priv = await self.priv_to_change(tx, user_id)
-        if priv & VERIFIED:
-            return priv
-        now = priv | VERIFIED
-        may_own = owner_allowed and user_id == FIRST_PLAYER_ID and priv & UNRESTRICTED and not priv & DEVELOPER
-        if may_own and await tx.one(queries.OTHER_DEVELOPER, user_id=user_id) is None:
-            now |= OWNER
-        await self.set_priv(tx, user_id, now)
-        return now
+        if not priv & VERIFIED:
+            priv |= VERIFIED
+            await self.set_priv(tx, user_id, priv)
+        return priv
+
+    async def has_owner(self, reader: Reader) -> bool:
+        """Whether any account is a developer, which an owner is; a restricted one counts. Looks at every account."""
+        return await reader.one(queries.ANY_DEVELOPER) is not None
 
     async def silence_to_change(self, tx: Transaction, user_id: int) -> int:
         """Until when an account is silenced, unix ms, held against other changes until the transaction ends."""

@@ -38,8 +38,8 @@ def root(version: bool = typer.Option(False, "--version", callback=_version, is_
     """kiai: an osu! private server. `kiai serve` starts everything; no setting is needed."""
 
 
-def main() -> None:
-    """Runs the command line; the entry point of the package."""
+def run() -> None:
+    """Runs the command line."""
     try:
         app()
     except BrokenPipeError:

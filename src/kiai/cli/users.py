@@ -15,6 +15,7 @@ from kiai.staff import OPERATOR
 if TYPE_CHECKING:
     from kiai.app import Services
     from kiai.scores.flags import RaisedFlag
+    from kiai.staff.ownership import ClaimCode
 
 app = typer.Typer(help="Accounts: adding, privileges, API keys, restriction.", no_args_is_help=True)
 
@@ -84,6 +85,26 @@ def add(
 
     user_id = with_services(out, lambda: settings_of(data, database=database), work)
     out.result({"id": user_id, "name": name}, f"Added {name} with id {user_id}.")
+
+
+@app.command("claim-code")
+def claim_code(
+    new: Annotated[bool, typer.Option("--new", help="Ends every code there is and makes another one.")] = False,
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Shows the code that makes a player the owner, who sends it to the bot: !claim CODE. Fails once there is one."""
+    out = Out(as_json)
+
+    async def work(services: "Services") -> "ClaimCode":
+        return await services.ownership.claim_code(new=new)
+
+    found = with_services(out, lambda: settings_of(data, database=database), work)
+    out.result(
+        {"code": found.code, "expires_at": found.expires_at_ms // 1000},
+        f"{found.code}\nValid until {_day(found.expires_at_ms)} UTC. Send the bot this: !claim {found.code}",
+    )
 
 
 @app.command("grant")

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
-from kiai.errors import Unavailable
+from kiai.errors import Refused, Unavailable
 from kiai.files.port import StoredFile, is_key
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ _S3_VARIABLES: Final = {
     "secret_access_key": "AWS_SECRET_ACCESS_KEY",
     "session_token": "AWS_SESSION_TOKEN",
 }
+_S3_KEYS: Final = (_S3_VARIABLES["access_key_id"], _S3_VARIABLES["secret_access_key"])
 _CHECK_KEY: Final = "check"
 _CHECK_DATA: Final = b"kiai\n"
 _TEMPORARY: Final = re.compile(r".+#[0-9]+")
@@ -69,13 +70,17 @@ class FileStore:
         """A store in a bucket, `s3://BUCKET/PREFIX`, of any service that speaks S3. The bucket must be there.
 
         Keys, region and the address of the service are where every S3 tool looks for them: AWS_ACCESS_KEY_ID,
-        AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL. Raises Unavailable for an address that is none.
+        AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL. Raises Refused without keys: the library would go and ask
+        the network for some, and every upload would fail minutes later. Raises Unavailable for an address that is none.
         """
         parts = urlsplit(url)
+        lacking = [one for one in _S3_KEYS if not environment.get(one)]
+        if lacking:
+            raise Refused(f"files in {url} need credentials; set {' and '.join(lacking)}")
         endpoint = environment.get("AWS_ENDPOINT_URL")
         config: S3Config = {"region": environment.get("AWS_REGION", "us-east-1")}
         for name, variable in _S3_VARIABLES.items():
-            if variable in environment:
+            if environment.get(variable):
                 config[name] = environment[variable]  # type: ignore[literal-required]
         if endpoint:  # one's own service mostly knows no bucket by host name
             config |= {"endpoint": endpoint, "virtual_hosted_style_request": False}

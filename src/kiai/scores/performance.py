@@ -108,7 +108,11 @@ class _Worker:
         self._check_open()
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=READ_BYTES
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=READ_BYTES,
+                start_new_session=True,  # a closed terminal or Ctrl-C is for its parent, which closes its stdin
             )
             self._check_open()
             async with asyncio.timeout(START_S):

@@ -27,6 +27,7 @@ LIST: Final = "files.jsonl"
 FORMAT: Final = 1
 MADE_AGAIN: Final = ("thumbs/", "previews/", "check")  # derived: a server makes them anew
 AT_ONCE: Final = 16
+OWNER_ONLY: Final = 0o700
 
 Dump = Callable[[Path], Awaitable[None]]
 Progress = Callable[[int], None]
@@ -64,12 +65,17 @@ async def back_up(
     clock: Clock,
     progress: Progress = lambda done: None,
 ) -> Manifest:
-    """Writes a back-up into a folder that is empty or not there yet. Raises Refused and Unavailable."""
-    if folder.exists() and any(folder.iterdir()):
-        raise Refused(f"{folder} is not empty; give each back-up a folder of its own")
+    """Writes a back-up into a folder that is empty or not there yet. Raises Refused and Unavailable.
+
+    The folder is closed to everybody but its owner: passwords and keys are in it.
+    """
     made_at = clock.now_ms()
     try:
-        (folder / FILES).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise Refused(f"{folder} is not empty; give each back-up a folder of its own")
+        folder.chmod(OWNER_ONLY)
+        (folder / FILES).mkdir()
         await dump(folder)
         database = await asyncio.to_thread(_dumped, folder)
         count = total = 0

@@ -1,10 +1,9 @@
-"""What the first log-in of an account decides: it is verified, and the first player may become the owner."""
+"""What a log-in of an account decides: the first one verifies it, and one with a place may give it its country."""
 
 from collections.abc import Sequence
 
 from kiai.accounts import Accounts, HardwareMatch
 from kiai.clock import Clock
-from kiai.osu.privileges import DEVELOPER
 from kiai.scores.standing import Standing
 from kiai.staff import audit
 from kiai.staff.audit import Actor
@@ -16,39 +15,17 @@ SYSTEM = Actor(user_id=0, source="game")
 class Joining:
     """Verifying accounts, and what the staff should know about their devices."""
 
-    def __init__(
-        self,
-        database: Database,
-        accounts: Accounts,
-        standing: Standing,
-        clock: Clock,
-        *,
-        first_user_is_owner: bool,
-    ) -> None:
+    def __init__(self, database: Database, accounts: Accounts, standing: Standing, clock: Clock) -> None:
         self._database = database
         self._accounts = accounts
         self._standing = standing
         self._clock = clock
-        self._first_user_is_owner = first_user_is_owner
 
     async def first_login(self, user_id: int) -> int:
         """Verifies the account (game-rules 1, 6); its privileges then."""
-        now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> int:
-            before = await self._accounts.priv_to_change(tx, user_id)
-            priv = await self._accounts.verify(tx, user_id, owner_allowed=self._first_user_is_owner)
-            if priv & DEVELOPER and not before & DEVELOPER:
-                await audit.write(
-                    tx,
-                    SYSTEM,
-                    "bootstrap_owner",
-                    at_ms=now,
-                    target_kind="user",
-                    target_id=user_id,
-                    details={"before": before, "after": priv},
-                )
-            return priv
+            return await self._accounts.verify(tx, user_id)
 
         return await self._database.transaction(body)
 

@@ -808,6 +808,13 @@ audit_log = Table(
     sqlite_autoincrement=True,
 )
 
+claim_codes = Table(
+    "claim_codes",  # which make the first owner of a server; a handful
+    metadata,
+    Column("hash", LargeBinary, primary_key=True),  # SHA-256
+    Column("expires_at_ms", Big, nullable=False),
+)
+
 progress = Table(
     "progress",  # where a resumable job stands
     metadata,

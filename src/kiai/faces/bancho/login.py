@@ -29,6 +29,7 @@ from kiai.presence.service import AlreadyOnline, Presence
 from kiai.realtime.port import BOT_ID, MANY_ONLINE, Realtime, Session, Status
 from kiai.realtime.rate_limiter import RateLimiter
 from kiai.staff.joining import Joining
+from kiai.staff.ownership import Ownership
 
 PROTOCOL: Final = 19
 TOKEN_CHARACTERS: Final = 36  # a session's token; the words of refusals are shorter
@@ -83,6 +84,7 @@ class Login:
         clock: Clock,
         ids: Ids,
         joining: Joining,
+        ownership: Ownership,
         geography: Geography,
         limited: bool,
     ) -> None:
@@ -98,6 +100,7 @@ class Login:
         self._clock = clock
         self._ids = ids
         self._joining = joining
+        self._ownership = ownership
         self._geography = geography
         self._limited = limited
         self._bot = shown.bot(words.bot_name)
@@ -151,6 +154,7 @@ class Login:
             priv, first = await self._joining.first_login(user.id), True
         elif matches and await self._realtime.once(f"hardware:{user.id}", 6 * 3600):
             await self._joining.note_hardware(user.id, matches)
+        priv = await self._ownership.settle_first_player(user.id, priv)
         country = user.country if user.country != UNKNOWN else await self._settled_country(user, place)
         session = await self._session(request, user, priv, country, place)
         return LoggedIn(session.token, await self._welcome(session, first=first))

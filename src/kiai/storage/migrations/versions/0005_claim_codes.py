@@ -1,0 +1,16 @@
+"""Codes that make the first owner of a server."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "claim_codes",
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.Column("expires_at_ms", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.PrimaryKeyConstraint("hash", name="pk_claim_codes"),
+    )
