@@ -56,6 +56,7 @@ class Server:
         self._stderr = data.with_suffix(".stderr")
         self._process: subprocess.Popen[str] | None = None
         self.port = 0
+        self.claim_code = ""  # what it printed at its start, where it has no owner
 
     def launch(self) -> subprocess.Popen[str]:
         """Starts it, without waiting for anything."""
@@ -75,6 +76,9 @@ class Server:
         while not readable and not deadline.passed():
             readable, _, _ = select.select([self._process.stdout], [], [], min(LOOKED_S, deadline.left_s()))
         line = self._process.stdout.readline() if readable else ""
+        if line.startswith("claim "):
+            self.claim_code = line.split()[1]
+            line = self._process.stdout.readline()
         if not line.startswith("ready http://"):
             self.kill()
             raise AssertionError(f"kiai serve is not ready: {line!r}\n{self.stderr}")
