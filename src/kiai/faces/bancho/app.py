@@ -6,7 +6,9 @@ at a time, and the answer is what the handlers say to the asker, then what its t
 PERF: plain ASGI. There is one route, and at 1 request/s and player a router would cost as much as the poll itself.
 """
 
+import asyncio
 import gzip
+import itertools
 from collections.abc import Awaitable, Callable, Mapping
 from html import escape
 from typing import Final
@@ -14,7 +16,7 @@ from typing import Final
 from kiai.clock import Clock
 from kiai.errors import KiaiError
 from kiai.faces.asgi import Receive, Scope, Send
-from kiai.faces.bancho import packets
+from kiai.faces.bancho import packets, work
 from kiai.faces.bancho.login import Login, Place
 from kiai.faces.bancho.packets import Client
 from kiai.faces.bancho.turn import Handlers, Turn
@@ -24,13 +26,15 @@ from kiai.networks import is_loopback
 from kiai.osu.countries import COUNTRIES
 from kiai.presence import Presence, readable
 from kiai.realtime.buckets import FailureLimit
-from kiai.realtime.port import FellBehind, Realtime, Session, SessionGone, StateUnavailable, TooMany
+from kiai.realtime.port import Allowance, FellBehind, Realtime, Session, SessionGone, StateUnavailable, TooMany
 
 BODY_MAX: Final = 1 << 20
 LOGIN_MAX: Final = 64 * 1024
 GZIP_FROM: Final = 1_024
 POLLS_PER_S: Final = 50
 POLLS_BURST: Final = 250
+BODY_BYTES_A_POLL: Final = 16 * 1024  # a larger body counts as several requests: reading 1 MiB takes up to 10 ms
+NOTICE_EVERY_S: Final = 30.0
 JUST_STARTED_S: Final = 60.0
 UNKNOWN_TOKENS_PER_MINUTE: Final = 300  # of one address; after a restart, each client behind it sends one
 TOKEN_MAX: Final = 64
@@ -92,7 +96,7 @@ class Bancho:
         self._limited = limited
         self._started = clock.monotonic()
         self._unknown_tokens = FailureLimit(clock.monotonic, limit=UNKNOWN_TOKENS_PER_MINUTE, period_s=60.0)
-        self.refused = {"malformed": 0, "refused": 0, "failed": 0}
+        self.refused = {"malformed": 0, "refused": 0, "failed": 0, "too much": 0}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
@@ -167,7 +171,13 @@ class Bancho:
             if len(token) > TOKEN_MAX:
                 raise SessionGone
             if self._limited:
-                allowed = await self._realtime.take(f"poll:{token}", limit=POLLS_PER_S, period_s=1.0, burst=POLLS_BURST)
+                allowed = await self._realtime.take(
+                    f"poll:{token}",
+                    limit=POLLS_PER_S,
+                    period_s=1.0,
+                    burst=POLLS_BURST,
+                    cost=1 + len(body) // BODY_BYTES_A_POLL,
+                )
                 if not allowed.granted:
                     raise TooMany("requests a second", POLLS_PER_S)
             asked = packets_in(body) if body else []
@@ -175,7 +185,7 @@ class Bancho:
                 return b"".join(await self._read(token))
             async with self._realtime.turn(token):
                 turn = Turn(await self._realtime.session(token))
-                await self._handle(turn, asked)
+                await self._handle(turn, await self._within_budget(turn, asked))
                 if not turn.ended:
                     turn.out += await self._read(token)
                 return b"".join(turn.out)
@@ -191,11 +201,42 @@ class Bancho:
         session, entries = await self._realtime.poll(token)
         return readable(session, entries) if entries else []
 
+    async def _within_budget(self, turn: Turn, asked: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+        """The packets that this face handles and the player's budget pays for (`work.py`)."""
+        asked = [
+            (packet_id, payload)
+            for packet_id, payload in asked
+            if packet_id in self._handlers and (packet_id in RESTRICTED or not turn.session.hidden)
+        ]
+        if not self._limited or not asked:
+            return asked
+        user_id = turn.session.user_id
+        price = sum(itertools.starmap(work.price_of, asked))
+        # The answer to a body above the whole budget says how much is left.
+        paid = await self._take_work(user_id, price if price <= work.BURST else 0)
+        if paid.granted and price <= work.BURST:
+            return asked
+        taken = work.affordable(asked, paid.remaining)
+        await self._take_work(user_id, min(sum(itertools.starmap(work.price_of, taken)), paid.remaining))
+        self.refused["too much"] += len(asked) - len(taken)
+        if await self._realtime.once(f"work-notice:{user_id}", NOTICE_EVERY_S):
+            turn.say(packets.notification("You're sending too much at once. Some of it was ignored."))
+            get_logger("bancho").info("packets over budget", user_id=user_id, dropped=len(asked) - len(taken))
+        return taken
+
+    async def _take_work(self, user_id: int, units: int) -> Allowance:
+        return await self._realtime.take(
+            f"work:{user_id}", limit=work.UNITS_PER_S, period_s=1.0, burst=work.BURST, cost=units
+        )
+
     async def _handle(self, turn: Turn, asked: list[tuple[int, bytes]]) -> None:
+        spent = 0
         for packet_id, payload in asked:
-            handler = self._handlers.get(packet_id)
-            if handler is None or (turn.session.hidden and packet_id not in RESTRICTED):
-                continue
+            spent += work.price_of(packet_id, payload)
+            if spent >= work.YIELD_UNITS:
+                spent = 0
+                await asyncio.sleep(0)
+            handler = self._handlers[packet_id]
             try:
                 await handler(turn, packets.read(packet_id, payload))
             except Malformed as fault:
