@@ -1,12 +1,16 @@
 """Periodic work of several workers: each turn is one worker's."""
 
 import asyncio
+import json
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
+from tests.patience import patiently
 
-from kiai import jobs
+from kiai import jobs, logs
 from kiai.clock import SystemClock
+from kiai.errors import Unavailable
 from kiai.jobs import Jobs
 from kiai.realtime.memory import MemoryRealtime
 
@@ -114,3 +118,90 @@ def test_a_renewal_on_its_way_arrives_before_the_job_is_handed_on(monkeypatch: p
     asyncio.run(story())
 
     assert arrived == [jobs.LEASE_S, jobs.LEASE_S, 0.5]
+
+
+def test_a_job_that_goes_on_failing_is_a_line_when_it_begins_and_one_when_it_works_again(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs.configure("json", "info")
+    monkeypatch.setattr(logs, "QUIET_S", 0.0)
+    turns = iter(["well", *["away"] * 5, "bug", *["away"] * 3, "well", "well", "away", "well"])
+    worker = Jobs(now=lambda: 1_234.5)
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        match next(turns, None):
+            case "away":
+                raise Unavailable("database", "it is away")
+            case "bug":
+                raise ZeroDivisionError
+            case None:
+                ended.set()
+
+    async def story() -> None:
+        worker.every(0.001, "deliver", work)
+        worker.start()
+        async with asyncio.timeout(patiently(20)):
+            await ended.wait()
+        await worker.stop()
+
+    asyncio.run(story())
+
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    told = [
+        (line["event"], line["job"], line.get("error", "").partition(":")[0], line.get("failures")) for line in lines
+    ]
+    assert told == [
+        ("job failed", "deliver", "Unavailable", None),
+        ("job failed", "deliver", "ZeroDivisionError", None),
+        ("job works again", "deliver", "", 9),
+        ("job failed", "deliver", "Unavailable", None),
+        ("job works again", "deliver", "", 1),
+    ]
+    assert worker.failures == {"deliver": 10}
+    assert worker.done_at == {"deliver": 1_234.5}
+
+
+def test_a_job_that_was_another_workers_turn_is_not_done_by_this_one() -> None:
+    async def hold(job: str, for_s: float) -> bool:
+        return False
+
+    async def story() -> Jobs:
+        worker, turns, ended = Jobs(hold), iter(range(3)), asyncio.Event()
+
+        async def own() -> None:
+            if next(turns, None) is None:
+                ended.set()
+
+        worker.every(0.001, "deliver", lambda: asyncio.sleep(0), shared=True)
+        worker.every(0.001, "own", own)
+        worker.start()
+        async with asyncio.timeout(patiently(20)):
+            await ended.wait()
+        await worker.stop()
+        return worker
+
+    assert set(asyncio.run(story()).done_at) == {"own"}
+
+
+def test_what_fails_and_works_in_turn_is_one_outage(capfd: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "info")
+    outage = logs.Outage("login", "failed", "works again")
+
+    for _ in range(100):
+        outage.failed(OSError("away"))
+        outage.worked()
+
+    [line] = capfd.readouterr().err.splitlines()
+    assert json.loads(line)["event"] == "failed"
+
+
+def test_a_failure_long_after_the_last_one_is_another_outage(capfd: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "info")
+    outage = logs.Outage("jobs", "failed", "works again", stale_s=0.0)
+
+    for _ in range(2):
+        outage.failed(OSError("away"))
+        time.sleep(0.001)
+
+    assert len(capfd.readouterr().err.splitlines()) == 2

@@ -92,13 +92,15 @@ from kiai.faces.client.submit import Submit
 from kiai.faces.front import Front, Network
 from kiai.faces.guard import GuardLimits, guarded_protocol
 from kiai.faces.house import House
-from kiai.faces.metrics import Metrics
+from kiai.faces.metrics import Across, Metrics
 from kiai.faces.site.app import Site
+from kiai.faces.watching import Watched, places
 from kiai.failpoints import failpoints
 from kiai.files.port import Files
 from kiai.ids import Ids, SystemIds
 from kiai.jobs import Jobs, holding
 from kiai.logs import AccessLog
+from kiai.measuring import Pool, Timings
 from kiai.multiplayer.history import MatchHistory
 from kiai.multiplayer.match import Match
 from kiai.multiplayer.pools import Pools
@@ -134,9 +136,10 @@ from kiai.scores.replay_import import ReplayImport
 from kiai.scores.replays import Replays
 from kiai.scores.standing import Standing
 from kiai.scores.submission import SubmissionRules, Submissions
+from kiai.slots import Slots
 from kiai.spectating import Spectating
 from kiai.staff import Staff
-from kiai.staff.backups import Manifest, back_up, read_manifest, restore_files, restore_sqlite
+from kiai.staff.backups import Manifest, back_up, note_back_up, read_manifest, restore_files, restore_sqlite
 from kiai.staff.backups import check as check_back_up
 from kiai.staff.doctor import Doctor
 from kiai.staff.joining import Joining
@@ -460,6 +463,28 @@ class Services:
                     finally:
                         await self.presence.write_gone()
 
+    def working(self) -> dict[str, Pool]:
+        """What works at the same time, by name, and how much of it may."""
+        found = {
+            "database": self.database.pool(),
+            "passwords": self.passwords.pool(),
+            "pp": self.performance.pool(),
+        }
+        files = self.files.pool()
+        if files is not None:
+            found["files"] = files
+        if self.shared:
+            found["state"] = cast("RedisRealtime", self.realtime).pool()
+        return found
+
+    @property
+    def timings(self) -> dict[str, Timings]:
+        """How long each store takes. The realtime state is one only where it is another process's."""
+        found = {"database": self.database.timings, "files": self.files.timings}
+        if self.shared:
+            found["state"] = cast("RedisRealtime", self.realtime).timings
+        return found
+
     async def back_up(self, folder: Path) -> Manifest:
         """Writes a back-up of this moment. Raises Refused, Unavailable."""
         url = self.settings.database
@@ -470,7 +495,7 @@ class Services:
             else:
                 await dump_postgres(url, into)
 
-        return await back_up(
+        manifest = await back_up(
             folder,
             engine=engine_of(self.settings),
             schema=newest(),
@@ -478,6 +503,8 @@ class Services:
             files=self.files,
             clock=self.clock,
         )
+        await asyncio.to_thread(note_back_up, self.settings.data, manifest)
+        return manifest
 
     async def close(self) -> None:
         """Lets go of everything, last opened first."""
@@ -547,12 +574,11 @@ async def restore(settings: "Settings", folder: Path) -> int:
 class Server:
     """The faces over the services, as one ASGI application, and the jobs beside them."""
 
-    def __init__(self, services: Services, access_log: AccessLog) -> None:
-        self._services = services
+    def __init__(self, services: Services, access_log: AccessLog, slots: Slots | None = None) -> None:
         settings = services.settings
         trusted: tuple[Network, ...] = tuple(ip_network(cidr) for cidr in settings.trusted_proxy)
         limited = settings.rate_limits
-        self.metrics = Metrics()
+        self.metrics = Metrics(slots)
         self.protocol = guarded_protocol(
             GuardLimits(
                 connections=settings.connections_max,
@@ -578,9 +604,10 @@ class Server:
             trusted,
         )
         bancho = _bancho(services)
-        self._online = self._rooms = 0
-        self.metrics.gauge("players_online", "Players with a session that others see.", lambda: self._online)
-        self.metrics.gauge("rooms", "Multiplayer rooms.", lambda: self._rooms)
+        self.metrics.gauge("event_streams", "Listeners to /v2/events.", lambda: self.events.clients)
+        self.metrics.gauge("pp_waiting", "Calculations that are not done.", lambda: services.performance.waiting)
+        self.metrics.pools(services.working)
+        self.metrics.stores(services.timings)
         self.metrics.counter("logins", "Log-ins of game clients.", "outcome", lambda: bancho.login.outcomes)
         self.metrics.counter("packets_refused", "Packets that had no effect.", "reason", lambda: bancho.refused)
         self.metrics.counter("submissions", "Submitted plays.", "result", lambda: services.submissions.outcomes)
@@ -612,7 +639,7 @@ class Server:
         self.jobs.every(RING_EVERY_S, "match-timers", services.rooms.ring, shared=True)
         self.jobs.every(CLEAR_EVERY_S, "dead-seats", services.rooms.clear_up, shared=True)
         self.jobs.every(EXPIRE_EVERY_S, "expiry", services.presence.expire, shared=True)
-        self.jobs.every(COUNT_EVERY_S, "figures", self._count)
+        self.jobs.every(COUNT_EVERY_S, "figures", _watched(self.metrics, services).look)
         self.jobs.every(ACTIVE_EVERY_S, "activity", services.presence.write_active)
         self.jobs.every(COUNTS_EVERY_S, "channel-counts", services.chat.tell_counts)
         self.jobs.every(FORGET_EVERY_S, "old-lines", services.journal.forget_older, shared=True)
@@ -626,11 +653,28 @@ class Server:
             self.jobs.every(ENLIST_EVERY_S, "enlist-sets", services.refreshing.enlist, shared=True)
         if services.shared:
             self.jobs.every(RELOAD_EVERY_S, "channels", services.channels.reload)
+        jobs = self.jobs
+        self.metrics.counter("job_failures", "Turns of periodic work that failed.", "job", lambda: jobs.failures)
+        self.metrics.gauges(
+            "job_last_success_timestamp_seconds", "When it was last done.", "job", lambda: jobs.done_at, Across.LATEST
+        )
         self.jobs.run("loop-lag", self.metrics.watch_loop)
+        if slots is not None:
+            self.jobs.run("shared-figures", self.metrics.leave_for_others)
 
-    async def _count(self) -> None:
-        self._online = await self._services.realtime.online_count()
-        self._rooms = await self._services.running_matches()
+
+def _watched(metrics: Metrics, services: Services) -> Watched:
+    settings = services.settings
+    files = None if settings.files is None or "://" in settings.files else Path(settings.files)
+    return Watched(
+        metrics,
+        services.realtime,
+        services.running_matches,
+        services.outbox,
+        services.clock,
+        settings.data,
+        places(settings.data, files),
+    )
 
 
 def _bancho(services: Services) -> Bancho:

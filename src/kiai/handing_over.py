@@ -12,6 +12,8 @@ SETTINGS_FROM: Final = "--settings-from-fd="
 DEMO_FIRST: Final = "--demo"
 LISTEN_ON: Final = "--listen-on-fd="
 """A worker among several gets the port that the process above it has opened."""
+FIGURES_IN: Final = "--figures-in-fd="
+"""Where it leaves its figures for the others: file descriptor, slot, slots."""
 SUPERVISOR: Final = "--supervisor="
 """The process above it, without which a worker ends."""
 

@@ -27,6 +27,9 @@ ITEMS_MAX: Final = 50
 DEPTH_MAX: Final = 4
 STACK_MAX: Final = 8_192
 FLUSH_S: Final = 0.2
+STALE_S: Final = 600.0
+QUIET_S: Final = 5.0
+"""An outage is over with the first success so long after its last failure."""
 LINES_MAX: Final = 300
 """Access lines kept before they are written: about 64 KiB."""
 
@@ -65,6 +68,54 @@ def configure(kind: str, level: str) -> None:
 def get_logger(name: str) -> FilteringBoundLogger:
     """A logger whose lines say `part=name`. What is given by keyword becomes a field."""
     return cast(FilteringBoundLogger, structlog.get_logger(part=name))
+
+
+class Outage:
+    """Something that fails again and again is a line once, and a line when it works again.
+
+    A failure of another kind in between is a line of its own: it may be another fault. `name` is the logger's; `event`
+    and `fields` are those of the first line, `over` is the event of the last one, which has `failures` and `seconds`.
+    A failure `stale_s` after the last one begins a new outage: whatever worked meanwhile worked somewhere else.
+    """
+
+    def __init__(self, name: str, event: str, over: str, *, stale_s: float = STALE_S, **fields: Any) -> None:
+        self._name = name
+        self._event = event
+        self._over = over
+        self._fields = fields
+        self._stale_s = stale_s
+        self._failures = 0
+        self._began = 0.0
+        self._last = 0.0
+        self._told: set[type[BaseException]] = set()
+
+    def failed(self, error: BaseException, *, trace: bool = False, **fields: Any) -> None:
+        """Notes a failure. `trace`: it may be a bug, so it is an error and its stack is written; else a warning."""
+        now = time.monotonic()
+        if self._failures and now - self._last > self._stale_s:
+            self._failures = 0
+            self._told.clear()
+        if not self._failures:
+            self._began = now
+        self._last = now
+        self._failures += 1
+        if type(error) in self._told:
+            return
+        self._told.add(type(error))
+        log = get_logger(self._name)
+        if trace:
+            log.error(self._event, **self._fields, **fields, exc_info=error)
+        else:
+            log.warning(self._event, **self._fields, **fields, why=str(error))
+
+    def worked(self) -> None:
+        """Notes a success: whatever failed is over, unless it failed a moment ago. What comes and goes is no news."""
+        if not self._failures or time.monotonic() - self._last < QUIET_S:
+            return
+        seconds = round(time.monotonic() - self._began, 1)
+        get_logger(self._name).warning(self._over, **self._fields, failures=self._failures, seconds=seconds)
+        self._failures = 0
+        self._told.clear()
 
 
 class _Access(msgspec.Struct, omit_defaults=True, gc=False):

@@ -31,8 +31,9 @@ import uvloop
 from kiai import logs
 from kiai.app import LOCAL, Server, Services, open_services
 from kiai.errors import KiaiError, Refused, Unavailable
-from kiai.handing_over import DEMO_FIRST, LISTEN_ON, SETTINGS_FROM, SUPERVISOR, announce
+from kiai.handing_over import DEMO_FIRST, FIGURES_IN, LISTEN_ON, SETTINGS_FROM, SUPERVISOR, announce
 from kiai.opening import check_database, lock_data_folder, make_data_folder
+from kiai.slots import Slots
 from kiai.supervising import Supervisor
 
 if TYPE_CHECKING:
@@ -79,7 +80,12 @@ def _listen(settings: "Settings") -> socket.socket:
 
 
 async def _serve(
-    settings: "Settings", *, demo: bool, listen_on: int | None = None, supervisor: int | None = None
+    settings: "Settings",
+    *,
+    demo: bool,
+    listen_on: int | None = None,
+    supervisor: int | None = None,
+    slots: Slots | None = None,
 ) -> None:
     logs.configure(settings.log, settings.log_level)
     log = logs.get_logger("serve")
@@ -95,7 +101,7 @@ async def _serve(
                 if supervisor is None:
                     await _announce_claim(services)
                 access_log = logs.AccessLog(settings.log, settings.log_level)
-                server = Server(services, access_log)
+                server = Server(services, access_log, slots)
                 if not settings.rate_limits:
                     log.warning("rate limits are off", why="KIAI_RATE_LIMITS=off")
                 # PERF: what was built so far lives as long as the process: the collector need not walk it again, and
@@ -109,6 +115,7 @@ async def _serve(
                 finally:
                     await server.jobs.stop()
                     await services.keep_sessions()
+                    server.metrics.leave()
                     access_log.close()
     except PermissionError as error:
         raise Unavailable(f"data folder {settings.data}", f"{error.strerror}; choose another with --data") from error
@@ -207,6 +214,14 @@ def _number(arguments: list[str], flag: str) -> int | None:
     return found[0] if found else None
 
 
+def _slots(arguments: list[str]) -> Slots | None:
+    found = [one.removeprefix(FIGURES_IN) for one in arguments if one.startswith(FIGURES_IN)]
+    if not found:
+        return None
+    descriptor, mine, count = map(int, found[0].split(","))
+    return Slots(descriptor, count, mine)
+
+
 def main(arguments: list[str]) -> int:
     """Runs the server with the settings that were handed over; its exit code."""
     try:
@@ -216,7 +231,8 @@ def main(arguments: list[str]) -> int:
             if settings.workers > 1 and listen_on is None:
                 return runner.run(_supervise(settings, settings_json, demo=demo))
             supervisor = _number(arguments, SUPERVISOR)
-            runner.run(_serve(settings, demo=demo, listen_on=listen_on, supervisor=supervisor))
+            slots = _slots(arguments)
+            runner.run(_serve(settings, demo=demo, listen_on=listen_on, supervisor=supervisor, slots=slots))
     except KiaiError as error:
         print(f"kiai: {error}", file=sys.stderr)
         return 1

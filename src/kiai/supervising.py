@@ -14,11 +14,13 @@ import sys
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
-from kiai.handing_over import LISTEN_ON, SETTINGS_FROM, SUPERVISOR, announce
+from kiai import slots
+from kiai.handing_over import FIGURES_IN, LISTEN_ON, SETTINGS_FROM, SUPERVISOR, announce
 from kiai.logs import get_logger
 
 READY_S: Final = 60.0
 STOP_S: Final = 15.0
+SLOTS_OF_ONE: Final = 3  # its own, that of one that still goes, that of one that has just gone
 STABLE_S: Final = 5.0  # a worker that lived no longer is not started again at once
 AGAIN_S: Final = 1.0
 
@@ -53,6 +55,9 @@ class Supervisor:
     def __init__(self, settings_json: bytes, count: int, listening: socket.socket) -> None:
         self._settings_json = settings_json
         self._listening = listening
+        self._figures = slots.make(SLOTS_OF_ONE * count)
+        self._slots = slots.Slots(self._figures, SLOTS_OF_ONE * count)
+        self._free = list(range(SLOTS_OF_ONE * count))  # the last one freed is the next one taken
         self._living: set[Worker] = set()
         self._serving: dict[int, Worker] = {}
         self._filling = {number: asyncio.Lock() for number in range(1, count + 1)}  # one at a time finds a successor
@@ -106,6 +111,7 @@ class Supervisor:
         os.write(into, self._settings_json)
         os.close(into)
         listen = self._listening.fileno()
+        slot = self._free.pop()
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -114,15 +120,18 @@ class Supervisor:
                 f"{SETTINGS_FROM}{out}",
                 f"{LISTEN_ON}{listen}",
                 f"{SUPERVISOR}{os.getpid()}",
-                pass_fds=(out, listen),
+                f"{FIGURES_IN}{self._figures},{slot},{self._slots.count}",
+                pass_fds=(out, listen, self._figures),
                 stdout=asyncio.subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C is told to them by us, once
             )
         except OSError as error:
             self._log.error("no process for a worker", worker=number, why=error.strerror)
+            self._free.append(slot)
             return False
         finally:
             os.close(out)
+        self._go(self._free_slot(slot, process))
         worker = Worker(number, process)
         self._living.add(worker)
         if not await self._comes_up(worker):
@@ -130,6 +139,12 @@ class Supervisor:
             return False
         self._serving[number] = worker
         return True
+
+    async def _free_slot(self, slot: int, process: asyncio.subprocess.Process) -> None:
+        """Gives the slot of a worker that is gone to the next one. What it counted goes on from there."""
+        await process.wait()
+        self._slots.freed(slot)
+        self._free.append(slot)
 
     async def _comes_up(self, worker: Worker) -> bool:
         """Whether it serves; False, too, as soon as everything is to stop."""
@@ -154,11 +169,16 @@ class Supervisor:
             self._log.warning("worker ended", worker=worker.number, code=code)
             if now() - began < STABLE_S:
                 await self._pause()
+            tries = 0
             while not await self._start(worker.number):
                 if self._stopping.is_set():
                     return
-                self._log.error("worker does not start", worker=worker.number)
+                tries += 1
+                if tries == 1:
+                    self._log.error("worker does not start", worker=worker.number)
                 await self._pause()
+            if tries:
+                self._log.warning("worker starts again", worker=worker.number, failures=tries)
         self._go(self._tend(self._serving[worker.number]))
 
     async def _pause(self) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from kiai.clock import Clock
 from kiai.fair_queue import FairQueue
+from kiai.measuring import Pool
 
 if TYPE_CHECKING:
     from pwdlib import PasswordHash
@@ -47,6 +48,11 @@ class Passwords:
             per_caller_max=WAITING_OF_CALLER_MAX,
             wait_s=wait_s,
         )
+        self._threads = threads
+
+    def pool(self) -> Pool:
+        """The threads that hash."""
+        return Pool(self._queue.running, self._threads)
 
     @functools.cached_property
     def _hasher(self) -> "PasswordHash":

@@ -17,7 +17,7 @@ from kiai.beatmaps.archives import ARCHIVE_MAX, OSU_MAX, Archive, BadArchive, Ba
 from kiai.beatmaps.importing import archive_key
 from kiai.errors import Unavailable
 from kiai.files.port import Files
-from kiai.logs import get_logger
+from kiai.logs import Outage
 from kiai.osu.beatmap_file import BadBeatmap, BeatmapFile, parse_beatmap
 from kiai.osu.mp3 import cut_mp3
 from kiai.storage.port import Database
@@ -44,6 +44,7 @@ class MapPictures:
         self._database = database
         self._files = files
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._not_kept = Outage("pictures", "not kept", "kept again")
 
     async def thumbnail(self, set_id: int, *, large: bool) -> bytes | None:
         """A JPEG of 80x60, or of 160x120; None for a set whose archive is not here or has no background."""
@@ -81,8 +82,9 @@ class MapPictures:
                 kept = await asyncio.to_thread(_made, archive, make)
             try:
                 await self._files.put(key, kept)
+                self._not_kept.worked()
             except Unavailable as error:  # it can be made again
-                get_logger("pictures").warning("not kept", key=key, why=str(error))
+                self._not_kept.failed(error, key=key)
         return kept or None
 
 

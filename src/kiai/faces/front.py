@@ -132,7 +132,7 @@ class Front:
         took_ms = (perf_counter() - started) * 1000
         route = scope.get("kiai.route", "other")
         status = wire.status_sent or CLIENT_LEFT
-        self._metrics.request(name, route, status, took_ms)
+        self._metrics.request(name, route, status, took_ms, timed="kiai.stream" not in scope)
         if route == "poll" and status == 200 and cut is None:
             return  # one a second and player: they would bury every other line
         self._access_log.write(

@@ -82,7 +82,7 @@ class House:
             resp.status = 404
             return
         resp.content_type = "text/plain; version=0.0.4; charset=utf-8"
-        resp.data = self._metrics.text()
+        resp.data = await self._metrics.show()
 
     def _may_know(self, req: falcon.asgi.Request) -> bool:
         try:

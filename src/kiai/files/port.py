@@ -15,6 +15,8 @@ from typing import Final, Protocol
 
 import msgspec
 
+from kiai.measuring import Pool, Timings
+
 _KEY: Final = re.compile(r"(?:[a-z0-9_-][a-z0-9_.-]*/)*[a-z0-9_-][a-z0-9_.-]*")
 
 
@@ -32,7 +34,16 @@ class StoredFile(msgspec.Struct, frozen=True):
 
 
 class Files(Protocol):
-    """The port; the adapter is `store.FileStore`. Keys must satisfy `is_key`."""
+    """The port; the adapter is `store.FileStore`. Keys must satisfy `is_key`.
+
+    `timings`: how long it took to `put`, `get` (a stream: to open it), ask for the `size` and `delete`.
+    """
+
+    timings: Timings
+
+    def pool(self) -> Pool | None:
+        """The threads that write; None for a store that has none."""
+        ...
 
     async def put(self, key: str, data: bytes) -> None:
         """Stores `data` under `key`, replacing what is there; atomic and durable. Raises Unavailable."""

@@ -24,6 +24,7 @@ from obstore.store import LocalStore, ObjectStore, S3Store
 
 from kiai.errors import Refused, Unavailable
 from kiai.files.port import StoredFile, is_key
+from kiai.measuring import Pool, Timings
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config
@@ -55,6 +56,11 @@ class FileStore:
     def __init__(self, store: ObjectStore, writes: "_LocalWrites | None" = None) -> None:
         self._store = store
         self._writes = writes
+        self.timings = Timings()
+
+    def pool(self) -> Pool | None:
+        """The threads that write into a local folder."""
+        return None if self._writes is None else self._writes.pool()
 
     @classmethod
     def local(cls, folder: Path) -> "FileStore":
@@ -100,7 +106,7 @@ class FileStore:
     async def put(self, key: str, data: bytes) -> None:
         """Stores `data` under `key`, replacing what is there; atomic and durable."""
         assert is_key(key), key
-        with _translated():
+        with _timed(self.timings, "put"), _translated():
             if self._writes is None:
                 await self._store.put_async(key, data)
             else:
@@ -109,7 +115,7 @@ class FileStore:
     async def get(self, key: str) -> bytes | None:
         """The whole file, or None."""
         assert is_key(key), key
-        with _translated():
+        with _timed(self.timings, "get"), _translated():
             try:
                 found = await self._store.get_async(key)
             except FileNotFoundError:
@@ -128,14 +134,15 @@ class FileStore:
         if start >= end:  # obstore refuses an empty range
             return
         with _translated():
-            found = await self._store.get_async(key, options={"range": (start, end)})
+            with _timed(self.timings, "get"):
+                found = await self._store.get_async(key, options={"range": (start, end)})
             async for chunk in found.stream(CHUNK_BYTES):
                 yield chunk
 
     async def size(self, key: str) -> int | None:
         """The file's size in bytes, or None."""
         assert is_key(key), key
-        with _translated():
+        with _timed(self.timings, "size"), _translated():
             try:
                 return (await self._store.head_async(key))["size"]
             except FileNotFoundError:
@@ -144,7 +151,7 @@ class FileStore:
     async def delete(self, key: str) -> None:
         """Removes the file if it is there."""
         assert is_key(key), key
-        with _translated(), contextlib.suppress(FileNotFoundError):
+        with _timed(self.timings, "delete"), _translated(), contextlib.suppress(FileNotFoundError):
             await self._store.delete_async(key)
 
     async def keys(self, prefix: str) -> AsyncIterator[StoredFile]:
@@ -181,6 +188,10 @@ class _LocalWrites:
         self._making = threading.Lock()
         # Folders whose own entries are known to be on the disk; as many as our keys have folders.
         self._made = {folder}
+
+    def pool(self) -> Pool:
+        """The threads, and how many of them write."""
+        return Pool(min(self._waiting, WRITERS), WRITERS)
 
     async def put(self, key: str, data: bytes) -> None:
         """Returns when the file would survive a power cut. Raises OSError, and Unavailable when too many wait."""
@@ -247,6 +258,15 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def _timed(timings: Timings, op: str) -> Iterator[None]:
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        timings.since(began, op)
 
 
 @contextlib.contextmanager

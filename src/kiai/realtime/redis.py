@@ -24,6 +24,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib import resources
+from time import perf_counter
 from typing import Any, Final
 
 import msgspec
@@ -32,6 +33,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from kiai.clock import Clock
+from kiai.measuring import Pool, Timings
 from kiai.realtime.port import (
     AROUND_MAX,
     BOT_ID,
@@ -80,6 +82,7 @@ TRIES: Final = 32
 ANSWER_S: Final = 5.0
 AWAY_S: Final = 1.0  # so long nobody waits for a Redis that has just kept somebody waiting in vain
 CONNECT_S: Final = 2.0
+CONNECTIONS_MAX: Final = 64
 SENT_AT_ONCE: Final = 256
 WAITING_MAX: Final = 10_000
 LOADED_AT_ONCE: Final = 1_000
@@ -107,13 +110,22 @@ class RedisRealtime:
     def connect(cls, url: str, clock: Clock) -> "RedisRealtime":
         """The state at `redis://...`; nothing is asked yet."""
         redis: Redis = Redis.from_url(
-            url, socket_connect_timeout=CONNECT_S, socket_timeout=ANSWER_S, max_connections=64
+            url, socket_connect_timeout=CONNECT_S, socket_timeout=ANSWER_S, max_connections=CONNECTIONS_MAX
         )
         return cls(redis, clock)
 
     async def close(self) -> None:
         """Lets go of the connections."""
         await self._redis.aclose()
+
+    @property
+    def timings(self) -> Timings:
+        """How long Redis took for what was sent together, as `call`."""
+        return self._line.timings
+
+    def pool(self) -> Pool:
+        """The connections."""
+        return Pool(self._line.sending, CONNECTIONS_MAX)
 
     async def is_empty(self) -> bool:
         """Whether ranks were never loaded into this Redis, or it has lost them."""
@@ -387,10 +399,16 @@ class _Line:
         self._sending: set[asyncio.Task[None]] = set()
         self._scheduled = False
         self._away_until = 0.0
+        self.timings = Timings()
         folder = resources.files("kiai.realtime").joinpath("scripts")
         common = folder.joinpath("common.lua").read_text("utf-8")
         self._texts = {name: common + folder.joinpath(f"{name}.lua").read_text("utf-8") for name in SCRIPTS}
         self._hashes: dict[str, bytes] = {}
+
+    @property
+    def sending(self) -> int:
+        """How many connections wait for an answer."""
+        return len(self._sending)
 
     async def run(self, script: str, arguments: tuple[Any, ...]) -> Any:
         """What a script answers. Loads the scripts into a Redis that does not have them."""
@@ -433,6 +451,7 @@ class _Line:
         pipeline = self._redis.pipeline(transaction=False)
         for command, _ in batch:
             pipeline.execute_command(*command)
+        began = perf_counter()
         try:
             async with asyncio.timeout(ANSWER_S):
                 answers = await pipeline.execute(raise_on_error=False)
@@ -442,6 +461,8 @@ class _Line:
             answers = [StateUnavailable(str(error) or "no answer")] * len(batch)
         except asyncio.CancelledError:
             answers = [StateUnavailable("it is closed")] * len(batch)
+        finally:
+            self.timings.since(began, "call")
         for (_, future), answer in zip(batch, answers, strict=True):
             if future.done():  # whoever asked is gone
                 continue

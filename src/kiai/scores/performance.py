@@ -19,6 +19,7 @@ from sqlalchemy import bindparam, delete, insert, select
 from kiai.beatmaps import osu_key
 from kiai.errors import KiaiError, Unavailable
 from kiai.files.port import Files
+from kiai.measuring import Pool
 from kiai.osu.mods import difficulty_mods
 from kiai.scores import calculator
 from kiai.scores.calculator import FRAME_MAX, READY, Answer, Play, Request, Result
@@ -64,6 +65,11 @@ class _Worker:
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
         self._closed = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is in work."""
+        return self._turn.locked()
 
     async def ask(self, request: Request) -> Answer:
         """The answer, after those who asked before. Raises CannotCalculate and Unavailable."""
@@ -204,6 +210,15 @@ class Performance:
             return results
         finally:
             self._waiting -= 1
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs are not done, those in work included."""
+        return self._waiting
+
+    def pool(self) -> Pool:
+        """The worker processes."""
+        return Pool(sum(worker.busy for worker in self._workers), len(self._workers))
 
     async def rate(self, md5: str, mode: int) -> tuple[float, int]:
         """Stars and maximum combo of a map without mods (implements `beatmaps.importing.Rater`)."""

@@ -30,7 +30,7 @@ from kiai.clock import Clock
 from kiai.errors import KiaiError, NotFound, Unavailable
 from kiai.failpoints import Reach
 from kiai.files.port import Files
-from kiai.logs import get_logger
+from kiai.logs import Outage
 from kiai.osu.accuracy import Counts, accuracy, judged
 from kiai.osu.grades import grade
 from kiai.osu.modes import mode_of
@@ -247,6 +247,8 @@ class Submissions:
         self._rules = rules
         self._alert = alert
         self._reach = reach
+        self._without_pp = Outage("submission", "stored without pp", "stored with pp again")
+        self._without_ranks = Outage("submission", "ranks after are not known", "ranks after are known again")
         self._turns: dict[int, tuple[asyncio.Lock, int]] = {}  # user id -> whose turn it is, and how many want one
         # score id -> its chart with the ranks after, not written yet; the oldest may be forgotten
         self._complete: OrderedDict[int, Chart] = OrderedDict()
@@ -480,8 +482,9 @@ class Submissions:
             )
             if tries.granted:
                 raise
-            get_logger("submission").warning("stored without pp", md5=beatmap.md5, why=str(error))
+            self._without_pp.failed(error, md5=beatmap.md5)
             return 0.0, 0.0, NO_CALCULATOR
+        self._without_pp.worked()
         if result.flagged:
             doubts.append(Doubt("pp", "out of all reason"))
         if self._rules.pp_cap and result.pp > self._rules.pp_cap:
@@ -530,7 +533,9 @@ class Submissions:
                 measure = chart.this.pp if by_pp else chart.this.score
                 map_rank = await self._boards.place(beatmap, wanted, measure=measure, score_id=chart.score_id)
         except KiaiError as error:
-            get_logger("submission").warning("ranks after are not known", score_id=chart.score_id, why=str(error))
+            self._without_ranks.failed(error, score_id=chart.score_id)
+        else:
+            self._without_ranks.worked()
         rank = await self._rank(user_id, mode)
         complete = msgspec.structs.replace(chart, map_rank_after=map_rank, rank_after=rank)
         while len(self._complete) >= PENDING_MAX:

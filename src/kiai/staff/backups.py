@@ -19,6 +19,7 @@ from kiai import __version__
 from kiai.clock import Clock
 from kiai.errors import Refused, Unavailable
 from kiai.files.port import Files
+from kiai.logs import get_logger
 from kiai.storage.dumping import SQLITE_FILE
 
 MANIFEST: Final = "manifest.json"
@@ -28,6 +29,9 @@ FORMAT: Final = 1
 MADE_AGAIN: Final = ("thumbs/", "previews/", "check")  # derived: a server makes them anew
 AT_ONCE: Final = 16
 OWNER_ONLY: Final = 0o700
+
+LAST: Final = "last-backup.json"
+"""In the data folder: when the last back-up was made, for whoever watches the server."""
 
 Dump = Callable[[Path], Awaitable[None]]
 Progress = Callable[[int], None]
@@ -53,6 +57,34 @@ class Manifest(msgspec.Struct, frozen=True):
     bytes: int
     list_sha256: str
     database: tuple[Kept, ...]
+
+
+class LastBackUp(msgspec.Struct, frozen=True):
+    """A back-up that succeeded: when it was begun, and its size with the database."""
+
+    at_ms: int
+    bytes: int
+
+
+def note_back_up(data: Path, manifest: Manifest) -> None:
+    """Notes in the data folder that this back-up succeeded. A folder that takes no note costs no back-up."""
+    made = LastBackUp(manifest.made_at_ms, manifest.bytes + sum(part.size for part in manifest.database))
+    path = data / LAST
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    try:
+        with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(msgspec.json.encode(made))
+        os.replace(unfinished, path)
+    except OSError as error:
+        get_logger("backup").warning("not noted for the metrics", folder=str(data), why=error.strerror)
+
+
+def last_back_up(data: Path) -> LastBackUp | None:
+    """The last back-up of this data folder; None when there was none."""
+    try:
+        return msgspec.json.decode((data / LAST).read_bytes(), type=LastBackUp)
+    except (OSError, msgspec.DecodeError):
+        return None
 
 
 async def back_up(

@@ -5,15 +5,17 @@ receivers that do not mind twice. It works across processes: a command beside a 
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, column, delete, func, insert, select
 
 from kiai.failpoints import Reach, nothing_fails
 from kiai.storage.port import Command, Database, Query, Transaction
 from kiai.storage.tables import outbox
 
 DELIVERED_AT_ONCE: Final = 500
+
+COUNTED_MAX: Final = 10_000
 
 Receiver = Callable[[Sequence[str]], Awaitable[object]]
 """Is given the payloads of one kind, each once, in their order."""
@@ -26,9 +28,24 @@ _TOLD = Query(
 _DONE = Command(delete(outbox).where(outbox.c.id == bindparam("row_id")))
 
 
+_BACKLOG = Query(
+    select(func.count(), func.min(column("at_ms"))).select_from(
+        select(outbox.c.at_ms).order_by(outbox.c.id).limit(COUNTED_MAX).subquery()
+    ),
+    lambda rows, oldest: Backlog(rows, oldest),
+)
+
+
 async def tell(tx: Transaction, kind: str, payload: int | str, now_ms: int) -> None:
     """Leaves a consequence: `payload` is mostly the id of what it is about."""
     await tx.run(_TELL, at_ms=now_ms, kind=kind, payload=str(payload))
+
+
+class Backlog(NamedTuple):
+    """What waits to be delivered: how many rows, counted up to COUNTED_MAX, and since when the first one of them."""
+
+    rows: int
+    oldest_ms: int | None
 
 
 class Outbox:
@@ -59,6 +76,12 @@ class Outbox:
             await self._done([row[0] for row in rows])
             delivered += len(rows)
         return delivered
+
+    async def backlog(self) -> Backlog:
+        """What waits. Reads at most COUNTED_MAX rows, along the primary key."""
+        found = await self._database.one(_BACKLOG)
+        assert found is not None
+        return found
 
     async def _done(self, row_ids: Sequence[int]) -> None:
         # These rows and no others: one with a lower number may have been committed since they were read.

@@ -19,6 +19,7 @@ import msgspec
 from sqlalchemy.sql import Executable
 
 from kiai.errors import KiaiError
+from kiai.measuring import Pool, Timings
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -92,7 +93,16 @@ class Transaction(Reader, Protocol):
 
 
 class Database(Reader, Protocol):
-    """The port; adapters are `sqlite.SqliteDatabase` and `postgres.PostgresDatabase`."""
+    """The port; adapters are `sqlite.SqliteDatabase` and `postgres.PostgresDatabase`.
+
+    `timings`: how long it took to `read` and to `write` (a transaction), waiting for a turn included.
+    """
+
+    timings: Timings
+
+    def pool(self) -> Pool:
+        """The connections, or the writer thread."""
+        ...
 
     async def transaction(self, body: Callable[[Transaction], Awaitable[T]], *, long: bool = False) -> T:
         """Runs `body` and commits; any exception from it rolls everything back and is raised again.

@@ -8,12 +8,14 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from time import perf_counter
 from typing import Any, Final, TypeVar
 
 import asyncpg
 from sqlalchemy.dialects.postgresql import asyncpg as dialects
 
 from kiai.errors import Unavailable
+from kiai.measuring import Pool, Timings
 from kiai.storage.compiling import Compiler, Sql
 from kiai.storage.port import Command, Query, Taken, Transaction, Value
 
@@ -105,6 +107,7 @@ class PostgresDatabase:
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool
+        self.timings = Timings()
         self._sql = Compiler(dialects.dialect())  # type: ignore[no-untyped-call]
 
     @classmethod
@@ -140,17 +143,32 @@ class PostgresDatabase:
         finally:
             await self._pool.release(connection)
 
+    def pool(self) -> Pool:
+        return Pool(self._pool.get_size() - self._pool.get_idle_size(), POOL_MAX)
+
     async def one(self, query: Query[R], **params: Value) -> R | None:
-        async with self._session() as session:
-            return await session.one(query, **params)
+        began = perf_counter()
+        try:
+            async with self._session() as session:
+                return await session.one(query, **params)
+        finally:
+            self.timings.since(began, "read")
 
     async def all(self, query: Query[R], **params: Value) -> list[R]:
-        async with self._session() as session:
-            return await session.all(query, **params)
+        began = perf_counter()
+        try:
+            async with self._session() as session:
+                return await session.all(query, **params)
+        finally:
+            self.timings.since(began, "read")
 
     async def transaction(self, body: Callable[[Transaction], Awaitable[T]], *, long: bool = False) -> T:
-        # A transaction that has begun is never abandoned half-way, even when its caller is gone.
-        return await asyncio.shield(asyncio.ensure_future(self._transact(body, long)))
+        began = perf_counter()
+        try:
+            # A transaction that has begun is never abandoned half-way, even when its caller is gone.
+            return await asyncio.shield(asyncio.ensure_future(self._transact(body, long)))
+        finally:
+            self.timings.since(began, "write")
 
     async def _transact(self, body: Callable[[Transaction], Awaitable[T]], long: bool) -> T:
         for tries_left in range(TRIES_MAX - 1, -1, -1):

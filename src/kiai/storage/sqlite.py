@@ -12,11 +12,13 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Final, TypeVar
 
 from sqlalchemy.dialects import sqlite as dialects
 
 from kiai.errors import Unavailable
+from kiai.measuring import Pool, Timings
 from kiai.storage.compiling import Compiler
 from kiai.storage.port import Command, Query, Taken, Transaction, Value
 from kiai.storage.sqlite_file import damaged, first_of, is_damage
@@ -127,6 +129,7 @@ class SqliteDatabase:
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite-writer")
         self._aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite-aside")
         self._waiting = 0
+        self.timings = Timings()
         self._seen: int | None = None
         self._roomy = False
         self._in_snapshot = False
@@ -137,24 +140,33 @@ class SqliteDatabase:
             return rows[0] if rows else None
         # PERF: the body of _Session.one, inlined without the error translation: this is the hot path of every read,
         # and a context manager costs a third of the statement.
+        began = perf_counter()
         try:
             if not self._in_snapshot:
                 self._begin_snapshot()
             found = self._reads.connection.execute(self._sql[query].text, params).fetchone()
         except sqlite3.DatabaseError as error:
             raise _failure(error) from error
+        finally:
+            self.timings.since(began, "read")
         return None if found is None else query.row(*found)
 
     async def all(self, query: Query[R], **params: Value) -> list[R]:
+        began = perf_counter()
         if query.aside:
             steps = self._asides.all(query, **params)
-            return await asyncio.get_running_loop().run_in_executor(self._aside, _finish, steps)
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self._aside, _finish, steps)
+            finally:
+                self.timings.since(began, "read")
         try:  # PERF: as in `one`
             if not self._in_snapshot:
                 self._begin_snapshot()
             return list(itertools.starmap(query.row, self._reads.connection.execute(self._sql[query].text, params)))
         except sqlite3.DatabaseError as error:
             raise _failure(error) from error
+        finally:
+            self.timings.since(began, "read")
 
     def _begin_snapshot(self) -> None:
         """Lets all reads of one turn of the event loop share a snapshot: taking one costs as much as a small read.
@@ -177,8 +189,15 @@ class SqliteDatabase:
         self._waiting += 1
         running = asyncio.get_running_loop().run_in_executor(self._writer, self._transact, body, long)
         running.add_done_callback(self._left)
-        # A transaction that has begun is never abandoned half-way, even when its caller is gone.
-        return await asyncio.shield(running)
+        began = perf_counter()
+        try:
+            # A transaction that has begun is never abandoned half-way, even when its caller is gone.
+            return await asyncio.shield(running)
+        finally:
+            self.timings.since(began, "write")
+
+    def pool(self) -> Pool:
+        return Pool(min(self._waiting, 1), 1)
 
     def _left(self, _: object) -> None:
         self._waiting -= 1

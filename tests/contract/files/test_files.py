@@ -54,6 +54,20 @@ def test_what_is_put_is_got_back_whole(files: Files, data: bytes) -> None:
     assert asyncio.run(story()) == (data, len(data), data)
 
 
+def test_calls_are_timed_by_what_they_do(files: Files) -> None:
+    async def story() -> None:
+        await files.put(KEY, b"frames")
+        await files.get(KEY)
+        await files.get("replays/3f/other")
+        await files.size(KEY)
+        await files.delete(KEY)
+
+    asyncio.run(story())
+
+    calls = {op: sum(counts[:-1]) for op, counts in files.timings.by_op.items()}
+    assert calls == {"put": 1, "get": 2, "size": 1, "delete": 1}
+
+
 def test_what_is_not_there_is_none(files: Files) -> None:
     async def story() -> list[object]:
         await files.put(KEY, b"frames")

@@ -84,6 +84,38 @@ def test_each_row_becomes_what_the_query_says_in_its_order(database: Database, r
     assert run(first) == rows[0]
 
 
+def test_reads_and_transactions_are_timed_whether_they_work_or_not(database: Database, run: Run) -> None:
+    async def fails(tx: Transaction) -> None:
+        raise ValueError
+
+    run(add(database, a=1))
+    run(database.one(VALUE, name="a"))
+    run(database.all(COUNTERS))
+    run(database.all(COUNTERS.beside()))
+    with pytest.raises(ValueError):
+        run(database.transaction(fails))
+
+    calls = {op: sum(counts[:-1]) for op, counts in database.timings.by_op.items()}
+    assert calls == {"read": 3, "write": 2}
+    assert all(counts[-1] > 0 for counts in database.timings.by_op.values())
+
+
+def test_the_pool_is_in_use_while_a_transaction_runs(database: Database, run: Run) -> None:
+    async def story() -> list[int]:
+        used: list[int] = []
+
+        async def look(tx: Transaction) -> None:
+            used.append(database.pool().in_use)
+            await tx.one(VALUE, name="users")
+
+        await database.transaction(look)
+        await asyncio.sleep(0)
+        return [*used, database.pool().in_use]
+
+    assert run(story()) == [1, 0]
+    assert database.pool().size >= 1
+
+
 def test_no_row_is_none_or_an_empty_list(database: Database, run: Run) -> None:
     assert run(database.one(VALUE, name="nothing")) is None
     assert run(database.all(VALUE, name="nothing")) == []

@@ -7,13 +7,13 @@ import asyncpg
 from tests import engines
 from tests.conftest import Run
 
-from kiai.storage.outbox import Outbox, tell
+from kiai.storage.outbox import COUNTED_MAX, Backlog, Outbox, tell
 from kiai.storage.port import Database, Transaction
 
 
-async def told(database: Database, payload: str) -> None:
+async def told(database: Database, payload: str, at_ms: int = 0) -> None:
     async def body(tx: Transaction) -> None:
-        await tell(tx, "news", payload, 0)
+        await tell(tx, "news", payload, at_ms)
 
     await database.transaction(body)
 
@@ -34,6 +34,31 @@ def test_each_row_is_delivered_once_and_gone(database: Database, run: Run) -> No
         return heard
 
     assert run(story()) == ["0", "1", "2"]
+
+
+def test_the_backlog_is_how_many_wait_and_since_when(database: Database, run: Run) -> None:
+    async def story() -> list[Backlog]:
+        outbox = Outbox(database)
+        seen = [await outbox.backlog()]
+        for number in range(5):
+            await told(database, str(number), at_ms=1_000 + number)
+        seen.append(await outbox.backlog())
+        await outbox.deliver()
+        return [*seen, await outbox.backlog()]
+
+    assert run(story()) == [Backlog(0, None), Backlog(5, 1_000), Backlog(0, None)]
+
+
+def test_a_backlog_without_end_is_counted_to_a_bound(database: Database, run: Run) -> None:
+    async def story() -> Backlog:
+        async def body(tx: Transaction) -> None:
+            for number in range(COUNTED_MAX + 100):
+                await tell(tx, "news", number, 5)
+
+        await database.transaction(body, long=True)
+        return await Outbox(database).backlog()
+
+    assert run(story()) == Backlog(COUNTED_MAX, 5)
 
 
 def test_a_row_that_is_committed_while_later_ones_are_delivered_is_not_lost() -> None:

@@ -241,6 +241,7 @@ class Resource:
         if req.scope.get("kiai.head", False):
             reply.end()
             return
+        req.scope["kiai.stream"] = True
         watcher = asyncio.create_task(_watch(req, reply))
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)

@@ -22,7 +22,7 @@ from kiai.faces.bancho import packets
 from kiai.faces.bancho.announce import presence as shown
 from kiai.faces.bancho.login_request import BadLogin, LoginRequest, read_login
 from kiai.ids import Ids
-from kiai.logs import get_logger
+from kiai.logs import Outage
 from kiai.networks import is_loopback, network_of
 from kiai.osu.privileges import STAFF, UNRESTRICTED, VERIFIED, effective, may
 from kiai.presence.service import AlreadyOnline, Presence
@@ -105,11 +105,14 @@ class Login:
         self._limited = limited
         self._bot = shown.bot(words.bot_name)
         self.outcomes: dict[str, int] = {}
+        self._outage = Outage("login", "login unavailable", "login available again")
 
     async def log_in(self, body: bytes, place: Place) -> LoggedIn:
         """Answers a log-in, right or wrong."""
         answer = await self._answer(body, place)
         outcome = "ok" if len(answer.token) == TOKEN_CHARACTERS else answer.token
+        if outcome == "ok":
+            self._outage.worked()
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
         return answer
 
@@ -123,7 +126,7 @@ class Login:
         except NotAuthenticated:
             return _refused(-1, "incorrect-credentials", "Wrong name or password.")
         except Unavailable as error:
-            get_logger("login").warning("login unavailable", why=str(error))
+            self._outage.failed(error)
             return _refused(-5, "login-failed", "The server is busy. Please try again in a moment.")
 
     async def _log_in(self, request: LoginRequest, place: Place) -> LoggedIn:

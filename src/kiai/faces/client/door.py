@@ -19,7 +19,7 @@ from falcon.media.multipart import MultipartParseOptions
 from kiai.accounts import Credentials, TooManyGuesses, User, Viewer
 from kiai.errors import Conflict, Invalid, KiaiError, NotAllowed, NotAuthenticated, NotFound, Refused, Unavailable
 from kiai.faces.asgi import FalconApp, falcon_app, no_options
-from kiai.logs import get_logger
+from kiai.logs import Outage
 from kiai.osu.privileges import effective
 from kiai.realtime.port import Realtime
 from kiai.realtime.rate_limiter import RateLimiter
@@ -165,6 +165,7 @@ class Door:
         self._realtime = realtime
         self._limiter = limiter
         self._limited = limited
+        self._outages: dict[str, Outage] = {}
 
     def app(self, pages: list[Page]) -> FalconApp:
         """The application that serves these pages; what none of them is, is 404 with an empty body."""
@@ -185,9 +186,20 @@ class Door:
     async def ask(self, page: Page, req: falcon.asgi.Request, path: Mapping[str, str]) -> Answer:
         """Answers one request. Raises nothing but what is our own fault."""
         try:
-            return await self._let_in(page, req, path)
+            answer = await self._let_in(page, req, path)
         except KiaiError as error:
+            if isinstance(error, Unavailable):
+                self._outage_of(page).failed(error)
             return _told(error, page)
+        if page.path in self._outages:
+            self._outages[page.path].worked()
+        return answer
+
+    def _outage_of(self, page: Page) -> Outage:
+        """Each page has its own: while one store is away, pages that do not need it go on."""
+        if page.path not in self._outages:
+            self._outages[page.path] = Outage("client", "unavailable", "available again", page=page.path)
+        return self._outages[page.path]
 
     async def take(self, haste: Haste, bucket: str) -> None:
         """Counts one request. Raises Hasty."""
@@ -290,7 +302,6 @@ def _told(error: KiaiError, page: Page) -> Answer:
     if isinstance(error, Hasty | TooManyGuesses) and page.hasty is not None:
         return page.hasty
     if isinstance(error, Unavailable):
-        get_logger("client").warning("unavailable", page=page.path, why=str(error))
         return Answer(status=503, headers=(("Retry-After", str(RETRY_AFTER_S)),))
     for kind, status in (
         (Hasty, 429),

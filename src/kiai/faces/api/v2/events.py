@@ -22,7 +22,7 @@ from kiai.errors import Invalid, Unavailable
 from kiai.faces.api.errors import TooMany
 from kiai.faces.api.operation import Caller, Operation, Stream
 from kiai.faces.api.v2.pages import get
-from kiai.logs import get_logger
+from kiai.logs import Outage
 from kiai.realtime.feed import EVENT_TYPES, EventHead, event_head
 from kiai.realtime.port import FEED, Realtime
 
@@ -149,6 +149,7 @@ class Events:
         self._next = 0  # the first index the reader did not hand out yet
         self._reader: asyncio.Task[None] | None = None
         self._closed = False
+        self._outage = Outage("events", "the feed was not read", "the feed is read again")
 
     async def events(self, caller: Caller, query: EventsQuery, last_event_id: str | None) -> Stream:
         """Server-sent events: scores, first places, matches and presence as they happen."""
@@ -253,12 +254,10 @@ class Events:
             pause_s = READ_EVERY_S
             try:
                 await self._hand_out()
-            except Unavailable as error:
-                get_logger("events").warning("the feed was not read", why=str(error))
-                pause_s = AFTER_FAILURE_S
+                self._outage.worked()
             except Exception as error:
                 # Whatever it is, the listeners are still there, and nobody else would read for them.
-                get_logger("events").error("the feed was not read", exc_info=error)
+                self._outage.failed(error, trace=not isinstance(error, Unavailable))
                 pause_s = AFTER_FAILURE_S
             await asyncio.sleep(pause_s)
         self._reader = None

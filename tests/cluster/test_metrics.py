@@ -1,0 +1,126 @@
+"""`/metrics` of two workers is their sum, whichever is asked, also after one was killed or both were replaced."""
+
+import json
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from tests.builders import a_map
+from tests.cluster.kit import Cluster, running
+from tests.cluster.test_rolling_restart import replaced
+from tests.cluster.test_stores_away import paused, postgres_processes, redis_processes
+from tests.patience import patiently
+from tests.wire.kit import eventually
+from tests.wire.test_metrics import figures
+
+PATH = 'kiai_http_requests_total{face="api",route="/get_player_count",status="200"}'
+TIMES = 'kiai_http_seconds_count{face="api",route="/get_player_count"}'
+ASKED = 60
+PAUSE_S = 12.0
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running(tmp_path_factory.mktemp("metrics"), ["alice"], [a_map(100)]) as cluster:
+        yield cluster
+        cluster.stop()
+
+
+def ask(cluster: Cluster, count: int = ASKED) -> None:
+    """So many requests, each on a connection of its own, so that both workers get some."""
+    for _ in range(count):
+        assert cluster.get("/get_player_count").status == 200
+
+
+def failures(cluster: Cluster) -> Counter[str]:
+    """How often each job failed."""
+    found = figures(cluster)
+    return Counter({name: int(value) for name, value in found.items() if name.startswith("kiai_job_failures_total")})
+
+
+def own(lines: list[dict[str, object]]) -> int:
+    """How many of the lines are about work that every worker does."""
+    return sum(line["job"] in ("figures", "buffers") for line in lines)
+
+
+def log(cluster: Cluster, event: str) -> list[dict[str, object]]:
+    """The lines of the whole log with this event."""
+    text = cluster.data.with_suffix(".stderr").read_text("utf-8")
+    return [line for line in map(json.loads, text.splitlines()) if line["event"] == event]
+
+
+def test_every_answer_counts_whichever_worker_gave_it_and_whichever_is_asked(cluster: Cluster) -> None:
+    before = figures(cluster).get(PATH, 0)
+
+    ask(cluster)
+
+    for _ in range(8):
+        found = figures(cluster)
+        assert found[PATH] - before == ASKED
+        assert found[TIMES] == found[PATH]
+        assert found["kiai_workers"] == 2
+
+
+def test_a_killed_worker_takes_no_count_with_it(cluster: Cluster) -> None:
+    ask(cluster)
+    before = figures(cluster)
+    workers = set(cluster.workers())
+
+    cluster.kill_worker()
+
+    eventually(lambda: len(cluster.workers()) == 2 and set(cluster.workers()) != workers, within_s=60)
+    eventually(lambda: figures(cluster)["kiai_workers"] == 2, within_s=20)
+    after = figures(cluster)
+    assert after[PATH] == before[PATH]
+    assert after["process_cpu_seconds_total"] >= before["process_cpu_seconds_total"]
+
+
+def test_replaced_workers_count_on_and_leave_nothing_behind(cluster: Cluster) -> None:
+    ask(cluster)
+    counted, series = figures(cluster)[PATH], len(figures(cluster))
+    files = sorted(path.name for path in cluster.data.iterdir())
+
+    for _ in range(2):
+        workers = set(cluster.workers())
+        cluster.signal(signal.SIGHUP)
+        eventually(lambda workers=workers: replaced(cluster, workers), within_s=120)  # type: ignore[misc]
+
+    assert figures(cluster)[PATH] == counted
+    assert len(figures(cluster)) <= series + 30
+    assert sorted(path.name for path in cluster.data.iterdir()) == files
+    ask(cluster, 10)
+    assert figures(cluster)[PATH] == counted + 10
+
+
+def test_gauges_are_of_those_who_live_and_of_the_server(cluster: Cluster) -> None:
+    eventually(lambda: "kiai_outbox_rows" in figures(cluster), within_s=20)
+
+    found = figures(cluster)
+
+    assert found['kiai_pool_size{pool="database"}'] == 40
+    assert found['kiai_pool_size{pool="state"}'] == 128
+    assert found['kiai_store_seconds_count{op="call",store="state"}'] > 0
+    assert found["kiai_players_online"] == 0
+
+
+@pytest.mark.parametrize("store", ["database", "state"])
+def test_a_scrape_needs_no_store_and_an_outage_is_a_line_for_each_worker(cluster: Cluster, store: str) -> None:
+    stand = postgres_processes() if store == "database" else redis_processes(cluster)
+    failed, told = failures(cluster), len(log(cluster, "job failed"))
+    slowest_s, ends = 0.0, time.monotonic() + PAUSE_S
+
+    with paused(stand):
+        while time.monotonic() < ends:
+            asked = time.monotonic()
+            figures(cluster)
+            slowest_s = max(slowest_s, time.monotonic() - asked)
+
+    assert slowest_s < patiently(1.0)
+    eventually(lambda: {"kiai_outbox_rows", "kiai_rooms"} <= figures(cluster).keys(), within_s=60)
+    # Whose turn shared work is changes; what each worker does by itself works again in each.
+    eventually(lambda: own(log(cluster, "job works again")) == own(log(cluster, "job failed")), within_s=120)
+    lines = Counter(str(line["job"]) for line in log(cluster, "job failed")[told:])
+    assert sum((failures(cluster) - failed).values()) > sum(lines.values()) > 0
+    assert max(lines.values()) <= 2, lines

@@ -1,0 +1,102 @@
+"""What `/metrics` of a running server says about requests, streams, stores, disks and back-ups."""
+
+import contextlib
+import http.client
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.patience import patiently
+from tests.wire.kit import API, Server, eventually
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("metrics") / "data").start()
+    try:
+        yield server
+        server.stop()
+    finally:
+        server.kill()
+
+
+def figures(server: Server) -> dict[str, float]:
+    """Each series and its value."""
+    reply = server.get("/metrics", host="localhost")
+    assert reply.status == 200
+    lines = [line for line in reply.body.decode().splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+@contextlib.contextmanager
+def listening(server: Server) -> Iterator[http.client.HTTPResponse]:
+    """A client of the event stream."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=patiently(20))
+    connection.request("GET", "/v2/events", headers={"Host": API})
+    answer = connection.getresponse()
+    try:
+        yield answer
+    finally:
+        answer.close()
+        connection.close()
+
+
+def test_an_event_stream_is_a_stream_and_a_request_and_no_time(server: Server) -> None:
+    with listening(server) as answer:
+        assert answer.readline().startswith(b":")
+        during = figures(server)
+
+    eventually(lambda: figures(server)["kiai_event_streams"] == 0)
+    after = figures(server)
+    assert during["kiai_event_streams"] == 1
+    assert [name for name in after if name.startswith("kiai_http_requests_total") and "/v2/events" in name]
+    assert not [name for name in after if name.startswith("kiai_http_seconds") and "/v2/events" in name]
+    assert [name for name in after if name.startswith("kiai_http_seconds") and "/metrics" in name]
+
+
+def test_an_error_of_the_stream_is_timed_like_any_other(server: Server) -> None:
+    assert server.get("/v2/events?types=nothing").status == 422
+
+    assert figures(server)['kiai_http_seconds_count{face="api",route="/v2/events"}'] == 1
+
+
+def test_outbox_disks_pools_stores_and_jobs_have_their_figures(server: Server) -> None:
+    server.get("/readyz", host="localhost")
+    eventually(lambda: "kiai_outbox_rows" in figures(server), within_s=20)
+
+    found = figures(server)
+
+    assert found["kiai_outbox_rows"] == found["kiai_outbox_oldest_seconds"] == 0
+    assert found['kiai_disk_free_bytes{place="data"}'] > 1_000_000
+    assert found['kiai_pool_size{pool="database"}'] >= 1
+    assert found['kiai_pool_in_use{pool="pp"}'] == found["kiai_pp_waiting"] == 0
+    assert found['kiai_store_seconds_count{op="read",store="database"}'] > 0
+    assert found['kiai_store_seconds_count{op="put",store="files"}'] > 0
+    assert found['kiai_job_failures_total{job="outbox"}'] == 0
+    assert found['kiai_job_last_success_timestamp_seconds{job="outbox"}'] > 1_600_000_000
+    assert found["kiai_workers"] == 1
+
+
+def test_a_back_up_is_told_by_the_running_server(server: Server, tmp_path: Path) -> None:
+    before = figures(server)
+
+    made = server.cli("backup", str(tmp_path / "copy"))
+
+    eventually(lambda: "kiai_backup_last_bytes" in figures(server), within_s=20)
+    after = figures(server)
+    assert "kiai_backup_last_success_timestamp_seconds" not in before
+    assert after["kiai_backup_last_success_timestamp_seconds"] == made["made_at_ms"] / 1000
+    assert after["kiai_backup_last_bytes"] == made["bytes"] + sum(part["size"] for part in made["database"])
+    assert (server.data / "last-backup.json").stat().st_mode & 0o077 == 0
+
+
+def test_a_back_up_that_fails_leaves_the_word_of_the_last(server: Server, tmp_path: Path) -> None:
+    server.cli("backup", str(tmp_path / "copy"))
+    told = (server.data / "last-backup.json").read_bytes()
+
+    with pytest.raises(AssertionError, match="is not empty"):
+        server.cli("backup", str(tmp_path / "copy"))
+
+    assert (server.data / "last-backup.json").read_bytes() == told
+    assert set(json.loads(told)) == {"at_ms", "bytes"}
