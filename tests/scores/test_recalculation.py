@@ -30,10 +30,12 @@ class Formula:
         self.world = world
         self.stops_at = stops_at
         self.asked: list[str] = []
+        self.scores: set[int | None] = set()
         self.seen: list[tuple[int, tuple[float, ...]]] = []
 
     async def plays(self, md5: str, mode: int, plays: Sequence[calculator.Play]) -> list[FakeResult]:
         self.asked.append(md5)
+        self.scores |= {play.legacy_score for play in plays}
         if self.stops_at is not None and len(self.asked) > self.stops_at:
             raise Stopped
         stats = await self.world.leaderboards.stats_in(3, 0)
@@ -73,6 +75,21 @@ def test_everything_that_follows_from_pp_follows(world: World, songs: list[Beatm
     assert world.stats(3).pp > before.pp
     assert world.look(select(recomputed)) == []
     assert world.problems() == []
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [(0, 100_000), (20130319, 100_000), (29_999_999, 100_000), (30_000_000, None), (2**31 - 1, None)],
+)
+def test_the_score_of_a_play_of_lazer_says_nothing_about_its_pp(
+    world: World, songs: list[Beatmap], version: int, told: int | None
+) -> None:
+    world.change(update(scores).values(client_version=version))
+    formula = Formula(world)
+
+    recalc(world, formula)
+
+    assert formula.scores == {told}
 
 
 def test_a_profile_is_all_old_until_it_is_all_new(world: World, songs: list[Beatmap]) -> None:

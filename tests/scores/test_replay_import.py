@@ -1,12 +1,14 @@
 import asyncio
 import hashlib
 import lzma
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from sqlalchemy import select, update
-from tests.builders import NOW_MS, World, a_map, a_player, a_replay, frames, pp_of
+from tests.builders import NOW_MS, FakeResult, World, a_map, a_player, a_replay, frames, pp_of
 from tests.osu.real_files import real_files
 
 from kiai.accounts import User
@@ -17,6 +19,7 @@ from kiai.osu.grades import grade
 from kiai.osu.mods import DT, EZ, HD, HR, HT, NC, NF, PF, RX, SD, SO, TP, V2, Mods
 from kiai.osu.replay_checksum import replay_md5
 from kiai.osu.replay_file import ReplayFile, read_replay, write_replay
+from kiai.scores.calculator import Play
 from kiai.scores.flags import Flags
 from kiai.scores.replay_import import NotedReplay, ReplayReport
 from kiai.staff import OPERATOR
@@ -504,6 +507,24 @@ def test_a_score_of_lazer_is_stored_in_classic_points(world: World, song: Beatma
     assert (report.scores, report.doubts, report.checksums) == (1, [], {"lazer": 1})
     assert world.look(select(scores.c.score, scores.c.client_version)) == [(90_712, 30_000_016)]
     assert world.problems() == []
+
+
+@pytest.mark.parametrize("by_lazer", [False, True])
+def test_the_score_of_a_play_of_lazer_says_nothing_about_its_pp(
+    world: World, song: Beatmap, alice: int, by_lazer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int | None] = []
+    plays = world.performance.plays
+
+    def listening(md5: str, mode: int, asked: list[Play]) -> Coroutine[Any, Any, list[FakeResult]]:
+        told.extend(play.legacy_score for play in asked)
+        return plays(md5, mode, asked)
+
+    monkeypatch.setattr(world.performance, "plays", listening)
+
+    import_(world, world.put_osr(of_lazer(song) if by_lazer else a_replay(of=song, score=7_000)))
+
+    assert told == [None if by_lazer else 7_000]
 
 
 @pytest.mark.parametrize("mods", [[{"acronym": "HD"}], [{"acronym": "DC"}], [], [{"acronym": "SD"}]])

@@ -7,6 +7,7 @@ import msgspec
 from kiai.beatmaps import Beatmap
 from kiai.beatmaps.model import MapSummary
 from kiai.osu.accuracy import Counts
+from kiai.osu.replay_file import FIRST_LAZER_VERSION
 
 PP_MODES_FROM: Final = 4  # relax and autopilot boards sort by pp, vanilla ones by score
 
@@ -221,6 +222,11 @@ class Ranked(msgspec.Struct, frozen=True):
     clan_id: int | None
     clan_name: str | None
     clan_tag: str | None
+
+
+def stable_score(score: int, client_version: int) -> int | None:
+    """The total score as stable counts it, from which pp estimates slider breaks; None for a play of lazer."""
+    return score if client_version < FIRST_LAZER_VERSION else None
 
 
 def replay_key(md5: bytes) -> str:

@@ -21,6 +21,7 @@ from kiai.clock import Clock
 from kiai.errors import Unavailable
 from kiai.osu.modes import vanilla
 from kiai.scores import calculator
+from kiai.scores.model import stable_score
 from kiai.scores.performance import CannotCalculate, Performance, stored_pp
 from kiai.scores.rebuilding import Rebuilder
 from kiai.storage.outbox import tell
@@ -42,6 +43,7 @@ _FIELDS = (
     "ngeki",
     "nkatu",
     "nmiss",
+    "client_version",
     "pp",
     "calculator",
 )
@@ -60,6 +62,7 @@ class _Row(msgspec.Struct, frozen=True):
     ngeki: int
     nkatu: int
     nmiss: int
+    client_version: int
     pp: float
     calculator: int
 
@@ -228,5 +231,5 @@ def _play(row: _Row) -> calculator.Play:
         nkatu=row.nkatu,
         nmiss=row.nmiss,
         combo=row.max_combo,
-        legacy_score=row.score,
+        legacy_score=stable_score(row.score, row.client_version),
     )

@@ -40,7 +40,7 @@ from kiai.osu.replay_checksum import COVERS_THE_RESULT, ChecksumForm, checksum_f
 from kiai.osu.replay_file import FIRST_LAZER_VERSION, BadReplay, ReplayFile, check_frames, read_replay
 from kiai.scores import calculator
 from kiai.scores.flags import Doubt
-from kiai.scores.model import Play, StoredReplay, replay_key
+from kiai.scores.model import Play, StoredReplay, replay_key, stable_score
 from kiai.scores.performance import CannotCalculate, Performance, stored_pp
 from kiai.scores.recording import AlreadyRecorded, Recorder
 
@@ -179,9 +179,8 @@ class ReplayImport:
             doubts.append(Doubt("replay checksum", "it is of no known form"))
         player = await self._player(replay, user)
         beatmap = await self._map(replay)
-        by_lazer = replay.game_version >= FIRST_LAZER_VERSION or form is ChecksumForm.LAZER
         failed = False
-        if by_lazer:
+        if replay.game_version >= FIRST_LAZER_VERSION:
             replay, failed = _from_lazer(replay, beatmap, doubts)
         replay = msgspec.structs.replace(replay, mods=completed(replay.mods))
         if (fault := play_fault(replay, beatmap)) is not None:
@@ -198,15 +197,14 @@ class ReplayImport:
             raise Refused(f"the frames are damaged: {error}") from error
         if frames.frames < FRAMES_EXPECTED:
             doubts.append(Doubt("replay", f"only {frames.frames} frames"))
-        pp = await self._pp(replay, beatmap, by_lazer=by_lazer) if play.passed else 0.0
+        pp = await self._pp(replay, beatmap) if play.passed else 0.0
         play = msgspec.structs.replace(play, pp=pp, time_elapsed=frames.length_ms)
         return _Judged(play, replay.frames, form, doubts)
 
     async def _player(self, replay: ReplayFile, user: User | None) -> User:
         named = None
-        if replay.player_name.isprintable():
-            with contextlib.suppress(NotFound):
-                named = await self._accounts.user(STAFF, name=replay.player_name)
+        with contextlib.suppress(NotFound):
+            named = await self._accounts.user(STAFF, name=replay.player_name)
         if user is None:
             if named is None:
                 raise Refused(f"its player {replay.player_name!r} has no account here")
@@ -226,7 +224,7 @@ class ReplayImport:
         except Unavailable as error:
             raise Refused(f"its map {md5} is not known here, and upstream cannot be asked now") from error
 
-    async def _pp(self, replay: ReplayFile, beatmap: Beatmap, *, by_lazer: bool) -> float:
+    async def _pp(self, replay: ReplayFile, beatmap: Beatmap) -> float:
         performed = calculator.Play(
             mods=replay.mods,
             n300=replay.counts.n300,
@@ -236,7 +234,7 @@ class ReplayImport:
             nkatu=replay.counts.nkatu,
             nmiss=replay.counts.nmiss,
             combo=replay.max_combo,
-            legacy_score=None if by_lazer else replay.score,
+            legacy_score=stable_score(replay.score, replay.game_version),
         )
         try:
             [result] = await self._performance.plays(beatmap.md5, replay.mode, [performed])
