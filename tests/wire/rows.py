@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Table, text, update
+from sqlalchemy import Table, func, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from tests import stores
 
@@ -138,6 +138,11 @@ class Rows:
     def tell_rank(self, user_id: int) -> None:
         """Leaves word for a server that runs that the player's rank may have changed."""
         self.put(outbox, {"at_ms": 0, "kind": "ranks", "payload": str(user_id)})
+
+    def all_is_delivered(self) -> bool:
+        """Whether a server that runs has passed on what changed before it started."""
+        with self._engine.connect() as connection:
+            return connection.execute(select(func.count()).select_from(outbox)).scalar() == 0
 
     def played(self, user_id: int, mode: int, map_key: int, plays: int, last_play_ms: int = 0) -> None:
         """How often a player played a map."""

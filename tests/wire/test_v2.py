@@ -397,6 +397,9 @@ ERRORS: Final[list[Record]] = [
         for rest in ("", "/status", "/stats", "/stats/0", "/scores", "/scores/best", "/most_played", "/history/0")
     ),
     *((f"/v2/players/{wrong}?key=id", 422, f"id {NUMBER} 3 to") for wrong in ("player", "-1", "%D9%A3", "0")),
+    ("/v2/players/3?key=null", 422, "key must be one of id, username"),
+    ("/v2/players/3?key=", 422, "key must be one of id, username"),
+    ("/v2/players/3?key=id&key=id", 422, "key must be given once"),
     ("/v2/players/3?key=name", 422, "key must be one of id, username"),
     ("/v2/players/3?key=username", 422, "id must be a player's id, or a name"),
     ("/v2/players/33?key=username", 404, "Player not found."),

@@ -54,6 +54,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     many_played_maps(made.rows)
     try:
         server.start()
+        eventually(made.rows.all_is_delivered)  # a new password ends the sessions there are
         for name in ("Player", "Spaced Name", "Hidden One"):
             log_in(server, name)
         yield made

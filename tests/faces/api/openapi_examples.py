@@ -18,7 +18,7 @@ from tests.demo_server import HOST, MAP, PLAYER, RESTRICTED, SUPPORTER, DemoServ
 
 from kiai.faces.api import examples
 from kiai.faces.api.examples import Example, Examples
-from kiai.realtime.port import Allowance, StateUnavailable
+from kiai.realtime.port import StateUnavailable
 
 FILE: Final = Path(examples.__file__).with_name(examples.FILE)
 MAKE: Final = ".venv/bin/python -m tests.faces.api.openapi_examples"
@@ -135,7 +135,7 @@ ERRORS: Final[Mapping[str, Mapping[int, tuple[Ask, ...]]]] = {
         422: (Ask("/v2/players?page=0"), Ask("/v2/maps?mode=4"), Ask("/v2/players?contry=nl")),
         416: (Ask(f"/v2/scores/{SCORE}/replay", headers={"Range": "bytes=9999999-"}),),
         429: (Ask("/v2/players", by=HOST),),
-        503: (Ask("/v2/players"),),
+        503: (Ask("/v2/server/stats"),),
     },
 }
 
@@ -193,15 +193,15 @@ async def _use_up(server: DemoServer, user_id: int) -> None:
 def _unavailable(server: DemoServer) -> Iterator[None]:
     """The store of the realtime state does not answer, as when Redis is down."""
 
-    async def take(*_: object, **__: object) -> Allowance:
+    async def online_count() -> int:
         raise StateUnavailable
 
     realtime = server.services.realtime
-    kept, realtime.take = realtime.take, take  # type: ignore[method-assign]
+    kept, realtime.online_count = realtime.online_count, online_count  # type: ignore[method-assign]
     try:
         yield
     finally:
-        realtime.take = kept  # type: ignore[method-assign]
+        realtime.online_count = kept  # type: ignore[method-assign]
 
 
 def _send(client: httpx.Client, server: DemoServer, ask: Ask, name: str, sent: set[Sent]) -> Example:

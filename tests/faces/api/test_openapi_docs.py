@@ -228,7 +228,7 @@ def test_limits_are_those_of_the_settings(opened: Opens, page: Page) -> None:
     words = " ".join(Page(changed.get("/docs").text).words.split())
 
     assert "all requests together77 per minute" in words
-    assert "/get_replay7 per minute" in words
+    assert "/get_replay, /v2/scores/{id}/replay7 per minute" in words
     assert "/set_avatar3 per hour" in words
     assert "all requests together1,200 per minute" in " ".join(page.words.split())
 

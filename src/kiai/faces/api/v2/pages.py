@@ -40,7 +40,7 @@ Include = Annotated[
     Meta(
         pattern="^(player|beatmap)(,(player|beatmap))?$",
         description="What each score brings along: `player`, `beatmap`, or both with a comma.",
-        extra={"allowed": "player, beatmap, or both with a comma between them"},
+        extra={"allowed": "player, beatmap, or both, separated by a comma"},
     ),
 ]
 ModeNumber = Annotated[int, Meta(ge=0, le=8, description="0 to 6 or 8.")]
