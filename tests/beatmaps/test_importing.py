@@ -1,3 +1,4 @@
+import asyncio
 import io
 import os
 import stat
@@ -277,6 +278,35 @@ def test_two_archives_of_one_set_leave_the_later_one_and_a_note(world: World, so
     assert path == "1.osz"
     assert what.startswith("no longer the download of set 10: ")
     assert sorted(ids(world)) == [1, 2]
+
+
+# --- several imports at once
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        [a_map(id=0, set_id=0, version=str(n)) for n in range(8)],
+        [a_map(id=n + 1, set_id=7) for n in range(8)],
+        [a_map(id=1, set_id=7)] * 8,
+        [a_map(id=1, set_id=7, version=str(n)) for n in range(8)],
+    ],
+    ids=["without ids", "maps of one set", "the same file", "revisions of one map"],
+)
+def test_imports_at_the_same_time_lose_nothing(world: World, files: list[NewMap]) -> None:
+    async def all_at_once() -> list[ImportReport]:
+        return await asyncio.gather(
+            *(world.importer.import_file(one.data, name=str(n), status=None) for n, one in enumerate(files))
+        )
+
+    reports = world.run(all_at_once())
+
+    assert [(one.maps, one.skipped) for one in reports] == [(1, [])] * len(files)
+    stored = world.run(world.beatmaps.revisions())
+    assert {one.md5 for one in stored} == {one.md5 for one in files}
+    current = [one.id for one in stored if one.current]
+    assert len(current) == len(set(current))
+    assert current
 
 
 # --- a map by the name of its file

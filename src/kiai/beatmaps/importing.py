@@ -9,7 +9,7 @@ the old one keeps its scores. Where a file is taken otherwise than it asks to be
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -23,9 +23,10 @@ from kiai.clock import Clock
 from kiai.errors import KiaiError
 from kiai.files.port import Files
 from kiai.osu.beatmap_file import BadBeatmap, BeatmapFile, file_name, parse_beatmap
-from kiai.storage.port import Database, Transaction, Value
+from kiai.storage.port import Database, Taken, Transaction, Value
 
 AT_ONCE: Final = 8
+TRIES: Final = 20  # of a transaction; each time, one of those that collide gets through
 SETS_KEPT_MAX: Final = 8
 """An archive is kept once for each set in it, up to so many."""
 _ARCHIVES: Final = (".osz", ".olz")
@@ -221,12 +222,23 @@ class Importer:
                 changed = await _store_map(tx, map_id, set_id, one, status, upstream)
                 results.append(_Stored(one, map_id, set_id, changed))
 
-        await self._database.transaction(body)
+        await self._store(body)
         sets: dict[int, list[_Parsed]] = {}
         for stored in results:
             run.count(stored)
             sets.setdefault(stored.set_id, []).append(stored.one)
         return sets
+
+    async def _store(self, body: Callable[[Transaction], Awaitable[None]]) -> None:
+        """Runs it again where another import has made the same set or map meanwhile, or has taken the same new id."""
+        for left in reversed(range(TRIES)):
+            try:
+                await self._database.transaction(body)
+            except Taken:
+                if not left:
+                    raise
+            else:
+                return
 
     async def _keep_archive(self, group: _Group, sets: dict[int, list[_Parsed]], run: _Run) -> None:
         """Keeps the archive that sets came in, to hand it out whole under the id of each."""
