@@ -315,7 +315,7 @@ def test_no_bytes_make_anything_but_a_map_or_a_reason(start: int, cut: int, put:
         b"osu file format v14\n" + (b"[General]\n" * (LINES_MAX - 10)),
         a_map(lines("1,1,1,2,0,B" + "|1:1" * 45 + ",1,1", OBJECTS_MAX)),
         a_map("1,1,1,2,0,B" + "|" * (LINE_MAX_CHARS - 20) + ",1,1"),
-        a_map(lines("1,1,1,2,0,B" + "|1:1" * 45 + ",1", OBJECTS_MAX)),
+        a_map(lines("1,1,1,2,0,B" + "|1:1" * 45 + ",1", OBJECTS_MAX // 2)),
         a_map(lines("1,1,1,2,0,B" + "|P|1.5:1" * 20 + ",1,0", OBJECTS_MAX // 2)),
         a_map(lines("1,1,1,2,0,B" + "|1:1" * 45 + "|x,1,1", OBJECTS_MAX // 2)),
         a_map(lines("1,1,x,1,0", LINES_MAX - 10)),
