@@ -8,6 +8,7 @@ import rosu_pp_py
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.osu.real_files import real_files
+from tests.patience import patiently
 
 from kiai.osu.beatmap_file import (
     BREAKS_MAX,
@@ -330,7 +331,7 @@ def test_no_file_takes_longer_than_its_size_allows(data: bytes) -> None:
 
     a_map_or_none(data)
 
-    assert time.process_time() - started < 4.0  # up to 1.5 s on one slow core
+    assert time.process_time() - started < patiently(2.0)
 
 
 @pytest.mark.parametrize(
