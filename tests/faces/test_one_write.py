@@ -263,7 +263,7 @@ class House:
 
 def _front(face: App, metrics: Metrics, access_log: AccessLog) -> Front:
     return Front(
-        bancho=face, api=face, avatars=face, client=face, site=face, house=face,
+        bancho=Face(), api=face, avatars=face, client=face, site=face, house=face,
         ids=SystemIds(), metrics=metrics, access_log=access_log,
     )  # fmt: skip
 

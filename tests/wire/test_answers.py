@@ -10,7 +10,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import falcon.inspect
@@ -25,6 +24,7 @@ from kiai.app import Server as Faces
 from kiai.app import open_services
 from kiai.faces.front import BANCHO_HOSTS, CLIENT_HOSTS
 from kiai.logs import AccessLog
+from kiai.settings import Settings
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "PURGE")
 OSU: Final = "osu.localhost"
@@ -102,8 +102,8 @@ def routes_of(faces: Faces) -> list[Route]:
     return found
 
 
-async def _routes(data: Path) -> list[Route]:
-    async with open_services(stores.settings(data)) as services:
+async def _routes(settings: Settings) -> list[Route]:
+    async with open_services(settings) as services:
         log = AccessLog("json")
         try:
             return routes_of(Faces(services, log))
@@ -113,7 +113,7 @@ async def _routes(data: Path) -> list[Route]:
 
 @pytest.fixture(scope="module")
 def routes(tmp_path_factory: pytest.TempPathFactory) -> list[Route]:
-    return asyncio.run(_routes(tmp_path_factory.mktemp("routes") / "data"))
+    return asyncio.run(_routes(stores.settings(tmp_path_factory.mktemp("routes") / "data")))
 
 
 class House(msgspec.Struct):
