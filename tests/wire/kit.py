@@ -52,7 +52,9 @@ class Server:
 
     def __init__(self, data: Path, **settings: str) -> None:
         self.data = data
-        self._env = environment({"RATE_LIMITS": "off", **stores.variables(data), **settings})
+        # Whoever logs in first is a player like all others, unless a test is about that.
+        defaults = {"RATE_LIMITS": "off", "FIRST_USER_IS_OWNER": "off"}
+        self._env = environment({**defaults, **stores.variables(data), **settings})
         self._stderr = data.with_suffix(".stderr")
         self._process: subprocess.Popen[str] | None = None
         self.port = 0

@@ -114,7 +114,7 @@ def test_a_restart_prints_the_same_code_until_a_new_one_is_made(server: Server) 
 
 
 def test_on_localhost_the_first_player_becomes_the_owner_at_the_first_login(tmp_path: Path) -> None:
-    server = Server(with_players(tmp_path / "data")).start()
+    server = Server(with_players(tmp_path / "data"), FIRST_USER_IS_OWNER="on").start()
     try:
         bancho = Bancho(server)
         assert server.claim_code == ""
