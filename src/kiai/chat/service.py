@@ -372,7 +372,7 @@ class Chat:
             if session.spectating:
                 return spectator_channel(session.spectating)
             own = spectator_channel(session.user_id)
-            return own if await self._realtime.following(chat_topic(own)) else None
+            return own if await self._realtime.is_followed(chat_topic(own)) else None
         if is_match_channel(shown):
             # Referees may be in rooms where they do not sit, and then say which one they mean.
             seated = shown == match_channel(session.match_id)

@@ -142,6 +142,10 @@ class MemoryRealtime:
     async def followers(self, topics: Sequence[str]) -> list[int]:
         return [0 if (log := self._logs.get(topic)) is None else log.shown for topic in topics]
 
+    async def is_followed(self, topic: str) -> bool:
+        log = self._logs.get(topic)
+        return log is not None and bool(log.readers)
+
     async def following(self, topic: str) -> list[Session]:
         log = self._logs.get(topic)
         return [] if log is None else _in_order(log.readers)

@@ -344,6 +344,10 @@ class Realtime(Protocol):
         """How many sessions that are not hidden follow each topic. O(1) for each."""
         ...
 
+    async def is_followed(self, topic: str) -> bool:
+        """Whether any session follows the topic, hidden ones included. Costs the same whatever their number."""
+        ...
+
     async def following(self, topic: str) -> list[Session]:
         """The sessions that follow a topic, hidden ones too: the earliest login first, of one moment by token."""
         ...

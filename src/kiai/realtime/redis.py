@@ -182,6 +182,9 @@ class RedisRealtime:
         counts = await asyncio.gather(*(self._call("HGET", f"{P}t:{{{topic}}}:m", "shown") for topic in topics))
         return [int(count or 0) for count in counts]
 
+    async def is_followed(self, topic: str) -> bool:
+        return bool(await self._call("EXISTS", f"{P}t:{{{topic}}}:r"))
+
     async def following(self, topic: str) -> list[Session]:
         return _in_order(await self._run("sessions", "following", topic))
 

@@ -22,7 +22,6 @@ from kiai.realtime.port import (
     spectate_topic,
 )
 
-BUNDLES_PER_S: Final = 30
 BUNDLE_MAX: Final = 64 * 1024
 
 
@@ -143,12 +142,12 @@ class Spectating:
             await self._tell(CannotWatch(session.spectating, session.user_id))
 
     async def frames(self, session: Session, bundle: bytes) -> None:
-        """Relays a bundle to the session's spectators; without any, and past 30 a second, it is dropped."""
-        topic = frames_topic(session.user_id)
-        if len(bundle) > BUNDLE_MAX or not await self._realtime.following(topic):
-            return
-        allowed = await self._realtime.take(f"frames:{session.user_id}", limit=BUNDLES_PER_S, period_s=1.0)
-        if allowed.granted:
+        """Relays a bundle to the session's spectators. A bundle above 64 KiB, or one that nobody watches, is dropped.
+
+        PERF: one append, which a topic without followers ignores. How often a host may send is bounded by the budget of
+        its packets (`faces/bancho/work.py`).
+        """
+        if len(bundle) <= BUNDLE_MAX:
             await self._tell(Framed(session.user_id, bundle))
 
     async def depart(self, session: Session) -> None:
@@ -175,7 +174,7 @@ class Spectating:
         return list(dict.fromkeys(one.user_id for one in sessions if not one.hidden))
 
     async def _close_channel_when_empty(self, host_id: int) -> None:
-        if not await self._realtime.following(spectate_topic(host_id)):
+        if not await self._realtime.is_followed(spectate_topic(host_id)):
             for host in await self._realtime.sessions_of(host_id):
                 await self._host_channel(host, opened=False)
 

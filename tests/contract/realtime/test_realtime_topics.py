@@ -269,6 +269,19 @@ def test_followers_are_counted_for_each_topic_and_hidden_ones_are_not(run: Run) 
     run(scenario)
 
 
+def test_a_topic_is_followed_by_hidden_sessions_too(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        before = await realtime.is_followed(OSU)
+        await realtime.open_session(a_session("token-a", 3, OSU, hidden=True))
+        while_open = await realtime.is_followed(OSU)
+        await realtime.close_session("token-a")
+        after = await realtime.is_followed(OSU)
+
+        assert (before, while_open, after) == (False, True, False)
+
+    run(scenario)
+
+
 def test_those_who_follow_a_topic_are_listed_as_they_are_the_earliest_login_first(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-c", 3, OSU, login_time_ms=2_000))

@@ -44,7 +44,7 @@ PRICES: Final[Mapping[int, int]] = {
     Client.SEND_PUBLIC_MESSAGE: APPENDING,
     Client.SEND_PRIVATE_MESSAGE: STORING,
     # Frames: their readers skip what they missed, or have twice the bound.
-    Client.SPECTATE_FRAMES: 1,
+    Client.SPECTATE_FRAMES: 3,  # a client sends about 5 bundles a second
     Client.MATCH_SCORE_UPDATE: 4,
     # Joining pays for leaving as well; a channel's count is told to everybody both times.
     Client.START_SPECTATING: 3 * APPENDING,
