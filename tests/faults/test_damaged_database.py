@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.patience import patiently
 from tests.wire.kit import KIAI, environment
 from typer.testing import CliRunner
 
@@ -40,7 +41,9 @@ def run(data: Path, *arguments: str) -> Done:
     """Runs a command; `serve` in a process of its own, the others in this one, which is faster."""
     if arguments[0] == "serve":
         command = [*KIAI, *arguments, "--data", str(data)]
-        served = subprocess.run(command, env=environment({}), capture_output=True, text=True, timeout=120, check=False)
+        served = subprocess.run(
+            command, env=environment({}), capture_output=True, text=True, timeout=patiently(120), check=False
+        )
         return Done(served.returncode, served.stdout, served.stderr)
     nobodys = dict.fromkeys((one for one in os.environ if one.startswith("KIAI_")), None)
     done = CliRunner().invoke(app, [*arguments, "--data", str(data)], env=nobodys)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from tests.builders import a_map
 from tests.cluster.kit import running
+from tests.patience import patiently
 from tests.wire.kit import KIAI, Server, environment, eventually
 
 START_S = 60.0
@@ -48,7 +49,7 @@ def test_a_server_survives_signals_from_its_first_moment_on(tmp_path: Path) -> N
 
         eventually(ready, within_s=START_S)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(START_S) == 0
+        assert process.wait(patiently(START_S)) == 0
 
 
 def test_a_server_that_runs_ignores_the_signal_and_ends_as_ever(tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_a_server_survives_the_end_of_its_terminal(tmp_path: Path) -> None:
         for _ in range(3):
             assert server.get("/get_player_count").status == 200
         process.send_signal(signal.SIGTERM)
-        assert process.wait(START_S) == 0
+        assert process.wait(patiently(START_S)) == 0
     finally:
         process.kill()
         process.wait()

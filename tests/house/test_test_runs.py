@@ -1,5 +1,6 @@
 """The tests' own set-up: once a run, whoever needs it first; and deadlines that follow the machine."""
 
+import ast
 import itertools
 import os
 import subprocess
@@ -138,3 +139,48 @@ def test_a_machine_that_is_stuck_does_not_wait_for_ever(monkeypatch: pytest.Monk
     monkeypatch.delenv("PATIENCE", raising=False)
 
     assert patience.patiently(1) == patience.SLOWEST
+
+
+WAITS = ("timeout", "settimeout", "join", "wait", "result", "communicate", "wait_for", "Timer", "create_connection")
+PAUSE_S = 1.0
+"""A wait no longer than this is a pause: it is to end by itself."""
+
+
+def fixed(value: ast.expr) -> bool:
+    """Whether this is a number of seconds, or a constant that is named like one."""
+    if isinstance(value, ast.Constant):
+        return isinstance(value.value, int | float) and value.value > PAUSE_S
+    return isinstance(value, ast.Name) and value.id.isupper() and value.id.endswith("_S")
+
+
+def fixed_deadlines(code: str) -> list[int]:
+    """The lines on which something waits for a fixed time at most."""
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        if not isinstance(node, ast.Call):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        given = [one.value for one in node.keywords if one.arg == "timeout"]
+        given += node.args if name in WAITS else []
+        found += [node.lineno for value in given if fixed(value)]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("code", "lines"),
+    [
+        ("subprocess.run(x, timeout=30)", [1]),
+        ("thread.join(\n    READY_S)", [1]),
+        ("async with asyncio.timeout(5): pass", [1]),
+        ("worker.wait(timeout=0.4); event.wait(); ', '.join(names)", []),
+        ("client.settimeout(patiently(READY_S)); eventually(x, within_s=20)", []),
+    ],
+)
+def test_a_fixed_deadline_is_found(code: str, lines: list[int]) -> None:
+    assert fixed_deadlines(code) == lines
+
+
+def test_every_deadline_of_the_tests_follows_the_machine() -> None:
+    for path in sorted((REPOSITORY / "tests").rglob("*.py")):
+        lines = fixed_deadlines(path.read_text("utf-8"))
+        assert not lines, f"{path.relative_to(REPOSITORY)}, lines {lines}: patiently(...) of tests/patience.py"

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Final
 
 import msgspec
+from tests.patience import patiently
 
 DEADLINE_S: Final = 30.0
 NO_BODY: Final = (204, 304)
@@ -24,7 +25,7 @@ class Client:
     ConnectionError."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=patiently(DEADLINE_S))
         self._read = b""
 
     def __enter__(self) -> "Client":
@@ -121,7 +122,7 @@ class Client:
         except BlockingIOError:
             pass
         finally:
-            self.socket.settimeout(DEADLINE_S)
+            self.socket.settimeout(patiently(DEADLINE_S))
         return self._read
 
     def _chunks(self) -> bytes:

@@ -114,7 +114,7 @@ class Fed:
 
     def tell(self, *events: FeedEvent) -> None:
         entries = [feed_entry(event) for event in events]
-        asyncio.run_coroutine_threadsafe(self.services.realtime.append(entries), self.loop).result(READ_S)
+        asyncio.run_coroutine_threadsafe(self.services.realtime.append(entries), self.loop).result(patiently(READ_S))
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import pytest
 from PIL import Image
+from tests.patience import patiently
 from tests.wire.kit import API, Reply, Server, eventually
 from tests.wire.rows import Rows
 from tests.wire.world import (
@@ -646,7 +647,7 @@ def test_the_documentation_is_compressed_once_for_all(web: World, path: str, hos
 
 def test_head_tells_the_length_of_the_compressed_body(web: World) -> None:
     got = web.server.get(LONG, Accept_Encoding="gzip")
-    with socket.create_connection(("127.0.0.1", web.server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", web.server.port), timeout=patiently(10)) as connection:
         head = f"HEAD {LONG} HTTP/1.1\r\nHost: {API}\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"
         connection.sendall(head.encode())
         raw = b"".join(iter(lambda: connection.recv(65_536), b""))
@@ -657,7 +658,7 @@ def test_head_tells_the_length_of_the_compressed_body(web: World) -> None:
 
 
 def test_a_stream_of_events_is_not_compressed(web: World) -> None:
-    with socket.create_connection(("127.0.0.1", web.server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", web.server.port), timeout=patiently(10)) as connection:
         connection.sendall(f"GET /v2/events HTTP/1.1\r\nHost: {API}\r\nAccept-Encoding: gzip\r\n\r\n".encode())
         raw = b""
         while b"retry:" not in raw:

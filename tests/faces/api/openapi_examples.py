@@ -15,6 +15,7 @@ from typing import Any, Final
 import httpx
 import msgspec
 from tests.demo_server import HOST, MAP, PLAYER, RESTRICTED, SUPPORTER, DemoServer, demo_server
+from tests.patience import patiently
 
 from kiai.faces.api import examples
 from kiai.faces.api.examples import Example, Examples
@@ -159,7 +160,7 @@ class Collected(msgspec.Struct, frozen=True):
 def collect(server: DemoServer) -> Collected:
     """Sends every request."""
     sent: set[Sent] = set()
-    with httpx.Client(base_url=server.url, headers={"Host": API_HOST}, timeout=60) as client:
+    with httpx.Client(base_url=server.url, headers={"Host": API_HOST}, timeout=patiently(60)) as client:
 
         def answers(name: str, *asks: Ask) -> list[Example]:
             return [_send(client, server, ask, name, sent) for ask in asks]
