@@ -242,6 +242,8 @@ def test_limits_that_are_off_are_said_to_be_off(opened: Opens) -> None:
 def test_allowed_values_are_words(page: Page) -> None:
     assert "one of best, recent" in page.words
     assert "a game mode: 0 to 6 or 8" in page.words
+    assert "a text of 0 to 64 characters or null" in page.words
+    assert "any value" not in page.words
     assert "[0-9a-fA-F]" not in page.words
     assert "^" not in page.words
 
@@ -256,7 +258,10 @@ EXAMPLES = load_examples().operations
 def test_the_curl_line_is_the_request(name: str) -> None:
     example = EXAMPLES[name]
 
-    words = shlex.split(curl(example, BASE))
+    # `&` and the like end a word for a shell unless they are quoted.
+    shell = shlex.shlex(curl(example, BASE), posix=True, punctuation_chars=True)
+    shell.whitespace_split = True
+    words = list(shell)
 
     assert words[0] == "curl"
     assert words[-1] == BASE + example.target
