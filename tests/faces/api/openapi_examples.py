@@ -187,7 +187,7 @@ async def _use_up(server: DemoServer, user_id: int) -> None:
     settings = server.services.settings
     limit = settings.api_rate_per_minute
     for _ in range(limit):
-        await server.services.realtime.take(f"api:user:{user_id}", limit=limit, period_s=60.0)
+        await server.services.limiter.take(f"api:user:{user_id}", limit=limit, period_s=60.0)
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ scores = get_player_scores.sync(
 refused = get_player_scores.sync_detailed(client=client, id=8, scope=GetPlayerScoresScope.BEST, limit=500)
 replay = get_replay.sync(client=client, id=63, include_headers=True)
 worth = calculate_pp.sync(client=holder, id=900_003, acc=[99.5, 98.0])
-player = get_v2_players_id.sync(client=client, id=8)
+player = get_v2_players_id.sync(client=client, id="Frotol")
 maps = get_v2_maps.sync(client=client, frozen=True, page_size=3)
 changed = set_player_info.sync(client=holder, body=Changes(play_style=6))
 with open(sys.argv[0].replace("use_client.py", "avatar.png"), "rb") as picture:

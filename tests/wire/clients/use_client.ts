@@ -13,7 +13,7 @@ const stars = await api.GET("/calculate_pp", {
   headers: { Authorization: `Bearer ${key}` },
 });
 const scores = await api.GET("/v2/players/{id}/scores/{scope}", {
-  params: { path: { id: 8, scope: "best" }, query: { page_size: 2 } },
+  params: { path: { id: "8", scope: "best" }, query: { page_size: 2 } },
 });
 const changed = await api.POST("/set_player_info", {
   body: { play_style: 6 },

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from http import HTTPStatus
 from importlib import resources
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import falcon
 import falcon.asgi
@@ -16,8 +16,10 @@ import msgspec
 from markupsafe import Markup, escape
 
 from kiai.faces.api import openapi
+from kiai.faces.api.addresses import origin
 from kiai.faces.api.browsers import allow_origin, answer_options
 from kiai.faces.api.compressing import accepts_gzip, gzipped
+from kiai.faces.api.errors import ErrorCode
 from kiai.faces.api.examples import Example, Examples, load_examples
 from kiai.faces.api.openapi import EVENTS, PROBLEMS, servers, words_of
 from kiai.faces.api.operation import Limit, Operation
@@ -37,7 +39,7 @@ _POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-_HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
+UNKNOWN_HOST: Final = "http://localhost"
 CHAPTERS: Final = (
     ("start", "Start here"),
     ("versions", "Addresses and versions"),
@@ -118,6 +120,7 @@ class Documentation:
             streams=CLIENTS_MAX,
             modes=[_mode(number) for number in MODES],
             mods=[(mods_text(int(mod)), int(mod)) for mod in Mods],
+            error_codes=get_args(ErrorCode),
             base=BASE,
         )
 
@@ -139,24 +142,13 @@ class Documentation:
         }
 
 
-def _address(req: falcon.asgi.Request) -> str:
-    """Where the API is, for whoever asked."""
-    return _scheme(req) + "://" + _host(req) + _root(req)
-
-
 def _root(req: falcon.asgi.Request) -> str:
     return str(req.scope.get("kiai.api_root", ""))
 
 
-def _scheme(req: falcon.asgi.Request) -> str:
-    """What the browser used, as a proxy that is trusted says."""
-    proxied = req.scope.get("kiai.proxied", False) and req.get_header("X-Forwarded-Proto") == "https"
-    return "https" if proxied else "http"
-
-
-def _host(req: falcon.asgi.Request) -> str:
-    host = req.get_header("Host") or ""
-    return host if _HOST.fullmatch(host) else "localhost"
+def _address(req: falcon.asgi.Request) -> str:
+    """Where the API is, for whoever asked."""
+    return (origin(req.scope) or UNKNOWN_HOST) + _root(req)
 
 
 def _groups(document: Mapping[str, Any], examples: Examples) -> list[dict[str, Any]]:

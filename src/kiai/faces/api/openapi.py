@@ -289,6 +289,8 @@ def _codes(operation: Operation) -> Iterator[int]:
     for code in PROBLEMS:
         if code in _ONLY_WITH_BODY and operation.body is None:
             continue
+        if code == 403 and operation.permission is None:
+            continue
         if code == 416 and operation.reply is not Raw:
             continue
         if code == 422 and operation.version == 1:
