@@ -51,7 +51,7 @@ class QueryReader(Generic[Q]):
             if name in params:
                 params[name] = self._number(name, read, params[name])
         try:
-            return msgspec.convert(params, self._struct, strict=False)
+            return msgspec.convert(params, self._struct)  # strict: loosely, the text "null" would be None
         except msgspec.ValidationError as error:
             raise self._fault(params, str(error)) from None
 
