@@ -84,6 +84,7 @@ def test_a_code_makes_an_owner_once(world: World) -> None:
     world.run(here.claim(boris, code))
 
     assert world.user(boris).priv == OWNER
+    assert not (world.folder / "host" / FILE).exists()
     [row] = world.audit(boris)
     assert (row.action, row.actor_id, row.source) == ("claim_owner", boris, "game")
     assert code not in row.details

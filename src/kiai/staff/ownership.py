@@ -11,6 +11,7 @@ own; all of them are valid until they expire or one of them is used.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import secrets
@@ -110,6 +111,8 @@ class Ownership:
             await tx.run(_END_ALL)
 
         await self._database.transaction(body)
+        with contextlib.suppress(OSError):  # what it holds is of no use any more
+            await asyncio.to_thread(self._path.unlink, missing_ok=True)
 
     async def claim_code(self, *, new: bool = False) -> ClaimCode:
         """The code of this data folder, made if there is none that is valid; `new` ends all codes and makes one.

@@ -32,7 +32,7 @@ def damaged(part: str, fault: str) -> Damaged:
     return Damaged(
         part,
         fault,
-        "put a back-up in its place with `kiai restore`, or save what can be read of it with sqlite3's .recover",
+        "restore a back-up into a new folder with `kiai restore`, or save what can be read with sqlite3's .recover",
     )
 
 
