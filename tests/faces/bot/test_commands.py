@@ -91,6 +91,73 @@ def test_every_form_of_link_names_the_map(bench: Bench, form: str) -> None:
     assert len(bench.now_playing(link=form.format(s=bench.song.set_id, m=bench.song.id))) == 3
 
 
+@pytest.mark.parametrize(
+    ("rest", "mods"),
+    [
+        ("", "NM"),
+        (" +Hidden +DoubleTime", "HDDT"),
+        (" -NoFail -Easy +Flashlight", "NFEZFL"),
+        (" +Nightcore +DoubleTime", "NC"),
+        (" +SuddenDeath +Perfect", "PF"),
+        (" ~Relax~", "RX"),
+        (" ~Autopilot~", "AP"),
+        (" -SpunOut -HalfTime", "HTSO"),
+        (" Easy Hidden relax", "NM"),
+        (" -Easy +HardRock", "EZ"),
+        (" +DoubleTime -HalfTime", "DT"),
+        (" ~Relax~ ~Autopilot~", "RX"),
+        (" |4K|", "NM"),
+        (" <osu!mania> |4K|", "4K"),
+        (" <osu!mania> |10K|", "5KCO"),
+        (" <osu!mania> |11K|", "NM"),
+        (" <osu!mania> ~Relax~ +Hidden", "HD"),
+        (" <Taiko> -SpunOut +HardRock", "HR"),
+        (" <CatchTheBeat> ~Autopilot~", "NM"),
+        (" +Hidden lol]", "HD"),
+    ],
+)
+def test_mods_are_what_the_signs_behind_the_link_say_and_can_be_played(bench: Bench, rest: str, mods: str) -> None:
+    assert bench.now_playing(rest)[0].endswith(f"] {mods}")
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "Kit - re[in] Easy Life [Hard]",
+        "A - B] -Easy [C]",
+        "A - B [[C] +Hidden",
+        "A - -Easy +Hidden ~Relax~ [|4K|]",
+        "A - B [Relax]",
+        "] [",
+        "A - B [C] +Hidden [D]",
+    ],
+)
+@pytest.mark.parametrize(("rest", "mods"), [("", "NM"), (" +HardRock", "HR")])
+def test_words_and_brackets_of_a_title_are_no_mods(bench: Bench, title: str, rest: str, mods: str) -> None:
+    url = f"https://osu.kiai.example/beatmapsets/{bench.song.set_id}#/{bench.song.id}"
+
+    assert bench.ask(f"\x01ACTION is playing [{url} {title}]{rest}\x01")[0].endswith(f"] {mods}")
+
+
+@pytest.mark.parametrize("number", ["2147483648", "9999999999", "99999999999999999999", "٣", "²"])
+@pytest.mark.parametrize("form", ["b/{}", "s/{}", "beatmapsets/1#/{}"])
+def test_a_number_that_no_map_has_is_an_unknown_map(bench: Bench, form: str, number: str) -> None:
+    link = f"https://osu.kiai.example/{form.format(number)}"
+
+    assert bench.now_playing(link=link) == ("I do not know this map.",)
+
+
+@pytest.mark.parametrize(
+    ("asked", "mods"), [("+EZHR", "EZ"), ("+DTHT", "DT"), ("+NFSD", "NF"), ("+4K", "NM"), ("+HD,HR", "HDHR")]
+)
+def test_mods_that_cannot_be_played_together_are_settled_before_they_are_computed(
+    bench: Bench, asked: str, mods: str
+) -> None:
+    bench.now_playing()
+
+    assert bench.ask(f"!with {asked}")[0].endswith(f"] {mods}")
+
+
 def test_in_a_channel_it_is_remembered_without_a_word(bench: Bench) -> None:
     assert bench.now_playing(where="#osu") == ()
 
@@ -112,7 +179,22 @@ def test_an_unknown_map_clears_what_was_remembered(bench: Bench) -> None:
         bench.world.run(bench.playing.last(bench.anna))
 
 
-@pytest.mark.parametrize("text", ["!with 500%", "!with 95% 96%", "!with +XX", "!with 99999m", "!with nonsense"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!with 500%",
+        "!with 95% 96%",
+        "!with +HD +HR",
+        "!with +XX",
+        "!with 99999m",
+        "!with nonsense",
+        "!with ９5%",
+        "!with ²m",
+        "!with ３x",
+        "!with 1m 1x 1k 99% +HD +HD",
+        "!with " + "9" * 1_000,
+    ],
+)
 def test_what_the_map_does_not_allow_gets_the_usage_line(bench: Bench, text: str) -> None:
     bench.now_playing()
 

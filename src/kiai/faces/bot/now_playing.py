@@ -9,41 +9,46 @@ import msgspec
 from kiai.beatmaps import Beatmap, Beatmaps
 from kiai.chat.bot import Argument, Asker, BadArgument, Command, Kind, Where
 from kiai.errors import KiaiError, NotFound
+from kiai.osu.links import parse_map_link
 from kiai.osu.modes import mode_of, mode_text, vanilla
-from kiai.osu.mods import EZ, HR, clock_rate, mods_text, parse_mods
+from kiai.osu.mods import EZ, HR, clock_rate, mods_text, normalise, parse_mods
 from kiai.realtime.port import Realtime, Session
 from kiai.scores import calculator
 from kiai.scores.performance import CannotCalculate, Performance
 
 KEPT_S: Final = 300.0
 ACCURACIES: Final = (90.0, 95.0, 98.0, 99.0, 100.0)
-WITH_MAX: Final = 5
 
 _LINE: Final = re.compile(
-    r"\x01ACTION (?:is )?(?:playing|editing|watching|listening to) "
-    r"\[https?://[^\s/]{1,100}/(?P<path>\S{1,100}) [^\]]{0,300}\]?(?P<rest>[^\x01]*)\x01?"
+    r"\x01ACTION (?:is )?(?:playing|editing|watching|listening to) \[(?P<link>https?://[^\s\x01]{1,200})(?P<rest>[^\x01]*)\x01?"
 )
-_MAP: Final = re.compile(r"(?:beatmapsets/\d+/?#/?(?:\w+/)?|b/|beatmaps/)(\d{1,10})")
-_SET: Final = re.compile(r"(?:s|beatmapsets)/(\d{1,10})")
-_MODES: Final = {"<taiko>": 1, "<catchthebeat>": 2, "<osu!mania>": 3}
-_WORDS: Final = {
+_MODES: Final = {"<osu!>": 0, "<taiko>": 1, "<catchthebeat>": 2, "<osu!mania>": 3}
+_SIGNS: Final = "+-~|"
+# The game writes each mod with its sign (game-rules 4.1); a word without one is of the title.
+_MODS: Final = {
     "nofail": "NF",
     "easy": "EZ",
+    "touchdevice": "TD",
     "hidden": "HD",
     "hardrock": "HR",
     "suddendeath": "SD",
     "doubletime": "DT",
-    "~relax~": "RX",
     "relax": "RX",
     "halftime": "HT",
     "nightcore": "NC",
     "flashlight": "FL",
+    "autoplay": "AU",
     "spunout": "SO",
-    "~autopilot~": "AP",
+    "autopilot": "AP",
     "perfect": "PF",
-    "touchdevice": "TD",
-    "mirror": "MR",
+    "fadein": "FI",
+    "random": "RN",
+    "cinema": "CN",
+    "target": "TP",
     "scorev2": "V2",
+    "mirror": "MR",
+    **{f"{keys}k": f"{keys}K" for keys in range(1, 10)},
+    **{f"{2 * keys}k": f"{keys}KCO" for keys in range(5, 10)},
 }
 
 
@@ -68,11 +73,11 @@ class NowPlaying:
         found = _LINE.fullmatch(text)
         if found is None:
             return None
-        beatmap = await self._map(found["path"])
+        beatmap = await self._map(found["link"].removesuffix("]"))
         if beatmap is None:
             await self._remember(session.user_id, b"")
             return None if where else ("I do not know this map.",)
-        mode, mods = _mode_and_mods(found["rest"], beatmap, session)
+        mode, mods = _mode_and_mods(_after_link(found["rest"]), beatmap, session)
         playing = Playing(beatmap, mode, mods)
         await self._remember(session.user_id, msgspec.msgpack.encode(playing))
         return None if where else await self._worth(playing, [{"accuracy": one} for one in ACCURACIES])
@@ -87,16 +92,17 @@ class NowPlaying:
     async def _remember(self, user_id: int, playing: bytes) -> None:
         await self._realtime.keep(f"np:{user_id}", "", playing, KEPT_S)
 
-    async def _map(self, path: str) -> Beatmap | None:
+    async def _map(self, text: str) -> Beatmap | None:
+        link = parse_map_link(text)
+        if link is None:
+            return None
+        if link.map_id is None:
+            maps = await self._beatmaps.of_set(link.set_id or 0)
+            return maps[-1] if maps else None
         try:
-            if found := _MAP.match(path):
-                return await self._beatmaps.find_or_fetch(id=int(found[1]))
-            if found := _SET.match(path):
-                maps = await self._beatmaps.of_set(int(found[1]))
-                return maps[-1] if maps else None
+            return await self._beatmaps.find_or_fetch(id=link.map_id)
         except NotFound:
             return None
-        return None
 
     async def _worth(self, playing: Playing, wanted: Sequence[dict[str, float | int]]) -> list[str]:
         plays = [_play(playing.mods, one) for one in wanted]
@@ -123,15 +129,12 @@ class NowPlaying:
         """`!with`."""
         playing = await self.last(asker.session.user_id)
         wanted: dict[str, float | int] = {}
-        mods = playing.mods
-        for word in values.lower().split()[: WITH_MAX + 1]:
+        for word in values.lower().split():
             key, value = _with_word(word, playing.beatmap)
-            if key == "mods":
-                mods = int(value)
-            elif key in wanted or len(wanted) >= WITH_MAX:
+            if key in wanted:
                 raise BadArgument("Each of accuracy, misses, combo, score and mods at most once.")
-            else:
-                wanted[key] = value
+            wanted[key] = value
+        mods = normalise(int(wanted.pop("mods", playing.mods)), playing.mode)
         return await self._worth(msgspec.structs.replace(playing, mods=mods), [wanted or {"accuracy": 100.0}])
 
     async def maplink(self, asker: Asker) -> Sequence[str]:
@@ -192,24 +195,36 @@ def _with_word(word: str, beatmap: Beatmap) -> tuple[str, float | int]:
             return "mods", parse_mods(word[1:])
         except ValueError as error:
             raise BadArgument(f"{word[:32]} are no mods.") from error
-    if re.fullmatch(r"\d{1,9}m", word) and int(word[:-1]) <= beatmap.objects:
+    if re.fullmatch(r"[0-9]{1,9}m", word) and int(word[:-1]) <= beatmap.objects:
         return "nmiss", int(word[:-1])
-    if re.fullmatch(r"\d{1,9}x", word) and int(word[:-1]) <= beatmap.max_combo:
+    if re.fullmatch(r"[0-9]{1,9}x", word) and int(word[:-1]) <= beatmap.max_combo:
         return "combo", int(word[:-1])
-    if re.fullmatch(r"\d{1,4}k", word):
+    if re.fullmatch(r"[0-9]{1,4}k", word):
         return "legacy_score", min(1_000_000, int(word[:-1]) * 1_000)
-    if re.fullmatch(r"\d{1,3}(?:\.\d{1,4})?%?", word) and float(word.rstrip("%")) <= 100:
+    if re.fullmatch(r"[0-9]{1,3}(?:\.[0-9]{1,4})?%?", word) and float(word.rstrip("%")) <= 100:
         return "accuracy", float(word.rstrip("%"))
     raise BadArgument(f"{word[:32]} is none of 95%, 2m, 429x, +HDDT, 985k that this map allows.")
 
 
+def _after_link(rest: str) -> str:
+    """What follows the link's closing bracket: the last that closes what is open, or of a title with too many `[` the
+    last there is. Titles and difficulties have brackets of their own."""
+    depth, end = 1, rest.rfind("]")
+    for at, one in enumerate(rest):
+        depth += (one == "[") - (one == "]")
+        if one == "]" and not depth:
+            end = at
+    return rest[end + 1 :]
+
+
 def _mode_and_mods(rest: str, beatmap: Beatmap, session: Session) -> tuple[int, int]:
+    """The game's mode and the mods that the words behind the link mean, as they can be played."""
     mods, mode = 0, None
     for word in rest.lower().split():
         if word in _MODES:
             mode = _MODES[word]
-        elif (name := _WORDS.get(word.strip("+-|"))) is not None:
+        elif word[0] in _SIGNS and (name := _MODS.get(word.strip(_SIGNS))) is not None:
             mods |= parse_mods(name)
     if mode is None or beatmap.mode not in (0, mode):
         mode = beatmap.mode if beatmap.mode else vanilla(session.status.mode or 0)
-    return mode, mods
+    return mode, normalise(mods, mode)
