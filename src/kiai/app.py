@@ -117,7 +117,7 @@ from kiai.opening import (
 )
 from kiai.presence import Presence
 from kiai.realtime.memory import MemoryRealtime
-from kiai.realtime.port import Realtime, ShownStats
+from kiai.realtime.port import Realtime, Session, ShownStats
 from kiai.realtime.rate_limiter import RateLimiter
 from kiai.scores.announcing import SAY_EVERY_S, FirstPlaceLines
 from kiai.scores.boards import Boards
@@ -285,6 +285,7 @@ class Services:
             journal=self.journal,
             bot_name=settings.bot_name,
             note_active=self.presence.note_active,
+            may_refer=self._may_refer,
         )
         self.first_place_lines = FirstPlaceLines(
             self.leaderboards, self.beatmaps, self.accounts, self.chat, self._link, self.outbox
@@ -369,7 +370,9 @@ class Services:
         )
         server = ServerCommands(self.realtime, self.clock, self.settings.title, self._link)
         ownership = OwnershipCommands(self.ownership, self.realtime, limited=self.settings.rate_limits)
-        rooms = MatchCommands(self.rooms, self.realtime, self.beatmaps, self.pools, self._link)
+        rooms = MatchCommands(
+            self.rooms, self.realtime, self.beatmaps, self.pools, self._link, post=self.chat.post, tell=self.chat.tell
+        )
         pools = PoolCommands(self.pools, now_playing, self.clock)
         for page in (players, now_playing, server, ownership, moderation, rooms, pools):
             self.bot.learn(page.commands())
@@ -392,6 +395,9 @@ class Services:
         """The number of a running match's channel, as tournament clients name it; 0 for a match that is none."""
         found = await self.realtime.match(match_id, Match)
         return 0 if found is None else match_id
+
+    async def _may_refer(self, session: Session, match_id: int) -> bool:
+        return await self.rooms.may_refer(session, match_id)
 
     async def _on_silence(self, user_id: int) -> None:
         await self.rooms.on_silence(user_id)

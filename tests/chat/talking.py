@@ -72,6 +72,8 @@ class Talk:
         self.heard: list[tuple[str, str, str]] = []
         self.answers: dict[str, Answer] = {}
         self.does: dict[str, SessionRule] = {}
+        self.referees: dict[int, set[int]] = {}
+        self.removed_when_asked = False
         announce = announcer(TABLE)
         self.silences = Silences(
             database, self.world.accounts, self.realtime, self.clock, announce, on_silence=self._leave_match
@@ -91,9 +93,16 @@ class Talk:
             journal=self.journal,
             bot_name=BOT,
             note_active=self.active.append,
+            may_refer=self._may_refer,
         )
         self.handlers = ChatHandlers(self.chat).table()
         run(self.channels.reload())
+
+    async def _may_refer(self, session: Session, match_id: int) -> bool:
+        referees = self.referees.get(match_id, set())
+        if self.removed_when_asked:
+            self.referees = {}
+        return session.user_id in referees
 
     async def _leave_match(self, user_id: int) -> None:
         self.left_match.append(user_id)

@@ -258,18 +258,59 @@ def test_who_was_put_out_of_the_room_since_it_asked_does_not_get_in(talk: Talk) 
     assert talk.channels_of(alice) == set()
 
 
-def test_a_referee_names_the_room_where_it_does_not_sit(talk: Talk) -> None:
+def test_a_referee_enters_the_room_where_it_does_not_sit_and_knows_it_by_its_own_name(talk: Talk) -> None:
     alice = talk.online("alice", "#multi_7", room_id=7, match_id=7)
-    ref = talk.online("ref", "#multi_7", "#multi_8", room_id=8, match_id=8)
+    ref = talk.online("ref", "#multi_8", room_id=8, match_id=8)
     bob = talk.online("bob", "#multi_8", room_id=8, match_id=8)
+    talk.referees[7] = {ref.user_id}
 
+    assert talk.joins(ref, "#multi_7") == [(64, "#multi_7"), (65, "#multi_7", "Those who play in this match.", 1)]
+    assert talk.joins(ref, "#multi_7")[0] == (64, "#multi_7")
     talk.says(ref, "#multi_7", "to the room of alice")
     talk.says(ref, "#multiplayer", "to the own room")
+    talk.says(alice, "#multiplayer", "to the referee, too")
     talk.says(alice, "#multi_7", "one's own room has another name")
 
-    assert talk.reads(ref) == []
+    assert talk.reads(ref) == [line("alice", "to the referee, too", "#multi_7", alice.user_id)]
     assert talk.reads(alice) == [line("ref", "to the room of alice", "#multiplayer", ref.user_id)]
     assert talk.reads(bob) == [line("ref", "to the own room", "#multiplayer", ref.user_id)]
+    assert talk.heard[0] == ("ref", "#multi_7", "to the room of alice")
+
+
+def test_a_referee_parts_from_the_room_where_it_does_not_sit(talk: Talk) -> None:
+    ref = talk.online("ref")
+    talk.referees[7] = {ref.user_id}
+    talk.joins(ref, "#multi_7")
+
+    assert talk.parts(ref, "#multi_7") == []
+
+    assert talk.channels_of(ref) == set()
+    talk.says(ref, "#multi_7", "hello")
+    assert talk.heard == []
+
+
+@pytest.mark.parametrize(
+    "name", ["#multi_7", "#multi_", "#multi_x", "#multi_²", "#multi_99999999999", "#multi_7/aside"]
+)
+def test_nobody_else_enters_the_channel_of_a_match_by_its_own_name(talk: Talk, name: str) -> None:
+    ref = talk.online("ref")
+    seated = talk.online("seated", "#multi_7", room_id=7, match_id=7)
+    talk.referees[8] = {ref.user_id}
+    talk.referees[7] = {seated.user_id}
+
+    assert talk.joins(ref, name) == [(66, name)]
+    assert talk.joins(seated, name) == [(66, name)]
+    assert talk.channels_of(ref) == set()
+
+
+def test_a_referee_who_is_removed_while_entering_does_not_stay(talk: Talk) -> None:
+    ref = talk.online("ref")
+    talk.referees[7] = {ref.user_id}
+    talk.removed_when_asked = True
+
+    assert talk.joins(ref, "#multi_7") == [(66, "#multi_7")]
+
+    assert talk.channels_of(ref) == set()
 
 
 def test_spectators_talk_with_whom_they_watch(talk: Talk) -> None:

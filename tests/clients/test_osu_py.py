@@ -178,7 +178,7 @@ def test_the_bot_answers(players: list[Player]) -> None:
     anna.bancho.players.by_id(1).send_message("!roll 1")
     anna.poll()
 
-    assert ("BanchoBot", "anna rolls 1 point", "anna") in anna.heard
+    assert ("BanchoBot", "anna rolls 1 point(s)", "anna") in anna.heard
 
 
 def test_what_they_do_is_shown_to_the_others_and_by_the_api(server: Server, players: list[Player]) -> None:

@@ -324,7 +324,9 @@ def somebody_leads(match: Match) -> None:
 
 
 def a_play_runs_as_long_as_somebody_plays(match: Match) -> None:
-    assert match.in_progress == bool(playing(match))
+    # A referee may start an empty room: that play ends when the time for loading is over.
+    waits = bool(playing(match)) or timer_of(match, LOAD) is not None
+    assert match.in_progress == waits
     if not match.in_progress:
         assert not any(slot.loaded or slot.skipped or slot.failed for slot in match.slots)
         assert not match.all_loaded
@@ -334,7 +336,7 @@ def a_play_runs_as_long_as_somebody_plays(match: Match) -> None:
 
 
 def nobody_waits_for_a_player_who_left(match: Match) -> None:
-    if match.in_progress and not match.all_loaded:
+    if playing(match) and not match.all_loaded:
         waiting = [slot for slot in match.slots if slot.status == PLAYING and not slot.loaded]
         assert waiting
         # Either they are given up on at some time, or nobody is waiting for them.

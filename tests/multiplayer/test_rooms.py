@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from tests.builders import Run, World, a_map, a_player
 
+from kiai.chat.model import aside_topic
 from kiai.errors import KiaiError, NotFound, Refused
 from kiai.faces.bancho import packets
 from kiai.faces.bancho.announce import announcer, match, presence
@@ -307,7 +308,6 @@ def test_a_kick_by_the_lock_shows_the_locked_slot_and_frees_the_session(hall: Ha
 def test_a_silenced_creator_leaves_its_room_like_anybody(hall: Hall, by_command: bool) -> None:
     if by_command:
         _, match_id = hall.run(hall.rooms.make(hall.session("anna"), "a room", "secret", private=False))
-        hall.join("anna", match_id)
     else:
         match_id = hall.create("anna")
     hall.join("boris", match_id)
@@ -410,21 +410,34 @@ def test_a_map_that_is_known_here_is_named_as_here(hall: Hall) -> None:
     found = hall.match(match_id)
     assert found is not None
     assert (found.map_id, found.map_name) == (song.id, f"{song.artist} - {song.title} [{song.version}]")
-    assert any("Selected" in line for line in hall.said)
+    assert hall.said == [f"Beatmap changed to: {found.map_name} (https://osu.kiai.example/b/{song.id})"]
 
 
 def test_an_invitation_reaches_the_player_once_and_nobody_who_blocked_the_inviter(hall: Hall) -> None:
-    hall.create("anna", password="my secret")
-    boris = hall.session("boris")
-    hall.run(hall.rooms.invite(hall.session("anna"), boris.user_id))
+    match_id = hall.create("anna", password="my secret")
+    anna, boris = hall.session("anna"), hall.session("boris")
+    hall.run(hall.rooms.invite(anna, match_id, boris.user_id))
     assert b"osump://1/my_secret a room" in hall.reads("boris")
 
-    hall.run(hall.presence.change(boris, blocked=frozenset({hall.session("anna").user_id})))
-    hall.run(hall.rooms.invite(hall.session("anna"), boris.user_id))
-    assert hall.reads("boris") == b""
-    for user_id in (1, 99):
+    hall.run(hall.presence.change(boris, blocked=frozenset({anna.user_id})))
+    for user_id in (boris.user_id, anna.user_id, 1, 99):
         with pytest.raises(Refused):
-            hall.run(hall.rooms.invite(hall.session("anna"), user_id))
+            hall.run(hall.rooms.invite(anna, match_id, user_id))
+    assert hall.reads("boris") == b""
+
+
+def test_who_takes_messages_of_friends_alone_is_invited_by_friends_alone(hall: Hall) -> None:
+    match_id = hall.create("anna")
+    anna, boris = hall.session("anna"), hall.session("boris")
+    hall.run(hall.presence.change(boris, friends_only_dms=True))
+
+    with pytest.raises(Refused):
+        hall.run(hall.rooms.invite(anna, match_id, boris.user_id))
+    assert b"osump://" not in hall.reads("boris")
+
+    hall.run(hall.presence.change(boris, friends=frozenset({anna.user_id})))
+    hall.run(hall.rooms.invite(anna, match_id, boris.user_id))
+    assert b"osump://" in hall.reads("boris")
 
 
 def test_a_tournament_client_hears_a_room_without_a_seat(hall: Hall) -> None:
@@ -447,8 +460,12 @@ def test_a_referee_leads_and_others_are_not_answered(hall: Hall) -> None:
     match_id = hall.create("anna")
     hall.join("boris", match_id)
 
-    assert hall.run(hall.rooms.lead(hall.session("anna"), match_id, commands.SetName, name="new")) is True
-    assert hall.run(hall.rooms.lead(hall.session("boris"), match_id, commands.SetName, name="mine")) is False
+    led = hall.run(hall.rooms.lead(hall.session("anna"), match_id, commands.SetName, name="new"))
+
+    assert led is not None
+    assert led.match == hall.match(match_id)
+    assert led.match.name == "new"
+    assert hall.run(hall.rooms.lead(hall.session("boris"), match_id, commands.SetName, name="mine")) is None
     with pytest.raises(MatchGone):
         hall.run(hall.rooms.lead(hall.session("anna"), 99, commands.SetName, name="new"))
 
@@ -610,3 +627,132 @@ def test_a_journal_that_began_anew_is_written_from_its_start(hall: Hall) -> None
 
     assert hall.run(anew.flush()) == 1
     assert [event.kind for event in hall.run(anew.events(match_id))] == ["created"]
+
+
+def test_a_room_by_command_seats_its_creator_who_is_not_the_host(hall: Hall) -> None:
+    hall.run(hall.rooms.enter_lobby(hall.session("anna")))
+
+    session, match_id = hall.run(hall.rooms.make(hall.session("anna"), "a room", "secret", private=False))
+
+    match = hall.match(match_id)
+    assert match is not None
+    assert (match.slots[0].player_name, match.host_id, match.by_command) == ("anna", 0, True)
+    assert (session.match_id, session.in_lobby) == (match_id, False)
+    told = hall.reads("anna")
+    assert packets.channel_join_success("#multiplayer") in told
+    assert packets.match_join_success(match_id, match) in told
+
+
+def test_who_makes_a_room_while_sitting_elsewhere_stays_there_and_leads_the_new_one(hall: Hall) -> None:
+    seat = hall.create("anna")
+    hall.reads("anna")
+
+    session, match_id = hall.run(hall.rooms.make(hall.session("anna"), "a room", "secret", private=False))
+
+    assert session.match_id == seat
+    assert aside_topic(f"#multi_{match_id}") in session.follows
+    assert match_topic(match_id) not in session.follows, "frames of the other room would be read as this one's"
+    assert hall.reads("anna") == packets.channel_join_success(f"#multi_{match_id}") + packets.channel_info(
+        f"#multi_{match_id}", "Those who play in this match.", 0
+    )
+    assert hall.run(hall.rooms.lead(session, match_id, commands.SetSize, size=4)) is not None
+
+
+def test_a_creator_who_gets_up_hears_its_room_on_until_it_sits_down_again_or_the_room_is_closed(hall: Hall) -> None:
+    _, match_id = hall.run(hall.rooms.make(hall.session("anna"), "a room", "secret", private=False))
+    channel = f"#multi_{match_id}"
+    hall.reads("anna")
+
+    hall.run(hall.rooms.leave(hall.session("anna")))
+    assert aside_topic(channel) in hall.session("anna").follows
+    assert hall.session("anna").room_id == 0
+    assert packets.channel_join_success(channel) in hall.reads("anna")
+
+    hall.join("anna", match_id, password="")
+    assert aside_topic(channel) not in hall.session("anna").follows
+    assert packets.channel_kick(channel) in hall.reads("anna")
+
+    hall.run(hall.rooms.leave(hall.session("anna")))
+    hall.reads("anna")
+    hall.run(hall.rooms.lead(hall.session("anna"), match_id, commands.Close))
+    assert hall.match(match_id) is None
+    assert hall.said[-1] == "Closed the match"
+    assert aside_topic(channel) not in hall.session("anna").follows
+    assert packets.channel_kick(channel) in hall.reads("anna")
+
+
+def test_a_referee_who_is_removed_hears_the_room_no_more(hall: Hall) -> None:
+    match_id = hall.create("anna")
+    boris = hall.session("boris")
+    assert not hall.run(hall.rooms.may_refer(boris, match_id))
+    added = {"user_id": boris.user_id, "name": "boris"}
+    hall.run(hall.rooms.lead(hall.session("anna"), match_id, commands.AddReferee, **added))
+    assert hall.run(hall.rooms.may_refer(boris, match_id))
+    topic = aside_topic(f"#multi_{match_id}")
+    hall.run(hall.presence.change(boris, follows=boris.follows | {topic}))
+
+    hall.do("anna", commands.RemoveReferee, user_id=boris.user_id)
+
+    assert topic not in hall.session("boris").follows
+    assert not hall.run(hall.rooms.may_refer(boris, match_id))
+    assert packets.channel_kick(f"#multi_{match_id}") in hall.reads("boris")
+
+
+def test_an_empty_room_starts_for_a_referee_and_the_play_ends_by_itself(hall: Hall) -> None:
+    _, match_id = hall.run(hall.rooms.make(hall.session("anna"), "a room", "secret", private=False))
+    hall.run(hall.rooms.leave(hall.session("anna")))
+    choice = {"map_id": 75, "map_md5": "0" * 32, "map_name": "A - B [C]", "mode": 0}
+    hall.run(hall.rooms.lead(hall.session("anna"), match_id, commands.SetMap, **choice))
+    hall.said.clear()
+
+    hall.run(hall.rooms.lead(hall.session("anna"), match_id, commands.Start))
+    hall.clock.advance(61)
+    hall.run(hall.rooms.ring())
+
+    match = hall.match(match_id)
+    assert match is not None
+    assert not match.in_progress
+    assert hall.said == ["The match has started!", "The match has finished!"]
+
+
+def test_what_happens_in_a_room_is_said_there_as_tools_of_referees_read_it(hall: Hall) -> None:
+    match_id = hall.create("anna", team_type=2)
+    hall.join("boris", match_id)
+    hall.do("boris", commands.ChangeSlot, slot=4)
+    hall.do("boris", commands.ChangeTeam)
+    hall.do("anna", commands.TransferHost, slot=4)
+    for name in ("anna", "boris"):
+        hall.do(name, commands.Ready)
+    hall.do("boris", commands.Start)
+    hall.do("anna", commands.LoadComplete)
+    frame = bytes(17) + (1_234_567).to_bytes(4, "little") + bytes(8)
+    hall.run(hall.rooms.score_frame(hall.session("anna"), frame))
+    hall.do("anna", commands.Fail)
+    hall.do("anna", commands.Complete)
+    hall.do("boris", commands.Complete)
+    hall.run(hall.rooms.leave(hall.session("boris")))
+
+    assert hall.said == [
+        "boris joined in slot 2 for team blue.",
+        "boris moved to slot 5",
+        "boris changed to Red",
+        "boris became the host.",
+        "All players are ready",
+        "The match has started!",
+        "anna finished playing (Score: 1234567, FAILED).",
+        "boris finished playing (Score: 0, PASSED).",
+        "The match has finished!",
+        "boris left the game.",
+        "anna became the host.",
+    ]
+
+
+def test_who_was_not_ready_and_leaves_makes_nobody_ready(hall: Hall) -> None:
+    match_id = hall.create("anna")
+    hall.join("boris", match_id)
+    hall.do("anna", commands.Ready)
+    hall.said.clear()
+
+    hall.run(hall.rooms.leave(hall.session("boris")))
+
+    assert hall.said == ["boris left the game."]

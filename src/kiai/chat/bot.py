@@ -103,8 +103,10 @@ Handler = Callable[..., Awaitable[Sequence[str]]]
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """A command. `hidden`: line and answer are the asker's alone; `heavy`: it costs more than a look-up.
 
-    `surplus`: words that the command has no use for are ignored, as tools of referees append random ones. `misused`
-    is what wrong arguments are answered with, above the usage line, in place of what is wrong with them.
+    `allowed` is a right that depends on where the asker is, such as leading a match: who lacks it gets no answer, and
+    who has it is not slowed down, since tools of referees set a room with many lines at once. `surplus`: words that the
+    command has no use for are ignored, since such tools append random ones. `misused` is what wrong arguments are
+    answered with, above the usage line, in place of what is wrong with them.
     """
 
     name: str
@@ -118,6 +120,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     heavy: bool = False
     audit: str = ""
     group: str = ""
+    allowed: Callable[[Asker], Awaitable[bool]] | None = None
     surplus: bool = False
     misused: str = ""
     lines_max: int = LINES_MAX
@@ -186,9 +189,13 @@ class Bot:
             if where or (command is None and not text):
                 return None
             return Answer(("I do not know this command; !help lists those that there are.",))
-        if not await self._granted(session, command):
+        asker = Asker(session, where)
+        if command.allowed is not None:
+            if not await command.allowed(asker):
+                return Answer(hidden=command.hidden)
+        elif not await self._granted(session, command):
             return Answer(("Not so fast, please.",), hidden=command.hidden)
-        lines = await self._answered(Asker(session, where), command, words)
+        lines = await self._answered(asker, command, words)
         return Answer(tuple(lines)[: command.lines_max], command.hidden)
 
     def _found(self, text: str, where: str) -> tuple[Command | None, str]:
@@ -281,7 +288,7 @@ class Bot:
             case Kind.USER:
                 return await self._user(asker, text)
             case Kind.USERS:
-                return await self._users(asker, text)
+                return await self._users(asker, argument, text)
             case Kind.MODE:
                 if (mode := parse_mode(text)) is None:
                     raise BadArgument(f"{argument.name} is {Kind.MODE.value}.")
@@ -298,13 +305,13 @@ class Bot:
                     raise BadArgument(f"{argument.name} is one of {', '.join(argument.choices)}.")
                 return text.lower()
 
-    async def _users(self, asker: Asker, text: str) -> list[Named]:
+    async def _users(self, asker: Asker, argument: Argument, text: str) -> list[Named]:
         words = [found[1] if found[1] is not None else found[2].strip(",") for found in _TOKEN.finditer(text)]
         names = list(dict.fromkeys(part for word in words for part in word.split(",") if part.strip()))
         if len(names) > USERS_MAX:
             raise BadArgument(f"At most {USERS_MAX} players at once.")
         if not names:
-            raise BadArgument("No user specified")
+            raise MissingArgument(argument)
         found_all: list[Named] = []
         for name in names:
             try:

@@ -6,7 +6,8 @@ from typing import Final
 
 import msgspec
 
-from kiai.realtime.port import Session
+from kiai.osu.numbers import whole_number
+from kiai.realtime.port import Session, chat_topic
 
 LINE_MAX: Final = 2_000
 """Characters of one line; more is cut (bancho-protocol 11.4)."""
@@ -44,9 +45,23 @@ def is_match_channel(channel: str) -> bool:
     return channel.startswith(_MATCH)
 
 
+def match_of(channel: str) -> int | None:
+    """The id of the match whose channel this is; None for another channel, or for what no match can have."""
+    return whole_number(channel.removeprefix(_MATCH), least=1) if is_match_channel(channel) else None
+
+
 def is_instance(channel: str) -> bool:
     """Whether this is the channel of a match or of spectators."""
     return channel.startswith((_MATCH, _SPECTATOR))
+
+
+def aside_topic(channel: str) -> str:
+    """The lines of a match's channel for referees without a seat in the match.
+
+    Their clients know the channel by its own name, since a referee may be in several rooms, and players know theirs as
+    `#multiplayer`. Whoever follows either topic is in the channel.
+    """
+    return chat_topic(f"{channel}/aside")
 
 
 def shown_name(channel: str) -> str:
@@ -204,6 +219,9 @@ class Answer(msgspec.Struct, frozen=True):
 
 Hear = Callable[[Session, str, str], Awaitable[Answer | None]]
 """Gives the bot a line: who, in which channel ("" to the bot alone), what. None: it means nothing to the bot."""
+
+MayRefer = Callable[[Session, int], Awaitable[bool]]
+"""Whether a session may be in the channel of a match, by the match's id, without a seat there."""
 
 Silence = Callable[[int, int, str], Awaitable[None]]
 """Silences a user for so many seconds, for a reason."""

@@ -8,6 +8,7 @@ Clients know them as `#multiplayer` and `#spectator`; which one is meant follows
 """
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import msgspec
@@ -26,16 +27,19 @@ from kiai.chat.model import (
     Hear,
     Joined,
     LineSaid,
+    MayRefer,
     MemberKicked,
     Result,
     Silence,
     Spoken,
     Whispered,
+    aside_topic,
     cleaned,
     cut,
     is_instance,
     is_match_channel,
     match_channel,
+    match_of,
     pieces,
     shown_name,
     silence_left_s,
@@ -63,6 +67,16 @@ _STAFF: Final = Viewer(priv=STAFF)
 _CHAT: Final = chat_topic("")
 
 
+async def _nobody_may(session: Session, match_id: int) -> bool:
+    return False
+
+
+def _is_in(session: Session, channel: str) -> bool:
+    if chat_topic(channel) in session.follows:
+        return True
+    return is_match_channel(channel) and aside_topic(channel) in session.follows
+
+
 class Chat:
     """Who is in which channel, who says what to whom, and what they are told about it."""
 
@@ -83,6 +97,7 @@ class Chat:
         journal: Journal,
         bot_name: str,
         note_active: Callable[[int], None] = lambda user_id: None,
+        may_refer: MayRefer = _nobody_may,
     ) -> None:
         self.bot_name = bot_name
         self._database = database
@@ -98,6 +113,7 @@ class Chat:
         self._mail = mail
         self._journal = journal
         self._note_active = note_active
+        self._may_refer = may_refer
         self._recount: set[str] = set()  # channels in which somebody came or went since the last counts
 
     # --- coming and going
@@ -128,15 +144,33 @@ class Chat:
         """
         if shown in CLIENT_ONLY:
             return None
+        if is_match_channel(shown):
+            return await self._join_aside(session, shown)
         channel = await self._resolved(session, shown)
         if channel is None or not self._may_enter(session, channel):
             raise NotFound("channel")
-        topic = chat_topic(channel)
-        if topic not in session.follows:
+        if not _is_in(session, channel):
             session = await self._follow(session, channel)
             self._recount.add(channel)
-        [users] = await self._realtime.followers([topic])
+        [users] = await self._realtime.followers([chat_topic(channel)])
         return Joined(session, shown_name(channel), self._topic_of(channel), users)
+
+    async def _join_aside(self, session: Session, channel: str) -> Joined:
+        """A referee enters the channel of a match without a seat in it. Raises NotFound, SessionGone."""
+        topic, match_id = aside_topic(channel), match_of(channel)
+        if match_id is None or match_id == session.match_id:
+            raise NotFound("channel")  # who sits there knows it as #multiplayer
+        if topic not in session.follows:
+            if not await self._may_refer(session, match_id):
+                raise NotFound("channel")
+            session = await self._realtime.change_session(
+                session.token, lambda now: (msgspec.structs.replace(now, follows=now.follows | {topic}), ())
+            )
+            if not await self._may_refer(session, match_id):  # removed, or the room closed, since it asked
+                await self._unfollow(session, {topic})
+                raise NotFound("channel")
+        [users] = await self._realtime.followers([chat_topic(channel)])
+        return Joined(session, channel, self._topic_of(channel), users)
 
     async def _follow(self, session: Session, channel: str) -> Session:
         topic = chat_topic(channel)
@@ -153,10 +187,11 @@ class Chat:
         if not shown.startswith("#") or shown in CLIENT_ONLY:
             return session
         channel = await self._resolved(session, shown)
-        if channel is None or chat_topic(channel) not in session.follows:
+        if channel is None or not _is_in(session, channel):
             return session
         self._recount.add(channel)
-        return await self._unfollow(session, [channel])
+        topic = aside_topic(channel) if is_match_channel(shown) else chat_topic(channel)
+        return await self._unfollow(session, {topic})
 
     async def leave_unreadable(self, session: Session) -> Session:
         """The session's privileges changed: it leaves the channels that it may not read any more.
@@ -171,7 +206,8 @@ class Chat:
         if not lost:
             return session
         self._recount.update(lost)
-        return await self._unfollow(session, lost, kicked=True)
+        kicked = [MemberKicked(session.user_id, channel) for channel in lost]
+        return await self._unfollow(session, {chat_topic(channel) for channel in lost}, kicked)
 
     async def follow_privileges(self, user_ids: Sequence[str]) -> None:
         """As `leave_unreadable`, for every session of these accounts: an outbox's receiver."""
@@ -182,13 +218,9 @@ class Chat:
                 except SessionGone:
                     continue
 
-    async def _unfollow(self, session: Session, channels: Sequence[str], *, kicked: bool = False) -> Session:
-        topics = frozenset(chat_topic(channel) for channel in channels)
-
+    async def _unfollow(self, session: Session, topics: AbstractSet[str], told: Sequence[object] = ()) -> Session:
         def rule(now: Session) -> tuple[Session, Sequence[Entry]]:
-            after = msgspec.structs.replace(now, follows=now.follows - topics)
-            facts = [MemberKicked(now.user_id, shown_name(channel)) for channel in channels] if kicked else []
-            return after, self._entries(facts)
+            return msgspec.structs.replace(now, follows=now.follows - topics), self._entries(told)
 
         return await self._realtime.change_session(session.token, rule)
 
@@ -223,7 +255,7 @@ class Chat:
         if not text or shown in CLIENT_ONLY or (session.tournament and shown != MATCH):
             return dropped
         channel = await self._resolved(session, shown)
-        if channel is None or chat_topic(channel) not in session.follows:
+        if channel is None or not _is_in(session, channel):
             return dropped
         row = self._channels.find(channel)
         if not self._may_write(session, channel, row):
@@ -375,13 +407,12 @@ class Chat:
             return own if await self._realtime.is_followed(chat_topic(own)) else None
         if is_match_channel(shown):
             # Referees may be in rooms where they do not sit, and then say which one they mean.
-            seated = shown == match_channel(session.match_id)
-            return shown if chat_topic(shown) in session.follows and not seated else None
+            return shown if aside_topic(shown) in session.follows else None
         return shown if self._channels.find(shown) is not None else None
 
     def _may_enter(self, session: Session, channel: str) -> bool:
         if is_match_channel(channel):
-            return channel == match_channel(session.room_id) or chat_topic(channel) in session.follows
+            return channel == match_channel(session.room_id)
         row = self._channels.find(channel)
         if row is not None:
             return may_read(row, session.priv)

@@ -194,7 +194,10 @@ def _set_name(turn: Turn, command: SetName) -> None:
 
 
 def _set_password(turn: Turn, command: SetPassword) -> None:
-    turn.tell(PasswordChanged(_one_line(command.password, PASSWORD_MAX)))
+    password = _one_line(command.password, PASSWORD_MAX + 1)
+    if len(password) > PASSWORD_MAX:
+        raise Refused(f"a password has at most {PASSWORD_MAX} characters")
+    turn.tell(PasswordChanged(password))
 
 
 def _set_room(turn: Turn, command: SetRoom) -> None:

@@ -470,10 +470,11 @@ class PlayerFailed(Fact, frozen=True):
 
 
 class PlayerCompleted(Fact, frozen=True):
-    """A player reached the end; nobody is told before the play is over."""
+    """A player reached the end, having `failed` on the way or not; no client is told before the play is over."""
 
     user_id: int
     slot: int
+    failed: bool = False
 
     def into(self, match: Match) -> Match:
         return _seated(match, self.slot, replace(match.slots[self.slot], status=COMPLETE))
@@ -523,9 +524,10 @@ class TimerSet(Fact, frozen=True):
     timer_id: int
     kind: str
     rings_at_ms: int
+    seconds: int = 0
 
     def into(self, match: Match) -> Match:
-        timer = Timer(self.timer_id, self.kind, self.rings_at_ms)
+        timer = Timer(self.timer_id, self.kind, self.rings_at_ms, self.seconds)
         return replace(match, timers=(*match.timers, timer), next_timer_id=self.timer_id + 1)
 
 

@@ -261,6 +261,11 @@ class MatchHistory:
         frames = await self._realtime.kept(_play(match))
         return {user_id: _value(match, frames.get(str(user_id), b"")) for user_id in user_ids}
 
+    async def score_of(self, match: Match, user_id: int) -> int:
+        """A player's total score in the present or last play, by the last frame; 0 without one."""
+        payload = (await self._realtime.kept(_play(match))).get(str(user_id), b"")
+        return max(0, _FRAME.unpack_from(payload)[8]) if len(payload) >= _FRAME.size else 0
+
     def entries(self, match: Match, asked: Asked, told: Sequence[facts.Fact]) -> list[Entry]:
         """What happened in a match, for the same act. `match` is as it is afterwards."""
         return [_entry(_noted(match, asked, fact)) for fact in told if not isinstance(fact, PASSING)]

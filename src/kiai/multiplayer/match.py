@@ -57,7 +57,20 @@ from kiai.multiplayer.model import (
     timer_of,
 )
 from kiai.multiplayer.scrims import pick_name, side_name, team_names
-from kiai.multiplayer.turn import FACTS_MAX, Rules, Turn, is_creator, is_host, is_referee, may, set_timer
+from kiai.multiplayer.turn import (
+    FACTS_MAX,
+    BeingPlayed,
+    NoReferee,
+    NotSeated,
+    Rules,
+    Turn,
+    is_creator,
+    is_host,
+    is_leader,
+    is_referee,
+    may,
+    set_timer,
+)
 
 __all__ = [
     "BLUE",
@@ -81,8 +94,11 @@ __all__ = [
     "RED",
     "SLOTS",
     "START",
+    "BeingPlayed",
     "MapChoice",
     "Match",
+    "NoReferee",
+    "NotSeated",
     "Scrim",
     "Slot",
     "Timer",
@@ -91,6 +107,7 @@ __all__ = [
     "has_teams",
     "is_creator",
     "is_host",
+    "is_leader",
     "is_referee",
     "may",
     "opened",

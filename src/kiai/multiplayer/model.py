@@ -72,11 +72,15 @@ class Slot(msgspec.Struct, frozen=True):
 
 
 class Timer(msgspec.Struct, frozen=True):
-    """Something that will happen at `rings_at_ms`, unix ms, unless it is cleared before. Its id is never used again."""
+    """Something that will happen at `rings_at_ms`, unix ms, unless it is cleared before. Its id is never used again.
+
+    `seconds` is how long somebody asked it to run, 0 for a timer of the house.
+    """
 
     id: int
     kind: str
     rings_at_ms: int
+    seconds: int = 0
 
 
 class MapChoice(msgspec.Struct, frozen=True):

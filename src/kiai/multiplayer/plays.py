@@ -40,6 +40,7 @@ from kiai.multiplayer.model import (
     START,
     Match,
     Slot,
+    players,
     playing,
     timer_of,
 )
@@ -53,14 +54,13 @@ START_S_MAX: Final = 300
 COUNTDOWN_S_MAX: Final = 900
 
 
-def start(turn: Turn, at_ms: int) -> None:
-    """Everybody who has the map plays, ready or not. Raises Refused."""
-    between_plays(turn)
-    if turn.match.map_id <= 0:
-        raise Refused("no map is chosen")
-    seats = _seats(turn.match, NOT_READY | READY)
-    if not seats:
-        raise Refused("nobody here has the map")
+def start(turn: Turn, at_ms: int, *, empty: bool = True) -> None:
+    """Everybody who has the map plays, ready or not. Raises Refused.
+
+    With `empty` a play may begin in a room without players, as referees' tools try it. It ends like any other: by
+    `abort`, or after the time for loading.
+    """
+    seats = _starting(turn, empty=empty)
     clear_timer(turn, START)
     turn.tell(Started(seats, at_ms))
     set_timer(turn, LOAD, at_ms + LOAD_MS)
@@ -88,9 +88,22 @@ def ask_again(turn: Turn) -> None:
     _ask_skipped(turn)
 
 
+def _starting(turn: Turn, *, empty: bool) -> tuple[Seat, ...]:
+    """Who would play now. Raises Refused when nothing can be started."""
+    between_plays(turn)
+    if turn.match.map_id <= 0:
+        raise Refused("no map is chosen")
+    seats = _seats(turn.match, NOT_READY | READY)
+    if not seats and not (empty and not players(turn.match)):
+        raise Refused("nobody here has the map")
+    return seats
+
+
 def loading_took_too_long(turn: Turn) -> None:
     """Whoever has loaded begins; if that is nobody, then with the first who has (see `_load_complete`)."""
-    if any(slot.status == PLAYING and slot.loaded for slot in turn.match.slots):
+    if not playing(turn.match):
+        finish(turn, forced=True)
+    elif any(slot.status == PLAYING and slot.loaded for slot in turn.match.slots):
         turn.tell(AllLoaded(playing(turn.match)))
 
 
@@ -98,7 +111,7 @@ def _start(turn: Turn, command: Start) -> None:
     careful = not command.force and not is_referee(turn.match, command.by)
     if careful and any(slot.status == NOT_READY for slot in turn.match.slots):
         raise Refused("not everybody is ready")
-    start(turn, command.at_ms)
+    start(turn, command.at_ms, empty=is_referee(turn.match, command.by))
 
 
 def _load_complete(turn: Turn, command: LoadComplete) -> None:
@@ -132,7 +145,7 @@ def _fail(turn: Turn, command: Fail) -> None:
 
 def _complete(turn: Turn, command: Complete) -> None:
     seat, slot = _player(turn, command)
-    turn.tell(PlayerCompleted(slot.player_id, seat))
+    turn.tell(PlayerCompleted(slot.player_id, seat, slot.failed))
     if _finished(turn):
         return
     _ask_loaded(turn)
@@ -148,17 +161,13 @@ def _abort(turn: Turn, command: Abort) -> None:
 
 def _start_after(turn: Turn, command: StartAfter) -> None:
     within("seconds", command.seconds, START_S_MAX, 1)
-    between_plays(turn)
-    if turn.match.map_id <= 0:
-        raise Refused("no map is chosen")
-    if not _seats(turn.match, NOT_READY | READY):
-        raise Refused("nobody here has the map")
-    set_timer(turn, START, command.at_ms + command.seconds * 1000)
+    _starting(turn, empty=is_referee(turn.match, command.by))
+    set_timer(turn, START, command.at_ms + command.seconds * 1000, command.seconds)
 
 
 def _start_timer(turn: Turn, command: StartTimer) -> None:
     within("seconds", command.seconds, COUNTDOWN_S_MAX, 1)
-    set_timer(turn, COUNTDOWN, command.at_ms + command.seconds * 1000)
+    set_timer(turn, COUNTDOWN, command.at_ms + command.seconds * 1000, command.seconds)
 
 
 def _cancel_timers(turn: Turn, command: CancelTimers) -> None:

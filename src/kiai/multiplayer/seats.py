@@ -71,10 +71,12 @@ from kiai.multiplayer.model import (
 )
 from kiai.multiplayer.plays import abort, ask_again
 from kiai.multiplayer.turn import (
+    NoReferee,
     Rules,
     Turn,
     between_plays,
     clear_timer,
+    is_referee,
     not_playing,
     own_seat,
     seat_with,
@@ -136,7 +138,7 @@ def _join(turn: Turn, command: Join) -> None:
             raise Refused("banned from this match")
         # Links cannot hold spaces.
         right = not match.password or command.password in (match.password, match.password.replace(" ", "_"))
-        if not (right or who.staff or who.referee_any):
+        if not (right or who.staff or is_referee(match, who)):
             raise Refused("wrong password")
     seat = _lowest_open(match)
     clear_timer(turn, IDLE)
@@ -227,7 +229,7 @@ def _set_host(turn: Turn, command: SetHost) -> None:
 def _clear_host(turn: Turn, command: ClearHost) -> None:
     match = turn.match
     if not match.host_id:
-        raise Refused("there is no host")
+        return  # tools clear the host of every room they make
     if not match.by_command and not _referee_seated(match):
         raise Refused("then nobody here could lead the match")
     _pass_host(turn, None)
@@ -249,7 +251,8 @@ def _set_side(turn: Turn, seat: int, slot: Slot, team: int) -> None:
     if not has_teams(turn.match):
         raise Refused("there are no teams")
     not_playing(slot)
-    turn.tell(TeamChanged(slot.player_id, seat, team))
+    if slot.team != team:
+        turn.tell(TeamChanged(slot.player_id, seat, team))
 
 
 def _move_player(turn: Turn, command: Move) -> None:
@@ -327,7 +330,7 @@ def _remove_referee(turn: Turn, command: RemoveReferee) -> None:
     if command.user_id == turn.match.created_by:
         raise Refused("the creator stays a referee")
     if not _no_referee(turn, command.user_id):
-        raise Refused("no referee")
+        raise NoReferee
     _need_a_lead(turn)
 
 

@@ -13,11 +13,13 @@ from typing import Any, Final
 import msgspec
 
 from kiai.beatmaps import Beatmaps
+from kiai.chat.model import MATCH, aside_topic, match_channel
 from kiai.clock import Clock
 from kiai.errors import KiaiError, NotFound, Refused
 from kiai.multiplayer import commands, facts
 from kiai.multiplayer.history import MatchHistory
-from kiai.multiplayer.match import Match, apply, opened, seat_of, side_name
+from kiai.multiplayer.lines import counting_down, lines_about
+from kiai.multiplayer.match import Match, apply, is_leader, is_referee, opened, seat_of
 from kiai.multiplayer.match import may as may_lead
 from kiai.multiplayer.model import COUNTDOWN, PLAYING, START, Timer
 from kiai.osu.privileges import STAFF, effective, may
@@ -42,6 +44,7 @@ MADE_MAX: Final = 4
 SETTLED_S: Final = 5.0
 """Longer than any verb of this module takes."""
 SAID_AT_S: Final = (30, 10, 5, 4, 3, 2, 1)
+LOBBY_CHAT: Final = chat_topic("#lobby")
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -80,9 +83,35 @@ class Invited(msgspec.Struct, frozen=True):
 
 
 class PutOut(msgspec.Struct, frozen=True):
-    """Somebody who heard a room without a seat in it hears it no more."""
+    """Somebody who heard a room without a seat in it hears it no more, under this name of its channel."""
 
     user_id: int
+    channel: str
+
+
+class LetIn(msgspec.Struct, frozen=True):
+    """A referee without a seat hears the room from now on."""
+
+    user_id: int
+    match_id: int
+    users: int
+
+
+class SeatGiven(msgspec.Struct, frozen=True):
+    """Somebody who did not ask for a seat in as many words has one: the client is to open the room."""
+
+    user_id: int
+    match_id: int
+    match: Match
+    users: int
+    was_in_lobby: bool
+
+
+class Led(msgspec.Struct, frozen=True):
+    """What came of a command: the match afterwards, and what happened."""
+
+    match: Match
+    facts: tuple[facts.Fact, ...]
 
 
 class Seated(msgspec.Struct, frozen=True):
@@ -94,14 +123,9 @@ class Seated(msgspec.Struct, frozen=True):
     users: int
 
 
-def channel_of(match_id: int) -> str:
-    """A room's channel."""
-    return f"#multi_{match_id}"
-
-
 def topics_of(match_id: int) -> frozenset[str]:
     """What everybody in a room follows."""
-    return frozenset((match_topic(match_id), chat_topic(channel_of(match_id))))
+    return frozenset((match_topic(match_id), chat_topic(match_channel(match_id))))
 
 
 def actor_of(session: Session) -> commands.Actor:
@@ -112,6 +136,20 @@ def actor_of(session: Session) -> commands.Actor:
         referee_any=may(session.priv, "matches.referee_any"),
         staff=effective(session.priv) & STAFF != 0,
     )
+
+
+class RoomsFull(Refused):
+    """Somebody has as many rooms made by command as one may have."""
+
+    def __init__(self) -> None:
+        super().__init__(f"you have {MADE_MAX} rooms already")
+
+
+class AlreadySeated(Refused):
+    """Who is invited sits in the room."""
+
+    def __init__(self) -> None:
+        super().__init__("this player is here already")
 
 
 class Matches:
@@ -169,9 +207,14 @@ class Matches:
         except TooMany as full:
             raise Refused("there are too many rooms already") from full
         await self._history.opened(match, match_id)
-        for stranger in await self._realtime.following(match_topic(match_id)):
-            await self._release(stranger, match_id)  # of the room that had this number, whose worker died as it closed
+        await self._everybody_out(match_id)  # of the room that had this number, whose worker died as it closed
         return match_id, match
+
+    async def _everybody_out(self, match_id: int) -> None:
+        for session in await self._realtime.following(match_topic(match_id)):
+            await self._release(session, match_id)
+        for session in await self._realtime.following(aside_topic(match_channel(match_id))):
+            await self._close_aside(session, match_id)
 
     async def join(self, session: Session, match_id: int, password: str, *, force: bool = False) -> Seated:
         """The session takes a seat (14.3). Raises Refused, MatchGone."""
@@ -191,7 +234,7 @@ class Matches:
         return await self._seated(session, match_id, match)
 
     async def _seated(self, session: Session, match_id: int, match: Match) -> Seated:
-        [users] = await self._realtime.followers([chat_topic(channel_of(match_id))])
+        [users] = await self._realtime.followers([chat_topic(match_channel(match_id))])
         return Seated(session, match_id, match, users)
 
     async def leave(self, session: Session) -> Session:
@@ -201,6 +244,9 @@ class Matches:
             return session
         session = await self._outside(session, match_id)
         await self._depart(session, match_id)
+        match = await self._realtime.match(match_id, Match)
+        if match is not None and match.by_command and is_referee(match, actor_of(session)):
+            session = await self._hear_aside(session, match_id)  # leads on without a seat (game-rules 16.5)
         return session
 
     async def depart(self, session: Session) -> None:
@@ -266,17 +312,19 @@ class Matches:
             raise Refused("silenced players cannot play with others")
 
     async def _away_from_elsewhere(self, session: Session) -> Session:
-        session = await self.leave(session)
+        session = await self.stop_viewing(await self.leave(session))
         if session.spectating:
             session = await self._stop_spectating(session)
         return session
 
     async def _enter(self, session: Session, match_id: int) -> Session:
+        channel = match_channel(match_id)
+        aside = aside_topic(channel)
+
         def rule(now: Session) -> tuple[Session, Sequence[Entry]]:
-            follows = (now.follows - {LOBBY, chat_topic("#lobby")}) | topics_of(match_id)
-            return msgspec.structs.replace(
-                now, match_id=match_id, room_id=match_id, in_lobby=False, follows=follows
-            ), ()
+            follows = (now.follows - {LOBBY, LOBBY_CHAT, aside}) | topics_of(match_id)
+            after = msgspec.structs.replace(now, match_id=match_id, room_id=match_id, in_lobby=False, follows=follows)
+            return after, self._announce(PutOut(now.user_id, channel)) if aside in now.follows else ()
 
         return await self._realtime.change_session(session.token, rule)
 
@@ -287,9 +335,39 @@ class Matches:
             if match_id not in (now.match_id, now.room_id):
                 return now, ()
             after = msgspec.structs.replace(now, match_id=0, room_id=0, follows=now.follows - topics_of(match_id))
-            return after, () if now.match_id else self._announce(PutOut(now.user_id))
+            return after, () if now.match_id else self._announce(PutOut(now.user_id, MATCH))
 
         return await self._realtime.change_session(session.token, rule)
+
+    # --- referees without a seat
+
+    async def may_refer(self, session: Session, match_id: int) -> bool:
+        """Whether the session may be in a room's channel without a seat: as a referee, or as one of every room."""
+        match = await self._realtime.match(match_id, Match)
+        if match is None or session.hidden or session.tournament:
+            return False
+        return is_referee(match, actor_of(session))
+
+    async def _hear_aside(self, session: Session, match_id: int) -> Session:
+        channel = match_channel(match_id)
+        [users] = await self._realtime.followers([chat_topic(channel)])
+
+        def rule(now: Session) -> tuple[Session, Sequence[Entry]]:
+            after = msgspec.structs.replace(now, follows=now.follows | {aside_topic(channel)})
+            return after, self._announce(LetIn(now.user_id, match_id, users))
+
+        return await self._realtime.change_session(session.token, rule)
+
+    async def _close_aside(self, session: Session, match_id: int) -> None:
+        channel = match_channel(match_id)
+        topic = aside_topic(channel)
+
+        def rule(now: Session) -> tuple[Session, Sequence[Entry]]:
+            after = msgspec.structs.replace(now, follows=now.follows - {topic})
+            return after, self._announce(PutOut(now.user_id, channel)) if topic in now.follows else ()
+
+        with contextlib.suppress(SessionGone):
+            await self._realtime.change_session(session.token, rule)
 
     async def _release(self, session: Session, match_id: int) -> None:
         try:
@@ -329,23 +407,30 @@ class Matches:
             "map_name": f"{found.artist} - {found.title} [{found.version}]",
         } | ({"mode": found.mode} if found.mode else {})  # a map of osu! may be played in any mode
 
-    async def lead(self, session: Session, match_id: int, command_of: type[commands.Command], **fields: Any) -> bool:
-        """As `act`, in a room that the session leads; False when it has no right to. Raises Refused, MatchGone."""
+    async def lead(
+        self, session: Session, match_id: int, command_of: type[commands.Command], **fields: Any
+    ) -> Led | None:
+        """As `act`, in a room that the session leads; None when it has no right to. Raises Refused, MatchGone."""
         match = await self._realtime.match(match_id, Match)
         if match is None:
             raise MatchGone(match_id)
         if not may_lead(match, actor_of(session), command_of):
-            return False
-        await self._act(match_id, command_of(by=actor_of(session), at_ms=self._clock.now_ms(), **fields))
-        return True
+            return None
+        if command_of is commands.Close:
+            await self._post(match_channel(match_id), "Closed the match")  # while somebody is there to hear it
+        return await self._acted(match_id, command_of(by=actor_of(session), at_ms=self._clock.now_ms(), **fields))
 
     async def make(self, session: Session, name: str, password: str, *, private: bool) -> tuple[Session, int]:
-        """A room made by command (game-rules 16.3), with the session in its first seat; its id. Raises Refused."""
+        """A room made by command (game-rules 16.3); its id. Raises Refused, RoomsFull.
+
+        Without a seat elsewhere the session sits down in it, without being its host. Else it stays where it is, and
+        hears and leads the room from there.
+        """
         self._check(session)
         if not may(session.priv, "matches.unlimited"):
             own = [one for _, one in await self._realtime.matches(Match) if one.created_by == session.user_id]
             if len([one for one in own if one.by_command]) >= MADE_MAX:
-                raise Refused(f"you have {MADE_MAX} rooms already")
+                raise RoomsFull
         match = opened(
             by=actor_of(session),
             at_ms=self._clock.now_ms(),
@@ -353,15 +438,23 @@ class Matches:
             password=password,
             by_command=True,
             private=private,
-            seated=False,
+            seated=not session.match_id,
         )
         match_id, match = await self._open(match)
-        await self._realtime.append(self._announce(Opened(match_id, match)))
-        session = await self.stop_viewing(await self.leave(session))
-        session = await self._change(session, room_id=match_id, follows=session.follows | topics_of(match_id))
+        if session.match_id:
+            await self._realtime.append(self._announce(Opened(match_id, match)))
+            return await self._hear_aside(session, match_id), match_id
+        was_in_lobby = LOBBY_CHAT in session.follows
+        session = await self._enter(await self._away_from_elsewhere(session), match_id)
+        [users] = await self._realtime.followers([chat_topic(match_channel(match_id))])
+        given = SeatGiven(session.user_id, match_id, match, users, was_in_lobby)
+        await self._realtime.append([*self._announce(Opened(match_id, match)), *self._announce(given)])
         return session, match_id
 
     async def _act(self, match_id: int, command: commands.Command) -> Match:
+        return (await self._acted(match_id, command)).match
+
+    async def _acted(self, match_id: int, command: commands.Command) -> Led:
         told: tuple[facts.Fact, ...] = ()
         after: Match | None = None
 
@@ -377,16 +470,16 @@ class Matches:
         await self._realtime.change_match(match_id, Match, rule)
         assert after is not None
         results = await self._results(after, told)
-        await self._follow_up(match_id, after, told)
+        await self._follow_up(match_id, command, after, told)
         if results is not None:
             with contextlib.suppress(MatchGone, Refused):
                 await self._act(match_id, results)
-        return after
+        return Led(after, told)
 
     async def _results(self, match: Match, told: Sequence[facts.Fact]) -> commands.RoundScored | None:
         """What a play that just ended is worth in a scrim: by the last frames of those who played to the end."""
         finished = next((fact for fact in told if isinstance(fact, facts.Finished)), None)
-        if finished is None or match.scrim is None:
+        if finished is None or match.scrim is None or not finished.players:
             return None
         values = await self._history.values(match, [seat.user_id for seat in finished.players])
         results = tuple(
@@ -399,19 +492,24 @@ class Matches:
             results=results,
         )
 
-    async def _follow_up(self, match_id: int, match: Match, told: Sequence[facts.Fact]) -> None:
+    async def _follow_up(
+        self, match_id: int, command: commands.Command, match: Match, told: Sequence[facts.Fact]
+    ) -> None:
+        scores: dict[int, int] = {}
         for fact in told:
             if isinstance(fact, facts.Left) and fact.why != "left":
                 for session in await self._realtime.sessions_of(fact.user_id):
                     await self._release(session, match_id)
-            elif isinstance(fact, facts.MapChanged) and fact.another and not match.closed:
-                link = f"https://osu.{self._domain}/b/{fact.map_id}"
-                await self._post(channel_of(match_id), f"Selected: [{link} {fact.map_name}]")
-            elif (line := _line_about(match, fact)) and not match.closed:
-                await self._post(channel_of(match_id), line)
+            elif isinstance(fact, facts.RefereeRemoved):
+                for session in await self._realtime.sessions_of(fact.user_id):
+                    await self._close_aside(session, match_id)
+            elif isinstance(fact, facts.PlayerCompleted):
+                scores[fact.user_id] = await self._history.score_of(match, fact.user_id)
+        if not match.closed:
+            for line in lines_about(command, match, told, scores=scores, link=self._link):
+                await self._post(match_channel(match_id), line)
         if match.closed:
-            for session in await self._realtime.following(match_topic(match_id)):
-                await self._release(session, match_id)
+            await self._everybody_out(match_id)
 
     async def score_frame(self, session: Session, payload: bytes) -> None:
         """Relays a frame of somebody who plays (14.8); from others it is dropped."""
@@ -424,24 +522,34 @@ class Matches:
             self._realtime.append(self._announce(ScoreFrame(session.match_id, seat, payload))),
         )
 
-    async def invite(self, session: Session, user_id: int) -> None:
-        """Asks a player to join (14.3). Who blocked the session hears nothing. Raises Refused."""
-        match = await self._realtime.match(session.match_id, Match) if session.match_id else None
+    async def leads(self, session: Session, match_id: int) -> bool:
+        """Whether the session leads a room, as its host or a referee."""
+        match = await self._realtime.match(match_id, Match)
+        return match is not None and is_leader(match, actor_of(session))
+
+    async def invite(self, session: Session, match_id: int, user_id: int) -> None:
+        """Asks a player to join a room (14.3). Raises Refused when the player is not asked, AlreadySeated."""
+        match = await self._realtime.match(match_id, Match) if match_id else None
         if match is None:
             raise Refused("you are in no match")
+        if user_id == session.user_id:
+            raise Refused("nobody invites themselves")
         if user_id == BOT_ID:
             raise Refused("the bot is too busy")
         target = (await self._realtime.sessions_among([user_id])).get(user_id)
         if target is None or target.tournament:
             raise Refused("this player is not online")
         if seat_of(match, user_id) is not None:
-            raise Refused("this player is here already")
+            raise AlreadySeated
         allowed = await self._realtime.take(
             f"invite:{session.user_id}:{user_id}", limit=INVITES, period_s=INVITES_S, burst=INVITES
         )
-        if not allowed.granted or session.user_id in target.blocked:
-            return
-        invited = Invited(session.match_id, match, session.user_id, session.name, user_id, target.name)
+        if not allowed.granted:
+            raise Refused("this player was invited often enough for now")
+        wanted = session.user_id in target.friends or not target.friends_only_dms
+        if session.user_id in target.blocked or not wanted or user_id in session.blocked:
+            raise Refused("this player takes no messages from you")
+        invited = Invited(match_id, match, session.user_id, session.name, user_id, target.name)
         await self._realtime.append(self._announce(invited))
 
     # --- tournament clients (14.9)
@@ -483,38 +591,12 @@ class Matches:
 
     async def _count_down(self, match_id: int, match: Match, timer: Timer, now_ms: int) -> None:
         left_s = -(-(timer.rings_at_ms - now_ms) // 1000)
-        if timer.kind not in (START, COUNTDOWN) or (left_s not in SAID_AT_S and (left_s <= 0 or left_s % 60)):
+        if timer.kind not in (START, COUNTDOWN) or not 0 < left_s < timer.seconds:
+            return  # the answer to the command has said the whole time
+        if left_s not in SAID_AT_S and left_s % 60:
             return
         if await self._realtime.once(f"countdown:{match.history_id}:{timer.id}:{left_s}", 5.0):
-            what = "The match starts" if timer.kind == START else "The countdown ends"
-            await self._post(channel_of(match_id), f"{what} in {left_s} second{'s' if left_s != 1 else ''}.")
+            await self._post(match_channel(match_id), counting_down(timer.kind, left_s))
 
-
-def _line_about(match: Match, fact: facts.Fact) -> str:
-    """What the bot says in the room about something that happened; "" for nothing."""
-    match fact:
-        case facts.CouldNotStart():
-            return f"Could not start: {fact.reason}."
-        case facts.TimerCleared(rang=True, kind="countdown"):
-            return "The countdown is finished."
-        case facts.ScrimBegan():
-            return f"A scrim begins: best of {fact.best_of}."
-        case facts.PointWon():
-            return f"{fact.name} wins the point ({_values(match, fact.values)}) and has {fact.points}."
-        case facts.RoundTied():
-            return f"Nobody wins the point ({_values(match, fact.values)})."
-        case facts.PointTaken():
-            return f"The last point is taken back: {fact.name} has {fact.points}."
-        case facts.ScrimWon():
-            return f"{fact.name} wins the match!"
-        case facts.ScrimEnded():
-            points = ", ".join(f"{side_name(match, side)} {count}" for side, count in fact.points)
-            return f"The scrim is over: {points or 'no points'}."
-        case facts.Aborted():
-            return "The match was aborted."
-        case _:
-            return ""
-
-
-def _values(match: Match, values: facts.Values) -> str:
-    return ", ".join(f"{side_name(match, side)} {value:,.2f}".removesuffix(".00") for side, value in values)
+    def _link(self, path: str) -> str:
+        return f"https://osu.{self._domain}/{path}"

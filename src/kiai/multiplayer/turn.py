@@ -12,6 +12,27 @@ FACTS_MAX: Final = 64
 """No command makes more facts than this."""
 
 
+class NotSeated(Refused):
+    """Somebody does not sit in the match."""
+
+    def __init__(self) -> None:
+        super().__init__("that player does not sit here")
+
+
+class NoReferee(Refused):
+    """Somebody is no referee of the match."""
+
+    def __init__(self) -> None:
+        super().__init__("no referee")
+
+
+class BeingPlayed(Refused):
+    """A map is being played, and what was asked for can only be done between plays."""
+
+    def __init__(self) -> None:
+        super().__init__("a map is being played")
+
+
 class Turn:
     """One command on one match. `tell` is the only way to change anything."""
 
@@ -39,6 +60,11 @@ def is_referee(match: Match, actor: Actor) -> bool:
     return is_creator(match, actor) or any(user_id == actor.user_id for user_id, _ in match.referees)
 
 
+def is_leader(match: Match, actor: Actor) -> bool:
+    """Whether the actor leads the match, as its host or a referee."""
+    return is_host(match, actor) or is_referee(match, actor)
+
+
 def is_host(match: Match, actor: Actor) -> bool:
     """Whether the actor is the host."""
     return actor.user_id != 0 and actor.user_id == match.host_id
@@ -54,7 +80,7 @@ def may(match: Match, actor: Actor, command: type[Command]) -> bool:
         case Right.HOST:
             return is_host(match, actor)
         case Right.LEADER:
-            return is_host(match, actor) or is_referee(match, actor)
+            return is_leader(match, actor)
         case Right.REFEREE:
             return is_referee(match, actor)
         case Right.CREATOR:
@@ -72,7 +98,7 @@ def seat_with(turn: Turn, user_id: int) -> tuple[int, Slot]:
     """Where a user sits. Raises Refused."""
     seat = seat_of(turn.match, user_id)
     if seat is None:
-        raise Refused("that player does not sit here")
+        raise NotSeated
     return seat, turn.match.slots[seat]
 
 
@@ -91,7 +117,7 @@ def within(field: str, value: int, most: int, least: int = 0) -> None:
 def between_plays(turn: Turn) -> None:
     """Raises Refused while a map is played."""
     if turn.match.in_progress:
-        raise Refused("a map is being played")
+        raise BeingPlayed
 
 
 def not_playing(slot: Slot) -> None:
@@ -108,10 +134,10 @@ def unready(turn: Turn, *, new_map: bool = False) -> None:
         turn.tell(Unreadied(seats))
 
 
-def set_timer(turn: Turn, kind: str, rings_at_ms: int) -> None:
-    """The one timer of that kind rings then."""
+def set_timer(turn: Turn, kind: str, rings_at_ms: int, seconds: int = 0) -> None:
+    """The one timer of that kind rings then; `seconds` from now, if somebody asked for it."""
     clear_timer(turn, kind)
-    turn.tell(TimerSet(turn.match.next_timer_id, kind, rings_at_ms))
+    turn.tell(TimerSet(turn.match.next_timer_id, kind, rings_at_ms, seconds))
 
 
 def clear_timer(turn: Turn, kind: str) -> bool:

@@ -85,6 +85,31 @@ _BY_CODE: Final[Mapping[str, int]] = {code: bit for bit, code in _CODES.items()}
     "AT": int(Mods.AU),
     "RD": int(Mods.RN),
 }
+_NAMES: Final[Mapping[int, str]] = {
+    NF: "NoFail",
+    EZ: "Easy",
+    TD: "TouchDevice",
+    HD: "Hidden",
+    HR: "HardRock",
+    SD: "SuddenDeath",
+    DT: "DoubleTime",
+    RX: "Relax",
+    HT: "HalfTime",
+    NC: "Nightcore",
+    FL: "Flashlight",
+    int(Mods.AU): "Autoplay",
+    SO: "SpunOut",
+    AP: "Relax2",
+    PF: "Perfect",
+    FI: "FadeIn",
+    int(Mods.RN): "Random",
+    int(Mods.CN): "Cinema",
+    TP: "Target",
+    CO: "KeyCoop",
+    V2: "ScoreV2",
+    int(Mods.MR): "Mirror",
+    **{int(Mods[f"K{keys}"]): f"Key{keys}" for keys in range(1, 10)},
+}
 _SEPARATORS: Final = str.maketrans("", "", "+, ")
 _TEXT_MAX: Final = 256
 
@@ -140,6 +165,12 @@ def mods_text(mods: int) -> str:
         codes.append(_CODES[bit])
         mods ^= bit
     return "".join(codes) or "NM"
+
+
+def mod_names(mods: int) -> list[str]:
+    """The long names, in the order of bits, that lines for referees' tools use; NC is DoubleTime and Nightcore."""
+    mods = _completed(mods & ALL)
+    return [_NAMES[int(mod)] for mod in Mods if mods & mod]
 
 
 def normalise(mods: int, vanilla_mode: int) -> int:

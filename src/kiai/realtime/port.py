@@ -224,8 +224,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
     `build` is yyyymmdd; `utc_offset` hours; `country` the account's, `longitude` and `latitude` 0 when not shown.
     `presence_filter`: 0 nobody, 1 everybody, 2 friends. `watched`: whose stats it asked for last, until
-    `watched_until_ms`. `match_id`: the room it sits in; `room_id`: the room whose chat it is in (the same, or as a
-    referee or viewer of another). `spectating`: the host it watches. 0 is none of them.
+    `watched_until_ms`. `match_id`: the room it sits in; `room_id`: the room that it knows as `#multiplayer` (the same,
+    or one that a tournament client watches). `spectating`: the host it watches. 0 is none of them.
     """
 
     token: str

@@ -246,7 +246,9 @@ def test_an_api_key_replaces_the_one_before_and_works(bench: Bench) -> None:
 
 
 def test_a_roll_is_from_one_to_what_was_asked(bench: Bench) -> None:
-    assert bench.ask("!roll 1") == ("anna rolls 1 point",)
+    assert bench.ask("!roll 1") == ("anna rolls 1 point(s)",)
+    assert bench.ask("!roll hello")[0].startswith("anna rolls ")
+    assert bench.ask("!roll ²") == ("most is a whole number from 1 to 1000000. Usage: !roll [most]",)
     assert all(1 <= int(bench.ask("!roll")[0].split()[2]) <= 100 for _ in range(50))
 
 

@@ -20,7 +20,8 @@ KEPT_S: Final = 300.0
 ACCURACIES: Final = (90.0, 95.0, 98.0, 99.0, 100.0)
 
 _LINE: Final = re.compile(
-    r"\x01ACTION (?:is )?(?:playing|editing|watching|listening to) \[(?P<link>https?://[^\s\x01]{1,200})(?P<rest>[^\x01]*)\x01?"
+    r"\x01ACTION (?:is )?(?:playing|editing|watching|listening to) "
+    r"\[(?P<link>https?://[^\s\x01]{1,200})(?P<rest>[^\x01]*)\x01?"
 )
 _MODES: Final = {"<osu!>": 0, "<taiko>": 1, "<catchthebeat>": 2, "<osu!mania>": 3}
 _SIGNS: Final = "+-~|"

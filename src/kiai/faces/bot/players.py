@@ -10,6 +10,7 @@ from kiai.chat.mail import Mail
 from kiai.osu.countries import COUNTRIES
 from kiai.osu.modes import mode_text
 from kiai.osu.mods import mods_text
+from kiai.osu.numbers import whole_number
 from kiai.presence import Presence
 from kiai.realtime.port import Realtime
 from kiai.scores.leaderboards import Leaderboards
@@ -52,28 +53,31 @@ class PlayerCommands:
     async def help(self, asker: Asker, about: str | None) -> Sequence[str]:
         """`!help`."""
         usable = [one for one in self._bot.commands if not one.group and self._bot.may_use(asker.session, one)]
-        if about is not None and not about.isdigit():
+        page = None if about is None else whole_number(about)
+        if about is not None and page is None:
             for one in usable:
                 if about.lower().removeprefix("!") in (one.name, *one.aliases):
                     others = f" Also: {', '.join(one.aliases)}." if one.aliases else ""
                     return (one.usage, f"{one.help}{others}")
             raise BadArgument("There is no such command.")
         pages = -(-len(usable) // HELP_PAGE)
-        page = min(max(1, int(about or 1)), pages)
+        page = min(max(1, page or 1), pages)
         shown = usable[(page - 1) * HELP_PAGE : page * HELP_PAGE]
         return [*(f"{one.usage}: {one.help}" for one in shown), f"Page {page} of {pages}; !help <page or command>"]
 
     async def roll(self, asker: Asker, most: int | None) -> Sequence[str]:
         """`!roll`."""
         rolled = secrets.randbelow(most or 100) + 1
-        return (f"{asker.session.name} rolls {rolled} point{'s' if rolled != 1 else ''}",)
+        return (f"{asker.session.name} rolls {rolled} point(s)",)
 
     async def where(self, asker: Asker, user: User) -> Sequence[str]:
         """`!where`."""
         online = (await self._realtime.sessions_among([user.id])).get(user.id)
         if online is None or asker.session.user_id in online.blocked:
-            return (f"{user.name} is not online.",)
-        return (f"{user.name} is in {COUNTRIES.get(user.country, (0, 'Unknown'))[1]}.",)
+            return ("The user is currently not online.",)
+        if user.country not in COUNTRIES or user.country == "xx":
+            return ("The user's location could not be determined.",)
+        return (f"{user.name} is in {COUNTRIES[user.country][1]}",)
 
     async def stats(self, asker: Asker, user: User | None, mode: int | None) -> Sequence[str]:
         """`!stats`."""
@@ -183,6 +187,7 @@ class PlayerCommands:
                 handler=self.roll,
                 help="A random number from 1 to 100, or to the one you give.",
                 arguments=(Argument("most", Kind.NUMBER, optional=True, least=1, most=ROLL_MAX),),
+                surplus=True,
             ),
             Command(name="where", handler=self.where, help="A player's country.", arguments=(USER,), hidden=True),
             Command(name="stats", handler=self.stats, help="A player's rank and figures.", arguments=both),

@@ -21,7 +21,15 @@ def reference(commands: Sequence[Command]) -> str:
             for one in rows
         ]
         parts.append("")
-    return "\n".join(parts) + _FOOT
+    return "\n".join(parts) + _FOOT.replace("{lines}", _lines())
+
+
+def _lines() -> str:
+    rows = ["| what | lines |", "|---|---|"]
+    for what, lines in _LINES:
+        shown = ", ".join(f"`{line}`" for line in lines).replace("|", "\\|")
+        rows.append(f"| {what} | {shown} |")
+    return "\n".join(rows)
 
 
 def _who(command: Command) -> str:
@@ -51,10 +59,159 @@ What somebody plays, edits, watches or listens to (`/np`) is remembered for five
 answered with pp. What staff does is written to the audit log.
 """
 
-_FOOT: Final = """In matches, the creator and referees may use every `!mp` command; the host those that lead a play;
-others get no answer, but for `help`, `settings`, `link`, `listrefs` and `picks`. Rooms made by command have no host
-until one is set, stay when they are empty for half an hour, and are entered by their link. Points of a scrim go by the
-last frames of a play. `ban` is for players, `banpick` for maps of the pool.
+_LINES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+    ("`make`, `makeprivate`", ("Created the tournament match <link> <name>",)),
+    ("`close`", ("Closed the match",)),
+    ("`name`", ('Room name updated to "<name>"',)),
+    (
+        "`password`",
+        (
+            "Changed the match password",
+            "Removed the match password",
+        ),
+    ),
+    ("`size`", ("Changed match to size <n>",)),
+    (
+        "`set`",
+        (
+            "Changed match settings to [<n> slots, ]<HeadToHead|TagCoop|TeamVs|TagTeamVs>"
+            "[, <Score|Accuracy|Combo|ScoreV2>]",
+        ),
+    ),
+    (
+        "`map`",
+        (
+            "Changed beatmap to <link> <artist> - <title>",
+            "Changed match mode to <Osu|Taiko|CatchTheBeat|OsuMania>",
+        ),
+    ),
+    (
+        "`mods`, `freemods`",
+        (
+            "Enabled <Mod, Mod>, <enabled|disabled> FreeMod",
+            "Disabled all mods, <enabled|disabled> FreeMod",
+        ),
+    ),
+    (
+        "`lock`, `unlock`",
+        (
+            "Locked the match",
+            "Unlocked the match",
+        ),
+    ),
+    (
+        "`host`, `clearhost`",
+        (
+            "Changed match host to <name>",
+            "Cleared match host",
+        ),
+    ),
+    ("`move`", ("Moved <name> into slot <n>",)),
+    ("`team`", ("Moved <name> to team <Blue|Red>",)),
+    ("`invite`", ("Invited <name> to the room",)),
+    (
+        "`kick`, `ban`",
+        (
+            "Kicked <name> from the match",
+            "Banned <name> from the match",
+        ),
+    ),
+    (
+        "`addref`, `removeref`",
+        (
+            "Added <name> to the match referees",
+            "Removed <name> from the match referees",
+        ),
+    ),
+    ("`listrefs`", ("Match referees:",)),
+    (
+        "`start`",
+        (
+            "Started the match",
+            "Queued the match to start in <time>",
+        ),
+    ),
+    ("`abort`", ("Aborted the match",)),
+    ("`timer`", ("Countdown ends in <time>",)),
+    (
+        "`aborttimer`",
+        (
+            "Countdown aborted",
+            "Aborted the match start timer",
+        ),
+    ),
+    (
+        "somebody comes, moves, goes",
+        (
+            "<name> joined in slot <n>[ for team <red|blue>].",
+            "<name> moved to slot <n>",
+            "<name> left the game.",
+        ),
+    ),
+    (
+        "host, team",
+        (
+            "<name> became the host.",
+            "<name> changed to <Blue|Red>",
+        ),
+    ),
+    (
+        "the host picks a map",
+        (
+            "Host is changing map...",
+            "Beatmap changed to: <artist> - <title> [<version>] (<link>)",
+        ),
+    ),
+    (
+        "a play",
+        (
+            "All players are ready",
+            "The match has started!",
+            "<name> finished playing (Score: <n>, <PASSED|FAILED>).",
+            "The match has finished!",
+        ),
+    ),
+    (
+        "timers",
+        (
+            "Match starts in <time>",
+            "Good luck, have fun!",
+            "Countdown ends in <time>",
+            "Countdown finished",
+        ),
+    ),
+)
+
+_FOOT: Final = """
+## Who leads a match, and from where
+
+The creator and the referees may use every `!mp` command; the host those that lead a play. Others get an answer to
+`help`, `settings`, `link`, `listrefs` and `picks` alone. A command acts on the room in whose channel it is said.
+
+Players know the channel of their room as `#multiplayer`. A referee needs no seat: `/join #multi_<number>` opens the
+channel, `!mp addref` tells new referees the number, and lines there act on that room wherever the referee sits.
+
+Who makes a room by command sits down in it, unless it sits in another room: then it stays there and hears the new
+room's channel. Such rooms have no host until one is set, stay when they are empty for half an hour, and are entered by
+their link, or without a password by their referees. A silenced player leaves its room, the creator too.
+
+Mods are settled before they are set: of `EZHR` the room has Easy, of `DTHT` DoubleTime, and mods that the map's mode
+does not have are dropped. Points of a scrim go by the last frames of a play. `ban` is for players, `banpick` for maps
+of the pool.
+
+## Lines that tools of referees read
+
+The bot says these lines as the official server's does, to the letter. They are told after the act and say what became
+of it. Words that a command has no use for are ignored; names may be written with `_` for a space.
+
+{lines}
+`settings` answers with `Room name: <name>, History: <link>`, `Beatmap: <link> <artist> - <title> [<version>]`,
+`Team mode: <mode>, Win condition: <condition>`, `Active mods: <Mod, Mod[, Freemod]>`, `Players: <n>`, and for each
+player a line whose columns have fixed widths:
+
+```
+Slot 1  Not Ready https://osu.example/u/3 anna            [Host / Team Red  / Hidden]
+```
 
 Not built: `report`, `faq`, `request`, `search`, `verify`, `ranking`, `speedrun`, `overwrite`, `whoranked`; bans,
 freezes, notes, donor time and wipes; `!mp force`; `!clan`.

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from kiai import __version__
 from kiai.chat.bot import Asker, Command, Where
+from kiai.chat.model import match_of
 from kiai.clock import Clock
 from kiai.errors import NotFound
 from kiai.multiplayer.match import Match
@@ -29,7 +30,7 @@ class ServerCommands:
 
     async def current(self, asker: Asker) -> Sequence[str]:
         """`!current`."""
-        match = await self._realtime.match(int(asker.where.removeprefix("#multi_")), Match)
+        match = await self._realtime.match(match_of(asker.where) or 0, Match)
         if match is None:
             raise NotFound("match")
         if match.map_id <= 0:

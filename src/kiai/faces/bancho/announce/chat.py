@@ -2,7 +2,16 @@
 
 from collections.abc import Sequence
 
-from kiai.chat.model import ChannelCounted, LineSaid, MemberKicked, Silenced, Unsilenced, Whispered
+from kiai.chat.model import (
+    ChannelCounted,
+    LineSaid,
+    MemberKicked,
+    Silenced,
+    Unsilenced,
+    Whispered,
+    aside_topic,
+    is_match_channel,
+)
 from kiai.faces.bancho import packets
 from kiai.faces.bancho.announce import Table
 from kiai.realtime.port import ONLINE, Entry, chat_topic, user_topic
@@ -10,7 +19,11 @@ from kiai.realtime.port import ONLINE, Entry, chat_topic, user_topic
 
 def _line_said(fact: LineSaid) -> Sequence[Entry]:
     line = packets.message(fact.name, fact.text, fact.shown, fact.user_id)
-    return [Entry(chat_topic(fact.channel), line, author=fact.user_id, needs=fact.needs)]
+    entries = [Entry(chat_topic(fact.channel), line, author=fact.user_id, needs=fact.needs)]
+    if is_match_channel(fact.channel):
+        aside = packets.message(fact.name, fact.text, fact.channel, fact.user_id)
+        entries.append(Entry(aside_topic(fact.channel), aside, author=fact.user_id))
+    return entries
 
 
 def _whispered(fact: Whispered) -> Sequence[Entry]:

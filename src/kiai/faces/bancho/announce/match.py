@@ -6,13 +6,16 @@ The room is shown the whole match once a change, whatever the number of facts, a
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from kiai.chat.model import MATCH, match_channel
 from kiai.faces.bancho import packets
 from kiai.faces.bancho.announce import Table
 from kiai.multiplayer import facts
-from kiai.multiplayer.service import Invited, Opened, PutOut, ScoreFrame, Told
+from kiai.multiplayer.service import Invited, LetIn, Opened, PutOut, ScoreFrame, SeatGiven, Told
 from kiai.realtime.port import LOBBY, Entry, match_topic, user_topic
 
-CHAT: Final = "#multiplayer"
+CHAT: Final = MATCH
+LOBBY_CHAT: Final = "#lobby"
+TOPIC: Final = "Those who play in this match."
 
 
 def _told(fact: Told) -> Sequence[Entry]:
@@ -110,7 +113,29 @@ def _invited(fact: Invited) -> Sequence[Entry]:
 
 
 def _put_out(fact: PutOut) -> Sequence[Entry]:
-    return [Entry(user_topic(fact.user_id), packets.channel_kick(CHAT))]
+    return [Entry(user_topic(fact.user_id), packets.channel_kick(fact.channel))]
 
 
-TABLE: Table = {PutOut: _put_out, Told: _told, Opened: _opened, ScoreFrame: _frame, Invited: _invited}
+def _let_in(fact: LetIn) -> Sequence[Entry]:
+    channel = match_channel(fact.match_id)
+    tab = packets.channel_join_success(channel) + packets.channel_info(channel, TOPIC, fact.users)
+    return [Entry(user_topic(fact.user_id), tab)]
+
+
+def _seat_given(fact: SeatGiven) -> Sequence[Entry]:
+    """As the client is answered that created or joined a room itself (14.2)."""
+    tabs = packets.channel_join_success(CHAT) + packets.channel_info(CHAT, TOPIC, fact.users)
+    if fact.was_in_lobby:
+        tabs += packets.channel_kick(LOBBY_CHAT)
+    return [Entry(user_topic(fact.user_id), tabs + packets.match_join_success(fact.match_id, fact.match))]
+
+
+TABLE: Table = {
+    PutOut: _put_out,
+    LetIn: _let_in,
+    SeatGiven: _seat_given,
+    Told: _told,
+    Opened: _opened,
+    ScoreFrame: _frame,
+    Invited: _invited,
+}

@@ -137,7 +137,7 @@ class MatchHandlers:
         if self._remind(turn):
             return
         try:
-            await self._matches.invite(turn.session, user_id)
+            await self._matches.invite(turn.session, turn.session.match_id, user_id)
         except Refused as refused:
             turn.say(packets.notification(f"Not invited: {refused}."))
 
