@@ -68,6 +68,7 @@ from kiai.faces.bot.now_playing import NowPlaying
 from kiai.faces.bot.ownership import OwnershipCommands
 from kiai.faces.bot.players import PlayerCommands
 from kiai.faces.bot.pools import PoolCommands
+from kiai.faces.bot.reports import ReportCommands
 from kiai.faces.bot.server import ServerCommands
 from kiai.faces.client import app as client_app
 from kiai.faces.client.avatars import Pictures
@@ -84,7 +85,7 @@ from kiai.faces.client.osu_files import OsuFiles
 from kiai.faces.client.ratings import Rating
 from kiai.faces.client.registration import Registration
 from kiai.faces.client.replays import ReplayFrames
-from kiai.faces.client.reports import Reports
+from kiai.faces.client.reports import Reports as ClientReports
 from kiai.faces.client.scoreboard import Scoreboard
 from kiai.faces.client.screenshots import ScreenshotPages
 from kiai.faces.client.stars import Stars
@@ -144,6 +145,7 @@ from kiai.staff.backups import check as check_back_up
 from kiai.staff.doctor import Doctor
 from kiai.staff.joining import Joining
 from kiai.staff.ownership import Ownership
+from kiai.staff.reports import Reports
 from kiai.staff.silences import Silences
 from kiai.storage.dumping import SQLITE_FILE, dump_postgres, dump_sqlite, load_postgres
 from kiai.storage.migrating import newest
@@ -286,6 +288,7 @@ class Services:
             bot_name=settings.bot_name,
             note_active=self.presence.note_active,
             may_refer=self._may_refer,
+            is_private=self.bot.is_private,
         )
         self.first_place_lines = FirstPlaceLines(
             self.leaderboards, self.beatmaps, self.accounts, self.chat, self._link, self.outbox
@@ -336,6 +339,7 @@ class Services:
             database, self.accounts, clock, settings.data, first_player_owns=first_player_owns(settings)
         )
         self.staff = Staff(database, self.accounts, self.beatmaps, self.standing, clock)
+        self.reports = Reports(database, self.journal, realtime, clock, limited=settings.rate_limits)
         self._teach_bot()
         self.doctor = Doctor(database, files, self.beatmaps, self.rebuilder, clock, self._is_served)
 
@@ -374,7 +378,8 @@ class Services:
             self.rooms, self.realtime, self.beatmaps, self.pools, self._link, post=self.chat.post, tell=self.chat.tell
         )
         pools = PoolCommands(self.pools, now_playing, self.clock)
-        for page in (players, now_playing, server, ownership, moderation, rooms, pools):
+        reports = ReportCommands(self.bot, self.reports, self.chat.post)
+        for page in (players, now_playing, server, ownership, reports, moderation, rooms, pools):
             self.bot.learn(page.commands())
 
     async def _is_served(self) -> bool:
@@ -650,6 +655,7 @@ class Server:
         self.jobs.every(COUNTS_EVERY_S, "channel-counts", services.chat.tell_counts)
         self.jobs.every(FORGET_EVERY_S, "old-lines", services.journal.forget_older, shared=True)
         self.jobs.every(FORGET_EVERY_S, "old-mail", services.mail.forget_older, shared=True)
+        self.jobs.every(FORGET_EVERY_S, "old-reports", services.reports.forget_older, shared=True)
         self.jobs.every(FORGET_EVERY_S, "old-answers", services.submissions.forget_older, shared=True)
         self.jobs.every(SWEEP_EVERY_S, "orphans", services.replays.sweep, shared=True)
         self.jobs.every(FORGET_EVERY_S, "left-overs", services.files.sweep, shared=True)
@@ -755,7 +761,7 @@ def _client(services: Services) -> FalconApp:
             BeatmapInfo(MapInfos(services.database), Grades(services.database)),
             Registration(door, services.accounts, is_open=settings.registration),
             Stars(services.beatmaps, services.difficulties),
-            Reports(services.flags, services.realtime),
+            ClientReports(services.flags, services.realtime),
             MapPicturePages(services.map_pictures, settings.map_pictures_url),
             MedalPictures([medal.file for medal in MEDALS]),
             Fixed(

@@ -198,6 +198,11 @@ class Bot:
         lines = await self._answered(asker, command, words)
         return Answer(tuple(lines)[: command.lines_max], command.hidden)
 
+    def is_private(self, session: Session, where: str, text: str) -> bool:
+        """Whether a line is a command whose line and answer are nobody else's business."""
+        command, _ = self._found(text, where)
+        return command is not None and command.hidden and self._may(session, command, where)
+
     def _found(self, text: str, where: str) -> tuple[Command | None, str]:
         if not text.startswith(PREFIX):
             if where:
@@ -286,7 +291,7 @@ class Bot:
                     raise BadArgument(f"{argument.name} is a whole number from {argument.least} to {argument.most}.")
                 return number
             case Kind.USER:
-                return await self._user(asker, text)
+                return await self.player(asker, text)
             case Kind.USERS:
                 return await self._users(asker, argument, text)
             case Kind.MODE:
@@ -315,12 +320,13 @@ class Bot:
         found_all: list[Named] = []
         for name in names:
             try:
-                found_all.append(Named(name, await self._user(asker, name)))
+                found_all.append(Named(name, await self.player(asker, name)))
             except UnknownPlayer:
                 found_all.append(Named(name, None))
         return found_all
 
-    async def _user(self, asker: Asker, text: str) -> User:
+    async def player(self, asker: Asker, text: str) -> User:
+        """The player whom the asker means by a name or `#id`. Raises UnknownPlayer."""
         try:
             if text.startswith("#"):
                 user_id = whole_number(text[1:])

@@ -220,6 +220,9 @@ class Answer(msgspec.Struct, frozen=True):
 Hear = Callable[[Session, str, str], Awaitable[Answer | None]]
 """Gives the bot a line: who, in which channel ("" to the bot alone), what. None: it means nothing to the bot."""
 
+IsPrivate = Callable[[Session, str, str], bool]
+"""Whether a line in a channel is a command to the bot that nobody else is to read."""
+
 MayRefer = Callable[[Session, int], Awaitable[bool]]
 """Whether a session may be in the channel of a match, by the match's id, without a seat there."""
 

@@ -25,6 +25,7 @@ from kiai.chat.model import (
     SPECTATOR,
     ChannelCounted,
     Hear,
+    IsPrivate,
     Joined,
     LineSaid,
     MayRefer,
@@ -98,6 +99,7 @@ class Chat:
         bot_name: str,
         note_active: Callable[[int], None] = lambda user_id: None,
         may_refer: MayRefer = _nobody_may,
+        is_private: IsPrivate = lambda session, channel, text: False,
     ) -> None:
         self.bot_name = bot_name
         self._database = database
@@ -114,6 +116,7 @@ class Chat:
         self._journal = journal
         self._note_active = note_active
         self._may_refer = may_refer
+        self._is_private = is_private
         self._recount: set[str] = set()  # channels in which somebody came or went since the last counts
 
     # --- coming and going
@@ -258,7 +261,8 @@ class Chat:
         if channel is None or not _is_in(session, channel):
             return dropped
         row = self._channels.find(channel)
-        if not self._may_write(session, channel, row):
+        # A command that nobody else reads is heard where its author may only read, such as a report.
+        if not self._may_write(session, channel, row) and not self._is_private(session, channel, text):
             return dropped
         if await self._floods(session, in_match=is_match_channel(channel)):
             return Spoken(await self._realtime.session(session.token), Result.DROPPED)

@@ -169,7 +169,7 @@ def mods_text(mods: int) -> str:
 
 def mod_names(mods: int) -> list[str]:
     """The long names, in the order of bits, that lines for referees' tools use; NC is DoubleTime and Nightcore."""
-    mods = _completed(mods & ALL)
+    mods = completed(mods & ALL)
     return [_NAMES[int(mod)] for mod in Mods if mods & mod]
 
 

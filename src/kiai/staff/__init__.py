@@ -1,6 +1,6 @@
 """What staff does to others, from any face: restricting, privileges, statuses; each verb with its audit row.
 
-Owns the table `audit_log`.
+Owns the tables `audit_log` and `reports`.
 """
 
 from kiai.staff.audit import OPERATOR, Actor

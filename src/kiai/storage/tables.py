@@ -815,6 +815,25 @@ claim_codes = Table(
     Column("expires_at_ms", Big, nullable=False),
 )
 
+reports = Table(
+    "reports",  # of players about players
+    metadata,
+    Column("id", Big, Identity(), primary_key=True),
+    Column("at_ms", Big, nullable=False),
+    Column("by_id", ForeignKey("users.id"), nullable=False),
+    Column("target_id", ForeignKey("users.id"), nullable=False),
+    Column("kind", String(32), nullable=False),
+    _text("text"),
+    Column("lines", Text, nullable=False, server_default=text("'[]'")),  # JSON: what the target said last in public
+    Column("closed_at_ms", Big),  # null: open
+    Column("closed_by", Integer),
+    _text("verdict"),
+    Index("ix_reports_about", "target_id", "id"),
+    sqlite_autoincrement=True,
+)
+_partial("uq_reports_open", "closed_at_ms IS NULL", reports.c.by_id, reports.c.target_id, unique=True)
+_partial("ix_reports_open", "closed_at_ms IS NULL", reports.c.id)  # the queue
+
 progress = Table(
     "progress",  # where a resumable job stands
     metadata,

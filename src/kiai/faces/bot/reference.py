@@ -213,7 +213,7 @@ player a line whose columns have fixed widths:
 Slot 1  Not Ready https://osu.example/u/3 anna            [Host / Team Red  / Hidden]
 ```
 
-Not built: `report`, `faq`, `request`, `search`, `verify`, `ranking`, `speedrun`, `overwrite`, `whoranked`; bans,
+Not built: `faq`, `request`, `search`, `verify`, `ranking`, `speedrun`, `overwrite`, `whoranked`; bans,
 freezes, notes, donor time and wipes; `!mp force`; `!clan`.
 
 This page is made from `src/kiai/faces/bot/`.
