@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from kiai.accounts import User
-from kiai.chat.bot import Argument, Asker, BadArgument, Bot, Command, Kind, UnknownPlayer
+from kiai.chat.bot import Argument, Asker, BadArgument, Bot, Command, Kind
 from kiai.errors import Conflict, NotFound
 from kiai.osu.numbers import whole_number
 from kiai.staff import Actor
@@ -18,7 +18,7 @@ SHOWN_MAX: Final = 300
 PAGES_MAX: Final = 1_000
 
 # The window does not quote names: up to the first " (" it is the name, whose alphabet has no parentheses.
-_OF_WINDOW: Final = re.compile(r"(?P<name>[^(]{1,64}) \((?P<kind>[^()]{1,32})\)(?: (?P<text>.*))?")
+_OF_WINDOW: Final = re.compile(r'(?P<name>[^("]{1,64}) \((?P<kind>[^()]{1,32})\)(?: (?P<text>.*))?')
 _TYPED: Final = re.compile(r'(?:"(?P<quoted>[^"]+)"|(?P<name>\S+)) (?P<text>.+)')
 
 
@@ -44,9 +44,9 @@ class ReportCommands:
 
     async def _read(self, asker: Asker, what: str) -> tuple[User, str, str]:
         """Who is reported, for which kind of thing, and in which words."""
+        # Never the first word of a name that nobody has: that would report somebody else.
         if window := _OF_WINDOW.fullmatch(what):
-            with contextlib.suppress(UnknownPlayer):
-                return await self._bot.player(asker, window["name"].strip()), window["kind"], window["text"] or ""
+            return await self._bot.player(asker, window["name"].strip()), window["kind"], window["text"] or ""
         typed = _TYPED.fullmatch(what)
         if typed is None:
             raise BadArgument("Say whom you report, and what happened.")
