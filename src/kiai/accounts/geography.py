@@ -9,7 +9,7 @@ import threading
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from kiai.logs import get_logger
+from kiai.logs import Outage
 from kiai.osu.countries import is_country
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Geography:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loaded: GeoIP2Fast | None = None
+        self._outage = Outage("geography", "country not found", "countries are found again")
 
     async def country_of(self, address: str) -> str:
         """The country as two lower-case letters; `xx` for a private address and for one that nobody knows."""
@@ -44,6 +45,7 @@ class Geography:
                     self._loaded = GeoIP2Fast(geoip2fast_data_file=DATABASE)
                 code = str(self._loaded.lookup(address).country_code).lower()
             except Exception as error:  # a flag is not worth a login
-                get_logger("geography").warning("country not found", exc_info=error)
+                self._outage.failed(error, trace=True)
                 return UNKNOWN
+            self._outage.worked()
         return code if is_country(code) else UNKNOWN

@@ -14,7 +14,7 @@ from kiai.accounts import Accounts
 from kiai.accounts.visibility import Viewer, is_public
 from kiai.clock import Clock
 from kiai.errors import NotFound, Refused
-from kiai.logs import get_logger
+from kiai.logs import Outage
 from kiai.presence.model import (
     IDLE_MAX_S,
     WATCHED_S,
@@ -65,14 +65,15 @@ class Presence:
         self._clock = clock
         self._announce = announce
         self._stats_of = stats_of
-        self._departed: list[Departed] = []
+        self._departed: list[tuple[Departed, Outage]] = []
         # user id -> when it was last active, unix ms; not written yet. Those who left are asked about at once.
         self._active: dict[int, int] = {}
         self._gone: dict[int, int] = {}
 
     def when_somebody_left(self, *told: Departed) -> None:
         """Who is given each ended session, in this order, before everybody else hears of it."""
-        self._departed.extend(told)
+        for one in told:
+            self._departed.append((one, Outage("presence", "departure failed", "departures work again")))
 
     async def many(self) -> bool:
         """Whether so many are online that statuses go only to those who want them."""
@@ -130,12 +131,14 @@ class Presence:
         if session is None:
             return None
         self._gone[session.user_id] = self._clock.now_ms()
-        for told in self._departed:
+        for told, outage in self._departed:
             try:
                 await told(session)
             except Exception as error:
                 # One subject's fault must not leave the session standing in the others.
-                get_logger("presence").error("departure failed", user_id=session.user_id, exc_info=error)
+                outage.failed(error, trace=True, user_id=session.user_id)
+            else:
+                outage.worked()
         if not session.hidden and not await self._realtime.online_among([session.user_id]):
             await self._realtime.append(self._entries([Left(session.user_id, at_ms=self._clock.now_ms())]))
         return session
