@@ -79,7 +79,7 @@ class QueryReader(Generic[Q]):
 
 
 class _Field:
-    """One parameter: how its text becomes a value (None: it is no text alone) and what is allowed, in words."""
+    """One parameter: how its text becomes a value (None: it stays a text) and what is allowed, in words."""
 
     def __init__(self, field: inspect.Field) -> None:
         kind, extra = _plain(field.type)
@@ -87,9 +87,6 @@ class _Field:
         if isinstance(kind, inspect.ListType):
             kind, extra = _plain(kind.item_type)
         self.read: Callable[[str], object] | None = _READERS.get(type(kind))
-        if isinstance(kind, inspect.LiteralType) and not field.required and field.default is None:
-            # msgspec takes the text null for None where None is allowed; left out is the only way to say nothing.
-            self.read = {str(value): value for value in kind.values}.get
         self.allowed: str = extra.get("allowed") or _words(kind)
 
 

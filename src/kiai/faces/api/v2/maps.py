@@ -41,13 +41,24 @@ _Text = Annotated[str, Meta(min_length=1, max_length=255)]
 class MapsQuery(msgspec.Struct, frozen=True):
     """/maps."""
 
-    set_id: Annotated[int, Meta(ge=1, le=ID_MAX)] | None = None
-    status: Annotated[int, Meta(ge=0, le=5)] | None = None
-    artist: _Text | None = None
-    creator: _Text | None = None
-    filename: _Text | None = None
-    mode: Annotated[int, Meta(ge=0, le=3)] | None = None
-    frozen: bool | None = None
+    set_id: Annotated[int, Meta(ge=1, le=ID_MAX, description="Only maps of this set.")] | None = None
+    status: (
+        Annotated[
+            int,
+            Meta(ge=0, le=5, description="0 pending, 1 update available, 2 ranked, 3 approved, 4 qualified, 5 loved."),
+        ]
+        | None
+    ) = None
+    artist: Annotated[_Text, Meta(description="Only maps of exactly this artist.")] | None = None
+    creator: Annotated[_Text, Meta(description="Only maps by exactly this mapper.")] | None = None
+    filename: Annotated[_Text, Meta(description="Only the map whose .osu file has this name.")] | None = None
+    mode: Annotated[int, Meta(ge=0, le=3, description="0 osu!, 1 taiko, 2 catch, 3 mania.")] | None = None
+    frozen: (
+        Annotated[
+            bool, Meta(description="Whether the status was set by hand, so that it no longer follows the upstream.")
+        ]
+        | None
+    ) = None
     ids: Ids | None = None
     q: (
         Annotated[

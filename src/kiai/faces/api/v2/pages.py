@@ -45,11 +45,22 @@ Include = Annotated[
 ]
 ModeNumber = Annotated[int, Meta(ge=0, le=8, description="0 to 6 or 8.")]
 
-ID_IN_PATH: Final[dict[str, Any]] = {"type": "integer", "minimum": 1, "maximum": ID_MAX}
-SCORE_IN_PATH: Final[dict[str, Any]] = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
+ID_IN_PATH: Final[dict[str, Any]] = {
+    "type": "integer",
+    "minimum": 1,
+    "maximum": ID_MAX,
+    "description": "The id of the one that is wanted.",
+}
+SCORE_IN_PATH: Final[dict[str, Any]] = {
+    "type": "integer",
+    "minimum": 0,
+    "maximum": 2**63 - 1,
+    "description": "The score's id.",
+}
 MODE_IN_PATH: Final[dict[str, Any]] = {
     "type": "string",
     "pattern": MODE_PATTERN,
+    "description": "0 osu!, 1 taiko, 2 catch, 3 mania, 4-6 relax, 8 autopilot.",
     "x-allowed": "a game mode: 0 to 6 or 8, or in words such as vn!std",
 }
 

@@ -53,7 +53,14 @@ from kiai.scores.ranks import Ranks
 from kiai.storage.port import Value
 
 _Id = Annotated[int, Meta(ge=0, le=ID_MAX)]
-_Country = Annotated[str, Meta(pattern="^[A-Za-z]{2}$", extra={"allowed": "a country of two letters"})]
+_Country = Annotated[
+    str,
+    Meta(
+        pattern="^[A-Za-z]{2}$",
+        description="Only players of this country: two letters of ISO 3166-1.",
+        extra={"allowed": "a country of two letters"},
+    ),
+]
 Scope = Literal["best", "recent", "firsts"]
 NAME_WORDS: Final = "a name of 2 to 15 characters out of A-Z a-z 0-9 _ [ ] - and space"
 SCOPES: Final = ("best", "recent", "firsts")
@@ -81,12 +88,16 @@ class KeyQuery(msgspec.Struct, frozen=True):
 class PlayersQuery(msgspec.Struct, frozen=True):
     """/players."""
 
-    priv: _Id | None = None
+    priv: (
+        Annotated[_Id, Meta(description="Only players with exactly these privileges, the sum of their bits.")] | None
+    ) = None
     country: _Country | None = None
-    clan_id: _Id | None = None
-    clan_priv: Annotated[int, Meta(ge=0, le=3)] | None = None
-    preferred_mode: Annotated[int, Meta(ge=0, le=8)] | None = None
-    play_style: Annotated[int, Meta(ge=0, le=15)] | None = None
+    clan_id: Annotated[_Id, Meta(description="Only members of this clan; 0: only players without one.")] | None = None
+    clan_priv: Annotated[int, Meta(ge=0, le=3, description="0 no clan, 1 member, 2 officer, 3 owner.")] | None = None
+    preferred_mode: Annotated[int, Meta(ge=0, le=8, description="Only players whose main mode this is.")] | None = None
+    play_style: (
+        Annotated[int, Meta(ge=0, le=15, description="Bits: 1 mouse, 2 tablet, 4 keyboard, 8 touch.")] | None
+    ) = None
     ids: Ids | None = None
     online: Annotated[bool, Meta(description="true: only players who are online.")] = False
     page: PageNumber = 1
@@ -231,7 +242,10 @@ class HistoryPage(msgspec.Struct, frozen=True):
 class RankingQuery(msgspec.Struct, frozen=True):
     """/leaderboards/{mode}."""
 
-    sort: Literal["pp", "tscore", "rscore", "acc", "plays", "playtime"] = "pp"
+    sort: Annotated[
+        Literal["pp", "tscore", "rscore", "acc", "plays", "playtime"],
+        Meta(description="The figure that decides, highest first."),
+    ] = "pp"
     country: _Country | None = None
     page: PageNumber = 1
     page_size: PageSize = 50
@@ -457,7 +471,14 @@ class PlayersV2:
 
     def operations(self) -> list[Operation]:
         """What this page serves."""
-        player, scope = {"id": PLAYER_IN_PATH}, {"type": "string", "enum": list(SCOPES)}
+        player, scope = (
+            {"id": PLAYER_IN_PATH},
+            {
+                "type": "string",
+                "enum": list(SCOPES),
+                "description": "By pp, newest first, or the first places on maps.",
+            },
+        )
         in_mode = {"mode": MODE_IN_PATH}
 
         def of_player(

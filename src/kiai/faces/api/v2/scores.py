@@ -34,12 +34,22 @@ class ScoresQuery(msgspec.Struct, frozen=True):
     """/scores."""
 
     map_md5: (
-        Annotated[str, Meta(pattern="^[0-9a-fA-F]{32}$", extra={"allowed": "an md5 of 32 hexadecimal digits"})] | None
+        Annotated[
+            str,
+            Meta(
+                pattern="^[0-9a-fA-F]{32}$",
+                description="Only scores on the map with this .osu file.",
+                extra={"allowed": "an md5 of 32 hexadecimal digits"},
+            ),
+        ]
+        | None
     ) = None
-    mods: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
-    status: Annotated[int, Meta(ge=0, le=2)] | None = None
-    mode: Annotated[int, Meta(ge=0, le=8)] | None = None
-    user_id: Annotated[int, Meta(ge=1, le=ID_MAX)] | None = None
+    mods: (
+        Annotated[int, Meta(ge=0, le=2**31 - 1, description="Only scores with exactly these mods, as bits.")] | None
+    ) = None
+    status: Annotated[int, Meta(ge=0, le=2, description="0 failed, 1 passed, 2 the best of its player.")] | None = None
+    mode: Annotated[int, Meta(ge=0, le=8, description="Only scores in this mode: 0 to 6 or 8.")] | None = None
+    user_id: Annotated[int, Meta(ge=1, le=ID_MAX, description="Only scores of this player.")] | None = None
     include: Include | None = None
     page: PageNumber = 1
     page_size: PageSize = 50
