@@ -19,7 +19,7 @@ from kiai.multiplayer.match import Match, Slot
 from kiai.multiplayer.pools import Pools
 from kiai.realtime.port import Realtime
 
-AnyId = Annotated[int, Meta(ge=1, le=ID_MAX, description="The number of the room, the clan or the mappool.")]
+AnyId = Annotated[int, Meta(ge=1, le=ID_MAX, description="The id of the one that is wanted.")]
 
 
 class IdQuery(msgspec.Struct, frozen=True):
