@@ -1,9 +1,10 @@
 """Rooms through their sessions: who is told what, and that nobody waits for a player who vanished."""
 
 import asyncio
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -19,7 +20,7 @@ from kiai.multiplayer.match import Match
 from kiai.multiplayer.service import Matches
 from kiai.presence import Presence, readable
 from kiai.realtime.memory import MemoryRealtime
-from kiai.realtime.port import HISTORY, LOBBY, Entry, MatchGone, Session, ShownStats, chat_topic, match_topic
+from kiai.realtime.port import HISTORY, LOBBY, Entry, MatchGone, Realtime, Session, ShownStats, chat_topic, match_topic
 from kiai.spectating import Spectating
 from kiai.storage.port import Database
 
@@ -756,3 +757,111 @@ def test_who_was_not_ready_and_leaves_makes_nobody_ready(hall: Hall) -> None:
     hall.run(hall.rooms.leave(hall.session("boris")))
 
     assert hall.said == ["boris left the game."]
+
+
+# --- nobody reads a room before the password is judged
+
+
+class Watched:
+    """A realtime state that lets the others run at each verb, and notes what sessions follow meanwhile."""
+
+    def __init__(self, inner: Realtime, token: str) -> None:
+        self._inner = inner
+        self._token = token
+        self.followed: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        verb = getattr(self._inner, name)
+        if not inspect.iscoroutinefunction(verb):
+            return verb
+
+        async def watched_verb(*args: Any, **named: Any) -> Any:
+            await self._look()
+            try:
+                return await verb(*args, **named)
+            finally:
+                await self._look()
+
+        return watched_verb
+
+    async def _look(self) -> None:
+        await asyncio.sleep(0)
+        self.followed |= (await self._inner.session(self._token)).follows
+
+
+@pytest.mark.parametrize("refusal", ["wrong password", "banned", "full"])
+def test_who_is_refused_never_follows_the_room(hall: Hall, refusal: str) -> None:
+    match_id = hall.create("anna", locked=tuple(range(1, 16)) if refusal == "full" else ())
+    if refusal == "banned":
+        hall.join("boris", match_id)
+        hall.do("anna", commands.BanPlayer, user_id=hall.session("boris").user_id)
+    watched = Watched(hall.realtime, "boris")
+    hall.rooms._realtime = cast(Realtime, watched)
+
+    with pytest.raises(Refused):
+        hall.join("boris", match_id, "wrong" if refusal == "wrong password" else "secret")
+
+    assert match_topic(match_id) not in watched.followed
+    assert b"secret" not in hall.reads("boris")
+
+
+def test_who_is_refused_keeps_the_seat_elsewhere(hall: Hall) -> None:
+    closed, own = hall.create("anna"), hall.create("boris")
+
+    with pytest.raises(Refused):
+        hall.join("boris", closed, "wrong")
+
+    assert hall.session("boris").match_id == own
+    room = hall.match(own)
+    assert room is not None
+    assert room.slots[0].player_id == hall.session("boris").user_id
+
+
+def test_a_new_password_reaches_the_seated_and_nobody_else_who_reads_the_room(hall: Hall) -> None:
+    hall.log_in("viewer", tournament=True)
+    match_id = hall.create("anna")
+    hall.join("boris", match_id)
+    hall.run(hall.rooms.view(hall.session("viewer"), match_id))
+    for name in ("anna", "boris", "viewer"):
+        hall.reads(name)
+
+    hall.do("anna", commands.ChangePassword, password="brand new")
+
+    assert packets.match_change_password("brand new") in hall.reads("boris")
+    assert packets.match_change_password("brand new") in hall.reads("anna")
+    seen = hall.reads("viewer")
+    assert seen
+    assert b"brand new" not in seen
+
+
+def test_what_happens_while_somebody_sits_down_is_in_the_room_that_is_shown(hall: Hall) -> None:
+    match_id = hall.create("anna")
+    act = hall.rooms._enter
+
+    async def enter(session: Session, match_id: int) -> Session:
+        await hall.rooms.act(await hall.realtime.session("anna"), commands.ChangePassword, password="changed meanwhile")
+        return await act(session, match_id)
+
+    hall.rooms._enter = enter  # type: ignore[method-assign]
+
+    seated = hall.join("boris", match_id)
+
+    assert seated.match.password == "changed meanwhile"
+
+
+def test_who_is_put_out_while_sitting_down_is_refused(hall: Hall) -> None:
+    match_id = hall.create("anna")
+    boris = hall.session("boris").user_id
+    act = hall.rooms._enter
+
+    async def enter(session: Session, match_id: int) -> Session:
+        await hall.rooms.act(await hall.realtime.session("anna"), commands.Kick, user_id=boris)
+        return await act(session, match_id)
+
+    hall.rooms._enter = enter  # type: ignore[method-assign]
+
+    with pytest.raises(Refused):
+        hall.join("boris", match_id)
+
+    assert hall.session("boris").match_id == 0
+    assert match_topic(match_id) not in hall.session("boris").follows

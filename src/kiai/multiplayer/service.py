@@ -15,7 +15,7 @@ import msgspec
 from kiai.beatmaps import Beatmaps
 from kiai.chat.model import MATCH, aside_topic, match_channel
 from kiai.clock import Clock
-from kiai.errors import KiaiError, NotFound, Refused
+from kiai.errors import NotFound, Refused
 from kiai.multiplayer import commands, facts
 from kiai.multiplayer.history import MatchHistory
 from kiai.multiplayer.lines import counting_down, lines_about
@@ -217,21 +217,32 @@ class Matches:
             await self._close_aside(session, match_id)
 
     async def join(self, session: Session, match_id: int, password: str, *, force: bool = False) -> Seated:
-        """The session takes a seat (14.3). Raises Refused, MatchGone."""
+        """The session takes a seat (14.3). Raises Refused, MatchGone.
+
+        The seat comes first and the room's topics second: nobody reads a room that would not have them. What happens in
+        between is in the match that is read at the end.
+        """
         self._check(session)
         match = await self._realtime.match(match_id, Match)
         if match is None:
             raise MatchGone(match_id)
+        by, at_ms = actor_of(session), self._clock.now_ms()
+        leave = commands.Leave(by=by, at_ms=at_ms)  # frees a seat that a dead session of this player still holds
+        join = commands.Join(by=by, at_ms=at_ms, password=password, force=force)
+        apply(apply(match, leave)[0], join)  # who is refused keeps the seat that they have elsewhere
         session = await self._away_from_elsewhere(session)
-        session = await self._enter(session, match_id)
+        await self._act(match_id, leave)
+        await self._act(match_id, join)
         try:
-            await self._act(match_id, commands.Leave(by=actor_of(session), at_ms=self._clock.now_ms()))  # a dead seat
-            join = commands.Join(by=actor_of(session), at_ms=self._clock.now_ms(), password=password, force=force)
-            match = await self._act(match_id, join)
-        except KiaiError:
-            await self._outside(session, match_id)
+            session = await self._enter(session, match_id)
+        except SessionGone:
+            await self._depart(session, match_id)
             raise
-        return await self._seated(session, match_id, match)
+        seated = await self._realtime.match(match_id, Match)
+        if seated is None or seat_of(seated, session.user_id) is None:  # put out, or the room closed, meanwhile
+            await self._outside(session, match_id)
+            raise Refused("the seat was lost again")
+        return await self._seated(session, match_id, seated)
 
     async def _seated(self, session: Session, match_id: int, match: Match) -> Seated:
         [users] = await self._realtime.followers([chat_topic(match_channel(match_id))])

@@ -10,6 +10,7 @@ from kiai.chat.model import MATCH, match_channel
 from kiai.faces.bancho import packets
 from kiai.faces.bancho.announce import Table
 from kiai.multiplayer import facts
+from kiai.multiplayer.model import players
 from kiai.multiplayer.service import Invited, LetIn, Opened, PutOut, ScoreFrame, SeatGiven, Told
 from kiai.realtime.port import LOBBY, Entry, match_topic, user_topic
 
@@ -27,10 +28,12 @@ def _told(fact: Told) -> Sequence[Entry]:
             entries += encode(fact, one)
     if match.closed:
         return [*entries, Entry(LOBBY, packets.match_dispose(match_id))]
-    if any(one.in_room for one in fact.facts):
-        entries.append(Entry(match_topic(match_id), packets.match_update(match_id, match, hide_password=False)))
-    if any(one.in_lobby for one in fact.facts):
-        entries.append(Entry(LOBBY, packets.match_update(match_id, match, hide_password=True)))
+    topics = [match_topic(match_id)] if any(one.in_room for one in fact.facts) else []
+    topics += [LOBBY] if any(one.in_lobby for one in fact.facts) else []
+    if topics:
+        # Referees and tournament clients read the room's topic, too; the password goes to seated players only.
+        update = packets.match_update(match_id, match, hide_password=True)
+        entries += [Entry(topic, update) for topic in topics]
     return entries
 
 
@@ -50,7 +53,8 @@ def _host(told: Told, fact: facts.HostPassed) -> list[Entry]:
 
 
 def _password(told: Told, fact: facts.PasswordChanged) -> list[Entry]:
-    return [Entry(match_topic(told.match_id), packets.match_change_password(fact.password))]
+    packet = packets.match_change_password(fact.password)
+    return [Entry(user_topic(user_id), packet) for user_id in players(told.match)]
 
 
 def _started(told: Told, fact: facts.Started) -> list[Entry]:
