@@ -94,9 +94,13 @@ class Talk:
             bot_name=BOT,
             note_active=self.active.append,
             may_refer=self._may_refer,
+            is_private=self._is_private,
         )
         self.handlers = ChatHandlers(self.chat).table()
         run(self.channels.reload())
+
+    def _is_private(self, session: Session, channel: str, text: str) -> bool:
+        return text in self.answers and self.answers[text].hidden
 
     async def _may_refer(self, session: Session, match_id: int) -> bool:
         referees = self.referees.get(match_id, set())

@@ -185,6 +185,23 @@ def test_an_added_referee_enters_the_channel_and_leads_from_there(server: Server
     anna.send(whole(Client.PART_MATCH, None))
 
 
+def test_what_comes_of_a_command_is_read_after_it(server: Server, bancho: Bancho, anna: Player) -> None:
+    dora = Player(bancho, "dora")
+    room = room_of(anna.send(whole(Client.CREATE_MATCH, form("in order", user_id_of(server, "anna")))))
+    dora.send(whole(Client.JOIN_MATCH, JoinMatch(room, "")))
+    dora.send()
+
+    anna.in_room("#multiplayer", "!mp host dora")
+
+    assert [text for _, text, to in lines(dora.send()) if to == "#multiplayer"] == [
+        "!mp host dora",
+        "dora became the host.",
+        "Changed match host to dora",
+    ]
+    dora.send(whole(Client.PART_MATCH, None))
+    anna.send(whole(Client.PART_MATCH, None))
+
+
 def test_an_answer_tells_what_the_room_has_and_digits_are_ascii(server: Server, anna: Player) -> None:
     room_of(anna.send(whole(Client.CREATE_MATCH, form("mods", user_id_of(server, "anna")))))
 

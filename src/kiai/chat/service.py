@@ -261,23 +261,26 @@ class Chat:
         if channel is None or not _is_in(session, channel):
             return dropped
         row = self._channels.find(channel)
+        private = self._is_private(session, channel, text)
         # A command that nobody else reads is heard where its author may only read, such as a report.
-        if not self._may_write(session, channel, row) and not self._is_private(session, channel, text):
+        if not private and not self._may_write(session, channel, row):
             return dropped
         if await self._floods(session, in_match=is_match_channel(channel)):
             return Spoken(await self._realtime.session(session.token), Result.DROPPED)
+        if not private:
+            # Before the bot acts: what comes of a command is read after it.
+            self._note_active(session.user_id)
+            await self._put(channel, [(session.user_id, session.name, text)])
         answer = await self._hear(session, channel, text)
-        said = Spoken(session, Result.SAID, cut=was_cut)
-        lines: tuple[str, ...] = ()
-        if answer is not None:
-            # What the bot was told to do may have changed the session.
-            said = msgspec.structs.replace(said, session=await self._realtime.session(session.token))
-            lines = tuple(piece for line in answer.lines for piece in pieces(line))
-            if answer.hidden:
-                return msgspec.structs.replace(said, lines=lines)
-        self._note_active(session.user_id)
-        await self._put(channel, [(session.user_id, session.name, text), *self._bot_says(lines)])
-        return said
+        if answer is None:
+            return Spoken(session, Result.SAID, cut=was_cut)
+        # What the bot was told to do may have changed the session.
+        session = await self._realtime.session(session.token)
+        lines = tuple(piece for line in answer.lines for piece in pieces(line))
+        if private:
+            return Spoken(session, Result.SAID, cut=was_cut, lines=lines)
+        await self._put(channel, self._bot_says(lines))
+        return Spoken(session, Result.SAID, cut=was_cut)
 
     async def whisper(self, session: Session, to_name: str, text: str) -> Spoken:
         """A line to one player, or to the bot (11.5). Raises SessionGone."""
