@@ -15,12 +15,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from tests.patience import patiently
+
 ROOT: Final = Path(__file__).parents[1]
 PYTHON_LOCK: Final = ROOT / "requirements" / "clients.lock"
 NODE_PACKAGES: Final = ROOT / "tests" / "wire" / "clients"
 FOLDER: Final = ROOT / ".clients"
-INSTALL_S: Final = 900.0  # 100 MB over a slow line
-RUN_S: Final = 300.0
+INSTALL_S: Final = 300.0  # 100 MB over a slow line
+RUN_S: Final = 60.0
 
 
 class ClientTools:
@@ -78,7 +80,13 @@ def _install(folder: Path) -> None:
 
 def _run(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], within_s: float) -> str:
     done = subprocess.run(
-        command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=within_s
+        command,
+        cwd=cwd,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=patiently(within_s),
     )
     assert done.returncode == 0, f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}"
     return done.stdout

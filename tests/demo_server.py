@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 NOW_MS: Final = 1_800_000_000_000  # 2027-01-15T08:00:00Z, after everything in the demo world
 DAY_S: Final = 86_400
-START_S: Final = 60.0
+START_S: Final = 20.0  # as long as an idle machine may take
 PLAYER: Final = 8  # in a clan, online, in the match
 SUPPORTER: Final = 4
 RESTRICTED: Final = 43

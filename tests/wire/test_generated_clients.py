@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from tests.client_tools import NODE_PACKAGES, ClientTools, client_tools
 from tests.demo_server import PLAYER, DemoServer, demo_server
 from tests.faces.api.openapi_examples import PICTURE
+from tests.patience import patiently
 
 from kiai.faces.api.examples import load_examples
 from kiai.faces.api.snippets import KEY, javascript, python
@@ -124,6 +126,8 @@ def test_the_python_example_gets_the_answer(
     example = EXAMPLES[name]
     shutil.copy(PICTURE, tmp_path)
     monkeypatch.chdir(tmp_path)
+    for method in ("get", "post", "put"):  # the examples leave httpx its 5 seconds
+        monkeypatch.setattr(httpx, method, partial(getattr(httpx, method), timeout=patiently(5)))
     printed: list[Any] = []
 
     def show(value: Any) -> None:

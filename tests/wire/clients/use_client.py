@@ -4,6 +4,7 @@ import json
 import sys
 from io import BytesIO
 
+from httpx import Timeout
 from kiai_client import AuthenticatedClient, Client
 from kiai_client.api.account import set_avatar, set_player_info
 from kiai_client.api.maps import calculate_pp
@@ -15,8 +16,8 @@ from kiai_client.models import Changes, Failure, GetPlayerInfoScope, GetPlayerSc
 from kiai_client.types import File
 
 base, key = sys.argv[1:]
-client = Client(base_url=base)
-holder = AuthenticatedClient(base_url=base, token=key)
+client = Client(base_url=base, timeout=Timeout(60))
+holder = AuthenticatedClient(base_url=base, token=key, timeout=Timeout(60))
 
 info = get_player_info.sync(client=client, id=8, scope=GetPlayerInfoScope.ALL)
 scores = get_player_scores.sync(
