@@ -30,11 +30,12 @@ _HEADERS: Final = (
 )
 
 
-# What the game opens in a browser (web-endpoints 6.7), and where such pages are on this site.
+# What the game opens in a browser (web-endpoints 6.7) and the lines of the bot link to, and where that is on this site.
 _MOVED: Final = (
     (re.compile(r"/u/([^/]{1,64})"), "/users/{}"),
     (re.compile(r"/b/([0-9]{1,10})", re.ASCII), "/beatmaps/{}"),
     (re.compile(r"/s/([0-9]{1,10})", re.ASCII), "/beatmapsets/{}"),
+    (re.compile(r"/mp/([0-9]{1,10})", re.ASCII), "/community/matches/{}"),
     (re.compile(r"/p/(?:playerranking|countryranking)"), "/rankings"),
     (re.compile(r"/p/changelog"), "/changelog"),
     (re.compile(r"/p/verify"), "/"),
