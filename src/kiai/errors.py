@@ -8,6 +8,7 @@ KiaiError
 |- Refused(reason)                 a rule of the game or the house says no
 |- Conflict(what)                  somebody or something else already has it
 `- Unavailable(part, reason)       our own trouble: try again later
+   |- TooSlow(part, reason)      it would have taken longer than one caller may take
    `- Damaged(part, fault, remedy) what is stored cannot be read; trying again does not help
 """
 
@@ -69,6 +70,10 @@ class Unavailable(KiaiError):
         super().__init__(f"{part} is not available" + (f": {reason}" if reason else ""))
         self.part = part
         self.reason = reason
+
+
+class TooSlow(Unavailable):
+    """What was asked for takes longer than one caller may take; less of it, or more filters, may be quick."""
 
 
 class Damaged(Unavailable):

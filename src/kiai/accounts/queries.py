@@ -8,7 +8,7 @@ from kiai.accounts.model import Account, ApiKey, Friend, Player, User
 from kiai.accounts.visibility import player_columns, visible, with_clan
 from kiai.osu.privileges import Privilege
 from kiai.storage.patterns import holds
-from kiai.storage.port import Command, Query, columns_for, only
+from kiai.storage.port import Command, Lane, Query, columns_for, only
 from kiai.storage.tables import (
     api_keys,
     client_hashes,
@@ -77,13 +77,13 @@ _found = and_(holds(users.c.safe_name, bindparam("pattern")), visible())
 SEARCH = Query(
     select(users.c.id, users.c.name).where(_found).order_by(users.c.id).limit(SEARCH_MAX),
     lambda id_, name: (id_, name),
-    aside=True,
+    lane=Lane.SLOW,
 )
 SEARCH_USERS = Query(
-    _user.where(_found).order_by(users.c.id).limit(bindparam("limit")).offset(bindparam("offset")), User, aside=True
+    _user.where(_found).order_by(users.c.id).limit(bindparam("limit")).offset(bindparam("offset")), User, lane=Lane.SLOW
 )
 _found_rows = select(literal_column("1")).select_from(users).where(_found).limit(bindparam("most")).subquery()
-SEARCH_COUNT = Query(select(func.count()).select_from(_found_rows), only, aside=True)
+SEARCH_COUNT = Query(select(func.count()).select_from(_found_rows), only, lane=Lane.SLOW)
 
 
 FILTERS = ("priv", "country", "clan_id", "clan_priv", "preferred_mode", "play_style")
@@ -96,11 +96,11 @@ LISTED = Query(
     .limit(bindparam("limit"))
     .offset(bindparam("offset")),
     User,
-    aside=True,
+    lane=Lane.SLOW,
 )
-LISTED_AMONG = Query(_user.where(_listed, _among).order_by(users.c.id).limit(AMONG_MAX), User, aside=True)
+LISTED_AMONG = Query(_user.where(_listed, _among).order_by(users.c.id).limit(AMONG_MAX), User, lane=Lane.SLOW)
 _counted = select(literal_column("1")).select_from(users).where(_listed).limit(bindparam("most")).subquery()
-LISTED_COUNT = Query(select(func.count()).select_from(_counted), only, aside=True)
+LISTED_COUNT = Query(select(func.count()).select_from(_counted), only, lane=Lane.SLOW)
 
 TOTAL = Query(select(counters.c.value).where(counters.c.name == "users"), only)
 COUNT_USER = Command(
@@ -135,9 +135,7 @@ DEVELOPERS = Query(
 PRIV_TO_CHANGE = Query(
     select(users.c.priv).where(users.c.id == bindparam("user_id")).with_for_update(key_share=True), only
 )
-ANY_DEVELOPER = Query(
-    select(users.c.id).where(users.c.priv.op("&")(int(Privilege.DEVELOPER)) != 0).limit(1), only, aside=True
-)
+ANY_DEVELOPER = Query(select(users.c.id).where(users.c.priv.op("&")(int(Privilege.DEVELOPER)) != 0).limit(1), only)
 SET_PRIV = Command(update(users).where(_one).values(priv=bindparam("priv")))
 SILENCE_TO_CHANGE = Query(
     select(users.c.silenced_until_ms).where(users.c.id == bindparam("user_id")).with_for_update(key_share=True), only

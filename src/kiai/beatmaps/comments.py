@@ -10,7 +10,7 @@ from kiai.accounts.visibility import EVERYBODY, Viewer, visible
 from kiai.beatmaps import queries
 from kiai.clock import Clock
 from kiai.errors import Invalid, NotFound
-from kiai.storage.port import Command, Database, Query, Transaction
+from kiai.storage.port import Command, Database, Lane, Query, Transaction
 from kiai.storage.tables import comments, users
 
 MAP: Final = "map"
@@ -71,7 +71,7 @@ def _on(target: str, param: str) -> Select[Any]:
 
 # Each part reads its index in order and stops, however many comments there are.
 _all = union_all(_on(MAP, "map_id"), _on(SONG, "set_id"), _on(REPLAY, "score_id")).subquery()
-LISTED = Query(select(_all).order_by(_all.c.time_ms, _all.c.id).limit(LISTED_MAX), Comment, aside=True)
+LISTED = Query(select(_all).order_by(_all.c.time_ms, _all.c.id).limit(LISTED_MAX), Comment, lane=Lane.ASIDE)
 ADD = Command(
     insert(comments).values(
         {n: bindparam(n) for n in ("user_id", "target", "target_id", "time_ms", "text", "colour", "at_ms")}

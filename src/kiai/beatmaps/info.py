@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import bindparam, func, select, union_all
 
 from kiai.beatmaps.model import MapStatus
-from kiai.storage.port import Database, Query, columns_for
+from kiai.storage.port import Database, Lane, Query, columns_for
 from kiai.storage.tables import maps
 
 ASKED_MAX: Final = 100
@@ -42,7 +42,7 @@ _ids = [bindparam(f"id{n}", type_=maps.c.id.type) for n in range(ASKED_MAX)]
 NAMED_OR_WITH_ID = Query(
     union_all(_map.where(func.lower(maps.c.filename).in_(_names)), _map.where(maps.c.id.in_(_ids))).limit(FOUND_MAX),
     MapInfo,
-    aside=True,
+    lane=Lane.ASIDE,
 )
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Select, String, and_, bindparam, exists, f
 from kiai.beatmaps.model import Beatmap
 from kiai.beatmaps.words import LAST, words_of
 from kiai.errors import Invalid
-from kiai.storage.port import Database, Query, Value, columns_for, only
+from kiai.storage.port import Database, Lane, Query, Value, columns_for, only
 from kiai.storage.tables import map_words, maps
 
 LISTED_MAX: Final = 10_000  # a total is counted no further than this
@@ -74,12 +74,12 @@ def _page(where: ColumnElement[bool], sort: str) -> Query[Beatmap]:
     if sort in BY_ID:
         where = and_(where, _behind(sort))
     statement = _map.where(where).order_by(*_ORDERS[sort])
-    return Query(statement.limit(bindparam("limit")).offset(bindparam("offset")), Beatmap, aside=True)
+    return Query(statement.limit(bindparam("limit")).offset(bindparam("offset")), Beatmap, lane=Lane.SLOW)
 
 
 def _count(where: ColumnElement[bool]) -> Query[int]:
     found: Select[Any] = select(literal_column("1")).select_from(maps).where(where).limit(bindparam("most"))
-    return Query(select(func.count()).select_from(found.subquery()), only, aside=True)
+    return Query(select(func.count()).select_from(found.subquery()), only, lane=Lane.SLOW)
 
 
 _SORTS: Final[tuple[str, ...]] = get_args(Sort)
@@ -115,7 +115,7 @@ _FOUND_COUNT: Final = _count(_found)
 _rows_of_word: Select[Any] = (
     select(literal_column("1")).select_from(map_words).where(_begins(0)).limit(literal_column(str(CANDIDATES_MAX)))
 )
-_SIZE: Final = Query(select(func.count()).select_from(_rows_of_word.subquery()), only, aside=True)
+_SIZE: Final = Query(select(func.count()).select_from(_rows_of_word.subquery()), only, lane=Lane.SLOW)
 
 
 class MapLists:

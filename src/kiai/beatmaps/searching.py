@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, case, exists, fun
 
 from kiai.beatmaps.model import Beatmap
 from kiai.storage.patterns import containing, holds
-from kiai.storage.port import Database, Query, columns_for
+from kiai.storage.port import Database, Lane, Query, columns_for
 from kiai.storage.tables import maps, sets
 
 PAGE: Final = 100
@@ -107,7 +107,7 @@ _LISTS: Final = {
     order: Query(
         _set.where(_matches(), _has_words()).order_by(*by).limit(bindparam("limit")).offset(bindparam("offset")),
         FoundSet,
-        aside=True,  # it may have to look at every set
+        lane=Lane.SLOW,
     )
     for order, by in _ORDERS.items()
 }
@@ -118,7 +118,7 @@ _MAPS_OF: Final = Query(
     .order_by(maps.c.set_id, maps.c.mode, maps.c.diff, maps.c.id)
     .limit(MAPS_MAX),
     Beatmap,
-    aside=True,
+    lane=Lane.ASIDE,
 )
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, func, literal_column, select
 
 from kiai.accounts.visibility import visible
 from kiai.errors import NotFound
-from kiai.storage.port import Database, Query, columns_for, only
+from kiai.storage.port import Database, Lane, Query, columns_for, only
 from kiai.storage.tables import clans, stats, users
 
 MEMBERS_MAX: Final = 500
@@ -56,7 +56,7 @@ _LISTED = Query(
     .offset(bindparam("offset")),
     Clan,
 )
-_COUNT = Query(select(func.count()).select_from(clans), only, aside=True)
+_COUNT = Query(select(func.count()).select_from(clans), only, lane=Lane.SLOW)
 _MEMBERS = Query(
     select(*columns_for(Member, users))
     .where(users.c.clan_id == bindparam("clan_id"), users.c.clan_id > literal_column("0"), visible())

@@ -28,10 +28,12 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from time import perf_counter
 from typing import Any, Final, Literal
 
+from kiai.callers import CALLER
 from kiai.faces.asgi import App, ClientGone, Receive, Scope, Send, Wire
 from kiai.faces.metrics import Metrics
 from kiai.ids import Ids
 from kiai.logs import AccessLog, get_logger
+from kiai.networks import network_of
 
 Network = IPv4Network | IPv6Network
 
@@ -105,6 +107,7 @@ class Front:
         request_id = scope["kiai.request_id"] = self._ids.request_id()
         id_header = (b"x-request-id", request_id.encode())
         address = scope["kiai.address"] = self._address(scope)
+        CALLER.set(network_of(address))
         name, face = self._face(scope)
 
         async def with_headers(message: Any) -> None:

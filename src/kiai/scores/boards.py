@@ -14,7 +14,7 @@ from kiai.accounts.visibility import BOARDS_LOOK, visible, with_clan
 from kiai.beatmaps import Beatmap
 from kiai.osu.mods import board_key
 from kiai.scores.model import PP_MODES_FROM
-from kiai.storage.port import Database, Query, only
+from kiai.storage.port import Database, Lane, Query, only
 from kiai.storage.tables import clans, relationships, replays, scores, users
 
 SHOWN_MAX: Final = 50
@@ -155,7 +155,10 @@ _KINDS: Final = (Kind.GLOBAL, Kind.MODS, Kind.FRIENDS, Kind.COUNTRY)
 _BY_SCORE: Final = {kind: _statements(kind, by_pp=False) for kind in _KINDS}
 _BY_PP: Final = {kind: _statements(kind, by_pp=True) for kind in _KINDS}
 _BESIDE: Final = {
-    one: one.beside() for table in (_BY_SCORE, _BY_PP) for kind in table.values() for one in (kind.count, kind.ahead)
+    one: one.at(Lane.ASIDE)
+    for table in (_BY_SCORE, _BY_PP)
+    for kind in table.values()
+    for one in (kind.count, kind.ahead)
 }
 
 

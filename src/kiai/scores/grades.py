@@ -5,7 +5,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, literal_column, select
 
-from kiai.storage.port import Database, Query
+from kiai.storage.port import Database, Lane, Query
 from kiai.storage.tables import scores
 
 MAPS_MAX: Final = 100
@@ -19,7 +19,7 @@ GRADES_ON_MANY = Query(
         scores.c.hidden == literal_column("0"),
     ),
     lambda map_key, mode, grade: (map_key, mode, grade),
-    aside=True,
+    lane=Lane.ASIDE,
 )
 
 

@@ -12,7 +12,7 @@ from kiai.beatmaps import Beatmap
 from kiai.errors import NotFound
 from kiai.scores import queries
 from kiai.scores.model import PP_MODES_FROM, BoardScore, MappedScore, PlayedMap, Ranked, Score, Stats
-from kiai.storage.port import Database, Query, Value
+from kiai.storage.port import Database, Lane, Query, Value
 
 R = TypeVar("R")
 
@@ -59,7 +59,7 @@ class Leaderboards:
         self._counts: dict[tuple[Query[int], int, int, ModsWanted], tuple[tuple[int, int], int]] = {}
 
     def _at(self, query: Query[R], offset: int) -> Query[R]:
-        return query if offset < DEEP else self._beside.setdefault(query, query.beside())
+        return query if offset < DEEP else self._beside.setdefault(query, query.at(Lane.SLOW))
 
     async def best_of(
         self,

@@ -18,7 +18,7 @@ from sqlalchemy import (
 from kiai.accounts.visibility import visible, with_clan
 from kiai.beatmaps.model import MapSummary
 from kiai.scores.model import BoardScore, MappedScore, PlayedMap, Ranked, Score, Stats
-from kiai.storage.port import Query, columns_for, only
+from kiai.storage.port import Lane, Query, columns_for, only
 from kiai.storage.tables import clans, first_places, maps, play_counts, replays, scores, stats, users
 
 _SHOWN: Final = scores.c.hidden == 0
@@ -104,7 +104,7 @@ def _count(source: Any, where: ColumnElement[bool]) -> Query[int]:
     found: Select[Any] = (
         select(literal_column("1")).select_from(source).where(where, _with_mods()).limit(bindparam("most"))
     )
-    return Query(select(func.count()).select_from(found.subquery()), only, aside=True)
+    return Query(select(func.count()).select_from(found.subquery()), only, lane=Lane.SLOW)
 
 
 _scores_and_maps = scores.join(maps, maps.c.key == scores.c.map_key)
@@ -229,7 +229,7 @@ def _board_count(flag: ColumnElement[bool]) -> Query[int]:
         .distinct()
         .limit(bindparam("most"))
     )
-    return Query(select(func.count()).select_from(found.subquery()), only, aside=True)
+    return Query(select(func.count()).select_from(found.subquery()), only, lane=Lane.SLOW)
 
 
 BOARD_COUNT = _board_count(scores.c.best_score == 1)
@@ -293,12 +293,12 @@ LISTED = Query(
     .limit(bindparam("limit"))
     .offset(bindparam("offset")),
     _mapped,
-    aside=True,
+    lane=Lane.SLOW,
 )
 _counted = (
     select(literal_column("1")).select_from(_scores_maps_users).where(_listed).limit(bindparam("most")).subquery()
 )
-LISTED_COUNT = Query(select(func.count()).select_from(_counted), only, aside=True)
+LISTED_COUNT = Query(select(func.count()).select_from(_counted), only, lane=Lane.SLOW)
 
 # --- profiles and rankings
 
@@ -344,7 +344,7 @@ def _ranking_count(sort: str, *where: ColumnElement[bool]) -> Query[int]:
         .where(stats.c.mode == bindparam("mode"), stats.c[sort] > literal_column("0"), visible(), *where)
         .limit(bindparam("most"))
     )
-    return Query(select(func.count()).select_from(found.subquery()), only, aside=True)
+    return Query(select(func.count()).select_from(found.subquery()), only, lane=Lane.SLOW)
 
 
 RANKING_COUNT = {sort: _ranking_count(sort) for sort in SORTS}

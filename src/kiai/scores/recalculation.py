@@ -25,7 +25,7 @@ from kiai.scores.model import stable_score
 from kiai.scores.performance import CannotCalculate, Performance, stored_pp
 from kiai.scores.rebuilding import Rebuilder
 from kiai.storage.outbox import tell
-from kiai.storage.port import Command, Database, Query, Transaction, only
+from kiai.storage.port import Command, Database, Lane, Query, Transaction, only
 from kiai.storage.tables import progress, recomputed, scores
 
 SCORES_AT_ONCE: Final = 500
@@ -78,7 +78,7 @@ _ON_MAP = Query(
     .order_by(scores.c.id)
     .limit(SCORES_AT_ONCE),
     _Row,
-    aside=True,
+    lane=Lane.JOB,
 )
 _MAPS = Query(
     select(scores.c.map_key, func.count())
@@ -86,7 +86,7 @@ _MAPS = Query(
     .group_by(scores.c.map_key)
     .order_by(scores.c.map_key),
     lambda key, count: (key, count),
-    aside=True,
+    lane=Lane.JOB,
 )
 _AGAIN = Command(
     delete(recomputed).where(
@@ -97,9 +97,9 @@ _WAIT = Command(insert(recomputed).values({n: bindparam(n) for n in ("user_id", 
 _MAPS_OF = Query(
     select(scores.c.map_key).distinct().where(scores.c.user_id == bindparam("user_id"), scores.c.passed == 1),
     only,
-    aside=True,
+    lane=Lane.JOB,
 )
-_PLAYERS = Query(select(func.count(scores.c.user_id.distinct())), only, aside=True)
+_PLAYERS = Query(select(func.count(scores.c.user_id.distinct())), only, lane=Lane.JOB)
 _STATE = Query(select(progress.c.state).where(progress.c.job == bindparam("job")), only)
 _FORGET = Command(delete(progress).where(progress.c.job == bindparam("job")))
 _REMEMBER = Command(insert(progress).values({n: bindparam(n) for n in ("job", "state", "at_ms")}))

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from kiai.accounts.visibility import visible
 from kiai.scores.medals import DayPlay
 from kiai.scores.model import Best, Stats
-from kiai.storage.port import Command, Query, columns_for, only
+from kiai.storage.port import Command, Lane, Query, columns_for, only
 from kiai.storage.tables import (
     counters,
     first_places,
@@ -334,14 +334,14 @@ RECOUNTED = Query(
     .group_by(scores.c.user_id, scores.c.mode)
     .order_by(scores.c.user_id, scores.c.mode),
     Stats,
-    aside=True,
+    lane=Lane.JOB,
 )
 STATS_BETWEEN = Query(
     select(*[stats.c[name] for name in Stats.__struct_fields__])
     .where(stats.c.user_id.between(bindparam("first"), bindparam("last")))
     .order_by(stats.c.user_id, stats.c.mode),
     Stats,
-    aside=True,
+    lane=Lane.JOB,
 )
 DROP_STATS = Command(delete(stats).where(stats.c.user_id.between(bindparam("first"), bindparam("last"))))
 WRITE_STATS = Command(insert(stats).values(_names(*Stats.__struct_fields__, "country")))
@@ -376,7 +376,7 @@ _played: Final = (
 MAP_COUNTERS = Query(
     select(_played.c.map_key, cast(_played.c.plays, BigInteger), cast(_played.c.passes, BigInteger)),
     lambda map_key, plays, passes: (map_key, plays, passes),
-    aside=True,
+    lane=Lane.JOB,
 )
 CLEAR_MAP_COUNTERS = Command(update(maps).where(_map_range).values(plays=0, passes=0))
 SET_MAP_COUNTERS = Command(
@@ -418,12 +418,12 @@ WRITE_FIRST_PLACES = Command(
 PLAYS_BY_USER = Query(
     select(scores.c.user_id, func.count()).group_by(scores.c.user_id).order_by(scores.c.user_id),
     lambda user_id, plays: (user_id, plays),
-    aside=True,
+    lane=Lane.JOB,
 )
 PLAYS_BY_MAP = Query(
     select(scores.c.map_key, func.count()).group_by(scores.c.map_key).order_by(scores.c.map_key),
     lambda key, plays: (key, plays),
-    aside=True,
+    lane=Lane.JOB,
 )
 
 # --- ranks
@@ -461,15 +461,15 @@ RANKS_COUNTED = Query(
     .select_from(stats.join(users, users.c.id == stats.c.user_id))
     .where(stats.c.user_id == bindparam("user_id"), stats.c.pp > literal_column("0"), visible()),
     lambda mode, better, better_in_country: (mode, better + 1, better_in_country + 1),
-    aside=True,
+    lane=Lane.SLOW,
 )
 _ranked: Final = (
     select(func.count())
     .select_from(stats.join(users, users.c.id == stats.c.user_id))
     .where(stats.c.mode == bindparam("mode"), stats.c.pp > literal_column("0"), visible())
 )
-RANKED_COUNTED = Query(_ranked, only, aside=True)
-RANKED_IN_COUNTRY_COUNTED = Query(_ranked.where(stats.c.country == bindparam("country")), only, aside=True)
+RANKED_COUNTED = Query(_ranked, only, lane=Lane.SLOW)
+RANKED_IN_COUNTRY_COUNTED = Query(_ranked.where(stats.c.country == bindparam("country")), only, lane=Lane.SLOW)
 
 # --- when a player or a map changes its standing
 
@@ -508,8 +508,8 @@ _counted: Final = (
     .group_by(scores.c.user_id, scores.c.mode, scores.c.map_key)
 )
 _noted: Final = select(play_counts.c.user_id, play_counts.c.mode, play_counts.c.map_key, play_counts.c.plays)
-PLAY_COUNTS_MISSING = Query(_counted.except_(_noted).limit(WEIGHTED_MAX), lambda *row: row, aside=True)
-PLAY_COUNTS_INVENTED = Query(_noted.except_(_counted).limit(WEIGHTED_MAX), lambda *row: row, aside=True)
+PLAY_COUNTS_MISSING = Query(_counted.except_(_noted).limit(WEIGHTED_MAX), lambda *row: row, lane=Lane.JOB)
+PLAY_COUNTS_INVENTED = Query(_noted.except_(_counted).limit(WEIGHTED_MAX), lambda *row: row, lane=Lane.JOB)
 
 WRONG_FLAGS = (
     select(scores.c.id)
@@ -525,6 +525,6 @@ WRONG_FLAGS = (
 TRUE_FIRST_PLACES = Query(
     select(_places.c.map_key, _places.c.mode, _places.c.score_id).where(_places.c.place == 1),
     lambda key, mode, score_id: (key, mode, score_id),
-    aside=True,
+    lane=Lane.JOB,
 )
 SET_USER_COUNTER = Command(update(counters).where(counters.c.name == "users").values(value=bindparam("value")))

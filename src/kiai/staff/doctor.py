@@ -19,7 +19,7 @@ from kiai.scores.rebuilding import Rebuilder
 from kiai.staff import audit
 from kiai.staff.audit import OPERATOR
 from kiai.storage.outbox import tell
-from kiai.storage.port import Command, Database, Query, Transaction, only
+from kiai.storage.port import Command, Database, Lane, Query, Transaction, only
 from kiai.storage.tables import (
     clans,
     counters,
@@ -63,18 +63,18 @@ class Diagnosis(msgspec.Struct):
 _USER_IDS = Query(
     select(users.c.id).where(users.c.id > bindparam("after")).order_by(users.c.id).limit(USERS_AT_ONCE), only
 )
-_USERS = Query(select(func.count()).select_from(users).where(users.c.id != 1), only, aside=True)
+_USERS = Query(select(func.count()).select_from(users).where(users.c.id != 1), only, lane=Lane.JOB)
 _COUNTER = Query(select(counters.c.value).where(counters.c.name == "users"), only)
-_FLAGS_WRONG = Query(statements.WRONG_FLAGS, lambda id_: id_, aside=True)
+_FLAGS_WRONG = Query(statements.WRONG_FLAGS, lambda id_: id_, lane=Lane.JOB)
 _MAP_COUNTERS = Query(
     select(maps.c.key, maps.c.id, maps.c.plays, maps.c.passes).order_by(maps.c.key),
     lambda *row: row,
-    aside=True,
+    lane=Lane.JOB,
 )
 _FIRST_PLACES = Query(
     select(first_places.c.map_key, first_places.c.mode, first_places.c.score_id),
     lambda key, mode, score: ((key, mode), score),
-    aside=True,
+    lane=Lane.JOB,
 )
 _REPLAYS = Query(
     select(replays.c.score_id, replays.c.md5, replays.c.sha256, replays.c.size)
@@ -82,7 +82,7 @@ _REPLAYS = Query(
     .order_by(replays.c.score_id)
     .limit(1_000),
     lambda *row: row,
-    aside=True,
+    lane=Lane.JOB,
 )
 _VOTES_WRONG = Query(
     select(maps.c.id, maps.c.rating_count, func.count(ratings.c.user_id))
@@ -91,7 +91,7 @@ _VOTES_WRONG = Query(
     .having(maps.c.rating_count > func.count(ratings.c.user_id))
     .limit(1_000),
     lambda *row: row,
-    aside=True,
+    lane=Lane.JOB,
 )
 _FAVOURITES_WRONG = Query(
     select(sets.c.id, sets.c.favourites, func.count(favourites.c.user_id))
@@ -100,7 +100,7 @@ _FAVOURITES_WRONG = Query(
     .having(sets.c.favourites != func.count(favourites.c.user_id))
     .limit(1_000),
     lambda *row: row,
-    aside=True,
+    lane=Lane.JOB,
 )
 _FAVOURITES_TRUE = Command(
     update(sets).values(
@@ -117,7 +117,7 @@ _ABROAD = Query(
     .order_by(scores.c.id)
     .limit(1_000),
     only,
-    aside=True,
+    lane=Lane.JOB,
 )
 _STUCK = Query(select(func.count()).select_from(outbox).where(outbox.c.at_ms < bindparam("before")), only)
 _OWNERLESS = Query(
@@ -125,14 +125,14 @@ _OWNERLESS = Query(
     .select_from(clans.outerjoin(users, (users.c.id == clans.c.owner_id) & (users.c.clan_id == clans.c.id)))
     .where((users.c.id.is_(None)) | (users.c.clan_priv != 3)),
     only,
-    aside=True,
+    lane=Lane.JOB,
 )
 _CLANLESS = Query(
     select(users.c.id)
     .select_from(users.outerjoin(clans, clans.c.id == users.c.clan_id))
     .where(users.c.clan_id > 0, clans.c.id.is_(None)),
     only,
-    aside=True,
+    lane=Lane.JOB,
 )
 
 

@@ -13,6 +13,7 @@ Promises, the same on every adapter (tests/contract/storage holds them):
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -35,32 +36,52 @@ class Taken(KiaiError):
         self.constraint = constraint
 
 
+class Lane(Enum):
+    """How much a read may cost, and so where it runs. No lane waits for another (inside a transaction none matters).
+
+    - `LOOP`: microseconds, by an index. SQLite runs it on the event loop.
+    - `ASIDE`: milliseconds, bounded by an index and a LIMIT: what song select, submissions and profiles read.
+    - `SLOW`: as much as the caller chooses, as a deep page or a search does. Callers take turns, few may wait, and a
+      statement that takes longer than the adapter's `SLOW_S` ends with `TooSlow`.
+    - `JOB`: everything there is, for as long as it takes: proofs, recalculation. Never on the path of a request.
+    """
+
+    LOOP = "loop"
+    ASIDE = "aside"
+    SLOW = "slow"
+    JOB = "job"
+
+
 class Query(Generic[R]):
     """A statement that answers with rows, and what each row becomes.
 
-    `row` is called with the columns in order (a Struct, or any callable). `aside` marks a read that may take
-    milliseconds (a deep offset, a substring search): SQLite runs it beside the event loop instead of on it.
+    `row` is called with the columns in order (a Struct, or any callable). `scans` is the reason why the statement may
+    read a whole table that grows; without one a test refuses it.
     """
 
-    __slots__ = ("aside", "row", "statement")
+    __slots__ = ("lane", "row", "scans", "statement")
 
-    def __init__(self, statement: Executable, row: Callable[..., R], *, aside: bool = False) -> None:
+    def __init__(
+        self, statement: Executable, row: Callable[..., R], *, lane: Lane = Lane.LOOP, scans: str | None = None
+    ) -> None:
         self.statement = statement
         self.row = row
-        self.aside = aside
+        self.lane = lane
+        self.scans = scans
 
-    def beside(self) -> "Query[R]":
-        """The same query marked as slow."""
-        return Query(self.statement, self.row, aside=True)
+    def at(self, lane: Lane) -> "Query[R]":
+        """The same query in another lane."""
+        return Query(self.statement, self.row, lane=lane, scans=self.scans)
 
 
 class Command:
-    """A statement that changes rows and answers with how many."""
+    """A statement that changes rows and answers with how many. `scans` as for `Query`."""
 
-    __slots__ = ("statement",)
+    __slots__ = ("scans", "statement")
 
-    def __init__(self, statement: Executable) -> None:
+    def __init__(self, statement: Executable, *, scans: str | None = None) -> None:
         self.statement = statement
+        self.scans = scans
 
 
 def only(value: Any) -> Any:

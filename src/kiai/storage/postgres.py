@@ -14,15 +14,24 @@ from typing import Any, Final, TypeVar
 import asyncpg
 from sqlalchemy.dialects.postgresql import asyncpg as dialects
 
-from kiai.errors import Unavailable
+from kiai.callers import CALLER
+from kiai.errors import TooSlow, Unavailable
+from kiai.fair_queue import FairQueue
 from kiai.measuring import Pool, Timings
 from kiai.storage.compiling import Compiler, Sql
-from kiai.storage.port import Command, Query, Taken, Transaction, Value
+from kiai.storage.port import Command, Lane, Query, Taken, Transaction, Value
 
 R = TypeVar("R")
 T = TypeVar("T")
 
-POOL_MAX: Final = 20
+POOL_MAX: Final = 16
+SLOW_POOL_MAX: Final = 4
+SLOW_WAITING: Final = 64
+SLOW_OF_CALLER: Final = 8
+SLOW_MS: Final = 2_000
+"""How long one statement of the slow lane may take, in milliseconds."""
+SLOW_ANSWER_S: Final = 2.5
+SLOW_WAIT_S: Final = 5.0
 ACQUIRE_S: Final = 2.0
 STATEMENT_MS: Final = 5_000
 ANSWER_S: Final = 5.5  # a server that stands still does not end statements by itself
@@ -52,6 +61,8 @@ def _translated(connection: Any = None) -> Any:
         if connection is not None:
             connection.terminate()  # to cancel would be to wait for the same server
         raise Unavailable("database", "no answer in time") from error
+    except asyncpg.QueryCanceledError as error:
+        raise TooSlow("database", str(error)) from error
     except _LOST as error:
         raise Unavailable("database", str(error)) from error
 
@@ -102,11 +113,31 @@ class _Session:
             await self._connection.executemany(sql.text, values, timeout=self._answer_s)
 
 
-class PostgresDatabase:
-    """The `Database` port over a PostgreSQL server."""
+async def _open(url: str, name: str, most: int, *, least: int, statement_ms: int, answer_s: float) -> Any:
+    return await asyncpg.create_pool(
+        url,
+        min_size=least,
+        max_size=most,
+        reset=_no_reset,
+        timeout=10,
+        command_timeout=answer_s,
+        server_settings={"application_name": name, "statement_timeout": str(statement_ms), "jit": "off"},
+    )
 
-    def __init__(self, pool: Any) -> None:
+
+class PostgresDatabase:
+    """The `Database` port over a PostgreSQL server. Slow reads have connections of their own, `slow_pool`."""
+
+    def __init__(self, pool: Any, slow_pool: Any) -> None:
         self._pool = pool
+        self._slow_pool = slow_pool
+        self._slow = FairQueue(
+            "database",
+            running_max=SLOW_POOL_MAX,
+            waiting_max=SLOW_WAITING,
+            per_caller_max=SLOW_OF_CALLER,
+            wait_s=SLOW_WAIT_S,
+        )
         self.timings = Timings()
         self._sql = Compiler(dialects.dialect())  # type: ignore[no-untyped-call]
 
@@ -116,51 +147,46 @@ class PostgresDatabase:
 
         The connections of a server (`serving`) carry a name by which `is_served` finds them.
         """
+        name = SERVER if serving else "kiai"
         try:
-            pool = await asyncpg.create_pool(
-                url,
-                min_size=1,
-                max_size=POOL_MAX,
-                reset=_no_reset,
-                timeout=10,
-                command_timeout=ANSWER_S,
-                server_settings={
-                    "application_name": SERVER if serving else "kiai",
-                    "statement_timeout": str(STATEMENT_MS),
-                    "jit": "off",
-                },
-            )
+            pool = await _open(url, name, POOL_MAX, least=1, statement_ms=STATEMENT_MS, answer_s=ANSWER_S)
+            slow_pool = await _open(url, name, SLOW_POOL_MAX, least=0, statement_ms=SLOW_MS, answer_s=SLOW_ANSWER_S)
         except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
             raise Unavailable("database", f"cannot connect: {error}") from error
-        return cls(pool)
+        return cls(pool, slow_pool)
 
     @contextlib.asynccontextmanager
-    async def _session(self, answer_s: float = ANSWER_S) -> AsyncIterator[_Session]:
+    async def _session(self, answer_s: float = ANSWER_S, *, slow: bool = False) -> AsyncIterator[_Session]:
+        pool = self._slow_pool if slow else self._pool
         with _translated():
-            connection = await self._pool.acquire(timeout=ACQUIRE_S)
+            connection = await pool.acquire(timeout=ACQUIRE_S)
         try:
             yield _Session(connection, self._sql, answer_s)
         finally:
-            await self._pool.release(connection)
+            await pool.release(connection)
+
+    async def _read(self, lane: Lane, ask: Callable[[_Session], Awaitable[T]]) -> T:
+        began = perf_counter()
+        try:
+            if lane is Lane.JOB:
+                return await self._transact(ask, long=True)
+            if lane is Lane.SLOW:
+                async with self._slow.place(CALLER.get()), self._session(SLOW_ANSWER_S, slow=True) as session:
+                    return await ask(session)
+            async with self._session() as session:
+                return await ask(session)
+        finally:
+            self.timings.since(began, "read")
 
     def pool(self) -> Pool:
-        return Pool(self._pool.get_size() - self._pool.get_idle_size(), POOL_MAX)
+        in_use = sum(pool.get_size() - pool.get_idle_size() for pool in (self._pool, self._slow_pool))
+        return Pool(in_use, POOL_MAX + SLOW_POOL_MAX)
 
     async def one(self, query: Query[R], **params: Value) -> R | None:
-        began = perf_counter()
-        try:
-            async with self._session() as session:
-                return await session.one(query, **params)
-        finally:
-            self.timings.since(began, "read")
+        return await self._read(query.lane, lambda session: session.one(query, **params))
 
     async def all(self, query: Query[R], **params: Value) -> list[R]:
-        began = perf_counter()
-        try:
-            async with self._session() as session:
-                return await session.all(query, **params)
-        finally:
-            self.timings.since(began, "read")
+        return await self._read(query.lane, lambda session: session.all(query, **params))
 
     async def transaction(self, body: Callable[[Transaction], Awaitable[T]], *, long: bool = False) -> T:
         began = perf_counter()
@@ -170,7 +196,7 @@ class PostgresDatabase:
         finally:
             self.timings.since(began, "write")
 
-    async def _transact(self, body: Callable[[Transaction], Awaitable[T]], long: bool) -> T:
+    async def _transact(self, body: Callable[[_Session], Awaitable[T]], long: bool) -> T:
         for tries_left in range(TRIES_MAX - 1, -1, -1):
             try:
                 async with self._session(LONG_ANSWER_S if long else ANSWER_S) as session:
@@ -220,4 +246,5 @@ class PostgresDatabase:
         return True
 
     async def close(self) -> None:
+        await self._slow_pool.close()
         await self._pool.close()

@@ -2,7 +2,8 @@
 
 An indexed read takes about 10 us, less than handing it to a thread would, so reads run where they are asked. Writes
 wait for the disk, so they go to one writer thread, one transaction after another: SQLite has one writer anyway, and a
-queue in front of it is fair where lock time-outs are not. Reads marked `aside` go to their own small thread.
+queue in front of it is fair where lock time-outs are not. Reads of the other lanes have a thread, a connection and a
+queue each, so that none of them waits for those of another lane.
 """
 
 import asyncio
@@ -17,10 +18,12 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy.dialects import sqlite as dialects
 
-from kiai.errors import Unavailable
+from kiai.callers import CALLER
+from kiai.errors import TooSlow, Unavailable
+from kiai.fair_queue import FairQueue
 from kiai.measuring import Pool, Timings
 from kiai.storage.compiling import Compiler
-from kiai.storage.port import Command, Query, Taken, Transaction, Value
+from kiai.storage.port import Command, Lane, Query, Taken, Transaction, Value
 from kiai.storage.sqlite_file import damaged, first_of, is_damage
 
 R = TypeVar("R")
@@ -32,6 +35,15 @@ BUSY_MS: Final = 5_000
 CACHE_KIB: Final = 32 * 1024
 MAPPED_BYTES: Final = 16 * 1024**3
 LONG_CACHE_KIB: Final = 256 * 1024
+ASIDES_WAITING: Final = 1_000
+ASIDES_OF_CALLER: Final = 200
+SLOW_WAITING: Final = 64
+SLOW_OF_CALLER: Final = 8
+SLOW_WAIT_S: Final = 5.0
+JOB_WAIT_S: Final = 3_600.0
+SLOW_S: Final = 2.0
+"""How long one statement of the slow lane may take, in seconds."""
+AGAIN_S: Final = 0.1  # between two interrupts: one that comes before its statement has begun does nothing
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -67,6 +79,8 @@ def _failure(error: sqlite3.DatabaseError) -> Exception:
     """What an error of the engine means to the callers; a mistake of ours in a statement stays what it is."""
     if is_damage(error):
         return damaged("database", str(error))
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+        return TooSlow("database", f"a read was ended after {SLOW_S:g} s, or by the stop")
     return Unavailable("database", str(error)) if isinstance(error, sqlite3.OperationalError) else error
 
 
@@ -117,6 +131,59 @@ def _finish(steps: Awaitable[T]) -> T:
     raise RuntimeError("the body of a transaction awaited something else than its transaction")
 
 
+class _Aside:
+    """Reads of one lane beside the event loop: one at a time, in a thread of their own.
+
+    `deadline_s` ends a read that takes longer; None lets it run.
+    """
+
+    def __init__(
+        self, path: Path, compiler: Compiler, lane: Lane, queue: FairQueue, *, deadline_s: float | None = None
+    ) -> None:
+        self.connection = connect(path, read_only=True)
+        self._session = _Session(self.connection, compiler)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"sqlite-{lane.value}")
+        self._queue = queue
+        self._deadline_s = deadline_s
+        self._closing = False
+
+    async def all(self, query: Query[R], params: Mapping[str, Value]) -> list[R]:
+        """The rows. Raises Unavailable when too many wait, TooSlow past the deadline."""
+        return await self.do(lambda: _finish(self._session.all(query, **params)))
+
+    async def do(self, work: Callable[[], T]) -> T:
+        """Runs `work`, which uses the connection, in the thread when it is the caller's turn."""
+        async with self._queue.place(CALLER.get()):
+            if self._closing:
+                raise Unavailable("database", "it is being closed")
+            loop = asyncio.get_running_loop()
+            running = loop.run_in_executor(self._thread, work)
+            watch = None if self._deadline_s is None else loop.call_later(self._deadline_s, self._interrupt, running)
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                # Nobody waits for the rows any more, and the next read needs the connection.
+                self._interrupt(running)
+                await asyncio.wait((running,))
+                raise
+            finally:
+                if watch is not None:
+                    watch.cancel()
+
+    def _interrupt(self, running: "asyncio.Future[Any]") -> None:
+        if not running.done():
+            self.connection.interrupt()
+            asyncio.get_running_loop().call_later(AGAIN_S, self._interrupt, running)
+
+    async def close(self) -> None:
+        """Ends what runs."""
+        self._closing = True
+        ended = asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
+        self._interrupt(ended)
+        await ended
+        self.connection.close()
+
+
 class SqliteDatabase:
     """The `Database` port over one SQLite file; `path`'s folder must exist."""
 
@@ -125,17 +192,25 @@ class SqliteDatabase:
         self._sql = Compiler(dialects.dialect(paramstyle="named"))
         self._writes = _Session(connect(path), self._sql)
         self._reads = _Session(connect(path, read_only=True), self._sql)
-        self._asides = _Session(connect(path, read_only=True), self._sql)
+        self._lanes = {lane: self._lane(lane) for lane in Lane if lane is not Lane.LOOP}
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite-writer")
-        self._aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite-aside")
         self._waiting = 0
         self.timings = Timings()
         self._seen: int | None = None
         self._roomy = False
         self._in_snapshot = False
 
+    def _lane(self, lane: Lane) -> _Aside:
+        waiting, of_caller, wait_s, deadline_s = {
+            Lane.ASIDE: (ASIDES_WAITING, ASIDES_OF_CALLER, WAIT_S, None),
+            Lane.SLOW: (SLOW_WAITING, SLOW_OF_CALLER, SLOW_WAIT_S, SLOW_S),
+            Lane.JOB: (ASIDES_WAITING, ASIDES_OF_CALLER, JOB_WAIT_S, None),
+        }[lane]
+        queue = FairQueue("database", running_max=1, waiting_max=waiting, per_caller_max=of_caller, wait_s=wait_s)
+        return _Aside(self.path, self._sql, lane, queue, deadline_s=deadline_s)
+
     async def one(self, query: Query[R], **params: Value) -> R | None:
-        if query.aside:
+        if query.lane is not Lane.LOOP:
             rows = await self.all(query, **params)
             return rows[0] if rows else None
         # PERF: the body of _Session.one, inlined without the error translation: this is the hot path of every read,
@@ -153,10 +228,9 @@ class SqliteDatabase:
 
     async def all(self, query: Query[R], **params: Value) -> list[R]:
         began = perf_counter()
-        if query.aside:
-            steps = self._asides.all(query, **params)
+        if query.lane is not Lane.LOOP:
             try:
-                return await asyncio.get_running_loop().run_in_executor(self._aside, _finish, steps)
+                return await self._lanes[query.lane].all(query, params)
             finally:
                 self.timings.since(began, "read")
         try:  # PERF: as in `one`
@@ -227,7 +301,8 @@ class SqliteDatabase:
         return None if row is None else str(row[0])
 
     async def faults(self) -> list[str]:
-        connection = self._asides.connection
+        jobs = self._lanes[Lane.JOB]
+        connection = jobs.connection
 
         def look() -> list[str]:
             with _translated():
@@ -239,7 +314,7 @@ class SqliteDatabase:
                     for row in connection.execute("PRAGMA foreign_key_check")
                 ]
 
-        return await asyncio.get_running_loop().run_in_executor(self._aside, look)
+        return await jobs.do(look)
 
     async def size_bytes(self) -> int:
         pages, size = (self._reads.connection.execute(f"PRAGMA {p}").fetchone()[0] for p in ("page_count", "page_size"))
@@ -252,7 +327,8 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self._writer.shutdown)
-        self._aside.shutdown()
+        for lane in self._lanes.values():
+            await lane.close()
         self._end_snapshot()
-        for session in (self._reads, self._asides, self._writes):
+        for session in (self._reads, self._writes):
             session.connection.close()

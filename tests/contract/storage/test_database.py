@@ -40,7 +40,7 @@ from kiai.errors import Unavailable
 from kiai.storage import postgres, sqlite
 from kiai.storage.compiling import Compiler
 from kiai.storage.migrating import newest
-from kiai.storage.port import Database, Query, Taken, Transaction, only
+from kiai.storage.port import Database, Lane, Query, Taken, Transaction, only
 from kiai.storage.sqlite import SqliteDatabase
 from kiai.storage.tables import counters, scores
 
@@ -91,7 +91,7 @@ def test_reads_and_transactions_are_timed_whether_they_work_or_not(database: Dat
     run(add(database, a=1))
     run(database.one(VALUE, name="a"))
     run(database.all(COUNTERS))
-    run(database.all(COUNTERS.beside()))
+    run(database.all(COUNTERS.at(Lane.ASIDE)))
     with pytest.raises(ValueError):
         run(database.transaction(fails))
 
@@ -130,15 +130,15 @@ def test_a_limit_and_an_offset_may_be_given_at_the_call(database: Database, run:
 def test_a_slow_read_answers_the_same_beside_the_event_loop(database: Database, run: Run) -> None:
     run(add(database, plays=5))
 
-    assert run(database.one(VALUE.beside(), name="plays")) == 5
-    assert run(database.one(VALUE.beside(), name="nothing")) is None
-    assert run(database.all(COUNTERS.beside())) == run(database.all(COUNTERS))
+    assert run(database.one(VALUE.at(Lane.ASIDE), name="plays")) == 5
+    assert run(database.one(VALUE.at(Lane.ASIDE), name="nothing")) is None
+    assert run(database.all(COUNTERS.at(Lane.ASIDE))) == run(database.all(COUNTERS))
 
 
 def test_a_slow_read_does_not_hold_up_the_event_loop(database: Database, run: Run) -> None:
     up_to = select(literal(1).label("n")).cte("up_to", recursive=True)
     up_to = up_to.union_all(select(up_to.c.n + 1).where(up_to.c.n < 300_000))
-    slow: Query[Any] = Query(select(func.count()).select_from(up_to), only, aside=True)
+    slow: Query[Any] = Query(select(func.count()).select_from(up_to), only, lane=Lane.ASIDE)
 
     async def story() -> tuple[int | None, int]:
         asking = asyncio.ensure_future(database.one(slow))

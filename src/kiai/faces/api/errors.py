@@ -103,6 +103,9 @@ def problem_of(error: errors.KiaiError, version: int = 1) -> Problem:
             return Problem(415, _sentence(error), "unsupported_media_type")
         case TooLarge():
             return Problem(413, _sentence(error), "too_large")
+        case errors.TooSlow():
+            words = "This takes too long to find; narrow it with a filter, ask for less, or try again in a moment."
+            return Problem(503, words, "unavailable", (("Retry-After", "5"),))
         case errors.Unavailable(part=part):
             words = f"The {part} cannot answer now; try again in a moment."
             return Problem(503, words, "unavailable", (("Retry-After", "5"),))
