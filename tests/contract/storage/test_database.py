@@ -658,8 +658,9 @@ def test_a_deadlock_that_comes_again_and_again_is_unavailable(server: str, run: 
 def test_a_statement_that_takes_too_long_is_unavailable_except_in_a_long_transaction(
     server: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "STATEMENT_MS", 100)
-    slow: Query[object] = Query(select(func.pg_sleep(0.3), literal_column("1")), lambda _, one: one)
+    limit_s = patiently(0.1)  # the other statements have to keep to it, too
+    monkeypatch.setattr(postgres, "STATEMENT_MS", int(limit_s * 1_000))
+    slow: Query[object] = Query(select(func.pg_sleep(3 * limit_s), literal_column("1")), lambda _, one: one)
 
     async def story() -> object:
         async with engines.opened(server) as database:
