@@ -8,7 +8,7 @@ import falcon.asgi
 import msgspec
 from falcon.constants import COMBINED_METHODS
 
-from kiai.faces.api.browsers import allow_origin, answer_options
+from kiai.faces.api.browsers import allow_origin, answer_options, origin_of
 from kiai.faces.api.compressing import Compression
 from kiai.faces.api.docs import ALLOW, Documentation
 from kiai.faces.api.errors import ErrorCode, Problem
@@ -85,7 +85,7 @@ def build(operations: list[Operation], gate: Gate, *, title: str) -> FalconApp:
 async def _nowhere(req: falcon.asgi.Request, resp: falcon.asgi.Response | None, **_: str) -> None:
     assert resp is not None  # None is for web sockets
     if req.method == "OPTIONS":  # the browser is to show the 404 of the request itself, not an error of CORS
-        allow_origin(req, resp)
+        allow_origin(origin_of(req), resp)
         answer_options(resp, "GET, HEAD, OPTIONS")
         return
     words = "There is no such endpoint; the documentation at /docs lists them."
@@ -102,7 +102,7 @@ async def _ours(req: falcon.asgi.Request, resp: falcon.asgi.Response, error: Exc
 def _fail(req: falcon.asgi.Request, resp: falcon.asgi.Response, problem: Problem) -> None:
     resp.status = problem.code
     resp.content_type = JSON
-    allow_origin(req, resp)
+    allow_origin(origin_of(req), resp)
     resp.set_headers(problem.headers)
     resp.set_header("Cache-Control", "no-store")
     resp.data = _encoder(req)(problem, req.scope.get("kiai.request_id", ""))

@@ -20,24 +20,28 @@ PREFLIGHT_S: Final = "86400"
 VARY: Final = "Accept-Encoding, Origin"
 """Sent with every answer, also to requests without these headers: a cache must not hand it to those that have them."""
 
-_ORIGIN: Final = re.compile(r"null|[a-z][a-z0-9+.-]{0,31}://[A-Za-z0-9._:\[\]-]{1,255}")
-_EVERYBODY: Final = (("Access-Control-Allow-Origin", "*"), ("Vary", VARY))
+_ORIGIN: Final = re.compile(rb"null|[a-z][a-z0-9+.-]{0,31}://[A-Za-z0-9._:\[\]-]{1,255}")
 
 
-def allow_origin(req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-    """Lets the page that asks read the answer and those of its headers that scripts may want."""
-    origin = req.get_header("Origin")
+def allow_origin(origin: bytes | None, resp: falcon.asgi.Response) -> None:
+    """Lets the page of this origin read the answer and those of its headers that scripts may want."""
+    # PERF: header by header, which takes half as long as set_headers.
+    resp.set_header("Vary", VARY)
     if origin is None or not _ORIGIN.fullmatch(origin):
-        resp.set_headers(_EVERYBODY)
+        resp.set_header("Access-Control-Allow-Origin", "*")
         return
-    resp.set_headers(
-        (
-            ("Access-Control-Allow-Origin", origin),
-            ("Access-Control-Allow-Credentials", "true"),
-            ("Access-Control-Expose-Headers", EXPOSED),
-            ("Vary", VARY),
-        )
-    )
+    resp.set_header("Access-Control-Allow-Origin", origin.decode("ascii"))
+    resp.set_header("Access-Control-Allow-Credentials", "true")
+    resp.set_header("Access-Control-Expose-Headers", EXPOSED)
+
+
+def origin_of(req: falcon.asgi.Request) -> bytes | None:
+    """The origin of the page that asks, None for a request of no page."""
+    for name, value in req.scope["headers"]:
+        if name == b"origin":
+            found: bytes = value
+            return found
+    return None
 
 
 def answer_options(resp: falcon.asgi.Response, allow: str) -> None:

@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 
 from kiai.faces.api import openapi
 from kiai.faces.api.addresses import origin
-from kiai.faces.api.browsers import allow_origin, answer_options
+from kiai.faces.api.browsers import allow_origin, answer_options, origin_of
 from kiai.faces.api.compressing import accepts_gzip, gzipped
 from kiai.faces.api.errors import ErrorCode
 from kiai.faces.api.examples import Example, Examples, load_examples
@@ -315,13 +315,13 @@ class Page:
     async def on_options(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """The methods of a page."""
         req.scope["kiai.route"] = req.uri_template
-        allow_origin(req, resp)
+        allow_origin(origin_of(req), resp)
         answer_options(resp, ALLOW)
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """The page."""
         req.scope["kiai.route"] = req.uri_template
-        allow_origin(req, resp)
+        allow_origin(origin_of(req), resp)
         body, zipped, etag = await self._made_for(self._variant(req))
         resp.set_headers(
             (

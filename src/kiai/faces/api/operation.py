@@ -112,9 +112,8 @@ class Gate:
         self.everything = everything
         self._wrong_keys = FailureLimit(clock.monotonic, limit=WRONG_KEYS.count, period_s=WRONG_KEYS.period_s)
 
-    async def caller(self, req: falcon.asgi.Request) -> Caller:
+    async def caller(self, req: falcon.asgi.Request, authorization: str | None) -> Caller:
         """Who asks. Raises NotAuthenticated for a wrong key, and TooMany after too many wrong keys of an address."""
-        authorization = req.get_header("Authorization")
         address = req.scope["kiai.address"]
         if authorization is None:
             return Caller(EVERYBODY, network_of(address), req.scope)
@@ -137,13 +136,9 @@ class Gate:
             taken = await self._limiter.take(
                 f"{limit.name}:{caller.bucket}", limit=limit.count, period_s=limit.period_s
             )
-            resp.set_headers(
-                (
-                    ("X-RateLimit-Limit", str(limit.count)),
-                    ("X-RateLimit-Remaining", str(taken.remaining)),
-                    ("X-RateLimit-Reset", str(int(taken.reset_s + 0.999))),
-                )
-            )
+            resp.set_header("X-RateLimit-Limit", str(limit.count))
+            resp.set_header("X-RateLimit-Remaining", str(taken.remaining))
+            resp.set_header("X-RateLimit-Reset", str(int(taken.reset_s + 0.999)))
             if not taken.granted:
                 raise TooMany(limit.count, limit.period, taken.reset_s)
 
@@ -172,15 +167,18 @@ class Resource:
         """Any method that the path has."""
         req.scope["kiai.route"] = req.uri_template
         found = self._by_method.get(req.method)
-        allow_origin(req, resp)
+        # PERF: falcon's get_header takes 0.8 us to say that there is none, and most requests have none of these.
+        sent: dict[bytes, bytes] = dict(req.scope["headers"])
+        allow_origin(sent.get(b"origin"), resp)
         if found is None:
             self._refuse_method(req, resp)
             return
         operation, reader = found
         try:
-            if operation.permission is not None and req.get_header("Authorization") is None:
+            key = sent.get(b"authorization")
+            if operation.permission is not None and key is None:
                 raise NotAuthenticated
-            caller = await self._gate.caller(req)
+            caller = await self._gate.caller(req, None if key is None else key.decode("latin-1"))
             await self._gate.admit(caller, operation.limit, resp)
             if operation.permission is not None:
                 _check_permission(caller.viewer, operation.permission)
@@ -199,7 +197,7 @@ class Resource:
             return
         if operation.following is not None:
             self._link(operation.following(query, reply), req, resp)
-        self._answer(operation, reply, req, resp)
+        self._answer(operation, reply, req, resp, sent.get(b"if-none-match"))
         body = resp.data
         if body is not None and len(body) >= FROM_BYTES and not isinstance(reply, Raw):
             await self._compression.apply(req, resp)
@@ -212,7 +210,15 @@ class Resource:
         if changes is not None:
             resp.set_header("Link", f'<{with_parameters(req.scope, req.query_string, changes)}>; rel="next"')
 
-    def _answer(self, operation: Operation, reply: Any, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+    def _answer(
+        self,
+        operation: Operation,
+        reply: Any,
+        req: falcon.asgi.Request,
+        resp: falcon.asgi.Response,
+        known: bytes | None,
+    ) -> None:
+        """Writes the reply, or that it is one the client has: `known` is its If-None-Match."""
         if isinstance(reply, Raw):
             body, resp.content_type = reply.body, reply.content_type
             resp.set_headers(reply.headers)
@@ -224,8 +230,7 @@ class Resource:
             return
         etag = f'W/"{hashlib.blake2b(body, digest_size=9).hexdigest()}"'
         resp.set_header("ETag", etag)
-        asked = req.get_header("If-None-Match")
-        if asked is not None and (asked.strip() == "*" or etag in asked):
+        if known is not None and (known.strip() == b"*" or etag.encode() in known):
             resp.status = falcon.HTTP_304
             return
         if isinstance(reply, Raw):
