@@ -315,7 +315,8 @@ def test_one_address_may_listen_so_many_times_at_once(tmp_path: Path) -> None:
 
         assert [client.status for client in clients] == [200] * (CLIENTS_OF_ONE_MAX - 1)
         assert one_too_many.status == 429
-        assert said == {"status": "error", "error": f"Too many streams: {CLIENTS_OF_ONE_MAX} at once are allowed."}
+        assert said["error"] == f"Too many streams: {CLIENTS_OF_ONE_MAX} at once are allowed."
+        assert (said["status"], said["code"]) == ("error", "too_many_requests")
         assert retry_after is not None
         with closing(Client(server.port)) as again:
             assert again.status == 200
