@@ -264,3 +264,25 @@ def test_a_new_database_holds_the_channels_everybody_knows(migrated_url: str) ->
         ("#admin", 24576, 24576, 1, 0, 0),
         ("#dev", 16384, 16384, 1, 0, 0),
     ]
+
+
+def test_maps_that_were_here_before_are_found_by_their_words(empty_url: str) -> None:
+    columns = "key, id, set_id, md5, mode, artist, title, version, creator, last_update_ms, total_length, hit_length, "
+    columns += "max_combo, objects, bpm, cs, od, ar, hp, diff"
+    migrate_to(empty_url, "0004")
+
+    def fill_maps(connection: Connection) -> None:
+        connection.exec_driver_sql("INSERT INTO sets (id, added_at_ms, last_update_ms) VALUES (1, 0, 0)")
+        for n in range(1, 1_502):
+            values = f"{n}, {n}, 1, '{n:032x}', 0, 'Some Artist', 'Title_{n}', 'Hard', 'Me, Myself', 0, 1, 1, 1, 1"
+            connection.exec_driver_sql(f"INSERT INTO maps ({columns}) VALUES ({values}, 1, 1, 1, 1, 1, 1)")
+
+    on(empty_url, fill_maps)
+    migrate(empty_url)
+
+    counted = "SELECT count(*) FROM map_words"
+    words = "SELECT word FROM map_words WHERE map_key = 1501 ORDER BY word"
+    assert on(empty_url, lambda connection: connection.exec_driver_sql(counted).scalar()) == 1_501 * 7
+    assert [row[0] for row in on(empty_url, lambda connection: connection.exec_driver_sql(words).all())] == [
+        "1501", "artist", "hard", "me", "myself", "some", "title",
+    ]  # fmt: skip
