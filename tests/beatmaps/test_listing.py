@@ -88,7 +88,9 @@ def fill(world: World) -> None:
     async def body(tx: Transaction) -> None:
         await tx.run(Command(insert(sets).values(id=1, added_at_ms=0, last_update_ms=0)))
         await tx.many(Command(insert(maps).values({name: bindparam(name) for name in rows[0]})), rows)
-        words = [{"word": word, "map_key": n} for n in range(1, MANY + 1) for word in ("common", str(n))]
+        words: list[dict[str, Value]] = [
+            {"word": word, "map_key": n} for n in range(1, MANY + 1) for word in ("common", str(n))
+        ]
         words.append({"word": "rare", "map_key": MANY})
         await tx.many(Command(insert(map_words).values({n: bindparam(n) for n in ("word", "map_key")})), words)
 
