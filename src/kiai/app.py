@@ -330,6 +330,7 @@ class Services:
             self.chat.post,
             self.spectating.stop,
             settings.domain,
+            self.limiter if settings.rate_limits else None,
         )
         self.presence.when_somebody_left(self.spectating.depart, self.rooms.depart, self.chat.depart)
         self.clans = Clans(database)
@@ -757,7 +758,7 @@ def _client(services: Services) -> FalconApp:
             ReplayComments(
                 door, services.comments, services.beatmaps, services.leaderboards, services.realtime, services.clock
             ),
-            ScreenshotPages(services.screenshots, services.clock),
+            ScreenshotPages(door, services.screenshots, services.clock),
             BeatmapInfo(MapInfos(services.database), Grades(services.database)),
             Registration(door, services.accounts, is_open=settings.registration),
             Stars(services.beatmaps, services.difficulties),

@@ -11,7 +11,7 @@ from tests.builders import NORMAL, NOW_MS, World, a_player
 
 from kiai.accounts import BOT_ID, HardwareMatch, LoginNote, Logins
 from kiai.accounts.logins import MEANINGLESS, WAITING_MAX
-from kiai.accounts.queries import MATCHES_MAX
+from kiai.accounts.queries import DEVICES_MAX, LOGINS_MAX, MATCHES_MAX
 from kiai.errors import Unavailable
 from kiai.osu.privileges import VERIFIED
 from kiai.storage.port import Database, Taken, Transaction
@@ -202,7 +202,7 @@ def test_past_the_bound_the_oldest_notes_are_dropped_and_counted(world: World, b
     world.run(book.flush())
 
     assert book.dropped == 2
-    assert [row[1] for row in login_rows(world)] == list(range(2, WAITING_MAX + 2))
+    assert [row[1] for row in login_rows(world)] == list(range(WAITING_MAX + 2 - LOGINS_MAX, WAITING_MAX + 2))
     assert device_rows(world) == [(alice, MAC, 0, "exe", 2, WAITING_MAX + 1, WAITING_MAX)]
 
 
@@ -304,3 +304,17 @@ def test_however_many_share_a_device_those_with_a_sanction_are_found(world: Worl
 
     assert len(found) == MATCHES_MAX
     assert next(iter(found)) == banned
+
+
+def test_an_account_has_a_bounded_number_of_log_ins_and_devices(
+    world: World, book: Logins, alice: int, bob: int
+) -> None:
+    of_alice = [a_login(alice, adapters=md5(str(n)), at_ms=NOW_MS + n) for n in range(LOGINS_MAX + 50)]
+
+    write(world, book, *of_alice, a_login(bob))
+
+    rows, devices = login_rows(world), device_rows(world)
+    assert [row[0] for row in rows].count(alice) == LOGINS_MAX
+    assert [row[0] for row in devices].count(alice) == DEVICES_MAX
+    assert min(row[5] for row in devices if row[0] == alice) == NOW_MS + LOGINS_MAX + 50 - DEVICES_MAX
+    assert [row[0] for row in rows].count(bob) == [row[0] for row in devices].count(bob) == 1

@@ -14,6 +14,7 @@ from kiai.cli.main import app
 from kiai.faces.api.operation import Operation
 from kiai.logs import AccessLog
 from kiai.settings import Settings
+from kiai.storage.tables import metadata
 
 ROOT = Path(__file__).parents[2]
 API = (ROOT / "docs/api/README.md").read_text("utf-8")
@@ -145,3 +146,12 @@ def _anchors(document: Path) -> set[str]:
     """The names of the headings, as the forge makes them."""
     headings = re.findall(r"(?m)^#+ (.+)$", document.read_text("utf-8"))
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_table_has_a_bound_in_the_limits() -> None:
+    rows = (ROOT / "docs/operate/limits.md").read_text("utf-8").partition("## Rows")[2]
+
+    listed = set(re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", rows, re.MULTILINE))
+    named = {name for line in listed for name in re.findall(r"`(\w+)`", line)}
+
+    assert named == set(metadata.tables)

@@ -17,10 +17,11 @@ from kiai.faces.bancho.announce import announcer, match, presence
 from kiai.multiplayer import commands
 from kiai.multiplayer.history import MatchHistory, Note
 from kiai.multiplayer.match import Match
-from kiai.multiplayer.service import Matches
+from kiai.multiplayer.service import ROOMS_BURST, ROOMS_PER_HOUR, Matches
 from kiai.presence import Presence, readable
 from kiai.realtime.memory import MemoryRealtime
 from kiai.realtime.port import HISTORY, LOBBY, Entry, MatchGone, Realtime, Session, ShownStats, chat_topic, match_topic
+from kiai.realtime.rate_limiter import RateLimiter
 from kiai.spectating import Spectating
 from kiai.storage.port import Database
 
@@ -865,3 +866,46 @@ def test_who_is_put_out_while_sitting_down_is_refused(hall: Hall) -> None:
 
     assert hall.session("boris").match_id == 0
     assert match_topic(match_id) not in hall.session("boris").follows
+
+
+# --- what one player can open and fill
+
+
+def test_a_player_opens_a_bounded_number_of_rooms_an_hour(hall: Hall) -> None:
+    hall.rooms._limiter = RateLimiter(hall.realtime, hall.clock)
+    for _ in range(ROOMS_BURST):
+        hall.create("anna")
+
+    with pytest.raises(Refused, match="too many rooms"):
+        hall.create("anna")
+    with pytest.raises(Refused, match="too many rooms"):
+        hall.run(hall.rooms.make(hall.session("anna"), "made", "", private=False))
+
+    assert hall.create("boris")
+    hall.clock.advance(3_600 / ROOMS_PER_HOUR)
+    assert hall.create("anna")
+
+
+def test_a_refused_room_does_not_cost_the_seat(hall: Hall) -> None:
+    hall.rooms._limiter = RateLimiter(hall.realtime, hall.clock)
+    rooms = [hall.create("anna") for _ in range(ROOMS_BURST)]
+
+    with pytest.raises(Refused):
+        hall.create("anna")
+
+    assert hall.session("anna").match_id == rooms[-1]
+
+
+def test_the_history_of_a_room_is_bounded_and_knows_its_end(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kiai.multiplayer.history.EVENTS_MAX", 5)
+    match_id = hall.create("anna")
+    room = hall.match(match_id)
+    assert room is not None
+    for number in range(20):
+        hall.run(hall.rooms.act(hall.session("anna"), commands.SetName, name=f"name {number}"))
+    hall.run(hall.rooms.leave(hall.session("anna")))
+    hall.run(hall.history.flush())
+
+    events = [event.kind for event in hall.run(hall.history.events(room.history_id))]
+    assert len(events) <= 7
+    assert events[-1] == "closed"

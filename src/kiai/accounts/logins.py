@@ -89,11 +89,15 @@ class Logins:
         self._shorten()
 
     async def flush(self) -> None:
-        """Writes all that waits, in one transaction. Raises Unavailable, and the notes go on waiting."""
+        """Writes all that waits, in one transaction. Raises Unavailable, and the notes go on waiting.
+
+        The newest 1,000 log-ins and 200 devices of an account are stored.
+        """
         if not self._waiting:
             return
         notes, self._waiting = self._waiting, deque()
         devices = _devices(notes)
+        whose: list[dict[str, Value]] = [{"of_user": user_id} for user_id in sorted({note.user_id for note in notes})]
 
         async def body(tx: Transaction) -> None:
             await tx.many(
@@ -111,6 +115,8 @@ class Logins:
             )
             await tx.many(queries.NEW_DEVICE, devices)
             await tx.many(queries.COUNT_DEVICE, devices)
+            await tx.many(queries.FORGET_LOGINS, whose)
+            await tx.many(queries.FORGET_DEVICES, whose)
 
         try:
             await self._database.transaction(body)

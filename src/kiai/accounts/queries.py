@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, func, insert, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, delete, func, insert, literal_column, or_, select, update
 
 from kiai.accounts.model import Account, ApiKey, Friend, Player, User
 from kiai.accounts.visibility import player_columns, visible, with_clan
@@ -280,6 +280,37 @@ COUNT_DEVICE = Command(
         exe=bindparam("with_exe"),
         last_at_ms=bindparam("last_ms"),
         uses=client_hashes.c.uses + bindparam("by", type_=client_hashes.c.uses.type),
+    )
+)
+
+
+LOGINS_MAX = 1_000
+DEVICES_MAX = 200
+_nth_login = (
+    select(logins.c.id)
+    .where(logins.c.user_id == bindparam("of_user", type_=logins.c.user_id.type))
+    .order_by(logins.c.id.desc())
+    .limit(1)
+    .offset(LOGINS_MAX - 1)
+    .scalar_subquery()
+)
+FORGET_LOGINS = Command(
+    delete(logins).where(
+        logins.c.user_id == bindparam("of_user", type_=logins.c.user_id.type), logins.c.id < _nth_login
+    )
+)
+_nth_device = (
+    select(client_hashes.c.last_at_ms)
+    .where(client_hashes.c.user_id == bindparam("of_user", type_=client_hashes.c.user_id.type))
+    .order_by(client_hashes.c.last_at_ms.desc())
+    .limit(1)
+    .offset(DEVICES_MAX - 1)
+    .scalar_subquery()
+)
+FORGET_DEVICES = Command(
+    delete(client_hashes).where(
+        client_hashes.c.user_id == bindparam("of_user", type_=client_hashes.c.user_id.type),
+        client_hashes.c.last_at_ms < _nth_device,
     )
 )
 

@@ -27,6 +27,7 @@ from kiai.storage.tables import game_scores, games, match_events, match_players,
 FRAMES_KEPT_S: Final = 1_800.0
 FLUSHED_AT_ONCE: Final = 1_000
 EVENTS_SHOWN_MAX: Final = 1_000
+EVENTS_MAX: Final = 10_000  # of one room; a night of tournament play has about 2,000
 GAMES_SHOWN_MAX: Final = 200
 FAILED_HP: Final = 254
 ABANDONED_MS: Final = 10 * 60 * 1000
@@ -266,9 +267,17 @@ class MatchHistory:
         payload = (await self._realtime.kept(_play(match))).get(str(user_id), b"")
         return max(0, _FRAME.unpack_from(payload)[8]) if len(payload) >= _FRAME.size else 0
 
-    def entries(self, match: Match, asked: Asked, told: Sequence[facts.Fact]) -> list[Entry]:
-        """What happened in a match, for the same act. `match` is as it is afterwards."""
-        return [_entry(_noted(match, asked, fact)) for fact in told if not isinstance(fact, PASSING)]
+    def noted(self, match: Match, asked: Asked, told: Sequence[facts.Fact]) -> tuple[Match, list[Entry]]:
+        """What happened in a match, for the same act, and the match with its events counted.
+
+        `match` is as it is afterwards. Past `EVENTS_MAX` events only the end of a room is noted.
+        """
+        lasting = [fact for fact in told if not isinstance(fact, PASSING)]
+        if match.events + len(lasting) > EVENTS_MAX:
+            lasting = [fact for fact in lasting if isinstance(fact, facts.Closed)]
+        elif lasting:
+            match = msgspec.structs.replace(match, events=match.events + len(lasting))
+        return match, [_entry(_noted(match, asked, fact)) for fact in lasting]
 
     async def end_abandoned(self, live: Container[int], now_ms: int) -> int:
         """Ends matches that are older than `ABANDONED_MS` and not among the live ones; how many."""

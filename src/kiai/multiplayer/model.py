@@ -126,8 +126,9 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
 
     `by_command`: made by `!mp make`, so it stays when empty, for `idle_ms`. `private`: its history is for those who
     were in it. `seats_locked`: only referees change slots and teams. `banned`: user ids that may not come back.
-    `all_loaded`, `all_skipped`: already said for this play. `history_id` and `game_id` are the database's, 0 until
-    known; `started_at_ms` is that of the present or last play, 0 before the first.
+    `all_loaded`, `all_skipped`: already said for this play. `events`: how many are in its history. `history_id` and
+    `game_id` are the database's, 0 until known; `started_at_ms` is that of the present or last play, 0 before the
+    first.
     """
 
     name: str
@@ -166,6 +167,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     pool_id: int = 0
     pool_name: str = ""
     banned_picks: tuple[str, ...] = ()
+    events: int = 0
     used_picks: tuple[str, ...] = ()
     history_id: int = 0
     game_id: int = 0

@@ -36,11 +36,14 @@ from kiai.realtime.port import (
     chat_topic,
     match_topic,
 )
+from kiai.realtime.rate_limiter import RateLimiter
 
 INVITES: Final = 10
 INVITES_S: Final = 20.0
 FRAME_MAX: Final = 128
 MADE_MAX: Final = 4
+ROOMS_PER_HOUR: Final = 30
+ROOMS_BURST: Final = 10
 SETTLED_S: Final = 5.0
 """Longer than any verb of this module takes."""
 SAID_AT_S: Final = (30, 10, 5, 4, 3, 2, 1)
@@ -165,8 +168,11 @@ class Matches:
         post: Callable[[str, str], Awaitable[None]],
         stop_spectating: Callable[[Session], Awaitable[Session]],
         domain: str,
+        limiter: RateLimiter | None = None,
     ) -> None:
+        """`limiter` is None when the operator switched rate limits off."""
         self._realtime = realtime
+        self._limiter = limiter
         self._beatmaps = beatmaps
         self._clock = clock
         self._announce = announce
@@ -191,6 +197,7 @@ class Matches:
     async def create(self, session: Session, **wanted: Any) -> Seated:
         """A new room with the session in its first seat (14.2). Raises Refused, Invalid."""
         self._check(session)
+        await self._count_room(session)
         session = await self._away_from_elsewhere(session)
         wanted |= await self._known_map(wanted["map_id"], wanted["map_md5"])
         match = opened(by=actor_of(session), at_ms=self._clock.now_ms(), **wanted)
@@ -198,6 +205,16 @@ class Matches:
         session = await self._enter(session, match_id)
         await self._realtime.append(self._announce(Opened(match_id, match)))
         return await self._seated(session, match_id, match)
+
+    async def _count_room(self, session: Session) -> None:
+        """Counts a room against what a player may open. Raises Refused."""
+        if self._limiter is None or may(session.priv, "matches.unlimited"):
+            return
+        taken = await self._limiter.take(
+            f"rooms:{session.user_id}", limit=ROOMS_PER_HOUR, period_s=3_600.0, burst=ROOMS_BURST
+        )
+        if not taken.granted:
+            raise Refused(f"you have opened too many rooms; the next one may be opened in {taken.reset_s:.0f} s")
 
     async def _open(self, match: Match) -> tuple[int, Match]:
         """Keeps a new match, in the history too; its id, and it with its id there. Raises Refused."""
@@ -442,6 +459,7 @@ class Matches:
             own = [one for _, one in await self._realtime.matches(Match) if one.created_by == session.user_id]
             if len([one for one in own if one.by_command]) >= MADE_MAX:
                 raise RoomsFull
+        await self._count_room(session)
         match = opened(
             by=actor_of(session),
             at_ms=self._clock.now_ms(),
@@ -475,7 +493,8 @@ class Matches:
             entries: Sequence[Entry] = ()
             if told:
                 said = self._announce(Told(match_id, after, told, command.at_ms))
-                entries = [*said, *self._history.entries(after, command, told)]
+                after, notes = self._history.noted(after, command, told)
+                entries = [*said, *notes]
             return (None if after.closed else after), entries
 
         await self._realtime.change_match(match_id, Match, rule)

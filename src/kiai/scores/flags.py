@@ -16,7 +16,21 @@ DETAILS_MAX: Final = 500
 LISTED_MAX: Final = 100
 
 _FIELDS: Final = ("user_id", "at_ms", "kind", "checksum", "details")
-_RAISE = Command(insert(integrity_flags).values({name: bindparam(name) for name in _FIELDS}))
+# A flag about a play is stored once, however often the play is sent.
+_RAISE = Command(
+    insert(integrity_flags).from_select(
+        _FIELDS,
+        select(*[bindparam(name, type_=integrity_flags.c[name].type) for name in _FIELDS]).where(
+            ~select(integrity_flags.c.id)
+            .where(
+                integrity_flags.c.checksum == bindparam("checksum", type_=integrity_flags.c.checksum.type),
+                integrity_flags.c.user_id == bindparam("user_id", type_=integrity_flags.c.user_id.type),
+                integrity_flags.c.kind == bindparam("kind", type_=integrity_flags.c.kind.type),
+            )
+            .exists()
+        ),
+    )
+)
 
 
 class Doubt(msgspec.Struct, frozen=True):
@@ -63,10 +77,10 @@ class Flags:
         await self._database.transaction(body)
 
     async def note(self, tx: Transaction, user_id: int, doubts: list[Doubt], checksum: bytes | None) -> None:
-        """Notes doubts in the caller's transaction."""
+        """Notes doubts in the caller's transaction. A doubt of one kind about one play is stored once."""
         now = self._clock.now_ms()
         for doubt in doubts:
-            await tx.run(
+            stored = await tx.run(
                 _RAISE,
                 user_id=user_id,
                 at_ms=now,
@@ -74,7 +88,7 @@ class Flags:
                 checksum=checksum,
                 details=doubt.details[:DETAILS_MAX],
             )
-            self.raised[doubt.kind] = self.raised.get(doubt.kind, 0) + 1
+            self.raised[doubt.kind] = self.raised.get(doubt.kind, 0) + stored
 
     async def of(self, user_id: int, *, before: int = 2**63 - 1) -> list[RaisedFlag]:
         """An account's flags, newest first, a page of 100 below the id `before`."""

@@ -49,6 +49,7 @@ from kiai.storage.port import Database, Transaction, Value
 
 PER_MINUTE: Final = 30
 BURST: Final = 10
+FLAGS_PER_HOUR: Final = 60
 UNKNOWN_MAPS_PER_MINUTE: Final = 20
 PP_TRIES: Final = 2
 PP_TRIES_IN_S: Final = 3_600.0
@@ -289,7 +290,7 @@ class Submissions:
             except Impossible as impossible:
                 if impossible.doubt is not None:
                     doubt = impossible.doubt
-                    await self._flags.raise_(user.id, doubt.kind, checksum=sent.checksum, details=doubt.details)
+                    await self._flag(user, sent, doubt)
                 raise Rejected(NO) from impossible
 
     async def _sessions(self, user: User) -> list[Session]:
@@ -300,6 +301,14 @@ class Submissions:
         if not sessions and self._rules.require_online:
             raise Unavailable("submission", "the player has no session")
         return sessions
+
+    async def _flag(self, user: User, sent: Submission, doubt: Doubt) -> None:
+        """Flags a play that is not stored. Past `FLAGS_PER_HOUR` of one player there is nothing new to say."""
+        if self._rules.limited:
+            taken = await self._limiter.take(f"flags:{user.id}", limit=FLAGS_PER_HOUR, period_s=3_600.0)
+            if not taken.granted:
+                return
+        await self._flags.raise_(user.id, doubt.kind, checksum=sent.checksum, details=doubt.details)
 
     async def _take(self, bucket: str, per_minute: int, burst: int) -> None:
         if not self._rules.limited:
@@ -333,9 +342,7 @@ class Submissions:
             return None
         score_id, owner, passed = found
         if owner != user.id:
-            await self._flags.raise_(
-                user.id, "copied play", checksum=sent.checksum, details=f"score {score_id} of player {owner}"
-            )
+            await self._flag(user, sent, Doubt("copied play", f"score {score_id} of player {owner}"))
             raise Rejected(NO)
         if not passed:
             raise Rejected(NO)

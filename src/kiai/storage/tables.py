@@ -658,6 +658,14 @@ integrity_flags = Table(
     _text("details"),
     sqlite_autoincrement=True,
 )
+_partial(
+    "uq_integrity_flags_play",
+    "checksum IS NOT NULL",
+    integrity_flags.c.checksum,
+    integrity_flags.c.user_id,
+    integrity_flags.c.kind,
+    unique=True,
+)
 
 # --- multiplayer ----------------------------------------------------------------------------------------------------
 

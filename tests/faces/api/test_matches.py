@@ -70,8 +70,8 @@ class Room:
         """One command, written at once."""
 
         def rule(match: Match) -> tuple[Match | None, Sequence[Entry]]:
-            self.match, self.told = apply(match, command)
-            said = self._world.history.entries(self.match, command, self.told)
+            after, self.told = apply(match, command)
+            self.match, said = self._world.history.noted(after, command, self.told)
             return (None if self.match.closed else self.match), said
 
         await self._world.services.realtime.change_match(self.room, Match, rule)

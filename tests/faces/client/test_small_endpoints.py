@@ -51,7 +51,7 @@ class Players(Site):
                     world.realtime,
                     world.clock,
                 ),
-                ScreenshotPages(Screenshots(world.database, world.files, world.clock, SystemIds()), world.clock),
+                ScreenshotPages(door, Screenshots(world.database, world.files, world.clock, SystemIds()), world.clock),
                 BeatmapInfo(MapInfos(world.database), Grades(world.database)),
             ],
             door=door,

@@ -15,6 +15,7 @@ from kiai.realtime.port import Realtime
 from kiai.scores.leaderboards import Leaderboards
 
 COMMENTING: Final = Haste("comment", 1, 5.0)
+A_DAY: Final = Haste("comments-a-day", 300, 86_400.0)
 ID_MAX: Final = 2_147_483_647
 
 _WHOLE: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)
@@ -87,6 +88,7 @@ class ReplayComments:
         if field is None:
             raise Invalid("target", "map, song or replay", target)
         await self._door.take(COMMENTING, f"user:{player.id}")
+        await self._door.take(A_DAY, f"user:{player.id}")
         if not is_public(player.priv) or player.silenced_until_ms > self._clock.now_ms():
             return Answer()
         target_id = _id(ask, field)

@@ -6,9 +6,10 @@ from typing import Final
 from kiai.accounts.screenshots import SIZE_MAX, Screenshots
 from kiai.clock import Clock
 from kiai.errors import Invalid, NotFound
-from kiai.faces.client.door import Answer, Ask, Haste, Page
+from kiai.faces.client.door import Answer, Ask, Door, Haste, Page
 
 UPLOADING: Final = Haste("screenshot", 1, 10.0)
+A_DAY: Final = Haste("screenshots-a-day", 200, 86_400.0)
 BODY_MAX: Final = SIZE_MAX + 64 * 1024
 
 _NAME: Final = re.compile(r"(?P<id>[A-Za-z0-9_-]{8})\.(?P<extension>png|jpg|jpeg)", re.ASCII)
@@ -21,7 +22,8 @@ _HEADERS: Final = (
 class ScreenshotPages:
     """The handlers."""
 
-    def __init__(self, screenshots: Screenshots, clock: Clock) -> None:
+    def __init__(self, door: Door, screenshots: Screenshots, clock: Clock) -> None:
+        self._door = door
         self._screenshots = screenshots
         self._clock = clock
 
@@ -29,6 +31,7 @@ class ScreenshotPages:
         """Stores the picture `ss`; the body is the name under which `/ss/` shows it."""
         if ask.player.silenced_until_ms > self._clock.now_ms():
             return Answer(b"You are silenced.", status=400)
+        await self._door.take(A_DAY, f"user:{ask.player.id}")
         try:
             return Answer((await self._screenshots.keep(ask.player.id, ask.form.file("ss") or b"")).encode())
         except Invalid as error:
