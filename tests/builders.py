@@ -38,6 +38,7 @@ from kiai.scores.rebuilding import Rebuilder
 from kiai.scores.recording import Recorder, Rules
 from kiai.scores.replay_import import ReplayImport
 from kiai.scores.replays import Replays
+from kiai.scores.settling import Settling
 from kiai.scores.standing import Standing
 from kiai.staff import Staff
 from kiai.staff.audit import ABOUT, AuditRow
@@ -295,10 +296,11 @@ class World:
         self.rebuilder = Rebuilder(database, rules)
         self.leaderboards = Leaderboards(database)
         self.realtime = MemoryRealtime(self.clock)
-        self.outbox = Outbox(database)
+        self.outbox = Outbox(database, self.clock)
         self.ranks = Ranks(database, self.realtime, self.outbox)
         self.score_events = ScoreEvents(self.leaderboards, self.beatmaps, self.realtime, self.clock, self.outbox)
-        self.standing = Standing(database, self.beatmaps, self.rebuilder, self.clock)
+        self.standing = Standing(self.clock)
+        self.settling = Settling(database, rules, self.clock)
         self.replays = Replays(database, self.files, self.leaderboards, self.realtime, self.clock)
         self.replay_import = ReplayImport(
             self.files,
@@ -309,7 +311,7 @@ class World:
             self.clock,
         )
         self.staff = Staff(database, self.accounts, self.beatmaps, self.standing, self.clock)
-        self.doctor = Doctor(database, self.files, self.beatmaps, self.rebuilder, self.clock, _served)
+        self.doctor = Doctor(database, self.files, self.beatmaps, self.rebuilder, self.settling, self.clock, _served)
 
     def with_rules(self, rules: Rules) -> "World":
         """The same database under other rules."""
@@ -344,6 +346,10 @@ class World:
     def record(self, play: Play) -> Recorded:
         """Records a play."""
         return self.run(self.recorder.record(play))
+
+    def settle(self) -> None:
+        """Does what the server does in steps behind a change of a status, a restriction or a country."""
+        self.run(self.settling.finish())
 
     def put_replay(self, stream: bytes) -> StoredReplay:
         """Stores frames as the submission does before it records the play."""

@@ -135,6 +135,7 @@ from kiai.scores.recalculation import Recalculation
 from kiai.scores.recording import Recorder, Rules
 from kiai.scores.replay_import import ReplayImport
 from kiai.scores.replays import Replays
+from kiai.scores.settling import Settling
 from kiai.scores.standing import Standing
 from kiai.scores.submission import SubmissionRules, Submissions
 from kiai.slots import Slots
@@ -165,6 +166,7 @@ ACTIVE_EVERY_S: Final = 60.0
 COUNT_EVERY_S: Final = 5.0
 FORGET_EVERY_S: Final = 3_600.0
 NOTE_EVERY_S: Final = 60.0
+SETTLE_EVERY_S: Final = 0.5
 SWEEP_EVERY_S: Final = 300.0
 RELOAD_EVERY_S: Final = 5.0
 REFRESH_EVERY_S: Final = 60.0
@@ -205,7 +207,7 @@ class Services:
         rules = Rules(bonus_pp=settings.bonus_pp, loved_counts=settings.loved_counts, rank_medals=settings.rank_medals)
         reach = failpoints(os.environ)
 
-        self.outbox = Outbox(database, reach)
+        self.outbox = Outbox(database, clock, reach)
 
         self.passwords = Passwords()
         self.accounts = Accounts(database, self.passwords, clock)
@@ -240,10 +242,9 @@ class Services:
         self.ranks = Ranks(database, realtime, self.outbox)
         self.score_events = ScoreEvents(self.leaderboards, self.beatmaps, realtime, clock, self.outbox)
         self.history = History(database, realtime, clock)
-        self.standing = Standing(database, self.beatmaps, self.rebuilder, clock)
-        self.refreshing = (
-            Refreshing(database, self.upstream, clock, self.standing.rejudged) if self.upstream is not None else None
-        )
+        self.standing = Standing(clock)
+        self.settling = Settling(database, rules, clock)
+        self.refreshing = Refreshing(database, self.upstream, clock) if self.upstream is not None else None
         self.replays = Replays(database, files, self.leaderboards, realtime, clock)
         self.boards = Boards(database)
         self.ratings = Ratings(database, clock)
@@ -342,7 +343,7 @@ class Services:
         self.staff = Staff(database, self.accounts, self.beatmaps, self.standing, clock)
         self.reports = Reports(database, self.journal, realtime, clock, limited=settings.rate_limits)
         self._teach_bot()
-        self.doctor = Doctor(database, files, self.beatmaps, self.rebuilder, clock, self._is_served)
+        self.doctor = Doctor(database, files, self.beatmaps, self.rebuilder, self.settling, clock, self.is_served)
 
     def _link(self, path: str) -> str:
         return f"https://osu.{self.settings.domain}/{path}"
@@ -383,7 +384,8 @@ class Services:
         for page in (players, now_playing, server, ownership, reports, moderation, rooms, pools):
             self.bot.learn(page.commands())
 
-    async def _is_served(self) -> bool:
+    async def is_served(self) -> bool:
+        """Whether a server runs on the same data."""
         return await is_served(self.settings, self.database)
 
     async def _shown_stats(self, user_id: int, mode: int) -> ShownStats:
@@ -660,6 +662,7 @@ class Server:
         self.jobs.every(FORGET_EVERY_S, "old-answers", services.submissions.forget_older, shared=True)
         self.jobs.every(SWEEP_EVERY_S, "orphans", services.replays.sweep, shared=True)
         self.jobs.every(FORGET_EVERY_S, "left-overs", services.files.sweep, shared=True)
+        self.jobs.every(SETTLE_EVERY_S, "settling", services.settling.work, shared=True)
         self.jobs.every(NOTE_EVERY_S, "rank-history", services.history.note_day, shared=True)
         if services.refreshing is not None:
             self.jobs.every(REFRESH_EVERY_S, "refresh-sets", services.refreshing.refresh_due, shared=True)
@@ -684,6 +687,7 @@ def _watched(metrics: Metrics, services: Services) -> Watched:
         services.realtime,
         services.running_matches,
         services.outbox,
+        services.settling,
         services.clock,
         settings.data,
         places(settings.data, files),

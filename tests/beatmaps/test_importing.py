@@ -140,8 +140,8 @@ def test_totals_follow_a_status_that_an_import_gives_to_a_known_map(world: World
     alice = world.add_player(a_player())
     world.record(a_play(by=alice, on=world.add_map(a_map())))
 
-    report = import_(world, path, status=MapStatus.PENDING)
-    world.run(world.standing.rejudged(report.changed))
+    import_(world, path, status=MapStatus.PENDING)
+    world.settle()
 
     assert world.stats(alice).pp == 0
     assert world.problems() == []
@@ -363,7 +363,7 @@ def test_a_changed_file_becomes_current_and_the_old_one_keeps_its_scores(world: 
     recorded = world.record(a_play(by=alice, on=world.map(old.md5)))
 
     report = import_(world, write(songs, "a.osu", new))
-    world.run(world.standing.rejudged(report.changed))
+    world.settle()
 
     before, after = world.map(old.md5), world.map(new.md5)
     assert (before.current, before.status) == (0, MapStatus.UPDATE_AVAILABLE)
@@ -389,10 +389,11 @@ def test_an_old_file_that_comes_back_counts_again(world: World, songs: Path) -> 
     alice = world.add_player(a_player())
     world.record(a_play(by=alice, on=world.add_map(old)))
     before = world.stats(alice)
-    world.run(world.standing.rejudged(import_(world, write(songs, "a.osu", new)).changed))
+    import_(world, write(songs, "a.osu", new))
+    world.settle()
 
-    report = import_(world, write(songs, "a.osu", old))
-    world.run(world.standing.rejudged(report.changed))
+    import_(world, write(songs, "a.osu", old))
+    world.settle()
 
     assert (world.map(old.md5).current, world.map(new.md5).current) == (1, 0)
     assert world.stats(alice) == before

@@ -196,12 +196,14 @@ def test_a_file_that_the_store_has_lost_comes_back(world: World, there: StandIn,
 
 @pytest.fixture
 def refreshing(world: World, upstream: Upstream) -> Refreshing:
-    return Refreshing(world.database, upstream, world.clock, world.standing.rejudged)
+    return Refreshing(world.database, upstream, world.clock)
 
 
 def next_day(world: World, refreshing: Refreshing) -> int:
     world.clock.advance(25 * 3_600)
-    return world.run(refreshing.refresh_due())
+    refreshed = world.run(refreshing.refresh_due())
+    world.settle()
+    return refreshed
 
 
 def test_a_status_follows_upstream_and_totals_follow_it(

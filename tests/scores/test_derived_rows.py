@@ -78,9 +78,6 @@ class DerivedRows(RuleBasedStateMachine):
         for n, player in enumerate(self.players):
             self.world.record(a_play(by=player, on=self.world.map(self.songs[n % 2]), score=200, pp=10.0 * n))
 
-    def teardown(self) -> None:
-        self._open.close()
-
     @rule(
         player=PLAYER,
         song=SONG,
@@ -122,10 +119,34 @@ class DerivedRows(RuleBasedStateMachine):
         self.world.run(self.world.staff.set_map_status(OPERATOR, [self.world.map(self.songs[song])], status))
 
     @rule()
+    def settle_a_little(self) -> None:
+        """One step of the work that restrictions and statuses leave; everything else happens before and after it."""
+        self.world.run(self.world.settling.step({}))
+
+    @rule()
+    def settle(self) -> None:
+        self.world.settle()
+
+    @rule()
     def rebuild(self) -> None:
-        before = self.rows()
+        settled, before = self.settled, self.rows()
         self.world.run(self.world.rebuilder.everything())
-        assert self.rows() == before, "a rebuild changes nothing that was right"
+        assert not settled or self.rows() == before, "a rebuild changes nothing that was right"
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing waits to be computed again."""
+        return self.world.run(self.world.settling.waiting()).left == 0
+
+    def teardown(self) -> None:
+        try:
+            self.settle()
+            self.the_doctor_finds_nothing()
+            self.stats_are_what_the_scores_give()
+            self.boards_and_first_places_are_what_the_scores_give()
+            self.ranks_are_the_order_of_pp_among_visible_players()
+        finally:
+            self._open.close()
 
     def rows(self) -> list[list[tuple[Any, ...]]]:
         """Everything that is derived."""
@@ -135,13 +156,13 @@ class DerivedRows(RuleBasedStateMachine):
 
     @invariant()
     def the_doctor_finds_nothing(self) -> None:
-        assert self.world.problems() == []
+        assert not self.settled or self.world.problems() == []
 
     @invariant()
     def stats_are_what_the_scores_give(self) -> None:
         counted = self.world.run(self.world.rebuilder.recount(self.world.database, 0, 2**31 - 1))
         stored = [one for user_id in self.players for one in self.world.run(self.world.leaderboards.stats_of(user_id))]
-        assert sorted(stored, key=lambda s: (s.user_id, s.mode)) == counted
+        assert not self.settled or sorted(stored, key=lambda s: (s.user_id, s.mode)) == counted
 
     @invariant()
     def boards_and_first_places_are_what_the_scores_give(self) -> None:
@@ -159,7 +180,7 @@ class DerivedRows(RuleBasedStateMachine):
                 board = naive_board(rows, visible, beatmap, mode)
                 assert self.world.board(beatmap, mode) == board
                 first = board[0] if board and has_board(beatmap.status) else None
-                assert held.get((beatmap.key, mode)) == first
+                assert not self.settled or held.get((beatmap.key, mode)) == first
 
     @invariant()
     def ranks_are_the_order_of_pp_among_visible_players(self) -> None:

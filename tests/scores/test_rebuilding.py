@@ -223,7 +223,7 @@ def test_consequences_that_nobody_delivers_are_named(world: World, played: Playe
     world.clock.advance(31)
 
     assert world.problems() == [
-        f"I8: {waiting} consequences wait in the outbox; a running server delivers them",
+        f"I8: {waiting} consequences wait in the outbox; the server does not deliver them",
     ]
     world.run(world.outbox.deliver())
     assert world.problems() == []

@@ -27,6 +27,7 @@ def test_an_account_without_country_gets_one_for_good_and_its_rank_moves_with_it
 
     world.run(joining(world).settle_country(anna, "nl"))
     world.run(joining(world).settle_country(anna, "de"))
+    world.settle()
     world.run(world.outbox.deliver())
 
     assert world.user(anna).country == "nl"

@@ -17,12 +17,13 @@ import msgspec
 
 from kiai.beatmaps import queries
 from kiai.beatmaps.archives import ARCHIVE_MAX, OSU_MAX, Archive, BadArchive, BadEntry, is_shadow, leaves
-from kiai.beatmaps.model import OWN_ID_FIRST, Beatmap, MapStatus, osu_key
+from kiai.beatmaps.model import MAP_STATUS, OWN_ID_FIRST, Beatmap, MapStatus, osu_key
 from kiai.beatmaps.words import index_words
 from kiai.clock import Clock
 from kiai.errors import KiaiError
 from kiai.files.port import Files
 from kiai.osu.beatmap_file import BadBeatmap, BeatmapFile, file_name, parse_beatmap
+from kiai.storage import tasks
 from kiai.storage.port import Database, Taken, Transaction, Value
 
 AT_ONCE: Final = 8
@@ -55,7 +56,7 @@ class ImportReport(msgspec.Struct):
     """What an import did. `maps` counts files that differ.
 
     `changed` are the keys of known revisions that count otherwise now than before: they were replaced, came back, or
-    have another status; the totals of their players must follow.
+    have another status. First places and the totals of their players follow as tasks.
     """
 
     sets: int = 0
@@ -220,6 +221,8 @@ class Importer:
                 await _store_set(tx, set_id, one, now)
                 map_id = await _map_id(tx, one, holders)
                 changed = await _store_map(tx, map_id, set_id, one, status, upstream)
+                for key in changed:
+                    await tasks.begin(tx, MAP_STATUS, key, now)
                 results.append(_Stored(one, map_id, set_id, changed))
 
         await self._store(body)

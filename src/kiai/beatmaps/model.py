@@ -8,6 +8,10 @@ import msgspec
 OWN_ID_FIRST: Final = 1_000_000_000  # ids of maps that have no official id start here
 
 
+MAP_STATUS: Final = "map_status"
+"""The kind of the task that follows a change of a map's status; its subject is the revision's key."""
+
+
 class MapStatus(IntEnum):
     """Status numbers of this server's API, database and leaderboards (game-rules 8.1)."""
 

@@ -35,12 +35,18 @@ INSERT_MAP = Query(insert(maps).values({n: bindparam(n) for n in _FIELDS}).retur
 REPLACE = Command(
     update(maps)
     .where(maps.c.id == bindparam("map_id"), maps.c.current == 1)
-    .values(current=0, status=literal_column("1"))
+    .values(current=0, status=literal_column("1"), board_version=maps.c.board_version + 1)
 )
 REVIVE = Command(
     update(maps)
     .where(maps.c.key == bindparam("map_key"))
-    .values(current=1, status=bindparam("status"), frozen=bindparam("frozen"), id=bindparam("id"))
+    .values(
+        current=1,
+        status=bindparam("status"),
+        frozen=bindparam("frozen"),
+        id=bindparam("id"),
+        board_version=maps.c.board_version + 1,
+    )
 )
 _REFRESHED = (
     "set_id",
@@ -107,10 +113,12 @@ ENLIST = Command(
 )
 SET_UPDATED = Query(select(sets.c.last_update_ms).where(sets.c.id == bindparam("id")), only)
 SET_EXISTS = Query(select(sets.c.id).where(sets.c.id == bindparam("id")), only)
-SET_STATUS = Command(
+SET_STATUS = Query(
     update(maps)
     .where(maps.c.id == bindparam("map_id"), maps.c.current == 1)
-    .values(status=bindparam("status"), frozen=bindparam("frozen"))
+    .values(status=bindparam("status"), frozen=bindparam("frozen"), board_version=maps.c.board_version + 1)
+    .returning(maps.c.key),
+    only,
 )
 COUNT_PLAYS = Query(
     update(maps)

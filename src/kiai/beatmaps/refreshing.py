@@ -8,7 +8,7 @@ from typing import Final
 
 from kiai.beatmaps import queries
 from kiai.beatmaps.model import OWN_ID_FIRST, Beatmap, has_board
-from kiai.beatmaps.upstream import Rejudged, Upstream
+from kiai.beatmaps.upstream import Upstream
 from kiai.clock import Clock
 from kiai.errors import Unavailable
 from kiai.logs import get_logger
@@ -31,13 +31,12 @@ def interval_ms(age_ms: int, *, official: bool) -> int:
 
 
 class Refreshing:
-    """The job. `rejudged` is told which revisions count otherwise now."""
+    """The job."""
 
-    def __init__(self, database: Database, upstream: Upstream, clock: Clock, rejudged: Rejudged) -> None:
+    def __init__(self, database: Database, upstream: Upstream, clock: Clock) -> None:
         self._database = database
         self._upstream = upstream
         self._clock = clock
-        self._rejudged = rejudged
 
     async def enlist(self) -> None:
         """Puts every official set on the list that is on none: imported before there was an upstream, or just now."""
@@ -56,7 +55,7 @@ class Refreshing:
             beatmaps = await self._database.all(queries.OF_SET, set_id=set_id)
             try:
                 if beatmaps:
-                    await self._upstream.refresh(beatmaps, self._rejudged)
+                    await self._upstream.refresh(beatmaps)
             except Unavailable as error:
                 get_logger("upstream").info("set not refreshed", set_id=set_id, why=str(error))
                 await self._note(set_id, now, now + AGAIN_MS)

@@ -5,11 +5,12 @@ from typing import Final, Protocol
 
 from kiai.beatmaps import queries
 from kiai.beatmaps.listing import Listing, MapLists
-from kiai.beatmaps.model import OWN_ID_FIRST, Beatmap, MapStatus, osu_key
+from kiai.beatmaps.model import MAP_STATUS, OWN_ID_FIRST, Beatmap, MapStatus, osu_key
 from kiai.errors import NotFound, Unavailable
 from kiai.files.port import Files
 from kiai.osu.beatmap_file import underscored_file_name
 from kiai.osu.numbers import is_id
+from kiai.storage import tasks
 from kiai.storage.port import Database, Reader, Transaction
 
 _NAMES: Final = tuple(f"name{n}" for n in range(queries.NAMES_MAX))
@@ -112,9 +113,11 @@ class Beatmaps:
             raise Unavailable("beatmap file", f"{beatmap.filename} is not stored")
         return data
 
-    async def set_status(self, tx: Transaction, beatmap: Beatmap, status: MapStatus) -> None:
-        """A status set by hand: upstream no longer changes it. Totals are the business of who calls (`staff`)."""
-        await tx.run(queries.SET_STATUS, map_id=beatmap.id, status=int(status), frozen=1)
+    async def set_status(self, tx: Transaction, beatmap: Beatmap, status: MapStatus, now_ms: int) -> None:
+        """A status set by hand, which upstream no longer changes. First places and totals follow as a task."""
+        key = await tx.one(queries.SET_STATUS, map_id=beatmap.id, status=int(status), frozen=1)
+        if key is not None:
+            await tasks.begin(tx, MAP_STATUS, key, now_ms)
 
     async def count_plays(self, tx: Transaction, map_key: int, *, plays: int, passes: int) -> int | None:
         """Adds to a revision's counters (plays of players that everybody may see); its status, which stays until the

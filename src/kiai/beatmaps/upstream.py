@@ -10,7 +10,6 @@ asked never is.
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -19,10 +18,11 @@ from kiai.beatmaps import queries
 from kiai.beatmaps.archives import OSU_MAX
 from kiai.beatmaps.fetching import CONNECT_S, TOTAL_S, Fetcher
 from kiai.beatmaps.importing import Importer, ImportReport
-from kiai.beatmaps.model import OSU_API, Beatmap, MapStatus
+from kiai.beatmaps.model import MAP_STATUS, OSU_API, Beatmap, MapStatus
 from kiai.clock import Clock
 from kiai.errors import KiaiError, Refused, Unavailable
 from kiai.logs import get_logger
+from kiai.storage import tasks
 from kiai.storage.port import Database, Transaction
 
 JSON_MAX: Final = 10 * 1024 * 1024
@@ -30,8 +30,6 @@ SET_MAX: Final = 500
 UNKNOWN_S: Final = 1_800.0
 UNKNOWN_MAX: Final = 10_000
 TRIES: Final = 2
-
-Rejudged = Callable[[list[int]], Awaitable[object]]
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -140,38 +138,33 @@ class Upstream:
 
     # --- sets that are here
 
-    async def refresh(self, beatmaps: list[Beatmap], rejudged: Rejudged) -> None:
+    async def refresh(self, beatmaps: list[Beatmap]) -> None:
         """Brings the status and files of one set's maps up to date. Raises Unavailable.
 
-        `rejudged` is told the keys of revisions that count otherwise now. A status set by the staff stays, but a
-        changed file makes such a map pending until the staff has seen it. What upstream lists no more is kept as it
-        is (web-endpoints 10.3).
+        A status set by the staff stays, but a changed file makes such a map pending until the staff has seen it. What
+        upstream lists no more is kept as it is (web-endpoints 10.3).
         """
         set_id = beatmaps[0].set_id
         rows = {_number(row.beatmap_id): row for row in await self._listed({"s": set_id})}
-        changed: list[int] = []
         for row in rows.values():
             ours = next((one for one in beatmaps if one.id == _number(row.beatmap_id)), None)
             if ours is None or ours.md5 != row.file_md5:
-                changed += await self._renew(row, ours)
+                await self._renew(row, ours)
             elif not ours.frozen and ours.status != row.status:
                 await self._set_status(ours, row.status)
-                changed.append(ours.key)
 
         async def body(tx: Transaction) -> None:
             await tx.run(queries.SET_MISSING, of_set=set_id, missing=int(not rows))
 
         await self._database.transaction(body)
-        if changed:
-            await rejudged(changed)
 
-    async def _renew(self, row: Row, ours: Beatmap | None) -> list[int]:
+    async def _renew(self, row: Row, ours: Beatmap | None) -> None:
         data = await self._file(row)
         if data is None:
-            return []
+            return
         if ours is not None and ours.frozen:
             get_logger("upstream").warning("a map whose status the staff has set changed", map_id=ours.id)
-        return (await self._take(row, data)).changed
+        await self._take(row, data)
 
     async def _take(self, row: Row, data: bytes) -> ImportReport:
         ids = _number(row.beatmap_id), _number(row.beatmapset_id)
@@ -182,8 +175,11 @@ class Upstream:
         return report
 
     async def _set_status(self, beatmap: Beatmap, status: MapStatus) -> None:
+        now = self._clock.now_ms()
+
         async def body(tx: Transaction) -> None:
-            await tx.run(queries.FOLLOW_STATUS, map_key=beatmap.key, status=int(status))
+            if await tx.run(queries.FOLLOW_STATUS, map_key=beatmap.key, status=int(status)):
+                await tasks.begin(tx, MAP_STATUS, beatmap.key, now)
 
         await self._database.transaction(body)
 

@@ -9,7 +9,16 @@ import typer
 
 from kiai.beatmaps import ImportReport
 from kiai.beatmaps.model import WORDS, MapStatus
-from kiai.cli.common import DatabaseOption, DataOption, JsonOption, Out, progress_bar, settings_of, with_services
+from kiai.cli.common import (
+    DatabaseOption,
+    DataOption,
+    JsonOption,
+    Out,
+    progress_bar,
+    settings_of,
+    settle,
+    with_services,
+)
 from kiai.errors import NotFound, Refused
 from kiai.staff import OPERATOR
 
@@ -42,7 +51,8 @@ def import_(
                 paths, status=WORDS[status.value] if status else None, progress=progress
             )
         if report.changed:
-            await services.staff.follow_import(OPERATOR, report.changed)
+            await services.staff.note_import(OPERATOR, report.changed)
+            await settle(out, services)
         return report
 
     report = with_services(out, lambda: settings_of(data, database=database), work)
@@ -65,30 +75,39 @@ def status_(
     status: Annotated[Status, typer.Argument(metavar="STATUS", help="pending, ranked, approved, qualified, loved.")],
     map_id: Annotated[int | None, typer.Option("--map", metavar="ID", help="One difficulty.")] = None,
     set_id: Annotated[int | None, typer.Option("--set", metavar="ID", help="All difficulties of a set.")] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait until first places and totals have followed.")
+    ] = True,
     data: DataOption = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Sets the status of a map or set; everybody's totals follow."""
+    """Sets the status of a map or set at once; first places and everybody's totals follow in the background."""
     out = Out(as_json)
     if (map_id is None) == (set_id is None):
         raise typer.BadParameter("give either --map ID or --set ID")
     wanted: MapStatus = WORDS[status.value]
 
-    async def work(services: "Services") -> tuple[list[int], int]:
+    async def work(services: "Services") -> tuple[list[int], int, int]:
         if map_id is not None:
             beatmaps = [await services.beatmaps.find(id=map_id)]
         else:
             beatmaps = await services.beatmaps.of_set(set_id or 0)
         if not beatmaps:
             raise NotFound("set")
-        return [one.id for one in beatmaps], await services.staff.set_map_status(OPERATOR, beatmaps, wanted)
+        await services.staff.set_map_status(OPERATOR, beatmaps, wanted)
+        players = await services.settling.players_on([one.key for one in beatmaps])
+        if wait:
+            await settle(out, services)
+        return [one.id for one in beatmaps], players, (await services.settling.waiting()).left
 
-    ids, players = with_services(out, lambda: settings_of(data, database=database), work)
-    out.result(
-        {"maps": ids, "status": int(wanted), "players": players},
-        f"Set {len(ids)} maps to {wanted.name.lower()}; the totals of {players} players were computed again.",
-    )
+    ids, players, waiting = with_services(out, lambda: settings_of(data, database=database), work)
+    done = f"Set {len(ids)} maps to {wanted.name.lower()}; the totals of {players} players "
+    if waiting:
+        done += "follow while the server runs. `kiai doctor` and the metric kiai_settling_left show what is left."
+    else:
+        done += "were computed again."
+    out.result({"maps": ids, "status": int(wanted), "players": players, "waiting": waiting}, done)
 
 
 @app.command("fetch")

@@ -5,7 +5,7 @@ import contextlib
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import msgspec
 import typer
@@ -13,7 +13,12 @@ import typer
 from kiai.errors import KiaiError
 from kiai.settings import Settings, load_settings
 
+if TYPE_CHECKING:
+    from kiai.app import Services
+
 T = TypeVar("T")
+
+LOOK_EVERY_S: Final = 0.2
 
 DataOption = Annotated[
     Path | None,
@@ -96,3 +101,16 @@ def progress_bar(out: Out, about: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(about, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+async def settle(out: Out, services: "Services") -> None:
+    """Waits until nothing waits to be settled: the server does it, or this command where no server runs."""
+    with progress_bar(out, "Computing totals") as progress:
+        most = 0
+        while left := (await services.settling.waiting()).left:
+            most = max(most, left)
+            progress(most - left, most)
+            if await services.is_served():
+                await asyncio.sleep(LOOK_EVERY_S)
+            else:
+                await services.settling.work(rest=False)

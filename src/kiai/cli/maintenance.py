@@ -110,10 +110,21 @@ def doctor(
     with failing(out):
         found = _diagnosed(out, lambda: settings_of(data, database=database), work)
     lines = [f"{problem.invariant}: {problem.what}" for problem in found.problems] or ["Everything is in order."]
+    if found.waiting:
+        lines.append(
+            f"{found.waiting} totals, maps and scores wait to be computed again; "
+            "what they will correct may be among the problems."
+        )
     if found.repaired:
         lines.insert(0, "Repaired. What is left:" if found.problems else "Repaired.")
     out.result(
-        {"ok": found.ok, "problems": msgspec.to_builtins(found.problems), "repaired": found.repaired}, "\n".join(lines)
+        {
+            "ok": found.ok,
+            "problems": msgspec.to_builtins(found.problems),
+            "repaired": found.repaired,
+            "waiting": found.waiting,
+        },
+        "\n".join(lines),
     )
     if not found.ok:
         raise typer.Exit(1)

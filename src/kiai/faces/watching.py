@@ -13,6 +13,7 @@ from pathlib import Path
 from kiai.clock import Clock
 from kiai.faces.metrics import Across, Metrics
 from kiai.realtime.port import Realtime
+from kiai.scores.settling import Settling, Waiting
 from kiai.staff.backups import LastBackUp, last_back_up
 from kiai.storage.outbox import Backlog, Outbox
 
@@ -29,6 +30,7 @@ class Watched:
         realtime: Realtime,
         rooms: Callable[[], Awaitable[int]],
         outbox: Outbox,
+        settling: Settling,
         clock: Clock,
         data: Path,
         places: Mapping[str, Path],
@@ -36,12 +38,14 @@ class Watched:
         self._realtime = realtime
         self._count_rooms = rooms
         self._outbox = outbox
+        self._settling = settling
         self._clock = clock
         self._data = data
         self._places = places
         self._online: int | None = None
         self._rooms: int | None = None
         self._backlog: Backlog | None = None
+        self._waiting: Waiting | None = None
         self._free: dict[str, float] = {}
         self._back_up: LastBackUp | None = None
         self._declare(metrics)
@@ -56,6 +60,19 @@ class Watched:
             Across.MAX,
         )
         metrics.gauge("outbox_oldest_seconds", "How long the first of them has waited.", self._oldest_s, Across.MAX)
+        metrics.gauge(
+            "outbox_parked",
+            "Consequences of commits that were given up after too many failed deliveries.",
+            lambda: None if self._backlog is None else self._backlog.parked,
+            Across.MAX,
+        )
+        metrics.gauge(
+            "settling_left",
+            "Totals, maps and scores that wait to be computed again.",
+            lambda: None if self._waiting is None else self._waiting.left,
+            Across.MAX,
+        )
+        metrics.gauge("settling_oldest_seconds", "How long the first of them has waited.", self._settling_s, Across.MAX)
         metrics.gauges("disk_free_bytes", "Room on the disk.", "place", lambda: self._free, Across.MIN)
         metrics.gauge(
             "backup_last_success_timestamp_seconds",
@@ -76,19 +93,27 @@ class Watched:
         oldest_ms = self._backlog.oldest_ms
         return 0.0 if oldest_ms is None else max(0.0, (self._clock.now_ms() - oldest_ms) / 1000)
 
+    def _settling_s(self) -> float | None:
+        if self._waiting is None:
+            return None
+        since_ms = self._waiting.since_ms
+        return 0.0 if since_ms is None else max(0.0, (self._clock.now_ms() - since_ms) / 1000)
+
     async def look(self) -> None:
         """Asks everybody. A job's work: raises what went wrong, after all others were asked."""
-        online, rooms, backlog, local = await asyncio.gather(
+        online, rooms, backlog, waiting, local = await asyncio.gather(
             self._realtime.online_count(),
             self._count_rooms(),
             self._outbox.backlog(),
+            self._settling.waiting(),
             asyncio.to_thread(self._look_here),
             return_exceptions=True,
         )
         self._online = None if isinstance(online, BaseException) else online
         self._rooms = None if isinstance(rooms, BaseException) else rooms
         self._backlog = None if isinstance(backlog, BaseException) else backlog
-        for found in (online, rooms, backlog, local):
+        self._waiting = None if isinstance(waiting, BaseException) else waiting
+        for found in (online, rooms, backlog, waiting, local):
             if isinstance(found, BaseException):
                 raise found
 

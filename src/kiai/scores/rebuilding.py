@@ -31,6 +31,7 @@ class Rebuilder:
             await tx.all(statements.LOCK_USERS, first=first, last=last)  # plays recorded meanwhile wait
             await tx.run(statements.TAKE_RECOMPUTED, first=first, last=last)
             await tx.run(statements.DROP_RECOMPUTED, first=first, last=last)
+            await tx.run(statements.DROP_STALE_TOTALS_BETWEEN, first=first, last=last)
             for clear in statements.CLEAR_FLAGS:
                 await tx.run(clear, first=first, last=last)
             await tx.run(statements.SET_FLAGS, first=first, last=last)
@@ -63,6 +64,7 @@ class Rebuilder:
         """Play counters and first places of the map revisions in this range of keys."""
 
         async def body(tx: Transaction) -> None:
+            await tx.all(statements.LOCK_MAPS, first=first, last=last)  # plays recorded meanwhile wait
             counted = await tx.all(statements.MAP_COUNTERS, first=first, last=last)
             await tx.run(statements.CLEAR_MAP_COUNTERS, first=first, last=last)
             await tx.many(

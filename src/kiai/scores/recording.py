@@ -197,12 +197,13 @@ class Recorder:
                 map_rank_before=ranks.on_map,
                 rank_before=ranks.overall,
             )
+        # Also the lock on this map's board, taken last: whoever else plays the map waits for it. A play of somebody
+        # hidden counts for nobody, but its totals follow the map's status, too.
+        plays, passes = int(public), int(public and play.passed)
+        if await self._beatmaps.count_plays(tx, play.beatmap.key, plays=plays, passes=passes) != play.beatmap.status:
+            raise _Rejudged
         first = False
         if public:
-            # Also the lock on this map's board, taken last: whoever else plays the map waits for it.
-            key, passes = play.beatmap.key, int(play.passed)
-            if await self._beatmaps.count_plays(tx, key, plays=1, passes=passes) != play.beatmap.status:
-                raise _Rejudged
             first = verdict.best_score and await self._takes_first_place(tx, play, score_id, now_ms)
         return Recorded(score_id, verdict.best_pp, verdict.best_score, first, chart)
 

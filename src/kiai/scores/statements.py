@@ -32,6 +32,7 @@ from kiai.storage.tables import (
     recomputed,
     replays,
     scores,
+    stale_totals,
     stats,
     submissions,
     users,
@@ -233,12 +234,6 @@ DROP_FIRST_PLACE = Command(
     delete(first_places).where(first_places.c.map_key == bindparam("map_key"), first_places.c.mode == bindparam("mode"))
 )
 SET_FIRST_PLACE = Command(insert(first_places).values(_names("map_key", "mode", "score_id", "user_id", "since_ms")))
-# Boards a player is on: what must be looked at again when the player is hidden or shown.
-BOARDS_OF = Query(
-    select(scores.c.map_key, scores.c.mode).where(scores.c.user_id == bindparam("user_id"), scores.c.best_score == 1),
-    lambda map_key, mode: (map_key, mode),
-)
-
 # --- everything again, from the rows: a range of players, then a range of maps
 
 _in_range: Final = scores.c.user_id.between(bindparam("first"), bindparam("last"))
@@ -471,32 +466,176 @@ _ranked: Final = (
 RANKED_COUNTED = Query(_ranked, only, lane=Lane.SLOW)
 RANKED_IN_COUNTRY_COUNTED = Query(_ranked.where(stats.c.country == bindparam("country")), only, lane=Lane.SLOW)
 
-# --- when a player or a map changes its standing
+# --- when a player or a map changes its standing: the steps of `settling.py`
 
-PLAYS_OF = Query(
-    select(scores.c.map_key, func.count(), cast(func.sum(scores.c.passed), BigInteger))
-    .where(scores.c.user_id == bindparam("user_id"), scores.c.hidden == 0)
-    .group_by(scores.c.map_key),
-    lambda map_key, plays, passes: (map_key, plays, passes),
+# Players who have a best on a map in one mode, locked: their totals are no longer what their rows give.
+LOCK_PLAYERS_ON = Query(
+    select(scores.c.user_id)
+    .select_from(scores.join(users, users.c.id == scores.c.user_id))
+    .where(
+        scores.c.map_key == bindparam("map_key"),
+        scores.c.mode == bindparam("mode"),
+        scores.c.best_pp == 1,
+        scores.c.user_id > bindparam("after"),
+    )
+    .order_by(scores.c.user_id)
+    .limit(bindparam("most"))
+    .with_for_update(key_share=True, of=users),
+    only,
 )
-FIRST_PLACES_OF = Query(
-    select(first_places.c.map_key, first_places.c.mode).where(first_places.c.user_id == bindparam("user_id")),
-    lambda map_key, mode: (map_key, mode),
+NOTE_STALE_TOTALS = Command(
+    insert(stale_totals).from_select(
+        ["user_id", "mode", "since_ms"],
+        select(scores.c.user_id, scores.c.mode, bindparam("now_ms", type_=BigInteger())).where(
+            scores.c.map_key == bindparam("map_key"),
+            scores.c.mode == bindparam("mode"),
+            scores.c.best_pp == 1,
+            scores.c.user_id.between(bindparam("first"), bindparam("last")),
+            ~select(stale_totals.c.user_id)
+            .where(stale_totals.c.user_id == scores.c.user_id, stale_totals.c.mode == scores.c.mode)
+            .exists(),
+        ),
+    )
+)
+STALE_TOTALS = Query(
+    select(stale_totals.c.user_id, stale_totals.c.mode)
+    .select_from(stale_totals.join(users, users.c.id == stale_totals.c.user_id))
+    .order_by(stale_totals.c.user_id, stale_totals.c.mode)
+    .limit(bindparam("most"))
+    .with_for_update(key_share=True, of=users),
+    lambda user_id, mode: (user_id, mode),
+)
+STALE_TOTALS_COUNTED = Query(
+    select(func.count(), func.min(literal_column("since_ms"))).select_from(
+        select(stale_totals.c.since_ms).limit(bindparam("most")).subquery()
+    ),
+    lambda count, since_ms: (count, since_ms),
+)
+DROP_STALE_TOTALS = Command(
+    delete(stale_totals).where(
+        stale_totals.c.user_id == bindparam("player_id"), stale_totals.c.mode == bindparam("in_mode")
+    )
+)
+DROP_STALE_TOTALS_BETWEEN = Command(
+    delete(stale_totals).where(stale_totals.c.user_id.between(bindparam("first"), bindparam("last")))
+)
+_this_profile: Final = and_(
+    scores.c.user_id == stale_totals.c.user_id, scores.c.mode == stale_totals.c.mode, scores.c.best_pp == 1
+)
+_best_combo: Final = (
+    select(scores.c.max_combo)
+    .select_from(_scores_and_maps)
+    .where(
+        scores.c.user_id == stale_totals.c.user_id,
+        scores.c.mode == stale_totals.c.mode,
+        scores.c.passed == 1,
+        scores.c.hidden == 0,
+        _HAS_BOARD,
+    )
+    .order_by(scores.c.max_combo.desc())
+    .limit(1)
+    .correlate(stale_totals)
+    .scalar_subquery()
+)
+# What depends on the statuses of maps, but for pp and accuracy: from the bests alone, along `ix_scores_best_of`.
+RETOTALLED = Query(
+    select(
+        stale_totals.c.user_id,
+        stale_totals.c.mode,
+        _sum(scores.c.score, _COUNTS),
+        _sum(literal_column("1"), _GIVES_PP),
+        func.coalesce(_best_combo, 0),
+        *[_sum(literal_column("1"), and_(_COUNTS, scores.c.grade == grade)) for grade in _GRADES.values()],
+    )
+    .select_from(
+        stale_totals.outerjoin(scores, and_(_this_profile, scores.c.hidden == 0)).outerjoin(
+            maps, maps.c.key == scores.c.map_key
+        )
+    )
+    .where(stale_totals.c.user_id.between(bindparam("first"), bindparam("last")))
+    .group_by(stale_totals.c.user_id, stale_totals.c.mode),
+    lambda user_id, mode, *row: ((user_id, mode), row),
+)
+RETOTALLED_FIELDS: Final = ("rscore", "bests", "max_combo", *_GRADES)
+SET_RETOTALLED = Command(update(stats).where(_these_stats).values(_names(*RETOTALLED_FIELDS, "pp", "acc")))
+
+# The maps that a player has played in one mode, locked: their counters and first places are looked at again.
+LOCK_MAPS_OF = Query(
+    select(maps.c.key)
+    .select_from(play_counts.join(maps, maps.c.key == play_counts.c.map_key))
+    .where(
+        play_counts.c.user_id == bindparam("user_id"),
+        play_counts.c.mode == bindparam("mode"),
+        play_counts.c.map_key > bindparam("after"),
+    )
+    .order_by(play_counts.c.map_key)
+    .limit(bindparam("most"))
+    .with_for_update(key_share=True, of=maps),
+    only,
+)
+COUNTERS_OF_MAPS = Query(
+    select(scores.c.map_key, func.count(), cast(func.sum(scores.c.passed), BigInteger))
+    .select_from(
+        play_counts.join(scores, scores.c.map_key == play_counts.c.map_key).join(users, users.c.id == scores.c.user_id)
+    )
+    .where(
+        play_counts.c.user_id == bindparam("user_id"),
+        play_counts.c.mode == bindparam("mode"),
+        play_counts.c.map_key.between(bindparam("first"), bindparam("last")),
+        scores.c.hidden == 0,
+        visible(),
+    )
+    .group_by(scores.c.map_key),
+    lambda map_key, plays, passes: (map_key, (plays, passes)),
+)
+MAPS_PLAYED = Query(select(func.count()).where(play_counts.c.user_id == bindparam("user_id")), only)
+LOCK_MAP = Query(select(maps.c.key).where(maps.c.key == bindparam("map_key")).with_for_update(key_share=True), only)
+LOCK_MAPS = Query(
+    select(maps.c.key)
+    .where(maps.c.key.between(bindparam("first"), bindparam("last")))
+    .order_by(maps.c.key)
+    .with_for_update(key_share=True),
+    only,
 )
 PLAYERS_ON = Query(
-    select(scores.c.user_id).distinct().where(scores.c.map_key == bindparam("map_key"), scores.c.best_pp == 1), only
+    select(scores.c.user_id).distinct().where(scores.c.map_key == bindparam("map_key"), scores.c.best_pp == 1),
+    only,
+    aside=True,
 )
-SET_SCORES_COUNTRY = Command(
-    update(scores).where(scores.c.user_id == bindparam("player_id")).values(country=bindparam("country"))
+# A player's scores in one mode, a page at a time, which move to another country's boards.
+SCORES_OF = Query(
+    select(scores.c.id)
+    .where(
+        scores.c.user_id == bindparam("user_id"), scores.c.mode == bindparam("mode"), scores.c.id > bindparam("after")
+    )
+    .order_by(scores.c.id)
+    .limit(bindparam("most")),
+    only,
 )
 _country: Final = select(users.c.country).where(users.c.id == scores.c.user_id).scalar_subquery()
+MOVE_SCORES = Command(
+    update(scores)
+    .where(
+        scores.c.user_id == bindparam("player_id"),
+        scores.c.mode == bindparam("in_mode"),
+        scores.c.id.between(bindparam("first"), bindparam("last")),
+        scores.c.country != _country,
+    )
+    .values(country=_country)
+)
+PLAYS_IN_ALL = Query(
+    select(cast(func.sum(stats.c.plays), BigInteger)).where(stats.c.user_id == bindparam("user_id")), only
+)
 SET_COUNTRIES = Command(update(scores).where(_in_range, scores.c.country != _country).values(country=_country))
 SET_COUNTRY = Command(
     update(stats).where(stats.c.user_id == bindparam("player_id")).values(country=bindparam("country"))
 )
 
 LOCK_USERS = Query(
-    select(users.c.id).where(users.c.id.between(bindparam("first"), bindparam("last"))).with_for_update(key_share=True),
+    select(users.c.id)
+    .where(users.c.id.between(bindparam("first"), bindparam("last")))
+    .order_by(users.c.id)
+    .with_for_update(key_share=True),
     only,
 )
 

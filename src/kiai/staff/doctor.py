@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, func, literal_column, select, update
 
 from kiai.beatmaps import Beatmaps, osu_key
 from kiai.clock import Clock
@@ -16,9 +16,10 @@ from kiai.files.port import Files
 from kiai.scores import statements
 from kiai.scores.model import Stats, replay_key
 from kiai.scores.rebuilding import Rebuilder
+from kiai.scores.settling import Settling
 from kiai.staff import audit
 from kiai.staff.audit import OPERATOR
-from kiai.storage.outbox import tell
+from kiai.storage.outbox import TRIES_MAX, revive, tell
 from kiai.storage.port import Command, Database, Lane, Query, Transaction, only
 from kiai.storage.tables import (
     clans,
@@ -38,6 +39,7 @@ USERS_AT_ONCE: Final = 200
 SHOWN_MAX: Final = 50  # problems of one kind that are listed one by one
 ORPHAN_MS: Final = 86_400_000
 STUCK_MS: Final = 30_000
+STILL_MS: Final = 600_000
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -52,6 +54,8 @@ class Diagnosis(msgspec.Struct):
     """What was found."""
 
     problems: list[Problem] = msgspec.field(default_factory=list)
+    waiting: int = 0
+    """Totals, maps and scores that wait to be computed again. What they will correct may be among the problems."""
     repaired: bool = False
 
     @property
@@ -119,7 +123,17 @@ _ABROAD = Query(
     only,
     lane=Lane.JOB,
 )
-_STUCK = Query(select(func.count()).select_from(outbox).where(outbox.c.at_ms < bindparam("before")), only)
+_STUCK = Query(
+    select(func.count())
+    .select_from(outbox)
+    .where(outbox.c.at_ms < bindparam("before"), outbox.c.tries == literal_column("0")),
+    only,
+    aside=True,
+)
+_PARKED = Query(
+    select(outbox.c.kind, func.count()).where(outbox.c.tries >= TRIES_MAX).group_by(outbox.c.kind),
+    lambda kind, rows: (kind, rows),
+)
 _OWNERLESS = Query(
     select(clans.c.id)
     .select_from(clans.outerjoin(users, (users.c.id == clans.c.owner_id) & (users.c.clan_id == clans.c.id)))
@@ -145,6 +159,7 @@ class Doctor:
         files: Files,
         beatmaps: Beatmaps,
         rebuilder: Rebuilder,
+        settling: Settling,
         clock: Clock,
         is_served: Callable[[], Awaitable[bool]],
     ) -> None:
@@ -152,6 +167,7 @@ class Doctor:
         self._files = files
         self._beatmaps = beatmaps
         self._rebuilder = rebuilder
+        self._settling = settling
         self._clock = clock
         self._is_served = is_served
 
@@ -176,15 +192,21 @@ class Doctor:
                 found.problems.append(
                     Problem(problems[0].invariant, f"and {len(problems) - SHOWN_MAX} more like these")
                 )
+        found.waiting = (await self._settling.waiting()).left
         return found
 
     async def repair(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Rewrites every derived row from the scores, and the counter of accounts; leaves an audit row."""
+        """Rewrites every derived row from the scores, and the counter of accounts; leaves an audit row.
+
+        What waits to be settled is done first, and parked rows of the outbox are tried again.
+        """
+        await self._settling.finish()
         await self._rebuilder.everything(progress)
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
             await tell(tx, "ranks_all", 0, now)
+            await revive(tx)
             await tx.run(_FAVOURITES_TRUE)
             await tx.run(statements.SET_USER_COUNTER, value=await tx.one(_USERS))
             await audit.write(tx, OPERATOR, "doctor_repair", at_ms=now, target_kind="server", target_id=0)
@@ -325,4 +347,21 @@ class Doctor:
         stuck = await self._database.one(_STUCK, before=self._clock.now_ms() - STUCK_MS)
         if stuck and await self._is_served():  # without a server they wait for the next one, as they should
             problems.append(Problem("I8", f"{stuck} consequences wait in the outbox; the server does not deliver them"))
+        problems += [
+            Problem("I8", f"{rows} consequences of the kind {kind} were given up after {TRIES_MAX} failed deliveries")
+            for kind, rows in await self._database.all(_PARKED)
+        ]
+        return problems + await self._settled()
+
+    async def _settled(self) -> list[Problem]:
+        """What waits to be computed again: a problem only where nothing moves."""
+        waiting = await self._settling.waiting()
+        before = self._clock.now_ms() - STILL_MS
+        problems = [
+            Problem("I8", f"the task {one.kind} of {one.subject} has stood still at {one.done} of {one.total}")
+            for one in waiting.tasks
+            if one.moved_at_ms < before and await self._is_served()
+        ]
+        if waiting.totals and not waiting.tasks and (waiting.since_ms or 0) < before and await self._is_served():
+            problems.append(Problem("I8", f"{waiting.totals} totals wait to be computed again; the server does not"))
         return problems

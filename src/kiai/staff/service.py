@@ -78,13 +78,13 @@ class Staff:
 
     async def set_map_status(
         self, actor: Actor, beatmaps: list[Beatmap], status: MapStatus, *, reason: str = ""
-    ) -> int:
-        """Sets the status of maps by hand; the totals of everybody with a best there follow. How many players."""
+    ) -> None:
+        """Sets the status of maps by hand. First places and totals follow as tasks (`scores/settling.py`)."""
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
             for beatmap in beatmaps:
-                await self._beatmaps.set_status(tx, beatmap, status)
+                await self._beatmaps.set_status(tx, beatmap, status, now)
                 await audit.write(
                     tx,
                     actor,
@@ -97,10 +97,9 @@ class Staff:
                 )
 
         await self._database.transaction(body)
-        return await self._standing.rejudged([beatmap.key for beatmap in beatmaps])
 
-    async def follow_import(self, actor: Actor, map_keys: list[int]) -> int:
-        """Known maps were replaced, came back or got another status by an import: totals follow. How many players."""
+    async def note_import(self, actor: Actor, map_keys: list[int]) -> None:
+        """Writes down that known maps were replaced, came back or got another status by an import."""
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
@@ -117,7 +116,6 @@ class Staff:
                 )
 
         await self._database.transaction(body)
-        return await self._standing.rejudged(map_keys)
 
     async def _target(self, name: str) -> Account:
         account = await self._accounts.account(name)
@@ -137,7 +135,7 @@ class Staff:
                 raise Refused(f"{account.name} is the last developer; grant the role to somebody else first")
             await self._accounts.set_priv(tx, account.id, after)
             if is_public(before) != is_public(after):
-                await self._standing.changed(tx, account.id, visible=is_public(after))
+                await self._standing.changed(tx, account.id)
             await tell(tx, "privileges", account.id, now)
             await audit.write(
                 tx,

@@ -423,6 +423,17 @@ scores = Table(
 )
 _partial("ix_scores_best_of", "best_pp = 1", scores.c.user_id, scores.c.mode, scores.c.pp.desc(), scores.c.id.desc())
 Index("ix_scores_recent_of", scores.c.user_id, scores.c.mode, scores.c.id.desc())
+Index("ix_scores_map", scores.c.map_key, scores.c.id)  # every play of a map: counting them, recalculation
+# A profile's best combo: the first of these whose map has a board.
+_partial(
+    "ix_scores_combo_of",
+    "passed = 1",
+    scores.c.user_id,
+    scores.c.mode,
+    scores.c.max_combo.desc(),
+    scores.c.map_key,
+    scores.c.hidden,
+)
 _partial("uq_scores_best_pp", "best_pp = 1", scores.c.map_key, scores.c.mode, scores.c.user_id, unique=True)
 _partial("uq_scores_best_score", "best_score = 1", scores.c.map_key, scores.c.mode, scores.c.user_id, unique=True)
 _partial(
@@ -579,6 +590,16 @@ for _sort in ("pp", "tscore", "rscore", "acc", "plays", "playtime"):
     _partial(
         f"ix_stats_country_{_sort}", f"{_sort} > 0", stats.c.country, stats.c.mode, _column.desc(), stats.c.user_id
     )
+
+stale_totals = Table(
+    "stale_totals",  # profiles whose totals have to be computed again: a map they count has another status
+    metadata,
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("mode", Integer, nullable=False),
+    Column("since_ms", Big, nullable=False),
+    PrimaryKeyConstraint("user_id", "mode"),
+    sqlite_with_rowid=False,
+)
 
 play_counts = Table(
     "play_counts",
@@ -796,7 +817,26 @@ outbox = Table(
     Column("at_ms", Big, nullable=False),
     Column("kind", String(32), nullable=False),
     Column("payload", Text, nullable=False),  # JSON
+    Column("tries", Integer, nullable=False, server_default=text("0")),  # deliveries that failed
+    _count("retry_at_ms"),
     sqlite_autoincrement=True,
+)
+_partial("ix_outbox_kind", "tries < 8", outbox.c.kind, outbox.c.id)  # the next of a kind
+_partial("ix_outbox_parked", "tries >= 8", outbox.c.kind)  # those that were given up
+
+tasks = Table(
+    "tasks",  # work that follows from a commit and takes longer than a request; gone when it is done
+    metadata,
+    Column("kind", String(32), nullable=False),
+    Column("subject", Big, nullable=False),  # of the map or player it is about
+    Column("round", Integer, nullable=False),  # one more each time it begins again
+    Column("place", Text, nullable=False, server_default=text("''")),  # where its next step starts
+    _count("done"),
+    _count("total"),
+    Column("begun_at_ms", Big, nullable=False),
+    Column("moved_at_ms", Big, nullable=False),
+    PrimaryKeyConstraint("kind", "subject"),
+    Index("ix_tasks_begun", "begun_at_ms"),
 )
 
 audit_log = Table(

@@ -7,6 +7,7 @@ import asyncpg
 from tests import engines
 from tests.conftest import Run
 
+from kiai.clock import ManualClock
 from kiai.storage.outbox import COUNTED_MAX, Backlog, Outbox, tell
 from kiai.storage.port import Database, Transaction
 
@@ -25,7 +26,7 @@ def test_each_row_is_delivered_once_and_gone(database: Database, run: Run) -> No
         async def hear(payloads: Sequence[str]) -> None:
             heard.extend(payloads)
 
-        outbox = Outbox(database)
+        outbox = Outbox(database, ManualClock(0))
         outbox.to("news", hear)
         for number in range(3):
             await told(database, str(number))
@@ -38,7 +39,7 @@ def test_each_row_is_delivered_once_and_gone(database: Database, run: Run) -> No
 
 def test_the_backlog_is_how_many_wait_and_since_when(database: Database, run: Run) -> None:
     async def story() -> list[Backlog]:
-        outbox = Outbox(database)
+        outbox = Outbox(database, ManualClock(0))
         seen = [await outbox.backlog()]
         for number in range(5):
             await told(database, str(number), at_ms=1_000 + number)
@@ -46,7 +47,7 @@ def test_the_backlog_is_how_many_wait_and_since_when(database: Database, run: Ru
         await outbox.deliver()
         return [*seen, await outbox.backlog()]
 
-    assert run(story()) == [Backlog(0, None), Backlog(5, 1_000), Backlog(0, None)]
+    assert run(story()) == [Backlog(0, None, {}), Backlog(5, 1_000, {}), Backlog(0, None, {})]
 
 
 def test_a_backlog_without_end_is_counted_to_a_bound(database: Database, run: Run) -> None:
@@ -56,9 +57,9 @@ def test_a_backlog_without_end_is_counted_to_a_bound(database: Database, run: Ru
                 await tell(tx, "news", number, 5)
 
         await database.transaction(body, long=True)
-        return await Outbox(database).backlog()
+        return await Outbox(database, ManualClock(0)).backlog()
 
-    assert run(story()) == Backlog(COUNTED_MAX, 5)
+    assert run(story()) == Backlog(COUNTED_MAX, 5, {})
 
 
 def test_a_row_that_is_committed_while_later_ones_are_delivered_is_not_lost() -> None:
@@ -77,7 +78,7 @@ def test_a_row_that_is_committed_while_later_ones_are_delivered_is_not_lost() ->
                 await transaction.commit()
 
         async with engines.opened(url) as database:
-            outbox = Outbox(database)
+            outbox = Outbox(database, ManualClock(0))
             outbox.to("news", hear)
             await told(database, "quick")
             await outbox.deliver()
