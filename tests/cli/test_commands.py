@@ -224,7 +224,7 @@ def test_beatmaps_are_imported_and_judged(kiai: Kiai, tmp_path: Path) -> None:
     assert (imported["sets"], imported["maps"], set(imported)) == (1, 1, {"sets", "maps", "skipped", "notes"})
     [skipped] = imported["skipped"]
     assert (set(skipped), skipped["path"]) == ({"path", "why"}, str(tmp_path / "bad.osu"))
-    assert judged == {"maps": [75], "status": 5, "players": 0}
+    assert judged == {"maps": [75], "status": 5, "players": 0, "waiting": 0}
     assert (failed["maps"], len(failed["skipped"])) == (0, 1)
 
 
@@ -274,7 +274,7 @@ def test_upkeep_on_a_small_demo_world(kiai: Kiai) -> None:
 
     assert (made["players"], made["maps"], made["scores"]) == (3, 2, 10)
     assert (computed["failed"], computed["resumed"]) == ([], False)
-    assert examined == {"ok": True, "problems": [], "repaired": False}
+    assert examined == {"ok": True, "problems": [], "repaired": False, "waiting": 0}
     assert set(migrated) == {"schema"}
 
 

@@ -385,6 +385,7 @@ async def _store_map(
     same = await tx.one(queries.BY_MD5, md5=file.md5)
     current = await tx.one(queries.BY_ID, id=map_id)
     replaced = current if current is not None and (same is None or current.key != same.key) else None
+    changed = [replaced.key] if replaced is not None else []
     if replaced is not None:
         await tx.run(queries.REPLACE, map_id=map_id)
     new_status, frozen = _status(current, status, upstream, other_file=replaced is not None)
@@ -402,12 +403,14 @@ async def _store_map(
         )
     else:
         await tx.run(queries.REFRESH, map_key=same.key, **fields)
-        await tx.run(queries.REVIVE, map_key=same.key, id=map_id, status=new_status, frozen=frozen)
+        judged = (same.status, same.current) != (new_status, 1)
+        await tx.run(
+            queries.REVIVE, map_key=same.key, id=map_id, status=new_status, frozen=frozen, by_version=int(judged)
+        )
+        if judged:
+            changed.append(same.key)
         key = same.key
     await index_words(tx, int(key or 0), file.artist, file.title, file.version, file.creator)
-    changed = [replaced.key] if replaced is not None else []
-    if same is not None and (same.status, same.current) != (new_status, 1):
-        changed.append(same.key)
     return changed
 
 

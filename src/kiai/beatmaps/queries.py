@@ -45,7 +45,7 @@ REVIVE = Command(
         status=bindparam("status"),
         frozen=bindparam("frozen"),
         id=bindparam("id"),
-        board_version=maps.c.board_version + 1,
+        board_version=maps.c.board_version + bindparam("by_version"),
     )
 )
 _REFRESHED = (

@@ -75,9 +75,9 @@ def status_(
     status: Annotated[Status, typer.Argument(metavar="STATUS", help="pending, ranked, approved, qualified, loved.")],
     map_id: Annotated[int | None, typer.Option("--map", metavar="ID", help="One difficulty.")] = None,
     set_id: Annotated[int | None, typer.Option("--set", metavar="ID", help="All difficulties of a set.")] = None,
-    wait: Annotated[
-        bool, typer.Option("--wait/--no-wait", help="Wait until first places and totals have followed.")
-    ] = True,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Do not wait until first places and totals have followed.")
+    ] = False,
     data: DataOption = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
@@ -97,7 +97,7 @@ def status_(
             raise NotFound("set")
         await services.staff.set_map_status(OPERATOR, beatmaps, wanted)
         players = await services.settling.players_on([one.key for one in beatmaps])
-        if wait:
+        if not no_wait:
             await settle(out, services)
         return [one.id for one in beatmaps], players, (await services.settling.waiting()).left
 
