@@ -600,7 +600,7 @@ LOCK_MAPS = Query(
 PLAYERS_ON = Query(
     select(scores.c.user_id).distinct().where(scores.c.map_key == bindparam("map_key"), scores.c.best_pp == 1),
     only,
-    aside=True,
+    lane=Lane.JOB,
 )
 # A player's scores in one mode, a page at a time, which move to another country's boards.
 SCORES_OF = Query(

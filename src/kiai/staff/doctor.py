@@ -128,7 +128,7 @@ _STUCK = Query(
     .select_from(outbox)
     .where(outbox.c.at_ms < bindparam("before"), outbox.c.tries == literal_column("0")),
     only,
-    aside=True,
+    lane=Lane.JOB,
 )
 _PARKED = Query(
     select(outbox.c.kind, func.count()).where(outbox.c.tries >= TRIES_MAX).group_by(outbox.c.kind),
