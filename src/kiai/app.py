@@ -603,7 +603,7 @@ class Server:
         ledger = self.protocol.ledger
         self.metrics.gauge("connections", "Open connections.", lambda: ledger.connections)
         self.metrics.counter("guard_refused", "What the guard refused.", "reason", lambda: ledger.refused)
-        self.events = Events(services.realtime, services.accounts, limited=limited)
+        self.events = Events(services.realtime, services.accounts)
         self.operations = [*_operations(services), *self.events.operations()]
         everything = Limit("api", settings.api_rate_per_minute, 60.0) if limited else None
         gate = Gate(services.api_keys, services.limiter, services.clock, everything)

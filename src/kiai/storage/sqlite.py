@@ -4,6 +4,10 @@ An indexed read takes about 10 us, less than handing it to a thread would, so re
 wait for the disk, so they go to one writer thread, one transaction after another: SQLite has one writer anyway, and a
 queue in front of it is fair where lock time-outs are not. Reads of the other lanes have a thread, a connection and a
 queue each, so that none of them waits for those of another lane.
+
+A transaction begins within `WAIT_S` of being asked for, or fails: its time in the queue and its wait for a lock that
+another process holds come out of the same budget. Long transactions are jobs, which wait for as long as it takes to
+have their turn.
 """
 
 import asyncio
@@ -31,7 +35,8 @@ T = TypeVar("T")
 
 WAITING_MAX: Final = 1_000
 WAIT_S: Final = 5.0
-BUSY_MS: Final = 5_000
+"""How long a transaction waits for its turn and for the lock of another process together."""
+READ_BUSY_MS: Final = 250  # readers of a WAL file hardly ever wait, and these wait on the event loop
 CACHE_KIB: Final = 32 * 1024
 MAPPED_BYTES: Final = 16 * 1024**3
 LONG_CACHE_KIB: Final = 256 * 1024
@@ -56,7 +61,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             check_same_thread=False,
             cached_statements=512,
         )
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        connection.execute(f"PRAGMA busy_timeout = {READ_BUSY_MS if read_only else _whole_ms(WAIT_S)}")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         connection.execute("PRAGMA temp_store = MEMORY")
@@ -73,6 +78,11 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             raise damaged(str(path), str(error)) from error
         raise Unavailable("database", f"{path}: {error}") from error
     return connection
+
+
+def _whole_ms(seconds: float) -> int:
+    """In steps of 10 ms, so that statements which name it stay few."""
+    return max(0, round(seconds * 100) * 10)
 
 
 def _failure(error: sqlite3.DatabaseError) -> Exception:
@@ -261,10 +271,15 @@ class SqliteDatabase:
         if self._waiting >= WAITING_MAX:
             raise Unavailable("database", f"{WAITING_MAX} transactions are waiting")
         self._waiting += 1
-        running = asyncio.get_running_loop().run_in_executor(self._writer, self._transact, body, long)
-        running.add_done_callback(self._left)
         began = perf_counter()
+        job = self._writer.submit(self._transact, body, None if long else began + WAIT_S, long)
+        running = asyncio.wrap_future(job)
+        running.add_done_callback(self._left)
         try:
+            if not long:
+                await asyncio.wait((running,), timeout=WAIT_S)
+                if job.cancel():
+                    raise Unavailable("database", f"no turn to write within {WAIT_S:g} s")
             # A transaction that has begun is never abandoned half-way, even when its caller is gone.
             return await asyncio.shield(running)
         finally:
@@ -273,15 +288,20 @@ class SqliteDatabase:
     def pool(self) -> Pool:
         return Pool(min(self._waiting, 1), 1)
 
-    def _left(self, _: object) -> None:
+    def _left(self, done: asyncio.Future[Any]) -> None:
         self._waiting -= 1
+        if not done.cancelled():
+            done.exception()  # its caller may be gone
 
-    def _transact(self, body: Callable[[Transaction], Awaitable[T]], long: bool) -> T:
+    def _transact(self, body: Callable[[Transaction], Awaitable[T]], until: float | None, long: bool) -> T:
+        """Runs in the writer thread. `until`: when, by `perf_counter`, the transaction has to have begun."""
         connection = self._writes.connection
+        wait_s = WAIT_S if until is None else until - perf_counter()
         if long != self._roomy:  # a job touches pages all over the file: with little room it writes them many times
             connection.execute(f"PRAGMA cache_size = -{LONG_CACHE_KIB if long else CACHE_KIB}")
             self._roomy = long
         with _translated():
+            connection.execute(f"PRAGMA busy_timeout = {_whole_ms(wait_s)}")
             connection.execute("BEGIN IMMEDIATE")
         try:
             result = _finish(body(self._writes))

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Final
 
 import asyncpg
@@ -529,7 +530,7 @@ def test_no_more_transactions_wait_than_may(file: SqliteDatabase, run: Run, monk
 def test_a_writer_that_is_locked_out_too_long_is_unavailable(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "BUSY_MS", 50)
+    monkeypatch.setattr(sqlite, "WAIT_S", 0.05)
     path = Path(engines.sqlite_url(tmp_path).removeprefix("sqlite:///"))
 
     async def story() -> int | None:
@@ -546,6 +547,68 @@ def test_a_writer_that_is_locked_out_too_long_is_unavailable(
         return found
 
     assert run(story()) == 1
+
+
+def test_transactions_share_one_bound_while_another_process_holds_the_lock(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sqlite.WAIT_S == 5.0
+    monkeypatch.setattr(sqlite, "WAIT_S", 1.0)
+    path = Path(engines.sqlite_url(tmp_path).removeprefix("sqlite:///"))
+    failed_after: list[float] = []
+    read_within: list[float] = []
+
+    async def write(database: SqliteDatabase) -> None:
+        began = perf_counter()
+        with pytest.raises(Unavailable, match="database"):
+            await count(database, "users")
+        failed_after.append(perf_counter() - began)
+
+    async def read(database: SqliteDatabase) -> None:
+        for _ in range(50):
+            began = perf_counter()
+            await asyncio.sleep(0.01)
+            await database.one(VALUE, name="users")
+            read_within.append(perf_counter() - began)
+
+    async def story() -> int | None:
+        database = SqliteDatabase(path)
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            await asyncio.gather(read(database), *(write(database) for _ in range(6)))
+            other.execute("ROLLBACK")
+        await count(database, "users")
+        found = await database.one(VALUE, name="users")
+        await database.close()
+        return found
+
+    assert run(story()) == 1, "what failed was not done later"
+    assert len(failed_after) == 6
+    assert max(failed_after) < 1.0 + patiently(0.5)
+    assert max(read_within) < patiently(0.2)
+
+
+def test_a_transaction_that_has_no_turn_in_time_is_given_up_and_a_job_is_not(
+    file: SqliteDatabase, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "WAIT_S", 0.1)
+    go_on = threading.Event()
+
+    async def hold(tx: Transaction) -> int:
+        return int(go_on.wait(patiently(5)))
+
+    async def story() -> int | None:
+        holding = asyncio.create_task(file.transaction(hold, long=True))
+        await asyncio.sleep(0)
+        job = asyncio.create_task(file.transaction(lambda tx: tx.one(ADD_USER, name="job", email="a@b.c"), long=True))
+        with pytest.raises(Unavailable, match="no turn"):
+            await count(file, "users")
+        go_on.set()
+        await asyncio.gather(holding, job)
+        return await file.one(VALUE, name="users")
+
+    assert run(story()) == 0, "what was given up was not done later"
+    assert len(run(file.all(USER_IDS))) == 2
 
 
 def test_a_commit_survives_the_power_going(file: SqliteDatabase, run: Run) -> None:

@@ -13,6 +13,7 @@ from kiai.errors import Invalid, Unavailable
 from kiai.faces.api.operation import Caller, Stream
 from kiai.faces.api.v2 import events
 from kiai.faces.api.v2.events import BEHIND_MAX, CLIENTS_MAX, CLIENTS_OF_ONE_MAX, Events, EventsQuery, TooManyStreams
+from kiai.networks import network_of
 from kiai.realtime.feed import FeedEvent, feed_entry, feed_event
 from kiai.realtime.memory import MemoryRealtime
 from kiai.realtime.port import FEED, Entry, StateUnavailable, bound_of
@@ -53,20 +54,26 @@ class Counting(MemoryRealtime):
 class World:
     """The streams of a process whose heartbeats come fast."""
 
-    def __init__(self, *, heartbeat_s: float = 30.0, limited: bool = True) -> None:
+    def __init__(self, *, heartbeat_s: float = 30.0) -> None:
         self.realtime = Counting(ManualClock())
         self.rows = Rows()
         self.events = Events(
             self.realtime,
             self.rows,  # type: ignore[arg-type]
-            limited=limited,
             heartbeat_s=heartbeat_s,
         )
 
     async def listen(
-        self, query: EventsQuery = ALL, last_event_id: str | None = None, bucket: str = "192.0.2.1"
+        self,
+        query: EventsQuery = ALL,
+        last_event_id: str | None = None,
+        *,
+        address: str = "192.0.2.1",
+        key_of: int | None = None,
     ) -> "Client":
-        return Client(await self.events.events(Caller(EVERYBODY, bucket), query, last_event_id))
+        bucket = network_of(address) if key_of is None else f"user:{key_of}"
+        caller = Caller(EVERYBODY, bucket, {"kiai.address": address})
+        return Client(await self.events.events(caller, query, last_event_id))
 
     async def tell(self, *said: FeedEvent | Entry) -> None:
         await self.realtime.append([feed_entry(one) if isinstance(one, FeedEvent) else one for one in said])
@@ -256,7 +263,7 @@ def test_whom_nobody_may_see_is_in_no_event_also_when_hidden_since() -> None:
 
 def test_players_are_looked_up_once_for_all_who_listen() -> None:
     async def scenario(world: World) -> None:
-        clients = [await world.listen(bucket=str(n)) for n in range(20)]
+        clients = [await world.listen(address=f"192.0.2.{n}") for n in range(20)]
         for client in clients:
             await client.chunk()
         asking = [asyncio.create_task(client.chunk()) for client in clients]
@@ -295,7 +302,7 @@ def test_who_resumes_is_sent_what_it_missed_and_then_what_happens_each_once() ->
 
 def test_who_resumes_while_others_listen_misses_nothing_and_reads_nothing_twice() -> None:
     async def scenario(world: World) -> None:
-        other = await world.listen(bucket="other")
+        other = await world.listen(address="192.0.2.9")
         await other.chunk()
         reading = asyncio.create_task(other.blocks(1_000))
 
@@ -375,13 +382,15 @@ def test_without_an_id_one_hears_what_happens_from_the_request_on() -> None:
 # --- bounds
 
 
-def test_one_caller_may_listen_so_many_times_at_once() -> None:
+def test_one_address_may_listen_so_many_times_at_once() -> None:
     async def scenario(world: World) -> None:
         clients = [await world.listen() for _ in range(CLIENTS_OF_ONE_MAX)]
 
         with pytest.raises(TooManyStreams):
             await world.listen()
-        await world.listen(bucket="user:3")
+        with pytest.raises(TooManyStreams):
+            await world.listen(key_of=3)
+        await world.listen(address="192.0.2.2")
         clients[0].leave()
         clients[0].leave()
         await world.listen()
@@ -393,23 +402,37 @@ def test_one_caller_may_listen_so_many_times_at_once() -> None:
     play(scenario)
 
 
-def test_without_rate_limits_one_caller_may_listen_more_often() -> None:
+def test_addresses_of_one_ipv6_network_count_as_one() -> None:
     async def scenario(world: World) -> None:
-        for _ in range(3 * CLIENTS_OF_ONE_MAX):
-            await world.listen()
+        for number in range(CLIENTS_OF_ONE_MAX):
+            await world.listen(address=f"2001:db8::{number:x}")
 
-        assert world.events.clients == 3 * CLIENTS_OF_ONE_MAX
+        with pytest.raises(TooManyStreams):
+            await world.listen(address="2001:db8::ffff:1")
+        await world.listen(address="2001:db8:0:1::1")
 
-    play(scenario, limited=False)
+    play(scenario)
+
+
+def test_one_account_may_listen_so_many_times_from_wherever_it_is() -> None:
+    async def scenario(world: World) -> None:
+        for number in range(CLIENTS_OF_ONE_MAX):
+            await world.listen(address=f"192.0.2.{number}", key_of=3)
+
+        with pytest.raises(TooManyStreams):
+            await world.listen(address="198.51.100.1", key_of=3)
+        await world.listen(address="198.51.100.1", key_of=4)
+
+    play(scenario)
 
 
 def test_past_the_bound_of_all_clients_one_is_to_come_later() -> None:
     async def scenario(world: World) -> None:
         for number in range(CLIENTS_MAX):
-            await world.listen(bucket=str(number))
+            await world.listen(address=f"10.0.{number >> 8}.{number & 255}")
 
         with pytest.raises(Unavailable, match="1000 clients listen"):
-            await world.listen()
+            await world.listen(address="192.0.2.1")
 
     play(scenario)
 
@@ -422,7 +445,7 @@ def test_who_does_not_read_is_told_that_it_lagged_and_may_resume() -> None:
         await settle()
         await world.tell(a_score(at_ms=0))
         [first] = [line for line in (await asking).splitlines() if line.startswith(b"id: ")]
-        fast = await world.listen(bucket="fast")
+        fast = await world.listen(address="192.0.2.9")
         await fast.chunk()
 
         for start in range(0, 2 * BEHIND_MAX, 64):
@@ -431,7 +454,7 @@ def test_who_does_not_read_is_told_that_it_lagged_and_may_resume() -> None:
             await world.tell(*(a_score(at_ms=start + at) for at in range(64)))
             await reading
         told = await slow.rest()
-        again = await world.listen(last_event_id=first[4:].decode(), bucket="again")
+        again = await world.listen(last_event_id=first[4:].decode(), address="192.0.2.8")
 
         assert told == b'event: lagged\ndata: {"behind":256}\n\n'
         assert [int(one["id"]) for one in await again.blocks(2 * BEHIND_MAX)] == list(range(2, 2 * BEHIND_MAX + 2))
@@ -457,7 +480,7 @@ def test_the_feed_is_read_only_while_somebody_listens_and_once_for_all() -> None
     async def scenario(world: World) -> None:
         await settle()
         unheard = world.realtime.reads
-        clients = [await world.listen(bucket=str(n)) for n in range(5)]
+        clients = [await world.listen(address=f"192.0.2.{n}") for n in range(5)]
         readings = [asyncio.create_task(client.rest()) for client in clients]
         await settle()
         heard = world.realtime.reads
@@ -498,7 +521,7 @@ def test_who_comes_after_everybody_left_hears_again() -> None:
 
 def test_when_the_server_stops_streams_end_and_new_ones_are_refused() -> None:
     async def scenario(world: World) -> None:
-        clients = [await world.listen(bucket=str(n)) for n in range(5)]
+        clients = [await world.listen(address=f"192.0.2.{n}") for n in range(5)]
         for client in clients[:4]:
             await client.chunk()
         readings = [asyncio.create_task(client.rest()) for client in clients]
@@ -581,7 +604,7 @@ def test_an_event_of_a_type_that_is_not_known_here_yet_stops_nobody() -> None:
 def test_clients_that_left_leave_nothing_behind() -> None:
     async def scenario(world: World) -> None:
         for number in range(200):
-            client = await world.listen(bucket=str(number))
+            client = await world.listen(address=f"10.0.{number >> 8}.{number & 255}")
             await client.chunk()
             reading = asyncio.create_task(client.rest())
             await asyncio.sleep(0)
@@ -589,6 +612,6 @@ def test_clients_that_left_leave_nothing_behind() -> None:
             await reading
 
         hub = vars(world.events)
-        assert (world.events.clients, hub["_of_caller"], hub["_joined"]) == (0, {}, set())
+        assert (world.events.clients, hub["_of_one"], hub["_joined"]) == (0, {}, set())
 
     play(scenario)

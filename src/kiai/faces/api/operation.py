@@ -56,6 +56,11 @@ class Caller(msgspec.Struct, frozen=True):
     bucket: str
     scope: Scope = {}  # of the request: from where this server is reached
 
+    @property
+    def network(self) -> str:
+        """From where the request came, whoever holds its key."""
+        return network_of(self.scope["kiai.address"])
+
 
 class Raw(msgspec.Struct, frozen=True):
     """An answer that is not JSON."""

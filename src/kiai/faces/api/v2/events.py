@@ -65,7 +65,7 @@ class EventsQuery(msgspec.Struct, frozen=True):
 
 
 class TooManyStreams(TooMany):
-    """One caller listens as often as it may."""
+    """One network or one holder of a key listens as often as it may."""
 
     def __init__(self) -> None:
         super(TooMany, self).__init__(f"Too many streams: {CLIENTS_OF_ONE_MAX} at once are allowed.")
@@ -98,10 +98,10 @@ class _Event(msgspec.Struct, frozen=True):
 class _Listener:
     """One client: what it wants, and what waits for it. `next` is the first index it was not offered yet."""
 
-    __slots__ = ("bucket", "chunks", "last_words", "next", "open", "waiting", "wanted", "woken")
+    __slots__ = ("chunks", "counted_as", "last_words", "next", "open", "waiting", "wanted", "woken")
 
-    def __init__(self, bucket: str, wanted: _Wanted, cursor: int) -> None:
-        self.bucket = bucket
+    def __init__(self, counted_as: frozenset[str], wanted: _Wanted, cursor: int) -> None:
+        self.counted_as = counted_as  # its network and, if it has a key, its account
         self.wanted = wanted
         self.next = cursor
         self.chunks: deque[bytes] = deque()
@@ -134,17 +134,17 @@ class _Listener:
 
 
 class Events:
-    """The streams of one process, and their handler. `limited`: whether one caller may have only so many."""
+    """The streams of one process, and their handler.
 
-    def __init__(
-        self, realtime: Realtime, accounts: Accounts, *, limited: bool, heartbeat_s: float = HEARTBEAT_S
-    ) -> None:
+    The number of streams is a bound on memory, not on haste: it holds with rate limits switched off as well.
+    """
+
+    def __init__(self, realtime: Realtime, accounts: Accounts, *, heartbeat_s: float = HEARTBEAT_S) -> None:
         self._realtime = realtime
         self._accounts = accounts
-        self._limited = limited
         self._heartbeat_s = heartbeat_s
         self._clients: set[_Listener] = set()
-        self._of_caller: Counter[str] = Counter()
+        self._of_one: Counter[str] = Counter()
         self._joined: set[_Listener] = set()  # those of the clients to whom the reader hands
         self._next = 0  # the first index the reader did not hand out yet
         self._reader: asyncio.Task[None] | None = None
@@ -156,7 +156,7 @@ class Events:
         resumed = _cursor(last_event_id)
         cursor = await self._realtime.feed_end(FEED) if resumed is None else resumed
         wanted = _Wanted(frozenset(query.types.split(",")) if query.types else None, query.user_id, query.map_id)
-        listener = _Listener(caller.bucket, wanted, cursor)
+        listener = _Listener(frozenset((caller.network, caller.bucket)), wanted, cursor)
         self._admit(listener)
         return Stream(self._chunks(listener), "text/event-stream", lambda: self._leave(listener))
 
@@ -182,10 +182,10 @@ class Events:
             raise Unavailable("stream of events", "the server stops")
         if len(self._clients) >= CLIENTS_MAX:
             raise Unavailable(f"stream of events ({CLIENTS_MAX} clients listen already)")
-        if self._limited and self._of_caller[listener.bucket] >= CLIENTS_OF_ONE_MAX:
+        if any(self._of_one[name] >= CLIENTS_OF_ONE_MAX for name in listener.counted_as):
             raise TooManyStreams
         self._clients.add(listener)
-        self._of_caller[listener.bucket] += 1
+        self._of_one.update(listener.counted_as)
 
     def _leave(self, listener: _Listener) -> None:
         if not listener.open:
@@ -194,9 +194,10 @@ class Events:
         listener.finish(b"")
         self._clients.discard(listener)
         self._joined.discard(listener)
-        self._of_caller[listener.bucket] -= 1
-        if not self._of_caller[listener.bucket]:
-            del self._of_caller[listener.bucket]
+        for name in listener.counted_as:
+            self._of_one[name] -= 1
+            if not self._of_one[name]:
+                del self._of_one[name]
 
     # --- what one is sent
 
