@@ -279,11 +279,11 @@ def test_the_target_of_connect_has_no_path() -> None:
 # --- the bound
 
 
-def test_pyproject_bounds_uvicorn_at_the_version_after_the_locked_one() -> None:
+def test_pyproject_allows_only_the_minor_version_of_uvicorn_that_is_locked() -> None:
     root = Path(__file__).parents[2]
     wanted = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
     [bound] = [one for one in wanted if re.match(r"uvicorn\b", one)]
     locked = re.search(r"^uvicorn==(\d+)\.(\d+)\.", (root / "requirements" / "serve.lock").read_text("utf-8"), re.M)
     assert locked is not None
 
-    assert bound == f"uvicorn<{locked[1]}.{int(locked[2]) + 1}"
+    assert bound == f"uvicorn>={locked[1]}.{locked[2]},<{locked[1]}.{int(locked[2]) + 1}"

@@ -1,0 +1,55 @@
+"""The project's front: metadata of the package, the changelog, and the forms for issues."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from kiai import __version__
+
+ROOT = Path(__file__).parents[2]
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+WANTED = [
+    *PROJECT["dependencies"],
+    *(one for extra in PROJECT["optional-dependencies"].values() for one in extra),
+]
+FORMS = sorted(path for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml") if path.name != "config.yml")
+
+
+def test_the_package_has_the_licence_and_is_typed() -> None:
+    assert PROJECT["license"] == "MIT"
+    assert PROJECT["license-files"] == ["LICENSE"]
+    assert (ROOT / "LICENSE").read_text("utf-8").startswith("MIT License\n")
+    assert (ROOT / "src/kiai/py.typed").exists()
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    assert PROJECT["version"] == __version__
+
+
+@pytest.mark.parametrize("wanted", WANTED)
+def test_a_dependency_is_a_range_that_the_lock_file_is_in(wanted: str) -> None:
+    requirement = Requirement(wanted)
+    lock = (ROOT / "requirements/test.lock").read_text("utf-8")
+
+    locked = re.search(rf"(?m)^{re.escape(requirement.name)}(?:\[.+\])?==(\S+)", lock)
+
+    assert locked is not None
+    assert locked[1] in requirement.specifier
+    assert {one.operator for one in requirement.specifier} == {">=", "<"}
+
+
+@pytest.mark.parametrize("path", FORMS, ids=lambda path: path.name)
+def test_the_form_of_an_issue_is_one_that_the_forge_accepts(path: Path) -> None:
+    form = yaml.safe_load(path.read_text("utf-8"))
+
+    assert {"name", "description", "body"} <= set(form)
+    fields = [one for one in form["body"] if one["type"] != "markdown"]
+    assert all(one["type"] in ("input", "textarea", "dropdown") and one["attributes"]["label"] for one in fields)
+    names = [one["id"] for one in fields]
+    assert len(set(names)) == len(names)
+    assert any(one.get("validations", {}).get("required") for one in fields)
