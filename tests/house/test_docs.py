@@ -21,7 +21,7 @@ API = (ROOT / "docs/api/README.md").read_text("utf-8")
 COMMANDS = (ROOT / "docs/operate/commands.md").read_text("utf-8")
 HEALTH = (ROOT / "docs/operate/health.md").read_text("utf-8")
 SETTINGS = (ROOT / "docs/operate/settings.md").read_text("utf-8")
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [path for folder in ("*", ".github/**/*", "docs/**/*") for path in sorted(ROOT.glob(f"{folder}.md"))]
 
 BUILD_FOLDERS = ("work", "workspace", "home", "root", "tmp", "Users", "builds")
 
@@ -114,6 +114,15 @@ def test_every_relative_link_leads_somewhere(document: Path) -> None:
         assert not anchor or anchor in _anchors(file), target
 
 
+def test_every_decision_is_in_their_index() -> None:
+    index = (ROOT / "docs/decisions/README.md").read_text("utf-8")
+
+    listed = re.findall(r"(?m)^\| (\d{3}) \| \[.+\]\((.+)\) \|", index)
+
+    files = sorted(path.name for path in (ROOT / "docs/decisions").glob("[0-9]*.md"))
+    assert listed == [(name[:3], name) for name in files]
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_document_names_a_folder_of_the_machine_it_was_written_on(document: Path) -> None:
     found = re.search(rf"(?<![\w.~-])/({'|'.join(BUILD_FOLDERS)})/", document.read_text("utf-8"))
@@ -143,8 +152,9 @@ def _commands(command: object, name: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _anchors(document: Path) -> set[str]:
-    """The names of the headings, as the forge makes them."""
-    headings = re.findall(r"(?m)^#+ (.+)$", document.read_text("utf-8"))
+    """The names of the headings, as the forge makes them. A line in a block of code is no heading."""
+    text = re.sub(r"(?ms)^```.*?^```$", "", document.read_text("utf-8"))
+    headings = re.findall(r"(?m)^#+ (.+)$", text)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
