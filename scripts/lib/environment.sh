@@ -29,6 +29,24 @@ PY
   exec {lock_fd}>&-
 }
 
+# `environment_apart FOLDER LOCK` makes FOLDER/venv from a lock file of its own, for a tool whose packages are not the
+# server's.
+environment_apart() {
+  local folder="$1" lock="$2" python wanted lock_fd
+  python="$(find_python)" || return 1
+  mkdir -p "$folder"
+  exec {lock_fd}>"$folder/.lock"
+  command -v flock >/dev/null 2>&1 && flock "$lock_fd"
+  wanted="$("$python" --version 2>&1) $(cksum < "$lock")"
+  if [ "$(cat "$folder/.installed" 2>/dev/null)" != "$wanted" ]; then
+    echo "kiai: preparing $folder ..." >&2
+    "$python" -m venv --clear "$folder/venv"
+    "$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock" >&2
+    printf '%s' "$wanted" > "$folder/.installed"
+  fi
+  exec {lock_fd}>&-
+}
+
 find_python() {
   local candidate
   for candidate in "${KIAI_PYTHON:-}" python3 python3.13 python3.12 python3.11 python; do
