@@ -22,6 +22,8 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
+from kiai.osu.texts import visible, visible_json
+
 TEXT_MAX: Final = 200
 ITEMS_MAX: Final = 50
 DEPTH_MAX: Final = 4
@@ -45,8 +47,6 @@ _IN_QUERY: Final = re.compile(
     rf"(?i)(?<![\w.%\[-])({'|'.join(sorted(map(re.escape, REDACTED), key=len, reverse=True))}|user%5Bpassword%5D)"
     r"=[^&\s;,\"']*"
 )
-# What ends a line or steers a terminal: C0 and C1 controls, line separators, directions of writing.
-_UNSEEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _PLAIN: Final = re.compile(r"[^\s\"=]+")
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=str)
@@ -293,33 +293,25 @@ def _escaped(line: bytes) -> bytes:
     if line.isascii() and b"\x7f" not in line:
         return line
     text = line.decode()
-    return "\n".join(_UNSEEN.sub(_json_escape, one) for one in text.split("\n")).encode()
-
-
-def _json_escape(unseen: re.Match[str]) -> str:
-    return f"\\u{ord(unseen[0]):04x}"
+    return "\n".join(map(visible_json, text.split("\n"))).encode()
 
 
 def _as_text(fields: dict[str, Any]) -> bytes:
     """`2026-01-31 12:00:00.123 info    request face=api ...`, and the stack in lines of its own, set in."""
     stack = fields.pop("stack", None)
-    head = f"{fields.pop('ts')} {fields.pop('level'):<7} {_visible(fields.pop('event'))}"
+    head = f"{fields.pop('ts')} {fields.pop('level'):<7} {visible(fields.pop('event'))}"
     rest = [f"{key}={_word(value)}" for key, value in fields.items() if value is not None]
     lines = [" ".join([head, *rest])]
     if stack:
-        lines += ["    " + _visible(line) for line in stack.rstrip().split("\n")]
+        lines += ["    " + visible(line) for line in stack.rstrip().split("\n")]
     return "\n".join([*lines, ""]).encode()
 
 
 def _word(value: object) -> str:
-    text = _visible(value if isinstance(value, str) else _ENCODER.encode(value).decode())
+    text = visible(value if isinstance(value, str) else _ENCODER.encode(value).decode())
     if not isinstance(value, str) or _PLAIN.fullmatch(text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _visible(text: str) -> str:
-    return _UNSEEN.sub(lambda unseen: unseen[0].encode("unicode_escape").decode(), text)
 
 
 # --- where they go --------------------------------------------------------------------------------------------------

@@ -99,6 +99,11 @@ class Beatmap(msgspec.Struct, frozen=True):
         return self.rating_sum / self.rating_count if self.rating_count else 0.0
 
 
+def full_title(beatmap: "Beatmap | MapSummary") -> str:
+    """`artist - title [version]`, as it is stored: `osu/texts.py` makes it safe for the place where it is shown."""
+    return f"{beatmap.artist} - {beatmap.title} [{beatmap.version}]"
+
+
 def osu_key(md5: str) -> str:
     """Where a revision's .osu file lies in the files store."""
     return f"osu/{md5}.osu"

@@ -23,6 +23,7 @@ from kiai.osu.durations import parse_duration
 from kiai.osu.modes import parse_mode
 from kiai.osu.numbers import whole_number
 from kiai.osu.privileges import STAFF, effective, may
+from kiai.osu.texts import chat_text
 from kiai.realtime.port import Realtime, Session
 
 PREFIX: Final = "!"
@@ -246,9 +247,9 @@ class Bot:
         except UnknownPlayer:
             return ("User not found",)
         except Invalid as error:
-            return (f"{error}.",)
+            return (chat_text(f"{error}."),)
         except KiaiError as error:
-            text = str(error)
+            text = chat_text(str(error))
             return (f"{text[:1].upper()}{text[1:]}.",)
         except Exception as error:
             error_id = self._ids.request_id()
@@ -352,4 +353,4 @@ def _misused(command: Command, error: BadArgument) -> Sequence[str]:
     usage = f"Usage: {command.usage}"
     if isinstance(error, MissingArgument) and command.group == "mp" and error.argument.kind in (Kind.USER, Kind.USERS):
         return ("No user specified", usage)
-    return (command.misused, usage) if command.misused else (f"{error} {usage}",)
+    return (command.misused, usage) if command.misused else (f"{chat_text(str(error))} {usage}",)

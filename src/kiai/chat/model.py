@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from kiai.osu.numbers import whole_number
+from kiai.osu.texts import one_line
 from kiai.realtime.port import Session, chat_topic
 
 LINE_MAX: Final = 2_000
@@ -100,7 +101,7 @@ def pieces(text: str) -> list[str]:
     """What the bot says, as lines that clients survive: one for each line of the text, LINE_MAX characters at most."""
     return [
         line[start : start + LINE_MAX]
-        for line in text.split("\n")
+        for line in map(one_line, text.split("\n"))
         if line.strip()
         for start in range(0, len(line), LINE_MAX)
     ]

@@ -65,7 +65,7 @@ def import_(
         "skipped": msgspec.to_builtins(report.skipped),
         "notes": msgspec.to_builtins(report.notes),
     }
-    out.result(found, "\n".join(lines))
+    out.result(found, *lines)
     if report.skipped and not report.maps:
         raise typer.Exit(1)
 
@@ -134,6 +134,6 @@ def fetch(
 
     skipped = with_services(out, lambda: settings_of(data, database=database), work)
     lines = [f"Fetched {len(ids) - len(skipped)} maps.", *[f"Skipped {one['id']}: {one['why']}" for one in skipped]]
-    out.result({"maps": len(ids) - len(skipped), "skipped": skipped}, "\n".join(lines))
+    out.result({"maps": len(ids) - len(skipped), "skipped": skipped}, *lines)
     if len(skipped) == len(ids):
         raise typer.Exit(1)

@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from kiai.errors import KiaiError
+from kiai.osu.texts import visible, visible_json
 from kiai.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -36,15 +37,18 @@ class Out:
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
 
-    def result(self, found: Any, text: str) -> None:
-        """Prints the result once."""
-        print(msgspec.json.encode(found).decode() if self.as_json else text)
+    def result(self, found: Any, *lines: str) -> None:
+        """Prints the result once. Control characters in it are shown as escapes: it may hold text from outside."""
+        if self.as_json:
+            print(visible_json(msgspec.json.encode(found).decode()))
+        else:
+            print("\n".join(map(visible, lines)))
 
     def failed(self, message: str) -> None:
         """Prints an error."""
         if self.as_json:
-            print(msgspec.json.encode({"error": message}).decode())
-        print(f"kiai: {message}", file=sys.stderr)
+            print(visible_json(msgspec.json.encode({"error": message}).decode()))
+        print("\n".join(map(visible, f"kiai: {message}".split("\n"))), file=sys.stderr)
 
 
 def settings_of(data: Path | None, **flags: Any) -> Settings:

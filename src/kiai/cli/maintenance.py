@@ -22,6 +22,7 @@ from kiai.cli.common import (
 )
 from kiai.errors import Damaged, Invalid
 from kiai.osu.modes import parse_mode
+from kiai.osu.texts import visible
 
 if TYPE_CHECKING:
     from kiai.app import Services
@@ -86,7 +87,7 @@ def recalc(
         + (" (continued)." if report.resumed else "."),
         *report.failed,
     ]
-    out.result(msgspec.to_builtins(report), "\n".join(lines))
+    out.result(msgspec.to_builtins(report), *lines)
 
 
 def doctor(
@@ -124,7 +125,7 @@ def doctor(
             "repaired": found.repaired,
             "waiting": found.waiting,
         },
-        "\n".join(lines),
+        *lines,
     )
     if not found.ok:
         raise typer.Exit(1)
@@ -141,7 +142,7 @@ def _diagnosed(
             raise
         from kiai.staff.doctor import Diagnosis, Problem
 
-        print(f"kiai: {damage}", file=sys.stderr)
+        print(visible(f"kiai: {damage}"), file=sys.stderr)
         return Diagnosis([Problem("I10", str(damage), repairable=False)])
 
 

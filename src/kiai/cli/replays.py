@@ -37,17 +37,15 @@ def import_(
             return await services.replay_import.import_paths(paths, user=owner, strict=strict, progress=progress)
 
     report = with_services(out, lambda: settings_of(data, database=database), work)
-    out.result(msgspec.to_builtins(report), _text(report))
+    out.result(msgspec.to_builtins(report), *_text(report))
     if report.skipped and not report.scores:
         raise typer.Exit(1)
 
 
-def _text(report: ReplayReport) -> str:
+def _text(report: ReplayReport) -> list[str]:
     forms = ", ".join(f"{name} {number}" for name, number in sorted(report.checksums.items()))
-    return "\n".join(
-        [
-            f"Imported {report.scores} scores{f' (checksums: {forms})' if forms else ''}.",
-            *[f"Doubt {one.path}: {one.why}" for one in report.doubts],
-            *[f"Skipped {one.path}: {one.why}" for one in report.skipped],
-        ]
-    )
+    return [
+        f"Imported {report.scores} scores{f' (checksums: {forms})' if forms else ''}.",
+        *[f"Doubt {one.path}: {one.why}" for one in report.doubts],
+        *[f"Skipped {one.path}: {one.why}" for one in report.skipped],
+    ]

@@ -103,7 +103,8 @@ def claim_code(
     found = with_services(out, lambda: settings_of(data, database=database), work)
     out.result(
         {"code": found.code, "expires_at": found.expires_at_ms // 1000},
-        f"{found.code}\nValid until {_day(found.expires_at_ms)} UTC. Send the bot this: !claim {found.code}",
+        found.code,
+        f"Valid until {_day(found.expires_at_ms)} UTC. Send the bot this: !claim {found.code}",
     )
 
 
@@ -181,7 +182,7 @@ def show(name: Name, data: DataOption = None, database: DatabaseOption = None, a
         return await services.accounts.account(name)
 
     account = with_services(out, lambda: settings_of(data, database=database), work)
-    out.result(user_object(account), "\n".join(f"{k:>11}: {v}" for k, v in user_object(account).items()))
+    out.result(user_object(account), *(f"{k:>11}: {v}" for k, v in user_object(account).items()))
 
 
 @app.command("list")
@@ -196,9 +197,7 @@ def list_(data: DataOption = None, database: DatabaseOption = None, as_json: Jso
         return found
 
     found = with_services(out, lambda: settings_of(data, database=database), work)
-    out.result(
-        {"users": [user_object(one) for one in found], "total": len(found)}, "\n".join(_line(one) for one in found)
-    )
+    out.result({"users": [user_object(one) for one in found], "total": len(found)}, *map(_line, found))
 
 
 @app.command("restrict")
@@ -234,7 +233,7 @@ def flags(name: Name, data: DataOption = None, database: DatabaseOption = None, 
         {"at": one.at_ms // 1000, "kind": one.kind, "details": one.details, "play": one.checksum and one.checksum.hex()}
         for one in found
     ]
-    out.result({"flags": shown}, "\n".join(lines))
+    out.result({"flags": shown}, *lines)
 
 
 @app.command("unrestrict")

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from kiai.beatmaps import Beatmaps
+from kiai.beatmaps.model import full_title
 from kiai.chat.model import MATCH, aside_topic, match_channel
 from kiai.clock import Clock
 from kiai.errors import NotFound, Refused
@@ -432,7 +433,7 @@ class Matches:
         return {
             "map_id": found.id,
             "map_md5": found.md5,
-            "map_name": f"{found.artist} - {found.title} [{found.version}]",
+            "map_name": full_title(found),
         } | ({"mode": found.mode} if found.mode else {})  # a map of osu! may be played in any mode
 
     async def lead(

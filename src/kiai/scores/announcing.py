@@ -9,11 +9,12 @@ from typing import Final
 
 from kiai.accounts import Accounts
 from kiai.beatmaps import Beatmaps
-from kiai.beatmaps.model import gives_pp
+from kiai.beatmaps.model import full_title, gives_pp
 from kiai.chat.service import Chat
 from kiai.errors import NotFound
 from kiai.osu.modes import mode_text
 from kiai.osu.mods import mods_text
+from kiai.osu.texts import chat_link
 from kiai.scores.leaderboards import Leaderboards
 from kiai.storage.outbox import Outbox
 
@@ -65,11 +66,11 @@ class FirstPlaceLines:
         score = found.score
         if previous in (0, score.user_id):
             return None
-        shown = f"[{self._link(f'b/{beatmap.id}')} {beatmap.artist} - {beatmap.title} [{beatmap.version}]]"
+        shown = chat_link(self._link(f"b/{beatmap.id}"), full_title(beatmap))
         mods = f" +{mods_text(score.mods)}" if score.mods else ""
         mode = f" ({mode_text(score.mode)})" if score.mode else ""
         worth = f"{score.pp:,.2f}pp" if gives_pp(beatmap.status) else f"{score.score:,} points"
         text = f"achieved #1 on {shown}{mods}{mode} with {score.acc:.2f}% for {worth}"
         if (former := await self._accounts.names_of([previous])).get(previous):
-            text += f", taken from [{self._link(f'u/{previous}')} {former[previous]}]"
+            text += f", taken from {chat_link(self._link(f'u/{previous}'), former[previous])}"
         return score.user_id, found.player_name, text

@@ -16,6 +16,7 @@ from kiai.errors import Refused
 from kiai.faces.bot.now_playing import NowPlaying
 from kiai.osu.durations import duration_text
 from kiai.osu.privileges import staff_rank
+from kiai.osu.texts import chat_name, chat_text
 from kiai.presence import Presence
 from kiai.scores.flags import LISTED_MAX, Flags
 from kiai.staff import Actor, Staff, audit
@@ -60,54 +61,55 @@ class ModerationCommands:
         """`!silence`."""
         lasts_s = (await self._silences.silence(_actor(asker), user.id, duration, reason)).lasts_s
         longer = " already, which is longer" if lasts_s > duration else ""
-        return (f"{user.name} is silenced for {duration_text(lasts_s)} ({lasts_s} s){longer}: {reason}",)
+        lasts = f"{duration_text(lasts_s)} ({lasts_s} s){longer}"
+        return (f"{chat_name(user.name)} is silenced for {lasts}: {chat_text(reason)}",)
 
     async def unsilence(self, asker: Asker, user: User, reason: str) -> Sequence[str]:
         """`!unsilence`."""
         await self._silences.unsilence(_actor(asker), user.id, reason)
-        return (f"{user.name} may speak again.",)
+        return (f"{chat_name(user.name)} may speak again.",)
 
     async def kick(self, asker: Asker, user: User, reason: str) -> Sequence[str]:
         """`!kick`."""
         await self._may_act_on(asker, user, "kick")
         ended = await self._presence.end_sessions_of(user.id)
         await self._write(asker, "kick", "user", user.id, reason)
-        return (f"{user.name} was logged off." if ended else f"{user.name} was not online.",)
+        return (f"{chat_name(user.name)} was logged off." if ended else f"{chat_name(user.name)} was not online.",)
 
     async def restrict(self, asker: Asker, user: User, reason: str) -> Sequence[str]:
         """`!restrict`."""
         await self._may_act_on(asker, user, "restrict")
         await self._staff.restrict(_actor(asker), user.name, reason)
-        return (f"{user.name} is restricted: {reason}",)
+        return (f"{chat_name(user.name)} is restricted: {chat_text(reason)}",)
 
     async def unrestrict(self, asker: Asker, user: User, reason: str) -> Sequence[str]:
         """`!unrestrict`."""
         await self._may_act_on(asker, user, "unrestrict")
         await self._staff.unrestrict(_actor(asker), user.name, reason)
-        return (f"{user.name} is no longer restricted.",)
+        return (f"{chat_name(user.name)} is no longer restricted.",)
 
     async def flags(self, asker: Asker, user: User) -> Sequence[str]:
         """`!flags`."""
         found = await self._flags.of(user.id)
         if not found:
-            return (f"Nothing was odd about {user.name}.",)
+            return (f"Nothing was odd about {chat_name(user.name)}.",)
         lines = [
-            f"{datetime.fromtimestamp(one.at_ms // 1000, UTC):%Y-%m-%d %H:%M} {one.kind}: {one.details}"
+            f"{datetime.fromtimestamp(one.at_ms // 1000, UTC):%Y-%m-%d %H:%M} {one.kind}: {chat_text(one.details)}"
             for one in found[:FLAGS_SHOWN]
         ]
         more = f" The last {FLAGS_SHOWN}:" if len(found) > FLAGS_SHOWN else ""
         many = f"{len(found)}{' or more' if len(found) >= LISTED_MAX else ''}"
-        return (f"{user.name} has {many} flags.{more}", *lines)
+        return (f"{chat_name(user.name)} has {many} flags.{more}", *lines)
 
     async def add_privilege(self, asker: Asker, user: User, role: str) -> Sequence[str]:
         """`!addpriv`."""
         account = await self._staff.grant(_actor(asker), user.name, [role])
-        return (f"{account.name} has {role} now.",)
+        return (f"{chat_name(account.name)} has {chat_text(role)} now.",)
 
     async def remove_privilege(self, asker: Asker, user: User, role: str) -> Sequence[str]:
         """`!rmpriv`."""
         account = await self._staff.revoke(_actor(asker), user.name, [role])
-        return (f"{account.name} no longer has {role}.",)
+        return (f"{chat_name(account.name)} no longer has {chat_text(role)}.",)
 
     async def alert(self, asker: Asker, text: str) -> Sequence[str]:
         """`!alert`."""
@@ -119,7 +121,7 @@ class ModerationCommands:
         """`!alertuser`."""
         await self._presence.alert(text, user.id)
         await self._write(asker, "alert_user", "user", user.id, text)
-        return (f"{user.name} was told.",)
+        return (f"{chat_name(user.name)} was told.",)
 
     async def announce(self, asker: Asker, text: str) -> Sequence[str]:
         """`!announce`."""
@@ -157,7 +159,8 @@ class ModerationCommands:
         if all(one.status == new for one in maps):
             raise Refused(f"it is {new.name.lower()} already")
         await self._staff.set_map_status(_actor(asker), maps, new)
-        return (f"{beatmap.artist} - {beatmap.title}: {len(maps)} map(s) are {new.name.lower()} now.",)
+        title = chat_text(f"{beatmap.artist} - {beatmap.title}")
+        return (f"{title}: {len(maps)} map(s) are {new.name.lower()} now.",)
 
     async def _may_act_on(self, asker: Asker, user: User, action: str) -> None:
         if user.id == BOT_ID:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from kiai.accounts import User
 from kiai.beatmaps import Beatmap, Beatmaps
+from kiai.beatmaps.model import full_title
 from kiai.chat.bot import USERS_MAX, Argument, Asker, BadArgument, Command, Kind, Named, Where
 from kiai.chat.model import match_of
 from kiai.errors import NotFound, Refused
@@ -27,6 +28,7 @@ from kiai.osu.links import parse_map_link
 from kiai.osu.mods import parse_mods
 from kiai.osu.numbers import whole_number
 from kiai.osu.privileges import STAFF, effective
+from kiai.osu.texts import chat_name, chat_text
 from kiai.realtime.port import Realtime, Session
 
 GROUP: Final = "mp"
@@ -126,7 +128,7 @@ class MatchCommands:
         match = await self._realtime.match(match_id, Match)
         if match is None:
             raise NotFound("match")
-        return (f"Created the tournament match {self._link(f'mp/{match.history_id}')} {match.name}",)
+        return (f"Created the tournament match {self._link(f'mp/{match.history_id}')} {chat_text(match.name)}",)
 
     async def close(self, asker: Asker) -> Sequence[str]:
         """`!mp close`."""
@@ -138,7 +140,7 @@ class MatchCommands:
     async def name(self, asker: Asker, text: str) -> Sequence[str]:
         """`!mp name`."""
         return await self._told(
-            asker, lambda match: f'Room name updated to "{match.name}"', commands.SetName, name=text
+            asker, lambda match: f'Room name updated to "{chat_text(match.name)}"', commands.SetName, name=text
         )
 
     async def password(self, asker: Asker, text: str | None) -> Sequence[str]:
@@ -155,7 +157,7 @@ class MatchCommands:
         if led is None:
             return ()
         await self._post(asker.where, "Changed the match password")
-        line = f"The password of {led.match.name} is {led.match.password}"
+        line = f"The password of {chat_text(led.match.name)} is {led.match.password}"
         for user_id, name in led.match.referees:
             if user_id != asker.session.user_id:
                 await self._tell(user_id, name, line)
@@ -224,14 +226,14 @@ class MatchCommands:
             await self._rooms.invite(asker.session, _room(asker), user.id)
         except AlreadySeated:
             return ("User is already in the room",)
-        return (f"Invited {user.name} to the room",)
+        return (f"Invited {chat_name(user.name)} to the room",)
 
     async def move(self, asker: Asker, user: User, slot: int) -> Sequence[str]:
         """`!mp move`."""
         try:
             return await self._told(
                 asker,
-                lambda _: f"Moved {user.name} into slot {slot}",
+                lambda _: f"Moved {chat_name(user.name)} into slot {slot}",
                 commands.Move,
                 user_id=user.id,
                 slot=slot - 1,
@@ -243,7 +245,9 @@ class MatchCommands:
 
     async def host(self, asker: Asker, user: User) -> Sequence[str]:
         """`!mp host`."""
-        return await self._about_seated(asker, f"Changed match host to {user.name}", commands.SetHost, user_id=user.id)
+        return await self._about_seated(
+            asker, f"Changed match host to {chat_name(user.name)}", commands.SetHost, user_id=user.id
+        )
 
     async def _about_seated(
         self, asker: Asker, line: str, command: type[commands.Command], **fields: Any
@@ -260,24 +264,24 @@ class MatchCommands:
     async def team(self, asker: Asker, user: User, team: str) -> Sequence[str]:
         """`!mp team`."""
         side = TEAMS[team]
-        line = f"Moved {user.name} to team {mp_lines.colour(side)}"
+        line = f"Moved {chat_name(user.name)} to team {mp_lines.colour(side)}"
         return await self._about_seated(asker, line, commands.SetTeam, user_id=user.id, team=side)
 
     async def kick(self, asker: Asker, user: User) -> Sequence[str]:
         """`!mp kick`."""
-        line = f"Kicked {user.name} from the match"
+        line = f"Kicked {chat_name(user.name)} from the match"
         staff = _is_staff(user)
         return await self._about_seated(asker, line, commands.Kick, user_id=user.id, target_staff=staff)
 
     async def ban(self, asker: Asker, user: User) -> Sequence[str]:
         """`!mp ban`."""
-        line = f"Banned {user.name} from the match"
+        line = f"Banned {chat_name(user.name)} from the match"
         staff = _is_staff(user)
         return await self._about_seated(asker, line, commands.BanPlayer, user_id=user.id, target_staff=staff)
 
     async def unban(self, asker: Asker, user: User) -> Sequence[str]:
         """`!mp unban`."""
-        line = f"Unbanned {user.name} from the match"
+        line = f"Unbanned {chat_name(user.name)} from the match"
         return await self._told(asker, lambda _: line, commands.UnbanPlayer, user_id=user.id)
 
     async def add_referees(self, asker: Asker, users: Sequence[Named]) -> Sequence[str]:
@@ -286,16 +290,16 @@ class MatchCommands:
         for named in users:
             user = named.user
             if user is None:
-                lines.append(f"User not found: {named.text}")
+                lines.append(f"User not found: {chat_name(named.text)}")
                 continue
             try:
                 led = await self._lead(asker, commands.AddReferee, user_id=user.id, name=user.name)
             except Refused as refused:
-                lines.append(f"{user.name}: {refused.reason}")
+                lines.append(f"{chat_name(user.name)}: {chat_text(refused.reason)}")
                 continue
             if led is None:
                 return ()
-            lines.append(f"Added {user.name} to the match referees")
+            lines.append(f"Added {chat_name(user.name)} to the match referees")
             await self._tell_referee(asker, user, led.match)
         return lines
 
@@ -303,7 +307,7 @@ class MatchCommands:
         """Tells a new referee without a seat how to get into the room's channel."""
         told = f"referee:{match.history_id}:{user.id}"
         if seat_of(match, user.id) is None and await self._realtime.once(told, REFEREE_TOLD_EVERY_S):
-            line = f"{asker.session.name} made you a referee of {match.name}: /join {asker.where}"
+            line = f"{chat_name(asker.session.name)} made you a referee of {chat_text(match.name)}: /join {asker.where}"
             await self._tell(user.id, user.name, line)
 
     async def remove_referees(self, asker: Asker, users: Sequence[Named]) -> Sequence[str]:
@@ -312,24 +316,24 @@ class MatchCommands:
         for named in users:
             user = named.user
             if user is None:
-                lines.append(f"User not found: {named.text}")
+                lines.append(f"User not found: {chat_name(named.text)}")
                 continue
             try:
                 led = await self._lead(asker, commands.RemoveReferee, user_id=user.id)
             except NoReferee:
-                lines.append(f"{user.name} is not a match referee")
+                lines.append(f"{chat_name(user.name)} is not a match referee")
                 continue
             except Refused as refused:
-                lines.append(f"{user.name}: {refused.reason}")
+                lines.append(f"{chat_name(user.name)}: {chat_text(refused.reason)}")
                 continue
             if led is None:
                 return ()
-            lines.append(f"Removed {user.name} from the match referees")
+            lines.append(f"Removed {chat_name(user.name)} from the match referees")
         return lines
 
     async def list_referees(self, asker: Asker) -> Sequence[str]:
         """`!mp listrefs`."""
-        return ["Match referees:", *(name for _, name in (await self._match(asker)).referees)]
+        return ["Match referees:", *(chat_name(name) for _, name in (await self._match(asker)).referees)]
 
     # --- what is played
 
@@ -346,7 +350,8 @@ class MatchCommands:
         led = await self._lead(asker, commands.SetMap, **_choice(found, mode))
         if led is None:
             return ()
-        lines = [f"Changed beatmap to {self._link(f'b/{found.id}')} {found.artist} - {found.title}"]
+        title = chat_text(f"{found.artist} - {found.title}")
+        lines = [f"Changed beatmap to {self._link(f'b/{found.id}')} {title}"]
         if mode is not None:
             lines.append(f"Changed match mode to {mp_lines.MODES[led.match.mode]}")
         return lines
@@ -434,12 +439,15 @@ class MatchCommands:
         led = await self._lead(asker, commands.SetPoints, points=((RED, red), (BLUE, blue)))
         if led is None:
             return ()
-        return (", ".join(f"{fact.name} {fact.points}" for fact in led.facts if isinstance(fact, PointsSet)) + ".",)
+        return (
+            ", ".join(f"{chat_text(fact.name)} {fact.points}" for fact in led.facts if isinstance(fact, PointsSet))
+            + ".",
+        )
 
     async def load_pool(self, asker: Asker, pool: str) -> Sequence[str]:
         """`!mp loadpool`."""
         found = await self._pools.named(pool)
-        line = f"The mappool {found.name} is loaded."
+        line = f"The mappool {chat_text(found.name)} is loaded."
         return await self._told(asker, lambda _: line, commands.LoadPool, pool_id=found.id, name=found.name)
 
     async def unload_pool(self, asker: Asker) -> Sequence[str]:
@@ -459,7 +467,7 @@ class MatchCommands:
                 bits = 0 if free or one.mods == "NM" else parse_mods(one.mods)
                 return await self._told(
                     asker,
-                    lambda match: f"Picked {wanted}: {match.map_name}. {mp_lines.mods(match)}",
+                    lambda match: f"Picked {wanted}: {chat_text(match.map_name)}. {mp_lines.mods(match)}",
                     commands.Pick,
                     pick=wanted,
                     mods=bits,
@@ -471,11 +479,13 @@ class MatchCommands:
 
     async def ban_pick(self, asker: Asker, pick: str) -> Sequence[str]:
         """`!mp banpick`."""
-        return await self._told(asker, lambda _: f"{pick.upper()} is banned.", commands.BanPick, pick=pick.upper())
+        return await self._told(
+            asker, lambda _: f"{chat_text(pick.upper())} is banned.", commands.BanPick, pick=pick.upper()
+        )
 
     async def unban_pick(self, asker: Asker, pick: str) -> Sequence[str]:
         """`!mp unbanpick`."""
-        line = f"{pick.upper()} may be picked."
+        line = f"{chat_text(pick.upper())} may be picked."
         return await self._told(asker, lambda _: line, commands.UnbanPick, pick=pick.upper())
 
     async def picks(self, asker: Asker) -> Sequence[str]:
@@ -630,6 +640,6 @@ def _choice(beatmap: Beatmap, mode: int | None) -> dict[str, Any]:
     return {
         "map_id": beatmap.id,
         "map_md5": beatmap.md5,
-        "map_name": f"{beatmap.artist} - {beatmap.title} [{beatmap.version}]",
+        "map_name": full_title(beatmap),
         "mode": beatmap.mode or mode or 0,
     }

@@ -7,6 +7,7 @@ from typing import Final
 from kiai.multiplayer.facts import Fact, TimerCleared
 from kiai.multiplayer.model import BLUE, COUNTDOWN, NO_MAP, READY, START, Match, Slot, has_teams, occupied_seats
 from kiai.osu.mods import mod_names
+from kiai.osu.texts import chat_name, chat_text
 
 Link = Callable[[str], str]
 
@@ -45,9 +46,9 @@ def mods(match: Match) -> str:
 
 def settings(match: Match, link: Link) -> list[str]:
     """Everything about a room."""
-    lines = [f"Room name: {match.name}, History: {link(f'mp/{match.history_id}')}"]
+    lines = [f"Room name: {chat_text(match.name)}, History: {link(f'mp/{match.history_id}')}"]
     if match.map_id > 0:
-        lines.append(f"Beatmap: {link(f'b/{match.map_id}')} {match.map_name}")
+        lines.append(f"Beatmap: {link(f'b/{match.map_id}')} {chat_text(match.map_name)}")
     lines.append(f"Team mode: {TEAM_MODES[match.team_type]}, Win condition: {condition(match)}")
     active = [*mod_names(match.mods), *(["Freemod"] if match.free_mods else [])]
     if active:
@@ -68,7 +69,7 @@ def _seat(match: Match, seat: int, slot: Slot, link: Link) -> str:
     # The blank before the bracket stays without one: tools want at least 16 characters from the name on.
     return (
         f"Slot {seat + 1:<2} {status:<{_STATUS_WIDTH}} {link(f'u/{slot.player_id}')} "
-        f"{slot.player_name:<{_NAME_WIDTH}} {bracket}"
+        f"{chat_name(slot.player_name):<{_NAME_WIDTH}} {bracket}"
     )
 
 

@@ -7,11 +7,13 @@ from typing import Final
 import msgspec
 
 from kiai.beatmaps import Beatmap, Beatmaps
+from kiai.beatmaps.model import full_title
 from kiai.chat.bot import Argument, Asker, BadArgument, Command, Kind, Where
 from kiai.errors import KiaiError, NotFound
 from kiai.osu.links import parse_map_link
 from kiai.osu.modes import mode_of, mode_text, vanilla
 from kiai.osu.mods import EZ, HR, clock_rate, mods_text, normalise, parse_mods
+from kiai.osu.texts import chat_link, chat_text
 from kiai.realtime.port import Realtime, Session
 from kiai.scores import calculator
 from kiai.scores.performance import CannotCalculate, Performance
@@ -110,12 +112,12 @@ class NowPlaying:
         try:
             results = await self._performance.plays(playing.beatmap.md5, playing.mode, plays)
         except CannotCalculate as error:
-            return [f"I cannot compute this map: {error}."]
+            return [f"I cannot compute this map: {chat_text(str(error))}."]
         except KiaiError:
             return ["I am busy; please ask again."]
         beatmap = playing.beatmap
         mode = mode_of(playing.mode, playing.mods)
-        title = f"{beatmap.artist} - {beatmap.title} [{beatmap.version}] {mods_text(playing.mods)}".rstrip()
+        title = f"{chat_text(full_title(beatmap))} {mods_text(playing.mods)}".rstrip()
         worth = " | ".join(f"{_words(one)}: {result.pp:.2f}pp" for one, result in zip(wanted, results, strict=True))
         rate = clock_rate(playing.mods)
         minutes, seconds = divmod(round(beatmap.total_length / rate), 60)
@@ -141,7 +143,7 @@ class NowPlaying:
     async def maplink(self, asker: Asker) -> Sequence[str]:
         """`!maplink`."""
         beatmap = (await self.last(asker.session.user_id)).beatmap
-        return (f"[https://osu.ppy.sh/beatmapsets/{beatmap.set_id} {beatmap.artist} - {beatmap.title}]",)
+        return (chat_link(f"https://osu.ppy.sh/beatmapsets/{beatmap.set_id}", f"{beatmap.artist} - {beatmap.title}"),)
 
     def commands(self) -> list[Command]:
         """What this page declares."""

@@ -5,12 +5,14 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from kiai.accounts import Accounts, ApiKeys, Relationships, User
+from kiai.beatmaps.model import full_title
 from kiai.chat.bot import Argument, Asker, BadArgument, Bot, Command, Kind, Where
 from kiai.chat.mail import Mail
 from kiai.osu.countries import COUNTRIES
 from kiai.osu.modes import mode_text
 from kiai.osu.mods import mods_text
 from kiai.osu.numbers import whole_number
+from kiai.osu.texts import chat_link, chat_name, chat_text
 from kiai.presence import Presence
 from kiai.realtime.port import Realtime
 from kiai.scores.leaderboards import Leaderboards
@@ -68,7 +70,7 @@ class PlayerCommands:
     async def roll(self, asker: Asker, most: int | None) -> Sequence[str]:
         """`!roll`."""
         rolled = secrets.randbelow(most or 100) + 1
-        return (f"{asker.session.name} rolls {rolled} point(s)",)
+        return (f"{chat_name(asker.session.name)} rolls {rolled} point(s)",)
 
     async def where(self, asker: Asker, user: User) -> Sequence[str]:
         """`!where`."""
@@ -77,34 +79,35 @@ class PlayerCommands:
             return ("The user is currently not online.",)
         if user.country not in COUNTRIES or user.country == "xx":
             return ("The user's location could not be determined.",)
-        return (f"{user.name} is in {COUNTRIES[user.country][1]}",)
+        return (f"{chat_name(user.name)} is in {COUNTRIES[user.country][1]}",)
 
     async def stats(self, asker: Asker, user: User | None, mode: int | None) -> Sequence[str]:
         """`!stats`."""
         user, mode = await self._whose(asker, user, mode)
         stats = await self._leaderboards.stats_in(user.id, mode)
         if stats is None:
-            return (f"{user.name} has not played {mode_text(mode)} yet.",)
+            return (f"{chat_name(user.name)} has not played {mode_text(mode)} yet.",)
         rank = await self._realtime.rank_of(user.id, mode)
         online = (await self._realtime.sessions_among([user.id])).get(user.id)
-        doing = f" Now: {online.status.info_text}" if online is not None and online.status.info_text else ""
+        doing = f" Now: {chat_text(online.status.info_text)}" if online is not None and online.status.info_text else ""
         return (
-            f"{user.name} in {mode_text(mode)}: #{rank.rank} (#{rank.country_rank} in {user.country.upper()}), "
-            f"{stats.pp}pp, {stats.acc:.2f}%, {stats.plays} plays.{doing}",
+            f"{chat_name(user.name)} in {mode_text(mode)}: #{rank.rank} "
+            f"(#{rank.country_rank} in {user.country.upper()}), {stats.pp}pp, "
+            f"{stats.acc:.2f}%, {stats.plays} plays.{doing}",
         )
 
     async def recent(self, asker: Asker, user: User | None, mode: int | None) -> Sequence[str]:
         """`!recent`."""
         user, mode = await self._whose(asker, user, mode)
         found = await self._leaderboards.recent_of(user.id, mode, limit=1)
-        return [self._shown(one) for one in found] or (f"{user.name} has no scores in {mode_text(mode)}.",)
+        return [self._shown(one) for one in found] or (f"{chat_name(user.name)} has no scores in {mode_text(mode)}.",)
 
     async def top(self, asker: Asker, user: User | None, mode: int | None) -> Sequence[str]:
         """`!top`."""
         user, mode = await self._whose(asker, user, mode)
         found = await self._leaderboards.best_of(user.id, mode, limit=TOP)
         return [f"{place}. {self._shown(one)}" for place, one in enumerate(found, 1)] or (
-            f"{user.name} has no scores in {mode_text(mode)}.",
+            f"{chat_name(user.name)} has no scores in {mode_text(mode)}.",
         )
 
     async def _whose(self, asker: Asker, user: User | None, mode: int | None) -> tuple[User, int]:
@@ -115,10 +118,9 @@ class PlayerCommands:
     def _shown(self, one: MappedScore) -> str:
         score, beatmap = one.score, one.beatmap
         mods = f" +{mods_text(score.mods)}" if score.mods else ""
-        title = f"{beatmap.artist} - {beatmap.title} [{beatmap.version}]"
         result = f"{score.pp:.2f}pp" if score.status else "failed"
         return (
-            f"[{self._link(f'b/{beatmap.id}')} {title}]{mods} {score.acc:.2f}% {score.grade} "
+            f"{chat_link(self._link(f'b/{beatmap.id}'), full_title(beatmap))}{mods} {score.acc:.2f}% {score.grade} "
             f"{score.max_combo}x {score.nmiss} misses: {result}"
         )
 
@@ -126,19 +128,19 @@ class PlayerCommands:
         """`!block`."""
         session = asker.session
         if user.id in session.blocked:
-            return (f"{user.name} is blocked already.",)
+            return (f"{chat_name(user.name)} is blocked already.",)
         await self._relationships.block(session.user_id, user.id)
         await self._presence.change(session, blocked=session.blocked | {user.id}, friends=session.friends - {user.id})
-        return (f"{user.name} is blocked.",)
+        return (f"{chat_name(user.name)} is blocked.",)
 
     async def unblock(self, asker: Asker, user: User) -> Sequence[str]:
         """`!unblock`."""
         session = asker.session
         if user.id not in session.blocked:
-            return (f"{user.name} is not blocked.",)
+            return (f"{chat_name(user.name)} is not blocked.",)
         await self._relationships.forget(session.user_id, user.id)
         await self._presence.change(session, blocked=session.blocked - {user.id})
-        return (f"{user.name} is no longer blocked.",)
+        return (f"{chat_name(user.name)} is no longer blocked.",)
 
     async def reconnect(self, asker: Asker) -> Sequence[str]:
         """`!reconnect`."""
@@ -148,7 +150,7 @@ class PlayerCommands:
     async def rename(self, asker: Asker, name: str) -> Sequence[str]:
         """`!changename`."""
         renamed = await self._accounts.set_profile(asker.viewer, {"name": name})
-        return (f"You are {renamed.name} now; the game will log in again.",)
+        return (f"You are {chat_name(renamed.name)} now; the game will log in again.",)
 
     async def api_key(self, asker: Asker, revoke: str | None) -> Sequence[str]:
         """`!apikey`."""
@@ -164,11 +166,11 @@ class PlayerCommands:
         counts: dict[str, int] = {}
         for letter in letters:
             counts[letter.from_name] = counts.get(letter.from_name, 0) + 1
-        return [f"{name}: {count} unread" for name, count in counts.items()] or ("No unread mail.",)
+        return [f"{chat_name(name)}: {count} unread" for name, count in counts.items()] or ("No unread mail.",)
 
     async def client(self, asker: Asker) -> Sequence[str]:
         """`!client`."""
-        return (f"You play with {asker.session.client}.",)
+        return (f"You play with {chat_text(asker.session.client)}.",)
 
     def commands(self) -> list[Command]:
         """What this page declares."""

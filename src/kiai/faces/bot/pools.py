@@ -9,6 +9,7 @@ from kiai.errors import Refused
 from kiai.faces.bot.now_playing import NowPlaying
 from kiai.multiplayer.pools import Also, Pool, Pools
 from kiai.osu.privileges import staff_rank
+from kiai.osu.texts import chat_text
 from kiai.staff import Actor, audit
 from kiai.storage.port import Transaction
 
@@ -38,15 +39,15 @@ class PoolCommands:
     async def create(self, asker: Asker, pool: str) -> Sequence[str]:
         """`!pool create`."""
         await self._pools.create(pool, asker.session.user_id, also=self._written(asker, "pool_create"))
-        return (f"The mappool {pool} was made.",)
+        return (f"The mappool {chat_text(pool)} was made.",)
 
     async def delete(self, asker: Asker, pool: str, really: str | None) -> Sequence[str]:
         """`!pool delete`."""
         found = await self._own(asker, pool)
         if really != "really":
-            return (f"This cannot be undone: !pool delete {pool} really",)
+            return (f"This cannot be undone: !pool delete {chat_text(pool)} really",)
         await self._pools.delete(found.id, also=self._written(asker, "pool_delete"))
-        return (f"The mappool {pool} is gone.",)
+        return (f"The mappool {chat_text(pool)} is gone.",)
 
     async def _own(self, asker: Asker, name: str) -> Pool:
         found = await self._pools.named(name)
@@ -59,30 +60,30 @@ class PoolCommands:
         found = await self._pools.named(pool)
         chosen = map_id or (await self._now_playing.last(asker.session.user_id)).beatmap.id
         await self._pools.add(found.id, pick, chosen, also=self._written(asker, "pool_edit"))
-        return (f"{pick.upper()} of {pool} is map {chosen}.",)
+        return (f"{chat_text(pick.upper())} of {chat_text(pool)} is map {chosen}.",)
 
     async def remove(self, asker: Asker, pool: str, pick: str) -> Sequence[str]:
         """`!pool remove`."""
         found = await self._pools.named(pool)
         await self._pools.remove(found.id, pick, also=self._written(asker, "pool_edit"))
-        return (f"{pick.upper()} is no longer in {pool}.",)
+        return (f"{chat_text(pick.upper())} is no longer in {chat_text(pool)}.",)
 
     async def listed(self, asker: Asker, page: int | None) -> Sequence[str]:
         """`!pool list`."""
         found = await self._pools.listed(page or 1)
-        return [f"{one.id}: {one.name}" for one in found] or ("There are no mappools.",)
+        return [f"{one.id}: {chat_text(one.name)}" for one in found] or ("There are no mappools.",)
 
     async def info(self, asker: Asker, pool: str) -> Sequence[str]:
         """`!pool info`."""
         found = await self._pools.named(pool)
         picks = [f"{one.mods}{one.slot} {one.map_id}" for one in await self._pools.picks(found.id)]
-        return (f"{found.name}: {', '.join(picks) or 'no picks yet'}",)
+        return (f"{chat_text(found.name)}: {', '.join(picks) or 'no picks yet'}",)
 
     async def publish(self, asker: Asker, pool: str, on: str) -> Sequence[str]:
         """`!pool publish`."""
         found = await self._pools.named(pool)
         await self._pools.publish(found.id, on == "on", also=self._written(asker, "pool_edit"))
-        return (f"{pool} is {'seen by everybody' if on == 'on' else 'hidden'} now.",)
+        return (f"{chat_text(pool)} is {'seen by everybody' if on == 'on' else 'hidden'} now.",)
 
     def commands(self) -> list[Command]:
         """What this page declares."""

@@ -10,6 +10,7 @@ from kiai.accounts import User
 from kiai.chat.bot import Argument, Asker, BadArgument, Bot, Command, Kind
 from kiai.errors import Conflict, NotFound
 from kiai.osu.numbers import whole_number
+from kiai.osu.texts import chat_name, chat_text
 from kiai.staff import Actor
 from kiai.staff.reports import OTHER, PAGE, Reports, report_id_of
 
@@ -36,11 +37,11 @@ class ReportCommands:
         try:
             report_id = await self._reports.send(asker.session.user_id, user, kind, text)
         except Conflict:
-            return (f"You have reported {user.name} already; the staff will look into it.",)
-        line = f"Report {report_id}: {asker.session.name} reports {user.name} ({kind}): {text or 'no text'}"
+            return (f"You have reported {chat_name(user.name)} already; the staff will look into it.",)
+        line = f"Report {report_id}: {_told(asker.session.name, user.name, kind, text)}"
         with contextlib.suppress(NotFound):  # a server may have no such channel; the queue has the report
             await self._post(STAFF_CHANNEL, line[:SHOWN_MAX])
-        return (f"Your report has been sent: {user.name} ({kind}). The staff will look into it.",)
+        return (f"Your report has been sent: {chat_name(user.name)} ({chat_text(kind)}). The staff will look into it.",)
 
     async def _read(self, asker: Asker, what: str) -> tuple[User, str, str]:
         """Who is reported, for which kind of thing, and in which words."""
@@ -59,7 +60,7 @@ class ReportCommands:
                 raise BadArgument("A report is closed with a verdict.")
             actor = Actor(user_id=asker.session.user_id, source="game")
             await self._reports.close(actor, report_id_of(report), verdict)
-            return (f"Report {report_id_of(report)} is closed: {verdict}",)
+            return (f"Report {report_id_of(report)} is closed: {chat_text(verdict)}",)
         number = 1 if page is None else whole_number(page, PAGES_MAX, 1)
         if number is None or report:
             raise BadArgument(f"page is a whole number from 1 to {PAGES_MAX}.")
@@ -67,8 +68,8 @@ class ReportCommands:
         if not found:
             return ("There are no open reports.",) if not total else ("There is no such page.",)
         lines = [
-            f"{one.id}: {datetime.fromtimestamp(one.at_ms // 1000, UTC):%Y-%m-%d %H:%M} {one.by} reports {one.target} "
-            f"({one.kind}): {one.text or 'no text'}"
+            f"{one.id}: {datetime.fromtimestamp(one.at_ms // 1000, UTC):%Y-%m-%d %H:%M} "
+            f"{_told(one.by, one.target, one.kind, one.text)}"
             for one in found
         ]
         return [*(line[:SHOWN_MAX] for line in lines), f"Page {number} of {-(-total // PAGE)}; {total} open"]
@@ -98,3 +99,7 @@ class ReportCommands:
                 hidden=True,
             ),
         ]
+
+
+def _told(by: str, target: str, kind: str, text: str) -> str:
+    return f"{chat_name(by)} reports {chat_name(target)} ({chat_text(kind)}): {chat_text(text) or 'no text'}"

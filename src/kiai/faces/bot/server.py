@@ -8,6 +8,7 @@ from kiai.chat.model import match_of
 from kiai.clock import Clock
 from kiai.errors import NotFound
 from kiai.multiplayer.match import Match
+from kiai.osu.texts import chat_link
 from kiai.realtime.port import Realtime
 
 
@@ -35,7 +36,7 @@ class ServerCommands:
             raise NotFound("match")
         if match.map_id <= 0:
             return ("The host is choosing a map.",)
-        return (f"[{self._link(f'b/{match.map_id}')} {match.map_name}]",)
+        return (chat_link(self._link(f"b/{match.map_id}"), match.map_name),)
 
     def commands(self) -> list[Command]:
         """What this page declares."""

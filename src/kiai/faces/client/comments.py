@@ -11,6 +11,7 @@ from kiai.errors import Invalid, NotAuthenticated, NotFound
 from kiai.faces.client.door import Answer, Ask, Door, Haste, Page
 from kiai.osu.names import safe_name
 from kiai.osu.privileges import DONATOR, NOMINATOR, effective, may
+from kiai.osu.texts import field
 from kiai.realtime.port import Realtime
 from kiai.scores.leaderboards import Leaderboards
 
@@ -124,4 +125,4 @@ def _line(comment: Comment, player_id: int, creator: str) -> str:
         kind = "subscriber"
     if comment.colour:
         kind = f"{kind}|{comment.colour}"
-    return f"{comment.time_ms}\t{comment.target}\t{kind}\t{comment.text}"
+    return f"{comment.time_ms}\t{comment.target}\t{kind}\t{field(comment.text)}"

@@ -3,7 +3,6 @@
 import re
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import quote
 
 from kiai.beatmaps import Beatmaps
 from kiai.beatmaps.importing import archive_key
@@ -13,6 +12,7 @@ from kiai.beatmaps.searching import FoundSet, Order, Search, Searching
 from kiai.errors import NotFound, Unavailable
 from kiai.faces.client.door import Answer, Ask, Haste, Page
 from kiai.files.port import Files
+from kiai.osu.texts import attachment, field
 
 QUERY_MAX: Final = 200
 PAGE: Final = 100
@@ -116,10 +116,8 @@ class Direct:
 
     async def _own(self, found: FoundSet, size: int, wanted: str) -> Answer:
         start, end, status = 0, size, 200
-        name = f"{found.id} {found.artist} - {found.title}.osz"
-        plain = re.sub(r'[^\x20-\x7e]|[\\/:*?"<>|]', "_", name)
         headers = [
-            ("Content-Disposition", f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"),
+            ("Content-Disposition", attachment(f"{found.id} {found.artist} - {found.title}.osz")),
             ("Accept-Ranges", "bytes"),
             ("Content-Security-Policy", "sandbox; default-src 'none'"),
         ]
@@ -160,9 +158,9 @@ def _own_line(found: FoundSet) -> str:
     return "|".join(
         (
             f"{found.id}.osz",
-            _plain(found.artist),
-            _plain(found.title),
-            _plain(found.creator),
+            field(found.artist),
+            field(found.title),
+            field(found.creator),
             str(OFFICIAL.get(MapStatus(status), 0)),
             f"{rating:.2f}",
             f"{updated:%Y-%m-%d %H:%M:%S}",
@@ -186,12 +184,12 @@ def _mirror_line(found: MirrorSet) -> str:
     return "|".join(
         (
             f"{found.set_id}.osz",
-            _plain(found.artist),
-            _plain(found.title),
-            _plain(found.creator),
+            field(found.artist),
+            field(found.title),
+            field(found.creator),
             str(found.ranked_status if 1 <= found.ranked_status <= 4 else 0),
             "0.00",
-            _plain(updated),
+            field(updated),
             str(found.set_id),
             "0",
             str(int(found.has_video)),
@@ -204,10 +202,5 @@ def _mirror_line(found: MirrorSet) -> str:
 
 
 def _difficulty(name: str, mode: int, stars: float, cs: float, od: float, ar: float, hp: float) -> str:
-    plain = _plain(name).replace(",", " ").replace("@", " ")
+    plain = field(name).replace(",", " ").replace("@", " ")
     return f"[{stars:.2f}⭐] {plain} {{cs: {cs:g} / od: {od:g} / ar: {ar:g} / hp: {hp:g}}}@{mode}"
-
-
-def _plain(text: str) -> str:
-    """A text that breaks neither a line nor a field."""
-    return re.sub(r"[\x00-\x1f\x7f]", " ", text).replace("|", "I")

@@ -18,6 +18,7 @@ from kiai.errors import NotFound, Unavailable
 from kiai.faces.client.door import Answer, Ask, Door, Haste, Page
 from kiai.osu.modes import mode_of
 from kiai.osu.mods import ALL, board_key
+from kiai.osu.texts import field
 from kiai.presence import Presence
 from kiai.scores.boards import Boards, Kind, Line, Wanted, sorts_by_pp
 
@@ -146,7 +147,7 @@ class Scoreboard:
 
 
 def _header(beatmap: Beatmap, count: int) -> bytes:
-    artist, title = (text.replace("|", "I").replace("\n", " ") for text in (beatmap.artist, beatmap.title))
+    artist, title = field(beatmap.artist), field(beatmap.title)
     rating = f"{beatmap.rating:.2f}" if beatmap.rating_count else "0.0"
     return (
         f"{beatmap.status}|false|{beatmap.id}|{beatmap.set_id}|{count}|0|\n"
@@ -155,10 +156,10 @@ def _header(beatmap: Beatmap, count: int) -> bytes:
 
 
 def _line(line: Line, place: int, mode: int) -> bytes:
-    name = f"[{line.tag}] {line.name}" if line.tag else line.name
+    name = f"[{field(line.tag)}] {field(line.name)}" if line.tag else field(line.name)
     shown = round(line.pp) if sorts_by_pp(mode) else line.score
     return (
-        f"{line.id}|{name.replace('|', 'I')}|{shown}|{line.max_combo}|{line.n50}|{line.n100}|{line.n300}|{line.nmiss}"
+        f"{line.id}|{name}|{shown}|{line.max_combo}|{line.n50}|{line.n100}|{line.n300}|{line.nmiss}"
         f"|{line.nkatu}|{line.ngeki}|{line.perfect}|{line.mods}|{line.user_id}|{place}|{line.play_time_ms // 1000}"
         f"|{int(line.has_replay)}"
     ).encode()

@@ -10,6 +10,7 @@ from typing import Final
 from kiai.errors import NotAuthenticated
 from kiai.faces.client.door import Answer, Ask, Banned, Door, Page
 from kiai.faces.client.submission_form import IMAGE_MAX, REPLAY_MAX, read_submission
+from kiai.osu.texts import field
 from kiai.scores.medals import BY_ID
 from kiai.scores.model import Chart
 from kiai.scores.submission import Rejected, Submissions
@@ -17,7 +18,7 @@ from kiai.scores.submission import Rejected, Submissions
 BODY_MAX: Final = 20 * 1024 * 1024
 PART_MAX: Final = max(REPLAY_MAX, IMAGE_MAX)
 
-_TROUBLE: Final = str.maketrans("/+|\r\n", "     ")
+_TROUBLE: Final = str.maketrans("/+", "  ")
 _NO: Final = Answer(b"error: no")
 Pair = tuple[str, object, object]
 
@@ -167,4 +168,4 @@ def _fraction(percent: object) -> str:
 
 def _medal(medal_id: int) -> str:
     medal = BY_ID[medal_id]
-    return "+".join(text.translate(_TROUBLE) for text in (medal.file, medal.name, medal.description))
+    return "+".join(field(text).translate(_TROUBLE) for text in (medal.file, medal.name, medal.description))

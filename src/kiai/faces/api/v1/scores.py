@@ -1,8 +1,6 @@
 """Scores by their id, and their replays."""
 
-import re
 from typing import Annotated, Final
-from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta
@@ -10,6 +8,7 @@ from msgspec import Meta
 from kiai.faces.api.operation import Caller, Limit, Operation, Raw
 from kiai.faces.api.replies import Reply, ScoreInfoReply, score_info_reply
 from kiai.faces.api.v1.common import ScoreId
+from kiai.osu.texts import attachment
 from kiai.scores.leaderboards import Leaderboards
 from kiai.scores.replays import Replays
 
@@ -82,9 +81,3 @@ class Scores:
                 limit=self._replay_limit,
             ),
         ]
-
-
-def attachment(name: str) -> str:
-    """A Content-Disposition header for a file name (RFC 6266: an ASCII fallback, then UTF-8)."""
-    plain = re.sub(r"[^ -~]|[\"\\%]", "_", name)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

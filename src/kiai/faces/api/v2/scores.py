@@ -9,7 +9,7 @@ from kiai.accounts import Accounts
 from kiai.accounts.model import ID_MAX
 from kiai.beatmaps import Beatmaps
 from kiai.faces.api.operation import Caller, Limit, Operation, Raw
-from kiai.faces.api.v1.scores import OCTETS, attachment
+from kiai.faces.api.v1.scores import OCTETS
 from kiai.faces.api.v2.pages import (
     SCORE_IN_PATH,
     Include,
@@ -26,6 +26,7 @@ from kiai.faces.api.v2.pages import (
     wants,
 )
 from kiai.faces.api.v2.shapes import Maps, ScoreData
+from kiai.osu.texts import attachment
 from kiai.scores.leaderboards import Leaderboards
 from kiai.scores.replays import Replays
 

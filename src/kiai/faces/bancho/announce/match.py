@@ -12,6 +12,7 @@ from kiai.faces.bancho.announce import Table
 from kiai.multiplayer import facts
 from kiai.multiplayer.model import players
 from kiai.multiplayer.service import Invited, LetIn, Opened, PutOut, ScoreFrame, SeatGiven, Told
+from kiai.osu.texts import chat_link
 from kiai.realtime.port import LOBBY, Entry, match_topic, user_topic
 
 CHAT: Final = MATCH
@@ -111,8 +112,7 @@ def _frame(fact: ScoreFrame) -> Sequence[Entry]:
 
 
 def _invited(fact: Invited) -> Sequence[Entry]:
-    password = fact.match.password.replace(" ", "_")
-    text = f"Come join my game: [osump://{fact.match_id}/{password} {fact.match.name}]."
+    text = f"Come join my game: {chat_link(f'osump://{fact.match_id}/{fact.match.password}', fact.match.name)}."
     return [Entry(user_topic(fact.user_id), packets.match_invite(fact.by_name, text, fact.name, fact.by_id))]
 
 

@@ -9,6 +9,7 @@ from kiai.errors import NotFound
 from kiai.faces.bancho import packets
 from kiai.faces.bancho.packets import Client, Message
 from kiai.faces.bancho.turn import Handlers, Turn
+from kiai.osu.texts import chat_name, one_line
 from kiai.realtime.port import BOT_ID
 
 WAS_CUT: Final = packets.notification(f"Your message was cut to {LINE_MAX} characters.")
@@ -17,7 +18,9 @@ WAS_CUT: Final = packets.notification(f"Your message was cut to {LINE_MAX} chara
 def _stored(spoken: Spoken) -> bytes:
     if spoken.noted:
         return b""
-    return packets.notification(f"{spoken.target} is offline, and will receive your message on their next login.")
+    return packets.notification(
+        f"{chat_name(spoken.target)} is offline, and will receive your message on their next login."
+    )
 
 
 ANSWERS: Mapping[Result, Callable[[Spoken], bytes]] = {
@@ -29,7 +32,7 @@ ANSWERS: Mapping[Result, Callable[[Spoken], bytes]] = {
     Result.TARGET_SILENCED: lambda spoken: packets.target_is_silenced(spoken.target),
     Result.STORED: _stored,
     Result.NOT_STORED: lambda spoken: packets.notification(
-        f"{spoken.target} is offline and has too many unread messages: yours was not kept."
+        f"{chat_name(spoken.target)} is offline and has too many unread messages: yours was not kept."
     ),
 }
 """What the speaker is told of a line's fate."""
@@ -72,7 +75,7 @@ class ChatHandlers:
         """82 SET_AWAY_MESSAGE (11.6)."""
         turn.session = await self._chat.set_away(turn.session, asked.text)
         away = turn.session.away
-        self._from_bot(turn, f"You are away now: {away}" if away else "You are no longer away.")
+        self._from_bot(turn, f"You are away now: {one_line(away)}" if away else "You are no longer away.")
 
     def _answer(self, turn: Turn, spoken: Spoken) -> None:
         turn.session = spoken.session
@@ -80,7 +83,7 @@ class ChatHandlers:
         if spoken.cut:
             turn.say(WAS_CUT)
         if spoken.away:
-            text = f"\x01ACTION is away: {spoken.away}\x01"
+            text = f"\x01ACTION is away: {one_line(spoken.away)}\x01"
             turn.say(packets.message(spoken.target, text, turn.session.name, spoken.target_id))
         for line in spoken.lines:
             self._from_bot(turn, line)

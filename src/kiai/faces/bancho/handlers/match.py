@@ -12,6 +12,7 @@ from kiai.faces.bancho.turn import Handler, Handlers, Turn
 from kiai.multiplayer import commands
 from kiai.multiplayer.model import LOCKED
 from kiai.multiplayer.service import Matches, Seated
+from kiai.osu.texts import chat_text
 from kiai.realtime.port import MatchGone, SessionGone, chat_topic
 
 CHAT: Final = "#multiplayer"
@@ -66,7 +67,7 @@ class MatchHandlers:
         except SessionGone:
             raise
         except (Refused, Invalid) as error:
-            turn.say(packets.match_join_fail(), packets.notification(f"No room was made: {error}."))
+            turn.say(packets.match_join_fail(), packets.notification(f"No room was made: {chat_text(str(error))}."))
             return
         self._seated(turn, seated)
 
@@ -139,7 +140,7 @@ class MatchHandlers:
         try:
             await self._matches.invite(turn.session, turn.session.match_id, user_id)
         except Refused as refused:
-            turn.say(packets.notification(f"Not invited: {refused}."))
+            turn.say(packets.notification(f"Not invited: {chat_text(str(refused))}."))
 
     async def tournament_info(self, turn: Turn, match_id: int) -> None:
         """93 TOURNAMENT_MATCH_INFO_REQUEST (14.9)."""
