@@ -1,4 +1,4 @@
-"""Places where a fault test lets the process die or stumble (security-and-faults 5).
+"""Places where a fault test lets the process die or stumble (docs/spec/security.md#fault-tests).
 
 `KIAI_FAILPOINTS="submit.committed=once:kill,submit.in_tx=p=0.01:raise"`, honoured only with `KIAI_TESTING=1`. Actions:
 `kill` (SIGKILL to itself), `raise` (our own failure), `enospc` (a full disk), `sleep:MS`. `once:` acts the first time

@@ -1,4 +1,4 @@
-"""Logins are written in batches, and devices tell who shares them (bancho-protocol 6.2)."""
+"""Logins are written in batches, and devices tell who shares them (docs/spec/sessions.md#shared-devices)."""
 
 import hashlib
 from collections.abc import Awaitable, Callable

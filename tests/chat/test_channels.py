@@ -101,7 +101,7 @@ def test_a_restricted_player_is_in_no_channel_and_is_shown_none(talk: Talk) -> N
     assert talk.run(talk.chat.channels_at_login(alice)) == ([], [])
 
 
-# --- 11.2 joining
+# --- joining
 
 
 def test_joining_opens_the_tab_and_tells_how_many_are_there(talk: Talk) -> None:
@@ -157,7 +157,7 @@ def test_a_restricted_player_joins_nothing(talk: Talk) -> None:
     assert talk.joins(alice, "#osu") == [(66, "#osu")]
 
 
-# --- 11.3 parting
+# --- parting
 
 
 def test_parting_closes_nothing_by_itself(talk: Talk) -> None:

@@ -11,7 +11,7 @@ from kiai.realtime.port import BOT_ID, Entry
 MODERATOR = NORMAL | int(Privilege.MODERATOR)
 
 
-# --- 11.4
+# --- lines in a channel (docs/spec/chat.md#lines-in-a-channel)
 
 
 def test_a_line_goes_to_everybody_else_in_the_channel(talk: Talk) -> None:
@@ -45,7 +45,7 @@ def test_a_line_costs_one_entry_however_many_are_in_the_channel(talk: Talk, monk
     assert [(entry.topic, entry.author) for entry in appended] == [("chat:#osu", alice.user_id)]
 
 
-def test_whom_a_client_claims_to_be_does_not_matter(talk: Talk) -> None:  # RT18
+def test_whom_a_client_claims_to_be_does_not_matter(talk: Talk) -> None:
     alice, bob = talk.online("alice", "#osu"), talk.online("bob", "#osu")
 
     talk.says(alice, "#osu", "hello", sender="bob", sender_id=1)
@@ -54,7 +54,7 @@ def test_whom_a_client_claims_to_be_does_not_matter(talk: Talk) -> None:  # RT18
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\t\n", "\x00\x02", "\x01ACTION \x01"])
-def test_a_line_of_nothing_is_dropped(talk: Talk, text: str) -> None:  # RT17
+def test_a_line_of_nothing_is_dropped(talk: Talk, text: str) -> None:
     alice, bob = talk.online("alice", "#osu"), talk.online("bob", "#osu")
 
     assert talk.says(alice, "#osu", text) == []
@@ -63,7 +63,7 @@ def test_a_line_of_nothing_is_dropped(talk: Talk, text: str) -> None:  # RT17
 
 
 @pytest.mark.parametrize("name", ["#staff", "#multi_1", "#spec_3", "#nope", "#multiplayer", "#spectator", "bob", ""])
-def test_a_line_to_where_one_is_not_is_dropped(talk: Talk, name: str) -> None:  # RT17
+def test_a_line_to_where_one_is_not_is_dropped(talk: Talk, name: str) -> None:
     alice = talk.online("alice", "#osu")
     mod = talk.online("mod", "#osu", "#staff", "#multi_1", "#spec_3", priv=MODERATOR)
 
@@ -104,7 +104,7 @@ def test_in_a_moderated_channel_only_staff_speaks(talk: Talk) -> None:
     assert talk.reads(mod) == [line("alice", "hello again", "#osu", alice.user_id)]
 
 
-def test_a_line_that_is_too_long_is_cut_and_its_speaker_told(talk: Talk) -> None:  # RT17
+def test_a_line_that_is_too_long_is_cut_and_its_speaker_told(talk: Talk) -> None:
     alice, bob = talk.online("alice", "#osu"), talk.online("bob", "#osu")
 
     answer = talk.says(alice, "#osu", "x" * 33_000)
@@ -163,7 +163,7 @@ def test_a_tournament_client_speaks_in_its_room_alone(talk: Talk) -> None:
     assert talk.heard == [("camera", "#multi_5", "three")]
 
 
-# --- 6.4, RT33
+# --- silenced players
 
 
 def test_a_silenced_player_is_told_for_how_long_and_says_nothing(talk: Talk) -> None:
@@ -189,7 +189,7 @@ def test_a_silence_that_is_over_is_over(talk: Talk) -> None:
     assert talk.reads(bob) == [line("alice", "hello", "#osu", alice.user_id)]
 
 
-# --- 13.4, RT20
+# --- floods (docs/spec/chat.md#flood)
 
 
 def test_the_eleventh_line_in_ten_seconds_silences(kept_talk: Talk) -> None:

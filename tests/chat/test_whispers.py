@@ -16,7 +16,7 @@ def offline_note(name: str) -> tuple[int, str]:
     return (24, f"{name} is offline, and will receive your message on their next login.")
 
 
-# --- 11.5, row by row (RT19)
+# --- the table of docs/spec/chat.md#private-messages, row by row
 
 
 def test_a_message_reaches_the_player_and_is_kept_as_delivered(kept_talk: Talk) -> None:
@@ -205,7 +205,7 @@ def test_a_message_that_is_too_long_is_cut_and_its_writer_told(talk: Talk) -> No
     assert talk.whispers(alice, "nobody", "x" * 2_001) == [UNKNOWN]
 
 
-# --- 11.6
+# --- away
 
 
 def test_going_away_is_confirmed_and_so_is_coming_back(talk: Talk) -> None:

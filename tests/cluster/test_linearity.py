@@ -1,4 +1,4 @@
-"""F27: eight players act on one room through two workers at once, and some legal order explains all that happened.
+"""Eight players act on one room through two workers at once, and some legal order explains all that happened.
 
 Each notes when it asked and when it was answered. The journal of the room says what happened, in order; the search asks
 the pure match machine whether those who acted could have made it happen, each act between its question and its answer.

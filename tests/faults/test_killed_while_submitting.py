@@ -1,4 +1,4 @@
-"""F1, F2: the process dies by SIGKILL, at every step of a submission and at random; nothing acknowledged is lost."""
+"""The process dies by SIGKILL, at every step of a submission and at random; nothing acknowledged is lost."""
 
 import os
 import random
@@ -143,7 +143,7 @@ def test_players_lose_nothing_while_the_server_is_killed_again_and_again(prepare
 
 
 def test_a_play_is_stored_once_the_disk_has_room_again(prepared: Path, tmp_path: Path) -> None:
-    """F11: the files store is gone, then the disk is full; the game is asked to come again, and loses nothing."""
+    """The files store is gone, then the disk is full; the game is asked to come again, and loses nothing."""
     server = Server(stores.copied(prepared, tmp_path / "data")).start()
     chance = random.Random(7)
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.house.headings import anchors
 
 ROOT: Final = Path(__file__).parents[2]
 FOLDERS: Final = ("src", "tests", "benchmarks", "scripts", "deploy", "docs", ".ci")
@@ -25,8 +26,8 @@ PAGES: Final = re.compile(
 )
 # The same in comments and docstrings: a bare number of a section, a row of a table.
 NUMBERS: Final = re.compile(
-    r"\(\d{1,2}\.\d{1,2}(?:, \d{1,2}\.\d{1,2})*\)|^# --- \d{1,2}\.\d|\b(?:GR|WE|BP) ?\d|\b(?:RT|SU|CE|AP|WB|CL|CF)\d{1,2}\b"
-    r"|\b[PF]\d{1,2}[,:)]",
+    r"\(\d{1,2}\.\d{1,2}(?:, \d{1,2}\.\d{1,2})*\)|^# --- \d{1,2}\.\d|\b(?:GR|WE|BP) ?\d"
+    r"|\b(?:RT|SU|CE|AP|WB|CL|CF)\d{1,2}\b|\b[PF]\d{1,2}[,:)]",
     re.MULTILINE,
 )
 
@@ -49,20 +50,13 @@ def prose(path: Path) -> Iterator[str]:
     if path.suffix != ".py":
         yield text
         return
-    before = tokenize.INDENT
+    starts, depth = True, 0
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        starts = before in (tokenize.INDENT, tokenize.NEWLINE, tokenize.NL, tokenize.DEDENT)
         if token.type == tokenize.COMMENT or (token.type == tokenize.STRING and starts):
             yield token.string
-        if token.type != tokenize.COMMENT:
-            before = token.type
-
-
-def anchors(page: Path) -> set[str]:
-    """The names of a page's headings, as the forge makes them."""
-    text = re.sub(r"(?ms)^```.*?^```$", "", page.read_text("utf-8"))
-    headings = re.findall(r"(?m)^#+ (.+)$", text)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        depth += (token.string in "([{") - (token.string in ")]}") if token.type == tokenize.OP else 0
+        if token.type not in (tokenize.COMMENT, tokenize.NL):
+            starts = not depth and token.type in (tokenize.INDENT, tokenize.NEWLINE, tokenize.DEDENT)
 
 
 def broken(link: str) -> bool:
@@ -89,9 +83,7 @@ def test_every_link_to_a_page_leads_to_a_heading_that_exists() -> None:
 
 
 def test_no_citation_is_without_target() -> None:
-    found = {
-        str(path.relative_to(ROOT)): citations for path in files() if (citations := sorted(set(untargeted(path))))
-    }
+    found = {str(path.relative_to(ROOT)): citations for path in files() if (citations := sorted(set(untargeted(path))))}
 
     assert found == {}
 
@@ -99,7 +91,9 @@ def test_no_citation_is_without_target() -> None:
 def test_every_page_of_facts_is_cited_by_code() -> None:
     code = "\n".join(path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py"))
 
-    assert [page.name for page in SPEC.glob("*.md") if page.name != "README.md" and f"spec/{page.name}" not in code] == []
+    assert [
+        page.name for page in SPEC.glob("*.md") if page.name != "README.md" and f"spec/{page.name}" not in code
+    ] == []
 
 
 @pytest.mark.parametrize(

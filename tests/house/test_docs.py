@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import typer
+from tests.house.headings import anchors
 
 from kiai.app import Server, open_services
 from kiai.cli.main import app
@@ -111,7 +112,7 @@ def test_every_relative_link_leads_somewhere(document: Path) -> None:
         path, _, anchor = target.partition("#")
         file = document.parent / path if path else document
         assert file.exists(), target
-        assert not anchor or anchor in _anchors(file), target
+        assert not anchor or anchor in anchors(file), target
 
 
 def test_every_decision_is_in_their_index() -> None:
@@ -149,13 +150,6 @@ def _commands(command: object, name: str) -> Iterator[tuple[str, list[str]]]:
     if not below:
         parameters = getattr(command, "params", [])
         yield name, [option for one in parameters for option in one.opts if option.startswith("--")]
-
-
-def _anchors(document: Path) -> set[str]:
-    """The names of the headings, as the forge makes them. A line in a block of code is no heading."""
-    text = re.sub(r"(?ms)^```.*?^```$", "", document.read_text("utf-8"))
-    headings = re.findall(r"(?m)^#+ (.+)$", text)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_every_table_has_a_bound_in_the_limits() -> None:

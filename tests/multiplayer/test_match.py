@@ -1,4 +1,4 @@
-"""The rules of a match, one example each (bancho-protocol 14, game-rules 16 and 17)."""
+"""The rules of a match, one example each (docs/spec/multiplayer.md)."""
 
 from typing import Any
 

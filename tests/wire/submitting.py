@@ -1,4 +1,4 @@
-"""A game client that submits plays: an encoder of its own, written from the field guide, and the vectors of others."""
+"""A game client that submits plays: an encoder of its own (docs/spec/submission.md), and the vectors of others."""
 
 import asyncio
 import base64

@@ -49,7 +49,7 @@ Record = tuple[str, int, str]
 
 
 def of_players() -> Iterator[Record]:
-    """AP1, AP2, AP3."""
+    """Ids and names."""
     either = "Must provide either id OR name!"
     for path, rest in OF_A_PLAYER.items():
         start = f"{path}?{rest}&" if rest else f"{path}?"
@@ -109,7 +109,7 @@ def of_maps() -> Iterator[Record]:
 
 
 def scopes_modes_limits() -> Iterator[Record]:
-    """AP4, and the forms of modes, mods and pages."""
+    """Scopes, limits, and the forms of modes, mods and pages."""
     yield "/get_player_info?id=3", 400, "scope is required: one of"
     yield "/get_player_info?id=3&scope=foo", 400, "scope must be one of"
     yield "/get_player_info?id=3&scope=all&scope=all", 400, "scope must be given once"
@@ -200,7 +200,7 @@ def lists() -> Iterator[Record]:
     for right in ("nl", "NL", "zz"):
         yield f"/get_leaderboard?country={right}", 200, "success"
     yield "/get_player_count", 200, "success"
-    yield "/get_player_count?id=abc&id=2", 200, "success"  # AP5: unknown here
+    yield "/get_player_count?id=abc&id=2", 200, "success"  # unknown here
     yield "/get_map_info?id=1001&_=1700000000&foo=bar&foo=bar", 200, "success"
     yield "/get_player_info?id=3&scope=info&limit=9999&%00=1", 200, "success"
     for path in ("/", "/nothing", "/get_player_infos", "/get_player_info/3", "/v3/players", "/GET_PLAYER_COUNT"):

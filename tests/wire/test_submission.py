@@ -1,4 +1,4 @@
-"""What becomes of submitted plays, good and bad: rows SU1-SU22 of the field guide's table, against a real server."""
+"""What becomes of submitted plays, good and bad, against a real server."""
 
 import base64
 import concurrent.futures

@@ -1,4 +1,4 @@
-"""Which accounts log in from where, and which of them share a device (bancho-protocol 6.2).
+"""Which accounts log in from where, and which of them share a device (docs/spec/sessions.md#shared-devices).
 
 Logins come in storms, after a restart all at once. They are noted in memory and written a few times a second, so that
 nobody's login waits for the disk.
@@ -30,7 +30,7 @@ MEANINGLESS: Final = frozenset(
         "",
     }
 )
-"""Hashes that clients send when they know nothing: equal ones say nothing (bancho-protocol 4)."""
+"""Hashes that clients send when they know nothing: equal ones say nothing (docs/spec/sessions.md#client-hashes)."""
 
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 

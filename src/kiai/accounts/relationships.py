@@ -1,4 +1,4 @@
-"""Friends and blocks: one table, one kind a pair (game-rules 11)."""
+"""Friends and blocks: one table, one kind a pair (docs/spec/game-rules.md#friends-and-blocks)."""
 
 from typing import Final
 

@@ -53,7 +53,7 @@ class Screenshots:
     async def keep(self, user_id: int, data: bytes) -> str:
         """Stores a PNG or JPEG of at most 4 MiB and 7680 x 4320 pixels; its name, `{id}.png` or `{id}.jpeg`.
 
-        Raises Invalid for anything else, and Unavailable; nothing is stored then (web-endpoints 5.9).
+        Raises Invalid for anything else, and Unavailable; nothing is stored then (docs/spec/web.md#screenshots).
         """
         kind = kind_of(data)
         async with self._decoding:

@@ -151,7 +151,7 @@ class Accounts:
 
         A right password is remembered for an hour. `caller` is whose turn it is while passwords wait to be verified.
         Raises NotAuthenticated, the same after the same time whether the name or the password is wrong or neither can
-        be one (security-and-faults P24, RT2), and Unavailable.
+        be one (docs/spec/security.md#log-in-and-passwords), and Unavailable.
         """
         if not _can_be_credentials(name, password_md5):
             await self._passwords.pretend(caller)
@@ -181,9 +181,11 @@ class Accounts:
         await self._database.transaction(body)
 
     async def verify(self, tx: Transaction, user_id: int) -> int:
-        """Marks the account as verified, which its first login does; its privileges then (game-rules 1).
+        """Marks the account as verified, which its first login does; its privileges then.
 
         Raises NotFound("user").
+
+        See docs/spec/game-rules.md#privileges.
         """
         priv = await self.priv_to_change(tx, user_id)
         if not priv & VERIFIED:
@@ -246,8 +248,8 @@ class Accounts:
 
         `caller` is whose turn it is while passwords wait to be hashed.
 
-        Raises Invalid for a name, e-mail, password or country outside the rules (game-rules 6), Conflict when name or
-        e-mail are taken or the name is reserved for its former owner.
+        Raises Invalid for a name, e-mail, password or country outside the rules (docs/spec/game-rules.md#names),
+        Conflict when name or e-mail are taken or the name is reserved for its former owner.
         """
         if fault := name_fault(name):
             raise Invalid("name", fault, name)
@@ -313,7 +315,10 @@ class Accounts:
             raise Conflict("name")
 
     async def set_password(self, user_id: int, *, password: str, name: str, email: str) -> None:
-        """A new password; API keys and sessions end with the old one (security-and-faults WB7). Raises Invalid."""
+        """A new password; API keys and sessions end with the old one. Raises Invalid.
+
+        See docs/spec/security.md#log-in-and-passwords.
+        """
         if fault := password_fault(password, name=name, email=email):
             raise Invalid("password", fault, "a password that does not fit")
         hashed = await self._passwords.hash(password_md5(password))

@@ -1,4 +1,4 @@
-"""Reading .osz and .olz archives, which are ZIP files of a set's folder (web-endpoints 10.1).
+"""Reading .osz and .olz archives, which are ZIP files of a set's folder (docs/spec/beatmaps.md#archives).
 
 An archive is hostile: entries are read into memory only, with every size counted while it inflates, and no name from
 an archive becomes a path. Entries that macOS adds beside the real ones (`__MACOSX/`, `._name`) are left out.

@@ -1,4 +1,7 @@
-"""Comments that scroll through a replay: on a map, its song (the whole set), or one replay (web-endpoints 5.3)."""
+"""Comments that scroll through a replay: on a map, its song (the whole set), or one replay.
+
+See docs/spec/web.md#comments.
+"""
 
 import re
 from typing import Any, Final

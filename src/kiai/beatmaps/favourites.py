@@ -1,4 +1,4 @@
-"""The sets that players marked as favourites (web-endpoints 5.5)."""
+"""The sets that players marked as favourites (docs/spec/web.md#favourites)."""
 
 from typing import Final
 

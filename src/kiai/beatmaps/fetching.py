@@ -1,4 +1,4 @@
-"""Asking another server, so that nothing here ever hangs on it (web-endpoints 10.3, security-and-faults 7).
+"""Asking another server, so that nothing here ever hangs on it (docs/spec/beatmaps.md#asking-other-servers).
 
 One `Fetcher` is one server. Each answer is bounded in time and size. After five failures in a row the server is left
 alone for a minute, then one request tries it again. Redirects are followed three times at most, each checked as the

@@ -193,8 +193,9 @@ class Importer:
         """Imports one .osu file that is in memory already (from upstream, or composed).
 
         `upstream` is the status that upstream gives it: a map whose status the staff has set keeps that, but for one
-        whose file changed, which is pending until the staff has seen it (game-rules 8.2). `ids` are those of the map
-        and its set where they are known: they go before what the file says, as old files name none.
+        whose file changed, which is pending until the staff has seen it (docs/spec/beatmaps.md#status-set-by-staff).
+        `ids` are those of the map and its set where they are known: they go before what the file says, as old files
+        name none.
         """
         run = _Run()
         files = [_OsuFile(name, data, self._clock.now_ms() // 1000, ids)]

@@ -1,4 +1,7 @@
-"""Many maps at once by file name or id, as song select asks for them (web-endpoints 5.6)."""
+"""Many maps at once by file name or id, as song select asks for them.
+
+See docs/spec/web.md#status-and-grades-of-many-maps.
+"""
 
 from collections.abc import Sequence
 from typing import Final
@@ -22,7 +25,7 @@ OSU_API_STATUS: Final = {
     int(MapStatus.QUALIFIED): 3,
     int(MapStatus.LOVED): 4,
 }
-"""Our status -> the official API's number; every other status is its 0 (web-endpoints 10.2)."""
+"""Our status -> the official API's number; every other status is its 0 (docs/spec/beatmaps.md#status-numbers)."""
 
 
 class MapInfo(msgspec.Struct, frozen=True):

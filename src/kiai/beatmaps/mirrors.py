@@ -1,4 +1,4 @@
-"""Mirrors of the official catalogue: search, and where archives are downloaded (web-endpoints 10.4).
+"""Mirrors of the official catalogue: search, and where archives are downloaded (docs/spec/beatmaps.md#mirrors).
 
 They speak the shape of cheesegull. The first that answers is asked; one that fails again and again is passed over.
 """

@@ -13,7 +13,7 @@ MAP_STATUS: Final = "map_status"
 
 
 class MapStatus(IntEnum):
-    """Status numbers of this server's API, database and leaderboards (game-rules 8.1)."""
+    """Status numbers of this server's API, database and leaderboards (docs/spec/beatmaps.md#status-numbers)."""
 
     NOT_SUBMITTED = -1
     PENDING = 0

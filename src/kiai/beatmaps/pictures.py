@@ -1,4 +1,4 @@
-"""Thumbnails and previews of the sets whose archives are here (web-endpoints 6.5).
+"""Thumbnails and previews of the sets whose archives are here (docs/spec/web.md#thumbnails-and-previews).
 
 They are made when first asked for and kept in the files store. Archives are hostile: an entry is read up to a bound, a
 picture's size is looked at before it is unpacked, and music is cut without being decoded.

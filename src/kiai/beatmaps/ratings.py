@@ -1,4 +1,4 @@
-"""Players' votes on maps, from 1 to 10: one a player and revision, the first one for ever (web-endpoints 5.2)."""
+"""Players' votes on maps, from 1 to 10: one a player and revision, the first one for ever (docs/spec/web.md#votes)."""
 
 import contextlib
 from typing import Final

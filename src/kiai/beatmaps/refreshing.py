@@ -1,7 +1,9 @@
-"""Keeping sets up to date with upstream: statuses, changed files, sets that are gone (web-endpoints 10.3).
+"""Keeping sets up to date with upstream: statuses, changed files, sets that are gone.
 
 A set is looked at every two hours, and five hours more for each year since its last update; four times as rarely when
 it has an official board; once a day at least.
+
+See docs/spec/beatmaps.md#keeping-sets-up-to-date.
 """
 
 from typing import Final

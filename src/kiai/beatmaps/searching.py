@@ -1,4 +1,4 @@
-"""Finding sets for osu!direct among the maps that are here (web-endpoints 5.7)."""
+"""Finding sets for osu!direct among the maps that are here (docs/spec/web.md#osudirect)."""
 
 from enum import StrEnum
 from typing import Any, Final

@@ -79,7 +79,8 @@ class Beatmaps:
     async def named(self, filename: str) -> Beatmap | None:
         """The current map whose .osu file is called this, if there is one; of several the lowest id.
 
-        A name may hold `_` where the map's own name holds a character that no file's name may (web-endpoints 10.1).
+        A name may hold `_` where the map's own name holds a character that no file's name may
+        (docs/spec/beatmaps.md#file-names).
         """
         found = await self._database.one(queries.BY_FILENAME, filename=filename)
         if found is not None or "_" not in filename:

@@ -1,4 +1,4 @@
-"""Maps that are not here, asked from an upstream that speaks the official API v1 (web-endpoints 10.3).
+"""Maps that are not here, asked from an upstream that speaks the official API v1.
 
     GET {url}/api/get_beatmaps?k=&b=|h=   which set the map is of
     GET {url}/api/get_beatmaps?k=&s=      all of that set
@@ -6,6 +6,8 @@
 
 A set is always taken whole. What upstream definitely does not have is remembered for half an hour; that it could not be
 asked never is.
+
+See docs/spec/beatmaps.md#maps-that-are-not-here.
 """
 
 import asyncio
@@ -142,7 +144,7 @@ class Upstream:
         """Brings the status and files of one set's maps up to date. Raises Unavailable.
 
         A status set by the staff stays, but a changed file makes such a map pending until the staff has seen it. What
-        upstream lists no more is kept as it is (web-endpoints 10.3).
+        upstream lists no more is kept as it is (docs/spec/beatmaps.md#keeping-sets-up-to-date).
         """
         set_id = beatmaps[0].set_id
         rows = {_number(row.beatmap_id): row for row in await self._listed({"s": set_id})}

@@ -1,4 +1,4 @@
-"""The bot: what is a command, whose, and with which arguments (game-rules 14). The commands themselves are a face.
+"""The bot: what is a command, whose, and with which arguments (docs/spec/bot.md). The commands themselves are a face.
 
 A command is declared once: name, aliases, permission, place, arguments with types, one sentence of help. Its usage
 line, its rights, its limits and the reference in the documentation follow from that.

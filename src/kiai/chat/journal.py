@@ -1,4 +1,4 @@
-"""What was said in public, written down for those who look into reports (game-rules 13.3)."""
+"""What was said in public, written down for those who look into reports (docs/spec/chat.md#lines-in-a-channel)."""
 
 from typing import Final
 

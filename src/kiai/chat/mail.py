@@ -1,4 +1,4 @@
-"""Private messages between players, kept for whoever is not there to read them (game-rules 12)."""
+"""Private messages between players, kept for whoever is not there to read them (docs/spec/chat.md#mail)."""
 
 from collections.abc import Sequence
 from typing import Final

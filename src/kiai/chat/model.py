@@ -11,7 +11,7 @@ from kiai.osu.texts import one_line
 from kiai.realtime.port import Session, chat_topic
 
 LINE_MAX: Final = 2_000
-"""Characters of one line; more is cut (bancho-protocol 11.4)."""
+"""Characters of one line; more is cut (docs/spec/chat.md#lines-in-a-channel)."""
 CUT: Final = "... (truncated)"
 READ_MAX: Final = 2 * LINE_MAX
 """Characters that are looked at: a line may be as long as a whole request."""

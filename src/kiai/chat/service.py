@@ -1,4 +1,4 @@
-"""The verbs of chat (bancho-protocol 11, game-rules 13).
+"""The verbs of chat (docs/spec/chat.md).
 
 Being in a channel is following its topic: `chat_topic(name) in session.follows`, and there is no second list that could
 disagree. A line costs one entry, however many are in the channel; who has blocked its author skips it when reading.
@@ -141,7 +141,7 @@ class Chat:
         return joined, listed
 
     async def join(self, session: Session, shown: str) -> Joined | None:
-        """The session enters a channel (11.2); None for a tab that is the client's own.
+        """The session enters a channel; None for a tab of the client's own (docs/spec/chat.md#joining-and-leaving).
 
         Raises NotFound when there is no such channel for this session, SessionGone.
         """
@@ -186,7 +186,7 @@ class Chat:
         return await self._realtime.change_session(session.token, rule)
 
     async def part(self, session: Session, shown: str) -> Session:
-        """The session leaves a channel if it is in it (11.3). Raises SessionGone."""
+        """The session leaves a channel if it is in it (docs/spec/chat.md#joining-and-leaving). Raises SessionGone."""
         if not shown.startswith("#") or shown in CLIENT_ONLY:
             return session
         channel = await self._resolved(session, shown)
@@ -231,7 +231,7 @@ class Chat:
         """Clears up behind an ended session."""
         if not session.hidden:
             left = [topic.removeprefix(_CHAT) for topic in session.follows if topic.startswith(_CHAT)]
-            # Spectators' and matches' own lists say who left; a count would open closed tabs again (12.2).
+            # Spectators' and matches' own lists say who left; a count would open closed tabs again.
             self._recount.update(channel for channel in left if not is_instance(channel))
 
     async def tell_counts(self) -> None:
@@ -250,7 +250,7 @@ class Chat:
     # --- saying something
 
     async def say(self, session: Session, shown: str, text: str) -> Spoken:
-        """A line in a channel (11.4). Raises SessionGone."""
+        """A line in a channel (docs/spec/chat.md#lines-in-a-channel). Raises SessionGone."""
         if refusal := self._refused(session):
             return refusal
         dropped = Spoken(session, Result.DROPPED)
@@ -283,7 +283,7 @@ class Chat:
         return Spoken(session, Result.SAID, cut=was_cut)
 
     async def whisper(self, session: Session, to_name: str, text: str) -> Spoken:
-        """A line to one player, or to the bot (11.5). Raises SessionGone."""
+        """A line to one player, or to the bot (docs/spec/chat.md#private-messages). Raises SessionGone."""
         if refusal := self._refused(session):
             return refusal
         dropped = Spoken(session, Result.DROPPED)
@@ -304,7 +304,7 @@ class Chat:
         return msgspec.structs.replace(spoken, cut=was_cut and spoken.result in (Result.SAID, Result.STORED))
 
     async def _whisper(self, session: Session, target: User, text: str) -> Spoken:
-        """The rows of the table in 11.5, in their order."""
+        """The rows of the table in docs/spec/chat.md#private-messages, in their order."""
         sessions = await self._realtime.sessions_of(target.id)
         games = [one for one in sessions if not one.tournament]
         about = Spoken(session, Result.DROPPED, target_id=target.id, target=target.name)
@@ -441,7 +441,7 @@ class Chat:
             return None
 
     async def _floods(self, session: Session, *, in_match: bool = False) -> bool:
-        """Whether this is one line too many (game-rules 13.4): its player is then silenced.
+        """Whether this is one line too many (docs/spec/chat.md#flood): its player is then silenced.
 
         Exactly 10 lines in any 10 s: each takes a place that is free again 10 s later. In matches there are 20.
         """

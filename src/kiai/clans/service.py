@@ -108,7 +108,10 @@ class Clans:
         return rows, await self._database.one(_COUNT) or 0
 
     async def standing(self, clan: Clan, mode: int) -> ClanLine:
-        """A clan's sums in one mode (game-rules 10): pp is the members' sum divided by their number plus one."""
+        """A clan's sums in one mode: pp is the members' sum divided by their number plus one.
+
+        See docs/spec/game-rules.md#clans.
+        """
         found = await self._database.one(_STANDING, clan_id=clan.id, mode=mode)
         assert found is not None
         members, pp, rscore, tscore, plays, acc = found

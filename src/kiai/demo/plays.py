@@ -242,7 +242,7 @@ def _combo(
 def _score(
     random: Callable[[], float], on: PlayableMap, counts: Counts, combo: int, multiplier: float, played: float
 ) -> int:
-    """About what the game would count: each hit grows with the combo it stands in (game-rules 5.1)."""
+    """About what the game would count: each hit grows with the combo it stands in."""
     beatmap = on.beatmap
     if beatmap.mode == _MANIA:
         judged = counts.n300 + counts.n100 + counts.n50 + counts.ngeki + counts.nkatu + counts.nmiss

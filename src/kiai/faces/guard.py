@@ -1,4 +1,4 @@
-"""The request guard: limits on heads, bodies, targets, time and connections, below all faces (security-and-faults 3.1).
+"""The request guard: limits on heads, bodies, targets, time and connections, below all faces.
 
 uvicorn's protocol answers whoever speaks; this subclass of it decides who is spoken to. What one connection has been
 sent is in one of four phases:
@@ -15,6 +15,8 @@ message). It bounds incomplete heads, chunk lines and trailers alike, all of whi
 
 A refusal is answered once, after every earlier answer of the connection, and never into an answer that has begun. Then
 we stop sending but read on for `linger_s`: closing on unread bytes would make the system throw the answer away.
+
+See docs/spec/security.md#requests.
 """
 
 import asyncio
@@ -46,7 +48,10 @@ QUIET, HEAD, BODY, OVER = range(4)
 
 
 class GuardLimits(msgspec.Struct, frozen=True):
-    """Every number of the guard: sizes in bytes, times in seconds (defaults: security-and-faults 3.1)."""
+    """Every number of the guard: sizes in bytes, times in seconds.
+
+    See docs/operate/limits.md#the-guard.
+    """
 
     head_s: float = 10.0
     head_bytes: int = 16 * KIB

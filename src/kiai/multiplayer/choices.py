@@ -1,4 +1,7 @@
-"""What is played, and how: name, password, map, mods, team type, win condition (bancho-protocol 14.2, 14.5, 14.6)."""
+"""What is played, and how: name, password, map, mods, team type, win condition.
+
+See docs/spec/multiplayer.md#settings and docs/spec/multiplayer.md#mods.
+"""
 
 import re
 import unicodedata
@@ -47,7 +50,7 @@ PRIVATE: Final = "//private"
 # ScoreV2 is a win condition; the others play by themselves or play something else.
 _NEVER: Final = TP | V2 | int(Mods.AU | Mods.CN)
 _OWN: Final = NF | EZ | HD | HR | SD | FL | FI | RX | AP | SO | PF | KEYS | int(Mods.MR)
-"""What a player may choose for itself (game-rules 4.2)."""
+"""What a player may choose for itself (docs/spec/multiplayer.md#mods)."""
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 _UNSEEN: Final = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 

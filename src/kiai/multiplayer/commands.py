@@ -1,7 +1,7 @@
-"""What can be asked of a match. Every command says by whom and when; `right` says who may (bancho-protocol 14,
-game-rules 16). A command of somebody without that right is refused, and so is one that a rule forbids.
+"""What can be asked of a match (docs/spec/multiplayer.md). Every command says by whom and when; `right` says who may. A
+command of somebody without that right is refused, and so is one that a rule forbids.
 
-Slots are 0-15, user ids and map ids the database's, times unix ms, mods bits (bancho-protocol 13.2).
+Slots are 0-15, user ids and map ids the database's, times unix ms, mods bits (docs/spec/game-rules.md#mods).
 """
 
 from enum import Enum

@@ -2,8 +2,8 @@
 a command into the match as it was gives the match as it is.
 
 They are not packets. `in_room` says that the room is to be shown the whole match again, `in_lobby` that the lobby is
-(bancho-protocol 14.1); everything else that clients hear follows from the fact itself. Whom it concerns is in the fact,
-so nobody has to look at the match as it was before. Who did it and when is in the command.
+(docs/spec/multiplayer.md#lobby); everything else that clients hear follows from the fact itself. Whom it concerns is in
+the fact, so nobody has to look at the match as it was before. Who did it and when is in the command.
 """
 
 from typing import ClassVar, Literal

@@ -49,7 +49,7 @@ PASSING: Final = (
 """What is of no interest once it is over."""
 
 # time, slot, 300s, 100s, 50s, geki, katu, miss, total score, max combo, current combo, perfect, hp
-# (bancho-protocol 9.6)
+# (docs/spec/protocol.md#score-frame)
 _FRAME: Final = struct.Struct("<iBHHHHHHiHHBB")
 
 

@@ -142,7 +142,7 @@ def opened(
     seated: bool = True,
     idle_ms: int = IDLE_MS,
 ) -> Match:
-    """A new match, as its creator asked for it (bancho-protocol 14.2).
+    """A new match, as its creator asked for it (docs/spec/multiplayer.md#create).
 
     The creator sits in slot 0, which is never locked, and is the host; in a room made by command there is no host, and
     without `seated` nobody sits there yet. `locked` are the slots to lock; other numbers in it are ignored. A name or a

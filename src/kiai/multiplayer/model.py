@@ -1,6 +1,6 @@
 """The match as a value: frozen, complete, and without a clock, a session or a look-up in it.
 
-The numbers are those of the wire (bancho-protocol 9.5, 13.7, 14.1). What may happen to a match is in `match`, what has
+The numbers are those of the wire (docs/spec/protocol.md#match). What may happen to a match is in `match`, what has
 happened in `facts`.
 """
 
@@ -47,7 +47,10 @@ FINISH: Final = "finish"
 IDLE: Final = "idle"
 
 IDLE_MS: Final = 30 * 60 * 1000
-"""How long an empty room made by command stays, unless the settings say otherwise (game-rules 16.3)."""
+"""How long an empty room made by command stays, unless the settings say otherwise.
+
+See docs/spec/multiplayer.md#made-by-command.
+"""
 
 
 class Slot(msgspec.Struct, frozen=True):
@@ -92,7 +95,7 @@ class MapChoice(msgspec.Struct, frozen=True):
 
 
 class Scrim(msgspec.Struct, frozen=True):
-    """A best-of (game-rules 17.1). A side is a team (1 blue, 2 red) in team modes, else a user id.
+    """A best-of (docs/spec/multiplayer.md#scrims). A side is a team (1 blue, 2 red) in team modes, else a user id.
 
     `points` are (side, points) without zeros; `winners` the sides of the last points, oldest first. `by_pp`: pp decide
     instead of the win condition. Plays that started before `began_at_ms`, or not after `scored_ms`, do not count.

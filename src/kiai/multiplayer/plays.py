@@ -1,5 +1,7 @@
-"""One play: start, load, skip, fail, complete, abort; and that nobody waits for a player who left (bancho-protocol
-14.7, 14.8, 14.10). Every "all have ..." is asked again when somebody leaves.
+"""One play: start, load, skip, fail, complete, abort; and that nobody waits for a player who left. Every "all have ..."
+is asked again when somebody leaves.
+
+See docs/spec/multiplayer.md#play and docs/spec/multiplayer.md#leave.
 """
 
 from typing import Final

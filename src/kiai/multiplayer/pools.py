@@ -74,7 +74,7 @@ Also = Callable[[Transaction, int], Awaitable[None]]
 
 
 def pick_of(text: str) -> tuple[str, int]:
-    """The mods and the number of a pick such as HD2 (game-rules 17.2). Raises Invalid."""
+    """The mods and the number of a pick such as HD2 (docs/spec/multiplayer.md#mappools). Raises Invalid."""
     found = _PICK.fullmatch(text)
     if found is None:
         raise Invalid("pick", "mods and a number such as HD2", text)

@@ -1,4 +1,4 @@
-"""Best-of series and picks from a pool (game-rules 17)."""
+"""Best-of series and picks from a pool (docs/spec/multiplayer.md#scrims)."""
 
 import math
 import re

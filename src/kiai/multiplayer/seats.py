@@ -1,4 +1,4 @@
-"""Who sits where, who leads, and how somebody goes (bancho-protocol 14.3, 14.4, 14.10, 14.11; game-rules 16)."""
+"""Who sits where, who leads, and how somebody goes (docs/spec/multiplayer.md#slots-and-teams)."""
 
 from typing import Final
 

@@ -196,7 +196,7 @@ class Matches:
     # --- in and out
 
     async def create(self, session: Session, **wanted: Any) -> Seated:
-        """A new room with the session in its first seat (14.2). Raises Refused, Invalid."""
+        """A new room with the session in its first seat (docs/spec/multiplayer.md#create). Raises Refused, Invalid."""
         self._check(session)
         await self._count_room(session)
         session = await self._away_from_elsewhere(session)
@@ -235,7 +235,7 @@ class Matches:
             await self._close_aside(session, match_id)
 
     async def join(self, session: Session, match_id: int, password: str, *, force: bool = False) -> Seated:
-        """The session takes a seat (14.3). Raises Refused, MatchGone.
+        """The session takes a seat (docs/spec/multiplayer.md#join). Raises Refused, MatchGone.
 
         The seat comes first and the room's topics second: nobody reads a room that would not have them. What happens in
         between is in the match that is read at the end.
@@ -267,7 +267,7 @@ class Matches:
         return Seated(session, match_id, match, users)
 
     async def leave(self, session: Session) -> Session:
-        """The session gets up (14.10); without a seat nothing happens."""
+        """The session gets up (docs/spec/multiplayer.md#leave); without a seat nothing happens."""
         match_id = session.match_id
         if not match_id:
             return session
@@ -275,7 +275,8 @@ class Matches:
         await self._depart(session, match_id)
         match = await self._realtime.match(match_id, Match)
         if match is not None and match.by_command and is_referee(match, actor_of(session)):
-            session = await self._hear_aside(session, match_id)  # leads on without a seat (game-rules 16.5)
+            # A referee leads on without a seat: docs/spec/multiplayer.md#leave.
+            session = await self._hear_aside(session, match_id)
         return session
 
     async def depart(self, session: Session) -> None:
@@ -450,7 +451,7 @@ class Matches:
         return await self._acted(match_id, command_of(by=actor_of(session), at_ms=self._clock.now_ms(), **fields))
 
     async def make(self, session: Session, name: str, password: str, *, private: bool) -> tuple[Session, int]:
-        """A room made by command (game-rules 16.3); its id. Raises Refused, RoomsFull.
+        """A room made by command (docs/spec/multiplayer.md#made-by-command); its id. Raises Refused, RoomsFull.
 
         Without a seat elsewhere the session sits down in it, without being its host. Else it stays where it is, and
         hears and leads the room from there.
@@ -543,7 +544,7 @@ class Matches:
             await self._everybody_out(match_id)
 
     async def score_frame(self, session: Session, payload: bytes) -> None:
-        """Relays a frame of somebody who plays (14.8); from others it is dropped."""
+        """Relays a frame of somebody who plays (docs/spec/multiplayer.md#scores); from others it is dropped."""
         match = await self._realtime.match(session.match_id, Match) if session.match_id else None
         seat = None if match is None else seat_of(match, session.user_id)
         if match is None or seat is None or match.slots[seat].status != PLAYING or len(payload) > FRAME_MAX:
@@ -559,7 +560,10 @@ class Matches:
         return match is not None and is_leader(match, actor_of(session))
 
     async def invite(self, session: Session, match_id: int, user_id: int) -> None:
-        """Asks a player to join a room (14.3). Raises Refused when the player is not asked, AlreadySeated."""
+        """Asks a player to join a room. Raises Refused when the player is not asked, AlreadySeated.
+
+        See docs/spec/multiplayer.md#invitations.
+        """
         match = await self._realtime.match(match_id, Match) if match_id else None
         if match is None:
             raise Refused("you are in no match")
@@ -583,7 +587,7 @@ class Matches:
         invited = Invited(match_id, match, session.user_id, session.name, user_id, target.name)
         await self._realtime.append(self._announce(invited))
 
-    # --- tournament clients (14.9)
+    # --- tournament clients (docs/spec/multiplayer.md#tournament-clients)
 
     async def shown_to_viewer(self, session: Session, match_id: int) -> Match:
         """A room, for a tournament client or manager. Raises Refused, NotFound("match")."""

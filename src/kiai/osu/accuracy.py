@@ -1,4 +1,4 @@
-"""Judgement counts of a play, and what follows from them alone (game-rules 5.3, web-endpoints 11)."""
+"""Judgement counts of a play, and what follows from them alone (docs/spec/game-rules.md#accuracy)."""
 
 import msgspec
 
@@ -34,7 +34,7 @@ def judged(counts: Counts, vanilla_mode: int) -> int:
 
 
 def accuracy(counts: Counts, vanilla_mode: int, mods: int = 0) -> float:
-    """Accuracy in percent, 0-100, rounded to 3 decimals; 0 if nothing was judged (game-rules 5.3)."""
+    """Accuracy in percent, 0-100, rounded to 3 decimals; 0 if nothing was judged (docs/spec/game-rules.md#accuracy)."""
     earned, possible = accuracy_ratio(counts, vanilla_mode, mods)
     return round(100 * earned / possible, 3) if possible else 0.0
 
@@ -57,6 +57,6 @@ def accuracy_ratio(counts: Counts, vanilla_mode: int, mods: int = 0) -> tuple[in
 
 
 def total_hits(counts: Counts, vanilla_mode: int) -> int:
-    """How much a play adds to the player's total hits (web-endpoints 11.3)."""
+    """How much a play adds to the player's total hits (docs/spec/submission.md#counters)."""
     hits = counts.n300 + counts.n100 + counts.n50
     return hits + counts.ngeki + counts.nkatu if vanilla_mode in (1, 3) else hits

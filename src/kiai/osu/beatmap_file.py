@@ -1,4 +1,4 @@
-"""Reads a .osu file: what a map is called, how long it is, what it holds (web-endpoints 10.1).
+"""Reads a .osu file: what a map is called, how long it is, what it holds (docs/spec/beatmaps.md#osu-files).
 
 The file is read as the game reads it, line by line: a line that the game cannot read is skipped and the rest counts.
 Files come from anybody, so sizes and counts have bounds; a file beyond one of them, or without any object, is refused.
@@ -161,7 +161,10 @@ def parse_beatmap(data: bytes) -> BeatmapFile:
 
 
 def file_name(artist: str, title: str, creator: str, version: str) -> str:
-    """The name the game gives a map's file, without the characters that Windows forbids (web-endpoints 10.1)."""
+    """The name the game gives a map's file, without the characters that Windows forbids.
+
+    See docs/spec/beatmaps.md#file-names.
+    """
     return _written_name(artist, title, creator, version).translate(_FORBIDDEN_IN_FILE_NAMES)
 
 

@@ -1,4 +1,7 @@
-"""Countries as the game numbers them: lower-case code -> the client's id and the English name (bancho-protocol)."""
+"""Countries as the game numbers them: lower-case code -> the client's id and the English name.
+
+See docs/spec/protocol.md#countries.
+"""
 
 from collections.abc import Mapping
 from typing import Final

@@ -14,7 +14,7 @@ _PART: Final = re.compile(r"([0-9]{1,9})([smhdw])")
 def parse_duration(text: str) -> int | None:
     """The seconds that `text` means, 1 to YEAR_S: numbers with `s`, `m`, `h`, `d` or `w`, in any case and order.
 
-    None for anything else, a bare number included (game-rules 7.1).
+    None for anything else, a bare number included (docs/spec/game-rules.md#silence).
     """
     if not _TEXT.fullmatch(lower := text.lower()):
         return None

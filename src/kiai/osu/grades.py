@@ -1,4 +1,4 @@
-"""Grades, from counts (game-rules 5.4, web-endpoints 11.2)."""
+"""Grades, from counts (docs/spec/game-rules.md#grades)."""
 
 import struct
 from typing import Final

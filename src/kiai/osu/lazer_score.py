@@ -1,8 +1,10 @@
-"""What lazer's replay files say beyond a stable one, and what of it stable can express (web-endpoints 9.5).
+"""What lazer's replay files say beyond a stable one, and what of it stable can express.
 
 Lazer counts in standardised points: 1,000,000 and bonuses, whatever the map. Boards here compare classic points, which
 grow with the map. Lazer shows its own scores in classic points by a formula that takes the number of objects, and
 `classic_score` is that formula.
+
+See docs/spec/replays.md#files-of-lazer.
 """
 
 from typing import Any, Final

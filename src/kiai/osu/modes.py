@@ -1,6 +1,8 @@
-"""The eight modes: four as the game has them, then relax for three of them and autopilot for one (game-rules 3).
+"""The eight modes: four as the game has them, then relax for three of them and autopilot for one.
 
 7 would be relax mania and 9-11 autopilot outside osu!: they do not exist, so nothing here ever gives them out.
+
+See docs/spec/game-rules.md#modes.
 """
 
 from collections.abc import Mapping
@@ -46,7 +48,10 @@ def vanilla(mode: int) -> int:
 
 
 def mode_of(vanilla_mode: int, mods: int) -> int:
-    """The mode in which a play counts (web-endpoints 3.6): relax in mania and autopilot outside osu! change nothing."""
+    """The mode in which a play counts: relax in mania and autopilot outside osu! change nothing.
+
+    See docs/spec/game-rules.md#modes.
+    """
     if mods & RX and vanilla_mode != 3:
         return vanilla_mode + 4
     if mods & AP and vanilla_mode == 0:

@@ -1,4 +1,4 @@
-"""The mods: a bit each, as the game numbers them (game-rules 4), and the rules for sets of them.
+"""The mods: a bit each, as the game numbers them (docs/spec/game-rules.md#mods), and the rules for sets of them.
 
 Nightcore always travels with the bit of DoubleTime and Perfect with that of SuddenDeath; texts print only the former.
 Sets are plain ints in signatures because that is what rows, packets and replays hold.
@@ -174,7 +174,7 @@ def mod_names(mods: int) -> list[str]:
 
 
 def normalise(mods: int, vanilla_mode: int) -> int:
-    """The nearest set that can be played, for what a person typed (game-rules 4.2, in its order)."""
+    """The nearest set that can be played, for what a person typed."""
     mods = completed(mods & ALL)
     if mods & DT:
         mods &= ~HT
@@ -221,7 +221,10 @@ def clock_rate(mods: int) -> float:
 
 
 def refused_mods(mods: int, vanilla_mode: int) -> str | None:
-    """Why no honest client can submit this set in this mode (web-endpoints 3.6); None if one can."""
+    """Why no honest client can submit this set in this mode; None if one can.
+
+    See docs/spec/submission.md#mods-and-modes.
+    """
     for mask, other, reason in _IMPOSSIBLE:
         if mods & mask and mods & other:
             return reason
@@ -239,7 +242,7 @@ def refused_mods(mods: int, vanilla_mode: int) -> str | None:
 
 
 def unranked_mods(mods: int) -> bool:
-    """Whether plays with this set can happen but are never stored (web-endpoints 3.6)."""
+    """Whether plays with this set can happen but are never stored (docs/spec/submission.md#mods-and-modes)."""
     return bool(mods & _UNRANKED)
 
 

@@ -1,4 +1,4 @@
-"""What a new name, e-mail address and password must fulfil (game-rules 6).
+"""What a new name, e-mail address and password must fulfil (docs/spec/game-rules.md#names).
 
 Each `*_fault` answers None, or what is wrong as an English fragment that completes "must be" (as `Invalid` has it).
 """

@@ -1,7 +1,9 @@
-"""Privileges: stored bits, the permissions they give, ranks of staff, and what the client is told (game-rules 2).
+"""Privileges: stored bits, the permissions they give, ranks of staff, and what the client is told.
 
 Code asks for a permission, never for a bit: `may(priv, "users.silence")`. A restricted account has none, whatever
 other bits it keeps for the day the restriction is lifted.
+
+See docs/spec/game-rules.md#privileges.
 """
 
 import enum
@@ -77,7 +79,7 @@ PERMISSIONS: Final[Mapping[str, int]] = {
     "comments.bypass_colour": DONATOR,
     "client.tournament": DONATOR | TOURNEY_MANAGER,
 }
-"""Permission -> the bits of which any one gives it (game-rules 2.3)."""
+"""Permission -> the bits of which any one gives it (docs/spec/game-rules.md#privileges)."""
 
 ROLES: Final[Mapping[str, int]] = {
     "normal": UNRESTRICTED,
@@ -97,11 +99,11 @@ ROLES: Final[Mapping[str, int]] = {
     "developer": DEVELOPER,
     "owner": OWNER,
 }
-"""Word that staff type -> bits it stands for (game-rules 15.5)."""
+"""Word that staff type -> bits it stands for (docs/spec/game-rules.md#privileges)."""
 
 
 def effective(priv: int) -> int:
-    """The bits that count now: none for a restricted account, else the stored ones and those they imply (2.2)."""
+    """The bits that count now: none for a restricted account, else the stored ones and those they imply."""
     if not priv & UNRESTRICTED:
         return 0
     if priv & DEVELOPER:
@@ -132,7 +134,9 @@ def privilege_names(priv: int) -> list[str]:
 
 
 def client_privileges(priv: int) -> int:
-    """The bits that packets carry (2.4); stored bits only, since the client shows them as the player's badge.
+    """The bits that packets carry (docs/spec/game-rules.md#client-privileges).
+
+    They come from stored bits only, since the client shows them as the player's badge.
 
     The caller adds supporter (4) to the player's own packet, and takes tournament (32) from everybody else's.
     """

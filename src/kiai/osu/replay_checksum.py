@@ -1,4 +1,4 @@
-"""The checksum in a replay's header: the forms that are in use (web-endpoints 9.1).
+"""The checksum in a replay's header: the forms that are in use (docs/spec/replays.md#checksum).
 
 A checksum of a known form shows that nobody edited what it covers. A checksum of no known form shows nothing: exports
 of stable clients, which are most of the files on players' disks, have one that only the game can compute.

@@ -1,4 +1,4 @@
-"""Replay files: reading and writing .osr, and checking the frames (web-endpoints 9).
+"""Replay files: reading and writing .osr, and checking the frames (docs/spec/replays.md).
 
 Little-endian. A string is 00 (null), or 0B, its length as ULEB128 and UTF-8. The frames are an LZMA "alone" stream that
 is kept as it came, because whoever downloads the replay must get those bytes: `read_replay` does not decompress it, and
@@ -207,7 +207,10 @@ def write_replay(replay: ReplayFile) -> bytes:
 
 
 def download_name(player: str, artist: str, title: str, version: str, played_at_ms: int) -> str:
-    """The name under which a browser saves a replay (web-endpoints 9.2), safe as a file name; the day is in UTC."""
+    """The name under which a browser saves a replay, safe as a file name; the day is in UTC.
+
+    See docs/spec/replays.md#name-for-download.
+    """
     day = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=played_at_ms)).date()
     name = f"{player} - {artist} - {title} [{version}] ({day.isoformat()}).osr"
     return "".join(char for char in name if char.isprintable() and char not in '\\/:*?"<>|')

@@ -1,4 +1,7 @@
-"""What many scores come to: weighted pp and accuracy (game-rules 21.3), and the level (web-endpoints 11.6)."""
+"""What many scores come to: weighted pp and accuracy, and the level.
+
+See docs/spec/game-rules.md#weighted-pp-and-accuracy and docs/spec/game-rules.md#level.
+"""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -30,7 +33,7 @@ def weighted_accuracy(accs: Sequence[float]) -> float:
 def bonus_pp(count: int, kind: str) -> float:
     """What `count` best scores are worth by their number: `official` as the game has it today, `legacy` as it had.
 
-    Architecture 9: 416.6667 * (1 - 0.995^min(n, 1000)), and the older 416.6667 * (1 - 0.9994^n).
+    416.6667 * (1 - 0.995^min(n, 1000)), and the older 416.6667 * (1 - 0.9994^n).
     """
     match kind:
         case "official":

@@ -58,7 +58,7 @@ class PresenceChanged(msgspec.Struct, frozen=True):
 
 
 def status_of(*, action: int, info_text: str, map_md5: str, map_id: int, mods: int, mode: int) -> Status:
-    """The status behind what a client sent (bancho-protocol 10.2). `mode` is the game's own, 0-3.
+    """The status behind what a client sent (docs/spec/sessions.md#status). `mode` is the game's own, 0-3.
 
     An unknown action is 7; relax and autopilot bits that mean nothing in the mode are taken out; a map is named by an
     md5 of 32 hex digits or not at all.

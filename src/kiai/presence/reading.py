@@ -6,7 +6,7 @@ from typing import Final
 from kiai.osu.privileges import effective
 from kiai.realtime.port import Entry, Session
 
-NEW_PP_BUILD: Final = 20_250_306  # from here on pp is read as 16 bits without sign (bancho-protocol 9.2)
+NEW_PP_BUILD: Final = 20_250_306  # from here on pp is read as 16 bits without sign (docs/spec/protocol.md#user-stats)
 CHAT: Final = "chat:"
 MATCH_CHAT: Final = "chat:#multi_"
 
@@ -14,8 +14,8 @@ MATCH_CHAT: Final = "chat:#multi_"
 def readable(session: Session, entries: Sequence[Entry]) -> list[bytes]:
     """The bodies for this session, in order.
 
-    Left out are its own user's entries, lines of players it blocked (except in match rooms: game-rules 11) and what its
-    privileges do not reach.
+    Left out are its own user's entries, lines of players it blocked, and what its privileges do not reach. Blocks do
+    not count in the channels of matches: docs/spec/game-rules.md#friends-and-blocks.
     """
     me = session.user_id
     old = session.build < NEW_PP_BUILD

@@ -82,10 +82,12 @@ class Presence:
     # --- coming and going
 
     async def make_room(self, user_id: int, *, tournament: bool) -> None:
-        """Ends the sessions that the account's new one replaces (bancho-protocol 3). Raises AlreadyOnline.
+        """Ends the sessions that the account's new one replaces. Raises AlreadyOnline.
 
         A session that was heard of within 10 s is no ghost and stays. Tournament clients live beside it, 18 at most:
         the oldest makes room.
+
+        See docs/spec/sessions.md#order-of-checks.
         """
         theirs = [one for one in await self._realtime.sessions_of(user_id) if one.tournament == tournament]
         if tournament:

@@ -9,10 +9,10 @@ Promises, the same on every adapter (tests/contract/realtime holds them):
 
 Nothing here must survive: ranks are derived from committed rows, the rest is short-lived.
 
-Topics (architecture.md section 3): bounded logs of encoded packets. A session *follows* the topics that its `follows`
-names; for each it has a cursor, which starts at the topic's end and never goes back. Total order in a topic, none
-between topics; what one appends is in one's own next poll. An entry of a topic that nobody follows is dropped, except
-in feeds, which are kept for readers without a session.
+Topics (docs/engineer/realtime.md#topics): bounded logs of encoded packets. A session *follows* the topics that its
+`follows` names; for each it has a cursor, which starts at the topic's end and never goes back. Total order in a topic,
+none between topics; what one appends is in one's own next poll. An entry of a topic that nobody follows is dropped,
+except in feeds, which are kept for readers without a session.
 
 One topic is no log but a board, STATUS: of each author only the newest entry is kept, until its last session ends, and
 a session is given those that changed since its last poll and whose authors it wants to know of (`status_interest`). So
@@ -125,7 +125,7 @@ class Bound(msgspec.Struct, frozen=True):
     skips: bool = False
 
 
-# --- topics: their names, and what each keeps (security-and-faults 3.2) ----------------------------------------------
+# --- topics: their names, and what each keeps (docs/spec/security.md#bounded) ----------------------------------------
 
 ONLINE: Final = "online"  # who comes, who goes, who they are
 STATUS: Final = "status"  # what they do: a board (see above)
@@ -261,7 +261,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def status_interest(session: Session, *, many: bool, now_ms: int) -> frozenset[int] | None:
-    """Whose statuses are pushed to the session, None for everybody's (bancho-protocol 10.4, 10.5).
+    """Whose statuses are pushed to the session, None for everybody's (docs/spec/sessions.md#filter).
 
     `many`: more than MANY_ONLINE players are online; then a filter for everybody means friends, the host it watches
     and the players it asked for within the last minute.

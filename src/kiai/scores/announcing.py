@@ -1,7 +1,9 @@
-"""First places in #announce: an action of the player who took one from somebody (game-rules 20).
+"""First places in #announce: an action of the player who took one from somebody.
 
 Nobody is told of a first place on an empty board, nor of one that its holder improves. Bursts become one line: at most
 one every two seconds, which says how many more there were.
+
+See docs/spec/game-rules.md#first-places-in-chat.
 """
 
 from collections.abc import Callable, Sequence

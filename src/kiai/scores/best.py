@@ -1,4 +1,7 @@
-"""Which play is kept as best: by pp, by score, and by the board's measure for its mods (game-rules 5.2, pure)."""
+"""Which play is kept as best: by pp, by score, and by the board's measure for its mods. Pure.
+
+See docs/spec/game-rules.md#best-scores.
+"""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""A map's boards as the game shows them: global, one set of mods, friends, country (web-endpoints 4).
+"""A map's boards as the game shows them: global, one set of mods, friends, country (docs/spec/game-rules.md#boards).
 
 A page and its places come from indexes that end in the sort key. What is the same for everybody may be kept by who
 shows it, under `stamp`: it changes with every change of what the board holds or of how its lines look.

@@ -79,7 +79,7 @@ class Result(msgspec.Struct, frozen=True, array_like=True, gc=False):
     together (rosu-pp's mechanical difficulty); mania has pp_difficulty; catch has none of them.
 
     `flagged` marks a pp that is no number or above 9,999.999, or stars that are no number or above 100: such a play
-    counts 0 pp (game-rules 21.3), such stars as 100 or, if no number, 0.
+    counts 0 pp (docs/spec/game-rules.md#pp-of-a-play), such stars as 100 or, if no number, 0.
     """
 
     pp: float

@@ -1,6 +1,8 @@
-"""Signs that a play or a client is not what it says: noted for the staff, who decide (web-endpoints 3.4).
+"""Signs that a play or a client is not what it says: noted for the staff, who decide.
 
 Nothing here punishes anybody. A flag that belongs to a stored play is written in the play's own transaction.
+
+See docs/spec/submission.md#plausibility.
 """
 
 from typing import Final

@@ -1,4 +1,7 @@
-"""A player's grades on many maps at once, as song select shows them beside each (web-endpoints 5.6)."""
+"""A player's grades on many maps at once, as song select shows them beside each.
+
+See docs/spec/web.md#status-and-grades-of-many-maps.
+"""
 
 from collections.abc import Sequence
 from typing import Final

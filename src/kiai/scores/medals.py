@@ -1,4 +1,4 @@
-"""Medals: what earns them, as code (game-rules 9). Pure.
+"""Medals: what earns them, as code (docs/spec/game-rules.md#medals). Pure.
 
 Ids 1 to 83 are those of the field, so that an import keeps what players have; from 84 on they are ours. A condition
 looks at a `Deed`: a passed play of a visible player on a map with a board, and what the profile is after it.

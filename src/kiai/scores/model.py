@@ -78,7 +78,7 @@ class ProfileFigures(msgspec.Struct, frozen=True):
 
 
 class Chart(msgspec.Struct, frozen=True):
-    """What a pass changed, for the game's ranking panel (web-endpoints 3.10). Ranks are 0 for none.
+    """What a pass changed, for the game's ranking panel (docs/spec/submission.md#ranking-panel). Ranks are 0 for none.
 
     `standing` is the player's best on the map before. The ranks after are None until they are known.
     """

@@ -1,4 +1,4 @@
-"""A play becomes a score: one transaction that settles everything that follows from it (architecture 5).
+"""A play becomes a score: one transaction that settles everything that follows from it.
 
     user locked -> bests read -> best.settle -> old bests demoted -> score and replay inserted
     -> stats, totals, play counters -> outbox, medals, what to answer -> map counters, first place -> doubts
@@ -210,7 +210,7 @@ class Recorder:
     async def _award(
         self, tx: Transaction, play: Play, after: Mapping[int, Stats], rank: int, score_id: int, now_ms: int
     ) -> list[int]:
-        """Gives the medals that this pass earns; their ids (game-rules 9)."""
+        """Gives the medals that this pass earns; their ids (docs/spec/game-rules.md#medals)."""
         if not has_board(play.beatmap.status) or play.beatmap.status == MapStatus.QUALIFIED:
             return []
         held = frozenset(await tx.all(statements.MEDALS_OF, user_id=play.user_id))
@@ -347,7 +347,7 @@ async def _count_play(tx: Transaction, play: Play) -> None:
 
 
 async def set_totals(tx: Transaction, user_id: int, mode: int, rules: Rules) -> None:
-    """Writes pp and accuracy of a profile from its best scores (game-rules 21.3)."""
+    """Writes pp and accuracy of a profile from its best scores (docs/spec/game-rules.md#weighted-pp-and-accuracy)."""
     rows = await tx.all(statements.WEIGHTED, user_id=user_id, mode=mode)
     bests = await tx.one(statements.BESTS_IN, user_id=user_id, mode=mode) or 0
     pp, acc = totals(rows, bests, rules)

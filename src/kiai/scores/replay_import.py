@@ -4,8 +4,8 @@
     -> frames stored -> one transaction (recording.py), in the order of the files
 
 A replay is judged like a submission: what cannot have happened is refused, what is odd is stored with a doubt for the
-staff. A checksum of no known form is such a doubt: it cannot prove that a file was edited (web-endpoints 9.1). Frames
-are stored as they came.
+staff. A checksum of no known form is such a doubt: it cannot prove that a file was edited
+(docs/spec/replays.md#checksum). Frames are stored as they came.
 """
 
 import asyncio
@@ -322,7 +322,10 @@ def is_pass(replay: ReplayFile, beatmap: Beatmap) -> bool:
 
 
 def play_fault(replay: ReplayFile, beatmap: Beatmap) -> str | None:
-    """Why this play cannot have happened on this map or is never stored (web-endpoints 3.6, 3.7), or None."""
+    """Why this play cannot have happened on this map or is never stored, or None.
+
+    See docs/spec/submission.md#mods-and-modes and docs/spec/submission.md#plausibility.
+    """
     if beatmap.mode not in (OSU_MODE, replay.mode):
         return f"a map of mode {beatmap.mode} cannot be played in mode {replay.mode}"
     if (why := refused_mods(replay.mods, replay.mode)) is not None:
@@ -339,7 +342,7 @@ def play_fault(replay: ReplayFile, beatmap: Beatmap) -> str | None:
 
 
 def play_doubts(replay: ReplayFile, beatmap: Beatmap) -> list[Doubt]:
-    """What is odd about this play on this map, as for a submission (web-endpoints 3.7)."""
+    """What is odd about this play on this map, as for a submission (docs/spec/submission.md#plausibility)."""
     doubts = []
     if replay.mode == beatmap.mode == OSU_MODE and replay.max_combo > beatmap.max_combo:
         doubts.append(Doubt("combo", f"{replay.max_combo} on a map of {beatmap.max_combo}"))

@@ -88,7 +88,7 @@ class Replays:
         return data
 
     async def osr(self, score_id: int, viewer: Viewer = EVERYBODY) -> ReplayFileOut:
-        """A complete .osr with the checksum the game client wants (web-endpoints 9). Raises NotFound."""
+        """A complete .osr with the checksum the game client wants (docs/spec/replays.md). Raises NotFound."""
         found = await self._leaderboards.score(score_id, viewer)
         row = await self._database.one(queries.REPLAY, id=score_id)
         if row is None:

@@ -1,4 +1,4 @@
-"""What a submitted play must fulfil, and the way it becomes a score (web-endpoints 3, architecture 5).
+"""What a submitted play must fulfil, and the way it becomes a score (docs/spec/submission.md).
 
     known already? -> the same answer
     mods and mode -> map -> checksum -> plausible? -> replay read through -> pp
@@ -100,7 +100,7 @@ class Submission(msgspec.Struct, frozen=True):
 
 
 class Rejected(KiaiError):
-    """The play is answered with an error word of web-endpoints 3.9; a stored fail too, with `no`."""
+    """The play is answered with an error word (docs/spec/submission.md#error-words); a stored fail too, with `no`."""
 
     def __init__(self, word: str) -> None:
         super().__init__(f"error: {word}")
@@ -118,7 +118,10 @@ class SubmissionRules(msgspec.Struct, frozen=True):
 
 
 def submission_checksum(sent: Submission, player_name: str) -> bytes:
-    """The checksum that an honest client sends with this play of a player of this name (web-endpoints 3.4)."""
+    """The checksum that an honest client sends with this play of a player of this name.
+
+    See docs/spec/submission.md#checksum.
+    """
     counts = sent.counts
     text = (
         f"chickenmcnuggets{counts.n100 + counts.n300}o15{counts.n50}{counts.ngeki}smustard{counts.nkatu}{counts.nmiss}"
@@ -137,7 +140,7 @@ class Impossible(KiaiError):
 
 
 def check_mods(sent: Submission) -> None:
-    """Raises Impossible for mods that are refused or never stored (web-endpoints 3.6)."""
+    """Raises Impossible for mods that are refused or never stored (docs/spec/submission.md#mods-and-modes)."""
     if (why := refused_mods(sent.mods, sent.mode)) is not None:
         raise Impossible(Doubt("mods", why))
     if unranked_mods(sent.mods):
@@ -145,7 +148,10 @@ def check_mods(sent: Submission) -> None:
 
 
 def check_play(sent: Submission, beatmap: Beatmap) -> list[Doubt]:
-    """What is odd about a play on this map (web-endpoints 3.7). Raises Impossible for what cannot be."""
+    """What is odd about a play on this map. Raises Impossible for what cannot be.
+
+    See docs/spec/submission.md#plausibility.
+    """
     hits = judged(sent.counts, sent.mode)
     if beatmap.mode not in (0, sent.mode):
         raise Impossible(None)
@@ -178,7 +184,10 @@ def check_play(sent: Submission, beatmap: Beatmap) -> list[Doubt]:
 
 
 def check_client(sent: Submission, sessions: list[Session]) -> list[Doubt]:
-    """What differs from the client that logged in; of several sessions one has to fit (web-endpoints 3.4)."""
+    """What differs from the client that logged in; of several sessions one has to fit.
+
+    See docs/spec/submission.md#client-of-the-log-in.
+    """
     doubts = []
     if sent.user_agent != GAME:
         doubts.append(Doubt("client", f"user agent {sent.user_agent[:64]!r}"))
@@ -197,7 +206,7 @@ def check_client(sent: Submission, sessions: list[Session]) -> list[Doubt]:
 
 
 def elapsed_ms(sent: Submission, beatmap: Beatmap) -> int:
-    """How long the play took, within what its map allows (web-endpoints 11.4)."""
+    """How long the play took, within what its map allows (docs/spec/submission.md#time-of-a-play)."""
     length_s = beatmap.total_length / clock_rate(sent.mods) if beatmap.total_length else UNKNOWN_LENGTH_S - SLACK_S
     told = sent.play_time_ms if sent.passed else sent.fail_time_ms
     return min(told, round((length_s + SLACK_S) * 1000))
@@ -296,7 +305,7 @@ class Submissions:
     async def _sessions(self, user: User) -> list[Session]:
         try:
             sessions = await self._realtime.sessions_of(user.id)
-        except Unavailable:  # without sessions to look at nobody is refused (security-and-faults P8)
+        except Unavailable:  # nobody is refused meanwhile: docs/spec/security.md#when-shared-state-is-away
             return []
         if not sessions and self._rules.require_online:
             raise Unavailable("submission", "the player has no session")
@@ -462,7 +471,7 @@ class Submissions:
 
     async def _pp(self, sent: Submission, beatmap: Beatmap, doubts: list[Doubt]) -> tuple[float, float, int]:
         """pp, stars, and what computed them. A map that gives no pp gives 0; without its file the client tries again,
-        and the third time the play is stored without pp, for `recalc` to compute (web-endpoints 3.11)."""
+        and the third time the play is stored without pp, for `recalc` to compute (docs/spec/submission.md#retries)."""
         counts = sent.counts
         asked = calculator.Play(
             mods=sent.mods,

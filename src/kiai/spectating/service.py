@@ -1,4 +1,4 @@
-"""The verbs of spectating (bancho-protocol 12).
+"""The verbs of spectating (docs/spec/spectating.md).
 
 A session watches one host at most: `session.spectating`. Its spectators are those who follow the host's topic, so
 there is no second list that could disagree. Frames are bytes: they are relayed, never read.

@@ -1,4 +1,4 @@
-"""The audit log: one row an act, in the same transaction as the act (game-rules 18)."""
+"""The audit log: one row an act, in the same transaction as the act (docs/spec/game-rules.md#audit-log)."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""Back-ups: the database as of one moment, then the files it refers to (security-and-faults F18, P21).
+"""Back-ups: the database as of one moment, then the files it refers to (docs/spec/security.md#back-ups).
 
 A file is stored before the row that names it, and never changed after; so a database that is copied first never names a
 file that is not there to be copied. The manifest is written last: a back-up without one was not finished, and is not

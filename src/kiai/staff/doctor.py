@@ -1,6 +1,8 @@
-"""`kiai doctor`: proves that what is shown follows from the rows, and mends what does not (security-and-faults 2).
+"""`kiai doctor`: proves that what is shown follows from the rows, and mends what does not.
 
 Read-only and live; `repair` rewrites derived rows only, never a score.
+
+See docs/spec/security.md#consistency.
 """
 
 import hashlib

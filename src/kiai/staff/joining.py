@@ -22,7 +22,10 @@ class Joining:
         self._clock = clock
 
     async def first_login(self, user_id: int) -> int:
-        """Verifies the account (game-rules 1, 6); its privileges then."""
+        """Verifies the account; its privileges then.
+
+        See docs/spec/game-rules.md#privileges.
+        """
 
         async def body(tx: Transaction) -> int:
             return await self._accounts.verify(tx, user_id)
@@ -30,7 +33,10 @@ class Joining:
         return await self._database.transaction(body)
 
     async def settle_country(self, user_id: int, country: str) -> None:
-        """An account that has no country yet gets this one, for good (game-rules 6); its ranks move with it."""
+        """An account that has no country yet gets this one, for good; its ranks move with it.
+
+        See docs/spec/game-rules.md#names.
+        """
 
         async def body(tx: Transaction) -> None:
             if await self._accounts.settle_country(tx, user_id, country):

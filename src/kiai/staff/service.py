@@ -1,7 +1,7 @@
 """The verbs of the staff, each one transaction with its audit row.
 
 So far only the operator at the command line (actor 0) acts, who may do everything; what a member of the staff may do to
-whom (game-rules 2.2) is checked here once a face lets them act.
+whom (docs/spec/game-rules.md#who-may-act-on-whom) is checked here once a face lets them act.
 """
 
 from collections.abc import Callable
@@ -62,7 +62,10 @@ class Staff:
         return await self._change_priv(actor, account, change, action="unrestrict", reason=reason)
 
     async def grant(self, actor: Actor, name: str, roles: list[str]) -> Account:
-        """Adds privileges by their names (game-rules 2). Raises NotFound, Invalid for an unknown name."""
+        """Adds privileges by their names. Raises NotFound, Invalid for an unknown name.
+
+        See docs/spec/game-rules.md#privileges.
+        """
         bits = _bits(roles) & ~NOT_GRANTED
         return await self._change_priv(actor, await self._target(name), lambda priv: priv | bits, action="privileges")
 

@@ -1,4 +1,4 @@
-"""Silencing: who may say nothing for a while, and everybody who must know (game-rules 7.1, bancho-protocol 6.4)."""
+"""Silencing: who may say nothing for a while, and everybody who must know (docs/spec/game-rules.md#silence)."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
@@ -53,7 +53,8 @@ class Silences:
     async def silence(self, actor: Actor, user_id: int, seconds: int, reason: str) -> Imposed:
         """Silences a user for `seconds` from now, or for as long as it is silenced already, whichever is longer.
 
-        Raises NotFound, Invalid, NotAllowed without the right, Refused by the target rule (game-rules 2.2).
+        Raises NotFound, Invalid, NotAllowed without the right, Refused by the target rule
+        (docs/spec/game-rules.md#who-may-act-on-whom).
         """
         if not 1 <= seconds <= SECONDS_MAX:
             raise Invalid("duration", "1 second to 1 year", f"{seconds} s")

@@ -254,7 +254,7 @@ def test_a_new_database_holds_the_channels_everybody_knows(migrated_url: str) ->
         " WHERE topic <> '' AND length(topic) < 64 ORDER BY id"
     )
 
-    # bancho-protocol 11.1
+    # docs/spec/chat.md#channels
     assert on(migrated_url, lambda connection: connection.exec_driver_sql(sql).all()) == [
         ("#osu", 1, 2, 1, 0, 0),
         ("#announce", 1, 24576, 1, 0, 0),

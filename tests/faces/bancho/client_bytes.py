@@ -1,4 +1,4 @@
-"""The client's side of the codec, for tests: the bytes of what a client says (bancho-protocol 7, 9)."""
+"""The client's side of the codec, for tests: the bytes of what a client says (docs/spec/protocol.md)."""
 
 import struct
 from collections.abc import Mapping
@@ -71,7 +71,7 @@ def _match(form: MatchForm) -> bytes:
 
 
 def score_frame(fields: Mapping[str, Any]) -> bytes:
-    """A score frame (bancho-protocol 9.6)."""
+    """A score frame (docs/spec/protocol.md#score-frame)."""
     counts = (fields[name] for name in ("n300", "n100", "n50", "geki", "katu", "miss"))
     frame = struct.pack("<iB6H", fields["time"], fields["id"], *counts)
     frame += struct.pack("<iHH", fields["total_score"], fields["max_combo"], fields["current_combo"])
@@ -82,7 +82,7 @@ def score_frame(fields: Mapping[str, Any]) -> bytes:
 
 
 def bundle(fields: Mapping[str, Any]) -> bytes:
-    """A bundle of replay frames (bancho-protocol 9.6)."""
+    """A bundle of replay frames (docs/spec/protocol.md#replay-bundle)."""
     parts = [struct.pack("<iH", fields["extra"], len(fields["frames"]))]
     parts.extend(
         struct.pack("<BBffi", frame["buttons"], frame["legacy"], frame["x"], frame["y"], frame["time"])

@@ -1,4 +1,4 @@
-"""What counts as a log-in (bancho-protocol 4; security-and-faults RT1-RT6)."""
+"""What counts as a log-in (docs/spec/sessions.md#log-in-request)."""
 
 import contextlib
 from time import perf_counter

@@ -1,7 +1,7 @@
 """A second judge: chio, which was written without us, for the client build b20250306.
 
 It plays the server as we do, so for anything that is said it must write the bytes that we write and read what we read.
-Where it does not, the disagreement is named here (bancho-protocol 18): USER_PRESENCE, USER_DM_BLOCKED and
+Where it does not, the disagreement is named here: USER_PRESENCE, USER_DM_BLOCKED and
 TARGET_IS_SILENCED, a hidden password, and some numbers that it takes for unsigned.
 """
 

@@ -1,4 +1,4 @@
-"""The encoded examples byte for byte, and each of them cut at every byte (bancho-protocol 17; RT15)."""
+"""The encoded examples byte for byte, and each of them cut at every byte."""
 
 from collections.abc import Callable, Mapping
 from itertools import accumulate

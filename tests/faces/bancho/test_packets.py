@@ -1,4 +1,4 @@
-"""Every packet by its rules: the ids, what is refused, what is bounded (bancho-protocol 7-9)."""
+"""Every packet by its rules: the ids, what is refused, what is bounded (docs/spec/protocol.md)."""
 
 import inspect
 import math

@@ -1,4 +1,4 @@
-"""Primitive types and framing (bancho-protocol 2; security-and-faults RT10-RT16, RT37)."""
+"""Primitive types and framing (docs/spec/protocol.md#framing)."""
 
 import gzip
 import os

@@ -1,4 +1,4 @@
-"""The encoded examples of bancho-protocol 17."""
+"""Encoded examples of packets: their fields and their bytes."""
 
 import json
 from pathlib import Path

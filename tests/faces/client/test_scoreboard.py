@@ -1,4 +1,4 @@
-"""getscores: what song select is told of a map and its board (web-endpoints 4)."""
+"""getscores: what song select is told of a map and its board (docs/spec/web.md#boards-in-song-select)."""
 
 from collections.abc import Iterator
 from pathlib import Path

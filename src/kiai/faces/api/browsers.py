@@ -1,4 +1,4 @@
-"""What browsers need of every answer of the API: CORS (public-api 5a).
+"""What browsers need of every answer of the API: CORS.
 
 No cookie has a meaning here: a request is authorised by its `Authorization` header alone. So any origin may read any
 answer, and may send its request with credentials, which `fetch` and axios do for some pages whether they mean it or

@@ -1,4 +1,4 @@
-"""The realtime face: `POST /` of hosts `c.`, `ce.`, `c4.`-`c6.` (bancho-protocol 1).
+"""The realtime face: `POST /` of hosts `c.`, `ce.`, `c4.`-`c6.` (docs/spec/protocol.md#transport).
 
 A request without token logs in. One with a token is a poll: its packets are handled in order, one request of a session
 at a time, and the answer is what the handlers say to the asker, then what its topics hold behind its cursors.
@@ -39,7 +39,8 @@ JUST_STARTED_S: Final = 60.0
 UNKNOWN_TOKENS_PER_MINUTE: Final = 300  # of one address; after a restart, each client behind it sends one
 TOKEN_MAX: Final = 64
 
-# What a restricted session may say (6.3). Making and joining a match is answered, with a refusal, by its handler.
+# What a restricted session may say (docs/spec/sessions.md#account-states). Making and joining a match is answered, with
+# a refusal, by its handler.
 RESTRICTED: Final = frozenset(
     {
         Client.CHANGE_ACTION,

@@ -1,4 +1,4 @@
-"""Logging in (bancho-protocol 4-6): checks in their order, then the session, then the welcome.
+"""Logging in (docs/spec/sessions.md): checks in their order, then the session, then the welcome.
 
 The order matters twice. The password is checked before an old session is touched, or anybody could kick anybody. And
 the session follows its topics before the list of players is read, so that nobody who arrives in between is missed.
@@ -230,7 +230,7 @@ class Login:
         topics = await self._chat.topics_at_login(session)
         return await self._presence.arrive(session, also_follows=topics)
 
-    # --- the reply (bancho-protocol 5)
+    # --- the reply (docs/spec/sessions.md#log-in-reply)
 
     async def _welcome(self, session: Session, *, first: bool) -> bytes:
         words = self._words

@@ -1,4 +1,4 @@
-"""What a client sends to log in: text of three lines (bancho-protocol 4). Pure."""
+"""What a client sends to log in: text of three lines (docs/spec/sessions.md#log-in-request). Pure."""
 
 import re
 from datetime import date

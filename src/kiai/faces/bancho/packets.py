@@ -1,4 +1,4 @@
-"""Every packet of protocol 19: reading what clients send, writing what we send (bancho-protocol 7, 8, 9).
+"""Every packet of protocol 19: reading what clients send, writing what we send (docs/spec/protocol.md).
 
 `READERS` turns a client's payload into what it says, or raises Malformed. The functions at the end each write one
 packet whole, header included; they never fail, for numbers are brought into the range of their fields.
@@ -28,7 +28,7 @@ SCORE_FRAME_MAX_BYTES: Final = 128
 
 
 class Client(enum.IntEnum):
-    """What a client sends (bancho-protocol 7)."""
+    """What a client sends (docs/spec/protocol.md#client-packets)."""
 
     CHANGE_ACTION = 0
     SEND_PUBLIC_MESSAGE = 1
@@ -82,7 +82,7 @@ class Client(enum.IntEnum):
 
 
 class Server(enum.IntEnum):
-    """What a server sends (bancho-protocol 8); those without a function below are never sent."""
+    """What a server sends (docs/spec/protocol.md#server-packets); those without a function below are never sent."""
 
     LOGIN_REPLY = 5
     COMMAND_ERROR = 6
@@ -152,7 +152,9 @@ class Server(enum.IntEnum):
 
 
 class ChangeAction(msgspec.Struct, frozen=True):
-    """What the player is doing now. `action` as in bancho-protocol 13.3 and `mode` 0-3, both unchecked."""
+    """What the player is doing now. `action` is a number of docs/spec/protocol.md#actions and `mode` 0-3, both
+    unchecked.
+    """
 
     action: int
     info_text: str
@@ -454,11 +456,11 @@ _MATCH_ABORT: Final = packet(Server.MATCH_ABORT)
 
 
 class BeatmapInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client is told about one map (bancho-protocol 9.7).
+    """What a client is told about one map (docs/spec/protocol.md#beatmap-info).
 
     `index` is the place of its file name in the request, -1 when it was asked by id. `status` counts as the client
     does: -1 not submitted, 0 pending, 1 ranked, 2 approved, 3 qualified, 4 loved. The modes' fields hold the player's
-    best grade there, as in 13.5; 9 is none.
+    best grade there, a number of docs/spec/protocol.md#grades; 9 is none.
     """
 
     index: int
@@ -512,7 +514,7 @@ def _hidden(match: Match) -> bytes:
 
 
 def login_reply(code: int) -> bytes:
-    """The user's id, or a negative code of bancho-protocol 4.2."""
+    """The user's id, or a negative code of docs/spec/sessions.md#refusals."""
     return _number(Server.LOGIN_REPLY, code)
 
 
@@ -522,7 +524,10 @@ def message(sender: str, text: str, recipient: str, sender_id: int) -> bytes:
 
 
 def ping() -> bytes:
-    """Asks for a PONG; never over HTTP, where it makes clients poll without end (bancho-protocol 15.4)."""
+    """Asks for a PONG; never over HTTP, where it makes clients poll without end.
+
+    See docs/spec/protocol.md#what-breaks-clients.
+    """
     return _PING
 
 
@@ -549,7 +554,8 @@ def user_stats(
 ) -> bytes:
     """What a player does and how good it is. `mode` is 0-3, `accuracy` 0..1, `rank` 0 is none.
 
-    More pp than the receiver can read is the caller's matter (bancho-protocol 9.2): here it becomes 65,535.
+    More pp than the receiver can read is the caller's matter (docs/spec/protocol.md#user-stats): here it becomes
+    65,535.
     """
     texts = string(info_text) + string(map_md5)
     head = _STATS_HEAD.pack(Server.USER_STATS, 0, _STATS_BYTES + len(texts), user_id, action)
@@ -569,8 +575,8 @@ def user_presence(
     latitude: float,
     rank: int,
 ) -> bytes:
-    """Who a player is. `utc_offset` in hours, `country` the number of bancho-protocol 13.8, `privileges` the client's
-    bits (the tournament bit is left out), `mode` 0-3, `rank` 0 is none."""
+    """Who a player is. `utc_offset` in hours, `country` a number of docs/spec/protocol.md#countries, `privileges` the
+    client's bits (the tournament bit is left out), `mode` 0-3, `rank` 0 is none."""
     text = string(name)
     shown = privileges & _PRIVILEGES_SHOWN | (mode & 0b111) << _MODE_SHIFT
     head = _PRESENCE_HEAD.pack(Server.USER_PRESENCE, 0, _PRESENCE_BYTES + len(text), user_id)
@@ -721,7 +727,7 @@ def beatmap_info_reply(entries: Sequence[BeatmapInfo]) -> bytes:
 
 
 def privileges(bits: int) -> bytes:
-    """The receiver's own client privileges (bancho-protocol 13.4)."""
+    """The receiver's own client privileges (docs/spec/game-rules.md#client-privileges)."""
     return _number(Server.PRIVILEGES, bits)
 
 

@@ -1,4 +1,4 @@
-"""The bytes of bancho: primitive types and framing (bancho-protocol 2).
+"""The bytes of bancho: primitive types and framing (docs/spec/protocol.md#framing).
 
 Little-endian throughout. A body is packets one after the other; a packet is u16 id, u8 compression, u32 length and its
 payload. Whatever a client sends, reading raises Malformed and nothing else, and never looks beyond its own payload;

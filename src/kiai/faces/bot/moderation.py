@@ -1,5 +1,6 @@
 """Commands of the staff. The verbs are those of the admin pages and the command line; the target rule is checked here
-before any of them runs (game-rules 2.2), because the operator at the command line may do everything."""
+before any of them runs (docs/spec/game-rules.md#who-may-act-on-whom), because the operator at the command line may do
+everything."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

@@ -1,5 +1,5 @@
-"""`!mp`: leading a room (game-rules 16). Answers say what became of the match, and stay as they are: tournament tools
-read them.
+"""`!mp`: leading a room (docs/spec/multiplayer.md#commands-of-referees). Answers say what became of the match, and stay
+as they are: tournament tools read them.
 
 Who may do what is the match's own rule (`commands.Right`); whoever has no right gets no answer at all.
 """
@@ -51,7 +51,10 @@ TIMER_S: Final = 30
 REFEREE_TOLD_EVERY_S: Final = 3_600.0
 SETTINGS_LINES_MAX: Final = 5 + SLOTS
 FOR_ALL: Final = frozenset(("help", "link", "settings", "listrefs", "picks"))
-"""What everybody in the room may ask; who does not lead it gets no answer to anything else (game-rules 16.1)."""
+"""What everybody in the room may ask; who does not lead it gets no answer to anything else.
+
+See docs/spec/multiplayer.md#commands-of-referees.
+"""
 MISUSED: Final = {
     "name": "No name provided",
     "size": "Invalid or no size provided",

@@ -1,4 +1,4 @@
-"""`/np`: which map somebody plays, edits, watches or listens to, and what plays on it are worth (game-rules 14)."""
+"""`/np`: which map somebody plays, edits, watches or listens to, and what plays on it are worth (docs/spec/bot.md)."""
 
 import re
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _LINE: Final = re.compile(
 )
 _MODES: Final = {"<osu!>": 0, "<taiko>": 1, "<catchthebeat>": 2, "<osu!mania>": 3}
 _SIGNS: Final = "+-~|"
-# The game writes each mod with its sign (game-rules 4.1); a word without one is of the title.
+# The game writes each mod with its sign (docs/spec/game-rules.md#mods); a word without one is of the title.
 _MODS: Final = {
     "nofail": "NF",
     "easy": "EZ",

@@ -1,4 +1,4 @@
-"""`!pool`: mappools (game-rules 17.2)."""
+"""`!pool`: mappools (docs/spec/multiplayer.md#mappools)."""
 
 from collections.abc import Sequence
 from typing import Any, Final

@@ -1,4 +1,7 @@
-"""`!report`, which the game's report window writes, and `!reports`, the queue for the staff (game-rules 15.1, 15.3)."""
+"""`!report`, which the game's report window writes, and `!reports`, the queue for the staff.
+
+See docs/spec/bot.md#reports.
+"""
 
 import contextlib
 import re

@@ -1,4 +1,4 @@
-"""What the game client asks for beside the realtime stream: hosts `osu.`, `b.`, `s.`, `assets.` (web-endpoints).
+"""What the game client asks for beside the realtime stream: hosts `osu.`, `b.`, `s.`, `assets.` (docs/spec/web.md).
 
 Each page module declares its `Page`s; the door lets requests in. A page holds no rule of the game: it turns what the
 client sent into a verb of the subjects, and the result into the client's words.

@@ -1,4 +1,7 @@
-"""`a.DOMAIN`: avatars. Whoever has none, and whatever is no player, shows the default picture (web-endpoints 6.4)."""
+"""`a.DOMAIN`: avatars. Whoever has none, and whatever is no player, shows the default picture.
+
+See docs/spec/web.md#avatars.
+"""
 
 import hashlib
 import re

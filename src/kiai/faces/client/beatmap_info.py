@@ -1,4 +1,7 @@
-"""`osu-getbeatmapinfo.php`: status and own grades of the maps in a player's song list (web-endpoints 5.6)."""
+"""`osu-getbeatmapinfo.php`: status and own grades of the maps in a player's song list.
+
+See docs/spec/web.md#status-and-grades-of-many-maps.
+"""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""`osu-comment.php`: comments that scroll through a replay (web-endpoints 5.3)."""
+"""`osu-comment.php`: comments that scroll through a replay (docs/spec/web.md#comments)."""
 
 import re
 from typing import Final

@@ -1,4 +1,7 @@
-"""osu!direct: searching sets and downloading them (web-endpoints 5.7, 6.1). Own maps first, then the mirrors'."""
+"""osu!direct: searching sets and downloading them. Own maps first, then the mirrors'.
+
+See docs/spec/web.md#osudirect and docs/spec/web.md#downloads.
+"""
 
 import re
 from datetime import UTC, datetime

@@ -3,7 +3,8 @@
     request -> limit by address -> form -> password -> limit by account -> the page's handler -> Answer
 
 A page declares what it needs (`Page`); its handler gets an `Ask` and returns an `Answer` or raises. What went wrong
-becomes a status with an empty body, because the client reads words only where the protocol has some (web-endpoints 1).
+becomes a status with an empty body, because the client reads words only where the protocol has some
+(docs/spec/web.md#common-rules).
 """
 
 import re
@@ -236,7 +237,7 @@ class Door:
     async def log_in(self, name: str, password: str, *, address: str) -> User:
         """The account of these credentials. Raises NotAuthenticated, TooManyGuesses and Unavailable.
 
-        Some builds encode names twice (web-endpoints 1.2): one that nobody has is decoded once more.
+        Some builds encode names twice (docs/spec/web.md#names-and-passwords): one that nobody has is decoded once more.
         """
         if len(name.encode(errors="replace")) > NAME_BYTES_MAX:
             raise NotAuthenticated

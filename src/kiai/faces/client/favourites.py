@@ -1,4 +1,4 @@
-"""`osu-addfavourite.php` and `osu-getfavourites.php` (web-endpoints 5.5)."""
+"""`osu-addfavourite.php` and `osu-getfavourites.php` (docs/spec/web.md#favourites)."""
 
 from typing import Final
 

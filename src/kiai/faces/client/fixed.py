@@ -1,6 +1,6 @@
 """Endpoints whose answer hardly depends on anything: probes, updates, old builds, what this server does not do.
 
-web-endpoints 5.11-5.13, 5.17, 6.6, 8. None of them looks into the database, whoever asks for whatever.
+docs/spec/web.md#fixed-answers has the list. None of them looks into the database, whoever asks for whatever.
 """
 
 from collections.abc import Awaitable, Callable, Sequence

@@ -1,4 +1,4 @@
-"""`osu-getfriends.php` (web-endpoints 5.4) and `osu-markasread.php` (5.10)."""
+"""`osu-getfriends.php` and `osu-markasread.php` (docs/spec/web.md#friends-and-mail)."""
 
 from kiai.accounts import Accounts, Relationships
 from kiai.accounts.model import BOT_ID

@@ -1,4 +1,7 @@
-"""`b.DOMAIN`: thumbnails and previews of sets (web-endpoints 6.5); `assets.DOMAIN`: their covers, for websites."""
+"""`b.DOMAIN`: thumbnails and previews of sets; `assets.DOMAIN`: their covers, for websites.
+
+See docs/spec/web.md#thumbnails-and-previews.
+"""
 
 import re
 from typing import Final

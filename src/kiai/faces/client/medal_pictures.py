@@ -1,4 +1,4 @@
-"""`assets.DOMAIN`: pictures of medals (web-endpoints 6.6).
+"""`assets.DOMAIN`: pictures of medals (docs/spec/web.md#pictures-of-medals).
 
 They are drawn: a ring in the colour of the mode, and what the medal is for in a few letters.
 """

@@ -1,4 +1,7 @@
-"""The .osu files themselves, and what old builds ask about them (web-endpoints 6.2, 5.17)."""
+"""The .osu files themselves, and what old builds ask about them.
+
+See docs/spec/web.md#osu-files-on-request and docs/spec/web.md#fixed-answers.
+"""
 
 import re
 from email.utils import formatdate

@@ -1,4 +1,4 @@
-"""`osu-rate.php`: may the player rate a map, and the vote (web-endpoints 5.2)."""
+"""`osu-rate.php`: may the player rate a map, and the vote (docs/spec/web.md#votes)."""
 
 import re
 from typing import Final

@@ -1,4 +1,4 @@
-"""`POST /users`: making an account in the game (web-endpoints 7).
+"""`POST /users`: making an account in the game (docs/spec/web.md#registration).
 
 The client sends the form while the player types (`check=1`) and once more to create (`check=0`). Whatever is wrong is
 told for all fields at once, under the names of the form. The form holds a password in clear: it is never logged.

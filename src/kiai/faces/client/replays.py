@@ -1,4 +1,4 @@
-"""`osu-getreplay.php`: the frames of a score (web-endpoints 5.1)."""
+"""`osu-getreplay.php`: the frames of a score (docs/spec/web.md#replays)."""
 
 import re
 from typing import Final

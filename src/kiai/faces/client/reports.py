@@ -1,4 +1,4 @@
-"""What the client reports: signs of cheats (`lastfm.php`, 5.8), crashes (5.14), its session (5.15)."""
+"""What the client reports: signs of cheats (`lastfm.php`), crashes, its session (docs/spec/web.md#reports)."""
 
 import re
 from typing import Final

@@ -1,4 +1,4 @@
-"""`osu-osz2-getscores.php`: a map's status and board in song select (web-endpoints 4).
+"""`osu-osz2-getscores.php`: a map's status and board in song select (docs/spec/web.md#boards-in-song-select).
 
 PERF: players scroll, so this is asked more than anything but polls. The lines of a board are kept as bytes under the
 board's stamp; what differs from player to player is the one line of the own best.
@@ -66,7 +66,8 @@ class Scoreboard:
         mods = mods if 0 <= mods <= ALL else 0
         mode = ask.whole("m")
         mode = mode_of(mode if 0 <= mode <= 3 else 0, mods)
-        with contextlib.suppress(Unavailable):  # a board is shown all the same (security-and-faults P8)
+        # The board does not need shared state: docs/spec/security.md#when-shared-state-is-away.
+        with contextlib.suppress(Unavailable):
             await self._presence.look_at(ask.player.id, mode)
         if not has_board(beatmap.status):
             return Answer(b"0|false")

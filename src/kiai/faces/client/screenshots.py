@@ -1,4 +1,4 @@
-"""`osu-screenshot.php` and `/ss/{name}` (web-endpoints 5.9, 6.3)."""
+"""`osu-screenshot.php` and `/ss/{name}` (docs/spec/web.md#screenshots)."""
 
 import re
 from typing import Final

@@ -1,4 +1,4 @@
-"""`POST /difficulty-rating`: how hard a map is with mods (web-endpoints 5.16)."""
+"""`POST /difficulty-rating`: how hard a map is with mods (docs/spec/web.md#star-ratings)."""
 
 from typing import Any, Final
 

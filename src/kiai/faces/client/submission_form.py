@@ -1,4 +1,4 @@
-"""The form in which the game sends a play: multipart and cipher to a `Submission` (web-endpoints 3.1-3.4).
+"""The form in which the game sends a play: multipart and cipher to a `Submission` (docs/spec/submission.md).
 
     parts -> by shape: texts, replay -> base64 -> Rijndael-256 CBC -> strict PKCS#7 -> UTF-8 -> tokens -> Submission
 
@@ -34,7 +34,7 @@ REPLAY_MIN: Final = 24  # a shorter stream holds nothing
 TOKENS_MIN: Final = 18
 U16: Final = 65_535
 I32: Final = 2**31 - 1
-IGNORED_FLAGS: Final = 4  # set for reasons that concern no player (web-endpoints 3.3)
+IGNORED_FLAGS: Final = 4  # set for reasons that concern no player (docs/spec/submission.md#client-flags)
 TOKEN_KEPT: Final = 255
 
 _VERSION: Final = re.compile(r"[0-9]{8}", re.ASCII)
@@ -186,7 +186,7 @@ def _boolean(text: str) -> bool:
 
 
 def _milliseconds(text: str) -> int:
-    """A time; what is out of all reason is cut (security-and-faults SU17)."""
+    """A time; what is out of all reason is cut (docs/spec/submission.md#form)."""
     if not _SIGNED.fullmatch(text):
         raise Refused("time")
     return min(max(int(text), 0), I32)

@@ -1,4 +1,4 @@
-"""`osu-submit-modular-selector.php`: a play comes in, a ranking panel goes out (web-endpoints 3).
+"""`osu-submit-modular-selector.php`: a play comes in, a ranking panel goes out (docs/spec/submission.md).
 
 The answers are the client's words: `error: ` and a word stops it from asking again, 503 makes it ask again later, and a
 body that begins with `beatmapId` shows the panel.
@@ -72,7 +72,10 @@ class Submit:
 
 
 def panel(chart: Chart, domain: str) -> str:
-    """The three lines of the ranking panel (web-endpoints 3.10). A value before that there was none of is empty."""
+    """The three lines of the ranking panel. A value before that there was none of is empty.
+
+    See docs/spec/submission.md#ranking-panel.
+    """
     return "|".join(
         (
             _about(chart),
@@ -93,7 +96,10 @@ def panel(chart: Chart, domain: str) -> str:
 
 
 def old_panel(chart: Chart, domain: str) -> str:
-    """The two lines that builds of the old endpoint read: accuracy is a fraction, and every key is there (3.10)."""
+    """The two lines that builds of the old endpoint read: accuracy is a fraction, and every key is there.
+
+    See docs/spec/submission.md#ranking-panel.
+    """
     overall = [
         (name, _fraction(before) if name == "accuracy" else before, _fraction(after) if name == "accuracy" else after)
         for name, before, after in _profile_pairs(chart)

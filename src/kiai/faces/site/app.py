@@ -30,7 +30,8 @@ _HEADERS: Final = (
 )
 
 
-# What the game opens in a browser (web-endpoints 6.7) and the lines of the bot link to, and where that is on this site.
+# What the game opens in a browser (docs/spec/web.md#pages-that-the-game-opens) and the lines of the bot link to, and
+# where that is on this site.
 _MOVED: Final = (
     (re.compile(r"/u/([^/]{1,64})"), "/users/{}"),
     (re.compile(r"/b/([0-9]{1,10})", re.ASCII), "/beatmaps/{}"),

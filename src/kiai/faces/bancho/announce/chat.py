@@ -1,4 +1,7 @@
-"""What is said, and who may speak, as packets: 7, 65, 66, 92, 94 (bancho-protocol 6.4, 11)."""
+"""What is said, and who may speak, as packets: 7, 65, 66, 92, 94.
+
+See docs/spec/game-rules.md#silence and docs/spec/chat.md.
+"""
 
 from collections.abc import Sequence
 

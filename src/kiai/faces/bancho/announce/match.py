@@ -1,4 +1,4 @@
-"""Rooms, as packets: 26-28, 46, 48, 50, 53, 57, 58, 61, 66, 81, 91, 106 (bancho-protocol 14).
+"""Rooms, as packets: 26-28, 46, 48, 50, 53, 57, 58, 61, 66, 81, 91, 106 (docs/spec/multiplayer.md).
 
 The room is shown the whole match once a change, whatever the number of facts, and so is the lobby, without password.
 """
@@ -127,7 +127,7 @@ def _let_in(fact: LetIn) -> Sequence[Entry]:
 
 
 def _seat_given(fact: SeatGiven) -> Sequence[Entry]:
-    """As the client is answered that created or joined a room itself (14.2)."""
+    """As the client is answered that created or joined a room itself (docs/spec/multiplayer.md#create)."""
     tabs = packets.channel_join_success(CHAT) + packets.channel_info(CHAT, TOPIC, fact.users)
     if fact.was_in_lobby:
         tabs += packets.channel_kick(LOBBY_CHAT)

@@ -1,4 +1,7 @@
-"""Who a player is and what it does, as packets: 83, 11, 95, 12 (bancho-protocol 9.1, 9.2, 10.5)."""
+"""Who a player is and what it does, as packets: 83, 11, 95, 12.
+
+See docs/spec/protocol.md#user-presence, docs/spec/protocol.md#user-stats and docs/spec/sessions.md#filter.
+"""
 
 from collections.abc import Sequence
 
@@ -66,7 +69,10 @@ def stats_for(reader: Session, session: Session) -> bytes:
 
 
 def privileges(session: Session) -> bytes:
-    """The session's own privileges. Everybody's holds supporter, which unlocks osu!direct (bancho-protocol 5, 6.7)."""
+    """The session's own privileges. Everybody's holds supporter, which unlocks osu!direct.
+
+    See docs/spec/sessions.md#log-in-reply.
+    """
     return packets.privileges(client_privileges(session.priv) | SUPPORTER)
 
 

@@ -1,4 +1,4 @@
-"""Watching, as packets: 13, 14, 15, 22, 42, 43 and the channel of spectators (bancho-protocol 12)."""
+"""Watching, as packets: 13, 14, 15, 22, 42, 43 and the channel of spectators (docs/spec/spectating.md)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Channels and messages: packets 1, 25, 63, 78, 82 (bancho-protocol 11)."""
+"""Channels and messages: packets 1, 25, 63, 78, 82 (docs/spec/chat.md)."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -45,15 +45,15 @@ class ChatHandlers:
         self._chat = chat
 
     async def say(self, turn: Turn, asked: Message) -> None:
-        """1 SEND_PUBLIC_MESSAGE (11.4)."""
+        """1 SEND_PUBLIC_MESSAGE (docs/spec/chat.md#lines-in-a-channel)."""
         self._answer(turn, await self._chat.say(turn.session, asked.recipient, asked.text))
 
     async def whisper(self, turn: Turn, asked: Message) -> None:
-        """25 SEND_PRIVATE_MESSAGE (11.5)."""
+        """25 SEND_PRIVATE_MESSAGE (docs/spec/chat.md#private-messages)."""
         self._answer(turn, await self._chat.whisper(turn.session, asked.recipient, asked.text))
 
     async def join(self, turn: Turn, shown: str) -> None:
-        """63 CHANNEL_JOIN (11.2)."""
+        """63 CHANNEL_JOIN (docs/spec/chat.md#joining-and-leaving)."""
         try:
             joined = await self._chat.join(turn.session, shown)
         except NotFound:
@@ -68,11 +68,11 @@ class ChatHandlers:
             )
 
     async def part(self, turn: Turn, shown: str) -> None:
-        """78 CHANNEL_PART (11.3)."""
+        """78 CHANNEL_PART (docs/spec/chat.md#joining-and-leaving)."""
         turn.session = await self._chat.part(turn.session, shown)
 
     async def set_away(self, turn: Turn, asked: Message) -> None:
-        """82 SET_AWAY_MESSAGE (11.6)."""
+        """82 SET_AWAY_MESSAGE (docs/spec/chat.md#away)."""
         turn.session = await self._chat.set_away(turn.session, asked.text)
         away = turn.session.away
         self._from_bot(turn, f"You are away now: {one_line(away)}" if away else "You are no longer away.")

@@ -1,4 +1,4 @@
-"""What the server knows of the maps in a client's folder: packet 68 (bancho-protocol 9.7)."""
+"""What the server knows of the maps in a client's folder: packet 68 (docs/spec/protocol.md#beatmap-info)."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""The lobby and rooms: packets 29-33, 38-60, 70, 77, 87, 90, 93, 108, 109 (bancho-protocol 14)."""
+"""The lobby and rooms: packets 29-33, 38-60, 70, 77, 87, 90, 93, 108, 109 (docs/spec/multiplayer.md)."""
 
 from collections.abc import Callable
 from typing import Final
@@ -28,7 +28,7 @@ class MatchHandlers:
         self._clock = clock
 
     def _remind(self, turn: Turn) -> int:
-        """Tells a silenced player for how long it still is (6.4); the seconds."""
+        """Tells a silenced player for how long it still is (docs/spec/game-rules.md#silence); the seconds."""
         seconds = silence_left_s(turn.session.silenced_until_ms, self._clock.now_ms())
         if seconds:
             turn.say(packets.silence_end(seconds))
@@ -44,7 +44,7 @@ class MatchHandlers:
         turn.session = await self._matches.leave_lobby(turn.session)
 
     async def create(self, turn: Turn, form: MatchForm) -> None:
-        """31 CREATE_MATCH (14.2)."""
+        """31 CREATE_MATCH (docs/spec/multiplayer.md#create)."""
         self._remind(turn)
         try:
             if form.host_id != turn.session.user_id:
@@ -72,7 +72,7 @@ class MatchHandlers:
         self._seated(turn, seated)
 
     async def join(self, turn: Turn, asked: JoinMatch) -> None:
-        """32 JOIN_MATCH (14.3)."""
+        """32 JOIN_MATCH (docs/spec/multiplayer.md#join)."""
         self._remind(turn)
         try:
             seated = await self._matches.join(turn.session, asked.match_id, asked.password)
@@ -95,7 +95,7 @@ class MatchHandlers:
         turn.say(packets.match_join_success(seated.match_id, seated.match))
 
     async def leave(self, turn: Turn, _: None) -> None:
-        """33 PART_MATCH (14.10)."""
+        """33 PART_MATCH (docs/spec/multiplayer.md#leave)."""
         if turn.session.match_id:
             turn.session = await self._matches.leave(turn.session)
             turn.say(packets.channel_kick(CHAT))
@@ -109,7 +109,7 @@ class MatchHandlers:
         return handle
 
     async def change_settings(self, turn: Turn, form: MatchForm) -> None:
-        """41 MATCH_CHANGE_SETTINGS (14.5)."""
+        """41 MATCH_CHANGE_SETTINGS (docs/spec/multiplayer.md#settings)."""
         if form.host_id == turn.session.user_id:
             await self._matches.change_settings(
                 turn.session,
@@ -130,11 +130,11 @@ class MatchHandlers:
         await self._matches.act(turn.session, commands.ChangePassword, password=form.password)
 
     async def score_frame(self, turn: Turn, payload: bytes) -> None:
-        """47 MATCH_SCORE_UPDATE (14.8)."""
+        """47 MATCH_SCORE_UPDATE (docs/spec/multiplayer.md#scores)."""
         await self._matches.score_frame(turn.session, payload)
 
     async def invite(self, turn: Turn, user_id: int) -> None:
-        """87 MATCH_INVITE (14.3)."""
+        """87 MATCH_INVITE (docs/spec/multiplayer.md#invitations)."""
         if self._remind(turn):
             return
         try:
@@ -143,7 +143,7 @@ class MatchHandlers:
             turn.say(packets.notification(f"Not invited: {chat_text(str(refused))}."))
 
     async def tournament_info(self, turn: Turn, match_id: int) -> None:
-        """93 TOURNAMENT_MATCH_INFO_REQUEST (14.9)."""
+        """93 TOURNAMENT_MATCH_INFO_REQUEST (docs/spec/multiplayer.md#tournament-clients)."""
         try:
             match = await self._matches.shown_to_viewer(turn.session, match_id)
         except NotFound:

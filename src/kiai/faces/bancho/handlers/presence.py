@@ -40,7 +40,7 @@ class PresenceHandlers:
         self._bot = shown.bot(bot_name)
 
     async def change_action(self, turn: Turn, asked: ChangeAction) -> None:
-        """0 CHANGE_ACTION (10.2)."""
+        """0 CHANGE_ACTION (docs/spec/sessions.md#status)."""
         if asked.mode > 3:
             return
         status = status_of(
@@ -76,7 +76,7 @@ class PresenceHandlers:
             get_logger("bancho").info("client error", user_id=turn.session.user_id, report=text[:REPORT_MAX])
 
     async def add_friend(self, turn: Turn, user_id: int) -> None:
-        """73 FRIEND_ADD (10.6)."""
+        """73 FRIEND_ADD (docs/spec/game-rules.md#friends-and-blocks)."""
         session = turn.session
         if user_id == BOT_ID or user_id in session.friends:
             return
@@ -97,7 +97,7 @@ class PresenceHandlers:
         turn.session = await self._presence.change(session, friends=session.friends - {user_id})
 
     async def receive_updates(self, turn: Turn, wanted: int) -> None:
-        """79 RECEIVE_UPDATES (10.4): whose statuses are pushed."""
+        """79 RECEIVE_UPDATES (docs/spec/sessions.md#filter): whose statuses are pushed."""
         if wanted not in (0, 1, 2):
             return
         turn.session = await self._presence.change(turn.session, presence_filter=wanted)
@@ -109,7 +109,7 @@ class PresenceHandlers:
                 turn.say(packets.user_presence_bundle(ids))
 
     async def stats_request(self, turn: Turn, user_ids: Sequence[int]) -> None:
-        """85 USER_STATS_REQUEST (10.3)."""
+        """85 USER_STATS_REQUEST (docs/spec/sessions.md#requests-about-others)."""
         turn.session, online = await self._presence.watch(turn.session, user_ids)
         for user_id in user_ids:
             if user_id == turn.session.user_id or user_id == BOT_ID:

@@ -1,4 +1,4 @@
-"""Watching a player: packets 16, 17, 18, 21 (bancho-protocol 12)."""
+"""Watching a player: packets 16, 17, 18, 21 (docs/spec/spectating.md)."""
 
 from kiai.errors import NotFound, Refused
 from kiai.faces.bancho import packets

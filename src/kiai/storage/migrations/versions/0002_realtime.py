@@ -9,7 +9,7 @@ down_revision = "0001"
 Big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 # Bits of `priv`, any one of which is enough: 1 unrestricted, 2 verified, 16 and 32 donors, 4096 moderator,
-# 8192 administrator, 16384 developer (bancho-protocol 11.1).
+# 8192 administrator, 16384 developer (docs/spec/chat.md#channels).
 CHANNELS = (
     ("#osu", "General discussion.", 1, 2, 1),
     ("#announce", "News of the server and of its first places.", 1, 8192 | 16384, 1),
