@@ -18,6 +18,7 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)")
+CELL = re.compile(r"(?s)<t([dh])\b.*?</t\1>")
 CODE = re.compile(r"(?ms)(^```.*?^```$)")
 
 log = logging.getLogger("mkdocs.hooks.docs_site")
@@ -89,3 +90,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
     parts = CODE.split(markdown)
     return "".join(part if index % 2 else LINK.sub(replace, part) for index, part in enumerate(parts))
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Shows `|` where a cell of a table has `\\|` in code, as the forge does; Python-Markdown keeps the backslash."""
+    return CELL.sub(lambda cell: cell[0].replace("\\|", "|"), html)

@@ -68,6 +68,13 @@ def test_links_to_files_outside_of_the_documentation_work_on_the_site(site: Path
     assert 'href="../operate/limits.html"' in security.read_text("utf-8")
 
 
+def test_a_bar_in_the_code_of_a_table_has_no_backslash(site: Path) -> None:
+    bot = (site / "operate/bot.html").read_text("utf-8")
+
+    assert "<code>!moderated [on|off]</code>" in bot
+    assert "\\|" not in re.sub(r"(?s)<pre.*?</pre>", "", bot)
+
+
 def test_a_page_loads_nothing_from_another_host(site: Path) -> None:
     pages = list(site.rglob("*.html"))
     assert pages
