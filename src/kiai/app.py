@@ -127,6 +127,7 @@ from kiai.scores.flags import Flags
 from kiai.scores.grades import Grades
 from kiai.scores.history import History
 from kiai.scores.leaderboards import Leaderboards
+from kiai.scores.listing import ScoreLists
 from kiai.scores.medals import MEDALS
 from kiai.scores.performance import Difficulties, Performance
 from kiai.scores.ranks import Ranks
@@ -239,6 +240,7 @@ class Services:
         self.recorder = Recorder(database, self.beatmaps, clock, rules, self.flags, reach)
         self.rebuilder = Rebuilder(database, rules)
         self.leaderboards = Leaderboards(database)
+        self.score_lists = ScoreLists(database)
         self.ranks = Ranks(database, realtime, self.outbox)
         self.score_events = ScoreEvents(self.leaderboards, self.beatmaps, realtime, clock, self.outbox)
         self.history = History(database, realtime, clock)
@@ -810,7 +812,14 @@ def _operations(services: Services) -> list[Operation]:
         services.accounts, services.leaderboards, services.ranks, services.history, services.realtime
     )
     maps_v2 = MapsV2(services.accounts, services.beatmaps, services.leaderboards)
-    scores_v2 = ScoresV2(services.accounts, services.beatmaps, services.leaderboards, services.replays, replay_limit)
+    scores_v2 = ScoresV2(
+        services.accounts,
+        services.beatmaps,
+        services.leaderboards,
+        services.score_lists,
+        services.replays,
+        replay_limit,
+    )
     clans_v2 = ClansV2(services.clans)
     matches_v2 = MatchesV2(services.realtime, services.match_history, services.accounts, matches)
     pages = (players, maps, scores, matches, account, players_v2, clans_v2, maps_v2, scores_v2, matches_v2)

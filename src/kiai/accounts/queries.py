@@ -58,7 +58,11 @@ NAME_RESERVED = Query(
 _account = select(*columns_for(Account, users))
 EMAIL_TAKEN = Query(select(users.c.id).where(users.c.email == bindparam("email")), only)
 ACCOUNT_BY_SAFE_NAME = Query(_account.where(users.c.safe_name == bindparam("safe_name")), Account)
-ACCOUNTS_AFTER = Query(_account.where(users.c.id > bindparam("after")).order_by(users.c.id).limit(PAGE_MAX), Account)
+ACCOUNTS_AFTER = Query(
+    _account.where(users.c.id > bindparam("after")).order_by(users.c.id).limit(PAGE_MAX),
+    Account,
+    scans="every account is wanted, a page at a time",
+)
 AVATAR_OF = Query(select(users.c.avatar).where(users.c.id == bindparam("id"), visible()), only)
 
 NAMES_MAX = 33  # a match: its host, sixteen seats, and as many referees
@@ -73,34 +77,21 @@ AMONG_MAX = 100  # a page of a list
 _among = users.c.id.in_([bindparam(f"id{n}", type_=users.c.id.type) for n in range(AMONG_MAX)])
 PLAYERS_AMONG = Query(_player.where(_among, visible()).limit(AMONG_MAX), Player)
 
-_found = and_(holds(users.c.safe_name, bindparam("pattern")), visible())
+# A part of a name can be anywhere in it, which no index of ours finds. `ix_users_names` holds all that is looked at.
+_PARTS = "it looks for a part of a name, in an index that holds nothing else"
+_found = select(users.c.id).where(holds(users.c.safe_name, bindparam("pattern")), visible())
 SEARCH = Query(
-    select(users.c.id, users.c.name).where(_found).order_by(users.c.id).limit(SEARCH_MAX),
+    select(users.c.id, users.c.name)
+    .where(users.c.id.in_(_found.order_by(users.c.id).limit(SEARCH_MAX)))
+    .order_by(users.c.id),
     lambda id_, name: (id_, name),
     lane=Lane.SLOW,
+    scans=_PARTS,
 )
-SEARCH_USERS = Query(
-    _user.where(_found).order_by(users.c.id).limit(bindparam("limit")).offset(bindparam("offset")), User, lane=Lane.SLOW
-)
-_found_rows = select(literal_column("1")).select_from(users).where(_found).limit(bindparam("most")).subquery()
-SEARCH_COUNT = Query(select(func.count()).select_from(_found_rows), only, lane=Lane.SLOW)
-
-
-FILTERS = ("priv", "country", "clan_id", "clan_priv", "preferred_mode", "play_style")
-_listed = and_(
-    visible(), *[or_(bindparam(f, type_=users.c[f].type).is_(None), users.c[f] == bindparam(f)) for f in FILTERS]
-)
-LISTED = Query(
-    _user.where(_listed, users.c.id > bindparam("after"))
-    .order_by(users.c.id)
-    .limit(bindparam("limit"))
-    .offset(bindparam("offset")),
-    User,
-    lane=Lane.SLOW,
-)
-LISTED_AMONG = Query(_user.where(_listed, _among).order_by(users.c.id).limit(AMONG_MAX), User, lane=Lane.SLOW)
-_counted = select(literal_column("1")).select_from(users).where(_listed).limit(bindparam("most")).subquery()
-LISTED_COUNT = Query(select(func.count()).select_from(_counted), only, lane=Lane.SLOW)
+_found_page = _found.order_by(users.c.id).limit(bindparam("limit")).offset(bindparam("offset"))
+SEARCH_USERS = Query(_user.where(users.c.id.in_(_found_page)).order_by(users.c.id), User, lane=Lane.SLOW, scans=_PARTS)
+_found_rows = _found.limit(bindparam("most")).subquery()
+SEARCH_COUNT = Query(select(func.count()).select_from(_found_rows), only, lane=Lane.SLOW, scans=_PARTS)
 
 TOTAL = Query(select(counters.c.value).where(counters.c.name == "users"), only)
 COUNT_USER = Command(
@@ -129,8 +120,9 @@ INSERT_USER = Query(
 )
 _one = users.c.id == bindparam("user_id")
 _POWERS = int(Privilege.DEVELOPER | Privilege.UNRESTRICTED)
+_DEVELOPS = users.c.priv.op("&")(int(Privilege.DEVELOPER)) != 0  # the words of ix_users_developers
 DEVELOPERS = Query(
-    select(users.c.id).where(users.c.priv.op("&")(_POWERS) == _POWERS).with_for_update(key_share=True), only
+    select(users.c.id).where(_DEVELOPS, users.c.priv.op("&")(_POWERS) == _POWERS).with_for_update(key_share=True), only
 )
 PRIV_TO_CHANGE = Query(
     select(users.c.priv).where(users.c.id == bindparam("user_id")).with_for_update(key_share=True), only

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from kiai.accounts import queries
+from kiai.accounts import listing, queries
 from kiai.accounts.model import PLAY_STYLE_MAX, USERPAGE_MAX, Account, Player, User
 from kiai.accounts.passwords import Passwords, Remembered
 from kiai.accounts.visibility import BOARDS_LOOK_CHANGED, EVERYBODY, Viewer, can_see
@@ -108,23 +108,23 @@ class Accounts:
     async def listed(
         self, filters: Mapping[str, Value], *, limit: int, offset: int = 0, after: int = 0
     ) -> tuple[list[User], int]:
-        """Visible accounts by id that match every given filter of `queries.FILTERS`, and how many there are in all.
+        """Visible accounts by id that match every given filter of `listing.FILTERS`, and how many there are in all.
 
         The total is counted up to 10,000. `after` continues behind an id instead of skipping `offset` rows.
         """
-        wanted = {name: filters.get(name) for name in queries.FILTERS}
-        rows = await self._database.all(queries.LISTED, limit=limit, offset=offset, after=after, **wanted)
-        total = await self._database.one(queries.LISTED_COUNT, most=LISTED_MAX, **wanted)
-        return rows, total or 0
+        one = listing.which(filters)
+        wanted = {name: filters[name] for name in one[0]}
+        rows = await self._database.all(listing.PAGES[one], limit=limit, offset=offset, after=after, **wanted)
+        return rows, await self._database.one(listing.COUNTS[one], most=LISTED_MAX, **wanted) or 0
 
     async def listed_among(self, user_ids: Iterable[int], filters: Mapping[str, Value]) -> list[User]:
         """Those of these accounts that `listed` would list, by id. Reads 100 a statement."""
-        wanted = {name: filters.get(name) for name in queries.FILTERS}
+        wanted = {name: filters.get(name) for name in listing.FILTERS}
         ids = sorted(set(user_ids))
         found: list[User] = []
-        for start in range(0, len(ids), queries.AMONG_MAX):
-            part = _padded(ids[start : start + queries.AMONG_MAX])
-            found += await self._database.all(queries.LISTED_AMONG, **part, **wanted)
+        for start in range(0, len(ids), listing.AMONG_MAX):
+            part = _padded(ids[start : start + listing.AMONG_MAX])
+            found += await self._database.all(listing.AMONG, **part, **wanted)
         return found
 
     async def total(self) -> int:

@@ -70,22 +70,26 @@ def _behind(sort: str) -> ColumnElement[bool]:
     return maps.c.id < after if sort == "-id" else maps.c.id > after
 
 
-def _page(where: ColumnElement[bool], sort: str) -> Query[Beatmap]:
+def _page(where: ColumnElement[bool], sort: str, *, narrow: bool = True) -> Query[Beatmap]:
     if sort in BY_ID:
         where = and_(where, _behind(sort))
     statement = _map.where(where).order_by(*_ORDERS[sort])
-    return Query(statement.limit(bindparam("limit")).offset(bindparam("offset")), Beatmap, lane=Lane.SLOW)
+    scans = None if narrow else "it walks the index of its order to the end of the page"
+    return Query(statement.limit(bindparam("limit")).offset(bindparam("offset")), Beatmap, lane=Lane.SLOW, scans=scans)
 
 
-def _count(where: ColumnElement[bool]) -> Query[int]:
+def _count(where: ColumnElement[bool], *, narrow: bool = True) -> Query[int]:
     found: Select[Any] = select(literal_column("1")).select_from(maps).where(where).limit(bindparam("most"))
-    return Query(select(func.count()).select_from(found.subquery()), only, lane=Lane.SLOW)
+    scans = None if narrow else "it counts the first 10,000 maps that fit"
+    return Query(select(func.count()).select_from(found.subquery()), only, lane=Lane.SLOW, scans=scans)
 
 
 _SORTS: Final[tuple[str, ...]] = get_args(Sort)
 _ALL_LEADS: Final = (None, *LEADS, *COARSE)
-_PAGES: Final = {(lead, sort): _page(_matches(lead), sort) for lead in _ALL_LEADS for sort in _SORTS}
-_COUNTS: Final = {lead: _count(_matches(lead)) for lead in _ALL_LEADS}
+_PAGES: Final = {
+    (lead, sort): _page(_matches(lead), sort, narrow=lead is not None) for lead in _ALL_LEADS for sort in _SORTS
+}
+_COUNTS: Final = {lead: _count(_matches(lead), narrow=lead is not None) for lead in _ALL_LEADS}
 
 _among = and_(_matches(None), maps.c.id.in_([bindparam(f"id{n}", type_=maps.c.id.type) for n in range(AMONG_MAX)]))
 _AMONG: Final = {sort: _page(_among, sort) for sort in _SORTS}

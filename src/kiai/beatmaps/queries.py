@@ -25,9 +25,19 @@ BY_KEY = Query(_map.where(maps.c.key == bindparam("key")), Beatmap)
 OF_SET = Query(
     _map.where(maps.c.set_id == bindparam("set_id"), maps.c.current == 1).order_by(maps.c.id).limit(SET_MAX), Beatmap
 )
-AFTER = Query(_map.where(maps.c.key > bindparam("after")).order_by(maps.c.key).limit(bindparam("limit")), Beatmap)
-OWN_ID_LAST = Query(select(func.max(maps.c.id)).where(maps.c.id >= bindparam("first"), maps.c.current == 1), only)
-OWN_SET_LAST = Query(select(func.max(sets.c.id)).where(sets.c.id >= bindparam("first")), only)
+AFTER = Query(
+    _map.where(maps.c.key > bindparam("after")).order_by(maps.c.key).limit(bindparam("limit")),
+    Beatmap,
+    scans="every revision is wanted, a page at a time",
+)
+OWN_ID_LAST = Query(
+    select(func.max(maps.c.id)).where(maps.c.id >= bindparam("first"), maps.c.current == 1),
+    only,
+    scans="it reads the last id alone",
+)
+OWN_SET_LAST = Query(
+    select(func.max(sets.c.id)).where(sets.c.id >= bindparam("first")), only, scans="it reads the last id alone"
+)
 
 _COUNTED = ("key", "plays", "passes", "rating_sum", "rating_count", "board_version")
 _FIELDS = tuple(name for name in Beatmap.__struct_fields__ if name not in _COUNTED)
@@ -109,7 +119,8 @@ CHECKED = Command(
 ENLIST = Command(
     update(sets)
     .where(sets.c.check_at_ms.is_(None), sets.c.id < bindparam("below"))
-    .values(check_at_ms=bindparam("at_ms"))
+    .values(check_at_ms=bindparam("at_ms")),
+    scans="once, when an upstream is named: every set is to be asked about",
 )
 SET_UPDATED = Query(select(sets.c.last_update_ms).where(sets.c.id == bindparam("id")), only)
 SET_EXISTS = Query(select(sets.c.id).where(sets.c.id == bindparam("id")), only)

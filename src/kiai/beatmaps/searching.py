@@ -108,6 +108,7 @@ _LISTS: Final = {
         _set.where(_matches(), _has_words()).order_by(*by).limit(bindparam("limit")).offset(bindparam("offset")),
         FoundSet,
         lane=Lane.SLOW,
+        scans="a part of a word can be anywhere in a set's texts, and votes and plays are summed over its maps",
     )
     for order, by in _ORDERS.items()
 }

@@ -100,4 +100,7 @@ READ = Command(
 )
 # Ids grow with time: the oldest rows are found without an index on the time.
 _oldest = select(mail.c.id).order_by(mail.c.id).limit(FORGOTTEN_AT_ONCE)
-FORGET_LETTERS = Command(delete(mail).where(mail.c.id.in_(_oldest), mail.c.sent_at_ms < bindparam("before_ms")))
+FORGET_LETTERS = Command(
+    delete(mail).where(mail.c.id.in_(_oldest), mail.c.sent_at_ms < bindparam("before_ms")),
+    scans="it reads the first ids alone",
+)

@@ -116,7 +116,9 @@ _INSERT_USERS = Command(
     )
 )
 _IDS_AFTER = Query(
-    select(users.c.id).where(users.c.id > bindparam("after")).order_by(users.c.id).limit(USERS_AT_ONCE), only
+    select(users.c.id).where(users.c.id > bindparam("after")).order_by(users.c.id).limit(USERS_AT_ONCE),
+    only,
+    scans="every account is wanted, a page at a time",
 )
 _INSERT_CLAN = Query(
     insert(clans)

@@ -181,6 +181,7 @@ PAST = Query(
     .limit(bindparam("limit"))
     .offset(bindparam("offset")),
     PastMatch,
+    scans="it walks the index of past matches to the end of the page",
 )
 CURSOR = Query(select(versions.c.value).where(versions.c.name == "match_history"), only)
 MOVE_CURSOR = Command(

@@ -1,7 +1,7 @@
 """Lists of scores and players: one statement each, whose cost does not grow with the data."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -12,11 +12,11 @@ from kiai.beatmaps import Beatmap
 from kiai.errors import NotFound
 from kiai.scores import queries
 from kiai.scores.model import PP_MODES_FROM, BoardScore, MappedScore, PlayedMap, Ranked, Score, Stats
-from kiai.storage.port import Database, Lane, Query, Value
+from kiai.storage.port import Database, Lane, Query
 
 R = TypeVar("R")
 
-DEEP: Final = 2_000  # an offset from here on is read beside the event loop
+DEEP: Final = 2_000  # a page behind so many rows is a slow read
 LISTED_MAX: Final = 10_000  # a total is counted no further than this
 COUNTS_MAX: Final = 1_024  # counts of boards, and of rankings, that are remembered
 RANKING_COUNTED_S: Final = 60.0  # PERF: a count takes up to 10 ms, and every play changes what it counts
@@ -53,13 +53,16 @@ class Leaderboards:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        # The same statements marked as slow, for offsets that make the engine skip many rows.
-        self._beside: dict[Query[Any], Query[Any]] = {}
+        # The same statements marked as slow, for pages that make the engine skip many rows.
+        self._slow: dict[Query[Any], Query[Any]] = {}
         self._rankings: dict[tuple[int, str, str | None], tuple[float, int]] = {}
         self._counts: dict[tuple[Query[int], int, int, ModsWanted], tuple[tuple[int, int], int]] = {}
 
-    def _at(self, query: Query[R], offset: int) -> Query[R]:
-        return query if offset < DEEP else self._beside.setdefault(query, query.at(Lane.SLOW))
+    def _at(self, query: Query[R], offset: int, *, filtered: bool = False) -> Query[R]:
+        """The query in the lane for its page: one far behind, or with a filter that few rows may fit, is slow."""
+        if offset < DEEP and not filtered:
+            return query
+        return self._slow.setdefault(query, query.at(Lane.SLOW))
 
     async def best_of(
         self,
@@ -74,7 +77,7 @@ class Leaderboards:
         """A player's best score by pp on each ranked or approved map, most pp first, then newest."""
         query = queries.BEST_OF_WITH_LOVED if include_loved else queries.BEST_OF
         return await self._database.all(
-            self._at(query, offset),
+            self._at(query, offset, filtered=bool(mods)),
             user_id=user_id,
             mode=mode,
             all_mods=mods.all_of,
@@ -95,7 +98,7 @@ class Leaderboards:
     ) -> list[MappedScore]:
         """A player's latest scores, newest first, on any map."""
         return await self._database.all(
-            self._at(queries.RECENT_OF, offset),
+            self._at(queries.RECENT_OF, offset, filtered=bool(mods) or not include_failed),
             user_id=user_id,
             mode=mode,
             all_mods=mods.all_of,
@@ -138,7 +141,9 @@ class Leaderboards:
 
     async def firsts_of(self, user_id: int, mode: int, *, limit: int, offset: int = 0) -> tuple[list[MappedScore], int]:
         """A player's first places, newest first, and how many there are."""
-        rows = await self._database.all(queries.FIRSTS_OF, user_id=user_id, mode=mode, limit=limit, offset=offset)
+        rows = await self._database.all(
+            self._at(queries.FIRSTS_OF, offset), user_id=user_id, mode=mode, limit=limit, offset=offset
+        )
         return rows, await self._database.one(queries.FIRSTS_COUNT, user_id=user_id, mode=mode) or 0
 
     async def most_played(self, user_id: int, mode: int, *, limit: int, offset: int = 0) -> list[PlayedMap]:
@@ -165,7 +170,7 @@ class Leaderboards:
         by_pp = mode >= PP_MODES_FROM
         if mods:
             return await self._database.all(
-                queries.MODS_PP_BOARD if by_pp else queries.MODS_BOARD,
+                self._at(queries.MODS_PP_BOARD if by_pp else queries.MODS_BOARD, offset, filtered=True),
                 map_key=map_key,
                 mode=mode,
                 all_mods=mods.all_of,
@@ -217,7 +222,7 @@ class Leaderboards:
     ) -> list[BoardScore]:
         """The same best scores, latest first."""
         return await self._database.all(
-            self._at(queries.RECENT_ON, offset),
+            self._at(queries.RECENT_ON, offset, filtered=bool(mods)),
             map_key=map_key,
             mode=mode,
             all_mods=mods.all_of,
@@ -235,14 +240,6 @@ class Leaderboards:
         if not can_see(viewer, _Standing(score.user_id, priv)):
             raise NotFound("score")
         return FoundScore(score, map_md5, player_name)
-
-    async def listed(
-        self, filters: Mapping[str, Value], *, limit: int, offset: int = 0, before: int = 2**63 - 1
-    ) -> tuple[list[MappedScore], int]:
-        """Scores of visible players, newest first, with their maps; the total is counted up to 10,000."""
-        wanted = {name: filters.get(name) for name in queries.FILTERS}
-        rows = await self._database.all(queries.LISTED, limit=limit, offset=offset, before=before, **wanted)
-        return rows, await self._database.one(queries.LISTED_COUNT, most=LISTED_MAX, **wanted) or 0
 
     async def with_replays(self, score_ids: Sequence[int]) -> set[int]:
         """Those of the scores (at most 100) whose replay is stored."""

@@ -35,7 +35,8 @@ _SCORE: Final = len(Score.__struct_fields__)
 _BOTH: Final = _SCORE + len(MapSummary.__struct_fields__)
 
 
-def _mapped(*row: Any) -> MappedScore:
+def mapped(*row: Any) -> MappedScore:
+    """The row of `score_columns` and the columns of `MapSummary`."""
     return MappedScore(Score(*row[:_SCORE]), MapSummary(*row[_SCORE:]))
 
 
@@ -85,8 +86,8 @@ _best_with_loved = and_(
     maps.c.status.in_([literal_column("2"), literal_column("3"), literal_column("5")]),
 )
 _best_order = (scores.c.pp.desc(), scores.c.id.desc())
-BEST_OF = Query(_paged(_mapped_score.where(_best_of, _with_mods()).order_by(*_best_order)), _mapped)
-BEST_OF_WITH_LOVED = Query(_paged(_mapped_score.where(_best_with_loved, _with_mods()).order_by(*_best_order)), _mapped)
+BEST_OF = Query(_paged(_mapped_score.where(_best_of, _with_mods()).order_by(*_best_order)), mapped)
+BEST_OF_WITH_LOVED = Query(_paged(_mapped_score.where(_best_with_loved, _with_mods()).order_by(*_best_order)), mapped)
 
 _recent_of = and_(
     scores.c.user_id == bindparam("user_id"),
@@ -96,7 +97,7 @@ _recent_of = and_(
 )
 RECENT_OF = Query(
     _paged(_mapped_score.where(_recent_of, _with_mods()).order_by(scores.c.id.desc())),
-    _mapped,
+    mapped,
 )
 
 
@@ -121,7 +122,7 @@ FIRSTS_OF = Query(
     .order_by(first_places.c.score_id.desc())
     .limit(bindparam("limit"))
     .offset(bindparam("offset")),
-    _mapped,
+    mapped,
 )
 FIRSTS_COUNT = Query(
     select(func.count())
@@ -267,38 +268,6 @@ WITH_REPLAYS = Query(
     .limit(AMONG_MAX),
     only,
 )
-
-FILTERS = ("map_md5", "mods", "status", "mode", "user_id")
-_filter_columns = {
-    "map_md5": maps.c.md5,
-    "mods": scores.c.mods,
-    "status": status.element,
-    "mode": scores.c.mode,
-    "user_id": scores.c.user_id,
-}
-_listed = and_(
-    visible(),
-    _SHOWN,
-    *[
-        or_(bindparam(name, type_=column.type).is_(None), column == bindparam(name, type_=column.type))
-        for name, column in _filter_columns.items()
-    ],
-)
-_scores_maps_users = _scores_and_maps.join(users, users.c.id == scores.c.user_id)
-LISTED = Query(
-    select(*score_columns(), *columns_for(MapSummary, maps))
-    .select_from(_scores_maps_users)
-    .where(_listed, scores.c.id < bindparam("before"))
-    .order_by(scores.c.id.desc())
-    .limit(bindparam("limit"))
-    .offset(bindparam("offset")),
-    _mapped,
-    lane=Lane.SLOW,
-)
-_counted = (
-    select(literal_column("1")).select_from(_scores_maps_users).where(_listed).limit(bindparam("most")).subquery()
-)
-LISTED_COUNT = Query(select(func.count()).select_from(_counted), only, lane=Lane.SLOW)
 
 # --- profiles and rankings
 

@@ -99,7 +99,9 @@ _MAPS_OF = Query(
     only,
     lane=Lane.JOB,
 )
-_PLAYERS = Query(select(func.count(scores.c.user_id.distinct())), only, lane=Lane.JOB)
+_PLAYERS = Query(
+    select(func.count(scores.c.user_id.distinct())), only, lane=Lane.JOB, scans="it counts all who ever played, once"
+)
 _STATE = Query(select(progress.c.state).where(progress.c.job == bindparam("job")), only)
 _FORGET = Command(delete(progress).where(progress.c.job == bindparam("job")))
 _REMEMBER = Command(insert(progress).values({n: bindparam(n) for n in ("job", "state", "at_ms")}))

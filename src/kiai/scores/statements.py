@@ -414,11 +414,13 @@ PLAYS_BY_USER = Query(
     select(scores.c.user_id, func.count()).group_by(scores.c.user_id).order_by(scores.c.user_id),
     lambda user_id, plays: (user_id, plays),
     lane=Lane.JOB,
+    scans="everything is computed again, in ranges that these counts part",
 )
 PLAYS_BY_MAP = Query(
     select(scores.c.map_key, func.count()).group_by(scores.c.map_key).order_by(scores.c.map_key),
     lambda key, plays: (key, plays),
     lane=Lane.JOB,
+    scans="everything is computed again, in ranges that these counts part",
 )
 
 # --- ranks
@@ -430,6 +432,7 @@ RANK_ENTRIES = Query(
     .order_by(stats.c.user_id, stats.c.mode)
     .limit(bindparam("limit")),
     lambda user_id, mode, country, pp: (user_id, mode, country, pp),
+    scans="every rank is loaded when the server starts, a page at a time",
 )
 RANK_ENTRIES_OF = Query(
     select(stats.c.user_id, stats.c.mode, stats.c.country, stats.c.pp, users.c.priv)
@@ -643,10 +646,12 @@ LOCK_USERS = Query(
 
 _counted: Final = (
     select(scores.c.user_id, scores.c.mode, scores.c.map_key, func.count().label("plays"))
-    .where(scores.c.hidden == 0)
+    .where(_in_range, scores.c.hidden == 0)
     .group_by(scores.c.user_id, scores.c.mode, scores.c.map_key)
 )
-_noted: Final = select(play_counts.c.user_id, play_counts.c.mode, play_counts.c.map_key, play_counts.c.plays)
+_noted: Final = select(play_counts.c.user_id, play_counts.c.mode, play_counts.c.map_key, play_counts.c.plays).where(
+    play_counts.c.user_id.between(bindparam("first"), bindparam("last"))
+)
 PLAY_COUNTS_MISSING = Query(_counted.except_(_noted).limit(WEIGHTED_MAX), lambda *row: row, lane=Lane.JOB)
 PLAY_COUNTS_INVENTED = Query(_noted.except_(_counted).limit(WEIGHTED_MAX), lambda *row: row, lane=Lane.JOB)
 
@@ -658,7 +663,6 @@ WRONG_FLAGS = (
         scores.c.best_pp * 4 + scores.c.best_score * 2 + scores.c.best_mods
         != func.coalesce(_settled.c.best_pp * 4 + _settled.c.best_score * 2 + _settled.c.best_mods, 0),
     )
-    .order_by(scores.c.id)
     .limit(WEIGHTED_MAX)
 )
 TRUE_FIRST_PLACES = Query(

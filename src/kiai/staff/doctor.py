@@ -6,7 +6,7 @@ See docs/spec/security.md#consistency.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -67,20 +67,25 @@ class Diagnosis(msgspec.Struct):
 
 
 _USER_IDS = Query(
-    select(users.c.id).where(users.c.id > bindparam("after")).order_by(users.c.id).limit(USERS_AT_ONCE), only
+    select(users.c.id).where(users.c.id > bindparam("after")).order_by(users.c.id).limit(USERS_AT_ONCE),
+    only,
+    scans="every account is wanted, a page at a time",
 )
-_USERS = Query(select(func.count()).select_from(users).where(users.c.id != 1), only, lane=Lane.JOB)
+_EVERY_ROW: Final = "a proof looks at every row, once"
+_USERS = Query(select(func.count()).select_from(users).where(users.c.id != 1), only, lane=Lane.JOB, scans=_EVERY_ROW)
 _COUNTER = Query(select(counters.c.value).where(counters.c.name == "users"), only)
 _FLAGS_WRONG = Query(statements.WRONG_FLAGS, lambda id_: id_, lane=Lane.JOB)
 _MAP_COUNTERS = Query(
     select(maps.c.key, maps.c.id, maps.c.plays, maps.c.passes).order_by(maps.c.key),
     lambda *row: row,
     lane=Lane.JOB,
+    scans=_EVERY_ROW,
 )
 _FIRST_PLACES = Query(
     select(first_places.c.map_key, first_places.c.mode, first_places.c.score_id),
     lambda key, mode, score: ((key, mode), score),
     lane=Lane.JOB,
+    scans=_EVERY_ROW,
 )
 _REPLAYS = Query(
     select(replays.c.score_id, replays.c.md5, replays.c.sha256, replays.c.size)
@@ -89,6 +94,7 @@ _REPLAYS = Query(
     .limit(1_000),
     lambda *row: row,
     lane=Lane.JOB,
+    scans=_EVERY_ROW,
 )
 _VOTES_WRONG = Query(
     select(maps.c.id, maps.c.rating_count, func.count(ratings.c.user_id))
@@ -98,6 +104,7 @@ _VOTES_WRONG = Query(
     .limit(1_000),
     lambda *row: row,
     lane=Lane.JOB,
+    scans=_EVERY_ROW,
 )
 _FAVOURITES_WRONG = Query(
     select(sets.c.id, sets.c.favourites, func.count(favourites.c.user_id))
@@ -107,6 +114,7 @@ _FAVOURITES_WRONG = Query(
     .limit(1_000),
     lambda *row: row,
     lane=Lane.JOB,
+    scans=_EVERY_ROW,
 )
 _FAVOURITES_TRUE = Command(
     update(sets).values(
@@ -114,7 +122,8 @@ _FAVOURITES_TRUE = Command(
         .select_from(favourites)
         .where(favourites.c.set_id == sets.c.id)
         .scalar_subquery()
-    )
+    ),
+    scans="every set is counted again",
 )
 _ABROAD = Query(
     select(scores.c.id)
@@ -124,6 +133,7 @@ _ABROAD = Query(
     .limit(1_000),
     only,
     lane=Lane.JOB,
+    scans=_EVERY_ROW,
 )
 _STUCK = Query(
     select(func.count())
@@ -142,6 +152,7 @@ _OWNERLESS = Query(
     .where((users.c.id.is_(None)) | (users.c.clan_priv != 3)),
     only,
     lane=Lane.JOB,
+    scans=_EVERY_ROW,
 )
 _CLANLESS = Query(
     select(users.c.id)
@@ -218,12 +229,16 @@ class Doctor:
     async def _database_whole(self) -> list[Problem]:
         return [Problem("I10", fault, repairable=False) for fault in await self._database.faults()]
 
-    async def _stats(self) -> list[Problem]:
-        problems = []
+    async def _ranges(self) -> AsyncIterator[tuple[int, int]]:
+        """The first and last id of ranges that hold 200 accounts each and together cover every account."""
         after = 0
         while ids := await self._database.all(_USER_IDS, after=after):
-            first, last = after + 1, ids[-1]
-            after = last
+            yield after + 1, ids[-1]
+            after = ids[-1]
+
+    async def _stats(self) -> list[Problem]:
+        problems = []
+        async for first, last in self._ranges():
             stored = {
                 (one.user_id, one.mode): one
                 for one in await self._database.all(statements.STATS_BETWEEN, first=first, last=last)
@@ -244,8 +259,10 @@ class Doctor:
         return problems
 
     async def _flags(self) -> list[Problem]:
-        wrong = await self._database.all(_FLAGS_WRONG, first=0, last=2**31 - 1)
-        problems = [Problem("I2", f"score {score_id} has wrong best flags") for score_id in wrong]
+        wrong: list[int] = []
+        async for first, last in self._ranges():
+            wrong += await self._database.all(_FLAGS_WRONG, first=first, last=last)
+        problems = [Problem("I2", f"score {score_id} has wrong best flags") for score_id in sorted(wrong)]
         abroad = await self._database.all(_ABROAD)
         return problems + [Problem("I2", f"score {score_id} is on another country's boards") for score_id in abroad]
 
@@ -277,11 +294,10 @@ class Doctor:
         return problems
 
     async def _play_counts(self) -> list[Problem]:
-        wrong = {
-            row[:3]
-            for query in (statements.PLAY_COUNTS_MISSING, statements.PLAY_COUNTS_INVENTED)
-            for row in await self._database.all(query)
-        }
+        wrong = set()
+        async for first, last in self._ranges():
+            for query in (statements.PLAY_COUNTS_MISSING, statements.PLAY_COUNTS_INVENTED):
+                wrong |= {row[:3] for row in await self._database.all(query, first=first, last=last)}
         return [
             Problem("I6", f"user {user_id} mode {mode} map key {key}: the most played counter is wrong")
             for user_id, mode, key in sorted(wrong)

@@ -1,8 +1,8 @@
-"""Substring searches for text that came from outside."""
+"""Conditions in words that engines treat alike: substring searches, and columns that lead no index."""
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, String, literal_column
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import Text
@@ -47,6 +47,13 @@ def containing(term: str) -> str | None:
 def holds(text: ColumnElement[Any], pattern: ColumnElement[Any]) -> ColumnElement[bool]:
     """Whether `text` matches a pattern that `containing` made, A-Z and a-z alike."""
     return ascii_lower(text).like(pattern, escape=ESCAPE)
+
+
+def looked_at(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The column as an expression: it is compared row by row, and no index is chosen for its sake."""
+    if isinstance(column.type, String):
+        return column.op("||")(literal_column("''"))
+    return column.op("+")(literal_column("0"))
 
 
 def _is_unicode(text: str) -> bool:

@@ -92,7 +92,14 @@ users = Table(
     sqlite_autoincrement=True,
 )
 _partial("ix_users_clan", "clan_id > 0", users.c.clan_id, users.c.id)  # members of a clan
-Index("ix_users_country", users.c.country, users.c.id)  # v2: players of a country
+# v2: players by a filter, in the order of ids; the columns behind the id are filters that are looked at in the index.
+_partial("ix_users_clan_priv", "clan_priv > 0", users.c.clan_priv, users.c.id, users.c.priv)
+Index("ix_users_country", users.c.country, users.c.id, users.c.priv, users.c.preferred_mode, users.c.play_style)
+Index("ix_users_play_style", users.c.play_style, users.c.id, users.c.priv, users.c.preferred_mode)
+Index("ix_users_preferred_mode", users.c.preferred_mode, users.c.id, users.c.priv)
+Index("ix_users_priv", users.c.priv, users.c.id)
+_partial("ix_users_developers", "(priv & 16384) != 0", users.c.priv, users.c.id)  # the privilege DEVELOPER
+Index("ix_users_names", users.c.id, users.c.safe_name, users.c.priv)  # players by a part of their names
 
 old_names = Table(
     "old_names",
@@ -434,6 +441,20 @@ _partial(
     scores.c.map_key,
     scores.c.hidden,
 )
+# v2: scores of a mode and a status, or with mods, too, newest first; the words of `scores.queries.status`.
+Index(
+    "ix_scores_newest",
+    scores.c.mode,
+    text("(CASE WHEN best_pp = 1 OR best_score = 1 THEN 2 ELSE passed END)"),
+    scores.c.id,
+)
+Index(
+    "ix_scores_newest_with",
+    scores.c.mods,
+    scores.c.mode,
+    text("(CASE WHEN best_pp = 1 OR best_score = 1 THEN 2 ELSE passed END)"),
+    scores.c.id,
+)
 _partial("uq_scores_best_pp", "best_pp = 1", scores.c.map_key, scores.c.mode, scores.c.user_id, unique=True)
 _partial("uq_scores_best_score", "best_score = 1", scores.c.map_key, scores.c.mode, scores.c.user_id, unique=True)
 _partial(
@@ -727,6 +748,7 @@ matches = Table(
     Index("ix_matches_by", "created_by", "id"),
     sqlite_autoincrement=True,
 )
+_partial("ix_matches_past", "private = 0 AND ended_at_ms IS NOT NULL", matches.c.id)  # what everybody may look up
 
 match_players = Table(
     "match_players",  # who was ever seated

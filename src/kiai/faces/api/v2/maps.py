@@ -30,6 +30,7 @@ from kiai.faces.api.v2.pages import (
     ids_in,
     mode_in_path,
     number_in_path,
+    offset_of,
     wants,
 )
 from kiai.faces.api.v2.shapes import MapData, Maps, ScoreData
@@ -150,7 +151,7 @@ class MapsV2:
             ids=None if query.ids is None else ids_in(query.ids),
             sort=query.sort,
             limit=query.page_size + 1,
-            offset=0 if query.cursor is not None else (query.page - 1) * query.page_size,
+            offset=0 if query.cursor is not None else offset_of(query) if by_id else (query.page - 1) * query.page_size,
             after=query.cursor,
         )
         found, total = await self._beatmaps.listed(wanted)

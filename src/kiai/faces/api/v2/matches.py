@@ -17,7 +17,17 @@ from kiai.accounts.visibility import Viewer
 from kiai.faces.api.operation import Caller, Operation
 from kiai.faces.api.replies import utc
 from kiai.faces.api.v1.matches import Matches, MatchMap, MatchReply, Person
-from kiai.faces.api.v2.pages import ID_IN_PATH, LongCursor, Paged, PageNumber, PageSize, Success, get, number_in_path
+from kiai.faces.api.v2.pages import (
+    ID_IN_PATH,
+    LongCursor,
+    Paged,
+    PageNumber,
+    PageSize,
+    Success,
+    get,
+    number_in_path,
+    offset_of,
+)
 from kiai.multiplayer.history import Game, GameScore, MatchEvent, MatchHistory, PastMatch
 from kiai.multiplayer.model import Match, everybody_in
 from kiai.realtime.port import Realtime
@@ -153,7 +163,7 @@ class MatchesV2:
         """Multiplayer matches, newest first; private ones only to those who are in them and to staff."""
         if query.state == "live":
             return await self._live(caller.viewer, query)
-        offset = 0 if query.cursor is not None else (query.page - 1) * query.page_size
+        offset = 0 if query.cursor is not None else offset_of(query)
         before = {} if query.cursor is None else {"before": query.cursor}
         page = Paged(await self._history.past(limit=query.page_size + 1, offset=offset, **before), query.page_size)
         names = await self._names({one.created_by for one in page.rows})

@@ -1,7 +1,7 @@
 """What every page of version 2 shares: the envelope, page numbers and cursors, ids in paths."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -127,6 +127,27 @@ def next_page(query: Any, reply: Any) -> dict[str, int | None] | None:
     shown = meta.page * meta.page_size
     is_last = len(reply.data) < meta.page_size or (shown >= meta.total and meta.total < COUNTED_MAX)
     return None if is_last or meta.page >= PAGE_MAX else {"page": meta.page + 1}
+
+
+class _HasPageAndCursor(Protocol):
+    @property
+    def page(self) -> int: ...
+    @property
+    def page_size(self) -> int: ...
+    @property
+    def cursor(self) -> int | None: ...
+
+
+def offset_of(query: _HasPageAndCursor) -> int:
+    """How many entries are before the page of a list that has cursors.
+
+    Raises Invalid beyond the entries that `total` counts: to skip them costs as much as to read them.
+    """
+    offset = (query.page - 1) * query.page_size
+    if offset > COUNTED_MAX and query.cursor is None:
+        most = COUNTED_MAX // query.page_size + 1
+        raise Invalid("page", f"at most {most} with page_size={query.page_size}; `cursor` leads further", query.page)
+    return offset
 
 
 def ids_in(text: str) -> list[int]:

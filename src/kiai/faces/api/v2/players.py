@@ -32,6 +32,7 @@ from kiai.faces.api.v2.pages import (
     ids_in,
     mode_in_path,
     number_in_path,
+    offset_of,
     wants,
 )
 from kiai.faces.api.v2.shapes import (
@@ -312,7 +313,7 @@ class PlayersV2:
             name: getattr(query, name) for name in ("priv", "clan_id", "clan_priv", "preferred_mode", "play_style")
         }
         filters["country"] = query.country.lower() if query.country else None
-        size, offset = query.page_size, (query.page - 1) * query.page_size
+        size, offset = query.page_size, offset_of(query)
         if query.ids is not None or query.online:
             found, total = await self._among(query, filters, 0 if query.cursor is not None else offset)
         else:

@@ -23,11 +23,13 @@ from kiai.faces.api.v2.pages import (
     Success,
     get,
     number_in_path,
+    offset_of,
     wants,
 )
 from kiai.faces.api.v2.shapes import Maps, ScoreData
 from kiai.osu.texts import attachment
 from kiai.scores.leaderboards import Leaderboards
+from kiai.scores.listing import ScoreLists
 from kiai.scores.replays import Replays
 
 
@@ -46,7 +48,15 @@ class ScoresQuery(msgspec.Struct, frozen=True):
         | None
     ) = None
     mods: (
-        Annotated[int, Meta(ge=0, le=2**31 - 1, description="Only scores with exactly these mods, as bits.")] | None
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=2**31 - 1,
+                description="Only scores with exactly these mods, as bits.",
+            ),
+        ]
+        | None
     ) = None
     status: Annotated[int, Meta(ge=0, le=2, description="0 failed, 1 passed, 2 the best of its player.")] | None = None
     mode: Annotated[int, Meta(ge=0, le=8, description="Only scores in this mode: 0 to 6 or 8.")] | None = None
@@ -89,12 +99,14 @@ class ScoresV2:
         accounts: Accounts,
         beatmaps: Beatmaps,
         leaderboards: Leaderboards,
+        lists: ScoreLists,
         replays: Replays,
         replay_limit: Limit,
     ) -> None:
         self._accounts = accounts
         self._beatmaps = beatmaps
         self._leaderboards = leaderboards
+        self._lists = lists
         self._replays = replays
         self._replay_limit = replay_limit
 
@@ -102,8 +114,8 @@ class ScoresV2:
         """Scores, newest first."""
         filters = {name: getattr(query, name) for name in ("mods", "status", "mode", "user_id")}
         filters["map_md5"] = query.map_md5.lower() if query.map_md5 else None
-        paged = {"before": query.cursor} if query.cursor is not None else {"offset": (query.page - 1) * query.page_size}
-        found, total = await self._leaderboards.listed(filters, limit=query.page_size + 1, **paged)
+        paged = {"before": query.cursor} if query.cursor is not None else {"offset": offset_of(query)}
+        found, total = await self._lists.page(filters, limit=query.page_size + 1, **paged)
         page = Paged(found, query.page_size)
         with_replays = await self._leaderboards.with_replays([one.score.id for one in page.rows])
         wanted = {one.score.user_id for one in page.rows} if wants(query.include, "player") else set()
