@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 from kiai import __version__
 
@@ -17,6 +18,7 @@ WANTED = [
     *PROJECT["dependencies"],
     *(one for extra in PROJECT["optional-dependencies"].values() for one in extra),
 ]
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text("utf-8")
 FORMS = sorted(path for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml") if path.name != "config.yml")
 
 
@@ -29,6 +31,24 @@ def test_the_package_has_the_licence_and_is_typed() -> None:
 
 def test_the_version_is_the_same_everywhere() -> None:
     assert PROJECT["version"] == __version__
+
+
+def test_the_changelog_begins_with_what_is_unreleased_and_has_every_version_newest_first() -> None:
+    headings = re.findall(r"(?m)^## (.+)$", CHANGELOG)
+
+    assert headings[0] == "[Unreleased]"
+    versions = [re.fullmatch(r"\[(\d+\.\d+\.\d+)\] - (\d{4}-\d\d-\d\d)", heading) for heading in headings[1:]]
+    found = [(Version(one[1]), one[2]) for one in versions if one]
+    assert len(found) == len(versions)
+    assert found == sorted(found, reverse=True)
+    assert found[0][0] == Version(__version__)
+
+
+def test_a_version_in_the_changelog_has_each_kind_of_change_once() -> None:
+    for section in re.split(r"(?m)^## ", CHANGELOG)[1:]:
+        kinds = re.findall(r"(?m)^### (.+)$", section)
+        assert len(set(kinds)) == len(kinds), section.splitlines()[0]
+        assert set(kinds) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
 @pytest.mark.parametrize("wanted", WANTED)
