@@ -441,18 +441,20 @@ _partial(
     scores.c.map_key,
     scores.c.hidden,
 )
-# v2: scores of a mode and a status, or with mods, too, newest first; the words of `scores.queries.status`.
+# v2: scores of a mode and a status, or with mods, too, newest first. The status is 2 for a best, else `passed`; it is
+# written so that both engines give it back as they got it.
+_STATUS = "((best_pp | best_score) * (2 - passed) + passed)"
 Index(
     "ix_scores_newest",
     scores.c.mode,
-    text("(CASE WHEN best_pp = 1 OR best_score = 1 THEN 2 ELSE passed END)"),
+    text(_STATUS),
     scores.c.id,
 )
 Index(
     "ix_scores_newest_with",
     scores.c.mods,
     scores.c.mode,
-    text("(CASE WHEN best_pp = 1 OR best_score = 1 THEN 2 ELSE passed END)"),
+    text(_STATUS),
     scores.c.id,
 )
 _partial("uq_scores_best_pp", "best_pp = 1", scores.c.map_key, scores.c.mode, scores.c.user_id, unique=True)

@@ -6,7 +6,7 @@ from alembic import op
 revision = "0010"
 down_revision = "0009"
 
-STATUS = sa.text("(CASE WHEN best_pp = 1 OR best_score = 1 THEN 2 ELSE passed END)")
+STATUS = sa.text("((best_pp | best_score) * (2 - passed) + passed)")
 
 
 def upgrade() -> None:
