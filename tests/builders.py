@@ -240,7 +240,7 @@ class FakePerformance:
         objects = parse_beatmap(await self._files.get(osu_key(md5)) or b"").objects
         return objects / 100, objects
 
-    async def plays(self, md5: str, mode: int, plays: list[calculator.Play]) -> list["FakeResult"]:
+    async def plays(self, md5: str, mode: int, plays: list[calculator.Play], *, caller: str = "") -> list["FakeResult"]:
         """See `pp_of`."""
         if md5 in self.cannot:
             raise CannotCalculate("the fake was told so")

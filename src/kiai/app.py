@@ -34,6 +34,7 @@ from kiai.chat.mail import Mail
 from kiai.chat.service import COUNTS_EVERY_S, Chat
 from kiai.clans import Clans
 from kiai.clock import Clock, SystemClock
+from kiai.decoding.decoder import Decoder, picture_workers, replay_workers
 from kiai.errors import Refused, Unavailable
 from kiai.faces.api import announce as told_to_the_feed
 from kiai.faces.api import app as api_app
@@ -217,7 +218,8 @@ class Services:
         self.api_keys = ApiKeys(database, clock, ids)
         self.relationships = Relationships(database, clock)
         self.logins = Logins(database)
-        self.avatars = Avatars(self.accounts, files)
+        self.decoder = Decoder(picture_workers(), replay_workers())
+        self.avatars = Avatars(self.accounts, files, self.decoder)
 
         self.performance = Performance(files, workers=settings.workers_pp)
         self.difficulties = Difficulties(database, self.performance)
@@ -252,8 +254,8 @@ class Services:
         self.ratings = Ratings(database, clock)
         self.favourites = Favourites(database, clock, most=settings.favourites_max)
         self.comments = Comments(database, clock)
-        self.screenshots = Screenshots(database, files, clock, ids)
-        self.map_pictures = MapPictures(database, files)
+        self.screenshots = Screenshots(database, files, self.decoder, clock, ids)
+        self.map_pictures = MapPictures(database, files, self.decoder)
         self.searching = Searching(database)
         self.mirrors = Mirrors(settings.mirrors, clock, allow_private=settings.allow_private_upstream)
         self.replay_import = ReplayImport(files, self.accounts, self.beatmaps, self.performance, self.recorder, clock)
@@ -308,6 +310,7 @@ class Services:
             self.limiter,
             self.beatmaps,
             self.performance,
+            self.decoder,
             self.recorder,
             self.flags,
             self.ranks,
@@ -485,6 +488,7 @@ class Services:
             "database": self.database.pool(),
             "passwords": self.passwords.pool(),
             "pp": self.performance.pool(),
+            **self.decoder.pools(),
         }
         files = self.files.pool()
         if files is not None:
@@ -527,7 +531,7 @@ class Services:
         if self.upstream is not None:
             await self.upstream.close()
         await self.mirrors.close()
-        await self.performance.close()
+        await asyncio.gather(self.performance.close(), self.decoder.close())
         self.passwords.close()
         if self.shared:
             await cast("RedisRealtime", self.realtime).close()

@@ -39,7 +39,7 @@ from kiai.supervising import Supervisor
 if TYPE_CHECKING:
     from kiai.settings import Settings
 
-GRACE_S: Final = 10
+GRACE_S: Final = 7  # with what is cancelled then, and with closing, a stop takes less than 10 s
 LOCKED_S: Final = 0.3
 CANCELLED_S: Final = 1
 BACKLOG: Final = 2_048

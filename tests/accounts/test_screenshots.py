@@ -8,8 +8,12 @@ import pytest
 from PIL import Image, PngImagePlugin
 from sqlalchemy import select
 from tests.builders import NOW_MS, World, a_player
+from tests.decoders import DECODER
 
-from kiai.accounts.screenshots import HEIGHT_MAX, SIZE_MAX, WIDTH_MAX, Screenshots, encode, kind_of
+from kiai.accounts.screenshots import SIZE_MAX, Screenshots, kind_of
+from kiai.decoding.pictures import SCREENSHOT_HEIGHT_MAX as HEIGHT_MAX
+from kiai.decoding.pictures import SCREENSHOT_WIDTH_MAX as WIDTH_MAX
+from kiai.decoding.pictures import screenshot as encode
 from kiai.errors import Invalid, Unavailable
 from kiai.files.store import FileStore
 from kiai.storage.tables import screenshots
@@ -61,7 +65,7 @@ def alice(world: World) -> int:
 
 
 def shots(world: World, *ids: str) -> Screenshots:
-    return Screenshots(world.database, world.files, world.clock, GivenIds(*(ids or ("aB-_0189",))))
+    return Screenshots(world.database, world.files, DECODER, world.clock, GivenIds(*(ids or ("aB-_0189",))))
 
 
 def stored(world: World) -> list[str]:
@@ -183,7 +187,7 @@ def test_of_what_is_refused_nothing_is_stored(world: World, alice: int) -> None:
 
 def test_a_full_disk_leaves_no_row(world: World, alice: int) -> None:
     full = FullDisk.local(world.folder / "full")
-    kept = Screenshots(world.database, full, world.clock, GivenIds("aB-_0189"))
+    kept = Screenshots(world.database, full, DECODER, world.clock, GivenIds("aB-_0189"))
 
     with pytest.raises(Unavailable):
         world.run(kept.keep(alice, a_picture()))

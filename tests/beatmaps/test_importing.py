@@ -16,9 +16,9 @@ from sqlalchemy import select
 from tests.builders import NewMap, World, a_map, a_play, a_player
 
 from kiai.beatmaps import ImportReport, MapStatus, osu_key
-from kiai.beatmaps.archives import ENTRIES_MAX, OLDEST_UPDATE_S, OSU_MAX, Archive, BadArchive, BadEntry
 from kiai.beatmaps.importing import SETS_KEPT_MAX, archive_key
 from kiai.beatmaps.model import OWN_ID_FIRST
+from kiai.decoding.archives import ENTRIES_MAX, OLDEST_UPDATE_S, OSU_MAX, Archive, BadArchive, BadEntry
 from kiai.storage.tables import maps, sets
 
 FILES: Final = Path(__file__).parent / "files"

@@ -22,6 +22,7 @@ from tests.builders import World, a_map
 from tests.osu.real_files import real_files
 from tests.patience import patiently
 
+from kiai import worker_process
 from kiai.beatmaps import osu_key
 from kiai.demo.composing import CATCH, MANIA, OSU, TAIKO, maps_of
 from kiai.errors import Unavailable
@@ -78,7 +79,7 @@ DIFFICULTY_ROWS: Final = select(
 def test_every_figure_is_the_librarys_own(osu: bytes, mode: int) -> None:
     plays = some_plays(Random(mode), 30)
 
-    answer = Calculator().answer(Request(1, "a", mode, plays, 5.0, osu))
+    answer = Calculator().answer(Request(1, "a", mode, plays, osu))
 
     assert answer.results == [directly(osu, mode, play) for play in plays]
 
@@ -89,8 +90,8 @@ def test_attributes_shared_by_difficulty_mods_give_the_same_pp_as_the_map_itself
     play = Play(mods=mods | DT if mods & NC else mods, accuracy=97.5, nmiss=1)
     shared = Calculator()
 
-    shared.answer(Request(1, "a", mode, [Play(mods=difficulty_mods(mods))], 5.0, SMALL))
-    answer = shared.answer(Request(2, "a", mode, [play], 5.0))
+    shared.answer(Request(1, "a", mode, [Play(mods=difficulty_mods(mods))], SMALL))
+    answer = shared.answer(Request(2, "a", mode, [play]))
 
     assert answer.results == [directly(SMALL, mode, play)]
 
@@ -160,7 +161,7 @@ def test_pp_is_stored_with_three_decimals() -> None:
 
 def test_a_calculator_asks_once_for_a_map() -> None:
     calculator_ = Calculator()
-    without = Request(1, "a", OSU, [HIT], 5.0)
+    without = Request(1, "a", OSU, [HIT])
 
     first = calculator_.answer(without)
     with_file = calculator_.answer(msgspec.structs.replace(without, osu=SONG))
@@ -175,7 +176,7 @@ def test_a_calculator_asks_once_for_a_map() -> None:
 def test_a_calculator_keeps_the_modes_of_a_map_apart() -> None:
     calculator_ = Calculator()
 
-    found = [calculator_.answer(Request(1, "a", mode, [HIT], 5.0, SMALL)).results for mode in (OSU, TAIKO, OSU)]
+    found = [calculator_.answer(Request(1, "a", mode, [HIT], SMALL)).results for mode in (OSU, TAIKO, OSU)]
 
     assert found == [[directly(SMALL, mode, HIT)] for mode in (OSU, TAIKO, OSU)]
 
@@ -183,9 +184,9 @@ def test_a_calculator_keeps_the_modes_of_a_map_apart() -> None:
 def test_a_calculator_forgets_the_map_that_was_used_longest_ago() -> None:
     two_maps = Calculator(maps_bytes_max=2 * calculator.MAP_BYTES_MIN)
     for md5, mods in (("a", 0), ("b", 0), ("a", DT), ("c", 0)):
-        two_maps.answer(Request(1, md5, OSU, [Play(mods=mods)], 5.0, SONG))
+        two_maps.answer(Request(1, md5, OSU, [Play(mods=mods)], SONG))
 
-    forgotten = {md5: two_maps.answer(Request(2, md5, OSU, [Play(mods=HR)], 5.0)).need_file for md5 in "abc"}
+    forgotten = {md5: two_maps.answer(Request(2, md5, OSU, [Play(mods=HR)])).need_file for md5 in "abc"}
 
     assert forgotten == {"a": False, "b": True, "c": False}
 
@@ -193,9 +194,9 @@ def test_a_calculator_forgets_the_map_that_was_used_longest_ago() -> None:
 def test_attributes_outlive_their_map_up_to_their_own_number() -> None:
     one_map = Calculator(maps_bytes_max=calculator.MAP_BYTES_MIN, attributes_max=2)
     for md5 in "abc":
-        one_map.answer(Request(1, md5, OSU, [HIT], 5.0, SONG))
+        one_map.answer(Request(1, md5, OSU, [HIT], SONG))
 
-    forgotten = {md5: one_map.answer(Request(2, md5, OSU, [HIT], 5.0)).need_file for md5 in "abc"}
+    forgotten = {md5: one_map.answer(Request(2, md5, OSU, [HIT])).need_file for md5 in "abc"}
 
     assert forgotten == {"a": True, "b": False, "c": False}
 
@@ -214,18 +215,18 @@ def test_attributes_outlive_their_map_up_to_their_own_number() -> None:
     ],
 )
 def test_a_map_that_gives_no_pp_is_refused_with_the_reason(osu: bytes, mode: int, error: str) -> None:
-    assert Calculator().answer(Request(1, "a", mode, [HIT], 5.0, osu)) == Answer(1, error=error)
+    assert Calculator().answer(Request(1, "a", mode, [HIT], osu)) == Answer(1, error=error)
 
 
 @pytest.mark.parametrize("play", [Play(mods=0, n300=-1), Play(mods=0, combo=2**32), Play(mods=2**40), Play(mods=-1)])
 def test_a_play_outside_32_bits_is_refused(play: Play) -> None:
-    assert Calculator().answer(Request(1, "a", OSU, [play], 5.0, SONG)) == Answer(1, error="impossible play")
+    assert Calculator().answer(Request(1, "a", OSU, [play], SONG)) == Answer(1, error="impossible play")
 
 
 @settings(deadline=None)
 @given(osu=st.binary(max_size=2_000) | st.builds(lambda end: SONG[:300] + end, st.binary(max_size=500)))
 def test_bytes_of_any_kind_have_an_answer(osu: bytes) -> None:
-    answer = Calculator().answer(Request(1, "a", OSU, [HIT], 5.0, osu))
+    answer = Calculator().answer(Request(1, "a", OSU, [HIT], osu))
 
     assert answer.results is not None or answer.error == "unreadable"
 
@@ -245,7 +246,7 @@ def test_a_worker_gives_what_the_library_gives(mode: int) -> None:
 
 
 def test_lines_that_end_with_a_carriage_return_alone_are_lines() -> None:
-    plain, old = (Calculator().answer(Request(1, "a", OSU, [HIT], 5.0, osu)) for osu in (SMALL, _with_old_ends(SMALL)))
+    plain, old = (Calculator().answer(Request(1, "a", OSU, [HIT], osu)) for osu in (SMALL, _with_old_ends(SMALL)))
 
     assert plain == old
 
@@ -304,7 +305,7 @@ def test_a_slow_map_is_given_up_while_the_loop_turns_and_the_next_job_is_done(tm
                 await asyncio.sleep(0.001)
                 turns += 1
 
-        async with workers(SLOW, SONG, count=1, deadline_s=0.5, command=counted(tmp_path)) as pp:
+        async with workers(SLOW, SONG, count=1, cpu_s=0.5, command=counted(tmp_path)) as pp:
             await pp.plays(md5_of(SONG), OSU, [HIT])
             turning = asyncio.create_task(turn())
             with pytest.raises(CannotCalculate, match="too slow"):
@@ -370,7 +371,7 @@ def test_a_job_that_kills_or_confuses_two_workers_is_given_up(does: str, tmp_pat
         ("/nowhere/at/all",),
         (sys.executable, "-c", "pass"),
         (sys.executable, "-c", "print('hello')"),
-        (sys.executable, "-c", "from kiai.scores.calculator import *; sys.stdout.buffer.write(frame(Answer(7)))"),
+        (sys.executable, "-c", "from kiai.worker_process import *; sys.stdout.buffer.write(answer_frame(b'7'))"),
     ],
 )
 def test_without_a_working_calculator_pp_is_unavailable_not_impossible(command: tuple[str, ...]) -> None:
@@ -411,10 +412,10 @@ def test_a_map_belongs_to_one_worker(tmp_path: Path) -> None:
 
 def test_a_batch_is_one_trip_for_each_two_thousand_plays(tmp_path: Path) -> None:
     plays = [Play(mods=0, combo=number) for number in range(2 * CHUNK + 1)]
-    tell = "print(len(request.plays), request.deadline_s, file=open(here / 'trips', 'a')); answer(0)"
+    tell = "print(len(request.plays), cpu_s, file=open(here / 'trips', 'a')); answer(0)"
 
     async def story() -> int:
-        async with workers(deadline_s=5.0, command=fake(tell, tmp_path)) as pp:
+        async with workers(cpu_s=5.0, command=fake(tell, tmp_path)) as pp:
             return len(await pp.plays("0" * 32, OSU, plays))
 
     assert asyncio.run(story()) == len(plays)
@@ -443,7 +444,7 @@ def test_no_plays_cost_nothing(tmp_path: Path) -> None:
 def test_too_many_waiting_jobs_are_refused_at_once(tmp_path: Path) -> None:
     async def story() -> None:
         async with workers(count=1, command=fake("until(lambda: (here / 'go').exists()); answer(0)", tmp_path)) as pp:
-            waiting = [asyncio.create_task(pp.plays("0" * 32, OSU, [HIT])) for _ in range(WAITING_MAX)]
+            waiting = [asyncio.create_task(pp.plays("0" * 32, OSU, [HIT])) for _ in range(WAITING_MAX + 1)]
             await asyncio.sleep(0)
             with pytest.raises(Unavailable, match="performance"):
                 await pp.plays("0" * 32, OSU, [HIT])
@@ -533,25 +534,25 @@ def test_workers_end_when_their_server_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_worker_ends_by_itself_when_nobody_stops_a_calculation() -> None:
-    request = calculator.frame(Request(1, "a", TAIKO, [HIT], 0.1 - calculator.GRACE_S, SLOW))
+    request = worker_process.request_frame(msgspec.msgpack.encode(Request(1, "a", TAIKO, [HIT], SLOW)), cpu_s=0.1)
 
     done = subprocess.run(
         performance.COMMAND, input=request, capture_output=True, timeout=patiently(PATIENCE_S), check=False
     )
 
-    assert done.returncode == -signal.SIGALRM
+    assert done.returncode == -signal.SIGPROF
 
 
 def test_a_worker_that_waits_is_in_no_hurry() -> None:
-    request = calculator.frame(Request(1, "a", OSU, [HIT], 0.2 - calculator.GRACE_S))
+    request = worker_process.request_frame(msgspec.msgpack.encode(Request(1, "a", OSU, [HIT])), cpu_s=0.2)
     with subprocess.Popen(performance.COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
         assert worker.stdin is not None
         assert worker.stdout is not None
-        calculator.read_frame(worker.stdout)
+        worker_process.read_answer(worker.stdout)
         worker.stdin.write(request)
         worker.stdin.flush()
 
-        assert calculator.read_frame(worker.stdout)
+        assert worker_process.read_answer(worker.stdout)
 
         with pytest.raises(subprocess.TimeoutExpired):
             worker.wait(timeout=0.4)
@@ -571,9 +572,9 @@ def test_a_worker_is_humble() -> None:
         (sys.executable, "-c", code), input=b"", capture_output=True, timeout=patiently(PATIENCE_S), check=True
     )
 
-    nice, memory = done.stdout.removeprefix(calculator.frame(Answer(calculator.READY))).split()
-    assert int(nice) == min(os.nice(0) + calculator.NICENESS, 19)
-    assert int(memory) == calculator.MEMORY_MAX
+    nice, memory = done.stdout.removeprefix(worker_process.answer_frame(worker_process.READY)).split()
+    assert int(nice) == min(os.nice(0) + worker_process.NICENESS, 19)
+    assert int(memory) == worker_process.MEMORY_MAX
 
 
 def test_a_worker_imports_nothing_of_ours_but_itself() -> None:
@@ -583,7 +584,7 @@ def test_a_worker_imports_nothing_of_ours_but_itself() -> None:
         (sys.executable, "-c", code), capture_output=True, timeout=patiently(PATIENCE_S), check=True, text=True
     )
 
-    assert set(done.stdout.split()) == {"kiai", "kiai.scores", "kiai.scores.calculator"}
+    assert set(done.stdout.split()) == {"kiai", "kiai.scores", "kiai.scores.calculator", "kiai.worker_process"}
 
 
 # --- difficulties in the database
@@ -701,7 +702,7 @@ def directly(osu: bytes, mode: int, play: Play) -> Result:
 
 def calculate(osu: bytes, mode: int, *plays: Play) -> list[Result]:
     """Without a process."""
-    results = Calculator().answer(Request(1, "a", mode, list(plays), 5.0, osu)).results
+    results = Calculator().answer(Request(1, "a", mode, list(plays), osu)).results
     assert results is not None
     return results
 
@@ -717,18 +718,18 @@ class Stored:
 
 
 def performing(
-    *maps: bytes, count: int = 1, deadline_s: float = 2 * PATIENCE_S, command: Sequence[str] = performance.COMMAND
+    *maps: bytes, count: int = 1, cpu_s: float = 2 * PATIENCE_S, command: Sequence[str] = performance.COMMAND
 ) -> Performance:
     """Workers that find these maps in the files store."""
-    return Performance(cast(Files, Stored(*maps)), workers=count, deadline_s=deadline_s, command=command)
+    return Performance(cast(Files, Stored(*maps)), workers=count, cpu_s=cpu_s, command=command)
 
 
 @asynccontextmanager
 async def workers(
-    *maps: bytes, count: int = 1, deadline_s: float = 2 * PATIENCE_S, command: Sequence[str] = performance.COMMAND
+    *maps: bytes, count: int = 1, cpu_s: float = 2 * PATIENCE_S, command: Sequence[str] = performance.COMMAND
 ) -> AsyncIterator[Performance]:
     """The same, ended afterwards; a story that takes longer than `PATIENCE_S` has gone wrong."""
-    pp = performing(*maps, count=count, deadline_s=deadline_s, command=command)
+    pp = performing(*maps, count=count, cpu_s=cpu_s, command=command)
     try:
         async with asyncio.timeout(patiently(PATIENCE_S)):
             yield pp
@@ -752,9 +753,11 @@ def fake(does: str, folder: Path) -> tuple[str, ...]:
     code = (
         "import os, signal, sys, time, msgspec\n"
         "from pathlib import Path\n"
-        "from kiai.scores.calculator import READY, Answer, Request, Result, frame, read_frame\n"
+        "from kiai.scores.calculator import Answer, Request, Result\n"
+        "from kiai.worker_process import READY, REQUEST, answer_frame\n"
         "here = Path(sys.argv[1])\n"
         "with open(here / 'started', 'a') as started: print(os.getpid(), file=started)\n"
+        "def frame(answer): return answer_frame(msgspec.msgpack.encode(answer))\n"
         "def say(data):\n"
         "    sys.stdout.buffer.write(data)\n"
         "    sys.stdout.buffer.flush()\n"
@@ -764,9 +767,10 @@ def fake(does: str, folder: Path) -> tuple[str, ...]:
         "def answer(pp):\n"
         "    result = Result(pp, *[None] * 6, 1.0, 1, *[None] * 9, *[0] * 6)\n"
         "    say(frame(Answer(request.id, [result] * len(request.plays))))\n"
-        "say(frame(Answer(READY)))\n"
-        "while (data := read_frame(sys.stdin.buffer)) is not None:\n"
-        "    request = msgspec.msgpack.decode(data, type=Request)\n"
+        "say(answer_frame(READY))\n"
+        "while fields := sys.stdin.buffer.read(REQUEST.size):\n"
+        "    size, _, cpu_s = REQUEST.unpack(fields)\n"
+        "    request = msgspec.msgpack.decode(sys.stdin.buffer.read(size), type=Request)\n"
         f"    {does}\n"
     )
     return (sys.executable, "-c", code, str(folder))

@@ -33,7 +33,9 @@ class Formula:
         self.scores: set[int | None] = set()
         self.seen: list[tuple[int, tuple[float, ...]]] = []
 
-    async def plays(self, md5: str, mode: int, plays: Sequence[calculator.Play]) -> list[FakeResult]:
+    async def plays(
+        self, md5: str, mode: int, plays: Sequence[calculator.Play], *, caller: str = ""
+    ) -> list[FakeResult]:
         self.asked.append(md5)
         self.scores |= {play.legacy_score for play in plays}
         if self.stops_at is not None and len(self.asked) > self.stops_at:
@@ -130,7 +132,9 @@ def test_a_play_that_comes_meanwhile_keeps_its_own_pp(world: World, songs: list[
 
 def test_a_map_that_gives_no_pp_is_told_and_keeps_what_it_had(world: World, songs: list[Beatmap]) -> None:
     class Broken(Formula):
-        async def plays(self, md5: str, mode: int, plays: Sequence[calculator.Play]) -> list[FakeResult]:
+        async def plays(
+            self, md5: str, mode: int, plays: Sequence[calculator.Play], *, caller: str = ""
+        ) -> list[FakeResult]:
             if md5 == songs[1].md5:
                 raise Unavailable("beatmap file", "gone")
             return await super().plays(md5, mode, plays)

@@ -1,18 +1,13 @@
 """Avatars: every picture is decoded and encoded again, so that what is served is a picture and nothing else."""
 
-import asyncio
 import hashlib
-import io
-import warnings
 from typing import Final
 
 from kiai.accounts.service import Accounts
-from kiai.errors import Invalid, KiaiError
+from kiai.decoding.decoder import Decoder
+from kiai.errors import KiaiError
 from kiai.files.port import Files
 
-SIDE: Final = 256
-SIDE_MAX: Final = 4096
-PIXELS_MAX: Final = 16_777_216
 KINDS: Final = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -26,23 +21,23 @@ class NotAPicture(KiaiError):
 
 
 class Avatars:
-    """Stores and finds pictures. One is decoded at a time: a 4096 x 4096 one costs 64 MB for a moment."""
+    """Stores and finds pictures."""
 
-    def __init__(self, accounts: Accounts, files: Files) -> None:
+    def __init__(self, accounts: Accounts, files: Files, decoder: Decoder) -> None:
         self._accounts = accounts
         self._files = files
-        self._decoding = asyncio.Lock()
+        self._decoder = decoder
 
     async def change(self, user_id: int, picture: bytes) -> None:
         """Makes `picture` the account's avatar: PNG, JPEG, GIF (first frame) or WebP, at most 4096 pixels a side.
 
-        Raises NotAPicture for other kinds, Invalid for a damaged or too large one; nothing is changed then.
+        Raises NotAPicture for other kinds, Invalid for a damaged or too large one or one that takes too long to decode,
+        and Unavailable; nothing is changed then.
         """
         kind = _kind(picture)
         if kind is None:
             raise NotAPicture("The picture must be a PNG, JPEG, GIF or WebP file")
-        async with self._decoding:
-            encoded = await asyncio.to_thread(encode, picture, kind)
+        encoded = await self._decoder.avatar(picture, kind, caller=f"user:{user_id}")
         key = f"avatars/{user_id}-{hashlib.sha256(encoded).hexdigest()[:16]}.png"
         user = await self._accounts.user(id=user_id)
         await self._files.put(key, encoded)
@@ -60,34 +55,3 @@ def _kind(picture: bytes) -> str | None:
     if picture[:4] == b"RIFF" and picture[8:12] == b"WEBP":
         return "WEBP"
     return next((kind for magic, kind in KINDS.items() if picture.startswith(magic)), None)
-
-
-def encode(picture: bytes, kind: str) -> bytes:
-    """The picture upright, square, at most 256 pixels a side, without metadata, as PNG. Raises Invalid."""
-    from PIL import Image, ImageOps, UnidentifiedImageError  # 3 MB that most servers need rarely
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(picture), formats=(kind,)) as image:
-                if max(image.size) > SIDE_MAX or image.width * image.height > PIXELS_MAX or min(image.size) < 1:
-                    raise Invalid(
-                        "avatar", f"at most {SIDE_MAX} x {SIDE_MAX} pixels", f"{image.width} x {image.height}"
-                    )
-                image.seek(0)
-                upright = ImageOps.exif_transpose(image).convert("RGBA")
-        side = min(SIDE, *upright.size)
-        square = ImageOps.fit(upright, (side, side), Image.Resampling.LANCZOS)
-        out = io.BytesIO()
-        square.save(out, "PNG")
-    except (
-        UnidentifiedImageError,
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
-        raise Invalid("avatar", "a whole picture", "a damaged one") from error
-    return out.getvalue()

@@ -1,15 +1,13 @@
 """Screenshots from the game: every picture is decoded and encoded again, so that what is served is a picture alone."""
 
-import asyncio
-import io
 import re
-import warnings
 from typing import Final
 
 from sqlalchemy import bindparam, delete, insert, select
 
 from kiai.accounts.visibility import visible
 from kiai.clock import Clock
+from kiai.decoding.decoder import Decoder
 from kiai.errors import Invalid, Unavailable
 from kiai.files.port import Files
 from kiai.ids import Ids
@@ -17,12 +15,8 @@ from kiai.storage.port import Command, Database, Query, Taken, Transaction, only
 from kiai.storage.tables import screenshots, users
 
 SIZE_MAX: Final = 4 * 1024**2
-WIDTH_MAX: Final = 7_680
-HEIGHT_MAX: Final = 4_320
-PIXELS_MAX: Final = 34_000_000
 ID_BYTES: Final = 6  # 8 characters
 TRIES: Final = 3
-QUALITY: Final = 92
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{8}", re.ASCII)
 _ENDS: Final = {
@@ -41,14 +35,14 @@ KIND = Query(
 
 
 class Screenshots:
-    """Stores and finds pictures. One is decoded at a time: the largest costs 160 MB for a moment."""
+    """Stores and finds pictures."""
 
-    def __init__(self, database: Database, files: Files, clock: Clock, ids: Ids) -> None:
+    def __init__(self, database: Database, files: Files, decoder: Decoder, clock: Clock, ids: Ids) -> None:
         self._database = database
         self._files = files
         self._clock = clock
         self._ids = ids
-        self._decoding = asyncio.Lock()
+        self._decoder = decoder
 
     async def keep(self, user_id: int, data: bytes) -> str:
         """Stores a PNG or JPEG of at most 4 MiB and 7680 x 4320 pixels; its name, `{id}.png` or `{id}.jpeg`.
@@ -56,8 +50,7 @@ class Screenshots:
         Raises Invalid for anything else, and Unavailable; nothing is stored then (docs/spec/web.md#screenshots).
         """
         kind = kind_of(data)
-        async with self._decoding:
-            encoded = await asyncio.to_thread(encode, data, kind)
+        encoded = await self._decoder.screenshot(data, kind, caller=f"user:{user_id}")
         screenshot_id = await self._reserve(user_id, kind, len(encoded))
         try:
             await self._files.put(_key(screenshot_id, kind), encoded)
@@ -112,35 +105,3 @@ def kind_of(data: bytes) -> str:
         if data.startswith(head) and data.endswith(tail):
             return kind
     raise Invalid("screenshot", "a whole PNG or JPEG file", "something else")
-
-
-def encode(data: bytes, kind: str) -> bytes:
-    """The picture without metadata. Pixels are decoded only if the header says they are few. Raises Invalid."""
-    from PIL import Image, UnidentifiedImageError  # 3 MB that most servers need rarely
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about damaged metadata, which is dropped, and sizes, which are checked
-            with Image.open(io.BytesIO(data), formats=(kind.upper(),)) as image:
-                width, height = image.size
-                if not (0 < width <= WIDTH_MAX and 0 < height <= HEIGHT_MAX and width * height <= PIXELS_MAX):
-                    raise Invalid("screenshot", f"at most {WIDTH_MAX} x {HEIGHT_MAX} pixels", f"{width} x {height}")
-                wanted = "RGBA" if kind == "png" and image.has_transparency_data else "RGB"
-                plain = image if image.mode == wanted else image.convert(wanted)  # a copy costs as much again
-                plain.load()
-                plain.info.clear()
-                out = io.BytesIO()
-                if kind == "png":
-                    plain.save(out, "PNG")
-                else:
-                    plain.save(out, "JPEG", quality=QUALITY)
-    except (
-        UnidentifiedImageError,
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        Image.DecompressionBombError,
-    ) as error:
-        raise Invalid("screenshot", "a whole picture", "a damaged one") from error
-    return out.getvalue()

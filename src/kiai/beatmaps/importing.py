@@ -16,10 +16,10 @@ from typing import Final, Protocol
 import msgspec
 
 from kiai.beatmaps import queries
-from kiai.beatmaps.archives import ARCHIVE_MAX, OSU_MAX, Archive, BadArchive, BadEntry, is_shadow, leaves
 from kiai.beatmaps.model import MAP_STATUS, OWN_ID_FIRST, Beatmap, MapStatus, osu_key
 from kiai.beatmaps.words import index_words
 from kiai.clock import Clock
+from kiai.decoding.archives import ARCHIVE_MAX, OSU_MAX, Archive, BadArchive, BadEntry, is_shadow, leaves
 from kiai.errors import KiaiError
 from kiai.files.port import Files
 from kiai.osu.beatmap_file import BadBeatmap, BeatmapFile, file_name, parse_beatmap

@@ -17,11 +17,11 @@ from typing import Final
 import msgspec
 
 from kiai.beatmaps import queries
-from kiai.beatmaps.archives import OSU_MAX
 from kiai.beatmaps.fetching import CONNECT_S, TOTAL_S, Fetcher
 from kiai.beatmaps.importing import Importer, ImportReport
 from kiai.beatmaps.model import MAP_STATUS, OSU_API, Beatmap, MapStatus
 from kiai.clock import Clock
+from kiai.decoding.archives import OSU_MAX
 from kiai.errors import KiaiError, Refused, Unavailable
 from kiai.logs import get_logger
 from kiai.storage import tasks

@@ -1,35 +1,25 @@
-"""The process that computes pp: `python -m kiai.scores.calculator`, spoken to over stdin and stdout.
+"""The process that computes pp: `python -m kiai.scores.calculator`.
 
 rosu-pp-py holds the interpreter lock while it computes, and one hostile map can cost it minutes, so it runs in
 processes of its own that can be killed. Its difficulty attributes can neither be pickled nor constructed; they stay
 here, in a cache by map, mode and difficulty mods, where the pp of a play costs microseconds.
 
-A frame is four bytes of length and a msgpack Struct. The process says that it is ready, with an answer to the request
-`READY`; from then on each request has one answer. A request names a map by md5; the answer `need_file` asks for the
-same request again with the .osu file in it. What is wrong with a map is an answer too. The process ends with its
-stdin, or a second after the deadline of what it computes: its parent may have been killed meanwhile.
+A request names a map by md5; the answer `need_file` asks for the same request again with the .osu file in it. What is
+wrong with a map is an answer too. `worker_process.py` has the frames and the limits.
 """
 
-import contextlib
-import os
-import signal
-import struct
-import sys
 import traceback
 from collections import OrderedDict
-from typing import IO, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 import rosu_pp_py as rosu
 
-READY: Final = 0
-FRAME_MAX: Final = 64 * 1024 * 1024
-MEMORY_MAX: Final = 1024**3
+from kiai.worker_process import serve
+
 MAPS_BYTES_MAX: Final = 16 * 1024 * 1024  # of .osu files; parsed, they take two to three times that
 MAP_BYTES_MIN: Final = 64 * 1024  # what even the smallest counts, so that 256 maps are held at most
 ATTRIBUTES_MAX: Final = 8_192  # 1 KB each
-GRACE_S: Final = 1.0
-NICENESS: Final = 5
 
 PP_MAX: Final = 9_999.999
 STARS_MAX: Final = 100.0
@@ -44,7 +34,6 @@ _NC: Final = 512
 
 _MANIA: Final = 3
 _MODES: Final = (rosu.GameMode.Osu, rosu.GameMode.Taiko, rosu.GameMode.Catch, rosu.GameMode.Mania)
-_LENGTH: Final = struct.Struct("<I")
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -110,13 +99,12 @@ class Result(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True):
-    """Plays of one map in one vanilla mode. `id` is never `READY`."""
+    """Plays of one map in one vanilla mode."""
 
     id: int
     md5: str
     mode: int
     plays: list[Play]
-    deadline_s: float
     osu: bytes | None = None
 
 
@@ -298,70 +286,12 @@ def _result(found: rosu.PerformanceAttributes, rating: _Rating) -> Result:
     )
 
 
-def read_frame(stream: IO[bytes]) -> bytes | None:
-    """The next frame, None at the end of the stream or for one that no partner of ours sends."""
-    head = stream.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
-        return None
-    length = frame_length(head)
-    if length > FRAME_MAX:
-        return None
-    data = stream.read(length)
-    return data if len(data) == length else None
-
-
-def frame_length(head: bytes) -> int:
-    """How many bytes follow the four at a frame's begin."""
-    return int(_LENGTH.unpack(head)[0])
-
-
-def frame(message: Request | Answer) -> bytes:
-    """A message as it goes over the pipe."""
-    data = msgspec.msgpack.encode(message)
-    return _LENGTH.pack(len(data)) + data
-
-
 def main() -> None:
     """Answers until the other side closes."""
-    _claim_little()
     calculator = Calculator()
     decode = msgspec.msgpack.Decoder(Request).decode
-    requests, answers = sys.stdin.buffer, sys.stdout.buffer
-    answers.write(frame(Answer(READY)))
-    answers.flush()
-    while (data := read_frame(requests)) is not None:
-        request = decode(data)
-        _die_after(request.deadline_s + GRACE_S)
-        answer = frame(calculator.answer(request))
-        _die_after(0.0)
-        answers.write(answer)
-        answers.flush()
 
-
-if sys.platform == "win32":
-
-    def _claim_little() -> None:
-        """There are no such limits here."""
-
-    def _die_after(seconds: float) -> None:
-        """There are no such timers here."""
-
-else:
-    import resource
-
-    def _claim_little() -> None:
-        """Players who wait for a page come first, memory is bounded, and only the parent says when to stop."""
-        os.nice(NICENESS)
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        most = MEMORY_MAX if hard == resource.RLIM_INFINITY else min(MEMORY_MAX, hard)
-        with contextlib.suppress(OSError, ValueError):  # macOS knows the limit but may not take one
-            resource.setrlimit(resource.RLIMIT_AS, (most, hard))
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group of processes
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # nobody is left to tell about a reader that is gone
-
-    def _die_after(seconds: float) -> None:
-        """The kernel ends this process then, whatever it computes; 0 takes that back."""
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+    serve(lambda head, _: msgspec.msgpack.encode(calculator.answer(decode(head))))
 
 
 if __name__ == "__main__":

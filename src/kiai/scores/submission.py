@@ -27,6 +27,7 @@ from kiai.accounts.visibility import is_public
 from kiai.beatmaps import Beatmap, Beatmaps, osu_key
 from kiai.beatmaps.model import has_board
 from kiai.clock import Clock
+from kiai.decoding.decoder import Decoder
 from kiai.errors import KiaiError, NotFound, Unavailable
 from kiai.failpoints import Reach
 from kiai.files.port import Files
@@ -35,7 +36,7 @@ from kiai.osu.accuracy import Counts, accuracy, judged
 from kiai.osu.grades import grade
 from kiai.osu.modes import mode_of
 from kiai.osu.mods import AP, NF, RX, clock_rate, refused_mods, unranked_mods
-from kiai.osu.replay_file import BadReplay, check_frames
+from kiai.osu.replay_file import BadReplay
 from kiai.realtime.port import Realtime, Session
 from kiai.realtime.rate_limiter import RateLimiter
 from kiai.scores import calculator, statements
@@ -233,6 +234,7 @@ class Submissions:
         limiter: RateLimiter,
         beatmaps: Beatmaps,
         performance: Performance,
+        decoder: Decoder,
         recorder: Recorder,
         flags: Flags,
         ranks: Ranks,
@@ -249,6 +251,7 @@ class Submissions:
         self._limiter = limiter
         self._beatmaps = beatmaps
         self._performance = performance
+        self._decoder = decoder
         self._recorder = recorder
         self._flags = flags
         self._ranks = ranks
@@ -428,7 +431,7 @@ class Submissions:
         if not sent.replay:
             raise Impossible(Doubt("replay", "a pass without one"))
         try:
-            frames = await asyncio.to_thread(check_frames, sent.replay)
+            frames = await self._decoder.frames(sent.replay, caller=f"user:{user.id}")
         except BadReplay as bad:
             raise Impossible(Doubt("replay", str(bad))) from bad
         if frames.frames < FRAMES_EXPECTED:
@@ -445,7 +448,7 @@ class Submissions:
     async def _play(
         self, user: User, sent: Submission, beatmap: Beatmap, replay: StoredReplay | None, doubts: list[Doubt]
     ) -> Play:
-        pp, stars, computed_by = await self._pp(sent, beatmap, doubts) if sent.passed else (0.0, 0.0, None)
+        pp, stars, computed_by = await self._pp(user, sent, beatmap, doubts) if sent.passed else (0.0, 0.0, None)
         return Play(
             user_id=user.id,
             beatmap=beatmap,
@@ -469,7 +472,9 @@ class Submissions:
             stars=stars,
         )
 
-    async def _pp(self, sent: Submission, beatmap: Beatmap, doubts: list[Doubt]) -> tuple[float, float, int]:
+    async def _pp(
+        self, user: User, sent: Submission, beatmap: Beatmap, doubts: list[Doubt]
+    ) -> tuple[float, float, int]:
         """pp, stars, and what computed them. A map that gives no pp gives 0; without its file the client tries again,
         and the third time the play is stored without pp, for `recalc` to compute (docs/spec/submission.md#retries)."""
         counts = sent.counts
@@ -486,13 +491,13 @@ class Submissions:
         )
         computed_by = self._performance.calculator_id
         try:
-            [result] = await self._performance.plays(beatmap.md5, sent.mode, [asked])
+            [result] = await self._performance.plays(beatmap.md5, sent.mode, [asked], caller=f"user:{user.id}")
         except CannotCalculate as error:
             doubts.append(Doubt("pp", f"cannot be computed: {error.reason}"))
             return 0.0, 0.0, computed_by
         except Unavailable as error:
             if await self._fetched_again(beatmap):
-                return await self._pp(sent, beatmap, doubts)
+                return await self._pp(user, sent, beatmap, doubts)
             tries = await self._limiter.take(
                 f"pp-tries:{sent.checksum.hex()}", limit=PP_TRIES, period_s=PP_TRIES_IN_S, burst=PP_TRIES
             )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from tests.builders import Run, World, a_map
+from tests.decoders import DECODER
 from tests.faces.client.kit import Site, sqlite_world
 
 from kiai.beatmaps.pictures import MapPictures
@@ -44,7 +45,7 @@ def test_a_damaged_entry_is_a_picture_that_is_not_here(world: World, packed: int
     path = world.folder / "set.osz"
     path.write_bytes(a_damaged_archive(packed))
     assert world.run(world.importer.import_paths([path])).maps == 1
-    site = Site(world, [MapPicturePages(MapPictures(world.database, world.files), None)])
+    site = Site(world, [MapPicturePages(MapPictures(world.database, world.files, DECODER), None)])
 
     for picture in ("/thumb/7.jpg", "/thumb/7l.jpg", "/preview/7.mp3"):
         assert site.get(picture).status_code == 404
@@ -109,7 +110,7 @@ def test_the_picture_of_a_set_is_found(world: World, entries: dict[str, bytes]) 
         for name, data in entries.items():
             archive.writestr(name, data)
     assert world.run(world.importer.import_paths([path])).skipped == []
-    site = Site(world, [MapPicturePages(MapPictures(world.database, world.files), None)])
+    site = Site(world, [MapPicturePages(MapPictures(world.database, world.files, DECODER), None)])
 
     answer = site.get("/thumb/7.jpg")
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 from tests.builders import PASSWORD, FakeResult, Run, World, a_map, a_player
+from tests.decoders import DECODER
 from tests.faces.client.kit import PASSWORD_MD5, Site, a_door, sqlite_world
 from tests.osu.test_mp3 import an_mp3
 
@@ -60,7 +61,7 @@ def a_site(world: World, *, limited: bool = False, is_open: bool = True) -> Site
             Registration(door, world.accounts, is_open=is_open),
             Stars(world.beatmaps, cast(Difficulties, Rated())),
             Reports(Flags(world.database, world.clock), world.realtime),
-            MapPicturePages(MapPictures(world.database, world.files), "https://b.example.org/"),
+            MapPicturePages(MapPictures(world.database, world.files, DECODER), "https://b.example.org/"),
             MedalPictures([medal.file for medal in MEDALS]),
             Friends(world.accounts, world.relationships, Mail(world.database, world.clock)),
             Fixed(

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import select, update
 from tests.builders import NORMAL, NOW_MS, SUPPORTER, Run, World, a_map, a_play
+from tests.decoders import DECODER
 from tests.faces.client.kit import PASSWORD_MD5, Site, a_door, sqlite_world
 
 from kiai.accounts.screenshots import SIZE_MAX, Screenshots
@@ -51,7 +52,9 @@ class Players(Site):
                     world.realtime,
                     world.clock,
                 ),
-                ScreenshotPages(door, Screenshots(world.database, world.files, world.clock, SystemIds()), world.clock),
+                ScreenshotPages(
+                    door, Screenshots(world.database, world.files, DECODER, world.clock, SystemIds()), world.clock
+                ),
                 BeatmapInfo(MapInfos(world.database), Grades(world.database)),
             ],
             door=door,

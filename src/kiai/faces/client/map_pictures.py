@@ -10,6 +10,7 @@ from kiai.beatmaps.model import OWN_ID_FIRST
 from kiai.beatmaps.pictures import COVERS, MapPictures, plain_cover
 from kiai.errors import NotFound
 from kiai.faces.client.door import Answer, Ask, Haste, Page
+from kiai.networks import network_of
 
 ASKED: Final = Haste("map-pictures", 20, 1.0, 200)  # a page of osu!direct asks for a hundred
 BRIEFLY_CACHED: Final = ("Cache-Control", "public, max-age=3600")  # the archive may come
@@ -35,7 +36,11 @@ class MapPicturePages:
         if named is None:
             raise NotFound("picture")
         set_id = int(named[1])
-        found = await self._pictures.thumbnail(set_id, large=bool(named[2])) if set_id < 2**31 else None
+        found = (
+            await self._pictures.thumbnail(set_id, large=bool(named[2]), caller=network_of(ask.address))
+            if set_id < 2**31
+            else None
+        )
         return self._answer(found, set_id, f"thumb/{named[0]}", "image/jpeg")
 
     async def preview(self, ask: Ask) -> Answer:
@@ -44,7 +49,7 @@ class MapPicturePages:
         if named is None:
             raise NotFound("preview")
         set_id = int(named[1])
-        found = await self._pictures.preview(set_id) if set_id < 2**31 else None
+        found = await self._pictures.preview(set_id, caller=network_of(ask.address)) if set_id < 2**31 else None
         return self._answer(found, set_id, f"preview/{named[0]}", "audio/mpeg")
 
     async def cover(self, ask: Ask) -> Answer:
@@ -55,7 +60,7 @@ class MapPicturePages:
             raise NotFound("picture")
         if not await self._pictures.knows(set_id):
             raise NotFound("set")
-        found = await self._pictures.cover(set_id, kind)
+        found = await self._pictures.cover(set_id, kind, caller=network_of(ask.address))
         if found is None and (not self._elsewhere or set_id >= OWN_ID_FIRST):
             if kind not in self._plain:
                 self._plain[kind] = plain_cover(kind)

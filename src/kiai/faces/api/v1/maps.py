@@ -197,7 +197,7 @@ class Maps:
                 reachable = (await self._difficulties.of(beatmap.key, beatmap.md5, mode, mods)).max_combo
                 if query.combo > reachable:
                     raise Invalid("combo", f"a whole number from 0 to {reachable}, the map's maximum", query.combo)
-            results = await self._performance.plays(beatmap.md5, mode, plays)
+            results = await self._performance.plays(beatmap.md5, mode, plays, caller=caller.bucket)
         except CannotCalculate as error:
             raise BadRequest(f"The pp of this map cannot be computed: {error}.") from error
         found = [_calculated(one, mode, mods) for one in results]

@@ -1,0 +1,77 @@
+"""Replays of a few KB that take seconds to read, sent to a real server by one player at once."""
+
+import lzma
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
+
+import pytest
+from tests.builders import a_map
+from tests.patience import patiently
+from tests.wire.kit import Reply, Server, eventually
+from tests.wire.submitting import Played, log_in, prepare, submit
+
+SONG: Final = a_map(701, objects=100)
+AT_ONCE: Final = 4
+STOPS_WITHIN_S: Final = 10.0
+
+
+def heavy_frames(number: int) -> bytes:
+    """About 7 KB that unfold to 48 MiB of frames."""
+    text = b"%d|1|1|1," % (10 + number) * (5 * 1024 * 1024)
+    return lzma.compress(text, format=lzma.FORMAT_ALONE, preset=0)
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    data = tmp_path_factory.mktemp("heavy") / "data"
+    prepare(data, ["alice", "bob"], vector_maps=False)
+    folder = data.parent / "maps"
+    folder.mkdir()
+    (folder / "701.osu").write_bytes(SONG.data)
+    server = Server(data, RATE_LIMITS="on").start()
+    server.cli("beatmaps", "import", str(folder))
+    try:
+        for name in ("alice", "bob"):
+            log_in(server, name)
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def senders() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        yield threads
+
+
+def attack(server: Server, senders: ThreadPoolExecutor) -> list[Future[Reply]]:
+    plays = [Played(SONG.md5, name="alice", score=1_000 + n, replay=heavy_frames(n)) for n in range(AT_ONCE)]
+    return [senders.submit(submit, server, play) for play in plays]
+
+
+def test_an_honest_play_is_answered_beside_them(server: Server, senders: ThreadPoolExecutor) -> None:
+    submit(server, Played(SONG.md5, name="bob"))  # starts what has to be started
+    sent = attack(server, senders)
+    eventually(lambda: 'kiai_pool_in_use{pool="replays"} 1' in server.get("/metrics", host="localhost").body.decode())
+
+    answer = submit(server, Played(SONG.md5, name="bob", score=200_000))
+
+    assert not all(one.done() for one in sent)
+    assert answer.body.decode().startswith("beatmapId:701")
+    for one in sent:
+        one.result()
+
+
+def test_the_server_stops_in_time_while_they_are_read(server: Server, senders: ThreadPoolExecutor) -> None:
+    sent = attack(server, senders)
+    eventually(lambda: 'kiai_pool_in_use{pool="replays"} 1' in server.get("/metrics", host="localhost").body.decode())
+    began = time.monotonic()
+
+    server.stop()
+
+    assert time.monotonic() - began < patiently(STOPS_WITHIN_S)
+    for one in sent:
+        one.exception()
+    assert '"unhandled"' not in server.stderr
