@@ -247,7 +247,7 @@ class Services:
         self.score_events = ScoreEvents(self.leaderboards, self.beatmaps, realtime, clock, self.outbox)
         self.history = History(database, realtime, clock)
         self.standing = Standing(clock)
-        self.settling = Settling(database, rules, clock)
+        self.settling = Settling(database, rules, clock, reach)
         self.refreshing = Refreshing(database, self.upstream, clock) if self.upstream is not None else None
         self.replays = Replays(database, files, self.leaderboards, realtime, clock)
         self.boards = Boards(database)

@@ -600,6 +600,24 @@ def test_a_note_that_cannot_be_written_stops_none_that_come_after_it(hall: Hall)
     assert hall.run(hall.history.flush()) == 1
 
 
+@pytest.mark.parametrize(
+    "bad", [msgspec.msgpack.encode(Note(10**6, 0, "joined", 3, {})), b"no note"], ids=["of no match", "unreadable"]
+)
+def test_a_bad_note_costs_itself_alone(hall: Hall, bad: bytes) -> None:
+    match_id = hall.create("anna")
+    hall.run(hall.realtime.append([Entry(HISTORY, bad)]))
+    hall.join("boris", match_id)
+
+    written = hall.run(hall.history.flush())
+
+    match = hall.match(match_id)
+    assert match is not None
+    events = [one.kind for one in hall.run(hall.history.events(match.history_id))]
+    assert events == ["created", "joined"]
+    assert (written, hall.history.dropped) == (2, 1)
+    assert hall.run(hall.history.flush()) == 0
+
+
 def test_what_one_process_noted_another_writes_once(hall: Hall) -> None:
     other = MatchHistory(hall.world.database, hall.realtime)
     match_id = hall.create("anna")

@@ -302,21 +302,43 @@ class MatchHistory:
             # A journal that is shorter than what was written of it is a new one: its Redis or process began anew.
             first, blobs = await self._realtime.feed_after(HISTORY, known if known == cursor else 0, FLUSHED_AT_ONCE)
             upto = first + len(blobs)
-            notes = [_note(blob) for blob in blobs]
             try:
-                if not await self._write(notes, cursor, upto):
+                if not await self._write([_note(blob) for blob in blobs], cursor, upto):
                     return written  # another was faster
+                written += len(blobs)
             except Unavailable:
                 raise
-            except Exception as error:  # one note that cannot be written must not stop all that come after it
-                get_logger("history").error("match history lost", notes=len(notes), exc_info=error)
-                self.dropped += len(notes)
-                await self._write([], cursor, upto)
+            except Exception:  # one of them cannot be read or written: the others are written one by one
+                if not await self._write([], cursor, first):
+                    return written
+                written += await self._write_each(blobs, first)
             if known == cursor and first > cursor:
                 get_logger("history").error("match history lost", notes=first - cursor)
                 self.dropped += first - cursor
             self._read = upto
-            written += len(notes)
+        return written
+
+    async def _write_each(self, blobs: Sequence[bytes], first: int) -> int:
+        """Writes notes one by one, the first of which is number `first`; how many. One that cannot be is lost alone."""
+        written = lost = 0
+        why: Exception | None = None
+        try:
+            for at, blob in enumerate(blobs, start=first):
+                try:
+                    if not await self._write([_note(blob)], at, at + 1):
+                        return written
+                    written += 1
+                except Unavailable:
+                    raise
+                except Exception as error:
+                    why = error
+                    if not await self._write([], at, at + 1):
+                        return written
+                    lost += 1
+        finally:
+            self.dropped += lost
+            if why is not None:  # one line, however many
+                get_logger("history").error("match history lost", notes=lost, exc_info=why)
         return written
 
     async def _write(self, notes: Sequence[Note], cursor: int, upto: int) -> bool:

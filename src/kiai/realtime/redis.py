@@ -152,9 +152,10 @@ class RedisRealtime:
     async def replace_ranks(self, entries: Sequence[RankEntry]) -> None:
         generation = int(await self._call("INCR", f"{P}z:n"))
         last = list({(one.user_id, one.mode): one for one in entries}.values())
-        for start in range(0, len(last), LOADED_AT_ONCE):
+        for start in range(0, max(1, len(last)), LOADED_AT_ONCE):
             await self._run("ranks", "load", generation, *_flat_ranks(last[start : start + LOADED_AT_ONCE]))
-        await self._run("ranks", "switch", generation)
+        if not await self._run("ranks", "switch", generation):
+            raise StateUnavailable("what was loaded of the ranks has expired: loading took too long")
 
     async def ranks_of(self, user_id: int) -> dict[int, Rank]:
         found = await self._run("ranks", "of", user_id)

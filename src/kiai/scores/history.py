@@ -7,15 +7,17 @@ import msgspec
 from sqlalchemy import bindparam, delete, insert, select
 
 from kiai.clock import Clock
+from kiai.errors import Unavailable
 from kiai.realtime.port import Realtime
 from kiai.scores import statements
-from kiai.storage.port import Command, Database, Query, Transaction
-from kiai.storage.tables import medals, rank_history
+from kiai.storage.port import Command, Database, Query, Transaction, only
+from kiai.storage.tables import medals, progress, rank_history
 
 DAYS: Final = 90
 MEDALS_MAX: Final = 500
 DAY_MS: Final = 86_400_000
 AT_ONCE: Final = 2_000
+JOB: Final = "rank-history"
 
 
 class Day(msgspec.Struct, frozen=True):
@@ -55,6 +57,9 @@ _WRITE = Command(
         {name: bindparam(name) for name in ("user_id", "mode", "day", "rank", "country_rank", "pp")}
     )
 )
+_NOTED = Query(select(progress.c.state).where(progress.c.job == bindparam("job")), only)
+_FORGET = Command(delete(progress).where(progress.c.job == bindparam("job")))
+_MARK = Command(insert(progress).values({name: bindparam(name) for name in ("job", "state", "at_ms")}))
 _CLEAR = Command(
     delete(rank_history).where(
         rank_history.c.day == bindparam("day"),
@@ -81,9 +86,13 @@ class History:
         return await self._database.all(_MEDALS, user_id=user_id)
 
     async def note_day(self) -> None:
-        """Writes today's standing of every ranked player, once a day; a second call on a day does nothing."""
+        """Writes today's standing of every ranked player, once a day; a call after that does nothing.
+
+        The day is marked when all of it is written. Until then each call writes it from the front, over what a call
+        that failed has left. Raises Unavailable where the ranks cannot be read.
+        """
         day = self._clock.now_ms() // DAY_MS
-        if not await self._realtime.once(f"rank-history:{day}", for_s=2 * 86_400):
+        if await self._database.one(_NOTED, job=JOB) == str(day):
             return
         after = 0
         while rows := await self._database.all(statements.RANK_ENTRIES, after=after, limit=AT_ONCE):
@@ -92,6 +101,12 @@ class History:
                 rows = [row for row in rows if row[0] != cut]
             first, after = after + 1, rows[-1][0]
             await self._write(day, first, after, rows)
+
+        async def done(tx: Transaction) -> None:
+            await tx.run(_FORGET, job=JOB)
+            await tx.run(_MARK, job=JOB, state=str(day), at_ms=self._clock.now_ms())
+
+        await self._database.transaction(done)
 
     async def _write(self, day: int, first: int, last: int, rows: list[tuple[int, int, str, int]]) -> None:
         standings = []
@@ -109,6 +124,8 @@ class History:
                 for _, mode, _, pp in (row for row in rows if row[0] == user_id)
                 if mode in ranks
             ]
+        if not standings:  # players with pp have ranks, unless the lists were just lost
+            raise Unavailable("ranks", "they are being loaded")
 
         async def body(tx: Transaction) -> None:
             await tx.run(_CLEAR, day=day, first=first, last=last)

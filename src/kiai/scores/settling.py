@@ -21,6 +21,7 @@ import msgspec
 from kiai.accounts.visibility import BOARDS_LOOK_CHANGED
 from kiai.beatmaps import MAP_STATUS
 from kiai.clock import Clock
+from kiai.failpoints import Reach, nothing_fails
 from kiai.osu.modes import MODES
 from kiai.scores import statements
 from kiai.scores.recording import Rules, settle_first_place, totals
@@ -56,10 +57,11 @@ class Waiting(msgspec.Struct, frozen=True):
 class Settling:
     """The job behind changes of statuses, restrictions and countries. Several may run at once."""
 
-    def __init__(self, database: Database, rules: Rules, clock: Clock) -> None:
+    def __init__(self, database: Database, rules: Rules, clock: Clock, reach: Reach = nothing_fails) -> None:
         self._database = database
         self._rules = rules
         self._clock = clock
+        self._reach = reach
         self._tasks = Tasks(database)
         self._steps: dict[str, Callable[[Transaction, Task, int], Awaitable[int]]] = {
             MAP_STATUS: self._rejudge,
@@ -124,8 +126,15 @@ class Settling:
     async def _sized(self, kind: str, body: Callable[[Transaction, int], Awaitable[int]]) -> int:
         """Runs a step over as many rows as are likely to take `STEP_S`; how many it did."""
         most = self._sizes.get(kind, 8)
+
+        async def step(tx: Transaction) -> int:
+            count = await body(tx, most)
+            self._reach(f"settle.{kind}")
+            return count
+
         began = perf_counter()
-        count = await self._database.transaction(lambda tx: body(tx, most))
+        count = await self._database.transaction(step)
+        self._reach("settle.committed")
         took = perf_counter() - began
         if took > STEP_S:
             self._sizes[kind] = max(LEAST, most // 2)

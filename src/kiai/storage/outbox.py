@@ -144,7 +144,7 @@ class Outbox:
             after = rows[-1][0]
             failed = await self._receive(kind, [payload for _, payload, _ in rows])
             self._reach("submit.outbox_taken")
-            await self._note(rows, failed)
+            await self._note(kind, rows, failed)
             delivered += len([1 for _, payload, _ in rows if payload not in failed])
         return delivered
 
@@ -158,17 +158,25 @@ class Outbox:
             except Unavailable:
                 raise
             except Exception:  # one of them: the others are delivered one by one
-                for payload in once:
-                    try:
-                        await receiver([payload])
-                    except Unavailable:
-                        raise
-                    except Exception as error:
-                        get_logger("outbox").error("delivery failed", kind=kind, payload=payload, exc_info=error)
-                        failed.add(payload)
+                failed |= await self._receive_each(kind, receiver, once)
         return failed
 
-    async def _note(self, rows: Sequence[tuple[int, str, int]], failed: Container[str]) -> None:
+    async def _receive_each(self, kind: str, receiver: Receiver, payloads: Sequence[str]) -> set[str]:
+        failed: set[str] = set()
+        first: Exception | None = None
+        for payload in payloads:
+            try:
+                await receiver([payload])
+            except Unavailable:
+                raise
+            except Exception as error:
+                first = first or error
+                failed.add(payload)
+        if first is not None:  # one line, however many: a receiver that is broken fails at every row
+            get_logger("outbox").error("delivery failed", kind=kind, rows=len(failed), exc_info=first)
+        return failed
+
+    async def _note(self, kind: str, rows: Sequence[tuple[int, str, int]], failed: Container[str]) -> None:
         # These rows and no others: one with a lower number may have been committed since they were read.
         now = self._clock.now_ms()
         done = [{"row_id": row_id} for row_id, payload, _ in rows if payload not in failed]
@@ -177,9 +185,9 @@ class Outbox:
             for row_id, payload, tries in rows
             if payload in failed
         ]
-        for row_id, payload, tries in rows:
-            if payload in failed and tries + 1 >= TRIES_MAX:
-                get_logger("outbox").error("delivery given up", row=row_id, payload=payload, tries=tries + 1)
+        parked = [row_id for row_id, payload, tries in rows if payload in failed and tries + 1 >= TRIES_MAX]
+        if parked:
+            get_logger("outbox").error("delivery given up", kind=kind, rows=len(parked), first=parked[0])
 
         async def body(tx: Transaction) -> None:
             await tx.many(_DONE, done)

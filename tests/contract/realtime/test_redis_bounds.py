@@ -3,13 +3,25 @@
 import asyncio
 from typing import Any
 
+import pytest
 from redis.asyncio import Redis
 from tests.contract.realtime import adapters
 from tests.contract.realtime.builders import a_session, an_entry
 from tests.redises import a_redis
 
 from kiai.clock import ManualClock
-from kiai.realtime.port import LOBBY, ONLINE, STATUS, bound_of, chat_topic, user_topic
+from kiai.realtime.port import (
+    LOBBY,
+    ONLINE,
+    STATUS,
+    Rank,
+    RankEntry,
+    StateUnavailable,
+    bound_of,
+    chat_topic,
+    user_topic,
+)
+from kiai.realtime.redis import RedisRealtime
 
 SESSIONS = 1_000
 SESSION_BYTES_MAX = 12 * 1024
@@ -61,3 +73,55 @@ def test_a_session_takes_few_kilobytes_and_leaves_nothing_behind() -> None:
 
     assert each < SESSION_BYTES_MAX, each
     assert left == [b"kiai:b:n"], "the number of the last status goes on"
+
+
+def test_ranks_whose_loading_was_cut_off_expire_and_those_in_use_do_not() -> None:
+    async def scenario() -> tuple[set[Any], set[int], set[int], int]:
+        redis: Redis = Redis.from_url(a_redis().url, decode_responses=True)
+        async with adapters.redis(ManualClock()) as realtime:
+            await realtime.replace_ranks([RankEntry(3, 0, "nl", 100)])
+            in_use = set(await redis.keys("kiai:z:*"))
+            assert isinstance(realtime, RedisRealtime)
+            await realtime._run("ranks", "load", 99, 4, 0, "de", 50, 5, 4, "jp", 40)
+            left = set(await redis.keys("kiai:z:*")) - in_use
+            cut_off = {await redis.ttl(key) for key in left}
+            kept = {await redis.ttl(key) for key in in_use}
+            await realtime.replace_ranks([RankEntry(4, 0, "de", 50), RankEntry(5, 4, "jp", 40)])
+            now = set(await redis.keys("kiai:z:*")) - left
+            kept |= {await redis.ttl(key) for key in now}
+            gone = len(in_use & now - {"kiai:z:g", "kiai:z:n"})
+        await redis.aclose()
+        return left, cut_off, kept, gone
+
+    left, cut_off, kept, gone = asyncio.run(scenario())
+
+    assert left
+    assert all(0 < ttl <= 600 for ttl in cut_off)
+    assert kept == {-1}
+    assert gone == 0
+
+
+def test_ranks_that_expired_while_they_were_loaded_never_replace_those_in_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> Rank:
+        redis: Redis = Redis.from_url(a_redis().url, decode_responses=True)
+        async with adapters.redis(ManualClock()) as realtime:
+            await realtime.replace_ranks([RankEntry(3, 0, "nl", 100)])
+            assert isinstance(realtime, RedisRealtime)
+            run = realtime._run
+
+            async def late(script: str, *arguments: Any) -> Any:
+                if arguments[0] == "switch":
+                    expired = await redis.keys(f"kiai:z:{arguments[1]}:*")
+                    await redis.delete(*expired)
+                return await run(script, *arguments)
+
+            monkeypatch.setattr(realtime, "_run", late)
+            with pytest.raises(StateUnavailable):
+                await realtime.replace_ranks([RankEntry(4, 0, "de", 50)])
+            found = await realtime.rank_of(3, 0)
+        await redis.aclose()
+        return found
+
+    assert asyncio.run(scenario()) == Rank(1, 1)

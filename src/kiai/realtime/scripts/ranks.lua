@@ -1,6 +1,8 @@
 -- 'set', entries as four values: user, mode, country, pp | 'forget', user | 'of', user | 'one', user, mode
 -- | 'around', mode, country, offset, limit | 'count', mode, country
--- | 'load', generation, entries | 'switch', generation. A list sorts by -pp, then by the padded id.
+-- | 'load', generation, entries | 'switch', generation. A list sorts by -pp, then by the padded id. What is loaded
+-- expires unless more of it or the switch comes within LOADING_S: its worker died.
+local LOADING_S = 600
 local generation = redis.call('GET', P .. 'z:g') or '0'
 local function key(mode, country)
   return P .. 'z:' .. generation .. ':' .. mode .. ':' .. country
@@ -27,6 +29,11 @@ local function place(user, mode, country, pp)
     redis.call('SADD', P .. 'z:' .. generation .. ':keys', key(mode, '#'), key(mode, ''), key(mode, country))
   end
 end
+local function own_keys(generation)
+  local found = redis.call('SMEMBERS', P .. 'z:' .. generation .. ':keys')
+  for _, name in ipairs({'keys', 'modes', 'loading'}) do found[#found + 1] = P .. 'z:' .. generation .. ':' .. name end
+  return found
+end
 local function rank(user, mode)
   local country = redis.call('HGET', key(mode, '#'), user)
   if not country then return false end
@@ -37,14 +44,17 @@ local what = ARGV[1]
 if what == 'load' then
   generation = ARGV[2]
   for n = 3, #ARGV, 4 do place(ARGV[n], ARGV[n + 1], ARGV[n + 2], ARGV[n + 3]) end
+  redis.call('SET', P .. 'z:' .. generation .. ':loading', 1)
+  for _, loaded in ipairs(own_keys(generation)) do redis.call('EXPIRE', loaded, LOADING_S) end
 elseif what == 'set' then
   for n = 2, #ARGV, 4 do place(ARGV[n], ARGV[n + 1], ARGV[n + 2], ARGV[n + 3]) end
 elseif what == 'switch' then
   local old = generation
+  if redis.call('DEL', P .. 'z:' .. ARGV[2] .. ':loading') == 0 then return 0 end
+  for _, loaded in ipairs(own_keys(ARGV[2])) do redis.call('PERSIST', loaded) end
   redis.call('SET', P .. 'z:g', ARGV[2])
   if old ~= ARGV[2] then
-    for _, gone in ipairs(redis.call('SMEMBERS', P .. 'z:' .. old .. ':keys')) do redis.call('UNLINK', gone) end
-    redis.call('DEL', P .. 'z:' .. old .. ':keys', P .. 'z:' .. old .. ':modes')
+    for _, gone in ipairs(own_keys(old)) do redis.call('UNLINK', gone) end
   end
 elseif what == 'forget' then
   for _, mode in ipairs(redis.call('SMEMBERS', P .. 'z:' .. generation .. ':modes')) do remove(ARGV[2], mode) end
