@@ -213,7 +213,9 @@ class Settings(BaseSettings):
         "Bonus pp for the number of ranked plays: as the game gives it now, or by its older 0.9994^n.",
         example="legacy",
     )
-    loved_counts: bool = _setting(False, "Gives pp for plays on loved maps.", example=True)
+    loved_counts: bool = _setting(
+        False, "Counts best scores on loved maps in ranked score and grades; they give no pp.", example=True
+    )
     workers_pp: Whole = _setting(
         lambda: max(1, processors() - 1),
         "Processes that compute pp and stars.",

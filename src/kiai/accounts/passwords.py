@@ -2,6 +2,8 @@
 
 The md5 is a password in every respect and is treated as one everywhere. bcrypt hashes are only accepted because
 imported accounts have them; `verify` then gives the caller a new one to store.
+
+See docs/spec/security.md#log-in-and-passwords.
 """
 
 import asyncio

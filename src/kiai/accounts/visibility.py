@@ -3,6 +3,8 @@
 Restricted, banned, deleted and never verified accounts do not exist for the public; the account itself and staff see
 them. `can_see` decides for one account, `visible` is the same rule as SQL for lists, and `player_columns` are what a
 list joins to show a player. The bot is no player: its privileges keep it out of every list by the same rule.
+
+See docs/spec/security.md#visibility.
 """
 
 from typing import Any, Final, Protocol

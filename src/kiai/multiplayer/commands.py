@@ -24,7 +24,10 @@ SERVER: Final = Actor(0, "", referee_any=True, staff=True)
 
 
 class Right(Enum):
-    """Who may give a command. A referee is the creator too, and whoever may lead any match."""
+    """Who may give a command. A referee is the creator too, and whoever may lead any match.
+
+    See docs/spec/multiplayer.md#who-may-do-what.
+    """
 
     ANYBODY = "anybody"
     SEATED = "whoever sits here"

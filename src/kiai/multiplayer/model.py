@@ -11,7 +11,7 @@ import msgspec
 
 SLOTS: Final = 16
 
-# The status of a slot: exactly one of these.
+# The status of a slot: exactly one of these (docs/spec/protocol.md#slot-statuses).
 OPEN: Final = 1
 LOCKED: Final = 2
 NOT_READY: Final = 4

@@ -229,7 +229,7 @@ def check_frames(stream: bytes, *, max_bytes: int = FRAMES_MAX_BYTES) -> FrameSt
     """Reads an LZMA stream of frames through, without ever holding it whole; CPU-bound: 1 us a frame.
 
     BadReplay if it is no such stream or is cut, unfolds to more than `max_bytes`, would need more than 64 MiB to read,
-    holds a frame without four numbers, or fewer than 2 frames.
+    holds a frame without four numbers, or fewer than 2 frames (docs/spec/replays.md#frames).
     """
     if not stream:
         raise BadReplay("there are none")

@@ -128,7 +128,10 @@ class Presence:
         return session
 
     async def end(self, token: str) -> Session | None:
-        """Ends a session and clears up behind it; what it was, or None when somebody else ended it first."""
+        """Ends a session and clears up behind it; what it was, or None when somebody else ended it first.
+
+        See docs/spec/sessions.md#end-of-a-session.
+        """
         session = await self._realtime.close_session(token)
         if session is None:
             return None

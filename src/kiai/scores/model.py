@@ -125,7 +125,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 class Score(msgspec.Struct, frozen=True):
-    """A stored score as lists show it. `status` is 0 failed, 1 submitted, 2 best by score or by pp."""
+    """A stored score as lists show it. `status` is a number of docs/spec/game-rules.md#status-of-a-score."""
 
     id: int
     user_id: int

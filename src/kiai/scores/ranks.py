@@ -1,4 +1,4 @@
-"""Ranks of players: a cache of the committed stats behind the realtime port, never the truth.
+"""Ranks of players (docs/spec/game-rules.md#ranks): a cache of the committed stats behind the realtime port.
 
 It is rebuilt when a server starts and kept up by the outbox: whoever changes what a rank depends on (a recorded play, a
 restriction, a recalculation, in this process or in a command beside it) leaves a row in that same transaction, and

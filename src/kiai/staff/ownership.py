@@ -1,4 +1,4 @@
-"""Who becomes the owner of a server that has none.
+"""Who becomes the owner of a server that has none (docs/spec/game-rules.md#owner).
 
 On `localhost` it is the first player, at its first log-in. Anywhere else strangers can reach the server before the
 operator does, so logging in gives nobody anything: the server makes a claim code, which the operator reads where the

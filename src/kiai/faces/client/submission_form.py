@@ -47,7 +47,7 @@ _QUITS: Final = {"0": False, "1": True, "false": False, "true": True, "False": F
 
 
 class _Strict(PaddingBase):  # type: ignore[misc]
-    """PKCS#7 as it is meant: 1 to 32 bytes that all say how many they are."""
+    """PKCS#7: 1 to 32 bytes that all say how many they are (docs/spec/submission.md#cipher)."""
 
     def decode(self, source: bytes) -> bytes:
         count = source[-1]
