@@ -255,7 +255,7 @@ def test_replays_are_imported_with_their_doubts(kiai: Kiai) -> None:
     }
     assert again.exit_code == 0
     assert again.stdout.splitlines() == [
-        "Imported 1 scores (checksums: unknown 1).",
+        "Imported 1 score (checksums: unknown 1).",
         f"Doubt {lazer}: replay checksum: it is of no known form",
         f"Skipped {site}: this replay is stored already",
     ]
@@ -295,6 +295,11 @@ def test_the_version_is_one_line(kiai: Kiai) -> None:
 
     assert done.returncode == 0
     assert done.stdout.startswith("kiai ")
+
+
+def test_the_usage_names_the_command_that_is_typed(kiai: Kiai) -> None:
+    assert " kiai users add [OPTIONS] " in kiai("users", "add", "--help").stdout
+    assert "Usage: kiai [OPTIONS]" in kiai("user").stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["users"], ["beatmaps"], ["replays"]], ids=" ".join)

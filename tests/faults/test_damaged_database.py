@@ -165,6 +165,27 @@ def test_damage_is_named_in_one_line_and_the_server_does_not_start(
         assert path.read_bytes() == content, f"{path.name} was written to"
 
 
+def test_the_doctor_names_the_page_where_a_statement_met_the_damage(world: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(world, data)
+    database = data / "kiai.db"
+    connection = sqlite3.connect(database)
+    [page] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'ix_audit_log_actor'").fetchone()
+    connection.close()
+    with open(database, "rb+") as file:
+        file.seek((page - 1) * PAGE)
+        file.write(b"\xa5" * PAGE)
+
+    examined = run(data, "doctor")
+    told = run(data, "doctor", "--json")
+
+    assert examined.code == told.code == 1
+    assert f"{database} is damaged: " in examined.stderr
+    assert f"age {page}" in examined.stderr
+    [problem] = json.loads(told.stdout)["problems"]
+    assert f"age {page}" in problem["what"]
+
+
 def test_every_command_answers_a_garbled_file_with_one_line(world: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(world, data)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from kiai.cli.common import DatabaseOption, DataOption, JsonOption, Out, failing, settings_of, with_services
+from kiai.cli.common import DatabaseOption, DataOption, JsonOption, Out, counted, failing, settings_of, with_services
 
 if TYPE_CHECKING:
     from kiai.app import Services
@@ -35,7 +35,7 @@ def backup(
     manifest = with_services(out, lambda: settings_of(data, database=database, files=files), work)
     out.result(
         msgspec.to_builtins(manifest),
-        f"Backed up schema {manifest.schema} and {manifest.files} files ({manifest.bytes / 1e6:.1f} MB).",
+        f"Backed up schema {manifest.schema} and {counted(manifest.files, 'file')} ({manifest.bytes / 1e6:.1f} MB).",
     )
 
 
@@ -52,4 +52,4 @@ def restore(
         from kiai.app import restore as restored
 
         count = asyncio.run(restored(settings_of(data, database=database, files=files), folder))
-    out.result({"files": count}, f"Restored the database and {count} files. `kiai doctor` proves it.")
+    out.result({"files": count}, f"Restored the database and {counted(count, 'file')}. `kiai doctor` proves it.")

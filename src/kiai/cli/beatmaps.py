@@ -14,6 +14,7 @@ from kiai.cli.common import (
     DataOption,
     JsonOption,
     Out,
+    counted,
     progress_bar,
     settings_of,
     settle,
@@ -56,7 +57,7 @@ def import_(
         return report
 
     report = with_services(out, lambda: settings_of(data, database=database), work)
-    lines = [f"Imported {report.maps} maps in {report.sets} sets."]
+    lines = [f"Imported {counted(report.maps, 'map')} in {counted(report.sets, 'set')}."]
     lines += [f"Note {one.path}: {one.what}" for one in report.notes]
     lines += [f"Skipped {one.path}: {one.why}" for one in report.skipped]
     found = {

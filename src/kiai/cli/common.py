@@ -93,6 +93,11 @@ def run_with_services(
     return asyncio.run(main())
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the singular or the plural."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 @contextlib.contextmanager
 def progress_bar(out: Out, about: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on a terminal, silence elsewhere. Yields `advance(done, total)`."""

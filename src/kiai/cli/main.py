@@ -41,7 +41,7 @@ def root(version: bool = typer.Option(False, "--version", callback=_version, is_
 def run() -> None:
     """Runs the command line."""
     try:
-        app()
+        app(prog_name="kiai")  # not `python -m kiai`, which is how the script beside Python starts it
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

@@ -14,6 +14,7 @@ from kiai.cli.common import (
     DataOption,
     JsonOption,
     Out,
+    counted,
     failing,
     progress_bar,
     run_with_services,
@@ -54,7 +55,9 @@ def demo(
         out, lambda: settings_of(data, database=database, workers_pp=os.cpu_count()), work, create=True
     )
     out.result(
-        msgspec.to_builtins(report), f"Made {report.players} players, {report.maps} maps and {report.scores} scores."
+        msgspec.to_builtins(report),
+        f"Made {counted(report.players, 'player')}, {counted(report.maps, 'map')} "
+        f"and {counted(report.scores, 'score')}.",
     )
 
 
@@ -83,8 +86,8 @@ def recalc(
 
     report = with_services(out, lambda: settings_of(data, database=database, workers_pp=jobs), work)
     lines = [
-        f"Computed {report.scores} scores, {report.changed} changed; rebuilt {report.players} players"
-        + (" (continued)." if report.resumed else "."),
+        f"Computed {counted(report.scores, 'score')}, {report.changed} changed; "
+        f"rebuilt {counted(report.players, 'player')}{' (continued)' if report.resumed else ''}.",
         *report.failed,
     ]
     out.result(msgspec.to_builtins(report), *lines)
@@ -137,13 +140,25 @@ def _diagnosed(
     """What `work` finds. A database too damaged to be looked at is a finding, too, and the only one."""
     try:
         return run_with_services(settings, work)
-    except Damaged as damage:
+    except Damaged as met:
+        damage = _located(settings, met)
         if not out.as_json:
-            raise
+            raise damage from met
         from kiai.staff.doctor import Diagnosis, Problem
 
         print(visible(f"kiai: {damage}"), file=sys.stderr)
         return Diagnosis([Problem("I10", str(damage), repairable=False)])
+
+
+def _located(settings: "Callable[[], Settings]", met: Damaged) -> Damaged:
+    """What a look at the whole file says about damage that a statement met: SQLite names no page there."""
+    from kiai.opening import check_database
+
+    try:
+        asyncio.run(check_database(settings()))
+    except Damaged as found:
+        return found
+    return met
 
 
 def migrate(data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from kiai.cli.common import DatabaseOption, DataOption, JsonOption, Out, progress_bar, settings_of, with_services
+from kiai.cli.common import (
+    DatabaseOption,
+    DataOption,
+    JsonOption,
+    Out,
+    counted,
+    progress_bar,
+    settings_of,
+    with_services,
+)
 from kiai.scores.replay_import import STAFF, ReplayReport
 
 if TYPE_CHECKING:
@@ -45,7 +54,7 @@ def import_(
 def _text(report: ReplayReport) -> list[str]:
     forms = ", ".join(f"{name} {number}" for name, number in sorted(report.checksums.items()))
     return [
-        f"Imported {report.scores} scores{f' (checksums: {forms})' if forms else ''}.",
+        f"Imported {counted(report.scores, 'score')}{f' (checksums: {forms})' if forms else ''}.",
         *[f"Doubt {one.path}: {one.why}" for one in report.doubts],
         *[f"Skipped {one.path}: {one.why}" for one in report.skipped],
     ]

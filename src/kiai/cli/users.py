@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kiai.accounts import BOT_ID, Account
-from kiai.cli.common import DatabaseOption, DataOption, JsonOption, Out, settings_of, with_services
+from kiai.cli.common import DatabaseOption, DataOption, JsonOption, Out, counted, settings_of, with_services
 from kiai.errors import Invalid
 from kiai.osu.privileges import Privilege, privilege_names
 from kiai.staff import OPERATOR
@@ -162,7 +162,7 @@ def apikey(
             return await services.api_keys.revoke_all(account.id)
 
         ended = with_services(out, lambda: settings_of(data, database=database), end)
-        out.result({"revoked": ended}, f"Ended {ended} keys of {name}.")
+        out.result({"revoked": ended}, f"Ended {counted(ended, 'key')} of {name}.")
         return
 
     async def work(services: "Services") -> str:
