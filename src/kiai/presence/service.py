@@ -116,9 +116,8 @@ class Presence:
             follows=frozenset(follows),
         )
         now = self._clock.now_ms()
-        first = not session.hidden and session.user_id not in await self._realtime.online_among([session.user_id])
-        facts = [Arrived(session, many=await self.many(), at_ms=now)] if first else []
-        await self._realtime.open_session(session, self._entries(facts))
+        facts = [] if session.hidden else [Arrived(session, many=await self.many(), at_ms=now)]
+        await self._realtime.open_session(session, arrival=self._entries(facts))
         self.note_active(session.user_id)
         if not session.tournament:
             # Of two that logged in at the same moment the last stays; both see the same order.
@@ -144,8 +143,9 @@ class Presence:
                 outage.failed(error, trace=True, user_id=session.user_id)
             else:
                 outage.worked()
-        if not session.hidden and not await self._realtime.online_among([session.user_id]):
-            await self._realtime.append(self._entries([Left(session.user_id, at_ms=self._clock.now_ms())]))
+        if not session.hidden:
+            left = self._entries([Left(session.user_id, at_ms=self._clock.now_ms())])
+            await self._realtime.append(left, unless_online=session.user_id)
         return session
 
     async def end_sessions_of(self, user_id: int) -> int:

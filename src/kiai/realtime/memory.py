@@ -126,8 +126,9 @@ class MemoryRealtime:
 
     # --- topics ------------------------------------------------------------------------------------------------------
 
-    async def append(self, entries: Sequence[Entry]) -> None:
-        self._append(entries)
+    async def append(self, entries: Sequence[Entry], *, unless_online: int = 0) -> None:
+        if not unless_online or unless_online not in self._shown:
+            self._append(entries)
 
     def _append(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
@@ -160,11 +161,16 @@ class MemoryRealtime:
 
     # --- sessions ----------------------------------------------------------------------------------------------------
 
-    async def open_session(self, session: Session, entries: Sequence[Entry] = ()) -> None:
+    async def open_session(
+        self, session: Session, entries: Sequence[Entry] = (), *, arrival: Sequence[Entry] = ()
+    ) -> None:
         if session.token not in self._live and len(self._live) >= SESSIONS_MAX:
             raise TooMany("sessions", SESSIONS_MAX)
         self._close(session.token)
+        comes = session.user_id not in self._shown
         self._open(session)
+        if comes:
+            self._append(arrival)
         self._append(entries)
 
     def _open(self, session: Session) -> "_Live":
@@ -208,9 +214,11 @@ class MemoryRealtime:
             raise SessionGone
         return found
 
-    async def change_session(self, token: str, rule: SessionRule) -> Session:
+    async def change_session(self, token: str, rule: SessionRule, *, unless_followed: str = "") -> Session:
         live = self._found(token)
         before = live.session
+        if unless_followed and await self.is_followed(unless_followed):
+            return before
         after, entries = rule(before)
         assert (after.token, after.user_id, after.hidden) == (before.token, before.user_id, before.hidden)
         live.session = after

@@ -336,8 +336,11 @@ class Realtime(Protocol):
 
     # --- topics ------------------------------------------------------------------------------------------------------
 
-    async def append(self, entries: Sequence[Entry]) -> None:
-        """Puts every entry at the end of its topic, in this order. Costs the same whatever the number of followers."""
+    async def append(self, entries: Sequence[Entry], *, unless_online: int = 0) -> None:
+        """Puts every entry at the end of its topic, in this order. Costs the same whatever the number of followers.
+
+        Nothing is appended while the user `unless_online` is online, which is judged in the same act.
+        """
         ...
 
     async def followers(self, topics: Sequence[str]) -> list[int]:
@@ -365,10 +368,13 @@ class Realtime(Protocol):
 
     # --- sessions ----------------------------------------------------------------------------------------------------
 
-    async def open_session(self, session: Session, entries: Sequence[Entry] = ()) -> None:
+    async def open_session(
+        self, session: Session, entries: Sequence[Entry] = (), *, arrival: Sequence[Entry] = ()
+    ) -> None:
         """The session is there for every later verb and follows its topics; then the entries are appended.
 
-        One with the same token is replaced. Raises TooMany past SESSIONS_MAX.
+        `arrival` is appended before them unless the account was online already, which is judged in the same act. A
+        session with the same token is replaced. Raises TooMany past SESSIONS_MAX.
         """
         ...
 
@@ -376,11 +382,12 @@ class Realtime(Protocol):
         """The session as it is now. Raises SessionGone."""
         ...
 
-    async def change_session(self, token: str, rule: SessionRule) -> Session:
+    async def change_session(self, token: str, rule: SessionRule, *, unless_followed: str = "") -> Session:
         """The session becomes what `rule` makes of it, and the entries are appended, in one act; what it became.
 
         Topics it newly follows are read from their end on, before the entries are appended; topics it no longer
-        follows are forgotten. What `rule` raises comes out and nothing changes. Raises SessionGone, Contended.
+        follows are forgotten. What `rule` raises comes out and nothing changes. While any session follows the topic
+        `unless_followed` nothing changes either, which is judged in the same act. Raises SessionGone, Contended.
         """
         ...
 

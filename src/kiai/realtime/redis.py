@@ -175,9 +175,9 @@ class RedisRealtime:
 
     # --- topics ------------------------------------------------------------------------------------------------------
 
-    async def append(self, entries: Sequence[Entry]) -> None:
+    async def append(self, entries: Sequence[Entry], *, unless_online: int = 0) -> None:
         if entries:
-            await self._run("append", *_flat(entries))
+            await self._run("append", unless_online or "", *_flat(entries))
 
     async def followers(self, topics: Sequence[str]) -> list[int]:
         counts = await asyncio.gather(*(self._call("HGET", f"{P}t:{{{topic}}}:m", "shown") for topic in topics))
@@ -198,7 +198,9 @@ class RedisRealtime:
 
     # --- sessions ----------------------------------------------------------------------------------------------------
 
-    async def open_session(self, session: Session, entries: Sequence[Entry] = ()) -> None:
+    async def open_session(
+        self, session: Session, entries: Sequence[Entry] = (), *, arrival: Sequence[Entry] = ()
+    ) -> None:
         shown = int(not session.hidden and session.user_id != BOT_ID)
         follows = sorted(session.follows)
         opened = await self._run(
@@ -211,6 +213,7 @@ class RedisRealtime:
             *_stored(session),
             len(follows),
             *follows,
+            *_flat(arrival),
             *_flat(entries),
         )
         self._known.pop(session.token, None)
@@ -226,7 +229,7 @@ class RedisRealtime:
             raise SessionGone
         return version, _session(data)
 
-    async def change_session(self, token: str, rule: SessionRule) -> Session:
+    async def change_session(self, token: str, rule: SessionRule, *, unless_followed: str = "") -> Session:
         for _ in range(TRIES):
             version, before = await self._read(token)
             after, entries = rule(before)
@@ -236,6 +239,7 @@ class RedisRealtime:
                 "change",
                 token,
                 version,
+                unless_followed,
                 *_stored(after),
                 len(left),
                 *left,
@@ -245,6 +249,8 @@ class RedisRealtime:
             )
             if changed == 1:
                 return after
+            if changed == 2:
+                return before
             if changed < 0:
                 raise SessionGone
         raise Contended("the session")

@@ -174,7 +174,7 @@ class Spectating:
         return list(dict.fromkeys(one.user_id for one in sessions if not one.hidden))
 
     async def _close_channel_when_empty(self, host_id: int) -> None:
-        if not await self._realtime.is_followed(spectate_topic(host_id)):
+        if not await self._realtime.is_followed(spectate_topic(host_id)):  # it may be by now: judged again below
             for host in await self._realtime.sessions_of(host_id):
                 await self._host_channel(host, opened=False)
 
@@ -191,11 +191,17 @@ class Spectating:
             told = ChannelClosed(now.user_id)
             return msgspec.structs.replace(now, follows=now.follows - {topic}), self._announce(told)
 
-        await self._change(host, rule)
+        await self._change(host, rule, unless_followed="" if opened else spectate_topic(host.user_id))
 
-    async def _change(self, session: Session, rule: Callable[[Session], tuple[Session, Sequence[Entry]]]) -> None:
+    async def _change(
+        self,
+        session: Session,
+        rule: Callable[[Session], tuple[Session, Sequence[Entry]]],
+        *,
+        unless_followed: str = "",
+    ) -> None:
         try:
-            await self._realtime.change_session(session.token, rule)
+            await self._realtime.change_session(session.token, rule, unless_followed=unless_followed)
         except SessionGone:
             return
 

@@ -20,6 +20,7 @@ from kiai.realtime.port import (
     SessionRule,
     ShownStats,
     Status,
+    spectate_topic,
 )
 
 
@@ -410,5 +411,55 @@ def test_setting_the_wall_clock_makes_no_session_idle(run: Run) -> None:
             idle.append((await realtime.idle_s("token-a"), await realtime.idle_sessions(1)))
 
         assert idle == [(0, []), (0, [])]
+
+    run(scenario)
+
+
+def test_what_is_for_those_who_see_somebody_leave_is_not_appended_while_they_are_online(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        await realtime.open_session(a_session("reader", 9, ONLINE))
+        await realtime.open_session(a_session("token-a", 3))
+        await realtime.append([an_entry(ONLINE, "left too early")], unless_online=3)
+        await realtime.close_session("token-a")
+        await realtime.append([an_entry(ONLINE, "left")], unless_online=3)
+        await realtime.open_session(a_session("hidden", 3, hidden=True))
+        await realtime.append([an_entry(ONLINE, "seen by nobody")], unless_online=3)
+        _, entries = await realtime.poll("reader")
+        assert [entry.body for entry in entries] == [b"left", b"seen by nobody"]
+
+    run(scenario)
+
+
+def test_an_arrival_is_appended_only_for_who_was_not_online(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        await realtime.open_session(a_session("reader", 9, ONLINE))
+        for number in range(3):
+            arrival = [an_entry(ONLINE, f"arrives {number}")]
+            await realtime.open_session(
+                a_session(f"token-{number}", 3), [an_entry(ONLINE, f"opens {number}")], arrival=arrival
+            )
+            if number == 1:
+                await realtime.close_session("token-0")
+                await realtime.close_session("token-1")
+        _, entries = await realtime.poll("reader")
+        bodies = [entry.body for entry in entries]
+        assert bodies == [b"arrives 0", b"opens 0", b"opens 1", b"arrives 2", b"opens 2"]
+
+    run(scenario)
+
+
+def test_a_session_does_not_change_while_somebody_follows_a_topic(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        topic = spectate_topic(3)
+        await realtime.open_session(a_session("host", 3))
+        await realtime.open_session(a_session("viewer", 4, topic, hidden=True))
+
+        def rule(now: Session) -> tuple[Session, Sequence[Entry]]:
+            return msgspec.structs.replace(now, match_id=now.match_id + 1), ()
+
+        first = await realtime.change_session("host", rule, unless_followed=topic)
+        await realtime.close_session("viewer")
+        second = await realtime.change_session("host", rule, unless_followed=topic)
+        assert (first.match_id, second.match_id, (await realtime.session("host")).match_id) == (0, 1, 1)
 
     run(scenario)

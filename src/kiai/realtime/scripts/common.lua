@@ -51,6 +51,16 @@ local function append(args, at)
       end
     end
   end
+  return at
+end
+
+-- Behind the entries that begin at `at`.
+local function behind(args, at)
+  return at + 1 + 6 * tonumber(args[at])
+end
+
+local function online(user)
+  return redis.call('HEXISTS', P .. 'shown', user) == 1
 end
 
 local function follow(token, shown, topic)
