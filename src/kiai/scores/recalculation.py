@@ -70,22 +70,22 @@ class _Row(msgspec.Struct, frozen=True):
 _wanted = (
     scores.c.passed == 1,
     or_(bindparam("mode", type_=scores.c.mode.type).is_(None), scores.c.mode == bindparam("mode")),
-    or_(bindparam("user_id", type_=scores.c.user_id.type).is_(None), scores.c.user_id == bindparam("user_id")),
 )
+_of_user = or_(bindparam("user_id", type_=scores.c.user_id.type).is_(None), scores.c.user_id == bindparam("user_id"))
 _ON_MAP = Query(
     select(*[scores.c[name] for name in _FIELDS])
-    .where(scores.c.map_key == bindparam("map_key"), *_wanted, scores.c.id > bindparam("after"))
+    .where(scores.c.map_key == bindparam("map_key"), *_wanted, _of_user, scores.c.id > bindparam("after"))
     .order_by(scores.c.id)
     .limit(SCORES_AT_ONCE),
     _Row,
     lane=Lane.JOB,
 )
 _MAPS = Query(
-    select(scores.c.map_key, func.count())
+    select(scores.c.map_key)
+    .distinct()
     .where(*_wanted, scores.c.map_key > bindparam("after"))
-    .group_by(scores.c.map_key)
     .order_by(scores.c.map_key),
-    lambda key, count: (key, count),
+    only,
     lane=Lane.JOB,
 )
 _AGAIN = Command(
@@ -153,13 +153,15 @@ class Recalculation:
         reached = int(state) if state else 0
         report.resumed = bool(reached)
         if beatmap is not None:
-            found = [(beatmap.key, 1)]
+            found = [beatmap.key]
+        elif user is not None:
+            found = sorted(key for key in await self._database.all(_MAPS_OF, user_id=user.id) if key > reached)
         else:
-            found = await self._database.all(_MAPS, after=reached, **where)
+            found = await self._database.all(_MAPS, after=reached, mode=mode)
         total = len(found)
         for done in range(0, total, self._at_once):
             progress(done, total)
-            batch = [map_key for map_key, _ in found[done : done + self._at_once]]
+            batch = found[done : done + self._at_once]
             await asyncio.gather(*(self._map(map_key, where, report) for map_key in batch))
             await self._note(job, batch[-1])
         await self._settle(user, report)

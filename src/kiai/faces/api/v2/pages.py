@@ -146,7 +146,7 @@ def offset_of(query: _HasPageAndCursor) -> int:
     offset = (query.page - 1) * query.page_size
     if offset > COUNTED_MAX and query.cursor is None:
         most = COUNTED_MAX // query.page_size + 1
-        raise Invalid("page", f"at most {most} with page_size={query.page_size}; `cursor` leads further", query.page)
+        raise Invalid("page", f"at most {most} with page_size={query.page_size} (`cursor` leads further)", query.page)
     return offset
 
 
