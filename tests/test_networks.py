@@ -1,8 +1,10 @@
 """Addresses as limits count them."""
 
+from ipaddress import ip_network
+
 import pytest
 
-from kiai.networks import is_loopback, network_of
+from kiai.networks import is_loopback, is_within, network_of
 
 
 @pytest.mark.parametrize(
@@ -37,3 +39,20 @@ def test_an_ipv6_address_counts_as_its_network(address: str, network: str) -> No
 )
 def test_loopback(address: str, expected: bool) -> None:
     assert is_loopback(address) is expected
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("10.1.2.3", True),
+        ("::ffff:10.1.2.3", True),
+        ("fe80::1%eth0", True),
+        ("fe80::1", True),
+        ("11.1.2.3", False),
+        ("2001:db8::1", False),
+        ("unknown", False),
+        ("", False),
+    ],
+)
+def test_an_address_lies_in_a_network_whatever_its_zone(address: str, expected: bool) -> None:
+    assert is_within(address, (ip_network("10.0.0.0/8"), ip_network("fe80::/10"))) is expected

@@ -35,7 +35,7 @@ from kiai.chat.service import COUNTS_EVERY_S, Chat
 from kiai.clans import Clans
 from kiai.clock import Clock, SystemClock
 from kiai.decoding.decoder import Decoder, picture_workers, replay_workers
-from kiai.errors import Refused, Unavailable
+from kiai.errors import Unavailable
 from kiai.faces.api import announce as told_to_the_feed
 from kiai.faces.api import app as api_app
 from kiai.faces.api.operation import Gate, Limit, Operation
@@ -91,7 +91,7 @@ from kiai.faces.client.scoreboard import Scoreboard
 from kiai.faces.client.screenshots import ScreenshotPages
 from kiai.faces.client.stars import Stars
 from kiai.faces.client.submit import Submit
-from kiai.faces.front import Front, Network
+from kiai.faces.front import Front
 from kiai.faces.guard import GuardLimits, guarded_protocol
 from kiai.faces.house import House
 from kiai.faces.metrics import Across, Metrics
@@ -107,11 +107,11 @@ from kiai.multiplayer.history import MatchHistory
 from kiai.multiplayer.match import Match
 from kiai.multiplayer.pools import Pools
 from kiai.multiplayer.service import Matches as Rooms
+from kiai.networks import Network
 from kiai.opening import (
     engine_of,
     is_served,
     make_data_folder,
-    migrate_database,
     open_database,
     open_files,
     open_state,
@@ -143,14 +143,13 @@ from kiai.scores.submission import SubmissionRules, Submissions
 from kiai.slots import Slots
 from kiai.spectating import Spectating
 from kiai.staff import Staff
-from kiai.staff.backups import Manifest, back_up, note_back_up, read_manifest, restore_files, restore_sqlite
-from kiai.staff.backups import check as check_back_up
+from kiai.staff.backups import Manifest, back_up, note_back_up
 from kiai.staff.doctor import Doctor
 from kiai.staff.joining import Joining
 from kiai.staff.ownership import Ownership
 from kiai.staff.reports import Reports
 from kiai.staff.silences import Silences
-from kiai.storage.dumping import SQLITE_FILE, dump_postgres, dump_sqlite, load_postgres
+from kiai.storage.dumping import SQLITE_FILE, dump_postgres, dump_sqlite
 from kiai.storage.migrating import newest
 from kiai.storage.outbox import Outbox
 from kiai.storage.port import Database
@@ -170,6 +169,7 @@ FORGET_EVERY_S: Final = 3_600.0
 NOTE_EVERY_S: Final = 60.0
 SETTLE_EVERY_S: Final = 0.5
 SWEEP_EVERY_S: Final = 300.0
+CHECKPOINT_EVERY_S: Final = 10.0
 RELOAD_EVERY_S: Final = 5.0
 REFRESH_EVERY_S: Final = 60.0
 ENLIST_EVERY_S: Final = 600.0
@@ -219,7 +219,7 @@ class Services:
         self.relationships = Relationships(database, clock)
         self.logins = Logins(database)
         self.decoder = Decoder(picture_workers(), replay_workers())
-        self.avatars = Avatars(self.accounts, files, self.decoder)
+        self.avatars = Avatars(self.accounts, files, self.decoder, self.clock, self.ids)
 
         self.performance = Performance(files, workers=settings.workers_pp)
         self.difficulties = Difficulties(database, self.performance)
@@ -572,25 +572,6 @@ async def open_services(
         await services.close()
 
 
-async def restore(settings: "Settings", folder: Path) -> int:
-    """Fills an empty database and the files store from a back-up; how many files. Raises Refused, Unavailable."""
-    manifest = await asyncio.to_thread(read_manifest, folder, engine=engine_of(settings), schema=newest())
-    await asyncio.to_thread(check_back_up, folder, manifest)
-    if settings.database is None:
-        if (settings.data / SQLITE_FILE).exists():
-            raise Refused(f"{settings.data / SQLITE_FILE} is there already; restore into a new data folder")
-        make_data_folder(settings.data)
-    else:
-        await migrate_database(settings)
-    # The database last: a restore that was stopped leaves files that nothing refers to, and can be repeated.
-    count = await restore_files(folder, open_files(settings))
-    if settings.database is None:
-        await asyncio.to_thread(restore_sqlite, folder, settings.data / SQLITE_FILE)
-    else:
-        await load_postgres(settings.database, folder)
-    return count
-
-
 class Server:
     """The faces over the services, as one ASGI application, and the jobs beside them."""
 
@@ -668,6 +649,8 @@ class Server:
         self.jobs.every(FORGET_EVERY_S, "old-answers", services.submissions.forget_older, shared=True)
         self.jobs.every(SWEEP_EVERY_S, "orphans", services.replays.sweep, shared=True)
         self.jobs.every(FORGET_EVERY_S, "left-overs", services.files.sweep, shared=True)
+        self.jobs.every(FORGET_EVERY_S, "old-avatars", services.avatars.sweep, shared=True)
+        self.jobs.every(CHECKPOINT_EVERY_S, "checkpoint", services.database.checkpoint)
         self.jobs.every(SETTLE_EVERY_S, "settling", services.settling.work, shared=True)
         self.jobs.every(NOTE_EVERY_S, "rank-history", services.history.note_day, shared=True)
         if services.refreshing is not None:

@@ -1,8 +1,11 @@
 """Network addresses as rate limits and connection limits count them."""
 
+from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
+
+Network = IPv4Network | IPv6Network
 
 ADDRESS_TEXT_MAX: Final = 64
 NETWORKS_CACHED: Final = 4_096
@@ -30,6 +33,12 @@ def network_of(text: str) -> str:
     if isinstance(address, IPv6Address) and not address.is_loopback:
         return str(IPv6Network((int(address), IPV6_PREFIX_BITS), strict=False))
     return str(address)
+
+
+def is_within(text: str, networks: Iterable[Network]) -> bool:
+    """Whether the text is an address, with a zone id or without, of one of these networks."""
+    address = parse_address(text)
+    return address is not None and any(address in network for network in networks)
 
 
 def is_loopback(text: str) -> bool:

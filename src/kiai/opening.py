@@ -12,7 +12,8 @@ from kiai.files.store import FileStore
 from kiai.logs import get_logger
 from kiai.realtime.memory import MemoryRealtime
 from kiai.realtime.port import Realtime
-from kiai.storage.dumping import SQLITE_FILE
+from kiai.staff.backups import check, read_manifest, restore_files, restore_sqlite
+from kiai.storage.dumping import SQLITE_FILE, load_postgres
 from kiai.storage.migrating import migrate, newest
 from kiai.storage.port import Database
 from kiai.storage.sqlite import SqliteDatabase
@@ -194,3 +195,25 @@ def open_state(settings: "Settings", clock: Clock) -> Realtime:
     from kiai.realtime.redis import RedisRealtime  # its library is another 7 MB
 
     return RedisRealtime.connect(settings.state, clock)
+
+
+# --- from a back-up
+
+
+async def restore(settings: "Settings", folder: Path) -> int:
+    """Fills an empty database and the files store from a back-up; how many files. Raises Refused, Unavailable."""
+    manifest = await asyncio.to_thread(read_manifest, folder, engine=engine_of(settings), schema=newest())
+    await asyncio.to_thread(check, folder, manifest)
+    if settings.database is None:
+        if (settings.data / SQLITE_FILE).exists():
+            raise Refused(f"{settings.data / SQLITE_FILE} is there already; restore into a new data folder")
+        make_data_folder(settings.data)
+    else:
+        await migrate_database(settings)
+    # The database last: a restore that was stopped leaves files that nothing refers to, and can be repeated.
+    count = await restore_files(folder, open_files(settings))
+    if settings.database is None:
+        await asyncio.to_thread(restore_sqlite, folder, settings.data / SQLITE_FILE)
+    else:
+        await load_postgres(settings.database, folder)
+    return count

@@ -8,13 +8,21 @@ from kiai.accounts.geography import Geography
 
 @pytest.mark.parametrize(
     ("address", "country"),
-    [("8.8.8.8", "us"), ("2001:4860:4860::8888", "us"), ("193.0.6.139", "nl")],
+    [
+        ("8.8.8.8", "us"),
+        ("2001:4860:4860::8888", "us"),
+        ("193.0.6.139", "nl"),
+        ("2001:4860:4860::8888%eth0", "us"),
+        ("::ffff:8.8.8.8", "us"),
+    ],
 )
 def test_a_public_address_is_somewhere(run: Run, address: str, country: str) -> None:
     assert run(Geography().country_of(address)) == country
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "::1", "fe80::1", "unknown", "", "999.1.1.1"])
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "10.1.2.3", "::1", "fe80::1", "fe80::1%eth0", "unknown", "", "999.1.1.1"]
+)
 def test_a_private_address_and_what_is_none_are_nowhere(run: Run, address: str) -> None:
     geography = Geography()
 

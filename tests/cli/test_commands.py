@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -406,3 +407,20 @@ def test_a_database_that_does_not_answer_is_named(kiai: Kiai) -> None:
     line = kiai.failure("users", "list", "--database", f"postgresql://nobody@127.0.0.1:{port}/kiai")
 
     assert "database is not available" in line
+
+
+def test_a_repair_that_leaves_what_cannot_be_repaired_succeeds_and_says_so(kiai: Kiai) -> None:
+    kiai.json("demo", "--players", "3", "--maps", "2", "--scores", "10")
+    kiai.json("doctor")
+    with contextlib.closing(sqlite3.connect(kiai.data / "kiai.db")) as database:
+        database.execute("UPDATE stats SET plays = plays + 1")
+        database.commit()
+    kiai.json("doctor", exit_code=1)
+    next((kiai.data / "files" / "osu").iterdir()).unlink()
+
+    repaired = kiai.json("doctor", "--repair")
+    again = kiai.json("doctor", exit_code=1)
+
+    assert (repaired["repaired"], repaired["ok"]) == (True, False)
+    assert [one["repairable"] for one in repaired["problems"]] == [False]
+    assert again["problems"] == repaired["problems"]

@@ -1,5 +1,7 @@
 """Back-ups of a server that is busy, and what comes of restoring them."""
 
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -166,3 +168,67 @@ def test_a_postgresql_database_is_backed_up_and_restored(tmp_path: Path) -> None
             text=True,
         )
         assert (again.returncode, "not empty" in again.stderr) == (1, True)
+
+
+def without_assertions(data: Path, copy: Path) -> subprocess.CompletedProcess[str]:
+    """A restore by a Python that skips `assert`, as `python -O` does."""
+    return subprocess.run(
+        [KIAI[0], "-O", *KIAI[1:], "restore", str(copy), "--data", str(data)],
+        env=environment(stores.variables(data)),
+        capture_output=True,
+        text=True,
+    )
+
+
+def relist(copy: Path, lines: list[bytes], database: list[dict[str, object]] | None = None) -> None:
+    """Writes another list of files into a back-up, with the checksum and the count that fit it."""
+    listing = b"".join(line + b"\n" for line in lines)
+    (copy / "files.jsonl").write_bytes(listing)
+    manifest = json.loads((copy / "manifest.json").read_bytes())
+    manifest |= {"files": len(lines), "list_sha256": hashlib.sha256(listing).hexdigest()}
+    if database is not None:
+        manifest["database"] = database
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_a_list_that_leads_out_of_the_store_is_refused_before_anything_is_written(
+    server: Server, tmp_path: Path
+) -> None:
+    stores.of(tmp_path / "new", empty=True)
+    copy = tmp_path / "copy"
+    server.cli("backup", str(copy))
+    whole = (copy / "files.jsonl").read_bytes().splitlines()
+    planted = tmp_path / "planted"
+    planted.write_bytes(b"evil")
+    sha256 = hashlib.sha256(b"evil").hexdigest()
+
+    for key in ("../../planted", str(planted), "a/../../../planted", ".hidden", "", "osu//x.osu", "osu/X.osu", "a\nb"):
+        path = copy / "files" / key
+        if key and not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"evil")
+        relist(copy, [*whole, json.dumps({"key": key, "size": 4, "sha256": sha256}).encode()])
+        done = without_assertions(tmp_path / "new", copy)
+        assert (done.returncode, f"line {len(whole) + 1}" in done.stderr) == (1, True), (key, done.stderr)
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "new" / "files").exists(), key
+    assert planted.read_bytes() == b"evil"
+
+    for line in (b"{", b"[]", b'{"key": 5}', b"\xff"):
+        relist(copy, [*whole, line])
+        done = without_assertions(tmp_path / "new", copy)
+        assert (done.returncode, "is damaged" in done.stderr, "Traceback" in done.stderr) == (1, True, False), line
+        assert not (tmp_path / "new" / "files").exists(), line
+
+
+def test_a_manifest_that_does_not_name_the_database_is_refused(server: Server, tmp_path: Path) -> None:
+    stores.of(tmp_path / "new", empty=True)
+    copy = tmp_path / "copy"
+    server.cli("backup", str(copy))
+    whole = (copy / "files.jsonl").read_bytes().splitlines()
+
+    relist(copy, whole, database=[])
+
+    done = without_assertions(tmp_path / "new", copy)
+    assert (done.returncode, "does not name the parts" in done.stderr) == (1, True), done.stderr
+    assert not (tmp_path / "new" / "files").exists()

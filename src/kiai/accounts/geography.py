@@ -6,10 +6,10 @@ who comes from a public address. It is approximate by nature and decides nothing
 
 import asyncio
 import threading
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from kiai.logs import Outage
+from kiai.networks import parse_address
 from kiai.osu.countries import is_country
 
 if TYPE_CHECKING:
@@ -29,12 +29,10 @@ class Geography:
 
     async def country_of(self, address: str) -> str:
         """The country as two lower-case letters; `xx` for a private address and for one that nobody knows."""
-        try:
-            if not ip_address(address).is_global:
-                return UNKNOWN
-        except ValueError:
+        parsed = parse_address(address)
+        if parsed is None or not parsed.is_global:
             return UNKNOWN
-        return await asyncio.to_thread(self._look_up, address)
+        return await asyncio.to_thread(self._look_up, str(parsed))
 
     def _look_up(self, address: str) -> str:
         with self._lock:

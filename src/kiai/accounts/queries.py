@@ -64,6 +64,8 @@ ACCOUNTS_AFTER = Query(
     scans="every account is wanted, a page at a time",
 )
 AVATAR_OF = Query(select(users.c.avatar).where(users.c.id == bindparam("id"), visible()), only)
+ANY_AVATAR_OF = Query(select(users.c.avatar).where(users.c.id == bindparam("id")), only)
+LOCK_AVATAR = Query(select(users.c.avatar).where(users.c.id == bindparam("id")).with_for_update(key_share=True), only)
 
 NAMES_MAX = 33  # a match: its host, sixteen seats, and as many referees
 NAMES_OF = Query(

@@ -53,7 +53,7 @@ class Screenshots:
         encoded = await self._decoder.screenshot(data, kind, caller=f"user:{user_id}")
         screenshot_id = await self._reserve(user_id, kind, len(encoded))
         try:
-            await self._files.put(_key(screenshot_id, kind), encoded)
+            await self._files.put(screenshot_key(screenshot_id, kind), encoded)
         except Unavailable:
             await self._remove(screenshot_id)
             raise
@@ -66,7 +66,7 @@ class Screenshots:
         kind = await self._database.one(KIND, id=screenshot_id)
         if kind is None:
             return None
-        data = await self._files.get(_key(screenshot_id, kind))
+        data = await self._files.get(screenshot_key(screenshot_id, kind))
         return None if data is None else (kind, data)
 
     async def _reserve(self, user_id: int, kind: str, size: int) -> str:
@@ -92,7 +92,8 @@ class Screenshots:
         await self._database.transaction(body)
 
 
-def _key(screenshot_id: str, kind: str) -> str:
+def screenshot_key(screenshot_id: str, kind: str) -> str:
+    """Where a picture lies in the files store."""
     # Ids differ by case, keys need not: some stores do not tell `A` from `a`.
     return f"screenshots/{screenshot_id.encode().hex()}.{kind}"
 

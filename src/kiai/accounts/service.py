@@ -13,7 +13,7 @@ from kiai.errors import Conflict, Invalid, NotAllowed, NotAuthenticated, NotFoun
 from kiai.osu.countries import is_country
 from kiai.osu.modes import MODES
 from kiai.osu.names import email_fault, name_fault, password_fault, password_md5, safe_name
-from kiai.osu.numbers import is_id
+from kiai.osu.numbers import is_id, whole_number
 from kiai.osu.privileges import VERIFIED, Privilege, may
 from kiai.storage.outbox import tell
 from kiai.storage.patterns import containing
@@ -346,13 +346,20 @@ class Accounts:
         """How many unrestricted developers there are, held against other changes until the transaction ends."""
         return len(await tx.all(queries.DEVELOPERS))
 
-    async def set_avatar(self, user_id: int, key: str | None) -> None:
-        """Which stored picture the account shows; None for the default."""
+    async def set_avatar(self, user_id: int, key: str | None) -> str | None:
+        """Which stored picture the account shows from now on, and which it showed until now; None for the default."""
 
-        async def body(tx: Transaction) -> None:
+        async def body(tx: Transaction) -> str | None:
+            before = await tx.one(queries.LOCK_AVATAR, id=user_id)
             await tx.run(queries.SET_AVATAR, user_id=user_id, avatar=key)
+            return before
 
-        await self._database.transaction(body)
+        return await self._database.transaction(body)
+
+    async def has_avatar(self, key: str) -> bool:
+        """Whether an account, hidden or not, shows the picture of this key."""
+        owner = whole_number(key.removeprefix("avatars/").partition("-")[0])
+        return owner is not None and await self._database.one(queries.ANY_AVATAR_OF, id=owner) == key
 
     async def set_profile(self, viewer: Viewer, changes: Mapping[str, object]) -> User:
         """Changes what an account may change about itself, all or nothing; the account afterwards.

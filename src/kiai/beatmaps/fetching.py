@@ -8,12 +8,12 @@ first address was: an upstream must not lead us into our own network.
 import asyncio
 import socket
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
 from kiai.clock import Clock
 from kiai.errors import Unavailable
+from kiai.networks import parse_address
 
 CONNECT_S: Final = 5.0
 TOTAL_S: Final = 10.0
@@ -116,7 +116,8 @@ class Fetcher:
             parts.hostname, parts.port or 443, type=socket.SOCK_STREAM
         )
         for *_, address in found:
-            if not ip_address(address[0].partition("%")[0]).is_global:
+            parsed = parse_address(address[0])
+            if parsed is None or not parsed.is_global:
                 raise Unavailable("upstream", f"{parts.hostname} lies in a private network")
 
     async def close(self) -> None:

@@ -49,7 +49,7 @@ def restore(
     """Fills a new data folder, or a new PostgreSQL database, from a back-up whose checksums all fit."""
     out = Out(as_json)
     with failing(out):
-        from kiai.app import restore as restored
+        from kiai.opening import restore as restored
 
         count = asyncio.run(restored(settings_of(data, database=database, files=files), folder))
     out.result({"files": count}, f"Restored the database and {counted(count, 'file')}. `kiai doctor` proves it.")

@@ -130,7 +130,8 @@ def doctor(
         },
         *lines,
     )
-    if not found.ok:
+    settled = found.repaired and not any(problem.repairable for problem in found.problems)
+    if not found.ok and not settled:
         raise typer.Exit(1)
 
 

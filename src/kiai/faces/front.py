@@ -24,7 +24,6 @@ status that it notes is the one that left the socket, as the server tells it (`W
 
 import asyncio
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from time import perf_counter
 from typing import Any, Final, Literal
 
@@ -33,9 +32,7 @@ from kiai.faces.asgi import App, ClientGone, Receive, Scope, Send, Wire
 from kiai.faces.metrics import Metrics
 from kiai.ids import Ids
 from kiai.logs import AccessLog, get_logger
-from kiai.networks import network_of
-
-Network = IPv4Network | IPv6Network
+from kiai.networks import Network, is_within, network_of
 
 HOSTS_REMEMBERED: Final = 1_024
 CLIENT_LEFT: Final = 499
@@ -236,11 +233,7 @@ class Front:
         return address
 
     def _is_trusted(self, address: str) -> bool:
-        try:
-            parsed = ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self._trusted)
+        return is_within(address, self._trusted)
 
 
 _HOUSE: Final = frozenset({"/healthz", "/readyz", "/metrics"})

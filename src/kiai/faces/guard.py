@@ -23,7 +23,7 @@ import asyncio
 import re
 import sys
 from collections import Counter
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -33,12 +33,11 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from kiai.faces.one_write import AnswerCycle
+from kiai.networks import Network, is_within, network_of
 
 if sys.platform == "linux":
     from fcntl import ioctl
     from termios import TIOCOUTQ
-
-Network = IPv4Network | IPv6Network
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -112,13 +111,8 @@ def guarded_protocol(limits: GuardLimits) -> type["GuardedProtocol"]:
 
 
 def counted_as(address: str, exempt: tuple[Network, ...]) -> str | None:
-    """Under which name an address is counted: itself, an IPv6 its /64; None for one in the exempt networks."""
-    ip = ip_address(address)
-    if isinstance(ip, IPv6Address):
-        ip = ip.ipv4_mapped or ip
-    if any(ip in network for network in exempt):
-        return None
-    return str(IPv6Network((int(ip), 64), strict=False)) if isinstance(ip, IPv6Address) else str(ip)
+    """Under which name an address is counted (`networks.network_of`); None for one in the exempt networks."""
+    return None if is_within(address, exempt) else network_of(address)
 
 
 class Ledger:

@@ -4,7 +4,6 @@ import asyncio
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +13,8 @@ import msgspec
 
 from kiai.errors import KiaiError
 from kiai.faces.asgi import FalconApp, falcon_app, no_options
-from kiai.faces.front import Network
 from kiai.faces.metrics import Metrics
+from kiai.networks import Network, is_loopback, is_within
 
 CHECK_S: Final = 1.0
 REMEMBERED_S: Final = 1.0
@@ -85,11 +84,8 @@ class House:
         resp.data = await self._metrics.show()
 
     def _may_know(self, req: falcon.asgi.Request) -> bool:
-        try:
-            address = ip_address(req.scope["kiai.address"])
-        except ValueError:
-            return False
-        return address.is_loopback or any(address in network for network in self._trusted)
+        address: str = req.scope["kiai.address"]
+        return is_loopback(address) or is_within(address, self._trusted)
 
 
 class _Page:

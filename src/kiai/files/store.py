@@ -105,7 +105,7 @@ class FileStore:
 
     async def put(self, key: str, data: bytes) -> None:
         """Stores `data` under `key`, replacing what is there; atomic and durable."""
-        assert is_key(key), key
+        _must_be_key(key)
         with _timed(self.timings, "put"), _translated():
             if self._writes is None:
                 await self._store.put_async(key, data)
@@ -114,7 +114,7 @@ class FileStore:
 
     async def get(self, key: str) -> bytes | None:
         """The whole file, or None."""
-        assert is_key(key), key
+        _must_be_key(key)
         with _timed(self.timings, "get"), _translated():
             try:
                 found = await self._store.get_async(key)
@@ -124,7 +124,8 @@ class FileStore:
 
     async def stream(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes] | None:
         """The bytes from `start` up to, not including, `end` (None: the file's end), in chunks; None for no file."""
-        assert 0 <= start <= (start if end is None else end), (start, end)
+        if not 0 <= start <= (start if end is None else end):
+            raise ValueError(f"no range: {start} to {end}")
         size = await self.size(key)
         if size is None:
             return None
@@ -141,7 +142,7 @@ class FileStore:
 
     async def size(self, key: str) -> int | None:
         """The file's size in bytes, or None."""
-        assert is_key(key), key
+        _must_be_key(key)
         with _timed(self.timings, "size"), _translated():
             try:
                 return (await self._store.head_async(key))["size"]
@@ -150,13 +151,14 @@ class FileStore:
 
     async def delete(self, key: str) -> None:
         """Removes the file if it is there."""
-        assert is_key(key), key
+        _must_be_key(key)
         with _timed(self.timings, "delete"), _translated(), contextlib.suppress(FileNotFoundError):
             await self._store.delete_async(key)
 
     async def keys(self, prefix: str) -> AsyncIterator[StoredFile]:
         """Every file below `prefix`, a folder with its slash (`replays/`) or empty, in no order."""
-        assert prefix == "" or (prefix.endswith("/") and is_key(prefix[:-1])), prefix
+        if prefix:
+            _must_be_key(prefix.removesuffix("/") if prefix.endswith("/") else "")
         with _translated():
             async for found in self._store.list(prefix or None, chunk_size=LISTED_AT_ONCE):
                 for file in found:
@@ -248,6 +250,12 @@ class _LocalWrites:
                             path.unlink()
                             removed += 1
         return removed
+
+
+def _must_be_key(text: str) -> None:
+    """What is no key may be a path to anywhere. Raises ValueError: our own code made it."""
+    if not is_key(text):
+        raise ValueError(f"{text!r} is no key of a file")
 
 
 def _sync(folder: Path) -> None:

@@ -1,8 +1,8 @@
 """Back-ups: the database as of one moment, then the files it refers to (docs/spec/security.md#back-ups).
 
-A file is stored before the row that names it, and never changed after; so a database that is copied first never names a
-file that is not there to be copied. The manifest is written last: a back-up without one was not finished, and is not
-restored from.
+A file is stored before the row that names it, and deleted no sooner than BACK_UP_MAX_S after it (files/retiring.py);
+so a database that is copied first never names a file that is not there to be copied. The manifest is written last: a
+back-up without one was not finished, and is not restored from.
 """
 
 import asyncio
@@ -18,9 +18,11 @@ import msgspec
 from kiai import __version__
 from kiai.clock import Clock
 from kiai.errors import Refused, Unavailable
-from kiai.files.port import Files
+from kiai.files.port import Files, is_key
+from kiai.files.retiring import BACK_UP_MAX_S
 from kiai.logs import get_logger
-from kiai.storage.dumping import SQLITE_FILE
+from kiai.storage.dumping import SQLITE_FILE, TABLES
+from kiai.storage.tables import metadata
 
 MANIFEST: Final = "manifest.json"
 FILES: Final = "files"
@@ -99,9 +101,11 @@ async def back_up(
 ) -> Manifest:
     """Writes a back-up into a folder that is empty or not there yet. Raises Refused and Unavailable.
 
-    The folder is closed to everybody but its owner: passwords and keys are in it.
+    The folder is closed to everybody but its owner: passwords and keys are in it. Raises Refused when it takes longer
+    than BACK_UP_MAX_S, since files that it has still to copy may be deleted from then on.
     """
     made_at = clock.now_ms()
+    ends = clock.monotonic() + BACK_UP_MAX_S
     try:
         folder.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
         if any(folder.iterdir()):
@@ -116,6 +120,8 @@ async def back_up(
             async for stored in files.keys(""):
                 if not stored.key.startswith(MADE_AGAIN):
                     batch.append(stored.key)
+                if clock.monotonic() > ends:
+                    raise Refused(f"the back-up took longer than {BACK_UP_MAX_S // 3600} hours and is not whole")
                 if len(batch) == AT_ONCE:
                     for kept in await _copy_out(files, batch, folder):
                         listing.write(msgspec.json.encode(kept) + b"\n")
@@ -191,13 +197,26 @@ def read_manifest(folder: Path, *, engine: str, schema: str) -> Manifest:
         )
     if manifest.schema > schema:
         raise Refused(f"the back-up has schema {manifest.schema}, this kiai knows {schema}; use the kiai that made it")
-    if _sha256_of(folder / LIST) != manifest.list_sha256:
+    try:
+        sha256 = _sha256_of(folder / LIST)
+    except OSError as error:
+        raise Refused(f"the back-up lacks {LIST}: {error.strerror}") from error
+    if sha256 != manifest.list_sha256:
         raise Refused(f"{folder / LIST} is damaged")
     return manifest
 
 
 def check(folder: Path, manifest: Manifest) -> None:
-    """Holds everything in a back-up against its checksum, before anything is restored from it. Raises Refused."""
+    """Holds everything in a back-up against its checksum, before anything is restored from it. Raises Refused.
+
+    A checksum says that the list is whole, not that it names files of ours: each name is judged as well.
+    """
+    expected = {SQLITE_FILE} if manifest.engine == "sqlite" else {f"{TABLES}/{one}.copy" for one in metadata.tables}
+    if {part.key for part in manifest.database} != expected or len(manifest.database) != len(expected):
+        raise Refused(f"{folder / MANIFEST} does not name the parts of a {manifest.engine} database")
+    listed = sum(1 for _ in _listed(folder))
+    if listed != manifest.files:
+        raise Refused(f"{folder / LIST} names {listed} files, {MANIFEST} says {manifest.files}")
     for root, parts in ((folder, manifest.database), (folder / FILES, _listed(folder))):
         for kept in parts:
             try:
@@ -223,9 +242,16 @@ async def restore_files(folder: Path, files: Files, progress: Progress = lambda 
 
 
 def _listed(folder: Path) -> Iterator[Kept]:
+    """The files of the list. Raises Refused at a line that names none of ours: it could lead out of the store."""
     with open(folder / LIST, "rb") as listing:
-        for line in listing:
-            yield msgspec.json.decode(line, type=Kept)
+        for number, line in enumerate(listing, 1):
+            try:
+                kept = msgspec.json.decode(line, type=Kept)
+            except msgspec.MsgspecError as error:
+                raise Refused(f"{folder / LIST}, line {number}, is damaged: {error}") from error
+            if not is_key(kept.key):
+                raise Refused(f"{folder / LIST}, line {number}: {kept.key[:200]!r} is no name of a file in a store")
+            yield kept
 
 
 def restore_sqlite(folder: Path, path: Path) -> None:

@@ -12,7 +12,9 @@ from typing import Final
 import msgspec
 from sqlalchemy import bindparam, func, literal_column, select, update
 
+from kiai.accounts.screenshots import screenshot_key
 from kiai.beatmaps import Beatmaps, osu_key
+from kiai.beatmaps.importing import archive_key
 from kiai.clock import Clock
 from kiai.files.port import Files
 from kiai.scores import statements
@@ -33,6 +35,7 @@ from kiai.storage.tables import (
     ratings,
     replays,
     scores,
+    screenshots,
     sets,
     users,
 )
@@ -42,6 +45,7 @@ SHOWN_MAX: Final = 50  # problems of one kind that are listed one by one
 ORPHAN_MS: Final = 86_400_000
 STUCK_MS: Final = 30_000
 STILL_MS: Final = 600_000
+UPLOAD_MS: Final = 60_000
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -95,6 +99,30 @@ _REPLAYS = Query(
     lambda *row: row,
     lane=Lane.JOB,
     scans=_EVERY_ROW,
+)
+_AVATARS = Query(
+    select(users.c.id, users.c.avatar)
+    .where(users.c.id > bindparam("after"), users.c.avatar.is_not(None))
+    .order_by(users.c.id)
+    .limit(1_000),
+    lambda *row: row,
+    lane=Lane.JOB,
+)
+_SCREENSHOTS = Query(
+    select(screenshots.c.id, screenshots.c.kind)
+    .where(screenshots.c.id > bindparam("after"), screenshots.c.at_ms < bindparam("before"))
+    .order_by(screenshots.c.id)
+    .limit(1_000),
+    lambda *row: row,
+    lane=Lane.JOB,
+)
+_ARCHIVES = Query(
+    select(sets.c.id)
+    .where(sets.c.id > bindparam("after"), sets.c.osz_size > literal_column("0"))
+    .order_by(sets.c.id)
+    .limit(1_000),
+    only,
+    lane=Lane.JOB,
 )
 _VOTES_WRONG = Query(
     select(maps.c.id, maps.c.rating_count, func.count(ratings.c.user_id))
@@ -331,7 +359,29 @@ class Doctor:
                 for one in beatmaps
                 if await self._files.size(osu_key(one.md5)) is None
             ]
-        return problems
+        return problems + await self._pictures_and_archives()
+
+    async def _pictures_and_archives(self) -> list[Problem]:
+        """Files that rows name and that are gone. Rows are read first: a file lies there before its row does."""
+        # A screenshot's row comes before its file; one whose upload runs is no problem.
+        before = self._clock.now_ms() - UPLOAD_MS
+        named: dict[str, str] = {}
+        after = 0
+        while avatars := await self._database.all(_AVATARS, after=after):
+            after = avatars[-1][0]
+            named |= {key: f"the avatar of user {user_id}" for user_id, key in avatars}
+        last = ""
+        while pictures := await self._database.all(_SCREENSHOTS, after=last, before=before):
+            last = pictures[-1][0]
+            named |= {screenshot_key(id_, kind): f"the screenshot {id_}.{kind}" for id_, kind in pictures}
+        after = 0
+        while archived := await self._database.all(_ARCHIVES, after=after):
+            after = archived[-1]
+            named |= {archive_key(one): f"the archive of set {one}, which its covers are made of," for one in archived}
+        for prefix in ("avatars/", "screenshots/", "osz/"):
+            async for stored in self._files.keys(prefix):
+                named.pop(stored.key, None)
+        return [Problem("I3", f"{what} is missing", repairable=False) for what in named.values()]
 
     async def _opinions(self) -> list[Problem]:
         return [
@@ -364,7 +414,8 @@ class Doctor:
             problems.append(Problem("totals", f"{counter} accounts are counted, there are {true}"))
         stuck = await self._database.one(_STUCK, before=self._clock.now_ms() - STUCK_MS)
         if stuck and await self._is_served():  # without a server they wait for the next one, as they should
-            problems.append(Problem("I8", f"{stuck} consequences wait in the outbox; the server does not deliver them"))
+            what = f"{stuck} consequences wait in the outbox; the server does not deliver them"
+            problems.append(Problem("I8", what, repairable=False))
         problems += [
             Problem("I8", f"{rows} consequences of the kind {kind} were given up after {TRIES_MAX} failed deliveries")
             for kind, rows in await self._database.all(_PARKED)

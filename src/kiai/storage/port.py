@@ -147,6 +147,10 @@ class Database(Reader, Protocol):
         """How much room the database takes."""
         ...
 
+    async def checkpoint(self) -> None:
+        """Bounds the engine's write-ahead log where the engine does not do so by itself. A job's work."""
+        ...
+
     async def changed(self) -> bool:
         """Whether anybody (this or another process) has committed since the last call; True when that is unknown."""
         ...

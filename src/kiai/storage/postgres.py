@@ -242,6 +242,9 @@ class PostgresDatabase:
         async with self._session() as session:
             return int(await session._connection.fetchval("SELECT pg_database_size(current_database())"))
 
+    async def checkpoint(self) -> None:
+        """PostgreSQL has max_wal_size."""
+
     async def changed(self) -> bool:
         return True
 

@@ -25,6 +25,7 @@ from sqlalchemy.dialects import sqlite as dialects
 from kiai.callers import CALLER
 from kiai.errors import TooSlow, Unavailable
 from kiai.fair_queue import FairQueue
+from kiai.logs import get_logger
 from kiai.measuring import Pool, Timings
 from kiai.storage.compiling import Compiler
 from kiai.storage.port import Command, Lane, Query, Taken, Transaction, Value
@@ -39,6 +40,8 @@ WAIT_S: Final = 5.0
 READ_BUSY_MS: Final = 250  # readers of a WAL file hardly ever wait, and these wait on the event loop
 CACHE_KIB: Final = 32 * 1024
 MAPPED_BYTES: Final = 16 * 1024**3
+WAL_BYTES: Final = 64 * 1024**2
+"""What may stay of the write-ahead log between two uses, and the size from which it is emptied by a job."""
 LONG_CACHE_KIB: Final = 256 * 1024
 ASIDES_WAITING: Final = 1_000
 ASIDES_OF_CALLER: Final = 200
@@ -73,6 +76,8 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode = WAL")
             # A score is acknowledged only when it would survive a power cut.
             connection.execute("PRAGMA synchronous = FULL")
+            # The log keeps the size that it once had, unless it is told how much of it may stay.
+            connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
     except sqlite3.Error as error:
         if is_damage(error):
             raise damaged(str(path), str(error)) from error
@@ -339,6 +344,30 @@ class SqliteDatabase:
     async def size_bytes(self) -> int:
         pages, size = (self._reads.connection.execute(f"PRAGMA {p}").fetchone()[0] for p in ("page_count", "page_size"))
         return int(pages) * int(size)
+
+    async def checkpoint(self) -> None:
+        """Empties a write-ahead log that has grown past WAL_BYTES, which it does while something reads for long.
+
+        SQLite begins the log anew only when nobody reads from it; under load there may always be somebody. Waits for no
+        reader: what cannot be done now is done the next time.
+        """
+        if self._wal_bytes() <= WAL_BYTES:
+            return
+        await asyncio.wrap_future(self._writer.submit(self._empty_wal))
+
+    def _wal_bytes(self) -> int:
+        try:
+            return self.path.with_name(f"{self.path.name}-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _empty_wal(self) -> None:
+        """Runs in the writer thread."""
+        with _translated():
+            self._writes.connection.execute("PRAGMA busy_timeout = 0")
+            busy, pages, copied = self._writes.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            get_logger("database").warning("log not emptied", bytes=self._wal_bytes(), pages=pages, copied=copied)
 
     async def changed(self) -> bool:
         now = int(self._reads.connection.execute("PRAGMA data_version").fetchone()[0])

@@ -17,7 +17,7 @@ EXPOSED: Final = (
 )
 ALLOWED: Final = "Authorization, Content-Type, If-None-Match, Last-Event-ID, X-Requested-With, Cache-Control"
 PREFLIGHT_S: Final = "86400"
-VARY: Final = "Accept-Encoding, Origin"
+VARY: Final = "Accept-Encoding, Authorization, Origin"
 """Sent with every answer, also to requests without these headers: a cache must not hand it to those that have them."""
 
 _ORIGIN: Final = re.compile(rb"null|[a-z][a-z0-9+.-]{0,31}://[A-Za-z0-9._:\[\]-]{1,255}")

@@ -27,6 +27,8 @@ from kiai.realtime.rate_limiter import RateLimiter
 
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
 JSON: Final = "application/json; charset=utf-8"
+OWNERS_ALONE: Final = "private, no-store"
+"""Cache-Control of answers to a request with a key: some of them show what nobody else may see."""
 OWN: Final = "own"
 """The permission of what is about the key holder alone: restricted ones may read it, too."""
 Method = Literal["GET", "POST", "PUT"]
@@ -199,10 +201,14 @@ class Resource:
             return
         if isinstance(reply, Stream):
             self._flow(reply, req, resp)
+            if key is not None:
+                resp.set_header("Cache-Control", OWNERS_ALONE)
             return
         if operation.following is not None:
             self._link(operation.following(query, reply), req, resp)
         self._answer(operation, reply, req, resp, sent.get(b"if-none-match"))
+        if key is not None:
+            resp.set_header("Cache-Control", OWNERS_ALONE)
         body = resp.data
         if body is not None and len(body) >= FROM_BYTES and not isinstance(reply, Raw):
             await self._compression.apply(req, resp)
@@ -230,7 +236,7 @@ class Resource:
         else:
             body, resp.content_type = self._encode(reply), JSON
         if not operation.cached:
-            resp.set_header("Cache-Control", "no-cache" if operation.permission is None else "private, no-store")
+            resp.set_header("Cache-Control", "no-cache")
             resp.data = body
             return
         etag = f'W/"{hashlib.blake2b(body, digest_size=9).hexdigest()}"'

@@ -21,6 +21,7 @@ from kiai.accounts import Credentials, TooManyGuesses, User, Viewer
 from kiai.errors import Conflict, Invalid, KiaiError, NotAllowed, NotAuthenticated, NotFound, Refused, Unavailable
 from kiai.faces.asgi import FalconApp, falcon_app, no_options
 from kiai.logs import Outage
+from kiai.networks import network_of
 from kiai.osu.privileges import effective
 from kiai.realtime.port import Realtime
 from kiai.realtime.rate_limiter import RateLimiter
@@ -57,6 +58,8 @@ class Haste(msgspec.Struct, frozen=True):
     burst: int | None = None
 
 
+OWNERS_ALONE: Final = "private, no-store"
+"""Cache-Control of what nobody but the owner of an account may see."""
 BROWSING: Final = Haste("web", 10, 1.0, 30)
 """What an account may ask for in all, but for what has a limit of its own."""
 
@@ -215,7 +218,7 @@ class Door:
     async def _let_in(self, page: Page, req: falcon.asgi.Request, path: Mapping[str, str]) -> Answer:
         address: str = req.scope["kiai.address"]
         if page.credentials is None and page.haste is not None:
-            await self.take(page.haste, address)
+            await self.take(page.haste, network_of(address))
         form, body = Form(), b""
         if page.method == "POST":
             if page.raw:
@@ -281,6 +284,8 @@ class _Resource:
             resp.data = answer.body
         else:
             resp.set_stream(answer.chunks, answer.length or 0)
+        if page.credentials is not None:  # what one account is shown; also what it is told in place of an answer
+            resp.set_header("Cache-Control", OWNERS_ALONE)
         for name, value in answer.headers:
             resp.set_header(name, value)
 

@@ -11,6 +11,7 @@ import msgspec
 from kiai.accounts import Accounts
 from kiai.errors import Conflict, Invalid
 from kiai.faces.client.door import JSON, Answer, Ask, Door, Haste, Page
+from kiai.networks import network_of
 
 CHECKS: Final = Haste("users-checks", 60, 60.0)
 CREATIONS: Final = Haste("users-creations", 3, 86_400.0)
@@ -39,7 +40,7 @@ class Registration:
             return _faults(faults)
         if ask.form.text("check") != CREATE:
             return Answer(b"ok")
-        await self._door.take(CREATIONS, ask.address)
+        await self._door.take(CREATIONS, network_of(ask.address))
         try:
             await self._accounts.register(name=name, email=email, password=password)
         except Conflict as conflict:  # somebody was faster

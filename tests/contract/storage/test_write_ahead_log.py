@@ -1,0 +1,89 @@
+"""SQLite's write-ahead log does not stay as large as the longest read once made it."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from kiai.storage import sqlite
+from kiai.storage.sqlite import SqliteDatabase, connect
+
+LIMIT = 256 * 1024
+
+
+def wal_bytes(path: Path) -> int:
+    return path.with_name(f"{path.name}-wal").stat().st_size
+
+
+def fill(path: Path, rows: int) -> None:
+    """Writes about 4 KiB a row, beside the server."""
+    writer = connect(path)
+    writer.execute("CREATE TABLE IF NOT EXISTS ballast (body BLOB)")
+    for _ in range(rows):
+        writer.execute("INSERT INTO ballast VALUES (randomblob(4000))")
+    writer.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    connect(tmp_path / "kiai.db").close()
+    return tmp_path / "kiai.db"
+
+
+def test_a_log_that_grew_during_a_long_read_is_emptied(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "WAL_BYTES", LIMIT)
+
+    async def story() -> None:
+        database = SqliteDatabase(path)
+        reader = connect(path, read_only=True)
+        fill(path, 1)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM ballast").fetchone()
+        fill(path, 2_000)
+        grown = wal_bytes(path)
+        assert grown > 4 * LIMIT
+
+        await database.checkpoint()
+        assert wal_bytes(path) == grown, "the reader needs it"
+        reader.execute("COMMIT")
+        await database.checkpoint()
+        assert wal_bytes(path) <= LIMIT
+
+        reader.close()
+        await database.close()
+
+    asyncio.run(story())
+
+
+def test_a_small_log_is_left_alone(path: Path) -> None:
+    async def story() -> None:
+        database = SqliteDatabase(path)
+        fill(path, 10)
+        before = wal_bytes(path)
+
+        await database.checkpoint()
+
+        assert wal_bytes(path) == before > 0
+        await database.close()
+
+    asyncio.run(story())
+
+
+def test_a_writer_cuts_the_log_when_it_begins_it_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "WAL_BYTES", LIMIT)
+    writer = connect(path)
+    reader = connect(path, read_only=True)
+    writer.execute("CREATE TABLE ballast (body BLOB)")
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM ballast").fetchone()
+    for _ in range(2_000):
+        writer.execute("INSERT INTO ballast VALUES (randomblob(4000))")
+    assert wal_bytes(path) > 4 * LIMIT
+
+    reader.execute("COMMIT")
+    writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    writer.execute("INSERT INTO ballast VALUES (randomblob(4000))")
+
+    assert wal_bytes(path) <= LIMIT
+    reader.close()
+    writer.close()

@@ -1,0 +1,69 @@
+"""The doctor misses every file that a row names."""
+
+import io
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from sqlalchemy import insert, update
+from tests.builders import Run, World, a_map, a_player
+from tests.decoders import DECODER
+
+from kiai.accounts.avatars import Avatars
+from kiai.accounts.screenshots import Screenshots, screenshot_key
+from kiai.beatmaps import osu_key
+from kiai.beatmaps.importing import archive_key
+from kiai.ids import SequenceIds, SystemIds
+from kiai.storage.port import Database
+from kiai.storage.tables import screenshots, sets
+
+
+def a_picture() -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (32, 32), (1, 90, 150)).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.fixture
+def world(database: Database, run: Run, tmp_path: Path) -> World:
+    world = World(database, run, tmp_path)
+    world.clock.set_now_ms(time.time_ns() // 1_000_000)
+    return world
+
+
+def test_files_that_rows_name_and_that_are_gone_are_named(world: World) -> None:
+    alice = world.add_player(a_player())
+    song = world.add_map(a_map(7, set_id=70))
+    avatars = Avatars(world.accounts, world.files, DECODER, world.clock, SequenceIds())
+    world.run(avatars.change(alice, a_picture()))
+    avatar = world.run(world.accounts.avatar_of(alice))
+    assert avatar is not None
+    name = world.run(
+        Screenshots(world.database, world.files, DECODER, world.clock, SystemIds()).keep(alice, a_picture())
+    )
+    world.run(world.files.put(archive_key(70), b"archive"))
+    world.change(update(sets).where(sets.c.id == 70).values(osz_size=7))
+    world.clock.advance(120)
+    assert world.problems() == []
+
+    for key in (avatar, screenshot_key(name.removesuffix(".png"), "png"), archive_key(70), osu_key(song.md5)):
+        world.run(world.files.delete(key))
+
+    assert sorted(world.problems()) == [
+        f"I3: the .osu file of map 7 ({song.md5}) is missing",
+        "I3: the archive of set 70, which its covers are made of, is missing",
+        f"I3: the avatar of user {alice} is missing",
+        f"I3: the screenshot {name} is missing",
+    ]
+
+
+def test_a_screenshot_whose_upload_runs_is_no_problem(world: World) -> None:
+    alice = world.add_player(a_player())
+    world.change(
+        insert(screenshots).values(id="aB-_0189", user_id=alice, kind="png", size=1, at_ms=world.clock.now_ms())
+    )
+
+    assert world.problems() == []
+    world.clock.advance(120)
+    assert world.problems() == ["I3: the screenshot aB-_0189.png is missing"]
