@@ -31,7 +31,7 @@ from tests import engines
 
 import kiai
 from kiai.storage.compiling import Compiler
-from kiai.storage.port import Command, Query, only
+from kiai.storage.port import Command, Lane, Query, only
 from kiai.storage.tables import mail, metadata, scores, users
 
 SMALL: Final = {
@@ -274,3 +274,30 @@ def test_a_scan_is_seen(at: int, plans: dict[str, SqlitePlans | PostgresPlans]) 
     assert plans["sqlite"].scans(SCANNING[at]) != []
     if at != 2:  # PostgreSQL calls a range of keys an index condition
         assert plans["postgresql"].scans(SCANNING[at]) != []
+
+
+def test_song_select_submissions_and_profiles_have_no_slow_read(every: dict[str, Statement]) -> None:
+    slow = {name for name, one in every.items() if isinstance(one, Query) and one.lane is Lane.SLOW}
+
+    modules = {name.partition("[")[0].rpartition(".")[0] for name in slow}
+    assert modules == {
+        "kiai.accounts.listing",
+        "kiai.accounts.queries",
+        "kiai.beatmaps.listing",
+        "kiai.beatmaps.searching",
+        "kiai.clans.service",
+        "kiai.scores.listing",
+        "kiai.scores.queries",
+        "kiai.scores.statements",
+    }
+    by_name = {name for name in slow if name.startswith(("kiai.accounts.queries", "kiai.scores.statements"))}
+    assert by_name == {
+        "kiai.accounts.queries.SEARCH",
+        "kiai.accounts.queries.SEARCH_USERS",
+        "kiai.accounts.queries.SEARCH_COUNT",
+        "kiai.scores.statements.RANKS_COUNTED",  # ranks, while the shared state is away
+        "kiai.scores.statements.RANKED_COUNTED",
+        "kiai.scores.statements.RANKED_IN_COUNTRY_COUNTED",
+    }
+    counts = {name for name in slow if name.startswith("kiai.scores.queries")}
+    assert all("COUNT" in name for name in counts), counts
