@@ -123,3 +123,9 @@ async def settle(out: Out, services: "Services") -> None:
                 await asyncio.sleep(LOOK_EVERY_S)
             else:
                 await services.settling.work(rest=False)
+
+
+async def settle_without_server(out: Out, services: "Services") -> None:
+    """Does what waits to be settled where no server runs that would do it."""
+    if not await services.is_served():
+        await settle(out, services)

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kiai.accounts import BOT_ID, Account
-from kiai.cli.common import DatabaseOption, DataOption, JsonOption, Out, counted, settings_of, with_services
+from kiai.cli.common import (
+    DatabaseOption,
+    DataOption,
+    JsonOption,
+    Out,
+    counted,
+    settings_of,
+    settle_without_server,
+    with_services,
+)
 from kiai.errors import Invalid
 from kiai.osu.privileges import Privilege, privilege_names
 from kiai.staff import OPERATOR
@@ -212,7 +221,9 @@ def restrict(
     out = Out(as_json)
 
     async def work(services: "Services") -> Account:
-        return await services.staff.restrict(OPERATOR, name, reason)
+        account = await services.staff.restrict(OPERATOR, name, reason)
+        await settle_without_server(out, services)
+        return account
 
     account = with_services(out, lambda: settings_of(data, database=database), work)
     out.result(user_object(account), f"Restricted {account.name}.")
@@ -244,7 +255,9 @@ def unrestrict(
     out = Out(as_json)
 
     async def work(services: "Services") -> Account:
-        return await services.staff.unrestrict(OPERATOR, name)
+        account = await services.staff.unrestrict(OPERATOR, name)
+        await settle_without_server(out, services)
+        return account
 
     account = with_services(out, lambda: settings_of(data, database=database), work)
     out.result(user_object(account), f"Lifted the restriction of {account.name}.")
