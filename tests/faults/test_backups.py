@@ -133,6 +133,36 @@ def test_a_damaged_back_up_is_refused_and_nothing_is_put_in_place(server: Server
     assert cli(tmp_path / "new", "restore", str(tmp_path / "copy"))["files"] > 0
 
 
+@pytest.mark.parametrize("place", ["copy", "files/copy", "files/../copy"])
+def test_a_back_up_is_refused_inside_the_data_that_it_copies(server: Server, place: str) -> None:
+    before = sorted(server.data.rglob("*"))
+
+    done = subprocess.run(
+        [*KIAI, "backup", str(server.data / place), "--data", str(server.data)],
+        env=environment(stores.variables(server.data)),
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.returncode, f"is inside {server.data}, which it copies" in done.stderr) == (1, True), done.stderr
+    assert not (server.data / place).resolve().exists()
+    assert sorted(server.data.rglob("*")) == before
+
+
+def test_a_back_up_is_refused_inside_a_place_of_files_of_its_own(server: Server, tmp_path: Path) -> None:
+    place = tmp_path / "elsewhere"
+
+    done = subprocess.run(
+        [*KIAI, "backup", str(place / "copy"), "--data", str(server.data), "--files", str(place)],
+        env=environment(stores.variables(server.data)),
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.returncode, f"is inside {place}, which it copies" in done.stderr) == (1, True), done.stderr
+    assert not (place / "copy").exists()
+
+
 def test_neither_a_full_folder_nor_a_living_server_is_written_over(server: Server, tmp_path: Path) -> None:
     server.cli("backup", str(tmp_path / "copy"))
 
