@@ -73,6 +73,7 @@ def test_who_moves_takes_the_scores_along(world: World, boards: Boards, song: Be
 
     world.change(update(users).where(users.c.id == ALICE).values(country="de"))
     world.run(world.database.transaction(move))
+    world.settle()
 
     assert shown(world, boards, song, Wanted(Kind.COUNTRY, 0, country="de")) == [("alice", 400), ("bob", 300)]
     assert world.run(boards.stamp(world.map(song.md5))) != before, "copies of the board are of no use any more"
