@@ -670,12 +670,25 @@ def test_a_long_body_may_take_longer(server: Running) -> None:
     length = LIMITS.upload_bytes + 1
     with connected(server) as client:
         started = time.monotonic()
-        client.sendall(post(b"Content-Length: %d" % length, body=bytes(length - 1)))
-        silent(client, patiently(DEADLINE_S))
+        client.sendall(post(b"Content-Length: %d" % length))
+        while silent(client, 0.1):
+            client.sendall(bytes(1_000))
         took_s = time.monotonic() - started
 
         assert_refused(server, client, "body_late")
     assert took_s >= LIMITS.upload_s
+
+
+def test_a_fast_beginning_is_no_credit_for_a_slow_end(server: Running) -> None:
+    length = LIMITS.upload_bytes + 1
+    with connected(server) as client:
+        started = time.monotonic()
+        client.sendall(post(b"Content-Length: %d" % length, body=bytes(length - 1)))
+        silent(client, patiently(DEADLINE_S))
+        took_s = time.monotonic() - started
+
+        assert_refused(server, client, "body_slow")
+    assert took_s < LIMITS.upload_s
 
 
 def test_a_body_nobody_wants_any_more_is_cut_without_a_second_answer(server: Running) -> None:

@@ -13,6 +13,9 @@ body, or has not yet asked an `Expect: 100-continue` client to go on) the age st
 Bytes are counted by `unfinished_bytes`: what was fed since something was last complete (a head, a piece of body, a
 message). It bounds incomplete heads, chunk lines and trailers alike, all of which the parser would collect for ever.
 
+Memory that bodies take is bounded by `body_room.py`: a large one has its whole length reserved before it is read on,
+until its answer has left.
+
 A refusal is answered once, after every earlier answer of the connection, and never into an answer that has begun. Then
 we stop sending but read on for `linger_s`: closing on unread bytes would make the system throw the answer away.
 
@@ -30,8 +33,10 @@ from urllib.parse import unquote_to_bytes
 import httptools
 import msgspec
 from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from kiai.faces.body_room import BodyRoom
 from kiai.faces.one_write import AnswerCycle
 from kiai.networks import Network, is_within, network_of
 
@@ -61,7 +66,15 @@ class GuardLimits(msgspec.Struct, frozen=True):
     upload_s: float = 300.0
     upload_bytes: int = MIB  # a Content-Length above it has `upload_s`
     body_bytes_per_s: int = KIB
-    body_grace_s: float = 10.0  # the age from which `body_bytes_per_s` is asked for
+    room_bytes_per_s: int = 8 * KIB  # of a body that has room (`body_room.py`)
+    body_grace_s: float = 10.0  # so often the rate is looked at
+    free_body_bytes: int = 64 * KIB  # up to here a body needs no room
+    bodies_bytes: int = 80 * MIB
+    small_bodies_bytes: int = 16 * MIB  # of these, for bodies of at most `upload_bytes`
+    bodies_bytes_per_address: int = 24 * MIB
+    room_wait_s: float = 5.0
+    crowded_bytes_per_s: int = 32 * KIB  # asked for while others wait for room
+    crowded_s: float = 3.0  # so long a sender may be slower than that
     pipelined: int = 100
     idle_s: float = 75.0
     unread_s: float = 30.0
@@ -82,16 +95,20 @@ REFUSALS: Final[dict[str, tuple[int, str]]] = {
     "upgrade": (400, "A request with a body cannot ask for an Upgrade."),
     "head_slow": (408, "The head of the request was not complete within {head_s:g} s."),
     "body_slow": (408, "The body of the request came slower than {body_bytes_per_s} bytes/s."),
+    "upload_slow": (408, "A body above {free_body_bytes} bytes came slower than {room_bytes_per_s} bytes/s."),
+    "crowded": (408, "Other bodies wait for room, and this one came slower than {crowded_bytes_per_s} bytes/s."),
     "body_late": (408, "The body was not complete within {body_s:g} s (above {upload_bytes} bytes: {upload_s:g} s)."),
     "body_large": (413, "The body of the request is larger than {body_bytes} bytes."),
     "target_large": (414, "The target of the request is longer than {target_bytes} bytes."),
     "head_large": (431, "The head of the request is larger than {head_bytes} bytes."),
     "fields": (431, "The request has more than {fields} header fields."),
+    "no_room": (503, "There was no room for the body of the request within {room_wait_s:g} s."),
     "pipelined": (503, "More than {pipelined} requests are waiting on this connection."),
     "address": (503, "There are already {connections_per_address} connections from this address."),
     "connections": (503, "There are already {connections} connections."),
 }
 UNREAD: Final = "unread"
+RETRY_AFTER_S: Final = 5
 
 
 class Refused(Exception):
@@ -125,6 +142,7 @@ class Ledger:
         self._open: dict[GuardedProtocol, str | None] = {}
         self.surplus: set[GuardedProtocol] = set()  # refused as they came, and not gone yet
         self._by_address: Counter[str] = Counter()
+        self.room = BodyRoom(limits)
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -147,8 +165,13 @@ class Ledger:
             self._by_address[name] += 1
         return None
 
+    def name_of(self, connection: "GuardedProtocol") -> str | None:
+        """Under which name an open connection is counted."""
+        return self._open.get(connection)
+
     def leave(self, connection: "GuardedProtocol") -> None:
         """Lets a lost connection go; the last one stops the sweep."""
+        self.room.leave(connection)
         self.surplus.discard(connection)
         name = self._open.pop(connection, None)
         if name is not None:
@@ -165,6 +188,16 @@ class Ledger:
             connection.grow_older()
 
 
+class _Flow(FlowControl):
+    """uvicorn's, which goes on reading when the app wants more; not while the body waits for room."""
+
+    waits_for_room = False
+
+    def resume_reading(self) -> None:
+        if not self.waits_for_room:
+            super().resume_reading()
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """One connection under the limits of its server."""
 
@@ -174,25 +207,41 @@ class GuardedProtocol(HttpToolsProtocol):
         "answering",
         "body_bytes",
         "body_limit_s",
+        "counted_bytes",
+        "counted_s",
+        "declared_bytes",
+        "has_room",
         "leaving",
         "limits",
         "phase",
+        "slow_s",
+        "swept_bytes",
         "unfinished_bytes",
         "unread_bytes",
         "unread_s",
+        "waited_s",
     )
     ledger: Ledger
+    flow: _Flow
 
     # --- the connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = _Flow(transport)
         self.limits = self.ledger.limits
         self.phase = QUIET
         self.age_s = 0.0
         self.unfinished_bytes = 0
         self.body_bytes = 0
         self.body_limit_s = 0.0
+        self.declared_bytes = 0
+        self.has_room = False
+        self.waited_s = 0.0  # for room
+        self.counted_bytes = 0  # of the body, when the rate was last judged
+        self.counted_s = 0.0
+        self.swept_bytes = 0  # of the body, at the last sweep
+        self.slow_s = 0.0  # for so long it has been too slow for a crowded server
         self.leaving = False
         # The request that is being answered; uvicorn's `cycle` is the one that was read last.
         self.answering: RequestResponseCycle | None = None
@@ -283,6 +332,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self.unfinished_bytes = 0
         self.body_bytes = 0
         self.body_limit_s = limits.upload_s if length > limits.upload_bytes else limits.body_s
+        self.declared_bytes = length or limits.body_bytes
+        self.has_room = False
+        self.counted_bytes = self.swept_bytes = 0
+        self.counted_s = self.slow_s = 0.0
 
     def on_body(self, body: bytes) -> None:
         self.unfinished_bytes = 0
@@ -290,6 +343,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.body_bytes > self.limits.body_bytes:
             raise Refused("body_large")
         super().on_body(body)
+        if self.body_bytes > self.limits.free_body_bytes and not self.has_room and not self.cycle.response_complete:
+            self._ask_for_room()
 
     def on_message_complete(self) -> None:
         # PERF: says again what the method above it says, without asking for the upgrades we do not do.
@@ -299,6 +354,27 @@ class GuardedProtocol(HttpToolsProtocol):
         self.phase = QUIET
         self.age_s = 0.0
         self.unfinished_bytes = 0
+
+    # --- room for the body
+
+    def _ask_for_room(self) -> None:
+        self.has_room = True
+        if not self.ledger.room.ask(self, self.declared_bytes, self.ledger.name_of(self)):
+            self.waited_s = 0.0
+            self.flow.waits_for_room = True
+            self.flow.pause_reading()
+
+    def room_given(self) -> None:
+        """Implements `body_room.Waiting`."""
+        self.flow.waits_for_room = False
+        if len(self.cycle.body) <= HIGH_WATER_LIMIT:
+            self.flow.resume_reading()
+
+    def _leave_room(self) -> None:
+        if self.has_room:
+            self.has_room = False
+            self.flow.waits_for_room = False
+            self.ledger.room.leave(self)
 
     # --- what uvicorn does
 
@@ -334,6 +410,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         # PERF: not the method above it, which sets a keep-alive timer after each request: the sweep does that.
         self.server_state.total_requests += 1
+        if self.cycle.response_complete:
+            self._leave_room()
         if self.transport.is_closing():
             return
         if self.pipeline:
@@ -357,9 +435,12 @@ class GuardedProtocol(HttpToolsProtocol):
         elif self.phase == BODY:
             if self.age_s >= self.body_limit_s:
                 self._refuse("body_late")
-            elif self.age_s >= limits.body_grace_s and self.body_bytes < self.age_s * limits.body_bytes_per_s:
-                self._refuse("body_slow")
+            elif self.flow.waits_for_room:
+                if self.waited_s >= limits.room_wait_s:
+                    self._refuse("no_room")
+                self.waited_s += limits.sweep_s
             elif not self.flow.read_paused and not self.cycle.waiting_for_100_continue:
+                self._judge_rate()
                 self.age_s += limits.sweep_s
         elif self.answering is None or self.answering.response_complete or self.answering.disconnected:
             # Who has never said anything goes early, but without an answer: browsers open connections ahead of need.
@@ -367,6 +448,24 @@ class GuardedProtocol(HttpToolsProtocol):
             if self.age_s >= (limits.linger_s if self.phase == OVER else patience_s):
                 self.transport.close()
             self.age_s += limits.sweep_s
+
+    def _judge_rate(self) -> None:
+        """Refuses a body that came too slowly since it was judged last: a fast beginning is no credit for later."""
+        limits = self.limits
+        if self.counted_s >= limits.body_grace_s:
+            least = limits.room_bytes_per_s if self.has_room else limits.body_bytes_per_s
+            if self.body_bytes - self.counted_bytes < self.counted_s * least:
+                self._refuse("upload_slow" if self.has_room else "body_slow")
+                return
+            self.counted_s, self.counted_bytes = 0.0, self.body_bytes
+        self.counted_s += limits.sweep_s
+        if not self.has_room:
+            return
+        fast = self.body_bytes - self.swept_bytes >= limits.crowded_bytes_per_s * limits.sweep_s
+        self.swept_bytes = self.body_bytes
+        self.slow_s = 0.0 if fast else self.slow_s + limits.sweep_s
+        if self.slow_s > limits.crowded_s and self.ledger.room.crowded:
+            self._refuse("crowded")
 
     def _nobody_reads(self) -> bool:
         unread_bytes = _unread_bytes(self.transport)
@@ -383,6 +482,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self.ledger.refused[reason] += 1
+        self._leave_room()
         faulty = self.cycle if self.phase == BODY else None
         self.phase = OVER
         self.age_s = 0.0
@@ -416,6 +516,7 @@ class GuardedProtocol(HttpToolsProtocol):
             (b"content-type", b"application/json; charset=utf-8"),
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
+            *([(b"retry-after", b"%d" % RETRY_AFTER_S)] if status == 503 else ()),
         ]
         self.transport.write(
             b"%b%b\r\n%b" % (STATUS_LINE[status], b"".join(b"%b: %b\r\n" % header for header in headers), body)

@@ -1,6 +1,7 @@
 """What every request of a game client passes: its form is read, its password checked, its haste bounded.
 
-    request -> limit by address -> form -> password -> limit by account -> the page's handler -> Answer
+    request -> limit by address -> small parts of the form -> password -> limit by account -> files of the form
+            -> the page's handler -> Answer
 
 A page declares what it needs (`Page`); its handler gets an `Ask` and returns an `Answer` or raises. What went wrong
 becomes a status with an empty body, because the client reads words only where the protocol has some
@@ -8,7 +9,8 @@ becomes a status with an empty body, because the client reads words only where t
 """
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, Literal
 from urllib.parse import unquote
 
@@ -31,6 +33,8 @@ BYTES: Final = "application/octet-stream"
 JSON: Final = "application/json"
 RETRY_AFTER_S: Final = 5
 BODY_MAX: Final = 8 * 1024
+TEXTS_MAX: Final = 256 * 1024  # of a form that cannot hold files
+SMALL_MAX: Final = 64 * 1024  # of a form: read before the caller is known
 PARTS_MAX: Final = 40
 PART_HEADERS_MAX: Final = 8 * 1024
 NAME_BYTES_MAX: Final = 64
@@ -115,6 +119,7 @@ class Ask(msgspec.Struct, frozen=True):
     address: str
     user: User | None = None
     body: bytes = b""
+    reader: "FormReader | None" = None  # of pages that read their form themselves
 
     @property
     def player(self) -> User:
@@ -144,7 +149,7 @@ class Page(msgspec.Struct, frozen=True):
     `online` also wants a live session with the game. `refusal` answers a wrong password in place of 401, `fault` what a
     rule or a bad value refuses in place of 400, `hasty` who asks too often in place of 429. `haste` bounds an account,
     or an address where nobody logs in. A body is read as a form up to `body_max` bytes, each part up to `part_max`;
-    `raw` leaves it as bytes.
+    `raw` leaves it as bytes, `streamed` leaves it to the handler, which has its own way to see who asks.
     """
 
     method: Method
@@ -159,6 +164,7 @@ class Page(msgspec.Struct, frozen=True):
     body_max: int = BODY_MAX
     part_max: int = BODY_MAX
     raw: bool = False
+    streamed: bool = False
 
 
 class Door:
@@ -219,23 +225,33 @@ class Door:
         address: str = req.scope["kiai.address"]
         if page.credentials is None and page.haste is not None:
             await self.take(page.haste, network_of(address))
-        form, body = Form(), b""
-        if page.method == "POST":
-            if page.raw:
-                body = await read_body(req, page.body_max)
-            else:
-                form = await read_form(req, page.body_max, page.part_max)
         query = {name: value if isinstance(value, str) else value[-1] for name, value in req.params.items()}
-        user = None
-        if page.credentials is not None:
-            user = await self.log_in(
-                *(query.get(name) or form.text(name) or "" for name in page.credentials), address=address
-            )
-            if page.haste is not None:
-                await self.take(page.haste, f"user:{user.id}")
-            if page.online and not await self._realtime.sessions_of(user.id):
-                raise NotAuthenticated
+        form, body, reader, user = Form(), b"", None, None
+        if page.method == "POST" and page.raw:
+            body = await read_body(req, page.body_max)
+        elif page.method == "POST":
+            reader = FormReader(req, page.body_max, page.part_max)
+            if page.streamed:
+                return await page.handler(Ask(query, form, path, req.headers_lower, address, reader=reader))
+            form = await reader.small()
+            if page.credentials is not None and all(query.get(one) or form.text(one) for one in page.credentials):
+                user = await self._known(page, query, form, address)
+            form = await reader.whole()
+        if page.credentials is not None and user is None:
+            user = await self._known(page, query, form, address)
         return await page.handler(Ask(query, form, path, req.headers_lower, address, user, body))
+
+    async def _known(self, page: Page, query: Mapping[str, str], form: Form, address: str) -> User:
+        """Who asks, if the page lets them in."""
+        assert page.credentials is not None
+        user = await self.log_in(
+            *(query.get(name) or form.text(name) or "" for name in page.credentials), address=address
+        )
+        if page.haste is not None:
+            await self.take(page.haste, f"user:{user.id}")
+        if page.online and not await self._realtime.sessions_of(user.id):
+            raise NotAuthenticated
+        return user
 
     async def log_in(self, name: str, password: str, *, address: str) -> User:
         """The account of these credentials. Raises NotAuthenticated, TooManyGuesses and Unavailable.
@@ -336,30 +352,74 @@ async def read_body(req: falcon.asgi.Request, most: int) -> bytes:
     return bytes(data)
 
 
-async def read_form(req: falcon.asgi.Request, most: int, part_max: int) -> Form:
-    """The parts of a multipart or urlencoded body; another body has none.
+class FormReader:
+    """The parts of a multipart or urlencoded body, read in two steps; another body has none.
 
-    Raises TooLarge when the body is above `most` bytes or a part above `part_max`, Refused for a damaged one.
+    The first step reads no more than `SMALL_MAX` bytes, so that a caller is known before a file is taken in. Raises
+    TooLarge when the body is above `most` bytes or a part above `part_max`, Refused for a damaged one.
     """
-    kind = (req.content_type or "").partition(";")[0].strip().lower()
-    if req.content_length is not None and req.content_length > most:
-        raise TooLarge
-    if kind != "multipart/form-data":
-        data = await read_body(req, most)
-        if kind != "application/x-www-form-urlencoded":
-            return Form()
-        fields = falcon.uri.parse_query_string(data.decode("latin-1"), keep_blank=True, csv=False)
-        values = {name: value if isinstance(value, str) else value[0] for name, value in fields.items()}
-        return Form(tuple(FilePart(name, None, value.encode()) for name, value in values.items()))
-    parts = []
-    total = 0
+
+    def __init__(self, req: falcon.asgi.Request, most: int, part_max: int) -> None:
+        if req.content_length is not None and req.content_length > most:
+            raise TooLarge
+        self._req = req
+        self._most = most
+        self._part_max = part_max
+        self._parts: list[FilePart] = []
+        self._total = 0
+        self._rest: AsyncIterator[falcon.asgi.multipart.BodyPart] | None = None
+        self._begun: tuple[falcon.asgi.multipart.BodyPart, bytes] | None = None
+
+    async def small(self) -> Form:
+        """The parts that are whole within the first `SMALL_MAX` bytes. What follows them waits unread."""
+        kind = (self._req.content_type or "").partition(";")[0].strip().lower()
+        if kind == "multipart/form-data":
+            with _damaged_is_refused():
+                self._rest = aiter(await self._req.get_media())
+                await self._read_parts(SMALL_MAX)
+        elif kind == "application/x-www-form-urlencoded":
+            data = await read_body(self._req, min(self._most, TEXTS_MAX))
+            fields = falcon.uri.parse_query_string(data.decode("latin-1"), keep_blank=True, csv=False)
+            values = {name: value if isinstance(value, str) else value[0] for name, value in fields.items()}
+            self._parts = [FilePart(name, None, value.encode()) for name, value in values.items()]
+        else:
+            await read_body(self._req, min(self._most, TEXTS_MAX))
+        return Form(tuple(self._parts))
+
+    async def whole(self) -> Form:
+        """All parts, after `small`."""
+        if self._rest is not None:
+            with _damaged_is_refused():
+                if self._begun is not None:
+                    part, data = self._begun
+                    self._add(part, data + await part.stream.read(self._part_max - len(data) + 1))
+                await self._read_parts(self._most)
+        return Form(tuple(self._parts))
+
+    async def _read_parts(self, until: int) -> None:
+        """Reads on while at most `until` bytes came."""
+        assert self._rest is not None
+        async for part in self._rest:
+            data = await part.stream.read(min(self._part_max, until - self._total) + 1)
+            if self._total + len(data) > until and until < self._most:
+                self._begun = part, data
+                self._total += len(data)
+                return
+            self._total += len(data)
+            self._add(part, data)
+
+    def _add(self, part: falcon.asgi.multipart.BodyPart, data: bytes) -> None:
+        if self._begun is not None:
+            self._total += len(data) - len(self._begun[1])
+            self._begun = None
+        if len(data) > self._part_max or self._total > self._most:
+            raise TooLarge
+        self._parts.append(FilePart(part.name or "", part.filename, data))
+
+
+@contextmanager
+def _damaged_is_refused() -> Iterator[None]:
     try:
-        async for part in await req.get_media():
-            data = await part.stream.read(part_max + 1)
-            total += len(data)
-            if len(data) > part_max or total > most:
-                raise TooLarge
-            parts.append(FilePart(part.name or "", part.filename, data))
+        yield
     except falcon.HTTPError as error:
         raise Refused(f"the form is damaged: {error.description or error.title}") from error
-    return Form(tuple(parts))

@@ -56,12 +56,30 @@ class _Strict(PaddingBase):  # type: ignore[misc]
         return source[:-count]
 
 
-async def read_submission(form: Form, *, old: bool = False, user_agent: str = GAME) -> Submission:
-    """The play that a form tells of; `old` is the endpoint of builds without `osuver`.
+class Opened(msgspec.Struct, frozen=True):
+    """What was under cipher: the play itself, and what names the client."""
 
-    Raises Refused for a form that no client sends, TooLarge for a part above its bound.
-    """
-    texts, replay = _parts(form)
+    plain: str
+    client_hash: str
+
+    @property
+    def player_name(self) -> str:
+        """Who says to have played. Raises Refused for a text that is no play."""
+        tokens = self.plain.split(":")
+        if len(tokens) < TOKENS_MIN:
+            raise Refused("tokens")
+        return tokens[1].removesuffix(" ")
+
+
+def holds_the_play(form: Form, *, old: bool = False) -> bool:
+    """Whether all is there that `open_form` and a check of the password need; a replay may still follow."""
+    texts = {part.name for part in form.parts if part.filename is None}
+    return texts.issuperset(("score", "iv", "s", "pass") if old else ("score", "iv", "s", "pass", "osuver"))
+
+
+async def open_form(form: Form, *, old: bool = False) -> Opened:
+    """Decrypts the play; `old` is the endpoint of builds without `osuver`. Raises Refused and TooLarge."""
+    texts, _ = _parts(form)
     version = texts.get("osuver", "")
     if not old and not _VERSION.fullmatch(version):
         raise Refused("version")
@@ -71,10 +89,16 @@ async def read_submission(form: Form, *, old: bool = False, user_agent: str = GA
         raise Refused("iv")
     score, client = _cipher(texts.get("score")), _cipher(texts.get("s"))
     if len(score) + len(client) <= ON_THE_LOOP_MAX:
-        plain, client_hash = _plain(key, iv, score), _plain(key, iv, client)
-    else:
-        plain, client_hash = await asyncio.to_thread(lambda: (_plain(key, iv, score), _plain(key, iv, client)))
-    return msgspec.structs.replace(_read(plain, client_hash, texts, replay, version), user_agent=user_agent)
+        return Opened(_plain(key, iv, score), _plain(key, iv, client))
+    return await asyncio.to_thread(lambda: Opened(_plain(key, iv, score), _plain(key, iv, client)))
+
+
+def read_submission(form: Form, opened: Opened, *, user_agent: str = GAME) -> Submission:
+    """The play that a whole form tells of. Raises Refused for a form that no client sends, TooLarge for its parts."""
+    texts, replay = _parts(form)
+    version = texts.get("osuver", "")
+    found = _read(opened.plain, opened.client_hash, texts, replay, version)
+    return msgspec.structs.replace(found, user_agent=user_agent)
 
 
 def _parts(form: Form) -> tuple[dict[str, str], bytes]:

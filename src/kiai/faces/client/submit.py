@@ -7,9 +7,17 @@ body that begins with `beatmapId` shows the panel.
 from datetime import UTC, datetime
 from typing import Final
 
+from kiai.accounts import User
 from kiai.errors import NotAuthenticated
-from kiai.faces.client.door import Answer, Ask, Banned, Door, Page
-from kiai.faces.client.submission_form import IMAGE_MAX, REPLAY_MAX, read_submission
+from kiai.faces.client.door import Answer, Ask, Banned, Door, Form, Page
+from kiai.faces.client.submission_form import (
+    IMAGE_MAX,
+    REPLAY_MAX,
+    Opened,
+    holds_the_play,
+    open_form,
+    read_submission,
+)
 from kiai.osu.texts import field
 from kiai.scores.medals import BY_ID
 from kiai.scores.model import Chart
@@ -40,9 +48,20 @@ class Submit:
         return await self._answer(ask, old=True)
 
     async def _answer(self, ask: Ask, *, old: bool) -> Answer:
-        sent = await read_submission(ask.form, old=old, user_agent=ask.headers.get("user-agent", ""))
+        assert ask.reader is not None
+        small = await ask.reader.small()
         try:
-            user = await self._door.log_in(sent.player_name, sent.password_md5, address=ask.address)
+            if holds_the_play(
+                small, old=old
+            ):  # as in the game's own order: the replay comes last, and is taken in for a player
+                opened = await open_form(small, old=old)
+                user = await self._log_in(opened, small, ask.address)
+                form = await ask.reader.whole()
+            else:
+                form = await ask.reader.whole()
+                opened = await open_form(form, old=old)
+                user = await self._log_in(opened, form, ask.address)
+            sent = read_submission(form, opened, user_agent=ask.headers.get("user-agent", ""))
             chart = await self._submissions.submit(user, sent)
         except Rejected as rejected:
             return Answer(f"error: {rejected.word}".encode())
@@ -51,6 +70,9 @@ class Submit:
         except NotAuthenticated:
             return Answer(b"error: pass")
         return Answer((old_panel if old else panel)(chart, self._domain).encode())
+
+    async def _log_in(self, opened: Opened, form: Form, address: str) -> User:
+        return await self._door.log_in(opened.player_name, form.text("pass") or "", address=address)
 
     def pages(self) -> list[Page]:
         """What this module serves. How often a player may submit is a rule of the submission, which answers 503."""
@@ -63,6 +85,7 @@ class Submit:
                 haste=None,
                 body_max=BODY_MAX,
                 part_max=PART_MAX,
+                streamed=True,
             )
             for path, handler in (
                 ("/web/osu-submit-modular-selector.php", self.submit),
