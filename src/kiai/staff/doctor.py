@@ -107,6 +107,7 @@ _AVATARS = Query(
     .limit(1_000),
     lambda *row: row,
     lane=Lane.JOB,
+    scans=_EVERY_ROW,
 )
 _SCREENSHOTS = Query(
     select(screenshots.c.id, screenshots.c.kind)
@@ -115,6 +116,7 @@ _SCREENSHOTS = Query(
     .limit(1_000),
     lambda *row: row,
     lane=Lane.JOB,
+    scans=_EVERY_ROW,
 )
 _ARCHIVES = Query(
     select(sets.c.id)
@@ -123,6 +125,7 @@ _ARCHIVES = Query(
     .limit(1_000),
     only,
     lane=Lane.JOB,
+    scans=_EVERY_ROW,
 )
 _VOTES_WRONG = Query(
     select(maps.c.id, maps.c.rating_count, func.count(ratings.c.user_id))
