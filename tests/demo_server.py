@@ -61,15 +61,15 @@ class _Uvicorn(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def demo_server(data: Path) -> Iterator[DemoServer]:
-    """Runs the server on a data folder that does not exist yet."""
+def demo_server(data: Path, state: str | None = None) -> Iterator[DemoServer]:
+    """Runs the server on a data folder that does not exist yet. `state` is the URL of an empty Redis."""
     started = threading.Event()
     found: list[DemoServer | BaseException] = []
     stopping = asyncio.Event()
 
     def main() -> None:
         try:
-            asyncio.run(_serve(data, found, started, stopping))
+            asyncio.run(_serve(Settings(data=data, log_level="error", state=state), found, started, stopping))
         except BaseException as error:
             found.append(error)
         finally:
@@ -93,9 +93,8 @@ def demo_server(data: Path) -> Iterator[DemoServer]:
 
 
 async def _serve(
-    data: Path, found: list[DemoServer | BaseException], started: threading.Event, stopping: asyncio.Event
+    settings: Settings, found: list[DemoServer | BaseException], started: threading.Event, stopping: asyncio.Event
 ) -> None:
-    settings = Settings(data=data, log_level="error")
     clock = ManualClock(NOW_MS - 3 * DAY_S * 1000)
     async with open_services(settings, clock=clock) as services:
         await build(services, progress=lambda done, total: None, **DEMO)

@@ -24,7 +24,8 @@ REPLACEMENTS: Final = 2
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    with running(tmp_path, NAMES, SONGS) as cluster:
+    # Limits off: the few players ask and play as fast as they can.
+    with running(tmp_path, NAMES, SONGS, RATE_LIMITS="off") as cluster:
         yield cluster
         cluster.stop()
         assert '"unhandled"' not in cluster.stderr

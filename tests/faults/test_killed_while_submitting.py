@@ -31,6 +31,10 @@ KINDS: Final = {
 KILLS: Final = int(os.environ.get("KILLS", "20"))  # 200 and more by night
 
 
+LIMITS_OFF: Final = {"RATE_LIMITS": "off"}
+"""The players of a storm send as many plays in a minute as a living one in an hour."""
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("kills") / "prepared"
@@ -118,7 +122,7 @@ def attempt(server: Server, played: Played) -> bytes | None:
 def test_players_lose_nothing_while_the_server_is_killed_again_and_again(prepared: Path, tmp_path: Path) -> None:
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
-    server = Server(stores.copied(prepared, tmp_path / "data")).start()
+    server = Server(stores.copied(prepared, tmp_path / "data"), **LIMITS_OFF).start()
     bots = [Bot(server, name, [song.md5 for song in SONGS], seed + n) for n, name in enumerate(NAMES)]
     try:
         for bot in bots:
@@ -144,7 +148,7 @@ def test_players_lose_nothing_while_the_server_is_killed_again_and_again(prepare
 
 def test_a_play_is_stored_once_the_disk_has_room_again(prepared: Path, tmp_path: Path) -> None:
     """The files store is gone, then the disk is full; the game is asked to come again, and loses nothing."""
-    server = Server(stores.copied(prepared, tmp_path / "data")).start()
+    server = Server(stores.copied(prepared, tmp_path / "data"), **LIMITS_OFF).start()
     chance = random.Random(7)
     try:
         try_to_log_in(server, "alice")
@@ -167,7 +171,7 @@ def test_a_play_is_stored_once_the_disk_has_room_again(prepared: Path, tmp_path:
 
 
 def test_a_full_disk_refuses_plays_and_keeps_the_database_whole(prepared: Path, tmp_path: Path) -> None:
-    server = Server(stores.copied(prepared, tmp_path / "data")).start()
+    server = Server(stores.copied(prepared, tmp_path / "data"), **LIMITS_OFF).start()
     chance = random.Random(9)
     told: list[Told] = []
     try:

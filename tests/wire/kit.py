@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import resource
@@ -26,6 +27,8 @@ ANSWER_S: Final = 20.0
 COMMAND_S: Final = 60.0
 LOOKED_S: Final = 1.0
 STDERR_SHOWN: Final = 8_000
+BEHIND_PROXY: Final = {"TRUSTED_PROXY": "127.0.0.1/32"}
+"""Settings of a server that takes this machine for a proxy: each request may then come from an address of its own."""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -48,15 +51,21 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Server:
-    """One server process on a data folder of its own. `settings` are KIAI_* variables without the prefix."""
+    """One server process on a data folder of its own. `settings` are KIAI_* variables without the prefix.
+
+    Rate limits are on, as on a living server. Where tests together ask for more than one address may, each comes from
+    an address of its own (`BEHIND_PROXY`, `from_an_address_of_its_own`). A test for which they are off says why.
+    """
 
     def __init__(self, data: Path, **settings: str) -> None:
         self.data = data
         # Whoever logs in first is a player like all others, unless a test is about that.
-        defaults = {"RATE_LIMITS": "off", "FIRST_USER_IS_OWNER": "off"}
+        defaults = {"RATE_LIMITS": "on", "FIRST_USER_IS_OWNER": "off"}
         self._env = environment({**defaults, **stores.variables(data), **settings})
         self._stderr = data.with_suffix(".stderr")
         self._process: subprocess.Popen[str] | None = None
+        self.proxied = "TRUSTED_PROXY" in settings
+        self.address: str | None = None  # from where requests come that do not say so themselves
         self.port = 0
         self.claim_code = ""  # what it printed at its start, where it has no owner
 
@@ -138,9 +147,13 @@ class Server:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         key: str | None = None,
+        address: str | None = None,
     ) -> Reply:
-        """Sends one request on a connection of its own."""
+        """Sends one request on a connection of its own. `address` is from where; the server must be `BEHIND_PROXY`."""
         sent = {"Host": host, "Connection": "close", **(headers or {})}
+        if (origin := address or self.address) is not None:
+            assert self.proxied, "it would not believe this"
+            sent.setdefault("X-Forwarded-For", origin)
         if key is not None:
             sent["Authorization"] = key
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=patiently(ANSWER_S))
@@ -163,6 +176,15 @@ class Server:
     def cli(self, *arguments: str) -> Any:
         """The JSON object of a kiai command on this server's data."""
         return cli(self.data, *arguments)
+
+
+def from_an_address_of_its_own(server: Server) -> None:
+    """Lets all requests that follow come from an address that asked for nothing yet, so that limits count anew."""
+    number = next(_addresses)
+    server.address = f"198.18.{number // 250 % 256}.{number % 250 + 1}"
+
+
+_addresses = itertools.count()
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:

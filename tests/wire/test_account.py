@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 from PIL import Image
 from tests.patience import patiently
-from tests.wire.kit import Reply, Server, eventually
+from tests.wire.kit import BEHIND_PROXY, Reply, Server, eventually
 from tests.wire.rows import RESTRICTED, Rows
 from tests.wire.world import a_map, a_score
 
@@ -80,7 +80,7 @@ def house(server: Server) -> Iterator[House]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server without players."""
-    started = Server(tmp_path_factory.mktemp("account") / "data")
+    started = Server(tmp_path_factory.mktemp("account") / "data", **BEHIND_PROXY)
     try:
         yield started.start()
         started.stop()
@@ -579,7 +579,7 @@ def test_a_picture_has_the_names_that_clients_ask_for(house: House, written: str
 
 def bare(reply: Reply) -> tuple[int, dict[str, str], bytes]:
     """An answer without what differs between any two."""
-    differing = ("date", "x-request-id", "content-length")
+    differing = ("date", "x-request-id", "content-length", "x-ratelimit-remaining", "x-ratelimit-reset")
     body = reply.body.replace(reply.headers["x-request-id"].encode(), b"")
     return reply.status, {name: text for name, text in reply.headers.items() if name not in differing}, body
 

@@ -86,7 +86,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         cli(data, "users", "add", name, "--email", address, "--password", PASSWORD.format(name))
     cli(data, "users", "grant", "mod", "moderator")
     cli(data, "beatmaps", "import", str(maps))
-    server = Server(data, RATE_LIMITS="on").start()
+    server = Server(data).start()
     try:
         yield server
         assert '"unhandled"' not in server.stderr

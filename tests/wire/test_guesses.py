@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from tests.wire.kit import Reply, Server
+from tests.wire.kit import BEHIND_PROXY, Reply, Server
 
 NAME = "Anna"
 PASSWORD = "long enough 1"
@@ -22,7 +22,7 @@ SLACK = 2  # units that come back while the guesses are on their way
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """A server behind a proxy on this machine, so that requests come from addresses of their own."""
-    server = Server(tmp_path / "data", RATE_LIMITS="on", TRUSTED_PROXY="127.0.0.1/32")
+    server = Server(tmp_path / "data", **BEHIND_PROXY)
     server.start()
     server.cli("users", "add", NAME, "--email", "anna@example.org", "--password", PASSWORD)
     try:
@@ -34,14 +34,13 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def song_select(server: Server, name: str, password_md5: str, address: str = ADDRESS) -> Reply:
     path = f"/web/osu-getfriends.php?u={name}&h={password_md5}"
-    return server.ask("GET", path, host="osu.localhost", headers={"X-Forwarded-For": address})
+    return server.ask("GET", path, host="osu.localhost", address=address)
 
 
 def log_in(server: Server, name: str, password_md5: str, address: str = ADDRESS) -> Reply:
     hashes = ":".join(("a" * 32, "1.2.", "b" * 32, "c" * 32, "d" * 32))
     body = f"{name}\n{password_md5}\nb20260601|0|0|{hashes}|0\n".encode()
-    headers = {"User-Agent": "osu!", "X-Forwarded-For": address}
-    return server.ask("POST", "/", host="c.localhost", headers=headers, body=body)
+    return server.ask("POST", "/", host="c.localhost", headers={"User-Agent": "osu!"}, body=body, address=address)
 
 
 def at_once(calls: list[Callable[[], Reply]]) -> list[Reply]:
@@ -70,7 +69,7 @@ def test_the_game_and_the_web_share_the_guesses_of_an_address(server: Server) ->
 
 def test_wrong_api_keys_of_an_address_are_limited(server: Server) -> None:
     def ask(address: str) -> int:
-        return server.get("/get_friends", key="wrong", X_Forwarded_For=address).status
+        return server.ask("GET", "/get_friends", key="wrong", address=address).status
 
     statuses = [ask(ADDRESS) for _ in range(60)]
     refused = any(ask(ADDRESS) == 429 for _ in range(500))
@@ -84,8 +83,8 @@ def test_unknown_session_tokens_of_an_address_are_limited(server: Server) -> Non
     numbers = count()
 
     def poll(address: str) -> int:
-        headers = {"User-Agent": "osu!", "osu-token": f"unknown{next(numbers)}", "X-Forwarded-For": address}
-        return server.ask("POST", "/", host="c.localhost", headers=headers, body=b"").status
+        headers = {"User-Agent": "osu!", "osu-token": f"unknown{next(numbers)}"}
+        return server.ask("POST", "/", host="c.localhost", headers=headers, body=b"", address=address).status
 
     statuses = [poll(ADDRESS) for _ in range(300)]
     refused = any(poll(ADDRESS) == 429 for _ in range(2_000))

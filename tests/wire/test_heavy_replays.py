@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = data.parent / "maps"
     folder.mkdir()
     (folder / "701.osu").write_bytes(SONG.data)
-    server = Server(data, RATE_LIMITS="on").start()
+    server = Server(data).start()
     server.cli("beatmaps", "import", str(folder))
     try:
         for name in ("alice", "bob"):

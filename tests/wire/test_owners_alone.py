@@ -34,9 +34,7 @@ class House:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    server = Server(
-        tmp_path_factory.mktemp("owners") / "data", RATE_LIMITS="on", TRUSTED_PROXY="127.0.0.1/32,fe80::/10"
-    )
+    server = Server(tmp_path_factory.mktemp("owners") / "data", TRUSTED_PROXY="127.0.0.1/32,fe80::/10")
     server.start()
     try:
         yield House(server)

@@ -671,7 +671,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         rows.player(user_id, f"Player {user_id}")
         rows.api_key(user_id, f"key of {user_id}")
     rows.close()
-    server = Server(data, RATE_LIMITS="on", API_RATE_PER_MINUTE="5")
+    server = Server(data, API_RATE_PER_MINUTE="5")
     try:
         yield server.start()
         server.stop()

@@ -33,7 +33,7 @@ FILL: Final = f"""
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with many players, behind a proxy on this machine, so that requests come from addresses of their own."""
     data: Path = tmp_path_factory.mktemp("slow") / "data"
-    server = Server(data, RATE_LIMITS="on", TRUSTED_PROXY="127.0.0.1/32")
+    server = Server(data, TRUSTED_PROXY="127.0.0.1/32")
     server.start()
     server.cli("users", "add", NAME, "--email", "anna@example.org", "--password", PASSWORD)
     engine = stores.engine(data)

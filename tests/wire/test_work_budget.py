@@ -19,7 +19,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     cli(data, "migrate")
     for name in ("victim", *(attack.__name__[:15] for attack in ATTACKS)):
         cli(data, "users", "add", name, "--email", f"{name}@example.org", "--password", PASSWORD.format(name))
-    server = Server(data, RATE_LIMITS="on").start()
+    server = Server(data).start()
     try:
         yield server
         assert '"packet failed"' not in server.stderr

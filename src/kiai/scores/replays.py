@@ -15,6 +15,7 @@ from kiai.osu.mods import completed
 from kiai.osu.replay_checksum import replay_md5
 from kiai.osu.replay_file import FIRST_LAZER_VERSION, ReplayFile, download_name, write_replay
 from kiai.realtime.port import Realtime
+from kiai.realtime.reading import first_time
 from kiai.scores import queries, statements
 from kiai.scores.leaderboards import Leaderboards
 from kiai.scores.model import replay_key
@@ -78,7 +79,8 @@ class Replays:
         score = found.score
         if viewer.user_id == score.user_id:
             return data
-        if await self._realtime.once(f"view:{viewer.user_id}:{score_id}", VIEW_COUNTS_EVERY_S):
+        viewing = f"view:{viewer.user_id}:{score_id}"
+        if await first_time(self._realtime, viewing, VIEW_COUNTS_EVERY_S, otherwise=False):
 
             async def body(tx: Transaction) -> None:
                 await tx.run(statements.COUNT_VIEW, of_score=score_id)

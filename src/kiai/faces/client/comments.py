@@ -13,6 +13,7 @@ from kiai.osu.names import safe_name
 from kiai.osu.privileges import DONATOR, NOMINATOR, effective, may
 from kiai.osu.texts import field
 from kiai.realtime.port import Realtime
+from kiai.realtime.reading import may_be_playing
 from kiai.scores.leaderboards import Leaderboards
 
 COMMENTING: Final = Haste("comment", 1, 5.0)
@@ -78,7 +79,7 @@ class ReplayComments:
 
     async def _add(self, ask: Ask) -> Answer:
         player = ask.player
-        if not await self._realtime.sessions_of(player.id):
+        if not await may_be_playing(self._realtime, player.id):
             raise NotAuthenticated
         target = (ask.form.text("target") or "").lower()
         text = clean(ask.form.text("comment") or "")

@@ -27,6 +27,7 @@ from kiai.networks import network_of
 from kiai.osu.privileges import effective
 from kiai.realtime.port import Realtime
 from kiai.realtime.rate_limiter import RateLimiter
+from kiai.realtime.reading import may_be_playing
 
 TEXT: Final = "text/plain; charset=utf-8"
 BYTES: Final = "application/octet-stream"
@@ -249,7 +250,7 @@ class Door:
         )
         if page.haste is not None:
             await self.take(page.haste, f"user:{user.id}")
-        if page.online and not await self._realtime.sessions_of(user.id):
+        if page.online and not await may_be_playing(self._realtime, user.id):
             raise NotAuthenticated
         return user
 

@@ -6,6 +6,7 @@ from typing import Final
 from kiai.faces.client.door import Answer, Ask, Haste, Page, TooLarge
 from kiai.logs import get_logger
 from kiai.realtime.port import Realtime
+from kiai.realtime.reading import first_time
 from kiai.scores.flags import Flags
 
 STOP: Final = b"-3"
@@ -66,7 +67,7 @@ class Reports:
         """A map for last.fm, which is not passed on, or `a` and the client's flags. The client stops asking."""
         if found := _FLAGS.fullmatch(ask.query.get("b", "")):
             bits = int(found[1]) & ~4  # set for reasons that concern no player
-            told = await self._realtime.once(f"lastfm:{ask.player.id}:{bits}", FLAG_EVERY_S)
+            told = await first_time(self._realtime, f"lastfm:{ask.player.id}:{bits}", FLAG_EVERY_S, otherwise=True)
             if bits and told:
                 names = [name for bit, name in _NAMES.items() if bits & bit]
                 await self._flags.raise_(ask.player.id, "lastfm", details=f"{bits}: {', '.join(names)}")
@@ -82,7 +83,7 @@ class Reports:
         kept = {name: (ask.form.text(name) or "")[:SHORT_KEPT] for name in CRASH_KEPT}
         text = (ask.form.text("exception") or ask.form.text("feedback") or "")[:TEXT_KEPT]
         trace = (ask.form.text("stacktrace") or ask.form.text("iltrace") or "")[:TEXT_KEPT]
-        if (text or trace) and await self._realtime.once("client-crash", CRASH_EVERY_S):
+        if (text or trace) and await first_time(self._realtime, "client-crash", CRASH_EVERY_S, otherwise=False):
             given = {name: value for name, value in kept.items() if value}
             get_logger("client").info("client crashed", exception=text, trace=trace, **given)
         return Answer()

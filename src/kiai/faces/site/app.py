@@ -13,6 +13,7 @@ from kiai import __version__
 from kiai.accounts import Accounts
 from kiai.faces.asgi import GET_ONLY, FalconApp, falcon_app, no_options
 from kiai.realtime.port import Realtime
+from kiai.realtime.reading import online_count
 
 if TYPE_CHECKING:
     from kiai.settings import Settings
@@ -85,7 +86,7 @@ class Site:
         self._show(
             resp,
             "home.html",
-            online=await self._realtime.online_count(),
+            online=await online_count(self._realtime),
             total=await self._accounts.total(),
         )
 

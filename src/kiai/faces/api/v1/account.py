@@ -17,6 +17,7 @@ from kiai.faces.api.operation import Caller, Limit, Method, Operation
 from kiai.faces.api.replies import Reply
 from kiai.faces.api.v1.players import Nothing, PlayerInfo, info_reply
 from kiai.realtime.port import Realtime
+from kiai.realtime.reading import shown_online
 
 AVATAR_MAX: Final = 4 * 1024 * 1024
 FORM_OVERHEAD: Final = 64 * 1024
@@ -119,7 +120,7 @@ class Account:
     async def get_friends(self, caller: Caller, query: Nothing) -> FriendsReply:
         """The key holder's friends."""
         friends = await self._relationships.friends_of(caller.viewer.user_id)
-        online = await self._realtime.online_among([one.id for one in friends])
+        online = await shown_online(self._realtime, [one.id for one in friends])
         return FriendsReply(
             "success", [FriendReply(one.id, one.name, one.country, one.id in online, one.mutual) for one in friends]
         )

@@ -18,6 +18,7 @@ from kiai.faces.api.replies import MapReply, Reply, map_reply, utc
 from kiai.multiplayer.match import Match, Slot
 from kiai.multiplayer.pools import Pools
 from kiai.realtime.port import Realtime
+from kiai.realtime.reading import shown_online
 
 AnyId = Annotated[int, Meta(ge=1, le=ID_MAX, description="The id of the one that is wanted.")]
 
@@ -197,7 +198,7 @@ class Matches:
         clan = None
         if player.clan_id is not None and player.clan_name is not None and player.clan_tag is not None:
             clan = PoolClan(player.clan_id, player.clan_name, player.clan_tag)
-        online = await self._realtime.online_among([player.id])
+        online = await shown_online(self._realtime, [player.id])
         return PoolCreator(player.id, player.name, player.country, clan, player.id in online)
 
     def operations(self) -> list[Operation]:
