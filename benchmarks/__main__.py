@@ -118,15 +118,15 @@ def pinned(core: int) -> Any:
 
 @contextlib.contextmanager
 def process(
-    command: list[str], port: int, environment: dict[str, str]
+    command: list[str], port: int, environment: dict[str, str], *, core: int | None = 0
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A server, from when it answers until the end of the block."""
+    """A server, from when it answers until the end of the block; on one core, or on any with None."""
     child = subprocess.Popen(
         command,
         env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        preexec_fn=pinned(0),
+        preexec_fn=None if core is None else pinned(core),
     )
     try:
         deadline = time.monotonic() + 60

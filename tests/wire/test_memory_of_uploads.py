@@ -30,7 +30,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     folder = tmp_path / "maps"
     folder.mkdir()
     (folder / "701.osu").write_bytes(SONG.data)
-    server = Server(data, RATE_LIMITS="on").start()
+    server = Server(data).start()
     server.cli("beatmaps", "import", str(folder))
     try:
         log_in(server, "alice")

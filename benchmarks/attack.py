@@ -1,0 +1,275 @@
+"""`scripts/bench attack`: what honest players wait while one address or a few accounts attack.
+
+For each attack a `kiai serve` with rate limits on starts on a copy of a world. Honest players play in quiet, then for
+as long while the attack goes on (`benchmarks/attacks.py`, a process of its own); what their requests take is compared.
+The server sees every address through a trusted proxy on this machine. Everything stays on loopback.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from tests.builders import a_map
+from tests.wire.submitting import PASSWORD
+
+from benchmarks.__main__ import free_port, process, world
+from benchmarks.attacks import ATTACKS, Attacker, Plan, Report
+from benchmarks.honest import RATES, Figures, Honest
+from kiai.app import open_services
+from kiai.beatmaps.model import MapStatus
+from kiai.settings import load_settings
+
+PLAYERS: Final = 20
+ATTACKERS: Final = 4
+SONGS: Final = [a_map(800_000 + n, set_id=800_000, objects=100, title=f"Song {n}", version=f"V{n}") for n in range(8)]
+FACTOR_MAX: Final = 3.0
+POLLS_MAX_MS: Final = 50.0
+MEMORY_MAX_MB: Final = 150.0
+UNNOTICED_MS: Final = 10.0
+"""A p99 below this holds whatever it was in quiet: it is what the scheduler of a shared machine adds by itself."""
+SAMPLED_S: Final = 0.2
+_PSS: Final = re.compile(r"^Pss:\s+(\d+) kB", re.MULTILINE)
+
+console = Console()
+
+
+class People(msgspec.Struct, frozen=True):
+    """The accounts of both sides in one world. Each attack has attackers of its own."""
+
+    players: dict[str, int]
+    newcomers: list[str]
+    attackers: dict[str, list[Attacker]]
+
+    def plan(self, attack: str, port: int, seconds: float, share: float = 1.0) -> Plan:
+        """What the process of an attack needs to know."""
+        victims = list(self.players.values())
+        return Plan(attack, port, seconds, share, self.attackers[attack], victims, list(self.players), md5s())
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What one attack did to the honest players. Memory in MB, of all processes of the server."""
+
+    quiet: dict[str, Figures]
+    attacked: dict[str, Figures]
+    answers: dict[str, int]
+    quiet_mb: float
+    attacked_mb: float
+    ended: int
+    """How many honest sessions ended."""
+
+    @property
+    def grown_mb(self) -> float:
+        """By how much the server's memory grew."""
+        return self.attacked_mb - self.quiet_mb
+
+    def factor(self, kind: str) -> float:
+        """The p99 under attack against that in quiet."""
+        return self.attacked[kind].p99_ms / max(self.quiet[kind].p99_ms, 0.001)
+
+    def missed(self) -> list[str]:
+        """The budgets that do not hold."""
+        found = [
+            f"{kind} {self.factor(kind):.1f}x"
+            for kind in RATES
+            if self.factor(kind) > FACTOR_MAX and self.attacked[kind].p99_ms > UNNOTICED_MS
+        ]
+        if self.attacked["polls"].p99_ms > POLLS_MAX_MS:
+            found.append(f"polls {self.attacked['polls'].p99_ms:.0f} ms")
+        if self.grown_mb > MEMORY_MAX_MB:
+            found.append(f"memory +{self.grown_mb:.0f} MB")
+        if self.ended:
+            found.append(f"{self.ended} sessions ended")
+        found += [f"{kind}: {wrong}" for kind, one in self.attacked.items() for wrong in one.wrong]
+        return found
+
+
+def main() -> int:
+    """Runs what is asked for; exit code 1 when a budget is missed."""
+    parser = argparse.ArgumentParser(prog="scripts/bench attack", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="attack", help=f"some of: {', '.join(ATTACKS)}; default all")
+    parser.add_argument("--scores", type=int, default=100_000, help="size of the world, default %(default)s")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement, default %(default)s")
+    parser.add_argument("--json", metavar="FILE", help="writes the figures there too")
+    parser.add_argument(
+        "--worlds", type=Path, default=Path(".bench"), help="where worlds are kept, default %(default)s"
+    )
+    asked = parser.parse_args()
+    names = asked.names or list(ATTACKS)
+    if unknown := [name for name in names if name not in ATTACKS]:
+        parser.error(f"unknown: {', '.join(unknown)}")
+    made = world(asked.worlds, asked.scores)
+    found: dict[str, Outcome] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = Path(shutil.copytree(made, Path(folder) / "prepared"))
+        people = asyncio.run(prepare(prepared, names, newcomers=newcomers_in(asked.seconds)))
+        for name in names:
+            data = Path(shutil.copytree(prepared, Path(folder) / "data"))  # sessions would outlive the server
+            found[name] = asyncio.run(attacked(data, people, name, seconds=asked.seconds))
+            shutil.rmtree(data)
+            console.print(f"{name}: {', '.join(found[name].missed()) or 'holds'}")
+    if asked.json:
+        Path(asked.json).write_text(json.dumps(msgspec.to_builtins(found), indent=2))
+    return report(found)
+
+
+def newcomers_in(seconds: float) -> int:
+    """How many players log in for the first time in the two windows of a measurement, and before them."""
+    return 3 * (round(seconds * RATES["log-ins"]) + 1)
+
+
+def md5s() -> list[str]:
+    """The maps that are played."""
+    return [song.md5 for song in SONGS]
+
+
+async def prepare(data: Path, attacks: list[str], *, newcomers: int, players: int = PLAYERS) -> People:
+    """Makes the accounts and maps of a run."""
+    async with open_services(load_settings(data=data)) as services:
+
+        async def register(name: str) -> int:
+            email = f"{name.replace(' ', '.')}@example.org"
+            return await services.accounts.register(name=name, email=email, password=PASSWORD, priv=3, country="nl")
+
+        honest = {f"honest {n}": await register(f"honest {n}") for n in range(players)}
+        later = [f"newcomer {n}" for n in range(newcomers)]
+        for name in later:
+            await register(name)
+        attackers: dict[str, list[Attacker]] = {attack: [] for attack in attacks}
+        for number, attack in enumerate(attacks):
+            for n in range(ATTACKERS):
+                user_id = await register(f"attacker {number}{n}")
+                key = await services.api_keys.issue(user_id)
+                attackers[attack].append(Attacker(f"attacker {number}{n}", user_id, key))
+        for song in SONGS:
+            await services.importer.import_file(song.data, name="map", status=MapStatus.RANKED)
+        return People(honest, later, attackers)
+
+
+async def attacked(data: Path, people: People, name: str, *, seconds: float) -> Outcome:
+    """Measures one attack against a server of its own."""
+    port = free_port()
+    command = [sys.executable, "-m", "kiai", "serve", "--port", str(port), "--data", str(data)]
+    settings = {"KIAI_RATE_LIMITS": "on", "KIAI_TRUSTED_PROXY": "127.0.0.1/32", "KIAI_FIRST_USER_IS_OWNER": "off"}
+    with process(command, port, settings, core=None) as (server, _):
+        honest = Honest(port, list(people.players), people.newcomers, md5s())
+        await honest.begin()
+        async with attacking(people.plan(name, port, seconds)) as attack:
+            await honest.window(min(seconds, 1.0))  # what is imported and opened at its first use
+            async with memory(server.pid) as quiet_mb:
+                quiet = await honest.window(seconds)
+            async with memory(server.pid) as attacked_mb:
+                answers, figures = await asyncio.gather(attack.carried_out(), honest.window(seconds))
+        await honest.all_are_there()
+        honest.close()
+        return Outcome(quiet, figures, answers.answers, max(quiet_mb), max(attacked_mb), honest.ended)
+
+
+class Attacking:
+    """The process of one attack, which is ready and waits."""
+
+    def __init__(self, child: asyncio.subprocess.Process) -> None:
+        self._child = child
+
+    async def carried_out(self) -> Report:
+        """Lets it attack; what it reports at its end."""
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        self._child.stdin.write(b"go\n")
+        await self._child.stdin.drain()
+        line = await self._child.stdout.readline()
+        return msgspec.json.decode(line, type=Report)
+
+
+@contextlib.asynccontextmanager
+async def attacking(plan: Plan) -> AsyncIterator[Attacking]:
+    """The process that attacks, made ready; it is ended at the end of the block."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "benchmarks.attacks",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: os.nice(5),  # the load must not take the processor from those whom it disturbs
+    )
+    try:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(msgspec.json.encode(plan) + b"\n")
+        await child.stdin.drain()
+        line = await child.stdout.readline()
+        assert line == b"ready\n", line
+        yield Attacking(child)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        await child.wait()
+
+
+# --- memory
+
+
+@contextlib.asynccontextmanager
+async def memory(pid: int) -> AsyncIterator[list[float]]:
+    """What a process and its children take during the block, in MB, looked at several times a second."""
+    samples = [await asyncio.to_thread(pss_mb, pid)]
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(SAMPLED_S)
+            samples.append(await asyncio.to_thread(pss_mb, pid))
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield samples
+    finally:
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+
+
+def pss_mb(pid: int) -> float:
+    """Resident memory of a process and its children; of what several processes share, each has its part."""
+    total = 0.0
+    with contextlib.suppress(OSError):  # a child that has just ended
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        found = _PSS.search(text)
+        total = 0.0 if found is None else int(found[1]) / 1024
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            total += sum(pss_mb(int(child)) for child in (task / "children").read_text().split())
+    return total
+
+
+# --- the table
+
+
+def report(found: dict[str, Outcome]) -> int:
+    """The table; 1 when a budget is missed."""
+    table = Table(title="p99 of honest players in ms, in quiet > under attack")
+    for column in ("attack", *RATES, "memory MB", "sessions ended", "answers to the attacker", "verdict"):
+        table.add_column(column, justify="left" if column in ("attack", "verdict") else "right")
+    for name, one in found.items():
+        times = [f"{one.quiet[kind].p99_ms:.1f} > {one.attacked[kind].p99_ms:.1f}" for kind in RATES]
+        answers = ", ".join(f"{count} x {status}" for status, count in sorted(one.answers.items()))
+        verdict = "MISSED " + ", ".join(one.missed()) if one.missed() else "ok"
+        table.add_row(name, *times, f"+{one.grown_mb:.0f}", str(one.ended), answers, verdict)
+    console.print(table)
+    missed = [name for name, one in found.items() if one.missed()]
+    console.print("all budgets hold" if not missed else f"missed: {', '.join(missed)}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
