@@ -919,3 +919,30 @@ def test_the_class_is_one_that_uvicorn_takes() -> None:
 
     assert issubclass(protocol, GuardedProtocol)
     assert issubclass(protocol, asyncio.Protocol)
+
+
+@pytest.mark.parametrize(
+    ("target", "reason", "code"),
+    [
+        (b"/v2/players/%2F", "path", "bad_request"),
+        (b"/api/v2/players/%2F", "path", "bad_request"),
+        (b"/v2/players?q=" + b"x" * 20_000, "target_large", "too_large"),
+    ],
+)
+def test_a_refusal_on_a_path_of_version_2_has_the_form_of_its_errors(
+    server: Running, target: bytes, reason: str, code: str
+) -> None:
+    with connected(server) as client:
+        client.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: kiai.example\r\n\r\n")
+        (answer,) = all_answers(client)
+
+    status, sentence = REFUSALS[reason]
+    assert answer.status == status
+    assert json.loads(answer.body) == {
+        "status": "error",
+        "error": sentence.format_map(msgspec.structs.asdict(LIMITS)),
+        "code": code,
+        "param": None,
+        "request_id": answer.headers["x-request-id"],
+    }
+    assert answer.headers["access-control-allow-origin"] == "*"

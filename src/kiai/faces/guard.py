@@ -24,6 +24,7 @@ See docs/spec/security.md#requests.
 
 import asyncio
 import re
+import secrets
 import sys
 from collections import Counter
 from ipaddress import IPv4Network, IPv6Network
@@ -510,9 +511,24 @@ class GuardedProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def _answer(self, status: int, sentence: str) -> None:
-        body = msgspec.json.encode({"status": sentence.format_map(msgspec.structs.asdict(self.limits))})
+        request_id = f"guard-{secrets.token_hex(6)}"
+        said = sentence.format_map(msgspec.structs.asdict(self.limits))
+        answer: dict[str, str | None] = {"status": said}
+        if getattr(self, "url", b"").startswith(
+            _V2_PATHS
+        ):  # the errors of the API's version 2 have a form of their own
+            answer = {
+                "status": "error",
+                "error": said,
+                "code": _V2_CODES[status],
+                "param": None,
+                "request_id": request_id,
+            }
+        body = msgspec.json.encode(answer)
         headers = [
             *self.server_state.default_headers,
+            (b"x-request-id", request_id.encode()),
+            (b"access-control-allow-origin", b"*"),  # a page that asks the API may read why it was refused
             (b"content-type", b"application/json; charset=utf-8"),
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
@@ -522,6 +538,16 @@ class GuardedProtocol(HttpToolsProtocol):
             b"%b%b\r\n%b" % (STATUS_LINE[status], b"".join(b"%b: %b\r\n" % header for header in headers), body)
         )
 
+
+_V2_PATHS: Final = (b"/v2/", b"/api/v2/")
+_V2_CODES: Final = {
+    400: "bad_request",
+    408: "bad_request",
+    413: "too_large",
+    414: "too_large",
+    431: "too_large",
+    503: "unavailable",
+}
 
 # PERF: tells in 0.2 us that there is nothing to decode, nor a segment that begins with a dot.
 _ORDINARY: Final = re.compile(rb"(?:/(?!\.)[^/?%\\]*+)++(?:\?|\Z)").match
