@@ -56,7 +56,8 @@ class People(msgspec.Struct, frozen=True):
     def plan(self, attack: str, port: int, seconds: float, share: float = 1.0) -> Plan:
         """What the process of an attack needs to know."""
         victims = list(self.players.values())
-        return Plan(attack, port, seconds, share, self.attackers[attack], victims, list(self.players), md5s())
+        address = f"203.0.113.{list(ATTACKS).index(attack) + 1}"
+        return Plan(attack, port, seconds, share, address, self.attackers[attack], victims, list(self.players), md5s())
 
 
 class Outcome(msgspec.Struct, frozen=True):

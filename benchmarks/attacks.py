@@ -27,7 +27,6 @@ from benchmarks.asking import Connections, request
 from benchmarks.honest import API, BANCHO, TOKEN_CHARACTERS
 from kiai.faces.bancho.packets import Client, JoinMatch, MatchForm, Message, SlotForm
 
-ADDRESS: Final = "203.0.113.66"
 REQUESTS_MAX: Final = 20_000
 REFUSED_S: Final = 0.1
 BODY_MAX: Final = (1 << 20) - 1024  # the most that a poll may send
@@ -55,6 +54,7 @@ class Plan(msgspec.Struct, frozen=True):
     port: int
     seconds: float
     share: float
+    address: str
     attackers: list[Attacker]
     victims: list[int]
     victim_names: list[str]
@@ -100,8 +100,9 @@ class Attack:
                     await asyncio.sleep(REFUSED_S)
             connections.close()
 
-        async with asyncio.timeout(self.plan.seconds + 5.0):
-            await asyncio.gather(*(asker() for _ in range(self.connections(count))))
+        with contextlib.suppress(TimeoutError):  # what is still unanswered then is counted as such
+            async with asyncio.timeout(self.plan.seconds + 5.0):
+                await asyncio.gather(*(asker() for _ in range(self.connections(count))))
 
     async def ask(self, connections: Connections, raw: bytes) -> str:
         """Sends one request; its status, or the name of the error."""
@@ -123,7 +124,7 @@ class Attack:
         tokens = []
         for one in self.plan.attackers:
             body = f"{one.name}\n{password_md5()}\nb{BUILD}|0|0|{CLIENT_HASH}|0\n".encode()
-            answer = await connections.ask(request("POST", BANCHO, "/", ADDRESS, body=body))
+            answer = await connections.ask(request("POST", BANCHO, "/", self.plan.address, body=body))
             token = answer.headers["cho-token"]
             assert len(token) == TOKEN_CHARACTERS, token
             tokens.append(token)
@@ -134,7 +135,7 @@ class Attack:
         """Sends these bodies in turn from every account's session."""
         tokens = await self.sessions()
         polls = [
-            request("POST", BANCHO, "/", ADDRESS, {"osu-token": token}, body[:BODY_MAX])
+            request("POST", BANCHO, "/", self.plan.address, {"osu-token": token}, body[:BODY_MAX])
             for body in bodies
             for token in tokens
         ]
@@ -156,10 +157,10 @@ async def wrong_passwords(attack: Attack, go: Go) -> None:
             name = attack.plan.victim_names[number % len(attack.plan.victim_names)] if number % 2 else f"no {number}"
             if number % 3:
                 target = f"/web/osu-getfriends.php?{urlencode({'u': name, 'h': guess})}"
-                yield request("GET", OSU, target, ADDRESS)
+                yield request("GET", OSU, target, attack.plan.address)
             else:
                 body = f"{name}\n{guess}\nb{BUILD}|0|0|{CLIENT_HASH}|0\n".encode()
-                yield request("POST", BANCHO, "/", ADDRESS, body=body)
+                yield request("POST", BANCHO, "/", attack.plan.address, body=body)
 
     await go()
     await attack.repeat(90, guesses())
@@ -182,7 +183,7 @@ async def slow_reads(attack: Attack, go: Go) -> None:
                 f"/v2/maps?q={chance.choice('xqzjkv')}{chance.randint(10, 99)}",
                 f"/v2/leaderboards/0?page={page}",
             )[number % 8]
-            yield request("GET", API, target, ADDRESS)
+            yield request("GET", API, target, attack.plan.address)
 
     await go()
     await attack.repeat(40, reads())
@@ -196,7 +197,7 @@ async def half_sent_uploads(attack: Attack, go: Go) -> None:
     junk = bytes(1 << 20)
 
     def head(host: str, target: str, length: int, headers: dict[str, str]) -> bytes:
-        whole_head = request("POST", host, target, ADDRESS, headers)
+        whole_head = request("POST", host, target, attack.plan.address, headers)
         return whole_head.replace(b"Content-Length: 0", b"Content-Length: %d" % length)
 
     async def upload(first: bytes, length: int) -> None:
@@ -281,16 +282,15 @@ async def pictures(attack: Attack, go: Go) -> None:
                     ("ss", "ss", picture),
                 ]
                 body, kind = multipart(parts)
-                yield request("POST", OSU, "/web/osu-screenshot.php", ADDRESS, {"Content-Type": kind}, body)
+                yield request("POST", OSU, "/web/osu-screenshot.php", attack.plan.address, {"Content-Type": kind}, body)
             else:
                 body, kind = multipart([("avatar", "avatar.jpg", picture)])
                 headers = {"Authorization": f"Bearer {one.key}", "Content-Type": kind}
-                yield request("POST", API, "/set_avatar", ADDRESS, headers, body)
+                yield request("POST", API, "/set_avatar", attack.plan.address, headers, body)
 
     await attack.sessions()  # a screenshot wants one
     await go()
-    with contextlib.suppress(TimeoutError):  # an answer that is still awaited
-        await attack.repeat(8, uploads())
+    await attack.repeat(8, uploads())
 
 
 async def replays(attack: Attack, go: Go) -> None:
@@ -306,17 +306,16 @@ async def replays(attack: Attack, go: Go) -> None:
             one = attack.plan.attackers[number % len(attack.plan.attackers)]
             played = Played(attack.plan.songs[0], one.name, score=2_000_000 + number, replay=replay)
             body, kind = multipart(played.parts())
-            yield request("POST", OSU, SUBMIT, ADDRESS, {"Content-Type": kind, "Token": "x"}, body)
+            yield request("POST", OSU, SUBMIT, attack.plan.address, {"Content-Type": kind, "Token": "x"}, body)
 
     ready = list(itertools.islice(plays(), 40))
     await go()
-    with contextlib.suppress(TimeoutError):
-        await attack.repeat(8, itertools.cycle(ready))
+    await attack.repeat(8, itertools.cycle(ready))
 
 
 async def event_streams(attack: Attack, go: Go) -> None:
     """A hundred listeners, of whom each begins anew when it is refused."""
-    raw = request("GET", API, "/v2/events", ADDRESS)
+    raw = request("GET", API, "/v2/events", attack.plan.address)
 
     async def listener() -> None:
         while not attack.over:
