@@ -188,7 +188,7 @@ def test_an_honest_replay_waits_for_no_more_than_one_job_of_somebody_else(monkey
 
     play(story)
 
-    assert done.index("user:4") <= decoding.PROCESSES + 1, done
+    assert done.index("user:4") <= decoding.REPLAY_PROCESSES + 1, done
 
 
 def test_pictures_and_replays_do_not_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,7 +161,7 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
         decoder.FRAMES_CPU_S,
     ),
     "replays being read": (
-        decoder.PROCESSES,
+        decoder.REPLAY_PROCESSES,
         decoder.WAITING_MAX,
         decoder.REPLAYS_OF_CALLER_MAX,
         decoder.WAIT_S,
@@ -197,7 +197,7 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     ),
     "a picture, or an archive looked through for one or for music": (pictures.JPEG_SCANS_MAX, decoder.PICTURE_CPU_S),
     "pictures and archives being read": (
-        decoder.PROCESSES,
+        decoder.PICTURE_PROCESSES,
         decoder.WAITING_MAX,
         decoder.PICTURES_OF_CALLER_MAX,
         decoder.WAIT_S,
@@ -256,7 +256,7 @@ ROWS_OF_BUCKETS: Final[Mapping[str, str]] = {
     "guesses-of": "wrong passwords for one name from all addresses",
     "claim-failures": "wrong claim codes of one player (`!claim`)",
     "claim-failures-hour": "wrong claim codes of one player (`!claim`)",
-    "poll": "requests of one session; each 16 KiB of body count as one more",
+    "poll": "requests of one session; each 2 KiB of body count as one more",
     "work": "what the packets of one player cost",
     "bot": "commands of one player to the bot",
     "bot-heavy": "commands of one player to the bot",

@@ -31,7 +31,8 @@ from kiai.workers import Asks, Crashed, Garbage, Load, TookTooLong, WorkerPool
 PICTURE_CPU_S: Final = 5.0
 FRAMES_CPU_S: Final = 2.0
 """The longest honest replay, an hour of play, takes 0.3 s on a core of 2023."""
-PROCESSES: Final = 2  # of each pool
+PICTURE_PROCESSES: Final = 1  # decoding a picture of 34 million pixels takes 200 MB for a moment
+REPLAY_PROCESSES: Final = 2
 WAITING_MAX: Final = 256
 PICTURES_OF_CALLER_MAX: Final = 100  # a page of osu!direct asks for a hundred thumbnails at once
 REPLAYS_OF_CALLER_MAX: Final = 12  # a player has at most 11 plays in work and waiting
@@ -114,7 +115,7 @@ def picture_workers(command: Sequence[str] = COMMAND) -> WorkerPool:
     return WorkerPool(
         "pictures",
         command,
-        size=PROCESSES,
+        size=PICTURE_PROCESSES,
         waiting_max=WAITING_MAX,
         per_caller_max=PICTURES_OF_CALLER_MAX,
         wait_s=WAIT_S,
@@ -127,7 +128,7 @@ def replay_workers(command: Sequence[str] = COMMAND) -> WorkerPool:
     return WorkerPool(
         "replays",
         command,
-        size=PROCESSES,
+        size=REPLAY_PROCESSES,
         waiting_max=WAITING_MAX,
         per_caller_max=REPLAYS_OF_CALLER_MAX,
         wait_s=WAIT_S,
