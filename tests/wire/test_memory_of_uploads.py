@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 from tests.builders import a_map
-from tests.patience import Deadline
+from tests.patience import Deadline, patiently
 from tests.wire.kit import Server
 from tests.wire.submitting import OSU, SUBMIT, Played, log_in, multipart, prepare, submit
 
@@ -89,7 +89,7 @@ def test_a_file_is_not_taken_in_for_a_wrong_password(server: Server) -> None:
     played = Played(SONG.md5, password="wrong password").sealed()
     body, kind = multipart([*played.parts()[:-1], ("score", "replay", bytes(9 * MIB))])
     head = f"POST {SUBMIT} HTTP/1.1\r\nHost: {OSU}\r\nContent-Length: {len(body)}\r\nContent-Type: {kind}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=patiently(60.0)) as connection:
         connection.sendall(head.encode() + body[:MIB])
 
         said = connection.recv(65_536)
