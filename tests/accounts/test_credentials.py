@@ -9,7 +9,7 @@ from tests.builders import PASSWORD, Run, World, a_player
 
 from kiai.accounts import Accounts, Credentials, TooManyGuesses, User
 from kiai.accounts.credentials import ADDRESS_GUESSES_PER_MINUTE, NAME_GUESSES_PER_MINUTE
-from kiai.errors import NotAuthenticated
+from kiai.errors import NotAuthenticated, Unavailable
 from kiai.osu.names import password_md5
 from kiai.realtime.memory import MemoryRealtime
 from kiai.realtime.port import Allowance, StateUnavailable
@@ -87,6 +87,20 @@ def test_a_right_password_gives_its_guess_back(guesser: Guesser) -> None:
 
     assert isinstance(first, User)
     assert isinstance(second, User)
+
+
+def test_a_guess_that_was_never_verified_is_given_back(guesser: Guesser) -> None:
+    verify = guesser.passwords.verify
+
+    async def full(password_md5: str, stored: str, caller: str = "") -> tuple[bool, str | None]:
+        raise Unavailable("login", "64 jobs are waiting")
+
+    guesser.passwords.verify = full  # type: ignore[method-assign]
+    refused = [guesser.guess("alice", wrong(n)) for n in range(2 * NAME_GUESSES_PER_MINUTE)]
+    guesser.passwords.verify = verify  # type: ignore[method-assign]
+
+    assert set(refused) == {Unavailable}
+    assert isinstance(guesser.guess("alice", RIGHT), User)
 
 
 def test_a_remembered_password_passes_while_others_guess(guesser: Guesser) -> None:

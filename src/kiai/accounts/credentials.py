@@ -10,7 +10,7 @@ from typing import Final
 
 from kiai.accounts.model import User
 from kiai.accounts.service import Accounts
-from kiai.errors import KiaiError
+from kiai.errors import KiaiError, Unavailable
 from kiai.networks import is_loopback, network_of
 from kiai.osu.names import safe_name
 from kiai.realtime.rate_limiter import RateLimiter
@@ -79,7 +79,11 @@ class Credentials:
         else:
             # Slower, never locked: otherwise anybody could lock a player out by guessing.
             await asyncio.sleep(SLOWED_S)
-        user = await self._accounts.authenticate(name, password_md5, caller=network)
+        try:
+            user = await self._accounts.authenticate(name, password_md5, caller=network)
+        except Unavailable:  # nothing was verified: a busy server must not use up the guesses of honest players
+            await self._give_back(taken)
+            raise
         await self._give_back(taken)
         return user
 
