@@ -1,1 +1,1 @@
-"""Benchmarks: kiai against floors on the same machine, data and payload, in the same run."""
+"""Benchmarks of kiai against floors: the same machine, data and responses, measured in the same run."""

@@ -1,8 +1,8 @@
-"""`scripts/bench`: the budgets of the architecture, as ratios against floors measured in the same run.
+"""`scripts/bench`: the endpoints of the API, as ratios to floors that are measured in the same run.
 
-Each endpoint is asked of kiai and of its floor in turn, several rounds, server and load on separate cores where there
-are two; the median ratio counts. Before any timing the two answers are compared byte for byte, so a ratio never
-compares different work. Worlds are made once by `kiai demo` and kept in `.bench/`.
+Each round requests each endpoint from the floor and from kiai in turn, with the server and the load on separate cores.
+The median ratio counts. Before any timing the two answers are compared byte for byte, so a ratio never compares
+different work. `kiai demo` creates the worlds once, in `.bench/`.
 """
 
 import argparse
@@ -34,25 +34,24 @@ console = Console()
 
 
 def main() -> int:
-    """Runs what is asked for; exit code 1 when a budget is missed."""
+    """Run the given benchmarks. Return 1 if a budget is missed, otherwise 0."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"some of: {', '.join(ENDPOINTS)}; default all")
     parser.add_argument("--scores", default="100000,1000000", help="sizes of the worlds, default %(default)s")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement, default %(default)s")
-    parser.add_argument("--rounds", type=int, default=3, help="default %(default)s")
-    parser.add_argument("--connections", type=int, default=32, help="default %(default)s")
-    parser.add_argument("--json", metavar="FILE", help="writes the figures there too")
-    parser.add_argument(
-        "--worlds", type=Path, default=Path(".bench"), help="where worlds are kept, default %(default)s"
-    )
-    asked = parser.parse_args()
-    names = asked.names or list(ENDPOINTS)
+    parser.add_argument("--seconds", type=float, default=2.0, help="duration of each measurement, default %(default)s")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds, default %(default)s")
+    parser.add_argument("--connections", type=int, default=32, help="number of connections, default %(default)s")
+    parser.add_argument("--json", metavar="FILE", help="also write the figures to this file")
+    parser.add_argument("--worlds", type=Path, default=Path(".bench"), help="folder of the worlds, default %(default)s")
+    options = parser.parse_args()
+    names = options.names or list(ENDPOINTS)
     if unknown := [name for name in names if name not in ENDPOINTS]:
         parser.error(f"unknown: {', '.join(unknown)}")
-    worlds = {size: world(asked.worlds, int(size)) for size in asked.scores.split(",")}
+    worlds = {size: world(options.worlds, int(size)) for size in options.scores.split(",")}
     figures: dict[str, dict[str, Any]] = {size: {} for size in worlds}
     with contextlib.ExitStack() as running:
-        # All at once: idle servers cost nothing, and what is compared is measured within seconds of each other.
+        # All servers run at the same time: idle ones cost nothing, and figures that are compared are measured within
+        # seconds of each other.
         servers = {
             size: Pair(*running.enter_context(kiai(data)), *running.enter_context(floor(data)))
             for size, data in worlds.items()
@@ -63,12 +62,12 @@ def main() -> int:
             targets = {size: ENDPOINTS[name](data) for size, data in worlds.items()}
             for size, pair in servers.items():
                 compare(pair.port, pair.floor_port, targets[size][:25])
-            for size, found in measure(servers, targets, asked).items():
+            for size, found in measure(servers, targets, options).items():
                 figures[size][name] = found
         for size, pair in servers.items():
             figures[size]["rss_after_mb"] = rss_mb(pair.server.pid)
-    if asked.json:
-        Path(asked.json).write_text(json.dumps(figures, indent=2))
+    if options.json:
+        Path(options.json).write_text(json.dumps(figures, indent=2))
     return report(figures, names)
 
 
@@ -76,7 +75,7 @@ def main() -> int:
 
 
 class Pair(NamedTuple):
-    """kiai and its floor over the same world."""
+    """kiai and its floor on the same world."""
 
     server: subprocess.Popen[bytes]
     port: int
@@ -85,28 +84,28 @@ class Pair(NamedTuple):
 
 
 def world(folder: Path, scores: int) -> Path:
-    """A data folder with this many scores, made when it is not there."""
+    """Return a data folder with this number of scores; create it if it does not exist."""
     data = folder / str(scores)
     if not (data / "complete").exists():
         players, maps = WORLDS.get(scores, (max(50, scores // 100), max(20, scores // 50)))
-        console.print(f"making a world of {scores:,} scores, {players:,} players, {maps:,} maps ...")
+        console.print(f"creating a world of {scores:,} scores, {players:,} players, {maps:,} maps ...")
         started = time.perf_counter()
         command = [sys.executable, "-m", "kiai", "demo", "--players", str(players), "--maps", str(maps)]
         subprocess.run([*command, "--scores", str(scores), "--data", str(data)], check=True)
-        console.print(f"made in {time.perf_counter() - started:.0f} s")
-        (data / "complete").touch()
+        console.print(f"created in {time.perf_counter() - started:.0f} s")
+        (data / "complete").touch()  # an interrupted run leaves a folder without this file, which is created again
     return data
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def pinned(core: int) -> Any:
-    """Puts a child on one core, where there are two."""
+    """Return a `preexec_fn` that pins a child process to one core, if there are several."""
 
     def pin() -> None:
         cores = sorted(os.sched_getaffinity(0))
@@ -120,7 +119,7 @@ def pinned(core: int) -> Any:
 def process(
     command: list[str], port: int, environment: dict[str, str], *, core: int | None = 0
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A server, from when it answers until the end of the block; on one core, or on any with None."""
+    """Run a server in the block, which starts when the port accepts connections. `core` None means all cores."""
     child = subprocess.Popen(
         command,
         env={**os.environ, **environment},
@@ -143,28 +142,28 @@ def process(
 
 
 def kiai(data: Path) -> Any:
-    """The server under test."""
+    """Run the server under test."""
     port = free_port()
     command = [sys.executable, "-m", "kiai", "serve", "--port", str(port), "--data", str(data)]
     return process(command, port, {"KIAI_RATE_LIMITS": "off"})
 
 
 def floor(data: Path) -> Any:
-    """The floor over the same file."""
+    """Run the floor on the same database file."""
     port = free_port()
     return process([sys.executable, "-m", "benchmarks.floor", str(data / "kiai.db"), str(port)], port, {})
 
 
-# --- what is asked
+# --- requests
 
 
 def ids(data: Path, sql: str) -> list[Any]:
-    """Up to TARGETS rows of a query on the world."""
+    """Return up to TARGETS rows of a query on the world."""
     with contextlib.closing(sqlite3.connect(data / "kiai.db")) as connection:
         return connection.execute(sql, {"n": TARGETS}).fetchall()
 
 
-# Full lists only, so that every world answers with as many rows: 25 bests and 25 maps played, boards of 50.
+# Only full lists, so that the answers of every world have the same number of rows: 25 bests, 25 maps, boards of 50.
 PLAYERS = (
     "SELECT s.user_id, s.mode FROM stats s JOIN users u ON u.id = s.user_id WHERE u.priv & 3 = 3 AND s.bests >= 25 "
     "AND s.mode = 0 ORDER BY s.plays DESC LIMIT :n"
@@ -192,37 +191,37 @@ ENDPOINTS = {
 
 
 def fetch(port: int, target: str) -> bytes:
-    """One answer."""
+    """Return the body of an answer."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}{target}", headers={"Host": HOST})
     with urllib.request.urlopen(request, timeout=10) as answer:
         return bytes(answer.read())
 
 
 def compare(port: int, floor_port: int, targets: list[str]) -> None:
-    """Both answer the same bytes, or nothing is worth measuring."""
+    """Exit with an error if kiai and the floor give different answers."""
     for target in targets:
-        mine, bare = fetch(port, target), fetch(floor_port, target)
-        if mine != bare:
-            raise SystemExit(f"{target}\n kiai  {mine[:2000]!r}\n floor {bare[:2000]!r}")
+        actual, bare = fetch(port, target), fetch(floor_port, target)
+        if actual != bare:
+            raise SystemExit(f"{target}\n kiai  {actual[:2000]!r}\n floor {bare[:2000]!r}")
 
 
 def cpu_s(pid: int) -> float:
-    """Processor time a process has used."""
+    """Return the processor time of a process in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def rss_mb(pid: int) -> float:
-    """Resident memory of a process."""
+    """Return the resident memory of a process in MB."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def load(
-    server: subprocess.Popen[bytes], port: int, targets: list[str], asked: Any, host: str = HOST
+    server: subprocess.Popen[bytes], port: int, targets: list[str], options: Any, host: str = HOST
 ) -> dict[str, Any]:
-    """One measurement; with `-` for a host the targets are whole requests (see `load.py`)."""
+    """Return one measurement. With the host `-` the targets are complete requests (see `load.py`)."""
     before = cpu_s(server.pid)
-    command = [sys.executable, "-m", "benchmarks.load", str(port), host, str(asked.connections), str(asked.seconds)]
+    command = [sys.executable, "-m", "benchmarks.load", str(port), host, str(options.connections), str(options.seconds)]
     ran = subprocess.run(
         command, input="\n".join(targets), capture_output=True, text=True, check=True, preexec_fn=pinned(1)
     )
@@ -233,34 +232,40 @@ def load(
     return found
 
 
-def measure(servers: dict[str, Pair], targets: dict[str, list[str]], asked: Any) -> dict[str, dict[str, Any]]:
-    """Several rounds of every world's floor and kiai in turn; the medians, and each world against the first."""
+def measure(servers: dict[str, Pair], targets: dict[str, list[str]], options: Any) -> dict[str, dict[str, Any]]:
+    """Measure floor and kiai of each world in turn, in several rounds.
+
+    Returns the medians, the ratio to the floor, and the growth: each world against the first one.
+    """
     rounds: list[dict[str, tuple[dict[str, Any], dict[str, Any]]]] = []
-    for _ in range(asked.rounds):
+    for _ in range(options.rounds):
         rounds.append({})
         for size, pair in servers.items():
-            bare = load(pair.bare, pair.floor_port, targets[size], asked)
-            rounds[-1][size] = (bare, load(pair.server, pair.port, targets[size], asked))
+            bare = load(pair.bare, pair.floor_port, targets[size], options)
+            rounds[-1][size] = (bare, load(pair.server, pair.port, targets[size], options))
     first = next(iter(servers))
     found = {}
     for size in servers:
-        bares, mine = zip(*(one[size] for one in rounds), strict=True)
+        floors, servers_under_test = zip(*(figures[size] for figures in rounds), strict=True)
+        # The ratio is the median of the rounds' ratios: a slow phase of the machine then affects both sides alike.
         found[size] = {
-            "kiai": middle(mine),
-            "floor": middle(bares),
-            "ratio": statistics.median(m["per_s"] / b["per_s"] for b, m in zip(bares, mine, strict=True)),
-            "growth": statistics.median(one[size][1]["per_s"] / one[first][1]["per_s"] for one in rounds),
+            "kiai": median_by_speed(servers_under_test),
+            "floor": median_by_speed(floors),
+            "ratio": statistics.median(
+                kiai["per_s"] / bare["per_s"] for bare, kiai in zip(floors, servers_under_test, strict=True)
+            ),
+            "growth": statistics.median(figures[size][1]["per_s"] / figures[first][1]["per_s"] for figures in rounds),
         }
     return found
 
 
-def middle(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The measurement of median speed."""
-    return sorted(measured, key=lambda one: one["per_s"])[len(measured) // 2]
+def median_by_speed(measurements: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the measurement with the median number of requests per second."""
+    return sorted(measurements, key=lambda figures: figures["per_s"])[len(measurements) // 2]
 
 
 def report(figures: dict[str, dict[str, Any]], names: list[str]) -> int:
-    """The table; 1 when a budget is missed."""
+    """Print the table. Return 1 if a budget is missed, otherwise 0."""
     table = Table(title="kiai against bare+sql")
     for column in (
         "scores",
@@ -279,24 +284,27 @@ def report(figures: dict[str, dict[str, Any]], names: list[str]) -> int:
     smallest = next(iter(figures))
     for size, found in figures.items():
         for name in names:
-            one = found[name]
-            ok = one["ratio"] >= BUDGET
+            figure = found[name]
+            ok = figure["ratio"] >= BUDGET
             verdict = f"{'ok' if ok else 'MISSED'} >= {BUDGET}"
-            growth = one["growth"]
+            growth = figure["growth"]
             if size != smallest:
                 ok = ok and growth >= GROWTH_BUDGET
                 verdict += f", growth {growth:.2f} {'ok' if growth >= GROWTH_BUDGET else 'MISSED'} >= {GROWTH_BUDGET}"
             if not ok:
                 missed.append(f"{name} at {int(size):,}")
-            mine = one["kiai"]
-            bare = one["floor"]
-            cells = (mine["per_s"], mine["p50_ms"], mine["p99_ms"], mine["cpu_us"], bare["per_s"], bare["cpu_us"])
+            served = figure["kiai"]
+            bare = figure["floor"]
+            cells = (
+                *(served["per_s"], served["p50_ms"], served["p99_ms"], served["cpu_us"]),
+                *(bare["per_s"], bare["cpu_us"]),
+            )
             formats = ("{:,.0f}", "{:.2f}", "{:.2f}", "{:.0f}", "{:,.0f}", "{:.0f}")
             table.add_row(
                 f"{int(size):,}",
                 name,
                 *[form.format(cell) for form, cell in zip(formats, cells, strict=True)],
-                f"{one['ratio']:.2f}",
+                f"{figure['ratio']:.2f}",
                 verdict,
             )
     console.print(table)

@@ -1,8 +1,9 @@
-"""`scripts/bench attack`: what honest players wait while one address or a few accounts attack.
+"""`scripts/bench attack`: the latency of honest players while one address or a few accounts attack.
 
-For each attack a `kiai serve` with rate limits on starts on a copy of a world. Honest players play in quiet, then for
-as long while the attack goes on (`benchmarks/attacks.py`, a process of its own); what their requests take is compared.
-The server sees every address through a trusted proxy on this machine. Everything stays on loopback.
+For each attack `kiai serve` starts with rate limits on a copy of a world. The benchmark compares the latency of honest
+players in two periods of the same length: without and during the attack (`benchmarks/attacks.py`, a separate process).
+The server trusts a proxy on this machine, so each player and attacker has a separate address. All connections are on
+loopback.
 """
 
 import argparse
@@ -39,29 +40,29 @@ FACTOR_MAX: Final = 3.0
 POLLS_MAX_MS: Final = 50.0
 MEMORY_MAX_MB: Final = 150.0
 UNNOTICED_MS: Final = 10.0
-"""A p99 below this holds whatever it was in quiet: it is what the scheduler of a shared machine adds by itself."""
-SAMPLED_S: Final = 0.2
+"""A p99 below this value never misses the budget: the scheduler of a shared machine can add as much."""
+SAMPLE_INTERVAL_S: Final = 0.2
 _PSS: Final = re.compile(r"^Pss:\s+(\d+) kB", re.MULTILINE)
 
 console = Console()
 
 
 class People(msgspec.Struct, frozen=True):
-    """The accounts of both sides in one world. Each attack has attackers of its own."""
+    """The accounts of the honest players and of the attackers, who are different for each attack."""
 
     players: dict[str, int]
     newcomers: list[str]
     attackers: dict[str, list[Attacker]]
 
     def plan(self, attack: str, port: int, seconds: float, share: float = 1.0) -> Plan:
-        """What the process of an attack needs to know."""
+        """Return the plan for the process of an attack."""
         victims = list(self.players.values())
         address = f"203.0.113.{list(ATTACKS).index(attack) + 1}"
         return Plan(attack, port, seconds, share, address, self.attackers[attack], victims, list(self.players), md5s())
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What one attack did to the honest players. Memory in MB, of all processes of the server."""
+    """The figures of one attack. Memory is in MB, for all processes of the server."""
 
     quiet: dict[str, Figures]
     attacked: dict[str, Figures]
@@ -69,75 +70,73 @@ class Outcome(msgspec.Struct, frozen=True):
     quiet_mb: float
     attacked_mb: float
     ended: int
-    """How many honest sessions ended."""
+    """The number of honest sessions that ended."""
 
     @property
     def grown_mb(self) -> float:
-        """By how much the server's memory grew."""
+        """The growth of the server's memory in MB."""
         return self.attacked_mb - self.quiet_mb
 
     def factor(self, kind: str) -> float:
-        """The p99 under attack against that in quiet."""
+        """Return the p99 under attack divided by the p99 without."""
         return self.attacked[kind].p99_ms / max(self.quiet[kind].p99_ms, 0.001)
 
     def missed(self) -> list[str]:
-        """The budgets that do not hold."""
-        found = [
+        """Return the missed budgets."""
+        missed = [
             f"{kind} {self.factor(kind):.1f}x"
             for kind in RATES
             if self.factor(kind) > FACTOR_MAX and self.attacked[kind].p99_ms > UNNOTICED_MS
         ]
         if self.attacked["polls"].p99_ms > POLLS_MAX_MS:
-            found.append(f"polls {self.attacked['polls'].p99_ms:.0f} ms")
+            missed.append(f"polls {self.attacked['polls'].p99_ms:.0f} ms")
         if self.grown_mb > MEMORY_MAX_MB:
-            found.append(f"memory +{self.grown_mb:.0f} MB")
+            missed.append(f"memory +{self.grown_mb:.0f} MB")
         if self.ended:
-            found.append(f"{self.ended} sessions ended")
-        found += [f"{kind}: {wrong}" for kind, one in self.attacked.items() for wrong in one.wrong]
-        return found
+            missed.append(f"{self.ended} sessions ended")
+        missed += [f"{kind}: {wrong}" for kind, figures in self.attacked.items() for wrong in figures.wrong]
+        return missed
 
 
 def main() -> int:
-    """Runs what is asked for; exit code 1 when a budget is missed."""
+    """Run the given attacks. Return 1 if a budget is missed, otherwise 0."""
     parser = argparse.ArgumentParser(prog="scripts/bench attack", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="attack", help=f"some of: {', '.join(ATTACKS)}; default all")
     parser.add_argument("--scores", type=int, default=100_000, help="size of the world, default %(default)s")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement, default %(default)s")
-    parser.add_argument("--json", metavar="FILE", help="writes the figures there too")
-    parser.add_argument(
-        "--worlds", type=Path, default=Path(".bench"), help="where worlds are kept, default %(default)s"
-    )
-    asked = parser.parse_args()
-    names = asked.names or list(ATTACKS)
+    parser.add_argument("--seconds", type=float, default=10.0, help="duration of each measurement, default %(default)s")
+    parser.add_argument("--json", metavar="FILE", help="also write the figures to this file")
+    parser.add_argument("--worlds", type=Path, default=Path(".bench"), help="folder of the worlds, default %(default)s")
+    options = parser.parse_args()
+    names = options.names or list(ATTACKS)
     if unknown := [name for name in names if name not in ATTACKS]:
         parser.error(f"unknown: {', '.join(unknown)}")
-    made = world(asked.worlds, asked.scores)
+    made = world(options.worlds, options.scores)
     found: dict[str, Outcome] = {}
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(shutil.copytree(made, Path(folder) / "prepared"))
-        people = asyncio.run(prepare(prepared, names, newcomers=newcomers_in(asked.seconds)))
+        people = asyncio.run(prepare(prepared, names, newcomers=newcomers_for(options.seconds)))
         for name in names:
-            data = Path(shutil.copytree(prepared, Path(folder) / "data"))  # sessions would outlive the server
-            found[name] = asyncio.run(attacked(data, people, name, seconds=asked.seconds))
+            data = Path(shutil.copytree(prepared, Path(folder) / "data"))  # a server saves its sessions there
+            found[name] = asyncio.run(measure(data, people, name, seconds=options.seconds))
             shutil.rmtree(data)
-            console.print(f"{name}: {', '.join(found[name].missed()) or 'holds'}")
-    if asked.json:
-        Path(asked.json).write_text(json.dumps(msgspec.to_builtins(found), indent=2))
+            console.print(f"{name}: {', '.join(found[name].missed()) or 'ok'}")
+    if options.json:
+        Path(options.json).write_text(json.dumps(msgspec.to_builtins(found), indent=2))
     return report(found)
 
 
-def newcomers_in(seconds: float) -> int:
-    """How many players log in for the first time in the two windows of a measurement, and before them."""
-    return 3 * (round(seconds * RATES["log-ins"]) + 1)
+def newcomers_for(seconds: float) -> int:
+    """Return the number of newcomers for a measurement: two periods and the warm-up."""
+    return 3 * (round(seconds * RATES["logins"]) + 1)
 
 
 def md5s() -> list[str]:
-    """The maps that are played."""
+    """Return the md5 of the maps that the players use."""
     return [song.md5 for song in SONGS]
 
 
 async def prepare(data: Path, attacks: list[str], *, newcomers: int, players: int = PLAYERS) -> People:
-    """Makes the accounts and maps of a run."""
+    """Create the accounts and maps of a run."""
     async with open_services(load_settings(data=data)) as services:
 
         async def register(name: str) -> int:
@@ -159,8 +158,8 @@ async def prepare(data: Path, attacks: list[str], *, newcomers: int, players: in
         return People(honest, later, attackers)
 
 
-async def attacked(data: Path, people: People, name: str, *, seconds: float) -> Outcome:
-    """Measures one attack against a server of its own."""
+async def measure(data: Path, people: People, name: str, *, seconds: float) -> Outcome:
+    """Measure one attack against a separate server."""
     port = free_port()
     command = [sys.executable, "-m", "kiai", "serve", "--port", str(port), "--data", str(data)]
     settings = {"KIAI_RATE_LIMITS": "on", "KIAI_TRUSTED_PROXY": "127.0.0.1/32", "KIAI_FIRST_USER_IS_OWNER": "off"}
@@ -168,24 +167,24 @@ async def attacked(data: Path, people: People, name: str, *, seconds: float) -> 
         honest = Honest(port, list(people.players), people.newcomers, md5s())
         await honest.begin()
         async with attacking(people.plan(name, port, seconds)) as attack:
-            await honest.window(min(seconds, 1.0))  # what is imported and opened at its first use
+            await honest.window(min(seconds, 1.0))  # warm-up: the first requests import modules and open files
             async with memory(server.pid) as quiet_mb:
                 quiet = await honest.window(seconds)
             async with memory(server.pid) as attacked_mb:
-                answers, figures = await asyncio.gather(attack.carried_out(), honest.window(seconds))
-        await honest.all_are_there()
+                answers, figures = await asyncio.gather(attack.run(), honest.window(seconds))
+        await honest.count_ended_sessions()
         honest.close()
         return Outcome(quiet, figures, answers.answers, max(quiet_mb), max(attacked_mb), honest.ended)
 
 
 class Attacking:
-    """The process of one attack, which is ready and waits."""
+    """A process that is ready to attack."""
 
     def __init__(self, child: asyncio.subprocess.Process) -> None:
         self._child = child
 
-    async def carried_out(self) -> Report:
-        """Lets it attack; what it reports at its end."""
+    async def run(self) -> Report:
+        """Start the attack, wait for its end and return its report."""
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         self._child.stdin.write(b"go\n")
@@ -196,14 +195,14 @@ class Attacking:
 
 @contextlib.asynccontextmanager
 async def attacking(plan: Plan) -> AsyncIterator[Attacking]:
-    """The process that attacks, made ready; it is ended at the end of the block."""
+    """Start the process of an attack, and wait until it is ready. It is killed at the end of the block."""
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "benchmarks.attacks",
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        preexec_fn=lambda: os.nice(5),  # the load must not take the processor from those whom it disturbs
+        preexec_fn=lambda: os.nice(5),  # the attack must not win by taking the processor
     )
     try:
         assert child.stdin is not None
@@ -224,12 +223,12 @@ async def attacking(plan: Plan) -> AsyncIterator[Attacking]:
 
 @contextlib.asynccontextmanager
 async def memory(pid: int) -> AsyncIterator[list[float]]:
-    """What a process and its children take during the block, in MB, looked at several times a second."""
+    """Sample the memory of a process and its children during the block, in MB."""
     samples = [await asyncio.to_thread(pss_mb, pid)]
 
     async def watch() -> None:
         while True:
-            await asyncio.sleep(SAMPLED_S)
+            await asyncio.sleep(SAMPLE_INTERVAL_S)
             samples.append(await asyncio.to_thread(pss_mb, pid))
 
     watching = asyncio.create_task(watch())
@@ -242,7 +241,7 @@ async def memory(pid: int) -> AsyncIterator[list[float]]:
 
 
 def pss_mb(pid: int) -> float:
-    """Resident memory of a process and its children; of what several processes share, each has its part."""
+    """Return the memory of a process and its children in MB. Shared pages count in proportion (PSS)."""
     total = 0.0
     with contextlib.suppress(OSError):  # a child that has just ended
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
@@ -257,17 +256,17 @@ def pss_mb(pid: int) -> float:
 
 
 def report(found: dict[str, Outcome]) -> int:
-    """The table; 1 when a budget is missed."""
-    table = Table(title="p99 of honest players in ms, in quiet > under attack")
+    """Print the table. Return 1 if a budget is missed, otherwise 0."""
+    table = Table(title="p99 of honest players in ms, without > under attack")
     for column in ("attack", *RATES, "memory MB", "sessions ended", "answers to the attacker", "verdict"):
         table.add_column(column, justify="left" if column in ("attack", "verdict") else "right")
-    for name, one in found.items():
-        times = [f"{one.quiet[kind].p99_ms:.1f} > {one.attacked[kind].p99_ms:.1f}" for kind in RATES]
-        answers = ", ".join(f"{count} x {status}" for status, count in sorted(one.answers.items()))
-        verdict = "MISSED " + ", ".join(one.missed()) if one.missed() else "ok"
-        table.add_row(name, *times, f"+{one.grown_mb:.0f}", str(one.ended), answers, verdict)
+    for name, outcome in found.items():
+        times = [f"{outcome.quiet[kind].p99_ms:.1f} > {outcome.attacked[kind].p99_ms:.1f}" for kind in RATES]
+        answers = ", ".join(f"{count} x {status}" for status, count in sorted(outcome.answers.items()))
+        verdict = "MISSED " + ", ".join(outcome.missed()) if outcome.missed() else "ok"
+        table.add_row(name, *times, f"+{outcome.grown_mb:.0f}", str(outcome.ended), answers, verdict)
     console.print(table)
-    missed = [name for name, one in found.items() if one.missed()]
+    missed = [name for name, outcome in found.items() if outcome.missed()]
     console.print("all budgets hold" if not missed else f"missed: {', '.join(missed)}")
     return 1 if missed else 0
 

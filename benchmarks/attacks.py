@@ -1,8 +1,8 @@
 """The attacks of `scripts/bench attack`, each from one address or a few accounts: `python -m benchmarks.attacks`.
 
-It reads a `Plan` from the first line of standard input, prints `ready` when its payloads are made, waits for a second
-line, attacks, and prints a `Report`. It speaks to loopback only; its time, connections and requests are bounded. An
-attacker asks again at once, after a refusal 0.1 s later.
+The process reads a `Plan` from the first line of standard input, prints `ready` when its payloads are prepared, waits
+for a second line, attacks, and prints a `Report`. It connects to loopback only; its time, connections and requests are
+bounded. An attacker sends the next request immediately, or 0.1 s after a refusal.
 """
 
 import asyncio
@@ -23,24 +23,24 @@ import msgspec
 from tests.faces.bancho.client_bytes import whole
 from tests.wire.submitting import BUILD, CLIENT_HASH, OSU, SUBMIT, Played, multipart, password_md5
 
-from benchmarks.asking import Connections, request
 from benchmarks.honest import API, BANCHO, TOKEN_CHARACTERS
-from kiai.faces.bancho.packets import Client, JoinMatch, MatchForm, Message, SlotForm
+from benchmarks.http_client import Connections, request
+from kiai.faces.bancho.packets import ClientMessage, ClientPacket, JoinMatch, MatchForm, SlotForm
 
 REQUESTS_MAX: Final = 20_000
 REFUSED_S: Final = 0.1
-BODY_MAX: Final = (1 << 20) - 1024  # the most that a poll may send
+BODY_MAX: Final = (1 << 20) - 1024  # just below the limit of a poll
 SUBMISSION_BYTES: Final = 10 << 20
 AVATAR_BYTES: Final = 4 << 20
 TRICKLE_S: Final = 0.5
 PING: Final = 4
-UNFOLDED_BYTES: Final = 49 << 20
-SCANS: Final = 50  # with its own ten less than what is refused unread
+REPLAY_BYTES: Final = 49 << 20
+SCANS: Final = 50  # with the ten of the original picture just below the server's limit
 PICTURE_SIDE: Final = 4096
 
 
 class Attacker(msgspec.Struct, frozen=True):
-    """An account that the attacker has."""
+    """An account of the attacker."""
 
     name: str
     id: int
@@ -48,7 +48,7 @@ class Attacker(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What an attack needs to know. `share` of the connections of a whole attack, 0 to 1."""
+    """The parameters of an attack. `share` is the share of the attack's connections to use, 0 to 1."""
 
     attack: str
     port: int
@@ -62,13 +62,13 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What became of an attack's requests, by status or by the name of an error."""
+    """The number of answers by status or name of the error."""
 
     answers: dict[str, int]
 
 
 class Attack:
-    """One attack under way."""
+    """A running attack."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -77,22 +77,22 @@ class Attack:
         self._chance = random.Random(1)
 
     def connections(self, count: int) -> int:
-        """The plan's share of so many connections."""
+        """Return the plan's share of a number of connections."""
         return max(1, round(count * self.plan.share))
 
     def begin(self) -> None:
-        """The clock runs."""
+        """Start the clock."""
         self._until = time.perf_counter() + self.plan.seconds
 
     @property
     def over(self) -> bool:
-        """Whether its time or its number of requests is used up."""
+        """Whether the time or the number of requests is used up."""
         return time.perf_counter() >= self._until or self.answers.total() >= REQUESTS_MAX
 
     async def repeat(self, count: int, requests: Iterator[bytes]) -> None:
-        """Asks these on so many connections at once until it is over."""
+        """Send requests on `count` connections until the attack is over."""
 
-        async def asker() -> None:
+        async def send_all() -> None:
             connections = Connections(self.plan.port)
             while not self.over:
                 status = await self.ask(connections, next(requests))
@@ -100,16 +100,16 @@ class Attack:
                     await asyncio.sleep(REFUSED_S)
             connections.close()
 
-        with contextlib.suppress(TimeoutError):  # what is still unanswered then is counted as such
+        with contextlib.suppress(TimeoutError):  # `ask` counts the cancelled requests as unanswered
             async with asyncio.timeout(self.plan.seconds + 5.0):
-                await asyncio.gather(*(asker() for _ in range(self.connections(count))))
+                await asyncio.gather(*(send_all() for _ in range(self.connections(count))))
 
     async def ask(self, connections: Connections, raw: bytes) -> str:
-        """Sends one request; its status, or the name of the error."""
+        """Send a request and return its status or the name of the error."""
         try:
             answer = await connections.ask(raw)
             token = answer.headers.get("cho-token", "")
-            status = str(answer.status) if len(token) in (0, TOKEN_CHARACTERS) else token  # a log-in that was refused
+            status = str(answer.status) if len(token) in (0, TOKEN_CHARACTERS) else token  # a refused login
         except (OSError, asyncio.IncompleteReadError) as error:
             status = type(error).__name__
         except asyncio.CancelledError:
@@ -119,11 +119,11 @@ class Attack:
         return status
 
     async def sessions(self) -> list[str]:
-        """A session of each of the attacker's accounts."""
+        """Log all accounts of the attacker in and return their tokens."""
         connections = Connections(self.plan.port)
         tokens = []
-        for one in self.plan.attackers:
-            body = f"{one.name}\n{password_md5()}\nb{BUILD}|0|0|{CLIENT_HASH}|0\n".encode()
+        for account in self.plan.attackers:
+            body = f"{account.name}\n{password_md5()}\nb{BUILD}|0|0|{CLIENT_HASH}|0\n".encode()
             answer = await connections.ask(request("POST", BANCHO, "/", self.plan.address, body=body))
             token = answer.headers["cho-token"]
             assert len(token) == TOKEN_CHARACTERS, token
@@ -132,7 +132,7 @@ class Attack:
         return tokens
 
     async def packets(self, bodies: list[bytes]) -> None:
-        """Sends these bodies in turn from every account's session."""
+        """Send these bodies in turn from the session of each account."""
         tokens = await self.sessions()
         polls = [
             request("POST", BANCHO, "/", self.plan.address, {"osu-token": token}, body[:BODY_MAX])
@@ -143,13 +143,13 @@ class Attack:
         await self.repeat(4, itertools.cycle(polls))
 
 
-# --- the attacks: each gets ready, says so by calling `go`, and attacks
+# --- the attacks: each prepares its payloads, calls `go`, which waits for the start, and attacks
 
 Go = Callable[[], Awaitable[None]]
 
 
 async def wrong_passwords(attack: Attack, go: Go) -> None:
-    """Guesses for names that exist and names that do not, in the game and on the web, on 90 connections."""
+    """Guess passwords of existing and unknown names, in the game and on the web, on 90 connections."""
 
     def guesses() -> Iterator[bytes]:
         for number in itertools.count():
@@ -167,7 +167,7 @@ async def wrong_passwords(attack: Attack, go: Go) -> None:
 
 
 async def slow_reads(attack: Attack, go: Go) -> None:
-    """Filters that match little, searches in the middle of names, and deep pages, on 40 connections."""
+    """Request rare filters, searches in the middle of names, and deep pages, on 40 connections."""
 
     def reads() -> Iterator[bytes]:
         chance = random.Random(1)
@@ -190,15 +190,15 @@ async def slow_reads(attack: Attack, go: Go) -> None:
 
 
 async def half_sent_uploads(attack: Attack, go: Go) -> None:
-    """50 uploads of which all but the end is sent; the rest trickles."""
+    """Send 50 uploads except for their last KiB, which trickles."""
     play, kind = multipart(Played(attack.plan.songs[0], attack.plan.attackers[0].name).parts())
     cut = play.index(b'filename="replay"')
     start = play[: play.index(b"\r\n\r\n", cut) + 4]
     junk = bytes(1 << 20)
 
     def head(host: str, target: str, length: int, headers: dict[str, str]) -> bytes:
-        whole_head = request("POST", host, target, attack.plan.address, headers)
-        return whole_head.replace(b"Content-Length: 0", b"Content-Length: %d" % length)
+        complete_head = request("POST", host, target, attack.plan.address, headers)
+        return complete_head.replace(b"Content-Length: 0", b"Content-Length: %d" % length)
 
     async def upload(first: bytes, length: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", attack.plan.port)
@@ -212,21 +212,21 @@ async def half_sent_uploads(attack: Attack, go: Go) -> None:
             while not attack.over and not reader.at_eof() and not writer.is_closing():
                 writer.write(b"\0")
                 await asyncio.sleep(TRICKLE_S)
-            told = await reader.read(16) if reader.at_eof() else b""
-            attack.answers[told[9:12].decode() or ("open" if attack.over else "closed")] += 1
+            status_line = await reader.read(16) if reader.at_eof() else b""
+            attack.answers[status_line[9:12].decode() or ("open" if attack.over else "closed")] += 1
         except (OSError, TimeoutError) as error:
             attack.answers[type(error).__name__] += 1
         finally:
             writer.close()
 
     async def uploader(number: int) -> None:
-        one = attack.plan.attackers[number % len(attack.plan.attackers)]
+        account = attack.plan.attackers[number % len(attack.plan.attackers)]
         while not attack.over:
             if number % 2:
                 first = head(OSU, SUBMIT, SUBMISSION_BYTES, {"Content-Type": kind, "Token": "x"}) + start
                 await upload(first, SUBMISSION_BYTES - len(start))
             else:
-                headers = {"Content-Type": "image/png", "Authorization": f"Bearer {one.key}"}
+                headers = {"Content-Type": "image/png", "Authorization": f"Bearer {account.key}"}
                 await upload(head(API, "/set_avatar", AVATAR_BYTES, headers), AVATAR_BYTES)
             await asyncio.sleep(REFUSED_S)
 
@@ -235,9 +235,9 @@ async def half_sent_uploads(attack: Attack, go: Go) -> None:
 
 
 async def spectating(attack: Attack, go: Go) -> None:
-    """Starting and stopping to watch the honest players, 9,000 times a body, from every account."""
+    """Start and stop spectating the honest players, 9,000 times per body, from each account."""
     bodies = [
-        (whole(Client.START_SPECTATING, victim) + whole(Client.STOP_SPECTATING, None)) * 9_000
+        (whole(ClientPacket.START_SPECTATING, victim) + whole(ClientPacket.STOP_SPECTATING, None)) * 9_000
         for victim in attack.plan.victims
     ]
     await go()
@@ -245,39 +245,43 @@ async def spectating(attack: Attack, go: Go) -> None:
 
 
 async def cheap_packets(attack: Attack, go: Go) -> None:
-    """Bodies of the packets that are cheapest to send: commands, private messages, wrong passwords of a room."""
+    """Send bodies of the smallest packets: commands, private messages, wrong passwords of a match, pings."""
     victim = attack.plan.victim_names[0]
     bodies = [
-        whole(Client.SEND_PRIVATE_MESSAGE, Message("", "!help", "BanchoBot", 0)) * 20_000,
-        whole(Client.SEND_PRIVATE_MESSAGE, Message("", "hello", "BanchoBot", 0)) * 20_000,
-        whole(Client.JOIN_MATCH, JoinMatch(1, "wrong")) * 20_000,
-        whole(Client.SEND_PRIVATE_MESSAGE, Message("", "hello", victim, 0)) * 20_000,
-        (whole(Client.JOIN_LOBBY, None) + whole(Client.PART_LOBBY, None)) * 20_000,
+        whole(ClientPacket.SEND_PRIVATE_MESSAGE, ClientMessage("", "!help", "BanchoBot", 0)) * 20_000,
+        whole(ClientPacket.SEND_PRIVATE_MESSAGE, ClientMessage("", "hello", "BanchoBot", 0)) * 20_000,
+        whole(ClientPacket.JOIN_MATCH, JoinMatch(1, "wrong")) * 20_000,
+        whole(ClientPacket.SEND_PRIVATE_MESSAGE, ClientMessage("", "hello", victim, 0)) * 20_000,
+        (whole(ClientPacket.JOIN_LOBBY, None) + whole(ClientPacket.PART_LOBBY, None)) * 20_000,
         whole(PING, None) * 100_000,
     ]
     await go()
     await attack.packets(bodies)
 
 
-async def rooms(attack: Attack, go: Go) -> None:
-    """Opening a room and leaving it, thousands of times a body, from every account."""
+async def matches(attack: Attack, go: Go) -> None:
+    """Create and leave a match, 4,000 times per body, from each account."""
     slots = tuple(SlotForm(1, 0, 0, 0) for _ in range(16))
-    form = MatchForm(0, False, 0, "room", "secret", "A - B [C]", 75, "0" * 32, slots, 3, 0, 0, 0, False, 0)
-    body = (whole(Client.JOIN_LOBBY, None) + whole(Client.CREATE_MATCH, form) + whole(Client.PART_MATCH, None)) * 4_000
+    form = MatchForm(0, False, 0, "match", "secret", "A - B [C]", 75, "0" * 32, slots, 3, 0, 0, 0, False, 0)
+    body = (
+        whole(ClientPacket.JOIN_LOBBY, None)
+        + whole(ClientPacket.CREATE_MATCH, form)
+        + whole(ClientPacket.PART_MATCH, None)
+    ) * 4_000
     await go()
     await attack.packets([body])
 
 
 async def pictures(attack: Attack, go: Go) -> None:
-    """Avatars and screenshots that are small to send and take seconds to decode."""
-    picture = a_slow_picture()
+    """Upload small avatars and screenshots that take seconds to decode."""
+    picture = slow_picture()
 
     def uploads() -> Iterator[bytes]:
         for number in itertools.count():
-            one = attack.plan.attackers[number % len(attack.plan.attackers)]
+            account = attack.plan.attackers[number % len(attack.plan.attackers)]
             if number % 2:
                 parts: list[tuple[str, str | None, bytes]] = [
-                    ("u", None, one.name.encode()),
+                    ("u", None, account.name.encode()),
                     ("p", None, password_md5().encode()),
                     ("ss", "ss", picture),
                 ]
@@ -285,36 +289,37 @@ async def pictures(attack: Attack, go: Go) -> None:
                 yield request("POST", OSU, "/web/osu-screenshot.php", attack.plan.address, {"Content-Type": kind}, body)
             else:
                 body, kind = multipart([("avatar", "avatar.jpg", picture)])
-                headers = {"Authorization": f"Bearer {one.key}", "Content-Type": kind}
+                headers = {"Authorization": f"Bearer {account.key}", "Content-Type": kind}
                 yield request("POST", API, "/set_avatar", attack.plan.address, headers, body)
 
-    await attack.sessions()  # a screenshot wants one
+    await attack.sessions()  # a screenshot requires a session
     await go()
     await attack.repeat(8, uploads())
 
 
 async def replays(attack: Attack, go: Go) -> None:
-    """Plays whose replay is 7 KB to send and 49 MiB to read."""
+    """Submit plays with a replay of 7 KB that decompresses to 49 MiB."""
     replay = lzma.compress(
-        (b"0|0|0|0," * (UNFOLDED_BYTES // 8)),
+        (b"0|0|0|0," * (REPLAY_BYTES // 8)),
         format=lzma.FORMAT_ALONE,
         filters=[{"id": lzma.FILTER_LZMA1, "preset": 0, "dict_size": 1 << 21}],
     )
 
     def plays() -> Iterator[bytes]:
         for number in itertools.count():
-            one = attack.plan.attackers[number % len(attack.plan.attackers)]
-            played = Played(attack.plan.songs[0], one.name, score=2_000_000 + number, replay=replay)
+            account = attack.plan.attackers[number % len(attack.plan.attackers)]
+            played = Played(attack.plan.songs[0], account.name, score=2_000_000 + number, replay=replay)
             body, kind = multipart(played.parts())
             yield request("POST", OSU, SUBMIT, attack.plan.address, {"Content-Type": kind, "Token": "x"}, body)
 
     ready = list(itertools.islice(plays(), 40))
+    await attack.sessions()  # a submission needs a session
     await go()
     await attack.repeat(8, itertools.cycle(ready))
 
 
 async def event_streams(attack: Attack, go: Go) -> None:
-    """A hundred listeners, of whom each begins anew when it is refused."""
+    """Open 100 event streams. A listener reconnects after a refusal."""
     raw = request("GET", API, "/v2/events", attack.plan.address)
 
     async def listener() -> None:
@@ -343,15 +348,15 @@ ATTACKS: Final[dict[str, Callable[[Attack, Go], Awaitable[None]]]] = {
     "half-sent uploads": half_sent_uploads,
     "spectating": spectating,
     "cheap packets": cheap_packets,
-    "rooms": rooms,
+    "matches": matches,
     "pictures": pictures,
     "replays": replays,
     "event streams": event_streams,
 }
 
 
-def a_slow_picture() -> bytes:
-    """A progressive JPEG of 16 million pixels, whose last scan, a refinement, comes again and again."""
+def slow_picture() -> bytes:
+    """Return a progressive JPEG of 16 million pixels that repeats its last scan."""
     from PIL import Image
 
     out = io.BytesIO()
@@ -362,7 +367,7 @@ def a_slow_picture() -> bytes:
 
 
 async def run(plan: Plan) -> Report:
-    """Carries out one attack."""
+    """Run one attack."""
     attack = Attack(plan)
 
     async def go() -> None:

@@ -1,7 +1,7 @@
-"""`scripts/bench --cluster`: polls, boards and plays with one, two and four workers over PostgreSQL and Redis.
+"""`scripts/bench --cluster`: polls, boards and plays with one, two and four workers on PostgreSQL and Redis.
 
-Everything runs on this machine, the load and both stores too: what counts is how figures grow with workers where there
-are processors for them, and what a request costs in each part.
+Workers, load and both stores run on this machine. The figures show how the capacity grows with the number of workers,
+as far as there are processors, and the processor time of a request in each part.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from kiai.storage.tables import users
 PASSWORD: Final = "correct horse 7"
 SESSIONS: Final = 100
 PLAYS: Final = 800
-WARMING: Final = 400
+WARM_UP_PLAYS: Final = 400
 WORKERS: Final = (1, 2, 4)
 SONGS: Final = [a_map(100 + n, objects=100, title=f"Song {n}") for n in range(8)]
 
@@ -40,39 +40,39 @@ console = Console()
 
 
 def main() -> int:
-    """Measures each number of workers on a cluster of its own."""
+    """Measure each number of workers on a separate cluster."""
     parser = argparse.ArgumentParser(prog="scripts/bench --cluster", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement, default %(default)s")
-    parser.add_argument("--json", metavar="FILE", help="writes the figures there too")
-    asked = parser.parse_args()
+    parser.add_argument("--seconds", type=float, default=3.0, help="duration of each measurement, default %(default)s")
+    parser.add_argument("--json", metavar="FILE", help="also write the figures to this file")
+    options = parser.parse_args()
     table = Table(title=f"workers, on {os.cpu_count()} processors with load, PostgreSQL and Redis")
     for column in ("workers", "what", "a second", "p99 ms", "worker us", "PostgreSQL us", "Redis us"):
         table.add_column(column, justify="right")
     figures = {}
     for workers in WORKERS:
-        found = figures[str(workers)] = measured(workers, asked.seconds)
-        for name, one in found.items():
-            costs = [f"{one[f'{part}_us']:,.0f}" for part in ("worker", "postgresql", "redis")]
-            table.add_row(str(workers), name, f"{one['per_s']:,.0f}", f"{one['p99_ms']:.1f}", *costs)
+        found = figures[str(workers)] = measure(workers, options.seconds)
+        for name, figure in found.items():
+            costs = [f"{figure[f'{part}_us']:,.0f}" for part in ("worker", "postgresql", "redis")]
+            table.add_row(str(workers), name, f"{figure['per_s']:,.0f}", f"{figure['p99_ms']:.1f}", *costs)
     console.print(table)
-    if asked.json:
-        Path(asked.json).write_text(json.dumps(figures, indent=2))
+    if options.json:
+        Path(options.json).write_text(json.dumps(figures, indent=2))
     return 0
 
 
-def measured(workers: int, seconds: float) -> dict[str, Any]:
-    """The figures of so many workers."""
+def measure(workers: int, seconds: float) -> dict[str, Any]:
+    """Return the figures of a cluster with this number of workers."""
     redis = RedisServer()
     try:
         with tempfile.TemporaryDirectory() as folder, engines.postgres_database() as url:
             data = Path(folder) / "data"
-            asyncio.run(prepared(data, url))
-            engines.execute(url, *more_accounts())
+            asyncio.run(prepare(data, url))
+            engines.execute(url, *copy_accounts())
             port = free_port()
             command = [sys.executable, "-m", "kiai", "serve", "--port", str(port), "--data", str(data)]
             command += ["--database", url, "--state", redis.url, "--workers", str(workers)]
             with process(command, port, {"KIAI_RATE_LIMITS": "off"}) as (server, _):
-                tokens = [logged_in(port, number) for number in range(SESSIONS)]
+                tokens = [log_in(port, number) for number in range(SESSIONS)]
                 assert redis.process is not None
                 polls = [
                     f"POST / HTTP/1.1\r\nHost: c.localhost\r\nUser-Agent: osu!\r\nosu-token: {token}\r\n"
@@ -81,29 +81,29 @@ def measured(workers: int, seconds: float) -> dict[str, Any]:
                 ]
                 load(port, polls, 0.5)
                 parts = {"worker": server.pid, "postgresql": engines.postgres_pid(), "redis": redis.process.pid}
-                polled = costed(parts, port, polls, seconds)
-                # Each worker checks a password once; what that costs is not what a board or a play costs.
+                polled = measure_cost(parts, port, polls, seconds)
+                # Warm-up: each worker hashes a password once, which must not count as the cost of a board or play.
                 load(port, [board(song.md5) for song in SONGS], 1.0 * workers, connections=16)
-                load(port, [play(PLAYS + n) for n in range(WARMING)], 0, connections=16)
+                load(port, [play(PLAYS + n) for n in range(WARM_UP_PLAYS)], 0, connections=16)
                 return {
                     "polls": polled,
-                    "boards": costed(parts, port, [board(song.md5) for song in SONGS], seconds),
-                    "plays": costed(parts, port, [play(n) for n in range(PLAYS)], 0, connections=16),
+                    "boards": measure_cost(parts, port, [board(song.md5) for song in SONGS], seconds),
+                    "plays": measure_cost(parts, port, [play(n) for n in range(PLAYS)], 0, connections=16),
                 }
     finally:
         redis.close()
 
 
-async def prepared(data: Path, url: str) -> None:
-    """An account and maps."""
+async def prepare(data: Path, url: str) -> None:
+    """Create an account and maps."""
     async with open_services(load_settings(data=data, database=url)) as services:
         await services.accounts.register(name="bench 0", email="bench0@example.org", password=PASSWORD, priv=3)
         for song in SONGS:
             await services.importer.import_file(song.data, name="map", status=None)
 
 
-def more_accounts() -> list[str]:
-    """The others are copies of the first: one password hash, which a worker computes once and then remembers."""
+def copy_accounts() -> list[str]:
+    """Return statements that copy the first account. All accounts have one password hash, which workers cache."""
     same = [column.name for column in users.c if column.name not in ("id", "name", "safe_name", "email")]
     copied = ", ".join(same)
     return [
@@ -114,8 +114,8 @@ def more_accounts() -> list[str]:
     ]
 
 
-def logged_in(port: int, number: int) -> str:
-    """A session's token."""
+def log_in(port: int, number: int) -> str:
+    """Log in and return the token of the session."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     body = f"bench {number}\n{password_md5(PASSWORD)}\nb{BUILD}|0|0|{CLIENT_HASH}|0\n".encode()
     connection.request("POST", "/", body, {"Host": "c.localhost", "User-Agent": "osu!"})
@@ -126,7 +126,7 @@ def logged_in(port: int, number: int) -> str:
 
 
 def board(md5: str, number: int = 0) -> bytes:
-    """A request of song select."""
+    """Return a request of song select."""
     query = {
         "us": f"bench {number}",
         "ha": password_md5(PASSWORD),
@@ -142,7 +142,7 @@ def board(md5: str, number: int = 0) -> bytes:
 
 
 def play(number: int) -> bytes:
-    """A request that submits a play."""
+    """Return a request that submits a play."""
     played = Played(
         SONGS[number % len(SONGS)].md5, f"bench {number % SESSIONS}", score=1_000 + number, password=PASSWORD
     )
@@ -154,10 +154,10 @@ def play(number: int) -> bytes:
     return head.encode() + body
 
 
-def costed(
+def measure_cost(
     parts: dict[str, int], port: int, requests: list[bytes], seconds: float, connections: int = 64
 ) -> dict[str, Any]:
-    """As `load`, with the processor time that a request takes in each part, us."""
+    """Like `load`, with the processor time of a request in each part in us."""
     before = {part: family_cpu_s(pid) for part, pid in parts.items()}
     found = load(port, requests, seconds, connections)
     return found | {
@@ -166,33 +166,33 @@ def costed(
 
 
 def family_cpu_s(pid: int) -> float:
-    """Processor time of a process and of all that descend from it, those that ended included."""
+    """Return the processor time of a process and its descendants, including ended ones, in seconds."""
     total = 0
-    for one in family(pid):
+    for member in family(pid):
         with contextlib.suppress(FileNotFoundError):  # it has just ended
-            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-            total += sum(int(field) for field in fields[11:15])
+            fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
+            total += sum(int(field) for field in fields[11:15])  # utime, stime and those of ended children
     return total / os.sysconf("SC_CLK_TCK")
 
 
 def family(pid: int) -> list[int]:
-    """A process and all that descend from it: workers, and what computes pp for them."""
+    """Return a process and its descendants: workers and their performance workers."""
     listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     children: dict[int, list[int]] = {}
     for line in listed.splitlines():
         child, parent = map(int, line.split())
         children.setdefault(parent, []).append(child)
     found = [pid]
-    for one in found:
-        found += children.get(one, [])
+    for member in found:  # the list grows while it is traversed
+        found += children.get(member, [])
     return found
 
 
 def load(port: int, requests: list[bytes], seconds: float, connections: int = 64) -> dict[str, Any]:
-    """What came of asking these for so long (0: each once)."""
+    """Send these requests for `seconds` (0: each one once) and return the figures."""
     command = [sys.executable, "-m", "benchmarks.load", str(port), "-", str(connections), str(seconds)]
     done = subprocess.run(
-        command, input="\n".join(one.hex() for one in requests), capture_output=True, text=True, check=True
+        command, input="\n".join(request.hex() for request in requests), capture_output=True, text=True, check=True
     )
     found: dict[str, Any] = json.loads(done.stdout)
     assert not found["faults"], found

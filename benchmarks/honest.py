@@ -1,7 +1,7 @@
-"""Honest players of `scripts/bench attack`: they poll, open song select, search, submit plays and log in.
+"""The honest players of `scripts/bench attack`: they poll, open song select, search, submit plays and log in.
 
-Each kind of request comes at a fixed rate, whether or not the earlier ones were answered, as from players who know
-nothing of each other. Every player has an address of their own.
+Each kind of request is sent at a fixed rate, whether or not earlier requests were answered, because real players do not
+wait for each other. Each player has a separate address.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ import msgspec
 from tests.faces.bancho.client_bytes import whole
 from tests.wire.submitting import BUILD, CLIENT_HASH, OSU, PASSWORD, SUBMIT, Played, multipart, password_md5
 
-from benchmarks.asking import Connections, request
-from kiai.faces.bancho.packets import ChangeAction, Client
+from benchmarks.http_client import Connections, request
+from kiai.faces.bancho.packets import ChangeAction, ClientPacket
 
 BANCHO: Final = "c.localhost"
 API: Final = "api.localhost"
@@ -27,17 +27,17 @@ RATES: Final = {
     "search": 4.0,
     "profiles": 6.0,
     "submissions": 1.0,
-    "log-ins": 1.0,
+    "logins": 1.0,
 }
-"""How many a second, of all players together."""
-STATUS_EVERY: Final = 10  # every tenth poll tells a status
+"""Requests per second of all players together."""
+STATUS_EVERY: Final = 10  # every tenth poll changes the status
 RESTART: Final = 86  # the packet that ends a session
 TOKEN_CHARACTERS: Final = 36
-_STATUS: Final = whole(Client.CHANGE_ACTION, ChangeAction(2, "Artist - Song [Normal]", "0" * 32, 0, 0, 0))
+_STATUS: Final = whole(ClientPacket.CHANGE_ACTION, ChangeAction(2, "Artist - Song [Normal]", "0" * 32, 0, 0, 0))
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """What one kind of request took, in ms, and which of its answers were not the right one."""
+    """The durations of one kind of request in ms, and its wrong answers by reason."""
 
     count: int
     p50_ms: float
@@ -46,18 +46,18 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 def figures(times: list[float], wrong: dict[str, int]) -> Figures:
-    """The figures of some requests, in seconds."""
+    """Return the figures of requests; `times` are in seconds."""
     times = sorted(times) or [0.0]
     return Figures(len(times), times[len(times) // 2] * 1000, times[int(len(times) * 0.99)] * 1000, dict(wrong))
 
 
 def address_of(number: int) -> str:
-    """The address of one of the honest players."""
+    """Return the address of an honest player."""
     return f"198.51.100.{number + 1}"
 
 
 class Honest:
-    """The players. `names` log in at the start; each of `newcomers` logs in once, later."""
+    """The honest players. `names` log in at the start. Each of `newcomers` logs in once, during the measurement."""
 
     def __init__(self, port: int, names: list[str], newcomers: list[str], songs: list[str]) -> None:
         self._connections = Connections(port)
@@ -68,21 +68,22 @@ class Honest:
         self._logged_in = 0
         self._scores = itertools.count(1_000)
         self.ended = 0
-        """How many sessions the server ended that nobody wanted to end."""
+        """The number of sessions that the server ended."""
 
     async def begin(self) -> None:
-        """Everybody logs in."""
+        """Log all players in."""
         for number, name in enumerate(self._names):
             token = await self._log_in(number, name)
             assert token is not None, f"{name} cannot log in"
             self._tokens.append(token)
 
     def close(self) -> None:
-        """Ends the connections."""
+        """Close the connections."""
         self._connections.close()
 
     async def window(self, seconds: float) -> dict[str, Figures]:
-        """Plays for so many seconds; the figures by kind of request."""
+        """Send requests for this number of seconds and return the figures of each kind."""
+        # Encrypting a submission takes time, so it happens before the measurement.
         plays = self._plays(max(1, round(seconds * RATES["submissions"])))
         times: dict[str, list[float]] = defaultdict(list)
         wrong: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -93,10 +94,10 @@ class Honest:
             "search": self._search,
             "profiles": self._profile,
             "submissions": lambda n: self._submit(plays[n]) if n < len(plays) else _nothing(),
-            "log-ins": self._newcomer,
+            "logins": self._newcomer,
         }
 
-        async def one(kind: str, number: int) -> None:
+        async def send(kind: str, number: int) -> None:
             began = time.perf_counter()
             try:
                 fault = await kinds[kind](number)
@@ -106,32 +107,32 @@ class Honest:
             if fault:
                 wrong[kind][fault] += 1
 
-        async def steadily(kind: str) -> None:
-            asked = []
+        async def send_at_rate(kind: str) -> None:
+            tasks = []
             began = time.perf_counter()
             for number in itertools.count():
                 due = began + number / RATES[kind]
                 if due >= until:
                     break
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
-                asked.append(asyncio.create_task(one(kind, number)))
-            await asyncio.gather(*asked)
+                tasks.append(asyncio.create_task(send(kind, number)))
+            await asyncio.gather(*tasks)
 
-        await asyncio.gather(*map(steadily, kinds))
+        await asyncio.gather(*map(send_at_rate, kinds))
         return {kind: figures(times[kind], wrong[kind]) for kind in kinds}
 
-    async def all_are_there(self) -> None:
-        """Polls once for everybody; `ended` counts those who were thrown out."""
+    async def count_ended_sessions(self) -> None:
+        """Poll once for each player. `ended` then includes the sessions that have ended since their last poll."""
         for number in range(len(self._tokens)):
             await self._poll(number)
 
-    # --- one request each: "", or what was wrong with its answer
+    # --- one request each; returns "" or what was wrong with the answer
 
     async def _poll(self, number: int) -> str:
         who = number % len(self._tokens)
-        told = _STATUS if number % STATUS_EVERY == 0 else b""
+        packets = _STATUS if number % STATUS_EVERY == 0 else b""
         headers = {"osu-token": self._tokens[who]}
-        answer = await self._connections.ask(request("POST", BANCHO, "/", address_of(who), headers, told))
+        answer = await self._connections.ask(request("POST", BANCHO, "/", address_of(who), headers, packets))
         if RESTART in packet_ids(answer.body):
             self.ended += 1
             token = await self._log_in(who, self._names[who])
@@ -143,14 +144,14 @@ class Honest:
     async def _song_select(self, number: int) -> str:
         who = number % len(self._names)
         query = {"us": self._names[who], "ha": password_md5(), "c": self._songs[number % len(self._songs)]}
-        return await self._page(who, "/web/osu-osz2-getscores.php", query | {"s": 0, "vv": 4, "v": 1, "m": 0})
+        return await self._get(who, "/web/osu-osz2-getscores.php", query | {"s": 0, "vv": 4, "v": 1, "m": 0})
 
     async def _search(self, number: int) -> str:
         who = number % len(self._names)
         query = {"u": self._names[who], "h": password_md5(), "q": f"Song {number % 8}", "r": 4, "m": -1, "p": 0}
-        return await self._page(who, "/web/osu-search.php", query)
+        return await self._get(who, "/web/osu-search.php", query)
 
-    async def _page(self, who: int, path: str, query: dict[str, object]) -> str:
+    async def _get(self, who: int, path: str, query: dict[str, object]) -> str:
         target = f"{path}?{urlencode(query, quote_via=quote)}"
         return _fault((await self._connections.ask(request("GET", OSU, target, address_of(who)))).status)
 
@@ -165,7 +166,7 @@ class Honest:
 
     async def _newcomer(self, number: int) -> str:
         if self._logged_in >= len(self._newcomers):
-            return "nobody is left to log in"
+            return "no newcomers left"
         self._logged_in += 1
         who = len(self._names) + self._logged_in
         token = await self._log_in(who, self._newcomers[self._logged_in - 1])
@@ -178,15 +179,15 @@ class Honest:
         return token if len(token) == TOKEN_CHARACTERS else None
 
     def _plays(self, count: int) -> list[bytes]:
-        """Submissions that were encrypted before the clock runs."""
-        made = []
+        """Return encrypted submissions."""
+        requests = []
         for _ in range(count):
             score = next(self._scores)
             who = score % len(self._names)
             played = Played(self._songs[score % len(self._songs)], self._names[who], score=score * 10, combo=100)
             body, kind = multipart(played.parts())
-            made.append(request("POST", OSU, SUBMIT, address_of(who), {"Content-Type": kind, "Token": "x"}, body))
-        return made
+            requests.append(request("POST", OSU, SUBMIT, address_of(who), {"Content-Type": kind, "Token": "x"}, body))
+        return requests
 
 
 async def _nothing() -> str:
@@ -198,7 +199,7 @@ def _fault(status: int) -> str:
 
 
 def packet_ids(body: bytes) -> list[int]:
-    """The ids of the packets in the answer to a poll."""
+    """Return the ids of the packets in the answer to a poll."""
     found, at = [], 0
     while at + 7 <= len(body):
         found.append(int.from_bytes(body[at : at + 2], "little"))

@@ -1,8 +1,7 @@
-"""The load generator: keep-alive connections that ask again as soon as they are answered.
+"""The load generator: keep-alive connections that send the next request after each response.
 
-`python -m benchmarks.load PORT HOST CONNECTIONS SECONDS < targets` prints one JSON object; with `-` for HOST each line
-is a whole request in hexadecimal digits, and with 0 for SECONDS each request is asked once. It parses no more of an
-answer than its length and status, so that one core of load outruns one core of server.
+`python -m benchmarks.load PORT HOST CONNECTIONS SECONDS < targets` prints one JSON object. With the HOST `-` each line
+is a complete request in hexadecimal digits. With 0 SECONDS each request is sent once.
 """
 
 import asyncio
@@ -14,6 +13,9 @@ from typing import Any
 
 import uvloop
 
+# PERF: a client parses only the status and the length of a response, so that one core of load is faster than one core
+# of server.
+
 
 class Client(asyncio.Protocol):
     """One connection."""
@@ -22,7 +24,7 @@ class Client(asyncio.Protocol):
         self._requests = requests
         self._times = times
         self._faults = faults
-        self._until = until  # None: each request of the list, which is this connection's own, once
+        self._until = until  # None: send each request of the list once
         self._at = random.randrange(len(requests)) if until is not None else -1
         self._left = 0
         self._head = b""
@@ -31,17 +33,17 @@ class Client(asyncio.Protocol):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Asks the first question."""
+        """Send the first request."""
         self._transport = transport
-        self._ask()
+        self._send()
 
-    def _ask(self) -> None:
+    def _send(self) -> None:
         self._at = (self._at + 1) % len(self._requests)
         self._sent = time.perf_counter()
         self._transport.write(self._requests[self._at])
 
     def data_received(self, data: bytes) -> None:
-        """Counts down the answer; asks again at its end."""
+        """Count the bytes of the response. At its end, send the next request."""
         if self._left:
             self._left -= len(data)
         else:
@@ -60,18 +62,18 @@ class Client(asyncio.Protocol):
         now = time.perf_counter()
         self._times.append(now - self._sent)
         if now < self._until if self._until is not None else self._at + 1 < len(self._requests):
-            self._ask()
+            self._send()
         else:
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Ends this connection's part."""
+        """Complete `done`."""
         if not self.done.done():
             self.done.set_result(None)
 
 
 async def run(port: int, host: str, connections: int, seconds: float, targets: list[str]) -> dict[str, object]:
-    """Asks for `seconds`; what came of it. Times in ms."""
+    """Send requests for `seconds` and return the figures. Times are in ms."""
     if host == "-":
         requests = [bytes.fromhex(target) for target in targets]
     else:
@@ -82,8 +84,8 @@ async def run(port: int, host: str, connections: int, seconds: float, targets: l
     started = time.perf_counter()
     clients = []
     for number in range(min(connections, len(requests))):
-        own = requests if seconds else requests[number::connections]
-        client = Client(own, times, faults, started + seconds if seconds else None)
+        share = requests if seconds else requests[number::connections]
+        client = Client(share, times, faults, started + seconds if seconds else None)
         await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
         clients.append(client)
     await asyncio.gather(*(client.done for client in clients))

@@ -1,8 +1,8 @@
-"""`scripts/bench scores`: what players wait for after a play, and in song select.
+"""`scripts/bench scores`: submissions of plays, and the boards of song select.
 
-getscores is measured in two worlds of ten times the scores, as a ratio. Submissions are real forms, encrypted ahead,
-each sent once, from several players, into a copy of the smaller world. While a burst of plays on maps that were never
-computed runs, others go on asking: what they wait then is compared with what they wait in quiet.
+getscores is measured in a world and in one with ten times the scores, as a ratio. Submissions are real forms that were
+encrypted beforehand. Each one is sent once, to a server on a copy of the smaller world. The last measurement compares
+the latency of getscores with and without a burst of submissions on maps whose difficulty is not computed yet.
 """
 
 import argparse
@@ -24,12 +24,12 @@ from rich.console import Console
 from rich.table import Table
 from tests.wire.submitting import BUILD, CLIENT_HASH, OSU, SUBMIT, Played, multipart, password_md5
 
-from benchmarks.__main__ import GROWTH_BUDGET, ids, kiai, load, world
+from benchmarks.__main__ import GROWTH_BUDGET, ids, kiai, load, median_by_speed, world
 
 PASSWORD: Final = "correct horse 7"
 PLAYERS: Final = 8
 SUBMISSIONS: Final = 1_500
-COLD: Final = 60
+COLD: Final = 60  # maps without computed difficulty
 QUIET_FACTOR: Final = 5.0
 P99_MAX_MS: Final = 250.0
 BOARDS: Final = (
@@ -43,20 +43,18 @@ console = Console()
 
 
 def main() -> int:
-    """Runs everything; exit code 1 when a budget is missed."""
+    """Run the benchmark. Return 1 if a budget is missed, otherwise 0."""
     parser = argparse.ArgumentParser(prog="scripts/bench scores", description=__doc__)
     parser.add_argument("--scores", default="100000,1000000", help="sizes of the worlds, default %(default)s")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement, default %(default)s")
-    parser.add_argument("--rounds", type=int, default=3, help="default %(default)s")
-    parser.add_argument("--connections", type=int, default=32, help="default %(default)s")
-    parser.add_argument("--json", metavar="FILE", help="writes the figures there too")
-    parser.add_argument(
-        "--worlds", type=Path, default=Path(".bench"), help="where worlds are kept, default %(default)s"
-    )
-    asked = parser.parse_args()
+    parser.add_argument("--seconds", type=float, default=2.0, help="duration of each measurement, default %(default)s")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds, default %(default)s")
+    parser.add_argument("--connections", type=int, default=32, help="number of connections, default %(default)s")
+    parser.add_argument("--json", metavar="FILE", help="also write the figures to this file")
+    parser.add_argument("--worlds", type=Path, default=Path(".bench"), help="folder of the worlds, default %(default)s")
+    options = parser.parse_args()
     figures: dict[str, Any] = {}
     missed: list[str] = []
-    worlds = {size: world(asked.worlds, int(size)) for size in asked.scores.split(",")}
+    worlds = {size: world(options.worlds, int(size)) for size in options.scores.split(",")}
     for data in worlds.values():
         players(data)
     table = Table(title="scores")
@@ -66,24 +64,24 @@ def main() -> int:
     def row(what: str, found: dict[str, Any], verdict: str = "") -> None:
         figures[what] = found
         cells = (found["per_s"], found["p50_ms"], found["p99_ms"], found.get("cpu_us", 0.0))
-        shown = [form.format(cell) for form, cell in zip(("{:,.0f}", "{:.2f}", "{:.2f}", "{:.0f}"), cells, strict=True)]
-        table.add_row(what, *shown, verdict)
+        formats = ("{:,.0f}", "{:.2f}", "{:.2f}", "{:.0f}")
+        table.add_row(what, *(form.format(cell) for form, cell in zip(formats, cells, strict=True)), verdict)
 
-    boards(worlds, asked, row, missed)
+    boards(worlds, options, row, missed)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(shutil.copytree(next(iter(worlds.values())), Path(folder) / "data"))
         with kiai(copy) as (child, port):
             submissions(copy, child, port, row)
-            burst(copy, child, port, asked, row, missed)
+            burst(copy, child, port, options, row, missed)
     console.print(table)
-    if asked.json:
-        Path(asked.json).write_text(json.dumps(figures, indent=2))
+    if options.json:
+        Path(options.json).write_text(json.dumps(figures, indent=2))
     console.print("all budgets hold" if not missed else f"missed: {', '.join(missed)}")
     return 1 if missed else 0
 
 
 def players(data: Path) -> None:
-    """Accounts that the load logs in as."""
+    """Create the accounts of the load; ignore existing ones."""
     for number in range(PLAYERS):
         command = [sys.executable, "-m", "kiai", "users", "add", f"bench {number}", "--password", PASSWORD]
         subprocess.run(
@@ -91,8 +89,8 @@ def players(data: Path) -> None:
         )
 
 
-def asked_for(data: Path, **query: object) -> list[str]:
-    """The targets of getscores for the world's full boards."""
+def getscores_targets(data: Path, **query: object) -> list[str]:
+    """Return the targets of getscores for the full boards of a world."""
     fixed = {"us": "bench 0", "ha": password_md5(PASSWORD), "s": 0, "vv": 4, "v": 1, "m": 0, "mods": 0} | query
     return [
         "/web/osu-osz2-getscores.php?" + urlencode(fixed | {"c": md5, "f": name, "i": set_id}, quote_via=quote)
@@ -100,24 +98,24 @@ def asked_for(data: Path, **query: object) -> list[str]:
     ]
 
 
-def boards(worlds: dict[str, Path], asked: Any, row: Any, missed: list[str]) -> None:
-    """getscores in each world in turn, and each against the first."""
+def boards(worlds: dict[str, Path], options: Any, row: Any, missed: list[str]) -> None:
+    """Measure getscores in each world in turn, and compare each world with the first."""
     kinds: dict[str, dict[str, object]] = {"global": {}, "country": {"v": 4}, "mods HD": {"v": 2, "mods": 8}}
     with contextlib.ExitStack() as running:
         servers = {size: running.enter_context(kiai(data)) for size, data in worlds.items()}
         for kind, query in kinds.items():
-            targets = {size: asked_for(data, **query) for size, data in worlds.items()}
-            for size, (child, port) in servers.items():  # pages are read from the disk once
-                hosted(child, port, targets[size], argparse.Namespace(seconds=0, connections=asked.connections))
+            targets = {size: getscores_targets(data, **query) for size, data in worlds.items()}
+            for size, (child, port) in servers.items():  # warm-up: read the pages from the disk
+                load_web(child, port, targets[size], argparse.Namespace(seconds=0, connections=options.connections))
             rounds: list[dict[str, dict[str, Any]]] = []
-            for _ in range(asked.rounds):
+            for _ in range(options.rounds):
                 rounds.append({})
                 for size, (child, port) in servers.items():
-                    rounds[-1][size] = hosted(child, port, targets[size], asked)
+                    rounds[-1][size] = load_web(child, port, targets[size], options)
             first = next(iter(worlds))
             for size in worlds:
-                found = sorted((one[size] for one in rounds), key=lambda one: one["per_s"])[len(rounds) // 2]
-                growth = statistics.median(one[size]["per_s"] / one[first]["per_s"] for one in rounds)
+                found = median_by_speed([results[size] for results in rounds])
+                growth = statistics.median(results[size]["per_s"] / results[first]["per_s"] for results in rounds)
                 verdict = (
                     "" if size == first else f"growth {growth:.2f} {ok(growth >= GROWTH_BUDGET)} >= {GROWTH_BUDGET}"
                 )
@@ -127,18 +125,18 @@ def boards(worlds: dict[str, Path], asked: Any, row: Any, missed: list[str]) -> 
 
 
 def ok(holds: bool) -> str:
-    """A verdict."""
+    """Return the verdict on a budget."""
     return "ok" if holds else "MISSED"
 
 
-def hosted(child: Any, port: int, targets: list[str], asked: Any) -> dict[str, Any]:
-    """One measurement at the host of the game's web endpoints."""
+def load_web(child: Any, port: int, targets: list[str], options: Any) -> dict[str, Any]:
+    """Return one measurement at the host of the game's web endpoints."""
     raw = [f"GET {target} HTTP/1.1\r\nHost: {OSU}\r\nUser-Agent: osu!\r\n\r\n".encode().hex() for target in targets]
-    return load(child, port, raw, asked, host="-")
+    return load(child, port, raw, options, host="-")
 
 
-def logged_in(port: int) -> None:
-    """A session for each player."""
+def log_in(port: int) -> None:
+    """Log each player in."""
     for number in range(PLAYERS):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         body = f"bench {number}\n{password_md5(PASSWORD)}\nb{BUILD}|0|0|{CLIENT_HASH}|0\n".encode()
@@ -148,7 +146,7 @@ def logged_in(port: int) -> None:
 
 
 def form(md5: str, objects: int, number: int, **fields: Any) -> str:
-    """A whole request that submits a play, in hexadecimal digits."""
+    """Return a complete request that submits a play, in hexadecimal digits."""
     played = Played(
         md5, f"bench {number % PLAYERS}", n300=objects, score=1_000 + number, combo=objects, password=PASSWORD, **fields
     )
@@ -161,8 +159,8 @@ def form(md5: str, objects: int, number: int, **fields: Any) -> str:
 
 
 def submissions(data: Path, child: Any, port: int, row: Any) -> None:
-    """Passes on maps whose attributes are known, one connection a player."""
-    logged_in(port)
+    """Measure submissions of passes on maps with computed difficulty, with one connection per player."""
+    log_in(port)
     maps = ids(data, PLAYED)[:40]
     warm = [form(md5, objects, n) for n, (md5, objects) in enumerate(maps)]
     once(child, port, warm)
@@ -177,15 +175,14 @@ def submissions(data: Path, child: Any, port: int, row: Any) -> None:
 
 
 def once(child: Any, port: int, requests: list[str], connections: int = PLAYERS) -> dict[str, Any]:
-    """Sends each request once."""
-
+    """Send each request once."""
     return load(child, port, requests, argparse.Namespace(seconds=0, connections=connections), host="-")
 
 
-def burst(data: Path, child: Any, port: int, asked: Any, row: Any, missed: list[str]) -> None:
-    """What others wait while plays on maps come in whose difficulty was never computed."""
-    targets = asked_for(data)
-    quiet = hosted(child, port, targets, asked)
+def burst(data: Path, child: Any, port: int, options: Any, row: Any, missed: list[str]) -> None:
+    """Measure getscores without and during a burst of submissions on maps without computed difficulty."""
+    targets = getscores_targets(data)
+    quiet = load_web(child, port, targets, options)
     row("getscores in quiet", quiet)
     cold = [
         form(md5, objects, 9_000 + n, mods=64) for n, (md5, objects) in enumerate(ids(data, PLAYED)[40 : 40 + COLD])
@@ -193,8 +190,8 @@ def burst(data: Path, child: Any, port: int, asked: Any, row: Any, missed: list[
     busy: dict[str, Any] = {}
     thread = threading.Thread(target=lambda: busy.update(once(child, port, cold)))
     thread.start()
-    time.sleep(0.05)
-    during = hosted(child, port, targets, asked)
+    time.sleep(0.05)  # the load generator of the burst takes about that long to start
+    during = load_web(child, port, targets, options)
     thread.join()
     row(f"{len(cold)} submissions on cold maps", busy)
     factor = during["p99_ms"] / quiet["p99_ms"]

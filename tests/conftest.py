@@ -1,11 +1,13 @@
 """Fixtures that every test may use: an event loop for plain test functions, and a database of each engine."""
 
 import asyncio
+import gc
 from collections.abc import Coroutine, Generator, Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 import pytest
+import structlog
 from tests import engines, runs
 
 from kiai.storage.port import Database
@@ -14,19 +16,25 @@ T = TypeVar("T")
 
 
 SHOWN: Final = pytest.StashKey[dict[int, tuple[BaseException, str]]]()
-SLOWEST_FIRST: Final = ("cluster", "faults", "wire", "clients", "contract")
+SLOWEST_FIRST: Final = ("cluster", "faults", "wire", "browser", "clients", "contract")
 
 
-def pytest_configure() -> None:
-    """The first process of a run makes the folder that the others share."""
-    runs.start()
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Create the folder that the processes of a run share, and make the logs of this process plain."""
+    folder = runs.start()
+    if config.option.basetemp is None and runs.has_room(folder):
+        config.option.basetemp = folder / "tmp"  # databases in memory need not wait for a disk
+    # Else structlog draws each traceback with colours and the values of all variables, which takes up to a second.
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Shows why a shared fixture could not be set up once; its other tests fail with a line that points there."""
+    """Show the error of a shared fixture once. The other tests that need it fail with a line that names the first."""
     report = yield
     if call.excinfo is None or not report.failed:
         return report
@@ -36,12 +44,23 @@ def pytest_runtest_makereport(
     elif call.when == "setup":
         first = item.config.stash.setdefault(SHOWN, {}).setdefault(id(error), (error, item.nodeid))[1]
         if first != item.nodeid:  # pytest keeps the error of a fixture and raises it for each of its tests
-            report.longrepr = f"set-up failed before, see {first}: {type(error).__name__}"
+            report.longrepr = f"setup failed before, see {first}: {type(error).__name__}"
     return report
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect the tests without garbage collections, and exempt them from later ones."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Folders of slow tests come first, so that no process is left alone with one at the end."""
+    """Run folders of slow tests first, so that no process runs one while the others have nothing left to do."""
     tests = Path(__file__).parent
 
     def place(item: pytest.Item) -> int:
@@ -52,7 +71,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints what tests counted, whichever process they ran in."""
+    """Print the figures that tests of all processes have counted."""
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
         for name, value in report.user_properties if report.when == "call" else ():
             if name == "counts":
@@ -60,10 +79,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 class Run(Protocol):
-    """Runs a coroutine to its end."""
+    """Runs a coroutine until it ends."""
 
     def __call__(self, coroutine: Coroutine[Any, Any, T], /) -> T:
-        """Its result."""
+        """Return its result."""
         ...
 
 

@@ -1,6 +1,6 @@
-"""A server on the demo world, with people online and a match that is played, whose clock stands still.
+"""A server on the demo data with a fixed clock, players online and a match in progress.
 
-It serves on a real socket from a thread of its own. The same world every time: what it answers can be compared.
+It serves on a real socket in its own thread. The data is the same in every run, so tests can compare whole answers.
 """
 
 import asyncio
@@ -15,33 +15,40 @@ from typing import Any, Final, TypeVar, cast
 import uvicorn
 from tests.patience import patiently
 
-from kiai.app import Server, Services, open_services
+from kiai.app import Services, open_services
 from kiai.clock import ManualClock
 from kiai.demo import build
 from kiai.logs import AccessLog
 from kiai.multiplayer import commands
 from kiai.realtime.port import Session, Status
-from kiai.serving import DEMO
-from kiai.settings import Settings
+from kiai.scores.flags import Finding
+from kiai.server import HttpServer
+from kiai.server_process import DEMO
+from kiai.server_settings import Settings
+from kiai.settings import load_settings
+from kiai.staff import OPERATOR
 from kiai.storage.port import Command, Transaction
 from kiai.storage.tables import medals
 
 T = TypeVar("T")
 
-NOW_MS: Final = 1_800_000_000_000  # 2027-01-15T08:00:00Z, after everything in the demo world
+NOW_MS: Final = 1_800_000_000_000  # 2027-01-15T08:00:00Z, after every event in the demo data
 DAY_S: Final = 86_400
-START_S: Final = 20.0  # as long as an idle machine may take
+START_S: Final = 20.0  # on an idle machine
 PLAYER: Final = 8  # in a clan, online, in the match
 SUPPORTER: Final = 4
+NEWCOMER: Final = 11  # without a clan, as HOST is
 RESTRICTED: Final = 43
 HOST: Final = 13  # online, plays the match against PLAYER
+MODERATOR: Final = 44
 MAP: Final = 900_003
+FLAGGED_SCORE: Final = 63
 _SCORE: Final = 654_321
 _MEDALS: Final = Command(medals.insert())
 
 
 class DemoServer:
-    """What a test needs of the server: where it is, keys, and a way to do something inside."""
+    """The address of the server, API keys, and a way to run code inside it."""
 
     def __init__(self, port: int, keys: dict[int, str], services: Services, loop: asyncio.AbstractEventLoop) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -50,26 +57,26 @@ class DemoServer:
         self._loop = loop
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Does something in the server's own event loop."""
+        """Run a coroutine in the event loop of the server."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(patiently(START_S))
 
 
 class _Uvicorn(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        yield  # signals are the test runner's
+        yield  # the test runner handles signals
 
 
 @contextlib.contextmanager
 def demo_server(data: Path, state: str | None = None) -> Iterator[DemoServer]:
-    """Runs the server on a data folder that does not exist yet. `state` is the URL of an empty Redis."""
+    """Run the server on a new data folder. `state` is the URL of an empty Redis."""
     started = threading.Event()
     found: list[DemoServer | BaseException] = []
     stopping = asyncio.Event()
 
     def main() -> None:
         try:
-            asyncio.run(_serve(Settings(data=data, log_level="error", state=state), found, started, stopping))
+            asyncio.run(_serve(load_settings(data=data, log_level="error", state=state), found, started, stopping))
         except BaseException as error:
             found.append(error)
         finally:
@@ -85,7 +92,7 @@ def demo_server(data: Path, state: str | None = None) -> Iterator[DemoServer]:
         yield server
     finally:
         if found and isinstance(found[0], DemoServer):
-            with contextlib.suppress(RuntimeError):  # it has ended by itself
+            with contextlib.suppress(RuntimeError):  # it has ended already
                 found[0]._loop.call_soon_threadsafe(stopping.set)
         thread.join(patiently(START_S))
     if len(found) > 1:
@@ -98,11 +105,15 @@ async def _serve(
     clock = ManualClock(NOW_MS - 3 * DAY_S * 1000)
     async with open_services(settings, clock=clock) as services:
         await build(services, progress=lambda done, total: None, **DEMO)
-        await services.begin()
-        await services.outbox.deliver()
         log = AccessLog(settings.log, settings.log_level)
-        server = Server(services, log)
-        keys = {user_id: await services.api_keys.issue(user_id) for user_id in (PLAYER, SUPPORTER, RESTRICTED, HOST)}
+        server = HttpServer(services, log)
+        await server.begin()
+        await services.outbox.deliver()
+        keys = {
+            user_id: await services.api_keys.issue(user_id)
+            for user_id in (PLAYER, SUPPORTER, RESTRICTED, HOST, NEWCOMER)
+        }
+        await _add_moderator(services, keys)
         await _live(services, clock)
         with socket.socket() as listening:
             listening.bind(("127.0.0.1", 0))
@@ -124,21 +135,42 @@ async def _serve(
             found.append(DemoServer(listening.getsockname()[1], keys, services, asyncio.get_running_loop()))
             started.set()
             await stopping.wait()
-            server.house.stopping = True
+            server.health.stopping = True
             server.events.close()
             runner.should_exit = True
             await serving
         log.close()
 
 
-async def _live(services: Services, clock: ManualClock) -> None:
-    """What only players can make: ranks of several days, a medal, sessions, a match that is over and one that runs."""
-    for _ in range(3):
-        await services.history.note_day()
-        clock.advance(DAY_S)
-    await services.history.note_day()
+async def _add_moderator(services: Services, keys: dict[int, str]) -> None:
+    """Make a player a moderator, with a key and a flag to close."""
+    moderator = await services.accounts.user(id=MODERATOR)
+    await services.staff.grant(OPERATOR, moderator.name, ["moderator"])
+    keys[MODERATOR] = await services.api_keys.issue(MODERATOR)
+    figures = {"average_frametime_ms": 10.7, "upper_frametime_ms": 11.3, "frames": 5_120, "threshold": 12}
+    details = "10.7 ms from frame to frame; the game records one each 16 ms"
+    flag = Finding(PLAYER, FLAGGED_SCORE, "timewarp", details, figures)
 
-    best = (await services.leaderboards.best_of(PLAYER, 0, limit=1))[0].score
+    async def add(tx: Transaction) -> None:
+        await services.flags.raise_within(tx, [flag])
+
+    await services.database.transaction(add)
+
+
+async def _live(services: Services, clock: ManualClock) -> None:
+    """Create data that the demo lacks: ranks of several days, a medal, sessions, a finished and a running match."""
+    for _ in range(3):
+        await services.showcase.history.save_day()
+        clock.advance(DAY_S)
+    await services.site.uptime.sample()
+    news = services.settings.data / "news"
+    news.mkdir()
+    (news / "2027-01-10-season-two.md").write_text("# Season two\n\nThe second **season** begins today.\n", "utf-8")
+    await services.showcase.history.save_day()
+    await services.showcase.countries.refresh()
+    await services.clans.refresh_totals()
+
+    best = (await services.profiles.best_of(PLAYER, 0, limit=1))[0].score
 
     async def unlock(tx: Transaction) -> None:
         await tx.run(_MEDALS, user_id=PLAYER, medal_id=1, unlocked_at_ms=best.play_time_ms, score_id=best.id)
@@ -149,14 +181,16 @@ async def _live(services: Services, clock: ManualClock) -> None:
     played = await services.beatmaps.find(id=MAP)
     name = f"{played.artist} - {played.title} [{played.version}]"
     for title in ("Friday scrim", "Open room"):
-        seated = await services.rooms.create(sessions[HOST], name=title, map_id=MAP, map_md5=played.md5, map_name=name)
+        seated = await services.matches.create(
+            sessions[HOST], name=title, map_id=MAP, map_md5=played.md5, map_name=name
+        )
         sessions[HOST] = seated.session
-        joined = await services.rooms.join(sessions[PLAYER], seated.match_id, "")
+        joined = await services.matches.join(sessions[PLAYER], seated.match_id, "")
         sessions[PLAYER] = joined.session
         await _play_once(services, clock, sessions)
         if title == "Friday scrim":
             for user_id in (PLAYER, HOST):
-                sessions[user_id] = await services.rooms.leave(sessions[user_id])
+                sessions[user_id] = await services.matches.leave(sessions[user_id])
     await services.match_history.flush()
     status = Status(action=5, info_text=name, map_md5=played.md5, map_id=MAP, mode=0)
     await services.presence.set_status(sessions[PLAYER], status)
@@ -172,15 +206,15 @@ async def _log_in(services: Services, user_id: int) -> Session:
         country=user.country,
         login_time_ms=services.clock.now_ms(),
     )
-    return await services.presence.arrive(session)
+    return await services.presence.open_session(session)
 
 
 async def _play_once(services: Services, clock: ManualClock, sessions: dict[int, Session]) -> None:
-    """The room's map from start to end."""
-    await services.rooms.act(sessions[HOST], commands.Start)
+    """Play the map of the match from start to end."""
+    await services.matches.act(sessions[HOST], commands.Start)
     for user_id, score in ((HOST, _SCORE), (PLAYER, _SCORE - 12_345)):
         frame = struct.pack("<iBHHHHHHiHHBB", 0, 0, 90, 8, 1, 20, 5, 1, score, 150, 3, 0, 200)
-        await services.rooms.score_frame(sessions[user_id], frame)
+        await services.matches.score_frame(sessions[user_id], frame)
     clock.advance(90)
     for user_id in (PLAYER, HOST):
-        await services.rooms.act(sessions[user_id], commands.Complete)
+        await services.matches.act(sessions[user_id], commands.Complete)

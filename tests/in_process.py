@@ -1,4 +1,4 @@
-"""The application asked without a server: what is below it in `kiai serve`, for tests in one process."""
+"""The application without a socket, for tests in one process."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -10,7 +10,7 @@ Message = MutableMapping[str, Any]
 
 
 class Direct:
-    """A wire whose client takes everything at once."""
+    """A connection whose client reads everything immediately."""
 
     status_sent: int | None = None
     response_complete = False
@@ -18,11 +18,11 @@ class Direct:
     open_ended = False
 
     def cut(self) -> None:
-        """There is no connection to close."""
+        """Do nothing: there is no connection to close."""
 
 
 def asgi(front: Front) -> Callable[..., Awaitable[None]]:
-    """The front as an application for any ASGI server or client."""
+    """Return the front as an application for any ASGI server or client."""
 
     async def app(
         scope: Scope, receive: Callable[[], Awaitable[Message]], send: Callable[..., Awaitable[None]]

@@ -1,8 +1,8 @@
-"""Deadlines that follow the machine.
+"""Deadlines that follow the speed and load of the machine.
 
-A deadline in a test says how long an idle machine of today needs, with room to spare. Here it grows with what else runs
-on the machine and with how slow a core is, so that a test fails because kiai is wrong and not because the machine is
-busy. A wait asks again while it lasts: load that begins later counts, too. `PATIENCE=3` multiplies every deadline.
+A test states a deadline in seconds of an idle machine, with a margin. This module lengthens it by the load of the
+machine and the speed of a core, so that a test fails because kiai is wrong and not because the machine is busy. A wait
+measures again while it lasts, so load that begins later counts too. `PATIENCE=3` multiplies every deadline.
 """
 
 import os
@@ -13,22 +13,22 @@ from typing import Final
 
 ASKED_EVERY_S: Final = 1.0
 SLOWEST: Final = 30.0
-"""Beyond this factor a machine counts as stuck, so that a hanging test still ends."""
+"""The largest factor. It ends a test that hangs."""
 SPIN: Final = 20_000
 SPIN_IDLE_S: Final = 0.0016
-"""What `SPIN` rounds take on an idle core of 2023; a faster core does not shorten deadlines."""
+"""Seconds for `SPIN` rounds on an idle core of 2023. A faster core does not shorten deadlines."""
 LONGEST_PAUSE_S: Final = 0.1
 
 
 class _Machine:
-    """How slow this machine is, measured at most once a second."""
+    """Measures how slow this machine is, at most once a second."""
 
     def __init__(self) -> None:
         self._asked_at = float("-inf")
         self._factor = 1.0
 
     def slowness(self) -> float:
-        """How many times longer than on an idle machine work takes now: from 1 to SLOWEST."""
+        """Return how many times longer work takes than on an idle machine: 1 to SLOWEST."""
         now = time.monotonic()
         if now - self._asked_at >= ASKED_EVERY_S:
             self._asked_at = now
@@ -37,19 +37,19 @@ class _Machine:
 
 
 def _crowd() -> float:
-    """How many processes want each core: of the last minute or at this moment, whichever is more."""
+    """Return the processes for each core: the average of the last minute, or the present number if it is larger."""
     cores = os.cpu_count() or 1
     wanting = os.getloadavg()[0]
     try:
         with open("/proc/loadavg", encoding="ascii") as file:
             wanting = max(wanting, float(file.read().split()[3].partition("/")[0]))
     except (OSError, ValueError, IndexError):
-        pass  # not Linux: the average alone
+        pass  # only Linux has the present number
     return wanting / cores
 
 
 def _spin_s() -> float:
-    """How long a fixed piece of work keeps a core busy. Time spent waiting for the core is `_crowd`'s."""
+    """Return the CPU seconds of a fixed piece of work. `_crowd` measures the time spent waiting for a core."""
     began = time.thread_time()
     total = 0
     for number in range(SPIN):
@@ -60,13 +60,26 @@ def _spin_s() -> float:
 _machine: Final = _Machine()
 
 
+def core_seconds(work: Callable[[], object]) -> float:
+    """Run `work` and return its processor time in seconds of an idle core. Other processes do not lengthen it.
+
+    A core that two busy threads of the machine share is slow. So the same fixed work is measured before and after.
+    """
+    fixed_s = [_spin_s()]
+    began = time.process_time()
+    work()
+    took_s = time.process_time() - began
+    fixed_s.append(_spin_s())
+    return took_s / max(1.0, *(spin_s / SPIN_IDLE_S for spin_s in fixed_s))
+
+
 def patiently(seconds: float) -> float:
-    """So many seconds of an idle machine, on this machine now."""
+    """Return the seconds that this machine needs now for `seconds` of an idle machine."""
     return seconds * _machine.slowness() * float(os.environ.get("PATIENCE", "1"))
 
 
 class Deadline:
-    """A point in time that moves away while the machine is slow. `seconds` are those of an idle machine."""
+    """A point in time that moves back while the machine is slow. `seconds` are those of an idle machine."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -74,20 +87,20 @@ class Deadline:
 
     @property
     def waited_s(self) -> float:
-        """How long ago it was set."""
+        """Return the seconds since the deadline was set."""
         return time.monotonic() - self._began
 
     def passed(self) -> bool:
-        """Whether it is over."""
+        """Return whether the deadline has passed."""
         return self.waited_s >= patiently(self.seconds)
 
     def left_s(self) -> float:
-        """How long until it is over, as things are now."""
+        """Return the seconds that are left at the present speed."""
         return max(0.0, patiently(self.seconds) - self.waited_s)
 
 
 def wait_until(holds: Callable[[], object], *, within_s: float, what: Callable[[], str] | str = "") -> None:
-    """Waits until `holds()`; fails with `what` when an idle machine would have had `within_s` seconds."""
+    """Wait until `holds()` is true. Fail with `what` after `within_s` seconds of an idle machine."""
     deadline = Deadline(within_s)
     pause_s = 0.005
     while not holds():

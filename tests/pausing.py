@@ -1,4 +1,4 @@
-"""A database that stops inside a transaction, so that a test decides what happens meanwhile. Nothing sleeps."""
+"""A database that pauses inside a transaction, so that a test can run other code meanwhile, without sleeping."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 
 
 class Pause:
-    """Stops the first transaction that has run `statement`, until `go`; on SQLite in the writer thread."""
+    """Pauses the first transaction that has run `statement` until `go`. On SQLite it blocks the writer thread."""
 
     def __init__(self, database: Database, statement: Query[Any] | Command) -> None:
         self.database = database
@@ -26,7 +26,7 @@ class Pause:
         self._go = threading.Event()
 
     async def reached(self, task: "asyncio.Task[Any]") -> None:
-        """Returns when a transaction of the task has stopped. Fails when the task ends without."""
+        """Wait until a transaction of the task has paused. Fail if the task ends first."""
         stopped = asyncio.create_task(asyncio.to_thread(self._reached.wait, patiently(STUCK_S)))
         await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
         was_stopped = self._reached.is_set()
@@ -35,11 +35,11 @@ class Pause:
         assert was_stopped, "the statement was never run"
 
     def go(self) -> None:
-        """Lets it go on."""
+        """Continue the transaction."""
         self._go.set()
 
     async def after(self, statement: Query[Any] | Command) -> None:
-        """Called by the transaction behind each statement."""
+        """Called by the transaction after each statement."""
         if statement is not self._statement or self._reached.is_set():
             return
         self._reached.set()
@@ -49,9 +49,9 @@ class Pause:
             assert self._go.wait(patiently(STUCK_S))
 
     async def until_stuck(self, task: "asyncio.Task[Any]") -> None:
-        """Returns when the task is done, or waits for the transaction that has stopped."""
+        """Wait until the task has ended, or waits for the paused transaction."""
         if not isinstance(self.database, PostgresDatabase):
-            await asyncio.sleep(0)  # a second transaction stands behind the first one in the queue of the writer
+            await asyncio.sleep(0)  # a second transaction waits in the queue of the writer thread
             return
         async with asyncio.timeout(patiently(STUCK_S)):
             while not task.done():
@@ -80,8 +80,8 @@ class _PausingTransaction:
         await self._pause.after(command)
         return count
 
-    async def many(self, command: Command, rows: Iterable[Mapping[str, Value]]) -> None:
-        await self._tx.many(command, rows)
+    async def run_many(self, command: Command, rows: Iterable[Mapping[str, Value]]) -> None:
+        await self._tx.run_many(command, rows)
         await self._pause.after(command)
 
 
@@ -95,5 +95,5 @@ class PausingDatabase:
         return getattr(self._pause.database, name)
 
     async def transaction(self, body: Callable[[Transaction], Awaitable[T]], *, long: bool = False) -> T:
-        """As the database does it, with a stop in it."""
+        """Run the transaction with the pause in it."""
         return await self._pause.database.transaction(lambda tx: body(_PausingTransaction(tx, self._pause)), long=long)

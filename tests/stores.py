@@ -1,7 +1,7 @@
-"""Where the servers of this run keep what they know: in their data folder, or in PostgreSQL and Redis.
+"""The stores of the servers in this run: the data folder, or PostgreSQL and Redis.
 
-`STORES=shared` runs the same tests against the stores of a cluster: each data folder then has a database and
-a number in Redis of its own, on one server of each a process of the test runner.
+`STORES=shared` runs the same tests on the stores of a cluster. Each data folder then has its own PostgreSQL database
+and its own Redis database, on one server of each kind for each test process.
 """
 
 import atexit
@@ -16,8 +16,10 @@ from sqlalchemy import Engine, NullPool, create_engine
 from tests import engines, runs
 from tests.redises import RedisServer
 
-from kiai.settings import Settings, load_settings
-from kiai.storage.migrating import migrate
+from kiai.server_settings import Settings
+from kiai.settings import load_settings
+from kiai.storage.dumping import SQLITE_FILE
+from kiai.stores import make_data_folder
 
 SHARED: Final = os.environ.get("STORES") == "shared"
 ENGINE: Final = "postgresql" if SHARED else "sqlite"
@@ -27,25 +29,33 @@ _numbers = itertools.count()
 
 
 def of(data: Path, *, empty: bool = False) -> dict[str, str]:
-    """The settings that name the stores of this data folder; none for a folder that holds everything.
+    """Return the settings that name the stores of a data folder; empty if the data folder has all data.
 
-    They are made when first asked for, with the newest schema unless `empty`.
+    The first call creates the stores, with the newest schema unless `empty`.
     """
-    return _shared(str(data), empty) if SHARED else {}
+    if SHARED:
+        return _shared(str(data), empty)
+    if data not in _seen:
+        _seen.add(data)
+        if not empty and not data.exists():
+            make_data_folder(data)
+            (data / SQLITE_FILE).touch(0o600)
+            shutil.copyfile(engines.sqlite_template(), data / SQLITE_FILE)
+    return {}
 
 
 def variables(data: Path) -> dict[str, str]:
-    """`of` as KIAI_* variables without the prefix."""
+    """Return the settings of `of` as KIAI_* variables without the prefix."""
     return {name.upper(): value for name, value in of(data).items()}
 
 
 def settings(data: Path, **others: object) -> Settings:
-    """The settings of services in this process on a data folder."""
+    """Return the settings for services in this process on a data folder."""
     return load_settings(data=data, **{**of(data), **others})
 
 
 def copied(source: Path, target: Path) -> Path:
-    """A data folder like this one, whose server does not run, with stores of its own."""
+    """Copy a data folder and its stores. No server may run on it."""
     shutil.copytree(source, target)
     if SHARED:
         _known[str(target)] = {
@@ -56,23 +66,21 @@ def copied(source: Path, target: Path) -> Path:
 
 
 def database_url(data: Path) -> str:
-    """The database of a data folder, made when there is none yet."""
+    """Return the URL of the database of a data folder. The first call creates it."""
     if SHARED:
         return of(data)["database"]
-    data.mkdir(parents=True, exist_ok=True)
-    url = f"sqlite:///{data / 'kiai.db'}"
-    if not (data / "kiai.db").exists():
-        migrate(url)
-    return url
+    of(data)
+    return f"sqlite:///{data / SQLITE_FILE}"
 
 
 def engine(data: Path) -> Engine:
-    """A blocking way into the database of a data folder, beside a server that runs or not."""
+    """Open a blocking connection to the database of a data folder. A server may run on it."""
     url = sqlalchemy.make_url(database_url(data))
     return create_engine(url.set(drivername="postgresql+psycopg") if SHARED else url, poolclass=NullPool)
 
 
 _known: dict[str, dict[str, str]] = {}
+_seen: set[Path] = set()
 
 
 def _shared(data: str, empty: bool) -> dict[str, str]:

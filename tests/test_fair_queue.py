@@ -1,4 +1,4 @@
-"""The queue in which callers take turns."""
+"""FairQueue: turns of callers, limits, timeouts."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kiai.errors import Unavailable
 from kiai.fair_queue import FairQueue
+from kiai.measuring import PoolUsage
 
 
 def a_queue(**changes: Any) -> FairQueue:
@@ -17,16 +18,16 @@ def a_queue(**changes: Any) -> FairQueue:
     return FairQueue("search", **bounds)
 
 
-def settled(scenario: Coroutine[Any, Any, Any]) -> Any:
+def run_scenario(scenario: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(scenario)
 
 
 async def served(queue: FairQueue, callers: list[str]) -> list[str]:
-    """Who had a place, in order, when all of them asked while the only place was taken."""
+    """Return the callers in the order of their turns, when all of them queue for the only place."""
     order: list[str] = []
 
     async def job(caller: str) -> None:
-        async with queue.place(caller):
+        async with queue.turn(caller):
             order.append(caller)
             await asyncio.sleep(0)
 
@@ -38,14 +39,14 @@ async def served(queue: FairQueue, callers: list[str]) -> list[str]:
     return order
 
 
-def test_a_caller_with_one_job_waits_for_one_job_of_each_other_caller() -> None:
-    order = settled(served(a_queue(), ["a"] * 20 + ["b"] * 20 + ["c"]))
+def test_caller_with_one_job_waits_for_one_job_of_each_other_caller() -> None:
+    order = run_scenario(served(a_queue(), ["a"] * 20 + ["b"] * 20 + ["c"]))
 
     assert order.index("c") <= 2
     assert len(order) == 41
 
 
-def test_a_caller_has_a_bounded_line() -> None:
+def test_queue_of_a_caller_is_bounded() -> None:
     async def scenario() -> None:
         queue = a_queue(per_caller_max=2)
         await queue.enter("a")
@@ -60,10 +61,10 @@ def test_a_caller_has_a_bounded_line() -> None:
         await asyncio.gather(*waiting)
         assert (queue.running, queue.waiting) == (0, 0)
 
-    settled(scenario())
+    run_scenario(scenario())
 
 
-def test_a_newcomer_takes_the_place_of_the_last_in_the_longest_line_when_the_queue_is_full() -> None:
+def test_full_queue_drops_the_last_job_of_the_caller_with_most_jobs() -> None:
     async def scenario() -> None:
         queue = a_queue(waiting_max=3)
         await queue.enter("a")
@@ -79,12 +80,12 @@ def test_a_newcomer_takes_the_place_of_the_last_in_the_longest_line_when_the_que
         results = await asyncio.gather(*greedy, return_exceptions=True)
 
         assert [type(one) for one in results] == [type(None), type(None), Unavailable]
-        assert queue.waiting == 0
+        assert (queue.waiting, queue.refused) == (0, 1)
 
-    settled(scenario())
+    run_scenario(scenario())
 
 
-def test_a_full_queue_of_equal_lines_refuses_the_newcomer() -> None:
+def test_full_queue_of_equal_callers_refuses_a_new_job() -> None:
     async def scenario() -> None:
         queue = a_queue(waiting_max=2)
         await queue.enter("a")
@@ -93,14 +94,15 @@ def test_a_full_queue_of_equal_lines_refuses_the_newcomer() -> None:
 
         with pytest.raises(Unavailable):
             await queue.enter("c")
+        assert queue.pool() == PoolUsage(in_use=1, size=1, waiting=2, refused=1)
 
         for one in waiting:
             one.cancel()
 
-    settled(scenario())
+    run_scenario(scenario())
 
 
-def test_a_job_waits_no_longer_than_allowed() -> None:
+def test_wait_of_a_job_is_limited() -> None:
     async def scenario() -> None:
         queue = a_queue(wait_s=0.01)
         await queue.enter("a")
@@ -108,15 +110,15 @@ def test_a_job_waits_no_longer_than_allowed() -> None:
         with pytest.raises(Unavailable, match=r"0\.01 s"):
             await queue.enter("b")
 
-        assert queue.waiting == 0
+        assert (queue.waiting, queue.refused) == (0, 1)
         queue.leave()
         assert queue.running == 0
 
-    settled(scenario())
+    run_scenario(scenario())
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["enter", "leave", "cancel"])), max_size=60))
-def test_places_are_neither_lost_nor_given_twice(steps: list[tuple[str, str]]) -> None:
+def test_places_are_never_lost_or_assigned_twice(steps: list[tuple[str, str]]) -> None:
     async def scenario() -> None:
         queue = a_queue(running_max=2, waiting_max=5, per_caller_max=3)
         tasks: list[asyncio.Task[None]] = []
@@ -140,4 +142,4 @@ def test_places_are_neither_lost_nor_given_twice(steps: list[tuple[str, str]]) -
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    settled(scenario())
+    run_scenario(scenario())

@@ -1,4 +1,4 @@
-"""Periodic work of several workers: each turn is one worker's."""
+"""Periodic work of several workers: one worker does each run."""
 
 import asyncio
 import json
@@ -11,21 +11,21 @@ from tests.patience import patiently
 from kiai import jobs, logs
 from kiai.clock import SystemClock
 from kiai.errors import Unavailable
-from kiai.jobs import Jobs
+from kiai.jobs import Jobs, Paced, PeriodicJob
 from kiai.realtime.memory import MemoryRealtime
 
 EVERY_S = 0.02
 
 
 def a_worker(realtime: MemoryRealtime, name: str) -> Jobs:
-    async def hold(job: str, for_s: float) -> bool:
-        return await realtime.hold(job, name, for_s)
+    async def acquire(job: str, for_s: float) -> bool:
+        return await realtime.lease(job, name, for_s)
 
-    return Jobs(hold)
+    return Jobs(acquire)
 
 
 class Work:
-    """Notes who does it, and whether two ever did at once."""
+    """Records which worker ran, and whether two ever ran at the same time."""
 
     def __init__(self, lasts_s: float) -> None:
         self.done: list[str] = []
@@ -46,47 +46,47 @@ class Work:
         return work
 
 
-def test_work_that_lasts_longer_than_its_interval_is_still_done_by_one_at_a_time() -> None:
-    async def story() -> Work:
+def test_shared_job_longer_than_its_period_runs_on_one_worker_at_a_time() -> None:
+    async def scenario() -> Work:
         realtime, work = MemoryRealtime(SystemClock()), Work(lasts_s=4 * EVERY_S)
         workers = {name: a_worker(realtime, name) for name in ("one", "other", "third")}
         for name, worker in workers.items():
-            worker.every(EVERY_S, "deliver", work.of(name), shared=True)
+            worker.every(PeriodicJob("deliver", EVERY_S, work.of(name), shared=True))
             worker.start()
         await asyncio.sleep(40 * EVERY_S)
         for worker in workers.values():
             await worker.stop()
         return work
 
-    work = asyncio.run(story())
+    work = asyncio.run(scenario())
 
     assert len(work.done) > 2
     assert work.most_at_once == 1
 
 
-def test_what_is_not_shared_is_done_by_everybody() -> None:
-    async def story() -> Work:
+def test_job_that_is_not_shared_runs_on_every_worker() -> None:
+    async def scenario() -> Work:
         realtime, work = MemoryRealtime(SystemClock()), Work(lasts_s=0)
         workers = {name: a_worker(realtime, name) for name in ("one", "other")}
         for name, worker in workers.items():
-            worker.every(EVERY_S, "count", work.of(name))
+            worker.every(PeriodicJob("count", EVERY_S, work.of(name)))
             worker.start()
         await asyncio.sleep(10 * EVERY_S)
         for worker in workers.values():
             await worker.stop()
         return work
 
-    assert set(asyncio.run(story()).done) == {"one", "other"}
+    assert set(asyncio.run(scenario()).done) == {"one", "other"}
 
 
-def test_the_work_of_a_worker_that_died_over_it_goes_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_job_of_a_killed_worker_moves_to_another_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "LEASE_S", 10 * EVERY_S)
 
-    async def story() -> tuple[list[str], list[str]]:
+    async def scenario() -> tuple[list[str], list[str]]:
         realtime, work = MemoryRealtime(SystemClock()), Work(lasts_s=0)
-        await realtime.hold("deliver", "dead", jobs.LEASE_S)  # and then it was killed
+        await realtime.lease("deliver", "dead", jobs.LEASE_S)  # and is then killed
         other = a_worker(realtime, "other")
-        other.every(EVERY_S, "deliver", work.of("other"), shared=True)
+        other.every(PeriodicJob("deliver", EVERY_S, work.of("other"), shared=True))
         other.start()
         await asyncio.sleep(5 * EVERY_S)
         early = list(work.done)
@@ -94,33 +94,33 @@ def test_the_work_of_a_worker_that_died_over_it_goes_to_another(monkeypatch: pyt
         await other.stop()
         return early, work.done
 
-    early, late = asyncio.run(story())
+    early, late = asyncio.run(scenario())
 
     assert early == []
     assert set(late) == {"other"}
 
 
-def test_a_renewal_on_its_way_arrives_before_the_job_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_renewal_in_progress_ends_before_the_lease_is_released(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "LEASE_S", 3 * EVERY_S)
     arrived: list[float] = []
 
-    async def hold(job: str, for_s: float) -> bool:
+    async def acquire(job: str, for_s: float) -> bool:
         if arrived and for_s == jobs.LEASE_S:
             await asyncio.sleep(2 * EVERY_S)  # a slow renewal
         arrived.append(for_s)
         return True
 
-    async def story() -> None:
-        async with jobs.holding(hold, "deliver", 0.5):
+    async def scenario() -> None:
+        async with jobs.job_lease(acquire, "deliver", 0.5):
             await asyncio.sleep(1.5 * EVERY_S)  # the renewal is on its way when the work ends
         await asyncio.sleep(4 * EVERY_S)
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
     assert arrived == [jobs.LEASE_S, jobs.LEASE_S, 0.5]
 
 
-def test_a_job_that_goes_on_failing_is_a_line_when_it_begins_and_one_when_it_works_again(
+def test_failing_job_is_logged_once_and_again_when_it_works(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logs.configure("json", "info")
@@ -138,20 +138,20 @@ def test_a_job_that_goes_on_failing_is_a_line_when_it_begins_and_one_when_it_wor
             case None:
                 ended.set()
 
-    async def story() -> None:
-        worker.every(0.001, "deliver", work)
+    async def scenario() -> None:
+        worker.every(PeriodicJob("deliver", 0.001, work))
         worker.start()
         async with asyncio.timeout(patiently(20)):
             await ended.wait()
         await worker.stop()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
-    told = [
+    logged = [
         (line["event"], line["job"], line.get("error", "").partition(":")[0], line.get("failures")) for line in lines
     ]
-    assert told == [
+    assert logged == [
         ("job failed", "deliver", "Unavailable", None),
         ("job failed", "deliver", "ZeroDivisionError", None),
         ("job works again", "deliver", "", 9),
@@ -162,29 +162,29 @@ def test_a_job_that_goes_on_failing_is_a_line_when_it_begins_and_one_when_it_wor
     assert worker.done_at == {"deliver": 1_234.5}
 
 
-def test_a_job_that_was_another_workers_turn_is_not_done_by_this_one() -> None:
-    async def hold(job: str, for_s: float) -> bool:
+def test_job_leased_by_another_worker_does_not_count_as_a_success() -> None:
+    async def acquire(job: str, for_s: float) -> bool:
         return False
 
-    async def story() -> Jobs:
-        worker, turns, ended = Jobs(hold), iter(range(3)), asyncio.Event()
+    async def scenario() -> Jobs:
+        worker, turns, ended = Jobs(acquire), iter(range(3)), asyncio.Event()
 
         async def own() -> None:
             if next(turns, None) is None:
                 ended.set()
 
-        worker.every(0.001, "deliver", lambda: asyncio.sleep(0), shared=True)
-        worker.every(0.001, "own", own)
+        worker.every(PeriodicJob("deliver", 0.001, lambda: asyncio.sleep(0), shared=True))
+        worker.every(PeriodicJob("own", 0.001, own))
         worker.start()
         async with asyncio.timeout(patiently(20)):
             await ended.wait()
         await worker.stop()
         return worker
 
-    assert set(asyncio.run(story()).done_at) == {"own"}
+    assert set(asyncio.run(scenario()).done_at) == {"own"}
 
 
-def test_what_fails_and_works_in_turn_is_one_outage(capfd: pytest.CaptureFixture[str]) -> None:
+def test_alternating_failures_and_successes_are_one_outage(capfd: pytest.CaptureFixture[str]) -> None:
     logs.configure("json", "info")
     outage = logs.Outage("login", "failed", "works again")
 
@@ -196,7 +196,7 @@ def test_what_fails_and_works_in_turn_is_one_outage(capfd: pytest.CaptureFixture
     assert json.loads(line)["event"] == "failed"
 
 
-def test_a_failure_long_after_the_last_one_is_another_outage(capfd: pytest.CaptureFixture[str]) -> None:
+def test_failure_long_after_the_last_one_is_a_new_outage(capfd: pytest.CaptureFixture[str]) -> None:
     logs.configure("json", "info")
     outage = logs.Outage("jobs", "failed", "works again", stale_s=0.0)
 
@@ -205,3 +205,24 @@ def test_a_failure_long_after_the_last_one_is_another_outage(capfd: pytest.Captu
         time.sleep(0.001)
 
     assert len(capfd.readouterr().err.splitlines()) == 2
+
+
+def test_paced_work_takes_a_bounded_share_of_the_time() -> None:
+    now_s, runs = 0.0, 0
+
+    async def work() -> None:
+        nonlocal now_s, runs
+        runs += 1
+        now_s += 1.0
+
+    paced = Paced(work, now=lambda: now_s)
+
+    async def scenario() -> None:
+        nonlocal now_s
+        while now_s < 1_000.0:
+            await paced.run()
+            now_s += 1.0
+
+    asyncio.run(scenario())
+
+    assert 18 <= runs <= 1_000 * Paced.SHARE

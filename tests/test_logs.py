@@ -1,4 +1,4 @@
-"""What the log says, what it never says, and how it cannot be forged."""
+"""The log: its lines, its secrets, and protection against forged lines."""
 
 import asyncio
 import json
@@ -21,18 +21,18 @@ Captured = pytest.CaptureFixture[bytes]
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    """Leaves structlog and the root logger as they were."""
+    """Restore structlog and the root logger after the test."""
     root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    handlers, level, before = list(root.handlers), root.level, structlog.get_config()
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 @pytest.fixture
 def logged(capsysbinary: Captured) -> Callable[[], list[dict[str, Any]]]:
-    """What was written since the last call, a dict a line."""
+    """Return the lines since the last call, each as a dict."""
     return lambda: [json.loads(line) for line in capsysbinary.readouterr().err.splitlines()]
 
 
@@ -42,7 +42,7 @@ Logged = Callable[[], list[dict[str, Any]]]
 # --- lines ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_line_is_an_object_with_time_level_and_event_first(logged: Logged) -> None:
+def test_json_line_starts_with_time_level_and_event(logged: Logged) -> None:
     configure("json", "info")
 
     get_logger("front").warning("slow answer", ms=1234.5, user_id=3, route="/x", cached=False, error=None)
@@ -62,7 +62,7 @@ def test_a_line_is_an_object_with_time_level_and_event_first(logged: Logged) -> 
     }
 
 
-def test_what_is_less_important_than_the_level_is_not_logged(logged: Logged) -> None:
+def test_events_below_the_level_are_not_logged(logged: Logged) -> None:
     configure("json", "warning")
 
     for level in ("debug", "info", "warning", "error"):
@@ -71,7 +71,7 @@ def test_what_is_less_important_than_the_level_is_not_logged(logged: Logged) -> 
     assert [line["level"] for line in logged()] == ["warning", "error"]
 
 
-def test_a_logger_made_before_the_configuration_follows_it(logged: Logged) -> None:
+def test_logger_created_before_the_configuration_follows_it(logged: Logged) -> None:
     early = get_logger("early")
     configure("json", "error")
     early.info("unseen")
@@ -82,7 +82,7 @@ def test_a_logger_made_before_the_configuration_follows_it(logged: Logged) -> No
     assert [line["event"] for line in logged()] == ["seen"]
 
 
-def test_an_exception_is_told_with_its_stack(logged: Logged) -> None:
+def test_exception_is_logged_with_its_traceback(logged: Logged) -> None:
     configure("json", "info")
 
     try:
@@ -97,7 +97,7 @@ def test_an_exception_is_told_with_its_stack(logged: Logged) -> None:
         assert "exc_info" not in line
 
 
-def test_other_libraries_are_logged_the_same_way(logged: Logged) -> None:
+def test_messages_of_other_libraries_have_the_same_format(logged: Logged) -> None:
     configure("json", "info")
     configure("json", "info")
 
@@ -108,7 +108,7 @@ def test_other_libraries_are_logged_the_same_way(logged: Logged) -> None:
     assert (line["level"], line["event"], line["part"]) == ("error", "task t1 failed", "asyncio")
 
 
-def test_values_of_every_kind_can_be_logged(logged: Logged) -> None:
+def test_values_of_every_type_can_be_logged(logged: Logged) -> None:
     configure("json", "info")
 
     get_logger("x").info(
@@ -130,7 +130,7 @@ def test_values_of_every_kind_can_be_logged(logged: Logged) -> None:
     assert line["map"] == {"1": {"2": {"3": {"4": "..."}}}}
 
 
-def test_a_line_for_people_is_readable(capsysbinary: Captured) -> None:
+def test_text_line_has_time_level_event_and_fields(capsysbinary: Captured) -> None:
     configure("text", "info")
 
     get_logger("front").info("started", port=8080, words='two "words"', tags=["a"])
@@ -139,7 +139,7 @@ def test_a_line_for_people_is_readable(capsysbinary: Captured) -> None:
     assert line[24:] == ' info    started part=front port=8080 words="two \\"words\\"" tags=["a"]\n'
 
 
-def test_a_stack_for_people_is_set_in(capsysbinary: Captured) -> None:
+def test_traceback_in_a_text_log_is_indented(capsysbinary: Captured) -> None:
     configure("text", "info")
 
     get_logger("x").error("failed", exc_info=ValueError("first\n2026-01-01T00:00:00.000Z info    forged"))
@@ -164,7 +164,7 @@ def test_long_text_is_cut(logged: Logged) -> None:
     assert [(len(key), len(value[0])) for key, value in line["inner"].items()] == [(TEXT_MAX, TEXT_MAX)]
 
 
-def test_many_items_and_a_long_stack_are_cut(logged: Logged) -> None:
+def test_long_lists_and_tracebacks_are_cut(logged: Logged) -> None:
     configure("json", "info")
 
     get_logger("x").info("many", items=list(range(10_000)), exc_info=ValueError("x" * 1_000_000))
@@ -176,7 +176,7 @@ def test_many_items_and_a_long_stack_are_cut(logged: Logged) -> None:
 
 @pytest.mark.parametrize("kind", ["json", "text"])
 @given(text=st.text(st.characters(codec=None), max_size=300))
-def test_no_text_ends_a_line_or_steers_a_terminal(kind: str, text: str) -> None:
+def test_text_cannot_end_a_line_or_control_a_terminal(kind: str, text: str) -> None:
     written = _line_of(kind, text)
 
     assert written.endswith("\n")
@@ -184,20 +184,20 @@ def test_no_text_ends_a_line_or_steers_a_terminal(kind: str, text: str) -> None:
 
 
 @given(text=st.text(max_size=TEXT_MAX).filter(lambda text: "=" not in text))
-def test_text_comes_out_of_json_as_it_was(text: str) -> None:
+def test_text_survives_json_unchanged(text: str) -> None:
     assert json.loads(_line_of("json", text))["text"] == text
 
 
 def _line_of(kind: str, text: str) -> str:
-    """The line that a logger of this kind would write."""
+    """Return the line that a logger of this kind writes."""
     written: list[bytes] = []
 
-    class Kept:
+    class ObjectWithSecret:
         def __init__(self, *_: object) -> None:
             self.info = written.append
 
     configure(kind, "info")
-    structlog.configure(logger_factory=Kept)
+    structlog.configure(logger_factory=ObjectWithSecret)
     get_logger("x").info("event", text=text)
     return written[0].decode()
 
@@ -207,7 +207,7 @@ def _line_of(kind: str, text: str) -> str:
 
 @pytest.mark.parametrize("kind", ["json", "text"])
 @pytest.mark.parametrize("key", sorted(REDACTED))
-def test_a_secret_is_never_written(kind: str, key: str, capsysbinary: Captured) -> None:
+def test_secret_is_never_written(kind: str, key: str, capsysbinary: Captured) -> None:
     configure(kind, "debug")
 
     get_logger("x").info("field", **{key: CANARY, key.upper(): CANARY})
@@ -222,7 +222,7 @@ def test_a_secret_is_never_written(kind: str, key: str, capsysbinary: Captured) 
     assert CANARY not in written
 
 
-def test_what_stands_beside_a_secret_is_kept(logged: Logged) -> None:
+def test_text_next_to_a_secret_is_logged(logged: Logged) -> None:
     configure("json", "info")
 
     get_logger("x").info("query", url="/x?us=peppy&ha=abc&maps=1&user%5Bpassword%5D=abc&v=2", shape={"cs": 4, "s": 1})
@@ -235,17 +235,17 @@ def test_what_stands_beside_a_secret_is_kept(logged: Logged) -> None:
 # --- the access log -------------------------------------------------------------------------------------------------
 
 
-def noted(log: AccessLog, number: int = 1, status: int = 200, **more: Any) -> None:
+def write_request(log: AccessLog, number: int = 1, status: int = 200, **more: Any) -> None:
     log.write(face="api", route="/get_map", method="GET", status=status, ms=1.23456, request_id=f"r{number}", **more)
 
 
-def test_a_request_becomes_a_line(logged: Logged) -> None:
-    async def story() -> None:
+def test_request_is_one_json_line(logged: Logged) -> None:
+    async def scenario() -> None:
         log = AccessLog()
-        noted(log, address="127.0.0.1", user_id=3)
+        write_request(log, address="127.0.0.1", user_id=3)
         log.close()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
     [line] = logged()
     assert abs((datetime.now(UTC) - datetime.fromisoformat(line.pop("ts"))).total_seconds()) < 60
@@ -263,22 +263,22 @@ def test_a_request_becomes_a_line(logged: Logged) -> None:
     }
 
 
-def test_who_is_unknown_is_left_out(logged: Logged) -> None:
-    async def story() -> None:
+def test_unknown_address_and_user_are_omitted(logged: Logged) -> None:
+    async def scenario() -> None:
         log = AccessLog()
-        noted(log)
+        write_request(log)
         log.close()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
     assert logged()[0].keys() & {"address", "user_id"} == set()
 
 
-def test_lines_wait_and_are_written_together_soon(logged: Logged) -> None:
-    async def story() -> tuple[int, int]:
+def test_access_lines_are_written_together_after_a_delay(logged: Logged) -> None:
+    async def scenario() -> tuple[int, int]:
         log = AccessLog()
-        noted(log, 1)
-        noted(log, 2)
+        write_request(log, 1)
+        write_request(log, 2)
         before = len(logged())
         deadline = Deadline(5)
         seen: list[dict[str, Any]] = []
@@ -287,54 +287,54 @@ def test_lines_wait_and_are_written_together_soon(logged: Logged) -> None:
             seen = logged()
         return before, len(seen)
 
-    assert asyncio.run(story()) == (0, 2)
+    assert asyncio.run(scenario()) == (0, 2)
 
 
-def test_no_more_lines_wait_than_may(logged: Logged) -> None:
-    async def story() -> int:
+def test_access_lines_are_written_at_the_maximum_number(logged: Logged) -> None:
+    async def scenario() -> int:
         log = AccessLog()
         for number in range(LINES_MAX + 10):
-            noted(log, number)
+            write_request(log, number)
         written = logged()
         log.close()
         assert [line["request_id"] for line in written] == [f"r{number}" for number in range(LINES_MAX)]
         return len(logged())
 
-    assert asyncio.run(story()) == 10
+    assert asyncio.run(scenario()) == 10
 
 
-def test_closing_writes_what_waits_once(logged: Logged) -> None:
-    async def story() -> None:
+def test_close_writes_the_remaining_lines_once(logged: Logged) -> None:
+    async def scenario() -> None:
         log = AccessLog()
         log.close()
-        noted(log)
+        write_request(log)
         log.close()
         log.close()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
     assert len(logged()) == 1
 
 
-def test_a_quiet_log_holds_only_failures(logged: Logged) -> None:
-    async def story() -> None:
+def test_access_log_above_info_has_only_failures(logged: Logged) -> None:
+    async def scenario() -> None:
         log = AccessLog(level="warning")
         for status in (200, 404, 499, 500, 503):
-            noted(log, status=status)
+            write_request(log, status=status)
         log.close()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
     assert [(line["status"], line["level"]) for line in logged()] == [(500, "error"), (503, "error")]
 
 
-def test_a_request_becomes_a_line_for_people(capsysbinary: Captured) -> None:
-    async def story() -> None:
+def test_request_is_one_text_line(capsysbinary: Captured) -> None:
+    async def scenario() -> None:
         log = AccessLog("text")
-        noted(log, address="127.0.0.1")
+        write_request(log, address="127.0.0.1")
         log.close()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
     line = capsysbinary.readouterr().err.decode()
     assert line[24:] == (
@@ -343,14 +343,14 @@ def test_a_request_becomes_a_line_for_people(capsysbinary: Captured) -> None:
 
 
 @pytest.mark.parametrize("kind", ["json", "text"])
-def test_an_address_cannot_forge_a_line(kind: str, capsysbinary: Captured) -> None:
-    async def story() -> None:
+def test_address_cannot_forge_a_line(kind: str, capsysbinary: Captured) -> None:
+    async def scenario() -> None:
         log = AccessLog(kind)
-        noted(log, address='1.1.1.1\n{"status":200}\x1b[2J\x9b2J\x7f"')
-        noted(log, 2)
+        write_request(log, address='1.1.1.1\n{"status":200}\x1b[2J\x9b2J\x7f"')
+        write_request(log, 2)
         log.close()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
     written = capsysbinary.readouterr().err
     assert written.count(b"\n") == 2
@@ -359,20 +359,20 @@ def test_an_address_cannot_forge_a_line(kind: str, capsysbinary: Captured) -> No
         assert json.loads(written.splitlines()[0])["address"].endswith('\x1b[2J\x9b2J\x7f"')
 
 
-def test_a_log_nobody_reads_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_stderr_does_not_raise(monkeypatch: pytest.MonkeyPatch) -> None:
     class Closed:
         class buffer:
             @staticmethod
             def write(_: bytes) -> None:
                 raise BrokenPipeError
 
-    async def story() -> None:
+    async def scenario() -> None:
         log = AccessLog()
-        noted(log)
+        write_request(log)
         log.close()
         get_logger("x").error("unheard")
 
     configure("json", "info")
     monkeypatch.setattr("sys.stderr", Closed)
 
-    asyncio.run(story())
+    asyncio.run(scenario())

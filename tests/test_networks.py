@@ -1,10 +1,10 @@
-"""Addresses as limits count them."""
+"""The network that a limit counts for an address."""
 
 from ipaddress import ip_network
 
 import pytest
 
-from kiai.networks import is_loopback, is_within, network_of
+from kiai.networks import forwarded_address, is_loopback, is_within, network_of
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from kiai.networks import is_loopback, is_within, network_of
         ("x" * 500, "x" * 64),
     ],
 )
-def test_an_ipv6_address_counts_as_its_network(address: str, network: str) -> None:
+def test_ipv6_address_counts_as_its_network(address: str, network: str) -> None:
     assert network_of(address) == network
 
 
@@ -37,7 +37,7 @@ def test_an_ipv6_address_counts_as_its_network(address: str, network: str) -> No
         ("", False),
     ],
 )
-def test_loopback(address: str, expected: bool) -> None:
+def test_loopback_addresses(address: str, expected: bool) -> None:
     assert is_loopback(address) is expected
 
 
@@ -54,5 +54,31 @@ def test_loopback(address: str, expected: bool) -> None:
         ("", False),
     ],
 )
-def test_an_address_lies_in_a_network_whatever_its_zone(address: str, expected: bool) -> None:
+def test_network_contains_address_with_any_zone(address: str, expected: bool) -> None:
     assert is_within(address, (ip_network("10.0.0.0/8"), ip_network("fe80::/10"))) is expected
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ([], None),
+        (["10.0.0.1"], None),
+        (["203.0.113.9"], "203.0.113.9"),
+        (["127.0.0.1, 203.0.113.9, 10.0.0.1"], "203.0.113.9"),
+        (["127.0.0.1", "203.0.113.9"], "203.0.113.9"),  # a proxy that adds a header, such as HAProxy
+        (["127.0.0.1", "203.0.113.9", "10.0.0.1"], "203.0.113.9"),
+        (["203.0.113.9, "], "203.0.113.9"),
+        (["203.0.113.9", ""], "203.0.113.9"),
+        (["203.0.113.9:4711"], "203.0.113.9"),
+        (["203.0.113.9, 10.0.0.1:4711"], "203.0.113.9"),
+        (["[2001:db8::1]:4711"], "2001:db8::1"),
+        (["[2001:db8::1]"], "2001:db8::1"),
+        (["2001:db8::1"], "2001:db8::1"),
+        (["unknown"], "unknown"),
+        (["x" * 500], "x" * 64),
+    ],
+)
+def test_forwarded_address_is_the_rightmost_untrusted_one_of_all_headers(sent: list[str], expected: str | None) -> None:
+    headers = [(b"host", b"api.localhost"), *((b"x-forwarded-for", one.encode()) for one in sent)]
+
+    assert forwarded_address(headers, (ip_network("10.0.0.0/8"),)) == expected

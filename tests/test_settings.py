@@ -1,18 +1,20 @@
-"""Where settings come from, which wins, and how a wrong one is refused."""
+"""Sources of settings, their order, and errors of invalid settings."""
 
 import os
 from ipaddress import ip_network
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
 from kiai.errors import KiaiError
-from kiai.settings import BadSettings, Settings, load_settings, settings_sample
+from kiai.server_settings import Settings
+from kiai.settings import BadSettings, SettingsDeclaration, load_settings, settings_sample
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder, and no variable of ours in the environment."""
+    """An empty current folder, and an environment without KIAI_* variables."""
     for name in list(os.environ):
         if name.upper().startswith("KIAI_"):
             monkeypatch.delenv(name)
@@ -29,7 +31,7 @@ def refusal(**flags: object) -> str:
 # --- where they come from -------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_mandatory() -> None:
+def test_no_setting_is_required() -> None:
     settings = load_settings()
 
     assert (settings.data, settings.host, settings.port, settings.domain) == (
@@ -48,27 +50,27 @@ def test_nothing_is_mandatory() -> None:
     assert settings.workers_pp >= 1
 
 
-def test_the_file_wins_over_the_default(folder: Path) -> None:
+def test_file_overrides_the_default(folder: Path) -> None:
     (folder / "kiai.toml").write_text('port = 1\ntitle = "Club"\n')
 
     assert (load_settings().port, load_settings().title) == (1, "Club")
 
 
-def test_the_environment_wins_over_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_overrides_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "kiai.toml").write_text('port = 1\ntitle = "Club"\n')
     monkeypatch.setenv("KIAI_PORT", "2")
 
     assert (load_settings().port, load_settings().title) == (2, "Club")
 
 
-def test_a_flag_wins_over_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flag_overrides_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "kiai.toml").write_text("port = 1\n")
     monkeypatch.setenv("KIAI_PORT", "2")
 
     assert load_settings(port=3).port == 3
 
 
-def test_a_flag_that_was_not_given_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_flag_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIAI_PORT", "2")
     monkeypatch.setenv("KIAI_TRUSTED_PROXY", "10.0.0.0/8")
 
@@ -77,14 +79,14 @@ def test_a_flag_that_was_not_given_does_not_count(monkeypatch: pytest.MonkeyPatc
     assert (settings.port, settings.trusted_proxy) == (2, ("10.0.0.0/8",))
 
 
-def test_an_empty_variable_counts_as_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_variable_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIAI_DATABASE", "")
     monkeypatch.setenv("KIAI_CONFIG", "")
 
     assert load_settings().database is None
 
 
-def test_the_file_may_lie_elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kiai_config_names_another_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "other.toml").write_text("port = 4\n")
     (folder / "kiai.toml").write_text("port = 1\n")
     monkeypatch.setenv("KIAI_CONFIG", str(folder / "other.toml"))
@@ -93,20 +95,20 @@ def test_the_file_may_lie_elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(("text", "expected"), [("off", False), ("on", True), ("false", False), ("1", True)])
-def test_rate_limits_are_switched_by_a_word(text: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rate_limits_accept_on_and_off(text: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIAI_RATE_LIMITS", text)
 
     assert load_settings().rate_limits is expected
 
 
 @pytest.mark.parametrize("text", ["10.0.0.0/8,fd00::/8", " 10.0.0.0/8, fd00::/8 ", "10.0.0.0/8 fd00::/8"])
-def test_a_list_in_the_environment_is_separated_by_commas_or_spaces(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_in_the_environment_is_separated_by_commas_or_spaces(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIAI_TRUSTED_PROXY", text)
 
     assert load_settings().trusted_proxy == ("10.0.0.0/8", "fd00::/8")
 
 
-def test_a_list_in_the_file_is_a_list(folder: Path) -> None:
+def test_list_in_the_file_is_a_toml_list(folder: Path) -> None:
     (folder / "kiai.toml").write_text('trusted_proxy = ["10.0.0.0/8", "127.0.0.1"]\n')
 
     assert [ip_network(text).prefixlen for text in load_settings().trusted_proxy] == [8, 32]
@@ -115,14 +117,14 @@ def test_a_list_in_the_file_is_a_list(folder: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["KIAI_TESTING", "KIAI_FAILPOINTS", "KIAI_PYTHON", "KIAI_SHARED_DATA", "OTHER_KIAI_PORT"]
 )
-def test_variables_that_are_no_settings_pass(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_known_variables_that_are_not_settings_are_accepted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "x")
 
     assert load_settings().port == 8080
 
 
 @pytest.mark.parametrize(
-    ("place", "kept"),
+    ("place", "expected"),
     [
         ("s3://bucket", "s3://bucket"),
         ("s3://my-bucket.v2/a/b/", "s3://my-bucket.v2/a/b/"),
@@ -131,20 +133,20 @@ def test_variables_that_are_no_settings_pass(name: str, monkeypatch: pytest.Monk
         ("s3", "s3"),
     ],
 )
-def test_files_are_in_a_folder_or_a_bucket(place: str, kept: str) -> None:
-    assert load_settings(files=place).files == kept
+def test_files_can_be_in_a_folder_or_a_bucket(place: str, expected: str) -> None:
+    assert load_settings(files=place).files == expected
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
-def test_both_spellings_of_postgresql_are_one(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_schemes_of_postgresql_are_accepted(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIAI_DATABASE", f"{scheme}://kiai:postgres://@db:5432/kiai")
 
     assert load_settings().database == "postgresql://kiai:postgres://@db:5432/kiai"
 
 
-def test_settings_do_not_change() -> None:
-    with pytest.raises(ValueError, match="frozen"):
-        load_settings().port = 1
+def test_settings_are_immutable() -> None:
+    with pytest.raises(AttributeError, match="immutable"):
+        load_settings().port = 1  # type: ignore[misc]
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------
@@ -181,11 +183,11 @@ def test_settings_do_not_change() -> None:
         ),
         ({"data": "s3://bucket"}, "data must be a folder, got 's3://bucket' (--data)"),
         ({"data": Path("s3://bucket")}, "data must be a folder, got "),
-        ({"domain": "https://x.y"}, "domain must be a domain in lower case, without scheme and port"),
+        ({"domain": "https://x.y"}, "domain must be a domain in lower case, without scheme or port"),
         ({"domain": "x.y\n"}, "domain must be"),
         ({"host": "a b"}, "host must be an address or a host name, got 'a b' (--host)"),
         ({"title": "a\nb"}, "title must be 1 to 64 characters, got 'a\\nb' (--title)"),
-        ({"bot_name": "x"}, "bot_name must be 2 to 15 of"),
+        ({"bot_name": "x"}, "bot_name must be 2 to 15 characters of"),
         ({"upstream_url": "ftp://x"}, "upstream_url must be a URL that begins with http:// or https://, got 'ftp://x'"),
         ({"upstream_url": "http://[x"}, "upstream_url must be a URL that begins with http:// or https://"),
         ({"upstream_url": "https://"}, "upstream_url must be a URL that begins with http:// or https://"),
@@ -197,25 +199,25 @@ def test_settings_do_not_change() -> None:
         ),
     ],
 )
-def test_a_bad_value_is_refused_with_what_is_allowed_and_where_it_came_from(
+def test_error_for_an_invalid_value_names_the_allowed_values_and_the_source(
     flags: dict[str, object], expected: str
 ) -> None:
     assert expected in refusal(**flags)
 
 
-def test_a_bad_value_in_the_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_for_an_invalid_variable_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIAI_PORT", "http")
 
     assert refusal() == "port must be a whole number from 0 to 65535, got 'http' (environment variable KIAI_PORT)"
 
 
-def test_a_bad_value_in_the_file_names_file_and_line(folder: Path) -> None:
+def test_error_for_an_invalid_value_in_the_file_names_file_and_line(folder: Path) -> None:
     (folder / "kiai.toml").write_text('# the club\ntitle = "Club"\n\nport = "http"\n')
 
     assert refusal() == "port must be a whole number from 0 to 65535, got 'http' (kiai.toml, line 4)"
 
 
-def test_every_problem_is_told_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_invalid_settings_are_reported_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "kiai.toml").write_text('log = "xml"\n')
     monkeypatch.setenv("KIAI_PORT", "http")
 
@@ -230,31 +232,31 @@ def test_every_problem_is_told_at_once(folder: Path, monkeypatch: pytest.MonkeyP
     ("key", "nearest"),
     [("prot", "port"), ("trusted-proxy", "trusted_proxy"), ("API_RATE_PER_MIN", "api_rate_per_minute")],
 )
-def test_an_unknown_key_in_the_file_is_refused_with_the_nearest_one(key: str, nearest: str, folder: Path) -> None:
+def test_unknown_key_in_the_file_is_rejected_with_the_most_similar_one(key: str, nearest: str, folder: Path) -> None:
     (folder / "kiai.toml").write_text(f"port = 1\n{key} = 1\n")
 
     assert refusal() == f"unknown setting '{key}' (kiai.toml, line 2); did you mean {nearest}?"
 
 
-def test_a_section_in_the_file_is_an_unknown_key(folder: Path) -> None:
+def test_section_in_the_file_is_an_unknown_key(folder: Path) -> None:
     (folder / "kiai.toml").write_text("\n[server]\nport = 1\n")
 
     assert refusal().startswith("unknown setting 'server' (kiai.toml, line 2)")
 
 
-def test_an_unknown_variable_is_refused_with_the_nearest_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_variable_is_rejected_with_the_most_similar_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIAI_DATABSE", "x")
 
     assert refusal() == "unknown environment variable KIAI_DATABSE; did you mean KIAI_DATABASE?"
 
 
-def test_a_variable_like_nothing_is_refused_without_a_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_variable_without_a_similar_one_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIAI_XYZZY", "x")
 
     assert refusal() == "unknown environment variable KIAI_XYZZY"
 
 
-def test_a_file_that_is_not_toml_is_refused_with_the_line(folder: Path) -> None:
+def test_malformed_toml_is_rejected_with_the_line(folder: Path) -> None:
     (folder / "kiai.toml").write_text("port = 1\ntitle = Club\n")
 
     message = refusal()
@@ -263,20 +265,20 @@ def test_a_file_that_is_not_toml_is_refused_with_the_line(folder: Path) -> None:
     assert "line 2" in message
 
 
-def test_a_file_that_is_not_text_is_refused(folder: Path) -> None:
+def test_file_that_is_not_utf_8_is_rejected(folder: Path) -> None:
     (folder / "kiai.toml").write_bytes(b'title = "\xff"\n')
 
     assert refusal().startswith("kiai.toml cannot be read: ")
 
 
-def test_a_file_that_was_named_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_file_of_kiai_config_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIAI_CONFIG", "missing.toml")
 
-    assert refusal() == "KIAI_CONFIG names 'missing.toml', which is no file"
+    assert refusal() == "KIAI_CONFIG names 'missing.toml', which is not a file"
 
 
 @pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0", "10.0.0.0/8,0.0.0.0/0"])
-def test_the_whole_internet_is_a_proxy_only_when_that_is_meant(network: str) -> None:
+def test_trusted_proxy_for_all_addresses_requires_allow_any_proxy(network: str) -> None:
     assert "allow_any_proxy" in refusal(trusted_proxy=network)
 
     assert network.endswith(load_settings(trusted_proxy=network, allow_any_proxy=True).trusted_proxy[-1])
@@ -291,7 +293,7 @@ SECRETS = {
 }
 
 
-def test_secrets_are_kept_but_not_shown() -> None:
+def test_repr_masks_secrets() -> None:
     settings = load_settings(**SECRETS)
 
     assert {name: getattr(settings, name) for name in SECRETS} == SECRETS
@@ -310,7 +312,7 @@ def test_secrets_are_kept_but_not_shown() -> None:
         ("upstream_url", "ftp://kiai:hunter2@mirror"),
     ],
 )
-def test_a_refusal_does_not_show_the_secret(name: str, value: object) -> None:
+def test_error_masks_secrets(name: str, value: object) -> None:
     with pytest.raises(BadSettings) as refused:
         load_settings(**{name: value})
 
@@ -322,7 +324,7 @@ def test_a_refusal_does_not_show_the_secret(name: str, value: object) -> None:
 # --- the sample -----------------------------------------------------------------------------------------------------
 
 
-def test_the_sample_as_it_is_changes_nothing(folder: Path) -> None:
+def test_unchanged_sample_file_has_only_defaults(folder: Path) -> None:
     without = load_settings()
 
     (folder / "kiai.toml").write_text(settings_sample())
@@ -330,7 +332,7 @@ def test_the_sample_as_it_is_changes_nothing(folder: Path) -> None:
     assert load_settings() == without
 
 
-def test_every_example_of_the_sample_is_allowed(folder: Path) -> None:
+def test_every_example_of_the_sample_file_is_valid(folder: Path) -> None:
     uncommented = "\n".join(
         line[1:] for line in settings_sample().splitlines() if line.startswith("#") and line[1] != " "
     )
@@ -338,5 +340,20 @@ def test_every_example_of_the_sample_is_allowed(folder: Path) -> None:
 
     settings = load_settings()
 
-    assert settings.model_fields_set == set(Settings.model_fields)
+    assert SettingsDeclaration().model_fields_set == set(SettingsDeclaration.model_fields)
     assert settings.port == 80
+
+
+# --- the server process -----------------------------------------------------------------------------------------------
+
+
+def test_typed_settings_have_the_fields_and_types_of_the_declarations() -> None:
+    declared = {name: get_type_hints(SettingsDeclaration)[name] for name in SettingsDeclaration.model_fields}
+
+    assert get_type_hints(Settings) == declared
+
+
+def test_server_process_receives_every_setting(tmp_path: Path) -> None:
+    settings = load_settings(data=tmp_path, port=1, mirrors="https://a.example,https://b.example", upstream_key="key")
+
+    assert Settings.from_json(settings.to_json()) == settings

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Makes a back-up of kiai, and then removes those that are older than two weeks. Run it once a night, as the account
-# that kiai runs as:
+# Makes a backup of kiai, then removes its own backups that are older than two weeks. Run it once a night as the
+# account of the server:
 #
 #   30 4 * * *  kiai  /opt/kiai/deploy/backup/nightly.sh /backups
 #
-# It takes the settings that the server has: KIAI_DATA, KIAI_DATABASE, KIAI_FILES. An old back-up is only removed after
-# a new one was finished, so the last good one is never touched; a night that fails removes nothing and exits with 1.
+# Set the same variables as for the server: KIAI_DATA, KIAI_DATABASE, KIAI_FILES. The script removes old backups only
+# after a new one is complete. If a step fails, it removes nothing and exits with 1.
 set -eu
 umask 077
 
@@ -20,10 +20,10 @@ esac
 
 new=$to/kiai-$(date -u +%Y%m%dT%H%M%SZ)
 "$kiai" backup "$new.partial"
-[ -s "$new.partial/manifest.json" ] || { echo "nightly.sh: the back-up was not finished" >&2; exit 1; }
+[ -s "$new.partial/manifest.json" ] || { echo "nightly.sh: the backup was not finished" >&2; exit 1; }
 mv "$new.partial" "$new"
 
-# Only what this script has made, by its name: nothing else in the folder is touched.
+# The name pattern matches only backups of this script.
 stamp='kiai-[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]T[0-9][0-9][0-9][0-9][0-9][0-9]Z'
 find "$to" -mindepth 1 -maxdepth 1 -type d \( -name "$stamp" -o -name "$stamp.partial" \) \
     -mtime "+$keep_days" ! -path "$new" -exec rm -r -- {} +

@@ -1,7 +1,7 @@
-"""A hook of mkdocs: files from outside `docs/`, with links to them, and `FOLDER/*` in the navigation.
+"""Hook for mkdocs: adds files from outside `docs/`, and expands `FOLDER/*` in the navigation.
 
-The pages link to each other as they lie in the repository, so that the links work on the forge, too. mkdocs knows only
-files in `docs/`. This hook adds the Markdown files of the repository's root as `project/NAME.md`, the licence as a
+The pages link to each other by their paths in the repository, so that the links also work on the forge. mkdocs reads
+`docs/` only. This hook adds the Markdown files in the root of the repository as `project/NAME.md`, the licence as a
 page, and the examples in `deploy/` as plain files. A link to any other file outside `docs/` is a warning, which fails a
 strict build.
 """
@@ -25,14 +25,14 @@ log = logging.getLogger("mkdocs.hooks.docs_site")
 
 
 def _added() -> dict[Path, str]:
-    """The files from outside `docs/`, each with its path on the website."""
+    """Return the files from outside `docs/`, each with its path on the website."""
     pages = {path: f"project/{path.stem.lower()}.md" for path in ROOT.glob("*.md") if path.name != "README.md"}
     examples = {path: str(path.relative_to(ROOT)) for path in (ROOT / "deploy").rglob("*") if path.is_file()}
     return {**pages, **examples, ROOT / "LICENSE": "project/license.md"}
 
 
 def on_config(config: Any) -> Any:
-    """Replaces `FOLDER/*` in the navigation by the pages of this folder that it does not list."""
+    """Replace `FOLDER/*` in the navigation with the pages of this folder that the navigation does not list."""
     listed = set(_pages(config.nav))
     config.nav = _expanded(config.nav, listed)
     return config
@@ -60,7 +60,7 @@ def _expanded(nav: list[Any], listed: set[str]) -> list[Any]:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Adds the files."""
+    """Add the files from outside `docs/`."""
     for path, uri in _added().items():
         if path.name == "LICENSE":
             text = f"# Licence\n\n```text\n{path.read_text('utf-8')}```\n"
@@ -71,7 +71,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Replaces links that leave `docs/`, or that come from outside of it, by those of the website."""
+    """Replace links from or to files outside `docs/` with links of the website."""
     if page.file.abs_src_path is None:
         return markdown
     source = Path(page.file.abs_src_path)
@@ -93,5 +93,5 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Shows `|` where a cell of a table has `\\|` in code, as the forge does; Python-Markdown keeps the backslash."""
+    """Show `|` for `\\|` in the code of a table cell, as the forge does. Python-Markdown keeps the backslash."""
     return CELL.sub(lambda cell: cell[0].replace("\\|", "|"), html)

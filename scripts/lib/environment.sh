@@ -14,7 +14,7 @@ environment() {
     echo "kiai: preparing .venv ($kind dependencies) ..." >&2
     [ -x .venv/bin/python ] || "$python" -m venv .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "requirements/$kind.lock" >&2
-    # The project itself is put on the path instead of being built: nothing outside the locks is fetched.
+    # Put the project on the path instead of building it: a build would download packages that are not locked.
     .venv/bin/python - <<'PY'
 import pathlib, sysconfig
 site = pathlib.Path(sysconfig.get_paths()["purelib"])
@@ -29,8 +29,8 @@ PY
   exec {lock_fd}>&-
 }
 
-# `environment_apart FOLDER LOCK` makes FOLDER/venv from a lock file of its own, for a tool whose packages are not the
-# server's.
+# `environment_apart FOLDER LOCK` makes FOLDER/venv from its own lock file, for a tool that needs other packages than the
+# server.
 environment_apart() {
   local folder="$1" lock="$2" python wanted lock_fd
   python="$(find_python)" || return 1

@@ -1,10 +1,13 @@
-"""On whose behalf the code runs: what a queue deep below the faces tells callers apart by.
+"""The caller of the current request, by which fair queues distinguish callers.
 
-The front notes the caller's network at the start of each request. A context variable carries it: the verbs between a
-face and the database have no other use for it.
+The front sets the network of the client at the start of each request.
 """
 
 from contextvars import ContextVar
 from typing import Final
 
-CALLER: Final[ContextVar[str]] = ContextVar("caller", default="the server itself")
+SERVER: Final = "the server itself"
+"""The caller of jobs and commands, outside all requests."""
+
+# A context variable, because the functions between a face and the database have no other use for this value.
+CALLER: Final[ContextVar[str]] = ContextVar("caller", default=SERVER)

@@ -1,6 +1,6 @@
-"""Time as a thing one is given: the wall clock for what is stored and shown, the monotonic clock for waiting.
+"""Clocks, passed in by the caller: the wall clock for stored times, the monotonic clock for durations.
 
-Time-outs, periods and rate limits use `monotonic`, so that a jump of the wall clock is harmless.
+Timeouts, periods and rate limits use `monotonic`, so that a change of the wall clock does not affect them.
 """
 
 import time
@@ -8,49 +8,50 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What tells the time."""
+    """A source of time."""
 
     def now_ms(self) -> int:
-        """Unix time, ms."""
+        """Return unix time in milliseconds."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds since some fixed moment; never goes back, not even when the wall clock is set."""
+        """Return the seconds since a fixed moment. Never decreases, even when the wall clock is set back."""
         ...
 
 
 class SystemClock:
-    """The machine's own clocks."""
+    """The clocks of the operating system."""
 
-    # PERF: the function itself, not a method around it: rate limits ask on every request.
+    # PERF: The function itself, not a method that calls it: rate limits read the clock on each request.
     monotonic = staticmethod(time.monotonic)
 
     def now_ms(self) -> int:
-        """Unix time, ms."""
+        """Return unix time in milliseconds."""
         return time.time_ns() // 1_000_000
 
 
 class ManualClock:
-    """A clock that stands still until a test moves it."""
+    """A clock that moves only when a test moves it."""
 
     def __init__(self, now_ms: int = 1_700_000_000_000, monotonic: float = 1_000.0) -> None:
         self._now_ms = float(now_ms)
         self._monotonic = monotonic
 
     def now_ms(self) -> int:
-        """Unix time, ms."""
+        """Return unix time in milliseconds."""
+        # A float inside: many steps of less than a millisecond must add up.
         return round(self._now_ms)
 
     def monotonic(self) -> float:
-        """Seconds since some fixed moment."""
+        """Return the seconds since a fixed moment."""
         return self._monotonic
 
     def advance(self, seconds: float) -> None:
-        """Lets time pass on both clocks."""
-        assert seconds >= 0, "time does not go back; a wall clock that is set does: set_now_ms"
+        """Move both clocks forward."""
+        assert seconds >= 0, "monotonic time never decreases; use set_now_ms to set back the wall clock"
         self._now_ms += seconds * 1000
         self._monotonic += seconds
 
     def set_now_ms(self, now_ms: int) -> None:
-        """Sets the wall clock alone, forwards or back, as an operator or NTP does."""
+        """Set only the wall clock, forward or back, as an operator or NTP does."""
         self._now_ms = float(now_ms)

@@ -1,8 +1,8 @@
-"""Places where a fault test lets the process die or stumble (docs/spec/security.md#fault-tests).
+"""Named places where fault tests stop or disturb the process (docs/spec/security.md#fault-tests).
 
-`KIAI_FAILPOINTS="submit.committed=once:kill,submit.in_tx=p=0.01:raise"`, honoured only with `KIAI_TESTING=1`. Actions:
-`kill` (SIGKILL to itself), `raise` (our own failure), `enospc` (a full disk), `sleep:MS`. `once:` acts the first time
-only, `p=0.01:` now and then.
+Example: `KIAI_FAILPOINTS="submit.committed=once:kill,submit.in_tx=p=0.01:raise"`. It has an effect only with
+`KIAI_TESTING=1`. The actions are `kill` (SIGKILL to this process), `raise` (RuntimeError), `enospc` (full disk) and
+`sleep:MS`. The prefix `once:` limits an action to the first time, and `p=0.01:` gives it a probability.
 """
 
 import errno
@@ -15,22 +15,22 @@ from collections.abc import Callable, Mapping
 from kiai.logs import get_logger
 
 Reach = Callable[[str], None]
-"""Called with a failpoint's name where it stands in the code."""
+"""Code calls it with the name of the failpoint that it has reached."""
 
 
 def nothing_fails(name: str) -> None:
-    """The failpoints of a server that is not under test."""
+    """Do nothing: the failpoints of a server that is not under test."""
 
 
 class Failpoints:
-    """The failpoints that an environment asks for. An action may end the process or raise."""
+    """The failpoints in the text of `KIAI_FAILPOINTS`. An action may end the process or raise."""
 
-    def __init__(self, wanted: str) -> None:
-        self._actions = dict(part.split("=", 1) for part in wanted.split(",") if part)
+    def __init__(self, text: str) -> None:
+        self._actions = dict(part.split("=", 1) for part in text.split(",") if part)
         self._random = random.Random()
 
     def __call__(self, name: str) -> None:
-        """Acts if this failpoint is wanted."""
+        """Run the action of this failpoint, if it has one."""
         action = self._actions.get(name)
         if action is None:
             return
@@ -48,13 +48,13 @@ class Failpoints:
         elif action == "enospc":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         elif action.startswith("sleep:"):
-            time.sleep(int(action.removeprefix("sleep:")) / 1000)
+            time.sleep(int(action.removeprefix("sleep:")) / 1000)  # blocks the event loop on purpose, as a slow disk
 
 
 def failpoints(environment: Mapping[str, str]) -> Reach:
-    """What stands at the failpoints of a server with this environment."""
-    wanted = environment.get("KIAI_FAILPOINTS", "")
-    if not wanted or environment.get("KIAI_TESTING") != "1":
+    """Return the failpoints of a server with this environment."""
+    text = environment.get("KIAI_FAILPOINTS", "")
+    if not text or environment.get("KIAI_TESTING") != "1":
         return nothing_fails
-    get_logger("failpoints").warning("this server fails on purpose", failpoints=wanted)
-    return Failpoints(wanted)
+    get_logger("failpoints").warning("this server fails on purpose", failpoints=text)
+    return Failpoints(text)

@@ -1,8 +1,8 @@
-"""A queue for scarce work in which one caller cannot take the place of the others.
+"""A bounded queue in which one caller cannot delay the others for long.
 
-Each caller waits in a line of its own. A free place goes to the lines in rotation, so a caller with one job waits for
-at most one job of each other caller, however many jobs they have queued. The queue as a whole is bounded, too: when it
-is full, a newcomer takes the place of the last job in the longest line, unless its own line is as long.
+Each caller has its own line. Turns go to the lines in rotation, so a caller with one job waits for at most one job of
+each other caller, whatever the length of their lines. When the whole queue is full, a new job displaces the last job of
+the longest line, or is rejected when its own line would be as long.
 """
 
 import asyncio
@@ -11,13 +11,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from kiai.errors import Unavailable
+from kiai.measuring import PoolUsage
 
 
 class FairQueue:
     """Admits at most `running_max` jobs at once.
 
-    `part` names the queue in errors and logs. `waiting_max` bounds all waiting jobs, `per_caller_max` those of one
-    caller, `wait_s` the seconds that one job waits. A caller is any text, usually a network (`networks.network_of`).
+    `part` names the queue in errors and logs. `waiting_max` limits all waiting jobs, `per_caller_max` those of one
+    caller, `wait_s` the time that one job waits, in seconds. A caller is any text, usually a network
+    (`networks.network_of`).
     """
 
     def __init__(self, part: str, *, running_max: int, waiting_max: int, per_caller_max: int, wait_s: float) -> None:
@@ -29,10 +31,15 @@ class FairQueue:
         self._lines: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         self.running = 0
         self.waiting = 0
+        self.refused = 0
+
+    def pool(self) -> PoolUsage:
+        """Return the number of running, waiting and rejected jobs."""
+        return PoolUsage(self.running, self._running_max, self.waiting, self.refused)
 
     @asynccontextmanager
-    async def place(self, caller: str) -> AsyncIterator[None]:
-        """A place for the body of the `with` statement. Raises Unavailable as `enter` does."""
+    async def turn(self, caller: str) -> AsyncIterator[None]:
+        """Run the body of the `with` statement when it is the caller's turn. Raises Unavailable as `enter` does."""
         await self.enter(caller)
         try:
             yield
@@ -40,11 +47,16 @@ class FairQueue:
             self.leave()
 
     async def enter(self, caller: str) -> None:
-        """Waits for a place, which `leave` frees. Raises Unavailable when the queue is full or the wait too long."""
+        """Wait for a turn, which `leave` ends. Raises Unavailable when the queue is full or after `wait_s` seconds."""
+        # Jobs that already wait go first, even when a turn is free at this moment.
         if self.running < self._running_max and not self.waiting:
             self.running += 1
             return
-        line = self._line(caller)
+        try:
+            line = self._line(caller)
+        except Unavailable:
+            self.refused += 1
+            raise
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         line.append(turn)
         self.waiting += 1
@@ -53,27 +65,30 @@ class FairQueue:
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self.leave()  # the place was given in the moment in which the wait ended
+                self.leave()  # the turn came at the moment when the wait ended: pass it on
             else:
                 self._forget(caller, turn)
+            if isinstance(error, TimeoutError | Unavailable):
+                self.refused += 1
             if isinstance(error, TimeoutError):
-                raise Unavailable(self._part, f"no place within {self._wait_s:g} s") from None
+                raise Unavailable(self._part, f"no turn within {self._wait_s:g} s") from None
             raise
 
     def leave(self) -> None:
-        """Gives the place to the next line, or frees it."""
+        """Pass the turn on to the next line, or free it when nothing waits."""
         while self._lines:
             caller, line = self._lines.popitem(last=False)
             turn = line.popleft()
             self.waiting -= 1
             if line:
                 self._lines[caller] = line  # to the end of the rotation
-            if not turn.done():
+            if not turn.done():  # else its caller was cancelled and has not removed it yet
                 turn.set_result(None)
                 return
         self.running -= 1
 
     def _line(self, caller: str) -> deque[asyncio.Future[None]]:
+        """Return the line for a new job of this caller, with a free position. Raises Unavailable."""
         line = self._lines.get(caller, deque())
         if len(line) >= self._per_caller_max:
             raise Unavailable(self._part, f"one caller may have {self._per_caller_max} jobs waiting")
@@ -81,6 +96,7 @@ class FairQueue:
             longest_caller, longest = max(self._lines.items(), key=lambda found: len(found[1]))
             if len(longest) <= len(line) + 1:
                 raise Unavailable(self._part, f"{self._waiting_max} jobs are waiting")
+            # Displace the newest job of the longest line: its caller causes the load, and that job has waited least.
             last = longest[-1]
             self._forget(longest_caller, last)
             if not last.done():

@@ -1,26 +1,30 @@
-"""Runs what is periodic; the work itself lives with its subject."""
+"""Runs periodic jobs. The modules of each subject define the work; `kiai.server` lists the jobs."""
 
 import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from kiai.logs import STALE_S, Outage
 
-Hold = Callable[[str, float], Awaitable[bool]]
-"""Whether this worker has a job for so many seconds from now: it was nobody's, or this worker's already."""
-LEASE_S: Final = 5.0  # after so long another worker takes over from one that died over its work
-RENEWALS: Final = 3
-FREE_AFTER: Final = 0.9  # of a job's interval: the next turn must be free again when it comes
-STALE_AFTER: Final = 10  # intervals without a failure of this worker: then its next one is a new outage
-SLOWEST_S: Final = 5.0  # how long work that fails waits at most, unless it comes more rarely anyway
+AcquireLease = Callable[[str, float], Awaitable[bool]]
+"""Acquire or extend the lease on a job for this worker, for a number of seconds. Return False if another has it."""
+LEASE_S: Final = 5.0  # another worker takes over this long after a worker was killed during a job
+RENEWALS: Final = 3  # in each LEASE_S, so that a late renewal does not lose the lease
+FREE_AFTER: Final = 0.9  # of the job's period: the lease must have expired when the next run is due
+STALE_AFTER: Final = 10  # periods without a failure on this worker, after which the next one is a new outage
+SLOWEST_S: Final = 5.0  # maximum wait between runs of a failing job, unless its period is longer
 
 
 @contextlib.asynccontextmanager
-async def holding(hold: Hold, job: str, free_after_s: float) -> AsyncIterator[bool]:
-    """Whether this worker has the job: then nobody else does, until the block has ended and `free_after_s` after."""
-    if not await hold(job, LEASE_S):
+async def job_lease(acquire: AcquireLease, job: str, free_after_s: float) -> AsyncIterator[bool]:
+    """Yield whether this worker has the lease on a job.
+
+    If it has, no other worker gets it until `free_after_s` seconds after the block has ended. The lease is renewed
+    while the block runs.
+    """
+    if not await acquire(job, LEASE_S):
         yield False
         return
 
@@ -31,81 +35,127 @@ async def holding(hold: Hold, job: str, free_after_s: float) -> AsyncIterator[bo
             try:
                 await asyncio.wait_for(done.wait(), LEASE_S / RENEWALS)
             except TimeoutError:
-                await hold(job, LEASE_S)
+                # The result is ignored: a job that has lost its lease cannot stop in the middle.
+                await acquire(job, LEASE_S)
 
     renewing = asyncio.create_task(renew())
     try:
         yield True
     finally:
-        # A renewal on its way has to arrive before the job is handed on, or it would take it back.
+        # Wait for a renewal in progress: it would otherwise arrive after the line below and extend the lease again.
         done.set()
         await renewing
-        await hold(job, free_after_s)
+        await acquire(job, free_after_s)  # shortens the lease, so that the next run is not delayed
+
+
+class PeriodicJob(NamedTuple):
+    """Work that runs again `period_s` seconds after it has ended.
+
+    A `shared` job runs on one worker at a time. Other jobs run on every worker.
+    """
+
+    name: str
+    period_s: float
+    work: Callable[[], Awaitable[object]]
+    shared: bool = False
+
+
+class Paced:
+    """Work whose cost grows with the tables. The pause after each run keeps it below `SHARE` of the time.
+
+    A call during the pause does nothing.
+    """
+
+    SHARE: Final = 0.02
+
+    def __init__(self, work: Callable[[], Awaitable[object]], now: Callable[[], float] = time.monotonic) -> None:
+        self._work = work
+        self._now = now
+        self._due = 0.0
+
+    async def run(self) -> None:
+        """Do the work, unless it is too early."""
+        began = self._now()
+        if began < self._due:
+            return
+        await self._work()
+        ended = self._now()
+        self._due = ended + (ended - began) / self.SHARE
 
 
 class Jobs:
-    """Periodic work of one server: started and stopped together. After a failure the next turn comes.
+    """The periodic jobs of one worker, started and stopped together.
 
-    A job that fails is logged once, and once more when it works again. `hold` is given where several workers have the
-    same jobs: those declared `shared` are then done by one of them. `failures`: how often each job failed. `done_at`:
-    when this worker last did it, in seconds of the epoch.
+    A failure does not end a job. It is logged once, and once more when the job works again. `acquire` is required only
+    where several workers share jobs. `failures` counts the failed runs of each job. `done_at` is the Unix time in
+    seconds of this worker's last successful run.
     """
 
-    def __init__(self, hold: Hold | None = None, *, now: Callable[[], float] = time.time) -> None:
-        self._hold = hold
+    def __init__(self, acquire: AcquireLease | None = None, *, now: Callable[[], float] = time.time) -> None:
+        self._acquire_lease = acquire
         self._now = now
         self._declared: list[tuple[str, Callable[[], Awaitable[object]]]] = []
         self._running: list[asyncio.Task[object]] = []
         self.failures: dict[str, int] = {}
         self.done_at: dict[str, float] = {}
 
-    def every(self, seconds: float, name: str, work: Callable[[], Awaitable[object]], *, shared: bool = False) -> None:
-        """Declares work that is done again `seconds` after it was done; later and later while it fails."""
-        turn = self._by_one(name, work, seconds * FREE_AFTER) if shared and self._hold is not None else _whole(work)
+    def every(self, *jobs: PeriodicJob) -> None:
+        """Declare periodic jobs. A failing job waits longer after each failure, up to `SLOWEST_S`."""
+        for job in jobs:
+            self._declare(*job)
+
+    def _declare(self, name: str, seconds: float, work: Callable[[], Awaitable[object]], shared: bool) -> None:
+        run_once = (
+            self._exclusive(name, work, seconds * FREE_AFTER)
+            if shared and self._acquire_lease is not None
+            else _always(work)
+        )
         outage = Outage("jobs", "job failed", "job works again", stale_s=max(STALE_S, STALE_AFTER * seconds), job=name)
         self.failures[name] = 0
 
-        async def turns() -> None:
+        async def run_forever() -> None:
             failures = 0
             while True:
+                # Back off while the job fails, but never run it more often than declared.
                 await asyncio.sleep(max(seconds, min(seconds * 2**failures, SLOWEST_S)))
                 try:
-                    if await turn():
+                    if await run_once():
                         self.done_at[name] = self._now()
                         outage.worked()
                     failures = 0
                 except Exception as error:
-                    failures = min(failures + 1, 16)
+                    failures = min(failures + 1, 16)  # 2**failures must stay a small number
                     self.failures[name] += 1
                     outage.failed(error, trace=True)
 
-        self.run(name, turns)
+        self.run(name, run_forever)
 
-    def _by_one(
+    def _exclusive(
         self, name: str, work: Callable[[], Awaitable[object]], free_after_s: float
     ) -> Callable[[], Awaitable[bool]]:
-        """A turn of shared work; whether it was this worker's."""
-        hold = self._hold
-        assert hold is not None
+        """Return a function that runs shared work once and returns whether this worker had the lease."""
+        acquire = self._acquire_lease
+        assert acquire is not None
 
-        async def turn() -> bool:
-            async with holding(hold, name, free_after_s) as mine:
+        async def run_once() -> bool:
+            async with job_lease(acquire, name, free_after_s) as mine:
                 if mine:
                     await work()
             return mine
 
-        return turn
+        return run_once
 
     def run(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
-        """Declares work that never ends by itself."""
+        """Declare work that runs until `stop` cancels it."""
         self._declared.append((name, work))
 
     def start(self) -> None:
-        """Starts everything that was declared."""
+        """Start all declared jobs."""
         self._running = [asyncio.create_task(_awaited(work), name=f"job {name}") for name, work in self._declared]
 
     async def stop(self) -> None:
-        """Ends everything that runs."""
+        """Cancel all jobs and wait until they have ended."""
+        # Cancel all of them first: a job that ends slowly does not delay the others.
         for task in self._running:
             task.cancel()
         for task in self._running:
@@ -114,14 +164,14 @@ class Jobs:
         self._running.clear()
 
 
-def _whole(work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[bool]]:
-    """A turn of work that every worker does."""
+def _always(work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[bool]]:
+    """Return a function that runs the work and returns True: every worker runs it."""
 
-    async def turn() -> bool:
+    async def run_once() -> bool:
         await work()
         return True
 
-    return turn
+    return run_once
 
 
 async def _awaited(work: Callable[[], Awaitable[object]]) -> object:

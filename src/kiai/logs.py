@@ -1,10 +1,11 @@
-"""Logs: one line an event on stderr, JSON for programs or text for people, without secrets.
+"""Logs: one line per event on stderr, as JSON or as text, without secrets.
 
-`get_logger` is structlog and for what happens now and then; what other libraries log comes out the same way. A line
-for every request goes through `AccessLog`, which is ten times cheaper: it keeps Structs and writes them together.
+`get_logger` returns a structlog logger for occasional events. Messages of other libraries get the same format. The line
+of each request goes through `AccessLog`, which is ten times faster: it collects Structs and encodes them together.
 
-Whatever a client sent is cut to 200 characters and cannot forge a line or steer a terminal: control characters leave
-here escaped. What the keys of REDACTED hold is never written, be it a field, a header or part of a query string.
+Text from clients is cut to 200 characters. Control characters are escaped, so it cannot forge a line or send commands
+to a terminal. Values under the keys of `REDACTED` are never written, whether as a field, a header or a parameter of a
+query string.
 """
 
 import asyncio
@@ -24,16 +25,16 @@ from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 from kiai.osu.texts import visible, visible_json
 
-TEXT_MAX: Final = 200
-ITEMS_MAX: Final = 50
-DEPTH_MAX: Final = 4
-STACK_MAX: Final = 8_192
+TEXT_MAX: Final = 200  # characters of one value
+ITEMS_MAX: Final = 50  # elements of a list or mapping
+DEPTH_MAX: Final = 4  # levels of nested lists and mappings
+STACK_MAX: Final = 8_192  # characters of a traceback; the end is kept, because it names the cause
 FLUSH_S: Final = 0.2
 STALE_S: Final = 600.0
 QUIET_S: Final = 5.0
-"""An outage is over with the first success so long after its last failure."""
+"""An outage ends with the first success at least this many seconds after the last failure."""
 LINES_MAX: Final = 300
-"""Access lines kept before they are written: about 64 KiB."""
+"""The number of access lines after which they are written, about 64 KiB."""
 
 # fmt: off
 REDACTED: Final = frozenset({
@@ -53,12 +54,12 @@ _ENCODER: Final = msgspec.json.Encoder(enc_hook=str)
 
 
 def configure(kind: str, level: str) -> None:
-    """Sets up logging for this process. `kind`: json or text; `level`: debug, info, warning or error."""
+    """Set up logging for this process. `kind` is json or text; `level` is debug, info, warning or error."""
     structlog.configure(
         processors=[_json_line if kind == "json" else _text_line],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=_Stderr,
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=False,  # loggers of modules that were imported earlier must follow this call
     )
     root = logging.getLogger()
     root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler, _Bridge)] + [_Bridge()]
@@ -66,16 +67,17 @@ def configure(kind: str, level: str) -> None:
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """A logger whose lines say `part=name`. What is given by keyword becomes a field."""
+    """Return a logger whose lines have the field `part=name`. Keyword arguments become fields."""
     return cast(FilteringBoundLogger, structlog.get_logger(part=name))
 
 
 class Outage:
-    """Something that fails again and again is a line once, and a line when it works again.
+    """Logs repeated failures of one operation as two lines: at the first failure, and when it works again.
 
-    A failure of another kind in between is a line of its own: it may be another fault. `name` is the logger's; `event`
-    and `fields` are those of the first line, `over` is the event of the last one, which has `failures` and `seconds`.
-    A failure `stale_s` after the last one begins a new outage: whatever worked meanwhile worked somewhere else.
+    An error of another type in between gets a line of its own, because it may have another cause. `name` is the name
+    of the logger, `event` and `fields` are those of the first line, and `over` is the event of the last line, which
+    also has `failures` and `seconds`. A failure more than `stale_s` seconds after the last one begins a new outage:
+    another worker may have succeeded in between.
     """
 
     def __init__(self, name: str, event: str, over: str, *, stale_s: float = STALE_S, **fields: Any) -> None:
@@ -87,21 +89,21 @@ class Outage:
         self._failures = 0
         self._began = 0.0
         self._last = 0.0
-        self._told: set[type[BaseException]] = set()
+        self._logged: set[type[BaseException]] = set()
 
     def failed(self, error: BaseException, *, trace: bool = False, **fields: Any) -> None:
-        """Notes a failure. `trace`: it may be a bug, so it is an error and its stack is written; else a warning."""
+        """Record a failure. With `trace` it is logged as an error with its traceback, else as a warning."""
         now = time.monotonic()
         if self._failures and now - self._last > self._stale_s:
             self._failures = 0
-            self._told.clear()
+            self._logged.clear()
         if not self._failures:
             self._began = now
         self._last = now
         self._failures += 1
-        if type(error) in self._told:
+        if type(error) in self._logged:
             return
-        self._told.add(type(error))
+        self._logged.add(type(error))
         log = get_logger(self._name)
         if trace:
             log.error(self._event, **self._fields, **fields, exc_info=error)
@@ -109,17 +111,20 @@ class Outage:
             log.warning(self._event, **self._fields, **fields, why=str(error))
 
     def worked(self) -> None:
-        """Notes a success: whatever failed is over, unless it failed a moment ago. What comes and goes is no news."""
+        """Record a success. It ends the outage unless the last failure is less than `QUIET_S` ago.
+
+        Without the delay, an operation that fails and works alternately would log each change.
+        """
         if not self._failures or time.monotonic() - self._last < QUIET_S:
             return
         seconds = round(time.monotonic() - self._began, 1)
         get_logger(self._name).warning(self._over, **self._fields, failures=self._failures, seconds=seconds)
         self._failures = 0
-        self._told.clear()
+        self._logged.clear()
 
 
 class _Access(msgspec.Struct, omit_defaults=True, gc=False):
-    """A line of the access log, as it is written."""
+    """A line of the access log; its fields are those of the written line."""
 
     ts: str
     level: str
@@ -136,7 +141,7 @@ class _Access(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class AccessLog:
-    """A line for every request. Lines wait at most FLUSH_S and LINES_MAX; `close` writes the last ones."""
+    """The access log. Lines are written after `FLUSH_S` seconds or `LINES_MAX` lines; `close` writes the last ones."""
 
     def __init__(self, kind: str = "json", level: str = "info") -> None:
         self._text = kind == "text"
@@ -158,15 +163,17 @@ class AccessLog:
         user_id: int | None = None,
         cut: str | None = None,
     ) -> None:
-        """Notes a request; an answer of 500 and above, or one that we cut off, is an error and logged at every level.
+        """Log a request. Must be called on the event loop.
 
-        `route` is the pattern, not the path. `cut` is `client` or `server`: who ended the answer in the middle. Must be
-        called on the event loop.
+        An answer of 500 and above, or one that the server did not finish, has the level error. `ms` is the duration in
+        milliseconds. `route` is the pattern, not the path. `cut` is the side that ended the answer in the middle,
+        `client` or `server`.
         """
-        # PERF: 1 us; through structlog it would be 15. Encoding waits for the flush, where it costs a third.
+        # PERF: takes 1 us, where structlog takes 15. Encoding many lines at once in `flush` costs a third for each.
         failed = status >= 500 or cut == "server"
         if self._quiet and not failed:
             return
+        # PERF: the text of the time changes only once a second; formatting it costs more than the rest.
         now = time.time()
         second = int(now)
         if second != self._second:
@@ -195,7 +202,7 @@ class AccessLog:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
 
     def flush(self) -> None:
-        """Writes what waits."""
+        """Write the collected lines."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -208,7 +215,7 @@ class AccessLog:
             _write(_escaped(_ENCODER.encode_lines(lines)))
 
     def close(self) -> None:
-        """Writes what waits; call it when the server stops."""
+        """Write the last lines. Call it when the server stops."""
         self.flush()
 
 
@@ -224,14 +231,15 @@ def _text_line(_: WrappedLogger, level: str, event: EventDict) -> bytes:
 
 
 def _fields(level: str, event: EventDict) -> dict[str, Any]:
-    """The line's fields in their order, without secrets."""
+    """Return the fields of a line in order, without secrets."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
     fields: dict[str, Any] = {"ts": now, "level": level, "event": _cut(str(event.pop("event", "")))}
     error = _error_of(event.pop("exc_info", None))
     for key, value in event.items():
-        fields.setdefault(key, _told(key, value, DEPTH_MAX))
+        fields.setdefault(key, _loggable(key, value, DEPTH_MAX))
     if error is not None:
         fields["error"] = _cut(f"{type(error).__name__}: {error}")
+        # Cut before the redaction, to bound its cost, and again behind it.
         stack = "".join(traceback.format_exception(error))[-4 * STACK_MAX :]
         fields["stack"] = _without_secrets(stack)[-STACK_MAX:]
     return fields
@@ -245,8 +253,8 @@ def _error_of(exc_info: object) -> BaseException | None:
     return sys.exc_info()[1] if exc_info else None
 
 
-def _told(key: object, value: object, depth: int) -> object:
-    """A value as it may be written under this key: redacted, cut, and made of what JSON has."""
+def _loggable(key: object, value: object, depth: int) -> object:
+    """Return the value as JSON types, cut, and redacted if the key is secret."""
     if isinstance(key, bytes):
         key = key.decode("latin-1")
     if isinstance(key, str) and key.lower() in REDACTED:
@@ -255,6 +263,7 @@ def _told(key: object, value: object, depth: int) -> object:
         case None | bool() | float():
             return value
         case int():
+            # Converting a huge integer to text takes quadratic time.
             return value if value.bit_length() < 64 else f"a number of {value.bit_length()} bits"
         case str():
             return _cut(value)
@@ -263,23 +272,23 @@ def _told(key: object, value: object, depth: int) -> object:
         case _ if depth == 0:
             return "..."
         case Mapping():
-            told = {}
+            shortened = {}
             for inner, item in list(value.items())[:ITEMS_MAX]:
-                told[_cut(inner.decode("latin-1") if isinstance(inner, bytes) else str(inner))] = _told(
+                shortened[_cut(inner.decode("latin-1") if isinstance(inner, bytes) else str(inner))] = _loggable(
                     inner, item, depth - 1
                 )
-            return told
-        case (str() | bytes() as header, content):  # a header, as servers hold it
-            return [_told("", header, 1), _told(header, content, depth - 1)]
+            return shortened
+        case (str() | bytes() as header, content):  # a header of ASGI: its name decides whether it is secret
+            return [_loggable("", header, 1), _loggable(header, content, depth - 1)]
         case list() | tuple() | set() | frozenset():
-            return [_told("", item, depth - 1) for item in list(value)[:ITEMS_MAX]]
+            return [_loggable("", item, depth - 1) for item in list(value)[:ITEMS_MAX]]
     return _cut(str(value))
 
 
 def _cut(text: str) -> str:
-    """At most TEXT_MAX characters of a text, without secrets in it and encodable."""
-    told = _without_secrets(text[: 4 * TEXT_MAX])
-    return told if len(told) <= TEXT_MAX else told[: TEXT_MAX - 3] + "..."
+    """Return at most TEXT_MAX characters of a text, without secrets and without lone surrogates."""
+    shortened = _without_secrets(text[: 4 * TEXT_MAX])
+    return shortened if len(shortened) <= TEXT_MAX else shortened[: TEXT_MAX - 3] + "..."
 
 
 def _without_secrets(text: str) -> str:
@@ -289,7 +298,7 @@ def _without_secrets(text: str) -> str:
 
 
 def _escaped(line: bytes) -> bytes:
-    """JSON whose unseen characters are all escaped; the encoder leaves those above ASCII as they are."""
+    """Escape all invisible characters in JSON lines; the encoder escapes only those of ASCII."""
     if line.isascii() and b"\x7f" not in line:
         return line
     text = line.decode()
@@ -297,7 +306,7 @@ def _escaped(line: bytes) -> bytes:
 
 
 def _as_text(fields: dict[str, Any]) -> bytes:
-    """`2026-01-31 12:00:00.123 info    request face=api ...`, and the stack in lines of its own, set in."""
+    """Return `2026-01-31T12:00:00.123Z info    request face=api ...`, and the traceback in indented lines."""
     stack = fields.pop("stack", None)
     head = f"{fields.pop('ts')} {fields.pop('level'):<7} {visible(fields.pop('event'))}"
     rest = [f"{key}={_word(value)}" for key, value in fields.items() if value is not None]
@@ -314,18 +323,18 @@ def _word(value: object) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-# --- where they go --------------------------------------------------------------------------------------------------
+# --- output ---------------------------------------------------------------------------------------------------------
 
 
 def _write(lines: bytes) -> None:
-    # A log that nobody reads any more must not take the server down with it.
+    # A closed stderr or a full disk must not stop the server.
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.buffer.write(lines)
         sys.stderr.buffer.flush()
 
 
 class _Stderr:
-    """What structlog hands finished lines to."""
+    """The output of structlog: writes finished lines to stderr."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -337,7 +346,7 @@ class _Stderr:
 
 
 class _Bridge(logging.Handler):
-    """What other libraries log, as lines of ours."""
+    """Passes messages of the standard library's `logging` to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
         level = min(max(record.levelno // 10, 1), 5) * 10

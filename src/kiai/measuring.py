@@ -1,4 +1,4 @@
-"""What parts of the server count about themselves, for whoever shows it."""
+"""Counters that parts of the server keep about themselves, for metrics."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -10,15 +10,23 @@ T = TypeVar("T")
 CALL_BUCKETS_S: Final = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 
-class Pool(NamedTuple):
-    """A bounded number of connections, threads or processes, and how many of them work."""
+class PoolUsage(NamedTuple):
+    """Usage of a pool of connections, threads or processes: `in_use` of `size`.
+
+    `waiting` is the number of jobs in the queue, `refused` the number of jobs that it has rejected since the start.
+    """
 
     in_use: int
     size: int
+    waiting: int = 0
+    refused: int = 0
 
 
 class Timings:
-    """How long calls took, by what they did: for each bucket how many, then how many took longer, then the sum in s."""
+    """Histograms of the durations of calls, one for each operation.
+
+    A list in `by_op` has the number of calls in each bucket, the number of longer calls, and the sum in seconds.
+    """
 
     __slots__ = ("_buckets", "by_op")
 
@@ -27,12 +35,12 @@ class Timings:
         self.by_op: dict[str, list[float]] = {}
 
     def since(self, began: float, op: str) -> None:
-        """Counts a call that began then, by `time.perf_counter`, and ends now."""
+        """Count a call that began at `began`, by `time.perf_counter`, and ends now."""
         self.add(op, perf_counter() - began)
 
     def add(self, op: str, seconds: float) -> None:
-        """Counts one call."""
-        try:
+        """Count one call."""
+        try:  # PERF: the operation is missing only at its first call
             counts = self.by_op[op]
         except KeyError:
             counts = self.by_op[op] = [0.0] * (len(self._buckets) + 2)

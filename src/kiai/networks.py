@@ -1,5 +1,6 @@
-"""Network addresses as rate limits and connection limits count them."""
+"""Network addresses, as rate limits and connection limits count them."""
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -11,9 +12,14 @@ ADDRESS_TEXT_MAX: Final = 64
 NETWORKS_CACHED: Final = 4_096
 IPV6_PREFIX_BITS: Final = 64  # the smallest block that providers give to one customer
 
+_WITH_PORT: Final = re.compile(r"(?P<v4>[0-9.]{7,15}):[0-9]{1,5}|\[(?P<v6>[^\[\]]{2,64})\](?::[0-9]{1,5})?", re.ASCII)
+
 
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
-    """The address without zone id (`fe80::1%eth0`), an IPv4-mapped IPv6 address as IPv4; None for any other text."""
+    """Return the address in `text`, or None.
+
+    A zone id (`fe80::1%eth0`) is removed, and an IPv4-mapped IPv6 address becomes IPv4.
+    """
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:
@@ -21,11 +27,11 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
-@lru_cache(maxsize=NETWORKS_CACHED)  # PERF: every request of the API asks; parsing takes 2 us
+@lru_cache(maxsize=NETWORKS_CACHED)  # PERF: called for each request of the API; parsing takes 2 us
 def network_of(text: str) -> str:
-    """The name under which limits count an address: the address itself, or the /64 network of an IPv6 address.
+    """Return the key under which limits count an address: the address, or the /64 network of an IPv6 address.
 
-    A text that is no address (a Unix socket, a damaged proxy header) counts as itself, cut to 64 characters.
+    Any other text (a Unix socket, a damaged proxy header) is its own key, cut to 64 characters.
     """
     address = parse_address(text)
     if address is None:
@@ -36,12 +42,39 @@ def network_of(text: str) -> str:
 
 
 def is_within(text: str, networks: Iterable[Network]) -> bool:
-    """Whether the text is an address, with a zone id or without, of one of these networks."""
+    """Return whether the text is an address in one of these networks. A zone id is ignored."""
     address = parse_address(text)
     return address is not None and any(address in network for network in networks)
 
 
 def is_loopback(text: str) -> bool:
-    """Whether the text is an address of this machine's loopback interface."""
+    """Return whether the text is a loopback address."""
     address = parse_address(text)
     return address is not None and address.is_loopback
+
+
+def forwarded_address(headers: Iterable[tuple[bytes, bytes]], trusted: tuple[Network, ...]) -> str | None:
+    """Return the client's address according to trusted proxies: the right-most untrusted one in X-Forwarded-For.
+
+    Return None when the header is missing or has only trusted addresses. The result may be any text, cut to 64
+    characters.
+    """
+    # Several headers are one list (RFC 9110, 5.3): some proxies add their own header after the one from the client.
+    # From the right, because a client can put any addresses in front of those that the proxies add.
+    hops = [
+        hop.strip()
+        for name, value in headers
+        if name == b"x-forwarded-for"
+        for hop in value.decode("latin-1").split(",")
+    ]
+    # Without the port, which differs between the connections of one client.
+    for hop in map(_without_port, reversed(hops)):
+        if hop and not is_within(hop, trusted):
+            return hop[:ADDRESS_TEXT_MAX]
+    return None
+
+
+def _without_port(hop: str) -> str:
+    """Return the address in `203.0.113.9:4711`, `[2001:db8::1]:4711` or `[2001:db8::1]`; other texts unchanged."""
+    found = _WITH_PORT.fullmatch(hop)
+    return hop if found is None else found["v4"] or found["v6"]

@@ -1,9 +1,9 @@
-"""Every setting: type, default, unit, one sentence, example. Help, docs page and sample file are made from here.
+"""Declarations of all settings, from which the settings page and the sample file are generated.
 
     flags  >  KIAI_* environment  >  kiai.toml  >  defaults
 
-`kiai.toml` is the one in the current folder, or the file that KIAI_CONFIG names. An empty variable counts as absent.
-Nothing unknown is ignored: a misspelt key or variable is refused with the nearest one there is.
+`kiai.toml` is read from the current folder, or from the file in KIAI_CONFIG. An empty variable counts as not set.
+Unknown keys and variables are rejected, with the most similar known one.
 """
 
 import difflib
@@ -29,8 +29,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from kiai.errors import KiaiError, shown
+from kiai.errors import KiaiError, quoted
 from kiai.osu.names import NAME_PATTERN
+from kiai.server_settings import Settings, masked
 
 PREFIX: Final = "KIAI_"
 CONFIG_FILE: Final = "kiai.toml"
@@ -38,11 +39,10 @@ CONFIG_FILE: Final = "kiai.toml"
 OTHER_VARIABLES: Final = frozenset(
     {"KIAI_CONFIG", "KIAI_FAILPOINTS", "KIAI_PYTHON", "KIAI_SHARED_DATA", "KIAI_TESTING"}
 )
-MASK: Final = "********"
 
 
 class BadSettings(KiaiError):
-    """Settings that cannot be used. Each of `problems` is one line that says what, where and what is allowed."""
+    """Invalid settings. Each of `problems` is one line with the setting, the place and the allowed values."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("; ".join(problems))
@@ -50,7 +50,7 @@ class BadSettings(KiaiError):
 
 
 def processors() -> int:
-    """How many processors this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -65,20 +65,29 @@ def _setting(
     least: int | None = None,
     most: int | None = None,
 ) -> Any:
-    """One declaration. `allowed` completes "must be"; without it the type says it. A callable default is computed."""
+    """Declare a setting. `allowed` completes "must be"; if empty, the type describes it. `default` may be callable."""
     extra: JsonDict = {"allowed": allowed, "unit": unit, "shown_default": shown_default}
     source: dict[str, Any] = {"default_factory": default} if callable(default) else {"default": default}
     return Field(**source, description=about, examples=[example], ge=least, le=most, json_schema_extra=extra)
 
 
+# The validators raise ValueError without a text: `_problem` writes the message from the setting's `allowed`.
 def _no_flag(value: object) -> object:
-    if isinstance(value, bool):  # pydantic would take true for 1
+    if isinstance(value, bool):  # pydantic would accept true as 1
         raise ValueError
     return value
 
 
 def _words(value: object) -> object:
     return tuple(re.split(r"[,\s]+", value.strip(" ,"))) if isinstance(value, str) else value
+
+
+def _on_or_off(value: object) -> object:
+    """Turn a flag into `on` or `off`: the setting was one in older versions."""
+    text = str(value).lower()
+    if text in ("true", "1", "yes"):
+        return "on"
+    return "off" if text in ("false", "0", "no") else text
 
 
 def _matching(pattern: str) -> AfterValidator:
@@ -93,6 +102,7 @@ def _matching(pattern: str) -> AfterValidator:
 def _url_of(*schemes: str) -> AfterValidator:
     def check(text: str) -> str:
         parts = urlsplit(text)
+        # A URL for a Unix socket has its path in the query instead of a host: postgresql:///kiai?host=/run/postgresql
         if parts.scheme not in schemes or not (parts.hostname or parts.query):
             raise ValueError
         return text
@@ -100,12 +110,18 @@ def _url_of(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+_PLACE: Final = (
+    r"(?:(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]{1,253}):)?"
+    r"(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+)
+"""[HOST:]PORT; an IPv6 address has brackets."""
+
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _BUCKET: Final = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9](/[^?#\x00-\x1f]*)?")
 
 
 def _folder(value: object) -> object:
-    """Refuses a URL where a folder is meant: `Path` would make a folder called `s3:` of it."""
+    """Reject a URL: `Path` would turn it into a folder named `s3:`."""
     if _SCHEME.match(str(value)) or "\0" in str(value):
         raise ValueError
     return value
@@ -116,7 +132,7 @@ def _file_place(text: str) -> str:
 
 
 def _postgres(value: object) -> object:
-    """Many providers and tools write the scheme short."""
+    """Accept the short scheme, which many providers and tools use."""
     if isinstance(value, str) and value.startswith("postgres://"):
         return value.replace("postgres://", "postgresql://", 1)
     return value
@@ -126,8 +142,8 @@ Whole = Annotated[int, BeforeValidator(_no_flag)]
 Folder = Annotated[Path, BeforeValidator(_folder)]
 
 
-class Settings(BaseSettings):
-    """The settings of one server. Frozen; made with `load_settings`."""
+class SettingsDeclaration(BaseSettings):
+    """Declares every setting. `load_settings` reads them and returns the typed `Settings`."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, hide_input_in_errors=True
@@ -136,63 +152,106 @@ class Settings(BaseSettings):
     # --- the server
     title: Annotated[str, _matching(r"[^\x00-\x1f\x7f]{1,64}")] = _setting(
         "kiai",
-        "Name of the server, as its pages and the bot say it.",
+        "Name of the server, shown on its pages and by the bot.",
         allowed="1 to 64 characters",
         example="Kiai Club",
     )
     bot_name: Annotated[str, _matching(NAME_PATTERN)] = _setting(
         "BanchoBot",
-        "Name of the server's bot.",
-        allowed="2 to 15 of A-Z, a-z, 0-9, spaces and _ [ ] -",
+        "Name of the bot.",
+        allowed="2 to 15 characters of A-Z, a-z, 0-9, space, _ [ ] and -",
         example="KiaiBot",
     )
     host: Annotated[str, _matching(r"[A-Za-z0-9.:_-]{1,253}")] = _setting(
         "127.0.0.1",
-        "Address to listen on; 0.0.0.0 listens on all.",
+        "Address to listen on; 0.0.0.0 listens on all addresses.",
         allowed="an address or a host name",
         example="0.0.0.0",  # noqa: S104 (an example)
     )
-    port: Whole = _setting(8080, "Port to listen on; 0 takes a free one.", least=0, most=65_535, example=80)
+    port: Whole = _setting(8080, "Port to listen on; 0 selects a free port.", least=0, most=65_535, example=80)
     domain: Annotated[str, _matching(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")] = _setting(
         "localhost",
-        "Domain under which players reach the server; links are built from it, whatever a request says.",
-        allowed="a domain in lower case, without scheme and port",
+        "Domain under which players reach the server; used in all links.",
+        allowed="a domain in lower case, without scheme or port",
         example="kiai.example",
     )
+    public_url: Annotated[str, _url_of("http", "https"), _matching(r"https?://[a-z0-9.:\[\]-]+")] | None = _setting(
+        None,
+        "Address of the website in links and mails, without a path.",
+        allowed="a URL like https://kiai.example, in lower case and without a path",
+        shown_default="https:// and the domain; on localhost http://localhost and the port",
+        example="https://kiai.example",
+    )
     allow_any_proxy: bool = _setting(
-        False, "Lets trusted_proxy name the whole internet, so that anybody may claim any address.", example=True
+        False,
+        "Allow trusted_proxy to cover the whole internet, so that every client can claim any address.",
+        example=True,
     )
     trusted_proxy: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = _setting(
         (),
-        "Networks whose X-Forwarded-For is believed; they may also read /metrics.",
+        "Networks of proxies whose X-Forwarded-For is trusted; they can also read /metrics.",
         allowed="networks like 10.0.0.0/8, separated by commas",
         example=["10.0.0.0/8"],
     )
 
+    # --- IRC
+    irc: Annotated[str, BeforeValidator(str), _matching(_PLACE)] | None = _setting(
+        None,
+        "Port on which IRC clients connect without encryption.",
+        allowed="a port, or an address and a port like 0.0.0.0:6667",
+        shown_default="none; IRC is off. An address that is not given is that of the setting host",
+        example="0.0.0.0:6667",
+    )
+    irc_tls: Annotated[str, BeforeValidator(str), _matching(_PLACE)] | None = _setting(
+        None,
+        "Port on which IRC clients connect with TLS; requires irc_tls_cert and irc_tls_key.",
+        allowed="a port, or an address and a port like 0.0.0.0:6697",
+        shown_default="none",
+        example="0.0.0.0:6697",
+    )
+    irc_tls_cert: str | None = _setting(
+        None,
+        "File with the certificate chain for irc_tls, in PEM form.",
+        allowed="a path",
+        example="/etc/kiai/fullchain.pem",
+    )
+    irc_tls_key: str | None = _setting(
+        None, "File with the private key for irc_tls, in PEM form.", allowed="a path", example="/etc/kiai/privkey.pem"
+    )
+    irc_links: Literal["official", "own"] = _setting(
+        "official",
+        "Host names and links in IRC: those of the official server, for which tools were written, or the server's own.",
+        example="own",
+    )
+
     # --- storage
     data: Folder = _setting(
-        Path("data"), "Folder that holds everything the server keeps.", allowed="a folder", example="/var/lib/kiai"
+        Path("data"), "Folder for everything that the server stores.", allowed="a folder", example="/var/lib/kiai"
     )
     database: Annotated[str, BeforeValidator(_postgres), _url_of("postgresql")] | None = _setting(
         None,
-        "A PostgreSQL database.",
+        "PostgreSQL database to use instead of SQLite.",
         allowed="a URL like postgresql://user:password@host:5432/name",
         shown_default="SQLite, in the file kiai.db of the data folder",
         example="postgresql://kiai:secret@localhost:5432/kiai",
     )
     state: Annotated[str, _url_of("redis", "rediss")] | None = _setting(
         None,
-        "A Redis for what is live: sessions, chat, matches, ranks. Several workers share it.",
+        "Redis for live state: sessions, chat, matches and ranks. Required for several workers.",
         allowed="a URL like redis://host:6379/0",
-        shown_default="kept in the process",
+        shown_default="the memory of the process",
         example="redis://localhost:6379/0",
     )
     workers: Whole = _setting(
-        1, "Processes that serve; more than one need a database and a state.", least=1, most=256, example=4
+        1,
+        "Number of worker processes; more than one require the settings database and state.",
+        least=1,
+        most=256,
+        example=4,
     )
     files: Annotated[str, AfterValidator(_file_place)] | None = _setting(
         None,
-        "Folder or S3 bucket for replays, .osu files, archives, avatars and screenshots. A bucket needs "
+        "Folder or S3 bucket for replays, .osu files, archives, avatars and screenshots. A bucket requires "
         "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
         allowed="a folder, or a bucket like s3://bucket/prefix",
         shown_default="files, in the data folder",
@@ -201,25 +260,27 @@ class Settings(BaseSettings):
 
     # --- logs
     log: Literal["json", "text"] = _setting(
-        "json", "How the log on stderr is written: a JSON object a line, or text for people.", example="text"
+        "json", "Format of the log on stderr: one JSON object per line, or text for people.", example="text"
     )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
-        "info", "The least important lines that are still logged.", example="debug"
+        "info", "Lowest level that is logged.", example="debug"
     )
 
     # --- the game
     bonus_pp: Literal["official", "legacy"] = _setting(
         "official",
-        "Bonus pp for the number of ranked plays: as the game gives it now, or by its older 0.9994^n.",
+        "Formula of the bonus pp for the number of ranked plays: the official one, or its predecessor with 0.9994^n.",
         example="legacy",
     )
     loved_counts: bool = _setting(
-        False, "Counts best scores on loved maps in ranked score and grades; they give no pp.", example=True
+        False,
+        "Count best scores on loved maps in ranked score and grades; they give no pp in either case.",
+        example=True,
     )
     workers_pp: Whole = _setting(
         lambda: max(1, processors() - 1),
-        "Processes that compute pp and stars.",
-        shown_default="one less than there are processors, at least 1",
+        "Number of processes that calculate pp and star ratings.",
+        shown_default="the number of processors minus 1, at least 1",
         least=1,
         most=256,
         example=4,
@@ -228,32 +289,39 @@ class Settings(BaseSettings):
     # --- playing
     welcome: Annotated[str, _matching(r"[^\x00-\x09\x0b-\x1f\x7f]{0,500}")] = _setting(
         "",
-        "What pops up in the game when a player has logged in; empty for nothing.",
+        "Message that the game shows after a login; empty for none.",
         allowed="a text of at most 500 characters",
         example="Welcome to Kiai Club!",
     )
     menu_icon: Annotated[str, _url_of("http", "https")] | None = _setting(
         None,
-        "Picture in the game's main menu.",
+        "URL of a picture for the game's main menu.",
         allowed="a URL that begins with http:// or https://",
         example="https://kiai.example/menu.png",
     )
     menu_link: Annotated[str, _url_of("http", "https")] | None = _setting(
         None,
-        "What a click on that picture opens.",
+        "URL that a click on the picture opens.",
         allowed="a URL that begins with http:// or https://",
         example="https://kiai.example",
     )
+    forum_url: Annotated[str, _url_of("http", "https")] | None = _setting(
+        None,
+        "Forum of the community; links of the game to topics of a forum lead there.",
+        allowed="a URL that begins with http:// or https://",
+        shown_default="none",
+        example="https://forum.kiai.example",
+    )
     seasonal_backgrounds: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = _setting(
         (),
-        "Pictures that the game's main menu shows as backgrounds.",
+        "URLs of background pictures for the game's main menu.",
         allowed="URLs, separated by commas",
         example=["https://kiai.example/winter.jpg"],
     )
-    maintenance: bool = _setting(False, "Lets only staff log in with the game.", example=True)
+    maintenance: bool = _setting(False, "Allow only staff to log in with the game.", example=True)
     oldest_build: Whole = _setting(
         0,
-        "Game clients older than this are told to update; 0 lets every one in.",
+        "Oldest accepted build of the game; older clients must update; 0 accepts all.",
         unit="(yyyymmdd)",
         least=0,
         most=99_991_231,
@@ -261,99 +329,259 @@ class Settings(BaseSettings):
     )
     build_age_days: Whole = _setting(
         0,
-        "Game clients older than this are told to update; 0 lets every one in.",
+        "Maximum age of the game's build; older clients must update; 0 accepts all.",
         unit="days",
         least=0,
         most=36_500,
         example=730,
     )
-    registration: bool = _setting(True, "Lets players make accounts in the game.", example=False)
+    registration: Annotated[Literal["on", "off", "invite"], BeforeValidator(_on_or_off)] = _setting(
+        "on",
+        "Allow players to create accounts in the game and on the website: everybody, nobody, or only with an invite "
+        "code, on the website.",
+        example="invite",
+    )
     first_user_is_owner: bool = _setting(
         True,
-        "On the domain localhost, makes the first player (id 3) owner at its first log-in, while nobody else is.",
+        "On the domain localhost, make the first player (id 3) the owner at the first login if there is no owner.",
         example=False,
+    )
+    name_change_days: Whole = _setting(
+        30, "Time between two name changes of a player on the website.", unit="days", least=0, most=3_650, example=90
+    )
+    country_change_days: Whole = _setting(
+        90,
+        "Time between two changes of the country by a player on the website.",
+        unit="days",
+        least=0,
+        most=3_650,
+        example=365,
+    )
+    deletion_grace_days: Whole = _setting(
+        14,
+        "Time between a player's request to delete the account and the deletion. A login in this time cancels it.",
+        unit="days",
+        least=0,
+        most=365,
+        example=30,
+    )
+
+    # --- mail
+    smtp: Annotated[str, _url_of("smtp", "smtps")] | None = _setting(
+        None,
+        "Mail server; smtp:// uses STARTTLS if the server offers it. Without one the server sends no mail.",
+        allowed="a URL like smtp://user:password@host:587 or smtps://user:password@host",
+        shown_default="none; no mail is sent",
+        example="smtp://kiai:secret@mail.example:587",
+    )
+    mail_from: Annotated[str, _matching(r"[^@\s<>\x00-\x1f]{1,64}@[^@\s<>\x00-\x1f]{1,189}")] | None = _setting(
+        None,
+        "Sender of the mails.",
+        allowed="an address like noreply@kiai.example",
+        shown_default="noreply@ and the domain",
+        example="noreply@kiai.example",
+    )
+    mail_verification: bool = _setting(
+        False,
+        "Let players comment only after they have opened a link that was mailed to their address; requires smtp.",
+        example=True,
     )
 
     # --- scores
     submission_online: bool = _setting(
-        True, "Takes plays only from players who are logged in with the game.", example=False
+        True, "Accept plays only from players who are logged in with the game.", example=False
     )
     submission_checksum: Literal["reject", "flag"] = _setting(
         "reject",
-        "What happens to a play whose checksum does not fit: it is refused, or stored with a flag for the staff.",
+        "How to handle a play whose checksum does not match: reject it, or store it and flag it for the staff.",
         example="flag",
     )
     pp_cap: Whole = _setting(
         0,
-        "A play above this many pp is stored with a flag for the staff; 0 for no cap.",
+        "Flag plays above this many pp for the staff; 0 turns this off.",
         unit="pp",
         least=0,
         most=9_999,
         example=1_500,
     )
+    evidence_similarity: Whole = _setting(
+        75,
+        "Flag a replay that is at least this similar to the replay of another player; 0 turns this off.",
+        unit="percent",
+        least=0,
+        most=100,
+        example=85,
+    )
+    evidence_frametime: Whole = _setting(
+        12,
+        "Flag a replay whose frames are closer together than this (a slowed-down game); 0 turns this off.",
+        unit="ms",
+        least=0,
+        most=16,
+        example=10,
+    )
+    evidence_unstable_rate: Whole = _setting(
+        25,
+        "Flag a replay whose unstable rate, without the effect of mods, is below this; 0 turns this off.",
+        least=0,
+        most=200,
+        example=40,
+    )
+    evidence_same_hold: Whole = _setting(
+        80,
+        "Flag a replay in which this share of the key presses is equally long; 0 turns this off.",
+        unit="percent",
+        least=0,
+        most=100,
+        example=90,
+    )
+    evidence_exact_hits: Whole = _setting(
+        50,
+        "Flag a replay in which this share of the hits is within 1 ms of its object; 0 turns this off.",
+        unit="percent",
+        least=0,
+        most=100,
+        example=60,
+    )
+    evidence_snaps: Whole = _setting(
+        8,
+        "Flag a replay in which the cursor jumps to an object and back this often; 0 turns this off.",
+        least=0,
+        most=10_000,
+        example=20,
+    )
+    evidence_score: Whole = _setting(
+        110,
+        "Flag a score above this share of what its counts allow; 0 turns this off.",
+        unit="percent",
+        least=0,
+        most=1_000,
+        example=150,
+    )
+    evidence_speed: Whole = _setting(
+        70,
+        "Flag a play that ends sooner after the one before than this share of its map takes; 0 turns this off.",
+        unit="percent",
+        least=0,
+        most=100,
+        example=50,
+    )
     rank_medals: bool = _setting(
-        False, "Gives medals for global ranks, which on a small server everybody has.", example=True
+        False, "Award medals for global ranks; on a small server everybody would get them.", example=True
     )
 
     # --- where beatmaps come from
     upstream_url: Annotated[str, _url_of("http", "https")] | None = _setting(
         None,
-        "Where a beatmap that was never imported is fetched from.",
+        "Server from which unknown beatmaps are fetched; it must serve the official API v1.",
         allowed="a URL that begins with http:// or https://",
-        shown_default="nowhere: the server asks nobody",
+        shown_default="none; nothing is fetched",
         example="https://mirror.example",
     )
     upstream_key: str | None = _setting(
-        None, "Key for the upstream; better in the environment than in a file.", allowed="text", example="secret"
+        None, "API key for the upstream; prefer the environment variable to the file.", allowed="text", example="secret"
     )
 
     mirrors: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = _setting(
         (),
-        "Mirrors that osu!direct searches and downloads from when nothing here fits, the first one first.",
+        "Mirrors that osu!direct uses, in this order, for sets that the server does not have.",
         allowed="URLs, separated by commas",
         example=["https://mirror.example"],
     )
     allow_private_upstream: bool = _setting(
-        False, "Lets the upstream and the mirrors lie in a private network or on this machine.", example=True
+        False, "Allow upstream and mirror addresses in private networks and on this machine.", example=True
+    )
+    allow_private_webhooks: bool = _setting(
+        False, "Allow webhooks to addresses in private networks and on this machine.", example=True
     )
     map_pictures_url: Annotated[str, _url_of("http", "https")] | None = _setting(
         None,
-        "Where thumbnails and previews are looked for that are not here.",
+        "Server from which missing thumbnails and previews are fetched.",
         allowed="a URL that begins with http:// or https://",
-        shown_default="nowhere",
+        shown_default="none",
         example="https://b.mirror.example",
     )
-    favourites_max: Whole = _setting(500, "Favourite sets of one player.", least=1, most=100_000, example=100)
+    favourites_max: Whole = _setting(
+        500, "Maximum number of favourite sets per player.", least=1, most=100_000, example=100
+    )
+    clan_members_max: Whole = _setting(
+        25, "Maximum number of members of a clan, the owner included.", least=1, most=500, example=50
+    )
+    clan_cooldown_hours: Whole = _setting(
+        24,
+        "Hours that a player waits after leaving a clan before founding or joining another; 0: no wait.",
+        unit="hours",
+        least=0,
+        most=8_760,
+        example=0,
+    )
+    clan_invite_days: Whole = _setting(
+        7, "Days after which an invitation to a clan ends.", unit="days", least=1, most=365, example=14
+    )
+    clan_rename_days: Whole = _setting(
+        30,
+        "Days between two changes of a clan's name by its owner; 0: no limit.",
+        unit="days",
+        least=0,
+        most=3_650,
+        example=7,
+    )
 
     # --- limits
     rate_limits: bool = _setting(
-        True, "Whether rate limits hold; sizes stay bounded without them. Off is for load tests.", example=False
+        True, "Apply rate limits; limits of size always apply. Turn them off for load tests only.", example=False
     )
     api_rate_per_minute: Whole = _setting(
         1_200,
-        "Requests to the public API by one key, or one address without key.",
-        unit="a minute",
+        "Maximum requests to the public API, per key, or per address without a key.",
+        unit="per minute",
         least=1,
         most=1_000_000,
         example=600,
     )
     api_replays_per_minute: Whole = _setting(
-        60, "Replay downloads of one caller.", unit="a minute", least=1, most=1_000_000, example=30
+        60,
+        "Maximum replay downloads through the API per caller.",
+        unit="per minute",
+        least=1,
+        most=1_000_000,
+        example=30,
     )
     api_pp_per_minute: Whole = _setting(
-        240, "Computations of pp for one caller.", unit="a minute", least=1, most=1_000_000, example=60
+        240,
+        "Maximum pp calculations through the API per caller.",
+        unit="per minute",
+        least=1,
+        most=1_000_000,
+        example=60,
     )
     avatar_uploads_per_hour: Whole = _setting(
-        60, "Avatars one account may upload.", unit="an hour", least=1, most=1_000_000, example=5
+        60, "Maximum avatar uploads per account.", unit="per hour", least=1, most=1_000_000, example=5
     )
-    connections_max: Whole = _setting(10_000, "Connections open at once.", least=1, most=1_000_000, example=2_000)
+    connections_max: Whole = _setting(
+        10_000, "Maximum number of open connections.", least=1, most=1_000_000, example=2_000
+    )
     connections_per_address: Whole = _setting(
         200,
-        "Connections open at once from one address; trusted proxies are exempt.",
+        "Maximum number of open connections per address; trusted proxies are exempt.",
         least=1,
         most=1_000_000,
         example=50,
     )
+
+    @field_validator("mail_verification")
+    @classmethod
+    def _needs_smtp(cls, on: bool, info: ValidationInfo) -> bool:
+        if on and not info.data.get("smtp"):
+            raise PydanticCustomError("allowed", "off, unless smtp is set")
+        return on
+
+    @field_validator("irc_tls_key")
+    @classmethod
+    def _needs_certificate(cls, key: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("irc_tls") and not (key and info.data.get("irc_tls_cert")):
+            raise PydanticCustomError("allowed", "a path, and irc_tls_cert, too, because irc_tls is set")
+        return key
 
     @field_validator("trusted_proxy")
     @classmethod
@@ -375,16 +603,15 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags before environment before file."""
+        """Order the sources: flags, environment, file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file())
 
-    def __repr_args__(self) -> list[tuple[str | None, Any]]:
-        """For `repr` and `str`: without secrets."""
-        return [(name, _masked(name, value)) for name, value in super().__repr_args__()]
+
+FIELDS: Final = SettingsDeclaration.model_fields
 
 
 def load_settings(**flags: object) -> Settings:
-    """The settings from flags (None and an empty list: not given), environment, file and defaults.
+    """Load the settings from flags, environment, file and defaults. A flag that is None or an empty list is ignored.
 
     Raises BadSettings.
     """
@@ -392,31 +619,36 @@ def load_settings(**flags: object) -> Settings:
         name: value for name, value in flags.items() if value is not None and value not in ([], ())
     }
     path = config_file()
+    # A missing kiai.toml is normal, but a missing file that the operator has named is a mistake.
     if os.environ.get("KIAI_CONFIG") and not path.is_file():
-        raise BadSettings(f"KIAI_CONFIG names {shown(str(path))}, which is no file")
+        raise BadSettings(f"KIAI_CONFIG names {quoted(str(path))}, which is not a file")
     unknown = [_unknown_variable(name) for name in sorted(os.environ) if _is_unknown(name)]
     if unknown:
         raise BadSettings(*unknown)
     try:
-        return Settings(**given)
+        return _typed(SettingsDeclaration(**given))
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"{path} is not TOML: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadSettings(f"{path} cannot be read: {error}") from None
     except ValidationError as error:
-        # Its own words may hold a secret, so it is not kept as the cause.
+        # Its text may contain a secret, so it is not the cause of the new error.
         problems = [_problem(str(fault["loc"][0]), fault, given, path) for fault in error.errors()]
     raise BadSettings(*dict.fromkeys(problems))
 
 
+def _typed(declared: SettingsDeclaration) -> Settings:
+    return Settings(**{name: getattr(declared, name) for name in Settings.__struct_fields__})
+
+
 def config_file() -> Path:
-    """Where `kiai.toml` is looked for."""
+    """Return the path of `kiai.toml`."""
     return Path(os.environ.get("KIAI_CONFIG") or CONFIG_FILE)
 
 
 def _is_unknown(variable: str) -> bool:
     name = variable.upper()
-    return name.startswith(PREFIX) and name not in OTHER_VARIABLES and _key_of(name) not in Settings.model_fields
+    return name.startswith(PREFIX) and name not in OTHER_VARIABLES and _key_of(name) not in FIELDS
 
 
 def _key_of(variable: str) -> str:
@@ -431,22 +663,23 @@ def _unknown_variable(variable: str) -> str:
 
 
 def _nearest(key: str) -> str | None:
-    return next(iter(difflib.get_close_matches(key.lower().replace("-", "_"), Settings.model_fields, n=1)), None)
+    return next(iter(difflib.get_close_matches(key.lower().replace("-", "_"), FIELDS, n=1)), None)
 
 
 def _problem(key: str, fault: Mapping[str, Any], flags: Mapping[str, object], path: Path) -> str:
-    """One fault of pydantic's in our words."""
+    """Describe an error of pydantic."""
     value, place = _found(key, flags, path)
-    field = Settings.model_fields.get(key)
+    field = SettingsDeclaration.model_fields.get(key)
     if field is None:
         nearest = _nearest(key)
-        return f"unknown setting {shown(key)} ({place})" + (f"; did you mean {nearest}?" if nearest else "")
+        return f"unknown setting {quoted(key)} ({place})" + (f"; did you mean {nearest}?" if nearest else "")
     allowed = fault["msg"] if fault["type"] == "allowed" else _allowed(field)
-    return f"{key} must be {allowed}, got {shown(_masked(key, value))} ({place})"
+    return f"{key} must be {allowed}, got {quoted(masked(key, value))} ({place})"
 
 
 def _found(key: str, flags: Mapping[str, object], path: Path) -> tuple[object, str]:
-    """The value that was given for a key, and where."""
+    """Return the value of a key and the place where it was set."""
+    # In the order of precedence, as in `settings_customise_sources`.
     if key in flags:
         return flags[key], f"--{key.replace('_', '-')}"
     for variable, text in os.environ.items():
@@ -458,18 +691,7 @@ def _found(key: str, flags: Mapping[str, object], path: Path) -> tuple[object, s
     return tomllib.loads(text).get(key), where
 
 
-def _masked(key: str | None, value: object) -> object:
-    """The value without what is secret in it."""
-    if value is None or key not in ("upstream_key", "database", "upstream_url", "state"):
-        return value
-    if key == "upstream_key" or "://" not in str(value):
-        return MASK
-    # What stands between the scheme and the last @ is who and with which password.
-    text = re.sub(r"(?<=://).*@", f"{MASK}@", str(value), flags=re.DOTALL)
-    return re.sub(r"(?i)(?<=password=)[^&]*", MASK, text)
-
-
-# --- the pages that are made from the declarations ------------------------------------------------------------------
+# --- the generated pages --------------------------------------------------------------------------------------------
 
 
 def _extra(field: FieldInfo, name: str) -> str:
@@ -479,7 +701,7 @@ def _extra(field: FieldInfo, name: str) -> str:
 
 
 def _allowed(field: FieldInfo) -> str:
-    """What a value must be, as words."""
+    """Describe the allowed values."""
     if declared := _extra(field, "allowed"):
         return declared
     if field.annotation is bool:
@@ -496,7 +718,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _toml(value: object) -> str:
-    """A value as kiai.toml holds it."""
+    """Format a value for kiai.toml."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -507,9 +729,9 @@ def _toml(value: object) -> str:
 
 
 def settings_reference() -> str:
-    """The page `docs/operate/settings.md`."""
+    """Return the page `docs/operate/settings.md`."""
     rows = []
-    for name, field in Settings.model_fields.items():
+    for name, field in SettingsDeclaration.model_fields.items():
         unit = f" {_extra(field, 'unit')}" if _extra(field, "unit") else ""
         default = _default(field) if _extra(field, "shown_default") else f"`{_default(field)}`"
         example = f"`{_toml((field.examples or [])[0])}`"
@@ -518,28 +740,34 @@ def settings_reference() -> str:
     others = ", ".join(f"`{name}`" for name in sorted(OTHER_VARIABLES - {"KIAI_CONFIG"}))
     return f"""# Settings
 
-None is mandatory. A flag of a command wins over the environment, the environment over `kiai.toml`, and that over the
-default. `kiai.toml` is looked for in the folder the command is started in, or where `KIAI_CONFIG` says;
-[this one](kiai.toml) is a sample with everything in it. A flag is the setting's name with dashes: `--trusted-proxy`.
+This page lists every setting of the server. No setting is required. You can set each one in three places:
 
-An unknown key or variable, or a value that is not allowed, stops the command with one line that says which, where, and
-what is allowed. Folders are relative to where the command is started. In the environment a list is separated by
-commas, and an empty variable counts as absent.
+1. As a flag of a command, if the command has that flag. The flag is the setting's name with dashes: `--trusted-proxy`.
+2. As an environment variable.
+3. In `kiai.toml`, in the folder where you start the command, or in the file that `KIAI_CONFIG` names. The
+   [sample file](kiai.toml) contains every setting.
 
-| setting | environment | allowed | default | what it does | example |
+Flags override environment variables, environment variables override `kiai.toml`, and `kiai.toml` overrides the
+defaults. Settings are read once, at the start.
+
+Unknown settings are rejected by name. A value that is not allowed stops the command with one line that says where the
+value comes from and what is allowed. Relative folders start at the folder where you start the command. In environment
+variables, separate the items of a list with commas. An empty variable counts as not set.
+
+| setting | environment variable | allowed values | default | description | example |
 |---|---|---|---|---|---|
 {chr(10).join(rows)}
 
-{others} are for tests and scripts and mean nothing to a server.
+{others} are for tests and scripts. Do not set them for a server.
 
-This page is made from `src/kiai/settings.py`.
+This page is generated from `src/kiai/settings.py`.
 """
 
 
 def settings_sample() -> str:
-    """The file `docs/operate/kiai.toml`: every setting, commented out, with its example."""
-    lines = ["# A sample kiai.toml. Remove the # in front of what you want to change; the values are examples."]
-    for name, field in Settings.model_fields.items():
+    """Return the file `docs/operate/kiai.toml`: every setting with its example, commented out."""
+    lines = ["# Sample kiai.toml. To change a setting, remove the # in front of it. The values are examples."]
+    for name, field in SettingsDeclaration.model_fields.items():
         unit = f" {_extra(field, 'unit')}" if _extra(field, "unit") else ""
         lines += [
             "",
@@ -551,6 +779,6 @@ def settings_sample() -> str:
 
 
 def write_pages(folder: Path) -> None:
-    """Writes both pages into `folder` (docs/operate)."""
+    """Write both pages into `folder` (docs/operate)."""
     (folder / "settings.md").write_text(settings_reference(), "utf-8")
     (folder / "kiai.toml").write_text(settings_sample(), "utf-8")

@@ -8,5 +8,5 @@ from kiai.storage.port import Database
 
 @pytest.fixture
 def world(database: Database, run: Run, tmp_path: Path) -> World:
-    """Every domain service over each engine."""
+    """All domain services, with each engine."""
     return World(database, run, tmp_path)

@@ -29,14 +29,14 @@ def rename(world: World, user_id: int, name: str) -> None:
 # --- registering
 
 
-def test_ids_start_at_three_and_go_up_by_one(world: World) -> None:
+def test_ids_start_at_three_and_increase_by_one(world: World) -> None:
     ids = [world.add_player(a_player(name)) for name in ("alice", "bob", "carol")]
 
     assert ids == [3, 4, 5]
     assert total(world) == 3
 
 
-def test_a_refused_registration_uses_up_no_place_in_the_count(world: World) -> None:
+def test_rejected_registration_does_not_change_the_total(world: World) -> None:
     world.add_player(a_player())
 
     with pytest.raises(Conflict):
@@ -55,7 +55,7 @@ def test_names_are_unique_by_their_safe_form(world: World, name: str) -> None:
 
 
 @pytest.mark.parametrize("email", ["a@example.org", "A@Example.ORG"])
-def test_e_mail_addresses_are_unique_whatever_their_case(world: World, email: str) -> None:
+def test_e_mail_addresses_are_unique_regardless_of_case(world: World, email: str) -> None:
     world.add_player(a_player("alice", email="A@example.org"))
 
     with pytest.raises(Conflict, match="email is already taken"):
@@ -65,7 +65,7 @@ def test_e_mail_addresses_are_unique_whatever_their_case(world: World, email: st
 
 
 @pytest.mark.parametrize("name", ["a", "x" * 16, "żółw", " alice", "a  b", "a_b c", "12345", "BanchoBot", "gone_old"])
-def test_a_name_outside_the_rules_is_refused(world: World, name: str) -> None:
+def test_name_outside_the_rules_is_rejected(world: World, name: str) -> None:
     with pytest.raises(Invalid, match=r"^name must be"):
         world.add_player(a_player(name, email="a@example.org"))
 
@@ -73,13 +73,13 @@ def test_a_name_outside_the_rules_is_refused(world: World, name: str) -> None:
 
 
 @pytest.mark.parametrize("email", ["", "a", "a@b", "a b@c.de", "a@b@c.de", "a" * 250 + "@c.de"])
-def test_an_e_mail_address_outside_the_rules_is_refused(world: World, email: str) -> None:
+def test_e_mail_address_outside_the_rules_is_rejected(world: World, email: str) -> None:
     with pytest.raises(Invalid, match=r"^email must be"):
         world.run(world.accounts.register(name="alice", email=email, password=None))
 
 
 @pytest.mark.parametrize("country", ["", "x", "zz", "NL", "nld"])
-def test_a_country_outside_the_list_is_refused(world: World, country: str) -> None:
+def test_unknown_country_is_rejected(world: World, country: str) -> None:
     with pytest.raises(Invalid, match=r"^country must be"):
         world.add_player(a_player(country=country))
 
@@ -87,14 +87,14 @@ def test_a_country_outside_the_list_is_refused(world: World, country: str) -> No
 @pytest.mark.parametrize(
     "password", ["", "short", "aaaaaaaaaa", "alicealice", "ALICE@example.org", "password1", "x" * 33]
 )
-def test_a_weak_password_is_refused_and_never_repeated(world: World, password: str) -> None:
+def test_weak_password_is_rejected_and_not_in_the_error(world: World, password: str) -> None:
     with pytest.raises(Invalid, match=r"^password must be") as raised:
         world.add_player(a_player("alicealice", email="alice@example.org", password=password))
 
     assert len(password) < 6 or password not in str(raised.value)
 
 
-def test_of_twenty_registrations_of_one_name_at_once_one_succeeds(world: World) -> None:
+def test_one_of_twenty_simultaneous_registrations_of_a_name_succeeds(world: World) -> None:
     async def at_once() -> list[Any]:
         tries = (
             world.accounts.register(name=("Al B", "al_b")[n % 2], email=f"n{n}@example.org", password=None)
@@ -112,7 +112,7 @@ def test_of_twenty_registrations_of_one_name_at_once_one_succeeds(world: World) 
 # --- passwords
 
 
-def test_a_password_is_stored_as_argon2_of_its_md5_and_verifies(world: World) -> None:
+def test_password_is_stored_as_argon2_of_its_md5(world: World) -> None:
     alice = world.add_player(a_player(password=PASSWORD))
     [(stored,)] = world.look(select(users.c.password_hash).where(users.c.id == alice))
 
@@ -124,7 +124,7 @@ def test_a_password_is_stored_as_argon2_of_its_md5_and_verifies(world: World) ->
     assert (right, wrong[0], plain[0]) == ((True, None), False, False)
 
 
-def test_a_bcrypt_hash_is_accepted_and_replaced(world: World) -> None:
+def test_bcrypt_hash_is_accepted_and_replaced(world: World) -> None:
     old = BcryptHasher(rounds=4).hash(password_md5(PASSWORD))
 
     right, new = world.run(world.passwords.verify(password_md5(PASSWORD), old))
@@ -136,7 +136,7 @@ def test_a_bcrypt_hash_is_accepted_and_replaced(world: World) -> None:
     assert world.run(world.passwords.verify(password_md5(PASSWORD), new)) == (True, None)
 
 
-def test_a_new_password_ends_the_keys_of_the_account_and_of_nobody_else(world: World) -> None:
+def test_new_password_revokes_only_the_keys_of_its_account(world: World) -> None:
     alice, bob = world.add_player(a_player()), world.add_player(a_player("bob"))
     for user_id in (alice, bob):
         world.run(world.api_keys.issue(user_id))
@@ -150,7 +150,7 @@ def test_a_new_password_ends_the_keys_of_the_account_and_of_nobody_else(world: W
 # --- profiles
 
 
-def test_a_profile_changes_all_at_once(world: World) -> None:
+def test_all_fields_of_a_profile_change_together(world: World) -> None:
     alice = world.add_player(a_player(priv=SUPPORTER))
     changes = {
         "preferred_mode": 8,
@@ -182,7 +182,7 @@ def test_a_profile_changes_all_at_once(world: World) -> None:
     ],
     ids=str,
 )
-def test_one_bad_value_changes_nothing(world: World, bad: dict[str, object]) -> None:
+def test_one_invalid_value_changes_nothing(world: World, bad: dict[str, object]) -> None:
     alice = world.add_player(a_player(priv=SUPPORTER))
     before = world.user(alice)
 
@@ -193,7 +193,7 @@ def test_one_bad_value_changes_nothing(world: World, bad: dict[str, object]) -> 
 
 
 @pytest.mark.parametrize("field", ["name", "custom_badge_name", "custom_badge_icon"])
-def test_badges_and_names_are_for_supporters(world: World, field: str) -> None:
+def test_badges_and_renames_need_supporter(world: World, field: str) -> None:
     plain, donor = world.add_player(a_player()), world.add_player(a_player("bob", priv=SUPPORTER))
     before = world.user(plain)
 
@@ -205,14 +205,14 @@ def test_badges_and_names_are_for_supporters(world: World, field: str) -> None:
     assert world.user(plain) == before
 
 
-def test_nobody_moves_to_another_country_alone(world: World) -> None:
+def test_player_cannot_change_their_own_country(world: World) -> None:
     alice = world.add_player(a_player(priv=SUPPORTER))
 
     with pytest.raises(NotAllowed, match="country"):
         world.run(world.accounts.set_profile(as_(world, alice), {"country": "de"}))
 
 
-def test_a_taken_name_undoes_the_whole_change(world: World) -> None:
+def test_taken_name_rolls_back_the_whole_change(world: World) -> None:
     alice = world.add_player(a_player(priv=SUPPORTER))
     world.add_player(a_player("bob"))
     before = world.user(alice)
@@ -226,7 +226,7 @@ def test_a_taken_name_undoes_the_whole_change(world: World) -> None:
 # --- renaming
 
 
-def test_an_old_name_finds_the_renamed_player(world: World) -> None:
+def test_old_name_finds_the_renamed_player(world: World) -> None:
     alice = world.add_player(a_player("al ice", priv=SUPPORTER))
 
     rename(world, alice, "bob")
@@ -236,7 +236,7 @@ def test_an_old_name_finds_the_renamed_player(world: World) -> None:
     assert world.run(world.accounts.player(name="al ice")).name == "bob"
 
 
-def test_a_released_name_is_kept_for_its_owner_for_ninety_days(world: World) -> None:
+def test_released_name_is_reserved_for_ninety_days(world: World) -> None:
     alice = world.add_player(a_player(priv=SUPPORTER))
     rename(world, alice, "bob")
 
@@ -249,7 +249,7 @@ def test_a_released_name_is_kept_for_its_owner_for_ninety_days(world: World) -> 
     assert world.run(world.accounts.user(name="alice")).id == newcomer
 
 
-def test_the_owner_may_take_a_released_name_back(world: World) -> None:
+def test_former_owner_may_take_a_released_name_again(world: World) -> None:
     alice = world.add_player(a_player(priv=SUPPORTER))
     rename(world, alice, "bob")
     world.clock.advance(RENAME_EVERY_MS / 1000)
@@ -259,7 +259,7 @@ def test_the_owner_may_take_a_released_name_back(world: World) -> None:
     assert world.user(alice).name == "alice"
 
 
-def test_a_name_changes_once_a_week(world: World) -> None:
+def test_name_can_be_changed_once_a_week(world: World) -> None:
     alice = world.add_player(a_player(priv=SUPPORTER))
     rename(world, alice, "second")
 
@@ -272,7 +272,7 @@ def test_a_name_changes_once_a_week(world: World) -> None:
     assert world.user(alice).name == "third"
 
 
-def test_two_renames_to_one_name_at_once_leave_one_bearer(world: World) -> None:
+def test_one_of_two_simultaneous_renames_to_a_name_succeeds(world: World) -> None:
     players = [world.add_player(a_player(f"player{n}", priv=SUPPORTER)) for n in range(5)]
     viewers = [as_(world, player) for player in players]
 
@@ -291,7 +291,7 @@ def test_two_renames_to_one_name_at_once_leave_one_bearer(world: World) -> None:
 BITS = [0, *(int(bit) for bit in Privilege)]
 
 
-def test_hidden_and_unknown_players_get_the_same_answer(world: World) -> None:
+def test_hidden_and_unknown_players_raise_the_same_error(world: World) -> None:
     hidden = world.add_player(a_player(priv=0))
 
     answers = []
@@ -303,7 +303,7 @@ def test_hidden_and_unknown_players_get_the_same_answer(world: World) -> None:
     assert set(answers) == {"player not found"}
 
 
-def test_what_may_be_seen_and_what_is_listed_is_one_rule(world: World) -> None:
+def test_can_see_and_the_sql_condition_agree(world: World) -> None:
     everybody = Viewer()
     privs = sorted({a | b | c for a in BITS for b in (0, 1, 2, 3) for c in BITS})
     ids = {world.add_player(a_player(f"p{n}x")): priv for n, priv in enumerate(privs)}
@@ -316,7 +316,7 @@ def test_what_may_be_seen_and_what_is_listed_is_one_rule(world: World) -> None:
     assert listed == expected == {user_id for user_id, priv in ids.items() if priv & 3 == 3}
 
 
-def test_the_owner_and_staff_see_a_hidden_player_and_the_bot_is_in_no_list(world: World) -> None:
+def test_hidden_player_is_visible_to_themselves_and_staff_and_the_bot_is_in_no_list(world: World) -> None:
     alice = world.add_player(a_player(priv=0))
 
     for viewer in (Viewer(user_id=alice), *(Viewer(99, bit) for bit in (4096, 8192, 16384))):
@@ -328,7 +328,7 @@ def test_the_owner_and_staff_see_a_hidden_player_and_the_bot_is_in_no_list(world
     assert world.run(world.accounts.names_of([BOT_ID, alice])) == {}
 
 
-def test_a_search_takes_signs_literally_and_leaves_hidden_players_out(world: World) -> None:
+def test_search_matches_signs_literally_and_omits_hidden_players(world: World) -> None:
     players = {
         name: world.add_player(a_player(name, email=f"{name[0]}@example.org")) for name in ("a_b", "bab", "[ab]")
     }

@@ -11,7 +11,7 @@ from kiai.osu.privileges import Privilege
 from kiai.storage.tables import api_keys, users
 
 
-def test_a_key_names_its_holder(world: World) -> None:
+def test_key_authenticates_its_owner(world: World) -> None:
     alice = world.add_player(a_player())
 
     key = world.run(world.api_keys.issue(alice, "bot"))
@@ -31,14 +31,14 @@ def test_only_the_hash_of_a_key_is_stored(world: World) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "wrong", "x" * 129, "\ud7ff"])
-def test_a_wrong_key_names_nobody(world: World, key: str) -> None:
+def test_wrong_key_is_rejected(world: World, key: str) -> None:
     world.run(world.api_keys.issue(world.add_player(a_player())))
 
     with pytest.raises(NotAuthenticated):
         world.run(world.api_keys.holder(key))
 
 
-def test_the_last_use_is_noted_once_a_minute(world: World) -> None:
+def test_last_use_is_stored_at_most_once_a_minute(world: World) -> None:
     alice = world.add_player(a_player())
     key = world.run(world.api_keys.issue(alice))
     start = world.clock.now_ms()
@@ -52,7 +52,7 @@ def test_the_last_use_is_noted_once_a_minute(world: World) -> None:
     assert seen == [start, start, start + 60_000]
 
 
-def test_a_revoked_key_names_nobody(world: World) -> None:
+def test_revoked_key_is_rejected(world: World) -> None:
     alice, bob = world.add_player(a_player()), world.add_player(a_player("bob"))
     key = world.run(world.api_keys.issue(alice))
     [found] = world.run(world.api_keys.of(alice))
@@ -68,7 +68,7 @@ def test_a_revoked_key_names_nobody(world: World) -> None:
         world.run(world.api_keys.revoke(alice, found.id))
 
 
-def test_an_account_has_a_bounded_number_of_keys(world: World) -> None:
+def test_number_of_keys_of_an_account_is_limited(world: World) -> None:
     alice = world.add_player(a_player())
     for _ in range(KEYS_MAX):
         world.run(world.api_keys.issue(alice))
@@ -82,7 +82,7 @@ def test_an_account_has_a_bounded_number_of_keys(world: World) -> None:
 
 
 @pytest.mark.parametrize("label", ["x" * 65, "a\nb"])
-def test_a_label_is_short_and_printable(world: World, label: str) -> None:
+def test_label_must_be_short_and_printable(world: World, label: str) -> None:
     alice = world.add_player(a_player())
 
     with pytest.raises(Invalid, match="label"):
@@ -91,7 +91,7 @@ def test_a_label_is_short_and_printable(world: World, label: str) -> None:
     assert world.run(world.api_keys.of(alice)) == []
 
 
-def test_the_key_of_a_restricted_account_gives_no_right_and_of_a_banned_one_nothing(world: World) -> None:
+def test_key_of_a_restricted_account_has_no_privileges_and_of_a_banned_one_is_rejected(world: World) -> None:
     alice = world.add_player(a_player(priv=Privilege.VERIFIED | Privilege.DEVELOPER))
     key = world.run(world.api_keys.issue(alice))
 

@@ -1,4 +1,4 @@
-"""Who a name and a password are, what is remembered of that, and what the first login decides."""
+"""Authentication by name and password, remembered passwords, and the first login."""
 
 import asyncio
 import threading
@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from tests.builders import NORMAL, NOW_MS, PASSWORD, Run, World, a_player
 
 from kiai.accounts import BOT_ID, Accounts, Passwords, Viewer
-from kiai.accounts.passwords import REMEMBERED_S, WAITING_MAX, WAITING_OF_CALLER_MAX, Remembered
+from kiai.accounts.passwords import REMEMBERED_S, WAITING_MAX, WAITING_OF_CALLER_MAX, VerifiedPasswords
 from kiai.clock import ManualClock
 from kiai.errors import NotAuthenticated, NotFound, Unavailable
 from kiai.osu.names import password_md5
@@ -24,9 +24,9 @@ WRONG = password_md5("battery staple 8")
 
 
 class FakePasswords(Passwords):
-    """Hashes that are the password behind a mark, and how often each kind of work was asked for.
+    """Fake hashes (a prefix and the password), and the number of calls of each kind.
 
-    The mark `old` is an old kind of hash; `meanwhile` happens while the next password is verified.
+    The prefix `old` is an old format of hash; `meanwhile` runs during the next verification.
     """
 
     def __init__(self) -> None:
@@ -49,12 +49,12 @@ class FakePasswords(Passwords):
         right = known == password_md5
         return right, f"new:{password_md5}" if right and kind == "old" else None
 
-    async def pretend(self, caller: str = "") -> None:
+    async def dummy_verify(self, caller: str = "") -> None:
         self.pretended += 1
 
     @property
     def work(self) -> int:
-        """How often a password was worked on."""
+        """The number of hashes and verifications."""
         return self.verified + self.pretended
 
 
@@ -101,7 +101,7 @@ def set_columns(world: World, user_id: int, **values: int | str) -> None:
 
 
 @pytest.mark.parametrize("name", ["some player", "Some Player", "some_player"])
-def test_a_player_is_known_by_name_and_password(world: World, name: str) -> None:
+def test_right_name_and_password_authenticate_the_player(world: World, name: str) -> None:
     user_id = world.add_player(a_player("Some Player", password=PASSWORD))
 
     user = world.run(world.accounts.authenticate(name, RIGHT))
@@ -131,7 +131,7 @@ def test_a_player_is_known_by_name_and_password(world: World, name: str) -> None
         ("ａｌｉｃｅ", RIGHT),
     ],
 )
-def test_whatever_is_wrong_the_answer_and_the_work_are_the_same(
+def test_wrong_name_and_wrong_password_cost_the_same_work_and_give_the_same_error(
     world: World, passwords: FakePasswords, name: str, md5: str
 ) -> None:
     alice = world.add_player(a_player("former", priv=NORMAL | int(Privilege.SUPPORTER), password=PASSWORD))
@@ -145,7 +145,7 @@ def test_whatever_is_wrong_the_answer_and_the_work_are_the_same(
     assert passwords.work == 1
 
 
-def test_a_restricted_or_banned_account_is_still_who_it_is(world: World, alice: int) -> None:
+def test_restricted_or_banned_account_is_authenticated(world: World, alice: int) -> None:
     set_columns(world, alice, priv=VERIFIED, banned_at_ms=5)
 
     user = world.run(world.accounts.authenticate("alice", RIGHT))
@@ -156,7 +156,7 @@ def test_a_restricted_or_banned_account_is_still_who_it_is(world: World, alice: 
 # --- remembering
 
 
-def test_logging_in_again_does_no_work(world: World, passwords: FakePasswords, alice: int) -> None:
+def test_repeated_login_computes_no_hash(world: World, passwords: FakePasswords, alice: int) -> None:
     assert logged_in(world) == alice
     before = passwords.work
 
@@ -166,7 +166,7 @@ def test_logging_in_again_does_no_work(world: World, passwords: FakePasswords, a
     assert (before, passwords.work) == (1, 1)
 
 
-def test_a_remembered_login_sees_the_account_as_it_is_now(world: World, alice: int) -> None:
+def test_remembered_login_returns_the_current_account(world: World, alice: int) -> None:
     logged_in(world)
 
     set_columns(world, alice, priv=VERIFIED, banned_at_ms=7)
@@ -175,7 +175,7 @@ def test_a_remembered_login_sees_the_account_as_it_is_now(world: World, alice: i
     assert (user.priv, user.banned_at_ms) == (VERIFIED, 7)
 
 
-def test_a_wrong_password_is_not_remembered_nor_does_a_right_one_help_it(
+def test_wrong_password_is_rejected_before_and_after_a_right_one(
     world: World, passwords: FakePasswords, alice: int
 ) -> None:
     logged_in(world)
@@ -187,7 +187,9 @@ def test_a_wrong_password_is_not_remembered_nor_does_a_right_one_help_it(
     assert passwords.verified == 3
 
 
-def test_the_same_password_of_somebody_else_is_another_one(world: World, passwords: FakePasswords, alice: int) -> None:
+def test_same_password_of_another_account_is_verified_separately(
+    world: World, passwords: FakePasswords, alice: int
+) -> None:
     bob = world.add_player(a_player("bob", password=PASSWORD))
     logged_in(world)
 
@@ -195,7 +197,7 @@ def test_the_same_password_of_somebody_else_is_another_one(world: World, passwor
     assert passwords.verified == 2
 
 
-def test_a_new_password_makes_the_old_one_useless_at_once(world: World, passwords: FakePasswords, alice: int) -> None:
+def test_old_password_is_rejected_at_once_after_a_change(world: World, passwords: FakePasswords, alice: int) -> None:
     logged_in(world)
 
     world.run(world.accounts.set_password(alice, password="battery staple 8", name="alice", email="a@example.org"))
@@ -206,7 +208,7 @@ def test_a_new_password_makes_the_old_one_useless_at_once(world: World, password
     assert passwords.verified == 3
 
 
-def test_the_same_password_set_anew_is_verified_anew(world: World, passwords: FakePasswords, alice: int) -> None:
+def test_same_password_set_again_is_verified_again(world: World, passwords: FakePasswords, alice: int) -> None:
     logged_in(world)
 
     world.run(world.accounts.set_password(alice, password=PASSWORD, name="alice", email="a@example.org"))
@@ -215,7 +217,7 @@ def test_the_same_password_set_anew_is_verified_anew(world: World, passwords: Fa
     assert passwords.verified == 2
 
 
-def test_after_an_hour_a_password_is_verified_anew(world: World, passwords: FakePasswords, alice: int) -> None:
+def test_password_is_verified_again_after_an_hour(world: World, passwords: FakePasswords, alice: int) -> None:
     logged_in(world)
 
     world.clock.advance(REMEMBERED_S - 1)
@@ -227,7 +229,7 @@ def test_after_an_hour_a_password_is_verified_anew(world: World, passwords: Fake
     assert (within, passwords.verified) == (1, 2)
 
 
-def test_setting_the_wall_clock_makes_nothing_remembered_longer(
+def test_change_of_the_wall_clock_does_not_extend_remembered_passwords(
     world: World, passwords: FakePasswords, alice: int
 ) -> None:
     logged_in(world)
@@ -239,8 +241,8 @@ def test_setting_the_wall_clock_makes_nothing_remembered_longer(
     assert passwords.verified == 2
 
 
-def test_what_is_remembered_is_bounded_and_the_oldest_goes_first() -> None:
-    remembered = Remembered(ManualClock(), most=2)
+def test_oldest_remembered_password_is_dropped_at_the_limit() -> None:
+    remembered = VerifiedPasswords(ManualClock(), size_max=2)
 
     for name in ("a", "b", "a", "c"):
         remembered.add(name, "stored")
@@ -248,8 +250,8 @@ def test_what_is_remembered_is_bounded_and_the_oldest_goes_first() -> None:
     assert [remembered.has(name, "stored") for name in ("a", "b", "c")] == [True, False, True]
 
 
-def test_each_process_remembers_under_a_key_of_its_own() -> None:
-    one, other = Remembered(ManualClock()), Remembered(ManualClock())
+def test_each_process_has_its_own_digest_key() -> None:
+    one, other = VerifiedPasswords(ManualClock()), VerifiedPasswords(ManualClock())
 
     for remembered in (one, other):
         remembered.add(RIGHT, "stored")
@@ -260,13 +262,13 @@ def test_each_process_remembers_under_a_key_of_its_own() -> None:
 # --- while a password is verified
 
 
-def test_a_ban_while_the_password_is_verified_is_seen(world: World, passwords: FakePasswords, alice: int) -> None:
+def test_ban_during_the_verification_is_in_the_result(world: World, passwords: FakePasswords, alice: int) -> None:
     passwords.meanwhile = lambda: setting_columns(world, alice, banned_at_ms=9)
 
     assert world.run(world.accounts.authenticate("alice", RIGHT)).banned_at_ms == 9
 
 
-def test_a_password_changed_while_the_old_one_is_verified_wins(
+def test_password_changed_during_the_verification_rejects_the_old_one(
     world: World, passwords: FakePasswords, alice: int
 ) -> None:
     passwords.meanwhile = lambda: setting_columns(world, alice, password_hash=f"fake9:{WRONG}")
@@ -276,7 +278,7 @@ def test_a_password_changed_while_the_old_one_is_verified_wins(
     assert passwords.verified == 2
 
 
-def test_a_hash_that_another_login_renewed_first_is_no_wrong_password(
+def test_hash_renewed_by_another_login_at_the_same_time_is_accepted(
     world: World, passwords: FakePasswords, alice: int
 ) -> None:
     set_columns(world, alice, password_hash=f"old:{RIGHT}")
@@ -289,7 +291,7 @@ def test_a_hash_that_another_login_renewed_first_is_no_wrong_password(
 # --- old kinds of hashes
 
 
-def test_an_old_kind_of_hash_is_replaced_at_the_first_login(world: World, passwords: FakePasswords, alice: int) -> None:
+def test_old_hash_format_is_replaced_at_the_first_login(world: World, passwords: FakePasswords, alice: int) -> None:
     set_columns(world, alice, password_hash=f"old:{RIGHT}")
 
     first, again = logged_in(world), logged_in(world)
@@ -299,7 +301,7 @@ def test_an_old_kind_of_hash_is_replaced_at_the_first_login(world: World, passwo
     assert passwords.verified == 1
 
 
-def test_a_wrong_password_replaces_no_hash(world: World, alice: int) -> None:
+def test_wrong_password_does_not_replace_the_hash(world: World, alice: int) -> None:
     set_columns(world, alice, password_hash=f"old:{RIGHT}")
 
     with pytest.raises(NotAuthenticated):
@@ -311,7 +313,7 @@ def test_a_wrong_password_replaces_no_hash(world: World, alice: int) -> None:
 # --- the real hasher
 
 
-def test_real_hashes_are_verified_renewed_and_refused(world: World, run: Run, alice: int) -> None:
+def test_real_hashes_are_verified_renewed_and_rejected(world: World, run: Run, alice: int) -> None:
     real = Passwords(threads=1)
     accounts = Accounts(world.database, real, world.clock)
     old = BcryptHasher(rounds=4).hash(RIGHT)
@@ -319,16 +321,16 @@ def test_real_hashes_are_verified_renewed_and_refused(world: World, run: Run, al
 
     with pytest.raises(NotAuthenticated):
         run(accounts.authenticate("alice", WRONG))
-    kept = stored_hash(world, alice)
+    stored = stored_hash(world, alice)
     user = run(accounts.authenticate("alice", RIGHT))
 
-    assert kept == old
+    assert stored == old
     assert user.id == alice
     assert stored_hash(world, alice).startswith("$argon2id$")
     assert run(Accounts(world.database, real, world.clock).authenticate("alice", RIGHT)).id == alice
 
 
-def test_a_stored_text_that_is_no_hash_fits_no_password(world: World, run: Run, alice: int) -> None:
+def test_invalid_stored_hash_rejects_every_password(world: World, run: Run, alice: int) -> None:
     set_columns(world, alice, password_hash="plain")
 
     with pytest.raises(NotAuthenticated):
@@ -336,14 +338,14 @@ def test_a_stored_text_that_is_no_hash_fits_no_password(world: World, run: Run, 
 
 
 async def occupy(passwords: Passwords) -> threading.Event:
-    """Keeps the only thread busy until the event is set."""
+    """Occupy the only thread until the event is set."""
     done = threading.Event()
     asyncio.ensure_future(passwords._run("operator", done.wait))  # noqa: RUF006
     await asyncio.sleep(0)
     return done
 
 
-def test_a_password_that_waits_too_long_is_refused_as_unavailable(run: Run) -> None:
+def test_password_that_waits_too_long_raises_unavailable(run: Run) -> None:
     passwords = Passwords(threads=1, wait_s=0.01)
 
     async def scenario() -> None:
@@ -356,35 +358,35 @@ def test_a_password_that_waits_too_long_is_refused_as_unavailable(run: Run) -> N
     passwords.close()
 
 
-def test_more_passwords_than_may_wait_are_refused_at_once(run: Run) -> None:
+def test_full_queue_of_passwords_rejects_at_once(run: Run) -> None:
     passwords = Passwords(threads=1)
 
     async def storm() -> tuple[int, list[BaseException | None]]:
         done = await occupy(passwords)
-        waiting = [asyncio.ensure_future(passwords.pretend(f"10.0.0.{n % 8}")) for n in range(WAITING_MAX)]
+        waiting = [asyncio.ensure_future(passwords.dummy_verify(f"10.0.0.{n % 8}")) for n in range(WAITING_MAX)]
         await asyncio.sleep(0)
         with pytest.raises(Unavailable):
-            await passwords.pretend("10.0.0.0")
+            await passwords.dummy_verify("10.0.0.0")
         for one in waiting[2:]:
             one.cancel()
         done.set()
-        told = await asyncio.gather(*waiting, return_exceptions=True)
-        await passwords.pretend()
-        return len(told), [one for one in told[:2] if one is not None]
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        await passwords.dummy_verify()
+        return len(results), [one for one in results[:2] if one is not None]
 
     assert run(storm()) == (WAITING_MAX, [])
     passwords.close()
 
 
-def test_ninety_guesses_of_one_address_do_not_keep_another_address_from_logging_in(run: Run) -> None:
+def test_ninety_guesses_from_one_address_do_not_delay_another_address(run: Run) -> None:
     passwords = Passwords(threads=1)
 
     async def storm() -> list[object]:
         done = await occupy(passwords)
-        guesses = [asyncio.ensure_future(passwords.pretend("203.0.113.7")) for _ in range(90)]
+        guesses = [asyncio.ensure_future(passwords.dummy_verify("203.0.113.7")) for _ in range(90)]
         await asyncio.sleep(0)
         order: list[object] = []
-        honest = asyncio.ensure_future(passwords.pretend("198.51.100.1"))
+        honest = asyncio.ensure_future(passwords.dummy_verify("198.51.100.1"))
         honest.add_done_callback(lambda _: order.append("honest"))
         for guess in guesses:
             guess.add_done_callback(lambda one: order.append(type(one.exception())))
@@ -413,7 +415,7 @@ def verified(world: World, user_id: int) -> int:
     return priv
 
 
-def test_the_first_login_verifies_and_does_no_more(world: World) -> None:
+def test_first_login_sets_only_the_verified_privilege(world: World) -> None:
     first = world.add_player(a_player(priv=UNRESTRICTED))
     second = world.add_player(a_player("bob", priv=UNRESTRICTED))
 
@@ -421,13 +423,13 @@ def test_the_first_login_verifies_and_does_no_more(world: World) -> None:
     assert verified(world, first) == UNRESTRICTED | VERIFIED
 
 
-def test_verifying_lifts_no_restriction(world: World) -> None:
+def test_verification_does_not_lift_a_restriction(world: World) -> None:
     first = world.add_player(a_player(priv=0))
 
     assert verified(world, first) == VERIFIED
 
 
-def test_nobody_is_not_verified(world: World) -> None:
+def test_verification_of_an_unknown_account_raises_not_found(world: World) -> None:
     with pytest.raises(NotFound):
         verified(world, 99)
 
@@ -435,7 +437,7 @@ def test_nobody_is_not_verified(world: World) -> None:
 # --- being there
 
 
-def test_activity_is_noted_for_many_at_once_and_never_goes_back(world: World, alice: int) -> None:
+def test_activity_of_many_accounts_is_stored_and_never_goes_back(world: World, alice: int) -> None:
     bob = world.add_player(a_player("bob"))
 
     world.run(world.accounts.touch({bob: NOW_MS + 60_000, alice: NOW_MS - 1, 99: NOW_MS}))
@@ -445,7 +447,7 @@ def test_activity_is_noted_for_many_at_once_and_never_goes_back(world: World, al
     assert world.run(world.accounts.user(Viewer(priv=DEVELOPER), id=BOT_ID)).active_at_ms == 0
 
 
-def test_private_messages_are_for_friends_only_while_the_player_says_so(world: World, alice: int) -> None:
+def test_private_messages_are_friends_only_while_the_setting_is_on(world: World, alice: int) -> None:
     world.run(world.accounts.set_friends_only_dms(alice, True))
     on = world.user(alice).friends_only_dms
 

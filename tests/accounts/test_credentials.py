@@ -1,18 +1,25 @@
-"""Guesses at passwords: each has a price, which is paid before the password is verified."""
+"""Rate limits of password guesses, which are consumed before the password is verified."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
 from tests.accounts.test_authentication import FakePasswords
 from tests.builders import PASSWORD, Run, World, a_player
+from tests.patience import patiently
 
-from kiai.accounts import Accounts, Credentials, TooManyGuesses, User
-from kiai.accounts.credentials import ADDRESS_GUESSES_PER_MINUTE, NAME_GUESSES_PER_MINUTE
+from kiai.accounts import Accounts, Credentials, TooManyGuesses, User, credentials
+from kiai.accounts.credentials import (
+    ADDRESS_GUESSES_PER_MINUTE,
+    NAME_GUESSES_PER_MINUTE,
+    REFUSAL_DELAY_S,
+    REFUSALS_PER_S,
+)
 from kiai.errors import NotAuthenticated, Unavailable
 from kiai.osu.names import password_md5
 from kiai.realtime.memory import MemoryRealtime
-from kiai.realtime.port import Allowance, StateUnavailable
+from kiai.realtime.port import RateLimitResult, StateUnavailable
 from kiai.realtime.rate_limiter import RateLimiter
 from kiai.storage.port import Database
 
@@ -25,7 +32,7 @@ def wrong(number: int) -> str:
 
 
 class Guesser:
-    """Credentials over a world with the player `alice`."""
+    """Credentials in a world with the player `alice`."""
 
     def __init__(self, database: Database, run: Run, folder: Path, *, limited: bool = True) -> None:
         self.passwords = FakePasswords()
@@ -37,7 +44,7 @@ class Guesser:
         self.credentials = Credentials(self.world.accounts, self.limiter, limited=limited)
 
     def restart(self) -> None:
-        """A process that remembers no password, over the same database and limits."""
+        """Continue as a new process: the same database and limits, but no remembered passwords."""
         accounts = Accounts(self.world.database, self.passwords, self.world.clock)
         self.credentials = Credentials(accounts, self.limiter, limited=True)
 
@@ -56,7 +63,7 @@ def guesser(database: Database, run: Run, tmp_path: Path) -> Guesser:
     return Guesser(database, run, tmp_path)
 
 
-def test_guesses_that_arrive_together_are_counted_together(guesser: Guesser) -> None:
+def test_simultaneous_guesses_are_all_counted(guesser: Guesser) -> None:
     answers = guesser.at_once([("alice", wrong(n), ADDRESS) for n in range(60)])
 
     assert answers.count(NotAuthenticated) == NAME_GUESSES_PER_MINUTE
@@ -64,20 +71,54 @@ def test_guesses_that_arrive_together_are_counted_together(guesser: Guesser) -> 
     assert guesser.passwords.work == NAME_GUESSES_PER_MINUTE
 
 
-def test_an_address_that_guesses_at_many_names_is_refused_before_hashing(guesser: Guesser) -> None:
+def test_address_that_guesses_many_names_is_rejected_before_hashing(guesser: Guesser) -> None:
     answers = guesser.at_once([(f"somebody{n}", wrong(n), ADDRESS) for n in range(60)])
 
     assert answers.count(NotAuthenticated) == ADDRESS_GUESSES_PER_MINUTE
     assert guesser.passwords.work == ADDRESS_GUESSES_PER_MINUTE
 
 
-def test_the_addresses_of_one_ipv6_network_are_one_address(guesser: Guesser) -> None:
+def refusal_times(guesser: Guesser, count: int) -> list[float]:
+    """Guess until the address is rejected, then `count` times at once. Return the sorted times of refusals in s."""
+    guesser.at_once([(f"somebody{n}", wrong(n), ADDRESS) for n in range(ADDRESS_GUESSES_PER_MINUTE)])
+    times: list[float] = []
+
+    async def refused(number: int, began: float) -> None:
+        with pytest.raises(TooManyGuesses):
+            await guesser.credentials.check(f"another{number}", wrong(number), ADDRESS)
+        times.append(time.monotonic() - began)
+
+    async def all_of_them() -> None:
+        began = time.monotonic()
+        await asyncio.gather(*(refused(number, began) for number in range(count)))
+
+    guesser.world.run(all_of_them())
+    return sorted(times)
+
+
+def test_simultaneous_refusals_are_answered_one_after_another(guesser: Guesser) -> None:
+    times = refusal_times(guesser, 40)
+
+    assert times[0] >= REFUSAL_DELAY_S
+    assert times[-1] >= REFUSAL_DELAY_S + 39 / REFUSALS_PER_S
+
+
+def test_refusal_is_immediate_when_too_many_are_delayed(guesser: Guesser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "DELAYED_MAX", 3)
+    delay_s = patiently(1.0)
+    monkeypatch.setattr(credentials, "REFUSAL_DELAY_S", delay_s)
+    times = refusal_times(guesser, 10)
+
+    assert sum(seconds < delay_s for seconds in times) == 7
+
+
+def test_addresses_of_one_ipv6_network_share_a_limit(guesser: Guesser) -> None:
     answers = guesser.at_once([(f"somebody{n}", wrong(n), f"2001:db8::{n:x}") for n in range(60)])
 
     assert answers.count(NotAuthenticated) == ADDRESS_GUESSES_PER_MINUTE
 
 
-def test_a_right_password_gives_its_guess_back(guesser: Guesser) -> None:
+def test_right_password_refunds_its_guess(guesser: Guesser) -> None:
     for n in range(NAME_GUESSES_PER_MINUTE - 1):
         guesser.guess("alice", wrong(n))
 
@@ -89,7 +130,7 @@ def test_a_right_password_gives_its_guess_back(guesser: Guesser) -> None:
     assert isinstance(second, User)
 
 
-def test_a_guess_that_was_never_verified_is_given_back(guesser: Guesser) -> None:
+def test_guess_that_was_not_verified_is_refunded(guesser: Guesser) -> None:
     verify = guesser.passwords.verify
 
     async def full(password_md5: str, stored: str, caller: str = "") -> tuple[bool, str | None]:
@@ -103,20 +144,20 @@ def test_a_guess_that_was_never_verified_is_given_back(guesser: Guesser) -> None
     assert isinstance(guesser.guess("alice", RIGHT), User)
 
 
-def test_a_remembered_password_passes_while_others_guess(guesser: Guesser) -> None:
+def test_remembered_password_is_accepted_while_others_guess(guesser: Guesser) -> None:
     guesser.guess("alice", RIGHT)
     guesser.at_once([("alice", wrong(n), ADDRESS) for n in range(60)])
 
     assert isinstance(guesser.guess("alice", RIGHT), User)
 
 
-def test_another_address_is_not_refused_for_the_guesses_of_the_first(guesser: Guesser) -> None:
+def test_guesses_from_one_address_do_not_limit_another(guesser: Guesser) -> None:
     guesser.at_once([("alice", wrong(n), ADDRESS) for n in range(60)])
 
     assert isinstance(guesser.guess("alice", RIGHT, "198.51.100.1"), User)
 
 
-def test_guesses_come_back_with_time(guesser: Guesser) -> None:
+def test_guesses_are_allowed_again_after_a_time(guesser: Guesser) -> None:
     guesser.at_once([("alice", wrong(n), ADDRESS) for n in range(60)])
     refused = guesser.guess("alice", RIGHT)
 
@@ -133,7 +174,7 @@ def test_equal_requests_share_one_verification(guesser: Guesser) -> None:
     assert guesser.passwords.verified == 1
 
 
-def test_without_limits_every_guess_is_verified(database: Database, run: Run, tmp_path: Path) -> None:
+def test_every_guess_is_verified_without_rate_limits(database: Database, run: Run, tmp_path: Path) -> None:
     guesser = Guesser(database, run, tmp_path, limited=False)
 
     answers = guesser.at_once([("alice", wrong(n), ADDRESS) for n in range(60)])
@@ -142,18 +183,18 @@ def test_without_limits_every_guess_is_verified(database: Database, run: Run, tm
 
 
 class AwayRealtime(MemoryRealtime):
-    """Shared state that does not answer."""
+    """Shared state that is unavailable."""
 
     async def take(
         self, bucket: str, *, limit: int, period_s: float, burst: int | None = None, cost: int = 1
-    ) -> Allowance:
+    ) -> RateLimitResult:
         raise StateUnavailable
 
     async def refund(self, bucket: str, *, limit: int, period_s: float, cost: int = 1) -> None:
         raise StateUnavailable
 
 
-def test_guesses_are_limited_in_the_process_while_the_shared_state_is_away(guesser: Guesser) -> None:
+def test_guesses_are_limited_in_the_process_while_the_shared_state_is_unavailable(guesser: Guesser) -> None:
     limiter = RateLimiter(AwayRealtime(guesser.world.clock), guesser.world.clock)
     guesser.credentials = Credentials(guesser.world.accounts, limiter, limited=True)
 

@@ -16,14 +16,14 @@ from kiai.accounts.geography import Geography
         ("::ffff:8.8.8.8", "us"),
     ],
 )
-def test_a_public_address_is_somewhere(run: Run, address: str, country: str) -> None:
+def test_public_address_has_a_country(run: Run, address: str, country: str) -> None:
     assert run(Geography().country_of(address)) == country
 
 
 @pytest.mark.parametrize(
     "address", ["127.0.0.1", "10.1.2.3", "::1", "fe80::1", "fe80::1%eth0", "unknown", "", "999.1.1.1"]
 )
-def test_a_private_address_and_what_is_none_are_nowhere(run: Run, address: str) -> None:
+def test_private_and_invalid_addresses_have_no_country(run: Run, address: str) -> None:
     geography = Geography()
 
     assert run(geography.country_of(address)) == "xx"

@@ -1,4 +1,4 @@
-"""Logins are written in batches, and devices tell who shares them (docs/spec/sessions.md#shared-devices)."""
+"""Records of logins, which are written in batches, and shared devices (docs/spec/sessions.md#shared-devices)."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import insert, select
 from tests.builders import NORMAL, NOW_MS, World, a_player
 
-from kiai.accounts import BOT_ID, HardwareMatch, LoginNote, Logins
-from kiai.accounts.logins import MEANINGLESS, WAITING_MAX
+from kiai.accounts import BOT_ID, HardwareMatch, LoginRecord, Logins
+from kiai.accounts.login_records import MEANINGLESS, WAITING_MAX
 from kiai.accounts.queries import DEVICES_MAX, LOGINS_MAX, MATCHES_MAX
 from kiai.errors import Unavailable
 from kiai.osu.privileges import VERIFIED
-from kiai.storage.port import Database, Taken, Transaction
+from kiai.storage.port import Database, Transaction, UniqueViolation
 from kiai.storage.tables import client_hashes, logins, shared_devices, users
 
 
@@ -34,8 +34,8 @@ def a_login(
     wine: bool = False,
     at_ms: int = NOW_MS,
     exe: str = "exe",
-) -> LoginNote:
-    return LoginNote(
+) -> LoginRecord:
+    return LoginRecord(
         user_id=user_id,
         at_ms=at_ms,
         address="192.0.2.1",
@@ -50,7 +50,7 @@ def a_login(
 
 
 class Failing:
-    """A database whose next transaction ends in `error`, when there is one."""
+    """A database whose next transaction raises `error`, unless that is None."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -72,7 +72,7 @@ def failing(world: World) -> Failing:
 
 
 @pytest.fixture
-def book(failing: Failing) -> Logins:
+def login_records(failing: Failing) -> Logins:
     return Logins(failing)  # type: ignore[arg-type]
 
 
@@ -86,10 +86,10 @@ def bob(world: World, alice: int) -> int:
     return world.add_player(a_player("bob"))
 
 
-def write(world: World, book: Logins, *notes: LoginNote) -> None:
-    for note in notes:
-        book.note(note)
-    world.run(book.flush())
+def write(world: World, login_records: Logins, *records: LoginRecord) -> None:
+    for record in records:
+        login_records.record(record)
+    world.run(login_records.flush())
 
 
 def login_rows(world: World) -> list[tuple[Any, ...]]:
@@ -98,7 +98,7 @@ def login_rows(world: World) -> list[tuple[Any, ...]]:
 
 
 def device_rows(world: World) -> list[tuple[Any, ...]]:
-    """User, adapters, wine, exe, first, last, uses."""
+    """Return the rows: user, adapters, wine, exe, first, last, uses."""
     c = client_hashes.c
     columns = (c.user_id, c.adapters, c.wine, c.exe, c.first_at_ms, c.last_at_ms, c.uses)
     return world.look(select(*columns).order_by(c.user_id, c.adapters, c.wine))
@@ -106,7 +106,7 @@ def device_rows(world: World) -> list[tuple[Any, ...]]:
 
 def shared(
     world: World,
-    book: Logins,
+    login_records: Logins,
     user_id: int,
     *,
     adapters: str = "",
@@ -114,35 +114,35 @@ def shared(
     disk: str = "",
     wine: bool = False,
 ) -> dict[int, tuple[str, ...]]:
-    found = world.run(book.shared_with(user_id, adapters=adapters, uninstall=uninstall, disk=disk, wine=wine))
+    found = world.run(login_records.shared_with(user_id, adapters=adapters, uninstall=uninstall, disk=disk, wine=wine))
     return {match.user_id: match.kinds for match in found}
 
 
 # --- writing
 
 
-def test_a_login_is_written_with_the_next_flush(world: World, book: Logins, alice: int) -> None:
-    book.note(a_login(alice))
-    before = login_rows(world), book.waiting
+def test_login_is_written_by_the_next_flush(world: World, login_records: Logins, alice: int) -> None:
+    login_records.record(a_login(alice))
+    before = login_rows(world), login_records.waiting
 
-    world.run(book.flush())
+    world.run(login_records.flush())
 
     assert before == ([], 1)
     assert login_rows(world) == [(alice, NOW_MS, "192.0.2.1", 20260101, "stable")]
-    assert (book.waiting, book.dropped) == (0, 0)
+    assert (login_records.waiting, login_records.dropped) == (0, 0)
 
 
-def test_a_flush_of_nothing_asks_the_database_nothing(world: World, book: Logins, failing: Failing) -> None:
+def test_empty_flush_runs_no_statement(world: World, login_records: Logins, failing: Failing) -> None:
     failing.error = Unavailable("database")
 
-    world.run(book.flush())
+    world.run(login_records.flush())
 
     assert failing.error is not None
 
 
-def test_devices_are_counted_within_a_flush_and_across_them(world: World, book: Logins, alice: int, bob: int) -> None:
-    write(world, book, *[a_login(alice, at_ms=NOW_MS + n, exe=f"exe{n}") for n in range(3)], a_login(bob))
-    write(world, book, a_login(alice, at_ms=NOW_MS + 9, exe="exe9"), a_login(alice, wine=True))
+def test_uses_of_a_device_are_counted_over_flushes(world: World, login_records: Logins, alice: int, bob: int) -> None:
+    write(world, login_records, *[a_login(alice, at_ms=NOW_MS + n, exe=f"exe{n}") for n in range(3)], a_login(bob))
+    write(world, login_records, a_login(alice, at_ms=NOW_MS + 9, exe="exe9"), a_login(alice, wine=True))
 
     assert device_rows(world) == [
         (alice, MAC, 0, "exe9", NOW_MS, NOW_MS + 9, 4),
@@ -152,141 +152,151 @@ def test_devices_are_counted_within_a_flush_and_across_them(world: World, book: 
     assert len(login_rows(world)) == 6
 
 
-def test_another_hash_is_another_device(world: World, book: Logins, alice: int) -> None:
+def test_different_hash_is_a_different_device(world: World, login_records: Logins, alice: int) -> None:
     others = [{"adapters": md5("a")}, {"uninstall": md5("a")}, {"disk": md5("a")}]
 
-    write(world, book, a_login(alice), *[msgspec.structs.replace(a_login(alice), **other) for other in others])
+    write(world, login_records, a_login(alice), *[msgspec.structs.replace(a_login(alice), **other) for other in others])
 
     assert [uses for *_, uses in device_rows(world)] == [1] * 4
 
 
-def test_what_a_client_sends_never_spoils_a_flush(world: World, book: Logins, alice: int, bob: int) -> None:
+def test_invalid_texts_of_a_client_do_not_fail_a_flush(
+    world: World, login_records: Logins, alice: int, bob: int
+) -> None:
     odd = a_login(alice, adapters="no hash", uninstall=HOME.upper(), disk="\x00" * 900, exe="\x00x" * 900)
 
-    write(world, book, msgspec.structs.replace(odd, address="a" * 900, stream="\x00"), a_login(bob))
+    write(world, login_records, msgspec.structs.replace(odd, address="a" * 900, stream="\x00"), a_login(bob))
 
     [(_, adapters, _, exe, *_), _] = device_rows(world)
     assert (adapters, exe) == ("", "x" * 64)
     assert [(row[0], len(row[2]), row[4]) for row in login_rows(world)] == [(alice, 64, ""), (bob, 9, "stable")]
-    assert shared(world, book, bob, uninstall=HOME) == {alice: ("uninstall",)}
+    assert shared(world, login_records, bob, uninstall=HOME) == {alice: ("uninstall",)}
 
 
-@pytest.mark.parametrize("error", [Unavailable("database"), Taken("pk_client_hashes")])
-def test_notes_wait_on_while_the_database_is_away(
-    world: World, book: Logins, failing: Failing, alice: int, bob: int, error: Exception
+@pytest.mark.parametrize("error", [Unavailable("database"), UniqueViolation("pk_client_hashes")])
+def test_records_wait_while_the_database_is_unavailable(
+    world: World, login_records: Logins, failing: Failing, alice: int, bob: int, error: Exception
 ) -> None:
     failing.error = error
     with pytest.raises(Unavailable):
-        write(world, book, a_login(alice))
+        write(world, login_records, a_login(alice))
 
-    write(world, book, a_login(bob))
+    write(world, login_records, a_login(bob))
 
     assert [row[0] for row in login_rows(world)] == [alice, bob]
-    assert (book.waiting, book.dropped) == (0, 0)
+    assert (login_records.waiting, login_records.dropped) == (0, 0)
 
 
-def test_notes_that_cannot_be_written_are_dropped_and_counted(world: World, book: Logins, alice: int) -> None:
+def test_records_that_cannot_be_written_are_dropped_and_counted(
+    world: World, login_records: Logins, alice: int
+) -> None:
     with pytest.raises(Exception, match=r"(?i)foreign key"):
-        write(world, book, a_login(alice), a_login(999))
+        write(world, login_records, a_login(alice), a_login(999))
 
-    write(world, book, a_login(alice))
+    write(world, login_records, a_login(alice))
 
     assert len(login_rows(world)) == 1
-    assert book.dropped == 2
+    assert login_records.dropped == 2
 
 
-def test_past_the_bound_the_oldest_notes_are_dropped_and_counted(world: World, book: Logins, alice: int) -> None:
+def test_oldest_records_are_dropped_and_counted_at_the_limit(world: World, login_records: Logins, alice: int) -> None:
     for n in range(WAITING_MAX + 2):
-        book.note(a_login(alice, at_ms=n))
+        login_records.record(a_login(alice, at_ms=n))
 
-    world.run(book.flush())
+    world.run(login_records.flush())
 
-    assert book.dropped == 2
+    assert login_records.dropped == 2
     assert [row[1] for row in login_rows(world)] == list(range(WAITING_MAX + 2 - LOGINS_MAX, WAITING_MAX + 2))
     assert device_rows(world) == [(alice, MAC, 0, "exe", 2, WAITING_MAX + 1, WAITING_MAX)]
 
 
-def test_notes_that_wait_on_keep_to_the_bound(world: World, book: Logins, failing: Failing, alice: int) -> None:
+def test_records_that_wait_again_stay_within_the_limit(
+    world: World, login_records: Logins, failing: Failing, alice: int
+) -> None:
     for n in range(WAITING_MAX):
-        book.note(a_login(alice, at_ms=n))
+        login_records.record(a_login(alice, at_ms=n))
     failing.error = Unavailable("database")
 
     async def meanwhile() -> None:
         with pytest.raises(Unavailable):
-            await book.flush()
-        book.note(a_login(alice, at_ms=WAITING_MAX))
+            await login_records.flush()
+        login_records.record(a_login(alice, at_ms=WAITING_MAX))
 
     world.run(meanwhile())
 
-    assert (book.waiting, book.dropped) == (WAITING_MAX, 1)
+    assert (login_records.waiting, login_records.dropped) == (WAITING_MAX, 1)
 
 
 # --- sharing
 
 
-def test_any_equal_hash_tells_who_shares_a_device(world: World, book: Logins, alice: int, bob: int) -> None:
-    write(world, book, a_login(alice))
+def test_one_equal_hash_is_a_shared_device(world: World, login_records: Logins, alice: int, bob: int) -> None:
+    write(world, login_records, a_login(alice))
 
-    assert shared(world, book, bob, adapters=MAC, uninstall=HOME, disk=DISK) == {
+    assert shared(world, login_records, bob, adapters=MAC, uninstall=HOME, disk=DISK) == {
         alice: ("adapters", "uninstall", "disk")
     }
-    assert shared(world, book, bob, adapters=MAC) == {alice: ("adapters",)}
-    assert shared(world, book, bob, uninstall=HOME) == {alice: ("uninstall",)}
-    assert shared(world, book, bob, disk=DISK) == {alice: ("disk",)}
-    assert shared(world, book, bob, adapters=HOME, uninstall=DISK, disk=MAC) == {}
+    assert shared(world, login_records, bob, adapters=MAC) == {alice: ("adapters",)}
+    assert shared(world, login_records, bob, uninstall=HOME) == {alice: ("uninstall",)}
+    assert shared(world, login_records, bob, disk=DISK) == {alice: ("disk",)}
+    assert shared(world, login_records, bob, adapters=HOME, uninstall=DISK, disk=MAC) == {}
 
 
-def test_several_devices_of_one_account_are_one_match(world: World, book: Logins, alice: int, bob: int) -> None:
-    write(world, book, a_login(alice, adapters=MAC, uninstall=md5("1")), a_login(alice, adapters=md5("2")))
+def test_several_devices_of_one_account_are_one_match(
+    world: World, login_records: Logins, alice: int, bob: int
+) -> None:
+    write(world, login_records, a_login(alice, adapters=MAC, uninstall=md5("1")), a_login(alice, adapters=md5("2")))
 
-    assert shared(world, book, bob, adapters=MAC, uninstall=HOME) == {alice: ("adapters", "uninstall")}
-
-
-def test_one_s_own_devices_are_shared_with_nobody(world: World, book: Logins, alice: int) -> None:
-    write(world, book, a_login(alice))
-
-    assert shared(world, book, alice, adapters=MAC, uninstall=HOME, disk=DISK) == {}
+    assert shared(world, login_records, bob, adapters=MAC, uninstall=HOME) == {alice: ("adapters", "uninstall")}
 
 
-def test_under_wine_only_the_installation_counts(world: World, book: Logins, alice: int, bob: int) -> None:
-    write(world, book, a_login(alice))
+def test_own_devices_are_not_shared(world: World, login_records: Logins, alice: int) -> None:
+    write(world, login_records, a_login(alice))
 
-    assert shared(world, book, bob, adapters=MAC, disk=DISK, wine=True) == {}
-    assert shared(world, book, bob, adapters=MAC, uninstall=HOME, disk=DISK, wine=True) == {alice: ("uninstall",)}
+    assert shared(world, login_records, alice, adapters=MAC, uninstall=HOME, disk=DISK) == {}
+
+
+def test_only_the_installation_counts_under_wine(world: World, login_records: Logins, alice: int, bob: int) -> None:
+    write(world, login_records, a_login(alice))
+
+    assert shared(world, login_records, bob, adapters=MAC, disk=DISK, wine=True) == {}
+    assert shared(world, login_records, bob, adapters=MAC, uninstall=HOME, disk=DISK, wine=True) == {
+        alice: ("uninstall",)
+    }
 
 
 @pytest.mark.parametrize("nothing", [*sorted(MEANINGLESS), "no hash"])
-def test_a_hash_that_tells_nothing_matches_nobody(
-    world: World, book: Logins, alice: int, bob: int, nothing: str
+def test_meaningless_hash_matches_no_account(
+    world: World, login_records: Logins, alice: int, bob: int, nothing: str
 ) -> None:
-    write(world, book, a_login(alice, adapters=nothing, uninstall=nothing, disk=nothing))
+    write(world, login_records, a_login(alice, adapters=nothing, uninstall=nothing, disk=nothing))
 
-    assert shared(world, book, bob, adapters=nothing, uninstall=nothing, disk=nothing) == {}
-    assert shared(world, book, bob, adapters=nothing, uninstall=HOME) == {}
+    assert shared(world, login_records, bob, adapters=nothing, uninstall=nothing, disk=nothing) == {}
+    assert shared(world, login_records, bob, adapters=nothing, uninstall=HOME) == {}
 
 
-def test_the_hashes_that_tell_nothing_are_those_of_known_texts() -> None:
+def test_meaningless_hashes_are_those_of_known_texts() -> None:
     assert {md5("runningunderwine"), md5("unknown"), md5("0"), md5(md5("0")), md5("")} < MEANINGLESS
 
 
-def test_a_device_that_is_known_to_be_shared_matches_nobody(world: World, book: Logins, alice: int, bob: int) -> None:
-    write(world, book, a_login(alice))
+def test_known_shared_device_matches_no_account(world: World, login_records: Logins, alice: int, bob: int) -> None:
+    write(world, login_records, a_login(alice))
 
     world.change(insert(shared_devices).values(hash=MAC, note="a school", added_by=0, added_at_ms=NOW_MS))
 
-    assert shared(world, book, bob, adapters=MAC) == {}
-    assert shared(world, book, bob, adapters=MAC, uninstall=HOME) == {alice: ("uninstall",)}
+    assert shared(world, login_records, bob, adapters=MAC) == {}
+    assert shared(world, login_records, bob, adapters=MAC, uninstall=HOME) == {alice: ("uninstall",)}
 
 
-def test_a_match_tells_whether_the_other_account_is_restricted_or_banned(
-    world: World, book: Logins, alice: int, bob: int
+def test_match_shows_whether_the_other_account_is_restricted_or_banned(
+    world: World, login_records: Logins, alice: int, bob: int
 ) -> None:
     carol = world.add_player(a_player("carol", priv=VERIFIED))
     dave = world.add_player(a_player("dave"))
     world.change(users.update().where(users.c.id == dave).values(banned_at_ms=1))
-    write(world, book, *[a_login(user_id, adapters=md5(str(user_id))) for user_id in (alice, carol, dave)])
+    write(world, login_records, *[a_login(user_id, adapters=md5(str(user_id))) for user_id in (alice, carol, dave)])
 
-    found = world.run(book.shared_with(bob, adapters="", uninstall=HOME, disk="", wine=False))
+    found = world.run(login_records.shared_with(bob, adapters="", uninstall=HOME, disk="", wine=False))
 
     assert found == [
         HardwareMatch(user_id=carol, name="carol", priv=VERIFIED, banned=False, kinds=("uninstall",)),
@@ -295,23 +305,25 @@ def test_a_match_tells_whether_the_other_account_is_restricted_or_banned(
     ]
 
 
-def test_however_many_share_a_device_those_with_a_sanction_are_found(world: World, book: Logins, alice: int) -> None:
+def test_accounts_with_a_sanction_come_first_among_many_on_a_device(
+    world: World, login_records: Logins, alice: int
+) -> None:
     crowd = [world.add_player(a_player(f"crowd {n}")) for n in range(MATCHES_MAX)]
     banned = world.add_player(a_player("banned", priv=VERIFIED))
-    write(world, book, *[a_login(user_id) for user_id in (BOT_ID, *crowd, banned)])
+    write(world, login_records, *[a_login(user_id) for user_id in (BOT_ID, *crowd, banned)])
 
-    found = shared(world, book, alice, adapters=MAC)
+    found = shared(world, login_records, alice, adapters=MAC)
 
     assert len(found) == MATCHES_MAX
     assert next(iter(found)) == banned
 
 
-def test_an_account_has_a_bounded_number_of_log_ins_and_devices(
-    world: World, book: Logins, alice: int, bob: int
+def test_number_of_stored_logins_and_devices_of_an_account_is_limited(
+    world: World, login_records: Logins, alice: int, bob: int
 ) -> None:
     of_alice = [a_login(alice, adapters=md5(str(n)), at_ms=NOW_MS + n) for n in range(LOGINS_MAX + 50)]
 
-    write(world, book, *of_alice, a_login(bob))
+    write(world, login_records, *of_alice, a_login(bob))
 
     rows, devices = login_rows(world), device_rows(world)
     assert [row[0] for row in rows].count(alice) == LOGINS_MAX

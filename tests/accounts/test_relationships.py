@@ -24,7 +24,7 @@ def kinds(world: World) -> list[tuple[int, int, int]]:
     return sorted((a, b, kind) for a, b, kind in rows)
 
 
-def test_a_friend_is_mutual_when_both_say_so(world: World, alice: int, bob: int) -> None:
+def test_friend_is_mutual_when_both_have_added_each_other(world: World, alice: int, bob: int) -> None:
     world.run(world.relationships.befriend(alice, bob))
     one_sided = world.run(world.relationships.friends_of(alice))
 
@@ -35,14 +35,14 @@ def test_a_friend_is_mutual_when_both_say_so(world: World, alice: int, bob: int)
     assert world.run(world.relationships.friends_of(bob)) == [Friend(alice, "alice", "nl", mutual=True)]
 
 
-def test_befriending_twice_is_the_same_as_once(world: World, alice: int, bob: int) -> None:
+def test_adding_a_friend_twice_has_no_further_effect(world: World, alice: int, bob: int) -> None:
     for _ in range(2):
         world.run(world.relationships.befriend(alice, bob))
 
     assert kinds(world) == [(alice, bob, 1)]
 
 
-def test_a_block_ends_the_friendship_of_who_blocks_and_friendship_the_block(world: World, alice: int, bob: int) -> None:
+def test_block_ends_the_own_friendship_and_friendship_ends_the_block(world: World, alice: int, bob: int) -> None:
     world.run(world.relationships.befriend(alice, bob))
     world.run(world.relationships.befriend(bob, alice))
 
@@ -54,7 +54,7 @@ def test_a_block_ends_the_friendship_of_who_blocks_and_friendship_the_block(worl
     assert kinds(world) == [(alice, bob, 1), (bob, alice, 1)]
 
 
-def test_forgetting_ends_either_and_is_fine_with_neither(world: World, alice: int, bob: int) -> None:
+def test_removal_ends_a_friendship_or_block_and_accepts_neither(world: World, alice: int, bob: int) -> None:
     world.run(world.relationships.befriend(alice, bob))
 
     for _ in range(2):
@@ -63,7 +63,7 @@ def test_forgetting_ends_either_and_is_fine_with_neither(world: World, alice: in
     assert kinds(world) == []
 
 
-def test_nobody_befriends_or_blocks_themselves_nor_blocks_the_bot(world: World, alice: int) -> None:
+def test_befriending_or_blocking_oneself_and_blocking_the_bot_are_rejected(world: World, alice: int) -> None:
     for steps in (
         world.relationships.befriend(alice, alice),
         world.relationships.block(alice, alice),
@@ -75,18 +75,18 @@ def test_nobody_befriends_or_blocks_themselves_nor_blocks_the_bot(world: World, 
     assert kinds(world) == []
 
 
-def test_a_hidden_friend_is_not_listed_but_kept(world: World, alice: int, bob: int) -> None:
+def test_hidden_friend_is_not_listed_but_still_stored(world: World, alice: int, bob: int) -> None:
     world.run(world.relationships.befriend(alice, bob))
 
-    world.run(world.staff.restrict(OPERATOR, "bob", "because"))
+    world.run(world.restrictions.restrict(OPERATOR, "bob", "because"))
     hidden = world.run(world.relationships.friends_of(alice))
-    world.run(world.staff.unrestrict(OPERATOR, "bob"))
+    world.run(world.restrictions.unrestrict(OPERATOR, "bob"))
 
     assert hidden == []
     assert len(world.run(world.relationships.friends_of(alice))) == 1
 
 
-def test_a_refused_block_leaves_the_friendship(world: World, alice: int, bob: int) -> None:
+def test_rejected_block_does_not_end_the_friendship(world: World, alice: int, bob: int) -> None:
     for n in range(BLOCKS_MAX):
         world.run(world.relationships.block(alice, world.add_player(a_player(f"player{n}"))))
     world.run(world.relationships.befriend(alice, bob))
@@ -97,27 +97,27 @@ def test_a_refused_block_leaves_the_friendship(world: World, alice: int, bob: in
     assert (alice, bob, 1) in kinds(world)
 
 
-def test_nobody_is_no_friend(world: World, alice: int) -> None:
+def test_befriending_an_unknown_account_raises_not_found(world: World, alice: int) -> None:
     with pytest.raises(KiaiError):
         world.run(world.relationships.befriend(alice, 999))
 
     assert kinds(world) == []
 
 
-def test_relations_are_told_as_ids_hidden_players_among_them(world: World, alice: int, bob: int) -> None:
+def test_relations_are_ids_including_hidden_players(world: World, alice: int, bob: int) -> None:
     carol = world.add_player(a_player("carol"))
     world.run(world.relationships.befriend(alice, bob))
     world.run(world.relationships.befriend(alice, BOT_ID))
     world.run(world.relationships.block(alice, carol))
     world.run(world.relationships.befriend(bob, carol))
-    world.run(world.staff.restrict(OPERATOR, "bob", "because"))
+    world.run(world.restrictions.restrict(OPERATOR, "bob", "because"))
 
     assert world.run(world.relationships.relations_of(alice)) == (frozenset({bob, BOT_ID}), frozenset({carol}))
     assert world.run(world.relationships.relations_of(carol)) == (frozenset(), frozenset())
 
 
-def test_one_relation_is_looked_up_in_its_direction_and_kind(world: World, alice: int, bob: int) -> None:
-    def told() -> list[bool]:
+def test_relation_is_looked_up_by_direction_and_kind(world: World, alice: int, bob: int) -> None:
+    def answers() -> list[bool]:
         ask = world.relationships
         return [
             world.run(question)
@@ -129,11 +129,11 @@ def test_one_relation_is_looked_up_in_its_direction_and_kind(world: World, alice
             )
         ]
 
-    before = told()
+    before = answers()
     world.run(world.relationships.befriend(alice, bob))
-    befriended = told()
+    befriended = answers()
     world.run(world.relationships.block(alice, bob))
 
     assert before == [False] * 4
     assert befriended == [True, False, False, False]
-    assert told() == [False, False, True, False]
+    assert answers() == [False, False, True, False]

@@ -1,4 +1,4 @@
-"""A stand-in for the official API and for mirrors, on this machine: the real shapes, and every fault on demand."""
+"""A fake of the official API and of mirrors, over HTTP on this machine: real answers, and every fault on demand."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from tests.patience import patiently
 
 
 class StandIn:
-    """What it has, what it was asked, and what is wrong with it. `fault` is one of the words of `_Handler._fail`."""
+    """The maps and sets of the fake server, its recorded requests, and its fault, a name in `_Handler._fail`."""
 
     def __init__(self) -> None:
         self.maps: dict[int, tuple[NewMap, int, int]] = {}  # id -> file, set id, the official API's status
@@ -22,14 +22,15 @@ class StandIn:
         self.sets: list[dict[str, Any]] = []  # for searches
         self.asked: list[str] = []
         self.fault = ""
+        self.delay_s = 0.0
         self.url = ""
 
     def has(self, new: NewMap, *, set_id: int = 1, approved: int = 1) -> None:
-        """From now on it has this map."""
+        """Add a map."""
         self.maps[new.id] = (new, set_id, approved)
 
     def rows(self, query: dict[str, list[str]]) -> list[dict[str, str]]:
-        """The answer to get_beatmaps, in which every number is a text."""
+        """Return the answer to get_beatmaps. As in the official API, numbers are text."""
         found = []
         for map_id, (new, set_id, approved) in self.maps.items():
             if query.get("b") == [str(map_id)] or query.get("s") == [str(set_id)] or query.get("h") == [new.md5]:
@@ -51,11 +52,12 @@ class _Handler(BaseHTTPRequestHandler):
     standin: StandIn
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Says nothing."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
         self.standin.asked.append(self.path)
+        time.sleep(self.standin.delay_s)
         if self.standin.fault and not self._fail(self.standin.fault):
             return
         query = parse_qs(parts.query)
@@ -78,13 +80,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(b"", 404)
 
     def _fail(self, fault: str) -> bool:
-        """Misbehaves; whether it answers as usual afterwards."""
+        """Simulate the fault. Return whether the normal answer follows."""
         if fault == "500":
             self._send(b"", 500)
         elif fault == "451":
             self._send(b"", 451)
         elif fault == "hang":
-            time.sleep(1.5)
+            time.sleep(patiently(1.5))
         elif fault == "slow":
             self.send_response(200)
             self.send_header("Content-Length", "1000")
@@ -93,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
                 for _ in range(15):
                     self.wfile.write(b" ")
                     self.wfile.flush()
-                    time.sleep(0.1)
+                    time.sleep(patiently(0.1))
         elif fault == "endless":
             self.send_response(200)
             self.end_headers()
@@ -125,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def running() -> Iterator[StandIn]:
-    """One that answers until the end of the block."""
+    """Run a server until the end of the block."""
     standin = StandIn()
     handler = type("Handler", (_Handler,), {"standin": standin})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)

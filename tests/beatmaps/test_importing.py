@@ -16,9 +16,10 @@ from sqlalchemy import select
 from tests.builders import NewMap, World, a_map, a_play, a_player
 
 from kiai.beatmaps import ImportReport, MapStatus, osu_key
-from kiai.beatmaps.importing import SETS_KEPT_MAX, archive_key
+from kiai.beatmaps.importing import SETS_STORED_MAX, archive_key
 from kiai.beatmaps.model import OWN_ID_FIRST
 from kiai.decoding.archives import ENTRIES_MAX, OLDEST_UPDATE_S, OSU_MAX, Archive, BadArchive, BadEntry
+from kiai.errors import Unavailable
 from kiai.storage.tables import maps, sets
 
 FILES: Final = Path(__file__).parent / "files"
@@ -48,7 +49,7 @@ def import_(world: World, *paths: Path, status: MapStatus | None = None) -> Impo
 
 
 def notes(report: ImportReport) -> list[tuple[str, str]]:
-    """The file's name, and what became of it."""
+    """Return the notes of a report, with file names instead of paths."""
     return [(one.path.replace("\\", "/").rpartition("/")[2], one.what) for one in report.notes]
 
 
@@ -67,10 +68,10 @@ def songs(tmp_path: Path) -> Path:
     return folder
 
 
-# --- what is imported
+# --- files, folders and ids
 
 
-def test_a_folder_is_imported_at_any_depth_with_its_archives(world: World, songs: Path) -> None:
+def test_folder_is_imported_at_any_depth_with_its_archives(world: World, songs: Path) -> None:
     write(songs, "1 first/normal.osu", a_map(id=1, set_id=10))
     write(songs, "1 first/hard.OSU", a_map(id=2, set_id=10, version="Hard"))
     write(songs, "deep/er/other.osu", a_map(id=3, set_id=20))
@@ -84,7 +85,7 @@ def test_a_folder_is_imported_at_any_depth_with_its_archives(world: World, songs
     assert [one.id for one in world.run(world.beatmaps.of_set(10))] == [1, 2]
 
 
-def test_a_single_file_tells_all_about_its_map(world: World, songs: Path) -> None:
+def test_single_file_gives_all_fields_of_its_map(world: World, songs: Path) -> None:
     new = a_map(id=75, set_id=7, objects=61, title="A: B", version="Ex/tra")
     path = write(songs, "x.osu", new)
     os.utime(path, (1_600_000_000, 1_600_000_000))
@@ -114,7 +115,7 @@ def test_importing_again_changes_nothing(world: World, songs: Path) -> None:
     assert (report.maps, report.sets, report.changed, report.skipped) == (3, 2, [], [])
 
 
-def test_a_status_is_given_to_all_and_kept_by_an_import_without_one(world: World, songs: Path) -> None:
+def test_import_with_a_status_sets_it_and_one_without_keeps_it(world: World, songs: Path) -> None:
     path = write(songs, "a.osu", a_map())
 
     import_(world, path, status=MapStatus.LOVED)
@@ -135,19 +136,19 @@ def test_importing_a_known_map_with_a_status_sets_it(world: World, songs: Path) 
     assert (found.status, found.frozen) == (MapStatus.LOVED, 1)
 
 
-def test_totals_follow_a_status_that_an_import_gives_to_a_known_map(world: World, songs: Path) -> None:
+def test_totals_follow_a_status_set_by_an_import(world: World, songs: Path) -> None:
     path = write(songs, "a.osu", a_map())
     alice = world.add_player(a_player())
     world.record(a_play(by=alice, on=world.add_map(a_map())))
 
     import_(world, path, status=MapStatus.PENDING)
-    world.settle()
+    world.reconcile()
 
     assert world.stats(alice).pp == 0
     assert world.problems() == []
 
 
-def test_maps_without_ids_get_our_own_and_share_a_set_within_a_folder(world: World, songs: Path) -> None:
+def test_maps_without_ids_get_new_ones_and_share_a_set_within_a_folder(world: World, songs: Path) -> None:
     write(songs, "one/a.osu", a_map(id=0, set_id=0, version="A"))
     write(songs, "one/b.osu", a_map(id=0, set_id=0, version="B"))
     write(songs, "two/c.osu", a_map(id=0, set_id=0, version="C"))
@@ -160,7 +161,7 @@ def test_maps_without_ids_get_our_own_and_share_a_set_within_a_folder(world: Wor
     assert report.sets == 2
 
 
-def test_a_map_without_a_set_joins_its_neighbours(world: World, songs: Path) -> None:
+def test_map_without_a_set_joins_the_set_of_its_folder(world: World, songs: Path) -> None:
     an_osz(
         songs / "a.osz",
         {"a.osu": a_map(id=5, set_id=50).data, "b.osu": a_map(id=0, set_id=0, version="New").data},
@@ -171,7 +172,7 @@ def test_a_map_without_a_set_joins_its_neighbours(world: World, songs: Path) -> 
     assert [one.id for one in world.run(world.beatmaps.of_set(50))] == [5, OWN_ID_FIRST]
 
 
-def test_a_file_that_claims_one_of_our_ids_gets_the_next(world: World, songs: Path) -> None:
+def test_file_that_claims_an_unofficial_id_gets_the_next_one(world: World, songs: Path) -> None:
     write(songs, "a.osu", a_map(id=OWN_ID_FIRST + 7, set_id=OWN_ID_FIRST + 7))
 
     import_(world, songs)
@@ -179,7 +180,7 @@ def test_a_file_that_claims_one_of_our_ids_gets_the_next(world: World, songs: Pa
     assert ids(world) == [OWN_ID_FIRST]
 
 
-# --- files that have something in common: nothing is lost, and the report says what became of each
+# --- files with the same content or id: nothing is lost, and the report has a note
 
 
 def test_two_files_of_a_set_with_one_id_are_both_current(world: World, songs: Path) -> None:
@@ -194,11 +195,11 @@ def test_two_files_of_a_set_with_one_id_are_both_current(world: World, songs: Pa
         (OWN_ID_FIRST, 1),
     ]
     assert (report.maps, report.skipped, again.notes) == (2, [], report.notes)
-    what = f"map {OWN_ID_FIRST} here: another file of its set has the id 7 that it claims, too"
+    what = f"stored as map {OWN_ID_FIRST}: another file of its set also claims the id 7"
     assert notes(report) == [("a.osz:2.osu", what)]
 
 
-def test_the_file_that_has_an_id_already_keeps_it(world: World, songs: Path) -> None:
+def test_known_file_keeps_its_id(world: World, songs: Path) -> None:
     copy, known = a_map(id=7, version="Copy"), a_map(id=7, version="Known")
     other = a_map(id=7, version="Other")
     world.add_map(known)
@@ -211,7 +212,7 @@ def test_the_file_that_has_an_id_already_keeps_it(world: World, songs: Path) -> 
     assert report.changed == []
 
 
-def test_a_later_folder_with_the_same_id_is_an_update_of_the_map(world: World, songs: Path) -> None:
+def test_file_with_the_same_id_in_a_later_folder_updates_the_map(world: World, songs: Path) -> None:
     old, new = a_map(id=7, version="Old"), a_map(id=7, version="New")
     write(songs, "1/old.osu", old)
     write(songs, "2/new.osu", new)
@@ -222,10 +223,10 @@ def test_a_later_folder_with_the_same_id_is_an_update_of_the_map(world: World, s
     [(path, what)] = notes(report)
     assert path == "old.osu"
     assert what.startswith("is no longer the current file of map 7: ")
-    assert what.endswith("new.osu has the same id and came later")
+    assert what.endswith("new.osu has the same id and was imported later")
 
 
-def test_the_same_bytes_twice_are_one_map(world: World, songs: Path) -> None:
+def test_identical_files_are_one_map(world: World, songs: Path) -> None:
     write(songs, "a.osu", a_map(id=7))
     write(songs, "b.osu", a_map(id=7))
     an_osz(songs / "c.osz", {"c.osu": a_map(id=7).data})
@@ -236,7 +237,7 @@ def test_the_same_bytes_twice_are_one_map(world: World, songs: Path) -> None:
     assert [what.partition(" as ")[0] for _, what in notes(report)] == ["the same file", "the same file"]
 
 
-def test_the_same_bytes_without_an_id_are_one_map(world: World, songs: Path) -> None:
+def test_identical_files_without_an_id_are_one_map(world: World, songs: Path) -> None:
     write(songs, "1/a.osu", a_map(id=0, set_id=0))
     write(songs, "2/a.osu", a_map(id=0, set_id=0))
 
@@ -257,14 +258,14 @@ def test_an_archive_of_two_sets_is_the_download_of_both(world: World, songs: Pat
     assert notes(report) == [("a.osz", "the download of 2 sets: 10, 20")]
 
 
-def test_an_archive_of_very_many_sets_is_not_kept_and_the_report_says_so(world: World, songs: Path) -> None:
-    many = {f"{n}.osu": a_map(id=n, set_id=n).data for n in range(1, SETS_KEPT_MAX + 2)}
+def test_archive_with_too_many_sets_is_not_stored_and_noted(world: World, songs: Path) -> None:
+    many = {f"{n}.osu": a_map(id=n, set_id=n).data for n in range(1, SETS_STORED_MAX + 2)}
 
     report = import_(world, an_osz(songs / "a.osz", many))
 
-    assert report.maps == SETS_KEPT_MAX + 1
+    assert report.maps == SETS_STORED_MAX + 1
     assert world.run(world.files.size(archive_key(1))) is None
-    assert notes(report) == [("a.osz", "not kept for downloads: it holds 9 sets; 8 are allowed")]
+    assert notes(report) == [("a.osz", "not stored for downloads: it has 9 sets; at most 8 are allowed")]
 
 
 def test_two_archives_of_one_set_leave_the_later_one_and_a_note(world: World, songs: Path) -> None:
@@ -293,7 +294,7 @@ def test_two_archives_of_one_set_leave_the_later_one_and_a_note(world: World, so
     ],
     ids=["without ids", "maps of one set", "the same file", "revisions of one map"],
 )
-def test_imports_at_the_same_time_lose_nothing(world: World, files: list[NewMap]) -> None:
+def test_concurrent_imports_lose_nothing(world: World, files: list[NewMap]) -> None:
     async def all_at_once() -> list[ImportReport]:
         return await asyncio.gather(
             *(world.importer.import_file(one.data, name=str(n), status=None) for n, one in enumerate(files))
@@ -313,7 +314,7 @@ def test_imports_at_the_same_time_lose_nothing(world: World, files: list[NewMap]
 
 
 @pytest.mark.parametrize(
-    ("title", "asked", "found"),
+    ("title", "name", "found"),
     [
         ("AC/DC", "Artist - ACDC (Mapper) [Normal].osu", True),
         ("AC/DC", "Artist - AC_DC (Mapper) [Normal].osu", True),
@@ -324,18 +325,21 @@ def test_imports_at_the_same_time_lose_nothing(world: World, files: list[NewMap]
         ("AC/DC", "Artist - A_CDC (Mapper) [Normal].osu", False),
         ("AC/DC", "_" * 255, False),
         ("AC/DC", "_", False),
+        ("AC/DC", "_\x00", False),
+        ("AC/DC", "", False),
+        ("x" * 300, f"Artist - {'x' * 300} (Mapper) [Normal].osu", False),  # too long for any file system
     ],
 )
-def test_a_map_is_found_by_the_name_of_its_file(world: World, title: str, asked: str, found: bool) -> None:
+def test_a_map_is_found_by_the_name_of_its_file(world: World, title: str, name: str, found: bool) -> None:
     beatmap = world.add_map(a_map(title=title))
 
-    assert world.run(world.beatmaps.named(asked)) == (beatmap if found else None)
+    assert world.run(world.beatmaps.named(name)) == (beatmap if found else None)
 
 
 # --- ids from upstream
 
 
-def test_ids_that_are_known_go_before_what_the_file_says(world: World, songs: Path) -> None:
+def test_given_ids_override_those_in_the_file(world: World, songs: Path) -> None:
     nameless, other = a_map(id=0, set_id=0), a_map(id=5, set_id=50)
 
     for new, known in ((nameless, (75, 7)), (other, (76, 7))):
@@ -344,7 +348,7 @@ def test_ids_that_are_known_go_before_what_the_file_says(world: World, songs: Pa
     assert [(one.id, one.set_id) for one in world.run(world.beatmaps.revisions())] == [(75, 7), (76, 7)]
 
 
-def test_a_map_known_under_an_official_id_keeps_it_when_its_file_names_none(world: World, songs: Path) -> None:
+def test_known_map_keeps_its_official_id_if_its_file_has_no_id(world: World, songs: Path) -> None:
     new = a_map(id=0, set_id=0)
     world.run(world.importer.import_file(new.data, name="x", status=None, ids=(75, 7)))
 
@@ -356,14 +360,14 @@ def test_a_map_known_under_an_official_id_keeps_it_when_its_file_names_none(worl
 # --- another file for the same map
 
 
-def test_a_changed_file_becomes_current_and_the_old_one_keeps_its_scores(world: World, songs: Path) -> None:
+def test_changed_file_becomes_current_and_the_old_revision_keeps_its_scores(world: World, songs: Path) -> None:
     old, new = a_map(id=1, version="Old"), a_map(id=1, version="New")
     alice = world.add_player(a_player())
     import_(world, write(songs, "a.osu", old))
     recorded = world.record(a_play(by=alice, on=world.map(old.md5)))
 
     report = import_(world, write(songs, "a.osu", new))
-    world.settle()
+    world.reconcile()
 
     before, after = world.map(old.md5), world.map(new.md5)
     assert (before.current, before.status) == (0, MapStatus.UPDATE_AVAILABLE)
@@ -384,16 +388,16 @@ def test_a_changed_file_keeps_the_status_of_the_map(world: World, songs: Path) -
     assert (now.version, now.status, now.frozen) == ("New", MapStatus.LOVED, 1)
 
 
-def test_an_old_file_that_comes_back_counts_again(world: World, songs: Path) -> None:
+def test_old_revision_that_is_imported_again_becomes_current(world: World, songs: Path) -> None:
     old, new = a_map(id=1, version="Old"), a_map(id=1, version="New")
     alice = world.add_player(a_player())
     world.record(a_play(by=alice, on=world.add_map(old)))
     before = world.stats(alice)
     import_(world, write(songs, "a.osu", new))
-    world.settle()
+    world.reconcile()
 
     import_(world, write(songs, "a.osu", old))
-    world.settle()
+    world.reconcile()
 
     assert (world.map(old.md5).current, world.map(new.md5).current) == (1, 0)
     assert world.stats(alice) == before
@@ -404,7 +408,7 @@ def test_an_old_file_that_comes_back_counts_again(world: World, songs: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["a.osz", "a.OSZ", "a.olz", "a.Olz"])
-def test_an_archive_goes_by_any_of_its_endings(world: World, songs: Path, name: str) -> None:
+def test_archive_may_have_any_of_its_endings(world: World, songs: Path, name: str) -> None:
     path = an_osz(songs / name, {"A.OSU": a_map(id=1).data})
 
     report = import_(world, songs, path)
@@ -413,7 +417,7 @@ def test_an_archive_goes_by_any_of_its_endings(world: World, songs: Path, name: 
     assert world.run(world.files.get(archive_key(1))) == path.read_bytes()
 
 
-def test_what_macos_adds_is_no_map_and_no_reason_to_complain(world: World, songs: Path) -> None:
+def test_macos_metadata_files_are_ignored(world: World, songs: Path) -> None:
     shadow = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
     an_osz(songs / "a.osz", {"a.osu": a_map(id=1).data, "__MACOSX/._a.osu": shadow, "sub/._b.osu": shadow})
     for name in ("._c.osu", "__MACOSX/d.osu", "__MACOSX/deep/e.osu", "._f.osz"):
@@ -425,13 +429,13 @@ def test_what_macos_adds_is_no_map_and_no_reason_to_complain(world: World, songs
     assert (ids(world), report.skipped) == ([1], [])
 
 
-def test_an_archive_of_nothing_but_shadows_holds_no_map(world: World, songs: Path) -> None:
+def test_archive_with_only_macos_metadata_has_no_map(world: World, songs: Path) -> None:
     an_osz(songs / "a.osz", {"__MACOSX/._a.osu": b"x"})
 
-    assert reasons(import_(world, songs)) == ["the archive holds no .osu file"]
+    assert reasons(import_(world, songs)) == ["the archive has no .osu file"]
 
 
-def test_a_folder_called_like_a_file_is_a_folder(world: World, songs: Path) -> None:
+def test_folder_with_the_name_of_a_map_file_is_searched(world: World, songs: Path) -> None:
     write(songs, "x.osu/y.osz/real.osu", a_map(id=1))
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
@@ -444,7 +448,7 @@ def test_a_folder_called_like_a_file_is_a_folder(world: World, songs: Path) -> N
     assert (sorted(ids(world)), report.skipped) == ([1, 2], [])
 
 
-def test_what_is_no_regular_file_is_skipped_and_never_waited_for(world: World, songs: Path) -> None:
+def test_special_files_are_skipped_without_being_opened(world: World, songs: Path) -> None:
     os.mkfifo(songs / "pipe.osu")
     (songs / "gone.osu").symlink_to(songs / "nowhere")
 
@@ -453,7 +457,7 @@ def test_what_is_no_regular_file_is_skipped_and_never_waited_for(world: World, s
     assert (ids(world), reasons(report)) == ([1], ["not a regular file"] * 3)
 
 
-def test_a_name_that_is_no_text_is_shown_all_the_same(world: World, songs: Path) -> None:
+def test_file_name_that_is_not_utf_8_is_reported_as_text(world: World, songs: Path) -> None:
     named = os.fsencode(songs) + b"/\x83e.osu"
     with open(named, "wb") as file:
         file.write(b"hello")
@@ -463,7 +467,7 @@ def test_a_name_that_is_no_text_is_shown_all_the_same(world: World, songs: Path)
     assert skipped.path.encode().endswith("/\N{REPLACEMENT CHARACTER}e.osu".encode())
 
 
-def test_entries_lie_at_any_depth(world: World, songs: Path) -> None:
+def test_entries_are_read_at_any_depth(world: World, songs: Path) -> None:
     maps_ = {"a/b/c.osu": a_map(id=1, set_id=9).data, "d\\e.osu": a_map(id=2, set_id=9).data, "./f.osu": a_map(3).data}
 
     report = import_(world, an_osz(songs / "a.osz", maps_))
@@ -485,7 +489,7 @@ def test_two_entries_of_one_name_are_both_read(world: World, songs: Path) -> Non
 
 
 def a_flagged_osz(path: Path, names: Mapping[bytes, bytes], *, prefix: bytes = b"", comment: bytes = b"") -> Path:
-    """An archive whose entries all say that their names are UTF-8."""
+    """Write an archive whose entries all have the flag for UTF-8 names."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         for number, data in enumerate(names.values()):
@@ -501,9 +505,7 @@ def a_flagged_osz(path: Path, names: Mapping[bytes, bytes], *, prefix: bytes = b
 
 @pytest.mark.parametrize("prefix", [b"", b"something in front"])
 @pytest.mark.parametrize("comment", [b"", b"a comment"])
-def test_a_name_that_is_not_the_utf_8_it_claims_spoils_nothing(
-    world: World, songs: Path, prefix: bytes, comment: bytes
-) -> None:
+def test_entry_name_that_is_not_valid_utf_8_is_read(world: World, songs: Path, prefix: bytes, comment: bytes) -> None:
     names = {
         b"\x8b\xc8.x.osu"[:7]: b"noise",
         b"\xc3\xa91.osu": a_map(id=1, set_id=9).data,
@@ -517,7 +519,7 @@ def test_a_name_that_is_not_the_utf_8_it_claims_spoils_nothing(
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "cp932"])
-def test_a_name_without_the_flag_is_read_as_its_bytes_say(encoding: str) -> None:
+def test_entry_name_without_the_utf_8_flag_is_decoded_from_its_bytes(encoding: str) -> None:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("x" * len("\u66f2".encode(encoding)) + ".jpg", b"noise")
@@ -561,7 +563,7 @@ def test_an_entry_packed_by_an_unknown_method_is_skipped(world: World, songs: Pa
 def test_an_empty_archive_holds_no_map(world: World, songs: Path) -> None:
     an_osz(songs / "a.osz", {})
 
-    assert reasons(import_(world, songs)) == ["the archive holds no .osu file"]
+    assert reasons(import_(world, songs)) == ["the archive has no .osu file"]
 
 
 @pytest.mark.parametrize(
@@ -591,7 +593,7 @@ def test_the_time_of_an_entry_is_utc_in_every_zone(
     assert entry.modified_s == seconds
 
 
-def test_a_time_that_is_none_is_the_oldest() -> None:
+def test_invalid_time_of_an_entry_becomes_the_earliest_time() -> None:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr(zipfile.ZipInfo("a.osu", (2024, 3, 10, 2, 30, 0)), b"")
@@ -603,7 +605,7 @@ def test_a_time_that_is_none_is_the_oldest() -> None:
 
 @settings(deadline=None, max_examples=300)
 @given(st.integers(0, 2_000), st.integers(0, 60), st.binary(max_size=60))
-def test_no_damage_makes_anything_but_an_archive_or_a_reason(start: int, cut: int, put: bytes) -> None:
+def test_damaged_archive_is_read_or_skipped_with_a_reason(start: int, cut: int, put: bytes) -> None:
     whole = (FILES / "utf-8-flag-bad-name.osz").read_bytes()
     start = min(start, len(whole))
     try:
@@ -617,7 +619,7 @@ def test_no_damage_makes_anything_but_an_archive_or_a_reason(start: int, cut: in
             continue
 
 
-# --- what is skipped, while the rest is imported
+# --- skipped files, while the others are imported
 
 
 @pytest.mark.parametrize(
@@ -644,7 +646,7 @@ def test_a_broken_file_is_skipped_with_its_reason(world: World, songs: Path, dat
     assert why in skipped.why
 
 
-def test_a_map_that_cannot_be_rated_is_skipped_and_its_file_not_kept(world: World, songs: Path) -> None:
+def test_map_that_cannot_be_rated_is_skipped_and_its_file_is_not_stored(world: World, songs: Path) -> None:
     bad, good = a_map(id=1), a_map(id=2)
     world.performance.cannot.add(bad.md5)
     write(songs, "bad.osu", bad)
@@ -654,6 +656,26 @@ def test_a_map_that_cannot_be_rated_is_skipped_and_its_file_not_kept(world: Worl
 
     assert (ids(world), reasons(report)) == ([2], ["its stars cannot be computed: the fake was told so"])
     assert world.run(world.files.size(osu_key(bad.md5))) is None
+
+
+def test_an_import_without_a_rating_leaves_the_file_that_another_import_has_stored(
+    world: World, songs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    song = a_map(id=1)
+    write(songs, "song.osu", song)
+    rate = world.performance.rate
+
+    async def rate_after_another_import(md5: str, mode: int) -> tuple[float, int]:
+        monkeypatch.setattr(world.performance, "rate", rate)
+        await world.importer.import_paths((songs,), status=None)
+        raise Unavailable("pp", "no worker")
+
+    monkeypatch.setattr(world.performance, "rate", rate_after_another_import)
+    report = import_(world, songs)
+
+    assert reasons(report) == ["its stars cannot be computed: pp is not available: no worker"]
+    assert ids(world) == [1]
+    assert world.run(world.files.get(osu_key(song.md5))) == song.data
 
 
 @pytest.mark.parametrize(
@@ -669,7 +691,7 @@ def test_an_entry_whose_path_leaves_the_archive_is_skipped(world: World, songs: 
 
 
 @pytest.mark.parametrize("name", ["Re: Zero.osu", "a:b.osu", "..hidden.osu", "a..b/c.osu", "12:34 - x.osu"])
-def test_an_entry_with_an_odd_name_is_as_good_as_any(world: World, songs: Path, name: str) -> None:
+def test_entry_with_an_unusual_name_is_imported(world: World, songs: Path, name: str) -> None:
     an_osz(songs / "a.osz", {name: a_map(id=1).data})
 
     report = import_(world, songs)
@@ -692,7 +714,7 @@ def test_an_encrypted_entry_is_skipped(world: World, songs: Path) -> None:
     path = an_osz(songs / "a.osz", {"secret.osu": a_map(id=1).data, "good.osu": a_map(id=2).data})
     data = bytearray(path.read_bytes())
     central = data.index(b"PK\x01\x02")
-    struct.pack_into("<H", data, central + 8, 1)  # the flag that says so, in the archive's directory
+    struct.pack_into("<H", data, central + 8, 1)  # the flag for encryption, in the central directory
     path.write_bytes(data)
 
     report = import_(world, songs)
@@ -709,7 +731,7 @@ def test_an_archive_of_too_many_entries_is_skipped(world: World, songs: Path) ->
     assert (ids(world), reasons(report)) == ([2], ["the archive has 501 entries; 500 are allowed"])
 
 
-def test_an_archive_that_inflates_too_far_is_skipped(world: World, songs: Path) -> None:
+def test_archive_that_inflates_beyond_the_limit_is_skipped(world: World, songs: Path) -> None:
     bomb = songs / "bomb.osz"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("a.osu", a_map(id=1).data)
@@ -724,10 +746,10 @@ def test_an_archive_that_inflates_too_far_is_skipped(world: World, songs: Path) 
     assert (ids(world), reasons(report)) == ([2], ["the archive inflates to more than 300 MiB"])
 
 
-def test_an_entry_that_inflates_further_than_it_says_is_skipped(world: World, songs: Path) -> None:
+def test_entry_that_inflates_beyond_its_stated_size_is_skipped(world: World, songs: Path) -> None:
     path = an_osz(songs / "a.osz", {"liar.osu": bytes(OSU_MAX + 1), "good.osu": a_map(id=2).data})
     data = bytearray(path.read_bytes())
-    struct.pack_into("<I", data, data.index(b"PK\x01\x02") + 24, 1_000)  # the size once inflated
+    struct.pack_into("<I", data, data.index(b"PK\x01\x02") + 24, 1_000)  # the stated size after decompression
     path.write_bytes(data)
 
     report = import_(world, songs)
@@ -750,7 +772,7 @@ def test_a_damaged_entry_is_skipped(world: World, songs: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"PK\x03\x04" + bytes(40), b"PK\x05\x06" + bytes(10)])
-def test_what_is_no_archive_is_skipped(world: World, songs: Path, data: bytes) -> None:
+def test_file_that_is_not_an_archive_is_skipped(world: World, songs: Path, data: bytes) -> None:
     (songs / "a.osz").write_bytes(data)
     write(songs, "good.osu", a_map(id=2))
 
@@ -759,7 +781,7 @@ def test_what_is_no_archive_is_skipped(world: World, songs: Path, data: bytes) -
     assert (ids(world), reasons(report)) == ([2], ["not a ZIP archive, or a damaged one"])
 
 
-def test_an_archive_cut_at_any_byte_never_stops_the_import(world: World, songs: Path) -> None:
+def test_truncated_archive_does_not_stop_the_import(world: World, songs: Path) -> None:
     whole = an_osz(songs / "whole.osz", {"a.osu": a_map(id=1, objects=3).data}).read_bytes()
     for size in range(0, len(whole), 7):
         (songs / f"cut{size}.osz").write_bytes(whole[:size])
@@ -775,10 +797,10 @@ def test_an_archive_without_maps_is_skipped(world: World, songs: Path) -> None:
 
     report = import_(world, path)
 
-    assert (report.maps, reasons(report)) == (0, ["the archive holds no .osu file"])
+    assert (report.maps, reasons(report)) == (0, ["the archive has no .osu file"])
 
 
-def test_a_path_that_is_nothing_or_something_else_is_skipped(world: World, songs: Path) -> None:
+def test_missing_path_and_other_file_types_are_skipped(world: World, songs: Path) -> None:
     (songs / "song.mp3").write_bytes(b"noise")
     (songs / "empty").mkdir()
 
@@ -788,11 +810,11 @@ def test_a_path_that_is_nothing_or_something_else_is_skipped(world: World, songs
     assert reasons(report) == [
         "there is no such file or folder",
         "neither a folder nor an .osz, .olz or .osu file",
-        "the folder holds no .osz, .olz or .osu file",
+        "the folder has no .osz, .olz or .osu file",
     ]
 
 
-def test_names_of_entries_in_any_encoding_are_fine(world: World, songs: Path) -> None:
+def test_entry_names_may_have_any_encoding(world: World, songs: Path) -> None:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("\u66f2 \U0001f3b5.osu", a_map(id=1).data)
@@ -804,7 +826,7 @@ def test_names_of_entries_in_any_encoding_are_fine(world: World, songs: Path) ->
     assert (sorted(ids(world)), report.skipped) == ([1, 2], [])
 
 
-def test_progress_goes_from_nothing_to_all(world: World, songs: Path) -> None:
+def test_progress_is_reported_from_zero_to_the_total(world: World, songs: Path) -> None:
     for n in (1, 2, 3):
         write(songs, f"{n}/a.osu", a_map(id=n))
     seen: list[tuple[int, int]] = []

@@ -45,13 +45,13 @@ def test_replaced_revisions_are_not_found(world: World, infos: MapInfos) -> None
     assert by_name[newer.filename].md5 == by_id[1].md5 == newer.md5
 
 
-def test_names_that_no_file_has_and_ids_that_no_map_has_are_skipped(world: World, infos: MapInfos) -> None:
+def test_impossible_names_and_ids_are_skipped(world: World, infos: MapInfos) -> None:
     world.add_map(a_map(1))
 
     assert world.run(infos.find(["", "\x00", "%", "x" * 256], [0, -1, 2**31, 2**80])) == ({}, {})
 
 
-def test_as_many_as_may_be_asked_for_fit(world: World, infos: MapInfos) -> None:
+def test_one_request_may_have_the_maximum_of_names_and_ids(world: World, infos: MapInfos) -> None:
     one = world.add_map(a_map(1))
 
     by_name, _ = world.run(infos.find([one.filename] * ASKED_MAX, []))

@@ -1,4 +1,4 @@
-"""Lists of maps: what words, filters and orders find, the same on both databases."""
+"""Lists of maps by words, filters and orders, on both databases."""
 
 import pytest
 from sqlalchemy import bindparam, insert
@@ -34,7 +34,7 @@ def test_words_are_runs_of_letters_and_digits_without_case(text: str, words: lis
 
 
 def found(world: World, **wanted: object) -> list[int]:
-    """The ids that a listing gives; their total must be theirs."""
+    """Return the ids of a listing, and check its total."""
     rows, total = world.run(world.beatmaps.listed(Listing(**wanted)))  # type: ignore[arg-type]
     assert total == len(rows)
     return [one.id for one in rows]
@@ -59,7 +59,7 @@ def test_imported_maps_are_found_by_the_beginnings_of_their_words(world: World) 
     assert found(world, text="zen\x00ith") == [2]
 
 
-def test_a_map_that_is_imported_again_is_found_by_its_new_words_alone(world: World) -> None:
+def test_updated_map_is_found_only_by_its_new_words(world: World) -> None:
     world.add_map(a_map(1, title="Old Name"))
     world.add_map(a_map(1, title="New Name", objects=90))
 
@@ -75,7 +75,7 @@ def test_text_without_words_or_with_too_many_is_refused(world: World, text: str)
 
 
 def fill(world: World) -> None:
-    """Many maps with a word in common, of which one in a hundred is pending and one has a word of its own."""
+    """Add many maps with a common word. One in a hundred is pending, and one has a unique word."""
     rows: list[dict[str, Value]] = [
         {
             "key": n, "id": n, "set_id": 1, "md5": f"{n:032x}", "status": 0 if n % 100 == 0 else 2, "mode": 0,
@@ -87,17 +87,17 @@ def fill(world: World) -> None:
 
     async def body(tx: Transaction) -> None:
         await tx.run(Command(insert(sets).values(id=1, added_at_ms=0, last_update_ms=0)))
-        await tx.many(Command(insert(maps).values({name: bindparam(name) for name in rows[0]})), rows)
+        await tx.run_many(Command(insert(maps).values({name: bindparam(name) for name in rows[0]})), rows)
         words: list[dict[str, Value]] = [
             {"word": word, "map_key": n} for n in range(1, MANY + 1) for word in ("common", str(n))
         ]
         words.append({"word": "rare", "map_key": MANY})
-        await tx.many(Command(insert(map_words).values({n: bindparam(n) for n in ("word", "map_key")})), words)
+        await tx.run_many(Command(insert(map_words).values({n: bindparam(n) for n in ("word", "map_key")})), words)
 
     world.run(world.database.transaction(body))
 
 
-def test_a_search_looks_at_so_many_maps_and_begins_with_the_rarest_word(world: World) -> None:
+def test_search_reads_a_bounded_number_of_maps_with_the_rarest_word(world: World) -> None:
     fill(world)
 
     common, total = world.run(world.beatmaps.listed(Listing(text="common")))

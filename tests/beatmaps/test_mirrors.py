@@ -1,4 +1,4 @@
-"""Mirrors: the first that answers, in the shapes they really have."""
+"""Searches and downloads from mirrors."""
 
 from collections.abc import Iterator
 
@@ -51,7 +51,7 @@ def mirrors(run: Run, clock: ManualClock, first: StandIn, second: StandIn) -> It
     run(mirrors.close())
 
 
-def test_the_first_mirror_is_asked_with_what_is_looked_for(run: Run, mirrors: Mirrors, first: StandIn) -> None:
+def test_search_is_sent_to_the_first_mirror(run: Run, mirrors: Mirrors, first: StandIn) -> None:
     first.sets = [A_SET]
 
     [found] = run(mirrors.search("some words", mode=0, status=1, page=2))
@@ -63,7 +63,7 @@ def test_the_first_mirror_is_asked_with_what_is_looked_for(run: Run, mirrors: Mi
 
 
 @pytest.mark.parametrize("fault", ["500", "hang", "html", "away"])
-def test_the_next_one_is_asked_when_one_fails(
+def test_next_mirror_is_used_when_one_fails(
     run: Run, mirrors: Mirrors, first: StandIn, second: StandIn, fault: str
 ) -> None:
     first.fault = fault
@@ -72,14 +72,16 @@ def test_the_next_one_is_asked_when_one_fails(
     assert [one.set_id for one in run(mirrors.search("x", mode=None, status=None, page=0))] == [41]
 
 
-def test_without_a_mirror_that_answers_it_is_said(run: Run, mirrors: Mirrors, first: StandIn, second: StandIn) -> None:
+def test_search_is_unavailable_if_no_mirror_answers(
+    run: Run, mirrors: Mirrors, first: StandIn, second: StandIn
+) -> None:
     first.fault = second.fault = "500"
 
     with pytest.raises(Unavailable):
         run(mirrors.search("x", mode=None, status=None, page=0))
 
 
-def test_odd_shapes_are_understood(run: Run, mirrors: Mirrors, first: StandIn) -> None:
+def test_unusual_answers_of_mirrors_are_read(run: Run, mirrors: Mirrors, first: StandIn) -> None:
     first.sets = [{**A_SET, "HasVideo": 1, "ChildrenBeatmaps": None}]
 
     [found] = run(mirrors.search("x", mode=None, status=None, page=0))
@@ -87,7 +89,7 @@ def test_odd_shapes_are_understood(run: Run, mirrors: Mirrors, first: StandIn) -
     assert (int(found.has_video), found.children_beatmaps) == (1, None)
 
 
-def test_one_set(run: Run, mirrors: Mirrors, first: StandIn) -> None:
+def test_set_of_a_mirror_is_returned(run: Run, mirrors: Mirrors, first: StandIn) -> None:
     first.sets = [A_SET]
 
     found = run(mirrors.set(41))
@@ -97,7 +99,7 @@ def test_one_set(run: Run, mirrors: Mirrors, first: StandIn) -> None:
     assert run(mirrors.set(42)) is None
 
 
-def test_downloads_come_from_the_first_mirror_that_is_not_left_alone(
+def test_downloads_use_the_first_mirror_that_is_not_paused(
     run: Run, mirrors: Mirrors, clock: ManualClock, first: StandIn, second: StandIn
 ) -> None:
     assert mirrors.download_url(41, video=True) == f"{first.url}/d/41"
@@ -112,6 +114,6 @@ def test_downloads_come_from_the_first_mirror_that_is_not_left_alone(
     assert mirrors.download_url(41, video=True) == f"{first.url}/d/41"
 
 
-def test_without_mirrors_there_are_none(clock: ManualClock) -> None:
+def test_mirrors_without_urls_are_false(clock: ManualClock) -> None:
     assert not Mirrors([], clock)
     assert Mirrors([], clock).download_url(1, video=True) is None

@@ -30,7 +30,7 @@ def counters(world: World) -> tuple[int, int]:
     return total, count
 
 
-def test_a_map_without_votes_is_rated_zero(song: Beatmap) -> None:
+def test_rating_without_votes_is_zero(song: Beatmap) -> None:
     assert song.rating == 0
 
 
@@ -57,7 +57,7 @@ def test_the_first_vote_of_a_player_counts(world: World, votes: Ratings, song: B
     assert counters(world) == (3, 1)
 
 
-def test_votes_of_one_player_at_once_are_one_vote(world: World, votes: Ratings, song: Beatmap, alice: int) -> None:
+def test_concurrent_votes_of_one_player_count_once(world: World, votes: Ratings, song: Beatmap, alice: int) -> None:
     async def all_at_once() -> list[float]:
         return await asyncio.gather(*(votes.vote(alice, song, 4) for _ in range(5)))
 
@@ -66,7 +66,7 @@ def test_votes_of_one_player_at_once_are_one_vote(world: World, votes: Ratings, 
     assert counters(world) == (4, 1)
 
 
-def test_whether_a_player_has_voted(world: World, votes: Ratings, song: Beatmap, alice: int) -> None:
+def test_voted_reports_whether_a_player_has_voted(world: World, votes: Ratings, song: Beatmap, alice: int) -> None:
     other = world.add_map(a_map(2, title="Other"))
     world.run(votes.vote(alice, song, 4))
 
@@ -74,7 +74,7 @@ def test_whether_a_player_has_voted(world: World, votes: Ratings, song: Beatmap,
     assert not world.run(votes.voted(alice, other.key))
 
 
-def test_a_vote_that_is_not_counted_is_kept_and_changes_no_average(
+def test_vote_of_a_hidden_player_is_stored_and_does_not_change_the_average(
     world: World, votes: Ratings, song: Beatmap, alice: int
 ) -> None:
     bob = world.add_player(a_player("bob"))

@@ -11,7 +11,7 @@ from kiai.storage.port import Database
 
 @pytest.fixture
 def talk(run: Run, tmp_path: Path) -> Iterator[Talk]:
-    """A chat over SQLite: for rules that no engine has a part in."""
+    """A chat on SQLite, for rules that do not depend on the database."""
     with engines.fresh("sqlite", tmp_path) as url:
         database = run(engines.connect(url))
         yield Talk(database, run, tmp_path)
@@ -19,6 +19,6 @@ def talk(run: Run, tmp_path: Path) -> Iterator[Talk]:
 
 
 @pytest.fixture
-def kept_talk(database: Database, run: Run, tmp_path: Path) -> Talk:
-    """A chat over each engine: for what the database has to get right."""
+def engine_talk(database: Database, run: Run, tmp_path: Path) -> Talk:
+    """A chat on each database, for tests of SQL."""
     return Talk(database, run, tmp_path)

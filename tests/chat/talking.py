@@ -1,4 +1,4 @@
-"""A chat with everything it needs: players who are online, what they send, and what their clients receive."""
+"""A chat with its dependencies: players online, the packets that they send, and the packets that they receive."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -8,56 +8,59 @@ from tests.builders import NORMAL, NOW_MS, Run, World, a_player
 from tests.contract.realtime.strict import strict
 
 from kiai.accounts.visibility import is_public
-from kiai.chat import Answer, Channels, Chat, Journal, Mail
+from kiai.chat import BotReply, Channels, Chat, Journal, Mail
 from kiai.faces.bancho import packets
 from kiai.faces.bancho.announce import announcer
 from kiai.faces.bancho.announce.chat import TABLE
 from kiai.faces.bancho.handlers.chat import ChatHandlers
-from kiai.faces.bancho.packets import Client, Server
-from kiai.faces.bancho.turn import Handler, Turn
-from kiai.faces.bancho.wire import Reader, packets_in
-from kiai.presence.reading import readable
+from kiai.faces.bancho.packets import ClientPacket, ServerPacket
+from kiai.faces.bancho.poll_context import Handler, PollContext
+from kiai.faces.bancho.wire import PayloadReader, packets_in
+from kiai.presence.visible_entries import readable
 from kiai.realtime.port import ONLINE, Session, SessionRule, chat_topic, user_topic
 from kiai.staff.silences import Silences
 from kiai.storage.port import Database
 from kiai.storage.tables import chat_lines, mail
 
 BOT: Final = "BanchoBot"
-Told = tuple[object, ...]
+Reading = tuple[object, ...]
 
-_TEXT: Final = (Server.NOTIFICATION, Server.CHANNEL_JOIN_SUCCESS, Server.CHANNEL_KICK)
-_NUMBER: Final = (Server.SILENCE_END, Server.USER_SILENCED)
-_MESSAGE: Final = (Server.SEND_MESSAGE, Server.USER_DM_BLOCKED, Server.TARGET_IS_SILENCED)
+_TEXT: Final = (ServerPacket.NOTIFICATION, ServerPacket.CHANNEL_JOIN_SUCCESS, ServerPacket.CHANNEL_KICK)
+_NUMBER: Final = (ServerPacket.SILENCE_END, ServerPacket.USER_SILENCED)
+_MESSAGE: Final = (ServerPacket.SEND_MESSAGE, ServerPacket.USER_DM_BLOCKED, ServerPacket.TARGET_IS_SILENCED)
 
 
-def line(sender: str, text: str, recipient: str, sender_id: int) -> Told:
-    """A chat line, as a client reads it."""
+def line(sender: str, text: str, recipient: str, sender_id: int) -> Reading:
+    """Return a chat line as `readings` decodes it."""
     return (7, sender, text, recipient, sender_id)
 
 
-def readings(body: bytes) -> list[Told]:
-    """The packets of a reply: each its id, and what it says."""
-    return [(packet_id, *_says(packet_id, Reader(payload))) for packet_id, payload in packets_in(body)]
+def readings(body: bytes) -> list[Reading]:
+    """Decode the packets of a reply: the id of each, then its fields."""
+    return [(packet_id, *_fields(packet_id, PayloadReader(payload))) for packet_id, payload in packets_in(body)]
 
 
-def _says(packet_id: int, reader: Reader) -> Told:
+def _fields(packet_id: int, reader: PayloadReader) -> Reading:
     if packet_id in _TEXT:
         return (reader.string(),)
     if packet_id in _NUMBER:
         return (reader.i32(),)
     if packet_id in _MESSAGE:
         return (reader.string(), reader.string(), reader.string(), reader.i32())
-    assert packet_id == Server.CHANNEL_INFO, packet_id
+    assert packet_id == ServerPacket.CHANNEL_INFO, packet_id
     return (reader.string(), reader.string(), reader.u16())
 
 
-async def _handled(handler: Handler, turn: Turn, asked: object) -> None:
-    await handler(turn, asked)
+async def _handle(handler: Handler, context: PollContext, payload: object) -> None:
+    await handler(context, payload)
 
 
 class Talk:
-    """The chat of one server. `heard` is what the bot was given; `answers` is what it says to a line, `does` what
-    it makes of the speaker's session."""
+    """The chat of one server, with a bot that tests control.
+
+    `bot_input`: the lines that the bot received, with author and channel. `answers`: its answers by line. `effects`:
+    the changes of the author's session by line.
+    """
 
     def __init__(self, database: Database, run: Run, folder: Path, *, limits_on: bool = True) -> None:
         self.world = World(database, run, folder)
@@ -69,14 +72,20 @@ class Talk:
         self.journal = Journal(database, self.clock)
         self.left_match: list[int] = []
         self.active: list[int] = []
-        self.heard: list[tuple[str, str, str]] = []
-        self.answers: dict[str, Answer] = {}
-        self.does: dict[str, SessionRule] = {}
+        self.bot_input: list[tuple[str, str, str]] = []
+        self.answers: dict[str, BotReply] = {}
+        self.effects: dict[str, SessionRule] = {}
         self.referees: dict[int, set[int]] = {}
-        self.removed_when_asked = False
+        self.removed_during_check = False
         announce = announcer(TABLE)
         self.silences = Silences(
-            database, self.world.accounts, self.realtime, self.clock, announce, on_silence=self._leave_match
+            database,
+            self.world.accounts,
+            self.world.authority,
+            self.realtime,
+            self.clock,
+            announce,
+            on_silence=self._leave_match,
         )
         self.chat = Chat(
             database,
@@ -86,13 +95,13 @@ class Talk:
             self.world.relationships,
             self.clock,
             announce,
-            self._hear,
-            self.silences.flooded,
+            self._on_message,
+            self.silences.silence_for_flood,
             limits_on,
             mail=self.mail,
             journal=self.journal,
             bot_name=BOT,
-            note_active=self.active.append,
+            mark_active=self.active.append,
             may_refer=self._may_refer,
             is_private=self._is_private,
         )
@@ -104,31 +113,31 @@ class Talk:
 
     async def _may_refer(self, session: Session, match_id: int) -> bool:
         referees = self.referees.get(match_id, set())
-        if self.removed_when_asked:
+        if self.removed_during_check:
             self.referees = {}
         return session.user_id in referees
 
     async def _leave_match(self, user_id: int) -> None:
         self.left_match.append(user_id)
 
-    async def _hear(self, session: Session, channel: str, text: str) -> Answer | None:
-        self.heard.append((session.name, channel, text))
-        if text in self.does:
-            await self.realtime.change_session(session.token, self.does[text])
+    async def _on_message(self, session: Session, channel: str, text: str) -> BotReply | None:
+        self.bot_input.append((session.name, channel, text))
+        if text in self.effects:
+            await self.realtime.change_session(session.token, self.effects[text])
         return self.answers.get(text)
 
-    # --- who is there
+    # --- players
 
     def account(self, name: str, *, priv: int = NORMAL) -> int:
-        """Registers; the account's id."""
+        """Add an account and return its id."""
         return self.world.add_player(a_player(name, priv=priv))
 
     def online(self, name: str, *channels: str, priv: int = NORMAL, **fields: Any) -> Session:
-        """A new player whose client is in these channels."""
+        """Add an account and open a session that has joined these channels."""
         return self.log_in(self.account(name, priv=priv), *channels, **fields)
 
     def log_in(self, user_id: int, *channels: str, tournament: bool = False, **fields: Any) -> Session:
-        """Another session of an account."""
+        """Open a session of an account that has joined these channels."""
         user = self.world.user(user_id)
         friends, blocked = self.run(self.world.relationships.relations_of(user_id))
         follows = {ONLINE, *map(chat_topic, channels)} | (set() if tournament else {user_topic(user_id)})
@@ -150,50 +159,52 @@ class Talk:
         return session
 
     def now(self, session: Session) -> Session:
-        """The session as it is now."""
+        """Return the present state of the session."""
         return self.run(self.realtime.session(session.token))
 
-    # --- what clients send and receive
+    # --- packets
 
-    def reads(self, session: Session) -> list[Told]:
-        """What a poll brings."""
+    def reads(self, session: Session) -> list[Reading]:
+        """Poll, and return the packets."""
         now, entries = self.run(self.realtime.poll(session.token))
         return readings(b"".join(readable(now, entries)))
 
-    def says(self, session: Session, channel: str, text: str, *, sender: str = "", sender_id: int = 0) -> list[Told]:
-        """A line in a channel; what the speaker's client is answered at once."""
-        return self._send(session, Client.SEND_PUBLIC_MESSAGE, packets.Message(sender, text, channel, sender_id))
+    def says(self, session: Session, channel: str, text: str, *, sender: str = "", sender_id: int = 0) -> list[Reading]:
+        """Send a line to a channel, and return the replies to its author."""
+        return self._send(
+            session, ClientPacket.SEND_PUBLIC_MESSAGE, packets.ClientMessage(sender, text, channel, sender_id)
+        )
 
-    def whispers(self, session: Session, name: str, text: str) -> list[Told]:
-        """A line to a player; what the speaker's client is answered at once."""
-        return self._send(session, Client.SEND_PRIVATE_MESSAGE, packets.Message("", text, name, 0))
+    def whispers(self, session: Session, name: str, text: str) -> list[Reading]:
+        """Send a line to a player, and return the replies to its author."""
+        return self._send(session, ClientPacket.SEND_PRIVATE_MESSAGE, packets.ClientMessage("", text, name, 0))
 
-    def joins(self, session: Session, channel: str) -> list[Told]:
-        """The answer to entering a channel."""
-        return self._send(session, Client.CHANNEL_JOIN, channel)
+    def joins(self, session: Session, channel: str) -> list[Reading]:
+        """Join a channel, and return the replies."""
+        return self._send(session, ClientPacket.CHANNEL_JOIN, channel)
 
-    def parts(self, session: Session, channel: str) -> list[Told]:
-        """The answer to leaving a channel."""
-        return self._send(session, Client.CHANNEL_PART, channel)
+    def parts(self, session: Session, channel: str) -> list[Reading]:
+        """Leave a channel, and return the replies."""
+        return self._send(session, ClientPacket.CHANNEL_PART, channel)
 
-    def goes_away(self, session: Session, text: str) -> list[Told]:
-        """The answer to an away message."""
-        return self._send(session, Client.SET_AWAY_MESSAGE, packets.Message("", text, "", 0))
+    def goes_away(self, session: Session, text: str) -> list[Reading]:
+        """Set the away message, and return the replies."""
+        return self._send(session, ClientPacket.SET_AWAY_MESSAGE, packets.ClientMessage("", text, "", 0))
 
-    def _send(self, session: Session, packet_id: int, asked: object) -> list[Told]:
-        turn = Turn(self.now(session))
-        self.run(_handled(self.handlers[packet_id], turn, asked))
-        assert turn.session == self.now(session), "the turn goes on with a session that is not the present one"
-        return readings(b"".join(turn.out))
+    def _send(self, session: Session, packet_id: int, payload: object) -> list[Reading]:
+        context = PollContext(self.now(session))
+        self.run(_handle(self.handlers[packet_id], context, payload))
+        assert context.session == self.now(session), "later packets of the poll would use an outdated session"
+        return readings(b"".join(context.out))
 
     def channels_of(self, session: Session) -> set[str]:
-        """The channels that a session is in."""
+        """Return the channels that a session has joined."""
         return {t.removeprefix("chat:") for t in self.now(session).follows if t.startswith("chat:")}
 
-    # --- what is kept
+    # --- stored rows
 
     def lines(self) -> list[tuple[str, int, str]]:
-        """What the journal wrote: channel, who, what."""
+        """Return the stored lines: channel, author, text."""
         self.run(self.journal.flush())
         rows = self.world.look(
             chat_lines.select()
@@ -203,7 +214,7 @@ class Talk:
         return [(str(channel), int(user_id), str(text)) for channel, user_id, text in rows]
 
     def letters(self) -> list[tuple[int, int, str, bool]]:
-        """What mail holds: from, to, what, whether it was delivered."""
+        """Return the stored letters: sender, recipient, text, whether it was delivered."""
         rows = self.world.look(
             mail.select()
             .with_only_columns(mail.c.from_id, mail.c.to_id, mail.c.text, mail.c.delivered_at_ms)

@@ -22,7 +22,7 @@ def names(channels: list[Channel]) -> list[str]:
     return [channel.name for channel in channels]
 
 
-# --- which there are
+# --- rights
 
 
 @pytest.mark.parametrize(
@@ -37,15 +37,15 @@ def names(channels: list[Channel]) -> list[str]:
         (DEVELOPER, ["#osu", "#announce", "#lobby", "#staff", "#admin", "#dev"]),
     ],
 )
-def test_a_channel_is_there_for_whom_its_mask_admits(kept_talk: Talk, priv: int, readable: list[str]) -> None:
-    assert names(kept_talk.channels.readable(priv)) == readable
-    assert names(kept_talk.channels.auto_join(priv)) == [
+def test_read_mask_decides_who_has_a_channel(engine_talk: Talk, priv: int, readable: list[str]) -> None:
+    assert names(engine_talk.channels.readable(priv)) == readable
+    assert names(engine_talk.channels.auto_join(priv)) == [
         name for name in readable if name not in ("#lobby", "#supporter")
     ]
 
 
-def test_a_channel_is_moderated_in_one_act_with_its_audit_row_or_not_at_all(kept_talk: Talk) -> None:
-    talk = kept_talk
+def test_moderation_and_its_audit_row_are_one_transaction(engine_talk: Talk) -> None:
+    talk = engine_talk
 
     async def also(tx: Transaction) -> None:
         await audit.write(tx, SYSTEM, "channel_moderated", at_ms=1, target_kind="channel", target_id=1)
@@ -64,10 +64,10 @@ def test_a_channel_is_moderated_in_one_act_with_its_audit_row_or_not_at_all(kept
     assert [row.action for row in talk.world.audit(1, "channel")] == ["channel_moderated"]
 
 
-# --- at log-in
+# --- at login
 
 
-def test_a_log_in_joins_what_everybody_is_in_and_lists_the_rest_but_the_lobby(talk: Talk) -> None:
+def test_login_joins_auto_join_channels_and_lists_the_others_except_the_lobby(talk: Talk) -> None:
     bob = talk.online("bob", "#osu")
     alice = talk.log_in(talk.account("alice", priv=SUPPORTER))
 
@@ -78,14 +78,14 @@ def test_a_log_in_joins_what_everybody_is_in_and_lists_the_rest_but_the_lobby(ta
     assert topics == [chat_topic("#osu"), chat_topic("#announce")]
     assert [(channel.name, users) for channel, users in joined] == [("#osu", 2), ("#announce", 1)]
     assert [(channel.name, users) for channel, users in listed] == [("#supporter", 0)]
-    talk.run(talk.chat.tell_counts())
+    talk.run(talk.chat.publish_counts())
     assert talk.reads(bob) == [
         (65, "#announce", "News of the server and of its first places.", 1),
         (65, "#osu", OSU_TOPIC, 2),
     ]
 
 
-def test_a_tournament_client_is_in_no_channel_from_the_start(talk: Talk) -> None:
+def test_tournament_client_joins_no_channel_at_login(talk: Talk) -> None:
     alice = talk.online("alice", tournament=True)
 
     assert talk.run(talk.chat.topics_at_login(alice)) == []
@@ -94,7 +94,7 @@ def test_a_tournament_client_is_in_no_channel_from_the_start(talk: Talk) -> None
     assert names([channel for channel, _ in listed]) == ["#osu", "#announce"]
 
 
-def test_a_restricted_player_is_in_no_channel_and_is_shown_none(talk: Talk) -> None:
+def test_restricted_player_joins_and_sees_no_channel_at_login(talk: Talk) -> None:
     alice = talk.online("alice", priv=RESTRICTED)
 
     assert talk.run(talk.chat.topics_at_login(alice)) == []
@@ -104,7 +104,7 @@ def test_a_restricted_player_is_in_no_channel_and_is_shown_none(talk: Talk) -> N
 # --- joining
 
 
-def test_joining_opens_the_tab_and_tells_how_many_are_there(talk: Talk) -> None:
+def test_join_opens_the_tab_with_the_user_count(talk: Talk) -> None:
     talk.online("bob", "#osu")
     alice = talk.online("alice")
 
@@ -114,29 +114,29 @@ def test_joining_opens_the_tab_and_tells_how_many_are_there(talk: Talk) -> None:
     assert talk.channels_of(alice) == {"#osu"}
 
 
-def test_joining_again_repeats_the_answer_and_is_no_second_member(talk: Talk) -> None:
+def test_repeated_join_repeats_the_answer_and_adds_no_member(talk: Talk) -> None:
     alice = talk.online("alice", "#osu")
 
     assert talk.joins(alice, "#osu") == [(64, "#osu"), (65, "#osu", OSU_TOPIC, 1)]
 
-    talk.run(talk.chat.tell_counts())
+    talk.run(talk.chat.publish_counts())
     assert talk.reads(alice) == []
 
 
 @pytest.mark.parametrize("name", ["#nope", "#staff", "#multi_1", "#spec_3", "#multiplayer", "osu", "", "#multi_0"])
-def test_a_channel_that_is_not_there_or_not_for_the_player_closes_the_tab(talk: Talk, name: str) -> None:
+def test_join_of_an_unknown_or_unreadable_channel_closes_the_tab(talk: Talk, name: str) -> None:
     alice = talk.online("alice")
 
     assert talk.joins(alice, name) == [(66, name)]
     assert talk.channels_of(alice) == set()
 
 
-def test_a_name_that_no_channel_can_have_is_not_repeated(talk: Talk) -> None:
+def test_too_long_channel_name_is_not_echoed(talk: Talk) -> None:
     assert talk.joins(talk.online("alice"), "#" + "x" * 33_000) == []
 
 
 @pytest.mark.parametrize("name", ["#highlight", "#userlog"])
-def test_tabs_that_the_client_keeps_to_itself_are_ignored(talk: Talk, name: str) -> None:
+def test_tabs_of_the_client_itself_are_ignored(talk: Talk, name: str) -> None:
     alice = talk.online("alice")
 
     assert talk.joins(alice, name) == []
@@ -145,13 +145,13 @@ def test_tabs_that_the_client_keeps_to_itself_are_ignored(talk: Talk, name: str)
     assert talk.channels_of(alice) == set()
 
 
-def test_the_lobby_is_joined_whatever_order_the_client_asks_in(talk: Talk) -> None:
+def test_lobby_channel_can_be_joined_before_the_lobby(talk: Talk) -> None:
     alice = talk.online("alice", in_lobby=False)
 
     assert talk.joins(alice, "#lobby")[0] == (64, "#lobby")
 
 
-def test_a_restricted_player_joins_nothing(talk: Talk) -> None:
+def test_restricted_player_cannot_join_a_channel(talk: Talk) -> None:
     alice = talk.online("alice", priv=RESTRICTED)
 
     assert talk.joins(alice, "#osu") == [(66, "#osu")]
@@ -160,7 +160,7 @@ def test_a_restricted_player_joins_nothing(talk: Talk) -> None:
 # --- parting
 
 
-def test_parting_closes_nothing_by_itself(talk: Talk) -> None:
+def test_part_has_no_answer(talk: Talk) -> None:
     alice = talk.online("alice", "#osu", "#announce")
 
     assert talk.parts(alice, "#osu") == []
@@ -168,7 +168,7 @@ def test_parting_closes_nothing_by_itself(talk: Talk) -> None:
 
 
 @pytest.mark.parametrize("name", ["bob", "#announce", "#nope", "#multi_3", "#multiplayer", "#spectator", ""])
-def test_parting_from_where_one_is_not_is_ignored(talk: Talk, name: str) -> None:
+def test_part_from_a_channel_without_membership_is_ignored(talk: Talk, name: str) -> None:
     alice = talk.online("alice", "#osu")
 
     assert talk.parts(alice, name) == []
@@ -178,7 +178,7 @@ def test_parting_from_where_one_is_not_is_ignored(talk: Talk, name: str) -> None
 # --- counts
 
 
-def test_counts_are_told_once_for_each_channel_that_changed_to_those_who_may_read_it(talk: Talk) -> None:
+def test_counts_of_changed_channels_are_published_once_to_their_readers(talk: Talk) -> None:
     mod = talk.online("mod", "#staff", priv=MODERATOR)
     bob = talk.online("bob")
     for name in ("anna", "berta", "carla"):
@@ -186,31 +186,31 @@ def test_counts_are_told_once_for_each_channel_that_changed_to_those_who_may_rea
     talk.parts(mod, "#staff")
     talk.joins(mod, "#staff")
 
-    talk.run(talk.chat.tell_counts())
+    talk.run(talk.chat.publish_counts())
 
     assert talk.reads(bob) == [(65, "#osu", OSU_TOPIC, 3)]
     assert talk.reads(mod) == [(65, "#osu", OSU_TOPIC, 3), (65, "#staff", "For everybody on the staff.", 1)]
-    talk.run(talk.chat.tell_counts())
+    talk.run(talk.chat.publish_counts())
     assert talk.reads(bob) == []
 
 
-def test_who_logs_off_is_counted_no_more(talk: Talk) -> None:
+def test_logout_lowers_the_user_count(talk: Talk) -> None:
     alice, bob = talk.online("alice", "#osu", "#multi_1", room_id=1), talk.online("bob", "#osu", "#multi_1", room_id=1)
     gone = talk.run(talk.realtime.close_session(alice.token))
     assert gone is not None
-    talk.run(talk.chat.depart(gone))
+    talk.run(talk.chat.on_session_end(gone))
 
-    talk.run(talk.chat.tell_counts())
+    talk.run(talk.chat.publish_counts())
 
     assert talk.reads(bob) == [(65, "#osu", OSU_TOPIC, 1)]
 
 
-def test_a_restricted_player_counts_for_nobody(talk: Talk) -> None:
+def test_restricted_player_is_in_no_user_count(talk: Talk) -> None:
     bob = talk.online("bob", "#osu")
     alice = talk.online("alice", "#osu", priv=RESTRICTED)
 
-    talk.run(talk.chat.depart(alice))
-    talk.run(talk.chat.tell_counts())
+    talk.run(talk.chat.on_session_end(alice))
+    talk.run(talk.chat.publish_counts())
 
     assert talk.reads(bob) == []
     assert talk.joins(bob, "#osu") == [(64, "#osu"), (65, "#osu", OSU_TOPIC, 1)]
@@ -219,26 +219,26 @@ def test_a_restricted_player_counts_for_nobody(talk: Talk) -> None:
 # --- channels of matches and spectators
 
 
-def test_the_channel_of_a_match_is_the_one_whose_room_the_session_is_in(talk: Talk) -> None:
+def test_multiplayer_channel_is_that_of_the_sessions_match(talk: Talk) -> None:
     alice, bob = talk.online("alice", room_id=7), talk.online("bob", "#multi_7", room_id=7, match_id=7)
     carla = talk.online("carla", "#multi_8", room_id=8)
 
     assert talk.joins(alice, "#multiplayer") == [
         (64, "#multiplayer"),
-        (65, "#multiplayer", "Those who play in this match.", 2),
+        (65, "#multiplayer", "Players in this match.", 2),
     ]
-    talk.run(talk.chat.tell_counts())
+    talk.run(talk.chat.publish_counts())
     talk.says(alice, "#multiplayer", "hello")
 
     assert talk.reads(bob) == [
-        (65, "#multiplayer", "Those who play in this match.", 2),
+        (65, "#multiplayer", "Players in this match.", 2),
         line("alice", "hello", "#multiplayer", alice.user_id),
     ]
     assert talk.reads(carla) == []
     assert talk.lines() == [("#multi_7", alice.user_id, "hello")]
 
 
-def test_leaving_the_chat_of_a_match_is_not_leaving_the_match(talk: Talk) -> None:
+def test_part_from_the_match_channel_keeps_the_seat(talk: Talk) -> None:
     alice = talk.online("alice", "#multi_7", room_id=7, match_id=7)
 
     assert talk.parts(alice, "#multiplayer") == []
@@ -247,37 +247,37 @@ def test_leaving_the_chat_of_a_match_is_not_leaving_the_match(talk: Talk) -> Non
     assert talk.now(alice).match_id == 7
 
 
-def test_who_was_put_out_of_the_room_since_it_asked_does_not_get_in(talk: Talk) -> None:
+def test_player_kicked_from_the_match_during_the_join_does_not_join_its_channel(talk: Talk) -> None:
     alice = talk.online("alice", room_id=7)
-    asked = talk.now(alice)
+    outdated = talk.now(alice)
     talk.run(talk.realtime.change_session(alice.token, lambda now: (msgspec.structs.replace(now, room_id=0), ())))
 
     with pytest.raises(KiaiError):
-        talk.run(talk.chat.join(asked, "#multiplayer"))
+        talk.run(talk.chat.join(outdated, "#multiplayer"))
 
     assert talk.channels_of(alice) == set()
 
 
-def test_a_referee_enters_the_room_where_it_does_not_sit_and_knows_it_by_its_own_name(talk: Talk) -> None:
+def test_referee_without_a_seat_uses_the_servers_name_of_the_match_channel(talk: Talk) -> None:
     alice = talk.online("alice", "#multi_7", room_id=7, match_id=7)
     ref = talk.online("ref", "#multi_8", room_id=8, match_id=8)
     bob = talk.online("bob", "#multi_8", room_id=8, match_id=8)
     talk.referees[7] = {ref.user_id}
 
-    assert talk.joins(ref, "#multi_7") == [(64, "#multi_7"), (65, "#multi_7", "Those who play in this match.", 1)]
+    assert talk.joins(ref, "#multi_7") == [(64, "#multi_7"), (65, "#multi_7", "Players in this match.", 1)]
     assert talk.joins(ref, "#multi_7")[0] == (64, "#multi_7")
-    talk.says(ref, "#multi_7", "to the room of alice")
-    talk.says(ref, "#multiplayer", "to the own room")
+    talk.says(ref, "#multi_7", "to the match of alice")
+    talk.says(ref, "#multiplayer", "to the seated match")
     talk.says(alice, "#multiplayer", "to the referee, too")
-    talk.says(alice, "#multi_7", "one's own room has another name")
+    talk.says(alice, "#multi_7", "dropped: a seated player uses #multiplayer")
 
     assert talk.reads(ref) == [line("alice", "to the referee, too", "#multi_7", alice.user_id)]
-    assert talk.reads(alice) == [line("ref", "to the room of alice", "#multiplayer", ref.user_id)]
-    assert talk.reads(bob) == [line("ref", "to the own room", "#multiplayer", ref.user_id)]
-    assert talk.heard[0] == ("ref", "#multi_7", "to the room of alice")
+    assert talk.reads(alice) == [line("ref", "to the match of alice", "#multiplayer", ref.user_id)]
+    assert talk.reads(bob) == [line("ref", "to the seated match", "#multiplayer", ref.user_id)]
+    assert talk.bot_input[0] == ("ref", "#multi_7", "to the match of alice")
 
 
-def test_a_referee_parts_from_the_room_where_it_does_not_sit(talk: Talk) -> None:
+def test_referee_without_a_seat_can_part_from_the_match_channel(talk: Talk) -> None:
     ref = talk.online("ref")
     talk.referees[7] = {ref.user_id}
     talk.joins(ref, "#multi_7")
@@ -286,13 +286,13 @@ def test_a_referee_parts_from_the_room_where_it_does_not_sit(talk: Talk) -> None
 
     assert talk.channels_of(ref) == set()
     talk.says(ref, "#multi_7", "hello")
-    assert talk.heard == []
+    assert talk.bot_input == []
 
 
 @pytest.mark.parametrize(
     "name", ["#multi_7", "#multi_", "#multi_x", "#multi_²", "#multi_99999999999", "#multi_7/aside"]
 )
-def test_nobody_else_enters_the_channel_of_a_match_by_its_own_name(talk: Talk, name: str) -> None:
+def test_only_a_referee_without_a_seat_can_join_a_match_channel_by_its_servers_name(talk: Talk, name: str) -> None:
     ref = talk.online("ref")
     seated = talk.online("seated", "#multi_7", room_id=7, match_id=7)
     talk.referees[8] = {ref.user_id}
@@ -303,17 +303,17 @@ def test_nobody_else_enters_the_channel_of_a_match_by_its_own_name(talk: Talk, n
     assert talk.channels_of(ref) == set()
 
 
-def test_a_referee_who_is_removed_while_entering_does_not_stay(talk: Talk) -> None:
+def test_referee_removed_during_the_join_does_not_join(talk: Talk) -> None:
     ref = talk.online("ref")
     talk.referees[7] = {ref.user_id}
-    talk.removed_when_asked = True
+    talk.removed_during_check = True
 
     assert talk.joins(ref, "#multi_7") == [(66, "#multi_7")]
 
     assert talk.channels_of(ref) == set()
 
 
-def test_spectators_talk_with_whom_they_watch(talk: Talk) -> None:
+def test_spectators_and_host_share_a_channel(talk: Talk) -> None:
     host = talk.online("host")
     channel = f"#spec_{host.user_id}"
     host = talk.log_in(host.user_id, channel)
@@ -324,13 +324,13 @@ def test_spectators_talk_with_whom_they_watch(talk: Talk) -> None:
     talk.says(alice, "#spectator", "nice")
     talk.says(host, "#spectator", "thanks")
 
-    said = [line("alice", "nice", "#spectator", alice.user_id), line("host", "thanks", "#spectator", host.user_id)]
-    assert talk.reads(bob) == said
-    assert talk.reads(host) == said[:1]
-    assert talk.reads(alice) == said[1:]
+    lines = [line("alice", "nice", "#spectator", alice.user_id), line("host", "thanks", "#spectator", host.user_id)]
+    assert talk.reads(bob) == lines
+    assert talk.reads(host) == lines[:1]
+    assert talk.reads(alice) == lines[1:]
 
 
-def test_without_spectators_there_is_no_channel_for_them(talk: Talk) -> None:
+def test_spectator_channel_does_not_exist_without_spectators(talk: Talk) -> None:
     alice = talk.online("alice")
 
     assert talk.joins(alice, "#spectator") == [(66, "#spectator")]
@@ -340,7 +340,7 @@ def test_without_spectators_there_is_no_channel_for_them(talk: Talk) -> None:
 # --- privileges that change
 
 
-def test_who_loses_the_right_reads_no_more_and_its_tab_is_closed(talk: Talk) -> None:
+def test_player_who_loses_the_right_stops_reading_and_the_tab_closes(talk: Talk) -> None:
     mod, other = talk.online("mod", "#staff", "#osu", priv=MODERATOR), talk.online("other", "#staff", priv=MODERATOR)
     demoted = talk.run(
         talk.realtime.change_session(mod.token, lambda now: (msgspec.structs.replace(now, priv=NORMAL), ()))

@@ -3,7 +3,7 @@ import pytest
 from tests.builders import DEVELOPER, NORMAL
 from tests.chat.talking import BOT, Talk, line
 
-from kiai.chat import Answer
+from kiai.chat import BotReply
 from kiai.errors import NotFound
 from kiai.osu.privileges import Privilege
 from kiai.realtime.port import BOT_ID, Entry
@@ -14,7 +14,7 @@ MODERATOR = NORMAL | int(Privilege.MODERATOR)
 # --- lines in a channel (docs/spec/chat.md#lines-in-a-channel)
 
 
-def test_a_line_goes_to_everybody_else_in_the_channel(talk: Talk) -> None:
+def test_line_reaches_all_other_members_of_the_channel(talk: Talk) -> None:
     alice, bob = talk.online("alice", "#osu"), talk.online("bob", "#osu")
     outside = talk.online("outside", "#announce")
 
@@ -27,7 +27,7 @@ def test_a_line_goes_to_everybody_else_in_the_channel(talk: Talk) -> None:
     assert talk.active == [alice.user_id]
 
 
-def test_a_line_costs_one_entry_however_many_are_in_the_channel(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_line_is_one_entry_whatever_the_number_of_members(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(20):
         talk.online(f"listener {number}", "#osu")
     alice = talk.online("alice", "#osu")
@@ -45,7 +45,7 @@ def test_a_line_costs_one_entry_however_many_are_in_the_channel(talk: Talk, monk
     assert [(entry.topic, entry.author) for entry in appended] == [("chat:#osu", alice.user_id)]
 
 
-def test_whom_a_client_claims_to_be_does_not_matter(talk: Talk) -> None:
+def test_sender_in_the_packet_is_ignored(talk: Talk) -> None:
     alice, bob = talk.online("alice", "#osu"), talk.online("bob", "#osu")
 
     talk.says(alice, "#osu", "hello", sender="bob", sender_id=1)
@@ -54,7 +54,7 @@ def test_whom_a_client_claims_to_be_does_not_matter(talk: Talk) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\t\n", "\x00\x02", "\x01ACTION \x01"])
-def test_a_line_of_nothing_is_dropped(talk: Talk, text: str) -> None:
+def test_empty_line_is_dropped(talk: Talk, text: str) -> None:
     alice, bob = talk.online("alice", "#osu"), talk.online("bob", "#osu")
 
     assert talk.says(alice, "#osu", text) == []
@@ -63,7 +63,7 @@ def test_a_line_of_nothing_is_dropped(talk: Talk, text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["#staff", "#multi_1", "#spec_3", "#nope", "#multiplayer", "#spectator", "bob", ""])
-def test_a_line_to_where_one_is_not_is_dropped(talk: Talk, name: str) -> None:
+def test_line_to_an_unknown_or_unjoined_channel_is_dropped(talk: Talk, name: str) -> None:
     alice = talk.online("alice", "#osu")
     mod = talk.online("mod", "#osu", "#staff", "#multi_1", "#spec_3", priv=MODERATOR)
 
@@ -73,14 +73,14 @@ def test_a_line_to_where_one_is_not_is_dropped(talk: Talk, name: str) -> None:
     assert talk.lines() == []
 
 
-def test_one_must_be_in_a_channel_to_speak_there(talk: Talk) -> None:
+def test_line_of_a_player_outside_the_channel_is_dropped(talk: Talk) -> None:
     alice, bob = talk.online("alice"), talk.online("bob", "#osu")
 
     assert talk.says(alice, "#osu", "hello") == []
     assert talk.reads(bob) == []
 
 
-def test_who_may_only_read_says_nothing(talk: Talk) -> None:
+def test_line_without_write_privilege_is_dropped(talk: Talk) -> None:
     alice = talk.online("alice", "#announce")
     admin = talk.online("admin", "#announce", priv=DEVELOPER)
 
@@ -91,7 +91,7 @@ def test_who_may_only_read_says_nothing(talk: Talk) -> None:
     assert talk.reads(alice) == [line("admin", "news", "#announce", admin.user_id)]
 
 
-def test_in_a_moderated_channel_only_staff_speaks(talk: Talk) -> None:
+def test_only_staff_can_write_in_a_moderated_channel(talk: Talk) -> None:
     alice, mod = talk.online("alice", "#osu"), talk.online("mod", "#osu", priv=MODERATOR)
     talk.run(talk.channels.set_moderated("#osu", True))
 
@@ -104,7 +104,7 @@ def test_in_a_moderated_channel_only_staff_speaks(talk: Talk) -> None:
     assert talk.reads(mod) == [line("alice", "hello again", "#osu", alice.user_id)]
 
 
-def test_a_line_that_is_too_long_is_cut_and_its_speaker_told(talk: Talk) -> None:
+def test_too_long_line_is_cut_and_its_author_notified(talk: Talk) -> None:
     alice, bob = talk.online("alice", "#osu"), talk.online("bob", "#osu")
 
     answer = talk.says(alice, "#osu", "x" * 33_000)
@@ -113,13 +113,13 @@ def test_a_line_that_is_too_long_is_cut_and_its_speaker_told(talk: Talk) -> None
     assert talk.reads(bob) == [line("alice", "x" * 2_000 + "... (truncated)", "#osu", alice.user_id)]
 
 
-def test_what_is_not_said_is_not_called_cut(talk: Talk) -> None:
+def test_dropped_line_gives_no_notice_of_a_cut(talk: Talk) -> None:
     alice = talk.online("alice")
 
     assert talk.says(alice, "#osu", "x" * 3_000) == []
 
 
-def test_a_raw_action_becomes_one(talk: Talk) -> None:
+def test_me_command_becomes_an_action(talk: Talk) -> None:
     alice, bob = talk.online("alice", "#osu"), talk.online("bob", "#osu")
 
     talk.says(alice, "#osu", "/me waves")
@@ -127,7 +127,7 @@ def test_a_raw_action_becomes_one(talk: Talk) -> None:
     assert talk.reads(bob) == [line("alice", "\x01ACTION waves\x01", "#osu", alice.user_id)]
 
 
-def test_who_has_blocked_the_speaker_does_not_read_it_except_in_a_match(talk: Talk) -> None:
+def test_block_hides_lines_except_in_a_match(talk: Talk) -> None:
     alice = talk.online("alice", "#osu", "#multi_1", room_id=1)
     bob = talk.online("bob", "#osu", "#multi_1", room_id=1, blocked=frozenset({alice.user_id}))
 
@@ -137,7 +137,7 @@ def test_who_has_blocked_the_speaker_does_not_read_it_except_in_a_match(talk: Ta
     assert talk.reads(bob) == [line("alice", "in the match", "#multiplayer", alice.user_id)]
 
 
-def test_a_restricted_player_says_nothing_anywhere(talk: Talk) -> None:
+def test_lines_of_a_restricted_player_are_dropped(talk: Talk) -> None:
     bob = talk.online("bob", "#osu")
     alice = talk.online("alice", "#osu", priv=int(Privilege.VERIFIED))
 
@@ -146,10 +146,10 @@ def test_a_restricted_player_says_nothing_anywhere(talk: Talk) -> None:
     assert talk.whispers(alice, BOT, "!help") == []
 
     assert talk.reads(bob) == []
-    assert (talk.letters(), talk.lines(), talk.heard) == ([], [], [])
+    assert (talk.letters(), talk.lines(), talk.bot_input) == ([], [], [])
 
 
-def test_a_tournament_client_speaks_in_its_room_alone(talk: Talk) -> None:
+def test_tournament_client_can_write_only_in_its_match(talk: Talk) -> None:
     bob = talk.online("bob", "#osu", "#multi_5", room_id=5)
     camera = talk.online("camera", "#osu", "#multi_5", room_id=5, tournament=True)
 
@@ -160,13 +160,13 @@ def test_a_tournament_client_speaks_in_its_room_alone(talk: Talk) -> None:
     talk.whispers(camera, BOT, "five")
 
     assert talk.reads(bob) == [line("camera", "three", "#multiplayer", camera.user_id)]
-    assert talk.heard == [("camera", "#multi_5", "three")]
+    assert talk.bot_input == [("camera", "#multi_5", "three")]
 
 
 # --- silenced players
 
 
-def test_a_silenced_player_is_told_for_how_long_and_says_nothing(talk: Talk) -> None:
+def test_silenced_player_gets_the_remaining_time_and_lines_are_dropped(talk: Talk) -> None:
     bob = talk.online("bob", "#osu")
     alice = talk.online("alice", "#osu", silenced_until_ms=talk.clock.now_ms() + 59_500)
 
@@ -176,10 +176,10 @@ def test_a_silenced_player_is_told_for_how_long_and_says_nothing(talk: Talk) -> 
     assert talk.says(alice, "#osu", "") == [(92, 60)]
 
     assert talk.reads(bob) == []
-    assert (talk.letters(), talk.lines(), talk.heard) == ([], [], [])
+    assert (talk.letters(), talk.lines(), talk.bot_input) == ([], [], [])
 
 
-def test_a_silence_that_is_over_is_over(talk: Talk) -> None:
+def test_player_can_write_after_the_silence_ends(talk: Talk) -> None:
     alice = talk.online("alice", "#osu", silenced_until_ms=talk.clock.now_ms() + 60_000)
     bob = talk.online("bob", "#osu")
 
@@ -192,8 +192,8 @@ def test_a_silence_that_is_over_is_over(talk: Talk) -> None:
 # --- floods (docs/spec/chat.md#flood)
 
 
-def test_the_eleventh_line_in_ten_seconds_silences(kept_talk: Talk) -> None:
-    talk = kept_talk
+def test_eleventh_line_in_ten_seconds_silences(engine_talk: Talk) -> None:
+    talk = engine_talk
     alice, bob = talk.online("alice", "#osu"), talk.online("bob", "#osu")
     for number in range(10):
         assert talk.says(alice, "#osu", f"line {number}") == []
@@ -203,9 +203,9 @@ def test_the_eleventh_line_in_ten_seconds_silences(kept_talk: Talk) -> None:
 
     assert answer == []
     assert set(talk.reads(alice)) == {(92, 300), (94, alice.user_id)}
-    heard = talk.reads(bob)
-    assert (94, alice.user_id) in heard
-    assert [told[2] for told in heard if told[0] == 7] == [f"line {number}" for number in range(10)]
+    received = talk.reads(bob)
+    assert (94, alice.user_id) in received
+    assert [packet[2] for packet in received if packet[0] == 7] == [f"line {number}" for number in range(10)]
     [row] = talk.world.audit(alice.user_id)
     assert (row.action, row.actor_id, row.reason) == ("silence", 0, "flood")
     assert talk.world.user(alice.user_id).silenced_until_ms == talk.clock.now_ms() + 300_000
@@ -213,7 +213,7 @@ def test_the_eleventh_line_in_ten_seconds_silences(kept_talk: Talk) -> None:
     assert talk.says(alice, "#osu", "and another") == [(92, 300)]
 
 
-def test_ten_lines_in_any_ten_seconds_are_fine(talk: Talk) -> None:
+def test_ten_lines_in_any_ten_seconds_are_allowed(talk: Talk) -> None:
     alice = talk.online("alice", "#osu")
 
     for _ in range(50):
@@ -224,7 +224,7 @@ def test_ten_lines_in_any_ten_seconds_are_fine(talk: Talk) -> None:
     assert len(talk.lines()) == 50
 
 
-def test_lines_to_players_and_to_the_bot_count_with_those_in_channels(talk: Talk) -> None:
+def test_private_lines_count_towards_the_flood_limit(talk: Talk) -> None:
     alice = talk.online("alice", "#osu")
     talk.online("bob")
     for _ in range(4):
@@ -238,7 +238,7 @@ def test_lines_to_players_and_to_the_bot_count_with_those_in_channels(talk: Talk
     assert (92, 300) in talk.reads(alice)
 
 
-def test_in_a_match_twice_as_many_lines_are_fine(talk: Talk) -> None:
+def test_flood_limit_is_twice_as_high_in_a_match(talk: Talk) -> None:
     alice = talk.online("alice", "#multi_1", "#osu", room_id=1)
     for _ in range(20):
         talk.says(alice, "#multiplayer", "go")
@@ -250,7 +250,7 @@ def test_in_a_match_twice_as_many_lines_are_fine(talk: Talk) -> None:
     assert (92, 300) in talk.reads(alice)
 
 
-def test_staff_may_speak_as_often_as_it_likes(talk: Talk) -> None:
+def test_flood_limit_does_not_apply_to_staff(talk: Talk) -> None:
     mod, bob = talk.online("mod", "#osu", priv=MODERATOR), talk.online("bob", "#osu")
 
     for _ in range(30):
@@ -259,8 +259,8 @@ def test_staff_may_speak_as_often_as_it_likes(talk: Talk) -> None:
     assert len(talk.reads(bob)) == 30
 
 
-def test_without_limits_there_is_no_flood(kept_talk: Talk) -> None:
-    talk = Talk(kept_talk.world.database, kept_talk.run, kept_talk.world.folder, limits_on=False)
+def test_flood_limit_can_be_switched_off(engine_talk: Talk) -> None:
+    talk = Talk(engine_talk.world.database, engine_talk.run, engine_talk.world.folder, limits_on=False)
     alice, bob = talk.online("alice", "#osu"), talk.online("bob", "#osu")
 
     for _ in range(30):
@@ -269,7 +269,7 @@ def test_without_limits_there_is_no_flood(kept_talk: Talk) -> None:
     assert len(talk.reads(bob)) == 30
 
 
-def test_lines_that_reach_nobody_are_no_flood(talk: Talk) -> None:
+def test_dropped_lines_do_not_count_towards_the_flood_limit(talk: Talk) -> None:
     alice = talk.online("alice")
 
     for _ in range(30):
@@ -281,31 +281,31 @@ def test_lines_that_reach_nobody_are_no_flood(talk: Talk) -> None:
 # --- the bot
 
 
-def test_a_line_that_means_nothing_to_the_bot_is_a_line(talk: Talk) -> None:
+def test_unknown_command_in_a_channel_is_an_ordinary_line(talk: Talk) -> None:
     alice, bob = talk.online("alice", "#osu"), talk.online("bob", "#osu")
 
     talk.says(alice, "#osu", "!frobnicate")
 
-    assert talk.heard == [("alice", "#osu", "!frobnicate")]
+    assert talk.bot_input == [("alice", "#osu", "!frobnicate")]
     assert talk.reads(bob) == [line("alice", "!frobnicate", "#osu", alice.user_id)]
 
 
-def test_a_visible_command_is_followed_by_what_the_bot_says(talk: Talk) -> None:
+def test_members_read_a_visible_command_and_then_the_answer(talk: Talk) -> None:
     alice, bob = talk.online("alice", "#osu"), talk.online("bob", "#osu")
-    talk.answers["!roll"] = Answer(("alice rolls 7.\nLucky!", "x" * 2_001))
+    talk.answers["!roll"] = BotReply(("alice rolls 7.\nLucky!", "x" * 2_001))
 
     answer = talk.says(alice, "#osu", "!roll")
 
-    bots = [line(BOT, text, "#osu", BOT_ID) for text in ("alice rolls 7.", "Lucky!", "x" * 2_000, "x")]
+    bot_lines = [line(BOT, text, "#osu", BOT_ID) for text in ("alice rolls 7.", "Lucky!", "x" * 2_000, "x")]
     assert answer == []
-    assert talk.reads(bob) == [line("alice", "!roll", "#osu", alice.user_id), *bots]
-    assert talk.reads(alice) == bots
+    assert talk.reads(bob) == [line("alice", "!roll", "#osu", alice.user_id), *bot_lines]
+    assert talk.reads(alice) == bot_lines
     assert [text for _, _, text in talk.lines()] == ["!roll", "alice rolls 7.", "Lucky!", "x" * 2_000, "x"]
 
 
-def test_a_hidden_command_is_its_askers_business_and_is_not_written_down(talk: Talk) -> None:
+def test_hidden_command_is_answered_in_private_and_not_stored(talk: Talk) -> None:
     alice, bob = talk.online("alice", "#osu"), talk.online("bob", "#osu")
-    talk.answers["!apikey"] = Answer(("Your key: 123",), hidden=True)
+    talk.answers["!apikey"] = BotReply(("Your key: 123",), hidden=True)
 
     answer = talk.says(alice, "#osu", "!apikey")
 
@@ -313,24 +313,24 @@ def test_a_hidden_command_is_its_askers_business_and_is_not_written_down(talk: T
     assert (talk.reads(alice), talk.reads(bob), talk.lines()) == ([], [], [])
 
 
-def test_what_a_command_did_to_the_session_is_not_undone(talk: Talk) -> None:
+def test_session_changed_by_a_command_stays_changed(talk: Talk) -> None:
     alice = talk.online("alice", "#osu")
     bob = talk.account("bob")
-    talk.answers["!block bob"] = Answer(("Blocked.",), hidden=True)
-    talk.does["!block bob"] = lambda now: (msgspec.structs.replace(now, blocked=frozenset({bob})), ())
+    talk.answers["!block bob"] = BotReply(("Blocked.",), hidden=True)
+    talk.effects["!block bob"] = lambda now: (msgspec.structs.replace(now, blocked=frozenset({bob})), ())
 
     talk.says(alice, "#osu", "!block bob")
 
     assert talk.now(alice).blocked == {bob}
 
 
-def test_the_bot_posts_in_channels_that_nobody_else_may_write_in(talk: Talk) -> None:
+def test_bot_can_post_in_any_channel(talk: Talk) -> None:
     alice = talk.online("alice", "#announce", "#multi_3")
 
     talk.run(talk.chat.post("#announce", "first\nsecond"))
     talk.run(talk.chat.post("#multi_3", "third"))
 
-    assert {told[2:4] for told in talk.reads(alice)} == {
+    assert {packet[2:4] for packet in talk.reads(alice)} == {
         ("first", "#announce"),
         ("second", "#announce"),
         ("third", "#multiplayer"),
@@ -339,10 +339,20 @@ def test_the_bot_posts_in_channels_that_nobody_else_may_write_in(talk: Talk) -> 
         talk.run(talk.chat.post("#nope", "hello"))
 
 
-def test_the_bot_tells_one_player(talk: Talk) -> None:
+def test_lines_of_the_bot_about_match_events_are_not_stored(talk: Talk) -> None:
+    alice = talk.online("alice", "#multi_3")
+
+    talk.run(talk.chat.post("#announce", "stored"))
+    talk.run(talk.chat.post("#multi_3", "alice moved to slot 2"))
+
+    assert [packet[2] for packet in talk.reads(alice)] == ["alice moved to slot 2"]
+    assert [text for _, _, text in talk.lines()] == ["stored"]
+
+
+def test_notify_reaches_one_player(talk: Talk) -> None:
     alice, bob = talk.online("alice"), talk.online("bob")
 
-    talk.run(talk.chat.tell(alice.user_id, "alice", "Your score is first.\nWell done."))
+    talk.run(talk.chat.notify(alice.user_id, "alice", "Your score is first.\nWell done."))
 
     assert talk.reads(alice) == [
         line(BOT, "Your score is first.", "alice", BOT_ID),

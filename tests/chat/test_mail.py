@@ -1,7 +1,7 @@
 from tests.builders import NORMAL
 from tests.chat.talking import Talk
 
-from kiai.chat.mail import DAY_MS, FROM_ONE_MAX
+from kiai.chat.mail import DAY_MS, FROM_ONE_SENDER_MAX
 from kiai.chat.queries import WAITING_MAX
 from kiai.osu.privileges import Privilege
 from kiai.storage.tables import mail, users
@@ -11,9 +11,9 @@ def unread(talk: Talk, user_id: int) -> list[tuple[str, str]]:
     return [(letter.from_name, letter.text) for letter in talk.run(talk.mail.unread(user_id))]
 
 
-def keep(talk: Talk, from_id: int, to_id: int, text: str = "hello", *, delivered: bool = False) -> bool:
+def store(talk: Talk, from_id: int, to_id: int, text: str = "hello", *, delivered: bool = False) -> bool:
     talk.clock.advance(1)
-    return talk.run(talk.mail.keep(from_id, to_id, text, delivered=delivered))
+    return talk.run(talk.mail.store(from_id, to_id, text, delivered=delivered))
 
 
 def fill(talk: Talk, from_id: int, to_id: int, count: int) -> None:
@@ -21,14 +21,14 @@ def fill(talk: Talk, from_id: int, to_id: int, count: int) -> None:
     talk.world.change(mail.insert().values([row] * count))
 
 
-def test_unread_letters_come_by_sender_and_oldest_first(kept_talk: Talk) -> None:
-    talk = kept_talk
+def test_unread_letters_are_grouped_by_sender_oldest_first(engine_talk: Talk) -> None:
+    talk = engine_talk
     alice, bob, carla = (talk.account(name) for name in ("alice", "bob", "carla"))
-    keep(talk, bob, alice, "b1")
-    keep(talk, carla, alice, "c1")
-    keep(talk, bob, alice, "b2")
-    keep(talk, alice, bob, "to another")
-    keep(talk, bob, alice, "read at once", delivered=True)
+    store(talk, bob, alice, "b1")
+    store(talk, carla, alice, "c1")
+    store(talk, bob, alice, "b2")
+    store(talk, alice, bob, "to another")
+    store(talk, bob, alice, "read at once", delivered=True)
 
     letters = talk.run(talk.mail.unread(alice))
 
@@ -37,11 +37,11 @@ def test_unread_letters_come_by_sender_and_oldest_first(kept_talk: Talk) -> None
     assert letters[0].sent_at_ms == talk.clock.now_ms() - 4_000
 
 
-def test_a_letter_is_delivered_once_and_only_by_its_receiver(kept_talk: Talk) -> None:
-    talk = kept_talk
+def test_letter_is_delivered_once_and_only_to_its_recipient(engine_talk: Talk) -> None:
+    talk = engine_talk
     alice, bob = talk.account("alice"), talk.account("bob")
-    keep(talk, bob, alice, "one")
-    keep(talk, bob, alice, "two")
+    store(talk, bob, alice, "one")
+    store(talk, bob, alice, "two")
     first, second = talk.run(talk.mail.unread(alice))
 
     talk.run(talk.mail.mark_delivered(bob, [first.id, second.id]))
@@ -52,8 +52,8 @@ def test_a_letter_is_delivered_once_and_only_by_its_receiver(kept_talk: Talk) ->
     assert [letter[3] for letter in talk.letters()] == [True, False]
 
 
-def test_a_login_brings_200_letters_and_the_next_one_the_rest(kept_talk: Talk) -> None:
-    talk = kept_talk
+def test_login_delivers_200_letters_and_the_next_one_the_rest(engine_talk: Talk) -> None:
+    talk = engine_talk
     alice, bob = talk.account("alice"), talk.account("bob")
     fill(talk, bob, alice, 230)
 
@@ -64,10 +64,10 @@ def test_a_login_brings_200_letters_and_the_next_one_the_rest(kept_talk: Talk) -
     assert len(unread(talk, alice)) == 30
 
 
-def test_letters_of_a_restricted_sender_wait_until_that_is_lifted(kept_talk: Talk) -> None:
-    talk = kept_talk
+def test_letters_of_a_restricted_sender_wait_for_the_end_of_the_restriction(engine_talk: Talk) -> None:
+    talk = engine_talk
     alice, bob = talk.account("alice"), talk.account("bob")
-    keep(talk, bob, alice, "hello")
+    store(talk, bob, alice, "hello")
     talk.world.change(users.update().where(users.c.id == bob).values(priv=int(Privilege.VERIFIED)))
 
     assert unread(talk, alice) == []
@@ -76,42 +76,42 @@ def test_letters_of_a_restricted_sender_wait_until_that_is_lifted(kept_talk: Tal
     assert unread(talk, alice) == [("bob", "hello")]
 
 
-def test_one_sender_leaves_50_letters_and_no_more(kept_talk: Talk) -> None:
-    talk = kept_talk
+def test_one_sender_can_leave_50_undelivered_letters(engine_talk: Talk) -> None:
+    talk = engine_talk
     alice, bob, carla = talk.account("alice"), talk.account("bob"), talk.account("carla")
-    fill(talk, bob, alice, FROM_ONE_MAX - 1)
+    fill(talk, bob, alice, FROM_ONE_SENDER_MAX - 1)
 
-    assert keep(talk, bob, alice)
-    assert not keep(talk, bob, alice)
-    assert keep(talk, carla, alice)
-    assert keep(talk, bob, alice, delivered=True)
-    assert keep(talk, bob, carla)
+    assert store(talk, bob, alice)
+    assert not store(talk, bob, alice)
+    assert store(talk, carla, alice)
+    assert store(talk, bob, alice, delivered=True)
+    assert store(talk, bob, carla)
 
 
-def test_a_receiver_is_left_500_letters_and_no_more(kept_talk: Talk) -> None:
-    talk = kept_talk
+def test_recipient_can_have_500_undelivered_letters(engine_talk: Talk) -> None:
+    talk = engine_talk
     alice, bob, carla = talk.account("alice"), talk.account("bob"), talk.account("carla")
     fill(talk, bob, alice, WAITING_MAX)
 
-    assert not keep(talk, carla, alice)
+    assert not store(talk, carla, alice)
 
 
-def test_who_writes_too_much_to_an_offline_player_is_told(talk: Talk) -> None:
+def test_sender_is_notified_when_the_mail_is_full(talk: Talk) -> None:
     alice, bob = talk.online("alice"), talk.account("bob")
-    fill(talk, alice.user_id, bob, FROM_ONE_MAX)
+    fill(talk, alice.user_id, bob, FROM_ONE_SENDER_MAX)
 
     assert talk.whispers(alice, "bob", "hello") == [
-        (24, "bob is offline and has too many unread messages: yours was not kept.")
+        (24, "bob is offline and has too many unread messages. Your message was not stored.")
     ]
 
 
-def test_opening_a_conversation_reads_what_was_delivered_of_it(kept_talk: Talk) -> None:
-    talk = kept_talk
+def test_mark_read_marks_only_delivered_letters_of_the_sender(engine_talk: Talk) -> None:
+    talk = engine_talk
     alice, bob, carla = talk.account("alice"), talk.account("bob"), talk.account("carla")
-    keep(talk, bob, alice, "seen", delivered=True)
-    keep(talk, bob, alice, "waits")
-    keep(talk, carla, alice, "of another", delivered=True)
-    keep(talk, alice, bob, "to another", delivered=True)
+    store(talk, bob, alice, "seen", delivered=True)
+    store(talk, bob, alice, "waits")
+    store(talk, carla, alice, "of another", delivered=True)
+    store(talk, alice, bob, "to another", delivered=True)
 
     assert talk.run(talk.mail.mark_read(alice, bob)) == 1
     assert talk.run(talk.mail.mark_read(alice, bob)) == 0
@@ -120,15 +120,15 @@ def test_opening_a_conversation_reads_what_was_delivered_of_it(kept_talk: Talk) 
     assert [text for text, read_at in rows if read_at is not None] == ["seen"]
 
 
-def test_letters_are_forgotten_after_90_days(kept_talk: Talk) -> None:
-    talk = kept_talk
+def test_letters_are_deleted_after_90_days(engine_talk: Talk) -> None:
+    talk = engine_talk
     alice, bob = talk.account("alice"), talk.account("bob")
     fill(talk, bob, alice, 1_500)
     talk.clock.advance(45 * DAY_MS / 1000)
-    keep(talk, bob, alice, "young", delivered=True)
-    assert talk.run(talk.mail.forget_older()) == 0
+    store(talk, bob, alice, "young", delivered=True)
+    assert talk.run(talk.mail.delete_older()) == 0
 
     talk.clock.advance(45 * DAY_MS / 1000)
 
-    assert talk.run(talk.mail.forget_older()) == 1_500
+    assert talk.run(talk.mail.delete_older()) == 1_500
     assert [letter[2] for letter in talk.letters()] == ["young"]

@@ -1,10 +1,10 @@
 import pytest
 
-from kiai.chat.model import LINE_MAX, cleaned, cut, pieces, silence_left_s
+from kiai.chat.model import LINE_MAX, clean_line, silence_left_s, split_lines, truncate_line
 
 
 @pytest.mark.parametrize(
-    ("sent", "kept"),
+    ("sent", "cleaned"),
     [
         ("  hello  ", "hello"),
         (" \t\n\r ", ""),
@@ -22,36 +22,36 @@ from kiai.chat.model import LINE_MAX, cleaned, cut, pieces, silence_left_s
         ("\u30ad\u30a2\u30a4 \U0001f3b6", "\u30ad\u30a2\u30a4 \U0001f3b6"),
     ],
 )
-def test_a_line_is_kept_without_control_characters_but_for_the_mark_of_an_action(sent: str, kept: str) -> None:
-    assert cleaned(sent) == kept
-    assert cleaned(kept) == kept
+def test_clean_line_removes_control_characters_except_action_marks(sent: str, cleaned: str) -> None:
+    assert clean_line(sent) == cleaned
+    assert clean_line(cleaned) == cleaned
 
 
-def test_a_line_of_2000_characters_is_whole_and_a_longer_one_says_that_it_was_cut() -> None:
-    assert cut("x" * LINE_MAX) == ("x" * LINE_MAX, False)
-    assert cut("x" * (LINE_MAX + 1)) == ("x" * LINE_MAX + "... (truncated)", True)
+def test_line_longer_than_2000_characters_is_cut_with_a_suffix() -> None:
+    assert truncate_line("x" * LINE_MAX) == ("x" * LINE_MAX, False)
+    assert truncate_line("x" * (LINE_MAX + 1)) == ("x" * LINE_MAX + "... (truncated)", True)
 
 
-def test_an_action_that_is_cut_stays_an_action() -> None:
-    text, was_cut = cut(cleaned("/me " + "x" * 5_000))
+def test_cut_action_stays_an_action() -> None:
+    text, was_cut = truncate_line(clean_line("/me " + "x" * 5_000))
 
     assert was_cut
     assert text.startswith("\x01ACTION xxx")
     assert text.endswith("x... (truncated)\x01")
 
 
-def test_a_line_as_long_as_a_request_is_still_found_too_long() -> None:
-    text, was_cut = cut(cleaned("x" * 1_000_000))
+def test_line_as_long_as_a_request_is_cut() -> None:
+    text, was_cut = truncate_line(clean_line("x" * 1_000_000))
 
     assert (len(text), was_cut) == (LINE_MAX + len("... (truncated)"), True)
 
 
-def test_what_the_bot_says_is_told_in_lines_that_clients_survive() -> None:
-    assert pieces("one\n\n  \ntwo") == ["one", "two"]
-    assert [len(piece) for piece in pieces("x" * 4_001)] == [2_000, 2_000, 1]
-    assert pieces("") == []
+def test_split_lines_bounds_lines_and_omits_empty_ones() -> None:
+    assert split_lines("one\n\n  \ntwo") == ["one", "two"]
+    assert [len(piece) for piece in split_lines("x" * 4_001)] == [2_000, 2_000, 1]
+    assert split_lines("") == []
 
 
 @pytest.mark.parametrize(("until_ms", "left_s"), [(0, 0), (10_000, 0), (10_001, 1), (11_000, 1), (11_001, 2)])
-def test_what_is_left_of_a_silence_is_rounded_up(until_ms: int, left_s: int) -> None:
+def test_remaining_silence_is_rounded_up(until_ms: int, left_s: int) -> None:
     assert silence_left_s(until_ms, now_ms=10_000) == left_s

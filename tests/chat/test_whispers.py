@@ -2,7 +2,7 @@ import pytest
 from tests.builders import NORMAL
 from tests.chat.talking import BOT, Talk, line
 
-from kiai.chat import Answer
+from kiai.chat import BotReply
 from kiai.osu.privileges import Privilege
 from kiai.realtime.port import BOT_ID
 from kiai.storage.tables import users
@@ -16,11 +16,11 @@ def offline_note(name: str) -> tuple[int, str]:
     return (24, f"{name} is offline, and will receive your message on their next login.")
 
 
-# --- the table of docs/spec/chat.md#private-messages, row by row
+# --- the rows of the table in docs/spec/chat.md#private-messages
 
 
-def test_a_message_reaches_the_player_and_is_kept_as_delivered(kept_talk: Talk) -> None:
-    talk = kept_talk
+def test_private_line_reaches_the_player_and_is_stored_as_delivered(engine_talk: Talk) -> None:
+    talk = engine_talk
     alice, bob, carla = talk.online("alice"), talk.online("Bob B"), talk.online("carla")
 
     answer = talk.whispers(alice, "bob_b", "hello")
@@ -34,14 +34,14 @@ def test_a_message_reaches_the_player_and_is_kept_as_delivered(kept_talk: Talk) 
 
 
 @pytest.mark.parametrize("name", ["nobody", "", "#osu", "x" * 33_000, "a\x00b", "%"])
-def test_a_name_that_nobody_has_is_answered_with_a_notice(kept_talk: Talk, name: str) -> None:
-    alice = kept_talk.online("alice")
+def test_unknown_name_gets_a_notification(engine_talk: Talk, name: str) -> None:
+    alice = engine_talk.online("alice")
 
-    assert kept_talk.whispers(alice, name, "hello") == [UNKNOWN]
-    assert kept_talk.letters() == []
+    assert engine_talk.whispers(alice, name, "hello") == [UNKNOWN]
+    assert engine_talk.letters() == []
 
 
-def test_a_message_to_oneself_is_dropped(talk: Talk) -> None:
+def test_private_line_to_oneself_is_dropped(talk: Talk) -> None:
     alice = talk.online("alice")
 
     assert talk.whispers(alice, "ALICE", "hello") == []
@@ -49,8 +49,8 @@ def test_a_message_to_oneself_is_dropped(talk: Talk) -> None:
 
 
 @pytest.mark.parametrize("online", [True, False])
-def test_who_has_blocked_the_writer_is_not_written_to(kept_talk: Talk, online: bool) -> None:
-    talk = kept_talk
+def test_player_who_blocked_the_sender_gets_no_line(engine_talk: Talk, online: bool) -> None:
+    talk = engine_talk
     alice = talk.online("alice")
     bob = talk.account("bob")
     talk.run(talk.world.relationships.block(bob, alice.user_id))
@@ -61,7 +61,7 @@ def test_who_has_blocked_the_writer_is_not_written_to(kept_talk: Talk, online: b
     assert talk.letters() == []
 
 
-def test_whom_the_writer_has_blocked_is_not_written_to(talk: Talk) -> None:
+def test_player_blocked_by_the_sender_gets_no_line(talk: Talk) -> None:
     bob = talk.online("bob")
     alice = talk.online("alice", blocked=frozenset({bob.user_id}))
 
@@ -70,8 +70,8 @@ def test_whom_the_writer_has_blocked_is_not_written_to(talk: Talk) -> None:
 
 
 @pytest.mark.parametrize("online", [True, False])
-def test_who_wants_messages_of_friends_alone_gets_those(kept_talk: Talk, online: bool) -> None:
-    talk = kept_talk
+def test_friends_only_accepts_lines_of_friends(engine_talk: Talk, online: bool) -> None:
+    talk = engine_talk
     alice, carla = talk.online("alice"), talk.online("carla")
     bob = talk.account("bob")
     talk.run(talk.world.relationships.befriend(bob, alice.user_id))
@@ -86,7 +86,7 @@ def test_who_wants_messages_of_friends_alone_gets_those(kept_talk: Talk, online:
     assert [letter[0] for letter in talk.letters()] == [alice.user_id]
 
 
-def test_blocks_and_friends_only_do_not_keep_staff_out(talk: Talk) -> None:
+def test_blocks_and_friends_only_do_not_apply_to_staff(talk: Talk) -> None:
     mod = talk.online("mod", priv=MODERATOR)
     bob = talk.online("bob", blocked=frozenset({mod.user_id}), friends_only_dms=True)
 
@@ -94,9 +94,9 @@ def test_blocks_and_friends_only_do_not_keep_staff_out(talk: Talk) -> None:
     assert talk.reads(bob) == [line("mod", "a word, please", "bob", mod.user_id)]
 
 
-def test_a_silenced_player_could_not_answer(talk: Talk) -> None:
+def test_line_to_a_silenced_player_is_refused(talk: Talk) -> None:
     alice, bob = talk.online("alice"), talk.account("bob")
-    talk.run(talk.silences.flooded(bob, 60, "flood"))
+    talk.run(talk.silences.silence_for_flood(bob, 60, "flood"))
     talk.reads(alice)
 
     assert talk.whispers(alice, "bob", "hello") == [(101, "", "", "bob", 0)]
@@ -104,16 +104,16 @@ def test_a_silenced_player_could_not_answer(talk: Talk) -> None:
     assert talk.whispers(alice, "bob", "hello") == [offline_note("bob")]
 
 
-def test_a_block_is_answered_before_a_silence(talk: Talk) -> None:
+def test_block_is_checked_before_silence(talk: Talk) -> None:
     bob = talk.online("bob")
     alice = talk.online("alice", blocked=frozenset({bob.user_id}))
-    talk.run(talk.silences.flooded(bob.user_id, 60, "flood"))
+    talk.run(talk.silences.silence_for_flood(bob.user_id, 60, "flood"))
 
     assert talk.whispers(alice, "bob", "hello") == [(100, "", "", "bob", 0)]
 
 
 @pytest.mark.parametrize("online", [True, False])
-def test_a_restricted_player_is_unknown_to_all_but_staff(talk: Talk, online: bool) -> None:
+def test_restricted_player_is_unknown_to_all_except_staff(talk: Talk, online: bool) -> None:
     alice, mod = talk.online("alice"), talk.online("mod", priv=MODERATOR)
     bob = talk.account("bob", priv=RESTRICTED)
     session = talk.log_in(bob) if online else None
@@ -130,7 +130,7 @@ def test_a_restricted_player_is_unknown_to_all_but_staff(talk: Talk, online: boo
 @pytest.mark.parametrize(
     "why", ["blocked by the writer", "has blocked the writer", "friends only", "silenced", "banned"]
 )
-def test_nothing_tells_a_restricted_player_from_one_that_there_is_not(talk: Talk, why: str, online: bool) -> None:
+def test_restricted_player_is_answered_like_an_unknown_one(talk: Talk, why: str, online: bool) -> None:
     bob = talk.account("bob", priv=RESTRICTED)
     alice = talk.online("alice", blocked=frozenset({bob} if why == "blocked by the writer" else ()))
     if why == "has blocked the writer":
@@ -149,14 +149,14 @@ def test_nothing_tells_a_restricted_player_from_one_that_there_is_not(talk: Talk
     assert talk.letters() == []
 
 
-def test_who_is_there_with_tournament_clients_alone_is_not_written_to(talk: Talk) -> None:
+def test_player_online_only_with_tournament_clients_gets_no_line(talk: Talk) -> None:
     alice, camera = talk.online("alice"), talk.online("camera", tournament=True)
 
     assert talk.whispers(alice, "camera", "hello") == []
     assert (talk.reads(camera), talk.letters()) == ([], [])
 
 
-def test_a_tournament_client_beside_the_game_reads_no_messages(talk: Talk) -> None:
+def test_tournament_client_gets_no_private_lines(talk: Talk) -> None:
     alice, bob = talk.online("alice"), talk.online("bob")
     camera = talk.log_in(bob.user_id, tournament=True)
 
@@ -166,8 +166,8 @@ def test_a_tournament_client_beside_the_game_reads_no_messages(talk: Talk) -> No
     assert talk.reads(camera) == []
 
 
-def test_who_is_offline_will_read_it_and_the_writer_is_told_once_a_login(kept_talk: Talk) -> None:
-    talk = kept_talk
+def test_line_to_an_offline_player_is_stored_with_one_notice_per_session(engine_talk: Talk) -> None:
+    talk = engine_talk
     alice, bob, carla = talk.online("alice"), talk.account("bob"), talk.account("carla")
 
     answers = [talk.whispers(alice, name, "hello") for name in ("bob", "bob", "carla")]
@@ -183,19 +183,19 @@ def test_who_is_offline_will_read_it_and_the_writer_is_told_once_a_login(kept_ta
     ]
 
 
-def test_a_message_to_the_bot_is_answered_by_the_bot_and_not_kept(talk: Talk) -> None:
+def test_line_to_the_bot_is_answered_and_not_stored(talk: Talk) -> None:
     alice = talk.online("alice")
-    talk.answers["!help"] = Answer(("one\ntwo",), hidden=False)
+    talk.answers["!help"] = BotReply(("one\ntwo",), hidden=False)
 
     answer = talk.whispers(alice, "banchobot", "!help")
 
     assert answer == [line(BOT, "one", "alice", BOT_ID), line(BOT, "two", "alice", BOT_ID)]
-    assert talk.heard == [("alice", "", "!help")]
+    assert talk.bot_input == [("alice", "", "!help")]
     assert talk.whispers(alice, BOT, "hello bot") == []
     assert (talk.letters(), talk.lines(), talk.reads(alice)) == ([], [], [])
 
 
-def test_a_message_that_is_too_long_is_cut_and_its_writer_told(talk: Talk) -> None:
+def test_too_long_private_line_is_cut_and_its_author_notified(talk: Talk) -> None:
     alice, bob = talk.online("alice"), talk.online("bob")
 
     answer = talk.whispers(alice, "bob", "x" * 2_001)
@@ -208,7 +208,7 @@ def test_a_message_that_is_too_long_is_cut_and_its_writer_told(talk: Talk) -> No
 # --- away
 
 
-def test_going_away_is_confirmed_and_so_is_coming_back(talk: Talk) -> None:
+def test_setting_and_clearing_the_away_message_is_confirmed(talk: Talk) -> None:
     alice = talk.online("alice")
 
     assert talk.goes_away(alice, " eating\x07 ") == [line(BOT, "You are away now: eating", "alice", BOT_ID)]
@@ -217,7 +217,7 @@ def test_going_away_is_confirmed_and_so_is_coming_back(talk: Talk) -> None:
     assert talk.now(alice).away == ""
 
 
-def test_who_writes_to_a_player_who_is_away_is_told_once_until_that_changes(talk: Talk) -> None:
+def test_sender_gets_each_away_message_once(talk: Talk) -> None:
     alice, bob, carla = talk.online("alice"), talk.online("bob"), talk.online("carla")
 
     def away(text: str) -> list[tuple[object, ...]]:
@@ -233,15 +233,15 @@ def test_who_writes_to_a_player_who_is_away_is_told_once_until_that_changes(talk
     talk.goes_away(alice, "sleeping")
     assert talk.whispers(bob, "alice", "hello") == away("sleeping")
 
-    assert [told[:3] for told in talk.reads(alice)][:2] == [(7, "bob", "hello"), (7, "bob", "hello")]
+    assert [packet[:3] for packet in talk.reads(alice)][:2] == [(7, "bob", "hello"), (7, "bob", "hello")]
 
 
-def test_a_new_login_is_not_away(talk: Talk) -> None:
+def test_away_message_ends_with_the_session(talk: Talk) -> None:
     alice, bob = talk.online("alice"), talk.online("bob")
     talk.goes_away(alice, "eating")
     gone = talk.run(talk.realtime.close_session(alice.token))
     assert gone is not None
-    talk.run(talk.chat.depart(gone))
+    talk.run(talk.chat.on_session_end(gone))
     alice = talk.log_in(alice.user_id)
 
     assert talk.whispers(bob, "alice", "hello") == []

@@ -1,7 +1,7 @@
-"""Commands where there are no data: those that make a data folder, and all others, which refuse and make nothing.
+"""Commands without a data folder: a few create one; all others fail and create nothing.
 
-The commands are those of the application, so one that is added is tested, too. What it must be given is guessed from
-its parameters, or named in `MORE`.
+The tests read the list of commands from the application, so a new command is covered. The arguments of a command are
+derived from its parameters and from `EXTRA_ARGUMENTS`.
 """
 
 import contextlib
@@ -18,43 +18,44 @@ from typer.testing import CliRunner, Result
 import kiai.app  # noqa: F401 (imported before the rights of this process are given up)
 from kiai.cli.main import app
 
-MAKING = {"serve", "demo", "init", "migrate", "restore", "import"}
-"""Commands, or groups of them, that may make a data folder."""
+CREATING = {"serve", "demo", "init", "migrate", "restore", "import"}
+"""Commands and groups that may create a data folder."""
 
-MORE = {
+EXTRA_ARGUMENTS = {
     "users add": ["--password", PASSWORD],
     "users password": ["--password", PASSWORD],
     "beatmaps status": ["--map=1"],
+    "users donor": ["7d"],
 }
 NOBODY = 65_534
 
 
 def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    below = getattr(command, "commands", None)
-    if below is None:
+    subcommands = getattr(command, "commands", None)
+    if subcommands is None:
         yield " ".join(words), command
         return
-    for word, one in below.items():
-        yield from commands(one, (*words, word))
+    for word, subcommand in subcommands.items():
+        yield from commands(subcommand, (*words, word))
 
 
 ALL = dict(commands(typer.main.get_command(app)))
-OTHERS = [name for name in ALL if name.split()[0] not in MAKING]
+OTHERS = [name for name in ALL if name.split()[0] not in CREATING]
 
 
 def arguments(name: str) -> list[str]:
-    """A call of the command that is right in itself."""
-    given = name.split()
-    for one in ALL[name].params:
-        if one.required:
-            value = "ranked" if one.metavar == "STATUS" else "1"
-            given += [one.opts[0], value] if one.opts[0].startswith("-") else [value]
-    return [*given, *MORE.get(name, [])]
+    """Valid arguments for the command."""
+    words = name.split()
+    for parameter in ALL[name].params:
+        if parameter.required:
+            value = {"STATUS": "ranked", "on|off": "on"}.get(parameter.metavar, "1")
+            words += [parameter.opts[0], value] if parameter.opts[0].startswith("-") else [value]
+    return [*words, *EXTRA_ARGUMENTS.get(name, [])]
 
 
 def run(name: str, data: Path, **environment: str) -> Result:
-    nobodys = dict.fromkeys((one for one in os.environ if one.startswith("KIAI_")), None)
-    return CliRunner().invoke(app, [*arguments(name), "--data", str(data)], env=nobodys | environment)
+    unset = dict.fromkeys((variable for variable in os.environ if variable.startswith("KIAI_")), None)
+    return CliRunner().invoke(app, [*arguments(name), "--data", str(data)], env=unset | environment)
 
 
 def missing(folder: Path) -> Path:
@@ -86,16 +87,16 @@ def unreadable(folder: Path) -> Path:
     return folder / "closed"
 
 
-def below_an_unreadable_one(folder: Path) -> Path:
+def below_an_unreadable_folder(folder: Path) -> Path:
     return unreadable(folder) / "data"
 
 
-PLACES = [missing, empty, without_database, a_file, below_a_file, unreadable, below_an_unreadable_one]
+PLACES = [missing, empty, without_database, a_file, below_a_file, unreadable, below_an_unreadable_folder]
 
 
 @contextlib.contextmanager
-def without_the_rights_of_root(folder: Path) -> Iterator[None]:
-    """Root may read everything; as nobody, this process may read what the test lets it."""
+def without_root_rights(folder: Path) -> Iterator[None]:
+    """Run as the user nobody if the tests run as root, because root can read every file."""
     if os.geteuid() != 0:
         yield
         return
@@ -111,20 +112,20 @@ def tree(folder: Path) -> list[str]:
     return sorted(str(path) for path in folder.rglob("*"))
 
 
-def test_the_table_of_commands_is_not_empty() -> None:
+def test_command_list_contains_known_commands() -> None:
     assert {"doctor", "backup", "recalc", "users list", "beatmaps import", "replays import"} <= set(OTHERS)
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
 @pytest.mark.parametrize("name", OTHERS)
-def test_a_command_refuses_where_there_is_no_data_and_makes_nothing(
+def test_command_fails_without_data_and_creates_nothing(
     name: str, place: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # a relative path leads nowhere above, where nobody may look
+    monkeypatch.chdir(tmp_path)  # a relative path, because the user nobody cannot read the folders above
     data = place(tmp_path).relative_to(tmp_path)
     before = tree(tmp_path)
 
-    with without_the_rights_of_root(tmp_path):
+    with without_root_rights(tmp_path):
         done = run(name, data)
 
     assert (done.exit_code, done.stdout) == (1, ""), done.output
@@ -136,9 +137,9 @@ def test_a_command_refuses_where_there_is_no_data_and_makes_nothing(
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_a_command_refuses_where_the_folder_of_the_files_is_missing(name: str, tmp_path: Path) -> None:
-    made = CliRunner().invoke(app, ["migrate", "--data", str(tmp_path / "data")])
-    assert made.exit_code == 0
+def test_command_fails_if_the_folder_of_the_files_is_missing(name: str, tmp_path: Path) -> None:
+    migrated = CliRunner().invoke(app, ["migrate", "--data", str(tmp_path / "data")])
+    assert migrated.exit_code == 0
 
     done = run(name, tmp_path / "data", KIAI_FILES=str(tmp_path / "not mounted"))
 
@@ -148,7 +149,7 @@ def test_a_command_refuses_where_the_folder_of_the_files_is_missing(name: str, t
     assert not (tmp_path / "not mounted").exists()
 
 
-def test_migrate_and_demo_make_what_is_missing(tmp_path: Path) -> None:
+def test_migrate_and_demo_create_a_missing_data_folder(tmp_path: Path) -> None:
     for name in ("migrate", "demo"):
         data = tmp_path / name / "data"
         done = CliRunner().invoke(app, [name, "--data", str(data), *(["--scores", "0"] if name == "demo" else [])])

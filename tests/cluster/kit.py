@@ -1,4 +1,4 @@
-"""Several workers on a real PostgreSQL and a real Redis, as one server."""
+"""A server with several workers, PostgreSQL and Redis."""
 
 import contextlib
 import os
@@ -25,11 +25,11 @@ class Cluster(Server):
         self._places = {"DATABASE": database} | {name: value for name, value in settings.items() if name == "FILES"}
 
     def cli(self, *arguments: str) -> Any:
-        """The JSON object of a kiai command on the stores of this cluster."""
+        """Run a kiai command with the stores of this cluster. Return its JSON object."""
         return cli(self.data, *arguments, **self._places)
 
     def workers(self) -> list[int]:
-        """The process ids of the workers."""
+        """Return the process ids of the workers."""
         assert self._process is not None
         found = subprocess.run(
             ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(self._process.pid)],
@@ -40,16 +40,16 @@ class Cluster(Server):
         return [
             int(line.split()[0])
             for line in found.stdout.splitlines()
-            if "kiai.serving" in line and "--listen-on-fd" in line
+            if "kiai.server_process" in line and "--listen-on-fd" in line
         ]
 
     def kill_worker(self, number: int = 0) -> None:
-        """SIGKILL for one of them."""
+        """Kill one of the workers with SIGKILL."""
         with contextlib.suppress(ProcessLookupError, IndexError):
             os.kill(self.workers()[number], signal.SIGKILL)
 
     def signal(self, number: int) -> None:
-        """A signal for the process above the workers."""
+        """Send a signal to the supervisor."""
         assert self._process is not None
         self._process.send_signal(number)
 
@@ -58,7 +58,7 @@ class Cluster(Server):
 def running(
     folder: Path, names: list[str], songs: list[NewMap], workers: int = 2, **settings: str
 ) -> Iterator[Cluster]:
-    """A cluster with these players and maps, until the end of the block. `settings` as those of `Server`."""
+    """Run a cluster with these players and maps. `settings` are environment variables without the prefix."""
     redis = RedisServer()
     data = folder / "data"
     try:

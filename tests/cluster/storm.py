@@ -1,9 +1,9 @@
-"""Thousands of simulated players on a cluster whose workers die, and a checker that follows each of their views.
+"""Thousands of simulated players on a cluster whose workers are killed, and a check of what each of them received.
 
-A player is a coroutine with a connection of its own that speaks the game's packets: it polls, changes its status, talks
-in #osu, to a partner and in its room, takes a seat, plays rounds, submits, logs out and in again. It keeps what it was
-told, in order. What an answer held that a kill cut off on its way is gone with it (realtime is at most once): a player
-notes those moments (`cut`), and only what was said outside of them has to have arrived.
+A player is a coroutine with its own connection that sends packets of the game: it polls, changes its status, talks in
+#osu, to a partner and in its match, takes a seat, plays, submits, logs out and in again. It records what it receives,
+in order. Realtime delivery is at most once: the contents of an answer are lost when a kill cuts it off. A player
+records these periods (`cut`); only lines sent outside of them must have arrived.
 """
 
 import asyncio
@@ -22,17 +22,26 @@ from tests.faces.bancho.client_bytes import score_frame, whole
 from tests.patience import Deadline, patiently
 from tests.wire.submitting import BUILD, CLIENT_HASH, OSU, SUBMIT, Played, multipart, password_md5
 
-from kiai.faces.bancho.packets import ChangeAction, Client, JoinMatch, MatchForm, Message, Server, SlotForm, read
+from kiai.faces.bancho.packets import (
+    ChangeAction,
+    ClientMessage,
+    ClientPacket,
+    JoinMatch,
+    MatchForm,
+    ServerPacket,
+    SlotForm,
+    read,
+)
 from kiai.multiplayer.model import COMPLETE, HAS_PLAYER, NOT_READY, PLAYING, READY
 
-ANSWER_S: Final = 20.0
+TIMEOUT_S: Final = 20.0
 AGAIN_S: Final = 1.0
 LOGINS_AT_ONCE: Final = 16
-SETTLING_POLLS: Final = 4
+DRAINING_POLLS: Final = 4
 FIRST_ROUND_S: Final = 60.0
 SEATS: Final = 8
-SAYS: Final = {"#osu": 0.006, "partner": 0.12, "#multiplayer": 0.15}
-"""How likely a player says a line with a poll, by where."""
+SEND_CHANCE: Final = {"#osu": 0.006, "partner": 0.12, "#multiplayer": 0.15}
+"""The probability that a player sends a line with a poll, by target."""
 STATUS: Final = 0.05
 SAID: Final = re.compile(rb"~([^~]+)~([^~]+)~(\d+)\.")
 RELOGS: Final = 0.1
@@ -43,17 +52,17 @@ FRAME: Final = {
 }  # fmt: skip
 
 
-class Room:
-    """What the players of a room agree on outside of the game: its host's name, and its number once there is one."""
+class MatchPlan:
+    """A match as its players have arranged it: its name, and its id once the host has created it."""
 
     def __init__(self, number: int) -> None:
-        self.name = f"room {number}"
+        self.name = f"match {number}"
         self.match_id = 0
         self.rounds = 0
 
 
 class Line(msgspec.Struct):
-    """A line that the server has acknowledged: when it was sent and when that was answered."""
+    """A line that the server has acknowledged, with the times of the request and of the answer."""
 
     number: int
     sent: float
@@ -61,14 +70,14 @@ class Line(msgspec.Struct):
 
 
 class Counts(msgspec.Struct):
-    """What the checker found. Only the first row may be anything but zero."""
+    """The results of a run. The counts from `lost` on must be zero."""
 
     polls: int = 0
     failed: int = 0
     refused: int = 0
     logins: int = 0
     said: int = 0
-    heard: int = 0
+    received: int = 0
     cut_off: int = 0
     rounds: int = 0
     seated: int = 0
@@ -87,22 +96,22 @@ class Counts(msgspec.Struct):
 
     @property
     def faults(self) -> dict[str, int]:
-        """What must not be."""
+        """The counts that must be zero and are not."""
         names = self.__struct_fields__
         return {name: count for name in names[names.index("lost") :] if (count := getattr(self, name))}
 
 
 class Connection:
-    """A keep-alive connection that asks one thing after the other and is opened again when it breaks."""
+    """A keep-alive connection for one request after another, opened again when it breaks."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, request: bytes) -> tuple[int, bytes, bytes]:
-        """Status, head and body. Raises OSError, EOFError and TimeoutError."""
+        """Send a request. Return status, head and body. Raises OSError, EOFError and TimeoutError."""
         try:
-            async with asyncio.timeout(patiently(ANSWER_S)):
+            async with asyncio.timeout(patiently(TIMEOUT_S)):
                 if self._streams is None:
                     self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 20)
                 reader, writer = self._streams
@@ -119,14 +128,14 @@ class Connection:
             raise
 
     def close(self) -> None:
-        """Lets go of it."""
+        """Close the connection."""
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None
 
 
 BROKEN: Final = (OSError, EOFError, TimeoutError, ValueError)
-"""What a connection does whose other end dies: an answer may be cut anywhere."""
+"""The exceptions of a connection whose server dies. ValueError: the answer is cut inside a number."""
 
 
 class Player:
@@ -137,14 +146,14 @@ class Player:
         self.name = name
         self.user_id = user_id
         self.partner = ""
-        self.room: Room | None = None
+        self.plan: MatchPlan | None = None
         self.hosts = False
         self.relogs = False
         self.plays: Sequence[Played] = ()
-        self.told: list[tuple[Played, int]] = []
+        self.acknowledged: list[tuple[Played, int]] = []
         self.token = ""
         self.said: defaultdict[str, list[Line]] = defaultdict(list)
-        self.heard: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+        self.received: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
         self.cut: list[tuple[float, float]] = []
         self.view: MatchForm | None = None
         self.away: list[tuple[float, float]] = []
@@ -159,7 +168,7 @@ class Player:
     # --- talking to the server
 
     async def log_in(self) -> None:
-        """A session; again and again while the server refuses, as it does while the last one is a moment old."""
+        """Log in, and retry while the server refuses because the last session is too recent."""
         body = f"{self.name}\n{password_md5()}\nb{BUILD}|0|0|{CLIENT_HASH}|0\n".encode()
         since = time.monotonic()
         while True:
@@ -176,7 +185,7 @@ class Player:
             await asyncio.sleep(AGAIN_S)
 
     async def poll(self, *said: tuple[str, bytes]) -> bool:
-        """One poll with these packets; whether it was answered. Lines are given with their topic, others without."""
+        """Poll with these packets: lines with their topic, others with "". Return whether it was answered."""
         counts = self.storm.counts
         sent = time.monotonic()
         counts.polls += 1
@@ -204,11 +213,11 @@ class Player:
         return True
 
     def line(self, topic: str, recipient: str) -> tuple[str, bytes]:
-        """The next line, to be said with a poll."""
+        """Return the next line, to be sent with a poll."""
         self._number += 1
         text = f"~{topic}~{self.name}~{self._number}."
-        kind = Client.SEND_PUBLIC_MESSAGE if recipient.startswith("#") else Client.SEND_PRIVATE_MESSAGE
-        return topic, whole(kind, Message("", text, recipient, 0))
+        kind = ClientPacket.SEND_PUBLIC_MESSAGE if recipient.startswith("#") else ClientPacket.SEND_PRIVATE_MESSAGE
+        return topic, whole(kind, ClientMessage("", text, recipient, 0))
 
     def _read(self, body: bytes) -> None:
         at = 0
@@ -216,25 +225,25 @@ class Player:
             packet_id, _, size = struct.unpack_from("<HBI", body, at)
             payload = body[at + 7 : at + 7 + size]
             at += 7 + size
-            if packet_id == Server.SEND_MESSAGE:
+            if packet_id == ServerPacket.SEND_MESSAGE:
                 self._hear(payload)
-            elif packet_id in (Server.MATCH_UPDATE, Server.MATCH_JOIN_SUCCESS, Server.MATCH_START):
-                self._see(read(Client.CREATE_MATCH, payload))
-            elif packet_id == Server.MATCH_COMPLETE:
+            elif packet_id in (ServerPacket.MATCH_UPDATE, ServerPacket.MATCH_JOIN_SUCCESS, ServerPacket.MATCH_START):
+                self._see(read(ClientPacket.CREATE_MATCH, payload))
+            elif packet_id == ServerPacket.MATCH_COMPLETE:
                 self._loaded, self._played = False, 0
-                if self.room is not None and self.hosts:
-                    self.room.rounds += 1
-            elif packet_id == Server.RESTART:
+                if self.plan is not None and self.hosts:
+                    self.plan.rounds += 1
+            elif packet_id == ServerPacket.RESTART:
                 self.storm.counts.sessions_lost += 1
 
     def _hear(self, payload: bytes) -> None:
         if found := SAID.search(payload):
             topic, name, number = found.groups()
-            self.heard[topic.decode()].append((name.decode(), int(number)))
-            self.storm.counts.heard += 1
+            self.received[topic.decode()].append((name.decode(), int(number)))
+            self.storm.counts.received += 1
 
     def _see(self, view: Any) -> None:
-        if self.room is None or view.name != self.room.name:
+        if self.plan is None or view.name != self.plan.name:
             return
         seated = [slot.user_id for slot in view.slots if slot.status & HAS_PLAYER]
         self.storm.counts.seats_doubled += len(seated) - len(set(seated))
@@ -242,12 +251,12 @@ class Player:
             self.seated_at = time.monotonic()
         self.view = view
         if self.hosts:
-            self.room.match_id = view.id
+            self.plan.match_id = view.id
 
     # --- what a player does
 
     async def live(self, ends: asyncio.Event) -> None:
-        """Until the storm is over: says and does something now and then, with the polls of a client."""
+        """Poll as a client until the storm ends, with random lines and actions."""
         await asyncio.sleep(self._chance.random() * self.storm.poll_s)
         while not ends.is_set():
             if self.relogs and self._chance.random() < RELOGS:
@@ -257,37 +266,39 @@ class Player:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(ends.wait(), self.storm.poll_s * self._chance.uniform(0.8, 1.2))
 
-    async def settle(self) -> None:
-        """Some quiet polls, so that everything that is on its way arrives; a seat that was not taken is taken."""
-        for turn in range(SETTLING_POLLS):
+    async def drain(self) -> None:
+        """Poll a few times without actions, so that all lines arrive, and take the seat if necessary."""
+        for turn in range(DRAINING_POLLS):
             said = (
-                [("", whole(Client.MATCH_READY if turn % 2 else Client.MATCH_NOT_READY, None))] if self._sits() else []
+                [("", whole(ClientPacket.MATCH_READY if turn % 2 else ClientPacket.MATCH_NOT_READY, None))]
+                if self._sits()
+                else []
             )
-            if self.room is not None and not self._sits():
+            if self.plan is not None and not self._sits():
                 said = list(self._play())
             await self.poll(*said)
             await asyncio.sleep(AGAIN_S)
 
     async def _relog(self) -> None:
         gone = self._heard_from  # what waited is gone with the session
-        await self.poll(("", whole(Client.LOGOUT, 0)))
+        await self.poll(("", whole(ClientPacket.LOGOUT, 0)))
         await self.log_in()
         self.away[-1] = (gone, self.away[-1][1])
 
     def _status(self) -> Iterable[tuple[str, bytes]]:
         if self._chance.random() < STATUS:
             action = ChangeAction(2, f"Song {self._chance.random():.3f}", "0" * 32, 0, 0, 100)
-            yield "", whole(Client.CHANGE_ACTION, action)
+            yield "", whole(ClientPacket.CHANGE_ACTION, action)
 
     def _talk(self) -> Iterable[tuple[str, bytes]]:
         pick = self._chance.random()
-        if pick < SAYS["#osu"]:
+        if pick < SEND_CHANCE["#osu"]:
             yield self.line("#osu", "#osu")
-        elif pick < SAYS["#osu"] + SAYS["partner"] and self.partner:
+        elif pick < SEND_CHANCE["#osu"] + SEND_CHANCE["partner"] and self.partner:
             yield self.line("partner", self.partner)
-        elif self._sits() and self._chance.random() < SAYS["#multiplayer"]:
-            assert self.room is not None
-            yield self.line(self.room.name, "#multiplayer")
+        elif self._sits() and self._chance.random() < SEND_CHANCE["#multiplayer"]:
+            assert self.plan is not None
+            yield self.line(self.plan.name, "#multiplayer")
 
     def _sits(self) -> bool:
         return self.slot() is not None
@@ -298,40 +309,40 @@ class Player:
         return next((one for one in self.view.slots if one.status & HAS_PLAYER and one.user_id == self.user_id), None)
 
     def _play(self) -> Iterable[tuple[str, bytes]]:
-        if self.room is None:
+        if self.plan is None:
             return
         slot = self.slot()
         if slot is None:
             if self.hosts:
-                yield "", whole(Client.CREATE_MATCH, self._wanted())
-            elif self.room.match_id:
-                yield "", whole(Client.JOIN_MATCH, JoinMatch(self.room.match_id, ""))
+                yield "", whole(ClientPacket.CREATE_MATCH, self._wanted())
+            elif self.plan.match_id:
+                yield "", whole(ClientPacket.JOIN_MATCH, JoinMatch(self.plan.match_id, ""))
             return
         assert self.view is not None
         if slot.status == NOT_READY:
-            yield "", whole(Client.MATCH_READY, None)
+            yield "", whole(ClientPacket.MATCH_READY, None)
         elif slot.status == READY and self.view.host_id == self.user_id:
             here = [one for one in self.view.slots if one.status & HAS_PLAYER]
             if len(here) > 1 and all(one.status == READY for one in here):
-                yield "", whole(Client.MATCH_START, None)
+                yield "", whole(ClientPacket.MATCH_START, None)
         elif slot.status in (PLAYING, COMPLETE):
             if not self._loaded:
                 self._loaded = True
-                yield "", whole(Client.MATCH_LOAD_COMPLETE, None)
+                yield "", whole(ClientPacket.MATCH_LOAD_COMPLETE, None)
             elif self._played < 2:
                 self._played += 1
-                yield "", whole(Client.MATCH_SCORE_UPDATE, score_frame(FRAME))
+                yield "", whole(ClientPacket.MATCH_SCORE_UPDATE, score_frame(FRAME))
             else:
-                yield "", whole(Client.MATCH_COMPLETE, None)
+                yield "", whole(ClientPacket.MATCH_COMPLETE, None)
 
     def _wanted(self) -> MatchForm:
-        assert self.room is not None
+        assert self.plan is not None
         return MatchForm(
-            0, False, 0, self.room.name, "", "Song", 100, "0" * 32, (OPEN_SLOT,) * 16, self.user_id, 0, 0, 0, False, 0
+            0, False, 0, self.plan.name, "", "Song", 100, "0" * 32, (OPEN_SLOT,) * 16, self.user_id, 0, 0, 0, False, 0
         )
 
     async def submit(self, ends: asyncio.Event, every_s: float) -> None:
-        """Sends one play after the other, each as the game does: the same bytes again until they are answered."""
+        """Submit plays one after another as the game does: the same bytes repeatedly until they are answered."""
         connection = Connection(self.storm.port)
         await asyncio.sleep(self._chance.random() * every_s)
         for played in self.plays:
@@ -345,7 +356,7 @@ class Player:
                     if status == 200:
                         assert b"onlineScoreId:" in answer, answer
                         number = int(answer.split(b"onlineScoreId:")[1].split(b"|")[0])
-                        self.told.append((played, number))
+                        self.acknowledged.append((played, number))
                         self.storm.counts.plays += 1
                         break
                 self.storm.counts.submitted_again += 1
@@ -355,19 +366,19 @@ class Player:
         connection.close()
 
     def missed(self, line: Line) -> bool:
-        """Whether a line was said while an answer to this player was cut off, or the player was away."""
+        """Return whether a line was sent while an answer to this player was cut off or the player was logged out."""
         return any(line.sent <= end and start <= line.answered for start, end in (*self.cut, *self.away))
 
     def close(self) -> None:
-        """Lets go of the connection."""
+        """Close the connection."""
         self._connection.close()
 
 
 class Storm:
-    """All players of one storm. `names`: (name, user id) of those who may play."""
+    """All players of one run. `names` has (name, user id) of their accounts."""
 
     def __init__(
-        self, port: int, names: Sequence[tuple[str, int]], *, rooms: int, relogging: int, poll_s: float, seed: int
+        self, port: int, names: Sequence[tuple[str, int]], *, matches: int, relogging: int, poll_s: float, seed: int
     ) -> None:
         self.port = port
         self.poll_s = poll_s
@@ -378,17 +389,17 @@ class Storm:
         self.players = [Player(self, number, *one) for number, one in enumerate(names)]
         for first, second in zip(self.players[::2], self.players[1::2], strict=False):
             first.partner, second.partner = second.name, first.name
-        for number in range(rooms):
-            room = Room(number)
+        for number in range(matches):
+            plan = MatchPlan(number)
             for seat, player in enumerate(self.players[number * SEATS : (number + 1) * SEATS]):
-                player.room, player.hosts = room, seat == 0
+                player.plan, player.hosts = plan, seat == 0
         for player in self.players[-relogging:]:
             player.relogs = True
 
     async def run(self, seconds: float, kill: Callable[[], None], kill_every_s: float, submit_every_s: float) -> Counts:
-        """Everybody logs in, lives through the storm and settles; what the views amount to so far.
+        """Log all players in, run the storm, and let all lines arrive. Return the counts.
 
-        The storm goes on beyond its `seconds`, without more kills, until a first round was played.
+        The storm lasts longer than `seconds`, without further kills, until a first round was played.
         """
         gate = asyncio.Semaphore(LOGINS_AT_ONCE)
 
@@ -407,13 +418,13 @@ class Storm:
         await asyncio.sleep(max(0.0, until - time.monotonic()))
         # On a slow machine a short storm may be over before eight players have played a round.
         deadline = Deadline(FIRST_ROUND_S)
-        while not any(player.room is not None and player.room.rounds for player in self.players):
+        while not any(player.plan is not None and player.plan.rounds for player in self.players):
             if deadline.passed():
                 break
             await asyncio.sleep(0.1)
         ends.set()
         await asyncio.gather(*lives)
-        await asyncio.gather(*(player.settle() for player in self.players))
+        await asyncio.gather(*(player.drain() for player in self.players))
         for player in self.players:
             player.close()
         self._check_lines()
@@ -425,8 +436,8 @@ class Storm:
         topics: defaultdict[str, list[Player]] = defaultdict(list)
         for player in self.players:
             topics["#osu"].append(player)
-            if player.room is not None:
-                topics[player.room.name].append(player)
+            if player.plan is not None:
+                topics[player.plan.name].append(player)
         for topic, readers in topics.items():
             self._check_topic(topic, readers, readers)
         for reader in self.players:
@@ -434,8 +445,8 @@ class Storm:
                 self._check_topic("partner", [reader], [by_name[reader.partner]])
 
     def _check_topic(self, topic: str, readers: Sequence[Player], writers: Sequence[Player]) -> None:
-        """All heard everything, once, and in one order: that of who heard most, and that in which each writer spoke."""
-        longest = max((reader.heard[topic] for reader in readers), key=len)
+        """Check that all readers received all lines once, in one order, and in the order of each writer."""
+        longest = max((reader.received[topic] for reader in readers), key=len)
         order = {line: place for place, line in enumerate(longest)}
         spoken = [(writer.name, line) for writer in writers for line in writer.said[topic]]
         last: defaultdict[str, int] = defaultdict(int)
@@ -443,10 +454,10 @@ class Storm:
             self.counts.reordered += number < last[name]
             last[name] = number
         for reader in readers:
-            heard = reader.heard[topic]
-            arrived = set(heard)
-            self.counts.doubled += len(heard) - len(arrived)
-            places = [order[line] for line in heard if line in order]
+            received = reader.received[topic]
+            arrived = set(received)
+            self.counts.doubled += len(received) - len(arrived)
+            places = [order[line] for line in received if line in order]
             self.counts.reordered += sum(later < before for before, later in pairwise(places))
             for name, line in spoken:
                 if name != reader.name and (name, line.number) not in arrived:
@@ -458,9 +469,9 @@ class Storm:
 
     def _check_views(self) -> None:
         for player in self.players:
-            if player.room is None:
+            if player.plan is None:
                 continue
-            host = next(one for one in self.players if one.room is player.room and one.hosts)
+            host = next(one for one in self.players if one.plan is player.plan and one.hosts)
             if player.slot() is None:
                 self.counts.seats_lost += 1
             elif seats(host.view) != seats(player.view):
@@ -468,11 +479,11 @@ class Storm:
             else:
                 self.counts.seated += 1
             if player.hosts:
-                self.counts.rounds += player.room.rounds
+                self.counts.rounds += player.plan.rounds
 
 
 def seats(view: MatchForm | None) -> dict[int, int]:
-    """Who sits where."""
+    """Return the ids of the players by slot."""
     return (
         {}
         if view is None

@@ -1,4 +1,4 @@
-"""`/metrics` of two workers is their sum, whichever is asked, also after one was killed or both were replaced."""
+"""`/metrics` of either worker is the sum of both, also after one was killed or both were replaced."""
 
 import json
 import signal
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from tests.builders import a_map
 from tests.cluster.kit import Cluster, running
-from tests.cluster.test_rolling_restart import replaced
+from tests.cluster.test_rolling_restart import are_replaced
 from tests.cluster.test_stores_away import paused, postgres_processes, redis_processes
 from tests.patience import patiently
 from tests.wire.kit import eventually
@@ -28,33 +28,33 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         cluster.stop()
 
 
-def ask(cluster: Cluster, count: int = ASKED) -> None:
-    """So many requests, each on a connection of its own, so that both workers get some."""
+def send_requests(cluster: Cluster, count: int = ASKED) -> None:
+    """Send `count` requests, each on its own connection, so that both workers get some."""
     for _ in range(count):
         assert cluster.get("/get_player_count").status == 200
 
 
 def failures(cluster: Cluster) -> Counter[str]:
-    """How often each job failed."""
+    """Return the number of failures of each job."""
     found = figures(cluster)
     return Counter({name: int(value) for name, value in found.items() if name.startswith("kiai_job_failures_total")})
 
 
-def own(lines: list[dict[str, object]]) -> int:
-    """How many of the lines are about work that every worker does."""
+def count_own_jobs(lines: list[dict[str, object]]) -> int:
+    """Return the number of lines about jobs that each worker runs."""
     return sum(line["job"] in ("figures", "buffers") for line in lines)
 
 
-def log(cluster: Cluster, event: str) -> list[dict[str, object]]:
-    """The lines of the whole log with this event."""
+def log_lines(cluster: Cluster, event: str) -> list[dict[str, object]]:
+    """Return the lines of the log with this event."""
     text = cluster.data.with_suffix(".stderr").read_text("utf-8")
     return [line for line in map(json.loads, text.splitlines()) if line["event"] == event]
 
 
-def test_every_answer_counts_whichever_worker_gave_it_and_whichever_is_asked(cluster: Cluster) -> None:
+def test_metrics_of_any_worker_count_the_answers_of_all(cluster: Cluster) -> None:
     before = figures(cluster).get(PATH, 0)
 
-    ask(cluster)
+    send_requests(cluster)
 
     for _ in range(8):
         found = figures(cluster)
@@ -63,8 +63,8 @@ def test_every_answer_counts_whichever_worker_gave_it_and_whichever_is_asked(clu
         assert found["kiai_workers"] == 2
 
 
-def test_a_killed_worker_takes_no_count_with_it(cluster: Cluster) -> None:
-    ask(cluster)
+def test_counts_of_a_killed_worker_are_not_lost(cluster: Cluster) -> None:
+    send_requests(cluster)
     before = figures(cluster)
     workers = set(cluster.workers())
 
@@ -77,24 +77,24 @@ def test_a_killed_worker_takes_no_count_with_it(cluster: Cluster) -> None:
     assert after["process_cpu_seconds_total"] >= before["process_cpu_seconds_total"]
 
 
-def test_replaced_workers_count_on_and_leave_nothing_behind(cluster: Cluster) -> None:
-    ask(cluster)
+def test_replaced_workers_continue_the_counts_and_leave_no_files(cluster: Cluster) -> None:
+    send_requests(cluster)
     counted, series = figures(cluster)[PATH], len(figures(cluster))
     files = sorted(path.name for path in cluster.data.iterdir())
 
     for _ in range(2):
         workers = set(cluster.workers())
         cluster.signal(signal.SIGHUP)
-        eventually(lambda workers=workers: replaced(cluster, workers), within_s=120)  # type: ignore[misc]
+        eventually(lambda workers=workers: are_replaced(cluster, workers), within_s=120)  # type: ignore[misc]
 
     assert figures(cluster)[PATH] == counted
     assert len(figures(cluster)) <= series + 30
     assert sorted(path.name for path in cluster.data.iterdir()) == files
-    ask(cluster, 10)
+    send_requests(cluster, 10)
     assert figures(cluster)[PATH] == counted + 10
 
 
-def test_gauges_are_of_those_who_live_and_of_the_server(cluster: Cluster) -> None:
+def test_gauges_cover_living_workers_and_the_server(cluster: Cluster) -> None:
     eventually(lambda: "kiai_outbox_rows" in figures(cluster), within_s=20)
 
     found = figures(cluster)
@@ -106,9 +106,9 @@ def test_gauges_are_of_those_who_live_and_of_the_server(cluster: Cluster) -> Non
 
 
 @pytest.mark.parametrize("store", ["database", "state"])
-def test_a_scrape_needs_no_store_and_an_outage_is_a_line_for_each_worker(cluster: Cluster, store: str) -> None:
+def test_metrics_need_no_store_and_each_worker_logs_an_outage_once(cluster: Cluster, store: str) -> None:
     stand = postgres_processes() if store == "database" else redis_processes(cluster)
-    failed, told = failures(cluster), len(log(cluster, "job failed"))
+    failed, lines_before = failures(cluster), len(log_lines(cluster, "job failed"))
     slowest_s, ends = 0.0, time.monotonic() + PAUSE_S
 
     with paused(stand):
@@ -119,8 +119,14 @@ def test_a_scrape_needs_no_store_and_an_outage_is_a_line_for_each_worker(cluster
 
     assert slowest_s < patiently(1.0)
     eventually(lambda: {"kiai_outbox_rows", "kiai_rooms"} <= figures(cluster).keys(), within_s=60)
-    # Whose turn shared work is changes; what each worker does by itself works again in each.
-    eventually(lambda: own(log(cluster, "job works again")) == own(log(cluster, "job failed")), within_s=120)
-    lines = Counter(str(line["job"]) for line in log(cluster, "job failed")[told:])
+    # Any worker may run a shared job next. The jobs that each worker runs must work again in both.
+    eventually(
+        lambda: (
+            count_own_jobs(log_lines(cluster, "job works again")) == count_own_jobs(log_lines(cluster, "job failed"))
+        ),
+        within_s=120,
+    )
+    lines = Counter(str(line["job"]) for line in log_lines(cluster, "job failed")[lines_before:])
     assert sum((failures(cluster) - failed).values()) > sum(lines.values()) > 0
-    assert max(lines.values()) <= 2, lines
+    # One line per worker and outage; on a busy machine a store may miss its deadlines once more after the pause.
+    assert max(lines.values()) <= patiently(2), lines

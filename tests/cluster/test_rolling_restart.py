@@ -1,4 +1,4 @@
-"""All workers are replaced, twice, while everybody asks: no request fails."""
+"""All workers are are_replaced twice under load: no request fails."""
 
 import functools
 import http.client
@@ -32,7 +32,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 class Asker(threading.Thread):
-    """Asks one thing again and again; keeps the statuses, and every failure."""
+    """Sends one request repeatedly, and records the statuses and failures."""
 
     def __init__(self, name: str, ask: Callable[[], int]) -> None:
         super().__init__(name=name, daemon=True)
@@ -50,7 +50,7 @@ class Asker(threading.Thread):
 
 
 class KeptAlive:
-    """A client that keeps its connection, as a proxy does: one that was closed while it was idle is opened again."""
+    """A client with a keep-alive connection, as a proxy has: when it was closed while idle, a new one is opened."""
 
     def __init__(self, cluster: Cluster, path: str) -> None:
         self._cluster = cluster
@@ -58,34 +58,34 @@ class KeptAlive:
         self._connection: http.client.HTTPConnection | None = None
 
     def ask(self) -> int:
-        """The status of one answer."""
+        """Send the request. Return the status."""
         if self._connection is not None:
             try:
-                return self._asked(self._connection)
+                return self._send(self._connection)
             except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
                 self._connection.close()
         self._connection = http.client.HTTPConnection("127.0.0.1", self._cluster.port, timeout=patiently(10))
-        return self._asked(self._connection)
+        return self._send(self._connection)
 
     def close(self) -> None:
-        """Lets go of the connection."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
 
-    def _asked(self, connection: http.client.HTTPConnection) -> int:
+    def _send(self, connection: http.client.HTTPConnection) -> int:
         connection.request("GET", self._path, headers={"Host": API})
         answer = connection.getresponse()
         answer.read()
         return answer.status
 
 
-def replaced(cluster: Cluster, before: set[int]) -> bool:
-    """Whether none of these workers is left, and two others are there."""
+def are_replaced(cluster: Cluster, before: set[int]) -> bool:
+    """Return whether these workers have ended and two others are running."""
     now = set(cluster.workers())
     return len(now) == 2 and not now & before
 
 
-def test_a_rolling_restart_under_load_fails_no_request(
+def test_rolling_restart_under_load_fails_no_request(
     cluster: Cluster, record_property: Callable[[str, object], None]
 ) -> None:
     tokens = {name: log_in_again(cluster, name) for name in NAMES}
@@ -100,12 +100,12 @@ def test_a_rolling_restart_under_load_fails_no_request(
 
     plays = iter([Played(SONGS[n % 2].md5, NAMES[6], score=1_000 + n).sealed() for n in range(600)])
     board = {"us": NAMES[7], "ha": password_md5(), "c": SONGS[0].md5, "m": 0, "v": 1, "s": 0}
-    kept = KeptAlive(cluster, "/get_player_count")
+    kept_alive = KeptAlive(cluster, "/get_player_count")
     askers = [
         *(Asker(f"poll of {name}", functools.partial(poll, name)) for name in NAMES[:4]),
         Asker("board", lambda: web(cluster, "/web/osu-osz2-getscores.php", **board).status),
         Asker("profile", lambda: cluster.get(f"/get_player_info?name={NAMES[0]}&scope=all").status),
-        Asker("kept alive", kept.ask),
+        Asker("kept_alive alive", kept_alive.ask),
         Asker("play", lambda: submit(cluster, next(plays)).status),
     ]
     for asker in askers:
@@ -113,12 +113,12 @@ def test_a_rolling_restart_under_load_fails_no_request(
     for _ in range(REPLACEMENTS):
         before = set(cluster.workers())
         cluster.signal(signal.SIGHUP)
-        eventually(functools.partial(replaced, cluster, before), within_s=60)
+        eventually(functools.partial(are_replaced, cluster, before), within_s=60)
     for asker in askers:
         asker.stopping.set()
     for asker in askers:
         asker.join(patiently(30))
-    kept.close()
+    kept_alive.close()
 
     counted = {asker.name: dict(asker.statuses) for asker in askers}
     record_property("counts", f"rolling restart, {REPLACEMENTS} times all workers: {counted}, 0 failures wanted")

@@ -1,4 +1,4 @@
-"""Two workers over PostgreSQL, Redis and a bucket are one server, and any of them may die."""
+"""Two workers with PostgreSQL, Redis and a bucket act as one server, also when one of them is killed."""
 
 import http.client
 import random
@@ -13,13 +13,13 @@ from tests.buckets import an_s3
 from tests.builders import a_map
 from tests.cluster.kit import Cluster, running
 from tests.faces.bancho.client_bytes import whole
-from tests.faults.submitting import Bot, Told
+from tests.faults.submitting import AcknowledgedPlay, Bot
 from tests.patience import Deadline, patiently
 from tests.wire.kit import eventually
 from tests.wire.submitting import Played, log_in, password_md5, poll, submit, try_to_log_in, web
 
 from kiai.faces.bancho import packets
-from kiai.faces.bancho.packets import Client, Message
+from kiai.faces.bancho.packets import ClientMessage, ClientPacket
 
 NAMES = ["alice", "bob", "carla", "dora", "eve", "fred"]
 SONGS = [a_map(100 + n, objects=100, title=f"Song {n}") for n in range(3)]
@@ -43,12 +43,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def line(text: str) -> bytes:
-    """A line in #osu."""
-    return whole(Client.SEND_PUBLIC_MESSAGE, Message("", text, "#osu", 0))
+    """Return the packet of a line in #osu."""
+    return whole(ClientPacket.SEND_PUBLIC_MESSAGE, ClientMessage("", text, "#osu", 0))
 
 
-def heard(body: bytes, prefix: str) -> list[int]:
-    """The numbers of the lines with this prefix in what a poll answered."""
+def received(body: bytes, prefix: str) -> list[int]:
+    """Return the numbers of the lines with this prefix in the answer of a poll."""
     found, at = [], 0
     while at < len(body):
         packet_id, _, size = struct.unpack_from("<HBI", body, at)
@@ -60,7 +60,7 @@ def heard(body: bytes, prefix: str) -> list[int]:
     return found
 
 
-def test_there_are_two_and_every_request_may_go_to_either(cluster: Cluster) -> None:
+def test_two_workers_share_the_requests(cluster: Cluster) -> None:
     assert len(cluster.workers()) == 2
     token = log_in(cluster, "alice")
 
@@ -70,7 +70,7 @@ def test_there_are_two_and_every_request_may_go_to_either(cluster: Cluster) -> N
     assert cluster.get("/get_player_status?name=alice").json["player_status"]["online"] is True
 
 
-def test_a_score_taken_by_one_is_seen_in_the_other(cluster: Cluster) -> None:
+def test_score_submitted_to_one_worker_is_visible_in_the_other(cluster: Cluster) -> None:
     log_in_again(cluster, "bob")
 
     body = submit(cluster, Played(SONGS[0].md5, "bob", score=123_456).sealed()).body
@@ -82,7 +82,7 @@ def test_a_score_taken_by_one_is_seen_in_the_other(cluster: Cluster) -> None:
         assert cluster.get("/get_player_info?name=bob&scope=stats").json["player"]["stats"]["0"]["rank"] == 1
 
 
-def test_what_is_stored_through_one_worker_lies_in_the_bucket_and_comes_from_any(cluster: Cluster) -> None:
+def test_file_stored_by_one_worker_is_in_the_bucket_and_served_by_all(cluster: Cluster) -> None:
     log_in_again(cluster, "alice")
     played = Played(SONGS[2].md5, "alice", score=456_789).sealed()
 
@@ -106,14 +106,14 @@ def log_in_again(cluster: Cluster, name: str) -> str:
 
 
 class Talker(threading.Thread):
-    """Says numbered lines and listens to all others, whichever worker answers; a request that fails is not repeated."""
+    """A player that sends numbered lines and records those of the others. A failed request is not repeated."""
 
     def __init__(self, cluster: Cluster, name: str) -> None:
         super().__init__(name=name, daemon=True)
         self.cluster = cluster
         self.token = log_in_again(cluster, name)
         self.said: list[int] = []
-        self.heard: dict[str, list[int]] = {}
+        self.received: dict[str, list[int]] = {}
         self.lost_polls = 0
         self.restarted = False
         self.stopping = threading.Event()
@@ -133,7 +133,7 @@ class Talker(threading.Thread):
             self.failure = error
 
     def ask(self, body: bytes) -> bool:
-        """Whether it was answered."""
+        """Poll. Return whether it was answered."""
         try:
             answer = poll(self.cluster, self.token, body)
         except (OSError, http.client.HTTPException):
@@ -141,11 +141,11 @@ class Talker(threading.Thread):
             return False
         self.restarted = self.restarted or RESTART in answer
         for name in NAMES:
-            self.heard.setdefault(name, []).extend(heard(answer, f"{name}#"))
+            self.received.setdefault(name, []).extend(received(answer, f"{name}#"))
         return True
 
 
-def test_nobody_loses_a_session_or_hears_a_line_twice_while_workers_die(cluster: Cluster) -> None:
+def test_no_session_is_lost_and_no_line_repeated_while_workers_die(cluster: Cluster) -> None:
     talkers = [Talker(cluster, name) for name in ("carla", "dora")]
     bots = [Bot(cluster, name, [song.md5 for song in SONGS], seed) for seed, name in enumerate(("eve", "fred"))]
     chance = random.Random()
@@ -163,20 +163,20 @@ def test_nobody_loses_a_session_or_hears_a_line_twice_while_workers_die(cluster:
         one.stopping.set()
     for one in everybody:
         one.join(patiently(60))
-    told: list[Told] = [play for bot in bots for play in bot.told]
-    print(f"{kills} kills, {sum(len(t.said) for t in talkers)} lines, {len(told)} plays acknowledged")
+    acknowledged: list[AcknowledgedPlay] = [play for bot in bots for play in bot.acknowledged]
+    print(f"{kills} kills, {sum(len(t.said) for t in talkers)} lines, {len(acknowledged)} plays acknowledged")
     assert [one.failure for one in everybody] == [None] * 4
     assert kills >= 3
     for talker in talkers:
         assert not talker.restarted, "the session is still there"
         (other,) = [one for one in talkers if one is not talker]
-        lines = talker.heard[other.name]
+        lines = talker.received[other.name]
         assert lines == sorted(set(lines)), "in order, and none twice"
-        # What was on its way in an answer that never came is gone with it; everything else has arrived.
+        # Delivery is at most once: the contents of a lost answer are lost; everything else must have arrived.
         missing = set(other.said) - set(lines)
         assert len(missing) <= 3 * talker.lost_polls, missing
-    assert len(told) > 10
-    passes = [play for play in told if play.score_id is not None]
+    assert len(acknowledged) > 10
+    passes = [play for play in acknowledged if play.score_id is not None]
     for play in passes:
         stored = cluster.get(f"/get_score_info?id={play.score_id}").json["score"]
         assert stored["score"] == play.played.score
@@ -194,7 +194,7 @@ def test_workers_are_replaced_one_after_another(cluster: Cluster) -> None:
     assert RESTART not in poll(cluster, token)
 
 
-def test_a_redis_that_comes_back_empty_costs_a_log_in_and_nothing_else(cluster: Cluster) -> None:
+def test_empty_redis_costs_players_only_a_new_login(cluster: Cluster) -> None:
     log_in_again(cluster, "alice")
     submit(cluster, Played(SONGS[0].md5, "alice", score=88_888).sealed())
     eventually(lambda: rank_of(cluster, "alice") > 0)  # delivered: what comes back is loaded from the rows
@@ -219,7 +219,7 @@ def test_a_redis_that_comes_back_empty_costs_a_log_in_and_nothing_else(cluster: 
     assert RESTART not in poll(cluster, log_in_again(cluster, "bob"))
 
 
-def test_who_is_told_to_stop_while_the_workers_start_does_not_wait_for_them(cluster: Cluster) -> None:
+def test_stop_during_the_start_does_not_wait_for_the_workers(cluster: Cluster) -> None:
     cluster.stop()
     starting = cluster.launch()
     eventually(lambda: len(cluster.workers()) == 2, within_s=20)

@@ -1,9 +1,11 @@
-"""Files that are small and cost minutes to read: each is given up in good time, and nobody else waits for it."""
+"""Small files that take minutes to decode: each is rejected in time, and other players do not wait for it."""
 
 import asyncio
-import contextlib
 import io
 import lzma
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -14,21 +16,23 @@ from PIL import Image
 from tests.builders import a_map
 from tests.patience import patiently
 
-from kiai import workers
+from kiai import pool_process, process_pool
 from kiai.decoding import decoder as decoding
-from kiai.decoding import pictures
-from kiai.decoding.decoder import Decoder, picture_workers, replay_workers
+from kiai.decoding import pictures, process
+from kiai.decoding.decoder import Decoder, long_replay_workers, picture_workers, replay_workers
 from kiai.decoding.pictures import JPEG_SCANS_MAX
-from kiai.errors import Invalid
+from kiai.errors import Invalid, Unavailable
+from kiai.measuring import PoolUsage
 from kiai.osu.replay_file import BadReplay
+from kiai.process_pool import JobTimedOut, Load
 
 STORY_S: Final = 60.0
 
 
 @pytest.fixture(autouse=True)
 def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limits of processor time are under test, not how much of it this machine gives at once."""
-    monkeypatch.setattr(workers, "WALL_FACTOR", patiently(workers.WALL_FACTOR))
+    """Raise the wall-clock deadline: these tests are about CPU time, not about the load of the machine."""
+    monkeypatch.setattr(process_pool, "WALL_FACTOR", patiently(process_pool.WALL_FACTOR))
 
 
 def honest_frames() -> bytes:
@@ -36,7 +40,7 @@ def honest_frames() -> bytes:
 
 
 def heavy_frames() -> bytes:
-    """7 KB that unfold to 48 MiB of frames, which take seconds to read."""
+    """Return 7 KB that decompress to 48 MiB of frames, which take seconds to check."""
     return _compressed(b"9|1|1|1," * (6 * 1024 * 1024))
 
 
@@ -51,7 +55,7 @@ def a_picture(kind: str, side: int = 512, **how: Any) -> bytes:
 
 
 def many_scans(side: int, scans: int) -> bytes:
-    """A progressive JPEG that repeats its last scan, of a few bytes, which goes over all pixels each time."""
+    """Return a progressive JPEG that repeats its last scan: a few bytes that cost a pass over all pixels each time."""
     picture = a_picture("JPEG", side, progressive=True)
     begin, end = picture.rindex(b"\xff\xda"), picture.rindex(b"\xff\xd9")
     return picture[:end] + picture[begin:end] * (scans - picture.count(b"\xff\xda")) + picture[end:]
@@ -68,7 +72,7 @@ def a_set(background: bytes) -> bytes:
 
 @asynccontextmanager
 async def decoders() -> AsyncIterator[Decoder]:
-    decoder = Decoder(picture_workers(), replay_workers())
+    decoder = Decoder(picture_workers(), replay_workers(), long_replay_workers())
     try:
         async with asyncio.timeout(patiently(STORY_S)):
             yield decoder
@@ -76,10 +80,10 @@ async def decoders() -> AsyncIterator[Decoder]:
         await decoder.close()
 
 
-def play(story: Callable[[Decoder], Awaitable[None]]) -> None:
+def play(scenario: Callable[[Decoder], Awaitable[None]]) -> None:
     async def main() -> None:
         async with decoders() as decoder:
-            await story(decoder)
+            await scenario(decoder)
 
     asyncio.run(main())
 
@@ -94,8 +98,8 @@ def loading(data: bytes) -> Callable[[], Awaitable[bytes]]:
 # --- what is read as ever
 
 
-def test_honest_files_are_read_as_without_processes() -> None:
-    async def story(decoder: Decoder) -> None:
+def test_processes_give_the_same_results_as_direct_calls() -> None:
+    async def scenario(decoder: Decoder) -> None:
         png, jpeg = a_picture("PNG"), a_picture("JPEG", progressive=True)
 
         assert await decoder.avatar(png, "PNG", caller="a") == pictures.avatar(png, "PNG")
@@ -105,80 +109,129 @@ def test_honest_files_are_read_as_without_processes() -> None:
         assert await decoder.preview(loading(a_set(jpeg)), 7, caller="a") == b""
         assert (await decoder.frames(honest_frames(), caller="a")).frames == 202
 
-    play(story)
+    play(scenario)
 
 
-def test_damaged_files_are_refused_with_the_reason() -> None:
-    async def story(decoder: Decoder) -> None:
+def test_damaged_files_are_rejected_with_the_reason() -> None:
+    async def scenario(decoder: Decoder) -> None:
         with pytest.raises(Invalid, match="avatar must be a whole picture, got 'a damaged one'"):
             await decoder.avatar(a_picture("PNG")[:-30], "PNG", caller="a")
         with pytest.raises(Invalid, match="at most 4096 x 4096 pixels, got '4097 x 4097'"):
             await decoder.avatar(a_picture("PNG", 4097), "PNG", caller="a")
-        with pytest.raises(BadReplay, match="cut"):
+        with pytest.raises(BadReplay, match="truncated"):
             await decoder.frames(honest_frames()[:-20], caller="a")
 
-    play(story)
+    play(scenario)
+
+
+def test_decoding_process_has_a_lower_priority_than_the_server_and_than_pp() -> None:
+    with subprocess.Popen(decoding.COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        assert pool_process.read_answer(worker.stdout) == pool_process.READY
+        priority = os.getpriority(os.PRIO_PROCESS, worker.pid)
+        worker.stdin.close()
+
+    assert priority == min(os.nice(0) + process.NICENESS, 19)
+    assert process.NICENESS > pool_process.NICENESS
 
 
 # --- pictures
 
 
-def test_a_jpeg_of_too_many_scans_is_refused_before_it_is_decoded() -> None:
+def test_jpeg_with_too_many_scans_is_rejected_before_decoding() -> None:
     hostile = many_scans(4096, 20_000)
     assert len(hostile) < 1024**2
 
-    told = f"a JPEG of at most {JPEG_SCANS_MAX} scans, got 20000"
-    with pytest.raises(Invalid, match=told):
+    error = f"a JPEG of at most {JPEG_SCANS_MAX} scans, got 20000"
+    with pytest.raises(Invalid, match=error):
         pictures.avatar(hostile, "JPEG")
-    with pytest.raises(Invalid, match=told):
+    with pytest.raises(Invalid, match=error):
         pictures.screenshot(hostile, "jpeg")
-    with pytest.raises(Invalid, match=told):
+    with pytest.raises(Invalid, match=error):
         pictures.thumbnail(hostile, (80, 60))
 
 
-def test_a_progressive_jpeg_of_any_encoder_is_taken() -> None:
+def test_progressive_jpeg_of_any_encoder_is_accepted() -> None:
     assert pictures.avatar(many_scans(256, JPEG_SCANS_MAX), "JPEG")
 
 
-def test_a_picture_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_progressive_jpeg_is_rejected_before_decoding() -> None:
+    large = a_picture("JPEG", 4100, progressive=True)
+    refusal = "a JPEG of at most 16777216 pixels, or a baseline one"
+    with pytest.raises(Invalid, match=refusal):
+        pictures.screenshot(large, "jpeg")
+    with pytest.raises(Invalid, match=refusal):
+        pictures.thumbnail(large, (80, 60))
+    assert pictures.screenshot(a_picture("JPEG", 4100), "jpeg")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the peak")
+@pytest.mark.parametrize(
+    ("call", "picture"),
+    [
+        pytest.param("avatar(data, 'JPEG')", a_picture("JPEG", 4096, progressive=True), id="avatar, progressive JPEG"),
+        pytest.param("avatar(data, 'PNG')", a_picture("PNG", 4096), id="avatar, PNG"),
+        pytest.param("screenshot(data, 'jpeg')", many_scans(4096, 60), id="screenshot, JPEG of 60 scans"),
+        pytest.param("screenshot(data, 'png')", a_picture("PNG", 4096), id="screenshot, PNG"),
+        pytest.param("thumbnail(data, (160, 120))", a_picture("PNG", 4096), id="background, PNG"),
+        pytest.param("thumbnail(data, (160, 120))", a_picture("BMP", 4096), id="background, BMP"),
+    ],
+)
+def test_decoding_16_million_pixels_takes_at_most_130_mb(call: str, picture: bytes) -> None:
+    program = (
+        "import re, sys; from kiai.decoding import pictures; data = sys.stdin.buffer.read();"
+        "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1]);"
+        f"before = peak(); pictures.{call}; print(peak() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], input=picture, capture_output=True, check=True)
+    assert int(done.stdout) <= 130 * 1024
+
+
+def test_picture_that_exceeds_its_cpu_time_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "PICTURE_CPU_S", 0.1)
     slow = a_picture("PNG", 4096)
 
-    async def story(decoder: Decoder) -> None:
+    async def scenario(decoder: Decoder) -> None:
         for _ in range(2):
-            with pytest.raises(Invalid, match="avatar must be a picture that is quickly decoded"):
+            with pytest.raises(Invalid, match="avatar must be a picture that can be decoded quickly"):
                 await decoder.avatar(slow, "PNG", caller="a")
         assert await decoder.background(loading(a_set(slow)), 7, (80, 60), caller="a") == b""
         assert await decoder.screenshot(a_picture("PNG", 16), "png", caller="a")
 
-    play(story)
+    play(scenario)
 
 
 # --- replays
 
 
-def test_frames_that_take_too_long_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_that_exceed_their_cpu_time_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "FRAMES_CPU_S", 0.3)
     hostile = heavy_frames()
     assert len(hostile) < 16 * 1024
 
-    async def story(decoder: Decoder) -> None:
-        with pytest.raises(BadReplay, match="processor time"):
+    async def scenario(decoder: Decoder) -> None:
+        with pytest.raises(BadReplay, match="CPU time"):
             await decoder.frames(hostile, caller="a")
         assert (await decoder.frames(honest_frames(), caller="a")).frames == 202
 
-    play(story)
+    play(scenario)
 
 
-def test_an_honest_replay_waits_for_no_more_than_one_job_of_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replay_waits_for_at_most_one_job_of_another_player(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "SHORT_CPU_S", 0.2)
     monkeypatch.setattr(decoding, "FRAMES_CPU_S", 0.5)
     hostile = heavy_frames()
     done: list[str] = []
 
-    async def story(decoder: Decoder) -> None:
+    async def scenario(decoder: Decoder) -> None:
         async def read(stream: bytes, caller: str) -> None:
-            with contextlib.suppress(BadReplay):
+            try:
                 await decoder.frames(stream, caller=caller)
+            except Unavailable:  # at most `LONG_OF_CALLER_MAX` long replays of one player wait
+                return
+            except BadReplay:
+                pass
             done.append(caller)
 
         attack = [asyncio.create_task(read(hostile, "user:3")) for _ in range(8)]
@@ -186,16 +239,79 @@ def test_an_honest_replay_waits_for_no_more_than_one_job_of_somebody_else(monkey
         await read(honest_frames(), "user:4")
         await asyncio.gather(*attack)
 
-    play(story)
+    play(scenario)
 
     assert done.index("user:4") <= decoding.REPLAY_PROCESSES + 1, done
+
+
+class Recorded:
+    """A pool that records its jobs. The jobs of `slow` callers exceed their CPU time."""
+
+    def __init__(self, *slow: str) -> None:
+        self.slow = slow
+        self.callers: list[str] = []
+
+    async def run_job(
+        self, caller: str, head: bytes, read: Callable[[bytes], Any], *, cpu_s: float, load: Load | None = None
+    ) -> Any:
+        await asyncio.sleep(0)  # the queue
+        assert load is not None
+        stream = await load()
+        self.callers.append(caller)
+        if caller in self.slow:
+            raise JobTimedOut("it needs more CPU time")
+        return read(process.answer(head, stream))
+
+    def pool(self) -> PoolUsage:
+        return PoolUsage(0, 1)
+
+    async def close(self) -> None:
+        pass
+
+
+def test_player_with_a_long_replay_uses_the_pool_for_long_replays_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    short, long = Recorded("user:3"), Recorded()
+
+    async def scenario() -> None:
+        decoder = Decoder(Recorded(), short, long)
+        stream = honest_frames()
+
+        # Both are in the queue of short replays when the first one turns out to be long.
+        await asyncio.gather(*(decoder.frames(stream, caller="user:3") for _ in range(2)))
+        assert (short.callers, long.callers) == (["user:3"], ["user:3", "user:3"])
+
+        await decoder.frames(stream, caller="user:3")
+        await decoder.frames(stream, caller="user:4")
+        assert (short.callers, len(long.callers)) == (["user:3", "user:4"], 3)
+
+        monkeypatch.setattr(decoding, "LONG_S", 0.0)
+        short.slow = ("user:5",)
+        await decoder.frames(stream, caller="user:5")
+        await decoder.frames(stream, caller="user:5")
+        assert short.callers[2:] == ["user:5", "user:5"], "the time is over"
+
+    asyncio.run(scenario())
+
+
+def test_number_of_remembered_players_with_long_replays_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "LONG_CALLERS_MAX", 2)
+    short = Recorded("a", "b", "c")
+
+    async def scenario() -> None:
+        decoder = Decoder(Recorded(), short, Recorded())
+        for caller in ("a", "b", "c", "b", "a"):
+            await decoder.frames(honest_frames(), caller=caller)
+
+    asyncio.run(scenario())
+
+    assert short.callers == ["a", "b", "c", "a"], "the oldest is forgotten"
 
 
 def test_pictures_and_replays_do_not_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "FRAMES_CPU_S", 2.0)
     hostile = heavy_frames()
 
-    async def story(decoder: Decoder) -> None:
+    async def scenario(decoder: Decoder) -> None:
         attack = [asyncio.create_task(decoder.frames(hostile, caller="user:3")) for _ in range(4)]
         await asyncio.sleep(0)
 
@@ -204,4 +320,4 @@ def test_pictures_and_replays_do_not_wait_for_each_other(monkeypatch: pytest.Mon
         assert not any(task.done() for task in attack[2:])
         await asyncio.gather(*attack, return_exceptions=True)
 
-    play(story)
+    play(scenario)

@@ -1,4 +1,4 @@
-"""Composed maps are maps: the same seed gives the same bytes, the game's rules and the calculator accept them."""
+"""Generated maps: equal seeds give equal bytes, and the parser and the calculator accept the maps."""
 
 import pytest
 import rosu_pp_py as rosu
@@ -10,92 +10,103 @@ MODES = {OSU: rosu.GameMode.Osu, TAIKO: rosu.GameMode.Taiko, CATCH: rosu.GameMod
 
 
 @pytest.fixture(scope="module")
-def composed() -> list[ComposedMap]:
-    return [one for seed in (1, 2) for one in maps_of(seed, 40)]
+def maps() -> list[ComposedMap]:
+    return [generated for seed in (1, 2) for generated in maps_of(seed, 40)]
 
 
-def test_the_same_seed_composes_the_same_bytes() -> None:
+def test_equal_seeds_give_equal_bytes() -> None:
     first = [compose_map(7, index) for index in range(8)]
     again = [compose_map(7, index) for index in range(8)]
     other = [compose_map(8, index) for index in range(8)]
 
     assert first == again
-    assert all(one.osu != another.osu for one, another in zip(first, other, strict=True))
+    assert all(a.osu != b.osu for a, b in zip(first, other, strict=True))
 
 
-def test_the_smallest_five_sets_hold_every_mode() -> None:
-    assert {one.mode for one in maps_of(1, 20)} == set(MODES)
+def test_first_five_sets_have_every_mode() -> None:
+    assert {generated.mode for generated in maps_of(1, 20)} == set(MODES)
 
 
-def test_every_map_says_what_it_is(composed: list[ComposedMap]) -> None:
-    for one in composed:
-        file = parse_beatmap(one.osu)
+def test_file_has_the_metadata_of_its_map(maps: list[ComposedMap]) -> None:
+    for generated in maps:
+        file = parse_beatmap(generated.osu)
 
-        assert (file.format_version, file.mode, file.objects) == (14, one.mode, one.objects)
-        assert (file.beatmap_id, file.beatmap_set_id) == (one.id, one.set_id)
-        assert file_name(file.artist, file.title, file.creator, file.version) == one.name
-
-
-def test_every_map_is_one_to_three_minutes_of_100_to_700_objects(composed: list[ComposedMap]) -> None:
-    for one in composed:
-        file = parse_beatmap(one.osu)
-
-        assert 60 <= file.total_length_s <= 180, one.name
-        assert 100 <= file.objects <= 700, one.name
+        assert (file.format_version, file.mode, file.objects) == (14, generated.mode, generated.objects)
+        assert (file.beatmap_id, file.beatmap_set_id) == (generated.id, generated.set_id)
+        assert file_name(file.artist, file.title, file.creator, file.version) == generated.name
 
 
-def test_difficulties_of_a_set_share_their_song(composed: list[ComposedMap]) -> None:
-    for start in range(0, len(composed), 4):
-        files = [parse_beatmap(one.osu) for one in composed[start : start + 4]]
+def test_map_has_60_to_180_seconds_and_100_to_700_objects(maps: list[ComposedMap]) -> None:
+    for generated in maps:
+        file = parse_beatmap(generated.osu)
 
-        assert len({(one.beatmap_set_id, one.artist, one.title, one.creator, one.bpm) for one in files}) == 1
-        assert len({one.version for one in files}) == 4
-
-
-def test_the_calculator_accepts_every_map_in_its_mode(composed: list[ComposedMap]) -> None:
-    for one in composed:
-        beatmap = rosu.Beatmap(bytes=one.osu)
-
-        assert not beatmap.is_suspicious(), one.name
-        assert beatmap.mode == MODES[one.mode]
-        assert beatmap.n_objects == one.objects
+        assert 60 <= file.total_length_s <= 180, generated.name
+        assert 100 <= file.objects <= 700, generated.name
 
 
-def test_stars_rise_from_difficulty_to_difficulty(composed: list[ComposedMap]) -> None:
-    for start in range(0, len(composed), 4):
-        stars = [rosu.Difficulty().calculate(rosu.Beatmap(bytes=one.osu)).stars for one in composed[start : start + 4]]
+def test_difficulties_of_a_set_have_the_same_song(maps: list[ComposedMap]) -> None:
+    for start in range(0, len(maps), 4):
+        files = [parse_beatmap(generated.osu) for generated in maps[start : start + 4]]
+
+        assert (
+            len(
+                {
+                    (generated.beatmap_set_id, generated.artist, generated.title, generated.creator, generated.bpm)
+                    for generated in files
+                }
+            )
+            == 1
+        )
+        assert len({generated.version for generated in files}) == 4
+
+
+def test_calculator_accepts_map_in_its_mode(maps: list[ComposedMap]) -> None:
+    for generated in maps:
+        beatmap = rosu.Beatmap(bytes=generated.osu)
+
+        assert not beatmap.is_suspicious(), generated.name
+        assert beatmap.mode == MODES[generated.mode]
+        assert beatmap.n_objects == generated.objects
+
+
+def test_stars_increase_with_difficulty(maps: list[ComposedMap]) -> None:
+    for start in range(0, len(maps), 4):
+        stars = [
+            rosu.Difficulty().calculate(rosu.Beatmap(bytes=generated.osu)).stars
+            for generated in maps[start : start + 4]
+        ]
 
         assert stars == sorted(stars)
         assert 0.5 < stars[0] < stars[3] < 8.0
 
 
-def test_judgements_are_counted_as_the_calculator_counts_them(composed: list[ComposedMap]) -> None:
-    for one in composed:
-        found = rosu.Difficulty(lazer=False).calculate(rosu.Beatmap(bytes=one.osu))
+def test_number_of_judgements_equals_that_of_the_calculator(maps: list[ComposedMap]) -> None:
+    for generated in maps:
+        found = rosu.Difficulty(lazer=False).calculate(rosu.Beatmap(bytes=generated.osu))
 
-        match one.mode:
+        match generated.mode:
             case 1:
-                assert one.judged == found.max_combo
+                assert generated.judged == found.max_combo
             case 2:
-                assert (found.n_droplets, found.n_tiny_droplets) == (0, one.tiny_droplets)
-                assert one.judged == found.max_combo + one.tiny_droplets
+                assert (found.n_droplets, found.n_tiny_droplets) == (0, generated.tiny_droplets)
+                assert generated.judged == found.max_combo + generated.tiny_droplets
             case _:
-                assert one.judged == one.objects
+                assert generated.judged == generated.objects
 
 
-def test_every_slider_and_circle_of_osu_lies_on_the_playfield(composed: list[ComposedMap]) -> None:
-    for one in composed:
-        lines = one.osu.decode("ascii").partition("[HitObjects]\r\n")[2].splitlines()
+def test_objects_are_within_the_playfield(maps: list[ComposedMap]) -> None:
+    for generated in maps:
+        lines = generated.osu.decode("ascii").partition("[HitObjects]\r\n")[2].splitlines()
         places = [line.split(",", 2)[:2] for line in lines]
 
-        assert all(0 <= int(x) <= 512 and 0 <= int(y) <= 384 for x, y in places), one.name
+        assert all(0 <= int(x) <= 512 and 0 <= int(y) <= 384 for x, y in places), generated.name
 
 
-def test_times_of_objects_never_go_back(composed: list[ComposedMap]) -> None:
-    for one in composed:
-        lines = one.osu.decode("ascii").partition("[HitObjects]\r\n")[2].splitlines()
+def test_objects_are_in_order_of_time(maps: list[ComposedMap]) -> None:
+    for generated in maps:
+        lines = generated.osu.decode("ascii").partition("[HitObjects]\r\n")[2].splitlines()
         times = [int(line.split(",", 3)[2]) for line in lines]
 
         assert times == sorted(times)
-        if one.mode != MANIA:
+        if generated.mode != MANIA:
             assert len(set(times)) == len(times)

@@ -1,4 +1,4 @@
-"""The made-up world: plays fit their maps, the rows agree with each other, the same seed gives the same rows."""
+"""The sample world: plays are valid for their maps, rows are consistent, and equal seeds give equal rows."""
 
 import asyncio
 import sqlite3
@@ -7,19 +7,21 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from tests.builders import a_play
 
 from kiai.app import Services, open_services
 from kiai.beatmaps.model import Beatmap
 from kiai.demo import DemoReport, build
 from kiai.demo.composing import compose_map
 from kiai.demo.plays import EPOCH_MS, SPAN_MS, PlayableMap, compose_player, compose_plays
-from kiai.demo.world import compose_frames
+from kiai.demo.replaying import compose_frames
 from kiai.errors import Refused
-from kiai.osu.accuracy import accuracy, judged
+from kiai.osu.accuracy import HitCounts, accuracy, judged
 from kiai.osu.beatmap_file import parse_beatmap
 from kiai.osu.grades import grade
 from kiai.osu.modes import mode_of
 from kiai.osu.mods import clock_rate, refused_mods, unranked_mods
+from kiai.osu.replay_analysis import analyse
 from kiai.osu.replay_file import check_frames
 from kiai.scores import statements
 from kiai.scores.model import Play
@@ -76,12 +78,12 @@ def plays() -> list[Play]:
     return plays_of(1, 5_000)
 
 
-def test_the_same_seed_invents_the_same_plays(plays: list[Play]) -> None:
+def test_equal_seeds_give_equal_plays(plays: list[Play]) -> None:
     assert plays_of(1, 5_000) == plays
     assert plays_of(2, 10) != plays[:10]
 
 
-def test_counts_of_a_pass_add_up_to_the_map_and_those_of_a_fail_to_less(plays: list[Play]) -> None:
+def test_pass_has_all_judgements_of_the_map_and_fail_has_fewer(plays: list[Play]) -> None:
     whole = {one.beatmap.key: one.judged for one in map(playable, range(20))}
 
     for play in plays:
@@ -93,13 +95,13 @@ def test_counts_of_a_pass_add_up_to_the_map_and_those_of_a_fail_to_less(plays: l
             assert play.counts.nmiss > 0, play
 
 
-def test_combos_fit_the_map_and_the_misses(plays: list[Play]) -> None:
+def test_combo_is_possible_for_map_and_misses(plays: list[Play]) -> None:
     for play in plays:
         assert 0 < play.max_combo <= play.beatmap.max_combo - play.counts.nmiss, play
         assert play.perfect == (play.passed and play.max_combo == play.beatmap.max_combo), play
 
 
-def test_mods_modes_accuracy_and_grades_follow_the_rules(plays: list[Play]) -> None:
+def test_mods_mode_accuracy_and_grade_are_valid(plays: list[Play]) -> None:
     for play in plays:
         vanilla_mode = play.beatmap.mode
         assert refused_mods(play.mods, vanilla_mode) is None
@@ -109,42 +111,65 @@ def test_mods_modes_accuracy_and_grades_follow_the_rules(plays: list[Play]) -> N
         assert play.grade == grade(play.counts, vanilla_mode, play.mods, passed=play.passed)
 
 
-def test_every_mode_is_played_and_about_four_in_five_plays_pass(plays: list[Play]) -> None:
+def test_every_mode_has_plays_and_about_80_percent_pass(plays: list[Play]) -> None:
     assert {play.mode for play in plays} == {0, 1, 2, 3, 4, 5, 6, 8}
     assert 0.7 < sum(play.passed for play in plays) / len(plays) < 0.9
 
 
-def test_times_rise_through_the_last_two_years_of_the_world(plays: list[Play]) -> None:
+def test_plays_are_in_order_of_time_within_the_period(plays: list[Play]) -> None:
     times = [play.play_time_ms for play in plays]
 
     assert times == sorted(times)
     assert EPOCH_MS - SPAN_MS <= times[0] < times[-1] < EPOCH_MS
 
 
-def test_no_play_lasts_longer_than_its_map(plays: list[Play]) -> None:
+def test_play_is_not_longer_than_its_map(plays: list[Play]) -> None:
     for play in plays:
         assert 0 < play.time_elapsed <= 1_000 * play.beatmap.total_length / clock_rate(play.mods), play
 
 
-def test_scores_fit_the_clients_numbers_and_checksums_are_all_different(plays: list[Play]) -> None:
+def test_scores_fit_32_bits_and_checksums_are_unique(plays: list[Play]) -> None:
     assert all(0 < play.score < 2**31 for play in plays)
     assert len({play.checksum for play in plays}) == len(plays)
 
 
-def test_made_up_frames_are_readable_as_a_clients(plays: list[Play]) -> None:
-    play = next(play for play in plays if play.passed)
+def a_play_on(index: int, misses: int) -> tuple[Play, bytes]:
+    on = playable(index)
+    counts = HitCounts(on.beatmap.objects - 2 - misses, 2, 0, 0, 0, misses)
+    return a_play(by=3, on=on.beatmap, counts=counts, checksum=b"%016d" % index), compose_map(1, index).osu
 
-    found = check_frames(compose_frames(play))
 
-    assert found.frames >= 100
-    assert 0.9 * play.time_elapsed < found.length_ms <= play.time_elapsed
+@pytest.mark.parametrize("mode", [0, 1, 3])
+def test_replays_show_the_misses_of_their_plays(mode: int) -> None:
+    indices = [index for index in range(60) if compose_map(1, index).mode == mode][:6]
+    misses = hits = 0
+    for index in indices:
+        play, osu = a_play_on(index, misses=2)
+
+        found = analyse(osu, compose_frames(play, osu), mode=mode, mods=0, life_bar="")
+
+        assert found.errors is not None
+        assert found.map_end_ms is not None
+        assert found.end_ms > found.map_end_ms
+        misses += found.errors.misses
+        hits += found.errors.hits
+    assert 2 * len(indices) <= misses <= 3 * len(indices), (misses, hits)
+    assert hits > 20 * misses
+
+
+def test_frames_of_catch_are_valid() -> None:
+    play, osu = a_play_on(next(index for index in range(60) if compose_map(1, index).mode == 2), misses=0)
+
+    assert check_frames(compose_frames(play, osu)).frames >= 100
 
 
 # --- the world on a database
 
 
-def in_world(folder: Path, work: Callable[[Services], Awaitable[None]] | None = None, *, seed: int = 1) -> DemoReport:
-    """Builds a small world in `folder` and does some work in it."""
+def build_world(
+    folder: Path, work: Callable[[Services], Awaitable[None]] | None = None, *, seed: int = 1
+) -> DemoReport:
+    """Build a small world in `folder` and call `work` with its services."""
 
     async def main() -> DemoReport:
         async with open_services(load_settings(data=folder)) as services:
@@ -164,10 +189,10 @@ def rows(folder: Path, table: str, columns: str) -> list[tuple[object, ...]]:
         connection.close()
 
 
-def test_a_small_world_is_what_was_asked_for_and_the_doctor_finds_nothing(tmp_path: Path) -> None:
+def test_world_has_the_requested_size_and_passes_the_doctor(tmp_path: Path) -> None:
     async def work(services: Services) -> None:
-        found = await services.doctor.examine()
-        stored = await services.database.all(statements.STATS_BETWEEN, first=0, last=2**31 - 1)
+        found = await services.community.doctor.examine()
+        stored = await services.database.all(statements.rebuilding.STATS_BETWEEN, first=0, last=2**31 - 1)
         recounted = await services.rebuilder.recount(services.database, 0, 2**31 - 1)
 
         assert found.problems == []
@@ -176,13 +201,13 @@ def test_a_small_world_is_what_was_asked_for_and_the_doctor_finds_nothing(tmp_pa
         assert any(one.pp > 0 for one in stored)
         assert await services.accounts.total() == PLAYERS
 
-    report = in_world(tmp_path, work)
+    report = build_world(tmp_path, work)
 
     assert (report.players, report.maps, report.scores) == (PLAYERS, MAPS, SCORES)
     assert report.replays == len(rows(tmp_path, "replays", "score_id, md5")) > 0
 
 
-def test_the_same_seed_makes_the_same_rows(tmp_path: Path) -> None:
+def test_equal_seeds_give_equal_rows(tmp_path: Path) -> None:
     tables = {
         "users": "id, name, email, priv, country, created_at_ms, clan_id, clan_priv",
         "clans": "id, name, tag, owner_id",
@@ -193,37 +218,42 @@ def test_the_same_seed_makes_the_same_rows(tmp_path: Path) -> None:
         "stats": "user_id, mode, pp, acc, plays, tscore, rscore",
     }
 
-    in_world(tmp_path / "one")
-    in_world(tmp_path / "two")
+    build_world(tmp_path / "one")
+    build_world(tmp_path / "two")
 
     for table, columns in tables.items():
         assert rows(tmp_path / "one", table, columns) == rows(tmp_path / "two", table, columns), table
 
 
-def test_a_world_is_refused_where_accounts_are_already(tmp_path: Path) -> None:
+def test_world_is_refused_if_there_are_accounts(tmp_path: Path) -> None:
     async def work(services: Services) -> None:
-        with pytest.raises(Refused, match="holds 10 accounts already; kiai demo fills empty ones"):
+        with pytest.raises(Refused, match="contains 10 accounts; `kiai demo` needs an empty data folder"):
             await build(services, players=1, maps=1, scores=1, seed=1)
 
-    in_world(tmp_path, work)
+    build_world(tmp_path, work)
 
 
-def test_progress_rises_to_its_end(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
+def test_progress_increases_up_to_the_total(tmp_path: Path) -> None:
+    reported: list[tuple[int, int]] = []
 
     async def main() -> None:
         async with open_services(load_settings(data=tmp_path)) as services:
             await build(
-                services, players=2, maps=1, scores=20, seed=3, progress=lambda done, total: told.append((done, total))
+                services,
+                players=2,
+                maps=1,
+                scores=20,
+                seed=3,
+                progress=lambda done, total: reported.append((done, total)),
             )
 
     asyncio.run(main())
 
-    assert told == sorted(told)
-    assert told[-1] == (63, 63)
+    assert reported == sorted(reported)
+    assert reported[-1] == (63, 63)
 
 
-def test_hidden_players_clans_and_pools_come_with_a_larger_world(tmp_path: Path) -> None:
+def test_larger_world_has_restricted_players_clans_and_pools(tmp_path: Path) -> None:
     async def main() -> DemoReport:
         async with open_services(load_settings(data=tmp_path)) as services:
             return await build(services, players=50, maps=20, scores=100, seed=1)

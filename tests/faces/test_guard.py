@@ -1,4 +1,4 @@
-"""What the guard refuses, closes and lets pass: a real server in a thread, spoken to with raw sockets."""
+"""The request guard, tested with raw sockets against a real server in a thread."""
 
 import asyncio
 import http.client
@@ -18,7 +18,7 @@ import uvicorn
 from tests.patience import Deadline, patiently
 
 from kiai.faces.asgi import ClientGone
-from kiai.faces.guard import REFUSALS, GuardedProtocol, GuardLimits, Ledger, counted_as, guarded_protocol
+from kiai.faces.guard import REFUSALS, GuardedProtocol, GuardLimits, Ledger, address_key, guarded_protocol
 
 LIMITS: Final = GuardLimits(
     head_s=0.4,
@@ -37,14 +37,14 @@ DEADLINE_S: Final = 5.0
 PIECE: Final = bytes(64 * 1024)
 LARGE_PIECES: Final = 256
 CHUNKED: Final = b"Transfer-Encoding: chunked"
-GOOD: Final = b"GET /good HTTP/1.1\r\nHost: kiai.example\r\n\r\n"
+VALID: Final = b"GET /good HTTP/1.1\r\nHost: kiai.example\r\n\r\n"
 
 
-# --- a server, and a client without manners -------------------------------------------------------------------------
+# --- a server, and a client on a raw socket -------------------------------------------------------------------------
 
 
 class App:
-    """Answers with the length of the body; some paths behave in their own way."""
+    """Answers with the length of the body. Some paths wait, send large answers or read no body."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, str]] = []
@@ -52,7 +52,7 @@ class App:
         self.loop: asyncio.AbstractEventLoop | None = None
 
     def open_gate(self) -> None:
-        """Lets the gated requests go on; called by the test's thread."""
+        """Release the requests to `/gated*`. Called from the thread of the test."""
         assert self.loop is not None
         self.loop.call_soon_threadsafe(self.gate.set)
 
@@ -118,7 +118,7 @@ class Running(NamedTuple):
 def serving(limits: GuardLimits, loop: str = "auto") -> Iterator[Running]:
     app = App()
     protocol = guarded_protocol(limits)
-    # What the guard knows better, uvicorn is told not to do.
+    # The guard replaces the keep-alive timer; with 1 s it would close connections too early.
     config = uvicorn.Config(
         app,
         http=protocol,
@@ -154,13 +154,13 @@ def shared(request: pytest.FixtureRequest) -> Iterator[Running]:
 
 @pytest.fixture
 def server(shared: Running) -> Iterator[Running]:
-    """One with nobody connected and the gate shut; it still answers good requests afterwards."""
+    """A server without connections and with a closed gate. After the test it must still answer valid requests."""
     eventually(lambda: not shared.ledger.connections)
     shared.app.gate.clear()
     shared.app.seen.clear()
     yield shared
     with connected(shared) as client:
-        assert ask(client, GOOD).status == 200
+        assert ask(client, VALID).status == 200
 
 
 class Answer(NamedTuple):
@@ -181,7 +181,7 @@ def connected(server: Running, source: str = "127.0.0.1", buffer_bytes: int | No
 
 
 def ask(client: socket.socket, request: bytes) -> Answer:
-    """Sends a request and reads its answer, and no byte more."""
+    """Send a request and read exactly its answer."""
     client.sendall(request)
     return next_answer(client)
 
@@ -209,7 +209,7 @@ def parsed_head(head: bytes) -> tuple[int, dict[str, str]]:
 
 
 def all_answers(client: socket.socket) -> list[Answer]:
-    """Everything until the server closes, as whole answers."""
+    """Return the answers until the server closes the connection. Fail if the last one is incomplete."""
     raw = rest_of(client)
     answers = []
     while raw:
@@ -231,12 +231,12 @@ def rest_of(client: socket.socket) -> bytes:
 
 
 def silent(client: socket.socket, seconds: float) -> bool:
-    """Whether the server says nothing for so long; ends as soon as it does."""
+    """Return whether the server sends nothing for this time. Returns as soon as it sends something."""
     return not select.select([client], [], [], seconds)[0]
 
 
 def trickle(client: socket.socket, one_by_one: bytes, every_s: float = 0.02) -> None:
-    """Sends byte after byte until the server says something."""
+    """Send byte by byte until the server sends something."""
     for byte in one_by_one:
         if not silent(client, every_s):
             return
@@ -244,7 +244,7 @@ def trickle(client: socket.socket, one_by_one: bytes, every_s: float = 0.02) -> 
 
 
 def eventually(true: Callable[[], bool], within_s: float = DEADLINE_S) -> bool:
-    """Waits for a condition that a thread will make true."""
+    """Wait for a condition that another thread makes true, and return whether it became true in time."""
     deadline = Deadline(within_s)
     while not true():
         if deadline.passed():
@@ -254,7 +254,7 @@ def eventually(true: Callable[[], bool], within_s: float = DEADLINE_S) -> bool:
 
 
 def assert_refused(server: Running, client: socket.socket, reason: str, limits: GuardLimits = LIMITS) -> None:
-    """The one answer is a complete refusal for this reason, then the server closes."""
+    """Check that the only answer is a complete refusal for this reason and that the server then closes."""
     (answer,) = all_answers(client)
     status, sentence = REFUSALS[reason]
     assert answer.status == status
@@ -276,9 +276,9 @@ def get(target: bytes) -> bytes:
 # --- what passes ----------------------------------------------------------------------------------------------------
 
 
-def test_good_requests_share_a_connection(server: Running) -> None:
+def test_valid_requests_share_a_connection(server: Running) -> None:
     with connected(server) as client:
-        answers = [ask(client, GOOD), ask(client, post(b"Content-Length: 3", body=b"abc")), ask(client, GOOD)]
+        answers = [ask(client, VALID), ask(client, post(b"Content-Length: 3", body=b"abc")), ask(client, VALID)]
 
     assert [(answer.status, answer.body.split()[:2]) for answer in answers] == [
         (200, [b"/good", b"0"]),
@@ -287,19 +287,19 @@ def test_good_requests_share_a_connection(server: Running) -> None:
     ]
 
 
-def test_pipelined_requests_are_answered_in_their_order(server: Running) -> None:
+def test_pipelined_requests_are_answered_in_order(server: Running) -> None:
     requests = [get(b"/%d" % number) for number in range(LIMITS.pipelined)]
     with connected(server) as client:
         client.sendall(b"".join(requests))
         answers = [next_answer(client) for _ in requests]
 
-        again = ask(client, GOOD)
+        again = ask(client, VALID)
 
     assert [answer.body.split()[0] for answer in answers] == [b"/%d" % n for n in range(LIMITS.pipelined)]
     assert again.status == 200
 
 
-def test_a_request_may_come_in_any_pieces(server: Running) -> None:
+def test_request_can_arrive_in_pieces_of_any_size(server: Running) -> None:
     request = post(CHUNKED, body=b"3\r\nabc\r\n1;x=y\r\nd\r\n0\r\n\r\n")
     with connected(server) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -310,7 +310,7 @@ def test_a_request_may_come_in_any_pieces(server: Running) -> None:
     assert answer.body.split()[:2] == [b"/post", b"4"]
 
 
-def test_expect_100_continue_is_answered_when_the_app_wants_the_body(server: Running) -> None:
+def test_100_continue_is_sent_when_the_app_reads_the_body(server: Running) -> None:
     with connected(server) as client:
         client.sendall(post(b"Expect: 100-continue", b"Content-Length: 3"))
         go_on = next_answer(client)
@@ -320,7 +320,7 @@ def test_expect_100_continue_is_answered_when_the_app_wants_the_body(server: Run
     assert answer.body.split()[:2] == [b"/post", b"3"]
 
 
-def test_the_time_of_a_body_stands_still_until_the_app_wants_it(server: Running) -> None:
+def test_body_timeout_does_not_run_before_100_continue(server: Running) -> None:
     with connected(server) as client:
         client.sendall(post(b"Expect: 100-continue", b"Content-Length: 3", path=b"/gated"))
         unasked = silent(client, LIMITS.body_s + 0.3)
@@ -332,7 +332,7 @@ def test_the_time_of_a_body_stands_still_until_the_app_wants_it(server: Running)
     assert (go_on.status, answer.status) == (100, 200)
 
 
-def test_the_time_of_a_body_stands_still_while_the_app_does_not_take_it(server: Running) -> None:
+def test_body_timeout_does_not_run_while_the_app_does_not_read(server: Running) -> None:
     body = b"%x\r\n%b\r\n" % (len(PIECE), PIECE) * 3 + b"0\r\n\r\n"
     with connected(server) as client:
         client.sendall(post(CHUNKED, body=body, path=b"/gated"))
@@ -344,9 +344,9 @@ def test_the_time_of_a_body_stands_still_while_the_app_does_not_take_it(server: 
     assert answer.body.split()[:2] == [b"/gated", b"%d" % (3 * len(PIECE))]
 
 
-def test_the_time_of_a_head_stands_still_while_earlier_requests_wait(server: Running) -> None:
+def test_head_timeout_does_not_run_while_earlier_requests_wait(server: Running) -> None:
     with connected(server) as client:
-        client.sendall(get(b"/gated") + GOOD + GOOD[:-2])
+        client.sendall(get(b"/gated") + VALID + VALID[:-2])
         waited = silent(client, LIMITS.head_s + 0.3)
         server.app.open_gate()
         answers = [next_answer(client), next_answer(client), ask(client, b"\r\n")]
@@ -355,10 +355,10 @@ def test_the_time_of_a_head_stands_still_while_earlier_requests_wait(server: Run
     assert [answer.status for answer in answers] == [200, 200, 200]
 
 
-def test_each_part_of_a_request_has_its_own_time(server: Running) -> None:
+def test_head_and_body_have_separate_timeouts(server: Running) -> None:
     request = post(b"Content-Length: 20000", body=bytes(20_000))
     with connected(server) as client:
-        first = ask(client, GOOD)
+        first = ask(client, VALID)
         silent(client, 0.6 * LIMITS.idle_s)
         client.sendall(request[:40])
         silent(client, 0.6 * LIMITS.head_s)
@@ -370,32 +370,32 @@ def test_each_part_of_a_request_has_its_own_time(server: Running) -> None:
     assert (first.status, second.status, idle) == (200, 200, True)
 
 
-def test_a_body_nobody_takes_does_not_stop_the_next_request(server: Running) -> None:
+def test_unread_body_does_not_block_the_next_request(server: Running) -> None:
     length = 3 * len(PIECE)
     with connected(server) as client:
         client.sendall(post(b"Content-Length: %d" % length, body=bytes(length), path=b"/gated-deaf"))
         assert eventually(lambda: server.app.seen == [("/gated-deaf", "began")])
         server.app.open_gate()
-        answers = [next_answer(client), ask(client, GOOD)]
+        answers = [next_answer(client), ask(client, VALID)]
 
     assert [answer.body.split()[0] for answer in answers] == [b"/gated-deaf", b"/good"]
 
 
-def test_the_bytes_of_trailers_do_not_count_for_the_next_head(server: Running) -> None:
+def test_trailers_do_not_count_toward_the_next_head(server: Running) -> None:
     long_field = b"X: " + b"a" * (LIMITS.head_bytes * 2 // 3)
     with connected(server) as client:
         client.sendall(post(CHUNKED))
         silent(client, 0.05)
         client.sendall(b"0\r\n" + long_field)
         silent(client, 0.05)
-        client.sendall(b"\r\n\r\n" + GOOD[:-2] + long_field)
+        client.sendall(b"\r\n\r\n" + VALID[:-2] + long_field)
         first = next_answer(client)
         second = ask(client, b"\r\n\r\n")
 
     assert (first.status, second.status) == (200, 200)
 
 
-def test_http_1_0_needs_no_host(server: Running) -> None:
+def test_http_1_0_request_needs_no_host_header(server: Running) -> None:
     with connected(server) as client:
         client.sendall(b"GET /old HTTP/1.0\r\n\r\n")
         (answer,) = all_answers(client)
@@ -416,24 +416,24 @@ def test_http_1_0_needs_no_host(server: Running) -> None:
         b"/" + b"a" * (LIMITS.target_bytes - 1),
     ],
 )
-def test_an_honest_target_passes(server: Running, target: bytes) -> None:
+def test_valid_target_is_accepted(server: Running, target: bytes) -> None:
     with connected(server) as client:
         answer = ask(client, get(target))
 
     assert answer.status == 200
 
 
-def test_a_head_at_its_limits_passes(server: Running) -> None:
+def test_head_at_its_limits_is_accepted(server: Running) -> None:
     fields = [b"X-%d: y" % number for number in range(LIMITS.fields - 2)]
     fields.append(b"X-Long: " + b"a" * 15_000)
     with connected(server) as client:
-        answer = ask(client, GOOD.replace(b"\r\n\r\n", b"\r\n" + b"\r\n".join(fields) + b"\r\n\r\n"))
+        answer = ask(client, VALID.replace(b"\r\n\r\n", b"\r\n" + b"\r\n".join(fields) + b"\r\n\r\n"))
 
     assert answer.status == 200
 
 
 @pytest.mark.parametrize("framing", ["length", "chunks"])
-def test_a_body_of_just_the_maximum_passes(server: Running, framing: str) -> None:
+def test_body_of_the_maximum_size_is_accepted(server: Running, framing: str) -> None:
     length = LIMITS.body_bytes
     body = bytes(length)
     if framing == "length":
@@ -446,10 +446,10 @@ def test_a_body_of_just_the_maximum_passes(server: Running, framing: str) -> Non
     assert [answer.body.split()[1] for answer in answers] == [b"%d" % length] * 2
 
 
-def test_an_upgrade_is_ignored_and_what_follows_it_is_answered(server: Running) -> None:
+def test_upgrade_is_ignored_and_the_next_request_is_answered(server: Running) -> None:
     upgrade = b"GET /up HTTP/1.1\r\nHost: kiai.example\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
     with connected(server) as client:
-        client.sendall(upgrade + upgrade + GOOD)
+        client.sendall(upgrade + upgrade + VALID)
         answers = [next_answer(client) for _ in range(3)]
 
     assert [answer.body.split()[0] for answer in answers] == [b"/up", b"/up", b"/good"]
@@ -488,11 +488,11 @@ REFUSED_AT_ONCE: Final = {
     "a long target": (get(b"/" + b"a" * LIMITS.target_bytes), "target_large"),
     "a long query": (get(b"/?" + b"a" * LIMITS.target_bytes), "target_large"),
     "a target without end": (b"GET /" + b"a" * 2 * LIMITS.head_bytes, "target_large"),
-    "a long field": (GOOD[:-2] + b"X: " + b"a" * LIMITS.head_bytes + b"\r\n\r\n", "head_large"),
-    "a field without end": (GOOD[:-2] + b"X: " + b"a" * LIMITS.head_bytes, "head_large"),
+    "a long field": (VALID[:-2] + b"X: " + b"a" * LIMITS.head_bytes + b"\r\n\r\n", "head_large"),
+    "a field without end": (VALID[:-2] + b"X: " + b"a" * LIMITS.head_bytes, "head_large"),
     "blank lines without end": (b"\r\n" * LIMITS.head_bytes, "head_large"),
     "trailers without end": (post(CHUNKED, body=b"0\r\nX: ") + b"a" * 300_000, "head_large"),
-    "101 fields": (GOOD[:-2] + b"".join(b"X-%d: y\r\n" % n for n in range(LIMITS.fields)) + b"\r\n", "fields"),
+    "101 fields": (VALID[:-2] + b"".join(b"X-%d: y\r\n" % n for n in range(LIMITS.fields)) + b"\r\n", "fields"),
     "a long body": (post(b"Content-Length: %d" % (LIMITS.body_bytes + 1)), "body_large"),
     "a length of many zeros": (post(b"Content-Length: " + b"0" * 5_000 + b"3"), "body_large"),
     "a long body that waits to be asked for": (
@@ -517,14 +517,14 @@ REFUSED_AT_ONCE: Final = {
 
 
 @pytest.mark.parametrize(("request_bytes", "reason"), REFUSED_AT_ONCE.values(), ids=REFUSED_AT_ONCE)
-def test_it_is_refused_with_its_reason(server: Running, request_bytes: bytes, reason: str) -> None:
+def test_invalid_request_is_refused_with_its_reason(server: Running, request_bytes: bytes, reason: str) -> None:
     with connected(server) as client:
         client.sendall(request_bytes)
 
         assert_refused(server, client, reason)
 
 
-def test_the_app_hears_that_the_client_of_a_refused_body_is_gone(server: Running) -> None:
+def test_app_is_notified_of_a_disconnect_when_its_body_is_refused(server: Running) -> None:
     with connected(server) as client:
         client.sendall(post(CHUNKED, body=b"3\r\nabc\r\n"))
         client.sendall(b"zz\r\n")
@@ -534,7 +534,7 @@ def test_the_app_hears_that_the_client_of_a_refused_body_is_gone(server: Running
 
 
 @pytest.mark.parametrize(("path", "seen"), [("/gated", "gone"), ("/gated-deaf", "answered")])
-def test_what_the_app_does_after_a_refusal_reaches_nobody(server: Running, path: str, seen: str) -> None:
+def test_answer_of_the_app_after_a_refusal_is_discarded(server: Running, path: str, seen: str) -> None:
     with connected(server) as client:
         client.sendall(post(CHUNKED, b"Expect: 100-continue", path=path.encode()))
         assert eventually(lambda: server.app.seen == [(path, "began")])
@@ -546,7 +546,7 @@ def test_what_the_app_does_after_a_refusal_reaches_nobody(server: Running, path:
         assert_refused(server, client, "malformed")
 
 
-def test_a_refused_client_that_keeps_sending_is_cut(server: Running) -> None:
+def test_refused_client_that_continues_to_send_is_disconnected(server: Running) -> None:
     before = server.ledger.refused["malformed"]
     with connected(server) as client:
         client.sendall(b"nonsense\r\n\r\n")
@@ -567,7 +567,7 @@ def test_a_refused_client_that_keeps_sending_is_cut(server: Running) -> None:
 # --- what is refused behind another request -------------------------------------------------------------------------
 
 
-def test_a_refusal_leaves_the_earlier_answers_whole(server: Running) -> None:
+def test_refusal_follows_complete_answers_to_earlier_requests(server: Running) -> None:
     with connected(server) as client:
         client.sendall(get(b"/gated-started") + get(b"/second") + get(b"/a/../b"))
         assert eventually(lambda: server.ledger.refused["path"] > 0)
@@ -579,7 +579,7 @@ def test_a_refusal_leaves_the_earlier_answers_whole(server: Running) -> None:
     assert second.headers["connection"] == "close"
 
 
-def test_a_bad_body_behind_another_request_never_reaches_the_app(server: Running) -> None:
+def test_invalid_pipelined_body_never_reaches_the_app(server: Running) -> None:
     with connected(server) as client:
         client.sendall(get(b"/gated") + post(CHUNKED, body=b"zz\r\n"))
         assert eventually(lambda: server.app.seen == [("/gated", "began")])
@@ -590,22 +590,22 @@ def test_a_bad_body_behind_another_request_never_reaches_the_app(server: Running
     assert server.app.seen == [("/gated", "began"), ("/gated", "whole"), ("/gated", "answered")]
 
 
-def test_a_bad_body_under_an_answer_that_has_begun_cuts_it(server: Running) -> None:
+def test_invalid_body_ends_an_answer_that_has_begun(server: Running) -> None:
     with connected(server) as client:
         client.sendall(post(CHUNKED, path=b"/gated-started"))
         assert eventually(lambda: server.app.seen == [("/gated-started", "began")])
         client.sendall(b"zz\r\n")
         raw = rest_of(client)
-        # However long the app goes on, and though this side stays open.
+        # The app still waits, and this side of the connection stays open.
         assert eventually(lambda: not server.ledger.connections)
 
     assert raw.startswith(b"HTTP/1.1 200 ")
     assert raw.endswith(b"\r\n\r\nab")
 
 
-def test_more_pipelined_requests_than_allowed_are_cut_after_the_allowed_ones(server: Running) -> None:
+def test_pipelined_requests_above_the_limit_close_the_connection_after_the_others(server: Running) -> None:
     with connected(server) as client:
-        client.sendall(get(b"/gated") + GOOD * (LIMITS.pipelined + 1))
+        client.sendall(get(b"/gated") + VALID * (LIMITS.pipelined + 1))
         assert eventually(lambda: server.ledger.refused["pipelined"] > 0)
         server.app.open_gate()
         answers = all_answers(client)
@@ -613,9 +613,9 @@ def test_more_pipelined_requests_than_allowed_are_cut_after_the_allowed_ones(ser
     assert [answer.status for answer in answers] == [200] * (LIMITS.pipelined + 1)
 
 
-def test_a_request_hears_that_its_client_left_with_another_one_waiting(server: Running) -> None:
+def test_disconnect_reaches_the_request_in_progress_while_another_waits(server: Running) -> None:
     with connected(server) as client:
-        client.sendall(get(b"/watching") + GOOD)
+        client.sendall(get(b"/watching") + VALID)
         assert eventually(lambda: server.app.seen == [("/watching", "began")])
 
     assert eventually(lambda: server.app.seen == [("/watching", "began"), ("/watching", "gone")])
@@ -624,26 +624,26 @@ def test_a_request_hears_that_its_client_left_with_another_one_waiting(server: R
 # --- what takes too long --------------------------------------------------------------------------------------------
 
 
-def test_a_head_that_comes_byte_by_byte_is_refused_in_time(server: Running) -> None:
+def test_head_sent_byte_by_byte_is_refused_at_the_timeout(server: Running) -> None:
     with connected(server) as client:
         started = time.monotonic()
-        trickle(client, GOOD[:-2] + b"X: " + b"a" * 1_000)
+        trickle(client, VALID[:-2] + b"X: " + b"a" * 1_000)
         took_s = time.monotonic() - started
 
         assert_refused(server, client, "head_slow")
     assert LIMITS.head_s <= took_s < LIMITS.head_s + patiently(1.0)
 
 
-def test_a_slow_second_head_is_refused_too(server: Running) -> None:
+def test_slow_second_head_is_refused(server: Running) -> None:
     with connected(server) as client:
-        first = ask(client, GOOD)
-        client.sendall(GOOD[:-2])
+        first = ask(client, VALID)
+        client.sendall(VALID[:-2])
 
         assert_refused(server, client, "head_slow")
     assert first.status == 200
 
 
-def test_a_slow_body_is_refused(server: Running) -> None:
+def test_slow_body_is_refused(server: Running) -> None:
     with connected(server) as client:
         started = time.monotonic()
         client.sendall(post(b"Content-Length: 1000"))
@@ -655,7 +655,7 @@ def test_a_slow_body_is_refused(server: Running) -> None:
     assert eventually(lambda: server.app.seen == [("/post", "gone")])
 
 
-def test_a_body_that_is_fast_enough_at_first_still_has_its_end(server: Running) -> None:
+def test_body_with_a_fast_start_is_refused_at_the_timeout(server: Running) -> None:
     with connected(server) as client:
         started = time.monotonic()
         client.sendall(post(b"Content-Length: 20000", body=bytes(10_000)))
@@ -666,7 +666,7 @@ def test_a_body_that_is_fast_enough_at_first_still_has_its_end(server: Running) 
     assert LIMITS.body_s <= took_s < LIMITS.upload_s
 
 
-def test_a_long_body_may_take_longer(server: Running) -> None:
+def test_large_body_has_a_longer_timeout(server: Running) -> None:
     length = LIMITS.upload_bytes + 1
     with connected(server) as client:
         started = time.monotonic()
@@ -679,7 +679,7 @@ def test_a_long_body_may_take_longer(server: Running) -> None:
     assert took_s >= LIMITS.upload_s
 
 
-def test_a_fast_beginning_is_no_credit_for_a_slow_end(server: Running) -> None:
+def test_body_that_becomes_slow_is_refused(server: Running) -> None:
     length = LIMITS.upload_bytes + 1
     with connected(server) as client:
         started = time.monotonic()
@@ -691,7 +691,7 @@ def test_a_fast_beginning_is_no_credit_for_a_slow_end(server: Running) -> None:
     assert took_s < LIMITS.upload_s
 
 
-def test_a_body_nobody_wants_any_more_is_cut_without_a_second_answer(server: Running) -> None:
+def test_slow_body_after_its_answer_is_cut_without_a_second_answer(server: Running) -> None:
     with connected(server) as client:
         client.sendall(post(b"Content-Length: 1000", path=b"/deaf"))
         (answer,) = all_answers(client)
@@ -699,9 +699,9 @@ def test_a_body_nobody_wants_any_more_is_cut_without_a_second_answer(server: Run
     assert answer.body.startswith(b"/deaf ")
 
 
-def test_an_idle_connection_is_closed_in_silence(server: Running) -> None:
+def test_idle_connection_is_closed_without_an_answer(server: Running) -> None:
     with connected(server) as client:
-        first = ask(client, GOOD)
+        first = ask(client, VALID)
         started = time.monotonic()
         rest = rest_of(client)
         took_s = time.monotonic() - started
@@ -711,7 +711,7 @@ def test_an_idle_connection_is_closed_in_silence(server: Running) -> None:
     assert LIMITS.idle_s - LIMITS.sweep_s <= took_s < LIMITS.idle_s + patiently(1.0)
 
 
-def test_a_connection_that_says_nothing_is_closed_in_silence(server: Running) -> None:
+def test_connection_without_a_request_is_closed_without_an_answer(server: Running) -> None:
     with connected(server) as client:
         started = time.monotonic()
         rest = rest_of(client)
@@ -721,7 +721,7 @@ def test_a_connection_that_says_nothing_is_closed_in_silence(server: Running) ->
     assert LIMITS.head_s - LIMITS.sweep_s <= took_s < LIMITS.head_s + patiently(1.0)
 
 
-def test_a_long_answer_in_work_is_not_idle(server: Running) -> None:
+def test_connection_with_a_request_in_progress_is_not_idle(server: Running) -> None:
     with connected(server) as client:
         client.sendall(get(b"/gated"))
         waited = silent(client, LIMITS.idle_s + 0.3)
@@ -732,19 +732,19 @@ def test_a_long_answer_in_work_is_not_idle(server: Running) -> None:
     assert answer.status == 200
 
 
-def test_an_answer_nobody_reads_is_dropped(server: Running) -> None:
+def test_unread_answer_is_dropped(server: Running) -> None:
     before = server.ledger.refused["unread"]
     with connected(server, buffer_bytes=16 * 1024) as client:
         client.sendall(get(b"/large"))
 
         assert eventually(lambda: server.ledger.refused["unread"] == before + 1)
         assert eventually(lambda: not server.ledger.connections)
-        # The app need not make the rest.
+        # The app stops producing the rest.
         assert eventually(lambda: server.app.seen == [("/large", "gone")])
 
 
 def read_slowly(client: socket.socket) -> float:
-    """Reads a few pieces with pauses that are half as long as may be; how long the longest one was in the end."""
+    """Read a few pieces with pauses of half the limit. Return the longest actual pause in seconds."""
     longest_s, read_at = 0.0, time.monotonic()
     for _ in range(5):
         assert client.recv(64 * 1024)
@@ -753,7 +753,7 @@ def read_slowly(client: socket.socket) -> float:
     return longest_s
 
 
-def test_a_slow_reader_is_not_nobody(server: Running) -> None:
+def test_slow_reader_gets_the_whole_answer(server: Running) -> None:
     deadline = Deadline(20)
     while True:
         before = server.ledger.refused["unread"]
@@ -763,7 +763,7 @@ def test_a_slow_reader_is_not_nobody(server: Running) -> None:
             refused, connections = server.ledger.refused["unread"] - before, server.ledger.connections
         if longest_s < LIMITS.unread_s:
             break
-        # The machine stood still for longer than the reader was to pause: that was nobody.
+        # The machine was so busy that the pause exceeded the limit: try again.
         assert not deadline.passed()
         assert eventually(lambda: not server.ledger.connections)
 
@@ -778,42 +778,42 @@ def with_caps(**caps: Any) -> GuardLimits:
     return msgspec.structs.replace(LIMITS, idle_s=5.0, head_s=5.0, loopback=(), **caps)
 
 
-def test_an_address_has_so_many_connections_and_no_more() -> None:
+def test_connections_per_address_are_limited() -> None:
     limits = with_caps(connections_per_address=2)
     with serving(limits) as server, connected(server) as first, connected(server) as second:
-        assert (ask(first, GOOD).status, ask(second, GOOD).status) == (200, 200)
+        assert (ask(first, VALID).status, ask(second, VALID).status) == (200, 200)
         with connected(server) as third:
-            third.sendall(GOOD)
+            third.sendall(VALID)
             assert_refused(server, third, "address", limits)
         with connected(server, source="127.0.0.2") as neighbour:
-            assert ask(neighbour, GOOD).status == 200
+            assert ask(neighbour, VALID).status == 200
             assert server.ledger.connections == 3
         second.close()
         assert eventually(lambda: server.ledger.connections == 1)
         with connected(server) as fourth:
-            assert ask(fourth, GOOD).status == 200
+            assert ask(fourth, VALID).status == 200
         first.close()
         assert eventually(lambda: not server.ledger.connections)
         assert not server.ledger._by_address
 
 
-def test_the_server_has_so_many_connections_and_no_more() -> None:
+def test_connections_of_the_server_are_limited() -> None:
     limits = with_caps(connections=2, trusted=(IPv4Network("127.0.0.0/8"),))
     with serving(limits) as server, connected(server) as first, connected(server) as second:
-        assert (ask(first, GOOD).status, ask(second, GOOD).status) == (200, 200)
+        assert (ask(first, VALID).status, ask(second, VALID).status) == (200, 200)
         with connected(server) as third:
-            third.sendall(GOOD)
+            third.sendall(VALID)
 
             assert_refused(server, third, "connections", limits)
-        assert ask(first, GOOD).status == 200
+        assert ask(first, VALID).status == 200
 
 
 @pytest.mark.parametrize("exempt", ["trusted", "loopback"])
-def test_a_trusted_address_has_as_many_as_it_wants(exempt: str) -> None:
+def test_trusted_address_has_no_connection_limit(exempt: str) -> None:
     limits = with_caps(connections_per_address=1)
     limits = msgspec.structs.replace(limits, **{exempt: (IPv4Network("127.0.0.0/8"),)})
     with serving(limits) as server, connected(server) as first, connected(server) as second:
-        assert (ask(first, GOOD).status, ask(second, GOOD).status) == (200, 200)
+        assert (ask(first, VALID).status, ask(second, VALID).status) == (200, 200)
 
 
 @pytest.mark.parametrize(
@@ -828,13 +828,13 @@ def test_a_trusted_address_has_as_many_as_it_wants(exempt: str) -> None:
         ("2001:db8:ffff::1", None),
     ],
 )
-def test_an_address_is_counted_under_its_name(address: str, name: str | None) -> None:
+def test_address_counts_toward_its_network(address: str, name: str | None) -> None:
     exempt = (ip_network("10.0.0.0/8"), ip_network("2001:db8:ffff::/48"))
 
-    assert counted_as(address, exempt) == name
+    assert address_key(address, exempt) == name
 
 
-def test_two_servers_in_one_process_share_nothing() -> None:
+def test_two_servers_in_one_process_have_separate_limits() -> None:
     with serving(LIMITS) as one, serving(LIMITS) as other, connected(one) as client:
         client.sendall(b"nonsense\r\n\r\n")
         assert_refused(one, client, "malformed")
@@ -843,21 +843,21 @@ def test_two_servers_in_one_process_share_nothing() -> None:
         assert other.ledger.connections == 0
 
 
-def test_a_server_that_stops_answers_who_is_connected_once_more_and_closes_who_says_nothing() -> None:
+def test_shutdown_answers_one_more_request_per_connection_and_closes_idle_ones() -> None:
     with (
         serving(LIMITS) as server,
-        connected(server) as fresh,
-        connected(server) as kept,
+        connected(server) as unused,
+        connected(server) as answered,
         connected(server) as idle,
     ):
-        assert ask(kept, GOOD).status == 200
+        assert ask(answered, VALID).status == 200
         assert eventually(lambda: server.ledger.connections == 3)
 
         server.stop()
-        assert eventually(lambda: refuses(server)), "nobody new is let in"
+        assert eventually(lambda: refuses(server)), "new connections are refused"
 
-        for client in (fresh, kept):
-            answer = ask(client, GOOD)
+        for client in (unused, answered):
+            answer = ask(client, VALID)
             assert (answer.status, answer.headers["connection"]) == (200, "close")
             assert rest_of(client) == b""
         assert rest_of(idle) == b""
@@ -871,10 +871,10 @@ def refuses(server: Running) -> bool:
         return True
 
 
-def test_the_sweep_ends_with_the_last_connection() -> None:
+def test_sweep_stops_with_the_last_connection() -> None:
     made, lost = asyncio.Event(), asyncio.Event()
 
-    class Noted(guarded_protocol(msgspec.structs.replace(LIMITS, sweep_s=1_000.0))):  # type: ignore[misc]
+    class RecordingProtocol(guarded_protocol(msgspec.structs.replace(LIMITS, sweep_s=1_000.0))):  # type: ignore[misc]
         def connection_made(self, transport: asyncio.Transport) -> None:
             super().connection_made(transport)
             made.set()
@@ -886,12 +886,14 @@ def test_the_sweep_ends_with_the_last_connection() -> None:
     def timers(loop: asyncio.AbstractEventLoop) -> int:
         return sum(not handle.cancelled() for handle in loop._scheduled)  # type: ignore[attr-defined]
 
-    async def story() -> list[int]:
+    async def scenario() -> list[int]:
         config = uvicorn.Config(App(), ws="none", lifespan="off", log_config=None)
         state = uvicorn.Server(config).server_state
         loop = asyncio.get_running_loop()
         counts = [timers(loop)]
-        async with await loop.create_server(lambda: Noted(config, state, {}, loop), "127.0.0.1", 0) as listening:
+        async with await loop.create_server(
+            lambda: RecordingProtocol(config, state, {}, loop), "127.0.0.1", 0
+        ) as listening:
             _, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
             await made.wait()
             counts.append(timers(loop))
@@ -900,10 +902,10 @@ def test_the_sweep_ends_with_the_last_connection() -> None:
         counts.append(timers(loop))
         return counts
 
-    assert asyncio.run(story()) == [0, 1, 0]
+    assert asyncio.run(scenario()) == [0, 1, 0]
 
 
-def test_the_sentences_name_their_limits() -> None:
+def test_refusal_texts_contain_the_limits() -> None:
     defaults = msgspec.structs.asdict(GuardLimits())
 
     sentences = {reason: sentence.format_map(defaults) for reason, (_, sentence) in REFUSALS.items()}
@@ -914,7 +916,7 @@ def test_the_sentences_name_their_limits() -> None:
     assert all(status in http.client.responses for status, _ in REFUSALS.values())
 
 
-def test_the_class_is_one_that_uvicorn_takes() -> None:
+def test_uvicorn_accepts_the_protocol_class() -> None:
     protocol = guarded_protocol(GuardLimits())
 
     assert issubclass(protocol, GuardedProtocol)
@@ -929,9 +931,7 @@ def test_the_class_is_one_that_uvicorn_takes() -> None:
         (b"/v2/players?q=" + b"x" * 20_000, "target_large", "too_large"),
     ],
 )
-def test_a_refusal_on_a_path_of_version_2_has_the_form_of_its_errors(
-    server: Running, target: bytes, reason: str, code: str
-) -> None:
+def test_refusal_on_a_v2_path_has_the_v2_error_format(server: Running, target: bytes, reason: str, code: str) -> None:
     with connected(server) as client:
         client.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: kiai.example\r\n\r\n")
         (answer,) = all_answers(client)

@@ -1,4 +1,4 @@
-"""What several workers leave for each other, and the one sum that any of them shows."""
+"""Metrics of several workers: shared memory, aggregation, and counters that survive a worker."""
 
 import os
 import re
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from kiai import slots
-from kiai.faces.metrics import SERIES_MAX, Across, Metrics
-from kiai.measuring import Pool, Timings
-from kiai.slots import Slots
+from kiai import shared_memory
+from kiai.faces.metrics import SERIES_MAX, Aggregation, Metrics
+from kiai.measuring import PoolUsage, Timings
+from kiai.shared_memory import SharedMemory
 
 SLOTS = 4
 
@@ -17,23 +17,23 @@ SLOTS = 4
 @pytest.fixture
 def memory() -> Iterator[int]:
     """The memory that the workers of one server share."""
-    descriptor = slots.make(SLOTS)
+    descriptor = shared_memory.create(SLOTS)
     yield descriptor
     os.close(descriptor)
 
 
 def a_worker(memory: int, slot: int) -> Metrics:
-    return Metrics(Slots(memory, SLOTS, slot))
+    return Metrics(SharedMemory(memory, SLOTS, slot))
 
 
-def shown(metrics: Metrics) -> dict[str, float]:
-    """Each line of the text: series and value."""
+def series_of(metrics: Metrics) -> dict[str, float]:
+    """Return the series of the text format with their values."""
     lines = [line for line in metrics.text().decode().splitlines() if not line.startswith("#")]
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
 
 def requests(metrics: Metrics) -> float:
-    return shown(metrics).get('kiai_http_requests_total{face="api",route="/x",status="200"}', 0.0)
+    return series_of(metrics).get('kiai_http_requests_total{face="api",route="/x",status="200"}', 0.0)
 
 
 def answer(metrics: Metrics, count: int, ms: float = 3.0) -> None:
@@ -41,110 +41,111 @@ def answer(metrics: Metrics, count: int, ms: float = 3.0) -> None:
         metrics.request("api", "/x", 200, ms)
 
 
-def test_whoever_is_asked_shows_the_sum_of_all_workers(memory: int) -> None:
+def test_every_worker_reports_the_sum_of_all_workers(memory: int) -> None:
     one, other = a_worker(memory, 0), a_worker(memory, 1)
     answer(one, 5, ms=0.5)
     answer(other, 7, ms=2_000)
 
-    one.leave()
-    other.leave()
+    one.publish_once()
+    other.publish_once()
 
     assert requests(one) == requests(other) == 12
-    times = {name: value for name, value in shown(one).items() if name.startswith("kiai_http_seconds")}
+    times = {name: value for name, value in series_of(one).items() if name.startswith("kiai_http_seconds")}
     assert times['kiai_http_seconds_bucket{face="api",le="0.001",route="/x"}'] == 5
     assert times['kiai_http_seconds_bucket{face="api",le="5.0",route="/x"}'] == 12
     assert times['kiai_http_seconds_count{face="api",route="/x"}'] == 12
     assert times['kiai_http_seconds_sum{face="api",route="/x"}'] == pytest.approx(5 * 0.0005 + 7 * 2)
 
 
-def test_what_a_dead_worker_counted_is_kept_and_its_gauges_are_not(memory: int) -> None:
+def test_counters_survive_a_dead_worker_but_gauges_do_not(memory: int) -> None:
     one, other = a_worker(memory, 0), a_worker(memory, 1)
     other.gauge("connections", "Open.", lambda: 3)
     one.gauge("connections", "Open.", lambda: 4)
     answer(other, 7)
-    other.leave()
-    before = shown(one)
+    other.publish_once()
+    before = series_of(one)
 
-    Slots(memory, SLOTS).freed(1)
+    SharedMemory(memory, SLOTS).mark_free(1)
 
     assert (before["kiai_connections"], before["kiai_workers"]) == (7, 2)
     assert requests(one) == 7
-    assert (shown(one)["kiai_connections"], shown(one)["kiai_workers"]) == (4, 1)
+    assert (series_of(one)["kiai_connections"], series_of(one)["kiai_workers"]) == (4, 1)
 
 
-def test_a_successor_counts_on_from_there_however_often_workers_are_replaced(memory: int) -> None:
-    one, watching = a_worker(memory, 0), Slots(memory, SLOTS)
-    one.leave()
+def test_successor_continues_the_counters_after_any_number_of_replacements(memory: int) -> None:
+    one, watching = a_worker(memory, 0), SharedMemory(memory, SLOTS)
+    one.publish_once()
     for _ in range(200):
         other = a_worker(memory, 1)
         answer(other, 3)
-        other.leave()
-        watching.freed(1)
+        other.publish_once()
+        watching.mark_free(1)
 
     assert requests(one) == 600
-    assert sum(1 for left in watching.others() if left.data) == 2
+    assert sum(1 for left in watching.read_others() if left.data) == 2
 
 
-def test_a_time_is_still_true_when_the_worker_that_told_it_is_gone(memory: int) -> None:
+def test_latest_time_survives_its_worker(memory: int) -> None:
     one, other = a_worker(memory, 0), a_worker(memory, 1)
     for worker, done_at in ((one, {"early": 5.0}), (other, {"early": 3.0, "late": 9.0})):
-        worker.gauges("job_done", "When.", "job", lambda done_at=done_at: done_at, Across.LATEST)  # type: ignore[misc]
-    other.leave()
+        worker.gauges("job_done", "When.", "job", lambda done_at=done_at: done_at, Aggregation.LATEST)  # type: ignore[misc]
+    other.publish_once()
 
-    Slots(memory, SLOTS).freed(1)
+    SharedMemory(memory, SLOTS).mark_free(1)
 
-    assert shown(one)['kiai_job_done{job="early"}'] == 5
-    assert shown(one)['kiai_job_done{job="late"}'] == 9
+    assert series_of(one)['kiai_job_done{job="early"}'] == 5
+    assert series_of(one)['kiai_job_done{job="late"}'] == 9
 
 
 @pytest.mark.parametrize(
-    ("across", "expected"), [(Across.SUM, 5), (Across.MAX, 3), (Across.MIN, 2), (Across.LATEST, 3)]
+    ("across", "expected"), [(Aggregation.SUM, 5), (Aggregation.MAX, 3), (Aggregation.MIN, 2), (Aggregation.LATEST, 3)]
 )
-def test_a_gauge_of_several_workers_is_what_it_says(memory: int, across: Across, expected: float) -> None:
+def test_gauge_of_several_workers_follows_its_aggregation(memory: int, across: Aggregation, expected: float) -> None:
     one, other = a_worker(memory, 0), a_worker(memory, 1)
     one.gauge("figure", "A figure.", lambda: 2, across)
     other.gauge("figure", "A figure.", lambda: 3, across)
 
-    other.leave()
+    other.publish_once()
 
-    assert shown(one)["kiai_figure"] == expected
+    assert series_of(one)["kiai_figure"] == expected
 
 
-def test_what_is_not_known_is_not_shown() -> None:
+def test_gauge_without_a_value_is_omitted() -> None:
     metrics = Metrics()
     metrics.gauge("figure", "A figure.", lambda: None)
 
-    assert "kiai_figure" not in shown(metrics)
+    assert "kiai_figure" not in series_of(metrics)
 
 
-def test_a_stream_is_counted_and_not_timed() -> None:
+def test_stream_is_counted_but_not_timed() -> None:
     metrics = Metrics()
 
     metrics.request("api", "/v2/events", 200, 3_600_000.0, timed=False)
 
-    assert shown(metrics)['kiai_http_requests_total{face="api",route="/v2/events",status="200"}'] == 1
-    assert not [name for name in shown(metrics) if name.startswith("kiai_http_seconds")]
+    assert series_of(metrics)['kiai_http_requests_total{face="api",route="/v2/events",status="200"}'] == 1
+    assert not [name for name in series_of(metrics) if name.startswith("kiai_http_seconds")]
 
 
-def test_stores_and_pools_are_shown_by_name() -> None:
+def test_stores_and_pools_are_reported_by_name() -> None:
     metrics, timings = Metrics(), Timings()
     metrics.stores({"database": timings})
-    metrics.pools(lambda: {"database": Pool(3, 20)})
+    metrics.pools(lambda: {"database": PoolUsage(3, 20, waiting=7, refused=5)})
 
     timings.add("read", 0.0007)
     timings.add("read", 60.0)
 
-    found = shown(metrics)
+    found = series_of(metrics)
     assert found['kiai_store_seconds_bucket{le="0.0005",op="read",store="database"}'] == 0
     assert found['kiai_store_seconds_bucket{le="0.001",op="read",store="database"}'] == 1
     assert found['kiai_store_seconds_bucket{le="5.0",op="read",store="database"}'] == 1
     assert found['kiai_store_seconds_bucket{le="+Inf",op="read",store="database"}'] == 2
     assert found['kiai_store_seconds_sum{op="read",store="database"}'] == pytest.approx(60.0007)
-    assert (found['kiai_pool_in_use{pool="database"}'], found['kiai_pool_size{pool="database"}']) == (3, 20)
+    names = ("in_use", "size", "waiting", "refused_total")
+    assert [found[f'kiai_pool_{name}{{pool="database"}}'] for name in names] == [3, 20, 7, 5]
 
 
-def test_the_figures_of_the_process_are_those_of_prometheus_own_client() -> None:
-    found = shown(Metrics())
+def test_process_metrics_equal_those_of_prometheus_client() -> None:
+    found = series_of(Metrics())
 
     assert found["process_resident_memory_bytes"] > 1_000_000
     assert found["process_start_time_seconds"] > 1_600_000_000
@@ -152,46 +153,46 @@ def test_the_figures_of_the_process_are_those_of_prometheus_own_client() -> None
     assert "process_cpu_seconds_total" in found
 
 
-def test_as_many_series_as_there_may_be_fit_into_a_slot(memory: int) -> None:
+def test_maximum_number_of_series_fits_into_a_slot(memory: int) -> None:
     worker, other = a_worker(memory, 0), a_worker(memory, 1)
     for number in range(SERIES_MAX + 50):
         for _ in range(3):
             worker.request("client", f"/a/rather/long/route/{{of}}/a/page/{number}", 200, float(number))
 
-    worker.leave()
+    worker.publish_once()
 
-    found = [name for name in shown(other) if name.startswith("kiai_http_requests_total")]
+    found = [name for name in series_of(other) if name.startswith("kiai_http_requests_total")]
     assert len(found) == SERIES_MAX
 
 
-def test_a_worker_that_dies_while_it_writes_leaves_what_it_had_left_before(memory: int) -> None:
-    worker, watching = Slots(memory, SLOTS, 1), Slots(memory, SLOTS)
-    worker.leave(b"whole" * 100)
+def test_last_complete_write_survives_a_kill_during_a_write(memory: int) -> None:
+    worker, watching = SharedMemory(memory, SLOTS, 1), SharedMemory(memory, SLOTS)
+    worker.write(b"whole" * 100)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "getpid", lambda: 1 / 0)  # the last step: after the bytes, before the word that they count
+        patch.setattr(os, "getpid", lambda: 1 / 0)  # called in the last step, after the bytes and before the head
         with pytest.raises(ZeroDivisionError):
-            worker.leave(b"half written")
+            worker.write(b"half written")
 
-    [left] = watching.others()
+    [left] = watching.read_others()
 
     assert (left.data, left.alive) == (b"whole" * 100, True)
 
 
-def test_what_does_not_fit_into_a_slot_leaves_the_last(memory: int) -> None:
-    worker, watching = Slots(memory, SLOTS, 1), Slots(memory, SLOTS)
-    worker.leave(b"small")
+def test_write_that_is_too_large_leaves_the_previous_one(memory: int) -> None:
+    worker, watching = SharedMemory(memory, SLOTS, 1), SharedMemory(memory, SLOTS)
+    worker.write(b"small")
 
     with pytest.raises(ValueError, match="do not fit"):
-        worker.leave(bytes(slots.HALF_BYTES))
+        worker.write(bytes(shared_memory.HALF_BYTES))
 
-    assert [left.data for left in watching.others()] == [b"small"]
+    assert [left.data for left in watching.read_others()] == [b"small"]
 
 
-def test_the_text_names_each_family_once_with_its_words(memory: int) -> None:
+def test_text_format_has_each_family_once_with_its_description(memory: int) -> None:
     one, other = a_worker(memory, 0), a_worker(memory, 1)
     answer(one, 1)
     answer(other, 1)
-    other.leave()
+    other.publish_once()
 
     text = one.text().decode()
 

@@ -1,4 +1,4 @@
-"""Every place that shows text from outside, with texts that would mean something there."""
+"""Text from players and mappers in bot lines and web answers: it must not add links, lines or fields."""
 
 import asyncio
 import re
@@ -9,33 +9,33 @@ from typing import cast
 import pytest
 from sqlalchemy import bindparam, update
 from tests.builders import Run, World, a_play
-from tests.faces.bot.test_commands import Bench
-from tests.osu.test_texts import NASTY
-from tests.scores.test_first_place_lines import Heard
+from tests.faces.bot.test_commands import BotChat
+from tests.osu.test_texts import HOSTILE
+from tests.scores.test_first_place_lines import FakeChat
 
 from kiai.beatmaps.comments import Comment
 from kiai.beatmaps.model import Beatmap
 from kiai.beatmaps.searching import FoundSet
-from kiai.chat.bot import Asker
-from kiai.chat.model import pieces
+from kiai.chat.bot import CommandContext
+from kiai.chat.model import split_lines
 from kiai.chat.service import Chat
 from kiai.clock import ManualClock
 from kiai.faces.bancho.announce import match as match_packets
 from kiai.faces.bot import mp_lines
 from kiai.faces.bot.server import ServerCommands
 from kiai.faces.client import comments, direct, scoreboard
-from kiai.multiplayer import commands, facts
-from kiai.multiplayer.lines import lines_about
+from kiai.multiplayer import commands, events
+from kiai.multiplayer.events import PlayerInvited
+from kiai.multiplayer.lines import event_lines
 from kiai.multiplayer.model import BLUE, READY, Match, Slot
-from kiai.multiplayer.service import Invited
 from kiai.osu.texts import UNSEEN
 from kiai.realtime.port import Realtime, Session
 from kiai.scores.announcing import FirstPlaceLines
-from kiai.scores.boards import Line
+from kiai.scores.boards import BoardLine
 from kiai.storage.port import Command, Database, Transaction
 from kiai.storage.tables import maps
 
-OURS = ("https://osu.kiai.example/", "https://osu.ppy.sh/beatmapsets/", "osump://4/")
+OWN_LINKS = ("https://osu.kiai.example/", "https://osu.ppy.sh/beatmapsets/", "osump://4/")
 RENAME = Command(update(maps).values(title=bindparam("to"), version=bindparam("to"), artist=bindparam("to")))
 
 
@@ -44,23 +44,23 @@ def link(path: str) -> str:
 
 
 def links_of(line: str) -> Iterator[str]:
-    """The addresses that a client makes links of."""
+    """Yield the parts of a line that a client turns into links."""
     for found in re.finditer(r"[a-z]+://[^\s\])]*", line):
         yield found[0]
     for found in re.finditer(r"\[\[[^\[\]]+\]\]", line):
         yield found[0]
 
 
-def holds(lines: Sequence[str]) -> None:
+def assert_only_own_links(lines: Sequence[str]) -> None:
     for line in lines:
         inner = line.removeprefix("\x01ACTION ").removesuffix("\x01")
         assert not UNSEEN.search(inner), line
-        assert [one for one in links_of(line) if not one.startswith(OURS)] == [], line
+        assert [one for one in links_of(line) if not one.startswith(OWN_LINKS)] == [], line
         assert "](" not in line, line
 
 
 def who(text: str) -> str:
-    """The text as a player is called: two brackets stay, since players may be called so."""
+    """Return the text as a player's name. Single brackets stay, because names can contain them."""
     return text.replace("[[", "[").replace("]]", "]")
 
 
@@ -78,9 +78,9 @@ def a_match(text: str) -> Match:
     )
 
 
-def told(text: str, *happened: facts.Fact) -> list[str]:
+def event_lines_with(text: str, *happened: events.Event) -> list[str]:
     command = commands.ChangeSettings(
-        by=commands.Actor(3, text),
+        by=commands.Issuer(3, text),
         at_ms=0,
         name=text,
         mods=0,
@@ -93,93 +93,93 @@ def told(text: str, *happened: facts.Fact) -> list[str]:
         free_mods=False,
         seed=0,
     )
-    return lines_about(command, a_match(text), happened, scores={}, link=link)
+    return event_lines(command, a_match(text), happened, scores={}, link=link)
 
 
-@pytest.mark.parametrize("text", NASTY)
-def test_lines_about_a_room_hold_no_link_but_ours(text: str) -> None:
-    lines = told(
+@pytest.mark.parametrize("text", HOSTILE)
+def test_lines_about_a_match_contain_only_links_of_the_server(text: str) -> None:
+    lines = event_lines_with(
         text,
-        facts.Joined(3, who(text), 0, BLUE),
-        facts.Left(3, who(text), 0, "left"),
-        facts.SlotMoved(3, 1, 0),
-        facts.HostPassed(3, who(text)),
-        facts.TeamChanged(3, 0, BLUE),
-        facts.MapChanged(7, "", text),
-        facts.PlayerCompleted(3, 0),
-        facts.CouldNotStart(text),
-        facts.PointWon(3, text, 1, ((3, 1.0),), 0),
-        facts.RoundTied(((3, 1.0),), 0),
-        facts.PointTaken(3, text, 0),
-        facts.ScrimWon(3, text, ((3, 1),)),
-        facts.ScrimEnded(1, ((3, 1),)),
+        events.Joined(3, who(text), 0, BLUE),
+        events.Left(3, who(text), 0, "left"),
+        events.SlotMoved(3, 1, 0),
+        events.HostPassed(3, who(text)),
+        events.TeamChanged(3, 0, BLUE),
+        events.MapChanged(7, "", text),
+        events.PlayerCompleted(3, 0),
+        events.CouldNotStart(text),
+        events.PointWon(3, text, 1, ((3, 1.0),), 0),
+        events.RoundTied(((3, 1.0),), 0),
+        events.PointTaken(3, text, 0),
+        events.ScrimWon(3, text, ((3, 1),)),
+        events.ScrimEnded(1, ((3, 1),)),
     )
 
     assert len(lines) == 13
-    holds(lines)
-    holds(mp_lines.settings(a_match(text), link))
+    assert_only_own_links(lines)
+    assert_only_own_links(mp_lines.settings(a_match(text), link))
 
 
-@pytest.mark.parametrize("text", NASTY)
-def test_an_invitation_holds_the_link_to_the_room_alone(text: str) -> None:
-    entries = match_packets.TABLE[Invited](Invited(4, a_match(text), 3, "anna", 5, "boris"))
+@pytest.mark.parametrize("text", HOSTILE)
+def test_invitation_contains_only_the_link_to_the_match(text: str) -> None:
+    entries = match_packets.TABLE[PlayerInvited](PlayerInvited(4, a_match(text), 3, "anna", 5, "boris"))
     packet = entries[0].body.decode(errors="replace")
 
     start = packet.index("Come join my game: ")
     line = packet[start : packet.index("].", start)]
-    holds([line])
+    assert_only_own_links([line])
     assert line.startswith("Come join my game: [osump://4/a__pass ")
 
 
-@pytest.mark.parametrize("text", [one for one in NASTY if "\ud800" not in one])
-def test_what_the_bot_says_of_a_map_holds_no_link_but_ours(
+@pytest.mark.parametrize("text", [one for one in HOSTILE if "\ud800" not in one])
+def test_lines_about_a_map_contain_only_links_of_the_server(
     text: str, database: Database, run: Run, tmp_path: Path
 ) -> None:
-    bench = Bench(World(database, run, tmp_path))
-    world = bench.world
-    world.record(a_play(by=bench.anna, on=bench.song, score=100))
-    heard = Heard()
-    first = FirstPlaceLines(world.leaderboards, world.beatmaps, world.accounts, cast(Chat, heard), link, world.outbox)
+    chat = BotChat(World(database, run, tmp_path))
+    world = chat.world
+    world.record(a_play(by=chat.anna, on=chat.song, score=100))
+    heard = FakeChat()
+    first = FirstPlaceLines(world.score_lookup, world.beatmaps, world.accounts, cast(Chat, heard), link, world.outbox)
     stored = text.replace("\0", "\1")  # PostgreSQL stores no NUL
 
     async def rename(tx: Transaction) -> None:
         await tx.run(RENAME, to=stored)
 
     run(world.database.transaction(rename))
-    world.record(a_play(by=bench.boris, on=bench.song, score=200))
+    world.record(a_play(by=chat.boris, on=chat.song, score=200))
     run(world.outbox.deliver())
     run(first.say())
 
     said = [line for _, _, _, line in heard.lines]
     assert len(said) == 1
-    assert len(bench.now_playing()) == 3
+    assert len(chat.now_playing()) == 3
     for command in ("!with 95%", "!maplink", "!recent", "!top"):
-        answer = bench.ask(command)
+        answer = chat.ask(command)
         assert answer, command
         said += answer
-    holds([*said, *bench.now_playing()])
-    holds(bench.ask(f"!with {text}"))
-    holds(bench.ask(f"!help {text}"))
+    assert_only_own_links([*said, *chat.now_playing()])
+    assert_only_own_links(chat.ask(f"!with {text}"))
+    assert_only_own_links(chat.ask(f"!help {text}"))
 
 
-@pytest.mark.parametrize("text", NASTY)
-def test_the_map_of_a_room_is_one_link(text: str) -> None:
+@pytest.mark.parametrize("text", HOSTILE)
+def test_map_of_a_match_is_one_link(text: str) -> None:
     class Rooms:
         async def match(self, *_: object) -> Match:
             return a_match(text)
 
     server = ServerCommands(cast(Realtime, Rooms()), ManualClock(0), "kiai", link)
-    asker = Asker(Session(token="a", user_id=3, name="anna", priv=3, login_time_ms=0), "#multi_4")
+    asker = CommandContext(Session(token="a", user_id=3, name="anna", priv=3, login_time_ms=0), "#multi_4")
 
     lines = asyncio.run(server.current(asker))
 
-    holds(lines)
+    assert_only_own_links(lines)
     assert lines[0].startswith("[https://osu.kiai.example/b/7 ")
 
 
-@pytest.mark.parametrize("text", NASTY)
-def test_what_the_bot_says_has_as_many_lines_as_we_wrote(text: str) -> None:
-    for piece in pieces(f"first\n{text.replace(chr(10), '')}\nlast"):
+@pytest.mark.parametrize("text", HOSTILE)
+def test_outside_text_adds_no_line_to_the_answer_of_the_bot(text: str) -> None:
+    for piece in split_lines(f"first\n{text.replace(chr(10), '')}\nlast"):
         assert not UNSEEN.search(piece)
 
 
@@ -193,14 +193,14 @@ def a_beatmap(text: str) -> Beatmap:
     return Beatmap(**numbers, **texts)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", [one for one in NASTY if "\ud800" not in one])
-def test_answers_to_the_game_keep_their_lines_and_fields(text: str) -> None:
+@pytest.mark.parametrize("text", [one for one in HOSTILE if "\ud800" not in one])
+def test_outside_text_adds_no_line_or_field_to_web_answers(text: str) -> None:
     plain, nasty = "plain", text
     counted = {}
     for words in (plain, nasty):
         board = scoreboard._header(a_beatmap(words), 1)
-        numbers = dict.fromkeys(Line.__struct_fields__, 1) | {"name": words, "tag": words}
-        score = scoreboard._line(Line(**numbers), 1, 0)  # type: ignore[arg-type]
+        numbers = dict.fromkeys(BoardLine.__struct_fields__, 1) | {"name": words, "tag": words}
+        score = scoreboard._line(BoardLine(**numbers), 1, 0)  # type: ignore[arg-type]
         found = FoundSet(1, words, words, words, 0, 0, 0, 1, 0, (a_beatmap(words),))
         listed = direct._own_line(found).encode()
         comment = comments._line(Comment(1, 1, "map", words, "", 3, "anna", 3), 4, "boris").encode()

@@ -1,4 +1,4 @@
-"""Players that submit while the server dies: each keeps a ledger of what it was told."""
+"""Players that submit while the server is killed. Each one records the acknowledged plays in a ledger."""
 
 import hashlib
 import http.client
@@ -19,8 +19,8 @@ GIVES_UP_S: Final = 60.0
 _score = itertools.count(1_000_000)
 
 
-class Told(msgspec.Struct, frozen=True):
-    """A play that the server has acknowledged: its answer, and the score's id (None for a fail)."""
+class AcknowledgedPlay(msgspec.Struct, frozen=True):
+    """A play that the server has acknowledged, with its answer and the id of the score (None for a fail)."""
 
     name: str
     played: Played
@@ -29,7 +29,7 @@ class Told(msgspec.Struct, frozen=True):
 
 
 def a_play(chance: random.Random, md5: str, name: str) -> Played:
-    """A pass of any quality or a fail, never sent before."""
+    """Return a new play: a pass of random quality or a fail."""
     passed = chance.random() < 0.8
     misses = chance.randint(0, 20)
     made = Played(
@@ -47,8 +47,8 @@ def a_play(chance: random.Random, md5: str, name: str) -> Played:
     return made.sealed()
 
 
-def insist(server: Server, name: str, played: Played) -> Told:
-    """Sends a play as the game does: the same bytes again, with a new log-in where needed, until it is answered."""
+def insist(server: Server, name: str, played: Played) -> AcknowledgedPlay:
+    """Send a play as the game does: the same bytes repeatedly, with a new login if needed, until it is answered."""
     parts = played.parts()
     deadline = Deadline(GIVES_UP_S)
     while not deadline.passed():
@@ -58,7 +58,7 @@ def insist(server: Server, name: str, played: Played) -> Told:
                 found = reply.body.split(b"onlineScoreId:")
                 score_id = int(found[1].split(b"|")[0]) if len(found) > 1 else None
                 assert (score_id is not None) == played.passed, reply.body
-                return Told(name, played, reply.body, score_id)
+                return AcknowledgedPlay(name, played, reply.body, score_id)
             assert reply.status == 503, reply
             try_to_log_in(server, name)
         except (OSError, http.client.HTTPException):
@@ -68,12 +68,12 @@ def insist(server: Server, name: str, played: Played) -> Told:
 
 
 class Bot(threading.Thread):
-    """A player who submits until told to stop. `failure` is what went wrong, if anything did."""
+    """A player who submits plays until it is stopped. `failure` is the first exception, if any."""
 
     def __init__(self, server: Server, name: str, md5s: list[str], seed: int) -> None:
         super().__init__(name=name, daemon=True)
         self.server = server
-        self.told: list[Told] = []
+        self.acknowledged: list[AcknowledgedPlay] = []
         self.failure: BaseException | None = None
         self.stopping = threading.Event()
         self._md5s = md5s
@@ -83,27 +83,27 @@ class Bot(threading.Thread):
         try:
             while not self.stopping.is_set():
                 played = a_play(self._chance, self._chance.choice(self._md5s), self.name)
-                self.told.append(insist(self.server, self.name, played))
+                self.acknowledged.append(insist(self.server, self.name, played))
                 if self._chance.random() < 0.1:  # the game did not get the answer, and asks again
                     again = insist(self.server, self.name, played)
-                    assert again.score_id == self.told[-1].score_id
+                    assert again.score_id == self.acknowledged[-1].score_id
         except BaseException as error:
             self.failure = error
 
 
-def check_ledger(server: Server, told: list[Told]) -> None:
-    """Everything that was acknowledged is there, once, with its replay; boards and profiles agree with the rows."""
+def check_ledger(server: Server, acknowledged: list[AcknowledgedPlay]) -> None:
+    """Check that each acknowledged play is stored once with its replay, and that boards and profiles agree with it."""
     stored = {
         checksum: (score_id, passed)
         for checksum, score_id, passed in read_rows(server, "SELECT checksum, id, passed FROM scores")
     }
     assert len(stored) == read_rows(server, "SELECT count(*) FROM scores")[0][0]
-    for one in told:
+    for one in acknowledged:
         score_id, passed = stored[bytes.fromhex(one.played.checksum)]
         assert bool(passed) == one.played.passed
         assert one.score_id in (None, score_id)
-    assert len({bytes.fromhex(one.played.checksum) for one in told}) == len(told)
-    for one in [one for one in told if one.score_id is not None][-100:]:
+    assert len({bytes.fromhex(one.played.checksum) for one in acknowledged}) == len(acknowledged)
+    for one in [one for one in acknowledged if one.score_id is not None][-100:]:
         reply = web(server, "/web/osu-getreplay.php", u=one.name, h=password_md5(), c=one.score_id, m=0)
         assert (reply.status, hashlib.sha256(reply.body).digest()) == (
             200,

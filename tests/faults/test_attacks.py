@@ -1,6 +1,6 @@
-"""The attacks of `scripts/bench attack` in short: honest players are answered rightly, stay, and memory stays bounded.
+"""Short runs of the attacks of `scripts/bench attack`: honest players get correct answers, and memory stays bounded.
 
-How long they wait is what the benchmark measures; a test on a busy machine cannot.
+The benchmark measures the latency, which a test on a busy machine cannot.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ DECODING_MAX_MB = 2 * 200.0  # a picture of 16 million pixels, in each of the tw
 
 
 class Scene(msgspec.Struct):
-    """A server, those who play there, and their attackers."""
+    """A server with honest players and attackers."""
 
     server: Server
     people: People
@@ -28,13 +28,13 @@ class Scene(msgspec.Struct):
     runner: asyncio.Runner
 
     async def attacked(self, name: str) -> tuple[Report, dict[str, Figures], list[float]]:
-        """What came of an attack, what the honest players saw, and the memory of the server in MB meanwhile."""
+        """Run an attack. Return its report, the figures of the honest players, and the server's memory in MB."""
         async with (
             attacking(self.people.plan(name, self.server.port, SECONDS, SHARE)) as attack,
             memory(self.server.process_id) as sizes,
         ):
-            report, seen = await asyncio.gather(attack.carried_out(), self.honest.window(SECONDS))
-            await self.honest.all_are_there()
+            report, seen = await asyncio.gather(attack.run(), self.honest.window(SECONDS))
+            await self.honest.count_ended_sessions()
             return report, seen, sizes
 
 
@@ -43,7 +43,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     data = tmp_path_factory.mktemp("attacked") / "data"
     cli(data, "migrate")
     with asyncio.Runner() as runner:
-        newcomers = len(ATTACKS) * (round(SECONDS * RATES["log-ins"]) + 1)
+        newcomers = len(ATTACKS) * (round(SECONDS * RATES["logins"]) + 1)
         people = runner.run(prepare(data, list(ATTACKS), newcomers=newcomers, players=PLAYERS))
         server = Server(data, **BEHIND_PROXY).start()
         try:
@@ -59,7 +59,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_costs_honest_players_neither_answers_nor_sessions(scene: Scene, name: str) -> None:
+def test_honest_players_lose_neither_answers_nor_sessions_under_attack(scene: Scene, name: str) -> None:
     report, seen, sizes = scene.runner.run(scene.attacked(name))
 
     assert sum(report.answers.values()) > 0

@@ -1,4 +1,4 @@
-"""Ten thousand random and mutated bodies: nobody else notices, and nothing grows."""
+"""Ten thousand random and mutated bodies: other players get their answers, and memory does not grow."""
 
 import http.client
 import random
@@ -11,7 +11,7 @@ from tests.patience import patiently
 from tests.wire.kit import Server, cli
 from tests.wire.test_bancho_bad_input import PASSWORD, Bancho, a_form
 
-from kiai.faces.bancho.packets import ChangeAction, Client, JoinMatch, Message
+from kiai.faces.bancho.packets import ChangeAction, ClientMessage, ClientPacket, JoinMatch
 
 BODIES = 10_000
 GROWTH_MB = 24  # topics and the journal fill up to their bounds; what grows without end grows by more
@@ -33,28 +33,28 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def honest() -> list[bytes]:
-    """One of each kind of packet."""
+    """Return one packet of each kind."""
     return [
-        whole(Client.CHANGE_ACTION, ChangeAction(2, "a map", "0" * 32, 64, 0, 75)),
-        whole(Client.SEND_PUBLIC_MESSAGE, Message("", "hello", "#osu", 0)),
-        whole(Client.SEND_PRIVATE_MESSAGE, Message("", "!help", "BanchoBot", 0)),
-        whole(Client.START_SPECTATING, 4),
-        whole(Client.SPECTATE_FRAMES, bytes(60)),
-        whole(Client.JOIN_LOBBY, None),
-        whole(Client.CREATE_MATCH, a_form()),
-        whole(Client.JOIN_MATCH, JoinMatch(1, "")),
-        whole(Client.MATCH_CHANGE_SETTINGS, a_form(map_id=76)),
-        whole(Client.MATCH_START, None),
-        whole(Client.MATCH_SCORE_UPDATE, bytes(29)),
-        whole(Client.PART_MATCH, None),
-        whole(Client.CHANNEL_JOIN, "#announce"),
-        whole(Client.FRIEND_ADD, 4),
-        whole(Client.RECEIVE_UPDATES, 1),
+        whole(ClientPacket.CHANGE_ACTION, ChangeAction(2, "a map", "0" * 32, 64, 0, 75)),
+        whole(ClientPacket.SEND_PUBLIC_MESSAGE, ClientMessage("", "hello", "#osu", 0)),
+        whole(ClientPacket.SEND_PRIVATE_MESSAGE, ClientMessage("", "!help", "BanchoBot", 0)),
+        whole(ClientPacket.START_SPECTATING, 4),
+        whole(ClientPacket.SPECTATE_FRAMES, bytes(60)),
+        whole(ClientPacket.JOIN_LOBBY, None),
+        whole(ClientPacket.CREATE_MATCH, a_form()),
+        whole(ClientPacket.JOIN_MATCH, JoinMatch(1, "")),
+        whole(ClientPacket.MATCH_CHANGE_SETTINGS, a_form(map_id=76)),
+        whole(ClientPacket.MATCH_START, None),
+        whole(ClientPacket.MATCH_SCORE_UPDATE, bytes(29)),
+        whole(ClientPacket.PART_MATCH, None),
+        whole(ClientPacket.CHANNEL_JOIN, "#announce"),
+        whole(ClientPacket.FRIEND_ADD, 4),
+        whole(ClientPacket.RECEIVE_UPDATES, 1),
     ]
 
 
 def bodies(dice: random.Random) -> Iterator[bytes]:
-    """Noise, and honest bodies with some bytes changed, cut or doubled; the stale log-out is left out."""
+    """Yield random bodies, and valid bodies with bytes changed, cut or repeated. None is a log-out."""
     packets = honest()
     for number in range(BODIES):
         if number % 5 == 0:
@@ -74,9 +74,9 @@ def rss_mb(server: Server) -> float:
     return float(line.split()[1]) / 2**20
 
 
-def test_noise_costs_nobody_else_anything(server: Server) -> None:
+def test_invalid_packets_of_one_player_do_not_delay_others(server: Server) -> None:
     bancho = Bancho(server)
-    anna, boris = bancho.fresh("anna"), bancho.fresh("boris")
+    anna, boris = bancho.new_session("anna"), bancho.new_session("boris")
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=patiently(30))
     statuses: set[int] = set()
     half = 0.0
@@ -84,7 +84,7 @@ def test_noise_costs_nobody_else_anything(server: Server) -> None:
     for number, body in enumerate(bodies(random.Random(7))):
         headers = {"Host": "c.localhost", "User-Agent": "osu!", "osu-token": anna}
         if number % 50 == 0:
-            headers.pop("osu-token")  # noise instead of a log-in
+            headers.pop("osu-token")  # noise instead of a login
         connection.request("POST", "/", body, headers)
         answer = connection.getresponse()
         answer.read()
@@ -97,7 +97,7 @@ def test_noise_costs_nobody_else_anything(server: Server) -> None:
 
     assert statuses == {200}
     assert not bancho.post(b"", boris).body.endswith(b"\x56\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00")
-    bancho.post(whole(Client.CHANNEL_JOIN, "#osu"), boris)
+    bancho.post(whole(ClientPacket.CHANNEL_JOIN, "#osu"), boris)
     assert rss_mb(server) - half < GROWTH_MB
     assert '"unhandled"' not in server.stderr
     assert '"packet failed"' not in server.stderr

@@ -1,17 +1,15 @@
-"""A damaged SQLite file: every command says so in one line, `serve` does not start, and the file stays as it is."""
+"""A damaged SQLite file: each command reports it in one line, `serve` does not start, and the file is unchanged."""
 
 import json
 import os
 import shutil
 import sqlite3
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
-from tests.patience import patiently
-from tests.wire.kit import KIAI, environment
+from tests.wire.kit import run_kiai
 from typer.testing import CliRunner
 
 from kiai.cli.main import app
@@ -22,7 +20,7 @@ SCHEMA_TABLES = ("users", "scores", "maps")
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with some thousand rows."""
+    """A data folder with a few thousand rows."""
     data = tmp_path_factory.mktemp("whole") / "data"
     done = run(data, "demo", "--players", "40", "--maps", "5", "--scores", "1500")
     assert done.code == 0, done.stderr
@@ -30,7 +28,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Done(msgspec.Struct):
-    """How a command ended."""
+    """The exit code and output of a command."""
 
     code: int
     stdout: str
@@ -38,12 +36,9 @@ class Done(msgspec.Struct):
 
 
 def run(data: Path, *arguments: str) -> Done:
-    """Runs a command; `serve` in a process of its own, the others in this one, which is faster."""
+    """Run a command: `serve` in its own process, the others in this one, which is faster."""
     if arguments[0] == "serve":
-        command = [*KIAI, *arguments, "--data", str(data)]
-        served = subprocess.run(
-            command, env=environment({}), capture_output=True, text=True, timeout=patiently(120), check=False
-        )
+        served = run_kiai(data, *arguments)
         return Done(served.returncode, served.stdout, served.stderr)
     nobodys = dict.fromkeys((one for one in os.environ if one.startswith("KIAI_")), None)
     done = CliRunner().invoke(app, [*arguments, "--data", str(data)], env=nobodys)
@@ -73,7 +68,7 @@ def of_no_bytes(database: Path) -> None:
 
 
 def with_damaged_pages(database: Path) -> None:
-    """Of the table of scores, from the second page on: neither the header nor the schema is touched."""
+    """Damage the table of scores from its second page on. The header and the schema remain intact."""
     connection = sqlite3.connect(database)
     root, pages = connection.execute("SELECT rootpage, (SELECT * FROM pragma_page_count) FROM sqlite_master"
                                      " WHERE name = 'scores'").fetchone()  # fmt: skip
@@ -109,10 +104,10 @@ def with_a_log_of_a_wrong_checksum(database: Path) -> None:
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.execute("UPDATE users SET country = 'nl'")
     log = database.with_name("kiai.db-wal")
-    kept = bytearray(log.read_bytes())
+    log_bytes = bytearray(log.read_bytes())
     connection.close()
-    kept[17] ^= 1
-    log.write_bytes(kept)
+    log_bytes[17] ^= 1
+    log.write_bytes(log_bytes)
 
 
 DAMAGES = [
@@ -130,7 +125,7 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-def test_damage_is_named_in_one_line_and_the_server_does_not_start(
+def test_damage_is_reported_in_one_line_and_the_server_does_not_start(
     damage: Callable[[Path], None], world: Path, tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
@@ -139,13 +134,13 @@ def test_damage_is_named_in_one_line_and_the_server_does_not_start(
     files = {path: path.read_bytes() for path in data.glob("kiai.db*") if path.suffix != ".db-shm"}
 
     examined = run(data, "doctor")
-    told = run(data, "doctor", "--json")
+    doctor = run(data, "doctor", "--json")
     served = run(data, "serve", "--port", "0")
     backed_up = run(data, "backup", str(tmp_path / "copy"))
     computed = run(data, "recalc")
     moved = run(data, "migrate")
 
-    done = [examined, told, served, backed_up]
+    done = [examined, doctor, served, backed_up]
     if damage is not with_damaged_pages:  # what needs no damaged page does its work
         done += [computed, moved]
     for one in done:
@@ -156,7 +151,7 @@ def test_damage_is_named_in_one_line_and_the_server_does_not_start(
         assert "kiai restore" in line
         assert ".recover" in line
     assert examined.stdout == served.stdout == ""
-    found = json.loads(told.stdout)
+    found = json.loads(doctor.stdout)
     assert (found["ok"], found["repaired"]) == (False, False)
     [problem] = found["problems"]
     assert " is damaged: " in problem["what"]
@@ -165,7 +160,7 @@ def test_damage_is_named_in_one_line_and_the_server_does_not_start(
         assert path.read_bytes() == content, f"{path.name} was written to"
 
 
-def test_the_doctor_names_the_page_where_a_statement_met_the_damage(world: Path, tmp_path: Path) -> None:
+def test_doctor_reports_the_damaged_page(world: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(world, data)
     database = data / "kiai.db"
@@ -177,16 +172,16 @@ def test_the_doctor_names_the_page_where_a_statement_met_the_damage(world: Path,
         file.write(b"\xa5" * PAGE)
 
     examined = run(data, "doctor")
-    told = run(data, "doctor", "--json")
+    doctor = run(data, "doctor", "--json")
 
-    assert examined.code == told.code == 1
+    assert examined.code == doctor.code == 1
     assert f"{database} is damaged: " in examined.stderr
     assert f"age {page}" in examined.stderr
-    [problem] = json.loads(told.stdout)["problems"]
+    [problem] = json.loads(doctor.stdout)["problems"]
     assert f"age {page}" in problem["what"]
 
 
-def test_every_command_answers_a_garbled_file_with_one_line(world: Path, tmp_path: Path) -> None:
+def test_every_command_reports_a_garbled_file_in_one_line(world: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(world, data)
     garbage(data / "kiai.db")
@@ -200,7 +195,7 @@ def test_every_command_answers_a_garbled_file_with_one_line(world: Path, tmp_pat
         assert "is damaged" in line, command
 
 
-def test_a_newer_schema_is_refused_with_what_to_do(world: Path, tmp_path: Path) -> None:
+def test_newer_schema_is_rejected_with_instructions(world: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(world, data)
     connection = sqlite3.connect(data / "kiai.db", isolation_level=None)
@@ -216,7 +211,7 @@ def test_a_newer_schema_is_refused_with_what_to_do(world: Path, tmp_path: Path) 
         assert "use the kiai that made it" in line
 
 
-def test_a_database_of_somebody_else_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+def test_database_of_another_program_is_rejected_and_unchanged(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     connection = sqlite3.connect(data / "kiai.db")
@@ -234,7 +229,7 @@ def test_a_database_of_somebody_else_is_refused_and_stays_as_it_is(tmp_path: Pat
     assert (data / "kiai.db").read_bytes() == before
 
 
-def test_the_doctor_is_content_with_a_whole_folder_whose_server_is_stopped(world: Path, tmp_path: Path) -> None:
+def test_doctor_finds_nothing_in_the_folder_of_a_stopped_server(world: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(world, data)
     connection = sqlite3.connect(data / "kiai.db", isolation_level=None)

@@ -1,4 +1,4 @@
-"""SIGHUP never ends a server: not while it starts, not when its terminal is closed, not one of several workers."""
+"""SIGHUP does not end a server: neither during its start, nor when its terminal closes, nor one of several workers."""
 
 import contextlib
 import fcntl
@@ -20,7 +20,7 @@ START_S = 60.0
 
 
 def ignores_hang_up(process: int) -> bool:
-    """Whether a process of this system ignores SIGHUP by now."""
+    """Return whether a process of this system ignores SIGHUP."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     [mask] = [line.split()[1] for line in lines if line.startswith("SigIgn:")]
     return bool(int(mask, 16) & 1 << (signal.SIGHUP - 1))
@@ -35,7 +35,7 @@ def server_of(data: Path) -> Iterator[Server]:
         server.kill()
 
 
-def test_a_server_survives_signals_from_its_first_moment_on(tmp_path: Path) -> None:
+def test_server_ignores_hang_ups_while_it_starts(tmp_path: Path) -> None:
     with server_of(tmp_path / "data") as server:
         process = server.launch()
         eventually(lambda: ignores_hang_up(process.pid), within_s=START_S)
@@ -52,7 +52,7 @@ def test_a_server_survives_signals_from_its_first_moment_on(tmp_path: Path) -> N
         assert process.wait(patiently(START_S)) == 0
 
 
-def test_a_server_that_runs_ignores_the_signal_and_ends_as_ever(tmp_path: Path) -> None:
+def test_running_server_ignores_hang_ups_and_stops_normally(tmp_path: Path) -> None:
     with server_of(tmp_path / "data") as server:
         server.start()
         for _ in range(3):
@@ -61,7 +61,7 @@ def test_a_server_that_runs_ignores_the_signal_and_ends_as_ever(tmp_path: Path) 
         server.stop()
 
 
-def test_a_server_survives_the_end_of_its_terminal(tmp_path: Path) -> None:
+def test_server_survives_the_end_of_its_terminal(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [*KIAI, "serve", "--port", "0", "--data", str(tmp_path / "data")],
@@ -92,7 +92,7 @@ def test_a_server_survives_the_end_of_its_terminal(tmp_path: Path) -> None:
         process.wait()
 
 
-def test_workers_ignore_the_signal_and_the_process_above_replaces_them_once_for_many(tmp_path: Path) -> None:
+def test_workers_ignore_hang_ups_and_the_supervisor_replaces_them_once(tmp_path: Path) -> None:
     with running(tmp_path, [], [a_map()]) as cluster:
         first = cluster.workers()
         for worker in first:

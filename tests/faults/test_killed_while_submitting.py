@@ -1,4 +1,4 @@
-"""The process dies by SIGKILL, at every step of a submission and at random; nothing acknowledged is lost."""
+"""SIGKILL of the server at each step of a submission and at random times: no acknowledged play is lost."""
 
 import os
 import random
@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 from tests import stores
 from tests.builders import a_map
-from tests.faults.submitting import Bot, Told, a_play, check_ledger, insist
+from tests.faults.submitting import AcknowledgedPlay, Bot, a_play, check_ledger, insist
 from tests.patience import patiently
 from tests.wire.kit import Server
 from tests.wire.submitting import Played, frames, prepare, read_rows, submit, try_to_log_in
@@ -18,7 +18,7 @@ from tests.wire.submitting import Played, frames, prepare, read_rows, submit, tr
 NAMES: Final = ["alice", "bob", "carla", "dora"]
 SONGS: Final = [a_map(100 + n, objects=100, title=f"Song {n}") for n in range(4)]
 EVERY_KIND: Final = ("first", "improvement", "fail", "duplicate")
-# What a step may leave behind differs by kind only around the commit.
+# The state that a step can leave behind differs by kind only around the commit.
 KINDS: Final = {
     "submit.decoded": ("first", "fail"),
     "submit.replay_written": ("first", "improvement"),
@@ -32,7 +32,7 @@ KILLS: Final = int(os.environ.get("KILLS", "20"))  # 200 and more by night
 
 
 LIMITS_OFF: Final = {"RATE_LIMITS": "off"}
-"""The players of a storm send as many plays in a minute as a living one in an hour."""
+"""Players in these tests send as many plays in a minute as a real one in an hour."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def plays() -> dict[str, Played]:
-    """The same four plays for every run: a first pass, a better one, a fail, and the better one once more."""
+    """Return the plays of each run: a first pass, a better one, a fail, and the better one again."""
     at = time.strftime("%y%m%d%H%M%S", time.gmtime())
     first = Played(SONGS[0].md5, at=at, score=10_000, replay=frames(120, seed=1), iv=bytes(32))
     better = Played(SONGS[0].md5, at=at, score=20_000, replay=frames(120, seed=2), iv=bytes(32), mods=8, grade="XH")
@@ -61,7 +61,7 @@ def plays() -> dict[str, Played]:
 def calm_answers(
     prepared: Path, plays: dict[str, Played], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, bytes]:
-    """What a server answers that nothing happens to."""
+    """The answers of a server that is not killed."""
     server = Server(stores.copied(prepared, tmp_path_factory.mktemp("calm") / "data")).start()
     try:
         try_to_log_in(server, "alice")
@@ -71,7 +71,7 @@ def calm_answers(
 
 
 @pytest.mark.parametrize(("failpoint", "kinds"), KINDS.items())
-def test_a_submission_that_dies_at_any_step_is_answered_as_if_it_had_not(
+def test_retry_after_a_crash_at_any_step_gets_the_normal_answer(
     prepared: Path,
     plays: dict[str, Played],
     calm_answers: dict[str, bytes],
@@ -81,7 +81,7 @@ def test_a_submission_that_dies_at_any_step_is_answered_as_if_it_had_not(
 ) -> None:
     data = stores.copied(prepared, tmp_path / "stormy")
     stormy = Server(data)
-    told: list[Told] = []
+    acknowledged: list[AcknowledgedPlay] = []
     try:
         for kind in kinds:
             played, expected = plays[kind], calm_answers[kind]
@@ -94,12 +94,12 @@ def test_a_submission_that_dies_at_any_step_is_answered_as_if_it_had_not(
             finally:
                 doomed.kill()
             stormy.start()
-            told.append(insist(stormy, "alice", played))
+            acknowledged.append(insist(stormy, "alice", played))
             assert answer is None or unnumbered(answer) == expected, kind
-            assert unnumbered(told[-1].answer) == expected, kind
+            assert unnumbered(acknowledged[-1].answer) == expected, kind
             stormy.kill()
         stormy.start()
-        stored = {one.played.checksum: one for one in told}
+        stored = {one.played.checksum: one for one in acknowledged}
         check_ledger(stormy, list(stored.values()))
         assert read_rows(stormy, "SELECT count(*) FROM scores") == [(len(stored),)]
     finally:
@@ -107,19 +107,19 @@ def test_a_submission_that_dies_at_any_step_is_answered_as_if_it_had_not(
 
 
 def unnumbered(answer: bytes) -> bytes:
-    """The answer without the score's number: a submission that was rolled back may have taken one."""
+    """Return the answer without the id of the score: a submission that was rolled back may have used one up."""
     return re.sub(rb"onlineScoreId:\d+", b"onlineScoreId:", answer)
 
 
 def attempt(server: Server, played: Played) -> bytes | None:
-    """The answer, None when the server died first."""
+    """Return the answer, or None when the server died first."""
     try:
         return submit(server, played.parts()).body
     except OSError:
         return None
 
 
-def test_players_lose_nothing_while_the_server_is_killed_again_and_again(prepared: Path, tmp_path: Path) -> None:
+def test_no_play_is_lost_while_the_server_is_killed_repeatedly(prepared: Path, tmp_path: Path) -> None:
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
     server = Server(stores.copied(prepared, tmp_path / "data"), **LIMITS_OFF).start()
@@ -135,19 +135,19 @@ def test_players_lose_nothing_while_the_server_is_killed_again_and_again(prepare
             bot.stopping.set()
         for bot in bots:
             bot.join(patiently(60))
-        told = [one for bot in bots for one in bot.told]
-        print(f"seed {seed}: {KILLS} kills, {len(told)} plays acknowledged")
+        acknowledged = [one for bot in bots for one in bot.acknowledged]
+        print(f"seed {seed}: {KILLS} kills, {len(acknowledged)} plays acknowledged")
         assert [bot.failure for bot in bots] == [None] * len(bots), f"seed {seed}"
-        assert len(told) >= KILLS, "the players got something done between the kills"
-        check_ledger(server, told)
+        assert len(acknowledged) >= KILLS, "the players got something done between the kills"
+        check_ledger(server, acknowledged)
     finally:
         for bot in bots:
             bot.stopping.set()
         server.kill()
 
 
-def test_a_play_is_stored_once_the_disk_has_room_again(prepared: Path, tmp_path: Path) -> None:
-    """The files store is gone, then the disk is full; the game is asked to come again, and loses nothing."""
+def test_play_is_stored_when_the_disk_has_space_again(prepared: Path, tmp_path: Path) -> None:
+    """The file store is missing, then the disk is full: the game retries, and no play is lost."""
     server = Server(stores.copied(prepared, tmp_path / "data"), **LIMITS_OFF).start()
     chance = random.Random(7)
     try:
@@ -170,19 +170,19 @@ def test_a_play_is_stored_once_the_disk_has_room_again(prepared: Path, tmp_path:
         server.kill()
 
 
-def test_a_full_disk_refuses_plays_and_keeps_the_database_whole(prepared: Path, tmp_path: Path) -> None:
+def test_full_disk_rejects_plays_and_does_not_damage_the_database(prepared: Path, tmp_path: Path) -> None:
     server = Server(stores.copied(prepared, tmp_path / "data"), **LIMITS_OFF).start()
     chance = random.Random(9)
-    told: list[Told] = []
+    acknowledged: list[AcknowledgedPlay] = []
     try:
         try_to_log_in(server, "alice")
-        told.append(insist(server, "alice", a_play(chance, SONGS[2].md5, "alice")))
+        acknowledged.append(insist(server, "alice", a_play(chance, SONGS[2].md5, "alice")))
         with server.files_bounded_to(1_024):
             played = a_play(chance, SONGS[2].md5, "alice")
             reply = submit(server, played)
             assert (reply.status, reply.body) == (503, b"")
             assert server.get("/get_player_count").status == 200
-        told.append(insist(server, "alice", played))
-        check_ledger(server, told)
+        acknowledged.append(insist(server, "alice", played))
+        check_ledger(server, acknowledged)
     finally:
         server.kill()

@@ -1,4 +1,4 @@
-"""Nothing that kiai keeps can be read by anybody but its owner, whatever the umask it is started with."""
+"""Only the owner can read the files of kiai, with any umask."""
 
 import os
 import stat
@@ -17,14 +17,14 @@ SONG = a_map(100, objects=100)
 
 @pytest.fixture(autouse=True)
 def open_umask() -> Iterator[None]:
-    """New files of this process, and of those that it starts, are open to everybody."""
+    """Set the umask 0, which the started processes inherit: new files are readable by all users."""
     before = os.umask(0)
     yield
     os.umask(before)
 
 
 def open_to_others(folder: Path) -> list[str]:
-    """What below a folder, the folder among it, is not 0700 for a folder and 0600 for a file."""
+    """Return the files and folders in a folder, including itself, whose mode is not 0600 or 0700."""
     found = []
     for path in (folder, *folder.rglob("*")):
         mode = stat.S_IMODE(path.lstat().st_mode)
@@ -39,15 +39,15 @@ def a_folder_of_maps(folder: Path) -> str:
     return str(folder)
 
 
-def test_the_data_folder_and_back_ups_of_a_server_that_is_used(tmp_path: Path) -> None:
+def test_data_and_back_ups_of_a_server_are_readable_only_by_their_owner(tmp_path: Path) -> None:
     data, early, late = tmp_path / "data", tmp_path / "early", tmp_path / "late"
     late.mkdir()  # as an operator makes it: 0777 here
     cli(data, "migrate")
     assert open_to_others(data) == []
     prepare(data, ["alice"], vector_maps=False)
-    for path in data.rglob("*"):  # what the test itself made, without the command
+    for path in data.rglob("*"):  # created by the test, not by the command
         path.chmod(0o700 if path.is_dir() else 0o600)
-    data.chmod(0o755)  # as of an older version, or of `mkdir`
+    data.chmod(0o755)  # as an older version or `mkdir` creates it
     server = Server(data).start()
     try:
         assert open_to_others(data) == []
@@ -71,7 +71,7 @@ def test_the_data_folder_and_back_ups_of_a_server_that_is_used(tmp_path: Path) -
         assert open_to_others(folder) == [], folder
 
 
-def test_the_data_folder_of_several_workers(tmp_path: Path) -> None:
+def test_data_of_several_workers_is_readable_only_by_its_owner(tmp_path: Path) -> None:
     with running(tmp_path, ["alice"], [SONG]) as cluster:
         try_to_log_in(cluster, "alice")
         assert submit(cluster, Played(SONG.md5, "alice", score=1_000_000).sealed()).status == 200

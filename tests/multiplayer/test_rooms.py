@@ -1,4 +1,4 @@
-"""Rooms through their sessions: who is told what, and that nobody waits for a player who vanished."""
+"""The multiplayer service with sessions: packets, lines of the bot, and players who disconnect at any moment."""
 
 import asyncio
 import inspect
@@ -10,23 +10,36 @@ import msgspec
 import pytest
 from tests.builders import Run, World, a_map, a_player
 
-from kiai.chat.model import aside_topic
+from kiai.chat.model import referee_topic
 from kiai.errors import KiaiError, NotFound, Refused
 from kiai.faces.bancho import packets
 from kiai.faces.bancho.announce import announcer, match, presence
 from kiai.multiplayer import commands
-from kiai.multiplayer.history import MatchHistory, Note
+from kiai.multiplayer.history import HistoryEntry, MatchHistory
 from kiai.multiplayer.match import Match
+from kiai.multiplayer.rooms import MatchChannels
 from kiai.multiplayer.service import ROOMS_BURST, ROOMS_PER_HOUR, Matches
 from kiai.presence import Presence, readable
 from kiai.realtime.memory import MemoryRealtime
-from kiai.realtime.port import HISTORY, LOBBY, Entry, MatchGone, Realtime, Session, ShownStats, chat_topic, match_topic
+from kiai.realtime.port import (
+    HISTORY,
+    LOBBY,
+    Entry,
+    MatchGone,
+    Realtime,
+    Session,
+    SessionStats,
+    chat_topic,
+    match_topic,
+)
 from kiai.realtime.rate_limiter import RateLimiter
+from kiai.scores.performance import Performance
+from kiai.scores.round_scores import RoundScores
 from kiai.spectating import Spectating
 from kiai.storage.port import Database
 
-ROOM = {
-    "name": "a room",
+SETTINGS = {
+    "name": "a match",
     "password": "secret",
     "map_id": 75,
     "map_md5": "0" * 32,
@@ -46,33 +59,51 @@ LOADED, SKIP, DONE = (
 )
 
 
-Step = tuple[str, type[commands.Command]]
+Step = tuple[str, type[commands.MatchCommand]]
 
 
-class Hall:
-    """Players online and the rooms they play in, as a server wires them."""
+class HeardLines:
+    """The lines that matches say in the bot's name."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+
+    async def post(self, channel: str, text: str) -> None:
+        self._lines.append(text)
+
+    async def notify(self, user_id: int, name: str, text: str) -> None:
+        self._lines.append(text)
+
+
+class MatchServer:
+    """The services of multiplayer, wired as in the server, and players by name."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.run = world.run
         self.realtime = world.realtime
         self.clock = world.clock
-        self.said: list[str] = []
+        self.bot_lines: list[str] = []
         announce = announcer(presence.TABLE, match.TABLE)
 
-        async def stats_of(user_id: int, mode: int) -> ShownStats:
-            return ShownStats()
-
-        async def post(channel: str, line: str) -> None:
-            self.said.append(line)
+        async def stats_of(user_id: int, mode: int) -> SessionStats:
+            return SessionStats()
 
         self.presence = Presence(self.realtime, world.accounts, self.clock, announce, stats_of)
         self.history = MatchHistory(world.database, world.realtime)
         spectating = Spectating(self.realtime, announce)
-        self.rooms = Matches(
-            self.realtime, world.beatmaps, self.clock, announce, self.history, post, spectating.stop, "kiai.example"
+        self.matches = Matches(
+            self.realtime,
+            world.beatmaps,
+            self.clock,
+            announce,
+            self.history,
+            HeardLines(self.bot_lines),
+            spectating.stop,
+            RoundScores(world.profiles, cast(Performance, world.performance)),
+            "kiai.example",
         )
-        self.presence.when_somebody_left(self.rooms.depart)
+        self.presence.subscribe_to_session_end(self.matches.on_session_end)
 
     def log_in(self, name: str, **fields: Any) -> int:
         user_id = self.world.add_player(a_player(name))
@@ -85,7 +116,7 @@ class Hall:
             login_time_ms=self.clock.now_ms(),
             **fields,
         )
-        self.run(self.presence.arrive(session))
+        self.run(self.presence.open_session(session))
         return user_id
 
     def session(self, name: str) -> Session:
@@ -93,44 +124,44 @@ class Hall:
         return found
 
     def create(self, by: str, **changed: Any) -> int:
-        seated = self.run(self.rooms.create(self.session(by), **(ROOM | changed)))
+        seated = self.run(self.matches.create(self.session(by), **(SETTINGS | changed)))
         return int(seated.match_id)
 
     def join(self, name: str, match_id: int, password: str = "secret") -> Any:
-        return self.run(self.rooms.join(self.session(name), match_id, password))
+        return self.run(self.matches.join(self.session(name), match_id, password))
 
-    def do(self, name: str, command: type[commands.Command], **fields: Any) -> None:
-        self.run(self.rooms.act(self.session(name), command, **fields))
+    def do(self, name: str, command: type[commands.MatchCommand], **fields: Any) -> None:
+        self.run(self.matches.act(self.session(name), command, **fields))
 
     def match(self, match_id: int) -> Match | None:
         found: Match | None = self.run(self.realtime.match(match_id, Match))
         return found
 
-    def reads(self, name: str) -> bytes:
+    def poll_packets(self, name: str) -> bytes:
         session, entries = self.run(self.realtime.poll(name))
         return b"".join(readable(session, entries))
 
-    def vanish(self, name: str) -> None:
+    def disconnect(self, name: str) -> None:
         self.run(self.presence.end(name))
 
 
 @pytest.fixture
-def hall(database: Database, run: Run, tmp_path: Path) -> Hall:
-    hall = Hall(World(database, run, tmp_path))
+def server(database: Database, run: Run, tmp_path: Path) -> MatchServer:
+    server = MatchServer(World(database, run, tmp_path))
     for name in ("anna", "boris", "carla"):
-        hall.log_in(name)
-    return hall
+        server.log_in(name)
+    return server
 
 
-def play(hall: Hall, steps: Sequence[Step]) -> int:
-    """A room with all three, and these steps of a play."""
-    match_id = hall.create("anna")
+def play(server: MatchServer, steps: Sequence[Step]) -> int:
+    """Create a match with all three players, run the steps, and return its id."""
+    match_id = server.create("anna")
     for name in ("boris", "carla"):
-        hall.join(name, match_id)
+        server.join(name, match_id)
     for name, step in steps:
-        hall.do(name, step)
+        server.do(name, step)
     for name in ("anna", "boris", "carla"):
-        hall.reads(name)
+        server.poll_packets(name)
     return match_id
 
 
@@ -142,7 +173,7 @@ COMPLETING: list[Step] = [*ALL_LOADED, ("anna", commands.Complete), ("boris", co
 
 
 @pytest.mark.parametrize(
-    ("steps", "told"),
+    ("steps", "packet"),
     [
         pytest.param([], b"", id="seated"),
         pytest.param([("carla", commands.Ready)], b"", id="ready"),
@@ -153,79 +184,81 @@ COMPLETING: list[Step] = [*ALL_LOADED, ("anna", commands.Complete), ("boris", co
         pytest.param(COMPLETING, DONE, id="the last to finish"),
     ],
 )
-def test_whoever_vanishes_the_others_go_on(hall: Hall, steps: Sequence[Step], told: bytes) -> None:
-    match_id = play(hall, steps)
+def test_play_continues_for_others_when_player_disconnects(
+    server: MatchServer, steps: Sequence[Step], packet: bytes
+) -> None:
+    match_id = play(server, steps)
 
-    hall.vanish("carla")
+    server.disconnect("carla")
 
     for name in ("anna", "boris"):
-        assert told in hall.reads(name)
-    left = hall.match(match_id)
+        assert packet in server.poll_packets(name)
+    left = server.match(match_id)
     assert left is not None
     assert [slot.player_name for slot in left.slots if slot.occupied] == ["anna", "boris"]
     if left.in_progress:
         for step in (commands.LoadComplete, commands.Skip, commands.Complete):
             for name in ("anna", "boris"):
                 try:
-                    hall.do(name, step)
+                    server.do(name, step)
                 except Refused:
                     continue
-        ended = hall.match(match_id)
+        ended = server.match(match_id)
         assert ended is not None
         assert not ended.in_progress
 
 
 @pytest.mark.parametrize("steps", [[], START, LOAD, SKIPPING, COMPLETING])
-def test_a_host_that_vanishes_passes_the_host_on(hall: Hall, steps: Sequence[Step]) -> None:
-    match_id = play(hall, steps)
+def test_next_player_becomes_host_when_host_disconnects(server: MatchServer, steps: Sequence[Step]) -> None:
+    match_id = play(server, steps)
 
-    hall.vanish("anna")
+    server.disconnect("anna")
 
-    left = hall.match(match_id)
+    left = server.match(match_id)
     assert left is not None
     assert left.host_name == "boris"
-    assert packets.match_transfer_host() in hall.reads("boris")
+    assert packets.match_transfer_host() in server.poll_packets("boris")
 
 
-def test_when_all_vanish_the_room_is_gone_and_leaves_nothing_behind(hall: Hall) -> None:
-    match_id = play(hall, ALL_LOADED)
+def test_match_and_its_topics_end_when_all_players_disconnect(server: MatchServer) -> None:
+    match_id = play(server, ALL_LOADED)
 
     for name in ("boris", "anna", "carla"):
-        hall.vanish(name)
+        server.disconnect(name)
 
-    assert hall.match(match_id) is None
-    assert hall.run(hall.realtime.following(match_topic(match_id))) == []
-    assert hall.run(hall.realtime.following(chat_topic(f"#multi_{match_id}"))) == []
+    assert server.match(match_id) is None
+    assert server.run(server.realtime.following(match_topic(match_id))) == []
+    assert server.run(server.realtime.following(chat_topic(f"#multi_{match_id}"))) == []
 
 
-def test_a_time_out_is_a_departure_too(hall: Hall) -> None:
-    match_id = play(hall, LOAD)
-    hall.clock.advance(299)
+def test_timed_out_player_leaves_match(server: MatchServer) -> None:
+    match_id = play(server, LOAD)
+    server.clock.advance(299)
     for name in ("anna", "boris"):
-        hall.reads(name)
-    hall.clock.advance(2)
+        server.poll_packets(name)
+    server.clock.advance(2)
 
-    hall.run(hall.presence.expire())
+    server.run(server.presence.expire())
 
-    left = hall.match(match_id)
+    left = server.match(match_id)
     assert left is not None
     assert [slot.player_name for slot in left.slots if slot.occupied] == ["anna", "boris"]
-    assert LOADED in hall.reads("anna")
+    assert LOADED in server.poll_packets("anna")
 
 
-def test_the_lobby_sees_rooms_come_change_and_go_and_never_a_password(hall: Hall) -> None:
-    hall.log_in("dora")
-    _, rooms = hall.run(hall.rooms.enter_lobby(hall.session("dora")))
-    assert rooms == []
+def test_lobby_gets_changes_of_matches_without_passwords(server: MatchServer) -> None:
+    server.log_in("dora")
+    _, matches = server.run(server.matches.enter_lobby(server.session("dora")))
+    assert matches == []
 
-    match_id = hall.create("anna")
-    created = hall.reads("dora")
-    hall.join("boris", match_id)
-    joined = hall.reads("dora")
-    hall.do("anna", commands.ChangePassword, password="another")
-    hall.vanish("anna")
-    hall.vanish("boris")
-    gone = hall.reads("dora")
+    match_id = server.create("anna")
+    created = server.poll_packets("dora")
+    server.join("boris", match_id)
+    joined = server.poll_packets("dora")
+    server.do("anna", commands.ChangePassword, password="another")
+    server.disconnect("anna")
+    server.disconnect("boris")
+    gone = server.poll_packets("dora")
 
     assert created.startswith(b"\x1b\x00")  # MATCH_NEW
     assert joined.startswith(b"\x1a\x00")  # MATCH_UPDATE
@@ -235,524 +268,569 @@ def test_the_lobby_sees_rooms_come_change_and_go_and_never_a_password(hall: Hall
         assert b"another" not in seen
 
 
-def test_of_two_for_the_last_seat_one_gets_it(hall: Hall) -> None:
-    match_id = hall.create("anna", locked=tuple(range(2, 16)))
+def test_last_open_slot_goes_to_one_of_two_players(server: MatchServer) -> None:
+    match_id = server.create("anna", locked=tuple(range(2, 16)))
 
-    hall.join("boris", match_id)
+    server.join("boris", match_id)
     with pytest.raises(Refused):
-        hall.join("carla", match_id)
+        server.join("carla", match_id)
 
-    assert hall.session("carla").match_id == 0
-    assert match_topic(match_id) not in hall.session("carla").follows
-    assert hall.session("boris").match_id == match_id
+    assert server.session("carla").match_id == 0
+    assert match_topic(match_id) not in server.session("carla").follows
+    assert server.session("boris").match_id == match_id
 
 
-def test_a_wrong_password_seats_nobody(hall: Hall) -> None:
-    match_id = hall.create("anna")
+def test_player_with_wrong_password_gets_no_seat(server: MatchServer) -> None:
+    match_id = server.create("anna")
 
     with pytest.raises(Refused):
-        hall.join("boris", match_id, "wrong")
+        server.join("boris", match_id, "wrong")
 
-    assert hall.session("boris").match_id == 0
+    assert server.session("boris").match_id == 0
 
 
-def test_joining_another_room_leaves_the_first(hall: Hall) -> None:
-    first = hall.create("anna")
-    second = hall.create("boris")
-    hall.join("carla", first)
+def test_joining_another_match_leaves_the_first(server: MatchServer) -> None:
+    first = server.create("anna")
+    second = server.create("boris")
+    server.join("carla", first)
 
-    hall.join("carla", second)
+    server.join("carla", second)
 
-    left = hall.match(first)
+    left = server.match(first)
     assert left is not None
     assert [slot.player_name for slot in left.slots if slot.occupied] == ["anna"]
-    assert hall.session("carla").match_id == second
+    assert server.session("carla").match_id == second
 
 
-def test_creating_while_seated_leaves_first(hall: Hall) -> None:
-    first = hall.create("anna")
+def test_creating_a_match_leaves_the_former_one(server: MatchServer) -> None:
+    first = server.create("anna")
 
-    second = hall.create("anna", name="another")
+    second = server.create("anna", name="another")
 
-    found = hall.match(second)
+    found = server.match(second)
     assert found is not None
     assert found.name == "another"
-    assert hall.match(first) is None or first == second
+    assert server.match(first) is None or first == second
 
 
 @pytest.mark.parametrize("fields", [{"hidden": True}, {"tournament": True}, {"silenced_until_ms": 2**53}])
-def test_who_may_not_play_with_others_gets_no_room(hall: Hall, fields: dict[str, Any]) -> None:
-    match_id = hall.create("anna")
-    hall.log_in("dora", **fields)
+def test_hidden_silenced_and_tournament_sessions_cannot_create_or_join(
+    server: MatchServer, fields: dict[str, Any]
+) -> None:
+    match_id = server.create("anna")
+    server.log_in("dora", **fields)
 
     with pytest.raises(Refused):
-        hall.create("dora")
+        server.create("dora")
     with pytest.raises(Refused):
-        hall.join("dora", match_id)
+        server.join("dora", match_id)
 
 
-def test_a_kick_by_the_lock_shows_the_locked_slot_and_frees_the_session(hall: Hall) -> None:
-    match_id = hall.create("anna")
-    hall.join("boris", match_id)
-    hall.reads("boris")
+def test_kick_by_lock_detaches_session_and_locks_slot(server: MatchServer) -> None:
+    match_id = server.create("anna")
+    server.join("boris", match_id)
+    server.poll_packets("boris")
 
-    hall.do("anna", commands.LockSlot, slot=1)
+    server.do("anna", commands.LockSlot, slot=1)
 
-    read = hall.reads("boris")
+    read = server.poll_packets("boris")
     assert read.endswith(packets.channel_kick("#multiplayer"))
-    assert hall.session("boris").match_id == 0
-    found = hall.match(match_id)
+    assert server.session("boris").match_id == 0
+    found = server.match(match_id)
     assert found is not None
     assert found.slots[1].status == 2
 
 
 @pytest.mark.parametrize("by_command", [False, True])
-def test_a_silenced_creator_leaves_its_room_like_anybody(hall: Hall, by_command: bool) -> None:
+def test_silenced_creator_leaves_match(server: MatchServer, by_command: bool) -> None:
     if by_command:
-        _, match_id = hall.run(hall.rooms.make(hall.session("anna"), "a room", "secret", private=False))
+        _, match_id = server.run(
+            server.matches.create_by_command(server.session("anna"), "a match", "secret", private=False)
+        )
     else:
-        match_id = hall.create("anna")
-    hall.join("boris", match_id)
-    hall.reads("anna")
+        match_id = server.create("anna")
+    server.join("boris", match_id)
+    server.poll_packets("anna")
 
-    hall.run(hall.rooms.on_silence(hall.session("anna").user_id))
+    server.run(server.matches.on_silence(server.session("anna").user_id))
 
-    match = hall.match(match_id)
+    match = server.match(match_id)
     assert match is not None
     assert [slot.player_name for slot in match.slots if slot.occupied] == ["boris"]
     assert match.host_name == ("" if by_command else "boris")
-    assert hall.session("anna").match_id == 0
-    assert packets.channel_kick("#multiplayer") in hall.reads("anna")
+    assert server.session("anna").match_id == 0
+    assert packets.channel_kick("#multiplayer") in server.poll_packets("anna")
 
 
-def test_a_silenced_creator_alone_in_the_room_closes_it(hall: Hall) -> None:
-    match_id = hall.create("anna")
+def test_match_closes_when_its_only_player_is_silenced(server: MatchServer) -> None:
+    match_id = server.create("anna")
 
-    hall.run(hall.rooms.on_silence(hall.session("anna").user_id))
+    server.run(server.matches.on_silence(server.session("anna").user_id))
 
-    assert hall.match(match_id) is None
-    assert hall.session("anna").match_id == 0
+    assert server.match(match_id) is None
+    assert server.session("anna").match_id == 0
 
 
-def test_who_is_silenced_while_sitting_down_gets_no_seat(hall: Hall) -> None:
-    match_id = hall.create("anna")
-    boris = hall.session("boris")
+def test_player_silenced_while_joining_gets_no_seat(server: MatchServer) -> None:
+    match_id = server.create("anna")
+    boris = server.session("boris")
 
     async def both() -> None:
-        entering = await hall.rooms._enter(boris, match_id)  # as far as `join` has come when the silence arrives
-        await hall.rooms.on_silence(entering.user_id)
+        entering = await server.matches._follow_match(boris, match_id)  # as `join` does before the silence
+        await server.matches.on_silence(entering.user_id)
 
-    hall.run(both())
+    server.run(both())
 
-    assert hall.session("boris").match_id == 0
+    assert server.session("boris").match_id == 0
 
 
-def test_a_silenced_player_leaves_its_room(hall: Hall) -> None:
-    match_id = hall.create("anna")
-    hall.join("boris", match_id)
+def test_silenced_player_leaves_match(server: MatchServer) -> None:
+    match_id = server.create("anna")
+    server.join("boris", match_id)
 
-    hall.run(hall.rooms.on_silence(hall.session("boris").user_id))
+    server.run(server.matches.on_silence(server.session("boris").user_id))
 
-    assert hall.session("boris").match_id == 0
-    found = hall.match(match_id)
+    assert server.session("boris").match_id == 0
+    found = server.match(match_id)
     assert found is not None
     assert [slot.player_name for slot in found.slots if slot.occupied] == ["anna"]
 
 
-def test_frames_of_those_who_play_are_relayed_with_their_slot(hall: Hall) -> None:
-    play(hall, ALL_LOADED)
+def test_score_frame_of_playing_player_is_relayed_with_slot(server: MatchServer) -> None:
+    play(server, ALL_LOADED)
 
-    hall.run(hall.rooms.score_frame(hall.session("boris"), bytes(29)))
+    server.run(server.matches.score_frame(server.session("boris"), bytes(29)))
 
-    assert hall.reads("carla") == packets.match_score_update(bytes(29), 1)
-
-
-def test_frames_of_who_does_not_play_are_dropped(hall: Hall) -> None:
-    play(hall, [])
-
-    hall.run(hall.rooms.score_frame(hall.session("boris"), bytes(29)))
-
-    assert hall.reads("carla") == b""
+    assert server.poll_packets("carla") == packets.match_score_update(bytes(29), 1)
 
 
-def test_nobody_waits_longer_than_a_minute_for_the_slow(hall: Hall) -> None:
-    play(hall, [*START, ("anna", commands.LoadComplete)])
+def test_score_frame_outside_play_is_dropped(server: MatchServer) -> None:
+    play(server, [])
 
-    hall.clock.advance(60)
-    hall.run(hall.rooms.ring())
+    server.run(server.matches.score_frame(server.session("boris"), bytes(29)))
 
-    assert LOADED in hall.reads("anna")
+    assert server.poll_packets("carla") == b""
 
 
-def test_a_play_ends_half_a_minute_after_the_first_finished(hall: Hall) -> None:
-    match_id = play(hall, [*ALL_LOADED, ("anna", commands.Complete)])
+def test_play_begins_after_a_minute_of_loading(server: MatchServer) -> None:
+    play(server, [*START, ("anna", commands.LoadComplete)])
 
-    hall.clock.advance(30)
-    hall.run(hall.rooms.ring())
+    server.clock.advance(60)
+    server.run(server.matches.fire_timers())
 
-    assert DONE in hall.reads("carla")
-    found = hall.match(match_id)
+    assert LOADED in server.poll_packets("anna")
+
+
+def test_play_ends_half_a_minute_after_first_completion(server: MatchServer) -> None:
+    match_id = play(server, [*ALL_LOADED, ("anna", commands.Complete)])
+
+    server.clock.advance(30)
+    server.run(server.matches.fire_timers())
+
+    assert DONE in server.poll_packets("carla")
+    found = server.match(match_id)
     assert found is not None
     assert not found.in_progress
 
 
-def test_a_map_that_is_known_here_is_named_as_here(hall: Hall) -> None:
-    song = hall.world.add_map(a_map())
-    match_id = hall.create("anna")
+def test_known_map_gets_id_and_name_of_the_server(server: MatchServer) -> None:
+    song = server.world.add_map(a_map())
+    match_id = server.create("anna")
 
-    hall.run(
-        hall.rooms.change_settings(
-            hall.session("anna"),
-            **{name: ROOM[name] for name in ROOM if name not in ("password", "locked", "map_md5", "map_name")},
+    server.run(
+        server.matches.change_settings(
+            server.session("anna"),
+            **{name: SETTINGS[name] for name in SETTINGS if name not in ("password", "locked", "map_md5", "map_name")},
             map_md5=song.md5,
             map_name="a lie",
         )
     )
 
-    found = hall.match(match_id)
+    found = server.match(match_id)
     assert found is not None
     assert (found.map_id, found.map_name) == (song.id, f"{song.artist} - {song.title} [{song.version}]")
-    assert hall.said == [f"Beatmap changed to: {found.map_name} (https://osu.kiai.example/b/{song.id})"]
+    assert server.bot_lines == [f"Beatmap changed to: {found.map_name} (https://osu.kiai.example/b/{song.id})"]
 
 
-def test_an_invitation_reaches_the_player_once_and_nobody_who_blocked_the_inviter(hall: Hall) -> None:
-    match_id = hall.create("anna", password="my secret")
-    anna, boris = hall.session("anna"), hall.session("boris")
-    hall.run(hall.rooms.invite(anna, match_id, boris.user_id))
-    assert b"osump://1/my_secret a room" in hall.reads("boris")
+def test_invitation_reaches_player_unless_inviter_is_blocked(server: MatchServer) -> None:
+    match_id = server.create("anna", password="my secret")
+    anna, boris = server.session("anna"), server.session("boris")
+    server.run(server.matches.invite(anna, match_id, boris.user_id))
+    assert b"osump://1/my_secret a match" in server.poll_packets("boris")
 
-    hall.run(hall.presence.change(boris, blocked=frozenset({anna.user_id})))
+    server.run(server.presence.change(boris, blocked=frozenset({anna.user_id})))
     for user_id in (boris.user_id, anna.user_id, 1, 99):
         with pytest.raises(Refused):
-            hall.run(hall.rooms.invite(anna, match_id, user_id))
-    assert hall.reads("boris") == b""
+            server.run(server.matches.invite(anna, match_id, user_id))
+    assert server.poll_packets("boris") == b""
 
 
-def test_who_takes_messages_of_friends_alone_is_invited_by_friends_alone(hall: Hall) -> None:
-    match_id = hall.create("anna")
-    anna, boris = hall.session("anna"), hall.session("boris")
-    hall.run(hall.presence.change(boris, friends_only_dms=True))
+def test_player_with_friends_only_messages_is_invited_by_friends_only(server: MatchServer) -> None:
+    match_id = server.create("anna")
+    anna, boris = server.session("anna"), server.session("boris")
+    server.run(server.presence.change(boris, friends_only_dms=True))
 
     with pytest.raises(Refused):
-        hall.run(hall.rooms.invite(anna, match_id, boris.user_id))
-    assert b"osump://" not in hall.reads("boris")
+        server.run(server.matches.invite(anna, match_id, boris.user_id))
+    assert b"osump://" not in server.poll_packets("boris")
 
-    hall.run(hall.presence.change(boris, friends=frozenset({anna.user_id})))
-    hall.run(hall.rooms.invite(anna, match_id, boris.user_id))
-    assert b"osump://" in hall.reads("boris")
+    server.run(server.presence.change(boris, friends=frozenset({anna.user_id})))
+    server.run(server.matches.invite(anna, match_id, boris.user_id))
+    assert b"osump://" in server.poll_packets("boris")
 
 
-def test_a_tournament_client_hears_a_room_without_a_seat(hall: Hall) -> None:
-    match_id = hall.create("anna")
-    hall.log_in("dora", tournament=True)
+def test_tournament_client_follows_match_without_seat(server: MatchServer) -> None:
+    match_id = server.create("anna")
+    server.log_in("dora", tournament=True)
 
-    session = hall.run(hall.rooms.view(hall.session("dora"), match_id))
-    hall.join("boris", match_id)
+    session = server.run(server.matches.view(server.session("dora"), match_id))
+    server.join("boris", match_id)
 
     assert session.room_id == match_id
-    assert hall.reads("dora").count(b"\x1a\x00\x00") >= 1  # MATCH_UPDATE
-    assert hall.run(hall.rooms.stop_viewing(hall.session("dora"))).room_id == 0
+    assert server.poll_packets("dora").count(b"\x1a\x00\x00") >= 1  # MATCH_UPDATE
+    assert server.run(server.matches.stop_viewing(server.session("dora"))).room_id == 0
     with pytest.raises(NotFound):
-        hall.run(hall.rooms.view(hall.session("dora"), 99))
+        server.run(server.matches.view(server.session("dora"), 99))
     with pytest.raises(Refused):
-        hall.run(hall.rooms.view(hall.session("carla"), match_id))
+        server.run(server.matches.view(server.session("carla"), match_id))
 
 
-def test_a_referee_leads_and_others_are_not_answered(hall: Hall) -> None:
-    match_id = hall.create("anna")
-    hall.join("boris", match_id)
+def test_command_of_player_without_right_returns_none(server: MatchServer) -> None:
+    match_id = server.create("anna")
+    server.join("boris", match_id)
 
-    led = hall.run(hall.rooms.lead(hall.session("anna"), match_id, commands.SetName, name="new"))
+    outcome = server.run(server.matches.act_as_leader(server.session("anna"), match_id, commands.SetName, name="new"))
 
-    assert led is not None
-    assert led.match == hall.match(match_id)
-    assert led.match.name == "new"
-    assert hall.run(hall.rooms.lead(hall.session("boris"), match_id, commands.SetName, name="mine")) is None
+    assert outcome is not None
+    assert outcome.match == server.match(match_id)
+    assert outcome.match.name == "new"
+    assert (
+        server.run(server.matches.act_as_leader(server.session("boris"), match_id, commands.SetName, name="mine"))
+        is None
+    )
     with pytest.raises(MatchGone):
-        hall.run(hall.rooms.lead(hall.session("anna"), 99, commands.SetName, name="new"))
+        server.run(server.matches.act_as_leader(server.session("anna"), 99, commands.SetName, name="new"))
 
 
-def test_everything_is_kept_and_shown_again(hall: Hall) -> None:
-    match_id = play(hall, ALL_LOADED)
+def test_history_contains_events_games_and_scores(server: MatchServer) -> None:
+    match_id = play(server, ALL_LOADED)
     frame = b"\x00\x00\x00\x00\x00" + b"\x05\x00" * 6 + b"\x10\x27\x00\x00" + b"\x09\x00\x09\x00" + b"\x01\xc8\x00\x00"
-    hall.run(hall.rooms.score_frame(hall.session("boris"), frame))
+    server.run(server.matches.score_frame(server.session("boris"), frame))
     for name in ("anna", "boris", "carla"):
-        hall.do(name, commands.Complete)
-    live = hall.match(match_id)
+        server.do(name, commands.Complete)
+    live = server.match(match_id)
     assert live is not None
     for name in ("anna", "boris", "carla"):
-        hall.vanish(name)
+        server.disconnect(name)
 
-    hall.run(hall.history.flush())
+    server.run(server.history.flush())
 
-    [past] = hall.run(hall.history.past(limit=10))
-    assert (past.id, past.name, past.room) == (live.history_id, "a room", match_id)
-    [(game, scores)] = hall.run(hall.history.games(past.id))
+    [past] = server.run(server.history.ended_matches(limit=10))
+    assert (past.id, past.name, past.room) == (live.history_id, "a match", match_id)
+    [(game, scores)] = server.run(server.history.games_of(past.id))
     assert (game.map_id, game.aborted, game.ended_at_ms is not None) == (75, 0, True)
     assert [(one.slot, one.score, one.max_combo, one.passed) for one in scores] == [(1, 10_000, 9, 1)]
-    kinds = [event.kind for event in hall.run(hall.history.events(past.id))]
+    kinds = [event.kind for event in server.run(server.history.events_of(past.id))]
     assert kinds[:3] == ["created", "joined", "joined"]
     assert kinds[-1] == "closed"
-    assert "secret" not in str(hall.run(hall.history.events(past.id)))
+    assert "secret" not in str(server.run(server.history.events_of(past.id)))
 
 
-def test_rooms_beyond_the_bound_are_refused(hall: Hall) -> None:
-    async def full() -> None:
+def test_match_above_the_limit_is_refused(server: MatchServer) -> None:
+    async def fill() -> None:
         for _ in range(1_000):
-            await hall.realtime.open_match(Match(name="x", host_id=0, host_name=""))
+            await server.realtime.open_match(Match(name="x", host_id=0, host_name=""))
 
-    hall.run(full())
+    server.run(fill())
 
     with pytest.raises(Refused, match="too many"):
-        hall.create("anna")
-    assert hall.session("anna").match_id == 0
+        server.create("anna")
+    assert server.session("anna").match_id == 0
 
 
-def test_a_lobby_sitter_who_is_seated_leaves_the_lobby(hall: Hall) -> None:
-    match_id = hall.create("anna")
-    hall.run(hall.rooms.enter_lobby(hall.session("boris")))
+def test_seated_player_leaves_lobby(server: MatchServer) -> None:
+    match_id = server.create("anna")
+    server.run(server.matches.enter_lobby(server.session("boris")))
 
-    hall.join("boris", match_id)
+    server.join("boris", match_id)
 
-    assert LOBBY not in hall.session("boris").follows
-    assert hall.session("boris").in_lobby is False
+    assert LOBBY not in server.session("boris").follows
+    assert server.session("boris").in_lobby is False
 
 
-def test_asking_without_a_seat_is_refused(hall: Hall) -> None:
+def test_command_without_seat_is_refused(server: MatchServer) -> None:
     with pytest.raises(KiaiError):
-        hall.do("anna", commands.Ready)
+        server.do("anna", commands.Ready)
 
 
-# --- what a worker that died left half done
+# --- inconsistencies after the death of a worker
 
 
 @pytest.fixture
-def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kiai.multiplayer.service.SETTLED_S", 0.0)
+def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kiai.multiplayer.service.CLEAN_UP_GRACE_S", 0.0)
 
 
-@pytest.mark.usefixtures("settled")
-def test_a_seat_whose_player_is_gone_is_given_up(hall: Hall) -> None:
-    match_id = hall.create("anna")
-    hall.join("boris", match_id)
-    hall.run(hall.realtime.close_session("anna"))  # and nobody said so to the room
+@pytest.mark.usefixtures("no_grace")
+def test_clean_up_frees_seat_without_session(server: MatchServer) -> None:
+    match_id = server.create("anna")
+    server.join("boris", match_id)
+    server.run(server.realtime.close_session("anna"))  # without a departure from the match
 
-    assert hall.run(hall.rooms.clear_up()) == 1
+    assert server.run(server.matches.clean_up()) == 1
 
-    found = hall.match(match_id)
+    found = server.match(match_id)
     assert found is not None
     assert [slot.player_name for slot in found.slots if slot.occupied] == ["boris"]
     assert found.host_name == "boris"
-    assert hall.run(hall.rooms.clear_up()) == 0
+    assert server.run(server.matches.clean_up()) == 0
 
 
-@pytest.mark.usefixtures("settled")
-def test_a_session_without_a_seat_is_let_out(hall: Hall) -> None:
-    match_id = hall.create("anna")
-    hall.run(hall.rooms._enter(hall.session("boris"), match_id))  # and never sat down
+@pytest.mark.usefixtures("no_grace")
+def test_clean_up_detaches_session_without_seat(server: MatchServer) -> None:
+    match_id = server.create("anna")
+    server.run(server.matches._follow_match(server.session("boris"), match_id))  # without a seat
 
-    assert hall.run(hall.rooms.clear_up()) == 1
+    assert server.run(server.matches.clean_up()) == 1
 
-    session = hall.session("boris")
+    session = server.session("boris")
     assert session.match_id == 0
     assert match_topic(match_id) not in session.follows
-    assert hall.session("anna").match_id == match_id
+    assert server.session("anna").match_id == match_id
 
 
-def test_a_new_room_is_heard_by_nobody_of_the_one_that_had_its_number(hall: Hall) -> None:
-    match_id = hall.create("anna")
-    hall.join("boris", match_id)
-    hall.run(hall.realtime.close_match(match_id))  # and nobody was let out
+def test_new_match_detaches_sessions_of_former_match_with_same_id(server: MatchServer) -> None:
+    match_id = server.create("anna")
+    server.join("boris", match_id)
+    server.run(server.realtime.close_match(match_id))  # without detaching the sessions
 
-    assert hall.create("carla") == match_id
+    assert server.create("carla") == match_id
 
     for name in ("anna", "boris"):
-        session = hall.session(name)
+        session = server.session(name)
         assert (session.match_id, match_topic(match_id) in session.follows) == (0, False)
-    assert hall.session("carla").match_id == match_id
+    assert server.session("carla").match_id == match_id
 
 
-@pytest.mark.usefixtures("settled")
-def test_the_history_of_a_room_that_is_gone_ends(hall: Hall) -> None:
-    kept, lost = hall.create("anna"), hall.create("boris")
-    hall.run(hall.history.flush())
-    hall.run(hall.realtime.close_match(lost))
-    hall.run(hall.rooms._outside(hall.session("boris"), lost))
-    assert hall.run(hall.rooms.clear_up()) == 0, "it might be opening"
+@pytest.mark.usefixtures("no_grace")
+def test_clean_up_ends_history_of_lost_match(server: MatchServer) -> None:
+    remaining, lost = server.create("anna"), server.create("boris")
+    server.run(server.history.flush())
+    server.run(server.realtime.close_match(lost))
+    server.run(server.matches._unfollow_match(server.session("boris"), lost))
+    assert server.run(server.matches.clean_up()) == 0, "a match that has just opened looks the same"
 
-    hall.clock.advance(601)
+    server.clock.advance(601)
 
-    assert hall.run(hall.rooms.clear_up()) == 1
-    assert [one.created_by for one in hall.run(hall.history.past(limit=5))] == [hall.session("boris").user_id]
-    assert hall.match(kept) is not None
+    assert server.run(server.matches.clean_up()) == 1
+    assert [one.created_by for one in server.run(server.history.ended_matches(limit=5))] == [
+        server.session("boris").user_id
+    ]
+    assert server.match(remaining) is not None
 
 
-def test_a_note_that_cannot_be_written_stops_none_that_come_after_it(hall: Hall) -> None:
-    match_id = hall.create("anna")
-    hall.run(hall.history.flush())
-    nobody = Note(10**6, 0, "joined", 3, {})
-    hall.run(hall.realtime.append([Entry(HISTORY, msgspec.msgpack.encode(nobody))]))
-    hall.run(hall.history.flush())
-    assert hall.history.dropped == 1
+def test_entry_that_cannot_be_written_does_not_block_later_entries(server: MatchServer) -> None:
+    match_id = server.create("anna")
+    server.run(server.history.flush())
+    entry = HistoryEntry(10**6, 0, "joined", 3, {})
+    server.run(server.realtime.append([Entry(HISTORY, msgspec.msgpack.encode(entry))]))
+    server.run(server.history.flush())
+    assert server.history.dropped == 1
 
-    hall.join("boris", match_id)
+    server.join("boris", match_id)
 
-    assert hall.run(hall.history.flush()) == 1
+    assert server.run(server.history.flush()) == 1
 
 
 @pytest.mark.parametrize(
-    "bad", [msgspec.msgpack.encode(Note(10**6, 0, "joined", 3, {})), b"no note"], ids=["of no match", "unreadable"]
+    "bad",
+    [msgspec.msgpack.encode(HistoryEntry(10**6, 0, "joined", 3, {})), b"not an entry"],
+    ids=["of no match", "unreadable"],
 )
-def test_a_bad_note_costs_itself_alone(hall: Hall, bad: bytes) -> None:
-    match_id = hall.create("anna")
-    hall.run(hall.realtime.append([Entry(HISTORY, bad)]))
-    hall.join("boris", match_id)
+def test_bad_entry_in_batch_loses_only_itself(server: MatchServer, bad: bytes) -> None:
+    match_id = server.create("anna")
+    server.run(server.realtime.append([Entry(HISTORY, bad)]))
+    server.join("boris", match_id)
 
-    written = hall.run(hall.history.flush())
+    written = server.run(server.history.flush())
 
-    match = hall.match(match_id)
+    match = server.match(match_id)
     assert match is not None
-    events = [one.kind for one in hall.run(hall.history.events(match.history_id))]
+    events = [one.kind for one in server.run(server.history.events_of(match.history_id))]
     assert events == ["created", "joined"]
-    assert (written, hall.history.dropped) == (2, 1)
-    assert hall.run(hall.history.flush()) == 0
+    assert (written, server.history.dropped) == (2, 1)
+    assert server.run(server.history.flush()) == 0
 
 
-def test_what_one_process_noted_another_writes_once(hall: Hall) -> None:
-    other = MatchHistory(hall.world.database, hall.realtime)
-    match_id = hall.create("anna")
-    hall.join("boris", match_id)
+def test_concurrent_flushes_write_each_entry_once(server: MatchServer) -> None:
+    other = MatchHistory(server.world.database, server.realtime)
+    match_id = server.create("anna")
+    server.join("boris", match_id)
 
     async def both() -> tuple[int, ...]:
-        return await asyncio.gather(hall.history.flush(), other.flush(), other.flush())
+        return await asyncio.gather(server.history.flush(), other.flush(), other.flush())
 
-    assert sum(hall.run(both())) == 2
-    match = hall.match(match_id)
+    assert sum(server.run(both())) == 2
+    match = server.match(match_id)
     assert match is not None
-    assert [event.kind for event in hall.run(other.events(match.history_id))] == ["created", "joined"]
+    assert [event.kind for event in server.run(other.events_of(match.history_id))] == ["created", "joined"]
 
 
-def test_a_journal_that_began_anew_is_written_from_its_start(hall: Hall) -> None:
+def test_new_journal_is_written_from_its_start(server: MatchServer) -> None:
     for _ in range(3):
-        hall.create("anna")
-    hall.run(hall.history.flush())
+        server.create("anna")
+    server.run(server.history.flush())
 
-    anew = MatchHistory(hall.world.database, MemoryRealtime(hall.clock))
-    match = hall.match(hall.session("anna").match_id)
+    restarted = MatchHistory(server.world.database, MemoryRealtime(server.clock))
+    match = server.match(server.session("anna").match_id)
     assert match is not None
-    match_id = hall.run(anew.open(match))
-    hall.run(
-        anew._realtime.append([Entry(HISTORY, msgspec.msgpack.encode(Note(match_id, 1, "created", 3, {"room": 9})))])
+    match_id = server.run(restarted.open(match))
+    server.run(
+        restarted._realtime.append(
+            [Entry(HISTORY, msgspec.msgpack.encode(HistoryEntry(match_id, 1, "created", 3, {"room": 9})))]
+        )
     )
 
-    assert hall.run(anew.flush()) == 1
-    assert [event.kind for event in hall.run(anew.events(match_id))] == ["created"]
+    assert server.run(restarted.flush()) == 1
+    assert [event.kind for event in server.run(restarted.events_of(match_id))] == ["created"]
 
 
-def test_a_room_by_command_seats_its_creator_who_is_not_the_host(hall: Hall) -> None:
-    hall.run(hall.rooms.enter_lobby(hall.session("anna")))
+def test_creator_of_match_made_by_command_is_seated_and_not_host(server: MatchServer) -> None:
+    server.run(server.matches.enter_lobby(server.session("anna")))
 
-    session, match_id = hall.run(hall.rooms.make(hall.session("anna"), "a room", "secret", private=False))
+    session, match_id = server.run(
+        server.matches.create_by_command(server.session("anna"), "a match", "secret", private=False)
+    )
 
-    match = hall.match(match_id)
+    match = server.match(match_id)
     assert match is not None
     assert (match.slots[0].player_name, match.host_id, match.by_command) == ("anna", 0, True)
     assert (session.match_id, session.in_lobby) == (match_id, False)
-    told = hall.reads("anna")
-    assert packets.channel_join_success("#multiplayer") in told
-    assert packets.match_join_success(match_id, match) in told
+    packet = server.poll_packets("anna")
+    assert packets.channel_join_success("#multiplayer") in packet
+    assert packets.match_join_success(match_id, match) in packet
 
 
-def test_who_makes_a_room_while_sitting_elsewhere_stays_there_and_leads_the_new_one(hall: Hall) -> None:
-    seat = hall.create("anna")
-    hall.reads("anna")
+def test_seated_player_who_makes_match_by_command_keeps_seat_and_is_referee(server: MatchServer) -> None:
+    seat = server.create("anna")
+    server.poll_packets("anna")
 
-    session, match_id = hall.run(hall.rooms.make(hall.session("anna"), "a room", "secret", private=False))
+    session, match_id = server.run(
+        server.matches.create_by_command(server.session("anna"), "a match", "secret", private=False)
+    )
 
     assert session.match_id == seat
-    assert aside_topic(f"#multi_{match_id}") in session.follows
-    assert match_topic(match_id) not in session.follows, "frames of the other room would be read as this one's"
-    assert hall.reads("anna") == packets.channel_join_success(f"#multi_{match_id}") + packets.channel_info(
-        f"#multi_{match_id}", "Those who play in this match.", 0
+    assert referee_topic(f"#multi_{match_id}") in session.follows
+    assert match_topic(match_id) not in session.follows, "the client would take frames of that match for its own"
+    assert server.poll_packets("anna") == packets.channel_join_success(f"#multi_{match_id}") + packets.channel_info(
+        f"#multi_{match_id}", "Players in this match.", 0
     )
-    assert hall.run(hall.rooms.lead(session, match_id, commands.SetSize, size=4)) is not None
+    assert server.run(server.matches.act_as_leader(session, match_id, commands.SetSize, size=4)) is not None
 
 
-def test_a_creator_who_gets_up_hears_its_room_on_until_it_sits_down_again_or_the_room_is_closed(hall: Hall) -> None:
-    _, match_id = hall.run(hall.rooms.make(hall.session("anna"), "a room", "secret", private=False))
+def test_creator_without_seat_follows_channel_until_joining_or_close(server: MatchServer) -> None:
+    _, match_id = server.run(
+        server.matches.create_by_command(server.session("anna"), "a match", "secret", private=False)
+    )
     channel = f"#multi_{match_id}"
-    hall.reads("anna")
+    server.poll_packets("anna")
 
-    hall.run(hall.rooms.leave(hall.session("anna")))
-    assert aside_topic(channel) in hall.session("anna").follows
-    assert hall.session("anna").room_id == 0
-    assert packets.channel_join_success(channel) in hall.reads("anna")
+    server.run(server.matches.leave(server.session("anna")))
+    assert referee_topic(channel) in server.session("anna").follows
+    assert server.session("anna").room_id == 0
+    assert packets.channel_join_success(channel) in server.poll_packets("anna")
 
-    hall.join("anna", match_id, password="")
-    assert aside_topic(channel) not in hall.session("anna").follows
-    assert packets.channel_kick(channel) in hall.reads("anna")
+    server.join("anna", match_id, password="")
+    assert referee_topic(channel) not in server.session("anna").follows
+    assert packets.channel_kick(channel) in server.poll_packets("anna")
 
-    hall.run(hall.rooms.leave(hall.session("anna")))
-    hall.reads("anna")
-    hall.run(hall.rooms.lead(hall.session("anna"), match_id, commands.Close))
-    assert hall.match(match_id) is None
-    assert hall.said[-1] == "Closed the match"
-    assert aside_topic(channel) not in hall.session("anna").follows
-    assert packets.channel_kick(channel) in hall.reads("anna")
+    server.run(server.matches.leave(server.session("anna")))
+    server.poll_packets("anna")
+    server.run(server.matches.act_as_leader(server.session("anna"), match_id, commands.Close))
+    assert server.match(match_id) is None
+    assert server.bot_lines[-1] == "Closed the match"
+    assert referee_topic(channel) not in server.session("anna").follows
+    assert packets.channel_kick(channel) in server.poll_packets("anna")
 
 
-def test_a_referee_who_is_removed_hears_the_room_no_more(hall: Hall) -> None:
-    match_id = hall.create("anna")
-    boris = hall.session("boris")
-    assert not hall.run(hall.rooms.may_refer(boris, match_id))
+def test_removed_referee_stops_following_channel(server: MatchServer) -> None:
+    match_id = server.create("anna")
+    boris = server.session("boris")
+    assert not server.run(server.matches.may_refer(boris, match_id))
     added = {"user_id": boris.user_id, "name": "boris"}
-    hall.run(hall.rooms.lead(hall.session("anna"), match_id, commands.AddReferee, **added))
-    assert hall.run(hall.rooms.may_refer(boris, match_id))
-    topic = aside_topic(f"#multi_{match_id}")
-    hall.run(hall.presence.change(boris, follows=boris.follows | {topic}))
+    server.run(server.matches.act_as_leader(server.session("anna"), match_id, commands.AddReferee, **added))
+    assert server.run(server.matches.may_refer(boris, match_id))
+    topic = referee_topic(f"#multi_{match_id}")
+    server.run(server.presence.change(boris, follows=boris.follows | {topic}))
 
-    hall.do("anna", commands.RemoveReferee, user_id=boris.user_id)
+    server.do("anna", commands.RemoveReferee, user_id=boris.user_id)
 
-    assert topic not in hall.session("boris").follows
-    assert not hall.run(hall.rooms.may_refer(boris, match_id))
-    assert packets.channel_kick(f"#multi_{match_id}") in hall.reads("boris")
+    assert topic not in server.session("boris").follows
+    assert not server.run(server.matches.may_refer(boris, match_id))
+    assert packets.channel_kick(f"#multi_{match_id}") in server.poll_packets("boris")
 
 
-def test_an_empty_room_starts_for_a_referee_and_the_play_ends_by_itself(hall: Hall) -> None:
-    _, match_id = hall.run(hall.rooms.make(hall.session("anna"), "a room", "secret", private=False))
-    hall.run(hall.rooms.leave(hall.session("anna")))
+def test_channel_of_open_match_is_found_by_history_id(server: MatchServer) -> None:
+    channels = MatchChannels(server.realtime, server.history)
+    match_id = server.create("anna", password="secret//private")
+    match = server.match(match_id)
+    assert match is not None
+    history_id = match.history_id
+
+    for flushed in (False, True):
+        if flushed:
+            server.run(server.history.flush())
+        assert server.run(channels.channel_of(history_id)) == f"#multi_{match_id}", f"journal written: {flushed}"
+        assert server.run(channels.number_of(history_id)) == match_id
+        assert server.run(channels.history_id_of(f"#multi_{match_id}")) == history_id
+    for channel in ("#multi_0", "#multi_60", "#multi_x", "#osu"):
+        assert server.run(channels.history_id_of(channel)) is None, channel
+
+    server.run(server.matches.act_as_leader(server.session("anna"), match_id, commands.Close))
+    assert server.create("boris") == match_id, "the number is used again"
+    assert server.run(channels.channel_of(history_id)) is None
+    server.run(server.history.flush())
+    assert server.run(channels.channel_of(history_id)) is None
+    assert server.run(channels.channel_of(history_id + 99)) is None
+
+
+def test_play_started_in_empty_match_ends_after_loading_time(server: MatchServer) -> None:
+    _, match_id = server.run(
+        server.matches.create_by_command(server.session("anna"), "a match", "secret", private=False)
+    )
+    server.run(server.matches.leave(server.session("anna")))
     choice = {"map_id": 75, "map_md5": "0" * 32, "map_name": "A - B [C]", "mode": 0}
-    hall.run(hall.rooms.lead(hall.session("anna"), match_id, commands.SetMap, **choice))
-    hall.said.clear()
+    server.run(server.matches.act_as_leader(server.session("anna"), match_id, commands.SetMap, **choice))
+    server.bot_lines.clear()
 
-    hall.run(hall.rooms.lead(hall.session("anna"), match_id, commands.Start))
-    hall.clock.advance(61)
-    hall.run(hall.rooms.ring())
+    server.run(server.matches.act_as_leader(server.session("anna"), match_id, commands.Start))
+    server.clock.advance(61)
+    server.run(server.matches.fire_timers())
 
-    match = hall.match(match_id)
+    match = server.match(match_id)
     assert match is not None
     assert not match.in_progress
-    assert hall.said == ["The match has started!", "The match has finished!"]
+    assert server.bot_lines == ["The match has started!", "The match has finished!"]
 
 
-def test_what_happens_in_a_room_is_said_there_as_tools_of_referees_read_it(hall: Hall) -> None:
-    match_id = hall.create("anna", team_type=2)
-    hall.join("boris", match_id)
-    hall.do("boris", commands.ChangeSlot, slot=4)
-    hall.do("boris", commands.ChangeTeam)
-    hall.do("anna", commands.TransferHost, slot=4)
+def test_events_are_posted_as_lines_of_referee_tools(server: MatchServer) -> None:
+    match_id = server.create("anna", team_type=2)
+    server.join("boris", match_id)
+    server.do("boris", commands.ChangeSlot, slot=4)
+    server.do("boris", commands.ChangeTeam)
+    server.do("anna", commands.TransferHost, slot=4)
     for name in ("anna", "boris"):
-        hall.do(name, commands.Ready)
-    hall.do("boris", commands.Start)
-    hall.do("anna", commands.LoadComplete)
+        server.do(name, commands.Ready)
+    server.do("boris", commands.Start)
+    server.do("anna", commands.LoadComplete)
     frame = bytes(17) + (1_234_567).to_bytes(4, "little") + bytes(8)
-    hall.run(hall.rooms.score_frame(hall.session("anna"), frame))
-    hall.do("anna", commands.Fail)
-    hall.do("anna", commands.Complete)
-    hall.do("boris", commands.Complete)
-    hall.run(hall.rooms.leave(hall.session("boris")))
+    server.run(server.matches.score_frame(server.session("anna"), frame))
+    server.do("anna", commands.Fail)
+    server.do("anna", commands.Complete)
+    server.do("boris", commands.Complete)
+    server.run(server.matches.leave(server.session("boris")))
 
-    assert hall.said == [
+    assert server.bot_lines == [
         "boris joined in slot 2 for team blue.",
         "boris moved to slot 5",
         "boris changed to Red",
@@ -767,22 +845,22 @@ def test_what_happens_in_a_room_is_said_there_as_tools_of_referees_read_it(hall:
     ]
 
 
-def test_who_was_not_ready_and_leaves_makes_nobody_ready(hall: Hall) -> None:
-    match_id = hall.create("anna")
-    hall.join("boris", match_id)
-    hall.do("anna", commands.Ready)
-    hall.said.clear()
+def test_departure_of_unready_player_posts_no_ready_line(server: MatchServer) -> None:
+    match_id = server.create("anna")
+    server.join("boris", match_id)
+    server.do("anna", commands.Ready)
+    server.bot_lines.clear()
 
-    hall.run(hall.rooms.leave(hall.session("boris")))
+    server.run(server.matches.leave(server.session("boris")))
 
-    assert hall.said == ["boris left the game."]
-
-
-# --- nobody reads a room before the password is judged
+    assert server.bot_lines == ["boris left the game."]
 
 
-class Watched:
-    """A realtime state that lets the others run at each verb, and notes what sessions follow meanwhile."""
+# --- no access to a match before the password is checked
+
+
+class WatchedRealtime:
+    """Shared state that yields to other tasks at each call, and records the topics that a session follows."""
 
     def __init__(self, inner: Realtime, token: str) -> None:
         self._inner = inner
@@ -790,140 +868,142 @@ class Watched:
         self.followed: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:
-        verb = getattr(self._inner, name)
-        if not inspect.iscoroutinefunction(verb):
-            return verb
+        method = getattr(self._inner, name)
+        if not inspect.iscoroutinefunction(method):
+            return method
 
-        async def watched_verb(*args: Any, **named: Any) -> Any:
-            await self._look()
+        async def watched_call(*args: Any, **named: Any) -> Any:
+            await self._record()
             try:
-                return await verb(*args, **named)
+                return await method(*args, **named)
             finally:
-                await self._look()
+                await self._record()
 
-        return watched_verb
+        return watched_call
 
-    async def _look(self) -> None:
+    async def _record(self) -> None:
         await asyncio.sleep(0)
         self.followed |= (await self._inner.session(self._token)).follows
 
 
 @pytest.mark.parametrize("refusal", ["wrong password", "banned", "full"])
-def test_who_is_refused_never_follows_the_room(hall: Hall, refusal: str) -> None:
-    match_id = hall.create("anna", locked=tuple(range(1, 16)) if refusal == "full" else ())
+def test_refused_player_never_follows_match(server: MatchServer, refusal: str) -> None:
+    match_id = server.create("anna", locked=tuple(range(1, 16)) if refusal == "full" else ())
     if refusal == "banned":
-        hall.join("boris", match_id)
-        hall.do("anna", commands.BanPlayer, user_id=hall.session("boris").user_id)
-    watched = Watched(hall.realtime, "boris")
-    hall.rooms._realtime = cast(Realtime, watched)
+        server.join("boris", match_id)
+        server.do("anna", commands.BanPlayer, user_id=server.session("boris").user_id)
+    watched = WatchedRealtime(server.realtime, "boris")
+    server.matches._realtime = cast(Realtime, watched)
 
     with pytest.raises(Refused):
-        hall.join("boris", match_id, "wrong" if refusal == "wrong password" else "secret")
+        server.join("boris", match_id, "wrong" if refusal == "wrong password" else "secret")
 
     assert match_topic(match_id) not in watched.followed
-    assert b"secret" not in hall.reads("boris")
+    assert b"secret" not in server.poll_packets("boris")
 
 
-def test_who_is_refused_keeps_the_seat_elsewhere(hall: Hall) -> None:
-    closed, own = hall.create("anna"), hall.create("boris")
+def test_refused_player_keeps_seat_in_other_match(server: MatchServer) -> None:
+    closed, own = server.create("anna"), server.create("boris")
 
     with pytest.raises(Refused):
-        hall.join("boris", closed, "wrong")
+        server.join("boris", closed, "wrong")
 
-    assert hall.session("boris").match_id == own
-    room = hall.match(own)
-    assert room is not None
-    assert room.slots[0].player_id == hall.session("boris").user_id
+    assert server.session("boris").match_id == own
+    match = server.match(own)
+    assert match is not None
+    assert match.slots[0].player_id == server.session("boris").user_id
 
 
-def test_a_new_password_reaches_the_seated_and_nobody_else_who_reads_the_room(hall: Hall) -> None:
-    hall.log_in("viewer", tournament=True)
-    match_id = hall.create("anna")
-    hall.join("boris", match_id)
-    hall.run(hall.rooms.view(hall.session("viewer"), match_id))
+def test_new_password_reaches_seated_players_only(server: MatchServer) -> None:
+    server.log_in("viewer", tournament=True)
+    match_id = server.create("anna")
+    server.join("boris", match_id)
+    server.run(server.matches.view(server.session("viewer"), match_id))
     for name in ("anna", "boris", "viewer"):
-        hall.reads(name)
+        server.poll_packets(name)
 
-    hall.do("anna", commands.ChangePassword, password="brand new")
+    server.do("anna", commands.ChangePassword, password="brand new")
 
-    assert packets.match_change_password("brand new") in hall.reads("boris")
-    assert packets.match_change_password("brand new") in hall.reads("anna")
-    seen = hall.reads("viewer")
+    assert packets.match_change_password("brand new") in server.poll_packets("boris")
+    assert packets.match_change_password("brand new") in server.poll_packets("anna")
+    seen = server.poll_packets("viewer")
     assert seen
     assert b"brand new" not in seen
 
 
-def test_what_happens_while_somebody_sits_down_is_in_the_room_that_is_shown(hall: Hall) -> None:
-    match_id = hall.create("anna")
-    act = hall.rooms._enter
+def test_joined_match_includes_changes_during_join(server: MatchServer) -> None:
+    match_id = server.create("anna")
+    follow = server.matches._follow_match
 
     async def enter(session: Session, match_id: int) -> Session:
-        await hall.rooms.act(await hall.realtime.session("anna"), commands.ChangePassword, password="changed meanwhile")
-        return await act(session, match_id)
+        await server.matches.act(
+            await server.realtime.session("anna"), commands.ChangePassword, password="changed meanwhile"
+        )
+        return await follow(session, match_id)
 
-    hall.rooms._enter = enter  # type: ignore[method-assign]
+    server.matches._follow_match = enter  # type: ignore[method-assign]
 
-    seated = hall.join("boris", match_id)
+    seated = server.join("boris", match_id)
 
     assert seated.match.password == "changed meanwhile"
 
 
-def test_who_is_put_out_while_sitting_down_is_refused(hall: Hall) -> None:
-    match_id = hall.create("anna")
-    boris = hall.session("boris").user_id
-    act = hall.rooms._enter
+def test_player_kicked_while_joining_is_refused(server: MatchServer) -> None:
+    match_id = server.create("anna")
+    boris = server.session("boris").user_id
+    follow = server.matches._follow_match
 
     async def enter(session: Session, match_id: int) -> Session:
-        await hall.rooms.act(await hall.realtime.session("anna"), commands.Kick, user_id=boris)
-        return await act(session, match_id)
+        await server.matches.act(await server.realtime.session("anna"), commands.Kick, user_id=boris)
+        return await follow(session, match_id)
 
-    hall.rooms._enter = enter  # type: ignore[method-assign]
+    server.matches._follow_match = enter  # type: ignore[method-assign]
 
     with pytest.raises(Refused):
-        hall.join("boris", match_id)
+        server.join("boris", match_id)
 
-    assert hall.session("boris").match_id == 0
-    assert match_topic(match_id) not in hall.session("boris").follows
-
-
-# --- what one player can open and fill
+    assert server.session("boris").match_id == 0
+    assert match_topic(match_id) not in server.session("boris").follows
 
 
-def test_a_player_opens_a_bounded_number_of_rooms_an_hour(hall: Hall) -> None:
-    hall.rooms._limiter = RateLimiter(hall.realtime, hall.clock)
+# --- limits of one player
+
+
+def test_player_creates_limited_number_of_matches_per_hour(server: MatchServer) -> None:
+    server.matches._limiter = RateLimiter(server.realtime, server.clock)
     for _ in range(ROOMS_BURST):
-        hall.create("anna")
+        server.create("anna")
 
-    with pytest.raises(Refused, match="too many rooms"):
-        hall.create("anna")
-    with pytest.raises(Refused, match="too many rooms"):
-        hall.run(hall.rooms.make(hall.session("anna"), "made", "", private=False))
+    with pytest.raises(Refused, match="too many matches"):
+        server.create("anna")
+    with pytest.raises(Refused, match="too many matches"):
+        server.run(server.matches.create_by_command(server.session("anna"), "made", "", private=False))
 
-    assert hall.create("boris")
-    hall.clock.advance(3_600 / ROOMS_PER_HOUR)
-    assert hall.create("anna")
+    assert server.create("boris")
+    server.clock.advance(3_600 / ROOMS_PER_HOUR)
+    assert server.create("anna")
 
 
-def test_a_refused_room_does_not_cost_the_seat(hall: Hall) -> None:
-    hall.rooms._limiter = RateLimiter(hall.realtime, hall.clock)
-    rooms = [hall.create("anna") for _ in range(ROOMS_BURST)]
+def test_refused_creation_keeps_seat(server: MatchServer) -> None:
+    server.matches._limiter = RateLimiter(server.realtime, server.clock)
+    matches = [server.create("anna") for _ in range(ROOMS_BURST)]
 
     with pytest.raises(Refused):
-        hall.create("anna")
+        server.create("anna")
 
-    assert hall.session("anna").match_id == rooms[-1]
+    assert server.session("anna").match_id == matches[-1]
 
 
-def test_the_history_of_a_room_is_bounded_and_knows_its_end(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_history_of_match_is_bounded_and_includes_its_end(server: MatchServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kiai.multiplayer.history.EVENTS_MAX", 5)
-    match_id = hall.create("anna")
-    room = hall.match(match_id)
-    assert room is not None
+    match_id = server.create("anna")
+    match = server.match(match_id)
+    assert match is not None
     for number in range(20):
-        hall.run(hall.rooms.act(hall.session("anna"), commands.SetName, name=f"name {number}"))
-    hall.run(hall.rooms.leave(hall.session("anna")))
-    hall.run(hall.history.flush())
+        server.run(server.matches.act(server.session("anna"), commands.SetName, name=f"name {number}"))
+    server.run(server.matches.leave(server.session("anna")))
+    server.run(server.history.flush())
 
-    events = [event.kind for event in hall.run(hall.history.events(room.history_id))]
+    events = [event.kind for event in server.run(server.history.events_of(match.history_id))]
     assert len(events) <= 7
     assert events[-1] == "closed"

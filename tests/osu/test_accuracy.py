@@ -2,15 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiai.osu.accuracy import Counts, accuracy, judged, total_hits
+from kiai.osu.accuracy import HitCounts, accuracy, judged, total_hits
 
 V2 = 1 << 29
 NUMBERS = st.integers(0, 65_535)
-COUNTS = st.builds(Counts, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS)
+COUNTS = st.builds(HitCounts, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS)
 
 
-def counts(n300: int = 0, n100: int = 0, n50: int = 0, geki: int = 0, katu: int = 0, miss: int = 0) -> Counts:
-    return Counts(n300, n100, n50, geki, katu, miss)
+def counts(n300: int = 0, n100: int = 0, n50: int = 0, geki: int = 0, katu: int = 0, miss: int = 0) -> HitCounts:
+    return HitCounts(n300, n100, n50, geki, katu, miss)
 
 
 @pytest.mark.parametrize(
@@ -25,25 +25,25 @@ def counts(n300: int = 0, n100: int = 0, n50: int = 0, geki: int = 0, katu: int 
         (counts(1), 3, 0, 100.0),
     ],
 )
-def test_accuracy_is_the_games(play: Counts, mode: int, mods: int, percent: float) -> None:
+def test_accuracy_equals_that_of_the_game(play: HitCounts, mode: int, mods: int, percent: float) -> None:
     assert accuracy(play, mode, mods) == percent
 
 
 @pytest.mark.parametrize("mode", range(4))
-def test_nothing_judged_is_no_accuracy(mode: int) -> None:
+def test_accuracy_without_judgements_is_0(mode: int) -> None:
     assert accuracy(counts(), mode) == 0.0
 
 
 @given(COUNTS, st.integers(0, 3), st.sampled_from([0, V2]))
-def test_accuracy_is_a_percentage(play: Counts, mode: int, mods: int) -> None:
+def test_accuracy_is_a_percentage(play: HitCounts, mode: int, mods: int) -> None:
     assert 0.0 <= accuracy(play, mode, mods) <= 100.0
 
 
 @pytest.mark.parametrize(("mode", "total"), [(0, 1 + 2 + 4 + 32), (1, 1 + 2 + 32), (2, 1 + 2 + 4 + 16 + 32), (3, 63)])
-def test_each_mode_judges_its_own_counts(mode: int, total: int) -> None:
-    assert judged(Counts(1, 2, 4, 8, 16, 32), mode) == total
+def test_each_mode_sums_its_own_judgements(mode: int, total: int) -> None:
+    assert judged(HitCounts(1, 2, 4, 8, 16, 32), mode) == total
 
 
 @pytest.mark.parametrize(("mode", "hits"), [(0, 7), (1, 31), (2, 7), (3, 31)])
 def test_taiko_and_mania_hits_include_geki_and_katu(mode: int, hits: int) -> None:
-    assert total_hits(Counts(1, 2, 4, 8, 16, 32), mode) == hits
+    assert total_hits(HitCounts(1, 2, 4, 8, 16, 32), mode) == hits

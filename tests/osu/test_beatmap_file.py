@@ -1,6 +1,5 @@
 import hashlib
 import math
-import time
 from collections.abc import Callable
 
 import pytest
@@ -8,7 +7,7 @@ import rosu_pp_py
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.osu.real_files import real_files
-from tests.patience import patiently
+from tests.patience import core_seconds
 
 from kiai.osu.beatmap_file import (
     BREAKS_MAX,
@@ -25,7 +24,7 @@ from kiai.osu.beatmap_file import (
     underscored_file_name,
 )
 
-THE_MAP = """osu file format v14
+COMPLETE_MAP = """osu file format v14
 
 [General]
 AudioFilename: song.mp3
@@ -72,13 +71,13 @@ Sprite,Foreground,Centre,"sb/a.png",320,240
 """
 
 
-def a_map(objects: str = "256,192,1000,1,0\n", *, mode: int = 0, head: str = "", timing: str = "0,500\n") -> bytes:
+def map_with(objects: str = "256,192,1000,1,0\n", *, mode: int = 0, head: str = "", timing: str = "0,500\n") -> bytes:
     general = f"osu file format v14\n[General]\nMode:{mode}\n"
     return f"{general}{head}\n[TimingPoints]\n{timing}\n[HitObjects]\n{objects}".encode()
 
 
-def test_a_map_is_read_whole() -> None:
-    data = THE_MAP.encode()
+def test_every_field_is_read() -> None:
+    data = COMPLETE_MAP.encode()
 
     beatmap = parse_beatmap(data)
 
@@ -88,6 +87,8 @@ def test_a_map_is_read_whole() -> None:
         mode=0,
         title="A: Title",
         artist="Artist",
+        title_unicode="題",
+        artist_unicode="",
         creator="mapper",
         version="Insane",
         source="a game",
@@ -104,6 +105,8 @@ def test_a_map_is_read_whole() -> None:
         ar=9.3,
         hp=6.0,
         bpm=120.0,
+        bpm_least=120.0,
+        bpm_most=150.0,
         total_length_s=11,
         hit_length_s=8,
         circles=1,
@@ -126,9 +129,9 @@ def test_a_map_is_read_whole() -> None:
         lambda text: text.replace("\n256,192", "\n  256,192"),
     ],
 )
-def test_line_ends_marks_and_spaces_change_nothing_but_the_md5(change: Callable[[str], str]) -> None:
-    plain = parse_beatmap(THE_MAP.encode())
-    data = change(THE_MAP).encode()
+def test_line_ends_marks_and_spaces_change_only_the_md5(change: Callable[[str], str]) -> None:
+    plain = parse_beatmap(COMPLETE_MAP.encode())
+    data = change(COMPLETE_MAP).encode()
 
     changed = parse_beatmap(data)
 
@@ -139,7 +142,7 @@ def test_line_ends_marks_and_spaces_change_nothing_but_the_md5(change: Callable[
 FIELDS = [field for field in BeatmapFile.__struct_fields__ if field != "md5"]
 
 
-def test_what_is_missing_has_the_games_defaults() -> None:
+def test_missing_values_have_the_defaults_of_the_game() -> None:
     beatmap = parse_beatmap(b"osu file format v5\n[HitObjects]\n256,192,1000,1,0\n")
 
     assert (beatmap.mode, beatmap.preview_time_ms, beatmap.background, beatmap.title) == (0, -1, None, "")
@@ -147,14 +150,14 @@ def test_what_is_missing_has_the_games_defaults() -> None:
     assert (beatmap.bpm, beatmap.beatmap_id, beatmap.beatmap_set_id) == (60.0, 0, 0)
 
 
-def test_a_missing_approach_rate_is_the_overall_difficulty() -> None:
-    assert parse_beatmap(a_map(head="[Difficulty]\nOverallDifficulty:7.5\n")).ar == 7.5
-    assert parse_beatmap(a_map(head="[Difficulty]\nOverallDifficulty:7.5\nApproachRate:3\n")).ar == 3.0
+def test_missing_approach_rate_equals_overall_difficulty() -> None:
+    assert parse_beatmap(map_with(head="[Difficulty]\nOverallDifficulty:7.5\n")).ar == 7.5
+    assert parse_beatmap(map_with(head="[Difficulty]\nOverallDifficulty:7.5\nApproachRate:3\n")).ar == 3.0
 
 
 @pytest.mark.parametrize(("mode", "written", "read"), [(0, "18", 10.0), (0, "-1", 0.0), (3, "18", 18.0), (3, "0", 1.0)])
-def test_difficulty_is_clamped_as_the_game_does(mode: int, written: str, read: float) -> None:
-    assert parse_beatmap(a_map(mode=mode, head=f"[Difficulty]\nCircleSize:{written}\n")).cs == read
+def test_circle_size_is_clamped_by_mode(mode: int, written: str, read: float) -> None:
+    assert parse_beatmap(map_with(mode=mode, head=f"[Difficulty]\nCircleSize:{written}\n")).cs == read
 
 
 @pytest.mark.parametrize(
@@ -170,8 +173,8 @@ def test_difficulty_is_clamped_as_the_game_does(mode: int, written: str, read: f
         ("", 60.0),
     ],
 )
-def test_the_main_tempo_is_the_one_that_covers_most_time(timing: str, bpm: float) -> None:
-    assert parse_beatmap(a_map("256,192,10000,1,0\n", timing=timing)).bpm == pytest.approx(bpm, abs=2e-3)
+def test_bpm_is_that_of_the_tempo_with_the_longest_duration(timing: str, bpm: float) -> None:
+    assert parse_beatmap(map_with("256,192,10000,1,0\n", timing=timing)).bpm == pytest.approx(bpm, abs=2e-3)
 
 
 @pytest.mark.parametrize(
@@ -187,33 +190,33 @@ def test_the_main_tempo_is_the_one_that_covers_most_time(timing: str, bpm: float
         ("0,1000\n5000,100\n", 0, 10),
     ],
 )
-def test_a_slider_lasts_as_long_as_tempo_and_velocity_make_it(timing: str, start: int, end_s: int) -> None:
+def test_duration_of_slider_follows_tempo_and_velocity(timing: str, start: int, end_s: int) -> None:
     slider = f"0,0,{start},2,0,L|500:0,2,500\n"
 
-    beatmap = parse_beatmap(a_map(slider, timing=timing, head="[Difficulty]\nSliderMultiplier:1\n"))
+    beatmap = parse_beatmap(map_with(slider, timing=timing, head="[Difficulty]\nSliderMultiplier:1\n"))
 
     assert beatmap.total_length_s == end_s
 
 
-def test_a_slider_without_length_is_as_long_as_its_path() -> None:
+def test_slider_without_length_is_as_long_as_its_path() -> None:
     beatmap = parse_beatmap(
-        a_map("0,0,0,2,0,L|300:400,2\n", timing="0,1000", head="[Difficulty]\nSliderMultiplier:1\n")
+        map_with("0,0,0,2,0,L|300:400,2\n", timing="0,1000", head="[Difficulty]\nSliderMultiplier:1\n")
     )
 
     assert beatmap.total_length_s == 10
 
 
-def test_spinners_and_holds_last_to_their_end() -> None:
-    assert parse_beatmap(a_map("256,192,0,12,0,7000\n")).total_length_s == 7
-    assert parse_beatmap(a_map("256,192,0,128,0,8000:0:0:0:0:\n", mode=3)).total_length_s == 8
-    assert parse_beatmap(a_map("256,192,3000,128,0\n", mode=3)).total_length_s == 3
-    assert parse_beatmap(a_map("256,192,3000,8,0,1000\n")).total_length_s == 3
+def test_total_length_ends_with_spinner_or_hold() -> None:
+    assert parse_beatmap(map_with("256,192,0,12,0,7000\n")).total_length_s == 7
+    assert parse_beatmap(map_with("256,192,0,128,0,8000:0:0:0:0:\n", mode=3)).total_length_s == 8
+    assert parse_beatmap(map_with("256,192,3000,128,0\n", mode=3)).total_length_s == 3
+    assert parse_beatmap(map_with("256,192,3000,8,0,1000\n")).total_length_s == 3
 
 
-def test_breaks_that_overlap_or_lie_outside_are_not_counted_twice() -> None:
+def test_overlapping_and_outside_breaks_are_subtracted_once() -> None:
     events = "[Events]\n2,0,4000\n2,3000,5000\nBreak,4500,5000\n2,9000,99000\n2,7000,6000\n"
 
-    beatmap = parse_beatmap(a_map("1,1,1000,1,0\n1,1,11000,1,0\n", head=events))
+    beatmap = parse_beatmap(map_with("1,1,1000,1,0\n1,1,11000,1,0\n", head=events))
 
     assert (beatmap.total_length_s, beatmap.hit_length_s) == (11, 4)
 
@@ -234,23 +237,23 @@ def lines(line: str, count: int) -> str:
         (b"osu file format v14\n[HitObjects]\n//" + b"x" * LINE_MAX_CHARS, "line is longer"),
         (b"osu file format v14" + b"\n" * LINES_MAX, "lines"),
         (b"osu file format v14\n[General]\nMode: 0", "no objects"),
-        (a_map(""), "no objects"),
-        (a_map("1,1,1,1\n1,1,x,1,0\n"), "no objects"),
-        (a_map(lines("1,1,1,1,0", OBJECTS_MAX + 1)), "more than 50000 objects"),
-        (a_map("1,1,1,2,0,B" + "|1:1" * (CONTROL_POINTS_MAX + 1) + ",1,100"), "2000 control points"),
-        (a_map(timing=lines("0,1", TIMING_POINTS_MAX + 1)), "timing points"),
-        (a_map(head="[Events]\n" + lines("2,0,1", BREAKS_MAX + 1)), "breaks"),
+        (map_with(""), "no objects"),
+        (map_with("1,1,1,1\n1,1,x,1,0\n"), "no objects"),
+        (map_with(lines("1,1,1,1,0", OBJECTS_MAX + 1)), "more than 50000 objects"),
+        (map_with("1,1,1,2,0,B" + "|1:1" * (CONTROL_POINTS_MAX + 1) + ",1,100"), "2000 control points"),
+        (map_with(timing=lines("0,1", TIMING_POINTS_MAX + 1)), "timing points"),
+        (map_with(head="[Events]\n" + lines("2,0,1", BREAKS_MAX + 1)), "breaks"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_refused_with_its_reason(data: bytes, reason: str) -> None:
+def test_unusable_file_is_rejected_with_reason(data: bytes, reason: str) -> None:
     with pytest.raises(BadBeatmap, match=reason):
         parse_beatmap(data)
 
 
-def test_a_file_at_the_limits_is_read() -> None:
+def test_file_at_the_limits_is_read() -> None:
     slider = "1,1,1,2,0,B" + "|1:1" * CONTROL_POINTS_MAX + ",1,100\n"
 
-    beatmap = parse_beatmap(a_map(slider + lines("1,1,1,1,0", OBJECTS_MAX - 1)))
+    beatmap = parse_beatmap(map_with(slider + lines("1,1,1,1,0", OBJECTS_MAX - 1)))
 
     assert (beatmap.objects, beatmap.sliders) == (OBJECTS_MAX, 1)
 
@@ -278,7 +281,7 @@ HOSTILE_LINES = st.one_of(
 )
 
 
-def a_map_or_none(data: bytes) -> BeatmapFile | None:
+def parse_or_none(data: bytes) -> BeatmapFile | None:
     try:
         return parse_beatmap(data)
     except BadBeatmap:
@@ -287,10 +290,10 @@ def a_map_or_none(data: bytes) -> BeatmapFile | None:
 
 @settings(deadline=None, max_examples=300)
 @given(st.lists(HOSTILE_LINES, max_size=30))
-def test_no_text_makes_anything_but_a_map_or_a_reason(hostile: list[str]) -> None:
+def test_hostile_text_is_read_or_raises_bad_beatmap(hostile: list[str]) -> None:
     text = "\n".join(["osu file format v14", *hostile, "[HitObjects]", "256,192,1000,1,0"])
 
-    beatmap = a_map_or_none(text.encode())
+    beatmap = parse_or_none(text.encode())
 
     if beatmap is not None:
         assert beatmap.objects >= 1
@@ -299,12 +302,12 @@ def test_no_text_makes_anything_but_a_map_or_a_reason(hostile: list[str]) -> Non
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.integers(0, len(THE_MAP)), st.integers(0, 40), st.binary(max_size=40))
-def test_no_bytes_make_anything_but_a_map_or_a_reason(start: int, cut: int, put: bytes) -> None:
-    data = THE_MAP.encode()
+@given(st.integers(0, len(COMPLETE_MAP)), st.integers(0, 40), st.binary(max_size=40))
+def test_damaged_bytes_are_read_or_raise_bad_beatmap(start: int, cut: int, put: bytes) -> None:
+    data = COMPLETE_MAP.encode()
     damaged = data[:start] + put + data[start + cut :]
 
-    beatmap = a_map_or_none(damaged)
+    beatmap = parse_or_none(damaged)
 
     assert beatmap is None or beatmap.objects >= 1
 
@@ -314,24 +317,20 @@ def test_no_bytes_make_anything_but_a_map_or_a_reason(start: int, cut: int, put:
     [
         b"osu file format v14\n[Events]\n" + b"2,1\n" * (LINES_MAX - 10),
         b"osu file format v14\n" + (b"[General]\n" * (LINES_MAX - 10)),
-        a_map(lines("1,1,1,2,0,B" + "|1:1" * 45 + ",1,1", OBJECTS_MAX)),
-        a_map("1,1,1,2,0,B" + "|" * (LINE_MAX_CHARS - 20) + ",1,1"),
-        a_map(lines("1,1,1,2,0,B" + "|1:1" * 45 + ",1", OBJECTS_MAX // 2)),
-        a_map(lines("1,1,1,2,0,B" + "|P|1.5:1" * 20 + ",1,0", OBJECTS_MAX // 2)),
-        a_map(lines("1,1,1,2,0,B" + "|1:1" * 45 + "|x,1,1", OBJECTS_MAX // 2)),
-        a_map(lines("1,1,x,1,0", LINES_MAX - 10)),
-        a_map(timing="".join(f"{TIMING_POINTS_MAX - n},500,4,1,1,{n},1,0\n" for n in range(TIMING_POINTS_MAX))),
-        a_map(head="[Difficulty]\n" + lines("ApproachRate:x", LINES_MAX - 10)),
-        a_map("," * LINE_MAX_CHARS, timing=lines("0,-1", TIMING_POINTS_MAX)),
-        a_map("9" * (LINE_MAX_CHARS - 5) + ",1,1,1"),
+        map_with(lines("1,1,1,2,0,B" + "|1:1" * 45 + ",1,1", OBJECTS_MAX)),
+        map_with("1,1,1,2,0,B" + "|" * (LINE_MAX_CHARS - 20) + ",1,1"),
+        map_with(lines("1,1,1,2,0,B" + "|1:1" * 45 + ",1", OBJECTS_MAX // 2)),
+        map_with(lines("1,1,1,2,0,B" + "|P|1.5:1" * 20 + ",1,0", OBJECTS_MAX // 2)),
+        map_with(lines("1,1,1,2,0,B" + "|1:1" * 45 + "|x,1,1", OBJECTS_MAX // 2)),
+        map_with(lines("1,1,x,1,0", LINES_MAX - 10)),
+        map_with(timing="".join(f"{TIMING_POINTS_MAX - n},500,4,1,1,{n},1,0\n" for n in range(TIMING_POINTS_MAX))),
+        map_with(head="[Difficulty]\n" + lines("ApproachRate:x", LINES_MAX - 10)),
+        map_with("," * LINE_MAX_CHARS, timing=lines("0,-1", TIMING_POINTS_MAX)),
+        map_with("9" * (LINE_MAX_CHARS - 5) + ",1,1,1"),
     ],
 )
-def test_no_file_takes_longer_than_its_size_allows(data: bytes) -> None:
-    started = time.process_time()
-
-    a_map_or_none(data)
-
-    assert time.process_time() - started < patiently(2.0)
+def test_parsing_time_of_hostile_files_is_bounded(data: bytes) -> None:
+    assert core_seconds(lambda: parse_or_none(data)) < 2.0
 
 
 @pytest.mark.parametrize(
@@ -342,15 +341,15 @@ def test_no_file_takes_longer_than_its_size_allows(data: bytes) -> None:
         ("題", "日本", "c", "v", "題 - 日本 (c) [v].osu"),
     ],
 )
-def test_a_map_is_filed_under_its_names(artist: str, title: str, creator: str, version: str, name: str) -> None:
+def test_file_name_has_no_forbidden_characters(artist: str, title: str, creator: str, version: str, name: str) -> None:
     assert file_name(artist, title, creator, version) == name
 
 
-def test_some_files_have_an_underscore_for_each_character_that_is_forbidden() -> None:
+def test_underscored_file_name_replaces_forbidden_characters() -> None:
     assert underscored_file_name("AC/DC", "T_N_T?", "c", "a:b") == "AC_DC - T_N_T_ (c) [a_b].osu"
 
 
-def test_real_maps_are_read_as_the_calculator_reads_them() -> None:
+def test_real_maps_are_read_like_rosu_pp() -> None:
     for path in real_files("beatmaps", ".osu"):
         beatmap = parse_beatmap(path.read_bytes())
         other = rosu_pp_py.Beatmap(path=str(path))

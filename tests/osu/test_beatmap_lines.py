@@ -1,4 +1,4 @@
-"""A .osu file is read line by line, as the game reads it; rosu-pp, which computes stars and combo, is the oracle."""
+"""Which lines of a .osu file the parser reads and which it skips, compared with rosu-pp and the game."""
 
 import math
 from collections.abc import Sequence
@@ -52,11 +52,11 @@ Video,0,"video.mp4"
 256,192,9000,12,0,11000,0:0:0:0:
 """
 
-ALL_BUT_THE_MD5 = [field for field in BeatmapFile.__struct_fields__ if field != "md5"]
+FIELDS_WITHOUT_MD5 = [field for field in BeatmapFile.__struct_fields__ if field != "md5"]
 
 
 def with_line(section: str, line: str, *, first: bool = False, text: str = BASE) -> bytes:
-    """The text with a line more, at the begin of a section or at its end."""
+    """Return the text with one more line at the start or end of a section."""
     head, _, tail = text.partition(f"[{section}]\n")
     inside, gap, after = tail.partition("\n[")
     lines = [line + "\n", inside] if first else [inside.rstrip("\n") + "\n", line + "\n"]
@@ -64,7 +64,7 @@ def with_line(section: str, line: str, *, first: bool = False, text: str = BASE)
 
 
 def values(beatmap: BeatmapFile) -> list[object]:
-    return [getattr(beatmap, field) for field in ALL_BUT_THE_MD5]
+    return [getattr(beatmap, field) for field in FIELDS_WITHOUT_MD5]
 
 
 def read(section: str, *more: str) -> BeatmapFile:
@@ -225,13 +225,13 @@ SKIPPED = [
 
 @pytest.mark.parametrize("first", [False, True], ids=["after", "before"])
 @pytest.mark.parametrize(("section", "line"), SKIPPED, ids=lambda value: str(value)[:40])
-def test_a_line_that_cannot_be_read_is_skipped_and_the_rest_counts(section: str, line: str, first: bool) -> None:
+def test_invalid_line_is_skipped(section: str, line: str, first: bool) -> None:
     plain, more = parse_beatmap(BASE.encode()), parse_beatmap(with_line(section, line, first=first))
 
     assert values(more) == values(plain)
 
 
-# --- what is read, at both ends of each range
+# --- values at both ends of each range
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_a_line_that_cannot_be_read_is_skipped_and_the_rest_counts(section: str,
         ("\tApproachRate\t", "ar", "\t7", 7.0),
     ],
 )
-def test_a_difficulty_setting_is_read_and_held_to_its_range(key: str, field: str, written: str, found: float) -> None:
+def test_difficulty_setting_is_clamped_to_its_range(key: str, field: str, written: str, found: float) -> None:
     data = with_line("Difficulty", f"{key}:{written}")
 
     assert getattr(parse_beatmap(data), field) == found
@@ -285,7 +285,7 @@ def test_a_difficulty_setting_is_read_and_held_to_its_range(key: str, field: str
         (["OverallDifficulty:12"], 10.0),
     ],
 )
-def test_an_approach_rate_that_is_missing_is_the_overall_difficulty(lines: Sequence[str], ar: float) -> None:
+def test_missing_approach_rate_equals_last_overall_difficulty(lines: Sequence[str], ar: float) -> None:
     text = BASE.replace("OverallDifficulty:8.5", "OverallDifficulty:6").replace("ApproachRate:9.3\n", "")
     for line in lines:
         text = with_line("Difficulty", line, text=text).decode()
@@ -295,7 +295,7 @@ def test_an_approach_rate_that_is_missing_is_the_overall_difficulty(lines: Seque
 
 
 @pytest.mark.parametrize(("written", "mode"), [("0", 0), ("1", 1), (" 2 ", 2), ("3", 3), ("01", 1), ("3 // mania", 3)])
-def test_the_last_mode_that_can_be_read_counts(written: str, mode: int) -> None:
+def test_last_valid_mode_counts(written: str, mode: int) -> None:
     assert read("General", f"Mode:{written}", "Mode:7", "Mode:").mode == mode
 
 
@@ -303,7 +303,7 @@ def test_the_last_mode_that_can_be_read_counts(written: str, mode: int) -> None:
     ("written", "found"),
     [("0", 0), ("-1", -1), ("+5", 5), (" 5 ", 5), ("2147483647", 2147483647), ("-2147483647", -2147483647)],
 )
-def test_whole_numbers_are_read_over_their_whole_range(written: str, found: int) -> None:
+def test_whole_numbers_are_read_over_their_full_range(written: str, found: int) -> None:
     beatmap = parse_beatmap(
         BASE.replace("PreviewTime: 4200", f"PreviewTime:{written}")
         .replace("BeatmapID:12", f"BeatmapID:{written}")
@@ -315,7 +315,7 @@ def test_whole_numbers_are_read_over_their_whole_range(written: str, found: int)
 
 
 @pytest.mark.parametrize("written", ["1.5", "1.0", "1e0", "1_0", "١", "one", ""])
-def test_an_id_that_is_no_whole_number_is_none(written: str) -> None:
+def test_id_that_is_not_a_whole_number_is_0(written: str) -> None:
     text = BASE.replace("BeatmapID:12", f"BeatmapID:{written}").replace("BeatmapSetID:3", f"BeatmapSetID:{written}")
 
     beatmap = parse_beatmap(text.encode())
@@ -335,7 +335,7 @@ def test_an_id_that_is_no_whole_number_is_none(written: str) -> None:
         ("Title:" + "x" * (TEXT_MAX + 1), "x" * TEXT_MAX),
     ],
 )
-def test_a_title_is_taken_as_it_stands(line: str, title: str) -> None:
+def test_title_is_read_up_to_its_limit(line: str, title: str) -> None:
     assert read("Metadata", line).title == title
 
 
@@ -351,7 +351,7 @@ def test_a_title_is_taken_as_it_stands(line: str, title: str) -> None:
         ("osu file format v99", 99),
         ("osu file format v", 14),
         ("osu file format vX", 14),
-        ("osu file format v14 // by hand", 14),
+        ("osu file format v14 // edited", 14),
         ("osu file format 9", 14),
         ("OSU FILE FORMAT v9", 14),
         ("\ufeffosu file format v9", 9),
@@ -361,7 +361,7 @@ def test_a_title_is_taken_as_it_stands(line: str, title: str) -> None:
         ("a line of something else", 14),
     ],
 )
-def test_any_header_will_do_and_none_means_the_latest_version(header: str, version: int) -> None:
+def test_missing_or_invalid_header_means_latest_version(header: str, version: int) -> None:
     data = BASE.replace("osu file format v14", header).encode()
 
     beatmap = parse_beatmap(data)
@@ -372,7 +372,7 @@ def test_any_header_will_do_and_none_means_the_latest_version(header: str, versi
 
 
 @pytest.mark.parametrize("version", [3, 4])
-def test_times_of_the_earliest_versions_are_24_ms_early(version: int) -> None:
+def test_times_before_version_5_are_24_ms_early(version: int) -> None:
     text = BASE.replace("11000,0:0", "10980,0:0")
 
     early = parse_beatmap(text.replace("v14", f"v{version}").encode())
@@ -391,13 +391,13 @@ def test_times_of_the_earliest_versions_are_24_ms_early(version: int) -> None:
     ],
     ids=["utf-16-le", "utf-16-be", "utf-8 with a mark", "half a character", "carriage returns"],
 )
-def test_a_mark_chooses_the_encoding(data: bytes) -> None:
+def test_byte_order_mark_selects_the_encoding(data: bytes) -> None:
     assert values(parse_beatmap(data)) == values(parse_beatmap(BASE.encode()))
     assert rosu_pp_py.Beatmap(bytes=data).n_objects == 4
 
 
 @pytest.mark.parametrize("tags", [b"caf\xe9", b"\x83e\x83X\x83g", b"\xff\xfe", b"a\0b", b"\xed\xa0\x80", b"\xf4\x90"])
-def test_bytes_that_are_no_utf_8_become_replacement_characters(tags: bytes) -> None:
+def test_invalid_utf_8_becomes_replacement_characters(tags: bytes) -> None:
     data = BASE.encode().replace(b"one two", tags)
 
     beatmap = parse_beatmap(data)
@@ -418,11 +418,11 @@ def test_bytes_that_are_no_utf_8_become_replacement_characters(tags: bytes) -> N
         ("osu file format v14\n", "osu file format v14\nApproachRate:1\n1,1,1,1,0\n"),
     ],
 )
-def test_sections_may_come_twice_and_unknown_ones_are_dropped(change: tuple[str, str]) -> None:
+def test_repeated_sections_are_joined_and_unknown_ones_ignored(change: tuple[str, str]) -> None:
     assert values(parse_beatmap(BASE.replace(*change).encode())) == values(parse_beatmap(BASE.encode()))
 
 
-def test_sections_may_come_in_any_order() -> None:
+def test_order_of_sections_does_not_matter() -> None:
     header, *sections = BASE.split("\n[")
 
     backwards = "\n[".join([header, *(section + "\n" for section in reversed(sections))])
@@ -474,7 +474,7 @@ def tempo(*lines: str, end: int = 10_000) -> float:
         ([], 60.0),
     ],
 )
-def test_the_main_tempo_follows_the_games_rules(lines: Sequence[str], bpm: float) -> None:
+def test_bpm_is_that_of_the_longest_tempo(lines: Sequence[str], bpm: float) -> None:
     assert tempo(*lines) == pytest.approx(bpm, abs=1e-9)
 
 
@@ -483,7 +483,7 @@ def test_the_main_tempo_follows_the_games_rules(lines: Sequence[str], bpm: float
     st.integers(0, 15_000),
 )
 @settings(deadline=None, max_examples=200)
-def test_the_main_tempo_lasts_as_long_as_any_other(points: list[tuple[int, float, bool]], end: int) -> None:
+def test_bpm_is_one_of_the_tempos_in_the_file(points: list[tuple[int, float, bool]], end: int) -> None:
     lines = [f"{time},{beat},4,1,1,50,{int(sets)},0" for time, beat, sets in points]
     beats = {round(60_000 / beat, 3) for _, beat, sets in points if sets} or {60.0}
 
@@ -523,11 +523,11 @@ def length(*objects: str, timing: str = "0,500", mode: int = 0) -> int:
     ],
 )
 @pytest.mark.parametrize("stated", ["", ",0", ",-5"], ids=["none", "0", "negative"])
-def test_a_slider_of_no_length_is_as_long_as_its_path(path: str, pixels: float, stated: str) -> None:
+def test_slider_without_length_is_as_long_as_its_path(path: str, pixels: float, stated: str) -> None:
     assert length(f"0,0,0,2,0,{path},10{stated}", timing="0,1400") == int(10 * pixels / 100 + 1e-9)
 
 
-def test_a_bezier_without_a_length_is_between_its_chord_and_its_polygon() -> None:
+def test_length_of_bezier_is_between_chord_and_polygon() -> None:
     assert length("0,0,0,2,0,B|0:400|400:400|400:0,10", timing="0,1400") in range(70, 90)  # it is 800 px long
 
 
@@ -567,7 +567,7 @@ def test_a_bezier_without_a_length_is_between_its_chord_and_its_polygon() -> Non
         ("0,0,-5000,1,0", 0),
     ],
 )
-def test_an_object_is_read_in_every_form_the_game_reads(line: str, seconds: int) -> None:
+def test_object_is_read_in_every_form_of_the_game(line: str, seconds: int) -> None:
     assert length(line, timing="0,1400") == seconds
 
 
@@ -590,7 +590,7 @@ def test_an_object_is_read_in_every_form_the_game_reads(line: str, seconds: int)
         ("0,1400\n1,-50,4,2,0,60,0,0", 10),
     ],
 )
-def test_a_velocity_counts_from_its_time_on_until_the_next_tempo(timing: str, seconds: int) -> None:
+def test_velocity_applies_until_the_next_tempo(timing: str, seconds: int) -> None:
     assert length("0,0,0,2,0,L|1:1,1,1000", timing=timing) == seconds
 
 
@@ -623,7 +623,7 @@ def test_a_velocity_counts_from_its_time_on_until_the_next_tempo(timing: str, se
         ([], None, False, False),
     ],
 )
-def test_the_background_is_found_as_the_game_finds_it(
+def test_background_is_the_same_as_in_the_game(
     lines: Sequence[str], background: str | None, has_video: bool, has_storyboard: bool
 ) -> None:
     events = "\n".join(lines)
@@ -633,7 +633,7 @@ def test_the_background_is_found_as_the_game_finds_it(
     assert (beatmap.background, beatmap.has_video, beatmap.has_storyboard) == (background, has_video, has_storyboard)
 
 
-# --- the oracle
+# --- comparison with rosu-pp
 
 HOSTILE = """x nan inf 1e3 -1 0 1 2 8 12 128 +5 1.5 1_0 ٣ 131073 2147483648 99999999999 -50 9001
     L|1:1 B|1:2|3:x P|5:5|9:9 B|1:1|L|2:2| 0:0:0:0:"""
@@ -644,7 +644,7 @@ LINES = BASE.split("\n")
 
 @st.composite
 def damaged(draw: st.DrawFn) -> str:
-    """The map with some of its lines changed, moved, cut, doubled or left out."""
+    """Return the map with some lines changed, moved, truncated, duplicated or removed."""
     lines = list(LINES)
     for _ in range(draw(st.integers(1, 6))):
         at = draw(st.integers(1, len(lines) - 1))
@@ -679,7 +679,7 @@ def damaged(draw: st.DrawFn) -> str:
 
 @settings(deadline=None, max_examples=600)
 @given(damaged())
-def test_no_damaged_line_costs_a_map_or_makes_it_another_than_the_calculators(text: str) -> None:
+def test_damaged_map_is_read_like_rosu_pp(text: str) -> None:
     theirs = rosu_pp_py.Beatmap(bytes=text.encode())
     try:
         ours = parse_beatmap(text.encode())
@@ -704,28 +704,28 @@ def test_no_damaged_line_costs_a_map_or_makes_it_another_than_the_calculators(te
         assert ours.cs == pytest.approx(theirs.cs, abs=1e-5)
 
 
-# The forms that the game and rosu-pp read differently. The game decides: what players play is what it reads.
+# The forms that the game and rosu-pp read differently. kiai follows the game, because players play what it reads.
 DIFFERENT = [
     ("spaces around a whole number", with_line("HitObjects", "1,1,12000, 1 ,0"), 5, 4),
     ("the end of a hold without sample banks", with_line("HitObjects", "1,1,12000,128,0,13000"), 5, 4),
     ("lines in an unknown section", BASE.encode() + b"[Foo]\n1,1,12000,1,0\n", 4, 5),
     ("spaces before a section", BASE.replace("[HitObjects]", "  [HitObjects]").encode(), 4, 0),
     ("spaces within a section's name", BASE.replace("[HitObjects]", "[ HitObjects ]").encode(), 4, 0),
-    ("a comment behind a section", BASE.replace("[HitObjects]", "[HitObjects] // x").encode(), 4, 0),
-    ("lines that end with a carriage return alone", BASE.replace("\n", "\r").encode(), 4, 0),
+    ("a comment after a section", BASE.replace("[HitObjects]", "[HitObjects] // x").encode(), 4, 0),
+    ("lines that end with a carriage return only", BASE.replace("\n", "\r").encode(), 4, 0),
 ]
 
 
 @pytest.mark.parametrize(
     ("data", "ours", "theirs"), [case[1:] for case in DIFFERENT], ids=[case[0] for case in DIFFERENT]
 )
-def test_the_game_decides_where_the_calculator_reads_otherwise(data: bytes, ours: int, theirs: int) -> None:
+def test_parser_follows_the_game_where_rosu_pp_differs(data: bytes, ours: int, theirs: int) -> None:
     assert (parse_beatmap(data).objects, rosu_pp_py.Beatmap(bytes=data).n_objects) == (ours, theirs)
 
 
-def test_a_value_with_a_colon_is_no_number() -> None:
-    assert read("Difficulty", "ApproachRate:7:1").ar == 9.3  # the calculator takes the 7
+def test_value_with_a_colon_is_not_a_number() -> None:
+    assert read("Difficulty", "ApproachRate:7:1").ar == 9.3  # rosu-pp reads the 7
 
 
-def test_a_mode_may_be_written_as_any_whole_number() -> None:
-    assert read("General", "Mode:01").mode == 1  # the calculator knows 0, 1, 2 and 3
+def test_mode_with_leading_zero_is_read() -> None:
+    assert read("General", "Mode:01").mode == 1  # rosu-pp accepts only 0, 1, 2 and 3

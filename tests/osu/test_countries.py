@@ -4,11 +4,11 @@ from kiai.osu.countries import COUNTRIES, is_country
 
 
 @pytest.mark.parametrize(("code", "number"), [("xx", 0), ("oc", 1), ("de", 56), ("jp", 111), ("us", 225), ("mf", 252)])
-def test_countries_have_the_clients_numbers(code: str, number: int) -> None:
+def test_countries_have_the_ids_of_the_client(code: str, number: int) -> None:
     assert COUNTRIES[code][0] == number
 
 
-def test_numbers_are_bytes_and_codes_have_two_characters() -> None:
+def test_ids_fit_a_byte_and_codes_have_two_characters() -> None:
     assert len({number for number, _ in COUNTRIES.values()}) == len(COUNTRIES) == 253
     for code, (number, name) in COUNTRIES.items():
         assert code == code.lower()
@@ -17,7 +17,7 @@ def test_numbers_are_bytes_and_codes_have_two_characters() -> None:
         assert name.strip() == name != ""
 
 
-def test_only_known_codes_in_lower_case_are_countries() -> None:
+def test_only_known_lower_case_codes_are_countries() -> None:
     assert is_country("de")
     assert is_country("xx")
     assert not is_country("DE")

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiai.osu.links import MapLink, parse_map_link
+from kiai.osu.links import MapLink, parse_map_link, with_link_base
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ from kiai.osu.links import MapLink, parse_map_link
         ("2147483647", MapLink(2**31 - 1)),
     ],
 )
-def test_every_form_names_its_map(text: str, link: MapLink) -> None:
+def test_each_form_of_link_is_parsed(text: str, link: MapLink) -> None:
     assert parse_map_link(text) == link
 
 
@@ -55,12 +55,33 @@ def test_every_form_names_its_map(text: str, link: MapLink) -> None:
         "https://osu.ppy.sh/" + "b/" * 100 + "75",
     ],
 )
-def test_nothing_else_is_a_link(text: str) -> None:
+def test_other_texts_are_not_links(text: str) -> None:
     assert parse_map_link(text) is None
 
 
 @given(st.text(max_size=60) | st.from_regex(r"https://osu\.x/(b|s|beatmapsets)/.{0,20}"))
-def test_whatever_is_written_an_id_fits_its_column(text: str) -> None:
+def test_parsed_ids_fit_their_column(text: str) -> None:
     link = parse_map_link(text)
 
     assert link is None or 0 < (link.map_id or link.set_id or 0) < 2**31
+
+
+@pytest.mark.parametrize(
+    ("line", "moved"),
+    [
+        ("Created the tournament match L/mp/12 Final", "Created the tournament match O/mp/12 Final"),
+        ("Beatmap changed to: A - B [C] (L/b/75)", "Beatmap changed to: A - B [C] (O/b/75)"),
+        ("Slot 1  Ready     L/u/3 anna            [Host]", "Slot 1  Ready     O/u/3 anna            [Host]"),
+        ("Room name: L/mp/1, History: L/mp/1", "Room name: O/mp/1, History: O/mp/1"),
+        ("L/community/matches/12", "O/community/matches/12"),
+        ("L/d/75", "L/d/75"),
+        ("read L/b/ at L/home", "read L/b/ at L/home"),
+        ("https://osuxkiai.example/b/75", "https://osuxkiai.example/b/75"),
+    ],
+)
+def test_links_of_lines_move_to_another_base(line: str, moved: str) -> None:
+    own, other = "https://osu.kiai.example/", "https://osu.ppy.sh/"
+
+    line, moved = line.replace("L/", own), moved.replace("L/", own).replace("O/", other)
+
+    assert with_link_base(line, own, other) == moved

@@ -25,12 +25,12 @@ AUTOPILOT = 8192
         (3, AUTOPILOT, 3),
     ],
 )
-def test_relax_and_autopilot_choose_the_mode_where_they_exist(vanilla_mode: int, mods: int, mode: int) -> None:
+def test_relax_and_autopilot_select_their_mode_where_it_exists(vanilla_mode: int, mods: int, mode: int) -> None:
     assert mode_of(vanilla_mode, mods) == mode
 
 
 @given(st.integers(0, 3), st.integers(0, 2**31 - 1))
-def test_no_play_ever_lands_in_a_mode_that_does_not_exist(vanilla_mode: int, mods: int) -> None:
+def test_mode_of_any_play_exists(vanilla_mode: int, mods: int) -> None:
     mode = mode_of(vanilla_mode, mods)
 
     assert mode in MODES
@@ -38,7 +38,7 @@ def test_no_play_ever_lands_in_a_mode_that_does_not_exist(vanilla_mode: int, mod
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_mode_is_read_back_from_each_of_its_forms(mode: int) -> None:
+def test_mode_is_parsed_from_each_of_its_forms(mode: int) -> None:
     variant = mode_text(mode).partition("!")[0]
 
     assert parse_mode(str(mode)) == mode
@@ -47,7 +47,7 @@ def test_a_mode_is_read_back_from_each_of_its_forms(mode: int) -> None:
     assert variant_mode(vanilla(mode), variant) == mode
 
 
-def test_seven_means_autopilot_as_an_input() -> None:
+def test_7_means_autopilot_as_input() -> None:
     assert parse_mode("7") == 8
     assert 7 not in MODES
 
@@ -56,14 +56,14 @@ def test_seven_means_autopilot_as_an_input() -> None:
     "text",
     ["", "9", "10", "00", "-1", " 0", "0\n", "٣", "rx!mania", "ap!taiko", "std", "vn!osu", "vn!tai\N{KELVIN SIGN}o"],
 )
-def test_what_names_no_mode_is_none(text: str) -> None:
+def test_other_texts_are_not_modes(text: str) -> None:
     assert parse_mode(text) is None
 
 
 @pytest.mark.parametrize(
     ("vanilla_mode", "variant"), [(3, "rx"), (1, "ap"), (2, "ap"), (3, "ap"), (4, "vn"), (0, "xx")]
 )
-def test_pairs_without_a_mode_are_none(vanilla_mode: int, variant: str) -> None:
+def test_variants_that_do_not_exist_return_none(vanilla_mode: int, variant: str) -> None:
     assert variant_mode(vanilla_mode, variant) is None
 
 
@@ -75,5 +75,5 @@ def test_pairs_without_a_mode_are_none(vanilla_mode: int, variant: str) -> None:
 )
 @example("vn!tai\N{KELVIN SIGN}o")
 @example("0\n")
-def test_the_pattern_accepts_exactly_what_is_read(text: str) -> None:
+def test_pattern_matches_exactly_the_parsed_texts(text: str) -> None:
     assert (re.fullmatch(MODE_PATTERN, text) is not None) == (parse_mode(text) is not None)

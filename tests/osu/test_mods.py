@@ -41,7 +41,7 @@ VANILLA = st.integers(0, 3)
         ("2147483647", ALL),
     ],
 )
-def test_a_text_is_read_as_a_set(text: str, mods: int) -> None:
+def test_text_is_parsed_to_mods(text: str, mods: int) -> None:
     assert parse_mods(text) == mods
 
 
@@ -49,7 +49,7 @@ def test_a_text_is_read_as_a_set(text: str, mods: int) -> None:
     ("text", "named"),
     [("HDXX", "'XX'"), ("HDD", "'D'"), ("-1", "'-1'"), ("2147483648", "2147483648"), ("ſd", "ſd"), ("HD" * 999, "256")],
 )
-def test_an_unknown_mod_is_named(text: str, named: str) -> None:
+def test_error_names_the_unknown_mod(text: str, named: str) -> None:
     with pytest.raises(ValueError, match=named):
         parse_mods(text)
 
@@ -58,12 +58,12 @@ def test_an_unknown_mod_is_named(text: str, named: str) -> None:
     ("mods", "text"),
     [(0, "NM"), (72, "HDDT"), (584, "HDNC"), (16416, "PF"), (1081344, "4KFI"), (335544320, "1K2K"), (1 << 31, "NM")],
 )
-def test_a_set_prints_in_the_order_of_bits(mods: int, text: str) -> None:
+def test_mods_are_printed_in_bit_order(mods: int, text: str) -> None:
     assert mods_text(mods) == text
 
 
 @given(SETS)
-def test_a_printed_set_is_read_back_with_the_bits_that_travel_along(mods: int) -> None:
+def test_printed_mods_are_read_back_with_implied_bits(mods: int) -> None:
     complete = mods | (64 if mods & 512 else 0) | (32 if mods & 16384 else 0)
 
     assert parse_mods(mods_text(mods)) == complete
@@ -91,22 +91,22 @@ def test_a_printed_set_is_read_back_with_the_bits_that_travel_along(mods: int) -
         ("1K2K3K", 3, "1K"),
     ],
 )
-def test_a_typed_set_becomes_the_nearest_that_can_be_played(typed: str, vanilla_mode: int, played: str) -> None:
+def test_typed_mods_are_normalised_to_a_playable_set(typed: str, vanilla_mode: int, played: str) -> None:
     assert mods_text(normalise(parse_mods(typed), vanilla_mode)) == played
 
 
 @given(SETS, VANILLA)
-def test_a_normalised_set_stays_as_it_is(mods: int, vanilla_mode: int) -> None:
+def test_normalising_twice_changes_nothing(mods: int, vanilla_mode: int) -> None:
     once = normalise(mods, vanilla_mode)
 
     assert normalise(once, vanilla_mode) == once
 
 
 @given(SETS, VANILLA)
-def test_a_normalised_set_is_not_refused_unless_it_plays_itself(mods: int, vanilla_mode: int) -> None:
-    plays_itself = int(Mods.AU | Mods.CN)
+def test_normalised_mods_without_autoplay_are_accepted(mods: int, vanilla_mode: int) -> None:
+    automatic = int(Mods.AU | Mods.CN)
 
-    assert refused_mods(normalise(mods & ~plays_itself, vanilla_mode), vanilla_mode) is None
+    assert refused_mods(normalise(mods & ~automatic, vanilla_mode), vanilla_mode) is None
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_normalised_set_is_not_refused_unless_it_plays_itself(mods: int, vanil
         (-1, 0),
     ],
 )
-def test_an_impossible_set_is_refused_with_a_reason(mods: int, vanilla_mode: int) -> None:
+def test_impossible_mods_are_rejected_with_reason(mods: int, vanilla_mode: int) -> None:
     assert refused_mods(int(mods), vanilla_mode)
 
 
@@ -154,11 +154,11 @@ def test_an_impossible_set_is_refused_with_a_reason(mods: int, vanilla_mode: int
         (Mods.K5 | Mods.CO, 3),
     ],
 )
-def test_a_possible_set_is_not_refused(mods: int, vanilla_mode: int) -> None:
+def test_possible_mods_are_accepted(mods: int, vanilla_mode: int) -> None:
     assert refused_mods(int(mods), vanilla_mode) is None
 
 
-def test_boards_do_not_tell_nightcore_from_doubletime() -> None:
+def test_boards_treat_nightcore_as_doubletime() -> None:
     assert board_key(parse_mods("HDNC")) == board_key(parse_mods("HDDT"))
     assert board_key(parse_mods("PF")) == board_key(parse_mods("SD"))
     assert board_key(parse_mods("TDHD")) == board_key(parse_mods("HD"))
@@ -166,18 +166,18 @@ def test_boards_do_not_tell_nightcore_from_doubletime() -> None:
 
 
 @pytest.mark.parametrize(("text", "rate"), [("NM", 1.0), ("HDHR", 1.0), ("DT", 1.5), ("NC", 1.5), ("HT", 0.75)])
-def test_speed_mods_change_the_clock(text: str, rate: float) -> None:
+def test_speed_mods_change_the_clock_rate(text: str, rate: float) -> None:
     assert clock_rate(parse_mods(text)) == rate
 
 
 @pytest.mark.parametrize("mod", Mods)
-def test_unranked_mods_are_those_listed(mod: Mods) -> None:
+def test_only_the_listed_mods_are_unranked(mod: Mods) -> None:
     listed = Mods.TP | Mods.V2 | Mods.RN | Mods.CO | Mods.K1 | Mods.K2 | Mods.K3
 
     assert unranked_mods(int(mod)) == (mod in listed)
 
 
-def test_the_named_sets_have_their_numbers() -> None:
+def test_constants_have_their_values() -> None:
     assert SILVER == 1049608
     assert KEYS.bit_count() == 9
     assert int(Mods.K9) == 16777216
@@ -210,7 +210,7 @@ SliderTickRate:1
 
 @pytest.mark.parametrize("mode", range(4))
 @pytest.mark.parametrize("mod", Mods)
-def test_what_a_mod_does_to_star_rating_survives_in_the_difficulty_mods(mod: Mods, mode: int) -> None:
+def test_difficulty_mods_give_the_same_stars(mod: Mods, mode: int) -> None:
     osu_map = rosu_pp_py.Beatmap(content=A_MAP.format(mode=mode))
     mods = int(mod) | (64 if mod is Mods.NC else 0)
 

@@ -7,25 +7,25 @@ from kiai.osu.numbers import ID_MAX, is_id, whole_number
 
 
 @given(st.integers(0, 2**63))
-def test_ascii_digits_are_read_as_the_number_they_write(number: int) -> None:
+def test_ascii_digits_are_parsed(number: int) -> None:
     assert whole_number(str(number), most=2**63) == number
 
 
 @pytest.mark.parametrize(
     "text", ["", "²", "５", "٣", "1²", "+1", "-1", "1_0", " 1", "1 ", "1\n", "1.0", "1e3", "0x1", "9" * 20, "9" * 5_000]
 )
-def test_anything_else_is_no_number(text: str) -> None:
+def test_other_texts_are_not_numbers(text: str) -> None:
     assert whole_number(text, most=2**63) is None
 
 
 @given(st.text())
-def test_no_text_makes_reading_a_number_fail(text: str) -> None:
+def test_any_text_is_parsed_without_error(text: str) -> None:
     number = whole_number(text)
 
     assert number is None or (text.isascii() and 0 <= number <= ID_MAX)
 
 
-def test_numbers_outside_the_range_are_none_of_it() -> None:
+def test_numbers_outside_the_range_are_rejected() -> None:
     assert [whole_number(text, most=300, least=1) for text in ("0", "1", "300", "301")] == [None, 1, 300, None]
     assert [is_id(number) for number in (-1, 0, 1, ID_MAX, ID_MAX + 1, 2**63)] == [
         False,
@@ -57,7 +57,7 @@ def test_numbers_outside_the_range_are_none_of_it() -> None:
         ("999999999w", None),
     ],
 )
-def test_a_duration_is_numbers_with_units(text: str, seconds: int | None) -> None:
+def test_duration_consists_of_numbers_with_units(text: str, seconds: int | None) -> None:
     assert parse_duration(text) == seconds
 
 
@@ -75,12 +75,12 @@ def test_a_duration_is_numbers_with_units(text: str, seconds: int | None) -> Non
         (93_605, "1 day, 2 hours and 5 seconds"),
     ],
 )
-def test_a_duration_is_said_in_words(seconds: int, text: str) -> None:
+def test_duration_is_formatted_in_words(seconds: int, text: str) -> None:
     assert duration_text(seconds) == text
 
 
 @given(st.integers(1, YEAR_S))
-def test_what_is_said_of_a_duration_is_the_whole_of_it(seconds: int) -> None:
+def test_formatted_duration_adds_up_to_the_seconds(seconds: int) -> None:
     units = {"day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
     words = duration_text(seconds).replace(" and ", ", ").split(", ")
 

@@ -23,7 +23,7 @@ RANKED = {
 
 
 @given(STORED)
-def test_a_restricted_account_may_nothing(priv: int) -> None:
+def test_restricted_account_has_no_permissions(priv: int) -> None:
     restricted = priv & ~1
 
     assert effective(restricted) == 0
@@ -33,7 +33,7 @@ def test_a_restricted_account_may_nothing(priv: int) -> None:
 
 
 @pytest.mark.parametrize("role", RANKED)
-def test_each_rank_of_staff_has_its_permission_and_those_below(role: Privilege) -> None:
+def test_each_staff_rank_includes_the_permissions_below(role: Privilege) -> None:
     priv = PLAYER | int(role)
 
     assert staff_rank(priv) == RANKED[role][1]
@@ -41,7 +41,7 @@ def test_each_rank_of_staff_has_its_permission_and_those_below(role: Privilege) 
         assert may(priv, permission) == (rank <= staff_rank(priv))
 
 
-def test_developers_may_everything_staff_may() -> None:
+def test_developer_has_all_permissions_except_those_of_donors() -> None:
     donors_only = {"users.rename_self", "comments.bypass_colour"}
 
     denied = {permission for permission in PERMISSIONS if not may(PLAYER | int(Privilege.DEVELOPER), permission)}
@@ -49,7 +49,7 @@ def test_developers_may_everything_staff_may() -> None:
     assert denied == donors_only
 
 
-def test_administrators_neither_nominate_nor_referee() -> None:
+def test_administrator_cannot_nominate_or_referee() -> None:
     priv = PLAYER | int(Privilege.ADMINISTRATOR)
 
     assert not may(priv, "beatmaps.set_status")
@@ -57,33 +57,33 @@ def test_administrators_neither_nominate_nor_referee() -> None:
 
 
 @pytest.mark.parametrize("role", [Privilege.NOMINATOR, Privilege.TOURNEY_MANAGER, Privilege.ALUMNI])
-def test_helpers_have_no_rank(role: Privilege) -> None:
+def test_nominators_referees_and_alumni_have_no_staff_rank(role: Privilege) -> None:
     assert staff_rank(PLAYER | int(role)) == 0
 
 
 @pytest.mark.parametrize("role", [Privilege.SUPPORTER, Privilege.PREMIUM, Privilege.TOURNEY_MANAGER])
-def test_donors_and_referees_may_use_the_tournament_client(role: Privilege) -> None:
+def test_donors_and_tourney_managers_can_use_the_tournament_client(role: Privilege) -> None:
     assert not may(PLAYER, "client.tournament")
     assert may(PLAYER | int(role), "client.tournament")
 
 
-def test_only_verified_players_may_chat() -> None:
+def test_only_verified_players_can_chat() -> None:
     assert not may(1, "chat.write")
     assert may(3, "chat.write")
 
 
-def test_an_unknown_permission_is_an_error() -> None:
+def test_unknown_permission_raises_key_error() -> None:
     with pytest.raises(KeyError):
         may(PLAYER, "users.bless")
 
 
-def test_the_owner_holds_every_bit() -> None:
+def test_owner_has_every_privilege() -> None:
     assert ROLES["owner"] == 31927
     assert staff_rank(ROLES["owner"]) == 3
 
 
 @given(STORED)
-def test_names_of_privileges_are_roles_that_give_the_bits_back(priv: int) -> None:
+def test_privilege_names_are_roles_with_the_same_bits(priv: int) -> None:
     bits = sum(ROLES[name] for name in privilege_names(priv))
 
     assert bits == priv & ROLES["owner"]
@@ -93,5 +93,5 @@ def test_names_of_privileges_are_roles_that_give_the_bits_back(priv: int) -> Non
     ("bits", "client"),
     [(0, 1), (2, 1), (16, 5), (32, 5), (48, 5), (4096, 3), (8192, 17), (16384, 9), (1024, 33), (2048, 1), (31926, 63)],
 )
-def test_the_client_is_told_in_its_own_bits(bits: int, client: int) -> None:
+def test_client_privileges_have_the_bits_of_the_client(bits: int, client: int) -> None:
     assert client_privileges(1 | bits) == client

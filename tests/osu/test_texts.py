@@ -1,4 +1,4 @@
-"""Text from outside in each kind of place."""
+"""Escaping of untrusted text for each kind of output."""
 
 import re
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kiai.osu.texts import UNSEEN, attachment, chat_link, chat_name, chat_text, field, one_line, visible
 
-NASTY = (
+HOSTILE = (
     "[https://evil.example x]",
     "x] [https://evil.example y",
     "x](https://evil.example)",
@@ -29,12 +29,12 @@ NASTY = (
 )
 
 
-@pytest.mark.parametrize("text", NASTY)
-def test_a_part_of_a_line_of_chat_is_one_line_without_links(text: str) -> None:
-    for shown in (chat_text(text), chat_name(text)):
-        assert not UNSEEN.search(shown)
-        assert "://" not in shown
-        assert "](" not in shown
+@pytest.mark.parametrize("text", HOSTILE)
+def test_chat_text_is_one_line_without_links(text: str) -> None:
+    for escaped in (chat_text(text), chat_name(text)):
+        assert not UNSEEN.search(escaped)
+        assert "://" not in escaped
+        assert "](" not in escaped
     assert not re.search(r"\[\[[^\]]+\]\]", chat_text(text))
 
 
@@ -50,43 +50,43 @@ def test_a_part_of_a_line_of_chat_is_one_line_without_links(text: str) -> None:
         "\u0645\u0631\u062d\u0628\u0627",
     ],
 )
-def test_ordinary_text_stays_as_it_is(text: str) -> None:
+def test_ordinary_text_stays_unchanged(text: str) -> None:
     assert chat_text(text) == text
 
 
 @pytest.mark.parametrize("name", ["anna", "[Toy]", "[[x]]", "-_-", "a b", "]["])
-def test_names_that_players_may_have_stay_as_they_are(name: str) -> None:
+def test_valid_names_stay_unchanged(name: str) -> None:
     assert chat_name(name) == name
 
 
-@pytest.mark.parametrize("text", NASTY)
-def test_the_words_of_a_link_neither_end_it_nor_begin_another(text: str) -> None:
-    shown = chat_link("https://osu.example/b/1", text)
+@pytest.mark.parametrize("text", HOSTILE)
+def test_label_of_link_neither_ends_it_nor_starts_another(text: str) -> None:
+    link = chat_link("https://osu.example/b/1", text)
 
-    found = re.fullmatch(r"\[https://osu\.example/b/1 (.*)\]", shown)
+    found = re.fullmatch(r"\[https://osu\.example/b/1 (.*)\]", link)
     assert found is not None
     assert "://" not in found[1]
-    assert not UNSEEN.search(shown)
+    assert not UNSEEN.search(link)
     depth = 0
-    for one in found[1]:
-        depth += (one == "[") - (one == "]")
+    for character in found[1]:
+        depth += (character == "[") - (character == "]")
         assert depth >= 0
     assert depth == 0
 
 
-def test_a_link_shows_ordinary_brackets() -> None:
+def test_ordinary_brackets_in_label_of_link_stay() -> None:
     assert chat_link("https://osu.example/b/1", "A - B [C]") == "[https://osu.example/b/1 A - B [C]]"
-    assert chat_link("osump://1/my] pass", "room") == "[osump://1/my__pass room]"
+    assert chat_link("osump://1/my] pass", "match") == "[osump://1/my__pass match]"
 
 
 @given(st.text())
-def test_a_field_ends_neither_its_line_nor_itself(text: str) -> None:
+def test_field_has_no_line_end_and_separator(text: str) -> None:
     assert not set(field(text)) & set("|\r\n\t\0")
     assert len(field(text).splitlines()) <= 1
 
 
-@pytest.mark.parametrize("text", [*NASTY, 'a"; filename="evil.exe', "../../etc/passwd", "100%41"])
-def test_a_file_name_is_one_parameter_of_its_header(text: str) -> None:
+@pytest.mark.parametrize("text", [*HOSTILE, 'a"; filename="evil.exe', "../../etc/passwd", "100%41"])
+def test_file_name_in_header_is_escaped(text: str) -> None:
     header = attachment(f"{text}.osz")
 
     assert re.fullmatch(r"attachment; filename=\"[^\"\\/%]+\"; filename\*=UTF-8''[A-Za-z0-9%._~-]+", header)
@@ -95,11 +95,11 @@ def test_a_file_name_is_one_parameter_of_its_header(text: str) -> None:
 
 
 @given(st.text())
-def test_what_a_terminal_is_shown_does_not_steer_it(text: str) -> None:
+def test_text_for_terminal_has_no_control_characters(text: str) -> None:
     assert not UNSEEN.search(visible(text))
     visible(text).encode()
 
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Cf", "Zl", "Zp"])))
-def test_text_that_is_seen_stays(text: str) -> None:
+def test_printable_text_stays_unchanged(text: str) -> None:
     assert one_line(text) == visible(text) == text

@@ -7,13 +7,13 @@ from kiai.osu.weights import bonus_pp, level, needed_score, weighted_accuracy, w
 TOTALS = st.integers(0, 2**63 - 1)
 
 
-def test_the_worked_example_of_three_scores_comes_out() -> None:
+def test_pp_and_accuracy_of_three_scores_match_the_documented_example() -> None:
     assert weighted_pp([100, 90, 80], count=3, bonus="legacy") == 258
     assert weighted_pp([100, 90, 80], count=3) == round(257.7 + 416.6667 * (1 - 0.995**3))
     assert weighted_accuracy([99, 98, 97]) == 98.034
 
 
-def test_nobody_without_scores_has_pp_or_accuracy() -> None:
+def test_player_without_scores_has_no_pp_and_accuracy() -> None:
     assert weighted_pp([], count=0) == 0
     assert weighted_accuracy([]) == 0.0
 
@@ -29,26 +29,26 @@ def test_nobody_without_scores_has_pp_or_accuracy() -> None:
         (5000, "official", 413.894),
     ],
 )
-def test_bonus_pp_is_worth_what_the_formula_says(count: int, kind: str, pp: float) -> None:
+def test_bonus_pp_follows_its_formula(count: int, kind: str, pp: float) -> None:
     assert bonus_pp(count, kind) == pytest.approx(pp, abs=5e-4)
 
 
-def test_an_unknown_bonus_is_an_error() -> None:
+def test_unknown_kind_of_bonus_raises_value_error() -> None:
     with pytest.raises(ValueError, match="golden"):
         bonus_pp(1, "golden")
 
 
-def test_every_score_counts_not_only_the_first_hundred() -> None:
+def test_scores_after_the_first_hundred_count() -> None:
     assert weighted_accuracy([100.0] * 20 + [0.0] * 100) < weighted_accuracy([100.0] * 20 + [0.0] * 60)
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=300))
-def test_weighted_accuracy_lies_between_the_worst_and_the_best(accs: list[float]) -> None:
+def test_weighted_accuracy_is_between_worst_and_best(accs: list[float]) -> None:
     assert min(accs) - 0.001 <= weighted_accuracy(accs) <= max(accs) + 0.001
 
 
 @given(st.lists(st.floats(0, 2000), max_size=200), st.floats(0, 2000))
-def test_another_score_never_costs_pp(pps: list[float], new: float) -> None:
+def test_additional_score_never_reduces_pp(pps: list[float], new: float) -> None:
     before = sorted(pps, reverse=True)
     after = sorted([*pps, new], reverse=True)
 
@@ -70,12 +70,12 @@ def test_another_score_never_costs_pp(pps: list[float], new: float) -> None:
         (200, 10_026_931_190_829),
     ],
 )
-def test_a_level_begins_at_the_games_score(number: int, score: int) -> None:
+def test_level_begins_at_the_score_of_the_game(number: int, score: int) -> None:
     assert needed_score(number) == score
 
 
 @given(TOTALS)
-def test_a_total_score_lies_between_its_level_and_the_next(total: int) -> None:
+def test_total_score_is_between_its_level_and_the_next(total: int) -> None:
     reached, progress = level(total)
 
     assert reached >= 1
@@ -84,10 +84,10 @@ def test_a_total_score_lies_between_its_level_and_the_next(total: int) -> None:
 
 
 @given(st.integers(1, 10_000))
-def test_a_level_is_reached_exactly_at_its_score(number: int) -> None:
+def test_level_is_reached_exactly_at_its_score(number: int) -> None:
     assert level(needed_score(number)) == (number, 0.0)
     assert level(needed_score(number + 1) - 1)[0] == number
 
 
-def test_a_negative_total_is_level_one() -> None:
+def test_negative_total_score_is_level_1() -> None:
     assert level(-1) == (1, 0.0)

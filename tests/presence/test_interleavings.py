@@ -1,4 +1,4 @@
-"""Sessions that end and begin at the same moment, on both adapters: others are told of what is true at the end."""
+"""Sessions that end and begin at the same moment, on both adapters: other players see the final state."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,16 +11,16 @@ from tests.contract.realtime.builders import a_session
 from kiai.accounts import Accounts
 from kiai.clock import ManualClock
 from kiai.presence import Presence
-from kiai.presence.model import Arrived, Left
-from kiai.realtime.port import ONLINE, Entry, Realtime, Session, ShownStats, spectate_topic
+from kiai.presence.events import CameOnline, WentOffline
+from kiai.realtime.port import ONLINE, Entry, Realtime, Session, SessionStats, spectate_topic
 from kiai.spectating import Spectating
 
 ANNA, BORIS = 3, 4
-Story = Callable[[Realtime], Awaitable[None]]
+Scenario = Callable[[Realtime], Awaitable[None]]
 
 
-class Stopping:
-    """A state whose verb `name` stops once, before it is done, for what happens meanwhile."""
+class Interrupted:
+    """A state that runs `meanwhile` once before its method `name`."""
 
     def __init__(self, inner: Realtime, name: str, meanwhile: Callable[[], Awaitable[object]]) -> None:
         self._inner = inner
@@ -28,32 +28,32 @@ class Stopping:
         self._meanwhile: Callable[[], Awaitable[object]] | None = meanwhile
 
     def __getattr__(self, name: str) -> Any:
-        verb = getattr(self._inner, name)
+        method = getattr(self._inner, name)
         if name != self._name or self._meanwhile is None:
-            return verb
+            return method
 
-        async def stopped(*args: Any, **named: Any) -> Any:
+        async def interrupted(*args: Any, **named: Any) -> Any:
             meanwhile, self._meanwhile = self._meanwhile, None
             if meanwhile is not None:
                 await meanwhile()
-            return await verb(*args, **named)
+            return await method(*args, **named)
 
-        return stopped
+        return interrupted
 
 
-def announce(fact: object) -> Sequence[Entry]:
-    """What others are told, in words."""
-    match fact:
-        case Arrived():
-            return [Entry(ONLINE, b"arrived", author=fact.session.user_id)]
-        case Left():
-            return [Entry(ONLINE, b"left", author=fact.user_id)]
+def announce(event: object) -> Sequence[Entry]:
+    """Encode logins and log-outs as words."""
+    match event:
+        case CameOnline():
+            return [Entry(ONLINE, b"arrived", author=event.session.user_id)]
+        case WentOffline():
+            return [Entry(ONLINE, b"left", author=event.user_id)]
         case _:
             return []
 
 
-async def no_stats(user_id: int, mode: int) -> ShownStats:
-    return ShownStats()
+async def no_stats(user_id: int, mode: int) -> SessionStats:
+    return SessionStats()
 
 
 def presence_on(realtime: Realtime) -> Presence:
@@ -61,58 +61,58 @@ def presence_on(realtime: Realtime) -> Presence:
 
 
 @pytest.fixture(params=list(PLAIN.values()), ids=list(PLAIN))
-def run(request: pytest.FixtureRequest) -> Callable[[Story], None]:
-    """Plays a story on each adapter."""
+def run(request: pytest.FixtureRequest) -> Callable[[Scenario], None]:
+    """Return a function that runs a scenario on each adapter."""
     adapter: Adapter = request.param
 
-    def play(story: Story) -> None:
+    def play(scenario: Scenario) -> None:
         async def on_empty_state() -> None:
             async with adapter(ManualClock()) as realtime:
-                await story(realtime)
+                await scenario(realtime)
 
         asyncio.run(on_empty_state())
 
     return play
 
 
-async def told(realtime: Realtime) -> list[bytes]:
+async def announced(realtime: Realtime) -> list[bytes]:
     _, entries = await realtime.poll("reader")
     return [entry.body for entry in entries if entry.author == ANNA]
 
 
-def test_a_player_who_comes_back_while_the_old_session_ends_is_seen(run: Callable[[Story], None]) -> None:
-    async def story(realtime: Realtime) -> None:
+def test_player_who_logs_in_while_the_old_session_ends_is_visible(run: Callable[[Scenario], None]) -> None:
+    async def scenario(realtime: Realtime) -> None:
         await realtime.open_session(a_session("reader", BORIS, ONLINE))
-        await presence_on(realtime).arrive(a_session("old", ANNA))
-        comes_back = lambda: presence_on(realtime).arrive(a_session("new", ANNA))  # noqa: E731
-        ending = presence_on(cast(Realtime, Stopping(realtime, "append", comes_back)))
+        await presence_on(realtime).open_session(a_session("old", ANNA))
+        comes_back = lambda: presence_on(realtime).open_session(a_session("new", ANNA))  # noqa: E731
+        ending = presence_on(cast(Realtime, Interrupted(realtime, "append", comes_back)))
 
         await ending.end("old")
 
         assert await realtime.online_among([ANNA]) == {ANNA}
-        assert (await told(realtime))[-1] == b"arrived"
+        assert (await announced(realtime))[-1] == b"arrived"
 
-    run(story)
+    run(scenario)
 
 
-def test_a_player_whose_old_session_ends_while_the_new_one_opens_is_seen(run: Callable[[Story], None]) -> None:
-    async def story(realtime: Realtime) -> None:
+def test_player_whose_old_session_ends_during_the_login_is_visible(run: Callable[[Scenario], None]) -> None:
+    async def scenario(realtime: Realtime) -> None:
         await realtime.open_session(a_session("reader", BORIS, ONLINE))
-        await presence_on(realtime).arrive(a_session("old", ANNA))
+        await presence_on(realtime).open_session(a_session("old", ANNA))
         ends = lambda: presence_on(realtime).end("old")  # noqa: E731
-        arriving = presence_on(cast(Realtime, Stopping(realtime, "open_session", ends)))
+        arriving = presence_on(cast(Realtime, Interrupted(realtime, "open_session", ends)))
 
-        await arriving.arrive(a_session("new", ANNA))
+        await arriving.open_session(a_session("new", ANNA))
 
         assert await realtime.online_among([ANNA]) == {ANNA}
-        assert await told(realtime) == [b"arrived", b"left", b"arrived"]
+        assert await announced(realtime) == [b"arrived", b"left", b"arrived"]
 
-    run(story)
+    run(scenario)
 
 
-def test_the_channel_of_a_host_stays_for_who_comes_as_the_last_one_leaves(run: Callable[[Story], None]) -> None:
-    async def story(realtime: Realtime) -> None:
-        plain = Spectating(realtime, lambda fact: [])
+def test_spectator_channel_stays_when_one_joins_while_the_last_one_leaves(run: Callable[[Scenario], None]) -> None:
+    async def scenario(realtime: Realtime) -> None:
+        plain = Spectating(realtime, lambda event: [])
         await realtime.open_session(a_session("host", ANNA))
         for token, user_id in (("first", BORIS), ("second", 5)):
             await realtime.open_session(a_session(token, user_id))
@@ -121,7 +121,7 @@ def test_the_channel_of_a_host_stays_for_who_comes_as_the_last_one_leaves(run: C
         async def second_comes() -> Session:
             return (await plain.start(await realtime.session("second"), ANNA)).session
 
-        leaving = Spectating(cast(Realtime, Stopping(realtime, "sessions_of", second_comes)), lambda fact: [])
+        leaving = Spectating(cast(Realtime, Interrupted(realtime, "sessions_of", second_comes)), lambda event: [])
 
         await leaving.stop(await realtime.session("first"))
 
@@ -129,4 +129,4 @@ def test_the_channel_of_a_host_stays_for_who_comes_as_the_last_one_leaves(run: C
         assert await realtime.is_followed(spectate_topic(ANNA))
         assert f"chat:#spec_{ANNA}" in host.follows
 
-    run(story)
+    run(scenario)

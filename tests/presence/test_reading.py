@@ -1,4 +1,4 @@
-"""What of its topics a session may read."""
+"""The entries that a session may read from its topics."""
 
 from typing import Any
 
@@ -15,49 +15,49 @@ def a_reader(**fields: Any) -> Session:
     return Session(token="me", user_id=ME, login_time_ms=0, **(given | fields))  # type: ignore[arg-type]
 
 
-def interest(reader: Session, *, many: bool = False) -> frozenset[int] | None:
-    return status_interest(reader, many=many, now_ms=NOW)
+def interest(reader: Session, *, crowded: bool = False) -> frozenset[int] | None:
+    return status_interest(reader, crowded=crowded, now_ms=NOW)
 
 
-def test_everybodys_status_is_pushed_while_few_are_online() -> None:
+def test_all_statuses_are_pushed_while_few_are_online() -> None:
     assert interest(a_reader()) is None
 
 
-def test_with_many_online_statuses_of_friends_the_host_and_those_asked_for_are_pushed() -> None:
+def test_crowded_server_pushes_friends_host_and_requested_players() -> None:
     reader = a_reader(spectating=ENEMY, watched=frozenset({STRANGER}), watched_until_ms=NOW + 1)
 
-    assert interest(a_reader(), many=True) == frozenset({FRIEND})
-    assert interest(reader, many=True) == frozenset({FRIEND, STRANGER, ENEMY})
+    assert interest(a_reader(), crowded=True) == frozenset({FRIEND})
+    assert interest(reader, crowded=True) == frozenset({FRIEND, STRANGER, ENEMY})
 
 
-def test_what_was_asked_for_a_minute_ago_is_no_longer_pushed() -> None:
-    assert interest(a_reader(watched=frozenset({STRANGER}), watched_until_ms=NOW), many=True) == frozenset({FRIEND})
+def test_requested_players_are_not_pushed_after_a_minute() -> None:
+    assert interest(a_reader(watched=frozenset({STRANGER}), watched_until_ms=NOW), crowded=True) == frozenset({FRIEND})
 
 
-def test_the_filter_for_friends_pushes_friends_and_for_nobody_only_the_host() -> None:
+def test_filters_friends_and_nobody_push_friends_or_only_the_host() -> None:
     assert interest(a_reader(presence_filter=2)) == frozenset({FRIEND})
     assert interest(a_reader(presence_filter=0)) == frozenset()
     assert interest(a_reader(presence_filter=0, spectating=STRANGER)) == frozenset({STRANGER})
 
 
-def test_what_oneself_wrote_is_not_read_back() -> None:
+def test_session_does_not_read_entries_of_its_own_user() -> None:
     assert readable(a_reader(), [Entry(chat_topic("#osu"), b"mine", author=ME)]) == []
 
 
-def test_who_comes_and_goes_is_read_whatever_the_filter() -> None:
+def test_logins_and_logouts_are_read_with_any_filter() -> None:
     entries = [Entry(ONLINE, b"came", author=STRANGER), Entry(ONLINE, b"went", author=ENEMY)]
 
     assert readable(a_reader(presence_filter=0), entries) == [b"came", b"went"]
 
 
-def test_lines_of_a_blocked_player_are_left_out_but_not_in_a_match() -> None:
+def test_lines_of_a_blocked_player_are_omitted_except_in_a_match() -> None:
     line = Entry(chat_topic("#osu"), b"line", author=ENEMY)
     in_match = Entry(chat_topic("#multi_7"), b"in the match", author=ENEMY)
 
     assert readable(a_reader(), [line, in_match]) == [b"in the match"]
 
 
-def test_what_needs_a_privilege_is_for_those_who_have_one_of_them() -> None:
+def test_entry_with_a_mask_is_read_with_any_of_its_privileges() -> None:
     entry = Entry(ONLINE, b"#staff", needs=MODERATOR | 16384)
 
     assert readable(a_reader(), [entry]) == []
@@ -66,7 +66,7 @@ def test_what_needs_a_privilege_is_for_those_who_have_one_of_them() -> None:
     assert readable(a_reader(priv=UNRESTRICTED | 8192), [entry]) == [b"#staff"]
 
 
-def test_an_older_client_gets_the_older_layout() -> None:
+def test_old_client_gets_the_old_layout() -> None:
     entry = Entry(user_topic(ME), b"new", older=b"old")
 
     assert readable(a_reader(build=20250306), [entry]) == [b"new"]

@@ -1,4 +1,4 @@
-"""First places in #announce: who took one from somebody says so; bursts are one line."""
+"""First places in #announce: each names the previous holder, and several become one line."""
 
 from typing import cast
 
@@ -14,8 +14,8 @@ from kiai.staff import OPERATOR
 ALICE, BOB = 3, 4
 
 
-class Heard:
-    """In place of chat: what was said, and by whom."""
+class FakeChat:
+    """A chat that records the lines and their authors."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, int, str, str]] = []
@@ -25,17 +25,17 @@ class Heard:
 
 
 @pytest.fixture
-def heard() -> Heard:
-    return Heard()
+def chat() -> FakeChat:
+    return FakeChat()
 
 
 @pytest.fixture
-def lines(world: World, heard: Heard) -> FirstPlaceLines:
+def announcer(world: World, chat: FakeChat) -> FirstPlaceLines:
     return FirstPlaceLines(
-        world.leaderboards,
+        world.score_lookup,
         world.beatmaps,
         world.accounts,
-        cast(Chat, heard),
+        cast(Chat, chat),
         lambda path: f"https://osu.example.org/{path}",
         world.outbox,
     )
@@ -48,22 +48,22 @@ def song(world: World) -> Beatmap:
     return world.add_map(a_map(7))
 
 
-def say(world: World, lines: FirstPlaceLines) -> None:
+def announce(world: World, announcer: FirstPlaceLines) -> None:
     world.run(world.outbox.deliver())
-    world.run(lines.say())
+    world.run(announcer.say())
 
 
-def test_who_takes_a_first_place_says_from_whom(
-    world: World, lines: FirstPlaceLines, heard: Heard, song: Beatmap
+def test_new_first_place_names_the_previous_holder(
+    world: World, announcer: FirstPlaceLines, chat: FakeChat, song: Beatmap
 ) -> None:
     world.record(a_play(by=BOB, on=song, score=100))
-    say(world, lines)
-    assert heard.lines == [], "nobody else was there"
+    announce(world, announcer)
+    assert chat.lines == [], "the board was empty"
 
     world.record(a_play(by=ALICE, on=song, score=200, pp=1_234.5, mods=HD, acc=98.7654))
-    say(world, lines)
+    announce(world, announcer)
 
-    assert heard.lines == [
+    assert chat.lines == [
         (
             "#announce",
             ALICE,
@@ -74,40 +74,42 @@ def test_who_takes_a_first_place_says_from_whom(
     ]
 
 
-def test_who_improves_its_own_first_place_says_nothing(
-    world: World, lines: FirstPlaceLines, heard: Heard, song: Beatmap
+def test_improved_first_place_is_not_announced(
+    world: World, announcer: FirstPlaceLines, chat: FakeChat, song: Beatmap
 ) -> None:
     world.record(a_play(by=BOB, on=song, score=50))
     world.record(a_play(by=ALICE, on=song, score=100))
-    say(world, lines)
-    heard.lines.clear()
+    announce(world, announcer)
+    chat.lines.clear()
 
     world.record(a_play(by=ALICE, on=song, score=200))
-    say(world, lines)
+    announce(world, announcer)
 
-    assert heard.lines == []
+    assert chat.lines == []
 
 
-def test_a_burst_is_one_line(world: World, lines: FirstPlaceLines, heard: Heard, song: Beatmap) -> None:
+def test_several_first_places_become_one_line(
+    world: World, announcer: FirstPlaceLines, chat: FakeChat, song: Beatmap
+) -> None:
     others = [world.add_map(a_map(number)) for number in (8, 9)]
     for one in (song, *others):
         world.record(a_play(by=BOB, on=one, score=100))
         world.record(a_play(by=ALICE, on=one, score=200))
 
-    say(world, lines)
+    announce(world, announcer)
 
-    assert len(heard.lines) == 1
-    assert heard.lines[0][3].endswith(" (and 2 more)")
+    assert len(chat.lines) == 1
+    assert chat.lines[0][3].endswith(" (and 2 more)")
 
 
-def test_who_is_hidden_meanwhile_is_not_named(
-    world: World, lines: FirstPlaceLines, heard: Heard, song: Beatmap
+def test_first_place_of_a_player_restricted_in_the_meantime_is_not_announced(
+    world: World, announcer: FirstPlaceLines, chat: FakeChat, song: Beatmap
 ) -> None:
     world.record(a_play(by=BOB, on=song, score=100))
     world.record(a_play(by=ALICE, on=song, score=200, mods=RX))
     world.record(a_play(by=ALICE, on=song, score=300))
-    world.run(world.staff.restrict(OPERATOR, "alice", "test"))
+    world.run(world.restrictions.restrict(OPERATOR, "alice", "test"))
 
-    say(world, lines)
+    announce(world, announcer)
 
-    assert heard.lines == []
+    assert chat.lines == []

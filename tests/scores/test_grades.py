@@ -5,7 +5,7 @@ from kiai.scores.grades import MAPS_MAX, Grades
 from kiai.storage.tables import scores
 
 
-def test_grades_are_the_player_s_own_bests_by_score(world: World) -> None:
+def test_grades_are_those_of_the_best_scores_of_the_player(world: World) -> None:
     alice, bob = (world.add_player(a_player(name)) for name in ("alice", "bob"))
     one, two, three = (world.add_map(a_map(n, title=f"Song {n}")) for n in (1, 2, 3))
     world.record(a_play(by=alice, on=one, score=500, grade_="S", pp=90))
@@ -18,7 +18,7 @@ def test_grades_are_the_player_s_own_bests_by_score(world: World) -> None:
     assert found == {(one.key, 0): "A", (two.key, 0): "D"}
 
 
-def test_relax_fails_and_removed_scores_have_no_grade(world: World) -> None:
+def test_relax_failed_and_removed_scores_have_no_grade(world: World) -> None:
     alice = world.add_player(a_player())
     relaxed, failed, removed = maps = [world.add_map(a_map(n, title=f"Song {n}")) for n in (1, 2, 3)]
     world.record(a_play(by=alice, on=relaxed, mods=128))
@@ -29,7 +29,7 @@ def test_relax_fails_and_removed_scores_have_no_grade(world: World) -> None:
     assert world.run(Grades(world.database).on(alice, [one.key for one in maps])) == {}
 
 
-def test_a_hundred_maps_or_none_may_be_asked_for(world: World) -> None:
+def test_grades_of_zero_to_a_hundred_maps(world: World) -> None:
     alice = world.add_player(a_player())
     one = world.add_map(a_map(1))
     world.record(a_play(by=alice, on=one, grade_="X"))

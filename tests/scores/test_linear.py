@@ -1,4 +1,4 @@
-"""Work over all scores costs in proportion to them: recalculation, the doctor's proofs and its repair."""
+"""The cost of recalculation, of the doctor's checks and of its repair is linear in the number of scores."""
 
 import contextlib
 import sqlite3
@@ -22,20 +22,20 @@ SLACK: Final = 1.4
 
 
 class Steps:
-    """Steps of SQLite's machine on all connections, in hundreds."""
+    """The number of steps of SQLite's virtual machine on all connections, in hundreds."""
 
     def __init__(self) -> None:
         self.taken = 0
 
     def count(self) -> int:
-        """Called by SQLite after every hundred."""
+        """Count a hundred steps. SQLite calls this."""
         self.taken += 1
         return 0
 
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
-    """Counts for databases that are opened from now on."""
+    """Count steps of all databases opened later."""
     counted = Steps()
     connect = sqlite.connect
 
@@ -49,7 +49,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
 
 
 def multiply(path: Path, size: int) -> None:
-    """Copies the one player, map and score until there are `size` players and maps and three scores a player."""
+    """Copy the only player, map and score until there are `size` players and maps and three scores for each player."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         numbers = f"WITH n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {size - 1})"
 
@@ -71,7 +71,7 @@ def multiply(path: Path, size: int) -> None:
 
 @pytest.fixture
 def work(steps: Steps, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], dict[str, int]]:
-    """Fills a new database with scores of so many players and maps, and measures each kind of work over them."""
+    """Return a function that fills a new database with `size` players and maps and measures each kind of work."""
     monkeypatch.setattr(rebuilding, "ROWS_AT_ONCE", 20)
     monkeypatch.setattr("kiai.staff.doctor.USERS_AT_ONCE", 2)
 
@@ -100,7 +100,7 @@ def work(steps: Steps, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return measured
 
 
-def test_nine_times_the_scores_cost_about_nine_times_as_much(work: Callable[[int], dict[str, int]]) -> None:
+def test_cost_grows_linearly_with_the_number_of_scores(work: Callable[[int], dict[str, int]]) -> None:
     small, large = work(SMALL), work(SMALL * GROWTH)
 
     growth = {name: large[name] / small[name] for name in small}

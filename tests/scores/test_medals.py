@@ -1,4 +1,4 @@
-"""Medals: what earns each of them, and that nothing else does."""
+"""Medals: each is earned by its condition and by no other play."""
 
 import re
 from typing import Any
@@ -8,9 +8,9 @@ import pytest
 
 from kiai.beatmaps.model import MapStatus
 from kiai.osu.mods import DT, EZ, FL, HD, HR, HT, NC, NF, PF, SD, SO
-from kiai.scores.medals import BY_ID, MEDALS, RANK_MEDALS, DayPlay, Deed, earned_by
+from kiai.scores.medals import BY_ID, MEDALS, RANK_MEDALS, DayPlay, MedalPlay, earned_by
 
-PLAIN = Deed(
+PLAIN = MedalPlay(
     map_key=1,
     mode=0,
     mods=0,
@@ -30,14 +30,14 @@ ALWAYS = {110}  # the first pass of all
 
 
 def earned(**fields: Any) -> set[int]:
-    """The medals of a plain pass with these differences."""
-    deed = msgspec.structs.replace(PLAIN, **fields)
-    found = earned_by(deed, frozenset(), looking_back=False) + earned_by(deed, frozenset(), looking_back=True)
+    """Return the medals that a plain pass with these changes earns."""
+    play = msgspec.structs.replace(PLAIN, **fields)
+    found = earned_by(play, frozenset(), with_day=False) + earned_by(play, frozenset(), with_day=True)
     assert len(found) == len(set(found))
     return set(found) - ALWAYS
 
 
-def test_the_list_is_whole() -> None:
+def test_all_medals_are_defined() -> None:
     assert [medal.id for medal in MEDALS] == list(range(1, 116))
     assert len({medal.file for medal in MEDALS}) == 115
     assert len({medal.name for medal in MEDALS}) == 115
@@ -47,29 +47,29 @@ def test_the_list_is_whole() -> None:
         assert not re.search(r"[/+|\n]", medal.name + medal.description), medal.name
 
 
-def test_a_plain_pass_earns_nothing_but_the_first() -> None:
+def test_plain_pass_earns_only_the_first_medal() -> None:
     assert earned() == set()
-    assert earned_by(PLAIN, frozenset(), looking_back=False) == [110]
-    assert earned_by(PLAIN, frozenset(ALWAYS), looking_back=False) == [], "what is held is not earned again"
+    assert earned_by(PLAIN, frozenset(), with_day=False) == [110]
+    assert earned_by(PLAIN, frozenset(ALWAYS), with_day=False) == [], "a medal is earned once"
 
 
 @pytest.mark.parametrize(
     ("mode", "stars", "passes", "combos"),
     [(0, 1.0, 1, 11), (0, 10.99, 10, 20), (1, 1.5, 25, 33), (1, 8.0, 32, 40), (2, 4.2, 44, 52), (3, 8.9, 64, 72)],
 )
-def test_stars_are_counted_by_whole_ones(mode: int, stars: float, passes: int, combos: int) -> None:
+def test_skill_medals_use_whole_stars(mode: int, stars: float, passes: int, combos: int) -> None:
     assert earned(mode=mode, stars=stars) == {passes}
     assert earned(mode=mode, stars=stars, perfect=True) == {passes, combos}
-    assert earned(mode=mode, stars=stars, mods=NF) == {80}, "with No Fail it is no pass"
+    assert earned(mode=mode, stars=stars, mods=NF) == {80}, "No Fail gives no medal for a pass"
 
 
-def test_there_is_no_medal_above_the_last_star() -> None:
+def test_no_medal_above_the_highest_stars() -> None:
     assert earned(stars=11.0) == set()
     assert earned(stars=0.99) == set()
     assert earned(mode=1, stars=9.0) == set()
 
 
-def test_a_long_combo_earns_the_shorter_ones_too() -> None:
+def test_long_combo_also_earns_the_medals_for_shorter_combos() -> None:
     assert earned(max_combo=499) == set()
     assert earned(max_combo=750) == {21, 22}
     assert earned(max_combo=2_000) == {21, 22, 23, 24}
@@ -93,21 +93,21 @@ def test_a_long_combo_earns_the_shorter_ones_too() -> None:
         (HD | HR, {74, 76}),
     ],
 )
-def test_mods_earn_theirs(mods: int, medals: set[int]) -> None:
+def test_mods_earn_their_medals(mods: int, medals: set[int]) -> None:
     assert earned(mods=mods) == medals
 
 
-def test_playing_much_and_hitting_much() -> None:
+def test_numbers_of_plays_and_hits_earn_medals() -> None:
     assert earned(plays=(5_000, 0, 0, 0)) == {84}
     assert earned(plays=(50_000, 0, 0, 0)) == {84, 85, 86, 87}
     assert earned(mode=1, hits=(0, 30_000, 0, 0)) == {88}
     assert earned(mode=2, hits=(0, 0, 20_000_000, 0)) == {92, 93, 94, 95}
     assert earned(mode=3, hits=(0, 0, 0, 400_000)) == {96, 97}
-    assert earned(mode=0, hits=(0, 30_000, 0, 0)) == set(), "they count in their own mode"
+    assert earned(mode=0, hits=(0, 30_000, 0, 0)) == set(), "hits count in their own mode"
     assert earned(plays=(5_000, 5_000, 5_000, 5_000)) == {84, 113}
 
 
-def test_ranks_earn_theirs_where_they_are_switched_on() -> None:
+def test_ranks_earn_their_medals() -> None:
     assert earned(rank=1_000) == set(RANK_MEDALS)
     assert earned(rank=5_001) == {100, 101}
     assert earned(rank=0) == set()
@@ -117,24 +117,24 @@ def a_day(*plays: tuple[int, str]) -> list[DayPlay]:
     return [DayPlay(map_key, grade, int(grade != "F")) for map_key, grade in plays]
 
 
-def test_five_good_maps_within_a_day() -> None:
+def test_five_s_ranks_within_a_day_earn_a_medal() -> None:
     day = a_day(*((n, "S") for n in range(5)))
     assert earned(day=day, grade="S") == {104}
     assert earned(day=day[:4] + day[:1], grade="S") == set()
 
 
-def test_a_second_try_on_the_same_day() -> None:
+def test_a_after_d_on_the_same_day_earns_a_medal() -> None:
     assert earned(grade="A", day=a_day((1, "D"), (1, "A"))) == {105}
     assert earned(grade="A", day=a_day((2, "D"), (1, "A"))) == set()
     assert earned(grade="B", day=a_day((1, "D"), (1, "B"))) == set()
 
 
-def test_a_hundred_plays_of_a_map_in_a_day() -> None:
+def test_a_hundred_plays_of_a_map_within_a_day_earn_a_medal() -> None:
     assert earned(day=a_day(*[(1, "F")] * 99, (1, "B"))) == {111}
     assert earned(day=a_day(*[(1, "F")] * 98, (1, "B"))) == set()
 
 
-def test_the_rest_of_the_secrets() -> None:
+def test_other_secret_medals() -> None:
     assert earned(grade="D", score=100_001) == {106}
     assert earned(grade="D", score=100_001, mods=EZ) == {79}
     assert earned(status=int(MapStatus.APPROVED), grade="A") == {107}

@@ -1,4 +1,4 @@
-"""Ranks are what the rows say, also while the store that keeps them ready is away."""
+"""Ranks equal those in the database, also while shared state is unavailable."""
 
 import asyncio
 import itertools
@@ -13,8 +13,8 @@ from kiai.scores.ranks import COUNTED_AT_ONCE, Ranks
 from kiai.staff import OPERATOR
 
 
-class Away(MemoryRealtime):
-    """A store that does not answer."""
+class UnavailableRealtime(MemoryRealtime):
+    """Shared state that does not answer."""
 
     async def ranks_of(self, user_id: int) -> dict[int, Rank]:
         raise StateUnavailable("it is away")
@@ -28,22 +28,22 @@ class Away(MemoryRealtime):
 
 @pytest.fixture
 def counting(world: World) -> Ranks:
-    return Ranks(world.database, Away(world.clock), world.outbox)
+    return Ranks(world.database, UnavailableRealtime(world.clock), world.outbox)
 
 
 def played_world(world: World) -> list[int]:
-    """Players of two countries, some with equal pp, one restricted, one without a play."""
+    """Add players of two countries: some with equal pp, one restricted, one without a play. Return their ids."""
     song = world.add_map(a_map())
     countries = itertools.cycle(["de", "fr", "de"])
     players = [world.add_player(a_player(f"player {n}", country=next(countries))) for n in range(7)]
     for n, user_id in enumerate(players[:6]):
         world.record(a_play(by=user_id, on=song, score=1_000 + n // 2))
-    world.run(world.staff.restrict(OPERATOR, "player 2", "because"))
+    world.run(world.restrictions.restrict(OPERATOR, "player 2", "because"))
     world.run(world.ranks.rebuild())
     return players
 
 
-def test_counted_ranks_are_those_that_are_kept_ready(world: World, counting: Ranks) -> None:
+def test_counted_ranks_equal_the_cached_ranks(world: World, counting: Ranks) -> None:
     players = played_world(world)
 
     kept = [world.run(world.ranks.of(user_id)) for user_id in players]
@@ -56,7 +56,7 @@ def test_counted_ranks_are_those_that_are_kept_ready(world: World, counting: Ran
         assert world.run(counting.of_mode(user_id, 3)) == Rank()
 
 
-def test_counted_lists_are_as_long_as_those_that_are_kept_ready(world: World, counting: Ranks) -> None:
+def test_counted_totals_equal_the_cached_totals(world: World, counting: Ranks) -> None:
     played_world(world)
 
     for country in (None, "de", "fr", "jp"):
@@ -64,14 +64,14 @@ def test_counted_lists_are_as_long_as_those_that_are_kept_ready(world: World, co
     assert world.run(counting.count(0)) == 5
 
 
-def test_only_a_few_count_at_once(world: World, counting: Ranks) -> None:
+def test_number_of_concurrent_counts_is_bounded(world: World, counting: Ranks) -> None:
     (user_id, *_) = played_world(world)
 
-    async def many() -> list[object]:
+    async def concurrently() -> list[object]:
         asked = [counting.of(user_id) for _ in range(2 * COUNTED_AT_ONCE)]
         return list(await asyncio.gather(*asked, return_exceptions=True))
 
-    answers = world.run(many())
+    answers = world.run(concurrently())
 
     assert sum(isinstance(one, dict) for one in answers) >= COUNTED_AT_ONCE
     assert sum(isinstance(one, Unavailable) for one in answers) == COUNTED_AT_ONCE

@@ -1,4 +1,4 @@
-"""Recalculation: new pp for everybody, without anybody seeing half of it, and going on where it was stopped."""
+"""Recalculation: profiles change in one step, and an interrupted run is resumed."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -18,11 +18,11 @@ OLD = 1
 
 
 class Stopped(Exception):
-    """The process was ended."""
+    """The process ended."""
 
 
 class Formula:
-    """The fake's pp, doubled; it can stop in the middle, and look at what the public sees while it works."""
+    """Doubles the pp of the fake calculator. It can stop in the middle, and records public profiles while it runs."""
 
     calculator_id = 8
 
@@ -34,14 +34,14 @@ class Formula:
         self.seen: list[tuple[int, tuple[float, ...]]] = []
 
     async def plays(
-        self, md5: str, mode: int, plays: Sequence[calculator.Play], *, caller: str = ""
+        self, md5: str, mode: int, plays: Sequence[calculator.CalculatorPlay], *, caller: str = ""
     ) -> list[FakeResult]:
         self.asked.append(md5)
         self.scores |= {play.legacy_score for play in plays}
         if self.stops_at is not None and len(self.asked) > self.stops_at:
             raise Stopped
-        stats = await self.world.leaderboards.stats_in(3, 0)
-        best = await self.world.leaderboards.best_of(3, 0, limit=10)
+        stats = await self.world.profiles.stats_in(3, 0)
+        best = await self.world.profiles.best_of(3, 0, limit=10)
         assert stats is not None
         self.seen.append((stats.pp, tuple(one.score.pp for one in best)))
         return [FakeResult(2 * pp_of(play.n300 or 0, play.n100 or 0)) for play in plays]
@@ -56,7 +56,7 @@ def recalc(world: World, formula: Formula, **scope: Any) -> RecalculationReport:
 
 @pytest.fixture
 def songs(world: World) -> list[Beatmap]:
-    """Three maps on which alice (id 3) and bob have their bests, computed by an old formula."""
+    """Three maps with bests of alice (id 3) and bob, computed by an old formula."""
     songs = [world.add_map(a_map(n, objects=100)) for n in (1, 2, 3)]
     alice, bob = world.add_player(a_player()), world.add_player(a_player("bob"))
     for song in songs:
@@ -66,14 +66,14 @@ def songs(world: World) -> list[Beatmap]:
     return songs
 
 
-def test_everything_that_follows_from_pp_follows(world: World, songs: list[Beatmap]) -> None:
+def test_recalculation_updates_everything_that_depends_on_pp(world: World, songs: list[Beatmap]) -> None:
     before = world.stats(3)
 
     report = recalc(world, Formula(world))
 
     assert (report.scores, report.changed, report.players, report.failed) == (6, 6, 2, [])
     assert set(world.look(select(scores.c.calculator))) == {(8,)}
-    assert [one.score.pp for one in world.run(world.leaderboards.best_of(3, 0, limit=10))] == [95.0] * 3
+    assert [one.score.pp for one in world.run(world.profiles.best_of(3, 0, limit=10))] == [95.0] * 3
     assert world.stats(3).pp > before.pp
     assert world.look(select(recomputed)) == []
     assert world.problems() == []
@@ -83,7 +83,7 @@ def test_everything_that_follows_from_pp_follows(world: World, songs: list[Beatm
     ("version", "told"),
     [(0, 100_000), (20130319, 100_000), (29_999_999, 100_000), (30_000_000, None), (2**31 - 1, None)],
 )
-def test_the_score_of_a_play_of_lazer_says_nothing_about_its_pp(
+def test_pp_of_a_lazer_play_does_not_depend_on_its_total_score(
     world: World, songs: list[Beatmap], version: int, told: int | None
 ) -> None:
     world.change(update(scores).values(client_version=version))
@@ -94,30 +94,30 @@ def test_the_score_of_a_play_of_lazer_says_nothing_about_its_pp(
     assert formula.scores == {told}
 
 
-def test_a_profile_is_all_old_until_it_is_all_new(world: World, songs: list[Beatmap]) -> None:
+def test_profile_changes_to_new_pp_in_one_step(world: World, songs: list[Beatmap]) -> None:
     formula = Formula(world)
-    before = (world.stats(3).pp, tuple(one.score.pp for one in world.run(world.leaderboards.best_of(3, 0, limit=10))))
+    before = (world.stats(3).pp, tuple(one.score.pp for one in world.run(world.profiles.best_of(3, 0, limit=10))))
 
     recalc(world, formula)
 
     assert formula.seen == [before] * 3
 
 
-def test_a_run_that_was_stopped_goes_on_where_it_stood(world: World, songs: list[Beatmap]) -> None:
+def test_interrupted_run_is_resumed(world: World, songs: list[Beatmap]) -> None:
     with pytest.raises(Stopped):
         recalc(world, Formula(world, stops_at=2))
-    assert [one.score.pp for one in world.run(world.leaderboards.best_of(3, 0, limit=10))] == [47.5] * 3
+    assert [one.score.pp for one in world.run(world.profiles.best_of(3, 0, limit=10))] == [47.5] * 3
     formula = Formula(world)
 
     report = recalc(world, formula)
 
     assert report.resumed
-    assert formula.asked == [songs[2].md5], "what was computed is not computed again"
-    assert [one.score.pp for one in world.run(world.leaderboards.best_of(3, 0, limit=10))] == [95.0] * 3
+    assert formula.asked == [songs[2].md5], "finished maps are not computed again"
+    assert [one.score.pp for one in world.run(world.profiles.best_of(3, 0, limit=10))] == [95.0] * 3
     assert world.problems() == []
 
 
-def test_a_play_that_comes_meanwhile_keeps_its_own_pp(world: World, songs: list[Beatmap]) -> None:
+def test_play_recorded_during_a_recalculation_keeps_its_pp(world: World, songs: list[Beatmap]) -> None:
     with pytest.raises(Stopped):
         recalc(world, Formula(world, stops_at=2))
     world.record(a_play(by=3, on=songs[0], score=999_999, pp=300.0))
@@ -125,15 +125,15 @@ def test_a_play_that_comes_meanwhile_keeps_its_own_pp(world: World, songs: list[
 
     recalc(world, Formula(world))
 
-    best = world.run(world.leaderboards.best_of(3, 0, limit=10))
+    best = world.run(world.profiles.best_of(3, 0, limit=10))
     assert [one.score.pp for one in best] == [300.0, 95.0, 95.0]
     assert world.problems() == []
 
 
-def test_a_map_that_gives_no_pp_is_told_and_keeps_what_it_had(world: World, songs: list[Beatmap]) -> None:
+def test_map_without_pp_is_reported_and_its_scores_keep_their_pp(world: World, songs: list[Beatmap]) -> None:
     class Broken(Formula):
         async def plays(
-            self, md5: str, mode: int, plays: Sequence[calculator.Play], *, caller: str = ""
+            self, md5: str, mode: int, plays: Sequence[calculator.CalculatorPlay], *, caller: str = ""
         ) -> list[FakeResult]:
             if md5 == songs[1].md5:
                 raise Unavailable("beatmap file", "gone")
@@ -143,14 +143,14 @@ def test_a_map_that_gives_no_pp_is_told_and_keeps_what_it_had(world: World, song
 
     assert len(report.failed) == 1
     assert "map 2" in report.failed[0]
-    assert [one.score.pp for one in world.run(world.leaderboards.best_of(3, 0, limit=10))] == [95.0, 95.0, 47.5]
+    assert [one.score.pp for one in world.run(world.profiles.best_of(3, 0, limit=10))] == [95.0, 95.0, 47.5]
     assert world.problems() == []
 
 
-def test_one_player_alone(world: World, songs: list[Beatmap]) -> None:
+def test_recalculation_of_one_player(world: World, songs: list[Beatmap]) -> None:
     report = recalc(world, Formula(world), user=world.user(4))
 
     assert (report.scores, report.players) == (3, 1)
-    assert [one.score.pp for one in world.run(world.leaderboards.best_of(4, 0, limit=10))] == [90.0] * 3
-    assert [one.score.pp for one in world.run(world.leaderboards.best_of(3, 0, limit=10))] == [47.5] * 3
+    assert [one.score.pp for one in world.run(world.profiles.best_of(4, 0, limit=10))] == [90.0] * 3
+    assert [one.score.pp for one in world.run(world.profiles.best_of(3, 0, limit=10))] == [47.5] * 3
     assert world.problems() == []

@@ -4,15 +4,15 @@ from typing import Any
 import msgspec
 import pytest
 from sqlalchemy import select
-from tests.builders import NORMAL, World, a_map, a_play, a_player, a_stored_replay, frames
+from tests.builders import NORMAL, NOW_MS, World, a_map, a_play, a_player, a_stored_replay, frames
 
 from kiai.beatmaps import Beatmap, MapStatus
 from kiai.errors import NotFound
-from kiai.osu.accuracy import Counts
+from kiai.osu.accuracy import HitCounts
 from kiai.osu.mods import AP, DT, HD, NC, RX, TD
-from kiai.scores.leaderboards import ModsWanted
+from kiai.scores.listing_parts import ModsFilter
 from kiai.scores.model import Recorded, Stats
-from kiai.scores.recording import AlreadyRecorded, Rules
+from kiai.scores.recording import AlreadyRecorded, TotalsOptions
 from kiai.staff import OPERATOR
 from kiai.storage.tables import first_places, outbox, play_counts, scores
 
@@ -20,14 +20,14 @@ RESTRICTED = NORMAL & ~1
 
 
 def flags(world: World, score_id: int) -> tuple[int, int, int]:
-    """best_pp, best_score, best_mods"""
+    """Return best_pp, best_score and best_mods of a score."""
     columns = scores.c.best_pp, scores.c.best_score, scores.c.best_mods
     [row] = world.look(select(*columns).where(scores.c.id == score_id))
     return row[0], row[1], row[2]
 
 
 def holder(world: World, beatmap: Beatmap, mode: int = 0) -> int | None:
-    """The score that holds the first place."""
+    """Return the score that holds the first place."""
     rows = world.look(
         select(first_places.c.score_id).where(first_places.c.map_key == beatmap.key, first_places.c.mode == mode)
     )
@@ -35,17 +35,17 @@ def holder(world: World, beatmap: Beatmap, mode: int = 0) -> int | None:
 
 
 def everything(world: World) -> list[Any]:
-    """All rows that a play may change."""
+    """Return all rows that a play may change."""
     return [world.look(select(table)) for table in (scores, first_places, play_counts, outbox)] + [
-        world.run(world.leaderboards.stats_of(3)),
+        world.run(world.profiles.stats_of(3)),
         world.run(world.beatmaps.revisions()),
     ]
 
 
-# --- which play is kept
+# --- best scores
 
 
-def test_a_first_play_is_best_by_both_measures_and_takes_the_first_place(world: World) -> None:
+def test_first_play_is_best_by_both_measures_and_takes_the_first_place(world: World) -> None:
     alice, song = world.add_player(a_player()), world.add_map(a_map())
 
     recorded = world.record(a_play(by=alice, on=song))
@@ -58,7 +58,7 @@ def test_a_first_play_is_best_by_both_measures_and_takes_the_first_place(world: 
     assert world.problems() == []
 
 
-def test_a_better_play_takes_both_flags_from_the_standing_best(world: World) -> None:
+def test_better_play_takes_both_flags_from_the_previous_best(world: World) -> None:
     alice, song = world.add_player(a_player()), world.add_map(a_map())
     old = world.record(a_play(by=alice, on=song, score=1_000, pp=10))
 
@@ -68,7 +68,7 @@ def test_a_better_play_takes_both_flags_from_the_standing_best(world: World) -> 
     assert world.board(song) == [new.score_id]
 
 
-def test_a_worse_play_keeps_the_best_score(world: World) -> None:
+def test_worse_play_does_not_change_the_best(world: World) -> None:
     alice, song = world.add_player(a_player()), world.add_map(a_map())
     old = world.record(a_play(by=alice, on=song, score=2_000, pp=20))
 
@@ -80,7 +80,7 @@ def test_a_worse_play_keeps_the_best_score(world: World) -> None:
     assert (flags(world, old.score_id), flags(world, new.score_id)) == ((1, 1, 1), (0, 0, 0))
 
 
-def test_an_equal_play_leaves_the_earlier_one_best(world: World) -> None:
+def test_earlier_of_two_equal_plays_stays_best(world: World) -> None:
     alice, song = world.add_player(a_player()), world.add_map(a_map())
     old = world.record(a_play(by=alice, on=song, score=1_000, pp=10))
 
@@ -105,7 +105,7 @@ def test_at_equal_pp_the_higher_score_is_best_by_pp(world: World) -> None:
         pytest.param(500, 30.0, (0, 1, 1), (1, 0, 0), id="more pp, less score"),
     ],
 )
-def test_pp_and_score_keep_a_best_each(
+def test_best_by_pp_and_best_by_score_can_be_different_plays(
     world: World, score: int, pp: float, old_flags: tuple[int, int, int], new_flags: tuple[int, int, int]
 ) -> None:
     alice, song = world.add_player(a_player()), world.add_map(a_map())
@@ -120,7 +120,7 @@ def test_pp_and_score_keep_a_best_each(
 
 
 @pytest.mark.parametrize(("mods", "mode"), [(RX, 4), (AP, 8)])
-def test_relax_and_autopilot_boards_know_one_best_which_is_by_pp(world: World, mods: int, mode: int) -> None:
+def test_relax_and_autopilot_have_one_best_by_pp(world: World, mods: int, mode: int) -> None:
     alice, song = world.add_player(a_player()), world.add_map(a_map())
     old = world.record(a_play(by=alice, on=song, mods=mods, score=9_000, pp=10))
 
@@ -138,11 +138,11 @@ def test_each_set_of_mods_has_its_own_best(world: World) -> None:
     hidden = world.record(a_play(by=alice, on=song, mods=HD, score=1_000, pp=10))
 
     assert (flags(world, plain.score_id), flags(world, hidden.score_id)) == ((1, 1, 1), (0, 0, 1))
-    rows = world.run(world.leaderboards.board(song.key, 0, limit=50, mods=ModsWanted(all_of=HD)))
+    rows = world.run(world.boards.best_on(song.key, 0, limit=50, mods=ModsFilter(all_of=HD)))
     assert [row.score.id for row in rows] == [hidden.score_id]
 
 
-def test_nightcore_and_a_touch_screen_share_the_best_of_double_time(world: World) -> None:
+def test_nightcore_and_touch_device_share_the_best_of_double_time(world: World) -> None:
     alice, song = world.add_player(a_player()), world.add_map(a_map())
     slow = world.record(a_play(by=alice, on=song, mods=DT, score=1_000))
 
@@ -152,7 +152,7 @@ def test_nightcore_and_a_touch_screen_share_the_best_of_double_time(world: World
 
 
 @pytest.mark.parametrize("mods", [0, RX])
-def test_a_failed_play_is_counted_and_never_best(world: World, mods: int) -> None:
+def test_failed_play_is_counted_and_never_best(world: World, mods: int) -> None:
     alice, song = world.add_player(a_player()), world.add_map(a_map())
 
     failed = world.record(a_play(by=alice, on=song, mods=mods, score=9_000, passed=False, combo=80))
@@ -180,8 +180,8 @@ def test_totals_are_weighted_by_rank_of_pp_with_the_official_bonus(world: World)
     assert (stats.pp, stats.acc, stats.bests) == (586, 94.820, 3)
 
 
-def test_the_legacy_bonus_is_a_setting(world: World) -> None:
-    old_style = world.with_rules(Rules(bonus_pp="legacy"))
+def test_operator_can_choose_the_legacy_bonus(world: World) -> None:
+    old_style = world.with_rules(TotalsOptions(bonus_pp="legacy"))
     alice, song = old_style.add_player(a_player()), old_style.add_map(a_map())
 
     old_style.record(a_play(by=alice, on=song, pp=100.3))
@@ -192,11 +192,11 @@ def test_the_legacy_bonus_is_a_setting(world: World) -> None:
     assert [line[:3] for line in world.problems()] == ["I1:"]
 
 
-def test_a_profile_adds_up_what_was_played(world: World) -> None:
+def test_profile_has_the_totals_of_all_plays(world: World) -> None:
     alice, song = world.add_player(a_player()), world.add_map(a_map(objects=200))
 
     world.record(a_play(by=alice, on=song, score=1_000, pp=10, n100=50, combo=120, seconds=90.999))
-    world.record(a_play(by=alice, on=song, score=700, passed=False, counts=Counts(30, 5, 2, 4, 4, 9), seconds=20.5))
+    world.record(a_play(by=alice, on=song, score=700, passed=False, counts=HitCounts(30, 5, 2, 4, 4, 9), seconds=20.5))
     world.record(a_play(by=alice, on=song, score=3_000, pp=30, mods=HD, combo=200, seconds=91))
 
     assert world.stats(alice) == Stats(
@@ -217,6 +217,7 @@ def test_a_profile_adds_up_what_was_played(world: World) -> None:
         sh_count=0,
         s_count=0,
         a_count=0,
+        last_play_ms=NOW_MS,
     )
     assert world.look(select(play_counts.c.plays)) == [(3,)]
     assert world.problems() == []
@@ -226,12 +227,12 @@ def test_a_profile_adds_up_what_was_played(world: World) -> None:
 def test_taiko_and_mania_hits_count_geki_and_katu(world: World, mode: int, hits: int) -> None:
     alice, song = world.add_player(a_player()), world.add_map(a_map(mode=mode))
 
-    world.record(a_play(by=alice, on=song, counts=Counts(30, 20, 10, 25, 15, 3)))
+    world.record(a_play(by=alice, on=song, counts=HitCounts(30, 20, 10, 25, 15, 3)))
 
     assert world.stats(alice, mode).total_hits == hits
 
 
-def test_a_better_best_moves_ranked_score_and_grade(world: World) -> None:
+def test_new_best_replaces_the_old_one_in_ranked_score_and_grades(world: World) -> None:
     alice, song = world.add_player(a_player()), world.add_map(a_map())
     world.record(a_play(by=alice, on=song, score=1_000, pp=10, n100=15))
     before = world.stats(alice)
@@ -264,7 +265,7 @@ def test_ranked_score_and_grades_are_those_of_the_best_by_pp(world: World) -> No
         (MapStatus.LOVED, False, True),
     ],
 )
-def test_what_a_map_gives_depends_on_its_status(
+def test_pp_and_ranked_score_depend_on_the_status_of_the_map(
     world: World, status: MapStatus, counts_pp: bool, combo_counts: bool
 ) -> None:
     alice, song = world.add_player(a_player()), world.add_map(a_map(), status)
@@ -278,8 +279,8 @@ def test_what_a_map_gives_depends_on_its_status(
     assert world.problems() == []
 
 
-def test_loved_maps_add_score_and_grades_but_no_pp_when_the_operator_wants_it(world: World) -> None:
-    loving = world.with_rules(Rules(loved_counts=True))
+def test_loved_maps_add_score_and_grades_but_no_pp_with_loved_counts(world: World) -> None:
+    loving = world.with_rules(TotalsOptions(loved_counts=True))
     alice, song = loving.add_player(a_player()), loving.add_map(a_map(), MapStatus.LOVED)
 
     loving.record(a_play(by=alice, on=song, score=1_000, pp=30))
@@ -289,21 +290,19 @@ def test_loved_maps_add_score_and_grades_but_no_pp_when_the_operator_wants_it(wo
     assert loving.problems() == []
 
 
-def test_a_play_whose_map_changes_status_while_it_is_recorded_counts_by_the_new_status(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_status_change_during_recording_applies_to_the_play(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     alice, song = world.add_player(a_player()), world.add_map(a_map())
     world.run(world.staff.set_map_status(OPERATOR, [song], MapStatus.PENDING))
     read = world.beatmaps.revision
     reads = 0
 
-    async def read_too_early(key: int, reader: Any = None) -> Beatmap:
+    async def read_stale_status(key: int, reader: Any = None) -> Beatmap:
         nonlocal reads
         reads += 1
         found = await read(key, reader)
         return msgspec.structs.replace(found, status=MapStatus.RANKED) if reads == 1 else found
 
-    monkeypatch.setattr(world.beatmaps, "revision", read_too_early)
+    monkeypatch.setattr(world.beatmaps, "revision", read_stale_status)
     world.record(a_play(by=alice, on=song))
     monkeypatch.undo()
 
@@ -313,7 +312,7 @@ def test_a_play_whose_map_changes_status_while_it_is_recorded_counts_by_the_new_
     assert world.problems() == []
 
 
-def test_a_play_whose_map_changed_status_since_it_was_looked_up_counts_by_the_new_status(world: World) -> None:
+def test_status_change_before_recording_applies_to_the_play(world: World) -> None:
     alice, song = world.add_player(a_player()), world.add_map(a_map())
     play = a_play(by=alice, on=song)
 
@@ -327,7 +326,7 @@ def test_a_play_whose_map_changed_status_since_it_was_looked_up_counts_by_the_ne
 # --- counters and first places
 
 
-def test_the_counters_of_a_map_leave_hidden_players_out(world: World) -> None:
+def test_counters_of_a_map_do_not_include_hidden_players(world: World) -> None:
     song = world.add_map(a_map())
     seen, hidden = world.add_player(a_player()), world.add_player(a_player("bob", priv=RESTRICTED))
 
@@ -342,7 +341,7 @@ def test_the_counters_of_a_map_leave_hidden_players_out(world: World) -> None:
     assert world.problems() == []
 
 
-def test_the_first_place_goes_to_whoever_has_the_higher_score(world: World) -> None:
+def test_first_place_goes_to_the_highest_score(world: World) -> None:
     song = world.add_map(a_map())
     alice, bob = world.add_player(a_player()), world.add_player(a_player("bob"))
     world.record(a_play(by=alice, on=song, score=1_000))
@@ -354,7 +353,7 @@ def test_the_first_place_goes_to_whoever_has_the_higher_score(world: World) -> N
     assert rows == [(higher.score_id, bob, 123)]
 
 
-def test_at_a_tie_the_earlier_holder_stays_first(world: World) -> None:
+def test_earlier_player_keeps_the_first_place_at_equal_scores(world: World) -> None:
     song = world.add_map(a_map())
     alice, bob = world.add_player(a_player()), world.add_player(a_player("bob"))
     earlier = world.record(a_play(by=alice, on=song, score=1_000))
@@ -366,7 +365,7 @@ def test_at_a_tie_the_earlier_holder_stays_first(world: World) -> None:
     assert world.board(song) == [earlier.score_id, later.score_id]
 
 
-def test_at_a_tie_of_pp_the_earlier_holder_stays_first_whatever_the_scores(world: World) -> None:
+def test_earlier_player_keeps_the_first_place_at_equal_pp(world: World) -> None:
     song = world.add_map(a_map())
     alice, bob = world.add_player(a_player()), world.add_player(a_player("bob"))
     earlier = world.record(a_play(by=alice, on=song, mods=RX, score=1_000, pp=50))
@@ -379,7 +378,7 @@ def test_at_a_tie_of_pp_the_earlier_holder_stays_first_whatever_the_scores(world
     assert holder(world, song, 4) == world.board(song, 4)[0] == earlier.score_id
 
 
-# --- the same play twice, and many at once
+# --- repeated and concurrent plays
 
 
 def test_the_same_play_is_recorded_once(world: World) -> None:
@@ -395,7 +394,7 @@ def test_the_same_play_is_recorded_once(world: World) -> None:
     assert everything(world) == before
 
 
-def test_the_same_replay_is_recorded_once_whoever_sends_it(world: World) -> None:
+def test_replay_is_recorded_once_for_all_players(world: World) -> None:
     song = world.add_map(a_map())
     alice, bob = world.add_player(a_player()), world.add_player(a_player("bob"))
     stored = world.put_replay(frames())
@@ -409,7 +408,7 @@ def test_the_same_replay_is_recorded_once_whoever_sends_it(world: World) -> None
     assert everything(world) == before
 
 
-def test_a_play_by_nobody_is_refused(world: World) -> None:
+def test_play_of_an_unknown_player_is_refused(world: World) -> None:
     song = world.add_map(a_map())
     before = everything(world)
 
@@ -419,7 +418,7 @@ def test_a_play_by_nobody_is_refused(world: World) -> None:
     assert everything(world) == before
 
 
-def test_of_twenty_equal_plays_at_once_one_is_recorded(world: World) -> None:
+def test_one_of_twenty_equal_concurrent_plays_is_recorded(world: World) -> None:
     alice, song = world.add_player(a_player()), world.add_map(a_map())
     play = a_play(by=alice, on=song, score=1_000)
 
@@ -435,7 +434,7 @@ def test_of_twenty_equal_plays_at_once_one_is_recorded(world: World) -> None:
     assert world.problems() == []
 
 
-def test_different_plays_of_one_player_at_once_are_all_counted(world: World) -> None:
+def test_different_concurrent_plays_of_one_player_are_all_counted(world: World) -> None:
     alice, song, other = world.add_player(a_player()), world.add_map(a_map()), world.add_map(a_map(id=2))
     plays = [a_play(by=alice, on=(song, other)[n % 2], score=1_000 + n, pp=10.0 + n) for n in range(12)]
 
@@ -449,7 +448,7 @@ def test_different_plays_of_one_player_at_once_are_all_counted(world: World) -> 
     assert world.problems() == []
 
 
-def test_many_players_at_once_on_one_map_leave_one_first_place(world: World) -> None:
+def test_concurrent_plays_of_many_players_on_a_map_give_one_first_place(world: World) -> None:
     song = world.add_map(a_map())
     players = [world.add_player(a_player(f"player{n}")) for n in range(10)]
     plays = [a_play(by=player, on=song, score=1_000 + n % 3) for n, player in enumerate(players)]

@@ -14,12 +14,12 @@ from tests.osu.real_files import real_files
 from kiai.accounts import User
 from kiai.beatmaps import Beatmap, MapStatus
 from kiai.errors import Refused
-from kiai.osu.accuracy import Counts, judged
+from kiai.osu.accuracy import HitCounts, judged
 from kiai.osu.grades import grade
 from kiai.osu.mods import DT, EZ, HD, HR, HT, NC, NF, PF, RX, SD, SO, TP, V2, Mods
 from kiai.osu.replay_checksum import replay_md5
 from kiai.osu.replay_file import ReplayFile, read_replay, write_replay
-from kiai.scores.calculator import Play
+from kiai.scores.calculator import CalculatorPlay
 from kiai.scores.flags import Flags
 from kiai.scores.replay_import import NotedReplay, ReplayReport
 from kiai.staff import OPERATOR
@@ -41,12 +41,12 @@ def import_(world: World, *paths: Path, user: User | None = None, strict: bool =
 
 
 def long(replay: ReplayFile, **changes: object) -> ReplayFile:
-    """The replay with as many frames as a play has, of which there is nothing to doubt."""
+    """Return the replay with enough frames that it is not flagged."""
     return msgspec.structs.replace(replay, frames=frames(count=120), **changes)
 
 
 def check_refused(world: World, path: Path, why: str, user: User | None = None, *, strict: bool = False) -> None:
-    """The file is skipped with this reason and leaves no trace."""
+    """Check that the file is skipped with this reason and changes nothing."""
     before = [world.look(select(table)) for table in (scores, replays, stats, outbox)]
     report = import_(world, path, user=user, strict=strict)
     assert report.scores == 0
@@ -57,7 +57,7 @@ def check_refused(world: World, path: Path, why: str, user: User | None = None, 
 
 
 def signed(replay: ReplayFile, **changes: object) -> ReplayFile:
-    """The replay with another result and the checksum that belongs to it."""
+    """Return the replay with another result and the right checksum for it."""
     changed = msgspec.structs.replace(replay, **changes)
     letter = grade(changed.counts, changed.mode, changed.mods, passed=True)
     return msgspec.structs.replace(changed, replay_md5=replay_md5(changed, letter))
@@ -66,14 +66,14 @@ def signed(replay: ReplayFile, **changes: object) -> ReplayFile:
 # --- importing
 
 
-def test_a_replay_becomes_a_score_as_if_it_had_been_submitted(world: World, song: Beatmap, alice: int) -> None:
-    counts = Counts(45, 5, 0, 9, 4, 0)
+def test_imported_replay_equals_a_submitted_score(world: World, song: Beatmap, alice: int) -> None:
+    counts = HitCounts(45, 5, 0, 9, 4, 0)
     replay = a_replay(of=song, counts=counts, mods=HD, score=765_432, combo=50)
 
     report = import_(world, world.put_osr(replay))
 
     assert (report.scores, report.skipped) == (1, [])
-    [row] = world.run(world.leaderboards.board(song.key, 0, limit=10))
+    [row] = world.run(world.boards.best_on(song.key, 0, limit=10))
     score = row.score
     assert (row.player_name, score.score, score.max_combo, score.mods) == ("alice", 765_432, 50, HD)
     assert (score.n300, score.n100, score.n50, score.ngeki, score.nkatu, score.nmiss) == (45, 5, 0, 9, 4, 0)
@@ -83,8 +83,8 @@ def test_a_replay_becomes_a_score_as_if_it_had_been_submitted(world: World, song
     assert world.problems() == []
 
 
-def test_a_replay_of_half_a_map_is_a_failed_play(world: World, song: Beatmap, alice: int) -> None:
-    import_(world, world.put_osr(a_replay(of=song, counts=Counts(20, 0, 0, 0, 0, 3), combo=20)))
+def test_replay_of_half_a_map_is_a_failed_play(world: World, song: Beatmap, alice: int) -> None:
+    import_(world, world.put_osr(a_replay(of=song, counts=HitCounts(20, 0, 0, 0, 0, 3), combo=20)))
 
     [(grade, passed, pp)] = world.look(select(scores.c.grade, scores.c.passed, scores.c.pp))
     assert (grade, passed, pp) == ("F", 0, 0.0)
@@ -93,7 +93,7 @@ def test_a_replay_of_half_a_map_is_a_failed_play(world: World, song: Beatmap, al
 
 
 @pytest.mark.parametrize(("mods", "mode"), [(RX, 4), (NC | DT, 0), (int(Mods.AP), 8)])
-def test_mods_choose_the_mode(world: World, song: Beatmap, alice: int, mods: int, mode: int) -> None:
+def test_mods_select_the_mode(world: World, song: Beatmap, alice: int, mods: int, mode: int) -> None:
     import_(world, world.put_osr(a_replay(of=song, mods=mods)))
 
     assert world.look(select(scores.c.mode, scores.c.mods)) == [(mode, mods)]
@@ -109,7 +109,7 @@ def test_mods_that_always_come_in_pairs_are_stored_in_pairs(
 
 
 def test_an_osu_map_may_be_played_in_another_mode(world: World, song: Beatmap, alice: int) -> None:
-    import_(world, world.put_osr(a_replay(of=song, mode=3, counts=Counts(100, 5, 2, 300, 9, 1), combo=400)))
+    import_(world, world.put_osr(a_replay(of=song, mode=3, counts=HitCounts(100, 5, 2, 300, 9, 1), combo=400)))
 
     assert world.look(select(scores.c.mode)) == [(3,)]
 
@@ -124,15 +124,15 @@ def test_a_folder_is_searched_for_replays(world: World, song: Beatmap, alice: in
     assert (report.scores, report.skipped) == (2, [])
 
 
-def test_a_time_in_the_future_or_before_1970_is_cut(world: World, song: Beatmap, alice: int) -> None:
+def test_time_in_the_future_or_before_1970_is_clamped(world: World, song: Beatmap, alice: int) -> None:
     for n, at_ms in enumerate((NOW_MS + 86_400_000, -86_400_000)):
         import_(world, world.put_osr(a_replay(of=song, seed=n, score=n + 1, at_ms=at_ms)))
 
     assert world.look(select(scores.c.play_time_ms).order_by(scores.c.id)) == [(NOW_MS,), (0,)]
 
 
-def test_a_play_of_a_restricted_player_is_stored_and_shown_to_nobody(world: World, song: Beatmap, alice: int) -> None:
-    world.run(world.staff.restrict(OPERATOR, "alice", "because"))
+def test_play_of_a_restricted_player_is_stored_and_not_public(world: World, song: Beatmap, alice: int) -> None:
+    world.run(world.restrictions.restrict(OPERATOR, "alice", "because"))
 
     report = import_(world, world.put_osr(a_replay(of=song)))
 
@@ -140,10 +140,10 @@ def test_a_play_of_a_restricted_player_is_stored_and_shown_to_nobody(world: Worl
     assert world.problems() == []
 
 
-# --- whose play it is
+# --- the player
 
 
-def test_a_play_of_nobody_here_is_refused_or_goes_to_the_given_user(world: World, song: Beatmap, alice: int) -> None:
+def test_play_of_an_unknown_name_is_refused_or_goes_to_the_given_user(world: World, song: Beatmap, alice: int) -> None:
     path = world.put_osr(a_replay(of=song, player="stranger"))
 
     check_refused(world, path, "its player 'stranger' has no account here")
@@ -153,7 +153,7 @@ def test_a_play_of_nobody_here_is_refused_or_goes_to_the_given_user(world: World
     assert world.look(select(scores.c.user_id)) == [(alice,)]
 
 
-def test_a_play_of_another_account_is_never_given_away(world: World, song: Beatmap, alice: int) -> None:
+def test_play_of_another_account_cannot_go_to_the_given_user(world: World, song: Beatmap, alice: int) -> None:
     bob = world.add_player(a_player("bob"))
     path = world.put_osr(a_replay(of=song, player="Alice"))
 
@@ -168,39 +168,39 @@ def test_names_are_compared_by_their_safe_form(world: World, song: Beatmap) -> N
     assert world.look(select(scores.c.user_id)) == [(player,)]
 
 
-def test_the_bot_plays_nothing(world: World, song: Beatmap, alice: int) -> None:
+def test_replay_of_the_bot_is_refused(world: World, song: Beatmap, alice: int) -> None:
     bot = world.user(1)
 
-    check_refused(world, world.put_osr(a_replay(of=song, player=bot.name)), "is the bot, which has no scores")
-    check_refused(world, world.put_osr(a_replay(of=song, player="?")), "is the bot, which has no scores", user=bot)
+    check_refused(world, world.put_osr(a_replay(of=song, player=bot.name)), "is the bot, which cannot have scores")
+    check_refused(world, world.put_osr(a_replay(of=song, player="?")), "is the bot, which cannot have scores", user=bot)
 
 
 @pytest.mark.parametrize("name", ["", "al\0ice", "\x1b[31m", "Jörg", "なまえ", "%", "_____", "a" * 1024], ids=ascii)
-def test_any_name_may_be_nobody_here(world: World, song: Beatmap, alice: int, name: str) -> None:
+def test_any_unknown_name_is_refused_with_a_reason(world: World, song: Beatmap, alice: int, name: str) -> None:
     path = world.put_osr(a_replay(of=song, player=name))
 
     check_refused(world, path, f"its player {name!r} has no account here")
     assert import_(world, path, user=world.user(alice)).scores == 1
 
 
-# --- what is refused
+# --- refused and flagged replays
 
 
-def test_the_untouched_replay_of_the_refused_ones_is_taken(world: World, song: Beatmap, alice: int) -> None:
+def test_unchanged_replay_is_imported(world: World, song: Beatmap, alice: int) -> None:
     assert import_(world, world.put_osr(signed(a_replay(of=song)))).scores == 1
 
 
-def test_a_checksum_of_no_known_form_is_a_doubt_for_the_staff(world: World, song: Beatmap, alice: int) -> None:
+def test_unknown_form_of_checksum_is_flagged(world: World, song: Beatmap, alice: int) -> None:
     path = world.put_osr(long(a_replay(of=song), replay_md5="5f9eb392cae42fb79965eefa3532f250"))
 
     report = import_(world, path)
 
-    why = "replay checksum: it is of no known form"
+    why = "replay checksum: unknown form"
     assert (report.scores, report.skipped, report.doubts) == (1, [], [NotedReplay(str(path), why)])
     assert report.checksums == {"unknown": 1}
     [(checksum,)] = world.look(select(scores.c.checksum))
-    [flag] = world.run(Flags(world.database, world.clock).of(alice))
-    assert (flag.kind, flag.details, flag.checksum) == ("replay checksum", "it is of no known form", checksum)
+    [flag] = world.run(Flags(world.database, world.clock).page(user_id=alice, limit=10))
+    assert (flag.kind, flag.details, flag.checksum) == ("replay checksum", "unknown form", checksum)
     assert len(world.board(song)) == 1
     assert world.problems() == []
 
@@ -210,13 +210,13 @@ def test_a_checksum_of_no_known_form_is_a_doubt_for_the_staff(world: World, song
     [{"score": 900_001}, {"max_combo": 51}, {"mods": HD}, {"player_name": "bob"}, {"replay_md5": "0" * 32}],
     ids=str,
 )
-def test_a_header_that_was_changed_is_doubted_and_strictly_refused(
+def test_changed_header_is_flagged_and_refused_with_strict(
     world: World, song: Beatmap, alice: int, change: dict[str, object]
 ) -> None:
     world.add_player(a_player("bob"))
     path = world.put_osr(long(a_replay(of=song), **change))
 
-    check_refused(world, path, "its checksum is of no known form", strict=True)
+    check_refused(world, path, "its checksum has an unknown form", strict=True)
     report = import_(world, path)
 
     assert report.scores == 1
@@ -224,7 +224,7 @@ def test_a_header_that_was_changed_is_doubted_and_strictly_refused(
 
 
 @pytest.mark.parametrize("form", ["server", "site", "lazer"])
-def test_a_checksum_of_a_known_form_is_no_doubt(world: World, song: Beatmap, alice: int, form: str) -> None:
+def test_known_form_of_checksum_is_not_flagged(world: World, song: Beatmap, alice: int, form: str) -> None:
     replay = long(a_replay(of=song))
     text = {"site": f"50osualice{song.md5}900000A", "lazer": "lazer-alice-11/13/2023 23:13:20 +01:00"}.get(form)
     if text is not None:
@@ -237,7 +237,7 @@ def test_a_checksum_of_a_known_form_is_no_doubt(world: World, song: Beatmap, ali
 
 
 @pytest.mark.parametrize("claimed", ["", "0", "no checksum", "d41d8cd98f00b204e9800998ecf8427e"])
-def test_a_checksum_that_many_files_share_makes_them_no_twins(
+def test_files_that_share_an_uncertain_checksum_are_different_plays(
     world: World, song: Beatmap, alice: int, claimed: str
 ) -> None:
     for seed in (1, 2):
@@ -257,21 +257,21 @@ def test_a_play_of_an_unknown_map_is_refused(world: World, song: Beatmap, alice:
     ("change", "why"),
     [
         ({"mods": EZ | HR}, "Easy with HardRock"),
-        ({"mods": int(Mods.AU)}, "its mods cannot be: Autoplay"),
-        ({"mods": int(Mods.CN)}, "its mods cannot be: Cinema"),
+        ({"mods": int(Mods.AU)}, "its mods are impossible: Autoplay"),
+        ({"mods": int(Mods.CN)}, "its mods are impossible: Cinema"),
         ({"mods": HT | NC}, "HalfTime with DoubleTime"),
         ({"mods": int(Mods.MR)}, "MR outside mania"),
         ({"mods": TP, "target_accuracy": 0.5}, "its mods are not ranked: TP"),
         ({"mods": V2 | HD}, "its mods are not ranked: HDV2"),
         ({"mode": 1, "mods": SO}, "SO outside osu!"),
-        ({"counts": Counts(0, 0, 0, 0, 0, 0)}, "nothing was hit"),
+        ({"counts": HitCounts(0, 0, 0, 0, 0, 0)}, "nothing was hit"),
         ({"score": 0}, "nothing was hit"),
-        ({"counts": Counts(51, 0, 0, 0, 0, 0)}, "it has 51 judgements, the map has 50 objects"),
+        ({"counts": HitCounts(51, 0, 0, 0, 0, 0)}, "it has 51 judgements, the map has 50 objects"),
         ({"max_combo": 0}, "its combo is impossible"),
     ],
     ids=str,
 )
-def test_a_play_that_cannot_have_happened_is_refused(
+def test_impossible_play_is_refused(
     world: World, song: Beatmap, alice: int, change: dict[str, object], why: str
 ) -> None:
     check_refused(world, world.put_osr(signed(a_replay(of=song), **change)), why)
@@ -281,13 +281,13 @@ def test_a_play_that_cannot_have_happened_is_refused(
     ("change", "why"),
     [
         ({"max_combo": 51}, "combo: 51 on a map of 50"),
-        ({"perfect": True, "counts": Counts(49, 0, 0, 0, 0, 1)}, "combo: perfect with 1 misses"),
+        ({"perfect": True, "counts": HitCounts(49, 0, 0, 0, 0, 1)}, "combo: perfect with 1 misses"),
         ({"mods": RX | NF}, "mods: No Fail with Relax or Autopilot"),
         ({"frames": frames(count=99)}, "replay: only 99 frames"),
     ],
     ids=str,
 )
-def test_what_is_odd_is_imported_with_a_doubt(
+def test_suspicious_play_is_imported_with_a_flag(
     world: World, song: Beatmap, alice: int, change: dict[str, object], why: str
 ) -> None:
     report = import_(world, world.put_osr(signed(long(a_replay(of=song)), **change)), strict=True)
@@ -297,13 +297,13 @@ def test_what_is_odd_is_imported_with_a_doubt(
     assert world.look(select(integrity_flags.c.kind, integrity_flags.c.details)) == [(kind, details)]
 
 
-def test_all_doubts_about_a_file_are_told(world: World, song: Beatmap, alice: int) -> None:
+def test_report_has_all_flags_of_a_file(world: World, song: Beatmap, alice: int) -> None:
     replay = a_replay(of=song, mods=RX | NF)
 
     report = import_(world, world.put_osr(msgspec.structs.replace(replay, replay_md5="")))
 
     assert [doubt.why for doubt in report.doubts] == [
-        "replay checksum: it is of no known form; mods: No Fail with Relax or Autopilot; replay: only 40 frames"
+        "replay checksum: unknown form; mods: No Fail with Relax or Autopilot; replay: only 40 frames"
     ]
 
 
@@ -316,9 +316,9 @@ def test_a_map_of_another_mode_is_refused(world: World, alice: int) -> None:
 @pytest.mark.parametrize(
     ("stream", "why"),
     [
-        (b"", "it holds no frames"),
+        (b"", "it has no frames"),
         (b"hello", "the frames"),
-        (frames()[:-8], "the LZMA stream is cut"),
+        (frames()[:-8], "the LZMA stream is truncated"),
         (frames()[:20] + b"\xff" + frames()[21:], "the frames"),
         (frames(count=1), "fewer than 2 frames"),
     ],
@@ -359,18 +359,18 @@ def test_a_map_whose_pp_cannot_be_computed_is_refused(world: World, song: Beatma
     check_refused(world, world.put_osr(a_replay(of=song)), "its pp cannot be computed: the fake was told so")
 
 
-def test_a_path_that_is_nothing_and_a_folder_without_replays_are_skipped(world: World, song: Beatmap) -> None:
+def test_missing_path_and_folder_without_replays_are_skipped(world: World, song: Beatmap) -> None:
     (world.folder / "empty").mkdir()
 
     report = import_(world, world.folder / "gone.osr", world.folder / "empty")
 
-    assert [one.why for one in report.skipped] == ["there is no such file or folder", "the folder holds no .osr file"]
+    assert [one.why for one in report.skipped] == ["there is no such file or folder", "the folder has no .osr file"]
 
 
 # --- one play, one score
 
 
-def test_two_imports_of_one_file_at_once_make_one_score(world: World, song: Beatmap, alice: int) -> None:
+def test_two_concurrent_imports_of_a_file_make_one_score(world: World, song: Beatmap, alice: int) -> None:
     data = write_replay(long(a_replay(of=song)))
 
     async def at_once() -> list[int | BaseException]:
@@ -387,7 +387,7 @@ def test_two_imports_of_one_file_at_once_make_one_score(world: World, song: Beat
     assert world.problems() == []
 
 
-def test_one_file_under_many_names_is_stored_once(world: World, song: Beatmap, alice: int) -> None:
+def test_file_with_several_names_is_stored_once(world: World, song: Beatmap, alice: int) -> None:
     for n in range(20):
         world.put_osr(a_replay(of=song), f"{n}.osr")
 
@@ -398,9 +398,7 @@ def test_one_file_under_many_names_is_stored_once(world: World, song: Beatmap, a
 
 
 @pytest.mark.parametrize("claimed", [None, "", "5f9eb392cae42fb79965eefa3532f250"])
-def test_a_replay_that_was_compressed_anew_is_the_same_play(
-    world: World, song: Beatmap, alice: int, claimed: str | None
-) -> None:
+def test_recompressed_replay_is_the_same_play(world: World, song: Beatmap, alice: int, claimed: str | None) -> None:
     replay = a_replay(of=song)
     if claimed is not None:
         replay = msgspec.structs.replace(replay, replay_md5=claimed)
@@ -426,7 +424,7 @@ def test_files_are_recorded_in_the_order_of_their_names(world: World, song: Beat
 # --- files of other programs
 
 
-def test_md5s_may_be_in_capitals(world: World, song: Beatmap, alice: int) -> None:
+def test_md5s_may_be_in_upper_case(world: World, song: Beatmap, alice: int) -> None:
     replay = long(a_replay(of=song), replay_md5=a_replay(of=song).replay_md5.upper())
     other = a_replay(of=song, seed=2, score=5)
 
@@ -438,7 +436,7 @@ def test_md5s_may_be_in_capitals(world: World, song: Beatmap, alice: int) -> Non
 
 
 @pytest.mark.parametrize(
-    ("bar", "kept"),
+    ("bar", "stored"),
     [
         ("", ""),
         ("0|1,2100|0.95,4200|1,", "0|1,2100|0.95,4200|1,"),
@@ -447,10 +445,10 @@ def test_md5s_may_be_in_capitals(world: World, song: Beatmap, alice: int) -> Non
         ("<b>", ""),
     ],
 )
-def test_a_life_bar_is_kept_if_it_is_one(world: World, song: Beatmap, alice: int, bar: str, kept: str) -> None:
+def test_life_bar_is_stored_if_it_is_valid(world: World, song: Beatmap, alice: int, bar: str, stored: str) -> None:
     report = import_(world, world.put_osr(msgspec.structs.replace(a_replay(of=song), life_bar=bar)))
 
-    assert (report.scores, world.look(select(replays.c.life_bar))) == (1, [(kept,)])
+    assert (report.scores, world.look(select(replays.c.life_bar))) == (1, [(stored,)])
 
 
 @pytest.mark.parametrize("version", [-5, 0, 1, 20070101, 20121007, 20121008, 20140720, 20140721, 20260711, 2**31 - 1])
@@ -467,7 +465,7 @@ FILES = Path(__file__).parents[1] / "osu" / "files"
 
 @pytest.fixture
 def clerk(world: World) -> User:
-    """Somebody to own the plays, and the map that they were played on."""
+    """A user for the plays. The map of the plays is imported, too."""
     report = world.run(world.importer.import_paths([FILES / "replayed.osu"], status=MapStatus.RANKED))
     assert report.skipped == []
     return world.user(world.add_player(a_player("clerk")))
@@ -484,7 +482,7 @@ def test_an_export_of_lazer_is_imported(world: World, clerk: User) -> None:
     report = import_(world, FILES / "lazer.osr", user=clerk)
 
     assert (report.scores, report.skipped) == (1, [])
-    assert [doubt.why for doubt in report.doubts] == ["replay checksum: it is of no known form"]
+    assert [doubt.why for doubt in report.doubts] == ["replay checksum: unknown form"]
     stored = world.look(select(scores.c.score, scores.c.n300, scores.c.n100, scores.c.client_version))
     assert stored == [(5_652, 18, 2, 30_000_016)]
 
@@ -492,17 +490,17 @@ def test_an_export_of_lazer_is_imported(world: World, clerk: User) -> None:
 # --- plays of lazer
 
 
-def of_lazer(song: Beatmap, told: object = None, **changes: object) -> ReplayFile:
-    """A replay that lazer would have exported, with this block."""
+def lazer_replay(song: Beatmap, block: object = None, **changes: object) -> ReplayFile:
+    """Return a replay as lazer exports it, with this block."""
     stamp = hashlib.md5(b"lazer-alice-11/13/2023 22:13:20 +00:00").hexdigest()
     replay = long(a_replay(of=song, score=500_000), game_version=30_000_016, replay_md5=stamp)
-    told = {"mods": [{"acronym": "CL"}], "maximum_statistics": {"great": song.objects}} if told is None else told
-    block = told if isinstance(told, bytes) else lzma.compress(msgspec.json.encode(told), lzma.FORMAT_ALONE)
+    block = {"mods": [{"acronym": "CL"}], "maximum_statistics": {"great": song.objects}} if block is None else block
+    block = block if isinstance(block, bytes) else lzma.compress(msgspec.json.encode(block), lzma.FORMAT_ALONE)
     return msgspec.structs.replace(replay, lazer_block=block, **changes)
 
 
-def test_a_score_of_lazer_is_stored_in_classic_points(world: World, song: Beatmap, alice: int) -> None:
-    report = import_(world, world.put_osr(of_lazer(song)), strict=True)
+def test_lazer_score_is_stored_in_classic_points(world: World, song: Beatmap, alice: int) -> None:
+    report = import_(world, world.put_osr(lazer_replay(song)), strict=True)
 
     assert (report.scores, report.doubts, report.checksums) == (1, [], {"lazer": 1})
     assert world.look(select(scores.c.score, scores.c.client_version)) == [(90_712, 30_000_016)]
@@ -510,28 +508,28 @@ def test_a_score_of_lazer_is_stored_in_classic_points(world: World, song: Beatma
 
 
 @pytest.mark.parametrize("by_lazer", [False, True])
-def test_the_score_of_a_play_of_lazer_says_nothing_about_its_pp(
+def test_pp_of_a_lazer_play_does_not_depend_on_its_total_score(
     world: World, song: Beatmap, alice: int, by_lazer: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[int | None] = []
+    legacy_scores: list[int | None] = []
     plays = world.performance.plays
 
-    def listening(md5: str, mode: int, asked: list[Play]) -> Coroutine[Any, Any, list[FakeResult]]:
-        told.extend(play.legacy_score for play in asked)
-        return plays(md5, mode, asked)
+    def recording_plays(md5: str, mode: int, requested: list[CalculatorPlay]) -> Coroutine[Any, Any, list[FakeResult]]:
+        legacy_scores.extend(play.legacy_score for play in requested)
+        return plays(md5, mode, requested)
 
-    monkeypatch.setattr(world.performance, "plays", listening)
+    monkeypatch.setattr(world.performance, "plays", recording_plays)
 
-    import_(world, world.put_osr(of_lazer(song) if by_lazer else a_replay(of=song, score=7_000)))
+    import_(world, world.put_osr(lazer_replay(song) if by_lazer else a_replay(of=song, score=7_000)))
 
-    assert told == [None if by_lazer else 7_000]
+    assert legacy_scores == [None if by_lazer else 7_000]
 
 
 @pytest.mark.parametrize("mods", [[{"acronym": "HD"}], [{"acronym": "DC"}], [], [{"acronym": "SD"}]])
-def test_other_mods_in_the_block_than_in_the_header_are_a_doubt(
+def test_different_mods_in_lazer_block_and_header_are_flagged(
     world: World, song: Beatmap, alice: int, mods: list[dict[str, str]]
 ) -> None:
-    report = import_(world, world.put_osr(of_lazer(song, {"mods": mods}, mods=HR)))
+    report = import_(world, world.put_osr(lazer_replay(song, {"mods": mods}, mods=HR)))
 
     assert report.scores == 1
     assert "HR in the header" in report.doubts[0].why
@@ -541,18 +539,18 @@ def test_other_mods_in_the_block_than_in_the_header_are_a_doubt(
     ("mods", "bits"),
     [(["HD", "DT"], HD | DT), (["NC"], NC | DT), (["NC"], NC), (["PF"], PF | SD), (["DC"], HT), (["CL"], 0)],
 )
-def test_the_same_mods_in_block_and_header_are_no_doubt(
+def test_equal_mods_in_lazer_block_and_header_are_not_flagged(
     world: World, song: Beatmap, alice: int, mods: list[str], bits: int
 ) -> None:
-    told = {"mods": [{"acronym": one} for one in mods]}
+    block = {"mods": [{"acronym": one} for one in mods]}
 
-    report = import_(world, world.put_osr(of_lazer(song, told, mods=bits)))
+    report = import_(world, world.put_osr(lazer_replay(song, block, mods=bits)))
 
     assert (report.scores, report.doubts) == (1, [])
 
 
-def test_a_file_of_lazer_without_its_block_is_a_doubt(world: World, song: Beatmap, alice: int) -> None:
-    report = import_(world, world.put_osr(of_lazer(song, b"")))
+def test_lazer_file_without_its_block_is_flagged(world: World, song: Beatmap, alice: int) -> None:
+    report = import_(world, world.put_osr(lazer_replay(song, b"")))
 
     assert (report.scores, [doubt.why for doubt in report.doubts]) == (
         1,
@@ -560,35 +558,35 @@ def test_a_file_of_lazer_without_its_block_is_a_doubt(world: World, song: Beatma
     )
 
 
-def test_the_first_version_of_lazer_has_no_block_and_no_doubt(world: World, song: Beatmap, alice: int) -> None:
-    report = import_(world, world.put_osr(of_lazer(song, b"", game_version=30_000_000)))
+def test_first_lazer_version_has_no_block_and_is_not_flagged(world: World, song: Beatmap, alice: int) -> None:
+    report = import_(world, world.put_osr(lazer_replay(song, b"", game_version=30_000_000)))
 
     assert (report.scores, report.doubts) == (1, [])
 
 
-def test_a_play_that_lazer_calls_failed_is_failed(world: World, song: Beatmap, alice: int) -> None:
-    import_(world, world.put_osr(of_lazer(song, {"rank": "F"})))
+def test_play_that_failed_in_lazer_is_a_failed_play(world: World, song: Beatmap, alice: int) -> None:
+    import_(world, world.put_osr(lazer_replay(song, {"rank": "F"})))
 
     assert world.look(select(scores.c.passed, scores.c.grade, scores.c.pp)) == [(0, "F", 0.0)]
 
 
 @pytest.mark.parametrize(
-    ("told", "change", "why"),
+    ("block", "change", "why"),
     [
         ({"mods": [{"acronym": "BL"}]}, {}, "it was played in lazer: its mod BL exists in lazer only"),
         ({"mods": [{"acronym": "DT", "settings": {"speed_change": 1.3}}]}, {"mods": DT}, "played in lazer: its mod DT"),
         ({"mods": [{"acronym": "MR"}]}, {}, "played in lazer: its mod MR exists in lazer only"),
         ({}, {"score": 4_000_001}, "played in lazer, and its score cannot be turned into a classic one"),
-        ({}, {"mode": 2, "counts": Counts(40, 5, 9, 0, 3, 1)}, "played in lazer, and its score cannot be turned"),
+        ({}, {"mode": 2, "counts": HitCounts(40, 5, 9, 0, 3, 1)}, "played in lazer, and its score cannot be turned"),
         (b"hello", {}, "not a replay: lazer's block cannot be decompressed"),
         ({"mods": 5}, {}, "not a replay: lazer's block cannot be read"),
     ],
     ids=str,
 )
-def test_what_stable_has_no_words_for_is_refused_in_the_name_of_lazer(
-    world: World, song: Beatmap, alice: int, told: object, change: dict[str, object], why: str
+def test_lazer_play_that_stable_cannot_represent_is_refused(
+    world: World, song: Beatmap, alice: int, block: object, change: dict[str, object], why: str
 ) -> None:
-    check_refused(world, world.put_osr(of_lazer(song, told, **change)), why)
+    check_refused(world, world.put_osr(lazer_replay(song, block, **change)), why)
 
 
 def test_real_replays_of_known_maps_and_players_are_imported(world: World, alice: int) -> None:
@@ -600,6 +598,6 @@ def test_real_replays_of_known_maps_and_players_are_imported(world: World, alice
 
         report = import_(world, path, user=world.user(alice))
 
-        # Two of them are one play: the site's download of it, and an edition with an id of 32 bits.
+        # Two of the files are the same play: the download from the site, and a copy with an id of 32 bits.
         assert report.scores == 1 or "stored already" in report.skipped[0].why
         assert all("replay checksum" in doubt.why or "combo" in doubt.why for doubt in report.doubts)

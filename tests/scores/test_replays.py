@@ -11,7 +11,7 @@ from tests.builders import World, a_map, a_player, a_replay
 
 from kiai.beatmaps import Beatmap
 from kiai.errors import NotFound, Refused
-from kiai.osu.accuracy import Counts
+from kiai.osu.accuracy import HitCounts
 from kiai.osu.mods import DT, HD, NC, PF, SD
 from kiai.osu.replay_checksum import ChecksumForm, checksum_form
 from kiai.osu.replay_file import check_frames, read_replay, write_replay
@@ -35,7 +35,7 @@ def exported(world: World, score_id: int) -> bytes:
 
 
 def test_an_export_equals_the_import_field_by_field(world: World, song: Beatmap, alice: int) -> None:
-    replay = a_replay(of=song, counts=Counts(40, 6, 1, 8, 3, 3), mods=HD | DT, combo=33, score=456_789)
+    replay = a_replay(of=song, counts=HitCounts(40, 6, 1, 8, 3, 3), mods=HD | DT, combo=33, score=456_789)
     score_id = world.run(world.replay_import.import_one(write_replay(replay)))
 
     out = read_replay(exported(world, score_id))
@@ -45,14 +45,14 @@ def test_an_export_equals_the_import_field_by_field(world: World, song: Beatmap,
 
 
 def test_an_export_of_a_failed_play_is_readable_too(world: World, song: Beatmap, alice: int) -> None:
-    replay = a_replay(of=song, counts=Counts(20, 0, 0, 0, 0, 3), combo=20)
+    replay = a_replay(of=song, counts=HitCounts(20, 0, 0, 0, 0, 3), combo=20)
     score_id = world.run(world.replay_import.import_one(write_replay(replay)))
 
     assert checksum_form(read_replay(exported(world, score_id))) is ChecksumForm.SERVER
 
 
-def test_an_export_is_read_by_others_with_the_same_frames(world: World, song: Beatmap, alice: int) -> None:
-    replay = a_replay(of=song, counts=Counts(47, 3, 0, 8, 3, 0), score=456_789)
+def test_export_is_read_by_another_library_with_the_same_frames(world: World, song: Beatmap, alice: int) -> None:
+    replay = a_replay(of=song, counts=HitCounts(47, 3, 0, 8, 3, 0), score=456_789)
     score_id = world.run(world.replay_import.import_one(write_replay(replay)))
 
     theirs = osrparse.Replay.from_string(exported(world, score_id))
@@ -65,39 +65,39 @@ def test_an_export_is_read_by_others_with_the_same_frames(world: World, song: Be
     assert (theirs.username, theirs.score, theirs.max_combo, theirs.replay_id) == ("alice", 456_789, 50, score_id)
 
 
-def test_a_replay_written_by_others_is_imported(world: World, song: Beatmap, alice: int) -> None:
+def test_replay_written_by_another_library_is_imported(world: World, song: Beatmap, alice: int) -> None:
     theirs = osrparse.Replay.from_string(write_replay(a_replay(of=song)))
     stream = io.BytesIO()
     theirs.write_file(stream)
 
     score_id = world.run(world.replay_import.import_one(stream.getvalue()))
 
-    assert world.run(world.leaderboards.score(score_id)).player_name == "alice"
+    assert world.run(world.score_lookup.find(score_id)).player_name == "alice"
 
 
-def test_a_downloaded_file_has_a_name_that_any_system_takes(world: World, song: Beatmap, alice: int) -> None:
+def test_download_has_a_file_name_that_is_valid_on_every_system(world: World, song: Beatmap, alice: int) -> None:
     score_id = world.run(world.replay_import.import_one(write_replay(a_replay(of=song))))
 
     assert world.run(world.replays.osr(score_id)).name == "alice - Artist - Song [Normal] (2023-11-13).osr"
 
 
-def test_the_frames_are_handed_out_as_they_came(world: World, song: Beatmap, alice: int) -> None:
+def test_frames_are_returned_unchanged(world: World, song: Beatmap, alice: int) -> None:
     replay = a_replay(of=song)
     score_id = world.run(world.replay_import.import_one(write_replay(replay)))
 
     assert world.run(world.replays.frames(score_id)) == replay.frames
 
 
-def test_no_score_no_replay_and_hidden_players_are_not_found(world: World, song: Beatmap, alice: int) -> None:
+def test_missing_score_missing_replay_and_hidden_player_are_not_found(world: World, song: Beatmap, alice: int) -> None:
     replay = a_replay(of=song)
     score_id = world.run(world.replay_import.import_one(write_replay(replay)))
 
     with pytest.raises(NotFound, match="score not found"):
         world.run(world.replays.osr(999))
-    world.run(world.staff.restrict(OPERATOR, "alice", "because"))
+    world.run(world.restrictions.restrict(OPERATOR, "alice", "because"))
     with pytest.raises(NotFound, match="score not found"):
         world.run(world.replays.osr(score_id))
-    world.run(world.staff.unrestrict(OPERATOR, "alice"))
+    world.run(world.restrictions.unrestrict(OPERATOR, "alice"))
     world.run(world.files.delete(replay_key(hashlib.md5(replay.frames).digest())))
     for verb in (world.replays.osr, world.replays.frames):
         with pytest.raises(NotFound, match="replay not found"):
@@ -108,9 +108,7 @@ VERSIONS = [-5, 0, 20070101, 20121007, 20121008, 20140720, 20140721, 20260711, 2
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_export_has_the_layout_of_the_version_that_it_states(
-    world: World, song: Beatmap, alice: int, version: int
-) -> None:
+def test_export_has_the_layout_of_its_version(world: World, song: Beatmap, alice: int, version: int) -> None:
     score_id = world.run(world.replay_import.import_one(write_replay(a_replay(of=song))))
     world.change(update(scores).values(client_version=version))
 
@@ -138,7 +136,7 @@ def test_mods_that_always_come_in_pairs_are_written_in_pairs(
     assert checksum_form(out) is ChecksumForm.SERVER
 
 
-def test_a_life_bar_that_nobody_sent_is_empty_and_not_null(world: World, song: Beatmap, alice: int) -> None:
+def test_missing_life_bar_is_empty_and_not_null(world: World, song: Beatmap, alice: int) -> None:
     replay = msgspec.structs.replace(a_replay(of=song), life_bar="")
     score_id = world.run(world.replay_import.import_one(write_replay(replay)))
 
@@ -155,15 +153,15 @@ def test_a_life_bar_that_nobody_sent_is_empty_and_not_null(world: World, song: B
         {"life_bar": ""},
         {"mods": HD | DT | NC, "game_version": 20130319},
         {"mode": 1, "game_version": 20070101},
-        {"mode": 2, "counts": Counts(300, 20, 40, 5, 9, 2), "max_combo": 310},
-        {"mode": 3, "counts": Counts(100, 5, 2, 300, 9, 1), "max_combo": 400},
-        {"counts": Counts(20, 0, 0, 0, 0, 3), "max_combo": 20},
+        {"mode": 2, "counts": HitCounts(300, 20, 40, 5, 9, 2), "max_combo": 310},
+        {"mode": 3, "counts": HitCounts(100, 5, 2, 300, 9, 1), "max_combo": 400},
+        {"counts": HitCounts(20, 0, 0, 0, 0, 3), "max_combo": 20},
         {"game_version": 30_000_016, "score": 500_000},
     ],
     ids=str,
 )
 @pytest.mark.parametrize("player", ["alice", "Jörg"])
-def test_an_export_is_imported_elsewhere_and_exported_alike(
+def test_export_imported_on_another_server_is_exported_identically(
     world: World, song: Beatmap, alice: int, player: str, changes: dict[str, object], tmp_path: Path
 ) -> None:
     replay = msgspec.structs.replace(a_replay(of=song, player=player), **changes)
@@ -184,7 +182,7 @@ def test_an_export_is_imported_elsewhere_and_exported_alike(
     assert exported(world, first_id) == first
 
 
-def test_an_export_is_known_where_it_comes_from(world: World, song: Beatmap, alice: int) -> None:
+def test_export_imported_on_the_same_server_is_a_duplicate(world: World, song: Beatmap, alice: int) -> None:
     score_id = world.run(world.replay_import.import_one(write_replay(a_replay(of=song)), user=world.user(alice)))
 
     with pytest.raises(Refused, match="stored already"):

@@ -11,27 +11,27 @@ from kiai.storage.tables import first_places
 
 
 def holders(world: World) -> dict[tuple[int, int], int]:
-    """Who holds the first place of each map and mode."""
+    """Return the holder of the first place of each map and mode."""
     rows = world.look(select(first_places.c.map_key, first_places.c.mode, first_places.c.user_id))
     return {(key, mode): user_id for key, mode, user_id in rows}
 
 
 def restrict(world: World, name: str) -> None:
-    world.run(world.staff.restrict(OPERATOR, name, "because"))
-    world.settle()
+    world.run(world.restrictions.restrict(OPERATOR, name, "because"))
+    world.reconcile()
 
 
 def unrestrict(world: World, name: str) -> None:
-    world.run(world.staff.unrestrict(OPERATOR, name))
-    world.settle()
+    world.run(world.restrictions.unrestrict(OPERATOR, name))
+    world.reconcile()
 
 
-def judge(world: World, beatmap: Beatmap, status: MapStatus) -> None:
+def set_status(world: World, beatmap: Beatmap, status: MapStatus) -> None:
     world.run(world.staff.set_map_status(OPERATOR, [beatmap], status))
-    world.settle()
+    world.reconcile()
 
 
-def test_a_restricted_player_leaves_every_board_and_the_next_one_is_first(world: World) -> None:
+def test_restricted_player_leaves_every_board_and_the_next_player_is_first(world: World) -> None:
     song = world.add_map(a_map())
     alice, bob = world.add_player(a_player()), world.add_player(a_player("bob"))
     world.record(a_play(by=alice, on=song, score=2_000))
@@ -62,19 +62,19 @@ def test_lifting_a_restriction_brings_everything_back(world: World) -> None:
     world.record(a_play(by=bob, on=song, score=1_000))
     world.record(a_play(by=alice, on=song, score=500, mods=RX, passed=False))
     before = world.map(song.md5)
-    shown = (world.board(song), holders(world))
+    boards_before = (world.board(song), holders(world))
 
     restrict(world, "alice")
     unrestrict(world, "alice")
 
-    assert (world.board(song), holders(world)) == shown
+    assert (world.board(song), holders(world)) == boards_before
     after = world.map(song.md5)
-    assert after.board_version > before.board_version, "copies of the board are of no use any more"
+    assert after.board_version > before.board_version, "cached pages of the board are invalid"
     assert msgspec.structs.replace(after, board_version=before.board_version) == before
     assert world.problems() == []
 
 
-def test_what_was_played_while_restricted_counts_when_the_restriction_is_lifted(world: World) -> None:
+def test_plays_during_a_restriction_count_after_it_is_lifted(world: World) -> None:
     song = world.add_map(a_map())
     alice, bob = world.add_player(a_player()), world.add_player(a_player("bob", priv=NORMAL & ~1))
     world.record(a_play(by=alice, on=song, score=1_000))
@@ -88,7 +88,7 @@ def test_what_was_played_while_restricted_counts_when_the_restriction_is_lifted(
     assert world.problems() == []
 
 
-def test_lifting_a_restriction_makes_nobody_first_where_there_is_no_board(world: World) -> None:
+def test_lifting_a_restriction_gives_no_first_place_on_maps_without_a_board(world: World) -> None:
     alice, song = world.add_player(a_player()), world.add_map(a_map(), MapStatus.PENDING)
     world.record(a_play(by=alice, on=song))
 
@@ -115,20 +115,20 @@ def test_ranks_leave_hidden_players_out_and_the_others_move_up(world: World) -> 
     assert world.run(world.realtime.rank_of(alice, 0)) == Rank()
 
 
-def test_ranks_built_from_nothing_equal_those_that_were_kept_up(world: World) -> None:
+def test_rebuilt_ranks_equal_updated_ranks(world: World) -> None:
     song = world.add_map(a_map())
     for n, pp in enumerate((100.0, 300.0, 100.0, 0.0)):
         player = world.add_player(a_player(f"player{n}"))
         world.record(a_play(by=player, on=song, pp=pp, passed=pp > 0))
     world.run(world.outbox.deliver())
-    kept_up = world.run(world.realtime.around(0))
+    kept_up = world.run(world.realtime.ranked_ids(0))
 
     world.run(world.ranks.rebuild())
 
-    assert world.run(world.realtime.around(0)) == kept_up == [4, 3, 5]
+    assert world.run(world.realtime.ranked_ids(0)) == kept_up == [4, 3, 5]
 
 
-def test_consequences_are_delivered_once(world: World) -> None:
+def test_outbox_rows_are_delivered_once(world: World) -> None:
     alice, song = world.add_player(a_player()), world.add_map(a_map())
     world.record(a_play(by=alice, on=song))
 
@@ -142,25 +142,25 @@ def test_a_move_to_another_country_moves_the_rank(world: World) -> None:
     world.record(a_play(by=alice, on=song))
 
     async def move(tx: Transaction) -> None:
-        await world.standing.moved(tx, alice, "de")
+        await world.standing.on_country_change(tx, alice, "de")
 
     world.run(world.database.transaction(move))
-    world.settle()
+    world.reconcile()
     world.run(world.outbox.deliver())
 
-    assert world.run(world.realtime.around(0, country="de")) == [alice]
-    assert world.run(world.realtime.around(0, country="nl")) == []
+    assert world.run(world.realtime.ranked_ids(0, country="de")) == [alice]
+    assert world.run(world.realtime.ranked_ids(0, country="nl")) == []
 
 
-def test_a_map_that_is_no_longer_ranked_gives_nothing_and_gives_it_back(world: World) -> None:
+def test_unranked_map_gives_no_pp_until_it_is_ranked_again(world: World) -> None:
     alice, song, other = world.add_player(a_player()), world.add_map(a_map()), world.add_map(a_map(id=2))
     world.record(a_play(by=alice, on=song, score=1_000, pp=200, combo=90))
     world.record(a_play(by=alice, on=other, score=500, pp=100, combo=50))
     before = world.stats(alice)
 
-    judge(world, song, MapStatus.PENDING)
+    set_status(world, song, MapStatus.PENDING)
     pending = world.stats(alice)
-    judge(world, world.map(song.md5), MapStatus.APPROVED)
+    set_status(world, world.map(song.md5), MapStatus.APPROVED)
 
     assert (pending.pp, pending.rscore, pending.x_count, pending.bests, pending.max_combo) == (102, 500, 1, 1, 50)
     assert (pending.plays, pending.tscore) == (2, 1_500)
@@ -172,9 +172,9 @@ def test_a_map_that_loses_its_board_has_no_first_place(world: World) -> None:
     alice, song = world.add_player(a_player()), world.add_map(a_map())
     world.record(a_play(by=alice, on=song))
 
-    judge(world, song, MapStatus.PENDING)
+    set_status(world, song, MapStatus.PENDING)
     without = holders(world)
-    judge(world, world.map(song.md5), MapStatus.LOVED)
+    set_status(world, world.map(song.md5), MapStatus.LOVED)
 
     assert (without, holders(world)) == ({}, {(song.key, 0): alice})
     assert world.problems() == []

@@ -1,4 +1,4 @@
-"""Watching replays: who watches counts, once a minute, and never the player."""
+"""Views of replays: each viewer counts once a minute, and the player never."""
 
 import pytest
 from sqlalchemy import select
@@ -14,7 +14,7 @@ ALICE, BOB, CARLA = 3, 4, 5
 
 @pytest.fixture
 def score_id(world: World) -> int:
-    """A score of alice with a replay; bob and carla watch."""
+    """A score of alice with a replay, which bob and carla watch."""
     for name in ("alice", "bob", "carla"):
         world.add_player(a_player(name))
     stored = world.put_replay(b"frames")
@@ -22,13 +22,13 @@ def score_id(world: World) -> int:
 
 
 def views(world: World) -> tuple[int, int]:
-    """Of the replay, and of all of alice's."""
+    """Return the views of the replay and of all replays of alice."""
     [(of_replay,)] = world.look(select(replays.c.views))
     return of_replay, world.stats(ALICE).replay_views
 
 
 def watch(world: World, score_id: int, user_id: int) -> bytes:
-    return world.run(world.replays.watched(score_id, Viewer(user_id)))
+    return world.run(world.replays.record_view(score_id, Viewer(user_id)))
 
 
 def test_each_viewer_counts_once_a_minute(world: World, score_id: int) -> None:
@@ -46,14 +46,14 @@ def test_each_viewer_counts_once_a_minute(world: World, score_id: int) -> None:
     assert world.problems() == []
 
 
-def test_the_player_does_not_count(world: World, score_id: int) -> None:
+def test_player_does_not_count_as_a_viewer(world: World, score_id: int) -> None:
     assert watch(world, score_id, ALICE) == b"frames"
 
     assert views(world) == (0, 0)
 
 
-def test_a_hidden_players_replay_is_watched_by_itself_alone(world: World, score_id: int) -> None:
-    world.run(world.staff.restrict(OPERATOR, "alice", "test"))
+def test_only_the_hidden_player_can_watch_their_replay(world: World, score_id: int) -> None:
+    world.run(world.restrictions.restrict(OPERATOR, "alice", "test"))
 
     with pytest.raises(NotFound):
         watch(world, score_id, BOB)

@@ -1,4 +1,4 @@
-"""Who watches whom, as the players' own polls show it."""
+"""Spectating, as the polls of the players show it."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -57,7 +57,7 @@ class Room:
 
     def log_out(self, user_id: int) -> None:
         session = self.run(self.realtime.close_session(str(user_id)))
-        self.run(self.spectating.depart(session))
+        self.run(self.spectating.on_session_end(session))
 
     def reads(self, user_id: int) -> list[bytes]:
         session, entries = self.run(self.realtime.poll(str(user_id)))
@@ -69,7 +69,7 @@ def room(run: Run) -> Room:
     return Room(run)
 
 
-def test_the_host_learns_of_its_first_spectator_and_gets_their_channel(room: Room) -> None:
+def test_first_spectator_opens_the_channel_for_the_host(room: Room) -> None:
     watching = room.start(ANNA)
 
     assert watching.host.user_id == HOST
@@ -79,7 +79,7 @@ def test_the_host_learns_of_its_first_spectator_and_gets_their_channel(room: Roo
     assert room.reads(ANNA) == []
 
 
-def test_spectators_learn_of_each_other(room: Room) -> None:
+def test_spectators_are_announced_to_each_other(room: Room) -> None:
     room.start(ANNA)
     room.reads(HOST)
 
@@ -91,7 +91,7 @@ def test_spectators_learn_of_each_other(room: Room) -> None:
     assert room.reads(BORIS) == []
 
 
-def test_frames_reach_every_spectator_unchanged_and_never_the_host(room: Room) -> None:
+def test_frames_reach_every_spectator_unchanged_but_not_the_host(room: Room) -> None:
     room.start(ANNA)
     room.start(BORIS)
     for user_id in (HOST, ANNA, BORIS):
@@ -104,7 +104,7 @@ def test_frames_reach_every_spectator_unchanged_and_never_the_host(room: Room) -
     assert room.reads(HOST) == []
 
 
-def test_a_bundle_above_its_bound_is_dropped(room: Room) -> None:
+def test_bundle_above_the_bound_is_dropped(room: Room) -> None:
     room.start(ANNA)
     room.reads(ANNA)
 
@@ -114,7 +114,7 @@ def test_a_bundle_above_its_bound_is_dropped(room: Room) -> None:
     assert room.reads(ANNA) == [packets.spectate_frames(bytes(BUNDLE_MAX))]
 
 
-def test_a_spectator_that_falls_behind_skips_frames_and_stays(room: Room) -> None:
+def test_slow_spectator_skips_frames_and_stays(room: Room) -> None:
     room.start(ANNA)
     room.reads(ANNA)
 
@@ -127,7 +127,7 @@ def test_a_spectator_that_falls_behind_skips_frames_and_stays(room: Room) -> Non
     assert read[-1] == packets.spectate_frames(b"frame 599")
 
 
-def test_the_last_spectator_to_leave_closes_the_channel(room: Room) -> None:
+def test_last_spectator_closes_the_channel(room: Room) -> None:
     room.start(ANNA)
     room.start(BORIS)
     for user_id in (HOST, ANNA, BORIS):
@@ -145,7 +145,7 @@ def test_the_last_spectator_to_leave_closes_the_channel(room: Room) -> None:
     assert room.session(BORIS).follows == {user_topic(BORIS)}
 
 
-def test_watching_another_host_leaves_the_first(room: Room) -> None:
+def test_watching_another_host_stops_watching_the_first(room: Room) -> None:
     room.start(ANNA)
     room.reads(HOST)
 
@@ -156,7 +156,7 @@ def test_watching_another_host_leaves_the_first(room: Room) -> None:
     assert packets.spectator_joined(ANNA) in room.reads(BORIS)
 
 
-def test_watching_on_after_a_download_tells_the_host_again(room: Room) -> None:
+def test_spectator_that_got_the_map_is_announced_again(room: Room) -> None:
     room.start(ANNA)
     room.start(BORIS)
     for user_id in (HOST, ANNA, BORIS):
@@ -169,7 +169,7 @@ def test_watching_on_after_a_download_tells_the_host_again(room: Room) -> None:
     assert room.reads(BORIS) == [packets.fellow_spectator_joined(ANNA)]
 
 
-def test_who_lacks_the_map_says_so_to_the_host_and_the_others(room: Room) -> None:
+def test_missing_map_is_announced_to_host_and_spectators(room: Room) -> None:
     room.start(ANNA)
     room.start(BORIS)
     for user_id in (HOST, ANNA, BORIS):
@@ -182,7 +182,7 @@ def test_who_lacks_the_map_says_so_to_the_host_and_the_others(room: Room) -> Non
 
 
 @pytest.mark.parametrize("host_id", [0, ANNA])
-def test_oneself_and_nobody_cannot_be_watched(room: Room, host_id: int) -> None:
+def test_own_and_zero_ids_change_nothing(room: Room, host_id: int) -> None:
     watching = room.start(ANNA, host_id)
 
     assert watching.host is None
@@ -190,12 +190,12 @@ def test_oneself_and_nobody_cannot_be_watched(room: Room, host_id: int) -> None:
     assert room.run(room.realtime.following(spectate_topic(host_id))) == []
 
 
-def test_the_bot_plays_nothing(room: Room) -> None:
+def test_watching_the_bot_is_refused(room: Room) -> None:
     with pytest.raises(Refused, match="bot"):
         room.start(ANNA, BOT_ID)
 
 
-def test_who_is_offline_or_hidden_cannot_be_watched_and_the_old_host_is_left(room: Room) -> None:
+def test_watching_an_offline_or_hidden_host_is_refused_and_stops_the_present_one(room: Room) -> None:
     room.log_in(6, hidden=True)
     for host_id in (6, 99):
         room.start(ANNA)
@@ -204,7 +204,7 @@ def test_who_is_offline_or_hidden_cannot_be_watched_and_the_old_host_is_left(roo
         assert room.session(ANNA).spectating == 0
 
 
-def test_minus_one_stops_watching(room: Room) -> None:
+def test_negative_host_id_stops_watching(room: Room) -> None:
     room.start(ANNA)
 
     room.start(ANNA, -1)
@@ -212,7 +212,7 @@ def test_minus_one_stops_watching(room: Room) -> None:
     assert room.session(ANNA).spectating == 0
 
 
-def test_a_host_who_logs_out_releases_its_spectators(room: Room) -> None:
+def test_spectators_stop_when_the_host_logs_out(room: Room) -> None:
     room.start(ANNA)
     room.start(BORIS)
     room.reads(ANNA)
@@ -225,7 +225,7 @@ def test_a_host_who_logs_out_releases_its_spectators(room: Room) -> None:
         assert room.run(room.realtime.following(topic)) == []
 
 
-def test_a_spectator_who_vanishes_has_left(room: Room) -> None:
+def test_ended_session_stops_watching(room: Room) -> None:
     room.start(ANNA)
     room.start(BORIS)
     for user_id in (HOST, BORIS):

@@ -1,4 +1,4 @@
-"""Back-ups beside changes: what the copied database names is among the copied files."""
+"""Backups during changes of avatars: the backup contains each file that the copied database names."""
 
 import asyncio
 import io
@@ -23,134 +23,140 @@ from kiai.storage.tables import users
 DAY_S: Final = 86_400
 
 
-def a_picture(shade: int) -> bytes:
+def png_of(shade: int) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (32, 32), (shade, 90, 150)).save(out, "PNG")
     return out.getvalue()
 
 
-class House:
-    """A server with one player who has an avatar. The clock shows the time that the files' own times are of."""
+class AvatarServer:
+    """A server with one player who has an avatar."""
 
     def __init__(self, world: World) -> None:
         self.world = world
+        # The file system sets the times of files, so the clock starts at the real time.
         world.clock.set_now_ms(time.time_ns() // 1_000_000)
         self.avatars = Avatars(world.accounts, world.files, DECODER, world.clock, SequenceIds())
         self.alice = world.add_player(a_player())
-        world.run(self.avatars.change(self.alice, a_picture(1)))
+        world.run(self.avatars.change(self.alice, png_of(1)))
 
-    def named(self) -> str:
+    def current_key(self) -> str:
         [(key,)] = self.world.look(select(users.c.avatar).where(users.c.id == self.alice))
         assert isinstance(key, str)
         return key
 
-    def stored(self, prefix: str) -> set[str]:
+    def stored_keys(self, prefix: str) -> set[str]:
         async def keys() -> set[str]:
-            return {one.key async for one in self.world.files.keys(prefix)}
+            return {file.key async for file in self.world.files.keys(prefix)}
 
         return self.world.run(keys())
 
-    def pass_s(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.world.clock.advance(seconds)
 
 
 @pytest.fixture
-def house(database: Database, run: Run, tmp_path: Path) -> House:
-    return House(World(database, run, tmp_path / "house"))
+def server(database: Database, run: Run, tmp_path: Path) -> AvatarServer:
+    return AvatarServer(World(database, run, tmp_path / "server"))
 
 
-def test_an_avatar_that_is_replaced_during_a_back_up_is_in_the_back_up(house: House, tmp_path: Path) -> None:
+def test_avatar_replaced_during_back_up_is_in_the_back_up(server: AvatarServer, tmp_path: Path) -> None:
     copied: list[str | None] = []
 
     async def dump(folder: Path) -> None:
         (folder / "kiai.db").write_bytes(b"the database")
-        copied.append(await house.world.accounts.avatar_of(house.alice))
-        await house.avatars.change(house.alice, a_picture(2))
-        await house.avatars.sweep()
+        copied.append(await server.world.accounts.picture_of(server.alice, "avatar"))
+        await server.avatars.change(server.alice, png_of(2))
+        await server.avatars.sweep()
 
-    house.world.run(
+    server.world.run(
         back_up(
-            tmp_path / "copy", engine="sqlite", schema="1", dump=dump, files=house.world.files, clock=house.world.clock
+            tmp_path / "copy",
+            engine="sqlite",
+            schema="1",
+            dump=dump,
+            files=server.world.files,
+            clock=server.world.clock,
         )
     )
 
     [key] = copied
     assert key is not None
-    assert key != house.named()
+    assert key != server.current_key()
     assert (tmp_path / "copy" / FILES / key).is_file()
 
 
-def test_a_replaced_avatar_is_deleted_when_no_back_up_can_need_it(house: House) -> None:
-    first = house.named()
-    house.world.run(house.avatars.change(house.alice, a_picture(2)))
-    second = house.named()
+def test_replaced_avatar_is_deleted_after_the_longest_back_up(server: AvatarServer) -> None:
+    first = server.current_key()
+    server.world.run(server.avatars.change(server.alice, png_of(2)))
+    second = server.current_key()
 
-    house.pass_s(BACK_UP_MAX_S - 60)
-    assert house.world.run(house.avatars.sweep()) == 0
-    assert house.stored("avatars/") == {first, second}
+    server.advance(BACK_UP_MAX_S - 60)
+    assert server.world.run(server.avatars.sweep()) == 0
+    assert server.stored_keys("avatars/") == {first, second}
 
-    house.pass_s(120)
-    assert house.world.run(house.avatars.sweep()) == 1
-    assert house.stored("avatars/") == {second}
-    assert house.stored("retired/") == set()
-
-
-def test_an_old_picture_that_is_chosen_again_stays(house: House) -> None:
-    house.world.run(house.avatars.change(house.alice, a_picture(2)))
-    house.world.run(house.avatars.change(house.alice, a_picture(1)))
-
-    house.pass_s(2 * DAY_S)
-    assert house.world.run(house.avatars.sweep()) == 2
-
-    assert house.stored("avatars/") == {house.named()}
-    assert house.world.run(house.avatars.find(house.alice)) is not None
+    server.advance(120)
+    assert server.world.run(server.avatars.sweep()) == 1
+    assert server.stored_keys("avatars/") == {second}
+    assert server.stored_keys("retired/") == set()
 
 
-def test_the_same_picture_sent_again_is_no_change(house: House) -> None:
-    before = house.named()
+def test_former_avatar_that_is_set_again_stays(server: AvatarServer) -> None:
+    server.world.run(server.avatars.change(server.alice, png_of(2)))
+    server.world.run(server.avatars.change(server.alice, png_of(1)))
 
-    house.world.run(house.avatars.change(house.alice, a_picture(1)))
+    server.advance(2 * DAY_S)
+    assert server.world.run(server.avatars.sweep()) == 2
 
-    assert house.named() == before
-    assert house.stored("retired/") == set()
-
-
-def test_the_file_of_a_change_that_failed_after_it_was_retired_stays(house: House) -> None:
-    key = house.named()
-    house.world.run(house.world.files.put(f"retired/{key}", b""))
-
-    house.pass_s(2 * DAY_S)
-    assert house.world.run(house.avatars.sweep()) == 0
-
-    assert house.stored("avatars/") == {key}
-    assert house.stored("retired/") == set()
+    assert server.stored_keys("avatars/") == {server.current_key()}
+    assert server.world.run(server.avatars.find(server.alice)) is not None
 
 
-def test_of_changes_at_once_one_picture_is_left(house: House) -> None:
+def test_uploading_the_current_avatar_changes_nothing(server: AvatarServer) -> None:
+    before = server.current_key()
+
+    server.world.run(server.avatars.change(server.alice, png_of(1)))
+
+    assert server.current_key() == before
+    assert server.stored_keys("retired/") == set()
+
+
+def test_retired_file_that_is_still_in_use_stays(server: AvatarServer) -> None:
+    key = server.current_key()
+    server.world.run(server.world.files.put(f"retired/{key}", b""))
+
+    server.advance(2 * DAY_S)
+    assert server.world.run(server.avatars.sweep()) == 0
+
+    assert server.stored_keys("avatars/") == {key}
+    assert server.stored_keys("retired/") == set()
+
+
+def test_concurrent_changes_leave_one_avatar(server: AvatarServer) -> None:
     async def change_all() -> None:
-        await asyncio.gather(*(house.avatars.change(house.alice, a_picture(shade)) for shade in range(2, 8)))
+        await asyncio.gather(*(server.avatars.change(server.alice, png_of(shade)) for shade in range(2, 8)))
 
-    house.world.run(change_all())
-    house.pass_s(2 * DAY_S)
-    house.world.run(house.avatars.sweep())
+    server.world.run(change_all())
+    server.advance(2 * DAY_S)
+    server.world.run(server.avatars.sweep())
 
-    assert house.stored("avatars/") == {house.named()}
+    assert server.stored_keys("avatars/") == {server.current_key()}
 
 
-def test_a_back_up_that_takes_longer_than_files_are_kept_fails(house: House, tmp_path: Path) -> None:
+def test_back_up_over_the_time_limit_is_refused(server: AvatarServer, tmp_path: Path) -> None:
     async def dump(folder: Path) -> None:
         (folder / "kiai.db").write_bytes(b"the database")
-        house.pass_s(BACK_UP_MAX_S + 1)
+        server.advance(BACK_UP_MAX_S + 1)
 
     with pytest.raises(Refused, match="longer than 24 hours"):
-        house.world.run(
+        server.world.run(
             back_up(
                 tmp_path / "copy",
                 engine="sqlite",
                 schema="1",
                 dump=dump,
-                files=house.world.files,
-                clock=house.world.clock,
+                files=server.world.files,
+                clock=server.world.clock,
             )
         )
     assert not (tmp_path / "copy" / "manifest.json").exists()

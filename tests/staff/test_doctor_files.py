@@ -1,4 +1,4 @@
-"""The doctor misses every file that a row names."""
+"""The doctor reports missing files that rows name."""
 
 import io
 import time
@@ -11,15 +11,15 @@ from tests.builders import Run, World, a_map, a_player
 from tests.decoders import DECODER
 
 from kiai.accounts.avatars import Avatars
-from kiai.accounts.screenshots import Screenshots, screenshot_key
 from kiai.beatmaps import osu_key
 from kiai.beatmaps.importing import archive_key
 from kiai.ids import SequenceIds, SystemIds
+from kiai.screenshots import Screenshots, screenshot_key
 from kiai.storage.port import Database
 from kiai.storage.tables import screenshots, sets
 
 
-def a_picture() -> bytes:
+def png() -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (32, 32), (1, 90, 150)).save(out, "PNG")
     return out.getvalue()
@@ -32,16 +32,14 @@ def world(database: Database, run: Run, tmp_path: Path) -> World:
     return world
 
 
-def test_files_that_rows_name_and_that_are_gone_are_named(world: World) -> None:
+def test_missing_files_are_reported(world: World) -> None:
     alice = world.add_player(a_player())
     song = world.add_map(a_map(7, set_id=70))
     avatars = Avatars(world.accounts, world.files, DECODER, world.clock, SequenceIds())
-    world.run(avatars.change(alice, a_picture()))
-    avatar = world.run(world.accounts.avatar_of(alice))
+    world.run(avatars.change(alice, png()))
+    avatar = world.run(world.accounts.picture_of(alice, "avatar"))
     assert avatar is not None
-    name = world.run(
-        Screenshots(world.database, world.files, DECODER, world.clock, SystemIds()).keep(alice, a_picture())
-    )
+    name = world.run(Screenshots(world.database, world.files, DECODER, world.clock, SystemIds()).save(alice, png()))
     world.run(world.files.put(archive_key(70), b"archive"))
     world.change(update(sets).where(sets.c.id == 70).values(osz_size=7))
     world.clock.advance(120)
@@ -52,13 +50,13 @@ def test_files_that_rows_name_and_that_are_gone_are_named(world: World) -> None:
 
     assert sorted(world.problems()) == [
         f"I3: the .osu file of map 7 ({song.md5}) is missing",
-        "I3: the archive of set 70, which its covers are made of, is missing",
+        "I3: the archive of set 70, the source of its covers, is missing",
         f"I3: the avatar of user {alice} is missing",
         f"I3: the screenshot {name} is missing",
     ]
 
 
-def test_a_screenshot_whose_upload_runs_is_no_problem(world: World) -> None:
+def test_screenshot_is_not_reported_during_its_upload(world: World) -> None:
     alice = world.add_player(a_player())
     world.change(
         insert(screenshots).values(id="aB-_0189", user_id=alice, kind="png", size=1, at_ms=world.clock.now_ms())

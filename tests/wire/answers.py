@@ -1,4 +1,4 @@
-"""A client that reads answers from one connection as HTTP/1.1 frames them, and not a byte more."""
+"""A strict HTTP/1.1 client that reads exactly one answer at a time from a connection."""
 
 import socket
 from collections.abc import Mapping
@@ -21,8 +21,10 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Client:
-    """One connection. What is wrong with the framing of an answer raises AssertionError, an end too early
-    ConnectionError."""
+    """One connection.
+
+    Raises AssertionError for an answer with wrong framing and ConnectionError for one that ends too early.
+    """
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=patiently(DEADLINE_S))
@@ -44,7 +46,7 @@ class Client:
         body: bytes = b"",
         version: str = "1.1",
     ) -> Answer:
-        """Sends a request and reads its answer, behind which nothing else may be."""
+        """Send a request and return its answer. Fail if more bytes follow the answer."""
         self.say(method, path, host=host, headers=headers, body=body, version=version)
         answer = self.answer(method)
         assert self.unread() == b"", f"behind the answer to {method} {host}{path}"
@@ -60,7 +62,7 @@ class Client:
         body: bytes = b"",
         version: str = "1.1",
     ) -> None:
-        """Sends a request."""
+        """Send a request."""
         lines = [f"{method} {path} HTTP/{version}", f"Host: {host}"]
         lines += [f"{name}: {text}" for name, text in (headers or {}).items()]
         if body or method in ("POST", "PUT"):
@@ -68,7 +70,7 @@ class Client:
         self.socket.sendall("\r\n".join([*lines, "", ""]).encode() + body)
 
     def answer(self, method: str) -> Answer:
-        """Reads the answer to a request of this method."""
+        """Read the answer to a request with this method."""
         status, headers = self.head()
         chunked = headers.get("transfer-encoding") == "chunked"
         assert not (chunked and "content-length" in headers), headers
@@ -87,7 +89,7 @@ class Client:
         return Answer(status, headers, body)
 
     def head(self) -> tuple[int, dict[str, str]]:
-        """Reads the status and the headers, each of which may be there once."""
+        """Read the status and the headers. Fail if a header occurs twice."""
         head = self._until(b"\r\n\r\n").decode("latin-1")
         first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
         version, status, _ = first.split(" ", 2)
@@ -101,21 +103,21 @@ class Client:
         return int(status), headers
 
     def exactly(self, count: int) -> bytes:
-        """Reads so many bytes."""
+        """Read this number of bytes."""
         while len(self._read) < count:
             self._more()
         piece, self._read = self._read[:count], self._read[count:]
         return piece
 
     def rest(self) -> bytes:
-        """Reads to the end of the connection."""
+        """Read to the end of the connection."""
         while piece := self.socket.recv(65_536):
             self._read += piece
         piece, self._read = self._read, b""
         return piece
 
     def unread(self) -> bytes:
-        """What has come and is part of no answer that was read."""
+        """Return the received bytes behind the last answer, without waiting."""
         self.socket.setblocking(False)
         try:
             self._read += self.socket.recv(65_536)

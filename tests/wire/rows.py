@@ -1,6 +1,7 @@
-"""Rows that say so: a data folder's database, written to directly."""
+"""Writes test rows directly into the database of a data folder."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -9,6 +10,7 @@ from sqlalchemy import Table, func, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from tests import stores
 
+from kiai.beatmaps.model import osu_key
 from kiai.beatmaps.words import words_of
 from kiai.storage.tables import (
     api_keys,
@@ -31,23 +33,28 @@ RESTRICTED: Final = 2
 
 
 def ms(utc: str) -> int:
-    """Unix milliseconds of a time as the API writes it."""
+    """Return the Unix milliseconds of a time in the API's format."""
     return int(datetime.fromisoformat(utc).replace(tzinfo=UTC).timestamp()) * 1000
 
 
 class Rows:
-    """Writes rows, in place of those with the same key, of a server that runs or not."""
+    """Writes rows and replaces those with the same key. The server may be running."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
         self._engine = stores.engine(data)
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Close the database."""
         self._engine.dispose()
 
+    def look(self, table: Table) -> Sequence[Any]:
+        """Return all rows of a table."""
+        with self._engine.connect() as connection:
+            return connection.execute(table.select()).all()
+
     def put(self, table: Table, *rows: dict[str, Any]) -> None:
-        """Writes whole rows."""
+        """Write complete rows."""
         key = [column.name for column in table.primary_key]
         with self._engine.begin() as connection:
             if stores.SHARED:
@@ -65,7 +72,7 @@ class Rows:
                 )
 
     def player(self, id: int, name: str, **values: Any) -> None:  # noqa: A002
-        """An account that everybody sees, unless `priv` says otherwise."""
+        """Write an account, which is visible unless `priv` says otherwise."""
         row = {
             "id": id,
             "name": name,
@@ -79,27 +86,27 @@ class Rows:
         self.put(users, row | values)
 
     def registered(self, total: int) -> None:
-        """How many accounts are counted."""
+        """Write the number of registered accounts."""
         with self._engine.begin() as connection:
             connection.execute(update(counters).where(counters.c.name == "users").values(value=total))
 
     def profile(self, user_id: int, mode: int, country: str = "xx", **values: Any) -> None:
-        """A player's totals in one mode."""
+        """Write a player's totals in one mode."""
         self.put(stats, {"user_id": user_id, "mode": mode, "country": country} | values)
 
     def api_key(self, user_id: int, key: str, **values: Any) -> str:
-        """A key of the player."""
+        """Write an API key of the player."""
         row = {"user_id": user_id, "hash": hashlib.sha256(key.encode()).digest(), "created_at_ms": 0}
         self.put(api_keys, row | values)
         return key
 
     def clan(self, id: int, name: str, tag: str, owner_id: int) -> None:  # noqa: A002
-        """A clan; who is in it is said by its members' rows."""
+        """Write a clan. The rows of its members refer to it."""
         row = {"id": id, "name": name, "safe_name": name.lower().replace(" ", "_"), "tag": tag, "owner_id": owner_id}
         self.put(clans, row | {"created_at_ms": 1_600_000_000_000})
 
     def map(self, shown: dict[str, Any], **values: Any) -> None:
-        """A map from the object that the API shows of it; its row's key is its id."""
+        """Write a map from its object in the API. The key of the row is the map id."""
         row = {
             "hit_length": shown["total_length"],
             "objects": 100,
@@ -116,7 +123,7 @@ class Rows:
         self.put(map_words, *({"word": word, "map_key": row["key"]} for word in words))
 
     def score(self, id: int, user_id: int, map_key: int, shown: dict[str, Any], **values: Any) -> None:  # noqa: A002
-        """A score from the object that the API shows of it. Status 2 is a best in every respect."""
+        """Write a score from its object in the API. Status 2 is the best by score, by pp and by mods."""
         best = int(shown["status"] == 2)
         taken = (
             "score pp acc max_combo mods n300 n100 n50 nmiss ngeki nkatu grade mode time_elapsed perfect".split()  # noqa: SIM905
@@ -135,22 +142,28 @@ class Rows:
         }
         self.put(scores, row | values)
 
-    def tell_rank(self, user_id: int) -> None:
-        """Leaves word for a server that runs that the player's rank may have changed."""
+    def queue_rank_update(self, user_id: int) -> None:
+        """Write an outbox row, so that a running server reads the player's rank again."""
         self.put(outbox, {"at_ms": 0, "kind": "ranks", "payload": str(user_id)})
 
-    def all_is_delivered(self) -> bool:
-        """Whether a server that runs has passed on what changed before it started."""
+    def is_outbox_empty(self) -> bool:
+        """Return whether a running server has delivered the outbox."""
         with self._engine.connect() as connection:
             return connection.execute(select(func.count()).select_from(outbox)).scalar() == 0
 
     def played(self, user_id: int, mode: int, map_key: int, plays: int, last_play_ms: int = 0) -> None:
-        """How often a player played a map."""
+        """Write the number of a player's plays of a map."""
         row = {"user_id": user_id, "mode": mode, "map_key": map_key, "plays": plays, "last_play_ms": last_play_ms}
         self.put(play_counts, row)
 
+    def osu_file(self, map_id: int, text: str) -> None:
+        """Store a beatmap file for a map that `map` has written. Its md5 remains that of the row."""
+        file = self.data / "files" / osu_key(f"{map_id:032x}")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, "utf-8")
+
     def replay(self, score_id: int, frames: bytes) -> Path:
-        """A score's replay, with its file: where that lies."""
+        """Write the replay of a score with its file, and return the path of the file."""
         md5 = hashlib.md5(frames)
         file = self.data / "files" / "replays" / md5.hexdigest()[:2] / md5.hexdigest()
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A game client that submits plays: an encoder of its own (docs/spec/submission.md), and the vectors of others."""
+"""A game client that submits plays: an independent encoder (docs/spec/submission.md), and test vectors."""
 
 import asyncio
 import base64
@@ -51,14 +51,14 @@ _RENAME = Command(update(maps).where(maps.c.id == bindparam("map_id")).values(md
 
 
 def prepare(data: Path, names: list[str], vector_maps: bool = True, database: str | None = None) -> dict[str, int]:
-    """A data folder with these players (all with `PASSWORD`) and the maps of the vectors; ids by name.
+    """Create a data folder with these players (all with `PASSWORD`) and the maps of the vectors. Return ids by name.
 
-    The vectors name maps by md5s that no file has: their rows and files are put under those names.
+    The vectors use md5s that no file has, so generated maps are stored under these md5s.
     """
 
     settings = load_settings(data=data, database=database) if database else stores.settings(data)
 
-    async def story() -> dict[str, int]:
+    async def scenario() -> dict[str, int]:
         async with open_services(settings) as services:
             ids = {}
             for name in names:
@@ -70,7 +70,7 @@ def prepare(data: Path, names: list[str], vector_maps: bool = True, database: st
                     priv=3,
                     country="nl",
                 )
-                if not name.isascii():  # accounts of other servers may have such names; nobody registers one here
+                if not name.isascii():  # possible in imported accounts; registration refuses it
 
                     async def rename(tx: Transaction, user_id: int = user_id, name: str = name) -> None:
                         await tx.run(_NAME, user_id=user_id, new_name=name, new_safe_name=safe_name(name))
@@ -92,22 +92,22 @@ def prepare(data: Path, names: list[str], vector_maps: bool = True, database: st
                 await services.database.transaction(body)
             return ids
 
-    return asyncio.run(story())
+    return asyncio.run(scenario())
 
 
 def multipart(parts: list[tuple[str, str | None, bytes]]) -> tuple[bytes, str]:
-    """A body and its content type, as a .NET client writes them; parts are (name, file name, data)."""
+    """Return a body and its content type, as a .NET client writes them. Parts are (name, file name, data)."""
     boundary = "-------------------------------28947758029299"
     body = b""
     for name, filename, data in parts:
-        shown = f'form-data; name="{name}"' + (f'; filename="{filename}"' if filename is not None else "")
+        disposition = f'form-data; name="{name}"' + (f'; filename="{filename}"' if filename is not None else "")
         kind = "\r\nContent-Type: application/octet-stream" if filename is not None else ""
-        body += f"--{boundary}\r\nContent-Disposition: {shown}{kind}\r\n\r\n".encode() + data + b"\r\n"
+        body += f"--{boundary}\r\nContent-Disposition: {disposition}{kind}\r\n\r\n".encode() + data + b"\r\n"
     return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
 
 
 def of_vector(one: dict[str, Any]) -> list[tuple[str, str | None, bytes]]:
-    """The parts of a vector in their order."""
+    """Return the parts of a vector in order."""
     parts: list[tuple[str, str | None, bytes]] = [
         (name, None, text.encode()) for name, text in one["form_text_parts_in_order"]
     ]
@@ -115,7 +115,7 @@ def of_vector(one: dict[str, Any]) -> list[tuple[str, str | None, bytes]]:
 
 
 def frames(count: int = 150, seed: int | None = None) -> bytes:
-    """A replay of its own: as many frames, compressed as the game does."""
+    """Return a new replay with this number of frames, compressed as in the game."""
     chance = random.Random(next(_serial) if seed is None else seed)
     moves = (
         f"{chance.randint(8, 20)}|{chance.random() * 512:.3f}|{chance.random() * 384:.3f}|{chance.choice((0, 1, 5))},"
@@ -130,7 +130,7 @@ def frames(count: int = 150, seed: int | None = None) -> bytes:
 
 
 class Played(msgspec.Struct, frozen=True):
-    """A play as its client knows it; what a test does not care about has a default."""
+    """A play, with a default for each field that does not matter to a test."""
 
     md5: str
     name: str = "alice"
@@ -160,7 +160,7 @@ class Played(msgspec.Struct, frozen=True):
     iv: bytes = b""
 
     def sealed(self) -> "Played":
-        """The same with what chance decides settled: its time, its replay, its IV. Sent twice, it is one play."""
+        """Return the play with fixed time, replay and IV, so that two submissions of it are the same play."""
         return msgspec.structs.replace(
             self,
             at=self.at or time.strftime("%y%m%d%H%M%S", time.gmtime()),
@@ -170,7 +170,7 @@ class Played(msgspec.Struct, frozen=True):
 
     @property
     def checksum(self) -> str:
-        """What names this play; only of a sealed one."""
+        """The checksum of a sealed play."""
         one = self
         text = (
             f"chickenmcnuggets{one.n100 + one.n300}o15{one.n50}{one.ngeki}smustard{one.nkatu}{one.nmiss}uu{one.md5}"
@@ -181,7 +181,7 @@ class Played(msgspec.Struct, frozen=True):
         return ("0" if md5[0] != "0" else "1") + md5[1:] if one.spoil_checksum else md5
 
     def parts(self) -> list[tuple[str, str | None, bytes]]:
-        """The form, encoded from scratch."""
+        """Return the parts of the form."""
         one = self.sealed()
         tokens = (
             one.md5,
@@ -210,20 +210,20 @@ class Played(msgspec.Struct, frozen=True):
         ]
 
     def encrypted(self, text: str) -> bytes:
-        """A text under this play's key and IV, as base64."""
+        """Return a text encrypted with the key and IV of the play, as base64."""
         key = f"osu!-scoreburgr---------{self.version}".encode()
         return base64.b64encode(RijndaelCbc(key, self.iv, Pkcs7Padding(32), 32).encrypt(text.encode()))
 
 
 def log_in(server: Server, name: str, *, password: str = PASSWORD, client_hash: str = CLIENT_HASH) -> str:
-    """A session of this player; its token."""
+    """Log in and return the token."""
     token = try_to_log_in(server, name, password=password, client_hash=client_hash)
     assert token is not None
     return token
 
 
 def try_to_log_in(server: Server, name: str, *, password: str = PASSWORD, client_hash: str = CLIENT_HASH) -> str | None:
-    """As `log_in`; None when the server refuses, as it does while the last session is a moment old."""
+    """Log in and return the token, or None if the server refuses because the last session is only a moment old."""
     body = f"{name}\n{password_md5(password)}\nb{BUILD}|0|0|{client_hash}|0\n".encode()
     reply = server.ask("POST", "/", host="c.localhost", headers={"User-Agent": "osu!"}, body=body)
     token = reply.headers.get("cho-token", "")
@@ -231,30 +231,30 @@ def try_to_log_in(server: Server, name: str, *, password: str = PASSWORD, client
 
 
 def poll(server: Server, token: str, body: bytes = b"") -> bytes:
-    """One poll; what came."""
+    """Send one poll and return the packets of the answer."""
     headers = {"User-Agent": "osu!", "osu-token": token}
     return server.ask("POST", "/", host="c.localhost", headers=headers, body=body).body
 
 
 def submit(server: Server, what: Played | list[tuple[str, str | None, bytes]], path: str = SUBMIT) -> Reply:
-    """Sends a play; the answer."""
+    """Submit a play and return the answer."""
     body, kind = multipart(what.parts() if isinstance(what, Played) else what)
     headers = {"User-Agent": "osu!", "Content-Type": kind, "Token": "opaque"}
     return server.ask("POST", path, host=OSU, headers=headers, body=body)
 
 
 def web(server: Server, path: str, **query: object) -> Reply:
-    """A GET of one of the client's endpoints."""
+    """Send a GET request to a web endpoint."""
     return server.ask("GET", f"{path}?{urlencode(query)}", host=OSU, headers={"User-Agent": "osu!"})
 
 
 def password_md5(password: str = PASSWORD) -> str:
-    """The password as the client sends it."""
+    """Return the md5 that the client sends for a password."""
     return hashlib.md5(password.encode()).hexdigest()
 
 
 def read_rows(server: Server, sql: str, *params: object) -> list[Any]:
-    """What the database of a running server holds."""
+    """Return rows from the database of a running server."""
     marked = sql.replace("?", "%s") if stores.SHARED else sql
     with stores.engine(server.data).connect() as connection:
         return [tuple(row) for row in connection.exec_driver_sql(marked, params)]

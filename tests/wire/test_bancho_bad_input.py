@@ -1,4 +1,4 @@
-"""What the realtime face answers to bad input, against a real server."""
+"""Answers of the bancho face to bad input, on a real server."""
 
 import gzip
 import hashlib
@@ -16,7 +16,7 @@ from tests.patience import Deadline, patiently, wait_until
 from tests.wire.kit import Server, cli
 
 from kiai.faces.bancho import packets
-from kiai.faces.bancho.packets import Client, JoinMatch, MatchForm, Message, SlotForm
+from kiai.faces.bancho.packets import ClientMessage, ClientPacket, JoinMatch, MatchForm, SlotForm
 
 HOST = "c.localhost"
 PASSWORD = "correct horse {}"
@@ -26,7 +26,7 @@ NAMES = ("anna", "boris", "carla", "tourist", "lister97", "lister85")
 
 
 class Bancho:
-    """A raw client."""
+    """A client that sends raw bytes."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -44,8 +44,8 @@ class Bancho:
         hashes = given.get("hashes", f"{device}:0A1B2C.:{device}:{device}:{device}:")
         return self.post(f"{name}\n{md5}\n{given['version']}|{given['offset']}|0|{hashes}|0\n".encode())
 
-    def fresh(self, name: str) -> str:
-        """A new session, whatever became of the old one."""
+    def new_session(self, name: str) -> str:
+        """Open a new session and return its token. Waits until the old session can be replaced."""
         deadline = Deadline(15)
         while True:
             reply = self.login(name)
@@ -79,17 +79,17 @@ def bancho(server: Server) -> Bancho:
 
 @pytest.fixture(scope="module")
 def anna(bancho: Bancho) -> str:
-    """A session that every test leaves alive."""
-    return bancho.fresh("anna")
+    """The token of a session that no test ends."""
+    return bancho.new_session("anna")
 
 
 @pytest.fixture(scope="module")
 def boris(bancho: Bancho) -> str:
-    return bancho.fresh("boris")
+    return bancho.new_session("boris")
 
 
 def ids(body: bytes) -> list[int]:
-    """The ids of the packets in a reply."""
+    """Return the ids of the packets in a reply."""
     found, at = [], 0
     while at < len(body):
         packet_id, _, size = struct.unpack_from("<HBI", body, at)
@@ -101,7 +101,7 @@ def ids(body: bytes) -> list[int]:
 @pytest.mark.parametrize(
     "body", [b"", os.urandom(200), b"one\ntwo", b"\xff\xfe\n\xff\n\xff", b"a\nb\nb20250415|0|0|hashes"]
 )
-def test_what_is_no_login_is_refused(bancho: Bancho, body: bytes) -> None:
+def test_invalid_login_request_is_refused(bancho: Bancho, body: bytes) -> None:
     reply = bancho.post(body)
 
     assert (reply.status, reply.headers["cho-token"]) == (200, "invalid-request")
@@ -109,7 +109,7 @@ def test_what_is_no_login_is_refused(bancho: Bancho, body: bytes) -> None:
     assert ids(reply.body) == [5, 24]
 
 
-def test_wrong_names_and_passwords_cannot_be_told_apart(bancho: Bancho) -> None:
+def test_unknown_name_and_wrong_password_get_the_same_answer(bancho: Bancho) -> None:
     wrong = [
         bancho.login("nobody at all"),
         bancho.login(password="0" * 32),
@@ -121,54 +121,54 @@ def test_wrong_names_and_passwords_cannot_be_told_apart(bancho: Bancho) -> None:
         bancho.login("' OR 1=1--"),
     ]
 
-    assert {(one.status, one.headers["cho-token"], one.body) for one in wrong} == {
+    assert {(reply.status, reply.headers["cho-token"], reply.body) for reply in wrong} == {
         (200, "incorrect-credentials", wrong[0].body)
     }
 
 
 @pytest.mark.parametrize("version", ["b20269999", "b1", "b" + "1" * 5_000])
-def test_versions_that_are_none_are_refused(bancho: Bancho, version: str) -> None:
+def test_invalid_client_version_is_refused(bancho: Bancho, version: str) -> None:
     assert bancho.login(version=version).headers["cho-token"] == "invalid-request"
 
 
-def test_hashes_that_are_not_five_are_refused_and_a_megabyte_is_not_read(bancho: Bancho) -> None:
+def test_wrong_number_of_hashes_and_a_too_long_login_are_refused(bancho: Bancho) -> None:
     assert bancho.login(hashes="a:b:c").body.startswith(REFUSED)
     assert bancho.login(hashes=":".join("x" * 10_000)).body.startswith(REFUSED)
     assert bancho.login(hashes="x" * 1_000_000).status == 413
 
 
 @pytest.mark.parametrize("token", ["../x", "", "x" * 8_000, "12", "00000000-0000-0000-0000-000000000000"])
-def test_an_unknown_token_is_told_to_log_in_again(bancho: Bancho, token: str) -> None:
+def test_unknown_token_gets_restart(bancho: Bancho, token: str) -> None:
     reply = bancho.post(b"", token)
 
     assert reply.status == 200
     assert reply.body.endswith(RESTART)
 
 
-def test_another_program_gets_nothing(bancho: Bancho) -> None:
+def test_other_user_agent_is_refused(bancho: Bancho) -> None:
     reply = bancho.post(b"", None, User_Agent="Mozilla/5.0")
 
     assert (reply.status, reply.body) == (403, b"")
 
 
-def test_a_body_above_the_bound_costs_nothing_but_itself(bancho: Bancho, anna: str) -> None:
+def test_body_above_the_bound_is_refused_and_the_session_stays(bancho: Bancho, anna: str) -> None:
     reply = bancho.post(b"\0" * 1_048_577, anna)
 
     assert (reply.status, reply.body) == (413, b"")
     assert bancho.post(b"", anna).body == b""
 
 
-def test_what_is_cut_or_unknown_is_skipped(bancho: Bancho, anna: str) -> None:
-    join = whole(Client.CHANNEL_JOIN, "#osu")
-    lying = struct.pack("<HBI", 63, 0, 4_294_967_295) + b"abc"
+def test_truncated_and_unknown_packets_are_skipped(bancho: Bancho, anna: str) -> None:
+    join = whole(ClientPacket.CHANNEL_JOIN, "#osu")
+    wrong_length = struct.pack("<HBI", 63, 0, 4_294_967_295) + b"abc"
 
-    assert 64 in ids(bancho.post(join + lying, anna).body)
+    assert 64 in ids(bancho.post(join + wrong_length, anna).body)
     assert bancho.post(b"123456", anna).body == b""
     assert bancho.post(struct.pack("<HBI", 63, 0, 1), anna).body == b""
     assert 64 in ids(bancho.post(struct.pack("<HBI", 65_535, 0, 10) + b"0" * 10 + join, anna).body)
 
 
-def test_ten_thousand_pings_are_quick(bancho: Bancho, anna: str) -> None:
+def test_ten_thousand_pongs_are_handled_quickly(bancho: Bancho, anna: str) -> None:
     started = time.perf_counter()
 
     reply = bancho.post(b"\x04\0\0\0\0\0\0" * 10_000, anna)
@@ -177,20 +177,20 @@ def test_ten_thousand_pings_are_quick(bancho: Bancho, anna: str) -> None:
     assert time.perf_counter() - started < patiently(1.0)
 
 
-def test_lines_go_where_they_may_in_the_sessions_own_name(bancho: Bancho, anna: str, boris: str) -> None:
+def test_lines_reach_only_joined_channels_under_the_sessions_name(bancho: Bancho, anna: str, boris: str) -> None:
     bancho.post(b"", boris)
     for channel in ("#staff", "#multi_1", "#spec_3", "#nope", "#highlight"):
-        bancho.post(whole(Client.SEND_PUBLIC_MESSAGE, Message("", "text", channel, 0)), anna)
-    bancho.post(whole(Client.SEND_PUBLIC_MESSAGE, Message("", "   ", "#osu", 0)), anna)
-    cut = bancho.post(whole(Client.SEND_PUBLIC_MESSAGE, Message("boris", "x" * 33_000, "#osu", 1)), anna)
+        bancho.post(whole(ClientPacket.SEND_PUBLIC_MESSAGE, ClientMessage("", "text", channel, 0)), anna)
+    bancho.post(whole(ClientPacket.SEND_PUBLIC_MESSAGE, ClientMessage("", "   ", "#osu", 0)), anna)
+    cut = bancho.post(whole(ClientPacket.SEND_PUBLIC_MESSAGE, ClientMessage("boris", "x" * 33_000, "#osu", 1)), anna)
 
     assert ids(cut.body) == [24]
     assert bancho.post(b"", boris).body == packets.message("anna", "x" * 2_000 + "... (truncated)", "#osu", 3)
 
 
 @pytest.mark.parametrize("match_id", [-1, 0, 99_999])
-def test_a_match_that_is_not_there_cannot_be_joined(bancho: Bancho, anna: str, match_id: int) -> None:
-    reply = bancho.post(whole(Client.JOIN_MATCH, JoinMatch(match_id, "")), anna)
+def test_join_of_an_unknown_match_fails(bancho: Bancho, anna: str, match_id: int) -> None:
+    reply = bancho.post(whole(ClientPacket.JOIN_MATCH, JoinMatch(match_id, "")), anna)
 
     assert bytes.fromhex("25000000000000") in reply.body
 
@@ -200,7 +200,7 @@ def a_form(**fields: Any) -> MatchForm:
         "id": 0,
         "in_progress": False,
         "mods": 0,
-        "name": "room",
+        "name": "a match",
         "password": "",
         "map_name": "A - B [C]",
         "map_id": 75,
@@ -216,62 +216,62 @@ def a_form(**fields: Any) -> MatchForm:
     return MatchForm(**(given | fields))
 
 
-def test_a_room_is_its_hosts(bancho: Bancho, anna: str, boris: str) -> None:
-    assert 37 in ids(bancho.post(whole(Client.CREATE_MATCH, a_form(host_id=4)), anna).body)
-    made = bancho.post(whole(Client.CREATE_MATCH, a_form(name="n" * 10_000)), anna)
-    assert 36 in ids(made.body)
+def test_only_the_host_can_change_a_match(bancho: Bancho, anna: str, boris: str) -> None:
+    assert 37 in ids(bancho.post(whole(ClientPacket.CREATE_MATCH, a_form(host_id=4)), anna).body)
+    created = bancho.post(whole(ClientPacket.CREATE_MATCH, a_form(name="n" * 10_000)), anna)
+    assert 36 in ids(created.body)
     match_id = bancho.server.get("/v2/matches").json["data"][0]["room"]
-    bancho.post(whole(Client.JOIN_MATCH, JoinMatch(match_id, "")), boris)
+    bancho.post(whole(ClientPacket.JOIN_MATCH, JoinMatch(match_id, "")), boris)
 
-    def room() -> Any:
+    def match() -> Any:
         return bancho.server.get(f"/get_match?id={match_id}").json["match"]
 
-    before = room()
+    before = match()
     assert before["name"] == "n" * 50
-    for packet, said in (
-        (Client.MATCH_LOCK, 0),
-        (Client.MATCH_CHANGE_SETTINGS, a_form(host_id=4, name="mine")),
-        (Client.MATCH_START, None),
-        (Client.MATCH_TRANSFER_HOST, 1),
-        (Client.MATCH_CHANGE_PASSWORD, a_form(password="mine")),
-        (Client.MATCH_CHANGE_MODS, 64),
-        (Client.MATCH_CHANGE_SLOT, 0),
-        (Client.MATCH_COMPLETE, None),
-        (Client.MATCH_FAILED, None),
-        (Client.MATCH_LOAD_COMPLETE, None),
-        (Client.MATCH_SKIP_REQUEST, None),
+    for packet, value in (
+        (ClientPacket.MATCH_LOCK, 0),
+        (ClientPacket.MATCH_CHANGE_SETTINGS, a_form(host_id=4, name="mine")),
+        (ClientPacket.MATCH_START, None),
+        (ClientPacket.MATCH_TRANSFER_HOST, 1),
+        (ClientPacket.MATCH_CHANGE_PASSWORD, a_form(password="mine")),
+        (ClientPacket.MATCH_CHANGE_MODS, 64),
+        (ClientPacket.MATCH_CHANGE_SLOT, 0),
+        (ClientPacket.MATCH_COMPLETE, None),
+        (ClientPacket.MATCH_FAILED, None),
+        (ClientPacket.MATCH_LOAD_COMPLETE, None),
+        (ClientPacket.MATCH_SKIP_REQUEST, None),
     ):
-        bancho.post(whole(packet, said), boris)
+        bancho.post(whole(packet, value), boris)
     for slot in (-1, 16, 255, 2**31 - 1):
-        for packet in (Client.MATCH_CHANGE_SLOT, Client.MATCH_LOCK, Client.MATCH_TRANSFER_HOST):
+        for packet in (ClientPacket.MATCH_CHANGE_SLOT, ClientPacket.MATCH_LOCK, ClientPacket.MATCH_TRANSFER_HOST):
             bancho.post(whole(packet, slot), anna)
     bancho.post(struct.pack("<HBI", 47, 0, 1) + b"x" + struct.pack("<HBI", 47, 0, 60_000) + b"x" * 60_000, anna)
 
-    assert room() == before
+    assert match() == before
     for token in (anna, boris):
-        bancho.post(whole(Client.PART_MATCH, None), token)
+        bancho.post(whole(ClientPacket.PART_MATCH, None), token)
     assert bancho.server.get(f"/get_match?id={match_id}").status == 404
 
 
 @pytest.mark.parametrize("host", [3, -1, 0, 99, 1])
-def test_nobody_watches_who_cannot_be_watched(bancho: Bancho, anna: str, host: int) -> None:
-    reply = bancho.post(whole(Client.START_SPECTATING, host), anna)
+def test_watching_an_invalid_host_is_refused(bancho: Bancho, anna: str, host: int) -> None:
+    reply = bancho.post(whole(ClientPacket.START_SPECTATING, host), anna)
 
     assert not {13, 64} & set(ids(reply.body))
 
 
 @pytest.mark.parametrize(("packet", "most"), [(97, 256), (85, 32)])
-def test_long_and_odd_lists_are_answered_within_bounds(bancho: Bancho, packet: int, most: int) -> None:
-    lister = bancho.fresh(f"lister{packet}")  # whose budget is whole
-    asked = struct.pack("<HBIH", packet, 0, 2 + 4 * 600, 65_535) + struct.pack("<600i", *range(-300, 0), *range(300))
+def test_long_and_negative_lists_of_ids_get_bounded_answers(bancho: Bancho, packet: int, most: int) -> None:
+    lister = bancho.new_session(f"lister{packet}")  # a separate player, so that its budget is full
+    request = struct.pack("<HBIH", packet, 0, 2 + 4 * 600, 65_535) + struct.pack("<600i", *range(-300, 0), *range(300))
 
     assert bancho.post(struct.pack("<HBIh", packet, 0, 2, -1), lister).status == 200
-    assert 0 < len(ids(bancho.post(asked, lister).body)) <= most + 2
+    assert 0 < len(ids(bancho.post(request, lister).body)) <= most + 2
 
 
-def test_a_stale_logout_is_ignored_and_a_real_one_ends_the_session(bancho: Bancho) -> None:
-    token = bancho.fresh("carla")
-    logout = whole(Client.LOGOUT, 0)
+def test_logout_right_after_login_is_ignored_and_a_later_one_ends_the_session(bancho: Bancho) -> None:
+    token = bancho.new_session("carla")
+    logout = whole(ClientPacket.LOGOUT, 0)
 
     bancho.post(logout, token)
     assert bancho.post(b"", token).body != RESTART
@@ -280,9 +280,9 @@ def test_a_stale_logout_is_ignored_and_a_real_one_ends_the_session(bancho: Banch
     assert bancho.post(logout, token).body.endswith(RESTART)
 
 
-def test_twenty_requests_at_once_are_handled_one_by_one(bancho: Bancho, anna: str, boris: str) -> None:
+def test_concurrent_requests_of_a_session_are_handled_one_by_one(bancho: Bancho, anna: str, boris: str) -> None:
     bancho.post(b"", boris)
-    lines = [whole(Client.SEND_PUBLIC_MESSAGE, Message("", f"line {n}", "#osu", 0)) for n in range(8)]
+    lines = [whole(ClientPacket.SEND_PUBLIC_MESSAGE, ClientMessage("", f"line {n}", "#osu", 0)) for n in range(8)]
     threads = [threading.Thread(target=bancho.post, args=(line, anna)) for line in lines]
     for thread in threads:
         thread.start()
@@ -295,39 +295,42 @@ def test_twenty_requests_at_once_are_handled_one_by_one(bancho: Bancho, anna: st
     assert bancho.post(b"", boris).body == b""
 
 
-def test_a_wrong_password_leaves_the_session_alone(bancho: Bancho, boris: str) -> None:
+def test_wrong_password_does_not_end_the_session(bancho: Bancho, boris: str) -> None:
     assert bancho.login("boris", password="0" * 32).body.startswith(REFUSED)
     assert bancho.login("boris").headers["cho-token"] == "user-already-logged-in"
     assert bancho.post(b"", boris).status == 200
     assert not bancho.post(b"", boris).body.endswith(RESTART)
 
 
-def test_tournament_clients_need_the_right(bancho: Bancho) -> None:
+def test_tournament_client_without_permission_is_refused(bancho: Bancho) -> None:
     assert bancho.login("tourist", version="b20250415.2tourney").body.startswith(packets.login_reply(-6))
 
 
-def test_a_compressed_packet_is_read_and_a_damaged_one_dropped(bancho: Bancho, anna: str) -> None:
-    packed = gzip.compress(whole(Client.CHANNEL_JOIN, "#osu")[7:])
+def test_compressed_packet_is_read_and_a_damaged_one_is_dropped(bancho: Bancho, anna: str) -> None:
+    packed = gzip.compress(whole(ClientPacket.CHANNEL_JOIN, "#osu")[7:])
     broken = packed[:-6] + b"123456"
 
     assert 64 in ids(bancho.post(struct.pack("<HBI", 63, 1, len(packed)) + packed, anna).body)
     assert bancho.post(struct.pack("<HBI", 63, 1, len(broken)) + broken, anna).body == b""
 
 
-def test_every_cut_vector_costs_at_most_itself(bancho: Bancho, anna: str) -> None:
-    join = whole(Client.CHANNEL_JOIN, "#osu")
-    for packet in (whole(Client.SEND_PUBLIC_MESSAGE, Message("", "hello", "#nope", 0)), whole(Client.JOIN_LOBBY, None)):
+def test_packet_truncated_at_any_byte_does_not_affect_the_session(bancho: Bancho, anna: str) -> None:
+    join = whole(ClientPacket.CHANNEL_JOIN, "#osu")
+    for packet in (
+        whole(ClientPacket.SEND_PUBLIC_MESSAGE, ClientMessage("", "hello", "#nope", 0)),
+        whole(ClientPacket.JOIN_LOBBY, None),
+    ):
         for size in range(len(packet)):
             assert bancho.post(packet[:size], anna).status == 200
-    bancho.post(whole(Client.PART_LOBBY, None), anna)
+    bancho.post(whole(ClientPacket.PART_LOBBY, None), anna)
     assert 64 in ids(bancho.post(join, anna).body)
 
 
-def test_big_replies_are_packed_for_those_who_say_so(bancho: Bancho, anna: str) -> None:
-    asked = struct.pack("<HBIH", 97, 0, 2 + 4 * 200, 200)
-    asked += struct.pack("<200i", *range(1_000, 1_200))
+def test_large_reply_is_compressed_for_clients_that_accept_gzip(bancho: Bancho, anna: str) -> None:
+    request = struct.pack("<HBIH", 97, 0, 2 + 4 * 200, 200)
+    request += struct.pack("<200i", *range(1_000, 1_200))
 
-    plain, packed = bancho.post(asked, anna), bancho.post(asked, anna, Accept_Encoding="gzip, deflate")
+    plain, packed = bancho.post(request, anna), bancho.post(request, anna, Accept_Encoding="gzip, deflate")
 
     assert "content-encoding" not in plain.headers
     assert (packed.headers["content-encoding"], packed.headers["vary"]) == ("gzip", "accept-encoding")
@@ -335,7 +338,7 @@ def test_big_replies_are_packed_for_those_who_say_so(bancho: Bancho, anna: str) 
 
 
 @pytest.mark.parametrize("host", ["c.localhost", "ce.localhost", "c4.localhost", "c5.localhost", "c6.localhost"])
-def test_every_host_of_the_game_is_the_same_face(server: Server, host: str) -> None:
+def test_all_hosts_of_the_game_serve_bancho(server: Server, host: str) -> None:
     assert server.ask("GET", "/", host=host).body.startswith(b"<!doctype html>")
     assert server.ask("HEAD", "/", host=host).body == b""
     assert server.ask("OPTIONS", "/", host=host).status == 204
@@ -343,11 +346,11 @@ def test_every_host_of_the_game_is_the_same_face(server: Server, host: str) -> N
     assert server.ask("GET", "/ws/", host=host).status == 404
 
 
-def test_a_client_that_knows_the_address_alone_logs_in(server: Server) -> None:
+def test_client_can_log_in_by_address_without_a_host_name(server: Server) -> None:
     assert server.ask("POST", "/", host="127.0.0.1", headers={"User-Agent": "osu!"}, body=b"").body.startswith(REFUSED)
 
 
-def test_a_restart_keeps_everybody_logged_in_and_what_they_had_not_read(tmp_path: Path) -> None:
+def test_sessions_and_unread_entries_survive_a_restart(tmp_path: Path) -> None:
     data = tmp_path / "data"
     cli(data, "migrate")
     for name in ("anna", "boris"):
@@ -355,17 +358,17 @@ def test_a_restart_keeps_everybody_logged_in_and_what_they_had_not_read(tmp_path
     server = Server(data)
     bancho = Bancho(server.start())
     try:
-        anna, boris = bancho.fresh("anna"), bancho.fresh("boris")
+        anna, boris = bancho.new_session("anna"), bancho.new_session("boris")
         bancho.post(b"", boris)
-        bancho.post(whole(Client.CREATE_MATCH, a_form()), anna)
-        bancho.post(whole(Client.SEND_PUBLIC_MESSAGE, Message("", "before", "#osu", 0)), anna)
+        bancho.post(whole(ClientPacket.CREATE_MATCH, a_form()), anna)
+        bancho.post(whole(ClientPacket.SEND_PUBLIC_MESSAGE, ClientMessage("", "before", "#osu", 0)), anna)
         server.stop()
         server.start()
 
         assert b"before" in bancho.post(b"", boris).body
         assert server.get("/get_player_count").json["counts"]["online"] == 2
         assert server.get("/get_match?id=1").json["match"]["host"]["name"] == "anna"
-        bancho.post(whole(Client.SEND_PUBLIC_MESSAGE, Message("", "after", "#osu", 0)), anna)
+        bancho.post(whole(ClientPacket.SEND_PUBLIC_MESSAGE, ClientMessage("", "after", "#osu", 0)), anna)
         assert b"after" in bancho.post(b"", boris).body
         server.cli("users", "restrict", "boris", "--reason", "a test")
         wait_until(

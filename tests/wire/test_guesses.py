@@ -1,4 +1,4 @@
-"""Guesses at passwords, API keys and session tokens over a real socket, with limits on."""
+"""Rate limits on guesses of passwords, API keys and session tokens."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from tests.wire.kit import BEHIND_PROXY, Reply, Server
+from tests.wire.submitting import SUBMIT, Played, multipart
+
+from kiai.faces.client.submit import ODD_FORMS_PER_MINUTE
 
 NAME = "Anna"
 PASSWORD = "long enough 1"
@@ -20,7 +23,7 @@ SLACK = 2  # units that come back while the guesses are on their way
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """A server behind a proxy on this machine, so that requests come from addresses of their own."""
+    """A server behind a trusted proxy, so that each request can name its address."""
     server = Server(tmp_path / "data", **BEHIND_PROXY)
     server.start()
     server.cli("users", "add", NAME, "--email", "anna@example.org", "--password", PASSWORD)
@@ -47,39 +50,39 @@ def at_once(calls: list[Callable[[], Reply]]) -> list[Reply]:
         return list(pool.map(lambda call: call(), calls))
 
 
-def test_sixty_guesses_at_once_are_not_all_checked(server: Server) -> None:
+def test_concurrent_guesses_do_not_exceed_the_limit_of_a_name(server: Server) -> None:
     replies = at_once([partial(song_select, server, NAME, f"{n:032x}") for n in range(GUESSES_AT_ONCE)])
 
-    statuses = [one.status for one in replies]
+    statuses = [reply.status for reply in replies]
     assert PER_NAME <= statuses.count(401) <= PER_NAME + SLACK
-    assert set(statuses) <= {401, 429, 503}  # 503: more at once than may wait to be verified
+    assert set(statuses) <= {401, 429, 503}  # 503: the queue for verification is full
 
 
-def test_the_game_and_the_web_share_the_guesses_of_an_address(server: Server) -> None:
-    # As many at once as may wait to be verified: a guess that finds the queue full is given back.
+def test_log_in_and_web_endpoints_share_the_limit_of_an_address(server: Server) -> None:
+    # As many at once as may wait for verification. A guess that finds the queue full is refunded.
     waves = (at_once([partial(song_select, server, f"nobody{w}x{n}", "0" * 32) for n in range(8)]) for w in range(50))
-    used_up = any(reply.status == 429 for wave in waves for reply in wave)
+    exhausted = any(reply.status == 429 for wave in waves for reply in wave)
 
-    by_game = at_once([partial(log_in, server, f"somebody{n}", "0" * 32) for n in range(3)])
-    by_web = at_once([partial(song_select, server, f"somebody{n}", "0" * 32) for n in range(3)])
-    from_elsewhere = song_select(server, "somebody", "0" * 32, OTHER_ADDRESS)
+    by_game = at_once([partial(log_in, server, f"other{n}", "0" * 32) for n in range(3)])
+    by_web = at_once([partial(song_select, server, f"other{n}", "0" * 32) for n in range(3)])
+    from_elsewhere = song_select(server, "nobody", "0" * 32, OTHER_ADDRESS)
 
-    assert used_up
-    assert "login-failed" in [one.headers["cho-token"] for one in by_game]
-    assert 429 in [one.status for one in by_web]
+    assert exhausted
+    assert "login-failed" in [reply.headers["cho-token"] for reply in by_game]
+    assert 429 in [reply.status for reply in by_web]
     assert from_elsewhere.status == 401
 
 
 def test_wrong_api_keys_of_an_address_are_limited(server: Server) -> None:
-    def ask(address: str) -> int:
+    def request(address: str) -> int:
         return server.ask("GET", "/get_friends", key="wrong", address=address).status
 
-    statuses = [ask(ADDRESS) for _ in range(60)]
-    refused = any(ask(ADDRESS) == 429 for _ in range(500))
+    statuses = [request(ADDRESS) for _ in range(60)]
+    limited = any(request(ADDRESS) == 429 for _ in range(500))
 
     assert set(statuses) == {401}
-    assert refused
-    assert ask(OTHER_ADDRESS) == 401
+    assert limited
+    assert request(OTHER_ADDRESS) == 401
 
 
 def test_unknown_session_tokens_of_an_address_are_limited(server: Server) -> None:
@@ -90,14 +93,50 @@ def test_unknown_session_tokens_of_an_address_are_limited(server: Server) -> Non
         return server.ask("POST", "/", host="c.localhost", headers=headers, body=b"", address=address).status
 
     statuses = [poll(ADDRESS) for _ in range(300)]
-    refused = any(poll(ADDRESS) == 429 for _ in range(2_000))
+    limited = any(poll(ADDRESS) == 429 for _ in range(2_000))
 
     assert set(statuses) == {200}
-    assert refused
+    assert limited
     assert poll(OTHER_ADDRESS) == 200
 
 
-def test_an_address_with_an_ipv6_zone_logs_in(server: Server) -> None:
-    reply = log_in(server, "somebody", "0" * 32, "fe80::1%eth0")
+def test_invalid_submissions_of_an_address_are_limited(server: Server) -> None:
+    names = ("score", "s", "iv", "osuver", "pass")
+    damaged, kind = multipart([(name, None, b"nothing that can be decrypted") for name in names])
+
+    def submit(address: str) -> tuple[int, bytes]:
+        headers = {"Content-Type": kind}
+        reply = server.ask("POST", SUBMIT, host="osu.localhost", headers=headers, body=damaged, address=address)
+        return reply.status, reply.body
+
+    answers = [submit(ADDRESS) for _ in range(60)]
+    limited = any(submit(ADDRESS)[0] == 503 for _ in range(500))
+
+    assert set(answers) == {(200, b"error: no")}
+    assert limited
+    assert submit(OTHER_ADDRESS) == (200, b"error: no")
+
+
+def test_submissions_without_a_session_are_limited_by_address(server: Server) -> None:
+    play = Played("f" * 32, NAME, password=PASSWORD, at="261128120000")
+    body, kind = multipart(play.parts())
+    damaged, damaged_kind = multipart(
+        [(name, None, b"not encrypted") for name in ("score", "s", "iv", "osuver", "pass")]
+    )
+
+    def submit(form: bytes, form_kind: str, address: str = ADDRESS) -> int:
+        headers = {"Content-Type": form_kind, "Token": "x"}
+        return server.ask("POST", SUBMIT, host="osu.localhost", headers=headers, body=form, address=address).status
+
+    without_session = {submit(body, kind) for _ in range(ODD_FORMS_PER_MINUTE)}
+
+    assert without_session == {503}
+    # On a slow machine, the limit has let another form through meanwhile.
+    assert any(submit(damaged, damaged_kind) == 503 for _ in range(ODD_FORMS_PER_MINUTE)), "refused before decryption"
+    assert submit(damaged, damaged_kind, OTHER_ADDRESS) == 200
+
+
+def test_address_with_an_ipv6_zone_is_accepted(server: Server) -> None:
+    reply = log_in(server, "nobody", "0" * 32, "fe80::1%eth0")
 
     assert reply.headers["cho-token"] == "incorrect-credentials"

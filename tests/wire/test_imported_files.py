@@ -1,6 +1,6 @@
-"""Files as they are in the wild, each with what the game makes of it, through a real import and the public API.
+"""Real-world beatmap files with the game's interpretation, through a real import and the public API.
 
-The import and the server run in a zone that lies half an hour beside all others: no answer depends on the zone.
+The import and the server run in a time zone with an offset of half an hour, because no answer may depend on the zone.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ EXPECTED: Final[dict[str, dict[str, Any]]] = {
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, Any]]]:
-    """A server that has imported all of them, and the report."""
+    """A server that has imported all files, and the report of the import."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TZ", "America/St_Johns")
         server = Server(tmp_path_factory.mktemp("files") / "data")
@@ -66,7 +66,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server,
 
 
 def described(server: Server, osu: bytes) -> dict[str, Any]:
-    """What the public API says of a map, which is also what rosu-pp says of its file."""
+    """Return the values of a map in the public API. They equal those of rosu-pp for its file."""
     answer = server.get(f"/v1/get_map_info?md5={hashlib.md5(osu).hexdigest()}")
     assert answer.status == 200, answer.body
     found: dict[str, Any] = answer.json["map"]
@@ -82,18 +82,18 @@ def entry(archive: str, name: str = "a.osu") -> bytes:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_file_of_the_wild_is_read_as_the_game_reads_it(imported: tuple[Server, dict[str, Any]], name: str) -> None:
+def test_real_file_is_read_as_in_the_game(imported: tuple[Server, dict[str, Any]], name: str) -> None:
     found = described(imported[0], (FILES / name).read_bytes())
 
     wanted = PLAIN | EXPECTED[name]
     assert {field: found[field] for field in wanted} == pytest.approx(wanted)
 
 
-def test_there_is_a_case_for_each_file() -> None:
+def test_every_file_has_a_case() -> None:
     assert set(EXPECTED) == {path.name for path in FILES.glob("*.osu")}
 
 
-def test_an_id_that_is_no_whole_number_is_one_of_our_own(imported: tuple[Server, dict[str, Any]]) -> None:
+def test_map_with_an_invalid_id_gets_an_own_id(imported: tuple[Server, dict[str, Any]]) -> None:
     server, _ = imported
 
     found = described(server, (FILES / "id-1.5.osu").read_bytes())
@@ -102,7 +102,7 @@ def test_an_id_that_is_no_whole_number_is_one_of_our_own(imported: tuple[Server,
     assert server.get("/v1/get_map_info?id=1").status == 404
 
 
-def test_nothing_is_skipped_and_every_map_counts(imported: tuple[Server, dict[str, Any]]) -> None:
+def test_no_file_is_skipped_and_every_map_is_counted(imported: tuple[Server, dict[str, Any]]) -> None:
     _, report = imported
 
     assert report["skipped"] == []
@@ -113,7 +113,7 @@ def test_nothing_is_skipped_and_every_map_counts(imported: tuple[Server, dict[st
     ("archive", "set_id"),
     [("utf-8-flag-bad-name.osz", 8101), ("mac-shadow.osz", 8105), ("lazer.olz", 8109), ("one-id-twice.osz", 8103)],
 )
-def test_an_archive_can_be_downloaded_as_it_came(
+def test_archive_can_be_downloaded_unchanged(
     imported: tuple[Server, dict[str, Any]], archive: str, set_id: int
 ) -> None:
     answer = imported[0].get(f"/d/{set_id}", host=OSU)
@@ -121,7 +121,7 @@ def test_an_archive_can_be_downloaded_as_it_came(
     assert (answer.status, answer.body) == (200, (FILES / archive).read_bytes())
 
 
-def test_two_files_with_one_id_are_both_playable_and_the_report_says_so(
+def test_two_files_with_one_id_are_both_playable_and_reported(
     imported: tuple[Server, dict[str, Any]],
 ) -> None:
     server, report = imported
@@ -137,7 +137,7 @@ def test_two_files_with_one_id_are_both_playable_and_the_report_says_so(
 
 
 @pytest.mark.parametrize("archive", ["mac-shadow.osz", "lazer.olz", "sprite-as-background.osz"])
-def test_an_archive_holds_its_map(imported: tuple[Server, dict[str, Any]], archive: str) -> None:
+def test_archive_contains_its_map(imported: tuple[Server, dict[str, Any]], archive: str) -> None:
     found = described(imported[0], entry(archive))
 
     assert {field: found[field] for field in PLAIN} == PLAIN
@@ -145,7 +145,7 @@ def test_an_archive_holds_its_map(imported: tuple[Server, dict[str, Any]], archi
 
 @pytest.mark.parametrize("set_id", [8106, 8107], ids=["a sprite", "a video that is a picture"])
 @pytest.mark.parametrize("name", ["{}.jpg", "{}l.jpg"])
-def test_a_picture_that_stands_for_the_background_is_the_thumbnail(
+def test_background_of_an_event_line_is_the_thumbnail(
     imported: tuple[Server, dict[str, Any]], set_id: int, name: str
 ) -> None:
     answer = imported[0].get(f"/thumb/{name.format(set_id)}", host="b.localhost")
@@ -154,7 +154,7 @@ def test_a_picture_that_stands_for_the_background_is_the_thumbnail(
     assert answer.body.startswith(b"\xff\xd8")
 
 
-def test_the_time_of_an_entry_is_the_same_in_every_zone(imported: tuple[Server, dict[str, Any]]) -> None:
+def test_time_of_an_entry_does_not_depend_on_the_time_zone(imported: tuple[Server, dict[str, Any]]) -> None:
     answer = imported[0].get("/v1/get_map_info?id=4300001")
 
     assert answer.json["map"]["last_update"] == "2024-03-10T02:30:00"

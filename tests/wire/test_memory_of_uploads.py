@@ -30,7 +30,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     folder = tmp_path / "maps"
     folder.mkdir()
     (folder / "701.osu").write_bytes(SONG.data)
-    server = Server(data).start()
+    server = Server(data).start(cold=True)  # its memory is measured
     server.cli("beatmaps", "import", str(folder))
     try:
         log_in(server, "alice")
@@ -45,8 +45,8 @@ def resident_bytes(server: Server) -> int:
     return int(found[1]) * 1024
 
 
-def sent_as_far_as_it_goes(connections: list[socket.socket], body: bytes) -> None:
-    """Sends to all of them in turn, for as long as the server takes it in, `SENDING_S` at most."""
+def send_while_accepted(connections: list[socket.socket], body: bytes) -> None:
+    """Send to all connections in turn while the server reads, for at most `SENDING_S` seconds."""
     left = {one: memoryview(body) for one in connections}
     deadline = Deadline(SENDING_S)
     while left and not deadline.passed():
@@ -63,7 +63,7 @@ def sent_as_far_as_it_goes(connections: list[socket.socket], body: bytes) -> Non
         time.sleep(0.001)
 
 
-def test_half_sent_uploads_take_bounded_memory_and_an_honest_play_is_answered(server: Server) -> None:
+def test_half_sent_uploads_use_bounded_memory_and_a_valid_play_is_accepted(server: Server) -> None:
     assert submit(server, Played(SONG.md5, score=1_000)).body.startswith(b"beatmapId")
     head = (
         f"POST {SUBMIT} HTTP/1.1\r\nHost: {OSU}\r\nContent-Length: {20 * MIB}\r\n"
@@ -76,7 +76,7 @@ def test_half_sent_uploads_take_bounded_memory_and_an_honest_play_is_answered(se
         ]
         for one in connections:
             one.setblocking(False)
-        sent_as_far_as_it_goes(connections, head + PART + bytes(HALF))
+        send_while_accepted(connections, head + PART + bytes(HALF))
         growth = resident_bytes(server) - before
 
         answer = submit(server, Played(SONG.md5, score=2_000, replay=None))
@@ -85,14 +85,14 @@ def test_half_sent_uploads_take_bounded_memory_and_an_honest_play_is_answered(se
         assert growth < GROWTH_MAX, f"{growth // MIB} MiB"
 
 
-def test_a_file_is_not_taken_in_for_a_wrong_password(server: Server) -> None:
+def test_replay_is_not_read_after_a_wrong_password(server: Server) -> None:
     played = Played(SONG.md5, password="wrong password").sealed()
     body, kind = multipart([*played.parts()[:-1], ("score", "replay", bytes(9 * MIB))])
     head = f"POST {SUBMIT} HTTP/1.1\r\nHost: {OSU}\r\nContent-Length: {len(body)}\r\nContent-Type: {kind}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", server.port), timeout=patiently(60.0)) as connection:
         connection.sendall(head.encode() + body[:MIB])
 
-        said = connection.recv(65_536)
+        answer = connection.recv(65_536)
 
-    assert said.startswith(b"HTTP/1.1 200")
-    assert said.endswith(b"error: pass")
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(b"error: pass")

@@ -1,4 +1,4 @@
-"""What every endpoint makes of its parameters: a table of requests, status codes and the words of the answer."""
+"""Parameters of every version 1 endpoint: a table of requests, status codes and texts, and the selected entries."""
 
 import json
 import re
@@ -49,7 +49,7 @@ Record = tuple[str, int, str]
 
 
 def of_players() -> Iterator[Record]:
-    """Ids and names."""
+    """Requests with ids and names of players."""
     either = "Must provide either id OR name!"
     for path, rest in OF_A_PLAYER.items():
         start = f"{path}?{rest}&" if rest else f"{path}?"
@@ -89,7 +89,7 @@ def of_players() -> Iterator[Record]:
 
 
 def of_maps() -> Iterator[Record]:
-    """The same for what selects a map."""
+    """Requests with ids and md5s of maps."""
     either = "Must provide either id or md5!"
     for path, rest in OF_A_MAP.items():
         start = f"{path}?{rest}&" if rest else f"{path}?"
@@ -109,7 +109,7 @@ def of_maps() -> Iterator[Record]:
 
 
 def scopes_modes_limits() -> Iterator[Record]:
-    """Scopes, limits, and the forms of modes, mods and pages."""
+    """Requests with scopes, limits, modes, mods and offsets."""
     yield "/get_player_info?id=3", 400, "scope is required: one of"
     yield "/get_player_info?id=3&scope=foo", 400, "scope must be one of"
     yield "/get_player_info?id=3&scope=all&scope=all", 400, "scope must be given once"
@@ -153,7 +153,7 @@ def scopes_modes_limits() -> Iterator[Record]:
 
 
 def by_id() -> Iterator[Record]:
-    """Endpoints whose subject is an id."""
+    """Requests to endpoints that need only an id."""
     for path, what, known in (
         ("/get_match", "Match", None),
         ("/get_clan", "Clan", 1),
@@ -184,7 +184,7 @@ def by_id() -> Iterator[Record]:
 
 
 def lists() -> Iterator[Record]:
-    """search_players and get_leaderboard."""
+    """Requests to search_players, get_leaderboard and unknown endpoints."""
     yield "/search_players", 400, "q is required: a text of 2 to 32 characters"
     for wrong in ("", "a", "a" * 33):
         yield f"/search_players?q={wrong}", 400, "q must be a text of 2 to 32 characters"
@@ -200,11 +200,11 @@ def lists() -> Iterator[Record]:
     for right in ("nl", "NL", "zz"):
         yield f"/get_leaderboard?country={right}", 200, "success"
     yield "/get_player_count", 200, "success"
-    yield "/get_player_count?id=abc&id=2", 200, "success"  # unknown here
+    yield "/get_player_count?id=abc&id=2", 200, "success"  # unknown parameters are ignored
     yield "/get_map_info?id=1001&_=1700000000&foo=bar&foo=bar", 200, "success"
     yield "/get_player_info?id=3&scope=info&limit=9999&%00=1", 200, "success"
     for path in ("/", "/nothing", "/get_player_infos", "/get_player_info/3", "/v3/players", "/GET_PLAYER_COUNT"):
-        yield path, 404, "There is no such endpoint"
+        yield path, 404, "Unknown endpoint"
 
 
 TABLE: Final = [*of_players(), *of_maps(), *scopes_modes_limits(), *by_id(), *lists()]
@@ -212,7 +212,7 @@ GROUPS: Final = sorted({re.split(r"[?]", path)[0] for path, _, _ in TABLE})
 
 
 def problem(reply: Reply, status: int, words: str) -> str | None:
-    """What is wrong with an answer of version 1, or None."""
+    """Describe what is wrong with a response of version 1, or return None."""
     if reply.status != status:
         return f"is {reply.status} {reply.body[:200]!r}, not {status}"
     if status == 200:
@@ -229,7 +229,7 @@ def problem(reply: Reply, status: int, words: str) -> str | None:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_every_request_of_the_table_gets_its_answer(world: World, group: str) -> None:
+def test_every_request_of_the_table_gets_the_expected_response(world: World, group: str) -> None:
     records = [record for record in TABLE if record[0].split("?")[0] == group]
 
     found = [(path, problem(world.server.get(path), status, words)) for path, status, words in records]
@@ -263,19 +263,19 @@ CALCULATE: Final[list[Record]] = [
     ("id=75&mode=rx!mania", 400, "Invalid gamemode."),
     ("id=75&id=75", 400, "id must be given once"),
     ("id=75&combo=1&combo=2", 400, "combo must be given once"),
-    (f"id={TAIKO}&mode=0", 400, "mode must be 1, the map's own"),
-    (f"id={RANKED}", 503, "cannot answer now"),  # its file is not here
+    (f"id={TAIKO}&mode=0", 400, "mode must be 1, the mode of the map"),
+    (f"id={RANKED}", 503, "is unavailable"),  # its file is not stored
 ]
 
 
 @pytest.mark.parametrize(("query", "status", "words"), CALCULATE, ids=[record[0][:40] for record in CALCULATE])
-def test_calculate_pp_refuses_what_cannot_be(world: World, query: str, status: int, words: str) -> None:
+def test_calculate_pp_rejects_impossible_plays(world: World, query: str, status: int, words: str) -> None:
     reply = world.server.get(f"/calculate_pp?{query}", key=world.key)
 
     assert problem(reply, status, words) is None
 
 
-def test_calculate_pp_answers_four_accuracies_or_those_that_are_asked_for(world: World) -> None:
+def test_calculate_pp_returns_four_accuracies_or_the_requested_ones(world: World) -> None:
     default = world.server.get(f"/calculate_pp?id={CIRCLES}", key=world.key).json
     two = world.server.get(
         f"/calculate_pp?id={CIRCLES}&acc=97.5&acc=90&mods=HDDT&combo=90&misses=1", key=world.key
@@ -307,7 +307,7 @@ def test_calculate_pp_answers_four_accuracies_or_those_that_are_asked_for(world:
     assert (counts["difficulty"]["stamina"], counts["difficulty"]["stars"] > 0) == (None, True)
 
 
-def test_calculate_pp_converts_an_osu_map_to_the_mode_that_is_asked_for(world: World) -> None:
+def test_calculate_pp_converts_an_osu_map_to_the_requested_mode(world: World) -> None:
     taiko = world.server.get(f"/calculate_pp?id={CIRCLES}&mode=1&acc=100", key=world.key).json
     relax = world.server.get(f"/calculate_pp?id={CIRCLES}&mode=4&acc=100", key=world.key)
 
@@ -316,11 +316,11 @@ def test_calculate_pp_converts_an_osu_map_to_the_mode_that_is_asked_for(world: W
     assert relax.status == 200
 
 
-# --- what the parameters select
+# --- selection
 
 
 def ids(reply: Reply, of: str = "scores") -> list[int]:
-    """The ids in a list of the answer."""
+    """Return the ids in a list of the response."""
     assert reply.status == 200, reply.body
     return [one["id"] for one in reply.json[of]]
 
@@ -343,7 +343,7 @@ def ids(reply: Reply, of: str = "scores") -> list[int]:
         ("scope=recent&mode=7", []),
     ],
 )
-def test_get_player_scores_selects(world: World, query: str, expected: list[int]) -> None:
+def test_get_player_scores_returns_the_selected_scores(world: World, query: str, expected: list[int]) -> None:
     assert ids(world.server.get(f"/get_player_scores?id=3&{query}")) == expected
 
 
@@ -351,7 +351,7 @@ def test_get_player_scores_selects(world: World, query: str, expected: list[int]
     ("query", "total"),
     [("scope=best", 1), ("scope=best&include_loved=true&limit=1", 2), ("scope=recent&include_failed=false&limit=1", 3)],
 )
-def test_get_player_scores_tells_how_many_there_are(world: World, query: str, total: int) -> None:
+def test_get_player_scores_returns_the_total(world: World, query: str, total: int) -> None:
     assert world.server.get(f"/get_player_scores?id=3&{query}").json["total"] == total
 
 
@@ -373,11 +373,11 @@ def test_get_player_scores_tells_how_many_there_are(world: World, query: str, to
         ("scope=best&mode=8", []),
     ],
 )
-def test_get_map_scores_selects(world: World, query: str, expected: list[int]) -> None:
+def test_get_map_scores_returns_the_selected_scores(world: World, query: str, expected: list[int]) -> None:
     assert ids(world.server.get(f"/get_map_scores?id={RANKED}&{query}")) == expected
 
 
-def test_seven_means_eight(world: World) -> None:
+def test_mode_7_is_read_as_8(world: World) -> None:
     world.rows.profile(8, 8, "us", pp=7, plays=1)
 
     answers = [world.server.get(f"/get_leaderboard?mode={mode}").json for mode in ("7", "8", "ap!std", "0&mods=ap")]
@@ -389,7 +389,9 @@ def test_seven_means_eight(world: World) -> None:
     ("query", "expected"),
     [("", [RANKED, PENDING, LOVED]), ("limit=1", [RANKED]), ("limit=1&offset=1", [PENDING]), ("mode=4", [])],
 )
-def test_get_player_most_played_is_by_plays_then_by_the_latest(world: World, query: str, expected: list[int]) -> None:
+def test_get_player_most_played_is_sorted_by_plays_then_by_the_latest_play(
+    world: World, query: str, expected: list[int]
+) -> None:
     assert ids(world.server.get(f"/get_player_most_played?id=3&{query}"), "maps") == expected
 
 
@@ -405,13 +407,13 @@ def test_get_player_most_played_is_by_plays_then_by_the_latest(world: World, que
         ("mode=1", []),
     ],
 )
-def test_get_leaderboard_selects(world: World, query: str, expected: list[int]) -> None:
+def test_get_leaderboard_returns_the_selected_players(world: World, query: str, expected: list[int]) -> None:
     reply = world.server.get(f"/get_leaderboard?{query}")
 
     assert [line["player_id"] for line in reply.json["leaderboard"]] == expected
 
 
-def test_get_leaderboard_shows_what_front_ends_read(world: World) -> None:
+def test_get_leaderboard_has_the_keys_that_front_ends_read(world: World) -> None:
     [line] = world.server.get("/get_leaderboard?limit=1").json["leaderboard"]
 
     assert list(line) == [
@@ -436,14 +438,14 @@ def test_get_leaderboard_shows_what_front_ends_read(world: World) -> None:
         ("bancho", []),
     ],
 )
-def test_search_players_finds_parts_of_names_and_nothing_else(world: World, q: str, expected: list[int]) -> None:
+def test_search_players_finds_parts_of_names_without_wildcards(world: World, q: str, expected: list[int]) -> None:
     found = world.server.get(f"/search_players?q={q}").json
 
     assert [one["id"] for one in found["result"]] == expected
     assert found["results"] == len(expected)
 
 
-def test_get_clan_shows_its_visible_members(world: World) -> None:
+def test_get_clan_returns_visible_members(world: World) -> None:
     clan = world.server.get("/get_clan?id=1").json
 
     owner = {"id": PLAYER, "name": "Player", "country": "nl", "rank": "Owner"}
@@ -453,7 +455,7 @@ def test_get_clan_shows_its_visible_members(world: World) -> None:
     }  # fmt: skip
 
 
-def test_get_mappool_shows_maps_by_pick(world: World) -> None:
+def test_get_mappool_returns_maps_by_pick(world: World) -> None:
     pool = world.server.get("/get_mappool?id=1").json
 
     clan = {"id": 1, "name": "The Clan", "tag": "CLAN"}
@@ -464,7 +466,7 @@ def test_get_mappool_shows_maps_by_pick(world: World) -> None:
     }  # fmt: skip
 
 
-def test_numbers_are_in_their_shortest_form(world: World) -> None:
+def test_whole_numbers_have_no_decimal_point(world: World) -> None:
     whole = world.server.get(f"/get_map_info?id={RANKED}").body
     broken = world.server.get(f"/get_map_info?id={LOVED}").body
 
@@ -479,7 +481,7 @@ READ: Final = ("/get_player_count", "/get_map_info?id=1001", "/v2/players", "/ge
 
 @pytest.mark.parametrize("path", READ)
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-def test_another_method_is_refused_with_those_allowed(world: World, path: str, method: str) -> None:
+def test_unsupported_method_gets_405_with_the_allowed_methods(world: World, path: str, method: str) -> None:
     reply = world.server.ask(method, path)
 
     assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
@@ -487,7 +489,7 @@ def test_another_method_is_refused_with_those_allowed(world: World, path: str, m
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs.css", "/openapi.json"])
-def test_the_documentation_is_only_read(world: World, path: str) -> None:
+def test_documentation_accepts_only_get(world: World, path: str) -> None:
     reply = world.server.ask("POST", path)
 
     assert reply.status == 405
@@ -497,14 +499,14 @@ def test_the_documentation_is_only_read(world: World, path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "allowed"), [("/set_avatar", "POST, PUT, OPTIONS"), ("/set_player_info", "POST, PUT, OPTIONS")]
 )
-def test_what_writes_is_not_read(world: World, path: str, allowed: str) -> None:
+def test_endpoints_that_write_reject_get(world: World, path: str, allowed: str) -> None:
     reply = world.server.get(path, key=world.key)
 
     assert (reply.status, reply.headers["allow"]) == (405, allowed)
 
 
 @pytest.mark.parametrize("method", ["BREW", "get", "TRACE", "PROPFIND"])
-def test_a_method_nobody_knows_is_refused(world: World, method: str) -> None:
+def test_unknown_method_is_rejected(world: World, method: str) -> None:
     reply = world.server.ask(method, "/get_player_count")
 
     assert reply.status in (400, 405, 501)
@@ -512,7 +514,7 @@ def test_a_method_nobody_knows_is_refused(world: World, method: str) -> None:
 
 
 @pytest.mark.parametrize("path", READ)
-def test_head_is_get_without_a_body(world: World, path: str) -> None:
+def test_head_returns_the_headers_of_get_without_a_body(world: World, path: str) -> None:
     got = world.server.get(path)
     with socket.create_connection(("127.0.0.1", world.server.port), timeout=patiently(10)) as connection:
         request = f"HEAD {path} HTTP/1.1\r\nHost: api.localhost\r\nConnection: close\r\n\r\n"
@@ -528,13 +530,13 @@ def test_head_is_get_without_a_body(world: World, path: str) -> None:
 
 @pytest.mark.parametrize("host", ["api.localhost", "API.LOCALHOST:8080", "api.kiai.example"])
 @pytest.mark.parametrize("path", ["/get_map_info", "/v1/get_map_info", "/api/get_map_info", "/api/v1/get_map_info"])
-def test_the_api_host_serves_every_prefix(world: World, host: str, path: str) -> None:
+def test_api_host_serves_every_prefix(world: World, host: str, path: str) -> None:
     assert world.server.get(f"{path}?id={RANKED}", host=host).json["map"]["id"] == RANKED
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "192.168.7.9:8080", "[::1]:8080", "unknown.example"])
 @pytest.mark.parametrize("path", ["/api/get_map_info", "/api/v1/get_map_info"])
-def test_any_other_host_serves_the_api_below_a_path(world: World, host: str, path: str) -> None:
+def test_other_hosts_serve_the_api_below_a_path(world: World, host: str, path: str) -> None:
     assert world.server.get(f"{path}?id={RANKED}", host=host).json["map"]["id"] == RANKED
 
 
@@ -552,7 +554,7 @@ def test_version_2_has_its_own_prefix_on_every_host(world: World, host: str, pat
 
 
 @pytest.mark.parametrize(("host", "path"), [("localhost", "/get_map_info"), ("a.localhost", "/api/get_map_info")])
-def test_other_paths_of_other_hosts_are_not_the_api(world: World, host: str, path: str) -> None:
+def test_other_paths_of_other_hosts_do_not_reach_the_api(world: World, host: str, path: str) -> None:
     assert b'"map"' not in world.server.get(f"{path}?id={RANKED}", host=host).body
 
 
@@ -566,37 +568,37 @@ CACHED: Final = (
 
 
 @pytest.mark.parametrize("path", CACHED)
-def test_what_is_still_current_is_not_sent_again(world: World, path: str) -> None:
+def test_unchanged_response_is_304_for_its_etag(world: World, path: str) -> None:
     first = world.server.get(path)
     etag = first.headers["etag"]
 
     again = world.server.get(path, If_None_Match=etag)
     listed = world.server.get(path, If_None_Match=f'"other", {etag}')
-    any_at_all = world.server.get(path, If_None_Match="*")
+    any_etag = world.server.get(path, If_None_Match="*")
     other = world.server.get(path, If_None_Match='W/"other"')
 
     assert re.fullmatch(r'W/"[!#-~]+"', etag)
-    for unchanged in (again, listed, any_at_all):
+    for unchanged in (again, listed, any_etag):
         assert (unchanged.status, unchanged.body, unchanged.headers["etag"]) == (304, b"", etag)
     assert (other.status, other.body) == (200, first.body)
 
 
 @pytest.mark.parametrize("path", ["/get_player_count", "/get_player_info?id=3&scope=all", "/get_leaderboard"])
-def test_the_rest_is_asked_for_each_time(world: World, path: str) -> None:
+def test_uncacheable_responses_have_no_etag(world: World, path: str) -> None:
     reply = world.server.get(path)
 
     assert reply.headers["cache-control"] == "no-cache"
     assert "etag" not in reply.headers
 
 
-def test_part_of_a_replay_can_be_asked_for(world: World) -> None:
+def test_range_selects_a_part_of_a_replay(world: World) -> None:
     path = f"/get_replay?id={BEST}&include_headers=false"
 
     first = world.server.get(path, Range="bytes=0-9")
     last = world.server.get(path, Range="bytes=-4")
     rest = world.server.get(path, Range="bytes=5-")
     beyond = world.server.get(path, Range=f"bytes={len(FRAMES)}-")
-    senseless = world.server.get(path, Range="lines=1-2")
+    wrong_unit = world.server.get(path, Range="lines=1-2")
     several = world.server.get(path, Range="bytes=0-1,3-4")
 
     assert (first.status, first.body) == (206, FRAMES[:10])
@@ -604,11 +606,11 @@ def test_part_of_a_replay_can_be_asked_for(world: World) -> None:
     assert (last.status, last.body) == (206, FRAMES[-4:])
     assert (rest.status, rest.body) == (206, FRAMES[5:])
     assert (beyond.status, beyond.headers["content-range"]) == (416, f"bytes */{len(FRAMES)}")
-    assert (senseless.status, senseless.body) == (several.status, several.body) == (200, FRAMES)
+    assert (wrong_unit.status, wrong_unit.body) == (several.status, several.body) == (200, FRAMES)
 
 
 @pytest.mark.parametrize("last", ["bytes=3-1", "bytes=-0", "bytes=-"])
-def test_a_range_that_is_none_never_gives_other_bytes(world: World, last: str) -> None:
+def test_malformed_range_is_ignored_or_rejected(world: World, last: str) -> None:
     reply = world.server.get(f"/get_replay?id={BEST}&include_headers=false", Range=last)
 
     assert (reply.status, reply.body) == (200, FRAMES) or reply.status == 416
@@ -631,7 +633,7 @@ def test_a_range_that_is_none_never_gives_other_bytes(world: World, last: str) -
         {"Expect": "100-continue"},
     ],
 )
-def test_headers_of_every_kind_leave_the_answer_as_it_is(world: World, headers: dict[str, str]) -> None:
+def test_other_headers_do_not_change_the_response(world: World, headers: dict[str, str]) -> None:
     path = "/get_player_info?id=3&scope=info"
 
     reply = world.server.ask("GET", path, headers=headers)
@@ -641,13 +643,13 @@ def test_headers_of_every_kind_leave_the_answer_as_it_is(world: World, headers: 
 
 
 @pytest.mark.parametrize("path", ["/get_score_info?id=501", "/get_map_info?id=1001", "/get_player_count"])
-def test_every_answer_has_an_id_of_its_own(world: World, path: str) -> None:
+def test_every_response_has_a_request_id_of_its_own(world: World, path: str) -> None:
     seen = {world.server.get(path).headers["x-request-id"] for _ in range(3)}
 
     assert len(seen) == 3
 
 
-def test_the_document_and_its_page_are_served_on_both_hosts(world: World) -> None:
+def test_document_and_documentation_are_served_on_both_hosts(world: World) -> None:
     for host in ("api.localhost", "localhost"):
         document = world.server.get("/openapi.json", host=host)
         page = world.server.get("/docs", host=host)
@@ -664,7 +666,7 @@ def test_the_document_and_its_page_are_served_on_both_hosts(world: World) -> Non
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that lets one caller ask five times a minute."""
+    """A server with a limit of five requests per minute."""
     data: Path = tmp_path_factory.mktemp("limited") / "data"
     rows = Rows(data)
     for user_id in (3, 4):
@@ -679,37 +681,37 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         server.kill()
 
 
-def test_who_asks_too_often_is_told_when_to_come_back(limited: Server) -> None:
+def test_request_above_the_limit_gets_429_with_retry_after(limited: Server) -> None:
     granted = [limited.get("/get_player_count", key="key of 3") for _ in range(5)]
-    refused = limited.get("/get_player_count", key="Bearer key of 3")
+    rejected = limited.get("/get_player_count", key="Bearer key of 3")
     other = limited.get("/get_player_count", key="key of 4")
 
     assert [reply.status for reply in granted] == [200] * 5
     assert [reply.headers["x-ratelimit-limit"] for reply in granted] == ["5"] * 5
     assert [int(reply.headers["x-ratelimit-remaining"]) for reply in granted] == [4, 3, 2, 1, 0]
     assert all(int(reply.headers["x-ratelimit-reset"]) <= 60 for reply in granted)
-    assert (refused.status, refused.said) == (429, "Too many requests: 5 a minute are allowed.")
-    assert 1 <= int(refused.headers["retry-after"]) <= 12
-    assert refused.headers["x-ratelimit-remaining"] == "0"
+    assert (rejected.status, rejected.said) == (429, "Too many requests: the limit is 5 per minute.")
+    assert 1 <= int(rejected.headers["retry-after"]) <= 12
+    assert rejected.headers["x-ratelimit-remaining"] == "0"
     assert other.status == 200
 
 
-def test_who_has_no_key_is_counted_by_address(limited: Server) -> None:
+def test_requests_without_a_key_are_counted_by_address(limited: Server) -> None:
     answers = [limited.get(path) for path in ("/get_player_count", "/v2/players") * 3]
 
     assert [reply.status for reply in answers] == [200] * 5 + [429]
-    assert answers[-1].json["error"] == "Too many requests: 5 a minute are allowed."
+    assert answers[-1].json["error"] == "Too many requests: the limit is 5 per minute."
     assert (answers[-1].json["code"], answers[-1].json["param"]) == ("too_many_requests", None)
 
 
-def test_nothing_that_was_asked_here_broke_the_server(world: World) -> None:
+def test_no_request_of_these_tests_caused_a_server_error(world: World) -> None:
     assert "unhandled" not in world.server.stderr
     assert world.server.get("/readyz", host="localhost").status == 200
     assert json.loads(world.server.get("/get_player_count").body)["counts"] == {"online": 0, "total": 6}
     assert HIDDEN not in [one["id"] for one in world.server.get("/v2/players").json["data"]]
 
 
-def test_a_map_object_has_its_documented_keys(world: World) -> None:
+def test_map_object_has_the_documented_keys(world: World) -> None:
     found: dict[str, Any] = world.server.get(f"/get_map_info?id={PENDING}").json["map"]
 
     assert list(found) == [

@@ -1,4 +1,4 @@
-"""What becomes of submitted plays, good and bad, against a real server."""
+"""Submission of valid and invalid plays to a real server."""
 
 import base64
 import concurrent.futures
@@ -52,7 +52,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder.mkdir()
     for song in (SONG, TAIKO, LONE):
         (folder / f"{song.id}.osu").write_bytes(song.data)
-    # Limits off: the tests together send more plays of the same few players than a player may in a minute.
+    # Limits off: the tests together submit more plays per player than the limit of one minute.
     server = Server(data, RATE_LIMITS="off").start()
     server.cli("beatmaps", "import", str(folder))
     try:
@@ -67,7 +67,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def a_pass(name: str = "alice", **fields: Any) -> Played:
-    """A pass that nobody has sent yet."""
+    """Return a pass that was not submitted before."""
     return Played(fields.pop("md5", SONG.md5), name, score=fields.pop("score", next(_score)), **fields).sealed()
 
 
@@ -76,13 +76,13 @@ def score_id_of(body: bytes) -> int:
 
 
 def chart_of(body: bytes) -> dict[str, str]:
-    """The items of the last line."""
+    """Return the items of the last line of the panel."""
     last = body.decode().rsplit("\n", 1)[1]
     return dict(item.split(":", 1) for item in last.split("|") if ":" in item)
 
 
 def map_chart_of(body: bytes) -> dict[str, str]:
-    """The items of the line about the map."""
+    """Return the items of the panel's line about the map."""
     line = body.decode().split("\n")[1]
     return dict(item.split(":", 1) for item in line.split("|") if ":" in item)
 
@@ -99,7 +99,7 @@ def flags_of(server: Server, name: str) -> list[str]:
 # --- what a pass changes
 
 
-def test_a_first_pass_has_no_figures_before_and_all_of_them_after(server: Server) -> None:
+def test_first_pass_has_only_new_values_in_the_panel(server: Server) -> None:
     played = a_pass("alice", score=150_000, perfect=True, mods=8, grade="XH")
 
     body = submit(server, played).body
@@ -125,7 +125,7 @@ def test_a_first_pass_has_no_figures_before_and_all_of_them_after(server: Server
     assert server.get("/get_player_info?id=3&scope=stats").json["player"]["stats"]["0"]["rscore"] == 150_000
 
 
-def test_a_better_pass_shows_both_and_takes_the_place(server: Server) -> None:
+def test_better_pass_has_both_values_and_replaces_the_best(server: Server) -> None:
     submit(server, a_pass("bob", score=160_000))
 
     body = submit(server, a_pass("bob", score=170_000)).body
@@ -136,7 +136,7 @@ def test_a_better_pass_shows_both_and_takes_the_place(server: Server) -> None:
     assert "all-secret-quickdraw" not in chart_of(body)["achievements-new"], "a medal is given once"
 
 
-def test_a_worse_pass_shows_where_it_would_stand(server: Server) -> None:
+def test_worse_pass_shows_the_rank_that_it_would_have(server: Server) -> None:
     submit(server, a_pass("bob", score=180_000))
 
     body = submit(server, a_pass("bob", score=1_000)).body
@@ -149,7 +149,7 @@ def test_a_worse_pass_shows_where_it_would_stand(server: Server) -> None:
 
 
 @pytest.mark.parametrize(("mods", "mode", "counted"), [(128, 0, 4), (8192, 0, 8), (128, 1, 5), (128, 2, 6), (0, 3, 3)])
-def test_relax_and_autopilot_count_in_modes_of_their_own(server: Server, mods: int, mode: int, counted: int) -> None:
+def test_relax_and_autopilot_count_in_their_own_modes(server: Server, mods: int, mode: int, counted: int) -> None:
     played = a_pass("carla", mods=mods, mode=mode, ngeki=100 if mode == 3 else 0, n300=0 if mode == 3 else 100)
 
     body = submit(server, played).body
@@ -157,12 +157,12 @@ def test_relax_and_autopilot_count_in_modes_of_their_own(server: Server, mods: i
     assert server.get(f"/get_score_info?id={score_id_of(body)}").json["score"]["mode"] == counted
 
 
-def test_a_taiko_map_is_played_in_taiko_alone(server: Server) -> None:
+def test_taiko_map_accepts_only_taiko_plays(server: Server) -> None:
     assert submit(server, a_pass("carla", md5=TAIKO.md5, mode=1)).body.startswith(b"beatmapId:200|")
     assert submit(server, a_pass("carla", md5=TAIKO.md5, mode=0)).body == b"error: no"
 
 
-def test_a_first_place_taken_from_another_is_announced_by_its_player(server: Server) -> None:
+def test_first_place_taken_from_another_player_is_announced(server: Server) -> None:
     token = log_in_again(server, "dora")
     submit(server, a_pass("alice", md5=LONE.md5, score=10_000))
     poll(server, token)
@@ -179,20 +179,20 @@ def test_a_first_place_taken_from_another_is_announced_by_its_player(server: Ser
     eventually(announced)
     other = log_in_again(server, "eve")
     submit(server, a_pass("alice", md5=LONE.md5, score=30_000))
-    heard = b""
+    received = b""
 
-    def told() -> bool:
-        nonlocal heard
-        heard += poll(server, other)
-        return b"taken from [https://osu.localhost/u/6 dora]" in heard
+    def is_announced() -> bool:
+        nonlocal received
+        received += poll(server, other)
+        return b"taken from [https://osu.localhost/u/6 dora]" in received
 
-    eventually(told)
-    assert b"\x01ACTION achieved #1 on [" in heard
-    assert b"#announce" in heard
+    eventually(is_announced)
+    assert b"\x01ACTION achieved #1 on [" in received
+    assert b"#announce" in received
 
 
 def log_in_again(server: Server, name: str) -> str:
-    """A session of a player whose last one may be a moment old."""
+    """Log in a player who may have logged in a moment ago, and return the token."""
     deadline = Deadline(20)
     while True:
         try:
@@ -202,10 +202,10 @@ def log_in_again(server: Server, name: str) -> str:
             time.sleep(0.5)
 
 
-# --- once and only once
+# --- retries
 
 
-def test_the_same_bytes_again_get_the_same_bytes_back_also_after_a_restart(server: Server) -> None:
+def test_retry_gets_the_same_answer_even_after_a_restart(server: Server) -> None:
     played = a_pass("eve")
     first = submit(server, played)
 
@@ -220,7 +220,7 @@ def test_the_same_bytes_again_get_the_same_bytes_back_also_after_a_restart(serve
     assert len(scores_of(server, played)) == 1
 
 
-def test_fifty_copies_at_once_are_one_play(server: Server) -> None:
+def test_fifty_concurrent_copies_are_one_play(server: Server) -> None:
     played = a_pass("fred")
     parts = played.parts()
 
@@ -236,7 +236,7 @@ def test_fifty_copies_at_once_are_one_play(server: Server) -> None:
     assert plays == [(1,)]
 
 
-def test_many_plays_of_one_player_at_once_are_all_stored_and_add_up(server: Server) -> None:
+def test_concurrent_plays_of_one_player_are_all_stored_and_counted(server: Server) -> None:
     plays = [a_pass("gina") for _ in range(20)]
 
     def stubborn(played: Played) -> None:
@@ -258,7 +258,7 @@ def test_many_plays_of_one_player_at_once_are_all_stored_and_add_up(server: Serv
     assert best == [(max(one.score for one in plays),)]
 
 
-def test_a_play_of_somebody_else_is_refused_and_noted(server: Server) -> None:
+def test_copied_replay_is_refused_and_flagged(server: Server) -> None:
     played = a_pass("alice")
     submit(server, played)
     same_frames = a_pass("bob", replay=played.replay)
@@ -267,7 +267,7 @@ def test_a_play_of_somebody_else_is_refused_and_noted(server: Server) -> None:
     assert "copied replay" in flags_of(server, "bob")
 
 
-def test_the_same_replay_under_another_checksum_is_the_same_play(server: Server) -> None:
+def test_same_replay_with_another_checksum_is_the_same_play(server: Server) -> None:
     played = a_pass("alice")
     first = submit(server, played).body
 
@@ -278,7 +278,7 @@ def test_the_same_replay_under_another_checksum_is_the_same_play(server: Server)
 
 
 def form(**replaced: bytes | None) -> list[tuple[str, str | None, bytes]]:
-    """A good form with some text parts replaced, or left out."""
+    """Return a valid form with some text parts replaced, or omitted for None."""
     return [
         (name, filename, data if filename or name not in replaced else replaced[name] or b"")
         for name, filename, data in a_pass().parts()
@@ -286,7 +286,7 @@ def form(**replaced: bytes | None) -> list[tuple[str, str | None, bytes]]:
     ]
 
 
-def test_what_is_no_form_is_no_play(server: Server) -> None:
+def test_malformed_form_is_refused(server: Server) -> None:
     headers = {"User-Agent": "osu!"}
 
     assert server.ask("GET", SUBMIT, host=OSU, headers=headers).status == 405
@@ -296,11 +296,11 @@ def test_what_is_no_form_is_no_play(server: Server) -> None:
 
 
 @pytest.mark.parametrize("name", ["score", "iv", "s", "osuver"])
-def test_a_form_without_a_part_it_needs_is_refused(server: Server, name: str) -> None:
+def test_form_without_a_required_part_is_refused(server: Server, name: str) -> None:
     assert submit(server, form(**{name: None})).body == b"error: no"
 
 
-def test_a_replay_in_a_part_without_file_name_is_found_by_its_place(server: Server) -> None:
+def test_replay_without_a_file_name_is_found_by_its_position(server: Server) -> None:
     parts: list[tuple[str, str | None, bytes]] = [(name, None, data) for name, _, data in a_pass().parts()]
 
     assert submit(server, parts).body.startswith(b"beatmapId:")
@@ -331,7 +331,7 @@ def broken(field: str, spoil: Callable[[bytes], bytes]) -> list[tuple[str, str |
         ("ft", lambda d: b"1e3"),
     ],
 )
-def test_a_damaged_part_gets_the_one_answer(server: Server, field: str, spoil: Callable[[bytes], bytes]) -> None:
+def test_every_malformed_part_gets_the_same_answer(server: Server, field: str, spoil: Callable[[bytes], bytes]) -> None:
     reply = submit(server, broken(field, spoil))
 
     assert (reply.status, reply.body) == (200, b"error: no")
@@ -357,7 +357,7 @@ def test_a_damaged_part_gets_the_one_answer(server: Server, field: str, spoil: C
         (14, "1"),
     ],
 )
-def test_a_token_outside_its_range_is_refused(server: Server, token: int, value: str) -> None:
+def test_part_of_the_score_string_outside_its_range_is_refused(server: Server, token: int, value: str) -> None:
     played = a_pass()
     parts = played.parts()
     plain = (
@@ -371,7 +371,7 @@ def test_a_token_outside_its_range_is_refused(server: Server, token: int, value:
     assert (reply.status, reply.body) == (200, b"error: no")
 
 
-def test_seventeen_tokens_are_too_few(server: Server) -> None:
+def test_score_string_of_seventeen_parts_is_refused(server: Server) -> None:
     played = a_pass()
     sealed = played.encrypted(":".join(["x"] * 17))
 
@@ -389,11 +389,11 @@ def test_seventeen_tokens_are_too_few(server: Server) -> None:
         Played(SONG.md5, "alice\x00"),
     ],
 )
-def test_who_cannot_prove_to_be_the_player_is_told(server: Server, played: Played) -> None:
+def test_wrong_name_or_password_gets_error_pass(server: Server, played: Played) -> None:
     assert submit(server, played).body == b"error: pass"
 
 
-def test_a_player_without_session_is_asked_to_come_again(server: Server) -> None:
+def test_player_without_a_session_gets_503_and_can_retry(server: Server) -> None:
     played = a_pass("iris")
 
     reply = submit(server, played)
@@ -403,7 +403,7 @@ def test_a_player_without_session_is_asked_to_come_again(server: Server) -> None
     assert submit(server, played).body.startswith(b"beatmapId:")
 
 
-def test_a_wrong_checksum_and_a_changed_map_are_refused_and_noted(server: Server) -> None:
+def test_wrong_checksum_and_changed_map_are_refused_and_flagged(server: Server) -> None:
     wrong = a_pass("hugo", spoil_checksum=True)
     changed = a_pass("hugo", on_disk="f" * 32)
 
@@ -424,7 +424,7 @@ def cut_frames() -> bytes:
     [b"", b"x" * 23, hashlib.sha256(b"noise").digest() * 3_000, lzma.compress(b"hello " * 50, lzma.FORMAT_ALONE)],
     ids=["none", "23 bytes", "noise", "words"],
 )
-def test_a_pass_needs_a_replay_that_can_be_read(server: Server, replay: bytes) -> None:
+def test_pass_with_an_unreadable_replay_is_refused(server: Server, replay: bytes) -> None:
     played = a_pass("hugo", replay=replay)
 
     assert submit(server, played).body == b"error: no"
@@ -432,11 +432,11 @@ def test_a_pass_needs_a_replay_that_can_be_read(server: Server, replay: bytes) -
     assert "replay" in flags_of(server, "hugo")
 
 
-def test_frames_of_three_fields_are_none(server: Server) -> None:
+def test_frames_with_three_fields_are_refused(server: Server) -> None:
     assert submit(server, a_pass("hugo", replay=cut_frames())).body == b"error: no"
 
 
-def test_a_replay_that_unfolds_without_end_is_refused_while_others_are_served(server: Server) -> None:
+def test_decompression_bomb_is_refused_while_others_are_served(server: Server) -> None:
     bomb = lzma.compress(b"16|1|2|5," * 9_000_000, format=lzma.FORMAT_ALONE)
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -454,7 +454,7 @@ def test_a_replay_that_unfolds_without_end_is_refused_while_others_are_served(se
 @pytest.mark.parametrize(
     ("mods", "mode"), [(2 | 16, 0), (64 | 256, 0), (128 | 8192, 0), (2048, 0), (32768, 0), (512, 0), (1 | 32, 0)]
 )
-def test_mods_that_no_client_sends_are_refused_and_noted(server: Server, mods: int, mode: int) -> None:
+def test_impossible_mods_are_refused_and_flagged(server: Server, mods: int, mode: int) -> None:
     before = len(flags_of(server, "gina"))
     played = a_pass("gina", mods=mods, mode=mode)
 
@@ -464,14 +464,14 @@ def test_mods_that_no_client_sends_are_refused_and_noted(server: Server, mods: i
 
 
 @pytest.mark.parametrize("mods", [8388608, 536870912])
-def test_unranked_mods_are_dropped_without_a_note(server: Server, mods: int) -> None:
+def test_unranked_mods_are_refused_without_a_flag(server: Server, mods: int) -> None:
     before = flags_of(server, "gina")
 
     assert submit(server, a_pass("gina", mods=mods)).body == b"error: no"
     assert flags_of(server, "gina") == before
 
 
-def test_counts_that_the_map_does_not_allow_are_refused_and_a_strange_combo_is_noted(server: Server) -> None:
+def test_impossible_counts_are_refused_and_an_odd_combo_is_flagged(server: Server) -> None:
     assert submit(server, a_pass("gina", n300=0, score=1)).body == b"error: no"
     assert submit(server, a_pass("gina", n300=101)).body == b"error: no"
 
@@ -479,11 +479,11 @@ def test_counts_that_the_map_does_not_allow_are_refused_and_a_strange_combo_is_n
     assert {"empty pass", "counts", "combo"} <= set(flags_of(server, "gina"))
 
 
-def test_a_map_that_nobody_knows_has_no_ranking(server: Server) -> None:
+def test_unknown_map_gets_error_beatmap(server: Server) -> None:
     assert submit(server, a_pass("gina", md5="a" * 32)).body == b"error: beatmap"
 
 
-def test_times_out_of_all_reason_are_cut(server: Server) -> None:
+def test_times_out_of_range_are_clamped(server: Server) -> None:
     played = a_pass("gina", seconds=10**9)
 
     submit(server, played)
@@ -493,7 +493,7 @@ def test_times_out_of_all_reason_are_cut(server: Server) -> None:
 
 
 @pytest.mark.parametrize("share", [0.5, 1.0])
-def test_a_client_that_goes_away_leaves_nothing_or_everything(server: Server, share: float) -> None:
+def test_disconnect_stores_the_whole_play_or_nothing(server: Server, share: float) -> None:
     played = a_pass("gina")
     body, kind = multipart(played.parts())
     head = (
@@ -510,7 +510,7 @@ def test_a_client_that_goes_away_leaves_nothing_or_everything(server: Server, sh
     assert '"error"' not in server.stderr.replace('"level":"error"', "")[-200:]
 
 
-def test_a_restricted_player_plays_on_and_nobody_sees_it(server: Server) -> None:
+def test_scores_of_a_restricted_player_are_visible_only_to_that_player(server: Server) -> None:
     server.cli("users", "restrict", "hugo", "--reason", "test")
     try:
         eventually(lambda: len(poll(server, log_in_again(server, "hugo"))) >= 0)
@@ -528,17 +528,17 @@ def test_a_restricted_player_plays_on_and_nobody_sees_it(server: Server) -> None
     finally:
         server.cli("users", "unrestrict", "hugo")
     board = web(server, "/web/osu-osz2-getscores.php", us="alice", ha=password_md5(), c=SONG.md5, m=0, v=1, s=0)
-    assert b"|hugo|900000|" in board.body, "what was played is there when the restriction is lifted"
+    assert b"|hugo|900000|" in board.body, "scores of the restriction are visible after it"
 
 
-def test_parts_above_their_bounds_are_too_large(server: Server) -> None:
+def test_parts_above_their_limits_are_413(server: Server) -> None:
     for name, size in (("score", 49 * 1024), ("bmk", 9 * 1024), ("i", 4 * 1024 * 1024 + 1)):
         parts = [(n, f, b"A" * size if n == name and f is None else d) for n, f, d in a_pass().parts()]
         assert submit(server, parts).status == 413, name
     assert submit(server, a_pass(replay=bytes(10 * 1024 * 1024 + 1))).status == 413
 
 
-def test_a_thousand_parts_cost_little(server: Server) -> None:
+def test_form_of_a_thousand_parts_is_refused_quickly(server: Server) -> None:
     parts: list[tuple[str, str | None, bytes]] = [("x", None, b"0")] * 1_000
     started = time.monotonic()
 
@@ -547,7 +547,7 @@ def test_a_thousand_parts_cost_little(server: Server) -> None:
     assert submit(server, [("x" * 65_536, None, b"0")]).body == b"error: no"
 
 
-def test_a_map_whose_status_falls_keeps_its_scores_off_the_profile(server: Server) -> None:
+def test_play_on_a_map_that_lost_its_status_has_no_rank(server: Server) -> None:
     submit(server, a_pass("bob", md5=LONE.md5, score=77_000))
     server.cli("beatmaps", "status", "--map", "300", "pending")
     try:
@@ -560,7 +560,7 @@ def test_a_map_whose_status_falls_keeps_its_scores_off_the_profile(server: Serve
         server.cli("beatmaps", "status", "--map", "300", "ranked")
 
 
-def test_the_old_endpoint_answers_in_two_lines(server: Server) -> None:
+def test_old_endpoint_answers_with_two_lines(server: Server) -> None:
     played = a_pass("bob", version="")
     key = b"h89f2-890h2h89b34g-h80g134n90133"
 

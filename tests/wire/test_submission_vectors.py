@@ -1,4 +1,4 @@
-"""The submissions that two independent encoders agree on, byte for byte, against a real server."""
+"""Submits plays that two independent encoders have written with equal bytes."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ NAMES = sorted({one["username"] for one in SUBMISSIONS.values()})
 
 
 def md5_of(name: str) -> str:
-    """The password with which this player submits."""
+    """Return the md5 of this player's password in the vectors."""
     return next(
         str(dict(one["form_text_parts_in_order"])["pass"]) for one in SUBMISSIONS.values() if one["username"] == name
     )
@@ -37,14 +37,14 @@ FAILS = [name for name, one in SUBMISSIONS.items() if one["expect"].get("status"
 REFUSED = [name for name, one in SUBMISSIONS.items() if not one["expect"]["stored"]]
 
 
-def test_every_vector_is_looked_at() -> None:
+def test_every_vector_is_tested() -> None:
     assert len(PASSES) == 6
     assert len(FAILS) == 2
     assert sorted(REFUSED) == ["notepad_hack", "unicode_name_bad_checksum"]
 
 
 @pytest.mark.parametrize("name", PASSES)
-def test_a_pass_is_stored_and_answered_with_its_chart(server: Server, name: str) -> None:
+def test_pass_is_stored_and_answered_with_its_panel(server: Server, name: str) -> None:
     vector = SUBMISSIONS[name]
 
     reply = submit(server, of_vector(vector))
@@ -56,15 +56,15 @@ def test_a_pass_is_stored_and_answered_with_its_chart(server: Server, name: str)
     parsed, expected = vector["parsed"], vector["expect"]
     assert stored["mode"] == expected["server_mode"]
     assert stored["acc"] == pytest.approx(expected["accuracy_percent"], abs=5e-4)
-    assert {ours: stored[ours] for ours in THEIRS} == {ours: parsed[theirs] for ours, theirs in THEIRS.items()}
+    assert {field: stored[field] for field in FIELDS} == {field: parsed[key] for field, key in FIELDS.items()}
     assert stored["status"] == 2
     flags = read_rows(server, "SELECT client_flags FROM scores WHERE id = ?", score_id)
     assert flags == [(parsed["client_flags_masked"],)]
     again = submit(server, of_vector(vector))
-    assert again.body == reply.body, "the client asks again: the same answer"
+    assert again.body == reply.body, "a repeated submission has the same answer"
 
 
-THEIRS = {
+FIELDS = {  # field of the API -> key in the vectors
     "score": "total_score",
     "max_combo": "max_combo",
     "mods": "mods",
@@ -79,7 +79,7 @@ THEIRS = {
 
 
 @pytest.mark.parametrize("name", PASSES)
-def test_the_stored_replay_is_what_was_sent(server: Server, name: str) -> None:
+def test_stored_replay_equals_the_submitted_one(server: Server, name: str) -> None:
     vector = SUBMISSIONS[name]
     sent = of_vector(vector)[-1][2]
     body = submit(server, of_vector(vector)).body
@@ -93,7 +93,7 @@ def test_the_stored_replay_is_what_was_sent(server: Server, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FAILS)
-def test_a_fail_is_stored_and_answered_so_that_the_client_drops_it(server: Server, name: str) -> None:
+def test_fail_is_stored_and_ends_the_retries(server: Server, name: str) -> None:
     vector = SUBMISSIONS[name]
 
     reply = submit(server, of_vector(vector))
@@ -106,7 +106,7 @@ def test_a_fail_is_stored_and_answered_so_that_the_client_drops_it(server: Serve
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_play_that_cannot_be_is_refused_and_noted(server: Server, name: str) -> None:
+def test_impossible_play_is_refused_and_flagged(server: Server, name: str) -> None:
     vector = SUBMISSIONS[name]
 
     reply = submit(server, of_vector(vector))

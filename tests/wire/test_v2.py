@@ -38,13 +38,13 @@ LISTS: Final = (
     f"/v2/players/{PLAYER}/most_played",
     f"/v2/maps/{RANKED}/scores",
 )
-WHOLE_LISTS: Final = (
+LISTS_WITHOUT_PAGES: Final = (
     f"/v2/players/{PLAYER}/stats",
     f"/v2/players/{PLAYER}/medals",
     f"/v2/players/{PLAYER}/history/0",
     "/v2/clans/1/members",
 )
-THINGS: Final = (
+SINGLE_OBJECTS: Final = (
     f"/v2/players/{PLAYER}",
     f"/v2/players/{PLAYER}/stats/0",
     f"/v2/maps/{RANKED}",
@@ -57,7 +57,7 @@ WITH_CURSOR: Final = ("/v2/players", "/v2/maps", "/v2/scores")
 
 
 def data(reply: Reply) -> Any:
-    """What is in the envelope of a success."""
+    """Return the data of a success, and check its envelope."""
     assert (reply.status, reply.headers["content-type"]) == (200, "application/json; charset=utf-8"), reply.body
     assert list(reply.json) == ["status", "data", "meta"]
     assert reply.json["status"] == "success"
@@ -65,12 +65,12 @@ def data(reply: Reply) -> Any:
 
 
 def ids(reply: Reply) -> list[int]:
-    """The ids of a list."""
+    """Return the ids of a list."""
     return [one["player_id" if "player_id" in one else "id"] for one in data(reply)]
 
 
 def error(reply: Reply) -> str:
-    """The sentence of an error of version 2."""
+    """Return the sentence of an error, and check its fields."""
     assert reply.headers["content-type"] == "application/json; charset=utf-8"
     assert list(reply.json) == ["status", "error", "code", "param", "request_id"], reply.body
     assert reply.json["status"] == "error"
@@ -113,7 +113,7 @@ def test_every_documented_path_is_served(world: World) -> None:
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_a_list_tells_its_total_its_page_and_its_size(world: World, path: str) -> None:
+def test_list_has_total_page_and_page_size(world: World, path: str) -> None:
     default = world.server.get(path)
     smaller = world.server.get(f"{path}?page=2&page_size=1")
 
@@ -125,16 +125,16 @@ def test_a_list_tells_its_total_its_page_and_its_size(world: World, path: str) -
     assert data(smaller) == data(default)[1:2]
 
 
-@pytest.mark.parametrize("path", WHOLE_LISTS)
-def test_a_list_that_is_short_by_nature_is_one_page(world: World, path: str) -> None:
+@pytest.mark.parametrize("path", LISTS_WITHOUT_PAGES)
+def test_bounded_list_is_one_page(world: World, path: str) -> None:
     reply = world.server.get(path)
 
     found = data(reply)
     assert reply.json["meta"] == {"total": len(found), "page": 1, "page_size": max(1, len(found)), "cursor": None}
 
 
-@pytest.mark.parametrize("path", THINGS)
-def test_a_single_thing_has_an_empty_meta(world: World, path: str) -> None:
+@pytest.mark.parametrize("path", SINGLE_OBJECTS)
+def test_single_object_has_an_empty_meta(world: World, path: str) -> None:
     reply = world.server.get(path)
 
     assert isinstance(data(reply), dict)
@@ -143,18 +143,18 @@ def test_a_single_thing_has_an_empty_meta(world: World, path: str) -> None:
 
 @pytest.mark.parametrize("path", LISTS)
 @pytest.mark.parametrize("size", [1, 2, 100])
-def test_pages_hold_everything_once(world: World, path: str, size: int) -> None:
+def test_pages_contain_every_entry_once(world: World, path: str, size: int) -> None:
     total = world.server.get(path).json["meta"]["total"]
 
     pages = [data(world.server.get(f"{path}?page={page}&page_size={size}")) for page in range(1, -(-total // size) + 2)]
 
-    assert [one for page in pages for one in page] == data(world.server.get(f"{path}?page_size=100"))
+    assert [entry for page in pages for entry in page] == data(world.server.get(f"{path}?page_size=100"))
     assert pages[-1] == [] or total == 0
 
 
 @pytest.mark.parametrize("path", WITH_CURSOR)
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_a_cursor_leads_through_everything_once(world: World, path: str, size: int) -> None:
+def test_cursors_lead_through_every_entry_once(world: World, path: str, size: int) -> None:
     everything = ids(world.server.get(f"{path}?page_size=100"))
 
     found: list[int] = []
@@ -273,7 +273,7 @@ def test_a_cursor_leads_through_everything_once(world: World, path: str, size: i
         ("/v2/matches", []),
     ],
 )
-def test_a_list_holds_what_its_filters_select(world: World, path: str, expected: list[int]) -> None:
+def test_list_contains_the_entries_that_its_filters_select(world: World, path: str, expected: list[int]) -> None:
     reply = world.server.get(path)
 
     assert ids(reply) == expected
@@ -284,7 +284,7 @@ def test_a_list_holds_what_its_filters_select(world: World, path: str, expected:
 @pytest.mark.parametrize(
     "named", ["3", "0000000003", "player", "PLAYER", "3?key=id", "Player?key=username", "pLaYeR?key=username"]
 )
-def test_a_player_is_as_in_version_1_by_id_and_by_name(world: World, named: str) -> None:
+def test_player_by_id_and_by_name_equals_version_1(world: World, named: str) -> None:
     assert (
         data(world.server.get(f"/v2/players/{named}"))
         == world.server.get(f"/get_player_info?id={PLAYER}&scope=info").json["player"]["info"]
@@ -298,23 +298,27 @@ def test_a_player_is_as_in_version_1_by_id_and_by_name(world: World, named: str)
     ("name", "user_id"),
     [("Spaced%20Name", SPACED), ("spaced_name", SPACED), ("%5BToy%5D-x", BRACKETS), ("under%20score", 8)],
 )
-def test_every_page_of_a_player_is_found_by_name(world: World, rest: str, name: str, user_id: int) -> None:
+def test_every_endpoint_of_a_player_accepts_the_name(world: World, rest: str, name: str, user_id: int) -> None:
     assert data(world.server.get(f"/v2/players/{name}{rest}")) == data(world.server.get(f"/v2/players/{user_id}{rest}"))
 
 
-def test_profiles_are_as_in_version_1_but_for_ranks_that_are_none(world: World) -> None:
+def test_stats_contain_those_of_version_1_with_null_as_missing_rank(world: World) -> None:
     stats = world.server.get(f"/get_player_info?id={PLAYER}&scope=stats").json["player"]["stats"]
-    for profile in stats.values():  # null says better than 0 that there is no rank
+    for profile in stats.values():  # version 1 has 0 for a missing rank
         profile |= {name: profile[name] or None for name in ("rank", "country_rank")}
 
     assert (stats["0"]["rank"], stats["3"]["rank"]) == (1, None)
-    assert data(world.server.get(f"/v2/players/{PLAYER}/stats")) == list(stats.values())
+    listed = data(world.server.get(f"/v2/players/{PLAYER}/stats"))
+    assert [{name: new[name] for name in old} for new, old in zip(listed, stats.values(), strict=True)] == [
+        *stats.values()
+    ]
+    by_mode = {str(profile["mode"]): profile for profile in listed}
     for mode, text in (("0", "vn!std"), ("4", "rx!std"), ("8", "7"), ("3", "vn!mania")):
-        assert data(world.server.get(f"/v2/players/{PLAYER}/stats/{mode}")) == stats[mode]
-        assert data(world.server.get(f"/v2/players/{PLAYER}/stats/{quote(text)}")) == stats[mode]
+        assert data(world.server.get(f"/v2/players/{PLAYER}/stats/{mode}")) == by_mode[mode]
+        assert data(world.server.get(f"/v2/players/{PLAYER}/stats/{quote(text)}")) == by_mode[mode]
 
 
-def test_a_score_is_as_in_version_1_with_its_map_and_player(world: World) -> None:
+def test_score_equals_version_1_and_contains_its_map_and_player(world: World) -> None:
     old = world.server.get(f"/get_score_info?id={BEST}").json["score"]
     new = data(world.server.get(f"/v2/scores/{BEST}"))
 
@@ -324,12 +328,12 @@ def test_a_score_is_as_in_version_1_with_its_map_and_player(world: World) -> Non
     assert new["player"] == {
         "id": PLAYER, "name": "Player", "country": "nl", "clan_id": 1, "clan_name": "The Clan", "clan_tag": "CLAN",
     }  # fmt: skip
-    whole = data(world.server.get(f"/v2/maps/{RANKED}"))
-    assert new["beatmap"] == {name: whole[name] for name in whole if name not in ("filename", "frozen")}
-    assert new["covers"] == whole["covers"]
+    full = data(world.server.get(f"/v2/maps/{RANKED}"))
+    assert new["beatmap"] == {name: full[name] for name in full if name not in ("filename", "frozen")}
+    assert new["covers"] == full["covers"]
 
 
-def test_a_map_is_as_in_version_1_with_its_file_name_and_whether_it_is_frozen(world: World) -> None:
+def test_map_equals_version_1_and_contains_file_name_and_frozen(world: World) -> None:
     old = world.server.get(f"/get_map_info?id={TAIKO}").json["map"]
     new = data(world.server.get(f"/v2/maps/{TAIKO}"))
 
@@ -337,28 +341,34 @@ def test_a_map_is_as_in_version_1_with_its_file_name_and_whether_it_is_frozen(wo
     assert (new["filename"], new["frozen"], new["server"]) == (f"{TAIKO}.osu", True, "osu!")
 
 
-def test_a_clan_and_what_its_members_reached_together(world: World) -> None:
+def test_clan_has_the_totals_of_its_members(world: World) -> None:
     clan = data(world.server.get("/v2/clans/1"))
     standing = data(world.server.get("/v2/clans/1/leaderboard?mode=0"))
 
-    assert clan == {"id": 1, "name": "The Clan", "tag": "CLAN", "owner": PLAYER, "created_at": "2020-09-13T12:26:40"}
+    assert clan == {
+        "id": 1, "name": "The Clan", "tag": "CLAN", "owner": PLAYER, "created_at": "2020-09-13T12:26:40",
+        "description": "", "joining": "invite", "join": "invite",
+    }  # fmt: skip
     assert (standing["members"], standing["pp"], standing["plays"]) == (2, round((500 + 400) / 3), 44)
     assert standing["acc"] == pytest.approx((93.5 + 94.5) / 2)
 
 
-def test_members_medals_and_days(world: World) -> None:
+def test_members_medals_and_days_of_history_are_listed(world: World) -> None:
     members = data(world.server.get("/v2/clans/1/members"))
     medals = data(world.server.get(f"/v2/players/{PLAYER}/medals"))
     days = data(world.server.get(f"/v2/players/{PLAYER}/history/0"))
 
-    assert members[0] == {"id": PLAYER, "name": "Player", "country": "nl", "clan_priv": 3}
+    assert members[0] == {
+        "id": PLAYER, "name": "Player", "country": "nl", "clan_priv": 3,
+        "acc": 93.5, "joined_at": None, "plays": 4, "pp": 500, "rank": 1,
+    }  # fmt: skip
     assert medals == [{"id": n, "unlocked_at": n, "score_id": BEST} for n in (1, 2)]
     assert [(day["day"], day["rank"]) for day in days][-3:] == [
         ("9999-12-29", 3), ("9999-12-30", 2), ("9999-12-31", 1),
     ]  # fmt: skip
 
 
-def test_who_is_away_has_no_status(world: World) -> None:
+def test_offline_player_has_no_status(world: World) -> None:
     reply = world.server.get(f"/v2/players/{PLAYER}/status")
 
     assert (reply.status, error(reply)) == (404, "Status not found.")
@@ -411,7 +421,7 @@ ERRORS: Final[list[Record]] = [
         for wrong in ("", ",", "3,", "x", "-1", "3,,4", "0", "2147483648", "99999999999", ",".join(["3"] * 101))
     ),
     *(
-        (f"{path}?limit=3&page_size=3", 422, "limit must be left out beside page_size")
+        (f"{path}?limit=3&page_size=3", 422, "limit must be left out with page_size")
         for path in ("/v2/players/3/scores", "/v2/players/3/most_played", f"/v2/maps/{RANKED}/scores")
     ),
     ("/v2/players/3/scores?scope=worst", 422, "scope must be one of"),
@@ -420,18 +430,18 @@ ERRORS: Final[list[Record]] = [
         for path in ("/v2/scores", "/v2/players/3/scores")
     ),
     *(
-        (f"{path}?{unknown}=1", 422, f"'{unknown}' is not a parameter of this endpoint; it has")
-        for path in (*LISTS, *WHOLE_LISTS, *THINGS, "/v2/server/stats")
+        (f"{path}?{unknown}=1", 422, f"'{unknown}' is not a parameter of this endpoint. Allowed:")
+        for path in (*LISTS, *LISTS_WITHOUT_PAGES, *SINGLE_OBJECTS, "/v2/server/stats")
         for unknown in ("_", "sortt", "Page", "page[]")
     ),
-    ("/v2/server/stats?x=1", 422, "it has none"),
+    ("/v2/server/stats?x=1", 422, "Allowed: none"),
     (f"/v2/players?{'x' * 300}=1", 422, "is not a parameter"),
     ("/v2/players?%3Cscript%3E=1", 422, "'<script>' is not a parameter"),
     *((f"/v2/maps?q={wrong}", 422, "q must be 1 to 8 words") for wrong in ("%25", "!!", "_", "a+b+c+d+e+f+g+h+i")),
     *((f"/v2/maps?q={wrong}", 422, "q must be a text of 1 to 64 characters") for wrong in ("", "x" * 65)),
-    ("/v2/maps?q=a&ids=3", 422, "ids must be left out beside q"),
+    ("/v2/maps?q=a&ids=3", 422, "ids must be left out with q"),
     ("/v2/maps?sort=plays", 422, "sort must be one of"),
-    ("/v2/maps?sort=diff&cursor=3", 422, "cursor must be left out beside sort=diff"),
+    ("/v2/maps?sort=diff&cursor=3", 422, "cursor must be left out with sort=diff"),
     ("/v2/maps/999/scores", 404, "Map not found."),
     ("/v2/maps/999/rating", 404, "Map not found."),
     (f"/v2/maps/{RANKED}/scores?mods=XX", 422, "mods must be"),
@@ -502,15 +512,15 @@ ERRORS: Final[list[Record]] = [
     ("/v2/scores?user_id=0", 422, f"user_id {NUMBER} 1 to 2147483647"),
     ("/v2/leaderboards/0?sort=name", 422, "sort must be one of"),
     ("/v2/leaderboards/0?country=1", 422, "country must be a country of two letters"),
-    ("/v2", 404, "There is no such endpoint"),
-    ("/v2/", 404, "There is no such endpoint"),
-    ("/v2/nothing", 404, "There is no such endpoint"),
-    ("/v2/players/3/nothing", 404, "There is no such endpoint"),
+    ("/v2", 404, "Unknown endpoint"),
+    ("/v2/", 404, "Unknown endpoint"),
+    ("/v2/nothing", 404, "Unknown endpoint"),
+    ("/v2/players/3/nothing", 404, "Unknown endpoint"),
 ]
 
 
 def problem(reply: Reply, status: int, words: str) -> str | None:
-    """What is wrong with an error answer, or None."""
+    """Describe what is wrong with an error response, or return None."""
     if reply.status != status:
         return f"is {reply.status} {reply.body[:200]!r}, not {status}"
     try:
@@ -521,28 +531,28 @@ def problem(reply: Reply, status: int, words: str) -> str | None:
 
 
 @pytest.mark.parametrize("status", [404, 422])
-def test_every_wrong_request_is_told_in_the_shape_of_version_2(world: World, status: int) -> None:
+def test_every_invalid_request_gets_an_error_of_version_2(world: World, status: int) -> None:
     records = [record for record in ERRORS if record[1] == status]
 
-    found = [(path, problem(world.server.get(path), status, words)) for path, _, words in records]
+    problems = [(path, problem(world.server.get(path), status, words)) for path, _, words in records]
 
-    assert [(path[:120], what) for path, what in found if what is not None] == []
+    assert [(path[:120], what) for path, what in problems if what is not None] == []
 
 
-def test_a_wrong_key_is_told_in_the_shape_of_version_2(world: World) -> None:
+def test_wrong_key_gets_an_error_of_version_2(world: World) -> None:
     reply = world.server.get("/v2/players", key="wrong")
 
     assert (reply.status, error(reply)) == (401, "Invalid API key.")
 
 
-def test_another_method_is_told_in_the_shape_of_version_2(world: World) -> None:
+def test_unsupported_method_gets_an_error_of_version_2(world: World) -> None:
     reply = world.server.ask("DELETE", f"/v2/players/{PLAYER}")
 
     assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
     assert "DELETE" in error(reply)
 
 
-def test_a_restricted_player_sees_themselves_and_staff_sees_them(world: World) -> None:
+def test_restricted_player_is_visible_only_to_themselves_and_staff(world: World) -> None:
     path = f"/v2/players/{HIDDEN}"
 
     answers = [world.server.get(path, key=key) for key in (None, world.key, world.hidden_key, world.staff_key)]

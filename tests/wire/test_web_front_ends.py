@@ -1,4 +1,4 @@
-"""What web front ends ask of version 2, as their own code sends it, and what browsers need of every answer."""
+"""Requests of web front ends to version 2, as their code sends them, and the headers that browsers need."""
 
 import gzip
 import hashlib
@@ -42,33 +42,35 @@ MANY: Final = 120
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A server with the small world, some votes, a map of its own, and three players online, one of them restricted."""
-    # No address may name itself here: all requests of the tests come from one, and are more than it may send.
+    """A server with the small world, ratings, a map with a private id, and three players online (one restricted)."""
+    # Without a trusted proxy all requests come from one address, which exceeds the usual limit.
     server = Server(tmp_path_factory.mktemp("web") / "data", API_RATE_PER_MINUTE="1000000")
-    made = small_world(server)
-    made.rows.map(a_map(PRIVATE, set_id=PRIVATE, mode=3), rating_sum=15, rating_count=2)
-    made.rows.map(a_map(RANKED), rating_sum=25, rating_count=3)
-    made.rows.put(ratings, {"map_key": RANKED, "user_id": PLAYER, "rating": 10, "at_ms": 0})
+    created = small_world(server)
+    created.rows.map(a_map(PRIVATE, set_id=PRIVATE, mode=3), rating_sum=15, rating_count=2)
+    created.rows.map(a_map(RANKED), rating_sum=25, rating_count=3)
+    created.rows.put(ratings, {"map_key": RANKED, "user_id": PLAYER, "rating": 10, "at_ms": 0})
     for name in ("Player", "Spaced Name", "Hidden One"):
         server.cli("users", "password", name, "--password", PASSWORD)
-    # A new password ends the keys.
-    made.key, made.hidden_key = (made.rows.api_key(one, f"a newer key of {one}") for one in (PLAYER, HIDDEN))
-    many_played_maps(made.rows)
+    # A new password revokes the keys.
+    created.key, created.hidden_key = (
+        created.rows.api_key(user_id, f"a newer key of {user_id}") for user_id in (PLAYER, HIDDEN)
+    )
+    add_map_with_many_scores(created.rows)
     try:
         server.start()
-        eventually(made.rows.all_is_delivered)  # a new password ends the sessions there are
+        eventually(created.rows.is_outbox_empty)  # a new password ends existing sessions
         for name in ("Player", "Spaced Name", "Hidden One"):
             log_in(server, name)
-        yield made
+        yield created
         assert '"unhandled"' not in server.stderr
         server.stop()
     finally:
         server.kill()
-        made.rows.close()
+        created.rows.close()
 
 
-def many_played_maps(rows: Rows) -> None:
-    """A board of many players, who are no part of the small world's lists of players."""
+def add_map_with_many_scores(rows: Rows) -> None:
+    """Add a map with the scores of many players. Their country and mode keep them out of the small world's lists."""
     rows.map(a_map(3_000, set_id=300))
     for n in range(MANY):
         rows.player(1_000 + n, f"Crowd {n}", country="jp")
@@ -77,7 +79,7 @@ def many_played_maps(rows: Rows) -> None:
 
 
 def log_in(server: Server, name: str) -> None:
-    """Logs in with the game client's own request."""
+    """Log in with the request of the game client."""
     md5, device = hashlib.md5(PASSWORD.encode()).hexdigest(), hashlib.md5(name.encode()).hexdigest()
     hashes = f"{device}:0A1B2C.:{device}:{device}:{device}:"
     reply = server.ask(
@@ -91,13 +93,13 @@ def log_in(server: Server, name: str) -> None:
 
 
 def data(reply: Reply) -> Any:
-    """What is in the envelope."""
+    """Return the data of a success."""
     assert reply.status == 200, reply.body
     assert reply.json["status"] == "success"
     return reply.json["data"]
 
 
-# --- the requests of bancho-web.ts: path, and what it reads of the answer (`[]` for every entry of a list)
+# --- the requests of bancho-web.ts: path, and the fields that it reads (`[]` for every entry of a list)
 
 REQUESTS: Final[list[tuple[str, list[str]]]] = [
     ("/v2/server/stats", ["online_players", "total_players"]),
@@ -126,30 +128,35 @@ REQUESTS: Final[list[tuple[str, list[str]]]] = [
 ]
 
 
-def read(found: Any, path: str) -> list[Any]:
-    """What a dotted path leads to in an answer; every entry of a list for `[]`."""
+def values_at(found: Any, path: str) -> list[Any]:
+    """Return the values at a dotted path of a response. `[]` stands for every entry of a list."""
     values = [found]
     for name in path.split("."):
-        values = [inner for one in values for inner in (one if name == "[]" else [one[name]])]
+        values = [inner for value in values for inner in (value if name == "[]" else [value[name]])]
     return values
 
 
 @pytest.mark.parametrize("host", [API, "localhost"])
 @pytest.mark.parametrize(("path", "names"), REQUESTS)
-def test_every_request_of_a_front_end_finds_what_it_reads(web: World, host: str, path: str, names: list[str]) -> None:
+def test_every_request_of_a_front_end_returns_the_fields_that_it_reads(
+    web: World, host: str, path: str, names: list[str]
+) -> None:
     reply = web.server.get(f"/api{path}", host=host, Origin=ORIGIN, Cookie="session=1")
 
     found = data(reply)
     assert reply.headers["access-control-allow-origin"] == ORIGIN
     for name in names:
-        assert read(found, name) or found == [], name
+        assert values_at(found, name) or found == [], name
 
 
-def test_figures_of_the_server(web: World) -> None:
-    assert data(web.server.get("/v2/server/stats")) == {"online_players": 2, "total_players": 6}
+def test_server_stats_count_players_online_and_registered(web: World) -> None:
+    stats = data(web.server.get("/v2/server/stats"))
+
+    assert (stats["online_players"], stats["total_players"]) == (2, 6)
+    assert stats.keys() == {"online_players", "total_players", "total_plays", "maps_with_leaderboard"}
 
 
-def test_who_is_online_is_listed_but_for_those_nobody_may_see(web: World) -> None:
+def test_visible_players_online_are_listed(web: World) -> None:
     ids = [one["id"] for one in data(web.server.get("/v2/players?online=true"))]
     v1 = web.server.get("/online").json
 
@@ -188,14 +195,14 @@ def test_online_of_version_1_is_paged(web: World) -> None:
     assert "link" not in second.headers
 
 
-def test_a_status_tells_whole_seconds(web: World) -> None:
+def test_status_has_login_time_in_whole_seconds_in_version_2(web: World) -> None:
     found = data(web.server.get("/v2/players/3/status"))
 
     assert isinstance(found["login_time"], int)
     assert isinstance(web.server.get("/get_player_status?id=3").json["player_status"]["login_time"], float)
 
 
-def test_a_rank_that_is_none_is_null_in_version_2_and_0_in_version_1(web: World) -> None:
+def test_missing_rank_is_null_in_version_2_and_0_in_version_1(web: World) -> None:
     new = data(web.server.get(f"/v2/players/{BRACKETS}/stats"))
     old = web.server.get(f"/get_player_info?id={BRACKETS}&scope=stats").json["player"]["stats"]
 
@@ -203,18 +210,18 @@ def test_a_rank_that_is_none_is_null_in_version_2_and_0_in_version_1(web: World)
     assert (old["0"]["rank"], old["1"]["rank"], old["1"]["country_rank"]) == (3, 0, 0)
 
 
-def test_ranks_of_a_leaderboard_go_on_from_page_to_page(web: World) -> None:
+def test_ranks_of_a_leaderboard_continue_across_pages(web: World) -> None:
     pages = [data(web.server.get(f"/v2/leaderboards/3?page_size=50&page={page}")) for page in (1, 2, 3)]
 
     assert [one["rank"] for page in pages for one in page] == list(range(1, MANY + 1))
 
 
-def test_votes_for_a_map(web: World) -> None:
+def test_rating_is_the_average_and_number_of_votes(web: World) -> None:
     assert data(web.server.get(f"/v2/maps/{RANKED}/rating")) == {"average": 8.333, "count": 3}
     assert data(web.server.get(f"/v2/maps/{LOVED}/rating")) == {"average": 0.0, "count": 0}
 
 
-def test_maps_tell_whose_ids_they_have(web: World) -> None:
+def test_maps_have_the_origin_of_their_ids(web: World) -> None:
     found = data(web.server.get(f"/v2/maps?ids={RANKED},{PRIVATE}"))
 
     assert [one["server"] for one in found] == ["osu!", "private"]
@@ -235,7 +242,7 @@ def test_maps_tell_whose_ids_they_have(web: World) -> None:
         (f"/v2/maps/{RANKED}/scores?limit=1&include=beatmap", True, True),
     ],
 )
-def test_scores_bring_along_what_is_asked_for(web: World, path: str, with_player: bool, with_beatmap: bool) -> None:
+def test_scores_contain_the_included_objects(web: World, path: str, with_player: bool, with_beatmap: bool) -> None:
     [score] = data(web.server.get(path))
 
     assert ("player" in score, "beatmap" in score) == (with_player, with_beatmap)
@@ -243,13 +250,13 @@ def test_scores_bring_along_what_is_asked_for(web: World, path: str, with_player
     assert not with_beatmap or score["beatmap"]["md5"] == score["map_md5"]
 
 
-def test_scores_tell_whether_their_replay_is_stored(web: World) -> None:
+def test_scores_have_a_flag_for_a_stored_replay(web: World) -> None:
     found = {one["id"]: one["has_replay"] for one in data(web.server.get("/v2/scores?user_id=3"))}
 
     assert found == {RELAXED: False, 506: False, 505: False, FAILED: False, BEST: True}
 
 
-def test_a_replay_is_the_file_of_version_1(web: World) -> None:
+def test_replay_equals_version_1(web: World) -> None:
     new, old = web.server.get(f"/v2/scores/{BEST}/replay"), web.server.get(f"/get_replay?id={BEST}")
     part = web.server.get(f"/v2/scores/{BEST}/replay", Range="bytes=0-9")
 
@@ -263,7 +270,7 @@ def test_a_replay_is_the_file_of_version_1(web: World) -> None:
 @pytest.mark.parametrize(
     ("host", "pictures"), [(API, "assets.localhost"), ("localhost", "localhost"), ("127.0.0.1", "127.0.0.1")]
 )
-def test_pictures_of_a_map_answer_at_the_addresses_given(web: World, host: str, pictures: str) -> None:
+def test_pictures_of_a_map_are_served_at_the_given_addresses(web: World, host: str, pictures: str) -> None:
     sizes = {"cover": (900, 250), "card": (400, 140), "list": (150, 150), "slimcover": (1920, 360)}
     authority = f"{host}:{web.server.port}"
 
@@ -289,14 +296,14 @@ def test_pictures_of_a_map_answer_at_the_addresses_given(web: World, host: str, 
         "/covers/0/card.jpg",
     ],
 )
-def test_pictures_of_what_is_not_here_are_not_found(web: World, path: str) -> None:
+def test_picture_of_an_unknown_set_or_size_is_not_found(web: World, path: str) -> None:
     assert web.server.get(path, host="assets.localhost").status == 404
 
 
-# --- the holder of a key
+# --- keys
 
 
-def test_the_holder_of_a_key_is_told_who_they_are_restricted_or_not(web: World) -> None:
+def test_me_returns_the_keys_account_even_if_restricted(web: World) -> None:
     me, hidden = (web.server.get("/v2/me", key=key) for key in (web.key, web.hidden_key))
 
     assert (data(me)["id"], data(hidden)["id"]) == (PLAYER, HIDDEN)
@@ -305,7 +312,7 @@ def test_the_holder_of_a_key_is_told_who_they_are_restricted_or_not(web: World) 
 
 @pytest.mark.parametrize("path", ["/v2/me", "/get_friends", "/calculate_pp?id=75"])
 @pytest.mark.parametrize("key", [None, "wrong", "Bearer wrong", "Bearer", ""])
-def test_who_needs_a_key_is_told_how_to_send_it(web: World, path: str, key: str | None) -> None:
+def test_missing_or_wrong_key_gets_401_with_www_authenticate(web: World, path: str, key: str | None) -> None:
     reply = web.server.get(path, key=key)
 
     assert (reply.status, reply.headers["www-authenticate"]) == (401, "Bearer")
@@ -315,7 +322,7 @@ def test_who_needs_a_key_is_told_how_to_send_it(web: World, path: str, key: str 
         assert reply.said == "Invalid API key."
 
 
-OF_THE_HIDDEN: Final = (
+HIDDEN_PLAYERS_PATHS: Final = (
     f"/v2/players/{HIDDEN}",
     "/v2/players/hidden_one",
     "/v2/players/Hidden%20One?key=username",
@@ -328,11 +335,11 @@ OF_THE_HIDDEN: Final = (
 )
 
 
-@pytest.mark.parametrize("path", OF_THE_HIDDEN)
-def test_a_restricted_player_is_seen_by_their_own_key_and_staff_alone(web: World, path: str) -> None:
+@pytest.mark.parametrize("path", HIDDEN_PLAYERS_PATHS)
+def test_restricted_player_is_visible_only_with_their_own_key_or_a_key_of_staff(web: World, path: str) -> None:
     statuses = [web.server.get(path, key=key).status for key in (None, web.key, web.hidden_key, web.staff_key)]
 
-    expected = 404 if path.endswith("/status") else 200  # a restricted client is online for nobody
+    expected = 404 if path.endswith("/status") else 200  # restricted players do not appear online
     assert statuses[:2] == [404, 404]
     assert statuses[2:] in ([200, 200], [expected, expected])
 
@@ -350,9 +357,9 @@ def test_a_restricted_player_is_seen_by_their_own_key_and_staff_alone(web: World
         "/online",
     ],
 )
-@pytest.mark.parametrize("keyed", [False, True])
-def test_a_restricted_player_is_in_no_list(web: World, path: str, keyed: bool) -> None:
-    reply = web.server.get(path, key=web.hidden_key if keyed else None)
+@pytest.mark.parametrize("with_key", [False, True])
+def test_restricted_player_is_in_no_list(web: World, path: str, with_key: bool) -> None:
+    reply = web.server.get(path, key=web.hidden_key if with_key else None)
 
     assert reply.status == 200
     assert b"Hidden" not in reply.body
@@ -375,7 +382,7 @@ def test_a_restricted_player_is_in_no_list(web: World, path: str, keyed: bool) -
         ("/v2/me", 401, "invalid_key", None),
     ],
 )
-def test_an_error_tells_programs_what_and_where(
+def test_error_has_code_parameter_and_request_id(
     web: World, path: str, status: int, code: str, param: str | None
 ) -> None:
     reply = web.server.get(path)
@@ -385,7 +392,7 @@ def test_an_error_tells_programs_what_and_where(
     assert reply.json["request_id"] == reply.headers["x-request-id"]
 
 
-def test_another_method_and_another_part_are_told_by_code(web: World) -> None:
+def test_unsupported_method_and_range_have_error_codes(web: World) -> None:
     method = web.server.ask("DELETE", "/v2/players")
     part = web.server.get(f"/v2/scores/{BEST}/replay", Range="bytes=999999999-")
 
@@ -422,18 +429,18 @@ LISTS: Final = (
 
 
 def entries(reply: Reply) -> list[Any]:
-    """The list in an answer of either version."""
+    """Return the list in a response of either version."""
     assert reply.status == 200, reply.body
     [found] = [value for name, value in reply.json.items() if isinstance(value, list) and name != "bots"]
     return found
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_links_lead_through_a_list_once(web: World, path: str) -> None:
-    whole = re.sub(r"(page_size|limit)=\d+", r"\1=100", path)
-    everything = entries(web.server.get(whole))
+def test_links_lead_through_every_entry_once(web: World, path: str) -> None:
+    on_one_page = re.sub(r"(page_size|limit)=\d+", r"\1=100", path)
+    everything = entries(web.server.get(on_one_page))
     if "3000" in path or "/3?" in path or "mode=3" in path:
-        assert len(everything) == 100  # and more follow
+        assert len(everything) == 100  # the list continues
 
     found: list[Any] = []
     following: str | None = path
@@ -446,8 +453,8 @@ def test_links_lead_through_a_list_once(web: World, path: str) -> None:
         following = match[1] if match else None
 
     assert found[: len(everything)] == everything
-    identified = [one.get("player_id") or one.get("id") or one for one in found]
-    assert len(identified) == len({json.dumps(one) for one in identified})
+    identities = [entry.get("player_id") or entry.get("id") or entry for entry in found]
+    assert len(identities) == len({json.dumps(identity) for identity in identities})
 
 
 @pytest.mark.parametrize(
@@ -461,7 +468,7 @@ def test_links_lead_through_a_list_once(web: World, path: str) -> None:
         ('a"<>b', "/api/v2/clans?page_size=1", {}, "/api/v2/clans"),
     ],
 )
-def test_a_link_is_on_the_host_that_was_asked(
+def test_link_has_the_host_of_the_request(
     web: World, host: str, path: str, headers: dict[str, str], expected: str
 ) -> None:
     reply = web.server.ask("GET", path, host=host, headers=headers)
@@ -469,7 +476,7 @@ def test_a_link_is_on_the_host_that_was_asked(
     assert reply.headers["link"].startswith(f"<{expected}?")
 
 
-def test_a_link_keeps_the_filters_and_escapes_them(web: World) -> None:
+def test_link_contains_the_escaped_filters(web: World) -> None:
     reply = web.server.get("/v2/maps?q=normal%20%3E%22%0d&page_size=1")
 
     assert reply.headers["link"] == (
@@ -477,19 +484,23 @@ def test_a_link_keeps_the_filters_and_escapes_them(web: World) -> None:
     )
 
 
-def test_behind_a_trusted_proxy_links_and_pictures_are_where_the_client_is(
+def test_links_and_pictures_have_the_scheme_and_host_named_by_a_trusted_proxy(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     server = Server(tmp_path_factory.mktemp("proxied") / "data", TRUSTED_PROXY="127.0.0.0/8")
     small_world(server).rows.close()
     try:
         server.start()
-        named = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "api.kiai.example"}
-        there = server.ask("GET", "/v2/maps?page_size=1", host=API, headers=named)
-        silent = server.ask(
+        forwarded = {
+            "X-Forwarded-For": "203.0.113.9",
+            "X-Forwarded-Proto": "https",
+            "X-Forwarded-Host": "api.kiai.example",
+        }
+        both_named = server.ask("GET", "/v2/maps?page_size=1", host=API, headers=forwarded)
+        none_named = server.ask(
             "GET", "/v2/maps?page_size=1", host="api.kiai.example", headers={"X-Forwarded-For": "203.0.113.9"}
         )
-        kept = server.ask(
+        scheme_named = server.ask(
             "GET", "/v2/maps?page_size=1", host="api.kiai.example", headers={"X-Forwarded-Proto": "https"}
         )
         wrong = server.ask(
@@ -499,7 +510,7 @@ def test_behind_a_trusted_proxy_links_and_pictures_are_where_the_client_is(
     finally:
         server.kill()
 
-    for reply in (there, kept, silent):
+    for reply in (both_named, scheme_named, none_named):
         assert reply.headers["link"].startswith("<https://api.kiai.example/v2/maps?")
         assert reply.json["data"][0]["covers"]["cover"].startswith("https://assets.kiai.example/covers/")
     assert wrong.headers["link"].startswith("<https://api.localhost/v2/maps?")
@@ -530,11 +541,11 @@ def test_behind_a_trusted_proxy_links_and_pictures_are_where_the_client_is(
         ("/get_player_most_played?id=3&mode=1", 0),
     ],
 )
-def test_lists_of_version_1_tell_their_total(web: World, path: str, total: int) -> None:
+def test_lists_of_version_1_have_a_total(web: World, path: str, total: int) -> None:
     assert web.server.get(path).json["total"] == total
 
 
-def test_a_total_follows_the_board(web: World) -> None:
+def test_total_is_updated_with_the_board(web: World) -> None:
     path = f"/get_map_scores?id={TAIKO}&scope=best&mode=1&limit=1"
     before = web.server.get(path).json["total"]
 
@@ -577,7 +588,7 @@ LONG: Final = "/v2/maps/3000/scores?page_size=50"
         (", ".join(["gzip"] * 400), False),
     ],
 )
-def test_gzip_comes_where_it_is_preferred(web: World, accepted: str, compressed: bool) -> None:
+def test_gzip_is_used_if_preferred(web: World, accepted: str, compressed: bool) -> None:
     plain = web.server.get(LONG)
 
     reply = web.server.get(LONG, Accept_Encoding=accepted)
@@ -597,7 +608,7 @@ def test_gzip_comes_where_it_is_preferred(web: World, accepted: str, compressed:
         "/get_leaderboard?mode=3&limit=100",
     ],
 )
-def test_both_versions_compress(web: World, path: str) -> None:
+def test_responses_of_both_versions_are_compressed(web: World, path: str) -> None:
     reply = web.server.get(path, Accept_Encoding="gzip")
 
     assert reply.headers["content-encoding"] == "gzip"
@@ -613,14 +624,14 @@ def test_both_versions_compress(web: World, path: str) -> None:
         f"/v2/scores/{BEST}/replay",
     ],
 )
-def test_what_is_short_or_compressed_already_stays_as_it_is(web: World, path: str) -> None:
+def test_short_bodies_errors_and_files_are_not_compressed(web: World, path: str) -> None:
     reply = web.server.get(path, Accept_Encoding="gzip")
 
     assert "content-encoding" not in reply.headers
     assert reply.body == web.server.get(path).body or "request_id" in reply.json
 
 
-def test_an_etag_names_the_answer_in_either_form(web: World) -> None:
+def test_etag_is_the_same_for_plain_and_compressed_bodies(web: World) -> None:
     path = "/get_map_scores?id=3000&scope=best"
     plain = web.server.get(path)
     compressed = web.server.get(path, Accept_Encoding="gzip")
@@ -637,7 +648,7 @@ def test_an_etag_names_the_answer_in_either_form(web: World) -> None:
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/docs.css"])
 @pytest.mark.parametrize("host", [API, "localhost"])
-def test_the_documentation_is_compressed_once_for_all(web: World, path: str, host: str) -> None:
+def test_documentation_is_compressed(web: World, path: str, host: str) -> None:
     plain, reply = web.server.get(path, host=host), web.server.get(path, host=host, Accept_Encoding="gzip")
     again = web.server.get(path, host=host, Accept_Encoding="gzip", If_None_Match=reply.headers["etag"])
 
@@ -646,7 +657,7 @@ def test_the_documentation_is_compressed_once_for_all(web: World, path: str, hos
     assert (again.status, again.body) == (304, b"")
 
 
-def test_head_tells_the_length_of_the_compressed_body(web: World) -> None:
+def test_head_has_the_length_of_the_compressed_body(web: World) -> None:
     got = web.server.get(LONG, Accept_Encoding="gzip")
     with socket.create_connection(("127.0.0.1", web.server.port), timeout=patiently(10)) as connection:
         head = f"HEAD {LONG} HTTP/1.1\r\nHost: {API}\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"
@@ -658,7 +669,7 @@ def test_head_tells_the_length_of_the_compressed_body(web: World) -> None:
     assert b"content-encoding: gzip" in raw.lower()
 
 
-def test_a_stream_of_events_is_not_compressed(web: World) -> None:
+def test_event_stream_is_not_compressed(web: World) -> None:
     with socket.create_connection(("127.0.0.1", web.server.port), timeout=patiently(10)) as connection:
         connection.sendall(f"GET /v2/events HTTP/1.1\r\nHost: {API}\r\nAccept-Encoding: gzip\r\n\r\n".encode())
         raw = b""
@@ -683,7 +694,7 @@ EXPOSED: Final = {
     "x-request-id",
     "link",
 }
-WANTED: Final = {
+ALLOWED_HEADERS: Final = {
     "authorization",
     "content-type",
     "if-none-match",
@@ -708,13 +719,13 @@ EVERYWHERE: Final = (
 
 
 def words(header: str) -> set[str]:
-    """A header's list, in lower case."""
-    return {one.strip() for one in header.lower().split(",")}
+    """Return the items of a header's list in lower case."""
+    return {item.strip() for item in header.lower().split(",")}
 
 
 @pytest.mark.parametrize("path", EVERYWHERE)
 @pytest.mark.parametrize("origin", [ORIGIN, "http://localhost:5173", "null", "https://[::1]:8443"])
-def test_any_page_may_read_any_answer_with_credentials(web: World, path: str, origin: str) -> None:
+def test_pages_of_any_origin_may_read_any_response_with_credentials(web: World, path: str, origin: str) -> None:
     reply = web.server.get(path, Origin=origin)
 
     assert reply.headers["access-control-allow-origin"] == origin
@@ -728,7 +739,7 @@ def test_any_page_may_read_any_answer_with_credentials(web: World, path: str, or
 @pytest.mark.parametrize(
     "headers", [{}, {"Origin": "a, b"}, {"Origin": "https://" + "x" * 400}, {"Origin": "<script>"}]
 )
-def test_who_names_no_origin_gets_the_answer_for_everybody(web: World, path: str, headers: dict[str, str]) -> None:
+def test_request_without_a_valid_origin_gets_the_wildcard(web: World, path: str, headers: dict[str, str]) -> None:
     reply = web.server.ask("GET", path, headers=headers)
 
     assert reply.headers["access-control-allow-origin"] == "*"
@@ -737,15 +748,15 @@ def test_who_names_no_origin_gets_the_answer_for_everybody(web: World, path: str
 
 
 def paths(web: World) -> list[tuple[str, str]]:
-    """Every path of the document with its methods."""
+    """Return every path of the document with its methods."""
     found = []
     for path, methods in web.server.get("/openapi.json").json["paths"].items():
         found.append((path.replace("{id}", "3").replace("{mode}", "0").replace("{scope}", "best"), ", ".join(methods)))
     return found
 
 
-def test_every_path_answers_preflights_and_names_its_methods(web: World) -> None:
-    asked = {
+def test_every_path_answers_preflights_with_its_methods(web: World) -> None:
+    preflight = {
         "Origin": ORIGIN,
         "Access-Control-Request-Method": "GET",
         "Access-Control-Request-Headers": "authorization,if-none-match",
@@ -754,10 +765,10 @@ def test_every_path_answers_preflights_and_names_its_methods(web: World) -> None
     assert len(routes) > 40
 
     for path, methods in routes:
-        reply = web.server.ask("OPTIONS", path, headers=asked)
+        reply = web.server.ask("OPTIONS", path, headers=preflight)
 
         assert (reply.status, reply.body) == (204, b""), path
-        assert words(reply.headers["access-control-allow-headers"]) == WANTED, path
+        assert words(reply.headers["access-control-allow-headers"]) == ALLOWED_HEADERS, path
         expected = set(methods.split(", ")) | {"options"} | ({"head"} if "get" in methods else set())
         assert words(reply.headers["allow"]) == words(reply.headers["access-control-allow-methods"]) == expected, path
         assert reply.headers["access-control-allow-origin"] == ORIGIN
@@ -765,7 +776,7 @@ def test_every_path_answers_preflights_and_names_its_methods(web: World) -> None
         assert int(reply.headers["access-control-max-age"]) > 0
 
 
-def test_options_needs_no_key_and_counts_for_no_limit(web: World) -> None:
+def test_options_needs_no_key_and_has_no_rate_limit(web: World) -> None:
     reply = web.server.ask("OPTIONS", "/v2/me", headers={"Authorization": "wrong"})
 
     assert reply.status == 204
@@ -788,7 +799,7 @@ def test_options_needs_no_key_and_counts_for_no_limit(web: World) -> None:
         "/api//v2//server//stats//",
     ],
 )
-def test_slashes_too_many_are_forgiven(web: World, host: str, path: str) -> None:
+def test_extra_slashes_are_ignored(web: World, host: str, path: str) -> None:
     reply = web.server.get(path, host=host)
 
     assert (reply.status, reply.json["status"]) == (200, "success")
@@ -797,10 +808,10 @@ def test_slashes_too_many_are_forgiven(web: World, host: str, path: str) -> None
 @pytest.mark.parametrize(
     "path", ["//get_player_count", "/get_player_count/?x=1", "/v1//get_player_count", "//v1/online", "/docs/", "//docs"]
 )
-def test_slashes_too_many_are_forgiven_on_the_host_of_the_api(web: World, path: str) -> None:
+def test_extra_slashes_are_ignored_on_the_api_host(web: World, path: str) -> None:
     assert web.server.get(path).status == 200
 
 
 @pytest.mark.parametrize("path", ["/docs/", "/openapi.json/", "//docs"])
-def test_slashes_too_many_are_forgiven_in_the_documentation(web: World, path: str) -> None:
+def test_extra_slashes_are_ignored_in_the_documentation(web: World, path: str) -> None:
     assert web.server.get(path, host="localhost").status == 200

@@ -1,4 +1,4 @@
-"""A small world whose every row a test can name."""
+"""A small world: a server with a few players, maps and scores that tests know by name."""
 
 import lzma
 from pathlib import Path
@@ -38,7 +38,7 @@ DT: Final = 64
 
 
 class World(msgspec.Struct):
-    """A server and what tests need to speak to it."""
+    """A server, its rows, and API keys."""
 
     server: Server
     rows: Rows
@@ -48,7 +48,7 @@ class World(msgspec.Struct):
 
 
 def a_map(id: int, **values: Any) -> dict[str, Any]:  # noqa: A002
-    """A map as the API shows it."""
+    """Return a map as an object of the API."""
     return {
         "md5": f"{id:032x}",
         "id": id,
@@ -74,7 +74,7 @@ def a_map(id: int, **values: Any) -> dict[str, Any]:  # noqa: A002
 
 
 def a_score(**values: Any) -> dict[str, Any]:
-    """A score as the API shows it."""
+    """Return a score as an object of the API."""
     return {
         "score": 500_000,
         "pp": 100.5,
@@ -126,7 +126,7 @@ SliderTickRate:1
 
 
 def circles(folder: Path, map_id: int = CIRCLES, set_id: int = 7) -> Path:
-    """A beatmap file of a hundred circles."""
+    """Write a beatmap file of a hundred circles."""
     file = folder / f"{map_id}.osu"
     text = OSU_FILE.replace("BeatmapID:75", f"BeatmapID:{map_id}").replace(
         "BeatmapSetID:7\n", f"BeatmapSetID:{set_id}\n"
@@ -136,7 +136,7 @@ def circles(folder: Path, map_id: int = CIRCLES, set_id: int = 7) -> Path:
 
 
 def small_world(server: Server) -> World:
-    """Fills the data folder of a server that is not started yet."""
+    """Fill the data folder of a server that has not started."""
     rows = Rows(server.data)
     people(rows)
     played(rows)
@@ -146,7 +146,7 @@ def small_world(server: Server) -> World:
 
 
 def people(rows: Rows) -> None:
-    """Who there is: six players, of whom one is restricted and one is staff."""
+    """Write six players: one is restricted and one is staff."""
     rows.clan(1, "The Clan", "CLAN", PLAYER)
     rows.clan(2, "Another Clan", "OTHER", 7)
     rows.player(PLAYER, "Player", country="nl", clan_id=1, clan_priv=3, preferred_mode=0, play_style=5)
@@ -183,7 +183,7 @@ def people(rows: Rows) -> None:
 
 
 def played(rows: Rows) -> None:
-    """What they played."""
+    """Write their scores and profiles."""
     rows.map(a_map(RANKED))
     rows.map(a_map(LOVED, status=5, bpm=182.5, title="Loved"))
     rows.map(a_map(PENDING, status=0, set_id=101))

@@ -1,12 +1,12 @@
-"""Accounts: users, passwords, logins and devices, API keys, friends and blocks, and who may see whom.
+"""Accounts: users, passwords, logins and devices, API keys, friends and blocks, and the visibility of players.
 
-Owns the tables `users`, `old_names`, `api_keys`, `relationships`, `logins`, `client_hashes`, `shared_devices` and the
-counter `users`.
+Writes the tables `users`, `old_names`, `name_parts`, `api_keys`, `relationships`, `logins`, `client_hashes`,
+`shared_devices` and the counter `users`.
 """
 
 from kiai.accounts.api_keys import ApiKeys
 from kiai.accounts.credentials import Credentials, TooManyGuesses
-from kiai.accounts.logins import HardwareMatch, LoginNote, Logins
+from kiai.accounts.login_records import HardwareMatch, LoginRecord, Logins
 from kiai.accounts.model import BOT_ID, FIRST_PLAYER_ID, Account, ApiKey, Friend, Player, User
 from kiai.accounts.passwords import Passwords
 from kiai.accounts.relationships import Relationships
@@ -24,7 +24,7 @@ __all__ = [
     "Credentials",
     "Friend",
     "HardwareMatch",
-    "LoginNote",
+    "LoginRecord",
     "Logins",
     "Passwords",
     "Player",

@@ -1,6 +1,7 @@
-"""API keys: random, shown once, stored as a SHA-256, revocable, with the time of their last use."""
+"""API keys: random, shown once, stored as SHA-256, revocable, with the time of the last use."""
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from kiai.accounts import queries
@@ -14,38 +15,52 @@ from kiai.storage.port import Database, Transaction
 
 KEY_BYTES: Final = 27  # 36 url-safe characters
 KEY_TEXT_MAX: Final = 128
-USED_EVERY_MS: Final = 60_000  # the last use is written at most once a minute
+USED_EVERY_MS: Final = 60_000  # the time of the last use is written at most once a minute
+
+Also = Callable[[Transaction], Awaitable[object]]
+
+
+async def nothing_else(_: Transaction) -> None:
+    """Do nothing: the default of `also`."""
 
 
 def _hash(key: str) -> bytes:
+    # A plain hash is enough: a random key of 216 bits cannot be guessed, unlike a password.
     return hashlib.sha256(key.encode()).digest()
 
 
 class ApiKeys:
-    """Issues keys and tells whose a key is."""
+    """Issues, lists and revokes keys, and authenticates by key."""
 
     def __init__(self, database: Database, clock: Clock, ids: Ids) -> None:
         self._database = database
         self._clock = clock
         self._ids = ids
 
-    async def issue(self, user_id: int, label: str = "") -> str:
-        """A new key for the account; this is the only time it is known. Raises Invalid, Refused past the limit."""
+    async def issue(self, user_id: int, label: str = "", *, also: Also = nothing_else) -> str:
+        """Create a key and return it; it cannot be read again. Raises Invalid, and Refused at the limit of keys.
+
+        `also` runs in the same transaction, e.g. to write an audit row.
+        """
         if len(label) > KEY_LABEL_MAX or not label.isprintable():
             raise Invalid("label", f"at most {KEY_LABEL_MAX} printable characters", label)
         key = self._ids.token(KEY_BYTES)
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
+            # Locked: two keys at the same time must not both be the last one that is allowed.
+            if await tx.one(queries.PRIV_TO_CHANGE, user_id=user_id) is None:
+                raise NotFound("user")
             if len(await tx.all(queries.KEYS_OF, user_id=user_id)) >= queries.KEYS_MAX:
                 raise Refused(f"an account has at most {queries.KEYS_MAX} keys; revoke one first")
             await tx.one(queries.INSERT_KEY, user_id=user_id, hash=_hash(key), label=label, created_at_ms=now)
+            await also(tx)
 
         await self._database.transaction(body)
         return key
 
     async def holder(self, key: str) -> Viewer:
-        """Who holds this key, with effective privileges (0 when restricted). Raises NotAuthenticated."""
+        """Return the owner of a key with their effective privileges, 0 when restricted. Raises NotAuthenticated."""
         if not key or len(key) > KEY_TEXT_MAX:
             raise NotAuthenticated
         found = await self._database.one(queries.KEY_HOLDER, hash=_hash(key))
@@ -62,11 +77,11 @@ class ApiKeys:
         return Viewer(user_id=user_id, priv=effective(priv))
 
     async def of(self, user_id: int) -> list[ApiKey]:
-        """The account's living keys, oldest first."""
+        """Return the account's keys that are not revoked, oldest first."""
         return await self._database.all(queries.KEYS_OF, user_id=user_id)
 
     async def revoke_all(self, user_id: int) -> int:
-        """Ends every key of the account; how many that were."""
+        """Revoke all keys of the account. Return their number."""
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> int:
@@ -74,12 +89,13 @@ class ApiKeys:
 
         return await self._database.transaction(body)
 
-    async def revoke(self, user_id: int, key_id: int) -> None:
-        """Ends one key of the account. Raises NotFound."""
+    async def revoke(self, user_id: int, key_id: int, *, also: Also = nothing_else) -> None:
+        """Revoke one key of the account. Raises NotFound, also for a key of another account. `also` as in `issue`."""
         now = self._clock.now_ms()
 
-        async def body(tx: Transaction) -> int:
-            return await tx.run(queries.REVOKE_KEY, key_id=key_id, holder_id=user_id, at_ms=now)
+        async def body(tx: Transaction) -> None:
+            if not await tx.run(queries.REVOKE_KEY, key_id=key_id, holder_id=user_id, at_ms=now):
+                raise NotFound("key")
+            await also(tx)
 
-        if not await self._database.transaction(body):
-            raise NotFound("key")
+        await self._database.transaction(body)

@@ -1,12 +1,13 @@
-"""Names and passwords as they arrive from the network: each check of a password is a guess with a price.
+"""Checks of names and passwords from the network, with rate limits against guessing.
 
-A right password that was verified within the last hour costs nothing, because no hash is computed for it. Any other
-password takes a guess from three buckets before it is verified, and gives it back when it was right. Guesses that
-arrive together are therefore counted together. The game's log-in and its web requests share these buckets.
+A password that was verified within the last hour costs nothing, because it needs no hash. Any other password consumes a
+guess from three buckets before it is verified, and a right one gives it back. So guesses that arrive at the same time
+are all counted. The login of the game and its web requests share these buckets.
 """
 
 import asyncio
-from typing import Final
+import time
+from typing import Final, NoReturn
 
 from kiai.accounts.model import User
 from kiai.accounts.service import Accounts
@@ -19,11 +20,14 @@ ADDRESS_GUESSES_PER_MINUTE: Final = 30
 NAME_GUESSES_PER_MINUTE: Final = 10  # for one name from one address
 ACCOUNT_GUESSES_PER_HOUR: Final = 100  # for one name from everywhere
 SLOWED_S: Final = 1.0
-_NAME_MAX: Final = 64
+REFUSAL_DELAY_S: Final = 0.25
+REFUSALS_PER_S: Final = 100
+DELAYED_MAX: Final = 200
+_NAME_MAX: Final = 64  # of the name in the key of a bucket: the client may send any length
 
 
 class TooManyGuesses(KiaiError):
-    """The address has guessed too many passwords; `retry_s` seconds until the next guess is allowed."""
+    """The address has sent too many wrong passwords. The next guess is allowed in `retry_s` seconds."""
 
     def __init__(self, retry_s: float) -> None:
         super().__init__(f"too many wrong passwords; the next is allowed in {retry_s:.0f} s")
@@ -31,20 +35,22 @@ class TooManyGuesses(KiaiError):
 
 
 class Credentials:
-    """Checks names and passwords for the faces. `limited` is False when the operator switched rate limits off."""
+    """Checks names and passwords for the faces. `limited` is False when the operator has disabled rate limits."""
 
     def __init__(self, accounts: Accounts, limiter: RateLimiter, *, limited: bool) -> None:
         self._accounts = accounts
         self._limiter = limiter
         self._limited = limited
         self._checking: dict[tuple[str, str, str], asyncio.Task[User]] = {}
+        self._delayed = 0
+        self._last_refusal_s = 0.0
 
     async def check(self, name: str, password_md5: str, address: str) -> User:
-        """The account with this name and password, restricted and banned ones too.
+        """Return the account with this name and password, also a restricted or banned one.
 
-        `password_md5` is what the game sends: the md5 of the password as 32 hex digits. Equal requests that arrive
-        while one is being checked share its result. Raises NotAuthenticated, TooManyGuesses, and Unavailable when too
-        many passwords wait to be verified.
+        `password_md5` is the md5 of the password as 32 hex digits. Requests with the same values that arrive during a
+        check share its result. Raises NotAuthenticated, TooManyGuesses, and Unavailable when too many passwords wait to
+        be verified.
         """
         known = await self._accounts.remembered(name, password_md5)
         if known is not None:
@@ -63,30 +69,49 @@ class Credentials:
             return await self._accounts.authenticate(name, password_md5, caller=network)
         short = safe_name(name)[:_NAME_MAX]
         buckets = [(f"guesses:{network}:{short}", NAME_GUESSES_PER_MINUTE, 60.0)]
+        # Behind a proxy that sends no client address, all players have the address of the proxy.
         if not is_loopback(network):
             buckets.insert(0, (f"guesses:{network}", ADDRESS_GUESSES_PER_MINUTE, 60.0))
-        taken: list[tuple[str, int, float]] = []
+        consumed: list[tuple[str, int, float]] = []
         for bucket, limit, period_s in buckets:
-            answer = await self._limiter.take(bucket, limit=limit, period_s=period_s)
+            answer = await self._limiter.consume(bucket, limit=limit, period_s=period_s)
             if not answer.granted:
-                await self._give_back(taken)
-                raise TooManyGuesses(answer.reset_s)
-            taken.append((bucket, limit, period_s))
+                await self._refund(consumed)
+                await self.refuse(answer.reset_s)
+            consumed.append((bucket, limit, period_s))
         account = f"guesses-of:{short}", ACCOUNT_GUESSES_PER_HOUR, 3600.0
-        hour = await self._limiter.take(account[0], limit=account[1], period_s=account[2])
+        hour = await self._limiter.consume(account[0], limit=account[1], period_s=account[2])
         if hour.granted:
-            taken.append(account)
+            consumed.append(account)
         else:
-            # Slower, never locked: otherwise anybody could lock a player out by guessing.
+            # Delay the guess but do not reject it: otherwise any player could lock another one out by guessing.
             await asyncio.sleep(SLOWED_S)
         try:
             user = await self._accounts.authenticate(name, password_md5, caller=network)
-        except Unavailable:  # nothing was verified: a busy server must not use up the guesses of honest players
-            await self._give_back(taken)
+        except Unavailable:  # nothing was verified, so the guess does not count
+            await self._refund(consumed)
             raise
-        await self._give_back(taken)
+        await self._refund(consumed)
         return user
 
-    async def _give_back(self, taken: list[tuple[str, int, float]]) -> None:
-        for bucket, limit, period_s in taken:
+    async def refuse(self, retry_s: float) -> NoReturn:
+        """Raise TooManyGuesses after a delay of at least `REFUSAL_DELAY_S`.
+
+        At most `REFUSALS_PER_S` delayed refusals leave this process in a second. When `DELAYED_MAX` refusals are
+        already delayed, the next one is immediate.
+        """
+        # An attacker sends the next guess when the answer arrives. The delay slows each connection down, and the
+        # spacing prevents the guesses of many connections from arriving as one burst.
+        if self._delayed < DELAYED_MAX:
+            now_s = time.monotonic()
+            self._last_refusal_s = max(now_s + REFUSAL_DELAY_S, self._last_refusal_s + 1 / REFUSALS_PER_S)
+            self._delayed += 1
+            try:
+                await asyncio.sleep(self._last_refusal_s - now_s)
+            finally:
+                self._delayed -= 1
+        raise TooManyGuesses(retry_s)
+
+    async def _refund(self, consumed: list[tuple[str, int, float]]) -> None:
+        for bucket, limit, period_s in consumed:
             await self._limiter.refund(bucket, limit=limit, period_s=period_s)

@@ -1,7 +1,7 @@
-"""The country of an address, from a database that comes with its package: no login waits for the net.
+"""The country of an address, from a database in an installed package, without network access.
 
-It takes 50 MB once it is loaded, and so is loaded when first needed: for a player whose account has no country yet and
-who comes from a public address. It is approximate by nature and decides nothing but a flag.
+The database takes 50 MB of memory. It is loaded when it is first needed: at the login of an account without a country
+from a public address. The result is approximate and decides only which flag is shown.
 """
 
 import asyncio
@@ -20,29 +20,30 @@ DATABASE = "geoip2fast-ipv6.dat.gz"  # both IPv4 and IPv6
 
 
 class Geography:
-    """Where addresses are."""
+    """Looks up the countries of addresses."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loaded: GeoIP2Fast | None = None
-        self._outage = Outage("geography", "country not found", "countries are found again")
+        self._outage = Outage("geography", "country lookup failed", "country lookup works again")
 
     async def country_of(self, address: str) -> str:
-        """The country as two lower-case letters; `xx` for a private address and for one that nobody knows."""
+        """Return the country as two lower-case letters, or `xx` for private and unknown addresses."""
         parsed = parse_address(address)
         if parsed is None or not parsed.is_global:
             return UNKNOWN
+        # In a thread, because loading the database would block the event loop.
         return await asyncio.to_thread(self._look_up, str(parsed))
 
     def _look_up(self, address: str) -> str:
-        with self._lock:
+        with self._lock:  # two threads must not load the database at the same time
             try:
                 if self._loaded is None:
                     from geoip2fast import GeoIP2Fast
 
                     self._loaded = GeoIP2Fast(geoip2fast_data_file=DATABASE)
                 code = str(self._loaded.lookup(address).country_code).lower()
-            except Exception as error:  # a flag is not worth a login
+            except Exception as error:  # a login must not fail because of a flag
                 self._outage.failed(error, trace=True)
                 return UNKNOWN
             self._outage.worked()

@@ -1,9 +1,9 @@
-"""Password hashes: argon2id over the md5 hex that the game client sends, off the event loop and bounded.
+"""Password hashes: argon2id of the md5 that the game client sends, computed in a bounded thread pool.
 
-The md5 is a password in every respect and is treated as one everywhere. bcrypt hashes are only accepted because
-imported accounts have them; `verify` then gives the caller a new one to store.
+The md5 is sufficient to log in, so it is treated as a password everywhere. bcrypt hashes come from imported accounts;
+`verify` returns a new hash to replace them.
 
-See docs/spec/security.md#log-in-and-passwords.
+See docs/spec/security.md#login-and-passwords.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from kiai.clock import Clock
 from kiai.fair_queue import FairQueue
-from kiai.measuring import Pool
+from kiai.measuring import PoolUsage
 
 if TYPE_CHECKING:
     from pwdlib import PasswordHash
@@ -27,18 +27,18 @@ T = TypeVar("T")
 WAITING_MAX: Final = 64
 WAITING_OF_CALLER_MAX: Final = 8
 WAIT_S: Final = 5.0
-MEMORY_KIB: Final = 19 * 1024
-REMEMBERED_MAX: Final = 20_000
+MEMORY_KIB: Final = 19 * 1024  # with time_cost=2 and parallelism=1, the recommendation of OWASP
+REMEMBERED_MAX: Final = 20_000  # entries of about 200 bytes
 REMEMBERED_S: Final = 3600.0
 
 _NO_PASSWORD: Final = "0" * 32
 
 
 class Passwords:
-    """Hashes and verifies in a small thread pool.
+    """Hashes and verifies passwords in a thread pool.
 
-    Callers, usually networks, take turns (`fair_queue.py`): a storm of guesses from one address waits or is refused,
-    and the others log in meanwhile.
+    Callers, usually networks, take turns (`fair_queue.py`): many guesses from one address do not delay the logins of
+    others.
     """
 
     def __init__(self, threads: int = os.cpu_count() or 1, wait_s: float = WAIT_S) -> None:
@@ -52,13 +52,13 @@ class Passwords:
         )
         self._threads = threads
 
-    def pool(self) -> Pool:
-        """The threads that hash."""
-        return Pool(self._queue.running, self._threads)
+    def pool(self) -> PoolUsage:
+        """Return the number of busy threads and of waiting passwords."""
+        return self._queue.pool()
 
     @functools.cached_property
     def _hasher(self) -> "PasswordHash":
-        # 2 MB that a server without a login yet does not need.
+        # Imported at the first login: 2 MB that an idle server does not need.
         from pwdlib import PasswordHash
         from pwdlib.hashers.argon2 import Argon2Hasher
         from pwdlib.hashers.bcrypt import BcryptHasher
@@ -66,15 +66,16 @@ class Passwords:
         return PasswordHash((Argon2Hasher(memory_cost=MEMORY_KIB, time_cost=2, parallelism=1), BcryptHasher()))
 
     async def hash(self, password_md5: str, caller: str = "") -> str:
-        """The text to store for a password md5. Raises Unavailable when too many wait, or one waits for 5 s."""
+        """Return the hash to store for a password md5. Raises Unavailable when the queue is full or after 5 s."""
         return await self._run(caller, self._hasher.hash, password_md5)
 
     async def verify(self, password_md5: str, stored: str, caller: str = "") -> tuple[bool, str | None]:
-        """Whether the password is right, and a new hash to store if `stored` is of an old kind. Raises Unavailable."""
+        """Return whether the password is right, and a new hash if `stored` has an old format. Raises Unavailable."""
         return await self._run(caller, self._verified, password_md5, stored)
 
-    async def pretend(self, caller: str = "") -> None:
-        """Takes as long as `verify`, for an account that does not exist. Raises Unavailable."""
+    async def dummy_verify(self, caller: str = "") -> None:
+        """Take as long as `verify`, for an account that does not exist. Raises Unavailable."""
+        # Otherwise the time of the answer would reveal whether an account exists.
         await self.hash(_NO_PASSWORD, caller)
 
     def _verified(self, password_md5: str, stored: str) -> tuple[bool, str | None]:
@@ -82,7 +83,7 @@ class Passwords:
 
         try:
             return self._hasher.verify_and_update(password_md5, stored)
-        except UnknownHashError:  # no password fits; the time it takes must not tell
+        except UnknownHashError:  # e.g. a damaged row: no password is right, and it takes as long as a wrong one
             self._hasher.hash(_NO_PASSWORD)
             return False, None
 
@@ -90,43 +91,43 @@ class Passwords:
         await self._queue.enter(caller)
         job = self._pool.submit(work, *args)
         loop = asyncio.get_running_loop()
-        # A caller that gives up does not stop its thread: the place is free when the thread is.
+        # By callback: when the caller is cancelled, its thread still runs, and the turn ends with the thread.
         job.add_done_callback(lambda _: _call_soon(loop, self._queue.leave))
         return await asyncio.wrap_future(job)
 
     def close(self) -> None:
-        """Lets running hashes finish."""
+        """Wait for running hashes and end the threads."""
         self._pool.shutdown()
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    if not loop.is_closed():
+    if not loop.is_closed():  # a hash may finish after the server has stopped
         loop.call_soon_threadsafe(call)
 
 
-class Remembered:
-    """Which passwords were right within the last hour, so that logging in again is not paid for again.
+class VerifiedPasswords:
+    """The passwords that were right within the last hour, so that a repeated login needs no hash.
 
-    Holds neither passwords nor hashes, only a digest of both under a key that dies with the process. The stored hash
-    is part of it: a new password makes every answer about the old one useless.
+    Stores a digest of password and hash with a key that exists only in this process. Because the digest covers the
+    stored hash, a new password invalidates the entries of the old one.
     """
 
-    def __init__(self, clock: Clock, most: int = REMEMBERED_MAX) -> None:
+    def __init__(self, clock: Clock, size_max: int = REMEMBERED_MAX) -> None:
         self._clock = clock
-        self._most = most
+        self._size_max = size_max
         self._key = secrets.token_bytes(32)
-        self._until: dict[bytes, float] = {}  # oldest first
+        self._until: dict[bytes, float] = {}  # by digest, in seconds of the monotonic clock; oldest first
 
     def add(self, password_md5: str, stored: str) -> None:
-        """This password was right for this hash."""
+        """Record that this password is right for this hash."""
         digest = self._digest(password_md5, stored)
-        self._until.pop(digest, None)
-        while len(self._until) >= self._most:
+        self._until.pop(digest, None)  # so that the entry moves to the end
+        while len(self._until) >= self._size_max:
             del self._until[next(iter(self._until))]
         self._until[digest] = self._clock.monotonic() + REMEMBERED_S
 
     def has(self, password_md5: str, stored: str) -> bool:
-        """Whether this password was right for this hash within the last hour."""
+        """Return whether this password was right for this hash within the last hour."""
         digest = self._digest(password_md5, stored)
         until = self._until.get(digest)
         if until is None:

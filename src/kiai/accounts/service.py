@@ -1,47 +1,61 @@
-"""The verbs of accounts: registering, finding, logging in, renaming, passwords, profiles."""
+"""The service of accounts: lookup, login, registration, names, passwords and profiles."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+from kiai import webhooks
 from kiai.accounts import listing, queries
-from kiai.accounts.model import PLAY_STYLE_MAX, USERPAGE_MAX, Account, Player, User
-from kiai.accounts.passwords import Passwords, Remembered
+from kiai.accounts.changes import Record, no_record
+from kiai.accounts.model import BOT_ID, PLAY_STYLE_MAX, USERPAGE_MAX, Account, OldName, Player, Privacy, User
+from kiai.accounts.name_index import NameKind, add_names, remove_names
+from kiai.accounts.passwords import Passwords, VerifiedPasswords
 from kiai.accounts.visibility import BOARDS_LOOK_CHANGED, EVERYBODY, Viewer, can_see
 from kiai.clock import Clock
 from kiai.errors import Conflict, Invalid, NotAllowed, NotAuthenticated, NotFound, Refused, Unavailable
 from kiai.osu.countries import is_country
 from kiai.osu.modes import MODES
-from kiai.osu.names import email_fault, name_fault, password_fault, password_md5, safe_name
+from kiai.osu.names import EMAIL_MAX, email_fault, name_fault, password_fault, password_md5, safe_name
 from kiai.osu.numbers import is_id, whole_number
 from kiai.osu.privileges import VERIFIED, Privilege, may
-from kiai.storage.outbox import tell
+from kiai.storage.outbox import enqueue
 from kiai.storage.patterns import containing
-from kiai.storage.port import Database, Reader, Taken, Transaction, Value
+from kiai.storage.port import Database, RowReader, Transaction, UniqueViolation, Value
 
 NAME_RESERVED_MS: Final = 90 * 86_400_000
 RENAME_EVERY_MS: Final = 7 * 86_400_000
 BADGE_MAX: Final = 64
-LISTED_MAX: Final = 10_000  # a filtered total is counted no further than this
-LOGIN_NAME_MAX: Final = 32  # no account's name is longer
+LISTED_MAX: Final = 10_000  # the totals of filtered lists are counted up to this number
+LOGIN_NAME_MAX: Final = 32  # the longest name of an account
 LOGIN_TRIES: Final = 3
+
+AlsoForUser = Callable[[Transaction, int], Awaitable[object]]
+"""Further changes of another subject in the transaction of a change of this account."""
+
+NAME_TAKEN: Final = "This name is already taken."
+NAME_OF_FORMER_OWNER: Final = "This name is reserved for its former owner."
+# No more than that: otherwise the form would tell strangers who has an account.
+EMAIL_TAKEN: Final = "This e-mail address cannot be used."
 
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 
 class Accounts:
-    """Accounts and their profiles. Restricting is a verb of `staff`, which tells everybody who must know."""
+    """Accounts and their profiles. Sanctions belong to `staff`, which also notifies the affected services."""
 
     def __init__(self, database: Database, passwords: Passwords, clock: Clock) -> None:
         self._database = database
         self._passwords = passwords
-        self._remembered = Remembered(clock)
+        self._remembered = VerifiedPasswords(clock)
         self._clock = clock
 
-    # --- finding
+    # --- lookup
 
     async def user(self, viewer: Viewer = EVERYBODY, *, id: int | None = None, name: str | None = None) -> User:  # noqa: A002
-        """The account with this id or name, if `viewer` may know of it. Raises NotFound("player")."""
+        """Return the account with this id or name if `viewer` may see it, else raise NotFound("player").
+
+        A former name finds the account that had it last, unless another account has the name now.
+        """
         if id is not None:
             if not is_id(id):
                 raise NotFound("player")
@@ -55,7 +69,7 @@ class Accounts:
         return found
 
     async def player(self, viewer: Viewer = EVERYBODY, *, id: int | None = None, name: str | None = None) -> Player:  # noqa: A002
-        """As `user`, but only who it is, with the clan. Raises NotFound("player")."""
+        """Return the same account as `user` does, with only the fields of lists and the clan."""
         if id is not None:
             if not is_id(id):
                 raise NotFound("player")
@@ -71,34 +85,75 @@ class Accounts:
     async def _renamed(self, name: str) -> int | None:
         return await self._database.one(queries.ID_BY_OLD_NAME, safe_name=safe_name(name))
 
+    async def bot_name(self) -> str:
+        """Return the name of the bot."""
+        found = await self._database.one(queries.USER_BY_ID, id=BOT_ID)
+        assert found is not None  # every database has the bot
+        return found.name
+
+    async def old_names(self, user_id: int) -> list[OldName]:
+        """Return the names that an account had before, the last one first; at most 100."""
+        return await self._database.all(queries.OLD_NAMES_OF, user_id=user_id)
+
     async def account(self, name: str) -> Account:
-        """An account with its e-mail, for the operator. Raises NotFound("user")."""
+        """Return an account with its e-mail address, for the operator. Raises NotFound("user")."""
         found = await self._database.one(queries.ACCOUNT_BY_SAFE_NAME, safe_name=safe_name(name))
         if found is None:
             raise NotFound("user")
         return found
 
+    async def account_of(self, user_id: int, reader: RowReader | None = None) -> Account:
+        """Return the account with this id with its e-mail address, for its owner. Raises NotFound("user")."""
+        found = await (reader or self._database).one(queries.ACCOUNT_BY_ID, id=user_id)
+        if found is None:
+            raise NotFound("user")
+        return found
+
+    async def account_with_email(self, email: str) -> Account | None:
+        """Return the account with this e-mail address in any case, or None."""
+        if len(email) > EMAIL_MAX or "\x00" in email:
+            return None
+        return await self._database.one(queries.ACCOUNT_BY_EMAIL, email=email.lower())
+
+    async def account_named(self, name: str) -> Account | None:
+        """Return the account with this name, also a hidden one, or None. Former names do not count."""
+        if len(name) > LOGIN_NAME_MAX or "\x00" in name:
+            return None
+        return await self._database.one(queries.ACCOUNT_BY_SAFE_NAME, safe_name=safe_name(name))
+
     async def accounts(self, after: int = 0) -> list[Account]:
-        """A page of all accounts with an id above `after`, the bot included; empty at the end."""
+        """Return the next page of all accounts, including the bot, with ids above `after`; empty at the end."""
         return await self._database.all(queries.ACCOUNTS_AFTER, after=after)
 
     async def names_of(self, user_ids: Sequence[int]) -> dict[int, str]:
-        """The names of those among these accounts whom everybody may see; at most 33 ids."""
+        """Return the names of the visible ones of these accounts by id. Takes at most 33 ids."""
+        # The statement has a fixed number of parameters, so that it is prepared once. No account has id 0.
         padded = [*user_ids, *[0] * queries.NAMES_MAX][: queries.NAMES_MAX]
-        return dict(await self._database.all(queries.NAMES_OF, **{f"id{n}": one for n, one in enumerate(padded)}))
+        return dict(await self._database.all(queries.NAMES_OF, **{f"id{n}": id_ for n, id_ in enumerate(padded)}))
+
+    async def ids_of_names(self, safe_names: Sequence[str]) -> dict[str, int]:
+        """Return the ids of the visible accounts with these safe names, by name. Takes at most 33 names."""
+        # No account has the name "".
+        padded = [*safe_names, *[""] * queries.NAMES_MAX][: queries.NAMES_MAX]
+        rows = await self._database.all(queries.IDS_OF_NAMES, **{f"name{n}": name for n, name in enumerate(padded)})
+        return dict(rows)
 
     async def players_among(self, user_ids: Iterable[int]) -> dict[int, Player]:
-        """Those of these accounts whom everybody may see, by id; at most 100 ids."""
+        """Return the visible ones of these accounts by id. Takes at most 100 ids."""
         found = await self._database.all(queries.PLAYERS_AMONG, **_padded(sorted(set(user_ids))))
-        return {one.id: one for one in found}
+        return {player.id: player for player in found}
+
+    async def hiding_online(self, user_ids: Iterable[int]) -> frozenset[int]:
+        """Return those of these accounts that hide being online. Takes at most 100 ids."""
+        return frozenset(await self._database.all(queries.HIDING_ONLINE, **_padded(sorted(set(user_ids)))))
 
     async def search(self, text: str) -> list[tuple[int, str]]:
-        """Visible players whose name holds `text` (both spellings), as (id, name) by id; at most 50."""
+        """Return at most 50 visible players whose safe name contains `text`, as (id, name) in order of id."""
         pattern = containing(safe_name(text))
         return [] if pattern is None else await self._database.all(queries.SEARCH, pattern=pattern)
 
     async def search_users(self, text: str, *, limit: int, offset: int = 0) -> tuple[list[User], int]:
-        """The visible accounts whose name holds `text`, by id, and how many there are, counted up to 10,000."""
+        """Return a page of visible accounts whose name contains `text`, in order of id, and the total up to 10,000."""
         pattern = containing(safe_name(text))
         if pattern is None:
             return [], 0
@@ -108,37 +163,42 @@ class Accounts:
     async def listed(
         self, filters: Mapping[str, Value], *, limit: int, offset: int = 0, after: int = 0
     ) -> tuple[list[User], int]:
-        """Visible accounts by id that match every given filter of `listing.FILTERS`, and how many there are in all.
+        """Return a page of visible accounts that match all given filters, in order of id, and the total up to 10,000.
 
-        The total is counted up to 10,000. `after` continues behind an id instead of skipping `offset` rows.
+        `filters` has names of `listing.FILTERS`. A page starts after the id `after`, or skips `offset` rows.
         """
-        one = listing.which(filters)
-        wanted = {name: filters[name] for name in one[0]}
-        rows = await self._database.all(listing.PAGES[one], limit=limit, offset=offset, after=after, **wanted)
-        return rows, await self._database.one(listing.COUNTS[one], most=LISTED_MAX, **wanted) or 0
+        choice = listing.choose(filters)
+        values = {name: filters[name] for name in choice[0]}
+        rows = await self._database.all(listing.PAGES[choice], limit=limit, offset=offset, after=after, **values)
+        return rows, await self._database.one(listing.COUNTS[choice], most=LISTED_MAX, **values) or 0
 
     async def listed_among(self, user_ids: Iterable[int], filters: Mapping[str, Value]) -> list[User]:
-        """Those of these accounts that `listed` would list, by id. Reads 100 a statement."""
-        wanted = {name: filters.get(name) for name in listing.FILTERS}
+        """Return those of these accounts that are visible and match the filters, in order of id.
+
+        Runs one statement for 100 ids.
+        """
+        values = {name: filters.get(name) for name in listing.FILTERS}
         ids = sorted(set(user_ids))
         found: list[User] = []
         for start in range(0, len(ids), listing.AMONG_MAX):
             part = _padded(ids[start : start + listing.AMONG_MAX])
-            found += await self._database.all(listing.AMONG, **part, **wanted)
+            found += await self._database.all(listing.AMONG, **part, **values)
         return found
 
     async def total(self) -> int:
-        """How many accounts are registered; the bot is none."""
+        """Return the number of registered accounts, without the bot."""
         return await self._database.one(queries.TOTAL) or 0
 
-    async def avatar_of(self, user_id: int) -> str | None:
-        """The key of a visible account's picture in the files store, or None."""
-        return await self._database.one(queries.AVATAR_OF, id=user_id)
+    async def picture_of(self, user_id: int, picture: str, viewer: Viewer = EVERYBODY) -> str | None:
+        """Return the key in the file store of the `avatar` or `cover` of an account that `viewer` may see, or None."""
+        statements = queries.PICTURES[picture]
+        sees_all = user_id == viewer.user_id or viewer.is_staff
+        return await self._database.one(statements.of_any if sees_all else statements.of_visible, id=user_id)
 
-    # --- logging in
+    # --- login
 
     async def remembered(self, name: str, password_md5: str) -> User | None:
-        """The account with this name if this password was right for it within the last hour; computes no hash."""
+        """Return the account if this password was right for it within the last hour, else None. Computes no hash."""
         if not _can_be_credentials(name, password_md5):
             return None
         user, stored = await self._database.one(queries.CREDENTIALS, safe_name=safe_name(name)) or (None, None)
@@ -147,21 +207,21 @@ class Accounts:
         return user
 
     async def authenticate(self, name: str, password_md5: str, *, caller: str = "") -> User:
-        """The account with this name and password, restricted and banned ones too; former names do not count.
+        """Return the account with this name and password, also a restricted or banned one. Former names do not count.
 
-        A right password is remembered for an hour. `caller` is whose turn it is while passwords wait to be verified.
-        Raises NotAuthenticated, the same after the same time whether the name or the password is wrong or neither can
-        be one (docs/spec/security.md#log-in-and-passwords), and Unavailable.
+        A right password is remembered for an hour. `caller` is the caller in the queue of passwords. Raises
+        NotAuthenticated, in the same time for a wrong name, a wrong password and invalid texts
+        (docs/spec/security.md#login-and-passwords), and Unavailable.
         """
         if not _can_be_credentials(name, password_md5):
-            await self._passwords.pretend(caller)
+            await self._passwords.dummy_verify(caller)
             raise NotAuthenticated
-        # Each turn takes the account as it is now: verifying takes a while, in which it may be banned or get another
-        # password. What was verified is remembered, so that the second turn usually ends it.
+        # Read the account again after each verification, which takes a while: meanwhile the account may be banned or
+        # get another password. The second iteration usually finds the remembered password and returns.
         for _ in range(LOGIN_TRIES):
             user, stored = await self._database.one(queries.CREDENTIALS, safe_name=safe_name(name)) or (None, None)
             if user is None or stored is None:
-                await self._passwords.pretend(caller)
+                await self._passwords.dummy_verify(caller)
                 raise NotAuthenticated
             if self._remembered.has(password_md5, stored):
                 return user
@@ -172,7 +232,7 @@ class Accounts:
             if renewed is not None:
                 await self._renew(user.id, stored, renewed)
                 self._remembered.add(password_md5, renewed)
-        raise Unavailable("login", "the password changes all the time")
+        raise Unavailable("login", "the password changed repeatedly during the login")
 
     async def _renew(self, user_id: int, old: str, new: str) -> None:
         async def body(tx: Transaction) -> None:
@@ -181,9 +241,7 @@ class Accounts:
         await self._database.transaction(body)
 
     async def verify(self, tx: Transaction, user_id: int) -> int:
-        """Marks the account as verified, which its first login does; its privileges then.
-
-        Raises NotFound("user").
+        """Mark the account as verified, at its first login. Return its privileges. Raises NotFound("user").
 
         See docs/spec/game-rules.md#privileges.
         """
@@ -193,46 +251,50 @@ class Accounts:
             await self.set_priv(tx, user_id, priv)
         return priv
 
-    async def has_owner(self, reader: Reader) -> bool:
-        """Whether any account is a developer, which an owner is; a restricted one counts. Looks at every account."""
+    async def has_owner(self, reader: RowReader) -> bool:
+        """Return whether any account is a developer, also a restricted one. Owners are developers."""
         return await reader.one(queries.ANY_DEVELOPER) is not None
 
     async def silence_to_change(self, tx: Transaction, user_id: int) -> int:
-        """Until when an account is silenced, unix ms, held against other changes until the transaction ends."""
+        """Return the end of an account's silence in unix milliseconds, and lock the row. Raises NotFound("user")."""
         until = await tx.one(queries.SILENCE_TO_CHANGE, user_id=user_id)
         if until is None:
             raise NotFound("user")
         return int(until)
 
     async def set_silence(self, tx: Transaction, user_id: int, until_ms: int) -> None:
-        """Stores until when an account is silenced; who may do so, and what follows, is the business of `staff`."""
+        """Store the end of an account's silence. `staff` checks the permission and applies the consequences."""
         await tx.run(queries.SET_SILENCE, user_id=user_id, until_ms=until_ms)
 
-    async def settle_country(self, tx: Transaction, user_id: int, country: str) -> bool:
-        """Gives an account without country (`xx`) this one; whether it had none. Rank lists are the caller's affair."""
-        return bool(await tx.run(queries.SETTLE_COUNTRY, user_id=user_id, country=country))
+    async def set_first_country(self, tx: Transaction, user_id: int, country: str) -> bool:
+        """Set the country of an account that has none (`xx`). Return whether it was set. The caller updates ranks."""
+        return bool(await tx.run(queries.SET_FIRST_COUNTRY, user_id=user_id, country=country))
 
     async def touch(self, active: Mapping[int, int]) -> None:
-        """Notes when accounts were last active: unix ms by id. An earlier time than the one known changes nothing."""
+        """Store the times of last activity: unix milliseconds by id. An earlier time than the stored one is ignored."""
         if not active:
             return
 
         async def body(tx: Transaction) -> None:
-            # In order of ids, so that two processes never wait for one another in a circle.
+            # Sorted: two processes that lock the same rows in different orders would deadlock.
             rows = [{"user_id": user_id, "at_ms": at_ms} for user_id, at_ms in sorted(active.items())]
-            await tx.many(queries.SET_ACTIVE, rows)
+            await tx.run_many(queries.SET_ACTIVE, rows)
 
         await self._database.transaction(body)
 
-    async def set_friends_only_dms(self, user_id: int, on: bool) -> None:
-        """Whether only friends may send private messages to the account."""
+    async def set_friends_only_dms(self, user_id: int, on: bool) -> bool:
+        """Store the choice of the game, whether only friends may send private messages. Return what holds now.
 
-        async def body(tx: Transaction) -> None:
-            await tx.run(queries.SET_FRIENDS_ONLY_DMS, user_id=user_id, on=int(on))
+        The stricter one of the choices in the game and on the website holds.
+        """
 
-        await self._database.transaction(body)
+        async def body(tx: Transaction) -> bool:
+            privacy = await tx.one(queries.SET_FRIENDS_ONLY_DMS, user_id=user_id, on=int(on))
+            return on or bool((privacy or 0) & Privacy.FRIENDS_ONLY)
 
-    # --- registering and changing
+        return await self._database.transaction(body)
+
+    # --- registration and changes
 
     async def register(
         self,
@@ -243,13 +305,14 @@ class Accounts:
         country: str = "xx",
         priv: int = int(Privilege.UNRESTRICTED),
         caller: str = "",
+        also: AlsoForUser | None = None,
     ) -> int:
-        """A new account; its id. `password` in plain text, None for one that cannot log in.
+        """Create an account and return its id.
 
-        `caller` is whose turn it is while passwords wait to be hashed.
-
-        Raises Invalid for a name, e-mail, password or country outside the rules (docs/spec/game-rules.md#names),
-        Conflict when name or e-mail are taken or the name is reserved for its former owner.
+        `password` is plain text; None creates an account that cannot log in. `caller` is the caller in the queue of
+        passwords. `also` runs in the same transaction, with the new id. Raises Invalid for a name, e-mail address,
+        password or country outside the rules (docs/spec/game-rules.md#names), and Conflict when the name or address is
+        taken, or the name is reserved for its former owner.
         """
         if fault := name_fault(name):
             raise Invalid("name", fault, name)
@@ -259,11 +322,12 @@ class Accounts:
             raise Invalid("country", "two letters of ISO 3166-1", country)
         if password is not None and (fault := password_fault(password, name=name, email=email)):
             raise Invalid("password", fault, "a password that does not fit")
+        # Before the transaction, which must not wait for the queue of passwords.
         hashed = None if password is None else await self._passwords.hash(password_md5(password), caller)
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> int:
-            await self._free_name(tx, name, user_id=0, now_ms=now)
+            await self._check_reserved(tx, name, user_id=0, now_ms=now)
             user_id = await tx.one(
                 queries.INSERT_USER,
                 name=name,
@@ -275,49 +339,64 @@ class Accounts:
                 created_at_ms=now,
                 active_at_ms=now,
             )
-            await tx.run(queries.COUNT_USER, by=1)
             assert user_id is not None
+            await tx.run(queries.COUNT_USER, by=1)
+            await add_names(tx, NameKind.NAME, user_id, name)
+            await webhooks.enqueue(tx, "player_new", {"player": user_id}, now)
+            if also is not None:
+                await also(tx, int(user_id))
             return int(user_id)
 
         try:
             return await self._database.transaction(body)
-        except Taken as taken:
-            raise Conflict("email" if "email" in taken.constraint else "name") from taken
+        except UniqueViolation as violation:
+            raise Conflict("email" if "email" in violation.constraint else "name") from violation
 
     async def faults_of(self, *, name: str, email: str, password: str) -> dict[str, list[str]]:
-        """What keeps this account from being made, by field: rules that do not hold, and what is taken."""
+        """Return the messages for a registration form by field: broken rules, and taken names and addresses.
+
+        Another registration may take the name afterwards: `register` decides.
+        """
         faults: dict[str, list[str]] = {}
         if fault := name_fault(name):
             faults["name"] = [f"Must be {fault}."]
-        elif await self._is_taken(name):
-            faults["name"] = ["This name is taken already."]
+        elif await self._database.one(queries.USER_BY_SAFE_NAME, safe_name=safe_name(name)) is not None:
+            faults["name"] = [NAME_TAKEN]
+        elif await self._is_reserved(name):
+            faults["name"] = [NAME_OF_FORMER_OWNER]
         if fault := email_fault(email):
             faults["email"] = [f"Must be {fault}."]
         elif await self._database.one(queries.EMAIL_TAKEN, email=email.lower()) is not None:
-            faults["email"] = ["This address is taken already."]
+            faults["email"] = [EMAIL_TAKEN]
         if fault := password_fault(password, name=name, email=email):
             faults["password"] = [f"Must be {fault}."]
         return faults
 
-    async def _is_taken(self, name: str) -> bool:
-        safe = safe_name(name)
-        since = self._clock.now_ms() - NAME_RESERVED_MS
-        return (
-            await self._database.one(queries.USER_BY_SAFE_NAME, safe_name=safe) is not None
-            or await self._database.one(queries.NAME_RESERVED, safe_name=safe, since_ms=since, user_id=0) is not None
-        )
+    async def is_taken(self, name: str, *, for_user: int) -> bool:
+        """Return whether an account has this name, or it is reserved for another account than `for_user`."""
+        taken = await self._database.one(queries.USER_BY_SAFE_NAME, safe_name=safe_name(name)) is not None
+        return taken or await self._is_reserved(name, for_user)
 
-    async def _free_name(self, tx: Transaction, name: str, *, user_id: int, now_ms: int) -> None:
+    async def _is_reserved(self, name: str, for_user: int = 0) -> bool:
+        since = self._clock.now_ms() - NAME_RESERVED_MS
+        reserved_for = await self._database.one(
+            queries.NAME_RESERVED, safe_name=safe_name(name), since_ms=since, user_id=for_user
+        )
+        return reserved_for is not None
+
+    async def _check_reserved(self, tx: Transaction, name: str, *, user_id: int, now_ms: int) -> None:
         reserved = await tx.one(
             queries.NAME_RESERVED, safe_name=safe_name(name), since_ms=now_ms - NAME_RESERVED_MS, user_id=user_id
         )
         if reserved is not None:
             raise Conflict("name")
 
-    async def set_password(self, user_id: int, *, password: str, name: str, email: str) -> None:
-        """A new password; API keys and sessions end with the old one. Raises Invalid.
+    async def set_password(
+        self, user_id: int, *, password: str, name: str, email: str, also: AlsoForUser | None = None
+    ) -> None:
+        """Set a new password, revoke all API keys and end all sessions of the account in the game. Raises Invalid.
 
-        See docs/spec/security.md#log-in-and-passwords.
+        `also` runs in the same transaction. See docs/spec/security.md#login-and-passwords.
         """
         if fault := password_fault(password, name=name, email=email):
             raise Invalid("password", fault, "a password that does not fit")
@@ -327,66 +406,99 @@ class Accounts:
         async def body(tx: Transaction) -> None:
             await tx.run(queries.SET_PASSWORD, user_id=user_id, password_hash=hashed)
             await tx.run(queries.REVOKE_KEYS, holder_id=user_id, at_ms=now)
-            await tell(tx, "sessions", user_id, now)
+            await enqueue(tx, "sessions", user_id, now)
+            if also is not None:
+                await also(tx, user_id)
 
         await self._database.transaction(body)
 
+    async def set_email(self, tx: Transaction, user_id: int, email: str, *, verified_at_ms: int | None) -> None:
+        """Store an address that `email_fault` accepts. The transaction raises UniqueViolation if it is in use."""
+        await tx.run(queries.SET_EMAIL, user_id=user_id, email=email.lower(), verified_at_ms=verified_at_ms)
+
+    async def set_email_verified(self, tx: Transaction, user_id: int, email: str, at_ms: int) -> bool:
+        """Record that the owner of the account receives mail at this address. Return False if it has another one."""
+        return bool(await tx.run(queries.SET_EMAIL_VERIFIED, user_id=user_id, of_email=email, at_ms=at_ms))
+
+    async def is_email_in_use(self, email: str) -> bool:
+        """Return whether an account has this address, in any case."""
+        return await self._database.one(queries.EMAIL_TAKEN, email=email.lower()) is not None
+
     async def set_priv(self, tx: Transaction, user_id: int, priv: int) -> None:
-        """Stores privileges; who may do so, and what follows, is the business of `staff`."""
+        """Store privileges. `staff` checks the permission and applies the consequences."""
         await tx.run(queries.SET_PRIV, user_id=user_id, priv=priv)
 
     async def priv_to_change(self, tx: Transaction, user_id: int) -> int:
-        """An account's privileges, held against other changes until the transaction ends. Raises NotFound("user")."""
+        """Return an account's privileges and lock the row until the transaction ends. Raises NotFound("user")."""
         priv = await tx.one(queries.PRIV_TO_CHANGE, user_id=user_id)
         if priv is None:
             raise NotFound("user")
         return int(priv)
 
     async def developers(self, tx: Transaction) -> int:
-        """How many unrestricted developers there are, held against other changes until the transaction ends."""
+        """Return the number of unrestricted developers and lock their rows until the transaction ends."""
         return len(await tx.all(queries.DEVELOPERS))
 
-    async def set_avatar(self, user_id: int, key: str | None) -> str | None:
-        """Which stored picture the account shows from now on, and which it showed until now; None for the default."""
+    async def set_picture(self, user_id: int, picture: str, key: str | None, record: Record = no_record) -> str | None:
+        """Set the key of the `avatar` or `cover`, None for the default picture. Return the previous key."""
+        statements = queries.PICTURES[picture]
 
         async def body(tx: Transaction) -> str | None:
-            before = await tx.one(queries.LOCK_AVATAR, id=user_id)
-            await tx.run(queries.SET_AVATAR, user_id=user_id, avatar=key)
+            # Locked: of two changes at the same time, each must see the key that it replaces, to retire its file.
+            before = await tx.one(statements.lock, id=user_id)
+            await tx.run(statements.set, user_id=user_id, key=key)
+            if before != key:
+                await record(tx, self._clock.now_ms(), {picture: before}, {picture: key})
             return before
 
         return await self._database.transaction(body)
 
-    async def has_avatar(self, key: str) -> bool:
-        """Whether an account, hidden or not, shows the picture of this key."""
-        owner = whole_number(key.removeprefix("avatars/").partition("-")[0])
-        return owner is not None and await self._database.one(queries.ANY_AVATAR_OF, id=owner) == key
+    async def has_picture(self, key: str) -> bool:
+        """Return whether an account, hidden or not, has the avatar or cover with this key."""
+        # The key contains the id of its account, so this needs no index on the column.
+        folder, _, name = key.partition("/")
+        statements = queries.PICTURES.get(folder.removesuffix("s"))
+        owner = whole_number(name.partition("-")[0])
+        if statements is None or owner is None:
+            return False
+        return await self._database.one(statements.of_any, id=owner) == key
 
-    async def set_profile(self, viewer: Viewer, changes: Mapping[str, object]) -> User:
-        """Changes what an account may change about itself, all or nothing; the account afterwards.
+    async def set_profile(self, viewer: Viewer, changes: Mapping[str, object], record: Record = no_record) -> User:
+        """Change fields of the viewer's own account, all or none of them. Return the changed account.
 
-        Raises Invalid for a value outside its range, NotAllowed for a field that needs a right the holder lacks,
-        Refused for a rename too early, Conflict for a name that is taken.
+        Raises Invalid for a value outside its range, NotAllowed for a field that needs a privilege the viewer lacks,
+        Refused for a second rename within a week and for the userpage of a silenced player, Conflict for a taken name.
         """
         user = await self.user(viewer, id=viewer.user_id)
-        values: dict[str, Value] = {name: getattr(user, name) for name in queries.PROFILE_FIELDS}
-        for name, value in changes.items():
-            if name != "name":
-                values[name] = _checked(name, value, viewer)
+        if "userpage_content" in changes:
+            self.check_not_silenced(user, "the userpage")
+        values = {name: _checked(name, value, viewer) for name, value in changes.items() if name != "name"}
         new_name = changes.get("name")
         now = self._clock.now_ms()
         if "name" in changes:
             self._check_rename(user, new_name, viewer, now)
 
         async def body(tx: Transaction) -> None:
-            await tx.run(queries.SET_PROFILE, user_id=user.id, **values)
-            if isinstance(new_name, str) and new_name != user.name:
-                await self._rename(tx, user, new_name, now)
+            current = await self.to_change(tx, user.id)
+            fields = {name: getattr(current, name) for name in queries.PROFILE_FIELDS}
+            await tx.run(queries.SET_PROFILE, user_id=user.id, **{**fields, **values})
+            after: dict[str, object] = {name: value for name, value in values.items() if fields[name] != value}
+            if isinstance(new_name, str) and new_name != current.name:
+                await self.rename(tx, current, new_name, now, renamed_at_ms=now)
+                after["name"] = new_name
+            if after:
+                await record(tx, now, {name: getattr(current, name) for name in after}, after)
 
         try:
             await self._database.transaction(body)
-        except Taken as taken:
-            raise Conflict("name") from taken
+        except UniqueViolation as violation:
+            raise Conflict("name") from violation
         return await self.user(viewer, id=user.id)
+
+    def check_not_silenced(self, user: User, what: str) -> None:
+        """Raise Refused for a silenced player, who cannot change `what` (docs/spec/game-rules.md#silence)."""
+        if user.silenced_until_ms > self._clock.now_ms():
+            raise Refused(f"you are silenced and cannot change {what}")
 
     def _check_rename(self, user: User, name: object, viewer: Viewer, now_ms: int) -> None:
         if not may(viewer.priv, "users.rename_self"):
@@ -398,27 +510,90 @@ class Accounts:
         if user.renamed_at_ms is not None and now_ms - user.renamed_at_ms < RENAME_EVERY_MS:
             raise Refused("the field name may be changed once a week")
 
-    async def _rename(self, tx: Transaction, user: User, name: str, now_ms: int) -> None:
-        await self._free_name(tx, name, user_id=user.id, now_ms=now_ms)
-        await tx.run(
+    async def rename(
+        self, tx: Transaction, user: User, name: str, now_ms: int, *, renamed_at_ms: int, force: bool = False
+    ) -> None:
+        """Give the account another name, keep the old one, and end its sessions. Raises Conflict for a reserved name.
+
+        `renamed_at_ms` is the start of the time until the next change; `force` ignores a reservation. A taken name
+        raises UniqueViolation.
+        """
+        if not force:
+            await self._check_reserved(tx, name, user_id=user.id, now_ms=now_ms)
+        released = await tx.one(
             queries.RELEASE_NAME, user_id=user.id, name=user.name, safe_name=user.safe_name, released_at_ms=now_ms
         )
-        await tx.run(queries.SET_NAME, user_id=user.id, name=name, safe_name=safe_name(name), renamed_at_ms=now_ms)
+        assert released is not None
+        await tx.run(
+            queries.SET_NAME,
+            user_id=user.id,
+            name=name,
+            safe_name=safe_name(name),
+            renamed_at_ms=renamed_at_ms,
+        )
+        await remove_names(tx, NameKind.NAME, user.id, user.name)
+        await add_names(tx, NameKind.NAME, user.id, name)
+        await add_names(tx, NameKind.FORMER, released, user.name)
         await tx.run(BOARDS_LOOK_CHANGED)
-        await tell(tx, "sessions", user.id, now_ms)  # packets carry names: the client has to log in as who it is now
+        # Other clients know the player by the old name: the session ends, and the client logs in again.
+        await enqueue(tx, "sessions", user.id, now_ms)
+
+    async def forget_names(self, tx: Transaction, user: User) -> None:
+        """Delete the old names of an account, and all its names from the index of the search."""
+        await remove_names(tx, NameKind.NAME, user.id, user.name)
+        while names := await tx.all(queries.OLD_NAMES_TO_FORGET, user_id=user.id):
+            for old_id, name in names:
+                await remove_names(tx, NameKind.FORMER, old_id, name)
+                await tx.run(queries.FORGET_OLD_NAME, old_id=old_id)
+
+    async def had_name(self, reader: RowReader, user_id: int, name: str) -> bool:
+        """Return whether the account had this name before."""
+        return await reader.one(queries.HAD_NAME, user_id=user_id, safe_name=safe_name(name)) is not None
+
+    async def to_change(self, tx: Transaction, user_id: int) -> User:
+        """Return an account, also a hidden one, and lock its row until the transaction ends. Raises NotFound."""
+        found = await tx.one(queries.USER_TO_CHANGE, user_id=user_id)
+        if found is None:
+            raise NotFound("player")
+        return found
+
+    async def set_privacy(self, tx: Transaction, user_id: int, privacy: int) -> None:
+        """Store bits of `Privacy`."""
+        await tx.run(queries.SET_PRIVACY, user_id=user_id, privacy=privacy)
+
+    async def set_country(
+        self, tx: Transaction, user_id: int, *, country: str, home_country: str | None, changed_at_ms: int | None
+    ) -> None:
+        """Store the country that everybody sees, and the hidden one. The caller updates ranks."""
+        await tx.run(
+            queries.SET_COUNTRY,
+            user_id=user_id,
+            country=country,
+            home_country=home_country,
+            changed_at_ms=changed_at_ms,
+        )
+
+    async def set_deletion(self, tx: Transaction, user_id: int, at_ms: int | None) -> None:
+        """Store when the account is to be deleted, None for never."""
+        await tx.run(queries.SET_DELETION, user_id=user_id, at_ms=at_ms)
+
+    async def deletions_due(self) -> list[int]:
+        """Return the ids of at most 10 accounts whose deletion is due, the longest due first."""
+        return await self._database.all(queries.DELETIONS_DUE, now_ms=self._clock.now_ms())
 
 
 def _can_be_credentials(name: str, password_md5: str) -> bool:
+    """Return whether the texts can belong to an account, so that a lookup is useful."""
     return bool(_MD5.fullmatch(password_md5)) and len(name) <= LOGIN_NAME_MAX and "\x00" not in name
 
 
 def _padded(user_ids: Sequence[int]) -> dict[str, Value]:
-    """The parameters of a statement that takes 100 ids; 0 is nobody's."""
+    """Return the parameters of a statement with 100 ids. No account has id 0."""
     return {f"id{n}": user_ids[n] if n < len(user_ids) else 0 for n in range(queries.AMONG_MAX)}
 
 
 def _checked(name: str, value: object, viewer: Viewer) -> Value:
-    """One profile field's new value, or the error that names the field."""
+    """Return the value for a field of the profile. Raises Invalid and NotAllowed with the name of the field."""
     if name == "preferred_mode":
         if type(value) is not int or value not in MODES:
             raise Invalid(name, "one of 0, 1, 2, 3, 4, 5, 6, 8", value)
@@ -433,8 +608,8 @@ def _checked(name: str, value: object, viewer: Viewer) -> Value:
         if not viewer.priv & int(Privilege.SUPPORTER | Privilege.PREMIUM):
             raise NotAllowed(f"supporter to change the field {name}")
         return _text(name, value, BADGE_MAX)
-    if name == "country":  # moving moves rank entries too: a verb of the staff
-        raise NotAllowed("users.inspect: only the staff changes the field country")
+    if name == "country":  # a move also changes the ranks of countries: `staff` does it
+        raise NotAllowed("users.inspect: only staff can change the field country")
     raise Invalid(name, "left out: it cannot be changed here", value)
 
 

@@ -1,4 +1,4 @@
-"""Comments that scroll through a replay: on a map, its song (the whole set), or one replay.
+"""Comments that scroll across a replay: on a map, on its song (the whole set), or on a single replay.
 
 See docs/spec/web.md#comments.
 """
@@ -23,15 +23,16 @@ KINDS: Final = (MAP, SONG, REPLAY)
 LISTED_MAX: Final = 1_000
 TEXT_MAX: Final = 80
 TIME_MAX_MS: Final = 86_400_000
-"""No song is longer; the lead-in before one has negative times."""
+"""A day: longer than any song. The lead-in before a song has negative times."""
 ID_MAX: Final = 2_147_483_647
 
+# The client reads comments as lines with parts separated by `|`.
 _UNSAFE: Final = dict.fromkeys((*range(32), *range(127, 160), ord("|")))
 _COLOUR: Final = re.compile(r"[0-9A-F]{6}", re.ASCII)
 
 
 class Comment(msgspec.Struct, frozen=True):
-    """A comment and who wrote it. `time_ms` into the song; `colour` is RRGGBB or empty."""
+    """A comment with its author. `time_ms` is the position in the song; `colour` is RRGGBB or empty."""
 
     id: int
     time_ms: int
@@ -72,9 +73,10 @@ def _on(target: str, param: str) -> Select[Any]:
     return select(found)
 
 
-# Each part reads its index in order and stops, however many comments there are.
+# PERF: each part reads at most `LISTED_MAX` entries of its index, in order. A single statement with OR would sort all
+# comments of the three.
 _all = union_all(_on(MAP, "map_id"), _on(SONG, "set_id"), _on(REPLAY, "score_id")).subquery()
-LISTED = Query(select(_all).order_by(_all.c.time_ms, _all.c.id).limit(LISTED_MAX), Comment, lane=Lane.ASIDE)
+LISTED = Query(select(_all).order_by(_all.c.time_ms, _all.c.id).limit(LISTED_MAX), Comment, lane=Lane.BOUNDED)
 ADD = Command(
     insert(comments).values(
         {n: bindparam(n) for n in ("user_id", "target", "target_id", "time_ms", "text", "colour", "at_ms")}
@@ -83,14 +85,17 @@ ADD = Command(
 
 
 class Comments:
-    """Writing comments and listing those of a replay."""
+    """Writes comments, and lists those that appear in a replay."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
     async def on(self, map_id: int, set_id: int, score_id: int, viewer: Viewer = EVERYBODY) -> list[Comment]:
-        """The first 1000 comments, by time, on any of these (0: none) whose authors `viewer` may know of."""
+        """Return the first 1,000 comments on this map, set or score (0 for none) in the order of their times.
+
+        Comments of players that `viewer` may not see are left out.
+        """
         return await self._database.all(
             LISTED,
             map_id=map_id,
@@ -103,10 +108,10 @@ class Comments:
     async def add(
         self, user_id: int, target: str, target_id: int, *, time_ms: int, text: str, colour: str = ""
     ) -> None:
-        """Stores a comment on a map (id), song (set id) or replay (score id); control characters and `|` are removed.
+        """Store a comment on a map (id), song (set id) or replay (score id), without control characters and `|`.
 
-        `text` has 1 to 80 characters; `colour` is RRGGBB or empty. Raises Invalid, and NotFound for a map or set that
-        is not here. That a score exists, and who may write and choose colours, are the caller's rules.
+        `text` has 1 to 80 characters; `colour` is RRGGBB or empty. Raises Invalid, and NotFound for an unknown map or
+        set. The caller checks that a score exists, and that the player may write and choose a colour.
         """
         if target not in KINDS:
             raise Invalid("target", f"one of {', '.join(KINDS)}", target)
@@ -114,9 +119,9 @@ class Comments:
             raise Invalid("starttime", f"at most {TIME_MAX_MS} ms", time_ms)
         if colour and not _COLOUR.fullmatch(colour):
             raise Invalid("colour", "six hexadecimal digits", colour)
-        if target_id <= 0 or (target != REPLAY and target_id > ID_MAX):
+        if target_id <= 0 or (target != REPLAY and target_id > ID_MAX):  # outside the range of the column
             raise NotFound(target)
-        kept = clean(text)
+        cleaned = clean(text)
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
@@ -130,7 +135,7 @@ class Comments:
                 target=target,
                 target_id=target_id,
                 time_ms=time_ms,
-                text=kept,
+                text=cleaned,
                 colour=colour,
                 at_ms=now,
             )
@@ -139,10 +144,10 @@ class Comments:
 
 
 def clean(text: str) -> str:
-    """A comment's text as it is stored: without what would break the client's lines. Raises Invalid."""
+    """Return the text of a comment without characters that the client cannot parse. Raises Invalid."""
     if len(text) > TEXT_MAX:
         raise Invalid("comment", f"at most {TEXT_MAX} characters long", text)
-    kept = text.translate(_UNSAFE).strip()
-    if not kept:
+    cleaned = text.translate(_UNSAFE).strip()
+    if not cleaned:
         raise Invalid("comment", "a text", text)
-    return kept
+    return cleaned

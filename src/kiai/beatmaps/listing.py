@@ -1,10 +1,12 @@
-"""Lists of current maps: by filters, by ids, by words, in several orders. Each statement walks one index.
+"""Lists of current maps, by filters, ids or words, in several orders. Each statement walks one index.
 
-Which index depends on what is asked: the most selective filter leads, else the order does. A search for words takes the
-rarest of them, at most `CANDIDATES_MAX` maps, and looks at those only: what one search costs has a bound.
+The most selective filter selects the index; without one, the order does. A search for words reads at most
+`CANDIDATES_MAX` maps with the rarest of the words and checks the other words on these, so the cost of a search is
+bounded.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any, Final, Literal, get_args
 
 import msgspec
@@ -13,19 +15,20 @@ from sqlalchemy import ColumnElement, Select, String, and_, bindparam, exists, f
 from kiai.beatmaps.model import Beatmap
 from kiai.beatmaps.words import LAST, words_of
 from kiai.errors import Invalid
-from kiai.storage.port import Database, Lane, Query, Value, columns_for, only
+from kiai.storage.families import Family
+from kiai.storage.port import Database, Lane, Query, Value, columns_for, scalar
 from kiai.storage.tables import map_words, maps
 
-LISTED_MAX: Final = 10_000  # a total is counted no further than this
-CANDIDATES_MAX: Final = 2_000
+LISTED_MAX: Final = 10_000  # totals are counted up to this number
+CANDIDATES_MAX: Final = 2_000  # maps that a search for words reads
 WORDS_MAX: Final = 8
 AMONG_MAX: Final = 100
 FILTERS: Final = ("set_id", "status", "artist", "creator", "filename", "mode", "frozen")
 LEADS: Final = ("set_id", "filename", "creator", "artist")
-"""Filters that few maps fit, the most selective first: their index leads, whatever the order."""
+"""Filters that match few maps, the most selective first. Their index is used with every order."""
 COARSE: Final = ("status", "mode", "frozen")
-"""Filters that may fit many maps. Their index leads in the order of ids, or while few enough fit to sort them."""
-SORTED_MAX: Final = 2_000
+"""Filters that may match many maps. Their index is used in the order of ids, or if few enough match to sort them."""
+SORTED_MAX: Final = 2_000  # rows that may be sorted for one page
 
 BY_ID: Final = ("id", "-id")
 Sort = Literal["id", "-id", "-last_update", "diff", "-diff"]
@@ -40,9 +43,10 @@ _map = select(*columns_for(Beatmap, maps))
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """What is wanted: values of `FILTERS` (None for any), words that all occur, ids, an order, and a page.
+    """A request for a page of maps.
 
-    `after` continues behind the map with this id in the order of ids, upward or downward.
+    `filters` maps names of `FILTERS` to values; None matches any value. All words of `text` must occur. `after` is a
+    cursor for the orders by id: the page starts behind the map with this id.
     """
 
     filters: Mapping[str, Value] = {}
@@ -55,7 +59,8 @@ class Listing(msgspec.Struct, frozen=True):
 
 
 def _matches(lead: str | None) -> ColumnElement[bool]:
-    """A current map that fits every filter given; `lead` is one that is given, and has the index."""
+    """Return the condition that a current map matches all given filters. `lead` is given, and its index is used."""
+    # An optional parameter (`IS NULL OR ...`) cannot use an index, so the leading filter is a plain comparison.
     others = [name for name in FILTERS if name != lead]
     return and_(
         maps.c.current == 1,
@@ -65,7 +70,7 @@ def _matches(lead: str | None) -> ColumnElement[bool]:
 
 
 def _behind(sort: str) -> ColumnElement[bool]:
-    """Behind the cursor where the order has one; `after` is below or above all ids when there is none."""
+    """Return the condition of the cursor. Without a cursor, `after` is below or above all ids."""
     after: ColumnElement[Any] = bindparam("after", type_=maps.c.id.type)
     return maps.c.id < after if sort == "-id" else maps.c.id > after
 
@@ -81,81 +86,85 @@ def _page(where: ColumnElement[bool], sort: str, *, narrow: bool = True) -> Quer
 def _count(where: ColumnElement[bool], *, narrow: bool = True) -> Query[int]:
     found: Select[Any] = select(literal_column("1")).select_from(maps).where(where).limit(bindparam("most"))
     scans = None if narrow else "it counts the first 10,000 maps that fit"
-    return Query(select(func.count()).select_from(found.subquery()), only, lane=Lane.SLOW, scans=scans)
+    return Query(select(func.count()).select_from(found.subquery()), scalar, lane=Lane.SLOW, scans=scans)
 
 
 _SORTS: Final[tuple[str, ...]] = get_args(Sort)
 _ALL_LEADS: Final = (None, *LEADS, *COARSE)
-_PAGES: Final = {
-    (lead, sort): _page(_matches(lead), sort, narrow=lead is not None) for lead in _ALL_LEADS for sort in _SORTS
-}
-_COUNTS: Final = {lead: _count(_matches(lead), narrow=lead is not None) for lead in _ALL_LEADS}
+_PAGES: Final = Family(
+    product(_ALL_LEADS, _SORTS), lambda key: _page(_matches(key[0]), key[1], narrow=key[0] is not None)
+)
+_COUNTS: Final = Family(_ALL_LEADS, lambda lead: _count(_matches(lead), narrow=lead is not None))
 
 _among = and_(_matches(None), maps.c.id.in_([bindparam(f"id{n}", type_=maps.c.id.type) for n in range(AMONG_MAX)]))
-_AMONG: Final = {sort: _page(_among, sort) for sort in _SORTS}
+_AMONG: Final = Family(_SORTS, lambda sort: _page(_among, sort))
 _AMONG_COUNT: Final = _count(_among)
 
 
 def _begins(n: int) -> ColumnElement[bool]:
-    """Whether a row of `map_words` is of a word that begins with the n-th."""
+    """Return the condition that a row of `map_words` has a word that begins with the n-th word of the search."""
+    # A range instead of LIKE: both engines read it from the primary key, whatever the collation and wildcards.
     first: ColumnElement[Any] = bindparam(f"from{n}", type_=String())
     last: ColumnElement[Any] = bindparam(f"to{n}", type_=String())
     return and_(map_words.c.word >= first, map_words.c.word < last)
 
 
 def _has_word(n: int) -> ColumnElement[bool]:
-    """Whether the map has the n-th word; an empty one is none."""
+    """Return the condition that the map has the n-th word. An empty word matches every map."""
     row: Select[Any] = (
         select(literal_column("1")).select_from(map_words).where(map_words.c.map_key == maps.c.key, _begins(n))
     )
-    asked: ColumnElement[Any] = bindparam(f"from{n}", type_=String())
-    return or_(asked == "", exists(row))
+    prefix: ColumnElement[Any] = bindparam(f"from{n}", type_=String())
+    return or_(prefix == "", exists(row))
 
 
+# The first word is the rarest one. DISTINCT, because a map may have several words with the same beginning.
 _candidates = select(map_words.c.map_key).where(_begins(0)).distinct().limit(CANDIDATES_MAX)
 _found = and_(maps.c.key.in_(_candidates), _matches(None), *[_has_word(n) for n in range(1, WORDS_MAX)])
-_FOUND: Final = {sort: _page(_found, sort) for sort in _SORTS}
+_FOUND: Final = Family(_SORTS, lambda sort: _page(_found, sort))
 _FOUND_COUNT: Final = _count(_found)
 _rows_of_word: Select[Any] = (
     select(literal_column("1")).select_from(map_words).where(_begins(0)).limit(literal_column(str(CANDIDATES_MAX)))
 )
-_SIZE: Final = Query(select(func.count()).select_from(_rows_of_word.subquery()), only, lane=Lane.SLOW)
+_SIZE: Final = Query(select(func.count()).select_from(_rows_of_word.subquery()), scalar, lane=Lane.SLOW)
 
 
 class MapLists:
-    """Reads pages of maps."""
+    """Reads lists of maps."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def page(self, wanted: Listing) -> tuple[list[Beatmap], int]:
-        """A page, and how many maps there are in all, counted up to 10,000. Raises Invalid for text without a word."""
-        filters = {name: wanted.filters.get(name) for name in FILTERS}
-        after = wanted.after
+    async def page(self, request: Listing) -> tuple[list[Beatmap], int]:
+        """Return a page and the total number of maps, counted up to 10,000. Raises Invalid for a text without words."""
+        filters = {name: request.filters.get(name) for name in FILTERS}
+        after = request.after
         if after is None:
-            after = 2**31 - 1 if wanted.sort == "-id" else 0
-        paged = {"limit": wanted.limit, "offset": wanted.offset, "after": after}
+            after = 2**31 - 1 if request.sort == "-id" else 0
+        paged = {"limit": request.limit, "offset": request.offset, "after": after}
         params: dict[str, Value]
-        if wanted.text:
-            params = await self._words(wanted.text) | filters
+        if request.text:
+            params = await self._words(request.text) | filters
             total = await self._count(_FOUND_COUNT, params)
-            return await self._database.all(_FOUND[wanted.sort], **params, **paged), total
-        if wanted.ids is not None:
-            ids = [*wanted.ids[:AMONG_MAX], *[0] * (AMONG_MAX - len(wanted.ids))]
-            params = {f"id{n}": one for n, one in enumerate(ids)} | filters
+            return await self._database.all(_FOUND[request.sort], **params, **paged), total
+        if request.ids is not None:
+            ids = [*request.ids[:AMONG_MAX], *[0] * (AMONG_MAX - len(request.ids))]
+            params = {f"id{n}": map_id for n, map_id in enumerate(ids)} | filters
             total = await self._count(_AMONG_COUNT, params)
-            return await self._database.all(_AMONG[wanted.sort], **params, **paged), total
+            return await self._database.all(_AMONG[request.sort], **params, **paged), total
         lead = next((name for name in (*LEADS, *COARSE) if filters[name] is not None), None)
         total = await self._count(_COUNTS[lead], filters)
-        if lead in COARSE and wanted.sort not in BY_ID and total > SORTED_MAX:
+        # A coarse filter with many matches: walking the index of the order finds a page of matches soon, whereas the
+        # index of the filter would need a sort of all of them.
+        if lead in COARSE and request.sort not in BY_ID and total > SORTED_MAX:
             lead = None
-        return await self._database.all(_PAGES[lead, wanted.sort], **filters, **paged), total
+        return await self._database.all(_PAGES[lead, request.sort], **filters, **paged), total
 
     async def _count(self, query: Query[int], params: Mapping[str, Value]) -> int:
         return await self._database.one(query, **params, most=LISTED_MAX) or 0
 
     async def _words(self, text: str) -> dict[str, Value]:
-        """The ranges of the words as parameters, that of the rarest word first."""
+        """Return the ranges of the words as parameters, that of the rarest word first. Raises Invalid."""
         words = words_of(text)
         if not 0 < len(words) <= WORDS_MAX:
             raise Invalid("q", f"1 to {WORDS_MAX} words of letters or digits", text)

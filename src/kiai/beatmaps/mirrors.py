@@ -1,10 +1,12 @@
-"""Mirrors of the official catalogue: search, and where archives are downloaded (docs/spec/beatmaps.md#mirrors).
+"""Mirrors of the official catalogue, for searches and downloads of archives (docs/spec/beatmaps.md#mirrors).
 
-They speak the shape of cheesegull. The first that answers is asked; one that fails again and again is passed over.
+Mirrors have the API of cheesegull. Each request goes to the first mirror that answers. The `Fetcher` of a failing
+mirror refuses at once, so it costs no time.
 """
 
 from collections.abc import Sequence
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -45,7 +47,7 @@ _sets: Final = msgspec.json.Decoder(list[MirrorSet] | None).decode
 
 
 class Mirrors:
-    """Every mirror of the settings, in their order."""
+    """The mirrors of the settings, in order of preference. False without any."""
 
     def __init__(
         self,
@@ -63,9 +65,13 @@ class Mirrors:
     def __bool__(self) -> bool:
         return bool(self._fetchers)
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host names of the mirrors, in order of preference."""
+        return tuple(urlsplit(fetcher.url).hostname or "" for fetcher in self._fetchers)
+
     async def search(self, query: str, *, mode: int | None, status: int | None, page: int) -> list[MirrorSet]:
-        """A page of 100 sets from the first mirror that answers. `status` is that of the official API. Raises
-        Unavailable when none does."""
+        """Return a page of 100 sets, from page 0. `status` is a number of the official API. Raises Unavailable."""
         params: dict[str, str | int] = {"query": query, "amount": PAGE, "offset": page * PAGE}
         if mode is not None:
             params["mode"] = mode
@@ -75,12 +81,13 @@ class Mirrors:
             try:
                 body = await fetcher.get("/api/search", params, most=JSON_MAX)
                 return [] if body is None else _sets(body) or []
+            # RecursionError: a mirror may send JSON that is nested too deeply.
             except (Unavailable, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
         raise Unavailable("upstream", "no mirror answers")
 
     async def set(self, set_id: int) -> MirrorSet | None:
-        """One set; None when the mirrors have none. Raises Unavailable."""
+        """Return a set, or None if the first mirror that answers does not have it. Raises Unavailable."""
         for fetcher in self._fetchers:
             try:
                 body = await fetcher.get(f"/api/s/{set_id}", most=JSON_MAX)
@@ -90,13 +97,14 @@ class Mirrors:
         raise Unavailable("upstream", "no mirror answers")
 
     def download_url(self, set_id: int, *, video: bool) -> str | None:
-        """Where the archive of a set is downloaded; None without mirrors."""
+        """Return the URL of a set's archive, or None without mirrors."""
         if not self._fetchers:
             return None
-        fetcher = next((one for one in self._fetchers if one.is_open), self._fetchers[0])
+        # The client follows this address itself. With all mirrors failing, the first one is as good as any.
+        fetcher = next((fetcher for fetcher in self._fetchers if fetcher.is_open), self._fetchers[0])
         return f"{fetcher.url}/d/{set_id}{'' if video else 'n'}"
 
     async def close(self) -> None:
-        """Lets go of the connections."""
+        """Close the connections."""
         for fetcher in self._fetchers:
             await fetcher.close()

@@ -1,15 +1,17 @@
-"""A beatmap as a value, and the numberings of its status."""
+"""Values of this subject: beatmaps, and the numbers of their statuses."""
 
 from enum import IntEnum
 from typing import Final
 
 import msgspec
 
-OWN_ID_FIRST: Final = 1_000_000_000  # ids of maps that have no official id start here
+from kiai.osu.map_settings import MapSettings
+
+OWN_ID_FIRST: Final = 1_000_000_000  # the first id for maps and sets without an official id
 
 
 MAP_STATUS: Final = "map_status"
-"""The kind of the task that follows a change of a map's status; its subject is the revision's key."""
+"""The kind of the task that updates first places and totals after a change of status; its subject is a map key."""
 
 
 class MapStatus(IntEnum):
@@ -24,7 +26,7 @@ class MapStatus(IntEnum):
     LOVED = 5
 
 
-WORDS: Final = {
+STATUS_BY_WORD: Final = {
     "pending": MapStatus.PENDING,
     "unrank": MapStatus.PENDING,
     "graveyard": MapStatus.PENDING,
@@ -38,7 +40,12 @@ WORDS: Final = {
     "loved": MapStatus.LOVED,
 }
 
-# What the official API calls `approved`; unknown numbers are pending.
+PP_STATUSES: Final = (MapStatus.RANKED, MapStatus.APPROVED)
+"""The statuses whose best scores count for a profile's pp. `kiai.scores.rules` applies them."""
+BOARD_STATUSES: Final = (*PP_STATUSES, MapStatus.QUALIFIED, MapStatus.LOVED)
+"""The statuses whose maps have boards. `kiai.scores.rules` applies them."""
+
+# By the official API's field `approved`. Unknown numbers are pending.
 OSU_API: Final = {
     -2: MapStatus.PENDING,
     -1: MapStatus.PENDING,
@@ -50,18 +57,12 @@ OSU_API: Final = {
 }
 
 
-def gives_pp(status: int) -> bool:
-    """Whether best scores on the map count for totals."""
-    return status in (MapStatus.RANKED, MapStatus.APPROVED)
-
-
-def has_board(status: int) -> bool:
-    """Whether the map shows a leaderboard."""
-    return status in (MapStatus.RANKED, MapStatus.APPROVED, MapStatus.QUALIFIED, MapStatus.LOVED)
-
-
 class Beatmap(msgspec.Struct, frozen=True):
-    """One revision of one difficulty. Lengths in s, `diff` in stars, times in unix ms."""
+    """A revision of a difficulty. Lengths in s, `diff` in stars, times in unix ms.
+
+    `key` identifies the revision, `id` the difficulty. `current` is 1 for the latest revision. `frozen` is 1 if staff
+    set the status. `board_version` changes with the boards of the map.
+    """
 
     key: int
     id: int
@@ -95,22 +96,27 @@ class Beatmap(msgspec.Struct, frozen=True):
 
     @property
     def rating(self) -> float:
-        """The average of the players' votes from 1 to 10; 0 without votes."""
+        """The average of the votes, from 1 to 10; 0 without votes."""
         return self.rating_sum / self.rating_count if self.rating_count else 0.0
 
 
 def full_title(beatmap: "Beatmap | MapSummary") -> str:
-    """`artist - title [version]`, as it is stored: `osu/texts.py` makes it safe for the place where it is shown."""
+    """Return `artist - title [version]`, not escaped: `osu/texts.py` escapes it for each place where it is shown."""
     return f"{beatmap.artist} - {beatmap.title} [{beatmap.version}]"
 
 
+def settings_of(beatmap: "Beatmap | MapSummary") -> MapSettings:
+    """Return the settings of a map without mods."""
+    return MapSettings(beatmap.cs, beatmap.ar, beatmap.od, beatmap.hp, beatmap.bpm, float(beatmap.total_length))
+
+
 def osu_key(md5: str) -> str:
-    """Where a revision's .osu file lies in the files store."""
+    """Return the key of a revision's .osu file in the files store."""
     return f"osu/{md5}.osu"
 
 
 class MapSummary(msgspec.Struct, frozen=True):
-    """A map as lists show it: the fields of the public API's map object."""
+    """A map as lists show it, with the fields of the public API's map object."""
 
     md5: str
     id: int

@@ -1,14 +1,15 @@
-"""The statements of beatmaps."""
+"""Statements about beatmaps and sets that several modules use."""
 
 from sqlalchemy import bindparam, func, insert, literal_column, select, update
 
 from kiai.beatmaps.model import Beatmap
-from kiai.storage.port import Command, Query, columns_for, only
+from kiai.storage.port import Command, Query, columns_for, scalar
 from kiai.storage.tables import maps, sets
 
 SET_MAX = 500  # difficulties of one set
 
 _map = select(*columns_for(Beatmap, maps))
+# An id may have many revisions. The partial index `uq_maps_current` contains only the current ones.
 BY_ID = Query(_map.where(maps.c.id == bindparam("id"), maps.c.current == 1), Beatmap)
 BY_MD5 = Query(_map.where(maps.c.md5 == bindparam("md5")), Beatmap)
 BY_FILENAME = Query(
@@ -28,26 +29,28 @@ OF_SET = Query(
 AFTER = Query(
     _map.where(maps.c.key > bindparam("after")).order_by(maps.c.key).limit(bindparam("limit")),
     Beatmap,
-    scans="every revision is wanted, a page at a time",
+    scans="checks and recalculation read every revision, a page at a time",
 )
 OWN_ID_LAST = Query(
     select(func.max(maps.c.id)).where(maps.c.id >= bindparam("first"), maps.c.current == 1),
-    only,
-    scans="it reads the last id alone",
+    scalar,
+    scans="it reads only the last id",
 )
 OWN_SET_LAST = Query(
-    select(func.max(sets.c.id)).where(sets.c.id >= bindparam("first")), only, scans="it reads the last id alone"
+    select(func.max(sets.c.id)).where(sets.c.id >= bindparam("first")), scalar, scans="it reads only the last id"
 )
 
+# Columns that the server counts itself: an import must not reset them.
 _COUNTED = ("key", "plays", "passes", "rating_sum", "rating_count", "board_version")
 _FIELDS = tuple(name for name in Beatmap.__struct_fields__ if name not in _COUNTED)
-INSERT_MAP = Query(insert(maps).values({n: bindparam(n) for n in _FIELDS}).returning(maps.c.key), only)
+INSERT_MAP = Query(insert(maps).values({n: bindparam(n) for n in _FIELDS}).returning(maps.c.key), scalar)
+# The old revision keeps its scores. Status 1 (update available) has no board.
 REPLACE = Command(
     update(maps)
     .where(maps.c.id == bindparam("map_id"), maps.c.current == 1)
     .values(current=0, status=literal_column("1"), board_version=maps.c.board_version + 1)
 )
-REVIVE = Command(
+RESTORE = Command(
     update(maps)
     .where(maps.c.key == bindparam("map_key"))
     .values(
@@ -81,21 +84,47 @@ INSERT_SET = Command(
     insert(sets).values(
         {
             n: bindparam(n)
-            for n in ("id", "artist", "title", "creator", "source", "tags", "added_at_ms", "last_update_ms")
+            for n in (
+                "id",
+                "artist",
+                "title",
+                "artist_unicode",
+                "title_unicode",
+                "creator",
+                "source",
+                "tags",
+                "added_at_ms",
+                "last_update_ms",
+            )
         }
     )
 )
 UPDATE_SET = Command(
     update(sets)
     .where(sets.c.id == bindparam("set_id"))
-    .values({n: bindparam(n) for n in ("artist", "title", "creator", "source", "tags", "last_update_ms")})
+    .values(
+        {
+            n: bindparam(n)
+            for n in (
+                "artist",
+                "title",
+                "artist_unicode",
+                "title_unicode",
+                "creator",
+                "source",
+                "tags",
+                "last_update_ms",
+            )
+        }
+    )
 )
-ARCHIVE_SIZE = Query(select(sets.c.osz_size).where(sets.c.id == bindparam("set_id")), only)
+ARCHIVE_SIZE = Query(select(sets.c.osz_size).where(sets.c.id == bindparam("set_id")), scalar)
 SET_ARCHIVE = Command(
     update(sets)
     .where(sets.c.id == bindparam("of_set"))
     .values({n: bindparam(n) for n in ("osz_size", "has_video", "has_storyboard")})
 )
+# `frozen` is checked in the statement: staff may set a status while the answer of upstream is on its way.
 FOLLOW_STATUS = Command(
     update(maps)
     .where(maps.c.key == bindparam("map_key"), maps.c.frozen == 0)
@@ -109,28 +138,32 @@ DUE = Query(
     .where(sets.c.check_at_ms.is_not(None), sets.c.check_at_ms <= bindparam("now_ms"))
     .order_by(sets.c.check_at_ms)
     .limit(bindparam("limit")),
-    only,
+    scalar,
 )
 CHECKED = Command(
     update(sets)
     .where(sets.c.id == bindparam("of_set"))
     .values(checked_at_ms=bindparam("at_ms"), check_at_ms=bindparam("next_at_ms"))
 )
-ENLIST = Command(
+SCHEDULE_REFRESH = Command(
     update(sets)
     .where(sets.c.check_at_ms.is_(None), sets.c.id < bindparam("below"))
     .values(check_at_ms=bindparam("at_ms")),
-    scans="once, when an upstream is named: every set is to be asked about",
+    scans="runs once after an upstream was configured, and schedules every set",
 )
-SET_UPDATED = Query(select(sets.c.last_update_ms).where(sets.c.id == bindparam("id")), only)
-SET_EXISTS = Query(select(sets.c.id).where(sets.c.id == bindparam("id")), only)
+SET_UPDATED = Query(select(sets.c.last_update_ms).where(sets.c.id == bindparam("id")), scalar)
+SET_EXISTS = Query(select(sets.c.id).where(sets.c.id == bindparam("id")), scalar)
+SET_FROZEN = Command(
+    update(maps).where(maps.c.id == bindparam("map_id"), maps.c.current == 1).values(frozen=bindparam("frozen"))
+)
 SET_STATUS = Query(
     update(maps)
     .where(maps.c.id == bindparam("map_id"), maps.c.current == 1)
     .values(status=bindparam("status"), frozen=bindparam("frozen"), board_version=maps.c.board_version + 1)
     .returning(maps.c.key),
-    only,
+    scalar,
 )
+# An increment that also locks the row until the commit, and returns the status under that lock: see `scores.recording`.
 COUNT_PLAYS = Query(
     update(maps)
     .where(maps.c.key == bindparam("map_key"))
@@ -140,5 +173,5 @@ COUNT_PLAYS = Query(
         board_version=maps.c.board_version + bindparam("by_version"),
     )
     .returning(maps.c.status),
-    only,
+    scalar,
 )

@@ -1,4 +1,7 @@
-"""Players' votes on maps, from 1 to 10: one a player and revision, the first one for ever (docs/spec/web.md#votes)."""
+"""Votes of players on maps, from 1 to 10 (docs/spec/web.md#votes).
+
+A player has one vote for each revision, which cannot be changed.
+"""
 
 import contextlib
 from typing import Final
@@ -6,10 +9,11 @@ from typing import Final
 from sqlalchemy import bindparam, insert, select, update
 
 from kiai.beatmaps import queries
+from kiai.beatmaps.catalogue import COUNT_VOTES
 from kiai.beatmaps.model import Beatmap
 from kiai.clock import Clock
 from kiai.errors import Invalid, NotFound
-from kiai.storage.port import Command, Database, Query, Taken, Transaction, only
+from kiai.storage.port import Command, Database, Query, Transaction, UniqueViolation, scalar
 from kiai.storage.tables import maps, ratings
 
 RATING_MIN: Final = 1
@@ -19,9 +23,10 @@ VOTED = Query(
     select(ratings.c.rating).where(
         ratings.c.map_key == bindparam("map_key"), ratings.c.user_id == bindparam("user_id")
     ),
-    only,
+    scalar,
 )
 ADD_VOTE = Command(insert(ratings).values({n: bindparam(n) for n in ("map_key", "user_id", "rating", "at_ms")}))
+# Sum and count on the map make the average free to read.
 COUNT_VOTE = Command(
     update(maps)
     .where(maps.c.key == bindparam("map_key"))
@@ -30,17 +35,17 @@ COUNT_VOTE = Command(
 
 
 class Ratings:
-    """Votes, and the counters of each map that averages are made of."""
+    """Stores votes, and updates the sum and number of votes of each map."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
     async def vote(self, user_id: int, beatmap: Beatmap, rating: int, *, counted: bool = True) -> float:
-        """Stores a vote from 1 to 10, unless there is one already; the map's average afterwards.
+        """Store a vote, unless the player has voted already, and return the average of the map.
 
-        `counted` is False for players whom nobody may see: theirs is kept, but no average shows it. Raises Invalid for
-        another number, NotFound("map"). Whether the map may be voted on is the caller's rule.
+        `counted` is False for hidden players: their vote is stored, but the average does not include it. The caller
+        checks that the map accepts votes. Raises Invalid for a number outside 1 to 10, and NotFound("map").
         """
         if not RATING_MIN <= rating <= RATING_MAX:
             raise Invalid("rating", f"a number from {RATING_MIN} to {RATING_MAX}", rating)
@@ -50,9 +55,10 @@ class Ratings:
             await tx.run(ADD_VOTE, map_key=beatmap.key, user_id=user_id, rating=rating, at_ms=now)
             if counted:
                 await tx.run(COUNT_VOTE, map_key=beatmap.key, by_rating=rating)
+                await tx.run(COUNT_VOTES, map_key=beatmap.key)
 
         if not await self.voted(user_id, beatmap.key):
-            with contextlib.suppress(Taken):  # another request of the same player was faster
+            with contextlib.suppress(UniqueViolation):  # another request of the player has stored a vote
                 await self._database.transaction(body)
         found = await self._database.one(queries.BY_KEY, key=beatmap.key)
         if found is None:
@@ -60,5 +66,5 @@ class Ratings:
         return found.rating
 
     async def voted(self, user_id: int, map_key: int) -> bool:
-        """Whether the player has voted on this revision."""
+        """Return whether the player has voted on this revision."""
         return await self._database.one(VOTED, map_key=map_key, user_id=user_id) is not None

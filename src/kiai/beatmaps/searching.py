@@ -1,4 +1,4 @@
-"""Finding sets for osu!direct among the maps that are here (docs/spec/web.md#osudirect)."""
+"""Search of stored sets for osu!direct (docs/spec/web.md#osudirect)."""
 
 from enum import StrEnum
 from typing import Any, Final
@@ -7,19 +7,19 @@ import msgspec
 from sqlalchemy import ColumnElement, Select, and_, bindparam, case, exists, func, literal_column, or_, select
 
 from kiai.beatmaps.model import Beatmap
-from kiai.storage.patterns import containing, holds
+from kiai.storage.patterns import containing, contains_pattern
 from kiai.storage.port import Database, Lane, Query, columns_for
 from kiai.storage.tables import maps, sets
 
-PAGE: Final = 100
-PAGES_MAX: Final = 40
+PAGE: Final = 100  # sets, as the client expects
+PAGES_MAX: Final = 40  # a search reads more rows with each page
 WORDS_MAX: Final = 8
 MAPS_MAX: Final = 4_000
 BOUND_IDS: Final = PAGE
 
 
 class Order(StrEnum):
-    """What the lists that need no words are sorted by."""
+    """The orders of osu!direct's lists."""
 
     NEWEST = "newest"
     TOP_RATED = "top rated"
@@ -27,7 +27,7 @@ class Order(StrEnum):
 
 
 class FoundSet(msgspec.Struct, frozen=True):
-    """A set as a list shows it; `maps` are its current difficulties by stars."""
+    """A set in a result. `maps` are its current difficulties, by mode and stars. `osz_size` is in bytes."""
 
     id: int
     artist: str
@@ -42,7 +42,7 @@ class FoundSet(msgspec.Struct, frozen=True):
 
 
 class Search(msgspec.Struct, frozen=True):
-    """What is looked for: words that all have to occur, statuses (none: every one), one mode or all, a page from 0."""
+    """A search. All words must occur. Empty `statuses` and `mode` None match every one. Pages start at 0."""
 
     words: tuple[str, ...] = ()
     statuses: tuple[int, ...] = ()
@@ -56,7 +56,7 @@ _set = select(*[sets.c[name] for name in _FIELDS])
 
 
 def _matches() -> ColumnElement[bool]:
-    """A current difficulty with one of the statuses, in the mode."""
+    """Return the condition that a set has a current difficulty in the mode with one of the statuses."""
     return exists(
         select(literal_column("1"))
         .select_from(maps)
@@ -81,11 +81,14 @@ def _has_words() -> ColumnElement[bool]:
         .where(
             maps.c.set_id == sets.c.id,
             maps.c.current == 1,
-            holds(maps.c.version, bindparam("version")),
+            contains_pattern(maps.c.version, bindparam("version")),
         )
     )
-    # An empty pattern is no pattern: LIKE would match it with a difficulty that has an empty name.
-    return or_(and_(*[or_(word == "", holds(text, word)) for word in words]), and_(bindparam("version") != "", named))
+    # The search has no pattern for difficulties then. LIKE would match an empty one with an empty name.
+    return or_(
+        and_(*[or_(word == "", contains_pattern(text, word)) for word in words]),
+        and_(bindparam("version") != "", named),
+    )
 
 
 def _sum_of(column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -119,47 +122,48 @@ _MAPS_OF: Final = Query(
     .order_by(maps.c.set_id, maps.c.mode, maps.c.diff, maps.c.id)
     .limit(MAPS_MAX),
     Beatmap,
-    lane=Lane.ASIDE,
+    lane=Lane.BOUNDED,
 )
 
 
-class Searching:
-    """Reads; changes nothing."""
+class MapSearch:
+    """Searches sets."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def sets(self, wanted: Search) -> tuple[list[FoundSet], bool]:
-        """A page of 100 sets, and whether more follow."""
-        if not 0 <= wanted.page < PAGES_MAX:
+    async def sets(self, search: Search) -> tuple[list[FoundSet], bool]:
+        """Return a page of 100 sets, and whether there are more."""
+        if not 0 <= search.page < PAGES_MAX:
             return [], False
-        words = [containing(word) for word in wanted.words[:WORDS_MAX]]
-        if None in words:
+        words = [containing(word) for word in search.words[:WORDS_MAX]]
+        if None in words:  # a word with a character that no stored text can have
             return [], False
-        statuses = [*wanted.statuses, *[-9] * 3][:3]
+        statuses = [*search.statuses, *[-9] * 3][:3]
         found = await self._database.all(
-            _LISTS[wanted.order],
-            mode=wanted.mode,
-            any_status=int(not wanted.statuses),
+            _LISTS[search.order],
+            mode=search.mode,
+            any_status=int(not search.statuses),
             # A single word may also be the name of a difficulty.
             version=words[0] if len(words) == 1 else "",
-            limit=PAGE + 1,
-            offset=wanted.page * PAGE,
+            limit=PAGE + 1,  # one more than a page shows whether there are more, without a count
+            offset=search.page * PAGE,
             **{f"status{n}": status for n, status in enumerate(statuses)},
             **{f"word{n}": words[n] if n < len(words) else "" for n in range(WORDS_MAX)},
         )
         return await self._with_maps(found[:PAGE]), len(found) > PAGE
 
     async def one(self, set_id: int) -> FoundSet | None:
-        """A set by its id."""
+        """Return a set by its id, or None."""
         found = await self._database.one(_ONE, set_id=set_id)
         return None if found is None else (await self._with_maps([found]))[0]
 
     async def _with_maps(self, found: list[FoundSet]) -> list[FoundSet]:
         if not found:
             return []
-        ids = [one.id for one in found] + [0] * (BOUND_IDS - len(found))
-        theirs: dict[int, list[Beatmap]] = {one.id: [] for one in found}
-        for beatmap in await self._database.all(_MAPS_OF, **{f"id{n}": one for n, one in enumerate(ids)}):
-            theirs[beatmap.set_id].append(beatmap)
-        return [msgspec.structs.replace(one, maps=tuple(theirs[one.id])) for one in found]
+        # One statement for all sets of the page.
+        ids = [found_set.id for found_set in found] + [0] * (BOUND_IDS - len(found))
+        maps_by_set: dict[int, list[Beatmap]] = {found_set.id: [] for found_set in found}
+        for beatmap in await self._database.all(_MAPS_OF, **{f"id{n}": set_id for n, set_id in enumerate(ids)}):
+            maps_by_set[beatmap.set_id].append(beatmap)
+        return [msgspec.structs.replace(found_set, maps=tuple(maps_by_set[found_set.id])) for found_set in found]

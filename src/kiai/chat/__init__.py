@@ -1,4 +1,4 @@
-"""Chat: channels, private messages and mail, and what the bot hears of them.
+"""Chat: channels, private messages, mail and the bot's parser.
 
 Owns the tables `channels`, `chat_lines` and `mail`.
 """
@@ -6,7 +6,7 @@ Owns the tables `channels`, `chat_lines` and `mail`.
 from kiai.chat.channels import Channel, Channels
 from kiai.chat.journal import Journal
 from kiai.chat.mail import Mail
-from kiai.chat.model import Answer, Hear, Silence
+from kiai.chat.model import BotReply, OnMessage, Silence
 from kiai.chat.service import Chat
 
-__all__ = ["Answer", "Channel", "Channels", "Chat", "Hear", "Journal", "Mail", "Silence"]
+__all__ = ["BotReply", "Channel", "Channels", "Chat", "Journal", "Mail", "OnMessage", "Silence"]

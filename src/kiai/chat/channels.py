@@ -1,4 +1,4 @@
-"""The channels that have a row: who may read them, who may write, who is in them from log-in on."""
+"""The channels that have a row: their rights, and which of them a session joins at login."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -11,7 +11,11 @@ from kiai.storage.port import Database, Transaction
 
 
 class Channel(msgspec.Struct, frozen=True):
-    """A channel; masks hold privileges of which one is enough, 0 asks for none. `moderated`: only staff writes."""
+    """A channel of the database.
+
+    `read_priv` and `write_priv`: masks of privileges. One of them is enough; 0 admits everybody.
+    `moderated`: only staff may write.
+    """
 
     name: str
     topic: str
@@ -22,24 +26,24 @@ class Channel(msgspec.Struct, frozen=True):
 
 
 def may_read(channel: Channel, priv: int) -> bool:
-    """Whether an account with these stored privileges may be in the channel."""
+    """Return whether an account with these stored privileges may join and read the channel."""
     return not channel.read_priv or channel.read_priv & effective(priv) != 0
 
 
 def may_write(channel: Channel, priv: int) -> bool:
-    """Whether it may write there when the channel is not moderated."""
+    """Return whether the account may write in the channel while the channel is not moderated."""
     return not channel.write_priv or channel.write_priv & effective(priv) != 0
 
 
 class Channels:
-    """The rows, kept in memory until `reload`: every line asks for one."""
+    """The channels, cached in memory until `reload`, because every line needs one."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._by_name: Mapping[str, Channel] = {}
 
     async def reload(self) -> None:
-        """Reads the rows. Before the first time there are no channels."""
+        """Read the rows. Without a first call there are no channels."""
         rows = await self._database.all(queries.CHANNELS)
         self._by_name = {
             name: Channel(name, topic, read_priv, write_priv, bool(auto_join), bool(moderated))
@@ -47,26 +51,28 @@ class Channels:
         }
 
     def all(self) -> list[Channel]:
-        """Every channel that is not archived, the oldest first."""
+        """Return all channels that are not archived, the oldest first."""
         return list(self._by_name.values())
 
-    def find(self, name: str) -> Channel | None:
-        """The channel with this name, `#` included."""
+    def get(self, name: str) -> Channel | None:
+        """Return the channel, or None. `name` includes the `#`."""
         return self._by_name.get(name)
 
     def readable(self, priv: int) -> list[Channel]:
-        """Those that an account with these privileges may be in."""
+        """Return the channels that an account with these privileges may join."""
         return [channel for channel in self._by_name.values() if may_read(channel, priv)]
 
     def auto_join(self, priv: int) -> list[Channel]:
-        """Those that it is in from log-in on."""
+        """Return the channels that a session with these privileges joins at login."""
         return [channel for channel in self.readable(priv) if channel.auto_join]
 
     async def set_moderated(
         self, name: str, moderated: bool, also: Callable[[Transaction], Awaitable[None]] | None = None
     ) -> None:
-        """From now on only staff writes there, or everybody may again; `also` (its audit row) is of the same
-        transaction. Who may do this is the caller's rule. Raises NotFound."""
+        """Allow only staff to write in the channel, or everybody again. Raises NotFound.
+
+        `also` runs in the same transaction; it writes the audit row. The caller checks the permission.
+        """
 
         async def body(tx: Transaction) -> None:
             if not await tx.run(queries.SET_MODERATED, channel=name, on=int(moderated)):
@@ -75,4 +81,4 @@ class Channels:
                 await also(tx)
 
         await self._database.transaction(body)
-        await self.reload()
+        await self.reload()  # this worker at once; the others when their job reloads

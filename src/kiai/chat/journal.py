@@ -1,4 +1,4 @@
-"""What was said in public, written down for those who look into reports (docs/spec/chat.md#lines-in-a-channel)."""
+"""Public lines, stored for staff who investigate reports (docs/spec/chat.md#lines-in-a-channel)."""
 
 from typing import Final
 
@@ -6,19 +6,21 @@ from kiai.chat import queries
 from kiai.clock import Clock
 from kiai.errors import Unavailable
 from kiai.logs import get_logger
+from kiai.storage.batches import delete_in_batches
 from kiai.storage.port import Database, Transaction, Value
 
 WAITING_MAX: Final = 10_000
-KEPT_DAYS: Final = 30
+RETENTION_DAYS: Final = 30
 DAY_MS: Final = 86_400_000
 
 Row = dict[str, Value]
 
 
 class Journal:
-    """Lines wait in memory and are written many at once: chatting waits for no disk.
+    """Queues lines in memory and writes them in batches, so that chat does not wait for the database.
 
-    `dropped`: how many lines were never written, because too many waited.
+    Queued lines are lost in a crash. `dropped`: the number of lines that were not written,
+    because the queue was full.
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -29,51 +31,44 @@ class Journal:
 
     @property
     def waiting(self) -> int:
-        """How many lines are not written yet."""
+        """The number of lines that are not written yet."""
         return len(self._waiting)
 
-    def note(self, channel: str, user_id: int, text: str) -> None:
-        """A line was said. Past WAITING_MAX the oldest that wait are lost."""
+    def add(self, channel: str, user_id: int, text: str) -> None:
+        """Queue a line. Beyond WAITING_MAX the oldest lines in the queue are dropped."""
         self._waiting.append({"channel": channel, "user_id": user_id, "at_ms": self._clock.now_ms(), "text": text})
         if len(self._waiting) > WAITING_MAX:
-            self._bound()
+            self._drop_oldest()
 
     async def flush(self) -> int:
-        """Writes what waits; how many lines. A job's work, and the last act before a stop. Raises Unavailable."""
+        """Write the queue and return the number of lines. A job and the shutdown call this. Raises Unavailable."""
+        # A new list before the first await: lines added during the transaction belong to the next flush.
         rows, self._waiting = self._waiting, []
         if not rows:
             return 0
 
         async def body(tx: Transaction) -> None:
-            await tx.many(queries.ADD_LINE, rows)
+            await tx.run_many(queries.ADD_LINE, rows)
 
         try:
             await self._database.transaction(body)
         except Unavailable:
             self._waiting = rows + self._waiting
-            self._bound()
+            self._drop_oldest()
             raise
         return len(rows)
 
-    def _bound(self) -> None:
-        # An eighth more goes at once, so that a standing database does not cost every line a move of all others.
-        lost = len(self._waiting) - WAITING_MAX
-        if lost > 0:
-            lost += WAITING_MAX >> 3
-            del self._waiting[:lost]
-            self.dropped += lost
-            get_logger("chat").warning("chat lines lost", lines=lost)
+    def _drop_oldest(self) -> None:
+        excess = len(self._waiting) - WAITING_MAX
+        if excess > 0:
+            # PERF: an eighth more at once. Deleting the head moves the list, and while the database does not answer,
+            # each new line would do that.
+            excess += WAITING_MAX >> 3
+            del self._waiting[:excess]
+            self.dropped += excess
+            get_logger("chat").warning("chat lines lost", lines=excess)
 
-    async def forget_older(self, days: int = KEPT_DAYS) -> int:
-        """Deletes lines that were said longer ago; how many. A job's work."""
+    async def delete_older(self, days: int = RETENTION_DAYS) -> int:
+        """Delete lines older than `days` and return their number. A job calls this."""
         before = self._clock.now_ms() - days * DAY_MS
-        forgotten = 0
-        while True:
-
-            async def body(tx: Transaction) -> int:
-                return await tx.run(queries.FORGET_LINES, before_ms=before)
-
-            gone = await self._database.transaction(body)
-            forgotten += gone
-            if gone < queries.FORGOTTEN_AT_ONCE:
-                return forgotten
+        return await delete_in_batches(self._database, queries.DELETE_LINES, queries.DELETED_AT_ONCE, before_ms=before)

@@ -1,4 +1,4 @@
-"""What is said and what comes of it, as values; the pure rules of texts and channel names."""
+"""Values of chat, and the pure rules of texts and channel names."""
 
 import enum
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,94 +11,124 @@ from kiai.osu.texts import one_line
 from kiai.realtime.port import Session, chat_topic
 
 LINE_MAX: Final = 2_000
-"""Characters of one line; more is cut (docs/spec/chat.md#lines-in-a-channel)."""
-CUT: Final = "... (truncated)"
+"""Characters of one line; the rest is cut (docs/spec/chat.md#lines-in-a-channel)."""
+TRUNCATED: Final = "... (truncated)"
 READ_MAX: Final = 2 * LINE_MAX
-"""Characters that are looked at: a line may be as long as a whole request."""
+"""Characters of a line that are read, since a line may be as long as a whole request."""
 CHANNEL_NAME_MAX: Final = 32
+CHANNELS_CHANGED: Final = "channels"
+"""The kind of the outbox rows for added, changed and removed channels. The payload is the name."""
 
 MATCH: Final = "#multiplayer"
 SPECTATOR: Final = "#spectator"
+CLAN: Final = "#clan"
+INSTANCE_TOPICS: Final = {
+    MATCH: "Players in this match.",
+    SPECTATOR: "The player and the spectators.",
+    CLAN: "The members of your clan.",
+}
+"""The topics of the channels of matches, spectators and clans, by the name that clients use."""
 CLIENT_ONLY: Final = frozenset({"#highlight", "#userlog"})
-"""Tabs that a client keeps to itself."""
+"""Tabs of the client for which the server has no channel."""
 
 _MATCH: Final = "#multi_"
 _SPECTATOR: Final = "#spec_"
+_CLAN: Final = "#clan_"
+_REFEREES: Final = "/aside"  # part of a topic that sessions store: a new name would need a migration of sessions
 _ACTION: Final = "\x01ACTION "
+_REPORT: Final = "!report"
 _CONTROLS: Final = dict.fromkeys((*range(32), *range(127, 160)))
 
 
-# --- channels of matches and spectators: no rows, they are there while somebody is in them
+# --- channels of matches, spectators and clans: they have no row, and exist while they have members
 
 
 def match_channel(match_id: int) -> str:
-    """The channel of a match's room."""
+    """Return the channel of a match."""
     return f"{_MATCH}{match_id}"
 
 
 def spectator_channel(host_id: int) -> str:
-    """The channel of a host and its spectators."""
+    """Return the channel of a host and its spectators."""
     return f"{_SPECTATOR}{host_id}"
 
 
+def clan_channel(clan_id: int) -> str:
+    """Return the channel of a clan."""
+    return f"{_CLAN}{clan_id}"
+
+
+def is_clan_channel(channel: str) -> bool:
+    """Return whether this is the channel of a clan."""
+    return channel.startswith(_CLAN)
+
+
 def is_match_channel(channel: str) -> bool:
-    """Whether this is the channel of a match."""
+    """Return whether this is the channel of a match."""
     return channel.startswith(_MATCH)
 
 
 def match_of(channel: str) -> int | None:
-    """The id of the match whose channel this is; None for another channel, or for what no match can have."""
+    """Return the id of the match whose channel this is, or None for another channel or an invalid id."""
     return whole_number(channel.removeprefix(_MATCH), least=1) if is_match_channel(channel) else None
 
 
 def is_instance(channel: str) -> bool:
-    """Whether this is the channel of a match or of spectators."""
-    return channel.startswith((_MATCH, _SPECTATOR))
+    """Return whether this is the channel of a match, of spectators or of a clan."""
+    return channel.startswith((_MATCH, _SPECTATOR, _CLAN))
 
 
-def aside_topic(channel: str) -> str:
-    """The lines of a match's channel for referees without a seat in the match.
+def referee_topic(channel: str) -> str:
+    """Return the topic with a match's chat lines for referees without a seat in the match.
 
-    Their clients know the channel by its own name, since a referee may be in several rooms, and players know theirs as
-    `#multiplayer`. Whoever follows either topic is in the channel.
+    A line is encoded with the name of its channel. Clients of seated players call it `#multiplayer`. A referee may be
+    in several matches, so its client uses the server's name. A follower of either topic is a member of the channel.
     """
-    return chat_topic(f"{channel}/aside")
+    return chat_topic(channel + _REFEREES)
 
 
-def shown_name(channel: str) -> str:
-    """A channel as clients know it."""
+def name_for_clients(channel: str) -> str:
+    """Return the name that clients use for a channel."""
     if channel.startswith(_MATCH):
         return MATCH
+    if channel.startswith(_CLAN):
+        return CLAN
     return SPECTATOR if channel.startswith(_SPECTATOR) else channel
 
 
 # --- texts
 
 
-def cleaned(text: str) -> str:
-    """A line without control characters and without space around it; "" when nothing is left.
+def clean_line(text: str) -> str:
+    """Remove control characters and surrounding space; the result may be empty.
 
-    `/me text` becomes an action, `\\x01ACTION text\\x01`, and an action stays one.
+    `/me text` becomes an action, `\\x01ACTION text\\x01`. An action remains an action.
     """
     text = text.strip()
     for start in (_ACTION, "/me "):
         if text.startswith(start):
+            # The closing \x01 is a control character: it is removed with the others and added again.
             inner = text[len(start) : READ_MAX].translate(_CONTROLS).strip()
             return f"{_ACTION}{inner}\x01" if inner else ""
     return text[:READ_MAX].translate(_CONTROLS).strip()
 
 
-def cut(text: str) -> tuple[str, bool]:
-    """A cleaned line of at most LINE_MAX characters, with a remark in place of the rest; whether it was cut."""
+def is_report(text: str) -> bool:
+    """Return whether a cleaned line is `!report`, which nobody but the bot may read, wherever it is written."""
+    return text[: len(_REPORT) + 1].lower().rstrip(" ") == _REPORT
+
+
+def truncate_line(text: str) -> tuple[str, bool]:
+    """Cut a cleaned line to LINE_MAX characters plus TRUNCATED. Return the line, and whether it was cut."""
     if len(text) <= LINE_MAX:
         return text, False
     if text.startswith(_ACTION):
-        return f"{text[:LINE_MAX]}{CUT}\x01", True
-    return text[:LINE_MAX] + CUT, True
+        return f"{text[:LINE_MAX]}{TRUNCATED}\x01", True
+    return text[:LINE_MAX] + TRUNCATED, True
 
 
-def pieces(text: str) -> list[str]:
-    """What the bot says, as lines that clients survive: one for each line of the text, LINE_MAX characters at most."""
+def split_lines(text: str) -> list[str]:
+    """Split a text of the bot into lines of at most LINE_MAX characters, which clients can display."""
     return [
         line[start : start + LINE_MAX]
         for line in map(one_line, text.split("\n"))
@@ -108,134 +138,82 @@ def pieces(text: str) -> list[str]:
 
 
 def silence_left_s(silenced_until_ms: int, now_ms: int) -> int:
-    """Whole seconds for which a silence goes on, rounded up; 0 when there is none."""
+    """Return the remaining whole seconds of a silence, rounded up; 0 without a silence."""
     return max(0, -(-(silenced_until_ms - now_ms) // 1000))
 
 
-# --- facts
+# --- results
 
 
-class LineSaid(msgspec.Struct, frozen=True):
-    """A line in a channel. `needs` is the channel's read mask: who lost the right since it joined reads no more."""
-
-    channel: str
-    shown: str
-    user_id: int
-    name: str
-    text: str
-    needs: int = 0
-
-
-class Whispered(msgspec.Struct, frozen=True):
-    """A line for one player."""
-
-    to_id: int
-    to_name: str
-    from_id: int
-    from_name: str
-    text: str
-
-
-class ChannelCounted(msgspec.Struct, frozen=True):
-    """How many are in a channel now. Of a channel without row (`instance`) only its members are told."""
-
-    channel: str
-    shown: str
-    topic: str
-    users: int
-    read_priv: int = 0
-    instance: bool = False
-
-
-class MemberKicked(msgspec.Struct, frozen=True):
-    """A player was put out of a channel."""
-
-    user_id: int
-    shown: str
-
-
-class Silenced(msgspec.Struct, frozen=True):
-    """A player may say nothing for so many seconds; its lines vanish. `hidden`: nobody else knows of the player."""
-
-    user_id: int
-    seconds: int
-    hidden: bool = False
-
-
-class Unsilenced(msgspec.Struct, frozen=True):
-    """A player may speak again."""
-
-    user_id: int
-
-
-# --- what comes of a verb
-
-
-class Result(enum.Enum):
-    """What became of a line."""
+class SendStatus(enum.Enum):
+    """The outcome of a line."""
 
     SAID = enum.auto()
-    DROPPED = enum.auto()  # nobody is told, the speaker neither
-    SILENCED = enum.auto()  # the speaker may say nothing for `silence_s`
-    UNKNOWN = enum.auto()  # nobody has this name
-    BLOCKED = enum.auto()  # `target` does not want it, or is not to be written to
-    TARGET_SILENCED = enum.auto()  # `target` could not answer
-    STORED = enum.auto()  # `target` is offline and will read it
-    NOT_STORED = enum.auto()  # `target` is offline and has too much to read already
+    DROPPED = enum.auto()  # without notice to anybody
+    SILENCED = enum.auto()  # the author is silenced for `silence_s` more seconds
+    UNKNOWN = enum.auto()  # no visible player has this name
+    BLOCKED = enum.auto()  # a block or "friends only" prevents it
+    TARGET_SILENCED = enum.auto()  # `target` is silenced and could not answer
+    STORED = enum.auto()  # `target` is offline and receives it as mail
+    NOT_STORED = enum.auto()  # `target` is offline and its mail is full
 
 
-class Spoken(msgspec.Struct, frozen=True):
-    """What became of a line, and what the speaker alone is told.
+class SendResult(msgspec.Struct, frozen=True):
+    """The result of sending a line, for its author.
 
-    `target_id` and `target` are who was written to; `noted`: that they are offline has been said already; `cut`: the
-    line was too long; `away`: what the target said before it went; `lines`: the bot's answer to the speaker alone.
+    `session`: the author's session, which the line may have changed.
+    `target_id`, `target`: the recipient of a private line.
+    `already_notified`: the author already knows that the recipient is offline.
+    `cut`: the line was longer than LINE_MAX.
+    `away`: the away message of the recipient.
+    `lines`: the bot's answer, if only the author receives it.
     """
 
     session: Session
-    result: Result
+    status: SendStatus
     silence_s: int = 0
     target_id: int = 0
     target: str = ""
-    noted: bool = False
+    already_notified: bool = False
     cut: bool = False
     away: str = ""
     lines: tuple[str, ...] = ()
 
 
-class Joined(msgspec.Struct, frozen=True):
-    """The session is in the channel, now or since before."""
+class JoinedChannel(msgspec.Struct, frozen=True):
+    """The session is a member of the channel, newly or already before."""
 
     session: Session
-    shown: str
+    client_name: str
     topic: str
     users: int
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What the bot answers to a line. `hidden`: line and answer are the asker's business alone."""
+class BotReply(msgspec.Struct, frozen=True):
+    """The bot's answer to a line. `hidden`: only the author receives line and answer."""
 
     lines: tuple[str, ...] = ()
     hidden: bool = False
 
 
-Hear = Callable[[Session, str, str], Awaitable[Answer | None]]
-"""Gives the bot a line: who, in which channel ("" to the bot alone), what. None: it means nothing to the bot."""
+OnMessage = Callable[[Session, str, str], Awaitable[BotReply | None]]
+"""Passes a line to the bot: session, channel ("" for a private line), text. Returns None if it is not a command."""
 
 IsPrivate = Callable[[Session, str, str], bool]
-"""Whether a line in a channel is a command to the bot that nobody else is to read."""
+"""Returns whether a line in a channel (session, channel, text) is a hidden command, which nobody else may read."""
 
 MayRefer = Callable[[Session, int], Awaitable[bool]]
-"""Whether a session may be in the channel of a match, by the match's id, without a seat there."""
+"""Returns whether a session may join the channel of a match (by id) without a seat in it."""
 
 Silence = Callable[[int, int, str], Awaitable[None]]
-"""Silences a user for so many seconds, for a reason."""
+"""Silences a user: user id, seconds, reason."""
 
 
 # --- mail
 
 
 class Letter(msgspec.Struct, frozen=True):
-    """A private message that its receiver has not been shown."""
+    """A private message that was not delivered to its recipient yet."""
 
     id: int
     from_id: int
@@ -245,7 +223,7 @@ class Letter(msgspec.Struct, frozen=True):
 
 
 def by_sender(letters: Sequence[Letter]) -> list[Letter]:
-    """The same letters, each sender's together and oldest first; who wrote first comes first. They come by id."""
+    """Group letters by sender, the sender of the oldest letter first. `letters` are sorted by id."""
     first: dict[int, int] = {}
     for letter in letters:
         first.setdefault(letter.from_id, letter.id)

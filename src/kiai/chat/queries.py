@@ -1,21 +1,22 @@
-"""The statements of chat."""
+"""SQL statements of chat."""
 
 from typing import Final
 
 import msgspec
 from sqlalchemy import bindparam, case, delete, func, insert, select, update
 
+from kiai.accounts.model import Privacy
 from kiai.accounts.visibility import visible
 from kiai.chat.model import Letter
-from kiai.storage.port import Command, Query, only
+from kiai.storage.port import Command, Query, scalar
 from kiai.storage.tables import channels, chat_lines, mail, users
 
 CHANNELS_MAX: Final = 200
 LETTERS_MAX: Final = 200
-"""Of those shown at one log-in; the rest waits."""
+"""Letters delivered at one login; the next login delivers more."""
 WAITING_MAX: Final = 500
-"""Undelivered letters of one receiver."""
-FORGOTTEN_AT_ONCE: Final = 1_000
+"""Undelivered letters of one recipient."""
+DELETED_AT_ONCE: Final = 1_000  # a larger batch would block other writers of SQLite for longer
 
 # --- channels
 
@@ -33,6 +34,7 @@ CHANNELS = Query(
     .limit(CHANNELS_MAX),
     lambda *row: row,
 )
+READ_MASK = Query(select(channels.c.read_priv).where(channels.c.name == bindparam("channel")), scalar)
 SET_MODERATED = Command(
     update(channels)
     .where(channels.c.name == bindparam("channel"), channels.c.archived == 0)
@@ -42,23 +44,32 @@ SET_MODERATED = Command(
 # --- lines
 
 ADD_LINE = Command(insert(chat_lines).values({n: bindparam(n) for n in ("channel", "user_id", "at_ms", "text")}))
-_old_lines = select(chat_lines.c.id).where(chat_lines.c.at_ms < bindparam("before_ms")).limit(FORGOTTEN_AT_ONCE)
-FORGET_LINES = Command(delete(chat_lines).where(chat_lines.c.id.in_(_old_lines)))
+# Uses the index on `at_ms`.
+_old_lines = select(chat_lines.c.id).where(chat_lines.c.at_ms < bindparam("before_ms")).limit(DELETED_AT_ONCE)
+DELETE_LINES = Command(delete(chat_lines).where(chat_lines.c.id.in_(_old_lines)))
 
 # --- mail
 
 
-class Waiting(msgspec.Struct, frozen=True):
-    """How many undelivered letters somebody has, and how many of them are from one sender."""
+class UndeliveredLetters(msgspec.Struct, frozen=True):
+    """The number of undelivered letters of a recipient, and of those from one sender."""
 
     letters: int
     from_sender: int
 
 
-FRIENDS_ONLY = Query(select(users.c.friends_only_dms).where(users.c.id == bindparam("user_id")), only)
+# The choice in the game, or the one on the website: the stricter one holds.
+CLAN_OF = Query(select(users.c.clan_id).where(users.c.id == bindparam("user_id")), scalar)
+FRIENDS_ONLY = Query(
+    select(users.c.friends_only_dms.op("|")(users.c.privacy.op("&")(int(Privacy.FRIENDS_ONLY)))).where(
+        users.c.id == bindparam("user_id")
+    ),
+    scalar,
+)
 ADD_LETTER = Command(
     insert(mail).values({n: bindparam(n) for n in ("from_id", "to_id", "text", "sent_at_ms", "delivered_at_ms")})
 )
+# The partial index on undelivered letters finds these rows. The LIMIT bounds the count: 500 is all that is compared.
 _waiting = (
     select(mail.c.from_id)
     .where(mail.c.to_id == bindparam("to_id"), mail.c.delivered_at_ms.is_(None))
@@ -70,9 +81,9 @@ WAITING = Query(
         func.count(),
         func.coalesce(func.sum(case((_waiting.c.from_id == bindparam("from_id"), 1), else_=0)), 0),
     ).select_from(_waiting),
-    Waiting,
+    UndeliveredLetters,
 )
-# Letters of a sender who is restricted now wait until that is lifted.
+# Letters of a restricted sender wait until the restriction is lifted.
 UNDELIVERED = Query(
     select(mail.c.id, mail.c.from_id, users.c.name, mail.c.text, mail.c.sent_at_ms)
     .select_from(mail.join(users, users.c.id == mail.c.from_id))
@@ -81,6 +92,7 @@ UNDELIVERED = Query(
     .limit(LETTERS_MAX),
     Letter,
 )
+# `delivered_at_ms IS NULL`: the first of two logins at once sets the time. `to_id` prevents marking others' letters.
 DELIVERED = Command(
     update(mail)
     .where(
@@ -98,9 +110,9 @@ READ = Command(
     )
     .values(read_at_ms=bindparam("at_ms"))
 )
-# Ids grow with time: the oldest rows are found without an index on the time.
-_oldest = select(mail.c.id).order_by(mail.c.id).limit(FORGOTTEN_AT_ONCE)
-FORGET_LETTERS = Command(
+# Ids grow with time, so the first ids are the oldest rows, and no index on the time is needed.
+_oldest = select(mail.c.id).order_by(mail.c.id).limit(DELETED_AT_ONCE)
+DELETE_LETTERS = Command(
     delete(mail).where(mail.c.id.in_(_oldest), mail.c.sent_at_ms < bindparam("before_ms")),
-    scans="it reads the first ids alone",
+    scans="it reads only the first ids",
 )

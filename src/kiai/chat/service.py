@@ -1,10 +1,13 @@
-"""The verbs of chat (docs/spec/chat.md).
+"""The service of chat (docs/spec/chat.md).
 
-Being in a channel is following its topic: `chat_topic(name) in session.follows`, and there is no second list that could
-disagree. A line costs one entry, however many are in the channel; who has blocked its author skips it when reading.
+A session is a member of a channel if it follows the channel's topic: `chat_topic(name) in session.follows`. There is no
+second list of members that could differ. A line is one entry, whatever the number of members. Readers who have blocked
+its author skip it in their polls.
 
-Channels of matches (`#multi_<id>`) and spectators (`#spec_<host>`) have no row and are there while somebody is in them.
-Clients know them as `#multiplayer` and `#spectator`; which one is meant follows from the session.
+Channels of matches (`#multi_<id>`) and spectators (`#spec_<host>`) have no row and exist while they have members.
+Clients call them `#multiplayer` and `#spectator`; the session determines which channel that is.
+
+`channel` is always the server's name of a channel, `client_name` the name that a client uses.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,34 +20,46 @@ from kiai.accounts import Accounts, Relationships, User, Viewer
 from kiai.accounts.visibility import is_public
 from kiai.chat import queries
 from kiai.chat.channels import Channel, Channels, may_read, may_write
+from kiai.chat.events import (
+    ChannelCountChanged,
+    ChannelMessageSent,
+    ChannelOpened,
+    ChannelRemoved,
+    LinesErased,
+    MemberJoined,
+    MemberKicked,
+    MemberLeft,
+    PrivateMessageSent,
+)
 from kiai.chat.journal import Journal
 from kiai.chat.mail import Mail
 from kiai.chat.model import (
+    CLAN,
     CLIENT_ONLY,
+    INSTANCE_TOPICS,
     MATCH,
     SPECTATOR,
-    ChannelCounted,
-    Hear,
     IsPrivate,
-    Joined,
-    LineSaid,
+    JoinedChannel,
     MayRefer,
-    MemberKicked,
-    Result,
+    OnMessage,
+    SendResult,
+    SendStatus,
     Silence,
-    Spoken,
-    Whispered,
-    aside_topic,
-    cleaned,
-    cut,
+    clan_channel,
+    clean_line,
+    is_clan_channel,
     is_instance,
     is_match_channel,
+    is_report,
     match_channel,
     match_of,
-    pieces,
-    shown_name,
+    name_for_clients,
+    referee_topic,
     silence_left_s,
     spectator_channel,
+    split_lines,
+    truncate_line,
 )
 from kiai.clock import Clock
 from kiai.errors import NotFound
@@ -58,11 +73,10 @@ FLOOD_LINES: Final = 10
 FLOOD_S: Final = 10.0
 FLOOD_SILENCE_S: Final = 300
 NAME_MAX: Final = 64
-AWAY_TOLD_FOR_S: Final = 24 * 3_600.0
-NOTED_FOR_S: Final = 86_400.0
+AWAY_MESSAGE_EVERY_S: Final = 24 * 3_600.0
+OFFLINE_NOTICE_EVERY_S: Final = 86_400.0
 COUNTS_EVERY_S: Final = 8.0
-"""How often `tell_counts` is to run."""
-TOPICS: Final = {MATCH: "Those who play in this match.", SPECTATOR: "Those who watch, and the one they watch."}
+"""The interval of `publish_counts`."""
 
 _STAFF: Final = Viewer(priv=STAFF)
 _CHAT: Final = chat_topic("")
@@ -72,14 +86,28 @@ async def _nobody_may(session: Session, match_id: int) -> bool:
     return False
 
 
+def _channels_with_row(session: Session) -> list[str]:
+    channels = [topic.removeprefix(_CHAT) for topic in session.follows if topic.startswith(_CHAT)]
+    return [channel for channel in channels if not is_instance(channel)]
+
+
+def _clan_channels(session: Session) -> list[str]:
+    channels = [topic.removeprefix(_CHAT) for topic in session.follows if topic.startswith(_CHAT)]
+    return [channel for channel in channels if is_clan_channel(channel)]
+
+
 def _is_in(session: Session, channel: str) -> bool:
     if chat_topic(channel) in session.follows:
         return True
-    return is_match_channel(channel) and aside_topic(channel) in session.follows
+    return is_match_channel(channel) and referee_topic(channel) in session.follows
 
 
 class Chat:
-    """Who is in which channel, who says what to whom, and what they are told about it."""
+    """Members of channels, lines in channels and private lines.
+
+    `limits_on`: whether the flood rule applies. `announces_members`: whether it publishes who joins and leaves
+    channels, which only IRC shows. `mark_active`: called with the id of a player who writes.
+    """
 
     def __init__(
         self,
@@ -90,16 +118,17 @@ class Chat:
         relationships: Relationships,
         clock: Clock,
         announce: Announce,
-        hear: Hear,
+        on_message: OnMessage,
         silence: Silence,
         limits_on: bool,
         *,
         mail: Mail,
         journal: Journal,
         bot_name: str,
-        note_active: Callable[[int], None] = lambda user_id: None,
+        mark_active: Callable[[int], None] = lambda user_id: None,
         may_refer: MayRefer = _nobody_may,
         is_private: IsPrivate = lambda session, channel, text: False,
+        announces_members: bool = False,
     ) -> None:
         self.bot_name = bot_name
         self._database = database
@@ -109,97 +138,138 @@ class Chat:
         self._relationships = relationships
         self._clock = clock
         self._announce = announce
-        self._hear = hear
+        self._on_message = on_message
         self._silence = silence
         self._limits_on = limits_on
         self._mail = mail
         self._journal = journal
-        self._note_active = note_active
+        self._mark_active = mark_active
         self._may_refer = may_refer
         self._is_private = is_private
-        self._recount: set[str] = set()  # channels in which somebody came or went since the last counts
+        self._announces_members = announces_members
+        self._recount: set[str] = set()  # channels whose members changed since the last `publish_counts`
 
-    # --- coming and going
+    # --- members
 
     async def topics_at_login(self, session: Session) -> list[str]:
-        """What a session follows from its log-in on: the channels that everybody is put into."""
-        if session.tournament:
+        """Return the topics of the channels that a session joins at login."""
+        if session.tournament:  # it shows only the channel of its match
             return []
         joined = self._channels.auto_join(session.priv)
         if not session.hidden:
             self._recount.update(channel.name for channel in joined)
-        return [chat_topic(channel.name) for channel in joined]
+        topics = [chat_topic(channel.name) for channel in joined]
+        clan = await self._clan_channel(session.user_id)
+        return topics if clan is None else [*topics, chat_topic(clan)]
 
     async def channels_at_login(self, session: Session) -> tuple[list[tuple[Channel, int]], list[tuple[Channel, int]]]:
-        """The channels that the session is in, and the others that it is shown, each with how many are in it."""
-        shown = [channel for channel in self._channels.readable(session.priv) if channel.name != LOBBY]
-        counts = await self._realtime.followers([chat_topic(channel.name) for channel in shown])
+        """Return the channels that the session has joined, and the others that it may join, with their user counts."""
+        visible = [channel for channel in self._channels.readable(session.priv) if channel.name != LOBBY]
+        counts = await self._realtime.followers([chat_topic(channel.name) for channel in visible])
         joined: list[tuple[Channel, int]] = []
         listed: list[tuple[Channel, int]] = []
-        for channel, users in zip(shown, counts, strict=True):
+        for channel, users in zip(visible, counts, strict=True):
             (joined if chat_topic(channel.name) in session.follows else listed).append((channel, users))
+        for name in _clan_channels(session):
+            [users] = await self._realtime.followers([chat_topic(name)])
+            topic = self._topic_of(name)
+            joined.append((Channel(CLAN, topic, read_priv=0, write_priv=0, auto_join=True, moderated=False), users))
         return joined, listed
 
-    async def join(self, session: Session, shown: str) -> Joined | None:
-        """The session enters a channel; None for a tab of the client's own (docs/spec/chat.md#joining-and-leaving).
+    async def join(self, session: Session, client_name: str) -> JoinedChannel | None:
+        """Join a channel (docs/spec/chat.md#joining-and-leaving). Return None for a tab of the client itself.
 
-        Raises NotFound when there is no such channel for this session, SessionGone.
+        Raises NotFound if the channel does not exist or the session may not join it, and SessionGone.
         """
-        if shown in CLIENT_ONLY:
+        if client_name in CLIENT_ONLY:
             return None
-        if is_match_channel(shown):
-            return await self._join_aside(session, shown)
-        channel = await self._resolved(session, shown)
+        if is_match_channel(client_name):
+            return await self._join_as_referee(session, client_name)
+        channel = await self._resolve(session, client_name)
         if channel is None or not self._may_enter(session, channel):
             raise NotFound("channel")
         if not _is_in(session, channel):
             session = await self._follow(session, channel)
             self._recount.add(channel)
+            # Checked again after the change: the player may have left the clan between the two.
+            if is_clan_channel(channel) and await self._clan_channel(session.user_id) != channel:
+                await self._unfollow(session, {chat_topic(channel)})
+                raise NotFound("channel")
+            await self._announce_members(MemberJoined, session, [channel])
         [users] = await self._realtime.followers([chat_topic(channel)])
-        return Joined(session, shown_name(channel), self._topic_of(channel), users)
+        return JoinedChannel(session, name_for_clients(channel), self._topic_of(channel), users)
 
-    async def _join_aside(self, session: Session, channel: str) -> Joined:
-        """A referee enters the channel of a match without a seat in it. Raises NotFound, SessionGone."""
-        topic, match_id = aside_topic(channel), match_of(channel)
+    async def _join_as_referee(self, session: Session, channel: str) -> JoinedChannel:
+        """Join the channel of a match as a referee without a seat in it. Raises NotFound, SessionGone."""
+        topic, match_id = referee_topic(channel), match_of(channel)
         if match_id is None or match_id == session.match_id:
-            raise NotFound("channel")  # who sits there knows it as #multiplayer
+            raise NotFound("channel")  # the client of a seated player calls it #multiplayer
         if topic not in session.follows:
             if not await self._may_refer(session, match_id):
                 raise NotFound("channel")
             session = await self._realtime.change_session(
                 session.token, lambda now: (msgspec.structs.replace(now, follows=now.follows | {topic}), ())
             )
-            if not await self._may_refer(session, match_id):  # removed, or the room closed, since it asked
+            # Checked again after the change: between the two, the referee may have been removed or the match closed.
+            # Their clean-up found no follower then, and nothing else would remove this one.
+            if not await self._may_refer(session, match_id):
                 await self._unfollow(session, {topic})
                 raise NotFound("channel")
         [users] = await self._realtime.followers([chat_topic(channel)])
-        return Joined(session, channel, self._topic_of(channel), users)
+        return JoinedChannel(session, channel, self._topic_of(channel), users)
 
     async def _follow(self, session: Session, channel: str) -> Session:
         topic = chat_topic(channel)
 
         def rule(now: Session) -> tuple[Session, Sequence[Entry]]:
-            if not self._may_enter(now, channel):  # put out of the room since it asked
+            # Checked in the rule, on the newest session: the player may have been kicked from the match meanwhile.
+            if not self._may_enter(now, channel):
                 raise NotFound("channel")
             return msgspec.structs.replace(now, follows=now.follows | {topic}), ()
 
         return await self._realtime.change_session(session.token, rule)
 
-    async def part(self, session: Session, shown: str) -> Session:
-        """The session leaves a channel if it is in it (docs/spec/chat.md#joining-and-leaving). Raises SessionGone."""
-        if not shown.startswith("#") or shown in CLIENT_ONLY:
+    async def part(self, session: Session, client_name: str) -> Session:
+        """Leave a channel, if the session is a member (docs/spec/chat.md#joining-and-leaving). Raises SessionGone."""
+        if not client_name.startswith("#") or client_name in CLIENT_ONLY:  # the client also sends it for private tabs
             return session
-        channel = await self._resolved(session, shown)
+        channel = await self._resolve(session, client_name)
         if channel is None or not _is_in(session, channel):
             return session
         self._recount.add(channel)
-        topic = aside_topic(channel) if is_match_channel(shown) else chat_topic(channel)
-        return await self._unfollow(session, {topic})
+        topic = referee_topic(channel) if is_match_channel(client_name) else chat_topic(channel)
+        session = await self._unfollow(session, {topic})
+        await self._announce_members(MemberLeft, session, [channel])
+        return session
+
+    async def refresh_clan_channel(self, user_id: int) -> None:
+        """Move the sessions of a player into the channel of the present clan, and out of that of the last one."""
+        channel = await self._clan_channel(user_id)
+        for session in await self._realtime.sessions_of(user_id):
+            left = [name for name in _clan_channels(session) if name != channel]
+            is_new = channel is not None and not session.tournament and not _is_in(session, channel)
+            try:
+                if left:
+                    kicked = [MemberKicked(user_id, CLAN)]
+                    await self._unfollow(session, {chat_topic(name) for name in left}, kicked)
+                if channel is not None and is_new:
+                    await self._follow(session, channel)
+                    [users] = await self._realtime.followers([chat_topic(channel)])
+                    opened = ChannelOpened(user_id, CLAN, self._topic_of(channel), users)
+                    await self._realtime.append(self._entries([opened]))
+            except SessionGone:
+                continue
+            self._recount.update([*left, *([] if channel is None else [channel])])
+
+    async def _clan_channel(self, user_id: int) -> str | None:
+        """Return the channel of the player's clan, or None without a clan."""
+        clan_id = await self._database.one(queries.CLAN_OF, user_id=user_id)
+        return clan_channel(clan_id) if clan_id else None
 
     async def leave_unreadable(self, session: Session) -> Session:
-        """The session's privileges changed: it leaves the channels that it may not read any more.
+        """Remove a session from the channels that its changed privileges no longer admit. Raises SessionGone.
 
-        Its client is told to close their tabs. Raises SessionGone.
+        Its client closes their tabs.
         """
         lost = [
             channel.name
@@ -210,10 +280,12 @@ class Chat:
             return session
         self._recount.update(lost)
         kicked = [MemberKicked(session.user_id, channel) for channel in lost]
-        return await self._unfollow(session, {chat_topic(channel) for channel in lost}, kicked)
+        session = await self._unfollow(session, {chat_topic(channel) for channel in lost}, kicked)
+        await self._announce_members(MemberLeft, session, lost)
+        return session
 
-    async def follow_privileges(self, user_ids: Sequence[str]) -> None:
-        """As `leave_unreadable`, for every session of these accounts: an outbox's receiver."""
+    async def on_privileges_change(self, user_ids: Sequence[str]) -> None:
+        """Call `leave_unreadable` for all sessions of these accounts. The outbox calls this, possibly twice."""
         for user_id in map(int, user_ids):
             for session in await self._realtime.sessions_of(user_id):
                 try:
@@ -221,115 +293,182 @@ class Chat:
                 except SessionGone:
                     continue
 
-    async def _unfollow(self, session: Session, topics: AbstractSet[str], told: Sequence[object] = ()) -> Session:
+    async def on_channel_change(self, names: Sequence[str]) -> None:
+        """Offer added and changed channels to all players, and take removed ones away.
+
+        The outbox calls this on one worker, possibly twice. The other workers reload their channels every few seconds.
+        """
+        await self._channels.reload()
+        for name in names:
+            channel = self._channels.get(name)
+            if channel is not None:
+                [users] = await self._realtime.followers([chat_topic(name)])
+                changed = ChannelCountChanged(name, name, channel.topic, users, channel.read_priv)
+                await self._realtime.append(self._entries([changed]))
+                continue
+            # The packet first: it also removes the channel from the lists of players who are not in it.
+            read_priv = await self._database.one(queries.READ_MASK, channel=name) or 0
+            await self._realtime.append(self._entries([ChannelRemoved(name, read_priv)]))
+            for session in await self._realtime.following(chat_topic(name)):
+                try:
+                    await self._unfollow(session, {chat_topic(name)})
+                except SessionGone:
+                    continue
+
+    async def erase_lines(self, channel: str, user_id: int) -> None:
+        """Remove a player's lines from the windows of the members of a channel. The stored lines stay."""
+        await self._realtime.append(self._entries([LinesErased(channel, user_id)]))
+
+    async def _unfollow(self, session: Session, topics: AbstractSet[str], events: Sequence[object] = ()) -> Session:
         def rule(now: Session) -> tuple[Session, Sequence[Entry]]:
-            return msgspec.structs.replace(now, follows=now.follows - topics), self._entries(told)
+            return msgspec.structs.replace(now, follows=now.follows - topics), self._entries(events)
 
         return await self._realtime.change_session(session.token, rule)
 
-    async def depart(self, session: Session) -> None:
-        """Clears up behind an ended session."""
-        if not session.hidden:
-            left = [topic.removeprefix(_CHAT) for topic in session.follows if topic.startswith(_CHAT)]
-            # Spectators' and matches' own lists say who left; a count would open closed tabs again.
-            self._recount.update(channel for channel in left if not is_instance(channel))
+    async def on_session_start(self, session: Session) -> None:
+        """Publish the channels that a new session has joined."""
+        await self._announce_members(MemberJoined, session, _channels_with_row(session))
 
-    async def tell_counts(self) -> None:
-        """Tells how many are in each channel where that changed. A job's work: one packet a channel and 8 s."""
+    async def on_session_end(self, session: Session) -> None:
+        """Schedule new user counts of the channels of an ended session."""
+        if not session.hidden:  # no count includes hidden sessions
+            # Not for channels of matches and spectators: in some clients a count opens a closed tab again.
+            left = _channels_with_row(session)
+            self._recount.update(left)
+            await self._announce_members(MemberLeft, session, left, quits=True)
+
+    async def _announce_members(
+        self,
+        kind: type[MemberJoined | MemberLeft],
+        session: Session,
+        channels: Sequence[str],
+        *,
+        quits: bool = False,
+    ) -> None:
+        """Publish that a player joined or left channels, except those in which another session of the player is."""
+        if not self._announces_members or session.hidden:
+            return
+        others = [other for other in await self._realtime.sessions_of(session.user_id) if other.token != session.token]
+        shown = tuple(
+            channel
+            for channel in channels
+            if not is_instance(channel) and not any(chat_topic(channel) in other.follows for other in others)
+        )
+        if shown:
+            given = {"quits": quits} if kind is MemberLeft else {}
+            await self._realtime.append(self._entries([kind(session.user_id, session.name, shown, **given)]))
+
+    async def publish_counts(self) -> None:
+        """Publish the user counts of changed channels. A job calls this every 8 s: one packet per channel."""
+        # Replaced before the first await: a change during the call belongs to the next one.
         changed, self._recount = sorted(self._recount), set()
         counts = await self._realtime.followers([chat_topic(channel) for channel in changed])
-        facts: list[object] = []
+        events: list[object] = []
         for name, users in zip(changed, counts, strict=True):
-            channel = self._channels.find(name)
+            channel = self._channels.get(name)
             if channel is not None:
-                facts.append(ChannelCounted(name, name, channel.topic, users, channel.read_priv))
+                events.append(ChannelCountChanged(name, name, channel.topic, users, channel.read_priv))
             elif is_instance(name) and users:
-                facts.append(ChannelCounted(name, shown_name(name), self._topic_of(name), users, instance=True))
-        await self._realtime.append(self._entries(facts))
+                events.append(
+                    ChannelCountChanged(name, name_for_clients(name), self._topic_of(name), users, instance=True)
+                )
+        await self._realtime.append(self._entries(events))
 
-    # --- saying something
+    # --- lines
 
-    async def say(self, session: Session, shown: str, text: str) -> Spoken:
-        """A line in a channel (docs/spec/chat.md#lines-in-a-channel). Raises SessionGone."""
-        if refusal := self._refused(session):
+    async def say(self, session: Session, client_name: str, text: str, *, for_bot: bool = True) -> SendResult:
+        """Send a line to a channel (docs/spec/chat.md#lines-in-a-channel). Raises SessionGone.
+
+        Without `for_bot`, the line is no command of the bot.
+        """
+        if refusal := self._refusal(session):
             return refusal
-        dropped = Spoken(session, Result.DROPPED)
-        text, was_cut = cut(cleaned(text))
-        if not text or shown in CLIENT_ONLY or (session.tournament and shown != MATCH):
+        dropped = SendResult(session, SendStatus.DROPPED)
+        text, was_cut = truncate_line(clean_line(text))
+        if is_report(text):  # nobody else may read it, in any channel
+            if await self._floods(session):
+                return SendResult(await self._realtime.session(session.token), SendStatus.DROPPED)
+            return await self._message_bot(session, text, was_cut=was_cut)
+        if not text or client_name in CLIENT_ONLY or (session.tournament and client_name != MATCH):
             return dropped
-        channel = await self._resolved(session, shown)
+        channel = await self._resolve(session, client_name)
         if channel is None or not _is_in(session, channel):
             return dropped
-        row = self._channels.find(channel)
-        private = self._is_private(session, channel, text)
-        # A command that nobody else reads is heard where its author may only read, such as a report.
+        row = self._channels.get(channel)
+        private = for_bot and self._is_private(session, channel, text)
+        # A hidden command, such as a report, also works where its author may only read.
         if not private and not self._may_write(session, channel, row):
             return dropped
+        # After the checks above: only a line that would be published counts towards the flood limit.
         if await self._floods(session, in_match=is_match_channel(channel)):
-            return Spoken(await self._realtime.session(session.token), Result.DROPPED)
+            return SendResult(await self._realtime.session(session.token), SendStatus.DROPPED)
         if not private:
-            # Before the bot acts: what comes of a command is read after it.
-            self._note_active(session.user_id)
-            await self._put(channel, [(session.user_id, session.name, text)])
-        answer = await self._hear(session, channel, text)
+            # Published before the bot runs, so that clients show the command above its effects.
+            self._mark_active(session.user_id)
+            await self._publish(channel, [(session.user_id, session.name, text)])
+        answer = await self._on_message(session, channel, text) if for_bot else None
         if answer is None:
-            return Spoken(session, Result.SAID, cut=was_cut)
-        # What the bot was told to do may have changed the session.
+            return SendResult(session, SendStatus.SAID, cut=was_cut)
+        # The command may have changed the session.
         session = await self._realtime.session(session.token)
-        lines = tuple(piece for line in answer.lines for piece in pieces(line))
+        lines = tuple(piece for line in answer.lines for piece in split_lines(line))
         if private:
-            return Spoken(session, Result.SAID, cut=was_cut, lines=lines)
-        await self._put(channel, self._bot_says(lines))
-        return Spoken(session, Result.SAID, cut=was_cut)
+            return SendResult(session, SendStatus.SAID, cut=was_cut, lines=lines)
+        await self._publish(channel, self._bot_lines(lines))
+        return SendResult(session, SendStatus.SAID, cut=was_cut)
 
-    async def whisper(self, session: Session, to_name: str, text: str) -> Spoken:
-        """A line to one player, or to the bot (docs/spec/chat.md#private-messages). Raises SessionGone."""
-        if refusal := self._refused(session):
+    async def whisper(self, session: Session, to_name: str, text: str) -> SendResult:
+        """Send a line to one player or to the bot (docs/spec/chat.md#private-messages). Raises SessionGone."""
+        if refusal := self._refusal(session):
             return refusal
-        dropped = Spoken(session, Result.DROPPED)
-        text, was_cut = cut(cleaned(text))
+        dropped = SendResult(session, SendStatus.DROPPED)
+        text, was_cut = truncate_line(clean_line(text))
         if not text or session.tournament:
             return dropped
         if await self._floods(session):
-            return Spoken(await self._realtime.session(session.token), Result.DROPPED)
-        if safe_name(to_name) == safe_name(self.bot_name):
-            return await self._tell_bot(session, text, was_cut=was_cut)
+            return SendResult(await self._realtime.session(session.token), SendStatus.DROPPED)
+        # The report window of the game writes to the open tab, which may be that of the reported player.
+        if safe_name(to_name) == safe_name(self.bot_name) or is_report(text):
+            return await self._message_bot(session, text, was_cut=was_cut)
         target = await self._account(to_name)
-        # Before a block or a silence could tell a hidden account from one that there is not.
+        # First of all checks: a block or a silence must not reveal that a hidden account exists.
         if target is None or (not is_public(target.priv) and not effective(session.priv) & STAFF):
-            return Spoken(session, Result.UNKNOWN)
+            return SendResult(session, SendStatus.UNKNOWN)
         if target.id == session.user_id:
             return dropped
-        spoken = await self._whisper(session, target, text)
-        return msgspec.structs.replace(spoken, cut=was_cut and spoken.result in (Result.SAID, Result.STORED))
+        result = await self._whisper(session, target, text)
+        return msgspec.structs.replace(result, cut=was_cut and result.status in (SendStatus.SAID, SendStatus.STORED))
 
-    async def _whisper(self, session: Session, target: User, text: str) -> Spoken:
-        """The rows of the table in docs/spec/chat.md#private-messages, in their order."""
+    async def _whisper(self, session: Session, target: User, text: str) -> SendResult:
+        """Apply the table in docs/spec/chat.md#private-messages, row by row."""
         sessions = await self._realtime.sessions_of(target.id)
-        games = [one for one in sessions if not one.tournament]
-        about = Spoken(session, Result.DROPPED, target_id=target.id, target=target.name)
-        if not await self._wants(target, games, session):
-            return msgspec.structs.replace(about, result=Result.BLOCKED)
+        games = [session for session in sessions if not session.tournament]
+        result = SendResult(session, SendStatus.DROPPED, target_id=target.id, target=target.name)
+        if not await self._accepts(target, games, session):
+            return msgspec.structs.replace(result, status=SendStatus.BLOCKED)
         if silence_left_s(target.silenced_until_ms, self._clock.now_ms()):
-            return msgspec.structs.replace(about, result=Result.TARGET_SILENCED)
+            return msgspec.structs.replace(result, status=SendStatus.TARGET_SILENCED)
         if sessions and not games:
-            return about
-        self._note_active(session.user_id)
+            return result
+        self._mark_active(session.user_id)
         if not games:
-            return await self._leave_letter(about, text)
-        await self._mail.keep(session.user_id, target.id, text, delivered=True)
+            return await self._store_letter(result, text)
+        # Stored before it is sent: a crash in between loses a delivery, but never a line that staff may have to read.
+        await self._mail.store(session.user_id, target.id, text, delivered=True)
         await self._realtime.append(
-            self._entries([Whispered(target.id, target.name, session.user_id, session.name, text)])
+            self._entries([PrivateMessageSent(target.id, target.name, session.user_id, session.name, text)])
         )
-        return msgspec.structs.replace(about, result=Result.SAID, away=await self._away_of(games[0], session.user_id))
+        return msgspec.structs.replace(
+            result, status=SendStatus.SAID, away=await self._away_of(games[0], session.user_id)
+        )
 
-    async def _wants(self, target: User, games: Sequence[Session], writer: Session) -> bool:
-        """Whether blocks and "friends only" let the writer through; those of the target let staff through."""
+    async def _accepts(self, target: User, games: Sequence[Session], writer: Session) -> bool:
+        """Return whether blocks and "friends only" allow the line. The target's own settings do not apply to staff."""
         if target.id in writer.blocked:
             return False
         if effective(writer.priv) & STAFF:
             return True
-        if games:
+        if games:  # PERF: the session has a copy, which saves two queries per line
             friends, blocked = games[0].friends, games[0].blocked
             friends_only = games[0].friends_only_dms
         else:
@@ -337,24 +476,24 @@ class Chat:
             friends_only = bool(await self._database.one(queries.FRIENDS_ONLY, user_id=target.id))
         return writer.user_id not in blocked and (not friends_only or writer.user_id in friends)
 
-    async def _leave_letter(self, about: Spoken, text: str) -> Spoken:
-        session = about.session
-        if not await self._mail.keep(session.user_id, about.target_id, text, delivered=False):
-            return msgspec.structs.replace(about, result=Result.NOT_STORED)
-        first = await self._realtime.once(f"offline:{session.token}:{about.target_id}", NOTED_FOR_S)
-        return msgspec.structs.replace(about, result=Result.STORED, noted=not first)
+    async def _store_letter(self, result: SendResult, text: str) -> SendResult:
+        session = result.session
+        if not await self._mail.store(session.user_id, result.target_id, text, delivered=False):
+            return msgspec.structs.replace(result, status=SendStatus.NOT_STORED)
+        first = await self._realtime.once(f"offline:{session.token}:{result.target_id}", OFFLINE_NOTICE_EVERY_S)
+        return msgspec.structs.replace(result, status=SendStatus.STORED, already_notified=not first)
 
-    async def _tell_bot(self, session: Session, text: str, *, was_cut: bool) -> Spoken:
-        self._note_active(session.user_id)
-        answer = await self._hear(session, "", text)
+    async def _message_bot(self, session: Session, text: str, *, was_cut: bool) -> SendResult:
+        self._mark_active(session.user_id)
+        answer = await self._on_message(session, "", text)
         if answer is not None:
             session = await self._realtime.session(session.token)
-        lines = tuple(piece for line in answer.lines for piece in pieces(line)) if answer is not None else ()
-        return Spoken(session, Result.SAID, target_id=BOT_ID, target=self.bot_name, cut=was_cut, lines=lines)
+        lines = tuple(piece for line in answer.lines for piece in split_lines(line)) if answer is not None else ()
+        return SendResult(session, SendStatus.SAID, target_id=BOT_ID, target=self.bot_name, cut=was_cut, lines=lines)
 
     async def set_away(self, session: Session, text: str) -> Session:
-        """What those are told who write to the player meanwhile, once each; "" for nothing. Raises SessionGone."""
-        text, _ = cut(cleaned(text))
+        """Set the away message, which each sender of a private line gets once; "" clears it. Raises SessionGone."""
+        text, _ = truncate_line(clean_line(text))
         return await self._realtime.change_session(
             session.token, lambda now: (msgspec.structs.replace(now, away=text, aways=now.aways + 1), ())
         )
@@ -362,65 +501,73 @@ class Chat:
     async def _away_of(self, target: Session, user_id: int) -> str:
         if not target.away:
             return ""
+        # `aways` counts the messages of the session: a new message is sent again to senders who got the old one.
         key = f"away:{target.token}:{target.aways}:{user_id}"
-        return target.away if await self._realtime.once(key, AWAY_TOLD_FOR_S) else ""
+        return target.away if await self._realtime.once(key, AWAY_MESSAGE_EVERY_S) else ""
 
-    # --- what the bot says of itself
+    # --- lines of the server
 
     async def post(self, channel: str, text: str) -> None:
-        """The bot's lines in a channel, by the channel's own name. Raises NotFound."""
-        if not is_instance(channel) and self._channels.find(channel) is None:
+        """Send a text to a channel in the bot's name, one line per line of the text. Raises NotFound.
+
+        Lines in a match are not stored: they repeat its events, which the match history stores.
+        """
+        if not is_instance(channel) and self._channels.get(channel) is None:
             raise NotFound("channel")
-        await self._put(channel, self._bot_says(pieces(text)))
+        await self._publish(channel, self._bot_lines(split_lines(text)), stored=not is_instance(channel))
 
     async def act(self, channel: str, user_id: int, name: str, text: str) -> None:
-        """What a player did, as an action of the player's own. Raises NotFound for a channel that is none."""
-        if self._channels.find(channel) is None:
+        """Send an action (`/me`) to a channel in a player's name, e.g. a new first place. Raises NotFound."""
+        if self._channels.get(channel) is None:
             raise NotFound("channel")
-        await self._put(channel, [(user_id, name, f"\x01ACTION {text}\x01")])
+        await self._publish(channel, [(user_id, name, f"\x01ACTION {text}\x01")])
 
-    async def tell(self, user_id: int, name: str, text: str) -> None:
-        """The bot's lines to one player, by id and name; lost when it is not online."""
-        facts = [Whispered(user_id, name, BOT_ID, self.bot_name, line) for line in pieces(text)]
-        await self._realtime.append(self._entries(facts))
+    async def notify(self, user_id: int, name: str, text: str) -> None:
+        """Send a text to one player in the bot's name. It is lost if the player is offline."""
+        events = [PrivateMessageSent(user_id, name, BOT_ID, self.bot_name, line) for line in split_lines(text)]
+        await self._realtime.append(self._entries(events))
 
-    def _bot_says(self, lines: Sequence[str]) -> list[tuple[int, str, str]]:
+    def _bot_lines(self, lines: Sequence[str]) -> list[tuple[int, str, str]]:
         return [(BOT_ID, self.bot_name, line) for line in lines]
 
-    async def _put(self, channel: str, lines: Sequence[tuple[int, str, str]]) -> None:
-        row = self._channels.find(channel)
+    async def _publish(self, channel: str, lines: Sequence[tuple[int, str, str]], *, stored: bool = True) -> None:
+        row = self._channels.get(channel)
         needs = 0 if row is None else row.read_priv
-        shown = shown_name(channel)
-        facts = [LineSaid(channel, shown, user_id, name, text, needs) for user_id, name, text in lines]
-        await self._realtime.append(self._entries(facts))
-        for user_id, _, text in lines:
-            self._journal.note(channel, user_id, text)
+        client_name = name_for_clients(channel)
+        events = [ChannelMessageSent(channel, client_name, user_id, name, text, needs) for user_id, name, text in lines]
+        await self._realtime.append(self._entries(events))
+        for user_id, _, text in lines if stored else ():
+            self._journal.add(channel, user_id, text)
 
-    # --- the rules
+    # --- rules
 
-    def _refused(self, session: Session) -> Spoken | None:
+    def _refusal(self, session: Session) -> SendResult | None:
         if silence_s := silence_left_s(session.silenced_until_ms, self._clock.now_ms()):
-            return Spoken(session, Result.SILENCED, silence_s=silence_s)
-        return Spoken(session, Result.DROPPED) if session.hidden else None
+            return SendResult(session, SendStatus.SILENCED, silence_s=silence_s)
+        return SendResult(session, SendStatus.DROPPED) if session.hidden else None
 
-    async def _resolved(self, session: Session, shown: str) -> str | None:
-        """The channel that a session means by a name, or None."""
-        if shown == MATCH:
+    async def _resolve(self, session: Session, client_name: str) -> str | None:
+        """Return the channel that a session means by a client's name, or None."""
+        if client_name == MATCH:
             return match_channel(session.room_id) if session.room_id else None
-        if shown == SPECTATOR:
+        if client_name == SPECTATOR:
             if session.spectating:
                 return spectator_channel(session.spectating)
-            own = spectator_channel(session.user_id)
+            own = spectator_channel(session.user_id)  # a host's channel exists while it has spectators
             return own if await self._realtime.is_followed(chat_topic(own)) else None
-        if is_match_channel(shown):
-            # Referees may be in rooms where they do not sit, and then say which one they mean.
-            return shown if aside_topic(shown) in session.follows else None
-        return shown if self._channels.find(shown) is not None else None
+        if client_name == CLAN:
+            return await self._clan_channel(session.user_id)
+        if is_match_channel(client_name):
+            # A referee without a seat uses the server's name, because it may be in several matches.
+            return client_name if referee_topic(client_name) in session.follows else None
+        return client_name if self._channels.get(client_name) is not None else None
 
     def _may_enter(self, session: Session, channel: str) -> bool:
         if is_match_channel(channel):
             return channel == match_channel(session.room_id)
-        row = self._channels.find(channel)
+        if is_clan_channel(channel):
+            return True  # `_resolve` has read the player's clan
+        row = self._channels.get(channel)
         if row is not None:
             return may_read(row, session.priv)
         return channel == spectator_channel(session.spectating or session.user_id)
@@ -441,12 +588,14 @@ class Chat:
             return None
 
     async def _floods(self, session: Session, *, in_match: bool = False) -> bool:
-        """Whether this is one line too many (docs/spec/chat.md#flood): its player is then silenced.
+        """Count a line. Silence its author and return True if it exceeds the flood limit (docs/spec/chat.md#flood).
 
-        Exactly 10 lines in any 10 s: each takes a place that is free again 10 s later. In matches there are 20.
+        The limit is 10 lines in any 10 s, 20 in the channel of a match.
         """
-        if not self._limits_on or effective(session.priv) & STAFF:
+        # The IRC gateway has a limit of its own.
+        if not self._limits_on or session.irc or effective(session.priv) & STAFF:
             return False
+        # Each line occupies one of 10 once-keys for 10 s. A token bucket would admit 20 lines in its first 10 s.
         kind, places = ("match-line", 2 * FLOOD_LINES) if in_match else ("line", FLOOD_LINES)
         for place in range(places):
             if await self._realtime.once(f"{kind}:{session.user_id}:{place}", FLOOD_S):
@@ -455,8 +604,8 @@ class Chat:
         return True
 
     def _topic_of(self, channel: str) -> str:
-        row = self._channels.find(channel)
-        return TOPICS[shown_name(channel)] if row is None else row.topic
+        row = self._channels.get(channel)
+        return INSTANCE_TOPICS[name_for_clients(channel)] if row is None else row.topic
 
-    def _entries(self, facts: Sequence[object]) -> list[Entry]:
-        return [entry for fact in facts for entry in self._announce(fact)]
+    def _entries(self, events: Sequence[object]) -> list[Entry]:
+        return [entry for event in events for entry in self._announce(event)]

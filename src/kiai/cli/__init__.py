@@ -1,1 +1,1 @@
-"""`kiai ...`: thin commands over the same verbs that the faces use."""
+"""The command line: each command calls the same domain methods as the faces."""

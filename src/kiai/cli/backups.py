@@ -1,4 +1,4 @@
-"""`kiai backup` and `kiai restore`"""
+"""The commands `kiai backup` and `kiai restore`."""
 
 import asyncio
 from pathlib import Path
@@ -7,17 +7,29 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from kiai.cli.common import DatabaseOption, DataOption, JsonOption, Out, counted, failing, settings_of, with_services
+from kiai.cli.common import (
+    DatabaseOption,
+    DataOption,
+    JsonOption,
+    Output,
+    errors_as_exit,
+    pluralized,
+    settings_of,
+    with_services,
+)
 from kiai.errors import Refused
+from kiai.server_settings import Settings
 
 if TYPE_CHECKING:
     from kiai.app import Services
-    from kiai.settings import Settings
     from kiai.staff.backups import Manifest
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder for this back-up alone.", show_default=False)]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the backup.", show_default=False)]
 FilesOption = Annotated[
-    str | None, typer.Option("--files", metavar="PLACE", help="Where files are kept, if not in the data folder.")
+    str | None,
+    typer.Option(
+        "--files", metavar="PLACE", help="Folder or S3 bucket (s3://...) with the files, if not in the data folder."
+    ),
 ]
 
 
@@ -28,30 +40,36 @@ def backup(
     files: FilesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Copies the database and the files into an empty folder, as of one moment, while the server runs."""
-    out = Out(as_json)
+    """Back up the database and the files.
+
+    The server may be running. DIR must be an empty or new folder.
+    """
+    out = Output(as_json)
 
     async def work(services: "Services") -> "Manifest":
-        return await services.back_up(folder)
+        from kiai.stores import back_up
 
-    def settings() -> "Settings":
-        found = settings_of(data, database=database, files=files)
-        _check_outside(found, folder)
-        return found
+        return await back_up(services.settings, services.stores.files, services.clock, folder)
 
+    def settings() -> Settings:
+        loaded = settings_of(data, database=database, files=files)
+        _check_outside(loaded, folder)
+        return loaded
+
+    # Settings are loaded inside, so that an invalid one is an error of one line as well.
     manifest = with_services(out, settings, work)
     out.result(
         msgspec.to_builtins(manifest),
-        f"Backed up schema {manifest.schema} and {counted(manifest.files, 'file')} ({manifest.bytes / 1e6:.1f} MB).",
+        f"Backed up schema {manifest.schema} and {pluralized(manifest.files, 'file')} ({manifest.bytes / 1e6:.1f} MB).",
     )
 
 
-def _check_outside(settings: "Settings", folder: Path) -> None:
-    """Refuses a back-up where it would be lost with the data, or would be copied by the next one."""
-    wanted = folder.resolve()
+def _check_outside(settings: Settings, folder: Path) -> None:
+    """Reject a folder inside the data: the backup would be lost with the data and copied by the next backup."""
+    target = folder.resolve()  # a symbolic link can lead into the data
     for place in (settings.data, Path(settings.files or settings.data)):
-        if place.resolve() in (wanted, *wanted.parents):
-            raise Refused(f"{folder} is inside {place}, which it copies; keep back-ups outside of it")
+        if place.resolve() in (target, *target.parents):
+            raise Refused(f"{folder} is inside {place}, which is backed up; choose a folder outside of it")
 
 
 def restore(
@@ -61,10 +79,11 @@ def restore(
     files: FilesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fills a new data folder, or a new PostgreSQL database, from a back-up whose checksums all fit."""
-    out = Out(as_json)
-    with failing(out):
-        from kiai.opening import restore as restored
+    """Restore a backup into a new data folder or database."""
+    out = Output(as_json)
+    # Without services, which require a database: `restore` needs a place without one.
+    with errors_as_exit(out):
+        from kiai.stores import restore as restore_stores
 
-        count = asyncio.run(restored(settings_of(data, database=database, files=files), folder))
-    out.result({"files": count}, f"Restored the database and {counted(count, 'file')}. `kiai doctor` proves it.")
+        count = asyncio.run(restore_stores(settings_of(data, database=database, files=files), folder))
+    out.result({"files": count}, f"Restored the database and {pluralized(count, 'file')}. Check it with `kiai doctor`.")

@@ -1,4 +1,4 @@
-"""`kiai beatmaps ...`"""
+"""The commands `kiai beatmaps ...`."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,16 +8,16 @@ import msgspec
 import typer
 
 from kiai.beatmaps import ImportReport
-from kiai.beatmaps.model import WORDS, MapStatus
+from kiai.beatmaps.model import STATUS_BY_WORD, MapStatus
 from kiai.cli.common import (
     DatabaseOption,
     DataOption,
     JsonOption,
-    Out,
-    counted,
+    Output,
+    pluralized,
     progress_bar,
+    reconcile,
     settings_of,
-    settle,
     with_services,
 )
 from kiai.errors import NotFound, Refused
@@ -26,40 +26,44 @@ from kiai.staff import OPERATOR
 if TYPE_CHECKING:
     from kiai.app import Services
 
-app = typer.Typer(help="Beatmaps: importing, statuses.", no_args_is_help=True)
+app = typer.Typer(help="Import beatmaps and set their status.", no_args_is_help=True)
 
-Status = StrEnum("Status", {word: word for word in WORDS})  # type: ignore[misc]
+Status = StrEnum("Status", {word: word for word in STATUS_BY_WORD})  # type: ignore[misc]
 
 
 @app.command("import")
 def import_(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Folders, .osz and .olz archives, .osu files.")
-    ],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Folders, .osz and .olz archives, .osu files.")],
     status: Annotated[
-        Status | None, typer.Option("--status", help="For all of them; new maps are ranked without it.")
+        Status | None,
+        typer.Option(
+            "--status", metavar="STATUS", help="Status of the imported maps. Without it, new maps are ranked."
+        ),
     ] = None,
     data: DataOption = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Imports beatmaps; a known one is updated. Example: kiai beatmaps import ~/osu/Songs --status ranked"""
-    out = Out(as_json)
+    """Import beatmaps, and update known ones.
+
+    Example: kiai beatmaps import ~/osu/Songs --status ranked
+    """
+    out = Output(as_json)
 
     async def work(services: "Services") -> ImportReport:
         with progress_bar(out, "Importing beatmaps") as progress:
             report = await services.importer.import_paths(
-                paths, status=WORDS[status.value] if status else None, progress=progress
+                paths, status=STATUS_BY_WORD[status.value] if status else None, progress=progress
             )
-        if report.changed:
-            await services.staff.note_import(OPERATOR, report.changed)
-            await settle(out, services)
+        if report.changed:  # an import can change statuses, which is an act of staff and needs a row in the audit log
+            await services.staff.record_import(OPERATOR, report.changed)
+            await reconcile(out, services)
         return report
 
     report = with_services(out, lambda: settings_of(data, database=database), work)
-    lines = [f"Imported {counted(report.maps, 'map')} in {counted(report.sets, 'set')}."]
-    lines += [f"Note {one.path}: {one.what}" for one in report.notes]
-    lines += [f"Skipped {one.path}: {one.why}" for one in report.skipped]
+    lines = [f"Imported {pluralized(report.maps, 'map')} in {pluralized(report.sets, 'set')}."]
+    lines += [f"Note {note.path}: {note.what}" for note in report.notes]
+    lines += [f"Skipped {file.path}: {file.why}" for file in report.skipped]
     found = {
         "sets": report.sets,
         "maps": report.maps,
@@ -67,27 +71,34 @@ def import_(
         "notes": msgspec.to_builtins(report.notes),
     }
     out.result(found, *lines)
+    # Collections contain broken files, so an import succeeds if it imported anything.
     if report.skipped and not report.maps:
         raise typer.Exit(1)
 
 
 @app.command("status")
 def status_(
-    status: Annotated[Status, typer.Argument(metavar="STATUS", help="pending, ranked, approved, qualified, loved.")],
+    status: Annotated[
+        Status,
+        typer.Argument(metavar="STATUS", show_choices=False, help="pending, ranked, approved, qualified or loved."),
+    ],
     map_id: Annotated[int | None, typer.Option("--map", metavar="ID", help="One difficulty.")] = None,
     set_id: Annotated[int | None, typer.Option("--set", metavar="ID", help="All difficulties of a set.")] = None,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Do not wait until first places and totals have followed.")
+        bool, typer.Option("--no-wait", help="Do not wait until first places and totals are recomputed.")
     ] = False,
     data: DataOption = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Sets the status of a map or set at once; first places and everybody's totals follow in the background."""
-    out = Out(as_json)
+    """Set the status of a map or set.
+
+    First places and totals are recomputed in the background.
+    """
+    out = Output(as_json)
     if (map_id is None) == (set_id is None):
         raise typer.BadParameter("give either --map ID or --set ID")
-    wanted: MapStatus = WORDS[status.value]
+    new_status: MapStatus = STATUS_BY_WORD[status.value]
 
     async def work(services: "Services") -> tuple[list[int], int, int]:
         if map_id is not None:
@@ -96,45 +107,53 @@ def status_(
             beatmaps = await services.beatmaps.of_set(set_id or 0)
         if not beatmaps:
             raise NotFound("set")
-        await services.staff.set_map_status(OPERATOR, beatmaps, wanted)
-        players = await services.settling.players_on([one.key for one in beatmaps])
+        await services.staff.set_map_status(OPERATOR, beatmaps, new_status)
+        # Counted before the wait, after which no player is left.
+        players = await services.reconciler.players_on([beatmap.key for beatmap in beatmaps])
         if not no_wait:
-            await settle(out, services)
-        return [one.id for one in beatmaps], players, (await services.settling.waiting()).left
+            await reconcile(out, services)
+        return [beatmap.id for beatmap in beatmaps], players, (await services.reconciler.pending()).left
 
     ids, players, waiting = with_services(out, lambda: settings_of(data, database=database), work)
-    done = f"Set {len(ids)} maps to {wanted.name.lower()}; the totals of {players} players "
+    done = f"Set {pluralized(len(ids), 'map')} to {new_status.name.lower()}. "
+    done += f"The totals of {pluralized(players, 'player')} "
     if waiting:
-        done += "follow while the server runs. `kiai doctor` and the metric kiai_settling_left show what is left."
+        done += "will be recomputed while the server runs. See `kiai doctor` or the metric kiai_settling_left."
     else:
-        done += "were computed again."
-    out.result({"maps": ids, "status": int(wanted), "players": players, "waiting": waiting}, done)
+        done += "were recomputed."
+    out.result({"maps": ids, "status": int(new_status), "players": players, "waiting": waiting}, done)
 
 
 @app.command("fetch")
 def fetch(
-    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Ids of beatmaps.")],
+    ids: Annotated[list[int], typer.Argument(metavar="ID", help="Beatmap ids.")],
     data: DataOption = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Imports maps from upstream (settings upstream_url and upstream_key)."""
-    out = Out(as_json)
+    """Fetch maps from the upstream (settings upstream_url and upstream_key)."""
+    out = Output(as_json)
 
     async def work(services: "Services") -> list[dict[str, object]]:
         if services.upstream is None:
-            raise Refused("no upstream is set; set KIAI_UPSTREAM_URL, or import files with `kiai beatmaps import`")
+            raise Refused(
+                "no upstream is configured; set KIAI_UPSTREAM_URL, or import files with `kiai beatmaps import`"
+            )
         skipped: list[dict[str, object]] = []
+        # One after another: upstreams limit the number of requests of a server.
         with progress_bar(out, "Fetching beatmaps") as progress:
             for done, map_id in enumerate(ids):
                 progress(done, len(ids))
-                why = await services.upstream.why_not(map_id)
+                why = await services.upstream.try_import(map_id)
                 if why is not None:
                     skipped.append({"id": map_id, "why": why})
         return skipped
 
     skipped = with_services(out, lambda: settings_of(data, database=database), work)
-    lines = [f"Fetched {len(ids) - len(skipped)} maps.", *[f"Skipped {one['id']}: {one['why']}" for one in skipped]]
+    lines = [
+        f"Fetched {pluralized(len(ids) - len(skipped), 'map')}.",
+        *[f"Skipped {map_['id']}: {map_['why']}" for map_ in skipped],
+    ]
     out.result({"maps": len(ids) - len(skipped), "skipped": skipped}, *lines)
     if len(skipped) == len(ids):
         raise typer.Exit(1)

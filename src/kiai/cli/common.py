@@ -1,4 +1,4 @@
-"""What every command shares: its data folder, people's text or JSON, one line for an error, progress."""
+"""Helpers of all commands: options, text or JSON output, errors, progress bars."""
 
 import asyncio
 import contextlib
@@ -12,79 +12,83 @@ import typer
 
 from kiai.errors import KiaiError
 from kiai.osu.texts import visible, visible_json
-from kiai.settings import Settings, load_settings
+from kiai.server_settings import Settings
+from kiai.settings import load_settings
 
 if TYPE_CHECKING:
     from kiai.app import Services
 
 T = TypeVar("T")
 
-LOOK_EVERY_S: Final = 0.2
+POLL_EVERY_S: Final = 0.2  # while a server does the work and this command only waits
 
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data", metavar="DIR", help="The data folder.", envvar="KIAI_DATA", show_default="./data"),
+    typer.Option("--data", metavar="DIR", help="Data folder.", envvar="KIAI_DATA", show_default="./data"),
 ]
 DatabaseOption = Annotated[
-    str | None, typer.Option("--database", metavar="URL", help="postgresql://... instead of SQLite in the data folder.")
+    str | None,
+    typer.Option("--database", metavar="URL", help="PostgreSQL database (postgresql://...) to use instead of SQLite."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
-class Out:
-    """Where a command's result goes: text for people, or one JSON object."""
+class Output:
+    """The output of a command: text, or one JSON object."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
 
     def result(self, found: Any, *lines: str) -> None:
-        """Prints the result once. Control characters in it are shown as escapes: it may hold text from outside."""
+        """Print the result. Control characters are escaped, because the result may contain text from outside."""
         if self.as_json:
             print(visible_json(msgspec.json.encode(found).decode()))
         else:
-            print("\n".join(map(visible, lines)))
+            print("\n".join(map(visible, lines)))  # each line separately: a line break in a name must not add a line
 
     def failed(self, message: str) -> None:
-        """Prints an error."""
+        """Print an error to stderr, and with JSON also to stdout."""
         if self.as_json:
             print(visible_json(msgspec.json.encode({"error": message}).decode()))
         print("\n".join(map(visible, f"kiai: {message}".split("\n"))), file=sys.stderr)
 
 
 def settings_of(data: Path | None, **flags: Any) -> Settings:
-    """The settings with these flags on top; flags that were not given count as absent."""
+    """Load the settings, overridden by the flags that are not None."""
+    # A flag that is not given must not replace a setting from the file or the environment by its default.
     given = {name: value for name, value in (("data", data), *flags.items()) if value is not None}
     return load_settings(**given)
 
 
 @contextlib.contextmanager
-def failing(out: Out) -> Iterator[None]:
-    """Turns an error of the domain into one line and exit code 1."""
+def errors_as_exit(out: Output) -> Iterator[None]:
+    """Turn a KiaiError into one line and exit code 1."""
     try:
         yield
     except KiaiError as error:
         out.failed(str(error))
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        raise typer.Exit(130) from None  # 128 + SIGINT, as shells report it
 
 
 def with_services(
-    out: Out, settings: Callable[[], Settings], work: Callable[[Any], Awaitable[T]], *, create: bool = False
+    out: Output, settings: Callable[[], Settings], work: Callable[[Any], Awaitable[T]], *, create: bool = False
 ) -> T:
-    """Opens the services, does the work, closes them; errors end the command.
+    """Open the services, run `work` and close the services. A KiaiError ends the command with exit code 1.
 
-    Without `create` the command is for data that exist: where there are none it fails and makes nothing.
+    Without `create`, the command fails if the data do not exist, and creates nothing.
     """
-    with failing(out):
+    with errors_as_exit(out):
         return run_with_services(settings, work, create=create)
 
 
 def run_with_services(
     settings: Callable[[], Settings], work: Callable[[Any], Awaitable[T]], *, create: bool = False
 ) -> T:
-    """As `with_services`, for commands that have more to say about an error. Raises KiaiError."""
-    from kiai.app import open_services  # commands that only print help start without it
+    """Like `with_services`, but raise KiaiError, for commands that handle errors themselves."""
+    # PERF: the server's modules take longer to import than the command line. Help and usage errors do not need them.
+    from kiai.app import open_services
 
     async def main() -> T:
         async with open_services(settings(), create=create) as services:
@@ -93,15 +97,15 @@ def run_with_services(
     return asyncio.run(main())
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun, in the singular or the plural."""
+def pluralized(number: int, noun: str) -> str:
+    """Return a number with its noun, in the singular or plural."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 @contextlib.contextmanager
-def progress_bar(out: Out, about: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal, silence elsewhere. Yields `advance(done, total)`."""
-    if out.as_json or not sys.stderr.isatty():
+def progress_bar(out: Output, about: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on a terminal only. Yield `advance(done, total)`."""
+    if out.as_json or not sys.stderr.isatty():  # the bar is on stderr, so stdout can be piped
         yield lambda done, total: None
         return
     from rich.console import Console
@@ -112,20 +116,21 @@ def progress_bar(out: Out, about: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-async def settle(out: Out, services: "Services") -> None:
-    """Waits until nothing waits to be settled: the server does it, or this command where no server runs."""
+async def reconcile(out: Output, services: "Services") -> None:
+    """Wait until all waiting totals are recomputed, by the server or, if no server runs, by this command."""
     with progress_bar(out, "Computing totals") as progress:
         most = 0
-        while left := (await services.settling.waiting()).left:
-            most = max(most, left)
+        while left := (await services.reconciler.pending()).left:
+            most = max(most, left)  # the server can add work while the command waits
             progress(most - left, most)
+            # Asked again in each round: a server can start or stop in between.
             if await services.is_served():
-                await asyncio.sleep(LOOK_EVERY_S)
+                await asyncio.sleep(POLL_EVERY_S)
             else:
-                await services.settling.work(rest=False)
+                await services.reconciler.run(rest=False)
 
 
-async def settle_without_server(out: Out, services: "Services") -> None:
-    """Does what waits to be settled where no server runs that would do it."""
+async def reconcile_without_server(out: Output, services: "Services") -> None:
+    """Recompute the waiting totals if no server runs."""
     if not await services.is_served():
-        await settle(out, services)
+        await reconcile(out, services)

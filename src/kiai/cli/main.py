@@ -1,24 +1,48 @@
-"""The command line's root."""
+"""The root of the command line."""
 
 import sys
 
 import typer
 
 from kiai import __version__
-from kiai.cli import backups, beatmaps, maintenance, replays, serving, users
+from kiai.cli import (
+    audit,
+    backups,
+    beatmaps,
+    channels,
+    clans,
+    faq,
+    flags,
+    maintenance,
+    replays,
+    reports,
+    sanctions,
+    serve,
+    users,
+    webhooks,
+)
 
 app = typer.Typer(
     name="kiai",
-    help="kiai: an osu! private server. `kiai serve` starts everything; no setting is needed.",
+    help="An osu! private server. `kiai serve` starts it; no setting is required.",
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
+    pretty_exceptions_enable=False,  # its tracebacks show local variables, e.g. passwords
+    rich_markup_mode=None,  # plain text can be searched, piped and tested
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("serve")(serving.serve)
+app.command("serve")(serve.serve)
+sanctions.add_to(users.app)
 app.add_typer(users.app, name="users")
 app.add_typer(beatmaps.app, name="beatmaps")
+app.add_typer(clans.app, name="clans")
 app.add_typer(replays.app, name="replays")
+app.add_typer(flags.app, name="flags")
+app.command("audit")(audit.audit)
+app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(reports.app, name="reports")
+app.add_typer(channels.app, name="channels")
+app.add_typer(faq.app, name="faq")
 app.command("demo")(maintenance.demo)
 app.command("recalc")(maintenance.recalc)
 app.command("doctor")(maintenance.doctor)
@@ -27,21 +51,26 @@ app.command("restore")(backups.restore)
 app.command("migrate")(maintenance.migrate)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"kiai {__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Prints it.")) -> None:
-    """kiai: an osu! private server. `kiai serve` starts everything; no setting is needed."""
+def root(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
+    """An osu! private server. `kiai serve` starts it; no setting is required."""
 
 
 def run() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     try:
-        app(prog_name="kiai")  # not `python -m kiai`, which is how the script beside Python starts it
+        app(prog_name="kiai")  # the installed script would show `python -m ...`
     except BrokenPipeError:
+        # The reader has ended, as in `kiai users list | head`. With stderr closed, Python does not report it.
         sys.stderr.close()
         sys.exit(1)

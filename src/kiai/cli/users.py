@@ -1,9 +1,12 @@
-"""`kiai users ...`"""
+"""The commands `kiai users ...`."""
 
 import sys
+import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from kiai.accounts import BOT_ID, Account
@@ -11,51 +14,65 @@ from kiai.cli.common import (
     DatabaseOption,
     DataOption,
     JsonOption,
-    Out,
-    counted,
+    Output,
+    pluralized,
     settings_of,
-    settle_without_server,
     with_services,
 )
-from kiai.errors import Invalid
+from kiai.entry.model import OPERATOR_ORIGIN
+from kiai.errors import Invalid, Refused
+from kiai.osu.durations import parse_duration
 from kiai.osu.privileges import Privilege, privilege_names
+from kiai.served_port import read_port
+from kiai.server_settings import Settings
 from kiai.staff import OPERATOR
 
 if TYPE_CHECKING:
     from kiai.app import Services
-    from kiai.scores.flags import RaisedFlag
+    from kiai.scores.flags import IntegrityFlag
     from kiai.staff.ownership import ClaimCode
 
-app = typer.Typer(help="Accounts: adding, privileges, API keys, restriction.", no_args_is_help=True)
+FLAGS_MAX = 100
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The account's name; quote one with spaces.")]
-PasswordOption = Annotated[str | None, typer.Option("--password", help="Asked for when not given.", metavar="P")]
+app = typer.Typer(help="Manage accounts: passwords, privileges, API keys, restrictions.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the account; quote a name with spaces.")]
+PasswordOption = Annotated[
+    str | None,
+    typer.Option("--password", help="Password; prompted for, or read from stdin, if not given.", metavar="P"),
+]
 
 
 def user_object(account: Account) -> dict[str, object]:
-    """An account as `--json` shows it; `created_at` in unix seconds."""
-    shown: dict[str, object] = {
+    """Return an account as `--json` shows it; `created_at` is in unix seconds."""
+    fields: dict[str, object] = {
         "id": account.id,
         "name": account.name,
         "safe_name": account.safe_name,
-        "email": account.email if account.id != BOT_ID else "",
+        "email": account.email if account.id != BOT_ID else "",  # the bot's address is a placeholder
         "priv": account.priv,
         "country": account.country,
         "restricted": not account.priv & Privilege.UNRESTRICTED,
         "created_at": account.created_at_ms // 1000,
+        "banned": account.banned_at_ms is not None,
+        "silence_end": account.silenced_until_ms // 1000 if account.silenced_until_ms > time.time() * 1000 else 0,
+        "restricted_until": account.restricted_until_ms // 1000,
+        "freeze_until": account.freeze_until_ms // 1000,
+        "donor_end": account.donor_until_ms // 1000,
+        "clan_id": account.clan_id,
     }
-    if account.id == BOT_ID:
-        shown["bot"] = True
-    return shown
+    if account.id == BOT_ID:  # only the bot has this key, so that scripts which do not know it are not affected
+        fields["bot"] = True
+    return fields
 
 
-def _day(ms: int) -> str:
+def _time(ms: int) -> str:
     return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def _line(account: Account) -> str:
-    marks = ", ".join(privilege_names(account.priv)) or "restricted"
-    return f"{account.id:>8}  {account.name:<15}  {account.country}  {marks}"
+    privileges = ", ".join(privilege_names(account.priv)) or "restricted"
+    return f"{account.id:>8}  {account.name:<15}  {account.country}  {privileges}"
 
 
 def _password(given: str | None) -> str:
@@ -63,27 +80,37 @@ def _password(given: str | None) -> str:
         if sys.stdin.isatty():
             given = str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
         else:
-            given = sys.stdin.readline().rstrip("\r\n")
+            given = sys.stdin.readline().rstrip("\r\n")  # only the line break: a password can end with a space
     if not given:
-        raise Invalid("password", "given with --password, or typed or piped in", given)
+        raise Invalid("password", "given with --password, at the prompt or on stdin", given)
     return given
+
+
+def _settings_for_links(data: Path | None, database: str | None) -> Settings:
+    """Load the settings with the port of the running server, which may have been started with `--port`."""
+    settings = settings_of(data, database=database)
+    port = read_port(settings.data) if settings.is_local else None
+    return settings if port is None else msgspec.structs.replace(settings, port=port)
 
 
 @app.command("add")
 def add(
     name: Name,
-    email: Annotated[str, typer.Option("--email", metavar="E", help="Never shown to others.")],
+    email: Annotated[str, typer.Option("--email", metavar="E", help="E-mail address; not shown to other players.")],
     password: PasswordOption = None,
-    country: Annotated[str, typer.Option("--country", metavar="XX", help="Two letters.")] = "xx",
+    country: Annotated[str, typer.Option("--country", metavar="XX", help="Two-letter country code.")] = "xx",
     data: DataOption = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Adds a player. Example: kiai users add "Some Player" --email me@example.org --country nl"""
-    out = Out(as_json)
+    """Add a player.
+
+    Example: kiai users add "Some Player" --email me@example.org --country nl
+    """
+    out = Output(as_json)
 
     async def work(services: "Services") -> int:
-        # Whom the operator adds by hand needs no first login to be verified.
+        # A first login normally verifies an account. The operator has already done so.
         return await services.accounts.register(
             name=name,
             email=email,
@@ -98,35 +125,36 @@ def add(
 
 @app.command("claim-code")
 def claim_code(
-    new: Annotated[bool, typer.Option("--new", help="Ends every code there is and makes another one.")] = False,
+    new: Annotated[bool, typer.Option("--new", help="Invalidate all codes and create a new one.")] = False,
     data: DataOption = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Shows the code that makes a player the owner, who sends it to the bot: !claim CODE. Fails once there is one."""
-    out = Out(as_json)
+    """Show the code that makes a player the owner: !claim CODE. Fails if there is an owner."""
+    out = Output(as_json)
 
     async def work(services: "Services") -> "ClaimCode":
         return await services.ownership.claim_code(new=new)
 
     found = with_services(out, lambda: settings_of(data, database=database), work)
+    # The first line is only the code, for scripts without a JSON parser.
     out.result(
         {"code": found.code, "expires_at": found.expires_at_ms // 1000},
         found.code,
-        f"Valid until {_day(found.expires_at_ms)} UTC. Send the bot this: !claim {found.code}",
+        f"Valid until {_time(found.expires_at_ms)} UTC. Send the bot this: !claim {found.code}",
     )
 
 
 @app.command("grant")
 def grant(
     name: Name,
-    privileges: Annotated[list[str], typer.Argument(metavar="PRIVILEGE...")],
+    privileges: Annotated[list[str], typer.Argument(metavar="PRIVILEGE", help="Names of privileges.")],
     data: DataOption = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Adds privileges, such as supporter, nominator, moderator, administrator, developer, owner."""
-    out = Out(as_json)
+    """Grant privileges, such as supporter or moderator."""
+    out = Output(as_json)
 
     async def work(services: "Services") -> Account:
         return await services.staff.grant(OPERATOR, name, privileges)
@@ -138,13 +166,13 @@ def grant(
 @app.command("revoke")
 def revoke(
     name: Name,
-    privileges: Annotated[list[str], typer.Argument(metavar="PRIVILEGE...")],
+    privileges: Annotated[list[str], typer.Argument(metavar="PRIVILEGE", help="Names of privileges.")],
     data: DataOption = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Takes privileges away."""
-    out = Out(as_json)
+    """Revoke privileges."""
+    out = Output(as_json)
 
     async def work(services: "Services") -> Account:
         return await services.staff.revoke(OPERATOR, name, privileges)
@@ -156,22 +184,22 @@ def revoke(
 @app.command("apikey")
 def apikey(
     name: Name,
-    label: Annotated[str, typer.Option("--label", metavar="L", help="What the key is for.")] = "",
-    revoke: Annotated[bool, typer.Option("--revoke", help="Ends all keys of the account instead.")] = False,
+    label: Annotated[str, typer.Option("--label", metavar="L", help="Purpose of the key.")] = "",
+    revoke: Annotated[bool, typer.Option("--revoke", help="Revoke all keys of the account instead.")] = False,
     data: DataOption = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Makes an API key. It is shown this once and stored as a hash."""
-    out = Out(as_json)
+    """Create an API key. It is shown only once; the server stores a hash."""
+    out = Output(as_json)
     if revoke:
 
-        async def end(services: "Services") -> int:
+        async def revoke_all(services: "Services") -> int:
             account = await services.accounts.account(name)
             return await services.api_keys.revoke_all(account.id)
 
-        ended = with_services(out, lambda: settings_of(data, database=database), end)
-        out.result({"revoked": ended}, f"Ended {counted(ended, 'key')} of {name}.")
+        revoked = with_services(out, lambda: settings_of(data, database=database), revoke_all)
+        out.result({"revoked": revoked}, f"Revoked {pluralized(revoked, 'key')} of {name}.")
         return
 
     async def work(services: "Services") -> str:
@@ -182,85 +210,102 @@ def apikey(
     out.result({"key": key}, key)
 
 
+@app.command("irc-password")
+def irc_password(
+    name: Name,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Remove the password instead.")] = False,
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a password for IRC, which replaces the old one. It is shown only once; the server stores a hash."""
+    out = Output(as_json)
+
+    async def work(services: "Services") -> str | None:
+        account = await services.accounts.account(name)
+        if account.id == BOT_ID:
+            raise Refused("you can't do that to the bot")
+        if revoke:
+            await services.site.own_keys.remove_irc_password(account.id, OPERATOR_ORIGIN)
+            return None
+        return await services.site.own_keys.create_irc_password(account.id, OPERATOR_ORIGIN)
+
+    password = with_services(out, lambda: settings_of(data, database=database), work)
+    if password is None:
+        out.result({"revoked": True}, f"{name} has no IRC password now.")
+    else:
+        out.result({"irc_password": password}, password)
+
+
+@app.command("chat-bot")
+def chat_bot(
+    name: Name,
+    off: Annotated[bool, typer.Option("--off", help="Give the account the limits of a person again.")] = False,
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let an account send as many lines by IRC as a bot, from its next login on."""
+    out = Output(as_json)
+
+    async def work(services: "Services") -> Account:
+        return await services.site.chat_bots.set(OPERATOR, name, on=not off)
+
+    account = with_services(out, lambda: settings_of(data, database=database), work)
+    text = f"{account.name} has the limits of {'a person' if off else 'a chat bot'} now."
+    out.result({"name": account.name, "chat_bot": not off}, text)
+
+
 @app.command("show")
 def show(name: Name, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
-    """Shows one account."""
-    out = Out(as_json)
+    """Show an account."""
+    out = Output(as_json)
 
     async def work(services: "Services") -> Account:
         return await services.accounts.account(name)
 
     account = with_services(out, lambda: settings_of(data, database=database), work)
-    out.result(user_object(account), *(f"{k:>11}: {v}" for k, v in user_object(account).items()))
+    out.result(user_object(account), *(f"{k:>16}: {v}" for k, v in user_object(account).items()))
 
 
 @app.command("list")
 def list_(data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
-    """Lists every account, the bot included."""
-    out = Out(as_json)
+    """List all accounts, including the bot."""
+    out = Output(as_json)
 
     async def work(services: "Services") -> list[Account]:
-        found: list[Account] = []
-        while page := await services.accounts.accounts(after=found[-1].id if found else 0):
-            found += page
-        return found
+        accounts: list[Account] = []
+        # In pages, so that a running server never waits for one long statement.
+        while page := await services.accounts.accounts(after=accounts[-1].id if accounts else 0):
+            accounts += page
+        return accounts
 
-    found = with_services(out, lambda: settings_of(data, database=database), work)
-    out.result({"users": [user_object(one) for one in found], "total": len(found)}, *map(_line, found))
-
-
-@app.command("restrict")
-def restrict(
-    name: Name,
-    reason: Annotated[str, typer.Option("--reason", metavar="R", help="Kept in the audit log.")],
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Hides an account and its scores everywhere, at once; the player may go on playing."""
-    out = Out(as_json)
-
-    async def work(services: "Services") -> Account:
-        account = await services.staff.restrict(OPERATOR, name, reason)
-        await settle_without_server(out, services)
-        return account
-
-    account = with_services(out, lambda: settings_of(data, database=database), work)
-    out.result(user_object(account), f"Restricted {account.name}.")
+    accounts = with_services(out, lambda: settings_of(data, database=database), work)
+    users = [user_object(account) for account in accounts]
+    out.result({"users": users, "total": len(users)}, *map(_line, accounts))
 
 
 @app.command("flags")
 def flags(name: Name, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
-    """Lists what was odd about an account's plays and clients, newest first; nothing follows from it by itself."""
-    out = Out(as_json)
+    """List the flags of an account, newest first."""
+    out = Output(as_json)
 
-    async def work(services: "Services") -> "list[RaisedFlag]":
+    async def work(services: "Services") -> "list[IntegrityFlag]":
         account = await services.accounts.account(name)
-        return await services.flags.of(account.id)
+        return await services.flags.page(user_id=account.id, limit=FLAGS_MAX)
 
     found = with_services(out, lambda: settings_of(data, database=database), work)
-    lines = [f"{_day(one.at_ms)}  {one.kind}: {one.details}" for one in found] or ["There are none."]
-    shown = [
-        {"at": one.at_ms // 1000, "kind": one.kind, "details": one.details, "play": one.checksum and one.checksum.hex()}
-        for one in found
+    lines = [f"{_time(flag.at_ms)}  {flag.kind}: {flag.details}" for flag in found] or ["No flags."]
+    objects = [
+        {
+            "at": flag.at_ms // 1000,
+            "kind": flag.kind,
+            "details": flag.details,
+            "play": flag.checksum and flag.checksum.hex(),
+        }
+        for flag in found
     ]
-    out.result({"flags": shown}, *lines)
-
-
-@app.command("unrestrict")
-def unrestrict(
-    name: Name, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False
-) -> None:
-    """Lifts a restriction: the account and its scores are back everywhere."""
-    out = Out(as_json)
-
-    async def work(services: "Services") -> Account:
-        account = await services.staff.unrestrict(OPERATOR, name)
-        await settle_without_server(out, services)
-        return account
-
-    account = with_services(out, lambda: settings_of(data, database=database), work)
-    out.result(user_object(account), f"Lifted the restriction of {account.name}.")
+    out.result({"flags": objects}, *lines)
 
 
 @app.command("password")
@@ -271,15 +316,69 @@ def password_(
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Sets a new password. The account's API keys end with the old one."""
-    out = Out(as_json)
+    """Set a new password. This ends the account's sessions and revokes its API keys."""
+    out = Output(as_json)
 
     async def work(services: "Services") -> Account:
-        account = await services.accounts.account(name)
-        await services.accounts.set_password(
-            account.id, password=_password(password), name=account.name, email=account.email
-        )
+        account = await services.accounts.account(name)  # before the prompt, so that a wrong name fails first
+        await services.site.entry.security.set_password(account, _password(password), OPERATOR_ORIGIN, actor=OPERATOR)
         return account
 
     account = with_services(out, lambda: settings_of(data, database=database), work)
     out.result(user_object(account), f"Set a new password for {account.name}.")
+
+
+@app.command("invite")
+def invite(
+    uses: Annotated[int, typer.Option("--uses", metavar="N", help="Number of accounts that the code can create.")] = 1,
+    expires: Annotated[
+        str, typer.Option("--expires", metavar="TIME", help="Time until the code expires, such as 12h, 7d or 4w.")
+    ] = "7d",
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create an invite code for a server with registration = "invite". It is shown only once.
+
+    Example: kiai users invite --uses 5 --expires 2w
+    """
+    out = Output(as_json)
+
+    async def work(services: "Services") -> tuple[str, str]:
+        for_s = parse_duration(expires)
+        if for_s is None:
+            raise Invalid("expires", "a time up to a year, such as 12h, 7d or 4w", expires)
+        invite = await services.site.entry.invites.create(OPERATOR, uses=uses, for_s=for_s)
+        return invite.code, services.site.entry.letters.link(f"register?invite={invite.code}")
+
+    code, url = with_services(out, lambda: _settings_for_links(data, database), work)
+    out.result({"code": code, "url": url}, code, url)
+
+
+@app.command("reset-link")
+def reset_link(
+    name: Name, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False
+) -> None:
+    """Create a link with which the player sets a new password. It works once, for 30 minutes."""
+    out = Output(as_json)
+
+    async def work(services: "Services") -> str:
+        return await services.site.entry.security.reset_link(OPERATOR, name)
+
+    url = with_services(out, lambda: _settings_for_links(data, database), work)
+    out.result({"url": url}, url)
+
+
+@app.command("reset-second-factor")
+def reset_second_factor(
+    name: Name, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False
+) -> None:
+    """Remove the authenticator, the recovery codes and the passkeys of an account."""
+    out = Output(as_json)
+
+    async def work(services: "Services") -> Account:
+        await services.site.entry.factors.reset(OPERATOR, name)
+        return await services.accounts.account(name)
+
+    account = with_services(out, lambda: settings_of(data, database=database), work)
+    out.result(user_object(account), f"{account.name} logs in with only the password now.")

@@ -1,5 +1,5 @@
-"""Reading what strangers send: pictures, archives of sets and frames of replays, in processes that can be killed.
+"""Decoding of untrusted files: pictures, archives of sets and frames of replays, in processes that can be killed.
 
-`decoder.py` is the side of the server, `process.py` that of the processes. The other modules are what runs in these,
-and import no more of kiai than that needs.
+The server uses `decoder.py`. The processes run `process.py` and the other modules, which import as little of kiai as
+possible: an import costs memory in each process.
 """

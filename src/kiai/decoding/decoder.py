@@ -1,10 +1,13 @@
 """The server's side of decoding: one pool of processes for pictures and archives, another for replays.
 
-Neither waits for the other, nor for pp or passwords, which have pools of their own.
+The pools are separate from each other and from those for pp and passwords, so that one kind of job does not delay
+another. A replay that exceeds `SHORT_CPU_S` starts again in a pool of its own, and for `LONG_S` seconds all replays of
+its caller do. So hostile replays delay only those of their caller, and other long ones.
 """
 
 import asyncio
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -14,50 +17,69 @@ from kiai.decoding.jobs import (
     AvatarJob,
     BackgroundJob,
     BadFrames,
+    CoverJob,
     FramesJob,
+    FramesResult,
     Job,
-    Made,
+    MediaResult,
     PreviewJob,
-    Read,
+    RejectedPicture,
     Result,
     ScreenshotJob,
-    Unusable,
 )
 from kiai.errors import Invalid
-from kiai.measuring import Pool
+from kiai.measuring import PoolUsage
 from kiai.osu.replay_file import BadReplay, FrameStats
-from kiai.workers import Asks, Crashed, Garbage, Load, TookTooLong, WorkerPool
+from kiai.process_pool import InvalidAnswer, JobTimedOut, Load, WorkerClient, WorkerCrashed, WorkerPool
 
 PICTURE_CPU_S: Final = 5.0
 FRAMES_CPU_S: Final = 2.0
-"""The longest honest replay, an hour of play, takes 0.3 s on a core of 2023."""
-PICTURE_PROCESSES: Final = 1  # decoding a picture of 34 million pixels takes 200 MB for a moment
+"""CPU limit in seconds. The longest real replay, an hour of play, takes 0.3 s on a core of 2023."""
+SHORT_CPU_S: Final = 0.5
+"""CPU limit of the first attempt, in seconds."""
+PICTURE_PROCESSES: Final = 1  # a picture of 34 million pixels takes 200 MB while it is decoded
 REPLAY_PROCESSES: Final = 2
+LONG_PROCESSES: Final = 1
 WAITING_MAX: Final = 256
 PICTURES_OF_CALLER_MAX: Final = 100  # a page of osu!direct asks for a hundred thumbnails at once
-REPLAYS_OF_CALLER_MAX: Final = 12  # a player has at most 11 plays in work and waiting
+REPLAYS_OF_CALLER_MAX: Final = 12  # a player has at most 11 submissions running and waiting
+LONG_WAITING_MAX: Final = 32
+LONG_OF_CALLER_MAX: Final = 2
+LONG_S: Final = 600.0
+LONG_CALLERS_MAX: Final = 1_024
 WAIT_S: Final = 20.0
 PICTURES_IDLE_S: Final = 60.0
 REPLAYS_IDLE_S: Final = 300.0
-# -P: a folder that happens to hold a struct.py must not be where a process finds its modules.
+# -P keeps the working folder out of the module path: a file `struct.py` there must not replace the module.
 COMMAND: Final = (sys.executable, "-P", "-m", "kiai.decoding.process")
 
 _RESULT: Final = msgspec.msgpack.Decoder(Result)
 
 
-class Decoder:
-    """Has pictures, archives and replays read. `caller` is whose turn it is, an account or a network."""
+class _Moved(Exception):
+    """The replay belongs to the pool of long replays."""
 
-    def __init__(self, pictures: Asks, replays: Asks) -> None:
+
+class Decoder:
+    """Decodes pictures, archives and replays. `caller` is the account or network whose queue the job joins."""
+
+    def __init__(self, pictures: WorkerClient, replays: WorkerClient, long_replays: WorkerClient) -> None:
         self._pictures = pictures
         self._replays = replays
+        self._long_replays = long_replays
+        self._long_until_s: OrderedDict[str, float] = OrderedDict()
+        """The callers whose replays exceeded `SHORT_CPU_S`, oldest first."""
 
     async def avatar(self, picture: bytes, kind: str, *, caller: str) -> bytes:
-        """See `pictures.avatar`. Raises Invalid, and Unavailable."""
+        """See `pictures.avatar`. Raises Invalid and Unavailable."""
         return await self._picture("avatar", AvatarJob(kind), picture, caller)
 
+    async def cover(self, picture: bytes, kind: str, *, caller: str) -> bytes:
+        """See `pictures.cover`. Raises Invalid and Unavailable."""
+        return await self._picture("cover", CoverJob(kind), picture, caller)
+
     async def screenshot(self, picture: bytes, kind: str, *, caller: str) -> bytes:
-        """See `pictures.screenshot`. Raises Invalid, and Unavailable."""
+        """See `pictures.screenshot`. Raises Invalid and Unavailable."""
         return await self._picture("screenshot", ScreenshotJob(kind), picture, caller)
 
     async def background(self, load: Load, set_id: int, size: tuple[int, int], *, caller: str) -> bytes:
@@ -69,44 +91,73 @@ class Decoder:
         return await self._of_archive(PreviewJob(set_id), load, caller)
 
     async def frames(self, stream: bytes, *, caller: str) -> FrameStats:
-        """See `replay_file.check_frames`. Raises BadReplay, and Unavailable."""
+        """See `replay_file.check_frames`. Raises BadReplay and Unavailable."""
         try:
-            found = await self._replays.ask(
-                caller, _head(FramesJob()), _one_of(Read, BadFrames), cpu_s=FRAMES_CPU_S, load=_at_hand(stream)
-            )
-        except (TookTooLong, Crashed) as error:
+            found = await self._frames(stream, caller)
+        except (JobTimedOut, WorkerCrashed) as error:
+            # Only hostile data exceeds the limits. The processes are replaced, so it is an error of the input.
             raise BadReplay(f"the frames cannot be read: {error}") from error
         if isinstance(found, BadFrames):
             raise BadReplay(found.why)
-        assert isinstance(found, Read)
+        assert isinstance(found, FramesResult)
         return found.stats
 
-    def pools(self) -> dict[str, Pool]:
-        """The processes by what they read."""
-        return {"pictures": self._pictures.pool(), "replays": self._replays.pool()}
+    async def _frames(self, stream: bytes, caller: str) -> Result:
+        head, read = head_of(FramesJob()), reader_of(FramesResult, BadFrames)
+
+        async def load_short() -> bytes:
+            if self._has_long_replays(caller):  # it has sent a long one since this one began to wait
+                raise _Moved
+            return stream
+
+        if not self._has_long_replays(caller):
+            try:
+                return await self._replays.run_job(caller, head, read, cpu_s=SHORT_CPU_S, load=load_short)
+            except JobTimedOut:
+                self._long_until_s[caller] = asyncio.get_running_loop().time() + LONG_S
+                self._long_until_s.move_to_end(caller)
+                if len(self._long_until_s) > LONG_CALLERS_MAX:
+                    self._long_until_s.popitem(last=False)
+            except _Moved:
+                pass
+        return await self._long_replays.run_job(caller, head, read, cpu_s=FRAMES_CPU_S, load=in_memory(stream))
+
+    def _has_long_replays(self, caller: str) -> bool:
+        return self._long_until_s.get(caller, 0.0) > asyncio.get_running_loop().time()
+
+    def pools(self) -> dict[str, PoolUsage]:
+        """Return the usage of each pool by its name."""
+        pools = {"pictures": self._pictures, "replays": self._replays, "long_replays": self._long_replays}
+        return {name: workers.pool() for name, workers in pools.items()}
 
     async def close(self) -> None:
-        """Ends all processes; jobs that wait or run raise Unavailable."""
-        await asyncio.gather(self._pictures.close(), self._replays.close())
+        """End all processes. Waiting and running jobs raise Unavailable."""
+        await asyncio.gather(self._pictures.close(), self._replays.close(), self._long_replays.close())
 
     async def _picture(self, field: str, job: Job, picture: bytes, caller: str) -> bytes:
         try:
-            found = await self._pictures.ask(
-                caller, _head(job), _one_of(Made, Unusable), cpu_s=PICTURE_CPU_S, load=_at_hand(picture)
+            found = await self._pictures.run_job(
+                caller,
+                head_of(job),
+                reader_of(MediaResult, RejectedPicture),
+                cpu_s=PICTURE_CPU_S,
+                load=in_memory(picture),
             )
-        except (TookTooLong, Crashed) as error:
-            raise Invalid(field, "a picture that is quickly decoded", "one that is not") from error
-        if isinstance(found, Unusable):
+        except (JobTimedOut, WorkerCrashed) as error:
+            raise Invalid(field, "a picture that can be decoded quickly", "one that takes too long") from error
+        if isinstance(found, RejectedPicture):
             raise Invalid(found.field, found.allowed, found.got)
-        assert isinstance(found, Made)
+        assert isinstance(found, MediaResult)
         return found.data
 
     async def _of_archive(self, job: Job, load: Load, caller: str) -> bytes:
         try:
-            found = await self._pictures.ask(caller, _head(job), _one_of(Made), cpu_s=PICTURE_CPU_S, load=load)
-        except (TookTooLong, Crashed):
-            return b""
-        assert isinstance(found, Made)
+            found = await self._pictures.run_job(
+                caller, head_of(job), reader_of(MediaResult), cpu_s=PICTURE_CPU_S, load=load
+            )
+        except (JobTimedOut, WorkerCrashed):
+            return b""  # as for an archive without a background or music: the player cannot change it
+        assert isinstance(found, MediaResult)
         return found.data
 
 
@@ -124,7 +175,7 @@ def picture_workers(command: Sequence[str] = COMMAND) -> WorkerPool:
 
 
 def replay_workers(command: Sequence[str] = COMMAND) -> WorkerPool:
-    """The processes for replays."""
+    """Return the pool of processes for replays."""
     return WorkerPool(
         "replays",
         command,
@@ -136,25 +187,44 @@ def replay_workers(command: Sequence[str] = COMMAND) -> WorkerPool:
     )
 
 
-def _head(job: Job) -> bytes:
+def long_replay_workers(command: Sequence[str] = COMMAND) -> WorkerPool:
+    """Return the pool of processes for replays that take long."""
+    return WorkerPool(
+        "replays",
+        command,
+        size=LONG_PROCESSES,
+        waiting_max=LONG_WAITING_MAX,
+        per_caller_max=LONG_OF_CALLER_MAX,
+        wait_s=WAIT_S,
+        idle_s=REPLAYS_IDLE_S,
+    )
+
+
+def head_of(job: Job) -> bytes:
+    """Return the head of a request for a job."""
     return msgspec.msgpack.encode(job)
 
 
-def _at_hand(data: bytes) -> Load:
+def in_memory(data: bytes) -> Load:
+    """Return a `Load` for data that is already in memory."""
+
     async def load() -> bytes:
         return data
 
     return load
 
 
-def _one_of(*kinds: type[Result]) -> Callable[[bytes], Result]:
+def reader_of(*kinds: type[Result]) -> Callable[[bytes], Result]:
+    """Return a function that decodes an answer of one of these kinds. It raises InvalidAnswer for all others."""
+
     def read(data: bytes) -> Result:
+        # A hostile file may have taken over the process: its answer is untrusted as well.
         try:
             found = _RESULT.decode(data)
         except msgspec.DecodeError as error:
-            raise Garbage from error
+            raise InvalidAnswer from error
         if not isinstance(found, kinds):
-            raise Garbage
+            raise InvalidAnswer
         return found
 
     return read

@@ -1,24 +1,32 @@
-"""What the decoding processes are asked and answer, over the pipe as msgpack. What a job reads is its blob."""
+"""Jobs and results of the decoding processes. They cross a pipe as msgpack; the file to decode is a separate blob."""
 
 import msgspec
 
+from kiai.osu.replay_analysis import ReplayAnalysis
+from kiai.osu.replay_evidence import KnownReplay, ReplayFigures
 from kiai.osu.replay_file import FrameStats
 
 
 class AvatarJob(msgspec.Struct, frozen=True, tag="avatar"):
-    """Make an avatar; `kind` is Pillow's name of the format."""
+    """Convert a picture to an avatar. `kind` is the format by its name in Pillow."""
+
+    kind: str
+
+
+class CoverJob(msgspec.Struct, frozen=True, tag="cover"):
+    """Convert a picture to the cover of a profile. `kind` is the format by its name in Pillow."""
 
     kind: str
 
 
 class ScreenshotJob(msgspec.Struct, frozen=True, tag="screenshot"):
-    """Make a screenshot of this kind: `png` or `jpeg`."""
+    """Encode a screenshot again. `kind` is `png` or `jpeg`."""
 
     kind: str
 
 
 class BackgroundJob(msgspec.Struct, frozen=True, tag="background"):
-    """Find a set's background in its archive and make it small."""
+    """Find the background of a set in its archive and scale it to `width` x `height` pixels."""
 
     set_id: int
     width: int
@@ -26,32 +34,87 @@ class BackgroundJob(msgspec.Struct, frozen=True, tag="background"):
 
 
 class PreviewJob(msgspec.Struct, frozen=True, tag="preview"):
-    """Find a set's music in its archive and cut a piece out of it."""
+    """Find the music of a set in its archive and cut the preview out of it."""
 
     set_id: int
 
 
 class FramesJob(msgspec.Struct, frozen=True, tag="frames"):
-    """Read the frames of a replay through."""
+    """Check the frames of a replay."""
 
 
-Job = AvatarJob | ScreenshotJob | BackgroundJob | PreviewJob | FramesJob
+class AnalysisJob(msgspec.Struct, frozen=True, tag="analysis"):
+    """Analyse the frames of a replay. The blob is the .osu file of `osu_bytes` bytes, and then the frames."""
+
+    osu_bytes: int
+    mode: int
+    """0-3"""
+    mods: int
+    life_bar: str
 
 
-class Made(msgspec.Struct, frozen=True, tag="made"):
-    """A picture or music."""
+class EvidenceJob(msgspec.Struct, frozen=True, tag="evidence"):
+    """Measure a replay for signs of cheating. The blob is that of `AnalysisJob`."""
+
+    osu_bytes: int
+    mode: int
+    """0-3"""
+    mods: int
+    known: list[KnownReplay]
+
+
+class CardJob(msgspec.Struct, frozen=True, tag="card"):
+    """Draw the picture of a score. The blob is the cover, a JPEG; empty for a set without one.
+
+    Texts are shown as they are. `hue` selects the colours of the background of a set without a cover, 0-359.
+    """
+
+    server: str
+    title: str
+    artist: str
+    difficulty: str
+    player: str
+    grade: str
+    stars: str
+    pp: str
+    accuracy: str
+    combo: str
+    mods: list[str]
+    date: str
+    hue: int
+
+
+Job = (
+    AvatarJob | CoverJob | ScreenshotJob | BackgroundJob | PreviewJob | FramesJob | AnalysisJob | EvidenceJob | CardJob
+)
+
+
+class MediaResult(msgspec.Struct, frozen=True, tag="made"):
+    """An encoded picture or MP3; empty when an archive has none."""
 
     data: bytes
 
 
-class Read(msgspec.Struct, frozen=True, tag="read"):
-    """Frames that can be read."""
+class FramesResult(msgspec.Struct, frozen=True, tag="read"):
+    """The figures of frames that can be read."""
 
     stats: FrameStats
 
 
-class Unusable(msgspec.Struct, frozen=True, tag="unusable"):
-    """A picture that is not taken, in the terms of `errors.Invalid`."""
+class AnalysisResult(msgspec.Struct, frozen=True, tag="analysed"):
+    """The analysis of a replay."""
+
+    analysis: ReplayAnalysis
+
+
+class EvidenceResult(msgspec.Struct, frozen=True, tag="measured"):
+    """The figures of a replay."""
+
+    figures: ReplayFigures
+
+
+class RejectedPicture(msgspec.Struct, frozen=True, tag="unusable"):
+    """A rejected picture, with the fields of `errors.Invalid`."""
 
     field: str
     allowed: str
@@ -59,9 +122,9 @@ class Unusable(msgspec.Struct, frozen=True, tag="unusable"):
 
 
 class BadFrames(msgspec.Struct, frozen=True, tag="bad frames"):
-    """Frames that cannot be read, and why."""
+    """Frames that cannot be read, with the reason."""
 
     why: str
 
 
-Result = Made | Read | Unusable | BadFrames
+Result = MediaResult | FramesResult | AnalysisResult | EvidenceResult | RejectedPicture | BadFrames

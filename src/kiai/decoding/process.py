@@ -1,62 +1,90 @@
-"""The process that reads what strangers send: `python -m kiai.decoding.process`."""
+"""The program of a decoding process."""
 
 from typing import Final
 
 import msgspec
 
 from kiai.decoding.jobs import (
+    AnalysisJob,
+    AnalysisResult,
     AvatarJob,
     BackgroundJob,
     BadFrames,
+    CardJob,
+    CoverJob,
+    EvidenceJob,
+    EvidenceResult,
     FramesJob,
+    FramesResult,
     Job,
-    Made,
+    MediaResult,
     PreviewJob,
-    Read,
+    RejectedPicture,
     Result,
     ScreenshotJob,
-    Unusable,
 )
 from kiai.errors import Invalid
 from kiai.osu.replay_file import BadReplay, check_frames
-from kiai.worker_process import serve
+from kiai.pool_process import serve
+
+# Players wait for pp, but an attacker can send many pictures and replays. Decoding therefore gets the CPU time that the
+# server and pp leave: at 5, two processes that decode hostile replays made song select wait five times as long.
+NICENESS: Final = 15
 
 _JOB: Final = msgspec.msgpack.Decoder(Job)
 
 
 def answer(head: bytes, blob: bytes) -> bytes:
-    """Does a job."""
-    return msgspec.msgpack.encode(_done(_JOB.decode(head), blob))
+    """Run the job in `head` on the file in `blob`. Return the encoded result."""
+    return msgspec.msgpack.encode(_run(_JOB.decode(head), blob))
 
 
-def _done(job: Job, blob: bytes) -> Result:
+def _run(job: Job, blob: bytes) -> Result:
+    # Imports are here because a process needs only those of its jobs, e.g. not Pillow, which takes 10 MB.
     try:
         match job:
             case FramesJob():
-                return Read(check_frames(blob))
+                return FramesResult(check_frames(blob))
+            case AnalysisJob(osu_bytes=size, mode=mode, mods=mods, life_bar=life_bar):
+                from kiai.osu.replay_analysis import analyse
+
+                return AnalysisResult(analyse(blob[:size], blob[size:], mode=mode, mods=mods, life_bar=life_bar))
+            case EvidenceJob(osu_bytes=size, mode=mode, mods=mods, known=known):
+                from kiai.osu.replay_evidence import measure
+
+                return EvidenceResult(measure(blob[:size], blob[size:], mode=mode, mods=mods, known=known))
+            case CardJob():
+                from kiai.decoding import cards
+
+                return MediaResult(cards.draw(job, blob))
             case PreviewJob(set_id=set_id):
                 from kiai.decoding import sets
 
-                return Made(sets.preview(blob, set_id))
+                return MediaResult(sets.preview(blob, set_id))
             case BackgroundJob(set_id=set_id, width=width, height=height):
                 from kiai.decoding import sets
 
-                return Made(sets.background(blob, set_id, (width, height)))
+                return MediaResult(sets.background(blob, set_id, (width, height)))
             case AvatarJob(kind=kind):
-                from kiai.decoding import pictures  # Pillow is 10 MB that a process for replays does not need
+                from kiai.decoding import pictures
 
-                return Made(pictures.avatar(blob, kind))
+                return MediaResult(pictures.avatar(blob, kind))
+            case CoverJob(kind=kind):
+                from kiai.decoding import pictures
+
+                return MediaResult(pictures.cover(blob, kind))
             case ScreenshotJob(kind=kind):
                 from kiai.decoding import pictures
 
-                return Made(pictures.screenshot(blob, kind))
+                return MediaResult(pictures.screenshot(blob, kind))
     except BadReplay as bad:
         return BadFrames(str(bad))
     except MemoryError:
+        # Only frames get here: `pictures` and `sets` handle this error themselves.
         return BadFrames("they need more memory than they may use")
     except Invalid as error:
-        return Unusable(error.field, error.allowed, str(error.got))
+        return RejectedPicture(error.field, error.allowed, str(error.got))
 
 
 if __name__ == "__main__":
-    serve(answer)
+    serve(answer, niceness=NICENESS)

@@ -1,7 +1,7 @@
-"""What websites and the game show of a set, made from its archive: its background, made small, and some of its music.
+"""Thumbnails and music previews of sets, from their archives.
 
-Archives are hostile: an entry is read up to a bound, a picture's size is looked at before it is unpacked, and music is
-cut without being decoded.
+Archives are untrusted: entries have a maximum size, the size of a picture is checked before it is decoded, and music is
+cut without decoding it.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,13 +16,13 @@ from kiai.osu.mp3 import cut_mp3
 
 PICTURE_MAX: Final = 20 * 1024 * 1024
 MUSIC_MAX: Final = 40 * 1024 * 1024
-DIFFICULTIES_MAX: Final = 64  # looked at for one that names a picture or music
+DIFFICULTIES_MAX: Final = 64  # of an archive are searched for the name of a picture or of music
 PREVIEW_MS: Final = 10_000
-NOTHING: Final = b""  # of an archive that does not have it
+NOTHING: Final = b""  # the result for an archive without the picture or music
 
 
 def background(archive: bytes, set_id: int, size: tuple[int, int]) -> bytes:
-    """The set's background as a JPEG of this size, or `NOTHING`."""
+    """Return the background of the set as a JPEG of `size` (width and height in pixels), or `NOTHING`."""
     try:
         found = _first(Archive(archive), set_id, lambda file: file.background, PICTURE_MAX)
         return NOTHING if found is None else thumbnail(found[1], size)
@@ -31,7 +31,7 @@ def background(archive: bytes, set_id: int, size: tuple[int, int]) -> bytes:
 
 
 def preview(archive: bytes, set_id: int) -> bytes:
-    """Ten seconds of the set's music as MP3, or `NOTHING`."""
+    """Return ten seconds of the set's music as MP3, from the preview point, or `NOTHING`."""
     try:
         music = _first(Archive(archive), set_id, lambda file: file.audio_filename, MUSIC_MAX)
     except (BadArchive, BadEntry, OSError, ValueError, MemoryError):
@@ -42,25 +42,25 @@ def preview(archive: bytes, set_id: int) -> bytes:
 
 
 def _first(
-    archive: Archive, set_id: int, named: Callable[[BeatmapFile], str | None], most: int
+    archive: Archive, set_id: int, name_of: Callable[[BeatmapFile], str | None], size_max: int
 ) -> tuple[BeatmapFile, bytes] | None:
-    """The first difficulty that names a file which is there, and that file.
+    """Return the first difficulty whose background or music (`name_of`) is in the archive, and the data of that file.
 
-    Difficulties of a set mostly share background and music. Those of this set come first: an archive may hold several.
+    Difficulties with this `set_id` have precedence: an archive may contain several sets, or have wrong ids.
     """
     other = None
     for folder, file in islice(_difficulties(archive), DIFFICULTIES_MAX):
-        name = named(file)
+        name = name_of(file)
         entry = archive.find(folder + name) if name else None
         if entry is not None and file.beatmap_set_id == set_id:
-            return file, archive.read(entry, most)
+            return file, archive.read(entry, size_max)
         if entry is not None and other is None:
             other = file, entry
-    return (other[0], archive.read(other[1], most)) if other else None
+    return (other[0], archive.read(other[1], size_max)) if other else None
 
 
 def _difficulties(archive: Archive) -> Iterator[tuple[str, BeatmapFile]]:
-    """Each one that can be read, with the folder it lies in."""
+    """Yield the difficulties that can be read, each with its folder."""
     for entry in archive.with_ending(".osu"):
         try:
             yield entry.folder, parse_beatmap(archive.read(entry, OSU_MAX))

@@ -1,4 +1,4 @@
-"""A made-up world for an empty server: players, maps composed here, and their plays. The same seed, the same world."""
+"""Sample data for an empty server: players, clans, generated maps and plays. A seed always gives the same data."""
 
 from kiai.demo.world import DemoReport, DemoWorld, build
 

@@ -1,7 +1,7 @@
-"""Composes beatmaps: .osu files (format v14) of all four modes, such as the game and the calculator accept.
+"""Generates beatmaps: .osu files (format v14) of all four modes that the game and the calculator accept.
 
-A song is a tempo and a title, a difficulty a seeded generator that walks from beat to beat. The rhythm is a few phrases
-of four bars, repeated in the order of a song with verses and choruses. The same seed gives the same bytes.
+A song has a tempo and a title. Each difficulty places its notes with a seeded generator, beat by beat. The rhythm
+consists of phrases of four bars, repeated like the verses and choruses of a song. A seed always gives the same bytes.
 """
 
 import itertools
@@ -20,8 +20,8 @@ MANIA: Final = 3
 ID_FIRST: Final = 900_000
 SET_ID_FIRST: Final = 300_000
 DIFFICULTIES: Final = ("Easy", "Normal", "Hard", "Insane")
-OBJECTS_MAX: Final = 700
-# Four sets show every mode; half of all are osu!, as players have it.
+OBJECTS_MAX: Final = 700  # keeps the files small and the calculation of pp fast
+# The first four sets cover every mode. Half of all sets are osu!, as on real servers.
 _MODES_OF_SETS: Final = (OSU, MANIA, TAIKO, CATCH, OSU, OSU, MANIA, OSU, TAIKO, OSU)
 
 _STEPS_A_BEAT: Final = 4
@@ -30,12 +30,12 @@ _SLIDER_MULTIPLIER: Final = 1.4
 _WIDTH: Final = 512
 _HEIGHT: Final = 384
 _MARGIN: Final = 32
-_SPINNER_STEPS: Final = 12
+_SPINNER_STEPS: Final = 12  # quarter beats, as are the other steps
 _LEAD_IN_MS: Final = 2_000
 
 
 def words(text: str) -> tuple[str, ...]:
-    """What stands between the spaces and line ends."""
+    """Split a text at spaces and line ends."""
     return tuple(text.split())
 
 
@@ -70,7 +70,11 @@ Nightjar Overtone Pinwheel Quaver Rimshot Sliderbreak Tatami Underscore Voxel Wh
 
 
 class ComposedMap(msgspec.Struct, frozen=True):
-    """A finished map. `judged` is how many judgements a whole play of it has, `tiny_droplets` those of catch alone."""
+    """A generated map.
+
+    `judged` is the number of judgements in a complete play. `tiny_droplets` is the number of tiny droplets among them,
+    in catch only.
+    """
 
     id: int
     set_id: int
@@ -92,7 +96,10 @@ class _Song(msgspec.Struct, frozen=True):
 
 
 class _Level(msgspec.Struct, frozen=True):
-    """What a difficulty's name promises. `gaps` are quarter beats from note to note, each as likely as it is listed."""
+    """The settings of a difficulty.
+
+    `gaps` are the distances between notes in quarter beats; a value that is listed twice is twice as likely.
+    """
 
     cs: float
     ar: float
@@ -100,9 +107,9 @@ class _Level(msgspec.Struct, frozen=True):
     hp: float
     gaps: tuple[int, ...]
     spacing: float
-    """Pixels a beat."""
+    """Pixels per beat."""
     chords: float
-    """How likely a second mania note falls at the same time."""
+    """The probability of a second mania note at the same time, 0-1."""
 
 
 _LEVELS: Final = (
@@ -114,7 +121,7 @@ _LEVELS: Final = (
 
 
 class _Note(msgspec.Struct, frozen=True):
-    """A place in the rhythm: `step` quarter beats after the start, `gap` until the next; `bar` begins a combo."""
+    """A note of the rhythm: `step` quarter beats after the start, `gap` before the next note; `bar` starts a combo."""
 
     step: int
     gap: int
@@ -123,7 +130,7 @@ class _Note(msgspec.Struct, frozen=True):
 
 
 class _Written(msgspec.Struct, frozen=True):
-    """The lines of the objects, and what is judged in them."""
+    """The lines of the objects and their number of judgements."""
 
     lines: list[str]
     judged: int
@@ -131,8 +138,9 @@ class _Written(msgspec.Struct, frozen=True):
 
 
 def compose_map(seed: int, index: int) -> ComposedMap:
-    """The map with this number in the world of `seed`: difficulty `index % 4` of the set `index // 4`."""
+    """Return map number `index` of a seed: difficulty `index % 4` of the set `index // 4`."""
     number, level_number = divmod(index, len(DIFFICULTIES))
+    # Each song and map has its own generator, so that a map does not depend on how many others are generated.
     song = _song(Random(f"{seed} song {number}"), _MODES_OF_SETS[number % len(_MODES_OF_SETS)])
     level = _LEVELS[level_number]
     rng = Random(f"{seed} map {index}")
@@ -206,14 +214,14 @@ def _song(rng: Random, mode: int) -> _Song:
 
 
 def _notes(rng: Random, song: _Song, level: _Level) -> list[_Note]:
-    """The rhythm of a whole song: verse and chorus in turn, a bridge, and a spinner to end with."""
+    """Return the rhythm of a song: verses and choruses, a bridge, and a spinner at the end."""
     verse, chorus, bridge = (_phrase(rng, level.gaps) for _ in range(3))
     form = (verse, verse, chorus, verse, chorus, bridge, chorus)
     notes: list[_Note] = []
     for number in range(song.beats * _STEPS_A_BEAT // _STEPS_A_PHRASE):
         start = number * _STEPS_A_PHRASE
         notes += [_Note(start + n.step, n.gap, n.bar) for n in form[number % len(form)]]
-    notes = notes[: OBJECTS_MAX * 3 // 4 if song.mode == MANIA else OBJECTS_MAX - 1]  # mania adds chords
+    notes = notes[: OBJECTS_MAX * 3 // 4 if song.mode == MANIA else OBJECTS_MAX - 1]  # chords add objects
     last = notes[-1]
     notes.append(_Note(last.step + max(last.gap, _STEPS_A_BEAT), _SPINNER_STEPS, True, spinner=True))
     return notes
@@ -224,7 +232,7 @@ def _phrase(rng: Random, gaps: Sequence[int]) -> list[_Note]:
     step = 0
     while step < _STEPS_A_PHRASE:
         gap = rng.choice(gaps)
-        if step % 2:  # an odd quarter is the middle of a run: the run goes on
+        if step % 2:  # an odd quarter beat is inside a run of short notes, which continues
             gap = 1
         elif step % _STEPS_A_BEAT:
             gap = min(gap, 2)
@@ -235,18 +243,18 @@ def _phrase(rng: Random, gaps: Sequence[int]) -> list[_Note]:
 
 
 class _Grid:
-    """Quarter beats as times."""
+    """Converts quarter beats to times."""
 
     def __init__(self, bpm: int) -> None:
         self.step_ms = 60_000 / bpm / _STEPS_A_BEAT
 
     def time(self, step: int) -> int:
-        """When a quarter beat falls, ms, to the nearest whole one."""
+        """Return the time of a quarter beat, rounded to ms."""
         return _LEAD_IN_MS + round(step * self.step_ms)
 
 
 class _Walk:
-    """A wandering point that stays on the playfield."""
+    """A random walk within the playfield."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
@@ -255,9 +263,9 @@ class _Walk:
         self.angle = rng.uniform(0.0, math.tau)
 
     def step(self, distance: float) -> tuple[int, int]:
-        """Goes this many pixels, turning back at the borders; where that is."""
+        """Move by this many pixels, turning at the borders, and return the new position."""
         self.angle += self._rng.uniform(-1.2, 1.2)
-        for _ in range(8):
+        for _ in range(8):  # eight directions; if all lead outside, the position is clamped below
             x = self.x + distance * math.cos(self.angle)
             y = self.y + distance * math.sin(self.angle)
             if _MARGIN <= x <= _WIDTH - _MARGIN and _MARGIN <= y <= _HEIGHT - _MARGIN:
@@ -269,15 +277,15 @@ class _Walk:
 
 
 def _slides(rng: Random, gap: int) -> tuple[int, int]:
-    """Quarter beats a slide and number of slides of a slider that leaves half its gap free."""
-    held = gap // 2
-    if held >= 2 and rng.random() < 0.25:
-        return held // 2, 2
-    return held, 1
+    """Return the quarter beats per slide and the number of slides. The slider takes at most half of the gap."""
+    held_steps = gap // 2
+    if held_steps >= 2 and rng.random() < 0.25:
+        return held_steps // 2, 2
+    return held_steps, 1
 
 
 def _slider(rng: Random, walk: _Walk, start: str, length: float, slides: int) -> str:
-    """A straight slider, a bow through three points, or a Bezier curve."""
+    """Return a slider: a line, an arc through three points, or a Bezier curve."""
     x, y = round(walk.x), round(walk.y)
     end_x, end_y = walk.step(length)
     middle_x = (x + end_x) // 2 + rng.randrange(-20, 21)
@@ -298,8 +306,8 @@ def _write_osu(rng: Random, notes: Sequence[_Note], grid: _Grid, level: _Level, 
             continue
         x, y = walk.step(level.spacing * note.gap / _STEPS_A_BEAT)
         if note.gap >= 2 and rng.random() < 0.35:
-            held, slides = _slides(rng, note.gap)
-            length = 100 * _SLIDER_MULTIPLIER * held / _STEPS_A_BEAT
+            held_steps, slides = _slides(rng, note.gap)
+            length = 100 * _SLIDER_MULTIPLIER * held_steps / _STEPS_A_BEAT
             lines.append(_slider(rng, walk, f"{x},{y},{time},{2 + combo},0", length, slides))
         else:
             lines.append(f"{x},{y},{time},{1 + combo},{rng.choice((0, 0, 2, 8))},0:0:0:0:")
@@ -335,11 +343,11 @@ def _write_catch(rng: Random, notes: Sequence[_Note], grid: _Grid, level: _Level
             continue
         x, y = walk.step(0.6 * level.spacing * note.gap / _STEPS_A_BEAT)
         if note.gap >= 2 and rng.random() < 0.3:
-            held, slides = _slides(rng, note.gap)
-            length = 100 * _SLIDER_MULTIPLIER * held / _STEPS_A_BEAT
+            held_steps, slides = _slides(rng, note.gap)
+            length = 100 * _SLIDER_MULTIPLIER * held_steps / _STEPS_A_BEAT
             lines.append(_slider(rng, walk, f"{x},{y},{time},{2 + combo},0", length, slides))
             fruits += 1 + slides
-            tiny_droplets += _tiny_droplets(time, held * grid.step_ms, slides)
+            tiny_droplets += _tiny_droplets(time, held_steps * grid.step_ms, slides)
         else:
             lines.append(f"{x},{y},{time},{1 + combo},0,0:0:0:0:")
             fruits += 1
@@ -347,11 +355,9 @@ def _write_catch(rng: Random, notes: Sequence[_Note], grid: _Grid, level: _Level
 
 
 def _tiny_droplets(time: int, slide_ms: float, slides: int) -> int:
-    """How many tiny droplets a juice stream without droplets holds.
-
-    The game halves the time between two events of the slider until it is at most 100 ms; the last slide has an event
-    of its own 36 ms before its end, or half-way when that comes later.
-    """
+    """Return the number of tiny droplets in a juice stream without droplets."""
+    # The game halves the time between two events of the slider until it is at most 100 ms. The last slide has one more
+    # event: 36 ms before its end, or at its middle if that is later.
     start = float(time)
     events = [start + slide_ms * n for n in range(slides)]
     end = start + slide_ms * slides
@@ -370,16 +376,17 @@ def _write_mania(rng: Random, notes: Sequence[_Note], grid: _Grid, level: _Level
     free_at = [0] * keys
     last = -1
     for note in notes:
-        wanted = 2 if rng.random() < level.chords else 1
+        notes_at_once = 2 if rng.random() < level.chords else 1
+        # A column is busy until its hold ends. The last column is avoided, because repeated notes are hard to play.
         free = [column for column in range(keys) if free_at[column] <= note.step]
         rested = [column for column in free if column != last] or free
-        for column in sorted(rng.sample(rested, min(wanted, len(rested)))):
+        for column in sorted(rng.sample(rested, min(notes_at_once, len(rested)))):
             x = (2 * column + 1) * _WIDTH // (2 * keys)
             time = grid.time(note.step)
             if note.spinner or (note.gap >= 4 and rng.random() < 0.3):
-                held = note.gap if note.spinner else note.gap // 2
-                lines.append(f"{x},192,{time},128,0,{grid.time(note.step + held)}:0:0:0:0:")
-                free_at[column] = note.step + held + 1
+                held_steps = note.gap if note.spinner else note.gap // 2
+                lines.append(f"{x},192,{time},128,0,{grid.time(note.step + held_steps)}:0:0:0:0:")
+                free_at[column] = note.step + held_steps + 1
             else:
                 lines.append(f"{x},192,{time},1,0,0:0:0:0:")
                 free_at[column] = note.step + 1
@@ -391,5 +398,5 @@ _WRITERS: Final = (_write_osu, _write_taiko, _write_catch, _write_mania)
 
 
 def maps_of(seed: int, count: int) -> Iterator[ComposedMap]:
-    """The first `count` maps of the world of `seed`."""
+    """Yield the first `count` maps of a seed."""
     return (compose_map(seed, index) for index in range(count))

@@ -1,7 +1,7 @@
-"""Invents players and their plays: plausible counts, combos, scores and times that fit the maps they are played on.
+"""Generates players and plays, with plausible counts, combos, scores and times for each map.
 
-Everything comes from one seeded stream of numbers and a fixed end of time, never from the clock, so that the same
-arguments give the same plays. A play's id order is its order in time.
+The values come from a seeded generator and a fixed end date, not from the clock, so equal arguments give equal plays.
+Plays are generated in the order of time, which becomes the order of their ids.
 """
 
 import hashlib
@@ -15,15 +15,15 @@ from typing import Final
 import msgspec
 
 from kiai.beatmaps.model import Beatmap
-from kiai.osu.accuracy import Counts, accuracy
+from kiai.osu.accuracy import HitCounts, accuracy
 from kiai.osu.grades import grade
 from kiai.osu.modes import mode_of
 from kiai.osu.mods import AP, DT, EZ, FI, FL, HD, HR, HT, NC, NF, RX, clock_rate
 from kiai.scores.model import Play
 
 EPOCH_MS: Final = 1_767_225_600_000
-"""2026-01-01: when the made-up world ends."""
-SPAN_MS: Final = 2 * 365 * 86_400_000
+"""2026-01-01, the end of the period of the plays."""
+SPAN_MS: Final = 2 * 365 * 86_400_000  # the length of the period
 CLIENT_VERSION: Final = 20_251_001
 
 _OSU: Final = 0
@@ -31,21 +31,21 @@ _TAIKO: Final = 1
 _CATCH: Final = 2
 _MANIA: Final = 3
 _FAVOURITE_MODES: Final = (0, 0, 0, 0, 0, 0, 1, 2, 3, 3)
-_KEEPS_TO_FAVOURITE: Final = 0.85
-# What one star of osu! is in the other modes, roughly: skill is one number for all of them.
+_FAVOURITE_SHARE: Final = 0.85
+# One star of osu! in stars of each mode, approximately: a player has one skill for all modes.
 _STARS_OF_OSU: Final = (1.0, 0.62, 0.48, 0.4)
-_PERFECT_COMBO: Final = 0.6  # of osu! plays without a miss that drop no slider either
+_PERFECT_COMBO: Final = 0.6  # share of osu! plays without a miss that also drop no slider
 
 
 class DemoPlayer(msgspec.Struct, frozen=True):
-    """A player as far as plays depend on them; `skill` is the osu! star rating they can just manage."""
+    """A player. `skill` is the osu! star rating that the player can just pass; `mode` is the favourite mode."""
 
     skill: float
     mode: int
 
 
 class PlayableMap(msgspec.Struct, frozen=True):
-    """An imported map with what a whole play of it is judged on."""
+    """An imported map with the number of judgements in a complete play."""
 
     beatmap: Beatmap
     judged: int
@@ -53,7 +53,7 @@ class PlayableMap(msgspec.Struct, frozen=True):
 
 
 class _Choice(msgspec.Struct, frozen=True):
-    """A set of mods as players pick it: what it does to score, speed and difficulty (in stars of osu!)."""
+    """A mod set with its effect on score, speed and difficulty (in stars of osu!)."""
 
     mods: int
     mode: int
@@ -62,6 +62,7 @@ class _Choice(msgspec.Struct, frozen=True):
     harder: float
 
 
+# By mode: how often players choose a mod set, relative to the others.
 _PICKED: Final = (
     # osu!
     (
@@ -92,21 +93,21 @@ def _choice(mods: int, vanilla_mode: int) -> _Choice:
 
 
 def compose_player(rng: Random) -> DemoPlayer:
-    """A player with some skill and a mode they mostly play."""
+    """Return a player with a random skill and favourite mode."""
     return DemoPlayer(skill=rng.gauss(4.9, 1.2), mode=rng.choice(_FAVOURITE_MODES))
 
 
 def checksum(seed: int, number: int) -> bytes:
-    """The 16 bytes that name the play with this number."""
+    """Return the 16 bytes that identify the play with this number."""
     return hashlib.blake2b(f"{seed} {number}".encode(), digest_size=16).digest()
 
 
 def compose_plays(
     seed: int, players: Sequence[tuple[int, DemoPlayer]], maps: Sequence[PlayableMap], count: int
 ) -> Iterator[Play]:
-    """`count` plays in the order of time, by `players` (with their user ids), without pp: 0, calculator 0.
+    """Yield `count` plays of `players` (user id, player) in order of time. Their pp and calculator are 0.
 
-    A few players are much more active than the rest, and a few maps much more popular, as a power law has it.
+    The activity of players and the popularity of maps follow a power law.
     """
     if not players or not maps:
         return
@@ -120,7 +121,7 @@ def compose_plays(
     for number in range(count):
         user_id, player = players[bisect(player_weights, random() * player_weights[-1])]
         board = boards[player.mode]
-        if not board.maps or random() > _KEEPS_TO_FAVOURITE:
+        if not board.maps or random() > _FAVOURITE_SHARE:
             board = all_maps
         on = board.maps[bisect(board.weights, random() * board.weights[-1])]
         pick = picks[on.beatmap.mode]
@@ -137,7 +138,7 @@ def compose_plays(
 
 
 class _Board:
-    """Maps to choose from, by popularity."""
+    """Maps with the running sums of their popularity."""
 
     def __init__(self, rng: Random, maps: Sequence[PlayableMap]) -> None:
         self.maps = maps
@@ -145,7 +146,7 @@ class _Board:
 
 
 class _Picks:
-    """Mods to choose from, by popularity."""
+    """Mod sets with the running sums of their popularity."""
 
     def __init__(self, vanilla_mode: int) -> None:
         self.choices = [_choice(mods, vanilla_mode) for _, mods in _PICKED[vanilla_mode]]
@@ -153,7 +154,8 @@ class _Picks:
 
 
 def _powers(rng: Random, count: int, *, shift: float, power: float) -> list[float]:
-    """Running sums of `count` weights that fall like a power of their place, places shuffled."""
+    """Return the running sums of `count` weights that follow a power law in random order."""
+    # PERF: `bisect` on running sums chooses an item in logarithmic time, a million times.
     places = list(range(count))
     rng.shuffle(places)
     return list(itertools.accumulate((place + shift) ** -power for place in places))
@@ -162,10 +164,11 @@ def _powers(rng: Random, count: int, *, shift: float, power: float) -> list[floa
 def compose_play(
     rng: Random, user_id: int, skill: float, on: PlayableMap, choice: _Choice, *, at_ms: int, checksum: bytes
 ) -> Play:
-    """One play of a map with these mods, as well as the player's skill lets it be."""
+    """Return a play of a map with a mod set. Its quality depends on skill and difficulty."""
     random = rng.random
     beatmap = on.beatmap
     vanilla_mode = beatmap.mode
+    # The margin in stars, with the form of the day; a logistic curve turns it into a quality of 0-1.
     edge = skill - beatmap.diff / _STARS_OF_OSU[vanilla_mode] - choice.harder + 3.0 * (random() + random() - 1.0)
     quality = 1.0 / (1.0 + math.exp(-0.9 * edge))
     passed = bool(choice.mods & NF) or random() < 0.25 + 0.75 * math.sqrt(quality)
@@ -194,8 +197,8 @@ def compose_play(
     )
 
 
-def _counts(random: Callable[[], float], on: PlayableMap, quality: float, passed: bool, played: float) -> Counts:
-    """Judgements of the played part of a map. A fail has a few misses at least."""
+def _counts(random: Callable[[], float], on: PlayableMap, quality: float, passed: bool, played: float) -> HitCounts:
+    """Return the judgements of the played part of a map. A fail has at least one miss."""
     faults = 1.0 - quality
     droplets = int(on.tiny_droplets * played)
     judged = max(int(on.judged * played) - droplets, 2)
@@ -211,23 +214,23 @@ def _counts(random: Callable[[], float], on: PlayableMap, quality: float, passed
             n50 = int(bad * 0.15 * random())
             n100 = bad - n50
             katu = int(n100 * 0.4 * random())
-            return Counts(good, n100, n50, max(good // 5 - n100, 0), katu, missed)
+            return HitCounts(good, n100, n50, max(good // 5 - n100, 0), katu, missed)
         case 1:
-            return Counts(good, bad, 0, good // 12, bad // 12, missed)
-        case 2:  # what is not missed is caught; lost droplets are counted as katu
+            return HitCounts(good, bad, 0, good // 12, bad // 12, missed)
+        case 2:  # catch has no inaccurate hits; missed droplets count as katu
             lost = int(droplets * 0.2 * faults * random())
-            return Counts(good + bad, 0, droplets - lost, 0, lost, missed)
+            return HitCounts(good + bad, 0, droplets - lost, 0, lost, missed)
         case _:
             n50 = int(bad * 0.1 * random())
             n100 = int((bad - n50) * 0.3 * random())
             n300 = int(good * (0.15 + 0.5 * faults) * (0.5 + random() / 2))
-            return Counts(n300, n100, n50, good - n300, bad - n50 - n100, missed)
+            return HitCounts(n300, n100, n50, good - n300, bad - n50 - n100, missed)
 
 
 def _combo(
-    random: Callable[[], float], most: int, vanilla_mode: int, counts: Counts, passed: bool, played: float
+    random: Callable[[], float], most: int, vanilla_mode: int, counts: HitCounts, passed: bool, played: float
 ) -> int:
-    """The longest run between the misses; in osu! a dropped slider breaks a run without one."""
+    """Return the maximum combo. In osu! a dropped slider can break the combo without a miss."""
     reached = most if passed else int(most * played)
     breaks = counts.nmiss
     if breaks == 0:
@@ -235,14 +238,14 @@ def _combo(
             return reached
         breaks = 1
     unbroken = max(reached - breaks, 1)
-    shortest = -(-unbroken // (breaks + 1))
+    shortest = -(-unbroken // (breaks + 1))  # rounded up: the longest run when all runs are equally long
     return shortest + int((unbroken - shortest) * random() ** 2)
 
 
 def _score(
-    random: Callable[[], float], on: PlayableMap, counts: Counts, combo: int, multiplier: float, played: float
+    random: Callable[[], float], on: PlayableMap, counts: HitCounts, combo: int, multiplier: float, played: float
 ) -> int:
-    """About what the game would count: each hit grows with the combo it stands in."""
+    """Return a score close to that of the game, where the value of a hit grows with the combo."""
     beatmap = on.beatmap
     if beatmap.mode == _MANIA:
         judged = counts.n300 + counts.n100 + counts.n50 + counts.ngeki + counts.nkatu + counts.nmiss

@@ -1,15 +1,14 @@
-"""Fills an empty server with a made-up world, through the verbs and statements that every other bulk load uses.
+"""Fills an empty server with sample data, through the services and statements of other bulk imports.
 
-    players, clans, friends -> maps -> plays: composed, pp computed, replays stored, rows written -> everything rebuilt
+    players, clans, friends -> maps -> plays: generate, compute pp, store replays, insert rows -> rebuild derived rows
 
-Plays are written without best flags, stats and counters; the rebuilder derives those from the rows, as it does after
-any load.
+Plays are inserted without best flags, stats and counters. The rebuilder computes those from the rows, as after other
+bulk imports.
 """
 
 import asyncio
 import hashlib
 import itertools
-import lzma
 import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,48 +20,49 @@ from sqlalchemy import bindparam, insert, select, update
 
 from kiai.accounts import queries as accounts
 from kiai.accounts.model import BOT_ID
+from kiai.accounts.name_index import NameKind, add_names
 from kiai.beatmaps.listing import Listing
-from kiai.beatmaps.model import MapStatus
+from kiai.beatmaps.model import MapStatus, osu_key
 from kiai.demo.composing import SET_ID_FIRST, ComposedMap, maps_of, words
 from kiai.demo.plays import EPOCH_MS, SPAN_MS, DemoPlayer, PlayableMap, compose_player, compose_plays
+from kiai.demo.replaying import compose_frames
 from kiai.errors import Refused, Unavailable
 from kiai.osu.modes import vanilla
 from kiai.osu.names import name_fault, safe_name
 from kiai.osu.privileges import Privilege
 from kiai.scores import calculator, statements
-from kiai.scores.best import Verdict
+from kiai.scores.best import BestFlags
 from kiai.scores.model import Play, StoredReplay, replay_key
 from kiai.scores.performance import stored_pp
-from kiai.scores.recording import row_of
-from kiai.storage.outbox import tell
-from kiai.storage.port import Command, Query, Transaction, Value, only
+from kiai.scores.recording import replay_row_of, row_of
+from kiai.storage.outbox import enqueue
+from kiai.storage.port import Command, Query, Transaction, Value, scalar
 from kiai.storage.tables import clans, pool_picks, pools, users
 
 if TYPE_CHECKING:
     from kiai.app import Services
 
-USERS_AT_ONCE: Final = 20_000
-PLAYS_AT_ONCE: Final = 1_000_000  # of which pp is computed map by map: about 60 MB
+USERS_AT_ONCE: Final = 20_000  # per transaction
+PLAYS_AT_ONCE: Final = 1_000_000  # pp is computed map by map within a window of this size, which takes about 60 MB
 ROWS_AT_ONCE: Final = 20_000
 PP_AT_ONCE: Final = 2_000
-MAPS_ASKED_AT_ONCE: Final = 4
+MAPS_CALCULATED_AT_ONCE: Final = 4
 REPLAYS_MAX: Final = 2_000
-REPLAY_EVERY: Final = 50
-FRAMES: Final = 200
+REPLAY_EVERY: Final = 50  # passes
 FILES_AT_ONCE: Final = 8
 PLAYERS_A_CLAN: Final = 25
 CLAN_MEMBERS_MAX: Final = 16
 MAPS_A_POOL: Final = 20
 FRIENDS_MAX: Final = 3
 _RESTRICTED_EVERY: Final = 200
-_RESTRICTED_FIRST: Final = 40
+_RESTRICTED_FIRST: Final = 40  # small enough that a world of 50 players has a restricted one
 _SUPPORTER_EVERY: Final = 20
 _ATTEMPTS: Final = 100
 
 _PRIV: Final = int(Privilege.UNRESTRICTED | Privilege.VERIFIED)
-_NO_FLAGS: Final = Verdict(best_pp=False, best_score=False, best_mods=False)
+_NO_FLAGS: Final = BestFlags(best_pp=False, best_score=False, best_mods=False)
 _RANKED: Final = MapStatus.RANKED
-# By set. The first five, the smallest world's, leave every mode something ranked.
+# By set. The smallest world has the first five; with them every mode has a ranked map.
 _STATUSES: Final = (
     *(_RANKED, _RANKED, _RANKED, _RANKED, MapStatus.LOVED),
     *(_RANKED, _RANKED, MapStatus.QUALIFIED, _RANKED, _RANKED),
@@ -117,14 +117,14 @@ _INSERT_USERS = Command(
 )
 _IDS_AFTER = Query(
     select(users.c.id).where(users.c.id > bindparam("after")).order_by(users.c.id).limit(USERS_AT_ONCE),
-    only,
-    scans="every account is wanted, a page at a time",
+    scalar,
+    scans="reads every account, one page at a time",
 )
 _INSERT_CLAN = Query(
     insert(clans)
     .values({name: bindparam(name) for name in ("name", "safe_name", "tag", "owner_id", "created_at_ms")})
     .returning(clans.c.id),
-    only,
+    scalar,
 )
 _JOIN_CLAN = Command(
     update(users)
@@ -137,18 +137,18 @@ _INSERT_POOL = Query(
     insert(pools)
     .values({name: bindparam(name) for name in ("name", "created_at_ms", "created_by")})
     .returning(pools.c.id),
-    only,
+    scalar,
 )
 _INSERT_PICKS = Command(
     insert(pool_picks).values({name: bindparam(name) for name in ("pool_id", "mods", "slot", "map_id")})
 )
 
 T = TypeVar("T")
-Progress = Callable[[int, int], None]  # done, in all
+Progress = Callable[[int, int], None]  # steps done, steps in total
 
 
 class DemoWorld(msgspec.Struct, frozen=True):
-    """What a world is made from; equal values make equal worlds."""
+    """The sizes and the seed of a world. Equal values give equal worlds."""
 
     players: int
     maps: int
@@ -157,7 +157,7 @@ class DemoWorld(msgspec.Struct, frozen=True):
 
 
 class DemoReport(msgspec.Struct, frozen=True):
-    """How many of each were made."""
+    """The numbers of created rows."""
 
     players: int
     maps: int
@@ -175,13 +175,13 @@ async def build(
     seed: int,
     progress: Progress = lambda done, total: None,
 ) -> DemoReport:
-    """Makes a world on an empty server.
+    """Create a world on an empty server.
 
-    Raises Refused when there are accounts or maps already, Unavailable when a part of the server does not work.
+    Raises Refused if there are accounts or maps, Unavailable if a part of the server does not work.
     """
     world = DemoWorld(players, maps, scores, seed)
     await _refuse_unless_empty(services)
-    steps = _Steps(players + maps + 3 * scores, progress)
+    steps = _Steps(players + maps + 3 * scores, progress)  # each score is computed, inserted and rebuilt
     registered = await _register(services, world, steps)
     clan_count = await _found_clans(services, world, [user_id for user_id, _ in registered])
     await _befriend(services, world, [user_id for user_id, _ in registered])
@@ -191,13 +191,13 @@ async def build(
     await loader.load()
     steps.phase(2 * scores)
     await services.rebuilder.everything(lambda done, total: steps.at(scores * done // total))
-    await _tell_ranks(services)
+    await _enqueue_ranks(services)
     steps.phase(scores)
     return DemoReport(players, len(playable), loader.scores, loader.replays, clan_count)
 
 
 class _Steps:
-    """Progress over all phases: a step is a player, a map, a score computed, one written, one rebuilt."""
+    """Progress over all phases. A step is a player, a map, or a score computed, inserted or rebuilt."""
 
     def __init__(self, total: int, progress: Progress) -> None:
         self.total = total
@@ -205,31 +205,32 @@ class _Steps:
         self._progress = progress
 
     def at(self, done: int) -> None:
-        """So many steps of this phase are done."""
+        """Report that `done` steps of this phase are complete."""
         self._progress(self._before + done, self.total)
 
     def phase(self, done: int) -> None:
-        """A phase of so many steps is over."""
+        """Finish a phase of `done` steps."""
         self._before += done
         self.at(0)
 
 
 async def _refuse_unless_empty(services: "Services") -> None:
-    held = await services.accounts.total()
-    if held:
-        raise Refused(f"the data folder holds {held} accounts already; kiai demo fills empty ones")
-    _, held = await services.beatmaps.listed(Listing(limit=1))
-    if held:
-        raise Refused(f"the data folder holds {held} maps already; kiai demo fills empty ones")
+    count = await services.accounts.total()
+    if count:
+        raise Refused(f"the data folder contains {count} accounts; `kiai demo` needs an empty data folder")
+    _, count = await services.beatmaps.listed(Listing(limit=1))
+    if count:
+        raise Refused(f"the data folder contains {count} maps; `kiai demo` needs an empty data folder")
 
 
 # --- players
 
 
 async def _register(services: "Services", world: DemoWorld, steps: _Steps) -> list[tuple[int, DemoPlayer]]:
-    """Accounts that nobody can log in to, and who plays on them, by id."""
+    """Create accounts without a password and return them as (user id, player)."""
     rng = Random(f"{world.seed} players")
-    made: list[DemoPlayer] = []
+    created: list[DemoPlayer] = []
+    taken: list[str] = []
     names = _names(rng)
     for first in range(0, world.players, USERS_AT_ONCE):
         batch = range(first, min(first + USERS_AT_ONCE, world.players))
@@ -237,23 +238,31 @@ async def _register(services: "Services", world: DemoWorld, steps: _Steps) -> li
         rows = [_user_row(rng, index, next(names), player) for index, player in zip(batch, new, strict=True)]
 
         async def body(tx: Transaction, rows: Sequence[Mapping[str, Value]] = rows) -> None:
-            await tx.many(_INSERT_USERS, rows)
+            await tx.run_many(_INSERT_USERS, rows)
             await tx.run(accounts.COUNT_USER, by=len(rows))
 
-        await services.database.transaction(body, long=True)
-        made += new
-        steps.at(len(made))
+        await services.database.transaction(body, long=True)  # long: beyond the time limit of requests
+        created += new
+        taken += [str(row["name"]) for row in rows]
+        steps.at(len(created))
     steps.phase(world.players)
+    # The database assigns the ids; they follow the order of insertion, which pairs them with the players.
     ids: list[int] = []
     while page := await services.database.all(_IDS_AFTER, after=ids[-1] if ids else BOT_ID):
+
+        async def index(tx: Transaction, page: Sequence[int] = page, first: int = len(ids)) -> None:
+            for user_id, name in zip(page, taken[first : first + len(page)], strict=True):
+                await add_names(tx, NameKind.NAME, user_id, name)
+
+        await services.database.transaction(index, long=True)
         ids += page
-    return list(zip(ids, made, strict=True))
+    return list(zip(ids, created, strict=True))
 
 
 def _user_row(rng: Random, index: int, name: str, player: DemoPlayer) -> dict[str, Value]:
     restricted = index % _RESTRICTED_EVERY == _RESTRICTED_FIRST
     supporter = index % _SUPPORTER_EVERY == 1
-    priv = int(Privilege.VERIFIED) if restricted else _PRIV
+    priv = int(Privilege.VERIFIED) if restricted else _PRIV  # restricted: without UNRESTRICTED
     return {
         "name": name,
         "safe_name": safe_name(name),
@@ -269,7 +278,7 @@ def _user_row(rng: Random, index: int, name: str, player: DemoPlayer) -> dict[st
 
 
 def _names(rng: Random) -> Iterator[str]:
-    """Names that are valid and all different; a number follows when the syllables are used up."""
+    """Yield valid and unique names. A number is appended when the syllables give no new name."""
     taken: set[str] = set()
     while True:
         for attempt in range(_ATTEMPTS):
@@ -283,18 +292,19 @@ def _names(rng: Random) -> Iterator[str]:
                 name = f"_{name}_"
             elif style < 0.65:
                 name = f"[{name}]"
+            # After 25 collisions every further attempt has a number, so that large worlds find names quickly.
             if attempt > _ATTEMPTS // 4 or rng.random() < 0.15:
                 name = f"{name[:10]}{rng.randrange(100_000)}"
             if safe_name(name) not in taken and name_fault(name) is None:
                 break
         else:
-            raise AssertionError("a hundred invented names were all taken")
+            raise AssertionError(f"{_ATTEMPTS} generated names were all taken")
         taken.add(safe_name(name))
         yield name
 
 
 async def _found_clans(services: "Services", world: DemoWorld, ids: Sequence[int]) -> int:
-    """Clans with an owner, an officer or two, and members."""
+    """Create clans with an owner, one or more officers, and members."""
     rng = Random(f"{world.seed} clans")
     free = list(ids)
     rng.shuffle(free)
@@ -320,12 +330,15 @@ async def _found_clans(services: "Services", world: DemoWorld, ids: Sequence[int
                 {
                     "member_id": member,
                     "new_clan_id": clan_id,
+                    # One owner (3), one officer (2) per five members, and members (1).
                     "new_clan_priv": 3 if place == 0 else 2 if place < 1 + len(members) // 5 else 1,
                     "joined_ms": EPOCH_MS - SPAN_MS + number + place * 86_400_000,
                 }
                 for place, member in enumerate(members)
             ]
-            await tx.many(_JOIN_CLAN, rows)
+            await tx.run_many(_JOIN_CLAN, rows)
+            assert clan_id is not None
+            await add_names(tx, NameKind.CLAN, clan_id, name, _clan_tag(number))
 
     await services.database.transaction(body, long=True)
     return count
@@ -339,7 +352,8 @@ def _clan_name(number: int) -> str:
 
 
 def _clan_tag(number: int) -> str:
-    """Letters that count: AAA, BAA, and so on, in an order that does not look like counting."""
+    """Return a unique tag of three letters or more."""
+    # 7,919 is coprime to 26^4, so the product is a permutation: unique tags that do not look like a sequence.
     number = number * 7_919 % 26**4 if number < 26**4 else number
     letters = ""
     while number or len(letters) < 3:
@@ -349,7 +363,7 @@ def _clan_tag(number: int) -> str:
 
 
 async def _befriend(services: "Services", world: DemoWorld, ids: Sequence[int]) -> None:
-    """Some friends each, half of them mutual."""
+    """Give each player up to FRIENDS_MAX friends; half of the friendships are mutual."""
     rng = Random(f"{world.seed} friends")
     pairs: set[tuple[int, int]] = set()
     for user_id in ids:
@@ -365,7 +379,7 @@ async def _befriend(services: "Services", world: DemoWorld, ids: Sequence[int]) 
     for batch in _batches(rows, USERS_AT_ONCE):
 
         async def body(tx: Transaction, batch: Sequence[Mapping[str, Value]] = batch) -> None:
-            await tx.many(accounts.ADD_RELATIONSHIP, batch)
+            await tx.run_many(accounts.ADD_RELATIONSHIP, batch)
 
         await services.database.transaction(body, long=True)
 
@@ -374,7 +388,7 @@ async def _befriend(services: "Services", world: DemoWorld, ids: Sequence[int]) 
 
 
 async def _import_maps(services: "Services", world: DemoWorld, steps: _Steps) -> list[PlayableMap]:
-    """Composes and imports the maps; a set's maps share its status."""
+    """Generate and import the maps. The maps of a set have the same status."""
     playable = []
     for done, composed in enumerate(maps_of(world.seed, world.maps)):
         report = await services.importer.import_file(
@@ -393,17 +407,17 @@ async def _playable(services: "Services", composed: ComposedMap) -> PlayableMap:
 
 
 async def _make_pools(services: "Services", playable: Sequence[PlayableMap]) -> None:
-    """A mappool of the osu! maps among every twenty maps."""
+    """Create a mappool from the osu! maps of every MAPS_A_POOL maps."""
     for number, group in enumerate(_batches(playable, MAPS_A_POOL)):
         if len(group) < MAPS_A_POOL:
             break
-        chosen = [one.beatmap.id for one in group if one.beatmap.mode == 0]
+        chosen = [candidate.beatmap.id for candidate in group if candidate.beatmap.mode == 0]
 
         async def body(tx: Transaction, number: int = number, chosen: Sequence[int] = chosen) -> None:
             pool_id = await tx.one(
                 _INSERT_POOL, name=f"Demo Cup {number + 1}", created_at_ms=EPOCH_MS - SPAN_MS, created_by=BOT_ID
             )
-            await tx.many(
+            await tx.run_many(
                 _INSERT_PICKS,
                 [
                     {"pool_id": pool_id, "mods": pick[:2], "slot": int(pick[2:]), "map_id": map_id}
@@ -418,11 +432,11 @@ async def _make_pools(services: "Services", playable: Sequence[PlayableMap]) -> 
 
 
 class _Loader:
-    """Computes, stores and counts plays.
+    """Computes the pp of plays and inserts them, in windows of PLAYS_AT_ONCE plays.
 
-    The calculator wants them map by map, because a map's difficulty costs it a hundred times what a play costs; the
-    rows are wanted in the order of time. To hold a million plays meanwhile would take gigabytes, so they are composed
-    twice: once for their pp, of which only that is kept, and once to be written.
+    The calculator needs the plays grouped by map, because the difficulty of a map takes a hundred times as long as a
+    play. The database needs them in the order of time. A window of complete plays would take gigabytes of memory, so
+    the plays are generated twice: once to compute their pp, and once to insert them.
     """
 
     def __init__(
@@ -440,47 +454,47 @@ class _Loader:
         self._compose: Callable[[], Iterator[Play]] = lambda: compose_plays(world.seed, players, maps, world.scores)
         self._computed = 0
         self._passes = 0
-        # Spread over the world's whole time.
+        # At most REPLAYS_MAX replays, spread over the whole period.
         self._replay_every = max(REPLAY_EVERY, math.ceil(world.scores / REPLAYS_MAX))
 
     async def load(self) -> None:
-        """Stores all plays, in order."""
-        written = self._compose()
+        """Insert all plays in order of time."""
+        second_pass = self._compose()
         for window in _windows(self._compose(), PLAYS_AT_ONCE):
             pp = await self._pp_of(window)
-            await self._write_all(zip(itertools.islice(written, len(pp)), pp, strict=True))
+            await self._write_all(zip(itertools.islice(second_pass, len(pp)), pp, strict=True))
 
     async def _pp_of(self, plays: Iterable[Play]) -> "array[float]":
-        """The pp of each play in order, 0 for a fail."""
+        """Return the pp of each play in order, 0 for a fail."""
         pp = array("d")
-        asked: dict[tuple[str, int], tuple[array[int], array[int]]] = {}
+        requests: dict[tuple[str, int], tuple[array[int], array[int]]] = {}
         for number, play in enumerate(plays):
             pp.append(0.0)
             if play.passed:
-                # PERF: numbers in arrays take 40 bytes a play, Structs some 500.
-                numbers, fields = asked.setdefault((play.beatmap.md5, vanilla(play.mode)), (array("q"), array("i")))
+                # PERF: arrays take about 40 bytes per play, Structs about 500.
+                numbers, fields = requests.setdefault((play.beatmap.md5, vanilla(play.mode)), (array("q"), array("i")))
                 numbers.append(number)
-                fields.extend(_performed(play))
+                fields.extend(_play_fields(play))
 
         async def compute(md5: str, vanilla_mode: int) -> None:
-            numbers, fields = asked[md5, vanilla_mode]
+            numbers, fields = requests[md5, vanilla_mode]
             for first in range(0, len(numbers), PP_AT_ONCE):
-                some = numbers[first : first + PP_AT_ONCE]
+                batch = numbers[first : first + PP_AT_ONCE]
                 results = await self._services.performance.plays(
-                    md5, vanilla_mode, [_asked(fields, first + place) for place in range(len(some))]
+                    md5, vanilla_mode, [_calculator_play(fields, first + place) for place in range(len(batch))]
                 )
-                for number, result in zip(some, results, strict=True):
+                for number, result in zip(batch, results, strict=True):
                     pp[number] = stored_pp(result.pp)
-                self._computed += len(some)
+                self._computed += len(batch)
             self._steps.at(self._computed)
 
-        for together in _batches(asked, MAPS_ASKED_AT_ONCE):
-            await asyncio.gather(*(compute(*one) for one in together))
+        for keys in _batches(requests, MAPS_CALCULATED_AT_ONCE):
+            await asyncio.gather(*(compute(*key) for key in keys))
         self._computed = self.scores + len(pp)
         return pp
 
     async def _write_all(self, plays: Iterable[tuple[Play, float]]) -> None:
-        """Stores complete plays; while one batch is written, the next is composed."""
+        """Insert plays with their pp. The next batch is generated while the previous one is written."""
         version = self._services.performance.calculator_id
         writing: asyncio.Task[None] | None = None
         for batch in _batches(plays, ROWS_AT_ONCE):
@@ -489,12 +503,12 @@ class _Loader:
             if writing is not None:
                 await writing
             writing = asyncio.create_task(self._write(complete))
-            await asyncio.sleep(0)  # lets it begin
+            await asyncio.sleep(0)  # starts the task before the next batch occupies the event loop
         if writing is not None:
             await writing
 
     async def _store_replays(self, plays: list[Play]) -> None:
-        """Gives some of these plays a replay, whose frames lie in the files store then."""
+        """Store a replay for some of these plays, and set the `replay` of those plays."""
         chosen = []
         for index, play in enumerate(plays):
             self._passes += play.passed
@@ -507,14 +521,16 @@ class _Loader:
         self.replays += len(chosen)
 
     async def _store_replay(self, play: Play) -> StoredReplay:
-        frames = await asyncio.to_thread(compose_frames, play)
+        osu = await self._services.files.get(osu_key(play.beatmap.md5))
+        assert osu is not None, "the importer has stored the map"
+        frames = await asyncio.to_thread(compose_frames, play, osu)
         md5 = hashlib.md5(frames, usedforsecurity=False).digest()
         await self._services.files.put(replay_key(md5), frames)
         return StoredReplay(md5=md5, sha256=hashlib.sha256(frames).digest(), size=len(frames))
 
     async def _write(self, plays: Sequence[Play]) -> None:
         async def body(tx: Transaction) -> None:
-            await tx.many(statements.INSERT_SCORES, (row_of(play, _NO_FLAGS, "xx") for play in plays))
+            await tx.run_many(statements.plays.INSERT_SCORES, (row_of(play, _NO_FLAGS, "xx") for play in plays))
             for play in plays:
                 if play.replay is not None:
                     await _insert_replay(tx, play.checksum, play.replay)
@@ -524,56 +540,32 @@ class _Loader:
         self._steps.at(self._computed + self.scores)
 
 
-_ASKED: Final = ("mods", "n300", "n100", "n50", "ngeki", "nkatu", "nmiss", "combo", "legacy_score")
+_PLAY_FIELDS: Final = ("mods", "n300", "n100", "n50", "ngeki", "nkatu", "nmiss", "combo", "legacy_score")
 
 
-def _performed(play: Play) -> tuple[int, ...]:
-    """What the calculator needs of a play, as `_ASKED` names it."""
+def _play_fields(play: Play) -> tuple[int, ...]:
+    """Return the values of a play in the order of `_PLAY_FIELDS`."""
     counts = play.counts
     hits = (counts.n300, counts.n100, counts.n50, counts.ngeki, counts.nkatu, counts.nmiss)
     return (play.mods, *hits, play.max_combo, play.score)
 
 
-def _asked(fields: "array[int]", place: int) -> calculator.Play:
-    start = place * len(_ASKED)
-    return calculator.Play(**dict(zip(_ASKED, fields[start : start + len(_ASKED)], strict=True)))
+def _calculator_play(fields: "array[int]", place: int) -> calculator.CalculatorPlay:
+    start = place * len(_PLAY_FIELDS)
+    return calculator.CalculatorPlay(**dict(zip(_PLAY_FIELDS, fields[start : start + len(_PLAY_FIELDS)], strict=True)))
 
 
 async def _insert_replay(tx: Transaction, checksum: bytes, replay: StoredReplay) -> None:
-    score_id = await tx.one(statements.CHECKSUM_KNOWN, checksum=checksum)
+    score_id = await tx.one(statements.plays.CHECKSUM_KNOWN, checksum=checksum)
     assert score_id is not None
-    await tx.run(
-        statements.INSERT_REPLAY,
-        score_id=score_id,
-        md5=replay.md5,
-        sha256=replay.sha256,
-        size=replay.size,
-        life_bar=replay.life_bar,
-        target_accuracy=replay.target_accuracy,
-    )
+    await tx.run(statements.plays.INSERT_REPLAY, **replay_row_of(score_id, replay))
 
 
-def compose_frames(play: Play) -> bytes:
-    """The LZMA stream of a made-up replay of this play: a cursor that circles and taps from begin to end."""
-    rng = Random(play.checksum)
-    apart_ms = max(play.time_elapsed // FRAMES, 1)
-    frames = ["0|256|-500|0,-1|256|-500|0,"]
-    angle = rng.uniform(0.0, math.tau)
-    for number in range(FRAMES):
-        angle += rng.uniform(-0.4, 0.6)
-        x, y = 256 + 180 * math.cos(angle), 192 + 140 * math.sin(angle)
-        keys = (5, 0, 10, 0)[number % 4]
-        frames.append(f"{apart_ms}|{x:.4f}|{y:.4f}|{keys},")
-    frames.append(f"-12345|0|0|{rng.randrange(2**31)},")
-    filters = [{"id": lzma.FILTER_LZMA1, "dict_size": 2**21, "lc": 3, "lp": 0, "pb": 2, "mf": lzma.MF_HC4}]
-    return lzma.compress("".join(frames).encode("ascii"), format=lzma.FORMAT_ALONE, filters=filters)
-
-
-async def _tell_ranks(services: "Services") -> None:
+async def _enqueue_ranks(services: "Services") -> None:
     now = services.clock.now_ms()
 
     async def body(tx: Transaction) -> None:
-        await tell(tx, "ranks_all", 0, now)
+        await enqueue(tx, "ranks_all", 0, now)
 
     await services.database.transaction(body)
 
@@ -585,6 +577,6 @@ def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def _windows(items: Iterator[T], size: int) -> Iterator[Iterator[T]]:
-    """The same items in runs of `size`; each run must be read to its end before the next."""
+    """Yield the items in windows of `size`. Read each window to its end before the next one."""
     for first in items:
         yield itertools.chain((first,), itertools.islice(items, size - 1))

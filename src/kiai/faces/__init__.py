@@ -1,1 +1,1 @@
-"""What the outside talks to. Each face turns its wire into domain calls and back, and holds no rules."""
+"""The outside interfaces. Each face translates its protocol into domain calls and back, and has no rules of its own."""

@@ -1,4 +1,4 @@
-"""The shapes of ASGI and Falcon that the faces share."""
+"""ASGI and Falcon types and helpers that the faces share."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
@@ -16,34 +16,34 @@ GET_ONLY: Final = "GET, HEAD"
 
 
 class ClientGone(OSError):
-    """Raised by `send` to end an answer in pieces that nobody receives any more."""
+    """Raised by `send` to stop a streamed answer after its client has disconnected."""
 
 
 class Wire(Protocol):
-    """What the server knows of the answer to one request; the server puts it into the scope as `kiai.wire`."""
+    """The state of the answer to one request. The server puts it into the scope as `kiai.wire`."""
 
     status_sent: int | None
-    """The status in the head that left for the client; None while no head has left."""
+    """The status of the head that was written to the socket; None before that."""
     response_complete: bool
-    """The whole answer has left."""
+    """Whether the whole answer was written."""
     disconnected: bool
-    """The client is gone, or was refused meanwhile: nothing leaves any more."""
+    """Whether the client has disconnected or the guard has refused the request. Nothing more is written."""
     open_ended: bool
-    """The answer has no declared length and goes on for as long as the client listens."""
+    """Whether the answer has no declared length, as a stream that lasts until its client disconnects."""
 
     def cut(self) -> None:
-        """Closes the connection on an answer that will not be finished."""
+        """Close the connection in the middle of an answer."""
 
 
 def falcon_app(allow: Mapping[str, str] | None = None) -> FalconApp:
-    """A Falcon application that refuses with an empty body and leaves what is our own fault to the front.
+    """Return a Falcon application that answers HTTP errors with an empty body and raises all other errors.
 
-    `allow` is the Allow header of each route's 405; a route that it does not name has GET and HEAD.
+    `allow` maps a route to the Allow header of its 405. A route without an entry allows GET and HEAD.
     """
     app: FalconApp = falcon.asgi.App()
     allowed = allow or {}
 
-    async def refused(
+    async def on_http_error(
         req: falcon.asgi.Request, resp: falcon.asgi.Response, error: falcon.HTTPError, params: dict[str, str]
     ) -> None:
         template = req.uri_template or "other"
@@ -53,21 +53,25 @@ def falcon_app(allow: Mapping[str, str] | None = None) -> FalconApp:
         if resp.status == falcon.HTTP_405:
             resp.set_header("Allow", allowed.get(template, GET_ONLY))
 
-    async def failed(
+    async def on_error(
         req: falcon.asgi.Request, resp: falcon.asgi.Response, error: Exception, params: dict[str, str]
     ) -> None:
         raise error
 
-    app.add_error_handler(Exception, failed)
-    app.add_error_handler(falcon.HTTPError, refused)
+    # Falcon's default handler answers 500 itself, and the front would log no cause.
+    app.add_error_handler(Exception, on_error)
+    app.add_error_handler(falcon.HTTPError, on_http_error)
     return app
 
 
 def status_of(req: falcon.asgi.Request, error: falcon.HTTPError) -> str:
-    """The status of what Falcon refuses: 405 for a method it does not know, too, which it would answer with 400."""
+    """Return the status line of a request that Falcon refuses.
+
+    It is 405 for a method that Falcon does not know, for which Falcon itself has 400.
+    """
     return falcon.HTTP_405 if req.method not in COMBINED_METHODS else falcon.code_to_http_status(error.status_code)
 
 
 async def no_options(req: falcon.asgi.Request, resp: falcon.asgi.Response, **_: str) -> None:
-    """`on_options` of a resource that is not for other sites: refused like any other method it does not have."""
+    """Refuse OPTIONS with 405. As `on_options` of a resource, it replaces Falcon's answer to cross-origin requests."""
     raise falcon.HTTPMethodNotAllowed([])

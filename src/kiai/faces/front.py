@@ -1,4 +1,4 @@
-"""The one door: which face answers a request, by host and path, and what is noted about it.
+"""The front: chooses the face that answers a request, by host and path, and records the result.
 
     request -> guard (bytes, faces/guard.py) -> front -> /healthz /readyz /metrics
                                                       |-> bancho host `c.`, `ce.`, `c4.`-`c6.`; or POST / anywhere else
@@ -8,22 +8,23 @@
                                                       |          and on the bare host
                                                       `-> site   everything else
 
-`front` gives each request its id, the caller's address, a line in the access log and its place in the metrics. The
-status that it notes is the one that left the socket, as the server tells it (`Wire`):
+The front gives each request an id and the address of its caller, writes a line to the access log and counts it in the
+metrics. It records the status that was written to the socket (`Wire`), not the one that the handler intended:
 
-| what became of the request | status noted | besides |
+| outcome | status | also |
 |---|---|---|
-| answered | that of the answer | |
-| the handler failed before its answer left | 500, which the front sends | `unhandled` with its cause in the log |
-| the process stopped before the answer left | 503, which the front sends | |
-| the guard refused its body meanwhile | that of the refusal | |
-| the client left before an answer did | 499, as nginx has it: no head has left | |
-| the answer began and we did not finish it | that of the head | `cut` is `server`, and the cause is in the log |
-| the answer began and the client left | that of the head | `cut` is `client`; not for streams, which end so |
+| answered | of the answer | |
+| the handler failed before its answer left | 500, for browsers a page | `unhandled` with the cause in the log |
+| the process stopped before the answer left | 503, for browsers a page | |
+| the guard refused the body meanwhile | of the refusal | |
+| the client disconnected before the answer left | 499, as in nginx; nothing was sent | |
+| the server did not finish the answer | of the head | `cut` is `server`; the cause is in the log |
+| the client disconnected during the answer | of the head | `cut` is `client`, except for streams, which end this way |
 """
 
 import asyncio
 import re
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Final, Literal
 
@@ -32,12 +33,12 @@ from kiai.faces.asgi import App, ClientGone, Receive, Scope, Send, Wire
 from kiai.faces.metrics import Metrics
 from kiai.ids import Ids
 from kiai.logs import AccessLog, get_logger
-from kiai.networks import Network, is_within, network_of
+from kiai.networks import Network, forwarded_address, is_within, network_of
 
-HOSTS_REMEMBERED: Final = 1_024
+HOSTS_REMEMBERED: Final = 1_024  # the Host header is the client's choice, so the cache needs a bound
 CLIENT_LEFT: Final = 499
-"""The status noted where no answer left because nobody was there to take it."""
-BANCHO_HOSTS: Final = ("c", "ce", "c4", "c5", "c6")  # the first is what clients use, the others are its fail-over set
+"""The status in log and metrics when the client disconnected before the answer left."""
+BANCHO_HOSTS: Final = ("c", "ce", "c4", "c5", "c6")  # clients use `c`; stable falls back to the others
 CLIENT_HOSTS: Final = ("b", "s", "assets")  # pictures and previews of maps, medals, the menu
 CLIENT_PATHS: Final = (
     "/web/",
@@ -59,6 +60,10 @@ CLIENT_PATHS: Final = (
 )
 
 
+FailurePage = Callable[[Scope, Literal[500, 503]], tuple[list[tuple[bytes, bytes]], bytes] | None]
+"""Returns headers and body of a page about a failed request, or None for an empty answer."""
+
+
 class Front:
     """An ASGI application in front of all faces."""
 
@@ -70,7 +75,8 @@ class Front:
         avatars: App,
         client: App,
         site: App,
-        house: App,
+        health: App,
+        failure_page: FailurePage,
         ids: Ids,
         metrics: Metrics,
         access_log: AccessLog,
@@ -86,21 +92,23 @@ class Front:
         self._api = api
         self._avatars = avatars
         self._site = site
-        self._house = house
+        self._health = health
+        self._failure_page = failure_page
         self._ids = ids
         self._metrics = metrics
         self._access_log = access_log
         self._trusted = trusted
         self._by_host: dict[bytes, tuple[str, App] | None] = {}
         self.cut = {"client": 0, "server": 0}
-        """How many answers were cut off, by whom."""
+        """The number of incomplete answers, by the side that ended them."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one request."""
+        """Serve one request (the ASGI interface). Other scope types, as websockets, are ignored."""
         if scope["type"] != "http":
             return
         started = perf_counter()
-        wire: Wire = scope.pop("kiai.wire")  # which holds the scope: together they would be garbage for the collector
+        # PERF: popped, because the wire refers to the scope: a cycle would leave each request to the garbage collector.
+        wire: Wire = scope.pop("kiai.wire")
         request_id = scope["kiai.request_id"] = self._ids.request_id()
         id_header = (b"x-request-id", request_id.encode())
         address = scope["kiai.address"] = self._address(scope)
@@ -112,29 +120,29 @@ class Front:
                 message["headers"] = [*message.get("headers", ()), id_header, _NOSNIFF]
             await send(message)
 
-        method, path = scope["method"], scope["path"]
+        method = scope["method"]
         if method == "HEAD":
-            # The server below leaves the body out by itself: it still holds the original scope.
+            # Faces see GET. SingleWriteCycle omits the body, because it has the original scope with the method HEAD.
             scope = {**scope, "method": "GET", "kiai.head": True}
         fault: BaseException | None = None
         try:
-            # PERF: a poll a second and player, which needs neither of the two headers.
+            # PERF: without the two headers. Each player polls about once a second, and the game client uses neither.
             await face(scope, receive, send if face is self._bancho else with_headers)
         except ClientGone:
-            pass
+            pass  # `_end` records it
         except (Exception, asyncio.CancelledError) as error:
-            # A cancelled request is one that the stopping server no longer waits for. It ends here, with its answer:
-            # this is the outermost frame of its task.
+            # The stopping server cancels requests that exceed its grace period. This is the outermost frame of the
+            # task, so it swallows the cancellation and still sends an answer.
             fault = error
         cut = None
         if fault is not None or not wire.response_complete:
-            cut = await self._end(wire, fault, with_headers, request_id, path)
+            cut = await self._end(wire, fault, with_headers, scope, name)
         took_ms = (perf_counter() - started) * 1000
         route = scope.get("kiai.route", "other")
         status = wire.status_sent or CLIENT_LEFT
         self._metrics.request(name, route, status, took_ms, timed="kiai.stream" not in scope)
         if route == "poll" and status == 200 and cut is None:
-            return  # one a second and player: they would bury every other line
+            return  # polls are nearly all requests; logging them would hide the other lines
         self._access_log.write(
             face=name,
             route=route,
@@ -147,22 +155,31 @@ class Front:
         )
 
     async def _end(
-        self, wire: Wire, fault: BaseException | None, send: Send, request_id: str, path: str
+        self, wire: Wire, fault: BaseException | None, send: Send, scope: Scope, face: str
     ) -> Literal["client", "server"] | None:
-        """Ends what a face left unfinished; who cut the answer off, if it had begun."""
+        """End a request that its face did not answer completely.
+
+        Return the side that ended an answer which had begun, or None when the answer is complete or never began.
+        """
         log = get_logger("front")
+        request_id = scope["kiai.request_id"]
+        route = scope.get("kiai.route", "other")  # not the path, which may contain the secret of a link in a mail
         stopped = isinstance(fault, asyncio.CancelledError)
         if stopped:
-            log.warning("cut short by the stop", request_id=request_id, path=path)
+            log.warning("request cancelled by shutdown", request_id=request_id, route=route)
         elif fault is not None:
-            log.error("unhandled", request_id=request_id, path=path, exc_info=fault)
+            log.error("unhandled", request_id=request_id, route=route, exc_info=fault)
         elif not wire.disconnected:
-            log.error("unfinished", request_id=request_id, path=path)
+            log.error("unfinished", request_id=request_id, route=route)
         if wire.response_complete:
             return None
         if wire.status_sent is None:
-            await send({"type": "http.response.start", "status": 503 if stopped else 500})
-            await send({"type": "http.response.body"})
+            # Nothing has left the socket yet, so an error can still replace the answer.
+            status: Literal[500, 503] = 503 if stopped else 500
+            # Only pages: programs of the other faces would not read HTML.
+            headers, body = (self._failure_page(scope, status) if face == "site" else None) or ([], b"")
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
             return None
         if wire.disconnected and fault is None:
             if wire.open_ended:
@@ -175,9 +192,10 @@ class Front:
 
     def _face(self, scope: Scope) -> tuple[str, App]:
         path: str = scope["path"]
-        if path in _HOUSE:
+        # Before the host: load balancers probe by address, without a Host header that kiai knows.
+        if path in _HEALTH_PATHS:
             scope["kiai.route"] = path
-            return "house", self._house
+            return "health", self._health
         host = b""
         for key, value in scope["headers"]:
             if key == b"host":
@@ -188,7 +206,8 @@ class Front:
         except KeyError:
             found = self._remember(host)
         if found is None:
-            if path == "/" and scope["method"] == "POST":  # a client that knows the server by its address alone
+            # Without subdomains, the game polls `POST /` on the bare host.
+            if path == "/" and scope["method"] == "POST":
                 return "bancho", self._bancho
             plain = _SLASHES.sub("/", path) if "//" in path else path
             if plain.startswith("/api/"):
@@ -219,24 +238,20 @@ class Front:
         return found
 
     def _address(self, scope: Scope) -> str:
-        """Who really asks: behind trusted proxies, the right-most address in front of them."""
+        """Return the address of the caller.
+
+        Behind trusted proxies it is the right-most forwarded address that is not a trusted proxy: a client can forge
+        all addresses to the left of it.
+        """
         client = scope.get("client")
         address: str = client[0] if client else "unknown"
-        if not self._trusted or not self._is_trusted(address):
+        if not self._trusted or not is_within(address, self._trusted):
             return address
         scope["kiai.proxied"] = True
-        for key, value in scope["headers"]:
-            if key == b"x-forwarded-for":
-                for hop in reversed(value.decode("latin-1").split(",")):
-                    if not self._is_trusted(hop.strip()):
-                        return str(hop.strip()[:64])
-        return address
-
-    def _is_trusted(self, address: str) -> bool:
-        return is_within(address, self._trusted)
+        return forwarded_address(scope["headers"], self._trusted) or address
 
 
-_HOUSE: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _SLASHES: Final = re.compile("//+")
 _DOCUMENTED: Final = frozenset({"/docs", "/docs.css", "/docs.js", "/openapi.json"})
 _NOSNIFF: Final = (b"x-content-type-options", b"nosniff")

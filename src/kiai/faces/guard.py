@@ -1,23 +1,24 @@
 """The request guard: limits on heads, bodies, targets, time and connections, below all faces.
 
-uvicorn's protocol answers whoever speaks; this subclass of it decides who is spoken to. What one connection has been
-sent is in one of four phases:
+`GuardedProtocol` subclasses uvicorn's protocol for one connection, because uvicorn has no setting for these limits
+(docs/decisions/013). A connection is in one of four phases:
 
-    QUIET --first byte--> HEAD --blank line--> BODY --last byte--> QUIET ...      OVER: refused, nothing more is read
+    QUIET --first byte--> HEAD --blank line--> BODY --last byte--> QUIET ...      OVER: refused, input is discarded
 
-Time is counted by one sweep a server over all open connections, not by timers and not by a clock: a phase's age grows
-by `sweep_s` at each sweep and is judged before it grows. A limit is thus up to one sweep late and never early; a loop
-that lags makes it later, and a clock that jumps does not matter. While we do not read (the app is slow to take the
-body, or has not yet asked an `Expect: 100-continue` client to go on) the age stands still.
+Time: one periodic sweep visits all open connections. It compares the age of the phase with its limit, then adds
+`sweep_s` to the age. A limit can fire up to one sweep late and never fires early. A slow event loop delays it; a change
+of the system clock has no effect. The age does not grow while the guard itself does not read: when the application is
+slow to consume the body, or has not yet sent `100 Continue` to a client that waits for it.
 
-Bytes are counted by `unfinished_bytes`: what was fed since something was last complete (a head, a piece of body, a
-message). It bounds incomplete heads, chunk lines and trailers alike, all of which the parser would collect for ever.
+Bytes: `unfinished_bytes` counts the input since the last complete element (a head, a piece of body, a message). It
+bounds incomplete heads, chunk lines and trailers, which the parser would otherwise collect without limit.
 
-Memory that bodies take is bounded by `body_room.py`: a large one has its whole length reserved before it is read on,
-until its answer has left.
+Memory: `body_budget.py` bounds all bodies together. A large body reserves its whole length before the guard reads the
+rest, and releases it when its answer has left.
 
-A refusal is answered once, after every earlier answer of the connection, and never into an answer that has begun. Then
-we stop sending but read on for `linger_s`: closing on unread bytes would make the system throw the answer away.
+Refusals: the guard answers a refused request once, after all earlier answers of the connection, and never inside an
+answer that has begun. It then closes its sending side and discards input for `linger_s`. If it closed the socket with
+unread input, the system would reset the connection and the client would lose the answer.
 
 See docs/spec/security.md#requests.
 """
@@ -37,9 +38,9 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from kiai.faces.body_room import BodyRoom
-from kiai.faces.one_write import AnswerCycle
-from kiai.networks import Network, is_within, network_of
+from kiai.faces.body_budget import BodyBudget
+from kiai.faces.single_write import SingleWriteCycle
+from kiai.networks import Network, forwarded_address, is_within, network_of
 
 if sys.platform == "linux":
     from fcntl import ioctl
@@ -47,15 +48,15 @@ if sys.platform == "linux":
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
-LENGTH_DIGITS_MAX: Final = 20
-SURPLUS_MAX: Final = 1_000  # refused connections that may linger at once; more are dropped without an answer
+LENGTH_DIGITS_MAX: Final = 20  # 2**64 has 20 digits; int() of a longer number costs more than linear time
+SURPLUS_MAX: Final = 1_000  # refused connections that may linger at once; more are closed without an answer
 QUIET, HEAD, BODY, OVER = range(4)
 
 
 class GuardLimits(msgspec.Struct, frozen=True):
-    """Every number of the guard: sizes in bytes, times in seconds.
+    """The limits of the guard: sizes in bytes, times in seconds, rates in bytes per second.
 
-    See docs/operate/limits.md#the-guard.
+    docs/operate/limits.md#the-guard explains each of them.
     """
 
     head_s: float = 10.0
@@ -65,22 +66,23 @@ class GuardLimits(msgspec.Struct, frozen=True):
     body_bytes: int = 20 * MIB
     body_s: float = 60.0
     upload_s: float = 300.0
-    upload_bytes: int = MIB  # a Content-Length above it has `upload_s`
+    upload_bytes: int = MIB  # a body with a larger Content-Length has `upload_s` instead of `body_s`
     body_bytes_per_s: int = KIB
-    room_bytes_per_s: int = 8 * KIB  # of a body that has room (`body_room.py`)
-    body_grace_s: float = 10.0  # so often the rate is looked at
-    free_body_bytes: int = 64 * KIB  # up to here a body needs no room
+    reserved_bytes_per_s: int = 8 * KIB  # the minimum for a body that has reserved memory (`body_budget.py`)
+    body_grace_s: float = 10.0  # the period over which the rate is measured
+    free_body_bytes: int = 64 * KIB  # a body up to this size reserves nothing
     bodies_bytes: int = 80 * MIB
-    small_bodies_bytes: int = 16 * MIB  # of these, for bodies of at most `upload_bytes`
+    small_bodies_bytes: int = 16 * MIB  # the part of `bodies_bytes` for bodies of at most `upload_bytes`
     bodies_bytes_per_address: int = 24 * MIB
-    room_wait_s: float = 5.0
-    crowded_bytes_per_s: int = 32 * KIB  # asked for while others wait for room
-    crowded_s: float = 3.0  # so long a sender may be slower than that
+    paced_bytes_per_s: int = 16 * MIB  # at which the bodies of one address above `free_body_bytes` are read together
+    budget_wait_s: float = 5.0
+    contended_bytes_per_s: int = 32 * KIB  # the minimum rate while other bodies wait for memory
+    contended_s: float = 3.0  # a sender may be slower than `contended_bytes_per_s` for this time
     pipelined: int = 100
     idle_s: float = 75.0
     unread_s: float = 30.0
     linger_s: float = 2.0
-    parting_s: float = 1.0
+    shutdown_wait_s: float = 1.0
     sweep_s: float = 1.0
     connections: int = 10_000
     connections_per_address: int = 200
@@ -88,7 +90,7 @@ class GuardLimits(msgspec.Struct, frozen=True):
     loopback: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 
-# Why, the status, and a sentence whose names are those of GuardLimits.
+# By reason (the label of `kiai_guard_refused`): the status, and the text with fields of GuardLimits.
 REFUSALS: Final[dict[str, tuple[int, str]]] = {
     "malformed": (400, "This is not a well-formed HTTP/1.1 request."),
     "host": (400, "A request has exactly one Host header."),
@@ -96,14 +98,17 @@ REFUSALS: Final[dict[str, tuple[int, str]]] = {
     "upgrade": (400, "A request with a body cannot ask for an Upgrade."),
     "head_slow": (408, "The head of the request was not complete within {head_s:g} s."),
     "body_slow": (408, "The body of the request came slower than {body_bytes_per_s} bytes/s."),
-    "upload_slow": (408, "A body above {free_body_bytes} bytes came slower than {room_bytes_per_s} bytes/s."),
-    "crowded": (408, "Other bodies wait for room, and this one came slower than {crowded_bytes_per_s} bytes/s."),
+    "upload_slow": (408, "A body above {free_body_bytes} bytes came slower than {reserved_bytes_per_s} bytes/s."),
+    "body_contended": (
+        408,
+        "Other requests wait for memory, and this body came slower than {contended_bytes_per_s} bytes/s.",
+    ),
     "body_late": (408, "The body was not complete within {body_s:g} s (above {upload_bytes} bytes: {upload_s:g} s)."),
     "body_large": (413, "The body of the request is larger than {body_bytes} bytes."),
     "target_large": (414, "The target of the request is longer than {target_bytes} bytes."),
     "head_large": (431, "The head of the request is larger than {head_bytes} bytes."),
     "fields": (431, "The request has more than {fields} header fields."),
-    "no_room": (503, "There was no room for the body of the request within {room_wait_s:g} s."),
+    "body_budget": (503, "No memory for the body of the request was free within {budget_wait_s:g} s."),
     "pipelined": (503, "More than {pipelined} requests are waiting on this connection."),
     "address": (503, "There are already {connections_per_address} connections from this address."),
     "connections": (503, "There are already {connections} connections."),
@@ -112,15 +117,17 @@ UNREAD: Final = "unread"
 RETRY_AFTER_S: Final = 5
 
 
-class Refused(Exception):
-    """Stops the parser in the middle of a request. `reason` is a key of REFUSALS."""
+class RequestRejected(Exception):
+    """Raised inside a callback to stop the parser. `reason` is a key of REFUSALS."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
 
 def guarded_protocol(limits: GuardLimits) -> type["GuardedProtocol"]:
-    """The protocol of one server, for `uvicorn.Config(http=...)`; its `ledger` tells the figures for metrics."""
+    """Return the protocol class of one server, for `uvicorn.Config(http=...)`. Its `ledger` has the metrics."""
+
+    # uvicorn instantiates the class itself and passes no arguments of ours, so the limits are bound to a subclass.
 
     class Guarded(GuardedProtocol):
         ledger = Ledger(limits)
@@ -128,35 +135,36 @@ def guarded_protocol(limits: GuardLimits) -> type["GuardedProtocol"]:
     return Guarded
 
 
-def counted_as(address: str, exempt: tuple[Network, ...]) -> str | None:
-    """Under which name an address is counted (`networks.network_of`); None for one in the exempt networks."""
+def address_key(address: str, exempt: tuple[Network, ...]) -> str | None:
+    """Return the network that an address counts toward (`networks.network_of`), or None for an exempt address."""
     return None if is_within(address, exempt) else network_of(address)
 
 
 class Ledger:
-    """The connections of one server, and how often what was refused."""
+    """The open connections of one server and the number of refusals by reason."""
 
     def __init__(self, limits: GuardLimits) -> None:
         self.refused: Counter[str] = Counter(dict.fromkeys((*REFUSALS, UNREAD), 0))
         self.limits = limits
         self._exempt = (*limits.loopback, *limits.trusted)
         self._open: dict[GuardedProtocol, str | None] = {}
-        self.surplus: set[GuardedProtocol] = set()  # refused as they came, and not gone yet
+        self.surplus: set[GuardedProtocol] = set()  # connections above the limit that wait for their refusal to leave
         self._by_address: Counter[str] = Counter()
-        self.room = BodyRoom(limits)
+        self.bodies = BodyBudget(limits)
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def connections(self) -> int:
-        """How many are open, those of the surplus not counted."""
+        """The number of open connections, without the surplus."""
         return len(self._open)
 
     def enter(self, connection: "GuardedProtocol") -> str | None:
-        """Takes a new connection in; the reason when it is one too many."""
+        """Register a new connection. Return the reason for refusal when it exceeds a limit, else None."""
+        # The sweep runs only while there are connections, so an idle server does not wake up.
         if self._timer is None:
             self._timer = connection.loop.call_later(self.limits.sweep_s, self._sweep, connection.loop)
         # A Unix socket has no address to count.
-        name = counted_as(connection.client[0], self._exempt) if connection.client else None
+        name = address_key(connection.client[0], self._exempt) if connection.client else None
         crowded = name is not None and self._by_address[name] >= self.limits.connections_per_address
         if crowded or len(self._open) >= self.limits.connections:
             self.surplus.add(connection)
@@ -166,17 +174,18 @@ class Ledger:
             self._by_address[name] += 1
         return None
 
-    def name_of(self, connection: "GuardedProtocol") -> str | None:
-        """Under which name an open connection is counted."""
+    def key_of(self, connection: "GuardedProtocol") -> str | None:
+        """Return the network that an open connection counts toward; None if it is exempt or surplus."""
         return self._open.get(connection)
 
     def leave(self, connection: "GuardedProtocol") -> None:
-        """Lets a lost connection go; the last one stops the sweep."""
-        self.room.leave(connection)
+        """Remove a closed connection. The last one stops the sweep."""
+        self.bodies.release(connection)
         self.surplus.discard(connection)
         name = self._open.pop(connection, None)
         if name is not None:
             self._by_address[name] -= 1
+            # A Counter keeps zeros: without this, it would have an entry for each address ever seen.
             if not self._by_address[name]:
                 del self._by_address[name]
         if self._timer is not None and not self._open and not self.surplus:
@@ -185,24 +194,29 @@ class Ledger:
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = loop.call_later(self.limits.sweep_s, self._sweep, loop)
+        # A copy: a check may close its connection, which changes both collections.
         for connection in (*self._open, *self.surplus):
-            connection.grow_older()
+            connection.check_timeouts()
 
 
 class _Flow(FlowControl):
-    """uvicorn's, which goes on reading when the app wants more; not while the body waits for room."""
+    """Flow control that does not resume reading while the body waits for memory or pauses.
 
-    waits_for_room = False
+    uvicorn resumes whenever the application consumes a piece of the body.
+    """
+
+    waits_for_budget = False
+    pauses = False
 
     def resume_reading(self) -> None:
-        if not self.waits_for_room:
+        if not self.waits_for_budget and not self.pauses:
             super().resume_reading()
 
 
 class GuardedProtocol(HttpToolsProtocol):
     """One connection under the limits of its server."""
 
-    # PERF: slots, because uvicorn's own 28 attributes and ours together are more than the 30 Python keeps compact.
+    # PERF: uvicorn's 28 attributes and these exceed the 30 that CPython stores inline without a dict for each instance.
     __slots__ = (
         "age_s",
         "answering",
@@ -211,7 +225,7 @@ class GuardedProtocol(HttpToolsProtocol):
         "counted_bytes",
         "counted_s",
         "declared_bytes",
-        "has_room",
+        "has_reservation",
         "leaving",
         "limits",
         "phase",
@@ -229,7 +243,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.flow = _Flow(transport)
+        self.flow = _Flow(transport)  # replaces the one that uvicorn has just made, before anything has used it
         self.limits = self.ledger.limits
         self.phase = QUIET
         self.age_s = 0.0
@@ -237,28 +251,30 @@ class GuardedProtocol(HttpToolsProtocol):
         self.body_bytes = 0
         self.body_limit_s = 0.0
         self.declared_bytes = 0
-        self.has_room = False
-        self.waited_s = 0.0  # for room
-        self.counted_bytes = 0  # of the body, when the rate was last judged
-        self.counted_s = 0.0
-        self.swept_bytes = 0  # of the body, at the last sweep
-        self.slow_s = 0.0  # for so long it has been too slow for a crowded server
-        self.leaving = False
-        # The request that is being answered; uvicorn's `cycle` is the one that was read last.
+        self.has_reservation = False
+        self.waited_s = 0.0  # time that the body has waited for memory
+        self.counted_bytes = 0  # `body_bytes` when the rate was last measured
+        self.counted_s = 0.0  # time since then
+        self.swept_bytes = 0  # `body_bytes` at the last sweep
+        self.slow_s = 0.0  # time that the body has been slower than `contended_bytes_per_s`
+        self.leaving = False  # the server is shutting down
+        # The request that is being answered. uvicorn's `cycle` is the one that was read last, which differs when the
+        # client pipelines.
         self.answering: RequestResponseCycle | None = None
         self.unread_bytes = 0
         self.unread_s = 0.0
-        one_too_many = self.ledger.enter(self)
-        if one_too_many is not None:
-            self._refuse(one_too_many)
+        reason = self.ledger.enter(self)
+        if reason is not None:
+            self._refuse(reason)
             if len(self.ledger.surplus) > SURPLUS_MAX:
                 transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.ledger.leave(self)
         super().connection_lost(exc)
+        # uvicorn disconnects its `cycle`, the last request read. With pipelining another one may be in progress.
         if self.answering is not None:
-            _forget(self.answering)
+            _disconnect(self.answering)
 
     def data_received(self, data: bytes) -> None:
         if self.phase == OVER:
@@ -270,18 +286,19 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.parser.feed_data(rest)
                 break
             except httptools.HttpParserUpgrade as upgrade:
-                # We switch to no protocol: the request is answered like any other, and what follows it is read on.
+                # kiai supports no other protocol: it answers the request as usual and parses the bytes after it.
                 rest = memoryview(rest)[upgrade.args[0] :]
             except httptools.HttpParserError as error:
+                # httptools wraps what a callback raises: RequestRejected is the context of a HttpParserCallbackError.
                 cause = error.__context__
-                if not isinstance(cause, Refused | httptools.HttpParserError | None):
-                    raise  # our own fault, not the client's
-                self._refuse(cause.reason if isinstance(cause, Refused) else "malformed")
+                if not isinstance(cause, RequestRejected | httptools.HttpParserError | None):
+                    raise  # a bug in a callback, not malformed input
+                self._refuse(cause.reason if isinstance(cause, RequestRejected) else "malformed")
                 return
         if self.unfinished_bytes > self.limits.head_bytes:
             self._refuse("head_large")
 
-    # --- what the parser finds
+    # --- callbacks of the parser
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -291,50 +308,53 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         self.url += url
         if len(self.url) > self.limits.target_bytes:
-            raise Refused("target_large")
+            raise RequestRejected("target_large")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # PERF: says again what the method above it says; calling that one costs 0.5 us a request.
+        # PERF: repeats the body of uvicorn's method, because calling it costs 0.5 us a request.
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
         if len(self.headers) >= self.limits.fields:
-            raise Refused("fields")
+            raise RequestRejected("fields")
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         limits = self.limits
+        # `unfinished_bytes` includes what arrived behind the head in the same read. Only when that exceeds the limit is
+        # the head itself measured.
         if self.unfinished_bytes > limits.head_bytes and _head_bytes(self.url, self.headers) > limits.head_bytes:
-            raise Refused("head_large")
+            raise RequestRejected("head_large")
         hosts = length = 0
         chunked = False
         for name, value in self.headers:
             if name == b"host":
                 hosts += 1
             elif name == b"content-length":
-                # The parser has seen to it that there is one, and that it is a number.
+                # The parser has already rejected a second length and a length that is not a number.
                 length = int(value) if len(value) <= LENGTH_DIGITS_MAX else limits.body_bytes + 1
             elif name == b"transfer-encoding":
                 chunked = True
         if hosts != 1 and (hosts or self.parser.get_http_version() != "1.0"):
-            raise Refused("host")
+            raise RequestRejected("host")
         if not _ORDINARY(self.url):
-            _judge(self.url.partition(b"?")[0])
+            _check_path(self.url.partition(b"?")[0])
         if length > limits.body_bytes:
-            raise Refused("body_large")
+            raise RequestRejected("body_large")
         if (length or chunked) and self.parser.should_upgrade():
-            raise Refused("upgrade")  # the parser would take the body for the next request
+            raise RequestRejected("upgrade")  # the parser would read the body as the next request: request smuggling
         if len(self.pipeline) >= limits.pipelined:
-            raise Refused("pipelined")
+            raise RequestRejected("pipelined")
         super().on_headers_complete()
-        self.headers = []  # the request has its own by now: trailers must not become headers
+        # The scope of the request owns the old list. A new one keeps the trailers of a chunked body out of it.
+        self.headers = []
         self.phase = BODY
         self.age_s = 0.0
         self.unfinished_bytes = 0
         self.body_bytes = 0
         self.body_limit_s = limits.upload_s if length > limits.upload_bytes else limits.body_s
-        self.declared_bytes = length or limits.body_bytes
-        self.has_room = False
+        self.declared_bytes = length or limits.body_bytes  # a chunked body may reach the limit, so it reserves that
+        self.has_reservation = False
         self.counted_bytes = self.swept_bytes = 0
         self.counted_s = self.slow_s = 0.0
 
@@ -342,13 +362,23 @@ class GuardedProtocol(HttpToolsProtocol):
         self.unfinished_bytes = 0
         self.body_bytes += len(body)
         if self.body_bytes > self.limits.body_bytes:
-            raise Refused("body_large")
+            raise RequestRejected("body_large")
         super().on_body(body)
-        if self.body_bytes > self.limits.free_body_bytes and not self.has_room and not self.cycle.response_complete:
-            self._ask_for_room()
+        if (
+            self.body_bytes > self.limits.free_body_bytes
+            and not self.has_reservation
+            and not self.cycle.response_complete  # uvicorn discards the rest of a body whose answer has left
+        ):
+            self._reserve_body()
+        elif self.has_reservation and not self.flow.pauses:
+            pause_s = self.ledger.bodies.pause_s(self._budget_key(), len(body), self.loop.time())
+            if pause_s:
+                self.flow.pauses = True
+                self.flow.pause_reading()
+                self.loop.call_later(pause_s, self._end_pause)
 
     def on_message_complete(self) -> None:
-        # PERF: says again what the method above it says, without asking for the upgrades we do not do.
+        # PERF: repeats the body of uvicorn's method without its check for upgrades, which kiai does not support.
         if not self.cycle.response_complete:
             self.cycle.more_body = False
             self.cycle.message_event.set()
@@ -356,35 +386,56 @@ class GuardedProtocol(HttpToolsProtocol):
         self.age_s = 0.0
         self.unfinished_bytes = 0
 
-    # --- room for the body
+    # --- memory for the body
 
-    def _ask_for_room(self) -> None:
-        self.has_room = True
-        if not self.ledger.room.ask(self, self.declared_bytes, self.ledger.name_of(self)):
+    def _reserve_body(self) -> None:
+        self.has_reservation = True
+        if not self.ledger.bodies.reserve(self, self.declared_bytes, self._budget_key()):
             self.waited_s = 0.0
-            self.flow.waits_for_room = True
+            self.flow.waits_for_budget = True
             self.flow.pause_reading()
 
-    def room_given(self) -> None:
-        """Implements `body_room.Waiting`."""
-        self.flow.waits_for_room = False
+    def _budget_key(self) -> str | None:
+        """Return the network whose share of the budget the body uses.
+
+        Behind a trusted proxy it is the network of the forwarded address, else that of the connection.
+        """
+        limits = self.limits
+        if limits.trusted and self.client is not None and is_within(self.client[0], limits.trusted):
+            forwarded = forwarded_address(self.cycle.scope["headers"], limits.trusted)
+            return None if forwarded is None else address_key(forwarded, limits.loopback)
+        return self.ledger.key_of(self)
+
+    def on_budget_granted(self) -> None:
+        """Resume reading the body. See `body_budget.BudgetWaiter`."""
+        self.flow.waits_for_budget = False
+        self._resume_body()
+
+    def _end_pause(self) -> None:
+        self.flow.pauses = False
+        if not self.transport.is_closing():
+            self._resume_body()
+
+    def _resume_body(self) -> None:
+        # Above the mark, the application's next read resumes the flow, as in uvicorn.
         if len(self.cycle.body) <= HIGH_WATER_LIMIT:
             self.flow.resume_reading()
 
-    def _leave_room(self) -> None:
-        if self.has_room:
-            self.has_room = False
-            self.flow.waits_for_room = False
-            self.ledger.room.leave(self)
+    def _release_body(self) -> None:
+        if self.has_reservation:
+            self.has_reservation = False
+            self.flow.waits_for_budget = False
+            self.ledger.bodies.release(self)
 
-    # --- what uvicorn does
+    # --- overrides of uvicorn
 
     def _should_upgrade(self) -> bool:
         return False
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        # uvicorn names the class of its cycles in no setting; the two have the same layout.
-        cycle.__class__ = AnswerCycle
+        # uvicorn creates the cycle inside on_headers_complete and has no setting for its class. Changing the class of
+        # the instance is safe: SingleWriteCycle has the same layout and reads its extra attributes from class defaults.
+        cycle.__class__ = SingleWriteCycle
         cycle.scope["kiai.wire"] = cycle  # type: ignore[typeddict-unknown-key]
         self.answering = cycle
         if self.leaving and not self.pipeline:
@@ -392,27 +443,29 @@ class GuardedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def shutdown(self) -> None:
-        """The server stops: what is on its way here is answered still, as the last of this connection.
+        """Stop the connection after the requests that it has already received.
 
-        uvicorn closes whoever it is not answering. But a connection may just have been accepted, its request in the
-        system's buffer and not yet read: closing it then resets it, and a request that somebody else could have
-        answered has failed.
+        uvicorn closes every connection that has no request in progress. A connection may be newly accepted, with its
+        request in the system's buffer and not yet read: closing it then resets it and fails a request that another
+        worker could have answered. So an idle connection has `shutdown_wait_s` more.
         """
         self.leaving = True
         if self.answering is not None and not self.answering.response_complete:
+            # uvicorn prepends to `pipeline`, so index 0 is the last request received.
             (self.pipeline[0][0] if self.pipeline else self.answering).keep_alive = False
         else:
-            self.loop.call_later(self.limits.parting_s, self._part)
+            self.loop.call_later(self.limits.shutdown_wait_s, self._close_if_idle)
 
-    def _part(self) -> None:
+    def _close_if_idle(self) -> None:
         if self.phase == QUIET and (self.answering is None or self.answering.response_complete):
             self.transport.close()
 
     def on_response_complete(self) -> None:
-        # PERF: not the method above it, which sets a keep-alive timer after each request: the sweep does that.
+        # PERF: does not call uvicorn's method, which sets a keep-alive timer after each request. The sweep replaces it.
         self.server_state.total_requests += 1
+        # The reservation belongs to `cycle`, the last request read, which is not always the one that was answered.
         if self.cycle.response_complete:
-            self._leave_room()
+            self._release_body()
         if self.transport.is_closing():
             return
         if self.pipeline:
@@ -422,10 +475,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
     # --- time
 
-    def grow_older(self) -> None:
-        """Called at each sweep: ends what has taken too long."""
+    def check_timeouts(self) -> None:
+        """End the connection or its request if it has taken too long. The sweep calls this."""
         limits = self.limits
-        if self._nobody_reads():
+        if self._is_client_stalled():
             self.ledger.refused[UNREAD] += 1
             self.transport.abort()
         elif self.phase == HEAD:
@@ -436,39 +489,45 @@ class GuardedProtocol(HttpToolsProtocol):
         elif self.phase == BODY:
             if self.age_s >= self.body_limit_s:
                 self._refuse("body_late")
-            elif self.flow.waits_for_room:
-                if self.waited_s >= limits.room_wait_s:
-                    self._refuse("no_room")
+            elif self.flow.waits_for_budget:
+                if self.waited_s >= limits.budget_wait_s:
+                    self._refuse("body_budget")
                 self.waited_s += limits.sweep_s
             elif not self.flow.read_paused and not self.cycle.waiting_for_100_continue:
-                self._judge_rate()
+                self._check_body_rate()
                 self.age_s += limits.sweep_s
         elif self.answering is None or self.answering.response_complete or self.answering.disconnected:
-            # Who has never said anything goes early, but without an answer: browsers open connections ahead of need.
-            patience_s = limits.head_s if self.answering is None else limits.idle_s
-            if self.age_s >= (limits.linger_s if self.phase == OVER else patience_s):
+            # A connection without any request closes early and without an answer: browsers open spare connections and
+            # would take a 408 for the answer to their next request.
+            timeout_s = limits.head_s if self.answering is None else limits.idle_s
+            if self.age_s >= (limits.linger_s if self.phase == OVER else timeout_s):
                 self.transport.close()
             self.age_s += limits.sweep_s
 
-    def _judge_rate(self) -> None:
-        """Refuses a body that came too slowly since it was judged last: a fast beginning is no credit for later."""
+    def _check_body_rate(self) -> None:
+        """Refuse a body that was too slow in the last period.
+
+        Each period is measured separately: a sender that starts fast cannot be slow afterwards.
+        """
         limits = self.limits
         if self.counted_s >= limits.body_grace_s:
-            least = limits.room_bytes_per_s if self.has_room else limits.body_bytes_per_s
-            if self.body_bytes - self.counted_bytes < self.counted_s * least:
-                self._refuse("upload_slow" if self.has_room else "body_slow")
+            bytes_per_s = limits.reserved_bytes_per_s if self.has_reservation else limits.body_bytes_per_s
+            if self.body_bytes - self.counted_bytes < self.counted_s * bytes_per_s:
+                self._refuse("upload_slow" if self.has_reservation else "body_slow")
                 return
             self.counted_s, self.counted_bytes = 0.0, self.body_bytes
         self.counted_s += limits.sweep_s
-        if not self.has_room:
+        # A body without a reservation holds no memory that others wait for.
+        if not self.has_reservation:
             return
-        fast = self.body_bytes - self.swept_bytes >= limits.crowded_bytes_per_s * limits.sweep_s
+        fast = self.body_bytes - self.swept_bytes >= limits.contended_bytes_per_s * limits.sweep_s
         self.swept_bytes = self.body_bytes
         self.slow_s = 0.0 if fast else self.slow_s + limits.sweep_s
-        if self.slow_s > limits.crowded_s and self.ledger.room.crowded:
-            self._refuse("crowded")
+        if self.slow_s > limits.contended_s and self.ledger.bodies.is_contended:
+            self._refuse("body_contended")
 
-    def _nobody_reads(self) -> bool:
+    def _is_client_stalled(self) -> bool:
+        # The backlog has not shrunk since the last sweep: the client read nothing, or less than the answer added.
         unread_bytes = _unread_bytes(self.transport)
         if unread_bytes and 0 < self.unread_bytes <= unread_bytes:
             self.unread_s += self.limits.sweep_s
@@ -477,49 +536,51 @@ class GuardedProtocol(HttpToolsProtocol):
         self.unread_bytes = unread_bytes
         return self.unread_s >= self.limits.unread_s
 
-    # --- refusing
+    # --- refusals
 
     def _refuse(self, reason: str) -> None:
         if self.transport.is_closing():
             return
         self.ledger.refused[reason] += 1
-        self._leave_room()
+        self._release_body()
+        # In the phase HEAD the refused request has no cycle yet: `cycle` is still the request before it.
         faulty = self.cycle if self.phase == BODY else None
         self.phase = OVER
         self.age_s = 0.0
         answering = self.answering
         if answering is not None and answering is not faulty and not answering.response_complete:
+            # Earlier requests come first. A refusal written now would be read as the answer to one of them, so the
+            # connection closes after the last of them without it.
             if faulty is not None:
-                self.pipeline.popleft()  # the newest
+                self.pipeline.popleft()  # the refused request, which is the newest
             last = self.pipeline[0][0] if self.pipeline else answering
             last.keep_alive = False
             return
         if faulty is None or not faulty.response_started:
             self._answer(*REFUSALS[reason])
-            if isinstance(faulty, AnswerCycle):
-                faulty.answered_above(REFUSALS[reason][0])
+            if isinstance(faulty, SingleWriteCycle):
+                faulty.answered_by_guard(REFUSALS[reason][0])
         else:
-            _forget(faulty)
-        if not self.transport.can_write_eof():  # TLS
+            _disconnect(faulty)
+        if not self.transport.can_write_eof():  # TLS has no half-closed state
             self.transport.close()
             return
         try:
             self.transport.write_eof()
-        except OSError:  # the client has gone meanwhile
+        except OSError:  # the client has closed the connection meanwhile
             self.transport.abort()
         else:
             self.flow.resume_reading()
 
     def _answer(self, status: int, sentence: str) -> None:
         request_id = f"guard-{secrets.token_hex(6)}"
-        said = sentence.format_map(msgspec.structs.asdict(self.limits))
-        answer: dict[str, str | None] = {"status": said}
-        if getattr(self, "url", b"").startswith(
-            _V2_PATHS
-        ):  # the errors of the API's version 2 have a form of their own
+        text = sentence.format_map(msgspec.structs.asdict(self.limits))
+        answer: dict[str, str | None] = {"status": text}
+        # The v2 API has its own error format. uvicorn sets `url` at the first request only.
+        if getattr(self, "url", b"").startswith(_V2_PATHS):
             answer = {
                 "status": "error",
-                "error": said,
+                "error": text,
                 "code": _V2_CODES[status],
                 "param": None,
                 "request_id": request_id,
@@ -528,7 +589,7 @@ class GuardedProtocol(HttpToolsProtocol):
         headers = [
             *self.server_state.default_headers,
             (b"x-request-id", request_id.encode()),
-            (b"access-control-allow-origin", b"*"),  # a page that asks the API may read why it was refused
+            (b"access-control-allow-origin", b"*"),  # lets a web page that uses the API read the reason
             (b"content-type", b"application/json; charset=utf-8"),
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
@@ -549,12 +610,13 @@ _V2_CODES: Final = {
     503: "unavailable",
 }
 
-# PERF: tells in 0.2 us that there is nothing to decode, nor a segment that begins with a dot.
+# PERF: recognises in 0.2 us a path without escapes, backslashes and segments that start with a dot, which needs no
+# further check.
 _ORDINARY: Final = re.compile(rb"(?:/(?!\.)[^/?%\\]*+)++(?:\?|\Z)").match
 
 
-def _forget(cycle: RequestResponseCycle) -> None:
-    """Lets the app know that its client is gone; what it still sends goes nowhere."""
+def _disconnect(cycle: RequestResponseCycle) -> None:
+    """Report to the application that its client has gone. The cycle discards what the application still sends."""
     if not cycle.response_complete:
         cycle.disconnected = True
         cycle.waiting_for_100_continue = False
@@ -564,7 +626,8 @@ def _forget(cycle: RequestResponseCycle) -> None:
 def _unread_bytes(transport: asyncio.Transport) -> int:
     unread_bytes = transport.get_write_buffer_size()
     if unread_bytes and sys.platform == "linux":
-        # The system takes more from us only when a third of its own buffer is free: with a slow reader, minutes.
+        # Linux accepts more bytes only when a third of its send buffer is free. With a slow reader that takes minutes,
+        # during which our own buffer does not shrink although the client reads. So the system's buffer is added.
         socket = transport.get_extra_info("socket")
         unread_bytes += int.from_bytes(ioctl(socket.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder)
     return unread_bytes
@@ -574,14 +637,14 @@ def _head_bytes(target: bytes, headers: list[tuple[bytes, bytes]]) -> int:
     return len(target) + sum(len(name) + len(value) + len(": \r\n") for name, value in headers)
 
 
-def _judge(path: bytes) -> None:
-    # A path may stand behind http://host, the form for proxies; the target of CONNECT has none.
+def _check_path(path: bytes) -> None:
+    # The target may be absolute (http://host/path, sent to proxies). The target of CONNECT has no path.
     if not path.startswith(b"/") and httptools.parse_url(path).path is None:
-        raise Refused("malformed")
+        raise RequestRejected("malformed")
     plain = unquote_to_bytes(path)
     if b"\0" in plain or b"\\" in plain or b"%2f" in path.lower() or b".." in plain.split(b"/"):
-        raise Refused("path")
+        raise RequestRejected("path")
     try:
         plain.decode()
     except UnicodeDecodeError as error:
-        raise Refused("path") from error
+        raise RequestRejected("path") from error

@@ -1,1 +1,1 @@
-"""Files: replays, .osu files, avatars and screenshots, by keys of our own making."""
+"""The file store: replays, `.osu` files, avatars and screenshots under keys that the server generates."""

@@ -1,32 +1,36 @@
-"""The files store as the subjects see it: bytes under keys.
+"""The `Files` port: bytes under keys.
 
-A key is a relative path of our own making, from ids and hashes (`replays/3f/3f0c...`), never from a client's text.
+A key is a relative path that the server generates from ids and hashes, e.g. `replays/3f/3f0c...`. It never contains
+text from a client.
 
-Promises, the same on every adapter (tests/contract/files holds them):
-- a reader sees the whole of one `put` or the whole of another, never a part, and never an unfinished one in `keys`;
-- when `put` returns, the bytes survive the end of the process and a power cut (an object store: what the service says);
-- what is not there is None, and deleting it is no error;
-- a store that cannot do its work raises `Unavailable("files", reason)`; whatever was under the key is still there.
+All adapters guarantee the following (tests/contract/files):
+- A reader sees the complete data of one `put`, never a part of it. `keys` does not list unfinished files.
+- When `put` returns, the data survives the end of the process and a power cut. With an object store, the durability is
+  that of the service.
+- A missing file reads as None, and deleting it is not an error.
+- A store that fails raises `Unavailable("files", reason)` and leaves the previous data under the key.
 """
 
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
 
-from kiai.measuring import Pool, Timings
+from kiai.measuring import PoolUsage, Timings
 
 _KEY: Final = re.compile(r"(?:[a-z0-9_-][a-z0-9_.-]*/)*[a-z0-9_-][a-z0-9_.-]*")
 
 
 def is_key(text: str) -> bool:
-    """Whether this is a key: `[a-z0-9_.-]` in segments between slashes, none of them empty or beginning with a dot."""
+    """Return whether `text` is a key: segments of `[a-z0-9_.-]` between slashes, not empty, not starting with a dot."""
+    # No dot at the start excludes `..`. No upper case: some stores do not distinguish `A` from `a`.
     return _KEY.fullmatch(text) is not None
 
 
 class StoredFile(msgspec.Struct, frozen=True):
-    """What a listing tells of a file. `size` in bytes, `modified_ms` as unix time."""
+    """A file in a listing. `size` is in bytes, `modified_ms` is unix time."""
 
     key: str
     size: int
@@ -36,47 +40,54 @@ class StoredFile(msgspec.Struct, frozen=True):
 class Files(Protocol):
     """The port; the adapter is `store.FileStore`. Keys must satisfy `is_key`.
 
-    `timings`: how long it took to `put`, `get` (a stream: to open it), ask for the `size` and `delete`.
+    `timings` has the durations of `put`, `get` (for a stream: of opening it), `size` and `delete`.
     """
 
     timings: Timings
 
-    def pool(self) -> Pool | None:
-        """The threads that write; None for a store that has none."""
+    def pool(self) -> PoolUsage | None:
+        """Return the usage of the threads that write; None for a store without such threads."""
         ...
 
     async def put(self, key: str, data: bytes) -> None:
-        """Stores `data` under `key`, replacing what is there; atomic and durable. Raises Unavailable."""
+        """Store `data` under `key` and replace an existing file, atomically and durably. Raises Unavailable."""
+        ...
+
+    async def put_file(self, key: str, path: Path) -> None:
+        """Store a copy of a local file under `key`, as `put` does, in constant memory. Raises Unavailable."""
         ...
 
     async def get(self, key: str) -> bytes | None:
-        """The whole file, or None. Raises Unavailable."""
+        """Return the whole file, or None. Raises Unavailable."""
         ...
 
     async def stream(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes] | None:
-        """The bytes from `start` up to, not including, `end` (None: the file's end), in chunks; None for no file.
+        """Return the bytes from `start` up to, but not including, `end` in chunks, or None without such a file.
 
-        A range that reaches past the end is cut, one that begins there is empty. Raises Unavailable, from the iterator
-        too.
+        `end` of None means the end of the file. A range past the end is cut; one that starts there is empty. Raises
+        Unavailable, also from the iterator.
         """
         ...
 
     async def size(self, key: str) -> int | None:
-        """The file's size in bytes, or None. Raises Unavailable."""
+        """Return the size of the file in bytes, or None. Raises Unavailable."""
         ...
 
     async def delete(self, key: str) -> None:
-        """Removes the file if it is there. Raises Unavailable."""
+        """Delete the file if it exists. Raises Unavailable."""
         ...
 
     def keys(self, prefix: str) -> AsyncIterator[StoredFile]:
-        """Every file below `prefix`, a folder with its slash (`replays/`) or empty, in no order. Raises Unavailable."""
+        """Return all files below `prefix`: a folder with its slash (`replays/`), or "". Raises Unavailable.
+
+        The order is not defined.
+        """
         ...
 
     async def sweep(self) -> int:
-        """Removes what processes that died while writing left behind more than a day ago; how many files."""
+        """Delete unfinished files of dead processes that are older than a day. Return their number."""
         ...
 
     async def check(self) -> None:
-        """Writes and reads a small file of its own, `check`. Raises Unavailable when that does not work."""
+        """Write and read a small file, `check`. Raises Unavailable when that fails."""
         ...

@@ -1,8 +1,8 @@
-"""The files store over obstore: a local folder now, object stores behind the same calls.
+"""The file store over obstore: a local folder or an S3 bucket.
 
-obstore's own local `put` renames without any fsync (traced with 0.12), so after a power cut an acknowledged replay
-could be an empty file. Local writes are therefore done here: temporary file in the same folder, fsync, rename, fsync of
-the folder. A temporary file is named `name#digits`, as obstore names its own: no listing shows it.
+The local `put` of obstore renames without fsync (traced with version 0.12), so an acknowledged replay could be an empty
+file after a power cut. This module therefore writes local files itself: a temporary file in the same folder, fsync,
+rename, fsync of the folder. A temporary file has the name `name#digits`, as those of obstore, so listings omit it.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -24,7 +25,7 @@ from obstore.store import LocalStore, ObjectStore, S3Store
 
 from kiai.errors import Refused, Unavailable
 from kiai.files.port import StoredFile, is_key
-from kiai.measuring import Pool, Timings
+from kiai.measuring import PoolUsage, Timings
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config
@@ -33,8 +34,9 @@ CHUNK_BYTES: Final = 256 * 1024
 LISTED_AT_ONCE: Final = 1_000
 WRITERS: Final = 4
 WAITING_MAX: Final = 1_000
-LEFT_OVER_S: Final = 24 * 3600
+LEFT_OVER_S: Final = 24 * 3600  # much longer than any write takes
 
+# The defaults of obstore (30 s for each try, 10 retries) would block a submission for minutes.
 S3_ANSWER: Final = timedelta(seconds=10)
 S3_CONNECT: Final = timedelta(seconds=3)
 S3_RETRIES: Final = timedelta(seconds=8)
@@ -51,20 +53,20 @@ _TEMPORARY: Final = re.compile(r".+#[0-9]+")
 
 
 class FileStore:
-    """The `Files` port over any store of obstore; a local one is made with `FileStore.local`."""
+    """The `Files` port over a store of obstore. Create it with `FileStore.local` or `FileStore.s3`."""
 
     def __init__(self, store: ObjectStore, writes: "_LocalWrites | None" = None) -> None:
         self._store = store
         self._writes = writes
         self.timings = Timings()
 
-    def pool(self) -> Pool | None:
-        """The threads that write into a local folder."""
+    def pool(self) -> PoolUsage | None:
+        """Return the usage of the threads that write into a local folder, else None."""
         return None if self._writes is None else self._writes.pool()
 
     @classmethod
     def local(cls, folder: Path) -> "FileStore":
-        """A store in a folder, which is made if it is missing. Raises Unavailable."""
+        """Return a store in a folder, and create the folder if it is missing. Raises Unavailable."""
         folder = folder.absolute()
         with _translated():
             folder.mkdir(parents=True, exist_ok=True)
@@ -73,22 +75,23 @@ class FileStore:
 
     @classmethod
     def s3(cls, url: str, environment: Mapping[str, str]) -> "FileStore":
-        """A store in a bucket, `s3://BUCKET/PREFIX`, of any service that speaks S3. The bucket must be there.
+        """Return a store in an existing bucket, `s3://BUCKET/PREFIX`, of any service with the S3 protocol.
 
-        Keys, region and the address of the service are where every S3 tool looks for them: AWS_ACCESS_KEY_ID,
-        AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL. Raises Refused without keys: the library would go and ask
-        the network for some, and every upload would fail minutes later. Raises Unavailable for an address that is none.
+        Credentials, region and the address of the service come from the variables of S3 tools: AWS_ACCESS_KEY_ID,
+        AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL. Raises Refused without credentials, Unavailable for an
+        invalid address.
         """
         parts = urlsplit(url)
-        lacking = [one for one in _S3_KEYS if not environment.get(one)]
-        if lacking:
-            raise Refused(f"files in {url} need credentials; set {' and '.join(lacking)}")
+        missing = [name for name in _S3_KEYS if not environment.get(name)]
+        if missing:
+            # Without credentials, the library asks the network for some, and each upload fails minutes later.
+            raise Refused(f"files in {url} need credentials; set {' and '.join(missing)}")
         endpoint = environment.get("AWS_ENDPOINT_URL")
         config: S3Config = {"region": environment.get("AWS_REGION", "us-east-1")}
         for name, variable in _S3_VARIABLES.items():
             if environment.get(variable):
                 config[name] = environment[variable]  # type: ignore[literal-required]
-        if endpoint:  # one's own service mostly knows no bucket by host name
+        if endpoint:  # self-hosted services rarely have a host name for each bucket
             config |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
         options: ClientConfig = {"timeout": S3_ANSWER, "connect_timeout": S3_CONNECT}
         if endpoint and endpoint.startswith("http://"):
@@ -104,7 +107,7 @@ class FileStore:
         return cls(store)
 
     async def put(self, key: str, data: bytes) -> None:
-        """Stores `data` under `key`, replacing what is there; atomic and durable."""
+        """Store `data` under `key` and replace an existing file, atomically and durably."""
         _must_be_key(key)
         with _timed(self.timings, "put"), _translated():
             if self._writes is None:
@@ -112,8 +115,17 @@ class FileStore:
             else:
                 await self._writes.put(key, data)
 
+    async def put_file(self, key: str, path: Path) -> None:
+        """Store a copy of a local file under `key`, atomically and durably."""
+        _must_be_key(key)
+        with _timed(self.timings, "put"), _translated():
+            if self._writes is None:
+                await self._store.put_async(key, path)  # in parts
+            else:
+                await self._writes.put(key, path)
+
     async def get(self, key: str) -> bytes | None:
-        """The whole file, or None."""
+        """Return the whole file, or None."""
         _must_be_key(key)
         with _timed(self.timings, "get"), _translated():
             try:
@@ -123,16 +135,17 @@ class FileStore:
             return bytes(await found.bytes_async())
 
     async def stream(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes] | None:
-        """The bytes from `start` up to, not including, `end` (None: the file's end), in chunks; None for no file."""
+        """Return the bytes from `start` up to, but not including, `end` in chunks, or None without such a file."""
         if not 0 <= start <= (start if end is None else end):
-            raise ValueError(f"no range: {start} to {end}")
+            raise ValueError(f"invalid range: {start} to {end}")
+        # The size first: without it, a missing file would only show in the iterator, after the response has begun.
         size = await self.size(key)
         if size is None:
             return None
         return self._chunks(key, start, size if end is None else min(end, size))
 
     async def _chunks(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
-        if start >= end:  # obstore refuses an empty range
+        if start >= end:  # obstore rejects an empty range
             return
         with _translated():
             with _timed(self.timings, "get"):
@@ -141,7 +154,7 @@ class FileStore:
                 yield chunk
 
     async def size(self, key: str) -> int | None:
-        """The file's size in bytes, or None."""
+        """Return the size of the file in bytes, or None."""
         _must_be_key(key)
         with _timed(self.timings, "size"), _translated():
             try:
@@ -150,95 +163,103 @@ class FileStore:
                 return None
 
     async def delete(self, key: str) -> None:
-        """Removes the file if it is there."""
+        """Delete the file if it exists."""
         _must_be_key(key)
         with _timed(self.timings, "delete"), _translated(), contextlib.suppress(FileNotFoundError):
             await self._store.delete_async(key)
 
     async def keys(self, prefix: str) -> AsyncIterator[StoredFile]:
-        """Every file below `prefix`, a folder with its slash (`replays/`) or empty, in no order."""
+        """Return all files below `prefix`: a folder with its slash (`replays/`), or ""."""
         if prefix:
             _must_be_key(prefix.removesuffix("/") if prefix.endswith("/") else "")
         with _translated():
             async for found in self._store.list(prefix or None, chunk_size=LISTED_AT_ONCE):
                 for file in found:
-                    if is_key(file["path"]):  # what others left in the folder is not ours to show
+                    if is_key(file["path"]):  # skip files that kiai did not write
                         yield StoredFile(file["path"], file["size"], round(file["last_modified"].timestamp() * 1000))
 
     async def check(self) -> None:
-        """Writes and reads a small file of its own. It is left there: two processes may check at the same moment."""
+        """Write and read a small file."""
+        # The file is not deleted: another process may be between its own write and read.
         await self.put(_CHECK_KEY, _CHECK_DATA)
         if await self.get(_CHECK_KEY) != _CHECK_DATA:
-            raise Unavailable("files", "what was written is not what is read")
+            raise Unavailable("files", "a test file was read back with other data")
 
     async def sweep(self) -> int:
-        """Removes what processes that died while writing left behind more than a day ago; how many files.
+        """Delete unfinished files of dead processes that are older than a day. Return their number.
 
-        Looks at every file of a local folder, beside the event loop. An object store does this by itself.
+        Walks through a local folder in a thread. Object stores discard unfinished uploads themselves.
         """
         with _translated():
             return 0 if self._writes is None else await asyncio.to_thread(self._writes.sweep)
 
 
 class _LocalWrites:
-    """Durable writes into a folder, a few at a time, in threads of their own."""
+    """Durable writes into a folder, in at most `WRITERS` threads."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._threads = ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="files")
         self._waiting = 0
-        self._making = threading.Lock()
-        # Folders whose own entries are known to be on the disk; as many as our keys have folders.
-        self._made = {folder}
+        self._creating = threading.Lock()
+        # PERF: Folders whose entries are known to be on disk, so that most writes sync only the file and its folder.
+        # Bounded by the number of folders in our keys.
+        self._created = {folder}
 
-    def pool(self) -> Pool:
-        """The threads, and how many of them write."""
-        return Pool(min(self._waiting, WRITERS), WRITERS)
+    def pool(self) -> PoolUsage:
+        """Return the number of threads and how many of them are writing."""
+        return PoolUsage(min(self._waiting, WRITERS), WRITERS)
 
-    async def put(self, key: str, data: bytes) -> None:
-        """Returns when the file would survive a power cut. Raises OSError, and Unavailable when too many wait."""
+    async def put(self, key: str, data: bytes | Path) -> None:
+        """Return when the file would survive a power cut. Raises OSError, and Unavailable when too many writes wait."""
         if self._waiting >= WAITING_MAX:
             raise Unavailable("files", f"{WAITING_MAX} writes are waiting")
         self._waiting += 1
         running = asyncio.get_running_loop().run_in_executor(self._threads, self._write, self._folder / key, data)
-        running.add_done_callback(self._left)
-        await asyncio.shield(running)
+        running.add_done_callback(self._on_done)
+        await asyncio.shield(running)  # the thread cannot be cancelled
 
-    def _left(self, _: object) -> None:
+    def _on_done(self, _: object) -> None:
         self._waiting -= 1
 
-    def _write(self, path: Path, data: bytes) -> None:
+    def _write(self, path: Path, data: bytes | Path) -> None:
         folder = path.parent
-        if folder not in self._made:
-            with self._making:  # one at a time: nobody may find a folder that is made but not yet on the disk
-                self._make(folder)
+        if folder not in self._created:
+            # The lock: another thread must not use a folder that exists but whose entry is not on disk yet.
+            with self._creating:
+                self._create(folder)
+        # A random name: two writes of the same key do not share a temporary file.
         temporary = path.with_name(f"{path.name}#{secrets.randbits(63)}")
         try:
             with open(temporary, "xb") as file:
-                file.write(data)
+                if isinstance(data, Path):
+                    with open(data, "rb") as source:
+                        shutil.copyfileobj(source, file, CHUNK_BYTES)
+                else:
+                    file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except BaseException as error:
             if isinstance(error, FileNotFoundError):
-                self._made = {self._folder}  # somebody removed the folder: the next write makes it again
+                self._created = {self._folder}  # an operator removed the folder: the next write creates it again
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
         _sync(folder)
 
-    def _make(self, folder: Path) -> None:
-        """Makes a folder and those above it, and puts their entries on the disk; even those that exist, because
-        another process may have made them a moment ago."""
-        if folder in self._made:
+    def _create(self, folder: Path) -> None:
+        """Create a folder and its parents, and sync their entries."""
+        if folder in self._created:
             return
-        self._make(folder.parent)
+        self._create(folder.parent)
         folder.mkdir(exist_ok=True)
+        # Also for a folder that existed: another process may have created it just now, without a sync yet.
         _sync(folder.parent)
-        self._made.add(folder)
+        self._created.add(folder)
 
     def sweep(self) -> int:
-        """Removes temporary files older than a day; how many."""
+        """Delete temporary files that are older than a day. Return their number."""
         oldest = time.time() - LEFT_OVER_S
         removed = 0
         for folder, _, names in os.walk(self._folder):
@@ -253,13 +274,15 @@ class _LocalWrites:
 
 
 def _must_be_key(text: str) -> None:
-    """What is no key may be a path to anywhere. Raises ValueError: our own code made it."""
+    """Raise ValueError for a text that is not a key and could be a path out of the folder."""
+    # ValueError, because only a fault in our code can produce such a key.
     if not is_key(text):
-        raise ValueError(f"{text!r} is no key of a file")
+        raise ValueError(f"{text!r} is not the key of a file")
 
 
 def _sync(folder: Path) -> None:
-    if os.name == "nt":  # Windows cannot open a folder; its renames are journalled
+    """Write the entries of a folder to disk: fsync of a file does not include its name."""
+    if os.name == "nt":  # Windows cannot open a folder; NTFS journals renames
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -282,6 +305,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        # The path without the number of the error; texts of obstore have their details in further lines.
         reason = f"{error.strerror}: {error.filename}" if error.filename else str(error).partition("\n")[0]
         raise Unavailable("files", reason) from error
     except BaseError as error:

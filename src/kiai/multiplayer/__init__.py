@@ -1,4 +1,4 @@
-"""Multiplayer: the match as a pure value, who sits where in it, and what is played."""
+"""Multiplayer: the rules of a match as pure functions, the service that runs them, history and mappools."""
 
 from kiai.multiplayer.match import Match, Slot
 

@@ -1,7 +1,7 @@
-"""What can be asked of a match (docs/spec/multiplayer.md). Every command says by whom and when; `right` says who may. A
-command of somebody without that right is refused, and so is one that a rule forbids.
+"""The commands of a match (docs/spec/multiplayer.md).
 
-Slots are 0-15, user ids and map ids the database's, times unix ms, mods bits (docs/spec/game-rules.md#mods).
+Each command states its issuer and its time; `right` states who may send it. Slots are 0-15, user and map ids are those
+of the database, times are unix ms, mods are bits (docs/spec/game-rules.md#mods).
 """
 
 from enum import Enum
@@ -10,8 +10,12 @@ from typing import ClassVar, Final
 import msgspec
 
 
-class Actor(msgspec.Struct, frozen=True):
-    """Who asks. `referee_any`: may lead any match, `staff`: may enter any; both are rights of the account."""
+class Issuer(msgspec.Struct, frozen=True):
+    """The user who sends a command.
+
+    `referee_any`: may referee every match. `staff`: may join every match. Both follow from the privileges of the
+    account, because the rules cannot look them up.
+    """
 
     user_id: int
     name: str
@@ -19,18 +23,18 @@ class Actor(msgspec.Struct, frozen=True):
     staff: bool = False
 
 
-SERVER: Final = Actor(0, "", referee_any=True, staff=True)
-"""The server itself."""
+SERVER: Final = Issuer(0, "", referee_any=True, staff=True)
+"""The issuer of commands that the server sends."""
 
 
 class Right(Enum):
-    """Who may give a command. A referee is the creator too, and whoever may lead any match.
+    """The users who may send a command (docs/spec/multiplayer.md#who-may-do-what). Error texts contain the values.
 
-    See docs/spec/multiplayer.md#who-may-do-what.
+    The creator, and users who may referee every match, count as referees.
     """
 
     ANYBODY = "anybody"
-    SEATED = "whoever sits here"
+    SEATED = "a player in the match"
     HOST = "the host"
     LEADER = "the host or a referee"
     REFEREE = "a referee"
@@ -38,20 +42,20 @@ class Right(Enum):
     SERVER = "the server"
 
 
-class Command(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The base of all of them."""
+class MatchCommand(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The base class of the commands. `at_ms` is the time of the command."""
 
     right: ClassVar[Right] = Right.SEATED
 
-    by: Actor
+    by: Issuer
     at_ms: int
 
 
 # --- players ---------------------------------------------------------------------------------------------------------
 
 
-class Join(Command, frozen=True, kw_only=True):
-    """`by` takes the lowest open slot. `force` (`!mp force`; `by` is who is seated): no password, no ban counts."""
+class Join(MatchCommand, frozen=True, kw_only=True):
+    """Seat `by` in the lowest open slot. `force` skips the check of the password."""
 
     right: ClassVar[Right] = Right.ANYBODY
 
@@ -59,44 +63,47 @@ class Join(Command, frozen=True, kw_only=True):
     force: bool = False
 
 
-class Leave(Command, frozen=True, kw_only=True):
-    """`by` is gone, for whatever reason and at any time. Nothing happens if it does not sit here."""
+class Leave(MatchCommand, frozen=True, kw_only=True):
+    """Remove `by` from the match, also during a play. Without a seat the command has no effect."""
 
     right: ClassVar[Right] = Right.ANYBODY
 
 
-class ChangeSlot(Command, frozen=True, kw_only=True):
-    """CHANGE_SLOT (38)."""
+class ChangeSlot(MatchCommand, frozen=True, kw_only=True):
+    """CHANGE_SLOT (38): move to an open slot."""
 
     slot: int
 
 
-class Ready(Command, frozen=True, kw_only=True):
+class Ready(MatchCommand, frozen=True, kw_only=True):
     """READY (39)."""
 
 
-class NotReady(Command, frozen=True, kw_only=True):
+class NotReady(MatchCommand, frozen=True, kw_only=True):
     """NOT_READY (55)."""
 
 
-class NoMap(Command, frozen=True, kw_only=True):
+class NoMap(MatchCommand, frozen=True, kw_only=True):
     """NO_MAP (54): the client does not have the map."""
 
 
-class HasMap(Command, frozen=True, kw_only=True):
+class HasMap(MatchCommand, frozen=True, kw_only=True):
     """HAS_MAP (59)."""
 
 
-class LockSlot(Command, frozen=True, kw_only=True):
-    """LOCK (40): opens, locks, or kicks and locks."""
+class LockSlot(MatchCommand, frozen=True, kw_only=True):
+    """LOCK (40): open a locked slot, lock an open slot, or kick the player of a slot and lock it."""
 
     right: ClassVar[Right] = Right.HOST
 
     slot: int
 
 
-class ChangeSettings(Command, frozen=True, kw_only=True):
-    """SETTINGS (41). `map_id` <= 0: the host is choosing. Whose map it is, is for the service to look up before."""
+class ChangeSettings(MatchCommand, frozen=True, kw_only=True):
+    """SETTINGS (41). A `map_id` of 0 or less means that the host is choosing a map.
+
+    The service replaces the fields of a known map before it sends the command.
+    """
 
     right: ClassVar[Right] = Right.HOST
 
@@ -112,45 +119,48 @@ class ChangeSettings(Command, frozen=True, kw_only=True):
     seed: int
 
 
-class ChangePassword(Command, frozen=True, kw_only=True):
-    """PASSWORD (90)."""
+class ChangePassword(MatchCommand, frozen=True, kw_only=True):
+    """PASSWORD (90). An empty password removes the password."""
 
     right: ClassVar[Right] = Right.HOST
 
     password: str
 
 
-class ChangeMods(Command, frozen=True, kw_only=True):
-    """MODS (51): the room's, from the host; with free mods everybody's own."""
+class ChangeMods(MatchCommand, frozen=True, kw_only=True):
+    """MODS (51): set the mods of the match, as the host. With free mods, set the player's own mods."""
 
     mods: int
 
 
-class Start(Command, frozen=True, kw_only=True):
-    """START (44). Without `force` (`!mp start`) a host who is no referee needs everybody with the map to be ready."""
+class Start(MatchCommand, frozen=True, kw_only=True):
+    """START (44) or `!mp start`. Without `force`, a host who is not a referee can start only if no player is unready.
+
+    The game's button reads `Force Start Game` while players are not ready, so the packet always means `force`.
+    """
 
     right: ClassVar[Right] = Right.LEADER
 
     force: bool = True
 
 
-class LoadComplete(Command, frozen=True, kw_only=True):
+class LoadComplete(MatchCommand, frozen=True, kw_only=True):
     """LOAD_COMPLETE (52)."""
 
 
-class Skip(Command, frozen=True, kw_only=True):
+class Skip(MatchCommand, frozen=True, kw_only=True):
     """SKIP (60)."""
 
 
-class Fail(Command, frozen=True, kw_only=True):
+class Fail(MatchCommand, frozen=True, kw_only=True):
     """FAILED (56)."""
 
 
-class Complete(Command, frozen=True, kw_only=True):
+class Complete(MatchCommand, frozen=True, kw_only=True):
     """COMPLETE (49)."""
 
 
-class TransferHost(Command, frozen=True, kw_only=True):
+class TransferHost(MatchCommand, frozen=True, kw_only=True):
     """TRANSFER_HOST (70)."""
 
     right: ClassVar[Right] = Right.HOST
@@ -158,14 +168,14 @@ class TransferHost(Command, frozen=True, kw_only=True):
     slot: int
 
 
-class ChangeTeam(Command, frozen=True, kw_only=True):
+class ChangeTeam(MatchCommand, frozen=True, kw_only=True):
     """CHANGE_TEAM (77)."""
 
 
-# --- leading a match: `!mp` -------------------------------------------------------------------------------------------
+# --- hosts and referees: `!mp` ----------------------------------------------------------------------------------------
 
 
-class SetName(Command, frozen=True, kw_only=True):
+class SetName(MatchCommand, frozen=True, kw_only=True):
     """`!mp name`."""
 
     right: ClassVar[Right] = Right.REFEREE
@@ -173,16 +183,16 @@ class SetName(Command, frozen=True, kw_only=True):
     name: str
 
 
-class SetPassword(Command, frozen=True, kw_only=True):
-    """`!mp password`, `!mp randpw`; empty: none."""
+class SetPassword(MatchCommand, frozen=True, kw_only=True):
+    """`!mp password`, `!mp randpw`. An empty password removes the password."""
 
     right: ClassVar[Right] = Right.REFEREE
 
     password: str
 
 
-class Move(Command, frozen=True, kw_only=True):
-    """`!mp move`: to an open slot."""
+class Move(MatchCommand, frozen=True, kw_only=True):
+    """`!mp move`: move a player to an open slot."""
 
     right: ClassVar[Right] = Right.REFEREE
 
@@ -190,30 +200,30 @@ class Move(Command, frozen=True, kw_only=True):
     slot: int
 
 
-class SetHost(Command, frozen=True, kw_only=True):
-    """`!mp host`: somebody who sits here."""
+class SetHost(MatchCommand, frozen=True, kw_only=True):
+    """`!mp host`: make a seated player the host."""
 
     right: ClassVar[Right] = Right.LEADER
 
     user_id: int
 
 
-class ClearHost(Command, frozen=True, kw_only=True):
-    """`!mp clearhost`: no host. An ordinary room needs a referee in a seat for that."""
+class ClearHost(MatchCommand, frozen=True, kw_only=True):
+    """`!mp clearhost`: remove the host. Unless the match was made by command, a referee must be seated."""
 
     right: ClassVar[Right] = Right.REFEREE
 
 
-class SetSize(Command, frozen=True, kw_only=True):
-    """`!mp size`, 1-16: slots above are locked, who sits there moves down, slots below are opened."""
+class SetSize(MatchCommand, frozen=True, kw_only=True):
+    """`!mp size`, 1-16: lock the slots above, move their players down, and open locked slots below."""
 
     right: ClassVar[Right] = Right.REFEREE
 
     size: int
 
 
-class SetRoom(Command, frozen=True, kw_only=True):
-    """`!mp set`; None leaves as it is."""
+class SetRoom(MatchCommand, frozen=True, kw_only=True):
+    """`!mp set`. None leaves a setting unchanged."""
 
     right: ClassVar[Right] = Right.REFEREE
 
@@ -222,15 +232,15 @@ class SetRoom(Command, frozen=True, kw_only=True):
     size: int | None = None
 
 
-class SetTeamType(Command, frozen=True, kw_only=True):
-    """`!mp teams`. A scrim starts again from nothing."""
+class SetTeamType(MatchCommand, frozen=True, kw_only=True):
+    """`!mp teams`. A running scrim restarts without points."""
 
     right: ClassVar[Right] = Right.LEADER
 
     team_type: int
 
 
-class SetWinCondition(Command, frozen=True, kw_only=True):
+class SetWinCondition(MatchCommand, frozen=True, kw_only=True):
     """`!mp condition`: 0-3, or `model.PP` during a scrim."""
 
     right: ClassVar[Right] = Right.LEADER
@@ -238,8 +248,8 @@ class SetWinCondition(Command, frozen=True, kw_only=True):
     win_condition: int
 
 
-class SetMap(Command, frozen=True, kw_only=True):
-    """`!mp map`. `mode` is what it is played in, 0-3."""
+class SetMap(MatchCommand, frozen=True, kw_only=True):
+    """`!mp map`. `mode` is the mode of the play, 0-3."""
 
     right: ClassVar[Right] = Right.LEADER
 
@@ -249,8 +259,8 @@ class SetMap(Command, frozen=True, kw_only=True):
     mode: int
 
 
-class SetMods(Command, frozen=True, kw_only=True):
-    """`!mp mods`: replaces all. With `free_mods` the speed mods are the room's and the rest goes to every slot."""
+class SetMods(MatchCommand, frozen=True, kw_only=True):
+    """`!mp mods`: replace all mods. With `free_mods`, the match gets the speed mods and each player the others."""
 
     right: ClassVar[Right] = Right.LEADER
 
@@ -258,7 +268,7 @@ class SetMods(Command, frozen=True, kw_only=True):
     free_mods: bool = False
 
 
-class SetFreeMods(Command, frozen=True, kw_only=True):
+class SetFreeMods(MatchCommand, frozen=True, kw_only=True):
     """`!mp freemods`."""
 
     right: ClassVar[Right] = Right.LEADER
@@ -266,8 +276,8 @@ class SetFreeMods(Command, frozen=True, kw_only=True):
     on: bool
 
 
-class SetTeam(Command, frozen=True, kw_only=True):
-    """`!mp team`: 1 blue, 2 red; team modes only."""
+class SetTeam(MatchCommand, frozen=True, kw_only=True):
+    """`!mp team`: 1 blue, 2 red. Allowed in team modes only."""
 
     right: ClassVar[Right] = Right.REFEREE
 
@@ -275,24 +285,24 @@ class SetTeam(Command, frozen=True, kw_only=True):
     team: int
 
 
-class SetSeatsLocked(Command, frozen=True, kw_only=True):
-    """`!mp lock`, `!mp unlock`: players cannot change slot or team themselves."""
+class SetSeatsLocked(MatchCommand, frozen=True, kw_only=True):
+    """`!mp lock`, `!mp unlock`: prevent players from changing slot and team, or allow it again."""
 
     right: ClassVar[Right] = Right.REFEREE
 
     on: bool
 
 
-class SetSlotsLocked(Command, frozen=True, kw_only=True):
-    """`!mp lock slots`, `!mp unlock slots`: all that nobody sits in."""
+class SetSlotsLocked(MatchCommand, frozen=True, kw_only=True):
+    """`!mp lock slots`, `!mp unlock slots`: lock or open all empty slots."""
 
     right: ClassVar[Right] = Right.REFEREE
 
     on: bool
 
 
-class Kick(Command, frozen=True, kw_only=True):
-    """`!mp kick`. `target_staff`: the target is staff, whom only the server puts out, as it does referees."""
+class Kick(MatchCommand, frozen=True, kw_only=True):
+    """`!mp kick`. `target_staff`: the target is staff. Only the server can kick staff and referees."""
 
     right: ClassVar[Right] = Right.LEADER
 
@@ -300,8 +310,8 @@ class Kick(Command, frozen=True, kw_only=True):
     target_staff: bool = False
 
 
-class BanPlayer(Command, frozen=True, kw_only=True):
-    """`!mp ban`: out, and not back in. Somebody who does not sit here can be banned too."""
+class BanPlayer(MatchCommand, frozen=True, kw_only=True):
+    """`!mp ban`: kick a seated player and prevent them from joining again."""
 
     right: ClassVar[Right] = Right.REFEREE
 
@@ -309,7 +319,7 @@ class BanPlayer(Command, frozen=True, kw_only=True):
     target_staff: bool = False
 
 
-class UnbanPlayer(Command, frozen=True, kw_only=True):
+class UnbanPlayer(MatchCommand, frozen=True, kw_only=True):
     """`!mp unban`."""
 
     right: ClassVar[Right] = Right.REFEREE
@@ -317,8 +327,8 @@ class UnbanPlayer(Command, frozen=True, kw_only=True):
     user_id: int
 
 
-class AddReferee(Command, frozen=True, kw_only=True):
-    """`!mp addref`, one user."""
+class AddReferee(MatchCommand, frozen=True, kw_only=True):
+    """`!mp addref`, for one user."""
 
     right: ClassVar[Right] = Right.CREATOR
 
@@ -326,46 +336,46 @@ class AddReferee(Command, frozen=True, kw_only=True):
     name: str
 
 
-class RemoveReferee(Command, frozen=True, kw_only=True):
-    """`!mp removeref`, one user; not the creator."""
+class RemoveReferee(MatchCommand, frozen=True, kw_only=True):
+    """`!mp removeref`, for one user. The creator cannot be removed."""
 
     right: ClassVar[Right] = Right.CREATOR
 
     user_id: int
 
 
-class StartAfter(Command, frozen=True, kw_only=True):
-    """`!mp start <1-300>`: in so many seconds; an earlier one is forgotten."""
+class StartAfter(MatchCommand, frozen=True, kw_only=True):
+    """`!mp start <1-300>`: start after a number of seconds. Replaces a queued start."""
 
     right: ClassVar[Right] = Right.LEADER
 
     seconds: int
 
 
-class StartTimer(Command, frozen=True, kw_only=True):
-    """`!mp timer <1-900>`: a countdown that starts nothing."""
+class StartTimer(MatchCommand, frozen=True, kw_only=True):
+    """`!mp timer <1-900>`: a countdown in seconds, without a start. Replaces a running countdown."""
 
     right: ClassVar[Right] = Right.LEADER
 
     seconds: int
 
 
-class CancelTimers(Command, frozen=True, kw_only=True):
-    """`!mp aborttimer`, `!mp start cancel`, `!mp timer cancel`: those of the given kinds (`START`, `COUNTDOWN`)."""
+class CancelTimers(MatchCommand, frozen=True, kw_only=True):
+    """`!mp aborttimer`, `!mp start cancel`, `!mp timer cancel`: cancel timers of kind `START` or `COUNTDOWN`."""
 
     right: ClassVar[Right] = Right.LEADER
 
     kinds: tuple[str, ...] = ("start", "countdown")
 
 
-class Abort(Command, frozen=True, kw_only=True):
-    """`!mp abort`."""
+class Abort(MatchCommand, frozen=True, kw_only=True):
+    """`!mp abort`: end the running play without a result."""
 
     right: ClassVar[Right] = Right.LEADER
 
 
-class Close(Command, frozen=True, kw_only=True):
-    """`!mp close`: everybody out, and the match is gone."""
+class Close(MatchCommand, frozen=True, kw_only=True):
+    """`!mp close`: remove all players and end the match."""
 
     right: ClassVar[Right] = Right.CREATOR
 
@@ -373,35 +383,35 @@ class Close(Command, frozen=True, kw_only=True):
 # --- scrims and pools ------------------------------------------------------------------------------------------------
 
 
-class BeginScrim(Command, frozen=True, kw_only=True):
-    """`!mp scrim`: odd, 1-15."""
+class BeginScrim(MatchCommand, frozen=True, kw_only=True):
+    """`!mp scrim`. `best_of` is an odd number from 1 to 15."""
 
     right: ClassVar[Right] = Right.REFEREE
 
     best_of: int
 
 
-class EndScrim(Command, frozen=True, kw_only=True):
+class EndScrim(MatchCommand, frozen=True, kw_only=True):
     """`!mp endscrim`."""
 
     right: ClassVar[Right] = Right.REFEREE
 
 
-class Rematch(Command, frozen=True, kw_only=True):
-    """`!mp rematch`: starts the last scrim again, or takes back the last point of the running one."""
+class Rematch(MatchCommand, frozen=True, kw_only=True):
+    """`!mp rematch`: take back the last point of the running scrim, or start the last scrim again."""
 
     right: ClassVar[Right] = Right.REFEREE
 
 
-class SetPoints(Command, frozen=True, kw_only=True):
-    """`!mp points`: (side, points) each; a side is a team (1 blue, 2 red) in team modes, else a user id."""
+class SetPoints(MatchCommand, frozen=True, kw_only=True):
+    """`!mp points`: set the points of sides, as (side, points). See `model.Scrim` for sides."""
 
     right: ClassVar[Right] = Right.REFEREE
 
     points: tuple[tuple[int, int], ...]
 
 
-class LoadPool(Command, frozen=True, kw_only=True):
+class LoadPool(MatchCommand, frozen=True, kw_only=True):
     """`!mp loadpool`."""
 
     right: ClassVar[Right] = Right.REFEREE
@@ -410,14 +420,14 @@ class LoadPool(Command, frozen=True, kw_only=True):
     name: str
 
 
-class UnloadPool(Command, frozen=True, kw_only=True):
+class UnloadPool(MatchCommand, frozen=True, kw_only=True):
     """`!mp unloadpool`."""
 
     right: ClassVar[Right] = Right.REFEREE
 
 
-class Pick(Command, frozen=True, kw_only=True):
-    """`!mp pick`: a map of the pool, with the mods its name means. `force`: although it was picked before."""
+class PickMap(MatchCommand, frozen=True, kw_only=True):
+    """`!mp pick`: select a map of the pool with the mods of the pick. `force` allows a pick that was played before."""
 
     right: ClassVar[Right] = Right.REFEREE
 
@@ -431,7 +441,7 @@ class Pick(Command, frozen=True, kw_only=True):
     force: bool = False
 
 
-class BanPick(Command, frozen=True, kw_only=True):
+class BanPick(MatchCommand, frozen=True, kw_only=True):
     """`!mp banpick`."""
 
     right: ClassVar[Right] = Right.REFEREE
@@ -439,7 +449,7 @@ class BanPick(Command, frozen=True, kw_only=True):
     pick: str
 
 
-class UnbanPick(Command, frozen=True, kw_only=True):
+class UnbanPick(MatchCommand, frozen=True, kw_only=True):
     """`!mp unbanpick`."""
 
     right: ClassVar[Right] = Right.REFEREE
@@ -450,10 +460,10 @@ class UnbanPick(Command, frozen=True, kw_only=True):
 # --- the server ------------------------------------------------------------------------------------------------------
 
 
-class Result(msgspec.Struct, frozen=True):
-    """What somebody who played reached, by the metric of the scrim; 0 if nothing was submitted.
+class RoundResult(msgspec.Struct, frozen=True):
+    """The value that a player reached, by the metric of the scrim; 0 without a score frame.
 
-    `team` is the one of the play (`Finished.players`), whatever became of the player since.
+    `team` is the team during the play (`Finished.players`). The player may have changed team or left since.
     """
 
     user_id: int
@@ -462,25 +472,30 @@ class Result(msgspec.Struct, frozen=True):
     value: float
 
 
-class RoundScored(Command, frozen=True, kw_only=True):
-    """The results of the play that started at `started_at_ms` are known. At most one result a slot."""
+class RoundScored(MatchCommand, frozen=True, kw_only=True):
+    """The results of the play that started at `started_at_ms`, at most one for each slot.
+
+    The time identifies the play: a result that arrives late must not count for the next play. `missing` has the names
+    of players without a result, whose value is 0.
+    """
 
     right: ClassVar[Right] = Right.SERVER
 
     started_at_ms: int
-    results: tuple[Result, ...]
+    results: tuple[RoundResult, ...]
+    missing: tuple[str, ...] = ()
 
 
-class TimerRang(Command, frozen=True, kw_only=True):
-    """A timer's time has come. Refused if it was cleared meanwhile, or if it is too early."""
+class TimerRang(MatchCommand, frozen=True, kw_only=True):
+    """A timer has run out. Refused if the timer was cleared, or if the command is too early."""
 
     right: ClassVar[Right] = Right.SERVER
 
     timer_id: int
 
 
-class Recorded(Command, frozen=True, kw_only=True):
-    """The database's ids of the match and of its present play; None leaves as it is."""
+class SetHistoryIds(MatchCommand, frozen=True, kw_only=True):
+    """The database ids of the match and of its current play. None leaves an id unchanged."""
 
     right: ClassVar[Right] = Right.SERVER
 

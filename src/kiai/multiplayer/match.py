@@ -1,26 +1,40 @@
-"""The match, pure: what it becomes is a function of the match and what is asked of it, nothing else.
+"""The state machine of a match, as a pure function.
 
-    apply(match, command) -> (match, facts)        or raises Refused
+    apply(match, command) -> (match, events)        or raises Refused
 
-No clock, no session, no look-up. So it can be kept behind the realtime port, where a change is a rule that may be run
-again, and be held to its promises by random commands.
+It reads no clock, session or database. The realtime port may therefore run a change again after a conflict, and
+property tests can drive the machine with random commands.
 
-What it is made of, each using only those before it: `model` the values; `commands` what can be asked, and by whom;
-`facts` what happened, and the only way a match ever changes; `turn` a command being carried out; and the rules: `plays`
-one play, `seats` who sits where, `choices` what is played, `scrims` best-of series and pools. A command is carried out
-by the one function that the tables of rules name, and what it raises leaves the match as it was.
+The modules, each of which imports only those before it: `model` holds the values; `commands` the inputs and who may
+send them; `events` the changes; `command_run` the state of one command; and the rules are in `plays` (one play),
+`seats` (slots, host, referees), `room_settings` (map, mods, win condition) and `scrims` (best-of series and pools).
+`RULES` maps each command to one function. A function that raises leaves the match unchanged.
 
-Timers are facts out and commands in: whoever hears `TimerSet` sends `TimerRang` when the time has come, which is
-refused if that timer was cleared meanwhile. So nothing has to be cancelled.
+A timer is an event and later a command: the service that receives `TimerSet` sends `TimerRang` at that time.
+`TimerRang` is refused if the timer was cleared in the meantime, so the service never has to cancel anything.
 """
 
 from collections.abc import Collection
 from typing import Final
 
 from kiai.errors import Invalid, Refused
-from kiai.multiplayer import choices, plays, scrims, seats
-from kiai.multiplayer.commands import Actor, Command, Recorded, TimerRang
-from kiai.multiplayer.facts import CouldNotStart, Fact, HistoryKnown, TimerCleared
+from kiai.multiplayer import plays, room_settings, scrims, seats
+from kiai.multiplayer.command_run import (
+    EVENTS_PER_COMMAND_MAX,
+    CommandRun,
+    NotReferee,
+    NotSeated,
+    PlayInProgress,
+    Rules,
+    is_creator,
+    is_host,
+    is_leader,
+    is_referee,
+    may,
+    set_timer,
+)
+from kiai.multiplayer.commands import Issuer, MatchCommand, SetHistoryIds, TimerRang
+from kiai.multiplayer.events import CouldNotStart, Event, HistoryIdsSet, TimerCleared
 from kiai.multiplayer.model import (
     BLUE,
     COMPLETE,
@@ -57,26 +71,12 @@ from kiai.multiplayer.model import (
     timer_of,
 )
 from kiai.multiplayer.scrims import pick_name, side_name, team_names
-from kiai.multiplayer.turn import (
-    FACTS_MAX,
-    BeingPlayed,
-    NoReferee,
-    NotSeated,
-    Rules,
-    Turn,
-    is_creator,
-    is_host,
-    is_leader,
-    is_referee,
-    may,
-    set_timer,
-)
 
 __all__ = [
     "BLUE",
     "COMPLETE",
     "COUNTDOWN",
-    "FACTS_MAX",
+    "EVENTS_PER_COMMAND_MAX",
     "FINISH",
     "HAS_PLAYER",
     "IDLE",
@@ -94,11 +94,11 @@ __all__ = [
     "RED",
     "SLOTS",
     "START",
-    "BeingPlayed",
     "MapChoice",
     "Match",
-    "NoReferee",
+    "NotReferee",
     "NotSeated",
+    "PlayInProgress",
     "Scrim",
     "Slot",
     "Timer",
@@ -110,7 +110,7 @@ __all__ = [
     "is_leader",
     "is_referee",
     "may",
-    "opened",
+    "new_match",
     "pick_name",
     "players",
     "playing",
@@ -121,9 +121,9 @@ __all__ = [
 ]
 
 
-def opened(
+def new_match(
     *,
-    by: Actor,
+    by: Issuer,
     at_ms: int,
     name: str,
     password: str = "",
@@ -142,22 +142,24 @@ def opened(
     seated: bool = True,
     idle_ms: int = IDLE_MS,
 ) -> Match:
-    """A new match, as its creator asked for it (docs/spec/multiplayer.md#create).
+    """Return a new match (docs/spec/multiplayer.md#create).
 
-    The creator sits in slot 0, which is never locked, and is the host; in a room made by command there is no host, and
-    without `seated` nobody sits there yet. `locked` are the slots to lock; other numbers in it are ignored. A name or a
-    password that is too long is cut, and `//private` at the end of a password means `private`. Such an empty room has
-    its `IDLE` timer set already. Raises Refused for an empty name and Invalid for numbers outside their range.
+    The creator is the host and sits in slot 0, which is never locked. A match made by command has no host; without
+    `seated` it is also empty, and its `IDLE` timer runs from `at_ms`. `locked` lists the slots to lock; numbers outside
+    1-15 are ignored. A name or password that is too long is cut. The suffix `//private` of the password is removed and
+    sets `private`. Raises Refused for an empty name and Invalid for a number out of range.
     """
-    name = choices.named(name)
-    choices.checked(mode=mode, win_condition=win_condition, team_type=team_type, seed=seed)
+    name = room_settings.clean_name(name)
+    room_settings.check_settings(mode=mode, win_condition=win_condition, team_type=team_type, seed=seed)
+    # A client can send both. The players of a tag team share one play, so they cannot have different mods.
     free_mods = free_mods and team_type not in TAG_TYPES
-    room_mods, own_mods = choices.room_mods(mods, free_mods=free_mods), choices.own_mods(mods)
-    choice = choices.chosen(map_id, map_md5, map_name) or MapChoice(-1, "", "")
-    password, asked_private = choices.password_of(password)
+    room_mods, own_mods = room_settings.room_mods(mods, free_mods=free_mods), room_settings.own_mods(mods)
+    choice = room_settings.map_choice(map_id, map_md5, map_name) or MapChoice(-1, "", "")
+    password, asked_private = room_settings.parse_password(password)
 
+    # Only a match made by command may start empty: any other match closes when its last player leaves.
     sits = seated or not by_command
-    host = by if sits and not by_command else Actor(0, "")
+    host = by if sits and not by_command else Issuer(0, "")
     first = Slot(
         status=NOT_READY,
         team=seats.default_team(team_type, 0),
@@ -188,62 +190,70 @@ def opened(
         private=private or asked_private,
         idle_ms=idle_ms,
         timers=() if sits else (Timer(1, IDLE, at_ms + idle_ms),),
-        next_timer_id=1 if sits else 2,
+        next_timer_id=1 if sits else 2,  # the IDLE timer above has id 1
     )
 
 
-def apply(match: Match, command: Command) -> tuple[Match, tuple[Fact, ...]]:
-    """The match after the command, and what happened, in order; at most FACTS_MAX facts, and maybe none.
+def apply(match: Match, command: MatchCommand) -> tuple[Match, tuple[Event, ...]]:
+    """Return the match after a command, and the events in order: 0 to EVENTS_PER_COMMAND_MAX.
 
-    After `Closed` the match is to be dropped. Raises Refused, and then nothing has changed.
+    The caller deletes the match after a `Closed` event. Raises Refused if the issuer lacks the right or a rule forbids
+    the command.
     """
     if match.closed:
+        # `Matches.join` tries two commands in a row, and the first one may close the match.
         raise Refused("the match is closed")
     if not may(match, command.by, type(command)):
-        raise Refused(f"only {command.right.value} may do that")
-    turn = Turn(match)
+        raise Refused(f"only {command.right.value} can do that")
+    run = CommandRun(match, command.at_ms)
     try:
-        RULES[type(command)](turn, command)
+        RULES[type(command)](run, command)
     except Invalid as error:
+        # Callers ignore or report a refusal. A client that sends a number out of range is treated the same way.
         raise Refused(str(error)) from error
-    # Whoever leads an empty room keeps it open.
-    if turn.facts and command.by.user_id and timer_of(match, IDLE) in turn.match.timers:
-        set_timer(turn, IDLE, command.at_ms + match.idle_ms)
-    return turn.match, tuple(turn.facts)
+    # A referee who sends commands to an empty match is still using it, so its idle time starts again. The check is on
+    # `run.match`: a command that seats a player or closes the match has cleared the timer. The server has user id 0.
+    if run.events and command.by.user_id and timer_of(match, IDLE) in run.match.timers:
+        set_timer(run, IDLE, command.at_ms + match.idle_ms)
+    return run.match, tuple(run.events)
 
 
-def _timer_rang(turn: Turn, command: TimerRang) -> None:
-    timer = next((timer for timer in turn.match.timers if timer.id == command.timer_id), None)
+def _timer_rang(run: CommandRun, command: TimerRang) -> None:
+    timer = next((timer for timer in run.match.timers if timer.id == command.timer_id), None)
     if timer is None:
-        raise Refused("that timer was cleared")
+        # Another worker rang it first, or a command cleared it after the service read the match.
+        raise Refused("the timer was cleared")
     if command.at_ms < timer.rings_at_ms:
+        # The clocks of two workers may differ by some milliseconds.
         raise Refused("it is too early")
-    turn.tell(TimerCleared(timer.id, timer.kind, rang=True))
+    # First: the functions below may set a timer of the same kind again.
+    run.emit(TimerCleared(timer.id, timer.kind, rang=True))
     if timer.kind == START:
         try:
-            plays.start(turn, command.at_ms)
+            plays.start(run, command.at_ms)
         except Refused as error:
-            turn.tell(CouldNotStart(error.reason))
+            # Raising here would undo TimerCleared, and the timer would ring again at the next tick.
+            run.emit(CouldNotStart(error.reason))
     elif timer.kind == LOAD:
-        plays.loading_took_too_long(turn)
+        plays.stop_waiting_for_load(run)
     elif timer.kind == FINISH:
-        plays.finish(turn, forced=True)
+        plays.finish(run, forced=True)
     elif timer.kind == IDLE:
-        seats.close(turn, "idle")
+        seats.close(run, "idle")
 
 
-def _recorded(turn: Turn, command: Recorded) -> None:
-    match = turn.match
+def _set_history_ids(run: CommandRun, command: SetHistoryIds) -> None:
+    match = run.match
     history_id = match.history_id if command.history_id is None else command.history_id
     game_id = match.game_id if command.game_id is None else command.game_id
-    turn.tell(HistoryKnown(history_id, game_id))
+    run.emit(HistoryIdsSet(history_id, game_id))
 
 
 RULES: Final[Rules] = {
     **plays.RULES,
     **seats.RULES,
-    **choices.RULES,
+    **room_settings.RULES,
     **scrims.RULES,
     TimerRang: _timer_rang,
-    Recorded: _recorded,
+    SetHistoryIds: _set_history_ids,
 }

@@ -1,7 +1,7 @@
-"""The match as a value: frozen, complete, and without a clock, a session or a look-up in it.
+"""The match as a frozen value. It depends on no clock, session or database.
 
-The numbers are those of the wire (docs/spec/protocol.md#match). What may happen to a match is in `match`, what has
-happened in `facts`.
+Numbers have the values of the wire format (docs/spec/protocol.md#match). Module `match` holds the commands that change
+a match, module `events` the changes.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,8 @@ import msgspec
 
 SLOTS: Final = 16
 
-# The status of a slot: exactly one of these (docs/spec/protocol.md#slot-statuses).
+# The status of a slot is exactly one of these. The wire gives each status a bit of its own, so that clients can test
+# for groups such as HAS_PLAYER with one mask (docs/spec/protocol.md#slot-statuses).
 OPEN: Final = 1
 LOCKED: Final = 2
 NOT_READY: Final = 4
@@ -20,7 +21,7 @@ NO_MAP: Final = 16
 PLAYING: Final = 32
 COMPLETE: Final = 64
 QUIT: Final = 128
-"""Left during the play: such a slot holds nobody."""
+"""The player left during the play. The slot is empty."""
 
 HAS_PLAYER: Final = NOT_READY | READY | NO_MAP | PLAYING | COMPLETE
 IN_PLAY: Final = PLAYING | COMPLETE
@@ -37,9 +38,9 @@ TEAM_TYPES_WITH_TEAMS: Final = (TEAM_VS, TAG_TEAM_VS)
 TAG_TYPES: Final = (TAG_COOP, TAG_TEAM_VS)
 
 PP: Final = 4
-"""No win condition of the wire: the points of a scrim go by pp."""
+"""A win condition of scrims only: points by pp. The wire format has no such value."""
 
-# What a timer is for. At most one of each runs.
+# The purpose of a timer. At most one timer of each kind runs, so a kind identifies a timer within a match.
 START: Final = "start"
 COUNTDOWN: Final = "countdown"
 LOAD: Final = "load"
@@ -47,16 +48,14 @@ FINISH: Final = "finish"
 IDLE: Final = "idle"
 
 IDLE_MS: Final = 30 * 60 * 1000
-"""How long an empty room made by command stays, unless the settings say otherwise.
-
-See docs/spec/multiplayer.md#made-by-command.
-"""
+"""Default time in ms after which an empty match made by command closes (docs/spec/multiplayer.md#made-by-command)."""
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """One seat. `team` is 0 neutral, 1 blue, 2 red; `player_id` 0 is nobody; `mods` count only with free mods.
+    """One of the 16 slots.
 
-    `loaded`, `skipped` and `failed` hold from the start of a play to its end.
+    `team` is 0 neutral, 1 blue or 2 red. `player_id` is 0 in an empty slot. `mods` apply only with free mods. `loaded`,
+    `skipped` and `failed` describe the running play and are False between plays.
     """
 
     status: int = OPEN
@@ -70,14 +69,14 @@ class Slot(msgspec.Struct, frozen=True):
 
     @property
     def occupied(self) -> bool:
-        """Whether somebody sits here."""
+        """Whether a player sits in the slot."""
         return self.status & HAS_PLAYER != 0
 
 
 class Timer(msgspec.Struct, frozen=True):
-    """Something that will happen at `rings_at_ms`, unix ms, unless it is cleared before. Its id is never used again.
+    """A timer that rings at `rings_at_ms` (unix ms) unless it is cleared first.
 
-    `seconds` is how long somebody asked it to run, 0 for a timer of the house.
+    `id` is unique within the match. `seconds` is the duration that a player requested, 0 for timers of the server.
     """
 
     id: int
@@ -87,18 +86,44 @@ class Timer(msgspec.Struct, frozen=True):
 
 
 class MapChoice(msgspec.Struct, frozen=True):
-    """A map as clients name it."""
+    """A map, identified as in the packets of clients. `map_md5` may be empty."""
 
     map_id: int
     map_md5: str
     map_name: str
 
 
-class Scrim(msgspec.Struct, frozen=True):
-    """A best-of (docs/spec/multiplayer.md#scrims). A side is a team (1 blue, 2 red) in team modes, else a user id.
+class RoundPlayer(msgspec.Struct, frozen=True):
+    """A player of a play of a scrim. `mods` include those of the match. `passed`: played to the end without failing."""
 
-    `points` are (side, points) without zeros; `winners` the sides of the last points, oldest first. `by_pp`: pp decide
-    instead of the win condition. Plays that started before `began_at_ms`, or not after `scored_ms`, do not count.
+    user_id: int
+    name: str
+    team: int
+    mods: int
+    passed: bool
+
+
+class UnscoredRound(msgspec.Struct, frozen=True):
+    """A play of a scrim that has ended and is not scored yet. Its results are awaited until `until_ms` (unix ms).
+
+    `win_condition` is 0-3, or `PP`. `mode` is 0-3.
+    """
+
+    started_at_ms: int
+    until_ms: int
+    map_md5: str
+    mode: int
+    win_condition: int
+    players: tuple[RoundPlayer, ...]
+
+
+class Scrim(msgspec.Struct, frozen=True):
+    """A best-of series (docs/spec/multiplayer.md#scrims).
+
+    A side is a team (1 blue, 2 red) in team modes, otherwise a user id. `points` lists (side, points) without zeros.
+    `winners` lists the sides that won the last points, oldest first. With `by_pp`, pp replace the win condition. A play
+    counts if it started at or after `began_at_ms` and after `scored_ms`, the start of the last play that was scored.
+    `unscored` lists the plays whose results are awaited, oldest first.
     """
 
     best_of: int
@@ -107,31 +132,32 @@ class Scrim(msgspec.Struct, frozen=True):
     winners: tuple[int, ...] = ()
     by_pp: bool = False
     scored_ms: int = -1
+    unscored: tuple[UnscoredRound, ...] = ()
 
     @property
     def needed(self) -> int:
-        """The points that win it."""
+        """The number of points that wins the scrim."""
         return self.best_of // 2 + 1
 
     def points_of(self, side: int) -> int:
-        """How many points a side has."""
+        """Return the points of a side, 0 if it has none."""
         return dict(self.points).get(side, 0)
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
-    """One room. Its id is the realtime port's.
+    """A multiplayer match. The realtime port assigns its id.
 
-    `mode` is the game's own, 0-3. `host_id` 0 is nobody (rooms made by command, until a host is set). `referees` are
-    (user id, name), the creator first. `map_id` -1 with empty md5 and name: the host is choosing, and `previous` is
-    what to return to. `win_condition`: 0 score, 1 accuracy, 2 combo, 3 ScoreV2. `team_type`: 0 head-to-head, 1 tag
-    co-op, 2 team vs, 3 tag team vs. With `free_mods`, `mods` are the speed mods and the rest is on the slots. The
-    password is for who sits here: no list and no API shows it.
+    `mode` is 0-3. `host_id` is 0 while there is no host, as in a match made by command. `referees` lists (user id,
+    name), the creator first. While the host chooses a map, `map_id` is -1, md5 and name are empty, and `previous` is
+    the former map. `win_condition`: 0 score, 1 accuracy, 2 combo, 3 ScoreV2. `team_type`: 0 head-to-head, 1 tag co-op,
+    2 team vs, 3 tag team vs. With `free_mods`, `mods` holds only the speed mods and each slot holds the others. Only
+    seated players may see `password`; lists and APIs leave it out.
 
-    `by_command`: made by `!mp make`, so it stays when empty, for `idle_ms`. `private`: its history is for those who
-    were in it. `seats_locked`: only referees change slots and teams. `banned`: user ids that may not come back.
-    `all_loaded`, `all_skipped`: already said for this play. `events`: how many are in its history. `history_id` and
-    `game_id` are the database's, 0 until known; `started_at_ms` is that of the present or last play, 0 before the
-    first.
+    `by_command`: made by `!mp make`; the match stays open for `idle_ms` while it is empty. `private`: only participants
+    and staff see its history. `seats_locked`: only referees change slots and teams. `banned`: user ids that cannot
+    join. `all_loaded`, `all_skipped`: the players of this play were already notified. `events`: number of events in
+    the history. `history_id` and `game_id`: database ids, 0 until known. `started_at_ms`: start of the current or last
+    play, 0 before the first.
     """
 
     name: str
@@ -178,7 +204,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def seat_of(match: Match, user_id: int) -> int | None:
-    """The slot, 0-15, that a user sits in."""
+    """Return the slot (0-15) of a user, None if the user has no seat."""
     for seat, slot in enumerate(match.slots):
         if slot.occupied and slot.player_id == user_id:
             return seat
@@ -186,22 +212,22 @@ def seat_of(match: Match, user_id: int) -> int | None:
 
 
 def players(match: Match) -> tuple[int, ...]:
-    """The user ids of those who sit here, by slot."""
+    """Return the user ids of the seated players, by slot."""
     return tuple(slot.player_id for slot in match.slots if slot.occupied)
 
 
 def playing(match: Match) -> tuple[int, ...]:
-    """The user ids of those whom the play still waits for, by slot."""
+    """Return the user ids of the players who have not completed the running play, by slot."""
     return tuple(slot.player_id for slot in match.slots if slot.status == PLAYING)
 
 
 def everybody_in(match: Match) -> frozenset[int]:
-    """The user ids of who belongs to the room: those who sit here, and the referees wherever they are."""
+    """Return the user ids of the seated players and of all referees."""
     return frozenset(players(match)) | {user_id for user_id, _ in match.referees}
 
 
 def timer_of(match: Match, kind: str) -> Timer | None:
-    """The timer of that kind that runs now."""
+    """Return the running timer of a kind, None if there is no such timer."""
     return next((timer for timer in match.timers if timer.kind == kind), None)
 
 
@@ -211,5 +237,5 @@ def has_teams(match: Match) -> bool:
 
 
 def occupied_seats(match: Match) -> Iterator[tuple[int, Slot]]:
-    """(slot number, slot) of everybody who sits here."""
+    """Yield (slot number, slot) for each seated player."""
     return ((seat, slot) for seat, slot in enumerate(match.slots) if slot.occupied)

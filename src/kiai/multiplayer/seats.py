@@ -1,8 +1,22 @@
-"""Who sits where, who leads, and how somebody goes (docs/spec/multiplayer.md#slots-and-teams)."""
+"""Slots, teams, host, referees and bans; joining, leaving and closing (docs/spec/multiplayer.md#slots-and-teams)."""
 
 from typing import Final
 
 from kiai.errors import Refused
+from kiai.multiplayer.command_run import (
+    CommandRun,
+    NotReferee,
+    Rules,
+    check_no_play,
+    check_not_playing,
+    check_range,
+    clear_timer,
+    is_referee,
+    own_seat,
+    seat_of_user,
+    set_timer,
+    slot_at,
+)
 from kiai.multiplayer.commands import (
     AddReferee,
     BanPlayer,
@@ -28,7 +42,7 @@ from kiai.multiplayer.commands import (
     TransferHost,
     UnbanPlayer,
 )
-from kiai.multiplayer.facts import (
+from kiai.multiplayer.events import (
     Closed,
     CloseWhy,
     HostPassed,
@@ -69,318 +83,317 @@ from kiai.multiplayer.model import (
     players,
     seat_of,
 )
-from kiai.multiplayer.plays import abort, ask_again
-from kiai.multiplayer.turn import (
-    NoReferee,
-    Rules,
-    Turn,
-    between_plays,
-    clear_timer,
-    is_referee,
-    not_playing,
-    own_seat,
-    seat_with,
-    set_timer,
-    slot_at,
-    within,
-)
+from kiai.multiplayer.plays import abort, recheck
 
+# Both lists are part of the match, which is stored and sent between workers with each change. Tournament matches have
+# two or three referees.
 REFEREES_MAX: Final = 8
-"""Beside the creator."""
+"""Largest number of referees in addition to the creator."""
 BANNED_MAX: Final = 128
 
 
 def default_team(team_type: int, seat: int) -> int:
-    """The team of who comes to sit there: with teams red on even slots and blue on odd ones, else none."""
+    """Return the team of a player who takes a seat: red in even slots, blue in odd ones, neutral without teams."""
     if team_type not in TEAM_TYPES_WITH_TEAMS:
         return NEUTRAL
     return BLUE if seat % 2 else RED
 
 
-def resize(turn: Turn, size: int) -> None:
-    """So many slots, from the first. Raises Invalid, and Refused if more than that are here."""
-    within("size", size, SLOTS, 1)
-    between_plays(turn)
-    if len(players(turn.match)) > size:
-        raise Refused("more players are here")
+def resize(run: CommandRun, size: int) -> None:
+    """Set the number of slots, counted from the first. Raises Invalid, and Refused if more players are seated."""
+    check_range("size", size, SLOTS, 1)
+    check_no_play(run)
+    if len(players(run.match)) > size:
+        raise Refused("the match has more players than that")
+    # Open slots below first: players from the slots above move there.
     for seat in range(size):
-        if turn.match.slots[seat].status == LOCKED:
-            turn.tell(SlotLocked(seat, False))
+        if run.match.slots[seat].status == LOCKED:
+            run.emit(SlotLocked(seat, False))
     for seat in range(size, SLOTS):
-        slot = turn.match.slots[seat]
+        slot = run.match.slots[seat]
         if slot.occupied:
-            turn.tell(SlotMoved(slot.player_id, seat, _lowest_open(turn.match)))
+            run.emit(SlotMoved(slot.player_id, seat, _lowest_open(run.match)))
         if slot.status != LOCKED:
-            turn.tell(SlotLocked(seat, True))
+            run.emit(SlotLocked(seat, True))
 
 
-def close(turn: Turn, why: CloseWhy) -> None:
-    """Everybody out, and the match is gone."""
-    if turn.match.in_progress:
-        abort(turn)
-    for seat, slot in occupied_seats(turn.match):
-        turn.tell(Left(slot.player_id, slot.player_name, seat, "closed"))
-    scrim = turn.match.scrim
+def close(run: CommandRun, why: CloseWhy) -> None:
+    """Remove all players and end the match."""
+    # In this order, so that the history shows the end of the play and of the scrim before the match closes.
+    if run.match.in_progress:
+        abort(run)
+    for seat, slot in occupied_seats(run.match):
+        run.emit(Left(slot.player_id, slot.player_name, seat, "closed"))
+    scrim = run.match.scrim
     if scrim is not None:
-        turn.tell(ScrimEnded(scrim.best_of, scrim.points))
-    for timer in turn.match.timers:
-        clear_timer(turn, timer.kind)
-    turn.tell(Closed(why))
+        run.emit(ScrimEnded(scrim.best_of, scrim.points))
+    for timer in run.match.timers:
+        clear_timer(run, timer.kind)
+    run.emit(Closed(why))
 
 
-def _join(turn: Turn, command: Join) -> None:
-    match, who = turn.match, command.by
-    _somebody(who.user_id)
-    if seat_of(match, who.user_id) is not None:
-        raise Refused("already here")
+def _join(run: CommandRun, command: Join) -> None:
+    match, issuer = run.match, command.by
+    _check_user_id(issuer.user_id)
+    if seat_of(match, issuer.user_id) is not None:
+        raise Refused("you are already in this match")
+    # The ban comes first: a banned player learns nothing about the password.
+    if issuer.user_id in match.banned:
+        raise Refused("you are banned from this match")
     if not command.force:
-        if who.user_id in match.banned:
-            raise Refused("banned from this match")
-        # Links cannot hold spaces.
-        right = not match.password or command.password in (match.password, match.password.replace(" ", "_"))
-        if not (right or who.staff or is_referee(match, who)):
-            raise Refused("wrong password")
+        # `osump://` links cannot contain spaces; the server writes underscores instead.
+        matches = not match.password or command.password in (match.password, match.password.replace(" ", "_"))
+        if not (matches or issuer.staff or is_referee(match, issuer)):
+            raise Refused("the password is wrong")
     seat = _lowest_open(match)
-    clear_timer(turn, IDLE)
-    turn.tell(Joined(who.user_id, who.name, seat, default_team(match.team_type, seat)))
+    clear_timer(run, IDLE)
+    run.emit(Joined(issuer.user_id, issuer.name, seat, default_team(match.team_type, seat)))
 
 
-def _leave(turn: Turn, command: Leave) -> None:
-    seat = seat_of(turn.match, command.by.user_id)
+def _leave(run: CommandRun, command: Leave) -> None:
+    seat = seat_of(run.match, command.by.user_id)
     if seat is not None:
-        _out(turn, seat, "left", command.at_ms)
+        _vacate(run, seat, "left", command.at_ms)
 
 
-def _out(turn: Turn, seat: int, why: LeftWhy, at_ms: int, *, locked: bool = False) -> None:
-    """Somebody goes, whatever is going on, and nobody is left waiting."""
-    slot = turn.match.slots[seat]
-    turn.tell(Left(slot.player_id, slot.player_name, seat, why, locked, slot.status & IN_PLAY != 0))
-    match = turn.match
+def _vacate(run: CommandRun, seat: int, why: LeftWhy, at_ms: int, *, locked: bool = False) -> None:
+    """Empty a seat at any time, and do everything that depends on the player who leaves."""
+    slot = run.match.slots[seat]
+    # First: all that follows looks at the players who remain.
+    run.emit(Left(slot.player_id, slot.player_name, seat, why, locked, slot.status & IN_PLAY != 0))
+    match = run.match
+    # In a match made by command a referee needs no seat, so leaving it does not end the role.
     if not match.by_command and slot.player_id != match.created_by:
-        _no_referee(turn, slot.player_id)
-    ask_again(turn)
+        _drop_referee(run, slot.player_id)
+    recheck(run)
     if match.host_id == slot.player_id:
+        # In a match made by command, only referees choose the host.
         heir = None if match.by_command else _next_occupied(match, seat)
-        _pass_host(turn, heir)
+        _pass_host(run, heir)
     if players(match):
-        _need_a_lead(turn)
+        _ensure_leader(run)
         return
+    # Nobody is left to see the countdown or to play.
     for kind in (START, COUNTDOWN):
-        clear_timer(turn, kind)
+        clear_timer(run, kind)
     if match.by_command:
-        set_timer(turn, IDLE, at_ms + match.idle_ms)
+        set_timer(run, IDLE, at_ms + match.idle_ms)
     else:
-        close(turn, "empty")
+        close(run, "empty")
 
 
-def _change_slot(turn: Turn, command: ChangeSlot) -> None:
-    seat, slot = own_seat(turn, command)
-    _seats_free(turn)
-    _move(turn, seat, slot, command.slot)
+def _change_slot(run: CommandRun, command: ChangeSlot) -> None:
+    seat, slot = own_seat(run, command)
+    _check_seats_unlocked(run)
+    _move(run, seat, slot, command.slot)
 
 
-def _lock_slot(turn: Turn, command: LockSlot) -> None:
-    slot = slot_at(turn, command.slot)
+def _lock_slot(run: CommandRun, command: LockSlot) -> None:
+    slot = slot_at(run, command.slot)
     if slot.player_id == command.by.user_id:
-        raise Refused("nobody locks their own slot")
+        # LOCK on an occupied slot kicks its player.
+        raise Refused("you can't lock your own slot")
     if slot.occupied:
-        _out(turn, command.slot, "kicked", command.at_ms, locked=True)
+        _vacate(run, command.slot, "kicked", command.at_ms, locked=True)
     else:
-        turn.tell(SlotLocked(command.slot, slot.status != LOCKED))
+        run.emit(SlotLocked(command.slot, slot.status != LOCKED))
 
 
-def _ready(turn: Turn, command: Ready) -> None:
-    _become(turn, command, READY)
+def _ready(run: CommandRun, command: Ready) -> None:
+    _set_status(run, command, READY)
 
 
-def _not_ready(turn: Turn, command: NotReady) -> None:
-    _become(turn, command, NOT_READY)
+def _not_ready(run: CommandRun, command: NotReady) -> None:
+    _set_status(run, command, NOT_READY)
 
 
-def _no_map(turn: Turn, command: NoMap) -> None:
-    _become(turn, command, NO_MAP)
+def _no_map(run: CommandRun, command: NoMap) -> None:
+    _set_status(run, command, NO_MAP)
 
 
-def _has_map(turn: Turn, command: HasMap) -> None:
-    _become(turn, command, NOT_READY)
+def _has_map(run: CommandRun, command: HasMap) -> None:
+    _set_status(run, command, NOT_READY)
 
 
-def _become(turn: Turn, command: Ready | NotReady | NoMap | HasMap, status: int) -> None:
-    seat, slot = own_seat(turn, command)
-    not_playing(slot)
+def _set_status(run: CommandRun, command: Ready | NotReady | NoMap | HasMap, status: int) -> None:
+    seat, slot = own_seat(run, command)
+    check_not_playing(slot)
     if slot.status != status:
-        turn.tell(StatusChanged(slot.player_id, seat, status))
+        run.emit(StatusChanged(slot.player_id, seat, status))
 
 
-def _transfer_host(turn: Turn, command: TransferHost) -> None:
-    slot = slot_at(turn, command.slot)
+def _transfer_host(run: CommandRun, command: TransferHost) -> None:
+    slot = slot_at(run, command.slot)
     if not slot.occupied or slot.player_id == command.by.user_id:
-        raise Refused("nobody else sits there")
-    _pass_host(turn, slot)
+        raise Refused("no other player is in that slot")
+    _pass_host(run, slot)
 
 
-def _set_host(turn: Turn, command: SetHost) -> None:
-    _, slot = seat_with(turn, command.user_id)
-    if turn.match.host_id == command.user_id:
-        raise Refused("already the host")
-    _pass_host(turn, slot)
+def _set_host(run: CommandRun, command: SetHost) -> None:
+    _, slot = seat_of_user(run, command.user_id)
+    if run.match.host_id != command.user_id:  # not an error: tools set the host again to be sure
+        _pass_host(run, slot)
 
 
-def _clear_host(turn: Turn, command: ClearHost) -> None:
-    match = turn.match
+def _clear_host(run: CommandRun, command: ClearHost) -> None:
+    match = run.match
     if not match.host_id:
-        return  # tools clear the host of every room they make
+        return  # not an error: tools send `clearhost` for each match that they make
     if not match.by_command and not _referee_seated(match):
-        raise Refused("then nobody here could lead the match")
-    _pass_host(turn, None)
+        raise Refused("nobody in the match could lead it without a host")
+    _pass_host(run, None)
 
 
-def _change_team(turn: Turn, command: ChangeTeam) -> None:
-    seat, slot = own_seat(turn, command)
-    _seats_free(turn)
-    _set_side(turn, seat, slot, RED if slot.team == BLUE else BLUE)
+def _change_team(run: CommandRun, command: ChangeTeam) -> None:
+    seat, slot = own_seat(run, command)
+    _check_seats_unlocked(run)
+    _set_side(run, seat, slot, RED if slot.team == BLUE else BLUE)
 
 
-def _set_team(turn: Turn, command: SetTeam) -> None:
-    within("team", command.team, RED, BLUE)
-    seat, slot = seat_with(turn, command.user_id)
-    _set_side(turn, seat, slot, command.team)
+def _set_team(run: CommandRun, command: SetTeam) -> None:
+    check_range("team", command.team, RED, BLUE)
+    seat, slot = seat_of_user(run, command.user_id)
+    _set_side(run, seat, slot, command.team)
 
 
-def _set_side(turn: Turn, seat: int, slot: Slot, team: int) -> None:
-    if not has_teams(turn.match):
-        raise Refused("there are no teams")
-    not_playing(slot)
+def _set_side(run: CommandRun, seat: int, slot: Slot, team: int) -> None:
+    if not has_teams(run.match):
+        raise Refused("this match has no teams")
+    check_not_playing(slot)
     if slot.team != team:
-        turn.tell(TeamChanged(slot.player_id, seat, team))
+        run.emit(TeamChanged(slot.player_id, seat, team))
 
 
-def _move_player(turn: Turn, command: Move) -> None:
-    seat, slot = seat_with(turn, command.user_id)
-    _move(turn, seat, slot, command.slot)
+def _move_player(run: CommandRun, command: Move) -> None:
+    seat, slot = seat_of_user(run, command.user_id)
+    _move(run, seat, slot, command.slot)
 
 
-def _move(turn: Turn, seat: int, slot: Slot, to: int) -> None:
-    not_playing(slot)
-    if slot_at(turn, to).status != OPEN:
+def _move(run: CommandRun, seat: int, slot: Slot, to: int) -> None:
+    check_not_playing(slot)
+    # Also refuses the player's own slot, which is occupied.
+    if slot_at(run, to).status != OPEN:
         raise Refused("that slot is not open")
-    turn.tell(SlotMoved(slot.player_id, seat, to))
+    run.emit(SlotMoved(slot.player_id, seat, to))
 
 
-def _set_size(turn: Turn, command: SetSize) -> None:
-    resize(turn, command.size)
+def _set_size(run: CommandRun, command: SetSize) -> None:
+    resize(run, command.size)
 
 
-def _set_seats_locked(turn: Turn, command: SetSeatsLocked) -> None:
-    if turn.match.seats_locked != command.on:
-        turn.tell(SeatsLocked(command.on))
+def _set_seats_locked(run: CommandRun, command: SetSeatsLocked) -> None:
+    if run.match.seats_locked != command.on:
+        run.emit(SeatsLocked(command.on))
 
 
-def _set_slots_locked(turn: Turn, command: SetSlotsLocked) -> None:
+def _set_slots_locked(run: CommandRun, command: SetSlotsLocked) -> None:
     old = OPEN if command.on else LOCKED
-    for seat, slot in enumerate(turn.match.slots):
+    for seat, slot in enumerate(run.match.slots):
         if slot.status == old:
-            turn.tell(SlotLocked(seat, command.on))
+            run.emit(SlotLocked(seat, command.on))
 
 
-def _kick(turn: Turn, command: Kick) -> None:
-    seat, _ = seat_with(turn, command.user_id)
-    _protected(turn, command)
-    _out(turn, seat, "kicked", command.at_ms)
+def _kick(run: CommandRun, command: Kick) -> None:
+    seat, _ = seat_of_user(run, command.user_id)
+    _check_may_remove(run, command)
+    _vacate(run, seat, "kicked", command.at_ms)
 
 
-def _ban(turn: Turn, command: BanPlayer) -> None:
-    _protected(turn, command)
-    _somebody(command.user_id)
-    if command.user_id in turn.match.banned:
-        raise Refused("banned already")
-    if len(turn.match.banned) >= BANNED_MAX:
-        raise Refused("too many are banned")
-    turn.tell(PlayerBanned(command.user_id))
-    seat = seat_of(turn.match, command.user_id)
-    if seat is not None:
-        _out(turn, seat, "banned", command.at_ms)
+def _ban(run: CommandRun, command: BanPlayer) -> None:
+    seat, _ = seat_of_user(run, command.user_id)
+    _check_may_remove(run, command)
+    if len(run.match.banned) >= BANNED_MAX:
+        raise Refused(f"a match has at most {BANNED_MAX} bans")
+    run.emit(PlayerBanned(command.user_id))
+    _vacate(run, seat, "banned", command.at_ms)
 
 
-def _unban(turn: Turn, command: UnbanPlayer) -> None:
-    if command.user_id not in turn.match.banned:
-        raise Refused("not banned")
-    turn.tell(PlayerUnbanned(command.user_id))
+def _unban(run: CommandRun, command: UnbanPlayer) -> None:
+    if command.user_id not in run.match.banned:
+        raise Refused("that player is not banned")
+    run.emit(PlayerUnbanned(command.user_id))
 
 
-def _protected(turn: Turn, command: Kick | BanPlayer) -> None:
+def _check_may_remove(run: CommandRun, command: Kick | BanPlayer) -> None:
     if not command.by.user_id:
-        return  # the server puts out whoever was silenced, the creator too
+        return  # the server kicks silenced players, also referees and staff
     if command.user_id == command.by.user_id:
-        raise Refused("nobody can do that to themselves")
-    if command.target_staff or command.user_id in _leading(turn.match):
-        raise Refused("referees and staff stay")
+        raise Refused("you can't do that to yourself")
+    # Otherwise a host could kick the referee of the match.
+    if command.target_staff or command.user_id in _leader_ids(run.match):
+        raise Refused("you can't remove referees or staff")
 
 
-def _add_referee(turn: Turn, command: AddReferee) -> None:
-    _somebody(command.user_id)
-    if command.user_id in _leading(turn.match):
+def _add_referee(run: CommandRun, command: AddReferee) -> None:
+    _check_user_id(command.user_id)
+    if command.user_id in _leader_ids(run.match):
         raise Refused("already a referee")
-    if len(turn.match.referees) - 1 >= REFEREES_MAX:
-        raise Refused("there are enough referees")
-    turn.tell(RefereeAdded(command.user_id, command.name))
+    if len(run.match.referees) - 1 >= REFEREES_MAX:  # the creator is in the list and does not count
+        raise Refused(f"a match has at most {REFEREES_MAX} referees")
+    run.emit(RefereeAdded(command.user_id, command.name))
 
 
-def _remove_referee(turn: Turn, command: RemoveReferee) -> None:
-    if command.user_id == turn.match.created_by:
-        raise Refused("the creator stays a referee")
-    if not _no_referee(turn, command.user_id):
-        raise NoReferee
-    _need_a_lead(turn)
+def _remove_referee(run: CommandRun, command: RemoveReferee) -> None:
+    if command.user_id == run.match.created_by:
+        raise Refused("the creator is always a referee")
+    if not _drop_referee(run, command.user_id):
+        raise NotReferee
+    _ensure_leader(run)
 
 
-def _no_referee(turn: Turn, user_id: int) -> bool:
-    name = dict(turn.match.referees).get(user_id)
+def _drop_referee(run: CommandRun, user_id: int) -> bool:
+    name = dict(run.match.referees).get(user_id)
     if name is not None:
-        turn.tell(RefereeRemoved(user_id, name))
+        run.emit(RefereeRemoved(user_id, name))
     return name is not None
 
 
-def _close(turn: Turn, command: Close) -> None:
-    close(turn, "referee")
+def _close(run: CommandRun, command: Close) -> None:
+    close(run, "referee")
 
 
-def _leading(match: Match) -> set[int]:
+def _leader_ids(match: Match) -> set[int]:
     return {match.created_by, *(user_id for user_id, _ in match.referees)}
 
 
 def _referee_seated(match: Match) -> bool:
-    return not _leading(match).isdisjoint(players(match))
+    return not _leader_ids(match).isdisjoint(players(match))
 
 
-def _pass_host(turn: Turn, heir: Slot | None) -> None:
-    """Another host or none; a map that the one before was choosing is forgotten for the one before that."""
-    turn.tell(HostPassed(heir.player_id, heir.player_name) if heir else HostPassed(0, ""))
-    previous = turn.match.previous
+def _pass_host(run: CommandRun, heir: Slot | None) -> None:
+    """Set or remove the host. If the former host was choosing a map, select the map before that again."""
+    run.emit(HostPassed(heir.player_id, heir.player_name) if heir else HostPassed(0, ""))
+    previous = run.match.previous
     if previous is not None:
-        turn.tell(MapChanged(previous.map_id, previous.map_md5, previous.map_name, another=False, restored=True))
+        # The new host has not opened the map picker, so no packet would end the state "choosing a map".
+        run.emit(MapChanged(previous.map_id, previous.map_md5, previous.map_name, another=False, restored=True))
 
 
-def _need_a_lead(turn: Turn) -> None:
-    """An ordinary room without host and referee gets a host: nobody else could start anything there."""
-    match = turn.match
+def _ensure_leader(run: CommandRun) -> None:
+    """Give a match without host and referee a host, because nobody else could start a play.
+
+    Matches made by command are exempt: referees lead them without a seat.
+    """
+    match = run.match
     if not match.by_command and not match.host_id and not _referee_seated(match):
-        _pass_host(turn, _next_occupied(match, SLOTS - 1))
+        _pass_host(run, _next_occupied(match, SLOTS - 1))
 
 
 def _next_occupied(match: Match, after: int) -> Slot | None:
+    """Return the next slot with a player, counting upwards from `after` and around."""
     order = (*match.slots[after + 1 :], *match.slots[: after + 1])
     return next((slot for slot in order if slot.occupied), None)
 
 
-def _somebody(user_id: int) -> None:
+def _check_user_id(user_id: int) -> None:
+    # 0 is the server and an empty slot.
     if user_id <= 0:
         raise Refused("there is no such player")
 
 
-def _seats_free(turn: Turn) -> None:
-    if turn.match.seats_locked:
-        raise Refused("only referees change slots and teams here")
+def _check_seats_unlocked(run: CommandRun) -> None:
+    if run.match.seats_locked:
+        raise Refused("only referees can change slots and teams in this match")
 
 
 def _lowest_open(match: Match) -> int:

@@ -1,28 +1,39 @@
-"""Rooms: the pure match behind the realtime port, its players' sessions, and who is told.
+"""Matches in shared state: runs the commands, moves sessions in and out, publishes events and the bot's lines.
 
-A change is `apply` run by the port: the new match and what is said about it are one act. A session points to its room
-before the room seats it and is unpointed when there is no seat, so a session that ends at any moment is found by its
-departure. Score frames pass by the machine: they are most of the traffic and change no rule.
+The realtime port runs `match.apply` as a change: it stores the new match and appends the entries about it atomically.
+Match and session are separate values, so a worker that dies between two changes can leave a seat without a session or
+a session without a seat; `Matches.clean_up` repairs both. Score frames do not go through the rules: they are most of
+the traffic and change no match.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from kiai.beatmaps import Beatmaps
 from kiai.beatmaps.model import full_title
-from kiai.chat.model import MATCH, aside_topic, match_channel
+from kiai.chat.model import MATCH, match_channel, referee_topic
 from kiai.clock import Clock
-from kiai.errors import NotFound, Refused
-from kiai.multiplayer import commands, facts
-from kiai.multiplayer.history import MatchHistory
-from kiai.multiplayer.lines import counting_down, lines_about
-from kiai.multiplayer.match import Match, apply, is_leader, is_referee, opened, seat_of
+from kiai.errors import NotFound, Refused, Unavailable
+from kiai.multiplayer import commands, events
+from kiai.multiplayer.events import (
+    MatchChanged,
+    MatchOpened,
+    PlayerInvited,
+    RefereeChannelOpened,
+    RoomChannelClosed,
+    ScoreFrame,
+    SeatAssigned,
+)
+from kiai.multiplayer.history import MatchHistory, WithinTransaction
+from kiai.multiplayer.lines import countdown_line, event_lines
+from kiai.multiplayer.match import Match, apply, is_leader, is_referee, new_match, seat_of
 from kiai.multiplayer.match import may as may_lead
-from kiai.multiplayer.model import COUNTDOWN, PLAYING, START, Timer
+from kiai.multiplayer.model import COUNTDOWN, OPEN, PLAYING, START, Timer
+from kiai.multiplayer.round_values import RoundResults, SubmittedScores
 from kiai.osu.privileges import STAFF, effective, may
 from kiai.realtime.port import (
     BOT_ID,
@@ -39,87 +50,34 @@ from kiai.realtime.port import (
 )
 from kiai.realtime.rate_limiter import RateLimiter
 
+# Invitations of one player to another (docs/spec/multiplayer.md#invitations).
 INVITES: Final = 10
 INVITES_S: Final = 20.0
+# Bytes. A score frame has 29, and 45 with ScoreV2 (docs/spec/protocol.md#score-frame).
 FRAME_MAX: Final = 128
-MADE_MAX: Final = 4
+# Open matches made by command, as on the official server.
+COMMAND_ROOMS_MAX: Final = 4
+# An awaited result may be refused, e.g. when the scrim has too many sides. It is not tried for longer.
+UNSCORED_MS: Final = 60_000
+# Each new match is a row of the history and a packet to the whole lobby.
 ROOMS_PER_HOUR: Final = 30
 ROOMS_BURST: Final = 10
-SETTLED_S: Final = 5.0
-"""Longer than any verb of this module takes."""
-SAID_AT_S: Final = (30, 10, 5, 4, 3, 2, 1)
+CLEAN_UP_GRACE_S: Final = 5.0
+"""Time in seconds after which an inconsistency is not an operation in progress. Every method takes less."""
+# Referee tools expect these marks and each full minute (docs/spec/multiplayer.md#commands-of-referees).
+COUNTDOWN_LINES_AT_S: Final = (30, 10, 5, 4, 3, 2, 1)
 LOBBY_CHAT: Final = chat_topic("#lobby")
 
 
-class Told(msgspec.Struct, frozen=True):
-    """What happened to a match, in one act, and what it is afterwards."""
-
-    match_id: int
-    match: Match
-    facts: tuple[facts.Fact, ...]
-    at_ms: int
-
-
-class Opened(msgspec.Struct, frozen=True):
-    """There is a new room."""
-
-    match_id: int
-    match: Match
-
-
-class ScoreFrame(msgspec.Struct, frozen=True):
-    """A player's score frame, as its client wrote it."""
-
-    match_id: int
-    slot: int
-    payload: bytes
-
-
-class Invited(msgspec.Struct, frozen=True):
-    """Somebody is asked to join."""
-
-    match_id: int
-    match: Match
-    by_id: int
-    by_name: str
-    user_id: int
-    name: str
-
-
-class PutOut(msgspec.Struct, frozen=True):
-    """Somebody who heard a room without a seat in it hears it no more, under this name of its channel."""
-
-    user_id: int
-    channel: str
-
-
-class LetIn(msgspec.Struct, frozen=True):
-    """A referee without a seat hears the room from now on."""
-
-    user_id: int
-    match_id: int
-    users: int
-
-
-class SeatGiven(msgspec.Struct, frozen=True):
-    """Somebody who did not ask for a seat in as many words has one: the client is to open the room."""
-
-    user_id: int
-    match_id: int
-    match: Match
-    users: int
-    was_in_lobby: bool
-
-
-class Led(msgspec.Struct, frozen=True):
-    """What came of a command: the match afterwards, and what happened."""
+class CommandOutcome(msgspec.Struct, frozen=True):
+    """The match after a command, and the events of the command."""
 
     match: Match
-    facts: tuple[facts.Fact, ...]
+    events: tuple[events.Event, ...]
 
 
-class Seated(msgspec.Struct, frozen=True):
-    """A session with a seat, and its room."""
+class SeatedSession(msgspec.Struct, frozen=True):
+    """A session with a seat, and its match. `users` is the number of users in the match's channel."""
 
     session: Session
     match_id: int
@@ -127,14 +85,14 @@ class Seated(msgspec.Struct, frozen=True):
     users: int
 
 
-def topics_of(match_id: int) -> frozenset[str]:
-    """What everybody in a room follows."""
+def room_topics(match_id: int) -> frozenset[str]:
+    """Return the topics that the session of a seated player follows."""
     return frozenset((match_topic(match_id), chat_topic(match_channel(match_id))))
 
 
-def actor_of(session: Session) -> commands.Actor:
-    """Who asks, with what the account may do in any room."""
-    return commands.Actor(
+def issuer_of(session: Session) -> commands.Issuer:
+    """Return the issuer for the commands of a session, with the rights that its account has in every match."""
+    return commands.Issuer(
         session.user_id,
         session.name,
         referee_any=may(session.priv, "matches.referee_any"),
@@ -142,22 +100,34 @@ def actor_of(session: Session) -> commands.Actor:
     )
 
 
-class RoomsFull(Refused):
-    """Somebody has as many rooms made by command as one may have."""
+class TooManyRooms(Refused):
+    """The player has the largest allowed number of open matches made by command."""
 
     def __init__(self) -> None:
-        super().__init__(f"you have {MADE_MAX} rooms already")
+        super().__init__(f"you can have at most {COMMAND_ROOMS_MAX} open matches")
 
 
 class AlreadySeated(Refused):
-    """Who is invited sits in the room."""
+    """The invited player already has a seat in the match."""
 
     def __init__(self) -> None:
-        super().__init__("this player is here already")
+        super().__init__("this player is already in the match")
+
+
+class BotLines(Protocol):
+    """Sends lines in the bot's name."""
+
+    async def post(self, channel: str, text: str) -> None:
+        """Send a line to a channel."""
+        ...
+
+    async def notify(self, user_id: int, name: str, text: str) -> None:
+        """Send a line to one player, to the player's name or in a channel."""
+        ...
 
 
 class Matches:
-    """The verbs of multiplayer."""
+    """Operations on matches. They take the session of the caller and return its new state where it changes."""
 
     def __init__(
         self,
@@ -166,267 +136,309 @@ class Matches:
         clock: Clock,
         announce: Announce,
         history: MatchHistory,
-        post: Callable[[str, str], Awaitable[None]],
+        bot: BotLines,
         stop_spectating: Callable[[Session], Awaitable[Session]],
+        scores: SubmittedScores,
         domain: str,
         limiter: RateLimiter | None = None,
     ) -> None:
-        """`limiter` is None when the operator switched rate limits off."""
+        """`scores` decide scrims by pp. `limiter` is None if the operator disabled rate limits."""
         self._realtime = realtime
         self._limiter = limiter
         self._beatmaps = beatmaps
         self._clock = clock
         self._announce = announce
         self._history = history
-        self._post = post
+        self._results = RoundResults(history, scores)
+        self._post, self._notify = bot.post, bot.notify
         self._stop_spectating = stop_spectating
         self._domain = domain
 
     # --- the lobby
 
     async def enter_lobby(self, session: Session) -> tuple[Session, list[tuple[int, Match]]]:
-        """The session looks at the lobby; the rooms there are."""
+        """Open the lobby for a session. Return the session and the open matches by id."""
+        # Follow first, read second: a match that is created in between arrives twice rather than not at all.
         session = await self._change(session, in_lobby=True, follows=session.follows | {LOBBY})
         return session, await self._realtime.matches(Match)
 
     async def leave_lobby(self, session: Session) -> Session:
-        """The session looks at the lobby no more."""
+        """Close the lobby for a session."""
         return await self._change(session, in_lobby=False, follows=session.follows - {LOBBY})
+
+    async def count(self) -> int:
+        """Return the number of open matches."""
+        return len(await self._realtime.matches(Match))
+
+    async def channel_id(self, match_id: int) -> int:
+        """Return the number by which tournament clients name the channel of a match, 0 if the match does not exist."""
+        found = await self._realtime.match(match_id, Match)
+        return 0 if found is None else match_id
 
     # --- in and out
 
-    async def create(self, session: Session, **wanted: Any) -> Seated:
-        """A new room with the session in its first seat (docs/spec/multiplayer.md#create). Raises Refused, Invalid."""
-        self._check(session)
-        await self._count_room(session)
-        session = await self._away_from_elsewhere(session)
-        wanted |= await self._known_map(wanted["map_id"], wanted["map_md5"])
-        match = opened(by=actor_of(session), at_ms=self._clock.now_ms(), **wanted)
-        match_id, match = await self._open(match)
-        session = await self._enter(session, match_id)
-        await self._realtime.append(self._announce(Opened(match_id, match)))
-        return await self._seated(session, match_id, match)
+    async def create(self, session: Session, **settings: Any) -> SeatedSession:
+        """Create a match with the session in slot 0 (docs/spec/multiplayer.md#create). Raises Refused, Invalid.
 
-    async def _count_room(self, session: Session) -> None:
-        """Counts a room against what a player may open. Raises Refused."""
+        `settings` are parameters of `new_match`.
+        """
+        self._check(session)
+        await self._count_new_match(session)
+        session = await self._leave_other_matches(session)
+        settings |= await self._known_map(settings["map_id"], settings["map_md5"])
+        match = new_match(by=issuer_of(session), at_ms=self._clock.now_ms(), **settings)
+        match_id, match = await self._open(match)
+        session = await self._follow_match(session, match_id)
+        # Last: the lobby shows the match only when its creator follows it.
+        await self._realtime.append(self._announce(MatchOpened(match_id, match)))
+        return await self._seated_session(session, match_id, match)
+
+    async def _count_new_match(self, session: Session) -> None:
+        """Count a new match against the limit of the player. Raises Refused."""
         if self._limiter is None or may(session.priv, "matches.unlimited"):
             return
-        taken = await self._limiter.take(
+        limit = await self._limiter.consume(
             f"rooms:{session.user_id}", limit=ROOMS_PER_HOUR, period_s=3_600.0, burst=ROOMS_BURST
         )
-        if not taken.granted:
-            raise Refused(f"you have opened too many rooms; the next one may be opened in {taken.reset_s:.0f} s")
+        if not limit.granted:
+            raise Refused(f"you have created too many matches; you can create the next one in {limit.reset_s:.0f} s")
 
-    async def _open(self, match: Match) -> tuple[int, Match]:
-        """Keeps a new match, in the history too; its id, and it with its id there. Raises Refused."""
-        match = msgspec.structs.replace(match, history_id=await self._history.open(match))
+    async def _open(self, match: Match, also: WithinTransaction | None = None) -> tuple[int, Match]:
+        """Store a new match, also in the history. Return its id, and the match with its history id. Raises Refused."""
+        # The row comes first: no event of the match may be recorded without its history id. If the process dies here,
+        # `MatchHistory.end_abandoned` ends the row.
+        match = msgspec.structs.replace(match, history_id=await self._history.open(match, also))
         try:
             match_id = await self._realtime.open_match(match)
-        except TooMany as full:
-            raise Refused("there are too many rooms already") from full
-        await self._history.opened(match, match_id)
-        await self._everybody_out(match_id)  # of the room that had this number, whose worker died as it closed
+        except TooMany as error:
+            raise Refused("there are too many open matches") from error
+        await self._history.record_opened(match, match_id)
+        # Match ids are reused. Sessions of the former match with this id may be left if its worker died.
+        await self._detach_all(match_id)
         return match_id, match
 
-    async def _everybody_out(self, match_id: int) -> None:
+    async def _detach_all(self, match_id: int, last_line: str = "") -> None:
         for session in await self._realtime.following(match_topic(match_id)):
-            await self._release(session, match_id)
-        for session in await self._realtime.following(aside_topic(match_channel(match_id))):
-            await self._close_aside(session, match_id)
+            await self._detach(session, match_id)
+        channel = match_channel(match_id)
+        referees = await self._realtime.following(referee_topic(channel))
+        if last_line:
+            # To each referee, not to the channel: they no longer follow it when they read the line.
+            for user_id in dict.fromkeys(session.user_id for session in referees):
+                await self._notify(user_id, channel, last_line)
+        for session in referees:
+            await self._close_referee_channel(session, match_id)
 
-    async def join(self, session: Session, match_id: int, password: str, *, force: bool = False) -> Seated:
-        """The session takes a seat (docs/spec/multiplayer.md#join). Raises Refused, MatchGone.
+    async def join(self, session: Session, match_id: int, password: str, *, force: bool = False) -> SeatedSession:
+        """Seat the session in a match (docs/spec/multiplayer.md#join). Raises Refused, MatchGone.
 
-        The seat comes first and the room's topics second: nobody reads a room that would not have them. What happens in
-        between is in the match that is read at the end.
+        The player gets the seat first and follows the topics of the match second, so that a refused player reads
+        nothing of it. The match that is returned was read last and includes events that happened in between.
         """
         self._check(session)
         match = await self._realtime.match(match_id, Match)
         if match is None:
             raise MatchGone(match_id)
-        by, at_ms = actor_of(session), self._clock.now_ms()
-        leave = commands.Leave(by=by, at_ms=at_ms)  # frees a seat that a dead session of this player still holds
+        by, at_ms = issuer_of(session), self._clock.now_ms()
+        leave = commands.Leave(by=by, at_ms=at_ms)  # frees the seat of a former session of this player
         join = commands.Join(by=by, at_ms=at_ms, password=password, force=force)
-        apply(apply(match, leave)[0], join)  # who is refused keeps the seat that they have elsewhere
-        session = await self._away_from_elsewhere(session)
-        await self._act(match_id, leave)
-        await self._act(match_id, join)
+        # Raises Refused before anything changes, so that a refused player keeps the seat in another match.
+        apply(apply(match, leave)[0], join)
+        session = await self._leave_other_matches(session)
+        await self._run(match_id, leave)
+        await self._run(match_id, join)
         try:
-            session = await self._enter(session, match_id)
+            session = await self._follow_match(session, match_id)
         except SessionGone:
-            await self._depart(session, match_id)
+            # `on_session_end` did not know of this seat.
+            await self._leave_seat(session, match_id)
             raise
         seated = await self._realtime.match(match_id, Match)
-        if seated is None or seat_of(seated, session.user_id) is None:  # put out, or the room closed, meanwhile
-            await self._outside(session, match_id)
-            raise Refused("the seat was lost again")
-        return await self._seated(session, match_id, seated)
+        if seated is None or seat_of(seated, session.user_id) is None:
+            # A referee kicked the player, or closed the match, after `join` and before the session followed it.
+            await self._unfollow_match(session, match_id)
+            raise Refused("you were removed from the match while joining it")
+        return await self._seated_session(session, match_id, seated)
 
-    async def _seated(self, session: Session, match_id: int, match: Match) -> Seated:
+    async def _seated_session(self, session: Session, match_id: int, match: Match) -> SeatedSession:
         [users] = await self._realtime.followers([chat_topic(match_channel(match_id))])
-        return Seated(session, match_id, match, users)
+        return SeatedSession(session, match_id, match, users)
 
     async def leave(self, session: Session) -> Session:
-        """The session gets up (docs/spec/multiplayer.md#leave); without a seat nothing happens."""
+        """Leave the match of the session (docs/spec/multiplayer.md#leave). Without a seat there is no effect."""
         match_id = session.match_id
         if not match_id:
             return session
-        session = await self._outside(session, match_id)
-        await self._depart(session, match_id)
+        # The client has closed the match already, so the session must get no more of its packets.
+        session = await self._unfollow_match(session, match_id)
+        await self._leave_seat(session, match_id)
         match = await self._realtime.match(match_id, Match)
-        if match is not None and match.by_command and is_referee(match, actor_of(session)):
-            # A referee leads on without a seat: docs/spec/multiplayer.md#leave.
-            session = await self._hear_aside(session, match_id)
+        if match is not None and match.by_command and is_referee(match, issuer_of(session)):
+            # A referee keeps the role without a seat: docs/spec/multiplayer.md#leave.
+            session = await self._open_referee_channel(session, match_id)
         return session
 
-    async def depart(self, session: Session) -> None:
-        """Clears up behind an ended session."""
+    async def on_session_end(self, session: Session) -> None:
+        """Free the seat of a session that has ended."""
         if session.match_id:
-            await self._depart(session, session.match_id)
+            await self._leave_seat(session, session.match_id)
 
-    async def clear_up(self) -> int:
-        """Ends what workers left half done when they died; how much it was.
+    async def clean_up(self) -> int:
+        """Repair what dead workers left inconsistent. Return the number of repairs. A job calls this.
 
-        Seats whose players are not here, sessions in rooms that have no seat for them, histories of rooms that are
-        gone. What is just being done looks the same, so only what is still so after `SETTLED_S` counts.
+        It frees seats without a session, detaches sessions without a seat, and ends the history of matches that no
+        longer exist. An operation in progress looks the same, so only inconsistencies that last for `CLEAN_UP_GRACE_S`
+        count.
         """
-        seats, strays = await self._half_done()
-        if seats or strays:
-            await asyncio.sleep(SETTLED_S)
-            seats_now, strays_now = await self._half_done()
+        seats, sessions = await self._inconsistencies()
+        if seats or sessions:
+            await asyncio.sleep(CLEAN_UP_GRACE_S)
+            seats_now, sessions_now = await self._inconsistencies()
             seats &= seats_now
-            strays &= strays_now
+            sessions &= sessions_now
         for match_id, user_id, name in seats:
-            gone = commands.Leave(by=commands.Actor(user_id, name), at_ms=self._clock.now_ms())
+            leave = commands.Leave(by=commands.Issuer(user_id, name), at_ms=self._clock.now_ms())
             with contextlib.suppress(MatchGone, Refused):
-                await self._act(match_id, gone)
-        for match_id, token in strays:
+                await self._run(match_id, leave)
+        for match_id, token in sessions:
             with contextlib.suppress(SessionGone):
-                await self._release(await self._realtime.session(token), match_id)
+                await self._detach(await self._realtime.session(token), match_id)
         live = {match.history_id for _, match in await self._realtime.matches(Match)}
-        return len(seats) + len(strays) + await self._history.end_abandoned(live, self._clock.now_ms())
+        return len(seats) + len(sessions) + await self._history.end_abandoned(live, self._clock.now_ms())
 
-    async def _half_done(self) -> tuple[set[tuple[int, int, str]], set[tuple[int, str]]]:
-        """Seats (room, user id, name) without a session, and sessions (room, token) without a seat."""
+    async def _inconsistencies(self) -> tuple[set[tuple[int, int, str]], set[tuple[int, str]]]:
+        """Return seats (match id, user id, name) without a session, and sessions (match id, token) without a seat."""
         seats: set[tuple[int, int, str]] = set()
-        strays: set[tuple[int, str]] = set()
+        sessions: set[tuple[int, str]] = set()
         for match_id, match in await self._realtime.matches(Match):
-            here = [one for one in await self._realtime.following(match_topic(match_id)) if one.match_id == match_id]
+            followers = await self._realtime.following(match_topic(match_id))
+            # Tournament clients follow the topic, too, with `room_id` only.
+            present = [session for session in followers if session.match_id == match_id]
             seated = {slot.player_id: slot.player_name for slot in match.slots if slot.occupied}
-            absent = seated.keys() - {one.user_id for one in here}
+            absent = seated.keys() - {session.user_id for session in present}
             seats.update((match_id, user_id, seated[user_id]) for user_id in absent)
-            strays.update((match_id, one.token) for one in here if one.user_id not in seated)
-        return seats, strays
+            sessions.update((match_id, session.token) for session in present if session.user_id not in seated)
+        return seats, sessions
 
     async def on_silence(self, user_id: int) -> None:
-        """A silenced player leaves its room."""
+        """Remove a silenced player from the match."""
         for session in await self._realtime.sessions_of(user_id):
             if session.match_id:
                 kick = commands.Kick(by=commands.SERVER, at_ms=self._clock.now_ms(), user_id=user_id)
                 try:
-                    await self._act(session.match_id, kick)
+                    await self._run(session.match_id, kick)
                 except (MatchGone, Refused):
-                    # It is just sitting down: it loses its room, and `clear_up` frees the seat.
-                    await self._release(session, session.match_id)
+                    # The match has closed, or the seat was lost, at the same moment. `clean_up` frees a seat that is
+                    # assigned after this.
+                    await self._detach(session, session.match_id)
 
-    async def _depart(self, session: Session, match_id: int) -> None:
-        try:
-            await self._act(match_id, commands.Leave(by=actor_of(session), at_ms=self._clock.now_ms()))
-        except (MatchGone, Refused):
-            return
+    async def _leave_seat(self, session: Session, match_id: int) -> None:
+        # The match may have closed at the same time.
+        with contextlib.suppress(MatchGone, Refused):
+            await self._run(match_id, commands.Leave(by=issuer_of(session), at_ms=self._clock.now_ms()))
 
     def _check(self, session: Session) -> None:
         if session.hidden or session.tournament:
-            raise Refused("this account cannot play with others")
+            # The same text for both: a restricted player must not read the restriction from it.
+            raise Refused("you can't use multiplayer")
         if session.silenced_until_ms > self._clock.now_ms():
-            raise Refused("silenced players cannot play with others")
+            raise Refused("you can't use multiplayer while you are silenced")
 
-    async def _away_from_elsewhere(self, session: Session) -> Session:
+    async def _leave_other_matches(self, session: Session) -> Session:
         session = await self.stop_viewing(await self.leave(session))
         if session.spectating:
             session = await self._stop_spectating(session)
         return session
 
-    async def _enter(self, session: Session, match_id: int) -> Session:
+    async def _follow_match(self, session: Session, match_id: int) -> Session:
         channel = match_channel(match_id)
-        aside = aside_topic(channel)
+        # A referee without a seat follows the channel under another name. With both, lines would arrive twice.
+        referees = referee_topic(channel)
 
         def rule(now: Session) -> tuple[Session, Sequence[Entry]]:
-            follows = (now.follows - {LOBBY, LOBBY_CHAT, aside}) | topics_of(match_id)
+            follows = (now.follows - {LOBBY, LOBBY_CHAT, referees}) | room_topics(match_id)
             after = msgspec.structs.replace(now, match_id=match_id, room_id=match_id, in_lobby=False, follows=follows)
-            return after, self._announce(PutOut(now.user_id, channel)) if aside in now.follows else ()
+            return after, self._announce(RoomChannelClosed(now.user_id, channel)) if referees in now.follows else ()
 
         return await self._realtime.change_session(session.token, rule)
 
-    async def _outside(self, session: Session, match_id: int) -> Session:
-        """The session has no more to do with the room: no seat, no chat. A viewer's client is told so."""
+    async def _unfollow_match(self, session: Session, match_id: int) -> Session:
+        """Detach the session from a match and its chat. A tournament client without a seat is notified."""
 
         def rule(now: Session) -> tuple[Session, Sequence[Entry]]:
+            # The session may have joined another match since the caller read it.
             if match_id not in (now.match_id, now.room_id):
                 return now, ()
-            after = msgspec.structs.replace(now, match_id=0, room_id=0, follows=now.follows - topics_of(match_id))
-            return after, () if now.match_id else self._announce(PutOut(now.user_id, MATCH))
+            # Players get CHANNEL_KICK with the events of the match, so only sessions without a seat are notified here.
+            after = msgspec.structs.replace(now, match_id=0, room_id=0, follows=now.follows - room_topics(match_id))
+            return after, () if now.match_id else self._announce(RoomChannelClosed(now.user_id, MATCH))
 
         return await self._realtime.change_session(session.token, rule)
 
     # --- referees without a seat
 
     async def may_refer(self, session: Session, match_id: int) -> bool:
-        """Whether the session may be in a room's channel without a seat: as a referee, or as one of every room."""
+        """Whether the session may follow a match's channel without a seat: as its referee, or as one of all matches."""
         match = await self._realtime.match(match_id, Match)
         if match is None or session.hidden or session.tournament:
             return False
-        return is_referee(match, actor_of(session))
+        # Staff reads along by IRC, where no seat is needed.
+        return is_referee(match, issuer_of(session)) or (session.irc and effective(session.priv) & STAFF != 0)
 
-    async def _hear_aside(self, session: Session, match_id: int) -> Session:
+    async def _open_referee_channel(self, session: Session, match_id: int) -> Session:
         channel = match_channel(match_id)
         [users] = await self._realtime.followers([chat_topic(channel)])
 
         def rule(now: Session) -> tuple[Session, Sequence[Entry]]:
-            after = msgspec.structs.replace(now, follows=now.follows | {aside_topic(channel)})
-            return after, self._announce(LetIn(now.user_id, match_id, users))
+            after = msgspec.structs.replace(now, follows=now.follows | {referee_topic(channel)})
+            return after, self._announce(RefereeChannelOpened(now.user_id, match_id, users))
 
         return await self._realtime.change_session(session.token, rule)
 
-    async def _close_aside(self, session: Session, match_id: int) -> None:
+    async def _close_referee_channel(self, session: Session, match_id: int) -> None:
         channel = match_channel(match_id)
-        topic = aside_topic(channel)
+        topic = referee_topic(channel)
 
         def rule(now: Session) -> tuple[Session, Sequence[Entry]]:
             after = msgspec.structs.replace(now, follows=now.follows - {topic})
-            return after, self._announce(PutOut(now.user_id, channel)) if topic in now.follows else ()
+            return after, self._announce(RoomChannelClosed(now.user_id, channel)) if topic in now.follows else ()
 
         with contextlib.suppress(SessionGone):
             await self._realtime.change_session(session.token, rule)
 
-    async def _release(self, session: Session, match_id: int) -> None:
-        try:
-            await self._outside(session, match_id)
-        except SessionGone:
-            return
+    async def _detach(self, session: Session, match_id: int) -> None:
+        with contextlib.suppress(SessionGone):
+            await self._unfollow_match(session, match_id)
 
     async def _change(self, session: Session, **fields: object) -> Session:
         return await self._realtime.change_session(
             session.token, lambda now: (msgspec.structs.replace(now, **fields), ())
         )
 
-    # --- everything else is a command
+    # --- commands
 
-    async def act(self, session: Session, command_of: Callable[..., commands.Command], **fields: object) -> None:
-        """The session, seated or as a referee, asks for something in its room. Raises Refused, MatchGone."""
+    async def act(self, session: Session, command_of: Callable[..., commands.MatchCommand], **fields: object) -> None:
+        """Run a command on the match of the session. Raises Refused, MatchGone.
+
+        `command_of` is the type of the command, `fields` are its fields without issuer and time.
+        """
         match_id = session.match_id or session.room_id
         if not match_id:
-            raise Refused("you are in no match")
-        await self._act(match_id, command_of(by=actor_of(session), at_ms=self._clock.now_ms(), **fields))
+            raise Refused("you are not in a match")
+        await self._run(match_id, command_of(by=issuer_of(session), at_ms=self._clock.now_ms(), **fields))
 
-    async def change_settings(self, session: Session, **wanted: Any) -> None:
-        """SETTINGS (41): as the host's client wants it, but a map we know is as we know it. Raises Refused."""
-        choice = await self._known_map(wanted["map_id"], wanted["map_md5"])
-        await self.act(session, commands.ChangeSettings, **(wanted | choice))
+    async def change_settings(self, session: Session, **settings: Any) -> None:
+        """Run the packet SETTINGS (41). Id, md5, name and mode of a known map replace those of the packet.
+
+        Raises Refused, MatchGone.
+        """
+        choice = await self._known_map(settings["map_id"], settings["map_md5"])
+        await self.act(session, commands.ChangeSettings, **(settings | choice))
 
     async def _known_map(self, map_id: int, md5: str) -> dict[str, Any]:
         if map_id <= 0:
             return {}
+        # Only from the database: a packet must not wait for upstream. Unknown maps are allowed.
         try:
             found = await (self._beatmaps.find(md5=md5.lower()) if md5 else self._beatmaps.find(id=map_id))
         except NotFound:
@@ -435,203 +447,265 @@ class Matches:
             "map_id": found.id,
             "map_md5": found.md5,
             "map_name": full_title(found),
-        } | ({"mode": found.mode} if found.mode else {})  # a map of osu! may be played in any mode
+        } | ({"mode": found.mode} if found.mode else {})  # maps of osu! can be played in every mode
 
-    async def lead(
-        self, session: Session, match_id: int, command_of: type[commands.Command], **fields: Any
-    ) -> Led | None:
-        """As `act`, in a room that the session leads; None when it has no right to. Raises Refused, MatchGone."""
+    async def act_as_leader(
+        self, session: Session, match_id: int, command_of: type[commands.MatchCommand], **fields: Any
+    ) -> CommandOutcome | None:
+        """Run a command on a match in whose channel the session wrote it. Raises Refused, MatchGone.
+
+        Return None if the session lacks the right: the bot does not answer such commands.
+        """
         match = await self._realtime.match(match_id, Match)
         if match is None:
             raise MatchGone(match_id)
-        if not may_lead(match, actor_of(session), command_of):
+        if not may_lead(match, issuer_of(session), command_of):
             return None
-        if command_of is commands.Close:
-            await self._post(match_channel(match_id), "Closed the match")  # while somebody is there to hear it
-        return await self._acted(match_id, command_of(by=actor_of(session), at_ms=self._clock.now_ms(), **fields))
+        return await self._run_for_outcome(
+            match_id, command_of(by=issuer_of(session), at_ms=self._clock.now_ms(), **fields)
+        )
 
-    async def make(self, session: Session, name: str, password: str, *, private: bool) -> tuple[Session, int]:
-        """A room made by command (docs/spec/multiplayer.md#made-by-command); its id. Raises Refused, RoomsFull.
+    async def create_by_command(
+        self, session: Session, name: str, password: str, *, private: bool, also: WithinTransaction | None = None
+    ) -> tuple[Session, int]:
+        """Create a match by command (docs/spec/multiplayer.md#made-by-command). Return the session and the match's id.
 
-        Without a seat elsewhere the session sits down in it, without being its host. Else it stays where it is, and
-        hears and leads the room from there.
+        The session gets slot 0 but is not the host. A session with a seat in another match stays there and follows only
+        the channel of the new match, as does an IRC connection. Raises Refused, TooManyRooms.
         """
         self._check(session)
         if not may(session.priv, "matches.unlimited"):
-            own = [one for _, one in await self._realtime.matches(Match) if one.created_by == session.user_id]
-            if len([one for one in own if one.by_command]) >= MADE_MAX:
-                raise RoomsFull
-        await self._count_room(session)
-        match = opened(
-            by=actor_of(session),
+            # Not atomic with opening the match. The rate limit below bounds what a player gains from two at once.
+            open_matches = [match for _, match in await self._realtime.matches(Match)]
+            own = [match for match in open_matches if match.by_command and match.created_by == session.user_id]
+            if len(own) >= COMMAND_ROOMS_MAX:
+                raise TooManyRooms
+        await self._count_new_match(session)
+        match = new_match(
+            by=issuer_of(session),
             at_ms=self._clock.now_ms(),
             name=name,
             password=password,
             by_command=True,
             private=private,
-            seated=not session.match_id,
+            seated=not (session.match_id or session.irc),
         )
-        match_id, match = await self._open(match)
-        if session.match_id:
-            await self._realtime.append(self._announce(Opened(match_id, match)))
-            return await self._hear_aside(session, match_id), match_id
-        was_in_lobby = LOBBY_CHAT in session.follows
-        session = await self._enter(await self._away_from_elsewhere(session), match_id)
+        match_id, match = await self._open(match, also)
+        if session.match_id or session.irc:
+            await self._realtime.append(self._announce(MatchOpened(match_id, match)))
+            return await self._open_referee_channel(session, match_id), match_id
+        was_in_lobby = LOBBY_CHAT in session.follows  # read before `_follow_match` removes it
+        session = await self._follow_match(await self._leave_other_matches(session), match_id)
         [users] = await self._realtime.followers([chat_topic(match_channel(match_id))])
-        given = SeatGiven(session.user_id, match_id, match, users, was_in_lobby)
-        await self._realtime.append([*self._announce(Opened(match_id, match)), *self._announce(given)])
+        seat = SeatAssigned(session.user_id, match_id, match, users, was_in_lobby)
+        await self._realtime.append([*self._announce(MatchOpened(match_id, match)), *self._announce(seat)])
         return session, match_id
 
-    async def _act(self, match_id: int, command: commands.Command) -> Match:
-        return (await self._acted(match_id, command)).match
+    async def _run(self, match_id: int, command: commands.MatchCommand) -> Match:
+        return (await self._run_for_outcome(match_id, command)).match
 
-    async def _acted(self, match_id: int, command: commands.Command) -> Led:
-        told: tuple[facts.Fact, ...] = ()
+    async def _run_for_outcome(self, match_id: int, command: commands.MatchCommand) -> CommandOutcome:
+        emitted: tuple[events.Event, ...] = ()
         after: Match | None = None
 
+        # The port runs the rule again if another worker changed the match, so the rule only assigns.
         def rule(match: Match) -> tuple[Match | None, Sequence[Entry]]:
-            nonlocal told, after
-            after, told = apply(match, command)
+            nonlocal emitted, after
+            after, emitted = apply(match, command)
             entries: Sequence[Entry] = ()
-            if told:
-                said = self._announce(Told(match_id, after, told, command.at_ms))
-                after, notes = self._history.noted(after, command, told)
-                entries = [*said, *notes]
-            return (None if after.closed else after), entries
+            if emitted:
+                packets = self._announce(MatchChanged(match_id, after, emitted, command.at_ms))
+                after, records = self._history.record_events(after, command, emitted)
+                entries = [*packets, *records]
+            return (None if after.closed else after), entries  # None deletes the match
 
         await self._realtime.change_match(match_id, Match, rule)
         assert after is not None
-        results = await self._results(after, told)
-        await self._follow_up(match_id, command, after, told)
-        if results is not None:
-            with contextlib.suppress(MatchGone, Refused):
-                await self._act(match_id, results)
-        return Led(after, told)
+        # The lines of the play ("The match has finished!") come before those of the scrim.
+        await self._follow_up(match_id, command, after, emitted)
+        if any(isinstance(event, events.RoundPlayed) for event in emitted):
+            with contextlib.suppress(Unavailable):  # the timers try again
+                await self._score_rounds(match_id, after)
+        return CommandOutcome(after, emitted)
 
-    async def _results(self, match: Match, told: Sequence[facts.Fact]) -> commands.RoundScored | None:
-        """What a play that just ended is worth in a scrim: by the last frames of those who played to the end."""
-        finished = next((fact for fact in told if isinstance(fact, facts.Finished)), None)
-        if finished is None or match.scrim is None or not finished.players:
-            return None
-        values = await self._history.values(match, [seat.user_id for seat in finished.players])
-        results = tuple(
-            commands.Result(seat.user_id, seat.name, seat.team, values[seat.user_id]) for seat in finished.players
-        )
-        return commands.RoundScored(
-            by=commands.SERVER,
-            at_ms=self._clock.now_ms(),
-            started_at_ms=finished.started_at_ms,
-            results=results,
-        )
+    async def _score_rounds(self, match_id: int, match: Match) -> None:
+        """Score the plays of the scrim that have ended, oldest first, up to the first one whose results are awaited."""
+        for played in match.scrim.unscored if match.scrim else ():
+            now = self._clock.now_ms()
+            if now > played.until_ms + UNSCORED_MS:
+                continue  # refused each time, as by a scrim with too many sides
+            found = await self._results.of(match, played, final=now >= played.until_ms)
+            if found is None:
+                return
+            scored = commands.RoundScored(
+                by=commands.SERVER,
+                at_ms=now,
+                started_at_ms=played.started_at_ms,
+                results=tuple(
+                    commands.RoundResult(player.user_id, player.name, player.team, found.values[player.user_id])
+                    for player in played.players
+                ),
+                missing=found.missing,
+            )
+            # The match may have closed, or the scrim ended, or another worker scored the play, in the meantime.
+            with contextlib.suppress(MatchGone, Refused):
+                await self._run(match_id, scored)
 
     async def _follow_up(
-        self, match_id: int, command: commands.Command, match: Match, told: Sequence[facts.Fact]
+        self, match_id: int, command: commands.MatchCommand, match: Match, emitted: Sequence[events.Event]
     ) -> None:
+        """Do what an event requires outside the match: detach sessions, and post the bot's lines."""
         scores: dict[int, int] = {}
-        for fact in told:
-            if isinstance(fact, facts.Left) and fact.why != "left":
-                for session in await self._realtime.sessions_of(fact.user_id):
-                    await self._release(session, match_id)
-            elif isinstance(fact, facts.RefereeRemoved):
-                for session in await self._realtime.sessions_of(fact.user_id):
-                    await self._close_aside(session, match_id)
-            elif isinstance(fact, facts.PlayerCompleted):
-                scores[fact.user_id] = await self._history.score_of(match, fact.user_id)
+        for event in emitted:
+            if isinstance(event, events.Left) and event.why != "left":
+                # A player who left was detached by `leave`. One who was removed still follows the match.
+                for session in await self._realtime.sessions_of(event.user_id):
+                    await self._detach(session, match_id)
+            elif isinstance(event, events.RefereeRemoved):
+                for session in await self._realtime.sessions_of(event.user_id):
+                    await self._close_referee_channel(session, match_id)
+            elif isinstance(event, events.PlayerCompleted):
+                scores[event.user_id] = await self._history.score_of(match, event.user_id)
         if not match.closed:
-            for line in lines_about(command, match, told, scores=scores, link=self._link):
+            for line in event_lines(command, match, emitted, scores=scores, link=self._link):
                 await self._post(match_channel(match_id), line)
         if match.closed:
-            await self._everybody_out(match_id)
+            # Also viewers and referees without a seat, who have no `Left` event.
+            by_referee = any(isinstance(event, events.Closed) and event.why == "referee" for event in emitted)
+            await self._detach_all(match_id, "Closed the match" if by_referee else "")
 
     async def score_frame(self, session: Session, payload: bytes) -> None:
-        """Relays a frame of somebody who plays (docs/spec/multiplayer.md#scores); from others it is dropped."""
+        """Relay a score frame of a playing player (docs/spec/multiplayer.md#scores). Frames of others are dropped."""
+        # PERF: the most frequent packet of a match, several per second and player. It reads the match and changes none.
         match = await self._realtime.match(session.match_id, Match) if session.match_id else None
         seat = None if match is None else seat_of(match, session.user_id)
         if match is None or seat is None or match.slots[seat].status != PLAYING or len(payload) > FRAME_MAX:
             return
         await asyncio.gather(
-            self._history.frame(match, session.user_id, payload),
+            self._history.stash_frame(match, session.user_id, payload),
             self._realtime.append(self._announce(ScoreFrame(session.match_id, seat, payload))),
         )
 
     async def leads(self, session: Session, match_id: int) -> bool:
-        """Whether the session leads a room, as its host or a referee."""
+        """Whether the session leads a match, as its host or a referee."""
         match = await self._realtime.match(match_id, Match)
-        return match is not None and is_leader(match, actor_of(session))
+        return match is not None and is_leader(match, issuer_of(session))
 
     async def invite(self, session: Session, match_id: int, user_id: int) -> None:
-        """Asks a player to join a room. Raises Refused when the player is not asked, AlreadySeated.
+        """Invite a player to a match (docs/spec/multiplayer.md#invitations).
 
-        See docs/spec/multiplayer.md#invitations.
+        Raises AlreadySeated, and Refused if the player cannot be invited.
         """
         match = await self._realtime.match(match_id, Match) if match_id else None
         if match is None:
-            raise Refused("you are in no match")
+            raise Refused("you are not in a match")
+        target = await self._check_invitation(session, match, user_id)
+        invited = PlayerInvited(match_id, match, session.user_id, session.name, user_id, target.name)
+        await self._realtime.append(self._announce(invited))
+
+    async def check_force(self, session: Session, match: Match, user_id: int) -> Session:
+        """Return the session of a player whom staff may seat in a match: one who accepts invitations of the session.
+
+        Raises AlreadySeated and Refused.
+        """
+        target = await self._check_invitation(session, match, user_id)
+        if target.match_id:
+            raise Refused("this player is in another match")
+        if user_id in match.banned:
+            raise Refused("this player is banned from the match")
+        if target.silenced_until_ms > self._clock.now_ms():
+            raise Refused("this player is silenced")
+        if all(slot.status != OPEN for slot in match.slots):
+            raise Refused("the match is full")
+        return target
+
+    async def seat_by_force(self, target: Session, match_id: int) -> None:
+        """Seat the player of `check_force`. Raises Refused, MatchGone."""
+        was_in_lobby = LOBBY_CHAT in target.follows  # read before `join` removes it
+        seated = await self.join(target, match_id, "", force=True)
+        seat = SeatAssigned(target.user_id, match_id, seated.match, seated.users, was_in_lobby)
+        await self._realtime.append(self._announce(seat))
+
+    async def _check_invitation(self, session: Session, match: Match, user_id: int) -> Session:
+        """Return the session of a player who accepts an invitation. Raises AlreadySeated and Refused."""
         if user_id == session.user_id:
-            raise Refused("nobody invites themselves")
+            raise Refused("you can't invite yourself")
         if user_id == BOT_ID:
-            raise Refused("the bot is too busy")
+            raise Refused("you can't invite the bot")
         target = (await self._realtime.sessions_among([user_id])).get(user_id)
-        if target is None or target.tournament:
+        if target is None or target.tournament or target.irc:
             raise Refused("this player is not online")
         if seat_of(match, user_id) is not None:
             raise AlreadySeated
-        allowed = await self._realtime.take(
+        allowed = await self._realtime.consume(
             f"invite:{session.user_id}:{user_id}", limit=INVITES, period_s=INVITES_S, burst=INVITES
         )
         if not allowed.granted:
-            raise Refused("this player was invited often enough for now")
-        wanted = session.user_id in target.friends or not target.friends_only_dms
-        if session.user_id in target.blocked or not wanted or user_id in session.blocked:
-            raise Refused("this player takes no messages from you")
-        invited = Invited(match_id, match, session.user_id, session.name, user_id, target.name)
-        await self._realtime.append(self._announce(invited))
+            raise Refused("you're inviting this player too often")
+        accepts = session.user_id in target.friends or not target.friends_only_dms
+        # One text for all three: it does not reveal who has blocked the player.
+        if session.user_id in target.blocked or not accepts or user_id in session.blocked:
+            raise Refused("this player doesn't accept messages from you")
+        return target
 
     # --- tournament clients (docs/spec/multiplayer.md#tournament-clients)
 
-    async def shown_to_viewer(self, session: Session, match_id: int) -> Match:
-        """A room, for a tournament client or manager. Raises Refused, NotFound("match")."""
+    async def match_for_viewer(self, session: Session, match_id: int) -> Match:
+        """Return a match for a tournament client or a tournament manager. Raises Refused, NotFound("match")."""
         if not session.tournament and not may(session.priv, "matches.referee_any"):
-            raise Refused("this is for tournament clients")
+            raise Refused("only tournament clients can do that")
         match = await self._realtime.match(match_id, Match)
         if match is None:
             raise NotFound("match")
         return match
 
     async def view(self, session: Session, match_id: int) -> Session:
-        """The session hears a room in which it has no seat. Raises Refused, NotFound("match")."""
-        await self.shown_to_viewer(session, match_id)
+        """Follow a match without a seat. Raises Refused, NotFound("match").
+
+        A session follows one match at a time, so this ends following another one.
+        """
+        await self.match_for_viewer(session, match_id)
         if session.match_id:
-            raise Refused("you sit in a match")
+            raise Refused("you are already in a match")
         session = await self.stop_viewing(session)
-        return await self._change(session, room_id=match_id, follows=session.follows | topics_of(match_id))
+        return await self._change(session, room_id=match_id, follows=session.follows | room_topics(match_id))
 
     async def stop_viewing(self, session: Session) -> Session:
-        """The session hears that room no more."""
+        """Stop following a match without a seat."""
         if session.match_id or not session.room_id:
             return session
-        return await self._change(session, room_id=0, follows=session.follows - topics_of(session.room_id))
+        return await self._change(session, room_id=0, follows=session.follows - room_topics(session.room_id))
 
-    async def ring(self) -> None:
-        """Rings the timers whose time has come. A job's work."""
+    async def fire_timers(self) -> None:
+        """Ring the timers that have run out, post the lines of countdowns, and score plays whose results were awaited.
+
+        A job calls this.
+        """
         now = self._clock.now_ms()
+        # PERF: every tick reads all matches, at most 1,000. An index of timers would have to change with each match.
         for match_id, match in await self._realtime.matches(Match):
             for timer in match.timers:
                 await self._count_down(match_id, match, timer, now)
                 if timer.rings_at_ms <= now:
                     try:
-                        await self._act(match_id, commands.TimerRang(by=commands.SERVER, at_ms=now, timer_id=timer.id))
+                        await self._run(match_id, commands.TimerRang(by=commands.SERVER, at_ms=now, timer_id=timer.id))
                     except (MatchGone, Refused):
+                        # Another worker rang it, or the match has changed: its other timers wait for the next tick.
                         break
+            if match.scrim is not None and match.scrim.unscored:
+                # The results may be unavailable for a moment. The timers of the other matches must not wait for them.
+                with contextlib.suppress(Unavailable):
+                    await self._score_rounds(match_id, match)
 
     async def _count_down(self, match_id: int, match: Match, timer: Timer, now_ms: int) -> None:
-        left_s = -(-(timer.rings_at_ms - now_ms) // 1000)
+        left_s = -(-(timer.rings_at_ms - now_ms) // 1000)  # rounded up
         if timer.kind not in (START, COUNTDOWN) or not 0 < left_s < timer.seconds:
-            return  # the answer to the command has said the whole time
-        if left_s not in SAID_AT_S and left_s % 60:
+            return  # the answer to the command has announced the full time
+        if left_s not in COUNTDOWN_LINES_AT_S and left_s % 60:
             return
+        # Several ticks, and several workers, see the same second.
         if await self._realtime.once(f"countdown:{match.history_id}:{timer.id}:{left_s}", 5.0):
-            await self._post(match_channel(match_id), counting_down(timer.kind, left_s))
+            await self._post(match_channel(match_id), countdown_line(timer.kind, left_s))
 
     def _link(self, path: str) -> str:
         return f"https://osu.{self._domain}/{path}"

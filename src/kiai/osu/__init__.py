@@ -1,5 +1,5 @@
-"""The game's own vocabulary: modes, mods, counts, grades, weights, privileges, countries, names, .osu and .osr files.
+"""The rules and file formats of the game: modes, mods, grades, weights, privileges, countries, names, .osu and .osr.
 
-Pure rules and formats only: nothing here does I/O, and nothing here imports anything else of kiai's.
-Import from its modules, such as `kiai.osu.mods`; this package exports nothing itself.
+The modules are pure: they do no I/O and import no other package of kiai. Import from a module, e.g. `kiai.osu.mods`;
+the package itself exports nothing.
 """

@@ -1,4 +1,4 @@
-"""Countries as the game numbers them: lower-case code -> the client's id and the English name.
+"""The country codes of the game: lower-case code -> the client's id and the English name.
 
 See docs/spec/protocol.md#countries.
 """
@@ -261,9 +261,10 @@ COUNTRIES: Final[Mapping[str, tuple[int, str]]] = {
     "bl": (251, "Saint Barthelemy"),
     "mf": (252, "Saint Martin"),
 }
-"""`xx` is the unknown country, with id 0."""
+"""`xx` is the unknown country, id 0."""
 
 
 def is_country(code: str) -> bool:
-    """Whether this is a country's code in lower case, `xx` included; `a1`, `a2` and `o1` stand for no country."""
+    """Whether this is a country code in lower case, including `xx` but not `a1`, `a2` and `o1`."""
+    # Those three are codes of address databases for proxies, satellites and others; they contain a digit.
     return code.isalpha() and code in COUNTRIES

@@ -1,13 +1,13 @@
-"""Links to maps, in every form that the game, the official site and players write.
+"""Parses links to maps in the forms that the game, the official site and players use.
 
-    75                                             a bare id
+    75                                             an id without a link
     /b/75   /b/75?m=1   /b/75&m=1                  the old site; `m` is the mode
     /beatmaps/75?mode=taiko
     /beatmapsets/1#/75   /beatmapsets/1#taiko/75   the game and the new site, with or without the slashes
     /p/beatmap?b=75&m=1
-    /s/1   /beatmapsets/1                          a set, without saying which of its maps
+    /s/1   /beatmapsets/1                          a set without a map
 
-The host is not looked at: the path says all there is to know.
+The host is ignored.
 """
 
 import re
@@ -19,13 +19,13 @@ import msgspec
 from kiai.osu.numbers import whole_number
 
 LINK_MAX: Final = 200
-"""Characters of a link."""
+"""Characters; longer text is not a link."""
 
 _MODES: Final[Mapping[str, int]] = {
     **{str(mode): mode for mode in range(4)},
     "osu": 0,
     "taiko": 1,
-    "fruits": 2,
+    "fruits": 2,  # the official site's name of catch
     "catch": 2,
     "mania": 3,
 }
@@ -40,7 +40,7 @@ _OF_SET: Final = re.compile(r"(?:s|beatmapsets)/(?P<set>[0-9]+)/?(?:#/?[a-z]{0,6
 
 
 class MapLink(msgspec.Struct, frozen=True):
-    """What a link names: a map and perhaps the mode to play it in, 0-3, or else a set. Ids are 1 to 2^31 - 1."""
+    """The target of a link: a map with an optional mode (0-3), or a set. Ids are 1 to 2^31 - 1."""
 
     map_id: int | None = None
     set_id: int | None = None
@@ -48,7 +48,7 @@ class MapLink(msgspec.Struct, frozen=True):
 
 
 def parse_map_link(text: str) -> MapLink | None:
-    """What `text` names; None if it is no link to a map and no id, or names an id that nothing can have."""
+    """Return the target of a link or the map with an id. None for other texts and for ids out of range."""
     if len(text) > LINK_MAX:
         return None
     if (map_id := whole_number(text, least=1)) is not None:
@@ -60,8 +60,20 @@ def parse_map_link(text: str) -> MapLink | None:
     for form in _OF_MAP:
         if found := form.fullmatch(path):
             map_id = whole_number(found["map"], least=1)
-            # A mode that is none is the site's business: the map is named all the same.
+            # An unknown mode is ignored, as on the site; the map is still valid.
             return None if map_id is None else MapLink(map_id, mode=_MODES.get((found["mode"] or "").lower()))
     found = _OF_SET.fullmatch(path)
     set_id = None if found is None else whole_number(found["set"], least=1)
     return None if set_id is None else MapLink(set_id=set_id)
+
+
+_IN_LINES: Final = "mp|b|u|community/matches"
+
+
+def with_link_base(line: str, own: str, other: str) -> str:
+    """Return a line of the bot whose links to matches, maps and players begin with another base.
+
+    Bases end in a slash, e.g. `https://osu.ppy.sh/`. Referee tools that were written for the official server look for
+    its links, so the IRC gateway sends them (setting `irc_links`).
+    """
+    return re.sub(rf"{re.escape(own)}(?=(?:{_IN_LINES})/[0-9])", lambda _: other, line)

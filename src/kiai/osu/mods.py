@@ -1,7 +1,7 @@
-"""The mods: a bit each, as the game numbers them (docs/spec/game-rules.md#mods), and the rules for sets of them.
+"""The mods as bits (docs/spec/game-rules.md#mods), and the rules for sets of them.
 
-Nightcore always travels with the bit of DoubleTime and Perfect with that of SuddenDeath; texts print only the former.
-Sets are plain ints in signatures because that is what rows, packets and replays hold.
+Nightcore always comes with the bit of DoubleTime, and Perfect with the bit of SuddenDeath; texts show only the former
+of each pair. Signatures use plain ints because rows, packets and replays contain ints.
 """
 
 import enum
@@ -10,7 +10,7 @@ from typing import Final
 
 
 class Mods(enum.IntFlag):
-    """Names are the two letters players use; those of the key counts are turned round (`K4` is printed `4K`)."""
+    """The bit of each mod, under its two letters. Key counts are reversed to be valid names (`K4` for `4K`)."""
 
     NF = 1
     EZ = 1 << 1
@@ -45,7 +45,7 @@ class Mods(enum.IntFlag):
     MR = 1 << 30
 
 
-# PERF: plain ints below; `&` between an int and an IntFlag costs some 20 times as much.
+# PERF: plain ints below; `&` between an int and an IntFlag takes about 20 times as long.
 NF: Final = int(Mods.NF)
 EZ: Final = int(Mods.EZ)
 TD: Final = int(Mods.TD)
@@ -70,12 +70,13 @@ SILVER: Final[int] = HD | FL | FI
 """The mods that turn X and S into XH and SH."""
 KEYS: Final[int] = int(Mods.K1 | Mods.K2 | Mods.K3 | Mods.K4 | Mods.K5 | Mods.K6 | Mods.K7 | Mods.K8 | Mods.K9)
 SPEED: Final[int] = DT | NC | HT
-"""The mods that change length and tempo; in a free-mod match only the host sets them."""
+"""The mods that change length and tempo. In a free-mod match only the host sets them."""
 
 _MANIA_ONLY: Final = KEYS | CO | FI | int(Mods.RN | Mods.MR)
 _OSU_ONLY: Final = SO | AP | TP
 _UNRANKED: Final = TP | V2 | CO | int(Mods.RN | Mods.K1 | Mods.K2 | Mods.K3)
-# More than today's calculator looks at: a needless bit costs a second calculation, a missing one a wrong result.
+# A superset of the mods that the calculator uses. An extra bit costs a second calculation of the same map; a missing
+# bit would give wrong stars.
 _DIFFICULTY: Final = EZ | TD | HD | HR | DT | RX | HT | FL | AP | KEYS | FI | CO | V2
 
 _CODES: Final[Mapping[int, str]] = {int(mod): name[::-1] if (name := str(mod.name))[0] == "K" else name for mod in Mods}
@@ -115,14 +116,14 @@ _TEXT_MAX: Final = 256
 
 
 def parse_mods(text: str) -> int:
-    """The set that a text names: `HDDT`, `+hd,dt`, `NM`, nothing at all (no mods) or a decimal number.
+    """Return the set that a text names: `HDDT`, `+hd,dt`, `NM` or empty (no mods), or a decimal number.
 
-    The bits of DT and SD are added to NC and PF. ValueError names the part that is no mod.
+    Adds DT to NC and SD to PF. Raises ValueError, which names the part that is not a mod.
     """
     if len(text) > _TEXT_MAX:
         raise ValueError(f"more than {_TEXT_MAX} characters of mods")
     letters = text.translate(_SEPARATORS)
-    if not letters.isascii():
+    if not letters.isascii():  # isdigit() and upper() below are only safe for ASCII
         raise ValueError(f"unknown mod {letters!r}")
     if letters.isdigit():
         if len(letters) > 10 or (mods := int(letters)) > ALL:
@@ -139,7 +140,7 @@ def parse_mods(text: str) -> int:
 
 
 def completed(mods: int) -> int:
-    """The set with the bits that NC and PF bring along: DT and SD."""
+    """Return the set with the bits that NC and PF imply: DT and SD."""
     if mods & NC:
         mods |= DT
     if mods & PF:
@@ -148,12 +149,12 @@ def completed(mods: int) -> int:
 
 
 def bit_of(code: str) -> int | None:
-    """The bit of the mod with these letters, in either case; None if there is none."""
+    """Return the bit of the mod with these letters, in any case, or None."""
     return _BY_CODE.get(code.upper()) or None
 
 
 def mods_text(mods: int) -> str:
-    """The set as letters in the order of bits, such as `HDNC`; `NM` if it is empty."""
+    """Return the letters of a set in bit order, such as `HDNC`; `NM` for the empty set."""
     if mods & NC:
         mods &= ~DT
     if mods & PF:
@@ -161,20 +162,22 @@ def mods_text(mods: int) -> str:
     mods &= ALL
     codes = []
     while mods:
-        bit = mods & -mods
+        bit = mods & -mods  # the lowest bit
         codes.append(_CODES[bit])
         mods ^= bit
     return "".join(codes) or "NM"
 
 
 def mod_names(mods: int) -> list[str]:
-    """The long names, in the order of bits, that lines for referees' tools use; NC is DoubleTime and Nightcore."""
+    """Return the long names of a set in bit order, as in the lines that referee tools read."""
+    # Bancho lists both names of a pair: NC is "DoubleTime, Nightcore". The tools expect that.
     mods = completed(mods & ALL)
     return [_NAMES[int(mod)] for mod in Mods if mods & mod]
 
 
 def normalise(mods: int, vanilla_mode: int) -> int:
-    """The nearest set that can be played, for what a person typed."""
+    """Return the nearest playable set, for mods that a player typed."""
+    # Where two mods exclude each other, the order of these checks decides which one stays.
     mods = completed(mods & ALL)
     if mods & DT:
         mods &= ~HT
@@ -194,11 +197,11 @@ def normalise(mods: int, vanilla_mode: int) -> int:
     if mods & HD:
         mods &= ~FI
     keys = mods & KEYS
-    return mods & ~KEYS | keys & -keys
+    return mods & ~KEYS | keys & -keys  # only the lowest key count
 
 
 def board_key(mods: int) -> int:
-    """What boards filtered by mods compare: NC counts as DT, PF as SD, and a touch screen not at all."""
+    """Return the set that boards filtered by mods compare: NC counts as DT, PF as SD, and TD is ignored."""
     if mods & NC:
         mods |= DT
     if mods & PF:
@@ -207,21 +210,21 @@ def board_key(mods: int) -> int:
 
 
 def difficulty_mods(mods: int) -> int:
-    """The part of a set that can change star rating, so that difficulty is calculated once for sets alike in it."""
+    """Return the part of a set that can change the stars. It is the key under which difficulty is cached."""
     if mods & NC:
         mods |= DT
     return mods & _DIFFICULTY
 
 
 def clock_rate(mods: int) -> float:
-    """How fast the map runs: 1.5 with DT or NC, 0.75 with HT, else 1."""
+    """Return the speed of a map: 1.5 with DT or NC, 0.75 with HT, otherwise 1."""
     if mods & (DT | NC):
         return 1.5
     return 0.75 if mods & HT else 1.0
 
 
 def refused_mods(mods: int, vanilla_mode: int) -> str | None:
-    """Why no honest client can submit this set in this mode; None if one can.
+    """Return why no unmodified client can submit this set in this mode, or None if one can.
 
     See docs/spec/submission.md#mods-and-modes.
     """
@@ -242,10 +245,11 @@ def refused_mods(mods: int, vanilla_mode: int) -> str | None:
 
 
 def unranked_mods(mods: int) -> bool:
-    """Whether plays with this set can happen but are never stored (docs/spec/submission.md#mods-and-modes)."""
+    """Whether plays with this set are possible but not stored (docs/spec/submission.md#mods-and-modes)."""
     return bool(mods & _UNRANKED)
 
 
+# The first mod of a pair excludes each mod of the second. A mod paired with itself is never submitted.
 _IMPOSSIBLE: Final[tuple[tuple[int, int, str], ...]] = (
     (int(Mods.AU), int(Mods.AU), "Autoplay"),
     (int(Mods.CN), int(Mods.CN), "Cinema"),

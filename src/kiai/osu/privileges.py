@@ -1,7 +1,7 @@
-"""Privileges: stored bits, the permissions they give, ranks of staff, and what the client is told.
+"""Privileges: the stored bits, the permissions they grant, the ranks of staff, and the bits in packets.
 
-Code asks for a permission, never for a bit: `may(priv, "users.silence")`. A restricted account has none, whatever
-other bits it keeps for the day the restriction is lifted.
+Check permissions, not bits: `may(priv, "users.silence")`. A restricted account has no permissions. It keeps its other
+bits, which apply again when the restriction is lifted.
 
 See docs/spec/game-rules.md#privileges.
 """
@@ -12,7 +12,7 @@ from typing import Final
 
 
 class Privilege(enum.IntFlag):
-    """The stored bits; 3, 6, 8, 9 and those above 14 are unused and kept as they are."""
+    """The stored bits. Bits 3, 6, 8, 9 and those above 14 are unused and stay unchanged in stored values."""
 
     UNRESTRICTED = 1
     VERIFIED = 2
@@ -38,7 +38,7 @@ DEVELOPER: Final = int(Privilege.DEVELOPER)
 DONATOR: Final[int] = int(Privilege.SUPPORTER | Privilege.PREMIUM)
 STAFF: Final[int] = MODERATOR | ADMINISTRATOR | DEVELOPER
 OWNER: Final[int] = sum(map(int, Privilege))
-"""Every bit there is: what the owner of a server holds."""
+"""All privileges: those of the owner of a server."""
 
 PERMISSIONS: Final[Mapping[str, int]] = {
     "chat.write": VERIFIED,
@@ -47,15 +47,22 @@ PERMISSIONS: Final[Mapping[str, int]] = {
     "users.notes": MODERATOR,
     "users.silence": MODERATOR,
     "users.kick": MODERATOR,
+    "users.devices": MODERATOR,
+    "users.spectators": MODERATOR,
     "reports.handle": MODERATOR,
+    "flags.handle": MODERATOR,
     "matches.enter_locked": MODERATOR,
     "matches.referee_any": TOURNEY_MANAGER,
     "matches.unlimited": TOURNEY_MANAGER,
+    "matches.force": ADMINISTRATOR | TOURNEY_MANAGER,
     "pools.manage": TOURNEY_MANAGER,
     "beatmaps.set_status": NOMINATOR,
     "beatmaps.requests": NOMINATOR,
     "users.restrict": ADMINISTRATOR,
     "users.ban": ADMINISTRATOR,
+    "users.freeze": ADMINISTRATOR,
+    "users.whitelist": ADMINISTRATOR,
+    "users.country": ADMINISTRATOR,
     "users.rename_other": ADMINISTRATOR,
     "users.inspect": ADMINISTRATOR,
     "alerts.send": ADMINISTRATOR,
@@ -66,6 +73,11 @@ PERMISSIONS: Final[Mapping[str, int]] = {
     "audit.read": ADMINISTRATOR,
     "audit.read_own": STAFF,
     "users.privileges": DEVELOPER,
+    "users.delete": DEVELOPER,
+    "faq.write": DEVELOPER,
+    "channels.write": DEVELOPER,
+    "webhooks.write": DEVELOPER,
+    "addresses.block": DEVELOPER,
     "donors.manage": DEVELOPER,
     "scores.wipe": DEVELOPER,
     "beatmaps.wipe_scores": DEVELOPER,
@@ -73,13 +85,14 @@ PERMISSIONS: Final[Mapping[str, int]] = {
     "server.shutdown": DEVELOPER,
     "server.debug": DEVELOPER,
     "recalc.run": DEVELOPER,
+    "flags.scan": DEVELOPER,
     "settings.write": DEVELOPER,
     "tokens.revoke_any": DEVELOPER,
     "users.rename_self": DONATOR,
     "comments.bypass_colour": DONATOR,
     "client.tournament": DONATOR | TOURNEY_MANAGER,
 }
-"""Permission -> the bits of which any one gives it (docs/spec/game-rules.md#privileges)."""
+"""Permission -> the bits that grant it, any one of them (docs/spec/game-rules.md#privileges)."""
 
 ROLES: Final[Mapping[str, int]] = {
     "normal": UNRESTRICTED,
@@ -99,11 +112,11 @@ ROLES: Final[Mapping[str, int]] = {
     "developer": DEVELOPER,
     "owner": OWNER,
 }
-"""Word that staff type -> bits it stands for (docs/spec/game-rules.md#privileges)."""
+"""Role in commands -> its bits (docs/spec/game-rules.md#privileges)."""
 
 
 def effective(priv: int) -> int:
-    """The bits that count now: none for a restricted account, else the stored ones and those they imply."""
+    """Return the bits in effect: 0 for a restricted account, otherwise the stored bits and those that they imply."""
     if not priv & UNRESTRICTED:
         return 0
     if priv & DEVELOPER:
@@ -119,7 +132,7 @@ def may(priv: int, permission: str) -> bool:
 
 
 def staff_rank(priv: int) -> int:
-    """3 developer, 2 administrator, 1 moderator, 0 everybody else, restricted staff among them."""
+    """Return 3 for a developer, 2 for an administrator, 1 for a moderator, 0 for others and for restricted staff."""
     active = effective(priv)
     if active & DEVELOPER:
         return 3
@@ -129,17 +142,16 @@ def staff_rank(priv: int) -> int:
 
 
 def privilege_names(priv: int) -> list[str]:
-    """The names of the stored bits in lower case, lowest bit first; each is a key of `ROLES`."""
+    """Return the names of the stored bits in lower case, lowest bit first; each one is a key of `ROLES`."""
     return [str(bit.name).lower() for bit in Privilege if priv & bit]
 
 
 def client_privileges(priv: int) -> int:
-    """The bits that packets carry (docs/spec/game-rules.md#client-privileges).
+    """Return the bits for packets (docs/spec/game-rules.md#client-privileges).
 
-    They come from stored bits only, since the client shows them as the player's badge.
-
-    The caller adds supporter (4) to the player's own packet, and takes tournament (32) from everybody else's.
+    The caller adds supporter (4) in the packet to the player, and removes tournament (32) in packets to others.
     """
+    # Stored bits, not effective ones: the client shows each bit as a badge, and an implied role has none.
     if not priv & UNRESTRICTED:
         return 0
     bits = 1
@@ -149,6 +161,7 @@ def client_privileges(priv: int) -> int:
     return bits
 
 
+# Stored privileges -> the client's bit.
 _CLIENT_BITS: Final[tuple[tuple[int, int], ...]] = (
     (DONATOR, 4),
     (MODERATOR, 2),

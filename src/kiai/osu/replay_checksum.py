@@ -1,7 +1,7 @@
-"""The checksum in a replay's header: the forms that are in use (docs/spec/replays.md#checksum).
+"""The forms of the checksum in a replay's header (docs/spec/replays.md#checksum).
 
-A checksum of a known form shows that nobody edited what it covers. A checksum of no known form shows nothing: exports
-of stable clients, which are most of the files on players' disks, have one that only the game can compute.
+A checksum of a known form shows that the fields it covers were not edited. A checksum of an unknown form shows nothing:
+exports of stable clients, which are most of the files that players have, contain one that only the game can compute.
 """
 
 import hashlib
@@ -15,14 +15,14 @@ from kiai.osu.replay_file import ReplayFile
 
 
 class ChecksumForm(StrEnum):
-    """Who computed a replay's checksum."""
+    """The program that computed a replay's checksum."""
 
     SERVER = "server"
-    """A server, for a download. Covers the whole result."""
+    """A private server, for a download. Covers the whole result."""
     SITE = "site"
     """The osu! site, for a download. Covers combo, player, map, score and grade."""
     LAZER = "lazer"
-    """Lazer, for an export. Covers player and time, nothing of the result."""
+    """Lazer, for an export. Covers player and time, but not the result."""
     UNKNOWN = "unknown"
 
 
@@ -31,24 +31,23 @@ COVERS_THE_RESULT: Final = (ChecksumForm.SERVER, ChecksumForm.SITE)
 _SERVER_GRADES: Final = (*GRADES, "0")
 _SITE_GRADES: Final = (*GRADES, "SS", "SSH")
 _OFFSETS: Final = [timedelta(minutes=minutes) for minutes in (0, *range(-12 * 60, 14 * 60 + 1, 15))]
-"""What a time zone can be away from UTC: lazer writes the time of the player's machine."""
+"""The possible offsets from UTC. Lazer writes local time, and the file does not contain the time zone."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def replay_md5(replay: ReplayFile, grade: str) -> str:
-    """The checksum that a server writes; the game refuses a download without it. `grade` is that of a pass."""
+    """Return the checksum for a download; the game rejects a replay without it. `grade` is the grade of a pass."""
     return _server_md5(replay, grade, "True" if replay.perfect else "False", "True")
 
 
 def checksum_form(replay: ReplayFile) -> ChecksumForm:
-    """The form that the header's checksum fits.
-
-    Servers differ in the grade (some write none, "0") and in the case of booleans; all of these are `SERVER`.
-    """
+    """Return the form of the checksum in the header."""
     claimed = replay.replay_md5.lower()
+    # The file contains neither the grade nor the time zone, so each candidate is tried: about 150 md5 at most.
     if any(claimed == _site_md5(replay, grade) for grade in _SITE_GRADES):
         return ChecksumForm.SITE
     perfect = "True" if replay.perfect else "False"
+    # Private servers differ: some write "0" instead of the grade, and some write booleans in lower case.
     if any(
         claimed == _server_md5(replay, grade, flag, last)
         for grade, flag, last in itertools.product(_SERVER_GRADES, (perfect, perfect.lower()), ("True", "true"))
@@ -73,13 +72,13 @@ def _site_md5(replay: ReplayFile, grade: str) -> str:
 
 def _lazer_md5(player_name: str, local: datetime) -> str:
     offset = local.strftime("%z")
-    # Not %Y: it does not pad years below 1000 everywhere.
+    # Not %Y: some platforms do not pad years below 1000.
     date = f"{local.month:02}/{local.day:02}/{local.year:04} {local:%H:%M:%S} {offset[:3]}:{offset[3:5]}"
     return _md5(f"lazer-{player_name}-{date}")
 
 
 def _local_times(at_ms: int) -> list[datetime]:
-    """A moment as the clocks of all time zones show it; those that leave the years 1 to 9999 are left out."""
+    """Return the local times of a moment in all time zones, without those outside the years 1 to 9999."""
     times = []
     moment = _EPOCH + timedelta(milliseconds=at_ms)
     for offset in _OFFSETS:

@@ -1,7 +1,7 @@
-"""Sessions: who is online, what they do, who is told, and what of all that a session reads."""
+"""Start and end of sessions, statuses, and the filter of entries that a session may read."""
 
-from kiai.presence.model import Arrived, Left, PresenceChanged, StatsChanged
-from kiai.presence.reading import readable
+from kiai.presence.events import CameOnline, PresenceChanged, StatsChanged, WentOffline
 from kiai.presence.service import Presence
+from kiai.presence.visible_entries import readable
 
-__all__ = ["Arrived", "Left", "Presence", "PresenceChanged", "StatsChanged", "readable"]
+__all__ = ["CameOnline", "Presence", "PresenceChanged", "StatsChanged", "WentOffline", "readable"]

@@ -1,69 +1,26 @@
-"""What happens to sessions, as facts, and the pure rules of statuses."""
+"""Pure rules of statuses."""
 
 from typing import Final
 
-import msgspec
-
 from kiai.osu.modes import mode_of, vanilla
 from kiai.osu.mods import AP, RX
-from kiai.realtime.port import Session, Status
+from kiai.realtime.port import Status
 
-IDLE_MAX_S: Final = 300.0
-WATCHED_S: Final = 60
-ACTIONS_MAX: Final = 13
-ACTION_UNKNOWN: Final = 7
+IDLE_MAX_S: Final = 300.0  # clients poll about once a second, but pause on a bad connection
+STATS_REQUEST_S: Final = 60
+ACTIONS_MAX: Final = 13  # the last action that clients know
+ACTION_UNKNOWN: Final = 7  # the client's own action "unknown"
 INFO_TEXT_MAX: Final = 255
 
 
-class Arrived(msgspec.Struct, frozen=True):
-    """A player came online. `many`: it is announced by its id alone."""
-
-    session: Session
-    many: bool
-    at_ms: int
-
-
-class Left(msgspec.Struct, frozen=True):
-    """A player's last session ended."""
-
-    user_id: int
-    at_ms: int
-
-
-class StatsChanged(msgspec.Struct, frozen=True):
-    """A player's status or figures changed. `many` as in `Arrived`: its room is told separately then."""
-
-    session: Session
-    many: bool
-    at_ms: int
-
-
-class OwnFigures(msgspec.Struct, frozen=True):
-    """A player's own figures changed without the client's doing: it must be told them."""
-
-    session: Session
-
-
-class Alerted(msgspec.Struct, frozen=True):
-    """A text that pops up: for one player, or for everybody (0)."""
-
-    text: str
-    user_id: int = 0
-
-
-class PresenceChanged(msgspec.Struct, frozen=True):
-    """Who a player is changed: privileges, name."""
-
-    session: Session
-
-
 def status_of(*, action: int, info_text: str, map_md5: str, map_id: int, mods: int, mode: int) -> Status:
-    """The status behind what a client sent (docs/spec/sessions.md#status). `mode` is the game's own, 0-3.
+    """Return the status that a client reports (docs/spec/sessions.md#status). `mode` is the game's, 0-3.
 
-    An unknown action is 7; relax and autopilot bits that mean nothing in the mode are taken out; a map is named by an
-    md5 of 32 hex digits or not at all.
+    An unknown action becomes 7. Relax and autopilot bits without meaning in the mode are removed. An md5 that does not
+    have 32 characters becomes "".
     """
     assert 0 <= mode <= 3
+    # Mania has no relax, only osu! has autopilot, and relax wins over autopilot.
     if mode == 3:
         mods &= ~int(RX)
     if mode != 0 or mods & RX:
@@ -81,5 +38,5 @@ def status_of(*, action: int, info_text: str, map_md5: str, map_id: int, mods: i
 
 
 def client_mode(status: Status) -> int:
-    """The mode as packets carry it, 0-3; an unknown one shows as osu!."""
+    """Return the mode for packets, 0-3. Clients show an unknown mode as osu!."""
     return 0 if status.mode is None else vanilla(status.mode)

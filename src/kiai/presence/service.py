@@ -1,7 +1,8 @@
-"""The verbs of presence: arriving, changing what one does, leaving.
+"""The service of presence: start and end of sessions, statuses, stats.
 
-A session ends in one place, `end`, whatever the reason: log-out, time-out, a second log-in, a kick. Whoever closes it
-(the port lets exactly one) tells the other subjects, which clear what they hold of it, and then everybody else.
+Every session ends in `end`: after a log-out, a timeout, a second login or a kick. The port returns the closed session
+to exactly one caller. That caller passes it to the listeners, which remove it from their state, and then announces the
+log-out to all players.
 """
 
 import contextlib
@@ -10,23 +11,28 @@ from typing import Final
 
 import msgspec
 
-from kiai.accounts import Accounts
+from kiai.accounts import Accounts, User
+from kiai.accounts.last_seen import LastSeen
+from kiai.accounts.model import Privacy
 from kiai.accounts.visibility import Viewer, is_public
 from kiai.clock import Clock
 from kiai.errors import NotFound, Refused
 from kiai.logs import Outage
-from kiai.presence.model import (
-    IDLE_MAX_S,
-    WATCHED_S,
-    Alerted,
-    Arrived,
-    Left,
-    OwnFigures,
+from kiai.presence.events import (
+    AlertSent,
+    CameOnline,
+    IrcSessionEnded,
+    OnlineHidden,
+    OnlineShown,
+    OnlyIrcRemains,
+    OwnStatsChanged,
     PresenceChanged,
     StatsChanged,
+    WentOffline,
 )
+from kiai.presence.model import IDLE_MAX_S, STATS_REQUEST_S
 from kiai.realtime.port import (
-    MANY_ONLINE,
+    CROWDED_ABOVE,
     ONLINE,
     STATUS,
     Announce,
@@ -34,28 +40,28 @@ from kiai.realtime.port import (
     Realtime,
     Session,
     SessionGone,
-    ShownStats,
+    SessionStats,
     Status,
     user_topic,
 )
 
 EXPIRED_AT_ONCE: Final = 500
-TOURNAMENT_SESSIONS_MAX: Final = 18  # 16 seats and 2 managers
-GHOST_S: Final = 10.0
+TOURNAMENT_SESSIONS_MAX: Final = 18  # one for each of 16 seats, and 2 managers
+LIVE_WITHIN_S: Final = 10.0  # a running client polls about once a second
 
-StatsOf = Callable[[int, int], Awaitable[ShownStats]]
-Departed = Callable[[Session], Awaitable[object]]
+StatsOf = Callable[[int, int], Awaitable[SessionStats]]
+SessionEndListener = Callable[[Session], Awaitable[object]]
 
 
 class AlreadyOnline(Refused):
-    """The account's session was heard of a moment ago: it is no ghost."""
+    """The account's session has polled in the last seconds, so its client is running."""
 
     def __init__(self) -> None:
-        super().__init__("the account is logged in already")
+        super().__init__("the account is already logged in")
 
 
 class Presence:
-    """Who is online and what they do."""
+    """Sessions with their statuses and stats. `stats_of` reads the stats of a user in a mode."""
 
     def __init__(
         self, realtime: Realtime, accounts: Accounts, clock: Clock, announce: Announce, stats_of: StatsOf
@@ -65,157 +71,163 @@ class Presence:
         self._clock = clock
         self._announce = announce
         self._stats_of = stats_of
-        self._departed: list[tuple[Departed, Outage]] = []
-        # user id -> when it was last active, unix ms; not written yet. Those who left are asked about at once.
-        self._active: dict[int, int] = {}
-        self._gone: dict[int, int] = {}
+        self._session_end_listeners: list[tuple[SessionEndListener, Outage]] = []
+        self.last_seen = LastSeen(accounts, clock)
 
-    def when_somebody_left(self, *told: Departed) -> None:
-        """Who is given each ended session, in this order, before everybody else hears of it."""
-        for one in told:
-            self._departed.append((one, Outage("presence", "departure failed", "departures work again")))
+    def subscribe_to_session_end(self, *listeners: SessionEndListener) -> None:
+        """Add listeners. Each ended session is passed to them in this order, before the log-out is announced."""
+        for listener in listeners:
+            outage = Outage("presence", "session end failed", "session ends work again")
+            self._session_end_listeners.append((listener, outage))
 
-    async def many(self) -> bool:
-        """Whether so many are online that statuses go only to those who want them."""
-        return await self._realtime.online_count() > MANY_ONLINE
+    async def is_crowded(self) -> bool:
+        """Return whether more than CROWDED_ABOVE players are online, so that statuses are pushed by interest."""
+        return await self._realtime.online_count() > CROWDED_ABOVE
 
-    # --- coming and going
+    # --- start and end
 
-    async def make_room(self, user_id: int, *, tournament: bool) -> None:
-        """Ends the sessions that the account's new one replaces. Raises AlreadyOnline.
+    async def end_replaced_sessions(self, user_id: int, *, tournament: bool) -> None:
+        """End the sessions that a new session of the account replaces (docs/spec/sessions.md#order-of-checks).
 
-        A session that was heard of within 10 s is no ghost and stays. Tournament clients live beside it, 18 at most:
-        the oldest makes room.
-
-        See docs/spec/sessions.md#order-of-checks.
+        Raises AlreadyOnline if the game's session has polled within 10 s. An account may have 18 tournament clients in
+        addition; the oldest one ends if there are more.
         """
-        theirs = [one for one in await self._realtime.sessions_of(user_id) if one.tournament == tournament]
+        sessions = [
+            session
+            for session in await self._realtime.sessions_of(user_id)
+            if not session.irc and session.tournament == tournament
+        ]
         if tournament:
-            for one in theirs[: max(0, len(theirs) - TOURNAMENT_SESSIONS_MAX + 1)]:
-                await self.end(one.token)
+            for session in sessions[: max(0, len(sessions) - TOURNAMENT_SESSIONS_MAX + 1)]:
+                await self.end(session.token)
             return
-        for one in theirs:
+        for session in sessions:
             try:
-                if await self._realtime.idle_s(one.token) < GHOST_S:
+                if await self._realtime.idle_s(session.token) < LIVE_WITHIN_S:
                     raise AlreadyOnline
             except SessionGone:
                 continue
-            await self.end(one.token)
+            await self.end(session.token)
 
-    async def arrive(self, session: Session, *, also_follows: Sequence[str] = ()) -> Session:
-        """Opens the session with its figures and its topics, and tells everybody who may know.
+    async def open_session(self, session: Session, *, also_follows: Sequence[str] = ()) -> Session:
+        """Open the session with its stats and topics, and announce the player.
 
-        Who reads the list of players after this misses nobody: what comes later is in the session's topics.
+        The caller reads the list of players afterwards and misses nobody: the session's topics have all later changes.
+        An IRC connection follows none of these topics: it reads the events of the topic IRC.
         """
-        follows = {ONLINE, STATUS, *also_follows}
-        if not session.tournament:
+        follows = {*also_follows} if session.irc else {ONLINE, STATUS, *also_follows}
+        if session.is_game:
             follows.add(user_topic(session.user_id))
         session = msgspec.structs.replace(
             session,
             stats=await self._stats_of(session.user_id, session.status.mode or 0),
             follows=frozenset(follows),
         )
+        if session.irc:
+            # Clients that connect again do so within a millisecond, and the later login decides which session stays.
+            others = [other.login_time_ms for other in await self._realtime.sessions_of(session.user_id) if other.irc]
+            if others and max(others) >= session.login_time_ms:
+                session = msgspec.structs.replace(session, login_time_ms=max(others) + 1)
         now = self._clock.now_ms()
-        facts = [] if session.hidden else [Arrived(session, many=await self.many(), at_ms=now)]
-        await self._realtime.open_session(session, arrival=self._entries(facts))
-        self.note_active(session.user_id)
+        events = [] if session.hidden else [CameOnline(session, crowded=await self.is_crowded(), at_ms=now)]
+        entries = self._entries(events)
+        await self._realtime.open_session(session, arrival=entries)
+        self.last_seen.mark_active(session.user_id)
         if not session.tournament:
-            # Of two that logged in at the same moment the last stays; both see the same order.
-            games = [one for one in await self._realtime.sessions_of(session.user_id) if not one.tournament]
-            for one in games[:-1]:
-                await self.end(one.token)
+            # Two logins at the same moment both pass `end_replaced_sessions`. Both see the same order here, so the
+            # last session stays and exactly one is left.
+            every = await self._realtime.sessions_of(session.user_id)
+            if session.is_game and len(every) > 1 and all(other.irc for other in every if other.token != session.token):
+                await self._realtime.append(entries)  # other clients show the player as in the game now
+            same = [other for other in every if not other.tournament and other.irc == session.irc]
+            for other in same[:-1]:
+                await self.end(other.token)
         return session
 
     async def end(self, token: str) -> Session | None:
-        """Ends a session and clears up behind it; what it was, or None when somebody else ended it first.
+        """End a session and return it, or None if another caller ended it first.
 
         See docs/spec/sessions.md#end-of-a-session.
         """
+        # First: from here on no poll or handler changes the session, so the listeners see its last state.
         session = await self._realtime.close_session(token)
         if session is None:
             return None
-        self._gone[session.user_id] = self._clock.now_ms()
-        for told, outage in self._departed:
+        self.last_seen.mark_offline(session.user_id)
+        for listener, outage in self._session_end_listeners:
             try:
-                await told(session)
+                await listener(session)
             except Exception as error:
-                # One subject's fault must not leave the session standing in the others.
+                # The other listeners still run. Otherwise a fault in chat would leave a seat of a match occupied.
                 outage.failed(error, trace=True, user_id=session.user_id)
             else:
                 outage.worked()
         if not session.hidden:
-            left = self._entries([Left(session.user_id, at_ms=self._clock.now_ms())])
-            await self._realtime.append(left, unless_online=session.user_id)
+            offline = self._entries([WentOffline(session.user_id, self._clock.now_ms(), session.hides_online)])
+            # The account may have another session, or a new one since. Clients would remove the player from their list.
+            await self._realtime.append(offline, unless_online=session.user_id)
+            await self._announce_what_remains(session)
         return session
 
+    async def _announce_what_remains(self, ended: Session) -> None:
+        if ended.irc:
+            await self._realtime.append(self._entries([IrcSessionEnded(ended.token)]))
+            return
+        rest = await self._realtime.sessions_of(ended.user_id)
+        if rest and all(other.irc for other in rest):
+            await self._realtime.append(self._entries([OnlyIrcRemains(rest[-1])]))
+
     async def end_sessions_of(self, user_id: int) -> int:
-        """Ends every session of an account: its clients log in again with what is true now. How many."""
+        """End all sessions of an account and return their number. Its clients log in again and get its new state."""
         sessions = await self._realtime.sessions_of(user_id)
         for session in sessions:
             await self.end(session.token)
         return len(sessions)
 
     async def expire(self) -> None:
-        """Ends the sessions that nobody polled for 300 s. A job's work."""
+        """End the sessions without a poll for 300 s, up to EXPIRED_AT_ONCE. A job calls this."""
         for token in await self._realtime.idle_sessions(IDLE_MAX_S, EXPIRED_AT_ONCE):
             await self.end(token)
 
-    def note_active(self, user_id: int) -> None:
-        """The account does something now. Written to its row within a minute."""
-        self._active[user_id] = self._clock.now_ms()
-
-    async def write_active(self) -> None:
-        """Writes who was active since the last time. A job's work, and the last act before a stop."""
-        active, self._active = self._active, {}
-        if active:
-            await self._accounts.touch(active)
-        await self.write_gone()
-
-    async def write_gone(self) -> None:
-        """As `write_active`, for those who left only: the API says when they were last seen. A job's work."""
-        gone, self._gone = self._gone, {}
-        if gone:
-            await self._accounts.touch(gone)
-
-    # --- what they do
+    # --- statuses and stats
 
     async def set_status(self, session: Session, status: Status) -> Session:
-        """The session does something else now; everybody who wants to know is told. Raises SessionGone."""
+        """Set the session's status and publish it. Raises SessionGone."""
         stats = session.stats
         if status.mode != session.status.mode:
             stats = await self._stats_of(session.user_id, status.mode or 0)
 
         def rule(now: Session) -> Session:
-            # Figures of this mode that are there by now stay: they may have been read anew meanwhile.
+            # If the session has the new mode already, its stats may be newer than those read above.
             return msgspec.structs.replace(
                 now, status=status, stats=now.stats if now.status.mode == status.mode else stats
             )
 
-        return await self._show(session.token, rule)
+        return await self._publish_stats(session.token, rule)
 
-    async def look_at(self, user_id: int, mode: int) -> None:
-        """The player looks at boards of this mode now: its figures of that mode are shown."""
+    async def switch_mode(self, user_id: int, mode: int) -> None:
+        """Set the mode of the player's game sessions, after the client opened a board of this mode."""
         for session in await self._realtime.sessions_of(user_id):
-            if session.tournament or session.status.mode == mode:
+            if not session.is_game or session.status.mode == mode:
                 continue
             with contextlib.suppress(SessionGone):
                 now = await self.set_status(session, msgspec.structs.replace(session.status, mode=mode))
-                await self._realtime.append(self._entries([OwnFigures(now)]))
+                await self._realtime.append(self._entries([OwnStatsChanged(now)]))
 
     async def refresh(self, session: Session) -> Session:
-        """Reads the session's figures again; the others are told when they changed. Raises SessionGone."""
+        """Read the session's stats again and publish them if they have changed. Raises SessionGone."""
         stats = await self._stats_of(session.user_id, session.status.mode or 0)
         if stats == session.stats:
             return session
 
         def rule(now: Session) -> Session:
-            # Whoever looks at another mode by now has been shown the figures of that one.
+            # If the mode has changed since the read, `set_status` has set the stats of the new mode.
             return msgspec.structs.replace(now, stats=stats) if now.status.mode == session.status.mode else now
 
-        return await self._show(session.token, rule)
+        return await self._publish_stats(session.token, rule)
 
     async def refresh_players(self, user_ids: Sequence[str]) -> None:
-        """As `refresh`, for every session of these players, after a score for example: an outbox's receiver."""
+        """Call `refresh` for all sessions of these players. The outbox calls this after a score, possibly twice."""
         for user_id in map(int, user_ids):
             for session in await self._realtime.sessions_of(user_id):
                 try:
@@ -223,29 +235,32 @@ class Presence:
                 except SessionGone:
                     continue
                 if now.stats != session.stats:
-                    await self._realtime.append(self._entries([OwnFigures(now)]))
+                    await self._realtime.append(self._entries([OwnStatsChanged(now)]))
 
-    async def _show(self, token: str, change: Callable[[Session], Session]) -> Session:
-        many = await self.many()
+    async def _publish_stats(self, token: str, change: Callable[[Session], Session]) -> Session:
+        # Read before the rule, which must be pure.
+        crowded = await self.is_crowded()
         at_ms = self._clock.now_ms()
 
         def rule(now: Session) -> tuple[Session, Sequence[Entry]]:
             after = change(now)
-            told: list[object] = [] if after.hidden else [StatsChanged(after, many=many, at_ms=at_ms)]
-            return after, self._entries(told)
+            events: list[object] = []
+            if not after.hidden and not after.irc:
+                events.append(StatsChanged(after, crowded=crowded, at_ms=at_ms))
+            return after, self._entries(events)
 
         return await self._realtime.change_session(token, rule)
 
     async def change(self, session: Session, **fields: object) -> Session:
-        """Sets fields of the session that only its own packets depend on. Raises SessionGone."""
+        """Set fields of the session that no other player sees. Raises SessionGone."""
         return await self._realtime.change_session(
             session.token, lambda now: (msgspec.structs.replace(now, **fields), ())
         )
 
-    async def follow_privileges(self, user_ids: Sequence[str]) -> None:
-        """Brings the sessions of these accounts in line with their rows: an outbox's receiver.
+    async def on_privileges_change(self, user_ids: Sequence[str]) -> None:
+        """Apply the privileges of these accounts to their sessions. The outbox calls this, possibly twice.
 
-        Who is hidden now, or no longer, is logged off and logs in again as what it is; everybody else keeps playing
+        Ends sessions whose visibility changed: the client logs in again and gets its new state. Other sessions continue
         with the new privileges.
         """
         for user_id in map(int, user_ids):
@@ -256,8 +271,46 @@ class Presence:
                 elif priv != session.priv:
                     await self._set_privileges(session, priv)
 
+    async def on_profile_change(self, user_ids: Sequence[str]) -> None:
+        """Apply the country and the privacy of these accounts to their sessions. The outbox calls this, possibly twice.
+
+        Other clients see the new country at once.
+        """
+        for user_id in map(int, user_ids):
+            for session in await self._realtime.sessions_of(user_id):
+                try:
+                    user = await self._accounts.user(Viewer(user_id=user_id), id=user_id)
+                except NotFound:
+                    continue
+                with contextlib.suppress(SessionGone):
+                    await self._apply_profile(session.token, user)
+
+    async def _apply_profile(self, token: str, user: User) -> None:
+        friends_only = bool(user.friends_only_dms) or bool(user.privacy & Privacy.FRIENDS_ONLY)
+        hides = bool(user.privacy & Privacy.HIDE_ONLINE)
+        at_ms = self._clock.now_ms()
+
+        def rule(now: Session) -> tuple[Session, Sequence[Entry]]:
+            after = msgspec.structs.replace(
+                now, country=user.country, friends_only_dms=friends_only, hides_online=hides
+            )
+            events: list[object] = []
+            if not now.hidden and user.country != now.country:
+                events.append(PresenceChanged(after))
+            if not now.hidden and hides != now.hides_online:
+                events.append(OnlineHidden(now.user_id, at_ms) if hides else OnlineShown(after, at_ms))
+            return after, self._entries(events)
+
+        await self._realtime.change_session(token, rule)
+
+    async def set_relations(self, user_id: int, friends: frozenset[int], blocked: frozenset[int]) -> None:
+        """Give the sessions of a player the friends and blocked players that were changed elsewhere."""
+        for session in await self._realtime.sessions_of(user_id):
+            with contextlib.suppress(SessionGone):
+                await self.change(session, friends=friends, blocked=blocked)
+
     async def end_sessions(self, user_ids: Sequence[str]) -> None:
-        """Ends every session of these accounts: an outbox's receiver."""
+        """End all sessions of these accounts. The outbox calls this, possibly twice."""
         for user_id in map(int, user_ids):
             await self.end_sessions_of(user_id)
 
@@ -279,23 +332,24 @@ class Presence:
             return
 
     async def alert(self, text: str, user_id: int = 0) -> None:
-        """Shows a text to one player, or to everybody online."""
-        await self._realtime.append(self._entries([Alerted(text, user_id)]))
+        """Show a notification to one player, or to everybody online (0)."""
+        await self._realtime.append(self._entries([AlertSent(text, user_id)]))
 
-    # --- who is there
+    # --- other players
 
-    async def watch(self, session: Session, user_ids: Sequence[int]) -> tuple[Session, dict[int, Session]]:
-        """Those of these players who are online; their statuses are pushed to the session for the next minute."""
-        until = self._clock.now_ms() + WATCHED_S * 1000
+    async def request_stats(self, session: Session, user_ids: Sequence[int]) -> tuple[Session, dict[int, Session]]:
+        """Return the sessions of those players who are online, and push their statuses for the next minute."""
+        until = self._clock.now_ms() + STATS_REQUEST_S * 1000
+        # The interest before the read: a status that changes in between arrives twice rather than never.
         session = await self.change(session, watched=frozenset(user_ids), watched_until_ms=until)
         return session, await self._realtime.sessions_among(user_ids)
 
-    async def others(self, session: Session) -> list[int]:
-        """Every player online but this one; the bot is none of them."""
+    async def other_players(self, session: Session) -> list[int]:
+        """Return the ids of all other players online, without the bot."""
         ids = await self._realtime.online_ids()
-        with contextlib.suppress(ValueError):  # a hidden player is not among them
+        with contextlib.suppress(ValueError):  # a hidden player is not in the list
             ids.remove(session.user_id)
         return ids
 
-    def _entries(self, facts: Sequence[object]) -> list[Entry]:
-        return [entry for fact in facts for entry in self._announce(fact)]
+    def _entries(self, events: Sequence[object]) -> list[Entry]:
+        return [entry for event in events for entry in self._announce(event)]

@@ -1,4 +1,4 @@
-"""What is true only now: who is online, which matches are open, who ranks where, who asked too often.
+"""Shared state that need not survive: sessions, topics, open matches, ranks, rate limits.
 
-`port.py` has the promises; the adapters are plugged in by the composition root alone.
+`port.py` defines the interface and its promises. Only the composition root (`kiai/stores.py`) chooses an adapter.
 """

@@ -1,7 +1,7 @@
-"""Token buckets in the process: the rate limits of an embedded server, and of a worker whose shared state is away.
+"""Token buckets in the process, for an embedded server and for a worker whose shared state does not answer.
 
-A bucket is one float: the moment at which it will be full again if nobody takes more. What it holds now follows from
-that. A full bucket is the same as a missing one, so full buckets are dropped while new ones come.
+A bucket is one float: the time at which it will be full again if nothing more is consumed. Its present content follows
+from that time. A full bucket equals a missing one, so full buckets are dropped as new ones are added.
 """
 
 from collections import OrderedDict
@@ -9,15 +9,18 @@ from collections.abc import Callable
 from typing import Final
 
 from kiai.networks import network_of
-from kiai.realtime.port import BUCKETS_MAX, Allowance
+from kiai.realtime.port import BUCKETS_MAX, RateLimitResult
 
-GRAIN: Final = 0.001  # the share of a unit that a bucket may lack, because seconds are binary fractions
+# The fraction of a unit that a bucket may lack. Times are binary fractions: without slack, a caller who waits exactly
+# `reset_s` could be refused again. consume.lua has the same value.
+ROUNDING_SLACK: Final = 0.001
 FAILING_CALLERS_MAX: Final = 10_000
-SWEPT_AT_ONCE: Final = 2  # more than one leaves for each that comes, so the table shrinks, and no caller pays for many
+# Two removals for each addition let the table shrink, and the cost per call stays constant.
+SWEPT_AT_ONCE: Final = 2
 
 
 class TokenBuckets:
-    """Up to `most` buckets; past that, the one longest unused is forgotten and is thereby full."""
+    """Up to `most` buckets. Beyond that, the one unused for the longest time is dropped, which makes it full."""
 
     def __init__(self, monotonic: Callable[[], float], most: int = BUCKETS_MAX) -> None:
         self._monotonic = monotonic
@@ -27,8 +30,10 @@ class TokenBuckets:
     def __len__(self) -> int:
         return len(self._full_at)
 
-    def take(self, bucket: str, *, limit: int, period_s: float, burst: int | None = None, cost: int = 1) -> Allowance:
-        """Takes `cost` units if the bucket holds them, else nothing; see `Realtime.take`."""
+    def consume(
+        self, bucket: str, *, limit: int, period_s: float, burst: int | None = None, cost: int = 1
+    ) -> RateLimitResult:
+        """Consume `cost` units if the bucket has them, else none; see `Realtime.consume`."""
         # PERF: runs on every request of the API.
         capacity = limit if burst is None else burst
         assert 0 <= cost <= capacity
@@ -42,19 +47,19 @@ class TokenBuckets:
             full_at = now
         unit_s = period_s / limit
         left = capacity - (full_at - now) / unit_s - cost
-        granted = left > -GRAIN
+        granted = left > -ROUNDING_SLACK
         if granted:
             full_at += cost * unit_s
         table[bucket] = full_at
-        table.move_to_end(bucket)
+        table.move_to_end(bucket)  # also after a refusal: dropping the bucket of a busy attacker would refill it
         if granted:
-            return Allowance(True, limit, int(left + GRAIN), full_at - now)
-        return Allowance(False, limit, int(left + cost + GRAIN), -left * unit_s)
+            return RateLimitResult(True, limit, int(left + ROUNDING_SLACK), full_at - now)
+        return RateLimitResult(False, limit, int(left + cost + ROUNDING_SLACK), -left * unit_s)
 
     def refund(self, bucket: str, *, limit: int, period_s: float, cost: int = 1) -> None:
-        """Puts `cost` units back, up to what the bucket can hold; see `Realtime.refund`."""
+        """Return `cost` units, up to the bucket's capacity; see `Realtime.refund`."""
         full_at = self._full_at.get(bucket)
-        if full_at is not None:
+        if full_at is not None:  # a missing bucket is full
             self._full_at[bucket] = max(full_at - cost * period_s / limit, self._monotonic())
 
     def _drop(self, now: float) -> None:
@@ -67,10 +72,10 @@ class TokenBuckets:
 
 
 class FailureLimit:
-    """How many failures one caller may cause before it is refused without being looked at: `limit` in `period_s`.
+    """Refuses the requests of a caller, unread, after `limit` failures in `period_s` seconds.
 
-    For failures that cost work but give an attacker nothing, such as wrong API keys. Each process counts by itself.
-    A caller is an address and counts as its network (`networks.network_of`).
+    For failures that cost work but give an attacker nothing, such as wrong API keys. Each process counts separately.
+    An address counts as its network (`networks.network_of`).
     """
 
     def __init__(self, monotonic: Callable[[], float], *, limit: int, period_s: float) -> None:
@@ -79,12 +84,12 @@ class FailureLimit:
         self._buckets = TokenBuckets(monotonic, FAILING_CALLERS_MAX)
 
     def retry_s(self, address: str) -> float:
-        """Seconds until the address is looked at again; 0 while it is below the limit."""
-        if not len(self._buckets):  # PERF: usually nobody fails
+        """Return the seconds until requests of the address are read again; 0 below the limit."""
+        if not len(self._buckets):  # PERF: usually there is no failure, and parsing the address takes longer than this
             return 0.0
-        left = self._buckets.take(network_of(address), limit=self.limit, period_s=self.period_s, cost=0)
-        return 0.0 if left.remaining else self.period_s / self.limit
+        result = self._buckets.consume(network_of(address), limit=self.limit, period_s=self.period_s, cost=0)
+        return 0.0 if result.remaining else self.period_s / self.limit
 
     def count(self, address: str) -> None:
-        """Counts one failure."""
-        self._buckets.take(network_of(address), limit=self.limit, period_s=self.period_s)
+        """Count one failure of the address."""
+        self._buckets.consume(network_of(address), limit=self.limit, period_s=self.period_s)

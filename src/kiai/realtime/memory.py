@@ -1,17 +1,18 @@
-"""Realtime state in the process: what an embedded server has instead of Redis.
+"""Shared state in the process, for an embedded server.
 
-Every verb runs from start to end without awaiting anything, which is what makes it atomic on one event loop; only
-`replace_ranks` builds its lists in a thread first, and then swaps them in at one stroke.
+Each method runs to its end without an await, which makes it atomic on one event loop. `replace_ranks` builds its lists
+in a thread first and then replaces the old ones in one assignment.
 
-Ranks: each mode has a sorted list for the world and one for each country, of the same ints, and a dict from user to its
-int and country. An int orders as (pp descending, user id ascending); a rank is a bisection, never a count.
+Ranks: each mode has sorted lists of ints, one for the world and one for each country, and a dict from user to int and
+country. The ints sort by pp descending, then user id ascending. A rank is a bisection and never counts users.
 
-Topics: a list of entries, the index of its first one, and the running total of their bytes, so that how much a reader
-has before it is a subtraction. A session holds the logs it follows with its cursors, and a log its readers; a log that
-nobody reads is dropped. Old entries go in batches of an eighth of the bound, so a log may hold that much more.
+Topics: a log is a list of entries, the index of the first one, and the running total of bytes after each entry. The
+size of the unread part is therefore a subtraction. A session has a cursor for each log, and a log knows its readers. A
+log without readers is dropped. Old entries are removed in batches of an eighth of the bound, because each removal
+moves the whole list; so a log may be that much longer than its bound.
 
-Statuses: a dict from author to its newest entry and that entry's number, in the order of numbers. A reader who wants
-everybody walks it from the end back to where it was; one who wants some looks them up.
+Statuses: an ordered dict from author to the number of the newest entry and the entry, sorted by number. A poll for all
+statuses walks it backwards to the cursor; a poll for some looks up their authors.
 
 Buckets: see `buckets.py`.
 """
@@ -34,35 +35,38 @@ from kiai.realtime.buckets import TokenBuckets
 from kiai.realtime.port import (
     AROUND_MAX,
     BOT_ID,
+    CROWDED_ABOVE,
     FIELDS_MAX,
-    KEPT,
-    KEPT_KEYS_MAX,
-    MANY_ONLINE,
+    LOCK_WAITERS_MAX,
     MATCHES_MAX,
     ONCE_KEYS_MAX,
+    ONCE_SHORT_S,
+    PERMANENT_TOPICS,
     POLL_BYTES_MAX,
     SESSIONS_MAX,
+    STASHED_KEYS_MAX,
     STATUS,
-    TURNS_WAITING_MAX,
     USER_ID_MAX,
-    Allowance,
     Entry,
     FellBehind,
     M,
     MatchGone,
     Rank,
     RankEntry,
+    RateLimitResult,
     Session,
     SessionGone,
     SessionRule,
     TooMany,
     bound_of,
+    order_of_sessions,
     status_interest,
 )
 
 UNRANKED: Final = Rank()
-SWEPT_AT_ONCE: Final = 2  # more than one leaves for each that comes, so tables shrink, and no caller pays for many
-SORTED_AT_ONCE: Final = 10_000
+# Two removals for each addition let a table shrink, and the cost per call stays constant.
+SWEPT_AT_ONCE: Final = 2
+SORTED_AT_ONCE: Final = 10_000  # see `_sorted`
 
 
 class MemoryRealtime:
@@ -72,17 +76,17 @@ class MemoryRealtime:
         self._monotonic = clock.monotonic
         self._now_ms = clock.now_ms
         self._ranks: dict[int, _ModeRanks] = {}
-        self._logs: dict[str, _Log] = {topic: _Log(topic) for topic in KEPT}
+        self._logs: dict[str, _Log] = {topic: _Log(topic) for topic in PERMANENT_TOPICS}
         self._statuses: OrderedDict[int, tuple[int, Entry]] = OrderedDict()
         self._status_count = 0
-        self._live: dict[str, _Live] = {}
-        self._live_of: dict[int, list[_Live]] = {}
-        self._shown: dict[int, int] = {}  # user id -> how many sessions others may see; never 0, never the bot
+        self._sessions: dict[str, _LiveSession] = {}
+        self._sessions_of: dict[int, list[_LiveSession]] = {}
+        self._visible: dict[int, int] = {}  # user id -> number of sessions that others see; never 0, never the bot
         self._matches: dict[int, msgspec.Struct] = {}
-        self._kept: OrderedDict[str, tuple[float, dict[str, bytes]]] = OrderedDict()  # until when, by last set
-        self._once: dict[str, float] = {}
-        self._once_ends: list[tuple[float, str]] = []
-        self._held: dict[str, tuple[str, float]] = {}
+        self._stash: OrderedDict[str, tuple[float, dict[str, bytes]]] = OrderedDict()  # end, fields; by last write
+        self._once_short = _OnceKeys()
+        self._once_long = _OnceKeys()
+        self._leases: dict[str, tuple[str, float]] = {}
         self._buckets = TokenBuckets(clock.monotonic)
 
     # --- ranks -------------------------------------------------------------------------------------------------------
@@ -99,7 +103,8 @@ class MemoryRealtime:
             lists.remove(user_id)
 
     async def replace_ranks(self, entries: Sequence[RankEntry]) -> None:
-        self._ranks = await asyncio.to_thread(_built, tuple(entries))
+        # A copy, because the caller's list may change while the thread reads it.
+        self._ranks = await asyncio.to_thread(_build_ranks, tuple(entries))
 
     async def ranks_of(self, user_id: int) -> dict[int, Rank]:
         return {mode: lists.rank_of(user_id) for mode, lists in self._ranks.items() if user_id in lists.placed}
@@ -108,15 +113,15 @@ class MemoryRealtime:
         lists = self._ranks.get(mode)
         return lists.rank_of(user_id) if lists is not None and user_id in lists.placed else UNRANKED
 
-    async def around(self, mode: int, *, country: str | None = None, offset: int = 0, limit: int = 50) -> list[int]:
+    async def ranked_ids(self, mode: int, *, country: str | None = None, offset: int = 0, limit: int = 50) -> list[int]:
         assert offset >= 0
         assert 1 <= limit <= AROUND_MAX
-        found = self._list(mode, country)
-        return [] if found is None else [key & USER_ID_MAX for key in found.islice(offset, offset + limit)]
+        ranking = self._list(mode, country)
+        return [] if ranking is None else [key & USER_ID_MAX for key in ranking.islice(offset, offset + limit)]
 
     async def ranked_count(self, mode: int, country: str | None = None) -> int:
-        found = self._list(mode, country)
-        return 0 if found is None else len(found)
+        ranking = self._list(mode, country)
+        return 0 if ranking is None else len(ranking)
 
     def _list(self, mode: int, country: str | None) -> "SortedList[int] | None":
         lists = self._ranks.get(mode)
@@ -127,7 +132,7 @@ class MemoryRealtime:
     # --- topics ------------------------------------------------------------------------------------------------------
 
     async def append(self, entries: Sequence[Entry], *, unless_online: int = 0) -> None:
-        if not unless_online or unless_online not in self._shown:
+        if not unless_online or unless_online not in self._visible:
             self._append(entries)
 
     def _append(self, entries: Sequence[Entry]) -> None:
@@ -139,9 +144,10 @@ class MemoryRealtime:
                 self._status_count += 1
                 self._statuses[entry.author] = self._status_count, entry
                 self._statuses.move_to_end(entry.author)
+            # else nobody follows the topic
 
     async def followers(self, topics: Sequence[str]) -> list[int]:
-        return [0 if (log := self._logs.get(topic)) is None else log.shown for topic in topics]
+        return [0 if (log := self._logs.get(topic)) is None else log.visible_readers for topic in topics]
 
     async def is_followed(self, topic: str) -> bool:
         log = self._logs.get(topic)
@@ -164,24 +170,25 @@ class MemoryRealtime:
     async def open_session(
         self, session: Session, entries: Sequence[Entry] = (), *, arrival: Sequence[Entry] = ()
     ) -> None:
-        if session.token not in self._live and len(self._live) >= SESSIONS_MAX:
+        if session.token not in self._sessions and len(self._sessions) >= SESSIONS_MAX:
             raise TooMany("sessions", SESSIONS_MAX)
         self._close(session.token)
-        comes = session.user_id not in self._shown
-        self._open(session)
-        if comes:
+        arrives = session.user_id not in self._visible
+        self._open(session)  # before the entries, so that the session reads them
+        if arrives:
             self._append(arrival)
         self._append(entries)
 
-    def _open(self, session: Session) -> "_Live":
-        live = self._live[session.token] = _Live(session, self._monotonic())
-        self._live_of.setdefault(session.user_id, []).append(live)
-        if live.shown:
-            self._shown[session.user_id] = self._shown.get(session.user_id, 0) + 1
+    def _open(self, session: Session) -> "_LiveSession":
+        live = self._sessions[session.token] = _LiveSession(session, self._monotonic())
+        self._sessions_of.setdefault(session.user_id, []).append(live)
+        if live.visible:
+            self._visible[session.user_id] = self._visible.get(session.user_id, 0) + 1
+        # Sorted, so that each poll returns topics in the same order on every run.
         self._follow(live, sorted(session.follows))
         return live
 
-    def _follow(self, live: "_Live", topics: Iterable[str]) -> None:
+    def _follow(self, live: "_LiveSession", topics: Iterable[str]) -> None:
         for topic in topics:
             if topic == STATUS:
                 live.status_cursor = self._status_count
@@ -190,10 +197,10 @@ class MemoryRealtime:
             if log is None:
                 log = self._logs[topic] = _Log(topic)
             log.readers.add(live)
-            log.shown += live.shown
+            log.visible_readers += live.visible
             live.cursors[log] = log.end
 
-    def _unfollow(self, live: "_Live", topics: Iterable[str]) -> None:
+    def _unfollow(self, live: "_LiveSession", topics: Iterable[str]) -> None:
         for topic in topics:
             if topic == STATUS:
                 live.status_cursor = None
@@ -201,28 +208,28 @@ class MemoryRealtime:
             log = self._logs[topic]
             del live.cursors[log]
             log.readers.remove(live)
-            log.shown -= live.shown
-            if not log.readers and topic not in KEPT:
+            log.visible_readers -= live.visible
+            if not log.readers and topic not in PERMANENT_TOPICS:
                 del self._logs[topic]
 
     async def session(self, token: str) -> Session:
-        return self._found(token).session
+        return self._live_session(token).session
 
-    def _found(self, token: str) -> "_Live":
-        found = self._live.get(token)
-        if found is None:
+    def _live_session(self, token: str) -> "_LiveSession":
+        live = self._sessions.get(token)
+        if live is None:
             raise SessionGone
-        return found
+        return live
 
     async def change_session(self, token: str, rule: SessionRule, *, unless_followed: str = "") -> Session:
-        live = self._found(token)
+        live = self._live_session(token)
         before = live.session
         if unless_followed and await self.is_followed(unless_followed):
             return before
         after, entries = rule(before)
         assert (after.token, after.user_id, after.hidden) == (before.token, before.user_id, before.hidden)
         live.session = after
-        if after.follows is not before.follows:
+        if after.follows is not before.follows:  # PERF: most changes leave the frozenset as it is
             self._unfollow(live, before.follows - after.follows)
             self._follow(live, sorted(after.follows - before.follows))
         self._append(entries)
@@ -232,115 +239,119 @@ class MemoryRealtime:
         return self._close(token)
 
     def _close(self, token: str) -> Session | None:
-        live = self._live.pop(token, None)
+        live = self._sessions.pop(token, None)
         if live is None:
             return None
         session = live.session
         self._unfollow(live, session.follows)
-        theirs = self._live_of[session.user_id]
-        theirs.remove(live)
-        if not theirs:
-            del self._live_of[session.user_id]
+        others = self._sessions_of[session.user_id]
+        others.remove(live)
+        if not others:
+            del self._sessions_of[session.user_id]
             self._statuses.pop(session.user_id, None)
-        if live.shown:
-            self._shown[session.user_id] -= 1
-            if not self._shown[session.user_id]:
-                del self._shown[session.user_id]
+        if live.visible:
+            self._visible[session.user_id] -= 1
+            if not self._visible[session.user_id]:
+                del self._visible[session.user_id]
         return session
 
     async def poll(self, token: str, most_bytes: int = POLL_BYTES_MAX) -> tuple[Session, list[Entry]]:
-        # PERF: runs on every poll; a session follows about six topics, and mostly none has anything new.
-        live = self._live.get(token)
+        # PERF: runs on every poll. A session follows about six topics, and usually all are without new entries.
+        live = self._sessions.get(token)
         if live is None:
             raise SessionGone
         live.seen = self._monotonic()
-        found: list[Entry] = []
+        unread: list[Entry] = []
         for log, cursor in live.cursors.items():
             if cursor != log.end and most_bytes > 0:
                 if cursor < log.first:
                     if not log.skips:
                         raise FellBehind(log.topic)
                     cursor = log.first
-                upto = log.end
-                if log.bytes_between(cursor, upto) > most_bytes:
-                    upto = log.within(cursor, most_bytes) if found else max(log.within(cursor, most_bytes), cursor + 1)
-                if upto == cursor:  # PERF: nothing of this topic fits; another's may
+                stop = log.end
+                if log.bytes_between(cursor, stop) > most_bytes:
+                    stop = log.within(cursor, most_bytes)
+                    if not unread:  # an entry larger than the bound would block the session forever
+                        stop = max(stop, cursor + 1)
+                if stop == cursor:  # no entry of this topic fits, but a smaller one of the next topic may
                     continue
-                most_bytes -= log.bytes_between(cursor, upto)
-                live.cursors[log] = upto
-                found += log.slice(cursor, upto)
+                most_bytes -= log.bytes_between(cursor, stop)
+                live.cursors[log] = stop
+                unread += log.slice(cursor, stop)
         if live.status_cursor is not None and live.status_cursor != self._status_count:
-            found += self._new_statuses(live, live.status_cursor)
+            unread += self._new_statuses(live, live.status_cursor)
             live.status_cursor = self._status_count
-        return live.session, found
+        return live.session, unread
 
-    def _new_statuses(self, live: "_Live", cursor: int) -> list[Entry]:
+    def _new_statuses(self, live: "_LiveSession", cursor: int) -> list[Entry]:
         session, statuses = live.session, self._statuses
-        many = len(self._shown) > MANY_ONLINE
-        wanted = status_interest(session, many=many, now_ms=self._now_ms() if session.watched else 0)
-        if wanted is None:
-            new = list(itertools.takewhile(lambda one: one[0] > cursor, reversed(statuses.values())))
+        crowded = len(self._visible) > CROWDED_ABOVE
+        # PERF: only `watched` has a time limit; other sessions need no clock.
+        interest = status_interest(session, crowded=crowded, now_ms=self._now_ms() if session.watched else 0)
+        if interest is None:
+            new = list(itertools.takewhile(lambda numbered: numbered[0] > cursor, reversed(statuses.values())))
             new.reverse()
-        elif not wanted:
+        elif not interest:
             return []
         else:
-            new = sorted(found for author in wanted if (found := statuses.get(author)) and found[0] > cursor)
+            new = sorted(numbered for author in interest if (numbered := statuses.get(author)) and numbered[0] > cursor)
         return [entry for _, entry in new if entry.author != session.user_id]
 
     async def sessions_of(self, user_id: int) -> list[Session]:
-        return _in_order(self._live_of.get(user_id, ()))
+        return _in_order(self._sessions_of.get(user_id, ()))
 
     async def sessions_among(self, user_ids: Sequence[int]) -> dict[int, Session]:
         among: dict[int, Session] = {}
         for user_id in user_ids:
-            if user_id in self._shown:
-                sessions = [live.session for live in self._live_of[user_id] if live.shown]
-                if len(sessions) > 1:
-                    sessions.sort(key=lambda one: (one.tournament, one.login_time_ms, one.token))
+            if user_id in self._visible:
+                sessions = [live.session for live in self._sessions_of[user_id] if live.visible]
+                if len(sessions) > 1:  # False sorts before True: the game's session comes first
+                    sessions.sort(key=order_of_sessions)
                 among[user_id] = sessions[0]
         return among
 
     async def idle_s(self, token: str) -> float:
-        return self._monotonic() - self._found(token).seen
+        return self._monotonic() - self._live_session(token).seen
 
     async def idle_sessions(self, idle_s: float, most: int = 1_000) -> list[str]:
+        # PERF: a scan, because only a job asks; an order by last poll would cost each poll.
         since = self._monotonic() - idle_s
-        idle = [live for live in self._live.values() if live.seen <= since]
+        idle = [live for live in self._sessions.values() if live.seen <= since]
         idle.sort(key=lambda live: (live.seen, live.session.token))
         return [live.session.token for live in idle[:most]]
 
-    def turn(self, token: str) -> AbstractAsyncContextManager[None]:
-        return _Turn(self._found, token)
+    def session_lock(self, token: str) -> AbstractAsyncContextManager[None]:
+        return _SessionLock(self._live_session, token)
 
     async def online_count(self) -> int:
-        return len(self._shown)
+        return len(self._visible)
 
     async def online_ids(self) -> list[int]:
-        return list(self._shown)
+        return list(self._visible)
 
     async def online_among(self, user_ids: Sequence[int]) -> set[int]:
-        return self._shown.keys() & user_ids
+        return self._visible.keys() & user_ids
 
     # --- matches -----------------------------------------------------------------------------------------------------
 
     async def open_match(self, match: msgspec.Struct) -> int:
-        for match_id in range(1, MATCHES_MAX + 1):
+        for match_id in range(1, MATCHES_MAX + 1):  # at most 1,000 lookups, a few dozen microseconds
             if match_id not in self._matches:
                 self._matches[match_id] = match
                 return match_id
         raise TooMany("matches", MATCHES_MAX)
 
     async def match(self, match_id: int, kind: type[M]) -> M | None:
-        found = self._matches.get(match_id)
-        return None if found is None else _as(kind, found)
+        stored = self._matches.get(match_id)
+        return None if stored is None else _of_kind(kind, stored)
 
     async def change_match(
         self, match_id: int, kind: type[M], rule: Callable[[M], tuple[M | None, Sequence[Entry]]]
     ) -> M | None:
-        found = self._matches.get(match_id)
-        if found is None:
+        stored = self._matches.get(match_id)
+        if stored is None:
             raise MatchGone(match_id)
-        changed, entries = rule(_as(kind, found))
+        changed, entries = rule(_of_kind(kind, stored))
         if changed is None:
             del self._matches[match_id]
         else:
@@ -349,97 +360,98 @@ class MemoryRealtime:
         return changed
 
     async def matches(self, kind: type[M]) -> list[tuple[int, M]]:
-        return [(match_id, _as(kind, self._matches[match_id])) for match_id in sorted(self._matches)]
+        return [(match_id, _of_kind(kind, self._matches[match_id])) for match_id in sorted(self._matches)]
 
     async def close_match(self, match_id: int) -> None:
         self._matches.pop(match_id, None)
 
-    # --- kept for a while --------------------------------------------------------------------------------------------
+    # --- the stash ---------------------------------------------------------------------------------------------------
 
-    async def keep(self, key: str, field: str, value: bytes, for_s: float) -> None:
+    async def stash(self, key: str, field: str, value: bytes, for_s: float) -> None:
         now = self._monotonic()
-        until, fields = self._kept.pop(key, (now, {}))
-        if until <= now:
+        ends, fields = self._stash.pop(key, (now, {}))
+        if ends <= now:
             fields = {}
         if len(fields) < FIELDS_MAX or field in fields:
             fields[field] = value
         for _ in range(SWEPT_AT_ONCE):
-            if self._kept:
-                oldest = next(iter(self._kept))
-                if self._kept[oldest][0] <= now or len(self._kept) >= KEPT_KEYS_MAX:
-                    del self._kept[oldest]
-        self._kept[key] = now + for_s, fields
+            if self._stash:
+                oldest = next(iter(self._stash))
+                if self._stash[oldest][0] <= now or len(self._stash) >= STASHED_KEYS_MAX:
+                    del self._stash[oldest]
+        self._stash[key] = now + for_s, fields
 
-    async def kept(self, key: str) -> dict[str, bytes]:
-        until, fields = self._kept.get(key, (0.0, {}))
-        return dict(fields) if self._monotonic() < until else {}
+    async def stashed(self, key: str) -> dict[str, bytes]:
+        ends, fields = self._stash.get(key, (0.0, {}))
+        return dict(fields) if self._monotonic() < ends else {}
 
-    # --- once, and how often -----------------------------------------------------------------------------------------
+    # --- once-keys, leases, rate limits ------------------------------------------------------------------------------
 
     async def once(self, key: str, for_s: float, entries: Sequence[Entry] = ()) -> bool:
         assert for_s > 0
-        now = self._monotonic()
-        if now < self._once.get(key, now):
+        keys = self._once_short if for_s <= ONCE_SHORT_S else self._once_long
+        if not keys.add(key, self._monotonic(), for_s):
             return False
-        for _ in range(SWEPT_AT_ONCE):
-            if self._once_ends and (self._once_ends[0][0] <= now or len(self._once_ends) >= ONCE_KEYS_MAX):
-                ended, gone = heapq.heappop(self._once_ends)
-                if self._once.get(gone) == ended:  # else it was asked for again since, and ends later
-                    del self._once[gone]
-        self._once[key] = now + for_s
-        heapq.heappush(self._once_ends, (now + for_s, key))
         self._append(entries)
         return True
 
-    async def hold(self, key: str, holder: str, for_s: float) -> bool:
+    async def lease(self, key: str, holder: str, for_s: float) -> bool:
         now = self._monotonic()
-        was, ends = self._held.get(key, (holder, now))
-        if was != holder and now < ends:
+        present, ends = self._leases.get(key, (holder, now))
+        if present != holder and now < ends:
             return False
-        self._held[key] = holder, now + for_s
+        self._leases[key] = holder, now + for_s
         return True
 
-    async def take(
+    async def consume(
         self, bucket: str, *, limit: int, period_s: float, burst: int | None = None, cost: int = 1
-    ) -> Allowance:
-        return self._buckets.take(bucket, limit=limit, period_s=period_s, burst=burst, cost=cost)
+    ) -> RateLimitResult:
+        return self._buckets.consume(bucket, limit=limit, period_s=period_s, burst=burst, cost=cost)
 
     async def refund(self, bucket: str, *, limit: int, period_s: float, cost: int = 1) -> None:
         self._buckets.refund(bucket, limit=limit, period_s=period_s, cost=cost)
 
-    # --- over a restart ----------------------------------------------------------------------------------------------
+    # --- snapshots over a restart ------------------------------------------------------------------------------------
 
     def snapshot(self) -> bytes:
-        """Sessions, topics and matches as they are, for `restore`. Ranks, once-locks and buckets are made anew."""
-        logs = [_KeptLog(log.topic, log.first, log.entries) for log in self._logs.values()]
+        """Encode sessions, topics and matches for `restore`. Ranks, once-keys and buckets are not included."""
+        logs = [_LogSnapshot(log.topic, log.first, log.entries) for log in self._logs.values()]
         sessions = [
-            _KeptSession(live.session, {log.topic: cursor for log, cursor in live.cursors.items()}, live.status_cursor)
-            for live in self._live.values()
+            _SessionSnapshot(
+                live.session, {log.topic: cursor for log, cursor in live.cursors.items()}, live.status_cursor
+            )
+            for live in self._sessions.values()
         ]
+        # Matches are encoded separately: their type belongs to another package and is known only to `restore`'s caller.
         matches = {match_id: msgspec.msgpack.encode(match) for match_id, match in self._matches.items()}
-        return msgspec.msgpack.encode(_Kept(logs, list(self._statuses.values()), self._status_count, sessions, matches))
+        return msgspec.msgpack.encode(
+            _Snapshot(logs, list(self._statuses.values()), self._status_count, sessions, matches)
+        )
 
-    def restore(self, kept: bytes, kind: type[msgspec.Struct]) -> int:
-        """Continues from a snapshot whose matches are of this kind; every session counts as seen now. How many.
+    def restore(self, encoded: bytes, kind: type[msgspec.Struct]) -> int:
+        """Restore a snapshot whose matches are of type `kind`, and return the number of sessions.
 
-        Raises msgspec.ValidationError or DecodeError for what is no snapshot of this version; nothing is changed then.
+        Every session is marked as seen now. Raises msgspec.ValidationError or DecodeError for bytes that are not a
+        snapshot of this version; nothing is changed then.
         """
-        was = msgspec.msgpack.decode(kept, type=_Kept)
-        matches = {match_id: msgspec.msgpack.decode(match, type=kind) for match_id, match in was.matches.items()}
+        snapshot = msgspec.msgpack.decode(encoded, type=_Snapshot)
+        matches = {match_id: msgspec.msgpack.decode(match, type=kind) for match_id, match in snapshot.matches.items()}
+        # Everything is decoded before the first change: a damaged snapshot leaves an empty state, not half of one.
         self._matches = matches
-        for log in was.logs:
+        # Logs before sessions: a session's cursors refer to them.
+        for log in snapshot.logs:
             self._logs[log.topic] = _Log(log.topic, log.first, log.entries)
-        self._statuses = OrderedDict((entry.author, (number, entry)) for number, entry in was.statuses)
-        self._status_count = was.status_count
-        for one in was.sessions:
-            live = self._open(one.session)
-            live.status_cursor = one.status_cursor
-            live.cursors.update({self._logs[topic]: cursor for topic, cursor in one.cursors.items()})
-        return len(was.sessions)
+        self._statuses = OrderedDict((entry.author, (number, entry)) for number, entry in snapshot.statuses)
+        self._status_count = snapshot.status_count
+        for saved in snapshot.sessions:
+            live = self._open(saved.session)
+            live.status_cursor = saved.status_cursor
+            live.cursors.update({self._logs[topic]: cursor for topic, cursor in saved.cursors.items()})
+        return len(snapshot.sessions)
 
 
 class _Log:
-    """A topic."""
+    """The entries of one topic, with its readers."""
 
     __slots__ = (
         "_bytes",
@@ -451,9 +463,9 @@ class _Log:
         "entries",
         "first",
         "readers",
-        "shown",
         "skips",
         "topic",
+        "visible_readers",
     )
 
     def __init__(self, topic: str, first: int = 0, entries: Sequence[Entry] = ()) -> None:
@@ -462,13 +474,13 @@ class _Log:
         self.skips = bound.skips
         self.entries: list[Entry] = []
         self.first = self.end = first
-        self.readers: set[_Live] = set()
-        self.shown = 0
+        self.readers: set[_LiveSession] = set()
+        self.visible_readers = 0
         self._entries_max = bound.entries
         self._bytes_max = bound.bytes
-        self._bytes = 0  # of every entry there ever was
-        self._dropped_bytes = 0  # of those that are gone
-        self._marks: list[int] = []  # `_bytes` after each entry
+        self._bytes = 0  # of all entries ever appended
+        self._dropped_bytes = 0  # of the entries that were dropped
+        self._marks: list[int] = []  # the value of `_bytes` after each stored entry
         for entry in entries:
             self.append(entry)
 
@@ -477,14 +489,15 @@ class _Log:
         self._bytes += len(entry.body)
         self._marks.append(self._bytes)
         self.end += 1
-        kept = len(self.entries)
-        if kept > self._entries_max + (self._entries_max >> 3):
-            self._drop(kept - self._entries_max)
+        length = len(self.entries)
+        # PERF: deleting the head of a list moves the rest, so it is done once for an eighth of the bound.
+        if length > self._entries_max + (self._entries_max >> 3):
+            self._drop(length - self._entries_max)
         if self._bytes - self._dropped_bytes > self._bytes_max:
             self._drop(bisect_left(self._marks, self._bytes - self._bytes_max) + 1)
 
     def _drop(self, count: int) -> None:
-        count = min(count, len(self.entries) - 1)  # the newest is always kept
+        count = min(count, len(self.entries) - 1)  # the newest entry stays, even if it exceeds the bound of bytes
         if count > 0:
             self._dropped_bytes = self._marks[count - 1]
             del self.entries[:count]
@@ -499,46 +512,69 @@ class _Log:
         return self._marks[stop - self.first - 1] - (self._marks[before - 1] if before else self._dropped_bytes)
 
     def within(self, start: int, most: int) -> int:
-        """Where a reader at `start` has to stop so as to read at most that many bytes."""
+        """Return the index at which a reader at `start` stops in order to read at most `most` bytes."""
         before = start - self.first
         read = self._marks[before - 1] if before else self._dropped_bytes
         return self.first + bisect_right(self._marks, read + most, lo=before)
 
 
-class _Live:
-    """A session, with its cursors."""
+class _OnceKeys:
+    """Keys with the time at which each ends. Beyond ONCE_KEYS_MAX the key nearest its end is dropped."""
 
-    __slots__ = ("cursors", "lock", "seen", "session", "shown", "status_cursor", "waiting")
+    def __init__(self) -> None:
+        self._ends: dict[str, float] = {}
+        self._heap: list[tuple[float, str]] = []  # has old ends of keys that were added again
+
+    def add(self, key: str, now: float, for_s: float) -> bool:
+        """Add a key for `for_s` seconds. Return False if it is there already."""
+        if now < self._ends.get(key, now):
+            return False
+        for _ in range(SWEPT_AT_ONCE):
+            if self._heap and (self._heap[0][0] <= now or len(self._heap) >= ONCE_KEYS_MAX):
+                end, expired = heapq.heappop(self._heap)
+                if self._ends.get(expired) == end:  # else the key was added again and ends later
+                    del self._ends[expired]
+        self._ends[key] = now + for_s
+        heapq.heappush(self._heap, (now + for_s, key))
+        return True
+
+
+class _LiveSession:
+    """A session with its cursors, last poll and lock."""
+
+    __slots__ = ("cursors", "lock", "seen", "session", "status_cursor", "visible", "waiting")
 
     def __init__(self, session: Session, seen: float) -> None:
         self.session = session
         self.seen = seen
-        self.shown = not session.hidden and session.user_id != BOT_ID
+        self.visible = not session.hidden and session.user_id != BOT_ID
         self.cursors: dict[_Log, int] = {}
-        self.status_cursor: int | None = None
+        self.status_cursor: int | None = None  # None: the session does not follow STATUS
         self.lock: asyncio.Lock | None = None
         self.waiting = 0
 
 
-class _Turn:
-    """Holds a session's lock; made only when it is wanted, since most sessions never need one."""
+class _SessionLock:
+    """The context manager of a session's lock. Creates the lock on first use."""
 
     __slots__ = ("_find", "_live", "_token")
 
-    def __init__(self, find: Callable[[str], _Live], token: str) -> None:
+    def __init__(self, find: Callable[[str], _LiveSession], token: str) -> None:
         self._find = find
         self._token = token
-        self._live: _Live | None = None
+        self._live: _LiveSession | None = None
 
     async def __aenter__(self) -> None:
         live = self._live = self._find(self._token)
         if live.lock is None:
             live.lock = asyncio.Lock()
-        if not live.lock.locked() and not live.waiting:  # while one is woken up, nobody holds the lock
+        # Both conditions: between a release and the wake-up of the next waiter the lock is free, and a request that
+        # took it then would overtake the waiter.
+        if not live.lock.locked() and not live.waiting:
             await live.lock.acquire()
             return
-        if live.waiting >= TURNS_WAITING_MAX:
-            raise TooMany("requests of this session", TURNS_WAITING_MAX)
+        if live.waiting >= LOCK_WAITERS_MAX:
+            raise TooMany("requests of this session", LOCK_WAITERS_MAX)
         live.waiting += 1
         try:
             await live.lock.acquire()
@@ -551,32 +587,32 @@ class _Turn:
         self._live.lock.release()
 
 
-class _KeptLog(msgspec.Struct, frozen=True, array_like=True):
+class _LogSnapshot(msgspec.Struct, frozen=True, array_like=True):
     topic: str
     first: int
     entries: list[Entry]
 
 
-class _KeptSession(msgspec.Struct, frozen=True, array_like=True):
+class _SessionSnapshot(msgspec.Struct, frozen=True, array_like=True):
     session: Session
     cursors: dict[str, int]
     status_cursor: int | None
 
 
-class _Kept(msgspec.Struct, frozen=True):
-    logs: list[_KeptLog]
+class _Snapshot(msgspec.Struct, frozen=True):
+    logs: list[_LogSnapshot]
     statuses: list[tuple[int, Entry]]
     status_count: int
-    sessions: list[_KeptSession]
+    sessions: list[_SessionSnapshot]
     matches: dict[int, bytes]
 
 
-def _in_order(those: Iterable[_Live]) -> list[Session]:
-    return sorted((live.session for live in those), key=lambda one: (one.login_time_ms, one.token))
+def _in_order(sessions: Iterable[_LiveSession]) -> list[Session]:
+    return sorted((live.session for live in sessions), key=lambda session: (session.login_time_ms, session.token))
 
 
 class _ModeRanks:
-    """The lists of one mode."""
+    """The rank lists of one mode: `placed` has each user's key and country."""
 
     __slots__ = ("countries", "placed", "world")
 
@@ -587,19 +623,20 @@ class _ModeRanks:
 
     @classmethod
     def of(cls, entries: Iterable[RankEntry]) -> "_ModeRanks":
-        """The lists of entries of different users; entries without pp are nowhere."""
+        """Build the lists from entries of different users, without the entries that have no pp."""
         lists = cls()
-        keys: dict[str, list[int]] = {}
+        keys_of: dict[str, list[int]] = {}
         for entry in entries:
             if entry.pp > 0:
+                # PERF: one text for all users of a country instead of one per user.
                 key, country = lists.placed[entry.user_id] = _key(entry), sys.intern(entry.country)
-                keys.setdefault(country, []).append(key)
+                keys_of.setdefault(country, []).append(key)
         lists.world = _sorted([key for key, _ in lists.placed.values()])
-        lists.countries = {country: _sorted(theirs) for country, theirs in keys.items()}
+        lists.countries = {country: _sorted(keys) for country, keys in keys_of.items()}
         return lists
 
     def place(self, entry: RankEntry) -> None:
-        """Moves the user to where the entry says, or out."""
+        """Move the user to the entry's place, or remove it if the entry has no pp."""
         if entry.pp <= 0:
             self.remove(entry.user_id)
             return
@@ -614,37 +651,37 @@ class _ModeRanks:
         self.countries[country].add(key)
 
     def remove(self, user_id: int) -> None:
-        """Takes the user out, if it is there."""
+        """Remove the user, if it has a rank."""
         if (place := self.placed.pop(user_id, None)) is not None:
             key, country = place
             self.world.remove(key)
             self.countries[country].remove(key)
 
     def rank_of(self, user_id: int) -> Rank:
-        """The ranks of a user who is placed."""
+        """Return the ranks of a user in `placed`."""
         key, country = self.placed[user_id]
         return Rank(self.world.bisect_left(key) + 1, self.countries[country].bisect_left(key) + 1)
 
 
 def _key(entry: RankEntry) -> int:
-    # PERF: one int orders like the tuple (-pp, user_id).
+    # PERF: one int sorts like the tuple (-pp, user_id), and the user id is its lower 31 bits.
     assert 0 < entry.user_id <= USER_ID_MAX
     return (-entry.pp << 31) | entry.user_id
 
 
 def _sorted(keys: list[int]) -> "SortedList[int]":
-    # PERF: in pieces, because one sort of 100,000 keys would hold the interpreter, and so the event loop, for 40 ms.
+    # PERF: in pieces, because one sort of 100,000 keys would block the interpreter, and so the event loop, for 40 ms.
     pieces = [sorted(keys[start : start + SORTED_AT_ONCE]) for start in range(0, len(keys), SORTED_AT_ONCE)]
     return SortedList(heapq.merge(*pieces))
 
 
-def _built(entries: Sequence[RankEntry]) -> dict[int, _ModeRanks]:
+def _build_ranks(entries: Sequence[RankEntry]) -> dict[int, _ModeRanks]:
     by_mode: dict[int, dict[int, RankEntry]] = {}
     for entry in entries:
         by_mode.setdefault(entry.mode, {})[entry.user_id] = entry
     return {mode: _ModeRanks.of(by_user.values()) for mode, by_user in by_mode.items()}
 
 
-def _as(kind: type[M], found: msgspec.Struct) -> M:
-    assert isinstance(found, kind), f"opened as {type(found).__name__}, asked for as {kind.__name__}"
-    return found
+def _of_kind(kind: type[M], stored: msgspec.Struct) -> M:
+    assert isinstance(stored, kind), f"opened as {type(stored).__name__}, read as {kind.__name__}"
+    return stored

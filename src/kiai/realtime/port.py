@@ -1,29 +1,29 @@
-"""Realtime state as the subjects see it: values in, values out, one verb one atomic act.
+"""The port of shared state: sessions, topics, matches, ranks, rate limits.
 
-Promises, the same on every adapter (tests/contract/realtime holds them):
-- what goes in and comes out are frozen Structs, ints and texts, never a live object: what one holds does not change;
-- each verb is one atomic act, and no caller composes a read and a write: a change is a pure rule given to the port;
-- a verb sees everything that verbs finished before it was called have done;
-- time is the given clock's monotonic time, so setting the wall clock ends no session and refills no bucket;
-- an adapter raises the errors below and no library's: whatever else comes out was raised by the caller's own rule.
+Every adapter makes these promises (tests/contract/realtime tests them):
+- Arguments and results are frozen Structs, ints and strings, never live objects. Callers receive immutable values.
+- Each method is atomic. Callers never do a separate read and write: they pass a pure rule that computes the change.
+- A method sees the effects of all methods that finished before it was called.
+- Time is monotonic. Setting the wall clock ends no session and refills no bucket.
+- An adapter raises only the errors below. Any other exception was raised by the caller's rule.
 
-Nothing here must survive: ranks are derived from committed rows, the rest is short-lived.
+Nothing here must survive a restart: ranks are derived from committed rows, and the rest is short-lived.
 
-Topics (docs/engineer/realtime.md#topics): bounded logs of encoded packets. A session *follows* the topics that its
-`follows` names; for each it has a cursor, which starts at the topic's end and never goes back. Total order in a topic,
-none between topics; what one appends is in one's own next poll. An entry of a topic that nobody follows is dropped,
-except in feeds, which are kept for readers without a session.
+A topic (docs/engineer/realtime.md#topics) is a bounded log of encoded packets. A session follows the topics in its
+`follows`. It has a cursor in each; the cursor starts at the topic's end and never moves back. Entries of one topic are
+totally ordered, entries of different topics are not. A session reads in its next poll what it has appended. An entry is
+dropped if nobody follows its topic, except in feeds, which have readers without a session.
 
-One topic is no log but a board, STATUS: of each author only the newest entry is kept, until its last session ends, and
-a session is given those that changed since its last poll and whose authors it wants to know of (`status_interest`). So
-a status change costs the same whether ten players are online or ten thousand, and nobody falls behind.
+The topic STATUS is a board: it stores only the newest entry of each author, until the author's last session ends. A
+poll returns the entries that changed since the last poll and whose authors interest the session (`status_interest`).
+The cost of a status change is therefore independent of the number of players, and no session falls behind.
 
 RealtimeError
-|- SessionGone()           the session has ended, or never was
-|- FellBehind()            the session missed entries that it must not miss; it has to log in afresh
-|- MatchGone(match_id)     the match is closed, or never was
-|- Contended(what)         others kept changing it; nothing was changed, ask again (also an Unavailable)
-|- TooMany(what, bound)    no room for one more
+|- SessionGone()           the session has ended or never existed
+|- FellBehind()            the session missed entries that it may not skip; it has to log in again
+|- MatchGone(match_id)     the match is closed or never existed
+|- Contended(what)         other changes won every attempt; nothing changed, the caller may retry (also an Unavailable)
+|- TooMany(what, bound)    the bound is reached
 `- StateUnavailable(why)   the store does not answer (also an Unavailable)
 """
 
@@ -37,33 +37,39 @@ from kiai.errors import KiaiError, Unavailable
 
 M = TypeVar("M", bound=msgspec.Struct)
 
-BOT_ID: Final = 1  # is shown to clients as online, but is nobody's session and counts nowhere
+BOT_ID: Final = 1  # clients show it as online, but it has no session and no count includes it
 SESSIONS_MAX: Final = 100_000
 MATCHES_MAX: Final = 1_000
 FIELDS_MAX: Final = 64
-KEPT_KEYS_MAX: Final = 100_000
+STASHED_KEYS_MAX: Final = 100_000
 AROUND_MAX: Final = 1_000
-USER_ID_MAX: Final = 2**31 - 1
-MANY_ONLINE: Final = 250
+USER_ID_MAX: Final = 2**31 - 1  # packets carry a signed 32-bit id
+# With more players online than this, statuses are pushed by interest: a client that shows everybody would receive
+# a status change of 10,000 players with every poll.
+CROWDED_ABOVE: Final = 250
 BUCKETS_MAX: Final = 200_000
-ONCE_KEYS_MAX: Final = 100_000
+# Keys of up to this many seconds have a separate table, so that keys of a day cannot drop those that limit floods.
+ONCE_SHORT_S: Final = 60.0
+ONCE_KEYS_MAX: Final = 100_000  # in each of the two tables; Redis has no bound but the expiry of the keys
+# A poll that returned all 4 MiB of a topic would block the worker for other players; the rest is sent in the next poll.
 POLL_BYTES_MAX: Final = 256 * 1024
-TURNS_WAITING_MAX: Final = 8
+# A client sends one request at a time. More waiting requests are retries after a timeout, or an attack.
+LOCK_WAITERS_MAX: Final = 8
 
 
 class RealtimeError(KiaiError):
-    """The root of what the port raises."""
+    """The base class of the port's errors."""
 
 
 class SessionGone(RealtimeError):
-    """There is no such session (any more). The token is a secret and is not repeated."""
+    """The session has ended or never existed. The message omits the token, which is a secret."""
 
     def __init__(self) -> None:
         super().__init__("the session has ended")
 
 
 class FellBehind(RealtimeError):
-    """A topic's bound has overtaken the session's cursor, and what it missed cannot be skipped."""
+    """A topic dropped entries that the session had not read and may not skip."""
 
     def __init__(self, topic: str) -> None:
         super().__init__(f"the session is behind the bound of {topic}")
@@ -71,7 +77,7 @@ class FellBehind(RealtimeError):
 
 
 class MatchGone(RealtimeError):
-    """There is no such match (any more)."""
+    """The match is closed or never existed."""
 
     def __init__(self, match_id: int) -> None:
         super().__init__(f"match {match_id} is closed")
@@ -79,14 +85,14 @@ class MatchGone(RealtimeError):
 
 
 class Contended(RealtimeError, Unavailable):
-    """A change lost the race against others a bounded number of times; nothing was changed."""
+    """A change lost the race against others in every attempt; nothing was changed."""
 
     def __init__(self, what: str) -> None:
-        Unavailable.__init__(self, what, "it is being changed by others")
+        Unavailable.__init__(self, what, "others are changing it")
 
 
 class TooMany(RealtimeError):
-    """As many as there may be are there already."""
+    """The number of sessions, matches or waiting requests has reached its bound."""
 
     def __init__(self, what: str, bound: int) -> None:
         super().__init__(f"there are {bound} {what} already")
@@ -95,14 +101,14 @@ class TooMany(RealtimeError):
 
 
 class StateUnavailable(RealtimeError, Unavailable):
-    """The store behind the port cannot answer now."""
+    """The store behind the port does not answer."""
 
     def __init__(self, reason: str = "") -> None:
         Unavailable.__init__(self, "realtime state", reason)
 
 
 class RankEntry(msgspec.Struct, frozen=True):
-    """A user's place in one mode's lists. `country` is the account's, two letters as the caller writes them."""
+    """A user's pp in one mode. `country` is the account's, two letters in the case that the caller uses."""
 
     user_id: int
     mode: int
@@ -111,79 +117,83 @@ class RankEntry(msgspec.Struct, frozen=True):
 
 
 class Rank(msgspec.Struct, frozen=True):
-    """1 + how many are above, in the world and in the own country; 0 for who is not listed."""
+    """The number of players above, plus 1, in the world and in the user's country; 0 if the user has no rank."""
 
     rank: int = 0
     country_rank: int = 0
 
 
 class Bound(msgspec.Struct, frozen=True):
-    """How much a topic keeps. A reader behind it skips what it missed (`skips`), or raises FellBehind."""
+    """The size of a topic. A reader whose entries were dropped continues after them (`skips`) or gets FellBehind."""
 
     entries: int
     bytes: int
     skips: bool = False
 
 
-# --- topics: their names, and what each keeps (docs/spec/security.md#bounded) ----------------------------------------
+# --- topics: names and bounds (docs/spec/security.md#bounded) --------------------------------------------------------
 
-ONLINE: Final = "online"  # who comes, who goes, who they are
-STATUS: Final = "status"  # what they do: a board (see above)
+ONLINE: Final = "online"  # logins, log-outs and presences
+STATUS: Final = "status"  # statuses: a board (see above)
 LOBBY: Final = "lobby"
-FEED: Final = "feed"  # JSON events for API streams; kept without followers
-HISTORY: Final = "history"  # what happened in rooms, until it is written; kept without followers
-KEPT: Final = (FEED, HISTORY)
+FEED: Final = "feed"  # JSON events for API streams; exists without followers
+HISTORY: Final = "history"  # events of matches until a job writes them to the database; exists without followers
+IRC: Final = "irc"  # events for IRC connections, if IRC is on; each worker reads it
+PERMANENT_TOPICS: Final = (FEED, HISTORY, IRC)
 MEBIBYTE: Final = 1 << 20
 
+# Frames skip: a spectator who missed some sees the play jump, which is better than a new login.
 BOUNDS: Final[Mapping[str, Bound]] = {
     ONLINE: Bound(4_096, 4 * MEBIBYTE),
     LOBBY: Bound(4_096, 4 * MEBIBYTE),
     FEED: Bound(4_096, 4 * MEBIBYTE, skips=True),
     HISTORY: Bound(32_768, 32 * MEBIBYTE, skips=True),
+    IRC: Bound(8_192, 8 * MEBIBYTE, skips=True),
     "user": Bound(2_048, 2 * MEBIBYTE),
     "chat": Bound(2_048, 2 * MEBIBYTE),
     "match": Bound(4_096, 2 * MEBIBYTE),
     "frames": Bound(256, 2 * MEBIBYTE, skips=True),
     "spectate": Bound(1_024, MEBIBYTE),
 }
-"""By what stands before the colon of a topic's name."""
+"""Bounds by the part of a topic's name before the colon."""
 
 
 def user_topic(user_id: int) -> str:
-    """What is meant for one player: all of its sessions but tournament clients follow it."""
+    """Return the topic of packets for one player. The session of the player's game follows it."""
     return f"user:{user_id}"
 
 
 def chat_topic(channel: str) -> str:
-    """A channel's lines, by the channel's own name (`#osu`, `#multi_7`, `#spec_3`)."""
+    """Return the topic of a channel's lines. `channel` is the server's name (`#osu`, `#multi_7`, `#spec_3`)."""
     return f"chat:{channel}"
 
 
 def match_topic(match_id: int) -> str:
-    """What everybody in a room is told: players, referees and tournament viewers."""
+    """Return the topic of a match, for players, referees and tournament clients."""
     return f"match:{match_id}"
 
 
 def spectate_topic(host_id: int) -> str:
-    """What the spectators of a player are told of each other."""
+    """Return the topic in which the spectators of a host are notified of each other."""
     return f"spectate:{host_id}"
 
 
 def frames_topic(host_id: int) -> str:
-    """A player's frame bundles."""
+    """Return the topic of a host's frame bundles."""
     return f"frames:{host_id}"
 
 
 def bound_of(topic: str) -> Bound:
-    """What the topic keeps."""
+    """Return the bound of a topic. Raises KeyError for STATUS, which is a board."""
     return BOUNDS[topic.partition(":")[0]]
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One element of a topic: encoded once, when appended.
+    """One element of a topic, encoded once when it is appended.
 
-    `author` 0 is nobody; readers skip their own and blocked authors'. `needs` is a mask of privileges of which a reader
-    must have one, 0 for none. `older` is what clients from before build 20250306 get instead, if that differs.
+    `author`: a user id, or 0 for the server. Readers skip their own entries and those of blocked authors.
+    `needs`: a mask of privileges. A reader needs one of them; 0 needs none.
+    `older`: the body for clients before build 20250306, where it differs.
     """
 
     topic: str
@@ -194,11 +204,14 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 Announce = Callable[[object], Sequence[Entry]]
-"""Turns a subject's fact into entries: which topic, whose, which bytes. Pure; given to services, filled by a face."""
+"""Encodes an event of a subject as entries: topic, author, bytes. Pure. A face implements it; services receive it."""
 
 
 class Status(msgspec.Struct, frozen=True):
-    """What a client says it does. `map_id` 0 and `map_md5` "" are no map; `mode` None is one we do not know."""
+    """A player's status as the client reports it.
+
+    `map_id` 0 and `map_md5` "" mean no map. `mode` None is a mode that kiai does not know.
+    """
 
     action: int = 0
     info_text: str = ""
@@ -208,8 +221,8 @@ class Status(msgspec.Struct, frozen=True):
     mode: int | None = 0
 
 
-class ShownStats(msgspec.Struct, frozen=True):
-    """A player's figures in the mode of its status, as packets show them. `acc` is percent; ranks 0: not listed."""
+class SessionStats(msgspec.Struct, frozen=True):
+    """A player's totals in the mode of its status, as packets show them. `acc` is in percent; rank 0 means no rank."""
 
     rscore: int = 0
     acc: float = 0.0
@@ -220,12 +233,17 @@ class ShownStats(msgspec.Struct, frozen=True):
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
-    """One logged-in client. `hidden` is a restricted user's: it is there for itself and counts for nobody else.
+    """One logged-in client.
 
-    `build` is yyyymmdd; `utc_offset` hours; `country` the account's, `longitude` and `latitude` 0 when not shown.
-    `presence_filter`: 0 nobody, 1 everybody, 2 friends. `watched`: whose stats it asked for last, until
-    `watched_until_ms`. `match_id`: the room it sits in; `room_id`: the room that it knows as `#multiplayer` (the same,
-    or one that a tournament client watches). `spectating`: the host it watches. 0 is none of them.
+    `irc`: an IRC connection, which has no seats in matches.
+    `hidden`: the user is restricted. Only the user sees the session, and no count includes it.
+    `build` is yyyymmdd. `utc_offset` is in hours. `country` is the account's. `longitude` and `latitude` are 0 for a
+    player who hides the location.
+    `hides_online`: the website and the API show the player as offline.
+    `presence_filter`: whose statuses the client shows: 0 nobody, 1 everybody, 2 friends.
+    `watched`: the players whose stats the client requested last, valid until `watched_until_ms`.
+    `match_id`: the match in which the player has a slot. `room_id`: the match that the client calls `#multiplayer`; it
+    equals `match_id`, or is the match that a tournament client watches. `spectating`: the host. 0 means none.
     """
 
     token: str
@@ -234,6 +252,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     status: Status = Status()
     hidden: bool = False
     tournament: bool = False
+    irc: bool = False
     name: str = ""
     priv: int = 0
     country: str = "xx"
@@ -243,9 +262,10 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     utc_offset: int = 0
     longitude: float = 0.0
     latitude: float = 0.0
-    stats: ShownStats = ShownStats()
+    stats: SessionStats = SessionStats()
     presence_filter: int = 1
     friends_only_dms: bool = False
+    hides_online: bool = False
     friends: frozenset[int] = frozenset()
     blocked: frozenset[int] = frozenset()
     silenced_until_ms: int = 0
@@ -259,29 +279,41 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     watched_until_ms: int = 0
     follows: frozenset[str] = frozenset()
 
+    @property
+    def is_game(self) -> bool:
+        """Whether this is the game that the player plays: neither a tournament client nor an IRC connection."""
+        return not self.tournament and not self.irc
 
-def status_interest(session: Session, *, many: bool, now_ms: int) -> frozenset[int] | None:
-    """Whose statuses are pushed to the session, None for everybody's (docs/spec/sessions.md#filter).
 
-    `many`: more than MANY_ONLINE players are online; then a filter for everybody means friends, the host it watches
-    and the players it asked for within the last minute.
+def order_of_sessions(session: Session) -> tuple[bool, bool, int, str]:
+    """Return a key by which the session that shows what a player does comes first: the game's, and IRC last."""
+    return session.irc, session.tournament, session.login_time_ms, session.token
+
+
+def status_interest(session: Session, *, crowded: bool, now_ms: int) -> frozenset[int] | None:
+    """Return the users whose statuses are pushed to the session, None for all (docs/spec/sessions.md#filter).
+
+    `crowded`: more than CROWDED_ABOVE players are online. Then the filter "everybody" means the friends, the host that
+    the session watches, and the players whose stats it requested within the last minute.
     """
-    if session.presence_filter == 1 and not many:
+    # scripts/poll.lua computes the same for Redis: change both.
+    if session.presence_filter == 1 and not crowded:
         return None
-    wanted = session.friends if session.presence_filter else frozenset[int]()
+    interest = session.friends if session.presence_filter else frozenset[int]()
     if session.presence_filter == 1 and session.watched and now_ms < session.watched_until_ms:
-        wanted |= session.watched
-    return wanted | {session.spectating} if session.spectating else wanted
+        interest |= session.watched
+    # A spectator needs the host's status with any filter: it says which map to load.
+    return interest | {session.spectating} if session.spectating else interest
 
 
 SessionRule = Callable[[Session], tuple[Session, Sequence[Entry]]]
-"""What a session becomes, and what is said about it. Pure: it may be run again when a race was lost."""
+"""Returns the changed session and the entries to append. Pure: an adapter runs it again after it lost a race."""
 
 
-class Allowance(msgspec.Struct, frozen=True):
-    """What a bucket answered. `remaining` whole units are left.
+class RateLimitResult(msgspec.Struct, frozen=True):
+    """The result of one request to a bucket, with the whole units that remain.
 
-    `reset_s`: when granted, until the bucket is full again; when refused, until the same cost would be granted.
+    `reset_s`: after a grant, the seconds until the bucket is full; after a refusal, until the same cost is granted.
     """
 
     granted: bool
@@ -291,78 +323,79 @@ class Allowance(msgspec.Struct, frozen=True):
 
 
 class Realtime(Protocol):
-    """The port; the adapter of an embedded server is `memory.MemoryRealtime`."""
+    """The port. An embedded server uses `memory.MemoryRealtime`, several workers share `redis.RedisRealtime`."""
 
-    # --- ranks: a list of the world and one of each country, per mode; pp descending, then user id ascending ---------
+    # --- ranks: per mode one list of the world and one of each country; pp descending, then user id ascending --------
 
     async def set_ranks(self, entries: Sequence[RankEntry]) -> None:
-        """Puts every entry where its pp says, in place of that user's older entry in the mode.
+        """Set the pp of each entry's user in its mode, replacing an older entry.
 
-        pp 0 takes the user out of the mode's lists; another country moves the entry between the country lists. All
-        entries are seen at once or not yet; of two for the same user and mode the later counts.
+        pp 0 removes the user from the mode's lists. Another country moves the user between the country lists. Readers
+        see all entries or none. Of two entries for the same user and mode, the later counts.
         """
         ...
 
     async def forget_ranks(self, user_id: int) -> None:
-        """Takes the user out of every list of every mode; whoever was below moves up. Harmless when repeated."""
+        """Remove the user from the lists of all modes. Does nothing for a user without a rank."""
         ...
 
     async def replace_ranks(self, entries: Sequence[RankEntry]) -> None:
-        """The lists are these entries and nothing else: nobody sees a half-filled or empty list in between.
+        """Replace all lists with these entries. No reader sees a partly filled list.
 
-        Entries mean what they mean to `set_ranks`. What `set_ranks` and `forget_ranks` did before this, or while it
-        runs, is gone: whoever rebuilds applies later what changed since it read its rows.
+        Entries have the same meaning as for `set_ranks`. The effects of `set_ranks` and `forget_ranks` before and
+        during this call are lost. The caller applies afterwards the changes since it read its rows.
         """
         ...
 
     async def ranks_of(self, user_id: int) -> dict[int, Rank]:
-        """The user's rank in each mode in which it is listed, all of the same moment."""
+        """Return the user's rank in each mode in which it has one, all from the same moment."""
         ...
 
     async def rank_of(self, user_id: int, mode: int) -> Rank:
-        """The user's rank in one mode; zeros when it is not listed. Costs O(log n), as does every single change."""
+        """Return the user's rank in one mode, zeros without one. Costs O(log n), like each single change."""
         ...
 
-    async def around(self, mode: int, *, country: str | None = None, offset: int = 0, limit: int = 50) -> list[int]:
-        """User ids in rank order, of the world or one country, from rank `offset` + 1 on.
+    async def ranked_ids(self, mode: int, *, country: str | None = None, offset: int = 0, limit: int = 50) -> list[int]:
+        """Return user ids in rank order, of the world or one country, from rank `offset` + 1 on.
 
-        `limit` is 1 to AROUND_MAX; past the end there is nobody.
+        `limit` is 1 to AROUND_MAX. An offset past the end gives an empty list.
         """
         ...
 
     async def ranked_count(self, mode: int, country: str | None = None) -> int:
-        """How many users the list of the world or of one country has. O(1)."""
+        """Return the length of the list of the world or of one country. O(1)."""
         ...
 
     # --- topics ------------------------------------------------------------------------------------------------------
 
     async def append(self, entries: Sequence[Entry], *, unless_online: int = 0) -> None:
-        """Puts every entry at the end of its topic, in this order. Costs the same whatever the number of followers.
+        """Append each entry to its topic, in this order. The cost is independent of the number of followers.
 
-        Nothing is appended while the user `unless_online` is online, which is judged in the same act.
+        Appends nothing if the user `unless_online` is online; the check and the append are one atomic step.
         """
         ...
 
     async def followers(self, topics: Sequence[str]) -> list[int]:
-        """How many sessions that are not hidden follow each topic. O(1) for each."""
+        """Return the number of sessions that follow each topic, without hidden ones. O(1) per topic."""
         ...
 
     async def is_followed(self, topic: str) -> bool:
-        """Whether any session follows the topic, hidden ones included. Costs the same whatever their number."""
+        """Return whether any session follows the topic, hidden ones included. O(1)."""
         ...
 
     async def following(self, topic: str) -> list[Session]:
-        """The sessions that follow a topic, hidden ones too: the earliest login first, of one moment by token."""
+        """Return the sessions that follow a topic, hidden ones included, by login time and then token."""
         ...
 
     async def feed_end(self, topic: str) -> int:
-        """Where the next entry of a feed will be: a cursor for `feed_after`."""
+        """Return the index of a feed's next entry: a cursor for `feed_after`."""
         ...
 
     async def feed_after(self, topic: str, cursor: int, most: int = 256) -> tuple[int, list[bytes]]:
-        """The bodies at and after a feed's cursor that are still kept, at most `most`, and the index of the first.
+        """Return the index of the first body found, and up to `most` bodies at and after a feed's cursor.
 
-        A cursor past the end (of an earlier life of the feed) reads from the end on.
+        Starts at the oldest stored entry if the cursor is before it. A cursor past the end, for example from before a
+        restart of the server, reads from the end on.
         """
         ...
 
@@ -371,147 +404,153 @@ class Realtime(Protocol):
     async def open_session(
         self, session: Session, entries: Sequence[Entry] = (), *, arrival: Sequence[Entry] = ()
     ) -> None:
-        """The session is there for every later verb and follows its topics; then the entries are appended.
+        """Store the session, follow its topics, then append the entries.
 
-        `arrival` is appended before them unless the account was online already, which is judged in the same act. A
-        session with the same token is replaced. Raises TooMany past SESSIONS_MAX.
+        Appends `arrival` before them if the account was not online. All of it is one atomic step. Replaces a session
+        with the same token. Raises TooMany beyond SESSIONS_MAX.
         """
         ...
 
     async def session(self, token: str) -> Session:
-        """The session as it is now. Raises SessionGone."""
+        """Return the session. Raises SessionGone."""
         ...
 
     async def change_session(self, token: str, rule: SessionRule, *, unless_followed: str = "") -> Session:
-        """The session becomes what `rule` makes of it, and the entries are appended, in one act; what it became.
+        """Replace the session by the result of `rule`, append the rule's entries, and return the new session.
 
-        Topics it newly follows are read from their end on, before the entries are appended; topics it no longer
-        follows are forgotten. What `rule` raises comes out and nothing changes. While any session follows the topic
-        `unless_followed` nothing changes either, which is judged in the same act. Raises SessionGone, Contended.
+        The cursor of a newly followed topic starts at the topic's end before these entries, so the session reads them.
+        Cursors of topics that it no longer follows are dropped. An exception of `rule` passes through, and nothing
+        changes. Nothing changes either if any session follows the topic `unless_followed`; the check is part of the
+        same atomic step. Raises SessionGone, Contended.
         """
         ...
 
     async def close_session(self, token: str) -> Session | None:
-        """The session is gone for every later verb. What it was, for exactly one of all callers; None for the rest."""
+        """End the session. Return it to exactly one caller, and None to all others."""
         ...
 
     async def poll(self, token: str, most_bytes: int = POLL_BYTES_MAX) -> tuple[Session, list[Entry]]:
-        """The session, and what its topics have behind its cursors, which move on; it counts as seen now.
+        """Return the session and the unread entries of its topics, move its cursors, and mark it as seen now.
 
-        At most `most_bytes` of logs' bodies at once (one entry at least), the rest is for the next poll. Logs are not
-        filtered here: which of their entries the session may read is for whoever asks. Raises SessionGone, FellBehind.
+        Returns at most `most_bytes` of bodies from logs, but at least one entry; the next poll returns the rest. The
+        caller filters the entries that the session may not read. Raises SessionGone, FellBehind.
         """
         ...
 
     async def sessions_of(self, user_id: int) -> list[Session]:
-        """The user's sessions, hidden ones too: the earliest login first, of one moment by token."""
+        """Return the user's sessions, hidden ones included, by login time and then token."""
         ...
 
     async def sessions_among(self, user_ids: Sequence[int]) -> dict[int, Session]:
-        """Of each of the users who has a session that is not hidden, the one that shows: the game's own, else the
-        earliest tournament client."""
+        """Return one session for each of the users who is visibly online.
+
+        It is the game's session, else the earliest tournament client, else the IRC connection.
+        """
         ...
 
     async def idle_s(self, token: str) -> float:
-        """Seconds since the session's last poll or opening. Raises SessionGone."""
+        """Return the seconds since the session's last poll, or since it was opened. Raises SessionGone."""
         ...
 
     async def idle_sessions(self, idle_s: float, most: int = 1_000) -> list[str]:
-        """Tokens of sessions that nobody polled for this long, the longest first."""
+        """Return the tokens of up to `most` sessions without a poll for `idle_s` seconds, the longest idle first."""
         ...
 
-    def turn(self, token: str) -> AbstractAsyncContextManager[None]:
-        """One at a time for each session, in order of asking. Raises TooMany when TURNS_WAITING_MAX wait already."""
+    def session_lock(self, token: str) -> AbstractAsyncContextManager[None]:
+        """Return a lock that serves a session's requests one after another, in order of arrival.
+
+        Entering raises TooMany if LOCK_WAITERS_MAX requests wait already, and SessionGone.
+        """
         ...
 
     async def online_count(self) -> int:
-        """How many users have a session that is not hidden; the bot does not count. O(1)."""
+        """Return the number of users with a session that is not hidden, without the bot. O(1)."""
         ...
 
     async def online_ids(self) -> list[int]:
-        """The users whom `online_count` counts, in no order."""
+        """Return the ids of the users in `online_count`, in any order."""
         ...
 
     async def online_among(self, user_ids: Sequence[int]) -> set[int]:
-        """Those of the users whom `online_count` counts."""
+        """Return those of the users who are in `online_count`."""
         ...
 
-    # --- matches: any frozen Struct, always asked for by the kind it was opened with ---------------------------------
+    # --- matches: any frozen Struct, always read as the type it was opened with --------------------------------------
 
     async def open_match(self, match: msgspec.Struct) -> int:
-        """Keeps the match under the lowest free id from 1 on and returns that id. Raises TooMany past MATCHES_MAX."""
+        """Store the match under the lowest free id from 1 on and return the id. Raises TooMany beyond MATCHES_MAX."""
         ...
 
     async def match(self, match_id: int, kind: type[M]) -> M | None:
-        """The match as it is now, or None."""
+        """Return the match, or None if it is closed."""
         ...
 
     async def change_match(
         self, match_id: int, kind: type[M], rule: Callable[[M], tuple[M | None, Sequence[Entry]]]
     ) -> M | None:
-        """The match becomes what `rule` makes of it (None: it is closed) and the entries are appended, in one act.
+        """Replace the match by the result of `rule` (None closes it), append the rule's entries, and return the match.
 
-        No other change comes in between, so the order of what is said is the order of what happened. Returns what it
-        became. `rule` is pure: it may be run again when a race was lost. What it raises comes out, and the match stays
-        as it was. Raises MatchGone, and Contended after a bounded number of lost races.
+        The change and the entries are one atomic step, so the order of entries is the order of changes. `rule` is pure:
+        an adapter runs it again after it lost a race. An exception of `rule` passes through, and the match stays
+        unchanged. Raises MatchGone, and Contended after a bounded number of lost races.
         """
         ...
 
     async def matches(self, kind: type[M]) -> list[tuple[int, M]]:
-        """Every open match with its id, ids ascending, all of the same moment."""
+        """Return all open matches with their ids, ids ascending, all from the same moment."""
         ...
 
     async def close_match(self, match_id: int) -> None:
-        """The match is gone and its id free. Harmless when repeated."""
+        """Close the match and free its id. Does nothing if it is closed."""
         ...
 
-    # --- kept for a while --------------------------------------------------------------------------------------------
+    # --- the stash ---------------------------------------------------------------------------------------------------
 
-    async def keep(self, key: str, field: str, value: bytes, for_s: float) -> None:
-        """Remembers the value under the key's field; all fields of a key are forgotten `for_s` after the last was set.
+    async def stash(self, key: str, field: str, value: bytes, for_s: float) -> None:
+        """Store the value in a field of the key. The key with all fields expires `for_s` seconds after the last write.
 
-        A key has up to FIELDS_MAX fields, others are not kept; keys are those of players and rooms, each named by its
-        subject. Past KEPT_KEYS_MAX of them the one that was set longest ago may be forgotten early.
+        A key has at most FIELDS_MAX fields; further fields are dropped. A subject has one key per player or match.
+        Beyond STASHED_KEYS_MAX keys, the one written longest ago may expire early.
         """
         ...
 
-    async def kept(self, key: str) -> dict[str, bytes]:
-        """What is remembered under the key, by field."""
+    async def stashed(self, key: str) -> dict[str, bytes]:
+        """Return the stored values of the key by field."""
         ...
 
-    # --- once, and how often -----------------------------------------------------------------------------------------
+    # --- once-keys, leases, rate limits ------------------------------------------------------------------------------
 
     async def once(self, key: str, for_s: float, entries: Sequence[Entry] = ()) -> bool:
-        """True for exactly one caller, whose entries are appended in the same act; False for all others until `for_s`
-        after that.
+        """Return True to the first caller and False to all others for `for_s` seconds.
 
-        Up to ONCE_KEYS_MAX keys are remembered; past that, the one nearest its end may be forgotten early.
+        The entries of the first caller are appended in the same atomic step. Beyond ONCE_KEYS_MAX keys, the one nearest
+        its end may expire early.
         """
         ...
 
-    async def hold(self, key: str, holder: str, for_s: float) -> bool:
-        """Whether `holder` has what the key names for `for_s` from now: it was nobody's, or its own already.
+    async def lease(self, key: str, holder: str, for_s: float) -> bool:
+        """Acquire or renew the lease for `for_s` seconds from now. Return False if another holder has it.
 
-        Keys are names of work that we have, so there are no more of them than that.
+        Keys are names of jobs, so their number is small and needs no bound.
         """
         ...
 
-    async def take(
+    async def consume(
         self, bucket: str, *, limit: int, period_s: float, burst: int | None = None, cost: int = 1
-    ) -> Allowance:
-        """Takes `cost` from the bucket if that much is in it, else nothing.
+    ) -> RateLimitResult:
+        """Consume `cost` units of the bucket if it has that many, else none.
 
-        A bucket starts full with `burst` (or `limit`) units and refills continuously by `limit` per `period_s`, so in
-        any time t at most burst + limit * t / period_s are granted. `cost` is 0 (which only looks) to the capacity; one
-        bucket is always asked with the same figures. Up to BUCKETS_MAX buckets are kept; past that, the one longest
-        unused is forgotten and is thereby full.
+        A bucket starts full with `burst` (or `limit`) units and refills continuously by `limit` per `period_s` seconds.
+        At most burst + limit * t / period_s units are granted in a time t. `cost` is 0 (a pure read) to the capacity.
+        All calls for one bucket use the same limit, period and burst. Beyond BUCKETS_MAX buckets, the one unused for
+        the longest time is dropped, which makes it full.
         """
         ...
 
     async def refund(self, bucket: str, *, limit: int, period_s: float, cost: int = 1) -> None:
-        """Puts `cost` units back into the bucket, up to what it can hold.
+        """Return `cost` units to the bucket, up to its capacity.
 
-        For work that is priced before it is known whether it costs anything, such as a guess at a password. `limit` and
-        `period_s` are those of `take`.
+        Use it where units are consumed before it is known whether the request costs any, for example for a password
+        that may be right. `limit` and `period_s` are those of `consume`.
         """
         ...

@@ -1,36 +1,38 @@
-"""Rate limits that hold while the shared state is away.
+"""Rate limits that also apply while the shared state does not answer.
 
-Workers count together in the realtime state. While that does not answer, each worker counts by itself: what only reads
-goes on, and a guess at a password still has its price.
+Workers count together in the shared state. While it does not answer, each worker counts separately: read-only requests
+are still served, and password guesses are still limited.
 """
 
 from typing import Final
 
 from kiai.clock import Clock
 from kiai.realtime.buckets import TokenBuckets
-from kiai.realtime.port import Allowance, Realtime, StateUnavailable
+from kiai.realtime.port import RateLimitResult, Realtime, StateUnavailable
 
 LOCAL_BUCKETS_MAX: Final = 50_000
 
 
 class RateLimiter:
-    """Takes units from buckets as `Realtime.take` does, and never raises StateUnavailable."""
+    """Consumes units like `Realtime.consume`, but never raises StateUnavailable."""
 
     def __init__(self, realtime: Realtime, clock: Clock) -> None:
         self._realtime = realtime
         self._local = TokenBuckets(clock.monotonic, LOCAL_BUCKETS_MAX)
 
-    async def take(
+    async def consume(
         self, bucket: str, *, limit: int, period_s: float, burst: int | None = None, cost: int = 1
-    ) -> Allowance:
-        """Takes `cost` units from the bucket if it holds them, else nothing; see `Realtime.take`."""
+    ) -> RateLimitResult:
+        """Consume `cost` units of the bucket if it has them, else none; see `Realtime.consume`."""
         try:
-            return await self._realtime.take(bucket, limit=limit, period_s=period_s, burst=burst, cost=cost)
+            return await self._realtime.consume(bucket, limit=limit, period_s=period_s, burst=burst, cost=cost)
         except StateUnavailable:
-            return self._local.take(bucket, limit=limit, period_s=period_s, burst=burst, cost=cost)
+            return self._local.consume(bucket, limit=limit, period_s=period_s, burst=burst, cost=cost)
 
     async def refund(self, bucket: str, *, limit: int, period_s: float, cost: int = 1) -> None:
-        """Puts `cost` units back that were taken from the bucket for something that turned out to be free."""
+        """Return `cost` units that were consumed by a request that turned out to be free."""
+        # Both: the shared state may have stopped answering, or started to, since the units were consumed. A bucket
+        # that did not pay is full or missing, and a refund does not exceed the capacity.
         self._local.refund(bucket, limit=limit, period_s=period_s, cost=cost)
         try:
             await self._realtime.refund(bucket, limit=limit, period_s=period_s, cost=cost)

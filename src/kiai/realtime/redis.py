@@ -1,22 +1,34 @@
-"""Realtime state in Redis: what several workers share. Each verb is one script, and a script is one act.
+"""Shared state in Redis, for several workers.
 
-Commands of one turn of the event loop are sent together (`_Line`), so that a busy worker pays for a round trip once.
-A change of a session or match is a rule of Python: it is run on what was read, and stored only if that is still there
-(`change.lua`, `match.lua`), else run again.
+Each method that writes is one Lua script (`scripts/`) or one command; only `replace_ranks` takes several steps. Redis
+runs a script to its end before the next command, which makes it atomic.
+
+A change of a session or match is optimistic: Python reads the value, applies the rule, and a script stores the result
+only if the value is still the same (`change.lua`, `match.lua`). Otherwise the rule runs again on the new value.
+
+Commands from one turn of the event loop are sent together (`_Pipeline`): a busy worker pays for one round trip.
 
 Keys, below `kiai:`
-  s:TOKEN  c:TOKEN      a session: its Struct, its version, whose statuses it wants; its cursors by topic
-  seen                  tokens by their last poll
-  u:USER  shown         a user's tokens; how many of a user's sessions others may see
-  t:{TOPIC}:l :m :r     a topic: entries; first, end, bytes; readers
-  b  b:e  b:n           statuses: authors by number, newest entries, the last number
-  mt                    matches
-  z:GENERATION:MODE:CC  ranks; `z:g` names the generation that counts, a rebuild fills the next one
-  kp:KEY                what is kept for a while: its fields, and until when under the empty one
-  once  bk  h:KEY       what was done once, buckets, who holds what
+  s:TOKEN               hash, a session: d Struct, v version, u user, h 1 if others see it, sc cursor of statuses;
+                        f, fr, w, wu, sp: the fields that decide whose statuses it receives (`store` in common.lua)
+  c:TOKEN               hash, the session's cursors by topic
+  seen                  sorted set, tokens by their last poll in seconds
+  u:USER                set, the user's tokens
+  shown                 hash, the number of visible sessions by user; a user is online if it has a field here
+  t:{TOPIC}:l           list, entries of a topic: size of the body (4 bytes, big endian), then msgpack
+  t:{TOPIC}:m           hash, indexes `first` and `end`, `bytes` of stored bodies, `shown` visible readers
+  t:{TOPIC}:r           set, tokens of readers
+  b  b:e  b:n           statuses: sorted set of authors by number, hash of newest entries, the last number
+  mt                    hash, matches by id
+  z:GENERATION:MODE:CC  sorted set, ranks of a country (empty: the world); `z:g` names the generation that is read
+  kp:KEY                hash, a stash: fields with a leading dot, and its end in seconds under the empty field
+  once                  sorted set, once-keys by their end in seconds
+  bk  bk:u  bk:n        buckets: hash of the times at which they are full, sorted set by last use, the last number
+  h:KEY                 hash, a lease: holder and end in seconds
 
-Time is Redis's own, which all workers share. What Redis loses is derived or short-lived: after an empty restart clients
-log in again, and ranks are rebuilt (`is_empty`).
+Times are Redis's own, which all workers share. Only stashes, leases and unfinished rebuilds of ranks have a TTL; a
+session has none, because its end has consequences that a job must carry out. All data that Redis can lose is derived
+or short-lived: after Redis has lost its data, clients log in again and ranks are rebuilt (`is_empty`).
 """
 
 import asyncio
@@ -33,19 +45,18 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from kiai.clock import Clock
-from kiai.measuring import Pool, Timings
+from kiai.measuring import PoolUsage, Timings
 from kiai.realtime.port import (
     AROUND_MAX,
     BOT_ID,
     BUCKETS_MAX,
+    CROWDED_ABOVE,
     FIELDS_MAX,
-    MANY_ONLINE,
+    LOCK_WAITERS_MAX,
     MATCHES_MAX,
     ONCE_KEYS_MAX,
     POLL_BYTES_MAX,
     SESSIONS_MAX,
-    TURNS_WAITING_MAX,
-    Allowance,
     Contended,
     Entry,
     FellBehind,
@@ -53,15 +64,17 @@ from kiai.realtime.port import (
     MatchGone,
     Rank,
     RankEntry,
+    RateLimitResult,
     Session,
     SessionGone,
     SessionRule,
     StateUnavailable,
     TooMany,
     bound_of,
+    order_of_sessions,
 )
 
-P: Final = "kiai:"
+PREFIX: Final = "kiai:"
 SCRIPTS: Final = (
     "append",
     "open",
@@ -72,23 +85,25 @@ SCRIPTS: Final = (
     "feed",
     "match",
     "ranks",
-    "keep",
+    "stash",
     "once",
-    "hold",
-    "take",
+    "lease",
+    "consume",
     "refund",
 )
-TRIES: Final = 32
-ANSWER_S: Final = 5.0
-AWAY_S: Final = 1.0  # so long nobody waits for a Redis that has just kept somebody waiting in vain
+# 16 players of a match may change it at once. In each round one of them succeeds, so 32 attempts leave a wide margin.
+CHANGE_ATTEMPTS: Final = 32
+TIMEOUT_S: Final = 5.0
+# After a timeout, further calls fail at once for this long: otherwise each request would wait the full TIMEOUT_S.
+UNAVAILABLE_S: Final = 1.0
 CONNECT_S: Final = 2.0
 CONNECTIONS_MAX: Final = 64
-SENT_AT_ONCE: Final = 256
+COMMANDS_PER_SEND: Final = 256
 WAITING_MAX: Final = 10_000
-LOADED_AT_ONCE: Final = 1_000
-KNOWN_MAX: Final = 20_000
-GRAIN: Final = 0.001
-STATUS_BOUND: Final = (1, 1)
+RANKS_PER_CALL: Final = 1_000  # Redis serves nobody else while a script runs
+CACHED_SESSIONS_MAX: Final = 20_000
+ROUNDING_SLACK: Final = 0.001  # see buckets.py
+STATUS_BOUND: Final = (1, 1)  # a placeholder: `append` in common.lua ignores the bounds of statuses
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _session: Final = msgspec.msgpack.Decoder(Session).decode
@@ -96,79 +111,82 @@ _entry: Final = msgspec.msgpack.Decoder(tuple[bytes, int, int, bytes]).decode
 
 
 class RedisRealtime:
-    """The port's adapter for several workers. `now` replaces Redis's clock in tests."""
+    """The port's adapter for several workers. `now` returns seconds and replaces Redis's clock in tests."""
 
     def __init__(self, redis: Redis, clock: Clock, *, now: Callable[[], float] | None = None) -> None:
         self._redis = redis
         self._now_ms = clock.now_ms
         self._now = now
-        self._line = _Line(redis)
-        self._known: OrderedDict[str, tuple[bytes, Session]] = OrderedDict()  # as of which version
-        self._turns: dict[str, _Waiting] = {}
+        self._pipeline = _Pipeline(redis)
+        # PERF: decoded sessions with their versions. A poll names the version it has and usually receives no Struct.
+        self._cached_sessions: OrderedDict[str, tuple[bytes, Session]] = OrderedDict()
+        self._locks: dict[str, _LocalLock] = {}
 
     @classmethod
     def connect(cls, url: str, clock: Clock) -> "RedisRealtime":
-        """The state at `redis://...`; nothing is asked yet."""
+        """Create the adapter for `redis://...`. The first call connects."""
         redis: Redis = Redis.from_url(
-            url, socket_connect_timeout=CONNECT_S, socket_timeout=ANSWER_S, max_connections=CONNECTIONS_MAX
+            url, socket_connect_timeout=CONNECT_S, socket_timeout=TIMEOUT_S, max_connections=CONNECTIONS_MAX
         )
         return cls(redis, clock)
 
     async def close(self) -> None:
-        """Lets go of the connections."""
+        """Close the connections."""
         await self._redis.aclose()
 
     @property
     def timings(self) -> Timings:
-        """How long Redis took for what was sent together, as `call`."""
-        return self._line.timings
+        """The round-trip times of commands that were sent together, under `call`."""
+        return self._pipeline.timings
 
-    def pool(self) -> Pool:
-        """The connections."""
-        return Pool(self._line.sending, CONNECTIONS_MAX)
+    def pool(self) -> PoolUsage:
+        """Return the number of busy connections and their maximum."""
+        return PoolUsage(self._pipeline.sending, CONNECTIONS_MAX)
 
     async def is_empty(self) -> bool:
-        """Whether ranks were never loaded into this Redis, or it has lost them."""
-        return await self._call("GET", f"{P}z:g") is None
+        """Return whether ranks were never loaded into this Redis, or it has lost them."""
+        return await self._call("GET", f"{PREFIX}z:g") is None
 
     def _time(self) -> str:
         return "" if self._now is None else repr(self._now())
 
     async def _call(self, *command: Any) -> Any:
-        return await self._line.call(command)
+        return await self._pipeline.call(command)
 
     async def _run(self, script: str, *arguments: Any) -> Any:
-        return await self._line.run(script, arguments)
+        return await self._pipeline.run(script, arguments)
 
     # --- ranks -------------------------------------------------------------------------------------------------------
 
     async def set_ranks(self, entries: Sequence[RankEntry]) -> None:
         if entries:
-            await self._run("ranks", "set", *_flat_ranks(entries))
+            await self._run("ranks", "set", *_rank_arguments(entries))
 
     async def forget_ranks(self, user_id: int) -> None:
         await self._run("ranks", "forget", user_id)
 
     async def replace_ranks(self, entries: Sequence[RankEntry]) -> None:
-        generation = int(await self._call("INCR", f"{P}z:n"))
-        last = list({(one.user_id, one.mode): one for one in entries}.values())
-        for start in range(0, max(1, len(last)), LOADED_AT_ONCE):
-            await self._run("ranks", "load", generation, *_flat_ranks(last[start : start + LOADED_AT_ONCE]))
+        # A new generation of keys is filled in steps while readers use the old one; `switch` then exchanges them in one
+        # script. Two workers that rebuild at once get different generations.
+        generation = int(await self._call("INCR", f"{PREFIX}z:n"))
+        newest = list({(entry.user_id, entry.mode): entry for entry in entries}.values())
+        for start in range(0, max(1, len(newest)), RANKS_PER_CALL):  # once even without entries: `switch` checks for it
+            await self._run("ranks", "load", generation, *_rank_arguments(newest[start : start + RANKS_PER_CALL]))
         if not await self._run("ranks", "switch", generation):
-            raise StateUnavailable("what was loaded of the ranks has expired: loading took too long")
+            raise StateUnavailable("the loaded ranks have expired: loading took too long")
 
     async def ranks_of(self, user_id: int) -> dict[int, Rank]:
-        found = await self._run("ranks", "of", user_id)
-        return {mode: Rank(rank, country_rank) for mode, rank, country_rank in found}
+        ranks = await self._run("ranks", "of", user_id)
+        return {mode: Rank(rank, country_rank) for mode, rank, country_rank in ranks}
 
     async def rank_of(self, user_id: int, mode: int) -> Rank:
-        found = await self._run("ranks", "one", user_id, mode)
-        return Rank(found[1], found[2]) if found else Rank()
+        rank = await self._run("ranks", "one", user_id, mode)
+        return Rank(rank[1], rank[2]) if rank else Rank()
 
-    async def around(self, mode: int, *, country: str | None = None, offset: int = 0, limit: int = 50) -> list[int]:
+    async def ranked_ids(self, mode: int, *, country: str | None = None, offset: int = 0, limit: int = 50) -> list[int]:
         assert offset >= 0
         assert 1 <= limit <= AROUND_MAX
-        return [int(one) for one in await self._run("ranks", "around", mode, country or "", offset, limit)]
+        return [int(user_id) for user_id in await self._run("ranks", "around", mode, country or "", offset, limit)]
 
     async def ranked_count(self, mode: int, country: str | None = None) -> int:
         return int(await self._run("ranks", "count", mode, country or ""))
@@ -177,14 +195,15 @@ class RedisRealtime:
 
     async def append(self, entries: Sequence[Entry], *, unless_online: int = 0) -> None:
         if entries:
-            await self._run("append", unless_online or "", *_flat(entries))
+            await self._run("append", unless_online or "", *_entry_arguments(entries))
 
     async def followers(self, topics: Sequence[str]) -> list[int]:
-        counts = await asyncio.gather(*(self._call("HGET", f"{P}t:{{{topic}}}:m", "shown") for topic in topics))
+        # The pipeline sends these in one round trip.
+        counts = await asyncio.gather(*(self._call("HGET", f"{PREFIX}t:{{{topic}}}:m", "shown") for topic in topics))
         return [int(count or 0) for count in counts]
 
     async def is_followed(self, topic: str) -> bool:
-        return bool(await self._call("EXISTS", f"{P}t:{{{topic}}}:r"))
+        return bool(await self._call("EXISTS", f"{PREFIX}t:{{{topic}}}:r"))  # Redis deletes a set with its last member
 
     async def following(self, topic: str) -> list[Session]:
         return _in_order(await self._run("sessions", "following", topic))
@@ -201,7 +220,7 @@ class RedisRealtime:
     async def open_session(
         self, session: Session, entries: Sequence[Entry] = (), *, arrival: Sequence[Entry] = ()
     ) -> None:
-        shown = int(not session.hidden and session.user_id != BOT_ID)
+        visible = int(not session.hidden and session.user_id != BOT_ID)
         follows = sorted(session.follows)
         opened = await self._run(
             "open",
@@ -209,14 +228,16 @@ class RedisRealtime:
             SESSIONS_MAX,
             session.token,
             session.user_id,
-            shown,
-            *_stored(session),
+            visible,
+            *_session_arguments(session),
             len(follows),
             *follows,
-            *_flat(arrival),
-            *_flat(entries),
+            *_entry_arguments(arrival),
+            *_entry_arguments(entries),
         )
-        self._known.pop(session.token, None)
+        # A session that replaces one with the same token starts at version 1 again, which the cache could mistake for
+        # the old one.
+        self._cached_sessions.pop(session.token, None)
         if not opened:
             raise TooMany("sessions", SESSIONS_MAX)
 
@@ -224,13 +245,13 @@ class RedisRealtime:
         return (await self._read(token))[1]
 
     async def _read(self, token: str) -> tuple[bytes, Session]:
-        version, data = await self._call("HMGET", f"{P}s:{token}", "v", "d")
+        version, data = await self._call("HMGET", f"{PREFIX}s:{token}", "v", "d")
         if version is None:
             raise SessionGone
         return version, _session(data)
 
     async def change_session(self, token: str, rule: SessionRule, *, unless_followed: str = "") -> Session:
-        for _ in range(TRIES):
+        for _ in range(CHANGE_ATTEMPTS):
             version, before = await self._read(token)
             after, entries = rule(before)
             assert (after.token, after.user_id, after.hidden) == (before.token, before.user_id, before.hidden)
@@ -240,43 +261,44 @@ class RedisRealtime:
                 token,
                 version,
                 unless_followed,
-                *_stored(after),
+                *_session_arguments(after),
                 len(left),
                 *left,
                 len(joined),
                 *joined,
-                *_flat(entries),
+                *_entry_arguments(entries),
             )
             if changed == 1:
                 return after
-            if changed == 2:
+            if changed == 2:  # a session follows `unless_followed`
                 return before
             if changed < 0:
                 raise SessionGone
+            # 0: the version has changed since the read
         raise Contended("the session")
 
     async def close_session(self, token: str) -> Session | None:
         data = await self._run("close", token)
-        self._known.pop(token, None)
+        self._cached_sessions.pop(token, None)
         return None if data is None else _session(data)
 
     async def poll(self, token: str, most_bytes: int = POLL_BYTES_MAX) -> tuple[Session, list[Entry]]:
-        known = self._known.get(token)
+        known = self._cached_sessions.get(token)
         answer = await self._run(
-            "poll", self._time(), token, most_bytes, known[0] if known else "", MANY_ONLINE, self._now_ms()
+            "poll", self._time(), token, most_bytes, known[0] if known else "", CROWDED_ABOVE, self._now_ms()
         )
         if answer[0] == -1:
-            self._known.pop(token, None)
+            self._cached_sessions.pop(token, None)
             raise SessionGone
         if answer[0] == -2:
             raise FellBehind(answer[1].decode())
-        version, data, found = answer
+        version, data, entries = answer
         if data is not None:
-            known = self._known[token] = (b"%d" % version, _session(data))
-            while len(self._known) > KNOWN_MAX:
-                self._known.popitem(last=False)
-        assert known is not None
-        return known[1], [_made(found[n], found[n + 1]) for n in range(0, len(found), 2)]
+            known = self._cached_sessions[token] = (b"%d" % version, _session(data))
+            while len(self._cached_sessions) > CACHED_SESSIONS_MAX:
+                self._cached_sessions.popitem(last=False)
+        assert known is not None  # the script omits the Struct only for the version in `known`
+        return known[1], [_decoded_entry(entries[n], entries[n + 1]) for n in range(0, len(entries), 2)]
 
     async def sessions_of(self, user_id: int) -> list[Session]:
         return _in_order(await self._run("sessions", "of", user_id))
@@ -284,50 +306,47 @@ class RedisRealtime:
     async def sessions_among(self, user_ids: Sequence[int]) -> dict[int, Session]:
         if not user_ids:
             return {}
-        found = await self._run("sessions", "among", *user_ids)
-        theirs: dict[int, list[Session]] = {}
-        for n in range(0, len(found), 2):
-            theirs.setdefault(int(found[n]), []).append(_session(found[n + 1]))
-        return {
-            user_id: min(sessions, key=lambda one: (one.tournament, one.login_time_ms, one.token))
-            for user_id, sessions in theirs.items()
-        }
+        flat = await self._run("sessions", "among", *user_ids)
+        sessions_of: dict[int, list[Session]] = {}
+        for n in range(0, len(flat), 2):
+            sessions_of.setdefault(int(flat[n]), []).append(_session(flat[n + 1]))
+        return {user_id: min(sessions, key=order_of_sessions) for user_id, sessions in sessions_of.items()}
 
     async def idle_s(self, token: str) -> float:
-        seen, now = await asyncio.gather(self._call("ZSCORE", f"{P}seen", token), self._moment())
+        seen, now = await asyncio.gather(self._call("ZSCORE", f"{PREFIX}seen", token), self._now_s())
         if seen is None:
             raise SessionGone
-        return max(0.0, now - float(seen))
+        return max(0.0, now - float(seen))  # a poll may come between the two commands
 
     async def idle_sessions(self, idle_s: float, most: int = 1_000) -> list[str]:
-        since = await self._moment() - idle_s
-        found = await self._call("ZRANGEBYSCORE", f"{P}seen", "-inf", repr(since), "LIMIT", 0, most)
-        return [token.decode() for token in found]
+        since = await self._now_s() - idle_s
+        tokens = await self._call("ZRANGEBYSCORE", f"{PREFIX}seen", "-inf", repr(since), "LIMIT", 0, most)
+        return [token.decode() for token in tokens]
 
-    async def _moment(self) -> float:
+    async def _now_s(self) -> float:
         if self._now is not None:
             return self._now()
         seconds, micros = await self._call("TIME")
         return int(seconds) + int(micros) / 1e6
 
-    def turn(self, token: str) -> AbstractAsyncContextManager[None]:
-        return _Turn(self._turns, self._exists, token)
+    def session_lock(self, token: str) -> AbstractAsyncContextManager[None]:
+        return _SessionLock(self._locks, self._exists, token)
 
     async def _exists(self, token: str) -> bool:
-        # PERF: who was polled here lately is there, or the poll that comes says otherwise: no trip for it.
-        return token in self._known or bool(await self._call("EXISTS", f"{P}s:{token}"))
+        # PERF: saves a round trip per poll. A cached session may have ended; the poll that follows then raises.
+        return token in self._cached_sessions or bool(await self._call("EXISTS", f"{PREFIX}s:{token}"))
 
     async def online_count(self) -> int:
-        return int(await self._call("HLEN", f"{P}shown"))
+        return int(await self._call("HLEN", f"{PREFIX}shown"))
 
     async def online_ids(self) -> list[int]:
-        return [int(one) for one in await self._call("HKEYS", f"{P}shown")]
+        return [int(user_id) for user_id in await self._call("HKEYS", f"{PREFIX}shown")]
 
     async def online_among(self, user_ids: Sequence[int]) -> set[int]:
         if not user_ids:
             return set()
-        found = await self._call("HMGET", f"{P}shown", *user_ids)
-        return {user_id for user_id, count in zip(user_ids, found, strict=True) if count is not None}
+        counts = await self._call("HMGET", f"{PREFIX}shown", *user_ids)
+        return {user_id for user_id, count in zip(user_ids, counts, strict=True) if count is not None}
 
     # --- matches -----------------------------------------------------------------------------------------------------
 
@@ -338,77 +357,81 @@ class RedisRealtime:
         return match_id
 
     async def match(self, match_id: int, kind: type[M]) -> M | None:
-        found = await self._call("HGET", f"{P}mt", match_id)
-        return None if found is None else msgspec.msgpack.decode(found, type=kind)
+        blob = await self._call("HGET", f"{PREFIX}mt", match_id)
+        return None if blob is None else msgspec.msgpack.decode(blob, type=kind)
 
     async def change_match(
         self, match_id: int, kind: type[M], rule: Callable[[M], tuple[M | None, Sequence[Entry]]]
     ) -> M | None:
-        for _ in range(TRIES):
-            was = await self._call("HGET", f"{P}mt", match_id)
-            if was is None:
+        for _ in range(CHANGE_ATTEMPTS):
+            before = await self._call("HGET", f"{PREFIX}mt", match_id)
+            if before is None:
                 raise MatchGone(match_id)
-            changed, entries = rule(msgspec.msgpack.decode(was, type=kind))
-            becomes = b"" if changed is None else _encode(changed)
-            stored = await self._run("match", "change", match_id, was, becomes, *_flat(entries))
+            changed, entries = rule(msgspec.msgpack.decode(before, type=kind))
+            after = b"" if changed is None else _encode(changed)
+            # Compares bytes: a match has no version of its own, and equal bytes are the same match.
+            stored = await self._run("match", "change", match_id, before, after, *_entry_arguments(entries))
             if stored == 1:
                 return changed
             if stored < 0:
                 raise MatchGone(match_id)
+            # 0: another change was stored since the read
         raise Contended("the match")
 
     async def matches(self, kind: type[M]) -> list[tuple[int, M]]:
-        found = await self._call("HGETALL", f"{P}mt")
-        pairs = found.items() if isinstance(found, dict) else zip(found[::2], found[1::2], strict=True)
+        blobs = await self._call("HGETALL", f"{PREFIX}mt")
+        # A dict or a flat list, depending on how the library parses the reply.
+        pairs = blobs.items() if isinstance(blobs, dict) else zip(blobs[::2], blobs[1::2], strict=True)
         return sorted(
             ((int(match_id), msgspec.msgpack.decode(blob, type=kind)) for match_id, blob in pairs),
-            key=lambda one: one[0],
+            key=lambda pair: pair[0],
         )
 
     async def close_match(self, match_id: int) -> None:
-        await self._call("HDEL", f"{P}mt", match_id)
+        await self._call("HDEL", f"{PREFIX}mt", match_id)
 
-    # --- kept for a while --------------------------------------------------------------------------------------------
+    # --- the stash ---------------------------------------------------------------------------------------------------
 
-    async def keep(self, key: str, field: str, value: bytes, for_s: float) -> None:
-        await self._run("keep", self._time(), key, repr(for_s), FIELDS_MAX, f".{field}", value)
+    async def stash(self, key: str, field: str, value: bytes, for_s: float) -> None:
+        # The dot keeps an empty field name apart from the empty field, which has the end.
+        await self._run("stash", self._time(), key, repr(for_s), FIELDS_MAX, f".{field}", value)
 
-    async def kept(self, key: str) -> dict[str, bytes]:
-        found = await self._run("keep", self._time(), key)
-        return {found[n].decode()[1:]: found[n + 1] for n in range(0, len(found), 2)}
+    async def stashed(self, key: str) -> dict[str, bytes]:
+        flat = await self._run("stash", self._time(), key)
+        return {flat[n].decode()[1:]: flat[n + 1] for n in range(0, len(flat), 2)}
 
-    # --- once, and how often -----------------------------------------------------------------------------------------
+    # --- once-keys, leases, rate limits ------------------------------------------------------------------------------
 
     async def once(self, key: str, for_s: float, entries: Sequence[Entry] = ()) -> bool:
         assert for_s > 0
-        return bool(await self._run("once", self._time(), key, repr(for_s), ONCE_KEYS_MAX, *_flat(entries)))
+        return bool(await self._run("once", self._time(), key, repr(for_s), ONCE_KEYS_MAX, *_entry_arguments(entries)))
 
-    async def hold(self, key: str, holder: str, for_s: float) -> bool:
-        return bool(await self._run("hold", self._time(), key, holder, repr(for_s)))
+    async def lease(self, key: str, holder: str, for_s: float) -> bool:
+        return bool(await self._run("lease", self._time(), key, holder, repr(for_s)))
 
-    async def take(
+    async def consume(
         self, bucket: str, *, limit: int, period_s: float, burst: int | None = None, cost: int = 1
-    ) -> Allowance:
+    ) -> RateLimitResult:
         capacity = limit if burst is None else burst
         assert 0 <= cost <= capacity
         granted, left, seconds = await self._run(
-            "take", self._time(), bucket, limit, repr(period_s), capacity, cost, BUCKETS_MAX
+            "consume", self._time(), bucket, limit, repr(period_s), capacity, cost, BUCKETS_MAX
         )
-        return Allowance(bool(granted), limit, int(float(left) + GRAIN), float(seconds))
+        return RateLimitResult(bool(granted), limit, int(float(left) + ROUNDING_SLACK), float(seconds))
 
     async def refund(self, bucket: str, *, limit: int, period_s: float, cost: int = 1) -> None:
         await self._run("refund", self._time(), bucket, limit, repr(period_s), cost)
 
 
-class _Line:
-    """Commands on their way to Redis: what is asked within a turn of the event loop goes out together."""
+class _Pipeline:
+    """Sends the commands of one turn of the event loop together."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[Any]]] = []
         self._sending: set[asyncio.Task[None]] = set()
         self._scheduled = False
-        self._away_until = 0.0
+        self._unavailable_until = 0.0
         self.timings = Timings()
         folder = resources.files("kiai.realtime").joinpath("scripts")
         common = folder.joinpath("common.lua").read_text("utf-8")
@@ -417,67 +440,70 @@ class _Line:
 
     @property
     def sending(self) -> int:
-        """How many connections wait for an answer."""
+        """The number of connections that wait for an answer."""
         return len(self._sending)
 
     async def run(self, script: str, arguments: tuple[Any, ...]) -> Any:
-        """What a script answers. Loads the scripts into a Redis that does not have them."""
-        for _ in range(2):
+        """Run a script and return its result. Loads the scripts into a Redis that lacks them."""
+        for _ in range(2):  # again after a restart of Redis, which loses its scripts
             if script not in self._hashes:
                 await self._load()
             try:
                 return await self.call(("EVALSHA", self._hashes[script], 0, *arguments))
-            except _NoScript:
+            except _ScriptMissing:
                 self._hashes.clear()
-        raise StateUnavailable("its scripts do not stay")
+        raise StateUnavailable("it loses its scripts")
 
     async def _load(self) -> None:
         hashes = {name: await self.call(("SCRIPT LOAD", text)) for name, text in self._texts.items()}
-        self._hashes = {name: one if isinstance(one, bytes) else str(one).encode() for name, one in hashes.items()}
+        # Replaced as a whole: another call that runs meanwhile sees all hashes or none.
+        self._hashes = {name: sha if isinstance(sha, bytes) else str(sha).encode() for name, sha in hashes.items()}
 
     async def call(self, command: tuple[Any, ...]) -> Any:
-        """What Redis answers. Raises StateUnavailable."""
+        """Send a command and return its result. Raises StateUnavailable."""
         if len(self._waiting) >= WAITING_MAX:
             raise StateUnavailable(f"{WAITING_MAX} commands are waiting")
         loop = asyncio.get_running_loop()
-        if loop.time() < self._away_until:
-            raise StateUnavailable("it did not answer lately")
+        if loop.time() < self._unavailable_until:
+            raise StateUnavailable("the last call timed out")
         answer: asyncio.Future[Any] = loop.create_future()
         self._waiting.append((command, answer))
         if not self._scheduled:
             self._scheduled = True
-            loop.call_soon(self._send)
+            loop.call_soon(self._send)  # after all tasks that are ready now have added their commands
         return await answer
 
     def _send(self) -> None:
         self._scheduled = False
         while self._waiting:
-            batch, self._waiting = self._waiting[:SENT_AT_ONCE], self._waiting[SENT_AT_ONCE:]
+            batch, self._waiting = self._waiting[:COMMANDS_PER_SEND], self._waiting[COMMANDS_PER_SEND:]
             task = asyncio.get_running_loop().create_task(self._exchange(batch))
-            self._sending.add(task)
+            self._sending.add(task)  # the loop has only a weak reference to a task
             task.add_done_callback(self._sending.discard)
 
     async def _exchange(self, batch: list[tuple[tuple[Any, ...], asyncio.Future[Any]]]) -> None:
-        pipeline = self._redis.pipeline(transaction=False)
+        pipeline = self._redis.pipeline(transaction=False)  # commands of different requests; scripts are atomic anyway
         for command, _ in batch:
             pipeline.execute_command(*command)
         began = perf_counter()
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(TIMEOUT_S):
                 answers = await pipeline.execute(raise_on_error=False)
         except (RedisError, OSError, TimeoutError) as error:
+            # Not after a refused connection: that fails at once, and Redis may be back for the next call.
             if isinstance(error, TimeoutError | RedisTimeoutError):
-                self._away_until = asyncio.get_running_loop().time() + AWAY_S
+                self._unavailable_until = asyncio.get_running_loop().time() + UNAVAILABLE_S
             answers = [StateUnavailable(str(error) or "no answer")] * len(batch)
         except asyncio.CancelledError:
+            # The server stops. The callers still get an answer; without one they would wait forever.
             answers = [StateUnavailable("it is closed")] * len(batch)
         finally:
             self.timings.since(began, "call")
         for (_, future), answer in zip(batch, answers, strict=True):
-            if future.done():  # whoever asked is gone
+            if future.done():  # the caller was cancelled
                 continue
             if isinstance(answer, NoScriptError):
-                future.set_exception(_NoScript())
+                future.set_exception(_ScriptMissing())
             elif isinstance(answer, ResponseError | RedisError):
                 future.set_exception(StateUnavailable(str(answer)))
             elif isinstance(answer, Exception):
@@ -486,43 +512,48 @@ class _Line:
                 future.set_result(answer)
 
 
-class _NoScript(Exception):
-    """Redis was restarted, and does not know the script any more."""
+class _ScriptMissing(Exception):
+    """Redis was restarted and no longer has the script."""
 
 
-class _Waiting:
-    """A session's turn in this worker."""
+class _LocalLock:
+    """The lock of a session in this worker, with the number of its users."""
 
-    __slots__ = ("held", "lock")
+    __slots__ = ("lock", "users")
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
-        self.held = 0  # by how many: who has the turn, and who waits for it
+        self.users = 0  # the request that has the lock, and the requests that wait for it
 
 
-class _Turn:
-    """Holds a session's turn. A client waits for its answer before it asks again, so that one worker's order is all
-    that is needed; changes are compared and stored in Redis besides."""
+class _SessionLock:
+    """The context manager of a session's lock in this worker.
 
-    def __init__(self, turns: dict[str, _Waiting], exists: Callable[[str], Awaitable[bool]], token: str) -> None:
-        self._turns = turns
+    An order among workers is not needed: a client sends a request only after the answer to the last one, and changes
+    of a session compare versions in Redis.
+    """
+
+    def __init__(self, locks: dict[str, _LocalLock], exists: Callable[[str], Awaitable[bool]], token: str) -> None:
+        self._locks = locks
         self._exists = exists
         self._token = token
-        self._mine: _Waiting | None = None
+        self._local: _LocalLock | None = None
 
     async def __aenter__(self) -> None:
-        mine = self._turns.get(self._token)
-        if mine is None:
-            mine = self._turns[self._token] = _Waiting()
-        if mine.held > TURNS_WAITING_MAX:  # one has it, the others wait
-            raise TooMany("requests of this session", TURNS_WAITING_MAX)
-        mine.held += 1
+        local = self._locks.get(self._token)
+        if local is None:
+            local = self._locks[self._token] = _LocalLock()
+        if local.users > LOCK_WAITERS_MAX:  # one has the lock, the others wait
+            raise TooMany("requests of this session", LOCK_WAITERS_MAX)
+        local.users += 1
+        # BaseException: a cancelled request must also leave, or the entry in `locks` would stay.
         try:
-            await mine.lock.acquire()
+            await local.lock.acquire()
         except BaseException:
-            self._leave(mine)
+            self._leave(local)
             raise
-        self._mine = mine
+        self._local = local
+        # Checked with the lock: the request before may have ended the session.
         try:
             if not await self._exists(self._token):
                 raise SessionGone
@@ -531,35 +562,35 @@ class _Turn:
             raise
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._mine is not None
-        self._mine.lock.release()
-        self._leave(self._mine)
+        assert self._local is not None
+        self._local.lock.release()
+        self._leave(self._local)
 
-    def _leave(self, mine: _Waiting) -> None:
-        mine.held -= 1
-        if not mine.held:
-            self._turns.pop(self._token, None)
+    def _leave(self, local: _LocalLock) -> None:
+        local.users -= 1
+        if not local.users:
+            self._locks.pop(self._token, None)
 
 
-def _flat(entries: Sequence[Entry]) -> list[Any]:
-    """Entries as scripts read them."""
+def _entry_arguments(entries: Sequence[Entry]) -> list[Any]:
+    """Return the number of entries and six values for each, as `append` in common.lua reads them."""
     flat: list[Any] = [len(entries)]
-    for one in entries:
-        bound = bound_of(one.topic) if one.topic != "status" else None
+    for entry in entries:
+        bound = bound_of(entry.topic) if entry.topic != "status" else None
         most, most_bytes = (bound.entries, bound.bytes) if bound else STATUS_BOUND
-        blob = _encode((one.body, one.author, one.needs, one.older))
-        flat += (one.topic, one.author, len(one.body), most, most_bytes, blob)
+        blob = _encode((entry.body, entry.author, entry.needs, entry.older))
+        flat += (entry.topic, entry.author, len(entry.body), most, most_bytes, blob)
     return flat
 
 
-def _made(topic: bytes, blob: bytes) -> Entry:
+def _decoded_entry(topic: bytes, blob: bytes) -> Entry:
     body, author, needs, older = _entry(blob)
     return Entry(topic.decode(), body, author, needs, older)
 
 
-def _stored(session: Session) -> tuple[Any, ...]:
-    """A session as scripts store it."""
-    return (
+def _session_arguments(session: Session) -> tuple[Any, ...]:
+    """Return the six values of a session, as `store` in common.lua reads them."""
+    return (  # scripts cannot read fields of the Struct, so poll.lua gets a copy of those it needs
         _encode(session),
         session.presence_filter,
         _encode(sorted(session.friends)),
@@ -569,9 +600,9 @@ def _stored(session: Session) -> tuple[Any, ...]:
     )
 
 
-def _flat_ranks(entries: Sequence[RankEntry]) -> list[Any]:
-    return [value for one in entries for value in (one.user_id, one.mode, one.country, one.pp)]
+def _rank_arguments(entries: Sequence[RankEntry]) -> list[Any]:
+    return [value for entry in entries for value in (entry.user_id, entry.mode, entry.country, entry.pp)]
 
 
 def _in_order(blobs: Sequence[bytes]) -> list[Session]:
-    return sorted(map(_session, blobs), key=lambda one: (one.login_time_ms, one.token))
+    return sorted(map(_session, blobs), key=lambda session: (session.login_time_ms, session.token))

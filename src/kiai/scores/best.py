@@ -1,43 +1,45 @@
-"""Which play is kept as best: by pp, by score, and by the board's measure for its mods. Pure.
+"""Rules for best scores: by pp, by score, and for each set of mods by the measure of the board. Pure.
 
 See docs/spec/game-rules.md#best-scores.
 """
 
 import msgspec
 
-from kiai.scores.model import PP_MODES_FROM, Best
+from kiai.scores.model import Best
+from kiai.scores.rules import sorts_by_pp
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """Which flags a new play gets; each one it gets is taken from the standing best."""
+class BestFlags(msgspec.Struct, frozen=True):
+    """The best flags of a new play. The previous best loses each flag that the play gets."""
 
     best_pp: bool
     best_score: bool
     best_mods: bool
 
 
-def more_pp(play: Best, standing: Best | None) -> bool:
-    """Higher pp; at equal pp the higher score; at equal both the earlier one stays."""
-    return standing is None or (play.pp, play.score) > (standing.pp, standing.score)
+def more_pp(play: Best, previous: Best | None) -> bool:
+    """Whether the play has more pp, or equal pp and a higher score. If both are equal, the earlier play stays best."""
+    return previous is None or (play.pp, play.score) > (previous.pp, previous.score)
 
 
-def more_score(play: Best, standing: Best | None) -> bool:
-    """Higher score; at equal score the earlier one stays."""
-    return standing is None or play.score > standing.score
+def more_score(play: Best, previous: Best | None) -> bool:
+    """Whether the play has a higher score. If the scores are equal, the earlier play stays best."""
+    return previous is None or play.score > previous.score
 
 
-def settle(
+def decide_bests(
     play: Best, *, mode: int, passed: bool, by_pp: Best | None, by_score: Best | None, with_mods: Best | None
-) -> Verdict:
-    """Compares a play with the standing bests of its player on its map and mode. A failed play is never best.
+) -> BestFlags:
+    """Return the flags of a play, given the present bests of its player on this map and mode.
 
-    Relax and autopilot boards sort by pp, so there one rule decides all three.
+    `with_mods` is the present best with the same mods. A failed play gets no flag.
     """
     if not passed:
-        return Verdict(best_pp=False, best_score=False, best_mods=False)
-    if mode >= PP_MODES_FROM:
+        return BestFlags(best_pp=False, best_score=False, best_mods=False)
+    if sorts_by_pp(mode):
+        # Relax and autopilot boards sort by pp. `best_score` must mark the line of the board, so it follows `best_pp`.
         best = more_pp(play, by_pp)
-        return Verdict(best_pp=best, best_score=best, best_mods=more_pp(play, with_mods))
-    return Verdict(
+        return BestFlags(best_pp=best, best_score=best, best_mods=more_pp(play, with_mods))
+    return BestFlags(
         best_pp=more_pp(play, by_pp), best_score=more_score(play, by_score), best_mods=more_score(play, with_mods)
     )

@@ -1,13 +1,14 @@
-"""The process that computes pp: `python -m kiai.scores.calculator`.
+"""The worker process that computes pp: the module `kiai.scores.calculator`, started with `python -m`.
 
-rosu-pp-py holds the interpreter lock while it computes, and one hostile map can cost it minutes, so it runs in
-processes of its own that can be killed. Its difficulty attributes can neither be pickled nor constructed; they stay
-here, in a cache by map, mode and difficulty mods, where the pp of a play costs microseconds.
+rosu-pp-py holds the interpreter lock while it computes, and a hostile map can keep it busy for minutes, so it runs in
+separate processes that can be killed. Its difficulty attributes cannot be pickled or constructed. They stay in this
+process, in a cache by map, mode and difficulty mods; from there, the pp of a play takes microseconds.
 
-A request names a map by md5; the answer `need_file` asks for the same request again with the .osu file in it. What is
-wrong with a map is an answer too. `worker_process.py` has the frames and the limits.
+A request names a map by md5. The reply `need_file` means: send the request again, with the .osu file. A fault of a map
+is a reply, not an exception. `pool_process.py` has the frames of the protocol and the limits of the process.
 """
 
+import itertools
 import traceback
 from collections import OrderedDict
 from typing import Final, Generic, TypeVar
@@ -15,20 +16,24 @@ from typing import Final, Generic, TypeVar
 import msgspec
 import rosu_pp_py as rosu
 
-from kiai.worker_process import serve
+from kiai.pool_process import serve
 
-MAPS_BYTES_MAX: Final = 16 * 1024 * 1024  # of .osu files; parsed, they take two to three times that
-MAP_BYTES_MIN: Final = 64 * 1024  # what even the smallest counts, so that 256 maps are held at most
+MAPS_BYTES_MAX: Final = 16 * 1024 * 1024  # of .osu files; parsed maps take two to three times as much memory
+MAP_BYTES_MIN: Final = 64 * 1024  # a smaller file counts as this size, which limits the cache to 256 maps
 ATTRIBUTES_MAX: Final = 8_192  # 1 KB each
+
+POINTS_MAX: Final = 120
+_SKILLS: Final = ("aim", "speed", "stamina", "color", "rhythm", "movement", "strains")
+"""The skills that add up to the strain of a mode; those of other modes are None."""
 
 PP_MAX: Final = 9_999.999
 STARS_MAX: Final = 100.0
 _U32_MAX: Final = 2**32 - 1
 
 DIFFICULTY_MODS: Final = 0x3F1FA5DE
-"""The mods that `kiai.osu.mods.difficulty_mods` keeps; this process imports as little as it can."""
+"""The mods that `kiai.osu.mods.difficulty_mods` keeps. A copy: this process imports as little as possible."""
 CONVERT_MODS: Final = 0x1F0F8000
-"""The mods that conversion to mania looks at: the key counts and their doubling."""
+"""The mods that change a conversion to mania: the key counts and co-op, which doubles them."""
 _DT: Final = 64
 _NC: Final = 512
 
@@ -39,13 +44,13 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-# PERF: batches make thousands of Play and Result, which hold nothing but numbers; counted by the garbage collector they
-# would set it off in the middle of the server (30 ms).
-class Play(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What was hit: counts, or an accuracy in percent from which likely counts are made. `combo` None: the maximum.
+# PERF: a batch makes thousands of plays and results. They contain numbers only, so they cannot form cycles. Tracked by
+# the garbage collector they would start a collection, which stops the server for 30 ms.
+class CalculatorPlay(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A play to compute: counts of judgements, or an accuracy in percent, from which the library derives counts.
 
-    Counts that add up to less than the map has are filled up with the best judgement. `legacy_score` is the total
-    score that a stable client shows.
+    `combo` None is the maximum. If the counts add up to fewer than the objects of the map, the rest count as the best
+    judgement. `legacy_score` is the total score that a stable client shows.
     """
 
     mods: int
@@ -60,15 +65,15 @@ class Play(msgspec.Struct, frozen=True, array_like=True, gc=False):
     accuracy: float | None = None
 
 
-class Result(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a play is worth; None where the mode has no such part. The counts are those that were used.
+class CalculatorResult(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """pp and difficulty of a play; None for values that the mode does not have. The counts are those that were used.
 
     osu! has pp_acc, pp_aim, pp_speed, pp_flashlight, effective_miss_count, aim, speed, flashlight, slider_factor and
     speed_note_count; taiko has pp_acc, pp_difficulty, stamina, color, rhythm and `peak`, which is stamina and colour
     together (rosu-pp's mechanical difficulty); mania has pp_difficulty; catch has none of them.
 
-    `flagged` marks a pp that is no number or above 9,999.999, or stars that are no number or above 100: such a play
-    counts 0 pp (docs/spec/game-rules.md#pp-of-a-play), such stars as 100 or, if no number, 0.
+    `flagged` is set if pp is NaN or above 9,999.999, or if stars are NaN or above 100. Then pp is 0
+    (docs/spec/game-rules.md#pp-of-a-play), stars above 100 become 100, and NaN stars become 0.
     """
 
     pp: float
@@ -98,35 +103,53 @@ class Result(msgspec.Struct, frozen=True, array_like=True, gc=False):
     flagged: bool = False
 
 
-class Request(msgspec.Struct, frozen=True, array_like=True):
-    """Plays of one map in one vanilla mode."""
+class MapAnalysis(msgspec.Struct, frozen=True, array_like=True):
+    """The objects of a map by kind, its slowest and fastest tempo, and its strain.
+
+    `strains` are the peaks of equal parts of the map, at most `POINTS_MAX`, in order. The tempo is that without mods;
+    kinds are those of the file, also for a convert.
+    """
+
+    circles: int
+    sliders: int
+    spinners: int
+    holds: int
+    bpm_least: float
+    bpm_most: float
+    strains: list[float]
+
+
+class CalculatorRequest(msgspec.Struct, frozen=True, array_like=True):
+    """Plays of one map in one vanilla mode. `analysed_with` requests its analysis with these mods instead."""
 
     id: int
     md5: str
     mode: int
-    plays: list[Play]
+    plays: list[CalculatorPlay]
     osu: bytes | None = None
+    analysed_with: int | None = None
 
 
-class Answer(msgspec.Struct, frozen=True, array_like=True):
-    """The results in the order of the plays, or why there are none.
+class CalculatorReply(msgspec.Struct, frozen=True, array_like=True):
+    """The results in the order of the plays, or the reason for an error.
 
-    `error` is "suspicious" (made to hurt, by rosu-pp's judgement), "unreadable" (no map, or one without objects),
-    "cannot convert" (to this mode), "impossible play" (a number outside 32 bits) or "crashed" (the library broke).
+    `error` is "suspicious" (rosu-pp takes the map for an attack), "unreadable" (not a map, or without objects),
+    "cannot convert" (to this mode), "impossible play" (a number outside 32 bits) or "crashed" (a panic of the library).
     """
 
     id: int
-    results: list[Result] | None = None
+    results: list[CalculatorResult] | None = None
     need_file: bool = False
     error: str | None = None
+    analysis: MapAnalysis | None = None
 
 
 class _NeedFile(Exception):
-    """The map is not at hand and did not come with the request."""
+    """The map is not in the cache, and the request does not contain it."""
 
 
 class _Refusal(Exception):
-    """There will be no results; the argument is the answer's `error`."""
+    """The request cannot be computed. The argument is the `error` of the reply."""
 
 
 class _Recent(Generic[K, V]):
@@ -135,25 +158,25 @@ class _Recent(Generic[K, V]):
     def __init__(self, weight_max: int) -> None:
         self._weight_max = weight_max
         self._weight = 0
-        self._held: OrderedDict[K, tuple[V, int]] = OrderedDict()
+        self._values: OrderedDict[K, tuple[V, int]] = OrderedDict()
 
     def get(self, key: K) -> V | None:
-        found = self._held.get(key)
+        found = self._values.get(key)
         if found is None:
             return None
-        self._held.move_to_end(key)
+        self._values.move_to_end(key)
         return found[0]
 
     def put(self, key: K, value: V, weight: int) -> None:
-        self._held[key] = (value, weight)
+        self._values[key] = (value, weight)
         self._weight += weight
         while self._weight > self._weight_max:
-            _, (_, freed) = self._held.popitem(last=False)
+            _, (_, freed) = self._values.popitem(last=False)
             self._weight -= freed
 
 
 class _Rating:
-    """The live attributes of a map with mods, and their part of a result."""
+    """The library's attributes of a map with mods, and the values that each result copies from them."""
 
     __slots__ = ("attributes", "figures", "flagged")
 
@@ -161,9 +184,9 @@ class _Rating:
         stars = attributes.stars
         self.attributes = attributes
         self.flagged = not 0.0 <= stars <= STARS_MAX
-        # PERF: read once for all plays; crossing to the library for each figure of each play costs 1 us a play.
+        # PERF: read once for all plays. Reading these attributes from the library for each play costs 1 us a play.
         self.figures = (
-            stars if not self.flagged else STARS_MAX if stars > STARS_MAX else 0.0,
+            stars if not self.flagged else STARS_MAX if stars > STARS_MAX else 0.0,  # a comparison with NaN is false
             attributes.max_combo,
             attributes.aim,
             attributes.speed,
@@ -178,37 +201,39 @@ class _Rating:
 
 
 class Calculator:
-    """Parsed maps and their difficulty attributes, the most recently used of each."""
+    """Computes pp, with a cache of the most recently used parsed maps and difficulty attributes."""
 
     def __init__(self, *, maps_bytes_max: int = MAPS_BYTES_MAX, attributes_max: int = ATTRIBUTES_MAX) -> None:
         self._maps: _Recent[tuple[str, int, int], rosu.Beatmap] = _Recent(maps_bytes_max)
         self._ratings: _Recent[tuple[str, int, int], _Rating] = _Recent(attributes_max)
 
-    def answer(self, request: Request) -> Answer:
-        """Computes what is asked, by the rule for stable clients: no lazer, their counts, combo and total score."""
+    def answer(self, request: CalculatorRequest) -> CalculatorReply:
+        """Return the results of a request, or its error, by the rules for scores of stable clients."""
         try:
-            return Answer(request.id, [self._result(request, play) for play in request.plays])
+            if request.analysed_with is not None:
+                return CalculatorReply(request.id, [], analysis=_analysis(request, request.analysed_with))
+            return CalculatorReply(request.id, [self._result(request, play) for play in request.plays])
         except _NeedFile:
-            return Answer(request.id, need_file=True)
+            return CalculatorReply(request.id, need_file=True)
         except _Refusal as refusal:
-            return Answer(request.id, error=str(refusal))
-        except BaseException:  # a panic of the library is an exception, but none of `Exception`
+            return CalculatorReply(request.id, error=str(refusal))
+        except BaseException:  # PyO3 raises a panic of the library as a subclass of BaseException, not of Exception
             traceback.print_exc()
-            return Answer(request.id, error="crashed")
+            return CalculatorReply(request.id, error="crashed")
 
-    def _result(self, request: Request, play: Play) -> Result:
-        # The game always sends NC with DT; to the library, NC alone is no mod at all.
+    def _result(self, request: CalculatorRequest, play: CalculatorPlay) -> CalculatorResult:
+        # The game always sends NC with DT. The library ignores NC without DT.
         mods = play.mods | _DT if play.mods & _NC else play.mods
         if not 0 <= mods <= _U32_MAX:
             raise _Refusal("impossible play")
         try:
-            performance = rosu.Performance(mods=mods, lazer=False, **_given(play))
-        except TypeError:
+            performance = rosu.Performance(mods=mods, lazer=False, **_parameters(play))
+        except TypeError:  # a count that does not fit into the library's u32
             raise _Refusal("impossible play") from None
         rating = self._rating(request, mods & DIFFICULTY_MODS)
         return _result(performance.calculate(rating.attributes), rating)
 
-    def _rating(self, request: Request, mods: int) -> _Rating:
+    def _rating(self, request: CalculatorRequest, mods: int) -> _Rating:
         key = (request.md5, request.mode, mods)
         rating = self._ratings.get(key)
         if rating is None:
@@ -217,7 +242,8 @@ class Calculator:
             self._ratings.put(key, rating, 1)
         return rating
 
-    def _map(self, request: Request, mods: int) -> rosu.Beatmap:
+    def _map(self, request: CalculatorRequest, mods: int) -> rosu.Beatmap:
+        # Only a conversion to mania depends on mods, so the other modes share one parsed map for all mods.
         key = (request.md5, request.mode, mods & CONVERT_MODS if request.mode == _MANIA else 0)
         beatmap = self._maps.get(key)
         if beatmap is None:
@@ -228,16 +254,51 @@ class Calculator:
         return beatmap
 
 
+def _analysis(request: CalculatorRequest, mods: int) -> MapAnalysis:
+    # A parsed map does not have the tempos, so the analysis always needs the file.
+    if request.osu is None:
+        raise _NeedFile
+    # PERF: here, because few workers need it.
+    from kiai.osu.beatmap_file import BadBeatmap, parse_beatmap
+
+    beatmap = _read(request.osu, request.mode, mods)
+    strains = rosu.Difficulty(mods=mods, lazer=False).strains(beatmap)
+    skills = [found for name in _SKILLS if (found := getattr(strains, name)) is not None]
+    try:
+        file = parse_beatmap(request.osu)
+    except BadBeatmap:
+        raise _Refusal("unreadable") from None
+    return MapAnalysis(
+        file.circles,
+        file.sliders,
+        file.spinners,
+        file.holds,
+        file.bpm_least,
+        file.bpm_most,
+        _peaks([sum(section) for section in zip(*skills, strict=False)]),
+    )
+
+
+def _peaks(values: list[float]) -> list[float]:
+    """Return the highest values of at most `POINTS_MAX` equal parts. NaN and negative numbers count as 0."""
+    count = min(len(values), POINTS_MAX)
+    edges = [len(values) * at // count for at in range(count + 1)] if count else []
+    return [
+        round(max((value for value in values[first:last] if value > 0), default=0.0), 3)
+        for first, last in itertools.pairwise(edges)
+    ]
+
+
 def _read(osu: bytes, mode: int, mods: int) -> rosu.Beatmap:
-    if b"\n" not in osu:  # to the library, a line ends with nothing else
+    if b"\n" not in osu:  # the game accepts lines that end in CR only, the library does not
         osu = osu.replace(b"\r", b"\n")
     try:
         beatmap = rosu.Beatmap(bytes=osu)
     except rosu.ParseError:
         raise _Refusal("unreadable") from None
-    if beatmap.n_objects == 0:  # what is no map at all is read as an empty one
+    if beatmap.n_objects == 0:  # the library reads a file that is not a map as an empty map
         raise _Refusal("unreadable")
-    if beatmap.is_suspicious():
+    if beatmap.is_suspicious():  # checked before any computation: such a map can take minutes and gigabytes
         raise _Refusal("suspicious")
     if beatmap.mode != _MODES[mode]:
         try:
@@ -247,8 +308,8 @@ def _read(osu: bytes, mode: int, mods: int) -> rosu.Beatmap:
     return beatmap
 
 
-def _given(play: Play) -> dict[str, int | float]:
-    given = {
+def _parameters(play: CalculatorPlay) -> dict[str, int | float]:
+    parameters = {
         "n300": play.n300,
         "n100": play.n100,
         "n50": play.n50,
@@ -258,16 +319,16 @@ def _given(play: Play) -> dict[str, int | float]:
         "combo": play.combo,
         "accuracy": play.accuracy,
     }
-    if play.legacy_score is not None:  # only osu!'s is looked at; taiko's and catch's can pass 32 bits
-        given["legacy_total_score"] = min(play.legacy_score, _U32_MAX)
-    return {name: value for name, value in given.items() if value is not None}
+    if play.legacy_score is not None:  # the library uses it in osu! only; in taiko and catch it can exceed 32 bits
+        parameters["legacy_total_score"] = min(play.legacy_score, _U32_MAX)
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
-def _result(found: rosu.PerformanceAttributes, rating: _Rating) -> Result:
+def _result(found: rosu.PerformanceAttributes, rating: _Rating) -> CalculatorResult:
     pp, state = found.pp, found.state
     assert state is not None
-    flagged = rating.flagged or not 0.0 <= pp <= PP_MAX
-    return Result(
+    flagged = rating.flagged or not 0.0 <= pp <= PP_MAX  # `not`, so that NaN is flagged
+    return CalculatorResult(
         0.0 if flagged else pp,
         found.pp_accuracy,
         found.pp_aim,
@@ -287,9 +348,9 @@ def _result(found: rosu.PerformanceAttributes, rating: _Rating) -> Result:
 
 
 def main() -> None:
-    """Answers until the other side closes."""
+    """Answer requests until the server closes the pipe."""
     calculator = Calculator()
-    decode = msgspec.msgpack.Decoder(Request).decode
+    decode = msgspec.msgpack.Decoder(CalculatorRequest).decode
 
     serve(lambda head, _: msgspec.msgpack.encode(calculator.answer(decode(head))))
 

@@ -1,5 +1,6 @@
-"""What a profile remembers: ranks day by day, medals."""
+"""The history of a profile: its rank on each day, and its medals."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -8,10 +9,11 @@ from sqlalchemy import bindparam, delete, insert, select
 
 from kiai.clock import Clock
 from kiai.errors import Unavailable
-from kiai.realtime.port import Realtime
+from kiai.realtime.port import Rank, Realtime
 from kiai.scores import statements
-from kiai.storage.port import Command, Database, Query, Transaction, only
-from kiai.storage.tables import medals, progress, rank_history
+from kiai.scores.peaks import Peaks, RankNow
+from kiai.storage.port import Command, Database, Query, Transaction, scalar
+from kiai.storage.tables import medal_holders, medals, progress, rank_history
 
 DAYS: Final = 90
 MEDALS_MAX: Final = 500
@@ -21,7 +23,7 @@ JOB: Final = "rank-history"
 
 
 class Day(msgspec.Struct, frozen=True):
-    """A player's standing at the start of a day; `day` counts from 1970-01-01, UTC."""
+    """A player's ranks and pp on a day. `day` is the number of days since 1970-01-01, UTC."""
 
     day: int
     rank: int
@@ -45,6 +47,18 @@ _DAYS = Query(
     .limit(DAYS),
     Day,
 )
+AMONG_MAX: Final = 100
+# One lookup of the primary key for each player.
+RANKS_ON_DAY = Query(
+    select(rank_history.c.user_id, rank_history.c.rank, rank_history.c.country_rank)
+    .where(
+        rank_history.c.user_id.in_([bindparam(f"id{n}", type_=rank_history.c.user_id.type) for n in range(AMONG_MAX)]),
+        rank_history.c.mode == bindparam("mode"),
+        rank_history.c.day == bindparam("day"),
+    )
+    .limit(AMONG_MAX),
+    lambda user_id, rank, country_rank: (user_id, Rank(rank, country_rank)),
+)
 _MEDALS = Query(
     select(medals.c.medal_id, medals.c.unlocked_at_ms, medals.c.score_id)
     .where(medals.c.user_id == bindparam("user_id"))
@@ -57,7 +71,7 @@ _WRITE = Command(
         {name: bindparam(name) for name in ("user_id", "mode", "day", "rank", "country_rank", "pp")}
     )
 )
-_NOTED = Query(select(progress.c.state).where(progress.c.job == bindparam("job")), only)
+_NOTED = Query(select(progress.c.state).where(progress.c.job == bindparam("job")), scalar)
 _FORGET = Command(delete(progress).where(progress.c.job == bindparam("job")))
 _MARK = Command(insert(progress).values({name: bindparam(name) for name in ("job", "state", "at_ms")}))
 _CLEAR = Command(
@@ -68,35 +82,53 @@ _CLEAR = Command(
 )
 
 
-class History:
-    """Reads what was, and notes once a day what is."""
+_HOLDERS = Query(
+    select(medal_holders.c.medal_id, medal_holders.c.holders).order_by(medal_holders.c.medal_id).limit(MEDALS_MAX),
+    lambda medal_id, holders: (medal_id, holders),
+)
 
-    def __init__(self, database: Database, realtime: Realtime, clock: Clock) -> None:
+
+class History:
+    """Reads rank history and medals, and saves the present ranks once a day."""
+
+    def __init__(self, database: Database, realtime: Realtime, clock: Clock, peaks: Peaks) -> None:
         self._database = database
+        self._peaks = peaks
         self._realtime = realtime
         self._clock = clock
 
     async def days(self, user_id: int, mode: int) -> list[Day]:
-        """The last 90 days of a player in a mode, oldest first."""
+        """Return the last 90 days of a player in a mode, oldest first. Days without a rank are missing."""
         since = self._clock.now_ms() // DAY_MS - DAYS + 1
         return await self._database.all(_DAYS, user_id=user_id, mode=mode, since=since)
 
+    async def yesterday(self, user_ids: Sequence[int], mode: int) -> dict[int, Rank]:
+        """Return the ranks of yesterday (UTC) by player, for at most 100 players. Players without one are missing."""
+        ids = {f"id{n}": user_ids[n] if n < len(user_ids) else 0 for n in range(AMONG_MAX)}
+        day = self._clock.now_ms() // DAY_MS - 1
+        return dict(await self._database.all(RANKS_ON_DAY, mode=mode, day=day, **ids))
+
     async def medals(self, user_id: int) -> list[tuple[int, int, int | None]]:
-        """(medal, unlocked at unix ms, score) in the order they were unlocked."""
+        """Return a player's medals in the order of unlocking: (medal id, unix ms, score id)."""
         return await self._database.all(_MEDALS, user_id=user_id)
 
-    async def note_day(self) -> None:
-        """Writes today's standing of every ranked player, once a day; a call after that does nothing.
+    async def medal_holders(self) -> dict[int, int]:
+        """Return how many visible players have each medal, by id of the medal."""
+        return dict(await self._database.all(_HOLDERS))
 
-        The day is marked when all of it is written. Until then each call writes it from the front, over what a call
-        that failed has left. Raises Unavailable where the ranks cannot be read.
+    async def save_day(self) -> None:
+        """Save the ranks of all ranked players for today (UTC). Do nothing if today is already saved.
+
+        The day is marked as saved after the last player. A call that fails leaves it unmarked, and the next call writes
+        the whole day again. Raises Unavailable if the ranks cannot be read.
         """
         day = self._clock.now_ms() // DAY_MS
         if await self._database.one(_NOTED, job=JOB) == str(day):
             return
         after = 0
-        while rows := await self._database.all(statements.RANK_ENTRIES, after=after, limit=AT_ONCE):
+        while rows := await self._database.all(statements.ranks.RANK_ENTRIES, after=after, limit=AT_ONCE):
             if len(rows) == AT_ONCE:
+                # The page may end in the middle of a player's modes: leave that player to the next page.
                 cut = rows[-1][0]
                 rows = [row for row in rows if row[0] != cut]
             first, after = after + 1, rows[-1][0]
@@ -108,9 +140,15 @@ class History:
 
         await self._database.transaction(done)
 
-    async def _write(self, day: int, first: int, last: int, rows: list[tuple[int, int, str, int]]) -> None:
+    async def _write(self, day: int, first: int, last: int, rows: list[tuple[int, int, str, int, int]]) -> None:
+        by_player: dict[int, list[tuple[int, int]]] = {}
+        for user_id, mode, _, pp, _ in rows:
+            if pp > 0:
+                by_player.setdefault(user_id, []).append((mode, pp))
+        if not by_player:
+            return
         standings = []
-        for user_id in dict.fromkeys(row[0] for row in rows):
+        for user_id, modes in by_player.items():
             ranks = await self._realtime.ranks_of(user_id)
             standings += [
                 {
@@ -121,14 +159,18 @@ class History:
                     "country_rank": ranks[mode].country_rank,
                     "pp": pp,
                 }
-                for _, mode, _, pp in (row for row in rows if row[0] == user_id)
+                for mode, pp in modes
                 if mode in ranks
             ]
-        if not standings:  # players with pp have ranks, unless the lists were just lost
+        # Every player of the page has pp and so a rank. If none has one, Redis has lost the lists and they are being
+        # rebuilt: saving now would leave a gap in every profile.
+        if not standings:
             raise Unavailable("ranks", "they are being loaded")
 
         async def body(tx: Transaction) -> None:
+            # Also the rows of a call that failed half-way.
             await tx.run(_CLEAR, day=day, first=first, last=last)
-            await tx.many(_WRITE, standings)
+            await tx.run_many(_WRITE, standings)
 
         await self._database.transaction(body)
+        await self._peaks.note([RankNow(row["user_id"], row["mode"], row["rank"]) for row in standings])

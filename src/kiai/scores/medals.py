@@ -1,7 +1,8 @@
-"""Medals: what earns them, as code (docs/spec/game-rules.md#medals). Pure.
+"""The medals and their conditions (docs/spec/game-rules.md#medals). Pure.
 
-Ids 1 to 83 are those of the field, so that an import keeps what players have; from 84 on they are ours. A condition
-looks at a `Deed`: a passed play of a visible player on a map with a board, and what the profile is after it.
+Ids 1 to 83 are the same as on other servers, so that an import keeps the medals of players. Ids from 84 on are defined
+here. A condition is a function of a `MedalPlay`: a passed play of a visible player on a map with a board, and the
+profile after it.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,18 +16,19 @@ from kiai.osu.mods import DT, EZ, FL, HD, HR, HT, NC, NF, PF, SD, SO
 
 
 class DayPlay(msgspec.Struct, frozen=True):
-    """A play of the player in the last 24 hours, in the deed's mode."""
+    """A play of the same player in the last 24 hours, in the same mode."""
 
     map_key: int
     grade: str
     passed: int
 
 
-class Deed(msgspec.Struct, frozen=True):
-    """A passed play and the profile after it. `mode` is the game's own, 0-3; `stars` are with the play's mods.
+class MedalPlay(msgspec.Struct, frozen=True):
+    """A passed play and the profile after it.
 
-    `plays` and `hits` are those of each of the game's own modes; `rank` is the global one before the play, 0 for none.
-    `day` are the plays of the last 24 hours with this one.
+    `mode` is a vanilla mode (0 to 3). `stars` are computed with the play's mods. `plays` and `hits` have a total for
+    each vanilla mode. `rank` is the global rank before the play, 0 without one. `day` has the plays of the last 24
+    hours, including this one.
     """
 
     map_key: int
@@ -49,37 +51,37 @@ class Deed(msgspec.Struct, frozen=True):
     day: Sequence[DayPlay] = ()
 
     def at_least(self, grade: str) -> bool:
-        """Whether the grade is this one or better."""
+        """Whether the play has this grade or a better one."""
         return GRADES.index(self.grade) >= GRADES.index(grade)
 
 
 class Medal(msgspec.Struct, frozen=True):
-    """A medal: `file` is its picture without extension. `looks_back` when its condition needs the day's plays."""
+    """A medal. `file` names its picture, without extension. `needs_day`: its condition reads `MedalPlay.day`."""
 
     id: int
     file: str
     name: str
     description: str
-    earned: Callable[[Deed], bool]
-    looks_back: bool = False
+    earned: Callable[[MedalPlay], bool]
+    needs_day: bool = False
 
 
 DAY_MS: Final = 86_400_000
 
 
-def _stars(mode: int, star: int, needs: Callable[[Deed], bool]) -> Callable[[Deed], bool]:
-    return lambda deed: deed.mode == mode and star <= deed.stars < star + 1 and needs(deed)
+def _stars(mode: int, star: int, condition: Callable[[MedalPlay], bool]) -> Callable[[MedalPlay], bool]:
+    return lambda play: play.mode == mode and star <= play.stars < star + 1 and condition(play)
 
 
 def _skill(first_id: int, mode: int, word: str, passes: Sequence[str], combos: Sequence[str]) -> list[Medal]:
-    """The medals for passing a map of each number of stars, then those for a full combo on one."""
+    """Return the medals for a pass on a map of each number of stars, then those for a full combo."""
     found = [
         Medal(
             first_id + index,
             f"{word}-skill-pass-{index + 1}",
             name,
             f"Pass a map of {index + 1} {'star' if not index else 'stars'} without No Fail.",
-            _stars(mode, index + 1, lambda deed: not deed.mods & NF),
+            _stars(mode, index + 1, lambda play: not play.mods & NF),
         )
         for index, name in enumerate(passes)
     ]
@@ -89,7 +91,7 @@ def _skill(first_id: int, mode: int, word: str, passes: Sequence[str], combos: S
             f"{word}-skill-fc-{index + 1}",
             name,
             f"Get a full combo on a map of {index + 1} {'star' if not index else 'stars'}.",
-            _stars(mode, index + 1, lambda deed: deed.perfect),
+            _stars(mode, index + 1, lambda play: play.perfect),
         )
         for index, name in enumerate(combos)
     ]
@@ -101,13 +103,13 @@ def _combo(id_: int, combo: int) -> Medal:
         f"osu-combo-{combo}",
         f"{combo} Combo",
         f"Reach a combo of {combo} in osu!.",
-        lambda deed: deed.mode == 0 and deed.max_combo >= combo,
+        lambda play: play.mode == 0 and play.max_combo >= combo,
     )
 
 
 def _mod(id_: int, word: str, name: str, description: str, has: int, without: int = 0) -> Medal:
     return Medal(
-        id_, f"all-intro-{word}", name, description, lambda deed: bool(deed.mods & has) and not deed.mods & without
+        id_, f"all-intro-{word}", name, description, lambda play: bool(play.mods & has) and not play.mods & without
     )
 
 
@@ -118,7 +120,7 @@ def _hits(first_id: int, mode: int, word: str, unit: str, steps: Sequence[int], 
             f"{word}-hits-{step}",
             names[index],
             f"Hit {step:,} {unit} in all.".replace(",", " "),
-            lambda deed: deed.mode == mode and deed.hits[mode] >= step,
+            lambda play: play.mode == mode and play.hits[mode] >= step,
         )
 
     return [medal(index, step) for index, step in enumerate(steps)]
@@ -130,7 +132,7 @@ def _plays(id_: int, count: int) -> Medal:
         f"osu-plays-{count}",
         f"{count:,} Plays".replace(",", " "),
         f"Play osu! {count:,} times.".replace(",", " "),
-        lambda deed: deed.mode == 0 and deed.plays[0] >= count,
+        lambda play: play.mode == 0 and play.plays[0] >= count,
     )
 
 
@@ -140,11 +142,13 @@ def _rank(id_: int, rank: int) -> Medal:
         f"osu-rank-{rank}",
         f"Top {rank}",
         f"Be among the first {rank} of the osu! ranking.",
-        lambda deed: deed.mode == 0 and 1 <= deed.rank <= rank,
+        lambda play: play.mode == 0 and 1 <= play.rank <= rank,
     )
 
 
-def _secret(id_: int, word: str, name: str, description: str, earned: Callable[[Deed], bool], **more: bool) -> Medal:
+def _secret(
+    id_: int, word: str, name: str, description: str, earned: Callable[[MedalPlay], bool], **more: bool
+) -> Medal:
     return Medal(id_, f"all-secret-{word}", name, description, earned, **more)
 
 
@@ -152,24 +156,25 @@ def _same_digits(score: int) -> bool:
     return score >= 100_000 and len(set(str(score))) == 1
 
 
-def _is_map(deed: Deed, artist: str, title: str, creator: str = "") -> bool:
+def _is_map(play: MedalPlay, artist: str, title: str, creator: str = "") -> bool:
     return (
-        deed.artist.lower() == artist
-        and deed.title.lower() == title
-        and (not creator or deed.creator.lower() == creator)
+        play.artist.lower() == artist
+        and play.title.lower() == title
+        and (not creator or play.creator.lower() == creator)
     )
 
 
-def _s_ranks(deed: Deed) -> bool:
-    return len({one.map_key for one in deed.day if one.passed and GRADES.index(one.grade) >= GRADES.index("S")}) >= 5
+def _s_ranks(play: MedalPlay) -> bool:
+    good = (other for other in play.day if other.passed and GRADES.index(other.grade) >= GRADES.index("S"))
+    return len({other.map_key for other in good}) >= 5
 
 
-def _improved(deed: Deed) -> bool:
-    return deed.at_least("A") and any(one.map_key == deed.map_key and one.grade == "D" for one in deed.day)
+def _improved(play: MedalPlay) -> bool:
+    return play.at_least("A") and any(other.map_key == play.map_key and other.grade == "D" for other in play.day)
 
 
-def _obsessed(deed: Deed) -> bool:
-    return sum(one.map_key == deed.map_key for one in deed.day) >= 100
+def _obsessed(play: MedalPlay) -> bool:
+    return sum(other.map_key == play.map_key for other in play.day) >= 100
 
 
 MEDALS: Final[tuple[Medal, ...]] = (
@@ -324,86 +329,87 @@ MEDALS: Final[tuple[Medal, ...]] = (
     _rank(101, 10_000),
     _rank(102, 5_000),
     _rank(103, 1_000),
-    _secret(104, "sranker", "On A Roll", "Get an S or better on five maps within a day.", _s_ranks, looks_back=True),
-    _secret(105, "improved", "Second Wind", "Get an A on a map that gave you a D today.", _improved, looks_back=True),
+    _secret(104, "sranker", "On A Roll", "Get an S or better on five maps within a day.", _s_ranks, needs_day=True),
+    _secret(105, "improved", "Second Wind", "Get an A on a map that gave you a D today.", _improved, needs_day=True),
     _secret(
         106,
         "consolation",
         "At Least It Counts",
         "Get a D with 100 000 points, without Easy and No Fail.",
-        lambda deed: deed.grade == "D" and deed.score >= 100_000 and not deed.mods & (EZ | NF),
+        lambda play: play.grade == "D" and play.score >= 100_000 and not play.mods & (EZ | NF),
     ),
     _secret(
         107,
         "challenge",
         "Seal Of Approval",
         "Get an A or better on an approved map.",
-        lambda deed: deed.status == MapStatus.APPROVED and deed.at_least("A"),
+        lambda play: play.status == MapStatus.APPROVED and play.at_least("A"),
     ),
     _secret(
         108,
         "stumbler",
         "Held Together",
         "Get a full combo with an accuracy below 85 percent.",
-        lambda deed: deed.perfect and deed.acc < 85,
+        lambda play: play.perfect and play.acc < 85,
     ),
     _secret(
         109,
         "jackpot",
         "Jackpot",
         "Get a score of six or more digits that are all the same.",
-        lambda deed: _same_digits(deed.score),
+        lambda play: _same_digits(play.score),
     ),
-    _secret(110, "quickdraw", "Hello World", "Pass a map that has a leaderboard.", lambda deed: True),
+    _secret(110, "quickdraw", "Hello World", "Pass a map that has a leaderboard.", lambda play: True),
     _secret(
-        111, "obsessed", "Once More", "Play a map a hundred times within a day and pass it.", _obsessed, looks_back=True
+        111, "obsessed", "Once More", "Play a map a hundred times within a day and pass it.", _obsessed, needs_day=True
     ),
     _secret(
         112,
         "nonstop",
         "Long Breath",
         "Get a full combo on a map of 8 minutes 41 seconds or more.",
-        lambda deed: deed.perfect and deed.length_s >= 521,
+        lambda play: play.perfect and play.length_s >= 521,
     ),
     _secret(
         113,
         "jackofalltrades",
         "All Rounder",
         "Play each of the four modes 5 000 times.",
-        lambda deed: min(deed.plays) >= 5_000,
+        lambda play: min(play.plays) >= 5_000,
     ),
     _secret(
         114,
         "bunny",
         "Bunny Hop",
         "Get a full combo on the song that started it all.",
-        lambda deed: deed.perfect and _is_map(deed, "chatmonchy", "make up! make up!", "peppy"),
+        lambda play: play.perfect and _is_map(play, "chatmonchy", "make up! make up!", "peppy"),
     ),
     Medal(
         115,
         "osu-secret-dancer",
         "Dance Floor",
         "Pass the dance of the festival with more than 3 000 000 points, without No Fail.",
-        lambda deed: (
-            deed.mode == 0
-            and not deed.mods & NF
-            and deed.score > 3_000_000
-            and _is_map(deed, "yoko ishida", "paraparamax i")
+        lambda play: (
+            play.mode == 0
+            and not play.mods & NF
+            and play.score > 3_000_000
+            and _is_map(play, "yoko ishida", "paraparamax i")
         ),
     ),
 )
 RANK_MEDALS: Final = frozenset(range(100, 104))
-"""On a small server everybody has them: they are for an operator to switch on."""
+"""Off unless the operator switches them on: on a small server every player would get them."""
 BY_ID: Final = {medal.id: medal for medal in MEDALS}
 
 
-def earned_by(deed: Deed, held: frozenset[int], *, looking_back: bool) -> list[int]:
-    """Ids of the medals that this deed earns and the player does not hold, with or without a look at the day."""
-    return [
-        medal.id for medal in MEDALS if medal.looks_back == looking_back and medal.id not in held and medal.earned(deed)
-    ]
+def earned_by(play: MedalPlay, held: frozenset[int], *, with_day: bool) -> list[int]:
+    """Return the ids of the medals that this play earns and that are not in `held`.
+
+    `with_day` selects the medals whose conditions read `MedalPlay.day`; otherwise the other medals are checked.
+    """
+    return [medal.id for medal in MEDALS if medal.needs_day == with_day and medal.id not in held and medal.earned(play)]
 
 
-def wants_the_day(deed: Deed, held: frozenset[int]) -> bool:
-    """Whether a medal that looks back could be earned, so that the day's plays are worth reading."""
-    return any(medal.looks_back and medal.id not in held for medal in MEDALS) and deed.grade != "F"
+def needs_day_plays(play: MedalPlay, held: frozenset[int]) -> bool:
+    """Whether this play could earn a medal that depends on the plays of the day, so that they have to be read."""
+    return any(medal.needs_day and medal.id not in held for medal in MEDALS) and play.grade != "F"

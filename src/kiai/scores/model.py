@@ -1,4 +1,4 @@
-"""Plays and scores as values."""
+"""Values of this subject: plays before they are recorded, and scores as lists and panels show them."""
 
 from typing import Final
 
@@ -6,14 +6,16 @@ import msgspec
 
 from kiai.beatmaps import Beatmap
 from kiai.beatmaps.model import MapSummary
-from kiai.osu.accuracy import Counts
+from kiai.osu.accuracy import HitCounts
 from kiai.osu.replay_file import FIRST_LAZER_VERSION
-
-PP_MODES_FROM: Final = 4  # relax and autopilot boards sort by pp, vanilla ones by score
 
 
 class StoredReplay(msgspec.Struct, frozen=True):
-    """What is kept about a replay beside its frames; `md5` names the file in the store."""
+    """The row of a stored replay. The frames are in the files store, under `replay_key(md5)`.
+
+    `md5` and `sha256` are of the frames; `size` is in bytes. Only imported replays have `life_bar` and
+    `target_accuracy`.
+    """
 
     md5: bytes
     sha256: bytes
@@ -23,13 +25,17 @@ class StoredReplay(msgspec.Struct, frozen=True):
 
 
 class Play(msgspec.Struct, frozen=True):
-    """A finished play, checked and computed, ready to be recorded. Times in ms, accuracy in percent."""
+    """A finished play that has been checked and computed and can be recorded.
+
+    `acc` is in percent, `time_elapsed` in ms, `play_time_ms` in unix ms. `checksum` has 16 bytes and identifies the
+    play: it is stored once. `calculator` identifies the version that computed `pp`; 0 means that pp is not computed.
+    """
 
     user_id: int
     beatmap: Beatmap
     mode: int
     mods: int
-    counts: Counts
+    counts: HitCounts
     score: int
     max_combo: int
     acc: float
@@ -48,7 +54,7 @@ class Play(msgspec.Struct, frozen=True):
 
 
 class Best(msgspec.Struct, frozen=True):
-    """A standing best score, as far as a new play is compared with it."""
+    """A player's present best score, with the fields that a new play is compared with."""
 
     id: int
     score: int
@@ -59,7 +65,7 @@ class Best(msgspec.Struct, frozen=True):
 
 
 class MapFigures(msgspec.Struct, frozen=True):
-    """A score as the game's ranking panel shows it."""
+    """A score on the game's ranking panel. `acc` is in percent."""
 
     score: int
     max_combo: int
@@ -68,7 +74,7 @@ class MapFigures(msgspec.Struct, frozen=True):
 
 
 class ProfileFigures(msgspec.Struct, frozen=True):
-    """A profile as the game's ranking panel shows it."""
+    """A profile on the game's ranking panel. `acc` is in percent."""
 
     rscore: int
     tscore: int
@@ -78,9 +84,10 @@ class ProfileFigures(msgspec.Struct, frozen=True):
 
 
 class Chart(msgspec.Struct, frozen=True):
-    """What a pass changed, for the game's ranking panel (docs/spec/submission.md#ranking-panel). Ranks are 0 for none.
+    """The content of the game's ranking panel after a pass (docs/spec/submission.md#ranking-panel).
 
-    `standing` is the player's best on the map before. The ranks after are None until they are known.
+    `standing` is the player's previous best on the map. A rank of 0 means no rank. The ranks after the play are None
+    until they are known, which is after the commit.
     """
 
     map_id: int
@@ -105,17 +112,17 @@ class Chart(msgspec.Struct, frozen=True):
 
 
 class RanksBefore(msgspec.Struct, frozen=True):
-    """Where a player stood before a play: on the map's board and among all. 0 for nowhere."""
+    """A player's places before a play: on the board of the map, and in the global ranking. 0 means no place."""
 
     on_map: int = 0
     overall: int = 0
 
 
-NOWHERE: Final = RanksBefore()
+NO_RANKS: Final = RanksBefore()
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """What recording a play did."""
+    """The result of recording a play. `chart` is None for a failed play."""
 
     score_id: int
     is_best_pp: bool
@@ -125,7 +132,11 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 class Score(msgspec.Struct, frozen=True):
-    """A stored score as lists show it. `status` is a number of docs/spec/game-rules.md#status-of-a-score."""
+    """A stored score as lists show it.
+
+    `acc` is in percent, `time_elapsed` in ms, `play_time_ms` in unix ms; `status` is one of
+    docs/spec/game-rules.md#status-of-a-score.
+    """
 
     id: int
     user_id: int
@@ -156,7 +167,7 @@ class MappedScore(msgspec.Struct, frozen=True):
 
 
 class BoardScore(msgspec.Struct, frozen=True):
-    """A score with its player, as a map's board shows it."""
+    """A score with its player and clan, as the API shows it on a board."""
 
     score: Score
     player_name: str
@@ -166,7 +177,7 @@ class BoardScore(msgspec.Struct, frozen=True):
 
 
 class PlayedMap(msgspec.Struct, frozen=True):
-    """One line of a player's most played maps."""
+    """A line of a player's most played maps."""
 
     md5: str
     id: int
@@ -180,7 +191,7 @@ class PlayedMap(msgspec.Struct, frozen=True):
 
 
 class Stats(msgspec.Struct, frozen=True):
-    """A player's profile in one mode. `playtime` in s, `acc` in percent."""
+    """A player's profile in one mode. `playtime` in s, `acc` in percent, `last_play_ms` in unix ms."""
 
     user_id: int
     mode: int
@@ -199,10 +210,11 @@ class Stats(msgspec.Struct, frozen=True):
     sh_count: int
     s_count: int
     a_count: int
+    last_play_ms: int = 0
 
 
 class Ranked(msgspec.Struct, frozen=True):
-    """One line of a ranking list."""
+    """A line of a ranking. `playtime` in s, `acc` in percent."""
 
     player_id: int
     name: str
@@ -225,11 +237,12 @@ class Ranked(msgspec.Struct, frozen=True):
 
 
 def stable_score(score: int, client_version: int) -> int | None:
-    """The total score as stable counts it, from which pp estimates slider breaks; None for a play of lazer."""
+    """Return the total score of a stable play, from which pp estimates slider breaks. None for a play of lazer."""
     return score if client_version < FIRST_LAZER_VERSION else None
 
 
 def replay_key(md5: bytes) -> str:
-    """Where a replay's frames lie in the files store."""
+    """Return the key of a replay's frames in the files store."""
     name = md5.hex()
+    # 256 folders: a single folder with millions of files is slow to list.
     return f"replays/{name[:2]}/{name}"

@@ -1,7 +1,7 @@
 """pp and stars, computed in worker processes that can be killed (see `calculator.py`).
 
-A map's jobs go to the worker that its md5 points at, so that no two workers hold the same map; `workers.py` says what
-becomes of jobs that take too long. These workers live on when they are idle, because they hold what they have computed.
+The md5 of a map selects the worker of its jobs, so that two workers never cache the same map. Idle workers are not
+stopped, because they would lose their caches. `process_pool.py` describes what happens to jobs that take too long.
 """
 
 import asyncio
@@ -19,26 +19,28 @@ from kiai.beatmaps import osu_key
 from kiai.callers import CALLER
 from kiai.errors import KiaiError, Unavailable
 from kiai.files.port import Files
-from kiai.measuring import Pool
+from kiai.measuring import PoolUsage
+from kiai.osu.accuracy import HitCounts
 from kiai.osu.mods import difficulty_mods
-from kiai.scores.calculator import Answer, Play, Request, Result
-from kiai.storage.port import Command, Database, Query, Taken, Transaction
+from kiai.process_pool import InvalidAnswer, JobTimedOut, WorkerCrashed, WorkerPool
+from kiai.scores.calculator import CalculatorPlay, CalculatorReply, CalculatorRequest, CalculatorResult, MapAnalysis
+from kiai.storage.port import Command, Database, Query, Transaction, UniqueViolation
 from kiai.storage.tables import difficulties
-from kiai.workers import Crashed, Garbage, TookTooLong, WorkerPool
 
-WAITING_MAX: Final = 256  # for one worker
-WAIT_S: Final = 60.0
-CHUNK: Final = 2_000
-CPU_S: Final = 5.0
-PER_PLAY_S: Final = 0.005  # more time for a chunk of many plays
-# -P: a folder that happens to hold a struct.py must not be where a worker finds its modules.
+WAITING_MAX: Final = 256  # jobs for one worker
+WAIT_S: Final = 60.0  # in the queue
+CHUNK: Final = 2_000  # plays in one job; a larger call is split, so that other callers have their turn in between
+CPU_S: Final = 5.0  # for the difficulty of a map; then the worker is killed
+PER_PLAY_S: Final = 0.005  # and for each play
+# -P keeps the current folder off the module path: a file named struct.py there would replace the standard module.
 COMMAND: Final = (sys.executable, "-P", "-m", "kiai.scores.calculator")
 
 
 class CannotCalculate(KiaiError):
-    """This map gives no pp. `reason`: that of `calculator.Answer.error`, or "too slow".
+    """The pp of this map or play cannot be computed.
 
-    "crashed" also stands for a worker that died of the job, twice.
+    `reason` is one of `calculator.CalculatorReply.error`, or "too slow" for a job that exceeded its CPU time. "crashed"
+    also means that two workers died while they ran the job.
     """
 
     def __init__(self, reason: str) -> None:
@@ -46,16 +48,31 @@ class CannotCalculate(KiaiError):
         self.reason = reason
 
 
+def calculator_play(counts: HitCounts, *, mods: int, max_combo: int, legacy_score: int | None) -> CalculatorPlay:
+    """Return a play with these judgements for `Performance.plays`. `legacy_score`: the total score of stable."""
+    return CalculatorPlay(
+        mods=mods,
+        n300=counts.n300,
+        n100=counts.n100,
+        n50=counts.n50,
+        ngeki=counts.ngeki,
+        nkatu=counts.nkatu,
+        nmiss=counts.nmiss,
+        combo=max_combo,
+        legacy_score=legacy_score,
+    )
+
+
 def stored_pp(pp: float) -> float:
-    """pp as a score stores it: 3 decimals."""
+    """Return pp as a score stores it, rounded to 3 decimals."""
     return round(pp, 3)
 
 
 class Performance:
-    """pp of plays and ratings of maps. `workers` processes; nothing is started before it is needed.
+    """Computes pp of plays and stars of maps in `workers` processes. Each one is started by its first job.
 
-    `calculator` is the name and version of what computes, `calculator_id` the same as a number (4.0.2 is 40002), which
-    is stored with each score.
+    `calculator` is the name and version of the library. `calculator_id` is the version as a number (4.0.2 is 40002),
+    which is stored with each score.
     """
 
     def __init__(
@@ -68,6 +85,7 @@ class Performance:
     ) -> None:
         self._files = files
         self._cpu_s = cpu_s
+        # Pools of one process each: the md5 selects the process, not only the pool.
         self._workers = [
             WorkerPool(
                 "performance",
@@ -86,78 +104,97 @@ class Performance:
         self.calculator = f"rosu-pp-py {installed}"
         self.calculator_id = major * 10_000 + minor * 100 + patch
 
-    async def plays(self, md5: str, mode: int, plays: Sequence[Play], *, caller: str | None = None) -> list[Result]:
-        """The results of plays of one map in one vanilla mode, in order.
+    async def plays(
+        self, md5: str, mode: int, plays: Sequence[CalculatorPlay], *, caller: str | None = None
+    ) -> list[CalculatorResult]:
+        """Return the results of plays of one map in one vanilla mode, in the order of the plays.
 
-        Raises CannotCalculate for a map that gives none, Unavailable when its file is not stored, no worker starts or
-        too many wait. Each 2,000 plays are one round trip, which has its turn among those of other callers. `caller` is
-        by default the network whose request this is.
+        `caller` shares the workers fairly with other callers; by default it is the network of the present request. Each
+        2,000 plays are a job of their own. Raises CannotCalculate, and Unavailable if the file of the map is not
+        stored, if no worker starts or if too many jobs wait.
         """
-        results: list[Result] = []
+        results: list[CalculatorResult] = []
         for start in range(0, len(plays), CHUNK):
             results += await self._chunk(md5, mode, list(plays[start : start + CHUNK]), caller or CALLER.get())
         return results
 
+    async def analysis(self, md5: str, mode: int, mods: int, *, caller: str | None = None) -> MapAnalysis:
+        """Return the analysis of a map in a vanilla mode. Raises the errors of `plays`."""
+        osu = await self._osu(md5)
+        request = CalculatorRequest(next(self._ids), md5, mode, [], osu, analysed_with=mods)
+        answer = await self._send(request, caller or CALLER.get())
+        if answer.analysis is None:
+            raise CannotCalculate(answer.error or "crashed")
+        return answer.analysis
+
+    async def _osu(self, md5: str) -> bytes:
+        osu = await self._files.get(osu_key(md5))
+        if osu is None:
+            raise Unavailable("beatmap file", f"the .osu file of {md5} is not stored")
+        return osu
+
     @property
     def waiting(self) -> int:
-        """How many jobs are not done, those in work included."""
+        """The number of unfinished jobs, including those that are running."""
         return sum(worker.unfinished for worker in self._workers)
 
-    def pool(self) -> Pool:
-        """The worker processes."""
-        return Pool(sum(worker.pool().in_use for worker in self._workers), len(self._workers))
+    def pool(self) -> PoolUsage:
+        """Return the numbers of worker processes, for the metrics."""
+        return PoolUsage(*map(sum, zip(*(worker.pool() for worker in self._workers), strict=True)))
 
     async def rate(self, md5: str, mode: int) -> tuple[float, int]:
-        """Stars and maximum combo of a map without mods (implements `beatmaps.importing.Rater`)."""
-        [result] = await self.plays(md5, mode, [Play(mods=0)])
+        """Return stars and maximum combo of a map without mods. Implements `beatmaps.importing.Rater`."""
+        [result] = await self.plays(md5, mode, [CalculatorPlay(mods=0)])
         return result.stars, result.max_combo
 
-    async def _chunk(self, md5: str, mode: int, plays: list[Play], caller: str) -> list[Result]:
-        request = Request(next(self._ids), md5, mode, plays)
-        answer = await self._ask(request, caller)
+    async def _chunk(self, md5: str, mode: int, plays: list[CalculatorPlay], caller: str) -> list[CalculatorResult]:
+        request = CalculatorRequest(next(self._ids), md5, mode, plays)
+        # PERF: first without the file, which most workers have parsed already: files have up to several MB.
+        answer = await self._send(request, caller)
         if answer.need_file:
-            osu = await self._files.get(osu_key(md5))
-            if osu is None:
-                raise Unavailable("beatmap file", f"the .osu file of {md5} is not stored")
-            answer = await self._ask(msgspec.structs.replace(request, osu=osu), caller)
+            answer = await self._send(msgspec.structs.replace(request, osu=await self._osu(md5)), caller)
         if answer.results is None:
             assert answer.error is not None
             raise CannotCalculate(answer.error)
         return answer.results
 
-    async def _ask(self, request: Request, caller: str) -> Answer:
+    async def _send(self, request: CalculatorRequest, caller: str) -> CalculatorReply:
         worker = self._workers[int(request.md5[:8], 16) % len(self._workers)]
         try:
-            return await worker.ask(
+            return await worker.run_job(
                 caller,
                 msgspec.msgpack.encode(request),
                 lambda data: _read(data, request),
                 cpu_s=self._cpu_s + PER_PLAY_S * len(request.plays),
             )
-        except TookTooLong as error:
+        except JobTimedOut as error:
             raise CannotCalculate("too slow") from error
-        except Crashed as error:
+        except WorkerCrashed as error:
             raise CannotCalculate("crashed") from error
 
     async def close(self) -> None:
-        """Ends all workers; jobs that wait or run raise Unavailable."""
+        """Stop all workers. Waiting and running jobs raise Unavailable."""
         await asyncio.gather(*(worker.close() for worker in self._workers))
 
 
-def _read(data: bytes, request: Request) -> Answer:
+def _read(data: bytes, request: CalculatorRequest) -> CalculatorReply:
     try:
-        answer = msgspec.msgpack.decode(data, type=Answer)
+        answer = msgspec.msgpack.decode(data, type=CalculatorReply)
     except msgspec.DecodeError as error:
-        raise Garbage from error
+        raise InvalidAnswer from error
     if answer.id != request.id or (answer.results is not None and len(answer.results) != len(request.plays)):
-        raise Garbage
+        raise InvalidAnswer
+    # Without results there must be an error, or a request for a file that was not sent yet.
     if answer.results is None and answer.error is None and (request.osu is not None or not answer.need_file):
-        raise Garbage
+        raise InvalidAnswer
     return answer
 
 
 class Difficulty(msgspec.Struct, frozen=True):
-    """How hard a map is in a mode with mods; None where the mode has no such part (see `calculator.Result`)."""
+    """The difficulty of a map in a mode with mods. Values that the mode does not have are None.
+
+    `calculator.CalculatorResult` describes the fields.
+    """
 
     stars: float
     max_combo: int
@@ -186,24 +223,25 @@ _REMEMBER: Final = Command(insert(difficulties).values({c.name: bindparam(c.name
 
 
 class Difficulties:
-    """Difficulties that are computed once for each calculator and then read from the database."""
+    """Difficulties of maps. Each is computed once for each version of the calculator and stored in the database."""
 
     def __init__(self, database: Database, performance: Performance) -> None:
         self._database = database
         self._performance = performance
 
     async def of(self, map_key: int, md5: str, mode: int, mods: int) -> Difficulty:
-        """The difficulty in this vanilla mode. Raises as `Performance.plays` does."""
+        """Return the difficulty of a map in this vanilla mode. Raises the errors of `Performance.plays`."""
         mods = difficulty_mods(mods)
         where = {"map_key": map_key, "mode": mode, "mods": mods}
         name = self._performance.calculator
         known = await self._database.one(_KNOWN, **where, calculator=name)
         if known is not None:
             return known
-        [result] = await self._performance.plays(md5, mode, [Play(mods=mods)])
+        [result] = await self._performance.plays(md5, mode, [CalculatorPlay(mods=mods)])
         found = msgspec.convert(result, Difficulty, from_attributes=True)
 
         async def body(tx: Transaction) -> None:
+            # A row of another version of the calculator has the same key.
             await tx.run(_FORGET, **where)
             await tx.run(
                 _REMEMBER,
@@ -214,6 +252,6 @@ class Difficulties:
                 attributes=msgspec.json.encode(found).decode(),
             )
 
-        with contextlib.suppress(Taken):  # who was faster stored the same
+        with contextlib.suppress(UniqueViolation):  # another request has stored the same row in the meantime
             await self._database.transaction(body)
         return found

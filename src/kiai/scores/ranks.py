@@ -1,11 +1,12 @@
-"""Ranks of players (docs/spec/game-rules.md#ranks): a cache of the committed stats behind the realtime port.
+"""Ranks of players (docs/spec/game-rules.md#ranks): a cache of the committed stats in shared state.
 
-It is rebuilt when a server starts and kept up by the outbox: whoever changes what a rank depends on (a recorded play, a
-restriction, a recalculation, in this process or in a command beside it) leaves a row in that same transaction, and
-it is applied when delivered. Rows are applied from what is committed now, so applying one twice or late is harmless.
-While the port's store is away, ranks are counted in the rows: slower, but no less true.
+The cache is rebuilt when a server starts, and updated by the outbox. A transaction that changes stats or visibility
+(a recorded play, a restriction, a recalculation, also in a command next to a running server) adds an outbox row, and
+the delivery sets the ranks. It sets them from the rows that are committed at that time, so a delivery that is late or
+repeated does no harm. While shared state is unavailable, ranks are counted in the database, which is slower.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
@@ -18,43 +19,96 @@ from kiai.storage.port import Database, Query, Value
 
 R = TypeVar("R")
 
-LOADED_AT_ONCE: Final = 2_000
-COUNTED_AT_ONCE: Final = 4  # counting in the rows is for hard times, and must not make them harder
+RANKS_PER_CALL: Final = 2_000
+# While shared state is unavailable, each login and profile counts ranks in the database. More at once would take the
+# database down too; the other callers get Unavailable.
+COUNTED_AT_ONCE: Final = 4
+BY_RANKED_SCORE: Final = 100
+"""Shared state names its lists by numbers: a mode names the list by pp, this plus a mode the list by ranked score."""
+
+
+def is_mode(number: int) -> bool:
+    """Return whether the number of a list in shared state is a mode, so that the list is sorted by pp."""
+    return number < BY_RANKED_SCORE
+
+
+def _entries(user_id: int, mode: int, country: str, pp: int, rscore: int) -> tuple[RankEntry, RankEntry]:
+    """Return the places of a profile in the two lists of its mode."""
+    return (
+        RankEntry(user_id=user_id, mode=mode, country=country, pp=pp),
+        RankEntry(user_id=user_id, mode=BY_RANKED_SCORE + mode, country=country, pp=rscore),
+    )
 
 
 class Ranks:
-    """Keeps the realtime port's rank lists equal to the rows."""
+    """Keeps the rank lists in shared state equal to the committed stats."""
 
     def __init__(self, database: Database, realtime: Realtime, outbox: Outbox) -> None:
         self._database = database
         self._realtime = realtime
         self._counting = 0
-        outbox.to("ranks", self._refresh_all)
-        outbox.to("ranks_all", self._rebuild)
+        outbox.subscribe("ranks", self._refresh_all)
+        outbox.subscribe("ranks_all", self._rebuild)
 
     async def of(self, user_id: int) -> dict[int, Rank]:
-        """A player's ranks by mode; none in a mode without pp, or for who is hidden. Raises Unavailable."""
+        """Return a player's ranks by mode. Modes without pp are missing; a hidden player has no ranks.
+
+        Raises Unavailable.
+        """
         try:
-            return await self._realtime.ranks_of(user_id)
+            ranks = await self._realtime.ranks_of(user_id)
+            return {mode: rank for mode, rank in ranks.items() if is_mode(mode)}
         except Unavailable:
-            rows = await self._counted(statements.RANKS_COUNTED, user_id=user_id)
+            rows = await self._counted(statements.ranks.RANKS_COUNTED, user_id=user_id)
             return {mode: Rank(rank, country_rank) for mode, rank, country_rank in rows}
 
+    async def in_both_lists(self, user_id: int) -> tuple[dict[int, Rank], dict[int, Rank]]:
+        """Return a player's ranks by mode in the lists by pp and in those by ranked score. Raises Unavailable.
+
+        The latter are empty while shared state is unavailable.
+        """
+        try:
+            ranks = await self._realtime.ranks_of(user_id)
+        except Unavailable:
+            return await self.of(user_id), {}
+        by_pp = {number: rank for number, rank in ranks.items() if is_mode(number)}
+        return by_pp, {number - BY_RANKED_SCORE: rank for number, rank in ranks.items() if not is_mode(number)}
+
     async def of_mode(self, user_id: int, mode: int) -> Rank:
-        """A player's rank in a mode; zeros without one. Raises Unavailable."""
+        """Return a player's rank in a mode, zeros without one. Raises Unavailable."""
         try:
             return await self._realtime.rank_of(user_id, mode)
         except Unavailable:
             return (await self.of(user_id)).get(mode, Rank())
 
+    async def of_many(self, user_ids: Sequence[int], mode: int) -> list[Rank]:
+        """Return the ranks of several players in a mode, in the same order; zeros without one.
+
+        They are not counted in the database: while shared state is unavailable, all are zeros.
+        """
+        try:
+            return await asyncio.gather(*[self._realtime.rank_of(user_id, mode) for user_id in user_ids])
+        except Unavailable:
+            return [Rank() for _ in user_ids]
+
+    async def by_ranked_score(self, user_id: int, mode: int) -> Rank:
+        """Return a player's rank by ranked score in a mode, zeros without ranked score.
+
+        It is not counted in the database: while shared state is unavailable, there is no such rank.
+        """
+        try:
+            return await self._realtime.rank_of(user_id, BY_RANKED_SCORE + mode)
+        except Unavailable:
+            return Rank()
+
     async def count(self, mode: int, country: str | None = None) -> int:
-        """How many players have a rank in a mode, in one country or all. Raises Unavailable."""
+        """Return the number of players with a rank in a mode, worldwide or in one country. Raises Unavailable."""
         try:
             return await self._realtime.ranked_count(mode, country)
         except Unavailable:
             if country is None:
-                return int((await self._counted(statements.RANKED_COUNTED, mode=mode))[0])
-            return int((await self._counted(statements.RANKED_IN_COUNTRY_COUNTED, mode=mode, country=country))[0])
+                return int((await self._counted(statements.ranks.RANKED_COUNTED, mode=mode))[0])
+            return int((await self._counted(statements.ranks.RANKED_IN_COUNTRY_COUNTED, mode=mode, country=country))[0])
 
     async def _counted(self, query: Query[R], **values: Value) -> list[R]:
         if self._counting >= COUNTED_AT_ONCE:
@@ -66,24 +120,28 @@ class Ranks:
             self._counting -= 1
 
     async def rebuild(self) -> None:
-        """Loads every visible player with pp. What is committed meanwhile is in the outbox and comes after."""
+        """Load the ranks of all visible players with pp into shared state.
+
+        Commits during the load are not lost: their outbox rows are delivered after it.
+        """
         entries: list[RankEntry] = []
         after = 0
-        while rows := await self._database.all(statements.RANK_ENTRIES, after=after, limit=LOADED_AT_ONCE):
-            if len(rows) == LOADED_AT_ONCE:  # the last player's modes may be cut: leave them to the next page
+        while rows := await self._database.all(statements.ranks.RANK_ENTRIES, after=after, limit=RANKS_PER_CALL):
+            if len(rows) == RANKS_PER_CALL:
+                # The page may end in the middle of a player's modes: leave that player to the next page.
                 cut = rows[-1][0]
                 rows = [row for row in rows if row[0] != cut]
             after = rows[-1][0]
-            entries += [RankEntry(user_id=u, mode=m, country=c, pp=pp) for u, m, c, pp in rows]
+            entries += [entry for row in rows for entry in _entries(*row)]
         await self._realtime.replace_ranks(entries)
 
     async def refresh(self, user_id: int) -> None:
-        """Sets one player's entries to what the rows say now."""
-        rows = await self._database.all(statements.RANK_ENTRIES_OF, user_id=user_id)
-        if not rows or not is_public(rows[0][4]):
+        """Set a player's ranks from the committed stats, or remove them if the player is hidden or has none."""
+        rows = await self._database.all(statements.ranks.RANK_ENTRIES_OF, user_id=user_id)
+        if not rows or not is_public(rows[0][5]):
             await self._realtime.forget_ranks(user_id)
             return
-        await self._realtime.set_ranks([RankEntry(user_id=u, mode=m, country=c, pp=pp) for u, m, c, pp, _ in rows])
+        await self._realtime.set_ranks([entry for row in rows for entry in _entries(*row[:5])])
 
     async def _refresh_all(self, user_ids: Sequence[str]) -> None:
         for user_id in user_ids:

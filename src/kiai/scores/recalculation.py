@@ -1,11 +1,11 @@
-"""Recalculation: pp of stored scores with the present calculator, then everything that follows from pp.
+"""Recalculation: computes pp of stored scores with the installed calculator, then all rows that depend on pp.
 
-    maps, several at once -> new pp waits in `recomputed` -> each player in one transaction: pp, flags, totals
+    maps, several at once -> new pp in `recomputed` -> each player in one transaction: pp, flags, totals
     -> first places -> ranks
 
-So a profile is all old or all new, never between. Resumable: what waits is kept, and the map up to which all are done
-is noted, so a job that was killed goes on where it stood. Scores that arrive meanwhile are computed with the present
-calculator already.
+A profile therefore changes from all old pp to all new pp in one step. The job can be resumed after it was killed: the
+table `recomputed` keeps the results, and `progress` keeps the last finished map. Scores that arrive during the job are
+computed with the installed calculator already.
 """
 
 import asyncio
@@ -19,16 +19,17 @@ from kiai.accounts import User
 from kiai.beatmaps import Beatmap, Beatmaps
 from kiai.clock import Clock
 from kiai.errors import Unavailable
+from kiai.osu.accuracy import HitCounts
 from kiai.osu.modes import vanilla
-from kiai.scores import calculator
+from kiai.scores.calculator import CalculatorPlay
 from kiai.scores.model import stable_score
-from kiai.scores.performance import CannotCalculate, Performance, stored_pp
+from kiai.scores.performance import CannotCalculate, Performance, calculator_play, stored_pp
 from kiai.scores.rebuilding import Rebuilder
-from kiai.storage.outbox import tell
-from kiai.storage.port import Command, Database, Lane, Query, Transaction, only
+from kiai.storage.outbox import enqueue
+from kiai.storage.port import Command, Database, Lane, Query, Transaction, scalar
 from kiai.storage.tables import progress, recomputed, scores
 
-SCORES_AT_ONCE: Final = 500
+SCORES_AT_ONCE: Final = 500  # of one map, in one job for a worker and one transaction
 
 _FIELDS = (
     "id",
@@ -67,6 +68,7 @@ class _Row(msgspec.Struct, frozen=True):
     calculator: int
 
 
+# None as a parameter means no restriction; PostgreSQL needs its type.
 _wanted = (
     scores.c.passed == 1,
     or_(bindparam("mode", type_=scores.c.mode.type).is_(None), scores.c.mode == bindparam("mode")),
@@ -85,30 +87,31 @@ _MAPS = Query(
     .distinct()
     .where(*_wanted, scores.c.map_key > bindparam("after"))
     .order_by(scores.c.map_key),
-    only,
+    scalar,
     lane=Lane.JOB,
 )
-_AGAIN = Command(
+# A resumed job computes the maps of its last batch again, so results may be stored already.
+_DROP = Command(
     delete(recomputed).where(
         recomputed.c.user_id == bindparam("of_user"), recomputed.c.score_id == bindparam("of_score")
     )
 )
-_WAIT = Command(insert(recomputed).values({n: bindparam(n) for n in ("user_id", "score_id", "pp", "calculator")}))
+_STORE = Command(insert(recomputed).values({n: bindparam(n) for n in ("user_id", "score_id", "pp", "calculator")}))
 _MAPS_OF = Query(
     select(scores.c.map_key).distinct().where(scores.c.user_id == bindparam("user_id"), scores.c.passed == 1),
-    only,
+    scalar,
     lane=Lane.JOB,
 )
 _PLAYERS = Query(
-    select(func.count(scores.c.user_id.distinct())), only, lane=Lane.JOB, scans="it counts all who ever played, once"
+    select(func.count(scores.c.user_id.distinct())), scalar, lane=Lane.JOB, scans="it counts all who ever played, once"
 )
-_STATE = Query(select(progress.c.state).where(progress.c.job == bindparam("job")), only)
+_STATE = Query(select(progress.c.state).where(progress.c.job == bindparam("job")), scalar)
 _FORGET = Command(delete(progress).where(progress.c.job == bindparam("job")))
 _REMEMBER = Command(insert(progress).values({n: bindparam(n) for n in ("job", "state", "at_ms")}))
 
 
 class RecalculationReport(msgspec.Struct):
-    """What a recalculation did. `failed` are maps whose pp cannot be computed, with the reason."""
+    """The result of a recalculation. `failed` lists the maps whose pp cannot be computed, with the reason."""
 
     scores: int = 0
     changed: int = 0
@@ -118,7 +121,7 @@ class RecalculationReport(msgspec.Struct):
 
 
 class Recalculation:
-    """The job behind `kiai recalc`."""
+    """Recalculates pp. `at_once` is the number of maps computed at the same time. `kiai recalc` runs it."""
 
     def __init__(
         self,
@@ -145,8 +148,12 @@ class Recalculation:
         user: User | None = None,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> RecalculationReport:
-        """Recomputes pp of the passed scores in this scope, then flags, stats, first places and ranks."""
+        """Compute pp of the passed scores in this scope, then flags, stats, first places and ranks.
+
+        A run with the same scope as one that was interrupted continues behind its last finished map.
+        """
         report = RecalculationReport()
+        # The scope is part of the key: another scope must not continue at this one's position.
         job = f"recalc mode={mode} map={beatmap.key if beatmap else None} user={user.id if user else None}"
         where = {"mode": mode, "user_id": user.id if user else None}
         state = await self._database.one(_STATE, job=job)
@@ -162,10 +169,11 @@ class Recalculation:
         for done in range(0, total, self._at_once):
             progress(done, total)
             batch = found[done : done + self._at_once]
+            # The position is saved once the whole batch is stored: a batch that was interrupted is computed again.
             await asyncio.gather(*(self._map(map_key, where, report) for map_key in batch))
-            await self._note(job, batch[-1])
-        await self._settle(user, report)
-        await self._note(job, None)
+            await self._save_position(job, batch[-1])
+        await self._rebuild(user, report)
+        await self._save_position(job, None)
         progress(total, total)
         return report
 
@@ -175,6 +183,7 @@ class Recalculation:
         while rows := await self._database.all(_ON_MAP, map_key=map_key, after=after, **where):
             after = rows[-1].id
             report.scores += len(rows)
+            # Relax and autopilot scores are computed by the rules of their vanilla mode; the mods make the difference.
             for ruleset in {vanilla(row.mode) for row in rows}:
                 same = [row for row in rows if vanilla(row.mode) == ruleset]
                 try:
@@ -185,38 +194,41 @@ class Recalculation:
                 new = [(row, stored_pp(result.pp)) for row, result in zip(same, results, strict=True)]
                 report.changed += sum(1 for row, pp in new if pp != row.pp)
                 version = self._performance.calculator_id
-                await self._keep([(row, pp) for row, pp in new if (pp, version) != (row.pp, row.calculator)])
+                # PERF: scores with equal pp and calculator need no write.
+                await self._store([(row, pp) for row, pp in new if (pp, version) != (row.pp, row.calculator)])
 
-    async def _keep(self, new: list[tuple[_Row, float]]) -> None:
+    async def _store(self, new: list[tuple[_Row, float]]) -> None:
         if not new:
             return
         version = self._performance.calculator_id
 
         async def body(tx: Transaction) -> None:
-            await tx.many(_AGAIN, [{"of_user": row.user_id, "of_score": row.id} for row, _ in new])
-            await tx.many(
-                _WAIT,
+            await tx.run_many(_DROP, [{"of_user": row.user_id, "of_score": row.id} for row, _ in new])
+            await tx.run_many(
+                _STORE,
                 [{"user_id": row.user_id, "score_id": row.id, "pp": pp, "calculator": version} for row, pp in new],
             )
 
         await self._database.transaction(body, long=True)
 
-    async def _settle(self, user: User | None, report: RecalculationReport) -> None:
+    async def _rebuild(self, user: User | None, report: RecalculationReport) -> None:
         if user is not None:
             await self._rebuilder.users(user.id, user.id)
             for map_key in await self._database.all(_MAPS_OF, user_id=user.id):
                 await self._rebuilder.maps(map_key, map_key)
+            await self._rebuilder.highlights()
             report.players = 1
         else:
             report.players = await self._database.one(_PLAYERS) or 0
             await self._rebuilder.everything()
 
         async def body(tx: Transaction) -> None:
-            await tell(tx, "ranks_all", 0, self._clock.now_ms())
+            # Through the outbox: the servers that hold the ranks may be other processes than this command.
+            await enqueue(tx, "ranks_all", 0, self._clock.now_ms())
 
         await self._database.transaction(body)
 
-    async def _note(self, job: str, map_key: int | None) -> None:
+    async def _save_position(self, job: str, map_key: int | None) -> None:
         async def body(tx: Transaction) -> None:
             await tx.run(_FORGET, job=job)
             if map_key is not None:
@@ -225,15 +237,7 @@ class Recalculation:
         await self._database.transaction(body)
 
 
-def _play(row: _Row) -> calculator.Play:
-    return calculator.Play(
-        mods=row.mods,
-        n300=row.n300,
-        n100=row.n100,
-        n50=row.n50,
-        ngeki=row.ngeki,
-        nkatu=row.nkatu,
-        nmiss=row.nmiss,
-        combo=row.max_combo,
-        legacy_score=stable_score(row.score, row.client_version),
-    )
+def _play(row: _Row) -> CalculatorPlay:
+    counts = HitCounts(row.n300, row.n100, row.n50, row.ngeki, row.nkatu, row.nmiss)
+    legacy_score = stable_score(row.score, row.client_version)
+    return calculator_play(counts, mods=row.mods, max_combo=row.max_combo, legacy_score=legacy_score)

@@ -1,9 +1,10 @@
-"""A play becomes a score: one transaction that settles everything that follows from it.
+"""Recording: stores a play as a score, with all rows that derive from it, in one transaction.
 
-    user locked -> bests read -> best.settle -> old bests demoted -> score and replay inserted
-    -> stats, totals, play counters -> outbox, medals, what to answer -> map counters, first place -> doubts
+    lock the user -> read bests -> best.decide_bests -> demote old bests -> insert score and replay
+    -> stats, totals, play counts -> outbox, medals, chart -> map counters, first place -> integrity flags
 
-Whatever a board, profile or rank shows is derivable from these rows again (`rebuilding.py` does it and must agree).
+All rows that boards, profiles and ranks show can be computed again from the scores. `rebuilding.py` does so and must
+give the same result.
 """
 
 import contextlib
@@ -12,9 +13,10 @@ from typing import Final
 
 import msgspec
 
+from kiai import webhooks
 from kiai.accounts.visibility import is_public
 from kiai.beatmaps import Beatmaps
-from kiai.beatmaps.model import MapStatus, gives_pp, has_board
+from kiai.beatmaps.model import MapStatus
 from kiai.clock import Clock
 from kiai.errors import Conflict, NotFound, Unavailable
 from kiai.failpoints import Reach, nothing_fails
@@ -22,13 +24,13 @@ from kiai.osu.accuracy import total_hits
 from kiai.osu.modes import vanilla
 from kiai.osu.mods import board_key
 from kiai.osu.weights import weighted_accuracy, weighted_pp
-from kiai.scores import medals, queries, statements
-from kiai.scores.best import Verdict, settle
-from kiai.scores.flags import Doubt, Flags
-from kiai.scores.medals import Deed
+from kiai.scores import activity, medals, profiles, records, statements
+from kiai.scores.best import BestFlags, decide_bests
+from kiai.scores.evidence.statements import ADD_UNEXAMINED
+from kiai.scores.flags import Flags, Suspicion
+from kiai.scores.medals import MedalPlay
 from kiai.scores.model import (
-    NOWHERE,
-    PP_MODES_FROM,
+    NO_RANKS,
     Best,
     Chart,
     MapFigures,
@@ -37,47 +39,54 @@ from kiai.scores.model import (
     RanksBefore,
     Recorded,
     Stats,
+    StoredReplay,
 )
-from kiai.storage.outbox import tell
-from kiai.storage.port import Database, Taken, Transaction
+from kiai.scores.months import month_of
+from kiai.scores.rules import gives_pp, has_board, sorts_by_pp
+from kiai.storage.outbox import enqueue
+from kiai.storage.port import Database, Transaction, UniqueViolation
 
-REJUDGED_MAX: Final = 3
+STATUS_RETRIES_MAX: Final = 3
 COUNTED_GRADES: Final = {"XH": "xh_count", "X": "x_count", "SH": "sh_count", "S": "s_count", "A": "a_count"}
 
 
-class Rules(msgspec.Struct, frozen=True):
-    """What an operator may choose about totals."""
+class TotalsOptions(msgspec.Struct, frozen=True):
+    """The operator's choices about totals.
+
+    `bonus_pp` is a formula of `kiai.osu.weights`. `loved_counts`: bests on loved maps add to ranked score and grades.
+    `rank_medals`: medals for ranks are awarded.
+    """
 
     bonus_pp: str = "official"
     loved_counts: bool = False
     rank_medals: bool = False
 
     def counts(self, status: int) -> bool:
-        """Whether a best on a map of this status adds to ranked score and grades."""
+        """Return whether a best on a map of this status adds to ranked score and grades."""
         return gives_pp(status) or (self.loved_counts and status == MapStatus.LOVED)
 
 
 class AlreadyRecorded(Conflict):
-    """This very play is stored already, under `score_id`."""
+    """The play is stored already, as the score `score_id`."""
 
     def __init__(self, score_id: int) -> None:
         super().__init__("this play")
         self.score_id = score_id
 
 
-class _Rejudged(Exception):
-    """The map's status has changed since it was read, so that what was settled by it does not hold."""
+class _StatusChanged(Exception):
+    """The status of the map changed after the transaction read it, so the decisions based on it are wrong."""
 
 
 class Recorder:
-    """Stores plays. Replay frames must lie in the files store before a play that refers to them is recorded."""
+    """Stores plays. The frames of a replay must be in the files store before its play is recorded."""
 
     def __init__(
         self,
         database: Database,
         beatmaps: Beatmaps,
         clock: Clock,
-        rules: Rules,
+        rules: TotalsOptions,
         flags: Flags,
         reach: Reach = nothing_fails,
     ) -> None:
@@ -89,56 +98,64 @@ class Recorder:
         self._reach = reach
 
     async def known(self, play: Play) -> int | None:
-        """The id of the score that stores this play already, by checksum or by its replay's frames."""
-        found = await self._database.one(statements.CHECKSUM_KNOWN, checksum=play.checksum)
+        """Return the id of the score with the checksum or the replay frames of this play, or None."""
+        found = await self._database.one(statements.plays.CHECKSUM_KNOWN, checksum=play.checksum)
         if found is None and play.replay is not None:
-            found = await self._database.one(statements.REPLAY_KNOWN, md5=play.replay.md5)
+            found = await self._database.one(statements.plays.REPLAY_KNOWN, md5=play.replay.md5)
         return found
 
     async def record(
-        self, play: Play, *, ranks: RanksBefore = NOWHERE, doubts: Sequence[Doubt] = (), answered: bool = False
+        self, play: Play, *, ranks: RanksBefore = NO_RANKS, suspicions: Sequence[Suspicion] = (), answered: bool = False
     ) -> Recorded:
-        """Stores a play with all its consequences, or nothing. Raises AlreadyRecorded.
+        """Store a play with all rows that derive from it, or nothing.
 
-        `doubts` are noted with it. With `answered` the chart of a pass is kept for a client that asks again.
+        `suspicions` are stored as flags in the same transaction. With `answered`, the chart of a pass is stored for a
+        client that repeats the request. Raises AlreadyRecorded, NotFound("player") and Unavailable.
         """
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> Recorded:
             recorded = await self._record(tx, play, ranks, now)
-            if doubts:
-                await self._flags.note(tx, play.user_id, list(doubts), play.checksum)
+            if suspicions:
+                await self._flags.add_within(tx, play.user_id, list(suspicions), play.checksum, recorded.score_id)
+            if play.passed:
+                await tx.run(ADD_UNEXAMINED, score_id=recorded.score_id, due_at_ms=now)
             if answered and recorded.chart is not None:
                 chart = msgspec.json.encode(recorded.chart).decode()
-                await tx.run(statements.KEEP_CHART, score_id=recorded.score_id, chart=chart, at_ms=now)
+                await tx.run(statements.plays.INSERT_CHART, score_id=recorded.score_id, chart=chart, at_ms=now)
             self._reach("submit.in_tx")
             return recorded
 
         try:
-            for _ in range(REJUDGED_MAX):
-                with contextlib.suppress(_Rejudged):
+            # The transaction is rolled back and run again if a status change committed in between.
+            for _ in range(STATUS_RETRIES_MAX):
+                with contextlib.suppress(_StatusChanged):
                     return await self._database.transaction(body)
             raise Unavailable("the map", "its status is being changed")
-        except Taken as taken:
+        except UniqueViolation as violation:
+            # The unique indexes on checksum and frames decide between two identical plays at the same moment.
             score_id = await self.known(play)
             if score_id is None:
                 raise
-            raise AlreadyRecorded(score_id) from taken
+            raise AlreadyRecorded(score_id) from violation
 
     async def _record(self, tx: Transaction, play: Play, ranks: RanksBefore, now_ms: int) -> Recorded:
-        found = await tx.one(statements.LOCK_USER, user_id=play.user_id)
+        # The lock on the player comes first. It serialises plays of one player, so the bests and stats that are read
+        # below cannot change before the commit.
+        found = await tx.one(statements.plays.LOCK_USER, user_id=play.user_id)
         if found is None:
             raise NotFound("player")
         priv, country = found
-        # Its status may have changed since the caller looked: what counts is what it is in this transaction.
+        # The status may have changed since the caller read it. This transaction uses the one it reads itself, and
+        # checks at the end that it is still the same.
         play = msgspec.structs.replace(play, beatmap=await self._beatmaps.revision(play.beatmap.key, tx))
         public = is_public(priv)
         where = {"map_key": play.beatmap.key, "mode": play.mode, "user_id": play.user_id}
         mods_key = board_key(play.mods)
-        by_pp = await tx.one(statements.BEST_BY_PP, **where)
-        by_score = await tx.one(statements.BEST_BY_SCORE, **where)
-        with_mods = await tx.one(statements.BEST_WITH_MODS, mods_key=mods_key, **where)
-        verdict = settle(
+        by_pp = await tx.one(statements.plays.BEST_BY_PP, **where)
+        by_score = await tx.one(statements.plays.BEST_BY_SCORE, **where)
+        with_mods = await tx.one(statements.plays.BEST_WITH_MODS, mods_key=mods_key, **where)
+        best_flags = decide_bests(
             Best(0, play.score, play.pp, play.grade),
             mode=play.mode,
             passed=play.passed,
@@ -146,36 +163,30 @@ class Recorder:
             by_score=by_score,
             with_mods=with_mods,
         )
-        for gained, standing, demote in (
-            (verdict.best_pp, by_pp, statements.DEMOTE_PP),
-            (verdict.best_score, by_score, statements.DEMOTE_SCORE),
-            (verdict.best_mods, with_mods, statements.DEMOTE_MODS),
+        # Demote before the insert: the unique indexes `uq_scores_best_*` allow one best for a player, map and mode.
+        for gained, previous, demote in (
+            (best_flags.best_pp, by_pp, statements.plays.DEMOTE_PP),
+            (best_flags.best_score, by_score, statements.plays.DEMOTE_SCORE),
+            (best_flags.best_mods, with_mods, statements.plays.DEMOTE_MODS),
         ):
-            if gained and standing is not None:
-                await tx.run(demote, score_id=standing.id)
-        score_id = await tx.one(statements.INSERT_SCORE, **row_of(play, verdict, country))
+            if gained and previous is not None:
+                await tx.run(demote, score_id=previous.id)
+        score_id = await tx.one(statements.plays.INSERT_SCORE, **row_of(play, best_flags, country))
         assert score_id is not None
         if play.replay is not None:
-            await tx.run(
-                statements.INSERT_REPLAY,
-                score_id=score_id,
-                md5=play.replay.md5,
-                sha256=play.replay.sha256,
-                size=play.replay.size,
-                life_bar=play.replay.life_bar,
-                target_accuracy=play.replay.target_accuracy,
-            )
-        before = await tx.one(queries.STATS_IN, user_id=play.user_id, mode=play.mode)
-        await self._add_to_stats(tx, play, by_pp if verdict.best_pp else None, verdict, country)
+            await tx.run(statements.plays.INSERT_REPLAY, **replay_row_of(score_id, play.replay))
+        before = await tx.one(profiles.STATS_IN, user_id=play.user_id, mode=play.mode)
+        await self._add_to_stats(tx, play, by_pp if best_flags.best_pp else None, best_flags, country)
         await _count_play(tx, play)
-        await tell(tx, "ranks", play.user_id, now_ms)
+        await enqueue(tx, "ranks", play.user_id, now_ms)
+        # Restricted players can play, but nothing that they do is public: no feed event, counter, medal or first place.
         if public:
-            await tell(tx, "score", score_id, now_ms)
+            await enqueue(tx, "score", score_id, now_ms)
         chart = None
         if play.passed:
-            after = {one.mode: one for one in await tx.all(queries.STATS_OF, user_id=play.user_id)}
+            after = {stats.mode: stats for stats in await tx.all(profiles.STATS_OF, user_id=play.user_id)}
             earned = await self._award(tx, play, after, ranks.overall, score_id, now_ms) if public else []
-            standing = by_pp if play.mode >= PP_MODES_FROM else by_score
+            previous = by_pp if sorts_by_pp(play.mode) else by_score
             chart = Chart(
                 map_id=play.beatmap.id,
                 set_id=play.beatmap.set_id,
@@ -188,8 +199,8 @@ class Recorder:
                 visible=public,
                 score_id=score_id,
                 standing=None
-                if standing is None
-                else MapFigures(standing.score, standing.max_combo, standing.acc, standing.pp),
+                if previous is None
+                else MapFigures(previous.score, previous.max_combo, previous.acc, previous.pp),
                 this=MapFigures(play.score, play.max_combo, play.acc, play.pp),
                 before=_figures(before),
                 after=_figures(after[play.mode]),
@@ -197,27 +208,30 @@ class Recorder:
                 map_rank_before=ranks.on_map,
                 rank_before=ranks.overall,
             )
-        # Also the lock on this map's board, taken last: whoever else plays the map waits for it. A play of somebody
-        # hidden counts for nobody, but its totals follow the map's status, too.
+        # This UPDATE also locks the row of the map, which serialises changes of its first place. It comes last, because
+        # all players of a popular map wait for this lock until the commit. Plays of hidden players add 0, but they take
+        # the lock as well: their totals depend on the status of the map.
         plays, passes = int(public), int(public and play.passed)
         if await self._beatmaps.count_plays(tx, play.beatmap.key, plays=plays, passes=passes) != play.beatmap.status:
-            raise _Rejudged
+            raise _StatusChanged
         first = False
         if public:
-            first = verdict.best_score and await self._takes_first_place(tx, play, score_id, now_ms)
-        return Recorded(score_id, verdict.best_pp, verdict.best_score, first, chart)
+            first = best_flags.best_score and await self._takes_first_place(tx, play, score_id, now_ms)
+            if best_flags.best_pp and gives_pp(play.beatmap.status):
+                await self._raise_record(tx, play, score_id, now_ms)
+        return Recorded(score_id, best_flags.best_pp, best_flags.best_score, first, chart)
 
     async def _award(
         self, tx: Transaction, play: Play, after: Mapping[int, Stats], rank: int, score_id: int, now_ms: int
     ) -> list[int]:
-        """Gives the medals that this pass earns; their ids (docs/spec/game-rules.md#medals)."""
+        """Store the medals that this pass earns and return their ids (docs/spec/game-rules.md#medals)."""
         if not has_board(play.beatmap.status) or play.beatmap.status == MapStatus.QUALIFIED:
             return []
-        held = frozenset(await tx.all(statements.MEDALS_OF, user_id=play.user_id))
+        held = frozenset(await tx.all(statements.plays.MEDALS_OF, user_id=play.user_id))
         if not self._rules.rank_medals:
             held |= medals.RANK_MEDALS
-        profiles = [after.get(mode) for mode in range(4)]
-        deed = Deed(
+        stats_by_mode = [after.get(mode) for mode in range(4)]
+        medal_play = MedalPlay(
             map_key=play.beatmap.key,
             mode=vanilla(play.mode),
             mods=play.mods,
@@ -232,58 +246,87 @@ class Recorder:
             artist=play.beatmap.artist,
             title=play.beatmap.title,
             creator=play.beatmap.creator,
-            plays=[one.plays if one else 0 for one in profiles],
-            hits=[one.total_hits if one else 0 for one in profiles],
+            plays=[stats.plays if stats else 0 for stats in stats_by_mode],
+            hits=[stats.total_hits if stats else 0 for stats in stats_by_mode],
             rank=rank,
         )
-        earned = medals.earned_by(deed, held, looking_back=False)
-        if medals.wants_the_day(deed, held):
+        earned = medals.earned_by(medal_play, held, with_day=False)
+        # PERF: the plays of the day are read only if a medal that depends on them is still missing.
+        if medals.needs_day_plays(medal_play, held):
             day = await tx.all(
-                statements.PLAYS_SINCE, user_id=play.user_id, mode=play.mode, since_ms=now_ms - medals.DAY_MS
+                statements.plays.PLAYS_SINCE, user_id=play.user_id, mode=play.mode, since_ms=now_ms - medals.DAY_MS
             )
-            deed = msgspec.structs.replace(deed, day=day)
-            earned += medals.earned_by(deed, held, looking_back=True)
-        for medal_id in earned:
+            medal_play = msgspec.structs.replace(medal_play, day=day)
+            earned += medals.earned_by(medal_play, held, with_day=True)
+        for medal_id in sorted(earned):  # in order: two plays that lock the same counters must not deadlock
+            await tx.run(statements.plays.COUNT_HOLDER, of_medal=medal_id)
             await tx.run(
-                statements.GIVE_MEDAL,
+                statements.plays.INSERT_MEDAL,
                 user_id=play.user_id,
                 medal_id=medal_id,
                 unlocked_at_ms=now_ms,
                 score_id=score_id,
             )
+            await activity.add_medal(tx, play.user_id, medal_id, mode=play.mode, score_id=score_id, at_ms=now_ms)
         return earned
 
     async def _takes_first_place(self, tx: Transaction, play: Play, score_id: int, now_ms: int) -> bool:
         where = {"map_key": play.beatmap.key, "mode": play.mode}
-        held = await tx.one(statements.FIRST_PLACE, **where)
-        if await settle_first_place(tx, **where, since_ms=play.play_time_ms) != score_id:
+        previous = await tx.one(statements.first_places.FIRST_PLACE, **where)
+        if await refresh_first_place(tx, **where, since_ms=play.play_time_ms) != score_id:
             return False
-        await tell(tx, "first_place", f"{score_id} {held[1] if held else 0}", now_ms)
+        # The payload has the previous holder, 0 without one: after the commit nobody can look it up.
+        holder = previous[1] if previous else 0
+        await enqueue(tx, "first_place", f"{score_id} {holder}", now_ms)
+        if holder != play.user_id:  # the place stays with a player who improves the score
+            was_score, was_user = previous or (None, None)
+            await tx.run(
+                statements.first_places.ADD_CHANGE,
+                at_ms=now_ms,
+                score_id=score_id,
+                previous_score_id=was_score,
+                previous_user_id=was_user,
+            )
+            await activity.add_first_place(tx, play.user_id, holder, mode=play.mode, score_id=score_id, at_ms=now_ms)
         return True
 
+    async def _raise_record(self, tx: Transaction, play: Play, score_id: int, now_ms: int) -> None:
+        if await records.raise_to(tx, play.mode, score_id, play.pp):
+            event = {
+                "player": play.user_id,
+                "map_id": play.beatmap.id,
+                "score_id": score_id,
+                "mode": play.mode,
+                "pp": round(play.pp, 2),
+            }
+            await webhooks.enqueue(tx, "top_play", event, now_ms)
+
     async def _add_to_stats(
-        self, tx: Transaction, play: Play, beaten: Best | None, verdict: Verdict, country: str
+        self, tx: Transaction, play: Play, replaced: Best | None, best_flags: BestFlags, country: str
     ) -> None:
-        added = dict.fromkeys(statements.ADDED, 0)
+        added = dict.fromkeys(statements.plays.ADDED, 0)
         added["plays"] = 1
         added["tscore"] = play.score
-        added["playtime"] = play.time_elapsed // 1000
+        added["playtime"] = play.time_elapsed // 1000  # s
         added["total_hits"] = total_hits(play.counts, vanilla(play.mode))
-        if verdict.best_pp and self._rules.counts(play.beatmap.status):
-            added["rscore"] = play.score - (beaten.score if beaten else 0)
-            if beaten and (column := COUNTED_GRADES.get(beaten.grade)):
+        # Ranked score and grades count the best by pp of each map, so the play replaces the previous best in them.
+        if best_flags.best_pp and self._rules.counts(play.beatmap.status):
+            added["rscore"] = play.score - (replaced.score if replaced else 0)
+            if replaced and (column := COUNTED_GRADES.get(replaced.grade)):
                 added[column] -= 1
             if column := COUNTED_GRADES.get(play.grade):
                 added[column] += 1
-        if verdict.best_pp and gives_pp(play.beatmap.status) and beaten is None:
+        if best_flags.best_pp and gives_pp(play.beatmap.status) and replaced is None:
             added["bests"] = 1
         change = {f"by_{name}": by for name, by in added.items()}
         combo = play.max_combo if play.passed and has_board(play.beatmap.status) else 0
         where = {"player_id": play.user_id, "in_mode": play.mode}
-        if not await tx.run(statements.ADD_TO_STATS, combo=combo, **where, **change):
-            await tx.run(statements.INSERT_STATS, user_id=play.user_id, mode=play.mode, country=country)
-            await tx.run(statements.ADD_TO_STATS, combo=combo, **where, **change)
-        if verdict.best_pp and gives_pp(play.beatmap.status):
+        # UPDATE first: nearly every player has a row. The lock on the player excludes a second INSERT.
+        changes = where | change | {"combo": combo, "at_ms": play.play_time_ms}
+        if not await tx.run(statements.plays.ADD_TO_STATS, **changes):
+            await tx.run(statements.plays.INSERT_STATS, user_id=play.user_id, mode=play.mode, country=country)
+            await tx.run(statements.plays.ADD_TO_STATS, **changes)
+        if best_flags.best_pp and gives_pp(play.beatmap.status):
             await set_totals(tx, play.user_id, play.mode, self._rules)
 
 
@@ -293,8 +336,8 @@ def _figures(stats: Stats | None) -> ProfileFigures:
     return ProfileFigures(stats.rscore, stats.tscore, stats.max_combo, stats.acc, stats.pp)
 
 
-def row_of(play: Play, verdict: Verdict, country: str) -> dict[str, int | float | str | bytes]:
-    """The row of `scores` that stores a play of somebody from this country."""
+def row_of(play: Play, best_flags: BestFlags, country: str) -> dict[str, int | float | str | bytes]:
+    """Return the row of `scores` for a play. `country` is that of the player."""
     return {
         "user_id": play.user_id,
         "map_key": play.beatmap.key,
@@ -314,9 +357,9 @@ def row_of(play: Play, verdict: Verdict, country: str) -> dict[str, int | float 
         "grade": play.grade,
         "passed": int(play.passed),
         "perfect": int(play.perfect),
-        "best_pp": int(verdict.best_pp),
-        "best_score": int(verdict.best_score),
-        "best_mods": int(verdict.best_mods),
+        "best_pp": int(best_flags.best_pp),
+        "best_score": int(best_flags.best_score),
+        "best_mods": int(best_flags.best_mods),
         "play_time_ms": play.play_time_ms,
         "time_elapsed": play.time_elapsed,
         "client_version": play.client_version,
@@ -327,9 +370,21 @@ def row_of(play: Play, verdict: Verdict, country: str) -> dict[str, int | float 
     }
 
 
+def replay_row_of(score_id: int, replay: StoredReplay) -> dict[str, int | float | str | bytes | None]:
+    """Return the row of `replays` for the replay of a score."""
+    return {
+        "score_id": score_id,
+        "md5": replay.md5,
+        "sha256": replay.sha256,
+        "size": replay.size,
+        "life_bar": replay.life_bar,
+        "target_accuracy": replay.target_accuracy,
+    }
+
+
 async def _count_play(tx: Transaction, play: Play) -> None:
     counted = await tx.run(
-        statements.COUNT_PLAY,
+        statements.plays.COUNT_PLAY,
         player_id=play.user_id,
         in_mode=play.mode,
         on_map=play.beatmap.key,
@@ -337,25 +392,35 @@ async def _count_play(tx: Transaction, play: Play) -> None:
     )
     if not counted:
         await tx.run(
-            statements.FIRST_PLAY,
+            statements.plays.FIRST_PLAY,
             user_id=play.user_id,
             mode=play.mode,
             map_key=play.beatmap.key,
             plays=1,
             last_play_ms=play.play_time_ms,
         )
+    month = month_of(play.play_time_ms)
+    if not await tx.run(statements.plays.COUNT_IN_MONTH, player_id=play.user_id, in_mode=play.mode, in_month=month):
+        await tx.run(statements.plays.INSERT_MONTH, user_id=play.user_id, mode=play.mode, month=month, plays=1)
 
 
-async def set_totals(tx: Transaction, user_id: int, mode: int, rules: Rules) -> None:
-    """Writes pp and accuracy of a profile from its best scores (docs/spec/game-rules.md#weighted-pp-and-accuracy)."""
-    rows = await tx.all(statements.WEIGHTED, user_id=user_id, mode=mode)
-    bests = await tx.one(statements.BESTS_IN, user_id=user_id, mode=mode) or 0
+async def set_totals(tx: Transaction, user_id: int, mode: int, rules: TotalsOptions) -> None:
+    """Compute pp and accuracy of a profile from its best scores and write them.
+
+    See docs/spec/game-rules.md#weighted-pp-and-accuracy. The caller holds the lock on the player.
+    """
+    rows = await tx.all(statements.plays.WEIGHTED, user_id=user_id, mode=mode)
+    bests = await tx.one(statements.plays.BESTS_IN, user_id=user_id, mode=mode) or 0
     pp, acc = totals(rows, bests, rules)
-    await tx.run(statements.SET_TOTALS, player_id=user_id, in_mode=mode, pp=pp, acc=acc)
+    await tx.run(statements.plays.SET_TOTALS, player_id=user_id, in_mode=mode, pp=pp, acc=acc)
 
 
-def totals(bests: list[tuple[float, float]], count: int, rules: Rules) -> tuple[int, float]:
-    """Profile pp and accuracy of (pp, accuracy) rows, most pp first, of `count` best scores in all."""
+def totals(bests: list[tuple[float, float]], count: int, rules: TotalsOptions) -> tuple[int, float]:
+    """Return pp and accuracy of a profile.
+
+    `bests` are (pp, accuracy) of its best scores, most pp first, at most `WEIGHTED_MAX`; `count` is the number of all
+    its best scores, from which the bonus is computed.
+    """
     if not bests:
         return 0, 0.0
     return (
@@ -364,19 +429,29 @@ def totals(bests: list[tuple[float, float]], count: int, rules: Rules) -> tuple[
     )
 
 
-async def settle_first_place(tx: Transaction, map_key: int, mode: int, *, since_ms: int) -> int | None:
-    """Makes `first_places` agree with the top of the board; the score that holds it, None without one."""
+async def refresh_first_place(tx: Transaction, map_key: int, mode: int, *, since_ms: int) -> int | None:
+    """Set the first place of a map and mode to the top of its board. Return the score that holds it, or None.
+
+    The caller holds the lock on the map, so that two transactions cannot insert the row at the same time.
+    """
     top = await tx.one(
-        statements.TOP_BY_PP if mode >= PP_MODES_FROM else statements.TOP_BY_SCORE, map_key=map_key, mode=mode
+        statements.first_places.TOP_BY_PP if sorts_by_pp(mode) else statements.first_places.TOP_BY_SCORE,
+        map_key=map_key,
+        mode=mode,
     )
-    held = await tx.one(statements.FIRST_PLACE, map_key=map_key, mode=mode)
-    if held == top:
+    present = await tx.one(statements.first_places.FIRST_PLACE, map_key=map_key, mode=mode)
+    if present == top:  # `since_ms` stays: the player has held the place all the time
         return top[0] if top else None
-    if held is not None:
-        await tx.run(statements.DROP_FIRST_PLACE, map_key=map_key, mode=mode)
+    if present is not None:
+        await tx.run(statements.first_places.DROP_FIRST_PLACE, map_key=map_key, mode=mode)
     if top is None:
         return None
     await tx.run(
-        statements.SET_FIRST_PLACE, map_key=map_key, mode=mode, score_id=top[0], user_id=top[1], since_ms=since_ms
+        statements.first_places.SET_FIRST_PLACE,
+        map_key=map_key,
+        mode=mode,
+        score_id=top[0],
+        user_id=top[1],
+        since_ms=since_ms,
     )
     return int(top[0])

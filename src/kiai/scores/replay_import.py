@@ -1,11 +1,11 @@
-"""Importing replays: .osr files become scores.
+"""Import of replays: turns .osr files into scores.
 
-    read -> whose checksum -> player, map -> possible at all? -> frames -> known already? -> pp
-    -> frames stored -> one transaction (recording.py), in the order of the files
+    read -> form of the checksum -> player and map -> plausibility -> stored already? -> frames -> pp
+    -> store the frames -> one transaction (recording.py), in the order of the files
 
-A replay is judged like a submission: what cannot have happened is refused, what is odd is stored with a doubt for the
-staff. A checksum of no known form is such a doubt: it cannot prove that a file was edited
-(docs/spec/replays.md#checksum). Frames are stored as they came.
+A replay passes the same checks as a submission: impossible plays are refused, and suspicious ones are stored with a
+flag for staff. A checksum of an unknown form is a flag and not an error, because it does not prove that the file was
+edited (docs/spec/replays.md#checksum). The bytes of the frames are stored unchanged.
 """
 
 import asyncio
@@ -38,32 +38,34 @@ from kiai.osu.modes import mode_of
 from kiai.osu.mods import AP, NF, RX, completed, mods_text, refused_mods, unranked_mods
 from kiai.osu.replay_checksum import COVERS_THE_RESULT, ChecksumForm, checksum_form
 from kiai.osu.replay_file import FIRST_LAZER_VERSION, BadReplay, ReplayFile, check_frames, read_replay
-from kiai.scores import calculator
-from kiai.scores.flags import Doubt
+from kiai.scores.flags import Suspicion, suspicious_length
 from kiai.scores.model import Play, StoredReplay, replay_key, stable_score
-from kiai.scores.performance import CannotCalculate, Performance, stored_pp
+from kiai.scores.performance import CannotCalculate, Performance, calculator_play, stored_pp
 from kiai.scores.recording import AlreadyRecorded, Recorder
 
-FILE_MAX: Final = 11 * 1024 * 1024
-FRAMES_EXPECTED: Final = 100
+FILE_MAX: Final = 11 * 1024 * 1024  # 10 MiB of frames, the limit of a submission, and the header
 OSU_MODE: Final = 0
 AHEAD: Final = 8
-"""How many files are read and computed while those before them are recorded."""
-STAFF: Final = Viewer(priv=-1)  # sees every account: the operator's own hand
+"""Number of files that are read and computed while the files before them are recorded."""
+STAFF: Final = Viewer(priv=-1)  # all privileges: an operator may import replays of hidden players
 
+# The life bar is written into files for the game, so anything that it could not parse is dropped.
 _LIFE_BAR: Final = re.compile(r"[-+0-9.,|eE]*")
 _STORED_ALREADY: Final = "this replay is stored already"
 
 
 class NotedReplay(msgspec.Struct, frozen=True):
-    """A file, and why it was skipped or what is doubtful about it."""
+    """A file with the reason why it was skipped or flagged."""
 
     path: str
     why: str
 
 
 class ReplayReport(msgspec.Struct):
-    """What an import did. `checksums` counts the new scores by the form of their checksum."""
+    """The result of an import. `checksums` counts the new scores by the form of their checksum.
+
+    `doubts` lists the imported files that were flagged.
+    """
 
     scores: int = 0
     skipped: list[NotedReplay] = msgspec.field(default_factory=list)
@@ -71,17 +73,17 @@ class ReplayReport(msgspec.Struct):
     checksums: Counter[ChecksumForm] = msgspec.field(default_factory=Counter)
 
 
-class _Judged(msgspec.Struct, frozen=True):
-    """A replay that may be recorded."""
+class _CheckedReplay(msgspec.Struct, frozen=True):
+    """A replay that has passed the checks and can be recorded."""
 
     play: Play
     frames: bytes
     checksum: ChecksumForm
-    doubts: list[Doubt]
+    doubts: list[Suspicion]
 
 
 class ReplayImport:
-    """Turns .osr files into recorded plays."""
+    """Imports .osr files."""
 
     def __init__(
         self,
@@ -107,18 +109,21 @@ class ReplayImport:
         strict: bool = False,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> ReplayReport:
-        """Imports .osr files and folders of them; `user` owns the plays of names that have no account here.
+        """Import .osr files and folders of them.
 
-        With `strict` a checksum of no known form is a reason to skip the file, not a doubt.
+        `user` gets the plays of names without an account. With `strict`, files with a checksum of an unknown form are
+        skipped instead of flagged. `progress` gets (done, total) files.
         """
         report = ReplayReport()
         found = list(_osr_files(paths, report))
-        waiting: deque[tuple[Path, asyncio.Task[_Judged]]] = deque()
+        # PERF: up to AHEAD files are checked and computed in parallel, which keeps several workers busy. They are
+        # recorded one after the other, in the order of the files, so that equal plays give the same scores each time.
+        waiting: deque[tuple[Path, asyncio.Task[_CheckedReplay]]] = deque()
         done = 0
         progress(0, len(found))
         try:
             for path in found:
-                waiting.append((path, asyncio.create_task(self._judged_file(path, user, strict))))
+                waiting.append((path, asyncio.create_task(self._check_file(path, user, strict))))
                 if len(waiting) < AHEAD:
                     continue
                 await self._record_next(waiting, report)
@@ -135,10 +140,12 @@ class ReplayImport:
         return report
 
     async def import_one(self, data: bytes, *, user: User | None = None, strict: bool = False) -> int:
-        """Imports one .osr; the id of the new score. Raises Refused or another KiaiError with the reason."""
-        return await self._record(await self._judged(data, user, strict))
+        """Import a single .osr file and return the id of the new score. Raises Refused or another KiaiError."""
+        return await self._record(await self._checked(data, user, strict))
 
-    async def _record_next(self, waiting: deque[tuple[Path, asyncio.Task[_Judged]]], report: ReplayReport) -> None:
+    async def _record_next(
+        self, waiting: deque[tuple[Path, asyncio.Task[_CheckedReplay]]], report: ReplayReport
+    ) -> None:
         path, task = waiting.popleft()
         try:
             found = await task
@@ -154,19 +161,21 @@ class ReplayImport:
             why = "; ".join(f"{doubt.kind}: {doubt.details}" for doubt in found.doubts)
             report.doubts.append(NotedReplay(str(path), why))
 
-    async def _record(self, found: _Judged) -> int:
+    async def _record(self, found: _CheckedReplay) -> int:
         assert found.play.replay is not None
+        # The file comes before the row: a crash in between leaves a file, which `Replays.sweep` deletes, and never a
+        # score whose replay is missing.
         await self._files.put(replay_key(found.play.replay.md5), found.frames)
         try:
-            return (await self._recorder.record(found.play, doubts=found.doubts)).score_id
+            return (await self._recorder.record(found.play, suspicions=found.doubts)).score_id
         except AlreadyRecorded as error:
             raise Refused(_STORED_ALREADY) from error
 
-    async def _judged_file(self, path: Path, user: User | None, strict: bool) -> _Judged:
-        return await self._judged(await asyncio.to_thread(_read, path), user, strict)
+    async def _check_file(self, path: Path, user: User | None, strict: bool) -> _CheckedReplay:
+        return await self._checked(await asyncio.to_thread(_read, path), user, strict)
 
-    async def _judged(self, data: bytes, user: User | None, strict: bool) -> _Judged:
-        """The play of a file. Raises Refused or another KiaiError with the reason that there is none."""
+    async def _checked(self, data: bytes, user: User | None, strict: bool) -> _CheckedReplay:
+        """Return the play of a file. Raises Refused or another KiaiError with the reason."""
         try:
             replay = read_replay(data)
         except BadReplay as error:
@@ -175,8 +184,8 @@ class ReplayImport:
         doubts = []
         if form is ChecksumForm.UNKNOWN:
             if strict:
-                raise Refused("its checksum is of no known form")
-            doubts.append(Doubt("replay checksum", "it is of no known form"))
+                raise Refused("its checksum has an unknown form")
+            doubts.append(Suspicion("replay checksum", "unknown form"))
         player = await self._player(replay, user)
         beatmap = await self._map(replay)
         failed = False
@@ -185,21 +194,21 @@ class ReplayImport:
         replay = msgspec.structs.replace(replay, mods=completed(replay.mods))
         if (fault := play_fault(replay, beatmap)) is not None:
             raise Refused(fault)
-        doubts += play_doubts(replay, beatmap)
+        doubts += suspicions_about(replay, beatmap)
         if not replay.frames:
-            raise Refused("it holds no frames")
+            raise Refused("it has no frames")
         play = self._play(replay, form, player, beatmap, failed=failed)
-        if await self._recorder.known(play) is not None:  # before what costs time: folders are imported again and again
+        # PERF: before the frames and pp. Operators import the same folder again, and most of its files are stored.
+        if await self._recorder.known(play) is not None:
             raise Refused(_STORED_ALREADY)
         try:
             frames = await asyncio.to_thread(check_frames, replay.frames)
         except BadReplay as error:
             raise Refused(f"the frames are damaged: {error}") from error
-        if frames.frames < FRAMES_EXPECTED:
-            doubts.append(Doubt("replay", f"only {frames.frames} frames"))
+        doubts += suspicious_length(frames.frames)
         pp = await self._pp(replay, beatmap) if play.passed else 0.0
         play = msgspec.structs.replace(play, pp=pp, time_elapsed=frames.length_ms)
-        return _Judged(play, replay.frames, form, doubts)
+        return _CheckedReplay(play, replay.frames, form, doubts)
 
     async def _player(self, replay: ReplayFile, user: User | None) -> User:
         named = None
@@ -212,7 +221,7 @@ class ReplayImport:
         elif named is not None and named.id != user.id:
             raise Refused(f"it was played by {named.name!r}, who has an account of their own")
         if user.id == BOT_ID:
-            raise Refused(f"{user.name!r} is the bot, which has no scores")
+            raise Refused(f"{user.name!r} is the bot, which cannot have scores")
         return user
 
     async def _map(self, replay: ReplayFile) -> Beatmap:
@@ -222,18 +231,13 @@ class ReplayImport:
         except NotFound:
             raise Refused(f"its map {md5} is not known here") from None
         except Unavailable as error:
-            raise Refused(f"its map {md5} is not known here, and upstream cannot be asked now") from error
+            raise Refused(f"its map {md5} is not known here, and upstream is unavailable") from error
 
     async def _pp(self, replay: ReplayFile, beatmap: Beatmap) -> float:
-        performed = calculator.Play(
+        performed = calculator_play(
+            replay.counts,
             mods=replay.mods,
-            n300=replay.counts.n300,
-            n100=replay.counts.n100,
-            n50=replay.counts.n50,
-            ngeki=replay.counts.ngeki,
-            nkatu=replay.counts.nkatu,
-            nmiss=replay.counts.nmiss,
-            combo=replay.max_combo,
+            max_combo=replay.max_combo,
             legacy_score=stable_score(replay.score, replay.game_version),
         )
         try:
@@ -243,7 +247,7 @@ class ReplayImport:
         return stored_pp(result.pp)
 
     def _play(self, replay: ReplayFile, form: ChecksumForm, player: User, beatmap: Beatmap, *, failed: bool) -> Play:
-        """The play without what costs time: its pp and how long it took."""
+        """Return the play without pp and duration, which are expensive to compute."""
         passed = not failed and is_pass(replay, beatmap)
         return Play(
             user_id=player.id,
@@ -258,7 +262,7 @@ class ReplayImport:
             grade=grade(replay.counts, replay.mode, replay.mods, passed=passed),
             passed=passed,
             perfect=replay.perfect,
-            play_time_ms=min(max(replay.played_at_ms, 0), self._clock.now_ms()),
+            play_time_ms=min(max(replay.played_at_ms, 0), self._clock.now_ms()),  # the file may contain any time
             time_elapsed=0,
             checksum=play_checksum(replay, form),
             calculator=self._performance.calculator_id,
@@ -273,33 +277,34 @@ class ReplayImport:
         )
 
 
-def _from_lazer(replay: ReplayFile, beatmap: Beatmap, doubts: list[Doubt]) -> tuple[ReplayFile, bool]:
-    """The replay of a lazer play as stable would have written it, and whether it failed. Adds to `doubts`.
+def _from_lazer(replay: ReplayFile, beatmap: Beatmap, doubts: list[Suspicion]) -> tuple[ReplayFile, bool]:
+    """Return the replay of a lazer play in the form of stable, and whether the play failed. Adds to `doubts`.
 
-    Raises Refused for what stable has no words for.
+    Raises Refused for plays that stable cannot represent.
     """
     try:
-        told = read_lazer_score(replay.lazer_block)
+        lazer = read_lazer_score(replay.lazer_block)
     except BadReplay as error:
         raise Refused(f"not a replay: {error}") from error
-    if (fault := lazer_mods_fault(told, replay.mode)) is not None:
+    if (fault := lazer_mods_fault(lazer, replay.mode)) is not None:
         raise Refused(f"it was played in lazer: {fault}")
     if replay.game_version > FIRST_LAZER_VERSION and not replay.lazer_block:
-        doubts.append(Doubt("lazer", "the block that names lazer's mods is missing"))
-    elif told.mods is not None and (mods := completed(lazer_mods(told))) != completed(replay.mods):
-        doubts.append(Doubt("mods", f"{mods_text(replay.mods)} in the header, {mods_text(mods)} in lazer's block"))
-    objects = beatmap.objects if replay.mode == OSU_MODE else objects_judged(told, replay.mode, replay.counts)
+        doubts.append(Suspicion("lazer", "the block that names lazer's mods is missing"))
+    elif lazer.mods is not None and (mods := completed(lazer_mods(lazer))) != completed(replay.mods):
+        doubts.append(Suspicion("mods", f"{mods_text(replay.mods)} in the header, {mods_text(mods)} in lazer's block"))
+    # lazer's standardised points (1,000,000 without multipliers) become a classic score, which boards can compare.
+    objects = beatmap.objects if replay.mode == OSU_MODE else objects_judged(lazer, replay.mode, replay.counts)
     if objects is None or replay.score > STANDARDISED_MAX:
         raise Refused("it was played in lazer, and its score cannot be turned into a classic one")
     score = classic_score(replay.score, replay.mode, objects)
-    return msgspec.structs.replace(replay, score=score), told.failed
+    return msgspec.structs.replace(replay, score=score), lazer.failed
 
 
 def play_checksum(replay: ReplayFile, form: ChecksumForm) -> bytes:
-    """The 16 bytes that name this play, so that it is stored once.
+    """Return the 16 bytes that identify this play, so that it is stored once.
 
-    The header's checksum if it covers the result. Otherwise it may be anything, the same for many plays too, and the
-    result itself is hashed.
+    It is the checksum of the header if that form covers the result. Any other form may be equal for several plays, so
+    the result itself is hashed.
     """
     if form in COVERS_THE_RESULT:
         return bytes.fromhex(replay.replay_md5)
@@ -317,19 +322,22 @@ def play_checksum(replay: ReplayFile, form: ChecksumForm) -> bytes:
 
 
 def is_pass(replay: ReplayFile, beatmap: Beatmap) -> bool:
-    """Whether the whole map was played. Only osu! judgements can be counted against a map's objects."""
+    """Return whether the player reached the end of the map.
+
+    Only in osu! does the number of judgements equal the number of objects. In other modes every play counts as a pass.
+    """
     return replay.mode != OSU_MODE or judged(replay.counts, replay.mode) == beatmap.objects
 
 
 def play_fault(replay: ReplayFile, beatmap: Beatmap) -> str | None:
-    """Why this play cannot have happened on this map or is never stored, or None.
+    """Return the reason why this play is impossible on this map or is never stored, or None.
 
     See docs/spec/submission.md#mods-and-modes and docs/spec/submission.md#plausibility.
     """
     if beatmap.mode not in (OSU_MODE, replay.mode):
         return f"a map of mode {beatmap.mode} cannot be played in mode {replay.mode}"
     if (why := refused_mods(replay.mods, replay.mode)) is not None:
-        return f"its mods cannot be: {why}"
+        return f"its mods are impossible: {why}"
     if unranked_mods(replay.mods):
         return f"its mods are not ranked: {mods_text(replay.mods)}"
     if judged(replay.counts, replay.mode) == 0 or replay.score <= 0:
@@ -341,17 +349,20 @@ def play_fault(replay: ReplayFile, beatmap: Beatmap) -> str | None:
     return None
 
 
-def play_doubts(replay: ReplayFile, beatmap: Beatmap) -> list[Doubt]:
-    """What is odd about this play on this map, as for a submission (docs/spec/submission.md#plausibility)."""
+def suspicions_about(replay: ReplayFile, beatmap: Beatmap) -> list[Suspicion]:
+    """Return the suspicious properties of this play, by the rules for submissions.
+
+    See docs/spec/submission.md#plausibility.
+    """
     doubts = []
     if replay.mode == beatmap.mode == OSU_MODE and replay.max_combo > beatmap.max_combo:
-        doubts.append(Doubt("combo", f"{replay.max_combo} on a map of {beatmap.max_combo}"))
+        doubts.append(Suspicion("combo", f"{replay.max_combo} on a map of {beatmap.max_combo}"))
     if OSU_MODE != replay.mode == beatmap.mode and replay.perfect and replay.max_combo < beatmap.max_combo:
-        doubts.append(Doubt("combo", f"perfect with {replay.max_combo} of {beatmap.max_combo}"))
+        doubts.append(Suspicion("combo", f"perfect with {replay.max_combo} of {beatmap.max_combo}"))
     if replay.perfect and replay.counts.nmiss:
-        doubts.append(Doubt("combo", f"perfect with {replay.counts.nmiss} misses"))
+        doubts.append(Suspicion("combo", f"perfect with {replay.counts.nmiss} misses"))
     if replay.mods & (RX | AP) and replay.mods & NF:
-        doubts.append(Doubt("mods", "No Fail with Relax or Autopilot"))
+        doubts.append(Suspicion("mods", "No Fail with Relax or Autopilot"))
     return doubts
 
 
@@ -360,7 +371,7 @@ def _osr_files(paths: Iterable[Path], report: ReplayReport) -> Iterator[Path]:
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() == ".osr" and p.is_file())
             if not inside:
-                report.skipped.append(NotedReplay(str(path), "the folder holds no .osr file"))
+                report.skipped.append(NotedReplay(str(path), "the folder has no .osr file"))
             yield from inside
         elif path.is_file():
             yield path
@@ -370,7 +381,7 @@ def _osr_files(paths: Iterable[Path], report: ReplayReport) -> Iterator[Path]:
 
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > FILE_MAX:
+        if path.stat().st_size > FILE_MAX:  # before reading: the path may be a disk image
             raise Refused(f"larger than {FILE_MAX // 1024**2} MiB")
         return path.read_bytes()
     except OSError as error:

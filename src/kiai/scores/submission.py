@@ -1,15 +1,16 @@
-"""What a submitted play must fulfil, and the way it becomes a score (docs/spec/submission.md).
+"""Submission: checks a play that the game sends and stores it as a score (docs/spec/submission.md).
 
-    known already? -> the same answer
-    mods and mode -> map -> checksum -> plausible? -> replay read through -> pp
-    -> replay file -> one transaction (recording.py) -> ranks after -> chart
+    stored already? -> the same answer
+    mods and mode -> map -> checksum -> plausibility -> replay -> pp
+    -> replay file -> one transaction (recording.py) -> ranks after the play -> chart
 
-What cannot be an honest play is refused with `error: no` and a flag; what is merely odd is stored with a flag. Whatever
-fails for a reason of ours raises `Unavailable`: the client sends the same bytes again, up to ten times, and a score is
-never lost. The replay is on the disk before the transaction, everything after the transaction can be derived again.
+Impossible plays are refused with `error: no` and flagged for staff; suspicious ones are stored with a flag. A failure
+of the server raises `Unavailable`, and the client sends the same bytes again, up to ten times. No score is lost: the
+replay is stored before the transaction, and everything after the transaction can be computed again.
 
-A repeat gets the same answer: the chart is stored with the score, without the ranks after, which nobody knows before
-the commit; they are added once and kept, in a second, later write that may be lost without harm.
+A repeated submission gets the same answer. The chart is stored with the score, in the same transaction, without the
+ranks after the play, which are not known before the commit. A job writes them later; if that write is lost, they are
+computed again.
 """
 
 import asyncio
@@ -25,58 +26,61 @@ import msgspec
 from kiai.accounts import User
 from kiai.accounts.visibility import is_public
 from kiai.beatmaps import Beatmap, Beatmaps, osu_key
-from kiai.beatmaps.model import has_board
 from kiai.clock import Clock
 from kiai.decoding.decoder import Decoder
 from kiai.errors import KiaiError, NotFound, Unavailable
 from kiai.failpoints import Reach
 from kiai.files.port import Files
 from kiai.logs import Outage
-from kiai.osu.accuracy import Counts, accuracy, judged
+from kiai.osu.accuracy import HitCounts, accuracy, judged
 from kiai.osu.grades import grade
 from kiai.osu.modes import mode_of
 from kiai.osu.mods import AP, NF, RX, clock_rate, refused_mods, unranked_mods
 from kiai.osu.replay_file import BadReplay
 from kiai.realtime.port import Realtime, Session
 from kiai.realtime.rate_limiter import RateLimiter
-from kiai.scores import calculator, statements
-from kiai.scores.boards import Boards, Kind, Wanted, sorts_by_pp
-from kiai.scores.flags import Doubt, Flags
+from kiai.scores import statements
+from kiai.scores.boards import BoardKind, BoardRequest, Boards
+from kiai.scores.flags import Flags, Suspicion, suspicious_length
 from kiai.scores.model import Chart, Play, RanksBefore, Recorded, StoredReplay, replay_key
-from kiai.scores.performance import CannotCalculate, Performance, stored_pp
+from kiai.scores.performance import CannotCalculate, Performance, calculator_play, stored_pp
 from kiai.scores.ranks import Ranks
 from kiai.scores.recording import AlreadyRecorded, Recorder
+from kiai.scores.rules import has_board, sorts_by_pp
+from kiai.server_settings import Settings
+from kiai.storage.batches import delete_in_batches
 from kiai.storage.port import Database, Transaction, Value
 
-PER_MINUTE: Final = 30
+PER_MINUTE: Final = 30  # plays of one player; a player who restarts a map each time submits fewer
 BURST: Final = 10
-FLAGS_PER_HOUR: Final = 60
-UNKNOWN_MAPS_PER_MINUTE: Final = 20
-PP_TRIES: Final = 2
+FLAGS_PER_HOUR: Final = 60  # of one player, for plays that are not stored
+UNKNOWN_MAPS_PER_MINUTE: Final = 20  # of one player; each may cause a request to upstream
+PP_TRIES: Final = 2  # answered "try again"; the third submission of a play is stored without pp
 PP_TRIES_IN_S: Final = 3_600.0
-WAITING_MAX: Final = 10
-FRAMES_EXPECTED: Final = 100
-SLACK_S: Final = 60
-UNKNOWN_LENGTH_S: Final = 3_600
-CLIENT_TIME_MAX_MS: Final = 3_600_000  # how far back the client's own clock is believed
-KEPT_MS: Final = 86_400_000
-NO_CALCULATOR: Final = 0  # `recalc` computes what carries another number than its own
-PENDING_MAX: Final = 10_000
+WAITING_MAX: Final = 10  # submissions of one player that wait for the one before
+SLACK_S: Final = 60  # pauses and loading, on top of the length of the map
+UNKNOWN_LENGTH_S: Final = 3_600  # longest play on a map whose length is not stored
+CLIENT_TIME_MAX_MS: Final = 3_600_000  # an older time of the client is not trusted
+CHART_AGE_MAX_MS: Final = 86_400_000
+NO_CALCULATOR: Final = 0  # never the id of a calculator, so `kiai recalc` computes these scores
+PENDING_MAX: Final = 10_000  # charts that wait to be written
 NO: Final = "no"
 GAME: Final = "osu!"
-"""The user agent of the game; another one is another client."""
+"""The user agent of the game. Any other one belongs to another client."""
 
 
 class Submission(msgspec.Struct, frozen=True):
-    """A play as the game's form tells of it. Times in ms; `grade` is the client's, `client_time` verbatim.
+    """A play as the game submits it.
 
-    `unique_ids` are the installation's and the disk's ids in clear; `replay` is empty when there was none.
+    Times are in ms. `grade` was computed by the client. `client_time` is the text of the form, because the checksum
+    covers it. `unique_ids` are the ids of the installation and of the disk, not hashed. `replay` is empty if the form
+    has none.
     """
 
     beatmap_md5: str
     player_name: str
     checksum: bytes
-    counts: Counts
+    counts: HitCounts
     score: int
     max_combo: int
     perfect: bool
@@ -100,16 +104,26 @@ class Submission(msgspec.Struct, frozen=True):
     user_agent: str = GAME
 
 
+class NotNow(Unavailable):
+    """The player has no session or submits too much. The game retries later, so nothing is lost."""
+
+
 class Rejected(KiaiError):
-    """The play is answered with an error word (docs/spec/submission.md#error-words); a stored fail too, with `no`."""
+    """The answer to the play is `error: {word}` (docs/spec/submission.md#error-words).
+
+    A failed play that was stored is also answered with `no`.
+    """
 
     def __init__(self, word: str) -> None:
         super().__init__(f"error: {word}")
         self.word = word
 
 
-class SubmissionRules(msgspec.Struct, frozen=True):
-    """What an operator may choose. `pp_cap` 0 is none, `oldest_build` 0 lets every version in."""
+class SubmissionOptions(msgspec.Struct, frozen=True):
+    """The operator's choices. `pp_cap` 0 means no cap, `oldest_build` 0 accepts every version.
+
+    `limited` False switches rate limits off, for load tests.
+    """
 
     require_online: bool = True
     wrong_checksum: str = "reject"
@@ -118,8 +132,19 @@ class SubmissionRules(msgspec.Struct, frozen=True):
     limited: bool = True
 
 
+def submission_options(settings: Settings) -> SubmissionOptions:
+    """Return the operator's choices in the settings."""
+    return SubmissionOptions(
+        require_online=settings.submission_online,
+        wrong_checksum=settings.submission_checksum,
+        pp_cap=settings.pp_cap,
+        oldest_build=settings.oldest_build,
+        limited=settings.rate_limits,
+    )
+
+
 def submission_checksum(sent: Submission, player_name: str) -> bytes:
-    """The checksum that an honest client sends with this play of a player of this name.
+    """Return the checksum that an honest client sends for this play by a player of this name.
 
     See docs/spec/submission.md#checksum.
     """
@@ -132,99 +157,113 @@ def submission_checksum(sent: Submission, player_name: str) -> bytes:
     return hashlib.md5(text.encode(), usedforsecurity=False).digest()
 
 
-class Impossible(KiaiError):
-    """No honest client sends this: refused, and noted for the staff as `doubt` unless that is None."""
+class RejectedPlay(KiaiError):
+    """A play that an honest client does not send. `suspicion` is flagged for staff, None only refuses the play."""
 
-    def __init__(self, doubt: Doubt | None) -> None:
-        super().__init__("impossible" if doubt is None else f"{doubt.kind}: {doubt.details}")
-        self.doubt = doubt
+    def __init__(self, suspicion: Suspicion | None) -> None:
+        super().__init__("impossible" if suspicion is None else f"{suspicion.kind}: {suspicion.details}")
+        self.suspicion = suspicion
 
 
 def check_mods(sent: Submission) -> None:
-    """Raises Impossible for mods that are refused or never stored (docs/spec/submission.md#mods-and-modes)."""
+    """Raise RejectedPlay for mods that are impossible or unranked (docs/spec/submission.md#mods-and-modes)."""
     if (why := refused_mods(sent.mods, sent.mode)) is not None:
-        raise Impossible(Doubt("mods", why))
+        raise RejectedPlay(Suspicion("mods", why))
     if unranked_mods(sent.mods):
-        raise Impossible(None)
+        raise RejectedPlay(None)
 
 
-def check_play(sent: Submission, beatmap: Beatmap) -> list[Doubt]:
-    """What is odd about a play on this map. Raises Impossible for what cannot be.
+def check_play(sent: Submission, beatmap: Beatmap) -> list[Suspicion]:
+    """Return the suspicious properties of a play on this map. Raise RejectedPlay for an impossible play.
 
     See docs/spec/submission.md#plausibility.
     """
     hits = judged(sent.counts, sent.mode)
     if beatmap.mode not in (0, sent.mode):
-        raise Impossible(None)
+        raise RejectedPlay(None)
     if sent.passed and (hits == 0 or sent.score == 0 or sent.max_combo == 0 or sent.grade in ("F", "N")):
-        raise Impossible(Doubt("empty pass", f"{hits} judgements, score {sent.score}, grade {sent.grade}"))
+        raise RejectedPlay(Suspicion("empty pass", f"{hits} judgements, score {sent.score}, grade {sent.grade}"))
     if not sent.passed and sent.grade != "F":
-        raise Impossible(Doubt("grade", f"{sent.grade} for a fail"))
-    doubts = []
+        raise RejectedPlay(Suspicion("grade", f"{sent.grade} for a fail"))
+    suspicions = []
+    # Only in osu! does the number of judgements equal the number of objects that `beatmap.objects` counts.
     if sent.mode == 0:
         if hits > beatmap.objects:
-            raise Impossible(Doubt("counts", f"{hits} judgements on {beatmap.objects} objects"))
+            raise RejectedPlay(Suspicion("counts", f"{hits} judgements on {beatmap.objects} objects"))
         if sent.passed and hits < beatmap.objects:
-            doubts.append(Doubt("counts", f"passed with {hits} of {beatmap.objects} objects"))
+            suspicions.append(Suspicion("counts", f"passed with {hits} of {beatmap.objects} objects"))
         if sent.max_combo > beatmap.max_combo:
-            doubts.append(Doubt("combo", f"{sent.max_combo} on a map of {beatmap.max_combo}"))
+            suspicions.append(Suspicion("combo", f"{sent.max_combo} on a map of {beatmap.max_combo}"))
     elif sent.perfect and beatmap.mode == sent.mode and sent.max_combo < beatmap.max_combo:
-        doubts.append(Doubt("combo", f"perfect with {sent.max_combo} of {beatmap.max_combo}"))
-    ours = grade(sent.counts, sent.mode, sent.mods, passed=sent.passed)
-    if ours != sent.grade:
-        doubts.append(Doubt("grade", f"{sent.grade} sent, {ours} by the counts"))
+        suspicions.append(Suspicion("combo", f"perfect with {sent.max_combo} of {beatmap.max_combo}"))
+    computed = grade(sent.counts, sent.mode, sent.mods, passed=sent.passed)
+    if computed != sent.grade:
+        suspicions.append(Suspicion("grade", f"{sent.grade} sent, {computed} by the counts"))
     if sent.perfect and sent.counts.nmiss:
-        doubts.append(Doubt("combo", f"perfect with {sent.counts.nmiss} misses"))
+        suspicions.append(Suspicion("combo", f"perfect with {sent.counts.nmiss} misses"))
     if sent.mods & (RX | AP) and sent.mods & NF:
-        doubts.append(Doubt("mods", "No Fail with Relax or Autopilot"))
+        suspicions.append(Suspicion("mods", "No Fail with Relax or Autopilot"))
     if sent.client_flags:
-        doubts.append(Doubt("client flags", str(sent.client_flags)))
+        suspicions.append(Suspicion("client flags", str(sent.client_flags)))
     if sent.image_sent:
-        doubts.append(Doubt("flashlight image", "the client sent a picture"))
-    return doubts
+        suspicions.append(Suspicion("flashlight image", "the client sent a picture"))
+    return suspicions
 
 
-def check_client(sent: Submission, sessions: list[Session]) -> list[Doubt]:
-    """What differs from the client that logged in; of several sessions one has to fit.
+def check_client(sent: Submission, sessions: list[Session]) -> list[Suspicion]:
+    """Return the differences between the client that submits and the client that logged in.
 
-    See docs/spec/submission.md#client-of-the-log-in.
+    If the player has several sessions, each property has to match one of them.
+
+    See docs/spec/submission.md#client-of-the-login.
     """
-    doubts = []
+    suspicions = []
     if sent.user_agent != GAME:
-        doubts.append(Doubt("client", f"user agent {sent.user_agent[:64]!r}"))
-    if not sessions:
-        return doubts
-    if sent.version and not any(str(one.build) == sent.version for one in sessions):
-        doubts.append(Doubt("version", f"{sent.version} sent, {sessions[0].build} logged in"))
-    hashes = [one.client_hashes.rstrip(":") for one in sessions]
+        suspicions.append(Suspicion("client", f"user agent {sent.user_agent[:64]!r}"))
+    if not sessions:  # shared state is unavailable, or the operator does not require a session
+        return suspicions
+    if sent.version and not any(str(session.build) == sent.version for session in sessions):
+        suspicions.append(Suspicion("version", f"{sent.version} sent, {sessions[0].build} logged in"))
+    hashes = [session.client_hashes.rstrip(":") for session in sessions]
     sent_hash = sent.client_hash.rstrip(":")
-    if not sent_hash or not any(one.startswith(sent_hash) for one in hashes):
-        doubts.append(Doubt("client hash", "not the one that logged in"))
-    ids = [hashlib.md5(one.encode(), usedforsecurity=False).hexdigest() for one in sent.unique_ids]
-    if not any(one.split(":")[3:5] == ids for one in hashes):
-        doubts.append(Doubt("unique ids", "not those that logged in"))
-    return doubts
+    if not sent_hash or not any(logged_in.startswith(sent_hash) for logged_in in hashes):
+        suspicions.append(Suspicion("client hash", "not the one that logged in"))
+    # The client hashes of the login contain the md5 of these ids, in the fourth and fifth parts.
+    ids = [hashlib.md5(unique_id.encode(), usedforsecurity=False).hexdigest() for unique_id in sent.unique_ids]
+    if not any(logged_in.split(":")[3:5] == ids for logged_in in hashes):
+        suspicions.append(Suspicion("unique ids", "not those that logged in"))
+    return suspicions
 
 
 def elapsed_ms(sent: Submission, beatmap: Beatmap) -> int:
-    """How long the play took, within what its map allows (docs/spec/submission.md#time-of-a-play)."""
+    """Return the duration of the play, at most the length of its map and a minute.
+
+    See docs/spec/submission.md#time-of-a-play.
+    """
     length_s = beatmap.total_length / clock_rate(sent.mods) if beatmap.total_length else UNKNOWN_LENGTH_S - SLACK_S
-    told = sent.play_time_ms if sent.passed else sent.fail_time_ms
-    return min(told, round((length_s + SLACK_S) * 1000))
+    sent_ms = sent.play_time_ms if sent.passed else sent.fail_time_ms
+    return min(sent_ms, round((length_s + SLACK_S) * 1000))
 
 
 def ended_at_ms(sent: Submission, now_ms: int) -> int:
-    """When the play ended: by the client's clock if that can be right, which a retry makes useful, else now."""
+    """Return the end of the play in unix ms.
+
+    A repeated submission arrives later than the play ended, so the client's time is used if it is within the last hour.
+    Otherwise the result is `now_ms`.
+    """
     try:
-        told = datetime.strptime(sent.client_time, "%y%m%d%H%M%S").replace(tzinfo=UTC)
+        sent_time = datetime.strptime(sent.client_time, "%y%m%d%H%M%S").replace(tzinfo=UTC)
     except ValueError:
         return now_ms
-    told_ms = int(told.timestamp()) * 1000
-    return told_ms if now_ms - CLIENT_TIME_MAX_MS <= told_ms <= now_ms else now_ms
+    sent_ms = int(sent_time.timestamp()) * 1000
+    return sent_ms if now_ms - CLIENT_TIME_MAX_MS <= sent_ms <= now_ms else now_ms
 
 
 class Submissions:
-    """The verbs of submission."""
+    """Handles submitted plays.
+
+    `alert` shows a text to a player in the game. `outcomes` counts the answers of this process, for the metrics.
+    """
 
     def __init__(
         self,
@@ -240,7 +279,7 @@ class Submissions:
         ranks: Ranks,
         boards: Boards,
         clock: Clock,
-        rules: SubmissionRules,
+        rules: SubmissionOptions,
         *,
         alert: Callable[[str, int], Awaitable[None]],
         reach: Reach,
@@ -261,16 +300,20 @@ class Submissions:
         self._alert = alert
         self._reach = reach
         self._without_pp = Outage("submission", "stored without pp", "stored with pp again")
-        self._without_ranks = Outage("submission", "ranks after are not known", "ranks after are known again")
-        self._turns: dict[int, tuple[asyncio.Lock, int]] = {}  # user id -> whose turn it is, and how many want one
-        # score id -> its chart with the ranks after, not written yet; the oldest may be forgotten
+        self._without_ranks = Outage(
+            "submission", "ranks after a play unavailable", "ranks after a play available again"
+        )
+        # User id -> its lock, and the number of tasks that hold or await the lock.
+        self._turns: dict[int, tuple[asyncio.Lock, int]] = {}
+        # Score id -> its chart with the ranks after the play, not written yet. The oldest may be dropped.
         self._complete: OrderedDict[int, Chart] = OrderedDict()
         self.outcomes: dict[str, int] = {}
 
     async def submit(self, user: User, sent: Submission) -> Chart:
-        """Stores a play of `user`, whose password was right; the chart of a pass.
+        """Store a play of `user`, whose password the caller has checked, and return the chart of a pass.
 
-        A play that is stored already is answered as it was. Raises Rejected, for a stored fail too, and Unavailable.
+        A play that is stored already gets its first answer again. Raises Rejected (also for a failed play that was
+        stored) and Unavailable.
         """
         try:
             chart = await self._submit(user, sent)
@@ -290,56 +333,64 @@ class Submissions:
         self._reach("submit.decoded")
         if self._rules.oldest_build and sent.version and int(sent.version) < self._rules.oldest_build:
             raise Rejected("oldver")
+        # Before the session check and the rate limit: a client whose first answer was lost must get it in any case.
         if (known := await self._known(user, sent)) is not None:
             return known
         sessions = await self._sessions(user)
-        await self._take(f"submit:{user.id}", PER_MINUTE, BURST)
+        await self._consume(f"submit:{user.id}", PER_MINUTE, BURST)
         async with self._turn(user.id):
-            if (known := await self._known(user, sent)) is not None:  # a twin was faster
+            # The same play may have been stored while this request waited for its turn.
+            if (known := await self._known(user, sent)) is not None:
                 return known
             try:
                 return await self._store(user, sent, sessions)
-            except Impossible as impossible:
-                if impossible.doubt is not None:
-                    doubt = impossible.doubt
-                    await self._flag(user, sent, doubt)
-                raise Rejected(NO) from impossible
+            except RejectedPlay as rejected_play:
+                # The transaction of a stored play writes its flags; a refused play has none, so they are written here.
+                if rejected_play.suspicion is not None:
+                    suspicion = rejected_play.suspicion
+                    await self._flag(user, sent, suspicion)
+                raise Rejected(NO) from rejected_play
 
     async def _sessions(self, user: User) -> list[Session]:
         try:
-            sessions = await self._realtime.sessions_of(user.id)
-        except Unavailable:  # nobody is refused meanwhile: docs/spec/security.md#when-shared-state-is-away
+            sessions = [session for session in await self._realtime.sessions_of(user.id) if not session.irc]
+        except Unavailable:  # accept the play without a session: docs/spec/security.md#when-a-store-is-unavailable
             return []
         if not sessions and self._rules.require_online:
-            raise Unavailable("submission", "the player has no session")
+            raise NotNow("submission", "the player has no session")
         return sessions
 
-    async def _flag(self, user: User, sent: Submission, doubt: Doubt) -> None:
-        """Flags a play that is not stored. Past `FLAGS_PER_HOUR` of one player there is nothing new to say."""
+    async def _flag(self, user: User, sent: Submission, suspicion: Suspicion) -> None:
+        """Flag a play that is not stored. At most `FLAGS_PER_HOUR` are stored for one player; the rest is dropped."""
         if self._rules.limited:
-            taken = await self._limiter.take(f"flags:{user.id}", limit=FLAGS_PER_HOUR, period_s=3_600.0)
-            if not taken.granted:
+            consumed = await self._limiter.consume(f"flags:{user.id}", limit=FLAGS_PER_HOUR, period_s=3_600.0)
+            if not consumed.granted:
                 return
-        await self._flags.raise_(user.id, doubt.kind, checksum=sent.checksum, details=doubt.details)
+        await self._flags.add(user.id, suspicion.kind, checksum=sent.checksum, details=suspicion.details)
 
-    async def _take(self, bucket: str, per_minute: int, burst: int) -> None:
+    async def _consume(self, bucket: str, per_minute: int, burst: int) -> None:
         if not self._rules.limited:
             return
-        taken = await self._limiter.take(bucket, limit=per_minute, period_s=60.0, burst=burst)
-        if not taken.granted:
-            raise Unavailable("submission", "too many at once")
+        consumed = await self._limiter.consume(bucket, limit=per_minute, period_s=60.0, burst=burst)
+        if not consumed.granted:
+            raise NotNow("submission", "too many at once")
 
     @contextlib.asynccontextmanager
     async def _turn(self, user_id: int) -> AsyncIterator[None]:
-        """One play of a player after another: what a chart calls "before" is what the one before it left."""
+        """Wait until no other play of the player is in work. Raises Unavailable if `WAITING_MAX` plays wait.
+
+        The chart compares the profile and ranks before and after a play, so two plays must not overlap. Plays in
+        different processes may overlap; the transaction keeps their rows right.
+        """
         lock, waiting = self._turns.get(user_id, (asyncio.Lock(), 0))
         if waiting >= WAITING_MAX:
-            raise Unavailable("submission", f"{waiting} plays of the player are waiting")
+            raise NotNow("submission", f"{waiting} plays of the player are waiting")
         self._turns[user_id] = (lock, waiting + 1)
         try:
             async with lock:
                 yield
         finally:
+            # Read again: others may have joined the queue. The last one deletes the entry, so the dict stays small.
             lock, waiting = self._turns[user_id]
             if waiting == 1:
                 del self._turns[user_id]
@@ -349,48 +400,51 @@ class Submissions:
     # --- what is stored already
 
     async def _known(self, user: User, sent: Submission) -> Chart | None:
-        found = await self._database.one(statements.BY_CHECKSUM, checksum=sent.checksum)
+        found = await self._database.one(statements.plays.BY_CHECKSUM, checksum=sent.checksum)
         if found is None:
             return None
         score_id, owner, passed = found
         if owner != user.id:
-            await self._flag(user, sent, Doubt("copied play", f"score {score_id} of player {owner}"))
+            await self._flag(user, sent, Suspicion("copied play", f"score {score_id} of player {owner}"))
             raise Rejected(NO)
         if not passed:
             raise Rejected(NO)
         return await self._chart_of(score_id)
 
     async def _chart_of(self, score_id: int) -> Chart:
-        """The chart of a stored pass, as it was. Raises Rejected for one that nothing is known of any more."""
+        """Return the chart of a stored pass, as it was answered first. Raise Rejected if it was deleted after a day."""
         complete = self._complete.get(score_id)
         if complete is not None:
             return complete
-        kept = await self._database.one(statements.CHART_OF, score_id=score_id)
-        if kept is None:
+        stored = await self._database.one(statements.plays.CHART_OF, score_id=score_id)
+        if stored is None:
             raise Rejected(NO)
-        chart = msgspec.json.decode(kept, type=Chart)
+        chart = msgspec.json.decode(stored, type=Chart)
         return chart if chart.rank_after is not None else await self._with_ranks(chart)
 
     # --- a new play
 
     async def _store(self, user: User, sent: Submission, sessions: list[Session]) -> Chart:
+        # From cheap to expensive. Nothing is written before all checks have passed.
         check_mods(sent)
         beatmap = await self._beatmap(user, sent)
-        doubts = self._check_integrity(user, sent)
-        doubts += check_client(sent, sessions)
-        doubts += check_play(sent, beatmap)
-        replay = await self._replay(user, sent, doubts) if sent.passed else None
+        suspicions = self._check_integrity(user, sent)
+        suspicions += check_client(sent, sessions)
+        suspicions += check_play(sent, beatmap)
+        replay = await self._replay(user, sent, suspicions) if sent.passed else None
         if isinstance(replay, Chart):
             return replay
-        play = await self._play(user, sent, beatmap, replay, doubts)
+        play = await self._play(user, sent, beatmap, replay, suspicions)
         ranks = await self._ranks_before(user, play) if play.passed else RanksBefore()
+        # The file comes before the row: a crash in between leaves a file, which `Replays.sweep` deletes, and never a
+        # score whose replay is missing.
         if replay is not None:
             await self._files.put(replay_key(replay.md5), sent.replay)
             self._reach("submit.replay_written")
         try:
-            recorded = await self._recorder.record(play, ranks=ranks, doubts=doubts, answered=True)
+            recorded = await self._recorder.record(play, ranks=ranks, suspicions=suspicions, answered=True)
         except AlreadyRecorded as already:
-            known = await self._known(user, sent)  # a twin in another process
+            known = await self._known(user, sent)  # another process has stored the same play
             if known is None:
                 raise Rejected(NO) from already
             return known
@@ -407,8 +461,9 @@ class Submissions:
             return await self._beatmaps.find(md5=sent.beatmap_md5)
         except NotFound:
             pass
+        # A price for unknown maps: otherwise a player could make the server flood upstream with invented checksums.
         try:
-            await self._take(f"submit-unknown:{user.id}", UNKNOWN_MAPS_PER_MINUTE, UNKNOWN_MAPS_PER_MINUTE)
+            await self._consume(f"submit-unknown:{user.id}", UNKNOWN_MAPS_PER_MINUTE, UNKNOWN_MAPS_PER_MINUTE)
         except Unavailable:
             raise Rejected("beatmap") from None
         try:
@@ -416,39 +471,41 @@ class Submissions:
         except NotFound:
             raise Rejected("beatmap") from None
 
-    def _check_integrity(self, user: User, sent: Submission) -> list[Doubt]:
+    def _check_integrity(self, user: User, sent: Submission) -> list[Suspicion]:
+        # The checksum covers the name as the client knows it, which may differ from the account's spelling.
         if sent.checksum not in (submission_checksum(sent, sent.player_name), submission_checksum(sent, user.name)):
-            doubt = Doubt("checksum", "it does not fit the play")
+            suspicion = Suspicion("checksum", "does not match the play")
             if self._rules.wrong_checksum == "reject":
-                raise Impossible(doubt)
-            return [doubt]
+                raise RejectedPlay(suspicion)
+            return [suspicion]
         if sent.beatmap_on_disk != sent.beatmap_md5:
-            raise Impossible(Doubt("beatmap hash", f"{sent.beatmap_on_disk[:32]} on disk, {sent.beatmap_md5} played"))
+            raise RejectedPlay(
+                Suspicion("beatmap hash", f"{sent.beatmap_on_disk[:32]} on disk, {sent.beatmap_md5} played")
+            )
         return []
 
-    async def _replay(self, user: User, sent: Submission, doubts: list[Doubt]) -> StoredReplay | Chart:
-        """The replay of a pass, read through; the chart of the score that has this very replay already."""
+    async def _replay(self, user: User, sent: Submission, suspicions: list[Suspicion]) -> StoredReplay | Chart:
+        """Return the checked replay of a pass, or the chart of the score that has the same replay already."""
         if not sent.replay:
-            raise Impossible(Doubt("replay", "a pass without one"))
+            raise RejectedPlay(Suspicion("replay", "missing for a pass"))
         try:
             frames = await self._decoder.frames(sent.replay, caller=f"user:{user.id}")
         except BadReplay as bad:
-            raise Impossible(Doubt("replay", str(bad))) from bad
-        if frames.frames < FRAMES_EXPECTED:
-            doubts.append(Doubt("replay", f"only {frames.frames} frames"))
+            raise RejectedPlay(Suspicion("replay", str(bad))) from bad
+        suspicions += suspicious_length(frames.frames)
         md5 = hashlib.md5(sent.replay, usedforsecurity=False).digest()
-        known = await self._database.one(statements.BY_REPLAY, md5=md5)
+        known = await self._database.one(statements.plays.BY_REPLAY, md5=md5)
         if known is not None:
             score_id, owner = known
             if owner != user.id:
-                raise Impossible(Doubt("copied replay", f"that of score {score_id} of player {owner}"))
+                raise RejectedPlay(Suspicion("copied replay", f"that of score {score_id} of player {owner}"))
             return await self._chart_of(score_id)
         return StoredReplay(md5=md5, sha256=hashlib.sha256(sent.replay).digest(), size=len(sent.replay))
 
     async def _play(
-        self, user: User, sent: Submission, beatmap: Beatmap, replay: StoredReplay | None, doubts: list[Doubt]
+        self, user: User, sent: Submission, beatmap: Beatmap, replay: StoredReplay | None, suspicions: list[Suspicion]
     ) -> Play:
-        pp, stars, computed_by = await self._pp(user, sent, beatmap, doubts) if sent.passed else (0.0, 0.0, None)
+        pp, stars, computed_by = await self._pp(user, sent, beatmap, suspicions) if sent.passed else (0.0, 0.0, None)
         return Play(
             user_id=user.id,
             beatmap=beatmap,
@@ -473,32 +530,26 @@ class Submissions:
         )
 
     async def _pp(
-        self, user: User, sent: Submission, beatmap: Beatmap, doubts: list[Doubt]
+        self, user: User, sent: Submission, beatmap: Beatmap, suspicions: list[Suspicion]
     ) -> tuple[float, float, int]:
-        """pp, stars, and what computed them. A map that gives no pp gives 0; without its file the client tries again,
-        and the third time the play is stored without pp, for `recalc` to compute (docs/spec/submission.md#retries)."""
-        counts = sent.counts
-        asked = calculator.Play(
-            mods=sent.mods,
-            n300=counts.n300,
-            n100=counts.n100,
-            n50=counts.n50,
-            ngeki=counts.ngeki,
-            nkatu=counts.nkatu,
-            nmiss=counts.nmiss,
-            combo=sent.max_combo,
-            legacy_score=sent.score,
-        )
+        """Return pp, stars and the id of the calculator.
+
+        A map whose pp cannot be computed gives 0 pp. If its file is not stored, or no worker is free, the client is
+        asked to try again. The third time, the play is stored without pp, which `kiai recalc` computes
+        (docs/spec/submission.md#retries).
+        """
+        play = calculator_play(sent.counts, mods=sent.mods, max_combo=sent.max_combo, legacy_score=sent.score)
         computed_by = self._performance.calculator_id
         try:
-            [result] = await self._performance.plays(beatmap.md5, sent.mode, [asked], caller=f"user:{user.id}")
+            [result] = await self._performance.plays(beatmap.md5, sent.mode, [play], caller=f"user:{user.id}")
         except CannotCalculate as error:
-            doubts.append(Doubt("pp", f"cannot be computed: {error.reason}"))
+            suspicions.append(Suspicion("pp", f"cannot be computed: {error.reason}"))
             return 0.0, 0.0, computed_by
         except Unavailable as error:
             if await self._fetched_again(beatmap):
-                return await self._pp(user, sent, beatmap, doubts)
-            tries = await self._limiter.take(
+                return await self._pp(user, sent, beatmap, suspicions)
+            # A bucket counts the tries in shared state, so that it works across processes and expires automatically.
+            tries = await self._limiter.consume(
                 f"pp-tries:{sent.checksum.hex()}", limit=PP_TRIES, period_s=PP_TRIES_IN_S, burst=PP_TRIES
             )
             if tries.granted:
@@ -507,31 +558,31 @@ class Submissions:
             return 0.0, 0.0, NO_CALCULATOR
         self._without_pp.worked()
         if result.flagged:
-            doubts.append(Doubt("pp", "out of all reason"))
+            suspicions.append(Suspicion("pp", "out of range"))
         if self._rules.pp_cap and result.pp > self._rules.pp_cap:
-            doubts.append(Doubt("pp", f"{result.pp:.0f} is above the cap of {self._rules.pp_cap}"))
+            suspicions.append(Suspicion("pp", f"{result.pp:.0f} is above the cap of {self._rules.pp_cap}"))
         return stored_pp(result.pp), result.stars, computed_by
 
     async def _fetched_again(self, beatmap: Beatmap) -> bool:
-        """Whether the .osu file was lost, and is back from upstream."""
+        """Return whether the .osu file was missing and has been fetched from upstream."""
         if await self._files.size(osu_key(beatmap.md5)) is not None:
             return False
         with contextlib.suppress(Unavailable):
             await self._beatmaps.osu_file(beatmap)
         return await self._files.size(osu_key(beatmap.md5)) is not None
 
-    # --- where the play stands
+    # --- ranks
 
     async def _ranks_before(self, user: User, play: Play) -> RanksBefore:
         overall = await self._rank(user.id, play.mode)
         if not has_board(play.beatmap.status):
             return RanksBefore(overall=overall)
-        wanted = _board_of(user, play.mode)
-        own = await self._boards.own(play.beatmap, wanted)
+        board = _board_of(user, play.mode)
+        own = await self._boards.own(play.beatmap, board)
         if own is None:
             return RanksBefore(overall=overall)
         measure = own.pp if sorts_by_pp(play.mode) else own.score
-        place = await self._boards.place(play.beatmap, wanted, measure=measure, score_id=own.id)
+        place = await self._boards.place(play.beatmap, board, measure=measure, score_id=own.id)
         return RanksBefore(on_map=place, overall=overall)
 
     async def _rank(self, user_id: int, mode: int) -> int:
@@ -541,18 +592,22 @@ class Submissions:
             return 0
 
     async def _with_ranks(self, chart: Chart, user: User | None = None, play: Play | None = None) -> Chart:
-        """The chart with the ranks after, kept from now on. What fails here is no reason to lose the answer."""
+        """Return the chart with the ranks after the play, and queue it for `flush`.
+
+        The play is committed, so a failure here does not fail the answer: the missing ranks are 0.
+        """
         user_id, mode, visible = chart.user_id, chart.mode, chart.visible
         map_rank = 0
         try:
+            # Not left to the outbox, which delivers later: the panel shows the new rank.
             await self._ranks.refresh(user_id)
             self._reach("submit.rank_set")
             if chart.has_board:
                 beatmap = play.beatmap if play is not None else await self._beatmaps.find(id=chart.map_id)
-                wanted = Wanted(Kind.GLOBAL, mode, user_id=user_id, hidden=not visible)
+                board = BoardRequest(BoardKind.GLOBAL, mode, user_id=user_id, hidden=not visible)
                 by_pp = sorts_by_pp(mode)
                 measure = chart.this.pp if by_pp else chart.this.score
-                map_rank = await self._boards.place(beatmap, wanted, measure=measure, score_id=chart.score_id)
+                map_rank = await self._boards.place(beatmap, board, measure=measure, score_id=chart.score_id)
         except KiaiError as error:
             self._without_ranks.failed(error, score_id=chart.score_id)
         else:
@@ -568,13 +623,14 @@ class Submissions:
         is_best = recorded.is_best_pp if sorts_by_pp(play.mode) else recorded.is_best_score
         if not is_best or not chart.has_board or not chart.map_rank_after:
             return
-        with contextlib.suppress(KiaiError):
+        with contextlib.suppress(KiaiError):  # the play is stored: an alert that fails must not fail the answer
             await self._alert(f"You are #{chart.map_rank_after} on this map ({play.pp:,.2f}pp).", user.id)
 
-    # --- keeping answers
+    # --- stored answers
 
     async def flush(self) -> None:
-        """Writes the charts that are complete now. A job's work."""
+        """Write the completed charts to the database. A job calls this."""
+        # PERF: one transaction for all charts since the last call, instead of one more for each play.
         if not self._complete:
             return
         charts = list(self._complete.items())
@@ -583,21 +639,19 @@ class Submissions:
             rows: list[dict[str, Value]] = [
                 {"of_score": score_id, "new_chart": msgspec.json.encode(chart).decode()} for score_id, chart in charts
             ]
-            await tx.many(statements.COMPLETE_CHART, rows)
+            await tx.run_many(statements.plays.COMPLETE_CHART, rows)
 
         await self._database.transaction(body)
+        # Removed after the commit: until then `_chart_of` finds them here.
         for score_id, _ in charts:
             self._complete.pop(score_id, None)
 
-    async def forget_older(self) -> int:
-        """Drops the charts of more than a day ago; how many."""
-        before = self._clock.now_ms() - KEPT_MS
-
-        async def body(tx: Transaction) -> int:
-            return await tx.run(statements.FORGET_CHARTS, before_ms=before)
-
-        return await self._database.transaction(body)
+    async def delete_old_charts(self) -> int:
+        """Delete charts that are more than a day old, and return their number. A job calls this."""
+        before = self._clock.now_ms() - CHART_AGE_MAX_MS
+        command, batch = statements.plays.DELETE_OLD_CHARTS, statements.plays.CHARTS_DELETED_AT_ONCE
+        return await delete_in_batches(self._database, command, batch, before_ms=before)
 
 
-def _board_of(user: User, mode: int) -> Wanted:
-    return Wanted(Kind.GLOBAL, mode, user_id=user.id, hidden=not is_public(user.priv))
+def _board_of(user: User, mode: int) -> BoardRequest:
+    return BoardRequest(BoardKind.GLOBAL, mode, user_id=user.id, hidden=not is_public(user.priv))

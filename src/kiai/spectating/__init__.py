@@ -1,4 +1,4 @@
-"""Watching a player: who watches whom, and the frames that are relayed as bytes."""
+"""Spectating: which session watches which host, and the relay of frames."""
 
 from kiai.spectating.service import Spectating
 

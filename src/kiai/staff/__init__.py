@@ -1,4 +1,4 @@
-"""What staff does to others, from any face: restricting, privileges, statuses; each verb with its audit row.
+"""Acts of the staff: restrictions, silences, privileges, statuses, reports. Each act writes an audit row.
 
 Owns the tables `audit_log` and `reports`.
 """

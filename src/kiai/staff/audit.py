@@ -1,29 +1,45 @@
-"""The audit log: one row an act, in the same transaction as the act (docs/spec/game-rules.md#audit-log)."""
+"""The audit log: one row per act, in the same transaction as the act (docs/spec/game-rules.md#audit-log).
 
+Each row has a hash over itself and the hash of the row before it. The id and hash of the newest row are stored in a
+second table, too. So a row that was changed, removed or inserted behind the server's back breaks the chain.
+"""
+
+import hashlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import bindparam, insert, select, update
 
-from kiai.storage.port import Command, Query, Transaction
-from kiai.storage.tables import audit_log
+from kiai.staff import act_events
+from kiai.storage.outbox import enqueue
+from kiai.storage.port import Command, Database, Lane, Query, Transaction
+from kiai.storage.tables import audit_head, audit_log
 
-SHOWN_MAX: Final = 100
+ROWS_MAX: Final = 100
+PAGE: Final = 1_000
+HEAD_ID: Final = 1
+SANCTION_KIND: Final = "sanction"
+"""The kind of the outbox rows for acts in `act_events.SANCTIONS`. The payload is the id of the audit row."""
+FIRST_HASH: Final = "0" * 64
+"""Stands for the hash of the row before the first."""
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Who acts and through which door (`game`, `web`, `api`, `cli`, `job`)."""
+    """The author of an act and the interface (`game`, `web`, `api`, `cli`, `job`)."""
 
     user_id: int
+    """0 for the operator and for the server itself."""
     source: str
 
 
 OPERATOR: Final = Actor(user_id=0, source="cli")
+JOB: Final = Actor(user_id=0, source="job")
 
 
 class AuditRow(msgspec.Struct, frozen=True):
-    """One act as the log shows it."""
+    """A row of the log. `details` is JSON."""
 
     at_ms: int
     actor_id: int
@@ -33,28 +49,55 @@ class AuditRow(msgspec.Struct, frozen=True):
     details: str
 
 
-_WRITE = Command(
-    insert(audit_log).values(
-        {
-            name: bindparam(name)
-            for name in (
-                "at_ms",
-                "actor_id",
-                "source",
-                "action",
-                "target_kind",
-                "target_id",
-                "reason",
-                "details",
-            )
-        }
-    )
+class StoredRow(msgspec.Struct, frozen=True):
+    """All columns of a row, in the order of the hash."""
+
+    id: int
+    at_ms: int
+    actor_id: int
+    source: str
+    action: str
+    target_kind: str
+    target_id: int
+    reason: str
+    details: str
+    hash: str
+
+
+class NewestRow(msgspec.Struct, frozen=True):
+    """The id and hash of the newest row."""
+
+    last_id: int
+    hash: str
+
+
+_WRITE = Command(insert(audit_log).values({name: bindparam(name) for name in StoredRow.__struct_fields__}))
+# Locks the head until the transaction ends, so that the rows of all workers form one chain without gaps.
+_NEXT = Query(
+    update(audit_head)
+    .where(audit_head.c.id == HEAD_ID)
+    .values(last_id=audit_head.c.last_id + 1)
+    .returning(audit_head.c.last_id, audit_head.c.hash),
+    NewestRow,
 )
+_MOVE_HEAD = Command(update(audit_head).where(audit_head.c.id == HEAD_ID).values(hash=bindparam("hash")))
+HEAD = Query(select(audit_head.c.last_id, audit_head.c.hash).where(audit_head.c.id == HEAD_ID), NewestRow)
+# Every row, one page at a time, oldest first.
+AFTER = Query(
+    select(*[audit_log.c[name] for name in StoredRow.__struct_fields__])
+    .where(audit_log.c.id > bindparam("after"))
+    .order_by(audit_log.c.id)
+    .limit(PAGE),
+    StoredRow,
+    lane=Lane.JOB,
+    scans="the doctor reads the whole log",
+)
+# The latest rows about one target. The index (target_kind, target_id, id) serves filter and order.
 ABOUT = Query(
     select(*[audit_log.c[name] for name in AuditRow.__struct_fields__])
     .where(audit_log.c.target_kind == bindparam("kind"), audit_log.c.target_id == bindparam("target_id"))
     .order_by(audit_log.c.id.desc())
-    .limit(SHOWN_MAX),
+    .limit(ROWS_MAX),
     AuditRow,
 )
 
@@ -69,10 +112,27 @@ async def write(
     target_id: int,
     reason: str = "",
     details: Mapping[str, object] | None = None,
-) -> None:
-    """Adds a row to the log. `details` holds before and after; never a secret."""
-    await tx.run(
-        _WRITE,
+) -> int:
+    """Append a row and return its id. `details` has the values before and after the act, and never a secret.
+
+    Other appends wait until the transaction ends, so this is one of its last statements.
+    """
+    # The hash is over what the databases store: PostgreSQL cannot store NUL, so its adapter replaces it.
+    reason = reason.replace("\0", "\ufffd")
+    await act_events.enqueue_act(
+        tx,
+        actor.user_id,
+        action,
+        at_ms=at_ms,
+        target_kind=target_kind,
+        target_id=target_id,
+        reason=reason,
+        details=details or {},
+    )
+    head = await tx.one(_NEXT)
+    assert head is not None, "the migration inserts the head"
+    row = StoredRow(
+        id=head.last_id,
         at_ms=at_ms,
         actor_id=actor.user_id,
         source=actor.source,
@@ -81,4 +141,44 @@ async def write(
         target_id=target_id,
         reason=reason,
         details=msgspec.json.encode(details or {}).decode(),
+        hash="",
     )
+    hash_ = chained_hash(head.hash, row)
+    await tx.run(_WRITE, **{**msgspec.structs.asdict(row), "hash": hash_})
+    await tx.run(_MOVE_HEAD, hash=hash_)
+    if action in act_events.SANCTIONS and target_kind == "user":
+        await enqueue(tx, SANCTION_KIND, row.id, at_ms)
+    return row.id
+
+
+def utc_text(at_ms: int) -> str:
+    """Return a time for replies and lists: year, month, day, hour and minute in UTC."""
+    return f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def chained_hash(previous_hash: str, row: StoredRow) -> str:
+    """Return the hash of a row, in hex: SHA-256 of the previous row's hash and of the other columns, as JSON."""
+    values = msgspec.structs.astuple(row)[:-1]
+    return hashlib.sha256(msgspec.json.encode([previous_hash, *values])).hexdigest()
+
+
+async def broken_links(database: Database) -> list[str]:
+    """Return what does not fit in the chain: the first wrong row, rows that are missing at the end, or nothing.
+
+    Reads the whole log. Servers may append rows meanwhile.
+    """
+    last = NewestRow(0, FIRST_HASH)
+    while True:
+        while rows := await database.all(AFTER, after=last.last_id):
+            for row in rows:
+                if row.hash != chained_hash(last.hash, row):
+                    return [f"audit row {row.id} does not follow from the row before it: a row was changed or removed"]
+                last = NewestRow(row.id, row.hash)
+        head = await database.one(HEAD)
+        if head is None:
+            return ["audit row 0: the record of the newest row is missing"]
+        if head == last:
+            return []
+        if not await database.all(AFTER, after=last.last_id):  # otherwise appended in the meantime
+            wrong = max(head.last_id, last.last_id)
+            return [f"audit row {wrong} is not the newest row on record: rows at the end were removed or added"]

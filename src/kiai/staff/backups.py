@@ -1,8 +1,8 @@
-"""Back-ups: the database as of one moment, then the files it refers to (docs/spec/security.md#back-ups).
+"""Backups: the database at one moment, then the files that it refers to (docs/spec/security.md#backups).
 
-A file is stored before the row that names it, and deleted no sooner than BACK_UP_MAX_S after it (files/retiring.py);
-so a database that is copied first never names a file that is not there to be copied. The manifest is written last: a
-back-up without one was not finished, and is not restored from.
+The database is copied first. A file is stored before its row and deleted BACK_UP_MAX_S after it at the earliest
+(`files/retiring.py`), so each file that the copied database names can still be copied. The manifest is written last; a
+backup without a manifest is incomplete and cannot be restored.
 """
 
 import asyncio
@@ -28,19 +28,19 @@ MANIFEST: Final = "manifest.json"
 FILES: Final = "files"
 LIST: Final = "files.jsonl"
 FORMAT: Final = 1
-MADE_AGAIN: Final = ("thumbs/", "previews/", "check")  # derived: a server makes them anew
-AT_ONCE: Final = 16
+DERIVED_PREFIXES: Final = ("thumbs/", "previews/", "check")  # not backed up: a server creates them again
+AT_ONCE: Final = 16  # files in memory at a time
 OWNER_ONLY: Final = 0o700
 
 LAST: Final = "last-backup.json"
-"""In the data folder: when the last back-up was made, for whoever watches the server."""
+"""The file in the data folder with the time of the last backup, for the metrics."""
 
 Dump = Callable[[Path], Awaitable[None]]
 Progress = Callable[[int], None]
 
 
-class Kept(msgspec.Struct, frozen=True):
-    """A file of the back-up, by its path below the folder of files (of the database: below the back-up's)."""
+class BackedUpFile(msgspec.Struct, frozen=True):
+    """A file of the backup. `key` is its path in the folder `files`, or in the backup for a part of the database."""
 
     key: str
     size: int
@@ -48,7 +48,10 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What a back-up is. `engine` is sqlite or postgresql; sizes in bytes; the `database` lies beside the manifest."""
+    """The description of a backup. `engine` is sqlite or postgresql. Sizes are in bytes.
+
+    The parts of the `database` are in the same folder as the manifest.
+    """
 
     format: int
     version: str
@@ -58,31 +61,32 @@ class Manifest(msgspec.Struct, frozen=True):
     files: int
     bytes: int
     list_sha256: str
-    database: tuple[Kept, ...]
+    database: tuple[BackedUpFile, ...]
 
 
 class LastBackUp(msgspec.Struct, frozen=True):
-    """A back-up that succeeded: when it was begun, and its size with the database."""
+    """The last successful backup: its start in unix ms, and its size in bytes including the database."""
 
     at_ms: int
     bytes: int
 
 
-def note_back_up(data: Path, manifest: Manifest) -> None:
-    """Notes in the data folder that this back-up succeeded. A folder that takes no note costs no back-up."""
-    made = LastBackUp(manifest.made_at_ms, manifest.bytes + sum(part.size for part in manifest.database))
+def record_back_up(data: Path, manifest: Manifest) -> None:
+    """Record in the data folder that this backup succeeded. If that fails, only log a warning."""
+    record = LastBackUp(manifest.made_at_ms, manifest.bytes + sum(part.size for part in manifest.database))
     path = data / LAST
-    unfinished = path.with_suffix(f".{os.getpid()}")
+    # A server may read the file at any time, so it is written under another name and renamed.
+    temporary = path.with_suffix(f".{os.getpid()}")
     try:
-        with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(msgspec.json.encode(made))
-        os.replace(unfinished, path)
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(msgspec.json.encode(record))
+        os.replace(temporary, path)
     except OSError as error:
-        get_logger("backup").warning("not noted for the metrics", folder=str(data), why=error.strerror)
+        get_logger("backup").warning("cannot record the backup", folder=str(data), why=error.strerror)
 
 
 def last_back_up(data: Path) -> LastBackUp | None:
-    """The last back-up of this data folder; None when there was none."""
+    """Return the last backup of this data folder, or None."""
     try:
         return msgspec.json.decode((data / LAST).read_bytes(), type=LastBackUp)
     except (OSError, msgspec.DecodeError):
@@ -99,70 +103,71 @@ async def back_up(
     clock: Clock,
     progress: Progress = lambda done: None,
 ) -> Manifest:
-    """Writes a back-up into a folder that is empty or not there yet. Raises Refused and Unavailable.
+    """Write a backup into a new or empty folder, which only its owner can read.
 
-    The folder is closed to everybody but its owner: passwords and keys are in it. Raises Refused when it takes longer
-    than BACK_UP_MAX_S, since files that it has still to copy may be deleted from then on.
+    Raises Refused if the folder is not empty or the backup takes longer than BACK_UP_MAX_S, and Unavailable.
     """
     made_at = clock.now_ms()
-    ends = clock.monotonic() + BACK_UP_MAX_S
+    # Files whose rows were deleted after the copy of the database may be deleted from this moment on.
+    deadline = clock.monotonic() + BACK_UP_MAX_S
     try:
         folder.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise Refused(f"{folder} is not empty; give each back-up a folder of its own")
-        folder.chmod(OWNER_ONLY)
+            raise Refused(f"{folder} is not empty; use a separate folder for each backup")
+        folder.chmod(OWNER_ONLY)  # the folder may exist already; the database contains passwords and keys
         (folder / FILES).mkdir()
         await dump(folder)
-        database = await asyncio.to_thread(_dumped, folder)
+        database = await asyncio.to_thread(_sync_dump, folder)
         count = total = 0
         with open(folder / LIST, "wb") as listing:
             batch: list[str] = []
             async for stored in files.keys(""):
-                if not stored.key.startswith(MADE_AGAIN):
+                if not stored.key.startswith(DERIVED_PREFIXES):
                     batch.append(stored.key)
-                if clock.monotonic() > ends:
-                    raise Refused(f"the back-up took longer than {BACK_UP_MAX_S // 3600} hours and is not whole")
+                if clock.monotonic() > deadline:
+                    raise Refused(f"the backup took longer than {BACK_UP_MAX_S // 3600} hours and is incomplete")
                 if len(batch) == AT_ONCE:
-                    for kept in await _copy_out(files, batch, folder):
-                        listing.write(msgspec.json.encode(kept) + b"\n")
-                        count, total = count + 1, total + kept.size
+                    for copied in await _copy_files(files, batch, folder):
+                        listing.write(msgspec.json.encode(copied) + b"\n")
+                        count, total = count + 1, total + copied.size
                     batch.clear()
                     progress(count)
-            for kept in await _copy_out(files, batch, folder):
-                listing.write(msgspec.json.encode(kept) + b"\n")
-                count, total = count + 1, total + kept.size
+            for copied in await _copy_files(files, batch, folder):
+                listing.write(msgspec.json.encode(copied) + b"\n")
+                count, total = count + 1, total + copied.size
             listing.flush()
             os.fsync(listing.fileno())
+        # The manifest marks the backup as complete, so everything else is on the disk before it.
         sha256 = await asyncio.to_thread(_sha256_of, folder / LIST)
         manifest = Manifest(FORMAT, __version__, schema, engine, made_at, count, total, sha256, database)
         await asyncio.to_thread(_write, folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
     except OSError as error:
-        raise Unavailable(f"back-up folder {folder}", error.strerror or str(error)) from error
+        raise Unavailable(f"backup folder {folder}", error.strerror or str(error)) from error
     return manifest
 
 
-def _dumped(folder: Path) -> tuple[Kept, ...]:
-    """What the dump left in the folder, on the disk for good."""
-    found = []
+def _sync_dump(folder: Path) -> tuple[BackedUpFile, ...]:
+    """Flush the files of the database dump to the disk and return them with their checksums."""
+    parts = []
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
-            found.append(Kept(path.relative_to(folder).as_posix(), path.stat().st_size, _sha256_of(path)))
-    return tuple(found)
+            parts.append(BackedUpFile(path.relative_to(folder).as_posix(), path.stat().st_size, _sha256_of(path)))
+    return tuple(parts)
 
 
-async def _copy_out(files: Files, keys: list[str], folder: Path) -> list[Kept]:
-    found = await asyncio.gather(*(_copy_one(files, key, folder) for key in keys))
-    return [one for one in found if one is not None]
+async def _copy_files(files: Files, keys: list[str], folder: Path) -> list[BackedUpFile]:
+    copies = await asyncio.gather(*(_copy_file(files, key, folder) for key in keys))
+    return [copy for copy in copies if copy is not None]
 
 
-async def _copy_one(files: Files, key: str, folder: Path) -> Kept | None:
+async def _copy_file(files: Files, key: str, folder: Path) -> BackedUpFile | None:
     data = await files.get(key)
-    if data is None:  # removed since it was listed, so that nothing refers to it
+    if data is None:  # deleted since it was listed; the copied database does not name it
         return None
     await asyncio.to_thread(_write, folder / FILES / key, data)
-    return Kept(key, len(data), hashlib.sha256(data).hexdigest())
+    return BackedUpFile(key, len(data), hashlib.sha256(data).hexdigest())
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -179,83 +184,88 @@ def _sha256_of(path: Path) -> str:
 
 
 def read_manifest(folder: Path, *, engine: str, schema: str) -> Manifest:
-    """The manifest of a back-up that can be restored here. Raises Refused for one that cannot."""
+    """Return the manifest of a backup. Raises Refused if this version and database cannot restore it."""
     try:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
     except OSError as error:
-        raise Refused(f"{folder} holds no finished back-up: there is no {MANIFEST}") from error
+        raise Refused(f"{folder} does not contain a complete backup: {MANIFEST} is missing") from error
     except msgspec.MsgspecError as error:
         raise Refused(f"{folder / MANIFEST} is damaged: {error}") from error
     if manifest.format != FORMAT:
-        raise Refused(f"the back-up has format {manifest.format}, this kiai reads {FORMAT}")
+        raise Refused(f"the backup has format {manifest.format}, but this version of kiai reads format {FORMAT}")
     if manifest.engine != engine:
-        raise Refused(f"the back-up is of {manifest.engine}, the database here is {engine}")
+        raise Refused(f"the backup is for {manifest.engine}, but the database is {engine}")
+    # A PostgreSQL dump contains rows only and needs the same tables. An SQLite backup is a whole database file, which
+    # `kiai migrate` can update; only a newer schema is unknown.
     if engine == "postgresql" and manifest.schema != schema:
         raise Refused(
-            f"the back-up has schema {manifest.schema}, this kiai wants {schema}; restore with the kiai that made it, "
-            "then run `kiai migrate` with this one"
+            f"the backup has schema {manifest.schema}, but this version of kiai needs {schema}; restore it with the "
+            f"version that made it ({manifest.version}), then run `kiai migrate` with this version"
         )
     if manifest.schema > schema:
-        raise Refused(f"the back-up has schema {manifest.schema}, this kiai knows {schema}; use the kiai that made it")
+        raise Refused(
+            f"the backup has schema {manifest.schema}, but this version of kiai knows only {schema}; use the version "
+            f"that made it ({manifest.version})"
+        )
     try:
         sha256 = _sha256_of(folder / LIST)
     except OSError as error:
-        raise Refused(f"the back-up lacks {LIST}: {error.strerror}") from error
+        raise Refused(f"{LIST} of the backup is missing or cannot be read: {error.strerror}") from error
     if sha256 != manifest.list_sha256:
         raise Refused(f"{folder / LIST} is damaged")
     return manifest
 
 
 def check(folder: Path, manifest: Manifest) -> None:
-    """Holds everything in a back-up against its checksum, before anything is restored from it. Raises Refused.
-
-    A checksum says that the list is whole, not that it names files of ours: each name is judged as well.
-    """
-    expected = {SQLITE_FILE} if manifest.engine == "sqlite" else {f"{TABLES}/{one}.copy" for one in metadata.tables}
+    """Verify the checksum of every part and file of a backup, before anything is restored. Raises Refused."""
+    # A correct checksum does not prove that a name is harmless: someone may have written both. So the names of the
+    # parts and files are verified, too.
+    expected = {SQLITE_FILE} if manifest.engine == "sqlite" else {f"{TABLES}/{name}.copy" for name in metadata.tables}
     if {part.key for part in manifest.database} != expected or len(manifest.database) != len(expected):
         raise Refused(f"{folder / MANIFEST} does not name the parts of a {manifest.engine} database")
-    listed = sum(1 for _ in _listed(folder))
-    if listed != manifest.files:
-        raise Refused(f"{folder / LIST} names {listed} files, {MANIFEST} says {manifest.files}")
-    for root, parts in ((folder, manifest.database), (folder / FILES, _listed(folder))):
-        for kept in parts:
+    count = sum(1 for _ in _listed_files(folder))
+    if count != manifest.files:
+        raise Refused(f"{folder / LIST} lists {count} files, but {MANIFEST} states {manifest.files}")
+    for root, parts in ((folder, manifest.database), (folder / FILES, _listed_files(folder))):
+        for part in parts:
             try:
-                sha256 = _sha256_of(root / kept.key)
+                sha256 = _sha256_of(root / part.key)
             except OSError as error:
-                raise Refused(f"the back-up lacks {kept.key}: {error.strerror}") from error
-            if sha256 != kept.sha256:
-                raise Refused(f"{kept.key} of the back-up is damaged")
+                raise Refused(f"{part.key} of the backup is missing or cannot be read: {error.strerror}") from error
+            if sha256 != part.sha256:
+                raise Refused(f"{part.key} of the backup is damaged")
 
 
 async def restore_files(folder: Path, files: Files, progress: Progress = lambda done: None) -> int:
-    """Puts every file of a back-up that was checked into the store; how many. Raises Refused."""
+    """Store every file of a verified backup and return their number. Raises Refused."""
     count = 0
-    for kept in _listed(folder):
+    for listed in _listed_files(folder):
         try:
-            data = await asyncio.to_thread((folder / FILES / kept.key).read_bytes)
+            data = await asyncio.to_thread((folder / FILES / listed.key).read_bytes)
         except OSError as error:
-            raise Refused(f"{kept.key} of the back-up cannot be read: {error.strerror}") from error
-        await files.put(kept.key, data)
+            raise Refused(f"{listed.key} of the backup cannot be read: {error.strerror}") from error
+        await files.put(listed.key, data)
         count += 1
         progress(count)
     return count
 
 
-def _listed(folder: Path) -> Iterator[Kept]:
-    """The files of the list. Raises Refused at a line that names none of ours: it could lead out of the store."""
+def _listed_files(folder: Path) -> Iterator[BackedUpFile]:
+    """Yield the files in the list. Raises Refused at an invalid key, which could lead out of the store."""
     with open(folder / LIST, "rb") as listing:
         for number, line in enumerate(listing, 1):
             try:
-                kept = msgspec.json.decode(line, type=Kept)
+                listed = msgspec.json.decode(line, type=BackedUpFile)
             except msgspec.MsgspecError as error:
                 raise Refused(f"{folder / LIST}, line {number}, is damaged: {error}") from error
-            if not is_key(kept.key):
-                raise Refused(f"{folder / LIST}, line {number}: {kept.key[:200]!r} is no name of a file in a store")
-            yield kept
+            if not is_key(listed.key):
+                raise Refused(f"{folder / LIST}, line {number}: {listed.key[:200]!r} is not a valid file name")
+            yield listed
 
 
 def restore_sqlite(folder: Path, path: Path) -> None:
-    """Puts the database file of a back-up where there is none. Raises Unavailable."""
+    """Copy the database file of a backup to a path where none exists. Raises Unavailable."""
+    # Copied under another name and renamed, so that an interrupted restore leaves no half database behind.
     temporary = path.with_suffix(".restoring")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

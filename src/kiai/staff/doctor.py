@@ -1,8 +1,7 @@
-"""`kiai doctor`: proves that what is shown follows from the rows, and mends what does not.
+"""`kiai doctor`: checks derived data against the rows that it is computed from, and repairs it.
 
-Read-only and live; `repair` rewrites derived rows only, never a score.
-
-See docs/spec/security.md#consistency.
+`examine` only reads and can run while a server runs. `repair` rewrites derived rows, but never scores. The keys such as
+I1 are those of docs/spec/security.md#consistency.
 """
 
 import hashlib
@@ -10,27 +9,31 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 import msgspec
-from sqlalchemy import bindparam, func, literal_column, select, update
+from sqlalchemy import ScalarSelect, bindparam, func, literal_column, select, update
 
-from kiai.accounts.screenshots import screenshot_key
-from kiai.beatmaps import Beatmaps, osu_key
+from kiai.accounts.visibility import visible
+from kiai.beatmaps import Beatmaps, catalogue, osu_key
 from kiai.beatmaps.importing import archive_key
 from kiai.clock import Clock
 from kiai.files.port import Files
 from kiai.scores import statements
 from kiai.scores.model import Stats, replay_key
+from kiai.scores.months import month_text
 from kiai.scores.rebuilding import Rebuilder
-from kiai.scores.settling import Settling
+from kiai.scores.reconciling import Reconciler
+from kiai.screenshots import screenshot_key
 from kiai.staff import audit
 from kiai.staff.audit import OPERATOR
-from kiai.storage.outbox import TRIES_MAX, revive, tell
-from kiai.storage.port import Command, Database, Lane, Query, Transaction, only
+from kiai.storage.outbox import TRIES_MAX, enqueue, retry_parked
+from kiai.storage.port import Command, Database, Lane, Query, Transaction, scalar
 from kiai.storage.tables import (
     clans,
     counters,
     favourites,
     first_places,
     maps,
+    medal_holders,
+    medals,
     outbox,
     ratings,
     replays,
@@ -39,46 +42,50 @@ from kiai.storage.tables import (
     sets,
     users,
 )
+from kiai.webhooks.queue import parked
 
 USERS_AT_ONCE: Final = 200
-SHOWN_MAX: Final = 50  # problems of one kind that are listed one by one
-ORPHAN_MS: Final = 86_400_000
-STUCK_MS: Final = 30_000
-STILL_MS: Final = 600_000
-UPLOAD_MS: Final = 60_000
+LISTED_MAX: Final = 50  # problems per check; the rest is a number
+ORPHAN_MS: Final = 86_400_000  # age of a file without a row: a replay is stored before its score
+STUCK_MS: Final = 30_000  # age of a row of the outbox; a server delivers within seconds
+STUCK_TASK_MS: Final = 600_000  # time without progress of a task
+UPLOAD_MS: Final = 60_000  # age of a row without a file: the row of a screenshot is stored before its file
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One thing that is wrong: what it is about, and what is the matter."""
+    """A violated invariant."""
 
     invariant: str
+    """Its key, such as `I1`."""
     what: str
     repairable: bool = True
+    """Whether `repair` fixes it."""
 
 
 class Diagnosis(msgspec.Struct):
-    """What was found."""
+    """The result of an examination."""
 
     problems: list[Problem] = msgspec.field(default_factory=list)
     waiting: int = 0
-    """Totals, maps and scores that wait to be computed again. What they will correct may be among the problems."""
+    """Totals, maps and scores that wait to be computed again. They can be the cause of some problems."""
     repaired: bool = False
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was found."""
+        """Whether there are no problems."""
         return not self.problems
 
 
 _USER_IDS = Query(
     select(users.c.id).where(users.c.id > bindparam("after")).order_by(users.c.id).limit(USERS_AT_ONCE),
-    only,
-    scans="every account is wanted, a page at a time",
+    scalar,
+    scans="reads every account, one page at a time",
 )
-_EVERY_ROW: Final = "a proof looks at every row, once"
-_USERS = Query(select(func.count()).select_from(users).where(users.c.id != 1), only, lane=Lane.JOB, scans=_EVERY_ROW)
-_COUNTER = Query(select(counters.c.value).where(counters.c.name == "users"), only)
-_FLAGS_WRONG = Query(statements.WRONG_FLAGS, lambda id_: id_, lane=Lane.JOB)
+_EVERY_ROW: Final = "a check reads every row once"
+# Lane.JOB: these statements read whole tables and must not occupy the connections of requests.
+_USERS = Query(select(func.count()).select_from(users).where(users.c.id != 1), scalar, lane=Lane.JOB, scans=_EVERY_ROW)
+_COUNTER = Query(select(counters.c.value).where(counters.c.name == "users"), scalar)
+_FLAGS_WRONG = Query(statements.checking.WRONG_FLAGS, lambda id_: id_, lane=Lane.JOB)
 _MAP_COUNTERS = Query(
     select(maps.c.key, maps.c.id, maps.c.plays, maps.c.passes).order_by(maps.c.key),
     lambda *row: row,
@@ -123,10 +130,11 @@ _ARCHIVES = Query(
     .where(sets.c.id > bindparam("after"), sets.c.osz_size > literal_column("0"))
     .order_by(sets.c.id)
     .limit(1_000),
-    only,
+    scalar,
     lane=Lane.JOB,
     scans=_EVERY_ROW,
 )
+# Votes of restricted players have a row but are not counted, so only a counter above the rows is wrong.
 _VOTES_WRONG = Query(
     select(maps.c.id, maps.c.rating_count, func.count(ratings.c.user_id))
     .select_from(maps.outerjoin(ratings, ratings.c.map_key == maps.c.key))
@@ -137,6 +145,21 @@ _VOTES_WRONG = Query(
     lane=Lane.JOB,
     scans=_EVERY_ROW,
 )
+_holders: ScalarSelect[int] = (
+    select(func.count())
+    .select_from(medals.join(users, users.c.id == medals.c.user_id))
+    .where(medals.c.medal_id == medal_holders.c.medal_id, visible())
+    .scalar_subquery()
+)
+_HOLDERS_WRONG = Query(
+    select(medal_holders.c.medal_id, medal_holders.c.holders, _holders)
+    .where(medal_holders.c.holders != _holders)
+    .limit(1_000),
+    lambda *row: row,
+    lane=Lane.JOB,
+    scans=_EVERY_ROW,
+)
+_RECOUNT_HOLDERS = Command(update(medal_holders).values(holders=_holders), scans=_EVERY_ROW)
 _FAVOURITES_WRONG = Query(
     select(sets.c.id, sets.c.favourites, func.count(favourites.c.user_id))
     .select_from(sets.outerjoin(favourites, favourites.c.set_id == sets.c.id))
@@ -147,30 +170,31 @@ _FAVOURITES_WRONG = Query(
     lane=Lane.JOB,
     scans=_EVERY_ROW,
 )
-_FAVOURITES_TRUE = Command(
+_RECOUNT_FAVOURITES = Command(
     update(sets).values(
         favourites=select(func.count())
         .select_from(favourites)
         .where(favourites.c.set_id == sets.c.id)
         .scalar_subquery()
     ),
-    scans="every set is counted again",
+    scans="recounts every set",
 )
-_ABROAD = Query(
+# Scores carry a copy of the player's country, so that the index of a country board needs no join.
+_WRONG_COUNTRY = Query(
     select(scores.c.id)
     .select_from(scores.join(users, users.c.id == scores.c.user_id))
     .where(scores.c.country != users.c.country)
     .order_by(scores.c.id)
     .limit(1_000),
-    only,
+    scalar,
     lane=Lane.JOB,
     scans=_EVERY_ROW,
 )
-_STUCK = Query(
+_UNDELIVERED = Query(
     select(func.count())
     .select_from(outbox)
     .where(outbox.c.at_ms < bindparam("before"), outbox.c.tries == literal_column("0")),
-    only,
+    scalar,
     lane=Lane.JOB,
 )
 _PARKED = Query(
@@ -181,7 +205,7 @@ _OWNERLESS = Query(
     select(clans.c.id)
     .select_from(clans.outerjoin(users, (users.c.id == clans.c.owner_id) & (users.c.clan_id == clans.c.id)))
     .where((users.c.id.is_(None)) | (users.c.clan_priv != 3)),
-    only,
+    scalar,
     lane=Lane.JOB,
     scans=_EVERY_ROW,
 )
@@ -189,13 +213,14 @@ _CLANLESS = Query(
     select(users.c.id)
     .select_from(users.outerjoin(clans, clans.c.id == users.c.clan_id))
     .where(users.c.clan_id > 0, clans.c.id.is_(None)),
-    only,
+    scalar,
     lane=Lane.JOB,
+    scans=_EVERY_ROW,
 )
 
 
 class Doctor:
-    """Looks, and mends."""
+    """Finds violated invariants and repairs derived rows."""
 
     def __init__(
         self,
@@ -203,7 +228,7 @@ class Doctor:
         files: Files,
         beatmaps: Beatmaps,
         rebuilder: Rebuilder,
-        settling: Settling,
+        reconciler: Reconciler,
         clock: Clock,
         is_served: Callable[[], Awaitable[bool]],
     ) -> None:
@@ -211,57 +236,69 @@ class Doctor:
         self._files = files
         self._beatmaps = beatmaps
         self._rebuilder = rebuilder
-        self._settling = settling
+        self._reconciler = reconciler
         self._clock = clock
         self._is_served = is_served
 
     async def examine(self, progress: Callable[[str], None] = lambda step: None) -> Diagnosis:
-        """Everything there is to prove. Raises Damaged when the database cannot be read."""
-        found = Diagnosis()
+        """Run all checks. Raises Damaged if the database cannot be read."""
+        diagnosis = Diagnosis()
+        # The check of the database file comes first: in a damaged one the other checks could report nonsense.
         for step, check in (
-            ("database", self._database_whole),
+            ("database", self._database_faults),
             ("stats", self._stats),
             ("best flags", self._flags),
             ("map counters and first places", self._maps),
             ("most played counters", self._play_counts),
-            ("files", self._stored),
-            ("votes and favourites", self._opinions),
+            ("files", self._stored_files),
+            ("votes and favourites", self._votes_and_favourites),
+            ("medals", self._medals),
+            ("catalogue", self._catalogue),
             ("clans", self._clans),
-            ("house books", self._books),
+            ("counters and outbox", self._counters_and_outbox),
+            ("audit log", self._audit_log),
         ):
             progress(step)
             problems = await check()
-            found.problems += problems[:SHOWN_MAX]
-            if len(problems) > SHOWN_MAX:
-                found.problems.append(
-                    Problem(problems[0].invariant, f"and {len(problems) - SHOWN_MAX} more like these")
+            diagnosis.problems += problems[:LISTED_MAX]
+            if len(problems) > LISTED_MAX:
+                diagnosis.problems.append(
+                    Problem(problems[0].invariant, f"and {len(problems) - LISTED_MAX} more like these")
                 )
-        found.waiting = (await self._settling.waiting()).left
-        return found
+        diagnosis.waiting = (await self._reconciler.pending()).left
+        return diagnosis
 
     async def repair(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Rewrites every derived row from the scores, and the counter of accounts; leaves an audit row.
+        """Rewrite every derived row from the scores, and the counter of accounts. Writes an audit row.
 
-        What waits to be settled is done first, and parked rows of the outbox are tried again.
+        Finishes pending tasks first, and retries parked rows of the outbox.
         """
-        await self._settling.finish()
+        # Pending tasks would change derived rows behind the rebuilder.
+        await self._reconciler.finish()
         await self._rebuilder.everything(progress)
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
-            await tell(tx, "ranks_all", 0, now)
-            await revive(tx)
-            await tx.run(_FAVOURITES_TRUE)
-            await tx.run(statements.SET_USER_COUNTER, value=await tx.one(_USERS))
+            await enqueue(tx, "ranks_all", 0, now)
+            await retry_parked(tx)
+            await tx.run(_RECOUNT_FAVOURITES)
+            await tx.run(_RECOUNT_HOLDERS)
+            await tx.run(statements.checking.SET_USER_COUNTER, value=await tx.one(_USERS))
             await audit.write(tx, OPERATOR, "doctor_repair", at_ms=now, target_kind="server", target_id=0)
 
         await self._database.transaction(body)
+        # After the recount of favourites, and after the plays of maps.
+        await catalogue.rebuild(self._database, now)
 
-    async def _database_whole(self) -> list[Problem]:
+    async def _database_faults(self) -> list[Problem]:
         return [Problem("I10", fault, repairable=False) for fault in await self._database.faults()]
 
+    async def _audit_log(self) -> list[Problem]:
+        return [Problem("I14", what, repairable=False) for what in await audit.broken_links(self._database)]
+
     async def _ranges(self) -> AsyncIterator[tuple[int, int]]:
-        """The first and last id of ranges that hold 200 accounts each and together cover every account."""
+        """Yield the first and last id of ranges of 200 accounts that together cover every account."""
+        # The ranges have no gaps between them, so rows of ids without an account are checked, too.
         after = 0
         while ids := await self._database.all(_USER_IDS, after=after):
             yield after + 1, ids[-1]
@@ -271,20 +308,21 @@ class Doctor:
         problems = []
         async for first, last in self._ranges():
             stored = {
-                (one.user_id, one.mode): one
-                for one in await self._database.all(statements.STATS_BETWEEN, first=first, last=last)
+                (stats.user_id, stats.mode): stats
+                for stats in await self._database.all(statements.rebuilding.STATS_BETWEEN, first=first, last=last)
             }
-            counted = {
-                (one.user_id, one.mode): one for one in await self._rebuilder.recount(self._database, first, last)
+            computed = {
+                (stats.user_id, stats.mode): stats
+                for stats in await self._rebuilder.recount(self._database, first, last)
             }
-            for key in sorted(stored.keys() | counted.keys()):
-                mine, true = stored.get(key), counted.get(key)
-                if mine == true:
+            for key in sorted(stored.keys() | computed.keys()):
+                actual, expected = stored.get(key), computed.get(key)
+                if actual == expected:
                     continue
                 wrong = [
-                    f"{name} is {getattr(mine, name, None)}, the scores give {getattr(true, name, None)}"
+                    f"{name} is {getattr(actual, name, None)}, the scores give {getattr(expected, name, None)}"
                     for name in Stats.__struct_fields__
-                    if getattr(mine, name, None) != getattr(true, name, None)
+                    if getattr(actual, name, None) != getattr(expected, name, None)
                 ]
                 problems.append(Problem("I1", f"user {key[0]} mode {key[1]}: {'; '.join(wrong)}"))
         return problems
@@ -294,13 +332,15 @@ class Doctor:
         async for first, last in self._ranges():
             wrong += await self._database.all(_FLAGS_WRONG, first=first, last=last)
         problems = [Problem("I2", f"score {score_id} has wrong best flags") for score_id in sorted(wrong)]
-        abroad = await self._database.all(_ABROAD)
+        abroad = await self._database.all(_WRONG_COUNTRY)
         return problems + [Problem("I2", f"score {score_id} is on another country's boards") for score_id in abroad]
 
     async def _maps(self) -> list[Problem]:
         counted = {
             key: (plays, passes)
-            for key, plays, passes in await self._database.all(statements.MAP_COUNTERS, first=0, last=2**31 - 1)
+            for key, plays, passes in await self._database.all(
+                statements.rebuilding.MAP_COUNTERS, first=0, last=2**31 - 1
+            )
         }
         problems = [
             Problem(
@@ -309,32 +349,52 @@ class Doctor:
             for key, map_id, plays, passes in await self._database.all(_MAP_COUNTERS)
             if (plays, passes) != counted.get(key, (0, 0))
         ]
-        held = dict(await self._database.all(_FIRST_PLACES))
-        true = {
+        stored = dict(await self._database.all(_FIRST_PLACES))
+        computed = {
             (key, mode): score
-            for key, mode, score in await self._database.all(statements.TRUE_FIRST_PLACES, first=0, last=2**31 - 1)
+            for key, mode, score in await self._database.all(
+                statements.checking.TRUE_FIRST_PLACES, first=0, last=2**31 - 1
+            )
         }
         problems += [
             Problem(
                 "I5",
-                f"map key {key} mode {mode}: held by {held.get((key, mode))}, the board says {true.get((key, mode))}",
+                f"map key {key} mode {mode}: the first place is {stored.get((key, mode))}, "
+                f"the board gives {computed.get((key, mode))}",
             )
-            for key, mode in sorted(held.keys() | true.keys())
-            if held.get((key, mode)) != true.get((key, mode))
+            for key, mode in sorted(stored.keys() | computed.keys())
+            if stored.get((key, mode)) != computed.get((key, mode))
         ]
         return problems
 
     async def _play_counts(self) -> list[Problem]:
         wrong = set()
         async for first, last in self._ranges():
-            for query in (statements.PLAY_COUNTS_MISSING, statements.PLAY_COUNTS_INVENTED):
+            for query in (statements.checking.PLAY_COUNTS_MISSING, statements.checking.PLAY_COUNTS_INVENTED):
                 wrong |= {row[:3] for row in await self._database.all(query, first=first, last=last)}
-        return [
+        return await self._months() + [
             Problem("I6", f"user {user_id} mode {mode} map key {key}: the most played counter is wrong")
             for user_id, mode, key in sorted(wrong)
         ]
 
-    async def _stored(self) -> list[Problem]:
+    async def _months(self) -> list[Problem]:
+        problems = []
+        async for first, last in self._ranges():
+            computed = await self._rebuilder.count_months(self._database, first, last)
+            stored = {
+                (user_id, mode, month): plays
+                for user_id, mode, month, plays in await self._database.all(
+                    statements.rebuilding.MONTHS_BETWEEN, first=first, last=last
+                )
+            }
+            problems += [
+                Problem("I6", f"user {key[0]} mode {key[1]}: the plays of {month_text(key[2])} are wrong")
+                for key in sorted(stored.keys() | computed.keys())
+                if stored.get(key, 0) != computed.get(key, 0)
+            ]
+        return problems
+
+    async def _stored_files(self) -> list[Problem]:
         problems = []
         known: set[str] = set()
         after = 0
@@ -365,8 +425,9 @@ class Doctor:
         return problems + await self._pictures_and_archives()
 
     async def _pictures_and_archives(self) -> list[Problem]:
-        """Files that rows name and that are gone. Rows are read first: a file lies there before its row does."""
-        # A screenshot's row comes before its file; one whose upload runs is no problem.
+        """Return the missing files of avatars, screenshots and archives."""
+        # The rows are read before the files, because a file is stored before its row. A screenshot is the exception;
+        # rows whose upload may still be running are skipped.
         before = self._clock.now_ms() - UPLOAD_MS
         named: dict[str, str] = {}
         after = 0
@@ -380,59 +441,78 @@ class Doctor:
         after = 0
         while archived := await self._database.all(_ARCHIVES, after=after):
             after = archived[-1]
-            named |= {archive_key(one): f"the archive of set {one}, which its covers are made of," for one in archived}
+            named |= {
+                archive_key(set_id): f"the archive of set {set_id}, the source of its covers," for set_id in archived
+            }
+        # One listing per folder instead of a request per file, which would take hours on S3.
         for prefix in ("avatars/", "screenshots/", "osz/"):
             async for stored in self._files.keys(prefix):
                 named.pop(stored.key, None)
         return [Problem("I3", f"{what} is missing", repairable=False) for what in named.values()]
 
-    async def _opinions(self) -> list[Problem]:
+    async def _votes_and_favourites(self) -> list[Problem]:
         return [
             *[
-                Problem("I6", f"map {one}: {count} votes are counted, there are {true}", repairable=False)
-                for one, count, true in await self._database.all(_VOTES_WRONG)
+                Problem("I6", f"map {map_id}: the counter of votes is {count}, the rows give {rows}", repairable=False)
+                for map_id, count, rows in await self._database.all(_VOTES_WRONG)
             ],
             *[
-                Problem("I6", f"set {one}: {count} favourites are counted, there are {true}")
-                for one, count, true in await self._database.all(_FAVOURITES_WRONG)
+                Problem("I6", f"set {set_id}: the counter of favourites is {count}, the rows give {rows}")
+                for set_id, count, rows in await self._database.all(_FAVOURITES_WRONG)
             ],
+        ]
+
+    async def _medals(self) -> list[Problem]:
+        return [
+            Problem("I6", f"medal {medal_id}: the counter of players is {count}, the rows give {rows}")
+            for medal_id, count, rows in await self._database.all(_HOLDERS_WRONG)
+        ]
+
+    async def _catalogue(self) -> list[Problem]:
+        return [
+            Problem("I6", f"set {set_id}: its row in the catalogue differs from its maps")
+            for set_id in await catalogue.wrong_sets(self._database)
         ]
 
     async def _clans(self) -> list[Problem]:
         return [
             *[
-                Problem("I9", f"clan {one} has no owner", repairable=False)
-                for one in await self._database.all(_OWNERLESS)
+                Problem("I9", f"clan {clan_id} has no owner", repairable=False)
+                for clan_id in await self._database.all(_OWNERLESS)
             ],
             *[
-                Problem("I9", f"user {one} is in no clan that exists", repairable=False)
-                for one in await self._database.all(_CLANLESS)
+                Problem("I9", f"the clan of user {user_id} does not exist", repairable=False)
+                for user_id in await self._database.all(_CLANLESS)
             ],
         ]
 
-    async def _books(self) -> list[Problem]:
+    async def _counters_and_outbox(self) -> list[Problem]:
         problems = []
-        counter, true = await self._database.one(_COUNTER), await self._database.one(_USERS)
-        if counter != true:
-            problems.append(Problem("totals", f"{counter} accounts are counted, there are {true}"))
-        stuck = await self._database.one(_STUCK, before=self._clock.now_ms() - STUCK_MS)
-        if stuck and await self._is_served():  # without a server they wait for the next one, as they should
-            what = f"{stuck} consequences wait in the outbox; the server does not deliver them"
+        counter, rows = await self._database.one(_COUNTER), await self._database.one(_USERS)
+        if counter != rows:
+            problems.append(Problem("totals", f"the counter of accounts is {counter}, the rows give {rows}"))
+        stuck = await self._database.one(_UNDELIVERED, before=self._clock.now_ms() - STUCK_MS)
+        if stuck and await self._is_served():  # while no server runs, nobody delivers the rows, which is correct
+            what = f"{stuck} rows wait in the outbox; the server does not deliver them"
             problems.append(Problem("I8", what, repairable=False))
         problems += [
-            Problem("I8", f"{rows} consequences of the kind {kind} were given up after {TRIES_MAX} failed deliveries")
-            for kind, rows in await self._database.all(_PARKED)
+            Problem("I8", f"{parked} rows of the kind {kind} are parked after {TRIES_MAX} failed deliveries")
+            for kind, parked in await self._database.all(_PARKED)
         ]
-        return problems + await self._settled()
+        problems += [
+            Problem("I8", f"webhook {id_} is parked after {failures} failed tries: {error}", repairable=False)
+            for id_, failures, error in await parked(self._database)
+        ]
+        return problems + await self._stuck_tasks()
 
-    async def _settled(self) -> list[Problem]:
-        """What waits to be computed again: a problem only where nothing moves."""
-        waiting = await self._settling.waiting()
-        before = self._clock.now_ms() - STILL_MS
+    async def _stuck_tasks(self) -> list[Problem]:
+        """Return the tasks and totals that make no progress although a server runs."""
+        waiting = await self._reconciler.pending()
+        before = self._clock.now_ms() - STUCK_TASK_MS
         problems = [
-            Problem("I8", f"the task {one.kind} of {one.subject} has stood still at {one.done} of {one.total}")
-            for one in waiting.tasks
-            if one.moved_at_ms < before and await self._is_served()
+            Problem("I8", f"the task {task.kind} of {task.subject} makes no progress at {task.done} of {task.total}")
+            for task in waiting.tasks
+            if task.moved_at_ms < before and await self._is_served()
         ]
         if waiting.totals and not waiting.tasks and (waiting.since_ms or 0) < before and await self._is_served():
             problems.append(Problem("I8", f"{waiting.totals} totals wait to be computed again; the server does not"))

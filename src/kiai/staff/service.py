@@ -1,93 +1,106 @@
-"""The verbs of the staff, each one transaction with its audit row.
+"""Privileges and map statuses. Each act is one transaction with its audit row.
 
-So far only the operator at the command line (actor 0) acts, who may do everything; what a member of the staff may do to
-whom (docs/spec/game-rules.md#who-may-act-on-whom) is checked here once a face lets them act.
+Each verb checks the actor's permission and rank itself (`authority.py`).
 """
 
 from collections.abc import Callable
 from typing import Final
 
-from kiai.accounts import BOT_ID, Account, Accounts
+from kiai.accounts import Account, Accounts, User
 from kiai.accounts.visibility import is_public
-from kiai.beatmaps import Beatmap, Beatmaps, MapStatus
+from kiai.beatmaps import Beatmap, Beatmaps, MapStatus, set_comments
+from kiai.beatmaps.set_comments import SetComment
 from kiai.clock import Clock
-from kiai.errors import Invalid, Refused
+from kiai.errors import Invalid, Refused, WrongState
 from kiai.osu.privileges import ROLES, Privilege
-from kiai.scores.standing import Standing
+from kiai.scores.visibility_changes import Standing
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.storage.outbox import tell
+from kiai.staff.authority import Authority, Who, check_not_bot
+from kiai.staff.reasons import checked_reason
+from kiai.storage.outbox import enqueue
 from kiai.storage.port import Database, Transaction
 
-REASON_MAX: Final = 500
 DONOR: Final = int(Privilege.SUPPORTER | Privilege.PREMIUM)
-NOT_GRANTED: Final = int(Privilege.UNRESTRICTED)  # lifting a restriction is a verb of its own
+NOT_GRANTED: Final = int(Privilege.UNRESTRICTED)  # `unrestrict` sets it
 
 
 class Staff:
-    """Restricting and lifting, privileges, statuses of maps."""
+    """Changes privileges, sets statuses of maps."""
 
     def __init__(
-        self, database: Database, accounts: Accounts, beatmaps: Beatmaps, standing: Standing, clock: Clock
+        self,
+        database: Database,
+        accounts: Accounts,
+        authority: Authority,
+        beatmaps: Beatmaps,
+        standing: Standing,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._accounts = accounts
+        self._authority = authority
         self._beatmaps = beatmaps
         self._standing = standing
         self._clock = clock
 
-    async def restrict(self, actor: Actor, name: str, reason: str) -> Account:
-        """Hides an account everywhere and takes its powers until lifted. Raises NotFound, Refused, Invalid."""
-        account = await self._target(name)
-        _check_reason(reason)
-
-        def change(priv: int) -> int:
-            if not priv & Privilege.UNRESTRICTED:
-                raise Refused(f"{account.name} is restricted already")
-            return priv & ~int(Privilege.UNRESTRICTED)
-
-        return await self._change_priv(actor, account, change, action="restrict", reason=reason)
-
-    async def unrestrict(self, actor: Actor, name: str, reason: str = "") -> Account:
-        """Lifts a restriction: the account and its scores are seen again. Raises NotFound, Refused."""
-        account = await self._target(name)
-        if account.banned_at_ms is not None:
-            raise Refused(f"{account.name} is banned; lift the ban first")
-
-        def change(priv: int) -> int:
-            if priv & Privilege.UNRESTRICTED:
-                raise Refused(f"{account.name} is not restricted")
-            return priv | int(Privilege.UNRESTRICTED)
-
-        return await self._change_priv(actor, account, change, action="unrestrict", reason=reason)
-
     async def grant(self, actor: Actor, name: str, roles: list[str]) -> Account:
-        """Adds privileges by their names. Raises NotFound, Invalid for an unknown name.
+        """Add privileges by role. Raises NotFound, Invalid for an unknown role.
 
         See docs/spec/game-rules.md#privileges.
         """
+        await self._authority.require(actor, "users.privileges")
         bits = _bits(roles) & ~NOT_GRANTED
-        return await self._change_priv(actor, await self._target(name), lambda priv: priv | bits, action="privileges")
+        if actor.user_id and bits & DONOR and "owner" not in map(str.lower, roles):
+            raise Refused("donor roles come with donor time: use !givedonator")
+        account = await self._target(name)
+        await self._authority.require_over(actor, "users.privileges", account, action="privileges", oneself="ranked")
+        return await self._change_priv(actor, account, lambda priv: priv | bits, action="privileges")
 
     async def revoke(self, actor: Actor, name: str, roles: list[str]) -> Account:
-        """Takes privileges by their names. Raises NotFound, Invalid, Refused for oneself and for the last developer."""
+        """Remove privileges by role. Raises NotFound, Invalid, Refused for the actor and for the last developer."""
         account = await self._target(name)
-        if actor.user_id == account.id:
-            raise Refused("nobody takes their own privileges")
+        await self._authority.require_over(actor, "users.privileges", account, action="privileges")
         bits = _bits(roles)
-        if bits & NOT_GRANTED:  # `owner` and `normal` hold them too; restricting is a verb of its own
+        if bits & NOT_GRANTED:  # `owner` and `normal` include these two; only `restrict` removes UNRESTRICTED
             bits &= ~int(Privilege.UNRESTRICTED | Privilege.VERIFIED)
         return await self._change_priv(actor, account, lambda priv: priv & ~bits, action="privileges")
+
+    async def whitelist(self, actor: Actor, who: Who, reason: str, *, on: bool) -> User:
+        """Exempt an account from automatic actions against cheating, or end that. Return the account after it.
+
+        Raises NotAllowed, Invalid, NotFound, Refused by the target rule, WrongState.
+        """
+        await self._authority.require(actor, "users.whitelist")
+        reason = checked_reason(reason)
+        target = await self._authority.target(who)
+        await self._authority.require_over(
+            actor, "users.whitelist", target, action="privileges", reason=reason, oneself="ranked"
+        )
+        bit = int(Privilege.WHITELISTED)
+
+        def change(priv: int) -> int:
+            if bool(priv & bit) == on:
+                raise WrongState(f"{target.name} is {'already' if on else 'not'} whitelisted")
+            return priv | bit if on else priv & ~bit
+
+        account = await self._accounts.account_of(target.id)
+        await self._change_priv(actor, account, change, action="privileges", reason=reason)
+        return await self._authority.target(target.id)
 
     async def set_map_status(
         self, actor: Actor, beatmaps: list[Beatmap], status: MapStatus, *, reason: str = ""
     ) -> None:
-        """Sets the status of maps by hand. First places and totals follow as tasks (`scores/settling.py`)."""
+        """Set and freeze the status of maps. Tasks update first places and totals (`scores/reconciling.py`).
+
+        Raises NotAllowed.
+        """
+        await self._authority.require(actor, "beatmaps.set_status")
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
+            await self._beatmaps.set_statuses(tx, beatmaps, status, now)
             for beatmap in beatmaps:
-                await self._beatmaps.set_status(tx, beatmap, status, now)
                 await audit.write(
                     tx,
                     actor,
@@ -101,8 +114,28 @@ class Staff:
 
         await self._database.transaction(body)
 
-    async def note_import(self, actor: Actor, map_keys: list[int]) -> None:
-        """Writes down that known maps were replaced, came back or got another status by an import."""
+    async def remove_comment(self, actor: Actor, comment: SetComment, *, reason: str = "") -> None:
+        """Remove a player's comment on a set. Raises NotAllowed."""
+        await self._authority.require(actor, "chat.moderate")
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction) -> None:
+            await tx.run(set_comments.REMOVE, comment_id=comment.id)
+            await audit.write(
+                tx,
+                actor,
+                "comment_delete",
+                at_ms=now,
+                target_kind="user",
+                target_id=comment.player.id,
+                reason=reason,
+                details={"set_id": comment.set_id, "text": comment.text},
+            )
+
+        await self._database.transaction(body)
+
+    async def record_import(self, actor: Actor, map_keys: list[int]) -> None:
+        """Write audit rows for known maps that an import replaced, restored or gave another status."""
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
@@ -122,8 +155,7 @@ class Staff:
 
     async def _target(self, name: str) -> Account:
         account = await self._accounts.account(name)
-        if account.id == BOT_ID:
-            raise Refused("the bot is never a target")
+        check_not_bot(account.id)
         return account
 
     async def _change_priv(
@@ -132,14 +164,17 @@ class Staff:
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
+            # Locks the row: `change` works on the stored bits, not on those that were read before the transaction.
             before = await self._accounts.priv_to_change(tx, account.id)
             after = change(before)
+            # Without a developer nobody could grant privileges in the game. A restricted developer does not count.
             if _is_developer(before) and not _is_developer(after) and await self._accounts.developers(tx) <= 1:
-                raise Refused(f"{account.name} is the last developer; grant the role to somebody else first")
+                raise Refused(f"{account.name} is the last developer; grant the role to another account first")
             await self._accounts.set_priv(tx, account.id, after)
             if is_public(before) != is_public(after):
-                await self._standing.changed(tx, account.id)
-            await tell(tx, "privileges", account.id, now)
+                await self._standing.on_visibility_change(tx, account.id, public=is_public(after))
+            # Delivered after the commit, by whichever worker has the player's sessions.
+            await enqueue(tx, "privileges", account.id, now)
             await audit.write(
                 tx,
                 actor,
@@ -156,13 +191,8 @@ class Staff:
 
 
 def _is_developer(priv: int) -> bool:
-    powers = int(Privilege.DEVELOPER | Privilege.UNRESTRICTED)
-    return priv & powers == powers
-
-
-def _check_reason(reason: str) -> None:
-    if not reason.strip() or len(reason) > REASON_MAX:
-        raise Invalid("reason", f"a text of 1 to {REASON_MAX} characters", reason)
+    active_developer = int(Privilege.DEVELOPER | Privilege.UNRESTRICTED)
+    return priv & active_developer == active_developer
 
 
 def _bits(roles: list[str]) -> int:

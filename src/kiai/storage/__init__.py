@@ -1,1 +1,1 @@
-"""Where rows live: the `Database` port, its SQLite and PostgreSQL adapters, every table, the migrations."""
+"""The database: the `Database` port, its SQLite and PostgreSQL adapters, all tables and the migrations."""

@@ -1,4 +1,4 @@
-"""Statements to SQL text, once per dialect."""
+"""Compiles SQLAlchemy statements to SQL text, once for each dialect."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,9 +17,12 @@ class Sql(msgspec.Struct, frozen=True):
 
 
 class Compiler(dict[Query[Any] | Command, Sql]):
-    """Compiles a statement when it is first looked up. Grows to the number of statements in the code, no further."""
+    """A cache from statement to SQL that compiles a statement on first use.
 
-    # PERF: a dict with __missing__, so that the common case is one C-level lookup by identity (28 ns).
+    Statements are module-level constants, so the cache grows at most to the number of statements in the code.
+    """
+
+    # PERF: A dict with __missing__: a hit is one lookup by identity in C (28 ns), without a Python call.
 
     def __init__(self, dialect: Dialect) -> None:
         super().__init__()
@@ -33,10 +36,12 @@ class Compiler(dict[Query[Any] | Command, Sql]):
 
 
 def _with_constants(compiler: type[Any]) -> type[Any]:
-    """The dialect's compiler, rendering constants into the text: partial indexes match only literals."""
+    """Return a subclass of the dialect's compiler that renders constants into the SQL text."""
 
     class ConstantsInText(compiler):  # type: ignore[misc]
         def visit_bindparam(self, bindparam: Any, **kw: Any) -> str:
+            # A partial index matches only literals: with `best_pp = ?` the planner cannot know that the row is in it.
+            # Parameters that callers pass have no value yet, which SQLAlchemy calls `required`.
             if not bindparam.required:
                 kw["literal_binds"] = True
             return str(super().visit_bindparam(bindparam, **kw))

@@ -1,7 +1,7 @@
-"""The whole database as files, and back: what back-ups are made of.
+"""Dumps of the whole database to files, and loading them; backups consist of these files.
 
-A dump is one moment of the database, taken while it is used. SQLite gives one file, `kiai.db`; PostgreSQL one binary
-file a table, all of one snapshot.
+A dump is a consistent snapshot of a database that may be in use. The dump of SQLite is one file, `kiai.db`; that of
+PostgreSQL is one file in binary COPY format for each table.
 """
 
 import asyncio
@@ -18,11 +18,13 @@ TABLES: Final = "tables"
 
 
 async def dump_sqlite(path: Path, folder: Path) -> None:
-    """Copies a SQLite database that may be in use, as of one moment. Raises Damaged, Unavailable."""
+    """Copy a snapshot of the SQLite database at `path` into `folder`. Raises Damaged, Unavailable."""
 
     def copy() -> None:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         try:
+            # VACUUM INTO reads in one transaction. The backup API of SQLite would start again after each write of
+            # another process, and might never finish on a busy server.
             connection.execute("VACUUM INTO ?", (str(folder / SQLITE_FILE),))
         finally:
             connection.close()
@@ -36,14 +38,16 @@ async def dump_sqlite(path: Path, folder: Path) -> None:
 
 
 async def dump_postgres(url: str, folder: Path) -> None:
-    """Copies every table of a PostgreSQL database that may be in use, all of one snapshot. Raises Unavailable."""
-    import asyncpg
+    """Copy one snapshot of all tables of a PostgreSQL database into `folder`. Raises Unavailable."""
+    import asyncpg  # not needed with SQLite
 
     (folder / TABLES).mkdir()
     try:
         connection: Any = await asyncpg.connect(url, timeout=10)
         try:
+            # Repeatable read gives all COPY statements the same snapshot.
             async with connection.transaction(isolation="repeatable_read", readonly=True):
+                # A large table takes longer to copy than any limit that the server sets for statements.
                 await connection.execute("SET LOCAL statement_timeout = 0")
                 for table in metadata.sorted_tables:
                     await connection.copy_from_table(
@@ -56,9 +60,9 @@ async def dump_postgres(url: str, folder: Path) -> None:
 
 
 async def load_postgres(url: str, folder: Path) -> None:
-    """Fills a PostgreSQL database whose schema is there and in which nobody has registered.
+    """Load a dump into a PostgreSQL database that has the schema and no registered accounts.
 
-    One transaction: it is filled whole, or stays as it was. Raises Refused, Unavailable.
+    Everything is loaded in one transaction. Raises Refused when accounts exist, Unavailable.
     """
     import asyncpg
 
@@ -67,10 +71,13 @@ async def load_postgres(url: str, folder: Path) -> None:
         try:
             async with connection.transaction():
                 await connection.execute("SET LOCAL statement_timeout = 0")
+                # Id 1 is the bot and id 2 is never given out.
                 if await connection.fetchval("SELECT count(*) FROM users WHERE id > 2"):
                     raise Refused("the database is not empty; restore into a new one")
+                # The migrations have inserted rows, e.g. the bot and the channels, which the dump contains too.
                 names = [table.name for table in metadata.sorted_tables]
                 await connection.execute(f"TRUNCATE {', '.join(names)} CASCADE")
+                # In the order of foreign keys: referenced tables first.
                 for table in metadata.sorted_tables:
                     source = folder / TABLES / f"{table.name}.copy"
                     await connection.copy_to_table(table.name, source=str(source), format="binary", timeout=None)
@@ -84,7 +91,8 @@ async def load_postgres(url: str, folder: Path) -> None:
 
 
 async def _continue_numbering(connection: Any, table: str, column: str) -> None:
-    """The next row gets a number behind the last one; the names are our own tables'."""
+    """Set the sequence of an identity column to the highest loaded value: COPY does not advance it."""
+    # S608: the names come from our table definitions, not from input.
     highest = await connection.fetchval(f'SELECT max("{column}") FROM "{table}"')  # noqa: S608
     if highest is not None:
         await connection.execute("SELECT setval(pg_get_serial_sequence($1, $2), $3)", table, column, highest)

@@ -1,4 +1,4 @@
-"""Brings a database's schema up to date with Alembic, and tells whether it is."""
+"""Schema migrations with Alembic."""
 
 import sqlite3
 from pathlib import Path
@@ -11,16 +11,17 @@ VERSIONS: Final = Path(__file__).parent / "migrations" / "versions"
 
 
 def newest() -> str:
-    """The revision this code wants: migrations are named NNNN_title.py and follow one another."""
+    """Return the revision that this code needs: the highest number of the files `NNNN_title.py`."""
     return max(path.name[:4] for path in VERSIONS.glob("[0-9]*.py"))
 
 
 def migrate(url: str) -> None:
-    """Runs every migration the database lacks. `url`: `sqlite:///path` or `postgresql://...`; blocking.
+    """Run all migrations that the database lacks. Blocks. `url` is `sqlite:///path` or `postgresql://...`.
 
-    Raises Damaged and Unavailable, for a database that cannot be reached or whose schema is newer than this code, too.
+    Raises Damaged for a damaged file, and Unavailable when the database cannot be reached or its schema is newer than
+    this code.
     """
-    # Alembic costs 11 MB of memory and is needed for a second of a server's life.
+    # Imported here because Alembic costs 11 MB of memory, and a server needs it only for a second at its start.
     from alembic import command
     from alembic.config import Config
     from alembic.util.exc import CommandError
@@ -32,19 +33,20 @@ def migrate(url: str) -> None:
     unreachable: tuple[type[Exception], ...] = (OSError, *_postgres_errors(url))
     try:
         command.upgrade(config, "head")
-    except CommandError as error:
+    except CommandError as error:  # the revision in the database is unknown: a newer kiai has migrated it
         raise Unavailable("database", f"{error}; use the kiai that made its schema") from error
     except DBAPIError as error:
         if isinstance(error.orig, sqlite3.Error) and is_damage(error.orig):
             raise damaged("database", str(error.orig)) from error
+        # Only the first line: the rest of a PostgreSQL error repeats the statement.
         raise Unavailable("database", str(error.orig).partition("\n")[0]) from error
     except unreachable as error:
         raise Unavailable("database", f"cannot connect: {error}") from error
 
 
 def _postgres_errors(url: str) -> tuple[type[Exception], ...]:
-    """What connecting to PostgreSQL raises besides OSError; nothing of it is imported for SQLite."""
-    if url.startswith("sqlite:"):
+    """Return the exceptions, apart from OSError, that connecting to PostgreSQL raises."""
+    if url.startswith("sqlite:"):  # do not import asyncpg for nothing
         return ()
     import asyncpg
 

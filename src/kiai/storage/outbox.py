@@ -1,13 +1,14 @@
-"""The outbox: what must not be lost between a commit and its consequence.
+"""The outbox: side effects of commits that must survive a crash of the process.
 
-Whoever commits a change leaves a row in that same transaction (`tell`); the server delivers rows at least once to
-receivers that do not mind twice. It works across processes: a command beside a running server is followed by it.
+The transaction that changes the rows also inserts an outbox row (`enqueue`). The server delivers each row at least
+once, so receivers must be idempotent. The table connects processes: a server delivers the rows of a command line tool.
 
-Kinds do not wait for one another. A row whose receiver fails is tried again after 1, 2, 4 ... seconds, and parked after
-`TRIES_MAX` failures: nobody tries it any more until `revive`. A store that is away is no fault of a row: the kind waits
-and no try is counted.
+Kinds are delivered independently. A row whose receiver fails is retried after 1, 2, 4 ... seconds, and parked after
+`TRIES_MAX` failures; parked rows wait for `retry_parked`. A receiver that does not finish in time fails for all rows of
+the call. When a receiver raises Unavailable, its kind waits, and the failure does not count as a try.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -22,14 +23,17 @@ from kiai.storage.tables import outbox
 
 DELIVERED_AT_ONCE: Final = 500
 COUNTED_MAX: Final = 10_000
-TRIES_MAX: Final = 8
-WAIT_MS: Final = 1_000  # after the first failure, twice as long after each further one
+TRIES_MAX: Final = 8  # also in the conditions of the indexes `ix_outbox_kind` and `ix_outbox_parked`
+WAIT_MS: Final = 1_000  # after the first failure; doubles after each further one
 KINDS_MAX: Final = 100
+RECEIVER_S: Final = 120.0  # loading all ranks into the shared state takes seconds
 
 Receiver = Callable[[Sequence[str]], Awaitable[object]]
-"""Is given the payloads of one kind, each once, in their order."""
+"""Gets the payloads of one kind in order, without duplicates."""
 
-_TELL = Command(insert(outbox).values({name: bindparam(name) for name in ("at_ms", "kind", "payload")}))
+_ENQUEUE = Command(insert(outbox).values({name: bindparam(name) for name in ("at_ms", "kind", "payload")}))
+# A recursive query that jumps along `ix_outbox_kind` from one kind to the next. Its cost grows with the number of
+# kinds; GROUP BY would read all rows that wait.
 _first = select(func.min(outbox.c.kind)).where(outbox.c.tries < TRIES_MAX)
 _kinds = select(_first.scalar_subquery().label("kind")).cte("kinds", recursive=True)
 _kinds = _kinds.union_all(
@@ -37,7 +41,6 @@ _kinds = _kinds.union_all(
         _kinds.c.kind.is_not(None)
     )
 )
-# The kinds that wait, each with its first row: a jump along the index for each kind, however many rows wait.
 _KINDS = Query(
     select(
         _kinds.c.kind,
@@ -50,7 +53,7 @@ _KINDS = Query(
     .limit(KINDS_MAX),
     lambda kind, first: (first, kind),
 )
-_TOLD = Query(
+_PENDING = Query(
     select(outbox.c.id, outbox.c.payload, outbox.c.tries)
     .where(
         outbox.c.kind == bindparam("kind"),
@@ -68,7 +71,7 @@ _FAILED = Command(
     .where(outbox.c.id == bindparam("row_id"))
     .values(tries=outbox.c.tries + 1, retry_at_ms=bindparam("again_ms"))
 )
-_REVIVE = Command(update(outbox).where(outbox.c.tries >= TRIES_MAX).values(tries=0, retry_at_ms=0))
+_RETRY_PARKED = Command(update(outbox).where(outbox.c.tries >= TRIES_MAX).values(tries=0, retry_at_ms=0))
 _BACKLOG = Query(
     select(func.count(), func.min(column("at_ms"))).select_from(
         select(outbox.c.at_ms).where(outbox.c.tries < TRIES_MAX).order_by(outbox.c.id).limit(COUNTED_MAX).subquery()
@@ -81,20 +84,20 @@ _PARKED = Query(
 )
 
 
-async def tell(tx: Transaction, kind: str, payload: int | str, now_ms: int) -> None:
-    """Leaves a consequence: `payload` is mostly the id of what it is about."""
-    await tx.run(_TELL, at_ms=now_ms, kind=kind, payload=str(payload))
+async def enqueue(tx: Transaction, kind: str, payload: int | str, now_ms: int) -> None:
+    """Insert a row in the caller's transaction. `payload` is usually the id of the changed row."""
+    await tx.run(_ENQUEUE, at_ms=now_ms, kind=kind, payload=str(payload))
 
 
-async def revive(tx: Transaction) -> int:
-    """Has the parked rows tried again; how many there were."""
-    return await tx.run(_REVIVE)
+async def retry_parked(tx: Transaction) -> int:
+    """Reset the parked rows, so that they are tried again. Return their number."""
+    return await tx.run(_RETRY_PARKED)
 
 
 class Backlog(NamedTuple):
-    """What waits to be delivered: how many rows, counted up to COUNTED_MAX, and since when the first one of them.
+    """The number of rows that wait (at most COUNTED_MAX are counted) and the time of the oldest one.
 
-    `parked_kinds`: how many rows of each kind were given up.
+    `parked_kinds` has the number of parked rows of each kind.
     """
 
     rows: int
@@ -103,81 +106,113 @@ class Backlog(NamedTuple):
 
     @property
     def parked(self) -> int:
-        """How many rows were given up."""
+        """The number of parked rows of all kinds."""
         return sum(self.parked_kinds.values())
 
 
-class Outbox:
-    """Delivers. A kind without receiver is nobody's business here."""
+class _Hung(Exception):
+    """A receiver has not finished in time."""
 
-    def __init__(self, database: Database, clock: Clock, reach: Reach = nothing_fails) -> None:
+
+class Outbox:
+    """Delivers outbox rows to the receivers of their kinds. Rows of a kind without a receiver are deleted.
+
+    A receiver must finish within `receiver_s` seconds.
+    """
+
+    def __init__(
+        self, database: Database, clock: Clock, reach: Reach = nothing_fails, *, receiver_s: float = RECEIVER_S
+    ) -> None:
         self._database = database
         self._clock = clock
         self._reach = reach
+        self._receiver_s = receiver_s
         self._receivers: dict[str, list[Receiver]] = {}
-        self._left = False  # rows that were not delivered the last time, though nobody has committed since
+        self._has_undelivered = False  # rows that wait for a retry: `changed()` does not report them
 
-    def to(self, kind: str, receiver: Receiver) -> None:
-        """From now on rows of this kind go to `receiver` too."""
+    def subscribe(self, kind: str, receiver: Receiver) -> None:
+        """Add a receiver for rows of this kind."""
         self._receivers.setdefault(kind, []).append(receiver)
 
     async def deliver(self) -> int:
-        """Delivers every row whose time has come; how many. Raises Unavailable when a receiver's store is away."""
-        if not await self._database.changed() and not self._left:
+        """Deliver all rows that are due. Return their number. Raises Unavailable when a receiver does."""
+        # PERF: Called four times a second. Without a commit since the last call there is nothing to read.
+        if not await self._database.changed() and not self._has_undelivered:
             return 0
-        self._left = True
+        # Set before the work: when a delivery raises, the next call must look again.
+        self._has_undelivered = True
         delivered = 0
-        away: Unavailable | None = None
+        unavailable: Unavailable | None = None
         for _, kind in sorted(await self._database.all(_KINDS)):
             try:
                 delivered += await self._deliver(kind)
             except Unavailable as error:
-                away = error
-        if away is not None:
-            raise away
-        self._left = bool(await self._database.all(_KINDS))
+                unavailable = error  # deliver the other kinds first
+        if unavailable is not None:
+            raise unavailable
+        self._has_undelivered = bool(await self._database.all(_KINDS))
         return delivered
 
     async def _deliver(self, kind: str) -> int:
         delivered = after = 0
-        while rows := await self._database.all(_TOLD, kind=kind, now_ms=self._clock.now_ms(), after=after):
+        while rows := await self._database.all(_PENDING, kind=kind, now_ms=self._clock.now_ms(), after=after):
             after = rows[-1][0]
             failed = await self._receive(kind, [payload for _, payload, _ in rows])
+            # A process that dies here delivers these rows again at its next start.
             self._reach("submit.outbox_taken")
-            await self._note(kind, rows, failed)
+            await self._record(kind, rows, failed)
             delivered += len([1 for _, payload, _ in rows if payload not in failed])
         return delivered
 
     async def _receive(self, kind: str, payloads: Sequence[str]) -> set[str]:
-        """Gives these to every receiver; those that one of them cannot take. Raises Unavailable."""
+        """Pass the payloads to all receivers. Return those that a receiver failed on. Raises Unavailable."""
         failed: set[str] = set()
-        once = list(dict.fromkeys(payloads))
+        unique = list(dict.fromkeys(payloads))
         for receiver in self._receivers.get(kind, ()):
             try:
-                await receiver(once)
+                await self._call(receiver, unique)
             except Unavailable:
                 raise
-            except Exception:  # one of them: the others are delivered one by one
-                failed |= await self._receive_each(kind, receiver, once)
+            except _Hung as error:
+                get_logger("outbox").error("delivery timed out", kind=kind, rows=len(unique), exc_info=error)
+                failed.update(unique)
+            except Exception:  # find the payload that fails, so that the others are not retried with it
+                failed |= await self._receive_each(kind, receiver, unique)
         return failed
+
+    async def _call(self, receiver: Receiver, payloads: Sequence[str]) -> None:
+        """Call the receiver. Raises _Hung after `receiver_s` seconds, and all errors of the receiver."""
+        deadline = asyncio.timeout(self._receiver_s)
+        try:
+            async with deadline:
+                await receiver(payloads)
+        except TimeoutError as error:
+            if deadline.expired():
+                raise _Hung(f"{len(payloads)} rows were not delivered within {self._receiver_s:g} s") from error
+            raise  # the receiver's own timeout
 
     async def _receive_each(self, kind: str, receiver: Receiver, payloads: Sequence[str]) -> set[str]:
         failed: set[str] = set()
         first: Exception | None = None
-        for payload in payloads:
+        for at, payload in enumerate(payloads):
             try:
-                await receiver([payload])
+                await self._call(receiver, [payload])
             except Unavailable:
                 raise
+            except _Hung as error:  # it would hang on the others as well
+                first = error
+                failed.update(payloads[at:])
+                break
             except Exception as error:
                 first = first or error
                 failed.add(payload)
-        if first is not None:  # one line, however many: a receiver that is broken fails at every row
+        if first is not None:  # one log line for all rows: a broken receiver fails on each of them
             get_logger("outbox").error("delivery failed", kind=kind, rows=len(failed), exc_info=first)
         return failed
 
-    async def _note(self, kind: str, rows: Sequence[tuple[int, str, int]], failed: Container[str]) -> None:
-        # These rows and no others: one with a lower number may have been committed since they were read.
+    async def _record(self, kind: str, rows: Sequence[tuple[int, str, int]], failed: Container[str]) -> None:
+        """Delete the delivered rows and schedule the retry of the failed ones."""
+        # By id, not up to the highest id: a row with a lower id may have been committed since these were read.
         now = self._clock.now_ms()
         done = [{"row_id": row_id} for row_id, payload, _ in rows if payload not in failed]
         again = [
@@ -190,13 +225,13 @@ class Outbox:
             get_logger("outbox").error("delivery given up", kind=kind, rows=len(parked), first=parked[0])
 
         async def body(tx: Transaction) -> None:
-            await tx.many(_DONE, done)
-            await tx.many(_FAILED, again)
+            await tx.run_many(_DONE, done)
+            await tx.run_many(_FAILED, again)
 
         await self._database.transaction(body)
 
     async def backlog(self) -> Backlog:
-        """What waits, and what was given up. Reads at most COUNTED_MAX rows of each."""
+        """Count the rows that wait and those that are parked. Reads at most COUNTED_MAX rows of each."""
         found = await self._database.one(_BACKLOG)
         assert found is not None
         rows, oldest_ms = found

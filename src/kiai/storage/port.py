@@ -1,15 +1,15 @@
-"""The database as the subjects see it: prepared queries in, Structs out, short transactions.
+"""The `Database` port: prepared queries, rows as Structs, short transactions.
 
-A statement is built once with SQLAlchemy Core, at import, and compiled once per dialect by the adapter that first runs
-it. Constants inside a statement are rendered into the SQL (so that partial indexes match); what changes from call to
-call is a `bindparam` and is passed by keyword.
+A statement is built once at import with SQLAlchemy Core. Each adapter compiles it once, on first use. Constants in a
+statement are rendered into the SQL, so that partial indexes match; values that change from call to call are
+`bindparam`s and are passed by keyword.
 
-Promises, the same on every adapter (tests/contract/storage holds them):
-- a read sees everything committed before it was asked;
-- a transaction is all or nothing, and no other transaction's writes appear inside it half-way;
-- its body awaits nothing but its own `Transaction`: on SQLite the body runs in the writer thread from start to end, on
-  PostgreSQL it may be run again after a deadlock or serialization failure, so it changes nothing but rows;
-- an engine that does not answer in time raises `Unavailable("database")`; a unique key that is taken raises `Taken`.
+All adapters guarantee the following (tests/contract/storage):
+- A read sees everything that was committed before the call.
+- A transaction is atomic, and other transactions see all or none of its writes.
+- The body of a transaction awaits only its own `Transaction`. SQLite runs the body in the writer thread from start to
+  end. PostgreSQL may run it again after a deadlock or serialization failure, so it must change nothing except rows.
+- An engine that does not answer in time raises `Unavailable("database")`. A duplicate key raises `UniqueViolation`.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -20,7 +20,7 @@ import msgspec
 from sqlalchemy.sql import Executable
 
 from kiai.errors import KiaiError
-from kiai.measuring import Pool, Timings
+from kiai.measuring import PoolUsage, Timings
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -28,8 +28,8 @@ T = TypeVar("T")
 Value = int | float | str | bytes | None
 
 
-class Taken(KiaiError):
-    """A row with this unique key exists already; `constraint` is the engine's words for which."""
+class UniqueViolation(KiaiError):
+    """A row with this unique key exists already. `constraint` names the key as the engine reports it."""
 
     def __init__(self, constraint: str) -> None:
         super().__init__(constraint)
@@ -37,29 +37,31 @@ class Taken(KiaiError):
 
 
 class Lane(Enum):
-    """How much a read may cost, and so where it runs. No lane waits for another (inside a transaction none matters).
+    """The cost class of a read, which decides where it runs. No lane waits for another.
+
+    A transaction ignores the lanes of its queries.
 
     - `LOOP`: microseconds, by an index. SQLite runs it on the event loop.
-    - `ASIDE`: milliseconds, bounded by an index and a LIMIT: what song select, submissions and profiles read.
-    - `SLOW`: as much as the caller chooses, as a deep page or a search does. Callers take turns, few may wait, and a
-      statement that takes longer than the adapter's `SLOW_S` ends with `TooSlow`.
-    - `JOB`: everything there is, for as long as it takes: proofs, recalculation. Never on the path of a request.
+    - `BOUNDED`: milliseconds, bounded by an index and a LIMIT, e.g. the reads of song select, submissions and profiles.
+    - `SLOW`: the request decides the cost, e.g. a deep page or a search. Callers take turns, the queue is short, and a
+      statement that exceeds the time limit of the adapter ends with `TooSlow`.
+    - `JOB`: whole tables without a time limit, e.g. checks and recalculation. Never used by a request.
     """
 
     LOOP = "loop"
-    ASIDE = "aside"
+    BOUNDED = "bounded"
     SLOW = "slow"
     JOB = "job"
 
 
 class Query(Generic[R]):
-    """A statement that answers with rows, and what each row becomes.
+    """A statement that returns rows.
 
-    `row` is called with the columns in order (a Struct, or any callable). `scans` is the reason why the statement may
-    read a whole table that grows; without one a test refuses it.
+    `row` converts each row; it is called with the columns in order (a Struct, or any callable). `scans` is the reason
+    why the statement may read a whole growing table; a test rejects such statements without a reason.
     """
 
-    __slots__ = ("lane", "row", "scans", "statement")
+    __slots__ = ("_in_lanes", "lane", "row", "scans", "statement")
 
     def __init__(
         self, statement: Executable, row: Callable[..., R], *, lane: Lane = Lane.LOOP, scans: str | None = None
@@ -68,14 +70,18 @@ class Query(Generic[R]):
         self.row = row
         self.lane = lane
         self.scans = scans
+        self._in_lanes: dict[Lane, Query[R]] = {}
 
-    def at(self, lane: Lane) -> "Query[R]":
-        """The same query in another lane."""
-        return Query(self.statement, self.row, lane=lane, scans=self.scans)
+    def in_lane(self, lane: Lane) -> "Query[R]":
+        """Return this query for another lane."""
+        # Adapters compile by identity, so each lane has one object that lives as long as the query.
+        if lane not in self._in_lanes:
+            self._in_lanes[lane] = Query(self.statement, self.row, lane=lane, scans=self.scans)
+        return self._in_lanes[lane]
 
 
 class Command:
-    """A statement that changes rows and answers with how many. `scans` as for `Query`."""
+    """A statement that changes rows and returns their number. `scans` as in `Query`."""
 
     __slots__ = ("scans", "statement")
 
@@ -84,82 +90,86 @@ class Command:
         self.scans = scans
 
 
-def only(value: Any) -> Any:
-    """The row callable of a query with one column: the value itself."""
+def scalar(value: Any) -> Any:
+    """Return the value: the `row` of a query with one column."""
     return value
 
 
-class Reader(Protocol):
-    """What both the database and a transaction can answer."""
+class RowReader(Protocol):
+    """The reads that a database and a transaction have in common."""
 
     async def one(self, query: Query[R], **params: Value) -> R | None:
-        """The first row, or None."""
+        """Return the first row, or None."""
         ...
 
     async def all(self, query: Query[R], **params: Value) -> list[R]:
-        """Every row. The statement bounds how many."""
+        """Return all rows. The statement must bound their number."""
         ...
 
 
-class Transaction(Reader, Protocol):
-    """What the body of a transaction may do."""
+class Transaction(RowReader, Protocol):
+    """The reads and writes of the body of a transaction."""
 
     async def run(self, command: Command, **params: Value) -> int:
-        """Changes rows; how many."""
+        """Run the command. Return the number of changed rows."""
         ...
 
-    async def many(self, command: Command, rows: Iterable[Mapping[str, Value]]) -> None:
-        """The same command for each of many rows."""
+    async def run_many(self, command: Command, rows: Iterable[Mapping[str, Value]]) -> None:
+        """Run the command once for each element of `rows`."""
         ...
 
 
-class Database(Reader, Protocol):
+class Database(RowReader, Protocol):
     """The port; adapters are `sqlite.SqliteDatabase` and `postgres.PostgresDatabase`.
 
-    `timings`: how long it took to `read` and to `write` (a transaction), waiting for a turn included.
+    `timings` has the durations of each `read` and `write` (a transaction), including the time in a queue.
     """
 
     timings: Timings
 
-    def pool(self) -> Pool:
-        """The connections, or the writer thread."""
+    def pool(self) -> PoolUsage:
+        """Return the usage of the connections (PostgreSQL) or of the writer thread (SQLite)."""
+        ...
+
+    def slow_reads(self) -> PoolUsage:
+        """Return the usage of `Lane.SLOW` and the number of reads that wait for it."""
         ...
 
     async def transaction(self, body: Callable[[Transaction], Awaitable[T]], *, long: bool = False) -> T:
-        """Runs `body` and commits; any exception from it rolls everything back and is raised again.
+        """Run `body` and commit. An exception rolls everything back and is raised again.
 
-        `long` lifts the engine's limit on the time of one statement: for jobs, never on a request path.
+        `long` removes the time limit of statements. Jobs use it; requests must not.
         """
         ...
 
     async def version(self) -> str | None:
-        """The schema revision of the database, or None when it has none yet."""
+        """Return the schema revision, or None for a database without schema."""
         ...
 
     async def faults(self) -> list[str]:
-        """References that lead nowhere, as far as the engine finds them; empty when all is well. Slow.
+        """Return broken foreign keys, as far as the engine can find them. Slow: reads the whole database.
 
         Raises Damaged when the engine cannot read its own files.
         """
         ...
 
     async def size_bytes(self) -> int:
-        """How much room the database takes."""
+        """Return the size of the database on disk, in bytes."""
         ...
 
     async def checkpoint(self) -> None:
-        """Bounds the engine's write-ahead log where the engine does not do so by itself. A job's work."""
+        """Truncate the write-ahead log where the engine does not do so itself. A job calls this."""
         ...
 
     async def changed(self) -> bool:
-        """Whether anybody (this or another process) has committed since the last call; True when that is unknown."""
+        """Return whether any process has committed since the last call; True when the engine cannot tell."""
         ...
 
     async def close(self) -> None:
-        """Finishes what runs and lets go of the engine."""
+        """Finish what is running and close all connections."""
         ...
 
 
 def columns_for(struct: type[msgspec.Struct], table: Any) -> list[Any]:
-    """The columns of `table` that are named like the fields of the Struct, in the Struct's order."""
+    """Return the columns of `table` with the names of the Struct's fields, in the order of the fields."""
     return [table.c[name] for name in struct.__struct_fields__]

@@ -1,7 +1,7 @@
-"""PostgreSQL as the database: asyncpg on a pool, statements prepared once a connection.
+"""The PostgreSQL adapter: a pool of asyncpg connections, each with its prepared statements.
 
-The pool's reset query is off: connections are only used through this module, which leaves no state on them. A deadlock
-or serialization failure is retried a bounded number of times, because a body changes nothing but rows.
+A transaction that fails with a deadlock or serialization failure is run again, at most `TRIES_MAX` times in total. This
+is safe because a body changes only rows.
 """
 
 import asyncio
@@ -17,32 +17,34 @@ from sqlalchemy.dialects.postgresql import asyncpg as dialects
 from kiai.callers import CALLER
 from kiai.errors import TooSlow, Unavailable
 from kiai.fair_queue import FairQueue
-from kiai.measuring import Pool, Timings
+from kiai.measuring import PoolUsage, Timings
 from kiai.storage.compiling import Compiler, Sql
-from kiai.storage.port import Command, Lane, Query, Taken, Transaction, Value
+from kiai.storage.port import Command, Lane, Query, Transaction, UniqueViolation, Value
 
 R = TypeVar("R")
 T = TypeVar("T")
 
-POOL_MAX: Final = 16
+POOL_MAX: Final = 16  # of each worker process
 SLOW_POOL_MAX: Final = 4
 SLOW_WAITING: Final = 64
 SLOW_OF_CALLER: Final = 8
 SLOW_MS: Final = 2_000
-"""How long one statement of the slow lane may take, in milliseconds."""
-SLOW_ANSWER_S: Final = 2.5
+"""Time limit of one statement of the slow lane, in milliseconds."""
+SLOW_REPLY_TIMEOUT_S: Final = 2.5
 SLOW_WAIT_S: Final = 5.0
-ACQUIRE_S: Final = 2.0
+ACQUIRE_TIMEOUT_S: Final = 2.0
 STATEMENT_MS: Final = 5_000
-ANSWER_S: Final = 5.5  # a server that stands still does not end statements by itself
-LONG_ANSWER_S: Final = 3_600.0
+# Each reply timeout is longer than the statement limit that the database enforces itself. It ends the wait for a
+# database that hangs or whose host is gone.
+TIMEOUT_S: Final = 5.5
+LONG_REPLY_TIMEOUT_S: Final = 3_600.0
 TRIES_MAX: Final = 3
-SERVER: Final = "kiai serve"
+SERVER: Final = "kiai serve"  # application_name of a server's connections
 
 
 _LOST = (
     asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,  # a query cancelled, a server shut down
+    asyncpg.OperatorInterventionError,  # e.g. the database shuts down
     asyncpg.InsufficientResourcesError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
@@ -56,23 +58,26 @@ def _translated(connection: Any = None) -> Any:
     try:
         yield
     except asyncpg.UniqueViolationError as error:
-        raise Taken(str(error.constraint_name)) from error  # its detail holds the value: an e-mail, say
+        # Only the name of the constraint: the detail contains the value, e.g. an e-mail address.
+        raise UniqueViolation(str(error.constraint_name)) from error
     except TimeoutError as error:
         if connection is not None:
-            connection.terminate()  # to cancel would be to wait for the same server
+            connection.terminate()  # close() and cancelling the query would wait for the same server
         raise Unavailable("database", "no answer in time") from error
-    except asyncpg.QueryCanceledError as error:
+    except asyncpg.QueryCanceledError as error:  # statement_timeout; before _LOST, which has its base class
         raise TooSlow("database", str(error)) from error
     except _LOST as error:
         raise Unavailable("database", str(error)) from error
 
 
 async def _no_reset(_: object) -> None:
+    # PERF: Saves one round trip for each use of a connection. This module leaves no state on connections.
     return None
 
 
 def _values(sql: Sql, params: Mapping[str, Value]) -> list[Value]:
-    """The parameters in their order. PostgreSQL holds no NUL in a text: what looks for one finds nothing."""
+    """Return the parameters in order of position, with NUL characters replaced."""
+    # PostgreSQL rejects texts with NUL. A search for the replaced text finds no rows, as on SQLite.
     values = [params[name] for name in sql.positions]
     for at, value in enumerate(values):
         if type(value) is str and "\0" in value:
@@ -81,52 +86,55 @@ def _values(sql: Sql, params: Mapping[str, Value]) -> list[Value]:
 
 
 class _Session:
-    """One connection and what can be asked of it."""
+    """A `Transaction` over one connection. Each statement must answer within `reply_timeout_s` seconds."""
 
-    def __init__(self, connection: Any, compiler: Compiler, answer_s: float = ANSWER_S) -> None:
+    def __init__(self, connection: Any, compiler: Compiler, reply_timeout_s: float = TIMEOUT_S) -> None:
         self._connection = connection
         self._sql = compiler
-        self._answer_s = answer_s
+        self._reply_timeout_s = reply_timeout_s
 
     async def one(self, query: Query[R], **params: Value) -> R | None:
         sql = self._sql[query]
         with _translated(self._connection):
-            found = await self._connection.fetchrow(sql.text, *_values(sql, params), timeout=self._answer_s)
+            found = await self._connection.fetchrow(sql.text, *_values(sql, params), timeout=self._reply_timeout_s)
         return None if found is None else query.row(*found)
 
     async def all(self, query: Query[R], **params: Value) -> list[R]:
         sql = self._sql[query]
         with _translated(self._connection):
-            rows = await self._connection.fetch(sql.text, *_values(sql, params), timeout=self._answer_s)
+            rows = await self._connection.fetch(sql.text, *_values(sql, params), timeout=self._reply_timeout_s)
         return list(itertools.starmap(query.row, rows))
 
     async def run(self, command: Command, **params: Value) -> int:
         sql = self._sql[command]
         with _translated(self._connection):
-            tag: str = await self._connection.execute(sql.text, *_values(sql, params), timeout=self._answer_s)
-        return int(tag.rpartition(" ")[2] or 0)
+            tag: str = await self._connection.execute(sql.text, *_values(sql, params), timeout=self._reply_timeout_s)
+        return int(tag.rpartition(" ")[2] or 0)  # e.g. "UPDATE 3", "INSERT 0 1"
 
-    async def many(self, command: Command, rows: Iterable[Mapping[str, Value]]) -> None:
+    async def run_many(self, command: Command, rows: Iterable[Mapping[str, Value]]) -> None:
         sql = self._sql[command]
         values = [_values(sql, row) for row in rows]
         with _translated(self._connection):
-            await self._connection.executemany(sql.text, values, timeout=self._answer_s)
+            await self._connection.executemany(sql.text, values, timeout=self._reply_timeout_s)
 
 
-async def _open(url: str, name: str, most: int, *, least: int, statement_ms: int, answer_s: float) -> Any:
+async def _create_pool(
+    url: str, name: str, *, min_size: int, max_size: int, statement_ms: int, reply_timeout_s: float
+) -> Any:
     return await asyncpg.create_pool(
         url,
-        min_size=least,
-        max_size=most,
+        min_size=min_size,
+        max_size=max_size,
         reset=_no_reset,
         timeout=10,
-        command_timeout=answer_s,
+        command_timeout=reply_timeout_s,
+        # No JIT: compiling one of our statements takes longer than running it.
         server_settings={"application_name": name, "statement_timeout": str(statement_ms), "jit": "off"},
     )
 
 
 class PostgresDatabase:
-    """The `Database` port over a PostgreSQL server. Slow reads have connections of their own, `slow_pool`."""
+    """The `Database` port over a PostgreSQL server. Reads of `Lane.SLOW` use `slow_pool`, all others `pool`."""
 
     def __init__(self, pool: Any, slow_pool: Any) -> None:
         self._pool = pool
@@ -143,44 +151,57 @@ class PostgresDatabase:
 
     @classmethod
     async def connect(cls, url: str, *, serving: bool = False) -> "PostgresDatabase":
-        """Opens the pool; `url` is `postgresql://user:password@host:port/name`. Raises Unavailable when unreachable.
+        """Open the pools. `url` is `postgresql://user:password@host:port/name`. Raises Unavailable.
 
-        The connections of a server (`serving`) carry a name by which `is_served` finds them.
+        With `serving`, the connections have a name by which `is_served` finds them.
         """
         name = SERVER if serving else "kiai"
         try:
-            pool = await _open(url, name, POOL_MAX, least=1, statement_ms=STATEMENT_MS, answer_s=ANSWER_S)
-            slow_pool = await _open(url, name, SLOW_POOL_MAX, least=0, statement_ms=SLOW_MS, answer_s=SLOW_ANSWER_S)
+            pool = await _create_pool(
+                url, name, min_size=1, max_size=POOL_MAX, statement_ms=STATEMENT_MS, reply_timeout_s=TIMEOUT_S
+            )
+            slow_pool = await _create_pool(
+                url,
+                name,
+                min_size=0,  # many servers never run a slow read
+                max_size=SLOW_POOL_MAX,
+                statement_ms=SLOW_MS,
+                reply_timeout_s=SLOW_REPLY_TIMEOUT_S,
+            )
         except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
             raise Unavailable("database", f"cannot connect: {error}") from error
         return cls(pool, slow_pool)
 
     @contextlib.asynccontextmanager
-    async def _session(self, answer_s: float = ANSWER_S, *, slow: bool = False) -> AsyncIterator[_Session]:
+    async def _session(self, reply_timeout_s: float = TIMEOUT_S, *, slow: bool = False) -> AsyncIterator[_Session]:
         pool = self._slow_pool if slow else self._pool
         with _translated():
-            connection = await pool.acquire(timeout=ACQUIRE_S)
+            connection = await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
         try:
-            yield _Session(connection, self._sql, answer_s)
+            yield _Session(connection, self._sql, reply_timeout_s)
         finally:
             await pool.release(connection)
 
-    async def _read(self, lane: Lane, ask: Callable[[_Session], Awaitable[T]]) -> T:
+    async def _read(self, lane: Lane, read: Callable[[_Session], Awaitable[T]]) -> T:
         began = perf_counter()
         try:
             if lane is Lane.JOB:
-                return await self._transact(ask, long=True)
+                # In a transaction, because SET LOCAL removes the time limit only until the end of one.
+                return await self._transact(read, long=True)
             if lane is Lane.SLOW:
-                async with self._slow.place(CALLER.get()), self._session(SLOW_ANSWER_S, slow=True) as session:
-                    return await ask(session)
+                async with self._slow.turn(CALLER.get()), self._session(SLOW_REPLY_TIMEOUT_S, slow=True) as session:
+                    return await read(session)
             async with self._session() as session:
-                return await ask(session)
+                return await read(session)
         finally:
             self.timings.since(began, "read")
 
-    def pool(self) -> Pool:
+    def pool(self) -> PoolUsage:
         in_use = sum(pool.get_size() - pool.get_idle_size() for pool in (self._pool, self._slow_pool))
-        return Pool(in_use, POOL_MAX + SLOW_POOL_MAX)
+        return PoolUsage(in_use, POOL_MAX + SLOW_POOL_MAX)
+
+    def slow_reads(self) -> PoolUsage:
+        return self._slow.pool()
 
     async def one(self, query: Query[R], **params: Value) -> R | None:
         return await self._read(query.lane, lambda session: session.one(query, **params))
@@ -191,7 +212,7 @@ class PostgresDatabase:
     async def transaction(self, body: Callable[[Transaction], Awaitable[T]], *, long: bool = False) -> T:
         began = perf_counter()
         try:
-            # A transaction that has begun is never abandoned half-way, even when its caller is gone.
+            # A transaction that has begun runs to its end, even when its caller is cancelled.
             return await asyncio.shield(asyncio.ensure_future(self._transact(body, long)))
         finally:
             self.timings.since(began, "write")
@@ -199,7 +220,7 @@ class PostgresDatabase:
     async def _transact(self, body: Callable[[_Session], Awaitable[T]], long: bool) -> T:
         for tries_left in range(TRIES_MAX - 1, -1, -1):
             try:
-                async with self._session(LONG_ANSWER_S if long else ANSWER_S) as session:
+                async with self._session(LONG_REPLY_TIMEOUT_S if long else TIMEOUT_S) as session:
                     with _translated(session._connection):
                         transaction = session._connection.transaction()
                         await transaction.start()
@@ -208,6 +229,7 @@ class PostgresDatabase:
                     try:
                         result = await body(session)
                     except BaseException:
+                        # The first error counts: a lost connection has rolled back anyway.
                         with contextlib.suppress(Unavailable), _translated(session._connection):
                             await transaction.rollback()
                         raise
@@ -226,7 +248,7 @@ class PostgresDatabase:
         return None if found is None else str(found)
 
     async def is_served(self) -> bool:
-        """Whether a server, on this host or another, is connected to the same database."""
+        """Return whether a server, on this host or another, is connected to the same database."""
         async with self._session() as session:
             found = await session._connection.fetchval(
                 "SELECT EXISTS (SELECT 1 FROM pg_stat_activity"
@@ -236,17 +258,17 @@ class PostgresDatabase:
         return bool(found)
 
     async def faults(self) -> list[str]:
-        return []  # PostgreSQL holds its references and page checksums by itself
+        return []  # PostgreSQL enforces foreign keys and verifies page checksums itself
 
     async def size_bytes(self) -> int:
         async with self._session() as session:
             return int(await session._connection.fetchval("SELECT pg_database_size(current_database())"))
 
     async def checkpoint(self) -> None:
-        """PostgreSQL has max_wal_size."""
+        """Do nothing: PostgreSQL truncates its log itself (max_wal_size)."""
 
     async def changed(self) -> bool:
-        return True
+        return True  # unknown: PostgreSQL has no cheap counter of commits
 
     async def close(self) -> None:
         await self._slow_pool.close()

@@ -1,13 +1,12 @@
-"""SQLite as the database: reads on the event loop, writes in one writer thread.
+"""The SQLite adapter: reads on the event loop, writes in one writer thread.
 
-An indexed read takes about 10 us, less than handing it to a thread would, so reads run where they are asked. Writes
-wait for the disk, so they go to one writer thread, one transaction after another: SQLite has one writer anyway, and a
-queue in front of it is fair where lock time-outs are not. Reads of the other lanes have a thread, a connection and a
-queue each, so that none of them waits for those of another lane.
+An indexed read takes about 10 us, less than passing it to a thread would, so reads of `Lane.LOOP` run on the event
+loop. Writes wait for the disk, so they run in one writer thread, one transaction after another. SQLite allows one
+writer anyway, and a queue in front of it is fair, while lock timeouts are not. Each other lane has its own thread,
+connection and queue.
 
-A transaction begins within `WAIT_S` of being asked for, or fails: its time in the queue and its wait for a lock that
-another process holds come out of the same budget. Long transactions are jobs, which wait for as long as it takes to
-have their turn.
+A transaction begins within `WAIT_S` or fails. This limit covers both the time in the queue and the wait for a lock of
+another process. Long transactions belong to jobs and wait for their turn without a limit.
 """
 
 import asyncio
@@ -26,9 +25,9 @@ from kiai.callers import CALLER
 from kiai.errors import TooSlow, Unavailable
 from kiai.fair_queue import FairQueue
 from kiai.logs import get_logger
-from kiai.measuring import Pool, Timings
+from kiai.measuring import PoolUsage, Timings
 from kiai.storage.compiling import Compiler
-from kiai.storage.port import Command, Lane, Query, Taken, Transaction, Value
+from kiai.storage.port import Command, Lane, Query, Transaction, UniqueViolation, Value
 from kiai.storage.sqlite_file import damaged, first_of, is_damage
 
 R = TypeVar("R")
@@ -36,27 +35,29 @@ T = TypeVar("T")
 
 WAITING_MAX: Final = 1_000
 WAIT_S: Final = 5.0
-"""How long a transaction waits for its turn and for the lock of another process together."""
-READ_BUSY_MS: Final = 250  # readers of a WAL file hardly ever wait, and these wait on the event loop
+"""Limit of the time that a transaction waits for its turn and for the lock of another process together."""
+READ_BUSY_MS: Final = 250  # short, because these reads block the event loop; readers of a WAL database rarely wait
 CACHE_KIB: Final = 32 * 1024
-MAPPED_BYTES: Final = 16 * 1024**3
+MAPPED_BYTES: Final = 16 * 1024**3  # address space only; larger than any database we expect
 WAL_BYTES: Final = 64 * 1024**2
-"""What may stay of the write-ahead log between two uses, and the size from which it is emptied by a job."""
-LONG_CACHE_KIB: Final = 256 * 1024
-ASIDES_WAITING: Final = 1_000
-ASIDES_OF_CALLER: Final = 200
+"""Size to which SQLite truncates the write-ahead log after use, and above which `checkpoint` empties it."""
+LONG_CACHE_KIB: Final = 256 * 1024  # see `_transact`
+BOUNDED_WAITING: Final = 1_000
+BOUNDED_OF_CALLER: Final = 200
 SLOW_WAITING: Final = 64
 SLOW_OF_CALLER: Final = 8
 SLOW_WAIT_S: Final = 5.0
 JOB_WAIT_S: Final = 3_600.0
 SLOW_S: Final = 2.0
-"""How long one statement of the slow lane may take, in seconds."""
-AGAIN_S: Final = 0.1  # between two interrupts: one that comes before its statement has begun does nothing
+"""Time limit of one statement of the slow lane, in seconds."""
+INTERRUPT_EVERY_S: Final = 0.1  # repeated, because an interrupt before the statement has begun does nothing
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """A connection with the house's pragmas; `path` must exist for a read-only one. Raises Unavailable."""
+    """Open a connection. A read-only one needs an existing file. Raises Damaged, Unavailable."""
     try:
+        # isolation_level=None: Python must not begin transactions itself. The statement cache holds all our statements,
+        # so that none is parsed twice; the default of 128 is too small.
         connection = sqlite3.connect(
             f"file:{path}?mode={'ro' if read_only else 'rwc'}",
             uri=True,
@@ -69,14 +70,14 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         connection.execute("PRAGMA temp_store = MEMORY")
         if read_only:
-            # Readers take pages straight from the system's cache: a board's rows lie far apart, and copying each page
-            # into a cache of our own costs more than the row.
+            # PERF: Read pages directly from the page cache of the system. The rows of a board are far apart in the
+            # file, and copying a page into SQLite's cache costs more than reading the row.
             connection.execute(f"PRAGMA mmap_size = {MAPPED_BYTES}")
         if not read_only:
             connection.execute("PRAGMA journal_mode = WAL")
-            # A score is acknowledged only when it would survive a power cut.
+            # FULL syncs the log at each commit: an acknowledged score survives a power cut.
             connection.execute("PRAGMA synchronous = FULL")
-            # The log keeps the size that it once had, unless it is told how much of it may stay.
+            # Without a limit, the log file never shrinks.
             connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
     except sqlite3.Error as error:
         if is_damage(error):
@@ -86,16 +87,17 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 
 
 def _whole_ms(seconds: float) -> int:
-    """In steps of 10 ms, so that statements which name it stay few."""
+    """Return milliseconds, rounded to 10 ms."""
+    # The value becomes part of the text of a PRAGMA: few different texts do not displace others in the statement cache.
     return max(0, round(seconds * 100) * 10)
 
 
 def _failure(error: sqlite3.DatabaseError) -> Exception:
-    """What an error of the engine means to the callers; a mistake of ours in a statement stays what it is."""
+    """Return the exception to raise for an error of the engine; errors in our statements are not translated."""
     if is_damage(error):
         return damaged("database", str(error))
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
-        return TooSlow("database", f"a read was ended after {SLOW_S:g} s, or by the stop")
+        return TooSlow("database", f"a read was interrupted after {SLOW_S:g} s or at shutdown")
     return Unavailable("database", str(error)) if isinstance(error, sqlite3.OperationalError) else error
 
 
@@ -104,15 +106,15 @@ def _translated() -> Any:
     try:
         yield
     except sqlite3.IntegrityError as error:
-        if "UNIQUE" in str(error):
-            raise Taken(str(error)) from error
+        if "UNIQUE" in str(error):  # all violations share a class; foreign keys and checks are faults in our code
+            raise UniqueViolation(str(error)) from error
         raise
     except sqlite3.DatabaseError as error:
         raise _failure(error) from error
 
 
 class _Session:
-    """One connection and what can be asked of it; its methods never suspend."""
+    """A `Transaction` over one connection. Its coroutines never suspend, so `_run_to_end` can run them in a thread."""
 
     def __init__(self, connection: sqlite3.Connection, compiler: Compiler) -> None:
         self.connection = connection
@@ -131,25 +133,26 @@ class _Session:
         with _translated():
             return self.connection.execute(self._sql[command].text, params).rowcount
 
-    async def many(self, command: Command, rows: Iterable[Mapping[str, Value]]) -> None:
+    async def run_many(self, command: Command, rows: Iterable[Mapping[str, Value]]) -> None:
         with _translated():
             self.connection.executemany(self._sql[command].text, rows)
 
 
-def _finish(steps: Awaitable[T]) -> T:
-    """Runs a coroutine that never suspends to its end and returns its result."""
-    iterator = steps.__await__()
+def _run_to_end(coroutine: Awaitable[T]) -> T:
+    """Run a coroutine that never suspends and return its result. Raises RuntimeError when it suspends."""
+    # Without an event loop: the writer thread has none.
+    iterator = coroutine.__await__()
     try:
         next(iterator)
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]
-    raise RuntimeError("the body of a transaction awaited something else than its transaction")
+    raise RuntimeError("the body of a transaction awaited something other than its transaction")
 
 
-class _Aside:
-    """Reads of one lane beside the event loop: one at a time, in a thread of their own.
+class _ReaderThread:
+    """Runs the reads of one lane in its own thread, one at a time.
 
-    `deadline_s` ends a read that takes longer; None lets it run.
+    A read that takes longer than `deadline_s` seconds is interrupted; None sets no limit.
     """
 
     def __init__(
@@ -158,18 +161,18 @@ class _Aside:
         self.connection = connect(path, read_only=True)
         self._session = _Session(self.connection, compiler)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"sqlite-{lane.value}")
-        self._queue = queue
+        self.queue = queue
         self._deadline_s = deadline_s
         self._closing = False
 
     async def all(self, query: Query[R], params: Mapping[str, Value]) -> list[R]:
-        """The rows. Raises Unavailable when too many wait, TooSlow past the deadline."""
-        return await self.do(lambda: _finish(self._session.all(query, **params)))
+        """Return the rows. Raises Unavailable when the queue is full, TooSlow after the deadline."""
+        return await self.run(lambda: _run_to_end(self._session.all(query, **params)))
 
-    async def do(self, work: Callable[[], T]) -> T:
-        """Runs `work`, which uses the connection, in the thread when it is the caller's turn."""
-        async with self._queue.place(CALLER.get()):
-            if self._closing:
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run `work`, which may use the connection, in the thread when it is the caller's turn."""
+        async with self.queue.turn(CALLER.get()):
+            if self._closing:  # callers that were queued when `close` began
                 raise Unavailable("database", "it is being closed")
             loop = asyncio.get_running_loop()
             running = loop.run_in_executor(self._thread, work)
@@ -177,7 +180,7 @@ class _Aside:
             try:
                 return await asyncio.shield(running)
             except asyncio.CancelledError:
-                # Nobody waits for the rows any more, and the next read needs the connection.
+                # The caller is gone. Interrupt the read and wait for its end: the next read needs the connection.
                 self._interrupt(running)
                 await asyncio.wait((running,))
                 raise
@@ -188,11 +191,12 @@ class _Aside:
     def _interrupt(self, running: "asyncio.Future[Any]") -> None:
         if not running.done():
             self.connection.interrupt()
-            asyncio.get_running_loop().call_later(AGAIN_S, self._interrupt, running)
+            asyncio.get_running_loop().call_later(INTERRUPT_EVERY_S, self._interrupt, running)
 
     async def close(self) -> None:
-        """Ends what runs."""
+        """Interrupt the running read and close the connection."""
         self._closing = True
+        # shutdown() blocks until the read has ended, so it runs in another thread while the interrupts go out.
         ended = asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
         self._interrupt(ended)
         await ended
@@ -200,7 +204,7 @@ class _Aside:
 
 
 class SqliteDatabase:
-    """The `Database` port over one SQLite file; `path`'s folder must exist."""
+    """The `Database` port over one SQLite file. The folder of `path` must exist."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -211,25 +215,25 @@ class SqliteDatabase:
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite-writer")
         self._waiting = 0
         self.timings = Timings()
-        self._seen: int | None = None
-        self._roomy = False
+        self._data_version: int | None = None
+        self._has_large_cache = False
         self._in_snapshot = False
 
-    def _lane(self, lane: Lane) -> _Aside:
+    def _lane(self, lane: Lane) -> _ReaderThread:
         waiting, of_caller, wait_s, deadline_s = {
-            Lane.ASIDE: (ASIDES_WAITING, ASIDES_OF_CALLER, WAIT_S, None),
+            Lane.BOUNDED: (BOUNDED_WAITING, BOUNDED_OF_CALLER, WAIT_S, None),
             Lane.SLOW: (SLOW_WAITING, SLOW_OF_CALLER, SLOW_WAIT_S, SLOW_S),
-            Lane.JOB: (ASIDES_WAITING, ASIDES_OF_CALLER, JOB_WAIT_S, None),
+            Lane.JOB: (BOUNDED_WAITING, BOUNDED_OF_CALLER, JOB_WAIT_S, None),
         }[lane]
         queue = FairQueue("database", running_max=1, waiting_max=waiting, per_caller_max=of_caller, wait_s=wait_s)
-        return _Aside(self.path, self._sql, lane, queue, deadline_s=deadline_s)
+        return _ReaderThread(self.path, self._sql, lane, queue, deadline_s=deadline_s)
 
     async def one(self, query: Query[R], **params: Value) -> R | None:
         if query.lane is not Lane.LOOP:
             rows = await self.all(query, **params)
             return rows[0] if rows else None
-        # PERF: the body of _Session.one, inlined without the error translation: this is the hot path of every read,
-        # and a context manager costs a third of the statement.
+        # PERF: The body of _Session.one, inlined. This is the hot path of all reads, and the context manager that
+        # translates errors costs a third of the statement.
         began = perf_counter()
         try:
             if not self._in_snapshot:
@@ -258,11 +262,12 @@ class SqliteDatabase:
             self.timings.since(began, "read")
 
     def _begin_snapshot(self) -> None:
-        """Lets all reads of one turn of the event loop share a snapshot: taking one costs as much as a small read.
+        """Begin a snapshot that all reads in this iteration of the event loop share.
 
-        Our own commits are never missed: who waits for one goes on in a later turn, behind the end of this snapshot.
-        What another process commits is seen one turn later at most.
+        A read after one of our commits always sees it: the caller that awaits the commit resumes in a later iteration,
+        after the end of this snapshot. Commits of other processes are visible at most one iteration later.
         """
+        # PERF: Taking a snapshot costs as much as a small read.
         self._reads.connection.execute("BEGIN")
         self._in_snapshot = True
         asyncio.get_running_loop().call_soon(self._end_snapshot)
@@ -279,41 +284,48 @@ class SqliteDatabase:
         began = perf_counter()
         job = self._writer.submit(self._transact, body, None if long else began + WAIT_S, long)
         running = asyncio.wrap_future(job)
-        running.add_done_callback(self._left)
+        # By callback, not in `finally`: the transaction counts as waiting until it ends, also when its caller is gone.
+        running.add_done_callback(self._on_done)
         try:
             if not long:
                 await asyncio.wait((running,), timeout=WAIT_S)
-                if job.cancel():
+                if job.cancel():  # succeeds only while the transaction has not begun
                     raise Unavailable("database", f"no turn to write within {WAIT_S:g} s")
-            # A transaction that has begun is never abandoned half-way, even when its caller is gone.
+            # A transaction that has begun runs to its end, even when its caller is cancelled.
             return await asyncio.shield(running)
         finally:
             self.timings.since(began, "write")
 
-    def pool(self) -> Pool:
-        return Pool(min(self._waiting, 1), 1)
+    def pool(self) -> PoolUsage:
+        return PoolUsage(min(self._waiting, 1), 1, max(0, self._waiting - 1))
 
-    def _left(self, done: asyncio.Future[Any]) -> None:
+    def slow_reads(self) -> PoolUsage:
+        return self._lanes[Lane.SLOW].queue.pool()
+
+    def _on_done(self, done: asyncio.Future[Any]) -> None:
         self._waiting -= 1
         if not done.cancelled():
-            done.exception()  # its caller may be gone
+            done.exception()  # marks it as retrieved: asyncio logs an error when the caller is gone
 
     def _transact(self, body: Callable[[Transaction], Awaitable[T]], until: float | None, long: bool) -> T:
-        """Runs in the writer thread. `until`: when, by `perf_counter`, the transaction has to have begun."""
+        """Run a transaction, in the writer thread. It must begin before `until`, in seconds of `perf_counter`."""
         connection = self._writes.connection
         wait_s = WAIT_S if until is None else until - perf_counter()
-        if long != self._roomy:  # a job touches pages all over the file: with little room it writes them many times
+        if long != self._has_large_cache:
+            # PERF: A job changes pages all over the file. When they exceed the cache, SQLite writes them repeatedly.
             connection.execute(f"PRAGMA cache_size = -{LONG_CACHE_KIB if long else CACHE_KIB}")
-            self._roomy = long
+            self._has_large_cache = long
         with _translated():
             connection.execute(f"PRAGMA busy_timeout = {_whole_ms(wait_s)}")
+            # IMMEDIATE takes the write lock now. A deferred transaction that reads first fails at its first write when
+            # another process has committed in between, and busy_timeout does not help.
             connection.execute("BEGIN IMMEDIATE")
         try:
-            result = _finish(body(self._writes))
+            result = _run_to_end(body(self._writes))
             with _translated():
                 connection.execute("COMMIT")
         except BaseException:
-            if connection.in_transaction:
+            if connection.in_transaction:  # some errors, e.g. a full disk, have already rolled back
                 connection.execute("ROLLBACK")
             raise
         return result
@@ -329,27 +341,27 @@ class SqliteDatabase:
         jobs = self._lanes[Lane.JOB]
         connection = jobs.connection
 
-        def look() -> list[str]:
+        def check() -> list[str]:
             with _translated():
-                whole = [row[0] for row in connection.execute("PRAGMA integrity_check(20)") if row[0] != "ok"]
-                if whole:
-                    raise damaged("database", first_of(whole))
+                damages = [row[0] for row in connection.execute("PRAGMA integrity_check(20)") if row[0] != "ok"]
+                if damages:
+                    raise damaged("database", first_of(damages))
                 return [
                     f"{row[0]} row {row[1]} refers to nothing in {row[2]}"
                     for row in connection.execute("PRAGMA foreign_key_check")
                 ]
 
-        return await jobs.do(look)
+        return await jobs.run(check)
 
     async def size_bytes(self) -> int:
         pages, size = (self._reads.connection.execute(f"PRAGMA {p}").fetchone()[0] for p in ("page_count", "page_size"))
         return int(pages) * int(size)
 
     async def checkpoint(self) -> None:
-        """Empties a write-ahead log that has grown past WAL_BYTES, which it does while something reads for long.
+        """Truncate a write-ahead log that exceeds WAL_BYTES.
 
-        SQLite begins the log anew only when nobody reads from it; under load there may always be somebody. Waits for no
-        reader: what cannot be done now is done the next time.
+        SQLite reuses the log from its start only when no connection reads from it, which may never happen under load.
+        Does not wait for readers: when one is active, the next call tries again.
         """
         if self._wal_bytes() <= WAL_BYTES:
             return
@@ -362,19 +374,22 @@ class SqliteDatabase:
             return 0
 
     def _empty_wal(self) -> None:
-        """Runs in the writer thread."""
+        """Truncate the log; called in the writer thread."""
         with _translated():
+            # A timeout would block all writes while a reader is active. The next transaction sets its own.
             self._writes.connection.execute("PRAGMA busy_timeout = 0")
             busy, pages, copied = self._writes.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             get_logger("database").warning("log not emptied", bytes=self._wal_bytes(), pages=pages, copied=copied)
 
     async def changed(self) -> bool:
+        # `data_version` changes when another connection commits; our writer is another connection than our reader.
         now = int(self._reads.connection.execute("PRAGMA data_version").fetchone()[0])
-        before, self._seen = self._seen, now
+        before, self._data_version = self._data_version, now
         return before != now
 
     async def close(self) -> None:
+        # The writer first: queued transactions are committed before their connection closes.
         await asyncio.get_running_loop().run_in_executor(None, self._writer.shutdown)
         for lane in self._lanes.values():
             await lane.close()

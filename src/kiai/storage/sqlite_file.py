@@ -1,7 +1,7 @@
-"""What can be told about an SQLite file before it is used: whether it is one, whole, and kiai's.
+"""Checks of an SQLite file before its use: it is a database, undamaged, and belongs to kiai.
 
-A damaged file must be refused before anything is written to it: SQLite drops a write-ahead log that it cannot read,
-and with it the last transactions, without a word.
+A damaged file must be rejected before anything is written to it. SQLite silently discards a write-ahead log that it
+cannot read, and the last transactions with it.
 """
 
 import contextlib
@@ -15,42 +15,43 @@ from kiai.errors import Damaged, Refused, Unavailable
 from kiai.storage.tables import metadata
 
 CHECK_S: Final = 20.0
-"""How long the check of a start may take. A file that is not read to the end by then is used all the same."""
-INSTRUCTIONS: Final = 100_000  # of SQLite's machine between two looks at the clock, some milliseconds
+"""Time limit of the check at start-up, in seconds. A file that is too large to be read in this time is used anyway."""
+INSTRUCTIONS: Final = 100_000  # of SQLite's virtual machine between two checks of the clock: a few milliseconds
 
 VERSION: Final = "alembic_version"
 _DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_WORDS: Final = ("no such table", "no such column", "Could not decode")
+# A damaged schema table or text shows as one of these messages, with a general error code.
+_DAMAGE_MESSAGES: Final = ("no such table", "no such column", "Could not decode")
 _WAL_HEADER: Final = 32
-_WAL_MAGIC: Final = 0x377F0682  # its lowest bit says in which byte order checksums are computed
+_WAL_MAGIC: Final = 0x377F0682  # the lowest bit gives the byte order of the checksums
 _WAL_VERSION: Final = 3_007_000
 
 
 def damaged(part: str, fault: str) -> Damaged:
-    """The error for a database file that cannot be used, with what to do about it."""
-    fault = " ".join(fault.split())
+    """Return the error for a damaged database file, with instructions for the operator."""
+    fault = " ".join(fault.split())  # SQLite reports some faults over several lines
     return Damaged(
         part,
         fault,
-        "restore a back-up into a new folder with `kiai restore`, or save what can be read with sqlite3's .recover",
+        "restore a backup into a new folder with `kiai restore`, or recover the readable rows with sqlite3's .recover",
     )
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether an error of SQLite means that the file is damaged, and not that it is busy, full or locked."""
+    """Return whether an error of SQLite means that the file is damaged; busy, full or locked does not."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the lowest byte is the primary code
-    return code in _DAMAGE or str(error).startswith(_WORDS)
+    return code in _DAMAGE or str(error).startswith(_DAMAGE_MESSAGES)
 
 
 def first_of(faults: Sequence[str]) -> str:
-    """The first fault, and how many more there are."""
+    """Return the first fault and the number of the others, as one sentence."""
     return faults[0] if len(faults) == 1 else f"{faults[0]} (and {len(faults) - 1} more faults)"
 
 
 def check_files(path: Path) -> None:
-    """Refuses a database file, or a write-ahead log beside it, that SQLite would take for a new or empty one.
+    """Reject a database file or write-ahead log that SQLite would treat as empty, and overwrite.
 
-    Reads two headers; says nothing about the rest of the file. Raises Damaged, Unavailable.
+    Reads only the size of the file and the header of the log. Raises Damaged, Unavailable.
     """
     try:
         if path.stat().st_size == 0:
@@ -58,19 +59,21 @@ def check_files(path: Path) -> None:
         wal = path.with_name(f"{path.name}-wal")
         with contextlib.suppress(FileNotFoundError), open(wal, "rb") as file:
             header = file.read(_WAL_HEADER)
+            # A header of zeros is not damage: the file was allocated, but nothing was written before a power cut.
             if any(header) and not _is_wal_header(header):
-                raise damaged(str(wal), "its header is not that of a write-ahead log, so the last changes are lost")
+                raise damaged(str(wal), "it has no header of a write-ahead log, so the last changes are lost")
     except OSError as error:
         raise Unavailable("database", f"{path}: {error.strerror}") from error
 
 
 def _is_wal_header(header: bytes) -> bool:
-    """Whether SQLite would read the log behind this header (sqlite.org/fileformat2.html, section 4.1)."""
+    """Return whether SQLite would read a log with this header (sqlite.org/fileformat2.html, section 4.1)."""
     if len(header) < _WAL_HEADER:
-        return True  # cut while it was made: nothing was committed to it yet
+        return True  # the process died while it created the log, before the first commit
     magic = int.from_bytes(header[:4], "big")
     if magic & ~1 != _WAL_MAGIC or int.from_bytes(header[4:8], "big") != _WAL_VERSION:
         return False
+    # The checksum of the format: two running sums over the 32-bit words of the first 24 bytes.
     order: Final = "big" if magic & 1 else "little"
     first = second = 0
     for at in range(0, 24, 8):
@@ -80,10 +83,10 @@ def _is_wal_header(header: bytes) -> bool:
 
 
 def read_schema(path: Path, *, newest: str) -> str | None:
-    """The schema revision of a database file; None for one in which nothing was made yet.
+    """Return the schema revision of a database file, or None for a database without tables.
 
-    A file whose schema is the `newest` one must hold every table and column of it. Raises Refused for a file that is
-    not kiai's, Damaged for one that lacks a part, Unavailable.
+    A file with the `newest` revision must have all its tables and columns. Raises Refused for the database of another
+    program, Damaged when a table or column is missing, Unavailable.
     """
     found: dict[str, set[str]] = {}
     with _opened(path) as connection:
@@ -93,10 +96,10 @@ def read_schema(path: Path, *, newest: str) -> str | None:
             found.setdefault(table, set()).add(column)
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if VERSION in found else None
     version = None if row is None else str(row[0])
-    if not found.keys() - {VERSION}:  # what is left of a first start that was interrupted
+    if not found.keys() - {VERSION}:  # the first start was interrupted before the migrations
         return version
     if not found.keys() & metadata.tables.keys():
-        raise Refused(f"{path} is not a database of kiai: it holds the tables {', '.join(sorted(found)[:5])}")
+        raise Refused(f"{path} is not a database of kiai: it has the tables {', '.join(sorted(found)[:5])}")
     if version is None:
         raise damaged(str(path), f"the table {VERSION} is missing or empty")
     if version == newest:
@@ -113,9 +116,10 @@ def _check_complete(path: Path, found: Mapping[str, set[str]]) -> None:
 
 
 def check_pages(path: Path, *, within_s: float = CHECK_S) -> bool:
-    """Reads every page of the file; False when the time was over before that. Raises Damaged, Unavailable."""
+    """Check all pages of the file. Return False when `within_s` seconds were too short. Raises Damaged, Unavailable."""
     until = time.monotonic() + within_s
     with _opened(path) as connection:
+        # quick_check does not compare indexes with their tables, which would take much longer.
         connection.set_progress_handler(lambda: time.monotonic() > until, INSTRUCTIONS)
         try:
             faults = [row[0] for row in connection.execute("PRAGMA quick_check(20)") if row[0] != "ok"]
@@ -130,7 +134,7 @@ def check_pages(path: Path, *, within_s: float = CHECK_S) -> bool:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that only reads, and whose errors are ours."""
+    """Open a read-only connection. Errors of SQLite become Damaged or Unavailable."""
     try:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
         try:

@@ -1,9 +1,9 @@
 """Tasks: work that follows from a commit and takes longer than a request may.
 
-Whoever commits the change leaves the task in the same transaction (`begin`). A worker does it in steps. Each step is
-one transaction that also moves the task's place (`advance`) or ends it (`finish`), so a worker that dies loses nothing,
-and two workers never do one step twice. A task that is begun again starts from the front, and a step of the round
-before it cannot be committed any more.
+The transaction that changes the rows also creates the task (`begin`). A worker runs the task in steps. Each step is one
+transaction that also moves the task's `place` (`advance`) or deletes the task (`finish`). So a worker that dies loses
+nothing, and two workers cannot both commit the same step. Beginning a task again increments its `round` and starts it
+from the front; a step of an earlier round can no longer be committed.
 """
 
 from typing import Final
@@ -18,7 +18,11 @@ LISTED_MAX: Final = 1_000
 
 
 class Task(msgspec.Struct, frozen=True):
-    """One task. `place` is where its next step starts, "" for the front; `total` is 0 until it is known."""
+    """One task of a `kind` for a `subject`, e.g. the id of a map or player.
+
+    The next step starts at `place`; "" is the front. `done` and `total` count what the kind counts, e.g. scores;
+    `total` is 0 until it is known.
+    """
 
     kind: str
     subject: int
@@ -30,11 +34,12 @@ class Task(msgspec.Struct, frozen=True):
     moved_at_ms: int
 
 
-class Overtaken(Exception):
-    """Somebody else has done this step, or the task has begun again: the step must not be committed."""
+class StaleTask(Exception):
+    """Another worker has committed this step, or the task has begun again: this step must not be committed."""
 
 
 _this: Final = (tasks.c.kind == bindparam("of_kind"), tasks.c.subject == bindparam("of_subject"))
+# Optimistic lock: the update finds no row when another worker has moved the task since it was read.
 _as_read: Final = (*_this, tasks.c.round == bindparam("of_round"), tasks.c.place == bindparam("was"))
 _AGAIN: Final = Command(
     update(tasks)
@@ -68,20 +73,20 @@ _ADVANCE: Final = Command(
     )
 )
 _FINISH: Final = Command(delete(tasks).where(*_as_read))
-_OLDEST: Final = Query(select(*columns_for(Task, tasks)).order_by(tasks.c.begun_at_ms).limit(bindparam("most")), Task)
+_OLDEST: Final = Query(select(*columns_for(Task, tasks)).order_by(tasks.c.begun_at_ms).limit(bindparam("limit")), Task)
 
 
 async def begin(tx: Transaction, kind: str, subject: int, now_ms: int) -> None:
-    """Leaves a task, or starts the one that is there from the front again.
+    """Create the task of this kind and subject, or start the existing one again from the front.
 
-    The caller holds a lock on the row of the subject, so that two callers do not begin one task at the same moment.
+    The caller must hold a lock on the row of the subject: two callers that both find no task would both insert one.
     """
     if not await tx.run(_AGAIN, of_kind=kind, of_subject=subject, at_ms=now_ms):
         await tx.run(_BEGIN, of_kind=kind, of_subject=subject, at_ms=now_ms)
 
 
 async def advance(tx: Transaction, task: Task, place: str, *, done: int, total: int, now_ms: int) -> None:
-    """The step that began at `task.place` is done; the next one starts at `place`. Raises Overtaken."""
+    """Record that the step from `task.place` is done and the next one starts at `place`. Raises StaleTask."""
     moved = await tx.run(
         _ADVANCE,
         of_kind=task.kind,
@@ -94,21 +99,21 @@ async def advance(tx: Transaction, task: Task, place: str, *, done: int, total: 
         at_ms=now_ms,
     )
     if not moved:
-        raise Overtaken
+        raise StaleTask
 
 
 async def finish(tx: Transaction, task: Task) -> None:
-    """The last step is done. Raises Overtaken."""
+    """Delete a task whose last step is done. Raises StaleTask."""
     if not await tx.run(_FINISH, of_kind=task.kind, of_subject=task.subject, of_round=task.round, was=task.place):
-        raise Overtaken
+        raise StaleTask
 
 
 class Tasks:
-    """Reads what there is to do."""
+    """Reads the tasks that are not finished."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def waiting(self, most: int = LISTED_MAX) -> list[Task]:
-        """Those that were begun first."""
-        return await self._database.all(_OLDEST, most=most)
+    async def waiting(self, limit: int = LISTED_MAX) -> list[Task]:
+        """Return at most `limit` tasks, the oldest first."""
+        return await self._database.all(_OLDEST, limit=limit)

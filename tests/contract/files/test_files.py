@@ -1,4 +1,4 @@
-"""The promises of `kiai.files.port`, on every adapter, and what the local folder promises beyond them."""
+"""The guarantees of `kiai.files.port` for all adapters, and those of the local folder."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ KEY = "replays/3f/3f0c"
 
 @pytest.fixture(params=["local", "memory", "s3"])
 def files(request: pytest.FixtureRequest, tmp_path: Path) -> Files:
-    """Each adapter in turn, empty."""
+    """Each adapter, empty."""
     if request.param == "local":
         return FileStore.local(tmp_path / "files")
     if request.param == "s3":
@@ -30,7 +30,7 @@ def files(request: pytest.FixtureRequest, tmp_path: Path) -> Files:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the local store of the tests below lies."""
+    """The folder of the local store."""
     return tmp_path / "files"
 
 
@@ -46,42 +46,57 @@ async def listed(files: Files, prefix: str) -> dict[str, StoredFile]:
 
 
 @pytest.mark.parametrize("data", [b"", b"frames", bytes(range(256)) * 8_192])
-def test_what_is_put_is_got_back_whole(files: Files, data: bytes) -> None:
-    async def story() -> tuple[bytes | None, int | None, bytes | None]:
+def test_put_file_is_returned_unchanged(files: Files, data: bytes) -> None:
+    async def scenario() -> tuple[bytes | None, int | None, bytes | None]:
         await files.put(KEY, data)
         return await files.get(KEY), await files.size(KEY), await collected(await files.stream(KEY))
 
-    assert asyncio.run(story()) == (data, len(data), data)
+    assert asyncio.run(scenario()) == (data, len(data), data)
 
 
-def test_calls_are_timed_by_what_they_do(files: Files) -> None:
-    async def story() -> None:
+@pytest.mark.parametrize("size", [0, 1, 12 * 1024 * 1024])
+def test_copy_of_a_local_file_is_returned_unchanged_and_replaces_the_last_one(
+    files: Files, tmp_path: Path, size: int
+) -> None:
+    source = tmp_path / "export.zip"
+    source.write_bytes(os.urandom(size))
+
+    async def scenario() -> bytes | None:
+        await files.put(KEY, b"old")
+        await files.put_file(KEY, source)
+        return await files.get(KEY)
+
+    assert asyncio.run(scenario()) == source.read_bytes()
+
+
+def test_calls_are_timed_by_operation(files: Files) -> None:
+    async def scenario() -> None:
         await files.put(KEY, b"frames")
         await files.get(KEY)
         await files.get("replays/3f/other")
         await files.size(KEY)
         await files.delete(KEY)
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
     calls = {op: sum(counts[:-1]) for op, counts in files.timings.by_op.items()}
     assert calls == {"put": 1, "get": 2, "size": 1, "delete": 1}
 
 
-def test_what_is_not_there_is_none(files: Files) -> None:
-    async def story() -> list[object]:
+def test_missing_file_is_none(files: Files) -> None:
+    async def scenario() -> list[object]:
         await files.put(KEY, b"frames")
         return [await ask("replays/3f/other") for ask in (files.get, files.size, files.stream)]
 
-    assert asyncio.run(story()) == [None, None, None]
+    assert asyncio.run(scenario()) == [None, None, None]
 
 
-def test_a_folder_of_files_is_not_a_file(files: Files) -> None:
-    async def story() -> list[object]:
+def test_folder_is_not_a_file(files: Files) -> None:
+    async def scenario() -> list[object]:
         await files.put(KEY, b"frames")
         return [await ask("replays/3f") for ask in (files.get, files.size, files.stream)]
 
-    assert asyncio.run(story()) == [None, None, None]
+    assert asyncio.run(scenario()) == [None, None, None]
 
 
 @pytest.mark.parametrize(
@@ -98,27 +113,29 @@ def test_a_folder_of_files_is_not_a_file(files: Files) -> None:
         (11, 99, b""),
     ],
 )
-def test_a_stream_gives_the_range_that_is_there(files: Files, start: int, end: int | None, expected: bytes) -> None:
-    async def story() -> bytes | None:
+def test_stream_returns_the_existing_part_of_a_range(
+    files: Files, start: int, end: int | None, expected: bytes
+) -> None:
+    async def scenario() -> bytes | None:
         await files.put(KEY, b"0123456789")
         return await collected(await files.stream(KEY, start, end))
 
-    assert asyncio.run(story()) == expected
+    assert asyncio.run(scenario()) == expected
 
 
-def test_a_second_put_replaces_the_first(files: Files) -> None:
-    async def story() -> tuple[bytes | None, int | None, int]:
+def test_second_put_replaces_the_first(files: Files) -> None:
+    async def scenario() -> tuple[bytes | None, int | None, int]:
         await files.put(KEY, b"a long first text")
         await files.put(KEY, b"short")
         return await files.get(KEY), await files.size(KEY), len(await listed(files, ""))
 
-    assert asyncio.run(story()) == (b"short", 5, 1)
+    assert asyncio.run(scenario()) == (b"short", 5, 1)
 
 
-def test_a_reader_beside_many_writers_sees_whole_files_only(files: Files) -> None:
+def test_reader_sees_only_complete_files_during_many_writes(files: Files) -> None:
     versions = [bytes([number]) * 100_000 for number in range(20)]
 
-    async def story() -> set[bytes]:
+    async def scenario() -> set[bytes]:
         await files.put(KEY, versions[0])
         writing = asyncio.gather(*(files.put(KEY, version) for version in versions))
         seen: set[bytes] = set()
@@ -129,26 +146,26 @@ def test_a_reader_beside_many_writers_sees_whole_files_only(files: Files) -> Non
         assert list(await listed(files, "")) == [KEY]
         return seen
 
-    assert asyncio.run(story()) <= set(versions)
+    assert asyncio.run(scenario()) <= set(versions)
 
 
-def test_a_deleted_file_is_gone_and_may_be_deleted_again(files: Files) -> None:
-    async def story() -> tuple[bytes | None, int]:
+def test_deleted_file_is_gone_and_can_be_deleted_again(files: Files) -> None:
+    async def scenario() -> tuple[bytes | None, int]:
         await files.put(KEY, b"frames")
         await files.delete(KEY)
         await files.delete(KEY)
         return await files.get(KEY), len(await listed(files, ""))
 
-    assert asyncio.run(story()) == (None, 0)
+    assert asyncio.run(scenario()) == (None, 0)
 
 
-def test_keys_lists_what_lies_below_a_prefix(files: Files) -> None:
-    async def story() -> list[set[str]]:
+def test_keys_lists_the_files_below_a_prefix(files: Files) -> None:
+    async def scenario() -> list[set[str]]:
         for key in ("replays/3f/3f0c", "replays/40/4011", "replays2/3f", "osu/3f.osu", "top"):
             await files.put(key, b"x")
         return [set(await listed(files, prefix)) for prefix in ("replays/", "replays/3f/", "nothing/", "")]
 
-    assert asyncio.run(story()) == [
+    assert asyncio.run(scenario()) == [
         {"replays/3f/3f0c", "replays/40/4011"},
         {"replays/3f/3f0c"},
         set(),
@@ -156,35 +173,35 @@ def test_keys_lists_what_lies_below_a_prefix(files: Files) -> None:
     ]
 
 
-def test_keys_tells_size_and_time(files: Files) -> None:
+def test_keys_has_sizes_and_times(files: Files) -> None:
     before_ms = time.time() * 1000
 
-    async def story() -> StoredFile:
+    async def scenario() -> StoredFile:
         await files.put(KEY, b"frames")
         return (await listed(files, "replays/"))[KEY]
 
-    file = asyncio.run(story())
+    file = asyncio.run(scenario())
     assert (file.key, file.size) == (KEY, 6)
     assert before_ms - 2_000 <= file.modified_ms <= time.time() * 1000 + 2_000
 
 
 def test_keys_lists_more_than_one_page(files: Files) -> None:
-    async def story() -> int:
+    async def scenario() -> int:
         for first in range(0, 1_000, 20):
             await asyncio.gather(*(files.put(f"avatars/{number}", b"x") for number in range(first, first + 20)))
         await files.put("avatars/last", b"x")
         return len(await listed(files, "avatars/"))
 
-    assert asyncio.run(story()) == 1_001
+    assert asyncio.run(scenario()) == 1_001
 
 
-def test_a_working_store_passes_its_check_however_often(files: Files) -> None:
-    async def story() -> bytes | None:
+def test_working_store_passes_repeated_checks(files: Files) -> None:
+    async def scenario() -> bytes | None:
         await asyncio.gather(*(files.check() for _ in range(5)))
         await files.check()
         return await files.get("check")
 
-    assert asyncio.run(story()) is not None
+    assert asyncio.run(scenario()) is not None
 
 
 @pytest.mark.parametrize(
@@ -209,8 +226,8 @@ def test_a_working_store_passes_its_check_however_often(files: Files) -> None:
         "a\n",
     ],
 )
-def test_what_is_not_a_key_is_refused_by_every_verb(files: Files, text: str) -> None:
-    async def story() -> None:
+def test_every_method_rejects_invalid_keys(files: Files, text: str) -> None:
+    async def scenario() -> None:
         for verb in (files.get, files.size, files.stream, files.delete):
             with pytest.raises(ValueError):
                 await verb(text)
@@ -218,13 +235,13 @@ def test_what_is_not_a_key_is_refused_by_every_verb(files: Files, text: str) -> 
             await files.put(text, b"x")
 
     assert not is_key(text)
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 # --- the local folder -----------------------------------------------------------------------------------------------
 
 
-def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_before_put_returns(
+def test_put_syncs_the_file_before_the_rename_and_the_folder_before_it_returns(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = FileStore.local(folder)
@@ -253,21 +270,21 @@ def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_before_put_re
     assert [first[2].partition("#")[0], *first[3:]] == [KEY, f"rename {KEY}", "replays/3f"]
 
 
-def test_a_large_file_streams_in_chunks(folder: Path) -> None:
+def test_large_file_is_streamed_in_chunks(folder: Path) -> None:
     files = FileStore.local(folder)
 
-    async def story() -> list[int]:
+    async def scenario() -> list[int]:
         await files.put(KEY, bytes(3_000_000))
         stream = await files.stream(KEY, 1)
         assert stream is not None
         return [len(chunk) async for chunk in stream]
 
-    sizes = asyncio.run(story())
+    sizes = asyncio.run(scenario())
     assert sum(sizes) == 2_999_999
     assert max(sizes) <= 2 * CHUNK_BYTES
 
 
-def test_a_full_disk_is_unavailable_and_harms_nothing(folder: Path, small_files_only: Callable[[], None]) -> None:
+def test_full_disk_raises_unavailable_and_damages_no_file(folder: Path, small_files_only: Callable[[], None]) -> None:
     files = FileStore.local(folder)
     asyncio.run(files.put(KEY, b"the old frames"))
 
@@ -283,13 +300,13 @@ def test_a_full_disk_is_unavailable_and_harms_nothing(folder: Path, small_files_
 
 @pytest.fixture
 def small_files_only() -> Iterator[Callable[[], None]]:
-    """Lets no file grow beyond 4 MiB from the call on: the nearest to a full disk that needs no rights."""
+    """Limit files to 4 MiB. This resembles a full disk and needs no privileges."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4 * 2**20, hard))
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_store_that_cannot_write_fails_its_check_and_works_again_when_it_can(folder: Path) -> None:
+def test_check_fails_while_the_store_cannot_write(folder: Path) -> None:
     files = FileStore.local(folder)
     asyncio.run(files.put(KEY, b"frames"))
     aside = folder.with_name("aside")
@@ -306,14 +323,14 @@ def test_a_store_that_cannot_write_fails_its_check_and_works_again_when_it_can(f
     assert asyncio.run(files.get(KEY)) == b"frames"
 
 
-def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_created_raises_unavailable(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("not a folder")
 
     with pytest.raises(Unavailable, match="files"):
         FileStore.local(tmp_path / "data" / "files")
 
 
-def test_a_folder_that_somebody_removed_is_made_again(folder: Path) -> None:
+def test_removed_folder_is_created_again(folder: Path) -> None:
     files = FileStore.local(folder)
     asyncio.run(files.put(KEY, b"frames"))
     (folder / KEY).unlink()
@@ -326,11 +343,11 @@ def test_a_folder_that_somebody_removed_is_made_again(folder: Path) -> None:
     assert asyncio.run(files.get(KEY)) == b"frames"
 
 
-def test_a_put_whose_caller_gave_up_is_still_whole_or_absent(folder: Path) -> None:
+def test_file_of_a_cancelled_put_is_complete_or_absent(folder: Path) -> None:
     files = FileStore.local(folder)
     data = bytes(4 * 2**20)
 
-    async def story() -> bytes | None:
+    async def scenario() -> bytes | None:
         task = asyncio.create_task(files.put(KEY, data))
         await asyncio.sleep(0)
         task.cancel()
@@ -338,24 +355,24 @@ def test_a_put_whose_caller_gave_up_is_still_whole_or_absent(folder: Path) -> No
             await task
         return await files.get(KEY)
 
-    assert asyncio.run(story()) in (None, data)
+    assert asyncio.run(scenario()) in (None, data)
 
 
-def test_more_writes_than_may_wait_are_refused_at_once(folder: Path) -> None:
+def test_full_queue_of_writes_rejects_at_once(folder: Path) -> None:
     files = FileStore.local(folder)
 
-    async def story() -> list[BaseException | None]:
+    async def scenario() -> list[BaseException | None]:
         puts = (files.put(f"osu/{number}", b"") for number in range(WAITING_MAX + 5))
         answers = await asyncio.gather(*puts, return_exceptions=True)
         await files.put("osu/after", b"")
         return answers
 
-    refused = [answer for answer in asyncio.run(story()) if answer is not None]
+    refused = [answer for answer in asyncio.run(scenario()) if answer is not None]
     assert len(refused) == 5
     assert all(isinstance(answer, Unavailable) for answer in refused)
 
 
-def test_what_others_left_in_the_folder_is_not_listed(folder: Path) -> None:
+def test_foreign_files_in_the_folder_are_not_listed(folder: Path) -> None:
     files = FileStore.local(folder)
     asyncio.run(files.put(KEY, b"frames"))
     for name in ("3f0c#12", ".DS_Store", "READ ME.txt"):
@@ -364,7 +381,7 @@ def test_what_others_left_in_the_folder_is_not_listed(folder: Path) -> None:
     assert list(asyncio.run(listed(files, "replays/"))) == [KEY]
 
 
-def test_only_old_left_overs_are_swept(folder: Path) -> None:
+def test_sweep_deletes_only_old_temporary_files(folder: Path) -> None:
     files = FileStore.local(folder)
     asyncio.run(files.put(KEY, b"frames"))
     old, young = (folder / "replays/3f" / f"3f0c#{number}" for number in (1, 2))
@@ -378,5 +395,5 @@ def test_only_old_left_overs_are_swept(folder: Path) -> None:
     assert {path.name for path in (folder / "replays/3f").iterdir()} == {"3f0c", "3f0c#2"}
 
 
-def test_an_object_store_has_nothing_to_sweep() -> None:
+def test_sweep_of_an_object_store_does_nothing() -> None:
     assert asyncio.run(FileStore(MemoryStore()).sweep()) == 0

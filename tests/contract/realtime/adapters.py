@@ -1,4 +1,4 @@
-"""The adapters that must keep the promises of the realtime port: each once as it is, and once made strict."""
+"""The adapters of the realtime port under test: each one plain, and once behind the strict wrapper."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -14,17 +14,17 @@ from kiai.realtime.port import Realtime
 from kiai.realtime.redis import RedisRealtime
 
 Adapter = Callable[[Clock], AbstractAsyncContextManager[Realtime]]
-"""Opens an empty state that takes its time from the clock, and clears it away at the end."""
+"""Opens an empty state that uses the given clock, and clears it at the end."""
 
 
 @asynccontextmanager
 async def memory(clock: Clock) -> AsyncIterator[Realtime]:
-    """The state in the process."""
+    """Open a state in the process."""
     yield MemoryRealtime(clock)
 
 
 def strictly(adapter: Adapter) -> Adapter:
-    """The same adapter behind the strict wrapper."""
+    """Wrap an adapter with the strict wrapper."""
 
     @asynccontextmanager
     async def opened(clock: Clock) -> AsyncIterator[Realtime]:
@@ -36,7 +36,7 @@ def strictly(adapter: Adapter) -> Adapter:
 
 @asynccontextmanager
 async def redis(clock: Clock) -> AsyncIterator[Realtime]:
-    """The state in a real Redis from a wheel, one for all tests of a process and emptied for each."""
+    """Open a state in a real Redis, which all tests of a process share and each test empties."""
     client: Redis = Redis.from_url(a_redis().url)
     await client.flushall()
     realtime = RedisRealtime(client, clock, now=clock.monotonic)

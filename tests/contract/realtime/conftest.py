@@ -1,4 +1,4 @@
-"""Runs a scenario on every adapter."""
+"""The fixture that runs a scenario on every adapter."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ Run = Callable[[Scenario], None]
 
 @pytest.fixture(params=list(ADAPTERS.values()), ids=list(ADAPTERS))
 def run(request: pytest.FixtureRequest) -> Run:
-    """Plays a scenario on an empty state whose time stands still until the scenario moves it."""
+    """Return a function that runs a scenario on an empty state with a manual clock."""
 
     def play(scenario: Scenario) -> None:
         async def on_empty_state() -> None:

@@ -1,7 +1,7 @@
-"""A realtime port that is harder to live with than any real one, so that races and aliasing show without Redis.
+"""A wrapper of an adapter that reveals races and aliasing without Redis.
 
-Around another adapter it packs and unpacks every value on its way in and out, lets everybody else run before and after
-each verb, and runs every rule twice on separate copies.
+It encodes and decodes every argument and result, yields to the event loop before and after each method, and runs every
+rule twice on separate copies.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ from kiai.realtime.port import Realtime, RealtimeError
 
 
 def strict(inner: Realtime) -> Realtime:
-    """The adapter, made strict."""
+    """Wrap an adapter."""
     return cast(Realtime, _Strict(inner))
 
 
 def copied(value: Any) -> Any:
-    """The value as another process would receive it."""
+    """Return the value as another process would receive it."""
     if isinstance(value, msgspec.Struct):
         assert value.__struct_config__.frozen, f"{type(value).__name__} is not frozen"
         return msgspec.msgpack.decode(msgspec.msgpack.encode(value), type=type(value))
@@ -41,9 +41,9 @@ class _Strict:
         self._inner = inner
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        verb = getattr(self._inner, name)
+        method = getattr(self._inner, name)
 
-        async def strict_verb(*args: Any, **named: Any) -> Any:
+        async def strict_method(*args: Any, **named: Any) -> Any:
             raised_by_rules: list[Exception] = []
 
             def passed(value: Any) -> Any:
@@ -55,7 +55,7 @@ class _Strict:
             given_by_name = {key: passed(value) for key, value in named.items()}
             await asyncio.sleep(0)
             try:
-                answer = copied(await verb(*given, **given_by_name))
+                answer = copied(await method(*given, **given_by_name))
             except Exception as error:
                 if isinstance(error, RealtimeError) or error in raised_by_rules:
                     raise
@@ -64,17 +64,17 @@ class _Strict:
                 await asyncio.sleep(0)
             return answer
 
-        return strict_verb
+        return strict_method
 
-    def turn(self, token: str) -> AbstractAsyncContextManager[None]:
-        """The one verb that is no coroutine: others run before it is asked for, while it is held and as it ends."""
-        return _strict_turn(self._inner.turn(token))
+    def session_lock(self, token: str) -> AbstractAsyncContextManager[None]:
+        """Yield to the event loop before, inside and after the lock. The only method that is not a coroutine."""
+        return _strict_lock(self._inner.session_lock(token))
 
 
 @asynccontextmanager
-async def _strict_turn(turn: AbstractAsyncContextManager[None]) -> AsyncIterator[None]:
+async def _strict_lock(lock: AbstractAsyncContextManager[None]) -> AsyncIterator[None]:
     await asyncio.sleep(0)
-    async with turn:
+    async with lock:
         await asyncio.sleep(0)
         try:
             yield

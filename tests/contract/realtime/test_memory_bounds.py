@@ -1,4 +1,4 @@
-"""That the tables of the memory adapter end where they say."""
+"""Bounds of the memory adapter's tables, and its snapshot."""
 
 import asyncio
 import gc
@@ -15,12 +15,12 @@ from kiai.realtime.port import (
     BOUNDS,
     BUCKETS_MAX,
     FEED,
-    KEPT,
+    LOCK_WAITERS_MAX,
     ONCE_KEYS_MAX,
     ONLINE,
+    PERMANENT_TOPICS,
     SESSIONS_MAX,
     STATUS,
-    TURNS_WAITING_MAX,
     TooMany,
     bound_of,
     chat_topic,
@@ -28,30 +28,31 @@ from kiai.realtime.port import (
 )
 
 
-def kept(realtime: MemoryRealtime) -> dict[str, Any]:
-    """What would be kept over a restart: everything about sessions, topics and matches."""
-    found: dict[str, Any] = msgspec.msgpack.decode(realtime.snapshot())
-    return found
+def decoded_snapshot(realtime: MemoryRealtime) -> dict[str, Any]:
+    """Decode the adapter's snapshot, which has all sessions, topics and matches."""
+    decoded: dict[str, Any] = msgspec.msgpack.decode(realtime.snapshot())
+    return decoded
 
 
 def alive() -> Counter[str]:
-    """How many objects of the memory adapter there are, by type."""
+    """Count the objects of the memory adapter by type."""
     gc.collect()
-    return Counter(type(one).__name__ for one in gc.get_objects() if type(one).__module__ == MemoryRealtime.__module__)
+    ours = (found for found in gc.get_objects() if type(found).__module__ == MemoryRealtime.__module__)
+    return Counter(type(found).__name__ for found in ours)
 
 
-def test_past_the_bound_the_bucket_longest_unused_is_forgotten_first() -> None:
+def test_bucket_unused_longest_is_dropped_first_beyond_the_bound() -> None:
     async def scenario() -> None:
         realtime = MemoryRealtime(ManualClock())
         for bucket in ("in use", "unused"):
-            await realtime.take(bucket, limit=1, period_s=60)
+            await realtime.consume(bucket, limit=1, period_s=60)
         for number in range(BUCKETS_MAX - 2):
-            await realtime.take(str(number), limit=1, period_s=60)
+            await realtime.consume(str(number), limit=1, period_s=60)
 
-        in_use_at_the_bound = await realtime.take("in use", limit=1, period_s=60)
-        await realtime.take("one too many", limit=1, period_s=60)
-        in_use_past_the_bound = await realtime.take("in use", limit=1, period_s=60)
-        unused_past_the_bound = await realtime.take("unused", limit=1, period_s=60)
+        in_use_at_the_bound = await realtime.consume("in use", limit=1, period_s=60)
+        await realtime.consume("one too small", limit=1, period_s=60)
+        in_use_past_the_bound = await realtime.consume("in use", limit=1, period_s=60)
+        unused_past_the_bound = await realtime.consume("unused", limit=1, period_s=60)
 
         assert [in_use_at_the_bound.granted, in_use_past_the_bound.granted] == [False, False]
         assert unused_past_the_bound.granted
@@ -59,7 +60,7 @@ def test_past_the_bound_the_bucket_longest_unused_is_forgotten_first() -> None:
     asyncio.run(scenario())
 
 
-def test_past_the_bound_the_key_nearest_its_end_is_forgotten_first() -> None:
+def test_once_key_nearest_its_end_is_dropped_first_beyond_the_bound() -> None:
     async def scenario() -> None:
         realtime = MemoryRealtime(ManualClock())
         await realtime.once("ends soon", 10)
@@ -67,16 +68,28 @@ def test_past_the_bound_the_key_nearest_its_end_is_forgotten_first() -> None:
             await realtime.once(str(number), 60)
 
         at_the_bound = await realtime.once("ends soon", 10)
-        await realtime.once("one too many", 60)
+        await realtime.once("one too small", 60)
 
         assert not at_the_bound
         assert await realtime.once("ends soon", 10)
-        assert not await realtime.once("one too many", 60)
+        assert not await realtime.once("one too small", 60)
 
     asyncio.run(scenario())
 
 
-def test_past_the_bound_no_session_is_opened_but_an_open_one_may_be_replaced() -> None:
+def test_once_keys_of_a_day_do_not_drop_those_of_seconds() -> None:
+    async def scenario() -> None:
+        realtime = MemoryRealtime(ManualClock())
+        await realtime.once("line", 10)
+        for number in range(ONCE_KEYS_MAX + 10):
+            await realtime.once(str(number), 86_400)
+
+        assert not await realtime.once("line", 10)
+
+    asyncio.run(scenario())
+
+
+def test_sessions_beyond_the_bound_are_refused_but_an_open_session_can_be_replaced() -> None:
     async def scenario() -> None:
         realtime = MemoryRealtime(ManualClock())
         sessions = [a_session(str(n), 3 + n) for n in range(SESSIONS_MAX + 1)]
@@ -93,7 +106,7 @@ def test_past_the_bound_no_session_is_opened_but_an_open_one_may_be_replaced() -
     asyncio.run(scenario())
 
 
-def test_sessions_that_ended_leave_nothing_behind() -> None:
+def test_ended_sessions_free_all_their_state() -> None:
     async def scenario() -> None:
         realtime = MemoryRealtime(ManualClock())
         before = alive()
@@ -102,7 +115,7 @@ def test_sessions_that_ended_leave_nothing_behind() -> None:
             topics = (ONLINE, STATUS, user_topic(user_id), chat_topic("#osu"), chat_topic(f"#spec_{number}"))
             await realtime.open_session(a_session(token, user_id, *topics), [an_entry(STATUS, "here", user_id)])
             await realtime.change_session(token, becomes(an_entry(ONLINE, "hi"), follows=frozenset(topics[:4])))
-            async with realtime.turn(token):
+            async with realtime.session_lock(token):
                 await realtime.append([an_entry(user_topic(user_id), "to you"), an_entry(topics[4], "to nobody")])
 
         for number in range(1_000):
@@ -110,26 +123,26 @@ def test_sessions_that_ended_leave_nothing_behind() -> None:
                 await realtime.poll(str(number))
             assert await realtime.close_session(str(number)) is not None
 
-        found = kept(realtime)
+        found = decoded_snapshot(realtime)
         assert (found["sessions"], found["statuses"], found["matches"]) == ([], [], {})
-        assert [log[0] for log in found["logs"]] == [*KEPT]
+        assert [log[0] for log in found["logs"]] == [*PERMANENT_TOPICS]
         assert await realtime.online_count() == 0
         assert alive() == before
 
     asyncio.run(scenario())
 
 
-def test_those_who_are_cancelled_in_turns_leave_nothing_behind() -> None:
+def test_cancelled_requests_leave_no_session_lock() -> None:
     async def scenario() -> None:
         realtime = MemoryRealtime(ManualClock())
         before = alive()
 
         async def stay(token: str) -> None:
-            async with realtime.turn(token):
+            async with realtime.session_lock(token):
                 await asyncio.Event().wait()
 
         async def wait_in_vain(token: str) -> None:
-            tasks = [asyncio.create_task(stay(token)) for _ in range(TURNS_WAITING_MAX + 1)]
+            tasks = [asyncio.create_task(stay(token)) for _ in range(LOCK_WAITERS_MAX + 1)]
             await asyncio.sleep(0)
             for task in tasks:
                 task.cancel()
@@ -139,7 +152,7 @@ def test_those_who_are_cancelled_in_turns_leave_nothing_behind() -> None:
             await realtime.open_session(a_session(str(number)))
             await wait_in_vain(str(number))
             await realtime.close_session(str(number))
-        await asyncio.sleep(0)  # the event loop itself still holds what it just handed over
+        await asyncio.sleep(0)  # the event loop still references the task that it ran last
 
         assert alive() == before
 
@@ -147,7 +160,7 @@ def test_those_who_are_cancelled_in_turns_leave_nothing_behind() -> None:
 
 
 @pytest.mark.parametrize("kind", BOUNDS)
-def test_a_topic_that_nobody_polls_ends_at_its_bound(kind: str) -> None:
+def test_topic_without_polls_stays_within_its_bound(kind: str) -> None:
     async def scenario() -> None:
         realtime = MemoryRealtime(ManualClock())
         topic = kind if kind in (FEED, ONLINE, "lobby") else f"{kind}:1"
@@ -155,18 +168,18 @@ def test_a_topic_that_nobody_polls_ends_at_its_bound(kind: str) -> None:
         await realtime.open_session(a_session("token-a", 3, topic))
 
         await realtime.append(entries(topic, range(3 * bound.entries)))
-        [many] = [log for log in kept(realtime)["logs"] if log[0] == topic]
+        [small] = [log for log in decoded_snapshot(realtime)["logs"] if log[0] == topic]
         await realtime.append(entries(topic, [bytes(bound.bytes // 8)] * 20))
-        [large] = [log for log in kept(realtime)["logs"] if log[0] == topic]
+        [large] = [log for log in decoded_snapshot(realtime)["logs"] if log[0] == topic]
 
-        assert bound.entries <= len(many[2]) <= bound.entries * 9 // 8
+        assert bound.entries <= len(small[2]) <= bound.entries * 9 // 8
         assert sum(len(entry["body"]) for entry in large[2]) <= bound.bytes
 
     asyncio.run(scenario())
 
 
-def test_a_restart_keeps_sessions_cursors_statuses_topics_and_matches() -> None:
-    class Room(msgspec.Struct, frozen=True):
+def test_snapshot_restores_sessions_cursors_statuses_topics_and_matches() -> None:
+    class Match(msgspec.Struct, frozen=True):
         name: str
 
     async def scenario() -> None:
@@ -178,21 +191,21 @@ def test_a_restart_keeps_sessions_cursors_statuses_topics_and_matches() -> None:
         await before.append([*entries(osu, [1, 2]), an_entry(STATUS, "old", 4), an_entry(FEED, "event")])
         await before.poll("token-a")
         await before.append([an_entry(osu, 3), an_entry(STATUS, "new", 4)])
-        match_id = await before.open_match(Room("a room"))
+        match_id = await before.open_match(Match("a match"))
 
         after = MemoryRealtime(ManualClock())
-        restored = after.restore(before.snapshot(), Room)
+        restored = after.restore(before.snapshot(), Match)
 
         assert restored == 2
         assert await after.session("token-a") == first
         assert await read(after, "token-a") == [b"3", b"new"]
         assert await read(after, "token-b") == [b"1", b"2", b"3"]
-        assert await after.match(match_id, Room) == Room("a room")
+        assert await after.match(match_id, Match) == Match("a match")
         assert await after.feed_after(FEED, 0) == (0, [b"event"])
         assert (await after.followers([osu]), await after.online_count()) == ([2], 2)
-        assert kept(after) == kept(before) | {"sessions": kept(after)["sessions"]}
+        assert decoded_snapshot(after) == decoded_snapshot(before) | {"sessions": decoded_snapshot(after)["sessions"]}
         for token in ("token-a", "token-b"):
             await after.close_session(token)
-        assert [log[0] for log in kept(after)["logs"]] == [*KEPT]
+        assert [log[0] for log in decoded_snapshot(after)["logs"]] == [*PERMANENT_TOPICS]
 
     asyncio.run(scenario())

@@ -1,4 +1,4 @@
-"""What the realtime port promises about matches."""
+"""Promises of the realtime port about matches."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from kiai.realtime.port import LOBBY, MATCHES_MAX, Entry, MatchGone, Realtime, T
 
 
 class Full(Exception):
-    """What a rule of these tests raises."""
+    """The exception that rules of these tests raise."""
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """A seat: a part of a match."""
+    """A nested Struct of a match."""
 
     status: int = 1
     mods: int = 0
@@ -27,7 +27,7 @@ class Slot(msgspec.Struct, frozen=True):
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
-    """A match as the port sees one: some frozen Struct."""
+    """A match. The port accepts any frozen Struct."""
 
     name: str
     host_id: int
@@ -41,7 +41,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
 ROOM: Final = match_topic(1)
 
 
-def a_match(name: str = "a room", *, seed: int = 0) -> Match:
+def a_match(name: str = "a match", *, seed: int = 0) -> Match:
     seated = Slot(status=4, mods=8, player_id=3, player_name="Host")
     slots = (seated, *[Slot()] * 15)
     return Match(name=name, host_id=3, referees=((5, "Ref"),), slots=slots, beaten=frozenset({4}), seed=seed)
@@ -60,7 +60,7 @@ def closed(match: Match) -> tuple[None, Sequence[Entry]]:
     return None, [an_entry(ROOM, f"closed at {match.seed}")]
 
 
-def test_a_match_is_kept_as_it_was_opened(run: Run) -> None:
+def test_opened_match_is_stored_unchanged(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         opened = a_match()
 
@@ -71,18 +71,18 @@ def test_a_match_is_kept_as_it_was_opened(run: Run) -> None:
     run(scenario)
 
 
-def test_there_is_no_match_under_an_id_nobody_has(run: Run) -> None:
+def test_unknown_match_id_gives_none(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         match_id = await realtime.open_match(a_match())
 
-        found = [await realtime.match(asked, Match) for asked in (0, -1, match_id + 1, 2**40)]
+        found = [await realtime.match(unknown, Match) for unknown in (0, -1, match_id + 1, 2**40)]
 
         assert found == [None] * 4
 
     run(scenario)
 
 
-def test_a_new_match_gets_the_lowest_free_id(run: Run) -> None:
+def test_new_match_gets_the_lowest_free_id(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         first = [await realtime.open_match(a_match()) for _ in range(4)]
         await realtime.close_match(3)
@@ -95,7 +95,7 @@ def test_a_new_match_gets_the_lowest_free_id(run: Run) -> None:
     run(scenario)
 
 
-def test_matches_opened_at_once_get_different_ids(run: Run) -> None:
+def test_concurrently_opened_matches_get_different_ids(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         ids = await asyncio.gather(*(realtime.open_match(a_match()) for _ in range(20)))
 
@@ -104,7 +104,7 @@ def test_matches_opened_at_once_get_different_ids(run: Run) -> None:
     run(scenario)
 
 
-def test_past_the_bound_no_match_is_opened_until_one_is_closed(run: Run) -> None:
+def test_match_beyond_the_bound_is_refused_until_one_is_closed(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         match = a_match()
         for _ in range(MATCHES_MAX):
@@ -120,7 +120,7 @@ def test_past_the_bound_no_match_is_opened_until_one_is_closed(run: Run) -> None
     run(scenario)
 
 
-def test_a_rule_makes_a_match_what_it_becomes(run: Run) -> None:
+def test_change_match_stores_the_result_of_the_rule(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         match_id = await realtime.open_match(a_match(seed=1))
         other_id = await realtime.open_match(a_match(seed=1))
@@ -134,7 +134,7 @@ def test_a_rule_makes_a_match_what_it_becomes(run: Run) -> None:
     run(scenario)
 
 
-def test_no_change_is_lost_when_many_come_at_once(run: Run) -> None:
+def test_concurrent_changes_of_a_match_are_all_applied(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         match_id = await realtime.open_match(a_match(seed=0))
 
@@ -146,7 +146,7 @@ def test_no_change_is_lost_when_many_come_at_once(run: Run) -> None:
     run(scenario)
 
 
-def test_a_rule_that_refuses_leaves_the_match_as_it_was(run: Run) -> None:
+def test_match_is_unchanged_after_its_rule_raised(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         def refuse(match: Match) -> tuple[Match, Sequence[Entry]]:
             raise Full
@@ -163,7 +163,7 @@ def test_a_rule_that_refuses_leaves_the_match_as_it_was(run: Run) -> None:
     run(scenario)
 
 
-def test_a_closed_match_is_gone_and_may_be_closed_again(run: Run) -> None:
+def test_closed_match_is_gone_and_can_be_closed_again(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         match_id = await realtime.open_match(a_match())
 
@@ -193,7 +193,7 @@ def test_matches_are_listed_by_id(run: Run) -> None:
     run(scenario)
 
 
-def test_a_match_once_read_does_not_change(run: Run) -> None:
+def test_match_value_does_not_change_after_it_was_read(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         match_id = await realtime.open_match(a_match(seed=1))
         read = await realtime.match(match_id, Match)
@@ -205,22 +205,22 @@ def test_a_match_once_read_does_not_change(run: Run) -> None:
     run(scenario)
 
 
-def test_a_change_of_a_match_and_what_it_says_are_one_act(run: Run) -> None:
+def test_match_change_and_its_entries_are_atomic(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         match_id = await realtime.open_match(a_match(seed=0))
-        await realtime.open_session(a_session("in the room", 3, ROOM))
+        await realtime.open_session(a_session("seated", 3, ROOM))
         await realtime.open_session(a_session("in the lobby", 4, LOBBY))
 
         await asyncio.gather(*(realtime.change_match(match_id, Match, one_more_said) for _ in range(30)))
 
-        said = [str(number).encode() for number in range(1, 31)]
-        assert await read(realtime, "in the room") == said
-        assert await read(realtime, "in the lobby") == said
+        appended = [str(number).encode() for number in range(1, 31)]
+        assert await read(realtime, "seated") == appended
+        assert await read(realtime, "in the lobby") == appended
 
     run(scenario)
 
 
-def test_nobody_hears_of_a_change_that_is_not_there_yet(run: Run) -> None:
+def test_entries_of_a_match_change_never_precede_the_change(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         match_id = await realtime.open_match(a_match(seed=0))
         await realtime.open_session(a_session("token-a", 3, ROOM))
@@ -228,11 +228,11 @@ def test_nobody_hears_of_a_change_that_is_not_there_yet(run: Run) -> None:
 
         async def look() -> None:
             for _ in range(60):
-                heard = await read(realtime, "token-a")
+                announced = await read(realtime, "token-a")
                 found = await realtime.match(match_id, Match)
                 assert found is not None
-                if heard and int(heard[-1]) > found.seed:
-                    ahead.append((int(heard[-1]), found.seed))
+                if announced and int(announced[-1]) > found.seed:
+                    ahead.append((int(announced[-1]), found.seed))
 
         await asyncio.gather(look(), *(realtime.change_match(match_id, Match, one_more_said) for _ in range(30)))
 
@@ -241,7 +241,7 @@ def test_nobody_hears_of_a_change_that_is_not_there_yet(run: Run) -> None:
     run(scenario)
 
 
-def test_a_rule_that_makes_a_match_none_closes_it_and_is_heard(run: Run) -> None:
+def test_rule_that_returns_none_closes_the_match_and_appends_its_entries(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         match_id = await realtime.open_match(a_match(seed=7))
         await realtime.open_session(a_session("token-a", 3, ROOM))
@@ -259,7 +259,7 @@ def test_a_rule_that_makes_a_match_none_closes_it_and_is_heard(run: Run) -> None
     run(scenario)
 
 
-def test_a_match_is_closed_by_exactly_one_of_all_who_close_it_by_a_rule(run: Run) -> None:
+def test_one_of_many_concurrent_closing_rules_closes_the_match(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         match_id = await realtime.open_match(a_match())
         await realtime.open_session(a_session("token-a", 3, ROOM))

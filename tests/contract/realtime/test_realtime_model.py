@@ -1,7 +1,7 @@
-"""The realtime port against a model so simple that it is right: any sequence of verbs, with everything it says kept.
+"""Random sequences of calls on each adapter, compared with a simple model.
 
-The model never drops an entry and keeps one index a session and topic. What the port may do beside it: let a session
-fall behind, or skip, when more waits than the topic keeps; and leave for later what is over the bytes of a poll.
+The model never drops an entry and has one index for each session and topic. The port may differ in two ways: a session
+falls behind, or skips, if more entries wait than the topic stores. A poll leaves entries beyond its bytes for later.
 """
 
 import asyncio
@@ -38,19 +38,19 @@ LOGS: Final = (OSU, ONLINE, FRAMES)
 TOKENS: Final = st.sampled_from(["token-a", "token-b", "token-c"])
 USERS: Final = st.sampled_from([BOT_ID, 3, 4, 5])
 TOPICS: Final = st.frozensets(st.sampled_from([*LOGS, STATUS]))
-SAID: Final = st.lists(
+ENTRY_SPECS: Final = st.lists(
     st.tuples(st.sampled_from([*LOGS, STATUS, FEED]), st.integers(0, 12), st.sampled_from([3, 4, 5])), max_size=4
 )
 
 
-class Room(msgspec.Struct, frozen=True):
-    """A match of these tests."""
+class CountedMatch(msgspec.Struct, frozen=True):
+    """A match with a counter of its changes."""
 
     changes: int = 0
 
 
 class Reader:
-    """A session of the model: where it is in each log, and in the statuses."""
+    """A session of the model with its cursors in each log and in the statuses."""
 
     def __init__(self, session: Session, seen: float) -> None:
         self.session = session
@@ -58,8 +58,8 @@ class Reader:
         self.cursors: dict[str, int] = {}
 
 
-class Beside(RuleBasedStateMachine):
-    """The adapter and the model, side by side."""
+class AdapterAndModel(RuleBasedStateMachine):
+    """Runs each call on the adapter and on the model."""
 
     adapter: Adapter
 
@@ -73,8 +73,8 @@ class Beside(RuleBasedStateMachine):
         self.statuses: dict[int, tuple[int, Entry]] = {}
         self.changes_of_status = 0
         self.readers: dict[str, Reader] = {}
-        self.rooms: dict[int, Room] = {}
-        self.said = 0
+        self.matches: dict[int, CountedMatch] = {}
+        self.entry_count = 0
 
     def do(self, coroutine: Any) -> Any:
         return self.runner.run(coroutine)
@@ -87,16 +87,16 @@ class Beside(RuleBasedStateMachine):
             self.do(self.stack.aclose())
             self.runner.close()
 
-    # --- the model's own acts
+    # --- the model
 
-    def entries(self, said: list[tuple[str, int, int]]) -> list[Entry]:
-        """Entries that differ all from each other; of statuses only those of authors who are there."""
+    def entries(self, specs: list[tuple[str, int, int]]) -> list[Entry]:
+        """Build entries with different bodies, and statuses only of authors who are online."""
         there = {reader.session.user_id for reader in self.readers.values()}
         made = []
-        for topic, size, author in said:
+        for topic, size, author in specs:
             if topic != STATUS or author in there:
-                self.said += 1
-                made.append(an_entry(topic, f"{self.said}" + "." * size, author))
+                self.entry_count += 1
+                made.append(an_entry(topic, f"{self.entry_count}" + "." * size, author))
         return made
 
     def note(self, entries: list[Entry]) -> None:
@@ -118,28 +118,30 @@ class Beside(RuleBasedStateMachine):
         if all(reader.session.user_id != user_id for reader in self.readers.values()):
             self.statuses.pop(user_id, None)
 
-    def shown(self) -> list[Session]:
+    def visible(self) -> list[Session]:
         sessions = [reader.session for reader in self.readers.values()]
         return [one for one in sessions if not one.hidden and one.user_id != BOT_ID]
 
-    # --- what may be asked of both
+    # --- calls
 
-    @rule(token=TOKENS, user_id=USERS, hidden=st.booleans(), tournament=st.booleans(), topics=TOPICS, said=SAID)
+    @rule(token=TOKENS, user_id=USERS, hidden=st.booleans(), tournament=st.booleans(), topics=TOPICS, specs=ENTRY_SPECS)
     def open(
-        self, token: str, user_id: int, hidden: bool, tournament: bool, topics: frozenset[str], said: list[Any]
+        self, token: str, user_id: int, hidden: bool, tournament: bool, topics: frozenset[str], specs: list[Any]
     ) -> None:
-        session = a_session(token, user_id, *topics, hidden=hidden, tournament=tournament, login_time_ms=self.said)
+        session = a_session(
+            token, user_id, *topics, hidden=hidden, tournament=tournament, login_time_ms=self.entry_count
+        )
         if token in self.readers:
             self.forget(token)
         self.readers[token] = reader = Reader(session, self.clock.monotonic())
         self.follow(reader, topics)
-        entries = self.entries(said)
+        entries = self.entries(specs)
         self.do(self.realtime.open_session(session, entries))
         self.note(entries)
 
-    @rule(token=TOKENS, topics=TOPICS, away=st.text(max_size=3), said=SAID)
-    def change(self, token: str, topics: frozenset[str], away: str, said: list[Any]) -> None:
-        entries = self.entries(said)
+    @rule(token=TOKENS, topics=TOPICS, away=st.text(max_size=3), specs=ENTRY_SPECS)
+    def change(self, token: str, topics: frozenset[str], away: str, specs: list[Any]) -> None:
+        entries = self.entries(specs)
         change = self.realtime.change_session(token, becomes(*entries, follows=topics, away=away))
         if token not in self.readers:
             with pytest.raises(SessionGone):
@@ -158,9 +160,9 @@ class Beside(RuleBasedStateMachine):
             self.forget(token)
         assert self.do(self.realtime.close_session(token)) == expected
 
-    @rule(said=SAID)
-    def append(self, said: list[Any]) -> None:
-        entries = self.entries(said)
+    @rule(specs=ENTRY_SPECS)
+    def append(self, specs: list[Any]) -> None:
+        entries = self.entries(specs)
         self.do(self.realtime.append(entries))
         self.note(entries)
 
@@ -186,8 +188,8 @@ class Beside(RuleBasedStateMachine):
             behind = error.topic
         else:
             assert session == reader.session
-            self.judge_logs(reader, waiting, [one for one in found if one.topic != STATUS], most_bytes)
-            self.judge_statuses(reader, [one for one in found if one.topic == STATUS])
+            self.check_logs(reader, waiting, [one for one in found if one.topic != STATUS], most_bytes)
+            self.check_statuses(reader, [one for one in found if one.topic == STATUS])
             return
         assert not bound_of(behind).skips
         assert len(waiting[behind]) > bound_of(behind).entries
@@ -195,10 +197,10 @@ class Beside(RuleBasedStateMachine):
 
     @rule(token=TOKENS)
     def poll_all(self, token: str) -> None:
-        for _ in range(3):  # what waited for this session is less than two polls hold
+        for _ in range(3):  # the unread entries of a session fit into two polls
             self.poll(token, 256 * 1024)
 
-    def judge_logs(self, reader: Reader, waiting: dict[str, list[Entry]], found: list[Entry], most_bytes: int) -> None:
+    def check_logs(self, reader: Reader, waiting: dict[str, list[Entry]], found: list[Entry], most_bytes: int) -> None:
         assert len(found) == 1 or sum(len(entry.body) for entry in found) <= most_bytes
         assert found or not any(waiting.values())
         for topic, expected in waiting.items():
@@ -210,7 +212,7 @@ class Beside(RuleBasedStateMachine):
                 assert len(expected) - skipped >= bound_of(topic).entries
             reader.cursors[topic] += skipped + len(given)
 
-    def judge_statuses(self, reader: Reader, found: list[Entry]) -> None:
+    def check_statuses(self, reader: Reader, found: list[Entry]) -> None:
         since = reader.cursors.get(STATUS, self.changes_of_status)
         changed = sorted(one for one in self.statuses.values() if one[0] > since)
         others = [entry for _, entry in changed if entry.author != reader.session.user_id]
@@ -223,37 +225,37 @@ class Beside(RuleBasedStateMachine):
         self.clock.advance(seconds)
 
     @rule()
-    def open_room(self) -> None:
-        free = next(number for number in range(1, 100) if number not in self.rooms)
-        self.rooms[free] = Room()
-        assert self.do(self.realtime.open_match(Room())) == free
+    def open_match(self) -> None:
+        free = next(number for number in range(1, 100) if number not in self.matches)
+        self.matches[free] = CountedMatch()
+        assert self.do(self.realtime.open_match(CountedMatch())) == free
 
-    @precondition(lambda self: self.rooms)
-    @rule(data=st.data(), closes=st.booleans(), said=SAID)
-    def change_room(self, data: st.DataObject, closes: bool, said: list[Any]) -> None:
-        room = data.draw(st.sampled_from(sorted(self.rooms)))
-        entries = self.entries(said)
-        after = None if closes else Room(self.rooms[room].changes + 1)
-        became = self.do(self.realtime.change_match(room, Room, lambda now: (after, entries)))
+    @precondition(lambda self: self.matches)
+    @rule(data=st.data(), closes=st.booleans(), specs=ENTRY_SPECS)
+    def change_match(self, data: st.DataObject, closes: bool, specs: list[Any]) -> None:
+        match_id = data.draw(st.sampled_from(sorted(self.matches)))
+        entries = self.entries(specs)
+        after = None if closes else CountedMatch(self.matches[match_id].changes + 1)
+        became = self.do(self.realtime.change_match(match_id, CountedMatch, lambda now: (after, entries)))
         self.note(entries)
         assert became == after
         if after is None:
-            del self.rooms[room]
+            del self.matches[match_id]
             with pytest.raises(MatchGone):
-                self.do(self.realtime.change_match(room, Room, lambda now: (now, ())))
+                self.do(self.realtime.change_match(match_id, CountedMatch, lambda now: (now, ())))
         else:
-            self.rooms[room] = after
+            self.matches[match_id] = after
 
-    # --- what is always so
+    # --- invariants
 
     @invariant()
     def the_same_sessions_are_there(self) -> None:
-        shown = self.shown()
-        online = {one.user_id for one in shown}
+        visible = self.visible()
+        online = {one.user_id for one in visible}
         assert set(self.do(self.realtime.online_ids())) == online
         assert self.do(self.realtime.online_count()) == len(online)
         assert self.do(self.realtime.online_among([BOT_ID, 3, 4, 5])) == online
-        ordered = sorted(shown, key=lambda one: (one.tournament, one.login_time_ms, one.token))
+        ordered = sorted(visible, key=lambda one: (one.tournament, one.login_time_ms, one.token))
         showing = {one.user_id: one for one in reversed(ordered)}
         assert self.do(self.realtime.sessions_among([BOT_ID, 3, 4, 5])) == showing
 
@@ -274,7 +276,7 @@ class Beside(RuleBasedStateMachine):
 
     @invariant()
     def the_same_rooms_are_open(self) -> None:
-        assert self.do(self.realtime.matches(Room)) == sorted(self.rooms.items())
+        assert self.do(self.realtime.matches(CountedMatch)) == sorted(self.matches.items())
 
     @invariant()
     def the_feed_ends_where_it_was_written_to(self) -> None:
@@ -285,8 +287,8 @@ class Beside(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS.keys())
-def test_the_port_does_what_the_model_does(adapter: Adapter) -> None:
-    machine = type("Machine", (Beside,), {"adapter": staticmethod(adapter)})
+def test_port_behaves_like_the_model(adapter: Adapter) -> None:
+    machine = type("Machine", (AdapterAndModel,), {"adapter": staticmethod(adapter)})
 
     run_state_machine_as_test(
         machine,

@@ -1,4 +1,4 @@
-"""What the realtime port promises about ranks."""
+"""Promises of the realtime port about ranks."""
 
 import asyncio
 from itertools import islice
@@ -19,7 +19,7 @@ def entry(user_id: int, pp: int, country: str = "jp", mode: int = 0) -> RankEntr
     return RankEntry(user_id=user_id, mode=mode, country=country, pp=pp)
 
 
-def test_more_pp_ranks_higher_in_the_world_and_in_the_country(run: Run) -> None:
+def test_user_with_more_pp_ranks_higher_in_world_and_country(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.set_ranks([entry(3, 100, "jp"), entry(4, 300, "de"), entry(5, 200, "jp")])
 
@@ -30,18 +30,18 @@ def test_more_pp_ranks_higher_in_the_world_and_in_the_country(run: Run) -> None:
     run(scenario)
 
 
-def test_of_equal_pp_the_smaller_user_id_ranks_higher(run: Run) -> None:
+def test_smaller_user_id_ranks_higher_with_equal_pp(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.set_ranks([entry(9, 100), entry(10, 100), entry(2_000_000_000, 100), entry(3, 100)])
 
-        order = await realtime.around(0)
+        order = await realtime.ranked_ids(0)
 
         assert order == [3, 9, 10, 2_000_000_000]
 
     run(scenario)
 
 
-def test_a_user_who_is_not_listed_has_rank_zero(run: Run) -> None:
+def test_user_without_pp_has_rank_zero(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.set_ranks([entry(3, 100, mode=0)])
 
@@ -53,32 +53,32 @@ def test_a_user_who_is_not_listed_has_rank_zero(run: Run) -> None:
     run(scenario)
 
 
-def test_new_pp_moves_a_user_and_whom_it_passes(run: Run) -> None:
+def test_new_pp_moves_the_user_and_those_it_passes(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.set_ranks([entry(3, 300), entry(4, 200), entry(5, 100)])
 
         await realtime.set_ranks([entry(5, 250)])
 
-        assert await realtime.around(0) == [3, 5, 4]
+        assert await realtime.ranked_ids(0) == [3, 5, 4]
         assert await realtime.rank_of(4, 0) == Rank(3, 3)
         assert await realtime.ranked_count(0) == 3
 
     run(scenario)
 
 
-def test_setting_the_same_entry_again_changes_nothing(run: Run) -> None:
+def test_setting_the_same_rank_entry_again_changes_nothing(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.set_ranks([entry(3, 300), entry(4, 200)])
 
         await realtime.set_ranks([entry(4, 200)])
 
-        assert await realtime.around(0) == [3, 4]
+        assert await realtime.ranked_ids(0) == [3, 4]
         assert await realtime.ranked_count(0, "jp") == 2
 
     run(scenario)
 
 
-def test_pp_zero_takes_a_user_out_of_the_modes_lists(run: Run) -> None:
+def test_zero_pp_removes_the_user_from_the_lists_of_the_mode(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.set_ranks([entry(3, 300, mode=0), entry(3, 300, mode=4), entry(4, 200, mode=0)])
 
@@ -91,34 +91,42 @@ def test_pp_zero_takes_a_user_out_of_the_modes_lists(run: Run) -> None:
     run(scenario)
 
 
-def test_another_country_moves_a_user_between_country_lists(run: Run) -> None:
+def test_new_country_moves_the_user_between_country_lists(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.set_ranks([entry(3, 300, "jp"), entry(4, 200, "jp"), entry(5, 100, "de")])
 
         await realtime.set_ranks([entry(3, 300, "de")])
 
-        assert await realtime.around(0, country="jp") == [4]
-        assert await realtime.around(0, country="de") == [3, 5]
+        assert await realtime.ranked_ids(0, country="jp") == [4]
+        assert await realtime.ranked_ids(0, country="de") == [3, 5]
         assert [await realtime.rank_of(user_id, 0) for user_id in (3, 4, 5)] == [Rank(1, 1), Rank(2, 1), Rank(3, 2)]
 
     run(scenario)
 
 
-def test_of_two_entries_for_one_user_and_mode_the_later_counts(run: Run) -> None:
+def test_later_of_two_entries_for_a_user_and_mode_counts(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         twice = [entry(3, 300, "jp"), entry(4, 200, "jp"), entry(3, 100, "de"), entry(5, 50), entry(5, 0)]
 
         await realtime.set_ranks(twice)
-        after_set = await realtime.around(0), await realtime.around(0, country="de"), await realtime.rank_of(5, 0)
+        after_set = (
+            await realtime.ranked_ids(0),
+            await realtime.ranked_ids(0, country="de"),
+            await realtime.rank_of(5, 0),
+        )
         await realtime.replace_ranks(twice)
-        after_replace = await realtime.around(0), await realtime.around(0, country="de"), await realtime.rank_of(5, 0)
+        after_replace = (
+            await realtime.ranked_ids(0),
+            await realtime.ranked_ids(0, country="de"),
+            await realtime.rank_of(5, 0),
+        )
 
         assert after_set == after_replace == ([4, 3], [3], UNRANKED)
 
     run(scenario)
 
 
-def test_a_forgotten_user_is_in_no_list_and_others_move_up(run: Run) -> None:
+def test_forgotten_user_is_in_no_list_and_others_move_up(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.set_ranks([entry(user_id, 500 - user_id, mode=mode) for user_id in (3, 4) for mode in (0, 8)])
 
@@ -132,7 +140,7 @@ def test_a_forgotten_user_is_in_no_list_and_others_move_up(run: Run) -> None:
     run(scenario)
 
 
-def test_ranks_of_answers_for_exactly_the_modes_in_which_a_user_is_listed(run: Run) -> None:
+def test_ranks_of_returns_exactly_the_modes_with_a_rank(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.set_ranks([entry(3, 100, mode=0), entry(3, 50, mode=8), entry(4, 200, "de", mode=0)])
         await realtime.set_ranks([entry(4, 10, "de", mode=3)])
@@ -145,29 +153,29 @@ def test_ranks_of_answers_for_exactly_the_modes_in_which_a_user_is_listed(run: R
     run(scenario)
 
 
-def test_a_page_of_a_list_starts_behind_its_offset(run: Run) -> None:
+def test_page_of_a_rank_list_starts_after_its_offset(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.set_ranks(
             [entry(user_id, 1_000 - user_id, "jp" if user_id % 2 else "de") for user_id in range(3, 90)]
         )
 
-        world = await realtime.around(0, offset=10, limit=5)
-        country = await realtime.around(0, country="jp", offset=40, limit=50)
-        past_the_end = await realtime.around(0, offset=87)
+        world = await realtime.ranked_ids(0, offset=10, limit=5)
+        country = await realtime.ranked_ids(0, country="jp", offset=40, limit=50)
+        past_the_end = await realtime.ranked_ids(0, offset=87)
 
         assert world == [13, 14, 15, 16, 17]
         assert country == [83, 85, 87, 89]
         assert past_the_end == []
-        assert len(await realtime.around(0)) == 50
+        assert len(await realtime.ranked_ids(0)) == 50
 
     run(scenario)
 
 
-def test_a_mode_or_country_nobody_plays_in_is_empty(run: Run) -> None:
+def test_rank_list_without_users_is_empty(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.set_ranks([entry(3, 100, "jp", mode=0)])
 
-        empty = await realtime.around(5), await realtime.around(0, country="de")
+        empty = await realtime.ranked_ids(5), await realtime.ranked_ids(0, country="de")
         counts = (
             await realtime.ranked_count(5),
             await realtime.ranked_count(0, "de"),
@@ -180,7 +188,7 @@ def test_a_mode_or_country_nobody_plays_in_is_empty(run: Run) -> None:
     run(scenario)
 
 
-def test_replacing_leaves_nothing_of_what_was_there(run: Run) -> None:
+def test_replaced_ranks_contain_only_the_new_entries(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.set_ranks(
             [entry(3, 300, "jp", mode=0), entry(3, 300, "jp", mode=1), entry(4, 200, "de", mode=0)]
@@ -188,8 +196,8 @@ def test_replacing_leaves_nothing_of_what_was_there(run: Run) -> None:
 
         await realtime.replace_ranks([entry(4, 100, "jp"), entry(5, 150, "jp"), entry(6, 0, "jp")])
 
-        assert await realtime.around(0) == [5, 4]
-        assert await realtime.around(0, country="de") == []
+        assert await realtime.ranked_ids(0) == [5, 4]
+        assert await realtime.ranked_ids(0, country="de") == []
         assert await realtime.ranks_of(3) == {}
         assert await realtime.ranks_of(4) == {0: Rank(2, 2)}
         assert await realtime.ranked_count(1) == 0
@@ -197,18 +205,18 @@ def test_replacing_leaves_nothing_of_what_was_there(run: Run) -> None:
     run(scenario)
 
 
-def test_nobody_sees_half_filled_lists_while_they_are_replaced(run: Run) -> None:
+def test_readers_never_see_partly_filled_lists_during_a_replacement(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         entries = [entry(user_id, user_id) for user_id in range(3, 2_003)]
         before, after = list(range(2_002, 1_002, -1)), list(range(1_002, 2, -1))
         await realtime.set_ranks(entries)
 
         replacing = asyncio.create_task(realtime.replace_ranks(entries[:1_000]))
-        seen = [await realtime.around(0, limit=1_000)]
+        seen = [await realtime.ranked_ids(0, limit=1_000)]
         while not replacing.done():
-            await asyncio.sleep(0)  # a verb of the memory adapter may answer without letting anybody else run
-            seen.append(await realtime.around(0, limit=1_000))
-        seen.append(await realtime.around(0, limit=1_000))
+            await asyncio.sleep(0)  # methods of the memory adapter may return without yielding to other tasks
+            seen.append(await realtime.ranked_ids(0, limit=1_000))
+        seen.append(await realtime.ranked_ids(0, limit=1_000))
 
         assert seen[-1] == after
         assert all(one in (before, after) for one in seen)
@@ -229,7 +237,7 @@ ACTS = st.lists(
 
 
 class NaiveRanks:
-    """The model: one dict of entries, sorted anew for each question."""
+    """The model: one dict of entries, which is sorted again for each question."""
 
     def __init__(self) -> None:
         self.entries: dict[tuple[int, int], RankEntry] = {}
@@ -258,7 +266,7 @@ class NaiveRanks:
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS.keys())
 @settings(max_examples=60, deadline=None)
 @given(acts=ACTS)
-def test_ranks_are_those_of_a_list_that_is_sorted_anew(
+def test_ranks_equal_those_of_a_newly_sorted_list(
     adapter: Adapter, acts: list[tuple[str, list[RankEntry] | int]]
 ) -> None:
     async def scenario() -> None:
@@ -276,8 +284,10 @@ def test_ranks_are_those_of_a_list_that_is_sorted_anew(
             for mode in (0, 4):
                 for country in (None, "jp", "de"):
                     order = model.order(mode, country)
-                    assert await realtime.around(mode, country=country) == order
-                    assert await realtime.around(mode, country=country, offset=2, limit=2) == list(islice(order, 2, 4))
+                    assert await realtime.ranked_ids(mode, country=country) == order
+                    assert await realtime.ranked_ids(mode, country=country, offset=2, limit=2) == list(
+                        islice(order, 2, 4)
+                    )
                     assert await realtime.ranked_count(mode, country) == len(order)
             for user_id in range(3, 10):
                 ranks = model.ranks_of(user_id)

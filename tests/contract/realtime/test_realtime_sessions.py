@@ -1,4 +1,4 @@
-"""What the realtime port promises about sessions and who is online."""
+"""Promises of the realtime port about sessions and online players."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ from kiai.realtime.port import (
     Session,
     SessionGone,
     SessionRule,
-    ShownStats,
+    SessionStats,
     Status,
     spectate_topic,
 )
 
 
 class Full(Exception):
-    """What a rule of these tests raises."""
+    """The exception that rules of these tests raise."""
 
 
-def test_an_open_session_is_found_by_its_token(run: Run) -> None:
+def test_open_session_is_found_by_its_token(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         opened = a_session("token-a", 3)
 
@@ -39,7 +39,7 @@ def test_an_open_session_is_found_by_its_token(run: Run) -> None:
     run(scenario)
 
 
-def test_an_unknown_token_is_a_session_that_is_gone(run: Run) -> None:
+def test_unknown_token_raises_session_gone(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a"))
 
@@ -58,7 +58,7 @@ def test_an_unknown_token_is_a_session_that_is_gone(run: Run) -> None:
     run(scenario)
 
 
-def test_a_closed_session_is_gone_and_may_be_closed_again(run: Run) -> None:
+def test_closed_session_is_gone_and_can_be_closed_again(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3))
 
@@ -80,7 +80,7 @@ def test_a_closed_session_is_gone_and_may_be_closed_again(run: Run) -> None:
     run(scenario)
 
 
-def test_a_session_is_closed_by_exactly_one_of_all_who_close_it(run: Run) -> None:
+def test_one_of_many_concurrent_callers_closes_the_session(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3))
         became = await realtime.change_session("token-a", becomes(away="tea"))
@@ -93,7 +93,7 @@ def test_a_session_is_closed_by_exactly_one_of_all_who_close_it(run: Run) -> Non
     run(scenario)
 
 
-def test_a_session_keeps_everything_it_was_opened_with(run: Run) -> None:
+def test_session_stores_all_its_fields(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         opened = Session(
             token="token-a",
@@ -110,7 +110,7 @@ def test_a_session_keeps_everything_it_was_opened_with(run: Run) -> None:
             utc_offset=-8,
             longitude=-4.5,
             latitude=52.25,
-            stats=ShownStats(2**40, 98.76, 12, 2**50, 3, 12_345),
+            stats=SessionStats(2**40, 98.76, 12, 2**50, 3, 12_345),
             presence_filter=2,
             friends_only_dms=True,
             friends=frozenset({4, 5}),
@@ -134,7 +134,7 @@ def test_a_session_keeps_everything_it_was_opened_with(run: Run) -> None:
     run(scenario)
 
 
-def test_a_rule_makes_a_session_what_it_becomes(run: Run) -> None:
+def test_change_session_stores_the_result_of_the_rule(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         opened = a_session("token-a", 3)
         playing = Status(action=2, info_text="Kiai", map_md5="a" * 32, map_id=75, mods=72, mode=None)
@@ -150,7 +150,7 @@ def test_a_rule_makes_a_session_what_it_becomes(run: Run) -> None:
     run(scenario)
 
 
-def test_a_rule_of_a_session_that_raises_changes_nothing(run: Run) -> None:
+def test_session_is_unchanged_after_its_rule_raised(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         def refuse(session: Session) -> tuple[Session, Sequence[Entry]]:
             raise Full
@@ -169,7 +169,7 @@ def test_a_rule_of_a_session_that_raises_changes_nothing(run: Run) -> None:
     run(scenario)
 
 
-def test_no_change_of_a_session_is_lost_when_many_come_at_once(run: Run) -> None:
+def test_concurrent_changes_of_a_session_are_all_applied(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a"))
 
@@ -183,7 +183,7 @@ def test_no_change_of_a_session_is_lost_when_many_come_at_once(run: Run) -> None
     run(scenario)
 
 
-def test_a_session_once_read_does_not_change(run: Run) -> None:
+def test_session_value_does_not_change_after_it_was_read(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a"))
         read_once = await realtime.session("token-a")
@@ -195,7 +195,7 @@ def test_a_session_once_read_does_not_change(run: Run) -> None:
     run(scenario)
 
 
-def test_a_session_with_the_same_token_is_replaced(run: Run) -> None:
+def test_session_with_the_same_token_is_replaced(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3))
 
@@ -209,7 +209,7 @@ def test_a_session_with_the_same_token_is_replaced(run: Run) -> None:
     run(scenario)
 
 
-def test_the_sessions_of_a_user_come_oldest_first_and_of_one_moment_by_token(run: Run) -> None:
+def test_sessions_of_a_user_are_sorted_by_login_time_then_token(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-c", 3, login_time_ms=1_000))
         await realtime.open_session(a_session("token-b", 3, login_time_ms=2_000))
@@ -224,7 +224,7 @@ def test_the_sessions_of_a_user_come_oldest_first_and_of_one_moment_by_token(run
     run(scenario)
 
 
-def test_a_user_with_two_clients_is_online_once_and_until_the_last_one_leaves(run: Run) -> None:
+def test_user_with_two_clients_counts_once_until_the_last_one_ends(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3))
         await realtime.open_session(a_session("token-b", 3))
@@ -242,7 +242,7 @@ def test_a_user_with_two_clients_is_online_once_and_until_the_last_one_leaves(ru
 
 
 @pytest.mark.parametrize(("hidden", "online"), [(False, {3}), (True, set())])
-def test_a_hidden_session_is_online_for_nobody(run: Run, hidden: bool, online: set[int]) -> None:
+def test_hidden_session_is_in_no_online_count(run: Run, hidden: bool, online: set[int]) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, hidden=hidden))
 
@@ -255,7 +255,7 @@ def test_a_hidden_session_is_online_for_nobody(run: Run, hidden: bool, online: s
     run(scenario)
 
 
-def test_the_bot_is_never_counted(run: Run) -> None:
+def test_bot_is_in_no_online_count(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", BOT_ID))
         await realtime.open_session(a_session("token-b", 3))
@@ -269,7 +269,7 @@ def test_the_bot_is_never_counted(run: Run) -> None:
     run(scenario)
 
 
-def test_online_among_answers_only_for_those_asked_about(run: Run) -> None:
+def test_online_among_returns_only_the_given_users(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         for user_id in (3, 4, 5):
             await realtime.open_session(a_session(f"token-{user_id}", user_id))
@@ -282,7 +282,7 @@ def test_online_among_answers_only_for_those_asked_about(run: Run) -> None:
     run(scenario)
 
 
-def test_setting_the_wall_clock_ends_no_session(run: Run) -> None:
+def test_change_of_the_wall_clock_ends_no_session(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3))
 
@@ -294,7 +294,7 @@ def test_setting_the_wall_clock_ends_no_session(run: Run) -> None:
     run(scenario)
 
 
-def test_many_who_come_and_go_at_once_leave_the_count_right(run: Run) -> None:
+def test_online_count_is_right_after_concurrent_logins_and_logouts(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         async def come_and_perhaps_go(number: int) -> None:
             await realtime.open_session(a_session(f"token-{number}", 3 + number // 2))
@@ -309,7 +309,7 @@ def test_many_who_come_and_go_at_once_leave_the_count_right(run: Run) -> None:
     run(scenario)
 
 
-def test_those_online_are_listed_once_each_without_the_hidden_and_the_bot(run: Run) -> None:
+def test_online_ids_contain_each_visible_user_once(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3))
         await realtime.open_session(a_session("token-b", 3, tournament=True))
@@ -326,7 +326,7 @@ def test_those_online_are_listed_once_each_without_the_hidden_and_the_bot(run: R
     run(scenario)
 
 
-def test_of_each_player_the_games_own_session_shows_before_the_earliest_tournament_client(run: Run) -> None:
+def test_sessions_among_prefers_the_game_then_the_earliest_tournament_client(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("late", 3, tournament=True, login_time_ms=3_000))
         await realtime.open_session(a_session("early", 3, tournament=True, login_time_ms=1_000))
@@ -342,7 +342,7 @@ def test_of_each_player_the_games_own_session_shows_before_the_earliest_tourname
     run(scenario)
 
 
-def test_a_hidden_session_shows_to_nobody_but_is_its_users_own(run: Run) -> None:
+def test_hidden_session_is_found_only_by_its_own_user(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, hidden=True))
         await realtime.open_session(a_session("token-b", 4))
@@ -354,7 +354,7 @@ def test_a_hidden_session_shows_to_nobody_but_is_its_users_own(run: Run) -> None
     run(scenario)
 
 
-def test_a_session_idles_from_its_opening_and_from_each_poll(run: Run) -> None:
+def test_idle_time_counts_from_the_opening_and_from_each_poll(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a"))
         clock.advance(20)
@@ -372,7 +372,7 @@ def test_a_session_idles_from_its_opening_and_from_each_poll(run: Run) -> None:
     run(scenario)
 
 
-def test_those_whom_nobody_polled_for_a_time_are_listed_the_longest_first(run: Run) -> None:
+def test_idle_sessions_are_listed_longest_idle_first(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         for token in ("token-c", "token-b", "token-a"):
             await realtime.open_session(a_session(token))
@@ -389,7 +389,7 @@ def test_those_whom_nobody_polled_for_a_time_are_listed_the_longest_first(run: R
     run(scenario)
 
 
-def test_an_idle_session_that_is_closed_is_no_longer_listed(run: Run) -> None:
+def test_closed_session_is_not_listed_as_idle(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a"))
         clock.advance(300)
@@ -401,7 +401,7 @@ def test_an_idle_session_that_is_closed_is_no_longer_listed(run: Run) -> None:
     run(scenario)
 
 
-def test_setting_the_wall_clock_makes_no_session_idle(run: Run) -> None:
+def test_change_of_the_wall_clock_makes_no_session_idle(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a"))
 
@@ -415,7 +415,7 @@ def test_setting_the_wall_clock_makes_no_session_idle(run: Run) -> None:
     run(scenario)
 
 
-def test_what_is_for_those_who_see_somebody_leave_is_not_appended_while_they_are_online(run: Run) -> None:
+def test_append_unless_online_appends_nothing_while_the_user_is_online(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("reader", 9, ONLINE))
         await realtime.open_session(a_session("token-a", 3))
@@ -430,7 +430,7 @@ def test_what_is_for_those_who_see_somebody_leave_is_not_appended_while_they_are
     run(scenario)
 
 
-def test_an_arrival_is_appended_only_for_who_was_not_online(run: Run) -> None:
+def test_arrival_is_appended_only_for_a_user_who_was_offline(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("reader", 9, ONLINE))
         for number in range(3):
@@ -448,7 +448,7 @@ def test_an_arrival_is_appended_only_for_who_was_not_online(run: Run) -> None:
     run(scenario)
 
 
-def test_a_session_does_not_change_while_somebody_follows_a_topic(run: Run) -> None:
+def test_change_unless_followed_changes_nothing_while_the_topic_has_a_follower(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         topic = spectate_topic(3)
         await realtime.open_session(a_session("host", 3))

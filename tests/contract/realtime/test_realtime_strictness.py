@@ -1,4 +1,4 @@
-"""That the strict wrapper notices what it is there to notice, and that errors are the answers faces have words for."""
+"""The strict wrapper detects impure rules and mutable values; the port's methods and errors have the expected types."""
 
 import asyncio
 import inspect
@@ -24,18 +24,18 @@ from kiai.realtime.port import (
     TooMany,
 )
 
-NO_COROUTINE = {"turn"}  # is held, not awaited
+NO_COROUTINE = {"session_lock"}  # a context manager
 
 
 class Match(msgspec.Struct, frozen=True):
-    """A match as the port sees one."""
+    """A match. The port accepts any frozen Struct."""
 
     name: str
     seed: int = 0
 
 
-class Loose(msgspec.Struct):
-    """A Struct that can be changed."""
+class Mutable(msgspec.Struct):
+    """A Struct that is not frozen."""
 
     seats: int
 
@@ -47,10 +47,10 @@ def play(scenario: Callable[[Realtime], Awaitable[None]]) -> None:
     asyncio.run(on_empty_state())
 
 
-def test_a_rule_that_is_not_pure_is_caught() -> None:
+def test_strict_adapter_rejects_an_impure_rule() -> None:
     async def scenario(realtime: Realtime) -> None:
         seeds = itertools.count()
-        match_id = await realtime.open_match(Match("a room"))
+        match_id = await realtime.open_match(Match("a match"))
         await realtime.open_session(a_session("token-a"))
 
         with pytest.raises(AssertionError, match="not pure"):
@@ -61,17 +61,17 @@ def test_a_rule_that_is_not_pure_is_caught() -> None:
     play(scenario)
 
 
-def test_a_value_that_can_be_changed_is_caught() -> None:
+def test_strict_adapter_rejects_a_mutable_value() -> None:
     async def scenario(realtime: Realtime) -> None:
         with pytest.raises(AssertionError, match="not frozen"):
-            await realtime.open_match(Loose(seats=1))
+            await realtime.open_match(Mutable(seats=1))
 
     play(scenario)
 
 
-def test_what_comes_out_is_never_the_object_that_went_in() -> None:
+def test_strict_adapter_never_returns_the_given_match() -> None:
     async def scenario(realtime: Realtime) -> None:
-        opened = Match("a room")
+        opened = Match("a match")
 
         read = await realtime.match(await realtime.open_match(opened), Match)
 
@@ -81,7 +81,7 @@ def test_what_comes_out_is_never_the_object_that_went_in() -> None:
     play(scenario)
 
 
-def test_a_session_that_comes_out_is_never_the_object_that_went_in() -> None:
+def test_strict_adapter_never_returns_the_given_session() -> None:
     async def scenario(realtime: Realtime) -> None:
         opened = a_session("token-a", 3, "lobby", friends=frozenset({4}))
         await realtime.open_session(opened)
@@ -100,7 +100,7 @@ def test_a_session_that_comes_out_is_never_the_object_that_went_in() -> None:
     play(scenario)
 
 
-def test_others_run_before_and_after_a_turn_and_while_it_is_taken() -> None:
+def test_strict_adapter_yields_around_and_inside_a_session_lock() -> None:
     async def scenario(realtime: Realtime) -> None:
         await realtime.open_session(a_session("token-a"))
         turns: list[str] = []
@@ -111,7 +111,7 @@ def test_others_run_before_and_after_a_turn_and_while_it_is_taken() -> None:
                 await asyncio.sleep(0)
 
         running = asyncio.create_task(other())
-        async with realtime.turn("token-a"):
+        async with realtime.session_lock("token-a"):
             inside = list(turns)
 
         assert inside == ["before", "in it"]
@@ -121,7 +121,7 @@ def test_others_run_before_and_after_a_turn_and_while_it_is_taken() -> None:
     play(scenario)
 
 
-def test_others_run_before_and_after_a_verb() -> None:
+def test_strict_adapter_yields_before_and_after_each_method() -> None:
     async def scenario(realtime: Realtime) -> None:
         turns: list[str] = []
 
@@ -139,17 +139,21 @@ def test_others_run_before_and_after_a_verb() -> None:
     play(scenario)
 
 
-def test_every_verb_is_asynchronous() -> None:
-    verbs = [verb for name, verb in vars(Realtime).items() if inspect.isfunction(verb) and not name.startswith("_")]
+def test_every_method_of_the_port_is_asynchronous() -> None:
+    methods = [
+        method for name, method in vars(Realtime).items() if inspect.isfunction(method) and not name.startswith("_")
+    ]
 
-    assert verbs
-    assert {verb.__name__ for verb in verbs if not inspect.iscoroutinefunction(verb)} == NO_COROUTINE
+    assert methods
+    assert {method.__name__ for method in methods if not inspect.iscoroutinefunction(method)} == NO_COROUTINE
 
 
-def test_every_verb_states_its_promise() -> None:
-    verbs = [verb for name, verb in vars(Realtime).items() if inspect.isfunction(verb) and not name.startswith("_")]
+def test_every_method_of_the_port_has_a_docstring() -> None:
+    methods = [
+        method for name, method in vars(Realtime).items() if inspect.isfunction(method) and not name.startswith("_")
+    ]
 
-    assert [verb.__name__ for verb in verbs if not verb.__doc__] == []
+    assert [method.__name__ for method in methods if not method.__doc__] == []
 
 
 @pytest.mark.parametrize(
@@ -163,7 +167,7 @@ def test_every_verb_states_its_promise() -> None:
         (StateUnavailable("connection refused"), True),
     ],
 )
-def test_errors_are_the_domains_and_those_that_pass_are_unavailable(error: KiaiError, later: bool) -> None:
+def test_port_errors_are_kiai_errors_and_temporary_ones_are_unavailable(error: KiaiError, later: bool) -> None:
     assert isinstance(error, RealtimeError)
     assert isinstance(error, Unavailable) is later
     assert str(error)

@@ -1,4 +1,4 @@
-"""What the realtime port promises about topics, cursors, polls, feeds and the board of statuses."""
+"""Promises of the realtime port about topics, cursors, polls, feeds and the board of statuses."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from tests.contract.realtime.conftest import Run
 from kiai.clock import ManualClock
 from kiai.realtime.port import (
     BOT_ID,
+    CROWDED_ABOVE,
     FEED,
     LOBBY,
-    MANY_ONLINE,
     ONLINE,
     STATUS,
     Entry,
@@ -31,7 +31,7 @@ from kiai.realtime.port import (
 )
 
 OSU: Final = chat_topic("#osu")
-MISSED_BY_NOBODY: Final = (ONLINE, LOBBY, user_topic(3), OSU, match_topic(1), spectate_topic(3))
+WITHOUT_SKIPS: Final = (ONLINE, LOBBY, user_topic(3), OSU, match_topic(1), spectate_topic(3))
 FRAMES: Final = frames_topic(7)
 
 
@@ -42,7 +42,7 @@ def status_of(author: int, body: str = "") -> Entry:
 # --- order and cursors
 
 
-def test_a_topic_has_one_order_for_everybody(run: Run) -> None:
+def test_all_readers_of_a_topic_see_the_same_order(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, OSU))
         await realtime.open_session(a_session("token-b", 4, OSU))
@@ -58,20 +58,20 @@ def test_a_topic_has_one_order_for_everybody(run: Run) -> None:
     run(scenario)
 
 
-def test_an_entry_comes_out_as_it_went_in(run: Run) -> None:
+def test_polled_entry_equals_the_appended_one(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
-        said = Entry(OSU, b"\x07\x00 new \xff", author=4, needs=8, older=b"\x07 old")
+        appended = Entry(OSU, b"\x07\x00 new \xff", author=4, needs=8, older=b"\x07 old")
         await realtime.open_session(a_session("token-a", 3, OSU))
 
-        await realtime.append([said])
+        await realtime.append([appended])
 
         _, found = await realtime.poll("token-a")
-        assert found == [said]
+        assert found == [appended]
 
     run(scenario)
 
 
-def test_the_entries_of_one_append_go_each_to_its_topic_in_their_order(run: Run) -> None:
+def test_append_distributes_entries_to_their_topics_in_order(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, OSU))
         await realtime.open_session(a_session("token-b", 4, LOBBY))
@@ -84,7 +84,7 @@ def test_the_entries_of_one_append_go_each_to_its_topic_in_their_order(run: Run)
     run(scenario)
 
 
-def test_what_was_said_before_one_follows_is_not_seen(run: Run) -> None:
+def test_session_does_not_read_entries_from_before_it_followed(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, OSU))
         await realtime.append([an_entry(OSU, "before")])
@@ -98,7 +98,7 @@ def test_what_was_said_before_one_follows_is_not_seen(run: Run) -> None:
     run(scenario)
 
 
-def test_what_one_says_is_in_ones_own_next_poll(run: Run) -> None:
+def test_session_reads_its_own_entry_in_its_next_poll(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, OSU))
 
@@ -110,7 +110,7 @@ def test_what_one_says_is_in_ones_own_next_poll(run: Run) -> None:
     run(scenario)
 
 
-def test_a_cursor_never_goes_back_and_is_each_sessions_own(run: Run) -> None:
+def test_each_session_has_its_own_cursor_that_never_moves_back(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, OSU))
         await realtime.open_session(a_session("token-b", 3, OSU))
@@ -126,19 +126,19 @@ def test_a_cursor_never_goes_back_and_is_each_sessions_own(run: Run) -> None:
     run(scenario)
 
 
-def test_polls_at_once_give_each_entry_once(run: Run) -> None:
+def test_concurrent_polls_return_each_entry_once(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, OSU))
         await realtime.append(entries(OSU, range(50)))
 
         polled = await asyncio.gather(*(read(realtime, "token-a") for _ in range(5)))
 
-        assert sorted(body for one in polled for body in one) == sorted(str(n).encode() for n in range(50))
+        assert sorted(body for bodies in polled for body in bodies) == sorted(str(n).encode() for n in range(50))
 
     run(scenario)
 
 
-def test_a_poll_answers_with_the_session_as_it_is(run: Run) -> None:
+def test_poll_returns_the_present_session(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, OSU))
         became = await realtime.change_session("token-a", becomes(away="be right back"))
@@ -153,7 +153,7 @@ def test_a_poll_answers_with_the_session_as_it_is(run: Run) -> None:
 # --- following
 
 
-def test_what_is_said_where_nobody_follows_is_dropped(run: Run) -> None:
+def test_entry_of_a_topic_without_followers_is_dropped(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.append(entries(OSU, ["to nobody"]))
         await realtime.open_session(a_session("token-a", 3, OSU))
@@ -167,7 +167,7 @@ def test_what_is_said_where_nobody_follows_is_dropped(run: Run) -> None:
     run(scenario)
 
 
-def test_a_topic_newly_followed_is_read_from_its_end_before_what_the_change_says(run: Run) -> None:
+def test_cursor_of_a_new_topic_starts_before_the_entries_of_the_same_change(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3))
         await realtime.open_session(a_session("token-b", 4, OSU))
@@ -183,7 +183,7 @@ def test_a_topic_newly_followed_is_read_from_its_end_before_what_the_change_says
     run(scenario)
 
 
-def test_a_topic_no_longer_followed_is_forgotten_with_what_was_not_polled(run: Run) -> None:
+def test_unread_entries_are_lost_when_a_session_unfollows(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, OSU, LOBBY))
         await realtime.open_session(a_session("token-b", 4, OSU))
@@ -198,7 +198,7 @@ def test_a_topic_no_longer_followed_is_forgotten_with_what_was_not_polled(run: R
     run(scenario)
 
 
-def test_who_follows_again_starts_at_the_end(run: Run) -> None:
+def test_session_that_follows_again_starts_at_the_end(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, OSU))
         await realtime.open_session(a_session("token-b", 4, OSU))
@@ -214,7 +214,7 @@ def test_who_follows_again_starts_at_the_end(run: Run) -> None:
     run(scenario)
 
 
-def test_a_change_that_keeps_a_topic_keeps_its_cursor(run: Run) -> None:
+def test_change_keeps_the_cursors_of_topics_still_followed(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, OSU, ONLINE))
         await realtime.append([an_entry(OSU, 1)])
@@ -226,7 +226,7 @@ def test_a_change_that_keeps_a_topic_keeps_its_cursor(run: Run) -> None:
     run(scenario)
 
 
-def test_a_session_that_opens_hears_what_its_opening_says_and_so_do_the_others(run: Run) -> None:
+def test_new_session_and_others_read_the_entries_of_its_opening(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, ONLINE))
 
@@ -238,7 +238,7 @@ def test_a_session_that_opens_hears_what_its_opening_says_and_so_do_the_others(r
     run(scenario)
 
 
-def test_a_session_that_is_replaced_reads_from_the_end(run: Run) -> None:
+def test_replaced_session_reads_from_the_end(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, OSU))
         await realtime.open_session(a_session("token-b", 4, OSU))
@@ -251,7 +251,7 @@ def test_a_session_that_is_replaced_reads_from_the_end(run: Run) -> None:
     run(scenario)
 
 
-def test_followers_are_counted_for_each_topic_and_hidden_ones_are_not(run: Run) -> None:
+def test_followers_counts_visible_sessions_per_topic(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, OSU, LOBBY))
         await realtime.open_session(a_session("token-b", 3, OSU, tournament=True))
@@ -269,7 +269,7 @@ def test_followers_are_counted_for_each_topic_and_hidden_ones_are_not(run: Run) 
     run(scenario)
 
 
-def test_a_topic_is_followed_by_hidden_sessions_too(run: Run) -> None:
+def test_is_followed_includes_hidden_sessions(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         before = await realtime.is_followed(OSU)
         await realtime.open_session(a_session("token-a", 3, OSU, hidden=True))
@@ -282,7 +282,7 @@ def test_a_topic_is_followed_by_hidden_sessions_too(run: Run) -> None:
     run(scenario)
 
 
-def test_those_who_follow_a_topic_are_listed_as_they_are_the_earliest_login_first(run: Run) -> None:
+def test_following_returns_present_sessions_earliest_login_first(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-c", 3, OSU, login_time_ms=2_000))
         await realtime.open_session(a_session("token-b", 4, OSU, login_time_ms=1_000))
@@ -302,21 +302,21 @@ def test_those_who_follow_a_topic_are_listed_as_they_are_the_earliest_login_firs
 # --- bounds
 
 
-@pytest.mark.parametrize("topic", MISSED_BY_NOBODY)
-def test_as_many_entries_as_a_topic_keeps_wait_for_its_readers(run: Run, topic: str) -> None:
+@pytest.mark.parametrize("topic", WITHOUT_SKIPS)
+def test_topic_stores_as_many_entries_as_its_bound(run: Run, topic: str) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
-        kept = bound_of(topic).entries
+        stored = bound_of(topic).entries
         await realtime.open_session(a_session("token-a", 3, topic))
 
-        await realtime.append(entries(topic, range(kept)))
+        await realtime.append(entries(topic, range(stored)))
 
-        assert await read(realtime, "token-a") == [str(n).encode() for n in range(kept)]
+        assert await read(realtime, "token-a") == [str(n).encode() for n in range(stored)]
 
     run(scenario)
 
 
-@pytest.mark.parametrize("topic", MISSED_BY_NOBODY)
-def test_who_is_behind_more_entries_than_a_topic_keeps_fell_behind(run: Run, topic: str) -> None:
+@pytest.mark.parametrize("topic", WITHOUT_SKIPS)
+def test_reader_falls_behind_beyond_the_bound_of_entries(run: Run, topic: str) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, topic))
         await realtime.append([an_entry(topic, 0)])
@@ -332,7 +332,7 @@ def test_who_is_behind_more_entries_than_a_topic_keeps_fell_behind(run: Run, top
     run(scenario)
 
 
-def test_who_keeps_up_falls_behind_never(run: Run) -> None:
+def test_reader_that_polls_in_time_never_falls_behind(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         topic = user_topic(3)
         step = bound_of(topic).entries // 2
@@ -348,7 +348,7 @@ def test_who_keeps_up_falls_behind_never(run: Run) -> None:
     run(scenario)
 
 
-def test_as_many_bytes_as_a_topic_keeps_wait_for_its_readers(run: Run) -> None:
+def test_topic_stores_as_many_bytes_as_its_bound(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         piece = bytes(64 * 1024)
         pieces = bound_of(OSU).bytes // len(piece)
@@ -362,7 +362,7 @@ def test_as_many_bytes_as_a_topic_keeps_wait_for_its_readers(run: Run) -> None:
     run(scenario)
 
 
-def test_who_is_behind_more_bytes_than_a_topic_keeps_fell_behind(run: Run) -> None:
+def test_reader_falls_behind_beyond_the_bound_of_bytes(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         piece = bytes(64 * 1024)
         await realtime.open_session(a_session("token-a", 3, OSU))
@@ -375,7 +375,7 @@ def test_who_is_behind_more_bytes_than_a_topic_keeps_fell_behind(run: Run) -> No
     run(scenario)
 
 
-def test_one_topic_that_overtakes_a_session_does_not_hold_up_the_others(run: Run) -> None:
+def test_session_that_falls_behind_does_not_affect_others(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, OSU))
         await realtime.open_session(a_session("token-b", 4, OSU))
@@ -395,7 +395,7 @@ def test_one_topic_that_overtakes_a_session_does_not_hold_up_the_others(run: Run
     run(scenario)
 
 
-def test_who_fell_behind_is_still_a_session_and_may_be_closed(run: Run) -> None:
+def test_session_that_fell_behind_can_be_closed(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, OSU))
         await realtime.append(entries(OSU, range(2 * bound_of(OSU).entries)))
@@ -412,23 +412,23 @@ def test_who_fell_behind_is_still_a_session_and_may_be_closed(run: Run) -> None:
     run(scenario)
 
 
-def test_frames_that_one_was_too_slow_for_are_skipped(run: Run) -> None:
+def test_slow_reader_skips_frames(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
-        kept = bound_of(FRAMES).entries
+        stored = bound_of(FRAMES).entries
         await realtime.open_session(a_session("token-a", 3, FRAMES))
 
-        await realtime.append(entries(FRAMES, range(10 * kept)))
+        await realtime.append(entries(FRAMES, range(10 * stored)))
         found = [int(body) for body in await read(realtime, "token-a")]
 
-        assert len(found) >= kept
-        assert found == list(range(10 * kept))[-len(found) :]
+        assert len(found) >= stored
+        assert found == list(range(10 * stored))[-len(found) :]
         assert found[0] > 0
         assert await read(realtime, "token-a") == []
 
     run(scenario)
 
 
-def test_the_newest_frame_is_kept_however_large(run: Run) -> None:
+def test_newest_frame_is_stored_whatever_its_size(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, FRAMES))
 
@@ -440,7 +440,7 @@ def test_the_newest_frame_is_kept_however_large(run: Run) -> None:
     run(scenario)
 
 
-def test_a_poll_leaves_what_is_over_its_bytes_for_the_next_one(run: Run) -> None:
+def test_poll_leaves_entries_beyond_its_bytes_for_the_next_poll(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, OSU))
         await realtime.append(entries(OSU, [b"aaaa", b"bbb", b"cc", b"d" * 20, b"e"]))
@@ -452,7 +452,7 @@ def test_a_poll_leaves_what_is_over_its_bytes_for_the_next_one(run: Run) -> None
     run(scenario)
 
 
-def test_the_bytes_of_a_poll_are_those_of_all_its_topics(run: Run) -> None:
+def test_bytes_of_a_poll_include_all_topics(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         topics = (OSU, LOBBY, ONLINE)
         await realtime.open_session(a_session("token-a", 3, *topics))
@@ -471,7 +471,7 @@ def test_the_bytes_of_a_poll_are_those_of_all_its_topics(run: Run) -> None:
 # --- feeds
 
 
-def test_a_feed_is_kept_without_a_follower(run: Run) -> None:
+def test_feed_is_stored_without_a_follower(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.append(entries(FEED, ["before"]))
         end = await realtime.feed_end(FEED)
@@ -487,7 +487,7 @@ def test_a_feed_is_kept_without_a_follower(run: Run) -> None:
     run(scenario)
 
 
-def test_a_feed_is_read_in_pieces(run: Run) -> None:
+def test_feed_can_be_read_in_pieces(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         cursor = await realtime.feed_end(FEED)
         await realtime.append(entries(FEED, range(600)))
@@ -509,23 +509,23 @@ def test_a_feed_is_read_in_pieces(run: Run) -> None:
     run(scenario)
 
 
-def test_a_cursor_from_long_ago_reads_a_feed_from_what_is_kept(run: Run) -> None:
+def test_old_cursor_reads_a_feed_from_its_oldest_stored_entry(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
-        kept = bound_of(FEED).entries
+        stored = bound_of(FEED).entries
         start = await realtime.feed_end(FEED)
-        await realtime.append(entries(FEED, range(3 * kept)))
+        await realtime.append(entries(FEED, range(3 * stored)))
 
-        first, bodies = await realtime.feed_after(FEED, start, 3 * kept)
+        first, bodies = await realtime.feed_after(FEED, start, 3 * stored)
 
         assert first > start
-        assert len(bodies) >= kept
+        assert len(bodies) >= stored
         assert first + len(bodies) == await realtime.feed_end(FEED)
-        assert bodies == [str(n).encode() for n in range(first - start, 3 * kept)]
+        assert bodies == [str(n).encode() for n in range(first - start, 3 * stored)]
 
     run(scenario)
 
 
-def test_a_cursor_of_another_life_reads_a_feed_from_its_end(run: Run) -> None:
+def test_cursor_past_the_end_reads_a_feed_from_its_end(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.append(entries(FEED, range(3)))
         end = await realtime.feed_end(FEED)
@@ -539,7 +539,7 @@ def test_a_cursor_of_another_life_reads_a_feed_from_its_end(run: Run) -> None:
 # --- the board of statuses
 
 
-def test_of_each_author_only_the_newest_status_is_given(run: Run) -> None:
+def test_poll_returns_only_the_newest_status_of_each_author(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         for user_id in (3, 4, 5):
             await realtime.open_session(a_session(f"token-{user_id}", user_id, STATUS))
@@ -555,7 +555,7 @@ def test_of_each_author_only_the_newest_status_is_given(run: Run) -> None:
     run(scenario)
 
 
-def test_statuses_from_before_one_follows_the_board_are_not_given(run: Run) -> None:
+def test_poll_omits_statuses_from_before_the_session_followed(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3))
         await realtime.open_session(a_session("token-b", 4), [status_of(4, "before")])
@@ -569,7 +569,7 @@ def test_statuses_from_before_one_follows_the_board_are_not_given(run: Run) -> N
     run(scenario)
 
 
-def test_nobody_falls_behind_the_board(run: Run) -> None:
+def test_no_session_falls_behind_statuses(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, STATUS))
         await realtime.open_session(a_session("token-b", 4))
@@ -582,7 +582,7 @@ def test_nobody_falls_behind_the_board(run: Run) -> None:
     run(scenario)
 
 
-def test_the_status_of_who_has_left_is_not_given(run: Run) -> None:
+def test_poll_omits_the_status_of_a_player_who_has_left(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, STATUS))
         await realtime.open_session(a_session("token-b", 4))
@@ -601,9 +601,7 @@ def test_the_status_of_who_has_left_is_not_given(run: Run) -> None:
 
 
 @pytest.mark.parametrize(("presence_filter", "wanted"), [(0, {7}), (1, {4, 5, 7}), (2, {4, 7})])
-def test_statuses_are_given_of_those_whom_the_session_wants_to_know_of(
-    run: Run, presence_filter: int, wanted: set[int]
-) -> None:
+def test_poll_returns_statuses_by_the_filter_of_the_session(run: Run, presence_filter: int, wanted: set[int]) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         reader = a_session("token-a", 3, STATUS, presence_filter=presence_filter, friends=frozenset({4}), spectating=7)
         await realtime.open_session(reader)
@@ -617,11 +615,11 @@ def test_statuses_are_given_of_those_whom_the_session_wants_to_know_of(
     run(scenario)
 
 
-def test_with_many_online_everybody_means_friends_and_those_asked_for_within_a_minute(run: Run) -> None:
+def test_crowded_server_pushes_statuses_of_friends_and_recently_requested_players(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         watched = {"watched": frozenset({5}), "watched_until_ms": clock.now_ms() + 60_000}
         await realtime.open_session(a_session("token-a", 3, STATUS, friends=frozenset({4}), **watched))
-        others = range(4, 4 + MANY_ONLINE)
+        others = range(4, 4 + CROWDED_ABOVE)
         for user_id in others:
             await realtime.open_session(a_session(f"token-{user_id}", user_id))
 
@@ -640,7 +638,7 @@ def test_with_many_online_everybody_means_friends_and_those_asked_for_within_a_m
     run(scenario)
 
 
-def test_the_bot_may_follow_too(run: Run) -> None:
+def test_bot_session_can_follow_topics(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-bot", BOT_ID, OSU))
 
@@ -651,7 +649,7 @@ def test_the_bot_may_follow_too(run: Run) -> None:
     run(scenario)
 
 
-def test_what_a_change_of_a_session_says_is_of_the_session_that_it_became(run: Run) -> None:
+def test_entries_of_a_session_change_match_the_stored_session(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.open_session(a_session("token-a", 3, match_id=0))
         await realtime.open_session(a_session("token-b", 4, OSU))

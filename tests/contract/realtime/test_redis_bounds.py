@@ -1,4 +1,4 @@
-"""That what Redis holds ends where it should: by topic, by session, and when everybody has gone."""
+"""Bounds of the data in Redis: per topic, per session, and after the last session has ended."""
 
 import asyncio
 from typing import Any
@@ -26,14 +26,14 @@ from kiai.realtime.redis import RedisRealtime
 SESSIONS = 1_000
 SESSION_BYTES_MAX = 12 * 1024
 FRIENDS = 50
-OVERHEAD = 1.5  # of what Redis needs beside the bodies
+OVERHEAD = 1.5  # Redis needs memory in addition to the bodies
 
 
 async def used_bytes(redis: Redis) -> int:
     return int((await redis.info("memory"))["used_memory"])
 
 
-def test_a_topic_takes_no_more_than_its_bound_however_much_is_said() -> None:
+def test_memory_of_a_topic_stays_within_its_bound() -> None:
     async def scenario() -> None:
         redis: Redis = Redis.from_url(a_redis().url)
         async with adapters.redis(ManualClock()) as realtime:
@@ -43,15 +43,15 @@ def test_a_topic_takes_no_more_than_its_bound_however_much_is_said() -> None:
             for _ in range(2 * bound.bytes // len(body) // 50):
                 await realtime.append([an_entry(topic, body)] * 50)
 
-            kept = await redis.memory_usage(f"kiai:t:{{{topic}}}:l", samples=0)
-            assert kept is not None
-            assert bound.bytes / OVERHEAD < kept < bound.bytes * OVERHEAD
+            stored = await redis.memory_usage(f"kiai:t:{{{topic}}}:l", samples=0)
+            assert stored is not None
+            assert bound.bytes / OVERHEAD < stored < bound.bytes * OVERHEAD
         await redis.aclose()
 
     asyncio.run(scenario())
 
 
-def test_a_session_takes_few_kilobytes_and_leaves_nothing_behind() -> None:
+def test_session_uses_few_kilobytes_and_frees_them() -> None:
     async def scenario() -> tuple[float, list[Any]]:
         redis: Redis = Redis.from_url(a_redis().url)
         async with adapters.redis(ManualClock()) as realtime:
@@ -72,10 +72,10 @@ def test_a_session_takes_few_kilobytes_and_leaves_nothing_behind() -> None:
     each, left = asyncio.run(scenario())
 
     assert each < SESSION_BYTES_MAX, each
-    assert left == [b"kiai:b:n"], "the number of the last status goes on"
+    assert left == [b"kiai:b:n"], "the number of the last status stays"
 
 
-def test_ranks_whose_loading_was_cut_off_expire_and_those_in_use_do_not() -> None:
+def test_partly_loaded_ranks_expire_and_ranks_in_use_do_not() -> None:
     async def scenario() -> tuple[set[Any], set[int], set[int], int]:
         redis: Redis = Redis.from_url(a_redis().url, decode_responses=True)
         async with adapters.redis(ManualClock()) as realtime:
@@ -85,23 +85,23 @@ def test_ranks_whose_loading_was_cut_off_expire_and_those_in_use_do_not() -> Non
             await realtime._run("ranks", "load", 99, 4, 0, "de", 50, 5, 4, "jp", 40)
             left = set(await redis.keys("kiai:z:*")) - in_use
             cut_off = {await redis.ttl(key) for key in left}
-            kept = {await redis.ttl(key) for key in in_use}
+            stored = {await redis.ttl(key) for key in in_use}
             await realtime.replace_ranks([RankEntry(4, 0, "de", 50), RankEntry(5, 4, "jp", 40)])
             now = set(await redis.keys("kiai:z:*")) - left
-            kept |= {await redis.ttl(key) for key in now}
+            stored |= {await redis.ttl(key) for key in now}
             gone = len(in_use & now - {"kiai:z:g", "kiai:z:n"})
         await redis.aclose()
-        return left, cut_off, kept, gone
+        return left, cut_off, stored, gone
 
-    left, cut_off, kept, gone = asyncio.run(scenario())
+    left, cut_off, stored, gone = asyncio.run(scenario())
 
     assert left
     assert all(0 < ttl <= 600 for ttl in cut_off)
-    assert kept == {-1}
+    assert stored == {-1}
     assert gone == 0
 
 
-def test_ranks_that_expired_while_they_were_loaded_never_replace_those_in_use(
+def test_ranks_that_expired_during_loading_never_replace_ranks_in_use(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def scenario() -> Rank:

@@ -1,11 +1,11 @@
-"""What the storage contract asks and changes: small statements on real tables."""
+"""Small statements on real tables, for the tests of the storage contract."""
 
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from kiai.storage.port import Command, Database, Query, Transaction, columns_for, only
+from kiai.storage.port import Command, Database, Query, Transaction, columns_for, scalar
 from kiai.storage.tables import counters, old_names, users
 
 
@@ -16,13 +16,13 @@ class Counter(msgspec.Struct, frozen=True):
     value: int
 
 
-VALUE: Final = Query(select(counters.c.value).where(counters.c.name == bindparam("name")), only)
+VALUE: Final = Query(select(counters.c.value).where(counters.c.name == bindparam("name")), scalar)
 COUNTERS: Final = Query(select(*columns_for(Counter, counters)).order_by(counters.c.name.desc()), Counter)
 PAGE: Final = Query(
-    select(counters.c.name).order_by(counters.c.name).limit(bindparam("limit")).offset(bindparam("offset")), only
+    select(counters.c.name).order_by(counters.c.name).limit(bindparam("limit")).offset(bindparam("offset")), scalar
 )
 TOTAL: Final[Query[Any]] = Query(select(func.coalesce(func.sum(counters.c.value), 0)), int)
-USER_IDS: Final = Query(select(users.c.id).order_by(users.c.id), only)
+USER_IDS: Final = Query(select(users.c.id).order_by(users.c.id), scalar)
 
 ADD: Final = Command(insert(counters))
 COUNT: Final = Command(
@@ -38,7 +38,7 @@ ADD_USER: Final = Query(
         name=bindparam("name"), safe_name=bindparam("name"), email=bindparam("email"), created_at_ms=0, active_at_ms=0
     )
     .returning(users.c.id),
-    only,
+    scalar,
 )
 REMOVE_USER: Final = Command(delete(users).where(users.c.id == bindparam("user_id")))
 ADD_OLD_NAME: Final = Command(
@@ -47,16 +47,16 @@ ADD_OLD_NAME: Final = Command(
 
 
 async def add(database: Database, **values: int) -> None:
-    """Commits counters of these names and values."""
+    """Commit counters with these names and values."""
 
     async def body(tx: Transaction) -> None:
-        await tx.many(ADD, [{"name": name, "value": value} for name, value in values.items()])
+        await tx.run_many(ADD, [{"name": name, "value": value} for name, value in values.items()])
 
     await database.transaction(body)
 
 
 async def count(database: Database, name: str, by: int = 1) -> int:
-    """Adds to a counter in a transaction of its own; how many rows changed."""
+    """Increment a counter in its own transaction. Return the number of changed rows."""
 
     async def body(tx: Transaction) -> int:
         return await tx.run(COUNT, of=name, by=by)
@@ -65,7 +65,7 @@ async def count(database: Database, name: str, by: int = 1) -> int:
 
 
 async def add_user(database: Database, name: str) -> int:
-    """Commits an account; its id."""
+    """Commit an account. Return its id."""
 
     async def body(tx: Transaction) -> int | None:
         return await tx.one(ADD_USER, name=name, email=f"{name}@example.com")

@@ -1,4 +1,4 @@
-"""The promises of `kiai.storage.port`, on SQLite and on PostgreSQL, and what each adapter promises beyond them."""
+"""The guarantees of `kiai.storage.port` on SQLite and PostgreSQL, and those of each adapter."""
 
 import asyncio
 import contextlib
@@ -41,20 +41,20 @@ from kiai.errors import Unavailable
 from kiai.storage import postgres, sqlite
 from kiai.storage.compiling import Compiler
 from kiai.storage.migrating import newest
-from kiai.storage.port import Database, Lane, Query, Taken, Transaction, only
+from kiai.storage.port import Database, Lane, Query, Transaction, UniqueViolation, scalar
 from kiai.storage.sqlite import SqliteDatabase
 from kiai.storage.tables import counters, scores
 
 
 class Oops(Exception):
-    """What a body may raise."""
+    """An exception of the body of a transaction."""
 
 
 # --- reads ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_read_sees_everything_committed_before_it(database: Database, run: Run) -> None:
-    async def story() -> list[int | None]:
+def test_read_sees_everything_committed_before_it(database: Database, run: Run) -> None:
+    async def scenario() -> list[int | None]:
         seen = []
         await add(database, plays=0)
         for _ in range(20):
@@ -62,20 +62,20 @@ def test_a_read_sees_everything_committed_before_it(database: Database, run: Run
             seen.append(await database.one(VALUE, name="plays"))
         return seen
 
-    assert run(story()) == list(range(1, 21))
+    assert run(scenario()) == list(range(1, 21))
 
 
-def test_a_read_sees_what_another_process_committed(database_url: str, run: Run) -> None:
-    async def story() -> int | None:
+def test_read_sees_commits_of_another_process(database_url: str, run: Run) -> None:
+    async def scenario() -> int | None:
         async with engines.opened(database_url) as here, engines.opened(database_url) as there:
             assert await here.one(VALUE, name="plays") is None
             await add(there, plays=7)
             return await here.one(VALUE, name="plays")
 
-    assert run(story()) == 7
+    assert run(scenario()) == 7
 
 
-def test_each_row_becomes_what_the_query_says_in_its_order(database: Database, run: Run) -> None:
+def test_rows_are_converted_by_the_query_and_in_order(database: Database, run: Run) -> None:
     run(add(database, a=1, b=2, c=3))
 
     rows = run(database.all(COUNTERS))
@@ -85,14 +85,14 @@ def test_each_row_becomes_what_the_query_says_in_its_order(database: Database, r
     assert run(first) == rows[0]
 
 
-def test_reads_and_transactions_are_timed_whether_they_work_or_not(database: Database, run: Run) -> None:
+def test_successful_and_failed_reads_and_transactions_are_timed(database: Database, run: Run) -> None:
     async def fails(tx: Transaction) -> None:
         raise ValueError
 
     run(add(database, a=1))
     run(database.one(VALUE, name="a"))
     run(database.all(COUNTERS))
-    run(database.all(COUNTERS.at(Lane.ASIDE)))
+    run(database.all(COUNTERS.in_lane(Lane.BOUNDED)))
     with pytest.raises(ValueError):
         run(database.transaction(fails))
 
@@ -101,8 +101,8 @@ def test_reads_and_transactions_are_timed_whether_they_work_or_not(database: Dat
     assert all(counts[-1] > 0 for counts in database.timings.by_op.values())
 
 
-def test_the_pool_is_in_use_while_a_transaction_runs(database: Database, run: Run) -> None:
-    async def story() -> list[int]:
+def test_pool_is_in_use_while_a_transaction_runs(database: Database, run: Run) -> None:
+    async def scenario() -> list[int]:
         used: list[int] = []
 
         async def look(tx: Transaction) -> None:
@@ -113,35 +113,35 @@ def test_the_pool_is_in_use_while_a_transaction_runs(database: Database, run: Ru
         await asyncio.sleep(0)
         return [*used, database.pool().in_use]
 
-    assert run(story()) == [1, 0]
+    assert run(scenario()) == [1, 0]
     assert database.pool().size >= 1
 
 
-def test_no_row_is_none_or_an_empty_list(database: Database, run: Run) -> None:
+def test_missing_row_is_none_or_an_empty_list(database: Database, run: Run) -> None:
     assert run(database.one(VALUE, name="nothing")) is None
     assert run(database.all(VALUE, name="nothing")) == []
 
 
-def test_a_limit_and_an_offset_may_be_given_at_the_call(database: Database, run: Run) -> None:
+def test_limit_and_offset_can_be_parameters(database: Database, run: Run) -> None:
     run(add(database, a=1, b=2, c=3))
 
     assert run(database.all(PAGE, limit=2, offset=1)) == ["b", "c"]
 
 
-def test_a_slow_read_answers_the_same_beside_the_event_loop(database: Database, run: Run) -> None:
+def test_bounded_read_in_a_thread_gives_the_same_result(database: Database, run: Run) -> None:
     run(add(database, plays=5))
 
-    assert run(database.one(VALUE.at(Lane.ASIDE), name="plays")) == 5
-    assert run(database.one(VALUE.at(Lane.ASIDE), name="nothing")) is None
-    assert run(database.all(COUNTERS.at(Lane.ASIDE))) == run(database.all(COUNTERS))
+    assert run(database.one(VALUE.in_lane(Lane.BOUNDED), name="plays")) == 5
+    assert run(database.one(VALUE.in_lane(Lane.BOUNDED), name="nothing")) is None
+    assert run(database.all(COUNTERS.in_lane(Lane.BOUNDED))) == run(database.all(COUNTERS))
 
 
-def test_a_slow_read_does_not_hold_up_the_event_loop(database: Database, run: Run) -> None:
+def test_bounded_read_does_not_block_the_event_loop(database: Database, run: Run) -> None:
     up_to = select(literal(1).label("n")).cte("up_to", recursive=True)
     up_to = up_to.union_all(select(up_to.c.n + 1).where(up_to.c.n < 300_000))
-    slow: Query[Any] = Query(select(func.count()).select_from(up_to), only, lane=Lane.ASIDE)
+    slow: Query[Any] = Query(select(func.count()).select_from(up_to), scalar, lane=Lane.BOUNDED)
 
-    async def story() -> tuple[int | None, int]:
+    async def scenario() -> tuple[int | None, int]:
         asking = asyncio.ensure_future(database.one(slow))
         turns = 0
         while not asking.done():
@@ -149,12 +149,12 @@ def test_a_slow_read_does_not_hold_up_the_event_loop(database: Database, run: Ru
             await asyncio.sleep(0)
         return await asking, turns
 
-    found, turns = run(story())
+    found, turns = run(scenario())
     assert found == 300_000
     assert turns > 20
 
 
-def test_whole_numbers_of_64_bits_come_back(database: Database, run: Run) -> None:
+def test_integers_of_64_bits_are_stored_exactly(database: Database, run: Run) -> None:
     numbers = {"zero": 0, "minus": -1, "beyond_32_bits": 2**31, "most": 2**63 - 1, "least": -(2**63)}
     run(add(database, **numbers))
 
@@ -164,20 +164,20 @@ def test_whole_numbers_of_64_bits_come_back(database: Database, run: Run) -> Non
 TEXTS: Final = ("", "' OR 1=1 --", "100%", "a:b :name", "$1 ? %s", "\\", "日本語 🎵", "a\nb")
 
 
-def test_any_text_is_a_value_and_nothing_else(database: Database, run: Run) -> None:
+def test_any_text_is_only_a_value(database: Database, run: Run) -> None:
     run(add(database, **{text: number for number, text in enumerate(TEXTS)}))
 
     assert [run(database.one(VALUE, name=text)) for text in TEXTS] == list(range(len(TEXTS)))
 
 
-def test_a_nul_in_a_text_fails_nothing_and_finds_nothing_else(database: Database, run: Run) -> None:
+def test_text_with_nul_finds_no_row(database: Database, run: Run) -> None:
     run(add(database, ab=1, a=2))
 
     assert run(database.one(VALUE, name="a\0b")) is None
 
 
-def test_any_text_may_be_a_constant_of_a_statement(database: Database, run: Run) -> None:
-    found = [run(database.one(Query(select(literal(text)), only))) for text in TEXTS]
+def test_any_text_can_be_a_constant_of_a_statement(database: Database, run: Run) -> None:
+    found = [run(database.one(Query(select(literal(text)), scalar))) for text in TEXTS]
 
     assert found == list(TEXTS)
 
@@ -185,14 +185,14 @@ def test_any_text_may_be_a_constant_of_a_statement(database: Database, run: Run)
 # --- transactions ---------------------------------------------------------------------------------------------------
 
 
-def test_a_transaction_answers_what_its_body_returns(database: Database, run: Run) -> None:
+def test_transaction_returns_the_result_of_its_body(database: Database, run: Run) -> None:
     async def body(tx: Transaction) -> str:
         return "done"
 
     assert run(database.transaction(body)) == "done"
 
 
-def test_a_transaction_sees_its_own_changes(database: Database, run: Run) -> None:
+def test_transaction_sees_its_own_changes(database: Database, run: Run) -> None:
     async def body(tx: Transaction) -> tuple[int | None, list[Counter]]:
         await tx.run(ADD, name="a", value=1)
         await tx.run(COUNT, of="a", by=5)
@@ -201,7 +201,7 @@ def test_a_transaction_sees_its_own_changes(database: Database, run: Run) -> Non
     assert run(database.transaction(body)) == (6, [Counter("users", 0), Counter("a", 6)])
 
 
-def test_run_answers_how_many_rows_changed(database: Database, run: Run) -> None:
+def test_run_returns_the_number_of_changed_rows(database: Database, run: Run) -> None:
     run(add(database, a=1, b=2))
 
     async def body(tx: Transaction) -> list[int]:
@@ -216,10 +216,10 @@ def test_run_answers_how_many_rows_changed(database: Database, run: Run) -> None
     assert run(database.transaction(body)) == [1, 4, 0, 3, 0]
 
 
-def test_many_takes_any_number_of_rows(database: Database, run: Run) -> None:
+def test_run_many_accepts_any_number_of_rows(database: Database, run: Run) -> None:
     async def body(tx: Transaction) -> None:
-        await tx.many(ADD, [])
-        await tx.many(ADD, ({"value": n, "name": f"n{n:04}"} for n in range(1_000)))
+        await tx.run_many(ADD, [])
+        await tx.run_many(ADD, ({"value": n, "name": f"n{n:04}"} for n in range(1_000)))
 
     run(database.transaction(body))
 
@@ -227,22 +227,22 @@ def test_many_takes_any_number_of_rows(database: Database, run: Run) -> None:
     assert run(database.all(PAGE, limit=2, offset=998)) == ["n0998", "n0999"]
 
 
-def test_an_error_rolls_everything_back_and_is_raised_again(database: Database, run: Run) -> None:
+def test_error_in_the_body_rolls_back_and_is_raised(database: Database, run: Run) -> None:
     async def body(tx: Transaction) -> None:
         await tx.run(ADD, name="a", value=1)
         await tx.run(COUNT, of="users", by=1)
         raise Oops("no")
 
-    async def story() -> list[Counter]:
+    async def scenario() -> list[Counter]:
         with pytest.raises(Oops, match="no"):
             await database.transaction(body)
         return await database.all(COUNTERS)
 
-    assert run(story()) == [Counter("users", 0)]
-    assert run(count(database, "users")) == 1, "the next transaction is unharmed"
+    assert run(scenario()) == [Counter("users", 0)]
+    assert run(count(database, "users")) == 1, "the next transaction works"
 
 
-def test_no_reader_sees_a_transaction_half_way(database: Database, run: Run) -> None:
+def test_reader_never_sees_a_part_of_a_transaction(database: Database, run: Run) -> None:
     run(add(database, a=1_000, b=0))
 
     async def move(tx: Transaction) -> None:
@@ -253,7 +253,7 @@ def test_no_reader_sees_a_transaction_half_way(database: Database, run: Run) -> 
         for _ in range(10):
             await database.transaction(move)
 
-    async def story() -> set[int | None]:
+    async def scenario() -> set[int | None]:
         moving = asyncio.gather(*(move_often() for _ in range(5)))
         seen = set()
         while not moving.done():
@@ -263,20 +263,20 @@ def test_no_reader_sees_a_transaction_half_way(database: Database, run: Run) -> 
         await moving
         return seen
 
-    assert run(story()) == {1_000}
+    assert run(scenario()) == {1_000}
     assert run(database.one(VALUE, name="b")) == 50
 
 
-def test_transactions_that_change_the_same_row_lose_nothing(database: Database, run: Run) -> None:
-    async def story() -> int | None:
+def test_simultaneous_changes_of_one_row_are_all_applied(database: Database, run: Run) -> None:
+    async def scenario() -> int | None:
         await asyncio.gather(*(count(database, "users") for _ in range(100)))
         return await database.one(VALUE, name="users")
 
-    assert run(story()) == 100
+    assert run(scenario()) == 100
 
 
-def test_a_transaction_that_began_is_finished_though_its_caller_is_gone(database: Database, run: Run) -> None:
-    async def story() -> int | None:
+def test_begun_transaction_is_finished_when_its_caller_is_cancelled(database: Database, run: Run) -> None:
+    async def scenario() -> int | None:
         asking = asyncio.create_task(count(database, "users"))
         await asyncio.sleep(0)
         asking.cancel()
@@ -288,78 +288,82 @@ def test_a_transaction_that_began_is_finished_though_its_caller_is_gone(database
             await count(database, "other")
         return await database.one(VALUE, name="users")
 
-    assert run(story()) == 1
+    assert run(scenario()) == 1
 
 
 # --- keys and references --------------------------------------------------------------------------------------------
 
 
-def test_a_unique_key_that_is_taken_is_told_and_rolls_everything_back(database: Database, run: Run) -> None:
+def test_duplicate_key_raises_and_rolls_back(database: Database, run: Run) -> None:
     run(add(database, a=1))
 
     async def body(tx: Transaction) -> None:
         await tx.run(ADD, name="b", value=1)
         await tx.run(ADD, name="a", value=2)
 
-    with pytest.raises(Taken) as taken:
+    with pytest.raises(UniqueViolation) as taken:
         run(database.transaction(body))
 
     assert "counters" in taken.value.constraint
     assert run(database.all(PAGE, limit=10, offset=0)) == ["a", "users"]
 
 
-def test_a_unique_key_that_is_taken_says_which(database: Database, run: Run) -> None:
+def test_duplicate_key_error_names_the_constraint(database: Database, run: Run) -> None:
     run(add_user(database, "peppy"))
 
-    with pytest.raises(Taken, match="safe_name"):
+    with pytest.raises(UniqueViolation, match="safe_name"):
         run(database.transaction(lambda tx: tx.one(ADD_USER, name="peppy", email="other@example.com")))
-    with pytest.raises(Taken, match="email"):
+    with pytest.raises(UniqueViolation, match="email"):
         run(database.transaction(lambda tx: tx.one(ADD_USER, name="other", email="peppy@example.com")))
 
 
-def test_a_unique_key_that_is_taken_is_named_without_the_value(database: Database, run: Run) -> None:
+def test_duplicate_key_error_does_not_contain_the_value(database: Database, run: Run) -> None:
     run(add_user(database, "peppy"))
 
-    with pytest.raises(Taken) as taken:
+    with pytest.raises(UniqueViolation) as taken:
         run(database.transaction(lambda tx: tx.one(ADD_USER, name="other", email="peppy@example.com")))
 
     assert "peppy" not in taken.value.constraint
 
 
-def test_many_rows_with_a_taken_key_add_none(database: Database, run: Run) -> None:
-    with pytest.raises(Taken):
-        run(database.transaction(lambda tx: tx.many(ADD, [{"name": name, "value": 1} for name in ("a", "b", "users")])))
+def test_run_many_with_a_duplicate_key_adds_no_row(database: Database, run: Run) -> None:
+    with pytest.raises(UniqueViolation):
+        run(
+            database.transaction(
+                lambda tx: tx.run_many(ADD, [{"name": name, "value": 1} for name in ("a", "b", "users")])
+            )
+        )
 
     assert run(database.one(TOTAL)) == 0
 
 
-def test_of_many_who_want_a_key_at_once_one_gets_it(database: Database, run: Run) -> None:
-    async def story() -> list[object]:
+def test_one_of_many_simultaneous_inserts_of_a_key_succeeds(database: Database, run: Run) -> None:
+    async def scenario() -> list[object]:
         return await asyncio.gather(*(add_user(database, "peppy") for _ in range(20)), return_exceptions=True)
 
-    answers = run(story())
+    answers = run(scenario())
 
     assert sum(isinstance(answer, int) for answer in answers) == 1
-    assert sum(isinstance(answer, Taken) for answer in answers) == 19
+    assert sum(isinstance(answer, UniqueViolation) for answer in answers) == 19
 
 
-def test_players_are_numbered_from_3_and_no_number_comes_twice(database: Database, run: Run) -> None:
-    async def story() -> list[int]:
+def test_players_are_numbered_from_3_and_ids_are_not_reused(database: Database, run: Run) -> None:
+    async def scenario() -> list[int]:
         ids = [await add_user(database, "first"), await add_user(database, "second")]
         await database.transaction(lambda tx: tx.run(REMOVE_USER, user_id=ids[-1]))
         return [*ids, await add_user(database, "third")]
 
-    assert run(database.all(USER_IDS)) == [1], "the bot alone"
-    assert run(story()) == [3, 4, 5]
+    assert run(database.all(USER_IDS)) == [1], "only the bot"
+    assert run(scenario()) == [3, 4, 5]
 
 
-def test_a_row_cannot_refer_to_nothing(database: Database, run: Run) -> None:
+def test_foreign_key_to_a_missing_row_is_rejected(database: Database, run: Run) -> None:
     async def refer(user_id: int) -> int:
         return await database.transaction(lambda tx: tx.run(ADD_OLD_NAME, user_id=user_id))
 
     with pytest.raises(Exception, match=r"(?i)foreign key") as refused:
         run(refer(99))
-    assert not isinstance(refused.value, Taken)
+    assert not isinstance(refused.value, UniqueViolation)
 
     assert run(refer(1)) == 1
     with pytest.raises(Exception, match=r"(?i)foreign key"):
@@ -369,17 +373,17 @@ def test_a_row_cannot_refer_to_nothing(database: Database, run: Run) -> None:
 # --- the whole database ---------------------------------------------------------------------------------------------
 
 
-def test_the_version_is_the_newest_after_migrating(database: Database, run: Run) -> None:
+def test_version_is_the_newest_after_migrations(database: Database, run: Run) -> None:
     assert run(database.version()) == newest()
 
 
-def test_a_healthy_database_has_no_faults_and_some_size(database: Database, run: Run) -> None:
+def test_intact_database_has_no_faults_and_a_size(database: Database, run: Run) -> None:
     assert run(database.faults()) == []
     assert run(database.size_bytes()) > 10_000
 
 
-def test_a_commit_by_anybody_is_noticed(database_url: str, run: Run) -> None:
-    async def story() -> list[bool]:
+def test_changed_reports_commits_of_any_process(database_url: str, run: Run) -> None:
+    async def scenario() -> list[bool]:
         seen: list[bool] = []
         async with engines.opened(database_url) as here, engines.opened(database_url) as there:
             await here.changed()
@@ -388,11 +392,11 @@ def test_a_commit_by_anybody_is_noticed(database_url: str, run: Run) -> None:
                 seen.append(await here.changed())
         return seen
 
-    assert run(story()) == [True, True]
+    assert run(scenario()) == [True, True]
 
 
-def test_closing_finishes_what_runs(database_url: str, run: Run) -> None:
-    async def story() -> tuple[int, int | None]:
+def test_close_waits_for_running_transactions(database_url: str, run: Run) -> None:
+    async def scenario() -> tuple[int, int | None]:
         loop, begun = asyncio.get_running_loop(), asyncio.Event()
 
         async def body(tx: Transaction) -> int:
@@ -406,7 +410,7 @@ def test_closing_finishes_what_runs(database_url: str, run: Run) -> None:
         async with engines.opened(database_url) as again:
             return await running, await again.one(VALUE, name="users")
 
-    assert run(story()) == (100, 100)
+    assert run(scenario()) == (100, 100)
 
 
 # --- constants are part of the SQL ----------------------------------------------------------------------------------
@@ -416,7 +420,7 @@ BEST_OF: Final = Query(
     .where(scores.c.user_id == bindparam("user_id"), scores.c.mode == bindparam("mode"), scores.c.best_pp == 1)
     .order_by(scores.c.pp.desc(), scores.c.id.desc())
     .limit(bindparam("limit")),
-    only,
+    scalar,
 )
 
 
@@ -428,7 +432,7 @@ def _postgres_compiler() -> Compiler:
     return Compiler(postgres_dialect.dialect())  # type: ignore[no-untyped-call]
 
 
-def test_sqlite_answers_from_a_partial_index(tmp_path: Path) -> None:
+def test_sqlite_uses_the_partial_index(tmp_path: Path) -> None:
     sql = _sqlite_compiler()[BEST_OF].text
 
     with contextlib.closing(sqlite3.connect(engines.sqlite_url(tmp_path).removeprefix("sqlite:///"))) as connection:
@@ -438,30 +442,30 @@ def test_sqlite_answers_from_a_partial_index(tmp_path: Path) -> None:
     assert plan == ["SEARCH scores USING INDEX ix_scores_best_of (user_id=? AND mode=?)"], "found, and not sorted"
 
 
-def test_postgresql_answers_from_a_partial_index(server: str, run: Run) -> None:
+def test_postgresql_uses_the_partial_index(server: str, run: Run) -> None:
     sql = _postgres_compiler()[BEST_OF]
 
-    async def story() -> str:
+    async def scenario() -> str:
         connection = await asyncpg.connect(server)
         try:
-            # A small table is read from end to end, unless that is forbidden.
+            # PostgreSQL scans a small table unless that is disabled.
             await connection.execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off")
             rows = await connection.fetch(f"EXPLAIN {sql.text}", *[1 for _ in sql.positions])
         finally:
             await connection.close()
         return "\n".join(row[0] for row in rows)
 
-    plan = run(story())
+    plan = run(scenario())
     assert re.search(r"Index (Only )?Scan using ix_scores_best_of", plan)
     assert "Sort" not in plan
 
 
-def test_constants_are_written_into_the_sql_and_parameters_are_not() -> None:
+def test_constants_are_rendered_into_the_sql_and_parameters_are_not() -> None:
     query = Query(
         select(counters.c.value)
         .where(counters.c.name == "it's", counters.c.value.in_([1, 2]))
         .limit(bindparam("most")),
-        only,
+        scalar,
     )
 
     embedded, served = (compiler[query].text for compiler in (_sqlite_compiler(), _postgres_compiler()))
@@ -473,7 +477,7 @@ def test_constants_are_written_into_the_sql_and_parameters_are_not() -> None:
     assert _postgres_compiler()[query].positions == ("most",)
 
 
-def test_a_statement_is_compiled_once() -> None:
+def test_statement_is_compiled_once() -> None:
     compiler = _sqlite_compiler()
 
     assert compiler[VALUE] is compiler[VALUE]
@@ -492,19 +496,21 @@ def file(tmp_path: Path, run: Run) -> Iterator[SqliteDatabase]:
     run(database.close())
 
 
-def test_a_body_that_awaits_something_else_fails_loudly_and_changes_nothing(file: SqliteDatabase, run: Run) -> None:
+def test_body_that_awaits_something_else_raises_and_changes_nothing(file: SqliteDatabase, run: Run) -> None:
     async def body(tx: Transaction) -> None:
         await tx.run(COUNT, of="users", by=1)
         await asyncio.sleep(0)
 
-    with pytest.raises(RuntimeError, match="awaited something else"):
+    with pytest.raises(RuntimeError, match="awaited something other"):
         run(file.transaction(body))
 
     assert run(file.one(VALUE, name="users")) == 0
     assert run(count(file, "users")) == 1
 
 
-def test_no_more_transactions_wait_than_may(file: SqliteDatabase, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_waiting_transactions_is_limited(
+    file: SqliteDatabase, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert sqlite.WAITING_MAX == 1_000
     monkeypatch.setattr(sqlite, "WAITING_MAX", 20)
     go_on = threading.Event()
@@ -512,7 +518,7 @@ def test_no_more_transactions_wait_than_may(file: SqliteDatabase, run: Run, monk
     async def hold(tx: Transaction) -> int:
         return int(go_on.wait(patiently(5)))
 
-    async def story() -> int | None:
+    async def scenario() -> int | None:
         waiting = [asyncio.create_task(file.transaction(hold))]
         waiting += [asyncio.create_task(count(file, "users")) for _ in range(19)]
         await asyncio.sleep(0)
@@ -524,16 +530,16 @@ def test_no_more_transactions_wait_than_may(file: SqliteDatabase, run: Run, monk
         await count(file, "users")
         return await file.one(VALUE, name="users")
 
-    assert run(story()) == 20
+    assert run(scenario()) == 20
 
 
-def test_a_writer_that_is_locked_out_too_long_is_unavailable(
+def test_writer_that_waits_too_long_for_the_lock_raises_unavailable(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "WAIT_S", 0.05)
     path = Path(engines.sqlite_url(tmp_path).removeprefix("sqlite:///"))
 
-    async def story() -> int | None:
+    async def scenario() -> int | None:
         database = SqliteDatabase(path)
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -546,10 +552,10 @@ def test_a_writer_that_is_locked_out_too_long_is_unavailable(
         await database.close()
         return found
 
-    assert run(story()) == 1
+    assert run(scenario()) == 1
 
 
-def test_transactions_share_one_bound_while_another_process_holds_the_lock(
+def test_queued_transactions_share_one_time_limit_while_another_process_has_the_lock(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert sqlite.WAIT_S == 5.0
@@ -571,7 +577,7 @@ def test_transactions_share_one_bound_while_another_process_holds_the_lock(
             await database.one(VALUE, name="users")
             read_within.append(perf_counter() - began)
 
-    async def story() -> int | None:
+    async def scenario() -> int | None:
         database = SqliteDatabase(path)
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -582,13 +588,13 @@ def test_transactions_share_one_bound_while_another_process_holds_the_lock(
         await database.close()
         return found
 
-    assert run(story()) == 1, "what failed was not done later"
+    assert run(scenario()) == 1, "a failed transaction is not run later"
     assert len(failed_after) == 6
     assert max(failed_after) < 1.0 + patiently(0.5)
     assert max(read_within) < patiently(0.2)
 
 
-def test_a_transaction_that_has_no_turn_in_time_is_given_up_and_a_job_is_not(
+def test_transaction_without_a_turn_in_time_fails_and_a_long_one_waits(
     file: SqliteDatabase, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "WAIT_S", 0.1)
@@ -597,7 +603,7 @@ def test_a_transaction_that_has_no_turn_in_time_is_given_up_and_a_job_is_not(
     async def hold(tx: Transaction) -> int:
         return int(go_on.wait(patiently(5)))
 
-    async def story() -> int | None:
+    async def scenario() -> int | None:
         holding = asyncio.create_task(file.transaction(hold, long=True))
         await asyncio.sleep(0)
         job = asyncio.create_task(file.transaction(lambda tx: tx.one(ADD_USER, name="job", email="a@b.c"), long=True))
@@ -607,13 +613,13 @@ def test_a_transaction_that_has_no_turn_in_time_is_given_up_and_a_job_is_not(
         await asyncio.gather(holding, job)
         return await file.one(VALUE, name="users")
 
-    assert run(story()) == 0, "what was given up was not done later"
+    assert run(scenario()) == 0, "a failed transaction is not run later"
     assert len(run(file.all(USER_IDS))) == 2
 
 
-def test_a_commit_survives_the_power_going(file: SqliteDatabase, run: Run) -> None:
-    setting: Query[object] = Query(text("PRAGMA synchronous"), only)
-    journal: Query[object] = Query(text("PRAGMA journal_mode"), only)
+def test_commits_are_synced_to_disk(file: SqliteDatabase, run: Run) -> None:
+    setting: Query[object] = Query(text("PRAGMA synchronous"), scalar)
+    journal: Query[object] = Query(text("PRAGMA journal_mode"), scalar)
 
     found = run(file.transaction(lambda tx: _both(tx, setting, journal)))
 
@@ -624,29 +630,29 @@ async def _both(tx: Transaction, first: Query[object], second: Query[object]) ->
     return await tx.one(first), await tx.one(second)
 
 
-def test_nothing_is_changed_outside_a_transaction(file: SqliteDatabase, run: Run) -> None:
+def test_write_outside_a_transaction_is_rejected(file: SqliteDatabase, run: Run) -> None:
     with pytest.raises(Unavailable, match="readonly"):
         run(file.one(ADD_USER, name="peppy", email="peppy@example.com"))
 
     assert run(file.all(USER_IDS)) == [1]
 
 
-def test_an_empty_file_has_no_version(tmp_path: Path, run: Run) -> None:
-    async def story() -> str | None:
+def test_empty_file_has_no_version(tmp_path: Path, run: Run) -> None:
+    async def scenario() -> str | None:
         database = SqliteDatabase(tmp_path / "new.db")
         version = await database.version()
         await database.close()
         return version
 
-    assert run(story()) is None
+    assert run(scenario()) is None
 
 
-def test_a_folder_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+def test_missing_folder_raises_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"none.kiai\.db"):
         SqliteDatabase(tmp_path / "none" / "kiai.db")
 
 
-def test_a_loose_reference_is_a_fault(file: SqliteDatabase, run: Run) -> None:
+def test_broken_foreign_key_is_a_fault(file: SqliteDatabase, run: Run) -> None:
     with contextlib.closing(sqlite3.connect(file.path, isolation_level=None)) as other:
         other.execute("INSERT INTO old_names (user_id, name, safe_name, released_at_ms) VALUES (99, 'x', 'x', 0)")
 
@@ -656,11 +662,11 @@ def test_a_loose_reference_is_a_fault(file: SqliteDatabase, run: Run) -> None:
     assert "users" in fault
 
 
-def test_without_a_commit_nothing_has_changed(file: SqliteDatabase, run: Run) -> None:
-    async def story() -> list[bool]:
+def test_changed_is_false_without_a_commit(file: SqliteDatabase, run: Run) -> None:
+    async def scenario() -> list[bool]:
         return [await file.changed() for _ in range(3)]
 
-    assert run(story()) == [True, False, False]
+    assert run(scenario()) == [True, False, False]
 
 
 # --- PostgreSQL -----------------------------------------------------------------------------------------------------
@@ -673,8 +679,8 @@ def server() -> Iterator[str]:
         yield url
 
 
-def test_a_deadlock_is_tried_again(server: str, run: Run) -> None:
-    async def story() -> tuple[int, list[Counter]]:
+def test_deadlock_is_retried(server: str, run: Run) -> None:
+    async def scenario() -> tuple[int, list[Counter]]:
         async with engines.opened(server) as database:
             await add(database, a=0, b=0)
             begun = {"a": asyncio.Event(), "b": asyncio.Event()}
@@ -686,7 +692,7 @@ def test_a_deadlock_is_tried_again(server: str, run: Run) -> None:
                     tries += 1
                     await tx.run(COUNT, of=first, by=1)
                     begun[first].set()
-                    await begun[second].wait()  # no body of ours may wait; here both must hold a row before they go on
+                    await begun[second].wait()  # real bodies must not wait; here each must first lock its row
                     await tx.run(COUNT, of=second, by=1)
 
                 await database.transaction(body)
@@ -694,12 +700,12 @@ def test_a_deadlock_is_tried_again(server: str, run: Run) -> None:
             await asyncio.gather(both("a", "b"), both("b", "a"))
             return tries, await database.all(COUNTERS)
 
-    tries, rows = run(story())
+    tries, rows = run(scenario())
     assert tries >= 3  # the engine may pick a victim twice
     assert rows == [Counter("users", 0), Counter("b", 2), Counter("a", 2)]
 
 
-def test_a_deadlock_that_comes_again_and_again_is_unavailable(server: str, run: Run) -> None:
+def test_repeated_deadlock_raises_unavailable(server: str, run: Run) -> None:
     tries = 0
 
     async def body(tx: Transaction) -> None:
@@ -708,24 +714,24 @@ def test_a_deadlock_that_comes_again_and_again_is_unavailable(server: str, run: 
         await tx.run(COUNT, of="users", by=1)
         raise asyncpg.DeadlockDetectedError("again")
 
-    async def story() -> int | None:
+    async def scenario() -> int | None:
         async with engines.opened(server) as database:
             with pytest.raises(Unavailable, match="database"):
                 await database.transaction(body)
             return await database.one(VALUE, name="users")
 
-    assert run(story()) == 0
+    assert run(scenario()) == 0
     assert tries == postgres.TRIES_MAX
 
 
-def test_a_statement_that_takes_too_long_is_unavailable_except_in_a_long_transaction(
+def test_statement_over_the_time_limit_raises_unavailable_except_in_a_long_transaction(
     server: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limit_s = patiently(0.1)  # the other statements have to keep to it, too
+    limit_s = patiently(0.1)  # applies to the other statements too
     monkeypatch.setattr(postgres, "STATEMENT_MS", int(limit_s * 1_000))
     slow: Query[object] = Query(select(func.pg_sleep(3 * limit_s), literal_column("1")), lambda _, one: one)
 
-    async def story() -> object:
+    async def scenario() -> object:
         async with engines.opened(server) as database:
             with pytest.raises(Unavailable, match="statement timeout"):
                 await database.one(slow)
@@ -736,11 +742,11 @@ def test_a_statement_that_takes_too_long_is_unavailable_except_in_a_long_transac
                 await database.transaction(lambda tx: tx.one(slow))
             return found
 
-    assert run(story()) == 1
+    assert run(scenario()) == 1
 
 
-def test_who_gets_no_connection_in_time_is_told_so(server: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story() -> int | None:
+def test_no_free_connection_in_time_raises_unavailable(server: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> int | None:
         async with engines.opened(server) as database:
             all_begun, go_on = asyncio.Barrier(postgres.POOL_MAX + 1), asyncio.Event()
 
@@ -751,7 +757,7 @@ def test_who_gets_no_connection_in_time_is_told_so(server: str, run: Run, monkey
             holding = [asyncio.create_task(database.transaction(hold)) for _ in range(postgres.POOL_MAX)]
             async with asyncio.timeout(patiently(10)):
                 await all_begun.wait()
-            monkeypatch.setattr(postgres, "ACQUIRE_S", 0.1)
+            monkeypatch.setattr(postgres, "ACQUIRE_TIMEOUT_S", 0.1)
             with pytest.raises(Unavailable, match="database"):
                 await database.one(VALUE, name="users")
             monkeypatch.undo()
@@ -759,11 +765,11 @@ def test_who_gets_no_connection_in_time_is_told_so(server: str, run: Run, monkey
             await asyncio.gather(*holding)
             return await database.one(VALUE, name="users")
 
-    assert run(story()) == 0
+    assert run(scenario()) == 0
 
 
-def test_connections_that_the_server_dropped_heal_by_themselves(server: str, run: Run) -> None:
-    async def story() -> list[object]:
+def test_dropped_connections_are_replaced(server: str, run: Run) -> None:
+    async def scenario() -> list[object]:
         async with engines.opened(server) as database:
             await asyncio.gather(*(database.one(VALUE, name="users") for _ in range(5)))
             other = await asyncpg.connect(server)
@@ -780,11 +786,11 @@ def test_connections_that_the_server_dropped_heal_by_themselves(server: str, run
                     answers.append(error)
             return answers
 
-    answers = run(story())
+    answers = run(scenario())
     assert answers[-1] == 0
 
 
-def test_a_server_that_is_not_there_is_unavailable_and_its_password_is_not_told(tmp_path: Path, run: Run) -> None:
+def test_missing_server_raises_unavailable_without_the_password(tmp_path: Path, run: Run) -> None:
     with pytest.raises(Unavailable) as refused:
         run(engines.connect(f"postgresql://kiai:hunter2@/kiai?host={tmp_path}"))
 
@@ -792,10 +798,10 @@ def test_a_server_that_is_not_there_is_unavailable_and_its_password_is_not_told(
     assert "hunter2" not in str(refused.value)
 
 
-def test_an_empty_database_has_no_version(run: Run) -> None:
-    async def story(url: str) -> str | None:
+def test_empty_database_has_no_version(run: Run) -> None:
+    async def scenario(url: str) -> str | None:
         async with engines.opened(url) as database:
             return await database.version()
 
     with engines.postgres_database(empty=True) as url:
-        assert run(story(url)) is None
+        assert run(scenario(url)) is None

@@ -1,4 +1,4 @@
-"""Migrations lead to the schema that `tables` declares, may be run again, and by two processes at once."""
+"""Migrations produce the schema that `tables` declares, can be repeated, and can run in two processes at once."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ from kiai.storage.tables import metadata
 
 @pytest.fixture(params=engines.ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
-    """Each engine in turn."""
+    """Each engine."""
     return str(request.param)
 
 
@@ -50,31 +50,31 @@ def empty_url(engine: str, tmp_path: Path) -> Iterator[str]:
 
 
 def migrate_to(url: str, revision: str) -> None:
-    """What an older version of the code made of an empty database."""
+    """Migrate an empty database to an older revision."""
     config = Config()
     config.set_main_option("script_location", str(VERSIONS.parent))
     config.attributes["url"] = url
     command.upgrade(config, revision)
 
 
-def on(url: str, work: Callable[[Connection], Any]) -> Any:
-    """Does work on a connection of SQLAlchemy's own."""
+def on_connection(url: str, work: Callable[[Connection], Any]) -> Any:
+    """Run `work` on a connection of SQLAlchemy."""
     if url.startswith("sqlite"):
         with create_engine(url, poolclass=NullPool).begin() as connection:
             return work(connection)
 
-    async def story() -> Any:
+    async def scenario() -> Any:
         engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
         async with engine.begin() as connection:
             return await connection.run_sync(work)
 
-    return asyncio.run(story())
+    return asyncio.run(scenario())
 
 
 def parts(sql: str) -> list[str]:
-    """A table as its columns and constraints in any order, and the options behind the bracket.
+    """Return a table as the set of its columns and constraints, and the options after the bracket.
 
-    A column that was added later stands in the line of the one before it, so commas part them, but for those inside
+    SQLite appends a column that was added later to the line before it, so the text is split at commas outside of
     brackets.
     """
     found = [""]
@@ -92,7 +92,7 @@ def parts(sql: str) -> list[str]:
 
 
 def schema(connection: Connection) -> dict[str, list[str]]:
-    """What the engine itself says of its tables, columns, constraints and indexes; a line each, sorted."""
+    """Return the tables, columns, constraints and indexes in the catalogue of the engine, one sorted line each."""
 
     def ask(sql: str) -> list[str]:
         return sorted(" ".join(str(cell) for cell in row) for row in connection.exec_driver_sql(sql))
@@ -115,18 +115,18 @@ def schema(connection: Connection) -> dict[str, list[str]]:
     }
 
 
-def test_migrations_lead_to_the_schema_that_is_declared(empty_url: str, migrated_url: str) -> None:
-    on(empty_url, metadata.create_all)
+def test_migrations_produce_the_declared_schema(empty_url: str, migrated_url: str) -> None:
+    on_connection(empty_url, metadata.create_all)
 
-    declared, migrated = on(empty_url, schema), on(migrated_url, schema)
+    declared, migrated = on_connection(empty_url, schema), on_connection(migrated_url, schema)
 
     assert len(declared) > 2
     assert migrated == declared
 
 
-# What it cannot read back, the index of lower-case file names, is compared by its text in the test above.
+# Alembic skips the index of lower-case file names; the test above compares it by its text.
 @pytest.mark.filterwarnings("ignore:autogenerate skipping")
-def test_alembic_finds_nothing_left_to_migrate(migrated_url: str) -> None:
+def test_alembic_finds_no_difference_to_the_tables(migrated_url: str) -> None:
     def differences(connection: Connection) -> list[Any]:
         # SQLite has no identity columns, and Alembic takes that for a default that is missing.
         defaults = connection.dialect.name != "sqlite"
@@ -136,21 +136,21 @@ def test_alembic_finds_nothing_left_to_migrate(migrated_url: str) -> None:
             warnings.filterwarnings("ignore", "Skipped unsupported reflection of expression-based index", SAWarning)
             return list(compare_metadata(context, metadata))
 
-    assert on(migrated_url, differences) == []
+    assert on_connection(migrated_url, differences) == []
 
 
-def test_a_new_database_holds_the_bot_and_its_version(empty_url: str, run: Run) -> None:
+def test_new_database_has_the_bot_and_the_newest_version(empty_url: str, run: Run) -> None:
     migrate(empty_url)
 
-    async def story() -> tuple[str | None, list[int], list[Counter]]:
+    async def scenario() -> tuple[str | None, list[int], list[Counter]]:
         async with engines.opened(empty_url) as database:
             return await database.version(), await database.all(USER_IDS), await database.all(COUNTERS)
 
-    assert run(story()) == (newest(), [1], [Counter("users", 0)])
+    assert run(scenario()) == (newest(), [1], [Counter("users", 0)])
 
 
 def test_migrating_again_changes_nothing(migrated_url: str, run: Run) -> None:
-    async def story() -> list[Counter]:
+    async def scenario() -> list[Counter]:
         async with engines.opened(migrated_url) as database:
             await add(database, plays=7)
             await asyncio.to_thread(migrate, migrated_url)
@@ -158,12 +158,12 @@ def test_migrating_again_changes_nothing(migrated_url: str, run: Run) -> None:
             assert await database.version() == newest()
             return await database.all(COUNTERS)
 
-    before = on(migrated_url, schema)
-    assert run(story()) == [Counter("users", 0), Counter("plays", 7)]
-    assert on(migrated_url, schema) == before
+    before = on_connection(migrated_url, schema)
+    assert run(scenario()) == [Counter("users", 0), Counter("plays", 7)]
+    assert on_connection(migrated_url, schema) == before
 
 
-def test_two_processes_that_migrate_at_once_do_no_harm(empty_url: str, migrated_url: str, run: Run) -> None:
+def test_two_processes_can_migrate_at_the_same_time(empty_url: str, migrated_url: str, run: Run) -> None:
     code = "import sys; from kiai.storage.migrating import migrate; input(); migrate(sys.argv[1])"
     processes = [
         subprocess.Popen(
@@ -179,19 +179,19 @@ def test_two_processes_that_migrate_at_once_do_no_harm(empty_url: str, migrated_
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    told = [process.communicate(timeout=patiently(30))[0] for process in processes]
+    outputs = [process.communicate(timeout=patiently(30))[0] for process in processes]
 
-    assert [process.returncode for process in processes] == [0, 0], told
-    assert on(empty_url, schema) == on(migrated_url, schema)
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert on_connection(empty_url, schema) == on_connection(migrated_url, schema)
 
-    async def story() -> list[int]:
+    async def scenario() -> list[int]:
         async with engines.opened(empty_url) as database:
             return await database.all(USER_IDS)
 
-    assert run(story()) == [1]
+    assert run(scenario()) == [1]
 
 
-def test_a_migrated_file_keeps_its_write_ahead_log(tmp_path: Path) -> None:
+def test_migrated_file_still_has_its_write_ahead_log(tmp_path: Path) -> None:
     path = tmp_path / "new.db"
     migrate(f"sqlite:///{path}")
 
@@ -199,7 +199,7 @@ def test_a_migrated_file_keeps_its_write_ahead_log(tmp_path: Path) -> None:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_the_first_schema_with_rows_in_it_becomes_the_newest_one(empty_url: str, migrated_url: str) -> None:
+def test_first_schema_with_rows_migrates_to_the_newest(empty_url: str, migrated_url: str) -> None:
     def fill(connection: Connection) -> None:
         for sql in (
             "INSERT INTO users (name, safe_name, email, priv, country, created_at_ms, active_at_ms, avatar)"
@@ -222,40 +222,40 @@ def test_the_first_schema_with_rows_in_it_becomes_the_newest_one(empty_url: str,
         ]
 
     migrate_to(empty_url, "0001")
-    on(empty_url, fill)
-    before = on(empty_url, rows)
+    on_connection(empty_url, fill)
+    before = on_connection(empty_url, rows)
 
     migrate(empty_url)
 
-    assert on(empty_url, schema) == on(migrated_url, schema)
+    assert on_connection(empty_url, schema) == on_connection(migrated_url, schema)
     assert len(before[0]) == 2
-    assert on(empty_url, rows) == before
+    assert on_connection(empty_url, rows) == before
     added = "SELECT DISTINCT friends_only_dms FROM users"
-    assert on(empty_url, lambda connection: connection.exec_driver_sql(added).all()) == [(0,)]
+    assert on_connection(empty_url, lambda connection: connection.exec_driver_sql(added).all()) == [(0,)]
 
 
-def test_a_player_after_the_migration_gets_the_next_id(empty_url: str, run: Run) -> None:
+def test_first_player_after_a_migration_gets_the_next_id(empty_url: str, run: Run) -> None:
     migrate_to(empty_url, "0001")
     migrate(empty_url)
 
-    async def story() -> int | None:
+    async def scenario() -> int | None:
         async def body(tx: Transaction) -> int | None:
             return await tx.one(ADD_USER, name="alice", email="a@example.org")
 
         async with engines.opened(empty_url) as database:
             return await database.transaction(body)
 
-    assert run(story()) == 3
+    assert run(scenario()) == 3
 
 
-def test_a_new_database_holds_the_channels_everybody_knows(migrated_url: str) -> None:
+def test_new_database_has_the_default_channels(migrated_url: str) -> None:
     sql = (
         "SELECT name, read_priv, write_priv, auto_join, moderated, archived FROM channels"
         " WHERE topic <> '' AND length(topic) < 64 ORDER BY id"
     )
 
     # docs/spec/chat.md#channels
-    assert on(migrated_url, lambda connection: connection.exec_driver_sql(sql).all()) == [
+    assert on_connection(migrated_url, lambda connection: connection.exec_driver_sql(sql).all()) == [
         ("#osu", 1, 2, 1, 0, 0),
         ("#announce", 1, 24576, 1, 0, 0),
         ("#lobby", 1, 2, 0, 0, 0),
@@ -266,7 +266,7 @@ def test_a_new_database_holds_the_channels_everybody_knows(migrated_url: str) ->
     ]
 
 
-def test_maps_that_were_here_before_are_found_by_their_words(empty_url: str) -> None:
+def test_maps_from_before_the_migration_are_found_by_their_words(empty_url: str) -> None:
     columns = "key, id, set_id, md5, mode, artist, title, version, creator, last_update_ms, total_length, hit_length, "
     columns += "max_combo, objects, bpm, cs, od, ar, hp, diff"
     migrate_to(empty_url, "0004")
@@ -277,12 +277,12 @@ def test_maps_that_were_here_before_are_found_by_their_words(empty_url: str) -> 
             values = f"{n}, {n}, 1, '{n:032x}', 0, 'Some Artist', 'Title_{n}', 'Hard', 'Me, Myself', 0, 1, 1, 1, 1"
             connection.exec_driver_sql(f"INSERT INTO maps ({columns}) VALUES ({values}, 1, 1, 1, 1, 1, 1)")
 
-    on(empty_url, fill_maps)
+    on_connection(empty_url, fill_maps)
     migrate(empty_url)
 
     counted = "SELECT count(*) FROM map_words"
     words = "SELECT word FROM map_words WHERE map_key = 1501 ORDER BY word"
-    assert on(empty_url, lambda connection: connection.exec_driver_sql(counted).scalar()) == 1_501 * 7
-    assert [row[0] for row in on(empty_url, lambda connection: connection.exec_driver_sql(words).all())] == [
+    assert on_connection(empty_url, lambda connection: connection.exec_driver_sql(counted).scalar()) == 1_501 * 7
+    assert [row[0] for row in on_connection(empty_url, lambda connection: connection.exec_driver_sql(words).all())] == [
         "1501", "artist", "hard", "me", "myself", "some", "title",
     ]  # fmt: skip

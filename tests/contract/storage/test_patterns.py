@@ -1,4 +1,4 @@
-"""A search for a text finds what holds the text: the same on SQLite and PostgreSQL, whatever is typed."""
+"""Substring search: any term finds the same texts on SQLite and PostgreSQL."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from sqlalchemy import bindparam, select
 from tests.builders import Run, World, a_map, a_player
 
-from kiai.beatmaps.searching import Search, Searching
-from kiai.storage.patterns import containing, holds
-from kiai.storage.port import Database, Query, only
+from kiai.beatmaps.searching import MapSearch, Search
+from kiai.storage.patterns import containing, contains_pattern
+from kiai.storage.port import Database, Query, scalar
 from kiai.storage.tables import channels
 
-# Any column of text without a rule of its own will do.
+# Any text column without its own collation.
 _TYPED = bindparam("typed", type_=channels.c.topic.type)
-_HOLDS = Query(select(holds(_TYPED, bindparam("pattern"))), only)
+_CONTAINS = Query(select(contains_pattern(_TYPED, bindparam("pattern"))), scalar)
 
 SIGNS = "%_\\[]*?^-.'\"$()aAbBéÉ\u212a "
 texts = st.text(alphabet=SIGNS, max_size=12)
@@ -34,29 +34,29 @@ def lowered(text: str) -> str:
 @example("a\\", "\\")
 @example("É", "é")
 @example("", "a")
-def test_a_pattern_matches_what_holds_its_term_and_nothing_else(
+def test_pattern_matches_exactly_the_texts_that_contain_the_term(
     database: Database, run: Run, text: str, term: str
 ) -> None:
     pattern = containing(term)
 
-    found = pattern is not None and bool(run(database.one(_HOLDS, typed=text, pattern=pattern)))
+    found = pattern is not None and bool(run(database.one(_CONTAINS, typed=text, pattern=pattern)))
 
     assert found == (term != "" and lowered(term) in lowered(text))
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(anything)
-def test_every_term_without_a_nul_is_found_in_itself(database: Database, run: Run, term: str) -> None:
+def test_every_term_without_nul_is_found_in_itself(database: Database, run: Run, term: str) -> None:
     pattern = containing(term)
 
     if pattern is None:
         assert not term or "\0" in term or any("\ud800" <= one <= "\udfff" for one in term)
     else:
-        assert run(database.one(_HOLDS, typed=term, pattern=pattern))
+        assert run(database.one(_CONTAINS, typed=term, pattern=pattern))
 
 
 @pytest.mark.parametrize("term", ["", "\0", "a\0b", "alice\0", "\ud800", "x" * 201])
-def test_what_no_text_can_hold_has_no_pattern(term: str) -> None:
+def test_term_that_no_text_can_contain_has_no_pattern(term: str) -> None:
     assert containing(term) is None
 
 
@@ -66,16 +66,16 @@ def world(database: Database, run: Run, tmp_path: Path) -> World:
 
 
 @pytest.mark.parametrize("text", ["al\0", "\0", "al\0%", "\ud800al", "", "%", "%%", "__", "\\", "x" * 100_000])
-def test_a_search_for_players_finds_nobody_by_what_is_in_no_name(world: World, text: str) -> None:
+def test_search_for_signs_that_are_in_no_name_finds_no_player(world: World, text: str) -> None:
     world.add_player(a_player("alice"))
     world.add_player(a_player("alina"))
 
     assert world.run(world.accounts.search(text)) == []
 
 
-def test_a_difficulty_without_a_name_is_in_no_search_for_something_else(world: World) -> None:
+def test_map_without_a_difficulty_name_is_found_only_by_its_own_words(world: World) -> None:
     world.add_map(a_map(version=""))
-    searching = Searching(world.database)
+    searching = MapSearch(world.database)
 
     def found(*words: str) -> int:
         sets, _ = world.run(searching.sets(Search(words=words)))

@@ -1,4 +1,4 @@
-"""SQLite's write-ahead log does not stay as large as the longest read once made it."""
+"""The write-ahead log of SQLite shrinks again after a long read has made it grow."""
 
 import asyncio
 from pathlib import Path
@@ -16,7 +16,7 @@ def wal_bytes(path: Path) -> int:
 
 
 def fill(path: Path, rows: int) -> None:
-    """Writes about 4 KiB a row, beside the server."""
+    """Write rows of about 4 KiB, on another connection than the server."""
     writer = connect(path)
     writer.execute("CREATE TABLE IF NOT EXISTS ballast (body BLOB)")
     for _ in range(rows):
@@ -30,10 +30,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "kiai.db"
 
 
-def test_a_log_that_grew_during_a_long_read_is_emptied(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_that_grew_during_a_long_read_is_truncated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "WAL_BYTES", LIMIT)
 
-    async def story() -> None:
+    async def scenario() -> None:
         database = SqliteDatabase(path)
         reader = connect(path, read_only=True)
         fill(path, 1)
@@ -44,7 +44,7 @@ def test_a_log_that_grew_during_a_long_read_is_emptied(path: Path, monkeypatch: 
         assert grown > 4 * LIMIT
 
         await database.checkpoint()
-        assert wal_bytes(path) == grown, "the reader needs it"
+        assert wal_bytes(path) == grown, "a reader still needs the log"
         reader.execute("COMMIT")
         await database.checkpoint()
         assert wal_bytes(path) <= LIMIT
@@ -52,11 +52,11 @@ def test_a_log_that_grew_during_a_long_read_is_emptied(path: Path, monkeypatch: 
         reader.close()
         await database.close()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_a_small_log_is_left_alone(path: Path) -> None:
-    async def story() -> None:
+def test_small_log_is_not_truncated(path: Path) -> None:
+    async def scenario() -> None:
         database = SqliteDatabase(path)
         fill(path, 10)
         before = wal_bytes(path)
@@ -66,10 +66,10 @@ def test_a_small_log_is_left_alone(path: Path) -> None:
         assert wal_bytes(path) == before > 0
         await database.close()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_a_writer_cuts_the_log_when_it_begins_it_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writer_truncates_the_log_when_it_restarts_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "WAL_BYTES", LIMIT)
     writer = connect(path)
     reader = connect(path, read_only=True)

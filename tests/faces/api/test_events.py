@@ -1,4 +1,4 @@
-"""Streams of events: what a client is sent, from the feed alone."""
+"""The event streams of one process, with a feed in memory."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,7 +10,7 @@ from tests.patience import patiently
 from kiai.accounts import EVERYBODY
 from kiai.clock import ManualClock
 from kiai.errors import Invalid, Unavailable
-from kiai.faces.api.operation import Caller, Stream
+from kiai.faces.api.operation import Caller, StreamReply
 from kiai.faces.api.v2 import events
 from kiai.faces.api.v2.events import BEHIND_MAX, CLIENTS_MAX, CLIENTS_OF_ONE_MAX, Events, EventsQuery, TooManyStreams
 from kiai.networks import network_of
@@ -22,44 +22,44 @@ PLAYER, OTHER, HIDDEN = 3, 4, 5
 ALL = EventsQuery()
 
 
-class Rows:
-    """The accounts' rows, as far as streams look at them."""
+class FakeAccounts:
+    """Stands for the accounts: names of visible players, and a record of the lookups."""
 
     def __init__(self) -> None:
         self.hidden = {HIDDEN}
-        self.asked: list[int] = []
-        self.away = False
+        self.looked_up: list[int] = []
+        self.unavailable = False
 
     async def names_of(self, user_ids: Sequence[int]) -> dict[int, str]:
-        if self.away:
+        if self.unavailable:
             raise Unavailable("database")
         assert len(user_ids) <= 33
-        self.asked += user_ids
+        self.looked_up += user_ids
         return {user_id: f"player {user_id}" for user_id in user_ids if user_id not in self.hidden}
 
 
-class Counting(MemoryRealtime):
-    """Counts how often the feed is read."""
+class CountingRealtime(MemoryRealtime):
+    """Counts the reads of the feed, and can be unavailable."""
 
     reads = 0
-    away = False
+    unavailable = False
 
     async def feed_after(self, topic: str, cursor: int, most: int = 256) -> tuple[int, list[bytes]]:
         self.reads += 1
-        if self.away:
+        if self.unavailable:
             raise StateUnavailable
         return await super().feed_after(topic, cursor, most)
 
 
 class World:
-    """The streams of a process whose heartbeats come fast."""
+    """The streams of a process, and the feed from which they come."""
 
     def __init__(self, *, heartbeat_s: float = 30.0) -> None:
-        self.realtime = Counting(ManualClock())
-        self.rows = Rows()
+        self.realtime = CountingRealtime(ManualClock())
+        self.accounts = FakeAccounts()
         self.events = Events(
             self.realtime,
-            self.rows,  # type: ignore[arg-type]
+            self.accounts,  # type: ignore[arg-type]
             heartbeat_s=heartbeat_s,
         )
 
@@ -75,14 +75,14 @@ class World:
         caller = Caller(EVERYBODY, bucket, {"kiai.address": address})
         return Client(await self.events.events(caller, query, last_event_id))
 
-    async def tell(self, *said: FeedEvent | Entry) -> None:
-        await self.realtime.append([feed_entry(one) if isinstance(one, FeedEvent) else one for one in said])
+    async def publish(self, *events: FeedEvent | Entry) -> None:
+        await self.realtime.append([feed_entry(event) if isinstance(event, FeedEvent) else event for event in events])
 
 
 class Client:
-    """One who reads a stream."""
+    """A client of a stream."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: StreamReply) -> None:
         self.stream = stream
         self._chunks = aiter(stream.chunks)
 
@@ -91,14 +91,14 @@ class Client:
             return await anext(self._chunks)
 
     async def lines(self, until: bytes) -> list[bytes]:
-        """Everything up to the line that begins like this, and the rest of what came with it."""
+        """Read up to the chunk with a line that starts with `until`. Return all lines."""
         read = b""
         while not read.startswith(until) and b"\n" + until not in read:
             read += await self.chunk()
         return read.splitlines()
 
     async def blocks(self, count: int) -> list[dict[str, str]]:
-        """The next events."""
+        """Return the next `count` events, each as its fields."""
         found: list[dict[str, str]] = []
         while len(found) < count:
             for block in (await self.chunk()).decode().split("\n\n"):
@@ -108,14 +108,14 @@ class Client:
         return found
 
     async def rest(self) -> bytes:
-        """Everything to the end of the stream."""
+        """Read to the end of the stream."""
         read = b""
         async with asyncio.timeout(patiently(5)):
             async for chunk in self._chunks:
                 read += chunk
         return read
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         self.stream.end()
 
 
@@ -128,40 +128,40 @@ def play(scenario: Callable[[World], Awaitable[None]], **options: Any) -> None:
         world = World(**options)
         await scenario(world)
         world.events.close()
-        await settle()
+        await run_pending_tasks()
 
     asyncio.run(main())
 
 
-async def settle() -> None:
+async def run_pending_tasks() -> None:
     for _ in range(50):
         await asyncio.sleep(0)
 
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reader reads whenever the event loop comes round."""
+    """Let the reader run at every turn of the event loop."""
     monkeypatch.setattr(events, "READ_EVERY_S", 0.0)
     monkeypatch.setattr(events, "AFTER_FAILURE_S", 0.0)
 
 
 def ids_in(stream: bytes) -> list[int]:
-    """The ids of the events of a stream."""
+    """Return the ids of the events of a stream."""
     return [int(line[4:]) for line in stream.splitlines() if line.startswith(b"id: ")]
 
 
-# --- the form
+# --- the format
 
 
-def test_an_event_is_one_line_of_json_with_its_type_and_the_cursor_behind_it() -> None:
+def test_event_has_its_cursor_as_id_its_type_and_one_line_of_json() -> None:
     async def scenario(world: World) -> None:
         client = await world.listen()
         opening = await client.chunk()
 
-        await world.tell(a_score(pp=12.5, grade="S"))
+        await world.publish(a_score(pp=12.5, grade="S"))
         chunk = await client.chunk()
 
-        assert opening == b": events as they happen\nretry: 3000\n"
+        assert opening == b": live events\nretry: 3000\n"
         assert chunk == (
             b"id: 1\nevent: score\n"
             b'data: {"type":"score","at":1000,"user_id":3,"map_id":75,"data":{"pp":12.5,"grade":"S"}}\n\n'
@@ -170,7 +170,7 @@ def test_an_event_is_one_line_of_json_with_its_type_and_the_cursor_behind_it() -
     play(scenario)
 
 
-def test_an_event_is_what_was_fed() -> None:
+def test_feed_entry_decodes_to_the_same_event() -> None:
     event = FeedEvent("match", 5, None, None, {"name": "a\nroom \u2028", "kind": "created"})
 
     entry = feed_entry(event)
@@ -179,13 +179,13 @@ def test_an_event_is_what_was_fed() -> None:
     assert b"\n" not in entry.body
 
 
-def test_events_arrive_in_the_order_in_which_they_were_fed() -> None:
+def test_events_arrive_in_order() -> None:
     async def scenario(world: World) -> None:
         client = await world.listen()
         await client.chunk()
 
         for start in range(0, 600, 100):
-            await world.tell(*(a_score(at_ms=at) for at in range(start, start + 100)))
+            await world.publish(*(a_score(at_ms=at) for at in range(start, start + 100)))
             await client.blocks(100)
         found = await (await world.listen(last_event_id="0")).blocks(600)
 
@@ -194,13 +194,13 @@ def test_events_arrive_in_the_order_in_which_they_were_fed() -> None:
     play(scenario)
 
 
-def test_while_nothing_happens_a_comment_comes() -> None:
+def test_quiet_stream_gets_heartbeats() -> None:
     async def scenario(world: World) -> None:
         client = await world.listen()
 
         lines = [await client.chunk() for _ in range(3)]
 
-        assert lines[1:] == [b": still here\n"] * 2
+        assert lines[1:] == [b": heartbeat\n"] * 2
 
     play(scenario, heartbeat_s=0.01)
 
@@ -221,9 +221,11 @@ def test_while_nothing_happens_a_comment_comes() -> None:
     ],
 )
 @pytest.mark.parametrize("last_event_id", [None, "0"])
-def test_a_filter_lets_through_what_fits_it(query: EventsQuery, ids: list[int], last_event_id: str | None) -> None:
+def test_only_events_that_match_the_filter_are_sent(
+    query: EventsQuery, ids: list[int], last_event_id: str | None
+) -> None:
     async def scenario(world: World) -> None:
-        happening = [
+        published = [
             a_score(PLAYER, 75),
             a_score(OTHER, 76),
             FeedEvent("first_place", 1, PLAYER, 75),
@@ -231,12 +233,12 @@ def test_a_filter_lets_through_what_fits_it(query: EventsQuery, ids: list[int], 
             FeedEvent("presence", 1, OTHER),
         ]
         if last_event_id is not None:
-            await world.tell(*happening)
+            await world.publish(*published)
         reading = asyncio.create_task((await world.listen(query, last_event_id)).rest())
-        await settle()
+        await run_pending_tasks()
         if last_event_id is None:
-            await world.tell(*happening)
-            await settle()
+            await world.publish(*published)
+            await run_pending_tasks()
 
         world.events.close()
 
@@ -245,14 +247,14 @@ def test_a_filter_lets_through_what_fits_it(query: EventsQuery, ids: list[int], 
     play(scenario)
 
 
-def test_whom_nobody_may_see_is_in_no_event_also_when_hidden_since() -> None:
+def test_events_of_hidden_players_are_not_sent_even_if_older_than_the_restriction() -> None:
     async def scenario(world: World) -> None:
         client = await world.listen()
         await client.chunk()
-        await world.tell(a_score(HIDDEN), a_score(OTHER), a_score(PLAYER))
+        await world.publish(a_score(HIDDEN), a_score(OTHER), a_score(PLAYER))
         live = await client.blocks(2)
 
-        world.rows.hidden.add(OTHER)
+        world.accounts.hidden.add(OTHER)
         resumed = await (await world.listen(last_event_id="0")).blocks(1)
 
         assert [one["id"] for one in live] == ["2", "3"]
@@ -261,19 +263,19 @@ def test_whom_nobody_may_see_is_in_no_event_also_when_hidden_since() -> None:
     play(scenario)
 
 
-def test_players_are_looked_up_once_for_all_who_listen() -> None:
+def test_players_are_looked_up_once_for_all_clients() -> None:
     async def scenario(world: World) -> None:
         clients = [await world.listen(address=f"192.0.2.{n}") for n in range(20)]
         for client in clients:
             await client.chunk()
-        asking = [asyncio.create_task(client.chunk()) for client in clients]
-        await settle()
+        reading = [asyncio.create_task(client.chunk()) for client in clients]
+        await run_pending_tasks()
 
-        await world.tell(*(a_score(PLAYER + n % 50) for n in range(100)))
-        chunks = await asyncio.gather(*asking)
+        await world.publish(*(a_score(PLAYER + n % 50) for n in range(100)))
+        chunks = await asyncio.gather(*reading)
 
         assert len(set(chunks)) == 1
-        assert sorted(world.rows.asked) == list(range(PLAYER, PLAYER + 50))
+        assert sorted(world.accounts.looked_up) == list(range(PLAYER, PLAYER + 50))
 
     play(scenario)
 
@@ -281,18 +283,18 @@ def test_players_are_looked_up_once_for_all_who_listen() -> None:
 # --- resuming
 
 
-def test_who_resumes_is_sent_what_it_missed_and_then_what_happens_each_once() -> None:
+def test_resuming_client_gets_missed_and_then_live_events_once() -> None:
     async def scenario(world: World) -> None:
         first = await world.listen()
         await first.chunk()
-        await world.tell(*(a_score(at_ms=at) for at in range(3)))
+        await world.publish(*(a_score(at_ms=at) for at in range(3)))
         seen = await first.blocks(3)
-        first.leave()
-        await world.tell(*(a_score(at_ms=at) for at in range(700)))
+        first.disconnect()
+        await world.publish(*(a_score(at_ms=at) for at in range(700)))
 
         again = await world.listen(last_event_id=seen[-1]["id"])
         missed = await again.blocks(700)
-        await world.tell(a_score(at_ms=700))
+        await world.publish(a_score(at_ms=700))
         live = await again.blocks(1)
 
         assert [int(one["id"]) for one in missed + live] == list(range(4, 705))
@@ -300,23 +302,23 @@ def test_who_resumes_is_sent_what_it_missed_and_then_what_happens_each_once() ->
     play(scenario)
 
 
-def test_who_resumes_while_others_listen_misses_nothing_and_reads_nothing_twice() -> None:
+def test_client_that_resumes_during_a_burst_gets_every_event_once() -> None:
     async def scenario(world: World) -> None:
         other = await world.listen(address="192.0.2.9")
         await other.chunk()
         reading = asyncio.create_task(other.blocks(1_000))
 
-        async def tell_on() -> None:
+        async def publish_all() -> None:
             for number in range(1_000):
-                await world.tell(a_score(at_ms=number))
+                await world.publish(a_score(at_ms=number))
                 if number % 7 == 0:
                     await asyncio.sleep(0)
 
-        telling = asyncio.create_task(tell_on())
-        await settle()
+        publishing = asyncio.create_task(publish_all())
+        await run_pending_tasks()
         late = await world.listen(last_event_id="0")
         found = await late.blocks(1_000)
-        await telling
+        await publishing
 
         assert [int(one["id"]) for one in found] == list(range(1, 1_001))
         assert [int(one["id"]) for one in await reading] == list(range(1, 1_001))
@@ -324,39 +326,39 @@ def test_who_resumes_while_others_listen_misses_nothing_and_reads_nothing_twice(
     play(scenario)
 
 
-def test_who_was_away_too_long_is_told_and_goes_on_with_what_is_kept() -> None:
+def test_client_that_missed_expired_events_gets_a_comment_and_the_rest() -> None:
     async def scenario(world: World) -> None:
-        await world.tell(*(a_score(at_ms=at) for at in range(2 * bound_of(FEED).entries)))
+        await world.publish(*(a_score(at_ms=at) for at in range(2 * bound_of(FEED).entries)))
         first, bodies = await world.realtime.feed_after(FEED, 0)
 
         client = await world.listen(last_event_id="1")
         lines = await client.lines(b"id: ")
 
-        assert f": what was before {first} is no longer kept".encode() in lines
+        assert f": events before {first} are no longer available".encode() in lines
         assert f"id: {first + 1}".encode() in lines
         assert len(bodies) == 256
 
     play(scenario)
 
 
-def test_an_id_of_another_life_goes_on_at_the_end_and_says_so() -> None:
+def test_id_beyond_the_feed_continues_at_its_end_with_a_comment() -> None:
     async def scenario(world: World) -> None:
-        await world.tell(a_score(), a_score())
+        await world.publish(a_score(), a_score())
 
         client = await world.listen(last_event_id="1000")
         opening = [await client.chunk(), await client.chunk()]
-        asking = asyncio.create_task(client.blocks(1))
-        await settle()
-        await world.tell(a_score())
+        reading = asyncio.create_task(client.blocks(1))
+        await run_pending_tasks()
+        await world.publish(a_score())
 
-        assert opening[1] == b": what was before 2 is no longer kept\n"
-        assert (await asking)[0]["id"] == "3"
+        assert opening[1] == b": events before 2 are no longer available\n"
+        assert (await reading)[0]["id"] == "3"
 
     play(scenario)
 
 
 @pytest.mark.parametrize("last_event_id", ["-1", "1.5", "abc", "1" * 19, "\u0663", " 1", "0x1"])
-def test_what_is_no_id_is_refused_by_name(last_event_id: str) -> None:
+def test_invalid_id_is_rejected_by_name(last_event_id: str) -> None:
     async def scenario(world: World) -> None:
         with pytest.raises(Invalid, match="Last-Event-ID"):
             await world.listen(last_event_id=last_event_id)
@@ -366,11 +368,11 @@ def test_what_is_no_id_is_refused_by_name(last_event_id: str) -> None:
     play(scenario)
 
 
-def test_without_an_id_one_hears_what_happens_from_the_request_on() -> None:
+def test_stream_without_an_id_starts_at_the_request() -> None:
     async def scenario(world: World) -> None:
-        await world.tell(a_score())
+        await world.publish(a_score())
         client = await world.listen(last_event_id="")
-        await world.tell(a_score())
+        await world.publish(a_score())
 
         found = await client.blocks(1)
 
@@ -382,7 +384,7 @@ def test_without_an_id_one_hears_what_happens_from_the_request_on() -> None:
 # --- bounds
 
 
-def test_one_address_may_listen_so_many_times_at_once() -> None:
+def test_streams_of_one_address_are_limited() -> None:
     async def scenario(world: World) -> None:
         clients = [await world.listen() for _ in range(CLIENTS_OF_ONE_MAX)]
 
@@ -391,8 +393,8 @@ def test_one_address_may_listen_so_many_times_at_once() -> None:
         with pytest.raises(TooManyStreams):
             await world.listen(key_of=3)
         await world.listen(address="192.0.2.2")
-        clients[0].leave()
-        clients[0].leave()
+        clients[0].disconnect()
+        clients[0].disconnect()
         await world.listen()
         with pytest.raises(TooManyStreams):
             await world.listen()
@@ -402,7 +404,7 @@ def test_one_address_may_listen_so_many_times_at_once() -> None:
     play(scenario)
 
 
-def test_addresses_of_one_ipv6_network_count_as_one() -> None:
+def test_ipv6_addresses_of_one_network_share_the_limit() -> None:
     async def scenario(world: World) -> None:
         for number in range(CLIENTS_OF_ONE_MAX):
             await world.listen(address=f"2001:db8::{number:x}")
@@ -414,7 +416,7 @@ def test_addresses_of_one_ipv6_network_count_as_one() -> None:
     play(scenario)
 
 
-def test_one_account_may_listen_so_many_times_from_wherever_it_is() -> None:
+def test_streams_of_one_account_are_limited_across_addresses() -> None:
     async def scenario(world: World) -> None:
         for number in range(CLIENTS_OF_ONE_MAX):
             await world.listen(address=f"192.0.2.{number}", key_of=3)
@@ -426,192 +428,195 @@ def test_one_account_may_listen_so_many_times_from_wherever_it_is() -> None:
     play(scenario)
 
 
-def test_past_the_bound_of_all_clients_one_is_to_come_later() -> None:
+def test_streams_of_all_clients_are_limited() -> None:
     async def scenario(world: World) -> None:
         for number in range(CLIENTS_MAX):
             await world.listen(address=f"10.0.{number >> 8}.{number & 255}")
 
-        with pytest.raises(Unavailable, match="1000 clients listen"):
+        with pytest.raises(Unavailable, match="1000 streams are open"):
             await world.listen(address="192.0.2.1")
 
     play(scenario)
 
 
-def test_who_does_not_read_is_told_that_it_lagged_and_may_resume() -> None:
+def test_slow_client_gets_a_lagged_event_and_can_resume() -> None:
     async def scenario(world: World) -> None:
         slow = await world.listen()
         await slow.chunk()
-        asking = asyncio.create_task(slow.chunk())
-        await settle()
-        await world.tell(a_score(at_ms=0))
-        [first] = [line for line in (await asking).splitlines() if line.startswith(b"id: ")]
+        first_chunk = asyncio.create_task(slow.chunk())
+        await run_pending_tasks()
+        await world.publish(a_score(at_ms=0))
+        [first] = [line for line in (await first_chunk).splitlines() if line.startswith(b"id: ")]
         fast = await world.listen(address="192.0.2.9")
         await fast.chunk()
 
         for start in range(0, 2 * BEHIND_MAX, 64):
             reading = asyncio.create_task(fast.blocks(64))
-            await settle()
-            await world.tell(*(a_score(at_ms=start + at) for at in range(64)))
+            await run_pending_tasks()
+            await world.publish(*(a_score(at_ms=start + at) for at in range(64)))
             await reading
-        told = await slow.rest()
+        ending = await slow.rest()
         again = await world.listen(last_event_id=first[4:].decode(), address="192.0.2.8")
 
-        assert told == b'event: lagged\ndata: {"behind":256}\n\n'
+        assert ending == b'event: lagged\ndata: {"behind":256}\n\n'
         assert [int(one["id"]) for one in await again.blocks(2 * BEHIND_MAX)] == list(range(2, 2 * BEHIND_MAX + 2))
 
     play(scenario)
 
 
-def test_a_burst_makes_nobody_lag_who_reads() -> None:
+def test_burst_does_not_disconnect_a_client_that_reads() -> None:
     async def scenario(world: World) -> None:
         client = await world.listen()
         await client.chunk()
         reading = asyncio.create_task(client.blocks(10 * BEHIND_MAX))
-        await settle()
+        await run_pending_tasks()
 
-        await world.tell(*(a_score(at_ms=at) for at in range(10 * BEHIND_MAX)))
+        await world.publish(*(a_score(at_ms=at) for at in range(10 * BEHIND_MAX)))
 
         assert [int(one["id"]) for one in await reading] == list(range(1, 10 * BEHIND_MAX + 1))
 
     play(scenario)
 
 
-def test_the_feed_is_read_only_while_somebody_listens_and_once_for_all() -> None:
+def test_feed_is_read_only_while_clients_listen_and_once_for_all() -> None:
     async def scenario(world: World) -> None:
-        await settle()
-        unheard = world.realtime.reads
+        await run_pending_tasks()
+        reads_before = world.realtime.reads
         clients = [await world.listen(address=f"192.0.2.{n}") for n in range(5)]
         readings = [asyncio.create_task(client.rest()) for client in clients]
-        await settle()
-        heard = world.realtime.reads
+        await run_pending_tasks()
+        reads_during = world.realtime.reads
         for client in clients:
-            client.leave()
+            client.disconnect()
         await asyncio.gather(*readings)
-        await settle()
-        left = world.realtime.reads
-        await settle()
+        await run_pending_tasks()
+        reads_after = world.realtime.reads
+        await run_pending_tasks()
 
-        assert unheard == 0
-        assert len(clients) < heard <= len(clients) + 50
-        assert world.realtime.reads == left
+        assert reads_before == 0
+        assert len(clients) < reads_during <= len(clients) + 50
+        assert world.realtime.reads == reads_after
 
     play(scenario)
 
 
-def test_who_comes_after_everybody_left_hears_again() -> None:
+def test_client_after_all_others_have_left_gets_events() -> None:
     async def scenario(world: World) -> None:
         for number in range(3):
             client = await world.listen()
             await client.chunk()
-            asking = asyncio.create_task(client.blocks(1))
-            await settle()
-            await world.tell(a_score())
-            found = await asking
-            client.leave()
+            reading = asyncio.create_task(client.blocks(1))
+            await run_pending_tasks()
+            await world.publish(a_score())
+            found = await reading
+            client.disconnect()
             if number == 1:
-                await settle()
+                await run_pending_tasks()
 
             assert found[0]["id"] == str(number + 1)
 
     play(scenario)
 
 
-# --- trouble
+# --- failures
 
 
-def test_when_the_server_stops_streams_end_and_new_ones_are_refused() -> None:
+def test_server_stop_ends_streams_and_rejects_new_ones() -> None:
     async def scenario(world: World) -> None:
         clients = [await world.listen(address=f"192.0.2.{n}") for n in range(5)]
         for client in clients[:4]:
             await client.chunk()
         readings = [asyncio.create_task(client.rest()) for client in clients]
-        await settle()
+        await run_pending_tasks()
 
         world.events.close()
-        said = await asyncio.gather(*readings)
+        endings = await asyncio.gather(*readings)
 
-        assert said == [b": the server stops\n"] * 4 + [b": events as they happen\nretry: 3000\n: the server stops\n"]
+        assert endings == [b": the server is stopping\n"] * 4 + [
+            b": live events\nretry: 3000\n: the server is stopping\n"
+        ]
         with pytest.raises(Unavailable):
             await world.listen()
 
     play(scenario)
 
 
-def test_a_database_that_is_away_for_a_while_costs_no_event() -> None:
+def test_no_event_is_lost_while_the_database_is_unavailable() -> None:
     async def scenario(world: World) -> None:
         client = await world.listen()
         await client.chunk()
-        asking = asyncio.create_task(client.blocks(3))
-        await settle()
-        world.rows.away = world.realtime.away = True
-        await world.tell(a_score(), a_score())
-        await settle()
-        world.realtime.away = False
-        await settle()
-        world.rows.away = False
-        await world.tell(a_score())
+        reading = asyncio.create_task(client.blocks(3))
+        await run_pending_tasks()
+        world.accounts.unavailable = world.realtime.unavailable = True
+        await world.publish(a_score(), a_score())
+        await run_pending_tasks()
+        world.realtime.unavailable = False
+        await run_pending_tasks()
+        world.accounts.unavailable = False
+        await world.publish(a_score())
 
-        assert [one["id"] for one in await asking] == ["1", "2", "3"]
+        assert [one["id"] for one in await reading] == ["1", "2", "3"]
 
     play(scenario)
 
 
-def test_who_resumes_while_the_state_is_away_is_to_come_again() -> None:
+def test_stream_ends_if_the_feed_is_unavailable_at_resumption() -> None:
     async def scenario(world: World) -> None:
         client = await world.listen(last_event_id="0")
-        world.realtime.away = True
+        world.realtime.unavailable = True
 
-        said = await client.rest()
+        ending = await client.rest()
 
-        assert said.endswith(b": a part of the server cannot answer now\n")
+        assert ending.endswith(b": a part of the server is unavailable\n")
 
     play(scenario)
 
 
-def test_a_feed_that_begins_anew_is_read_on() -> None:
+def test_stream_continues_after_the_feed_was_reset() -> None:
     async def scenario(world: World) -> None:
         client = await world.listen()
         await client.chunk()
-        await world.tell(*(a_score() for _ in range(100)))
+        await world.publish(*(a_score() for _ in range(100)))
         await client.blocks(100)
-        asking = asyncio.create_task(client.blocks(1))
-        await settle()
+        reading = asyncio.create_task(client.blocks(1))
+        await run_pending_tasks()
 
-        emptied = Counting(ManualClock())
-        vars(world.events)["_realtime"] = world.realtime = emptied
-        await settle()
-        await world.tell(a_score())
+        reset = CountingRealtime(ManualClock())
+        vars(world.events)["_realtime"] = world.realtime = reset
+        await run_pending_tasks()
+        await world.publish(a_score())
 
-        assert (await asking)[0]["id"] == "1"
+        assert (await reading)[0]["id"] == "1"
 
     play(scenario)
 
 
-def test_an_event_of_a_type_that_is_not_known_here_yet_stops_nobody() -> None:
+def test_event_of_an_unknown_type_is_passed_on() -> None:
     async def scenario(world: World) -> None:
         client = await world.listen()
         await client.chunk()
-        asking = asyncio.create_task(client.blocks(2))
-        await settle()
+        reading = asyncio.create_task(client.blocks(2))
+        await run_pending_tasks()
 
-        await world.tell(Entry(FEED, b'{"type":"medal","at":1,"user_id":3,"map_id":null,"data":{}}'), a_score())
+        await world.publish(Entry(FEED, b'{"type":"medal","at":1,"user_id":3,"map_id":null,"data":{}}'), a_score())
 
-        assert [one["event"] for one in await asking] == ["medal", "score"]
+        assert [one["event"] for one in await reading] == ["medal", "score"]
 
     play(scenario)
 
 
-def test_clients_that_left_leave_nothing_behind() -> None:
+def test_disconnected_clients_leave_no_state() -> None:
     async def scenario(world: World) -> None:
         for number in range(200):
             client = await world.listen(address=f"10.0.{number >> 8}.{number & 255}")
             await client.chunk()
             reading = asyncio.create_task(client.rest())
             await asyncio.sleep(0)
-            client.leave()
+            client.disconnect()
             await reading
 
-        hub = vars(world.events)
-        assert (world.events.clients, hub["_of_one"], hub["_joined"]) == (0, {}, set())
+        state = vars(world.events)
+        of_one = vars(state["_places"])["_of_one"]
+        assert (world.events.clients, of_one, state["_joined"]) == (0, {}, set())
 
     play(scenario)

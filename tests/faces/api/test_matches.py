@@ -1,4 +1,4 @@
-"""Version 2 about matches: rooms that live and matches that are over, from what was played in them."""
+"""The match endpoints of version 2, for open and past matches with real events and scores."""
 
 import asyncio
 import struct
@@ -14,14 +14,15 @@ from tests.in_process import asgi
 from tests.wire.kit import API, Reply
 from tests.wire.rows import RESTRICTED, Rows
 
-from kiai.app import Server, Services, open_services
+from kiai.app import Services, open_services
 from kiai.logs import AccessLog
-from kiai.multiplayer import commands as ask
-from kiai.multiplayer.commands import SERVER, Actor
-from kiai.multiplayer.history import MatchHistory, Note
-from kiai.multiplayer.match import apply, opened
+from kiai.multiplayer import commands
+from kiai.multiplayer.commands import SERVER, Issuer
+from kiai.multiplayer.history import HistoryEntry, MatchHistory
+from kiai.multiplayer.match import apply, new_match
 from kiai.multiplayer.model import Match
 from kiai.realtime.port import HISTORY, Entry
+from kiai.server import HttpServer
 from kiai.storage.tables import users
 
 NOW = 1_700_000_000_000
@@ -31,20 +32,22 @@ NAMES = {HOST: "Host", GUEST: "Guest", HIDDEN: "Hidden One", OUTSIDER: "Outsider
 
 
 class World:
-    """A server whose rooms a test plays in."""
+    """A server in which tests open matches."""
 
     def __init__(self, services: Services, client: httpx.AsyncClient) -> None:
         self.services = services
         self.history: MatchHistory = services.match_history
         self._client = client
 
-    async def open(self, name: str = "a room", by: int = HOST, at_ms: int = NOW, **wanted: Any) -> "Room":
-        match = opened(by=actor(by), at_ms=at_ms, name=name, map_id=75, map_md5="a" * 32, map_name="A map", **wanted)
+    async def open(self, name: str = "a match", by: int = HOST, at_ms: int = NOW, **settings: Any) -> "OpenMatch":
+        match = new_match(
+            by=actor(by), at_ms=at_ms, name=name, map_id=75, map_md5="a" * 32, map_name="A map", **settings
+        )
         match = match_with(match, await self.history.open(match))
-        room = await self.services.realtime.open_match(match)
-        await self.history.opened(match, room)
+        number = await self.services.realtime.open_match(match)
+        await self.history.record_opened(match, number)
         await self.history.flush()
-        return Room(self, room, match)
+        return OpenMatch(self, number, match)
 
     async def get(self, path: str, by: int | None = None) -> Reply:
         headers = {} if by is None else {"Authorization": f"key of {by}"}
@@ -57,48 +60,48 @@ class World:
         return reply.json["data"]
 
 
-class Room:
-    """A room that is open, and what is done in it."""
+class OpenMatch:
+    """An open match. The methods run commands in it."""
 
-    def __init__(self, world: World, room: int, match: Match) -> None:
+    def __init__(self, world: World, number: int, match: Match) -> None:
         self._world = world
-        self.room = room
+        self.number = number
         self.match = match
         self.id = match.history_id
 
-    async def do(self, command: ask.Command) -> None:
-        """One command, written at once."""
+    async def run(self, command: commands.MatchCommand) -> None:
+        """Run a command and write its events to the history."""
 
         def rule(match: Match) -> tuple[Match | None, Sequence[Entry]]:
-            after, self.told = apply(match, command)
-            self.match, said = self._world.history.noted(after, command, self.told)
-            return (None if self.match.closed else self.match), said
+            after, changes = apply(match, command)
+            self.match, entries = self._world.history.record_events(after, command, changes)
+            return (None if self.match.closed else self.match), entries
 
-        await self._world.services.realtime.change_match(self.room, Match, rule)
+        await self._world.services.realtime.change_match(self.number, Match, rule)
         await self._world.history.flush()
 
     async def join(self, user_id: int) -> None:
-        await self.do(ask.Join(by=actor(user_id), at_ms=NOW, password=self.match.password))
+        await self.run(commands.Join(by=actor(user_id), at_ms=NOW, password=self.match.password))
 
     async def play(self, *scores: tuple[int, int]) -> None:
-        """A map from start to end: (user, score)."""
-        await self.do(ask.Start(by=actor(HOST), at_ms=NOW))
+        """Play a map from start to end, with (user, score) for each player."""
+        await self.run(commands.Start(by=actor(HOST), at_ms=NOW))
         for user_id, score in scores:
             frame = struct.pack("<iBHHHHHHiHHBB", 0, 0, 90, 8, 1, 20, 5, 1, score, 150, 3, 0, 200)
-            await self._world.history.frame(self.match, user_id, frame)
+            await self._world.history.stash_frame(self.match, user_id, frame)
         for user_id, _ in scores:
-            await self.do(ask.Complete(by=actor(user_id), at_ms=NOW + 90_000))
+            await self.run(commands.Complete(by=actor(user_id), at_ms=NOW + 90_000))
 
     async def close(self) -> None:
-        await self.do(ask.Close(by=SERVER, at_ms=NOW + 100_000))
+        await self.run(commands.Close(by=SERVER, at_ms=NOW + 100_000))
 
 
-def actor(user_id: int) -> Actor:
-    return Actor(user_id, NAMES[user_id])
+def actor(user_id: int) -> Issuer:
+    return Issuer(user_id, NAMES[user_id])
 
 
 def match_with(match: Match, history_id: int) -> Match:
-    applied, _ = apply(match, ask.Recorded(by=SERVER, at_ms=NOW, history_id=history_id))
+    applied, _ = apply(match, commands.SetHistoryIds(by=SERVER, at_ms=NOW, history_id=history_id))
     return applied
 
 
@@ -115,7 +118,7 @@ def play(folder: Path, scenario: Callable[[World], Awaitable[None]]) -> None:
     async def main() -> None:
         async with open_services(settings) as services:
             log = AccessLog("json")
-            transport = httpx.ASGITransport(asgi(Server(services, log).front))
+            transport = httpx.ASGITransport(asgi(HttpServer(services, log).front))
             async with httpx.AsyncClient(transport=transport, base_url=f"http://{API}") as client:
                 await scenario(World(services, client))
             log.close()
@@ -126,7 +129,7 @@ def play(folder: Path, scenario: Callable[[World], Awaitable[None]]) -> None:
 # --- lists
 
 
-def test_rooms_that_are_open_are_listed_newest_first_as_they_are_now(tmp_path: Path) -> None:
+def test_open_matches_are_listed_newest_first_with_their_current_state(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
         first = await world.open("first")
         second = await world.open("second", by=GUEST)
@@ -138,7 +141,7 @@ def test_rooms_that_are_open_are_listed_newest_first_as_they_are_now(tmp_path: P
         assert (newer["id"], older["id"]) == (second.id, first.id)
         assert older | {"match": None} == {
             "id": first.id,
-            "room": first.room,
+            "room": first.number,
             "name": "first",
             "private": False,
             "by_command": False,
@@ -153,11 +156,11 @@ def test_rooms_that_are_open_are_listed_newest_first_as_they_are_now(tmp_path: P
     play(tmp_path, scenario)
 
 
-def test_matches_that_are_over_are_listed_newest_first_and_by_cursor(tmp_path: Path) -> None:
+def test_past_matches_are_listed_newest_first_and_paged_by_cursor(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
-        rooms = [await world.open(f"match {number}") for number in range(5)]
-        for room in rooms[:4]:
-            await room.close()
+        matches = [await world.open(f"match {number}") for number in range(5)]
+        for match in matches[:4]:
+            await match.close()
 
         whole = await world.get("/v2/matches?state=past")
         first = (await world.get("/v2/matches?state=past&page_size=3")).json
@@ -166,7 +169,7 @@ def test_matches_that_are_over_are_listed_newest_first_and_by_cursor(tmp_path: P
         names = [one["name"] for one in whole.json["data"]]
         assert names == ["match 3", "match 2", "match 1", "match 0"]
         assert [one["name"] for one in first["data"] + second["data"]] == names
-        assert (first["meta"]["cursor"], second["meta"]["cursor"]) == (rooms[1].id, None)
+        assert (first["meta"]["cursor"], second["meta"]["cursor"]) == (matches[1].id, None)
         assert whole.json["meta"]["total"] is None
         assert {one["match"] for one in whole.json["data"]} == {one["room"] for one in whole.json["data"]} == {None}
         assert {one["ended_at"] for one in whole.json["data"]} == {"2023-11-14T22:15:00"}
@@ -176,7 +179,7 @@ def test_matches_that_are_over_are_listed_newest_first_and_by_cursor(tmp_path: P
 
 
 @pytest.mark.parametrize("query", ["state=now", "state=", "page=0", "page_size=101", "cursor=-1", "cursor=x"])
-def test_a_wrong_parameter_of_the_list_is_refused_by_its_name(tmp_path: Path, query: str) -> None:
+def test_invalid_parameter_of_the_list_is_rejected_by_name(tmp_path: Path, query: str) -> None:
     async def scenario(world: World) -> None:
         reply = await world.get(f"/v2/matches?{query}")
 
@@ -189,14 +192,14 @@ def test_a_wrong_parameter_of_the_list_is_refused_by_its_name(tmp_path: Path, qu
 # --- one match
 
 
-def test_a_match_tells_its_games_with_their_scores(tmp_path: Path) -> None:
+def test_match_contains_its_games_with_scores(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
-        room = await world.open()
-        await room.join(GUEST)
-        await room.play((HOST, 500_000), (GUEST, 900_000))
-        await room.close()
+        match = await world.open()
+        await match.join(GUEST)
+        await match.play((HOST, 500_000), (GUEST, 900_000))
+        await match.close()
 
-        found = await world.data(f"/v2/matches/{room.id}")
+        found = await world.data(f"/v2/matches/{match.id}")
 
         [game] = found["games"]
         scores = game.pop("scores")
@@ -222,14 +225,14 @@ def test_a_match_tells_its_games_with_their_scores(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
-def test_a_match_tells_its_events_oldest_first_with_who_and_what(tmp_path: Path) -> None:
+def test_match_contains_its_events_oldest_first(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
-        room = await world.open()
-        await room.join(GUEST)
-        await room.play((HOST, 1), (GUEST, 2))
-        await room.close()
+        match = await world.open()
+        await match.join(GUEST)
+        await match.play((HOST, 1), (GUEST, 2))
+        await match.close()
 
-        events = (await world.data(f"/v2/matches/{room.id}"))["events"]
+        events = (await world.data(f"/v2/matches/{match.id}"))["events"]
 
         kinds = [one["kind"] for one in events]
         assert kinds[:3] == ["created", "joined", "started"]
@@ -242,25 +245,25 @@ def test_a_match_tells_its_events_oldest_first_with_who_and_what(tmp_path: Path)
     play(tmp_path, scenario)
 
 
-def test_a_match_that_runs_tells_what_it_is_now_and_what_happened_so_far(tmp_path: Path) -> None:
+def test_open_match_contains_its_current_state_and_the_running_game(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
-        room = await world.open()
-        await room.do(ask.Start(by=actor(HOST), at_ms=NOW))
+        match = await world.open()
+        await match.run(commands.Start(by=actor(HOST), at_ms=NOW))
 
-        found = await world.data(f"/v2/matches/{room.id}")
+        found = await world.data(f"/v2/matches/{match.id}")
 
-        assert (found["room"], found["ended_at"], found["match"]["in_progress"]) == (room.room, None, True)
+        assert (found["room"], found["ended_at"], found["match"]["in_progress"]) == (match.number, None, True)
         assert [(one["ended_at"], one["scores"]) for one in found["games"]] == [(None, [])]
 
     play(tmp_path, scenario)
 
 
-def test_a_room_whose_number_was_given_out_again_is_not_taken_for_the_one_before(tmp_path: Path) -> None:
+def test_past_match_does_not_show_the_state_of_a_match_with_the_same_number(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
         lost = await world.open("lost with its server")
-        await world.services.realtime.close_match(lost.room)
+        await world.services.realtime.close_match(lost.number)
         again = await world.open("another")
-        assert again.room == lost.room
+        assert again.number == lost.number
 
         found = await world.data(f"/v2/matches/{lost.id}")
 
@@ -269,29 +272,29 @@ def test_a_room_whose_number_was_given_out_again_is_not_taken_for_the_one_before
     play(tmp_path, scenario)
 
 
-def test_the_events_of_a_match_come_in_pieces(tmp_path: Path) -> None:
+def test_events_of_a_match_are_paged_by_cursor(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
-        room = await world.open()
+        match = await world.open()
         for _ in range(4):
-            await room.join(GUEST)
-            await room.do(ask.Leave(by=actor(GUEST), at_ms=NOW))
+            await match.join(GUEST)
+            await match.run(commands.Leave(by=actor(GUEST), at_ms=NOW))
         found: list[int] = []
         cursor: int | None = 0
 
         while cursor is not None:
-            reply = await world.get(f"/v2/matches/{room.id}?page_size=4&cursor={cursor}")
+            reply = await world.get(f"/v2/matches/{match.id}?page_size=4&cursor={cursor}")
             found += [one["id"] for one in reply.json["data"]["events"]]
             cursor = reply.json["meta"]["cursor"]
 
         assert found == sorted(set(found))
         assert len(found) == 9
-        assert len((await world.data(f"/v2/matches/{room.id}"))["events"]) == 9
+        assert len((await world.data(f"/v2/matches/{match.id}"))["events"]) == 9
 
     play(tmp_path, scenario)
 
 
 @pytest.mark.parametrize("path", ["/v2/matches/99", "/v2/matches/2147483647"])
-def test_a_match_that_never_was_is_not_found(tmp_path: Path, path: str) -> None:
+def test_unknown_match_is_not_found(tmp_path: Path, path: str) -> None:
     async def scenario(world: World) -> None:
         reply = await world.get(path)
 
@@ -300,45 +303,45 @@ def test_a_match_that_never_was_is_not_found(tmp_path: Path, path: str) -> None:
     play(tmp_path, scenario)
 
 
-# --- who may know
+# --- visibility
 
 
-@pytest.mark.parametrize("over", [False, True])
+@pytest.mark.parametrize("closed", [False, True])
 @pytest.mark.parametrize(("by", "status"), [(None, 404), (OUTSIDER, 404), (HOST, 200), (GUEST, 200), (STAFF, 200)])
-def test_a_private_match_is_for_those_who_were_in_it_and_for_staff(
-    tmp_path: Path, by: int | None, status: int, over: bool
+def test_private_match_is_visible_only_to_its_players_and_staff(
+    tmp_path: Path, by: int | None, status: int, closed: bool
 ) -> None:
     async def scenario(world: World) -> None:
-        room = await world.open(private=True, by_command=True, password="open sesame")
-        await room.join(GUEST)
-        if over:
-            await room.close()
+        match = await world.open(private=True, by_command=True, password="open sesame")
+        await match.join(GUEST)
+        if closed:
+            await match.close()
 
-        reply = await world.get(f"/v2/matches/{room.id}", by)
+        reply = await world.get(f"/v2/matches/{match.id}", by)
         listed = [one["id"] for one in await world.data("/v2/matches", by)]
 
         assert reply.status == status
         assert b"sesame" not in reply.body
-        assert listed == ([room.id] if status == 200 and not over else [])
+        assert listed == ([match.id] if status == 200 and not closed else [])
         assert await world.data("/v2/matches?state=past", by) == []
 
     play(tmp_path, scenario)
 
 
-def test_who_is_hidden_is_nowhere_in_a_match(tmp_path: Path) -> None:
+def test_hidden_player_is_absent_from_a_match(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
-        room = await world.open(by=HIDDEN)
-        await room.join(HOST)
-        await room.join(GUEST)
-        await room.do(ask.TransferHost(by=actor(HIDDEN), at_ms=NOW, slot=1))
-        await room.play((HIDDEN, 1), (HOST, 2), (GUEST, 3))
+        match = await world.open(by=HIDDEN)
+        await match.join(HOST)
+        await match.join(GUEST)
+        await match.run(commands.TransferHost(by=actor(HIDDEN), at_ms=NOW, slot=1))
+        await match.play((HIDDEN, 1), (HOST, 2), (GUEST, 3))
         kinds = ("joined", "left", "host_passed", "referee_added", "referee_removed")
-        await put_events(world, room.id, {kind: {"name": "Hidden One"} for kind in kinds}, HIDDEN)
-        live = [await world.get(path) for path in ("/v2/matches", f"/v2/matches/{room.id}")]
-        await room.do(ask.Leave(by=actor(HIDDEN), at_ms=NOW))
-        await room.close()
+        await record_events(world, match.id, {kind: {"name": "Hidden One"} for kind in kinds}, HIDDEN)
+        live = [await world.get(path) for path in ("/v2/matches", f"/v2/matches/{match.id}")]
+        await match.run(commands.Leave(by=actor(HIDDEN), at_ms=NOW))
+        await match.close()
 
-        past = [await world.get(path) for path in ("/v2/matches?state=past", f"/v2/matches/{room.id}")]
+        past = [await world.get(path) for path in ("/v2/matches?state=past", f"/v2/matches/{match.id}")]
 
         for reply in (*live, *past):
             assert reply.status == 200
@@ -353,17 +356,17 @@ def test_who_is_hidden_is_nowhere_in_a_match(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
-def test_a_hidden_side_of_a_scrim_has_no_points_to_show(tmp_path: Path) -> None:
+def test_points_of_a_hidden_player_are_absent_from_scrim_events(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
-        room = await world.open()
+        match = await world.open()
         details = {
             "point_won": {"side": HIDDEN, "name": "Hidden One", "points": 1, "values": [[HIDDEN, 5.0], [HOST, 4.0]]},
             "scrim_won": {"side": HOST, "name": "Host", "points": [[HIDDEN, 1], [HOST, 2]]},
             "point_taken": {"side": 1, "name": "Blue", "points": 0},
         }
-        await put_events(world, room.id, details)
+        await record_events(world, match.id, details)
 
-        events = {one["kind"]: one["details"] for one in (await world.data(f"/v2/matches/{room.id}"))["events"]}
+        events = {one["kind"]: one["details"] for one in (await world.data(f"/v2/matches/{match.id}"))["events"]}
 
         assert events["point_won"] == {"side": None, "name": None, "points": 1, "values": [[HOST, 4.0]]}
         assert events["scrim_won"] == {"side": HOST, "name": "Host", "points": [[HOST, 2]]}
@@ -372,24 +375,24 @@ def test_a_hidden_side_of_a_scrim_has_no_points_to_show(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
-async def put_events(world: World, match_id: int, details: dict[str, dict[str, Any]], user_id: int = HOST) -> None:
-    """Events that would take long to come about."""
-    for kind, one in details.items():
-        note = Note(match_id, NOW, kind, user_id, one)
+async def record_events(world: World, match_id: int, details: dict[str, dict[str, Any]], user_id: int = HOST) -> None:
+    """Write events that would need many commands."""
+    for kind, of_kind in details.items():
+        note = HistoryEntry(match_id, NOW, kind, user_id, of_kind)
         await world.services.realtime.append([Entry(HISTORY, msgspec.msgpack.encode(note))])
     await world.history.flush()
 
 
-def test_who_was_renamed_is_shown_under_the_new_name(tmp_path: Path) -> None:
+def test_renamed_player_is_shown_with_the_new_name(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
-        room = await world.open()
-        await room.play((HOST, 1))
+        match = await world.open()
+        await match.play((HOST, 1))
         rows = Rows(tmp_path / "data")
         with rows._engine.begin() as connection:
             connection.execute(users.update().where(users.c.id == HOST).values(name="Renamed", safe_name="renamed"))
         rows.close()
 
-        found = await world.data(f"/v2/matches/{room.id}")
+        found = await world.data(f"/v2/matches/{match.id}")
 
         assert found["created_by"]["name"] == "Renamed"
         assert found["games"][0]["scores"][0]["player"]["name"] == "Renamed"

@@ -1,4 +1,4 @@
-"""The page /docs: complete, readable without scripts, and right where the operator changed a setting."""
+"""The page /docs: complete, usable without scripts, and correct for changed settings."""
 
 import asyncio
 import contextlib
@@ -15,25 +15,26 @@ import httpx
 import pytest
 from tests.in_process import asgi
 
-from kiai.app import Server, open_services
-from kiai.faces.api.docs import CHAPTERS
+from kiai.app import open_services
+from kiai.faces.api.docs import CHAPTERS, site_of
 from kiai.faces.api.examples import Example, load_examples
 from kiai.faces.api.snippets import curl, javascript, python
 from kiai.faces.front import Front
 from kiai.logs import AccessLog
-from kiai.settings import Settings
+from kiai.server import HttpServer
+from kiai.settings import load_settings
 
 BASE = "http://api.example.org"
 ELEMENTS_WITHOUT_END = {"input", "link", "meta", "br"}
 
 
 class Page(HTMLParser):
-    """An HTML page as its elements and text."""
+    """The elements and the text of an HTML page. Fails if an element is not closed."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.elements: list[tuple[str, dict[str, str]]] = []
-        self.words = ""
+        self.text = ""
         self._open: list[str] = []
         self.feed(html)
         assert self._open == [], self._open
@@ -47,27 +48,27 @@ class Page(HTMLParser):
         assert self._open.pop() == tag, f"</{tag}> in line {self.getpos()[0]}"
 
     def handle_data(self, data: str) -> None:
-        self.words += data
+        self.text += data
 
     def all(self, tag: str) -> list[dict[str, str]]:
         return [attributes for name, attributes in self.elements if name == tag]
 
 
 class Docs:
-    """A server that answers about itself."""
+    """A server whose documentation is read."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
-        self._settings = Settings(data=folder / "data", **settings)
+        self._settings = load_settings(data=folder / "data", **settings)
         self._runner = asyncio.Runner()
         self._opened = contextlib.AsyncExitStack()
         self._front = self._runner.run(self._open())
 
     async def _open(self) -> Front:
         services = await self._opened.enter_async_context(open_services(self._settings))
-        return Server(services, AccessLog("json", "error")).front
+        return HttpServer(services, AccessLog("json", "error")).front
 
     def get(self, path: str, host: str = "api.example.org", **headers: str) -> httpx.Response:
-        """A GET; `headers` with _ for -."""
+        """Send a GET. In the names of `headers`, _ stands for -."""
 
         async def main() -> httpx.Response:
             transport = httpx.ASGITransport(asgi(self._front), client=("192.0.2.7", 1))
@@ -81,35 +82,35 @@ class Docs:
         self._runner.close()
 
 
-Opens = Callable[..., Docs]
+OpenDocs = Callable[..., Docs]
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opens]:
-    """Opens a server with settings of its own."""
+def open_docs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenDocs]:
+    """Return a function that opens a server with other settings."""
     with contextlib.ExitStack() as stack:
 
-        def opens(**settings: Any) -> Docs:
+        def open_docs(**settings: Any) -> Docs:
             docs = Docs(tmp_path_factory.mktemp("docs"), **settings)
             stack.callback(docs.close)
             return docs
 
-        yield opens
+        yield open_docs
 
 
 @pytest.fixture(scope="module")
-def docs(opened: Opens) -> Docs:
-    return opened()
+def docs(open_docs: OpenDocs) -> Docs:
+    return open_docs()
 
 
 @pytest.fixture(scope="module")
-def answer(docs: Docs) -> httpx.Response:
+def response(docs: Docs) -> httpx.Response:
     return docs.get("/docs")
 
 
 @pytest.fixture(scope="module")
-def page(answer: httpx.Response) -> Page:
-    return Page(answer.text)
+def page(response: httpx.Response) -> Page:
+    return Page(response.text)
 
 
 @pytest.fixture(scope="module")
@@ -118,29 +119,29 @@ def operations(docs: Docs) -> list[str]:
     return [operation["operationId"] for methods in paths for operation in methods.values()]
 
 
-def test_every_operation_has_its_entry_with_examples_in_three_languages(page: Page, operations: list[str]) -> None:
+def test_every_operation_has_an_entry_with_examples_in_three_languages(page: Page, operations: list[str]) -> None:
     articles = [one["id"] for one in page.all("article")]
     radios = Counter(one["name"] for one in page.all("input") if one["type"] == "radio")
 
     assert sorted(articles) == sorted(operations)
     assert radios == {f"{name}-language": 3 for name in operations}
-    assert page.words.count("Example answer") == len(operations)
+    assert page.text.count("Example response") == len(operations)
 
 
-def test_the_curl_example_is_shown_without_scripts(page: Page) -> None:
+def test_curl_is_the_selected_example_language(page: Page) -> None:
     checked = [one for one in page.all("input") if "checked" in one]
 
     assert {one["value"] for one in checked} == {"curl"}
 
 
-def test_every_chapter_is_there_and_in_the_contents(page: Page) -> None:
+def test_every_chapter_exists_and_is_in_the_contents(page: Page) -> None:
     sections = [one["id"] for one in page.all("section") if "id" in one]
 
     assert sections == [id_ for id_, _ in CHAPTERS]
     assert {id_ for id_, _ in CHAPTERS} <= {one["data-for"] for one in page.all("li") if "data-for" in one}
 
 
-def test_every_link_and_label_leads_to_something(page: Page) -> None:
+def test_every_link_and_label_has_a_target(page: Page) -> None:
     ids = Counter(attributes["id"] for _, attributes in page.elements if "id" in attributes)
     targets = {one["href"].removeprefix("#") for one in page.all("a") if one["href"].startswith("#")}
     targets |= {one["for"] for one in page.all("label")}
@@ -160,7 +161,7 @@ def test_every_field_has_a_label_and_every_table_header_a_scope(page: Page) -> N
     assert all("tabindex" in one and "aria-label" in one for one in scrolled), "a keyboard cannot scroll it"
 
 
-def test_headings_skip_no_level(page: Page) -> None:
+def test_heading_levels_are_contiguous(page: Page) -> None:
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
 
     assert levels.count(1) == 1
@@ -168,8 +169,8 @@ def test_headings_skip_no_level(page: Page) -> None:
     assert all(after - before <= 1 for before, after in itertools.pairwise(in_main))
 
 
-def test_the_page_runs_under_its_own_policy(answer: httpx.Response, page: Page) -> None:
-    policy = answer.headers["content-security-policy"]
+def test_page_complies_with_its_content_security_policy(response: httpx.Response, page: Page) -> None:
+    policy = response.headers["content-security-policy"]
 
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
@@ -181,7 +182,7 @@ def test_the_page_runs_under_its_own_policy(answer: httpx.Response, page: Page) 
 
 @pytest.mark.parametrize(("path", "kind"), [("/docs.js", "text/javascript"), ("/docs.css", "text/css")])
 @pytest.mark.parametrize("host", ["api.example.org", "example.org"])
-def test_its_files_are_served_beside_it(docs: Docs, path: str, kind: str, host: str) -> None:
+def test_style_and_script_are_served_with_an_etag(docs: Docs, path: str, kind: str, host: str) -> None:
     found = docs.get(path, host)
 
     assert (found.status_code, found.headers["content-type"]) == (200, f"{kind}; charset=utf-8")
@@ -197,15 +198,15 @@ def test_its_files_are_served_beside_it(docs: Docs, path: str, kind: str, host: 
         ("[::1]:8080", "http://[::1]:8080/api"),
     ],
 )
-def test_examples_ask_the_host_that_shows_them(docs: Docs, host: str, address: str) -> None:
+def test_examples_use_the_host_of_the_request(docs: Docs, host: str, address: str) -> None:
     page = Page(docs.get("/docs", host).text)
 
-    assert f"curl '{address}/get_player_count'" in page.words
-    assert "kiai.invalid" not in page.words
+    assert f"curl '{address}/get_player_count'" in page.text
+    assert "kiai.invalid" not in page.text
 
 
 @pytest.mark.parametrize("host", ["evil host", "x'><script>", "x" * 300, "example.org/evil", ""])
-def test_a_host_that_is_none_is_not_repeated(docs: Docs, host: str) -> None:
+def test_invalid_host_is_replaced_by_localhost(docs: Docs, host: str) -> None:
     page = docs.get("/docs", Host=host)
 
     assert page.status_code == 200
@@ -214,48 +215,48 @@ def test_a_host_that_is_none_is_not_repeated(docs: Docs, host: str) -> None:
 
 
 @pytest.mark.parametrize(("trusted", "scheme"), [(["192.0.2.0/24"], "https"), ([], "http")])
-def test_only_a_trusted_proxy_says_that_the_address_is_https(opened: Opens, trusted: list[str], scheme: str) -> None:
-    docs = opened(trusted_proxy=trusted)
+def test_only_a_trusted_proxy_makes_the_address_https(open_docs: OpenDocs, trusted: list[str], scheme: str) -> None:
+    docs = open_docs(trusted_proxy=trusted)
 
     page = Page(docs.get("/docs", X_Forwarded_Proto="https", X_Forwarded_For="198.51.100.1").text)
 
-    assert f"curl '{scheme}://api.example.org/get_player_count'" in page.words
+    assert f"curl '{scheme}://api.example.org/get_player_count'" in page.text
 
 
-def test_limits_are_those_of_the_settings(opened: Opens, page: Page) -> None:
-    changed = opened(api_rate_per_minute=77, api_replays_per_minute=7, avatar_uploads_per_hour=3)
+def test_limits_follow_the_settings(open_docs: OpenDocs, page: Page) -> None:
+    changed = open_docs(api_rate_per_minute=77, api_replays_per_minute=7, avatar_uploads_per_hour=3)
 
-    words = " ".join(Page(changed.get("/docs").text).words.split())
+    words = " ".join(Page(changed.get("/docs").text).text.split())
 
     assert "all requests together77 per minute" in words
     assert "/get_replay, /v2/scores/{id}/replay7 per minute" in words
     assert "/set_avatar3 per hour" in words
-    assert "all requests together1,200 per minute" in " ".join(page.words.split())
+    assert "all requests together1,200 per minute" in " ".join(page.text.split())
 
 
-def test_limits_that_are_off_are_said_to_be_off(opened: Opens) -> None:
-    docs = opened(rate_limits=False)
+def test_page_states_that_rate_limits_are_off(open_docs: OpenDocs) -> None:
+    docs = open_docs(rate_limits=False)
 
-    assert "turned rate limits off" in Page(docs.get("/docs").text).words
-
-
-def test_allowed_values_are_words(page: Page) -> None:
-    assert "one of best, recent" in page.words
-    assert "a game mode: 0 to 6 or 8" in page.words
-    assert "a text of 0 to 64 characters or null" in page.words
-    assert "any value" not in page.words
-    assert "[0-9a-fA-F]" not in page.words
-    assert "^" not in page.words
+    assert "turned rate limits off" in Page(docs.get("/docs").text).text
 
 
-# --- code that readers copy
+def test_allowed_values_are_described_in_words(page: Page) -> None:
+    assert "one of best, recent" in page.text
+    assert "a game mode: 0 to 6 or 8" in page.text
+    assert "a text of 0 to 64 characters or null" in page.text
+    assert "any value" not in page.text
+    assert "[0-9a-fA-F]" not in page.text
+    assert "^" not in page.text
+
+
+# --- snippets
 
 
 EXAMPLES = load_examples().operations
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_curl_line_is_the_request(name: str) -> None:
+def test_curl_command_sends_the_example_request(name: str) -> None:
     example = EXAMPLES[name]
 
     # `&` and the like end a word for a shell unless they are quoted.
@@ -271,7 +272,7 @@ def test_the_curl_line_is_the_request(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_code_is_short_enough_to_read_and_python_compiles(name: str) -> None:
+def test_code_has_short_lines_and_python_compiles(name: str) -> None:
     code = python(EXAMPLES[name], BASE)
 
     compile(code, name, "exec")
@@ -288,3 +289,16 @@ def test_text_is_quoted_for_each_language() -> None:
     assert '"it\'s \\"x\\"\\\\"' in javascript(example, BASE)
     compile(python(example, BASE), "example", "exec")
     assert '"q": "it\'s"' in python(example, BASE)
+
+
+@pytest.mark.parametrize(
+    ("address", "site"),
+    [
+        ("http://api.localhost:8080", "http://localhost:8080"),
+        ("http://localhost:8080/api", "http://localhost:8080"),
+        ("https://api.kiai.example", "https://kiai.example"),
+        ("https://kiai.example/api", "https://kiai.example"),
+    ],
+)
+def test_page_links_to_the_website_on_the_same_host_and_port(address: str, site: str) -> None:
+    assert site_of(address) == site

@@ -1,4 +1,4 @@
-"""Query strings into Structs."""
+"""The parser of query strings."""
 
 from typing import Annotated, Literal
 
@@ -11,7 +11,7 @@ from kiai.faces.api.params import QueryReader
 
 
 class Query(msgspec.Struct, frozen=True):
-    """One parameter of each kind, none of them required."""
+    """One optional parameter of each type."""
 
     name: Annotated[str, Meta(max_length=15)] | None = None
     key: Literal["id", "username"] | None = None
@@ -25,20 +25,20 @@ READER = QueryReader(Query)
 
 
 @pytest.mark.parametrize("text", ["null", "Null", "NULL"])
-def test_null_is_a_text_like_any_other(text: str) -> None:
+def test_null_is_an_ordinary_text(text: str) -> None:
     assert READER.read(f"name={text}") == Query(name=text)
 
 
 @pytest.mark.parametrize("name", ["key", "number", "real", "flag", "reals"])
 @pytest.mark.parametrize("text", ["null", "Null", "None", "", "[]", "{}", '"id"'])
-def test_what_is_no_value_of_the_kind_is_refused_by_name(name: str, text: str) -> None:
+def test_invalid_value_is_rejected_with_the_parameters_name(name: str, text: str) -> None:
     with pytest.raises(Invalid, match=f"^{name} must be") as raised:
         READER.read(f"{name}={text}")
 
     assert raised.value.field == name
 
 
-def test_each_kind_is_read() -> None:
-    read = READER.read("name=a&key=id&number=7&real=1.5&flag=TRUE&reals=1&reals=2.5")
+def test_value_of_each_type_is_parsed() -> None:
+    parsed = READER.read("name=a&key=id&number=7&real=1.5&flag=TRUE&reals=1&reals=2.5")
 
-    assert read == Query(name="a", key="id", number=7, real=1.5, flag=True, reals=[1.0, 2.5])
+    assert parsed == Query(name="a", key="id", number=7, real=1.5, flag=True, reals=[1.0, 2.5])

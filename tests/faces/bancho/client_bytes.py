@@ -1,4 +1,4 @@
-"""The client's side of the codec, for tests: the bytes of what a client says (docs/spec/protocol.md)."""
+"""The client's side of the codec, for tests: encoders of client packets (docs/spec/protocol.md)."""
 
 import struct
 from collections.abc import Mapping
@@ -9,47 +9,47 @@ from kiai.faces.bancho.packets import (
     READERS,
     BeatmapInfoRequest,
     ChangeAction,
+    ClientMessage,
     JoinMatch,
     MatchForm,
-    Message,
     read,
 )
 from kiai.multiplayer.match import HAS_PLAYER
 
 
-def payload(packet_id: int, said: object) -> bytes:
-    """What `read(packet_id, ...)` turns into `said` again."""
-    match said:
+def payload(packet_id: int, value: object) -> bytes:
+    """Encode the payload that `read(packet_id, ...)` decodes as `value`."""
+    match value:
         case None:
             return b""
         case bytes():
-            return said
+            return value
         case str():
-            return wire.string(said)
+            return wire.string(value)
         case int():
-            return struct.pack("<I" if packet_id == 51 else "<i", said)
+            return struct.pack("<I" if packet_id == 51 else "<i", value)
         case ChangeAction():
-            texts = wire.string(said.info_text) + wire.string(said.map_md5)
-            return struct.pack("<B", said.action) + texts + struct.pack("<IBi", said.mods, said.mode, said.map_id)
-        case Message():
-            texts = b"".join(map(wire.string, (said.sender, said.text, said.recipient)))
-            return texts + struct.pack("<i", said.sender_id)
+            texts = wire.string(value.info_text) + wire.string(value.map_md5)
+            return struct.pack("<B", value.action) + texts + struct.pack("<IBi", value.mods, value.mode, value.map_id)
+        case ClientMessage():
+            texts = b"".join(map(wire.string, (value.sender, value.text, value.recipient)))
+            return texts + struct.pack("<i", value.sender_id)
         case JoinMatch():
-            return struct.pack("<i", said.match_id) + wire.string(said.password)
+            return struct.pack("<i", value.match_id) + wire.string(value.password)
         case MatchForm():
-            return _match(said)
+            return _match(value)
         case BeatmapInfoRequest():
-            names = b"".join(map(wire.string, said.filenames))
-            ids = struct.pack(f"<i{len(said.ids)}i", len(said.ids), *said.ids)
-            return struct.pack("<i", len(said.filenames)) + names + ids
+            names = b"".join(map(wire.string, value.filenames))
+            ids = struct.pack(f"<i{len(value.ids)}i", len(value.ids), *value.ids)
+            return struct.pack("<i", len(value.filenames)) + names + ids
         case tuple():
-            return struct.pack(f"<H{len(said)}i", len(said), *said)
-    raise TypeError(type(said))
+            return struct.pack(f"<H{len(value)}i", len(value), *value)
+    raise TypeError(type(value))
 
 
-def whole(packet_id: int, said: object) -> bytes:
-    """The packet, header included."""
-    return wire.packet(packet_id, payload(packet_id, said))
+def whole(packet_id: int, value: object) -> bytes:
+    """Encode a client packet with its header."""
+    return wire.packet(packet_id, payload(packet_id, value))
 
 
 def _match(form: MatchForm) -> bytes:
@@ -71,7 +71,7 @@ def _match(form: MatchForm) -> bytes:
 
 
 def score_frame(fields: Mapping[str, Any]) -> bytes:
-    """A score frame (docs/spec/protocol.md#score-frame)."""
+    """Encode a score frame (docs/spec/protocol.md#score-frame)."""
     counts = (fields[name] for name in ("n300", "n100", "n50", "geki", "katu", "miss"))
     frame = struct.pack("<iB6H", fields["time"], fields["id"], *counts)
     frame += struct.pack("<iHH", fields["total_score"], fields["max_combo"], fields["current_combo"])
@@ -82,7 +82,7 @@ def score_frame(fields: Mapping[str, Any]) -> bytes:
 
 
 def bundle(fields: Mapping[str, Any]) -> bytes:
-    """A bundle of replay frames (docs/spec/protocol.md#replay-bundle)."""
+    """Encode a bundle of replay frames (docs/spec/protocol.md#replay-bundle)."""
     parts = [struct.pack("<iH", fields["extra"], len(fields["frames"]))]
     parts.extend(
         struct.pack("<BBffi", frame["buttons"], frame["legacy"], frame["x"], frame["y"], frame["time"])
@@ -95,8 +95,7 @@ def bundle(fields: Mapping[str, Any]) -> bytes:
 
 
 def survives(body: bytes) -> None:
-    """Whatever a body holds, each packet is read or refused, nothing is beyond its bounds, and what was read is what
-    a client would say to mean it."""
+    """Assert that each packet of a body is read or malformed, within its bounds, and that encoding reverses reading."""
     found = wire.packets_in(body)
     assert len(found) <= wire.PACKETS_MAX
     for packet_id, content in found:
@@ -105,7 +104,7 @@ def survives(body: bytes) -> None:
         if packet_id not in READERS:
             continue
         try:
-            said = read(packet_id, content)
-        except wire.Malformed:
+            value = read(packet_id, content)
+        except wire.MalformedPacket:
             continue
-        assert read(packet_id, payload(packet_id, said)) == said
+        assert read(packet_id, payload(packet_id, value)) == value

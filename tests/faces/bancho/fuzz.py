@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of the codec, beyond what a test run has time for: `scripts/fuzz`.
 
 Starts from the encoded examples and takes libFuzzer's options; by default it runs for a minute. A body that breaks
-something is kept as a file, which given as an argument is tried again.
+something is stored as a file; given as an argument, the file is tried again.
 """
 
 import sys
@@ -22,7 +22,7 @@ DEFAULTS = ("-max_total_time=60", "-max_len=65536", "-rss_limit_mb=1024", "-time
 
 
 def main() -> None:
-    """Fuzzes until the time is over or something breaks."""
+    """Fuzz until the time is over or a check fails."""
     logs.configure("text", "error")
     with tempfile.TemporaryDirectory() as corpus:
         for number, vector in enumerate(VECTORS):

@@ -1,4 +1,4 @@
-"""Random and mutated bodies: nothing but Malformed is raised, and nothing leaves its bounds."""
+"""Random and mutated bodies: only MalformedPacket is raised, and all bounds hold."""
 
 import gzip
 import struct
@@ -6,7 +6,7 @@ import struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.faces.bancho.client_bytes import survives
-from tests.faces.bancho.vectors import SAID, VECTORS, Vector
+from tests.faces.bancho.vectors import CLIENT_VECTORS, VECTORS, Vector
 
 from kiai.faces.bancho import wire
 from kiai.faces.bancho.packets import READERS
@@ -29,7 +29,7 @@ EDGES = (
 
 @st.composite
 def framed(draw: st.DrawFn) -> bytes:
-    """A packet that may lie about its length and may be, or only claim to be, compressed."""
+    """Build a packet whose length may be wrong, and which may be compressed or only be marked as compressed."""
     payload = draw(PAYLOADS)
     compression = draw(st.sampled_from((0, 0, 1, 1, 2, 255)))
     if compression == 1 and draw(st.booleans()):
@@ -40,7 +40,7 @@ def framed(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """Some of the examples in a row, then bent."""
+    """Join some of the examples and mutate the result."""
     body = bytearray(b"".join(vector.encoded for vector in draw(st.lists(st.sampled_from(VECTORS), max_size=6))))
     for _ in range(draw(st.integers(1, 8))):
         at = draw(st.integers(0, len(body)))
@@ -59,25 +59,25 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 @settings(deadline=None, max_examples=300)
 @given(st.binary(max_size=2_000))
-def test_random_bodies(body: bytes) -> None:
+def test_random_bodies_raise_nothing(body: bytes) -> None:
     survives(body)
 
 
 @settings(deadline=None, max_examples=300)
 @given(st.lists(framed(), max_size=10).map(b"".join))
-def test_framed_bodies(body: bytes) -> None:
+def test_framed_random_payloads_raise_nothing(body: bytes) -> None:
     survives(body)
 
 
 @settings(deadline=None, max_examples=500)
 @given(mutated())
-def test_mutated_examples(body: bytes) -> None:
+def test_mutated_example_packets_raise_nothing(body: bytes) -> None:
     survives(body)
 
 
 @settings(deadline=None, max_examples=500)
 @given(IDS, PAYLOADS)
-def test_a_broken_payload_loses_no_other_packet(packet_id: int, payload: bytes) -> None:
+def test_malformed_payload_does_not_affect_other_packets(packet_id: int, payload: bytes) -> None:
     body = CHANNEL_JOIN + wire.packet(packet_id, payload) + CHANNEL_JOIN
     survives(body)
     joined = (63, wire.string("#osu"))
@@ -87,11 +87,11 @@ def test_a_broken_payload_loses_no_other_packet(packet_id: int, payload: bytes) 
 
 @settings(deadline=None, max_examples=500)
 @given(
-    st.sampled_from(SAID),
+    st.sampled_from(CLIENT_VECTORS),
     st.data(),
 )
-def test_a_bent_payload_is_read_or_malformed(vector: Vector, data: st.DataObject) -> None:
-    # Given an example's own payload, so that most of it is sound
+def test_mutated_payload_is_read_or_malformed(vector: Vector, data: st.DataObject) -> None:
+    # Given the payload of an example, so that most of it is valid
     encoded = vector.encoded
     payload = bytearray(encoded[wire.HEADER_BYTES :])
     # When some of its bytes change

@@ -8,7 +8,7 @@ import msgspec
 
 
 class Vector(msgspec.Struct, frozen=True):
-    """One example: what is said and its bytes, header included. `id` is None for whole bodies."""
+    """One example: its fields, and its bytes with the header. `id` is None for a whole body."""
 
     direction: str
     id: int | None
@@ -34,8 +34,8 @@ def _load() -> tuple[Vector, ...]:
 
 
 VECTORS = _load()
-SAID = tuple(vector for vector in VECTORS if vector.direction == "c2s" and vector.id is not None)
-"""Single packets of a client."""
-SENT = tuple(vector for vector in VECTORS if vector.direction == "s2c" and vector.id is not None)
-"""Single packets of the server."""
+CLIENT_VECTORS = tuple(vector for vector in VECTORS if vector.direction == "c2s" and vector.id is not None)
+"""Examples of single client packets."""
+SERVER_VECTORS = tuple(vector for vector in VECTORS if vector.direction == "s2c" and vector.id is not None)
+"""Examples of single server packets."""
 BODIES = {vector.name: vector for vector in VECTORS if vector.id is None}

@@ -1,9 +1,11 @@
-"""What the bot answers to players: `/np`, figures, scores, blocks."""
+"""The commands of players: `/np`, statistics, scores, blocks."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 from tests.builders import Run, World, a_map, a_play, a_player
 
@@ -15,14 +17,19 @@ from kiai.faces.bancho.announce import announcer, presence
 from kiai.faces.bot.now_playing import NowPlaying
 from kiai.faces.bot.players import PlayerCommands
 from kiai.ids import SequenceIds
+from kiai.osu.weights import level
 from kiai.presence import Presence
-from kiai.realtime.port import Session, ShownStats, Status
+from kiai.realtime.port import Session, SessionStats, Status
 from kiai.scores.performance import Performance
 from kiai.storage.port import Database
 
 
-class Bench:
-    """The bot with its commands about players and maps."""
+def a_session(token: str, user_id: int, name: str) -> Session:
+    return Session(token=token, user_id=user_id, name=name, priv=3, login_time_ms=0, status=Status(mode=0))
+
+
+class BotChat:
+    """The bot with its commands about players and maps, and anna, who writes to it."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -30,10 +37,12 @@ class Bench:
         self.anna = world.add_player(a_player("anna"))
         self.boris = world.add_player(a_player("boris"))
 
-        async def stats_of(user_id: int, mode: int) -> ShownStats:
-            return ShownStats()
+        async def stats_of(user_id: int, mode: int) -> SessionStats:
+            return SessionStats()
 
-        shown = Presence(world.realtime, world.accounts, world.clock, announcer(presence.TABLE), stats_of)
+        self.online = online = Presence(
+            world.realtime, world.accounts, world.clock, announcer(presence.TABLE), stats_of
+        )
         self.bot = Bot(world.accounts, world.realtime, world.clock, SequenceIds(), limited=False)
         self.playing = NowPlaying(world.beatmaps, cast(Performance, world.performance), world.realtime)
         players = PlayerCommands(
@@ -41,35 +50,39 @@ class Bench:
             world.accounts,
             world.api_keys,
             world.relationships,
-            world.leaderboards,
+            world.profiles,
             Mail(world.database, world.clock),
-            shown,
+            online,
             world.realtime,
             lambda path: f"https://osu.kiai.example/{path}",
         )
-        self.bot.learn(players.commands())
-        self.bot.learn(self.playing.commands())
-        self.bot.watch(self.playing.hear)
-        session = Session(token="a", user_id=self.anna, name="anna", priv=3, login_time_ms=0, status=Status(mode=0))
-        world.run(shown.arrive(session))
+        self.bot.register(players.commands())
+        self.bot.register(self.playing.commands())
+        self.bot.set_action_handler(self.playing.on_action)
+        world.run(online.open_session(a_session("a", self.anna, "anna")))
 
-    def ask(self, text: str, where: str = "") -> Sequence[str]:
+    def change(self, token: str, **fields: Any) -> None:
+        self.world.run(
+            self.world.realtime.change_session(token, lambda now: (msgspec.structs.replace(now, **fields), ()))
+        )
+
+    def ask(self, text: str, channel: str = "") -> Sequence[str]:
         session = self.world.run(self.world.realtime.session("a"))
-        answer = self.world.run(self.bot.hear(session, where, text))
+        answer = self.world.run(self.bot.on_message(session, channel, text))
         return () if answer is None else tuple(answer.lines)
 
-    def now_playing(self, rest: str = "", where: str = "", link: str = "") -> Sequence[str]:
+    def now_playing(self, rest: str = "", channel: str = "", link: str = "") -> Sequence[str]:
         url = link or f"https://osu.kiai.example/beatmapsets/{self.song.set_id}#/{self.song.id}"
-        return self.ask(f"\x01ACTION is playing [{url} A - B [C]]{rest}\x01", where)
+        return self.ask(f"\x01ACTION is playing [{url} A - B [C]]{rest}\x01", channel)
 
 
 @pytest.fixture
-def bench(database: Database, run: Run, tmp_path: Path) -> Bench:
-    return Bench(World(database, run, tmp_path))
+def chat(database: Database, run: Run, tmp_path: Path) -> BotChat:
+    return BotChat(World(database, run, tmp_path))
 
 
-def test_now_playing_is_answered_with_pp_for_five_accuracies(bench: Bench) -> None:
-    title, worth, about = bench.now_playing(" +Hidden +DoubleTime")
+def test_np_is_answered_with_pp_for_five_accuracies(chat: BotChat) -> None:
+    title, worth, about = chat.now_playing(" +Hidden +DoubleTime")
 
     assert title.endswith("HDDT")
     assert [part.split(":")[0] for part in worth.split(" | ")] == ["90%", "95%", "98%", "99%", "100%"]
@@ -87,8 +100,8 @@ def test_now_playing_is_answered_with_pp_for_five_accuracies(bench: Bench) -> No
         "https://osu.kiai.example/s/{s}",
     ],
 )
-def test_every_form_of_link_names_the_map(bench: Bench, form: str) -> None:
-    assert len(bench.now_playing(link=form.format(s=bench.song.set_id, m=bench.song.id))) == 3
+def test_np_accepts_each_form_of_link(chat: BotChat, form: str) -> None:
+    assert len(chat.now_playing(link=form.format(s=chat.song.set_id, m=chat.song.id))) == 3
 
 
 @pytest.mark.parametrize(
@@ -116,8 +129,8 @@ def test_every_form_of_link_names_the_map(bench: Bench, form: str) -> None:
         (" +Hidden lol]", "HD"),
     ],
 )
-def test_mods_are_what_the_signs_behind_the_link_say_and_can_be_played(bench: Bench, rest: str, mods: str) -> None:
-    assert bench.now_playing(rest)[0].endswith(f"] {mods}")
+def test_np_mods_are_read_from_words_with_signs_and_normalised(chat: BotChat, rest: str, mods: str) -> None:
+    assert chat.now_playing(rest)[0].endswith(f"] {mods}")
 
 
 @pytest.mark.parametrize(
@@ -133,50 +146,48 @@ def test_mods_are_what_the_signs_behind_the_link_say_and_can_be_played(bench: Be
     ],
 )
 @pytest.mark.parametrize(("rest", "mods"), [("", "NM"), (" +HardRock", "HR")])
-def test_words_and_brackets_of_a_title_are_no_mods(bench: Bench, title: str, rest: str, mods: str) -> None:
-    url = f"https://osu.kiai.example/beatmapsets/{bench.song.set_id}#/{bench.song.id}"
+def test_words_of_title_are_not_read_as_mods(chat: BotChat, title: str, rest: str, mods: str) -> None:
+    url = f"https://osu.kiai.example/beatmapsets/{chat.song.set_id}#/{chat.song.id}"
 
-    assert bench.ask(f"\x01ACTION is playing [{url} {title}]{rest}\x01")[0].endswith(f"] {mods}")
+    assert chat.ask(f"\x01ACTION is playing [{url} {title}]{rest}\x01")[0].endswith(f"] {mods}")
 
 
 @pytest.mark.parametrize("number", ["2147483648", "9999999999", "99999999999999999999", "٣", "²"])
 @pytest.mark.parametrize("form", ["b/{}", "s/{}", "beatmapsets/1#/{}"])
-def test_a_number_that_no_map_has_is_an_unknown_map(bench: Bench, form: str, number: str) -> None:
+def test_np_with_impossible_id_is_unknown_beatmap(chat: BotChat, form: str, number: str) -> None:
     link = f"https://osu.kiai.example/{form.format(number)}"
 
-    assert bench.now_playing(link=link) == ("I do not know this map.",)
+    assert chat.now_playing(link=link) == ("Unknown beatmap.",)
 
 
 @pytest.mark.parametrize(
-    ("asked", "mods"), [("+EZHR", "EZ"), ("+DTHT", "DT"), ("+NFSD", "NF"), ("+4K", "NM"), ("+HD,HR", "HDHR")]
+    ("mods_given", "mods"), [("+EZHR", "EZ"), ("+DTHT", "DT"), ("+NFSD", "NF"), ("+4K", "NM"), ("+HD,HR", "HDHR")]
 )
-def test_mods_that_cannot_be_played_together_are_settled_before_they_are_computed(
-    bench: Bench, asked: str, mods: str
-) -> None:
-    bench.now_playing()
+def test_with_normalises_conflicting_mods(chat: BotChat, mods_given: str, mods: str) -> None:
+    chat.now_playing()
 
-    assert bench.ask(f"!with {asked}")[0].endswith(f"] {mods}")
+    assert chat.ask(f"!with {mods_given}")[0].endswith(f"] {mods}")
 
 
-def test_in_a_channel_it_is_remembered_without_a_word(bench: Bench) -> None:
-    assert bench.now_playing(where="#osu") == ()
+def test_np_in_channel_is_stored_without_answer(chat: BotChat) -> None:
+    assert chat.now_playing(channel="#osu") == ()
 
-    assert len(bench.ask("!with 98%")) == 3
-
-
-def test_after_five_minutes_it_is_forgotten(bench: Bench) -> None:
-    bench.now_playing()
-    bench.world.clock.advance(301)
-
-    assert bench.ask("!with 98%")[0].startswith("Tell me which map first")
+    assert len(chat.ask("!with 98%")) == 3
 
 
-def test_an_unknown_map_clears_what_was_remembered(bench: Bench) -> None:
-    bench.now_playing()
+def test_np_expires_after_five_minutes(chat: BotChat) -> None:
+    chat.now_playing()
+    chat.world.clock.advance(301)
 
-    assert bench.now_playing(link="https://osu.ppy.sh/b/999999") == ("I do not know this map.",)
+    assert chat.ask("!with 98%")[0].startswith("Choose a beatmap with /np first")
+
+
+def test_np_of_unknown_map_clears_stored_map(chat: BotChat) -> None:
+    chat.now_playing()
+
+    assert chat.now_playing(link="https://osu.ppy.sh/b/999999") == ("Unknown beatmap.",)
     with pytest.raises(BadArgument):
-        bench.world.run(bench.playing.last(bench.anna))
+        chat.world.run(chat.playing.last_map(chat.anna))
 
 
 @pytest.mark.parametrize(
@@ -195,67 +206,137 @@ def test_an_unknown_map_clears_what_was_remembered(bench: Bench) -> None:
         "!with " + "9" * 1_000,
     ],
 )
-def test_what_the_map_does_not_allow_gets_the_usage_line(bench: Bench, text: str) -> None:
-    bench.now_playing()
+def test_with_invalid_value_gets_usage_line(chat: BotChat, text: str) -> None:
+    chat.now_playing()
 
-    [line] = bench.ask(text)
+    [line] = chat.ask(text)
 
     assert line.endswith("Usage: !with <95% 2m 429x +HDDT>")
 
 
-def test_figures_and_scores_of_a_player(bench: Bench) -> None:
-    bench.world.record(a_play(by=bench.boris, on=bench.song, pp=123.4))
-    bench.world.run(bench.world.outbox.deliver())
+def test_stats_recent_and_top_of_a_player(chat: BotChat) -> None:
+    chat.world.record(a_play(by=chat.boris, on=chat.song, pp=123.4))
+    chat.world.run(chat.world.outbox.deliver())
 
-    assert "boris in vn!std: #1" in bench.ask("!stats boris")[0]
-    assert "123.40pp" in bench.ask("!recent boris")[0]
-    assert bench.ask("!top boris")[0].startswith("1. [https://osu.kiai.example/b/")
-    assert bench.ask("!stats boris vn!taiko") == ("boris has not played vn!taiko yet.",)
-    assert bench.ask("!recent") == ("anna has no scores in vn!std.",)
-
-
-def test_hidden_players_are_not_found(bench: Bench) -> None:
-    bench.world.add_player(a_player("ghost", priv=2))
-
-    assert bench.ask("!stats ghost") == ("User not found",)
+    assert "boris in vn!std: #1" in chat.ask("!stats boris", "#osu")[0]
+    assert "123.40pp" in chat.ask("!recent boris")[0]
+    assert chat.ask("!top boris")[0].startswith("1. [https://osu.kiai.example/b/")
+    assert chat.ask("!stats boris vn!taiko", "#osu") == ("boris has not played vn!taiko yet.",)
+    assert chat.ask("!recent") == ("anna has no scores in vn!std.",)
 
 
-def test_blocking_and_unblocking_changes_session_and_rows(bench: Bench) -> None:
+def test_stats_in_private_are_the_lines_of_referee_tools(chat: BotChat) -> None:
+    chat.world.record(a_play(by=chat.boris, on=chat.song, pp=123.4))
+    chat.world.run(chat.world.outbox.deliver())
+    stats = chat.world.run(chat.world.profiles.stats_in(chat.boris, 0))
+    assert stats is not None
+
+    assert chat.ask("!stats boris") == (
+        f"Stats for (boris)[https://osu.kiai.example/u/{chat.boris}]:",
+        f"Score:    {stats.rscore:,} (#1)",
+        f"Plays:    1 (lv{level(stats.tscore)[0]})",
+        "Accuracy: 100.00%",
+    )
+    assert chat.ask("stats boris vn!taiko")[1:] == ("Score:    0 (#0)", "Plays:    0 (lv1)", "Accuracy: 0.00%")
+    assert stats.rscore > 1_000, "the commas are tested"
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [
+        (Status(), "Idle"),
+        (Status(action=1), "Afk"),
+        (Status(action=2), "Playing"),
+        (Status(action=3), "Editing"),
+        (Status(action=4), "Modding"),
+        (Status(action=5), "Multiplayer"),
+        (Status(action=6), "Watching"),
+        (Status(action=8), "Testing"),
+        (Status(action=9), "Submitting"),
+        (Status(action=11), "Lobby"),
+        (Status(action=12), "Multiplaying"),
+        (Status(action=13), "Idle"),
+    ],
+)
+def test_stats_of_player_in_the_game_have_status(chat: BotChat, status: Status, word: str) -> None:
+    chat.change("a", status=status)
+
+    assert chat.ask("!stats anna")[0] == f"Stats for (anna)[https://osu.kiai.example/u/{chat.anna}] is {word}:"
+
+
+def test_irc_player_and_blocking_player_have_no_status(chat: BotChat) -> None:
+    chat.change("a", irc=True)
+    assert chat.ask("!stats anna")[0].endswith(f"/u/{chat.anna}]:")
+    chat.change("a", irc=False, blocked=frozenset({chat.anna}))
+    assert chat.ask("!stats anna")[0].endswith(f"/u/{chat.anna}]:")
+
+
+def test_where_answers_irc_with_the_name_as_written(chat: BotChat) -> None:
+    chat.world.run(
+        chat.online.open_session(a_session("p", chat.world.add_player(a_player("Plum Harbor")), "Plum Harbor"))
+    )
+
+    assert chat.ask("!where plum_harbor") == ("Plum Harbor is in Netherlands",)
+    chat.change("a", irc=True)
+    assert chat.ask("!where plum_harbor") == ("plum_harbor is in Netherlands",)
+    assert chat.ask("!where boris") == ("The user is currently not online.",)
+    assert chat.ask("!where nobody") == ("User not found",)
+    unknown = chat.world.add_player(a_player("carla", country="xx"))
+    chat.world.run(chat.online.open_session(a_session("c", unknown, "carla")))
+    assert chat.ask("!where carla") == ("The user's location could not be determined.",)
+
+
+@pytest.mark.parametrize("text", ["!roll", "!roll x7", "!roll 100", "!roll 1"])
+def test_roll_line_is_the_same_for_one_point(chat: BotChat, text: str) -> None:
+    [line] = chat.ask(text, "#osu")
+
+    found = re.fullmatch(r"anna rolls (\d+) point\(s\)", line)
+    assert found is not None
+    assert 1 <= int(found[1]) <= (1 if text == "!roll 1" else 100)
+
+
+def test_hidden_player_is_not_found(chat: BotChat) -> None:
+    chat.world.add_player(a_player("ghost", priv=2))
+
+    assert chat.ask("!stats ghost") == ("User not found",)
+
+
+def test_block_and_unblock_change_session_and_database(chat: BotChat) -> None:
     def state() -> Any:
-        session = bench.world.run(bench.world.realtime.session("a"))
-        return session.blocked, bench.world.run(bench.world.relationships.relations_of(bench.anna))[1]
+        session = chat.world.run(chat.world.realtime.session("a"))
+        return session.blocked, chat.world.run(chat.world.relationships.relations_of(chat.anna))[1]
 
-    assert bench.ask("!block boris") == ("boris is blocked.",)
-    assert state() == (frozenset({bench.boris}), frozenset({bench.boris}))
-    assert bench.ask("!block boris") == ("boris is blocked already.",)
-    assert bench.ask("!unblock boris") == ("boris is no longer blocked.",)
+    assert chat.ask("!block boris") == ("boris is blocked.",)
+    assert state() == (frozenset({chat.boris}), frozenset({chat.boris}))
+    assert chat.ask("!block boris") == ("boris is already blocked.",)
+    assert chat.ask("!unblock boris") == ("boris is no longer blocked.",)
     assert state() == (frozenset(), frozenset())
-    assert bench.ask("!unblock boris") == ("boris is not blocked.",)
-    assert bench.ask("!block anna") == ("Nobody can be their own friend or enemy.",)
+    assert chat.ask("!unblock boris") == ("boris is not blocked.",)
+    assert chat.ask("!block anna") == ("You can't do that to yourself.",)
 
 
-def test_an_api_key_replaces_the_one_before_and_works(bench: Bench) -> None:
+def test_new_api_key_revokes_former_key(chat: BotChat) -> None:
     keys = []
     for _ in range(2):
-        line = bench.ask("!apikey")[1]
+        line = chat.ask("!apikey")[1]
         keys.append(line.removeprefix("[http://").removesuffix(" key]"))
 
-    assert bench.world.run(bench.world.api_keys.holder(keys[1])).user_id == bench.anna
+    assert chat.world.run(chat.world.api_keys.holder(keys[1])).user_id == chat.anna
     with pytest.raises(NotAuthenticated):
-        bench.world.run(bench.world.api_keys.holder(keys[0]))
+        chat.world.run(chat.world.api_keys.holder(keys[0]))
 
 
-def test_a_roll_is_from_one_to_what_was_asked(bench: Bench) -> None:
-    assert bench.ask("!roll 1") == ("anna rolls 1 point(s)",)
-    assert bench.ask("!roll hello")[0].startswith("anna rolls ")
-    assert bench.ask("!roll ²") == ("most is a whole number from 1 to 1000000. Usage: !roll [most]",)
-    assert all(1 <= int(bench.ask("!roll")[0].split()[2]) <= 100 for _ in range(50))
+def test_roll_is_between_one_and_given_number(chat: BotChat) -> None:
+    assert chat.ask("!roll 1") == ("anna rolls 1 point(s)",)
+    assert chat.ask("!roll hello")[0].startswith("anna rolls ")
+    assert chat.ask("!roll ²") == ("most must be a whole number from 1 to 1000000. Usage: !roll [most]",)
+    assert all(1 <= int(chat.ask("!roll")[0].split()[2]) <= 100 for _ in range(50))
 
 
-def test_help_lists_what_one_may_use_page_by_page(bench: Bench) -> None:
-    pages = [bench.ask(f"!help {page}") for page in (1, 2, 99)]
+def test_help_lists_usable_commands_by_page(chat: BotChat) -> None:
+    pages = [chat.ask(f"!help {page}") for page in (1, 2, 99)]
 
-    assert pages[0][-1] == "Page 1 of 2; !help <page or command>"
+    assert pages[0][-1] == "Page 1 of 2. Type !help <page or command> for more."
     assert pages[1] == pages[2]
     assert not any("changename" in line for page in pages for line in page)
-    assert bench.ask("!help recent")[0] == "!recent [user] [mode]"
+    assert chat.ask("!help recent")[0] == "!recent [user] [mode]"

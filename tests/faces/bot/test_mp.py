@@ -1,180 +1,195 @@
-"""`!mp` and `!pool`: what leads a room, who may, and what the room reads."""
+"""The commands `!mp` and `!pool`: rights, effects, and the lines of the bot."""
 
 import re
+import struct
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.builders import Run, World, a_map
-from tests.multiplayer.test_rooms import Hall
+from tests.builders import Run, World, a_map, a_play, pp_of
+from tests.multiplayer.test_rooms import MatchServer
 
+from kiai.beatmaps import Beatmap
 from kiai.chat.bot import Bot
+from kiai.faces.bancho import packets
 from kiai.faces.bot.mp import MatchCommands
 from kiai.faces.bot.now_playing import NowPlaying
 from kiai.faces.bot.pools import PoolCommands
 from kiai.ids import SequenceIds
 from kiai.multiplayer import commands
-from kiai.multiplayer.match import Match
-from kiai.multiplayer.pools import Pools
+from kiai.multiplayer.match import Match, seat_of
+from kiai.multiplayer.pools import Mappools
 from kiai.osu.mods import DT, HD, HR, mod_names
 from kiai.osu.privileges import TOURNEY_MANAGER
+from kiai.staff.audit import OPERATOR
+from kiai.staff.match_acts import MatchActs
 from kiai.storage.port import Database
 
 
-class Table:
-    """A hall with a bot in it, and a room of anna's in which boris sits."""
+class MatchChat:
+    """The bot, and a match of anna in which boris is seated. `say` writes a line in its channel."""
 
     def __init__(self, database: Database, run: Run, folder: Path, *, limited: bool = False) -> None:
-        self.hall = Hall(World(database, run, folder))
-        self.world = self.hall.world
+        self.server = MatchServer(World(database, run, folder))
+        self.world = self.server.world
         for name in ("anna", "boris", "carla"):
-            self.hall.log_in(name)
-        pools = Pools(database, self.world.clock)
+            self.server.log_in(name)
+        pools = Mappools(database, self.world.clock)
         self.bot = Bot(self.world.accounts, self.world.realtime, self.world.clock, SequenceIds(), limited=limited)
-        self.told: list[tuple[str, str]] = []
+        self.notifications: list[tuple[str, str]] = []
 
         async def post(channel: str, line: str) -> None:
-            self.hall.said.append(line)
+            self.server.bot_lines.append(line)
 
-        async def tell(user_id: int, name: str, line: str) -> None:
-            self.told.append((name, line))
+        async def notify(user_id: int, name: str, line: str) -> None:
+            self.notifications.append((name, line))
 
-        leading = MatchCommands(
-            self.hall.rooms,
+        match_commands = MatchCommands(
+            self.server.matches,
+            MatchActs(database, self.server.matches, self.world.realtime, self.world.authority, self.world.clock),
             self.world.realtime,
             self.world.beatmaps,
             pools,
             lambda path: f"https://osu.x/{path}",
+            player=self.bot.player,
             post=post,
-            tell=tell,
+            notify=notify,
         )
         playing = NowPlaying(self.world.beatmaps, self.world.performance, self.world.realtime)  # type: ignore[arg-type]
-        self.bot.learn(leading.commands())
-        self.bot.learn(PoolCommands(pools, playing, self.world.clock).commands())
-        self.room = self.hall.create("anna")
-        self.hall.join("boris", self.room)
-        self.hall.said.clear()
+        self.bot.register(match_commands.commands())
+        self.bot.register(PoolCommands(pools, playing, self.world.clock).commands())
+        self.match_id = self.server.create("anna")
+        self.server.join("boris", self.match_id)
+        self.server.bot_lines.clear()
 
     def say(self, text: str, by: str = "anna", where: str | None = None) -> Sequence[str]:
-        place = f"#multi_{self.room}" if where is None else where
-        answer = self.world.run(self.bot.hear(self.hall.session(by), place, text))
+        channel = f"#multi_{self.match_id}" if where is None else where
+        answer = self.world.run(self.bot.on_message(self.server.session(by), channel, text))
         return () if answer is None else answer.lines
+
+    def change_settings(self, by: str, **changed: object) -> None:
+        """Send the settings of the match with some changed, as the client of the host does."""
+        # The settings of the packet.
+        names = "name mods map_id map_md5 map_name mode win_condition team_type free_mods seed"
+        sent = {name: getattr(self.match, name) for name in names.split()} | changed
+        self.world.run(self.server.matches.change_settings(self.server.session(by), **sent))
 
     @property
     def match(self) -> Match:
-        found = self.hall.match(self.room)
+        found = self.server.match(self.match_id)
         assert found is not None
         return found
 
 
 @pytest.fixture
-def table(database: Database, run: Run, tmp_path: Path) -> Table:
-    return Table(database, run, tmp_path)
+def chat(database: Database, run: Run, tmp_path: Path) -> MatchChat:
+    return MatchChat(database, run, tmp_path)
 
 
-def test_the_creator_leads_and_a_guest_gets_no_answer(table: Table) -> None:
-    assert table.say("!mp name another name") == ('Room name updated to "another name"',)
+def test_creator_uses_commands_and_guest_gets_no_answer(chat: MatchChat) -> None:
+    assert chat.say("!mp name another name") == ('Room name updated to "another name"',)
     for text in ("!mp name mine", "!mp size 99", "!mp kick nobody", "!mp map 75", "!mp start ²", "!mp password x"):
-        assert table.say(text, by="boris") == (), text
-    assert table.match.name == "another name"
-    assert table.hall.said == []
+        assert chat.say(text, by="boris") == (), text
+    assert chat.match.name == "another name"
+    assert chat.server.bot_lines == []
 
 
-def test_a_referee_leads_too_until_it_is_none_any_more(table: Table) -> None:
-    assert table.say("!mp addref boris") == ("Added boris to the match referees",)
-    assert table.say("!mp size 4", by="boris") == ("Changed match to size 4",)
-    assert table.say("!mp listrefs") == ("Match referees:", "anna", "boris")
-    assert table.say("!mp removeref boris") == ("Removed boris from the match referees",)
+def test_referee_uses_commands_until_removed(chat: MatchChat) -> None:
+    assert chat.say("!mp addref boris") == ("Added boris to the match referees",)
+    assert chat.say("!mp size 4", by="boris") == ("Changed match to size 4",)
+    assert chat.say("!mp listrefs") == ("Match referees:", "anna", "boris")
+    assert chat.say("!mp removeref boris") == ("Removed boris from the match referees",)
 
-    assert table.say("!mp size 8", by="boris") == ()
+    assert chat.say("!mp size 8", by="boris") == ()
 
 
-def test_several_referees_are_named_at_once(table: Table) -> None:
-    table.hall.log_in("Plum Harbor")
+def test_several_referees_are_added_and_removed_at_once(chat: MatchChat) -> None:
+    chat.server.log_in("Plum Harbor")
 
-    assert table.say('!mp addref boris, carla "plum harbor" nobody #99999999999') == (
+    assert chat.say('!mp addref boris, carla "plum harbor" nobody #99999999999') == (
         "Added boris to the match referees",
         "Added carla to the match referees",
         "Added Plum Harbor to the match referees",
         "User not found: nobody",
         "User not found: #99999999999",
     )
-    assert table.say("!mp addref carla") == ("carla: already a referee",)
-    assert [name for _, name in table.match.referees] == ["anna", "boris", "carla", "Plum Harbor"]
+    assert chat.say("!mp addref carla") == ("carla: already a referee",)
+    assert [name for _, name in chat.match.referees] == ["anna", "boris", "carla", "Plum Harbor"]
 
-    assert table.say("!mp removeref boris,Plum_Harbor nobody anna") == (
+    assert chat.say("!mp removeref boris,Plum_Harbor nobody anna") == (
         "Removed boris from the match referees",
         "Removed Plum Harbor from the match referees",
         "User not found: nobody",
-        "anna: the creator stays a referee",
+        "anna: the creator is always a referee",
     )
-    assert table.say("!mp removeref boris") == ("boris is not a match referee",)
-    assert [name for _, name in table.match.referees] == ["anna", "carla"]
+    assert chat.say("!mp removeref boris") == ("boris is not a match referee",)
+    assert [name for _, name in chat.match.referees] == ["anna", "carla"]
 
 
-def test_a_referee_without_a_seat_is_told_how_to_get_in_and_leads_from_there(table: Table) -> None:
-    table.say("!mp addref boris carla")
+def test_new_referee_without_seat_gets_join_command_once(chat: MatchChat) -> None:
+    chat.say("!mp addref boris carla")
 
-    assert table.told == [("carla", f"anna made you a referee of a room: /join #multi_{table.room}")]
-    assert table.say("!mp size 4", by="carla") == ("Changed match to size 4",)
-    table.say("!mp removeref carla")
-    table.say("!mp addref carla")
-    assert len(table.told) == 1, "once an hour"
+    assert chat.notifications == [("carla", f"anna made you a referee of a match: /join #multi_{chat.match_id}")]
+    assert chat.say("!mp size 4", by="carla") == ("Changed match to size 4",)
+    chat.say("!mp removeref carla")
+    chat.say("!mp addref carla")
+    assert len(chat.notifications) == 1, "at most one message an hour"
 
 
-def test_a_command_acts_on_the_room_it_is_said_in(table: Table) -> None:
-    table.say("!mp make Final", by="carla", where="")
-    final = table.hall.session("carla").match_id
-    table.hall.run(table.hall.rooms.leave(table.hall.session("carla")))
-    own = table.hall.create("carla", password="tea party")
-    table.hall.reads("anna")
+def test_command_acts_on_match_of_its_channel(chat: MatchChat) -> None:
+    chat.say("!mp make Final", by="carla", where="")
+    final = chat.server.session("carla").match_id
+    chat.server.run(chat.server.matches.leave(chat.server.session("carla")))
+    own = chat.server.create("carla", password="tea party")
+    chat.server.poll_packets("anna")
 
-    assert table.say("!mp invite anna", by="carla", where=f"#multi_{final}") == ("Invited anna to the room",)
+    assert chat.say("!mp invite anna", by="carla", where=f"#multi_{final}") == ("Invited anna to the room",)
 
-    made = table.hall.match(final)
+    made = chat.server.match(final)
     assert made is not None
-    told = table.hall.reads("anna")
-    assert f"osump://{final}/{made.password} Final".encode() in told
-    assert b"tea_party" not in told
+    packet_bytes = chat.server.poll_packets("anna")
+    assert f"osump://{final}/{made.password} Final".encode() in packet_bytes
+    assert b"tea_party" not in packet_bytes
     assert own != final
 
 
-def test_a_referee_without_any_seat_invites(table: Table) -> None:
-    table.say("!mp make Final", by="carla", where="")
-    final = table.hall.session("carla").match_id
-    table.hall.run(table.hall.rooms.leave(table.hall.session("carla")))
+def test_referee_without_seat_invites(chat: MatchChat) -> None:
+    chat.say("!mp make Final", by="carla", where="")
+    final = chat.server.session("carla").match_id
+    chat.server.run(chat.server.matches.leave(chat.server.session("carla")))
 
-    assert table.say("!mp invite boris", by="carla", where=f"#multi_{final}") == ("Invited boris to the room",)
+    assert chat.say("!mp invite boris", by="carla", where=f"#multi_{final}") == ("Invited boris to the room",)
 
-    assert f"osump://{final}/".encode() in table.hall.reads("boris")
-    assert table.say("!mp invite boris") == ("User is already in the room",)
-    assert table.say("!mp invite anna") == ("Nobody invites themselves.",)
-    assert table.say("!mp invite #99999999999") == ("User not found",)
+    assert f"osump://{final}/".encode() in chat.server.poll_packets("boris")
+    assert chat.say("!mp invite boris") == ("User is already in the room",)
+    assert chat.say("!mp invite anna") == ("You can't invite yourself.",)
+    assert chat.say("!mp invite #99999999999") == ("User not found",)
 
 
-def test_the_room_is_set_as_asked(table: Table) -> None:
-    song = table.world.add_map(a_map())
-    assert table.say("!mp set 2 3 8") == ("Changed match settings to 8 slots, TeamVs, ScoreV2",)
-    assert table.say("!mp set 2") == ("Changed match settings to TeamVs",)
-    assert table.say("!mp team boris red") == ("Moved boris to team Red",)
+def test_settings_commands_change_match_and_answer(chat: MatchChat) -> None:
+    song = chat.world.add_map(a_map())
+    assert chat.say("!mp set 2 3 8") == ("Changed match settings to 8 slots, TeamVs, ScoreV2",)
+    assert chat.say("!mp set 2") == ("Changed match settings to TeamVs",)
+    assert chat.say("!mp team boris red") == ("Moved boris to team Red",)
     title = f"{song.artist} - {song.title}"
-    assert table.say(f"!mp map https://osu.x/b/{song.id}") == (f"Changed beatmap to https://osu.x/b/{song.id} {title}",)
-    assert table.say("!mp mods HDHR DT freemod") == ("Enabled Hidden, HardRock, DoubleTime, enabled FreeMod",)
-    assert table.say("!mp host boris") == ("Changed match host to boris",)
-    assert table.say("!mp password a secret") == ()
+    assert chat.say(f"!mp map https://osu.x/b/{song.id}") == (f"Changed beatmap to https://osu.x/b/{song.id} {title}",)
+    assert chat.say("!mp mods HDHR DT freemod") == ("Enabled Hidden, HardRock, DoubleTime, enabled FreeMod",)
+    assert chat.say("!mp host boris") == ("Changed match host to boris",)
+    assert chat.say("!mp password a secret") == ()
 
-    match = table.match
+    match = chat.match
     assert (match.team_type, match.win_condition) == (2, 3)
     assert match.slots[1].team == 2
     assert (match.map_id, match.map_md5) == (song.id, song.md5)
     assert (match.free_mods, match.mods, match.slots[0].mods) == (True, DT, HD | HR)
     assert match.host_name == "boris"
     assert match.password == "a secret"
-    assert table.hall.said == ["boris changed to Red", "boris became the host.", "Changed the match password"]
+    assert chat.server.bot_lines == ["boris changed to Red", "boris became the host.", "Changed the match password"]
 
 
 @pytest.mark.parametrize(
-    ("mode", "asked", "said"),
+    ("mode", "words", "answer"),
     [
         (0, "DT HT", "Enabled DoubleTime"),
         (0, "EZ HR", "Enabled Easy"),
@@ -197,51 +212,51 @@ def test_the_room_is_set_as_asked(table: Table) -> None:
         (0, "² ５ nonsense 99999999999", "Disabled all mods"),
     ],
 )
-def test_the_answer_names_the_mods_that_the_room_has(table: Table, mode: int, asked: str, said: str) -> None:
-    song = table.world.add_map(a_map(mode=mode))
-    table.say(f"!mp map {song.id}")
+def test_mods_answer_names_normalised_mods(chat: MatchChat, mode: int, words: str, answer: str) -> None:
+    song = chat.world.add_map(a_map(mode=mode))
+    chat.say(f"!mp map {song.id}")
 
-    assert table.say(f"!mp mods {asked}") == (f"{said}, disabled FreeMod",)
+    assert chat.say(f"!mp mods {words}") == (f"{answer}, disabled FreeMod",)
 
-    named = said.removeprefix("Enabled ").split(", ") if said.startswith("Enabled") else []
-    assert mod_names(table.match.mods) == named
-
-
-def test_mods_that_everybody_chooses_from_are_named_with_the_rooms(table: Table) -> None:
-    assert table.say("!mp mods DT freemod") == ("Enabled DoubleTime, enabled FreeMod",)
-    assert table.say("!mp mods freemod") == ("Disabled all mods, enabled FreeMod",)
-    assert table.say("!mp mods Freemod HD") == ("Enabled Hidden, enabled FreeMod",)
-    assert table.say("!mp freemods off") == ("Enabled Hidden, disabled FreeMod",)
+    mods = answer.removeprefix("Enabled ").split(", ") if answer.startswith("Enabled") else []
+    assert mod_names(chat.match.mods) == mods
 
 
-def test_a_name_is_told_as_it_was_kept(table: Table) -> None:
+def test_mods_answer_with_free_mods_includes_mods_of_players(chat: MatchChat) -> None:
+    assert chat.say("!mp mods DT freemod") == ("Enabled DoubleTime, enabled FreeMod",)
+    assert chat.say("!mp mods freemod") == ("Disabled all mods, enabled FreeMod",)
+    assert chat.say("!mp mods Freemod HD") == ("Enabled Hidden, enabled FreeMod",)
+    assert chat.say("!mp freemods off") == ("Enabled Hidden, disabled FreeMod",)
+
+
+def test_name_answer_has_stored_name(chat: MatchChat) -> None:
     long = "x" * 70
 
-    assert table.say(f"!mp name {long}") == (f'Room name updated to "{long[:50]}"',)
-    assert table.match.name == long[:50]
-    [line] = table.say(f"!mp make {long[:60]}", by="carla", where="")
+    assert chat.say(f"!mp name {long}") == (f'Room name updated to "{long[:50]}"',)
+    assert chat.match.name == long[:50]
+    [line] = chat.say(f"!mp make {long[:60]}", by="carla", where="")
     assert line.endswith(f" {long[:50]}")
-    assert table.say("!mp make", by="carla", where="") == ("No name provided",)
-    assert table.say("!mp make \u200b", by="carla", where="") == ("A match needs a name.",)
+    assert chat.say("!mp make", by="carla", where="") == ("No name provided",)
+    assert chat.say("!mp make \u200b", by="carla", where="") == ("A match needs a name.",)
 
 
-def test_a_password_that_would_be_cut_is_refused(table: Table) -> None:
-    assert table.say(f"!mp password {'x' * 51}") == ("A password has at most 50 characters.",)
-    assert table.match.password == "secret"
-    assert table.say("!mp password") == ()
-    assert table.match.password == ""
-    assert table.hall.said == ["Removed the match password"]
+def test_too_long_password_is_refused(chat: MatchChat) -> None:
+    assert chat.say(f"!mp password {'x' * 51}") == ("A password has at most 50 characters.",)
+    assert chat.match.password == "secret"
+    assert chat.say("!mp password") == ()
+    assert chat.match.password == ""
+    assert chat.server.bot_lines == ["Removed the match password"]
 
 
-def test_a_made_up_password_is_for_referees_alone(table: Table) -> None:
-    table.say("!mp addref carla")
-    table.told.clear()
+def test_random_password_is_sent_to_referees_only(chat: MatchChat) -> None:
+    chat.say("!mp addref carla")
+    chat.notifications.clear()
 
-    [line] = table.say("!mp randpw")
+    [line] = chat.say("!mp randpw")
 
-    assert line == f"The password of a room is {table.match.password}"
-    assert table.told == [("carla", line)]
-    assert table.hall.said == ["Changed the match password"]
+    assert line == f"The password of a match is {chat.match.password}"
+    assert chat.notifications == [("carla", line)]
+    assert chat.server.bot_lines == ["Changed the match password"]
 
 
 @pytest.mark.parametrize(
@@ -255,29 +270,29 @@ def test_a_made_up_password_is_for_referees_alone(table: Table) -> None:
         ("{map} 2 h4x", 0, 2),
     ],
 )
-def test_a_link_names_the_map_and_perhaps_its_mode(table: Table, form: str, own: int, mode: int) -> None:
-    song = table.world.add_map(a_map(2785319, set_id=1344871, mode=own))
+def test_map_link_selects_map_and_mode(chat: MatchChat, form: str, own: int, mode: int) -> None:
+    song = chat.world.add_map(a_map(2785319, set_id=1344871, mode=own))
 
-    lines = table.say("!mp map " + form.format(map=song.id, set=song.set_id))
+    lines = chat.say("!mp map " + form.format(map=song.id, set=song.set_id))
 
     assert lines == (
         f"Changed beatmap to https://osu.x/b/{song.id} {song.artist} - {song.title}",
         f"Changed match mode to {('Osu', 'Taiko', 'CatchTheBeat', 'OsuMania')[mode]}",
     )
-    assert (table.match.map_id, table.match.mode) == (song.id, mode)
+    assert (chat.match.map_id, chat.match.mode) == (song.id, mode)
 
 
-def test_settings_are_told_line_by_line(table: Table) -> None:
-    song = table.world.add_map(a_map())
-    table.hall.log_in("ABCDEFGHIJK 123")
-    table.hall.join("ABCDEFGHIJK 123", table.room)
-    table.say(f"!mp map {song.id}")
-    table.hall.do("boris", commands.Ready)
-    table.hall.do("ABCDEFGHIJK 123", commands.NoMap)
-    ids = {name: table.hall.session(name).user_id for name in ("anna", "boris", "ABCDEFGHIJK 123")}
+def test_settings_answer_has_one_line_per_player(chat: MatchChat) -> None:
+    song = chat.world.add_map(a_map())
+    chat.server.log_in("ABCDEFGHIJK 123")
+    chat.server.join("ABCDEFGHIJK 123", chat.match_id)
+    chat.say(f"!mp map {song.id}")
+    chat.server.do("boris", commands.Ready)
+    chat.server.do("ABCDEFGHIJK 123", commands.NoMap)
+    ids = {name: chat.server.session(name).user_id for name in ("anna", "boris", "ABCDEFGHIJK 123")}
 
-    assert table.say("!mp settings q1") == (
-        f"Room name: a room, History: https://osu.x/mp/{table.match.history_id}",
+    assert chat.say("!mp settings q1") == (
+        f"Room name: a match, History: https://osu.x/mp/{chat.match.history_id}",
         f"Beatmap: https://osu.x/b/{song.id} {song.artist} - {song.title} [{song.version}]",
         "Team mode: HeadToHead, Win condition: Score",
         "Players: 3",
@@ -287,17 +302,17 @@ def test_settings_are_told_line_by_line(table: Table) -> None:
     )
 
 
-def test_settings_tell_teams_mods_and_a_scrims_condition(table: Table) -> None:
-    table.say("!mp set 2")
-    table.say("!mp mods HD DT freemod")
-    table.say("!mp scrim bo3")
-    table.say("!mp condition pp")
-    table.hall.do("boris", commands.ChangeTeam)
-    table.hall.do("boris", commands.ChangeMods, mods=HD | HR)
-    table.hall.do("anna", commands.ChangeMods, mods=DT)
-    ids = {name: table.hall.session(name).user_id for name in ("anna", "boris")}
+def test_settings_answer_includes_teams_mods_and_pp(chat: MatchChat) -> None:
+    chat.say("!mp set 2")
+    chat.say("!mp mods HD DT freemod")
+    chat.say("!mp scrim bo3")
+    chat.say("!mp condition pp")
+    chat.server.do("boris", commands.ChangeTeam)
+    chat.server.do("boris", commands.ChangeMods, mods=HD | HR)
+    chat.server.do("anna", commands.ChangeMods, mods=DT)
+    ids = {name: chat.server.session(name).user_id for name in ("anna", "boris")}
 
-    lines = table.say("!mp settings")
+    lines = chat.say("!mp settings")
 
     assert lines[2:] == (
         "Team mode: TeamVs, Win condition: pp",
@@ -316,62 +331,62 @@ def test_settings_tell_teams_mods_and_a_scrims_condition(table: Table) -> None:
         assert found[4].strip() in ids
 
 
-def test_a_full_room_is_told_whole(table: Table) -> None:
+def test_settings_answer_of_full_match_is_complete(chat: MatchChat) -> None:
     for number in range(14):
-        table.hall.log_in(f"player {number}")
-        table.hall.join(f"player {number}", table.room)
-    table.say("!mp mods HD")
+        chat.server.log_in(f"player {number}")
+        chat.server.join(f"player {number}", chat.match_id)
+    chat.say("!mp mods HD")
 
-    assert len(table.say("!mp settings")) == 21
-
-
-def test_a_start_can_be_counted_down_and_called_off(table: Table) -> None:
-    assert table.say("!mp start 10 x7f3") == ("Queued the match to start in 10 seconds",)
-    table.world.run(table.hall.rooms.ring())
-    table.world.clock.advance(5)
-    table.world.run(table.hall.rooms.ring())
-    assert table.hall.said == ["Match starts in 5 seconds"]
-    assert table.say("!mp aborttimer") == ("Aborted the match start timer",)
-    table.world.clock.advance(6)
-    table.world.run(table.hall.rooms.ring())
-    assert not table.match.in_progress
+    assert len(chat.say("!mp settings")) == 21
 
 
-def test_a_start_that_was_queued_happens(table: Table) -> None:
-    table.say("!mp start 1")
-    table.world.clock.advance(2)
-    table.world.run(table.hall.rooms.ring())
+def test_queued_start_counts_down_and_is_aborted(chat: MatchChat) -> None:
+    assert chat.say("!mp start 10 x7f3") == ("Queued the match to start in 10 seconds",)
+    chat.world.run(chat.server.matches.fire_timers())
+    chat.world.clock.advance(5)
+    chat.world.run(chat.server.matches.fire_timers())
+    assert chat.server.bot_lines == ["Match starts in 5 seconds"]
+    assert chat.say("!mp aborttimer") == ("Aborted the match start timer",)
+    chat.world.clock.advance(6)
+    chat.world.run(chat.server.matches.fire_timers())
+    assert not chat.match.in_progress
 
-    assert table.match.in_progress
-    assert table.hall.said == ["Good luck, have fun!", "The match has started!"]
+
+def test_queued_start_starts_match(chat: MatchChat) -> None:
+    chat.say("!mp start 1")
+    chat.world.clock.advance(2)
+    chat.world.run(chat.server.matches.fire_timers())
+
+    assert chat.match.in_progress
+    assert chat.server.bot_lines == ["Good luck, have fun!", "The match has started!"]
 
 
-def test_a_countdown_is_told_at_once_and_at_its_marks(table: Table) -> None:
-    assert table.say("!mp timer 90 zz") == ("Countdown ends in 1 minute and 30 seconds",)
+def test_countdown_posts_line_at_each_mark(chat: MatchChat) -> None:
+    assert chat.say("!mp timer 90 zz") == ("Countdown ends in 1 minute and 30 seconds",)
     for _ in range(92):
-        table.world.run(table.hall.rooms.ring())
-        table.world.clock.advance(1)
-    table.world.run(table.hall.rooms.ring())
+        chat.world.run(chat.server.matches.fire_timers())
+        chat.world.clock.advance(1)
+    chat.world.run(chat.server.matches.fire_timers())
 
     left = ("1 minute", "30 seconds", "10 seconds", *(f"{n} seconds" for n in (5, 4, 3, 2)), "1 second")
-    assert table.hall.said == [*(f"Countdown ends in {one}" for one in left), "Countdown finished"]
-    assert table.say("!mp timer") == ("Countdown ends in 30 seconds",)
-    table.say("!mp start 20")
-    assert table.say("!mp aborttimer") == ("Aborted the match start timer", "Countdown aborted")
+    assert chat.server.bot_lines == [*(f"Countdown ends in {time_left}" for time_left in left), "Countdown finished"]
+    assert chat.say("!mp timer") == ("Countdown ends in 30 seconds",)
+    chat.say("!mp start 20")
+    assert chat.say("!mp aborttimer") == ("Aborted the match start timer", "Countdown aborted")
 
 
-@pytest.mark.parametrize("when", ["", " force", " x7", " FORCE"])
-def test_a_play_is_started_once_and_called_off_once(table: Table, when: str) -> None:
-    assert table.say(f"!mp start{when}") == ("Started the match",)
-    assert table.hall.said == ["The match has started!"]
-    assert table.say("!mp start") == ("The match has already been started",)
-    assert table.say("!mp start 5") == ("The match has already been started",)
-    assert table.say("!mp abort") == ("Aborted the match",)
-    assert table.say("!mp abort") == ("The match is not in progress",)
+@pytest.mark.parametrize("when", ["", " force", " x7", " 8k3f9", " FORCE"])
+def test_match_starts_once_and_aborts_once(chat: MatchChat, when: str) -> None:
+    assert chat.say(f"!mp start{when}") == ("Started the match",)
+    assert chat.server.bot_lines == ["The match has started!"]
+    assert chat.say("!mp start") == ("The match has already been started",)
+    assert chat.say("!mp start 5") == ("The match has already been started",)
+    assert chat.say("!mp abort") == ("Aborted the match",)
+    assert chat.say("!mp abort") == ("The match is not in progress",)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "answer"),
     [
         ("!mp size 17", ("Invalid or no size provided", "Usage: !mp size <size>")),
         ("!mp size", ("Invalid or no size provided", "Usage: !mp size <size>")),
@@ -379,14 +394,26 @@ def test_a_play_is_started_once_and_called_off_once(table: Table, when: str) -> 
         ("!mp set 4", ("Invalid or no settings provided", "Usage: !mp set <team_mode> [score_mode] [size]")),
         ("!mp set 2 ²", ("Invalid or no settings provided", "Usage: !mp set <team_mode> [score_mode] [size]")),
         ("!mp set 2 1 99", ("Invalid or no settings provided", "Usage: !mp set <team_mode> [score_mode] [size]")),
-        ("!mp start 999", ("seconds are a whole number from 1 to 300. Usage: !mp start [when]",)),
-        ("!mp start ²", ("seconds are a whole number from 1 to 300. Usage: !mp start [when]",)),
-        ("!mp start ５", ("seconds are a whole number from 1 to 300. Usage: !mp start [when]",)),
-        ("!mp start -5", ("seconds are a whole number from 1 to 300. Usage: !mp start [when]",)),
-        ("!mp timer ²", ("seconds are a whole number from 1 to 900. Usage: !mp timer [when]",)),
-        ("!mp timer 0", ("seconds are a whole number from 1 to 900. Usage: !mp timer [when]",)),
-        ("!mp scrim bo²", ("A scrim is bo1 to bo15, odd; 0 ends it. Usage: !mp scrim <best_of>",)),
-        ("!mp points ² 1", ("red is a whole number from 0 to 15. Usage: !mp points <red> <blue>",)),
+        ("!mp start 999", ("seconds must be a whole number from 1 to 300. Usage: !mp start [when]",)),
+        ("!mp start ²", ("seconds must be a whole number from 1 to 300. Usage: !mp start [when]",)),
+        ("!mp start ５", ("seconds must be a whole number from 1 to 300. Usage: !mp start [when]",)),
+        ("!mp start -5", ("seconds must be a whole number from 1 to 300. Usage: !mp start [when]",)),
+        ("!mp timer ²", ("seconds must be a whole number from 1 to 900. Usage: !mp timer [when]",)),
+        ("!mp timer 0", ("seconds must be a whole number from 1 to 900. Usage: !mp timer [when]",)),
+        (
+            "!mp scrim bo²",
+            ("best_of must be odd, from bo1 to bo15. 0 ends the scrim. Usage: !mp scrim <best_of>",),
+        ),
+        ("!mp points ² 1", ("User not found",)),
+        ("!mp points boris 99", ("blue must be a whole number from 0 to 15. Usage: !mp points <red> <blue>",)),
+        ("!mp size 1", ("Invalid or no size provided", "The match has more players than that.")),
+        ("!mp set 2 1 1", ("Invalid or no settings provided", "The match has more players than that.")),
+        ("!mp ban carla", ("User is not in the match!",)),
+        ("!mp ban", ("No user specified", "Usage: !mp ban <user>")),
+        ("!mp ban nobody", ("User not found",)),
+        ("!mp team", ("Require a <username> <colour> combo", "Usage: !mp team <user> <red|blue>")),
+        ("!mp force boris", ()),
+        ("!mp scorev 3", ("version must be one of 1, 2. Usage: !mp scorev <1|2>",)),
         ("!mp map nonsense", ("Invalid map ID provided", "Usage: !mp map <beatmap> [mode]")),
         ("!mp map ²", ("Invalid map ID provided", "Usage: !mp map <beatmap> [mode]")),
         ("!mp map ５", ("Invalid map ID provided", "Usage: !mp map <beatmap> [mode]")),
@@ -404,22 +431,22 @@ def test_a_play_is_started_once_and_called_off_once(table: Table, when: str) -> 
         ("!mp kick #9999999999", ("User not found",)),
         ("!mp kick #²", ("User not found",)),
         ("!mp team boris green", ("Require a <username> <colour> combo", "Usage: !mp team <user> <red|blue>")),
-        ("!mp team boris red", ("There are no teams.",)),
+        ("!mp team boris red", ("This match has no teams.",)),
         ("!mp pick NM1", ("No mappool is loaded. Usage: !mp pick <pick> [force]",)),
-        ("!mp aborttimer", ("No timer runs.",)),
+        ("!mp aborttimer", ("No timer is running.",)),
     ],
 )
-def test_what_cannot_be_gets_a_reason(table: Table, text: str, said: Sequence[str]) -> None:
-    before = table.match
+def test_invalid_command_gets_reason_and_changes_nothing(chat: MatchChat, text: str, answer: Sequence[str]) -> None:
+    before = chat.match
 
-    assert table.say(text) == said
+    assert chat.say(text) == answer
 
-    assert table.match == before
-    assert table.hall.said == []
+    assert chat.match == before
+    assert chat.server.bot_lines == []
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "answer"),
     [
         ("!mp lock ab12", "Locked the match"),
         ("!mp unlock", "Unlocked the match"),
@@ -430,96 +457,397 @@ def test_what_cannot_be_gets_a_reason(table: Table, text: str, said: Sequence[st
         ("!mp kick boris zz", "Kicked boris from the match"),
         ("!mp ban boris zz", "Banned boris from the match"),
         ("!mp condition combo zz", "Changed win condition to Combo"),
+        ("!mp scorev 2 zz", "Changed win condition to ScoreV2"),
+        ("!mp host anna zz", "Changed match host to anna"),
+        ("!mp start CANCEL", "No timer is running."),
     ],
 )
-def test_random_words_that_tools_append_are_ignored(table: Table, text: str, said: str) -> None:
-    assert table.say(text) == (said,)
+def test_random_words_that_tools_append_are_ignored(chat: MatchChat, text: str, answer: str) -> None:
+    assert chat.say(text) == (answer,)
 
 
-def test_clearing_the_host_of_a_room_without_one_is_no_mistake(table: Table) -> None:
-    table.say("!mp clearhost")
+def test_clearhost_without_host_succeeds(chat: MatchChat) -> None:
+    chat.say("!mp clearhost")
 
-    assert table.say("!mp clearhost") == ("Cleared match host",)
-
-
-def test_tools_set_a_room_with_many_lines_at_once(database: Database, run: Run, tmp_path: Path) -> None:
-    table = Table(database, run, tmp_path, limited=True)
-
-    said = [table.say(f"!mp size {size}") for size in range(2, 17)]
-
-    assert said == [(f"Changed match to size {size}",) for size in range(2, 17)]
+    assert chat.say("!mp clearhost") == ("Cleared match host",)
 
 
-def test_a_room_by_command_stays_when_it_is_empty_and_is_closed_by_its_creator(table: Table) -> None:
-    [line] = table.say("!mp make a tournament room", by="carla", where="")
-    made = table.hall.session("carla").match_id
-    table.room = made
-    assert line == f"Created the tournament match https://osu.x/mp/{table.match.history_id} a tournament room"
-    assert (table.match.by_command, table.match.host_id, bool(table.match.password)) == (True, 0, True)
-    table.hall.run(table.hall.rooms.leave(table.hall.session("carla")))
+def test_leader_commands_are_exempt_from_rate_limit(database: Database, run: Run, tmp_path: Path) -> None:
+    chat = MatchChat(database, run, tmp_path, limited=True)
 
-    assert table.say("!mp close", by="anna") == ()
-    assert table.say("!mp close", by="carla") == ()
+    answers = [chat.say(f"!mp size {size}") for size in range(2, 17)]
 
-    assert table.hall.said[-1] == "Closed the match"
-    assert table.hall.match(made) is None
+    assert answers == [(f"Changed match to size {size}",) for size in range(2, 17)]
 
 
-def test_the_fifth_room_by_command_is_one_too_many(table: Table) -> None:
+def test_match_made_by_command_stays_open_until_creator_closes_it(chat: MatchChat) -> None:
+    [line] = chat.say("!mp make a tournament match", by="carla", where="")
+    made = chat.server.session("carla").match_id
+    chat.match_id = made
+    assert line == f"Created the tournament match https://osu.x/mp/{chat.match.history_id} a tournament match"
+    assert (chat.match.by_command, chat.match.host_id, bool(chat.match.password)) == (True, 0, True)
+    chat.server.run(chat.server.matches.leave(chat.server.session("carla")))
+
+    assert chat.say("!mp close", by="anna") == ()
+    assert chat.say("!mp close", by="carla") == ()
+
+    assert chat.server.bot_lines[-1] == "Closed the match"
+    assert chat.server.match(made) is None
+
+
+def test_fifth_match_made_by_command_is_refused(chat: MatchChat) -> None:
     for _ in range(4):
-        table.say("!mp make room", by="carla", where="")
+        chat.say("!mp make match", by="carla", where="")
 
-    assert table.say("!mp make room", by="carla", where="") == (
+    assert chat.say("!mp make match", by="carla", where="") == (
         "You cannot create any more tournament matches. Please close any previous tournament matches you have open.",
     )
 
 
-def test_points_are_told_as_they_are_even_when_they_end_the_scrim(table: Table) -> None:
-    table.say("!mp set 2")
-    table.say("!mp scrim bo3")
+def test_points_of_a_player_are_set_without_teams(chat: MatchChat) -> None:
+    chat.say("!mp scrim bo5")
 
-    assert table.say("!mp points 1 0") == ("Red 1, Blue 0.",)
-    assert table.say("!mp points 2 1") == ("Red 2, Blue 1.",)
-    assert table.match.scrim is None
+    assert chat.say("!mp points boris 2") == ("boris 2.",)
+    assert chat.say("!mp points carla 1") == ("That side does not take part in the scrim.",)
+    assert chat.match.scrim is not None
+    assert chat.match.scrim.points_of(chat.server.session("boris").user_id) == 2
 
 
-def test_a_scrim_counts_points_by_the_last_frames(table: Table) -> None:
-    table.say("!mp scrim bo1")
-    for name in ("anna", "boris"):
-        table.hall.do(name, commands.Ready)
-    table.say("!mp start force")
-    for name, score in (("anna", 5_000), ("boris", 7_000)):
-        frame = bytes(17) + score.to_bytes(4, "little") + bytes(8)
-        table.world.run(table.hall.rooms.score_frame(table.hall.session(name), frame))
-    for name in ("anna", "boris"):
-        table.hall.do(name, commands.Complete)
+def test_settings_in_one_line(chat: MatchChat) -> None:
+    lines = chat.say("!mp settings")
 
-    said = [line for line in table.hall.said if "boris" in line]
-    assert said == [
-        "boris finished playing (Score: 7000, PASSED).",
-        "boris wins the point (boris 7,000, anna 5,000) and has 1.",
-        "boris wins the match!",
-        "The scrim is over: boris 1.",
+    assert chat.say("!mp settings single") == (" | ".join(lines),)
+
+
+def test_each_player_rolls_once_until_a_scrim_begins(chat: MatchChat) -> None:
+    def roll(by: str) -> str:
+        [line] = chat.say("!mp roll", by=by)
+        return line
+
+    first = roll("boris")
+    number = re.fullmatch(r"boris rolls (\d{1,3}) point\(s\)", first)
+    assert number is not None
+    assert roll("boris") == f"boris has already rolled {number[1]} point(s)"
+    assert roll("anna").startswith("anna rolls ")
+    chat.say("!mp scrim bo3")
+    assert roll("boris").startswith("boris rolls ")
+
+
+def test_empty_match_without_map_starts_and_aborts(chat: MatchChat) -> None:
+    chat.world.run(chat.server.presence.change(chat.server.session("carla"), irc=True))
+    [made] = chat.say("!mp make Final", by="carla", where="")
+    assert re.fullmatch(r"Created the tournament match https://osu\.x/mp/\d+ Final", made)
+    carla = chat.server.session("carla")
+    assert (carla.match_id, carla.room_id) == (0, 0), "an IRC connection gets no seat"
+    [topic] = [topic for topic in carla.follows if "#multi_" in topic]
+    where = topic.removeprefix("chat:").removesuffix("/aside")
+
+    assert chat.say("!mp start x7", by="carla", where=where) == ("Started the match",)
+    assert chat.say("!mp start 10", by="carla", where=where) == ("The match has already been started",)
+    assert chat.say("!mp abort", by="carla", where=where) == ("Aborted the match",)
+    assert chat.say("!mp start 2", by="carla", where=where) == ("Queued the match to start in 2 seconds",)
+    chat.world.clock.advance(2)
+    chat.world.run(chat.server.matches.fire_timers())
+    assert chat.server.bot_lines == ["The match has started!", "Good luck, have fun!", "The match has started!"]
+    chat.world.clock.advance(60)
+    chat.world.run(chat.server.matches.fire_timers())
+    assert chat.server.bot_lines[-1] == "The match has finished!"
+    chat.say("!mp close", by="carla", where=where)
+    chat.world.run(chat.server.history.flush())
+    history_id = int(made.split("/mp/")[1].split()[0])
+    assert chat.world.run(chat.server.history.games_of(history_id)) == [], "a play without a map is no game"
+
+
+def test_host_who_picks_former_map_again_ends_the_choice(chat: MatchChat) -> None:
+    song = chat.world.add_map(a_map())
+    chat.say(f"!mp map {song.id}")
+    now = chat.match
+    for map_id, md5, name in ((-1, "", ""), (song.id, song.md5, now.map_name)):
+        chat.change_settings("anna", map_id=map_id, map_md5=md5, map_name=name)
+
+    assert chat.server.bot_lines == [
+        "Host is changing map...",
+        f"Beatmap changed to: {now.map_name} (https://osu.kiai.example/b/{song.id})",
     ]
 
 
-def test_picks_come_from_the_pool_with_their_mods(table: Table) -> None:
-    song = table.world.add_map(a_map())
-    manager = table.hall.session("anna")
-    table.world.run(table.hall.presence.change(manager, priv=3 | TOURNEY_MANAGER))
+def test_host_who_changes_team_type_in_scrim_gets_the_match_again(chat: MatchChat) -> None:
+    chat.say("!mp scrim bo3")
+    chat.server.poll_packets("anna")
+
+    chat.change_settings("anna", team_type=2)
+
+    assert chat.match.team_type == 0
+    assert packets.match_update(chat.match_id, chat.match, hide_password=True) in chat.server.poll_packets("anna")
+
+
+# --- staff in matches of others
+
+
+def make_manager(chat: MatchChat, name: str) -> None:
+    session = chat.server.session(name)
+    chat.world.run(chat.server.presence.change(session, priv=3 | TOURNEY_MANAGER))
+    chat.world.run(chat.world.staff.grant(OPERATOR, name, ["tournament"]))
+
+
+def actions(chat: MatchChat, target_id: int, kind: str = "user") -> list[tuple[str, int, str]]:
+    return [(row.action, row.actor_id, row.source) for row in chat.world.audit(target_id, kind)]
+
+
+def test_staff_seat_consenting_player_without_password(chat: MatchChat) -> None:
+    where = f"#multi_{chat.match_id}"
+    carla, anna = chat.server.session("carla"), chat.server.session("anna")
+    assert chat.say("!mp force carla") == (), "the creator has no right to it"
+    assert "force" not in chat.say("!mp help")[0]
+    make_manager(chat, "anna")
+    assert "force" in chat.say("!mp help")[0]
+
+    def refused_while(**fields: object) -> str:
+        before = chat.server.session("carla")
+        chat.world.run(chat.server.presence.change(before, **fields))
+        [line] = chat.say("!mp force carla", where=where)
+        after = chat.server.session("carla")
+        chat.world.run(chat.server.presence.change(after, **{name: getattr(before, name) for name in fields}))
+        return line
+
+    assert refused_while(friends_only_dms=True) == "This player doesn't accept messages from you."
+    assert refused_while(blocked=frozenset({anna.user_id})) == "This player doesn't accept messages from you."
+    assert refused_while(silenced_until_ms=2**50) == "This player is silenced."
+    assert refused_while(tournament=True) == "This player is not online."
+    assert refused_while(match_id=99) == "This player is in another match."
+    assert chat.say("!mp force boris") == ("User is already in the room",)
+    assert chat.say("!mp force anna") == ("You can't invite yourself.",)
+    assert actions(chat, carla.user_id) == []
+    chat.server.poll_packets("carla")
+
+    assert chat.say("!mp forceinvite CARLA x7", where=where) == ("Seated carla in the match",)
+
+    assert chat.server.session("carla").match_id == chat.match_id
+    received = chat.server.poll_packets("carla")
+    assert packets.channel_join_success("#multiplayer") in received
+    assert packets.match_join_success(chat.match_id, chat.match) in received
+    assert chat.server.bot_lines == ["carla joined in slot 3."]
+    assert actions(chat, carla.user_id) == [("mp_force", anna.user_id, "game")]
+
+
+def test_acts_of_staff_in_matches_of_others_are_audited(chat: MatchChat) -> None:
+    carla, boris = chat.server.session("carla"), chat.server.session("boris")
+    make_manager(chat, "carla")
+    history_id = chat.match.history_id
+
+    assert chat.say("!mp kick anna", by="carla") == ("You can't remove referees or staff.",)
+    assert chat.say("!mp kick boris") == ("Kicked boris from the match",)
+    assert actions(chat, boris.user_id) == [], "the creator is no staff"
+    chat.server.join("boris", chat.match_id)
+    assert chat.say("!mp kick boris", by="carla") == ("Kicked boris from the match",)
+    assert chat.say("!mp kick boris", by="carla") == ("User is not in the match!",)
+    chat.server.join("boris", chat.match_id)
+    assert chat.say("!mp ban boris", by="carla") == ("Banned boris from the match",)
+    chat.say("!mp close", by="carla")
+
+    assert actions(chat, boris.user_id) == [
+        ("mp_ban", carla.user_id, "game"),
+        ("mp_kick", carla.user_id, "game"),
+    ]
+    assert actions(chat, chat.server.session("anna").user_id) == []
+    assert actions(chat, history_id, "match") == [("mp_close", carla.user_id, "game")]
+
+
+def test_right_that_was_taken_since_the_login_is_gone(chat: MatchChat) -> None:
+    session = chat.server.session("carla")
+    chat.world.run(chat.server.presence.change(session, priv=3 | TOURNEY_MANAGER))
+
+    for text in ("!mp force carla", "!mp kick boris", "!mp ban boris", "!mp close"):
+        [line] = chat.say(text, by="carla")
+        assert line.startswith("Unknown command"), text
+
+    assert seat_of(chat.match, chat.server.session("boris").user_id) == 1
+    assert actions(chat, chat.server.session("boris").user_id) == []
+
+
+def test_creation_by_command_is_audited(chat: MatchChat) -> None:
+    [made] = chat.say("!mp makeprivate Final", by="carla", where="")
+
+    history_id = int(made.split("/mp/")[1].split()[0])
+    assert actions(chat, history_id, "match") == [("mp_make", chat.server.session("carla").user_id, "game")]
+    chat.say("!mp close", by="carla", where=f"#multi_{chat.server.session('carla').match_id}")
+    assert len(actions(chat, history_id, "match")) == 1, "a player closes their own match"
+
+
+def test_points_answer_has_points_that_end_the_scrim(chat: MatchChat) -> None:
+    chat.say("!mp set 2")
+    chat.say("!mp scrim bo3")
+
+    assert chat.say("!mp points 1 0") == ("Red 1, Blue 0.",)
+    assert chat.say("!mp points 2 1") == ("Red 2, Blue 1.",)
+    assert chat.match.scrim is None
+
+
+def test_scrim_point_follows_last_score_frames(chat: MatchChat) -> None:
+    chat.say("!mp scrim bo1")
+    for name in ("anna", "boris"):
+        chat.server.do(name, commands.Ready)
+    chat.say("!mp start force")
+    for name, score in (("anna", 5_000), ("boris", 7_000)):
+        frame = bytes(17) + score.to_bytes(4, "little") + bytes(8)
+        chat.world.run(chat.server.matches.score_frame(chat.server.session(name), frame))
+    for name in ("anna", "boris"):
+        chat.server.do(name, commands.Complete)
+
+    lines = [line for line in chat.server.bot_lines if "boris" in line]
+    assert lines == [
+        "boris finished playing (Score: 7000, PASSED).",
+        "boris wins the point (boris 7,000, anna 5,000) and now has 1 point.",
+        "boris wins the match!",
+        "The scrim has ended: boris 1.",
+    ]
+
+
+def play_of_scrim(chat: MatchChat, condition: str, frames: dict[str, bytes]) -> Beatmap:
+    """Play a map of a scrim to its end, with these last score frames."""
+    song = chat.world.add_map(a_map())
+    chat.say(f"!mp map {song.id}")
+    chat.say("!mp scrim bo3")
+    chat.say(f"!mp condition {condition}")
+    chat.say("!mp start force")
+    for name, frame in frames.items():
+        chat.world.run(chat.server.matches.score_frame(chat.server.session(name), frame))
+    for name in ("anna", "boris"):
+        chat.server.do(name, commands.Complete)
+    assert "The match has finished!" in chat.server.bot_lines
+    chat.server.bot_lines.clear()
+    return song
+
+
+def score_frame(n300: int, score: int) -> bytes:
+    return struct.pack("<iB6HiHHBBBB", 1, 0, n300, 0, 0, 0, 0, 0, score, n300, n300, 1, 200, 0, 0)
+
+
+def submit(chat: MatchChat, name: str, song: Beatmap, *, after_s: int = 0, **fields: Any) -> None:
+    ended_ms = chat.world.clock.now_ms() + 1_000 * after_s
+    chat.world.record(a_play(by=chat.server.session(name).user_id, on=song, at_ms=ended_ms, **fields))
+
+
+def tick(chat: MatchChat, seconds: float = 0) -> list[str]:
+    """Run the job of the matches after some time. Return the new lines."""
+    chat.world.clock.advance(seconds)
+    chat.world.run(chat.server.matches.fire_timers())
+    new = list(chat.server.bot_lines)
+    chat.server.bot_lines.clear()
+    return new
+
+
+def test_submitted_pp_decide_scrim_by_pp(chat: MatchChat) -> None:
+    song = play_of_scrim(chat, "pp", {"anna": score_frame(50, 9_000), "boris": score_frame(10, 5_000)})
+
+    submit(chat, "anna", song, pp=300.0, after_s=-60)  # a play before the match
+    submit(chat, "boris", song, pp=120.5)
+    assert tick(chat, 9) == [], "the score of anna is awaited"
+    submit(chat, "anna", song, pp=99.25)
+
+    assert tick(chat) == [
+        "boris wins the point (boris 120.50, anna 99.25) and now has 1 point.",
+        "Score: boris 1 (best of 3).",
+    ]
+    assert tick(chat, 20) == []
+
+
+def test_pp_of_last_frame_replace_a_missing_score(chat: MatchChat) -> None:
+    song = play_of_scrim(chat, "pp", {"anna": score_frame(50, 9_000)})
+    submit(chat, "boris", song, pp=20.0)
+
+    assert tick(chat, 9) == []
+    assert tick(chat, 1) == [
+        f"anna wins the point (anna {pp_of(50, 0):.2f}, boris 20) and now has 1 point.".replace(".00", ""),
+        "Score: anna 1 (best of 3).",
+    ]
+
+
+def test_player_without_any_result_counts_as_zero_after_ten_seconds(chat: MatchChat) -> None:
+    play_of_scrim(chat, "pp", {"anna": score_frame(50, 9_000)})
+
+    assert tick(chat, 9) == []
+    assert tick(chat, 1) == [
+        "No result from boris: this counts as 0.",
+        "anna wins the point (anna 25, boris 0) and now has 1 point.",
+        "Score: anna 1 (best of 3).",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("condition", "values"),
+    [("score", "boris 9,500, anna 9,000"), ("combo", "boris 77, anna 50"), ("acc", "anna 100, boris 90")],
+)
+def test_submitted_score_replaces_a_missing_frame(chat: MatchChat, condition: str, values: str) -> None:
+    song = play_of_scrim(chat, condition, {"anna": score_frame(50, 9_000)})
+    assert tick(chat) == []
+    submit(chat, "boris", song, score=9_500, combo=77, acc=90.0)
+
+    [won, _] = tick(chat, 1)
+
+    assert f"({values})" in won
+
+
+def test_reset_of_scrim_drops_an_awaited_play(chat: MatchChat) -> None:
+    play_of_scrim(chat, "pp", {})
+    chat.world.clock.advance(1)
+    chat.say("!mp teams teams")
+    tick(chat)
+
+    assert tick(chat, 11) == []
+    assert chat.match.scrim is not None
+    assert chat.match.scrim.points == ()
+
+
+def test_pick_sets_map_and_mods_of_pool(chat: MatchChat) -> None:
+    song = chat.world.add_map(a_map())
+    manager = chat.server.session("anna")
+    chat.world.run(chat.server.presence.change(manager, priv=3 | TOURNEY_MANAGER))
     for text in ("!pool create P1", f"!pool add P1 HD2 {song.id}", "!pool info P1"):
-        said = table.say(text, where="")
-    assert said == (f"P1: HD2 {song.id}",)
-    assert "already taken" in table.say("!pool create P1", where="")[0]
+        answer = chat.say(text, where="")
+    assert answer == (f"P1: HD2 {song.id}",)
+    assert "already taken" in chat.say("!pool create P1", where="")[0]
 
-    table.say("!mp loadpool P1")
+    chat.say("!mp loadpool P1")
     title = f"{song.artist} - {song.title} [{song.version}]"
-    assert table.say("!mp pick hd2") == (f"Picked HD2: {title}. Enabled Hidden, disabled FreeMod",)
-    assert (table.match.map_id, table.match.mods) == (song.id, HD)
-    table.say("!mp banpick hd2")
-    assert table.say("!mp pick hd2 force")[0].lower() == "that pick is banned."
-    assert [row.action for row in table.world.audit(1, "pool")] == ["pool_edit", "pool_create"]
+    assert chat.say("!mp pick hd2") == (f"Picked HD2: {title}. Enabled Hidden, disabled FreeMod",)
+    assert (chat.match.map_id, chat.match.mods) == (song.id, HD)
+    assert chat.say("!mp ban hd2") == ("HD2 is banned.",)
+    assert chat.say("!mp unban hd2") == ("HD2 is no longer banned.",)
+    assert chat.say("!mp ban boris") == ("Banned boris from the match",)
+    assert chat.say("!mp unban boris") == ("Unbanned boris from the match",)
+    chat.say("!mp banpick hd2")
+    assert chat.say("!mp pick hd2 force")[0].lower() == "that pick is banned."
+    assert [row.action for row in chat.world.audit(1, "pool")] == ["pool_edit", "pool_create"]
 
 
-def test_pools_are_for_those_who_manage_tournaments(table: Table) -> None:
-    assert "do not know" in table.say("!pool create P1", by="boris", where="")[0]
+def test_pool_commands_are_unknown_without_permission(chat: MatchChat) -> None:
+    assert "Unknown command" in chat.say("!pool create P1", by="boris", where="")[0]
+
+
+def test_everybody_reads_published_pools_only(chat: MatchChat) -> None:
+    make_manager(chat, "anna")
+    for text in ("!pool create P1", "!pool add P1 HD2 75"):
+        chat.say(text, where="")
+
+    assert chat.say("!pool info P1", by="boris", where="") == ("Mappool not found.",)
+    assert chat.say("!pool info P2", by="boris", where="") == ("Mappool not found.",)
+    chat.say("!pool publish P1 on", where="")
+    assert chat.say("!pool info P1", by="boris", where="") == ("P1: HD2 75",)
+
+
+def test_pool_is_deleted_after_confirmation_only(chat: MatchChat) -> None:
+    make_manager(chat, "anna")
+    make_manager(chat, "boris")
+    chat.say("!pool create P1", where="")
+    assert chat.say("!pool delete P1", by="boris", where="") == ("Only the creator of the mappool can do that.",)
+
+    [asked] = chat.say("!pool delete P1", where="")
+
+    code = re.search(r"!confirm ([0-9a-z]{6})", asked)
+    assert code is not None
+    assert chat.say("!pool info P1", where="") == ("P1: no picks yet",)
+    assert chat.say(f"!confirm {code[1]}", by="boris", where="") == ("Nothing to confirm.",)
+    assert chat.say(f"!confirm {code[1]}", where="") == ("Deleted the mappool P1.",)
+    assert chat.say("!pool info P1", where="") == ("Mappool not found.",)
+    assert [row.action for row in chat.world.audit(1, "pool")] == ["pool_delete", "pool_create"]

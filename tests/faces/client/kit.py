@@ -1,4 +1,4 @@
-"""The game's web requests without a network: the client's application in process, over the services of a `World`."""
+"""The game's web endpoints in process, without a network, over the services of a `World`."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from kiai.accounts import Credentials, Passwords
 from kiai.accounts.visibility import is_public
 from kiai.faces.asgi import App, Receive, Send
 from kiai.faces.client import app as client_app
-from kiai.faces.client.door import Door
+from kiai.faces.client.gateway import ClientGateway
 from kiai.osu.names import password_md5
 from kiai.realtime.port import Session
 from kiai.realtime.rate_limiter import RateLimiter
@@ -28,7 +28,7 @@ PASSWORD_MD5: Final = password_md5(PASSWORD)
 
 @contextlib.contextmanager
 def sqlite_world(run: Run, folder: Path) -> Iterator[World]:
-    """Every domain service over a new SQLite file in `folder`."""
+    """Open every domain service on a new SQLite file in `folder`."""
     database = run(engines.connect(engines.sqlite_url(folder)))
     try:
         yield World(database, run, folder)
@@ -38,30 +38,37 @@ def sqlite_world(run: Run, folder: Path) -> Iterator[World]:
 
 @functools.cache
 def _stored_password() -> str:
-    """The hash of `PASSWORD`, made once a process: hashing is slow on purpose."""
+    """Return the hash of `PASSWORD`. It is computed once per process, because hashing is slow on purpose."""
     return asyncio.run(Passwords(threads=1).hash(PASSWORD_MD5))
 
 
-def a_door(world: World, *, limited: bool) -> Door:
-    """The way in to the pages of the game client, over the services of this world."""
+def a_gateway(world: World, *, limited: bool) -> ClientGateway:
+    """Return the gateway of the web endpoints over the services of this world."""
     limiter = RateLimiter(world.realtime, world.clock)
-    return Door(Credentials(world.accounts, limiter, limited=limited), world.realtime, limiter, limited=limited)
+    return ClientGateway(
+        Credentials(world.accounts, limiter, limited=limited), world.realtime, limiter, limited=limited
+    )
 
 
 class Site:
-    """The pages of these modules; `get` and `post` are requests of a client at `address`."""
+    """The web endpoints of these modules. `get` and `post` send requests of a client at `address`."""
 
     def __init__(
-        self, world: World, modules: Sequence[client_app.Pages], *, door: Door | None = None, limited: bool = False
+        self,
+        world: World,
+        modules: Sequence[client_app.HasEndpoints],
+        *,
+        gateway: ClientGateway | None = None,
+        limited: bool = False,
     ) -> None:
         self.world = world
         self.address = ADDRESS
-        self.door = door or a_door(world, limited=limited)
+        self.gateway = gateway or a_gateway(world, limited=limited)
         self._password_hash = _stored_password()
-        self._app: App = client_app.build(self.door, list(modules))
+        self._app: App = client_app.build(self.gateway, list(modules))
 
     def get(self, path: str, **query: Any) -> httpx.Response:
-        """GET with this query."""
+        """Send a GET request with this query."""
         return self.ask("GET", path, params=query)
 
     def post(
@@ -74,11 +81,11 @@ class Site:
         content: bytes | None = None,
         json: Any = None,
     ) -> httpx.Response:
-        """POST with a form (multipart when there are files), bytes or JSON."""
+        """Send a POST request with a form (multipart if it has files), bytes or JSON."""
         return self.ask("POST", path, params=query, data=data, files=files, content=content, json=json)
 
     def ask(self, method: str, path: str, **how: Any) -> httpx.Response:
-        """One request, as `httpx.AsyncClient.request` takes it."""
+        """Send a request with the arguments of `httpx.AsyncClient.request`."""
         return self.world.run(self._ask(method, path, **how))
 
     async def _ask(self, method: str, path: str, **how: Any) -> httpx.Response:
@@ -90,7 +97,7 @@ class Site:
         await self._app({**scope, "kiai.address": self.address}, receive, send)
 
     def join(self, name: str, *, priv: int = NORMAL, online: bool = True) -> int:
-        """A new player whose password is `PASSWORD`, in the game unless said otherwise; the account's id."""
+        """Create a player with the password `PASSWORD`, with a session unless `online` is False. Return the id."""
         user_id = self.world.add_player(a_player(name, priv=priv))
         self.world.change(update(users).where(users.c.id == user_id).values(password_hash=self._password_hash))
         if online:
@@ -98,7 +105,7 @@ class Site:
         return user_id
 
     def online(self, user_id: int, **fields: Any) -> Session:
-        """Opens a session of the account with the game."""
+        """Open a session of the account with the game."""
         user = self.world.user(user_id)
         given: dict[str, Any] = {
             "token": f"{user.name}-{len(self.world.run(self.world.realtime.sessions_of(user_id)))}",

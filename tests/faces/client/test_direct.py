@@ -1,4 +1,4 @@
-"""osu!direct: lists, lines, downloads, files; own maps first, then a mirror's."""
+"""osu!direct: search, lines of sets, downloads and .osu files, of the server's own sets and of a mirror."""
 
 import hashlib
 import io
@@ -17,9 +17,9 @@ from tests.faces.client.kit import PASSWORD_MD5, Site, sqlite_world
 
 from kiai.beatmaps import MapStatus
 from kiai.beatmaps.mirrors import Mirrors
-from kiai.beatmaps.searching import Searching
-from kiai.faces.client.direct import Direct
-from kiai.faces.client.osu_files import OsuFiles
+from kiai.beatmaps.searching import MapSearch
+from kiai.faces.client.direct import DirectEndpoints
+from kiai.faces.client.osu_files import OsuFileEndpoints
 from kiai.storage.tables import maps, sets
 
 
@@ -38,8 +38,8 @@ def mirror() -> Iterator[StandIn]:
 
 def a_site(world: World, *urls: str) -> Site:
     mirrors = Mirrors(urls, world.clock, allow_private=True, total_s=0.4)
-    direct = Direct(world.beatmaps, Searching(world.database), mirrors, world.files)
-    return Site(world, [direct, OsuFiles(world.beatmaps)])
+    direct = DirectEndpoints(world.beatmaps, MapSearch(world.database), mirrors, world.files)
+    return Site(world, [direct, OsuFileEndpoints(world.beatmaps)])
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def an_archive(*files: NewMap, more: dict[str, bytes] | None = None) -> bytes:
     return out.getvalue()
 
 
-def test_a_line_has_the_fields_of_the_protocol(world: World, site: Site) -> None:
+def test_line_of_a_set_has_the_fields_of_the_protocol(world: World, site: Site) -> None:
     world.add_map(a_map(1, set_id=7, title="A|Song", version="Hard, very@hard", objects=120))
     world.add_map(a_map(2, set_id=7, title="A|Song", version="Easy", objects=20))
     world.change(update(sets).values(last_update_ms=1_400_427_708_000, has_video=1))
@@ -83,7 +83,7 @@ def test_a_line_has_the_fields_of_the_protocol(world: World, site: Site) -> None
     )
 
 
-def test_words_are_found_wherever_they_stand(world: World, site: Site) -> None:
+def test_search_matches_words_in_every_field(world: World, site: Site) -> None:
     world.add_map(a_map(1, set_id=1, title="Freedom Dive", version="Four Dimensions"))
     world.add_map(a_map(2, set_id=2, title="Blue Zenith"))
 
@@ -95,13 +95,13 @@ def test_words_are_found_wherever_they_stand(world: World, site: Site) -> None:
 
 
 @pytest.mark.parametrize("text", ["%%", "__", "' --", "[.*]", "\\\\", "⭐⭐", "x" * 5_000])
-def test_characters_of_other_languages_mean_nothing(world: World, site: Site, text: str) -> None:
+def test_special_characters_of_sql_are_literal(world: World, site: Site, text: str) -> None:
     world.add_map(a_map(1))
 
     assert search(site, q=text) == ["0"]
 
 
-def test_filters_by_status_and_mode(world: World, site: Site) -> None:
+def test_search_filters_by_status_and_mode(world: World, site: Site) -> None:
     for number, status in enumerate((MapStatus.RANKED, MapStatus.LOVED, MapStatus.PENDING, MapStatus.QUALIFIED), 1):
         world.add_map(a_map(number, set_id=number), status)
     world.add_map(a_map(5, set_id=5, mode=3))
@@ -114,7 +114,7 @@ def test_filters_by_status_and_mode(world: World, site: Site) -> None:
     assert ids(search(site, m=3)) == ["5"]
 
 
-def test_lists_without_words(world: World, site: Site) -> None:
+def test_newest_top_rated_and_most_played_are_lists(world: World, site: Site) -> None:
     for number in (1, 2, 3):
         world.add_map(a_map(number, set_id=number))
         world.change(update(sets).where(sets.c.id == number).values(last_update_ms=number))
@@ -127,7 +127,7 @@ def test_lists_without_words(world: World, site: Site) -> None:
     assert ids(search(site, q="Top+Rated"))[0] == "2"
 
 
-def test_a_full_page_says_that_there_is_more(world: World, site: Site) -> None:
+def test_full_page_reports_that_more_sets_exist(world: World, site: Site) -> None:
     for number in range(1, 103):
         world.add_map(a_map(number, set_id=number, objects=2))
 
@@ -140,7 +140,7 @@ def test_a_full_page_says_that_there_is_more(world: World, site: Site) -> None:
     assert search(site, p=-1)[0] == "101"
 
 
-def test_a_mirror_is_asked_for_what_is_not_here(world: World, mirror: StandIn) -> None:
+def test_search_without_own_sets_uses_the_mirror(world: World, mirror: StandIn) -> None:
     site = a_site(world, mirror.url)
     mirror.sets = [A_SET]
 
@@ -153,13 +153,13 @@ def test_a_mirror_is_asked_for_what_is_not_here(world: World, mirror: StandIn) -
     assert ids(search(site, q="title")) == ["1"], "own maps first"
 
 
-def test_a_mirror_that_is_away_is_told_in_words(world: World, mirror: StandIn) -> None:
+def test_unreachable_mirror_is_an_error_text(world: World, mirror: StandIn) -> None:
     mirror.fault = "500"
 
     assert search(a_site(world, mirror.url), q="title") == ["-1", "Failed to reach the beatmap mirror."]
 
 
-def test_one_set_by_any_of_its_names(world: World, site: Site) -> None:
+def test_set_is_found_by_set_id_map_id_or_md5(world: World, site: Site) -> None:
     song = a_map(5, set_id=7)
     world.add_map(song)
 
@@ -174,7 +174,7 @@ def test_one_set_by_any_of_its_names(world: World, site: Site) -> None:
 # --- downloads
 
 
-def test_an_archive_that_was_imported_is_handed_out_whole_or_in_part(world: World, site: Site) -> None:
+def test_stored_archive_is_downloaded_whole_or_as_a_range(world: World, site: Site) -> None:
     archive = an_archive(a_map(1, set_id=7, title="Sóng"), more={"video.osb": b"x"})
     path = world.folder / "set.osz"
     path.write_bytes(archive)
@@ -197,7 +197,7 @@ def test_an_archive_that_was_imported_is_handed_out_whole_or_in_part(world: Worl
     assert line[10:12] == ["1", str(len(archive))]
 
 
-def test_what_is_not_here_is_downloaded_from_a_mirror(world: World, mirror: StandIn) -> None:
+def test_download_of_a_missing_archive_redirects_to_the_mirror(world: World, mirror: StandIn) -> None:
     site = a_site(world, mirror.url)
 
     assert site.get("/d/123").headers["location"] == f"{mirror.url}/d/123"
@@ -207,21 +207,21 @@ def test_what_is_not_here_is_downloaded_from_a_mirror(world: World, mirror: Stan
 
 
 @pytest.mark.parametrize("name", ["abc", "1n2", "-1", "0", "99999999999", "1%0d%0aX:y", "..%2f1", "2000000000"])
-def test_what_is_no_set_is_nowhere(world: World, mirror: StandIn, name: str) -> None:
+def test_download_of_an_invalid_name_is_404(world: World, mirror: StandIn, name: str) -> None:
     reply = a_site(world, mirror.url).get(f"/d/{name}")
 
     assert reply.status_code == 404
     assert "location" not in reply.headers
 
 
-def test_without_mirror_there_is_no_download(site: Site) -> None:
+def test_download_of_a_missing_archive_without_a_mirror_is_404(site: Site) -> None:
     assert site.get("/d/123").status_code == 404
 
 
 # --- .osu files
 
 
-def test_the_newest_file_of_a_map_by_any_of_its_names(world: World, site: Site) -> None:
+def test_current_osu_file_is_found_by_name_id_or_md5(world: World, site: Site) -> None:
     old, new = a_map(5, objects=10), a_map(5, objects=20)
     world.add_map(old)
     found = world.add_map(new)
@@ -235,13 +235,13 @@ def test_the_newest_file_of_a_map_by_any_of_its_names(world: World, site: Site) 
 
 
 @pytest.mark.parametrize("name", ["6", "a" * 32, "other.osu", "..", "kiai.db", "%00", "99999999999999", "x" * 300])
-def test_a_file_that_is_no_maps_is_not_there(world: World, site: Site, name: str) -> None:
+def test_unknown_osu_file_is_404(world: World, site: Site, name: str) -> None:
     world.add_map(a_map(5))
 
     assert site.get(f"/osu/{name}").status_code == 404
 
 
-def test_statuses_for_old_builds(world: World, site: Site) -> None:
+def test_older_builds_get_the_status_of_each_md5(world: World, site: Site) -> None:
     ranked, loved = world.add_map(a_map(5)), world.add_map(a_map(6), MapStatus.LOVED)
 
     reply = site.get("/web/osu-getstatus.php", c=f"{ranked.md5},x,{loved.md5},{hashlib.md5(b'').hexdigest()}")

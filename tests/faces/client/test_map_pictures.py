@@ -1,4 +1,4 @@
-"""Pictures and previews out of archives: where a set's picture is found, and what damaged archives give."""
+"""Pictures and previews from archives: the background of a set, and damaged archives."""
 
 import io
 import zipfile
@@ -12,7 +12,7 @@ from tests.decoders import DECODER
 from tests.faces.client.kit import Site, sqlite_world
 
 from kiai.beatmaps.pictures import MapPictures
-from kiai.faces.client.map_pictures import MapPicturePages
+from kiai.faces.client.map_pictures import MapPictureEndpoints
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def world(run: Run, tmp_path: Path) -> Iterator[World]:
 
 
 def a_damaged_archive(packed: int) -> bytes:
-    """An archive whose map is fine, and whose background and music do not unpack."""
+    """Return an archive with a valid map, whose background and music cannot be decompressed."""
     song = a_map(1, set_id=7).data.replace(b"[TimingPoints]", b'[Events]\r\n0,0,"bg.png",0,0\r\n[TimingPoints]')
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
@@ -41,11 +41,11 @@ def a_damaged_archive(packed: int) -> bytes:
 @pytest.mark.parametrize(
     "packed", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=str
 )
-def test_a_damaged_entry_is_a_picture_that_is_not_here(world: World, packed: int) -> None:
+def test_damaged_archive_entry_counts_as_missing(world: World, packed: int) -> None:
     path = world.folder / "set.osz"
     path.write_bytes(a_damaged_archive(packed))
     assert world.run(world.importer.import_paths([path])).maps == 1
-    site = Site(world, [MapPicturePages(MapPictures(world.database, world.files, DECODER), None)])
+    site = Site(world, [MapPictureEndpoints(MapPictures(world.database, world.files, DECODER), None)])
 
     for picture in ("/thumb/7.jpg", "/thumb/7l.jpg", "/preview/7.mp3"):
         assert site.get(picture).status_code == 404
@@ -104,13 +104,13 @@ RED, BLUE = a_picture("red"), a_picture("blue")
         "that of this set among two",
     ],
 )
-def test_the_picture_of_a_set_is_found(world: World, entries: dict[str, bytes]) -> None:
+def test_background_of_a_set_is_found(world: World, entries: dict[str, bytes]) -> None:
     path = world.folder / "set.osz"
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in entries.items():
             archive.writestr(name, data)
     assert world.run(world.importer.import_paths([path])).skipped == []
-    site = Site(world, [MapPicturePages(MapPictures(world.database, world.files, DECODER), None)])
+    site = Site(world, [MapPictureEndpoints(MapPictures(world.database, world.files, DECODER), None)])
 
     answer = site.get("/thumb/7.jpg")
 

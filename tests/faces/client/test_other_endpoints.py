@@ -1,4 +1,4 @@
-"""Accounts made in the game, stars, reports, fixed answers, pictures: the rest of the client's web endpoints."""
+"""Registration, star ratings, reports, fixed answers and pictures."""
 
 import io
 import json
@@ -14,18 +14,19 @@ from PIL import Image
 from sqlalchemy import select
 from tests.builders import PASSWORD, FakeResult, Run, World, a_map, a_player
 from tests.decoders import DECODER
-from tests.faces.client.kit import PASSWORD_MD5, Site, a_door, sqlite_world
-from tests.osu.test_mp3 import an_mp3
+from tests.entry.kit import Entry
+from tests.faces.client.kit import PASSWORD_MD5, Site, a_gateway, sqlite_world
+from tests.osu.test_mp3 import mp3_of
 
 from kiai.beatmaps.pictures import MapPictures
 from kiai.chat.mail import Mail
-from kiai.faces.client.fixed import Fixed
-from kiai.faces.client.friends import Friends
-from kiai.faces.client.map_pictures import MapPicturePages
-from kiai.faces.client.medal_pictures import MedalPictures
-from kiai.faces.client.registration import Registration
-from kiai.faces.client.reports import Reports
-from kiai.faces.client.stars import Stars
+from kiai.faces.client.client_signals import ReportEndpoints
+from kiai.faces.client.friends import FriendEndpoints
+from kiai.faces.client.map_pictures import MapPictureEndpoints
+from kiai.faces.client.medal_pictures import MedalPictureEndpoints
+from kiai.faces.client.registration import RegistrationEndpoints
+from kiai.faces.client.stars import StarEndpoints
+from kiai.faces.client.static_endpoints import StaticEndpoints
 from kiai.osu.names import password_md5
 from kiai.scores.flags import Flags
 from kiai.scores.medals import MEDALS
@@ -40,8 +41,8 @@ def world(run: Run, tmp_path: Path) -> Iterator[World]:
         yield world
 
 
-class Rated:
-    """In place of the database of difficulties: stars that tell what was asked."""
+class FakeDifficulties:
+    """Difficulties whose stars encode the requested mode and mods."""
 
     async def of(self, map_key: int, md5: str, mode: int, mods: int) -> FakeResult:
         if mods == 1024:
@@ -49,8 +50,9 @@ class Rated:
         return FakeResult(0.0, stars=mode + mods / 100)
 
 
-def a_site(world: World, *, limited: bool = False, is_open: bool = True) -> Site:
-    door = a_door(world, limited=limited)
+def a_site(world: World, *, limited: bool = False, registration: str = "on") -> Site:
+    gateway = a_gateway(world, limited=limited)
+    entry = Entry(world.database, world.run, world.folder, None, registration=registration)
 
     async def channel_of(match_id: int) -> int:
         return match_id if match_id == 7 else 0
@@ -58,20 +60,20 @@ def a_site(world: World, *, limited: bool = False, is_open: bool = True) -> Site
     return Site(
         world,
         [
-            Registration(door, world.accounts, is_open=is_open),
-            Stars(world.beatmaps, cast(Difficulties, Rated())),
-            Reports(Flags(world.database, world.clock), world.realtime),
-            MapPicturePages(MapPictures(world.database, world.files, DECODER), "https://b.example.org/"),
-            MedalPictures([medal.file for medal in MEDALS]),
-            Friends(world.accounts, world.relationships, Mail(world.database, world.clock)),
-            Fixed(
+            RegistrationEndpoints(entry.services.registration, "https://kiai.example/register"),
+            StarEndpoints(world.beatmaps, cast(Difficulties, FakeDifficulties())),
+            ReportEndpoints(Flags(world.database, world.clock), world.realtime),
+            MapPictureEndpoints(MapPictures(world.database, world.files, DECODER), "https://b.example.org/"),
+            MedalPictureEndpoints([medal.file for medal in MEDALS]),
+            FriendEndpoints(world.accounts, world.relationships, Mail(world.database, world.clock)),
+            StaticEndpoints(
                 seasonal=("https://example.org/winter.jpg",),
                 menu=("https://example.org/menu.png", "https://example.org"),
                 menu_link="https://example.org",
                 channel_of=channel_of,
             ),
         ],
-        door=door,
+        gateway=gateway,
     )
 
 
@@ -94,7 +96,7 @@ def faults(reply: httpx.Response) -> dict[str, list[str]]:
     return found
 
 
-def test_an_account_is_made_in_the_game(world: World, site: Site) -> None:
+def test_registration_creates_an_account(world: World, site: Site) -> None:
     reply = site.post("/users", a_form() | {"check": "0"})
 
     assert (reply.status_code, reply.text) == (200, "ok")
@@ -104,19 +106,19 @@ def test_an_account_is_made_in_the_game(world: World, site: Site) -> None:
 
 
 @pytest.mark.parametrize("check", [{"check": "1"}, {}])
-def test_while_the_player_types_nothing_is_made(world: World, site: Site, check: dict[str, str]) -> None:
+def test_check_of_the_form_creates_no_account(world: World, site: Site, check: dict[str, str]) -> None:
     assert site.post("/users", a_form() | check).text == "ok"
     assert len(world.look(select(users.c.id))) == 2
 
 
-def test_everything_that_is_wrong_is_told_at_once(site: Site) -> None:
+def test_registration_reports_the_errors_of_all_fields(site: Site) -> None:
     wrong = faults(site.post("/users", a_form(username="_x y", user_email="nobody", password="short")))
 
     assert set(wrong) == {"username", "user_email", "password"}
     assert all(len(texts) == 1 and texts[0] for texts in wrong.values())
 
 
-def test_what_is_taken_is_told_by_its_safe_form(world: World, site: Site) -> None:
+def test_taken_name_is_found_by_its_safe_form(world: World, site: Site) -> None:
     world.add_player(a_player("two words"))
 
     assert set(faults(site.post("/users", a_form(username="Two_Words")))) == {"username"}
@@ -124,17 +126,21 @@ def test_what_is_taken_is_told_by_its_safe_form(world: World, site: Site) -> Non
 
 
 @pytest.mark.parametrize("field", ["username", "user_email", "password"])
-def test_an_empty_field_is_a_short_answer(site: Site, field: str) -> None:
+def test_empty_field_is_400(site: Site, field: str) -> None:
     reply = site.post("/users", a_form(**{field: ""}))
 
     assert (reply.status_code, reply.headers["content-type"]) == (400, "text/plain; charset=utf-8")
 
 
-def test_a_closed_server_says_so_where_the_player_sees_it(world: World) -> None:
-    assert set(faults(a_site(world, is_open=False).post("/users", a_form() | {"check": "0"}))) == {"password"}
+@pytest.mark.parametrize(("state", "text"), [("off", "disabled"), ("invite", "https://kiai.example/register")])
+def test_closed_registration_is_reported_under_the_password_field(world: World, state: str, text: str) -> None:
+    found = faults(a_site(world, registration=state).post("/users", a_form() | {"check": "0"}))
+
+    assert set(found) == {"password"}
+    assert text in found["password"][0]
 
 
-def test_three_accounts_a_day_from_one_address(world: World) -> None:
+def test_address_can_register_three_accounts_a_day(world: World) -> None:
     site = a_site(world, limited=True)
     for number in range(3):
         form = a_form(username=f"new {number}", user_email=f"n{number}@example.org") | {"check": "0"}
@@ -153,7 +159,7 @@ def rated(site: Site, **body: Any) -> httpx.Response:
     return site.post("/difficulty-rating", json={"beatmap_id": 1, "ruleset_id": 0, "mods": []} | body)
 
 
-def test_stars_of_a_map_with_mods(world: World, site: Site) -> None:
+def test_star_rating_depends_on_mods(world: World, site: Site) -> None:
     world.add_map(a_map(1))
 
     assert rated(site).text == "0.0000"
@@ -162,7 +168,7 @@ def test_stars_of_a_map_with_mods(world: World, site: Site) -> None:
     assert rated(site, ruleset_id=2).text == "2.0000"
 
 
-def test_what_has_no_stars_is_nowhere(world: World, site: Site) -> None:
+def test_star_rating_of_an_unknown_map_or_mode_is_404(world: World, site: Site) -> None:
     world.add_map(a_map(1))
     world.add_map(a_map(2, mode=1))
 
@@ -180,7 +186,7 @@ def test_what_has_no_stars_is_nowhere(world: World, site: Site) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"[1]", b'{"beatmap_id": "1"}', b"[" * 5_000, b"\xff"])
-def test_what_is_no_question_is_refused(site: Site, content: bytes) -> None:
+def test_malformed_star_rating_request_is_400(site: Site, content: bytes) -> None:
     assert site.post("/difficulty-rating", content=content).status_code in (400, 413)
 
 
@@ -191,7 +197,7 @@ def last_fm(site: Site, flags: str) -> bytes:
     return site.get("/web/lastfm.php", us="alice", ha=PASSWORD_MD5, b=flags, action="np").content
 
 
-def test_signs_of_cheats_become_one_flag_an_hour(world: World, site: Site) -> None:
+def test_client_flags_become_one_flag_an_hour(world: World, site: Site) -> None:
     site.online(3)
 
     for _ in range(3):
@@ -204,9 +210,7 @@ def test_signs_of_cheats_become_one_flag_an_hour(world: World, site: Site) -> No
     assert rows == [("lastfm", "24: several clients, checksum failure")]
 
 
-def test_crashes_are_taken_and_nothing_is_kept_of_whose_they_are(
-    site: Site, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_crash_is_logged_without_the_player(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     form = {"u": "alice", "p": "canary-password", "exception": "NullReference", "config": "canary-config", "ram": "1"}
 
     assert (site.post("/web/osu-error.php", form).status_code, site.post("/web/osu-session.php", form).text) == (
@@ -216,7 +220,7 @@ def test_crashes_are_taken_and_nothing_is_kept_of_whose_they_are(
     assert "canary" not in "".join(capsys.readouterr())
 
 
-def test_too_many_crashes_are_dropped_in_silence(world: World) -> None:
+def test_crashes_above_the_limit_are_dropped_without_an_error(world: World) -> None:
     site = a_site(world, limited=True)
 
     assert {site.post("/web/osu-error.php", {"exception": "x"}).status_code for _ in range(10)} == {200}
@@ -248,7 +252,7 @@ def test_too_many_crashes_are_dropped_in_silence(world: World) -> None:
         (f"/web/osu-markasread.php?u=alice&h={PASSWORD_MD5}&channel=nobody", b""),
     ],
 )
-def test_an_answer_that_does_not_change(site: Site, path: str, body: bytes) -> None:
+def test_fixed_answer(site: Site, path: str, body: bytes) -> None:
     path, _, query = path.partition("?")
 
     reply = site.get(path, **dict(parse_qsl(query)))
@@ -256,7 +260,7 @@ def test_an_answer_that_does_not_change(site: Site, path: str, body: bytes) -> N
     assert (reply.status_code, reply.content) == (200, body)
 
 
-def test_the_menu_is_for_every_page_to_read(site: Site) -> None:
+def test_menu_allows_cross_origin_requests(site: Site) -> None:
     reply = site.get("/menu-content.json")
 
     assert reply.json()["images"][0]["image"] == "https://example.org/menu.png"
@@ -265,14 +269,14 @@ def test_the_menu_is_for_every_page_to_read(site: Site) -> None:
 
 
 @pytest.mark.parametrize("path", ["/web/osu-getuserinfo.php", "/web/x.php", "/web/../x", "/release/other"])
-def test_what_is_no_endpoint_is_404_and_nothing_else(site: Site, path: str) -> None:
+def test_unknown_path_is_404_with_an_empty_body(site: Site, path: str) -> None:
     reply = site.get(path)
 
     assert (reply.status_code, reply.content) == (404, b"")
     assert site.post(path).status_code == 404
 
 
-def test_uploads_of_maps_are_refused_in_the_clients_words(site: Site) -> None:
+def test_map_upload_is_refused_with_a_text_for_the_client(site: Site) -> None:
     assert site.post("/web/osu-osz2-bmsubmit-upload.php", {"u": "x"}).content.startswith(b"5\n")
     assert site.post("/web/osu-osz2-bmsubmit-post.php", {"u": "x"}).status_code == 403
 
@@ -299,15 +303,15 @@ def a_picture(width: int = 640, height: int = 480) -> bytes:
     return out.getvalue()
 
 
-def keep(world: World, archive: bytes) -> None:
+def import_archive(world: World, archive: bytes) -> None:
     path = world.folder / "set.osz"
     path.write_bytes(archive)
     report = world.run(world.importer.import_paths([path]))
     assert report.maps == 1, report
 
 
-def test_thumbnails_are_made_of_the_background(world: World, site: Site) -> None:
-    keep(world, an_archive(bg_png=a_picture()))
+def test_thumbnail_is_made_from_the_background(world: World, site: Site) -> None:
+    import_archive(world, an_archive(bg_png=a_picture()))
 
     for name, size in (("7.jpg", (80, 60)), ("7l.jpg", (160, 120))):
         for folder in ("/thumb", "/mt", "/images/map-thumb"):
@@ -317,9 +321,9 @@ def test_thumbnails_are_made_of_the_background(world: World, site: Site) -> None
                 assert (picture.format, picture.size) == ("JPEG", size)
 
 
-def test_a_preview_is_ten_seconds_of_the_music(world: World, site: Site) -> None:
-    music = an_mp3(seconds=30)
-    keep(world, an_archive(audio_mp3=music))
+def test_preview_is_ten_seconds_of_the_music(world: World, site: Site) -> None:
+    music = mp3_of(seconds=30)
+    import_archive(world, an_archive(audio_mp3=music))
 
     reply = site.get("/preview/7.mp3")
 
@@ -337,8 +341,8 @@ def test_a_preview_is_ten_seconds_of_the_music(world: World, site: Site) -> None
         an_archive(bg_png=a_picture()[:200], audio_mp3=b""),
     ],
 )
-def test_an_archive_without_them_has_none_and_is_looked_for_elsewhere(world: World, site: Site, archive: bytes) -> None:
-    keep(world, archive)
+def test_missing_pictures_redirect_to_the_fallback_server(world: World, site: Site, archive: bytes) -> None:
+    import_archive(world, archive)
 
     for path in ("/thumb/7l.jpg", "/preview/7.mp3"):
         reply = site.get(path)
@@ -348,11 +352,11 @@ def test_an_archive_without_them_has_none_and_is_looked_for_elsewhere(world: Wor
 @pytest.mark.parametrize(
     "path", ["/thumb/x.jpg", "/thumb/7.png", "/thumb/7ll.jpg", "/preview/7.ogg", "/thumb/..%2f7.jpg"]
 )
-def test_what_is_no_picture_is_nowhere(site: Site, path: str) -> None:
+def test_invalid_picture_path_is_404(site: Site, path: str) -> None:
     assert site.get(path).status_code == 404
 
 
-def test_maps_of_our_own_are_not_looked_for_elsewhere(site: Site) -> None:
+def test_pictures_of_own_sets_do_not_redirect(site: Site) -> None:
     assert site.get("/thumb/1000000001.jpg").status_code == 404
 
 
@@ -369,6 +373,6 @@ def test_every_medal_has_a_picture(site: Site) -> None:
     assert site.get("/medals/client/..%2fx.png").status_code == 404
 
 
-def test_json_answers_say_what_they_are(site: Site) -> None:
+def test_json_answers_have_the_content_type_json(site: Site) -> None:
     assert site.get("/web/osu-getseasonal.php").headers["content-type"] == "application/json"
     assert json.loads(site.get("/web/check-updates.php").content) == []

@@ -1,4 +1,4 @@
-"""Reports of clients that mean ill: none of them fills the table of flags or the log."""
+"""Malicious reports of clients: they cannot fill the table of flags or the log."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ from sqlalchemy import select
 from tests.builders import PASSWORD, Run, World, a_player
 from tests.faces.client.kit import PASSWORD_MD5, Site, sqlite_world
 
-from kiai.faces.client.reports import CRASH_MAX, FLAGS, Reports
+from kiai.faces.client.client_signals import CRASH_MAX, FLAGS, ReportEndpoints
 from kiai.scores.flags import Flags
 from kiai.storage.tables import integrity_flags
 
@@ -21,10 +21,10 @@ def world(run: Run, tmp_path: Path) -> Iterator[World]:
 
 
 def a_site(world: World, *, limited: bool = False) -> Site:
-    return Site(world, [Reports(Flags(world.database, world.clock), world.realtime)], limited=limited)
+    return Site(world, [ReportEndpoints(Flags(world.database, world.clock), world.realtime)], limited=limited)
 
 
-def test_flags_that_differ_each_time_fill_no_table(world: World) -> None:
+def test_flags_that_differ_each_time_are_limited(world: World) -> None:
     site = a_site(world, limited=True)
     site.online(3)
 
@@ -37,14 +37,14 @@ def test_flags_that_differ_each_time_fill_no_table(world: World) -> None:
     assert len(world.look(select(integrity_flags.c.id))) == FLAGS.count
 
 
-def test_flags_of_somebody_who_is_not_in_the_game_are_not_taken(world: World) -> None:
+def test_flags_of_an_offline_player_are_refused(world: World) -> None:
     reply = a_site(world).get("/web/lastfm.php", us="alice", ha=PASSWORD_MD5, b="a8")
 
     assert (reply.status_code, reply.content) == (401, b"")
     assert not world.look(select(integrity_flags.c.id))
 
 
-def test_of_many_crashes_one_a_second_is_written(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_at_most_one_crash_per_second_is_logged(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     site = a_site(world)
 
     for number in range(20):
@@ -54,7 +54,7 @@ def test_of_many_crashes_one_a_second_is_written(world: World, capsys: pytest.Ca
     assert "".join(capsys.readouterr()).count("canary-exception") == 1
 
 
-def test_a_screenshot_does_not_count_into_the_size_of_a_crash(world: World) -> None:
+def test_screenshot_does_not_count_toward_the_size_of_a_crash(world: World) -> None:
     site = a_site(world)
     screenshot = ("ss", b"x" * 2 * CRASH_MAX)
 

@@ -1,4 +1,4 @@
-"""getscores: what song select is told of a map and its board (docs/spec/web.md#boards-in-song-select)."""
+"""getscores: the status and board of a map in song select (docs/spec/web.md#boards-in-song-select)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 from tests.builders import PASSWORD, Run, World, a_map, a_play, a_player
-from tests.faces.client.kit import PASSWORD_MD5, Site, a_door, sqlite_world
+from tests.faces.client.kit import PASSWORD_MD5, Site, a_gateway, sqlite_world
 
 from kiai.beatmaps import MapStatus
-from kiai.faces.client.scoreboard import Scoreboard
-from kiai.osu.accuracy import Counts
+from kiai.faces.client.scoreboard import ScoreboardEndpoints
+from kiai.osu.accuracy import HitCounts
 from kiai.osu.mods import HD, RX
 from kiai.presence import Presence
-from kiai.realtime.port import ShownStats
+from kiai.realtime.port import SessionStats
 from kiai.scores.boards import Boards
 from kiai.staff import OPERATOR
 from kiai.storage.tables import clans, maps, users
@@ -33,12 +33,14 @@ def world(run: Run, tmp_path: Path) -> Iterator[World]:
 
 @pytest.fixture
 def site(world: World) -> Site:
-    async def stats_of(user_id: int, mode: int) -> ShownStats:
-        return ShownStats(pp=mode)
+    async def stats_of(user_id: int, mode: int) -> SessionStats:
+        return SessionStats(pp=mode)
 
     presence = Presence(world.realtime, world.accounts, world.clock, lambda fact: [], stats_of)
-    door = a_door(world, limited=False)
-    return Site(world, [Scoreboard(door, world.beatmaps, Boards(world.database), presence)], door=door)
+    gateway = a_gateway(world, limited=False)
+    return Site(
+        world, [ScoreboardEndpoints(gateway, world.beatmaps, Boards(world.database), presence)], gateway=gateway
+    )
 
 
 def board(site: Site, md5: str, *, name: str = "bob", **query: Any) -> str:
@@ -49,11 +51,11 @@ def board(site: Site, md5: str, *, name: str = "bob", **query: Any) -> str:
     return reply.text
 
 
-def test_the_worked_example_of_the_field_guide(world: World, site: Site) -> None:
+def test_board_with_two_players(world: World, site: Site) -> None:
     song = world.add_map(a_map(315, set_id=141, objects=108, title="Vivid"))
     world.change(update(maps).where(maps.c.id == 315).values(artist="FAIRY FORE", rating_sum=17, rating_count=2))
     world.record(
-        a_play(by=ALICE, on=song, score=90_000, combo=150, counts=Counts(100, 0, 0, 25, 0, 0), at_ms=NOW_S * 1_000)
+        a_play(by=ALICE, on=song, score=90_000, combo=150, counts=HitCounts(100, 0, 0, 25, 0, 0), at_ms=NOW_S * 1_000)
     )
     stream = world.put_replay(b"frames")
     world.record(
@@ -63,7 +65,7 @@ def test_the_worked_example_of_the_field_guide(world: World, site: Site) -> None
             score=26_810,
             combo=52,
             mods=HD,
-            counts=Counts(83, 14, 5, 23, 6, 6),
+            counts=HitCounts(83, 14, 5, 23, 6, 6),
             at_ms=(NOW_S + 800) * 1_000,
             replay=stream,
         )
@@ -80,13 +82,13 @@ def test_the_worked_example_of_the_field_guide(world: World, site: Site) -> None
     )
 
 
-def test_a_board_without_scores_has_an_empty_best_and_an_empty_end(world: World, site: Site) -> None:
+def test_board_without_scores_has_an_empty_best_and_no_lines(world: World, site: Site) -> None:
     song = world.add_map(a_map(1))
 
     assert board(site, song.md5).split("\n")[3:] == ["0.0", "", ""]
 
 
-def test_the_header_alone(world: World, site: Site) -> None:
+def test_header_without_scores(world: World, site: Site) -> None:
     song = world.add_map(a_map(1))
     world.record(a_play(by=BOB, on=song))
 
@@ -97,21 +99,21 @@ def test_the_header_alone(world: World, site: Site) -> None:
     ("status", "first"),
     [(MapStatus.RANKED, "2"), (MapStatus.APPROVED, "3"), (MapStatus.QUALIFIED, "4"), (MapStatus.LOVED, "5")],
 )
-def test_every_status_with_a_board_is_told(world: World, site: Site, status: MapStatus, first: str) -> None:
+def test_status_in_the_header(world: World, site: Site, status: MapStatus, first: str) -> None:
     song = world.add_map(a_map(1), status)
 
     assert board(site, song.md5).partition("|")[0] == first
 
 
-def test_a_map_without_board_says_so(world: World, site: Site) -> None:
+def test_map_without_a_board_has_only_its_status(world: World, site: Site) -> None:
     assert board(site, world.add_map(a_map(1), MapStatus.PENDING).md5) == "0|false"
 
 
-def test_a_map_that_nobody_knows_is_not_submitted(site: Site) -> None:
+def test_unknown_map_is_not_submitted(site: Site) -> None:
     assert board(site, "a" * 32) == "-1|false"
 
 
-def test_an_old_file_of_a_known_map_wants_an_update(world: World, site: Site) -> None:
+def test_old_revision_of_a_known_map_needs_an_update(world: World, site: Site) -> None:
     old = world.add_map(a_map(1, objects=10))
     new = world.add_map(a_map(1, objects=20))
 
@@ -122,18 +124,18 @@ def test_an_old_file_of_a_known_map_wants_an_update(world: World, site: Site) ->
 
 
 @pytest.mark.parametrize("md5", ["a" * 31, "'" * 32, "A" * 32, "", "%00"])
-def test_what_is_no_md5_is_no_map(site: Site, md5: str) -> None:
+def test_invalid_md5_is_an_unknown_map(site: Site, md5: str) -> None:
     assert board(site, md5) == "-1|false"
 
 
-def test_bad_numbers_are_taken_for_their_defaults(world: World, site: Site) -> None:
+def test_invalid_numbers_count_as_their_defaults(world: World, site: Site) -> None:
     song = world.add_map(a_map(1))
     world.record(a_play(by=BOB, on=song))
 
     assert board(site, song.md5, m=9, v=99, mods="abc", i=2**63) == board(site, song.md5)
 
 
-def test_a_wrong_password_gets_nothing(world: World, site: Site) -> None:
+def test_wrong_password_is_401(world: World, site: Site) -> None:
     song = world.add_map(a_map(1))
 
     for query in ({}, {"us": "bob"}, {"us": "bob", "ha": "0" * 32}, {"us": "nobody", "ha": PASSWORD_MD5}):
@@ -141,14 +143,14 @@ def test_a_wrong_password_gets_nothing(world: World, site: Site) -> None:
         assert (reply.status_code, reply.content) == (401, b"")
 
 
-def test_a_name_that_was_encoded_twice_is_found(world: World, site: Site) -> None:
+def test_name_that_is_encoded_twice_is_accepted(world: World, site: Site) -> None:
     world.add_player(a_player("bob the builder", password=PASSWORD))
     song = world.add_map(a_map(1))
 
     assert board(site, song.md5, name="bob%20the%20builder").startswith("2|false|")
 
 
-def test_names_and_titles_never_break_a_line(world: World, site: Site) -> None:
+def test_names_and_titles_cannot_add_a_line_or_field(world: World, site: Site) -> None:
     song = world.add_map(a_map(1, title="One|Two"))
     world.record(a_play(by=ALICE, on=song))
     world.change(update(users).where(users.c.id == ALICE).values(name="al|ice"))
@@ -160,7 +162,7 @@ def test_names_and_titles_never_break_a_line(world: World, site: Site) -> None:
     assert len(lines[5].split("|")) == 16
 
 
-def test_a_clan_stands_before_the_name(world: World, site: Site) -> None:
+def test_clan_tag_precedes_the_name(world: World, site: Site) -> None:
     song = world.add_map(a_map(1))
     world.record(a_play(by=ALICE, on=song))
     clan = clans.insert().values(name="Clan", safe_name="clan", tag="CLN", owner_id=ALICE, created_at_ms=0)
@@ -170,7 +172,7 @@ def test_a_clan_stands_before_the_name(world: World, site: Site) -> None:
     assert board(site, song.md5).split("\n")[5].split("|")[1] == "[CLN] alice"
 
 
-def test_boards_of_relax_show_pp(world: World, site: Site) -> None:
+def test_relax_board_has_pp_in_the_score_field(world: World, site: Site) -> None:
     song = world.add_map(a_map(1))
     world.record(a_play(by=ALICE, on=song, score=900_000, pp=10.4, mods=RX))
     world.record(a_play(by=BOB, on=song, score=1_000, pp=99.6, mods=RX))
@@ -181,7 +183,7 @@ def test_boards_of_relax_show_pp(world: World, site: Site) -> None:
     assert board(site, song.md5).split("\n")[5:] == [""], "they are on no other board"
 
 
-def test_a_copy_of_a_board_is_never_stale(world: World, site: Site) -> None:
+def test_cached_board_follows_every_change(world: World, site: Site) -> None:
     song = world.add_map(a_map(1))
     world.record(a_play(by=ALICE, on=song, score=1_000))
     assert "|alice|1000|" in board(site, song.md5)
@@ -189,18 +191,18 @@ def test_a_copy_of_a_board_is_never_stale(world: World, site: Site) -> None:
     world.record(a_play(by=ALICE, on=song, score=2_000))
     assert "|alice|2000|" in board(site, song.md5)
 
-    world.run(world.staff.restrict(OPERATOR, "alice", "test"))
+    world.run(world.restrictions.restrict(OPERATOR, "alice", "test"))
     assert "alice" not in board(site, song.md5)
-    assert "|alice|2000|" in board(site, song.md5, name="alice"), "who is hidden sees itself"
+    assert "|alice|2000|" in board(site, song.md5, name="alice"), "a restricted player sees their own score"
 
-    world.run(world.staff.unrestrict(OPERATOR, "alice"))
+    world.run(world.restrictions.unrestrict(OPERATOR, "alice"))
     assert "|alice|2000|" in board(site, song.md5)
 
     world.run(world.staff.set_map_status(OPERATOR, [song], MapStatus.PENDING))
     assert board(site, song.md5) == "0|false"
 
 
-def test_looking_at_a_board_shows_the_figures_of_its_mode(world: World, site: Site) -> None:
+def test_request_for_a_board_sets_the_mode_of_the_presence(world: World, site: Site) -> None:
     song = world.add_map(a_map(1))
     session = site.online(BOB)
 
@@ -210,7 +212,7 @@ def test_looking_at_a_board_shows_the_figures_of_its_mode(world: World, site: Si
     assert (shown.status.mode, shown.stats.pp) == (4, 4)
 
 
-def test_the_friends_board_and_the_country_board(world: World, site: Site) -> None:
+def test_friends_and_country_boards(world: World, site: Site) -> None:
     song = world.add_map(a_map(1))
     carla = world.add_player(a_player("carla", country="de"))
     for by, score in ((ALICE, 3_000), (BOB, 2_000), (carla, 1_000)):

@@ -1,4 +1,4 @@
-"""Ratings, favourites, comments, screenshots and song list infos, as the game asks for them."""
+"""Ratings, favourites, comments, screenshots and map infos of the game's song list."""
 
 import io
 from collections.abc import Iterator
@@ -11,22 +11,22 @@ from PIL import Image
 from sqlalchemy import select, update
 from tests.builders import NORMAL, NOW_MS, SUPPORTER, Run, World, a_map, a_play
 from tests.decoders import DECODER
-from tests.faces.client.kit import PASSWORD_MD5, Site, a_door, sqlite_world
+from tests.faces.client.kit import PASSWORD_MD5, Site, a_gateway, sqlite_world
 
-from kiai.accounts.screenshots import SIZE_MAX, Screenshots
 from kiai.beatmaps import Beatmap, MapStatus
 from kiai.beatmaps.comments import Comments
 from kiai.beatmaps.favourites import Favourites
 from kiai.beatmaps.info import MapInfos
 from kiai.beatmaps.ratings import Ratings
-from kiai.faces.client.beatmap_info import BeatmapInfo
-from kiai.faces.client.comments import ReplayComments
-from kiai.faces.client.favourites import FavouriteSets
-from kiai.faces.client.ratings import Rating
-from kiai.faces.client.screenshots import ScreenshotPages
+from kiai.faces.client.beatmap_info import BeatmapInfoEndpoints
+from kiai.faces.client.comments import CommentEndpoints
+from kiai.faces.client.favourites import FavouriteEndpoints
+from kiai.faces.client.ratings import RatingEndpoints
+from kiai.faces.client.screenshots import ScreenshotEndpoints
 from kiai.ids import SystemIds
 from kiai.osu.privileges import Privilege
 from kiai.scores.grades import Grades
+from kiai.screenshots import SIZE_MAX, Screenshots
 from kiai.storage.tables import comments, ratings, screenshots, users
 
 RESTRICTED: Final = int(Privilege.VERIFIED)
@@ -35,29 +35,30 @@ MOST: Final = 3
 
 
 class Players(Site):
-    """A site whose players are called by their names and have one password."""
+    """A site with requests of named players, who all have the same password."""
 
-    def __init__(self, world: World, *, limited: bool = False) -> None:
-        door = a_door(world, limited=limited)
+    def __init__(self, world: World, *, limited: bool = False, verifies_email: bool = False) -> None:
+        gateway = a_gateway(world, limited=limited)
         super().__init__(
             world,
             [
-                Rating(world.beatmaps, Ratings(world.database, world.clock)),
-                FavouriteSets(Favourites(world.database, world.clock, MOST)),
-                ReplayComments(
-                    door,
+                RatingEndpoints(world.beatmaps, Ratings(world.database, world.clock)),
+                FavouriteEndpoints(Favourites(world.database, world.clock, MOST)),
+                CommentEndpoints(
+                    gateway,
                     Comments(world.database, world.clock),
                     world.beatmaps,
-                    world.leaderboards,
+                    world.score_lookup,
                     world.realtime,
                     world.clock,
+                    verifies_email=verifies_email,
                 ),
-                ScreenshotPages(
-                    door, Screenshots(world.database, world.files, DECODER, world.clock, SystemIds()), world.clock
+                ScreenshotEndpoints(
+                    gateway, Screenshots(world.database, world.files, DECODER, world.clock, SystemIds()), world.clock
                 ),
-                BeatmapInfo(MapInfos(world.database), Grades(world.database)),
+                BeatmapInfoEndpoints(MapInfos(world.database), Grades(world.database)),
             ],
-            door=door,
+            gateway=gateway,
         )
         self.ids: dict[str, int] = {}
 
@@ -70,14 +71,14 @@ class Players(Site):
         assert answer.status_code == 200
         return answer.text
 
-    def favour(self, name: str, set_id: object) -> httpx.Response:
+    def add_favourite(self, name: str, set_id: object) -> httpx.Response:
         return self.get("/web/osu-addfavourite.php", u=name, h=PASSWORD_MD5, a=set_id)
 
     def favourites(self, name: str) -> str:
         return self.get("/web/osu-getfavourites.php", u=name, h=PASSWORD_MD5).text
 
     def comment(self, name: str, **fields: Any) -> httpx.Response:
-        """Posts a comment on map 1 at 1000 ms, but for what is given."""
+        """Post a comment on map 1 at 1000 ms. `fields` override fields of the form."""
         form = {"u": name, "p": PASSWORD_MD5, "a": "post", "b": 1, "s": 1, "r": 0, "m": 0}
         form |= {"target": "map", "starttime": 1000, "comment": "hello"}
         return self.post("/web/osu-comment.php", {k: v for k, v in (form | fields).items() if v is not None})
@@ -92,8 +93,8 @@ class Players(Site):
         form = {"u": name, "p": password_md5, "v": 1}
         return self.post("/web/osu-screenshot.php", form, files={"ss": ("ss", picture)})
 
-    def info(self, name: str, **how: Any) -> httpx.Response:
-        return self.post("/web/osu-getbeatmapinfo.php", query={"u": name, "h": PASSWORD_MD5}, **how)
+    def info(self, name: str, **options: Any) -> httpx.Response:
+        return self.post("/web/osu-getbeatmapinfo.php", query={"u": name, "h": PASSWORD_MD5}, **options)
 
     def change(self, name: str, **values: Any) -> None:
         self.world.change(update(users).where(users.c.id == self.ids[name]).values(**values))
@@ -127,7 +128,7 @@ def a_picture(kind: str = "PNG") -> bytes:
 # --- osu-rate.php
 
 
-def test_a_map_may_be_rated_once(site: Players, song: Beatmap) -> None:
+def test_player_can_rate_a_map_once(site: Players, song: Beatmap) -> None:
     before = site.rate("alice", song.md5)
     voted = site.rate("alice", song.md5, v=10)
     after = site.rate("alice", song.md5)
@@ -136,7 +137,7 @@ def test_a_map_may_be_rated_once(site: Players, song: Beatmap) -> None:
     assert (before, voted, after, again) == ("ok", *["alreadyvoted\n10.00"] * 3)
 
 
-def test_the_average_has_two_decimals(site: Players, song: Beatmap) -> None:
+def test_average_has_two_decimals(site: Players, song: Beatmap) -> None:
     site.join("carol")
 
     answers = [site.rate(name, song.md5, v=vote) for name, vote in (("alice", 10), ("bob", 9), ("carol", 9))]
@@ -145,17 +146,17 @@ def test_the_average_has_two_decimals(site: Players, song: Beatmap) -> None:
 
 
 @pytest.mark.parametrize("vote", ["0", "11", "NaN", "", "-1", "5.5", "٥", "1_0", "9" * 30])
-def test_a_vote_out_of_range_is_no(site: Players, song: Beatmap, vote: str) -> None:
+def test_vote_out_of_range_gets_the_answer_no(site: Players, song: Beatmap, vote: str) -> None:
     assert site.rate("alice", song.md5, v=vote) == "no"
     assert site.rate("alice", song.md5) == "ok"
 
 
 @pytest.mark.parametrize("md5", ["0" * 32, "", "x", "A" * 32, "0" * 5000])
-def test_an_unknown_map_does_not_exist(site: Players, md5: str) -> None:
+def test_vote_for_an_unknown_map_is_refused(site: Players, md5: str) -> None:
     assert site.rate("alice", md5, v=5) == "no exist"
 
 
-def test_maps_that_are_not_ranked_are_not_rated(site: Players, world: World) -> None:
+def test_unranked_map_cannot_be_rated(site: Players, world: World) -> None:
     pending = world.add_map(a_map(1), MapStatus.PENDING)
     loved = world.add_map(a_map(2, title="Loved"), MapStatus.LOVED)
 
@@ -163,27 +164,27 @@ def test_maps_that_are_not_ranked_are_not_rated(site: Players, world: World) -> 
     assert site.rate("alice", loved.md5) == "ok"
 
 
-def test_a_mapper_may_not_rate_the_own_map(site: Players, song: Beatmap) -> None:
+def test_mapper_cannot_rate_their_own_map(site: Players, song: Beatmap) -> None:
     site.join("mapper")  # the builder's maps are by "Mapper"
 
     assert site.rate("mapper", song.md5) == "owner"
     assert site.rate("mapper", song.md5, v=10) == "owner"
 
 
-def test_a_wrong_password_is_told_in_the_body(site: Players, song: Beatmap) -> None:
+def test_wrong_password_is_reported_in_the_body(site: Players, song: Beatmap) -> None:
     answer = site.get("/web/osu-rate.php", u="alice", p="0" * 32, c=song.md5)
 
     assert (answer.status_code, answer.text) == (200, "auth fail")
 
 
-def test_whoever_is_not_in_the_game_may_not_vote(site: Players, world: World, song: Beatmap) -> None:
+def test_offline_player_cannot_vote(site: Players, world: World, song: Beatmap) -> None:
     site.join("away", online=False)
 
     assert site.rate("away", song.md5, v=5) == "auth fail"
     assert world.look(select(ratings)) == []
 
 
-def test_a_restricted_player_s_vote_changes_no_average(site: Players, song: Beatmap) -> None:
+def test_vote_of_a_restricted_player_is_not_counted(site: Players, song: Beatmap) -> None:
     site.join("hidden", priv=RESTRICTED)
     site.rate("alice", song.md5, v=8)
 
@@ -194,19 +195,19 @@ def test_a_restricted_player_s_vote_changes_no_average(site: Players, song: Beat
 # --- favourites
 
 
-def test_favourites_are_told_with_their_number_and_listed_newest_first(site: Players, world: World) -> None:
+def test_favourites_are_counted_and_listed_newest_first(site: Players, world: World) -> None:
     for set_id in (4, 9):
         world.add_map(a_map(set_id, title=f"Song {set_id}"))
-        added = site.favour("alice", set_id)
+        added = site.add_favourite("alice", set_id)
         world.clock.advance(1)
 
-    assert (added.status_code, added.text) == (200, "Added to your favourites! You have 2 now.")
+    assert (added.status_code, added.text) == (200, "Added to your favourites! You now have 2.")
     assert site.favourites("alice") == "9\n4"
     assert site.favourites("bob") == ""
 
 
-def test_a_favourite_twice_is_told_otherwise(site: Players, song: Beatmap) -> None:
-    first, second = site.favour("alice", song.set_id), site.favour("alice", song.set_id)
+def test_second_favourite_of_a_set_has_its_own_answer(site: Players, song: Beatmap) -> None:
+    first, second = site.add_favourite("alice", song.set_id), site.add_favourite("alice", song.set_id)
 
     assert second.status_code == 200
     assert second.text
@@ -214,10 +215,10 @@ def test_a_favourite_twice_is_told_otherwise(site: Players, song: Beatmap) -> No
     assert site.favourites("alice") == str(song.set_id)
 
 
-def test_one_favourite_too_many_is_told(site: Players, world: World) -> None:
+def test_favourite_above_the_limit_is_refused_with_a_text(site: Players, world: World) -> None:
     for set_id in range(1, MOST + 2):
         world.add_map(a_map(set_id, title=f"Song {set_id}"))
-        last = site.favour("alice", set_id)
+        last = site.add_favourite("alice", set_id)
 
     assert last.status_code == 200
     assert f"at most {MOST}" in last.text
@@ -225,13 +226,13 @@ def test_one_favourite_too_many_is_told(site: Players, world: World) -> None:
 
 
 @pytest.mark.parametrize("set_id", ["-1", "0", "99", "", "x", "1e3", str(2**40), "9" * 40])
-def test_an_unknown_set_is_404(site: Players, song: Beatmap, set_id: str) -> None:
-    answer = site.favour("alice", set_id)
+def test_favourite_of_an_unknown_set_is_404(site: Players, song: Beatmap, set_id: str) -> None:
+    answer = site.add_favourite("alice", set_id)
 
     assert (answer.status_code, answer.content) == (404, b"")
 
 
-def test_favourites_want_the_password(site: Players, song: Beatmap) -> None:
+def test_favourites_require_the_password(site: Players, song: Beatmap) -> None:
     for path in ("/web/osu-addfavourite.php", "/web/osu-getfavourites.php"):
         assert site.get(path, u="alice", h="0" * 32, a=1).status_code == 401
 
@@ -239,7 +240,7 @@ def test_favourites_want_the_password(site: Players, song: Beatmap) -> None:
 # --- comments
 
 
-def test_comments_come_back_by_time_with_what_they_are_on(site: Players, world: World, song: Beatmap) -> None:
+def test_comments_are_listed_by_time_with_their_target(site: Players, world: World, song: Beatmap) -> None:
     score_id = world.record(a_play(by=site.ids["bob"], on=song)).score_id
 
     posted = [
@@ -254,7 +255,7 @@ def test_comments_come_back_by_time_with_what_they_are_on(site: Players, world: 
     assert site.comments("bob", b=7, s=7, r=7) == []
 
 
-def test_who_wrote_a_comment_is_told_by_its_class(site: Players, world: World, song: Beatmap) -> None:
+def test_kind_of_a_comment_describes_its_author(site: Players, world: World, song: Beatmap) -> None:
     site.join("mapper", priv=SUPPORTER)
     site.join("nominator", priv=SUPPORTER | int(Privilege.NOMINATOR))
     site.join("supporter", priv=SUPPORTER)
@@ -268,7 +269,7 @@ def test_who_wrote_a_comment_is_told_by_its_class(site: Players, world: World, s
     assert site.comments("bob", r=score_id)[2] == "2\tmap\tplayer\tsupporter"
 
 
-def test_supporters_choose_a_colour_and_others_cannot(site: Players, song: Beatmap) -> None:
+def test_only_supporters_can_choose_a_colour(site: Players, song: Beatmap) -> None:
     site.join("supporter", priv=SUPPORTER)
     site.comment("supporter", f="ff00aa", comment="pink")
     site.comment("supporter", f="<script>", comment="plain")
@@ -281,7 +282,7 @@ def test_supporters_choose_a_colour_and_others_cannot(site: Players, song: Beatm
     ]
 
 
-def test_nothing_in_a_comment_breaks_its_line(site: Players, song: Beatmap) -> None:
+def test_text_of_a_comment_cannot_add_a_line_or_field(site: Players, song: Beatmap) -> None:
     site.comment("alice", comment="a\tb\r\nc|d\x00e ünï")
 
     assert site.comments("bob") == ["1000\tmap\t\tabcde ünï"]
@@ -304,7 +305,7 @@ def test_nothing_in_a_comment_breaks_its_line(site: Players, song: Beatmap) -> N
         {"starttime": 10**17},
     ],
 )
-def test_a_comment_that_is_none_is_400(site: Players, world: World, song: Beatmap, wrong: dict[str, Any]) -> None:
+def test_invalid_comment_is_400(site: Players, world: World, song: Beatmap, wrong: dict[str, Any]) -> None:
     answer = site.comment("alice", **wrong)
 
     assert (answer.status_code, answer.content) == (400, b"")
@@ -314,12 +315,14 @@ def test_a_comment_that_is_none_is_400(site: Players, world: World, song: Beatma
 @pytest.mark.parametrize(
     "missing", [{"b": 99}, {"b": None}, {"target": "song", "s": 99}, {"target": "replay", "r": 99}, {"b": 10**17}]
 )
-def test_what_is_commented_on_must_exist(site: Players, world: World, song: Beatmap, missing: dict[str, Any]) -> None:
+def test_comment_on_an_unknown_target_is_404(
+    site: Players, world: World, song: Beatmap, missing: dict[str, Any]
+) -> None:
     assert site.comment("alice", **missing).status_code == 404
     assert world.look(select(comments.c.id)) == []
 
 
-def test_silenced_and_restricted_players_talk_to_nobody(site: Players, world: World, song: Beatmap) -> None:
+def test_comments_of_silenced_and_restricted_players_are_not_stored(site: Players, world: World, song: Beatmap) -> None:
     site.join("hidden", priv=RESTRICTED)
     site.change("alice", silenced_until_ms=NOW_MS + 1)
 
@@ -327,9 +330,18 @@ def test_silenced_and_restricted_players_talk_to_nobody(site: Players, world: Wo
     assert world.look(select(comments.c.id)) == []
 
 
-def test_comments_of_a_player_who_was_restricted_later_are_seen_by_that_player_alone(
-    site: Players, song: Beatmap
-) -> None:
+def test_comment_needs_a_confirmed_address_where_the_operator_asks_for_it(world: World, song: Beatmap) -> None:
+    site = Players(world, verifies_email=True)
+    site.join("alice")
+    site.comment("alice")
+    assert world.look(select(comments.c.id)) == []
+
+    site.change("alice", email_verified_at_ms=NOW_MS)
+    site.comment("alice")
+    assert len(world.look(select(comments.c.id))) == 1
+
+
+def test_comments_of_a_player_restricted_later_are_visible_only_to_that_player(site: Players, song: Beatmap) -> None:
     site.comment("alice")
     site.change("alice", priv=RESTRICTED)
 
@@ -337,7 +349,7 @@ def test_comments_of_a_player_who_was_restricted_later_are_seen_by_that_player_a
     assert site.comments("alice") == ["1000\tmap\t\thello"]
 
 
-def test_a_hidden_player_s_replay_is_not_there_to_be_commented_on(site: Players, world: World, song: Beatmap) -> None:
+def test_comment_on_a_hidden_replay_is_404(site: Players, world: World, song: Beatmap) -> None:
     score_id = world.record(a_play(by=site.ids["bob"], on=song)).score_id
     site.comment("alice", target="replay", r=score_id)
     site.change("bob", priv=RESTRICTED)
@@ -347,7 +359,7 @@ def test_a_hidden_player_s_replay_is_not_there_to_be_commented_on(site: Players,
     assert site.comments("bob", r=score_id) == ["1000\treplay\t\thello"]
 
 
-def test_writing_a_comment_needs_a_session_and_reading_does_not(site: Players, song: Beatmap) -> None:
+def test_only_writing_a_comment_requires_a_session(site: Players, song: Beatmap) -> None:
     site.join("away", online=False)
     site.comment("alice")
 
@@ -355,7 +367,7 @@ def test_writing_a_comment_needs_a_session_and_reading_does_not(site: Players, s
     assert site.comments("away") == ["1000\tmap\t\thello"]
 
 
-def test_one_comment_in_five_seconds_but_reading_is_free(world: World, song: Beatmap) -> None:
+def test_comments_are_limited_to_one_in_five_seconds_but_reading_is_not(world: World, song: Beatmap) -> None:
     site = Players(world, limited=True)
     site.join("alice")
 
@@ -372,27 +384,27 @@ def test_one_comment_in_five_seconds_but_reading_is_free(world: World, song: Bea
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
-def test_a_screenshot_is_shown_under_the_name_that_was_answered(site: Players, kind: str) -> None:
+def test_screenshot_is_served_under_the_returned_name(site: Players, kind: str) -> None:
     name = site.screenshot("alice", a_picture(kind.upper())).text
-    shown = site.get(f"/ss/{name}")
+    reply = site.get(f"/ss/{name}")
 
     assert len(name) == len("12345678.") + len(kind)
     assert name.endswith(f".{kind}")
-    assert (shown.status_code, shown.headers["content-type"]) == (200, f"image/{kind}")
-    assert shown.headers["cache-control"] == "public, max-age=31536000, immutable"
-    assert shown.headers["content-security-policy"] == "sandbox; default-src 'none'"
-    with Image.open(io.BytesIO(shown.content)) as picture:
+    assert (reply.status_code, reply.headers["content-type"]) == (200, f"image/{kind}")
+    assert reply.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert reply.headers["content-security-policy"] == "sandbox; default-src 'none'"
+    with Image.open(io.BytesIO(reply.content)) as picture:
         assert (picture.format, picture.size) == (kind.upper(), (64, 48))
 
 
-def test_jpg_is_another_word_for_jpeg_and_png_is_none(site: Players) -> None:
+def test_jpg_is_an_alias_of_jpeg_but_not_of_png(site: Players) -> None:
     stem = site.screenshot("alice", a_picture("JPEG")).text.removesuffix(".jpeg")
 
     assert site.get(f"/ss/{stem}.jpg").content == site.get(f"/ss/{stem}.jpeg").content != b""
     assert site.get(f"/ss/{stem}.png").status_code == 404
 
 
-def test_credentials_may_be_in_the_query(site: Players) -> None:
+def test_credentials_can_be_in_the_query(site: Players) -> None:
     query = {"u": "alice", "p": PASSWORD_MD5, "v": 1}
     answer = site.post("/web/osu-screenshot.php", query=query, files={"ss": ("png", a_picture(), "image/png")})
 
@@ -403,7 +415,7 @@ def test_credentials_may_be_in_the_query(site: Players) -> None:
     "data",
     [b"", b"<html>", b"<svg/>", b"PK\x03\x04", a_picture() + b"<script>", a_picture()[:-20], b"\xff\xd8\xff\xff\xd9"],
 )
-def test_what_is_no_picture_is_400_with_the_reason(site: Players, world: World, data: bytes) -> None:
+def test_invalid_picture_is_400_with_the_reason(site: Players, world: World, data: bytes) -> None:
     answer = site.screenshot("alice", data)
 
     assert answer.status_code == 400
@@ -411,19 +423,19 @@ def test_what_is_no_picture_is_400_with_the_reason(site: Players, world: World, 
     assert world.look(select(screenshots.c.id)) == []
 
 
-def test_no_picture_at_all_is_400(site: Players) -> None:
+def test_missing_picture_is_400(site: Players) -> None:
     answer = site.post("/web/osu-screenshot.php", {"u": "alice", "p": PASSWORD_MD5})
 
     assert answer.status_code == 400
 
 
-def test_a_picture_above_4_mib_is_413(site: Players, world: World) -> None:
+def test_picture_above_4_mib_is_413(site: Players, world: World) -> None:
     assert site.screenshot("alice", b"x" * (SIZE_MAX + 1)).status_code == 413
     assert site.screenshot("alice", b"x" * SIZE_MAX).status_code == 400
     assert world.look(select(screenshots.c.id)) == []
 
 
-def test_screenshots_need_password_session_and_voice(site: Players, world: World) -> None:
+def test_screenshot_requires_password_session_and_no_silence(site: Players, world: World) -> None:
     site.join("away", online=False)
     site.change("bob", silenced_until_ms=NOW_MS + 1)
 
@@ -434,7 +446,7 @@ def test_screenshots_need_password_session_and_voice(site: Players, world: World
     assert world.look(select(screenshots.c.id)) == []
 
 
-def test_one_screenshot_in_ten_seconds(world: World) -> None:
+def test_screenshots_are_limited_to_one_in_ten_seconds(world: World) -> None:
     site = Players(world, limited=True)
     site.join("alice")
 
@@ -462,7 +474,7 @@ def test_one_screenshot_in_ten_seconds(world: World) -> None:
         "/ss/",
     ],
 )
-def test_other_pictures_are_404(site: Players, path: str) -> None:
+def test_unknown_screenshot_is_404(site: Players, path: str) -> None:
     answer = site.get(path)
 
     assert (answer.status_code, answer.content) == (404, b"")
@@ -475,7 +487,7 @@ def line(index: int, beatmap: Beatmap, status: int, grades: str = "N|N|N|N") -> 
     return f"{index}|{beatmap.id}|{beatmap.set_id}|{beatmap.md5}|{status}|{grades}"
 
 
-def test_maps_are_found_by_file_name_and_by_id(site: Players, world: World) -> None:
+def test_map_infos_are_found_by_file_name_and_by_id(site: Players, world: World) -> None:
     one, two, three = (world.add_map(a_map(n, set_id=50, version=f"V{n}")) for n in (1, 2, 3))
 
     answer = site.info("alice", json={"Filenames": ["unknown.osu", two.filename, one.filename], "Ids": [3, 99]})
@@ -494,7 +506,7 @@ def test_file_names_match_by_exact_text_then_regardless_of_case(site: Players, w
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "expected"),
     [
         (MapStatus.PENDING, 0),
         (MapStatus.RANKED, 1),
@@ -503,13 +515,15 @@ def test_file_names_match_by_exact_text_then_regardless_of_case(site: Players, w
         (MapStatus.LOVED, 4),
     ],
 )
-def test_statuses_are_the_official_api_s(site: Players, world: World, status: MapStatus, told: int) -> None:
+def test_status_has_the_number_of_the_official_api(
+    site: Players, world: World, status: MapStatus, expected: int
+) -> None:
     beatmap = world.add_map(a_map(1), status)
 
-    assert site.info("alice", json={"Ids": [1]}).text == line(-1, beatmap, told)
+    assert site.info("alice", json={"Ids": [1]}).text == line(-1, beatmap, expected)
 
 
-def test_grades_are_the_player_s_own_best_of_each_mode(site: Players, world: World, song: Beatmap) -> None:
+def test_grades_are_the_best_of_the_player_in_each_mode(site: Players, world: World, song: Beatmap) -> None:
     alice, bob = site.ids["alice"], site.ids["bob"]
     world.record(a_play(by=alice, on=song, score=500_000, grade_="A"))
     world.record(a_play(by=alice, on=song, score=900_000, grade_="XH", mods=8))
@@ -522,7 +536,7 @@ def test_grades_are_the_player_s_own_best_of_each_mode(site: Players, world: Wor
     assert answers == [line(-1, song, 1, "XH|N|N|N"), line(-1, song, 1, "S|N|N|N")]
 
 
-def test_grades_of_other_modes_have_their_own_places(site: Players, world: World) -> None:
+def test_grades_of_other_modes_have_their_own_fields(site: Players, world: World) -> None:
     maps = [world.add_map(a_map(mode + 1, mode=mode, title=f"Mode {mode}")) for mode in (1, 2, 3)]
     for one, grade in zip(maps, "ABC", strict=True):
         world.record(a_play(by=site.ids["alice"], on=one, grade_=grade))
@@ -532,7 +546,7 @@ def test_grades_of_other_modes_have_their_own_places(site: Players, world: World
     assert [text.split("|", 5)[5] for text in answer.text.split("\n")] == ["N|A|N|N", "N|N|B|N", "N|N|N|C"]
 
 
-def test_a_hundred_are_answered_and_more_are_not(site: Players, world: World) -> None:
+def test_more_than_100_maps_get_an_empty_answer(site: Players, world: World) -> None:
     maps = [world.add_map(a_map(n, set_id=1, objects=3, version=f"V{n}")) for n in range(1, 61)]
     names = [one.filename for one in maps]
 
@@ -542,13 +556,13 @@ def test_a_hundred_are_answered_and_more_are_not(site: Players, world: World) ->
 
 
 @pytest.mark.parametrize("content", [b"{}", b'{"Filenames":[],"Ids":[]}', b'{"Filenames":null,"Ids":null,"More":1}'])
-def test_nothing_asked_is_nothing_answered(site: Players, content: bytes) -> None:
+def test_empty_request_gets_an_empty_answer(site: Players, content: bytes) -> None:
     answer = site.info("alice", content=content)
 
     assert (answer.status_code, answer.content) == (200, b"")
 
 
-def test_items_that_are_no_names_and_ids_are_skipped(site: Players, song: Beatmap) -> None:
+def test_elements_of_a_wrong_type_are_skipped(site: Players, song: Beatmap) -> None:
     wanted = {
         "Filenames": [1, None, {}, ["x"], "\x00", "", "x" * 1000, song.filename],
         "Ids": [None, "1", True, 1.0, -1, 0, 2**31, 2**80, song.id],
@@ -573,17 +587,17 @@ def test_items_that_are_no_names_and_ids_are_skipped(site: Players, song: Beatma
         b'{"More":' + b'{"a":' * 10_000 + b"1" + b"}" * 10_001,
     ],
 )
-def test_bad_json_is_400(site: Players, content: bytes) -> None:
+def test_malformed_json_is_400(site: Players, content: bytes) -> None:
     answer = site.info("alice", content=content)
 
     assert (answer.status_code, answer.content) == (400, b"")
 
 
-def test_a_body_above_256_kib_is_413(site: Players) -> None:
+def test_body_above_256_kib_is_413(site: Players) -> None:
     assert site.info("alice", content=b" " * (256 * 1024 + 1)).status_code == 413
 
 
-def test_infos_want_the_password(site: Players) -> None:
+def test_map_infos_require_the_password(site: Players) -> None:
     answer = site.post("/web/osu-getbeatmapinfo.php", query={"u": "alice", "h": "0" * 32}, content=b"{}")
 
     assert (answer.status_code, answer.content) == (401, b"")

@@ -1,8 +1,8 @@
-"""Pages that the game opens under old addresses."""
+"""Redirects from addresses that the game opens."""
 
 import pytest
 
-from kiai.faces.site.app import moved_to
+from kiai.faces.site.redirects import moved_to
 
 
 @pytest.mark.parametrize(
@@ -13,18 +13,51 @@ from kiai.faces.site.app import moved_to
         ("/u/a\r\nX: y", "/users/a%0D%0AX%3A%20y"),
         ("/b/129891", "/beatmaps/129891"),
         ("/s/39804", "/beatmapsets/39804"),
-        ("/mp/12", "/community/matches/12"),
-        ("/p/playerranking", "/rankings"),
-        ("/p/changelog", "/changelog"),
+        ("/p/playerranking", "/leaderboard"),
+        ("/p/changelog", "/news"),
         ("/forum/t/12", "/community/forums/topics/12"),
+        ("/rx/u/3", "/users/3?mode=4"),
+        ("/scores/fruits/9007199254740993", "/scores/9007199254740993"),
+        ("/beatmaps", "/beatmapsets"),
+        ("/c/5", "/clans/5"),
+        ("/clan/5", "/clans/5"),
+        ("/lb", "/leaderboard"),
+        ("/p/countryranking", "/leaderboard/countries"),
+        ("/rankings/fruits", "/leaderboard?mode=2"),
+        ("/rankings/mania/performance", "/leaderboard?mode=3"),
+        ("/rankings/osu/score", "/leaderboard?mode=0&sort=rscore"),
+        ("/rankings/taiko/country", "/leaderboard/countries?mode=1"),
+        ("/leaderboard/std/tscore/rx", "/leaderboard?mode=4&sort=tscore"),
+        ("/leaderboard/std/pp/ap", "/leaderboard?mode=8"),
+        ("/signup", "/register"),
+        ("/home/account/edit", "/settings/profile"),
     ],
 )
-def test_a_page_is_found_where_it_is_now(path: str, target: str) -> None:
+def test_address_of_the_game_redirects_to_the_current_page(path: str, target: str) -> None:
     assert moved_to(path) == target
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/u/", "/u/a/b", "/b/x", "/mp/x", "/mp/١", "/b/١", "/s/12345678901", "//evil.example/u/3", "/users/3"]
+    "path",
+    [
+        "/",
+        "/u/",
+        "/u/a/b",
+        "/b/x",
+        "/mp/x",
+        "/mp/١",
+        "/b/١",
+        "/s/12345678901",
+        "//evil.example/u/3",
+        "/users/3",
+        "/Home",
+        "/c/x",
+        "/leaderboard/mania/pp/rx",
+        "/leaderboard/std/name/vn",
+        "/rankings/osu/x",
+        "/ap",
+        "/p/admin",
+    ],
 )
-def test_everything_else_stays(path: str) -> None:
+def test_other_paths_are_not_redirected(path: str) -> None:
     assert moved_to(path) is None

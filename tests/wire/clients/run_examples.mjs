@@ -1,11 +1,11 @@
-// Runs each program of codes.json as a browser would, and prints what it logged as JSON.
+// Run each program of codes.json as a browser does, and print its console output as JSON.
 import { readFileSync } from "node:fs";
 
 const AsyncFunction = (async () => {}).constructor;
 const picture = new File([readFileSync("avatar.png")], "avatar.png", { type: "image/png" });
 const page = { querySelector: () => ({ files: [picture] }) };
 
-// A stream goes on for ever: that its program is valid and opens the address must do.
+// A stream does not end, so only the validity of the program and of the address is tested.
 class EventSource {
   constructor(address) {
     new URL(address);

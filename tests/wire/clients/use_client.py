@@ -1,4 +1,4 @@
-"""Uses the generated Python client, `kiai_client`, as its user would: the base address and a key are the arguments."""
+"""Calls the generated Python client, `kiai_client`. The arguments are the base address and an API key."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ from kiai_client.types import File
 
 base, key = sys.argv[1:]
 client = Client(base_url=base, timeout=Timeout(60))
-holder = AuthenticatedClient(base_url=base, token=key, timeout=Timeout(60))
+authenticated = AuthenticatedClient(base_url=base, token=key, timeout=Timeout(60))
 
 info = get_player_info.sync(client=client, id=8, scope=GetPlayerInfoScope.ALL)
 scores = get_player_scores.sync(
@@ -25,13 +25,13 @@ scores = get_player_scores.sync(
 )
 refused = get_player_scores.sync_detailed(client=client, id=8, scope=GetPlayerScoresScope.BEST, limit=500)
 replay = get_replay.sync(client=client, id=63, include_headers=True)
-worth = calculate_pp.sync(client=holder, id=900_003, acc=[99.5, 98.0])
+performance = calculate_pp.sync(client=authenticated, id=900_003, acc=[99.5, 98.0])
 player = get_v2_players_id.sync(client=client, id="Frotol")
 maps = get_v2_maps.sync(client=client, frozen=True, page_size=3)
-changed = set_player_info.sync(client=holder, body=Changes(play_style=6))
+changed = set_player_info.sync(client=authenticated, body=Changes(play_style=6))
 with open(sys.argv[0].replace("use_client.py", "avatar.png"), "rb") as picture:
     body = SetAvatarBody(avatar=File(payload=BytesIO(picture.read()), file_name="me.png", mime_type="image/png"))
-pictured = set_avatar.sync(client=holder, body=body)
+pictured = set_avatar.sync(client=authenticated, body=body)
 
 assert isinstance(refused.parsed, Failure)
 print(
@@ -41,9 +41,9 @@ print(
             "scores": len(scores.scores),
             "refused": [refused.status_code, refused.parsed.status],
             "replay": len(replay.payload.read()),
-            "worth": [one.performance.pp > 0 for one in worth],
+            "worth": [result.performance.pp > 0 for result in performance],
             "player": player.data.name,
-            "maps": [one.frozen for one in maps.data],
+            "maps": [beatmap.frozen for beatmap in maps.data],
             "style": changed.player.info.play_style,
             "pictured": pictured.status,
         }

@@ -1,4 +1,4 @@
-// A typed client of the API: compiled against the generated types, then run against a server.
+// A typed client of the API. The tests compile it with the generated types and run it against a server.
 import createClient from "openapi-fetch";
 import type { paths } from "./api.ts";
 

@@ -1,4 +1,4 @@
-"""Errors of the domain as answers of the API: one table."""
+"""The table from domain errors to API responses."""
 
 import math
 from collections.abc import Iterable
@@ -8,7 +8,8 @@ import msgspec
 
 from kiai import errors
 from kiai.accounts.avatars import NotAPicture
-from kiai.errors import shown
+from kiai.errors import quoted
+from kiai.faces.request_body import BodyCutShort, BodyTooLarge
 
 ErrorCode = Literal[
     "bad_request",
@@ -29,11 +30,14 @@ ErrorCode = Literal[
     "unknown_parameter",
     "unsupported_media_type",
 ]
-"""What went wrong, for programs. Codes are added, never changed."""
+"""The machine-readable reason of an error. Codes may be added but never change their meaning."""
 
 
-class Problem(msgspec.Struct, frozen=True):
-    """What an error answer says. `code` is the HTTP status, `param` the name of the parameter at fault."""
+class ErrorResponse(msgspec.Struct, frozen=True):
+    """An error as both versions send it.
+
+    `code` is the HTTP status, `status` the sentence, `kind` the code for programs, `param` the parameter at fault.
+    """
 
     code: int
     status: str
@@ -42,85 +46,91 @@ class Problem(msgspec.Struct, frozen=True):
     param: str | None = None
 
 
-class Missing(errors.Invalid):
-    """A required parameter was not given."""
+class MissingParameter(errors.Invalid):
+    """A required parameter is missing."""
 
     def __init__(self, field: str, allowed: str) -> None:
         super().__init__(field, allowed, None)
-        self.args = (f"{field} is required: {allowed}",)
+        self.args = (f"{field} is required: {allowed}",)  # instead of "must be ..., got None"
 
 
-class Unknown(errors.Invalid):
-    """A parameter that the endpoint does not have."""
+class UnknownParameter(errors.Invalid):
+    """The endpoint does not have this parameter."""
 
     def __init__(self, field: str, known: Iterable[str]) -> None:
         allowed = ", ".join(known) or "none"
         super().__init__(field, allowed, None)
-        self.args = (f"{shown(field)} is not a parameter of this endpoint; it has {allowed}",)
+        self.args = (f"{quoted(field)} is not a parameter of this endpoint. Allowed: {allowed}",)
 
 
 class BadRequest(errors.KiaiError):
-    """A request whose words the documentation fixes."""
+    """A request that is invalid as a whole. The texts of version 1 are documented, so they must not change."""
 
 
-class TooMany(errors.KiaiError):
-    """A rate limit; `after_s` says when to come back."""
+class TooManyRequests(errors.KiaiError):
+    """A rate limit is exhausted. The next request is allowed in `after_s` seconds."""
 
     def __init__(self, limit: int, period: str, after_s: float) -> None:
-        super().__init__(f"Too many requests: {limit} a {period} are allowed.")
+        super().__init__(f"Too many requests: the limit is {limit} per {period}.")
         self.after_s = after_s
 
 
-class NotSupported(errors.KiaiError):
-    """The body is of a kind that cannot be used."""
+class UnsupportedMediaType(errors.KiaiError):
+    """The body has a content type that the endpoint does not accept."""
 
 
-class TooLarge(errors.KiaiError):
-    """The body is larger than allowed."""
-
-
-def problem_of(error: errors.KiaiError, version: int = 1) -> Problem:
-    """Status code, words and headers for an error of the domain."""
+def error_response_of(error: errors.KiaiError, version: int = 1) -> ErrorResponse:
+    """Return status code, text and headers for a domain error. Raises `error` again if the type is not in the table."""
     match error:
         case errors.NotFound(what=what):
-            return Problem(404, f"{what.capitalize()} not found.", "not_found")
+            return ErrorResponse(404, f"{what.capitalize()} not found.", "not_found")
         case errors.Invalid(field=field):
-            return Problem(400 if version == 1 else 422, _sentence(error), _kind(error), param=field)
+            # Version 1 is frozen at the 400 of Bancho.PY; version 2 uses 422 for a well-formed but invalid request.
+            return ErrorResponse(400 if version == 1 else 422, _sentence(error), _kind(error), param=field)
         case errors.NotAuthenticated():
-            return Problem(401, "Invalid API key.", "invalid_key", (("WWW-Authenticate", "Bearer"),))
+            return ErrorResponse(401, "Invalid API key.", "invalid_key", (("WWW-Authenticate", "Bearer"),))
+        case errors.LacksRole():
+            return ErrorResponse(403, _sentence(error), "forbidden")
         case errors.NotAllowed(right=right):
-            return Problem(403, f"The holder of this key needs the privilege {right}.", "forbidden")
-        case BadRequest():
-            return Problem(400, str(error), "bad_request")
+            return ErrorResponse(403, f"The holder of this key needs the privilege {right}.", "forbidden")
+        case BadRequest() | BodyCutShort():
+            return ErrorResponse(400, _sentence(error), "bad_request")
+        case errors.OutRanked() | errors.NotATarget():
+            return ErrorResponse(403, _sentence(error), "forbidden")
+        case errors.WrongState():
+            return ErrorResponse(409, _sentence(error), "conflict")
         case errors.Refused():
-            return Problem(400, _sentence(error), "refused")
+            return ErrorResponse(400, _sentence(error), "refused")
         case errors.Conflict():
-            return Problem(409, _sentence(error), "conflict")
-        case TooMany(after_s=after_s):
+            return ErrorResponse(409, _sentence(error), "conflict")
+        case TooManyRequests(after_s=after_s):
+            # Round up, and at least 1: a client that retries after the header's seconds must not retry too early.
             retry = (("Retry-After", str(max(1, math.ceil(after_s)))),)
-            return Problem(429, str(error), "too_many_requests", retry)
-        case NotSupported() | NotAPicture():
-            return Problem(415, _sentence(error), "unsupported_media_type")
-        case TooLarge():
-            return Problem(413, _sentence(error), "too_large")
+            return ErrorResponse(429, str(error), "too_many_requests", retry)
+        case UnsupportedMediaType() | NotAPicture():
+            return ErrorResponse(415, _sentence(error), "unsupported_media_type")
+        case BodyTooLarge():
+            return ErrorResponse(413, _sentence(error), "too_large")
         case errors.TooSlow():
-            words = "This takes too long to find; narrow it with a filter, ask for less, or try again in a moment."
-            return Problem(503, words, "unavailable", (("Retry-After", "5"),))
+            text = "The query takes too long. Add a filter, request fewer entries, or try again in a moment."
+            return ErrorResponse(503, text, "unavailable", (("Retry-After", "5"),))
         case errors.Unavailable(part=part):
-            words = f"The {part} cannot answer now; try again in a moment."
-            return Problem(503, words, "unavailable", (("Retry-After", "5"),))
-    raise error
+            text = f"The {part} is unavailable. Try again in a moment."
+            return ErrorResponse(503, text, "unavailable", (("Retry-After", "5"),))
+    raise error  # the handler of Exception logs it and answers 500
 
 
 def _kind(error: errors.Invalid) -> ErrorCode:
     match error:
-        case Missing():
+        case MissingParameter():
             return "missing_parameter"
-        case Unknown():
+        case UnknownParameter():
             return "unknown_parameter"
     return "invalid_parameter"
 
 
 def _sentence(error: Exception) -> str:
     text = str(error)
+    if isinstance(error, errors.LacksRole | errors.WrongState):
+        text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!")) else text + "."

@@ -1,7 +1,7 @@
-"""Example requests with the answers that a server gave them on the demo world.
+"""Example requests, with the responses of a server that has the demo data.
 
-`examples.json` is written by the tests (`tests/faces/api/openapi_examples.py`), which also compare it with what the
-server answers now. The OpenAPI document and `/docs` show it.
+`tests/faces/api/openapi_examples.py` writes `examples.json`. A test compares the file with the current responses. The
+OpenAPI document and `/docs` show the examples.
 """
 
 from functools import cached_property
@@ -14,31 +14,32 @@ import msgspec
 FILE: Final = "examples.json"
 
 
+# `dict=True` makes place for the cached property.
 class Example(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
-    """A request and its answer. A text answer is that of a stream; a file's answer is None."""
+    """A request and its response. `answer` is JSON as data, the text of a stream, or None for a file."""
 
     method: str
     target: str
-    """The path and the query string."""
+    """Path and query string."""
     status: int
     answer: Any = None
     needs_key: bool = False
     headers: dict[str, str] = {}
-    """What the request needs beside the key and the type of its body."""
+    """Request headers, without those for the key and the type of the body."""
     json: dict[str, Any] | None = None
     upload: str | None = None
-    """The name of a picture that is sent as the multipart field `avatar`."""
+    """File name of a picture that is sent as the multipart field `avatar`."""
     answer_headers: dict[str, str] = {}
-    """The headers of the answer that matter here."""
+    """Response headers worth showing, e.g. the type and name of a file."""
 
     @property
     def kind(self) -> str:
-        """What the answer is: `json`, a `file` or a `stream`."""
+        """The kind of the response: `json`, `file` or `stream`."""
         return "file" if self.answer is None else "stream" if isinstance(self.answer, str) else "json"
 
     @property
     def line(self) -> str:
-        """The request in one line."""
+        """The request as one line, without the host."""
         return f"{self.method} {self.target}"
 
     @cached_property
@@ -47,24 +48,24 @@ class Example(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
         return parse_qsl(self.target.partition("?")[2], keep_blank_values=True)
 
     def parameters(self, path: str) -> dict[str, list[str]]:
-        """The values of the parameters in the path, whose template is `path`, and of those in the query string."""
-        found: dict[str, list[str]] = {}
+        """Return the values of the parameters in the path and in the query string. `path` is the path's template."""
+        values: dict[str, list[str]] = {}
         for name, text in zip(path.split("/"), self.target.partition("?")[0].split("/"), strict=True):
             if name.startswith("{"):
-                found[name.strip("{}")] = [text]
+                values[name.strip("{}")] = [text]
         for name, text in self.query:
-            found.setdefault(name, []).append(text)
-        return found
+            values.setdefault(name, []).append(text)
+        return values
 
 
 class Examples(msgspec.Struct, frozen=True):
-    """All examples: by operationId, and errors by version (`v1`) and status code."""
+    """All examples: successful ones by operationId, errors by version (`v1`, `v2`) and status code."""
 
     operations: dict[str, Example] = {}
     errors: dict[str, dict[str, list[Example]]] = {}
 
 
 def load_examples() -> Examples:
-    """The examples that ship with this version."""
+    """Return the examples that ship with this version of kiai."""
     data = resources.files("kiai.faces.api").joinpath(FILE).read_bytes()
     return msgspec.json.decode(data, type=Examples)

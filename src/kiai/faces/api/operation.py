@@ -1,9 +1,10 @@
-"""One operation of the API: declared once, served, limited, and described in the OpenAPI document.
+"""The declaration of an API operation, and the resource that serves it.
 
-query string -> QueryReader -> handler(caller, query) -> reply Struct -> JSON, with the headers every answer has
+The same declaration drives routing, authentication, rate limits and the OpenAPI document. A request takes this path:
+
+query string -> QueryReader -> handler(caller, query) -> reply Struct -> JSON with the headers of every response
 """
 
-import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,11 +16,13 @@ import msgspec
 from kiai.accounts import EVERYBODY, ApiKeys, Viewer
 from kiai.clock import Clock
 from kiai.errors import KiaiError, NotAllowed, NotAuthenticated
-from kiai.faces.api.addresses import Scope, with_parameters
-from kiai.faces.api.browsers import allow_origin, answer_options
-from kiai.faces.api.compressing import FROM_BYTES, Compression
-from kiai.faces.api.errors import Problem, TooMany, problem_of
+from kiai.faces.api.cors import allow_origin, answer_options
+from kiai.faces.api.errors import ErrorResponse, TooManyRequests, error_response_of
 from kiai.faces.api.params import QueryReader
+from kiai.faces.api.urls import Scope, with_parameters
+from kiai.faces.compression import FROM_BYTES, Compression
+from kiai.faces.rate_limit import RateLimit
+from kiai.faces.streams import StreamSender
 from kiai.networks import network_of
 from kiai.osu.privileges import may
 from kiai.realtime.buckets import FailureLimit
@@ -27,53 +30,40 @@ from kiai.realtime.rate_limiter import RateLimiter
 
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
 JSON: Final = "application/json; charset=utf-8"
-OWNERS_ALONE: Final = "private, no-store"
-"""Cache-Control of answers to a request with a key: some of them show what nobody else may see."""
+PRIVATE: Final = "private, no-store"
+"""Cache-Control of responses to a request with a key, because some contain data that only the key's holder may see."""
 OWN: Final = "own"
-"""The permission of what is about the key holder alone: restricted ones may read it, too."""
-Method = Literal["GET", "POST", "PUT"]
+"""The permission for data about the key's holder, which restricted players may read, too."""
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
-class Limit(msgspec.Struct, frozen=True):
-    """How often one caller may do something."""
-
-    name: str
-    count: int
-    period_s: float
-
-    @property
-    def period(self) -> str:
-        """The period in words."""
-        return {1.0: "second", 60.0: "minute", 3600.0: "hour"}.get(self.period_s, f"{self.period_s:g} s")
-
-
-WRONG_KEYS: Final = Limit("wrong-keys", 60, 60.0)
-"""How many requests with a wrong API key one address may send: each costs a look-up in the database."""
+WRONG_KEYS: Final = RateLimit("wrong-keys", 60, 60.0)
+"""Number of requests with a wrong API key that an address may send. Each one costs a lookup in the database."""
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks: the holder of a key, or an address."""
+    """The sender of a request: the holder of a key, or an address. `bucket` names its rate limits."""
 
     viewer: Viewer
     bucket: str
-    scope: Scope = {}  # of the request: from where this server is reached
+    scope: Scope = {}  # the ASGI scope of the request, for links to this server
 
     @property
     def network(self) -> str:
-        """From where the request came, whoever holds its key."""
+        """The network of the request's address, also for requests with a key."""
         return network_of(self.scope["kiai.address"])
 
 
-class Raw(msgspec.Struct, frozen=True):
-    """An answer that is not JSON."""
+class BinaryReply(msgspec.Struct, frozen=True):
+    """A response that is not JSON."""
 
     body: bytes
     content_type: str
     headers: tuple[tuple[str, str], ...] = ()
 
 
-class Stream(msgspec.Struct, frozen=True):
-    """An answer that goes on for as long as the client listens. `end` is called once nobody does any more."""
+class StreamReply(msgspec.Struct, frozen=True):
+    """A response that lasts until the client disconnects. `end` is called at that moment."""
 
     chunks: AsyncIterator[bytes]
     content_type: str
@@ -81,11 +71,15 @@ class Stream(msgspec.Struct, frozen=True):
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """What an endpoint is. `handler` gets (caller, query) or, with a body, (caller, query, body).
+    """The declaration of an endpoint.
 
-    One whose reply is `Stream` gets (caller, query, Last-Event-ID or None).
-    `permission` (a name of osu.privileges.PERMISSIONS, "" for any unrestricted holder, or `OWN` for any holder) makes
-    it need a key. `following` gets (query, reply) of a list and names the parameters of the next page, None at the end.
+    `handler` gets (caller, query); with a body it gets (caller, query, body); with `StreamReply` as reply it gets
+    (caller, query, Last-Event-ID or None).
+    An operation with a `permission` requires a key: a name in osu.privileges.PERMISSIONS, "" for every unrestricted
+    holder, or `OWN` for every holder.
+    `success` is the status of a successful response: 200, or 201 for a new object.
+    `following` gets (query, reply) of a list and returns the parameters that change for the next page, or None at the
+    end of the list.
     """
 
     path: str
@@ -98,36 +92,42 @@ class Operation(msgspec.Struct, frozen=True):
     description: str = ""
     permission: str | None = None
     cached: bool = False
-    limit: Limit | None = None
-    body: Any = None  # reads the request's body
-    body_type: Any = None  # its JSON shape, for the document
-    body_content: dict[str, Any] | None = None  # or its content by media type
+    limit: RateLimit | None = None
+    body: Any = None  # a coroutine function that reads the request's body
+    body_type: Any = None  # the body's Struct in the OpenAPI document, if the body is JSON
+    body_content: dict[str, Any] | None = None  # otherwise the body's OpenAPI content by media type
     path_params: dict[str, dict[str, Any]] = {}  # the JSON schema of each {name} in the path
     version: int = 1
     following: Callable[[Any, Any], dict[str, int | None] | None] | None = None
+    success: Literal[200, 201] = 200
 
 
-class Gate:
-    """What every request passes: whose key it is, and whether its caller has asked too often.
+class ApiGateway:
+    """Authenticates requests and applies rate limits.
 
-    `everything` is the limit on all requests together, None where limits are off.
+    `everything` is the limit on all requests of a caller together, or None if rate limits are off.
     """
 
-    def __init__(self, api_keys: ApiKeys, limiter: RateLimiter, clock: Clock, everything: Limit | None) -> None:
+    def __init__(self, api_keys: ApiKeys, limiter: RateLimiter, clock: Clock, everything: RateLimit | None) -> None:
         self._api_keys = api_keys
         self._limiter = limiter
         self.everything = everything
         self._wrong_keys = FailureLimit(clock.monotonic, limit=WRONG_KEYS.count, period_s=WRONG_KEYS.period_s)
 
     async def caller(self, req: falcon.asgi.Request, authorization: str | None) -> Caller:
-        """Who asks. Raises NotAuthenticated for a wrong key, and TooMany after too many wrong keys of an address."""
+        """Return the sender of a request.
+
+        Raises NotAuthenticated for a wrong key, and TooManyRequests if the address has sent too many wrong keys.
+        """
         address = req.scope["kiai.address"]
         if authorization is None:
             return Caller(EVERYBODY, network_of(address), req.scope)
+        # The documented forms are `Bearer <key>` and the bare key.
         scheme, _, rest = authorization.partition(" ")
         key = rest.strip() if scheme.lower() == "bearer" and rest else authorization
+        # Before the lookup: an address that guesses keys must not reach the database.
         if self.everything is not None and (retry_s := self._wrong_keys.retry_s(address)):
-            raise TooMany(WRONG_KEYS.count, WRONG_KEYS.period, retry_s)
+            raise TooManyRequests(WRONG_KEYS.count, WRONG_KEYS.period, retry_s)
         try:
             viewer = await self._api_keys.holder(key)
         except NotAuthenticated:
@@ -135,19 +135,20 @@ class Gate:
             raise
         return Caller(viewer, f"user:{viewer.user_id}", req.scope)
 
-    async def admit(self, caller: Caller, own: Limit | None, resp: falcon.asgi.Response) -> None:
-        """Counts the request against the limits. Raises TooMany."""
+    async def check_rate_limits(self, caller: Caller, own: RateLimit | None, resp: falcon.asgi.Response) -> None:
+        """Count the request against the limits and set the X-RateLimit headers. Raises TooManyRequests."""
         if self.everything is None:
             return
+        # The operation's own limit is the stricter one. It comes last, so that the headers describe it.
         for limit in (self.everything,) if own is None else (self.everything, own):
-            taken = await self._limiter.take(
+            taken = await self._limiter.consume(
                 f"{limit.name}:{caller.bucket}", limit=limit.count, period_s=limit.period_s
             )
             resp.set_header("X-RateLimit-Limit", str(limit.count))
             resp.set_header("X-RateLimit-Remaining", str(taken.remaining))
-            resp.set_header("X-RateLimit-Reset", str(int(taken.reset_s + 0.999)))
+            resp.set_header("X-RateLimit-Reset", str(int(taken.reset_s + 0.999)))  # rounded up to whole seconds
             if not taken.granted:
-                raise TooMany(limit.count, limit.period, taken.reset_s)
+                raise TooManyRequests(limit.count, limit.period, taken.reset_s)
 
 
 class Resource:
@@ -156,25 +157,27 @@ class Resource:
     def __init__(
         self,
         operations: list[Operation],
-        gate: Gate,
-        failure: Callable[[Problem, str], bytes],
+        gateway: ApiGateway,
+        failure: Callable[[ErrorResponse, str], bytes],
         compression: Compression,
     ) -> None:
-        self._gate = gate
+        self._gateway = gateway
         self._failure = failure
         self._compression = compression
         self._encode = msgspec.json.Encoder().encode
         self._by_method: dict[str, tuple[Operation, QueryReader[Any]]] = {
-            one.method: (one, QueryReader(one.query, strict=one.version > 1)) for one in operations
+            operation.method: (operation, QueryReader(operation.query, strict=operation.version > 1))
+            for operation in operations
         }
         self.allow = ", ".join([*self._by_method, *(["HEAD"] if "GET" in self._by_method else []), "OPTIONS"])
-        self._watchers: set[asyncio.Task[None]] = set()  # one a stream; the event loop alone would lose them
+        # One task per stream. The event loop has only weak references to tasks.
+        self._streams = StreamSender()
 
     async def serve(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, **path: str) -> None:
-        """Any method that the path has."""
+        """Serve a request of any method: authenticate, apply rate limits, run the handler and encode the reply."""
         req.scope["kiai.route"] = req.uri_template
         found = self._by_method.get(req.method)
-        # PERF: falcon's get_header takes 0.8 us to say that there is none, and most requests have none of these.
+        # PERF: Falcon's get_header takes 0.8 us for an absent header, and most requests lack all of these.
         sent: dict[bytes, bytes] = dict(req.scope["headers"])
         allow_origin(sent.get(b"origin"), resp)
         if found is None:
@@ -185,32 +188,34 @@ class Resource:
             key = sent.get(b"authorization")
             if operation.permission is not None and key is None:
                 raise NotAuthenticated
-            caller = await self._gate.caller(req, None if key is None else key.decode("latin-1"))
-            await self._gate.admit(caller, operation.limit, resp)
+            caller = await self._gateway.caller(req, None if key is None else key.decode("latin-1"))
+            # Before the query and the body are read, so that invalid requests count as well.
+            await self._gateway.check_rate_limits(caller, operation.limit, resp)
             if operation.permission is not None:
                 _check_permission(caller.viewer, operation.permission)
             query = reader.read(req.query_string)
             if operation.body is not None:
                 reply = await operation.handler(caller, query, await operation.body(req), **path)
-            elif operation.reply is Stream:
+            elif operation.reply is StreamReply:
                 reply = await operation.handler(caller, query, req.get_header("Last-Event-ID"), **path)
             else:
                 reply = await operation.handler(caller, query, **path)
         except KiaiError as error:
-            self.fail(req, resp, problem_of(error, operation.version))
+            self.fail(req, resp, error_response_of(error, operation.version))
             return
-        if isinstance(reply, Stream):
-            self._flow(reply, req, resp)
+        if isinstance(reply, StreamReply):
+            self._stream(reply, req, resp)
             if key is not None:
-                resp.set_header("Cache-Control", OWNERS_ALONE)
+                resp.set_header("Cache-Control", PRIVATE)
             return
         if operation.following is not None:
             self._link(operation.following(query, reply), req, resp)
         self._answer(operation, reply, req, resp, sent.get(b"if-none-match"))
         if key is not None:
-            resp.set_header("Cache-Control", OWNERS_ALONE)
+            resp.set_header("Cache-Control", PRIVATE)
         body = resp.data
-        if body is not None and len(body) >= FROM_BYTES and not isinstance(reply, Raw):
+        # Files are compressed already, and Range counts their uncompressed bytes.
+        if body is not None and len(body) >= FROM_BYTES and not isinstance(reply, BinaryReply):
             await self._compression.apply(req, resp)
 
     on_get = on_post = on_put = on_delete = on_patch = on_options = on_head = serve
@@ -229,54 +234,51 @@ class Resource:
         resp: falcon.asgi.Response,
         known: bytes | None,
     ) -> None:
-        """Writes the reply, or that it is one the client has: `known` is its If-None-Match."""
-        if isinstance(reply, Raw):
+        """Write the reply, or status 304 if `known`, the value of If-None-Match, contains its ETag."""
+        if isinstance(reply, BinaryReply):
             body, resp.content_type = reply.body, reply.content_type
             resp.set_headers(reply.headers)
         else:
             body, resp.content_type = self._encode(reply), JSON
+        if operation.success == 201:
+            resp.status = falcon.HTTP_201
         if not operation.cached:
             resp.set_header("Cache-Control", "no-cache")
             resp.data = body
             return
+        # Weak, because the compressed and the plain body have the same ETag.
         etag = f'W/"{hashlib.blake2b(body, digest_size=9).hexdigest()}"'
         resp.set_header("ETag", etag)
         if known is not None and (known.strip() == b"*" or etag.encode() in known):
             resp.status = falcon.HTTP_304
             return
-        if isinstance(reply, Raw):
+        if isinstance(reply, BinaryReply):
             self._part(body, req, resp)
         else:
             resp.data = body
 
-    def _flow(self, reply: Stream, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        resp.content_type = reply.content_type
-        resp.set_header("Cache-Control", "no-store")
-        resp.set_header("X-Accel-Buffering", "no")  # nginx would collect 4 KiB before it passes anything on
-        resp.stream = reply.chunks  # for HEAD, too: an answer without any would declare a length of 0
-        if req.scope.get("kiai.head", False):
-            reply.end()
-            return
-        req.scope["kiai.stream"] = True
-        watcher = asyncio.create_task(_watch(req, reply))
-        self._watchers.add(watcher)
-        watcher.add_done_callback(self._watchers.discard)
+    def _stream(self, reply: StreamReply, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        self._streams.send(req, resp, reply)
 
     def _part(self, body: bytes, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """The whole file, or the one range that is asked for (RFC 9110, 14); any other Range is ignored."""
+        """Write the requested range of the file (RFC 9110, 14). A Range of several parts or of another unit is ignored.
+
+        Without a Range that is understood, write the whole file.
+        """
         resp.set_header("Accept-Ranges", "bytes")
-        asked = _RANGE.fullmatch(req.get_header("Range") or "")
-        if asked is None or not any(asked.groups()):
+        requested = _RANGE.fullmatch(req.get_header("Range") or "")
+        if requested is None or not any(requested.groups()):
             resp.data = body
             return
-        first, last = asked.groups()
+        first, last = requested.groups()
+        # `bytes=-500` means the last 500 bytes.
         start = int(first) if first else max(0, len(body) - int(last))
         end = min(int(last), len(body) - 1) if first and last else len(body) - 1
         if start > end:
-            words = f"Range must lie within the {len(body)} bytes of the file."
-            self.fail(req, resp, Problem(416, words, "range_not_satisfiable", param="Range"))
+            text = f"Range must be within the {len(body)} bytes of the file."
+            self.fail(req, resp, ErrorResponse(416, text, "range_not_satisfiable", param="Range"))
             resp.set_header("Content-Range", f"bytes */{len(body)}")
-            resp.delete_header("Content-Disposition")  # the error is no file
+            resp.delete_header("Content-Disposition")  # a browser would save the error under the replay's name
             return
         resp.status = falcon.HTTP_206
         resp.set_header("Content-Range", f"bytes {start}-{end}/{len(body)}")
@@ -287,11 +289,11 @@ class Resource:
             answer_options(resp, self.allow)
             return
         resp.set_header("Allow", self.allow)
-        words = f"The method {req.method[:16]} is not allowed here; allowed are {self.allow}."
-        self.fail(req, resp, Problem(405, words, "method_not_allowed"))
+        text = method_not_allowed(req.method, self.allow)
+        self.fail(req, resp, ErrorResponse(405, text, "method_not_allowed"))
 
-    def fail(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, problem: Problem) -> None:
-        """Answers with an error."""
+    def fail(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, problem: ErrorResponse) -> None:
+        """Write an error response."""
         resp.status = problem.code
         resp.content_type = JSON
         resp.set_headers(problem.headers)
@@ -299,12 +301,9 @@ class Resource:
         resp.data = self._failure(problem, req.scope.get("kiai.request_id", ""))
 
 
-async def _watch(req: falcon.asgi.Request, reply: Stream) -> None:
-    """Ends the stream when the client is gone, which who sends is not told, or when everything is said."""
-    # Falcon shows what is received in no other way; its own streams of events are heard of only as they send.
-    while (await req._receive())["type"] != "http.disconnect":
-        pass
-    reply.end()
+def method_not_allowed(method: str, allowed: str) -> str:
+    """Return the text of a 405. Of a method that is not HTTP's it repeats the first 16 characters."""
+    return f"The method {method[:16]} is not allowed. Allowed methods: {allowed}."
 
 
 def _check_permission(viewer: Viewer, permission: str) -> None:

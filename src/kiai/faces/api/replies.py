@@ -1,4 +1,4 @@
-"""The shapes of the API's answers: one Struct a JSON object. What is documented is held by tests key for key."""
+"""The JSON objects of version 1, one Struct each. Tests compare them with the documented API key by key."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -9,26 +9,26 @@ from msgspec import Meta
 from kiai.beatmaps.model import Beatmap, MapSummary
 from kiai.scores.model import BoardScore, MappedScore, Score
 
-Number = int | float  # in shortest form: 4 stays 4, 9.6 stays 9.6
+Number = int | float  # see `shortest`: the documented API writes 4 and 9.6, not 4.0
 Flag = Annotated[int, Meta(ge=0, le=1)]
 Success = Literal["success"]
 Grade = Literal["XH", "X", "SH", "S", "A", "B", "C", "D", "F", "N"]
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """Every successful answer of v1 starts with its status."""
+    """A successful response of version 1. `status` is its first key."""
 
     status: Success
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """Every error: an English sentence that names what is wrong and what is allowed."""
+    """An error of version 1. `status` is a sentence that names the fault and the allowed values."""
 
     status: str
 
 
 class MapReply(msgspec.Struct, frozen=True):
-    """A map. `total_length` in s, `diff` in stars, `last_update` UTC."""
+    """A map. `total_length` is in seconds, `diff` in stars, `last_update` in UTC."""
 
     md5: str
     id: int
@@ -53,7 +53,7 @@ class MapReply(msgspec.Struct, frozen=True):
 
 
 class ScoreReply(msgspec.Struct, frozen=True):
-    """A player's score with its map. `acc` in percent, `play_time` UTC, `time_elapsed` in ms."""
+    """A player's score with its map. `acc` is in percent, `play_time` in UTC, `time_elapsed` in milliseconds."""
 
     id: int
     score: int
@@ -77,7 +77,7 @@ class ScoreReply(msgspec.Struct, frozen=True):
 
 
 class BoardScoreReply(msgspec.Struct, frozen=True):
-    """A score on a map's board with its player; the clan's fields are null without a clan."""
+    """A score on a map's board with its player. The clan fields are null for players without a clan."""
 
     id: int
     map_md5: str
@@ -106,7 +106,7 @@ class BoardScoreReply(msgspec.Struct, frozen=True):
 
 
 class ScoreInfoReply(msgspec.Struct, frozen=True):
-    """One score by its id."""
+    """One score. `acc` is in percent, `play_time` in UTC, `time_elapsed` in milliseconds."""
 
     id: int
     userid: int
@@ -131,18 +131,18 @@ class ScoreInfoReply(msgspec.Struct, frozen=True):
 
 
 def utc(ms: int) -> str:
-    """A time as the API writes it: `YYYY-MM-DDTHH:MM:SS`, UTC, no zone suffix."""
+    """Format a time as `YYYY-MM-DDTHH:MM:SS` in UTC. `ms` are unix milliseconds; version 1 has no zone suffix."""
     return datetime.fromtimestamp(ms // 1000, UTC).replace(tzinfo=None).isoformat()
 
 
 def shortest(value: float) -> Number:
-    """A number without a needless `.0`."""
+    """Return a whole number as int, so that JSON has `4` instead of `4.0`."""
     return int(value) if value % 1 == 0 else value
 
 
 def map_reply(m: MapSummary | Beatmap) -> MapReply:
-    """A map as the API shows it."""
-    # PERF: positional, because this runs 25 times for one list; keywords cost a third more.
+    """Return the JSON object of a map."""
+    # PERF: positional arguments, because a list calls this 25 times. Keywords take a third longer.
     return MapReply(
         m.md5,
         m.id,
@@ -168,7 +168,7 @@ def map_reply(m: MapSummary | Beatmap) -> MapReply:
 
 
 def score_reply(found: MappedScore) -> ScoreReply:
-    """A player's score as the API shows it."""
+    """Return the JSON object of a player's score with its map."""
     s = found.score
     return ScoreReply(
         s.id,
@@ -194,7 +194,7 @@ def score_reply(found: MappedScore) -> ScoreReply:
 
 
 def board_reply(found: BoardScore, map_md5: str) -> BoardScoreReply:
-    """A line of a map's board as the API shows it."""
+    """Return the JSON object of a score on the board of the map with this md5."""
     s = found.score
     return BoardScoreReply(
         s.id,
@@ -225,7 +225,7 @@ def board_reply(found: BoardScore, map_md5: str) -> BoardScoreReply:
 
 
 def score_info_reply(s: Score, map_md5: str) -> ScoreInfoReply:
-    """One score as the API shows it."""
+    """Return the JSON object of one score on the map with this md5."""
     return ScoreInfoReply(
         s.id,
         s.user_id,

@@ -1,4 +1,4 @@
-"""An example request as a command line and as code, as readers copy it from `/docs`."""
+"""Code snippets for an example request, which readers copy from `/docs`."""
 
 import json
 import shlex
@@ -8,17 +8,17 @@ from typing import Final
 from kiai.faces.api.examples import Example
 
 KEY: Final = "YOUR_KEY"
-"""What readers replace by their own API key."""
+"""The placeholder for the reader's API key."""
 
 
 def curl(example: Example, base: str) -> str:
-    """The request for a shell."""
+    """Return the request as a command for a POSIX shell."""
     parts = ["curl"]
     if example.kind == "file":
-        parts.append("-OJ")
+        parts.append("-OJ")  # save the file under the name in Content-Disposition
     if example.kind == "stream":
-        parts.append("-N")
-    if example.method not in ("GET", "POST"):  # POST follows from a body
+        parts.append("-N")  # print events at once, without buffering
+    if example.method not in ("GET", "POST"):  # curl uses POST when there is a body
         parts.append(f"-X {example.method}")
     for name, text in _headers(example).items():
         parts.append(f"-H {shlex.quote(f'{name}: {text}')}")
@@ -33,7 +33,7 @@ def curl(example: Example, base: str) -> str:
 
 
 def python(example: Example, base: str) -> str:
-    """The request with httpx."""
+    """Return the request as a Python script with httpx."""
     path = example.target.partition("?")[0]
     arguments = [_text(base + path)]
     if example.query:
@@ -51,7 +51,7 @@ def python(example: Example, base: str) -> str:
             "headers={" + ", ".join(f"{_text(name)}: {_text(text)}" for name, text in headers.items()) + "}"
         )
     if example.json is not None:
-        arguments.append(f"json={json.dumps(example.json)}")
+        arguments.append(f"json={_literal(example.json)}")
     if example.upload is not None:
         arguments.append('files={"avatar": picture}')
     if example.kind == "stream":
@@ -60,7 +60,10 @@ def python(example: Example, base: str) -> str:
             f"import httpx\n\nwith httpx.stream({_wrapped(arguments)}) as answer:\n"
             "    for line in answer.iter_lines():\n        print(line)"
         )
-    request = f"answer = httpx.{example.method.lower()}({_wrapped(arguments)})"
+    function = example.method.lower()
+    if example.method == "DELETE" and example.json is not None:  # `httpx.delete` takes no body
+        function, arguments = "request", ['"DELETE"', *arguments]
+    request = f"answer = httpx.{function}({_wrapped(arguments)})"
     if example.upload is not None:
         request = f'with open({_text(example.upload)}, "rb") as picture:\n{indent(request, "    ")}'
     lines = ["import httpx", "", request, "answer.raise_for_status()"]
@@ -71,8 +74,17 @@ def python(example: Example, base: str) -> str:
     return "\n".join(lines)
 
 
+def _literal(value: object) -> str:
+    """Return a JSON value as Python. Words and numbers look the same in both, apart from true, false and null."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_text(name)}: {_literal(one)}" for name, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    return _text(value) if isinstance(value, str) else repr(value)
+
+
 def javascript(example: Example, base: str) -> str:
-    """The request with `fetch`, for browsers and Node.js."""
+    """Return the request as JavaScript with `fetch`, for browsers and Node.js."""
     url = _text(base + example.target)
     if example.kind == "stream":
         return (
@@ -111,11 +123,11 @@ def _headers(example: Example) -> dict[str, str]:
 
 
 def _wrapped(arguments: list[str]) -> str:
-    """The arguments of a call, in one line if that is short."""
+    """Join the arguments of a call: in one line up to 80 characters, otherwise one argument per line."""
     line = ", ".join(arguments)
-    return line if len(line) <= 80 else "\n" + "".join(f"    {one},\n" for one in arguments)
+    return line if len(line) <= 80 else "\n" + "".join(f"    {argument},\n" for argument in arguments)
 
 
 def _text(text: str) -> str:
-    """A string literal of Python and JavaScript alike."""
+    """Return a string literal that is valid in both Python and JavaScript."""
     return json.dumps(text)

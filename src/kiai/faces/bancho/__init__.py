@@ -1,1 +1,1 @@
-"""The realtime protocol of the game client, bancho, version 19: packets over HTTP (docs/spec/protocol.md)."""
+"""Bancho, the realtime protocol of the game client, version 19: packets over HTTP (docs/spec/protocol.md)."""

@@ -1,9 +1,10 @@
 """The realtime face: `POST /` of hosts `c.`, `ce.`, `c4.`-`c6.` (docs/spec/protocol.md#transport).
 
-A request without token logs in. One with a token is a poll: its packets are handled in order, one request of a session
-at a time, and the answer is what the handlers say to the asker, then what its topics hold behind its cursors.
+A request without a token is a login. A request with a token is a poll: its packets are handled in order, and requests
+of one session run one after another. The reply has the packets that the handlers wrote for this session, then the
+unread entries of its topics.
 
-PERF: plain ASGI. There is one route, and at 1 request/s and player a router would cost as much as the poll itself.
+PERF: plain ASGI. There is one route, and with 1 request/s per player a router would cost as much as the poll itself.
 """
 
 import asyncio
@@ -17,46 +18,47 @@ from kiai.clock import Clock
 from kiai.errors import KiaiError
 from kiai.faces.asgi import Receive, Scope, Send
 from kiai.faces.bancho import packets, work
-from kiai.faces.bancho.login import Login, Place
-from kiai.faces.bancho.packets import Client
-from kiai.faces.bancho.turn import Handlers, Turn
-from kiai.faces.bancho.wire import Malformed, packets_in
+from kiai.faces.bancho.login import ClientLocation, Login
+from kiai.faces.bancho.packets import ClientPacket
+from kiai.faces.bancho.poll_context import Handlers, PollContext
+from kiai.faces.bancho.wire import MalformedPacket, packets_in
 from kiai.logs import get_logger
 from kiai.networks import is_loopback
 from kiai.osu.countries import COUNTRIES
 from kiai.presence import Presence, readable
 from kiai.realtime.buckets import FailureLimit
-from kiai.realtime.port import Allowance, FellBehind, Realtime, Session, SessionGone, StateUnavailable, TooMany
+from kiai.realtime.port import FellBehind, RateLimitResult, Realtime, Session, SessionGone, StateUnavailable, TooMany
 
 BODY_MAX: Final = 1 << 20
 LOGIN_MAX: Final = 64 * 1024
-GZIP_FROM: Final = 1_024
+GZIP_FROM: Final = 1_024  # most replies are a few hundred bytes, for which gzip saves less than it costs
+# A client sends about one request per second, more while it plays in a match.
 POLLS_PER_S: Final = 50
 POLLS_BURST: Final = 250
-BODY_BYTES_A_POLL: Final = 2 * 1024  # a larger body counts as several requests: 18,000 packets take 10 ms to read
+BODY_BYTES_A_POLL: Final = 2 * 1024  # a larger body counts as several requests
 NOTICE_EVERY_S: Final = 30.0
 JUST_STARTED_S: Final = 60.0
-UNKNOWN_TOKENS_PER_MINUTE: Final = 300  # of one address; after a restart, each client behind it sends one
+UNKNOWN_TOKENS_PER_MINUTE: Final = 300  # per address; after a restart, each client behind it sends one
 TOKEN_MAX: Final = 64
 
-# What a restricted session may say (docs/spec/sessions.md#account-states). Making and joining a match is answered, with
-# a refusal, by its handler.
+# The packets that a restricted session may send (docs/spec/sessions.md#account-states). The handlers of CREATE_MATCH
+# and JOIN_MATCH refuse it, because the client waits for an answer.
 RESTRICTED: Final = frozenset(
     {
-        Client.CHANGE_ACTION,
-        Client.LOGOUT,
-        Client.REQUEST_STATUS_UPDATE,
-        Client.CHANNEL_JOIN,
-        Client.FRIEND_ADD,
-        Client.FRIEND_REMOVE,
-        Client.CHANNEL_PART,
-        Client.RECEIVE_UPDATES,
-        Client.USER_STATS_REQUEST,
-        Client.USER_PRESENCE_REQUEST,
-        Client.USER_PRESENCE_REQUEST_ALL,
-        Client.TOGGLE_BLOCK_NON_FRIEND_DMS,
-        Client.CREATE_MATCH,
-        Client.JOIN_MATCH,
+        ClientPacket.CHANGE_ACTION,
+        ClientPacket.LOGOUT,
+        ClientPacket.REQUEST_STATUS_UPDATE,
+        ClientPacket.CHANNEL_JOIN,
+        ClientPacket.FRIEND_ADD,
+        ClientPacket.FRIEND_REMOVE,
+        ClientPacket.CHANNEL_PART,
+        ClientPacket.RECEIVE_UPDATES,
+        ClientPacket.USER_STATS_REQUEST,
+        ClientPacket.USER_PRESENCE_REQUEST,
+        ClientPacket.USER_PRESENCE_REQUEST_ALL,
+        ClientPacket.TOGGLE_BLOCK_NON_FRIEND_DMS,
+        ClientPacket.CREATE_MATCH,
+        ClientPacket.JOIN_MATCH,
     }
 )
 
@@ -72,7 +74,11 @@ _CORS: Final = (
 
 
 class Bancho:
-    """The ASGI application of game clients' polls."""
+    """The ASGI application that game clients log in to and poll.
+
+    `matches` returns the number of open matches for the front page. `limited`: whether rate limits apply.
+    `refused` counts packets that were not handled, by reason, for the metrics.
+    """
 
     def __init__(
         self,
@@ -100,22 +106,22 @@ class Bancho:
         self.refused = {"malformed": 0, "refused": 0, "failed": 0, "too much": 0}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one request."""
+        """Serve one request."""
         method, path = scope["method"], scope["path"]
         if path != "/":
-            await _answer(send, 404)
+            await _respond(send, 404)
         elif method == "POST":
             await self._post(scope, receive, send)
         elif method == "GET":
             scope["kiai.route"] = "front page"
-            await _answer(send, 200, await self._page(), (b"content-type", b"text/html; charset=utf-8"))
+            await _respond(send, 200, await self._page(), (b"content-type", b"text/html; charset=utf-8"))
         elif method == "OPTIONS":
-            await _answer(send, 204, b"", *_CORS)
+            await _respond(send, 204, b"", *_CORS)
         else:
-            await _answer(send, 405, b"", (b"allow", b"POST, GET, HEAD, OPTIONS"))
+            await _respond(send, 405, b"", (b"allow", b"POST, GET, HEAD, OPTIONS"))
 
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # PERF: one walk over the headers; clients send about eight.
+        # PERF: one loop over the headers, of which clients send about eight, instead of a dict.
         token = agent = encodings = None
         modded = browser = False
         for name, value in scope["headers"]:
@@ -129,17 +135,17 @@ class Bancho:
                 modded = True
             elif name == b"origin":
                 browser = True
-        if agent != b"osu!" and not modded:
-            await _answer(send, 403)
+        if agent != b"osu!" and not modded:  # a browser or a scanner: refused before its body is read
+            await _respond(send, 403)
             return
-        body = await _body(receive, LOGIN_MAX if token is None else BODY_MAX)
+        body = await _read_body(receive, LOGIN_MAX if token is None else BODY_MAX)
         if body is None:
-            await _answer(send, 413)
+            await _respond(send, 413)
             return
         headers = [_BINARY, *_CORS] if browser else [_BINARY]
         if token is None:
             scope["kiai.route"] = "login"
-            answer = await self.login.log_in(body, self._place(scope))
+            answer = await self.login.log_in(body, self._location(scope))
             reply = answer.body
             headers.append((b"cho-token", answer.token.encode()))
         else:
@@ -147,24 +153,26 @@ class Bancho:
             try:
                 reply = await self._poll(token.decode("latin-1"), body, scope["kiai.address"])
             except TooMany:
-                await _answer(send, 429)
+                await _respond(send, 429)
                 return
-            except StateUnavailable:  # the client asks again, and keeps its session
-                await _answer(send, 503, b"", _RETRY)
+            except StateUnavailable:
+                # Not RESTART: the client retries and still has its session when the state answers again.
+                await _respond(send, 503, b"", _RETRY)
                 return
+        # PERF: level 1. Higher levels save a few percent of the bytes and take several times as long.
         if len(reply) > GZIP_FROM:
             headers.append(_VARY)
             if encodings is not None and b"gzip" in encodings:
                 reply = gzip.compress(reply, compresslevel=1)
                 headers.append((b"content-encoding", b"gzip"))
-        await _answer(send, 200, reply, *headers)
+        await _respond(send, 200, reply, *headers)
 
     # --- a poll
 
     async def _poll(self, token: str, body: bytes, address: str) -> bytes:
-        """The reply to a request with a token.
+        """Handle a request with a token and return the reply.
 
-        Raises TooMany for a session that floods and for an address that sends many unknown tokens.
+        Raises TooMany for a session with too many requests, and for an address that sends many unknown tokens.
         """
         if self._limited and self._unknown_tokens.retry_s(address):
             raise TooMany("unknown tokens a minute", UNKNOWN_TOKENS_PER_MINUTE)
@@ -172,7 +180,7 @@ class Bancho:
             if len(token) > TOKEN_MAX:
                 raise SessionGone
             if self._limited:
-                allowed = await self._realtime.take(
+                allowed = await self._realtime.consume(
                     f"poll:{token}",
                     limit=POLLS_PER_S,
                     period_s=1.0,
@@ -181,110 +189,118 @@ class Bancho:
                 )
                 if not allowed.granted:
                     raise TooMany("requests a second", POLLS_PER_S)
-            asked = packets_in(body) if body else []
-            if not asked:
-                return b"".join(await self._read(token))
-            async with self._realtime.turn(token):
-                turn = Turn(await self._realtime.session(token))
-                await self._handle(turn, await self._within_budget(turn, asked))
-                if not turn.ended:
-                    turn.out += await self._read(token)
-                return b"".join(turn.out)
+            requested = packets_in(body) if body else []
+            if not requested:
+                # PERF: most polls. One atomic call of the port, so no lock and no budget.
+                return b"".join(await self._poll_packets(token))
+            # Handlers read and change the session in several steps, so a second request has to wait.
+            async with self._realtime.session_lock(token):
+                context = PollContext(await self._realtime.session(token))
+                await self._handle(context, await self._within_budget(context, requested))
+                # Last, so that the reply includes the entries that these packets caused.
+                if not context.ended:
+                    context.out += await self._poll_packets(token)
+                return b"".join(context.out)
         except SessionGone:
-            if self._limited and not is_loopback(address):
+            if self._limited and not is_loopback(address):  # behind an untrusted local proxy all players share it
                 self._unknown_tokens.count(address)
-            return self._restart()
+            return self._restart_packets()
         except FellBehind:
+            # The client's view is incomplete. A new login sends it the whole state.
             await self._presence.end(token)
             return packets.restart(0)
 
-    async def _read(self, token: str) -> list[bytes]:
+    async def _poll_packets(self, token: str) -> list[bytes]:
         session, entries = await self._realtime.poll(token)
         return readable(session, entries) if entries else []
 
-    async def _within_budget(self, turn: Turn, asked: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-        """The packets that this face handles and the player's budget pays for (`work.py`)."""
-        asked = [
+    async def _within_budget(self, context: PollContext, requested: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+        """Return the packets that have a handler, that the session may send and that its budget covers (`work.py`)."""
+        allowed = [
             (packet_id, payload)
-            for packet_id, payload in asked
-            if packet_id in self._handlers and (packet_id in RESTRICTED or not turn.session.hidden)
+            for packet_id, payload in requested
+            if packet_id in self._handlers and (packet_id in RESTRICTED or not context.session.hidden)
         ]
-        if not self._limited or not asked:
-            return asked
-        user_id = turn.session.user_id
-        price = sum(itertools.starmap(work.price_of, asked))
-        # The answer to a body above the whole budget says how much is left.
-        paid = await self._take_work(user_id, price if price <= work.BURST else 0)
-        if paid.granted and price <= work.BURST:
-            return asked
-        taken = work.affordable(asked, paid.remaining)
-        await self._take_work(user_id, min(sum(itertools.starmap(work.price_of, taken)), paid.remaining))
-        self.refused["too much"] += len(asked) - len(taken)
+        if not self._limited or not allowed:
+            return allowed
+        user_id = context.session.user_id
+        price = sum(itertools.starmap(work.price_of, allowed))
+        # A price above BURST is never granted and not a valid cost. A cost of 0 only reads how much remains.
+        result = await self._consume_work(user_id, price if price <= work.BURST else 0)
+        if result.granted and price <= work.BURST:
+            return allowed
+        accepted = work.affordable(allowed, result.remaining)
+        # The packets of `work.LEAVING` may exceed what remains.
+        await self._consume_work(user_id, min(sum(itertools.starmap(work.price_of, accepted)), result.remaining))
+        dropped = len(allowed) - len(accepted)
+        self.refused["too much"] += dropped
         if await self._realtime.once(f"work-notice:{user_id}", NOTICE_EVERY_S):
-            turn.say(packets.notification("You're sending too much at once. Some of it was ignored."))
-            get_logger("bancho").info("packets over budget", user_id=user_id, dropped=len(asked) - len(taken))
-        return taken
+            context.reply(packets.notification("You're sending too much at once. Some of it was ignored."))
+            get_logger("bancho").info("packets over budget", user_id=user_id, dropped=dropped)
+        return accepted
 
-    async def _take_work(self, user_id: int, units: int) -> Allowance:
-        return await self._realtime.take(
+    async def _consume_work(self, user_id: int, units: int) -> RateLimitResult:
+        return await self._realtime.consume(
             f"work:{user_id}", limit=work.UNITS_PER_S, period_s=1.0, burst=work.BURST, cost=units
         )
 
-    async def _handle(self, turn: Turn, asked: list[tuple[int, bytes]]) -> None:
+    async def _handle(self, context: PollContext, accepted: list[tuple[int, bytes]]) -> None:
         spent = 0
-        for packet_id, payload in asked:
+        for packet_id, payload in accepted:
             spent += work.price_of(packet_id, payload)
             if spent >= work.YIELD_UNITS:
                 spent = 0
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # with state in memory, a handler may run without ever yielding
             handler = self._handlers[packet_id]
             try:
-                await handler(turn, packets.read(packet_id, payload))
-            except Malformed as fault:
+                await handler(context, packets.read(packet_id, payload))
+            except MalformedPacket as fault:
                 self.refused["malformed"] += 1
-                await self._complain(turn.session, packet_id, str(fault))
-            except SessionGone:
+                await self._log_malformed(context.session, packet_id, str(fault))
+            except SessionGone:  # a KiaiError too, but no later packet can succeed
                 raise
             except KiaiError as error:
                 self.refused["refused"] += 1
                 get_logger("bancho").debug("packet refused", packet=packet_id, why=str(error))
             except Exception as error:
                 self.refused["failed"] += 1
-                # Our own fault costs this packet, never the other packets nor the reply.
+                # A fault of the server loses this packet, but not the others or the reply.
                 get_logger("bancho").error("packet failed", packet=packet_id, exc_info=error)
-            if turn.ended:
+            if context.ended:
                 return
 
-    async def _complain(self, session: Session, packet_id: int, fault: str) -> None:
+    async def _log_malformed(self, session: Session, packet_id: int, fault: str) -> None:
         if await self._realtime.once(f"malformed:{session.token}", 3600):
             get_logger("bancho").warning("malformed packet", user_id=session.user_id, packet=packet_id, fault=fault)
 
-    def _restart(self) -> bytes:
-        """For a token that is nobody's: the client logs in anew by itself. Why is said only where it is true."""
+    def _restart_packets(self) -> bytes:
+        """Return the reply to an unknown token: the client logs in again automatically."""
+        # Later the reason is another one, usually a timeout.
         if self._clock.monotonic() - self._started < JUST_STARTED_S:
             return packets.notification("Server has restarted.") + packets.restart(0)
         return packets.restart(0)
 
-    # --- where from, and the page
+    # --- location and front page
 
-    def _place(self, scope: Scope) -> Place:
+    def _location(self, scope: Scope) -> ClientLocation:
         address = str(scope["kiai.address"])
-        if "kiai.proxied" not in scope:  # only a trusted proxy knows where others are
-            return Place(address)
-        sent = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        if "kiai.proxied" not in scope:  # anybody could send these headers; only those of a trusted proxy count
+            return ClientLocation(address)
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         for country, latitude, longitude in (
             (b"cf-ipcountry", b"cf-iplatitude", b"cf-iplongitude"),
             (b"x-country-code", b"x-latitude", b"x-longitude"),
         ):
-            if country in sent and latitude in sent and longitude in sent:
-                code = sent[country].lower()
+            if country in headers and latitude in headers and longitude in headers:
+                code = headers[country].lower()
                 try:
-                    place = Place(address, float(sent[latitude]), float(sent[longitude]), code)
+                    location = ClientLocation(address, float(headers[latitude]), float(headers[longitude]), code)
                 except ValueError:
                     continue
-                if code in COUNTRIES and abs(place.latitude) <= 90 and abs(place.longitude) <= 180:
-                    return place
-        return Place(address)
+                # Also rejects NaN and infinity: they fail both comparisons.
+                if code in COUNTRIES and abs(location.latitude) <= 90 and abs(location.longitude) <= 180:
+                    return location
+        return ClientLocation(address)
 
     async def _page(self) -> bytes:
         title = escape(self._title)
@@ -295,8 +311,9 @@ class Bancho:
         ).encode()
 
 
-async def _body(receive: Receive, most: int) -> bytes | None:
-    """The request's body; None when there is more than `most`, or when the client left half-way."""
+async def _read_body(receive: Receive, most: int) -> bytes | None:
+    """Return the request's body, or None if it exceeds `most` bytes or the client disconnected."""
+    # PERF: usually one message has the whole body; no list and no join then.
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
@@ -309,7 +326,7 @@ async def _body(receive: Receive, most: int) -> bytes | None:
     return None if len(body) > most or message["type"] == "http.disconnect" else body
 
 
-async def _answer(send: Send, status: int, body: bytes = b"", *headers: tuple[bytes, bytes]) -> None:
+async def _respond(send: Send, status: int, body: bytes = b"", *headers: tuple[bytes, bytes]) -> None:
     length = (b"content-length", b"%d" % len(body))
     await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
     await send({"type": "http.response.body", "body": body})

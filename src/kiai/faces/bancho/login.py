@@ -1,44 +1,55 @@
-"""Logging in (docs/spec/sessions.md): checks in their order, then the session, then the welcome.
+"""Login (docs/spec/sessions.md): checks, then the session, then the reply.
 
-The order matters twice. The password is checked before an old session is touched, or anybody could kick anybody. And
-the session follows its topics before the list of players is read, so that nobody who arrives in between is missed.
+Two orders matter. The password is checked before an old session is ended; otherwise anybody could end the session of
+another player. The session follows its topics before the list of players is read; otherwise a player who comes online
+in between would be missing from the list.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import msgspec
 
-from kiai.accounts import Credentials, LoginNote, Logins, Relationships, TooManyGuesses, User
+from kiai.accounts import Credentials, LoginRecord, Logins, Relationships, TooManyGuesses, User
 from kiai.accounts.geography import UNKNOWN, Geography
+from kiai.accounts.model import Privacy
 from kiai.accounts.visibility import is_public
 from kiai.chat.channels import Channel
 from kiai.chat.mail import Mail
+from kiai.chat.model import split_lines
 from kiai.chat.service import Chat
 from kiai.clock import Clock
+from kiai.entry import Origin
+from kiai.entry.history import SecurityHistory
 from kiai.errors import NotAuthenticated, Unavailable
 from kiai.faces.bancho import packets
-from kiai.faces.bancho.announce import presence as shown
+from kiai.faces.bancho.announce import presence as presence_packets
 from kiai.faces.bancho.login_request import BadLogin, LoginRequest, read_login
 from kiai.ids import Ids
 from kiai.logs import Outage
 from kiai.networks import is_loopback, network_of
-from kiai.osu.privileges import STAFF, UNRESTRICTED, VERIFIED, effective, may
+from kiai.osu.privileges import STAFF, VERIFIED, effective, may
+from kiai.own_account import Deletion
 from kiai.presence.service import AlreadyOnline, Presence
-from kiai.realtime.port import BOT_ID, MANY_ONLINE, Realtime, Session, Status
+from kiai.realtime.port import BOT_ID, CROWDED_ABOVE, Realtime, Session, Status
 from kiai.realtime.rate_limiter import RateLimiter
-from kiai.staff.joining import Joining
+from kiai.staff.faq import WELCOME, Faq
+from kiai.staff.onboarding import Onboarding, sanctioned
 from kiai.staff.ownership import Ownership
+from kiai.staff.restrictions import frozen_text
 
 PROTOCOL: Final = 19
-TOKEN_CHARACTERS: Final = 36  # a session's token; the words of refusals are shorter
-TRIES_PER_MINUTE: Final = 30
+TOKEN_CHARACTERS: Final = 36  # the length of a session's token; the words of refusals are shorter
+LOG_INS_PER_MINUTE: Final = 30  # per network, right or wrong; `credentials.py` limits wrong passwords
 MAIL_MAX: Final = 200
+GREETING_MAX: Final = 10  # lines
+KEYED_MAX: Final = 8  # restricted accounts on the same hardware whose change is recorded at once
+BUSY: Final = "The server is busy. Please try again in a moment."
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where a request comes from. `latitude` and `longitude` are 0 where only the address is known."""
+class ClientLocation(msgspec.Struct, frozen=True):
+    """The origin of a request. `latitude` and `longitude` are in degrees, 0 if only the address is known."""
 
     address: str
     latitude: float = 0.0
@@ -46,8 +57,8 @@ class Place(msgspec.Struct, frozen=True):
     country: str = ""
 
 
-class LoginWords(msgspec.Struct, frozen=True):
-    """What the operator says to those who log in."""
+class LoginTexts(msgspec.Struct, frozen=True):
+    """The operator's settings for logins. `oldest_build` is yyyymmdd; `build_age_days` 0 accepts any age."""
 
     title: str
     bot_name: str
@@ -59,89 +70,98 @@ class LoginWords(msgspec.Struct, frozen=True):
     build_age_days: int
 
 
-class LoggedIn(msgspec.Struct, frozen=True):
-    """The answer to a log-in: the `cho-token` header and the body. A refusal has a word for a token."""
+class LoginReply(msgspec.Struct, frozen=True):
+    """The answer to a login: the `cho-token` header and the body. A refusal has a word in place of the token."""
 
     token: str
     body: bytes
 
 
 class Login:
-    """The handler of a request without token."""
+    """Handles requests without a token. `outcomes` counts logins by result, for the metrics."""
 
     def __init__(
         self,
-        words: LoginWords,
+        texts: LoginTexts,
         *,
         credentials: Credentials,
         limiter: RateLimiter,
         relationships: Relationships,
         logins: Logins,
+        history: SecurityHistory,
         presence: Presence,
         chat: Chat,
         mail: Mail,
         realtime: Realtime,
         clock: Clock,
         ids: Ids,
-        joining: Joining,
+        onboarding: Onboarding,
+        deletion: Deletion,
         ownership: Ownership,
         geography: Geography,
+        faq: Faq,
         limited: bool,
     ) -> None:
-        self._words = words
+        self._texts = texts
         self._credentials = credentials
         self._limiter = limiter
         self._relationships = relationships
         self._logins = logins
+        self._history = history
         self._presence = presence
         self._chat = chat
         self._mail = mail
         self._realtime = realtime
         self._clock = clock
         self._ids = ids
-        self._joining = joining
+        self._onboarding = onboarding
+        self._deletion = deletion
         self._ownership = ownership
         self._geography = geography
+        self._faq = faq
         self._limited = limited
-        self._bot = shown.bot(words.bot_name)
+        self._bot = presence_packets.bot(texts.bot_name)
         self.outcomes: dict[str, int] = {}
         self._outage = Outage("login", "login unavailable", "login available again")
 
-    async def log_in(self, body: bytes, place: Place) -> LoggedIn:
-        """Answers a log-in, right or wrong."""
-        answer = await self._answer(body, place)
+    async def log_in(self, body: bytes, location: ClientLocation) -> LoginReply:
+        """Answer a login. A refusal is an answer too; nothing is raised."""
+        answer = await self._reply(body, location)
         outcome = "ok" if len(answer.token) == TOKEN_CHARACTERS else answer.token
         if outcome == "ok":
             self._outage.worked()
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
         return answer
 
-    async def _answer(self, body: bytes, place: Place) -> LoggedIn:
+    async def _reply(self, body: bytes, location: ClientLocation) -> LoginReply:
         try:
-            return await self._log_in(read_login(body), place)
+            return await self._log_in(read_login(body), location)
         except BadLogin as bad:
-            return _refused(-1, bad.word, bad.text)
+            return _refusal(-1, bad.word, bad.text)
         except AlreadyOnline:
-            return _refused(-1, "user-already-logged-in", "User already logged in.")
+            return _refusal(-1, "user-already-logged-in", "User already logged in.")
         except NotAuthenticated:
-            return _refused(-1, "incorrect-credentials", "Wrong name or password.")
+            return _refusal(-1, "incorrect-credentials", "Wrong name or password.")
+        except TooManyGuesses:
+            return _refusal(-5, "login-failed", BUSY)
         except Unavailable as error:
             self._outage.failed(error)
-            return _refused(-5, "login-failed", "The server is busy. Please try again in a moment.")
+            return _refusal(-5, "login-failed", BUSY)
 
-    async def _log_in(self, request: LoginRequest, place: Place) -> LoggedIn:
-        words = self._words
+    async def _log_in(self, request: LoginRequest, location: ClientLocation) -> LoginReply:
+        texts = self._texts
         if request.build < self._oldest_build():
-            return LoggedIn("client-too-old", packets.version_update() + packets.login_reply(-2))
-        user = await self._authenticated(request, place)
+            return LoginReply("client-too-old", packets.version_update() + packets.login_reply(-2))
+        # Before all checks below: their answers say something about the account, which only its owner may learn.
+        user = await self._authenticate(request, location)
         if user.banned_at_ms is not None:
-            return LoggedIn("login-failed", packets.login_reply(-3))
-        if words.maintenance and not effective(user.priv) & STAFF:
-            return _refused(-5, "login-failed", f"{words.title} is under maintenance. Please come back later.")
+            return LoginReply("login-failed", packets.login_reply(-3))
+        if texts.maintenance and not effective(user.priv) & STAFF:
+            return _refusal(-5, "login-failed", f"{texts.title} is under maintenance. Please come back later.")
         if request.tournament and not may(user.priv, "client.tournament"):
-            return _refused(-6, "login-failed", "Tournament clients are for supporters and tournament staff.")
-        await self._presence.make_room(user.id, tournament=request.tournament)
-        self._note(request, user, place)
+            return _refusal(-6, "login-failed", "Tournament clients are for supporters and tournament staff.")
+        await self._presence.end_replaced_sessions(user.id, tournament=request.tournament)
+        self._record_login(request, user, location)
         priv, first = user.priv, False
         matches = await self._logins.shared_with(
             user.id,
@@ -150,50 +170,63 @@ class Login:
             disk=request.disk_md5,
             wine=request.wine,
         )
+        # The first login verifies an account. One from the hardware of a restricted or banned account does not.
         if not priv & VERIFIED:
-            if any(not match.priv & UNRESTRICTED or match.banned for match in matches):
-                await self._joining.note_hardware(user.id, matches)
-                return _refused(-1, "contact-staff", "Please contact staff directly to create an account.")
-            priv, first = await self._joining.first_login(user.id), True
-        elif matches and await self._realtime.once(f"hardware:{user.id}", 6 * 3600):
-            await self._joining.note_hardware(user.id, matches)
-        priv = await self._ownership.settle_first_player(user.id, priv)
-        country = user.country if user.country != UNKNOWN else await self._settled_country(user, place)
-        session = await self._session(request, user, priv, country, place)
-        return LoggedIn(session.token, await self._welcome(session, first=first))
+            if sanctioned(matches):
+                await self._onboarding.record_hardware_match(user.id, matches)
+                return _refusal(-1, "contact-staff", "Please contact staff directly to create an account.")
+            priv, first = await self._onboarding.verify(user.id), True
+        elif found := sanctioned(matches):
+            others = ".".join(str(match.user_id) for match in found[:KEYED_MAX])
+            if await self._realtime.once(f"hardware:{user.id}:{others}", 6 * 3600):  # not again for each login
+                await self._onboarding.record_hardware_match(user.id, found)
+        priv = await self._ownership.make_first_player_owner(user.id, priv)
+        if user.deletes_at_ms is not None:  # the player came back in time
+            await self._deletion.cancel(user.id)
+        # A player who hides the country has one, and is shown without one.
+        has_country = user.country != UNKNOWN or user.home_country is not None
+        country = user.country if has_country else await self._set_initial_country(user, location)
+        if request.friends_only_dms != bool(user.friends_only_dms):
+            await self._onboarding.set_friends_only_dms(user.id, request.friends_only_dms)
+        session = await self._open_session(request, user, priv, country, location)
+        body = await self._reply_body(session, first=first)
+        if user.freeze_until_ms:
+            body += self._from_bot(session, frozen_text(user.freeze_until_ms))
+        return LoginReply(session.token, body)
 
     def _oldest_build(self) -> int:
-        oldest = self._words.oldest_build
-        if self._words.build_age_days:
+        oldest = self._texts.oldest_build
+        if self._texts.build_age_days:
             today = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC).date()
-            aged: date = today - timedelta(days=self._words.build_age_days)
-            oldest = max(oldest, int(aged.strftime("%Y%m%d")))
+            by_age: date = today - timedelta(days=self._texts.build_age_days)
+            oldest = max(oldest, int(by_age.strftime("%Y%m%d")))
         return oldest
 
-    async def _authenticated(self, request: LoginRequest, place: Place) -> User:
-        if self._limited and not is_loopback(place.address):
-            network = network_of(place.address)
-            tries = await self._limiter.take(f"login:{network}", limit=TRIES_PER_MINUTE, period_s=60.0)
+    async def _authenticate(self, request: LoginRequest, location: ClientLocation) -> User:
+        if self._limited and not is_loopback(location.address):
+            network = network_of(location.address)
+            tries = await self._limiter.consume(f"login:{network}", limit=LOG_INS_PER_MINUTE, period_s=60.0)
             if not tries.granted:
-                raise Unavailable("login", "too many from this address")
+                await self._credentials.refuse(tries.reset_s)  # raises TooManyGuesses
         try:
-            return await self._credentials.check(request.name, request.password_md5, place.address)
-        except TooManyGuesses as error:
-            raise Unavailable("login", str(error)) from error
+            return await self._credentials.check(request.name, request.password_md5, location.address)
+        except NotAuthenticated:
+            await self._history.record_wrong_password(request.name, Origin("game", location.address))
+            raise
 
-    async def _settled_country(self, user: User, place: Place) -> str:
-        """The country of an account that had none until now, by where it logs in from."""
-        country = place.country or await self._geography.country_of(place.address)
+    async def _set_initial_country(self, user: User, location: ClientLocation) -> str:
+        """Store and return the country of an account without one, by the origin of the login."""
+        country = location.country or await self._geography.country_of(location.address)
         if country != UNKNOWN:
-            await self._joining.settle_country(user.id, country)
+            await self._onboarding.set_first_country(user.id, country)
         return country
 
-    def _note(self, request: LoginRequest, user: User, place: Place) -> None:
-        self._logins.note(
-            LoginNote(
+    def _record_login(self, request: LoginRequest, user: User, location: ClientLocation) -> None:
+        self._logins.record(
+            LoginRecord(
                 user_id=user.id,
                 at_ms=self._clock.now_ms(),
-                address=place.address,
+                address=location.address,
                 build=request.build,
                 stream=request.stream,
                 exe=request.executable,
@@ -204,7 +237,9 @@ class Login:
             )
         )
 
-    async def _session(self, request: LoginRequest, user: User, priv: int, country: str, place: Place) -> Session:
+    async def _open_session(
+        self, request: LoginRequest, user: User, priv: int, country: str, location: ClientLocation
+    ) -> Session:
         friends, blocked = await self._relationships.relations_of(user.id)
         session = Session(
             token=self._ids.session_token(),
@@ -220,98 +255,110 @@ class Login:
             client=request.version,
             client_hashes=request.client_hashes,
             utc_offset=request.utc_offset,
-            longitude=place.longitude if request.shows_city else 0.0,
-            latitude=place.latitude if request.shows_city else 0.0,
+            longitude=location.longitude if request.shows_city else 0.0,
+            latitude=location.latitude if request.shows_city else 0.0,
             friends=friends,
             blocked=blocked,
-            friends_only_dms=request.friends_only_dms,
+            friends_only_dms=request.friends_only_dms or bool(user.privacy & Privacy.FRIENDS_ONLY),
+            hides_online=bool(user.privacy & Privacy.HIDE_ONLINE),
             silenced_until_ms=user.silenced_until_ms,
         )
         topics = await self._chat.topics_at_login(session)
-        return await self._presence.arrive(session, also_follows=topics)
+        session = await self._presence.open_session(session, also_follows=topics)
+        await self._chat.on_session_start(session)
+        return session
 
-    # --- the reply (docs/spec/sessions.md#log-in-reply)
+    # --- the reply (docs/spec/sessions.md#login-reply)
 
-    async def _welcome(self, session: Session, *, first: bool) -> bytes:
-        words = self._words
+    async def _reply_body(self, session: Session, *, first: bool) -> bytes:
+        texts = self._texts
         silence_s = max(0, -(-(session.silenced_until_ms - self._clock.now_ms()) // 1000))
         out = [
             packets.protocol_version(PROTOCOL),
             packets.login_reply(session.user_id),
-            shown.privileges(session),
+            presence_packets.privileges(session),
         ]
-        if words.welcome:
-            out.append(packets.notification(words.welcome))
-        if words.maintenance:
+        if texts.welcome:
+            out.append(packets.notification(texts.welcome))
+        if texts.maintenance:
             out.append(packets.notification("Maintenance is on: only staff can log in."))
         out += await self._channels(session)
         out += [
             packets.channel_info_end(),
-            packets.main_menu_icon(words.menu_icon, words.menu_link),
+            packets.main_menu_icon(texts.menu_icon, texts.menu_link),
             packets.friends_list([*sorted(session.friends), BOT_ID]),
             packets.silence_end(silence_s),
-            shown.presence(session),
-            shown.stats_for(session, session),
+            presence_packets.presence(session),
+            presence_packets.stats_for(session, session),
         ]
         out += await self._others(session)
         out += await self._letters(session)
         if first:
-            out.append(self._from_bot(session, f"Welcome to {words.title}! Say !help to me to see what I can do."))
+            out += [self._from_bot(session, line) for line in await self._greeting()]
         if session.hidden:
             out.append(packets.account_restricted())
             out.append(
                 self._from_bot(
                     session,
-                    "Your account is restricted: you can play, but nobody sees you. Contact the staff to appeal.",
+                    "Your account is restricted. You can play, but other players can't see you. "
+                    "Contact the staff to appeal.",
                 )
             )
         return b"".join(out)
 
     async def _channels(self, session: Session) -> list[bytes]:
         joined, listed = await self._chat.channels_at_login(session)
-        out = [_listed(packets.channel_info, channel, users) for channel, users in listed]
+        out = [_channel_packet(packets.channel_info, channel, users) for channel, users in listed]
         for channel, users in joined:
-            out.append(_listed(packets.channel_auto_join, channel, users))
+            out.append(_channel_packet(packets.channel_auto_join, channel, users))
             out.append(packets.channel_join_success(channel.name))
         return out
 
     async def _others(self, session: Session) -> list[bytes]:
-        ids = await self._presence.others(session)
-        if len(ids) < MANY_ONLINE:
-            full = await self._realtime.sessions_among(ids)
+        ids = await self._presence.other_players(session)
+        if len(ids) < CROWDED_ABOVE:
+            sessions = await self._realtime.sessions_among(ids)
             out = [self._bot]
         else:
-            full = await self._realtime.sessions_among([*session.friends])
+            # Two packets for each of thousands of players would be megabytes. The client requests those it shows.
+            sessions = await self._realtime.sessions_among([*session.friends])
             out = [packets.user_presence_bundle(ids), self._bot]
-        for other in full.values():
-            out.append(shown.presence(other))
-            out.append(shown.stats_for(session, other))
+        for other in sessions.values():
+            out.append(presence_packets.presence(other))
+            out.append(presence_packets.stats_for(session, other))
         return out
 
     async def _letters(self, session: Session) -> list[bytes]:
-        if session.hidden or session.tournament:
+        if session.hidden or session.tournament:  # the letters wait for a login that can show and answer them
             return []
         letters = await self._mail.unread(session.user_id)
         if not letters:
             return []
         out: list[bytes] = []
         sender = 0
-        for letter in letters:
+        for letter in letters:  # grouped by sender
             if letter.from_id != sender:
                 sender = letter.from_id
                 out.append(packets.message(letter.from_name, "Unread messages", session.name, sender))
             when = datetime.fromtimestamp(letter.sent_at_ms / 1000, UTC).strftime("%a %b %d @ %H:%M")
             out.append(packets.message(letter.from_name, f"[{when}] {letter.text}", session.name, sender))
+        # Before the reply is sent: a lost reply loses letters, but no letter comes twice.
         await self._mail.mark_delivered(session.user_id, [letter.id for letter in letters])
         return out
 
+    async def _greeting(self) -> Sequence[str]:
+        text = await self._faq.text(WELCOME)
+        if text is None:
+            return (f"Welcome to {self._texts.title}! Type !help to see what I can do.",)
+        return split_lines(text)[:GREETING_MAX]
+
     def _from_bot(self, session: Session, text: str) -> bytes:
-        return packets.message(self._words.bot_name, text, session.name, BOT_ID)
+        return packets.message(self._texts.bot_name, text, session.name, BOT_ID)
 
 
-def _listed(packet: Callable[[str, str, int], bytes], channel: Channel, users: int) -> bytes:
+def _channel_packet(packet: Callable[[str, str, int], bytes], channel: Channel, users: int) -> bytes:
     return packet(channel.name, channel.topic, users)
 
 
-def _refused(code: int, word: str, text: str) -> LoggedIn:
-    return LoggedIn(word, packets.login_reply(code) + packets.notification(text))
+def _refusal(code: int, word: str, text: str) -> LoginReply:
+    return LoginReply(word, packets.login_reply(code) + packets.notification(text))

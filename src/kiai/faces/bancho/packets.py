@@ -1,7 +1,10 @@
-"""Every packet of protocol 19: reading what clients send, writing what we send (docs/spec/protocol.md).
+"""The packets of protocol 19: readers for those of clients, writers for those of the server (docs/spec/protocol.md).
 
-`READERS` turns a client's payload into what it says, or raises Malformed. The functions at the end each write one
-packet whole, header included; they never fail, for numbers are brought into the range of their fields.
+`READERS` has a function for each packet of clients, which decodes its payload or raises MalformedPacket. The functions
+at the end of the module each encode one packet with its header. They never fail, because numbers are limited to the
+range of their fields.
+
+PERF: a writer packs its header together with its first fields (`PayloadLayout`) where the size is known in advance.
 """
 
 import enum
@@ -11,24 +14,24 @@ from typing import Final
 
 import msgspec
 
-from kiai.faces.bancho.wire import Layout, Malformed, Reader, i32_list, packet, string
+from kiai.faces.bancho.wire import MalformedPacket, PayloadLayout, PayloadReader, i32_list, packet, string
 from kiai.multiplayer.match import HAS_PLAYER, SLOTS, Match
 
 PROTOCOL_VERSION: Final = 19
 
-STATS_ASKED_MAX: Final = 32
-PRESENCES_ASKED_MAX: Final = 256
-BEATMAPS_ASKED_MAX: Final = 4_500
-"""Of the names and of the ids in one BEATMAP_INFO_REQUEST."""
+STATS_REQUESTED_MAX: Final = 32
+PRESENCES_REQUESTED_MAX: Final = 256
+BEATMAPS_REQUESTED_MAX: Final = 4_500
+"""The maximum of names, and of ids, in one BEATMAP_INFO_REQUEST."""
 BUNDLE_MAX: Final = 512
 """User ids in one USER_PRESENCE_BUNDLE."""
 SCORE_FRAME_MIN_BYTES: Final = 29
 SCORE_FRAME_MAX_BYTES: Final = 128
-"""A frame is 29 or 45 bytes; some room for clients that say more."""
+"""A frame has 29 or 45 bytes. The bound admits clients that append fields."""
 
 
-class Client(enum.IntEnum):
-    """What a client sends (docs/spec/protocol.md#client-packets)."""
+class ClientPacket(enum.IntEnum):
+    """The packets that clients send (docs/spec/protocol.md#client-packets)."""
 
     CHANGE_ACTION = 0
     SEND_PUBLIC_MESSAGE = 1
@@ -81,8 +84,8 @@ class Client(enum.IntEnum):
     TOURNAMENT_LEAVE_MATCH_CHANNEL = 109
 
 
-class Server(enum.IntEnum):
-    """What a server sends (docs/spec/protocol.md#server-packets); those without a function below are never sent."""
+class ServerPacket(enum.IntEnum):
+    """The packets that servers send (docs/spec/protocol.md#server-packets). Those without a writer are never sent."""
 
     LOGIN_REPLY = 5
     COMMAND_ERROR = 6
@@ -148,13 +151,11 @@ class Server(enum.IntEnum):
     SWITCH_TOURNAMENT_SERVER = 107
 
 
-# What clients send
+# --- packets of clients
 
 
 class ChangeAction(msgspec.Struct, frozen=True):
-    """What the player is doing now. `action` is a number of docs/spec/protocol.md#actions and `mode` 0-3, both
-    unchecked.
-    """
+    """A player's new status. `action` (docs/spec/protocol.md#actions) and `mode` (0-3) are not validated."""
 
     action: int
     info_text: str
@@ -164,8 +165,8 @@ class ChangeAction(msgspec.Struct, frozen=True):
     map_id: int
 
 
-class Message(msgspec.Struct, frozen=True):
-    """A chat line to a channel or a player, or an away message. The sender is what the client claims: ignore it."""
+class ClientMessage(msgspec.Struct, frozen=True):
+    """A chat line to a channel or a player, or an away message. `sender` and `sender_id` must not be trusted."""
 
     sender: str
     text: str
@@ -174,7 +175,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class SlotForm(msgspec.Struct, frozen=True):
-    """One seat as a client describes it; `user_id` 0 is nobody, `mods` are 0 without free mods."""
+    """One slot as a client describes it. `user_id` 0 means no player; `mods` are 0 without free mods."""
 
     status: int
     team: int
@@ -183,7 +184,10 @@ class SlotForm(msgspec.Struct, frozen=True):
 
 
 class MatchForm(msgspec.Struct, frozen=True):
-    """A room as a client wants it. Mode, win condition and team type are 0-3; everything else is unchecked."""
+    """The settings of a match that a client requests.
+
+    Mode, win condition and team type are in 0-3. The other fields are not validated.
+    """
 
     id: int
     in_progress: bool
@@ -203,27 +207,27 @@ class MatchForm(msgspec.Struct, frozen=True):
 
 
 class JoinMatch(msgspec.Struct, frozen=True):
-    """Asks for a seat."""
+    """A request for a seat in a match."""
 
     match_id: int
     password: str
 
 
 class BeatmapInfoRequest(msgspec.Struct, frozen=True):
-    """Asks about maps, by .osu file name and by id; each at most BEATMAPS_ASKED_MAX."""
+    """A request for information about maps, by `.osu` file name and by id, at most BEATMAPS_REQUESTED_MAX of each."""
 
     filenames: tuple[str, ...]
     ids: tuple[int, ...]
 
 
 def read(packet_id: int, payload: bytes) -> object:
-    """What a client's packet says: a Struct above, an int, a text, ids, bytes, or None when it has no payload.
+    """Decode a client's packet: a Struct above, an int, a text, ids, bytes, or None for a packet without payload.
 
-    Raises Malformed, and nothing else, when the payload is too short or invalid or the id is none of READERS.
+    Raises only MalformedPacket: for a payload that is too short or invalid, and for an id that is not in READERS.
     """
     reader = READERS.get(packet_id)
     if reader is None:
-        raise Malformed(f"there is no packet {packet_id}")
+        raise MalformedPacket(f"unknown packet {packet_id}")
     return reader(payload)
 
 
@@ -232,55 +236,57 @@ _U32: Final = struct.Struct("<I")
 _SLOT_MODS: Final = struct.Struct(f"<{SLOTS}I")
 
 
-def _nothing(payload: bytes) -> None:
+def _read_empty(payload: bytes) -> None:
     return None
 
 
-def _i32(payload: bytes) -> int:
+def _read_i32(payload: bytes) -> int:
     try:
         number: int = _I32.unpack_from(payload)[0]
     except struct.error:
-        raise Malformed("a number was to follow") from None
+        raise MalformedPacket("expected a number") from None
     return number
 
 
-def _i32_or_nothing(payload: bytes) -> int:
-    return _i32(payload) if payload else 0
+def _read_optional_i32(payload: bytes) -> int:
+    # Some clients omit the number, which has no meaning in these packets.
+    return _read_i32(payload) if payload else 0
 
 
-def _mods(payload: bytes) -> int:
-    # The wire calls it i32, but bits are never negative: bit 31 is no mod and must not become a sign.
+def _read_mods(payload: bytes) -> int:
+    # The protocol calls it i32. Read as unsigned, so that bit 31, which is not a mod, does not become a sign.
     try:
         mods: int = _U32.unpack_from(payload)[0]
     except struct.error:
-        raise Malformed("mods were to follow") from None
+        raise MalformedPacket("expected mods") from None
     return mods
 
 
-def _text(payload: bytes) -> str:
-    return Reader(payload).string()
+def _read_text(payload: bytes) -> str:
+    return PayloadReader(payload).string()
 
 
-def _stats_asked(payload: bytes) -> tuple[int, ...]:
-    return Reader(payload).i32_list(STATS_ASKED_MAX)
+def _read_stats_request(payload: bytes) -> tuple[int, ...]:
+    return PayloadReader(payload).i32_list(STATS_REQUESTED_MAX)
 
 
-def _presences_asked(payload: bytes) -> tuple[int, ...]:
-    return Reader(payload).i32_list(PRESENCES_ASKED_MAX)
+def _read_presence_request(payload: bytes) -> tuple[int, ...]:
+    return PayloadReader(payload).i32_list(PRESENCES_REQUESTED_MAX)
 
 
-def _as_it_is(payload: bytes) -> bytes:
-    return payload
+def _read_raw(payload: bytes) -> bytes:
+    return payload  # PERF: frames are relayed to spectators without decoding
 
 
-def _score_frame(payload: bytes) -> bytes:
+def _read_score_frame(payload: bytes) -> bytes:
+    # PERF: relayed without decoding. The length is checked, because every client in the match decodes it.
     if not SCORE_FRAME_MIN_BYTES <= len(payload) <= SCORE_FRAME_MAX_BYTES:
-        raise Malformed(f"a score frame has no {len(payload)} bytes")
+        raise MalformedPacket(f"a score frame cannot have {len(payload)} bytes")
     return payload
 
 
-def _change_action(payload: bytes) -> ChangeAction:
-    reader = Reader(payload)
+def _read_change_action(payload: bytes) -> ChangeAction:
+    reader = PayloadReader(payload)
     return ChangeAction(
         action=reader.u8(),
         info_text=reader.string(),
@@ -291,18 +297,18 @@ def _change_action(payload: bytes) -> ChangeAction:
     )
 
 
-def _message(payload: bytes) -> Message:
-    reader = Reader(payload)
-    return Message(reader.string(), reader.string(), reader.string(), reader.i32())
+def _read_message(payload: bytes) -> ClientMessage:
+    reader = PayloadReader(payload)
+    return ClientMessage(reader.string(), reader.string(), reader.string(), reader.i32())
 
 
-def _join_match(payload: bytes) -> JoinMatch:
-    reader = Reader(payload)
+def _read_join_match(payload: bytes) -> JoinMatch:
+    reader = PayloadReader(payload)
     return JoinMatch(reader.i32(), reader.string())
 
 
-def _match_form(payload: bytes) -> MatchForm:
-    reader = Reader(payload)
+def _read_match_form(payload: bytes) -> MatchForm:
+    reader = PayloadReader(payload)
     match_id = reader.u16()
     in_progress = reader.u8() != 0
     reader.u8()  # the match type, which nothing uses
@@ -314,11 +320,12 @@ def _match_form(payload: bytes) -> MatchForm:
     map_md5 = reader.string()
     statuses = reader.raw(SLOTS)
     teams = reader.raw(SLOTS)
+    # An id follows only for slots with a player; free mods only if the flag is set.
     user_ids = [reader.i32() if status & HAS_PLAYER else 0 for status in statuses]
     host_id = reader.i32()
-    mode = _one_of_four(reader, "mode")
-    win_condition = _one_of_four(reader, "win condition")
-    team_type = _one_of_four(reader, "team type")
+    mode = _read_0_to_3(reader, "mode")
+    win_condition = _read_0_to_3(reader, "win condition")
+    team_type = _read_0_to_3(reader, "team type")
     free_mods = reader.u8() != 0
     slot_mods = _SLOT_MODS.unpack(reader.raw(_SLOT_MODS.size)) if free_mods else (0,) * SLOTS
     return MatchForm(
@@ -340,127 +347,125 @@ def _match_form(payload: bytes) -> MatchForm:
     )
 
 
-def _one_of_four(reader: Reader, what: str) -> int:
+def _read_0_to_3(reader: PayloadReader, what: str) -> int:
     number = reader.u8()
     if number > 3:
-        # Clients lose the packet, or themselves, over a room with one they do not know.
-        raise Malformed(f"there is no {what} {number}")
+        # Other clients would drop the match's packets, or crash, on a value that they do not know.
+        raise MalformedPacket(f"unknown {what} {number}")
     return number
 
 
-def _beatmap_info_request(payload: bytes) -> BeatmapInfoRequest:
-    reader = Reader(payload)
-    asked = reader.i32()
-    filenames = tuple(reader.string() for _ in range(min(asked, BEATMAPS_ASKED_MAX)))
-    if asked > BEATMAPS_ASKED_MAX:
-        # The ids come after all the names.
+def _read_beatmap_info_request(payload: bytes) -> BeatmapInfoRequest:
+    reader = PayloadReader(payload)
+    count = reader.i32()
+    filenames = tuple(reader.string() for _ in range(min(count, BEATMAPS_REQUESTED_MAX)))
+    if count > BEATMAPS_REQUESTED_MAX:
+        # The ids come after all names, so they cannot be reached without reading the names beyond the bound.
         return BeatmapInfoRequest(filenames, ())
-    return BeatmapInfoRequest(filenames, reader.i32s(reader.i32(), BEATMAPS_ASKED_MAX))
+    return BeatmapInfoRequest(filenames, reader.i32s(reader.i32(), BEATMAPS_REQUESTED_MAX))
 
 
 READERS: Final[Mapping[int, Callable[[bytes], object]]] = {
-    Client.CHANGE_ACTION: _change_action,
-    Client.SEND_PUBLIC_MESSAGE: _message,
-    Client.LOGOUT: _i32_or_nothing,
-    Client.REQUEST_STATUS_UPDATE: _nothing,
-    Client.PONG: _nothing,
-    Client.START_SPECTATING: _i32,
-    Client.STOP_SPECTATING: _nothing,
-    Client.SPECTATE_FRAMES: _as_it_is,
-    Client.ERROR_REPORT: _text,
-    Client.CANT_SPECTATE: _nothing,
-    Client.SEND_PRIVATE_MESSAGE: _message,
-    Client.PART_LOBBY: _nothing,
-    Client.JOIN_LOBBY: _nothing,
-    Client.CREATE_MATCH: _match_form,
-    Client.JOIN_MATCH: _join_match,
-    Client.PART_MATCH: _nothing,
-    Client.MATCH_CHANGE_SLOT: _i32,
-    Client.MATCH_READY: _nothing,
-    Client.MATCH_LOCK: _i32,
-    Client.MATCH_CHANGE_SETTINGS: _match_form,
-    Client.MATCH_START: _nothing,
-    Client.MATCH_SCORE_UPDATE: _score_frame,
-    Client.MATCH_COMPLETE: _nothing,
-    Client.MATCH_CHANGE_MODS: _mods,
-    Client.MATCH_LOAD_COMPLETE: _nothing,
-    Client.MATCH_NO_BEATMAP: _nothing,
-    Client.MATCH_NOT_READY: _nothing,
-    Client.MATCH_FAILED: _nothing,
-    Client.MATCH_HAS_BEATMAP: _nothing,
-    Client.MATCH_SKIP_REQUEST: _nothing,
-    Client.CHANNEL_JOIN: _text,
-    Client.BEATMAP_INFO_REQUEST: _beatmap_info_request,
-    Client.MATCH_TRANSFER_HOST: _i32,
-    Client.FRIEND_ADD: _i32,
-    Client.FRIEND_REMOVE: _i32,
-    Client.MATCH_CHANGE_TEAM: _nothing,
-    Client.CHANNEL_PART: _text,
-    Client.RECEIVE_UPDATES: _i32,
-    Client.SET_AWAY_MESSAGE: _message,
-    Client.USER_STATS_REQUEST: _stats_asked,
-    Client.MATCH_INVITE: _i32,
-    Client.MATCH_CHANGE_PASSWORD: _match_form,
-    Client.TOURNAMENT_MATCH_INFO_REQUEST: _i32,
-    Client.USER_PRESENCE_REQUEST: _presences_asked,
-    Client.USER_PRESENCE_REQUEST_ALL: _i32_or_nothing,
-    Client.TOGGLE_BLOCK_NON_FRIEND_DMS: _i32,
-    Client.TOURNAMENT_JOIN_MATCH_CHANNEL: _i32,
-    Client.TOURNAMENT_LEAVE_MATCH_CHANNEL: _i32,
+    ClientPacket.CHANGE_ACTION: _read_change_action,
+    ClientPacket.SEND_PUBLIC_MESSAGE: _read_message,
+    ClientPacket.LOGOUT: _read_optional_i32,
+    ClientPacket.REQUEST_STATUS_UPDATE: _read_empty,
+    ClientPacket.PONG: _read_empty,
+    ClientPacket.START_SPECTATING: _read_i32,
+    ClientPacket.STOP_SPECTATING: _read_empty,
+    ClientPacket.SPECTATE_FRAMES: _read_raw,
+    ClientPacket.ERROR_REPORT: _read_text,
+    ClientPacket.CANT_SPECTATE: _read_empty,
+    ClientPacket.SEND_PRIVATE_MESSAGE: _read_message,
+    ClientPacket.PART_LOBBY: _read_empty,
+    ClientPacket.JOIN_LOBBY: _read_empty,
+    ClientPacket.CREATE_MATCH: _read_match_form,
+    ClientPacket.JOIN_MATCH: _read_join_match,
+    ClientPacket.PART_MATCH: _read_empty,
+    ClientPacket.MATCH_CHANGE_SLOT: _read_i32,
+    ClientPacket.MATCH_READY: _read_empty,
+    ClientPacket.MATCH_LOCK: _read_i32,
+    ClientPacket.MATCH_CHANGE_SETTINGS: _read_match_form,
+    ClientPacket.MATCH_START: _read_empty,
+    ClientPacket.MATCH_SCORE_UPDATE: _read_score_frame,
+    ClientPacket.MATCH_COMPLETE: _read_empty,
+    ClientPacket.MATCH_CHANGE_MODS: _read_mods,
+    ClientPacket.MATCH_LOAD_COMPLETE: _read_empty,
+    ClientPacket.MATCH_NO_BEATMAP: _read_empty,
+    ClientPacket.MATCH_NOT_READY: _read_empty,
+    ClientPacket.MATCH_FAILED: _read_empty,
+    ClientPacket.MATCH_HAS_BEATMAP: _read_empty,
+    ClientPacket.MATCH_SKIP_REQUEST: _read_empty,
+    ClientPacket.CHANNEL_JOIN: _read_text,
+    ClientPacket.BEATMAP_INFO_REQUEST: _read_beatmap_info_request,
+    ClientPacket.MATCH_TRANSFER_HOST: _read_i32,
+    ClientPacket.FRIEND_ADD: _read_i32,
+    ClientPacket.FRIEND_REMOVE: _read_i32,
+    ClientPacket.MATCH_CHANGE_TEAM: _read_empty,
+    ClientPacket.CHANNEL_PART: _read_text,
+    ClientPacket.RECEIVE_UPDATES: _read_i32,
+    ClientPacket.SET_AWAY_MESSAGE: _read_message,
+    ClientPacket.USER_STATS_REQUEST: _read_stats_request,
+    ClientPacket.MATCH_INVITE: _read_i32,
+    ClientPacket.MATCH_CHANGE_PASSWORD: _read_match_form,
+    ClientPacket.TOURNAMENT_MATCH_INFO_REQUEST: _read_i32,
+    ClientPacket.USER_PRESENCE_REQUEST: _read_presence_request,
+    ClientPacket.USER_PRESENCE_REQUEST_ALL: _read_optional_i32,
+    ClientPacket.TOGGLE_BLOCK_NON_FRIEND_DMS: _read_i32,
+    ClientPacket.TOURNAMENT_JOIN_MATCH_CHANNEL: _read_i32,
+    ClientPacket.TOURNAMENT_LEAVE_MATCH_CHANNEL: _read_i32,
 }
-"""c2s packet id -> what reads its payload, for every id but IRC_ONLY, which nobody sends."""
+"""The reader of each packet of clients, except IRC_ONLY, which no client sends."""
 
 
-# What we send
+# --- packets of the server
 
-_NUMBER: Final = Layout("HBIi")
-_LOGOUT: Final = Layout("HBIiB")
-_COUNT: Final = Layout("h")
-_SENDER_ID: Final = Layout("i")
-_STATS_HEAD: Final = Layout("HBIiB")
-_STATS_TAIL: Final = Layout("IBiqfiqiH")
+_NUMBER: Final = PayloadLayout("HBIi")
+_LOGOUT: Final = PayloadLayout("HBIiB")
+_COUNT: Final = PayloadLayout("h")
+_SENDER_ID: Final = PayloadLayout("i")
+_STATS_HEAD: Final = PayloadLayout("HBIiB")
+_STATS_TAIL: Final = PayloadLayout("IBiqfiqiH")
 _STATS_BYTES: Final = 44
-_PRESENCE_HEAD: Final = Layout("HBIi")
-_PRESENCE_TAIL: Final = Layout("BBBffi")
+_PRESENCE_HEAD: Final = PayloadLayout("HBIi")
+_PRESENCE_TAIL: Final = PayloadLayout("BBBffi")
 _PRESENCE_BYTES: Final = 19
-_MATCH_HEAD: Final = Layout("HBBI")
-_MATCH_MAP_ID: Final = Layout("i")
-_MATCH_SEATS: Final = Layout("B" * SLOTS * 2)
-_MATCH_USERS: Final = tuple(Layout("i" * count) for count in range(SLOTS + 1))
-_MATCH_RULES: Final = Layout("iBBBB")
-_MATCH_SLOT_MODS: Final = Layout("I" * SLOTS)
-_MATCH_SEED: Final = Layout("i")
-_BEATMAP_COUNT: Final = Layout("i")
-_BEATMAP: Final = Layout("hiiibbbbb")
+_MATCH_HEAD: Final = PayloadLayout("HBBI")
+_MATCH_MAP_ID: Final = PayloadLayout("i")
+_MATCH_SEATS: Final = PayloadLayout("B" * SLOTS * 2)
+_MATCH_USERS: Final = tuple(PayloadLayout("i" * count) for count in range(SLOTS + 1))
+_MATCH_RULES: Final = PayloadLayout("iBBBB")
+_MATCH_SLOT_MODS: Final = PayloadLayout("I" * SLOTS)
+_MATCH_SEED: Final = PayloadLayout("i")
+_BEATMAP_COUNT: Final = PayloadLayout("i")
+_BEATMAP: Final = PayloadLayout("hiiibbbbb")
 
 _UTC_OFFSET_ZERO: Final = 24
-_PRIVILEGES_SHOWN: Final = 0x1F
+_PRIVILEGES_MASK: Final = 0x1F  # the byte also has the mode, from bit 5 on
 _MODE_SHIFT: Final = 5
-_SCORE_FRAME_SLOT: Final = 4
+_SCORE_FRAME_SLOT: Final = 4  # after the time, 4 bytes
 _HIDDEN_PASSWORD: Final = b"\x0b\x00"
-"""A string that is there and empty: clients show the lock and ask for the password."""
+"""A string that is present and empty: clients show the lock and prompt for the password."""
 _NO_PASSWORD: Final = b"\x00"
 
-_PING: Final = packet(Server.PING)
-_VERSION_UPDATE: Final = packet(Server.VERSION_UPDATE)
-_GET_ATTENTION: Final = packet(Server.GET_ATTENTION)
-_MATCH_JOIN_FAIL: Final = packet(Server.MATCH_JOIN_FAIL)
-_MATCH_TRANSFER_HOST: Final = packet(Server.MATCH_TRANSFER_HOST)
-_MATCH_ALL_PLAYERS_LOADED: Final = packet(Server.MATCH_ALL_PLAYERS_LOADED)
-_MATCH_COMPLETE: Final = packet(Server.MATCH_COMPLETE)
-_MATCH_SKIP: Final = packet(Server.MATCH_SKIP)
-_CHANNEL_INFO_END: Final = packet(Server.CHANNEL_INFO_END)
-_VERSION_UPDATE_FORCED: Final = packet(Server.VERSION_UPDATE_FORCED)
-_ACCOUNT_RESTRICTED: Final = packet(Server.ACCOUNT_RESTRICTED)
-_MATCH_ABORT: Final = packet(Server.MATCH_ABORT)
+# PERF: packets without a payload are constants.
+_VERSION_UPDATE: Final = packet(ServerPacket.VERSION_UPDATE)
+_MATCH_JOIN_FAIL: Final = packet(ServerPacket.MATCH_JOIN_FAIL)
+_MATCH_TRANSFER_HOST: Final = packet(ServerPacket.MATCH_TRANSFER_HOST)
+_MATCH_ALL_PLAYERS_LOADED: Final = packet(ServerPacket.MATCH_ALL_PLAYERS_LOADED)
+_MATCH_COMPLETE: Final = packet(ServerPacket.MATCH_COMPLETE)
+_MATCH_SKIP: Final = packet(ServerPacket.MATCH_SKIP)
+_CHANNEL_INFO_END: Final = packet(ServerPacket.CHANNEL_INFO_END)
+_ACCOUNT_RESTRICTED: Final = packet(ServerPacket.ACCOUNT_RESTRICTED)
+_MATCH_ABORT: Final = packet(ServerPacket.MATCH_ABORT)
 
 
-class BeatmapInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client is told about one map (docs/spec/protocol.md#beatmap-info).
+class BeatmapInfoEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One map of BEATMAP_INFO_REPLY (docs/spec/protocol.md#beatmap-info).
 
-    `index` is the place of its file name in the request, -1 when it was asked by id. `status` counts as the client
-    does: -1 not submitted, 0 pending, 1 ranked, 2 approved, 3 qualified, 4 loved. The modes' fields hold the player's
-    best grade there, a number of docs/spec/protocol.md#grades; 9 is none.
+    `index`: the position of its file name in the request, or -1 if the client requested it by id.
+    `status`: -1 not submitted, 0 pending, 1 ranked, 2 approved, 3 qualified, 4 loved.
+    `osu`, `fruits`, `taiko`, `mania`: the player's best grade (docs/spec/protocol.md#grades), 9 without a score.
     """
 
     index: int
@@ -474,24 +479,24 @@ class BeatmapInfo(msgspec.Struct, frozen=True, kw_only=True):
     md5: str
 
 
-def _number(packet_id: Server, number: int) -> bytes:
+def _number(packet_id: ServerPacket, number: int) -> bytes:
     return _NUMBER.pack(packet_id, 0, 4, number)
 
 
-def _chat(packet_id: Server, sender: str, text: str, recipient: str, sender_id: int) -> bytes:
+def _chat(packet_id: ServerPacket, sender: str, text: str, recipient: str, sender_id: int) -> bytes:
     return packet(packet_id, string(sender) + string(text) + string(recipient) + _SENDER_ID.pack(sender_id))
 
 
-def _channel(packet_id: Server, name: str, topic: str, users: int) -> bytes:
+def _channel(packet_id: ServerPacket, name: str, topic: str, users: int) -> bytes:
     return packet(packet_id, string(name) + string(topic) + _COUNT.pack(users))
 
 
-def _match(packet_id: Server, match_id: int, match: Match, password: bytes) -> bytes:
+def _match(packet_id: ServerPacket, match_id: int, match: Match, password: bytes) -> bytes:
     slots = match.slots
     seated = [slot.player_id for slot in slots if slot.status & HAS_PLAYER]
-    # A seat without its player would shift every field after it, and clients crash.
+    # Clients read one id for each slot with a player. A missing id would shift all later fields, and clients crash.
     assert len(slots) == SLOTS, "a match has 16 slots"
-    assert all(seated), "a taken slot has its player"
+    assert all(seated), "a slot with a player has its id"
     parts = [
         _MATCH_HEAD.pack(match_id, match.in_progress, 0, match.mods),
         string(match.name),
@@ -514,26 +519,13 @@ def _hidden(match: Match) -> bytes:
 
 
 def login_reply(code: int) -> bytes:
-    """The user's id, or a negative code of docs/spec/sessions.md#refusals."""
-    return _number(Server.LOGIN_REPLY, code)
+    """Encode the result of a login: the user's id, or a negative code of docs/spec/sessions.md#refusals."""
+    return _number(ServerPacket.LOGIN_REPLY, code)
 
 
 def message(sender: str, text: str, recipient: str, sender_id: int) -> bytes:
-    """A chat line. `recipient` is the channel as the client knows it, or for a DM the receiving player's name."""
-    return _chat(Server.SEND_MESSAGE, sender, text, recipient, sender_id)
-
-
-def ping() -> bytes:
-    """Asks for a PONG; never over HTTP, where it makes clients poll without end.
-
-    See docs/spec/protocol.md#what-breaks-clients.
-    """
-    return _PING
-
-
-def irc_change_username(old: str, new: str) -> bytes:
-    """A player's new name."""
-    return packet(Server.IRC_CHANGE_USERNAME, string(f"{old}>>>>{new}"))
+    """Encode a chat line. `recipient` is the client's name of the channel, or the name of the player."""
+    return _chat(ServerPacket.SEND_MESSAGE, sender, text, recipient, sender_id)
 
 
 def user_stats(
@@ -552,13 +544,14 @@ def user_stats(
     rank: int,
     pp: int,
 ) -> bytes:
-    """What a player does and how good it is. `mode` is 0-3, `accuracy` 0..1, `rank` 0 is none.
+    """Encode a player's status and stats. `mode` is 0-3, `accuracy` 0 to 1; `rank` 0 means no rank.
 
-    More pp than the receiver can read is the caller's matter (docs/spec/protocol.md#user-stats): here it becomes
-    65,535.
+    pp above 65,535 become 65,535. The caller decides what a client receives instead
+    (docs/spec/protocol.md#user-stats).
     """
+    # PERF: the packet that players receive most often; two packs, and no second copy for the header.
     texts = string(info_text) + string(map_md5)
-    head = _STATS_HEAD.pack(Server.USER_STATS, 0, _STATS_BYTES + len(texts), user_id, action)
+    head = _STATS_HEAD.pack(ServerPacket.USER_STATS, 0, _STATS_BYTES + len(texts), user_id, action)
     tail = _STATS_TAIL.pack(mods, mode, map_id, ranked_score, accuracy, plays, total_score, rank, pp)
     return head + texts + tail
 
@@ -575,256 +568,242 @@ def user_presence(
     latitude: float,
     rank: int,
 ) -> bytes:
-    """Who a player is. `utc_offset` in hours, `country` a number of docs/spec/protocol.md#countries, `privileges` the
-    client's bits (the tournament bit is left out), `mode` 0-3, `rank` 0 is none."""
+    """Encode a player's presence.
+
+    `utc_offset` is in hours, `country` a number of docs/spec/protocol.md#countries, `mode` 0-3. `privileges` are the
+    client's bits, without the tournament bit. `rank` 0 means no rank.
+    """
     text = string(name)
-    shown = privileges & _PRIVILEGES_SHOWN | (mode & 0b111) << _MODE_SHIFT
-    head = _PRESENCE_HEAD.pack(Server.USER_PRESENCE, 0, _PRESENCE_BYTES + len(text), user_id)
-    tail = _PRESENCE_TAIL.pack(utc_offset + _UTC_OFFSET_ZERO, country, shown, longitude, latitude, rank)
+    flags = privileges & _PRIVILEGES_MASK | (mode & 0b111) << _MODE_SHIFT
+    head = _PRESENCE_HEAD.pack(ServerPacket.USER_PRESENCE, 0, _PRESENCE_BYTES + len(text), user_id)
+    tail = _PRESENCE_TAIL.pack(utc_offset + _UTC_OFFSET_ZERO, country, flags, longitude, latitude, rank)
     return head + text + tail
 
 
 def user_logout(user_id: int, state: int = 0) -> bytes:
-    """A player went offline. `state`: 0 gone, 1 a game session remains, 2 an IRC session remains."""
-    return _LOGOUT.pack(Server.USER_LOGOUT, 0, 5, user_id, state)
+    """Encode that a player went offline. `state`: 0 offline, 1 a game session remains, 2 an IRC session remains."""
+    return _LOGOUT.pack(ServerPacket.USER_LOGOUT, 0, 5, user_id, state)
 
 
 def spectator_joined(user_id: int) -> bytes:
-    """To the watched player, who begins to send frames."""
-    return _number(Server.SPECTATOR_JOINED, user_id)
+    """Encode a new spectator, for the host, whose client begins to send frames."""
+    return _number(ServerPacket.SPECTATOR_JOINED, user_id)
 
 
 def spectator_left(user_id: int) -> bytes:
-    """To the watched player."""
-    return _number(Server.SPECTATOR_LEFT, user_id)
+    """Encode that a spectator left, for the host. The client stops sending frames after the last one."""
+    return _number(ServerPacket.SPECTATOR_LEFT, user_id)
 
 
 def spectate_frames(payload: bytes) -> bytes:
-    """The watched player's SPECTATE_FRAMES as it came."""
-    return packet(Server.SPECTATE_FRAMES, payload)
+    """Encode the host's frames. `payload` is that of the client's SPECTATE_FRAMES."""
+    return packet(ServerPacket.SPECTATE_FRAMES, payload)
 
 
 def version_update() -> bytes:
-    """Makes the client look for an update."""
+    """Encode the request to look for an update of the client."""
     return _VERSION_UPDATE
 
 
 def cant_spectate(user_id: int) -> bytes:
-    """That spectator lacks the map."""
-    return _number(Server.SPECTATOR_CANT_SPECTATE, user_id)
-
-
-def get_attention() -> bytes:
-    """Flashes the client's window."""
-    return _GET_ATTENTION
+    """Encode that a spectator does not have the map, for the host and its spectators."""
+    return _number(ServerPacket.SPECTATOR_CANT_SPECTATE, user_id)
 
 
 def notification(text: str) -> bytes:
-    """A pop-up; may have several lines."""
-    return packet(Server.NOTIFICATION, string(text))
+    """Encode a notification, which may have several lines."""
+    return packet(ServerPacket.NOTIFICATION, string(text))
 
 
 def match_update(match_id: int, match: Match, *, hide_password: bool) -> bytes:
-    """A room as it is now; its password only for those who sit in it."""
-    return _match(Server.MATCH_UPDATE, match_id, match, _hidden(match) if hide_password else string(match.password))
+    """Encode the state of a match. Only seated players may receive its password."""
+    return _match(
+        ServerPacket.MATCH_UPDATE, match_id, match, _hidden(match) if hide_password else string(match.password)
+    )
 
 
 def match_new(match_id: int, match: Match) -> bytes:
-    """A room for the lobby's list; its password stays hidden."""
-    return _match(Server.MATCH_NEW, match_id, match, _hidden(match))
+    """Encode a match for the list of the lobby, without its password."""
+    return _match(ServerPacket.MATCH_NEW, match_id, match, _hidden(match))
 
 
 def match_dispose(match_id: int) -> bytes:
-    """A room is gone."""
-    return _number(Server.MATCH_DISPOSE, match_id)
+    """Encode that a match was closed."""
+    return _number(ServerPacket.MATCH_DISPOSE, match_id)
 
 
 def match_join_success(match_id: int, match: Match) -> bytes:
-    """Opens the room's screen; with the password."""
-    return _match(Server.MATCH_JOIN_SUCCESS, match_id, match, string(match.password))
+    """Encode a match with its password, for a player who got a seat. The client opens the screen of the match."""
+    return _match(ServerPacket.MATCH_JOIN_SUCCESS, match_id, match, string(match.password))
 
 
 def match_join_fail() -> bytes:
-    """No seat."""
+    """Encode that the player did not get a seat."""
     return _MATCH_JOIN_FAIL
 
 
 def fellow_spectator_joined(user_id: int) -> bytes:
-    """To the other spectators of the same player."""
-    return _number(Server.FELLOW_SPECTATOR_JOINED, user_id)
+    """Encode a new spectator, for the other spectators of the host."""
+    return _number(ServerPacket.FELLOW_SPECTATOR_JOINED, user_id)
 
 
 def fellow_spectator_left(user_id: int) -> bytes:
-    """To the other spectators of the same player."""
-    return _number(Server.FELLOW_SPECTATOR_LEFT, user_id)
+    """Encode that a spectator left, for the other spectators of the host."""
+    return _number(ServerPacket.FELLOW_SPECTATOR_LEFT, user_id)
 
 
 def match_start(match_id: int, match: Match) -> bytes:
-    """To those who play: load the map."""
-    return _match(Server.MATCH_START, match_id, match, string(match.password))
+    """Encode the start of a play with the password, for the players, whose clients load the map."""
+    return _match(ServerPacket.MATCH_START, match_id, match, string(match.password))
 
 
 def match_score_update(payload: bytes, slot: int) -> bytes:
-    """A player's score frame as it came, but for the slot, which is ours to say."""
+    """Encode a player's score frame, with the slot replaced."""
+    # A client could send the slot of another player.
     frame = bytearray(payload)
     frame[_SCORE_FRAME_SLOT : _SCORE_FRAME_SLOT + 1] = bytes((slot & 0xFF,))
-    return packet(Server.MATCH_SCORE_UPDATE, bytes(frame))
+    return packet(ServerPacket.MATCH_SCORE_UPDATE, bytes(frame))
 
 
 def match_transfer_host() -> bytes:
-    """To the new host."""
+    """Encode that the receiver is the new host."""
     return _MATCH_TRANSFER_HOST
 
 
 def match_all_players_loaded() -> bytes:
-    """To those who play: the song begins."""
+    """Encode that all players have loaded the map and the play begins."""
     return _MATCH_ALL_PLAYERS_LOADED
 
 
 def match_player_failed(slot: int) -> bytes:
-    """The player of that slot, 0-15, failed."""
-    return _number(Server.MATCH_PLAYER_FAILED, slot)
+    """Encode that the player in a slot (0-15) failed."""
+    return _number(ServerPacket.MATCH_PLAYER_FAILED, slot)
 
 
 def match_complete() -> bytes:
-    """To those who played: show the results."""
+    """Encode the end of a play, for the players, whose clients show the results."""
     return _MATCH_COMPLETE
 
 
 def match_skip() -> bytes:
-    """Everybody wants to skip the intro."""
+    """Encode that all players want to skip the intro."""
     return _MATCH_SKIP
 
 
 def channel_join_success(name: str) -> bytes:
-    """Opens a channel's tab."""
-    return packet(Server.CHANNEL_JOIN_SUCCESS, string(name))
+    """Encode that the receiver has joined a channel. The client opens its tab."""
+    return packet(ServerPacket.CHANNEL_JOIN_SUCCESS, string(name))
 
 
 def channel_info(name: str, topic: str, users: int) -> bytes:
-    """Puts a channel in the list, or its new number of users; at most 32,767 are shown."""
-    return _channel(Server.CHANNEL_INFO, name, topic, users)
+    """Encode a channel with its user count, at most 32,767, for the client's list."""
+    return _channel(ServerPacket.CHANNEL_INFO, name, topic, users)
 
 
 def channel_kick(name: str) -> bytes:
-    """Closes a channel's tab."""
-    return packet(Server.CHANNEL_KICK, string(name))
+    """Encode that the receiver is not in a channel. The client closes its tab."""
+    return packet(ServerPacket.CHANNEL_KICK, string(name))
 
 
 def channel_auto_join(name: str, topic: str, users: int) -> bytes:
-    """As channel_info, and the client joins."""
-    return _channel(Server.CHANNEL_AUTO_JOIN, name, topic, users)
+    """Encode a channel like `channel_info`. The client also joins it."""
+    return _channel(ServerPacket.CHANNEL_AUTO_JOIN, name, topic, users)
 
 
-def beatmap_info_reply(entries: Sequence[BeatmapInfo]) -> bytes:
-    """What we know about the maps a client asked for; unknown ones are left out."""
+def beatmap_info_reply(entries: Sequence[BeatmapInfoEntry]) -> bytes:
+    """Encode the reply to BEATMAP_INFO_REQUEST. Unknown maps are omitted."""
     parts = [_BEATMAP_COUNT.pack(len(entries))]
     for entry in entries:
         grades = (entry.osu, entry.fruits, entry.taiko, entry.mania)
         parts.append(_BEATMAP.pack(entry.index, entry.map_id, entry.set_id, 0, entry.status, *grades))
         parts.append(string(entry.md5))
-    return packet(Server.BEATMAP_INFO_REPLY, b"".join(parts))
+    return packet(ServerPacket.BEATMAP_INFO_REPLY, b"".join(parts))
 
 
 def privileges(bits: int) -> bytes:
-    """The receiver's own client privileges (docs/spec/game-rules.md#client-privileges)."""
-    return _number(Server.PRIVILEGES, bits)
+    """Encode the receiver's own client privileges (docs/spec/game-rules.md#client-privileges)."""
+    return _number(ServerPacket.PRIVILEGES, bits)
 
 
 def friends_list(ids: Iterable[int]) -> bytes:
-    """The receiver's friends: replaces the list it had."""
-    return packet(Server.FRIENDS_LIST, i32_list(tuple(ids)))
+    """Encode the receiver's friends, which replace the client's list."""
+    return packet(ServerPacket.FRIENDS_LIST, i32_list(tuple(ids)))
 
 
 def protocol_version(version: int = PROTOCOL_VERSION) -> bytes:
-    """The first packet of a login."""
-    return _number(Server.PROTOCOL_VERSION, version)
+    """Encode the version of the protocol, the first packet of a login reply."""
+    return _number(ServerPacket.PROTOCOL_VERSION, version)
 
 
 def main_menu_icon(image_url: str, click_url: str) -> bytes:
-    """The picture of the main menu and where it leads; both may be empty."""
-    # Clients split at the one "|" there must be.
+    """Encode the image of the main menu and the link of a click. Both may be empty."""
+    # Clients split the text at "|" and expect two parts.
     image_url, click_url = (url.replace("|", "%7C") for url in (image_url, click_url))
-    return packet(Server.MAIN_MENU_ICON, string(f"{image_url}|{click_url}"))
+    return packet(ServerPacket.MAIN_MENU_ICON, string(f"{image_url}|{click_url}"))
 
 
 def match_player_skipped(slot: int) -> bytes:
-    """The player of that slot, 0-15, wants to skip the intro."""
-    return _number(Server.MATCH_PLAYER_SKIPPED, slot)
+    """Encode that the player in a slot (0-15) wants to skip the intro."""
+    return _number(ServerPacket.MATCH_PLAYER_SKIPPED, slot)
 
 
 def restart(ms: int) -> bytes:
-    """The client logs in again after that time."""
-    return _number(Server.RESTART, ms)
+    """Encode the request to log in again after `ms` milliseconds."""
+    return _number(ServerPacket.RESTART, ms)
 
 
 def match_invite(sender: str, text: str, recipient: str, sender_id: int) -> bytes:
-    """An invitation; the text holds the link."""
-    return _chat(Server.MATCH_INVITE, sender, text, recipient, sender_id)
+    """Encode an invitation to a match. `text` contains the link."""
+    return _chat(ServerPacket.MATCH_INVITE, sender, text, recipient, sender_id)
 
 
 def channel_info_end() -> bytes:
-    """The list of channels is complete."""
+    """Encode the end of the list of channels."""
     return _CHANNEL_INFO_END
 
 
 def match_change_password(password: str) -> bytes:
-    """To the room: its new password."""
-    return packet(Server.MATCH_CHANGE_PASSWORD, string(password))
+    """Encode the new password of a match, for its seated players."""
+    return packet(ServerPacket.MATCH_CHANGE_PASSWORD, string(password))
 
 
 def silence_end(seconds: int) -> bytes:
-    """How long the receiver is still silenced; 0 lifts it."""
-    return _number(Server.SILENCE_END, seconds)
+    """Encode the remaining seconds of the receiver's silence; 0 ends it."""
+    return _number(ServerPacket.SILENCE_END, seconds)
 
 
 def user_silenced(user_id: int) -> bytes:
-    """Deletes that player's lines."""
-    return _number(Server.USER_SILENCED, user_id)
+    """Encode that a player was silenced. Clients delete the player's lines."""
+    return _number(ServerPacket.USER_SILENCED, user_id)
 
 
 def user_presence_single(user_id: int) -> bytes:
-    """A player is online; the client asks when it wants to know more."""
-    return _number(Server.USER_PRESENCE_SINGLE, user_id)
+    """Encode that a player is online. The client requests the presence when it shows the player."""
+    return _number(ServerPacket.USER_PRESENCE_SINGLE, user_id)
 
 
 def user_presence_bundle(ids: Iterable[int]) -> bytes:
-    """As user_presence_single for many: packets of BUNDLE_MAX ids each, none for no ids."""
-    every = tuple(ids)
-    bundles = (every[start : start + BUNDLE_MAX] for start in range(0, len(every), BUNDLE_MAX))
-    return b"".join(packet(Server.USER_PRESENCE_BUNDLE, i32_list(bundle)) for bundle in bundles)
+    """Encode that players are online, in packets of up to BUNDLE_MAX ids. Returns b"" without ids."""
+    user_ids = tuple(ids)
+    bundles = (user_ids[start : start + BUNDLE_MAX] for start in range(0, len(user_ids), BUNDLE_MAX))
+    return b"".join(packet(ServerPacket.USER_PRESENCE_BUNDLE, i32_list(bundle)) for bundle in bundles)
 
 
 def user_dm_blocked(target: str) -> bytes:
-    """That player takes no messages from the receiver."""
-    return _chat(Server.USER_DM_BLOCKED, "", "", target, 0)
+    """Encode that a player does not accept messages from the receiver."""
+    return _chat(ServerPacket.USER_DM_BLOCKED, "", "", target, 0)
 
 
 def target_is_silenced(target: str) -> bytes:
-    """That player is silenced and could not answer."""
-    return _chat(Server.TARGET_IS_SILENCED, "", "", target, 0)
-
-
-def version_update_forced() -> bytes:
-    """Makes the client update at once."""
-    return _VERSION_UPDATE_FORCED
-
-
-def switch_server(seconds: int) -> bytes:
-    """Makes a client that is idle that long go to the next host."""
-    return _number(Server.SWITCH_SERVER, seconds)
+    """Encode that a player is silenced and cannot reply."""
+    return _chat(ServerPacket.TARGET_IS_SILENCED, "", "", target, 0)
 
 
 def account_restricted() -> bytes:
-    """Shows the receiver that its account is restricted."""
+    """Encode that the receiver's account is restricted."""
     return _ACCOUNT_RESTRICTED
 
 
 def match_abort() -> bytes:
-    """To those who play: back to the room."""
+    """Encode that the play was aborted. Clients return to the screen of the match."""
     return _MATCH_ABORT
-
-
-def switch_tournament_server(address: str) -> bytes:
-    """Makes a tournament client go there."""
-    return packet(Server.SWITCH_TOURNAMENT_SERVER, string(address))

@@ -1,8 +1,8 @@
-"""The bytes of bancho: primitive types and framing (docs/spec/protocol.md#framing).
+"""The wire format of bancho: primitive types and framing (docs/spec/protocol.md#framing).
 
-Little-endian throughout. A body is packets one after the other; a packet is u16 id, u8 compression, u32 length and its
-payload. Whatever a client sends, reading raises Malformed and nothing else, and never looks beyond its own payload;
-writing never fails: a number too large for its field becomes the largest it can hold.
+All numbers are little-endian. A body is a sequence of packets: u16 id, u8 compression, u32 length of the payload, and
+the payload. Reading raises only MalformedPacket, for any input, and never reads beyond the packet's payload. Writing
+never fails: a number outside the range of its field becomes the nearest number in it.
 """
 
 import struct
@@ -14,14 +14,14 @@ from kiai.logs import get_logger
 HEADER_BYTES: Final = 7
 PACKET_MAX_BYTES: Final = 64 * 1024
 BEATMAP_INFO_MAX_BYTES: Final = 512 * 1024
-"""Packet 68 names every map of a client's collection."""
-PACKETS_MAX: Final = 20_000
-"""In one body, PONGs included; what follows is ignored."""
+"""The bound of packet 68, which names all maps of a client's folder."""
+PACKETS_MAX: Final = 2_000
+"""Packets of one body, PONGs included; the rest is ignored. Clients send a few, and no budget pays for 2,000."""
 INFLATED_MAX_BYTES: Final = 1024 * 1024
-"""From all the compressed packets of one body: what a body may hold uncompressed."""
+"""Uncompressed bytes of all compressed packets of one body: as many as a body may have without compression."""
 ULEB128_MAX_BYTES: Final = 5
 LIST_MAX: Final = 32_767
-"""A list's count is u16, but some clients read it as i16."""
+"""Numbers in one list. The count is u16, but some clients read it as i16."""
 
 _PONG: Final = 4
 _BEATMAP_INFO_REQUEST: Final = 68
@@ -31,7 +31,7 @@ _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 _PRESENT: Final = 0x0B
 _ABSENT: Final = b"\x00"
 _SHORT: Final = tuple(bytes((_PRESENT, size)) for size in range(128))
-"""How a string of up to 127 bytes begins, by its size."""
+"""PERF: the first two bytes of a string, by its size up to 127 bytes. Most strings are that short."""
 
 _U8: Final = struct.Struct("<B")
 _U16: Final = struct.Struct("<H")
@@ -58,12 +58,15 @@ _BOUNDS: Final[dict[str, tuple[float, float]]] = {
 }
 
 
-class Malformed(ValueError):
-    """A payload is too short or holds what cannot be; the message says which."""
+class MalformedPacket(ValueError):
+    """A payload is too short or has an invalid value; the message says which."""
 
 
-class Reader:
-    """Reads one payload from its start and never beyond its end: every method raises Malformed when it is too short."""
+class PayloadReader:
+    """Reads a payload from start to end.
+
+    Every method raises MalformedPacket if the rest of the payload is too short.
+    """
 
     __slots__ = ("_at", "_payload")
 
@@ -72,53 +75,53 @@ class Reader:
         self._at = 0
 
     def u8(self) -> int:
-        """The next byte, 0-255."""
+        """Read an unsigned byte."""
         return int(self._number(_U8))
 
     def u16(self) -> int:
-        """The next two bytes, 0-65,535."""
+        """Read an unsigned 16-bit number."""
         return int(self._number(_U16))
 
     def i16(self) -> int:
-        """The next two bytes, with a sign."""
+        """Read a signed 16-bit number."""
         return int(self._number(_I16))
 
     def u32(self) -> int:
-        """The next four bytes, without a sign."""
+        """Read an unsigned 32-bit number."""
         return int(self._number(_U32))
 
     def i32(self) -> int:
-        """The next four bytes, with a sign."""
+        """Read a signed 32-bit number."""
         return int(self._number(_I32))
 
     def i64(self) -> int:
-        """The next eight bytes, with a sign."""
+        """Read a signed 64-bit number."""
         return int(self._number(_I64))
 
     def f32(self) -> float:
-        """The next four bytes; may be infinite or no number at all."""
+        """Read a 32-bit float, which may be infinite or NaN."""
         return float(self._number(_F32))
 
     def f64(self) -> float:
-        """The next eight bytes; may be infinite or no number at all."""
+        """Read a 64-bit float, which may be infinite or NaN."""
         return float(self._number(_F64))
 
     def raw(self, size: int) -> bytes:
-        """The next `size` bytes as they are."""
+        """Read `size` bytes."""
         after = self._at + size
         if after > len(self._payload):
-            raise Malformed(f"{size} bytes were to follow")
+            raise MalformedPacket(f"expected {size} more bytes")
         part = self._payload[self._at : after]
         self._at = after
         return part
 
     def string(self) -> str:
-        """A text; absent is "". What is no UTF-8 becomes U+FFFD."""
+        """Read a string, "" if it is absent. Invalid UTF-8 becomes U+FFFD."""
         payload = self._payload
         at = self._at
         if at >= len(payload):
-            raise Malformed("a string was to follow")
-        if payload[at] != _PRESENT:
+            raise MalformedPacket("expected a string")
+        if payload[at] != _PRESENT:  # 00, or a byte that has no meaning
             self._at = at + 1
             return ""
         at += 1
@@ -130,19 +133,20 @@ class Reader:
                 break
             shift += 7
         else:
-            raise Malformed("a string's length does not end")
+            raise MalformedPacket("a string's length is longer than 5 bytes")
         self._at = at
         return self.raw(size).decode("utf-8", "replace")
 
     def i32_list(self, most: int) -> tuple[int, ...]:
-        """The numbers of a list whose count is u16: each once, in order, the first `most` of them.
+        """Read a list with a u16 count. Return the first `most` different numbers in order.
 
-        Whatever the count says, no more is read than the payload holds.
+        A count larger than the payload reads the numbers that exist.
         """
         return self.i32s(self.u16(), most)
 
     def i32s(self, count: int, most: int) -> tuple[int, ...]:
-        """As `i32_list`, when the count was read already; below 0 is none."""
+        """Read `count` numbers like `i32_list`. A negative count reads no numbers."""
+        # Bounded by the payload before anything is allocated: the count is the client's.
         count = max(0, min(count, (len(self._payload) - self._at) // _I32.size))
         numbers: tuple[int, ...] = struct.unpack_from(f"<{count}i", self._payload, self._at)
         self._at += count * _I32.size
@@ -152,25 +156,26 @@ class Reader:
         try:
             (number,) = layout.unpack_from(self._payload, self._at)
         except struct.error:
-            raise Malformed(f"a number of {layout.size} bytes was to follow") from None
+            raise MalformedPacket(f"expected a number of {layout.size} bytes") from None
         self._at += layout.size
         return number
 
 
-class Layout:
-    """Numbers written one after the other. Each is brought into the range of its field, so that none ever fails."""
+class PayloadLayout:
+    """Packs a fixed sequence of numbers. A number outside the range of its field becomes the nearest one in it."""
 
     __slots__ = ("_bounds", "_pack", "size")
 
     def __init__(self, fields: str) -> None:
-        """`fields` are the letters of `struct`, one a number, without counts."""
+        """`fields` are format characters of `struct`, one for each number, without counts."""
         layout = struct.Struct(f"<{fields}")
         self._pack = layout.pack
         self._bounds = tuple(_BOUNDS[field] for field in fields)
         self.size: Final = layout.size
 
     def pack(self, *numbers: float) -> bytes:
-        """The bytes of the numbers, one for each field."""
+        """Pack one number for each field."""
+        # PERF: nearly all numbers fit, so the range is only checked after a failure.
         try:
             return self._pack(*numbers)
         except (struct.error, OverflowError):
@@ -179,7 +184,7 @@ class Layout:
 
 
 def string(text: str) -> bytes:
-    """A text as readers expect it: `00` when empty, else `0b`, its length as ULEB128 and UTF-8."""
+    """Encode a string: `00` if it is empty, else `0b`, the length in bytes as ULEB128, and UTF-8."""
     if not text:
         return _ABSENT
     encoded = text.encode("utf-8", "replace")
@@ -195,31 +200,30 @@ def string(text: str) -> bytes:
 
 
 def i32_list(numbers: tuple[int, ...]) -> bytes:
-    """A list with a u16 count; what is beyond LIST_MAX is left out."""
+    """Encode a list with a u16 count. Numbers beyond LIST_MAX are omitted."""
     numbers = numbers[:LIST_MAX]
     count = len(numbers)
     try:
         return struct.pack(f"<H{count}i", count, *numbers)
     except struct.error:
-        return struct.pack("<H", count) + Layout("i" * count).pack(*numbers)
+        return struct.pack("<H", count) + PayloadLayout("i" * count).pack(*numbers)
 
 
 def packet(packet_id: int, payload: bytes = b"") -> bytes:
-    """A whole packet: header and payload."""
+    """Encode a packet: header and payload."""
     return _HEADER.pack(packet_id, 0, len(payload)) + payload
 
 
 def packets_in(body: bytes) -> list[tuple[int, bytes]]:
-    """The packets of a body as (id, payload), in order; PONGs are left out, for they say nothing.
+    """Split a body into packets (id, payload), in order and without PONGs, which carry nothing. Never raises.
 
-    Never raises. A tail that is no whole packet is ignored, and so is everything beyond PACKETS_MAX. A packet that is
-    too long, or compressed and damaged, is dropped and the others stay. Unknown ids are kept: who handles them skips
-    them.
+    Ignores an incomplete packet at the end and everything beyond PACKETS_MAX. Drops packets that are too long, and
+    compressed packets that are damaged. Returns packets with unknown ids.
     """
     found: list[tuple[int, bytes]] = []
     unpack = _HEADER.unpack_from
-    whole = len(body)
-    last = whole - HEADER_BYTES
+    length = len(body)
+    last = length - HEADER_BYTES
     inflatable = INFLATED_MAX_BYTES
     too_long = damaged = start = 0
     for _ in range(PACKETS_MAX):
@@ -228,7 +232,7 @@ def packets_in(body: bytes) -> list[tuple[int, bytes]]:
         packet_id, compression, size = unpack(body, start)
         start += HEADER_BYTES
         after = start + size
-        if after > whole:
+        if after > length:  # its length is wrong, so no later packet can be found either
             break
         if packet_id != _PONG:
             most = BEATMAP_INFO_MAX_BYTES if packet_id == _BEATMAP_INFO_REQUEST else PACKET_MAX_BYTES
@@ -252,14 +256,14 @@ def packets_in(body: bytes) -> list[tuple[int, bytes]]:
 
 
 _INFLATING_COSTS: Final = 4_096
-"""Bytes of INFLATED_MAX_BYTES that a compressed packet takes in any case: starting is most of the work."""
+"""Bytes of INFLATED_MAX_BYTES that each compressed packet uses. The setup of zlib is most of the work."""
 
 
 def _inflated(payload: bytes, most: int) -> tuple[bytes | None, int]:
-    """The uncompressed payload, None when it is damaged or longer than `most`; and how much work it was, in bytes."""
+    """Return the uncompressed payload, and the work in bytes. None: it is damaged or longer than `most`."""
     stream = zlib.decompressobj(_GZIP_WINDOW)
     try:
-        inflated = stream.decompress(payload, most + 1)
+        inflated = stream.decompress(payload, most + 1)  # bounds a compression bomb; one byte more shows the excess
     except zlib.error:
         return None, most
     spent = _INFLATING_COSTS + len(inflated)

@@ -1,1 +1,1 @@
-"""The bot's commands: chat text in, a verb of a subject, words out."""
+"""The commands of the bot: each handler gets typed arguments, calls a service and returns lines of chat."""

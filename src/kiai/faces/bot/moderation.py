@@ -1,220 +1,167 @@
-"""Commands of the staff. The verbs are those of the admin pages and the command line; the target rule is checked here
-before any of them runs (docs/spec/game-rules.md#who-may-act-on-whom), because the operator at the command line may do
-everything."""
+"""Commands of staff.
+
+They call the services that the admin pages and the command line use. The services check permissions and ranks.
+"""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Final
 
-from kiai.accounts import BOT_ID, User
-from kiai.beatmaps import Beatmaps, MapStatus
-from kiai.beatmaps.model import WORDS
-from kiai.chat.bot import Argument, Asker, Command, Kind
+from kiai.accounts import User
+from kiai.chat.bot import Argument, ArgumentKind, BotCommand, CommandContext
 from kiai.chat.channels import Channels
 from kiai.chat.service import Chat
 from kiai.clock import Clock
 from kiai.errors import Refused
-from kiai.faces.bot.now_playing import NowPlaying
-from kiai.osu.durations import duration_text
-from kiai.osu.privileges import staff_rank
 from kiai.osu.texts import chat_name, chat_text
 from kiai.presence import Presence
-from kiai.scores.flags import LISTED_MAX, Flags
 from kiai.staff import Actor, Staff, audit
-from kiai.staff.silences import Silences
+from kiai.staff.authority import Authority, check_not_bot
 from kiai.storage.port import Database, Transaction
 
-DEVELOPER_RANK: Final = 3
-FLAGS_SHOWN: Final = 5
-REASON: Final = Argument("reason", Kind.TEXT)
-USER: Final = Argument("user", Kind.USER)
-ROLE: Final = Argument("role")
+REASON_MAX: Final = 500
+USER: Final = Argument("user", ArgumentKind.USER)
+ROLES: Final = Argument("roles", ArgumentKind.TEXT)
+REASON: Final = Argument("reason", ArgumentKind.REASON)
 
 
 class ModerationCommands:
-    """What staff may do from the chat."""
+    """Handlers of the commands of staff."""
 
     def __init__(
         self,
         database: Database,
+        authority: Authority,
         staff: Staff,
-        silences: Silences,
         presence: Presence,
         channels: Channels,
-        beatmaps: Beatmaps,
-        now_playing: NowPlaying,
         chat: Chat,
-        flags: Flags,
         clock: Clock,
     ) -> None:
         self._database = database
+        self._authority = authority
         self._staff = staff
-        self._silences = silences
         self._presence = presence
         self._channels = channels
-        self._beatmaps = beatmaps
-        self._now_playing = now_playing
         self._chat = chat
-        self._flags = flags
         self._clock = clock
 
-    async def silence(self, asker: Asker, user: User, duration: int, reason: str) -> Sequence[str]:
-        """`!silence`."""
-        lasts_s = (await self._silences.silence(_actor(asker), user.id, duration, reason)).lasts_s
-        longer = " already, which is longer" if lasts_s > duration else ""
-        lasts = f"{duration_text(lasts_s)} ({lasts_s} s){longer}"
-        return (f"{chat_name(user.name)} is silenced for {lasts}: {chat_text(reason)}",)
-
-    async def unsilence(self, asker: Asker, user: User, reason: str) -> Sequence[str]:
-        """`!unsilence`."""
-        await self._silences.unsilence(_actor(asker), user.id, reason)
-        return (f"{chat_name(user.name)} may speak again.",)
-
-    async def kick(self, asker: Asker, user: User, reason: str) -> Sequence[str]:
-        """`!kick`."""
-        await self._may_act_on(asker, user, "kick")
-        ended = await self._presence.end_sessions_of(user.id)
-        await self._write(asker, "kick", "user", user.id, reason)
-        return (f"{chat_name(user.name)} was logged off." if ended else f"{chat_name(user.name)} was not online.",)
-
-    async def restrict(self, asker: Asker, user: User, reason: str) -> Sequence[str]:
-        """`!restrict`."""
-        await self._may_act_on(asker, user, "restrict")
-        await self._staff.restrict(_actor(asker), user.name, reason)
-        return (f"{chat_name(user.name)} is restricted: {chat_text(reason)}",)
-
-    async def unrestrict(self, asker: Asker, user: User, reason: str) -> Sequence[str]:
-        """`!unrestrict`."""
-        await self._may_act_on(asker, user, "unrestrict")
-        await self._staff.unrestrict(_actor(asker), user.name, reason)
-        return (f"{chat_name(user.name)} is no longer restricted.",)
-
-    async def flags(self, asker: Asker, user: User) -> Sequence[str]:
-        """`!flags`."""
-        found = await self._flags.of(user.id)
-        if not found:
-            return (f"Nothing was odd about {chat_name(user.name)}.",)
-        lines = [
-            f"{datetime.fromtimestamp(one.at_ms // 1000, UTC):%Y-%m-%d %H:%M} {one.kind}: {chat_text(one.details)}"
-            for one in found[:FLAGS_SHOWN]
-        ]
-        more = f" The last {FLAGS_SHOWN}:" if len(found) > FLAGS_SHOWN else ""
-        many = f"{len(found)}{' or more' if len(found) >= LISTED_MAX else ''}"
-        return (f"{chat_name(user.name)} has {many} flags.{more}", *lines)
-
-    async def add_privilege(self, asker: Asker, user: User, role: str) -> Sequence[str]:
+    async def add_privilege(self, context: CommandContext, user: User, roles: str) -> Sequence[str]:
         """`!addpriv`."""
-        account = await self._staff.grant(_actor(asker), user.name, [role])
-        return (f"{chat_name(account.name)} has {chat_text(role)} now.",)
+        account = await self._staff.grant(_actor(context), user.name, roles.split())
+        return (f"{chat_name(account.name)} has {_roles(roles)} now.",)
 
-    async def remove_privilege(self, asker: Asker, user: User, role: str) -> Sequence[str]:
+    async def remove_privilege(self, context: CommandContext, user: User, roles: str) -> Sequence[str]:
         """`!rmpriv`."""
-        account = await self._staff.revoke(_actor(asker), user.name, [role])
-        return (f"{chat_name(account.name)} no longer has {chat_text(role)}.",)
+        account = await self._staff.revoke(_actor(context), user.name, roles.split())
+        return (f"{chat_name(account.name)} no longer has {_roles(roles)}.",)
 
-    async def alert(self, asker: Asker, text: str) -> Sequence[str]:
+    async def add_nominator(self, context: CommandContext, user: User) -> Sequence[str]:
+        """`!addbn`."""
+        return await self.add_privilege(context, user, "nominator")
+
+    async def remove_nominator(self, context: CommandContext, user: User) -> Sequence[str]:
+        """`!removebn`."""
+        return await self.remove_privilege(context, user, "nominator")
+
+    async def whitelist(self, context: CommandContext, user: User, reason: str) -> Sequence[str]:
+        """`!whitelist`."""
+        await self._staff.whitelist(_actor(context), user.id, reason, on=True)
+        return (f"{chat_name(user.name)} is whitelisted: {chat_text(reason)}",)
+
+    async def unwhitelist(self, context: CommandContext, user: User, reason: str) -> Sequence[str]:
+        """`!unwhitelist`."""
+        await self._staff.whitelist(_actor(context), user.id, reason, on=False)
+        return (f"{chat_name(user.name)} is not whitelisted any more.",)
+
+    async def alert(self, context: CommandContext, text: str) -> Sequence[str]:
         """`!alert`."""
+        await self._authority.require(_actor(context), "alerts.send")
+        await self._write(context, "alert_all", "server", 0, text)
         await self._presence.alert(text)
-        await self._write(asker, "alert_all", "server", 0, text)
-        return ("Everybody was told.",)
+        return ("Sent a notification to all online players.",)
 
-    async def alert_user(self, asker: Asker, user: User, text: str) -> Sequence[str]:
+    async def alert_user(self, context: CommandContext, user: User, text: str) -> Sequence[str]:
         """`!alertuser`."""
+        await self._authority.require(_actor(context), "alerts.send")
+        check_not_bot(user.id)
+        await self._write(context, "alert_user", "user", user.id, text)
         await self._presence.alert(text, user.id)
-        await self._write(asker, "alert_user", "user", user.id, text)
-        return (f"{chat_name(user.name)} was told.",)
+        return (f"Sent a notification to {chat_name(user.name)}.",)
 
-    async def announce(self, asker: Asker, text: str) -> Sequence[str]:
+    async def announce(self, context: CommandContext, text: str) -> Sequence[str]:
         """`!announce`."""
+        await self._authority.require(_actor(context), "announce.post")
+        await self._write(context, "announce", "server", 0, text)
         await self._chat.post("#announce", text)
-        await self._write(asker, "announce", "server", 0, text)
-        return ("Announced.",)
+        return ("Posted in #announce.",)
 
-    async def moderated(self, asker: Asker, on: str | None) -> Sequence[str]:
+    async def moderated(self, context: CommandContext, on: str | None) -> Sequence[str]:
         """`!moderated`."""
-        channel = self._channels.find(asker.where)
+        channel = self._channels.get(context.channel)
         if channel is None:
-            raise Refused("only ordinary channels can be moderated")
-        wanted = not channel.moderated if on is None else on == "on"
+            # The channels of matches and spectators are not in the list of channels.
+            raise Refused("only public channels can be moderated")
+        moderated = not channel.moderated if on is None else on == "on"
         at_ms = self._clock.now_ms()
 
-        async def written(tx: Transaction) -> None:
+        async def write_audit(tx: Transaction) -> None:
             await audit.write(
                 tx,
-                _actor(asker),
+                _actor(context),
                 "channel_moderated",
                 at_ms=at_ms,
                 target_kind="channel",
                 target_id=0,
-                details={"channel": channel.name, "on": wanted},
+                details={"channel": channel.name, "on": moderated},
             )
 
-        await self._channels.set_moderated(channel.name, wanted, also=written)
-        return ("Only staff may write here now." if wanted else "Everybody may write here again.",)
+        # The audit row is written in the transaction of the change: one must not exist without the other.
+        await self._channels.set_moderated(channel.name, moderated, also=write_audit)
+        if moderated:
+            return ("Only staff can write in this channel now.",)
+        return ("Everyone can write in this channel again.",)
 
-    async def set_status(self, asker: Asker, status: str, scope: str | None) -> Sequence[str]:
-        """`!map`."""
-        beatmap = (await self._now_playing.last(asker.session.user_id)).beatmap
-        maps = await self._beatmaps.of_set(beatmap.set_id) if scope == "set" else [beatmap]
-        new: MapStatus = WORDS[status]
-        if all(one.status == new for one in maps):
-            raise Refused(f"it is {new.name.lower()} already")
-        await self._staff.set_map_status(_actor(asker), maps, new)
-        title = chat_text(f"{beatmap.artist} - {beatmap.title}")
-        return (f"{title}: {len(maps)} map(s) are {new.name.lower()} now.",)
-
-    async def _may_act_on(self, asker: Asker, user: User, action: str) -> None:
-        if user.id == BOT_ID:
-            raise Refused("the bot is never a target")
-        if user.id == asker.session.user_id:
-            raise Refused("nobody does that to themselves")
-        rank = staff_rank(asker.session.priv)
-        if rank != DEVELOPER_RANK and rank <= staff_rank(user.priv):
-            await self._write(asker, "denied", "user", user.id, action)
-            raise Refused("only a higher role can act on this user")
-
-    async def _write(self, asker: Asker, action: str, kind: str, target_id: int, reason: str) -> None:
+    async def _write(self, context: CommandContext, action: str, kind: str, target_id: int, reason: str) -> None:
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
             await audit.write(
-                tx, _actor(asker), action, at_ms=now, target_kind=kind, target_id=target_id, reason=reason[:500]
+                tx,
+                _actor(context),
+                action,
+                at_ms=now,
+                target_kind=kind,
+                target_id=target_id,
+                reason=reason[:REASON_MAX],
             )
 
         await self._database.transaction(body)
 
-    def commands(self) -> list[Command]:
-        """What this page declares."""
-        text = Argument("text", Kind.TEXT)
-        duration = Argument("duration", Kind.DURATION)
-        on_off = Argument("on", Kind.CHOICE, optional=True, choices=("on", "off"))
-        status = Argument("status", Kind.CHOICE, choices=tuple(WORDS))
-        scope = Argument("scope", Kind.CHOICE, optional=True, choices=("map", "set"))
+    def commands(self) -> list[BotCommand]:
+        """Return the declarations of the commands of staff."""
+        text = Argument("text", ArgumentKind.TEXT)
+        on_off = Argument("on", ArgumentKind.CHOICE, optional=True, choices=("on", "off"))
         rows = (
-            ("silence", ("mute",), self.silence, "users.silence", (USER, duration, REASON), "silence",
-             "Lets a player say nothing for a while."),
-            ("unsilence", ("unmute",), self.unsilence, "users.silence", (USER, REASON), "unsilence",
-             "Lets a player speak again."),
-            ("kick", ("disconnect",), self.kick, "users.kick", (USER, REASON), "kick", "Logs a player off."),
-            ("restrict", (), self.restrict, "users.restrict", (USER, REASON), "restrict", "Hides a player."),
-            ("flags", (), self.flags, "users.restrict", (USER,), "",
-             "What was odd about a player's plays and clients lately."),
-            ("unrestrict", (), self.unrestrict, "users.restrict", (USER, REASON), "unrestrict",
-             "Lifts a restriction."),
-            ("addpriv", ("ap",), self.add_privilege, "users.privileges", (USER, ROLE), "privileges",
-             "Gives a role."),
-            ("rmpriv", ("rp",), self.remove_privilege, "users.privileges", (USER, ROLE), "privileges",
-             "Takes a role."),
+            ("addpriv", ("ap",), self.add_privilege, "users.privileges", (USER, ROLES), "privileges",
+             "Gives a player roles."),
+            ("rmpriv", ("rp",), self.remove_privilege, "users.privileges", (USER, ROLES), "privileges",
+             "Takes roles from a player."),
+            ("addbn", (), self.add_nominator, "users.privileges", (USER,), "privileges", "Makes a player a nominator."),
+            ("removebn", (), self.remove_nominator, "users.privileges", (USER,), "privileges",
+             "Takes the role of a nominator from a player."),
+            ("whitelist", (), self.whitelist, "users.whitelist", (USER, REASON), "privileges",
+             "Exempts a player from automatic actions against cheating."),
+            ("unwhitelist", (), self.unwhitelist, "users.whitelist", (USER, REASON), "privileges",
+             "Ends that exemption."),
             ("alert", ("alertall", "broadcast"), self.alert, "alerts.send", (text,), "alert_all",
-             "Shows a text to everybody online."),
+             "Shows a notification to everybody online."),
             ("alertuser", ("alertu",), self.alert_user, "alerts.send", (USER, text), "alert_user",
-             "Shows a text to a player."),
-            ("announce", (), self.announce, "announce.post", (text,), "announce", "A line in #announce."),
-            ("map", (), self.set_status, "beatmaps.set_status", (status, scope), "beatmap_status",
-             "Sets the status of the map of your last /np, or of its set."),
+             "Shows a notification to a player."),
+            ("announce", (), self.announce, "announce.post", (text,), "announce", "Posts a line in #announce."),
         )  # fmt: skip
+        # All hidden except `!moderated`, which concerns everyone in the channel.
         commands = [
-            Command(
+            BotCommand(
                 name=name,
                 aliases=aliases,
                 handler=handler,
@@ -226,16 +173,20 @@ class ModerationCommands:
             )
             for name, aliases, handler, permission, arguments, action, about in rows
         ]
-        moderated = Command(
+        moderated = BotCommand(
             name="moderated",
             handler=self.moderated,
             permission="chat.moderate",
             arguments=(on_off,),
             audit="channel_moderated",
-            help="Lets only staff write in this channel, or everybody again.",
+            help="Allows only staff to write in this channel, or everybody again.",
         )
         return [*commands, moderated]
 
 
-def _actor(asker: Asker) -> Actor:
-    return Actor(user_id=asker.session.user_id, source="game")
+def _actor(context: CommandContext) -> Actor:
+    return Actor(context.session.user_id, context.source)
+
+
+def _roles(roles: str) -> str:
+    return "the role " + ", ".join(map(chat_text, roles.split()))

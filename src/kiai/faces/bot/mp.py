@@ -1,10 +1,11 @@
-"""`!mp`: leading a room (docs/spec/multiplayer.md#commands-of-referees). Answers say what became of the match, and stay
-as they are: tournament tools read them.
+"""`!mp`, the commands of hosts and referees (docs/spec/multiplayer.md#commands-of-referees).
 
-Who may do what is the match's own rule (`commands.Right`); whoever has no right gets no answer at all.
+Tournament tools parse many of the answers, so their wording is fixed (docs/operate/bot.md, Leading a match). The rules
+of the match check the rights (`commands.Right`). A player without the right gets no answer, as on the official server.
 """
 
 import contextlib
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
@@ -12,24 +13,34 @@ from typing import Any, Final
 from kiai.accounts import User
 from kiai.beatmaps import Beatmap, Beatmaps
 from kiai.beatmaps.model import full_title
-from kiai.chat.bot import USERS_MAX, Argument, Asker, BadArgument, Command, Kind, Named, Where
+from kiai.chat.bot import (
+    USERS_MAX,
+    Argument,
+    ArgumentKind,
+    BadArgument,
+    BotCommand,
+    CommandContext,
+    CommandScope,
+    NamedPlayer,
+)
 from kiai.chat.model import match_of
 from kiai.errors import NotFound, Refused
 from kiai.faces.bot import mp_lines
 from kiai.multiplayer import commands
-from kiai.multiplayer.facts import PointsSet
-from kiai.multiplayer.lines import counting_down
-from kiai.multiplayer.match import BeingPlayed, Match, NoReferee, NotSeated, seat_of
-from kiai.multiplayer.model import BLUE, COUNTDOWN, PP, RED, SLOTS, START
-from kiai.multiplayer.pools import Pools
-from kiai.multiplayer.service import AlreadySeated, Led, Matches, RoomsFull
+from kiai.multiplayer.events import PointsSet
+from kiai.multiplayer.lines import countdown_line
+from kiai.multiplayer.match import Match, NotReferee, NotSeated, PlayInProgress, seat_of
+from kiai.multiplayer.model import BLUE, COUNTDOWN, PP, RED, SLOTS, START, has_teams
+from kiai.multiplayer.pools import FREE_MOD_PICKS, Mappools
+from kiai.multiplayer.service import AlreadySeated, CommandOutcome, Matches, TooManyRooms
 from kiai.osu.durations import duration_text
 from kiai.osu.links import parse_map_link
 from kiai.osu.mods import parse_mods
 from kiai.osu.numbers import whole_number
-from kiai.osu.privileges import STAFF, effective
+from kiai.osu.privileges import STAFF, effective, may
 from kiai.osu.texts import chat_name, chat_text
 from kiai.realtime.port import Realtime, Session
+from kiai.staff.match_acts import MatchActs
 
 GROUP: Final = "mp"
 TEAM_TYPES: Final = {
@@ -42,200 +53,256 @@ TEAM_TYPES: Final = {
     "tag-teams": 3,
     "tag-team-vs": 3,
 }
+# pp is a win condition of scrims only.
 CONDITIONS: Final = {"score": 0, "acc": 1, "accuracy": 1, "combo": 2, "v2": 3, "scorev2": 3, "pp": PP}
+# ScoreV1 and ScoreV2 by number.
+SCORE_VERSIONS: Final = {"1": 0, "2": 3}
 TEAMS: Final = {"red": RED, "blue": BLUE}
 FREE_MODS: Final = frozenset(("freemod", "freemods", "fm"))
+# Seconds. The rules of the match have the same bounds; checked here for an answer that names the range.
 START_S_MAX: Final = 300
 TIMER_S_MAX: Final = 900
-TIMER_S: Final = 30
-REFEREE_TOLD_EVERY_S: Final = 3_600.0
-SETTINGS_LINES_MAX: Final = 5 + SLOTS
-FOR_ALL: Final = frozenset(("help", "link", "settings", "listrefs", "picks"))
-"""What everybody in the room may ask; who does not lead it gets no answer to anything else.
-
-See docs/spec/multiplayer.md#commands-of-referees.
-"""
+TIMER_S: Final = 30  # the default of `!mp timer` on the official server
+# A creator who adds and removes the same referee again and again must not flood them with messages.
+REFEREE_NOTICE_EVERY_S: Final = 3_600.0
+POINTS_MAX: Final = 15
+ROLL_MAX: Final = 100
+# A captain has one roll in an hour, and another one when a scrim begins.
+ROLL_S: Final = 3_600.0
+SETTINGS_LINES_MAX: Final = 5 + SLOTS  # tools need all lines, so the bot's limit of 10 does not apply
+FOR_ALL: Final = frozenset(("help", "link", "settings", "listrefs", "picks", "roll"))
+"""Commands that every player in the match may use (docs/spec/multiplayer.md#commands-of-referees)."""
+# Fixed answers to missing or wrong arguments.
 MISUSED: Final = {
     "name": "No name provided",
     "size": "Invalid or no size provided",
     "set": "Invalid or no settings provided",
     "map": "Invalid map ID provided",
     "team": "Require a <username> <colour> combo",
+    "ban": "No user specified",
+    "unban": "No user specified",
 }
 
-USER: Final = Argument("user", Kind.USER)
-USERS: Final = Argument("users", Kind.USERS)
-TEXT: Final = Argument("text", Kind.TEXT)
+USER: Final = Argument("user", ArgumentKind.USER)
+USERS: Final = Argument("users", ArgumentKind.USERS)
+TEXT: Final = Argument("text", ArgumentKind.TEXT)
 PICK: Final = Argument("pick")
-ON_OFF: Final = Argument("on", Kind.CHOICE, choices=("on", "off"))
+ON_OFF: Final = Argument("on", ArgumentKind.CHOICE, choices=("on", "off"))
+
+
+_NUMBER_AND_UNIT: Final = re.compile(r"[0-9]+[smh]?", re.IGNORECASE)
 
 
 class MatchCommands:
-    """What hosts and referees say in their room.
+    """Handlers of the `!mp` commands.
 
-    `post` says a line in a channel, `tell` one to a player by id and name; both in the bot's name.
+    `player` returns the user that a word names. `post` sends a line of the bot to a channel. `notify` sends one to a
+    player, given by id and name.
     """
 
     def __init__(
         self,
-        rooms: Matches,
+        matches: Matches,
+        acts: MatchActs,
         realtime: Realtime,
         beatmaps: Beatmaps,
-        pools: Pools,
+        pools: Mappools,
         link: Callable[[str], str],
         *,
+        player: Callable[[CommandContext, str], Awaitable[User]],
         post: Callable[[str, str], Awaitable[None]],
-        tell: Callable[[int, str, str], Awaitable[None]],
+        notify: Callable[[int, str, str], Awaitable[None]],
     ) -> None:
-        self._rooms = rooms
+        self._matches = matches
+        self._acts = acts
+        self._player = player
         self._realtime = realtime
         self._beatmaps = beatmaps
         self._pools = pools
         self._link = link
         self._post = post
-        self._tell = tell
+        self._notify = notify
 
-    async def _lead(self, asker: Asker, command: type[commands.Command], **fields: Any) -> Led | None:
-        return await self._rooms.lead(asker.session, _room(asker), command, **fields)
+    async def _run(
+        self, context: CommandContext, command: type[commands.MatchCommand], **fields: Any
+    ) -> CommandOutcome | None:
+        return await self._acts.run(context.session, _room(context), command, **fields)
 
-    async def _told(
-        self, asker: Asker, line: Callable[[Match], str], command: type[commands.Command], **fields: Any
+    async def _run_and_answer(
+        self, context: CommandContext, line: Callable[[Match], str], command: type[commands.MatchCommand], **fields: Any
     ) -> Sequence[str]:
-        """Gives the command; the line about the match afterwards, and nothing to who has no right to it."""
-        led = await self._lead(asker, command, **fields)
-        return () if led is None else (line(led.match),)
+        """Run the command. Return the line about the match after it, or no line if the player lacks the right."""
+        outcome = await self._run(context, command, **fields)
+        return () if outcome is None else (line(outcome.match),)
 
-    async def _match(self, asker: Asker) -> Match:
-        match = await self._realtime.match(_room(asker), Match)
+    async def _match(self, context: CommandContext) -> Match:
+        match = await self._realtime.match(_room(context), Match)
         if match is None:
             raise NotFound("match")
         return match
 
-    # --- making and closing
+    # --- creating and closing
 
-    async def make(self, asker: Asker, name: str | None) -> Sequence[str]:
+    async def make(self, context: CommandContext, name: str | None) -> Sequence[str]:
         """`!mp make`."""
-        return await self._make(asker.session, name, private=False)
+        return await self._make(context.session, name, private=False)
 
-    async def make_private(self, asker: Asker, name: str | None) -> Sequence[str]:
+    async def make_private(self, context: CommandContext, name: str | None) -> Sequence[str]:
         """`!mp makeprivate`."""
-        return await self._make(asker.session, name, private=True)
+        return await self._make(context.session, name, private=True)
 
     async def _make(self, session: Session, name: str | None, *, private: bool) -> Sequence[str]:
         if name is None:
             return ("No name provided",)
         try:
-            _, match_id = await self._rooms.make(session, name, secrets.token_hex(4), private=private)
-        except RoomsFull:
+            # A random password keeps players out until the referee invites them or sets another one.
+            _, match_id = await self._acts.make(session, name, secrets.token_hex(4), private=private)
+        except TooManyRooms:
             return (mp_lines.TOO_MANY_ROOMS,)
         match = await self._realtime.match(match_id, Match)
         if match is None:
             raise NotFound("match")
         return (f"Created the tournament match {self._link(f'mp/{match.history_id}')} {chat_text(match.name)}",)
 
-    async def close(self, asker: Asker) -> Sequence[str]:
+    async def close(self, context: CommandContext) -> Sequence[str]:
         """`!mp close`."""
-        await self._lead(asker, commands.Close)
-        return ()
+        await self._run(context, commands.Close)
+        return ()  # the service posts the line before the channel closes
 
-    # --- the room
+    # --- settings
 
-    async def name(self, asker: Asker, text: str) -> Sequence[str]:
+    async def name(self, context: CommandContext, text: str) -> Sequence[str]:
         """`!mp name`."""
-        return await self._told(
-            asker, lambda match: f'Room name updated to "{chat_text(match.name)}"', commands.SetName, name=text
+        return await self._run_and_answer(
+            context, lambda match: f'Room name updated to "{chat_text(match.name)}"', commands.SetName, name=text
         )
 
-    async def password(self, asker: Asker, text: str | None) -> Sequence[str]:
-        """`!mp password`. The room hears that it changed; the line that says it to what is nobody's business."""
-        led = await self._lead(asker, commands.SetPassword, password=text or "")
-        if led is not None:
-            line = "Changed the match password" if led.match.password else "Removed the match password"
-            await self._post(asker.where, line)
+    async def password(self, context: CommandContext, text: str | None) -> Sequence[str]:
+        """`!mp password`. The channel gets a line that the password changed, without the password."""
+        outcome = await self._run(context, commands.SetPassword, password=text or "")
+        if outcome is not None:
+            line = "Changed the match password" if outcome.match.password else "Removed the match password"
+            await self._post(context.channel, line)
         return ()
 
-    async def random_password(self, asker: Asker) -> Sequence[str]:
-        """`!mp randpw`. The referees are told the password, in private."""
-        led = await self._lead(asker, commands.SetPassword, password=secrets.token_hex(4))
-        if led is None:
+    async def random_password(self, context: CommandContext) -> Sequence[str]:
+        """`!mp randpw`. The referees get the password in private messages."""
+        outcome = await self._run(context, commands.SetPassword, password=secrets.token_hex(4))
+        if outcome is None:
             return ()
-        await self._post(asker.where, "Changed the match password")
-        line = f"The password of {chat_text(led.match.name)} is {led.match.password}"
-        for user_id, name in led.match.referees:
-            if user_id != asker.session.user_id:
-                await self._tell(user_id, name, line)
+        await self._post(context.channel, "Changed the match password")
+        line = f"The password of {chat_text(outcome.match.name)} is {outcome.match.password}"
+        for user_id, name in outcome.match.referees:
+            if user_id != context.session.user_id:  # the player who used the command gets the answer
+                await self._notify(user_id, name, line)
         return (line,)
 
-    async def lock(self, asker: Asker, what: str | None) -> Sequence[str]:
+    async def lock(self, context: CommandContext, what: str | None) -> Sequence[str]:
         """`!mp lock`."""
         if what:
-            return await self._told(asker, lambda _: "Locked the unused slots", commands.SetSlotsLocked, on=True)
-        return await self._told(asker, lambda _: "Locked the match", commands.SetSeatsLocked, on=True)
+            return await self._run_and_answer(
+                context, lambda _: "Locked the unused slots", commands.SetSlotsLocked, on=True
+            )
+        return await self._run_and_answer(context, lambda _: "Locked the match", commands.SetSeatsLocked, on=True)
 
-    async def unlock(self, asker: Asker, what: str | None) -> Sequence[str]:
+    async def unlock(self, context: CommandContext, what: str | None) -> Sequence[str]:
         """`!mp unlock`."""
         if what:
-            return await self._told(asker, lambda _: "Unlocked the unused slots", commands.SetSlotsLocked, on=False)
-        return await self._told(asker, lambda _: "Unlocked the match", commands.SetSeatsLocked, on=False)
+            return await self._run_and_answer(
+                context, lambda _: "Unlocked the unused slots", commands.SetSlotsLocked, on=False
+            )
+        return await self._run_and_answer(context, lambda _: "Unlocked the match", commands.SetSeatsLocked, on=False)
 
-    async def size(self, asker: Asker, size: int) -> Sequence[str]:
+    async def size(self, context: CommandContext, size: int) -> Sequence[str]:
         """`!mp size`."""
-        return await self._told(asker, lambda _: f"Changed match to size {size}", commands.SetSize, size=size)
+        try:
+            return await self._run_and_answer(
+                context, lambda _: f"Changed match to size {size}", commands.SetSize, size=size
+            )
+        except Refused as refused:
+            return _misused("size", refused)
 
-    async def set(self, asker: Asker, team_mode: int, score_mode: int | None, size: int | None) -> Sequence[str]:
+    async def set(
+        self, context: CommandContext, team_mode: int, score_mode: int | None, size: int | None
+    ) -> Sequence[str]:
         """`!mp set`."""
 
         def line(match: Match) -> str:
             parts = [] if size is None else [f"{size} slots"]
+            # The line names only the settings that were given. The team mode is a required argument.
             parts.append(mp_lines.TEAM_MODES[match.team_type])
             if score_mode is not None:
                 parts.append(mp_lines.condition(match))
             return f"Changed match settings to {', '.join(parts)}"
 
-        return await self._told(asker, line, commands.SetRoom, team_type=team_mode, win_condition=score_mode, size=size)
+        try:
+            return await self._run_and_answer(
+                context, line, commands.SetRoom, team_type=team_mode, win_condition=score_mode, size=size
+            )
+        except Refused as refused:
+            return _misused("set", refused)
 
-    async def teams(self, asker: Asker, kind: str) -> Sequence[str]:
+    async def teams(self, context: CommandContext, kind: str) -> Sequence[str]:
         """`!mp teams`."""
-        return await self._told(
-            asker,
+        return await self._run_and_answer(
+            context,
             lambda match: f"Changed match settings to {mp_lines.TEAM_MODES[match.team_type]}",
             commands.SetTeamType,
             team_type=TEAM_TYPES[kind],
         )
 
-    async def condition(self, asker: Asker, kind: str) -> Sequence[str]:
+    async def condition(self, context: CommandContext, kind: str) -> Sequence[str]:
         """`!mp condition`."""
-        return await self._told(
-            asker,
+        return await self._run_and_answer(
+            context,
             lambda match: f"Changed win condition to {mp_lines.condition(match)}",
             commands.SetWinCondition,
             win_condition=CONDITIONS[kind],
         )
 
-    async def settings(self, asker: Asker, single: str | None) -> Sequence[str]:
-        """`!mp settings`."""
-        return mp_lines.settings(await self._match(asker), self._link)
+    async def score_version(self, context: CommandContext, version: str) -> Sequence[str]:
+        """`!mp scorev`."""
+        return await self._run_and_answer(
+            context,
+            lambda match: f"Changed win condition to {mp_lines.condition(match)}",
+            commands.SetWinCondition,
+            win_condition=SCORE_VERSIONS[version],
+        )
 
-    async def match_link(self, asker: Asker) -> Sequence[str]:
+    async def settings(self, context: CommandContext, single: str | None) -> Sequence[str]:
+        """`!mp settings`. With `single`, all in one line."""
+        lines = mp_lines.settings(await self._match(context), self._link)
+        return (" | ".join(lines),) if single is not None and single.lower() == "single" else lines
+
+    async def match_link(self, context: CommandContext) -> Sequence[str]:
         """`!mp link`."""
-        match = await self._match(asker)
+        match = await self._match(context)
         return (self._link(f"community/matches/{match.history_id}"),)
 
-    # --- who is there
+    # --- players and referees
 
-    async def invite(self, asker: Asker, user: User) -> Sequence[str]:
+    async def invite(self, context: CommandContext, user: User) -> Sequence[str]:
         """`!mp invite`."""
         try:
-            await self._rooms.invite(asker.session, _room(asker), user.id)
+            await self._matches.invite(context.session, _room(context), user.id)
         except AlreadySeated:
             return ("User is already in the room",)
         return (f"Invited {chat_name(user.name)} to the room",)
 
-    async def move(self, asker: Asker, user: User, slot: int) -> Sequence[str]:
+    async def force(self, context: CommandContext, user: User) -> Sequence[str]:
+        """`!mp force`."""
+        try:
+            await self._acts.force(context.session, _room(context), user)
+        except AlreadySeated:
+            return ("User is already in the room",)
+        return (f"Seated {chat_name(user.name)} in the match",)
+
+    async def move(self, context: CommandContext, user: User, slot: int) -> Sequence[str]:
         """`!mp move`."""
         try:
-            return await self._told(
-                asker,
+            return await self._run_and_answer(
+                # Slots count from 1 in commands and from 0 in the rules.
+                context,
                 lambda _: f"Moved {chat_name(user.name)} into slot {slot}",
                 commands.Move,
                 user_id=user.id,
@@ -246,48 +313,61 @@ class MatchCommands:
         except Refused:
             return (f"Failed to move player to slot {slot}",)
 
-    async def host(self, asker: Asker, user: User) -> Sequence[str]:
+    async def host(self, context: CommandContext, user: User) -> Sequence[str]:
         """`!mp host`."""
-        return await self._about_seated(
-            asker, f"Changed match host to {chat_name(user.name)}", commands.SetHost, user_id=user.id
+        return await self._run_on_seated(
+            context, f"Changed match host to {chat_name(user.name)}", commands.SetHost, user_id=user.id
         )
 
-    async def _about_seated(
-        self, asker: Asker, line: str, command: type[commands.Command], **fields: Any
+    async def _run_on_seated(
+        self, context: CommandContext, line: str, command: type[commands.MatchCommand], **fields: Any
     ) -> Sequence[str]:
         try:
-            return await self._told(asker, lambda _: line, command, **fields)
+            return await self._run_and_answer(context, lambda _: line, command, **fields)
         except NotSeated:
             return (mp_lines.NOT_SEATED,)
 
-    async def clear_host(self, asker: Asker) -> Sequence[str]:
+    async def clear_host(self, context: CommandContext) -> Sequence[str]:
         """`!mp clearhost`."""
-        return await self._told(asker, lambda _: "Cleared match host", commands.ClearHost)
+        return await self._run_and_answer(context, lambda _: "Cleared match host", commands.ClearHost)
 
-    async def team(self, asker: Asker, user: User, team: str) -> Sequence[str]:
+    async def team(self, context: CommandContext, user: User, team: str) -> Sequence[str]:
         """`!mp team`."""
         side = TEAMS[team]
         line = f"Moved {chat_name(user.name)} to team {mp_lines.colour(side)}"
-        return await self._about_seated(asker, line, commands.SetTeam, user_id=user.id, team=side)
+        return await self._run_on_seated(context, line, commands.SetTeam, user_id=user.id, team=side)
 
-    async def kick(self, asker: Asker, user: User) -> Sequence[str]:
+    async def kick(self, context: CommandContext, user: User) -> Sequence[str]:
         """`!mp kick`."""
         line = f"Kicked {chat_name(user.name)} from the match"
         staff = _is_staff(user)
-        return await self._about_seated(asker, line, commands.Kick, user_id=user.id, target_staff=staff)
+        return await self._run_on_seated(context, line, commands.Kick, user_id=user.id, target_staff=staff)
 
-    async def ban(self, asker: Asker, user: User) -> Sequence[str]:
-        """`!mp ban`."""
+    async def ban(self, context: CommandContext, user: str) -> Sequence[str]:
+        """`!mp ban`, for a player, or for a pick if the loaded mappool has one of that name."""
+        if await self._is_pick(context, user):
+            return await self.ban_pick(context, user)
+        return await self._ban_player(context, await self._player(context, user))
+
+    async def _ban_player(self, context: CommandContext, user: User) -> Sequence[str]:
         line = f"Banned {chat_name(user.name)} from the match"
         staff = _is_staff(user)
-        return await self._about_seated(asker, line, commands.BanPlayer, user_id=user.id, target_staff=staff)
+        return await self._run_on_seated(context, line, commands.BanPlayer, user_id=user.id, target_staff=staff)
 
-    async def unban(self, asker: Asker, user: User) -> Sequence[str]:
-        """`!mp unban`."""
-        line = f"Unbanned {chat_name(user.name)} from the match"
-        return await self._told(asker, lambda _: line, commands.UnbanPlayer, user_id=user.id)
+    async def unban(self, context: CommandContext, user: str) -> Sequence[str]:
+        """`!mp unban`, as `ban`."""
+        if await self._is_pick(context, user):
+            return await self.unban_pick(context, user)
+        player = await self._player(context, user)
+        line = f"Unbanned {chat_name(player.name)} from the match"
+        return await self._run_and_answer(context, lambda _: line, commands.UnbanPlayer, user_id=player.id)
 
-    async def add_referees(self, asker: Asker, users: Sequence[Named]) -> Sequence[str]:
+    async def _is_pick(self, context: CommandContext, text: str) -> bool:
+        pool_id = (await self._match(context)).pool_id
+        picks = await self._pools.picks(pool_id) if pool_id else []
+        return text.upper() in {f"{pick.mods}{pick.slot}" for pick in picks}
+
+    async def add_referees(self, context: CommandContext, users: Sequence[NamedPlayer]) -> Sequence[str]:
         """`!mp addref`."""
         lines: list[str] = []
         for named in users:
@@ -296,24 +376,24 @@ class MatchCommands:
                 lines.append(f"User not found: {chat_name(named.text)}")
                 continue
             try:
-                led = await self._lead(asker, commands.AddReferee, user_id=user.id, name=user.name)
+                outcome = await self._run(context, commands.AddReferee, user_id=user.id, name=user.name)
             except Refused as refused:
                 lines.append(f"{chat_name(user.name)}: {chat_text(refused.reason)}")
                 continue
-            if led is None:
+            if outcome is None:
                 return ()
             lines.append(f"Added {chat_name(user.name)} to the match referees")
-            await self._tell_referee(asker, user, led.match)
+            await self._notify_referee(context, user, outcome.match)
         return lines
 
-    async def _tell_referee(self, asker: Asker, user: User, match: Match) -> None:
-        """Tells a new referee without a seat how to get into the room's channel."""
-        told = f"referee:{match.history_id}:{user.id}"
-        if seat_of(match, user.id) is None and await self._realtime.once(told, REFEREE_TOLD_EVERY_S):
-            line = f"{chat_name(asker.session.name)} made you a referee of {chat_text(match.name)}: /join {asker.where}"
-            await self._tell(user.id, user.name, line)
+    async def _notify_referee(self, context: CommandContext, user: User, match: Match) -> None:
+        """Send a new referee without a seat the command that joins the match's channel."""
+        key = f"referee:{match.history_id}:{user.id}"
+        if seat_of(match, user.id) is None and await self._realtime.once(key, REFEREE_NOTICE_EVERY_S):
+            made_referee = f"{chat_name(context.session.name)} made you a referee of {chat_text(match.name)}"
+            await self._notify(user.id, user.name, f"{made_referee}: /join {context.channel}")
 
-    async def remove_referees(self, asker: Asker, users: Sequence[Named]) -> Sequence[str]:
+    async def remove_referees(self, context: CommandContext, users: Sequence[NamedPlayer]) -> Sequence[str]:
         """`!mp removeref`."""
         lines: list[str] = []
         for named in users:
@@ -322,45 +402,46 @@ class MatchCommands:
                 lines.append(f"User not found: {chat_name(named.text)}")
                 continue
             try:
-                led = await self._lead(asker, commands.RemoveReferee, user_id=user.id)
-            except NoReferee:
+                outcome = await self._run(context, commands.RemoveReferee, user_id=user.id)
+            except NotReferee:
                 lines.append(f"{chat_name(user.name)} is not a match referee")
                 continue
             except Refused as refused:
                 lines.append(f"{chat_name(user.name)}: {chat_text(refused.reason)}")
                 continue
-            if led is None:
+            if outcome is None:
                 return ()
             lines.append(f"Removed {chat_name(user.name)} from the match referees")
         return lines
 
-    async def list_referees(self, asker: Asker) -> Sequence[str]:
+    async def list_referees(self, context: CommandContext) -> Sequence[str]:
         """`!mp listrefs`."""
-        return ["Match referees:", *(chat_name(name) for _, name in (await self._match(asker)).referees)]
+        return ["Match referees:", *(chat_name(name) for _, name in (await self._match(context)).referees)]
 
-    # --- what is played
+    # --- map and mods
 
-    async def map(self, asker: Asker, beatmap: str, mode: int | None) -> Sequence[str]:
+    async def map(self, context: CommandContext, beatmap: str, mode: int | None) -> Sequence[str]:
         """`!mp map`."""
         link = parse_map_link(beatmap)
         if link is None or link.map_id is None:
-            raise BadArgument("map is an id or a link.")
+            raise BadArgument("map must be the id or the link of a beatmap.")
         try:
             found = await self._beatmaps.find_or_fetch(id=link.map_id)
         except NotFound:
             return ("Invalid map ID provided",)
         mode = link.mode if mode is None else mode
-        led = await self._lead(asker, commands.SetMap, **_choice(found, mode))
-        if led is None:
+        outcome = await self._run(context, commands.SetMap, **_choice(found, mode))
+        if outcome is None:
             return ()
+        # Without the difficulty: tools compare the whole line with that of the official server.
         title = chat_text(f"{found.artist} - {found.title}")
         lines = [f"Changed beatmap to {self._link(f'b/{found.id}')} {title}"]
         if mode is not None:
-            lines.append(f"Changed match mode to {mp_lines.MODES[led.match.mode]}")
+            lines.append(f"Changed match mode to {mp_lines.MODES[outcome.match.mode]}")
         return lines
 
-    async def mods(self, asker: Asker, mods: str | None) -> Sequence[str]:
-        """`!mp mods`. Words that are no mods are ignored: tools append random ones."""
+    async def mods(self, context: CommandContext, mods: str | None) -> Sequence[str]:
+        """`!mp mods`. Unknown words are ignored, because tools append random ones."""
         bits, free = 0, False
         for word in (mods or "").lower().replace(",", " ").split():
             if word in FREE_MODS:
@@ -368,231 +449,286 @@ class MatchCommands:
                 continue
             with contextlib.suppress(ValueError):
                 bits |= parse_mods("" if word == "none" else word)
-        return await self._told(asker, mp_lines.mods, commands.SetMods, mods=bits, free_mods=free)
+        return await self._run_and_answer(context, mp_lines.mods, commands.SetMods, mods=bits, free_mods=free)
 
-    async def free_mods(self, asker: Asker, on: str) -> Sequence[str]:
+    async def free_mods(self, context: CommandContext, on: str) -> Sequence[str]:
         """`!mp freemods`."""
-        return await self._told(asker, mp_lines.mods, commands.SetFreeMods, on=on == "on")
+        return await self._run_and_answer(context, mp_lines.mods, commands.SetFreeMods, on=on == "on")
 
-    # --- when
+    # --- start and timers
 
-    async def start(self, asker: Asker, when: str | None) -> Sequence[str]:
+    async def start(self, context: CommandContext, when: str | None) -> Sequence[str]:
         """`!mp start`."""
-        if when == "cancel":
-            return await self._cancel(asker, START)
+        if _is_cancel(when):
+            return await self._cancel(context, START)
         seconds = _seconds(when, START_S_MAX)
         try:
             if seconds is not None:
                 line = f"Queued the match to start in {duration_text(seconds)}"
-                return await self._told(asker, lambda _: line, commands.StartAfter, seconds=seconds)
-            return await self._told(
-                asker, lambda _: "Started the match", commands.Start, force=(when or "").lower() == "force"
+                return await self._run_and_answer(context, lambda _: line, commands.StartAfter, seconds=seconds)
+            return await self._run_and_answer(
+                context, lambda _: "Started the match", commands.Start, force=(when or "").lower() == "force"
             )
-        except BeingPlayed:
+        except PlayInProgress:
             return ("The match has already been started",)
 
-    async def abort(self, asker: Asker) -> Sequence[str]:
+    async def abort(self, context: CommandContext) -> Sequence[str]:
         """`!mp abort`."""
         try:
-            return await self._told(asker, lambda _: "Aborted the match", commands.Abort)
+            return await self._run_and_answer(context, lambda _: "Aborted the match", commands.Abort)
         except Refused:
             return ("The match is not in progress",)
 
-    async def timer(self, asker: Asker, when: str | None) -> Sequence[str]:
+    async def timer(self, context: CommandContext, when: str | None) -> Sequence[str]:
         """`!mp timer`."""
-        if when == "cancel":
-            return await self._cancel(asker, COUNTDOWN)
+        if _is_cancel(when):
+            return await self._cancel(context, COUNTDOWN)
         seconds = _seconds(when, TIMER_S_MAX) or TIMER_S
-        line = counting_down(COUNTDOWN, seconds)
-        return await self._told(asker, lambda _: line, commands.StartTimer, seconds=seconds)
+        line = countdown_line(COUNTDOWN, seconds)
+        return await self._run_and_answer(context, lambda _: line, commands.StartTimer, seconds=seconds)
 
-    async def stop_timers(self, asker: Asker) -> Sequence[str]:
+    async def stop_timers(self, context: CommandContext) -> Sequence[str]:
         """`!mp aborttimer`."""
-        return await self._cancel(asker, START, COUNTDOWN)
+        return await self._cancel(context, START, COUNTDOWN)
 
-    async def _cancel(self, asker: Asker, *kinds: str) -> Sequence[str]:
-        led = await self._lead(asker, commands.CancelTimers, kinds=kinds)
-        return () if led is None else mp_lines.timers_stopped(led.facts)
+    async def _cancel(self, context: CommandContext, *kinds: str) -> Sequence[str]:
+        outcome = await self._run(context, commands.CancelTimers, kinds=kinds)
+        return () if outcome is None else mp_lines.timers_stopped(outcome.events)
 
     # --- scrims and pools
 
-    async def scrim(self, asker: Asker, best_of: str) -> Sequence[str]:
+    async def scrim(self, context: CommandContext, best_of: str) -> Sequence[str]:
         """`!mp scrim`."""
         number = whole_number(best_of.lower().removeprefix("bo"), most=99)
         if number is None:
-            raise BadArgument("A scrim is bo1 to bo15, odd; 0 ends it.")
+            raise BadArgument("best_of must be odd, from bo1 to bo15. 0 ends the scrim.")
         if number == 0:
-            await self._lead(asker, commands.EndScrim)
+            await self._run(context, commands.EndScrim)
         else:
-            await self._lead(asker, commands.BeginScrim, best_of=number)
-        return ()  # the room hears that it began or ended
+            await self._run(context, commands.BeginScrim, best_of=number)
+        return ()  # the events of the match have lines of their own
 
-    async def end_scrim(self, asker: Asker) -> Sequence[str]:
+    async def end_scrim(self, context: CommandContext) -> Sequence[str]:
         """`!mp endscrim`."""
-        await self._lead(asker, commands.EndScrim)
+        await self._run(context, commands.EndScrim)
         return ()
 
-    async def rematch(self, asker: Asker) -> Sequence[str]:
+    async def rematch(self, context: CommandContext) -> Sequence[str]:
         """`!mp rematch`."""
-        await self._lead(asker, commands.Rematch)
+        await self._run(context, commands.Rematch)
         return ()
 
-    async def points(self, asker: Asker, red: int, blue: int) -> Sequence[str]:
-        """`!mp points`."""
-        led = await self._lead(asker, commands.SetPoints, points=((RED, red), (BLUE, blue)))
-        if led is None:
+    async def points(self, context: CommandContext, red: str, blue: int) -> Sequence[str]:
+        """`!mp points <red> <blue>`, and `!mp points <user> <points>` in a match without teams."""
+        points: tuple[tuple[int, int], ...]
+        if has_teams(await self._match(context)):
+            red_points = whole_number(red, POINTS_MAX)
+            if red_points is None:
+                raise BadArgument(f"red must be a whole number from 0 to {POINTS_MAX}.")
+            points = (RED, red_points), (BLUE, blue)
+        else:
+            points = (((await self._player(context, red)).id, blue),)
+        outcome = await self._run(context, commands.SetPoints, points=points)
+        if outcome is None:
             return ()
+        # From the events: if the points end the scrim, the match has no points afterwards.
         return (
-            ", ".join(f"{chat_text(fact.name)} {fact.points}" for fact in led.facts if isinstance(fact, PointsSet))
+            ", ".join(
+                f"{chat_text(event.name)} {event.points}" for event in outcome.events if isinstance(event, PointsSet)
+            )
             + ".",
         )
 
-    async def load_pool(self, asker: Asker, pool: str) -> Sequence[str]:
+    async def load_pool(self, context: CommandContext, pool: str) -> Sequence[str]:
         """`!mp loadpool`."""
         found = await self._pools.named(pool)
         line = f"The mappool {chat_text(found.name)} is loaded."
-        return await self._told(asker, lambda _: line, commands.LoadPool, pool_id=found.id, name=found.name)
+        return await self._run_and_answer(context, lambda _: line, commands.LoadPool, pool_id=found.id, name=found.name)
 
-    async def unload_pool(self, asker: Asker) -> Sequence[str]:
+    async def unload_pool(self, context: CommandContext) -> Sequence[str]:
         """`!mp unloadpool`."""
-        return await self._told(asker, lambda _: "The mappool is unloaded.", commands.UnloadPool)
+        return await self._run_and_answer(context, lambda _: "The mappool is unloaded.", commands.UnloadPool)
 
-    async def pick(self, asker: Asker, pick: str, force: str | None) -> Sequence[str]:
+    async def pick(self, context: CommandContext, pick: str, force: str | None) -> Sequence[str]:
         """`!mp pick`."""
-        match = await self._match(asker)
+        match = await self._match(context)
         if not match.pool_id:
             raise BadArgument("No mappool is loaded.")
-        wanted = pick.upper()
-        for one in await self._pools.picks(match.pool_id):
-            if f"{one.mods}{one.slot}" == wanted:
-                found = await self._beatmaps.find_or_fetch(id=one.map_id)
-                free = one.mods in ("FM", "TB")
-                bits = 0 if free or one.mods == "NM" else parse_mods(one.mods)
-                return await self._told(
-                    asker,
-                    lambda match: f"Picked {wanted}: {chat_text(match.map_name)}. {mp_lines.mods(match)}",
-                    commands.Pick,
-                    pick=wanted,
+        pick_name = pick.upper()
+        for pool_pick in await self._pools.picks(match.pool_id):
+            if f"{pool_pick.mods}{pool_pick.slot}" == pick_name:
+                found = await self._beatmaps.find_or_fetch(id=pool_pick.map_id)
+                free = pool_pick.mods in FREE_MOD_PICKS  # free mod and tiebreaker: players choose their mods
+                bits = 0 if free or pool_pick.mods == "NM" else parse_mods(pool_pick.mods)
+                return await self._run_and_answer(
+                    context,
+                    lambda match: f"Picked {pick_name}: {chat_text(match.map_name)}. {mp_lines.mods(match)}",
+                    commands.PickMap,
+                    pick=pick_name,
                     mods=bits,
                     free_mods=free,
                     force=bool(force),
                     **_choice(found, None),
                 )
-        raise BadArgument(f"{wanted[:16]} is not in the pool.")
+        raise BadArgument(f"{pick_name[:16]} is not in the mappool.")
 
-    async def ban_pick(self, asker: Asker, pick: str) -> Sequence[str]:
+    async def ban_pick(self, context: CommandContext, pick: str) -> Sequence[str]:
         """`!mp banpick`."""
-        return await self._told(
-            asker, lambda _: f"{chat_text(pick.upper())} is banned.", commands.BanPick, pick=pick.upper()
+        return await self._run_and_answer(
+            context, lambda _: f"{chat_text(pick.upper())} is banned.", commands.BanPick, pick=pick.upper()
         )
 
-    async def unban_pick(self, asker: Asker, pick: str) -> Sequence[str]:
+    async def unban_pick(self, context: CommandContext, pick: str) -> Sequence[str]:
         """`!mp unbanpick`."""
-        line = f"{chat_text(pick.upper())} may be picked."
-        return await self._told(asker, lambda _: line, commands.UnbanPick, pick=pick.upper())
+        line = f"{chat_text(pick.upper())} is no longer banned."
+        return await self._run_and_answer(context, lambda _: line, commands.UnbanPick, pick=pick.upper())
 
-    async def picks(self, asker: Asker) -> Sequence[str]:
+    async def picks(self, context: CommandContext) -> Sequence[str]:
         """`!mp picks`."""
-        match = await self._match(asker)
-        all_picks = [f"{one.mods}{one.slot}" for one in await self._pools.picks(match.pool_id)] if match.pool_id else []
-        left = [one for one in all_picks if one not in match.banned_picks and one not in match.used_picks]
-        return (f"Left: {' '.join(left) or 'none'}. Banned: {' '.join(match.banned_picks) or 'none'}.",)
+        match = await self._match(context)
+        found = await self._pools.picks(match.pool_id) if match.pool_id else []
+        names = [f"{pick.mods}{pick.slot}" for pick in found]
+        remaining = [name for name in names if name not in match.banned_picks and name not in match.used_picks]
+        return (f"Remaining: {' '.join(remaining) or 'none'}. Banned: {' '.join(match.banned_picks) or 'none'}.",)
 
-    async def help(self, asker: Asker) -> Sequence[str]:
+    async def roll(self, context: CommandContext) -> Sequence[str]:
+        """`!mp roll`. Each player has one roll: a captain must not roll again after a low number."""
+        match = await self._match(context)
+        player = str(context.session.user_id)
+        key = f"roll:{match.history_id}:{match.scrim.began_at_ms if match.scrim else 0}"
+        former = (await self._realtime.stashed(key)).get(player)
+        if former:
+            return (f"{chat_name(context.session.name)} has already rolled {int(former)} point(s)",)
+        rolled = secrets.randbelow(ROLL_MAX) + 1
+        await self._realtime.stash(key, player, str(rolled).encode(), ROLL_S)
+        return (f"{chat_name(context.session.name)} rolls {rolled} point(s)",)
+
+    async def help(self, context: CommandContext) -> Sequence[str]:
         """`!mp help`."""
-        names = [one.name for one in self.commands()]
+
+        session = context.session
+        usable = [cmd for cmd in self.commands() if not cmd.permission or may(session.priv, cmd.permission)]
+        names = [command.name for command in usable]
         return (f"!mp {' | '.join(names)}",)
 
-    def commands(self) -> list[Command]:
-        """What this page declares."""
+    def commands(self) -> list[BotCommand]:
+        """Return the declarations of the `!mp` commands."""
         best_of = Argument("best_of")
-        slot = Argument("slot", Kind.NUMBER, least=1, most=16)
-        points = Argument("red", Kind.NUMBER, most=15), Argument("blue", Kind.NUMBER, most=15)
-        mode = Argument("mode", Kind.NUMBER, optional=True, most=3)
+        slot = Argument("slot", ArgumentKind.NUMBER, least=1, most=16)
+        points = Argument("red"), Argument("blue", ArgumentKind.NUMBER, most=POINTS_MAX)
+        user_or_pick = Argument("user")  # a word: the handler looks for a pick first
+        mode = Argument("mode", ArgumentKind.NUMBER, optional=True, most=3)
         when = Argument("when", optional=True)
-        slots = Argument("what", Kind.CHOICE, optional=True, choices=("slots",))
-        room = (
-            Argument("team_mode", Kind.NUMBER, most=3),
-            Argument("score_mode", Kind.NUMBER, optional=True, most=3),
-            Argument("size", Kind.NUMBER, optional=True, least=1, most=16),
+        slots = Argument("what", ArgumentKind.CHOICE, optional=True, choices=("slots",))
+        set_arguments = (
+            Argument("team_mode", ArgumentKind.NUMBER, most=3),
+            Argument("score_mode", ArgumentKind.NUMBER, optional=True, most=3),
+            Argument("size", ArgumentKind.NUMBER, optional=True, least=1, most=16),
         )
         rows: tuple[tuple[str, tuple[str, ...], Any, tuple[Argument, ...], str], ...] = (
-            ("help", ("h",), self.help, (), "These commands."),
-            ("close", ("terminate", "disband"), self.close, (), "Closes the room."),
-            ("name", ("setname",), self.name, (TEXT,), "Names the room."),
-            ("lock", (), self.lock, (slots,), "Nobody changes slot or team; or: unused slots are locked."),
-            ("unlock", (), self.unlock, (slots,), "The opposite."),
-            ("size", (), self.size, (Argument("size", Kind.NUMBER, least=1, most=16),), "How many slots there are."),
-            ("set", (), self.set, room, "Team mode, win condition and size, as numbers."),
-            ("teams", (), self.teams, (Argument("kind", Kind.CHOICE, choices=tuple(TEAM_TYPES)),), "The team mode."),
-            ("condition", ("cond", "scorev"), self.condition,
-             (Argument("kind", Kind.CHOICE, choices=tuple(CONDITIONS)),), "What wins."),
-            ("invite", ("inv", "i"), self.invite, (USER,), "Asks a player to join."),
-            ("move", (), self.move, (USER, slot), "Seats a player elsewhere."),
+            ("help", ("h",), self.help, (), "Lists the `!mp` commands."),
+            ("close", ("terminate", "disband"), self.close, (), "Closes the match."),
+            ("name", ("setname",), self.name, (TEXT,), "Renames the match."),
+            ("lock", (), self.lock, (slots,), "Locks slots and teams, or the unused slots."),
+            ("unlock", (), self.unlock, (slots,), "Unlocks slots and teams, or the unused slots."),
+            ("size", (), self.size, (Argument("size", ArgumentKind.NUMBER, least=1, most=16),),
+             "Sets the number of slots."),
+            ("set", (), self.set, set_arguments, "Sets the team mode, win condition and size, as numbers."),
+            ("teams", (), self.teams, (Argument("kind", ArgumentKind.CHOICE, choices=tuple(TEAM_TYPES)),),
+             "Sets the team mode."),
+            ("condition", ("cond",), self.condition,
+             (Argument("kind", ArgumentKind.CHOICE, choices=tuple(CONDITIONS)),), "Sets the win condition."),
+            ("scorev", (), self.score_version,
+             (Argument("version", ArgumentKind.CHOICE, choices=tuple(SCORE_VERSIONS)),),
+             "Sets the win condition: 1 score, 2 ScoreV2."),
+            ("invite", ("inv", "i"), self.invite, (USER,), "Invites a player."),
+            ("move", (), self.move, (USER, slot), "Moves a player to another slot."),
             ("host", ("sethost",), self.host, (USER,), "Makes a player the host."),
-            ("clearhost", ("removehost", "ch"), self.clear_host, (), "There is no host."),
-            ("settings", (), self.settings, (Argument("single", optional=True),), "Everything about the room."),
-            ("start", ("st",), self.start, (when,), "Starts at once, in 1 to 300 seconds, or: force, cancel."),
-            ("abort", ("a",), self.abort, (), "Calls the play off."),
-            ("timer", ("countdown", "wait"), self.timer, (when,), "Counts down 1 to 900 seconds, or: cancel."),
-            ("aborttimer", ("stoptimer", "canceltimer", "at"), self.stop_timers, (), "Stops both."),
-            ("map", ("setmap", "beatmap"), self.map, (Argument("beatmap"), mode), "Sets the map, by id or link."),
-            ("mods", ("setmods",), self.mods, (Argument("mods", Kind.TEXT, optional=True),),
-             "Sets the mods: HDHR, freemod, none."),
-            ("freemods", ("freemod", "fm", "fmods"), self.free_mods, (ON_OFF,), "Everybody chooses, or not."),
+            ("clearhost", ("removehost", "ch"), self.clear_host, (), "Removes the host."),
+            ("settings", (), self.settings, (Argument("single", optional=True),),
+             "Shows the settings and players. With `single`, in one line."),
+            ("start", ("st",), self.start, (when,),
+             "Starts the match now or in 1 to 300 seconds. Also: force, cancel."),
+            ("abort", ("a",), self.abort, (), "Aborts the match."),
+            ("timer", ("countdown", "wait"), self.timer, (when,),
+             "Starts a countdown of 1 to 900 seconds. Also: cancel."),
+            ("aborttimer", ("stoptimer", "canceltimer", "at"), self.stop_timers, (),
+             "Cancels the countdown and the delayed start."),
+            ("map", ("setmap", "beatmap"), self.map, (Argument("beatmap"), mode), "Selects a map by id or link."),
+            ("mods", ("setmods",), self.mods, (Argument("mods", ArgumentKind.TEXT, optional=True),),
+             "Sets the mods, for example HDHR, freemod or none."),
+            ("freemods", ("freemod", "fm", "fmods"), self.free_mods, (ON_OFF,), "Turns free mod on or off."),
             ("team", ("setteam",), self.team,
-             (USER, Argument("team", Kind.CHOICE, choices=("red", "blue"))), "Puts a player on a team."),
-            ("kick", ("remove",), self.kick, (USER,), "Puts a player out."),
-            ("ban", (), self.ban, (USER,), "Puts a player out for good."),
-            ("unban", (), self.unban, (USER,), "Lets a player back."),
-            ("addref", ("addreferee",), self.add_referees, (USERS,), "More referees, who need no seat."),
-            ("removeref", ("rmref", "remref"), self.remove_referees, (USERS,), "They are no referees any more."),
-            ("listrefs", ("listref",), self.list_referees, (), "The referees."),
-            ("link", ("url",), self.match_link, (), "The match's page."),
-            ("scrim", ("autoref",), self.scrim, (best_of,), "A best-of begins: bo1 to bo15, odd; 0 ends it."),
+             (USER, Argument("team", ArgumentKind.CHOICE, choices=("red", "blue"))), "Puts a player on a team."),
+            ("kick", ("remove",), self.kick, (USER,), "Kicks a player."),
+            ("ban", (), self.ban, (user_or_pick,),
+             "Kicks a player and keeps them from joining again. Also bans a pick of the mappool."),
+            ("unban", (), self.unban, (user_or_pick,), "Lets a banned player join again. Also for picks."),
+            ("addref", ("addreferee",), self.add_referees, (USERS,), "Adds referees. Referees need no slot."),
+            ("removeref", ("rmref", "remref"), self.remove_referees, (USERS,), "Removes referees."),
+            ("listrefs", ("listref",), self.list_referees, (), "Lists the referees."),
+            ("link", ("url",), self.match_link, (), "Links the page of the match."),
+            ("scrim", ("autoref",), self.scrim, (best_of,), "Starts a scrim: bo1 to bo15, odd numbers. 0 ends it."),
             ("endscrim", ("end",), self.end_scrim, (), "Ends the scrim."),
-            ("rematch", ("rm",), self.rematch, (), "Starts the scrim again, or takes back the last point."),
-            ("points", (), self.points, points, "Corrects the points."),
-            ("loadpool", ("lp",), self.load_pool, (Argument("pool"),), "Picks come from this mappool."),
-            ("unloadpool", ("ulp",), self.unload_pool, (), "Picks come from none."),
-            ("pick", (), self.pick, (PICK, Argument("force", Kind.CHOICE, optional=True, choices=("force",))),
-             "Sets a map of the pool with its mods."),
-            ("banpick", (), self.ban_pick, (PICK,), "A map of the pool may not be picked."),
-            ("unbanpick", (), self.unban_pick, (PICK,), "It may be picked again."),
-            ("picks", (), self.picks, (), "Which maps are left."),
+            ("rematch", ("rm",), self.rematch, (), "Restarts a finished scrim, or removes the last point."),
+            ("points", (), self.points, points, "Sets the points of both teams, or of a player."),
+            ("loadpool", ("lp",), self.load_pool, (Argument("pool"),), "Selects the mappool for picks."),
+            ("unloadpool", ("ulp",), self.unload_pool, (), "Removes the mappool."),
+            ("pick", (), self.pick, (PICK, Argument("force", ArgumentKind.CHOICE, optional=True, choices=("force",))),
+             "Selects a map of the pool with its mods."),
+            ("banpick", (), self.ban_pick, (PICK,), "Bans a map of the pool from picks."),
+            ("unbanpick", (), self.unban_pick, (PICK,), "Removes the ban of a map."),
+            ("picks", (), self.picks, (), "Lists the remaining maps."),
+            ("roll", (), self.roll, (), "Rolls a number from 1 to 100, once for each player."),
         )  # fmt: skip
-        told = [
-            Command(
+        visible = [
+            BotCommand(
                 name=name,
                 aliases=aliases,
                 handler=handler,
                 arguments=arguments,
                 help=about,
-                where=Where.MATCH,
+                scope=CommandScope.MATCH,
                 group=GROUP,
-                surplus=True,
-                misused=MISUSED.get(name, ""),
+                ignores_extra=True,
+                misuse_reply=MISUSED.get(name, ""),
                 allowed=None if name in FOR_ALL else self._leads,
                 lines_max=SETTINGS_LINES_MAX if name == "settings" else USERS_MAX,
             )
             for name, aliases, handler, arguments, about in rows
         ]
-        secret = Argument("text", Kind.TEXT, optional=True)
-        named = Argument("name", Kind.TEXT, optional=True)
+        return [*visible, *self._more_commands()]
+
+    def _more_commands(self) -> list[BotCommand]:
+        """Return the declarations of the command of staff and of the hidden commands."""
+        password = Argument("text", ArgumentKind.TEXT, optional=True)
+        match_name = Argument("name", ArgumentKind.TEXT, optional=True)
+        # Hidden: the first two would show a password to the channel.
         return [
-            *told,
-            self._hidden("password", ("setpassword", "pass", "p"), self.password, (secret,),
-                         "Sets the password, or none.", Where.MATCH),
+            BotCommand(
+                name="force",
+                aliases=("forceinvite",),
+                handler=self.force,
+                arguments=(USER,),
+                help="Seats a player without invitation and password.",
+                permission="matches.force",
+                audit="mp_force",
+                scope=CommandScope.MATCH,
+                group=GROUP,
+                ignores_extra=True,
+            ),
+            self._hidden("password", ("setpassword", "pass", "p"), self.password, (password,),
+                         "Sets or removes the password.", CommandScope.MATCH),
             self._hidden("randpw", ("randompassword",), self.random_password, (),
-                         "Makes up a password and tells the referees.", Where.MATCH),
-            self._hidden("make", ("create",), self.make, (named,),
-                         "Makes a room that stays when it is empty.", Where.DM),
-            self._hidden("makeprivate", ("createprivate",), self.make_private, (named,),
-                         "The same; its history is for those who were in it.", Where.DM),
+                         "Sets a random password and sends it to the referees.", CommandScope.MATCH),
+            self._hidden("make", ("create",), self.make, (match_name,),
+                         "Creates a match that stays open while it is empty.", CommandScope.DM),
+            self._hidden("makeprivate", ("createprivate",), self.make_private, (match_name,),
+                         "Creates a match whose history only its players can see.", CommandScope.DM),
         ]  # fmt: skip
 
-    async def _leads(self, asker: Asker) -> bool:
-        return await self._rooms.leads(asker.session, _room(asker))
+    async def _leads(self, context: CommandContext) -> bool:
+        return await self._matches.leads(context.session, _room(context))
 
     def _hidden(
         self,
@@ -601,35 +737,48 @@ class MatchCommands:
         handler: Any,
         arguments: tuple[Argument, ...],
         about: str,
-        where: Where,
-    ) -> Command:
-        """One whose line is nobody else's business."""
-        return Command(
+        where: CommandScope,
+    ) -> BotCommand:
+        """Return the declaration of a command whose line and answer only its author sees."""
+        return BotCommand(
             name=name,
             aliases=aliases,
             handler=handler,
             arguments=arguments,
             help=about,
-            where=where,
+            scope=where,
             hidden=True,
             group=GROUP,
-            surplus=True,
-            allowed=self._leads if where is Where.MATCH else None,
+            ignores_extra=True,
+            allowed=self._leads if where is CommandScope.MATCH else None,  # a DM concerns no match
         )
 
 
 def _seconds(when: str | None, most: int) -> int | None:
-    """The seconds that were asked for; None for none. A word that begins with a letter is a tool's random one."""
-    if when is None or (when.isascii() and when[0].isalpha()):
+    """Return the requested seconds, None without a number. Raises BadArgument.
+
+    A word with letters counts as missing, because tools append random words such as `x7` and `8k3f9`. A number with a
+    unit is an error: the match must not start at once for a player who means ten seconds.
+    """
+    if when is None or (when.isascii() and when.isalnum() and not _NUMBER_AND_UNIT.fullmatch(when)):
         return None
     seconds = whole_number(when, most, 1)
     if seconds is None:
-        raise BadArgument(f"seconds are a whole number from 1 to {most}.")
+        raise BadArgument(f"seconds must be a whole number from 1 to {most}.")
     return seconds
 
 
-def _room(asker: Asker) -> int:
-    match_id = match_of(asker.where)
+def _is_cancel(when: str | None) -> bool:
+    return when is not None and when.lower() == "cancel"
+
+
+def _misused(name: str, error: Refused) -> Sequence[str]:
+    """Return the fixed answer to wrong arguments of a command, and the reason."""
+    return MISUSED[name], f"{error.reason[:1].upper()}{chat_text(error.reason[1:])}."
+
+
+def _room(context: CommandContext) -> int:
+    match_id = match_of(context.channel)
     if match_id is None:
         raise NotFound("match")
     return match_id
@@ -644,5 +793,5 @@ def _choice(beatmap: Beatmap, mode: int | None) -> dict[str, Any]:
         "map_id": beatmap.id,
         "map_md5": beatmap.md5,
         "map_name": full_title(beatmap),
-        "mode": beatmap.mode or mode or 0,
+        "mode": beatmap.mode or mode or 0,  # only maps of osu! can be played in another mode
     }

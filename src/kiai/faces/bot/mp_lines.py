@@ -1,10 +1,13 @@
-"""The bot's answers to `!mp`, to the letter: tools of referees were written for the official server and read these
-lines with regular expressions (docs/operate/bot.md, Leading a match)."""
+"""The fixed answers to `!mp` commands.
+
+Referee tools parse these lines with regular expressions that were written for the official server, so the wording is
+fixed to the letter (docs/operate/bot.md, Leading a match).
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from kiai.multiplayer.facts import Fact, TimerCleared
+from kiai.multiplayer.events import Event, TimerCleared
 from kiai.multiplayer.model import BLUE, COUNTDOWN, NO_MAP, READY, START, Match, Slot, has_teams, occupied_seats
 from kiai.osu.mods import mod_names
 from kiai.osu.texts import chat_name, chat_text
@@ -15,28 +18,31 @@ TEAM_MODES: Final = ("HeadToHead", "TagCoop", "TeamVs", "TagTeamVs")
 CONDITIONS: Final = ("Score", "Accuracy", "Combo", "ScoreV2")
 MODES: Final = ("Osu", "Taiko", "CatchTheBeat", "OsuMania")
 
+# The official server has both texts, the second only for `!mp move`.
 NOT_SEATED: Final = "User is not in the match!"
 NOT_IN_ROOM: Final = "User is not in the match room"
 TOO_MANY_ROOMS: Final = (
     "You cannot create any more tournament matches. Please close any previous tournament matches you have open."
 )
+# Column widths of `!mp settings`. Tools cut the name out by position.
 _STATUS_WIDTH: Final = 9
 _NAME_WIDTH: Final = 15
 
 
 def colour(team: int) -> str:
-    """A team's name."""
+    """Return the name of a team."""
     return "Blue" if team == BLUE else "Red"
 
 
 def condition(match: Match) -> str:
-    """What wins in the room now; a scrim's points may go by pp."""
+    """Return the win condition of the match: pp if it decides the running scrim."""
     by_pp = match.scrim is not None and match.scrim.by_pp
     return "pp" if by_pp else CONDITIONS[match.win_condition]
 
 
 def mods(match: Match) -> str:
-    """The mods that the room has. With free mods, those that everybody was given count too."""
+    """Return the answer about the mods of a match. With free mods, it includes those of the players."""
+    # The command gave each slot its mods, so the union is what the referee typed.
     bits = match.mods
     for _, slot in occupied_seats(match):
         bits |= slot.mods
@@ -45,7 +51,7 @@ def mods(match: Match) -> str:
 
 
 def settings(match: Match, link: Link) -> list[str]:
-    """Everything about a room."""
+    """Return the answer to `!mp settings`: up to 5 lines about the match and one for each player."""
     lines = [f"Room name: {chat_text(match.name)}, History: {link(f'mp/{match.history_id}')}"]
     if match.map_id > 0:
         lines.append(f"Beatmap: {link(f'b/{match.map_id}')} {chat_text(match.map_name)}")
@@ -59,21 +65,21 @@ def settings(match: Match, link: Link) -> list[str]:
 
 
 def _seat(match: Match, seat: int, slot: Slot, link: Link) -> str:
-    status = {READY: "Ready", NO_MAP: "No Map"}.get(slot.status, "Not Ready")
+    status = {READY: "Ready", NO_MAP: "No Map"}.get(slot.status, "Not Ready")  # also while playing
     about = ["Host"] if slot.player_id == match.host_id else []
     if has_teams(match):
         about.append(f"Team {colour(slot.team):<4}")
     if slot.mods:
         about.append(", ".join(mod_names(slot.mods)))
     bracket = f"[{' / '.join(about)}]" if about else ""
-    # The blank before the bracket stays without one: tools want at least 16 characters from the name on.
+    # The blank before the bracket stays if there is no bracket: tools expect at least 16 characters from the name on.
     return (
         f"Slot {seat + 1:<2} {status:<{_STATUS_WIDTH}} {link(f'u/{slot.player_id}')} "
         f"{chat_name(slot.player_name):<{_NAME_WIDTH}} {bracket}"
     )
 
 
-def timers_stopped(facts: Iterable[Fact]) -> list[str]:
-    """Which timers were stopped."""
+def timers_stopped(events: Iterable[Event]) -> list[str]:
+    """Return a line for each timer that was cancelled."""
     lines = {COUNTDOWN: "Countdown aborted", START: "Aborted the match start timer"}
-    return [lines[fact.kind] for fact in facts if isinstance(fact, TimerCleared) and fact.kind in lines]
+    return [lines[event.kind] for event in events if isinstance(event, TimerCleared) and event.kind in lines]

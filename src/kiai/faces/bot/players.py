@@ -1,4 +1,4 @@
-"""Commands about players: their figures and scores, friends and blocks, the own account."""
+"""Commands about players: statistics and scores, blocks, and the account of the player who asks."""
 
 import secrets
 from collections.abc import Callable, Sequence
@@ -6,29 +6,50 @@ from typing import Final
 
 from kiai.accounts import Accounts, ApiKeys, Relationships, User
 from kiai.beatmaps.model import full_title
-from kiai.chat.bot import Argument, Asker, BadArgument, Bot, Command, Kind, Where
+from kiai.chat.bot import Argument, ArgumentKind, BadArgument, Bot, BotCommand, CommandContext, CommandScope
 from kiai.chat.mail import Mail
 from kiai.osu.countries import COUNTRIES
 from kiai.osu.modes import mode_text
 from kiai.osu.mods import mods_text
 from kiai.osu.numbers import whole_number
 from kiai.osu.texts import chat_link, chat_name, chat_text
+from kiai.osu.weights import level
+from kiai.own_account.acts import own_change
 from kiai.presence import Presence
 from kiai.realtime.port import Realtime
-from kiai.scores.leaderboards import Leaderboards
-from kiai.scores.model import MappedScore
+from kiai.scores.model import MappedScore, Stats
+from kiai.scores.profiles import Profiles
 
 ROLL_MAX: Final = 1_000_000
+# The page has a last line of its own, and an answer has at most 10 lines.
 HELP_PAGE: Final = 8
 TOP: Final = 10
+# The names of a client's actions in the lines for referee tools (docs/spec/protocol.md#actions). 7 is unknown, 10 the
+# pause of a play, 13 the search of maps in the game.
+DOING: Final = (
+    "Idle",
+    "Afk",
+    "Playing",
+    "Editing",
+    "Modding",
+    "Multiplayer",
+    "Watching",
+    "Idle",
+    "Testing",
+    "Submitting",
+    "Playing",
+    "Lobby",
+    "Multiplaying",
+    "Idle",
+)
 
-USER: Final = Argument("user", Kind.USER)
-OWN_OR_USER: Final = Argument("user", Kind.USER, optional=True)
-MODE: Final = Argument("mode", Kind.MODE, optional=True)
+USER: Final = Argument("user", ArgumentKind.USER)
+OWN_OR_USER: Final = Argument("user", ArgumentKind.USER, optional=True)
+MODE: Final = Argument("mode", ArgumentKind.MODE, optional=True)
 
 
 class PlayerCommands:
-    """What everybody may ask."""
+    """Handlers of the commands that every player may use."""
 
     def __init__(
         self,
@@ -36,7 +57,7 @@ class PlayerCommands:
         accounts: Accounts,
         api_keys: ApiKeys,
         relationships: Relationships,
-        leaderboards: Leaderboards,
+        profiles: Profiles,
         mail: Mail,
         presence: Presence,
         realtime: Realtime,
@@ -46,45 +67,54 @@ class PlayerCommands:
         self._accounts = accounts
         self._api_keys = api_keys
         self._relationships = relationships
-        self._leaderboards = leaderboards
+        self._profiles = profiles
         self._mail = mail
         self._presence = presence
         self._realtime = realtime
         self._link = link
 
-    async def help(self, asker: Asker, about: str | None) -> Sequence[str]:
+    async def help(self, context: CommandContext, about: str | None) -> Sequence[str]:
         """`!help`."""
-        usable = [one for one in self._bot.commands if not one.group and self._bot.may_use(asker.session, one)]
+        # Commands that the player may not use stay unknown. Groups such as `!mp` have a help of their own.
+        usable = [cmd for cmd in self._bot.commands if not cmd.group and self._bot.may_use(context.session, cmd)]
         page = None if about is None else whole_number(about)
         if about is not None and page is None:
-            for one in usable:
-                if about.lower().removeprefix("!") in (one.name, *one.aliases):
-                    others = f" Also: {', '.join(one.aliases)}." if one.aliases else ""
-                    return (one.usage, f"{one.help}{others}")
-            raise BadArgument("There is no such command.")
+            for command in usable:
+                if about.lower().removeprefix("!") in (command.name, *command.aliases):
+                    aliases = f" Also: {', '.join(command.aliases)}." if command.aliases else ""
+                    return (command.usage, f"{command.help}{aliases}")
+            raise BadArgument("Unknown command. Type !help for a list.")
         pages = -(-len(usable) // HELP_PAGE)
         page = min(max(1, page or 1), pages)
-        shown = usable[(page - 1) * HELP_PAGE : page * HELP_PAGE]
-        return [*(f"{one.usage}: {one.help}" for one in shown), f"Page {page} of {pages}; !help <page or command>"]
+        on_page = usable[(page - 1) * HELP_PAGE : page * HELP_PAGE]
+        return [
+            *(f"{command.usage}: {command.help}" for command in on_page),
+            f"Page {page} of {pages}. Type !help <page or command> for more.",
+        ]
 
-    async def roll(self, asker: Asker, most: int | None) -> Sequence[str]:
+    async def roll(self, context: CommandContext, most: int | None) -> Sequence[str]:
         """`!roll`."""
         rolled = secrets.randbelow(most or 100) + 1
-        return (f"{chat_name(asker.session.name)} rolls {rolled} point(s)",)
+        # Fixed wording, also for 1: tools parse `point(s)`.
+        return (f"{chat_name(context.session.name)} rolls {rolled} point(s)",)
 
-    async def where(self, asker: Asker, user: User) -> Sequence[str]:
-        """`!where`."""
-        online = (await self._realtime.sessions_among([user.id])).get(user.id)
-        if online is None or asker.session.user_id in online.blocked:
+    async def where(self, context: CommandContext, user: str) -> Sequence[str]:
+        """`!where`. IRC gets the name as it was written, because tools compare it with their nick."""
+        name, found = user, await self._bot.player(context, user)
+        online = (await self._realtime.sessions_among([found.id])).get(found.id)
+        # A blocked player gets the answer about a player who is offline, and so does not learn of the block.
+        if online is None or context.session.user_id in online.blocked:
             return ("The user is currently not online.",)
-        if user.country not in COUNTRIES or user.country == "xx":
+        if found.country not in COUNTRIES or found.country == "xx":
             return ("The user's location could not be determined.",)
-        return (f"{chat_name(user.name)} is in {COUNTRIES[user.country][1]}",)
+        return (f"{chat_name(name if context.session.irc else found.name)} is in {COUNTRIES[found.country][1]}",)
 
-    async def stats(self, asker: Asker, user: User | None, mode: int | None) -> Sequence[str]:
-        """`!stats`."""
-        user, mode = await self._whose(asker, user, mode)
-        stats = await self._leaderboards.stats_in(user.id, mode)
+    async def stats(self, context: CommandContext, user: User | None, mode: int | None) -> Sequence[str]:
+        """`!stats`. A message to the bot gets the four lines that referee tools read."""
+        user, mode = await self._user_or_own(context, user, mode)
+        stats = await self._profiles.stats_in(user.id, mode)
+        if not context.channel:
+            return await self._stats_of_tools(context, user, mode, stats)
         if stats is None:
             return (f"{chat_name(user.name)} has not played {mode_text(mode)} yet.",)
         rank = await self._realtime.rank_of(user.id, mode)
@@ -93,30 +123,49 @@ class PlayerCommands:
         return (
             f"{chat_name(user.name)} in {mode_text(mode)}: #{rank.rank} "
             f"(#{rank.country_rank} in {user.country.upper()}), {stats.pp}pp, "
-            f"{stats.acc:.2f}%, {stats.plays} plays.{doing}",
+            f"{stats.acc:.2f}%, {stats.plays} plays, level {level(stats.tscore)[0]}.{doing}",
         )
 
-    async def recent(self, asker: Asker, user: User | None, mode: int | None) -> Sequence[str]:
-        """`!recent`."""
-        user, mode = await self._whose(asker, user, mode)
-        found = await self._leaderboards.recent_of(user.id, mode, limit=1)
-        return [self._shown(one) for one in found] or (f"{chat_name(user.name)} has no scores in {mode_text(mode)}.",)
+    async def _stats_of_tools(
+        self, context: CommandContext, user: User, mode: int, stats: Stats | None
+    ) -> Sequence[str]:
+        online = (await self._realtime.sessions_among([user.id])).get(user.id)
+        # As in `where`: a blocked player does not learn of the block.
+        seen = online is not None and not online.irc and context.session.user_id not in online.blocked
+        doing = f" is {DOING[online.status.action]}" if online is not None and seen else ""
+        rank = (await self._realtime.rank_of(user.id, mode)).rank
+        score, total, plays, acc = (stats.rscore, stats.tscore, stats.plays, stats.acc) if stats else (0, 0, 0, 0.0)
+        return (
+            f"Stats for ({chat_name(user.name)})[{self._link(f'u/{user.id}')}]{doing}:",
+            f"Score:    {score:,} (#{rank})",
+            f"Plays:    {plays} (lv{level(total)[0]})",
+            f"Accuracy: {acc:.2f}%",
+        )
 
-    async def top(self, asker: Asker, user: User | None, mode: int | None) -> Sequence[str]:
-        """`!top`."""
-        user, mode = await self._whose(asker, user, mode)
-        found = await self._leaderboards.best_of(user.id, mode, limit=TOP)
-        return [f"{place}. {self._shown(one)}" for place, one in enumerate(found, 1)] or (
+    async def recent(self, context: CommandContext, user: User | None, mode: int | None) -> Sequence[str]:
+        """`!recent`."""
+        user, mode = await self._user_or_own(context, user, mode)
+        found = await self._profiles.recent_of(user.id, mode, limit=1)
+        return [self._score_line(score) for score in found] or (
             f"{chat_name(user.name)} has no scores in {mode_text(mode)}.",
         )
 
-    async def _whose(self, asker: Asker, user: User | None, mode: int | None) -> tuple[User, int]:
-        if user is None:
-            user = await self._accounts.user(asker.viewer, id=asker.session.user_id)
-        return user, asker.session.status.mode or 0 if mode is None else mode
+    async def top(self, context: CommandContext, user: User | None, mode: int | None) -> Sequence[str]:
+        """`!top`."""
+        user, mode = await self._user_or_own(context, user, mode)
+        found = await self._profiles.best_of(user.id, mode, limit=TOP)
+        return [f"{place}. {self._score_line(score)}" for place, score in enumerate(found, 1)] or (
+            f"{chat_name(user.name)} has no scores in {mode_text(mode)}.",
+        )
 
-    def _shown(self, one: MappedScore) -> str:
-        score, beatmap = one.score, one.beatmap
+    async def _user_or_own(self, context: CommandContext, user: User | None, mode: int | None) -> tuple[User, int]:
+        """Return the named player and mode. The defaults are the player who asks and the mode of their client."""
+        if user is None:
+            user = await self._accounts.user(context.viewer, id=context.session.user_id)
+        return user, context.session.status.mode or 0 if mode is None else mode
+
+    def _score_line(self, mapped: MappedScore) -> str:
+        score, beatmap = mapped.score, mapped.beatmap
         mods = f" +{mods_text(score.mods)}" if score.mods else ""
         result = f"{score.pp:.2f}pp" if score.status else "failed"
         return (
@@ -124,119 +173,149 @@ class PlayerCommands:
             f"{score.max_combo}x {score.nmiss} misses: {result}"
         )
 
-    async def block(self, asker: Asker, user: User) -> Sequence[str]:
+    async def block(self, context: CommandContext, user: User) -> Sequence[str]:
         """`!block`."""
-        session = asker.session
+        session = context.session
         if user.id in session.blocked:
-            return (f"{chat_name(user.name)} is blocked already.",)
+            return (f"{chat_name(user.name)} is already blocked.",)
+        # A block ends the friendship. The session has copies of both lists, which are changed with the database.
         await self._relationships.block(session.user_id, user.id)
         await self._presence.change(session, blocked=session.blocked | {user.id}, friends=session.friends - {user.id})
         return (f"{chat_name(user.name)} is blocked.",)
 
-    async def unblock(self, asker: Asker, user: User) -> Sequence[str]:
+    async def unblock(self, context: CommandContext, user: User) -> Sequence[str]:
         """`!unblock`."""
-        session = asker.session
+        session = context.session
         if user.id not in session.blocked:
             return (f"{chat_name(user.name)} is not blocked.",)
         await self._relationships.forget(session.user_id, user.id)
         await self._presence.change(session, blocked=session.blocked - {user.id})
         return (f"{chat_name(user.name)} is no longer blocked.",)
 
-    async def reconnect(self, asker: Asker) -> Sequence[str]:
+    async def reconnect(self, context: CommandContext) -> Sequence[str]:
         """`!reconnect`."""
-        await self._presence.end_sessions_of(asker.session.user_id)
+        await self._presence.end_sessions_of(context.session.user_id)
         return ()
 
-    async def rename(self, asker: Asker, name: str) -> Sequence[str]:
+    async def rename(self, context: CommandContext, name: str) -> Sequence[str]:
         """`!changename`."""
-        renamed = await self._accounts.set_profile(asker.viewer, {"name": name})
-        return (f"You are {chat_name(renamed.name)} now; the game will log in again.",)
+        renamed = await self._accounts.set_profile(
+            context.viewer, {"name": name}, own_change(context.viewer.user_id, "rename", "game")
+        )
+        return (f"Your name is now {chat_name(renamed.name)}. The game will log in again.",)
 
-    async def api_key(self, asker: Asker, revoke: str | None) -> Sequence[str]:
+    async def api_key(self, context: CommandContext, revoke: str | None) -> Sequence[str]:
         """`!apikey`."""
-        await self._api_keys.revoke_all(asker.session.user_id)
+        await self._api_keys.revoke_all(context.session.user_id)
         if revoke:
-            return ("Your API keys are revoked.",)
-        key = await self._api_keys.issue(asker.session.user_id, "bot")
-        return ("Your API key, shown once; click to copy it. Older ones are revoked.", f"[http://{key} key]")
+            return ("Your API keys were revoked.",)
+        key = await self._api_keys.issue(context.session.user_id, "bot")
+        # As a link: players cannot select text in the game's chat, but they can copy the address of a link.
+        return (
+            "Click the link to copy your API key. It is shown only once. Your older keys were revoked.",
+            f"[http://{key} key]",
+        )
 
-    async def mail(self, asker: Asker) -> Sequence[str]:
+    async def mail(self, context: CommandContext) -> Sequence[str]:
         """`!mail`."""
-        letters = await self._mail.unread(asker.session.user_id)
+        messages = await self._mail.unread(context.session.user_id)
         counts: dict[str, int] = {}
-        for letter in letters:
-            counts[letter.from_name] = counts.get(letter.from_name, 0) + 1
+        for message in messages:
+            counts[message.from_name] = counts.get(message.from_name, 0) + 1
+
         return [f"{chat_name(name)}: {count} unread" for name, count in counts.items()] or ("No unread mail.",)
 
-    async def client(self, asker: Asker) -> Sequence[str]:
+    async def client(self, context: CommandContext) -> Sequence[str]:
         """`!client`."""
-        return (f"You play with {chat_text(asker.session.client)}.",)
+        return (f"Your client is {chat_text(context.session.client)}.",)
 
-    def commands(self) -> list[Command]:
-        """What this page declares."""
-        both = (OWN_OR_USER, MODE)
+    def commands(self) -> list[BotCommand]:
+        """Return the declarations of the commands of every player."""
+        user_and_mode = (OWN_OR_USER, MODE)
         return [
-            Command(
+            BotCommand(
                 name="help",
                 aliases=("h",),
                 handler=self.help,
-                help="The commands there are, or what one of them does.",
+                help="Lists the commands, or explains one.",
                 arguments=(Argument("about", optional=True),),
                 hidden=True,
             ),
-            Command(
+            BotCommand(
                 name="roll",
                 handler=self.roll,
-                help="A random number from 1 to 100, or to the one you give.",
-                arguments=(Argument("most", Kind.NUMBER, optional=True, least=1, most=ROLL_MAX),),
-                surplus=True,
+                help="Rolls a number from 1 to 100, or to the number you give.",
+                arguments=(Argument("most", ArgumentKind.NUMBER, optional=True, least=1, most=ROLL_MAX),),
+                ignores_extra=True,  # tools append random words
             ),
-            Command(name="where", handler=self.where, help="A player's country.", arguments=(USER,), hidden=True),
-            Command(name="stats", handler=self.stats, help="A player's rank and figures.", arguments=both),
-            Command(
+            BotCommand(
+                name="where",
+                handler=self.where,
+                help="Shows a player's country.",
+                arguments=(Argument("user"),),  # a word: the answer repeats it
+                hidden=True,
+            ),
+            BotCommand(
+                name="stats", handler=self.stats, help="Shows a player's rank and statistics.", arguments=user_and_mode
+            ),
+            BotCommand(
                 name="recent",
                 aliases=("last", "r", "rs"),
                 handler=self.recent,
-                help="A player's latest score.",
-                arguments=both,
+                help="Shows a player's latest score.",
+                arguments=user_and_mode,
             ),
-            Command(
+            BotCommand(
                 name="top",
                 handler=self.top,
-                help="A player's ten best scores by pp.",
-                arguments=both,
-                hidden=True,
+                help="Lists a player's ten best scores by pp.",
+                arguments=user_and_mode,
+                hidden=True,  # ten lines would fill the channel
                 heavy=True,
             ),
-            Command(
-                name="block", handler=self.block, help="Hides a player's messages.", arguments=(USER,), hidden=True
-            ),
-            Command(name="unblock", handler=self.unblock, help="Shows them again.", arguments=(USER,), hidden=True),
-            Command(
-                name="reconnect", aliases=("rc",), handler=self.reconnect, help="Logs your client in anew.", hidden=True
-            ),
-            Command(
-                name="changename",
-                handler=self.rename,
-                help="Gives you another name, once a week.",
-                arguments=(Argument("name", Kind.TEXT),),
-                permission="users.rename_self",
-                where=Where.DM,
-            ),
-            Command(
-                name="apikey",
-                handler=self.api_key,
-                help="Makes a new key for the API; older ones are revoked.",
-                arguments=(Argument("revoke", Kind.CHOICE, optional=True, choices=("revoke",)),),
-                where=Where.DM,
+            BotCommand(
+                name="block",
+                handler=self.block,
+                help="Blocks a player: you no longer see their messages.",
+                arguments=(USER,),
                 hidden=True,
             ),
-            Command(name="mail", handler=self.mail, help="Who left you messages.", where=Where.DM, hidden=True),
-            Command(
+            BotCommand(name="unblock", handler=self.unblock, help="Unblocks a player.", arguments=(USER,), hidden=True),
+            BotCommand(
+                name="reconnect",
+                aliases=("rc",),
+                handler=self.reconnect,
+                help="Makes your client log in again.",
+                hidden=True,
+            ),
+            BotCommand(
+                name="changename",
+                handler=self.rename,
+                help="Changes your name. You can do this once a week.",
+                arguments=(Argument("name", ArgumentKind.TEXT),),
+                permission="users.rename_self",
+                scope=CommandScope.DM,
+            ),
+            BotCommand(
+                name="apikey",
+                handler=self.api_key,
+                help="Creates an API key and revokes your older keys.",
+                arguments=(Argument("revoke", ArgumentKind.CHOICE, optional=True, choices=("revoke",)),),
+                scope=CommandScope.DM,
+                hidden=True,
+            ),
+            BotCommand(
+                name="mail",
+                handler=self.mail,
+                help="Lists who sent you messages while you were offline.",
+                scope=CommandScope.DM,
+                hidden=True,
+            ),
+            BotCommand(
                 name="client",
                 aliases=("version",),
                 handler=self.client,
-                help="The version of your client.",
+                help="Shows the version of your client.",
                 hidden=True,
             ),
         ]

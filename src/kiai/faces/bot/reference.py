@@ -1,64 +1,76 @@
-"""The page `docs/operate/bot.md`, made from the declarations of the commands."""
+"""Generates the page `docs/operate/bot.md` from the declarations of the commands. A test compares it with the file."""
 
 from collections.abc import Sequence
 from typing import Final
 
-from kiai.chat.bot import Command, Where
+from kiai.chat.bot import BotCommand, CommandScope
 from kiai.osu.privileges import PERMISSIONS, ROLES
 
-TITLES: Final = {"": "Everybody and staff", "mp": "Leading a match", "pool": "Mappools"}
+TITLES: Final = {"": "Players and staff", "mp": "Leading a match", "pool": "Mappools", "clan": "Clans"}
 
 
-def reference(commands: Sequence[Command]) -> str:
-    """The page, of every command that was declared."""
+def reference(commands: Sequence[BotCommand]) -> str:
+    """Return the page as Markdown, with every declared command."""
     parts = [_HEAD]
     for group, title in TITLES.items():
-        rows = [one for one in commands if one.group == group]
-        parts.append(f"## {title}\n\n| command | also | who | where | what |\n|---|---|---|---|---|")
+        rows = [command for command in commands if command.group == group]
+        parts.append(f"## {title}\n\n| command | aliases | privilege | where | what it does |\n|---|---|---|---|---|")
+        # Markdown splits a row at each bar, also within code, unless a backslash precedes it.
         parts += [
-            f"| `{one.usage.replace('|', chr(92) + '|')}` | {', '.join(one.aliases)} | {_who(one)} "
-            f"| {_where(one)} | {one.help} |"
-            for one in rows
+            f"| `{command.usage.replace('|', chr(92) + '|')}` | {', '.join(command.aliases)} | {_who(command)} "
+            f"| {_where(command)} | {command.help} |"
+            for command in rows
         ]
         parts.append("")
     return "\n".join(parts) + _FOOT.replace("{lines}", _lines())
 
 
 def _lines() -> str:
-    rows = ["| what | lines |", "|---|---|"]
-    for what, lines in _LINES:
-        shown = ", ".join(f"`{line}`" for line in lines).replace("|", "\\|")
-        rows.append(f"| {what} | {shown} |")
+    rows = ["| after | lines |", "|---|---|"]
+    for occasion, lines in _LINES:
+        code = ", ".join(f"`{line}`" for line in lines).replace("|", "\\|")
+        rows.append(f"| {occasion} | {code} |")
     return "\n".join(rows)
 
 
-def _who(command: Command) -> str:
+def _who(command: BotCommand) -> str:
     if not command.permission:
         return ""
     bits = PERMISSIONS[command.permission]
+    # Roles of one bit only: those of several bits contain them.
     names = [name for name, bit in ROLES.items() if bit & bits and bit & (bit - 1) == 0]
-    return " or ".join(dict.fromkeys(name for name in names if name in _SHOWN))
+    return " or ".join(dict.fromkeys(name for name in names if name in _ROLES_LISTED))
 
 
-def _where(command: Command) -> str:
-    places = {Where.ANYWHERE: "", Where.DM: "to the bot", Where.MATCH: "in a match"}
-    return "; ".join(word for word in (places[command.where], "hidden" if command.hidden else "") if word)
+def _where(command: BotCommand) -> str:
+    places = {CommandScope.ANYWHERE: "", CommandScope.DM: "message to the bot", CommandScope.MATCH: "match channel"}
+    return "; ".join(word for word in (places[command.scope], "hidden" if command.hidden else "") if word)
 
 
-_SHOWN: Final = ("supporter", "premium", "tournament", "nominator", "moderator", "administrator", "developer")
+# ROLES has several names for some bits. These are the ones that the documentation uses.
+_ROLES_LISTED: Final = ("supporter", "premium", "tournament", "nominator", "moderator", "administrator", "developer")
 
 _HEAD: Final = """# The bot
 
-The bot (`bot_name`, id 1) is always online. It hears lines that begin with `!` in channels, and every line of a message
-to it, where the `!` may be left out. Words in `<>` must be given, those in `[]` may be; a name with spaces stands in
-quotes, and `#3` is the player with id 3. *Hidden* commands and their answers are seen by nobody else. A command that
-one may not use does not exist. Players may ask once a second, five times at once; what needs pp or many rows twenty
-times a minute.
+This page lists every command of the bot, who may use it and where. The bot is always online. It has id 1 and the name
+in the setting `bot_name`.
 
-What somebody plays, edits, watches or listens to (`/np`) is remembered for five minutes; in a message to the bot it is
-answered with pp. What staff does is written to the audit log.
+**How to use commands.** In a channel, start the line with `!`. In a message to the bot, you can leave out the `!`. In
+the tables, `<>` marks a required argument and `[]` an optional one. Put a name with spaces in quotes. `#3` means the
+player with id 3.
+
+**Who sees them.** Only you see a *hidden* command and its answer. The bot ignores commands that you may not use.
+
+**Limits.** A player may use one command per second, in bursts of five. Commands that calculate pp or read many rows
+are limited to 20 per minute.
+
+**Now playing.** The bot remembers the map of your last `/np` for five minutes. If you send `/np` to the bot, it
+answers with the map's pp.
+
+Every action of staff is written to the audit log.
 """
 
+# The fixed lines of `mp_lines` and `kiai.multiplayer.lines`, with the placeholders of a reader.
 _LINES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("`make`, `makeprivate`", ("Created the tournament match <link> <name>",)),
     ("`close`", ("Closed the match",)),
@@ -141,7 +153,7 @@ _LINES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
         ),
     ),
     (
-        "somebody comes, moves, goes",
+        "a player joins, moves or leaves",
         (
             "<name> joined in slot <n>[ for team <red|blue>].",
             "<name> moved to slot <n>",
@@ -149,21 +161,21 @@ _LINES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
         ),
     ),
     (
-        "host, team",
+        "a change of host or team",
         (
             "<name> became the host.",
             "<name> changed to <Blue|Red>",
         ),
     ),
     (
-        "the host picks a map",
+        "the host selects a map",
         (
             "Host is changing map...",
             "Beatmap changed to: <artist> - <title> [<version>] (<link>)",
         ),
     ),
     (
-        "a play",
+        "a match is played",
         (
             "All players are ready",
             "The match has started!",
@@ -172,7 +184,28 @@ _LINES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
         ),
     ),
     (
-        "timers",
+        "`!roll` and `!mp roll`",
+        ("<name> rolls <n> point(s)",),
+    ),
+    (
+        "`!where` to the bot",
+        (
+            "<name> is in <country>",
+            "The user is currently not online.",
+            "The user's location could not be determined.",
+        ),
+    ),
+    (
+        "`!stats` to the bot",
+        (
+            "Stats for (<name>)[<link>][ is <status>]:",
+            "Score:    <n> (#<rank>)",
+            "Plays:    <n> (lv<level>)",
+            "Accuracy: <n>%",
+        ),
+    ),
+    (
+        "countdowns",
         (
             "Match starts in <time>",
             "Good luck, have fun!",
@@ -185,36 +218,43 @@ _LINES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 _FOOT: Final = """
 ## Who leads a match, and from where
 
-The creator and the referees may use every `!mp` command; the host those that lead a play. Others get an answer to
-`help`, `settings`, `link`, `listrefs` and `picks` alone. A command acts on the room in whose channel it is said.
+The creator and the referees may use every `!mp` command. The host may use those that set up and start the match.
+Everybody else may use only `help`, `settings`, `link`, `listrefs`, `picks` and `roll`. A command acts on the match in
+whose channel you write it.
 
-Players know the channel of their room as `#multiplayer`. A referee needs no seat: `/join #multi_<number>` opens the
-channel, `!mp addref` tells new referees the number, and lines there act on that room wherever the referee sits.
+Players see their match's channel as `#multiplayer`. A referee does not need a slot: `/join #multi_<number>` opens the
+channel of a match, and commands written there act on that match. `!mp addref` sends new referees the number.
 
-Who makes a room by command sits down in it, unless it sits in another room: then it stays there and hears the new
-room's channel. Such rooms have no host until one is set, stay when they are empty for half an hour, and are entered by
-their link, or without a password by their referees. A silenced player leaves its room, the creator too.
+A player who creates a match with a command gets a slot in it, unless the player is already in another match. In that
+case the player stays there and only joins the new match's channel. Such matches have no host until one is set. They
+stay open for half an hour while they are empty. Players join them through their link, and referees need no password.
+A silenced player leaves the match, even its creator.
 
-Mods are settled before they are set: of `EZHR` the room has Easy, of `DTHT` DoubleTime, and mods that the map's mode
-does not have are dropped. Points of a scrim go by the last frames of a play. `ban` is for players, `banpick` for maps
-of the pool.
+Conflicting mods are resolved: `EZHR` becomes Easy, and `DTHT` becomes DoubleTime. Mods that the map's mode does not
+have are dropped. The last frames of a play decide who wins the scrim point, and the submitted scores if pp decide.
+`ban` and `unban` apply to a pick if the loaded mappool has one of that name, otherwise to a player; `banpick` and
+`unbanpick` always apply to picks. Each player can `roll` once an hour, and again after a scrim has begun.
+
+The audit log has each match made by a command, each `force`, and each `close`, `kick` and `ban` of staff in a match
+that another player created.
 
 ## Lines that tools of referees read
 
-The bot says these lines as the official server's does, to the letter. They are told after the act and say what became
-of it. Words that a command has no use for are ignored; names may be written with `_` for a space.
+The bot uses exactly the wording of the official server for these lines. It sends them after the action, with the
+result. Surplus words of a command are ignored, and `_` may replace a space in a name.
 
 {lines}
+
 `settings` answers with `Room name: <name>, History: <link>`, `Beatmap: <link> <artist> - <title> [<version>]`,
-`Team mode: <mode>, Win condition: <condition>`, `Active mods: <Mod, Mod[, Freemod]>`, `Players: <n>`, and for each
-player a line whose columns have fixed widths:
+`Team mode: <mode>, Win condition: <condition>`, `Active mods: <Mod, Mod[, Freemod]>`, `Players: <n>`, and one line
+with fixed columns for each player:
 
 ```
 Slot 1  Not Ready https://osu.example/u/3 anna            [Host / Team Red  / Hidden]
 ```
 
-Not built: `faq`, `request`, `search`, `verify`, `ranking`, `speedrun`, `overwrite`, `whoranked`; bans,
-freezes, notes, donor time and wipes; `!mp force`; `!clan`.
+These commands of other servers are not available: `verify`, `ranking`, `speedrun` and `overwrite`, and commands for
+bans, freezes, notes, donor time and wipes.
 
-This page is made from `src/kiai/faces/bot/`.
+This page is generated from `src/kiai/faces/bot/`.
 """

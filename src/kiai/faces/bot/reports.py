@@ -1,4 +1,4 @@
-"""`!report`, which the game's report window writes, and `!reports`, the queue for the staff.
+"""`!report`, which the game's report window sends, and `!reports`, the queue of reports for staff.
 
 See docs/spec/bot.md#reports.
 """
@@ -10,99 +10,118 @@ from datetime import UTC, datetime
 from typing import Final
 
 from kiai.accounts import User
-from kiai.chat.bot import Argument, Asker, BadArgument, Bot, Command, Kind
-from kiai.errors import Conflict, NotFound
+from kiai.chat.bot import Argument, ArgumentKind, BadArgument, Bot, BotCommand, CommandContext
+from kiai.errors import Conflict, Invalid, NotFound
 from kiai.osu.numbers import whole_number
 from kiai.osu.texts import chat_name, chat_text
 from kiai.staff import Actor
-from kiai.staff.reports import OTHER, PAGE, Reports, report_id_of
+from kiai.staff.reports import OTHER, PAGE, PERMISSION, Report, Reports, report_id_of
 
 STAFF_CHANNEL: Final = "#staff"
+# Characters of a line in the chat. The text of a report may be longer.
 SHOWN_MAX: Final = 300
 PAGES_MAX: Final = 1_000
 
-# The window does not quote names: up to the first " (" it is the name, whose alphabet has no parentheses.
+# The report window does not quote names with spaces. Names cannot contain parentheses, so the name ends before " (".
 _OF_WINDOW: Final = re.compile(r'(?P<name>[^("]{1,64}) \((?P<kind>[^()]{1,32})\)(?: (?P<text>.*))?')
-_TYPED: Final = re.compile(r'(?:"(?P<quoted>[^"]+)"|(?P<name>\S+)) (?P<text>.+)')
+_TYPED: Final = re.compile(r'(?:"(?P<quoted>[^"]+)"|(?P<name>\S+)) +(?P<text>.+)')
 
 
 class ReportCommands:
-    """What players report, and what the staff does with it. `post` says a line in a channel, in the bot's name."""
+    """Handlers of `!report` and `!reports`. `post` sends a line of the bot to a channel."""
 
     def __init__(self, bot: Bot, reports: Reports, post: Callable[[str, str], Awaitable[None]]) -> None:
         self._bot = bot
         self._reports = reports
         self._post = post
 
-    async def report(self, asker: Asker, what: str) -> Sequence[str]:
+    async def report(self, context: CommandContext, what: str) -> Sequence[str]:
         """`!report`."""
-        user, kind, text = await self._read(asker, what)
+        user, kind, text = await self._read(context, what)
         try:
-            report_id = await self._reports.send(asker.session.user_id, user, kind, text)
+            report_id = await self._reports.send(context.session.user_id, user, kind, text)
         except Conflict:
-            return (f"You have reported {chat_name(user.name)} already; the staff will look into it.",)
-        line = f"Report {report_id}: {_told(asker.session.name, user.name, kind, text)}"
-        with contextlib.suppress(NotFound):  # a server may have no such channel; the queue has the report
+            return (f"You have already reported {chat_name(user.name)}. The staff will look into it.",)
+        except Invalid as error:
+            raise BadArgument(f"{error}.") from error
+        by = chat_name(context.session.name)
+        line = f"Report {report_id}: {_report_line(by, user.name, kind, text)}"
+        # An operator may have deleted the channel. The report is in the queue.
+        with contextlib.suppress(NotFound):
             await self._post(STAFF_CHANNEL, line[:SHOWN_MAX])
         return (f"Your report has been sent: {chat_name(user.name)} ({chat_text(kind)}). The staff will look into it.",)
 
-    async def _read(self, asker: Asker, what: str) -> tuple[User, str, str]:
-        """Who is reported, for which kind of thing, and in which words."""
-        # Never the first word of a name that nobody has: that would report somebody else.
+    async def _read(self, context: CommandContext, what: str) -> tuple[User, str, str]:
+        """Return the reported player, the kind of report and the text. Raises BadArgument, UnknownPlayer."""
+        # If the window's name is unknown, do not try its first word as a typed name: that would be another player.
         if window := _OF_WINDOW.fullmatch(what):
-            return await self._bot.player(asker, window["name"].strip()), window["kind"], window["text"] or ""
+            kind, text = window["kind"].strip(), (window["text"] or "").strip()
+            if not kind or (not text and kind.lower() == OTHER.lower()):
+                raise BadArgument("Describe what happened.")
+            return await self._bot.player(context, window["name"].strip()), kind, text
         typed = _TYPED.fullmatch(what)
         if typed is None:
-            raise BadArgument("Say whom you report, and what happened.")
-        return await self._bot.player(asker, typed["quoted"] or typed["name"]), OTHER, typed["text"]
+            raise BadArgument("Name the player and describe what happened.")
+        return await self._bot.player(context, typed["quoted"] or typed["name"]), OTHER, typed["text"]
 
-    async def queue(self, asker: Asker, page: str | None, report: str | None, verdict: str | None) -> Sequence[str]:
+    async def queue(
+        self, context: CommandContext, page: str | None, report: str | None, text: str | None
+    ) -> Sequence[str]:
         """`!reports`."""
+        actor = Actor(context.session.user_id, context.source)
         if (page or "").lower() == "close":
-            if not report or not verdict:
-                raise BadArgument("A report is closed with a verdict.")
-            actor = Actor(user_id=asker.session.user_id, source="game")
-            await self._reports.close(actor, report_id_of(report), verdict)
-            return (f"Report {report_id_of(report)} is closed: {chat_text(verdict)}",)
+            report_id = report_id_of(report or "")
+            if not report_id or not text:
+                raise BadArgument("To close a report, give its id and a text.")
+            try:
+                closed = await self._reports.close(actor, report_id, text)
+            except Invalid as error:
+                raise BadArgument(f"{error}.") from error
+            return (f"Report {closed.id} about {chat_name(closed.target.name)} is closed: {chat_text(text)}",)
         number = 1 if page is None else whole_number(page, PAGES_MAX, 1)
         if number is None or report:
-            raise BadArgument(f"page is a whole number from 1 to {PAGES_MAX}.")
-        found, total = await self._reports.open(number)
+            raise BadArgument(f"page must be a whole number from 1 to {PAGES_MAX}.")
+        found, total = await self._reports.listed(actor, page=number)
         if not found:
-            return ("There are no open reports.",) if not total else ("There is no such page.",)
-        lines = [
-            f"{one.id}: {datetime.fromtimestamp(one.at_ms // 1000, UTC):%Y-%m-%d %H:%M} "
-            f"{_told(one.by, one.target, one.kind, one.text)}"
-            for one in found
-        ]
-        return [*(line[:SHOWN_MAX] for line in lines), f"Page {number} of {-(-total // PAGE)}; {total} open"]
+            return ("There are no open reports.",) if not total else ("This page does not exist.",)
+        lines = [_queue_line(report) for report in found]
+        return [*(line[:SHOWN_MAX] for line in lines), f"Page {number} of {-(-total // PAGE)}, {total} open."]
 
-    def commands(self) -> list[Command]:
-        """What this page declares."""
-        what = Argument("player and what happened", Kind.TEXT)
+    def commands(self) -> list[BotCommand]:
+        """Return the declarations of `!report` and `!reports`."""
+        # One argument for the whole line: the window's format has no quotes, so words cannot be split. Its name is
+        # written as two arguments, because the usage line shows it.
+        what = Argument("user> <text", ArgumentKind.TEXT)
         return [
-            Command(
+            BotCommand(
                 name="report",
-                handler=lambda asker, **given: self.report(asker, given[what.name]),
-                help="Tells the staff about a player; nobody else reads it.",
+                handler=lambda context, **given: self.report(context, given[what.name]),
+                help="Reports a player to the staff. Nobody else sees the report.",
                 arguments=(what,),
                 hidden=True,
             ),
-            Command(
+            BotCommand(
                 name="reports",
-                handler=self.queue,
-                help="The open reports, oldest first; or: close, with a report's number and a verdict.",
+                handler=lambda context, **given: self.queue(context, given["page"], given["id"], given["text"]),
+                help="Lists open reports, oldest first. `close`, a report's id and a text close a report.",
                 arguments=(
                     Argument("page", optional=True),
-                    Argument("report", optional=True),
-                    Argument("verdict", Kind.TEXT, optional=True),
+                    Argument("id", optional=True),
+                    Argument("text", ArgumentKind.TEXT, optional=True),
                 ),
-                permission="reports.handle",
+                permission=PERMISSION,
                 audit="report_close",
                 hidden=True,
             ),
         ]
 
 
-def _told(by: str, target: str, kind: str, text: str) -> str:
+def _queue_line(report: Report) -> str:
+    at = datetime.fromtimestamp(report.at, UTC)
+    return f"{report.id}: {at:%Y-%m-%d %H:%M} " + _report_line(
+        report.reporter.name, report.target.name, report.kind, report.text
+    )
+
+
+def _report_line(by: str, target: str, kind: str, text: str) -> str:
     return f"{chat_name(by)} reports {chat_name(target)} ({chat_text(kind)}): {chat_text(text) or 'no text'}"

@@ -1,9 +1,9 @@
-"""Commands about the server itself and about the room one is in."""
+"""Commands about the server and about the match in whose channel they are written."""
 
 from collections.abc import Callable, Sequence
 
 from kiai import __version__
-from kiai.chat.bot import Asker, Command, Where
+from kiai.chat.bot import BotCommand, CommandContext, CommandScope
 from kiai.chat.model import match_of
 from kiai.clock import Clock
 from kiai.errors import NotFound
@@ -13,45 +13,46 @@ from kiai.realtime.port import Realtime
 
 
 class ServerCommands:
-    """What the server says of itself."""
+    """Handlers of `!server` and `!current`."""
 
     def __init__(self, realtime: Realtime, clock: Clock, title: str, link: Callable[[str], str]) -> None:
         self._realtime = realtime
         self._clock = clock
         self._title = title
         self._link = link
+        # Monotonic, so that setting the system clock does not change the uptime. Each worker has its own.
         self._started = clock.monotonic()
 
-    async def server(self, asker: Asker) -> Sequence[str]:
+    async def server(self, context: CommandContext) -> Sequence[str]:
         """`!server`."""
         up_s = round(self._clock.monotonic() - self._started)
         days, hours, minutes = up_s // 86_400, up_s // 3_600 % 24, up_s // 60 % 60
         online = await self._realtime.online_count()
         return (f"{self._title}, kiai {__version__}, up {days}d {hours}h {minutes}m, {online} players online.",)
 
-    async def current(self, asker: Asker) -> Sequence[str]:
+    async def current(self, context: CommandContext) -> Sequence[str]:
         """`!current`."""
-        match = await self._realtime.match(match_of(asker.where) or 0, Match)
+        match = await self._realtime.match(match_of(context.channel) or 0, Match)
         if match is None:
             raise NotFound("match")
         if match.map_id <= 0:
             return ("The host is choosing a map.",)
         return (chat_link(self._link(f"b/{match.map_id}"), match.map_name),)
 
-    def commands(self) -> list[Command]:
-        """What this page declares."""
+    def commands(self) -> list[BotCommand]:
+        """Return the declarations of `!server` and `!current`."""
         return [
-            Command(
+            BotCommand(
                 name="server",
                 aliases=("status",),
                 handler=self.server,
-                help="Which server this is, and how many are online.",
+                help="Shows the server's name, version, uptime and number of online players.",
             ),
-            Command(
+            BotCommand(
                 name="current",
                 aliases=("c",),
                 handler=self.current,
-                help="The map that is selected.",
-                where=Where.MATCH,
+                help="Shows the selected map.",
+                scope=CommandScope.MATCH,
             ),
         ]

@@ -1,1 +1,1 @@
-"""What the game client asks for over HTTP: so far its pictures."""
+"""The game client's web endpoints: everything that the game requests over HTTP except the realtime protocol."""

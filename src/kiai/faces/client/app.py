@@ -1,21 +1,21 @@
-"""What the game client asks for beside the realtime stream: hosts `osu.`, `b.`, `s.`, `assets.` (docs/spec/web.md).
+"""The application of the game's web endpoints: hosts `osu.`, `b.`, `s.` and `assets.` (docs/spec/web.md).
 
-Each page module declares its `Page`s; the door lets requests in. A page holds no rule of the game: it turns what the
-client sent into a verb of the subjects, and the result into the client's words.
+Each module declares its `Endpoint`s, and the gateway checks each request. An endpoint has no rules of the game: it
+translates the request into a call of a service, and the result into the response that the client expects.
 """
 
 from typing import Protocol
 
 from kiai.faces.asgi import FalconApp
-from kiai.faces.client.door import Door, Page
+from kiai.faces.client.gateway import ClientGateway, Endpoint
 
 
-class Pages(Protocol):
+class HasEndpoints(Protocol):
     """A module of endpoints."""
 
-    def pages(self) -> list[Page]: ...
+    def endpoints(self) -> list[Endpoint]: ...
 
 
-def build(door: Door, modules: list[Pages]) -> FalconApp:
-    """The application of all these modules."""
-    return door.app([page for module in modules for page in module.pages()])
+def build(gateway: ClientGateway, modules: list[HasEndpoints]) -> FalconApp:
+    """Return the application that serves the endpoints of these modules."""
+    return gateway.app([endpoint for module in modules for endpoint in module.endpoints()])

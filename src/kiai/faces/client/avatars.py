@@ -1,4 +1,4 @@
-"""`a.DOMAIN`: avatars. Whoever has none, and whatever is no player, shows the default picture.
+"""`a.DOMAIN`: avatars. A player without an avatar, and any other path, gets the default picture.
 
 See docs/spec/web.md#avatars.
 """
@@ -18,15 +18,15 @@ from kiai.faces.asgi import GET_ONLY, FalconApp, falcon_app
 _NAME: Final = re.compile(r"/(?P<id>[0-9]{1,10})(_[0-9A-Za-z]{1,32})?(\.(png|jpg|jpeg|gif))?", re.ASCII)
 
 
-class Pictures:
-    """The handler of the host."""
+class AvatarEndpoints:
+    """The handler of the avatar host."""
 
     def __init__(self, avatars: Avatars) -> None:
         self._avatars = avatars
         self._default = resources.files("kiai.faces.client").joinpath("default-avatar.png").read_bytes()
 
     def app(self) -> FalconApp:
-        """The ASGI application."""
+        """Return the ASGI application."""
         app = falcon_app()
         app.add_sink(self._serve)
         return app
@@ -38,8 +38,9 @@ class Pictures:
             resp.status = 405
             resp.set_header("Allow", GET_ONLY)
             return
-        named = _NAME.fullmatch(req.path)
-        user_id = int(named["id"]) if named else 0
+        match = _NAME.fullmatch(req.path)
+        user_id = int(match["id"]) if match else 0
+        # 200, not 404: the game has no default picture of its own.
         picture = await self._avatars.find(user_id) if 0 < user_id <= ID_MAX else None
         body = self._default if picture is None else picture
         etag = f'"{hashlib.blake2b(body, digest_size=9).hexdigest()}"'
@@ -47,6 +48,7 @@ class Pictures:
             (
                 ("Cache-Control", "public, max-age=300"),
                 ("ETag", etag),
+                # Players upload these bytes. The policy stops a browser from running scripts in them.
                 ("Content-Security-Policy", "sandbox; default-src 'none'"),
             )
         )

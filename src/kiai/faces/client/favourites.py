@@ -4,34 +4,35 @@ from typing import Final
 
 from kiai.beatmaps.favourites import Favourites
 from kiai.errors import Conflict, Refused
-from kiai.faces.client.door import Answer, Ask, Haste, Page
+from kiai.faces.client.gateway import ClientRequest, ClientResponse, Endpoint
+from kiai.faces.rate_limit import RateLimit
 
-MARKING: Final = Haste("favourite", 30, 60.0)
+MARKING: Final = RateLimit("favourite", 30, 60.0)
 
 
-class FavouriteSets:
-    """The handlers."""
+class FavouriteEndpoints:
+    """The handlers of a player's favourite sets."""
 
     def __init__(self, favourites: Favourites) -> None:
         self._favourites = favourites
 
-    async def add(self, ask: Ask) -> Answer:
-        """Marks the set `a`; the body is what the game shows."""
+    async def add(self, request: ClientRequest) -> ClientResponse:
+        """Add the set `a` to the player's favourites. The game shows the body to the player."""
         try:
-            total = await self._favourites.add(ask.player.id, ask.whole("a"))
+            total = await self._favourites.add(request.player.id, request.whole("a"))
         except Conflict:
-            return Answer(b"This beatmap is one of your favourites already.")
+            return ClientResponse(b"This beatmap is already one of your favourites.")
         except Refused as error:
-            return Answer(f"You have too many favourites: {error.reason}.".encode())
-        return Answer(f"Added to your favourites! You have {total} now.".encode())
+            return ClientResponse(f"You have too many favourites: {error.reason}.".encode())
+        return ClientResponse(f"Added to your favourites! You now have {total}.".encode())
 
-    async def listed(self, ask: Ask) -> Answer:
-        """The ids of the player's favourite sets, one a line, newest first."""
-        return Answer("\n".join(map(str, await self._favourites.of(ask.player.id))).encode())
+    async def listed(self, request: ClientRequest) -> ClientResponse:
+        """Return the ids of the player's favourite sets, one per line, newest first."""
+        return ClientResponse("\n".join(map(str, await self._favourites.of(request.player.id))).encode())
 
-    def pages(self) -> list[Page]:
-        """What this module serves."""
+    def endpoints(self) -> list[Endpoint]:
+        """Return the endpoints of this module."""
         return [
-            Page("GET", "/web/osu-addfavourite.php", self.add, credentials=("u", "h"), haste=MARKING),
-            Page("GET", "/web/osu-getfavourites.php", self.listed, credentials=("u", "h")),
+            Endpoint("GET", "/web/osu-addfavourite.php", self.add, credentials=("u", "h"), rate_limit=MARKING),
+            Endpoint("GET", "/web/osu-getfavourites.php", self.listed, credentials=("u", "h")),
         ]

@@ -4,36 +4,37 @@ from kiai.accounts import Accounts, Relationships
 from kiai.accounts.model import BOT_ID
 from kiai.chat.mail import Mail
 from kiai.errors import NotFound
-from kiai.faces.client.door import Answer, Ask, Page
+from kiai.faces.client.gateway import ClientRequest, ClientResponse, Endpoint
 
 
-class Friends:
-    """Who the player's friends are, and which mail the player has read."""
+class FriendEndpoints:
+    """The handlers of the friend list and of marking mail as read."""
 
     def __init__(self, accounts: Accounts, relationships: Relationships, mail: Mail) -> None:
         self._accounts = accounts
         self._relationships = relationships
         self._mail = mail
 
-    async def friends(self, ask: Ask) -> Answer:
-        """The ids of the player's friends, one a line; the same list as the realtime packet."""
-        friends, _ = await self._relationships.relations_of(ask.player.id)
-        return Answer("\n".join(map(str, [*sorted(friends), BOT_ID])).encode())
+    async def friends(self, request: ClientRequest) -> ClientResponse:
+        """Return the ids of the player's friends and of the bot, one per line, as in the packet FRIENDS_LIST."""
+        # Every list of friends contains the bot, without a row in the database.
+        friends, _ = await self._relationships.relations_of(request.player.id)
+        return ClientResponse("\n".join(map(str, [*sorted(friends), BOT_ID])).encode())
 
-    async def mark_as_read(self, ask: Ask) -> Answer:
-        """All mail from the player `channel`; rooms and strangers are nobody's mail."""
-        name = ask.query.get("channel", "")
+    async def mark_as_read(self, request: ClientRequest) -> ClientResponse:
+        """Mark all mail from the player named by `channel` as read. Channels and unknown players are ignored."""
+        name = request.query.get("channel", "")
         if name and not name.startswith("#"):
             try:
-                sender = await self._accounts.player(ask.viewer, name=name)
+                sender = await self._accounts.player(request.viewer, name=name)
             except NotFound:
-                return Answer()
-            await self._mail.mark_read(ask.player.id, sender.id)
-        return Answer()
+                return ClientResponse()
+            await self._mail.mark_read(request.player.id, sender.id)
+        return ClientResponse()
 
-    def pages(self) -> list[Page]:
-        """What this module serves."""
+    def endpoints(self) -> list[Endpoint]:
+        """Return the endpoints of this module."""
         return [
-            Page("GET", "/web/osu-getfriends.php", self.friends, credentials=("u", "h")),
-            Page("GET", "/web/osu-markasread.php", self.mark_as_read, credentials=("u", "h")),
+            Endpoint("GET", "/web/osu-getfriends.php", self.friends, credentials=("u", "h")),
+            Endpoint("GET", "/web/osu-markasread.php", self.mark_as_read, credentials=("u", "h")),
         ]

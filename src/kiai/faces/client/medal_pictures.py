@@ -1,6 +1,6 @@
 """`assets.DOMAIN`: pictures of medals (docs/spec/web.md#pictures-of-medals).
 
-They are drawn: a ring in the colour of the mode, and what the medal is for in a few letters.
+The server draws them: a ring in the colour of the mode around a label of a few letters.
 """
 
 import asyncio
@@ -10,14 +10,13 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from PIL import Image, ImageDraw, ImageFont
-
 from kiai.errors import NotFound
-from kiai.faces.client.door import Answer, Ask, Haste, Page
+from kiai.faces.client.gateway import ClientRequest, ClientResponse, Endpoint
+from kiai.faces.rate_limit import RateLimit
 
-SIZE: Final = 100
-SCALE: Final = 4  # drawn so much larger, then made smaller: round things get smooth
-ASKED: Final = Haste("medal-pictures", 20, 1.0, 200)
+SIZE: Final = 100  # pixels
+SCALE: Final = 4  # Pillow does not smooth edges, so the picture is drawn this much larger and scaled down
+REQUESTS: Final = RateLimit("medal-pictures", 20, 1.0, 200)
 HEADERS: Final = (
     ("Cache-Control", "public, max-age=604800"),
     ("Content-Security-Policy", "sandbox; default-src 'none'"),
@@ -32,29 +31,32 @@ COLOURS: Final = {
 _NAME: Final = re.compile(r"([a-z0-9-]{1,64})(@2x)?\.png", re.ASCII)
 
 
-class MedalPictures:
-    """The handler. `files` are the names of all medals."""
+class MedalPictureEndpoints:
+    """The handler of medal pictures. `files` are the file names of all medals, without suffix."""
 
     def __init__(self, files: Sequence[str]) -> None:
         self._files = frozenset(files)
         self._drawn = functools.lru_cache(maxsize=2 * len(self._files))(draw_medal)
 
-    async def picture(self, ask: Ask) -> Answer:
-        """A PNG of 100 pixels, or of 200 for `@2x`."""
-        named = _NAME.fullmatch(ask.path["name"])
-        if named is None or named[1] not in self._files:
+    async def picture(self, request: ClientRequest) -> ClientResponse:
+        """Return a PNG of 100 x 100 pixels, or 200 x 200 for `@2x`. Raises NotFound for an unknown medal."""
+        match = _NAME.fullmatch(request.path["name"])
+        # Checked before drawing: the cache holds all medals, so each picture is drawn once.
+        if match is None or match[1] not in self._files:
             raise NotFound("picture")
-        data = await asyncio.to_thread(self._drawn, named[1], 2 * SIZE if named[2] else SIZE)
-        return Answer(data, content_type="image/png", headers=HEADERS)
+        data = await asyncio.to_thread(self._drawn, match[1], 2 * SIZE if match[2] else SIZE)
+        return ClientResponse(data, content_type="image/png", headers=HEADERS)
 
-    def pages(self) -> list[Page]:
-        """What this module serves."""
+    def endpoints(self) -> list[Endpoint]:
+        """Return the endpoints of this module."""
         paths = ("/medals/client/{name}", "/images/achievements/{name}")
-        return [Page("GET", path, self.picture, haste=ASKED) for path in paths]
+        return [Endpoint("GET", path, self.picture, rate_limit=REQUESTS) for path in paths]
 
 
 def draw_medal(file: str, size: int) -> bytes:
-    """The picture of a medal by its file name, `size` pixels square, as a PNG."""
+    """Return the picture of a medal as a PNG of `size` x `size` pixels. `file` is its file name without suffix."""
+    from PIL import Image, ImageDraw, ImageFont  # PERF: here, because Pillow takes 4 MB
+
     family, _, rest = file.partition("-")
     colour = COLOURS.get(family, COLOURS["all"])
     side = size * SCALE
@@ -63,7 +65,7 @@ def draw_medal(file: str, size: int) -> bytes:
     edge = side // 25
     draw.ellipse((edge, edge, side - edge, side - edge), fill=(*colour, 255))
     draw.ellipse((3 * edge, 3 * edge, side - 3 * edge, side - 3 * edge), fill=(34, 32, 44, 255))
-    if "-fc-" in file or "combo" in file:  # a second ring: nothing was missed
+    if "-fc-" in file or "combo" in file:  # a second ring marks medals for full combos
         draw.ellipse(
             (4 * edge, 4 * edge, side - 4 * edge, side - 4 * edge), outline=(*colour, 255), width=max(1, edge // 2)
         )
@@ -76,7 +78,7 @@ def draw_medal(file: str, size: int) -> bytes:
 
 
 def _label(words: str) -> str:
-    """`skill-pass-7` is 7, `combo-2000` 2000, `hits-30000` 30K, `intro-hidden` HI."""
+    """Return the label: "7" for `skill-pass-7`, "2000" for `combo-2000`, "30K" for `hits-30000`, "HI" for `hidden`."""
     last = words.rpartition("-")[2]
     if last.isdigit():
         number = int(last)

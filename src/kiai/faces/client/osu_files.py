@@ -1,4 +1,4 @@
-"""The .osu files themselves, and what old builds ask about them.
+""".osu files on request, and the ranked status of maps for older builds.
 
 See docs/spec/web.md#osu-files-on-request and docs/spec/web.md#fixed-answers.
 """
@@ -10,47 +10,52 @@ from typing import Final
 from kiai.beatmaps import Beatmap, Beatmaps
 from kiai.beatmaps.model import MapStatus
 from kiai.errors import NotFound, Unavailable
-from kiai.faces.client.door import BYTES, Answer, Ask, Haste, Page
+from kiai.faces.client.gateway import BYTES, ClientRequest, ClientResponse, Endpoint
+from kiai.faces.rate_limit import RateLimit
 
-NAME_MAX: Final = 255
 STATUSES_MAX: Final = 60
-FILES: Final = Haste("osu-files", 10, 1.0, 60)
+FILES: Final = RateLimit("osu-files", 10, 1.0, 60)
 
 _ID: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
 _MD5: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
-class OsuFiles:
-    """The handlers. A name is looked up among the maps, and never becomes a path."""
+class OsuFileEndpoints:
+    """The handlers. File names are looked up in the database and never used as a path."""
 
     def __init__(self, beatmaps: Beatmaps) -> None:
         self._beatmaps = beatmaps
 
-    async def file(self, ask: Ask) -> Answer:
-        """The newest file of a map, by its file name, its id or an md5 of any of its revisions."""
-        beatmap = await self._find(ask.path["name"])
+    async def file(self, request: ClientRequest) -> ClientResponse:
+        """Return the current file of a map, by its file name, its id or the md5 of any revision.
+
+        Raises NotFound for an unknown map, and when the file is neither stored nor available upstream.
+        """
+        beatmap = await self._find(request.path["name"])
+        # The file is neither stored nor available upstream.
         try:
             data = await self._beatmaps.osu_file(beatmap)
         except Unavailable as error:
             raise NotFound("file") from error
         changed = formatdate(beatmap.last_update_ms / 1000, usegmt=True)
-        return Answer(data, content_type=BYTES, headers=(("Last-Modified", changed),))
+        return ClientResponse(data, content_type=BYTES, headers=(("Last-Modified", changed),))
 
     async def _find(self, name: str) -> Beatmap:
         if _ID.fullmatch(name) and 0 < int(name) < 2**31:
             return await self._beatmaps.find_or_fetch(id=int(name))
+        # Older revisions have a row of their own with the same map id; `current` marks the newest.
         if _MD5.fullmatch(name):
             found = await self._beatmaps.find(md5=name)
             return found if found.current else await self._beatmaps.find(id=found.id)
-        named = await self._beatmaps.named(name) if 0 < len(name) <= NAME_MAX else None
+        named = await self._beatmaps.named(name)
         if named is None:
             raise NotFound("map")
         return named
 
-    async def statuses(self, ask: Ask) -> Answer:
-        """Lines of md5, whether ranked, map, set and topic, for up to 60 md5s; unknown ones have no line."""
+    async def statuses(self, request: ClientRequest) -> ClientResponse:
+        """Return a line of md5, ranked (1 or 0), map id, set id and topic for each known map of up to 60 md5s."""
         lines = []
-        for md5 in ask.query.get("c", "").split(",")[:STATUSES_MAX]:
+        for md5 in request.query.get("c", "").split(",")[:STATUSES_MAX]:
             if not _MD5.fullmatch(md5):
                 continue
             try:
@@ -58,13 +63,13 @@ class OsuFiles:
             except NotFound:
                 continue
             ranked = int(found.status in (MapStatus.RANKED, MapStatus.APPROVED))
-            lines.append(f"{md5},{ranked},{found.id},{found.set_id},0")
-        return Answer("\n".join(lines).encode())
+            lines.append(f"{md5},{ranked},{found.id},{found.set_id},0")  # 0 as the topic: there is no forum
+        return ClientResponse("\n".join(lines).encode())
 
-    def pages(self) -> list[Page]:
-        """What this module serves."""
+    def endpoints(self) -> list[Endpoint]:
+        """Return the endpoints of this module."""
         return [
-            Page("GET", "/web/maps/{name}", self.file, haste=FILES),
-            Page("GET", "/osu/{name}", self.file, haste=FILES),
-            Page("GET", "/web/osu-getstatus.php", self.statuses, haste=FILES),
+            Endpoint("GET", "/web/maps/{name}", self.file, rate_limit=FILES),
+            Endpoint("GET", "/osu/{name}", self.file, rate_limit=FILES),
+            Endpoint("GET", "/web/osu-getstatus.php", self.statuses, rate_limit=FILES),
         ]

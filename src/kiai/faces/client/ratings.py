@@ -1,4 +1,4 @@
-"""`osu-rate.php`: may the player rate a map, and the vote (docs/spec/web.md#votes)."""
+"""`osu-rate.php`: votes on maps (docs/spec/web.md#votes)."""
 
 import re
 from typing import Final
@@ -8,24 +8,28 @@ from kiai.beatmaps import Beatmaps
 from kiai.beatmaps.model import MapStatus
 from kiai.beatmaps.ratings import RATING_MAX, RATING_MIN, Ratings
 from kiai.errors import NotFound
-from kiai.faces.client.door import Answer, Ask, Haste, Page
+from kiai.faces.client.gateway import ClientRequest, ClientResponse, Endpoint
+from kiai.faces.rate_limit import RateLimit
 from kiai.osu.names import safe_name
 
-RATING: Final = Haste("rate", 30, 60.0)
+RATING: Final = RateLimit("rate", 30, 60.0)
 _MD5: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_UNKNOWN: Final = Answer(b"no exist")
+_UNKNOWN: Final = ClientResponse(b"no exist")
 
 
-class Rating:
-    """The handler."""
+class RatingEndpoints:
+    """The handler of votes."""
 
     def __init__(self, beatmaps: Beatmaps, ratings: Ratings) -> None:
         self._beatmaps = beatmaps
         self._ratings = ratings
 
-    async def rate(self, ask: Ask) -> Answer:
-        """Without `v` whether the player may vote, with `v` the vote; the average once there is one."""
-        md5 = ask.query.get("c", "")
+    async def rate(self, request: ClientRequest) -> ClientResponse:
+        """Store the vote `v`, or without `v` say whether the player may vote.
+
+        The answer is one of the words in docs/spec/web.md#votes, and the average if the player has voted.
+        """
+        md5 = request.query.get("c", "")
         if not _MD5.fullmatch(md5):
             return _UNKNOWN
         try:
@@ -33,29 +37,33 @@ class Rating:
         except NotFound:
             return _UNKNOWN
         if beatmap.status < MapStatus.RANKED:
-            return Answer(b"not ranked")
-        if safe_name(beatmap.creator) == ask.player.safe_name:
-            return Answer(b"owner")
+            return ClientResponse(b"not ranked")
+        # By name, because .osu files contain only the name of their creator.
+        if safe_name(beatmap.creator) == request.player.safe_name:
+            return ClientResponse(b"owner")
         average = beatmap.rating
-        if "v" in ask.query:
-            rating = ask.whole("v")
+        if "v" in request.query:
+            rating = request.whole("v")
             if not RATING_MIN <= rating <= RATING_MAX:
-                return Answer(b"no")
-            average = await self._ratings.vote(ask.player.id, beatmap, rating, counted=is_public(ask.player.priv))
-        elif not await self._ratings.voted(ask.player.id, beatmap.key):
-            return Answer(b"ok")
-        return Answer(f"alreadyvoted\n{average:.2f}".encode())
+                return ClientResponse(b"no")
+            # Votes of hidden players are stored but not counted, so that the player notices no difference.
+            average = await self._ratings.vote(
+                request.player.id, beatmap, rating, counted=is_public(request.player.priv)
+            )
+        elif not await self._ratings.voted(request.player.id, beatmap.key):
+            return ClientResponse(b"ok")
+        return ClientResponse(f"alreadyvoted\n{average:.2f}".encode())
 
-    def pages(self) -> list[Page]:
-        """What this module serves. The game reads nothing but the body, so a wrong password is told there."""
+    def endpoints(self) -> list[Endpoint]:
+        """Return the endpoint. The game ignores its status, so a wrong password is reported in the body."""
         return [
-            Page(
+            Endpoint(
                 "GET",
                 "/web/osu-rate.php",
                 self.rate,
                 credentials=("u", "p"),
                 online=True,
-                refusal=Answer(b"auth fail"),
-                haste=RATING,
+                unauthorized=ClientResponse(b"auth fail"),
+                rate_limit=RATING,
             )
         ]

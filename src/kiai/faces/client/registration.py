@@ -1,59 +1,64 @@
-"""`POST /users`: making an account in the game (docs/spec/web.md#registration).
+"""`POST /users`: registration in the game (docs/spec/web.md#registration).
 
-The client sends the form while the player types (`check=1`) and once more to create (`check=0`). Whatever is wrong is
-told for all fields at once, under the names of the form. The form holds a password in clear: it is never logged.
+The client sends the form while the player types (`check=1`) and once more to create the account (`check=0`). The answer
+lists the errors of all fields by the names in the form. The form contains the password in clear text and must never be
+logged.
 """
 
 from typing import Final
 
 import msgspec
 
-from kiai.accounts import Accounts
-from kiai.errors import Conflict, Invalid
-from kiai.faces.client.door import JSON, Answer, Ask, Door, Haste, Page
-from kiai.networks import network_of
+from kiai.entry import Origin
+from kiai.entry.registration import Registration, RegistrationFaults, TooManyRegistrations
+from kiai.faces.client.gateway import JSON, ClientRequest, ClientResponse, Endpoint
+from kiai.faces.rate_limit import RateLimit
 
-CHECKS: Final = Haste("users-checks", 60, 60.0)
-CREATIONS: Final = Haste("users-creations", 3, 86_400.0)
+CHECKS: Final = RateLimit("users-checks", 60, 60.0)
 FIELDS: Final = {"name": "username", "email": "user_email", "password": "password"}
 CREATE: Final = "0"
-CLOSED: Final = "This server makes no accounts in the game."
+CLOSED: Final = "Registration in the game is disabled on this server."
+BY_INVITE: Final = "Registration needs an invite code on this server. Register on the website: {url}"
 
 
-class Registration:
-    """The handler. Without `is_open` nobody gets an account here."""
+class RegistrationEndpoints:
+    """The handler of registration. `url` is the page of registration on the website."""
 
-    def __init__(self, door: Door, accounts: Accounts, *, is_open: bool) -> None:
-        self._door = door
-        self._accounts = accounts
-        self._is_open = is_open
+    def __init__(self, registration: Registration, url: str) -> None:
+        self._registration = registration
+        self._url = url
 
-    async def users(self, ask: Ask) -> Answer:
-        """Checks a form, or makes the account it asks for. Its country is settled by its first log-in."""
-        name, email, password = (ask.form.text(f"user[{field}]") or "" for field in FIELDS.values())
+    async def users(self, request: ClientRequest) -> ClientResponse:
+        """Check the form, and create the account for `check=0`. The first login sets its country."""
+        name, email, password = (request.form.text(f"user[{field}]") or "" for field in FIELDS.values())
         if not (name and email and password):
-            return Answer(b"A name, an e-mail address and a password are needed.", status=400)
-        if not self._is_open:
-            return _faults({"password": [CLOSED]})
-        faults = await self._accounts.faults_of(name=name, email=email, password=password)
-        if faults:
-            return _faults(faults)
-        if ask.form.text("check") != CREATE:
-            return Answer(b"ok")
-        await self._door.take(CREATIONS, network_of(ask.address))
+            return ClientResponse(b"A name, an e-mail address and a password are required.", status=400)
+        # The error needs a field of the form; the client shows the one of the password in a visible place. The form has
+        # no field for an invite code.
+        if self._registration.state != "on":
+            closed = BY_INVITE.format(url=self._url) if self._registration.state == "invite" else CLOSED
+            return _form_errors({"password": [closed]})
+        errors = await self._registration.faults_of(name=name, email=email, password=password)
+        if errors:
+            return _form_errors(errors)
+        if request.form.text("check") != CREATE:
+            return ClientResponse(b"ok")
         try:
-            await self._accounts.register(name=name, email=email, password=password)
-        except Conflict as conflict:  # somebody was faster
-            return _faults({conflict.what: ["This is taken already."]})
-        except Invalid as invalid:
-            return _faults({invalid.field: [f"Must be {invalid.allowed}."]})
-        return Answer(b"ok")
+            await self._registration.register(
+                name=name, email=email, password=password, origin=Origin("game", request.address)
+            )
+        except RegistrationFaults as faults:  # another registration took the name or the address after the check above
+            return _form_errors(faults.by_field)
+        except TooManyRegistrations:
+            return ClientResponse(status=429)
+        return ClientResponse(b"ok")
 
-    def pages(self) -> list[Page]:
-        """What this module serves."""
-        return [Page("POST", "/users", self.users, haste=CHECKS)]
+    def endpoints(self) -> list[Endpoint]:
+        """Return the endpoints of this module."""
+        return [Endpoint("POST", "/users", self.users, rate_limit=CHECKS)]
 
 
-def _faults(faults: dict[str, list[str]]) -> Answer:
-    told = {FIELDS[name]: ["\n".join(texts)] for name, texts in faults.items()}
-    return Answer(msgspec.json.encode({"form_error": {"user": told}}), status=400, content_type=JSON)
+def _form_errors(errors: dict[str, list[str]]) -> ClientResponse:
+    # The client expects all texts of a field in one string.
+    by_field = {FIELDS[name]: ["\n".join(texts)] for name, texts in errors.items()}
+    return ClientResponse(msgspec.json.encode({"form_error": {"user": by_field}}), status=400, content_type=JSON)

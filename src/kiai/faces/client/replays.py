@@ -4,29 +4,33 @@ import re
 from typing import Final
 
 from kiai.errors import NotFound
-from kiai.faces.client.door import BYTES, Answer, Ask, Haste, Page
+from kiai.faces.client.gateway import BYTES, ClientRequest, ClientResponse, Endpoint
+from kiai.faces.rate_limit import RateLimit
 from kiai.scores.replays import Replays
 
-DOWNLOADS: Final = Haste("getreplay", 60, 60.0)
+DOWNLOADS: Final = RateLimit("getreplay", 60, 60.0)
 _ID: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
-_ID_MAX: Final = 2**63 - 1
+_ID_MAX: Final = 2**63 - 1  # the largest integer of both databases; a larger one would be an error of the driver
 
 
-class ReplayFrames:
-    """The handler."""
+class ReplayEndpoints:
+    """The handler of replay downloads."""
 
     def __init__(self, replays: Replays) -> None:
         self._replays = replays
 
-    async def frames(self, ask: Ask) -> Answer:
-        """The LZMA stream as it was sent, which counts as a view; hidden and missing ones are 404 alike."""
-        text = ask.query.get("c", "")
+    async def frames(self, request: ClientRequest) -> ClientResponse:
+        """Return the LZMA stream that the client submitted, and count a view.
+
+        Raises NotFound for missing and for hidden scores, so that the answer does not show that a score is hidden.
+        """
+        text = request.query.get("c", "")
         if not _ID.fullmatch(text) or int(text) > _ID_MAX:
             raise NotFound("score")
-        return Answer(await self._replays.watched(int(text), ask.viewer), content_type=BYTES)
+        return ClientResponse(await self._replays.record_view(int(text), request.viewer), content_type=BYTES)
 
-    def pages(self) -> list[Page]:
-        """What this module serves."""
+    def endpoints(self) -> list[Endpoint]:
+        """Return the endpoints of this module."""
         return [
-            Page("GET", "/web/osu-getreplay.php", self.frames, credentials=("u", "h"), haste=DOWNLOADS),
+            Endpoint("GET", "/web/osu-getreplay.php", self.frames, credentials=("u", "h"), rate_limit=DOWNLOADS),
         ]

@@ -3,62 +3,68 @@
 import re
 from typing import Final
 
-from kiai.accounts.screenshots import SIZE_MAX, Screenshots
 from kiai.clock import Clock
 from kiai.errors import Invalid, NotFound
-from kiai.faces.client.door import Answer, Ask, Door, Haste, Page
+from kiai.faces.client.gateway import ClientGateway, ClientRequest, ClientResponse, Endpoint
+from kiai.faces.rate_limit import RateLimit
+from kiai.screenshots import SIZE_MAX, Screenshots
 
-UPLOADING: Final = Haste("screenshot", 1, 10.0)
-A_DAY: Final = Haste("screenshots-a-day", 200, 86_400.0)
-BODY_MAX: Final = SIZE_MAX + 64 * 1024
+UPLOADING: Final = RateLimit("screenshot", 1, 10.0)
+A_DAY: Final = RateLimit("screenshots-a-day", 200, 86_400.0)
+BODY_MAX: Final = SIZE_MAX + 64 * 1024  # the picture and the small parts of the form
 
 _NAME: Final = re.compile(r"(?P<id>[A-Za-z0-9_-]{8})\.(?P<extension>png|jpg|jpeg)", re.ASCII)
 _HEADERS: Final = (
-    ("Cache-Control", "public, max-age=31536000, immutable"),
+    ("Cache-Control", "public, max-age=31536000, immutable"),  # an id never gets another picture
     ("Content-Security-Policy", "sandbox; default-src 'none'"),
 )
 
 
-class ScreenshotPages:
-    """The handlers."""
+class ScreenshotEndpoints:
+    """The handlers of upload and display."""
 
-    def __init__(self, door: Door, screenshots: Screenshots, clock: Clock) -> None:
-        self._door = door
+    def __init__(self, gateway: ClientGateway, screenshots: Screenshots, clock: Clock) -> None:
+        self._gateway = gateway
         self._screenshots = screenshots
         self._clock = clock
 
-    async def upload(self, ask: Ask) -> Answer:
-        """Stores the picture `ss`; the body is the name under which `/ss/` shows it."""
-        if ask.player.silenced_until_ms > self._clock.now_ms():
-            return Answer(b"You are silenced.", status=400)
-        await self._door.take(A_DAY, f"user:{ask.player.id}")
+    async def upload(self, request: ClientRequest) -> ClientResponse:
+        """Store the picture `ss` and return its name under `/ss/`.
+
+        An invalid picture, and any picture of a silenced player, gets 400 with the reason.
+        """
+        if request.player.silenced_until_ms > self._clock.now_ms():
+            return ClientResponse(b"You are silenced.", status=400)
+        await self._gateway.check_rate_limit(A_DAY, f"user:{request.player.id}")
         try:
-            return Answer((await self._screenshots.keep(ask.player.id, ask.form.file("ss") or b"")).encode())
+            return ClientResponse(
+                (await self._screenshots.save(request.player.id, request.form.file("ss") or b"")).encode()
+            )
         except Invalid as error:
-            return Answer(f"The {error}.".encode(), status=400)
+            return ClientResponse(f"The {error}.".encode(), status=400)
 
-    async def show(self, ask: Ask) -> Answer:
-        """The picture; `.jpg` is another word for `.jpeg`."""
-        named = _NAME.fullmatch(ask.path["name"])
-        if named is None:
+    async def show(self, request: ClientRequest) -> ClientResponse:
+        """Return the picture. Raises NotFound if the extension is not that of the stored format (`.jpg` is `.jpeg`)."""
+        match = _NAME.fullmatch(request.path["name"])
+        if match is None:
             raise NotFound("screenshot")
-        found = await self._screenshots.find(named["id"])
-        if found is None or found[0] != named["extension"].replace("jpg", "jpeg"):
+        found = await self._screenshots.find(match["id"])
+        if found is None or found[0] != match["extension"].replace("jpg", "jpeg"):
             raise NotFound("screenshot")
-        return Answer(found[1], content_type=f"image/{found[0]}", headers=_HEADERS)
+        return ClientResponse(found[1], content_type=f"image/{found[0]}", headers=_HEADERS)
 
-    def pages(self) -> list[Page]:
-        """What this module serves."""
+    def endpoints(self) -> list[Endpoint]:
+        """Return the endpoints of this module."""
         return [
-            Page(
+            Endpoint(
                 "POST",
                 "/web/osu-screenshot.php",
                 self.upload,
                 credentials=("u", "p"),
                 online=True,
-                haste=UPLOADING,
+                rate_limit=UPLOADING,
                 body_max=BODY_MAX,
                 part_max=SIZE_MAX,
             ),
-            Page("GET", "/ss/{name}", self.show),
+            Endpoint("GET", "/ss/{name}", self.show),
         ]

@@ -1,14 +1,17 @@
-"""The form in which the game sends a play: multipart and cipher to a `Submission` (docs/spec/submission.md).
+"""Decrypts and parses the form in which the game sends a play (docs/spec/submission.md).
 
     parts -> by shape: texts, replay -> base64 -> Rijndael-256 CBC -> strict PKCS#7 -> UTF-8 -> tokens -> Submission
 
-Pure. Whatever does not fit raises `Refused` without telling what it was: a padding oracle gets one answer for all.
+Every malformed form raises `Refused`, and the client gets the same answer for all of them. A different answer for wrong
+padding would be a padding oracle.
 """
 
 import asyncio
 import base64
 import binascii
 import re
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final
 
 import msgspec
@@ -16,8 +19,9 @@ from py3rijndael import RijndaelCbc
 from py3rijndael.paddings import PaddingBase
 
 from kiai.errors import Refused
-from kiai.faces.client.door import Form, TooLarge
-from kiai.osu.accuracy import Counts
+from kiai.faces.forms import Form
+from kiai.faces.request_body import BodyTooLarge
+from kiai.osu.accuracy import HitCounts
 from kiai.osu.grades import GRADES
 from kiai.scores.submission import GAME, Submission
 
@@ -29,12 +33,12 @@ TEXT_MAX: Final = 8 * 1024
 REPLAY_MAX: Final = 10 * 1024 * 1024
 IMAGE_MAX: Final = 4 * 1024 * 1024
 CIPHER_MAX: Final = 36 * 1024
-ON_THE_LOOP_MAX: Final = 2 * 1024  # bytes of cipher text that are decrypted where they come: 64 blocks, 4 ms
-REPLAY_MIN: Final = 24  # a shorter stream holds nothing
+ON_THE_LOOP_MAX: Final = 2 * 1024  # bytes of cipher text that are decrypted without a thread: 64 blocks, 4 ms
+REPLAY_MIN: Final = 24  # a shorter LZMA stream contains no frame
 TOKENS_MIN: Final = 18
 U16: Final = 65_535
 I32: Final = 2**31 - 1
-IGNORED_FLAGS: Final = 4  # set for reasons that concern no player (docs/spec/submission.md#client-flags)
+IGNORED_FLAGS: Final = 4  # honest clients set it (docs/spec/submission.md#client-flags)
 TOKEN_KEPT: Final = 255
 
 _VERSION: Final = re.compile(r"[0-9]{8}", re.ASCII)
@@ -47,7 +51,10 @@ _QUITS: Final = {"0": False, "1": True, "false": False, "true": True, "False": F
 
 
 class _Strict(PaddingBase):  # type: ignore[misc]
-    """PKCS#7: 1 to 32 bytes that all say how many they are (docs/spec/submission.md#cipher)."""
+    """PKCS#7 padding: 1 to 32 bytes, each with their number as its value (docs/spec/submission.md#cipher).
+
+    The padding class of py3rijndael does not check the bytes.
+    """
 
     def decode(self, source: bytes) -> bytes:
         count = source[-1]
@@ -56,29 +63,38 @@ class _Strict(PaddingBase):  # type: ignore[misc]
         return source[:-count]
 
 
-class Opened(msgspec.Struct, frozen=True):
-    """What was under cipher: the play itself, and what names the client."""
+class DecryptedForm(msgspec.Struct, frozen=True):
+    """The decrypted parts: the score string and the client hashes."""
 
     plain: str
     client_hash: str
 
     @property
     def player_name(self) -> str:
-        """Who says to have played. Raises Refused for a text that is no play."""
+        """The name in the score string, which the password has still to confirm. Raises Refused for too few parts."""
         tokens = self.plain.split(":")
         if len(tokens) < TOKENS_MIN:
             raise Refused("tokens")
-        return tokens[1].removesuffix(" ")
+        return tokens[1].removesuffix(" ")  # a supporter's client appends a space
 
 
-def holds_the_play(form: Form, *, old: bool = False) -> bool:
-    """Whether all is there that `open_form` and a check of the password need; a replay may still follow."""
+def can_decrypt(form: Form, *, old: bool = False) -> bool:
+    """Return whether the form has all parts that `decrypt_form` and a check of the password need.
+
+    The replay may still be missing.
+    """
     texts = {part.name for part in form.parts if part.filename is None}
     return texts.issuperset(("score", "iv", "s", "pass") if old else ("score", "iv", "s", "pass", "osuver"))
 
 
-async def open_form(form: Form, *, old: bool = False) -> Opened:
-    """Decrypts the play; `old` is the endpoint of builds without `osuver`. Raises Refused and TooLarge."""
+async def decrypt_form(
+    form: Form, *, old: bool = False, turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+) -> DecryptedForm:
+    """Decrypt the score string and the client hashes. `old` is for the endpoint of builds without `osuver`.
+
+    `turn` is entered for a long form, which takes a thread up to 140 ms. Raises Refused for a malformed form and
+    BodyTooLarge for a part that is too large.
+    """
     texts, _ = _parts(form)
     version = texts.get("osuver", "")
     if not old and not _VERSION.fullmatch(version):
@@ -88,21 +104,29 @@ async def open_form(form: Form, *, old: bool = False) -> Opened:
     if len(iv) != BLOCK:
         raise Refused("iv")
     score, client = _cipher(texts.get("score")), _cipher(texts.get("s"))
+    # PERF: Rijndael in Python takes 60 us a block. A usual play has few blocks, fewer than a thread is worth.
     if len(score) + len(client) <= ON_THE_LOOP_MAX:
-        return Opened(_plain(key, iv, score), _plain(key, iv, client))
-    return await asyncio.to_thread(lambda: Opened(_plain(key, iv, score), _plain(key, iv, client)))
+        return DecryptedForm(_plain(key, iv, score), _plain(key, iv, client))
+    async with turn():
+        return await asyncio.to_thread(lambda: DecryptedForm(_plain(key, iv, score), _plain(key, iv, client)))
 
 
-def read_submission(form: Form, opened: Opened, *, user_agent: str = GAME) -> Submission:
-    """The play that a whole form tells of. Raises Refused for a form that no client sends, TooLarge for its parts."""
+def read_submission(form: Form, decrypted: DecryptedForm, *, user_agent: str = GAME) -> Submission:
+    """Return the play in a complete form.
+
+    Raises Refused for a malformed form and BodyTooLarge for a part that is too large.
+    """
     texts, replay = _parts(form)
     version = texts.get("osuver", "")
-    found = _read(opened.plain, opened.client_hash, texts, replay, version)
+    found = _read(decrypted.plain, decrypted.client_hash, texts, replay, version)
     return msgspec.structs.replace(found, user_agent=user_agent)
 
 
 def _parts(form: Form) -> tuple[dict[str, str], bytes]:
-    """The text parts by name and the replay. Of the two parts `score` the one with a file name is the replay."""
+    """Return the text parts by name and the replay.
+
+    Two parts are called `score`. The one with a file name is the replay, or the second one if that does not decide.
+    """
     scores = [part for part in form.parts if part.name == "score"]
     if not 1 <= len(scores) <= 2:
         raise Refused("score parts")
@@ -111,18 +135,19 @@ def _parts(form: Form) -> tuple[dict[str, str], bytes]:
         files = scores[1:]
     replay = files[0].data if files else b""
     if len(replay) > REPLAY_MAX:
-        raise TooLarge
+        raise BodyTooLarge
     texts: dict[str, str] = {}
     for part in form.parts:
         if part in files:
             continue
         if part.name == "i":
             if len(part.data) > IMAGE_MAX:
-                raise TooLarge
-            texts["i"] = "sent" if part.data else ""
+                raise BodyTooLarge
+            texts["i"] = "sent" if part.data else ""  # only its presence matters; the picture is not stored
             continue
         if len(part.data) > (SCORE_MAX if part.name == "score" else TEXT_MAX):
-            raise TooLarge
+            raise BodyTooLarge
+        # The first of several parts counts, as in `Form.text`, which reads the password.
         try:
             texts.setdefault(part.name, part.data.decode())
         except UnicodeDecodeError:
@@ -161,13 +186,14 @@ def _read(plain: str, client_hash: str, texts: dict[str, str], replay: bytes, ve
         raise Refused("token")
     n300, n100, n50, ngeki, nkatu, nmiss = (_number(token, U16) for token in tokens[3:9])
     passed = _boolean(tokens[14])
+    # The client hides its flags in the number of spaces behind its version.
     flags = len(tokens[17]) - len(tokens[17].rstrip(" "))
     unique = texts.get("c1", "").partition("|")
     return Submission(
         beatmap_md5=_md5(tokens[0]),
         player_name=name,
         checksum=bytes.fromhex(_md5(tokens[2])),
-        counts=Counts(n300, n100, n50, ngeki, nkatu, nmiss),
+        counts=HitCounts(n300, n100, n50, ngeki, nkatu, nmiss),
         score=_number(tokens[9], I32),
         max_combo=_number(tokens[10], U16),
         perfect=_boolean(tokens[11]),
@@ -186,7 +212,7 @@ def _read(plain: str, client_hash: str, texts: dict[str, str], replay: bytes, ve
         quit=not passed and _QUITS.get(texts.get("x", "0"), False),
         fail_time_ms=_milliseconds(texts.get("ft", "0")),
         play_time_ms=_milliseconds(texts.get("st", "0")),
-        replay=replay if passed and len(replay) >= REPLAY_MIN else b"",
+        replay=replay if passed and len(replay) >= REPLAY_MIN else b"",  # clients send one with a fail, too
         image_sent=bool(texts.get("i")),
     )
 
@@ -197,8 +223,9 @@ def _md5(text: str) -> str:
     return text
 
 
-def _number(text: str, most: int) -> int:
-    if not _NUMBER.fullmatch(text) or int(text) > most:
+def _number(text: str, maximum: int) -> int:
+    # int() also accepts signs, spaces, underscores and other digits, which no client sends.
+    if not _NUMBER.fullmatch(text) or int(text) > maximum:
         raise Refused("number")
     return int(text)
 
@@ -210,7 +237,7 @@ def _boolean(text: str) -> bool:
 
 
 def _milliseconds(text: str) -> int:
-    """A time; what is out of all reason is cut (docs/spec/submission.md#form)."""
+    """Return a time in ms, clamped to 0 ... 2**31 - 1. Raises Refused for a text that is not an integer."""
     if not _SIGNED.fullmatch(text):
         raise Refused("time")
     return min(max(int(text), 0), I32)

@@ -1,91 +1,145 @@
-"""`osu-submit-modular-selector.php`: a play comes in, a ranking panel goes out (docs/spec/submission.md).
+"""`osu-submit-modular-selector.php`: receives a play and returns the ranking panel (docs/spec/submission.md).
 
-The answers are the client's words: `error: ` and a word stops it from asking again, 503 makes it ask again later, and a
-body that begins with `beatmapId` shows the panel.
+The client understands three kinds of answers: `error: ` with a word ends the submission, 503 makes it retry later, and
+a body that begins with `beatmapId` is the panel.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
-from kiai.accounts import User
-from kiai.errors import NotAuthenticated
-from kiai.faces.client.door import Answer, Ask, Banned, Door, Form, Page
+from kiai.accounts import TooManyGuesses, User
+from kiai.clock import Clock
+from kiai.errors import NotAuthenticated, Refused, Unavailable
+from kiai.faces.client.gateway import Banned, ClientGateway, ClientRequest, ClientResponse, Endpoint
 from kiai.faces.client.submission_form import (
     IMAGE_MAX,
     REPLAY_MAX,
-    Opened,
-    holds_the_play,
-    open_form,
+    DecryptedForm,
+    can_decrypt,
+    decrypt_form,
     read_submission,
 )
+from kiai.faces.forms import Form
+from kiai.faces.request_body import BodyTooLarge
+from kiai.fair_queue import FairQueue
+from kiai.networks import is_loopback, network_of
 from kiai.osu.texts import field
+from kiai.realtime.buckets import FailureLimit
 from kiai.scores.medals import BY_ID
 from kiai.scores.model import Chart
-from kiai.scores.submission import Rejected, Submissions
+from kiai.scores.submission import NotNow, Rejected, Submissions
 
 BODY_MAX: Final = 20 * 1024 * 1024
+# Forms of one address that are malformed, too long, with a wrong password, of a player without a session, or beyond the
+# limits of a player. Each form costs a decryption.
+ODD_FORMS_PER_MINUTE: Final = 60
+LONG_FORMS_WAITING: Final = 64
+LONG_FORMS_OF_CALLER: Final = 8
+LONG_FORM_WAIT_S: Final = 5.0
 PART_MAX: Final = max(REPLAY_MAX, IMAGE_MAX)
 
-_TROUBLE: Final = str.maketrans("/+", "  ")
-_NO: Final = Answer(b"error: no")
+_SEPARATORS: Final = str.maketrans("/+", "  ")  # of medals and their fields in the panel
+_NO: Final = ClientResponse(b"error: no")
 Pair = tuple[str, object, object]
 
 
-class Submit:
-    """The handlers of both endpoints."""
+class SubmissionEndpoints:
+    """The handlers of both endpoints.
 
-    def __init__(self, door: Door, submissions: Submissions, domain: str) -> None:
-        self._door = door
+    A form must be decrypted before its password can be checked, so anyone can make the server decrypt. Forms that the
+    game does not send are therefore counted per address, and long forms are decrypted one at a time.
+    """
+
+    def __init__(
+        self, gateway: ClientGateway, submissions: Submissions, clock: Clock, domain: str, *, limited: bool
+    ) -> None:
+        self._gateway = gateway
         self._submissions = submissions
         self._domain = domain
+        self._limited = limited
+        self._odd_forms = FailureLimit(clock.monotonic, limit=ODD_FORMS_PER_MINUTE, period_s=60.0)
+        self._long_forms = FairQueue(
+            "submission",
+            running_max=1,
+            waiting_max=LONG_FORMS_WAITING,
+            per_caller_max=LONG_FORMS_OF_CALLER,
+            wait_s=LONG_FORM_WAIT_S,
+        )
 
-    async def submit(self, ask: Ask) -> Answer:
-        """A play of a present build."""
-        return await self._answer(ask, old=False)
+    async def submit(self, request: ClientRequest) -> ClientResponse:
+        """Submit a play of a current build."""
+        return await self._answer_within_limit(request, old=False)
 
-    async def submit_old(self, ask: Ask) -> Answer:
-        """A play of a build that sends no version."""
-        return await self._answer(ask, old=True)
+    async def submit_old(self, request: ClientRequest) -> ClientResponse:
+        """Submit a play of an older build, which sends no version and expects the old panel."""
+        return await self._answer_within_limit(request, old=True)
 
-    async def _answer(self, ask: Ask, *, old: bool) -> Answer:
-        assert ask.reader is not None
-        small = await ask.reader.small()
+    async def _answer_within_limit(self, request: ClientRequest, *, old: bool) -> ClientResponse:
+        # 503 instead of an error word: the game of a player behind the same address retries later.
+        if self._limited and self._odd_forms.retry_s(request.address):
+            raise Unavailable("submission", f"{ODD_FORMS_PER_MINUTE} odd forms came from this address within a minute")
         try:
-            if holds_the_play(
-                small, old=old
-            ):  # as in the game's own order: the replay comes last, and is taken in for a player
-                opened = await open_form(small, old=old)
-                user = await self._log_in(opened, small, ask.address)
-                form = await ask.reader.whole()
+            return await self._answer(request, old=old)
+        except Banned:
+            return ClientResponse(b"error: inactive")
+        except NotAuthenticated:
+            self._count_odd_form(request.address)
+            return ClientResponse(b"error: pass")
+        except (Refused, BodyTooLarge, TooManyGuesses, NotNow):
+            self._count_odd_form(request.address)
+            raise
+
+    def _count_odd_form(self, address: str) -> None:
+        # Behind a proxy that sends no X-Forwarded-For, all players have the address of loopback.
+        if not is_loopback(address):
+            self._odd_forms.count(address)
+
+    @asynccontextmanager
+    async def _long_form(self, address: str) -> AsyncIterator[None]:
+        # Counted before the decryption, so that concurrent requests cannot exceed the limit.
+        self._count_odd_form(address)
+        async with self._long_forms.turn(network_of(address)):
+            yield
+
+    async def _answer(self, request: ClientRequest, *, old: bool) -> ClientResponse:
+        assert request.reader is not None
+        small = await request.reader.read_small()
+        turn = partial(self._long_form, request.address)
+        try:
+            # The game sends the replay last. The password is checked before it is read, so that only players can upload
+            # megabytes. With the parts in another order the whole form is needed first.
+            if can_decrypt(small, old=old):
+                decrypted = await decrypt_form(small, old=old, turn=turn)
+                user = await self._log_in(decrypted, small, request.address)
+                form = await request.reader.read_all()
             else:
-                form = await ask.reader.whole()
-                opened = await open_form(form, old=old)
-                user = await self._log_in(opened, form, ask.address)
-            sent = read_submission(form, opened, user_agent=ask.headers.get("user-agent", ""))
+                form = await request.reader.read_all()
+                decrypted = await decrypt_form(form, old=old, turn=turn)
+                user = await self._log_in(decrypted, form, request.address)
+            sent = read_submission(form, decrypted, user_agent=request.headers.get("user-agent", ""))
             chart = await self._submissions.submit(user, sent)
         except Rejected as rejected:
-            return Answer(f"error: {rejected.word}".encode())
-        except Banned:
-            return Answer(b"error: inactive")
-        except NotAuthenticated:
-            return Answer(b"error: pass")
-        return Answer((old_panel if old else panel)(chart, self._domain).encode())
+            return ClientResponse(f"error: {rejected.word}".encode())
+        return ClientResponse((old_panel if old else panel)(chart, self._domain).encode())
 
-    async def _log_in(self, opened: Opened, form: Form, address: str) -> User:
-        return await self._door.log_in(opened.player_name, form.text("pass") or "", address=address)
+    async def _log_in(self, decrypted: DecryptedForm, form: Form, address: str) -> User:
+        return await self._gateway.log_in(decrypted.player_name, form.text("pass") or "", address=address)
 
-    def pages(self) -> list[Page]:
-        """What this module serves. How often a player may submit is a rule of the submission, which answers 503."""
+    def endpoints(self) -> list[Endpoint]:
+        """Return the endpoints. `Submissions` limits the rate and answers 503, so that the client retries."""
         return [
-            Page(
+            Endpoint(
                 "POST",
                 path,
                 handler,
-                fault=_NO,
-                haste=None,
+                bad_request=_NO,
+                rate_limit=None,
                 body_max=BODY_MAX,
                 part_max=PART_MAX,
-                streamed=True,
+                streamed_body=True,
             )
             for path, handler in (
                 ("/web/osu-submit-modular-selector.php", self.submit),
@@ -95,7 +149,7 @@ class Submit:
 
 
 def panel(chart: Chart, domain: str) -> str:
-    """The three lines of the ranking panel. A value before that there was none of is empty.
+    """Return the three lines of the ranking panel. A missing previous value is empty.
 
     See docs/spec/submission.md#ranking-panel.
     """
@@ -119,7 +173,7 @@ def panel(chart: Chart, domain: str) -> str:
 
 
 def old_panel(chart: Chart, domain: str) -> str:
-    """The two lines that builds of the old endpoint read: accuracy is a fraction, and every key is there.
+    """Return the two lines of the panel for older builds, with accuracy as a fraction and every key present.
 
     See docs/spec/submission.md#ranking-panel.
     """
@@ -127,7 +181,7 @@ def old_panel(chart: Chart, domain: str) -> str:
         (name, _fraction(before) if name == "accuracy" else before, _fraction(after) if name == "accuracy" else after)
         for name, before, after in _profile_pairs(chart)
     ]
-    standing = chart.map_rank_before or ""
+    rank_before = chart.map_rank_before or ""
     return "\n".join(
         (
             _about(chart),
@@ -136,10 +190,10 @@ def old_panel(chart: Chart, domain: str) -> str:
                     "chartId:overall",
                     "chartName:Overall Ranking",
                     "chartEndDate:",
-                    f"beatmapRankingBefore:{standing}",
+                    f"beatmapRankingBefore:{rank_before}",
                     f"beatmapRankingAfter:{chart.map_rank_after or ''}",
                     *_pairs(overall),
-                    f"achievements:{' '.join(BY_ID[one].file for one in chart.medals if one in BY_ID)}",
+                    f"achievements:{' '.join(BY_ID[medal_id].file for medal_id in chart.medals if medal_id in BY_ID)}",
                     f"onlineScoreId:{chart.score_id}",
                     "toNextRank:0",
                     "toNextRankUser:",
@@ -197,4 +251,4 @@ def _fraction(percent: object) -> str:
 
 def _medal(medal_id: int) -> str:
     medal = BY_ID[medal_id]
-    return "+".join(field(text).translate(_TROUBLE) for text in (medal.file, medal.name, medal.description))
+    return "+".join(field(text).translate(_SEPARATORS) for text in (medal.file, medal.name, medal.description))

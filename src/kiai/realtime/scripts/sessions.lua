@@ -1,22 +1,25 @@
--- 'of', user | 'among', users... | 'following', topic: blobs; among: user, blob, user, blob, ... of those who are shown
+-- Reads sessions. One script, because a session may end between reading the tokens and reading the sessions.
+-- ARGV: 'of', user | 'following', topic. Returns Structs, hidden sessions included.
+-- ARGV: 'among', users... Returns user, Struct, user, Struct, ... of visible sessions.
 local what, found = ARGV[1], {}
-local function blobs(tokens, only_shown, user)
+local function collect(tokens, only_visible, user)
   for _, token in ipairs(tokens) do
-    local one = redis.call('HMGET', P .. 's:' .. token, 'd', 'h')
-    if one[1] and (not only_shown or one[2] == '1') then
+    local session = redis.call('HMGET', P .. 's:' .. token, 'd', 'h')
+    if session[1] and (not only_visible or session[2] == '1') then
       if user then found[#found + 1] = user end
-      found[#found + 1] = one[1]
+      found[#found + 1] = session[1]
     end
   end
 end
 if what == 'of' then
-  blobs(redis.call('SMEMBERS', P .. 'u:' .. ARGV[2]), false)
+  collect(redis.call('SMEMBERS', P .. 'u:' .. ARGV[2]), false)
 elseif what == 'following' then
-  blobs(redis.call('SMEMBERS', topic_key(ARGV[2], 'r')), false)
+  collect(redis.call('SMEMBERS', topic_key(ARGV[2], 'r')), false)
 else
   for n = 2, #ARGV do
+    -- PERF: most of the users are offline, and this lookup is cheaper than SMEMBERS.
     if redis.call('HEXISTS', P .. 'shown', ARGV[n]) == 1 then
-      blobs(redis.call('SMEMBERS', P .. 'u:' .. ARGV[n]), true, ARGV[n])
+      collect(redis.call('SMEMBERS', P .. 'u:' .. ARGV[n]), true, ARGV[n])
     end
   end
 end

@@ -1,4 +1,4 @@
-"""Alembic's entry: migrations run against the URL that `migrating.migrate` was given, all in one transaction."""
+"""The entry point of Alembic: runs all migrations in one transaction, on the URL given to `migrating.migrate`."""
 
 import asyncio
 
@@ -14,8 +14,9 @@ def _run(connection: Connection) -> None:
     context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False)
     with context.begin_transaction():
         if connection.dialect.name == "postgresql":
-            # Two processes that start together take turns; a long-running reader does not block the server for ever.
+            # A long-running reader of a table must not block the start of the server forever.
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_MS}")
+            # Processes that start at the same time run the migrations one after another. The key is arbitrary.
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7105105)")
         context.run_migrations()
 
@@ -36,10 +37,12 @@ def main() -> None:
         return
     engine = create_engine(url, poolclass=pool.NullPool)
     with engine.connect() as connection:
-        # SQLite: take the write lock before looking, so that two processes that start together take turns.
         connection.exec_driver_sql("PRAGMA busy_timeout = 10000")
         connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        # By default the driver commits before DDL statements, so a failed migration would leave half a schema.
         connection.connection.driver_connection.isolation_level = None  # type: ignore[union-attr]
+        # Take the write lock before reading the revision: of two processes that start at the same time, the second one
+        # waits and then finds nothing to do.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         _run(connection)
         connection.exec_driver_sql("COMMIT")

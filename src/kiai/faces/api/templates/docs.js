@@ -1,17 +1,21 @@
 "use strict";
 
-// One choice of language for all examples, remembered for the next visit.
+// The theme that the visitor chose on the website. Without a choice it is that of the system.
+const theme = /(?:^|; )theme=(dark|light)(?:;|$)/.exec(document.cookie)?.[1];
+if (theme) document.documentElement.dataset.theme = theme;
+
+// The language of all examples. It is saved for the next visit.
 const LANGUAGE = "kiai.docs.language";
 
 function chooseLanguage(name) {
   for (const radio of document.querySelectorAll(".tabs input")) radio.checked = radio.value === name;
 }
 
-function remembered() {
+function savedLanguage() {
   try {
     return localStorage.getItem(LANGUAGE);
   } catch {
-    return null; // storage is turned off
+    return null; // the browser blocks storage
   }
 }
 
@@ -20,30 +24,30 @@ document.addEventListener("change", (event) => {
   if (!radio.matches(".tabs input")) return;
   const top = radio.getBoundingClientRect().top;
   chooseLanguage(radio.value);
-  window.scrollBy(0, radio.getBoundingClientRect().top - top); // examples above changed their height
+  window.scrollBy(0, radio.getBoundingClientRect().top - top); // the examples above have changed their height
   try {
     localStorage.setItem(LANGUAGE, radio.value);
   } catch {
-    // The choice holds for this visit.
+    // The browser blocks storage: the choice lasts for this visit.
   }
 });
 
-const saved = remembered();
+const saved = savedLanguage();
 if (saved && [...document.querySelectorAll(".tabs input")].some((radio) => radio.value === saved)) chooseLanguage(saved);
 
-// A button that copies the request that is shown.
+// A button that copies the visible request.
 for (const tabs of document.querySelectorAll(".tabs")) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "copy";
   button.textContent = "Copy";
   button.addEventListener("click", async () => {
-    const shown = [...tabs.querySelectorAll("pre")].find((code) => code.offsetParent !== null);
+    const visible = [...tabs.querySelectorAll("pre")].find((code) => code.offsetParent !== null);
     try {
-      await navigator.clipboard.writeText(shown.textContent);
+      await navigator.clipboard.writeText(visible.textContent);
       button.textContent = "Copied";
     } catch {
-      getSelection().selectAllChildren(shown); // no access to the clipboard: ready for Ctrl+C
+      getSelection().selectAllChildren(visible); // without access to the clipboard, the reader can press Ctrl+C
       button.textContent = "Selected";
     }
     setTimeout(() => (button.textContent = "Copy"), 2000);
@@ -51,7 +55,7 @@ for (const tabs of document.querySelectorAll(".tabs")) {
   tabs.append(button);
 }
 
-// Search: every word must appear in a chapter or an operation.
+// Search: lists the chapters and operations that contain every word.
 const search = document.getElementById("search");
 const found = document.getElementById("found");
 const nothing = document.getElementById("nothing");
@@ -62,7 +66,7 @@ const entries = [...document.querySelectorAll(".searchable")].map((element) => (
 }));
 
 function searchText(element) {
-  // Answers and code hold the same few words everywhere; what people look for is in the rest.
+  // Responses and code contain the same words in every operation, so they would match almost every search.
   const copy = element.cloneNode(true);
   for (const part of copy.querySelectorAll("pre, details, button, .tabs, .errors")) part.remove();
   return copy.textContent.toLowerCase();
@@ -72,10 +76,10 @@ function filter() {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
   let count = 0;
   for (const entry of entries) {
-    const shown = words.every((word) => entry.text.includes(word));
-    entry.element.hidden = !shown;
-    if (entry.link) entry.link.hidden = !shown;
-    if (shown) count += 1;
+    const matches = words.every((word) => entry.text.includes(word));
+    entry.element.hidden = !matches;
+    if (entry.link) entry.link.hidden = !matches;
+    if (matches) count += 1;
   }
   for (const group of document.querySelectorAll("main .group")) {
     group.hidden = !group.querySelector(".searchable:not([hidden])");
@@ -109,11 +113,11 @@ document.addEventListener("keydown", (event) => {
 window.addEventListener("hashchange", () => {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (!target || !target.closest("[hidden]")) return;
-  showAll(); // a link leads to something that the search hides
+  showAll(); // the target of the link is hidden by the search
   target.scrollIntoView();
 });
 
-// The contents are open without this script; on a small screen they would fill it.
+// Without this script the contents stay open. On a small screen they would cover the page.
 const contents = document.querySelector(".contents");
 const wide = matchMedia("(min-width: 1024px)");
 const fold = () => (contents.open = wide.matches);

@@ -1,6 +1,5 @@
-"""What the holder of a key may read and change about themselves."""
+"""Endpoints about the account of the key: friends, profile, avatar."""
 
-import json
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import unquote_to_bytes
 
@@ -12,16 +11,22 @@ from msgspec import Meta
 from kiai.accounts import Accounts, Relationships
 from kiai.accounts.avatars import Avatars
 from kiai.errors import Invalid
-from kiai.faces.api.errors import BadRequest, NotSupported, TooLarge
-from kiai.faces.api.operation import Caller, Limit, Method, Operation
+from kiai.faces.api.errors import BadRequest, UnsupportedMediaType
+from kiai.faces.api.json_body import json_object
+from kiai.faces.api.operation import Caller, Method, Operation
+from kiai.faces.api.params import NoParameters
 from kiai.faces.api.replies import Reply
-from kiai.faces.api.v1.players import Nothing, PlayerInfo, info_reply
+from kiai.faces.api.v1.players import PlayerInfo, info_reply
+from kiai.faces.rate_limit import RateLimit
+from kiai.faces.request_body import BodyTooLarge, read_body
+from kiai.own_account.acts import own_change
 from kiai.realtime.port import Realtime
-from kiai.realtime.reading import shown_online
+from kiai.realtime.while_unavailable import online_or_nobody
 
+SOURCE: Final = "api"
 AVATAR_MAX: Final = 4 * 1024 * 1024
-FORM_OVERHEAD: Final = 64 * 1024
-CHANGES_MAX: Final = 256 * 1024
+FORM_OVERHEAD: Final = 64 * 1024  # boundaries and headers of the parts, and small fields that are ignored
+CHANGES_MAX: Final = 256 * 1024  # 10,000 characters of a profile page, each up to 12 bytes as a JSON escape
 CHANGEABLE: Final = (
     "preferred_mode",
     "play_style",
@@ -31,12 +36,13 @@ CHANGEABLE: Final = (
     "custom_badge_icon",
     "name",
 )
+# The documented API has both methods for each path.
 _WRITING: Final[tuple[Method, ...]] = ("POST", "PUT")
-_WHOLE: Final = ("preferred_mode", "play_style")
+_INTEGERS: Final = ("preferred_mode", "play_style")
 
 
 class FriendReply(msgspec.Struct, frozen=True):
-    """A friend; `mutual` when the friendship is returned."""
+    """A friend. `mutual` is true if the friend has added the key's account, too."""
 
     id: int
     name: str
@@ -46,13 +52,13 @@ class FriendReply(msgspec.Struct, frozen=True):
 
 
 class FriendsReply(Reply, frozen=True):
-    """get_friends: by name."""
+    """The response of get_friends, sorted by name."""
 
     friends: list[FriendReply]
 
 
 class Changes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What may be changed; fields that are left out stay."""
+    """The fields of a profile that can be changed. Fields that are left out stay unchanged."""
 
     preferred_mode: (
         Annotated[Literal[0, 1, 2, 3, 4, 5, 6, 8], Meta(description="The mode that the profile shows first.")]
@@ -65,18 +71,19 @@ class Changes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     userpage_content: (
         Annotated[str, Meta(max_length=10_000, description="The text of the profile page.")] | msgspec.UnsetType | None
     ) = msgspec.UNSET
-    custom_badge_name: Annotated[str, Meta(max_length=64, description="Supporters.")] | msgspec.UnsetType | None = (
-        msgspec.UNSET
-    )
-    custom_badge_icon: Annotated[str, Meta(max_length=64, description="Supporters.")] | msgspec.UnsetType | None = (
-        msgspec.UNSET
-    )
+    custom_badge_name: (
+        Annotated[str, Meta(max_length=64, description="For supporters only.")] | msgspec.UnsetType | None
+    ) = msgspec.UNSET
+    custom_badge_icon: (
+        Annotated[str, Meta(max_length=64, description="For supporters only.")] | msgspec.UnsetType | None
+    ) = msgspec.UNSET
     name: (
-        Annotated[str, Meta(min_length=2, max_length=15, description="Supporters; once a week.")] | msgspec.UnsetType
+        Annotated[str, Meta(min_length=2, max_length=15, description="For supporters only; once a week.")]
+        | msgspec.UnsetType
     ) = msgspec.UNSET
 
 
-# The picture alone as the body is taken, too. Generated clients want one type of body for each operation.
+# A body that is only the picture is accepted as well. Generated clients need one type of body for each operation.
 _PICTURE: Final = {
     "multipart/form-data": {
         "schema": {
@@ -95,13 +102,13 @@ class ChangedPlayer(msgspec.Struct, frozen=True):
 
 
 class ChangedReply(Reply, frozen=True):
-    """set_player_info."""
+    """The response of set_player_info."""
 
     player: ChangedPlayer
 
 
-class Account:
-    """The handlers of this page."""
+class AccountV1:
+    """The endpoints about the account of the key."""
 
     def __init__(
         self,
@@ -109,7 +116,7 @@ class Account:
         relationships: Relationships,
         avatars: Avatars,
         realtime: Realtime,
-        upload_limit: Limit,
+        upload_limit: RateLimit,
     ) -> None:
         self._accounts = accounts
         self._relationships = relationships
@@ -117,37 +124,48 @@ class Account:
         self._realtime = realtime
         self._upload_limit = upload_limit
 
-    async def get_friends(self, caller: Caller, query: Nothing) -> FriendsReply:
-        """The key holder's friends."""
+    async def get_friends(self, caller: Caller, query: NoParameters) -> FriendsReply:
+        """Return the friends of the key's account, with the ones who are online."""
         friends = await self._relationships.friends_of(caller.viewer.user_id)
-        online = await shown_online(self._realtime, [one.id for one in friends])
+        # The list comes from the database. While shared state is unavailable, all friends count as offline.
+        online = await online_or_nobody(self._realtime, [friend.id for friend in friends])
         return FriendsReply(
-            "success", [FriendReply(one.id, one.name, one.country, one.id in online, one.mutual) for one in friends]
+            "success",
+            [
+                FriendReply(friend.id, friend.name, friend.country, friend.id in online, friend.mutual)
+                for friend in friends
+            ],
         )
 
-    async def set_player_info(self, caller: Caller, query: Nothing, body: dict[str, object]) -> ChangedReply:
-        """Changes the key holder's profile: any of the fields, all or nothing."""
+    async def set_player_info(self, caller: Caller, query: NoParameters, body: dict[str, object]) -> ChangedReply:
+        """Change the profile of the key's account.
+
+        Either all given fields change or none. Raises Invalid for a value, Conflict for a name that is in use.
+        """
         for name, value in body.items():
             if name not in CHANGEABLE:
-                raise Invalid(name, "left out; what may be changed is " + ", ".join(CHANGEABLE), value)
-        if not body:
+                raise Invalid(name, f"left out (fields that can be changed: {', '.join(CHANGEABLE)})", value)
+        if not body:  # most likely a client that sends its fields elsewhere
             raise BadRequest("Give at least one of " + ", ".join(CHANGEABLE) + ".")
-        user = await self._accounts.set_profile(caller.viewer, body)
-        return ChangedReply("success", ChangedPlayer(info_reply(user)))
+        user = await self._accounts.set_profile(
+            caller.viewer, body, own_change(caller.viewer.user_id, "profile", SOURCE)
+        )
+        return ChangedReply("success", ChangedPlayer(info_reply(user, caller.viewer)))
 
-    async def set_avatar(self, caller: Caller, query: Nothing, body: bytes) -> Reply:
-        """Changes the key holder's picture."""
-        await self._avatars.change(caller.viewer.user_id, body)
+    async def set_avatar(self, caller: Caller, query: NoParameters, body: bytes) -> Reply:
+        """Replace the avatar of the key's account."""
+        user_id = caller.viewer.user_id
+        await self._avatars.change(user_id, body, own_change(user_id, "avatar", SOURCE))
         return Reply("success")
 
     def operations(self) -> list[Operation]:
-        """What this page serves."""
+        """Return the operations of this class."""
         changes = [
             Operation(
                 path="/set_player_info",
                 method=method,
-                summary="Changes the key holder's profile: any of the fields, all or nothing.",
-                query=Nothing,
+                summary="Change the profile of the key's account. Either all given fields change or none.",
+                query=NoParameters,
                 reply=ChangedReply,
                 handler=self.set_player_info,
                 tag="account",
@@ -161,8 +179,8 @@ class Account:
             Operation(
                 path="/set_avatar",
                 method=method,
-                summary="Changes the key holder's picture: PNG, JPEG, GIF or WebP, as the field `avatar` or the body.",
-                query=Nothing,
+                summary="Set the avatar: PNG, JPEG, GIF or WebP, as the field `avatar` or as the body.",
+                query=NoParameters,
                 reply=Reply,
                 handler=self.set_avatar,
                 tag="account",
@@ -176,8 +194,8 @@ class Account:
         friends = Operation(
             path="/get_friends",
             method="GET",
-            summary="The key holder's friends.",
-            query=Nothing,
+            summary="The friends of the key's account.",
+            query=NoParameters,
             reply=FriendsReply,
             handler=self.get_friends,
             tag="account",
@@ -186,72 +204,41 @@ class Account:
         return [friends, *changes, *pictures]
 
 
-async def read_bounded(req: falcon.asgi.Request, most: int) -> bytes:
-    """The body. Raises TooLarge past `most` bytes, before reading when the length is declared."""
-    if req.content_length is not None and req.content_length > most:
-        raise TooLarge(f"The body has {req.content_length} bytes; {most} are allowed.")
-    data = await req.stream.read(most + 1)
-    if len(data) > most:
-        raise TooLarge(f"The body has more than {most} bytes.")
-    if req.content_length is not None and len(data) != req.content_length:
-        raise BadRequest("The body was cut short.")  # whoever sent it is gone; nothing may come of it
-    return bytes(data)
-
-
 async def read_changes(req: falcon.asgi.Request) -> dict[str, object]:
-    """The fields of a JSON object or a form. Raises BadRequest, NotSupported, TooLarge."""
-    data = await read_bounded(req, CHANGES_MAX)
+    """Read the fields of a JSON object or a form. Raises BadRequest, UnsupportedMediaType, BodyTooLarge."""
+    data = await read_body(req, CHANGES_MAX)
+    # Without a Content-Type the body is JSON, as many scripts send it.
     kind = (req.content_type or "application/json").partition(";")[0].strip().lower()
     if kind == "application/x-www-form-urlencoded":
         return _form(data)
     if kind != "application/json":
-        raise NotSupported("The body must be a JSON object or a form (application/x-www-form-urlencoded)")
-    try:
-        found: Any = json.loads(data, object_pairs_hook=_once_each, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest("The body is not valid JSON.") from error
-    if not isinstance(found, dict):
-        raise BadRequest("The body must be a JSON object.")
-    try:
-        json.dumps(found, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise BadRequest("The body holds half a character (a lone surrogate).") from error
-    return found
-
-
-def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        doubled = next(name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place]))
-        raise Invalid(doubled[:64], "given once", "several values")
-    return found
-
-
-def _no_number(word: str) -> object:
-    raise ValueError(word)  # NaN and the infinities are no JSON
+        raise UnsupportedMediaType("The body must be a JSON object or a form (application/x-www-form-urlencoded)")
+    return json_object(data)
 
 
 def _form(data: bytes) -> dict[str, object]:
     try:
-        unquote_to_bytes(data).decode()
+        unquote_to_bytes(data).decode()  # Falcon would replace malformed UTF-8 without an error
         fields: dict[str, Any] = falcon.uri.parse_query_string(data.decode(), keep_blank=True, csv=False)
     except UnicodeDecodeError as error:
         raise BadRequest("The form is not UTF-8.") from error
     for name, value in fields.items():
         if isinstance(value, list):
             raise Invalid(name, "given once", f"{len(value)} values")
-        if name in _WHOLE and value.isascii() and value.isdigit() and len(value) < 10:
+        # Everything else stays text, so that the validation of the field reports what was sent.
+        if name in _INTEGERS and value.isascii() and value.isdigit() and len(value) < 10:
             fields[name] = int(value)
     return fields
 
 
 async def read_picture(req: falcon.asgi.Request) -> bytes:
-    """The multipart field `avatar`, or the whole body. Raises BadRequest, NotSupported, TooLarge."""
+    """Read the multipart field `avatar`, or the whole body. Raises BadRequest, UnsupportedMediaType, BodyTooLarge."""
     kind = (req.content_type or "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
-        return await read_bounded(req, AVATAR_MAX)
+        return await read_body(req, AVATAR_MAX)
+    # Before anything is read, so that a too large upload fails at once. Without a Content-Length the loop stops it.
     if req.content_length is not None and req.content_length > AVATAR_MAX + FORM_OVERHEAD:
-        raise TooLarge(f"The body has {req.content_length} bytes; a picture may have {AVATAR_MAX}.")
+        raise BodyTooLarge(f"The body has {req.content_length} bytes; a picture may have at most {AVATAR_MAX}.")
     found: bytes | None = None
     try:
         form = await req.get_media()
@@ -260,11 +247,11 @@ async def read_picture(req: falcon.asgi.Request) -> bytes:
                 continue
             if found is not None:
                 raise BadRequest("The field avatar must be given once.")
-            found = await part.stream.read(AVATAR_MAX + 1)
+            found = await part.stream.read(AVATAR_MAX + 1)  # one byte more shows that the part is too large
             if len(found) > AVATAR_MAX:
-                raise TooLarge(f"The picture has more than {AVATAR_MAX} bytes.")
-    except falcon.HTTPError as error:
-        raise BadRequest("The multipart form is damaged.") from error
+                raise BodyTooLarge(f"The picture has more than {AVATAR_MAX} bytes.")
+    except falcon.HTTPError as error:  # Falcon's parser met a malformed boundary or header
+        raise BadRequest("The multipart form is malformed.") from error
     if found is None:
         raise BadRequest("The field avatar is required: a PNG, JPEG, GIF or WebP picture.")
     return found

@@ -1,4 +1,4 @@
-"""Maps: what they are, who played them best, what a play would be worth."""
+"""Endpoints about maps: details, scores, and pp of a hypothetical play."""
 
 from typing import Annotated, Literal
 
@@ -6,9 +6,9 @@ import msgspec
 from msgspec import Meta
 
 from kiai.beatmaps import Beatmap, Beatmaps
-from kiai.errors import Invalid
+from kiai.errors import Invalid, Refused
 from kiai.faces.api.errors import BadRequest
-from kiai.faces.api.operation import Caller, Limit, Operation
+from kiai.faces.api.operation import Caller, Operation
 from kiai.faces.api.replies import BoardScoreReply, MapReply, Reply, board_reply, map_reply
 from kiai.faces.api.v1.common import (
     Limit100,
@@ -23,30 +23,30 @@ from kiai.faces.api.v1.common import (
     one_map,
     total_of,
 )
-from kiai.osu.accuracy import Counts, accuracy
+from kiai.faces.rate_limit import RateLimit
+from kiai.osu.accuracy import HitCounts, accuracy
 from kiai.osu.modes import vanilla
 from kiai.osu.mods import parse_mods
 from kiai.scores import calculator
-from kiai.scores.leaderboards import Leaderboards
-from kiai.scores.performance import CannotCalculate, Difficulties, Performance
+from kiai.scores.boards import Boards
+from kiai.scores.what_if import COUNT_MAX, JUDGEMENTS, WhatIf, WhatIfs
 
 ACCURACIES = (100.0, 99.0, 98.0, 95.0)
 _DEFAULT = ", ".join(f"{accuracy:g}" for accuracy in ACCURACIES)
-COUNT_MAX = 65_535
 
 
 class MapInfoReply(Reply, frozen=True):
-    """get_map_info."""
+    """The response of get_map_info."""
 
     map: MapReply
 
 
 class MapScoresQuery(msgspec.Struct, frozen=True):
-    """get_map_scores."""
+    """The parameters of get_map_scores."""
 
     scope: Annotated[
         Literal["best", "recent"],
-        Meta(description="By score (by pp in relax and autopilot), or newest first."),
+        Meta(description="best: by score (by pp in relax and autopilot). recent: newest first."),
     ]
     id: MapId | None = None
     md5: MapMd5 | None = None
@@ -57,21 +57,26 @@ class MapScoresQuery(msgspec.Struct, frozen=True):
 
 
 class MapScoresReply(Reply, frozen=True):
-    """get_map_scores; `total` is how many there are to page through, counted up to 10,000."""
+    """The response of get_map_scores. `total` is the length of the list, counted up to 10,000."""
 
     scores: list[BoardScoreReply]
     total: int
 
 
-Count = Annotated[int, Meta(ge=0, le=COUNT_MAX, description="How many of this judgement. With any count, one answer.")]
+Count = Annotated[
+    int, Meta(ge=0, le=COUNT_MAX, description="Number of these judgements. With any count, the response is one object.")
+]
 
 
 class CalculateQuery(msgspec.Struct, frozen=True):
-    """calculate_pp. Give hit counts for one answer, or accuracies (default 100, 99, 98 and 95) for a list."""
+    """The parameters of calculate_pp.
+
+    Hit counts give one object. Accuracies (by default 100, 99, 98 and 95 percent) give a list.
+    """
 
     id: MapId | None = None
     md5: MapMd5 | None = None
-    mode: Annotated[ModeText | None, Meta(description="The mode to calculate in; by default the map's own.")] = None
+    mode: Annotated[ModeText | None, Meta(description="The mode of the play. Default: the map's mode.")] = None
     mods: Annotated[
         str,
         Meta(
@@ -81,16 +86,17 @@ class CalculateQuery(msgspec.Struct, frozen=True):
         ),
     ] = "0"
     combo: (
-        Annotated[int, Meta(ge=0, le=COUNT_MAX, description="The combo reached; by default the map's maximum.")] | None
+        Annotated[int, Meta(ge=0, le=COUNT_MAX, description="The combo of the play. Default: the map's maximum.")]
+        | None
     ) = None
     acc: Annotated[
         list[Annotated[float, Meta(ge=0, le=100)]],
         Meta(
             max_length=20,
-            description=f"Accuracy in percent. Give it several times for several answers; by default {_DEFAULT}.",
+            description=f"Accuracy in percent. Repeat it for several results. Default: {_DEFAULT}.",
         ),
     ] = []
-    misses: Annotated[Count, Meta(description="How many misses.")] | None = None
+    misses: Annotated[Count, Meta(description="Number of misses.")] | None = None
     nmiss: Annotated[Count, Meta(description="The same as misses.")] | None = None
     n300: Count | None = None
     n100: Count | None = None
@@ -100,7 +106,7 @@ class CalculateQuery(msgspec.Struct, frozen=True):
 
 
 class PerformanceFigures(msgspec.Struct, frozen=True):
-    """Parts of the pp; null where the mode has no such part."""
+    """The pp and its parts. A part is null if the mode does not have it."""
 
     pp: float
     pp_acc: float | None
@@ -112,7 +118,7 @@ class PerformanceFigures(msgspec.Struct, frozen=True):
 
 
 class DifficultyFigures(msgspec.Struct, frozen=True):
-    """Parts of the star rating; null where the mode has no such part."""
+    """The star rating and its parts. A part is null if the mode does not have it."""
 
     stars: float
     aim: float | None
@@ -127,84 +133,78 @@ class DifficultyFigures(msgspec.Struct, frozen=True):
 
 
 class Calculated(msgspec.Struct, frozen=True):
-    """What one play would be worth; `accuracy` in percent."""
+    """The result for one play. `accuracy` is in percent."""
 
     performance: PerformanceFigures
     difficulty: DifficultyFigures
     accuracy: float
 
 
-class Maps:
-    """The handlers of this page."""
+class MapsV1:
+    """The endpoints about maps."""
 
     def __init__(
         self,
         beatmaps: Beatmaps,
-        leaderboards: Leaderboards,
-        performance: Performance,
-        difficulties: Difficulties,
-        pp_limit: Limit,
+        boards: Boards,
+        what_ifs: WhatIfs,
+        pp_limit: RateLimit,
     ) -> None:
         self._beatmaps = beatmaps
-        self._leaderboards = leaderboards
-        self._performance = performance
-        self._difficulties = difficulties
+        self._boards = boards
+        self._what_ifs = what_ifs
         self._pp_limit = pp_limit
 
     async def get_map_info(self, caller: Caller, query: MapQuery) -> MapInfoReply:
-        """A map by its id or md5."""
+        """Return a map by its id or md5. A map that is not stored is fetched from the upstream."""
         id_, md5 = one_map(query.id, query.md5)
         return MapInfoReply("success", map_reply(await self._beatmaps.find_or_fetch(id=id_, md5=md5)))
 
     async def get_map_scores(self, caller: Caller, query: MapScoresQuery) -> MapScoresReply:
-        """The players' best scores on a map: by rank, or latest first."""
+        """Return the board of a map, or its newest scores."""
         id_, md5 = one_map(query.id, query.md5)
         mode, mods = mode_and_mods(query.mode, query.mods)
+        # Without a fetch from upstream: a map that is not stored has no scores.
         beatmap = await self._beatmaps.find(id=id_, md5=md5)
-        boards, best = self._leaderboards, query.scope == "best"
-        read, count = (boards.board, boards.board_count) if best else (boards.recent_on, boards.recent_count_on)
+        boards, best = self._boards, query.scope == "best"
+        read, count = (boards.best_on, boards.best_count_on) if best else (boards.recent_on, boards.recent_count_on)
         found = await read(beatmap.key, mode, mods=mods, limit=query.limit, offset=query.offset)
         total = await total_of(len(found), query.limit, query.offset, lambda: count(beatmap, mode, mods=mods))
-        return MapScoresReply("success", [board_reply(one, beatmap.md5) for one in found], total)
+        return MapScoresReply("success", [board_reply(line, beatmap.md5) for line in found], total)
 
     async def calculate_pp(self, caller: Caller, query: CalculateQuery) -> list[Calculated] | Calculated:
-        """What plays on a map would be worth."""
+        """Compute the pp of plays on a map, for hit counts or for accuracies.
+
+        Raises Invalid or BadRequest for a play that is impossible on the map.
+        """
         id_, md5 = one_map(query.id, query.md5)
         mods = _mods(query.mods)
-        counts = {n: getattr(query, n) for n in ("n300", "n100", "n50", "ngeki", "nkatu")}
-        counted = any(value is not None for value in counts.values())
+        counts = {n: value for n in JUDGEMENTS if (value := getattr(query, n)) is not None}
+        counted = bool(counts)
         if counted and query.acc:
             raise BadRequest("Give either acc or hit counts, not both.")
         if query.misses is not None and query.nmiss is not None:
             raise BadRequest("Give either misses or nmiss, not both.")
-        misses = query.misses if query.misses is not None else query.nmiss
+        misses = query.misses if query.misses is not None else query.nmiss  # both names are documented
         beatmap = await self._beatmaps.find_or_fetch(id=id_, md5=md5)
         mode = _mode(query.mode, beatmap)
-        if counted:
-            plays = [
-                calculator.Play(
-                    mods=mods, combo=query.combo, nmiss=misses or 0, **{n: v or 0 for n, v in counts.items()}
-                )
-            ]
-        else:
-            plays = [
-                calculator.Play(mods=mods, combo=query.combo, nmiss=misses or 0, accuracy=acc)
-                for acc in query.acc or ACCURACIES
-            ]
-        _check_possible(misses or 0, counts if counted else {}, mode, beatmap)
+        wanted = WhatIf(
+            mode,
+            mods,
+            query.combo,
+            misses or 0,
+            accuracies=query.acc or ACCURACIES,
+            counts=counts if counted else None,
+        )
         try:
-            if query.combo is not None:
-                reachable = (await self._difficulties.of(beatmap.key, beatmap.md5, mode, mods)).max_combo
-                if query.combo > reachable:
-                    raise Invalid("combo", f"a whole number from 0 to {reachable}, the map's maximum", query.combo)
-            results = await self._performance.plays(beatmap.md5, mode, plays, caller=caller.bucket)
-        except CannotCalculate as error:
-            raise BadRequest(f"The pp of this map cannot be computed: {error}.") from error
-        found = [_calculated(one, mode, mods) for one in results]
-        return found[0] if counted else found
+            results = await self._what_ifs.calculate(beatmap, wanted, caller=caller.bucket)
+        except Refused as error:
+            raise BadRequest(error.reason) from error
+        calculated = [_calculated(result, mode, mods) for result in results]
+        return calculated[0] if counted else calculated
 
     def operations(self) -> list[Operation]:
-        """What this page serves."""
+        """Return the operations of this class."""
         return [
             Operation(
                 path="/get_map_info",
@@ -230,12 +230,12 @@ class Maps:
             Operation(
                 path="/calculate_pp",
                 method="GET",
-                summary="What plays on a map would be worth.",
+                summary="The pp of plays on a map, by hit counts or accuracy.",
                 query=CalculateQuery,
                 reply=list[Calculated] | Calculated,
                 handler=self.calculate_pp,
                 tag="maps",
-                permission="",
+                permission="",  # a key, because a computation takes a worker process up to seconds
                 limit=self._pp_limit,
             ),
         ]
@@ -253,44 +253,34 @@ def _mode(text: str | None, beatmap: Beatmap) -> int:
         return beatmap.mode
     mode, _ = mode_and_mods(text, None)
     if beatmap.mode not in (0, vanilla(mode)):
-        raise Invalid("mode", f"{beatmap.mode}, the map's own: only osu! maps convert", text)
-    return vanilla(mode)
+        raise Invalid("mode", f"{beatmap.mode}, the mode of the map (only osu! maps have converts)", text)
+    return vanilla(mode)  # the calculator takes relax and autopilot as mods
 
 
-def _check_possible(misses: int, counts: dict[str, int | None], mode: int, beatmap: Beatmap) -> None:
-    """Judgements can only be held against the objects of an osu! play; other modes judge parts of objects too."""
-    if mode != 0:
-        return
-    if misses > beatmap.objects:
-        raise Invalid("misses", f"a whole number from 0 to {beatmap.objects}, the map's objects", misses)
-    judged = misses + sum(counts.get(name) or 0 for name in ("n300", "n100", "n50"))
-    if judged > beatmap.objects:
-        raise BadRequest(f"The hit counts add up to {judged}; the map has {beatmap.objects} objects.")
-
-
-def _calculated(one: calculator.Result, mode: int, mods: int) -> Calculated:
-    counts = Counts(one.n300, one.n100, one.n50, one.ngeki, one.nkatu, one.nmiss)
+def _calculated(result: calculator.CalculatorResult, mode: int, mods: int) -> Calculated:
+    # The accuracy of the counts that the calculator chose. It can differ from the requested one in small maps.
+    counts = HitCounts(result.n300, result.n100, result.n50, result.ngeki, result.nkatu, result.nmiss)
     return Calculated(
         PerformanceFigures(
-            one.pp,
-            one.pp_acc,
-            one.pp_aim,
-            one.pp_speed,
-            one.pp_flashlight,
-            one.effective_miss_count,
-            one.pp_difficulty,
+            result.pp,
+            result.pp_acc,
+            result.pp_aim,
+            result.pp_speed,
+            result.pp_flashlight,
+            result.effective_miss_count,
+            result.pp_difficulty,
         ),
         DifficultyFigures(
-            one.stars,
-            one.aim,
-            one.speed,
-            one.flashlight,
-            one.slider_factor,
-            one.speed_note_count,
-            one.stamina,
-            one.color,
-            one.rhythm,
-            one.peak,
+            result.stars,
+            result.aim,
+            result.speed,
+            result.flashlight,
+            result.slider_factor,
+            result.speed_note_count,
+            result.stamina,
+            result.color,
+            result.rhythm,
+            result.peak,
         ),
         accuracy(counts, mode, mods),
     )

@@ -1,4 +1,4 @@
-"""Multiplayer matches that run now, clans, mappools."""
+"""Endpoints about open multiplayer matches, clans and mappools."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -15,16 +15,17 @@ from kiai.clans.service import ROLES
 from kiai.errors import NotFound
 from kiai.faces.api.operation import Caller, Operation
 from kiai.faces.api.replies import MapReply, Reply, map_reply, utc
-from kiai.multiplayer.match import Match, Slot
-from kiai.multiplayer.pools import Pools
+from kiai.multiplayer.model import Slot
+from kiai.multiplayer.pools import Mappools
+from kiai.multiplayer.rooms import Room, Rooms
 from kiai.realtime.port import Realtime
-from kiai.realtime.reading import shown_online
+from kiai.realtime.while_unavailable import online_or_nobody
 
-AnyId = Annotated[int, Meta(ge=1, le=ID_MAX, description="The id of the one that is wanted.")]
+AnyId = Annotated[int, Meta(ge=1, le=ID_MAX, description="The id.")]
 
 
 class IdQuery(msgspec.Struct, frozen=True):
-    """An endpoint whose only parameter is an id."""
+    """The parameters of an endpoint that needs only an id."""
 
     id: AnyId
 
@@ -37,7 +38,7 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class MatchMap(msgspec.Struct, frozen=True):
-    """The map that is picked."""
+    """The map that the host has picked. `id` is -1 while the host picks one."""
 
     id: int
     md5: str
@@ -45,7 +46,7 @@ class MatchMap(msgspec.Struct, frozen=True):
 
 
 class SlotReply(msgspec.Struct, frozen=True):
-    """An occupied slot. `player` is null for somebody who is not shown."""
+    """An occupied slot. `player` is null for a player who is not visible."""
 
     loaded: bool
     mods: int
@@ -56,7 +57,7 @@ class SlotReply(msgspec.Struct, frozen=True):
 
 
 class MatchReply(msgspec.Struct, frozen=True):
-    """A running match; `active_slots` keyed by seat, "0" to "15"; never a password."""
+    """An open match. The keys of `active_slots` are the numbers of occupied slots, "0" to "15"."""
 
     name: str
     mode: int
@@ -72,7 +73,7 @@ class MatchReply(msgspec.Struct, frozen=True):
 
 
 class GetMatchReply(Reply, frozen=True):
-    """get_match."""
+    """The response of get_match."""
 
     match: MatchReply
 
@@ -87,7 +88,7 @@ class ClanPerson(msgspec.Struct, frozen=True):
 
 
 class ClanReply(Reply, frozen=True):
-    """get_clan: the clan beside the status, without an envelope."""
+    """The response of get_clan. The clan's fields are next to `status`, without an envelope."""
 
     id: int
     name: str
@@ -97,7 +98,7 @@ class ClanReply(Reply, frozen=True):
 
 
 class PoolCreator(msgspec.Struct, frozen=True):
-    """Who made a mappool."""
+    """The creator of a mappool."""
 
     id: int
     name: str
@@ -115,7 +116,7 @@ class PoolClan(msgspec.Struct, frozen=True):
 
 
 class PoolReply(Reply, frozen=True):
-    """get_mappool: maps keyed "HD1", "NM2"; null for a map that is not here."""
+    """The response of get_mappool. The keys of `maps` are picks such as "HD1"; a map that is not stored is null."""
 
     id: int
     name: str
@@ -124,61 +125,65 @@ class PoolReply(Reply, frozen=True):
     maps: dict[str, MapReply | None]
 
 
-class Matches:
-    """The handlers of this page."""
+class MatchesV1:
+    """The endpoints about matches, clans and mappools."""
 
-    def __init__(self, realtime: Realtime, accounts: Accounts, clans: Clans, pools: Pools, beatmaps: Beatmaps) -> None:
+    def __init__(
+        self, realtime: Realtime, rooms: Rooms, accounts: Accounts, clans: Clans, pools: Mappools, beatmaps: Beatmaps
+    ) -> None:
         self._realtime = realtime
+        self._rooms = rooms
         self._accounts = accounts
         self._clans = clans
         self._pools = pools
         self._beatmaps = beatmaps
 
     async def get_match(self, caller: Caller, query: IdQuery) -> GetMatchReply:
-        """A multiplayer match that runs now."""
-        match = await self._realtime.match(query.id, Match)
-        if match is None:
-            raise NotFound("match")
-        return GetMatchReply("success", await self.match_reply(match))
+        """An open multiplayer match."""
+        return GetMatchReply("success", await self.match_reply(await self._rooms.room(query.id, caller.viewer)))
 
-    async def match_reply(self, match: Match) -> MatchReply:
-        """A match as the API shows it: players whom nobody may see sit there without a name."""
+    async def match_reply(self, room: Room) -> MatchReply:
+        """Return the JSON object of a match. Players who are not visible keep their slot, but have no name."""
+        match = room.match
         people = {slot.player_id for slot in match.slots if slot.player_id} | {ref for ref, _ in match.referees}
-        shown = await self._names_of([match.host_id, *people])
+        names = await self._names_of([match.host_id, *people])
         return MatchReply(
             name=match.name,
             mode=match.mode,
             mods=match.mods,
             seed=match.seed,
-            host=_person(match.host_id, shown),
-            refs=[Person(ref, shown[ref]) for ref, _ in match.referees if ref in shown],
+            host=_person(match.host_id, names),
+            refs=[Person(ref, names[ref]) for ref, _ in match.referees if ref in names],
             in_progress=match.in_progress,
             is_scrimming=match.scrimming,
             map=MatchMap(match.map_id, match.map_md5, match.map_name),
-            active_slots={str(seat): _slot(slot, shown) for seat, slot in enumerate(match.slots) if slot.player_id},
-            has_password=bool(match.password),
+            active_slots={str(number): _slot(slot, names) for number, slot in enumerate(match.slots) if slot.player_id},
+            has_password=room.locked,
         )
 
     async def _names_of(self, user_ids: Sequence[int]) -> dict[int, str]:
-        found: dict[int, str] = {}
+        names: dict[int, str] = {}
+        # One statement has a bound on its ids; a match has no bound on its referees.
         for start in range(0, len(user_ids), NAMES_MAX):
-            found |= await self._accounts.names_of(user_ids[start : start + NAMES_MAX])
-        return found
+            names |= await self._accounts.names_of(user_ids[start : start + NAMES_MAX])
+        return names
 
     async def get_clan(self, caller: Caller, query: IdQuery) -> ClanReply:
         """A clan with its members."""
         clan = await self._clans.clan(query.id)
         members = [
-            ClanPerson(one.id, one.name, one.country, ROLES[one.clan_priv])
-            for one in await self._clans.members(clan.id)
+            ClanPerson(member.id, member.name, member.country, ROLES[member.clan_priv])
+            for member in await self._clans.members(clan.id)
         ]
-        owner = next((one for one in members if one.id == clan.owner_id), None)
+        # An owner who is restricted is not among the visible members.
+        owner = next((member for member in members if member.id == clan.owner_id), None)
         return ClanReply("success", clan.id, clan.name, clan.tag, members, owner)
 
     async def get_mappool(self, caller: Caller, query: IdQuery) -> PoolReply:
         """A mappool with its maps."""
         pool = await self._pools.pool(query.id)
         maps: dict[str, MapReply | None] = {}
+        # One lookup per pick by primary key, of which a pool has at most PICKS_MAX.
         for pick in await self._pools.picks(pool.id):
             try:
                 found = await self._beatmaps.find(id=pick.map_id)
@@ -198,11 +203,11 @@ class Matches:
         clan = None
         if player.clan_id is not None and player.clan_name is not None and player.clan_tag is not None:
             clan = PoolClan(player.clan_id, player.clan_name, player.clan_tag)
-        online = await shown_online(self._realtime, [player.id])
+        online = await online_or_nobody(self._realtime, [player.id])
         return PoolCreator(player.id, player.name, player.country, clan, player.id in online)
 
     def operations(self) -> list[Operation]:
-        """What this page serves."""
+        """Return the operations of this class."""
         return [
             _get("get_match", GetMatchReply, self.get_match, "matches"),
             _get("get_clan", ClanReply, self.get_clan, "clans"),
@@ -210,6 +215,7 @@ class Matches:
         ]
 
 
+# The docstrings of handlers that `_get` declares are the summaries in the OpenAPI document.
 def _get(name: str, reply: type[msgspec.Struct], handler: object, tag: str) -> Operation:
     return Operation(
         path=f"/{name}",
@@ -222,15 +228,15 @@ def _get(name: str, reply: type[msgspec.Struct], handler: object, tag: str) -> O
     )
 
 
-def _person(user_id: int, shown: dict[int, str]) -> Person | None:
-    return Person(user_id, shown[user_id]) if user_id in shown else None
+def _person(user_id: int, names: dict[int, str]) -> Person | None:
+    return Person(user_id, names[user_id]) if user_id in names else None
 
 
-def _slot(slot: Slot, shown: dict[int, str]) -> SlotReply:
+def _slot(slot: Slot, names: dict[int, str]) -> SlotReply:
     return SlotReply(
         loaded=slot.loaded,
         mods=slot.mods,
-        player=_person(slot.player_id, shown),
+        player=_person(slot.player_id, names),
         skipped=slot.skipped,
         status=slot.status,
         team=slot.team,

@@ -1,15 +1,17 @@
-"""Players: who they are, what they did, what they do now."""
+"""Endpoints about players: accounts, statistics, status, scores and rankings."""
 
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from kiai.accounts import Accounts, Player, User
+from kiai.accounts import Accounts, Player, User, Viewer
 from kiai.accounts.model import BOT_ID
+from kiai.accounts.visibility import last_seen_ms, shows_online
 from kiai.beatmaps import Beatmaps
 from kiai.errors import NotFound
 from kiai.faces.api.operation import Caller, Operation
+from kiai.faces.api.params import NoParameters
 from kiai.faces.api.replies import MapReply, Reply, ScoreReply, map_reply, score_reply
 from kiai.faces.api.v1.common import (
     Limit100,
@@ -26,43 +28,41 @@ from kiai.faces.api.v1.common import (
 )
 from kiai.osu.modes import MODES
 from kiai.osu.weights import level
-from kiai.realtime.port import Rank, Realtime, Session, Status
-from kiai.scores.leaderboards import Leaderboards
+from kiai.realtime.port import Rank, Realtime, Session, Status, order_of_sessions
 from kiai.scores.model import Stats
+from kiai.scores.profiles import Profiles
+from kiai.scores.rankings import Rankings
 from kiai.scores.ranks import Ranks
 
-UNKNOWN_MODE = 4  # the status of a client whose mode cannot be told
-
-
-class Nothing(msgspec.Struct, frozen=True):
-    """An endpoint without parameters."""
+UNKNOWN_MODE = 4  # documented for clients that have not reported a mode
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """Players online and registered."""
+    """The numbers of players online and registered."""
 
     online: int
     total: int
 
 
 class PlayerCountReply(Reply, frozen=True):
-    """get_player_count."""
+    """The response of get_player_count."""
 
     counts: Counts
 
 
 class InfoQuery(msgspec.Struct, frozen=True):
-    """get_player_info."""
+    """The parameters of get_player_info."""
 
     scope: Annotated[
-        Literal["info", "stats", "all"], Meta(description="The account, the figures in each mode, or both.")
+        Literal["info", "stats", "all"],
+        Meta(description="info: the account. stats: the statistics in each mode. all: both."),
     ]
     id: PlayerId | None = None
     name: PlayerName | None = None
 
 
 class PlayerInfo(msgspec.Struct, frozen=True):
-    """An account as everybody may see it; times in unix s, `clan_id` 0 without a clan."""
+    """The public data of an account. Times are unix seconds. `clan_id` is 0 without a clan."""
 
     id: int
     name: str
@@ -83,7 +83,7 @@ class PlayerInfo(msgspec.Struct, frozen=True):
 
 
 class PlayerStats(msgspec.Struct, frozen=True):
-    """A profile in one mode; `playtime` in s, `acc` in percent, ranks 0 when unranked."""
+    """The statistics in one mode. `playtime` is in seconds, `acc` in percent. Ranks are 0 for an unranked player."""
 
     id: int
     mode: int
@@ -110,21 +110,22 @@ class PlayerStats(msgspec.Struct, frozen=True):
 StatsByMode = Annotated[dict[str, PlayerStats], Meta(description="Keyed by mode: 0 1 2 3 4 5 6 8.")]
 
 
+# `omit_defaults`: a part that `scope` does not request is absent, not null.
 class InfoOfPlayer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`info` and `stats`, as far as the scope asks for them."""
+    """The account and the statistics, or one of them, as `scope` requests."""
 
     info: PlayerInfo | None = None
     stats: StatsByMode | None = None
 
 
 class PlayerInfoReply(Reply, frozen=True):
-    """get_player_info."""
+    """The response of get_player_info."""
 
     player: InfoOfPlayer
 
 
 class Activity(msgspec.Struct, frozen=True):
-    """What a player does now. `mods` are the client's own, never those of somebody watched."""
+    """The status of a player. `mods` are those of the player's client, also while it watches another player."""
 
     action: int
     info_text: str
@@ -133,26 +134,28 @@ class Activity(msgspec.Struct, frozen=True):
     beatmap: MapReply | None
 
 
+# `omit_defaults`: documented clients test for the presence of a key.
 class PlayerStatus(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Online with a status, or offline with the time last seen (unix s)."""
+    """Either online with a status, or offline with the time when the player was last seen. Times are unix seconds."""
 
     online: bool
     last_seen: int | None = None
-    login_time: float | None = None
+    login_time: float | None = None  # with milliseconds, as documented; all other times are whole seconds
     status: Activity | None = None
 
 
 class PlayerStatusReply(Reply, frozen=True):
-    """get_player_status."""
+    """The response of get_player_status."""
 
     player_status: PlayerStatus
 
 
-class ScoresQuery(msgspec.Struct, frozen=True):
-    """get_player_scores."""
+class ScoresQueryV1(msgspec.Struct, frozen=True):
+    """The parameters of get_player_scores."""
 
     scope: Annotated[
-        Literal["best", "recent"], Meta(description="By pp on ranked and approved maps, or newest first on any map.")
+        Literal["best", "recent"],
+        Meta(description="best: by pp, on ranked and approved maps. recent: newest first, on all maps."),
     ]
     id: PlayerId | None = None
     name: PlayerName | None = None
@@ -160,12 +163,12 @@ class ScoresQuery(msgspec.Struct, frozen=True):
     mods: ModsText | None = None
     limit: Limit100 = 25
     offset: Offset = 0
-    include_loved: Annotated[bool, Meta(description="With scope best: scores on loved maps as well.")] = False
-    include_failed: Annotated[bool, Meta(description="With scope recent: failed plays as well.")] = True
+    include_loved: Annotated[bool, Meta(description="With scope best: include scores on loved maps.")] = False
+    include_failed: Annotated[bool, Meta(description="With scope recent: include failed plays.")] = True
 
 
 class ClanOfPlayer(msgspec.Struct, frozen=True):
-    """The clan a player belongs to."""
+    """The clan of a player."""
 
     id: int
     name: str
@@ -173,7 +176,7 @@ class ClanOfPlayer(msgspec.Struct, frozen=True):
 
 
 class PlayerOfScores(msgspec.Struct, frozen=True):
-    """Whose scores these are."""
+    """The player who set the scores."""
 
     id: int
     name: str
@@ -181,15 +184,15 @@ class PlayerOfScores(msgspec.Struct, frozen=True):
 
 
 class PlayerScoresReply(Reply, frozen=True):
-    """get_player_scores; `total` is how many there are to page through (counted up to 10,000 with a filter)."""
+    """The response of get_player_scores. `total` is the length of the list; with a filter it is at most 10,000."""
 
     scores: list[ScoreReply]
     player: PlayerOfScores
     total: int
 
 
-class MostPlayedQuery(msgspec.Struct, frozen=True):
-    """get_player_most_played."""
+class MostPlayedQueryV1(msgspec.Struct, frozen=True):
+    """The parameters of get_player_most_played."""
 
     id: PlayerId | None = None
     name: PlayerName | None = None
@@ -200,7 +203,7 @@ class MostPlayedQuery(msgspec.Struct, frozen=True):
 
 
 class PlayedMapReply(msgspec.Struct, frozen=True):
-    """A map and how often the player played it."""
+    """A map with the number of times that the player played it."""
 
     md5: str
     id: int
@@ -214,14 +217,14 @@ class PlayedMapReply(msgspec.Struct, frozen=True):
 
 
 class MostPlayedReply(Reply, frozen=True):
-    """get_player_most_played; `total` is how many there are to page through, counted up to 10,000."""
+    """The response of get_player_most_played. `total` is the length of the list, counted up to 10,000."""
 
     maps: list[PlayedMapReply]
     total: int
 
 
-class SearchQuery(msgspec.Struct, frozen=True):
-    """search_players."""
+class SearchQueryV1(msgspec.Struct, frozen=True):
+    """The parameters of search_players."""
 
     q: Annotated[str, Meta(min_length=2, max_length=32, description="Part of a name.")]
 
@@ -234,7 +237,7 @@ class FoundPlayer(msgspec.Struct, frozen=True):
 
 
 class SearchReply(Reply, frozen=True):
-    """search_players: at most 50, by id."""
+    """The response of search_players: at most 50 players, sorted by id."""
 
     results: int
     result: list[FoundPlayer]
@@ -243,19 +246,21 @@ class SearchReply(Reply, frozen=True):
 Country = Annotated[
     str,
     Meta(
-        pattern="^[A-Za-z]{2}$", description="Two letters of ISO 3166-1.", extra={"allowed": "a country of two letters"}
+        pattern="^[A-Za-z]{2}$",
+        description="A country: two letters of ISO 3166-1.",
+        extra={"allowed": "a country of two letters"},
     ),
 ]
 
 
 class LeaderboardQuery(msgspec.Struct, frozen=True):
-    """get_leaderboard."""
+    """The parameters of get_leaderboard."""
 
     mode: ModeText = "0"
     mods: ModsText | None = None
     sort: Annotated[
         Literal["pp", "tscore", "rscore", "acc", "plays", "playtime"],
-        Meta(description="The figure that decides, highest first."),
+        Meta(description="The value to sort by, highest first."),
     ] = "pp"
     limit: Limit100 = 50
     offset: Offset = 0
@@ -286,21 +291,21 @@ class LeaderboardLine(msgspec.Struct, frozen=True):
 
 
 class LeaderboardReply(Reply, frozen=True):
-    """get_leaderboard: only players with a value above 0; `total` is how many, counted up to 10,000."""
+    """The response of get_leaderboard: players with a value above 0. `total` is their number, up to 10,000."""
 
     leaderboard: list[LeaderboardLine]
     total: int
 
 
 class OnlineQuery(msgspec.Struct, frozen=True):
-    """online."""
+    """The parameters of online."""
 
-    limit: Annotated[int, Meta(ge=1, le=1_000, description="How many players at most.")] = 1_000
+    limit: Annotated[int, Meta(ge=1, le=1_000, description="Maximum number of players.")] = 1_000
     offset: Offset = 0
 
 
 class OnlineReply(Reply, frozen=True):
-    """online: players by id, and the bot; `total` is the number of players online."""
+    """The response of online: players sorted by id, and the bot. `total` is the number of players online."""
 
     players: list[FoundPlayer]
     bots: list[FoundPlayer]
@@ -310,61 +315,68 @@ class OnlineReply(Reply, frozen=True):
 _NO_RANK = Rank(rank=0, country_rank=0)
 
 
-class Players:
-    """The handlers of this page."""
+class PlayersV1:
+    """The endpoints about players. The docstrings of the handlers are the summaries in the OpenAPI document."""
 
     def __init__(
         self,
         accounts: Accounts,
-        leaderboards: Leaderboards,
+        profiles: Profiles,
+        rankings: Rankings,
         ranks: Ranks,
         beatmaps: Beatmaps,
         realtime: Realtime,
         bot_name: str,
     ) -> None:
         self._accounts = accounts
-        self._leaderboards = leaderboards
+        self._profiles = profiles
+        self._rankings = rankings
         self._beatmaps = beatmaps
         self._ranks = ranks
         self._realtime = realtime
         self._bots = [FoundPlayer(BOT_ID, bot_name)]
 
     async def online(self, caller: Caller, query: OnlineQuery) -> OnlineReply:
-        """Who is online."""
+        """The players online."""
         ids = sorted(await self._realtime.online_ids())
-        page = ids[query.offset : query.offset + query.limit]
+        page = ids[query.offset : query.offset + query.limit]  # PERF: cut before the lookup of names
         found = await self._accounts.listed_among(page, {})
-        return OnlineReply("success", [FoundPlayer(one.id, one.name) for one in found], self._bots, len(ids))
+        shown = [FoundPlayer(user.id, user.name) for user in found if shows_online(caller.viewer, user)]
+        return OnlineReply("success", shown, self._bots, len(ids))
 
-    async def get_player_count(self, caller: Caller, query: Nothing) -> PlayerCountReply:
-        """Players online and registered; the bot is none."""
+    async def get_player_count(self, caller: Caller, query: NoParameters) -> PlayerCountReply:
+        """Number of players online and registered, without the bot."""
         online = await self._realtime.online_count()
         return PlayerCountReply("success", Counts(online=online, total=await self._accounts.total()))
 
     async def get_player_info(self, caller: Caller, query: InfoQuery) -> PlayerInfoReply:
-        """Who a player is, and the profile in every mode."""
+        """A player's account, and the statistics in each mode."""
         who = one_player(query.id, query.name)
         user = await self._accounts.user(caller.viewer, id=who.id, name=who.name)
-        info = None if query.scope == "stats" else info_reply(user)
+        info = None if query.scope == "stats" else info_reply(user, caller.viewer)
         stats = None if query.scope == "info" else await self._stats(user.id)
         return PlayerInfoReply("success", InfoOfPlayer(info, stats))
 
     async def _stats(self, user_id: int) -> dict[str, PlayerStats]:
         ranks = await self._ranks.of(user_id)
-        played = {one.mode: one for one in await self._leaderboards.stats_of(user_id)}
+        played = {stats.mode: stats for stats in await self._profiles.stats_of(user_id)}
+        # All modes have an entry: clients index by mode without a check.
         return {
             str(mode): stats_reply(played[mode], ranks.get(mode, _NO_RANK)) if mode in played else blank(user_id, mode)
             for mode in MODES
         }
 
     async def get_player_status(self, caller: Caller, query: PlayerQuery) -> PlayerStatusReply:
-        """What a player does now, or when they were last seen."""
+        """The status of a player, or the time when the player was last seen."""
         who = one_player(query.id, query.name)
         user = await self._accounts.user(caller.viewer, id=who.id, name=who.name)
         sessions = await self._realtime.sessions_of(user.id)
-        if not sessions:
-            return PlayerStatusReply("success", PlayerStatus(online=False, last_seen=user.active_at_ms // 1000))
-        playing = next((one for one in sessions if not one.tournament), sessions[0])
+        if not sessions or not shows_online(caller.viewer, user):
+            seen_ms = last_seen_ms(caller.viewer, user)
+            seen_s = None if seen_ms is None else seen_ms // 1000
+            return PlayerStatusReply("success", PlayerStatus(online=False, last_seen=seen_s))
+        # The game's client has the status of interest: tournament clients mostly watch, and IRC has none.
+        playing = min(sessions, key=order_of_sessions)
         return PlayerStatusReply("success", await self._status(playing))
 
     async def _status(self, session: Session) -> PlayerStatus:
@@ -382,88 +394,89 @@ class Players:
         )
 
     async def _map_of(self, status: Status) -> MapReply | None:
-        """The map that the status names: by md5, or else by id (a client may play a revision that is not here)."""
+        """Return the map of a status by md5, or else by id: a client can play a revision that is not stored."""
         try:
             if status.map_md5:
                 return map_reply(await self._beatmaps.find(md5=status.map_md5))
         except NotFound:
-            pass
+            pass  # by id below
         try:
             return map_reply(await self._beatmaps.find(id=status.map_id)) if status.map_id else None
         except NotFound:
             return None
 
-    async def get_player_scores(self, caller: Caller, query: ScoresQuery) -> PlayerScoresReply:
+    async def get_player_scores(self, caller: Caller, query: ScoresQueryV1) -> PlayerScoresReply:
         """A player's best or recent scores in one mode."""
         who = one_player(query.id, query.name)
         mode, mods = mode_and_mods(query.mode, query.mods)
         player = await self._accounts.player(caller.viewer, id=who.id, name=who.name)
-        boards, limit, offset = self._leaderboards, query.limit, query.offset
+        profiles, limit, offset = self._profiles, query.limit, query.offset
         if query.scope == "best":
-            found = await boards.best_of(
+            found = await profiles.best_of(
                 player.id, mode, mods=mods, include_loved=query.include_loved, limit=limit, offset=offset
             )
-            total = await boards.best_count(player.id, mode, mods=mods, include_loved=query.include_loved)
+            total = await profiles.best_count(player.id, mode, mods=mods, include_loved=query.include_loved)
         else:
-            found = await boards.recent_of(
+            found = await profiles.recent_of(
                 player.id, mode, mods=mods, include_failed=query.include_failed, limit=limit, offset=offset
             )
-            total = await boards.recent_count(player.id, mode, mods=mods, include_failed=query.include_failed)
+            total = await profiles.recent_count(player.id, mode, mods=mods, include_failed=query.include_failed)
         return PlayerScoresReply(
             "success",
-            [score_reply(one) for one in found],
+            [score_reply(row) for row in found],
             PlayerOfScores(player.id, player.name, clan_of(player)),
             total,
         )
 
-    async def get_player_most_played(self, caller: Caller, query: MostPlayedQuery) -> MostPlayedReply:
+    async def get_player_most_played(self, caller: Caller, query: MostPlayedQueryV1) -> MostPlayedReply:
         """A player's maps by number of plays."""
         who = one_player(query.id, query.name)
-        mode, _ = mode_and_mods(query.mode, query.mods)
+        mode, _ = mode_and_mods(query.mode, query.mods)  # `mods` only selects the variant: plays are not split by mods
         player = await self._accounts.player(caller.viewer, id=who.id, name=who.name)
-        found = await self._leaderboards.most_played(player.id, mode, limit=query.limit, offset=query.offset)
-        count = lambda: self._leaderboards.most_played_count(player.id, mode)  # noqa: E731
+        found = await self._profiles.most_played(player.id, mode, limit=query.limit, offset=query.offset)
+        count = lambda: self._profiles.most_played_count(player.id, mode)  # noqa: E731
         total = await total_of(len(found), query.limit, query.offset, count)
         return MostPlayedReply("success", msgspec.convert(found, list[PlayedMapReply], from_attributes=True), total)
 
-    async def search_players(self, caller: Caller, query: SearchQuery) -> SearchReply:
-        """Players whose name holds the text."""
+    async def search_players(self, caller: Caller, query: SearchQueryV1) -> SearchReply:
+        """Players whose name contains a text."""
         found = await self._accounts.search(query.q)
-        return SearchReply("success", len(found), [FoundPlayer(*one) for one in found])
+        return SearchReply("success", len(found), [FoundPlayer(*row) for row in found])
 
     async def get_leaderboard(self, caller: Caller, query: LeaderboardQuery) -> LeaderboardReply:
-        """Players by pp or another measure, in all countries or one."""
-        mode, _ = mode_and_mods(query.mode, query.mods)
+        """Players by pp or another value, in all countries or one."""
+        mode, _ = mode_and_mods(query.mode, query.mods)  # `mods` only selects the variant
         country = query.country.lower() if query.country else None
-        found = await self._leaderboards.ranking(
-            mode, query.sort, country=country, limit=query.limit, offset=query.offset
-        )
-        total = await total_of(len(found), query.limit, query.offset, lambda: self._ranked(mode, query.sort, country))
+        found = await self._rankings.page(mode, query.sort, country=country, limit=query.limit, offset=query.offset)
+        count = lambda: self._ranked_count(mode, query.sort, country)  # noqa: E731
+        total = await total_of(len(found), query.limit, query.offset, count)
         return LeaderboardReply("success", msgspec.convert(found, list[LeaderboardLine], from_attributes=True), total)
 
-    async def _ranked(self, mode: int, sort: str, country: str | None) -> int:
-        if sort == "pp":
+    async def _ranked_count(self, mode: int, sort: str, country: str | None) -> int:
+        if sort == "pp":  # PERF: shared state knows this number; the other ones need a COUNT
             return await self._ranks.count(mode, country)
-        return await self._leaderboards.ranking_count(mode, sort, country)
+        return await self._rankings.count(mode, sort, country)
 
     def operations(self) -> list[Operation]:
-        """What this page serves."""
+        """Return the operations of this class."""
         return [
-            _get("get_player_count", Nothing, PlayerCountReply, self.get_player_count),
+            _get("get_player_count", NoParameters, PlayerCountReply, self.get_player_count),
             _get("get_player_info", InfoQuery, PlayerInfoReply, self.get_player_info),
             _get("get_player_status", PlayerQuery, PlayerStatusReply, self.get_player_status),
-            _get("get_player_scores", ScoresQuery, PlayerScoresReply, self.get_player_scores, rows="scores"),
-            _get("get_player_most_played", MostPlayedQuery, MostPlayedReply, self.get_player_most_played, rows="maps"),
-            _get("search_players", SearchQuery, SearchReply, self.search_players),
+            _get("get_player_scores", ScoresQueryV1, PlayerScoresReply, self.get_player_scores, rows="scores"),
+            _get(
+                "get_player_most_played", MostPlayedQueryV1, MostPlayedReply, self.get_player_most_played, rows="maps"
+            ),
+            _get("search_players", SearchQueryV1, SearchReply, self.search_players),
             _get("get_leaderboard", LeaderboardQuery, LeaderboardReply, self.get_leaderboard, rows="leaderboard"),
-            _get("online", OnlineQuery, OnlineReply, self.online, rows="players"),
+            _get("online", OnlineQuery, OnlineReply, self.online, rows="players"),  # not in the documented API
         ]
 
 
 def _get(
     name: str, query: type[msgspec.Struct], reply: type[msgspec.Struct], handler: object, *, rows: str | None = None
 ) -> Operation:
-    """`rows` names the list in the reply that has further pages."""
+    """Declare a GET operation. `rows` is the reply's field with the list, if the list has pages."""
     return Operation(
         path=f"/{name}",
         method="GET",
@@ -476,8 +489,8 @@ def _get(
     )
 
 
-def info_reply(user: User) -> PlayerInfo:
-    """An account as the API shows it."""
+def info_reply(user: User, viewer: Viewer) -> PlayerInfo:
+    """Return the JSON object of an account, as `viewer` may see it."""
     return PlayerInfo(
         id=user.id,
         name=user.name,
@@ -489,7 +502,7 @@ def info_reply(user: User) -> PlayerInfo:
         donor_end=user.donor_until_ms // 1000,
         preferred_mode=user.preferred_mode,
         creation_time=user.created_at_ms // 1000,
-        latest_activity=user.active_at_ms // 1000,
+        latest_activity=(last_seen_ms(viewer, user) or 0) // 1000,
         clan_priv=user.clan_priv,
         play_style=user.play_style,
         custom_badge_name=user.custom_badge_name,
@@ -499,7 +512,7 @@ def info_reply(user: User) -> PlayerInfo:
 
 
 def stats_reply(s: Stats, rank: Rank) -> PlayerStats:
-    """A profile as the API shows it."""
+    """Return the JSON object of a player's statistics in one mode."""
     reached, progress = level(s.tscore)
     return PlayerStats(
         s.user_id,
@@ -526,12 +539,12 @@ def stats_reply(s: Stats, rank: Rank) -> PlayerStats:
 
 
 def blank(user_id: int, mode: int) -> PlayerStats:
-    """The profile of a mode that was never played."""
-    return PlayerStats(user_id, mode, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0.0)
+    """Return the statistics for a mode that the player has never played."""
+    return PlayerStats(user_id, mode, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0.0)  # levels start at 1
 
 
 def clan_of(player: Player) -> ClanOfPlayer | None:
-    """The player's clan as lists show it."""
+    """Return the JSON object of the player's clan, or None without a clan."""
     if player.clan_id is None or player.clan_name is None or player.clan_tag is None:
         return None
     return ClanOfPlayer(player.clan_id, player.clan_name, player.clan_tag)

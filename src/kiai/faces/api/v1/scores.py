@@ -1,69 +1,71 @@
-"""Scores by their id, and their replays."""
+"""Endpoints about single scores and their replays."""
 
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
-from kiai.faces.api.operation import Caller, Limit, Operation, Raw
+from kiai.faces.api.operation import BinaryReply, Caller, Operation
 from kiai.faces.api.replies import Reply, ScoreInfoReply, score_info_reply
 from kiai.faces.api.v1.common import ScoreId
+from kiai.faces.rate_limit import RateLimit
 from kiai.osu.texts import attachment
-from kiai.scores.leaderboards import Leaderboards
+from kiai.scores.lookup import ScoreLookup
 from kiai.scores.replays import Replays
 
 OCTETS: Final = "application/octet-stream"
 
 
-class ScoreQuery(msgspec.Struct, frozen=True):
-    """get_score_info."""
+class ScoreQueryV1(msgspec.Struct, frozen=True):
+    """The parameters of get_score_info."""
 
     id: ScoreId
 
 
 class ScoreInfo(Reply, frozen=True):
-    """get_score_info."""
+    """The response of get_score_info."""
 
     score: ScoreInfoReply
 
 
 class ReplayQuery(msgspec.Struct, frozen=True):
-    """get_replay."""
+    """The parameters of get_replay."""
 
     id: ScoreId
     include_headers: Annotated[
-        bool, Meta(description="true: a complete .osr file; false: only the frames, as the LZMA stream they came in.")
+        bool, Meta(description="true: a complete .osr file. false: only the frames, as an LZMA stream.")
     ] = True
 
 
-class Scores:
-    """The handlers of this page."""
+class ScoresV1:
+    """The endpoints about single scores."""
 
-    def __init__(self, leaderboards: Leaderboards, replays: Replays, replay_limit: Limit) -> None:
-        self._leaderboards = leaderboards
+    def __init__(self, lookup: ScoreLookup, replays: Replays, replay_limit: RateLimit) -> None:
+        self._lookup = lookup
         self._replays = replays
         self._replay_limit = replay_limit
 
-    async def get_score_info(self, caller: Caller, query: ScoreQuery) -> ScoreInfo:
-        """One score."""
-        found = await self._leaderboards.score(query.id, caller.viewer)
+    async def get_score_info(self, caller: Caller, query: ScoreQueryV1) -> ScoreInfo:
+        """Return a score. Raises NotFound also for a score that the caller may not see."""
+        found = await self._lookup.find(query.id, caller.viewer)
         return ScoreInfo("success", score_info_reply(found.score, found.map_md5))
 
-    async def get_replay(self, caller: Caller, query: ReplayQuery) -> Raw:
-        """The replay of a score."""
+    async def get_replay(self, caller: Caller, query: ReplayQuery) -> BinaryReply:
+        """Return the replay of a score: a complete .osr file, or only its frames."""
+        # The frames are an LZMA stream for programs, not a file that the game opens, so they get no file name.
         if not query.include_headers:
-            return Raw(await self._replays.frames(query.id, caller.viewer), OCTETS)
+            return BinaryReply(await self._replays.frames(query.id, caller.viewer), OCTETS)
         replay = await self._replays.osr(query.id, caller.viewer)
-        return Raw(replay.data, OCTETS, (("Content-Disposition", attachment(replay.name)),))
+        return BinaryReply(replay.data, OCTETS, (("Content-Disposition", attachment(replay.name)),))
 
     def operations(self) -> list[Operation]:
-        """What this page serves."""
+        """Return the operations of this class."""
         return [
             Operation(
                 path="/get_score_info",
                 method="GET",
                 summary="One score.",
-                query=ScoreQuery,
+                query=ScoreQueryV1,
                 reply=ScoreInfo,
                 handler=self.get_score_info,
                 tag="scores",
@@ -72,9 +74,9 @@ class Scores:
             Operation(
                 path="/get_replay",
                 method="GET",
-                summary="The replay of a score. Range requests are honoured.",
+                summary="The replay of a score. Supports range requests.",
                 query=ReplayQuery,
-                reply=Raw,
+                reply=BinaryReply,
                 handler=self.get_replay,
                 tag="scores",
                 cached=True,

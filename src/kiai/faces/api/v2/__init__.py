@@ -1,1 +1,1 @@
-"""Version 2: the same data as pages with `data` and `meta`."""
+"""Version 2: the same data in a uniform envelope of `status`, `data` and `meta`."""

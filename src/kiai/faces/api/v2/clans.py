@@ -1,17 +1,19 @@
-"""Version 2: clans."""
+"""Version 2: endpoints about clans."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from kiai.clans import Clan, Clans
+from kiai.clans import Clan, ClanDirectory, Clans
+from kiai.clans.directory import MemberFigures
+from kiai.clans.service import JOINING
 from kiai.faces.api.operation import Caller, Operation
+from kiai.faces.api.params import NoParameters
 from kiai.faces.api.replies import utc
-from kiai.faces.api.v2.pages import (
+from kiai.faces.api.v2.paging import (
     ID_IN_PATH,
     NoMeta,
-    Nothing,
     PageMeta,
     PageQuery,
     Success,
@@ -19,20 +21,33 @@ from kiai.faces.api.v2.pages import (
     mode_in_path,
     number_in_path,
 )
+from kiai.scores.ranks import Ranks
 
 
 class ClanData(msgspec.Struct, frozen=True):
-    """A clan; `created_at` UTC."""
+    """A clan. `owner` is the id of a player, `created_at` is in UTC.
+
+    `join` and `joining` are the same: how players become members.
+    """
 
     id: int
     name: str
     tag: str
     owner: int
     created_at: str
+    joining: Literal["closed", "open", "invite", "request"]
+    description: str
+    join: Literal["closed", "open", "invite", "request"]
+
+
+class ClansQuery(PageQuery, frozen=True):
+    """The parameters of /clans."""
+
+    q: Annotated[str, Meta(min_length=1, max_length=32, description="A part of the name or tag.")] | None = None
 
 
 class ClansPage(msgspec.Struct, frozen=True):
-    """/clans."""
+    """The response of /clans, sorted by id; with `q` by name, at most 50."""
 
     status: Success
     data: list[ClanData]
@@ -40,24 +55,39 @@ class ClansPage(msgspec.Struct, frozen=True):
 
 
 class ClanPage(msgspec.Struct, frozen=True):
-    """/clans/{id}."""
+    """The response of /clans/{id}."""
 
     status: Success
     data: ClanData
     meta: NoMeta
 
 
+class MembersQuery(msgspec.Struct, frozen=True):
+    """The parameters of /clans/{id}/members."""
+
+    mode: Annotated[int, Meta(ge=0, le=8, description="The mode of the figures: 0 to 6 or 8.")] = 0
+
+
 class MemberData(msgspec.Struct, frozen=True):
-    """A member; `clan_priv` 1 member, 2 officer, 3 owner."""
+    """A member of a clan. `clan_priv` is 1 for members, 2 for officers, 3 for the owner.
+
+    `joined_at` is in UTC, null where it is not known. The other figures are those of the mode; `rank` is null without a
+    rank, `acc` in percent.
+    """
 
     id: int
     name: str
     country: str
     clan_priv: int
+    joined_at: str | None
+    rank: int | None
+    pp: int
+    acc: float
+    plays: int
 
 
 class MembersPage(msgspec.Struct, frozen=True):
-    """/clans/{id}/members."""
+    """The response of /clans/{id}/members. The list is complete, because the size of a clan is bounded."""
 
     status: Success
     data: list[MemberData]
@@ -65,13 +95,16 @@ class MembersPage(msgspec.Struct, frozen=True):
 
 
 class ClanStandingQuery(msgspec.Struct, frozen=True):
-    """/clans/{id}/leaderboard."""
+    """The parameters of /clans/{id}/leaderboard."""
 
     mode: Annotated[int, Meta(ge=0, le=8, description="0 to 6 or 8.")] = 0
 
 
 class ClanStanding(msgspec.Struct, frozen=True):
-    """The clan in one mode: pp is the members' sum divided by their number plus one, accuracy their average."""
+    """The totals of a clan in one mode.
+
+    `pp` is the sum of the members' pp divided by the number of members plus one. `acc` is the average in percent.
+    """
 
     id: int
     name: str
@@ -85,7 +118,7 @@ class ClanStanding(msgspec.Struct, frozen=True):
 
 
 class ClanStandingPage(msgspec.Struct, frozen=True):
-    """/clans/{id}/leaderboard."""
+    """The response of /clans/{id}/leaderboard."""
 
     status: Success
     data: ClanStanding
@@ -93,40 +126,57 @@ class ClanStandingPage(msgspec.Struct, frozen=True):
 
 
 class ClansV2:
-    """The handlers of this page."""
+    """The endpoints about clans. The first line of a handler's docstring is the summary in the OpenAPI document."""
 
-    def __init__(self, clans: Clans) -> None:
+    def __init__(self, clans: Clans, directory: ClanDirectory, ranks: Ranks) -> None:
         self._clans = clans
+        self._directory = directory
+        self._ranks = ranks
 
-    async def clans(self, caller: Caller, query: PageQuery) -> ClansPage:
-        """Clans by id."""
-        found, total = await self._clans.listed(limit=query.page_size, offset=(query.page - 1) * query.page_size)
-        return ClansPage("success", [_clan(one) for one in found], PageMeta(total, query.page, query.page_size))
+    async def clans(self, caller: Caller, query: ClansQuery) -> ClansPage:
+        """Clans by id, or those whose name or tag contains a text."""
+        first = (query.page - 1) * query.page_size
+        if query.q is not None:
+            named = await self._directory.search(query.q)
+            found, total = named[first : first + query.page_size], len(named)
+        else:
+            found, total = await self._clans.listed(limit=query.page_size, offset=first)
+        return ClansPage("success", [_clan(clan) for clan in found], PageMeta(total, query.page, query.page_size))
 
-    async def clan(self, caller: Caller, query: Nothing, id: str) -> ClanPage:  # noqa: A002
+    async def clan(self, caller: Caller, query: NoParameters, id: str) -> ClanPage:  # noqa: A002
         """One clan."""
         return ClanPage("success", _clan(await self._clans.clan(number_in_path("id", id))), NoMeta())
 
-    async def members(self, caller: Caller, query: Nothing, id: str) -> MembersPage:  # noqa: A002
+    async def members(self, caller: Caller, query: MembersQuery, id: str) -> MembersPage:  # noqa: A002
         """A clan's members, highest role first."""
+        mode = mode_in_path(str(query.mode))  # reads 7 as 8
         clan = await self._clans.clan(number_in_path("id", id))
-        found = await self._clans.members(clan.id)
-        data = [MemberData(one.id, one.name, one.country, one.clan_priv) for one in found]
+        found = await self._directory.members(clan.id, mode)
+        ranks = await self._ranks.of_many([member.player.id for member in found], mode)
+        data = [_member(member, rank.rank) for member, rank in zip(found, ranks, strict=True)]
+        # One page contains all members; a page size of 0 would be invalid.
         return MembersPage("success", data, PageMeta(len(data), 1, max(1, len(data))))
 
     async def standing(self, caller: Caller, query: ClanStandingQuery, id: str) -> ClanStandingPage:  # noqa: A002
-        """What a clan's members reached together in one mode."""
-        mode = mode_in_path(str(query.mode))
+        """A clan's totals in one mode."""
+        mode = mode_in_path(str(query.mode))  # reads 7 as 8
         clan = await self._clans.clan(number_in_path("id", id))
         found = await self._clans.standing(clan, mode)
         return ClanStandingPage("success", msgspec.convert(found, ClanStanding, from_attributes=True), NoMeta())
 
     def operations(self) -> list[Operation]:
-        """What this page serves."""
+        """Return the operations of this class."""
         return [
-            get("/clans", self.clans, ClansPage, tag="clans", query=PageQuery),
+            get("/clans", self.clans, ClansPage, tag="clans", query=ClansQuery),
             get("/clans/{id}", self.clan, ClanPage, tag="clans", in_path={"id": ID_IN_PATH}),
-            get("/clans/{id}/members", self.members, MembersPage, tag="clans", in_path={"id": ID_IN_PATH}),
+            get(
+                "/clans/{id}/members",
+                self.members,
+                MembersPage,
+                tag="clans",
+                query=MembersQuery,
+                in_path={"id": ID_IN_PATH},
+            ),
             get(
                 "/clans/{id}/leaderboard",
                 self.standing,
@@ -139,4 +189,15 @@ class ClansV2:
 
 
 def _clan(clan: Clan) -> ClanData:
-    return ClanData(clan.id, clan.name, clan.tag, clan.owner_id, utc(clan.created_at_ms))
+    joining: Any = JOINING[clan.joining]
+    return ClanData(
+        clan.id, clan.name, clan.tag, clan.owner_id, utc(clan.created_at_ms), joining, clan.description, joining
+    )
+
+
+def _member(member: MemberFigures, rank: int) -> MemberData:
+    player = member.player
+    joined = None if member.joined_at_ms is None else utc(member.joined_at_ms)
+    return MemberData(
+        player.id, player.name, player.country, member.role, joined, rank or None, member.pp, member.acc, member.plays
+    )

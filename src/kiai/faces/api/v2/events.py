@@ -1,94 +1,106 @@
-"""Version 2: what happens on this server, as it happens: server-sent events.
+"""Version 2: the public feed as a live stream of server-sent events.
 
-    FEED --one reader a process, while somebody listens--> Listener (a bounded queue a client) --> text/event-stream
+    FEED --one reader per process, while clients listen--> Listener (a bounded queue per client) --> text/event-stream
 
-An event's id is the cursor behind it in the feed, so `Last-Event-ID` says where to go on. Who resumes reads what it
-missed from the feed itself, at its own pace, and joins the others where the reader is. Comments are single lines, not
-blocks: some clients make an empty event of every block.
+The id of an event is the cursor after it in the feed, so a client continues with `Last-Event-ID`. A client that resumes
+reads the missed events from the feed itself. It joins the other listeners when it has reached the reader's position.
+Comments are single lines, not blocks, because some clients turn each block into an empty event.
 """
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
-from kiai.accounts import Accounts
+from kiai.accounts import Accounts, Viewer
 from kiai.accounts.model import FIRST_PLAYER_ID, ID_MAX
 from kiai.accounts.queries import NAMES_MAX
-from kiai.errors import Invalid, Unavailable
-from kiai.faces.api.errors import TooMany
-from kiai.faces.api.operation import Caller, Operation, Stream
-from kiai.faces.api.v2.pages import get
+from kiai.errors import Invalid, NotAllowed, NotAuthenticated, NotFound, Unavailable
+from kiai.faces.api.errors import TooManyRequests
+from kiai.faces.api.operation import Caller, Operation, StreamReply
+from kiai.faces.api.v2.paging import get
+from kiai.faces.streams import STREAMS_MAX, STREAMS_OF_ONE_MAX, StreamPlaces
 from kiai.logs import Outage
-from kiai.realtime.feed import EVENT_TYPES, EventHead, event_head
+from kiai.osu.privileges import STAFF, may
+from kiai.realtime.feed import EVENT_TYPES, STAFF_EVENT_TYPES, EventHead, event_head
 from kiai.realtime.port import FEED, Realtime
 
 READ_EVERY_S: Final = 0.1
 MISSED_AT_ONCE: Final = 256
 AFTER_FAILURE_S: Final = 1.0
-HEARTBEAT_S: Final = 15.0
-CLIENTS_MAX: Final = 1_000
-CLIENTS_OF_ONE_MAX: Final = 10
+HEARTBEAT_S: Final = 15.0  # shorter than the idle timeouts of common proxies, from 30 s on
+CLIENTS_MAX: Final = STREAMS_MAX
+CLIENTS_OF_ONE_MAX: Final = STREAMS_OF_ONE_MAX
 BEHIND_MAX: Final = 256
-HANDED_AT_ONCE: Final = BEHIND_MAX // 2  # then the listeners may send it on: a burst alone makes nobody lag
-CLIENTS_AT_ONCE: Final = 200  # PERF: to wake a client costs 15 us; then everybody else may run
+"""Number of events that may wait for a client. A client that falls further behind is disconnected."""
+# Half of the queue: listeners can send between two reads, so a burst of events disconnects only slow clients.
+DISTRIBUTED_AT_ONCE: Final = BEHIND_MAX // 2
+# PERF: waking a client takes 15 us. After 3 ms of that, other tasks get their turn.
+CLIENTS_AT_ONCE: Final = 200
 RETRY_MS: Final = 3_000
 
-_OPENING: Final = b": events as they happen\nretry: %d\n" % RETRY_MS
-_HEARTBEAT: Final = b": still here\n"
-_STOPPING: Final = b": the server stops\n"
+_OPENING: Final = b": live events\nretry: %d\n" % RETRY_MS
+_HEARTBEAT: Final = b": heartbeat\n"
+_STOPPING: Final = b": the server is stopping\n"
 _LAGGED: Final = b'event: lagged\ndata: {"behind":%d}\n\n' % BEHIND_MAX
-_GAP: Final = b": what was before %d is no longer kept\n"
-_UNAVAILABLE: Final = b": a part of the server cannot answer now\n"
+_GAP: Final = b": events before %d are no longer available\n"
+_UNAVAILABLE: Final = b": a part of the server is unavailable\n"
+_STAFF_PERMISSION: Final = "reports.handle"
+_AS_STAFF: Final = Viewer(priv=STAFF)
 _TYPE: Final = f"({'|'.join(EVENT_TYPES)})"
 
 
 class EventsQuery(msgspec.Struct, frozen=True):
-    """/events."""
+    """The parameters of /events."""
 
     types: (
         Annotated[
             str,
             Meta(
                 pattern=f"^{_TYPE}(,{_TYPE})*$",
-                description="Only these types, with commas between them.",
+                description="Only these types, separated by commas. `sanction`, `flag` and `report` are for staff.",
                 extra={"allowed": f"types out of {', '.join(EVENT_TYPES)}, with commas between them"},
             ),
         ]
         | None
     ) = None
-    user_id: Annotated[int, Meta(ge=FIRST_PLAYER_ID, le=ID_MAX, description="Only this player's.")] | None = None
-    map_id: Annotated[int, Meta(ge=1, le=ID_MAX, description="Only those on this map.")] | None = None
+    user_id: Annotated[int, Meta(ge=FIRST_PLAYER_ID, le=ID_MAX, description="Only events of this player.")] | None = (
+        None
+    )
+    map_id: Annotated[int, Meta(ge=1, le=ID_MAX, description="Only events on this map.")] | None = None
 
 
-class TooManyStreams(TooMany):
-    """One network or one holder of a key listens as often as it may."""
+class TooManyStreams(TooManyRequests):
+    """A network or an account has `CLIENTS_OF_ONE_MAX` open streams."""
 
     def __init__(self) -> None:
-        super(TooMany, self).__init__(f"Too many streams: {CLIENTS_OF_ONE_MAX} at once are allowed.")
+        # Skips the parent's constructor, whose text names a period.
+        super(TooManyRequests, self).__init__(f"Too many streams: the limit is {CLIENTS_OF_ONE_MAX} at once.")
         self.after_s = HEARTBEAT_S
 
 
-class _Wanted(msgspec.Struct, frozen=True):
-    """A listener's filters; None wants everything."""
+class _Filter(msgspec.Struct, frozen=True):
+    """The filters of a listener. None matches every event. `staff`: it may read the events of staff."""
 
     types: frozenset[str] | None
     user_id: int | None
     map_id: int | None
+    staff: bool = False
 
-    def takes(self, head: EventHead) -> bool:
+    def matches(self, head: EventHead) -> bool:
         return (
             (self.types is None or head.type in self.types)
+            and (self.staff or head.type not in STAFF_EVENT_TYPES)
             and (self.user_id is None or head.user_id == self.user_id)
             and (self.map_id is None or head.map_id == self.map_id)
         )
 
 
 class _Event(msgspec.Struct, frozen=True):
-    """An event of the feed that may be shown, and its frame in the stream."""
+    """A visible event of the feed. `frame` is its encoding in the stream."""
 
     index: int
     head: EventHead
@@ -96,47 +108,48 @@ class _Event(msgspec.Struct, frozen=True):
 
 
 class _Listener:
-    """One client: what it wants, and what waits for it. `next` is the first index it was not offered yet."""
+    """One client with its filter and its queue. `next` is the first index of the feed that it has not been offered."""
 
-    __slots__ = ("chunks", "counted_as", "last_words", "next", "open", "waiting", "wanted", "woken")
+    __slots__ = ("chunks", "counted_as", "filter", "last_chunk", "next", "open", "user_id", "waiting", "wakeup")
 
-    def __init__(self, counted_as: frozenset[str], wanted: _Wanted, cursor: int) -> None:
+    def __init__(self, counted_as: frozenset[str], user_id: int, filter_: _Filter, cursor: int) -> None:
         self.counted_as = counted_as  # its network and, if it has a key, its account
-        self.wanted = wanted
+        self.user_id = user_id
+        self.filter = filter_
         self.next = cursor
         self.chunks: deque[bytes] = deque()
-        self.waiting = 0  # events in the chunks
-        self.woken = asyncio.Event()
-        self.last_words: bytes | None = None  # what is still said before the stream ends
+        self.waiting = 0  # number of events in `chunks`
+        self.wakeup = asyncio.Event()
+        self.last_chunk: bytes | None = None  # set once the stream is to end; sent as its end
         self.open = True
 
-    def give(self, count: int, chunk: bytes) -> None:
-        if not count or self.last_words is not None:
+    def push(self, count: int, chunk: bytes) -> None:
+        if not count or self.last_chunk is not None:
             return
         self.waiting += count
         if self.waiting > BEHIND_MAX:
             self.finish(_LAGGED)
             return
         self.chunks.append(chunk)
-        self.woken.set()
+        self.wakeup.set()
 
-    def take(self) -> bytes:
+    def pop(self) -> bytes:
         self.waiting = 0
         chunk = b"".join(self.chunks)
         self.chunks.clear()
         return chunk
 
-    def finish(self, last_words: bytes) -> None:
-        if self.last_words is None:
-            self.last_words = last_words
+    def finish(self, last_chunk: bytes) -> None:
+        if self.last_chunk is None:
+            self.last_chunk = last_chunk
             self.chunks.clear()
-            self.woken.set()
+            self.wakeup.set()
 
 
 class Events:
-    """The streams of one process, and their handler.
+    """The event streams of one process.
 
-    The number of streams is a bound on memory, not on haste: it holds with rate limits switched off as well.
+    The limits on streams bound the memory, so they apply also if rate limits are off.
     """
 
     def __init__(self, realtime: Realtime, accounts: Accounts, *, heartbeat_s: float = HEARTBEAT_S) -> None:
@@ -144,173 +157,202 @@ class Events:
         self._accounts = accounts
         self._heartbeat_s = heartbeat_s
         self._clients: set[_Listener] = set()
-        self._of_one: Counter[str] = Counter()
-        self._joined: set[_Listener] = set()  # those of the clients to whom the reader hands
-        self._next = 0  # the first index the reader did not hand out yet
+        self._places = StreamPlaces()
+        self._joined: set[_Listener] = set()  # clients that have caught up; the reader serves them
+        self._next = 0  # the first index that the reader has not distributed
         self._reader: asyncio.Task[None] | None = None
         self._closed = False
         self._outage = Outage("events", "the feed was not read", "the feed is read again")
 
-    async def events(self, caller: Caller, query: EventsQuery, last_event_id: str | None) -> Stream:
-        """Server-sent events: scores, first places, matches and presence as they happen."""
+    async def events(self, caller: Caller, query: EventsQuery, last_event_id: str | None) -> StreamReply:
+        """Live server-sent events: scores, first places, matches and presence."""
+        types = frozenset(query.types.split(",")) if query.types else None
+        staff = may(caller.viewer.priv, _STAFF_PERMISSION)
+        if types is not None and types & STAFF_EVENT_TYPES and not staff:
+            # The viewer's privileges are the effective ones: none without a key, and for restricted staff.
+            raise NotAllowed(_STAFF_PERMISSION) if caller.viewer.user_id else NotAuthenticated
         resumed = _cursor(last_event_id)
         cursor = await self._realtime.feed_end(FEED) if resumed is None else resumed
-        wanted = _Wanted(frozenset(query.types.split(",")) if query.types else None, query.user_id, query.map_id)
-        listener = _Listener(frozenset((caller.network, caller.bucket)), wanted, cursor)
+        filter_ = _Filter(types, query.user_id, query.map_id, staff)
+        listener = _Listener(frozenset((caller.network, caller.bucket)), caller.viewer.user_id, filter_, cursor)
         self._admit(listener)
-        return Stream(self._chunks(listener), "text/event-stream", lambda: self._leave(listener))
+        return StreamReply(self._chunks(listener), "text/event-stream", lambda: self._leave(listener))
 
     @property
     def clients(self) -> int:
-        """How many listen."""
+        """Number of open streams."""
         return len(self._clients)
 
     def close(self) -> None:
-        """Ends every stream and refuses new ones: the server stops."""
+        """End all streams and reject new ones, because the server stops."""
         self._closed = True
         for listener in self._clients:
             listener.finish(_STOPPING)
 
     def operations(self) -> list[Operation]:
-        """What this page serves."""
-        return [get("/events", self.events, Stream, tag="events", query=EventsQuery)]
+        """Return the operations of this class."""
+        return [get("/events", self.events, StreamReply, tag="events", query=EventsQuery)]
 
-    # --- who listens
+    # --- opening and closing streams
 
     def _admit(self, listener: _Listener) -> None:
         if self._closed:
-            raise Unavailable("stream of events", "the server stops")
-        if len(self._clients) >= CLIENTS_MAX:
-            raise Unavailable(f"stream of events ({CLIENTS_MAX} clients listen already)")
-        if any(self._of_one[name] >= CLIENTS_OF_ONE_MAX for name in listener.counted_as):
+            raise Unavailable("stream of events", "the server is stopping")
+        if self._places.is_full:
+            raise Unavailable(f"stream of events ({CLIENTS_MAX} streams are open)")
+        if not self._places.has_place(listener.counted_as):
             raise TooManyStreams
         self._clients.add(listener)
-        self._of_one.update(listener.counted_as)
+        self._places.enter(listener.counted_as)  # the last statement: what was rejected above must not count
 
     def _leave(self, listener: _Listener) -> None:
-        if not listener.open:
+        if not listener.open:  # a second call must not free the place of another stream
             return
         listener.open = False
         listener.finish(b"")
         self._clients.discard(listener)
         self._joined.discard(listener)
-        for name in listener.counted_as:
-            self._of_one[name] -= 1
-            if not self._of_one[name]:
-                del self._of_one[name]
+        self._places.leave(listener.counted_as)
 
-    # --- what one is sent
+    # --- sending
 
     async def _chunks(self, listener: _Listener) -> AsyncIterator[bytes]:
         yield _OPENING
-        async for chunk in self._missed(listener):
+        async for chunk in self._replay_missed(listener):
             yield chunk
-        while listener.last_words is None:
+        while listener.last_chunk is None:
             if not listener.chunks:
-                listener.woken.clear()
+                listener.wakeup.clear()
                 try:
                     async with asyncio.timeout(self._heartbeat_s):
-                        await listener.woken.wait()
+                        await listener.wakeup.wait()
                 except TimeoutError:
                     yield _HEARTBEAT
                 continue
-            yield listener.take()
-        if listener.last_words:
-            yield listener.last_words
+            yield listener.pop()
+        if listener.last_chunk:
+            yield listener.last_chunk
 
-    async def _missed(self, listener: _Listener) -> AsyncIterator[bytes]:
-        """What the feed holds from the listener's cursor on; at its end the listener joins."""
-        while listener.last_words is None:
+    async def _replay_missed(self, listener: _Listener) -> AsyncIterator[bytes]:
+        """Yield the events of the feed from the listener's cursor on. At the end of the feed the listener joins."""
+        while listener.last_chunk is None:
             try:
                 first, bodies = await self._realtime.feed_after(FEED, listener.next, MISSED_AT_ONCE)
-                shown = await self._shown(first, bodies)
+                visible = await self._visible_events(first, bodies)
+                if any(event.head.type in STAFF_EVENT_TYPES for event in visible):
+                    await self._check_staff((listener,))
             except Unavailable:
-                listener.finish(_UNAVAILABLE)
+                listener.finish(_UNAVAILABLE)  # the client reconnects after RETRY_MS with its Last-Event-ID
                 return
             if first != listener.next:
                 yield _GAP % first
             listener.next = first + len(bodies)
-            _, chunk = _chosen(shown, listener.wanted)
+            _, chunk = _matching(visible, listener.filter)
             if chunk:
                 yield chunk
-            # Nothing is awaited from here to the end: the reader hands out nothing in between.
+            # There is no await between this check and the join, so the reader distributes nothing in between and the
+            # listener neither misses an event nor gets one twice.
             if len(bodies) < MISSED_AT_ONCE and (self._reader is None or listener.next >= self._next):
                 self._join(listener)
                 return
-            if not bodies:  # the reader is ahead of the feed's end, or of what was read here: it will say where it is
+            # The reader is ahead: it has read newer events meanwhile, or the feed was reset and it has yet to notice.
+            if not bodies:
                 await asyncio.sleep(READ_EVERY_S)
 
     def _join(self, listener: _Listener) -> None:
-        if listener.last_words is not None:
+        if listener.last_chunk is not None:
             return
         self._joined.add(listener)
         if self._reader is None:
             self._next = listener.next
             self._reader = asyncio.create_task(self._read(), name="events")
 
-    # --- the reader
+    # --- the reader of the feed
 
     async def _read(self) -> None:
         while self._joined:
             pause_s = READ_EVERY_S
             try:
-                await self._hand_out()
+                await self._distribute()
                 self._outage.worked()
             except Exception as error:
-                # Whatever it is, the listeners are still there, and nobody else would read for them.
+                # After any error the listeners are still connected, and no other task reads for them.
                 self._outage.failed(error, trace=not isinstance(error, Unavailable))
                 pause_s = AFTER_FAILURE_S
             await asyncio.sleep(pause_s)
         self._reader = None
 
-    async def _hand_out(self) -> None:
-        """Offers everything new to everybody."""
+    async def _distribute(self) -> None:
+        """Offer all new events to all joined listeners."""
         more = True
         while more:
-            first, bodies = await self._realtime.feed_after(FEED, self._next, HANDED_AT_ONCE)
-            more = len(bodies) == HANDED_AT_ONCE
-            if first < self._next:  # the store was emptied: the feed has begun anew
+            first, bodies = await self._realtime.feed_after(FEED, self._next, DISTRIBUTED_AT_ONCE)
+            more = len(bodies) == DISTRIBUTED_AT_ONCE
+            if first < self._next:  # the store was emptied, e.g. Redis restarted: the feed starts again
                 for listener in self._joined:
                     listener.next = min(listener.next, first)
                 self._next = first
-            shown = await self._shown(first, bodies)
-            # Who joins from here on has read at least up to the end of these, so those who are there now get them.
+            visible = await self._visible_events(first, bodies)
+            if any(event.head.type in STAFF_EVENT_TYPES for event in visible):
+                await self._check_staff(tuple(self._joined))
+            # Set before the first push: a listener that joins during the pauses below has read these events itself.
             self._next = first + len(bodies)
-            chosen: dict[_Wanted, tuple[int, bytes]] = {}  # PERF: most listeners want the same, and share its bytes
+            # PERF: most listeners have the same filter, so they share one encoded chunk.
+            matching: dict[_Filter, tuple[int, bytes]] = {}
             for number, listener in enumerate(tuple(self._joined), 1):
                 if listener.next > first:
-                    listener.give(*_chosen([one for one in shown if one.index >= listener.next], listener.wanted))
+                    unread = [event for event in visible if event.index >= listener.next]
+                    listener.push(*_matching(unread, listener.filter))
                 else:
-                    if listener.wanted not in chosen:
-                        chosen[listener.wanted] = _chosen(shown, listener.wanted)
-                    listener.give(*chosen[listener.wanted])
+                    if listener.filter not in matching:
+                        matching[listener.filter] = _matching(visible, listener.filter)
+                    listener.push(*matching[listener.filter])
                 listener.next = max(listener.next, self._next)
                 if number % CLIENTS_AT_ONCE == 0:
                     await asyncio.sleep(0)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # lets the listeners send before the next batch fills their queues
 
-    async def _shown(self, first: int, bodies: Sequence[bytes]) -> list[_Event]:
-        """Those of the events whose player everybody may see, now and not when it happened."""
+    async def _check_staff(self, listeners: Sequence[_Listener]) -> None:
+        """Withdraw the right to the events of staff from listeners whose accounts have lost it since they connected."""
+        for user_id in {listener.user_id for listener in listeners if listener.filter.staff}:
+            try:
+                priv = (await self._accounts.user(_AS_STAFF, id=user_id)).priv
+            except NotFound:
+                priv = 0
+            if may(priv, _STAFF_PERMISSION):
+                continue
+            for listener in listeners:
+                if listener.user_id == user_id:
+                    listener.filter = msgspec.structs.replace(listener.filter, staff=False)
+
+    async def _visible_events(self, first: int, bodies: Sequence[bytes]) -> list[_Event]:
+        """Return the events without those of players who are hidden now, whether or not they were hidden then.
+
+        The events for staff are all in the result.
+        """
         heads = [event_head(body) for body in bodies]
-        users = sorted({head.user_id for head in heads if head.user_id is not None})
-        seen: set[int | None] = {None}
+        # Staff sees hidden players, so the events for staff need no lookup.
+        users = sorted(
+            {head.user_id for head in heads if head.user_id is not None and head.type not in STAFF_EVENT_TYPES}
+        )
+        visible: set[int | None] = {None}
         for start in range(0, len(users), NAMES_MAX):
-            seen.update(await self._accounts.names_of(users[start : start + NAMES_MAX]))
+            visible.update(await self._accounts.names_of(users[start : start + NAMES_MAX]))
         return [
             _Event(index, head, b"id: %d\nevent: %b\ndata: %b\n\n" % (index + 1, head.type.encode(), body))
             for index, (head, body) in enumerate(zip(heads, bodies, strict=True), first)
-            if head.user_id in seen
+            if head.user_id in visible or head.type in STAFF_EVENT_TYPES
         ]
 
 
-def _chosen(events: Sequence[_Event], wanted: _Wanted) -> tuple[int, bytes]:
-    """How many of the events are wanted, and their frames."""
-    frames = [event.frame for event in events if wanted.takes(event.head)]
+def _matching(events: Sequence[_Event], filter_: _Filter) -> tuple[int, bytes]:
+    """Return the number of events that match, and their joined frames."""
+    frames = [event.frame for event in events if filter_.matches(event.head)]
     return len(frames), b"".join(frames)
 
 
 def _cursor(last_event_id: str | None) -> int | None:
-    """Where to go on; None: at what happens next. Raises Invalid."""
+    """Return the cursor from which the client continues, or None for the end of the feed. Raises Invalid."""
     if not last_event_id:
         return None
     if not last_event_id.isascii() or not last_event_id.isdigit() or len(last_event_id) > 18:

@@ -1,4 +1,4 @@
-"""Version 2: maps, their boards and votes."""
+"""Version 2: endpoints about maps, their boards and their ratings."""
 
 from typing import Annotated
 
@@ -11,19 +11,19 @@ from kiai.beatmaps import Beatmaps
 from kiai.beatmaps.listing import BY_ID, Listing, Sort
 from kiai.errors import Invalid
 from kiai.faces.api.operation import Caller, Operation
+from kiai.faces.api.params import NoParameters
 from kiai.faces.api.v1.common import ModsText, mode_and_mods, total_of
-from kiai.faces.api.v2.pages import (
+from kiai.faces.api.v2.paging import (
     ID_IN_PATH,
     Cursor,
     Ids,
     Include,
     ModeNumber,
     NoMeta,
-    Nothing,
-    Paged,
     PageMeta,
     PageNumber,
     PageSize,
+    PageSlice,
     SizedQuery,
     Success,
     get,
@@ -33,14 +33,15 @@ from kiai.faces.api.v2.pages import (
     offset_of,
     wants,
 )
-from kiai.faces.api.v2.shapes import MapData, Maps, ScoreData
-from kiai.scores.leaderboards import Leaderboards
+from kiai.faces.api.v2.schemas import MapData, MapPresenter, ScoreData
+from kiai.scores.boards import Boards
+from kiai.scores.lookup import ScoreLookup
 
 _Text = Annotated[str, Meta(min_length=1, max_length=255)]
 
 
 class MapsQuery(msgspec.Struct, frozen=True):
-    """/maps."""
+    """The parameters of /maps."""
 
     set_id: Annotated[int, Meta(ge=1, le=ID_MAX, description="Only maps of this set.")] | None = None
     status: (
@@ -55,9 +56,7 @@ class MapsQuery(msgspec.Struct, frozen=True):
     filename: Annotated[_Text, Meta(description="Only the map whose .osu file has this name.")] | None = None
     mode: Annotated[int, Meta(ge=0, le=3, description="0 osu!, 1 taiko, 2 catch, 3 mania.")] | None = None
     frozen: (
-        Annotated[
-            bool, Meta(description="Whether the status was set by hand, so that it no longer follows the upstream.")
-        ]
+        Annotated[bool, Meta(description="Whether staff has set the status, so that it does not follow the upstream.")]
         | None
     ) = None
     ids: Ids | None = None
@@ -67,19 +66,22 @@ class MapsQuery(msgspec.Struct, frozen=True):
             Meta(
                 min_length=1,
                 max_length=64,
-                description="Words that all begin a word of artist, title, difficulty or creator; 8 at most.",
+                description="Up to 8 words. Each must begin a word of the artist, title, difficulty or creator.",
             ),
         ]
         | None
     ) = None
-    sort: Annotated[Sort, Meta(description="The order; with - in front the highest first.")] = "id"
+    sort: Annotated[Sort, Meta(description="The order. With - in front, highest first.")] = "id"
     page: PageNumber = 1
     page_size: PageSize = 50
-    cursor: Annotated[Cursor, Meta(description="Continue behind this map. Only where `sort` is by id.")] | None = None
+    cursor: (
+        Annotated[Cursor, Meta(description="Return the maps after the one with this id. Only with `sort` by id.")]
+        | None
+    ) = None
 
 
 class MapsPage(msgspec.Struct, frozen=True):
-    """/maps."""
+    """The response of /maps."""
 
     status: Success
     data: list[MapData]
@@ -87,7 +89,7 @@ class MapsPage(msgspec.Struct, frozen=True):
 
 
 class MapPage(msgspec.Struct, frozen=True):
-    """/maps/{id}."""
+    """The response of /maps/{id}."""
 
     status: Success
     data: MapData
@@ -95,7 +97,7 @@ class MapPage(msgspec.Struct, frozen=True):
 
 
 class BoardQuery(SizedQuery, frozen=True):
-    """/maps/{id}/scores."""
+    """The parameters of /maps/{id}/scores."""
 
     mode: ModeNumber = 0
     mods: ModsText | None = None
@@ -103,7 +105,7 @@ class BoardQuery(SizedQuery, frozen=True):
 
 
 class BoardPage(msgspec.Struct, frozen=True):
-    """/maps/{id}/scores: each with its `player`."""
+    """The response of /maps/{id}/scores. Each score contains its `player`."""
 
     status: Success
     data: list[ScoreData]
@@ -111,14 +113,14 @@ class BoardPage(msgspec.Struct, frozen=True):
 
 
 class RatingData(msgspec.Struct, frozen=True):
-    """The players' votes from 1 to 10; `average` 0 without votes."""
+    """The ratings of a map, from 1 to 10. `average` is 0 without ratings."""
 
     average: float
     count: int
 
 
 class RatingPage(msgspec.Struct, frozen=True):
-    """/maps/{id}/rating."""
+    """The response of /maps/{id}/rating."""
 
     status: Success
     data: RatingData
@@ -126,74 +128,75 @@ class RatingPage(msgspec.Struct, frozen=True):
 
 
 class MapsV2:
-    """The handlers of this page."""
+    """The endpoints about maps. The first line of a handler's docstring is the summary in the OpenAPI document."""
 
-    def __init__(self, accounts: Accounts, beatmaps: Beatmaps, leaderboards: Leaderboards) -> None:
+    def __init__(self, accounts: Accounts, beatmaps: Beatmaps, boards: Boards, lookup: ScoreLookup) -> None:
         self._accounts = accounts
         self._beatmaps = beatmaps
-        self._leaderboards = leaderboards
+        self._boards = boards
+        self._lookup = lookup
 
     async def maps(self, caller: Caller, query: MapsQuery) -> MapsPage:
-        """Maps by filters, ids or words."""
+        """Maps by filters, ids or search words."""
         names = ("set_id", "status", "artist", "creator", "filename", "mode")
         filters = {name: getattr(query, name) for name in names}
         filters["frozen"] = None if query.frozen is None else int(query.frozen)
         by_id = query.sort in BY_ID
+        # A cursor is the id of the last map, which says nothing about the position in any other order.
         if query.cursor is not None and not by_id:
-            raise Invalid(
-                "cursor", f"left out beside sort={query.sort}: only the order of ids has cursors", query.cursor
-            )
+            raise Invalid("cursor", f"left out with sort={query.sort} (only lists by id have cursors)", query.cursor)
         if query.ids is not None and query.q is not None:
-            raise Invalid("ids", "left out beside q", query.ids)
-        wanted = Listing(
+            raise Invalid("ids", "left out with q", query.ids)
+        listing = Listing(
             filters=filters,
             text=query.q or "",
             ids=None if query.ids is None else ids_in(query.ids),
             sort=query.sort,
-            limit=query.page_size + 1,
+            limit=query.page_size + 1,  # one more shows whether a further page exists
             offset=0 if query.cursor is not None else offset_of(query) if by_id else (query.page - 1) * query.page_size,
             after=query.cursor,
         )
-        found, total = await self._beatmaps.listed(wanted)
-        page, maps = Paged(found, query.page_size), Maps(caller.scope)
+        found, total = await self._beatmaps.listed(listing)
+        page, maps = PageSlice(found, query.page_size), MapPresenter(caller.scope)
         cursor = page.rows[-1].id if page.has_more and by_id else None
-        data = [maps.whole(one) for one in page.rows]
+        data = [maps.full(beatmap) for beatmap in page.rows]
         return MapsPage("success", data, PageMeta(total, query.page, query.page_size, cursor))
 
-    async def map(self, caller: Caller, query: Nothing, id: str) -> MapPage:  # noqa: A002
+    async def map(self, caller: Caller, query: NoParameters, id: str) -> MapPage:  # noqa: A002
         """One map."""
         found = await self._beatmaps.find(id=number_in_path("id", id))
-        return MapPage("success", Maps(caller.scope).whole(found), NoMeta())
+        return MapPage("success", MapPresenter(caller.scope).full(found), NoMeta())
 
     async def scores(self, caller: Caller, query: BoardQuery, id: str) -> BoardPage:  # noqa: A002
-        """The players' best scores on a map: by score, in modes from 4 by pp."""
+        """The leaderboard of a map: by score, in relax and autopilot by pp."""
         mode, mods = mode_and_mods(str(mode_in_path(str(query.mode))), query.mods)
         beatmap = await self._beatmaps.find(id=number_in_path("id", id))
-        boards, size, offset = self._leaderboards, query.size, query.offset
-        found = await boards.board(beatmap.key, mode, mods=mods, limit=size, offset=offset)
-        total = await total_of(len(found), size, offset, lambda: boards.board_count(beatmap, mode, mods=mods))
-        with_replays = await boards.with_replays([one.score.id for one in found])
-        players = await self._accounts.players_among(one.score.user_id for one in found)
-        maps, with_map = Maps(caller.scope), wants(query.include, "beatmap")
+        boards, size, offset = self._boards, query.size, query.offset
+        found = await boards.best_on(beatmap.key, mode, mods=mods, limit=size, offset=offset)
+        total = await total_of(len(found), size, offset, lambda: boards.best_count_on(beatmap, mode, mods=mods))
+        # PERF: replays and players of the whole page in one statement each, instead of one per score.
+        with_replays = await self._lookup.with_replays([line.score.id for line in found])
+        players = await self._accounts.players_among(line.score.user_id for line in found)
+        maps, with_map = MapPresenter(caller.scope), wants(query.include, "beatmap")
         data = [
             maps.score(
-                one.score,
+                line.score,
                 beatmap,
-                has_replay=one.score.id in with_replays,
+                has_replay=line.score.id in with_replays,
                 with_map=with_map,
-                player=players.get(one.score.user_id),
+                player=players.get(line.score.user_id),
             )
-            for one in found
+            for line in found
         ]
         return BoardPage("success", data, PageMeta(total, query.page, size))
 
-    async def rating(self, caller: Caller, query: Nothing, id: str) -> RatingPage:  # noqa: A002
-        """What players voted for a map."""
+    async def rating(self, caller: Caller, query: NoParameters, id: str) -> RatingPage:  # noqa: A002
+        """The players' ratings of a map."""
         found = await self._beatmaps.find(id=number_in_path("id", id))
         return RatingPage("success", RatingData(round(found.rating, 3), found.rating_count), NoMeta())
 
     def operations(self) -> list[Operation]:
-        """What this page serves."""
+        """Return the operations of this class."""
         a_map = {"id": ID_IN_PATH}
         return [
             get("/maps", self.maps, MapsPage, tag="maps", query=MapsQuery),

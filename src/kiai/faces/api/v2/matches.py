@@ -1,7 +1,7 @@
-"""Version 2: multiplayer matches, those that run and those that are over.
+"""Version 2: endpoints about open and past multiplayer matches.
 
-A match is named by its id in the history, which stays its own; rooms' numbers, as `get_match` knows them, are given out
-again. What everybody may read of a match names nobody who is hidden: neither in seats nor in scores nor in events.
+The id of a match is its id in the history, which is never reused. The number that `get_match` accepts is reused after a
+match has ended. Responses contain no names of hidden players, neither in slots nor in scores nor in events.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,47 +14,55 @@ from kiai.accounts import Accounts
 from kiai.accounts.model import FIRST_PLAYER_ID, ID_MAX
 from kiai.accounts.queries import NAMES_MAX
 from kiai.accounts.visibility import Viewer
+from kiai.errors import Invalid
 from kiai.faces.api.operation import Caller, Operation
 from kiai.faces.api.replies import utc
-from kiai.faces.api.v1.matches import Matches, MatchMap, MatchReply, Person
-from kiai.faces.api.v2.pages import (
+from kiai.faces.api.v1.matches import MatchesV1, MatchMap, MatchReply, Person
+from kiai.faces.api.v2.paging import (
     ID_IN_PATH,
     LongCursor,
-    Paged,
     PageNumber,
     PageSize,
+    PageSlice,
     Success,
     get,
     number_in_path,
     offset_of,
 )
+from kiai.multiplayer.archive import MatchArchive
 from kiai.multiplayer.history import Game, GameScore, MatchEvent, MatchHistory, PastMatch
-from kiai.multiplayer.model import Match, everybody_in
-from kiai.realtime.port import Realtime
+from kiai.multiplayer.model import everybody_in
+from kiai.multiplayer.rooms import Room, Rooms
 
 NAMED_AFTER_THEIR_USER: Final = frozenset({"joined", "left", "host_passed", "referee_added", "referee_removed"})
-"""The kinds of events whose `name` is the user's; that of others is the room's, a pool's or a side's."""
-PAIRS: Final = ("points", "values")  # (side, how many): a side is 1 or 2 for a team, else a user
+"""The kinds of events whose `name` is that of the user. In other kinds it is that of the match, a mappool or a side."""
+# Details with a list of (side, number). A side is 1 or 2 for a team, or the id of a player: player ids start above 2.
+PAIRS: Final = ("points", "values")
 
 
 class MatchesQuery(msgspec.Struct, frozen=True):
-    """/matches."""
+    """The parameters of /matches."""
 
-    state: Annotated[Literal["live", "past"], Meta(description="Those that run now, or those that are over.")] = "live"
+    state: Annotated[Literal["live", "past"], Meta(description="live: open matches. past: closed matches.")] = "live"
+    live: Annotated[bool, Meta(description="true means state=live, false means state=past.")] | None = None
+    user_id: (
+        Annotated[int, Meta(ge=FIRST_PLAYER_ID, le=ID_MAX, description="Only matches in which this player had a seat.")]
+        | None
+    ) = None
     page: PageNumber = 1
     page_size: PageSize = 50
     cursor: LongCursor | None = None
 
 
 class MatchQuery(msgspec.Struct, frozen=True):
-    """/matches/{id}: which of its events."""
+    """The parameters of /matches/{id}, which select a page of its events."""
 
-    page_size: Annotated[int, Meta(ge=1, le=1_000, description="How many events at most.")] = 100
+    page_size: Annotated[int, Meta(ge=1, le=1_000, description="Maximum number of events.")] = 100
     cursor: LongCursor | None = None
 
 
 class MatchData(msgspec.Struct, frozen=True):
-    """A match; times UTC. `match` is the room as it is now and `room` its number, null once it is over."""
+    """A match. Times are in UTC. `match` is its current state and `room` its number; both are null after its end."""
 
     id: int
     room: int | None
@@ -68,7 +76,7 @@ class MatchData(msgspec.Struct, frozen=True):
 
 
 class MatchesMeta(msgspec.Struct, frozen=True):
-    """Where one is in the list. Past matches are not counted: `total` is null; `cursor` is null at the end."""
+    """The position in the list. `total` is null for past matches: they are not counted. `cursor` is null at the end."""
 
     total: int | None
     page: int
@@ -77,7 +85,7 @@ class MatchesMeta(msgspec.Struct, frozen=True):
 
 
 class MatchesPage(msgspec.Struct, frozen=True):
-    """/matches: newest first."""
+    """The response of /matches, newest first."""
 
     status: Success
     data: list[MatchData]
@@ -85,7 +93,7 @@ class MatchesPage(msgspec.Struct, frozen=True):
 
 
 class EventData(msgspec.Struct, frozen=True):
-    """Something that happened. `user`: who did it or to whom it was done; `details` depend on the kind."""
+    """An event of a match. `user` did it or was affected by it. The keys of `details` depend on `kind`."""
 
     id: int
     at: str
@@ -95,7 +103,7 @@ class EventData(msgspec.Struct, frozen=True):
 
 
 class GameScoreData(msgspec.Struct, frozen=True):
-    """What a player reached, as its client said at the end."""
+    """The result of a player, as its client reported it at the end of the game."""
 
     player: Person | None
     slot: Annotated[int, Meta(ge=0, le=15)]
@@ -114,7 +122,7 @@ class GameScoreData(msgspec.Struct, frozen=True):
 
 
 class GameData(msgspec.Struct, frozen=True):
-    """One play of one map; `ended_at` is null while it is played. Aborted games have no scores."""
+    """One game on one map. `ended_at` is null until the game ends. Aborted games have no scores."""
 
     id: int
     map: MatchMap
@@ -130,20 +138,20 @@ class GameData(msgspec.Struct, frozen=True):
 
 
 class MatchHistoryData(MatchData, frozen=True):
-    """A match with what happened in it, oldest first."""
+    """A match with its events and games, oldest first."""
 
     events: list[EventData]
     games: list[GameData]
 
 
 class EventsMeta(msgspec.Struct, frozen=True):
-    """`cursor`: behind which event to go on; null when there are no more yet."""
+    """The position in the events. `cursor` is the id of the last one, or null if there are no further events yet."""
 
     cursor: int | None
 
 
 class MatchPage(msgspec.Struct, frozen=True):
-    """/matches/{id}."""
+    """The response of /matches/{id}."""
 
     status: Success
     data: MatchHistoryData
@@ -151,102 +159,113 @@ class MatchPage(msgspec.Struct, frozen=True):
 
 
 class MatchesV2:
-    """The handlers of this page. `shown` knows how a running match is shown."""
+    """The endpoints about matches. `matches_v1` encodes open matches, which look the same in both versions.
 
-    def __init__(self, realtime: Realtime, history: MatchHistory, accounts: Accounts, shown: Matches) -> None:
-        self._realtime = realtime
+    The first line of a handler's docstring is the summary in the OpenAPI document.
+    """
+
+    def __init__(
+        self, rooms: Rooms, archive: MatchArchive, history: MatchHistory, accounts: Accounts, matches_v1: MatchesV1
+    ) -> None:
+        self._rooms = rooms
+        self._archive = archive
         self._history = history
         self._accounts = accounts
-        self._shown = shown
+        self._matches_v1 = matches_v1
 
     async def matches(self, caller: Caller, query: MatchesQuery) -> MatchesPage:
-        """Multiplayer matches, newest first; private ones only to those who are in them and to staff."""
-        if query.state == "live":
+        """Multiplayer matches, newest first. Private ones are visible only to their players and to staff."""
+        if query.state == "live" if query.live is None else query.live:
             return await self._live(caller.viewer, query)
-        offset = 0 if query.cursor is not None else offset_of(query)
+        # Newest first: the entries after a cursor are those with smaller ids.
         before = {} if query.cursor is None else {"before": query.cursor}
-        page = Paged(await self._history.past(limit=query.page_size + 1, offset=offset, **before), query.page_size)
-        names = await self._names({one.created_by for one in page.rows})
+        if query.user_id is not None:
+            await self._accounts.player(caller.viewer, id=query.user_id)  # a hidden player is not found
+            if query.page != 1:
+                raise Invalid("page", "1 with user_id (use `cursor`)", query.page)
+            listed = await self._archive.past(limit=query.page_size + 1, user_id=query.user_id, **before)
+            found = [one.match for one in listed]
+        else:
+            offset = 0 if query.cursor is not None else offset_of(query)
+            found = await self._history.ended_matches(limit=query.page_size + 1, offset=offset, **before)
+        page = PageSlice(found, query.page_size)
+        names = await self._names({match.created_by for match in page.rows})
         cursor = page.rows[-1].id if page.has_more else None
-        data = [MatchData(**_row(one, names), room=None, match=None) for one in page.rows]
+        data = [MatchData(**_row(match, names), room=None, match=None) for match in page.rows]
         return MatchesPage("success", data, MatchesMeta(None, query.page, query.page_size, cursor))
 
     async def _live(self, viewer: Viewer, query: MatchesQuery) -> MatchesPage:
-        running = sorted(
-            ((match.history_id, room, match) for room, match in await self._realtime.matches(Match)), reverse=True
-        )
-        running = [one for one in running if not one[2].private or viewer.is_staff or _is_in(one[2], viewer)]
+        # Shared state has at most MATCHES_MAX matches and no order, so they are sorted and cut here.
+        visible = [
+            (room.match.history_id, room)
+            for room in await self._rooms.visible_to(viewer)
+            if query.user_id is None or query.user_id in everybody_in(room.match)
+        ]
         start = 0 if query.cursor is not None else (query.page - 1) * query.page_size
-        left = [one for one in running if query.cursor is None or one[0] < query.cursor]
-        paged = Paged(left[start : start + query.page_size + 1], query.page_size)
+        following = [row for row in visible if query.cursor is None or row[0] < query.cursor]
+        paged = PageSlice(following[start : start + query.page_size + 1], query.page_size)
         page = paged.rows
-        names = await self._names({match.created_by for _, _, match in page})
+        names = await self._names({room.match.created_by for _, room in page})
         data = [
             MatchData(
                 id=match_id,
-                room=room,
-                name=match.name,
-                private=match.private,
-                by_command=match.by_command,
-                created_by=_person(match.created_by, names),
-                created_at=utc(match.created_at_ms),
+                room=room.number,
+                name=room.match.name,
+                private=room.match.private,
+                by_command=room.match.by_command,
+                created_by=_person(room.match.created_by, names),
+                created_at=utc(room.match.created_at_ms),
                 ended_at=None,
-                match=await self._shown.match_reply(match),
+                match=await self._matches_v1.match_reply(room),
             )
-            for match_id, room, match in page
+            for match_id, room in page
         ]
         cursor = page[-1][0] if paged.has_more else None
-        return MatchesPage("success", data, MatchesMeta(len(running), query.page, query.page_size, cursor))
+        return MatchesPage("success", data, MatchesMeta(len(visible), query.page, query.page_size, cursor))
 
     async def match(self, caller: Caller, query: MatchQuery, id: str) -> MatchPage:  # noqa: A002
-        """One match with its events, games and scores; a private one only to those who were in it and to staff."""
+        """A match with its events, games and scores. A private one is visible only to its players and to staff."""
         found = await self._history.match(number_in_path("id", id), caller.viewer)
-        paged = Paged(
-            await self._history.events(found.id, after=query.cursor or 0, limit=query.page_size + 1), query.page_size
+        paged = PageSlice(
+            await self._history.events_of(found.id, after=query.cursor or 0, limit=query.page_size + 1), query.page_size
         )
         events = paged.rows
-        games = await self._history.games(found.id)
+        games = await self._history.games_of(found.id)
         details = [_details(event) for event in events]
-        named = {found.created_by, *(event.user_id for event in events)}
-        named.update(user_id for one in details for user_id in _users_in(one))
-        named.update(score.user_id for _, scores in games for score in scores)
-        names = await self._names(named)
-        running = await self._running(found)
+        # PERF: all names of the response in one lookup.
+        users = {found.created_by, *(event.user_id for event in events)}
+        users.update(user_id for of_event in details for user_id in _users_in(of_event))
+        users.update(score.user_id for _, scores in games for score in scores)
+        names = await self._names(users)
+        live = await self._live_state(found)
         data = MatchHistoryData(
             **_row(found, names),
-            room=None if running is None else found.room,
-            match=None if running is None else await self._shown.match_reply(running),
-            events=[_event(event, one, names) for event, one in zip(events, details, strict=True)],
+            room=None if live is None else found.room,
+            match=None if live is None else await self._matches_v1.match_reply(live),
+            events=[_event(event, of_event, names) for event, of_event in zip(events, details, strict=True)],
             games=[_game(game, scores, names) for game, scores in games],
         )
         cursor = events[-1].id if paged.has_more else None
         return MatchPage("success", data, EventsMeta(cursor))
 
-    async def _running(self, found: PastMatch) -> Match | None:
-        """The room as it is now: its number may be another match's by now."""
-        if found.ended_at_ms is not None:
-            return None
-        match = await self._realtime.match(found.room, Match)
-        return match if match is not None and match.history_id == found.id else None
+    async def _live_state(self, found: PastMatch) -> Room | None:
+        """Return the current state of a match, or None after its end."""
+        return None if found.ended_at_ms is not None else await self._rooms.of_history(found.room, found.id)
 
     async def _names(self, user_ids: Iterable[int]) -> dict[int, str]:
-        """The names of those whom everybody may see."""
-        wanted = sorted(user_id for user_id in user_ids if FIRST_PLAYER_ID <= user_id <= ID_MAX)
-        found: dict[int, str] = {}
-        for start in range(0, len(wanted), NAMES_MAX):
-            found |= await self._accounts.names_of(wanted[start : start + NAMES_MAX])
-        return found
+        """Return the names of the players who are visible."""
+        players = sorted(user_id for user_id in user_ids if FIRST_PLAYER_ID <= user_id <= ID_MAX)
+        names: dict[int, str] = {}
+        for start in range(0, len(players), NAMES_MAX):
+            names |= await self._accounts.names_of(players[start : start + NAMES_MAX])
+        return names
 
     def operations(self) -> list[Operation]:
-        """What this page serves."""
+        """Return the operations of this class."""
         return [
             get("/matches", self.matches, MatchesPage, tag="matches", query=MatchesQuery),
             get("/matches/{id}", self.match, MatchPage, tag="matches", query=MatchQuery, in_path={"id": ID_IN_PATH}),
         ]
-
-
-def _is_in(match: Match, viewer: Viewer) -> bool:
-    return viewer.user_id in everybody_in(match)
 
 
 def _person(user_id: int, names: dict[int, str]) -> Person | None:
@@ -254,6 +273,7 @@ def _person(user_id: int, names: dict[int, str]) -> Person | None:
 
 
 def _row(found: PastMatch, names: dict[int, str]) -> dict[str, Any]:
+    # Flags in rows are 0 or 1, because SQLite has no booleans.
     return {
         "id": found.id,
         "name": found.name,
@@ -279,60 +299,63 @@ def _game(game: Game, scores: Sequence[GameScore], names: dict[int, str]) -> Gam
         aborted=bool(game.aborted),
         scores=[
             GameScoreData(
-                _person(one.user_id, names),
-                one.slot,
-                one.team,
-                one.mods,
-                one.score,
-                one.max_combo,
-                one.n300,
-                one.n100,
-                one.n50,
-                one.ngeki,
-                one.nkatu,
-                one.nmiss,
-                bool(one.passed),
-                bool(one.perfect),
+                _person(score.user_id, names),
+                score.slot,
+                score.team,
+                score.mods,
+                score.score,
+                score.max_combo,
+                score.n300,
+                score.n100,
+                score.n50,
+                score.ngeki,
+                score.nkatu,
+                score.nmiss,
+                bool(score.passed),
+                bool(score.perfect),
             )
-            for one in scores
+            for score in scores
         ],
     )
 
 
 def _details(event: MatchEvent) -> dict[str, Any]:
+    # Stored as JSON text, because the keys depend on the kind of event.
     return msgspec.json.decode(event.details, type=dict[str, Any])
 
 
 def _users_in(details: dict[str, Any]) -> set[int]:
-    """The users whom an event's details name, beside the event's own."""
-    found = {player["user_id"] for player in details.get("players", ())}
-    found.update(side for key in PAIRS for side, _ in _pairs(details, key))
-    return found | {details["side"]} if "side" in details else found
+    """Return the ids of the users in the details of an event. They may contain numbers of teams."""
+    users = {player["user_id"] for player in details.get("players", ())}
+    users.update(side for key in PAIRS for side, _ in _pairs(details, key))
+    return users | {details["side"]} if "side" in details else users
 
 
 def _pairs(details: dict[str, Any], key: str) -> list[list[Any]]:
-    """The (side, how many) of a scrim; in some events `points` is one side's alone."""
+    """Return the (side, number) pairs of a scrim. In some events `points` is the number of one side instead."""
     value = details.get(key)
     return value if isinstance(value, list) else []
 
 
 def _event(event: MatchEvent, details: dict[str, Any], names: dict[int, str]) -> EventData:
+    """Return the JSON object of an event, without the ids and names of hidden players."""
     user = _person(event.user_id, names)
-    shown = dict(details)
+    public = dict(details)
     if user is None and event.kind in NAMED_AFTER_THEIR_USER:
-        shown["name"] = None
-    if "players" in shown:
-        shown["players"] = [
+        public["name"] = None
+    if "players" in public:
+        # Hidden players stay in the list without id and name, so that the number of players is right.
+        public["players"] = [
             player if player["user_id"] in names else player | {"user_id": None, "name": None}
-            for player in shown["players"]
+            for player in public["players"]
         ]
     for key in PAIRS:
-        if isinstance(shown.get(key), list):
-            shown[key] = [pair for pair in shown[key] if _is_shown(pair[0], names)]
-    if "side" in shown and not _is_shown(shown["side"], names):
-        shown |= {"side": None, "name": None}
-    return EventData(event.id, utc(event.at_ms), event.kind, user, shown)
+        if isinstance(public.get(key), list):
+            public[key] = [pair for pair in public[key] if _is_visible_side(pair[0], names)]
+    if "side" in public and not _is_visible_side(public["side"], names):
+        public |= {"side": None, "name": None}
+    return EventData(event.id, utc(event.at_ms), event.kind, user, public)
 
 
-def _is_shown(side: int, names: dict[int, str]) -> bool:
+def _is_visible_side(side: int, names: dict[int, str]) -> bool:
     return side < FIRST_PLAYER_ID or side in names

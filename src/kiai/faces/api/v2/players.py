@@ -1,4 +1,4 @@
-"""Version 2: players and rankings."""
+"""Version 2: endpoints about players and rankings."""
 
 import re
 from collections.abc import Mapping
@@ -8,12 +8,14 @@ import msgspec
 from msgspec import Meta
 
 from kiai.accounts import Accounts, Player, User
-from kiai.accounts.model import FIRST_PLAYER_ID, ID_MAX
+from kiai.accounts.model import FIRST_PLAYER_ID, ID_MAX, Privacy
+from kiai.accounts.visibility import shows_online
 from kiai.errors import Invalid, NotFound
 from kiai.faces.api.operation import OWN, Caller, Operation
+from kiai.faces.api.params import NoParameters
 from kiai.faces.api.v1.common import total_of
-from kiai.faces.api.v1.players import LeaderboardLine, PlayerInfo, info_reply
-from kiai.faces.api.v2.pages import (
+from kiai.faces.api.v1.players import UNKNOWN_MODE, PlayerInfo, info_reply
+from kiai.faces.api.v2.paging import (
     COUNTED_MAX,
     MODE_IN_PATH,
     Cursor,
@@ -21,11 +23,10 @@ from kiai.faces.api.v2.pages import (
     Include,
     ModeNumber,
     NoMeta,
-    Nothing,
-    Paged,
     PageMeta,
     PageNumber,
     PageSize,
+    PageSlice,
     SizedQuery,
     Success,
     get,
@@ -35,9 +36,9 @@ from kiai.faces.api.v2.pages import (
     offset_of,
     wants,
 )
-from kiai.faces.api.v2.shapes import (
+from kiai.faces.api.v2.schemas import (
     UNRANKED,
-    Maps,
+    MapPresenter,
     PlayedMapData,
     ProfileData,
     ScoreData,
@@ -46,15 +47,18 @@ from kiai.faces.api.v2.shapes import (
 )
 from kiai.osu.modes import MODES
 from kiai.osu.names import NAME_PATTERN
-from kiai.realtime.port import Realtime
-from kiai.scores.history import History
-from kiai.scores.leaderboards import ANY_MODS, Leaderboards
+from kiai.realtime.port import Realtime, order_of_sessions
+from kiai.scores.highlights import Highlights
+from kiai.scores.listing_parts import ANY_MODS
+from kiai.scores.lookup import ScoreLookup
 from kiai.scores.model import MappedScore
+from kiai.scores.profiles import Profiles
 from kiai.scores.ranks import Ranks
+from kiai.scores.showcase import Showcase
 from kiai.storage.port import Value
 
 _Id = Annotated[int, Meta(ge=0, le=ID_MAX)]
-_Country = Annotated[
+Country = Annotated[
     str,
     Meta(
         pattern="^[A-Za-z]{2}$",
@@ -62,9 +66,9 @@ _Country = Annotated[
         extra={"allowed": "a country of two letters"},
     ),
 ]
-Scope = Literal["best", "recent", "firsts"]
+Scope = Literal["best", "recent", "firsts", "pinned"]
 NAME_WORDS: Final = "a name of 2 to 15 characters out of A-Z a-z 0-9 _ [ ] - and space"
-SCOPES: Final = ("best", "recent", "firsts")
+SCOPES: Final = ("best", "recent", "firsts", "pinned")
 PLAYER_IN_PATH: Final[dict[str, Any]] = {
     "type": "string",
     "pattern": rf"^[0-9]{{1,10}}$|{NAME_PATTERN}",
@@ -76,26 +80,26 @@ _NAME: Final = re.compile(NAME_PATTERN)
 
 Key = Annotated[
     Literal["id", "username"],
-    Meta(description="What the path holds. When left out, digits alone are an id, all else is a name."),
+    Meta(description="The meaning of the path. By default, digits are an id and everything else is a name."),
 ]
 
 
 class KeyQuery(msgspec.Struct, frozen=True):
-    """A player by id or name."""
+    """The parameter that tells whether the path contains an id or a name."""
 
     key: Key | None = None
 
 
 class PlayersQuery(msgspec.Struct, frozen=True):
-    """/players."""
+    """The parameters of /players."""
 
     priv: (
         Annotated[_Id, Meta(description="Only players with exactly these privileges, the sum of their bits.")] | None
     ) = None
-    country: _Country | None = None
+    country: Country | None = None
     clan_id: Annotated[_Id, Meta(description="Only members of this clan; 0: only players without one.")] | None = None
     clan_priv: Annotated[int, Meta(ge=0, le=3, description="0 no clan, 1 member, 2 officer, 3 owner.")] | None = None
-    preferred_mode: Annotated[int, Meta(ge=0, le=8, description="Only players whose main mode this is.")] | None = None
+    preferred_mode: Annotated[int, Meta(ge=0, le=8, description="Only players with this main mode.")] | None = None
     play_style: (
         Annotated[int, Meta(ge=0, le=15, description="Bits: 1 mouse, 2 tablet, 4 keyboard, 8 touch.")] | None
     ) = None
@@ -107,7 +111,7 @@ class PlayersQuery(msgspec.Struct, frozen=True):
 
 
 class PlayersPage(msgspec.Struct, frozen=True):
-    """/players."""
+    """The response of /players and /players/search, sorted by id."""
 
     status: Success
     data: list[PlayerInfo]
@@ -115,15 +119,42 @@ class PlayersPage(msgspec.Struct, frozen=True):
 
 
 class PlayerPage(msgspec.Struct, frozen=True):
-    """/players/{id}."""
+    """The response of /players/{id} and /me."""
 
     status: Success
     data: PlayerInfo
     meta: NoMeta
 
 
+class SettingsData(msgspec.Struct, frozen=True):
+    """The settings of an account. Times are in unix seconds, null for never.
+
+    `country` is also given while the player hides it. `messages_from`: who may send private messages, by the settings
+    of the website and of the game.
+    """
+
+    preferred_mode: int
+    play_style: int
+    country: str
+    shows_country: bool
+    shows_last_seen: bool
+    shows_online: bool
+    messages_from: Literal["everybody", "friends"]
+    country_changed_at: int | None
+    name_changed_at: int | None
+    deletion_at: int | None
+
+
+class SettingsPage(msgspec.Struct, frozen=True):
+    """The response of /me/settings."""
+
+    status: Success
+    data: SettingsData
+    meta: NoMeta
+
+
 class StatusData(msgspec.Struct, frozen=True):
-    """What a player who is online does now; `login_time` in unix s."""
+    """The status of a player who is online. `login_time` is in unix seconds."""
 
     login_time: int
     action: int
@@ -134,7 +165,7 @@ class StatusData(msgspec.Struct, frozen=True):
 
 
 class StatusPage(msgspec.Struct, frozen=True):
-    """/players/{id}/status."""
+    """The response of /players/{id}/status."""
 
     status: Success
     data: StatusData
@@ -142,7 +173,7 @@ class StatusPage(msgspec.Struct, frozen=True):
 
 
 class StatsPage(msgspec.Struct, frozen=True):
-    """/players/{id}/stats: all eight modes."""
+    """The response of /players/{id}/stats: all eight modes."""
 
     status: Success
     data: list[ProfileData]
@@ -150,7 +181,7 @@ class StatsPage(msgspec.Struct, frozen=True):
 
 
 class StatPage(msgspec.Struct, frozen=True):
-    """/players/{id}/stats/{mode}."""
+    """The response of /players/{id}/stats/{mode}."""
 
     status: Success
     data: ProfileData
@@ -158,13 +189,13 @@ class StatPage(msgspec.Struct, frozen=True):
 
 
 class SearchQuery(SizedQuery, frozen=True, kw_only=True):
-    """/players/search."""
+    """The parameters of /players/search."""
 
     q: Annotated[str, Meta(min_length=2, max_length=32, description="Part of a name.")]
 
 
 class ScopeQuery(KeyQuery, frozen=True):
-    """/players/{id}/scores/{scope}."""
+    """The parameters of /players/{id}/scores/{scope}."""
 
     mode: ModeNumber = 0
     include: Include | None = None
@@ -173,11 +204,14 @@ class ScopeQuery(KeyQuery, frozen=True):
 
 
 class PlayerScoresQuery(SizedQuery, frozen=True):
-    """/players/{id}/scores."""
+    """The parameters of /players/{id}/scores."""
 
     scope: Annotated[
         Scope,
-        Meta(description="best: by pp, on ranked and approved maps; recent: newest first; firsts: first places."),
+        Meta(
+            description="best: by pp, on ranked and approved maps; recent: newest first; firsts: first places; "
+            "pinned: chosen by the player."
+        ),
     ] = "best"
     mode: ModeNumber = 0
     include: Include | None = None
@@ -185,7 +219,7 @@ class PlayerScoresQuery(SizedQuery, frozen=True):
 
 
 class ScoresOfPlayerPage(msgspec.Struct, frozen=True):
-    """/players/{id}/scores: each with its `beatmap`."""
+    """The response of /players/{id}/scores. Each score contains its `beatmap`."""
 
     status: Success
     data: list[ScoreData]
@@ -193,14 +227,14 @@ class ScoresOfPlayerPage(msgspec.Struct, frozen=True):
 
 
 class MostPlayedQuery(SizedQuery, frozen=True):
-    """/players/{id}/most_played."""
+    """The parameters of /players/{id}/most_played."""
 
     mode: ModeNumber = 0
     key: Key | None = None
 
 
 class MostPlayedPage(msgspec.Struct, frozen=True):
-    """/players/{id}/most_played."""
+    """The response of /players/{id}/most_played."""
 
     status: Success
     data: list[PlayedMapData]
@@ -208,7 +242,7 @@ class MostPlayedPage(msgspec.Struct, frozen=True):
 
 
 class MedalData(msgspec.Struct, frozen=True):
-    """A medal the player has; unix s."""
+    """A medal of a player. `unlocked_at` is in unix seconds. `score_id` is the play that unlocked it, if known."""
 
     id: int
     unlocked_at: int
@@ -216,7 +250,7 @@ class MedalData(msgspec.Struct, frozen=True):
 
 
 class MedalsPage(msgspec.Struct, frozen=True):
-    """/players/{id}/medals."""
+    """The response of /players/{id}/medals."""
 
     status: Success
     data: list[MedalData]
@@ -224,7 +258,7 @@ class MedalsPage(msgspec.Struct, frozen=True):
 
 
 class DayData(msgspec.Struct, frozen=True):
-    """Rank and pp at the start of a day (UTC); ranks null when unranked."""
+    """Rank and pp at the start of a day (UTC). Ranks are null for an unranked player."""
 
     day: str
     rank: int | None
@@ -233,48 +267,27 @@ class DayData(msgspec.Struct, frozen=True):
 
 
 class HistoryPage(msgspec.Struct, frozen=True):
-    """/players/{id}/history/{mode}: the last 90 days, oldest first."""
+    """The response of /players/{id}/history/{mode}: the last 90 days, oldest first."""
 
     status: Success
     data: list[DayData]
     meta: PageMeta
 
 
-class RankingQuery(msgspec.Struct, frozen=True):
-    """/leaderboards/{mode}."""
-
-    sort: Annotated[
-        Literal["pp", "tscore", "rscore", "acc", "plays", "playtime"],
-        Meta(description="The figure that decides, highest first."),
-    ] = "pp"
-    country: _Country | None = None
-    page: PageNumber = 1
-    page_size: PageSize = 50
-
-
-class RankedData(LeaderboardLine, frozen=True):
-    """A player in a ranking; `rank` is the place in this list, from 1."""
-
-    rank: int
-
-
-class RankingPage(msgspec.Struct, frozen=True):
-    """/leaderboards/{mode}: only players with a value above 0."""
-
-    status: Success
-    data: list[RankedData]
-    meta: PageMeta
-
-
 class ServerStats(msgspec.Struct, frozen=True):
-    """Players online and registered, without the bot."""
+    """The numbers of players online and registered, without the bot, of plays ever, and of maps with a leaderboard.
+
+    A job updates the last two every 30 seconds and every hour.
+    """
 
     online_players: int
     total_players: int
+    total_plays: int
+    maps_with_leaderboard: int
 
 
 class ServerStatsPage(msgspec.Struct, frozen=True):
-    """/server/stats."""
+    """The response of /server/stats."""
 
     status: Success
     data: ServerStats
@@ -282,50 +295,75 @@ class ServerStatsPage(msgspec.Struct, frozen=True):
 
 
 class PlayersV2:
-    """The handlers of this page."""
+    """The endpoints about players. The first line of a handler's docstring is the summary in the OpenAPI document."""
 
     def __init__(
-        self, accounts: Accounts, leaderboards: Leaderboards, ranks: Ranks, history: History, realtime: Realtime
+        self,
+        accounts: Accounts,
+        profiles: Profiles,
+        lookup: ScoreLookup,
+        ranks: Ranks,
+        showcase: Showcase,
+        realtime: Realtime,
+        highlights: Highlights,
     ) -> None:
+        self._highlights = highlights
         self._accounts = accounts
-        self._leaderboards = leaderboards
-        self._history = history
+        self._profiles = profiles
+        self._lookup = lookup
+        self._history = showcase.history
+        self._peaks = showcase.peaks
+        self._pins = showcase.pins
         self._ranks = ranks
         self._realtime = realtime
 
     async def _user(self, caller: Caller, id_: str, key: str | None) -> User:
-        number, name = _who(id_, key)
+        number, name = id_or_name(id_, key)
         return await self._accounts.user(caller.viewer, id=number, name=name)
 
-    async def server_stats(self, caller: Caller, query: Nothing) -> ServerStatsPage:
-        """How many players are online and registered."""
+    async def server_stats(self, caller: Caller, query: NoParameters) -> ServerStatsPage:
+        """Numbers of players online and registered, of plays and of maps."""
         online = await self._realtime.online_count()
-        return ServerStatsPage("success", ServerStats(online, await self._accounts.total()), NoMeta())
+        figures = await self._highlights.figures()
+        data = ServerStats(online, await self._accounts.total(), figures.plays, figures.boards)
+        return ServerStatsPage("success", data, NoMeta())
 
-    async def me(self, caller: Caller, query: Nothing) -> PlayerPage:
-        """The key holder's own account."""
+    async def me(self, caller: Caller, query: NoParameters) -> PlayerPage:
+        """The key's account."""
+        # As the viewer, because a restricted player is visible to nobody else.
         user = await self._accounts.user(caller.viewer, id=caller.viewer.user_id)
-        return PlayerPage("success", info_reply(user), NoMeta())
+        return PlayerPage("success", info_reply(user, caller.viewer), NoMeta())
+
+    async def my_settings(self, caller: Caller, query: NoParameters) -> SettingsPage:
+        """The settings of the key's account."""
+        user = await self._accounts.user(caller.viewer, id=caller.viewer.user_id)
+        return SettingsPage("success", settings_data(user), NoMeta())
 
     async def players(self, caller: Caller, query: PlayersQuery) -> PlayersPage:
         """Players by id."""
         filters: dict[str, Value] = {
             name: getattr(query, name) for name in ("priv", "clan_id", "clan_priv", "preferred_mode", "play_style")
         }
-        filters["country"] = query.country.lower() if query.country else None
+        filters["country"] = query.country.lower() if query.country else None  # accounts store lower case
         size, offset = query.page_size, offset_of(query)
         if query.ids is not None or query.online:
             found, total = await self._among(query, filters, 0 if query.cursor is not None else offset)
+            if query.online:
+                found = [user for user in found if shows_online(caller.viewer, user)]
         else:
             paged = {"after": query.cursor} if query.cursor is not None else {"offset": offset}
             found, total = await self._accounts.listed(filters, limit=size + 1, **paged)
-        page = Paged(found, size)
+        page = PageSlice(found, size)
         cursor = page.rows[-1].id if page.has_more else None
-        data = [info_reply(one) for one in page.rows]
+        data = [info_reply(user, caller.viewer) for user in page.rows]
         return PlayersPage("success", data, PageMeta(total, query.page, size, cursor))
 
     async def _among(self, query: PlayersQuery, filters: Mapping[str, Value], offset: int) -> tuple[list[User], int]:
-        """The page that begins at `offset`, or behind the cursor, and one entry more, of players named or online."""
+        """Return a page of the players in `ids` or online, with one entry more than its size, and the total.
+
+        The page begins at `offset` or, with a cursor, after it.
+        """
+        # Shared state knows who is online, and the database the filters, so these lists are cut here.
         if query.ids is None:
             ids = sorted(await self._realtime.online_ids())[:COUNTED_MAX]
         elif query.online:
@@ -335,108 +373,121 @@ class PlayersV2:
         after = query.cursor or 0
         last = offset + query.page_size + 1
         if query.ids is None and all(value is None for value in filters.values()):
-            # Who is online is visible: the page can be cut before anybody is read.
-            page = [one for one in ids if one > after][offset:last]
+            # PERF: all players online are visible, so without filters the page is cut before the database is read.
+            page = [user_id for user_id in ids if user_id > after][offset:last]
             return await self._accounts.listed_among(page, filters), len(ids)
         found = await self._accounts.listed_among(ids, filters)
-        return [one for one in found if one.id > after][offset:last], len(found)
+        return [user for user in found if user.id > after][offset:last], len(found)
 
     async def search(self, caller: Caller, query: SearchQuery) -> PlayersPage:
-        """Players whose name holds the text, by id."""
+        """Players whose name contains a text, by id."""
         found, total = await self._accounts.search_users(query.q, limit=query.size, offset=query.offset)
-        data = [info_reply(one) for one in found]
+        data = [info_reply(user, caller.viewer) for user in found]
         return PlayersPage("success", data, PageMeta(total, query.page, query.size))
 
     async def player(self, caller: Caller, query: KeyQuery, id: str) -> PlayerPage:  # noqa: A002
         """One player."""
-        return PlayerPage("success", info_reply(await self._user(caller, id, query.key)), NoMeta())
+        return PlayerPage("success", info_reply(await self._user(caller, id, query.key), caller.viewer), NoMeta())
 
     async def status(self, caller: Caller, query: KeyQuery, id: str) -> StatusPage:  # noqa: A002
-        """What a player does now; 404 for one who is offline."""
+        """The status of a player. 404 while the player is offline."""
         user = await self._user(caller, id, query.key)
         sessions = await self._realtime.sessions_of(user.id)
-        if not sessions:
+        if not sessions or not shows_online(caller.viewer, user):
             raise NotFound("status")
-        session = next((one for one in sessions if not one.tournament), sessions[0])
+        # Tournament clients mostly watch, so a player's game client has the status of interest.
+        session = min(sessions, key=order_of_sessions)
         status = session.status
         data = StatusData(
             session.login_time_ms // 1000,
             status.action,
             status.info_text,
-            4 if status.mode is None else status.mode,
+            UNKNOWN_MODE if status.mode is None else status.mode,
             status.mods,
             status.map_id,
         )
         return StatusPage("success", data, NoMeta())
 
     async def stats(self, caller: Caller, query: KeyQuery, id: str) -> StatsPage:  # noqa: A002
-        """A player's profiles in all modes."""
+        """A player's statistics in all modes."""
         user = await self._user(caller, id, query.key)
-        ranks = await self._ranks.of(user.id)
-        played = {one.mode: one for one in await self._leaderboards.stats_of(user.id)}
+        by_pp, by_score = await self._ranks.in_both_lists(user.id)
+        peaks = await self._peaks.all_of(user.id)
+        played = {stats.mode: stats for stats in await self._profiles.stats_of(user.id)}
         data = [
-            profile_data(played[mode], ranks.get(mode, UNRANKED)) if mode in played else blank_profile(user.id, mode)
+            profile_data(played[mode], by_pp.get(mode, UNRANKED), by_score.get(mode, UNRANKED), peaks.get(mode))
+            if mode in played
+            else blank_profile(user.id, mode)
             for mode in MODES
         ]
         return StatsPage("success", data, PageMeta(len(data), 1, len(data)))
 
     async def stats_in(self, caller: Caller, query: KeyQuery, id: str, mode: str) -> StatPage:  # noqa: A002
-        """A player's profile in one mode."""
+        """A player's statistics in one mode."""
         number = mode_in_path(mode)
         user = await self._user(caller, id, query.key)
-        found = await self._leaderboards.stats_in(user.id, number)
+        found = await self._profiles.stats_in(user.id, number)
         if found is None:
             return StatPage("success", blank_profile(user.id, number), NoMeta())
-        return StatPage("success", profile_data(found, await self._ranks.of_mode(user.id, number)), NoMeta())
+        data = profile_data(
+            found,
+            await self._ranks.of_mode(user.id, number),
+            await self._ranks.by_ranked_score(user.id, number),
+            await self._peaks.of(user.id, number),
+        )
+        return StatPage("success", data, NoMeta())
 
     async def scores(self, caller: Caller, query: PlayerScoresQuery, id: str) -> ScoresOfPlayerPage:  # noqa: A002
-        """A player's scores with their maps: best, recent, or first places."""
-        found, total, player = await self._scores(caller, query, id, query.scope, query.size)
+        """A player's scores with their maps: best, recent, first places, or pinned."""
+        found, total, player = await self._list_scores(caller, query, id, query.scope, query.size)
         data = await self._with_maps(caller, found, player if wants(query.include, "player") else None)
         return ScoresOfPlayerPage("success", data, PageMeta(total, query.page, query.size))
 
     async def scores_in(self, caller: Caller, query: ScopeQuery, id: str, scope: str) -> ScoresOfPlayerPage:  # noqa: A002
-        """A player's scores: best, recent, or firsts."""
+        """A player's scores: best, recent, firsts, or pinned."""
         if scope not in SCOPES:
             raise Invalid("scope", f"one of {', '.join(SCOPES)}", scope)
-        found, total, player = await self._scores(caller, query, id, scope, query.page_size)
+        found, total, player = await self._list_scores(caller, query, id, scope, query.page_size)
         data = await self._with_maps(caller, found, player if wants(query.include, "player") else None)
         return ScoresOfPlayerPage("success", data, PageMeta(total, query.page, query.page_size))
 
-    async def _scores(
+    async def _list_scores(
         self, caller: Caller, query: PlayerScoresQuery | ScopeQuery, id_: str, scope: str, limit: int
     ) -> tuple[list[MappedScore], int, Player]:
         mode = mode_in_path(str(query.mode))
-        number, name = _who(id_, query.key)
+        number, name = id_or_name(id_, query.key)
         player = await self._accounts.player(caller.viewer, id=number, name=name)
-        offset, boards = (query.page - 1) * limit, self._leaderboards
+        offset, profiles = (query.page - 1) * limit, self._profiles
         if scope == "best":
-            found = await boards.best_of(player.id, mode, limit=limit, offset=offset)
-            total = await boards.best_count(player.id, mode, mods=ANY_MODS, include_loved=False)
+            found = await profiles.best_of(player.id, mode, limit=limit, offset=offset)
+            total = await profiles.best_count(player.id, mode, mods=ANY_MODS, include_loved=False)
         elif scope == "recent":
-            found = await boards.recent_of(player.id, mode, limit=limit, offset=offset)
-            total = await boards.recent_count(player.id, mode, mods=ANY_MODS, include_failed=True)
+            found = await profiles.recent_of(player.id, mode, limit=limit, offset=offset)
+            total = await profiles.recent_count(player.id, mode, mods=ANY_MODS, include_failed=True)
+        elif scope == "pinned":
+            pinned = await self._pins.of(player.id, mode)
+            found, total = pinned[offset : offset + limit], len(pinned)
         else:
-            found, total = await boards.firsts_of(player.id, mode, limit=limit, offset=offset)
+            found, total = await profiles.firsts_of(player.id, mode, limit=limit, offset=offset)
         return found, total, player
 
     async def _with_maps(self, caller: Caller, found: list[MappedScore], player: Player | None) -> list[ScoreData]:
-        with_replays = await self._leaderboards.with_replays([one.score.id for one in found])
-        maps = Maps(caller.scope)
+        with_replays = await self._lookup.with_replays([row.score.id for row in found])
+        maps = MapPresenter(caller.scope)
         return [
-            maps.score(one.score, one.beatmap, has_replay=one.score.id in with_replays, with_map=True, player=player)
-            for one in found
+            maps.score(row.score, row.beatmap, has_replay=row.score.id in with_replays, with_map=True, player=player)
+            for row in found
         ]
 
     async def most_played(self, caller: Caller, query: MostPlayedQuery, id: str) -> MostPlayedPage:  # noqa: A002
         """A player's maps by number of plays."""
         mode = mode_in_path(str(query.mode))
         user = await self._user(caller, id, query.key)
-        found = await self._leaderboards.most_played(user.id, mode, limit=query.size, offset=query.offset)
-        count = lambda: self._leaderboards.most_played_count(user.id, mode)  # noqa: E731
+        found = await self._profiles.most_played(user.id, mode, limit=query.size, offset=query.offset)
+        count = lambda: self._profiles.most_played_count(user.id, mode)  # noqa: E731
         total = await total_of(len(found), query.size, query.offset, count)
-        maps = Maps(caller.scope)
-        data = [maps.played(one) for one in found]
+        maps = MapPresenter(caller.scope)
+        data = [maps.played(row) for row in found]
         return MostPlayedPage("success", data, PageMeta(total, query.page, query.size))
 
     async def medals(self, caller: Caller, query: KeyQuery, id: str) -> MedalsPage:  # noqa: A002
@@ -447,40 +498,25 @@ class PlayersV2:
         return MedalsPage("success", data, PageMeta(len(data), 1, max(1, len(data))))
 
     async def history(self, caller: Caller, query: KeyQuery, id: str, mode: str) -> HistoryPage:  # noqa: A002
-        """A player's rank and pp day by day."""
+        """A player's rank and pp by day."""
         number = mode_in_path(mode)
         user = await self._user(caller, id, query.key)
         data = [
-            DayData(one.date, one.rank or None, one.country_rank or None, one.pp)
-            for one in await self._history.days(user.id, number)
+            DayData(day.date, day.rank or None, day.country_rank or None, day.pp)
+            for day in await self._history.days(user.id, number)
         ]
         return HistoryPage("success", data, PageMeta(len(data), 1, max(1, len(data))))
 
-    async def leaderboard(self, caller: Caller, query: RankingQuery, mode: str) -> RankingPage:
-        """Players by pp or another measure."""
-        number = mode_in_path(mode)
-        country = query.country.lower() if query.country else None
-        size, offset = query.page_size, (query.page - 1) * query.page_size
-        found = await self._leaderboards.ranking(number, query.sort, country=country, limit=size, offset=offset)
-        if query.sort == "pp":
-            total = await self._ranks.count(number, country)
-        else:
-            count = lambda: self._leaderboards.ranking_count(number, query.sort, country)  # noqa: E731
-            total = await total_of(len(found), size, offset, count)
-        data = [RankedData(*(*msgspec.structs.astuple(one), offset + at)) for at, one in enumerate(found, 1)]
-        return RankingPage("success", data, PageMeta(total, query.page, size))
-
     def operations(self) -> list[Operation]:
-        """What this page serves."""
+        """Return the operations of this class."""
         player, scope = (
             {"id": PLAYER_IN_PATH},
             {
                 "type": "string",
                 "enum": list(SCOPES),
-                "description": "By pp, newest first, or the first places on maps.",
+                "description": "By pp, newest first, the first places on maps, or those that the player has pinned.",
             },
         )
-        in_mode = {"mode": MODE_IN_PATH}
 
         def of_player(
             path: str, handler: Any, reply: Any, query: type[msgspec.Struct] = KeyQuery, **more: Any
@@ -490,6 +526,7 @@ class PlayersV2:
         return [
             get("/server/stats", self.server_stats, ServerStatsPage, tag="server"),
             get("/me", self.me, PlayerPage, tag="players", permission=OWN),
+            get("/me/settings", self.my_settings, SettingsPage, tag="players", permission=OWN),
             get("/players", self.players, PlayersPage, tag="players", query=PlayersQuery),
             get("/players/search", self.search, PlayersPage, tag="players", query=SearchQuery),
             of_player("", self.player, PlayerPage),
@@ -501,21 +538,35 @@ class PlayersV2:
             of_player("/most_played", self.most_played, MostPlayedPage, MostPlayedQuery),
             of_player("/medals", self.medals, MedalsPage),
             of_player("/history/{mode}", self.history, HistoryPage, mode=MODE_IN_PATH),
-            get(
-                "/leaderboards/{mode}",
-                self.leaderboard,
-                RankingPage,
-                tag="rankings",
-                query=RankingQuery,
-                in_path=in_mode,
-            ),
         ]
 
 
-def _who(text: str, key: str | None) -> tuple[int | None, str | None]:
-    """The id or the name that a path holds. Raises Invalid."""
+def id_or_name(text: str, key: str | None) -> tuple[int | None, str | None]:
+    """Return (id, None) or (None, name) for the part of a path that names a player. Raises Invalid."""
+    # Names that consist of digits are not allowed, so digits can only be an id.
     if key == "id" or (key is None and text.isascii() and text.isdigit()):
         return number_in_path("id", text, least=FIRST_PLAYER_ID), None
     if _NAME.fullmatch(text) is None:
         raise Invalid("id", f"a player's id, or {NAME_WORDS}", text)
     return None, text
+
+
+def settings_data(user: User) -> SettingsData:
+    """Return the JSON object of an account's settings."""
+    friends_only = user.friends_only_dms or user.privacy & Privacy.FRIENDS_ONLY
+    return SettingsData(
+        preferred_mode=user.preferred_mode,
+        play_style=user.play_style,
+        country=user.own_country,
+        shows_country=user.home_country is None,
+        shows_last_seen=not user.privacy & Privacy.HIDE_LAST_SEEN,
+        shows_online=not user.privacy & Privacy.HIDE_ONLINE,
+        messages_from="friends" if friends_only else "everybody",
+        country_changed_at=_seconds(user.country_changed_at_ms),
+        name_changed_at=_seconds(user.renamed_at_ms or None),
+        deletion_at=_seconds(user.deletes_at_ms),
+    )
+
+
+def _seconds(at_ms: int | None) -> int | None:
+    return None if at_ms is None else at_ms // 1000

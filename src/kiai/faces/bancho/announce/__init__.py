@@ -1,6 +1,6 @@
-"""What happened, as entries of topics: one table from fact to encoder, the only place that decides who is told what.
+"""Encoders of events as entries of topics. Only these tables decide which topic, and so which sessions, receive what.
 
-A fact that stands in several tables is told by each of them (the wire here, the JSON feed of the API elsewhere).
+An event in several tables is encoded by each of them, for example as packets here and as JSON in the API's feed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,14 +12,15 @@ Table = Mapping[type, Callable[[Any], Sequence[Entry]]]
 
 
 def announcer(*tables: Table) -> Announce:
-    """One `Announce` of several tables. A fact that none of them knows is nobody's business and says nothing."""
+    """Combine tables into one `Announce`. An event that is in no table has no entries."""
     encoders: dict[type, list[Callable[[Any], Sequence[Entry]]]] = {}
     for table in tables:
         for kind, encode in table.items():
             encoders.setdefault(kind, []).append(encode)
 
-    def announce(fact: object) -> Sequence[Entry]:
-        found = encoders.get(type(fact), ())
-        return found[0](fact) if len(found) == 1 else [entry for encode in found for entry in encode(fact)]
+    def announce(event: object) -> Sequence[Entry]:
+        # PERF: nearly all events have one encoder, whose result needs no copy.
+        own = encoders.get(type(event), ())
+        return own[0](event) if len(own) == 1 else [entry for encode in own for entry in encode(event)]
 
     return announce

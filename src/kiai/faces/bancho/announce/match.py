@@ -1,145 +1,165 @@
-"""Rooms, as packets: 26-28, 46, 48, 50, 53, 57, 58, 61, 66, 81, 91, 106 (docs/spec/multiplayer.md).
+"""Packets for events of matches: 26-28, 46, 48, 50, 53, 57, 58, 61, 66, 81, 91, 106 (docs/spec/multiplayer.md).
 
-The room is shown the whole match once a change, whatever the number of facts, and so is the lobby, without password.
+Each change sends the state of the match once to its topic and once to the lobby, whatever the number of events, and
+without the password.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from kiai.chat.model import MATCH, match_channel
+from kiai.chat.model import INSTANCE_TOPICS, MATCH, match_channel
 from kiai.faces.bancho import packets
 from kiai.faces.bancho.announce import Table
-from kiai.multiplayer import facts
-from kiai.multiplayer.model import players
-from kiai.multiplayer.service import Invited, LetIn, Opened, PutOut, ScoreFrame, SeatGiven, Told
+from kiai.multiplayer import events
+from kiai.multiplayer.events import (
+    MatchChanged,
+    MatchOpened,
+    PlayerInvited,
+    RefereeChannelOpened,
+    RoomChannelClosed,
+    ScoreFrame,
+    SeatAssigned,
+)
+from kiai.multiplayer.model import Match, players
 from kiai.osu.texts import chat_link
 from kiai.realtime.port import LOBBY, Entry, match_topic, user_topic
 
-CHAT: Final = MATCH
 LOBBY_CHAT: Final = "#lobby"
-TOPIC: Final = "Those who play in this match."
+TOPIC: Final = INSTANCE_TOPICS[MATCH]
 
 
-def _told(fact: Told) -> Sequence[Entry]:
-    match_id, match = fact.match_id, fact.match
+def seat_packets(match_id: int, match: Match, users: int, *, was_in_lobby: bool) -> bytes:
+    """Encode the packets for a player who got a seat: the channel of the match with its user count, and the match.
+
+    See docs/spec/multiplayer.md#create.
+    """
+    # The channel first: clients open its tab within the screen of the match.
+    channel = packets.channel_join_success(MATCH) + packets.channel_info(MATCH, TOPIC, users)
+    if was_in_lobby:
+        channel += packets.channel_kick(LOBBY_CHAT)
+    return channel + packets.match_join_success(match_id, match)
+
+
+def _match_changed(event: MatchChanged) -> Sequence[Entry]:
+    match_id, match = event.match_id, event.match
     entries: list[Entry] = []
-    for one in fact.facts:
-        encode = _OF_FACT.get(type(one))
+    for part in event.events:
+        encode = _ENCODERS.get(type(part))
         if encode is not None:
-            entries += encode(fact, one)
+            entries += encode(event, part)
     if match.closed:
         return [*entries, Entry(LOBBY, packets.match_dispose(match_id))]
-    topics = [match_topic(match_id)] if any(one.in_room for one in fact.facts) else []
-    topics += [LOBBY] if any(one.in_lobby for one in fact.facts) else []
+    topics = [match_topic(match_id)] if any(part.in_room for part in event.events) else []
+    topics += [LOBBY] if any(part.in_lobby for part in event.events) else []
     if topics:
-        # Referees and tournament clients read the room's topic, too; the password goes to seated players only.
+        # Referees and tournament clients also follow the topic of the match, but only seated players may have the
+        # password.
         update = packets.match_update(match_id, match, hide_password=True)
         entries += [Entry(topic, update) for topic in topics]
     return entries
 
 
-def _left(told: Told, fact: facts.Left) -> list[Entry]:
-    if fact.why == "left":
-        return [Entry(user_topic(fact.user_id), packets.match_dispose(told.match_id))] if told.match.closed else []
-    shown = (
-        packets.match_dispose(told.match_id)
-        if told.match.closed
-        else packets.match_update(told.match_id, told.match, hide_password=True)
+def _left(change: MatchChanged, event: events.Left) -> list[Entry]:
+    # A player who leaves has closed the screen already. Only a kicked one needs the packets that close it.
+    if event.why == "left":
+        return [Entry(user_topic(event.user_id), packets.match_dispose(change.match_id))] if change.match.closed else []
+    state = (
+        packets.match_dispose(change.match_id)
+        if change.match.closed
+        else packets.match_update(change.match_id, change.match, hide_password=True)
     )
-    return [Entry(user_topic(fact.user_id), shown + packets.channel_kick(CHAT))]
+    return [Entry(user_topic(event.user_id), state + packets.channel_kick(MATCH))]
 
 
-def _host(told: Told, fact: facts.HostPassed) -> list[Entry]:
-    return [Entry(user_topic(fact.user_id), packets.match_transfer_host())] if fact.user_id else []
+def _host(change: MatchChanged, event: events.HostPassed) -> list[Entry]:
+    return [Entry(user_topic(event.user_id), packets.match_transfer_host())] if event.user_id else []
 
 
-def _password(told: Told, fact: facts.PasswordChanged) -> list[Entry]:
-    packet = packets.match_change_password(fact.password)
-    return [Entry(user_topic(user_id), packet) for user_id in players(told.match)]
+def _password(change: MatchChanged, event: events.PasswordChanged) -> list[Entry]:
+    packet = packets.match_change_password(event.password)
+    return [Entry(user_topic(user_id), packet) for user_id in players(change.match)]
 
 
-def _started(told: Told, fact: facts.Started) -> list[Entry]:
-    start = packets.match_start(told.match_id, told.match)
-    return [Entry(user_topic(seat.user_id), start) for seat in fact.players]
+def _started(change: MatchChanged, event: events.Started) -> list[Entry]:
+    # To each player instead of the topic: seated players who do not play, and referees, must not load the map.
+    start = packets.match_start(change.match_id, change.match)
+    return [Entry(user_topic(seat.user_id), start) for seat in event.players]
 
 
-def _all_loaded(told: Told, fact: facts.AllLoaded) -> list[Entry]:
-    return [Entry(user_topic(user_id), packets.match_all_players_loaded()) for user_id in fact.user_ids]
+def _all_loaded(change: MatchChanged, event: events.AllLoaded) -> list[Entry]:
+    return [Entry(user_topic(user_id), packets.match_all_players_loaded()) for user_id in event.user_ids]
 
 
-def _skipped(told: Told, fact: facts.PlayerSkipped) -> list[Entry]:
-    return [Entry(match_topic(told.match_id), packets.match_player_skipped(fact.slot))]
+def _skipped(change: MatchChanged, event: events.PlayerSkipped) -> list[Entry]:
+    return [Entry(match_topic(change.match_id), packets.match_player_skipped(event.slot))]
 
 
-def _all_skipped(told: Told, fact: facts.AllSkipped) -> list[Entry]:
-    return [Entry(match_topic(told.match_id), packets.match_skip())]
+def _all_skipped(change: MatchChanged, event: events.AllSkipped) -> list[Entry]:
+    return [Entry(match_topic(change.match_id), packets.match_skip())]
 
 
-def _failed(told: Told, fact: facts.PlayerFailed) -> list[Entry]:
-    return [Entry(match_topic(told.match_id), packets.match_player_failed(fact.slot))]
+def _failed(change: MatchChanged, event: events.PlayerFailed) -> list[Entry]:
+    return [Entry(match_topic(change.match_id), packets.match_player_failed(event.slot))]
 
 
-def _finished(told: Told, fact: facts.Finished) -> list[Entry]:
-    return [Entry(user_topic(seat.user_id), packets.match_complete()) for seat in fact.players]
+def _finished(change: MatchChanged, event: events.Finished) -> list[Entry]:
+    return [Entry(user_topic(seat.user_id), packets.match_complete()) for seat in event.players]
 
 
-def _aborted(told: Told, fact: facts.Aborted) -> list[Entry]:
-    # The first frees a client that still waits for others to load.
+def _aborted(change: MatchChanged, event: events.Aborted) -> list[Entry]:
+    # The first packet ends the wait of a client that has loaded the map before the others.
     both = packets.match_all_players_loaded() + packets.match_abort()
-    return [Entry(user_topic(seat.user_id), both) for seat in fact.players]
+    return [Entry(user_topic(seat.user_id), both) for seat in event.players]
 
 
-_OF_FACT: Final[Mapping[type, Callable[[Told, Any], list[Entry]]]] = {
-    facts.Left: _left,
-    facts.HostPassed: _host,
-    facts.PasswordChanged: _password,
-    facts.Started: _started,
-    facts.AllLoaded: _all_loaded,
-    facts.PlayerSkipped: _skipped,
-    facts.AllSkipped: _all_skipped,
-    facts.PlayerFailed: _failed,
-    facts.Finished: _finished,
-    facts.Aborted: _aborted,
+_ENCODERS: Final[Mapping[type, Callable[[MatchChanged, Any], list[Entry]]]] = {
+    events.Left: _left,
+    events.HostPassed: _host,
+    events.PasswordChanged: _password,
+    events.Started: _started,
+    events.AllLoaded: _all_loaded,
+    events.PlayerSkipped: _skipped,
+    events.AllSkipped: _all_skipped,
+    events.PlayerFailed: _failed,
+    events.Finished: _finished,
+    events.Aborted: _aborted,
 }
 
 
-def _opened(fact: Opened) -> Sequence[Entry]:
-    return [Entry(LOBBY, packets.match_new(fact.match_id, fact.match))]
+def _match_opened(event: MatchOpened) -> Sequence[Entry]:
+    return [Entry(LOBBY, packets.match_new(event.match_id, event.match))]
 
 
-def _frame(fact: ScoreFrame) -> Sequence[Entry]:
-    return [Entry(match_topic(fact.match_id), packets.match_score_update(fact.payload, fact.slot))]
+def _score_frame(event: ScoreFrame) -> Sequence[Entry]:
+    return [Entry(match_topic(event.match_id), packets.match_score_update(event.payload, event.slot))]
 
 
-def _invited(fact: Invited) -> Sequence[Entry]:
-    text = f"Come join my game: {chat_link(f'osump://{fact.match_id}/{fact.match.password}', fact.match.name)}."
-    return [Entry(user_topic(fact.user_id), packets.match_invite(fact.by_name, text, fact.name, fact.by_id))]
+def _player_invited(event: PlayerInvited) -> Sequence[Entry]:
+    text = f"Come join my game: {chat_link(f'osump://{event.match_id}/{event.match.password}', event.match.name)}."
+    return [Entry(user_topic(event.user_id), packets.match_invite(event.by_name, text, event.name, event.by_id))]
 
 
-def _put_out(fact: PutOut) -> Sequence[Entry]:
-    return [Entry(user_topic(fact.user_id), packets.channel_kick(fact.channel))]
+def _room_channel_closed(event: RoomChannelClosed) -> Sequence[Entry]:
+    return [Entry(user_topic(event.user_id), packets.channel_kick(event.channel))]
 
 
-def _let_in(fact: LetIn) -> Sequence[Entry]:
-    channel = match_channel(fact.match_id)
-    tab = packets.channel_join_success(channel) + packets.channel_info(channel, TOPIC, fact.users)
-    return [Entry(user_topic(fact.user_id), tab)]
+def _referee_channel_opened(event: RefereeChannelOpened) -> Sequence[Entry]:
+    channel = match_channel(event.match_id)
+    tab = packets.channel_join_success(channel) + packets.channel_info(channel, TOPIC, event.users)
+    return [Entry(user_topic(event.user_id), tab)]
 
 
-def _seat_given(fact: SeatGiven) -> Sequence[Entry]:
-    """As the client is answered that created or joined a room itself (docs/spec/multiplayer.md#create)."""
-    tabs = packets.channel_join_success(CHAT) + packets.channel_info(CHAT, TOPIC, fact.users)
-    if fact.was_in_lobby:
-        tabs += packets.channel_kick(LOBBY_CHAT)
-    return [Entry(user_topic(fact.user_id), tabs + packets.match_join_success(fact.match_id, fact.match))]
+def _seat_assigned(event: SeatAssigned) -> Sequence[Entry]:
+    seated = seat_packets(event.match_id, event.match, event.users, was_in_lobby=event.was_in_lobby)
+    return [Entry(user_topic(event.user_id), seated)]
 
 
 TABLE: Table = {
-    PutOut: _put_out,
-    LetIn: _let_in,
-    SeatGiven: _seat_given,
-    Told: _told,
-    Opened: _opened,
-    ScoreFrame: _frame,
-    Invited: _invited,
+    RoomChannelClosed: _room_channel_closed,
+    RefereeChannelOpened: _referee_channel_opened,
+    SeatAssigned: _seat_assigned,
+    MatchChanged: _match_changed,
+    MatchOpened: _match_opened,
+    ScoreFrame: _score_frame,
+    PlayerInvited: _player_invited,
 }

@@ -1,4 +1,4 @@
-"""Who a player is and what it does, as packets: 83, 11, 95, 12.
+"""Packets for presences, statuses and stats: 11, 12, 83, 95.
 
 See docs/spec/protocol.md#user-presence, docs/spec/protocol.md#user-stats and docs/spec/sessions.md#filter.
 """
@@ -9,28 +9,29 @@ from kiai.faces.bancho import packets
 from kiai.faces.bancho.announce import Table
 from kiai.osu.countries import COUNTRIES
 from kiai.osu.privileges import client_privileges
-from kiai.presence.model import (
-    Alerted,
-    Arrived,
-    Left,
-    OwnFigures,
+from kiai.presence.events import (
+    AlertSent,
+    CameOnline,
+    OnlyIrcRemains,
+    OwnStatsChanged,
     PresenceChanged,
     StatsChanged,
-    client_mode,
+    WentOffline,
 )
-from kiai.presence.reading import NEW_PP_BUILD
+from kiai.presence.model import client_mode
+from kiai.presence.visible_entries import NEW_PP_BUILD
 from kiai.realtime.port import BOT_ID, ONLINE, STATUS, Entry, Session, match_topic, user_topic
 
 PP_MAX = 65_535
 OLD_PP_MAX = 32_767
 SUPPORTER = 4
-BADGES = 0x1F  # the tournament bit would run into the mode, which shares the byte
+BADGES = 0x1F  # without the tournament bit, which would overlap the mode in the same byte
 
 
 def presence(session: Session) -> bytes:
-    """Who the session's player is."""
+    """Encode the presence of the session's player. A negative id tells clients that the player is only in IRC."""
     return packets.user_presence(
-        session.user_id,
+        -session.user_id if session.irc else session.user_id,
         name=session.name,
         utc_offset=session.utc_offset,
         country=country_number(session.country),
@@ -43,9 +44,14 @@ def presence(session: Session) -> bytes:
 
 
 def stats(session: Session, pp_max: int = PP_MAX) -> bytes:
-    """What the session's player does, and its figures. pp above `pp_max` stands in place of the ranked score."""
-    status, figures = session.status, session.stats
-    fits = figures.pp <= pp_max
+    """Encode the status and stats of the session's player. pp above `pp_max` replaces the ranked score.
+
+    An IRC connection has no status: the result is empty.
+    """
+    if session.irc:
+        return b""
+    status, totals = session.status, session.stats
+    fits = totals.pp <= pp_max
     return packets.user_stats(
         session.user_id,
         action=status.action,
@@ -54,30 +60,31 @@ def stats(session: Session, pp_max: int = PP_MAX) -> bytes:
         mods=status.mods,
         mode=client_mode(status),
         map_id=status.map_id,
-        ranked_score=figures.rscore if fits else figures.pp,
-        accuracy=figures.acc / 100,
-        plays=figures.plays,
-        total_score=figures.tscore,
-        rank=0 if session.hidden else figures.rank,
-        pp=figures.pp if fits else 0,
+        ranked_score=totals.rscore if fits else totals.pp,
+        accuracy=totals.acc / 100,
+        plays=totals.plays,
+        total_score=totals.tscore,
+        rank=0 if session.hidden else totals.rank,
+        pp=totals.pp if fits else 0,
     )
 
 
 def stats_for(reader: Session, session: Session) -> bytes:
-    """`stats` in the layout that the reader's client knows."""
+    """Encode `stats` for the build of the reader's client."""
     return stats(session, PP_MAX if reader.build >= NEW_PP_BUILD else OLD_PP_MAX)
 
 
 def privileges(session: Session) -> bytes:
-    """The session's own privileges. Everybody's holds supporter, which unlocks osu!direct.
+    """Encode the session's own privileges, with supporter for everybody, which enables osu!direct.
 
-    See docs/spec/sessions.md#log-in-reply.
+    See docs/spec/sessions.md#login-reply.
     """
     return packets.privileges(client_privileges(session.priv) | SUPPORTER)
 
 
 def bot(name: str) -> bytes:
-    """The bot, as one more player off the map."""
+    """Encode the presence and stats of the bot."""
+    # The coordinates are outside the world map, so clients draw no marker.
     return packets.user_presence(
         BOT_ID,
         name=name,
@@ -106,57 +113,67 @@ def bot(name: str) -> bytes:
 
 
 def country_number(code: str) -> int:
-    """The client's number of a country; 0 for one it does not know."""
+    """Return the client's number of a country, 0 for an unknown one."""
     return COUNTRIES.get(code, (0, ""))[0]
 
 
 def _older(session: Session, before: bytes = b"") -> bytes:
+    # The body for old clients, only where it differs: a topic stores it with each entry.
     return before + stats(session, OLD_PP_MAX) if session.stats.pp > OLD_PP_MAX else b""
 
 
-def _arrived(fact: Arrived) -> Sequence[Entry]:
-    session = fact.session
-    if fact.many:
+def _came_online(event: CameOnline) -> Sequence[Entry]:
+    session = event.session
+    if event.crowded:  # 11 bytes instead of more than 100, for each of thousands of readers
         return [Entry(ONLINE, packets.user_presence_single(session.user_id), author=session.user_id)]
-    who = presence(session)
-    return [Entry(ONLINE, who + stats(session), author=session.user_id, older=_older(session, who))]
+    own = presence(session)
+    return [Entry(ONLINE, own + stats(session), author=session.user_id, older=_older(session, own))]
 
 
-def _left(fact: Left) -> Sequence[Entry]:
-    return [Entry(ONLINE, packets.user_logout(fact.user_id), author=fact.user_id)]
+def _went_offline(event: WentOffline) -> Sequence[Entry]:
+    return [Entry(ONLINE, packets.user_logout(event.user_id), author=event.user_id)]
 
 
-def _stats_changed(fact: StatsChanged) -> Sequence[Entry]:
-    session = fact.session
-    told = Entry(STATUS, stats(session), author=session.user_id, older=_older(session))
-    if fact.many and session.match_id:
-        room = Entry(match_topic(session.match_id), told.body, author=told.author, older=told.older)
-        return [told, room]
-    return [told]
+def _only_irc_remains(event: OnlyIrcRemains) -> Sequence[Entry]:
+    session = event.session
+    gone = packets.user_logout(session.user_id, state=2)
+    return [Entry(ONLINE, gone + presence(session), author=session.user_id)]
 
 
-def _own_figures(fact: OwnFigures) -> Sequence[Entry]:
-    session = fact.session
+def _stats_changed(event: StatsChanged) -> Sequence[Entry]:
+    session = event.session
+    update = Entry(STATUS, stats(session), author=session.user_id, older=_older(session))
+    # Statuses are pushed by interest then, and players in a match need each other's.
+    if event.crowded and session.match_id:
+        to_match = Entry(match_topic(session.match_id), update.body, author=update.author, older=update.older)
+        return [update, to_match]
+    return [update]
+
+
+def _own_stats_changed(event: OwnStatsChanged) -> Sequence[Entry]:
+    session = event.session
+    # Without author: a session skips entries of its own user.
     return [Entry(user_topic(session.user_id), stats(session), older=_older(session))]
 
 
-def _presence_changed(fact: PresenceChanged) -> Sequence[Entry]:
-    session = fact.session
+def _presence_changed(event: PresenceChanged) -> Sequence[Entry]:
+    session = event.session
     return [
         Entry(ONLINE, presence(session), author=session.user_id),
         Entry(user_topic(session.user_id), privileges(session) + presence(session)),
     ]
 
 
-def _alerted(fact: Alerted) -> Sequence[Entry]:
-    return [Entry(user_topic(fact.user_id) if fact.user_id else ONLINE, packets.notification(fact.text))]
+def _alert_sent(event: AlertSent) -> Sequence[Entry]:
+    return [Entry(user_topic(event.user_id) if event.user_id else ONLINE, packets.notification(event.text))]
 
 
 TABLE: Table = {
-    Alerted: _alerted,
-    Arrived: _arrived,
-    Left: _left,
+    AlertSent: _alert_sent,
+    CameOnline: _came_online,
+    WentOffline: _went_offline,
+    OnlyIrcRemains: _only_irc_remains,
     StatsChanged: _stats_changed,
-    OwnFigures: _own_figures,
+    OwnStatsChanged: _own_stats_changed,
     PresenceChanged: _presence_changed,
 }

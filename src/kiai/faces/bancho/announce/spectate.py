@@ -1,63 +1,64 @@
-"""Watching, as packets: 13, 14, 15, 22, 42, 43 and the channel of spectators (docs/spec/spectating.md)."""
+"""Packets for spectating: 13, 14, 15, 22, 42, 43 and the channel of spectators (docs/spec/spectating.md)."""
 
 from collections.abc import Sequence
 
+from kiai.chat.model import INSTANCE_TOPICS, SPECTATOR
 from kiai.faces.bancho import packets
 from kiai.faces.bancho.announce import Table
 from kiai.realtime.port import Entry, frames_topic, spectate_topic, user_topic
-from kiai.spectating.service import (
-    CannotWatch,
-    ChannelClosed,
-    ChannelOpened,
-    Framed,
+from kiai.spectating.events import (
+    FramesReceived,
+    SpectatorChannelClosed,
+    SpectatorChannelOpened,
     SpectatorJoined,
+    SpectatorLacksMap,
     SpectatorLeft,
 )
 
-SHOWN = "#spectator"
-
 
 def channel_info(users: int) -> bytes:
-    """The channel of spectators, as a client's list shows it."""
-    return packets.channel_info(SHOWN, "Those who watch, and the one they watch.", users)
+    """Encode the channel of spectators for the client's list."""
+    return packets.channel_info(SPECTATOR, INSTANCE_TOPICS[SPECTATOR], users)
 
 
-def _joined(fact: SpectatorJoined) -> Sequence[Entry]:
+def _spectator_joined(event: SpectatorJoined) -> Sequence[Entry]:
     return [
-        Entry(user_topic(fact.host_id), packets.spectator_joined(fact.user_id)),
-        Entry(spectate_topic(fact.host_id), packets.fellow_spectator_joined(fact.user_id), author=fact.user_id),
+        Entry(user_topic(event.host_id), packets.spectator_joined(event.user_id)),
+        Entry(spectate_topic(event.host_id), packets.fellow_spectator_joined(event.user_id), author=event.user_id),
     ]
 
 
-def _left(fact: SpectatorLeft) -> Sequence[Entry]:
+def _spectator_left(event: SpectatorLeft) -> Sequence[Entry]:
     return [
-        Entry(user_topic(fact.host_id), packets.spectator_left(fact.user_id)),
-        Entry(spectate_topic(fact.host_id), packets.fellow_spectator_left(fact.user_id), author=fact.user_id),
+        Entry(user_topic(event.host_id), packets.spectator_left(event.user_id)),
+        Entry(spectate_topic(event.host_id), packets.fellow_spectator_left(event.user_id), author=event.user_id),
     ]
 
 
-def _cannot_watch(fact: CannotWatch) -> Sequence[Entry]:
-    packet = packets.cant_spectate(fact.user_id)
-    return [Entry(user_topic(fact.host_id), packet), Entry(spectate_topic(fact.host_id), packet)]
+def _spectator_lacks_map(event: SpectatorLacksMap) -> Sequence[Entry]:
+    # Without author, so that the spectator itself receives it too.
+    packet = packets.cant_spectate(event.user_id)
+    return [Entry(user_topic(event.host_id), packet), Entry(spectate_topic(event.host_id), packet)]
 
 
-def _framed(fact: Framed) -> Sequence[Entry]:
-    return [Entry(frames_topic(fact.host_id), packets.spectate_frames(fact.bundle))]
+def _frames_received(event: FramesReceived) -> Sequence[Entry]:
+    # A topic of their own, because readers may skip frames but not the packets above.
+    return [Entry(frames_topic(event.host_id), packets.spectate_frames(event.bundle))]
 
 
-def _opened(fact: ChannelOpened) -> Sequence[Entry]:
-    return [Entry(user_topic(fact.host_id), packets.channel_join_success(SHOWN) + channel_info(fact.users))]
+def _channel_opened(event: SpectatorChannelOpened) -> Sequence[Entry]:
+    return [Entry(user_topic(event.host_id), packets.channel_join_success(SPECTATOR) + channel_info(event.users))]
 
 
-def _closed(fact: ChannelClosed) -> Sequence[Entry]:
-    return [Entry(user_topic(fact.user_id), packets.channel_kick(SHOWN))]
+def _channel_closed(event: SpectatorChannelClosed) -> Sequence[Entry]:
+    return [Entry(user_topic(event.user_id), packets.channel_kick(SPECTATOR))]
 
 
 TABLE: Table = {
-    SpectatorJoined: _joined,
-    SpectatorLeft: _left,
-    CannotWatch: _cannot_watch,
-    Framed: _framed,
-    ChannelOpened: _opened,
-    ChannelClosed: _closed,
+    SpectatorJoined: _spectator_joined,
+    SpectatorLeft: _spectator_left,
+    SpectatorLacksMap: _spectator_lacks_map,
+    FramesReceived: _frames_received,
+    SpectatorChannelOpened: _channel_opened,
+    SpectatorChannelClosed: _channel_closed,
 }

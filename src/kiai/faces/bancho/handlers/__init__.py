@@ -1,1 +1,1 @@
-"""One handler a packet: names who asks, calls one verb of a subject, and writes what the asker alone is told."""
+"""One handler per packet: calls one method of a service as the session's player, and writes the replies to it."""

@@ -3,39 +3,39 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from kiai.chat.model import CHANNEL_NAME_MAX, LINE_MAX, Result, Spoken
+from kiai.chat.model import CHANNEL_NAME_MAX, LINE_MAX, SendResult, SendStatus
 from kiai.chat.service import Chat
 from kiai.errors import NotFound
 from kiai.faces.bancho import packets
-from kiai.faces.bancho.packets import Client, Message
-from kiai.faces.bancho.turn import Handlers, Turn
+from kiai.faces.bancho.packets import ClientMessage, ClientPacket
+from kiai.faces.bancho.poll_context import Handlers, PollContext
 from kiai.osu.texts import chat_name, one_line
 from kiai.realtime.port import BOT_ID
 
 WAS_CUT: Final = packets.notification(f"Your message was cut to {LINE_MAX} characters.")
 
 
-def _stored(spoken: Spoken) -> bytes:
-    if spoken.noted:
+def _stored_notice(result: SendResult) -> bytes:
+    if result.already_notified:
         return b""
     return packets.notification(
-        f"{chat_name(spoken.target)} is offline, and will receive your message on their next login."
+        f"{chat_name(result.target)} is offline, and will receive your message on their next login."
     )
 
 
-ANSWERS: Mapping[Result, Callable[[Spoken], bytes]] = {
-    Result.SAID: lambda spoken: b"",
-    Result.DROPPED: lambda spoken: b"",
-    Result.SILENCED: lambda spoken: packets.silence_end(spoken.silence_s),
-    Result.UNKNOWN: lambda spoken: packets.notification("There is no player with this name."),
-    Result.BLOCKED: lambda spoken: packets.user_dm_blocked(spoken.target),
-    Result.TARGET_SILENCED: lambda spoken: packets.target_is_silenced(spoken.target),
-    Result.STORED: _stored,
-    Result.NOT_STORED: lambda spoken: packets.notification(
-        f"{chat_name(spoken.target)} is offline and has too many unread messages: yours was not kept."
+REPLIES: Mapping[SendStatus, Callable[[SendResult], bytes]] = {
+    SendStatus.SAID: lambda result: b"",
+    SendStatus.DROPPED: lambda result: b"",
+    SendStatus.SILENCED: lambda result: packets.silence_end(result.silence_s),
+    SendStatus.UNKNOWN: lambda result: packets.notification("There is no player with this name."),
+    SendStatus.BLOCKED: lambda result: packets.user_dm_blocked(result.target),
+    SendStatus.TARGET_SILENCED: lambda result: packets.target_is_silenced(result.target),
+    SendStatus.STORED: _stored_notice,
+    SendStatus.NOT_STORED: lambda result: packets.notification(
+        f"{chat_name(result.target)} is offline and has too many unread messages. Your message was not stored."
     ),
 }
-"""What the speaker is told of a line's fate."""
+"""The packets for the author of a line, by its outcome."""
 
 
 class ChatHandlers:
@@ -44,59 +44,60 @@ class ChatHandlers:
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
 
-    async def say(self, turn: Turn, asked: Message) -> None:
+    async def say(self, context: PollContext, message: ClientMessage) -> None:
         """1 SEND_PUBLIC_MESSAGE (docs/spec/chat.md#lines-in-a-channel)."""
-        self._answer(turn, await self._chat.say(turn.session, asked.recipient, asked.text))
+        self._reply(context, await self._chat.say(context.session, message.recipient, message.text))
 
-    async def whisper(self, turn: Turn, asked: Message) -> None:
+    async def whisper(self, context: PollContext, message: ClientMessage) -> None:
         """25 SEND_PRIVATE_MESSAGE (docs/spec/chat.md#private-messages)."""
-        self._answer(turn, await self._chat.whisper(turn.session, asked.recipient, asked.text))
+        self._reply(context, await self._chat.whisper(context.session, message.recipient, message.text))
 
-    async def join(self, turn: Turn, shown: str) -> None:
+    async def join(self, context: PollContext, client_name: str) -> None:
         """63 CHANNEL_JOIN (docs/spec/chat.md#joining-and-leaving)."""
         try:
-            joined = await self._chat.join(turn.session, shown)
+            joined = await self._chat.join(context.session, client_name)
         except NotFound:
-            if len(shown) <= CHANNEL_NAME_MAX:
-                turn.say(packets.channel_kick(shown))
+            # The client has opened the tab already and waits. A longer name is not from a client, and is not echoed.
+            if len(client_name) <= CHANNEL_NAME_MAX:
+                context.reply(packets.channel_kick(client_name))
             return
         if joined is not None:
-            turn.session = joined.session
-            turn.say(
-                packets.channel_join_success(joined.shown),
-                packets.channel_info(joined.shown, joined.topic, joined.users),
+            context.session = joined.session
+            context.reply(
+                packets.channel_join_success(joined.client_name),
+                packets.channel_info(joined.client_name, joined.topic, joined.users),
             )
 
-    async def part(self, turn: Turn, shown: str) -> None:
+    async def part(self, context: PollContext, client_name: str) -> None:
         """78 CHANNEL_PART (docs/spec/chat.md#joining-and-leaving)."""
-        turn.session = await self._chat.part(turn.session, shown)
+        context.session = await self._chat.part(context.session, client_name)
 
-    async def set_away(self, turn: Turn, asked: Message) -> None:
+    async def set_away(self, context: PollContext, message: ClientMessage) -> None:
         """82 SET_AWAY_MESSAGE (docs/spec/chat.md#away)."""
-        turn.session = await self._chat.set_away(turn.session, asked.text)
-        away = turn.session.away
-        self._from_bot(turn, f"You are away now: {one_line(away)}" if away else "You are no longer away.")
+        context.session = await self._chat.set_away(context.session, message.text)
+        away = context.session.away
+        self._from_bot(context, f"You are away now: {one_line(away)}" if away else "You are no longer away.")
 
-    def _answer(self, turn: Turn, spoken: Spoken) -> None:
-        turn.session = spoken.session
-        turn.say(ANSWERS[spoken.result](spoken))
-        if spoken.cut:
-            turn.say(WAS_CUT)
-        if spoken.away:
-            text = f"\x01ACTION is away: {one_line(spoken.away)}\x01"
-            turn.say(packets.message(spoken.target, text, turn.session.name, spoken.target_id))
-        for line in spoken.lines:
-            self._from_bot(turn, line)
+    def _reply(self, context: PollContext, result: SendResult) -> None:
+        context.session = result.session
+        context.reply(REPLIES[result.status](result))
+        if result.cut:
+            context.reply(WAS_CUT)
+        if result.away:
+            text = f"\x01ACTION is away: {one_line(result.away)}\x01"
+            context.reply(packets.message(result.target, text, context.session.name, result.target_id))
+        for line in result.lines:
+            self._from_bot(context, line)
 
-    def _from_bot(self, turn: Turn, text: str) -> None:
-        turn.say(packets.message(self._chat.bot_name, text, turn.session.name, BOT_ID))
+    def _from_bot(self, context: PollContext, text: str) -> None:
+        context.reply(packets.message(self._chat.bot_name, text, context.session.name, BOT_ID))
 
     def table(self) -> Handlers:
-        """What this page handles."""
+        """Return the handlers by packet."""
         return {
-            Client.SEND_PUBLIC_MESSAGE: self.say,
-            Client.SEND_PRIVATE_MESSAGE: self.whisper,
-            Client.CHANNEL_JOIN: self.join,
-            Client.CHANNEL_PART: self.part,
-            Client.SET_AWAY_MESSAGE: self.set_away,
+            ClientPacket.SEND_PUBLIC_MESSAGE: self.say,
+            ClientPacket.SEND_PRIVATE_MESSAGE: self.whisper,
+            ClientPacket.CHANNEL_JOIN: self.join,
+            ClientPacket.CHANNEL_PART: self.part,
+            ClientPacket.SET_AWAY_MESSAGE: self.set_away,
         }

@@ -1,4 +1,4 @@
-"""What the server knows of the maps in a client's folder: packet 68 (docs/spec/protocol.md#beatmap-info)."""
+"""Ranked status and grades of the maps in a client's folder: packet 68 (docs/spec/protocol.md#beatmap-info)."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -6,12 +6,12 @@ from typing import Final
 from kiai.beatmaps import Beatmap, Beatmaps, MapStatus
 from kiai.errors import NotFound
 from kiai.faces.bancho import packets
-from kiai.faces.bancho.packets import BeatmapInfo, BeatmapInfoRequest, Client
-from kiai.faces.bancho.turn import Handlers, Turn
+from kiai.faces.bancho.packets import BeatmapInfoEntry, BeatmapInfoRequest, ClientPacket
+from kiai.faces.bancho.poll_context import Handlers, PollContext
 from kiai.realtime.port import Realtime
-from kiai.scores.leaderboards import Leaderboards
+from kiai.scores.grades import Grades
 
-MAPS_AT_ONCE: Final = 100  # each costs two indexed reads on the loop; a client asks again for the rest
+MAPS_AT_ONCE: Final = 100  # each costs two indexed reads; a client repeats the request for the rest
 PER_SECOND: Final = 2
 NO_GRADE: Final = 9
 
@@ -25,37 +25,38 @@ _STATUSES: Final[Mapping[int, int]] = {
     MapStatus.QUALIFIED: 3,
     MapStatus.LOVED: 4,
 }
-"""Our statuses in the client's numbers."""
+"""The client's number of each ranked status."""
 
 
 class MapHandlers:
-    """The handler of beatmap info."""
+    """The handler of BEATMAP_INFO_REQUEST."""
 
-    def __init__(self, beatmaps: Beatmaps, leaderboards: Leaderboards, realtime: Realtime) -> None:
+    def __init__(self, beatmaps: Beatmaps, grades: Grades, realtime: Realtime) -> None:
         self._beatmaps = beatmaps
-        self._leaderboards = leaderboards
+        self._grades = grades
         self._realtime = realtime
 
-    async def beatmap_info(self, turn: Turn, asked: BeatmapInfoRequest) -> None:
-        """68 BEATMAP_INFO_REQUEST. Unknown maps are left out."""
-        allowed = await self._realtime.take(f"map-info:{turn.session.user_id}", limit=PER_SECOND, period_s=1.0)
+    async def beatmap_info(self, context: PollContext, request: BeatmapInfoRequest) -> None:
+        """68 BEATMAP_INFO_REQUEST. Unknown maps are omitted."""
+        allowed = await self._realtime.consume(f"map-info:{context.session.user_id}", limit=PER_SECOND, period_s=1.0)
         if not allowed.granted:
             return
-        known: list[BeatmapInfo] = []
-        for index, filename in enumerate(asked.filenames[:MAPS_AT_ONCE]):
-            if (found := await self._beatmaps.named(filename)) is not None:
-                known.append(await self._info(turn, index, found))
-        for map_id in asked.ids[:MAPS_AT_ONCE]:
+        entries: list[BeatmapInfoEntry] = []
+        for index, filename in enumerate(request.filenames[:MAPS_AT_ONCE]):
+            if (beatmap := await self._beatmaps.named(filename)) is not None:
+                entries.append(await self._info(context, index, beatmap))
+        for map_id in request.ids[:MAPS_AT_ONCE]:
             try:
-                known.append(await self._info(turn, -1, await self._beatmaps.find(id=map_id)))
+                entries.append(await self._info(context, -1, await self._beatmaps.find(id=map_id)))
             except NotFound:
                 continue
-        turn.say(packets.beatmap_info_reply(known))
+        context.reply(packets.beatmap_info_reply(entries))
 
-    async def _info(self, turn: Turn, index: int, beatmap: Beatmap) -> BeatmapInfo:
-        best = await self._leaderboards.grades_on(turn.session.user_id, beatmap.key)
+    async def _info(self, context: PollContext, index: int, beatmap: Beatmap) -> BeatmapInfoEntry:
+        best = await self._grades.on_map(context.session.user_id, beatmap.key)
+        # By mode number. The packet has another order: fruits (catch) before taiko.
         osu, taiko, fruits, mania = (_GRADES.get(best.get(mode, ""), NO_GRADE) for mode in range(4))
-        return BeatmapInfo(
+        return BeatmapInfoEntry(
             index=index,
             map_id=beatmap.id,
             set_id=beatmap.set_id,
@@ -68,5 +69,5 @@ class MapHandlers:
         )
 
     def table(self) -> Handlers:
-        """What this page handles."""
-        return {Client.BEATMAP_INFO_REQUEST: self.beatmap_info}
+        """Return the handlers by packet."""
+        return {ClientPacket.BEATMAP_INFO_REQUEST: self.beatmap_info}

@@ -1,4 +1,4 @@
-"""The first schema: accounts, clans, beatmaps, scores, stats, pools, and the house's own books."""
+"""The first schema: accounts, clans, beatmaps, scores, stats, pools, and tables of the server itself."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Submission: answers kept for retries, boards by country and mods, votes, favourites, comments, screenshots."""
+"""Submissions: stored answers for retries, boards by country and mods, votes, favourites, comments, screenshots."""
 
 import sqlalchemy as sa
 from alembic import op

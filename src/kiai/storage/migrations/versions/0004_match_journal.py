@@ -1,4 +1,4 @@
-"""How far the journal of matches was written."""
+"""The position up to which the journal of matches is written."""
 
 from alembic import op
 
@@ -7,4 +7,5 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
+    # The writer updates this row and never inserts it.
     op.execute("INSERT INTO versions (name, value) VALUES ('match_history', 0)")

@@ -1,4 +1,4 @@
-"""Codes that make the first owner of a server."""
+"""Codes with which the first owner of a server claims it."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""One flag of a kind for each play, however often the play is sent."""
+"""At most one flag of a kind for each play, even when the client sends the play again."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +8,7 @@ down_revision = "0007"
 
 
 def upgrade() -> None:
+    # Keep the oldest of the duplicates; the unique index cannot be created while there are any.
     op.execute(
         "DELETE FROM integrity_flags WHERE checksum IS NOT NULL AND id NOT IN ("
         "SELECT MIN(id) FROM integrity_flags WHERE checksum IS NOT NULL GROUP BY checksum, user_id, kind)"

@@ -1,4 +1,4 @@
-"""Work beside live play: tasks in steps, totals that wait, deliveries that failed."""
+"""Background work: tasks in steps, stale totals, retries of failed deliveries."""
 
 import sqlalchemy as sa
 from alembic import op

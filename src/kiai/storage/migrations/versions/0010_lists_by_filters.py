@@ -1,4 +1,4 @@
-"""Indexes of the lists by filters, of past matches and of the owners."""
+"""Indexes for filtered lists, past matches and owners."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,6 +12,7 @@ STATUS = sa.text("((best_pp | best_score) * (2 - passed) + passed)")
 def upgrade() -> None:
     op.create_index("ix_scores_newest", "scores", ["mode", STATUS, "id"])
     op.create_index("ix_scores_newest_with", "scores", ["mods", "mode", STATUS, "id"])
+    # The index now covers the other filters too, so that a list reads only the rows that match.
     op.drop_index("ix_users_country", "users")
     op.create_index("ix_users_country", "users", ["country", "id", "priv", "preferred_mode", "play_style"])
     op.create_index("ix_users_play_style", "users", ["play_style", "id", "priv", "preferred_mode"])

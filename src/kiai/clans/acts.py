@@ -1,0 +1,696 @@
+"""Acts of players in clans: founding, joining, roles, names, disbanding (docs/spec/game-rules.md#clans).
+
+Each act is one transaction. It locks the clan first and then the players, so that two players cannot take the last seat
+and no clan is left without an owner. The outbox delivers the consequences: lines in the chat, events, notices.
+
+Acts of staff on clans of others (`staff/clans.py`) use the same methods and pass `as_staff`, which writes the audit row
+in the transaction. Then neither roles nor waiting times count.
+"""
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeVar
+
+import msgspec
+
+from kiai.accounts import BOT_ID
+from kiai.accounts.name_index import NameKind, add_names, remove_names
+from kiai.accounts.visibility import BOARDS_LOOK_CHANGED, is_public
+from kiai.clans import statements as sql
+from kiai.clans.model import (
+    CODE_CHARACTERS,
+    CODE_LENGTH,
+    DAY_MS,
+    HOUR_MS,
+    INVITATIONS_MAX,
+    REQUESTS_MAX,
+    REQUESTS_OF_ONE_MAX,
+    RESERVED_DAYS,
+    RESERVED_OF_ONE_MAX,
+    WRONG_CODES_PER_HOUR,
+    ChangingClan,
+    ClanJoined,
+    ClanPlayer,
+    JoinForm,
+    Notice,
+    Role,
+    is_closed,
+    not_in_clan,
+    only_officers,
+    only_owner,
+)
+from kiai.clock import Clock
+from kiai.errors import Conflict, Invalid, LacksRole, NotAllowed, NotFound, Refused, WrongState
+from kiai.osu.durations import duration_text
+from kiai.osu.modes import MODES
+from kiai.osu.names import clan_name_fault, clan_tag_fault, safe_name
+from kiai.osu.privileges import Privilege
+from kiai.realtime.rate_limiter import RateLimiter
+from kiai.storage.outbox import enqueue
+from kiai.storage.port import Database, Transaction, UniqueViolation, Value
+
+T = TypeVar("T")
+
+OUTBOX_KIND: Final = "clan"
+NAME: Final = 0
+TAG: Final = 1
+
+AsStaff = Callable[[Transaction, ChangingClan, Mapping[str, object]], Awaitable[None]]
+"""Writes the audit row of an act of staff: the transaction, the clan before the act, the details."""
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class ClanRules(msgspec.Struct, frozen=True):
+    """The settings of clans."""
+
+    members_max: int = 25
+    cooldown_hours: int = 24
+    invite_days: int = 7
+    rename_days: int = 30
+
+
+class ClanActs:
+    """Changes clans and their members. Every method raises NotFound("clan") for a clan that does not exist."""
+
+    def __init__(
+        self,
+        database: Database,
+        limiter: RateLimiter | None,
+        clock: Clock,
+        rules: ClanRules,
+    ) -> None:
+        self._database = database
+        self._limiter = limiter
+        self._clock = clock
+        self.rules = rules
+
+    # --- reading
+
+    async def seat(self, user_id: int) -> sql.ClanSeat | None:
+        """Return the clan and the role of a player, or None."""
+        return await self._database.one(sql.SEAT, user_id=user_id)
+
+    async def own(self, user_id: int) -> sql.ClanSeat:
+        """Return the clan and the role of a player. Raises WrongState without a clan."""
+        found = await self.seat(user_id)
+        if found is None:
+            raise not_in_clan()
+        return found
+
+    # --- founding and ending
+
+    async def found(
+        self, by: int, tag: str, name: str, *, actor_id: int | None = None, as_staff: AsStaff | None = None
+    ) -> int:
+        """Found a clan with `by` as its owner, and return its id.
+
+        Raises Invalid, Conflict("tag"), Conflict("name"), WrongState (in a clan, too early), and NotAllowed or
+        LacksRole for restricted, unverified and silenced players.
+        """
+        _check_tag(tag)
+        _check_name(name)
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction) -> int:
+            founder = await self._person(tx, by)
+            self._check_may_enter(founder, now, "you", waits=as_staff is None)
+            values: dict[str, Value] = {"name": name, "safe_name": safe_name(name), "tag": tag.upper(), "owner_id": by}
+            clan_id = await tx.one(sql.INSERT, **values, created_at_ms=now, joining=int(JoinForm.INVITE))
+            assert clan_id is not None
+            # After the insert: a clan that gives a name up reserves it in the same transaction.
+            await self._check_free(tx, clan_id, TAG, tag.upper(), now)
+            await self._check_free(tx, clan_id, NAME, safe_name(name), now)
+            await add_names(tx, NameKind.CLAN, clan_id, name, tag)
+            await self._seat(tx, founder, clan_id, Role.OWNER, now)
+            clan = await tx.one(sql.CLAN_TO_CHANGE, id=clan_id)
+            assert clan is not None
+            actor = by if actor_id is None else actor_id
+            await self._record(tx, clan, "found", now, player_id=by, actor_id=actor, by_staff=as_staff is not None)
+            if as_staff is not None:
+                await as_staff(tx, clan, {"after": {"tag": clan.tag, "name": name, "owner": by}})
+            return int(clan_id)
+
+        return await self._unless_taken(body)
+
+    async def disband(self, by: int, clan_id: int, *, as_staff: AsStaff | None = None) -> ChangingClan:
+        """Remove a clan. Its name and tag stay reserved for 30 days. Raises LacksRole for all but the owner."""
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction, clan: ChangingClan) -> ChangingClan:
+            await self._check_role(tx, clan, by, Role.OWNER, as_staff)
+            await self.remove(tx, clan, now, actor_id=by, by_staff=as_staff is not None)
+            if as_staff is not None:
+                await as_staff(tx, clan, {"before": {"tag": clan.tag, "name": clan.name, "owner": clan.owner_id}})
+            return clan
+
+        return await self._on(clan_id, body)
+
+    async def remove(
+        self, tx: Transaction, clan: ChangingClan, now: int, *, actor_id: int, by_staff: bool = False
+    ) -> None:
+        """Remove a locked clan with everything that belongs to it, except its history."""
+        members = await tx.all(sql.MEMBER_IDS_TO_CHANGE, clan_id=clan.id)
+        for member in members:
+            # Only the owner waits before founding or joining again: the others did not choose to leave.
+            if member == clan.owner_id:
+                await tx.run(sql.LEAVE, of_user=member, left_at=now, no_time=None)
+            else:
+                await tx.run(sql.ENTER, of_user=member, new_clan=0, new_role=0, joined_at=None)
+        await tx.run(sql.END_INVITATIONS_TO, of_clan=clan.id)
+        await tx.run(sql.END_REQUESTS_TO, of_clan=clan.id)
+        await remove_names(tx, NameKind.CLAN, clan.id, clan.name, clan.tag)
+        await tx.run_many(sql.REMOVE_TOTALS, [{"in_mode": mode, "of_clan": clan.id} for mode in MODES])
+        await tx.run(sql.REMOVE, of_clan=clan.id)
+        await self._reserve(tx, clan.id, NAME, safe_name(clan.name), now)
+        await self._reserve(tx, clan.id, TAG, clan.tag, now)
+        await tx.run(BOARDS_LOOK_CHANGED)
+        await self._record(
+            tx, clan, "disband", now, actor_id=actor_id, by_staff=by_staff, members=tuple(members), before=clan.tag
+        )
+
+    async def edit(
+        self,
+        by: int,
+        clan_id: int,
+        *,
+        tag: str | None = None,
+        name: str | None = None,
+        form: JoinForm | None = None,
+        as_staff: AsStaff | None = None,
+    ) -> ChangingClan:
+        """Change the tag, the name or the form of joining. Return the clan as it was.
+
+        Raises Invalid, Conflict, LacksRole for all but the owner, and WrongState if nothing would change, or for a
+        second new name within 30 days.
+        """
+        if tag is not None:
+            _check_tag(tag)
+        if name is not None:
+            _check_name(name)
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction, clan: ChangingClan) -> ChangingClan:
+            await self._check_role(tx, clan, by, Role.OWNER, as_staff)
+            before: dict[str, object] = {}
+            after: dict[str, object] = {}
+            is_staff = as_staff is not None
+            if tag is not None and tag.upper() != clan.tag:
+                await self._set_tag(tx, clan, tag.upper(), now, by, by_staff=is_staff)
+                before["tag"], after["tag"] = clan.tag, tag.upper()
+            if name is not None and name != clan.name:
+                await self._set_name(tx, clan, name, now, by, by_staff=is_staff)
+                before["name"], after["name"] = clan.name, name
+            if form is not None and form != clan.joining:
+                await tx.run(sql.SET_FORM, of_clan=clan.id, new_form=int(form))
+                was, becomes = JoinForm(clan.joining).name.lower(), form.name.lower()
+                before["join"], after["join"] = was, becomes
+                await self._record(tx, clan, "form", now, actor_id=by, by_staff=is_staff, before=was, after=becomes)
+            if not after:
+                raise WrongState(_nothing_changes(clan, tag, name))
+            if "tag" in after or "name" in after:
+                await remove_names(tx, NameKind.CLAN, clan.id, clan.name, clan.tag)
+                await add_names(
+                    tx, NameKind.CLAN, clan.id, str(after.get("name", clan.name)), str(after.get("tag", clan.tag))
+                )
+                await tx.run(BOARDS_LOOK_CHANGED)
+            if as_staff is not None:
+                await as_staff(tx, clan, {"before": before, "after": after})
+            return clan
+
+        return await self._unless_taken(lambda tx: self._locked(tx, clan_id, body))
+
+    # --- joining
+
+    async def join(self, user_id: int, clan_id: int, *, code: str | None = None) -> ClanJoined:
+        """Join a clan, or ask to join it, as its form says.
+
+        Raises WrongState (in a clan, full, closed, too early, asked already), and LacksRole without an invitation or
+        with a wrong code.
+        """
+        now = self._clock.now_ms()
+        if code is not None:
+            await self._check_guesses(user_id)
+
+        async def body(tx: Transaction, clan: ChangingClan) -> ClanJoined:
+            person = await self._person(tx, user_id)
+            self._check_may_enter(person, now, "you")
+            if clan.joining == JoinForm.CLOSED:
+                raise is_closed()
+            if code is not None and not _is_code(clan, code):
+                raise LacksRole("no invitation: the code is wrong")
+            until = await tx.one(sql.INVITED_UNTIL, clan_id=clan.id, user_id=user_id)
+            is_invited = code is not None or (until is not None and until > now)
+            if is_invited or clan.joining == JoinForm.OPEN:
+                await self._enter(tx, clan, person, now, actor_id=user_id)
+                return ClanJoined(clan.id, clan.tag, clan.name, "joined")
+            if clan.joining == JoinForm.INVITE:
+                raise LacksRole("no invitation: this clan is joined by invitation or with its code")
+            await self._ask(tx, clan, person, now)
+            return ClanJoined(clan.id, clan.tag, clan.name, "requested")
+
+        try:
+            return await self._on(clan_id, body)
+        except LacksRole:
+            if code is not None:
+                await self._count_wrong_code(user_id)
+            raise
+
+    async def join_by_code(self, user_id: int, code: str) -> ClanJoined:
+        """Join the clan that has this code. Raises as `join`; LacksRole if no clan has it."""
+        await self._check_guesses(user_id)
+        clan_id = await self._database.one(sql.ID_OF_CODE, code=code.lower()) if _looks_like_code(code) else None
+        if clan_id is None:
+            await self._count_wrong_code(user_id)
+            raise LacksRole("no invitation has this code")
+        return await self.join(user_id, clan_id, code=code)
+
+    async def leave(self, user_id: int, clan_id: int) -> None:
+        """Leave a clan. Raises WrongState for others than members, and for the owner."""
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction, clan: ChangingClan) -> None:
+            person = await self._person(tx, user_id)
+            if person.clan_id != clan.id:
+                raise not_in_clan()
+            _check_unrestricted(person)
+            if person.clan_priv == Role.OWNER:
+                raise WrongState("the owner can't leave: transfer or disband the clan first")
+            await self._unseat(tx, clan, person, now)
+            await self._record(tx, clan, "leave", now, player_id=user_id, actor_id=user_id)
+
+        await self._on(clan_id, body)
+
+    # --- acts of officers
+
+    async def invite(self, by: int, clan_id: int, user_id: int) -> None:
+        """Invite a player for `invite_days` days. Raises LacksRole, WrongState, NotFound("player")."""
+        now = self._clock.now_ms()
+        if user_id == BOT_ID:
+            raise Refused("you can't do that to the bot")
+
+        async def body(tx: Transaction, clan: ChangingClan) -> None:
+            await self._check_role(tx, clan, by, Role.OFFICER, None)
+            if clan.joining == JoinForm.CLOSED:
+                raise is_closed()
+            person = await self._person(tx, user_id)
+            if not person.priv & Privilege.UNRESTRICTED:
+                raise NotFound("player")
+            if person.clan_id:
+                raise WrongState(f"{person.name} is already in a clan")
+            await tx.run(sql.UNINVITE_EXPIRED, of_clan=clan.id, now_ms=now)
+            if await tx.one(sql.INVITED_UNTIL, clan_id=clan.id, user_id=user_id) is not None:
+                raise WrongState(f"{person.name} is already invited")
+            if (await tx.one(sql.INVITATIONS, clan_id=clan.id) or 0) >= INVITATIONS_MAX:
+                raise WrongState(f"the clan already has {INVITATIONS_MAX} open invitations")
+            expires = now + self.rules.invite_days * DAY_MS
+            await tx.run(sql.INVITE, clan_id=clan.id, user_id=user_id, by_id=by, expires_at_ms=expires)
+            await self._notify(tx, clan, "invite", now, user_id, by)
+
+        await self._on(clan_id, body)
+
+    async def code(self, by: int, clan_id: int, *, reset: bool = False) -> str:
+        """Return the code with which players can join; `reset` replaces it. Raises LacksRole for members."""
+
+        async def body(tx: Transaction, clan: ChangingClan) -> str:
+            await self._check_role(tx, clan, by, Role.OFFICER, None)
+            if clan.code is not None and not reset:
+                return clan.code
+            code = "".join(secrets.choice(CODE_CHARACTERS) for _ in range(CODE_LENGTH))
+            await tx.run(sql.SET_CODE, of_clan=clan.id, new_code=code)
+            return code
+
+        return await self._on(clan_id, body)
+
+    async def requests(self, by: int, clan_id: int) -> list[sql.Asking]:
+        """Return the visible players who want to join, the oldest request first. Raises LacksRole for members."""
+
+        async def body(tx: Transaction, clan: ChangingClan) -> list[sql.Asking]:
+            await self._check_role(tx, clan, by, Role.OFFICER, None)
+            return await tx.all(sql.ASKING, clan_id=clan.id)
+
+        return await self._on(clan_id, body)
+
+    async def answer(self, by: int, clan_id: int, user_id: int, *, accept: bool) -> None:
+        """Accept or deny a request. Raises LacksRole, NotFound("request"), and WrongState as `join` does."""
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction, clan: ChangingClan) -> None:
+            await self._check_role(tx, clan, by, Role.OFFICER, None)
+            person = await self._person(tx, user_id)
+            # A hidden player is unknown to officers, too.
+            asked = await tx.one(sql.REQUESTED_AT, clan_id=clan.id, user_id=user_id)
+            if asked is None or not is_public(person.priv):
+                raise NotFound("request")
+            if not accept:
+                await tx.run(sql.UNREQUEST, of_clan=clan.id, of_user=user_id)
+                await self._notify(tx, clan, "deny", now, user_id, by)
+                return
+            if clan.joining == JoinForm.CLOSED:
+                raise is_closed()
+            self._check_may_enter(person, now, person.name)
+            await self._enter(tx, clan, person, now, actor_id=by)
+
+        await self._on(clan_id, body)
+
+    async def kick(self, by: int, clan_id: int, user_id: int, *, as_staff: AsStaff | None = None) -> None:
+        """Remove a member. Officers remove members, the owner officers, too.
+
+        Raises LacksRole, Refused for oneself, NotFound("member"), and WrongState for the owner.
+        """
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction, clan: ChangingClan) -> None:
+            role = await self._check_role(tx, clan, by, Role.OFFICER, as_staff)
+            if by == user_id:
+                raise Refused("you can't do that to yourself")
+            person = await self._member(tx, clan, user_id)
+            if as_staff is None and person.clan_priv >= role:
+                raise only_owner()
+            if person.clan_priv == Role.OWNER:
+                raise WrongState("the owner can't be removed: transfer the clan first")
+            await self._unseat(tx, clan, person, now)
+            await self._record(tx, clan, "kick", now, player_id=user_id, actor_id=by, by_staff=as_staff is not None)
+            if as_staff is not None:
+                await as_staff(tx, clan, {"before": {"member": user_id}, "after": {"member": None}})
+
+        await self._on(clan_id, body)
+
+    # --- acts of the owner
+
+    async def promote(self, by: int, clan_id: int, user_id: int) -> None:
+        """Make a member an officer. Raises LacksRole, NotFound("member"), WrongState for an officer or the owner."""
+        await self._set_role(by, clan_id, user_id, Role.OFFICER)
+
+    async def demote(self, by: int, clan_id: int, user_id: int) -> None:
+        """Make an officer a member. Raises LacksRole, NotFound("member"), WrongState for a member or the owner."""
+        await self._set_role(by, clan_id, user_id, Role.MEMBER)
+
+    async def _set_role(self, by: int, clan_id: int, user_id: int, role: Role) -> None:
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction, clan: ChangingClan) -> None:
+            await self._check_role(tx, clan, by, Role.OWNER, None)
+            person = await self._member(tx, clan, user_id)
+            if person.clan_priv == Role.OWNER:
+                raise WrongState(f"{person.name} is already the owner: transfer the clan to change that")
+            if person.clan_priv == role:
+                raise WrongState(f"{person.name} is already {'an officer' if role is Role.OFFICER else 'a member'}")
+            await tx.run(sql.SET_ROLE, of_user=user_id, new_role=int(role))
+            kind = "promote" if role is Role.OFFICER else "demote"
+            await self._record(tx, clan, kind, now, player_id=user_id, actor_id=by)
+
+        await self._on(clan_id, body)
+
+    async def transfer(self, by: int, clan_id: int, user_id: int, *, as_staff: AsStaff | None = None) -> None:
+        """Make a member the owner; the owner becomes an officer. Raises LacksRole, NotFound("member"), WrongState."""
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction, clan: ChangingClan) -> None:
+            await self._check_role(tx, clan, by, Role.OWNER, as_staff)
+            heir = await self._member(tx, clan, user_id)
+            if heir.clan_priv == Role.OWNER:
+                raise WrongState(f"{heir.name} is already the owner")
+            if not heir.priv & Privilege.UNRESTRICTED:
+                raise WrongState(f"{heir.name} is restricted")
+            await self.hand_over(tx, clan, heir)
+            await self._record(tx, clan, "transfer", now, player_id=user_id, actor_id=by, by_staff=as_staff is not None)
+            if as_staff is not None:
+                await as_staff(tx, clan, {"before": {"owner": clan.owner_id}, "after": {"owner": user_id}})
+
+        await self._on(clan_id, body)
+
+    async def hand_over(self, tx: Transaction, clan: ChangingClan, heir: ClanPlayer) -> None:
+        """Make a locked member the owner. The former owner, if still a member, becomes an officer."""
+        owner = await self._person(tx, clan.owner_id)
+        if owner.clan_id == clan.id:
+            await tx.run(sql.SET_ROLE, of_user=owner.id, new_role=int(Role.OFFICER))
+        await tx.run(sql.SET_ROLE, of_user=heir.id, new_role=int(Role.OWNER))
+        await tx.run(sql.SET_OWNER, of_clan=clan.id, new_owner=heir.id, no_time=None)
+
+    # --- accounts that end, and the job
+
+    async def remove_member(self, tx: Transaction, user_id: int) -> None:
+        """Remove a deleted account from its clan. The clan of an owner goes to its highest, longest-standing member.
+
+        Without another member the clan is removed (docs/spec/game-rules.md#clans).
+        """
+        now = self._clock.now_ms()
+        await tx.run(sql.END_INVITATIONS_OF, of_user=user_id)
+        await tx.run(sql.END_REQUESTS_OF, of_user=user_id)
+        person = await self._person(tx, user_id)
+        if not person.clan_id:
+            return
+        clan = await tx.one(sql.CLAN_TO_CHANGE, id=person.clan_id)
+        if clan is None:
+            return
+        if person.clan_priv != Role.OWNER:
+            await self._unseat(tx, clan, person, now)
+            await self._record(tx, clan, "leave", now, player_id=user_id, actor_id=user_id)
+            return
+        heir = await tx.one(sql.HEIR_TO_CHANGE, clan_id=clan.id, but=user_id)
+        if heir is None:
+            await self.remove(tx, clan, now, actor_id=0)
+            return
+        await self._unseat(tx, clan, person, now)
+        await self.hand_over(tx, clan, heir)
+        await self._record(tx, clan, "inherit", now, player_id=heir.id)
+
+    async def inherit(self, clan_id: int, away_before_ms: int) -> bool:
+        """Give the clan of an owner who is restricted since `away_before_ms` to a visible member. Return whether."""
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction, clan: ChangingClan) -> bool:
+            if clan.owner_away_since_ms is None or clan.owner_away_since_ms > away_before_ms:
+                return False
+            heir = await tx.one(sql.HEIR_TO_CHANGE, clan_id=clan.id, but=clan.owner_id)
+            if heir is None or not is_public(heir.priv):
+                return False
+            await self.hand_over(tx, clan, heir)
+            await self._record(tx, clan, "inherit", now, player_id=heir.id)
+            return True
+
+        return await self._on(clan_id, body)
+
+    # --- parts of acts
+
+    async def _on(self, clan_id: int, body: Callable[[Transaction, ChangingClan], Awaitable[T]]) -> T:
+        return await self._database.transaction(lambda tx: self._locked(tx, clan_id, body))
+
+    async def _locked(
+        self, tx: Transaction, clan_id: int, body: Callable[[Transaction, ChangingClan], Awaitable[T]]
+    ) -> T:
+        clan = await tx.one(sql.CLAN_TO_CHANGE, id=clan_id)
+        if clan is None:
+            raise NotFound("clan")
+        return await body(tx, clan)
+
+    async def _unless_taken(self, body: Callable[[Transaction], Awaitable[T]]) -> T:
+        try:
+            return await self._database.transaction(body)
+        except UniqueViolation as violation:
+            raise Conflict("tag" if "tag" in violation.constraint else "name") from violation
+
+    async def _person(self, tx: Transaction, user_id: int) -> ClanPlayer:
+        found = await tx.one(sql.PERSON_TO_CHANGE, id=user_id)
+        if found is None:
+            raise NotFound("player")
+        return found
+
+    async def _member(self, tx: Transaction, clan: ChangingClan, user_id: int) -> ClanPlayer:
+        person = await self._person(tx, user_id)
+        if person.clan_id != clan.id:
+            raise NotFound("member")
+        return person
+
+    async def _check_role(
+        self, tx: Transaction, clan: ChangingClan, by: int, least: Role, as_staff: AsStaff | None
+    ) -> int:
+        """Return the actor's role. Raises LacksRole below `least`, NotAllowed for a restricted member."""
+        if as_staff is not None:
+            return int(Role.OWNER)
+        person = await tx.one(sql.PERSON_TO_CHANGE, id=by)
+        if person is None or person.clan_id != clan.id or person.clan_priv < least:
+            raise only_owner() if least is Role.OWNER else only_officers()
+        _check_unrestricted(person)
+        if person.silenced_until_ms > self._clock.now_ms():
+            raise LacksRole("you are silenced")
+        return person.clan_priv
+
+    def _check_may_enter(self, person: ClanPlayer, now: int, who: str, *, waits: bool = True) -> None:
+        """Raise WrongState, NotAllowed or LacksRole if the player cannot found or join a clan."""
+        you = who == "you"
+        if not is_public(person.priv):
+            _check_unrestricted(person)
+            raise NotAllowed("verified")
+        if person.silenced_until_ms > now and waits:
+            raise LacksRole(f"{'you are' if you else f'{who} is'} silenced")
+        if person.clan_id:
+            raise WrongState(f"{'you are' if you else f'{who} is'} already in a clan")
+        ends = (person.clan_left_at_ms or 0) + self.rules.cooldown_hours * HOUR_MS
+        if waits and person.clan_left_at_ms is not None and ends > now:
+            left = duration_text(-(-(ends - now) // 1000))
+            raise WrongState(f"{'you have' if you else f'{who} has'} left a clan recently: wait another {left}")
+
+    async def _enter(self, tx: Transaction, clan: ChangingClan, person: ClanPlayer, now: int, *, actor_id: int) -> None:
+        if (await tx.one(sql.SEATS, clan_id=clan.id) or 0) >= self.rules.members_max:
+            raise WrongState("the clan is full")
+        await self._seat(tx, person, clan.id, Role.MEMBER, now)
+        await self._record(tx, clan, "join", now, player_id=person.id, actor_id=actor_id)
+
+    async def _seat(self, tx: Transaction, person: ClanPlayer, clan_id: int, role: Role, now: int) -> None:
+        await tx.run(sql.ENTER, of_user=person.id, new_clan=clan_id, new_role=int(role), joined_at=now)
+        await tx.run(sql.END_INVITATIONS_OF, of_user=person.id)
+        await tx.run(sql.END_REQUESTS_OF, of_user=person.id)
+        await tx.run(BOARDS_LOOK_CHANGED)
+
+    async def _unseat(self, tx: Transaction, clan: ChangingClan, person: ClanPlayer, now: int) -> None:
+        await tx.run(sql.LEAVE, of_user=person.id, left_at=now, no_time=None)
+        await tx.run(BOARDS_LOOK_CHANGED)
+
+    async def _ask(self, tx: Transaction, clan: ChangingClan, person: ClanPlayer, now: int) -> None:
+        if await tx.one(sql.REQUESTED_AT, clan_id=clan.id, user_id=person.id) is not None:
+            raise WrongState("you have already asked to join this clan")
+        if (await tx.one(sql.REQUESTS_TO, clan_id=clan.id) or 0) >= REQUESTS_MAX:
+            raise WrongState(f"the clan already has {REQUESTS_MAX} open requests")
+        if (await tx.one(sql.REQUESTS_OF, user_id=person.id) or 0) >= REQUESTS_OF_ONE_MAX:
+            raise WrongState(f"you have already asked to join {REQUESTS_OF_ONE_MAX} clans")
+        await tx.run(sql.REQUEST, clan_id=clan.id, user_id=person.id, at_ms=now)
+        await self._notify(tx, clan, "request", now, person.id, person.id)
+
+    async def _set_name(
+        self, tx: Transaction, clan: ChangingClan, name: str, now: int, by: int, *, by_staff: bool
+    ) -> None:
+        is_spelling = safe_name(name) == safe_name(clan.name)
+        ends = (clan.renamed_at_ms or 0) + self.rules.rename_days * DAY_MS
+        if not by_staff and not is_spelling and clan.renamed_at_ms is not None and ends > now:
+            left = duration_text(-(-(ends - now) // 1000))
+            raise WrongState(f"the clan was renamed recently: wait another {left}")
+        renamed = clan.renamed_at_ms if by_staff or is_spelling else now
+        await tx.run(sql.SET_NAME, of_clan=clan.id, new_name=name, new_safe=safe_name(name), new_renamed=renamed)
+        await self._check_free(tx, clan.id, NAME, safe_name(name), now)
+        if not is_spelling:
+            await tx.run(sql.RELEASE, of_kind=NAME, of_key=safe_name(name))
+            await self._reserve(tx, clan.id, NAME, safe_name(clan.name), now)
+        await self._record(
+            tx, clan, "rename", now, actor_id=by, by_staff=by_staff, before=clan.name, after=name, new_name=name
+        )
+
+    async def _set_tag(
+        self, tx: Transaction, clan: ChangingClan, tag: str, now: int, by: int, *, by_staff: bool
+    ) -> None:
+        await tx.run(sql.SET_TAG, of_clan=clan.id, new_tag=tag)
+        await self._check_free(tx, clan.id, TAG, tag, now)
+        await tx.run(sql.RELEASE, of_kind=TAG, of_key=tag)
+        await self._reserve(tx, clan.id, TAG, clan.tag, now)
+        await self._record(
+            tx, clan, "tag", now, actor_id=by, by_staff=by_staff, before=clan.tag, after=tag, new_tag=tag
+        )
+
+    async def _check_free(self, tx: Transaction, clan_id: int, kind: int, key: str, now: int) -> None:
+        holder = await tx.one(sql.RESERVED_FOR, kind=kind, key=key, now_ms=now)
+        if holder is not None and holder != clan_id:
+            raise Conflict("tag" if kind == TAG else "name")
+
+    async def _reserve(self, tx: Transaction, clan_id: int, kind: int, key: str, now: int) -> None:
+        held = await tx.all(sql.RESERVED_BY, clan_id=clan_id)
+        for of_kind, of_key in held[: max(0, len(held) - RESERVED_OF_ONE_MAX + 1)]:
+            await tx.run(sql.RELEASE, of_kind=of_kind, of_key=of_key)
+        await tx.run(sql.RELEASE, of_kind=kind, of_key=key)  # an earlier reservation that has ended
+        await tx.run(sql.RESERVE, kind=kind, key=key, clan_id=clan_id, until_ms=now + RESERVED_DAYS * DAY_MS)
+
+    async def _record(
+        self,
+        tx: Transaction,
+        clan: ChangingClan,
+        kind: str,
+        now: int,
+        *,
+        player_id: int = 0,
+        actor_id: int = 0,
+        by_staff: bool = False,
+        before: str = "",
+        after: str = "",
+        new_name: str | None = None,
+        new_tag: str | None = None,
+        members: tuple[int, ...] = (),
+    ) -> None:
+        """Write a row of the history, forget the oldest, and enqueue the notice."""
+        row_id = await tx.one(
+            sql.WRITE_HISTORY,
+            at_ms=now,
+            clan_id=clan.id,
+            kind=kind,
+            player_id=player_id,
+            actor_id=actor_id,
+            before=before,
+            after=after,
+        )
+        oldest = await tx.one(sql.OLDEST_KEPT, clan_id=clan.id)
+        if oldest is not None:
+            await tx.run(sql.FORGET, of_clan=clan.id, to_id=oldest)
+        name, tag = new_name or clan.name, new_tag or clan.tag
+        notice = Notice(
+            f"h{row_id}", kind, now, clan.id, name, tag, player_id, actor_id, by_staff=by_staff, members=members
+        )
+        await enqueue(tx, OUTBOX_KIND, _encode(notice).decode(), now)
+
+    async def _notify(
+        self, tx: Transaction, clan: ChangingClan, kind: str, now: int, player_id: int, actor_id: int
+    ) -> None:
+        """Enqueue a notice that only the players concerned get; the history has no row of it."""
+        id_ = f"{kind}:{clan.id}:{player_id}:{now}"
+        notice = Notice(id_, kind, now, clan.id, clan.name, clan.tag, player_id, actor_id)
+        await enqueue(tx, OUTBOX_KIND, _encode(notice).decode(), now)
+
+    async def _check_guesses(self, user_id: int) -> None:
+        if self._limiter is None:
+            return
+        # Cost 0 only reads the limit. Wrong codes consume it.
+        left = await self._limiter.consume(
+            f"clan-codes:{user_id}", limit=WRONG_CODES_PER_HOUR, period_s=3_600.0, cost=0
+        )
+        if not left.remaining:
+            raise LacksRole("too many wrong codes: try again in an hour")
+
+    async def _count_wrong_code(self, user_id: int) -> None:
+        if self._limiter is not None:
+            await self._limiter.consume(f"clan-codes:{user_id}", limit=WRONG_CODES_PER_HOUR, period_s=3_600.0)
+
+
+def _looks_like_code(code: str) -> bool:
+    return len(code) == CODE_LENGTH and set(code.lower()) <= set(CODE_CHARACTERS)
+
+
+def _is_code(clan: ChangingClan, code: str) -> bool:
+    return clan.code is not None and _looks_like_code(code) and secrets.compare_digest(clan.code, code.lower())
+
+
+def _check_unrestricted(person: ClanPlayer) -> None:
+    if not person.priv & Privilege.UNRESTRICTED:
+        raise NotAllowed("unrestricted")
+
+
+def _check_tag(tag: str) -> None:
+    if (fault := clan_tag_fault(tag)) is not None:
+        raise Invalid("tag", fault, tag)
+
+
+def _check_name(name: str) -> None:
+    if (fault := clan_name_fault(name)) is not None:
+        raise Invalid("name", fault, name)
+
+
+def _nothing_changes(clan: ChangingClan, tag: str | None, name: str | None) -> str:
+    if tag is not None:
+        return f"the tag is already {clan.tag}"
+    return f"the name is already {clan.name}" if name is not None else f"the clan is already {_form(clan)}"
+
+
+def _form(clan: ChangingClan) -> str:
+    return {
+        JoinForm.CLOSED: "closed",
+        JoinForm.OPEN: "open",
+        JoinForm.INVITE: "by invitation",
+        JoinForm.REQUEST: "by request",
+    }[JoinForm(clan.joining)]

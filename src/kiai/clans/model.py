@@ -1,0 +1,130 @@
+"""The values of acts in clans: roles, forms of joining, kinds of history, refusals."""
+
+from enum import IntEnum
+from typing import Final, Literal
+
+import msgspec
+
+from kiai.errors import LacksRole, WrongState
+
+DAY_MS: Final = 86_400_000
+HOUR_MS: Final = 3_600_000
+RESERVED_DAYS: Final = 30
+"""Days for which a former name or tag stays free for nobody but its own clan."""
+RESERVED_OF_ONE_MAX: Final = 10
+"""Reserved names and tags of one clan; a further change releases the oldest."""
+INHERIT_AFTER_DAYS: Final = 30
+INVITATIONS_MAX: Final = 100
+"""Open invitations of a clan."""
+REQUESTS_MAX: Final = 100
+"""Open requests to join a clan."""
+REQUESTS_OF_ONE_MAX: Final = 10
+"""Open requests of one player."""
+HISTORY_MAX: Final = 1_000
+"""Acts that a clan's history keeps."""
+ENDED_HISTORY_DAYS: Final = 90
+"""Days for which the history of a disbanded clan is kept."""
+CODE_LENGTH: Final = 12
+CODE_CHARACTERS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+WRONG_CODES_PER_HOUR: Final = 20
+
+
+class Role(IntEnum):
+    """The role of a member: the values of `users.clan_priv`."""
+
+    MEMBER = 1
+    OFFICER = 2
+    OWNER = 3
+
+
+class JoinForm(IntEnum):
+    """How players join a clan: the values of `clans.joining`."""
+
+    CLOSED = 0
+    OPEN = 1
+    INVITE = 2
+    REQUEST = 3
+
+
+FORMS: Final = {form.name.lower(): form for form in JoinForm}
+
+HistoryKind = Literal[
+    "found", "join", "leave", "kick", "promote", "demote", "transfer", "inherit", "rename", "tag", "form", "disband"
+]
+"""The kinds of acts in a clan's history."""
+
+NoticeKind = Literal["invite", "deny", "request"]
+"""Acts that only the players concerned learn of."""
+
+
+class ClanPlayer(msgspec.Struct, frozen=True):
+    """The columns of an account that acts in clans read and lock."""
+
+    id: int
+    name: str
+    priv: int
+    silenced_until_ms: int
+    clan_id: int
+    clan_priv: int
+    clan_left_at_ms: int | None
+
+
+class ChangingClan(msgspec.Struct, frozen=True):
+    """The columns of a clan that acts read and lock."""
+
+    id: int
+    name: str
+    tag: str
+    owner_id: int
+    joining: int
+    code: str | None
+    renamed_at_ms: int | None
+    owner_away_since_ms: int | None
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """An act, as the outbox delivers it. `id` tells deliveries of one act apart from those of another.
+
+    `player_id` and `actor_id` are 0 without a player. `by_staff`: the actor does not act as a member of the clan.
+    """
+
+    id: str
+    kind: str
+    at_ms: int
+    clan_id: int
+    name: str
+    tag: str
+    player_id: int = 0
+    actor_id: int = 0
+    by_staff: bool = False
+    members: tuple[int, ...] = ()
+    """The members of a clan that was disbanded."""
+
+
+class ClanJoined(msgspec.Struct, frozen=True):
+    """The result of `join`: the player is a member, or the officers have a request."""
+
+    clan_id: int
+    tag: str
+    name: str
+    state: Literal["joined", "requested"]
+
+
+def only_owner() -> LacksRole:
+    """Return the refusal for a member who is not the owner."""
+    return LacksRole("only the owner can do that")
+
+
+def only_officers() -> LacksRole:
+    """Return the refusal for a member who is not an officer."""
+    return LacksRole("only officers can do that")
+
+
+def not_in_clan() -> WrongState:
+    """Return the refusal for a player without a clan."""
+    return WrongState("you are not in a clan")
+
+
+def is_closed() -> WrongState:
+    """Return the refusal of a clan that nobody can join."""
+    return WrongState("the clan is closed")

@@ -1,0 +1,91 @@
+"""The command `kiai audit`: the audit log as a list, JSON or CSV."""
+
+import csv
+import sys
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+import typer
+
+from kiai.cli.common import DatabaseOption, DataOption, JsonOption, Output, settings_of, with_services
+from kiai.staff import OPERATOR
+from kiai.staff.audit import utc_text
+from kiai.staff.audit_reading import AuditEntry, AuditFilter
+
+if TYPE_CHECKING:
+    from kiai.app import Services
+
+PAGE: Final = 1_000
+COLUMNS: Final = (
+    *("id", "at", "actor_id", "actor", "source", "action", "target_kind", "target_id", "target", "reason", "details"),
+    *("previous_hash", "hash"),
+)
+_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+def audit(
+    actor: Annotated[str | None, typer.Option(metavar="NAME", help="Only acts of this account.")] = None,
+    target: Annotated[str | None, typer.Option(metavar="NAME", help="Only acts on this account.")] = None,
+    action: Annotated[str, typer.Option(metavar="A", help="Only this action, such as restrict.")] = "",
+    source: Annotated[str, typer.Option(metavar="S", help="Only from game, irc, web, api, cli or job.")] = "",
+    text: Annotated[str, typer.Option(metavar="T", help="Only rows with this text in the reason or details.")] = "",
+    since: Annotated[int, typer.Option(metavar="U", help="Only from this time on, in unix seconds.")] = 0,
+    until: Annotated[int | None, typer.Option(metavar="U", help="Only up to this time, in unix seconds.")] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="Number of rows.")] = 100,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of text.")] = False,
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the audit log, newest first: every act of staff, players on their own accounts, and jobs."""
+    out = Output(as_json)
+
+    async def work(services: "Services") -> tuple[list[AuditEntry], int]:
+        authority = services.authority
+        wanted = AuditFilter(
+            actor_id=None if actor is None else (await authority.target(actor)).id,
+            target_id=None if target is None else (await authority.target(target)).id,
+            action=action,
+            source=source,
+            text=text,
+            since_ms=since * 1000,
+            until_ms=2**62 if until is None else until * 1000 + 999,
+        )
+        rows: list[AuditEntry] = []
+        before, total = None, 0
+        while len(rows) < limit:
+            size = min(PAGE, limit - len(rows))
+            page, total = await services.community.audit.page(OPERATOR, wanted, limit=size, before=before)
+            rows += page
+            if len(page) < size:
+                break
+            before = page[-1].id
+        return rows, max(total, len(rows))
+
+    rows, total = with_services(out, lambda: settings_of(data, database=database), work)
+    if as_csv:
+        _print_csv(rows)
+        return
+    out.result({"rows": [row.fields() for row in rows], "total": total}, *(map(_line, rows) if rows else ["No rows."]))
+
+
+def _line(row: AuditEntry) -> str:
+    actor = row.actor or ("operator" if row.source == "cli" else "server")
+    about = row.target or f"{row.target_kind} {row.target_id}"
+    reason = f": {row.reason}" if row.reason else ""
+    return f"{row.id:>8}  {utc_text(row.at_ms)}  {actor} ({row.source})  {row.action}  {about}{reason}  {row.details}"
+
+
+def _print_csv(rows: list[AuditEntry]) -> None:
+    writer = csv.writer(sys.stdout)  # RFC 4180: lines end with CR LF
+    writer.writerow(COLUMNS)
+    for row in rows:
+        fields = row.fields()
+        fields["details"] = msgspec.json.encode(fields["details"]).decode()
+        writer.writerow([_cell(fields[name]) for name in COLUMNS])
+
+
+def _cell(value: object) -> str:
+    """Return a value as text. A text that a spreadsheet would execute as a formula gets an apostrophe."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULAS) else text

@@ -1,0 +1,340 @@
+"""The commands `kiai users ...` that staff acts need: sanctions, donor time and notes."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kiai.accounts import Account
+from kiai.cli.common import (
+    DatabaseOption,
+    DataOption,
+    JsonOption,
+    Output,
+    reconcile_without_server,
+    settings_of,
+    with_services,
+)
+from kiai.cli.users import Name, user_object
+from kiai.errors import Invalid, Refused
+from kiai.osu.durations import duration_text, parse_duration
+from kiai.staff import OPERATOR
+from kiai.staff.audit import utc_text
+
+if TYPE_CHECKING:
+    from kiai.app import Services
+    from kiai.staff.notes import Note
+
+Reason = Annotated[str, typer.Option("--reason", metavar="R", help="Reason, recorded in the audit log.")]
+Duration = Annotated[str, typer.Argument(metavar="DURATION", help="A time up to a year, such as 30m, 12h, 7d or 2w.")]
+For = Annotated[
+    str | None, typer.Option("--for", metavar="DURATION", help="A time up to a year, such as 30m, 12h, 7d or 2w.")
+]
+
+
+def seconds_of(text: str | None) -> int | None:
+    """Return the seconds of a duration, None for None. Raises Invalid."""
+    if text is None:
+        return None
+    seconds = parse_duration(text)
+    if seconds is None:
+        raise Invalid("duration", "a time up to a year, such as 30m, 12h, 7d or 2w", text)
+    return seconds
+
+
+def act(
+    data: Path | None,
+    database: str | None,
+    as_json: bool,
+    name: str,
+    work: "Callable[[Services], Awaitable[object]]",
+    done: str,
+    *,
+    reconciles: bool = False,
+) -> None:
+    """Carry out an act on the account `name` and show the account. `done` says what happened to it.
+
+    `reconciles`: the act hides or shows scores, so first places and counters are recomputed. A running server does it
+    in the background.
+    """
+    out = Output(as_json)
+
+    async def body(services: "Services") -> Account:
+        user = await services.authority.target(name)
+        await work(services)
+        if reconciles:
+            await reconcile_without_server(out, services)
+        return await services.accounts.account_of(user.id)
+
+    account = with_services(out, lambda: settings_of(data, database=database), body)
+    out.result(user_object(account), f"{account.name} {done}.")
+
+
+def restrict(
+    name: Name,
+    reason: Reason,
+    for_: For = None,
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hide an account and its scores from everybody else. The player can keep playing."""
+
+    async def work(services: "Services") -> None:
+        await services.community.restrictions.restrict(OPERATOR, name, reason, seconds=seconds_of(for_))
+
+    act(data, database, as_json, name, work, "is restricted", reconciles=True)
+
+
+def unrestrict(
+    name: Name,
+    reason: Reason = "",
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Lift a restriction. The account and its scores become visible again."""
+
+    async def work(services: "Services") -> None:
+        await services.community.restrictions.unrestrict(OPERATOR, name, reason)
+
+    act(data, database, as_json, name, work, "is no longer restricted", reconciles=True)
+
+
+def ban(
+    name: Name, reason: Reason, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False
+) -> None:
+    """Restrict an account and lock it out. Its API keys and its IRC password are revoked permanently."""
+
+    async def work(services: "Services") -> None:
+        await services.community.restrictions.ban(OPERATOR, name, reason)
+
+    act(data, database, as_json, name, work, "is banned", reconciles=True)
+
+
+def unban(
+    name: Name,
+    reason: Reason = "",
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Lift a ban. The account stays restricted."""
+
+    async def work(services: "Services") -> None:
+        await services.community.restrictions.unban(OPERATOR, name, reason)
+
+    act(data, database, as_json, name, work, "is unbanned, and restricted")
+
+
+def freeze(
+    name: Name,
+    reason: Reason,
+    for_: For = "7d",
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a player a time to prove something. The account is restricted when it runs out."""
+
+    async def work(services: "Services") -> None:
+        seconds = seconds_of(for_)
+        assert seconds is not None
+        await services.community.restrictions.freeze(OPERATOR, name, reason, seconds=seconds)
+
+    act(data, database, as_json, name, work, "is frozen")
+
+
+def unfreeze(
+    name: Name,
+    reason: Reason = "",
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End a freeze."""
+
+    async def work(services: "Services") -> None:
+        await services.community.restrictions.unfreeze(OPERATOR, name, reason)
+
+    act(data, database, as_json, name, work, "is no longer frozen")
+
+
+def silence(
+    name: Name,
+    duration: Duration,
+    reason: Reason,
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Silence a player: no chat, matches, comments, screenshots and profile changes."""
+
+    async def work(services: "Services") -> None:
+        seconds = seconds_of(duration)
+        assert seconds is not None
+        await services.silences.silence(OPERATOR, name, seconds, reason)
+
+    act(data, database, as_json, name, work, f"is silenced for {duration_text(parse_duration(duration) or 0)}")
+
+
+def unsilence(
+    name: Name,
+    reason: Reason = "",
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End a silence."""
+
+    async def work(services: "Services") -> None:
+        await services.silences.unsilence(OPERATOR, name, reason)
+
+    act(data, database, as_json, name, work, "is unsilenced")
+
+
+def kick(
+    name: Name, reason: Reason, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False
+) -> None:
+    """Log a player off the game. This is not a sanction: the player can log in again."""
+
+    async def work(services: "Services") -> None:
+        await services.community.kicks.kick(OPERATOR, name, reason)
+
+    act(data, database, as_json, name, work, "is kicked")
+
+
+def donor(
+    name: Name,
+    duration: Annotated[
+        str | None, typer.Argument(metavar="[DURATION]", help="The time to add, such as 30d or 4w.")
+    ] = None,
+    tier: Annotated[str, typer.Option("--tier", metavar="supporter|premium", help="The privilege.")] = "supporter",
+    end: Annotated[bool, typer.Option("--end", help="End the donor time now instead.")] = False,
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add donor time to what is left, or end it."""
+    if end == (duration is not None):
+        raise typer.BadParameter("Give either a DURATION or --end.")
+
+    async def work(services: "Services") -> None:
+        if end:
+            await services.community.donors.take(OPERATOR, name)
+            return
+        seconds = seconds_of(duration)
+        assert seconds is not None
+        await services.community.donors.give(OPERATOR, name, seconds, tier)
+
+    given = duration_text(parse_duration(duration or "") or 0)
+    act(data, database, as_json, name, work, "is no donor any more" if end else f"is {tier} for {given}")
+
+
+def note(
+    name: Name,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The note; only staff can read it.")],
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add a note about a player."""
+    out = Output(as_json)
+
+    async def work(services: "Services") -> int:
+        return await services.community.notes.add(OPERATOR, name, text)
+
+    note_id = with_services(out, lambda: settings_of(data, database=database), work)
+    out.result({"id": note_id}, f"Added note {note_id}.")
+
+
+def notes(name: Name, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+    """List the notes about a player, newest first."""
+    out = Output(as_json)
+
+    async def work(services: "Services") -> "list[Note]":
+        return await services.community.notes.read(OPERATOR, name)
+
+    found = with_services(out, lambda: settings_of(data, database=database), work)
+    rows = [
+        {"id": one.id, "at": one.at_ms // 1000, "actor_id": one.author_id, "actor": one.author, "text": one.text}
+        for one in found
+    ]
+    lines = [f"{utc_text(one.at_ms)}  {one.author or 'operator'}: {one.text}" for one in found] or ["No notes."]
+    out.result({"notes": rows}, *lines)
+
+
+def rename(
+    name: Name,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The new name.")],
+    force: Annotated[bool, typer.Option("--force", help="Also if the name is reserved for a former owner.")] = False,
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Rename an account. The old name leads to it and stays reserved for 90 days."""
+
+    async def work(services: "Services") -> None:
+        await services.community.naming.rename(OPERATOR, name, new, force=force)
+
+    act(data, database, as_json, name, work, f"is the new name of {name}")
+
+
+def country(
+    name: Name,
+    code: Annotated[str, typer.Argument(metavar="CC", help="Two-letter country code.")],
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Move an account to another country, with its scores and ranks."""
+
+    async def work(services: "Services") -> None:
+        await services.community.naming.set_country(OPERATOR, name, code)
+
+    act(data, database, as_json, name, work, f"is in {code.lower()} now", reconciles=True)
+
+
+def delete(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm: this cannot be undone.")] = False,
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete an account at once: nothing names the player afterwards, and the name is free."""
+    out = Output(as_json)
+
+    async def work(services: "Services") -> int:
+        if not yes:
+            target = await services.site.deletion_by_staff.check(OPERATOR, name)
+            raise Refused(f"this deletes {target.name} permanently; add --yes to do it")
+        user_id = await services.site.deletion_by_staff.delete(OPERATOR, name)
+        await reconcile_without_server(out, services)
+        return user_id
+
+    user_id = with_services(out, lambda: settings_of(data, database=database), work)
+    out.result({"id": user_id, "deleted": True}, f"Deleted account {user_id}.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to `kiai users`."""
+    for command in (
+        restrict,
+        unrestrict,
+        ban,
+        unban,
+        freeze,
+        unfreeze,
+        silence,
+        unsilence,
+        kick,
+        donor,
+        rename,
+        country,
+        delete,
+        note,
+        notes,
+    ):
+        app.command(command.__name__)(command)

@@ -1,0 +1,149 @@
+"""The third part of the composition root: the services of staff, clans and the community.
+
+`kiai.app` builds the services of the game first and passes itself.
+"""
+
+from typing import TYPE_CHECKING
+
+from kiai.accounts.web_sessions import WebSessions
+from kiai.chat.model import CHANNELS_CHANGED
+from kiai.clans import ClanActs, ClanRules
+from kiai.clans.history import ClanHistory
+from kiai.clans.notices import ClanNotices
+from kiai.clans.upkeep import ClanUpkeep
+from kiai.decoding.evidence_decoder import EvidenceDecoder, evidence_workers
+from kiai.scores.evidence import Examiner
+from kiai.scores.evidence.rules import thresholds
+from kiai.scores.webhook_events import FirstPlaceEvents
+from kiai.secret_box import SecretBox
+from kiai.staff.audit_reading import AuditReading
+from kiai.staff.channel_desk import ChannelDesk
+from kiai.staff.clans import ClanStaff
+from kiai.staff.devices import Devices
+from kiai.staff.doctor import Doctor
+from kiai.staff.donors import Donors
+from kiai.staff.faq import Faq
+from kiai.staff.flag_queue import FlagQueue
+from kiai.staff.kicks import Kicks
+from kiai.staff.map_requests import MapRequests
+from kiai.staff.naming import Naming
+from kiai.staff.notes import Notes
+from kiai.staff.player_lines import KIND as BOT_LINES
+from kiai.staff.player_lines import PlayerLines
+from kiai.staff.reports import Reports
+from kiai.staff.restrictions import Restrictions
+from kiai.staff.sanctions import Sanctions
+from kiai.staff.silences import OUTBOX_KIND as SILENCES
+from kiai.staff.staff_feed import StaffFeed
+from kiai.staff.webhooks import WebhookEditor
+from kiai.webhooks import Webhooks
+from kiai.webhooks.sending import Sender
+
+if TYPE_CHECKING:
+    from kiai.app import Services
+
+
+class CommunityServices:
+    """The services of staff and of the community, as `Services.community`."""
+
+    def __init__(self, services: "Services") -> None:
+        settings, database, clock = services.settings, services.database, services.clock
+        self.reports = Reports(
+            database,
+            services.authority,
+            services.journal,
+            services.realtime,
+            clock,
+            limited=settings.rate_limits,
+        )
+        self.staff_feed = StaffFeed(database, services.realtime, self.reports, services.flags, services.outbox, clock)
+        self.faq = Faq(database, services.authority, clock)
+        services.outbox.subscribe(CHANNELS_CHANGED, services.chat.on_channel_change)
+        self.channel_desk = ChannelDesk(database, services.authority, clock)
+        self.map_requests = MapRequests(
+            database, services.authority, services.staff, services.beatmaps, clock, services.chat.notify
+        )
+        self.devices = Devices(database, services.authority, clock)
+        self.evidence_decoder = EvidenceDecoder(evidence_workers())
+        self.examiner = Examiner(
+            database,
+            services.files,
+            services.beatmaps,
+            self.evidence_decoder,
+            services.flags,
+            clock,
+            thresholds(settings),
+        )
+        self.flag_queue = FlagQueue(database, services.authority, services.flags, self.examiner, clock)
+        self.doctor = Doctor(
+            database,
+            services.files,
+            services.beatmaps,
+            services.rebuilder,
+            services.reconciler,
+            clock,
+            services.is_served,
+        )
+        self._build_staff(services)
+        self._build_clans(services)
+        self._build_webhooks(services)
+
+    def _build_clans(self, services: "Services") -> None:
+        settings, database, clock = services.settings, services.database, services.clock
+        rules = ClanRules(
+            members_max=settings.clan_members_max,
+            cooldown_hours=settings.clan_cooldown_hours,
+            invite_days=settings.clan_invite_days,
+            rename_days=settings.clan_rename_days,
+        )
+        limiter = services.limiter if settings.rate_limits else None
+        self.clans = ClanActs(database, limiter, clock, rules)
+        self.clan_history = ClanHistory(database, services.accounts)
+        self.clan_upkeep = ClanUpkeep(database, self.clans, clock)
+        self.clan_staff = ClanStaff(database, services.accounts, services.authority, self.clans, services.clans, clock)
+        self.clan_notices = ClanNotices(
+            services.accounts,
+            services.relationships,
+            services.chat,
+            services.mail,
+            services.realtime,
+            services.outbox,
+            invite_days=settings.clan_invite_days,
+        )
+
+    def _build_staff(self, services: "Services") -> None:
+        """Build the acts of staff on players."""
+        database, accounts, clock = services.database, services.accounts, services.clock
+        authority = services.authority
+        web_sessions = WebSessions(database, clock, services.ids)
+        self.restrictions = Restrictions(database, accounts, authority, services.standing, web_sessions, clock)
+        self.kicks = Kicks(database, authority, clock)
+        self.sanctions = Sanctions(authority, self.restrictions, services.silences, self.kicks)
+        self.donors = Donors(database, accounts, authority, clock)
+        self.notes = Notes(database, accounts, authority, clock)
+        self.naming = Naming(database, accounts, authority, services.standing, clock)
+        self.audit = AuditReading(database, authority)
+        services.outbox.subscribe(SILENCES, services.silences.deliver)
+        services.outbox.subscribe(BOT_LINES, PlayerLines(accounts, services.chat.notify).deliver)
+
+    async def end_timed(self) -> None:
+        """End the restrictions, freezes and donor times that have run out. A job calls this."""
+        await self.restrictions.end_due()
+        await self.donors.end_due()
+
+    def _build_webhooks(self, services: "Services") -> None:
+        """Build what sends events to URLs of the operator."""
+        settings, database, clock = services.settings, services.database, services.clock
+        self.webhooks = Webhooks(
+            database,
+            clock,
+            services.ids,
+            SecretBox(settings.data, clock),
+            Sender(allow_private=settings.allow_private_webhooks),
+            server=settings.title,
+            link=services.link,
+        )
+        self.webhook_editor = WebhookEditor(database, services.authority, self.webhooks, clock)
+        self.first_place_events = FirstPlaceEvents(
+            database, services.score_lookup, services.beatmaps, clock, services.outbox
+        )

@@ -1,0 +1,40 @@
+"""Replaces the process of `kiai serve` by the server process, and names the arguments between them."""
+
+import contextlib
+import os
+import sys
+from typing import Final, NoReturn
+
+from kiai.server_settings import Settings
+
+SETTINGS_FROM: Final = "--settings-from-fd="
+DEMO_FIRST: Final = "--demo"
+LISTEN_ON: Final = "--listen-on-fd="
+"""The listening socket that a worker inherits from its supervisor."""
+IRC_ON: Final = "--irc-on-fd="
+IRC_TLS_ON: Final = "--irc-tls-on-fd="
+"""The listening sockets for IRC, plain and encrypted, that a worker inherits from its supervisor."""
+FIGURES_IN: Final = "--figures-in-fd="
+"""The shared memory for the metrics of all workers: file descriptor, slot of this worker, number of slots."""
+SUPERVISOR: Final = "--supervisor="
+"""The process id of the supervisor. A worker ends when its supervisor has ended."""
+
+
+def exec_server(settings: Settings, *, demo: bool) -> NoReturn:
+    """Replace this process by the server process. Process id and signal handlers set to ignore stay the same.
+
+    The command line, its parser and pydantic are then no longer in memory. The settings go through a pipe, because
+    other users of the machine can read the arguments of a process.
+    """
+    out, into = os.pipe()
+    os.write(into, settings.to_json())  # smaller than the pipe's buffer of 64 KiB, so it does not block
+    os.close(into)
+    os.set_inheritable(out, True)
+    arguments = [f"{SETTINGS_FROM}{out}", *([DEMO_FIRST] if demo else [])]
+    os.execv(sys.executable, [sys.executable, "-m", "kiai.server_process", *arguments])  # noqa: S606
+
+
+def announce(line: str) -> None:
+    """Write a line to stdout for the process that started the server. A closed stdout is ignored."""
+    with contextlib.suppress(OSError):
+        os.write(sys.stdout.fileno(), f"{line}\n".encode())

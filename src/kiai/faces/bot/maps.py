@@ -1,0 +1,218 @@
+"""Commands about the map of the last `/np`: requests of players, and decisions of nominators."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from kiai.beatmaps import Beatmap, Beatmaps, MapStatus
+from kiai.beatmaps.mirrors import Mirrors
+from kiai.beatmaps.model import STATUS_BY_WORD
+from kiai.beatmaps.upstream import Upstream
+from kiai.chat.bot import Argument, ArgumentKind, BadArgument, BotCommand, CommandContext
+from kiai.errors import NotFound, Refused
+from kiai.faces.bot.now_playing import NowPlaying
+from kiai.osu.texts import chat_link, chat_name, chat_text
+from kiai.staff import Actor
+from kiai.staff.map_requests import NAMED_MAX, PAGE, SEES_REQUESTS, SETS_STATUS, MapRequests
+from kiai.staff.status_history import StatusHistory
+
+FREEZE: Final = "freeze"
+UNFREEZE: Final = "unfreeze"
+MODES: Final = {"osu": 0, "std": 0, "taiko": 1, "catch": 2, "ctb": 2, "mania": 3}
+SEARCHED_MAX: Final = 100  # characters
+PAGES_MAX: Final = 1_000
+
+
+class MapCommands:
+    """Handlers of `!request`, `!whoranked`, `!search`, and of the commands of nominators."""
+
+    def __init__(
+        self,
+        now_playing: NowPlaying,
+        beatmaps: Beatmaps,
+        requests: MapRequests,
+        history: StatusHistory,
+        mirrors: Mirrors,
+        upstream: Upstream | None,
+        link: Callable[[str], str],
+    ) -> None:
+        self._now_playing = now_playing
+        self._beatmaps = beatmaps
+        self._requests = requests
+        self._history = history
+        self._mirrors = mirrors
+        self._upstream = upstream
+        self._link = link
+
+    async def request(self, context: CommandContext) -> Sequence[str]:
+        """`!request`."""
+        beatmap = await self._last_map(context)
+        await self._requests.request(context.session.user_id, beatmap)
+        return (f"Your request for {self._title(beatmap)} has been sent to the nominators.",)
+
+    async def who_ranked(self, context: CommandContext) -> Sequence[str]:
+        """`!whoranked`."""
+        beatmap = await self._last_map(context)
+        changes = [change for change in await self._history.of(beatmap.id) if change.before != change.after]
+        status = MapStatus(beatmap.status).name.lower()
+        if not changes or changes[0].after != beatmap.status:
+            return (f"{self._title(beatmap)} is {status}. No staff member has set this status.",)
+        change = changes[0]
+        by = chat_name(change.by) if change.by else "the server"
+        return (
+            f"{self._title(beatmap)} is {status} since {datetime.fromtimestamp(change.at_ms // 1000, UTC):%Y-%m-%d}, "
+            f"by {by}.",
+        )
+
+    async def search(self, context: CommandContext, text: str) -> Sequence[str]:
+        """`!search`."""
+        if not self._mirrors:
+            raise Refused("this server has no mirror to search")
+        found = await self._mirrors.search(text[:SEARCHED_MAX], mode=None, status=None, page=0)
+        if not found:
+            return ("No beatmap set found.",)
+        first = found[0]
+        return (chat_link(self._link(f"beatmapsets/{first.set_id}"), f"{first.artist} - {first.title}"),)
+
+    async def queue(self, context: CommandContext, page: int | None) -> Sequence[str]:
+        """`!requests`."""
+        number = page or 1
+        found, total = await self._requests.queue(_actor(context), number)
+        if not found:
+            return ("There are no open requests.",) if not total else ("This page does not exist.",)
+        lines = []
+        for requested in found:
+            names = [chat_name(one.name) for one in await self._requests.requesters(requested.set_id)]
+            by = ", ".join(names[:NAMED_MAX]) + (" and others" if len(names) > NAMED_MAX else "")
+            title = chat_link(self._link(f"b/{requested.map_id}"), f"{requested.artist} - {requested.title}")
+            since = datetime.fromtimestamp(requested.since_ms // 1000, UTC)
+            lines.append(f"{title}: {requested.count} since {since:%Y-%m-%d}, by {by}")
+        return [*lines, f"Page {number} of {-(-total // PAGE)}, {total} sets."]
+
+    async def map(self, context: CommandContext, status: str, scope: str | None, modes: str | None) -> Sequence[str]:
+        """`!map`."""
+        beatmap = await self._last_map(context)
+        maps = await self._beatmaps.of_set(beatmap.set_id) if scope == "set" else [beatmap]
+        if modes:
+            wanted = {_mode(word) for word in modes.lower().split()}
+            maps = [one for one in maps if one.mode in wanted]
+            if not maps:
+                raise NotFound("map of these modes")
+        title = self._title(beatmap)
+        count = f"{len(maps)} map" if len(maps) == 1 else f"{len(maps)} maps"
+        if status in (FREEZE, UNFREEZE):
+            await self._requests.set_frozen(_actor(context), maps, status == FREEZE)
+            return (f"{title}: {'froze' if status == FREEZE else 'unfroze'} the status of {count}.",)
+        new = STATUS_BY_WORD[status]
+        await self._requests.set_status(_actor(context), maps, new)
+        return (f"{title}: set the status of {count} to {new.name.lower()}.",)
+
+    async def rank_set(self, context: CommandContext) -> Sequence[str]:
+        """`!mrs`."""
+        return await self.map(context, "rank", "set", None)
+
+    async def close(self, context: CommandContext, reason: str) -> Sequence[str]:
+        """`!close`."""
+        beatmap = await self._last_map(context)
+        count = await self._requests.close(_actor(context), beatmap, reason)
+        return (f"{self._title(beatmap)}: closed {count} request{'' if count == 1 else 's'}: {chat_text(reason)}",)
+
+    async def refresh(self, context: CommandContext) -> Sequence[str]:
+        """`!refresh`."""
+        beatmap = await self._last_map(context)
+        if self._upstream is None:
+            raise Refused("this server has no upstream for beatmaps")
+        await self._requests.record_refresh(_actor(context), beatmap)
+        await self._upstream.refresh(await self._beatmaps.of_set(beatmap.set_id))
+        return (f"{self._title(beatmap)}: the set is up to date with upstream.",)
+
+    async def _last_map(self, context: CommandContext) -> Beatmap:
+        """Return the map of the last `/np` as it is stored now. Raises Refused without one."""
+        try:
+            playing = await self._now_playing.last_map(context.session.user_id)
+        except BadArgument as error:
+            raise Refused("choose a beatmap with /np first") from error
+        return await self._beatmaps.find(id=playing.beatmap.id)
+
+    def _title(self, beatmap: Beatmap) -> str:
+        return chat_link(self._link(f"b/{beatmap.id}"), f"{beatmap.artist} - {beatmap.title}")
+
+    def commands(self) -> list[BotCommand]:
+        """Return the declarations of these commands."""
+        status = Argument("status", ArgumentKind.CHOICE, choices=(*STATUS_BY_WORD, FREEZE, UNFREEZE))
+        scope = Argument("scope", ArgumentKind.CHOICE, optional=True, choices=("map", "set"))
+        page = Argument("page", ArgumentKind.NUMBER, optional=True, least=1, most=PAGES_MAX)
+        return [
+            BotCommand(
+                name="request",
+                aliases=("req",),
+                handler=self.request,
+                help="Asks the nominators to rank the set of your last /np.",
+            ),
+            BotCommand(
+                name="whoranked",
+                handler=self.who_ranked,
+                help="Shows who set the status of the map of your last /np.",
+            ),
+            BotCommand(
+                name="search",
+                handler=self.search,
+                help="Links the first beatmap set that a search finds.",
+                arguments=(Argument("text", ArgumentKind.TEXT),),
+                hidden=True,
+                heavy=True,
+            ),
+            BotCommand(
+                name="requests",
+                aliases=("reqs",),
+                handler=self.queue,
+                help="Lists the sets that players want ranked, the oldest request first.",
+                arguments=(page,),
+                permission=SEES_REQUESTS,
+                hidden=True,
+            ),
+            BotCommand(
+                name="map",
+                handler=self.map,
+                help="Sets the status of the map of your last /np, or of its set, or of the set's maps of some modes.",
+                arguments=(status, scope, Argument("modes", ArgumentKind.TEXT, optional=True)),
+                permission=SETS_STATUS,
+                audit="beatmap_status",
+                hidden=True,
+            ),
+            BotCommand(
+                name="mrs",
+                handler=self.rank_set,
+                help="Ranks the set of your last /np, like !map rank set.",
+                permission=SETS_STATUS,
+                audit="beatmap_status",
+                hidden=True,
+            ),
+            BotCommand(
+                name="close",
+                handler=self.close,
+                help="Closes the requests for the set of your last /np. The players get the reason.",
+                arguments=(Argument("reason", ArgumentKind.REASON),),
+                permission=SEES_REQUESTS,
+                audit="request_close",
+                hidden=True,
+            ),
+            BotCommand(
+                name="refresh",
+                handler=self.refresh,
+                help="Gets the set of your last /np from upstream again.",
+                permission=SETS_STATUS,
+                audit="beatmap_refresh",
+                hidden=True,
+            ),
+        ]
+
+
+def _mode(word: str) -> int:
+    if word not in MODES:
+        raise BadArgument("modes must be of osu, taiko, catch, mania.")
+    return MODES[word]
+
+
+def _actor(context: CommandContext) -> Actor:
+    return Actor(context.session.user_id, context.source)

@@ -1,0 +1,312 @@
+"""The gateway of the game's web endpoints: reads the form, checks the password and enforces the rate limits.
+
+    request -> limit by address -> small parts of the form -> password -> limit by account -> files of the form
+            -> the endpoint's handler -> ClientResponse
+
+An `Endpoint` declares what it needs. Its handler gets a `ClientRequest` and returns a `ClientResponse` or raises. An
+error becomes a status with an empty body, because the client would take a text for an answer of the protocol
+(docs/spec/web.md#common-rules).
+"""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Final, Literal
+from urllib.parse import unquote
+
+import falcon
+import falcon.asgi
+import msgspec
+from falcon.media.multipart import MultipartParseOptions
+
+from kiai.accounts import Credentials, TooManyGuesses, User, Viewer
+from kiai.errors import Conflict, Invalid, KiaiError, NotAllowed, NotAuthenticated, NotFound, Refused, Unavailable
+from kiai.faces.asgi import FalconApp, falcon_app, no_options
+from kiai.faces.forms import Form, FormReader
+from kiai.faces.rate_limit import RateLimit
+from kiai.faces.request_body import BodyTooLarge, read_body
+from kiai.logs import Outage
+from kiai.networks import network_of
+from kiai.osu.privileges import effective
+from kiai.realtime.port import Realtime
+from kiai.realtime.rate_limiter import RateLimiter
+from kiai.realtime.while_unavailable import may_be_playing
+
+TEXT: Final = "text/plain; charset=utf-8"
+BYTES: Final = "application/octet-stream"
+JSON: Final = "application/json"
+RETRY_AFTER_S: Final = 5
+BODY_MAX: Final = 8 * 1024
+PARTS_MAX: Final = 40  # a submission has fewer than 20
+PART_HEADERS_MAX: Final = 8 * 1024
+NAME_BYTES_MAX: Final = 64  # longer names cannot exist, so they cost no lookup
+
+_WHOLE: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+
+
+class ClientResponse(msgspec.Struct, frozen=True):
+    """The answer of an endpoint."""
+
+    body: bytes = b""
+    status: int = 200
+    content_type: str = TEXT
+    headers: tuple[tuple[str, str], ...] = ()
+    chunks: AsyncIterator[bytes] | None = None  # replaces `body` for content that is too large for memory
+    length: int | None = None  # of the chunks, in bytes
+
+
+PRIVATE: Final = "private, no-store"
+"""The Cache-Control of answers that depend on the account."""
+BROWSING: Final = RateLimit("web", 10, 1.0, 30)
+"""The shared limit of an account for all endpoints without a limit of their own."""
+
+
+class RateLimited(KiaiError):
+    """The caller has exceeded a rate limit."""
+
+
+class Banned(NotAuthenticated):
+    """The password is right, but the account is banned."""
+
+
+class ClientRequest(msgspec.Struct, frozen=True):
+    """A request that passed the gateway. `user` is None on endpoints without credentials."""
+
+    query: Mapping[str, str]
+    form: Form
+    path: Mapping[str, str]
+    headers: Mapping[str, str]  # names in lower case
+    address: str
+    user: User | None = None
+    body: bytes = b""
+    reader: FormReader | None = None  # only on endpoints with `streamed_body`
+
+    @property
+    def player(self) -> User:
+        """The authenticated account. Only for endpoints with credentials."""
+        assert self.user is not None
+        return self.user
+
+    @property
+    def viewer(self) -> Viewer:
+        """The caller as a viewer of other players, for the rules of visibility."""
+        return Viewer() if self.user is None else Viewer(self.user.id, effective(self.user.priv))
+
+    def whole(self, name: str, otherwise: int = 0) -> int:
+        """Return an integer from the query, or `otherwise` if it is missing or invalid."""
+        text = self.query.get(name, "")
+        return int(text) if _WHOLE.fullmatch(text) else otherwise
+
+
+Handler = Callable[[ClientRequest], Awaitable[ClientResponse]]
+Method = Literal["GET", "POST"]
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """An endpoint: its route, its requirements and its handler.
+
+    - `credentials`: the fields of query or form with the name and the password; None for a public endpoint.
+    - `online`: the account must also have a session with the game.
+    - `unauthorized`, `bad_request`, `rate_limited`: replace the answers 401, 400 and 429 where the client expects a
+      text.
+    - `rate_limit`: for each account, or for each network if the endpoint has no credentials.
+    - `body_max`, `part_max`: the maximum size of a form and of each part, in bytes.
+    - `raw_body`: the handler gets the body as bytes instead of a form.
+    - `streamed_body`: the handler reads the form and checks the credentials itself.
+    """
+
+    method: Method
+    path: str
+    handler: Handler
+    credentials: tuple[str, str] | None = None
+    online: bool = False
+    unauthorized: ClientResponse | None = None
+    bad_request: ClientResponse | None = None
+    rate_limited: ClientResponse | None = None
+    rate_limit: RateLimit | None = BROWSING
+    body_max: int = BODY_MAX
+    part_max: int = BODY_MAX
+    raw_body: bool = False
+    streamed_body: bool = False
+
+
+class ClientGateway:
+    """Authenticates requests, enforces rate limits and turns errors into answers."""
+
+    def __init__(self, credentials: Credentials, realtime: Realtime, limiter: RateLimiter, *, limited: bool) -> None:
+        self._credentials = credentials
+        self._realtime = realtime
+        self._limiter = limiter
+        self._limited = limited
+        self._outages: dict[str, Outage] = {}
+
+    def app(self, endpoints: list[Endpoint]) -> FalconApp:
+        """Return the application that serves these endpoints. Other paths get 404 with an empty body."""
+        by_path: dict[str, dict[str, Endpoint]] = {}
+        for endpoint in endpoints:
+            by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+        app = falcon_app({path: _allow(methods) for path, methods in by_path.items()})
+        options = MultipartParseOptions()
+        options.max_body_part_count = PARTS_MAX
+        options.max_body_part_headers_size = PART_HEADERS_MAX
+        handler = falcon.media.MultipartFormHandler(options)
+        app.req_options.media_handlers[falcon.MEDIA_MULTIPART] = handler
+        for path, methods in by_path.items():
+            app.add_route(path, _Resource(self, methods))
+        app.add_sink(_not_found)
+        return app
+
+    async def respond(self, endpoint: Endpoint, req: falcon.asgi.Request, path: Mapping[str, str]) -> ClientResponse:
+        """Answer one request. Raises only errors that are bugs of the server."""
+        try:
+            answer = await self._handle(endpoint, req, path)
+        except KiaiError as error:
+            if isinstance(error, Unavailable):
+                self._outage_of(endpoint).failed(error)
+            return _error_response(error, endpoint)
+        if endpoint.path in self._outages:
+            self._outages[endpoint.path].worked()
+        return answer
+
+    def _outage_of(self, endpoint: Endpoint) -> Outage:
+        """Return the outage of an endpoint. Each has its own, because only some of them need the unavailable store."""
+        if endpoint.path not in self._outages:
+            self._outages[endpoint.path] = Outage("client", "unavailable", "available again", endpoint=endpoint.path)
+        return self._outages[endpoint.path]
+
+    async def check_rate_limit(self, rate_limit: RateLimit, bucket: str) -> None:
+        """Consume one request from the bucket. Raises RateLimited if the bucket is empty."""
+        if not self._limited:
+            return
+        result = await self._limiter.consume(
+            f"{rate_limit.name}:{bucket}", limit=rate_limit.count, period_s=rate_limit.period_s, burst=rate_limit.burst
+        )
+        if not result.granted:
+            raise RateLimited
+
+    async def _handle(self, endpoint: Endpoint, req: falcon.asgi.Request, path: Mapping[str, str]) -> ClientResponse:
+        address: str = req.scope["kiai.address"]
+        # With credentials the limit counts the account, so that players behind one address do not share it. Guesses of
+        # passwords have a price of their own (`Credentials.check`).
+        if endpoint.credentials is None and endpoint.rate_limit is not None:
+            await self.check_rate_limit(endpoint.rate_limit, network_of(address))
+        query = {name: value if isinstance(value, str) else value[-1] for name, value in req.params.items()}
+        form, body, reader, user = Form(), b"", None, None
+        if endpoint.method == "POST" and endpoint.raw_body:
+            body = await read_body(req, endpoint.body_max)
+        elif endpoint.method == "POST":
+            reader = FormReader(req, endpoint.body_max, endpoint.part_max)
+            if endpoint.streamed_body:
+                return await endpoint.handler(
+                    ClientRequest(query, form, path, req.headers_lower, address, reader=reader)
+                )
+            form = await reader.read_small()
+            # Authenticate before reading files, so that a stranger cannot make the server store megabytes.
+            if endpoint.credentials is not None and all(
+                query.get(field) or form.text(field) for field in endpoint.credentials
+            ):
+                user = await self._authenticate(endpoint, query, form, address)
+            form = await reader.read_all()
+        # The credentials may also follow the files.
+        if endpoint.credentials is not None and user is None:
+            user = await self._authenticate(endpoint, query, form, address)
+        return await endpoint.handler(ClientRequest(query, form, path, req.headers_lower, address, user, body))
+
+    async def _authenticate(self, endpoint: Endpoint, query: Mapping[str, str], form: Form, address: str) -> User:
+        """Return the account of the request. Raises NotAuthenticated and RateLimited."""
+        assert endpoint.credentials is not None
+        user = await self.log_in(
+            *(query.get(name) or form.text(name) or "" for name in endpoint.credentials), address=address
+        )
+        if endpoint.rate_limit is not None:
+            await self.check_rate_limit(endpoint.rate_limit, f"user:{user.id}")
+        if endpoint.online and not await may_be_playing(self._realtime, user.id):
+            raise NotAuthenticated
+        return user
+
+    async def log_in(self, name: str, password: str, *, address: str) -> User:
+        """Return the account of these credentials.
+
+        Some builds encode names twice (docs/spec/web.md#names-and-passwords), so a name that no account has is decoded
+        once more. Raises NotAuthenticated, Banned, TooManyGuesses and Unavailable.
+        """
+        if len(name.encode(errors="replace")) > NAME_BYTES_MAX:
+            raise NotAuthenticated
+        try:
+            user = await self._credentials.check(name, password, address)
+        except NotAuthenticated:
+            if "%" not in name:
+                raise
+            user = await self._credentials.check(unquote(name), password, address)
+        if user.banned_at_ms is not None:
+            raise Banned
+        return user
+
+
+class _Resource:
+    """The Falcon resource of one path."""
+
+    def __init__(self, gateway: ClientGateway, endpoints: Mapping[str, Endpoint]) -> None:
+        self._gateway = gateway
+        self._endpoints = endpoints
+
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, **path: str) -> None:
+        """Handle GET, and HEAD, which the front turns into GET."""
+        await self._serve(req, resp, path)
+
+    async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, **path: str) -> None:
+        """Handle POST."""
+        await self._serve(req, resp, path)
+
+    on_options = staticmethod(no_options)
+
+    async def _serve(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, path: Mapping[str, str]) -> None:
+        req.scope["kiai.route"] = req.uri_template
+        endpoint = self._endpoints.get(req.method)
+        if endpoint is None:
+            raise falcon.HTTPMethodNotAllowed([])
+        answer = await self._gateway.respond(endpoint, req, path)
+        resp.status = answer.status
+        resp.content_type = answer.content_type
+        if answer.chunks is None:
+            resp.data = answer.body
+        else:
+            resp.set_stream(answer.chunks, answer.length or 0)
+        if endpoint.credentials is not None:  # includes errors: they also depend on the account
+            resp.set_header("Cache-Control", PRIVATE)
+        for name, value in answer.headers:
+            resp.set_header(name, value)
+
+
+def _allow(methods: Mapping[str, Endpoint]) -> str:
+    return ", ".join(name for method in sorted(methods) for name in (("GET", "HEAD") if method == "GET" else (method,)))
+
+
+async def _not_found(req: falcon.asgi.Request, resp: falcon.asgi.Response | None, **_: str) -> None:
+    assert resp is not None  # None is for web sockets
+    resp.status = 404
+    resp.content_type = TEXT
+
+
+def _error_response(error: KiaiError, endpoint: Endpoint) -> ClientResponse:
+    if isinstance(error, NotAuthenticated):
+        return endpoint.unauthorized or ClientResponse(status=401)
+    if isinstance(error, Refused | Invalid) and endpoint.bad_request is not None:
+        return endpoint.bad_request
+    if isinstance(error, RateLimited | TooManyGuesses) and endpoint.rate_limited is not None:
+        return endpoint.rate_limited
+    if isinstance(error, Unavailable):
+        return ClientResponse(status=503, headers=(("Retry-After", str(RETRY_AFTER_S)),))
+    # By isinstance, because faces raise subclasses, e.g. BodyCutShort of Refused.
+    for kind, status in (
+        (RateLimited, 429),
+        (TooManyGuesses, 429),
+        (BodyTooLarge, 413),
+        (NotFound, 404),
+        (NotAllowed, 403),
+        (Invalid, 400),
+        (Refused, 400),
+        (Conflict, 409),
+    ):
+        if isinstance(error, kind):
+            return ClientResponse(status=status)
+    raise error

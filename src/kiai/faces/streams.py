@@ -1,0 +1,85 @@
+"""Streams of server-sent events: how many may be open, and how they are sent.
+
+The bounds are on the memory of one process, so they apply also if rate limits are off.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Final, Protocol
+
+import falcon.asgi
+
+STREAMS_MAX: Final = 1_000
+STREAMS_OF_ONE_MAX: Final = 10
+
+
+class StreamPlaces:
+    """Counts open streams: all of them, and those of each name, which is a network or an account."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._of_one: Counter[str] = Counter()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether `STREAMS_MAX` streams are open."""
+        return self._count >= STREAMS_MAX
+
+    def has_place(self, names: Iterable[str]) -> bool:
+        """Return whether each name has fewer than `STREAMS_OF_ONE_MAX` open streams."""
+        return all(self._of_one[name] < STREAMS_OF_ONE_MAX for name in names)
+
+    def enter(self, names: Iterable[str]) -> None:
+        """Count a new stream."""
+        self._count += 1
+        self._of_one.update(names)
+
+    def leave(self, names: Iterable[str]) -> None:
+        """Count the end of a stream. Call it once for each `enter`."""
+        self._count -= 1
+        for name in names:
+            self._of_one[name] -= 1
+            if not self._of_one[name]:
+                del self._of_one[name]  # otherwise every address ever seen would stay in memory
+
+
+class StreamAnswer(Protocol):
+    """An answer that lasts until the client disconnects. `end` is called at that moment."""
+
+    @property
+    def chunks(self) -> AsyncIterator[bytes]: ...
+    @property
+    def content_type(self) -> str: ...
+    @property
+    def end(self) -> Callable[[], None]: ...
+
+
+class StreamSender:
+    """Sends streams, and ends them when their clients disconnect."""
+
+    def __init__(self) -> None:
+        self._watchers: set[asyncio.Task[None]] = set()
+
+    def send(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, answer: StreamAnswer) -> None:
+        """Let Falcon send the stream."""
+        resp.content_type = answer.content_type
+        resp.set_header("Cache-Control", "no-store")
+        resp.set_header("X-Accel-Buffering", "no")  # otherwise nginx collects 4 KiB before it forwards anything
+        resp.stream = answer.chunks  # also for HEAD: without a stream Falcon declares a Content-Length of 0
+        if req.scope.get("kiai.head", False):
+            answer.end()
+            return
+        req.scope["kiai.stream"] = True
+        watcher = asyncio.create_task(_watch(req, answer))
+        self._watchers.add(watcher)
+        watcher.add_done_callback(self._watchers.discard)
+
+
+async def _watch(req: falcon.asgi.Request, answer: StreamAnswer) -> None:
+    """End the stream when the client disconnects, or after the server has sent the last chunk."""
+    # Falcon has no public access to these messages while a stream is sent. Without them a disconnect would show only
+    # at the next chunk, and a quiet stream would occupy its place until then.
+    while (await req._receive())["type"] != "http.disconnect":
+        pass
+    answer.end()

@@ -1,0 +1,661 @@
+"""Builds the faces over the services: the bancho protocol, the game's web endpoints, the API and the bot.
+
+Services do not depend on faces. `kiai.app` builds the services; this module passes each face the ones that it uses.
+"""
+
+from ipaddress import ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kiai import __version__
+from kiai.beatmaps.info import MapInfos
+from kiai.clans import ClanDirectory
+from kiai.faces.api import announce as feed_entries
+from kiai.faces.api.operation import Operation
+from kiai.faces.api.v1.account import AccountV1
+from kiai.faces.api.v1.maps import MapsV1
+from kiai.faces.api.v1.matches import MatchesV1
+from kiai.faces.api.v1.players import PlayersV1
+from kiai.faces.api.v1.scores import ScoresV1
+from kiai.faces.api.v2.clan_acts import ClanActsV2
+from kiai.faces.api.v2.clans import ClansV2
+from kiai.faces.api.v2.flags import FlagsV2
+from kiai.faces.api.v2.highlights import HighlightsV2
+from kiai.faces.api.v2.maps import MapsV2
+from kiai.faces.api.v2.matches import MatchesV2
+from kiai.faces.api.v2.moderation import ModerationV2
+from kiai.faces.api.v2.players import PlayersV2
+from kiai.faces.api.v2.profiles import ProfilesV2
+from kiai.faces.api.v2.rankings import RankingsV2
+from kiai.faces.api.v2.scores import ScoresV2
+from kiai.faces.api.v2.server import ServerV2
+from kiai.faces.api.v2.sets import SetsV2
+from kiai.faces.api.v2.staff import StaffV2
+from kiai.faces.asgi import FalconApp
+from kiai.faces.bancho.announce import announcer
+from kiai.faces.bancho.announce import chat as chat_packets
+from kiai.faces.bancho.announce import match as match_packets
+from kiai.faces.bancho.announce import presence as presence_packets
+from kiai.faces.bancho.announce import spectate as spectating_packets
+from kiai.faces.bancho.app import Bancho
+from kiai.faces.bancho.handlers.chat import ChatHandlers
+from kiai.faces.bancho.handlers.maps import MapHandlers
+from kiai.faces.bancho.handlers.match import MatchHandlers
+from kiai.faces.bancho.handlers.presence import PresenceHandlers
+from kiai.faces.bancho.handlers.spectate import SpectateHandlers
+from kiai.faces.bancho.login import Login, LoginTexts
+from kiai.faces.bot.clans import ClanCommands
+from kiai.faces.bot.community import CommunityCommands
+from kiai.faces.bot.devices import DeviceCommands
+from kiai.faces.bot.flags import FlagCommands
+from kiai.faces.bot.maps import MapCommands
+from kiai.faces.bot.moderation import ModerationCommands
+from kiai.faces.bot.mp import MatchCommands
+from kiai.faces.bot.now_playing import NowPlaying
+from kiai.faces.bot.ownership import OwnershipCommands
+from kiai.faces.bot.players import PlayerCommands
+from kiai.faces.bot.pools import PoolCommands
+from kiai.faces.bot.reports import ReportCommands
+from kiai.faces.bot.sanctions import SanctionCommands
+from kiai.faces.bot.server import ServerCommands
+from kiai.faces.client import app as client_app
+from kiai.faces.client.beatmap_info import BeatmapInfoEndpoints
+from kiai.faces.client.client_signals import ReportEndpoints
+from kiai.faces.client.comments import CommentEndpoints
+from kiai.faces.client.direct import DirectEndpoints
+from kiai.faces.client.favourites import FavouriteEndpoints
+from kiai.faces.client.friends import FriendEndpoints
+from kiai.faces.client.gateway import ClientGateway
+from kiai.faces.client.map_pictures import MapPictureEndpoints
+from kiai.faces.client.medal_pictures import MedalPictureEndpoints
+from kiai.faces.client.osu_files import OsuFileEndpoints
+from kiai.faces.client.ratings import RatingEndpoints
+from kiai.faces.client.registration import RegistrationEndpoints
+from kiai.faces.client.replays import ReplayEndpoints
+from kiai.faces.client.scoreboard import ScoreboardEndpoints
+from kiai.faces.client.screenshots import ScreenshotEndpoints
+from kiai.faces.client.stars import StarEndpoints
+from kiai.faces.client.static_endpoints import StaticEndpoints
+from kiai.faces.client.submit import SubmissionEndpoints
+from kiai.faces.irc import records as irc_records
+from kiai.faces.irc.channels import ChannelCommands
+from kiai.faces.irc.commands import Commands
+from kiai.faces.irc.gateway import Certificate, IrcGateway, IrcLimits
+from kiai.faces.irc.hub import Hub
+from kiai.faces.irc.login import IrcLogin, WelcomeTexts
+from kiai.faces.irc.names import names_of
+from kiai.faces.irc.people import PeopleCommands
+from kiai.faces.irc.talking import Talking
+from kiai.faces.metrics import Metrics
+from kiai.faces.polled_metrics import PolledMetrics, disks
+from kiai.faces.rate_limit import RateLimit
+from kiai.faces.site.account_security import AccountSecurityPages
+from kiai.faces.site.app import PageGroup, Site
+from kiai.faces.site.assets import Assets
+from kiai.faces.site.beatmapsets import SetPages
+from kiai.faces.site.clans import ClanPages
+from kiai.faces.site.connect import ConnectPages
+from kiai.faces.site.documents import DocumentPages
+from kiai.faces.site.failure import FailurePages
+from kiai.faces.site.friends import FriendPages
+from kiai.faces.site.gateway import SiteGateway
+from kiai.faces.site.home import HomePages
+from kiai.faces.site.indexing import IndexingPages
+from kiai.faces.site.leaderboards import LeaderboardPages
+from kiai.faces.site.live import LiveParts
+from kiai.faces.site.login import LoginPages
+from kiai.faces.site.mappools import MappoolPages
+from kiai.faces.site.medals import MedalPages
+from kiai.faces.site.multiplayer import MultiplayerPages
+from kiai.faces.site.news import NewsPages
+from kiai.faces.site.password_reset import PasswordResetPages
+from kiai.faces.site.pictures import PicturePages
+from kiai.faces.site.preferences import PreferencePages
+from kiai.faces.site.profiles import ProfilePages
+from kiai.faces.site.redirects import Redirects
+from kiai.faces.site.registration import RegistrationPages
+from kiai.faces.site.scores import ScorePages
+from kiai.faces.site.search import SearchPages
+from kiai.faces.site.set_boards import SetBoards
+from kiai.faces.site.set_search import SetSearchPages
+from kiai.faces.site.settings.data import DataPages
+from kiai.faces.site.settings.keys import KeyPages
+from kiai.faces.site.settings.name import NamePages
+from kiai.faces.site.settings.pictures import PictureSettingsPages
+from kiai.faces.site.settings.privacy import PrivacyPages
+from kiai.faces.site.settings.profile import ProfileSettingsPages
+from kiai.faces.site.start_page import StartPages
+from kiai.faces.site.static_files import StaticFiles
+from kiai.faces.site.status import StatusPages
+from kiai.faces.site.templating import Templates
+from kiai.multiplayer.rooms import MatchChannels
+from kiai.realtime.port import Announce
+from kiai.scores.grades import Grades
+from kiai.scores.medals import MEDALS
+from kiai.scores.overview import Overviews
+from kiai.staff.match_acts import MatchActs
+from kiai.staff.status_history import StatusHistory
+
+if TYPE_CHECKING:
+    from kiai.app import Services
+
+
+def announcer_of_faces(*, irc: bool) -> Announce:
+    """Return the function that encodes events of the services as entries of the topics that clients follow.
+
+    `irc`: whether the server accepts IRC connections, which read a topic of their own.
+    """
+    return announcer(
+        presence_packets.TABLE,
+        spectating_packets.TABLE,
+        chat_packets.TABLE,
+        match_packets.TABLE,
+        feed_entries.TABLE,
+        *([irc_records.TABLE] if irc else []),
+    )
+
+
+def register_bot_commands(services: "Services") -> None:
+    """Register all commands with the bot."""
+    now_playing = NowPlaying(services.beatmaps, services.performance, services.realtime)
+    services.bot.set_action_handler(now_playing.on_action)
+    players = PlayerCommands(
+        services.bot,
+        services.accounts,
+        services.api_keys,
+        services.relationships,
+        services.profiles,
+        services.mail,
+        services.presence,
+        services.realtime,
+        services.link,
+    )
+    moderation = ModerationCommands(
+        services.database,
+        services.authority,
+        services.staff,
+        services.presence,
+        services.channels,
+        services.chat,
+        services.clock,
+    )
+    server = ServerCommands(services.realtime, services.clock, services.settings.title, services.link)
+    ownership = OwnershipCommands(services.ownership, services.realtime, limited=services.settings.rate_limits)
+    matches = MatchCommands(
+        services.matches,
+        MatchActs(services.database, services.matches, services.realtime, services.authority, services.clock),
+        services.realtime,
+        services.beatmaps,
+        services.pools,
+        services.link,
+        player=services.bot.player,
+        post=services.chat.post,
+        notify=services.chat.notify,
+    )
+    pools = PoolCommands(services.pools, now_playing, services.clock)
+    clans = ClanCommands(
+        services.bot,
+        services.clans,
+        ClanDirectory(services.database),
+        services.community.clans,
+        services.community.clan_staff,
+        services.link,
+    )
+    reports = ReportCommands(services.bot, services.community.reports, services.chat.post)
+    flags = FlagCommands(services.bot, services.community.flag_queue)
+    community = services.community
+    sanctions = SanctionCommands(
+        community.restrictions,
+        services.silences,
+        community.kicks,
+        community.donors,
+        community.notes,
+        community.naming,
+        services.site.deletion_by_staff,
+        community.audit,
+        services.clock,
+    )
+    devices = DeviceCommands(community.devices)
+    maps = MapCommands(
+        now_playing,
+        services.beatmaps,
+        community.map_requests,
+        StatusHistory(services.database),
+        services.mirrors,
+        services.upstream,
+        services.link,
+    )
+    community_commands = CommunityCommands(
+        services.database,
+        services.authority,
+        community.faq,
+        services.chat,
+        services.realtime,
+        services.clock,
+    )
+    of_players = (players, now_playing, server, ownership, community_commands, maps)
+    for group in (*of_players, reports, devices, flags, moderation, sanctions, matches, pools, clans):
+        services.bot.register(group.commands())
+
+
+def build_bancho(services: "Services") -> Bancho:
+    """Build the face of the game's realtime protocol."""
+    settings = services.settings
+    login = Login(
+        LoginTexts(
+            title=settings.title,
+            bot_name=settings.bot_name,
+            welcome=settings.welcome,
+            menu_icon=settings.menu_icon or "",
+            menu_link=settings.menu_link or "",
+            maintenance=settings.maintenance,
+            oldest_build=settings.oldest_build,
+            build_age_days=settings.build_age_days,
+        ),
+        credentials=services.credentials,
+        limiter=services.limiter,
+        relationships=services.relationships,
+        logins=services.logins,
+        history=services.site.entry.history,
+        presence=services.presence,
+        chat=services.chat,
+        mail=services.mail,
+        realtime=services.realtime,
+        clock=services.clock,
+        ids=services.ids,
+        onboarding=services.onboarding,
+        deletion=services.site.deletion,
+        ownership=services.ownership,
+        geography=services.site.geography,
+        faq=services.community.faq,
+        limited=settings.rate_limits,
+    )
+    return Bancho(
+        login,
+        PresenceHandlers(
+            services.presence,
+            services.accounts,
+            services.relationships,
+            services.realtime,
+            services.clock,
+            settings.bot_name,
+        ).table(),
+        ChatHandlers(services.chat).table(),
+        MatchHandlers(services.matches, services.clock).table(),
+        SpectateHandlers(services.spectating).table(),
+        MapHandlers(services.beatmaps, Grades(services.database), services.realtime).table(),
+        presence=services.presence,
+        realtime=services.realtime,
+        clock=services.clock,
+        title=settings.title,
+        matches=services.matches.count,
+        limited=settings.rate_limits,
+    )
+
+
+def build_irc(services: "Services") -> IrcGateway | None:
+    """Build the IRC gateway, or return None where IRC is off. Raises Refused for an unreadable certificate."""
+    settings, clock, realtime = services.settings, services.clock, services.realtime
+    if not settings.has_irc:
+        return None
+    hub = Hub(realtime, services.presence)
+    channels = ChannelCommands(
+        hub,
+        services.chat,
+        services.channels,
+        MatchChannels(realtime, services.match_history),
+        realtime,
+        clock,
+    )
+    login = IrcLogin(
+        WelcomeTexts(settings.title, settings.welcome, __version__, settings.maintenance),
+        hub,
+        channels,
+        passwords=services.site.irc_passwords,
+        relationships=services.relationships,
+        presence=services.presence,
+        limiter=services.limiter,
+        clock=clock,
+        ids=services.ids,
+        limited=settings.rate_limits,
+        is_chat_bot=services.site.chat_bots.is_one,
+    )
+    talking = Talking(hub, channels, services.chat, services.silences, services.limiter, limited=settings.rate_limits)
+    people = PeopleCommands(
+        channels,
+        services.channels,
+        services.accounts,
+        realtime,
+        clock,
+        bot_name=settings.bot_name,
+        version=__version__,
+    )
+    chain, key = settings.irc_tls_cert, settings.irc_tls_key
+    return IrcGateway(
+        hub,
+        Commands(login, channels, talking, people),
+        names_of(settings),
+        clock,
+        IrcLimits(
+            settings.connections_max,
+            settings.connections_per_address,
+            tuple(ip_network(cidr) for cidr in settings.trusted_proxy),
+        ),
+        Certificate(chain, key) if settings.irc_tls and chain and key else None,
+    )
+
+
+def build_client(services: "Services") -> FalconApp:
+    """Build the face of the game's web endpoints."""
+    settings = services.settings
+    gateway = ClientGateway(services.credentials, services.realtime, services.limiter, limited=settings.rate_limits)
+    return client_app.build(
+        gateway,
+        [
+            SubmissionEndpoints(
+                gateway, services.submissions, services.clock, settings.domain, limited=settings.rate_limits
+            ),
+            ScoreboardEndpoints(gateway, services.beatmaps, services.boards, services.presence),
+            ReplayEndpoints(services.replays),
+            FriendEndpoints(services.accounts, services.relationships, services.mail),
+            DirectEndpoints(services.beatmaps, services.searching, services.mirrors, services.files),
+            OsuFileEndpoints(services.beatmaps),
+            RatingEndpoints(services.beatmaps, services.ratings),
+            FavouriteEndpoints(services.favourites),
+            CommentEndpoints(
+                gateway,
+                services.comments,
+                services.beatmaps,
+                services.score_lookup,
+                services.realtime,
+                services.clock,
+                verifies_email=settings.mail_verification,
+            ),
+            ScreenshotEndpoints(gateway, services.screenshots, services.clock),
+            BeatmapInfoEndpoints(MapInfos(services.database), Grades(services.database)),
+            RegistrationEndpoints(services.site.entry.registration, f"{settings.site_url}/register"),
+            StarEndpoints(services.beatmaps, services.difficulties),
+            ReportEndpoints(services.flags, services.realtime),
+            MapPictureEndpoints(services.map_pictures, settings.map_pictures_url),
+            MedalPictureEndpoints([medal.file for medal in MEDALS]),
+            StaticEndpoints(
+                seasonal=settings.seasonal_backgrounds,
+                menu=(settings.menu_icon, settings.menu_link or "") if settings.menu_icon else None,
+                menu_link=settings.menu_link or "",
+                channel_of=services.matches.channel_id,
+            ),
+        ],
+    )
+
+
+def build_site(services: "Services") -> Site:
+    """Build the website."""
+    settings, entry = services.settings, services.site.entry
+    assets = Assets()
+    templates = Templates(
+        assets,
+        {
+            "title": settings.title,
+            "domain": settings.domain,
+            "registration": settings.registration,
+            "mail_verification": settings.mail_verification,
+            "base_url": settings.site_url,
+        },
+    )
+    gateway = SiteGateway(
+        templates,
+        services.site.web_sessions,
+        services.limiter,
+        services.clock,
+        services.ids,
+        limited=settings.rate_limits,
+        hosts_tls=not settings.is_local,
+    )
+    live_groups = _build_live_groups(services, templates)
+    return Site(
+        gateway,
+        [
+            *live_groups,
+            MappoolPages(services.pools, services.difficulties, services.accounts),
+            LoginPages(entry, services.site.web_sessions),
+            RegistrationPages(entry),
+            PasswordResetPages(entry),
+            AccountSecurityPages(entry, services.site.web_sessions, services.logins, services.site.geography),
+            LeaderboardPages(services.rankings, services.ranks, services.showcase, services.clans, services.clock),
+            ProfilePages(
+                Overviews(services.database, services.accounts, services.profiles, services.showcase, services.clock),
+                services.accounts,
+                services.site.friendships,
+                services.profiles,
+                services.ranks,
+                services.showcase,
+                services.match_history,
+                services.realtime,
+                services.site.userpages,
+                bonus=settings.bonus_pp,
+            ),
+            PreferencePages(),
+            *_server_groups(services),
+            StaticFiles(assets),
+            ScorePages(
+                services.site.score_reader,
+                services.site.pp_tables,
+                services.site.replay_analyses,
+                services.site.score_cards,
+                services.replays,
+                services.showcase.pins,
+                services.community.reports,
+                services.accounts,
+                templates,
+                replays_per_minute=settings.api_replays_per_minute,
+            ),
+            *_set_groups(services),
+            PicturePages(services.avatars, services.site.covers, services.beatmaps, services.map_pictures),
+            *_build_own_account_pages(services),
+            Redirects(settings.forum_url),
+        ],
+        LiveParts(services.live.follower, [part for group in live_groups for part in group.live_parts()]),
+        FailurePages(templates),
+        templates,
+    )
+
+
+def _set_groups(services: "Services") -> list[PageGroup]:
+    """Return the pages about sets of beatmaps."""
+    site = services.site
+    return [
+        SetSearchPages(site.set_searches, services.mirrors, upstream=services.upstream is not None),
+        SetPages(
+            site.set_searches,
+            SetBoards(services.boards),
+            services.beatmaps,
+            services.accounts,
+            services.favourites,
+            site.set_comments,
+            site.status_history,
+            site.analyses,
+            services.difficulties,
+            site.what_ifs,
+            services.staff,
+            services.community.reports,
+            services.mirrors,
+        ),
+    ]
+
+
+def _server_groups(services: "Services") -> list[PageGroup]:
+    """Build the pages of clans, medals and search, and those about the server."""
+    settings, site = services.settings, services.site
+    return [
+        ClanPages(services.clans, site.clans, services.ranks),
+        MedalPages(services.showcase.history, services.accounts),
+        SearchPages(site.names, services.beatmaps, site.clans, services.match_history),
+        NewsPages(site.documents, settings.site_url, settings.title),
+        DocumentPages(site.documents),
+        StatusPages(site.uptime, site.documents),
+        IndexingPages(services.realtime, site.set_index, settings.site_url),
+    ]
+
+
+def _build_live_groups(services: "Services", templates: Templates) -> tuple[HomePages, ConnectPages, MultiplayerPages]:
+    """Build the groups of pages with live parts."""
+    live, realtime = services.live, services.realtime
+    home = HomePages(
+        live,
+        StartPages(live, services.accounts, services.site.documents),
+        templates,
+        services.ranks,
+        services.profiles,
+        services.showcase.history,
+        services.mail,
+        services.relationships,
+        realtime,
+    )
+    connect = ConnectPages(services.settings.domain, live, realtime, templates)
+    return home, connect, MultiplayerPages(live, services.match_history, services.accounts, templates)
+
+
+def _build_own_account_pages(services: "Services") -> list[PageGroup]:
+    """Build the pages on which players manage their own accounts."""
+    site, settings = services.site, services.settings
+    uploads = RateLimit("avatars", settings.avatar_uploads_per_hour, 3600.0)
+    return [
+        ProfileSettingsPages(site.profile_settings, site.userpages),
+        PictureSettingsPages(services.avatars, site.covers, uploads),
+        NamePages(site.name_changes, site.entry),
+        PrivacyPages(site.profile_settings, site.friendships),
+        KeyPages(site.own_keys, domain=settings.domain),
+        DataPages(site.exports, site.deletion, site.entry),
+        FriendPages(site.friendships, services.realtime),
+    ]
+
+
+def _clan_operations(services: "Services") -> tuple[ClansV2, ClanActsV2]:
+    """Build the endpoints about clans."""
+    community = services.community
+    return (
+        ClansV2(services.clans, services.site.clans, services.ranks),
+        ClanActsV2(services.accounts, services.clans, community.clans, community.clan_history, community.clan_staff),
+    )
+
+
+def build_operations(services: "Services") -> list[Operation]:
+    """Return the operations of the API, except those of the event stream."""
+    settings = services.settings
+    players = PlayersV1(
+        services.accounts,
+        services.profiles,
+        services.rankings,
+        services.ranks,
+        services.beatmaps,
+        services.realtime,
+        settings.bot_name,
+    )
+    pp_limit = RateLimit("pp", settings.api_pp_per_minute, 60.0)
+    maps = MapsV1(services.beatmaps, services.boards, services.site.what_ifs, pp_limit)
+    replay_limit = RateLimit("replays", settings.api_replays_per_minute, 60.0)
+    scores = ScoresV1(services.score_lookup, services.replays, replay_limit)
+    live = services.live
+    matches = MatchesV1(
+        services.realtime, live.rooms, services.accounts, services.clans, services.pools, services.beatmaps
+    )
+    account = AccountV1(
+        services.accounts,
+        services.relationships,
+        services.avatars,
+        services.realtime,
+        RateLimit("avatars", settings.avatar_uploads_per_hour, 3600.0),
+    )
+    players_v2 = PlayersV2(
+        services.accounts,
+        services.profiles,
+        services.score_lookup,
+        services.ranks,
+        services.showcase,
+        services.realtime,
+        services.live.highlights,
+    )
+    profiles_v2 = ProfilesV2(
+        services.accounts,
+        services.relationships,
+        services.profiles,
+        services.showcase,
+        services.score_lookup,
+        services.match_history,
+        services.clock,
+    )
+    rankings_v2 = RankingsV2(
+        services.rankings,
+        services.ranks,
+        services.showcase,
+        services.clans,
+        services.score_lookup,
+        services.clock,
+    )
+    maps_v2 = MapsV2(services.accounts, services.beatmaps, services.boards, services.score_lookup)
+    scores_v2 = ScoresV2(
+        services.accounts,
+        services.score_lookup,
+        services.site.score_reader,
+        services.site.pp_tables,
+        services.site.replay_analyses,
+        services.replays,
+        replay_limit,
+        pp_limit,
+    )
+    site = services.site
+    server_v2 = ServerV2(site.documents, site.uptime, services.showcase.history, services.accounts)
+    matches_v2 = MatchesV2(live.rooms, live.archive, services.match_history, services.accounts, matches)
+    sets_v2 = SetsV2(
+        services.beatmaps,
+        site.set_searches,
+        site.set_comments,
+        services.favourites,
+        site.status_history,
+        site.analyses,
+        pp_limit,
+    )
+    v1 = (players, maps, scores, matches, account)
+    highlights_v2 = HighlightsV2(live, services.accounts, services.score_lookup)
+    v2 = (
+        players_v2,
+        profiles_v2,
+        rankings_v2,
+        *_clan_operations(services),
+        maps_v2,
+        sets_v2,
+        scores_v2,
+        matches_v2,
+        server_v2,
+        highlights_v2,
+    )
+    groups = (*v1, *v2)
+    return [*(operation for group in groups for operation in group.operations()), *_staff_operations(services)]
+
+
+def _staff_operations(services: "Services") -> list[Operation]:
+    """Return the operations of the API for staff."""
+    community = services.community
+    groups = (
+        FlagsV2(community.flag_queue),
+        ModerationV2(services.accounts, community.reports, community.devices),
+        StaffV2(community.sanctions, community.notes, community.audit, services.clock),
+    )
+    return [operation for group in groups for operation in group.operations()]
+
+
+def build_polled_metrics(metrics: Metrics, services: "Services") -> PolledMetrics:
+    """Declare the metrics that a job reads from the stores every few seconds."""
+    settings = services.settings
+    # An object store has a URL and no disk to watch.
+    files = None if settings.files is None or "://" in settings.files else Path(settings.files)
+    return PolledMetrics(
+        metrics,
+        services.realtime,
+        services.matches.count,
+        services.outbox,
+        services.reconciler,
+        services.clock,
+        settings.data,
+        disks(settings.data, files),
+    )

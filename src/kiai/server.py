@@ -1,0 +1,285 @@
+"""The server over the services: its faces as one ASGI application, its metrics and its periodic jobs."""
+
+import asyncio
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Final
+
+from kiai import session_snapshot
+from kiai.chat.service import COUNTS_EVERY_S
+from kiai.clans.upkeep import EVERY_S as CLANS_EVERY_S
+from kiai.errors import Unavailable
+from kiai.faces.api import app as api_app
+from kiai.faces.api.operation import ApiGateway
+from kiai.faces.api.v2.events import Events
+from kiai.faces.client.avatars import AvatarEndpoints
+from kiai.faces.front import Front
+from kiai.faces.guard import GuardLimits, guarded_protocol
+from kiai.faces.health import Health
+from kiai.faces.metrics import Aggregation, Metrics
+from kiai.faces.rate_limit import RateLimit
+from kiai.faces.site.osu_host import redirecting_osu_host
+from kiai.faces.wiring import (
+    build_bancho,
+    build_client,
+    build_irc,
+    build_operations,
+    build_polled_metrics,
+    build_site,
+)
+from kiai.jobs import Jobs, Paced, PeriodicJob, job_lease
+from kiai.logs import AccessLog
+from kiai.networks import Network
+from kiai.scores.announcing import SAY_EVERY_S
+from kiai.shared_memory import SharedMemory
+from kiai.uptime import SAMPLE_EVERY_S
+
+if TYPE_CHECKING:
+    from kiai.app import Services
+
+MINUTE_S: Final = 60.0
+HOUR_S: Final = 3_600.0
+CHECKPOINT_EVERY_S: Final = 10.0
+FIRST_RANKS_LEASE_S: Final = 0.01
+FIRST_RANKS_POLL_S: Final = 0.2
+WORKER_NAME_BYTES: Final = 9
+
+
+class HttpServer:
+    """The faces, metrics and periodic jobs of one process. Call `begin` before the first request."""
+
+    def __init__(self, services: "Services", access_log: AccessLog, slots: SharedMemory | None = None) -> None:
+        settings = services.settings
+        trusted: tuple[Network, ...] = tuple(ip_network(cidr) for cidr in settings.trusted_proxy)
+        limited = settings.rate_limits
+        self._services = services
+        self._worker = services.ids.token(WORKER_NAME_BYTES)
+        self.metrics = Metrics(slots)
+        self.protocol = guarded_protocol(
+            GuardLimits(
+                connections=settings.connections_max,
+                connections_per_address=settings.connections_per_address,
+                trusted=trusted,
+            )
+        )
+        self.events = Events(services.realtime, services.accounts)
+        self.operations = [*build_operations(services), *self.events.operations()]
+        rate_limit = RateLimit("api", settings.api_rate_per_minute, 60.0) if limited else None
+        gateway = ApiGateway(services.api_keys, services.limiter, services.clock, rate_limit)
+        self.health = Health(
+            self.metrics,
+            services.site.uptime.components,
+            settings.data,
+            trusted,
+        )
+        self._bancho = build_bancho(services)
+        self.irc = build_irc(services)
+        self.site = build_site(services)
+        self.front = Front(
+            bancho=self._bancho,
+            api=api_app.build(self.operations, gateway, title=settings.title),
+            avatars=AvatarEndpoints(services.avatars).app(),
+            client=build_client(services),
+            site=self.site.app()
+            if settings.is_local
+            else redirecting_osu_host(self.site.app(), settings.domain, settings.site_url),
+            health=self.health.app(),
+            failure_page=self.site.failures.page,
+            ids=services.ids,
+            metrics=self.metrics,
+            access_log=access_log,
+            trusted=trusted,
+        )
+        self.jobs = Jobs(self._acquire_lease if services.stores.shared else None)
+        self.jobs.every(*self._periodic_jobs())
+        self.jobs.every(PeriodicJob("live-parts", 0.25, self.site.live.push))
+        self.jobs.run("loop-lag", self.metrics.watch_loop)
+        if self.irc is not None:
+            self.jobs.run("irc", self.irc.hub.run)
+            if self.irc.certificate is not None:
+                self.jobs.every(PeriodicJob("irc-certificate", MINUTE_S, self.irc.certificate.reload))
+        self.jobs.run("templates", self.site.compile_templates)
+        if slots is not None:
+            self.jobs.run("shared-figures", self.metrics.publish_to_slot)
+        self._declare_metrics()
+
+    # --- periodic work
+
+    def _periodic_jobs(self) -> list[PeriodicJob]:
+        """Return all periodic jobs: name, seconds between two runs, function. A `shared` job runs on one worker."""
+        services = self._services
+        jobs = [
+            PeriodicJob("outbox", 0.25, self.deliver, shared=True),
+            PeriodicJob("buffers", 0.25, self.write_buffers),
+            PeriodicJob("live", 0.25, services.live.follower.follow),
+            PeriodicJob("match-timers", 0.25, services.matches.fire_timers, shared=True),
+            PeriodicJob("evidence", 0.5, services.community.examiner.work, shared=True),
+            PeriodicJob("settling", 0.5, services.reconciler.run, shared=True),
+            PeriodicJob("online-count", 1.0, services.live.online.publish_count, shared=True),
+            PeriodicJob("first-disks", SAY_EVERY_S, services.first_place_lines.say),
+            PeriodicJob("channel-counts", COUNTS_EVERY_S, services.chat.publish_counts),
+            PeriodicJob("expiry", 5.0, services.presence.expire, shared=True),
+            PeriodicJob("figures", 5.0, build_polled_metrics(self.metrics, services).poll),
+            PeriodicJob("checkpoint", CHECKPOINT_EVERY_S, services.database.checkpoint),
+            PeriodicJob("dead-seats", 30.0, services.matches.clean_up, shared=True),
+            PeriodicJob("uptime", SAMPLE_EVERY_S, services.site.uptime.sample, shared=True),
+            PeriodicJob("tally", 30.0, services.live.tally.run, shared=True),
+            PeriodicJob("activity", MINUTE_S, services.presence.last_seen.flush),
+            PeriodicJob("rank-history", MINUTE_S, services.showcase.history.save_day, shared=True),
+            PeriodicJob("country-totals", 2.0, Paced(services.showcase.countries.refresh).run, shared=True),
+            PeriodicJob("clan-totals", 2.0, Paced(services.clans.refresh_totals).run, shared=True),
+            PeriodicJob("clans", CLANS_EVERY_S, services.community.clan_upkeep.run, shared=True),
+            PeriodicJob("old-activity", HOUR_S, services.showcase.activity.delete_older, shared=True),
+            PeriodicJob("orphans", 5 * MINUTE_S, services.replays.sweep, shared=True),
+            PeriodicJob("highlights", HOUR_S, services.live.tally.clean, shared=True),
+            PeriodicJob("old-analyses", MINUTE_S, services.site.replay_analyses.sweep, shared=True),
+            PeriodicJob("old-cards", MINUTE_S, services.site.score_cards.sweep, shared=True),
+            PeriodicJob("old-lines", HOUR_S, services.journal.delete_older, shared=True),
+            PeriodicJob("old-mail", HOUR_S, services.mail.delete_older, shared=True),
+            PeriodicJob("timed-sanctions", 1.0, services.community.end_timed, shared=True),
+            PeriodicJob("old-reports", HOUR_S, services.community.reports.delete_older, shared=True),
+            PeriodicJob("old-answers", HOUR_S, services.submissions.delete_old_charts, shared=True),
+            PeriodicJob("leftovers", HOUR_S, services.files.sweep, shared=True),
+            PeriodicJob("old-tokens", HOUR_S, services.site.entry.delete_expired, shared=True),
+            PeriodicJob("old-web-sessions", HOUR_S, services.site.web_sessions.delete_expired, shared=True),
+            PeriodicJob("exports", 1.0, services.site.exports.work, shared=True),
+            PeriodicJob("old-exports", 5 * MINUTE_S, services.site.exports.sweep, shared=True),
+            PeriodicJob("deletions", 10.0, services.site.deletion.run, shared=True),
+            PeriodicJob("webhooks", 0.5, services.community.webhooks.deliver),
+            PeriodicJob("webhook-bounds", 5.0, services.community.webhooks.bound, shared=True),
+            PeriodicJob("webhook-figures", 5.0, services.community.webhooks.count),
+            PeriodicJob("old-avatars", HOUR_S, services.avatars.sweep, shared=True),
+        ]
+        if services.site.entry.mailing.is_on:
+            jobs.append(PeriodicJob("mail", 1.0, services.site.entry.mailing.deliver, shared=True))
+        if services.refreshing is not None:
+            jobs += [
+                PeriodicJob("refresh-sets", MINUTE_S, services.refreshing.refresh_due, shared=True),
+                PeriodicJob("enlist-sets", 10 * MINUTE_S, services.refreshing.schedule, shared=True),
+            ]
+        if services.stores.shared:
+            jobs.append(PeriodicJob("channels", 5.0, services.channels.reload))
+        return jobs
+
+    async def _acquire_lease(self, job: str, for_s: float) -> bool:
+        """Acquire the lease on a job for `for_s` seconds. Return False if another worker has it, or Redis fails."""
+        try:
+            return await self._services.realtime.lease(f"job:{job}", self._worker, for_s)
+        except Unavailable:
+            return False
+
+    async def deliver(self) -> None:
+        """Deliver the rows of the outbox. A job calls this on one worker at a time.
+
+        A Redis that was restarted empty gets the ranks first. Changes that are committed while the ranks are read stay
+        in the outbox until the lists are complete.
+        """
+        if await self._services.stores.is_state_empty():
+            await self._services.ranks.rebuild()
+        await self._services.outbox.deliver()
+
+    async def write_buffers(self) -> None:
+        """Write the rows that were buffered in memory, e.g. logins and chat lines. A job calls this."""
+        # Every worker has buffers of its own, so this job is not shared. A shutdown calls it, too.
+        services = self._services
+        try:
+            await services.logins.flush()
+        finally:  # the others are written even if one fails
+            try:
+                await services.journal.flush()
+            finally:
+                try:
+                    await services.match_history.flush()
+                finally:
+                    try:
+                        await services.submissions.flush()
+                    finally:
+                        try:
+                            await services.presence.last_seen.flush_offline()
+                        finally:
+                            await services.site.entry.flush()
+
+    # --- metrics
+
+    def _declare_metrics(self) -> None:
+        services, metrics, bancho, jobs = self._services, self.metrics, self._bancho, self.jobs
+        ledger, cut = self.protocol.ledger, self.front.cut
+        metrics.gauge("connections", "Open connections.", lambda: ledger.connections)
+        metrics.counter("guard_refused", "Requests refused by the guard.", "reason", lambda: ledger.refused)
+        irc = set[object]() if self.irc is None else self.irc.hub.connections
+        metrics.gauge("irc_connections", "Open IRC connections.", lambda: len(irc))
+        metrics.gauge("event_streams", "Open streams of /v2/events.", lambda: self.events.clients)
+        metrics.gauge("page_streams", "Open streams of pages.", lambda: self.site.live.streams)
+        metrics.gauge("pp_waiting", "Waiting calculations.", lambda: services.performance.waiting)
+        metrics.pools(services.work_pools)
+        metrics.stores(services.stores.timings)
+        metrics.counter("logins", "Logins of game clients.", "outcome", lambda: bancho.login.outcomes)
+        metrics.counter("packets_refused", "Packets that had no effect.", "reason", lambda: bancho.refused)
+        metrics.counter("submissions", "Submitted plays.", "result", lambda: services.submissions.outcomes)
+        metrics.counter("integrity_flags", "Flags added for staff.", "kind", lambda: services.flags.raised)
+        metrics.counter(
+            "dropped",
+            "Rows dropped because their buffer was full.",
+            "what",
+            lambda: {
+                "logins": services.logins.dropped,
+                "lines": services.journal.dropped,
+                "events": services.site.entry.history.dropped,
+            },
+        )
+        metrics.counter("mails", "Mails to players.", "outcome", lambda: services.site.entry.mailing.outcomes)
+        webhooks = services.community.webhooks
+        metrics.counter("webhook_tries", "Messages to webhooks.", "outcome", lambda: webhooks.outcomes)
+        metrics.gauge("webhooks_waiting", "Waiting messages.", lambda: webhooks.waiting, Aggregation.MAX)
+        metrics.gauge("webhooks_parked", "Webhooks that are not tried.", lambda: webhooks.parked, Aggregation.MAX)
+        metrics.counter("http_cut", "Incomplete answers.", "by", lambda: cut)
+        metrics.counter("job_failures", "Failed runs of periodic jobs.", "job", lambda: jobs.failures)
+        metrics.gauges(
+            "job_last_success_timestamp_seconds",
+            "Time of the job's last successful run.",
+            "job",
+            lambda: jobs.done_at,
+            Aggregation.LATEST,
+        )
+
+    # --- start and stop
+
+    async def begin(self) -> None:
+        """Load what the server answers from memory: ranks, channels, and the sessions from before a restart."""
+        services = self._services
+        if services.stores.shared:
+            await self._load_first_ranks()
+        else:
+            await services.ranks.rebuild()
+        await services.channels.reload()
+        await self._restore_sessions()
+        await services.live.follower.follow()
+        await services.live.tally.prepare()
+
+    async def _load_first_ranks(self) -> None:
+        """Load the ranks into an empty Redis, or wait for the worker that does."""
+        services = self._services
+        while await services.stores.is_state_empty():
+            # Raises with the reason when Redis accepts no writes; `job_lease` would only wait.
+            await services.realtime.lease("job:state", self._worker, FIRST_RANKS_LEASE_S)
+            # The lease of the outbox: a delivery before the ranks are complete would update lists that do not exist.
+            async with job_lease(self._acquire_lease, "outbox", FIRST_RANKS_LEASE_S) as mine:
+                if mine and await services.stores.is_state_empty():
+                    await services.ranks.rebuild()
+            if not mine:
+                await asyncio.sleep(FIRST_RANKS_POLL_S)
+
+    async def _restore_sessions(self) -> None:
+        """Restore the sessions from before the restart of an embedded server.
+
+        Sessions of accounts that were banned or changed meanwhile, e.g. by a command, end.
+        """
+        services = self._services
+        if session_snapshot.restore(services.realtime, services.settings.data):
+            user_ids = [str(user_id) for user_id in await services.realtime.online_ids()]
+            await services.presence.on_privileges_change(user_ids)
+
+    async def save_sessions(self) -> None:
+        """Write the buffered rows, and save the sessions for the next start of an embedded server."""
+        await self.write_buffers()
+        await self._services.presence.last_seen.flush()
+        session_snapshot.save(self._services.realtime, self._services.settings.data)

@@ -1,0 +1,337 @@
+"""The server process: opens the stores, listens, serves and shuts down.
+
+`kiai serve` reads flags and settings and then replaces itself with this module (`exec_server.py`). The command line,
+its parser and the validation of settings are then no longer in memory, which saves 20 MB of 80.
+"""
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+if __name__ == "__main__":
+    # Before the slow imports: the supervisor's event loop starts workers with default signal handlers, and a SIGHUP
+    # during the imports would kill this process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # PERF: garbage collections find nothing in what is imported, and took a quarter of the time of the start.
+    gc.disable()
+
+# PERF: structlog imports rich, if it is installed, to colour tracebacks. The server never does, and saves 3 MB of 80.
+sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+
+import msgspec
+import uvicorn
+import uvloop
+
+from kiai import __version__, logs
+from kiai.app import Services, open_services
+from kiai.errors import KiaiError, Refused, Unavailable
+from kiai.exec_server import (
+    DEMO_FIRST,
+    FIGURES_IN,
+    IRC_ON,
+    IRC_TLS_ON,
+    LISTEN_ON,
+    SETTINGS_FROM,
+    SUPERVISOR,
+    announce,
+)
+from kiai.served_port import write_port
+from kiai.server import HttpServer
+from kiai.server_settings import Settings
+from kiai.shared_memory import SharedMemory
+from kiai.stores import check_database, lock_data_folder, make_data_folder
+from kiai.supervisor import Supervisor
+
+SHUTDOWN_GRACE_S: Final = 7  # a stop must take less than 10 s with cancelled requests and closing the stores
+LOCK_WAIT_S: Final = 0.3
+CANCEL_WAIT_S: Final = 1  # time for the answers of cancelled requests
+BACKLOG: Final = 2_048
+DEMO: Final = {"players": 50, "maps": 20, "scores": 2_000, "seed": 1}
+
+
+@contextlib.contextmanager
+def locked_data_folder(data: Path) -> Iterator[None]:
+    """Lock the data folder for the duration of the block. Raises Refused if another server has it.
+
+    Two embedded servers on one folder would each have their own sessions and ranks in memory.
+    """
+    make_data_folder(data)
+    until = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            lock = lock_data_folder(data)
+            break
+        except BlockingIOError as error:
+            # `kiai doctor` takes a shared lock for a moment to see whether a server runs.
+            if time.monotonic() > until:
+                raise Refused(f"another server already runs on {data}; stop it, or choose another --data") from error
+            time.sleep(0.05)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _listen(host: str, port: int, choose: str = "choose another with --host or --port") -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise Unavailable(f"address {host}:{port}", f"{error.strerror}; {choose}") from error
+    return listening
+
+
+class IrcSockets(msgspec.Struct, frozen=True):
+    """The listening sockets for IRC; None where it is off."""
+
+    plain: socket.socket | None = None
+    encrypted: socket.socket | None = None
+
+
+def _listen_for_irc(settings: Settings) -> IrcSockets:
+    def listen(place: str | None, flag: str) -> socket.socket | None:
+        if place is None:
+            return None
+        host, _, port = place.rpartition(":")
+        listening = _listen(host.strip("[]") or settings.host, int(port), f"choose another with {flag}")
+        listening.listen(BACKLOG)
+        return listening
+
+    return IrcSockets(listen(settings.irc, "--irc"), listen(settings.irc_tls, "--irc-tls"))
+
+
+def _announce_irc(sockets: IrcSockets) -> None:
+    for word, listening in (("irc", sockets.plain), ("irc-tls", sockets.encrypted)):
+        if listening is not None:
+            host, port = listening.getsockname()[:2]
+            announce(f"{word} {f'[{host}]' if ':' in host else host}:{port}")
+
+
+async def _serve(
+    settings: Settings,
+    *,
+    demo: bool,
+    listen_on: int | None = None,
+    supervisor: int | None = None,
+    slots: SharedMemory | None = None,
+    irc: IrcSockets | None = None,
+) -> None:
+    logs.configure(settings.log, settings.log_level)
+    log = logs.get_logger("serve")
+    try:
+        lock = locked_data_folder(settings.data) if settings.database is None else contextlib.nullcontext()
+        socket_of = _listen(settings.host, settings.port) if listen_on is None else socket.socket(fileno=listen_on)
+        irc = _listen_for_irc(settings) if irc is None else irc
+        with lock, contextlib.closing(socket_of) as listening:
+            # The port that the system has chosen for port 0, for links to this server.
+            settings = msgspec.structs.replace(settings, port=listening.getsockname()[1])
+            if settings.is_local:
+                write_port(settings.data, settings.port)
+            await check_database(settings)
+            async with open_services(settings, serving=True) as services:
+                if demo and await services.accounts.total() == 0:
+                    await _make_demo(services)
+                if supervisor is None:
+                    await _announce_claim(services)
+                access_log = logs.AccessLog(settings.log, settings.log_level)
+                server = HttpServer(services, access_log, slots)
+                await server.begin()
+                if not settings.rate_limits:
+                    log.warning("rate limits are off", why="KIAI_RATE_LIMITS=off")
+                # PERF: the objects built so far live as long as the process. `freeze` takes them out of garbage
+                # collections. The higher thresholds make collections rarer: a dozen requests reach the default ones.
+                gc.collect()
+                gc.freeze()
+                gc.set_threshold(20_000, 20, 20)
+                server.jobs.start()
+                if supervisor is None:
+                    await _announce_start(services)
+                try:
+                    if server.irc is not None:
+                        await server.irc.listen(irc.plain, irc.encrypted)
+                    await _run(server, listening, supervisor, irc)
+                finally:
+                    if server.irc is not None:
+                        await server.irc.stop()
+                    # In this order: a job that still runs could change what is saved.
+                    await server.jobs.stop()
+                    if supervisor is None:
+                        await _announce_stop(services)
+                    await server.save_sessions()
+                    server.metrics.publish_once()
+                    access_log.close()
+    except PermissionError as error:
+        raise Unavailable(f"data folder {settings.data}", f"{error.strerror}; choose another with --data") from error
+
+
+async def _make_demo(services: Services) -> None:
+    from kiai.demo import build
+
+    print("kiai: creating demo data ...", file=sys.stderr)
+    await build(services, progress=lambda done, total: None, **DEMO)
+
+
+async def _announce_claim(services: Services) -> None:
+    """Print the claim code with which the first owner is made, on a public domain without an owner."""
+    if not services.settings.is_local:
+        with contextlib.suppress(Refused):  # the server has an owner
+            announce(f"claim {(await services.ownership.claim_code()).code}")
+
+
+async def _announce_start(services: Services) -> None:
+    """Tell webhooks that the server runs. With several workers the supervisor calls this, and a worker delivers."""
+    with contextlib.suppress(KiaiError):  # a server starts without its webhooks
+        await services.community.webhooks.announce("server_start", {"version": __version__})
+
+
+async def _announce_stop(services: Services) -> None:
+    """Tell webhooks that the server stops."""
+    with contextlib.suppress(KiaiError):
+        await services.community.webhooks.deliver_stop()
+
+
+async def _run(server: HttpServer, listening: socket.socket, supervisor: int | None, irc: IrcSockets) -> None:
+    class Uvicorn(uvicorn.Server):
+        """Announces when it is ready, and returns on SIGTERM (docs/decisions/013).
+
+        uvicorn raises the signal again after its shutdown, so the process would end with a signal instead of 0.
+        """
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            host, port = listening.getsockname()[:2]
+            announce(f"ready http://{f'[{host}]' if ':' in host else host}:{port}")
+            if supervisor is None:
+                _announce_irc(irc)
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self.stop)
+            yield
+
+        def stop(self) -> None:
+            server.health.stopping = True
+            server.site.live.close()
+            server.events.close()  # open streams would delay the stop by the whole grace period
+            # A second signal from a user ends the process at once. A worker ignores it: systemd also sends the signal
+            # to workers, and the supervisor has SIGKILL.
+            self.force_exit = self.should_exit and supervisor is None
+            self.should_exit = True
+
+        async def on_tick(self, counter: int) -> bool:
+            # Runs ten times a second. A worker whose supervisor was killed must end, or it would occupy the port.
+            if supervisor is not None and os.getppid() != supervisor and not self.should_exit:
+                self.stop()
+            return await super().on_tick(counter)
+
+    config = uvicorn.Config(
+        server.front,
+        http=server.protocol,
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,  # faces/front.py evaluates X-Forwarded-For with the setting trusted_proxy
+        date_header=True,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
+        backlog=BACKLOG,
+    )
+    running = Uvicorn(config)
+    await running.serve(sockets=[listening])
+    if running.server_state.tasks and not running.force_exit:
+        # uvicorn has cancelled the requests that exceeded the grace period. Each still sends its 503 and logs its line.
+        await asyncio.wait(running.server_state.tasks, timeout=CANCEL_WAIT_S)
+
+
+def _read_settings(arguments: list[str]) -> tuple[Settings, bytes]:
+    """Return the settings that `kiai serve` wrote to the pipe, and their JSON for the workers."""
+    [source] = [argument for argument in arguments if argument.startswith(SETTINGS_FROM)]
+    with open(int(source.removeprefix(SETTINGS_FROM)), "rb") as pipe:
+        settings_json = pipe.read()
+    return Settings.from_json(settings_json), settings_json
+
+
+async def _supervise(settings: Settings, settings_json: bytes, *, demo: bool) -> int:
+    """Run several workers. Demo data and the claim code are made once, before the first worker starts."""
+    logs.configure(settings.log, settings.log_level)
+    if settings.database is None or settings.state is None:
+        raise Refused("several workers need --database postgresql://... and --state redis://...")
+    async with open_services(settings) as services:
+        if demo and await services.accounts.total() == 0:
+            await _make_demo(services)
+        await _announce_claim(services)
+        await _announce_start(services)
+    with contextlib.closing(_listen(settings.host, settings.port)) as listening:
+        listening.listen(BACKLOG)
+        irc = _listen_for_irc(settings)
+        inherited = {
+            flag: opened for flag, opened in ((IRC_ON, irc.plain), (IRC_TLS_ON, irc.encrypted)) if opened is not None
+        }
+        supervised = Supervisor(settings_json, settings.workers, listening, inherited, lambda: _announce_irc(irc))
+        code = await supervised.run()
+    if code == 0:
+        with contextlib.suppress(KiaiError):  # the database may be away
+            async with open_services(settings) as services:
+                await _announce_stop(services)
+    return code
+
+
+def _int_argument(arguments: list[str], flag: str) -> int | None:
+    found = [int(argument.removeprefix(flag)) for argument in arguments if argument.startswith(flag)]
+    return found[0] if found else None
+
+
+def _inherited_irc(arguments: list[str]) -> IrcSockets:
+    plain, encrypted = _int_argument(arguments, IRC_ON), _int_argument(arguments, IRC_TLS_ON)
+    return IrcSockets(
+        None if plain is None else socket.socket(fileno=plain),
+        None if encrypted is None else socket.socket(fileno=encrypted),
+    )
+
+
+def _slots(arguments: list[str]) -> SharedMemory | None:
+    found = [argument.removeprefix(FIGURES_IN) for argument in arguments if argument.startswith(FIGURES_IN)]
+    if not found:
+        return None
+    descriptor, mine, count = map(int, found[0].split(","))
+    return SharedMemory(descriptor, count, mine)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the server with the arguments from `exec_server.py` and return its exit code."""
+    gc.enable()
+    try:
+        settings, settings_json = _read_settings(arguments)
+        demo, listen_on = DEMO_FIRST in arguments, _int_argument(arguments, LISTEN_ON)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            if settings.workers > 1 and listen_on is None:
+                return runner.run(_supervise(settings, settings_json, demo=demo))
+            supervisor = _int_argument(arguments, SUPERVISOR)
+            slots = _slots(arguments)
+            irc = None if supervisor is None else _inherited_irc(arguments)
+            runner.run(_serve(settings, demo=demo, listen_on=listen_on, supervisor=supervisor, slots=slots, irc=irc))
+    except KiaiError as error:
+        print(f"kiai: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    gc.freeze()  # PERF: the collections at the exit of Python
+    sys.exit(code)

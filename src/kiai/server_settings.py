@@ -1,0 +1,162 @@
+"""The values of the settings, typed, as services and the server process use them.
+
+`kiai.settings` declares each setting (default, range, help) and reads them; `docs/operate/settings.md` lists them. This
+module does not import pydantic, which would take 9 MB of the server process.
+"""
+
+import re
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+MASK: Final = "********"
+LOCAL_DOMAIN: Final = "localhost"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of one server, from `kiai.settings.load_settings`. `repr` masks secrets."""
+
+    # --- the server
+    title: str
+    bot_name: str
+    host: str
+    port: int
+    domain: str
+    public_url: str | None
+    allow_any_proxy: bool
+    trusted_proxy: tuple[str, ...]
+
+    # --- IRC
+    irc: str | None
+    irc_tls: str | None
+    irc_tls_cert: str | None
+    irc_tls_key: str | None
+    irc_links: Literal["official", "own"]
+
+    # --- storage
+    data: Path
+    database: str | None
+    state: str | None
+    workers: int
+    files: str | None
+
+    # --- logs
+    log: Literal["json", "text"]
+    log_level: Literal["debug", "info", "warning", "error"]
+
+    # --- the game
+    bonus_pp: Literal["official", "legacy"]
+    loved_counts: bool
+    workers_pp: int
+
+    # --- playing
+    welcome: str
+    menu_icon: str | None
+    menu_link: str | None
+    forum_url: str | None
+    seasonal_backgrounds: tuple[str, ...]
+    maintenance: bool
+    oldest_build: int
+    build_age_days: int
+    registration: Literal["on", "off", "invite"]
+    first_user_is_owner: bool
+    name_change_days: int
+    country_change_days: int
+    deletion_grace_days: int
+
+    # --- mail
+    smtp: str | None
+    mail_from: str | None
+    mail_verification: bool
+
+    # --- scores
+    submission_online: bool
+    submission_checksum: Literal["reject", "flag"]
+    pp_cap: int
+    evidence_similarity: int
+    evidence_frametime: int
+    evidence_unstable_rate: int
+    evidence_same_hold: int
+    evidence_exact_hits: int
+    evidence_snaps: int
+    evidence_score: int
+    evidence_speed: int
+    rank_medals: bool
+
+    # --- where beatmaps come from
+    upstream_url: str | None
+    upstream_key: str | None
+    mirrors: tuple[str, ...]
+    allow_private_upstream: bool
+    allow_private_webhooks: bool
+    map_pictures_url: str | None
+    favourites_max: int
+    clan_members_max: int
+    clan_cooldown_hours: int
+    clan_invite_days: int
+    clan_rename_days: int
+
+    # --- limits
+    rate_limits: bool
+    api_rate_per_minute: int
+    api_replays_per_minute: int
+    api_pp_per_minute: int
+    avatar_uploads_per_hour: int
+    connections_max: int
+    connections_per_address: int
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the domain is localhost, so that only players on this machine reach the server."""
+        return self.domain == LOCAL_DOMAIN
+
+    @property
+    def has_irc(self) -> bool:
+        """Whether the server accepts IRC connections."""
+        return self.irc is not None or self.irc_tls is not None
+
+    @property
+    def site_url(self) -> str:
+        """The address of the website, without a slash at the end."""
+        return self.public_url or (f"http://{self.domain}:{self.port}" if self.is_local else f"https://{self.domain}")
+
+    @property
+    def mail_sender(self) -> str:
+        """The sender of mails."""
+        return self.mail_from or f"noreply@{self.domain}"
+
+    @property
+    def first_player_owns(self) -> bool:
+        """Whether the first player who logs in becomes the owner."""
+        return self.is_local and self.first_user_is_owner
+
+    def __repr__(self) -> str:
+        values = ((name, masked(name, getattr(self, name))) for name in self.__struct_fields__)
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in values)})"
+
+    def to_json(self) -> bytes:
+        """Return the settings as JSON with secrets, for the pipe to the server process. Never log it."""
+        return msgspec.json.encode(self, enc_hook=str)  # a Path is the only type that JSON lacks
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "Settings":
+        """Return the settings from the JSON of `to_json`. Raises msgspec.ValidationError."""
+        return msgspec.json.decode(text, type=cls, dec_hook=_decode_path)
+
+
+def _decode_path(kind: type, value: Any) -> Path:
+    assert kind is Path
+    return Path(value)
+
+
+def masked(key: str | None, value: object) -> object:
+    """Return the value of a setting with its secrets replaced by `MASK`."""
+    if value is None or key not in ("upstream_key", "database", "upstream_url", "state", "smtp"):
+        return value
+    # A malformed URL is masked as a whole, because its password cannot be located.
+    if key == "upstream_key" or "://" not in str(value):
+        return MASK
+    # User and password are between the scheme and the last @: a password may contain an unescaped @.
+    text = re.sub(r"(?<=://).*@", f"{MASK}@", str(value), flags=re.DOTALL)
+    return re.sub(r"(?i)(?<=password=)[^&]*", MASK, text)

@@ -1,0 +1,176 @@
+"""Reads the audit log: filters, pages, and rows with the names of actors and targets."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, literal_column, or_, select
+
+from kiai.errors import NotAllowed
+from kiai.osu.privileges import may
+from kiai.staff.audit import FIRST_HASH, OPERATOR, Actor
+from kiai.staff.authority import Authority
+from kiai.storage.patterns import containing, contains_pattern, unindexed
+from kiai.storage.port import Database, Lane, Query, scalar
+from kiai.storage.tables import audit_log, users
+
+COUNTED_MAX: Final = 10_000
+
+
+class AuditFilter(msgspec.Struct, frozen=True):
+    """Conditions that a row must fulfil; None and "" mean any. Times are unix ms, both ends included.
+
+    `text` is a part of the reason or of the details.
+    """
+
+    actor_id: int | None = None
+    target_id: int | None = None
+    action: str = ""
+    source: str = ""
+    text: str = ""
+    since_ms: int = 0
+    until_ms: int = 2**62
+
+
+class AuditEntry(msgspec.Struct, frozen=True):
+    """A row of the log. `actor` and `target` are the present names of the accounts, None for other things."""
+
+    id: int
+    at_ms: int
+    actor_id: int
+    actor: str | None
+    source: str
+    action: str
+    target_kind: str
+    target_id: int
+    target: str | None
+    reason: str
+    details: str
+    previous_hash: str
+    hash: str
+
+    def fields(self) -> dict[str, object]:
+        """Return the row as the API and the command line show it: the time in unix seconds, details as an object."""
+        row = msgspec.structs.asdict(self)
+        del row["at_ms"]
+        return {"id": row.pop("id"), "at": self.at_ms // 1000, **row, "details": msgspec.json.decode(self.details)}
+
+
+def _entry(*columns: Any) -> AuditEntry:
+    # The row before the first has the hash of zeros.
+    row = [*columns[:-2], columns[-2] or FIRST_HASH, columns[-1]]
+    return AuditEntry(*row)
+
+
+_LEADS: Final = ("actor", "target", "all")
+_actors, _targets, _before = users.alias("actors"), users.alias("targets"), audit_log.alias("before")
+
+
+def _where(lead: str) -> list[ColumnElement[bool]]:
+    log = audit_log.c
+    by_actor: ColumnElement[bool] = log.actor_id == bindparam("actor_id")
+    about: ColumnElement[bool] = and_(
+        log.target_kind == literal_column("'user'"), log.target_id == bindparam("target_id")
+    )
+    any_target = or_(
+        bindparam("any_target", type_=log.actor_id.type) == 1,
+        and_(
+            unindexed(log.target_kind) == literal_column("'user'"),
+            unindexed(log.target_id) == bindparam("target_id", type_=log.target_id.type),
+        ),
+    )
+    leading = {"actor": [by_actor, any_target], "target": [about], "all": []}[lead]
+    pattern = bindparam("pattern", type_=log.reason.type)
+    return [
+        *leading,
+        *(
+            or_(bindparam(name, type_=log[name].type) == literal_column("''"), log[name] == bindparam(name))
+            for name in ("action", "source")
+        ),
+        or_(
+            pattern == literal_column("''"),
+            contains_pattern(log.reason, pattern),
+            contains_pattern(log.details, pattern),
+        ),
+        log.at_ms >= bindparam("since_ms"),
+        log.at_ms <= bindparam("until_ms"),
+    ]
+
+
+def _pages() -> Iterator[tuple[str, Query[AuditEntry], Query[int]]]:
+    log = audit_log.c
+    for lead in _LEADS:
+        columns = (
+            *(log.id, log.at_ms, log.actor_id, _actors.c.name, log.source, log.action, log.target_kind, log.target_id),
+            *(_targets.c.name, log.reason, log.details, _before.c.hash, log.hash),
+        )
+        source = (
+            audit_log.outerjoin(_actors, _actors.c.id == log.actor_id)
+            .outerjoin(_targets, and_(_targets.c.id == log.target_id, log.target_kind == literal_column("'user'")))
+            .outerjoin(_before, _before.c.id == log.id - literal_column("1"))
+        )
+        page = select(*columns).select_from(source).where(*_where(lead), log.id < bindparam("before"))
+        page = page.order_by(log.id.desc()).limit(bindparam("limit")).offset(bindparam("offset"))
+        rows: Select[Any] = (
+            select(literal_column("1")).select_from(audit_log).where(*_where(lead)).limit(bindparam("most"))
+        )
+        scans = "it reads the newest rows until the page is full" if lead == "all" else None
+        counts = "it counts at most 10,000 rows" if lead == "all" else None
+        yield (
+            lead,
+            Query(page, _entry, lane=Lane.SLOW, scans=scans),
+            Query(select(func.count()).select_from(rows.subquery()), scalar, lane=Lane.SLOW, scans=counts),
+        )
+
+
+_ALL: Final = tuple(_pages())
+PAGES: Final = {lead: page for lead, page, _ in _ALL}
+COUNTS: Final = {lead: count for lead, _, count in _ALL}
+
+
+class AuditReading:
+    """Reads the audit log for staff and the operator."""
+
+    def __init__(self, database: Database, authority: Authority) -> None:
+        self._database = database
+        self._authority = authority
+
+    async def about(self, actor: Actor, target_id: int, *, since_ms: int, limit: int) -> list[AuditEntry]:
+        """Return the newest rows about an account, for staff that reads notes. Raises NotAllowed."""
+        await self._authority.require(actor, "users.notes")
+        wanted = AuditFilter(target_id=target_id, since_ms=since_ms)
+        return (await self.page(OPERATOR, wanted, limit=limit))[0]
+
+    async def page(
+        self, actor: Actor, wanted: AuditFilter, *, limit: int, offset: int = 0, before: int | None = None
+    ) -> tuple[list[AuditEntry], int]:
+        """Return a page of the rows, newest first, and their number up to 10,000.
+
+        A page starts below the id `before`, or skips `offset` rows. Staff without the permission `audit.read` gets its
+        own acts only: raises NotAllowed for another `actor_id`.
+        """
+        priv = await self._authority.require(actor, "audit.read_own")
+        if not may(priv, "audit.read"):
+            if wanted.actor_id not in (None, actor.user_id):
+                raise NotAllowed("audit.read")
+            wanted = msgspec.structs.replace(wanted, actor_id=actor.user_id)
+        pattern = containing(wanted.text) if wanted.text else ""
+        if pattern is None:
+            return [], 0
+        lead = "actor" if wanted.actor_id is not None else "target" if wanted.target_id is not None else "all"
+        values: dict[str, int | str] = {
+            "action": wanted.action,
+            "source": wanted.source,
+            "pattern": pattern,
+            "since_ms": wanted.since_ms,
+            "until_ms": wanted.until_ms,
+        }
+        if lead == "actor":
+            values["actor_id"] = wanted.actor_id or 0
+            values["any_target"] = int(wanted.target_id is None)
+        if lead != "all":
+            values["target_id"] = wanted.target_id or 0
+        rows = await self._database.all(
+            PAGES[lead], limit=limit, offset=offset, before=2**62 if before is None else before, **values
+        )
+        return rows, await self._database.one(COUNTS[lead], most=COUNTED_MAX, **values) or 0

@@ -1,0 +1,112 @@
+"""Acts of staff on clans of others. Each writes one audit row in its transaction."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from kiai.accounts import Accounts, Viewer
+from kiai.clans import ClanActs, Clans
+from kiai.clans.acts import AsStaff
+from kiai.clans.model import ChangingClan, JoinForm
+from kiai.clock import Clock
+from kiai.errors import NotAllowed
+from kiai.osu.privileges import STAFF
+from kiai.staff import audit
+from kiai.staff.audit import Actor
+from kiai.staff.authority import Authority
+from kiai.storage.port import Database, Transaction
+
+PERMISSION: Final = "clans.manage_any"
+EDIT: Final = "clan_edit"
+DISBAND: Final = "clan_disband"
+_STAFF: Final = Viewer(priv=STAFF)
+
+
+class ClanStaff:
+    """Acts of administrators and the operator on clans of others.
+
+    Every method raises NotAllowed without the permission, OutRanked if the target's role is not below the actor's, and
+    NotFound("clan"). The target is the owner of the clan, or the member who is removed.
+    """
+
+    def __init__(
+        self, database: Database, accounts: Accounts, authority: Authority, acts: ClanActs, clans: Clans, clock: Clock
+    ) -> None:
+        self._database = database
+        self._accounts = accounts
+        self._authority = authority
+        self._acts = acts
+        self._clans = clans
+        self._clock = clock
+
+    async def found(self, actor: Actor, owner_id: int, tag: str, name: str) -> int:
+        """Found a clan for a player, without the waiting time. Return its id. Raises as `ClanActs.found`."""
+        await self._authority.require(actor, PERMISSION)
+        as_staff = self._record(actor, EDIT, "")
+        return await self._acts.found(owner_id, tag, name, actor_id=actor.user_id, as_staff=as_staff)
+
+    async def disband(self, actor: Actor, clan_id: int, reason: str = "") -> ChangingClan:
+        """Disband a clan. Return it as it was."""
+        await self._require_over_owner(actor, clan_id, DISBAND, reason)
+        return await self._acts.disband(actor.user_id, clan_id, as_staff=self._record(actor, DISBAND, reason))
+
+    async def edit(
+        self,
+        actor: Actor,
+        clan_id: int,
+        *,
+        tag: str | None = None,
+        name: str | None = None,
+        form: JoinForm | None = None,
+        reason: str = "",
+    ) -> ChangingClan:
+        """Change the tag, the name or the form of joining. Return the clan as it was. Raises as `ClanActs.edit`."""
+        await self._require_over_owner(actor, clan_id, EDIT, reason)
+        as_staff = self._record(actor, EDIT, reason)
+        return await self._acts.edit(actor.user_id, clan_id, tag=tag, name=name, form=form, as_staff=as_staff)
+
+    async def kick(self, actor: Actor, clan_id: int, user_id: int, reason: str = "") -> None:
+        """Remove a member or officer. Raises as `ClanActs.kick`."""
+        await self._clans.clan(clan_id)
+        target = await self._accounts.user(_STAFF, id=user_id)
+        await self._authority.require_over(actor, PERMISSION, target, action=EDIT, reason=reason)
+        await self._acts.kick(actor.user_id, clan_id, user_id, as_staff=self._record(actor, EDIT, reason))
+
+    async def transfer(self, actor: Actor, clan_id: int, user_id: int, reason: str = "") -> None:
+        """Make a member the owner. Raises as `ClanActs.transfer`."""
+        await self._require_over_owner(actor, clan_id, EDIT, reason)
+        await self._acts.transfer(actor.user_id, clan_id, user_id, as_staff=self._record(actor, EDIT, reason))
+
+    async def may_manage(self, actor: Actor) -> bool:
+        """Return whether the actor has the permission."""
+        try:
+            await self._authority.require(actor, PERMISSION)
+        except NotAllowed:
+            return False
+        return True
+
+    async def check_may_disband(self, actor: Actor, clan_id: int) -> None:
+        """Raise what `disband` would raise, and change nothing."""
+        await self._require_over_owner(actor, clan_id, DISBAND, "")
+
+    async def _require_over_owner(self, actor: Actor, clan_id: int, action: str, reason: str) -> None:
+        await self._authority.require(actor, PERMISSION)
+        clan = await self._clans.clan(clan_id)
+        owner = await self._accounts.user(_STAFF, id=clan.owner_id)
+        await self._authority.require_over(actor, PERMISSION, owner, action=action, reason=reason, oneself="allowed")
+
+    def _record(self, actor: Actor, action: str, reason: str) -> AsStaff:
+        now = self._clock.now_ms()
+
+        async def write(tx: Transaction, clan: ChangingClan, details: Mapping[str, object]) -> None:
+            await audit.write(
+                tx,
+                actor,
+                action,
+                at_ms=now,
+                target_kind="clan",
+                target_id=clan.id,
+                reason=reason,
+                details={"tag": clan.tag, "name": clan.name, **details},
+            )
+
+        return write

@@ -1,0 +1,38 @@
+"""Kicks: they end the sessions of a player, without a sanction."""
+
+from kiai.clock import Clock
+from kiai.staff import audit
+from kiai.staff.audit import Actor
+from kiai.staff.authority import Authority, Who
+from kiai.staff.reasons import checked_reason
+from kiai.staff.restrictions import Sanction
+from kiai.storage.outbox import enqueue
+from kiai.storage.port import Database, Transaction
+
+
+class Kicks:
+    """Ends sessions."""
+
+    def __init__(self, database: Database, authority: Authority, clock: Clock) -> None:
+        self._database = database
+        self._authority = authority
+        self._clock = clock
+
+    async def kick(self, actor: Actor, who: Who, reason: str) -> Sanction:
+        """End all sessions of a player in the game.
+
+        Raises NotAllowed, Invalid, NotFound, Refused by the target rule.
+        """
+        await self._authority.require(actor, "users.kick")
+        reason = checked_reason(reason)
+        target = await self._authority.target(who)
+        await self._authority.require_over(actor, "users.kick", target, action="kick", reason=reason)
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction) -> int:
+            await enqueue(tx, "sessions", target.id, now)
+            return await audit.write(
+                tx, actor, "kick", at_ms=now, target_kind="user", target_id=target.id, reason=reason
+            )
+
+        return Sanction("kick", target, reason, None, await self._database.transaction(body))

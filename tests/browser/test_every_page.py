@@ -1,0 +1,70 @@
+"""Every page in Chromium, in both themes: no error, no violation of WCAG A and AA, and no sideways scrolling."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage
+from tests.browser.kit import WIDTHS, overflows, violations
+from tests.site.kit import a_browser
+from tests.site.test_every_page import NEEDED, PLAYER, READ, address_of
+from tests.wire.kit import Server
+
+LANGUAGES: Final = ("en", "de", "es", "pl", "ja")
+PARTS: Final = ("/static", "/pictures", "/search/suggest")
+"""Answers without a page: files and parts of pages."""
+SHOWN: Final = [page for page in READ if not page.path.startswith(PARTS)]
+
+
+@pytest.fixture(scope="module", params=["dark", "light"])
+def visitor(request: pytest.FixtureRequest, chromium: Browser, demo: Server) -> Iterator[BrowserContext]:
+    """A player with a theme."""
+    context = chromium.new_context(locale="en", color_scheme=request.param)
+    token = a_browser(demo, user_id=PLAYER).cookies["kiai"]
+    context.add_cookies([{"name": "kiai", "value": token, "url": f"http://localhost:{demo.port}"}])
+    yield context
+    context.close()
+
+
+def addresses() -> list[Any]:
+    found = [pytest.param(address_of(page) + NEEDED.get(page.path, ""), id=page.path) for page in SHOWN]
+    return [*found, pytest.param("/no-such-page", id="an unknown page")]
+
+
+@pytest.mark.parametrize("path", addresses())
+def test_page_is_accessible_and_fits(visitor: BrowserContext, demo: Server, axe: str, path: str) -> None:
+    errors: list[str] = []
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            errors.append(message.text)
+
+    page = visitor.new_page()
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    found: dict[str, list[str]] = {}
+    # Redirects lead to pages that have a test of their own. The browser downloads files and feeds.
+    reply = visitor.request.get(f"http://localhost:{demo.port}{path}", max_redirects=0)
+    if reply.status not in (301, 302, 303) and reply.headers.get("content-type", "").startswith("text/html"):
+        page.goto(f"http://localhost:{demo.port}{path}")
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            if overflows(page):
+                found[f"{width} px"] = ["the page scrolls sideways"]
+            if width != WIDTHS[1] and (wrong := violations(page, axe)):
+                found[f"{width} px, axe"] = wrong
+    page.close()
+
+    assert reply.status < 500
+    assert found == {}
+    assert errors == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_page_speaks_the_language_of_the_browser(chromium: Browser, demo: Server, language: str) -> None:
+    context = chromium.new_context(locale=language)
+    page = context.new_page()
+    page.goto(f"http://localhost:{demo.port}/")
+
+    assert page.locator("html").get_attribute("lang") == language
+    context.close()

@@ -1,0 +1,62 @@
+"""SIGKILL of a server or command during reconciliation: the next server finishes it correctly."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests import stores
+from tests.wire.kit import Server, cli, eventually, run_kiai
+
+from kiai.demo.composing import SET_ID_FIRST
+
+SET = str(SET_ID_FIRST)  # of the demo world
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("settling") / "prepared"
+    cli(data, "demo", "--players", "30", "--maps", "10", "--scores", "600")
+    return data
+
+
+def waiting(data: Path) -> int:
+    """Return the number of waiting tasks that the doctor reports. Until they are done, it also reports problems."""
+    return int(json.loads(run_kiai(data, "doctor", "--json").stdout)["waiting"])
+
+
+@pytest.mark.parametrize("failpoint", ["reconcile.map_status", "reconcile.totals", "reconcile.committed"])
+def test_command_killed_at_any_step_is_finished_by_the_next_server(
+    prepared: Path, tmp_path: Path, failpoint: str
+) -> None:
+    data = stores.copied(prepared, tmp_path / "data")
+    failing = {"TESTING": "1", "FAILPOINTS": f"{failpoint}=once:kill"}
+
+    died = run_kiai(data, "beatmaps", "status", "pending", "--set", SET, "--json", settings=failing)
+    left = waiting(data)
+    server = Server(data).start()
+    try:
+        eventually(lambda: waiting(data) == 0, within_s=60)
+    finally:
+        server.stop()
+    examined: Any = cli(data, "doctor")
+
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert left > 0
+    assert examined == {"ok": True, "problems": [], "repaired": False, "waiting": 0}
+
+
+def test_command_that_does_not_wait_leaves_its_task_to_the_server(prepared: Path, tmp_path: Path) -> None:
+    data = stores.copied(prepared, tmp_path / "data")
+    answer = cli(data, "beatmaps", "status", "pending", "--set", SET, "--no-wait")
+    server = Server(data).start()
+    try:
+        eventually(lambda: waiting(data) == 0, within_s=60)
+        waited = server.cli("beatmaps", "status", "ranked", "--set", SET)
+    finally:
+        server.stop()
+
+    assert answer["waiting"] > 0
+    assert waited["waiting"] == 0
+    assert cli(data, "doctor")["problems"] == []

@@ -1,0 +1,174 @@
+"""Pools of worker processes: queueing, killing, and cleaning up."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+from tests.patience import patiently
+
+from kiai.errors import Unavailable
+from kiai.measuring import PoolUsage
+from kiai.process_pool import JobTimedOut, WorkerCrashed, WorkerPool
+
+STORY_S: Final = 30.0
+CODE: Final = """
+import os, sys, time
+from kiai.pool_process import serve
+
+def answering(head, blob):
+    match head.decode().split():
+        case ["echo"]: return blob
+        case ["pid"]: return str(os.getpid()).encode()
+        case ["die"]: os._exit(1)
+        case ["burn"]:
+            while True: pass
+        case ["sleep", seconds]:
+            time.sleep(float(seconds))
+            return b"slept"
+        case ["wait", path]:
+            while not os.path.exists(path): time.sleep(0.01)
+            return b"waited"
+
+serve(answering)
+"""
+COMMAND: Final = (sys.executable, "-c", CODE)
+
+
+@asynccontextmanager
+async def pool(
+    *, size: int = 1, waiting_max: int = 8, per_caller_max: int = 4, idle_s: float | None = None
+) -> AsyncIterator[WorkerPool]:
+    made = WorkerPool(
+        "work",
+        COMMAND,
+        size=size,
+        waiting_max=waiting_max,
+        per_caller_max=per_caller_max,
+        wait_s=patiently(STORY_S),
+        idle_s=idle_s,
+    )
+    try:
+        async with asyncio.timeout(patiently(STORY_S)):
+            yield made
+    finally:
+        await made.close()
+
+
+async def ask(workers: WorkerPool, head: str, blob: bytes = b"", *, caller: str = "a", cpu_s: float = 5.0) -> bytes:
+    async def load() -> bytes:
+        return blob
+
+    return await workers.run_job(caller, head.encode(), bytes, cpu_s=cpu_s, load=load)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_blob_of_any_size_is_returned_unchanged() -> None:
+    async def scenario() -> None:
+        async with pool() as workers:
+            for size in (0, 1, 65_536, 20 * 1024**2):
+                blob = os.urandom(size)
+                assert await ask(workers, "echo", blob) == blob
+
+    asyncio.run(scenario())
+
+
+def test_job_that_uses_too_much_cpu_is_killed_and_the_next_one_runs() -> None:
+    async def scenario() -> None:
+        async with pool() as workers:
+            with pytest.raises(JobTimedOut, match=r"0\.2 s of CPU time"):
+                await ask(workers, "burn", cpu_s=0.2)
+            assert await ask(workers, "echo", b"next") == b"next"
+
+    asyncio.run(scenario())
+
+
+def test_job_without_cpu_time_is_a_timeout_and_not_a_crash() -> None:
+    async def scenario() -> None:
+        async with pool() as workers:
+            await ask(workers, "echo")
+            with pytest.raises(Unavailable, match="no answer within"):
+                await ask(workers, "sleep 600", cpu_s=0.05)
+            assert await ask(workers, "echo", b"next") == b"next"
+
+    asyncio.run(scenario())
+
+
+def test_job_that_kills_two_processes_fails() -> None:
+    async def scenario() -> None:
+        async with pool() as workers:
+            with pytest.raises(WorkerCrashed):
+                await ask(workers, "die")
+
+    asyncio.run(scenario())
+
+
+def test_callers_take_turns_and_the_queue_is_bounded(tmp_path: Path) -> None:
+    done: list[str] = []
+
+    async def scenario() -> None:
+        async with pool() as workers:
+
+            async def job(caller: str) -> None:
+                await ask(workers, "echo", caller=caller)
+                done.append(caller)
+
+            holding = asyncio.create_task(ask(workers, f"wait {tmp_path / 'go'}", cpu_s=patiently(STORY_S)))
+            await asyncio.sleep(0)
+            waiting = [asyncio.create_task(job("a")) for _ in range(4)]
+            await asyncio.sleep(0)
+            with pytest.raises(Unavailable, match="one caller may have 4 jobs waiting"):
+                await job("a")
+            waiting.append(asyncio.create_task(job("b")))
+            await asyncio.sleep(0)
+            assert workers.unfinished == 6
+            (tmp_path / "go").touch()
+            await asyncio.gather(holding, *waiting)
+
+    asyncio.run(scenario())
+
+    assert done.index("b") <= 1
+
+
+def test_processes_start_with_the_first_job_and_end_when_idle() -> None:
+    async def scenario() -> None:
+        async with pool(size=2, idle_s=0.1) as workers:
+            assert workers.pool() == PoolUsage(0, 2)
+            first = int(await ask(workers, "pid"))
+            while alive(first):  # noqa: ASYNC110 - nobody tells when a process has ended
+                await asyncio.sleep(0.01)
+            again = int(await ask(workers, "pid"))
+            assert again != first
+
+    asyncio.run(scenario())
+
+
+def test_sequential_jobs_use_one_process() -> None:
+    async def scenario() -> set[bytes]:
+        async with pool(size=3) as workers:
+            return {await ask(workers, "pid") for _ in range(5)}
+
+    assert len(asyncio.run(scenario())) == 1
+
+
+def test_close_ends_running_and_waiting_jobs_immediately() -> None:
+    async def scenario() -> list[object]:
+        async with pool() as workers:
+            await ask(workers, "echo")
+            jobs = [asyncio.create_task(ask(workers, "burn", cpu_s=600.0)) for _ in range(3)]
+            await asyncio.sleep(0.05)
+            await workers.close()
+            return await asyncio.gather(*jobs, return_exceptions=True)
+
+    assert [type(end) for end in asyncio.run(scenario())] == [Unavailable] * 3

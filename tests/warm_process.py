@@ -1,0 +1,133 @@
+"""The program of `warm.py`: imports kiai once and forks for each command. Each forked process is then a kiai process.
+
+The fork happens before any thread or event loop exists, so the process continues as if it had imported kiai itself.
+"""
+
+import atexit
+import contextlib
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
+
+import asyncpg  # noqa: F401
+import redis.asyncio  # noqa: F401
+
+import kiai.app
+import kiai.cli.main
+import kiai.demo
+import kiai.realtime.redis
+import kiai.storage.migrating
+import kiai.storage.postgres  # noqa: F401
+from kiai import __main__ as kiai_main
+from kiai import server_process
+
+DESCRIPTORS: Final = 3
+"""Of each request: the connection for its arguments and its end, stdout and stderr."""
+
+
+class BecameServer(BaseException):
+    """`kiai serve` has replaced its process. Python would import the same modules again, so that is left out."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        super().__init__()
+        self.arguments = arguments
+
+
+def wait_for_command(requests: socket.socket) -> None:
+    """Fork for each request. Return in the forked processes; end when the test process has ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the tests, and then this process
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # forget the processes that have ended
+    gc.collect()
+    gc.freeze()  # a collection in a forked process would copy the memory of everything imported
+    while True:
+        _, descriptors, _, _ = socket.recv_fds(requests, 1, DESCRIPTORS)
+        if not descriptors:
+            os._exit(0)
+        if os.fork() == 0:
+            requests.close()
+            run_and_report(*descriptors)
+            return
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def run_and_report(connection: int, out: int, err: int) -> None:
+    """Fork the process of a command and report its id and its exit code. Return in that process."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    with socket.socket(fileno=connection) as report:
+        with report.makefile("rb") as lines:
+            arguments, environment, folder = json.loads(lines.readline())
+        process = os.fork()
+        if process:
+            for descriptor in (0, 1, 2, out, err):
+                os.close(descriptor)
+            report.sendall(f"{process}\n".encode())
+            code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+            report.sendall(f"{code}\n".encode())
+            os._exit(0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    os.close(out)
+    os.close(err)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["kiai", *arguments]
+
+
+def replace_process(program: Any, arguments: Any) -> NoReturn:
+    """Continue as the server instead of executing Python again."""
+    assert arguments[:3] == [program, "-m", "kiai.server_process"], arguments
+    raise BecameServer(arguments[3:])
+
+
+def run() -> int:
+    """Run the command of this process and return its exit code."""
+    try:
+        return exit_code_of(kiai_main.main)
+    except BecameServer as became:
+        arguments = became.arguments
+    # Outside the handler, or each exception of the server would have this one as its context.
+    return exit_code_of(lambda: server_process.main(arguments))
+
+
+def exit_code_of(main: Callable[[], int | None]) -> int:
+    """Run a main function and return the exit code that Python would give it."""
+    try:
+        return main() or 0
+    except BecameServer:
+        raise
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        print(end.code, file=sys.stderr)
+        return 1
+    except BaseException:
+        traceback.print_exc()
+        return 1
+
+
+def end(code: int) -> NoReturn:
+    """End as Python does, but leave the release of a million objects, one by one, to the system."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    wait_for_command(socket.socket(fileno=int(sys.argv[1])))
+    if sys.argv[1:2] != ["serve"]:
+        sys.modules.pop("rich")  # server_process has hidden it from the server
+    os.execv = replace_process
+    end(run())
