@@ -36,9 +36,9 @@ def an_address_of_its_own(request: pytest.FixtureRequest) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the logs of the servers of a failed test to its report."""
+    """Add the logs of the servers of a failed test to its report. After a failed stop, its error has the log."""
     report = yield
-    if report.failed and isinstance(item, pytest.Function):
+    if report.failed and report.when != "teardown" and isinstance(item, pytest.Function):
         for used in item.funcargs.values():
             server = used.server if isinstance(used, World) else used
             if isinstance(server, Server):

@@ -138,10 +138,12 @@ class Server:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         try:
-            code = self._process.wait(patiently(STOP_S))
+            ended = f"exit code {self._process.wait(patiently(STOP_S))}"
+        except subprocess.TimeoutExpired as error:
+            ended = str(error)
         finally:
             self.kill()
-        assert code == 0, f"exit code {code}\n{self.stderr}"
+        assert ended == "exit code 0", f"{ended}\n{self.stderr}"
 
     def kill(self) -> None:
         """Kill the process if it still runs."""
