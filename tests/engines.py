@@ -204,7 +204,8 @@ def _make_cluster(folder: Path) -> None:
         settings.write("fsync = off\nsynchronous_commit = off\ndeadlock_timeout = 50ms\n")
     server = PostgresServer(folder)
     execute(server.url("postgres"), f"CREATE DATABASE {MIGRATED}")
-    migrate(server.url(MIGRATED))
+    with ThreadPoolExecutor(1) as thread:  # `migrate` runs an event loop, and the caller may have one
+        thread.submit(migrate, server.url(MIGRATED)).result()
     server.stop()
 
 

@@ -120,6 +120,47 @@ def test_renewal_in_progress_ends_before_the_lease_is_released(monkeypatch: pyte
     assert arrived == [jobs.LEASE_S, jobs.LEASE_S, 0.5]
 
 
+@pytest.mark.parametrize("steps", range(40))
+def test_shared_job_can_be_stopped_at_any_moment(steps: int) -> None:
+    async def acquire(job: str, for_s: float) -> bool:
+        return True
+
+    async def scenario() -> None:
+        worker = Jobs(acquire)
+        worker.every(PeriodicJob("count", 0, Work(lasts_s=0).of("one"), shared=True))
+        worker.start()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(jobs.CANCEL_AGAIN_S / 2):  # so that the first cancellation must be enough
+            await worker.stop()
+
+    asyncio.run(scenario())
+
+
+def test_job_that_catches_a_cancellation_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "CANCEL_AGAIN_S", EVERY_S)
+    caught: list[int] = []
+
+    async def work() -> None:
+        if len(caught) < 3:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                caught.append(1)
+        await asyncio.sleep(60)
+
+    async def scenario() -> None:
+        worker = Jobs()
+        worker.every(PeriodicJob("deaf", 0, work))
+        worker.start()
+        await asyncio.sleep(EVERY_S)
+        await worker.stop()
+
+    asyncio.run(scenario())
+
+    assert caught == [1]
+
+
 def test_failing_job_is_logged_once_and_again_when_it_works(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

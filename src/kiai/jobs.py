@@ -14,6 +14,7 @@ LEASE_S: Final = 5.0  # another worker takes over this long after a worker was k
 RENEWALS: Final = 3  # in each LEASE_S, so that a late renewal does not lose the lease
 FREE_AFTER: Final = 0.9  # of the job's period: the lease must have expired when the next run is due
 STALE_AFTER: Final = 10  # periods without a failure on this worker, after which the next one is a new outage
+CANCEL_AGAIN_S: Final = 0.5
 SLOWEST_S: Final = 5.0  # maximum wait between runs of a failing job, unless its period is longer
 
 
@@ -33,7 +34,8 @@ async def job_lease(acquire: AcquireLease, job: str, free_after_s: float) -> Asy
     async def renew() -> None:
         while not done.is_set():
             try:
-                await asyncio.wait_for(done.wait(), LEASE_S / RENEWALS)
+                async with asyncio.timeout(LEASE_S / RENEWALS):
+                    await done.wait()
             except TimeoutError:
                 # The result is ignored: a job that has lost its lease cannot stop in the middle.
                 await acquire(job, LEASE_S)
@@ -155,12 +157,15 @@ class Jobs:
 
     async def stop(self) -> None:
         """Cancel all jobs and wait until they have ended."""
-        # Cancel all of them first: a job that ends slowly does not delay the others.
-        for task in self._running:
-            task.cancel()
+        running = set(self._running)
+        while running:
+            for task in running:
+                task.cancel()
+            # Again after a while: code that catches a cancellation, e.g. in a library, would keep its job running.
+            _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
         for task in self._running:
             with contextlib.suppress(asyncio.CancelledError):
-                await task
+                task.result()
         self._running.clear()
 
 

@@ -206,7 +206,8 @@ class Supervisor:
 
     async def _wait_before_retry(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), RETRY_S)
+            async with asyncio.timeout(RETRY_S):
+                await self._stopping.wait()
 
     async def _replace(self) -> None:
         async with self._replacing:
@@ -229,7 +230,8 @@ class Supervisor:
             worker.stopping = True
             worker.send(signal.SIGTERM)
             try:
-                await asyncio.wait_for(worker.process.wait(), STOP_S)
+                async with asyncio.timeout(STOP_S):
+                    await worker.process.wait()
             except TimeoutError:
                 worker.send(signal.SIGKILL)
                 await worker.process.wait()

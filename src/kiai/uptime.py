@@ -59,7 +59,8 @@ class Components:
 
 async def _state_of(check: Check) -> str:
     try:
-        await asyncio.wait_for(check(), CHECK_S)
+        async with asyncio.timeout(CHECK_S):
+            await check()
     except (KiaiError, TimeoutError) as error:
         return str(error) or f"no answer in {CHECK_S:g} s"
     return OK

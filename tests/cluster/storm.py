@@ -264,7 +264,8 @@ class Player:
             said = [packet for packet in (*self._status(), *self._talk(), *self._play()) if packet]
             await self.poll(*said)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ends.wait(), self.storm.poll_s * self._chance.uniform(0.8, 1.2))
+                async with asyncio.timeout(self.storm.poll_s * self._chance.uniform(0.8, 1.2)):
+                    await ends.wait()
 
     async def drain(self) -> None:
         """Poll a few times without actions, so that all lines arrive, and take the seat if necessary."""
@@ -362,7 +363,8 @@ class Player:
                 self.storm.counts.submitted_again += 1
                 await asyncio.sleep(AGAIN_S)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ends.wait(), every_s * self._chance.uniform(0.8, 1.2))
+                async with asyncio.timeout(every_s * self._chance.uniform(0.8, 1.2)):
+                    await ends.wait()
         connection.close()
 
     def missed(self, line: Line) -> bool:

@@ -114,7 +114,8 @@ class Hub:
             except Exception as error:
                 self._outage.failed(error, trace=True)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), READ_EVERY_S)
+                async with asyncio.timeout(READ_EVERY_S):
+                    await self._wake.wait()
             self._wake.clear()
 
     async def read(self) -> None:
