@@ -11,8 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from kiai.accounts import User
-from kiai.beatmaps import Beatmap, Beatmaps
-from kiai.beatmaps.model import full_title
+from kiai.beatmaps import Beatmaps
 from kiai.chat.bot import (
     USERS_MAX,
     Argument,
@@ -23,16 +22,16 @@ from kiai.chat.bot import (
     CommandScope,
     NamedPlayer,
 )
-from kiai.chat.model import match_of
 from kiai.errors import NotFound, Refused
 from kiai.faces.bot import mp_lines
+from kiai.faces.bot.mp_runs import GROUP, CommandRow, MatchRuns, choice_of, room_of
+from kiai.faces.bot.mp_scrims import ScrimCommands
 from kiai.multiplayer import commands
-from kiai.multiplayer.events import PointsSet
 from kiai.multiplayer.lines import countdown_line
 from kiai.multiplayer.match import Match, NotReferee, NotSeated, PlayInProgress, seat_of
-from kiai.multiplayer.model import BLUE, COUNTDOWN, PP, RED, SLOTS, START, has_teams
-from kiai.multiplayer.pools import FREE_MOD_PICKS, Mappools
-from kiai.multiplayer.service import AlreadySeated, CommandOutcome, Matches, TooManyRooms
+from kiai.multiplayer.model import BLUE, COUNTDOWN, PP, RED, SLOTS, START
+from kiai.multiplayer.pools import Mappools
+from kiai.multiplayer.service import AlreadySeated, Matches, TooManyRooms
 from kiai.osu.durations import duration_text
 from kiai.osu.links import parse_map_link
 from kiai.osu.mods import parse_mods
@@ -42,7 +41,6 @@ from kiai.osu.texts import chat_name, chat_text
 from kiai.realtime.port import Realtime, Session
 from kiai.staff.match_acts import MatchActs
 
-GROUP: Final = "mp"
 TEAM_TYPES: Final = {
     "ffa": 0,
     "head-to-head": 0,
@@ -65,10 +63,6 @@ TIMER_S_MAX: Final = 900
 TIMER_S: Final = 30  # the default of `!mp timer` on the official server
 # A creator who adds and removes the same referee again and again must not flood them with messages.
 REFEREE_NOTICE_EVERY_S: Final = 3_600.0
-POINTS_MAX: Final = 15
-ROLL_MAX: Final = 100
-# A captain has one roll in an hour, and another one when a scrim begins.
-ROLL_S: Final = 3_600.0
 SETTINGS_LINES_MAX: Final = 5 + SLOTS  # tools need all lines, so the bot's limit of 10 does not apply
 FOR_ALL: Final = frozenset(("help", "link", "settings", "listrefs", "picks", "roll"))
 """Commands that every player in the match may use (docs/spec/multiplayer.md#commands-of-referees)."""
@@ -86,7 +80,6 @@ MISUSED: Final = {
 USER: Final = Argument("user", ArgumentKind.USER)
 USERS: Final = Argument("users", ArgumentKind.USERS)
 TEXT: Final = Argument("text", ArgumentKind.TEXT)
-PICK: Final = Argument("pick")
 ON_OFF: Final = Argument("on", ArgumentKind.CHOICE, choices=("on", "off"))
 
 
@@ -113,33 +106,16 @@ class MatchCommands:
         post: Callable[[str, str], Awaitable[None]],
         notify: Callable[[int, str, str], Awaitable[None]],
     ) -> None:
+        self._runs = runs = MatchRuns(matches, acts, realtime)
+        self._scrims = ScrimCommands(runs, realtime, beatmaps, pools, player)
         self._matches = matches
         self._acts = acts
         self._player = player
         self._realtime = realtime
         self._beatmaps = beatmaps
-        self._pools = pools
         self._link = link
         self._post = post
         self._notify = notify
-
-    async def _run(
-        self, context: CommandContext, command: type[commands.MatchCommand], **fields: Any
-    ) -> CommandOutcome | None:
-        return await self._acts.run(context.session, _room(context), command, **fields)
-
-    async def _run_and_answer(
-        self, context: CommandContext, line: Callable[[Match], str], command: type[commands.MatchCommand], **fields: Any
-    ) -> Sequence[str]:
-        """Run the command. Return the line about the match after it, or no line if the player lacks the right."""
-        outcome = await self._run(context, command, **fields)
-        return () if outcome is None else (line(outcome.match),)
-
-    async def _match(self, context: CommandContext) -> Match:
-        match = await self._realtime.match(_room(context), Match)
-        if match is None:
-            raise NotFound("match")
-        return match
 
     # --- creating and closing
 
@@ -166,20 +142,20 @@ class MatchCommands:
 
     async def close(self, context: CommandContext) -> Sequence[str]:
         """`!mp close`."""
-        await self._run(context, commands.Close)
+        await self._runs.run(context, commands.Close)
         return ()  # the service posts the line before the channel closes
 
     # --- settings
 
     async def name(self, context: CommandContext, text: str) -> Sequence[str]:
         """`!mp name`."""
-        return await self._run_and_answer(
+        return await self._runs.run_and_answer(
             context, lambda match: f'Room name updated to "{chat_text(match.name)}"', commands.SetName, name=text
         )
 
     async def password(self, context: CommandContext, text: str | None) -> Sequence[str]:
         """`!mp password`. The channel gets a line that the password changed, without the password."""
-        outcome = await self._run(context, commands.SetPassword, password=text or "")
+        outcome = await self._runs.run(context, commands.SetPassword, password=text or "")
         if outcome is not None:
             line = "Changed the match password" if outcome.match.password else "Removed the match password"
             await self._post(context.channel, line)
@@ -187,7 +163,7 @@ class MatchCommands:
 
     async def random_password(self, context: CommandContext) -> Sequence[str]:
         """`!mp randpw`. The referees get the password in private messages."""
-        outcome = await self._run(context, commands.SetPassword, password=secrets.token_hex(4))
+        outcome = await self._runs.run(context, commands.SetPassword, password=secrets.token_hex(4))
         if outcome is None:
             return ()
         await self._post(context.channel, "Changed the match password")
@@ -200,23 +176,25 @@ class MatchCommands:
     async def lock(self, context: CommandContext, what: str | None) -> Sequence[str]:
         """`!mp lock`."""
         if what:
-            return await self._run_and_answer(
+            return await self._runs.run_and_answer(
                 context, lambda _: "Locked the unused slots", commands.SetSlotsLocked, on=True
             )
-        return await self._run_and_answer(context, lambda _: "Locked the match", commands.SetSeatsLocked, on=True)
+        return await self._runs.run_and_answer(context, lambda _: "Locked the match", commands.SetSeatsLocked, on=True)
 
     async def unlock(self, context: CommandContext, what: str | None) -> Sequence[str]:
         """`!mp unlock`."""
         if what:
-            return await self._run_and_answer(
+            return await self._runs.run_and_answer(
                 context, lambda _: "Unlocked the unused slots", commands.SetSlotsLocked, on=False
             )
-        return await self._run_and_answer(context, lambda _: "Unlocked the match", commands.SetSeatsLocked, on=False)
+        return await self._runs.run_and_answer(
+            context, lambda _: "Unlocked the match", commands.SetSeatsLocked, on=False
+        )
 
     async def size(self, context: CommandContext, size: int) -> Sequence[str]:
         """`!mp size`."""
         try:
-            return await self._run_and_answer(
+            return await self._runs.run_and_answer(
                 context, lambda _: f"Changed match to size {size}", commands.SetSize, size=size
             )
         except Refused as refused:
@@ -236,7 +214,7 @@ class MatchCommands:
             return f"Changed match settings to {', '.join(parts)}"
 
         try:
-            return await self._run_and_answer(
+            return await self._runs.run_and_answer(
                 context, line, commands.SetRoom, team_type=team_mode, win_condition=score_mode, size=size
             )
         except Refused as refused:
@@ -244,7 +222,7 @@ class MatchCommands:
 
     async def teams(self, context: CommandContext, kind: str) -> Sequence[str]:
         """`!mp teams`."""
-        return await self._run_and_answer(
+        return await self._runs.run_and_answer(
             context,
             lambda match: f"Changed match settings to {mp_lines.TEAM_MODES[match.team_type]}",
             commands.SetTeamType,
@@ -253,7 +231,7 @@ class MatchCommands:
 
     async def condition(self, context: CommandContext, kind: str) -> Sequence[str]:
         """`!mp condition`."""
-        return await self._run_and_answer(
+        return await self._runs.run_and_answer(
             context,
             lambda match: f"Changed win condition to {mp_lines.condition(match)}",
             commands.SetWinCondition,
@@ -262,7 +240,7 @@ class MatchCommands:
 
     async def score_version(self, context: CommandContext, version: str) -> Sequence[str]:
         """`!mp scorev`."""
-        return await self._run_and_answer(
+        return await self._runs.run_and_answer(
             context,
             lambda match: f"Changed win condition to {mp_lines.condition(match)}",
             commands.SetWinCondition,
@@ -271,12 +249,12 @@ class MatchCommands:
 
     async def settings(self, context: CommandContext, single: str | None) -> Sequence[str]:
         """`!mp settings`. With `single`, all in one line."""
-        lines = mp_lines.settings(await self._match(context), self._link)
+        lines = mp_lines.settings(await self._runs.match(context), self._link)
         return (" | ".join(lines),) if single is not None and single.lower() == "single" else lines
 
     async def match_link(self, context: CommandContext) -> Sequence[str]:
         """`!mp link`."""
-        match = await self._match(context)
+        match = await self._runs.match(context)
         return (self._link(f"community/matches/{match.history_id}"),)
 
     # --- players and referees
@@ -284,7 +262,7 @@ class MatchCommands:
     async def invite(self, context: CommandContext, user: User) -> Sequence[str]:
         """`!mp invite`."""
         try:
-            await self._matches.invite(context.session, _room(context), user.id)
+            await self._matches.invite(context.session, room_of(context), user.id)
         except AlreadySeated:
             return ("User is already in the room",)
         return (f"Invited {chat_name(user.name)} to the room",)
@@ -292,7 +270,7 @@ class MatchCommands:
     async def force(self, context: CommandContext, user: User) -> Sequence[str]:
         """`!mp force`."""
         try:
-            await self._acts.force(context.session, _room(context), user)
+            await self._acts.force(context.session, room_of(context), user)
         except AlreadySeated:
             return ("User is already in the room",)
         return (f"Seated {chat_name(user.name)} in the match",)
@@ -300,7 +278,7 @@ class MatchCommands:
     async def move(self, context: CommandContext, user: User, slot: int) -> Sequence[str]:
         """`!mp move`."""
         try:
-            return await self._run_and_answer(
+            return await self._runs.run_and_answer(
                 # Slots count from 1 in commands and from 0 in the rules.
                 context,
                 lambda _: f"Moved {chat_name(user.name)} into slot {slot}",
@@ -315,57 +293,44 @@ class MatchCommands:
 
     async def host(self, context: CommandContext, user: User) -> Sequence[str]:
         """`!mp host`."""
-        return await self._run_on_seated(
+        return await self._runs.run_on_seated(
             context, f"Changed match host to {chat_name(user.name)}", commands.SetHost, user_id=user.id
         )
 
-    async def _run_on_seated(
-        self, context: CommandContext, line: str, command: type[commands.MatchCommand], **fields: Any
-    ) -> Sequence[str]:
-        try:
-            return await self._run_and_answer(context, lambda _: line, command, **fields)
-        except NotSeated:
-            return (mp_lines.NOT_SEATED,)
-
     async def clear_host(self, context: CommandContext) -> Sequence[str]:
         """`!mp clearhost`."""
-        return await self._run_and_answer(context, lambda _: "Cleared match host", commands.ClearHost)
+        return await self._runs.run_and_answer(context, lambda _: "Cleared match host", commands.ClearHost)
 
     async def team(self, context: CommandContext, user: User, team: str) -> Sequence[str]:
         """`!mp team`."""
         side = TEAMS[team]
         line = f"Moved {chat_name(user.name)} to team {mp_lines.colour(side)}"
-        return await self._run_on_seated(context, line, commands.SetTeam, user_id=user.id, team=side)
+        return await self._runs.run_on_seated(context, line, commands.SetTeam, user_id=user.id, team=side)
 
     async def kick(self, context: CommandContext, user: User) -> Sequence[str]:
         """`!mp kick`."""
         line = f"Kicked {chat_name(user.name)} from the match"
         staff = _is_staff(user)
-        return await self._run_on_seated(context, line, commands.Kick, user_id=user.id, target_staff=staff)
+        return await self._runs.run_on_seated(context, line, commands.Kick, user_id=user.id, target_staff=staff)
 
     async def ban(self, context: CommandContext, user: str) -> Sequence[str]:
         """`!mp ban`, for a player, or for a pick if the loaded mappool has one of that name."""
-        if await self._is_pick(context, user):
-            return await self.ban_pick(context, user)
+        if await self._scrims.is_pick(context, user):
+            return await self._scrims.ban_pick(context, user)
         return await self._ban_player(context, await self._player(context, user))
 
     async def _ban_player(self, context: CommandContext, user: User) -> Sequence[str]:
         line = f"Banned {chat_name(user.name)} from the match"
         staff = _is_staff(user)
-        return await self._run_on_seated(context, line, commands.BanPlayer, user_id=user.id, target_staff=staff)
+        return await self._runs.run_on_seated(context, line, commands.BanPlayer, user_id=user.id, target_staff=staff)
 
     async def unban(self, context: CommandContext, user: str) -> Sequence[str]:
         """`!mp unban`, as `ban`."""
-        if await self._is_pick(context, user):
-            return await self.unban_pick(context, user)
+        if await self._scrims.is_pick(context, user):
+            return await self._scrims.unban_pick(context, user)
         player = await self._player(context, user)
         line = f"Unbanned {chat_name(player.name)} from the match"
-        return await self._run_and_answer(context, lambda _: line, commands.UnbanPlayer, user_id=player.id)
-
-    async def _is_pick(self, context: CommandContext, text: str) -> bool:
-        pool_id = (await self._match(context)).pool_id
-        picks = await self._pools.picks(pool_id) if pool_id else []
-        return text.upper() in {f"{pick.mods}{pick.slot}" for pick in picks}
+        return await self._runs.run_and_answer(context, lambda _: line, commands.UnbanPlayer, user_id=player.id)
 
     async def add_referees(self, context: CommandContext, users: Sequence[NamedPlayer]) -> Sequence[str]:
         """`!mp addref`."""
@@ -376,7 +341,7 @@ class MatchCommands:
                 lines.append(f"User not found: {chat_name(named.text)}")
                 continue
             try:
-                outcome = await self._run(context, commands.AddReferee, user_id=user.id, name=user.name)
+                outcome = await self._runs.run(context, commands.AddReferee, user_id=user.id, name=user.name)
             except Refused as refused:
                 lines.append(f"{chat_name(user.name)}: {chat_text(refused.reason)}")
                 continue
@@ -402,7 +367,7 @@ class MatchCommands:
                 lines.append(f"User not found: {chat_name(named.text)}")
                 continue
             try:
-                outcome = await self._run(context, commands.RemoveReferee, user_id=user.id)
+                outcome = await self._runs.run(context, commands.RemoveReferee, user_id=user.id)
             except NotReferee:
                 lines.append(f"{chat_name(user.name)} is not a match referee")
                 continue
@@ -416,7 +381,7 @@ class MatchCommands:
 
     async def list_referees(self, context: CommandContext) -> Sequence[str]:
         """`!mp listrefs`."""
-        return ["Match referees:", *(chat_name(name) for _, name in (await self._match(context)).referees)]
+        return ["Match referees:", *(chat_name(name) for _, name in (await self._runs.match(context)).referees)]
 
     # --- map and mods
 
@@ -430,7 +395,7 @@ class MatchCommands:
         except NotFound:
             return ("Invalid map ID provided",)
         mode = link.mode if mode is None else mode
-        outcome = await self._run(context, commands.SetMap, **_choice(found, mode))
+        outcome = await self._runs.run(context, commands.SetMap, **choice_of(found, mode))
         if outcome is None:
             return ()
         # Without the difficulty: tools compare the whole line with that of the official server.
@@ -449,11 +414,11 @@ class MatchCommands:
                 continue
             with contextlib.suppress(ValueError):
                 bits |= parse_mods("" if word == "none" else word)
-        return await self._run_and_answer(context, mp_lines.mods, commands.SetMods, mods=bits, free_mods=free)
+        return await self._runs.run_and_answer(context, mp_lines.mods, commands.SetMods, mods=bits, free_mods=free)
 
     async def free_mods(self, context: CommandContext, on: str) -> Sequence[str]:
         """`!mp freemods`."""
-        return await self._run_and_answer(context, mp_lines.mods, commands.SetFreeMods, on=on == "on")
+        return await self._runs.run_and_answer(context, mp_lines.mods, commands.SetFreeMods, on=on == "on")
 
     # --- start and timers
 
@@ -465,8 +430,8 @@ class MatchCommands:
         try:
             if seconds is not None:
                 line = f"Queued the match to start in {duration_text(seconds)}"
-                return await self._run_and_answer(context, lambda _: line, commands.StartAfter, seconds=seconds)
-            return await self._run_and_answer(
+                return await self._runs.run_and_answer(context, lambda _: line, commands.StartAfter, seconds=seconds)
+            return await self._runs.run_and_answer(
                 context, lambda _: "Started the match", commands.Start, force=(when or "").lower() == "force"
             )
         except PlayInProgress:
@@ -475,7 +440,7 @@ class MatchCommands:
     async def abort(self, context: CommandContext) -> Sequence[str]:
         """`!mp abort`."""
         try:
-            return await self._run_and_answer(context, lambda _: "Aborted the match", commands.Abort)
+            return await self._runs.run_and_answer(context, lambda _: "Aborted the match", commands.Abort)
         except Refused:
             return ("The match is not in progress",)
 
@@ -485,123 +450,15 @@ class MatchCommands:
             return await self._cancel(context, COUNTDOWN)
         seconds = _seconds(when, TIMER_S_MAX) or TIMER_S
         line = countdown_line(COUNTDOWN, seconds)
-        return await self._run_and_answer(context, lambda _: line, commands.StartTimer, seconds=seconds)
+        return await self._runs.run_and_answer(context, lambda _: line, commands.StartTimer, seconds=seconds)
 
     async def stop_timers(self, context: CommandContext) -> Sequence[str]:
         """`!mp aborttimer`."""
         return await self._cancel(context, START, COUNTDOWN)
 
     async def _cancel(self, context: CommandContext, *kinds: str) -> Sequence[str]:
-        outcome = await self._run(context, commands.CancelTimers, kinds=kinds)
+        outcome = await self._runs.run(context, commands.CancelTimers, kinds=kinds)
         return () if outcome is None else mp_lines.timers_stopped(outcome.events)
-
-    # --- scrims and pools
-
-    async def scrim(self, context: CommandContext, best_of: str) -> Sequence[str]:
-        """`!mp scrim`."""
-        number = whole_number(best_of.lower().removeprefix("bo"), most=99)
-        if number is None:
-            raise BadArgument("best_of must be odd, from bo1 to bo15. 0 ends the scrim.")
-        if number == 0:
-            await self._run(context, commands.EndScrim)
-        else:
-            await self._run(context, commands.BeginScrim, best_of=number)
-        return ()  # the events of the match have lines of their own
-
-    async def end_scrim(self, context: CommandContext) -> Sequence[str]:
-        """`!mp endscrim`."""
-        await self._run(context, commands.EndScrim)
-        return ()
-
-    async def rematch(self, context: CommandContext) -> Sequence[str]:
-        """`!mp rematch`."""
-        await self._run(context, commands.Rematch)
-        return ()
-
-    async def points(self, context: CommandContext, red: str, blue: int) -> Sequence[str]:
-        """`!mp points <red> <blue>`, and `!mp points <user> <points>` in a match without teams."""
-        points: tuple[tuple[int, int], ...]
-        if has_teams(await self._match(context)):
-            red_points = whole_number(red, POINTS_MAX)
-            if red_points is None:
-                raise BadArgument(f"red must be a whole number from 0 to {POINTS_MAX}.")
-            points = (RED, red_points), (BLUE, blue)
-        else:
-            points = (((await self._player(context, red)).id, blue),)
-        outcome = await self._run(context, commands.SetPoints, points=points)
-        if outcome is None:
-            return ()
-        # From the events: if the points end the scrim, the match has no points afterwards.
-        return (
-            ", ".join(
-                f"{chat_text(event.name)} {event.points}" for event in outcome.events if isinstance(event, PointsSet)
-            )
-            + ".",
-        )
-
-    async def load_pool(self, context: CommandContext, pool: str) -> Sequence[str]:
-        """`!mp loadpool`."""
-        found = await self._pools.named(pool)
-        line = f"The mappool {chat_text(found.name)} is loaded."
-        return await self._run_and_answer(context, lambda _: line, commands.LoadPool, pool_id=found.id, name=found.name)
-
-    async def unload_pool(self, context: CommandContext) -> Sequence[str]:
-        """`!mp unloadpool`."""
-        return await self._run_and_answer(context, lambda _: "The mappool is unloaded.", commands.UnloadPool)
-
-    async def pick(self, context: CommandContext, pick: str, force: str | None) -> Sequence[str]:
-        """`!mp pick`."""
-        match = await self._match(context)
-        if not match.pool_id:
-            raise BadArgument("No mappool is loaded.")
-        pick_name = pick.upper()
-        for pool_pick in await self._pools.picks(match.pool_id):
-            if f"{pool_pick.mods}{pool_pick.slot}" == pick_name:
-                found = await self._beatmaps.find_or_fetch(id=pool_pick.map_id)
-                free = pool_pick.mods in FREE_MOD_PICKS  # free mod and tiebreaker: players choose their mods
-                bits = 0 if free or pool_pick.mods == "NM" else parse_mods(pool_pick.mods)
-                return await self._run_and_answer(
-                    context,
-                    lambda match: f"Picked {pick_name}: {chat_text(match.map_name)}. {mp_lines.mods(match)}",
-                    commands.PickMap,
-                    pick=pick_name,
-                    mods=bits,
-                    free_mods=free,
-                    force=bool(force),
-                    **_choice(found, None),
-                )
-        raise BadArgument(f"{pick_name[:16]} is not in the mappool.")
-
-    async def ban_pick(self, context: CommandContext, pick: str) -> Sequence[str]:
-        """`!mp banpick`."""
-        return await self._run_and_answer(
-            context, lambda _: f"{chat_text(pick.upper())} is banned.", commands.BanPick, pick=pick.upper()
-        )
-
-    async def unban_pick(self, context: CommandContext, pick: str) -> Sequence[str]:
-        """`!mp unbanpick`."""
-        line = f"{chat_text(pick.upper())} is no longer banned."
-        return await self._run_and_answer(context, lambda _: line, commands.UnbanPick, pick=pick.upper())
-
-    async def picks(self, context: CommandContext) -> Sequence[str]:
-        """`!mp picks`."""
-        match = await self._match(context)
-        found = await self._pools.picks(match.pool_id) if match.pool_id else []
-        names = [f"{pick.mods}{pick.slot}" for pick in found]
-        remaining = [name for name in names if name not in match.banned_picks and name not in match.used_picks]
-        return (f"Remaining: {' '.join(remaining) or 'none'}. Banned: {' '.join(match.banned_picks) or 'none'}.",)
-
-    async def roll(self, context: CommandContext) -> Sequence[str]:
-        """`!mp roll`. Each player has one roll: a captain must not roll again after a low number."""
-        match = await self._match(context)
-        player = str(context.session.user_id)
-        key = f"roll:{match.history_id}:{match.scrim.began_at_ms if match.scrim else 0}"
-        former = (await self._realtime.stashed(key)).get(player)
-        if former:
-            return (f"{chat_name(context.session.name)} has already rolled {int(former)} point(s)",)
-        rolled = secrets.randbelow(ROLL_MAX) + 1
-        await self._realtime.stash(key, player, str(rolled).encode(), ROLL_S)
-        return (f"{chat_name(context.session.name)} rolls {rolled} point(s)",)
 
     async def help(self, context: CommandContext) -> Sequence[str]:
         """`!mp help`."""
@@ -613,9 +470,7 @@ class MatchCommands:
 
     def commands(self) -> list[BotCommand]:
         """Return the declarations of the `!mp` commands."""
-        best_of = Argument("best_of")
         slot = Argument("slot", ArgumentKind.NUMBER, least=1, most=16)
-        points = Argument("red"), Argument("blue", ArgumentKind.NUMBER, most=POINTS_MAX)
         user_or_pick = Argument("user")  # a word: the handler looks for a pick first
         mode = Argument("mode", ArgumentKind.NUMBER, optional=True, most=3)
         when = Argument("when", optional=True)
@@ -625,7 +480,7 @@ class MatchCommands:
             Argument("score_mode", ArgumentKind.NUMBER, optional=True, most=3),
             Argument("size", ArgumentKind.NUMBER, optional=True, least=1, most=16),
         )
-        rows: tuple[tuple[str, tuple[str, ...], Any, tuple[Argument, ...], str], ...] = (
+        rows: tuple[CommandRow, ...] = (
             ("help", ("h",), self.help, (), "Lists the `!mp` commands."),
             ("close", ("terminate", "disband"), self.close, (), "Closes the match."),
             ("name", ("setname",), self.name, (TEXT,), "Renames the match."),
@@ -668,18 +523,7 @@ class MatchCommands:
             ("removeref", ("rmref", "remref"), self.remove_referees, (USERS,), "Removes referees."),
             ("listrefs", ("listref",), self.list_referees, (), "Lists the referees."),
             ("link", ("url",), self.match_link, (), "Links the page of the match."),
-            ("scrim", ("autoref",), self.scrim, (best_of,), "Starts a scrim: bo1 to bo15, odd numbers. 0 ends it."),
-            ("endscrim", ("end",), self.end_scrim, (), "Ends the scrim."),
-            ("rematch", ("rm",), self.rematch, (), "Restarts a finished scrim, or removes the last point."),
-            ("points", (), self.points, points, "Sets the points of both teams, or of a player."),
-            ("loadpool", ("lp",), self.load_pool, (Argument("pool"),), "Selects the mappool for picks."),
-            ("unloadpool", ("ulp",), self.unload_pool, (), "Removes the mappool."),
-            ("pick", (), self.pick, (PICK, Argument("force", ArgumentKind.CHOICE, optional=True, choices=("force",))),
-             "Selects a map of the pool with its mods."),
-            ("banpick", (), self.ban_pick, (PICK,), "Bans a map of the pool from picks."),
-            ("unbanpick", (), self.unban_pick, (PICK,), "Removes the ban of a map."),
-            ("picks", (), self.picks, (), "Lists the remaining maps."),
-            ("roll", (), self.roll, (), "Rolls a number from 1 to 100, once for each player."),
+            *self._scrims.rows(),
         )  # fmt: skip
         visible = [
             BotCommand(
@@ -692,7 +536,7 @@ class MatchCommands:
                 group=GROUP,
                 ignores_extra=True,
                 misuse_reply=MISUSED.get(name, ""),
-                allowed=None if name in FOR_ALL else self._leads,
+                allowed=None if name in FOR_ALL else self._runs.leads,
                 lines_max=SETTINGS_LINES_MAX if name == "settings" else USERS_MAX,
             )
             for name, aliases, handler, arguments, about in rows
@@ -727,9 +571,6 @@ class MatchCommands:
                          "Creates a match whose history only its players can see.", CommandScope.DM),
         ]  # fmt: skip
 
-    async def _leads(self, context: CommandContext) -> bool:
-        return await self._matches.leads(context.session, _room(context))
-
     def _hidden(
         self,
         name: str,
@@ -750,7 +591,7 @@ class MatchCommands:
             hidden=True,
             group=GROUP,
             ignores_extra=True,
-            allowed=self._leads if where is CommandScope.MATCH else None,  # a DM concerns no match
+            allowed=self._runs.leads if where is CommandScope.MATCH else None,  # a DM concerns no match
         )
 
 
@@ -777,21 +618,5 @@ def _misused(name: str, error: Refused) -> Sequence[str]:
     return MISUSED[name], f"{error.reason[:1].upper()}{chat_text(error.reason[1:])}."
 
 
-def _room(context: CommandContext) -> int:
-    match_id = match_of(context.channel)
-    if match_id is None:
-        raise NotFound("match")
-    return match_id
-
-
 def _is_staff(user: User) -> bool:
     return effective(user.priv) & STAFF != 0
-
-
-def _choice(beatmap: Beatmap, mode: int | None) -> dict[str, Any]:
-    return {
-        "map_id": beatmap.id,
-        "map_md5": beatmap.md5,
-        "map_name": full_title(beatmap),
-        "mode": beatmap.mode or mode or 0,  # only maps of osu! can be played in another mode
-    }
