@@ -16,7 +16,7 @@ from sqlalchemy import select
 from tests.builders import NewMap, World, a_map, a_play, a_player
 
 from kiai.beatmaps import ImportReport, MapStatus, osu_key
-from kiai.beatmaps.importing import SETS_STORED_MAX, archive_key
+from kiai.beatmaps.importing import SETS_STORED_MAX, FormerRevision, archive_key
 from kiai.beatmaps.model import OWN_ID_FIRST
 from kiai.decoding.archives import ENTRIES_MAX, OLDEST_UPDATE_S, OSU_MAX, Archive, BadArchive, BadEntry
 from kiai.errors import Unavailable
@@ -372,7 +372,7 @@ def test_changed_file_becomes_current_and_the_old_revision_keeps_its_scores(worl
     before, after = world.map(old.md5), world.map(new.md5)
     assert (before.current, before.status) == (0, MapStatus.UPDATE_AVAILABLE)
     assert (after.current, after.status) == (1, MapStatus.RANKED)
-    assert report.changed == [before.key]
+    assert report.changed == [FormerRevision(before.key, 1, MapStatus.RANKED)]
     assert world.run(world.beatmaps.find(id=1)) == after
     assert world.board(before) == [recorded.score_id]
     assert (world.stats(alice).plays, world.stats(alice).pp) == (1, 0)

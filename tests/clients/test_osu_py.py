@@ -33,15 +33,24 @@ class LoopbackAdapter(HTTPAdapter):
         assert host.endswith(".localhost"), request.url
         request.headers["Host"] = host
         request.url = parts._replace(scheme="http", netloc=f"127.0.0.1:{self._port}").geturl()
-        return super().send(request, *args, **kwargs)
+        try:
+            return super().send(request, *args, **kwargs)
+        except requests.ConnectionError:
+            # The connection was open to a worker that has been killed since. Another one answers.
+            return super().send(request, *args, **kwargs)
 
 
 class Player:
     """A client that polls on demand, with the chat lines and packets that it received."""
 
-    def __init__(self, server: Server, name: str) -> None:
+    def __init__(self, server: Server, name: str, password: str = "") -> None:
         self.game = Game(
-            name, PASSWORD.format(name), "localhost", version=VERSION, executable_hash="0" * 32, disable_logging=True
+            name,
+            password or PASSWORD.format(name),
+            "localhost",
+            version=VERSION,
+            executable_hash="0" * 32,
+            disable_logging=True,
         )
         self.game.client.hash.adapters = "runningunderwine"
         for session in (self.game.session, self.game.api.session, self.game.bancho.connector.session):  # type: ignore[attr-defined]

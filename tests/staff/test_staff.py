@@ -2,6 +2,7 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import select
 from tests.builders import DEVELOPER, NORMAL, World, a_map, a_play, a_player
@@ -36,7 +37,9 @@ def test_restrict_removes_one_bit_and_writes_an_audit_row(world: World) -> None:
     assert account.priv == Privilege.VERIFIED | Privilege.SUPPORTER
     [row] = world.audit(alice)
     assert (row.actor_id, row.source, row.action, row.reason) == (boss.user_id, "api", "restrict", "multiple accounts")
-    assert (row.at_ms, row.details) == (world.clock.now_ms(), '{"before":19,"after":18,"until_ms":0}')
+    standing = {"priv": 18, "banned": False, "restricted_until_ms": 0, "freeze_until_ms": 0}
+    details = {"before": standing | {"priv": 19}, "after": standing, "until_ms": 0}
+    assert (row.at_ms, msgspec.json.decode(row.details)) == (world.clock.now_ms(), details)
 
 
 def test_unrestrict_restores_the_bit_and_writes_an_audit_row(world: World) -> None:

@@ -42,6 +42,13 @@ class ApiKeys:
 
         `also` runs in the same transaction, e.g. to write an audit row.
         """
+        return await self._issue(user_id, label, also, replaces=False)
+
+    async def replace_all(self, user_id: int, label: str = "", *, also: Also = nothing_else) -> str:
+        """Revoke all keys of the account and create one, as `issue` does."""
+        return await self._issue(user_id, label, also, replaces=True)
+
+    async def _issue(self, user_id: int, label: str, also: Also, *, replaces: bool) -> str:
         if len(label) > KEY_LABEL_MAX or not label.isprintable():
             raise Invalid("label", f"at most {KEY_LABEL_MAX} printable characters", label)
         key = self._ids.token(KEY_BYTES)
@@ -51,6 +58,8 @@ class ApiKeys:
             # Locked: two keys at the same time must not both be the last one that is allowed.
             if await tx.one(queries.PRIV_TO_CHANGE, user_id=user_id) is None:
                 raise NotFound("user")
+            if replaces:
+                await tx.run(queries.REVOKE_KEYS, holder_id=user_id, at_ms=now)
             if len(await tx.all(queries.KEYS_OF, user_id=user_id)) >= queries.KEYS_MAX:
                 raise Refused(f"an account has at most {queries.KEYS_MAX} keys; revoke one first")
             await tx.one(queries.INSERT_KEY, user_id=user_id, hash=_hash(key), label=label, created_at_ms=now)
@@ -80,12 +89,15 @@ class ApiKeys:
         """Return the account's keys that are not revoked, oldest first."""
         return await self._database.all(queries.KEYS_OF, user_id=user_id)
 
-    async def revoke_all(self, user_id: int) -> int:
-        """Revoke all keys of the account. Return their number."""
+    async def revoke_all(self, user_id: int, *, also: Also = nothing_else) -> int:
+        """Revoke all keys of the account. Return their number. `also` as in `issue`, unless there is no key."""
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> int:
-            return await tx.run(queries.REVOKE_KEYS, holder_id=user_id, at_ms=now)
+            revoked = await tx.run(queries.REVOKE_KEYS, holder_id=user_id, at_ms=now)
+            if revoked:
+                await also(tx)
+            return revoked
 
         return await self._database.transaction(body)
 

@@ -55,15 +55,23 @@ class ImportNote(msgspec.Struct, frozen=True):
 class ImportReport(msgspec.Struct):
     """The result of an import. `maps` counts different files.
 
-    `changed` lists the keys of known revisions that were replaced, became current again or got another status. Their
-    first places and the totals of their players are updated by tasks.
+    `changed` lists the known revisions that were replaced, became current again or got another status, as they were
+    before. Their first places and the totals of their players are updated by tasks.
     """
 
     sets: int = 0
     maps: int = 0
     skipped: list[SkippedFile] = msgspec.field(default_factory=list)
     notes: list[ImportNote] = msgspec.field(default_factory=list)
-    changed: list[int] = msgspec.field(default_factory=list)
+    changed: list["FormerRevision"] = msgspec.field(default_factory=list)
+
+
+class FormerRevision(msgspec.Struct, frozen=True):
+    """A known revision before an import changed it."""
+
+    key: int
+    current: int
+    status: int
 
 
 class Rater(Protocol):
@@ -109,12 +117,12 @@ class _Parsed(msgspec.Struct, frozen=True):
 
 
 class _Stored(msgspec.Struct, frozen=True):
-    """A stored file, with the keys of the known revisions that it changed."""
+    """A stored file, with the known revisions that it changed."""
 
     parsed: _Parsed
     map_id: int
     set_id: int
-    changed: list[int]
+    changed: list[FormerRevision]
 
 
 class _Run:
@@ -228,8 +236,8 @@ class Importer:
                 changed, former_sets = await _store_map(tx, map_id, set_id, parsed, status, upstream)
                 touched |= {set_id, *former_sets}
                 # In the same transaction, so that a crash cannot lose the update of first places and totals.
-                for key in changed:
-                    await tasks.begin(tx, MAP_STATUS, key, now)
+                for former in changed:
+                    await tasks.begin(tx, MAP_STATUS, former.key, now)
                 results.append(_Stored(parsed, map_id, set_id, changed))
             for set_id in sorted(touched):
                 await catalogue.refresh(tx, set_id, now)
@@ -382,10 +390,10 @@ async def _store_set(tx: Transaction, set_id: int, parsed: _Parsed, now_ms: int)
 
 async def _store_map(
     tx: Transaction, map_id: int, set_id: int, parsed: _Parsed, status: MapStatus | None, upstream: MapStatus | None
-) -> tuple[list[int], set[int]]:
+) -> tuple[list[FormerRevision], set[int]]:
     """Store a revision as the current one of its map.
 
-    Return the keys of the known revisions that this changes, and the ids of the sets that they belonged to before.
+    Return the known revisions that this changes, and the ids of the sets that they belonged to before.
     """
     file = parsed.file
     fields: dict[str, Value] = {
@@ -409,7 +417,7 @@ async def _store_map(
     same = await tx.one(queries.BY_MD5, md5=file.md5)
     current = await tx.one(queries.BY_ID, id=map_id)
     replaced = current if current is not None and (same is None or current.key != same.key) else None
-    changed = [replaced.key] if replaced is not None else []
+    changed = [] if replaced is None else [FormerRevision(replaced.key, replaced.current, replaced.status)]
     if replaced is not None:
         # Before the insert: a unique index allows one current revision of a map.
         await tx.run(queries.REPLACE, map_id=map_id)
@@ -439,7 +447,7 @@ async def _store_map(
             by_version=int(counts_differently),
         )
         if counts_differently:
-            changed.append(same.key)
+            changed.append(FormerRevision(same.key, same.current, same.status))
         key = same.key
     await index_words(tx, int(key or 0), file.artist, file.title, file.version, file.creator)
     return changed, {known.set_id for known in (same, current) if known is not None}

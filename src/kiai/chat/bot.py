@@ -408,15 +408,19 @@ class Bot:
             if text.startswith("#"):
                 user_id = whole_number(text[1:])
                 # No user has the id 0: an invalid number ends in the same error as an unknown one.
-                return await self._accounts.user(context.viewer, id=0 if user_id is None else user_id)
-            if len(text) > NAME_MAX or not text.isprintable():
+                user = await self._accounts.user(context.viewer, id=0 if user_id is None else user_id)
+            elif len(text) > NAME_MAX or not text.isprintable():
                 raise UnknownPlayer
-            return await self._accounts.user(context.viewer, name=text)
+            else:
+                user = await self._accounts.user(context.viewer, name=text)
         except NotFound as error:
             # Everybody knows the bot, which is not a visible player. The commands refuse it as a target.
             if text.lower() in (f"#{BOT_ID}", await self._bot_name()):
                 return await self._accounts.user(_STAFF, id=BOT_ID)
             raise UnknownPlayer from error
+        if user.deleted_at_ms is not None:  # staff sees deleted accounts, but nothing can be done to them
+            raise UnknownPlayer
+        return user
 
     async def _bot_name(self) -> str:
         return (await self._accounts.user(_STAFF, id=BOT_ID)).name.lower()

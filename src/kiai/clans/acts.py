@@ -128,7 +128,7 @@ class ClanActs:
             actor = by if actor_id is None else actor_id
             await self._record(tx, clan, "found", now, player_id=by, actor_id=actor, by_staff=as_staff is not None)
             if as_staff is not None:
-                await as_staff(tx, clan, {"after": {"tag": clan.tag, "name": name, "owner": by}})
+                await as_staff(tx, clan, {"before": None, "after": {"tag": clan.tag, "name": name, "owner": by}})
             return int(clan_id)
 
         return await self._unless_taken(body)
@@ -141,7 +141,9 @@ class ClanActs:
             await self._check_role(tx, clan, by, Role.OWNER, as_staff)
             await self.remove(tx, clan, now, actor_id=by, by_staff=as_staff is not None)
             if as_staff is not None:
-                await as_staff(tx, clan, {"before": {"tag": clan.tag, "name": clan.name, "owner": clan.owner_id}})
+                await as_staff(
+                    tx, clan, {"before": {"tag": clan.tag, "name": clan.name, "owner": clan.owner_id}, "after": None}
+                )
             return clan
 
         return await self._on(clan_id, body)

@@ -110,13 +110,8 @@ def add(
     out = Output(as_json)
 
     async def work(services: "Services") -> int:
-        # A first login normally verifies an account. The operator has already done so.
-        return await services.accounts.register(
-            name=name,
-            email=email,
-            password=_password(password),
-            country=country.lower(),
-            priv=int(Privilege.UNRESTRICTED | Privilege.VERIFIED),
+        return await services.staff.register(
+            OPERATOR, name=name, email=email, password=_password(password), country=country.lower()
         )
 
     user_id = with_services(out, lambda: settings_of(data, database=database), work)
@@ -196,7 +191,7 @@ def apikey(
 
         async def revoke_all(services: "Services") -> int:
             account = await services.accounts.account(name)
-            return await services.api_keys.revoke_all(account.id)
+            return await services.site.own_keys.revoke_api_keys(account.id, OPERATOR_ORIGIN)
 
         revoked = with_services(out, lambda: settings_of(data, database=database), revoke_all)
         out.result({"revoked": revoked}, f"Revoked {pluralized(revoked, 'key')} of {name}.")
@@ -204,7 +199,7 @@ def apikey(
 
     async def work(services: "Services") -> str:
         account = await services.accounts.account(name)
-        return await services.api_keys.issue(account.id, label)
+        return await services.site.own_keys.create_api_key(account.id, label, OPERATOR_ORIGIN)
 
     key = with_services(out, lambda: settings_of(data, database=database), work)
     out.result({"key": key}, key)

@@ -49,6 +49,7 @@ class Change(StrEnum):
     SECOND_FACTOR_RESET = "second_factor_reset"
     API_KEY_CREATED = "api_key_created"
     API_KEY_REVOKED = "api_key_revoked"
+    API_KEY_RESET = "apikey_reset"  # all keys were replaced by a new one
     IRC_PASSWORD = "irc_password"  # noqa: S105 (the name of an action)
     SESSIONS_ENDED = "sessions_ended"
 

@@ -48,6 +48,8 @@ from kiai.faces.bot.clans import ClanCommands
 from kiai.faces.bot.community import CommunityCommands
 from kiai.faces.bot.devices import DeviceCommands
 from kiai.faces.bot.flags import FlagCommands
+from kiai.faces.bot.help import HelpCommands
+from kiai.faces.bot.map_links import MapLinks
 from kiai.faces.bot.maps import MapCommands
 from kiai.faces.bot.moderation import ModerationCommands
 from kiai.faces.bot.mp import MatchCommands
@@ -58,6 +60,7 @@ from kiai.faces.bot.pools import PoolCommands
 from kiai.faces.bot.reports import ReportCommands
 from kiai.faces.bot.sanctions import SanctionCommands
 from kiai.faces.bot.server import ServerCommands
+from kiai.faces.bot.sessions import SessionCommands
 from kiai.faces.client import app as client_app
 from kiai.faces.client.beatmap_info import BeatmapInfoEndpoints
 from kiai.faces.client.client_signals import ReportEndpoints
@@ -133,7 +136,9 @@ from kiai.realtime.port import Announce
 from kiai.scores.grades import Grades
 from kiai.scores.medals import MEDALS
 from kiai.scores.overview import Overviews
+from kiai.staff.clients import Clients
 from kiai.staff.match_acts import MatchActs
+from kiai.staff.pool_acts import PoolActs
 from kiai.staff.status_history import StatusHistory
 
 if TYPE_CHECKING:
@@ -162,7 +167,7 @@ def register_bot_commands(services: "Services") -> None:
     players = PlayerCommands(
         services.bot,
         services.accounts,
-        services.api_keys,
+        services.site.own_keys,
         services.relationships,
         services.profiles,
         services.mail,
@@ -192,7 +197,7 @@ def register_bot_commands(services: "Services") -> None:
         post=services.chat.post,
         notify=services.chat.notify,
     )
-    pools = PoolCommands(services.pools, now_playing, services.clock)
+    pools = PoolCommands(services.pools, PoolActs(services.pools, services.authority, services.clock), now_playing)
     clans = ClanCommands(
         services.bot,
         services.clans,
@@ -233,7 +238,10 @@ def register_bot_commands(services: "Services") -> None:
         services.realtime,
         services.clock,
     )
-    of_players = (players, now_playing, server, ownership, community_commands, maps)
+    sessions = SessionCommands(services.presence, community.kicks, Clients(services.authority, services.realtime))
+    map_links = MapLinks(now_playing, services.beatmaps, services.mirrors, services.realtime, services.link)
+    basics = (HelpCommands(services.bot), players, sessions)
+    of_players = (*basics, now_playing, map_links, server, ownership, community_commands, maps)
     for group in (*of_players, reports, devices, flags, moderation, sanctions, matches, pools, clans):
         services.bot.register(group.commands())
 

@@ -9,7 +9,8 @@ from sqlalchemy import and_, bindparam, delete, func, insert, literal_column, se
 
 from kiai.beatmaps.model import MapSummary
 from kiai.clock import Clock
-from kiai.errors import Conflict, Invalid, NotFound, Refused
+from kiai.errors import Conflict, Invalid, NotFound, Refused, WrongState
+from kiai.storage.patterns import unindexed
 from kiai.storage.port import Command, Database, Query, Transaction, UniqueViolation, columns_for, scalar
 from kiai.storage.tables import difficulties, maps, pool_picks, pools
 
@@ -88,7 +89,11 @@ _CREATE = Query(
 )
 _DROP_PICKS = Command(delete(pool_picks).where(pool_picks.c.pool_id == bindparam("pool_id")))
 _DROP = Command(delete(pools).where(pools.c.id == bindparam("pool_id")))
-_PUBLISH = Command(update(pools).where(pools.c.id == bindparam("pool_id")).values(published=bindparam("on")))
+_PUBLISH = Command(
+    update(pools)
+    .where(pools.c.id == bindparam("pool_id"), unindexed(pools.c.published) != bindparam("on"))
+    .values(published=bindparam("on"))
+)
 _ADD = Command(insert(pool_picks).values({n: bindparam(n) for n in ("pool_id", "mods", "slot", "map_id")}))
 _REMOVE = Command(
     delete(pool_picks).where(
@@ -182,21 +187,26 @@ class Mappools:
             raise Conflict("mappool") from error
 
     async def delete(self, pool_id: int, *, also: WithinTransaction) -> None:
-        """Delete a pool and its picks. Matches that have loaded it keep its name, and its picks are empty."""
+        """Delete a pool and its picks. Matches that have loaded it keep its name, and its picks are empty.
+
+        Raises NotFound("mappool").
+        """
 
         async def body(tx: Transaction) -> None:
             # Picks refer to the pool by a foreign key, so they are deleted first.
             await tx.run(_DROP_PICKS, pool_id=pool_id)
-            await tx.run(_DROP, pool_id=pool_id)
+            if not await tx.run(_DROP, pool_id=pool_id):  # another act did in the meantime
+                raise NotFound("mappool")
             await also(tx, pool_id)
 
         await self._database.transaction(body)
 
     async def publish(self, pool_id: int, on: bool, *, also: WithinTransaction) -> None:
-        """Publish a pool, or hide it from everyone except staff and referees."""
+        """Publish a pool, or hide it from everyone except staff and referees. Raises WrongState if it is so already."""
 
         async def body(tx: Transaction) -> None:
-            await tx.run(_PUBLISH, pool_id=pool_id, on=int(on))
+            if not await tx.run(_PUBLISH, pool_id=pool_id, on=int(on)):
+                raise WrongState(f"the mappool is already {'public' if on else 'hidden'}")
             await also(tx, pool_id)
 
         await self._database.transaction(body)

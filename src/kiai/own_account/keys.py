@@ -6,6 +6,8 @@ from kiai.accounts.irc_passwords import IrcPasswords
 from kiai.accounts.model import ApiKey, IrcPassword
 from kiai.entry import Change, Origin
 from kiai.entry.history import SecurityHistory
+from kiai.entry.model import OPERATOR_ORIGIN
+from kiai.staff import OPERATOR
 from kiai.storage.port import Transaction
 
 
@@ -33,6 +35,15 @@ class OwnKeys:
         """Revoke a key. Raises NotFound, also for a key of another account."""
         await self._api_keys.revoke(user_id, key_id, also=self._record(user_id, Change.API_KEY_REVOKED, origin))
 
+    async def replace_api_keys(self, user_id: int, label: str, origin: Origin) -> str:
+        """Revoke all keys, create one and return it; it cannot be read again. Raises Invalid."""
+        also = self._record(user_id, Change.API_KEY_RESET, origin)
+        return await self._api_keys.replace_all(user_id, label, also=also)
+
+    async def revoke_api_keys(self, user_id: int, origin: Origin) -> int:
+        """Revoke all keys and return their number."""
+        return await self._api_keys.revoke_all(user_id, also=self._record(user_id, Change.API_KEY_REVOKED, origin))
+
     async def irc_password(self, user_id: int) -> IrcPassword | None:
         """Return the times of the IRC password, or None without one."""
         return await self._irc_passwords.of(user_id)
@@ -46,7 +57,10 @@ class OwnKeys:
         await self._irc_passwords.remove(user_id, also=self._record(user_id, Change.IRC_PASSWORD, origin))
 
     def _record(self, user_id: int, change: Change, origin: Origin) -> Also:
+        # At the command line, the operator acts on the account of another person.
+        actor = OPERATOR if origin == OPERATOR_ORIGIN else None
+
         async def write(tx: Transaction) -> None:
-            await self._history.write(tx, await self._accounts.account_of(user_id, tx), change, origin)
+            await self._history.write(tx, await self._accounts.account_of(user_id, tx), change, origin, actor=actor)
 
         return write

@@ -1,4 +1,6 @@
-"""Kicks: they end the sessions of a player, without a sanction."""
+"""Kicks: they end the sessions of a player, without a sanction. The clients of a player may log in again at once."""
+
+from typing import Final
 
 from kiai.clock import Clock
 from kiai.staff import audit
@@ -8,6 +10,9 @@ from kiai.staff.reasons import checked_reason
 from kiai.staff.restrictions import Sanction
 from kiai.storage.outbox import enqueue
 from kiai.storage.port import Database, Transaction
+
+RECONNECT: Final = "reconnect"
+"""The reason in the audit row of `Kicks.reconnect`."""
 
 
 class Kicks:
@@ -24,9 +29,19 @@ class Kicks:
         Raises NotAllowed, Invalid, NotFound, Refused by the target rule.
         """
         await self._authority.require(actor, "users.kick")
-        reason = checked_reason(reason)
+        return await self._end_sessions(actor, who, checked_reason(reason), permission="users.kick")
+
+    async def reconnect(self, actor: Actor, who: Who) -> Sanction:
+        """End all sessions of a player, so that the client logs in again. The audit row is that of a kick.
+
+        Raises NotAllowed, NotFound, Refused by the target rule.
+        """
+        await self._authority.require(actor, "users.reconnect")
+        return await self._end_sessions(actor, who, RECONNECT, permission="users.reconnect")
+
+    async def _end_sessions(self, actor: Actor, who: Who, reason: str, *, permission: str) -> Sanction:
         target = await self._authority.target(who)
-        await self._authority.require_over(actor, "users.kick", target, action="kick", reason=reason)
+        await self._authority.require_over(actor, permission, target, action="kick", reason=reason)
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> int:

@@ -305,7 +305,7 @@ class Restrictions:
                 target_kind="user",
                 target_id=user.id,
                 reason=reason,
-                details={"before": user.priv, "after": after.priv, **after.details},
+                details={"before": _standing_of(user), "after": _standing_of(after), **after.details},
             )
 
         audit_id = await self._database.transaction(body)
@@ -319,6 +319,16 @@ def frozen_text(until_ms: int, reason: str = "") -> str:
         f"Your account is frozen until {audit.utc_text(until_ms)}{about} "
         "Contact the staff before then, or the account will be restricted."
     )
+
+
+def _standing_of(holder: User | _Change) -> dict[str, object]:
+    """Return what the acts of this module change, for the audit log. Times are in unix ms, 0 for none."""
+    return {
+        "priv": holder.priv,
+        "banned": holder.banned_at_ms is not None,
+        "restricted_until_ms": holder.restricted_until_ms,
+        "freeze_until_ms": holder.freeze_until_ms,
+    }
 
 
 def _is_developer(priv: int) -> bool:

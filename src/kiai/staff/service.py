@@ -3,12 +3,13 @@
 Each verb checks the actor's permission and rank itself (`authority.py`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from kiai.accounts import Account, Accounts, User
 from kiai.accounts.visibility import is_public
 from kiai.beatmaps import Beatmap, Beatmaps, MapStatus, set_comments
+from kiai.beatmaps.importing import FormerRevision
 from kiai.beatmaps.set_comments import SetComment
 from kiai.clock import Clock
 from kiai.errors import Invalid, Refused, WrongState
@@ -65,6 +66,21 @@ class Staff:
         if bits & NOT_GRANTED:  # `owner` and `normal` include these two; only `restrict` removes UNRESTRICTED
             bits &= ~int(Privilege.UNRESTRICTED | Privilege.VERIFIED)
         return await self._change_priv(actor, account, lambda priv: priv & ~bits, action="privileges")
+
+    async def register(self, actor: Actor, *, name: str, email: str, password: str, country: str) -> int:
+        """Create a verified account for a player and return its id. Raises as `Accounts.register`, and NotAllowed."""
+        await self._authority.require(actor, "users.privileges")
+        # A first login normally verifies an account. The operator has already done so.
+        priv = int(Privilege.UNRESTRICTED | Privilege.VERIFIED)
+        now = self._clock.now_ms()
+
+        async def write(tx: Transaction, user_id: int) -> None:
+            details = {"before": None, "after": {"name": name, "country": country}}
+            await audit.write(tx, actor, "register", at_ms=now, target_kind="user", target_id=user_id, details=details)
+
+        return await self._accounts.register(
+            name=name, email=email, password=password, country=country, priv=priv, also=write
+        )
 
     async def whitelist(self, actor: Actor, who: Who, reason: str, *, on: bool) -> User:
         """Exempt an account from automatic actions against cheating, or end that. Return the account after it.
@@ -134,13 +150,13 @@ class Staff:
 
         await self._database.transaction(body)
 
-    async def record_import(self, actor: Actor, map_keys: list[int]) -> None:
+    async def record_import(self, actor: Actor, changed: Sequence[FormerRevision]) -> None:
         """Write audit rows for known maps that an import replaced, restored or gave another status."""
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
-            for key in map_keys:
-                beatmap = await self._beatmaps.revision(key, tx)
+            for former in changed:
+                beatmap = await self._beatmaps.revision(former.key, tx)
                 await audit.write(
                     tx,
                     actor,
@@ -148,7 +164,11 @@ class Staff:
                     at_ms=now,
                     target_kind="beatmap",
                     target_id=beatmap.id,
-                    details={"md5": beatmap.md5, "current": beatmap.current, "status": beatmap.status},
+                    details={
+                        "md5": beatmap.md5,
+                        "before": {"current": former.current, "status": former.status},
+                        "after": {"current": beatmap.current, "status": beatmap.status},
+                    },
                 )
 
         await self._database.transaction(body)

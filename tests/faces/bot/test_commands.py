@@ -9,19 +9,34 @@ import msgspec
 import pytest
 from tests.builders import Run, World, a_map, a_play, a_player
 
+from kiai.accounts.irc_passwords import IrcPasswords
 from kiai.beatmaps import Beatmap
+from kiai.beatmaps.mirrors import Mirrors
 from kiai.chat.bot import BadArgument, Bot
 from kiai.chat.mail import Mail
+from kiai.entry.history import SecurityHistory
+from kiai.entry.letters import Letters
 from kiai.errors import NotAuthenticated
 from kiai.faces.bancho.announce import announcer, presence
+from kiai.faces.bot.help import HelpCommands
+from kiai.faces.bot.map_links import MapLinks
 from kiai.faces.bot.now_playing import NowPlaying
 from kiai.faces.bot.players import PlayerCommands
 from kiai.ids import SequenceIds
+from kiai.mailing import Mailing
+from kiai.multiplayer.commands import Issuer
+from kiai.multiplayer.match import new_match
 from kiai.osu.weights import level
+from kiai.own_account import OwnKeys
 from kiai.presence import Presence
 from kiai.realtime.port import Session, SessionStats, Status
 from kiai.scores.performance import Performance
+from kiai.secret_box import SecretBox
 from kiai.storage.port import Database
+
+
+def link(path: str) -> str:
+    return f"https://osu.kiai.example/{path}"
 
 
 def a_session(token: str, user_id: int, name: str) -> Session:
@@ -43,23 +58,33 @@ class BotChat:
         self.online = online = Presence(
             world.realtime, world.accounts, world.clock, announcer(presence.TABLE), stats_of
         )
-        self.bot = Bot(world.accounts, world.realtime, world.clock, SequenceIds(), limited=False)
+        ids = SequenceIds()
+        self.bot = Bot(world.accounts, world.realtime, world.clock, ids, limited=False)
         self.playing = NowPlaying(world.beatmaps, cast(Performance, world.performance), world.realtime)
         players = PlayerCommands(
             self.bot,
             world.accounts,
-            world.api_keys,
+            OwnKeys(world.accounts, world.api_keys, IrcPasswords(world.database, world.clock, ids), self.history()),
             world.relationships,
             world.profiles,
             Mail(world.database, world.clock),
             online,
             world.realtime,
-            lambda path: f"https://osu.kiai.example/{path}",
+            link,
         )
-        self.bot.register(players.commands())
-        self.bot.register(self.playing.commands())
+        mirrors = Mirrors((), world.clock)
+        links = MapLinks(self.playing, world.beatmaps, mirrors, world.realtime, link)
+        for group in (HelpCommands(self.bot), players, self.playing, links):
+            self.bot.register(group.commands())
         self.bot.set_action_handler(self.playing.on_action)
         world.run(online.open_session(a_session("a", self.anna, "anna")))
+
+    def history(self) -> SecurityHistory:
+        world = self.world
+        mailing = Mailing(
+            world.database, world.clock, SecretBox(world.folder, world.clock), None, "noreply@kiai.example"
+        )
+        return SecurityHistory(world.database, world.accounts, mailing, Letters("kiai", "https://x"), world.clock)
 
     def change(self, token: str, **fields: Any) -> None:
         self.world.run(
@@ -339,4 +364,51 @@ def test_help_lists_usable_commands_by_page(chat: BotChat) -> None:
     assert pages[0][-1] == "Page 1 of 2. Type !help <page or command> for more."
     assert pages[1] == pages[2]
     assert not any("changename" in line for page in pages for line in page)
-    assert chat.ask("!help recent")[0] == "!recent [user] [mode]"
+    assert chat.ask("!help recent") == (
+        "!recent [user] [mode]",
+        "Shows a player's latest score. Also: last, r, rs. For: everybody.",
+    )
+    assert chat.ask("!help changename") == ("Unknown command. Type !help for a list.",)
+    assert chat.ask("!help no such command") == ("Unknown command. Type !help for a list.",)
+    chat.change("a", priv=3 | 16)
+    assert chat.ask("!help changename")[1].endswith("Only in a message to the bot. For: supporter or premium.")
+
+
+def test_maplink_is_of_the_match_then_of_the_watched_player_then_of_the_last_np(chat: BotChat) -> None:
+    def set_of(answer: Sequence[str]) -> str:
+        [text] = answer
+        found = re.match(r"\[https://osu\.kiai\.example/beatmapsets/(\d+) ", text)
+        assert found is not None, text
+        return found[1]
+
+    assert chat.ask("!maplink")[0].startswith("Choose a beatmap with /np first.")
+    chat.now_playing()
+    assert set_of(chat.ask("!maplink")) == str(chat.song.set_id)
+    watched, played = chat.world.add_map(a_map(21, set_id=22)), chat.world.add_map(a_map(31, set_id=32))
+    chat.world.run(chat.online.open_session(a_session("b", chat.boris, "boris")))
+    chat.change("b", status=Status(map_id=watched.id))
+    chat.change("a", spectating=chat.boris)
+    for alias in ("maplink", "mirror", "mapdl", "bloodcat", "beatconnect", "chimu", "q"):
+        assert set_of(chat.ask(f"!{alias}")) == "22", alias
+    match = new_match(
+        by=Issuer(chat.anna, "anna"), at_ms=0, name="m", map_id=played.id, map_md5=played.md5, map_name="a map"
+    )
+    match_id = chat.world.run(chat.world.realtime.open_match(match))
+    chat.change("a", match_id=match_id)
+    assert set_of(chat.ask("!maplink")) == "32"
+
+
+def test_mail_is_counted_by_sender_on_pages(chat: BotChat) -> None:
+    assert chat.ask("!mail") == ("No unread mail.",)
+    mail = Mail(chat.world.database, chat.world.clock)
+    for number in range(11):
+        sender = chat.world.add_player(a_player(f"sender {number}"))
+        for _ in range(1 + number % 2):
+            chat.world.run(mail.store(sender, chat.anna, "hello", delivered=False))
+
+    first, second = chat.ask("!mail"), chat.ask("!mail 2")
+
+    assert first[:2] == ("sender 0: 1 unread", "sender 1: 2 unread")
+    assert first[-1] == "Page 1 of 2. Type !mail <page> for more."
+    assert second == ("sender 9: 2 unread", "sender 10: 1 unread", "Page 2 of 2. Type !mail <page> for more.")
+    assert chat.ask("!mail 99") == second

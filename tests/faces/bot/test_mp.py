@@ -24,6 +24,7 @@ from kiai.osu.mods import DT, HD, HR, mod_names
 from kiai.osu.privileges import TOURNEY_MANAGER
 from kiai.staff.audit import OPERATOR
 from kiai.staff.match_acts import MatchActs
+from kiai.staff.pool_acts import PoolActs
 from kiai.storage.port import Database
 
 
@@ -58,7 +59,9 @@ class MatchChat:
         )
         playing = NowPlaying(self.world.beatmaps, self.world.performance, self.world.realtime)  # type: ignore[arg-type]
         self.bot.register(match_commands.commands())
-        self.bot.register(PoolCommands(pools, playing, self.world.clock).commands())
+        self.bot.register(
+            PoolCommands(pools, PoolActs(pools, self.world.authority, self.world.clock), playing).commands()
+        )
         self.match_id = self.server.create("anna")
         self.server.join("boris", self.match_id)
         self.server.bot_lines.clear()
@@ -802,6 +805,7 @@ def test_reset_of_scrim_drops_an_awaited_play(chat: MatchChat) -> None:
 def test_pick_sets_map_and_mods_of_pool(chat: MatchChat) -> None:
     song = chat.world.add_map(a_map())
     manager = chat.server.session("anna")
+    chat.world.run(chat.world.staff.grant(OPERATOR, "anna", ["tournament"]))
     chat.world.run(chat.server.presence.change(manager, priv=3 | TOURNEY_MANAGER))
     for text in ("!pool create P1", f"!pool add P1 HD2 {song.id}", "!pool info P1"):
         answer = chat.say(text, where="")

@@ -11,7 +11,7 @@ from kiai.chat.bot import Argument, ArgumentKind, BotCommand, CommandContext
 from kiai.chat.channels import Channels
 from kiai.chat.service import Chat
 from kiai.clock import Clock
-from kiai.errors import Refused
+from kiai.errors import Refused, WrongState
 from kiai.osu.texts import chat_name, chat_text
 from kiai.presence import Presence
 from kiai.staff import Actor, Staff, audit
@@ -97,11 +97,14 @@ class ModerationCommands:
 
     async def moderated(self, context: CommandContext, on: str | None) -> Sequence[str]:
         """`!moderated`."""
+        await self._authority.require(_actor(context), "chat.moderate")
         channel = self._channels.get(context.channel)
         if channel is None:
             # The channels of matches and spectators are not in the list of channels.
             raise Refused("only public channels can be moderated")
         moderated = not channel.moderated if on is None else on == "on"
+        if moderated == channel.moderated:
+            raise WrongState(f"the channel is {'already' if moderated else 'not'} moderated")
         at_ms = self._clock.now_ms()
 
         async def write_audit(tx: Transaction) -> None:
@@ -112,7 +115,11 @@ class ModerationCommands:
                 at_ms=at_ms,
                 target_kind="channel",
                 target_id=0,
-                details={"channel": channel.name, "on": moderated},
+                details={
+                    "channel": channel.name,
+                    "before": {"moderated": channel.moderated},
+                    "after": {"moderated": moderated},
+                },
             )
 
         # The audit row is written in the transaction of the change: one must not exist without the other.

@@ -66,6 +66,8 @@ REFEREE_NOTICE_EVERY_S: Final = 3_600.0
 SETTINGS_LINES_MAX: Final = 5 + SLOTS  # tools need all lines, so the bot's limit of 10 does not apply
 FOR_ALL: Final = frozenset(("help", "link", "settings", "listrefs", "picks", "roll"))
 """Commands that every player in the match may use (docs/spec/multiplayer.md#commands-of-referees)."""
+AUDITED: Final = {"close": "mp_close", "kick": "mp_kick", "ban": "mp_ban"}
+"""Commands with an audit row when staff uses them in a match of another player, and their actions."""
 # Fixed answers to missing or wrong arguments.
 MISUSED: Final = {
     "name": "No name provided",
@@ -537,6 +539,7 @@ class MatchCommands:
                 ignores_extra=True,
                 misuse_reply=MISUSED.get(name, ""),
                 allowed=None if name in FOR_ALL else self._runs.leads,
+                audit=AUDITED.get(name, ""),
                 lines_max=SETTINGS_LINES_MAX if name == "settings" else USERS_MAX,
             )
             for name, aliases, handler, arguments, about in rows
@@ -592,6 +595,7 @@ class MatchCommands:
             group=GROUP,
             ignores_extra=True,
             allowed=self._runs.leads if where is CommandScope.MATCH else None,  # a DM concerns no match
+            audit="mp_make" if where is CommandScope.DM else "",
         )
 
 

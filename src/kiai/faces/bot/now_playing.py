@@ -14,7 +14,7 @@ from kiai.osu.links import parse_map_link
 from kiai.osu.map_settings import with_mods
 from kiai.osu.modes import mode_of, mode_text, vanilla
 from kiai.osu.mods import mods_text, normalise, parse_mods
-from kiai.osu.texts import chat_link, chat_text
+from kiai.osu.texts import chat_text
 from kiai.realtime.port import Realtime, Session
 from kiai.scores import calculator
 from kiai.scores.performance import CannotCalculate, Performance
@@ -147,13 +147,8 @@ class NowPlaying:
         mods = normalise(int(given.pop("mods", playing.mods)), playing.mode)
         return await self._pp_lines(msgspec.structs.replace(playing, mods=mods), [given or {"accuracy": 100.0}])
 
-    async def maplink(self, context: CommandContext) -> Sequence[str]:
-        """`!maplink`."""
-        beatmap = (await self.last_map(context.session.user_id)).beatmap
-        return (chat_link(f"https://osu.ppy.sh/beatmapsets/{beatmap.set_id}", f"{beatmap.artist} - {beatmap.title}"),)
-
     def commands(self) -> list[BotCommand]:
-        """Return the declarations of `!with` and `!maplink`."""
+        """Return the declaration of `!with`."""
         # The name of the argument is an example, because it appears in the usage line. So it cannot be a parameter's
         # name, and the handler below passes it on.
         values = Argument("95% 2m 429x +HDDT", ArgumentKind.TEXT)
@@ -166,12 +161,6 @@ class NowPlaying:
                 arguments=(values,),
                 scope=CommandScope.DM,
                 heavy=True,  # a performance worker calculates the map
-            ),
-            BotCommand(
-                name="maplink",
-                aliases=("mirror", "mapdl"),
-                handler=self.maplink,
-                help="Links a download of the map of your last /np.",
             ),
         ]
 

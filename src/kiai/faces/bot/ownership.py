@@ -56,6 +56,7 @@ class OwnershipCommands:
                 handler=self.claim,
                 help="Makes you the owner of a server without an owner.",
                 arguments=(Argument("code", ArgumentKind.TEXT),),
+                audit="claim_owner",
                 hidden=True,  # also in a channel, because any player who sees the code can use it
             )
         ]

@@ -1,28 +1,30 @@
 """Commands about players: statistics and scores, blocks, and the account of the player who asks."""
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from kiai.accounts import Accounts, ApiKeys, Relationships, User
+from kiai.accounts import Accounts, Relationships, User
 from kiai.beatmaps.model import full_title
-from kiai.chat.bot import Argument, ArgumentKind, BadArgument, Bot, BotCommand, CommandContext, CommandScope
+from kiai.chat.bot import Argument, ArgumentKind, Bot, BotCommand, CommandContext, CommandScope
 from kiai.chat.mail import Mail
+from kiai.entry import Origin
 from kiai.osu.countries import COUNTRIES
 from kiai.osu.modes import mode_text
 from kiai.osu.mods import mods_text
-from kiai.osu.numbers import whole_number
 from kiai.osu.texts import chat_link, chat_name, chat_text
 from kiai.osu.weights import level
 from kiai.own_account.acts import own_change
+from kiai.own_account.keys import OwnKeys
 from kiai.presence import Presence
 from kiai.realtime.port import Realtime
 from kiai.scores.model import MappedScore, Stats
 from kiai.scores.profiles import Profiles
 
 ROLL_MAX: Final = 1_000_000
-# The page has a last line of its own, and an answer has at most 10 lines.
-HELP_PAGE: Final = 8
+MAIL_PAGE: Final = 9  # the page has a last line of its own, and an answer has at most 10 lines
+PAGES_MAX: Final = 1_000
 TOP: Final = 10
 # The names of a client's actions in the lines for referee tools (docs/spec/protocol.md#actions). 7 is unknown, 10 the
 # pause of a play, 13 the search of maps in the game.
@@ -55,7 +57,7 @@ class PlayerCommands:
         self,
         bot: Bot,
         accounts: Accounts,
-        api_keys: ApiKeys,
+        keys: OwnKeys,
         relationships: Relationships,
         profiles: Profiles,
         mail: Mail,
@@ -65,32 +67,13 @@ class PlayerCommands:
     ) -> None:
         self._bot = bot
         self._accounts = accounts
-        self._api_keys = api_keys
+        self._keys = keys
         self._relationships = relationships
         self._profiles = profiles
         self._mail = mail
         self._presence = presence
         self._realtime = realtime
         self._link = link
-
-    async def help(self, context: CommandContext, about: str | None) -> Sequence[str]:
-        """`!help`."""
-        # Commands that the player may not use stay unknown. Groups such as `!mp` have a help of their own.
-        usable = [cmd for cmd in self._bot.commands if not cmd.group and self._bot.may_use(context.session, cmd)]
-        page = None if about is None else whole_number(about)
-        if about is not None and page is None:
-            for command in usable:
-                if about.lower().removeprefix("!") in (command.name, *command.aliases):
-                    aliases = f" Also: {', '.join(command.aliases)}." if command.aliases else ""
-                    return (command.usage, f"{command.help}{aliases}")
-            raise BadArgument("Unknown command. Type !help for a list.")
-        pages = -(-len(usable) // HELP_PAGE)
-        page = min(max(1, page or 1), pages)
-        on_page = usable[(page - 1) * HELP_PAGE : page * HELP_PAGE]
-        return [
-            *(f"{command.usage}: {command.help}" for command in on_page),
-            f"Page {page} of {pages}. Type !help <page or command> for more.",
-        ]
 
     async def roll(self, context: CommandContext, most: int | None) -> Sequence[str]:
         """`!roll`."""
@@ -192,55 +175,41 @@ class PlayerCommands:
         await self._presence.change(session, blocked=session.blocked - {user.id})
         return (f"{chat_name(user.name)} is no longer blocked.",)
 
-    async def reconnect(self, context: CommandContext) -> Sequence[str]:
-        """`!reconnect`."""
-        await self._presence.end_sessions_of(context.session.user_id)
-        return ()
-
     async def rename(self, context: CommandContext, name: str) -> Sequence[str]:
         """`!changename`."""
         renamed = await self._accounts.set_profile(
-            context.viewer, {"name": name}, own_change(context.viewer.user_id, "rename", "game")
+            context.viewer, {"name": name}, own_change(context.viewer.user_id, "rename", context.source)
         )
         return (f"Your name is now {chat_name(renamed.name)}. The game will log in again.",)
 
     async def api_key(self, context: CommandContext, revoke: str | None) -> Sequence[str]:
         """`!apikey`."""
-        await self._api_keys.revoke_all(context.session.user_id)
+        user_id, origin = context.session.user_id, Origin(context.source)
         if revoke:
+            await self._keys.revoke_api_keys(user_id, origin)
             return ("Your API keys were revoked.",)
-        key = await self._api_keys.issue(context.session.user_id, "bot")
+        key = await self._keys.replace_api_keys(user_id, "bot", origin)
         # As a link: players cannot select text in the game's chat, but they can copy the address of a link.
         return (
             "Click the link to copy your API key. It is shown only once. Your older keys were revoked.",
             f"[http://{key} key]",
         )
 
-    async def mail(self, context: CommandContext) -> Sequence[str]:
+    async def mail(self, context: CommandContext, page: int | None) -> Sequence[str]:
         """`!mail`."""
-        messages = await self._mail.unread(context.session.user_id)
-        counts: dict[str, int] = {}
-        for message in messages:
-            counts[message.from_name] = counts.get(message.from_name, 0) + 1
-
-        return [f"{chat_name(name)}: {count} unread" for name, count in counts.items()] or ("No unread mail.",)
-
-    async def client(self, context: CommandContext) -> Sequence[str]:
-        """`!client`."""
-        return (f"Your client is {chat_text(context.session.client)}.",)
+        counts = Counter(letter.from_name for letter in await self._mail.unread(context.session.user_id))
+        if not counts:
+            return ("No unread mail.",)
+        pages = -(-len(counts) // MAIL_PAGE)
+        page = min(page or 1, pages)
+        on_page = list(counts.items())[(page - 1) * MAIL_PAGE : page * MAIL_PAGE]
+        lines = [f"{chat_name(name)}: {count} unread" for name, count in on_page]
+        return lines if pages == 1 else [*lines, f"Page {page} of {pages}. Type !mail <page> for more."]
 
     def commands(self) -> list[BotCommand]:
         """Return the declarations of the commands of every player."""
         user_and_mode = (OWN_OR_USER, MODE)
         return [
-            BotCommand(
-                name="help",
-                aliases=("h",),
-                handler=self.help,
-                help="Lists the commands, or explains one.",
-                arguments=(Argument("about", optional=True),),
-                hidden=True,
-            ),
             BotCommand(
                 name="roll",
                 handler=self.roll,
@@ -282,24 +251,19 @@ class PlayerCommands:
             ),
             BotCommand(name="unblock", handler=self.unblock, help="Unblocks a player.", arguments=(USER,), hidden=True),
             BotCommand(
-                name="reconnect",
-                aliases=("rc",),
-                handler=self.reconnect,
-                help="Makes your client log in again.",
-                hidden=True,
-            ),
-            BotCommand(
                 name="changename",
                 handler=self.rename,
                 help="Changes your name. You can do this once a week.",
                 arguments=(Argument("name", ArgumentKind.TEXT),),
                 permission="users.rename_self",
+                audit="rename",
                 scope=CommandScope.DM,
             ),
             BotCommand(
                 name="apikey",
                 handler=self.api_key,
                 help="Creates an API key and revokes your older keys.",
+                audit="apikey_reset",
                 arguments=(Argument("revoke", ArgumentKind.CHOICE, optional=True, choices=("revoke",)),),
                 scope=CommandScope.DM,
                 hidden=True,
@@ -307,15 +271,9 @@ class PlayerCommands:
             BotCommand(
                 name="mail",
                 handler=self.mail,
-                help="Lists who sent you messages while you were offline.",
+                help="Counts the messages that players sent you while you were offline.",
+                arguments=(Argument("page", ArgumentKind.NUMBER, optional=True, least=1, most=PAGES_MAX),),
                 scope=CommandScope.DM,
-                hidden=True,
-            ),
-            BotCommand(
-                name="client",
-                aliases=("version",),
-                handler=self.client,
-                help="Shows the version of your client.",
                 hidden=True,
             ),
         ]

@@ -17,7 +17,7 @@ def reference(commands: Sequence[BotCommand]) -> str:
         parts.append(f"## {title}\n\n| command | aliases | privilege | where | what it does |\n|---|---|---|---|---|")
         # Markdown splits a row at each bar, also within code, unless a backslash precedes it.
         parts += [
-            f"| `{command.usage.replace('|', chr(92) + '|')}` | {', '.join(command.aliases)} | {_who(command)} "
+            f"| `{command.usage.replace('|', chr(92) + '|')}` | {', '.join(command.aliases)} | {role_of(command)} "
             f"| {_where(command)} | {command.help} |"
             for command in rows
         ]
@@ -33,7 +33,8 @@ def _lines() -> str:
     return "\n".join(rows)
 
 
-def _who(command: BotCommand) -> str:
+def role_of(command: BotCommand) -> str:
+    """Return the roles that may use a command, or "" for a command of everybody."""
     if not command.permission:
         return ""
     bits = PERMISSIONS[command.permission]
@@ -253,8 +254,9 @@ with fixed columns for each player:
 Slot 1  Not Ready https://osu.example/u/3 anna            [Host / Team Red  / Hidden]
 ```
 
-These commands of other servers are not available: `verify`, `ranking`, `speedrun` and `overwrite`, and commands for
-bans, freezes, notes, donor time and wipes.
+These commands of other servers are not available: `verify` and `link`, because the website and the game share one
+account; `ranking`, `overwrite`, `speedrun`, `stealth`, `switchserv`, and commands that run code or store scores from
+chat.
 
 This page is generated from `src/kiai/faces/bot/`.
 """

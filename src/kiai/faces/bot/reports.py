@@ -39,7 +39,7 @@ class ReportCommands:
         """`!report`."""
         user, kind, text = await self._read(context, what)
         try:
-            report_id = await self._reports.send(context.session.user_id, user, kind, text)
+            report_id = await self._reports.send(context.session.user_id, user, kind, text, source=context.source)
         except Conflict:
             return (f"You have already reported {chat_name(user.name)}. The staff will look into it.",)
         except Invalid as error:
@@ -98,6 +98,7 @@ class ReportCommands:
                 handler=lambda context, **given: self.report(context, given[what.name]),
                 help="Reports a player to the staff. Nobody else sees the report.",
                 arguments=(what,),
+                audit="report",
                 hidden=True,
             ),
             BotCommand(

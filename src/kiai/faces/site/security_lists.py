@@ -129,6 +129,7 @@ def kind_text(locale: Locale, kind: str) -> str:
         Change.PASSKEY_REMOVED: text("Passkey removed"),
         Change.SECOND_FACTOR_RESET: text("Second factor removed by the staff"),
         Change.API_KEY_CREATED: text("API key created"),
+        Change.API_KEY_RESET: text("API key created"),
         Change.API_KEY_REVOKED: text("API key revoked"),
         Change.IRC_PASSWORD: text("IRC password changed"),
         Change.SESSIONS_ENDED: text("Sessions ended"),

@@ -1,0 +1,64 @@
+"""Commands about sessions: the build of a client, and a login again."""
+
+from collections.abc import Sequence
+
+from kiai.accounts import User
+from kiai.chat.bot import Argument, ArgumentKind, BotCommand, CommandContext
+from kiai.osu.texts import chat_name, chat_text
+from kiai.presence import Presence
+from kiai.staff import Actor
+from kiai.staff.clients import Clients
+from kiai.staff.kicks import Kicks
+
+
+class SessionCommands:
+    """Handlers of `!client` and `!reconnect`. Both concern the author, and other players only for staff."""
+
+    def __init__(self, presence: Presence, kicks: Kicks, clients: Clients) -> None:
+        self._presence = presence
+        self._kicks = kicks
+        self._clients = clients
+
+    async def client(self, context: CommandContext, user: User | None) -> Sequence[str]:
+        """`!client`."""
+        if user is None or user.id == context.session.user_id:
+            return (f"Your client is {chat_text(context.session.client)}.",)
+        builds = await self._clients.builds_of(_actor(context), user)
+        if not builds:
+            return (f"{chat_name(user.name)} is not online.",)
+        return (f"{chat_name(user.name)} has {', '.join(map(chat_text, builds))}.",)
+
+    async def reconnect(self, context: CommandContext, user: User | None) -> Sequence[str]:
+        """`!reconnect`."""
+        if user is None or user.id == context.session.user_id:
+            await self._presence.end_sessions_of(context.session.user_id)
+            return ()
+        await self._kicks.reconnect(_actor(context), user.id)
+        return (f"The client of {chat_name(user.name)} logs in again.",)
+
+    def commands(self) -> list[BotCommand]:
+        """Return the declarations of these commands."""
+        user = Argument("user", ArgumentKind.USER, optional=True)
+        return [
+            BotCommand(
+                name="client",
+                aliases=("version",),
+                handler=self.client,
+                help="Shows the version of your client. Moderators can name another player.",
+                arguments=(user,),
+                hidden=True,
+            ),
+            BotCommand(
+                name="reconnect",
+                aliases=("rc",),
+                handler=self.reconnect,
+                help="Makes your client log in again. Administrators can name another player.",
+                arguments=(user,),
+                audit="kick",
+                hidden=True,
+            ),
+        ]
+
+
+def _actor(context: CommandContext) -> Actor:
+    return Actor(context.session.user_id, context.source)

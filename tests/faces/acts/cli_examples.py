@@ -1,0 +1,156 @@
+"""An example of each command of the command line that changes something, with the audit row that it leaves."""
+
+from typing import Final
+
+import msgspec
+from tests.faces.acts.chat_examples import (
+    banned,
+    clan,
+    donor,
+    flagged,
+    frozen,
+    np,
+    reported,
+    restricted,
+    role,
+    silenced,
+)
+from tests.faces.acts.desk import Prepare, Scene
+
+from kiai.beatmaps import MapStatus
+from kiai.staff.audit import OPERATOR
+from kiai.webhooks.model import Format
+
+
+class CommandExample(msgspec.Struct, frozen=True):
+    """One use of a command. `row`: the action of the one audit row. `{name}` in words stands for a value."""
+
+    command: str
+    words: tuple[str, ...]
+    row: str
+    before: tuple[Prepare, ...] = ()
+
+
+# --- states before an example
+
+
+def a_file(scene: Scene) -> None:
+    """There is a file with a map that the server knows with another status."""
+    new = scene.desk.map(MapStatus.PENDING)
+    path = scene.desk.data.parent / f"{new.id}.osu"
+    path.write_bytes(new.data)
+    scene.values["file"] = path
+
+
+def webhook(scene: Scene) -> None:
+    """There is a webhook."""
+    scene.values["webhook"], _ = scene.run(
+        scene.services.community.webhook_editor.add(
+            OPERATOR, "https://1.1.1.1/hook", ["flag"], format_=Format.JSON, secret="s" * 32
+        )
+    )
+
+
+def channel(scene: Scene) -> None:
+    """There is a channel."""
+    scene.values["channel"] = f"#c{scene.values['n']}"
+    scene.run(scene.services.community.channel_desk.add(OPERATOR, str(scene.values["channel"])))
+
+
+def faq(scene: Scene) -> None:
+    """There is a text of the FAQ."""
+    scene.run(scene.services.community.faq.set(OPERATOR, f"k{scene.values['n']}", "text"))
+
+
+def api_key(scene: Scene) -> None:
+    """The target has an API key."""
+    scene.desk.key(scene.target)
+
+
+def irc_password(scene: Scene) -> None:
+    """The target has an IRC password."""
+    scene.run(scene.services.site.irc_passwords.create(scene.target.id))
+
+
+# --- the examples
+
+REASON: Final = ("--reason", "because")
+EXAMPLES: Final = (
+    CommandExample(
+        "users add", ("new{n}", "--email", "new{n}@example.org", "--password", "correct horse 7"), "register"
+    ),
+    CommandExample("users grant", ("{t}", "moderator"), "privileges"),
+    CommandExample("users revoke", ("{t}", "moderator"), "privileges", (role("moderator"),)),
+    CommandExample("users apikey", ("{t}",), "api_key_created"),
+    CommandExample("users apikey", ("{t}", "--revoke"), "api_key_revoked", (api_key,)),
+    CommandExample("users irc-password", ("{t}",), "irc_password"),
+    CommandExample("users irc-password", ("{t}", "--revoke"), "irc_password", (irc_password,)),
+    CommandExample("users chat-bot", ("{t}",), "privileges"),
+    CommandExample("users password", ("{t}", "--password", "correct horse 8"), "password"),
+    CommandExample("users invite", (), "invite"),
+    CommandExample("users reset-link", ("{t}",), "reset_link"),
+    CommandExample("users reset-second-factor", ("{t}",), "second_factor_reset"),
+    CommandExample("users devices", ("{t}",), "multi_check"),
+    CommandExample("users restrict", ("{t}", *REASON), "restrict"),
+    CommandExample("users unrestrict", ("{t}", *REASON), "unrestrict", (restricted,)),
+    CommandExample("users ban", ("{t}", *REASON), "ban"),
+    CommandExample("users unban", ("{t}", *REASON), "unban", (banned,)),
+    CommandExample("users freeze", ("{t}", *REASON), "freeze"),
+    CommandExample("users unfreeze", ("{t}", *REASON), "unfreeze", (frozen,)),
+    CommandExample("users silence", ("{t}", "10m", *REASON), "silence"),
+    CommandExample("users unsilence", ("{t}", *REASON), "unsilence", (silenced,)),
+    CommandExample("users kick", ("{t}", *REASON), "kick"),
+    CommandExample("users donor", ("{t}", "30d"), "donor_give"),
+    CommandExample("users donor", ("{t}", "--end"), "donor_take", (donor,)),
+    CommandExample("users rename", ("{t}", "other{n}"), "rename"),
+    CommandExample("users country", ("{t}", "de"), "country"),
+    CommandExample("users delete", ("{t}", "--yes"), "user_delete"),
+    CommandExample("users note", ("{t}", "careful"), "note"),
+    CommandExample("users notes", ("{t}",), "notes_read"),
+    CommandExample("beatmaps status", ("ranked", "--map", "{map}"), "beatmap_status", (np,)),
+    CommandExample("beatmaps import", ("{file}", "--status", "loved"), "beatmap_import", (a_file,)),
+    CommandExample("clans create", ("N{n}", "New {n}", "--owner", "{t}"), "clan_edit"),
+    CommandExample("clans disband", ("{tag}", "--yes", *REASON), "clan_disband", (clan("target"),)),
+    CommandExample("clans rename", ("{tag}", "Other {n}"), "clan_edit", (clan("target"),)),
+    CommandExample("clans tag", ("{tag}", "O{n}"), "clan_edit", (clan("target"),)),
+    CommandExample("clans status", ("{tag}", "open"), "clan_edit", (clan("target"),)),
+    CommandExample("clans kick", ("{tag}", "{me}"), "clan_edit", (clan("target", "actor"),)),
+    CommandExample("clans transfer", ("{tag}", "{me}"), "clan_edit", (clan("target", "actor"),)),
+    CommandExample("flags close", ("{flag}", "--verdict", "clean"), "flag_close", (flagged,)),
+    CommandExample("reports close", ("{report}", "handled"), "report_close", (reported,)),
+    CommandExample("webhooks add", ("https://1.1.1.1/new", "--events", "flag"), "webhook_edit"),
+    CommandExample("webhooks remove", ("{webhook}",), "webhook_edit", (webhook,)),
+    CommandExample("channels add", ("#new{n}",), "channel_edit"),
+    CommandExample("channels topic", ("{channel}", "news"), "channel_edit", (channel,)),
+    CommandExample("channels moderated", ("{channel}", "on"), "channel_moderated", (channel,)),
+    CommandExample("channels remove", ("{channel}",), "channel_edit", (channel,)),
+    CommandExample("faq set", ("k{n}", "text"), "faq_edit"),
+    CommandExample("faq remove", ("k{n}",), "faq_edit", (faq,)),
+)
+
+WITHOUT_ROW: Final = {
+    "serve": "starts the server",
+    "audit": "reads",
+    "demo": "fills an empty data folder, before there is a log",
+    "recalc": "computes again what follows from the scores",
+    "backup": "reads",
+    "restore": "restores a log that exists",
+    "migrate": "changes the schema",
+    "users claim-code": "fails on a server with an owner; tests/staff/test_ownership.py has its row",
+    "users show": "reads",
+    "users list": "reads",
+    "users flags": "reads",
+    "beatmaps fetch": "does what a player does who selects an unknown map",
+    "clans list": "reads",
+    "clans show": "reads",
+    "replays import": "stores plays, which name their origin",
+    "doctor": "reads; a repair has a row, see tests/staff/test_doctor_files.py",
+    "flags list": "reads",
+    "flags scan": "raises flags, which are rows of their own",
+    "webhooks list": "reads",
+    "webhooks test": "needs a receiver; tests/wire/test_webhooks.py has it",
+    "reports list": "reads",
+    "channels list": "reads",
+    "faq list": "reads",
+}
+"""The other commands, and why they leave no row here."""
