@@ -1,5 +1,6 @@
 """Acts on mappools. Each writes one audit row in its transaction, with what was before and after it."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from kiai.clock import Clock
@@ -71,7 +72,7 @@ class PoolActs:
         await self._pools.publish(pool.id, on, also=row)
 
     def _row(
-        self, actor: Actor, action: str, before: dict[str, object] | None, after: dict[str, object] | None
+        self, actor: Actor, action: str, before: Mapping[str, object] | None, after: Mapping[str, object] | None
     ) -> WithinTransaction:
         """Return the write of the audit row. It runs in the transaction of the change."""
         at_ms = self._clock.now_ms()
