@@ -14,6 +14,7 @@ WOLVES: Final = ("carla", "dora")
 REFEREE: Final = "ref"
 NAMES: Final = (*OWLS, *WOLVES, REFEREE)
 MAP: Final = 100
+NAME: Final = "KC: (Owls) vs (Wolves)"
 SCORED_WITHIN_S: Final = 25.0
 """A play waits 10 s for the submissions of its scores. These players submit none, so their last frames count."""
 
@@ -24,6 +25,7 @@ class Referee:
     def __init__(self, connect: Callable[[], IrcClient]) -> None:
         self._connect = connect
         self._irc = connect()
+        self.connections = 1
         self.channel = ""
         self.room = 0
 
@@ -66,6 +68,7 @@ class Referee:
         except (AssertionError, OSError):
             self._irc.close()
             self._irc = self._again()
+            self.connections += 1
             self._irc.wait(f" 366 {REFEREE} {self.channel} ")
 
     def _again(self) -> IrcClient:
@@ -111,11 +114,14 @@ def play(referee: Referee, players: Sequence[Player], scores: Sequence[int], *, 
 
 
 def referee_a_scrim(
-    connect: Callable[[], IrcClient], players: Sequence[Player], *, during_first_play: Callable[[], None]
-) -> None:
-    """Lead a best of three that the owls win by 2:0, and close the match. `players` are owls, then wolves."""
+    connect: Callable[[], IrcClient], players: Sequence[Player], *, during_each_play: Callable[[], None]
+) -> int:
+    """Lead a best of three that the owls win by 2:0, and close the match. `players` are owls, then wolves.
+
+    Return the number of connections that the referee needed.
+    """
     referee = Referee(connect)
-    referee.make("KC: (Owls) vs (Wolves)")
+    referee.make(NAME)
     referee.says("!mp password", "Removed the match password")
     referee.says("!mp set 2 0 4", "Changed match settings to 4 slots, TeamVs, Score")
     for player in players:
@@ -133,16 +139,17 @@ def referee_a_scrim(
     poll_all(list(players))
 
     def disturbed() -> None:
-        during_first_play()
+        during_each_play()
         referee.comes_back()
 
     play(referee, players, (300_000, 200_000, 250_000, 100_000), meanwhile=disturbed)
     referee.hears("Owls wins the point (Owls 500,000, Wolves 350,000) and now has 1 point.", SCORED_WITHIN_S)
     referee.hears("Score: Owls 1, Wolves 0 (best of 3).")
-    play(referee, players, (300_000, 200_000, 250_000, 100_000), meanwhile=lambda: None)
+    play(referee, players, (300_000, 200_000, 250_000, 100_000), meanwhile=disturbed)
     referee.hears("Owls wins the point (Owls 500,000, Wolves 350,000) and now has 2 points.", SCORED_WITHIN_S)
     referee.hears("Owls wins the match!")
     referee.hears("The scrim has ended: Owls 2.")
     referee.close()
     poll_all(list(players))
     assert [player.bancho.match for player in players] == [None] * len(players)
+    return referee.connections

@@ -1,5 +1,7 @@
-"""A scrim that is refereed wholly from IRC, on two workers, of which one is killed during a play."""
+"""A scrim that is refereed wholly from IRC, on two workers, of which one is killed during each play."""
 
+import os
+import signal
 from pathlib import Path
 
 from tests.builders import a_map
@@ -20,15 +22,20 @@ def test_scrim_is_refereed_from_irc_while_a_worker_is_killed(tmp_path: Path) -> 
             client.log_in(REFEREE, password)
             return client
 
+        first_workers = cluster.workers()
+
         def kill_a_worker() -> None:
-            before = cluster.workers()
-            cluster.kill_worker()
-            wait_until(lambda: len(cluster.workers()) == 2 and cluster.workers() != before, within_s=30.0)
+            killed = first_workers.pop()
+            os.kill(killed, signal.SIGKILL)
+            wait_until(lambda: len(cluster.workers()) == 2 and killed not in cluster.workers(), within_s=30.0)
 
         players = [Player(cluster, name, PASSWORD) for name in (*OWLS, *WOLVES)]
         for player in players:
             player.bancho.connect()
-        referee_a_scrim(connect, players, during_first_play=kill_a_worker)
+        connections = referee_a_scrim(connect, players, during_each_play=kill_a_worker)
+
+        # One of the two workers had the connection of the referee.
+        assert connections > 1
         for player in players:
             player.close()
         cluster.stop()

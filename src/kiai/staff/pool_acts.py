@@ -1,4 +1,4 @@
-"""Acts on mappools. Each writes one audit row in its transaction, with what was before and after it."""
+"""Acts on mappools. Each writes one audit row in its transaction, with the values before and after it."""
 
 from collections.abc import Mapping
 from typing import Final

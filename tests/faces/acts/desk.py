@@ -165,7 +165,10 @@ class Desk:
 
     def newest_row(self) -> int:
         """Return the id of the newest audit row."""
-        head = self.run(self.services.database.one(HEAD))
+        return self.run(self._head())
+
+    async def _head(self) -> int:
+        head = await self.services.database.one(HEAD)
         assert head is not None
         return head.last_id
 
@@ -222,7 +225,7 @@ Prepare = Callable[["Scene"], None]
 
 
 class Scene:
-    """What an example acts on: its author, a fresh target, and the values that its line names."""
+    """The people and things of an example: its author, a fresh target, and the values that its line names."""
 
     def __init__(self, desk: Desk, role: str, *, irc: bool = False) -> None:
         self.desk = desk

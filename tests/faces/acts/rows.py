@@ -1,4 +1,4 @@
-"""What an audit row must have, whichever interface wrote it."""
+"""The requirements on an audit row, whichever interface wrote it."""
 
 from collections.abc import Sequence
 from typing import Any, Final

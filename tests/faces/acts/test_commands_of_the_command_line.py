@@ -41,7 +41,7 @@ def test_command_leaves_one_row_of_the_operator(desk: Desk, example: CommandExam
     done = run_kiai(desk.data, *example.command.split(), *words, "--json")
 
     assert done.returncode == 0, done
-    about = (scene.target.id, scene.actor.id)
+    about: tuple[int, ...] = (scene.target.id, scene.actor.id)
     if example.command == "users add":
         about = (desk.run(desk.services.accounts.account(words[0])).id,)
     check_row(desk.rows_after(newest), example.row, actor_id=0, source="cli", about=about)

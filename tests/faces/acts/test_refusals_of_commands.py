@@ -1,4 +1,4 @@
-"""What each command of the bot answers to the wrong author, words or target, and to two authors at once."""
+"""The answers of each command of the bot to the wrong author, words or target, and to two authors at once."""
 
 import asyncio
 from typing import Any, Final

@@ -38,7 +38,7 @@ class MapLinks:
     async def _map(self, session: Session) -> Beatmap:
         """Return the map of the player's match, else of the watched player, else of the last `/np`.
 
-        Raises BadArgument if there is none.
+        Raises BadArgument without any of them.
         """
         for map_id in (await self._map_of_match(session), await self._map_of_host(session)):
             if map_id > 0:
