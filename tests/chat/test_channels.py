@@ -4,12 +4,11 @@ from tests.builders import NORMAL, SUPPORTER
 from tests.chat.talking import Talk, line
 
 from kiai.chat.channels import Channel
-from kiai.errors import KiaiError, NotFound
+from kiai.errors import KiaiError, NotFound, WrongState
 from kiai.osu.privileges import Privilege
 from kiai.realtime.port import chat_topic
-from kiai.staff import audit
-from kiai.staff.silences import SYSTEM
-from kiai.storage.port import Transaction
+from kiai.staff import OPERATOR
+from kiai.storage.tables import audit_log
 
 OSU_TOPIC = "General discussion."
 MODERATOR = NORMAL | int(Privilege.MODERATOR)
@@ -46,22 +45,19 @@ def test_read_mask_decides_who_has_a_channel(engine_talk: Talk, priv: int, reada
 
 def test_moderation_and_its_audit_row_are_one_transaction(engine_talk: Talk) -> None:
     talk = engine_talk
+    set_moderated = talk.channel_desk.set_moderated
 
-    async def also(tx: Transaction) -> None:
-        await audit.write(tx, SYSTEM, "channel_moderated", at_ms=1, target_kind="channel", target_id=1)
-
-    async def fails(tx: Transaction) -> None:
-        raise NotFound("actor")
-
-    talk.run(talk.channels.set_moderated("#osu", True, also))
-    with pytest.raises(NotFound, match="actor"):
-        talk.run(talk.channels.set_moderated("#lobby", True, fails))
+    talk.run(set_moderated(OPERATOR, "#osu", True))
+    with pytest.raises(WrongState, match="already"):
+        talk.run(set_moderated(OPERATOR, "#osu", True))
     with pytest.raises(NotFound, match="channel"):
-        talk.run(talk.channels.set_moderated("#nope", True))
+        talk.run(set_moderated(OPERATOR, "#nope", True))
 
-    talk.run(talk.channels.reload())
     assert [channel.name for channel in talk.channels.all() if channel.moderated] == ["#osu"]
-    assert [row.action for row in talk.world.audit(1, "channel")] == ["channel_moderated"]
+    rows = talk.world.look(audit_log.select().with_only_columns(audit_log.c.action, audit_log.c.details))
+    assert [action for action, _ in rows] == ["channel_moderated"]
+    changed = msgspec.json.decode(rows[0][1])
+    assert (changed["channel"], changed["before"]["moderated"], changed["after"]["moderated"]) == ("#osu", False, True)
 
 
 # --- at login

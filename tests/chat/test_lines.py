@@ -7,6 +7,7 @@ from kiai.chat import BotReply
 from kiai.errors import NotFound
 from kiai.osu.privileges import Privilege
 from kiai.realtime.port import BOT_ID, Entry
+from kiai.staff import OPERATOR
 
 MODERATOR = NORMAL | int(Privilege.MODERATOR)
 
@@ -93,11 +94,11 @@ def test_line_without_write_privilege_is_dropped(talk: Talk) -> None:
 
 def test_only_staff_can_write_in_a_moderated_channel(talk: Talk) -> None:
     alice, mod = talk.online("alice", "#osu"), talk.online("mod", "#osu", priv=MODERATOR)
-    talk.run(talk.channels.set_moderated("#osu", True))
+    talk.run(talk.channel_desk.set_moderated(OPERATOR, "#osu", True))
 
     talk.says(alice, "#osu", "hello")
     talk.says(mod, "#osu", "quiet please")
-    talk.run(talk.channels.set_moderated("#osu", False))
+    talk.run(talk.channel_desk.set_moderated(OPERATOR, "#osu", False))
     talk.says(alice, "#osu", "hello again")
 
     assert talk.reads(alice) == [line("mod", "quiet please", "#osu", mod.user_id)]

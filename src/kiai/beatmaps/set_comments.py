@@ -137,7 +137,8 @@ class SetComments:
             raise NotFound("comment")
 
         async def body(tx: Transaction) -> None:
-            await tx.run(REMOVE, comment_id=comment_id)
+            if not await tx.run(REMOVE, comment_id=comment_id):
+                raise NotFound("comment")
 
         await self._database.transaction(body)
         return found

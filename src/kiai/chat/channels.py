@@ -1,13 +1,12 @@
 """The channels that have a row: their rights, and which of them a session joins at login."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
 from kiai.chat import queries
-from kiai.errors import NotFound
 from kiai.osu.privileges import effective
-from kiai.storage.port import Database, Transaction
+from kiai.storage.port import Database
 
 
 class Channel(msgspec.Struct, frozen=True):
@@ -65,20 +64,3 @@ class Channels:
     def auto_join(self, priv: int) -> list[Channel]:
         """Return the channels that a session with these privileges joins at login."""
         return [channel for channel in self.readable(priv) if channel.auto_join]
-
-    async def set_moderated(
-        self, name: str, moderated: bool, also: Callable[[Transaction], Awaitable[None]] | None = None
-    ) -> None:
-        """Allow only staff to write in the channel, or everybody again. Raises NotFound.
-
-        `also` runs in the same transaction; it writes the audit row. The caller checks the permission.
-        """
-
-        async def body(tx: Transaction) -> None:
-            if not await tx.run(queries.SET_MODERATED, channel=name, on=int(moderated)):
-                raise NotFound("channel")
-            if also is not None:
-                await also(tx)
-
-        await self._database.transaction(body)
-        await self.reload()  # this worker at once; the others when their job reloads

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, insert, select, update
 
 from kiai.staff import act_events
 from kiai.storage.outbox import enqueue
-from kiai.storage.port import Command, Database, Lane, Query, Transaction
+from kiai.storage.port import Command, Database, Lane, Query, Transaction, scalar
 from kiai.storage.tables import audit_head, audit_log
 
 ROWS_MAX: Final = 100
@@ -81,6 +81,7 @@ _NEXT = Query(
     NewestRow,
 )
 _MOVE_HEAD = Command(update(audit_head).where(audit_head.c.id == HEAD_ID).values(hash=bindparam("hash")))
+_LOCK = Query(select(audit_head.c.last_id).where(audit_head.c.id == HEAD_ID).with_for_update(), scalar)
 HEAD = Query(select(audit_head.c.last_id, audit_head.c.hash).where(audit_head.c.id == HEAD_ID), NewestRow)
 # Every row, one page at a time, oldest first.
 AFTER = Query(
@@ -100,6 +101,15 @@ ABOUT = Query(
     .limit(ROWS_MAX),
     AuditRow,
 )
+
+
+async def lock(tx: Transaction) -> None:
+    """Let acts that call this first run one after another, on all workers.
+
+    For rare acts on small tables, where the number of all rows has a bound or the row may not exist yet, so that there
+    is no row to lock. Other appends to the log wait until the transaction ends.
+    """
+    await tx.one(_LOCK)
 
 
 async def write(

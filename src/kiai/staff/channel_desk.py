@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import bindparam, func, insert, select, update
 
 from kiai.chat import queries
-from kiai.chat.channels import Channel
+from kiai.chat.channels import Channel, Channels
 from kiai.chat.model import CHANNEL_NAME_MAX, CHANNELS_CHANGED, CLIENT_ONLY, MATCH, SPECTATOR, is_instance
 from kiai.clock import Clock
 from kiai.errors import Conflict, Invalid, NotFound, Refused, WrongState
@@ -47,12 +47,16 @@ _SET = Command(
 
 
 class ChannelDesk:
-    """Changes channels, each time with an audit row. The roles of `add` are those of `ROLES`."""
+    """Changes channels, each time with an audit row. The roles of `add` are those of `ROLES`.
 
-    def __init__(self, database: Database, authority: Authority, clock: Clock) -> None:
+    `rows` are the channels of this worker, which see a change at once. Other workers reload theirs every few seconds.
+    """
+
+    def __init__(self, database: Database, authority: Authority, clock: Clock, rows: Channels) -> None:
         self._database = database
         self._authority = authority
         self._clock = clock
+        self._rows = rows
 
     async def all(self, actor: Actor) -> list[Channel]:
         """Return all channels, the oldest first. Raises NotAllowed."""
@@ -93,13 +97,16 @@ class ChannelDesk:
         topic = _topic(topic)
         return await self._edit(actor, WRITES, name, "channel_edit", lambda channel: _with(channel, topic=topic))
 
-    async def set_moderated(self, actor: Actor, name: str, on: bool) -> Channel:
-        """Allow only staff to write in the channel, or everybody again. Raises NotAllowed, NotFound, WrongState."""
+    async def set_moderated(self, actor: Actor, name: str, on: bool | None) -> Channel:
+        """Allow only staff to write in the channel, or everybody again; None changes to the other of both.
+
+        Raises NotAllowed, NotFound, WrongState.
+        """
 
         def edit(channel: Channel) -> Channel:
             if channel.moderated == on:
                 raise WrongState(f"the channel is already {'moderated' if on else 'open to everybody'}")
-            return _with(channel, moderated=on)
+            return _with(channel, moderated=not channel.moderated if on is None else on)
 
         return await self._edit(actor, MODERATES, name, "channel_moderated", edit)
 
@@ -138,6 +145,7 @@ class ChannelDesk:
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> Channel:
+            await audit.lock(tx)
             row = await tx.one(_ROW, channel=name)
             before = (
                 None if row is None or row[1] else Channel(name, row[2], row[3], row[4], bool(row[5]), bool(row[6]))
@@ -145,6 +153,8 @@ class ChannelDesk:
             after = await change(tx, before, row is not None)
             values = {f"new_{key}": value for key, value in _values(after).items()}
             await tx.run(_SET, channel=name, new_archived=int(removes), **values)
+            stored = await tx.one(_ROW, channel=name)
+            assert stored is not None
             await enqueue(tx, CHANNELS_CHANGED, name, now)
             await audit.write(
                 tx,
@@ -152,7 +162,7 @@ class ChannelDesk:
                 action,
                 at_ms=now,
                 target_kind="channel",
-                target_id=0 if row is None else row[0],
+                target_id=stored[0],
                 details={
                     "channel": name,
                     "before": None if before is None else channel_object(before),
@@ -161,7 +171,9 @@ class ChannelDesk:
             )
             return after
 
-        return await self._database.transaction(body)
+        after = await self._database.transaction(body)
+        await self._rows.reload()
+        return after
 
 
 def channel_object(channel: Channel) -> dict[str, object]:

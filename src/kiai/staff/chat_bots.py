@@ -4,7 +4,7 @@ from sqlalchemy import bindparam, select, update
 
 from kiai.accounts import Account, Accounts
 from kiai.clock import Clock
-from kiai.errors import Refused
+from kiai.errors import WrongState
 from kiai.staff import audit
 from kiai.staff.audit import Actor
 from kiai.staff.authority import Authority
@@ -34,9 +34,10 @@ class ChatBots:
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
+            await self._accounts.to_change(tx, account.id)  # locks the row
             before = await tx.one(IS_CHAT_BOT, id=account.id)
             if bool(before) == on:
-                raise Refused(f"{account.name} is already {'a chat bot' if on else 'no chat bot'}")
+                raise WrongState(f"{account.name} is already {'a chat bot' if on else 'no chat bot'}")
             await tx.run(SET_CHAT_BOT, user_id=account.id, on=int(on))
             await audit.write(
                 tx,

@@ -68,6 +68,7 @@ class Faq:
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
+            await audit.lock(tx)
             before = await tx.one(_ONE, faq_key=key)
             if before is None:
                 if (await tx.one(_COUNT) or 0) >= ENTRIES_MAX:
@@ -86,6 +87,7 @@ class Faq:
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> FaqEntry:
+            await audit.lock(tx)
             before = await tx.one(_ONE, faq_key=key)
             if before is None:
                 raise NotFound("FAQ entry")

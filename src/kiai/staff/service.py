@@ -12,7 +12,7 @@ from kiai.beatmaps import Beatmap, Beatmaps, MapStatus, set_comments
 from kiai.beatmaps.importing import FormerRevision
 from kiai.beatmaps.set_comments import SetComment
 from kiai.clock import Clock
-from kiai.errors import Invalid, Refused, WrongState
+from kiai.errors import Invalid, NotFound, Refused, WrongState
 from kiai.osu.privileges import ROLES, Privilege
 from kiai.scores.visibility_changes import Standing
 from kiai.staff import audit
@@ -131,12 +131,13 @@ class Staff:
         await self._database.transaction(body)
 
     async def remove_comment(self, actor: Actor, comment: SetComment, *, reason: str = "") -> None:
-        """Remove a player's comment on a set. Raises NotAllowed."""
+        """Remove a player's comment on a set. Raises NotAllowed, and NotFound for one that was removed meanwhile."""
         await self._authority.require(actor, "chat.moderate")
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
-            await tx.run(set_comments.REMOVE, comment_id=comment.id)
+            if not await tx.run(set_comments.REMOVE, comment_id=comment.id):
+                raise NotFound("comment")
             await audit.write(
                 tx,
                 actor,

@@ -42,6 +42,7 @@ class WebhookEditor:
         sealed = self._webhooks.seal(secret)
 
         async def body(tx: Transaction) -> int:
+            await audit.lock(tx)
             webhook_id = await self._webhooks.add(tx, url, Format(format_), events, sealed)
             # Without the path, which is a secret in the URLs of Discord.
             after = {"to": shown(url), "format": format_, "events": sorted(set(events))}

@@ -107,8 +107,9 @@ class Webhooks:
         return int(webhook_id)
 
     async def remove(self, tx: Transaction, webhook_id: int) -> None:
-        """Remove a webhook. A job deletes its waiting deliveries."""
-        await tx.run(statements.REMOVE, webhook=webhook_id)
+        """Remove a webhook. A job deletes its waiting deliveries. Raises NotFound("webhook")."""
+        if not await tx.run(statements.REMOVE, webhook=webhook_id):
+            raise NotFound("webhook")
 
     async def all(self) -> list[Webhook]:
         """Return all webhooks in order of their ids."""

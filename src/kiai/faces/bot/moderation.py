@@ -8,14 +8,15 @@ from typing import Final
 
 from kiai.accounts import User
 from kiai.chat.bot import Argument, ArgumentKind, BotCommand, CommandContext
-from kiai.chat.channels import Channels
+from kiai.chat.model import is_instance
 from kiai.chat.service import Chat
 from kiai.clock import Clock
-from kiai.errors import Refused, WrongState
+from kiai.errors import Refused
 from kiai.osu.texts import chat_name, chat_text
 from kiai.presence import Presence
 from kiai.staff import Actor, Staff, audit
 from kiai.staff.authority import Authority, check_not_bot
+from kiai.staff.channel_desk import ChannelDesk
 from kiai.storage.port import Database, Transaction
 
 REASON_MAX: Final = 500
@@ -33,7 +34,7 @@ class ModerationCommands:
         authority: Authority,
         staff: Staff,
         presence: Presence,
-        channels: Channels,
+        channel_desk: ChannelDesk,
         chat: Chat,
         clock: Clock,
     ) -> None:
@@ -41,7 +42,7 @@ class ModerationCommands:
         self._authority = authority
         self._staff = staff
         self._presence = presence
-        self._channels = channels
+        self._channel_desk = channel_desk
         self._chat = chat
         self._clock = clock
 
@@ -97,34 +98,11 @@ class ModerationCommands:
 
     async def moderated(self, context: CommandContext, on: str | None) -> Sequence[str]:
         """`!moderated`."""
-        await self._authority.require(_actor(context), "chat.moderate")
-        channel = self._channels.get(context.channel)
-        if channel is None:
-            # The channels of matches and spectators are not in the list of channels.
+        if not context.channel or is_instance(context.channel):
             raise Refused("only public channels can be moderated")
-        moderated = not channel.moderated if on is None else on == "on"
-        if moderated == channel.moderated:
-            raise WrongState(f"the channel is {'already' if moderated else 'not'} moderated")
-        at_ms = self._clock.now_ms()
-
-        async def write_audit(tx: Transaction) -> None:
-            await audit.write(
-                tx,
-                _actor(context),
-                "channel_moderated",
-                at_ms=at_ms,
-                target_kind="channel",
-                target_id=0,
-                details={
-                    "channel": channel.name,
-                    "before": {"moderated": channel.moderated},
-                    "after": {"moderated": moderated},
-                },
-            )
-
-        # The audit row is written in the transaction of the change: one must not exist without the other.
-        await self._channels.set_moderated(channel.name, moderated, also=write_audit)
-        if moderated:
+        wanted = None if on is None else on == "on"
+        channel = await self._channel_desk.set_moderated(_actor(context), context.channel, wanted)
+        if channel.moderated:
             return ("Only staff can write in this channel now.",)
         return ("Everyone can write in this channel again.",)
 
