@@ -1,7 +1,7 @@
 import hashlib
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from tests.builders import NORMAL, World, a_player
 
 from kiai.accounts import Viewer
@@ -101,3 +101,17 @@ def test_key_of_a_restricted_account_has_no_privileges_and_of_a_banned_one_is_re
     assert restricted == Viewer(alice, 0)
     with pytest.raises(NotAuthenticated):
         world.run(world.api_keys.holder(key))
+
+
+def test_valid_keys_are_told_from_revoked_ones_and_those_of_banned_players(world: World) -> None:
+    alice, bob = world.add_player(a_player()), world.add_player(a_player("bob"))
+    ids = [
+        world.run(world.api_keys.identified(world.run(world.api_keys.issue(owner))))[0] for owner in (alice, alice, bob)
+    ]
+    assert world.run(world.api_keys.valid_among([*ids, *range(1_000, 1_250)])) == set(ids)
+
+    world.run(world.api_keys.revoke(alice, ids[0]))
+    world.change(update(users).where(users.c.id == bob).values(banned_at_ms=1))
+
+    assert world.run(world.api_keys.valid_among(ids)) == {ids[1]}
+    assert world.run(world.api_keys.valid_among([])) == set()

@@ -1,7 +1,7 @@
 """API keys: random, shown once, stored as SHA-256, revocable, with the time of the last use."""
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from kiai.accounts import queries
@@ -70,6 +70,10 @@ class ApiKeys:
 
     async def holder(self, key: str) -> Viewer:
         """Return the owner of a key with their effective privileges, 0 when restricted. Raises NotAuthenticated."""
+        return (await self.identified(key))[1]
+
+    async def identified(self, key: str) -> tuple[int, Viewer]:
+        """Return the id of a key, and its owner as `holder` does. Raises NotAuthenticated."""
         if not key or len(key) > KEY_TEXT_MAX:
             raise NotAuthenticated
         found = await self._database.one(queries.KEY_HOLDER, hash=_hash(key))
@@ -83,7 +87,19 @@ class ApiKeys:
                 await tx.run(queries.KEY_USED, key_id=key_id, at_ms=now)
 
             await self._database.transaction(body)
-        return Viewer(user_id=user_id, priv=effective(priv))
+        return key_id, Viewer(user_id=user_id, priv=effective(priv))
+
+    async def valid_among(self, key_ids: Iterable[int]) -> set[int]:
+        """Return those of these keys that still work."""
+        wanted, found = sorted(set(key_ids)), set[int]()
+        for start in range(0, len(wanted), queries.KEYS_AMONG_MAX):
+            part = wanted[start : start + queries.KEYS_AMONG_MAX]
+            # The statement has a fixed number of parameters, so that it is prepared once. No key has id 0.
+            padded = [*part, *[0] * (queries.KEYS_AMONG_MAX - len(part))]
+            found.update(
+                await self._database.all(queries.KEYS_AMONG, **{f"id{n}": id_ for n, id_ in enumerate(padded)})
+            )
+        return found
 
     async def of(self, user_id: int) -> list[ApiKey]:
         """Return the account's keys that are not revoked, oldest first."""

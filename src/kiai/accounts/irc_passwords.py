@@ -14,6 +14,7 @@ from kiai.clock import Clock
 from kiai.errors import NotAuthenticated, NotFound
 from kiai.ids import Ids
 from kiai.osu.names import safe_name
+from kiai.storage.outbox import enqueue
 from kiai.storage.port import Database, Transaction
 
 PASSWORD_BYTES: Final = 24
@@ -21,6 +22,15 @@ PASSWORD_DIGITS: Final = 40
 PASSWORD_TEXT_MAX: Final = 128
 NAME_TEXT_MAX: Final = 32
 USED_EVERY_MS: Final = 60_000  # the time of the last use is written at most once a minute
+
+
+REVOKED: Final = "irc-passwords"
+"""The kind of the outbox rows for passwords that ended. `revocation` is the payload."""
+
+
+def revocation(user_id: int, at_ms: int) -> str:
+    """Return the payload for a password of a player that ended at this time."""
+    return f"{user_id} {at_ms}"
 
 
 def _hash(password: str) -> bytes:
@@ -39,6 +49,8 @@ class IrcPasswords:
     async def create(self, user_id: int, *, also: Also = nothing_else) -> str:
         """Create a password, which replaces the old one, and return it; it cannot be read again.
 
+        Connections that were opened with the old one end.
+
         `also` runs in the same transaction, e.g. to write an audit row.
         """
         # Hex digits: no IRC client treats one of them specially.
@@ -49,7 +61,8 @@ class IrcPasswords:
             # Locked: of two at the same time, the later one replaces the other.
             if await tx.one(queries.PRIV_TO_CHANGE, user_id=user_id) is None:
                 raise NotFound("user")
-            await tx.run(queries.REMOVE_IRC_PASSWORD, of_user=user_id)
+            if await tx.run(queries.REMOVE_IRC_PASSWORD, of_user=user_id):
+                await enqueue(tx, REVOKED, revocation(user_id, now), now)
             await tx.run(queries.ADD_IRC_PASSWORD, user_id=user_id, hash=_hash(password), created_at_ms=now)
             await also(tx)
 
@@ -62,9 +75,11 @@ class IrcPasswords:
 
     async def remove(self, user_id: int, *, also: Also = nothing_else) -> None:
         """Remove the password, if there is one. `also` as in `create`."""
+        now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
             if await tx.run(queries.REMOVE_IRC_PASSWORD, of_user=user_id):
+                await enqueue(tx, REVOKED, revocation(user_id, now), now)
                 await also(tx)
 
         await self._database.transaction(body)

@@ -288,6 +288,18 @@ KEY_HOLDER = Query(
     .where(api_keys.c.hash == bindparam("hash"), _live, users.c.banned_at_ms.is_(None)),
     lambda *row: row,
 )
+KEYS_AMONG_MAX = 100
+KEYS_AMONG = Query(
+    select(api_keys.c.id)
+    .select_from(api_keys.join(users, users.c.id == api_keys.c.user_id))
+    .where(
+        api_keys.c.id.in_([bindparam(f"id{n}", type_=api_keys.c.id.type) for n in range(KEYS_AMONG_MAX)]),
+        _live,
+        users.c.banned_at_ms.is_(None),
+    )
+    .limit(KEYS_AMONG_MAX),
+    scalar,
+)
 KEYS_OF = Query(
     select(*columns_for(ApiKey, api_keys))
     .where(api_keys.c.user_id == bindparam("user_id"), _live)

@@ -314,6 +314,17 @@ class Presence:
         for user_id in map(int, user_ids):
             await self.end_sessions_of(user_id)
 
+    async def end_irc_sessions(self, revocations: Sequence[str]) -> None:
+        """End the IRC connections of players whose IRC password ended. The outbox calls this, possibly twice.
+
+        Those that were opened after the end of the password have another one.
+        """
+        for revocation in revocations:
+            user_id, _, at_ms = revocation.partition(" ")
+            for session in await self._realtime.sessions_of(int(user_id)):
+                if session.irc and session.login_time_ms <= int(at_ms):
+                    await self.end(session.token)
+
     async def _priv_of(self, user_id: int) -> int | None:
         try:
             user = await self._accounts.user(Viewer(user_id=user_id), id=user_id)

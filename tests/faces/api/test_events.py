@@ -1,7 +1,7 @@
 """The event streams of one process, with a feed in memory."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -38,6 +38,16 @@ class FakeAccounts:
         return {user_id: f"player {user_id}" for user_id in user_ids if user_id not in self.hidden}
 
 
+class FakeKeys:
+    """Stands for the API keys: those that were revoked."""
+
+    def __init__(self) -> None:
+        self.revoked = set[int]()
+
+    async def valid_among(self, key_ids: Iterable[int]) -> set[int]:
+        return set(key_ids) - self.revoked
+
+
 class CountingRealtime(MemoryRealtime):
     """Counts the reads of the feed, and can be unavailable."""
 
@@ -57,9 +67,11 @@ class World:
     def __init__(self, *, heartbeat_s: float = 30.0) -> None:
         self.realtime = CountingRealtime(ManualClock())
         self.accounts = FakeAccounts()
+        self.keys = FakeKeys()
         self.events = Events(
             self.realtime,
             self.accounts,  # type: ignore[arg-type]
+            self.keys,  # type: ignore[arg-type]
             heartbeat_s=heartbeat_s,
         )
 
@@ -70,9 +82,10 @@ class World:
         *,
         address: str = "192.0.2.1",
         key_of: int | None = None,
+        key_id: int = 0,
     ) -> "Client":
         bucket = network_of(address) if key_of is None else f"user:{key_of}"
-        caller = Caller(EVERYBODY, bucket, {"kiai.address": address})
+        caller = Caller(EVERYBODY, bucket, {"kiai.address": address}, key_id)
         return Client(await self.events.events(caller, query, last_event_id))
 
     async def publish(self, *events: FeedEvent | Entry) -> None:
@@ -618,5 +631,22 @@ def test_disconnected_clients_leave_no_state() -> None:
         state = vars(world.events)
         of_one = vars(state["_places"])["_of_one"]
         assert (world.events.clients, of_one, state["_joined"]) == (0, {}, set())
+
+    play(scenario)
+
+
+def test_streams_of_a_revoked_key_end() -> None:
+    async def scenario(world: World) -> None:
+        public, kept, ended = [await world.listen(key_id=key_id) for key_id in (0, 7, 8)]
+        for client in (public, kept, ended):
+            await client.chunk()
+
+        await world.events.end_revoked()
+        world.keys.revoked.add(8)
+        await world.events.end_revoked()
+        await world.publish(a_score())
+
+        assert await ended.rest() == b": the API key was revoked\n"
+        assert (await public.blocks(1))[0]["event"] == (await kept.blocks(1))[0]["event"] == "score"
 
     play(scenario)

@@ -42,11 +42,15 @@ WRONG_KEYS: Final = RateLimit("wrong-keys", 60, 60.0)
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """The sender of a request: the holder of a key, or an address. `bucket` names its rate limits."""
+    """The sender of a request: the holder of a key, or an address. `bucket` names its rate limits.
+
+    `key_id`: the id of the key, 0 without one.
+    """
 
     viewer: Viewer
     bucket: str
     scope: Scope = {}  # the ASGI scope of the request, for links to this server
+    key_id: int = 0
 
     @property
     def network(self) -> str:
@@ -129,11 +133,11 @@ class ApiGateway:
         if self.everything is not None and (retry_s := self._wrong_keys.retry_s(address)):
             raise TooManyRequests(WRONG_KEYS.count, WRONG_KEYS.period, retry_s)
         try:
-            viewer = await self._api_keys.holder(key)
+            key_id, viewer = await self._api_keys.identified(key)
         except NotAuthenticated:
             self._wrong_keys.count(address)
             raise
-        return Caller(viewer, f"user:{viewer.user_id}", req.scope)
+        return Caller(viewer, f"user:{viewer.user_id}", req.scope, key_id)
 
     async def check_rate_limits(self, caller: Caller, own: RateLimit | None, resp: falcon.asgi.Response) -> None:
         """Count the request against the limits and set the X-RateLimit headers. Raises TooManyRequests."""

@@ -15,7 +15,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from kiai.accounts import Accounts, Viewer
+from kiai.accounts import Accounts, ApiKeys, Viewer
 from kiai.accounts.model import FIRST_PLAYER_ID, ID_MAX
 from kiai.accounts.queries import NAMES_MAX
 from kiai.errors import Invalid, NotAllowed, NotAuthenticated, NotFound, Unavailable
@@ -40,11 +40,14 @@ BEHIND_MAX: Final = 256
 DISTRIBUTED_AT_ONCE: Final = BEHIND_MAX // 2
 # PERF: waking a client takes 15 us. After 3 ms of that, other tasks get their turn.
 CLIENTS_AT_ONCE: Final = 200
+KEYS_EVERY_S: Final = 2.0
+"""The interval of `end_revoked`."""
 RETRY_MS: Final = 3_000
 
 _OPENING: Final = b": live events\nretry: %d\n" % RETRY_MS
 _HEARTBEAT: Final = b": heartbeat\n"
 _STOPPING: Final = b": the server is stopping\n"
+_REVOKED: Final = b": the API key was revoked\n"
 _LAGGED: Final = b'event: lagged\ndata: {"behind":%d}\n\n' % BEHIND_MAX
 _GAP: Final = b": events before %d are no longer available\n"
 _UNAVAILABLE: Final = b": a part of the server is unavailable\n"
@@ -110,11 +113,23 @@ class _Event(msgspec.Struct, frozen=True):
 class _Listener:
     """One client with its filter and its queue. `next` is the first index of the feed that it has not been offered."""
 
-    __slots__ = ("chunks", "counted_as", "filter", "last_chunk", "next", "open", "user_id", "waiting", "wakeup")
+    __slots__ = (
+        "chunks",
+        "counted_as",
+        "filter",
+        "key_id",
+        "last_chunk",
+        "next",
+        "open",
+        "user_id",
+        "waiting",
+        "wakeup",
+    )
 
-    def __init__(self, counted_as: frozenset[str], user_id: int, filter_: _Filter, cursor: int) -> None:
+    def __init__(self, counted_as: frozenset[str], caller: Caller, filter_: _Filter, cursor: int) -> None:
         self.counted_as = counted_as  # its network and, if it has a key, its account
-        self.user_id = user_id
+        self.user_id = caller.viewer.user_id
+        self.key_id = caller.key_id  # 0 without a key
         self.filter = filter_
         self.next = cursor
         self.chunks: deque[bytes] = deque()
@@ -152,9 +167,12 @@ class Events:
     The limits on streams bound the memory, so they apply also if rate limits are off.
     """
 
-    def __init__(self, realtime: Realtime, accounts: Accounts, *, heartbeat_s: float = HEARTBEAT_S) -> None:
+    def __init__(
+        self, realtime: Realtime, accounts: Accounts, api_keys: ApiKeys, *, heartbeat_s: float = HEARTBEAT_S
+    ) -> None:
         self._realtime = realtime
         self._accounts = accounts
+        self._api_keys = api_keys
         self._heartbeat_s = heartbeat_s
         self._clients: set[_Listener] = set()
         self._places = StreamPlaces()
@@ -174,7 +192,7 @@ class Events:
         resumed = _cursor(last_event_id)
         cursor = await self._realtime.feed_end(FEED) if resumed is None else resumed
         filter_ = _Filter(types, query.user_id, query.map_id, staff)
-        listener = _Listener(frozenset((caller.network, caller.bucket)), caller.viewer.user_id, filter_, cursor)
+        listener = _Listener(frozenset((caller.network, caller.bucket)), caller, filter_, cursor)
         self._admit(listener)
         return StreamReply(self._chunks(listener), "text/event-stream", lambda: self._leave(listener))
 
@@ -188,6 +206,16 @@ class Events:
         self._closed = True
         for listener in self._clients:
             listener.finish(_STOPPING)
+
+    async def end_revoked(self) -> None:
+        """End the streams whose API keys do not work any more. A job calls this on every worker."""
+        listeners = [listener for listener in self._clients if listener.key_id]
+        if not listeners:
+            return
+        valid = await self._api_keys.valid_among(listener.key_id for listener in listeners)
+        for listener in listeners:
+            if listener.key_id not in valid:
+                listener.finish(_REVOKED)
 
     def operations(self) -> list[Operation]:
         """Return the operations of this class."""
