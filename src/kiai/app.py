@@ -19,11 +19,8 @@ from kiai.beatmaps.ratings import Ratings
 from kiai.beatmaps.refreshing import BeatmapRefresher
 from kiai.beatmaps.searching import MapSearch
 from kiai.beatmaps.upstream import Upstream
+from kiai.chat import ChannelHistory, Channels, Chat, Journal, Mail, WordFilter
 from kiai.chat.bot import Bot
-from kiai.chat.channels import Channels
-from kiai.chat.journal import Journal
-from kiai.chat.mail import Mail
-from kiai.chat.service import Chat
 from kiai.clans import Clans
 from kiai.clock import Clock, SystemClock
 from kiai.community_services import CommunityServices
@@ -165,11 +162,13 @@ class Services:
         self.spectating = Spectating(realtime, self.announce)
         self.channels = Channels(database)
         self.journal = Journal(database, clock)
+        self.history = ChannelHistory(database, self.journal, clock)
+        self.word_filter = WordFilter(database)
         self.mail = Mail(database, clock)
         # Silences and chat need the matches, which are built later, so they get functions that look them up.
         self.authority = Authority(database, self.accounts, clock)
         self.silences = Silences(
-            database, self.accounts, self.authority, realtime, clock, self.announce, self._leave_match
+            database, self.accounts, self.authority, realtime, clock, self.announce, self._leave_match, self.history
         )
         self.bot = Bot(self.accounts, realtime, clock, self.ids, limited=settings.rate_limits)
         self.chat = Chat(
@@ -181,7 +180,7 @@ class Services:
             clock,
             self.announce,
             self.bot.on_message,
-            self.silences.silence_for_flood,
+            self.silences.silence_by_server,
             settings.rate_limits,
             mail=self.mail,
             journal=self.journal,
@@ -190,6 +189,7 @@ class Services:
             may_refer=lambda session, match_id: self.matches.may_refer(session, match_id),
             is_private=self.bot.is_private,
             announces_members=settings.has_irc,
+            word_filter=self.word_filter,
         )
         self.first_place_lines = FirstPlaceLines(
             self.score_lookup, self.beatmaps, self.accounts, self.chat, self.link, self.outbox

@@ -18,11 +18,13 @@ from kiai.scores.webhook_events import FirstPlaceEvents
 from kiai.secret_box import SecretBox
 from kiai.staff.audit_reading import AuditReading
 from kiai.staff.channel_desk import ChannelDesk
+from kiai.staff.chat_desk import ChatDesk
 from kiai.staff.clans import ClanStaff
 from kiai.staff.devices import Devices
 from kiai.staff.doctor import Doctor
 from kiai.staff.donors import Donors
 from kiai.staff.faq import Faq
+from kiai.staff.filter_desk import FilterDesk
 from kiai.staff.flag_queue import FlagQueue
 from kiai.staff.kicks import Kicks
 from kiai.staff.map_requests import MapRequests
@@ -59,7 +61,11 @@ class CommunityServices:
         self.staff_feed = StaffFeed(database, services.realtime, self.reports, services.flags, services.outbox, clock)
         self.faq = Faq(database, services.authority, clock)
         services.outbox.subscribe(CHANNELS_CHANGED, services.chat.on_channel_change)
-        self.channel_desk = ChannelDesk(database, services.authority, clock)
+        self.channel_desk = ChannelDesk(database, services.authority, clock, services.channels)
+        self.chat_desk = ChatDesk(
+            database, services.accounts, services.authority, services.chat, services.history, clock
+        )
+        self.filter_desk = FilterDesk(database, services.authority, clock, services.word_filter)
         self.map_requests = MapRequests(
             database, services.authority, services.staff, services.beatmaps, clock, services.chat.notify
         )

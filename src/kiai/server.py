@@ -5,12 +5,13 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final
 
 from kiai import session_snapshot
+from kiai.chat.filtering import RELOAD_EVERY_S
 from kiai.chat.service import COUNTS_EVERY_S
 from kiai.clans.upkeep import EVERY_S as CLANS_EVERY_S
 from kiai.errors import Unavailable
 from kiai.faces.api import app as api_app
 from kiai.faces.api.operation import ApiGateway
-from kiai.faces.api.v2.events import Events
+from kiai.faces.api.v2.events import KEYS_EVERY_S, Events
 from kiai.faces.client.avatars import AvatarEndpoints
 from kiai.faces.front import Front
 from kiai.faces.guard import GuardLimits, guarded_protocol
@@ -61,7 +62,7 @@ class HttpServer:
                 trusted=trusted,
             )
         )
-        self.events = Events(services.realtime, services.accounts)
+        self.events = Events(services.realtime, services.accounts, services.api_keys)
         self.operations = [*build_operations(services), *self.events.operations()]
         rate_limit = RateLimit("api", settings.api_rate_per_minute, 60.0) if limited else None
         gateway = ApiGateway(services.api_keys, services.limiter, services.clock, rate_limit)
@@ -116,6 +117,7 @@ class HttpServer:
             PeriodicJob("settling", 0.5, services.reconciler.run, shared=True),
             PeriodicJob("online-count", 1.0, services.live.online.publish_count, shared=True),
             PeriodicJob("first-disks", SAY_EVERY_S, services.first_place_lines.say),
+            PeriodicJob("stream-keys", KEYS_EVERY_S, self.events.end_revoked),
             PeriodicJob("channel-counts", COUNTS_EVERY_S, services.chat.publish_counts),
             PeriodicJob("expiry", 5.0, services.presence.expire, shared=True),
             PeriodicJob("figures", 5.0, build_polled_metrics(self.metrics, services).poll),
@@ -134,6 +136,8 @@ class HttpServer:
             PeriodicJob("old-analyses", MINUTE_S, services.site.replay_analyses.sweep, shared=True),
             PeriodicJob("old-cards", MINUTE_S, services.site.score_cards.sweep, shared=True),
             PeriodicJob("old-lines", HOUR_S, services.journal.delete_older, shared=True),
+            PeriodicJob("old-erasures", HOUR_S, services.history.delete_older, shared=True),
+            PeriodicJob("word-filter", RELOAD_EVERY_S, services.word_filter.reload),
             PeriodicJob("old-mail", HOUR_S, services.mail.delete_older, shared=True),
             PeriodicJob("timed-sanctions", 1.0, services.community.end_timed, shared=True),
             PeriodicJob("old-reports", HOUR_S, services.community.reports.delete_older, shared=True),
@@ -205,8 +209,8 @@ class HttpServer:
         ledger, cut = self.protocol.ledger, self.front.cut
         metrics.gauge("connections", "Open connections.", lambda: ledger.connections)
         metrics.counter("guard_refused", "Requests refused by the guard.", "reason", lambda: ledger.refused)
-        irc = set[object]() if self.irc is None else self.irc.hub.connections
-        metrics.gauge("irc_connections", "Open IRC connections.", lambda: len(irc))
+        irc = self.irc
+        metrics.gauge("irc_connections", "Open IRC connections.", lambda: 0 if irc is None else irc.connections)
         metrics.gauge("event_streams", "Open streams of /v2/events.", lambda: self.events.clients)
         metrics.gauge("page_streams", "Open streams of pages.", lambda: self.site.live.streams)
         metrics.gauge("pp_waiting", "Waiting calculations.", lambda: services.performance.waiting)
@@ -251,6 +255,7 @@ class HttpServer:
         else:
             await services.ranks.rebuild()
         await services.channels.reload()
+        await services.word_filter.reload()
         await self._restore_sessions()
         await services.live.follower.follow()
         await services.live.tally.prepare()

@@ -33,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     irc_tls_cert: str | None
     irc_tls_key: str | None
     irc_links: Literal["official", "own"]
+    irc_history: int
 
     # --- storage
     data: Path

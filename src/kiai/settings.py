@@ -223,6 +223,13 @@ class SettingsDeclaration(BaseSettings):
         "Host names and links in IRC: those of the official server, for which tools were written, or the server's own.",
         example="own",
     )
+    irc_history: Whole = _setting(
+        0,
+        "Latest lines of a channel that a player gets who joins it through IRC. Chat bots get none.",
+        least=0,
+        most=25,
+        example=25,
+    )
 
     # --- storage
     data: Folder = _setting(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kiai.accounts.covers import ProfileCovers
 from kiai.accounts.geography import Geography
-from kiai.accounts.irc_passwords import IrcPasswords
+from kiai.accounts.irc_passwords import REVOKED, IrcPasswords
 from kiai.accounts.name_search import NameSearch
 from kiai.accounts.userpages import Userpages
 from kiai.accounts.web_sessions import WebSessions
@@ -81,6 +81,7 @@ class SiteServices:
         self.covers = ProfileCovers(accounts, files, services.decoder, clock, ids)
         self.userpages = Userpages(accounts)
         self.irc_passwords = IrcPasswords(database, clock, ids)
+        services.outbox.subscribe(REVOKED, services.presence.end_irc_sessions)
         self.chat_bots = ChatBots(database, accounts, services.authority, clock)
         self.own_keys = OwnKeys(accounts, services.api_keys, self.irc_passwords, self.entry.history)
         self.friendships = Friendships(services.relationships, services.presence)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from tests import engines
-from tests.builders import Run
+from tests.builders import Run, World
 from tests.chat.talking import Talk
 
 from kiai.storage.port import Database
@@ -22,3 +22,9 @@ def talk(run: Run, tmp_path: Path) -> Iterator[Talk]:
 def engine_talk(database: Database, run: Run, tmp_path: Path) -> Talk:
     """A chat on each database, for tests of SQL."""
     return Talk(database, run, tmp_path)
+
+
+@pytest.fixture
+def world(database: Database, run: Run, tmp_path: Path) -> World:
+    """All domain services, on each database engine."""
+    return World(database, run, tmp_path)

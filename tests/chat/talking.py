@@ -9,6 +9,8 @@ from tests.contract.realtime.strict import strict
 
 from kiai.accounts.visibility import is_public
 from kiai.chat import BotReply, Channels, Chat, Journal, Mail
+from kiai.chat.filtering import WordFilter
+from kiai.chat.history import ChannelHistory
 from kiai.faces.bancho import packets
 from kiai.faces.bancho.announce import announcer
 from kiai.faces.bancho.announce.chat import TABLE
@@ -18,6 +20,7 @@ from kiai.faces.bancho.poll_context import Handler, PollContext
 from kiai.faces.bancho.wire import PayloadReader, packets_in
 from kiai.presence.visible_entries import readable
 from kiai.realtime.port import ONLINE, Session, SessionRule, chat_topic, user_topic
+from kiai.staff.channel_desk import ChannelDesk
 from kiai.staff.silences import Silences
 from kiai.storage.port import Database
 from kiai.storage.tables import chat_lines, mail
@@ -68,8 +71,11 @@ class Talk:
         self.clock = self.world.clock
         self.realtime = strict(self.world.realtime)
         self.channels = Channels(database)
+        self.channel_desk = ChannelDesk(database, self.world.authority, self.clock, self.channels)
         self.mail = Mail(database, self.clock)
         self.journal = Journal(database, self.clock)
+        self.history = ChannelHistory(database, self.journal, self.clock)
+        self.word_filter = WordFilter(database)
         self.left_match: list[int] = []
         self.active: list[int] = []
         self.bot_input: list[tuple[str, str, str]] = []
@@ -86,6 +92,7 @@ class Talk:
             self.clock,
             announce,
             on_silence=self._leave_match,
+            history=self.history,
         )
         self.chat = Chat(
             database,
@@ -96,7 +103,7 @@ class Talk:
             self.clock,
             announce,
             self._on_message,
-            self.silences.silence_for_flood,
+            self.silences.silence_by_server,
             limits_on,
             mail=self.mail,
             journal=self.journal,
@@ -104,6 +111,7 @@ class Talk:
             mark_active=self.active.append,
             may_refer=self._may_refer,
             is_private=self._is_private,
+            word_filter=self.word_filter,
         )
         self.handlers = ChatHandlers(self.chat).table()
         run(self.channels.reload())

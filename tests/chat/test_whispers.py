@@ -96,7 +96,7 @@ def test_blocks_and_friends_only_do_not_apply_to_staff(talk: Talk) -> None:
 
 def test_line_to_a_silenced_player_is_refused(talk: Talk) -> None:
     alice, bob = talk.online("alice"), talk.account("bob")
-    talk.run(talk.silences.silence_for_flood(bob, 60, "flood"))
+    talk.run(talk.silences.silence_by_server(bob, 60, "flood"))
     talk.reads(alice)
 
     assert talk.whispers(alice, "bob", "hello") == [(101, "", "", "bob", 0)]
@@ -107,7 +107,7 @@ def test_line_to_a_silenced_player_is_refused(talk: Talk) -> None:
 def test_block_is_checked_before_silence(talk: Talk) -> None:
     bob = talk.online("bob")
     alice = talk.online("alice", blocked=frozenset({bob.user_id}))
-    talk.run(talk.silences.silence_for_flood(bob.user_id, 60, "flood"))
+    talk.run(talk.silences.silence_by_server(bob.user_id, 60, "flood"))
 
     assert talk.whispers(alice, "bob", "hello") == [(100, "", "", "bob", 0)]
 

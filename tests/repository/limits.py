@@ -13,7 +13,7 @@ from kiai.accounts import credentials, passwords, queries, web_sessions
 from kiai.accounts.markup import parser as markup
 from kiai.beatmaps import comments, fetching, set_comments, upstream
 from kiai.chat import bot as chat_bot
-from kiai.chat import mail, model
+from kiai.chat import filtering, mail, model
 from kiai.chat import queries as chat_queries
 from kiai.chat import service as chat
 from kiai.clans import model as clan_model
@@ -52,6 +52,7 @@ from kiai.faces.client import (
 from kiai.faces.client import comments as comment_pages
 from kiai.faces.client import screenshots as screenshot_pages
 from kiai.faces.irc import connection as irc_connection
+from kiai.faces.irc import gateway as irc_gateway
 from kiai.faces.irc import hub as irc_hub
 from kiai.faces.irc import lines as irc_lines
 from kiai.faces.irc import login as irc_login
@@ -159,7 +160,10 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     "one packet": (wire.PACKET_MAX_BYTES / KIB, wire.BEATMAP_INFO_MAX_BYTES / KIB),
     "one response": (port.POLL_BYTES_MAX / KIB,),
     "chat lines per player": (chat.FLOOD_LINES, chat.FLOOD_S, 2 * chat.FLOOD_LINES, chat.FLOOD_SILENCE_S / 60),
-    "IRC connections": (guard.GuardLimits().connections, guard.GuardLimits().connections_per_address),
+    "IRC connections, with those in a TLS handshake": (
+        guard.GuardLimits().connections,
+        guard.GuardLimits().connections_per_address,
+    ),
     "wrong IRC passwords per address": (irc_login.WRONG_PASSWORDS, 464),
     "wrong IRC passwords per name": (irc_login.WRONG_PASSWORDS, 464),
     "IRC lines of a person": (irc_talking.PERSON_PER_S, irc_talking.PERSON_BURST),
@@ -169,7 +173,9 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
         irc_talking.REFUSED_LINES_S,
         irc_talking.FLOOD_SILENCE_S / 60,
     ),
-    "other IRC commands per connection": (
+    "TLS handshake of an IRC connection": (irc_gateway.TLS_HANDSHAKE_S,),
+    "lines that an IRC client has not read when its connection ends": (irc_hub.CLOSE_WITHIN_S,),
+    "IRC commands and lines per connection": (
         irc_connection.COMMANDS_PER_S,
         irc_connection.COMMANDS_BURST,
         irc_connection.HEAVY,
@@ -183,6 +189,13 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
         port.BOUNDS[port.IRC].bytes / MIB,
     ),
     "length of a chat line": (model.LINE_MAX,),
+    "patterns of the word filter": (
+        chat_queries.FILTER_RULES_MAX,
+        filtering.PATTERN_MAX,
+        filtering.PATTERN_WORDS_MAX,
+        filtering.REPLACEMENT_MAX,
+    ),
+    "event streams of a key that was revoked": (events.KEYS_EVERY_S,),
     "bot commands per player": (chat_bot.PER_SECOND, chat_bot.BURST, chat_bot.HEAVY_PER_MINUTE),
     "reports to the staff per player": (staff_reports.REPORTS_PER_HOUR,),
     "invitations from one player to another": (multiplayer.INVITES, multiplayer.INVITES_S),

@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -15,6 +16,7 @@ LINE_MAX: Final = 2_000
 TRUNCATED: Final = "... (truncated)"
 READ_MAX: Final = 2 * LINE_MAX
 """Characters of a line that are read, since a line may be as long as a whole request."""
+FILTERED_NOTICE: Final = "Your message was not sent, because it contains a word that is not allowed here."
 CHANNEL_NAME_MAX: Final = 32
 CHANNELS_CHANGED: Final = "channels"
 """The kind of the outbox rows for added, changed and removed channels. The payload is the name."""
@@ -137,9 +139,36 @@ def split_lines(text: str) -> list[str]:
     ]
 
 
+def time_of_line(at_ms: int) -> str:
+    """Return the time in front of a line that is shown later, in UTC: `Mon Jan 02 @ 15:04`."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%a %b %d @ %H:%M")
+
+
 def silence_left_s(silenced_until_ms: int, now_ms: int) -> int:
     """Return the remaining whole seconds of a silence, rounded up; 0 without a silence."""
     return max(0, -(-(silenced_until_ms - now_ms) // 1000))
+
+
+def split_action(text: str) -> tuple[str, str, str]:
+    """Return the beginning of an action, the text, and the end of the action. Of other lines, both marks are empty."""
+    if text.startswith(_ACTION) and text.endswith("\x01"):
+        return _ACTION, text[len(_ACTION) : -1], "\x01"
+    return "", text, ""
+
+
+# --- the word filter
+
+
+class FilterRule(msgspec.Struct, frozen=True):
+    """A pattern, and what happens to a line that contains it.
+
+    `replacement`: the text in its place, or None to block the line. `silence_s`: seconds for which its author is
+    silenced; 0 does not silence.
+    """
+
+    pattern: str
+    replacement: str | None
+    silence_s: int
 
 
 # --- results
@@ -149,6 +178,7 @@ class SendStatus(enum.Enum):
     """The outcome of a line."""
 
     SAID = enum.auto()
+    FILTERED = enum.auto()  # the word filter blocks it
     DROPPED = enum.auto()  # without notice to anybody
     SILENCED = enum.auto()  # the author is silenced for `silence_s` more seconds
     UNKNOWN = enum.auto()  # no visible player has this name
@@ -207,6 +237,15 @@ MayRefer = Callable[[Session, int], Awaitable[bool]]
 
 Silence = Callable[[int, int, str], Awaitable[None]]
 """Silences a user: user id, seconds, reason."""
+
+
+class PastLine(msgspec.Struct, frozen=True):
+    """A stored line of a channel. `at_ms` is in unix ms."""
+
+    user_id: int
+    name: str
+    at_ms: int
+    text: str
 
 
 # --- mail

@@ -3,13 +3,14 @@
 from typing import Final
 
 import msgspec
-from sqlalchemy import bindparam, case, delete, func, insert, select, update
+from sqlalchemy import bindparam, case, delete, func, insert, or_, select, tuple_, update
 
 from kiai.accounts.model import Privacy
 from kiai.accounts.visibility import visible
-from kiai.chat.model import Letter
-from kiai.storage.port import Command, Query, scalar
-from kiai.storage.tables import channels, chat_lines, mail, users
+from kiai.chat.model import FilterRule, Letter, PastLine
+from kiai.realtime.port import BOT_ID
+from kiai.storage.port import Command, Lane, Query, scalar
+from kiai.storage.tables import channels, chat_erasures, chat_filters, chat_lines, mail, users
 
 CHANNELS_MAX: Final = 200
 LETTERS_MAX: Final = 200
@@ -35,11 +36,6 @@ CHANNELS = Query(
     lambda *row: row,
 )
 READ_MASK = Query(select(channels.c.read_priv).where(channels.c.name == bindparam("channel")), scalar)
-SET_MODERATED = Command(
-    update(channels)
-    .where(channels.c.name == bindparam("channel"), channels.c.archived == 0)
-    .values(moderated=bindparam("on"))
-)
 
 # --- lines
 
@@ -47,6 +43,68 @@ ADD_LINE = Command(insert(chat_lines).values({n: bindparam(n) for n in ("channel
 # Uses the index on `at_ms`.
 _old_lines = select(chat_lines.c.id).where(chat_lines.c.at_ms < bindparam("before_ms")).limit(DELETED_AT_ONCE)
 DELETE_LINES = Command(delete(chat_lines).where(chat_lines.c.id.in_(_old_lines)))
+
+HISTORY_READ: Final = 200
+"""Lines of a channel among which its history is. Lines that are not shown leave less than this."""
+
+
+# Uses the index on channel and id.
+_last = (
+    select(chat_lines)
+    .where(chat_lines.c.channel == bindparam("channel"))
+    .order_by(chat_lines.c.id.desc())
+    .limit(HISTORY_READ)
+    .subquery()
+)
+_erased = (
+    select(chat_erasures.c.user_id)
+    .where(
+        chat_erasures.c.user_id == _last.c.user_id,
+        chat_erasures.c.channel.in_(("", _last.c.channel)),
+        chat_erasures.c.at_ms >= _last.c.at_ms,
+    )
+    .correlate(_last)
+)
+# The shown ones of these lines, the newest first.
+LATEST_LINES = Query(
+    select(_last.c.user_id, users.c.name, _last.c.at_ms, _last.c.text)
+    .select_from(_last.join(users, users.c.id == _last.c.user_id))
+    .where(
+        or_(visible(), users.c.id == BOT_ID),
+        users.c.silenced_until_ms <= bindparam("now_ms", type_=users.c.silenced_until_ms.type),
+        ~_erased.exists(),
+    )
+    .order_by(_last.c.id.desc())
+    .limit(HISTORY_READ),
+    PastLine,
+    lane=Lane.BOUNDED,
+)
+ERASE = Command(
+    insert(chat_erasures).values(user_id=bindparam("by"), channel=bindparam("where"), at_ms=bindparam("now_ms"))
+)
+ERASE_AGAIN = Command(
+    update(chat_erasures)
+    .where(chat_erasures.c.user_id == bindparam("by"), chat_erasures.c.channel == bindparam("where"))
+    .values(at_ms=bindparam("now_ms"))
+)
+_old_erasures = (
+    select(chat_erasures.c.user_id, chat_erasures.c.channel)
+    .where(chat_erasures.c.at_ms < bindparam("before_ms"))
+    .limit(DELETED_AT_ONCE)
+)
+DELETE_ERASURES = Command(
+    delete(chat_erasures).where(tuple_(chat_erasures.c.user_id, chat_erasures.c.channel).in_(_old_erasures))
+)
+
+# --- the word filter
+
+FILTER_RULES_MAX: Final = 200
+FILTER_RULES = Query(
+    select(chat_filters.c.pattern, chat_filters.c.replacement, chat_filters.c.silence_s)
+    .order_by(chat_filters.c.pattern)
+    .limit(FILTER_RULES_MAX),
+    FilterRule,
+)
 
 # --- mail
 

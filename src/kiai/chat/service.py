@@ -31,6 +31,7 @@ from kiai.chat.events import (
     MemberLeft,
     PrivateMessageSent,
 )
+from kiai.chat.filtering import Verdict, WordFilter
 from kiai.chat.journal import Journal
 from kiai.chat.mail import Mail
 from kiai.chat.model import (
@@ -129,6 +130,7 @@ class Chat:
         may_refer: MayRefer = _nobody_may,
         is_private: IsPrivate = lambda session, channel, text: False,
         announces_members: bool = False,
+        word_filter: WordFilter,
     ) -> None:
         self.bot_name = bot_name
         self._database = database
@@ -147,6 +149,7 @@ class Chat:
         self._may_refer = may_refer
         self._is_private = is_private
         self._announces_members = announces_members
+        self._word_filter = word_filter
         self._recount: set[str] = set()  # channels whose members changed since the last `publish_counts`
 
     # --- members
@@ -159,7 +162,7 @@ class Chat:
         if not session.hidden:
             self._recount.update(channel.name for channel in joined)
         topics = [chat_topic(channel.name) for channel in joined]
-        clan = await self._clan_channel(session.user_id)
+        clan = await self.clan_channel_of(session.user_id)
         return topics if clan is None else [*topics, chat_topic(clan)]
 
     async def channels_at_login(self, session: Session) -> tuple[list[tuple[Channel, int]], list[tuple[Channel, int]]]:
@@ -192,7 +195,7 @@ class Chat:
             session = await self._follow(session, channel)
             self._recount.add(channel)
             # Checked again after the change: the player may have left the clan between the two.
-            if is_clan_channel(channel) and await self._clan_channel(session.user_id) != channel:
+            if is_clan_channel(channel) and await self.clan_channel_of(session.user_id) != channel:
                 await self._unfollow(session, {chat_topic(channel)})
                 raise NotFound("channel")
             await self._announce_members(MemberJoined, session, [channel])
@@ -244,10 +247,11 @@ class Chat:
 
     async def refresh_clan_channel(self, user_id: int) -> None:
         """Move the sessions of a player into the channel of the present clan, and out of that of the last one."""
-        channel = await self._clan_channel(user_id)
+        channel = await self.clan_channel_of(user_id)
         for session in await self._realtime.sessions_of(user_id):
             left = [name for name in _clan_channels(session) if name != channel]
-            is_new = channel is not None and not session.tournament and not _is_in(session, channel)
+            joins_itself = not session.tournament and not session.irc
+            is_new = channel is not None and joins_itself and not _is_in(session, channel)
             try:
                 if left:
                     kicked = [MemberKicked(user_id, CLAN)]
@@ -261,7 +265,7 @@ class Chat:
                 continue
             self._recount.update([*left, *([] if channel is None else [channel])])
 
-    async def _clan_channel(self, user_id: int) -> str | None:
+    async def clan_channel_of(self, user_id: int) -> str | None:
         """Return the channel of the player's clan, or None without a clan."""
         clan_id = await self._database.one(queries.CLAN_OF, user_id=user_id)
         return clan_channel(clan_id) if clan_id else None
@@ -403,9 +407,16 @@ class Chat:
         if await self._floods(session, in_match=is_match_channel(channel)):
             return SendResult(await self._realtime.session(session.token), SendStatus.DROPPED)
         if not private:
+            verdict = self._word_filter.applied_to(text)
+            if verdict.blocked:
+                return await self._punished(session, verdict, SendStatus.FILTERED)
+            text, became_longer = truncate_line(verdict.text)
+            was_cut = was_cut or became_longer
             # Published before the bot runs, so that clients show the command above its effects.
             self._mark_active(session.user_id)
             await self._publish(channel, [(session.user_id, session.name, text)])
+            if verdict.silence_s:
+                return await self._punished(session, verdict, SendStatus.SAID)
         answer = await self._on_message(session, channel, text) if for_bot else None
         if answer is None:
             return SendResult(session, SendStatus.SAID, cut=was_cut)
@@ -450,13 +461,26 @@ class Chat:
             return msgspec.structs.replace(result, status=SendStatus.TARGET_SILENCED)
         if sessions and not games:
             return result
+        verdict = self._word_filter.applied_to(text)
+        if verdict.blocked:
+            return await self._punished(session, verdict, SendStatus.FILTERED)
+        text, _ = truncate_line(verdict.text)
+        result = await self._deliver(result, games, text)
+        if verdict.silence_s:
+            session = (await self._punished(session, verdict, result.status)).session
+            return msgspec.structs.replace(result, session=session)
+        return result
+
+    async def _deliver(self, result: SendResult, games: Sequence[Session], text: str) -> SendResult:
+        """Send a private line to the sessions of the target, or store it for the next login."""
+        session = result.session
         self._mark_active(session.user_id)
         if not games:
             return await self._store_letter(result, text)
         # Stored before it is sent: a crash in between loses a delivery, but never a line that staff may have to read.
-        await self._mail.store(session.user_id, target.id, text, delivered=True)
+        await self._mail.store(session.user_id, result.target_id, text, delivered=True)
         await self._realtime.append(
-            self._entries([PrivateMessageSent(target.id, target.name, session.user_id, session.name, text)])
+            self._entries([PrivateMessageSent(result.target_id, result.target, session.user_id, session.name, text)])
         )
         return msgspec.structs.replace(
             result, status=SendStatus.SAID, away=await self._away_of(games[0], session.user_id)
@@ -503,7 +527,10 @@ class Chat:
             return ""
         # `aways` counts the messages of the session: a new message is sent again to senders who got the old one.
         key = f"away:{target.token}:{target.aways}:{user_id}"
-        return target.away if await self._realtime.once(key, AWAY_MESSAGE_EVERY_S) else ""
+        if not await self._realtime.once(key, AWAY_MESSAGE_EVERY_S):
+            return ""
+        verdict = self._word_filter.applied_to(target.away)
+        return "" if verdict.blocked else truncate_line(verdict.text)[0]
 
     # --- lines of the server
 
@@ -556,7 +583,9 @@ class Chat:
             own = spectator_channel(session.user_id)  # a host's channel exists while it has spectators
             return own if await self._realtime.is_followed(chat_topic(own)) else None
         if client_name == CLAN:
-            return await self._clan_channel(session.user_id)
+            return await self.clan_channel_of(session.user_id)
+        if is_clan_channel(client_name):  # the gateway of IRC uses the server's name
+            return client_name if client_name == await self.clan_channel_of(session.user_id) else None
         if is_match_channel(client_name):
             # A referee without a seat uses the server's name, because it may be in several matches.
             return client_name if referee_topic(client_name) in session.follows else None
@@ -602,6 +631,13 @@ class Chat:
                 return False
         await self._silence(session.user_id, FLOOD_SILENCE_S, "flood")
         return True
+
+    async def _punished(self, session: Session, verdict: Verdict, status: SendStatus) -> SendResult:
+        """Silence the author of a line as the word filter demands, and return the result. Staff is not silenced."""
+        if verdict.silence_s and not effective(session.priv) & STAFF:
+            await self._silence(session.user_id, verdict.silence_s, f"word filter: {verdict.pattern}")
+            session = await self._realtime.session(session.token)
+        return SendResult(session, status)
 
     def _topic_of(self, channel: str) -> str:
         row = self._channels.get(channel)

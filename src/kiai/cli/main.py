@@ -12,6 +12,7 @@ from kiai.cli import (
     channels,
     clans,
     faq,
+    filters,
     flags,
     maintenance,
     replays,
@@ -43,6 +44,7 @@ app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(reports.app, name="reports")
 app.add_typer(channels.app, name="channels")
 app.add_typer(faq.app, name="faq")
+app.add_typer(filters.app, name="filter")
 app.command("demo")(maintenance.demo)
 app.command("recalc")(maintenance.recalc)
 app.command("doctor")(maintenance.doctor)

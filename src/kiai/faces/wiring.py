@@ -180,7 +180,7 @@ def register_bot_commands(services: "Services") -> None:
         services.authority,
         services.staff,
         services.presence,
-        services.channels,
+        services.community.channel_desk,
         services.chat,
         services.clock,
     )
@@ -231,12 +231,7 @@ def register_bot_commands(services: "Services") -> None:
         services.link,
     )
     community_commands = CommunityCommands(
-        services.database,
-        services.authority,
-        community.faq,
-        services.chat,
-        services.realtime,
-        services.clock,
+        services.authority, community.faq, community.chat_desk, community.filter_desk, services.realtime
     )
     sessions = SessionCommands(services.presence, community.kicks, Clients(services.authority, services.realtime))
     map_links = MapLinks(now_playing, services.beatmaps, services.mirrors, services.realtime, services.link)
@@ -314,6 +309,8 @@ def build_irc(services: "Services") -> IrcGateway | None:
         MatchChannels(realtime, services.match_history),
         realtime,
         clock,
+        services.history,
+        history_lines=settings.irc_history,
     )
     login = IrcLogin(
         WelcomeTexts(settings.title, settings.welcome, __version__, settings.maintenance),

@@ -77,6 +77,7 @@ PERMISSIONS: Final[Mapping[str, int]] = {
     "users.privileges": DEVELOPER,
     "users.delete": DEVELOPER,
     "faq.write": DEVELOPER,
+    "filter.write": DEVELOPER,
     "channels.write": DEVELOPER,
     "webhooks.write": DEVELOPER,
     "addresses.block": DEVELOPER,

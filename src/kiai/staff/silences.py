@@ -9,6 +9,7 @@ import msgspec
 from kiai.accounts import Accounts, User
 from kiai.accounts.visibility import is_public
 from kiai.chat.events import Silenced, Unsilenced
+from kiai.chat.history import ChannelHistory
 from kiai.chat.model import silence_left_s
 from kiai.clock import Clock
 from kiai.errors import Invalid, NotFound, Unavailable, WrongState
@@ -48,6 +49,7 @@ class Silences:
         clock: Clock,
         announce: Announce,
         on_silence: Callable[[int], Awaitable[object]],
+        history: ChannelHistory,
     ) -> None:
         self._database = database
         self._accounts = accounts
@@ -56,6 +58,7 @@ class Silences:
         self._clock = clock
         self._announce = announce
         self._on_silence = on_silence
+        self._history = history
 
     async def silence(self, actor: Actor, who: Who, seconds: int, reason: str) -> ImposedSilence:
         """Silence a user for `seconds` from now. A longer silence that is already in effect stays.
@@ -76,6 +79,8 @@ class Silences:
             before = await self._accounts.silence_to_change(tx, target.id)
             until = max(before, now + seconds * 1000)
             await self._accounts.set_silence(tx, target.id, until)
+            # Clients remove the lines of a silenced player, so the history of channels does not bring them back.
+            await self._history.erase(tx, target.id)
             await self._enqueue(tx, actor, target.id, now)
             details = {"seconds": seconds, "before": before, "after": until}
             return until, await _write(tx, actor, "silence", target.id, reason, now, details)
@@ -110,8 +115,8 @@ class Silences:
         await self._apply_at_once(actor, target, 0)
         return audit_id
 
-    async def silence_for_flood(self, user_id: int, seconds: int, reason: str) -> None:
-        """Silence a user for flooding the chat. The audit row names the server as the actor.
+    async def silence_by_server(self, user_id: int, seconds: int, reason: str) -> None:
+        """Silence a user for flooding the chat, or for a filtered word. The audit row names the server as the actor.
 
         It does nothing for a user who is silenced already, who could otherwise cause audit rows without end.
         """

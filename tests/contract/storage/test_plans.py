@@ -42,6 +42,7 @@ SMALL: Final = {
     "shared_devices": "staff names them",
     "claim_codes": "a handful, for an hour",
     "faq": "up to 200 texts of the operator",
+    "chat_filters": "up to 200 patterns of the operator",
     "counters": "one row a name in the code",
     "pp_records": "one row a mode",
     "versions": "one row a name in the code",

@@ -11,6 +11,7 @@ from kiai.faces.irc.lines import (
     NoLineEnd,
     encoded,
     message_lines,
+    packed,
     parse_line,
     split_text,
 )
@@ -119,3 +120,12 @@ def test_no_text_makes_a_line_of_its_own(text: str) -> None:
     assert len(data) <= LINE_MAX
     assert data.count(b"\n") == data.count(b"\r") == 1
     data.decode()
+
+
+@given(st.lists(st.text(alphabet="abé", min_size=1, max_size=12), max_size=60), st.integers(24, 80))
+def test_words_are_packed_into_short_texts(words: list[str], most: int) -> None:
+    texts = list(packed(words, most))
+
+    assert " ".join(texts).split() == words
+    assert all(len(text.encode()) <= most for text in texts)
+    assert texts

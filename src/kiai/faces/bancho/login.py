@@ -17,7 +17,7 @@ from kiai.accounts.model import Privacy
 from kiai.accounts.visibility import is_public
 from kiai.chat.channels import Channel
 from kiai.chat.mail import Mail
-from kiai.chat.model import split_lines
+from kiai.chat.model import split_lines, time_of_line
 from kiai.chat.service import Chat
 from kiai.clock import Clock
 from kiai.entry import Origin
@@ -340,7 +340,7 @@ class Login:
             if letter.from_id != sender:
                 sender = letter.from_id
                 out.append(packets.message(letter.from_name, "Unread messages", session.name, sender))
-            when = datetime.fromtimestamp(letter.sent_at_ms / 1000, UTC).strftime("%a %b %d @ %H:%M")
+            when = time_of_line(letter.sent_at_ms)
             out.append(packets.message(letter.from_name, f"[{when}] {letter.text}", session.name, sender))
         # Before the reply is sent: a lost reply loses letters, but no letter comes twice.
         await self._mail.mark_delivered(session.user_id, [letter.id for letter in letters])

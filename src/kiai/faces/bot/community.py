@@ -1,4 +1,4 @@
-"""Commands of the community: `!faq`, and for moderators `!clearchat` and `!spectators`."""
+"""Commands of the community: `!faq`, and for staff `!clearchat`, `!spectators` and `!reloadfilter`."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,15 +6,13 @@ from typing import Final
 from kiai.accounts import User
 from kiai.chat.bot import Argument, ArgumentKind, BotCommand, CommandContext
 from kiai.chat.model import split_lines
-from kiai.chat.service import Chat
-from kiai.clock import Clock
-from kiai.errors import Refused
 from kiai.osu.texts import chat_name
 from kiai.realtime.port import Realtime, spectate_topic
-from kiai.staff import Actor, audit
-from kiai.staff.authority import Authority, check_not_bot
+from kiai.staff import Actor
+from kiai.staff.authority import Authority
+from kiai.staff.chat_desk import ChatDesk
 from kiai.staff.faq import Faq
-from kiai.storage.port import Database, Transaction
+from kiai.staff.filter_desk import FilterDesk
 
 LISTED: Final = "list"
 NAMED_MAX: Final = 30
@@ -22,17 +20,16 @@ USER: Final = Argument("user", ArgumentKind.USER)
 
 
 class CommunityCommands:
-    """Handlers of `!faq`, `!clearchat` and `!spectators`."""
+    """Handlers of `!faq`, `!clearchat`, `!spectators` and `!reloadfilter`."""
 
     def __init__(
-        self, database: Database, authority: Authority, faq: Faq, chat: Chat, realtime: Realtime, clock: Clock
+        self, authority: Authority, faq: Faq, chat_desk: ChatDesk, filter_desk: FilterDesk, realtime: Realtime
     ) -> None:
-        self._database = database
         self._authority = authority
         self._faq = faq
-        self._chat = chat
+        self._chat_desk = chat_desk
+        self._filter_desk = filter_desk
         self._realtime = realtime
-        self._clock = clock
 
     async def faq(self, context: CommandContext, key: str) -> Sequence[str]:
         """`!faq`."""
@@ -47,38 +44,23 @@ class CommunityCommands:
 
     async def clear_chat(self, context: CommandContext, user: User) -> Sequence[str]:
         """`!clearchat`."""
-        actor = Actor(context.session.user_id, context.source)
-        await self._authority.require(actor, "chat.moderate")
-        check_not_bot(user.id)
-        if not context.channel:
-            raise Refused("write this command in the channel whose lines you want to remove")
-        now = self._clock.now_ms()
-
-        async def body(tx: Transaction) -> None:
-            await audit.write(
-                tx,
-                actor,
-                "clear_messages",
-                at_ms=now,
-                target_kind="user",
-                target_id=user.id,
-                details={"channel": context.channel},
-            )
-
-        await self._database.transaction(body)
-        await self._chat.erase_lines(context.channel, user.id)
+        await self._chat_desk.clear(_actor(context), context.channel, user)
         return (f"Removed the lines of {chat_name(user.name)}.",)
 
     async def spectators(self, context: CommandContext, user: User) -> Sequence[str]:
         """`!spectators`."""
-        actor = Actor(context.session.user_id, context.source)
-        await self._authority.require(actor, "users.spectators")
+        await self._authority.require(_actor(context), "users.spectators")
         watching = await self._realtime.following(spectate_topic(user.id))
         names = sorted(chat_name(session.name) for session in watching if session.user_id != user.id)
         if not names:
             return (f"Nobody watches {chat_name(user.name)}.",)
         more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
         return (f"{len(names)} watch {chat_name(user.name)}: {', '.join(names[:NAMED_MAX])}{more}",)
+
+    async def reload_filter(self, context: CommandContext) -> Sequence[str]:
+        """`!reloadfilter`."""
+        count = await self._filter_desk.reload(_actor(context))
+        return (f"The word filter has {count} pattern{'' if count == 1 else 's'}.",)
 
     def commands(self) -> list[BotCommand]:
         """Return the declarations of these commands."""
@@ -105,4 +87,16 @@ class CommunityCommands:
                 permission="users.spectators",
                 hidden=True,
             ),
+            BotCommand(
+                name="reloadfilter",
+                handler=self.reload_filter,
+                help="Reads the patterns of the word filter again.",
+                permission="filter.write",
+                audit="reload",
+                hidden=True,
+            ),
         ]
+
+
+def _actor(context: CommandContext) -> Actor:
+    return Actor(context.session.user_id, context.source)

@@ -1,9 +1,20 @@
 """Commands about channels: JOIN, PART, NAMES, LIST, TOPIC, MODE and WHO."""
 
+import itertools
 from typing import Final
 
 from kiai.chat.channels import Channel, Channels, may_read
-from kiai.chat.model import is_match_channel, match_of, referee_topic
+from kiai.chat.history import ChannelHistory
+from kiai.chat.model import (
+    CLAN,
+    INSTANCE_TOPICS,
+    is_clan_channel,
+    is_match_channel,
+    match_of,
+    referee_topic,
+    split_action,
+    time_of_line,
+)
 from kiai.chat.service import Chat
 from kiai.clock import Clock
 from kiai.errors import NotFound
@@ -31,8 +42,13 @@ class ChannelCommands:
         match_channels: MatchChannels,
         realtime: Realtime,
         clock: Clock,
+        history: ChannelHistory,
+        *,
+        history_lines: int,
     ) -> None:
         self._hub = hub
+        self._history = history
+        self._history_lines = history_lines
         self._chat = chat
         self._channels = channels
         self._match_channels = match_channels
@@ -112,6 +128,20 @@ class ChannelCommands:
         connection.reply("332", shown, text=topic)
         connection.reply("333", shown, f"{BOT_NICK}!{BOT_NICK}@{names.server}", str(since_s))
         await self._names(connection, channel, shown)
+        await self._replay(connection, channel, shown)
+
+    async def _replay(self, connection: Connection, channel: str, shown: str) -> None:
+        """Send the latest lines of a public channel, each with its time.
+
+        Not to chat bots, and not in the channels of matches, because tools would take old lines for new ones.
+        """
+        if not self._history_lines or connection.chat_bot or self._channels.get(channel) is None:
+            return
+        blocked = connection.known.blocked
+        for line in await self._history.latest(channel, self._history_lines, but_of=blocked):
+            head, text, end = split_action(line.text)
+            at = time_of_line(line.at_ms)
+            connection.message(line.user_id, line.name, shown, f"{head}[{at}] {text}{end}")
 
     # --- what a channel is
 
@@ -126,6 +156,8 @@ class ChannelCommands:
             return joined
         if (room := room_of(name)) is not None:
             return await self._match_channels.channel_of(room)
+        if name.lower() == CLAN:
+            return await self._chat.clan_channel_of(connection.user_id)
         row = self.row(name)
         return None if row is None else row.name
 
@@ -142,6 +174,8 @@ class ChannelCommands:
         return found if found is not None and may_read(found, session.priv) else None
 
     async def _shown_name(self, channel: str) -> str:
+        if is_clan_channel(channel):
+            return CLAN
         history_id = await self._match_channels.history_id_of(channel) if is_match_channel(channel) else None
         return channel if history_id is None else f"{ROOM}{history_id}"
 
@@ -150,6 +184,8 @@ class ChannelCommands:
         row = self._channels.get(channel)
         if row is not None:
             return row.topic, self._started_s
+        if is_clan_channel(channel):
+            return INSTANCE_TOPICS[CLAN], self._started_s
         number = match_of(channel)
         match = None if number is None else await self._realtime.match(number, Match)
         since_s = self._started_s if match is None else match.created_at_ms // 1000
@@ -178,8 +214,10 @@ class ChannelCommands:
             connection.reply("366", "*", text="End of /NAMES list.")
 
     async def _names(self, connection: Connection, channel: str, shown: str) -> None:
-        words = [f"@{BOT_NICK}", *(f"{_mark(member)}{nick_of(member.name)}" for member in await self.members(channel))]
-        connection.words("353", "=", shown, words=words, most=400 - len(shown) - len(connection.nick) - 40)
+        members = await self.members(channel)
+        words = itertools.chain([f"@{BOT_NICK}"], (f"{_mark(member)}{nick_of(member.name)}" for member in members))
+        most = 400 - len(shown) - len(connection.nick) - 40
+        await connection.words("353", "=", shown, words=words, most=most)
         connection.reply("366", shown, text="End of /NAMES list.")
 
     async def _known_channel(self, connection: Connection, name: str) -> str | None:
@@ -195,9 +233,8 @@ class ChannelCommands:
         if channel is not None:
             names = connection.names
             connection.reply("352", name, "cho", names.host, names.server, BOT_NICK, "H@", text=f"0 {BOT_NICK}")
-            for member in await self.members(channel):
-                nick, state = nick_of(member.name), f"{'G' if member.away else 'H'}{_mark(member)}"
-                connection.reply("352", name, "cho", names.host, names.server, nick, state, text=f"0 {member.name}")
+            members = await self.members(channel)
+            await connection.send_all(_who_line(connection, name, member) for member in members)
         connection.reply("315", name, text="End of /WHO list.")
 
     async def list_all(self, connection: Connection, params: tuple[str, ...]) -> None:
@@ -258,6 +295,12 @@ class ChannelCommands:
 
 def _targets(text: str) -> list[str]:
     return list(dict.fromkeys(name for name in text.split(",") if name))[:TARGETS_MAX]
+
+
+def _who_line(asker: Connection, channel: str, member: Session) -> str:
+    names, nick = asker.names, nick_of(member.name)
+    state = f"{'G' if member.away else 'H'}{_mark(member)}"
+    return asker.numeric("352", channel, "cho", names.host, names.server, nick, state, text=f"0 {member.name}")
 
 
 def _mark(session: Session) -> str:

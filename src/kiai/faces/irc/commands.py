@@ -5,10 +5,12 @@ from typing import Final
 
 import msgspec
 
+from kiai.faces.irc.channels import TARGETS_MAX as CHANNELS_MAX
 from kiai.faces.irc.channels import ChannelCommands
 from kiai.faces.irc.connection import HEAVY, Connection
 from kiai.faces.irc.login import IrcLogin
 from kiai.faces.irc.people import PeopleCommands
+from kiai.faces.irc.talking import TARGETS_MAX as TEXTS_MAX
 from kiai.faces.irc.talking import Talking
 
 Params = tuple[str, ...]
@@ -16,15 +18,22 @@ Handler = Callable[[Connection, Params], Awaitable[None]]
 
 SHOWN_MAX: Final = 32
 CHEAP: Final = 1.0
-FREE: Final = 0.0
 
 
 class IrcCommand(msgspec.Struct, frozen=True):
-    """A command: its handler, the parameters that it needs, and its price (`connection.COMMANDS_PER_S`)."""
+    """A command: its handler, the parameters that it needs, and its price (`connection.COMMANDS_PER_S`).
+
+    `targets`: the price is for each of the names in the first parameter, of which the command reads this many.
+    """
 
     handler: Handler
     needs: int = 0
     price: float = CHEAP
+    targets: int = 1
+
+    def price_of(self, params: Params) -> float:
+        """Return the price of the command with these parameters."""
+        return self.price * min(self.targets, 1 + params[0].count(",")) if params else self.price
 
 
 class Commands:
@@ -35,8 +44,9 @@ class Commands:
         self._channels = channels
         self._talking = talking
         self._table = {
-            "PRIVMSG": IrcCommand(self._privmsg, 2, FREE),  # texts have a limit of their own
-            "NOTICE": IrcCommand(self._notice, 2, FREE),
+            # Texts have a limit of their own, but not those of staff, and a refused text costs work, too.
+            "PRIVMSG": IrcCommand(self._privmsg, 2, CHEAP, TEXTS_MAX),
+            "NOTICE": IrcCommand(self._notice, 2, CHEAP, TEXTS_MAX),
             "PING": IrcCommand(_ping, 1),
             "PONG": IrcCommand(_nothing),
             "QUIT": IrcCommand(_quit),
@@ -44,9 +54,9 @@ class Commands:
             "PASS": IrcCommand(_registered),
             "USER": IrcCommand(_registered),
             "NICK": IrcCommand(_nick, 1),
-            "JOIN": IrcCommand(channels.join, 1, HEAVY),
-            "PART": IrcCommand(channels.part, 1),
-            "NAMES": IrcCommand(channels.names, 0, HEAVY),
+            "JOIN": IrcCommand(channels.join, 1, HEAVY, CHANNELS_MAX),
+            "PART": IrcCommand(channels.part, 1, CHEAP, CHANNELS_MAX),
+            "NAMES": IrcCommand(channels.names, 0, HEAVY, CHANNELS_MAX),
             "LIST": IrcCommand(channels.list_all, 0, HEAVY),
             "TOPIC": IrcCommand(channels.topic, 1),
             "MODE": IrcCommand(self._mode, 1),
@@ -77,7 +87,7 @@ class Commands:
             connection.reply("461", command, text="Not enough parameters")
             return CHEAP
         await found.handler(connection, params)
-        return found.price
+        return found.price_of(params)
 
     async def _privmsg(self, connection: Connection, params: Params) -> None:
         await self._talking.send(connection, params, for_bot=True)

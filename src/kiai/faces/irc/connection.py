@@ -2,11 +2,11 @@
 
 import asyncio
 import collections
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from kiai.errors import KiaiError, Unavailable
-from kiai.faces.irc.lines import LineBuffer, NoLineEnd, encoded, message_lines, parse_line, split_text
+from kiai.faces.irc.lines import LineBuffer, NoLineEnd, encoded, message_lines, packed, parse_line
 from kiai.faces.irc.names import BOT_NICK, IrcNames
 from kiai.logs import get_logger
 from kiai.realtime.port import BOT_ID, Session, SessionGone
@@ -14,9 +14,12 @@ from kiai.realtime.port import BOT_ID, Session, SessionGone
 READ_AT_ONCE: Final = 4_096
 UNSENT_MAX: Final = 1 << 20
 """Bytes that wait for a client that does not read; beyond them the connection is cut."""
-# Commands are read at most this fast; further ones wait in the client's socket. Texts have a limit of their own.
+SENT_AT_ONCE: Final = 100
+"""Lines of a long answer after which other tasks get their turn, and the client must have read most of them."""
+# Commands are read at most this fast; further ones wait in the client's socket. The burst is larger than that of the
+# lines of a chat bot, so that only their own limit bounds these.
 COMMANDS_PER_S: Final = 20.0
-COMMANDS_BURST: Final = 300.0
+COMMANDS_BURST: Final = 350.0
 HEAVY: Final = 10.0
 """The price of a command that reads the members of a channel, in ordinary commands."""
 
@@ -109,10 +112,26 @@ class Connection:
             self.closing, self.closing_since = True, self.now()
             self._writer.transport.abort()
 
-    def reply(self, numeric: str, *params: str, text: str | None = None) -> None:
-        """Send a numeric of the server; its first parameter is the client's nick."""
+    async def send_all(self, lines: Iterable[str]) -> None:
+        """Send an answer of any number of lines, as fast as the client reads them. Raises ConnectionError."""
+        waiting: list[str] = []
+        for line in lines:
+            waiting.append(line)
+            if len(waiting) == SENT_AT_ONCE:
+                self.send(*waiting)
+                waiting.clear()
+                await self._writer.drain()
+                await asyncio.sleep(0)  # drain does not wait while the buffer is short
+        self.send(*waiting)
+
+    def numeric(self, numeric: str, *params: str, text: str | None = None) -> str:
+        """Return the line of a numeric of the server; its first parameter is the client's nick."""
         words = " ".join((f":{self.names.server}", numeric, self.nick or "*", *params))
-        self.send(words if text is None else f"{words} :{text}")
+        return words if text is None else f"{words} :{text}"
+
+    def reply(self, numeric: str, *params: str, text: str | None = None) -> None:
+        """Send a numeric of the server."""
+        self.send(self.numeric(numeric, *params, text=text))
 
     def notice(self, text: str) -> None:
         """Send a text of the server, in as many lines as it needs."""
@@ -129,10 +148,9 @@ class Connection:
         """Send a private line of the bot."""
         self.message(BOT_ID, BOT_NICK, self.nick, text)
 
-    def words(self, numeric: str, *params: str, words: list[str], most: int = 400) -> None:
-        """Send a list of words in as many numerics as it needs; each text ends in a blank."""
-        for text in split_text(" ".join(words), most):
-            self.reply(numeric, *params, text=f"{text} ")
+    async def words(self, numeric: str, *params: str, words: Iterable[str], most: int = 400) -> None:
+        """Send a list of words in as many numerics as it needs; each text ends in a blank. Raises ConnectionError."""
+        await self.send_all(self.numeric(numeric, *params, text=f"{text} ") for text in packed(words, most))
 
     # --- what it reads
 
@@ -170,6 +188,8 @@ class Connection:
             self.notice("The server is busy. Please try again in a moment.")
         except KiaiError as error:
             self.notice(f"{error}.")
+        except ConnectionError:  # the client is gone
+            raise
         except Exception as error:  # a fault of the server loses this command, not the connection
             get_logger("irc").error("command failed", command=command[:32], exc_info=error)
             self.notice("Internal error.")

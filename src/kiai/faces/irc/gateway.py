@@ -11,16 +11,19 @@ from typing import Final
 import msgspec
 
 from kiai.clock import Clock
-from kiai.errors import Refused
+from kiai.errors import KiaiError, Refused
 from kiai.faces.irc.commands import Commands
 from kiai.faces.irc.connection import READ_AT_ONCE, Connection
-from kiai.faces.irc.hub import Hub
+from kiai.faces.irc.hub import CLOSE_WITHIN_S, Hub
 from kiai.faces.irc.names import IrcNames
-from kiai.logs import get_logger
+from kiai.logs import Outage, get_logger
 from kiai.networks import Network, is_loopback, is_within, network_of
 
 TLS_HANDSHAKE_S: Final = 10.0
 STOP_S: Final = 3.0
+BACKLOG: Final = 100
+"""Connections that the kernel keeps until the gateway accepts them."""
+ACCEPT_AGAIN_S: Final = 1.0
 
 
 class IrcLimits(msgspec.Struct, frozen=True):
@@ -64,7 +67,11 @@ class Certificate:
 
 
 class IrcGateway:
-    """Serves the listening sockets. `hub.run` must run, too."""
+    """Serves the listening sockets. `hub.run` must run, too.
+
+    A connection counts from the moment in which it is accepted until its socket is closed: during the TLS handshake,
+    too, and while the client has not read the last lines.
+    """
 
     def __init__(
         self,
@@ -81,55 +88,84 @@ class IrcGateway:
         self._names = names
         self._clock = clock
         self._limits = limits
-        self._servers: list[asyncio.Server] = []
+        self._accepting: list[tuple[socket.socket, asyncio.Task[None]]] = []
         self._addresses: collections.Counter[str] = collections.Counter()
         self._serving: set[asyncio.Task[None]] = set()
         self._stopping = False
 
+    @property
+    def connections(self) -> int:
+        """The number of open connections, with those in a TLS handshake."""
+        return len(self._serving)
+
     async def listen(self, plain: socket.socket | None, encrypted: socket.socket | None) -> None:
         """Accept connections on these sockets."""
         if plain is not None:
-            self._servers.append(await asyncio.start_server(self._serve, sock=plain, limit=READ_AT_ONCE))
+            self._accept_on(plain, None)
         if encrypted is not None:
             assert self.certificate is not None
-            server = await asyncio.start_server(
-                self._serve,
-                sock=encrypted,
-                limit=READ_AT_ONCE,
-                ssl=self.certificate.context,
-                ssl_handshake_timeout=TLS_HANDSHAKE_S,
-            )
-            self._servers.append(server)
+            self._accept_on(encrypted, self.certificate.context)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = writer.get_extra_info("peername")
-        address = str(peer[0]) if peer else ""
-        network = network_of(address)
+    def _accept_on(self, listening: socket.socket, tls: ssl.SSLContext | None) -> None:
+        listening.setblocking(False)
+        listening.listen(BACKLOG)
+        task = asyncio.create_task(self._accept(listening, tls), name="irc accept")
+        self._accepting.append((listening, task))
+
+    async def _accept(self, listening: socket.socket, tls: ssl.SSLContext | None) -> None:
+        # Not with `asyncio.start_server`: it passes on a connection after its TLS handshake, and counts none before.
+        loop = asyncio.get_running_loop()
+        outage = Outage("irc", "connections not accepted", "connections are accepted again")
+        while True:
+            try:
+                accepted, peer = await loop.sock_accept(listening)
+            except OSError as error:  # e.g. all file descriptors are in use
+                outage.failed(error)
+                await asyncio.sleep(ACCEPT_AGAIN_S)
+                continue
+            outage.worked()
+            address = str(peer[0]) if peer else ""
+            network = network_of(address)
+            if self._stopping or self._is_full(address, network):
+                _refuse(accepted, plain=tls is None)
+                continue
+            self._addresses[network] += 1
+            task = asyncio.create_task(self._serve(accepted, address, network, tls), name="irc")
+            self._serving.add(task)
+            task.add_done_callback(lambda done, network=network: self._served(done, network))  # type: ignore[misc]
+
+    def _served(self, task: asyncio.Task[None], network: str) -> None:
+        self._serving.discard(task)
+        self._addresses[network] -= 1
+        if not self._addresses[network]:
+            del self._addresses[network]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            get_logger("irc").error("connection failed", exc_info=error)
+
+    async def _serve(self, accepted: socket.socket, address: str, network: str, tls: ssl.SSLContext | None) -> None:
+        opened = await _opened(accepted, tls)
+        if opened is None:
+            return
+        reader, writer = opened
         connection = Connection(
             reader, writer, self._names, address=address, network=network, now=self._clock.monotonic
         )
-        if self._stopping or self._is_full(address, network):
-            connection.close("Too many connections")
-            return
-        self._addresses[network] += 1
-        task = asyncio.current_task()
-        assert task is not None
-        self._serving.add(task)
         self.hub.open(connection)
         try:
             await connection.run(self._commands.handle)
         except (ConnectionError, TimeoutError, ssl.SSLError):
             pass
         finally:
-            self._addresses[network] -= 1
-            if not self._addresses[network]:
-                del self._addresses[network]
             connection.close()
-            await self.hub.remove(connection)
-            self._serving.discard(task)
+            try:
+                await self.hub.remove(connection)
+            except KiaiError as error:  # the session ends later, as one that is not used
+                get_logger("irc").warning("session not ended", why=str(error))
+            finally:
+                await _closed(writer)
 
     def _is_full(self, address: str, network: str) -> bool:
-        if len(self.hub.connections) >= self._limits.connections:
+        if len(self._serving) >= self._limits.connections:
             return True
         if is_loopback(address) or is_within(address, self._limits.trusted):
             return False
@@ -138,11 +174,62 @@ class IrcGateway:
     async def stop(self) -> None:
         """Close all connections with an ERROR, and wait until their sessions have ended."""
         self._stopping = True
-        for server in self._servers:
-            server.close()
+        for _, accepting in self._accepting:
+            accepting.cancel()
+        if self._accepting:
+            await asyncio.wait([task for _, task in self._accepting])
+        for listening, _ in self._accepting:
+            listening.close()
         for connection in list(self.hub.connections):
             connection.close("Server restarting")
         if self._serving:
-            await asyncio.wait(self._serving, timeout=STOP_S)
+            await asyncio.wait(list(self._serving), timeout=STOP_S)
         for connection in list(self.hub.connections):
             connection.abort()
+        for task in list(self._serving):
+            task.cancel()
+
+
+def _refuse(accepted: socket.socket, *, plain: bool) -> None:
+    with contextlib.suppress(OSError):
+        if plain:
+            accepted.send(b"ERROR :Too many connections\r\n")
+        accepted.close()
+
+
+async def _opened(
+    accepted: socket.socket, tls: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+    """Return the streams of a connection after its TLS handshake, or None if it fails."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=READ_AT_ONCE, loop=loop)
+    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    try:
+        if tls is None:
+            transport, _ = await loop.connect_accepted_socket(lambda: protocol, accepted)
+        else:
+            transport, _ = await loop.connect_accepted_socket(
+                lambda: protocol,
+                accepted,
+                ssl=tls,
+                ssl_handshake_timeout=TLS_HANDSHAKE_S,
+                ssl_shutdown_timeout=CLOSE_WITHIN_S,
+            )
+    except OSError:  # also ssl.SSLError and TimeoutError
+        accepted.close()
+        return None
+    except asyncio.CancelledError:
+        accepted.close()
+        raise
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    """Wait until a client has read the last lines, and cut the connection if it does not in time."""
+    try:
+        async with asyncio.timeout(CLOSE_WITHIN_S):
+            await writer.wait_closed()
+    except (OSError, TimeoutError):
+        pass
+    finally:
+        writer.transport.abort()

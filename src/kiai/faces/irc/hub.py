@@ -221,7 +221,10 @@ class Hub:
 
     def _removed(self, record: records.Removed) -> None:
         for reader in self._of(record.user_id):
-            shown = self.leave(reader, record.channel)
+            # Of the channel of a clan, the event has the name that clients use.
+            known = record.channel in reader.joined
+            named = (channel for channel, shown in reader.joined.items() if shown == record.channel)
+            shown = self.leave(reader, record.channel if known else next(named, record.channel))
             if shown is not None:
                 reader.send(f":{reader.names.mask(reader.nick)} PART :{shown}")
 

@@ -1,6 +1,7 @@
 """Lines of IRC: read from bytes, and built so that they fit into 512 bytes. Pure."""
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -110,6 +111,20 @@ def split_text(text: str, most: int) -> list[str]:
     if text or not parts:
         parts.append(text)
     return parts
+
+
+def packed(words: Iterable[str], most: int) -> Iterator[str]:
+    """Yield the words in texts of at most `most` bytes, with blanks between them. At least one text, maybe empty."""
+    line: list[str] = []
+    size = -1  # the first word has no blank before it
+    for word in words:
+        added = 1 + len(word.encode("utf-8", "replace"))
+        if line and size + added > most:
+            yield " ".join(line)
+            line, size = [], -1
+        line.append(word)
+        size += added
+    yield " ".join(line)
 
 
 def message_lines(head: str, text: str) -> list[str]:

@@ -69,7 +69,7 @@ class PeopleCommands:
             link = f"{names.links}u/{user_id}"
             connection.reply("311", nick, link, "*", text=link)
             if channels := self._channels.channels_of(connection, sessions):
-                connection.words("319", nick, words=channels)
+                await connection.words("319", nick, words=channels)
             connection.reply("312", nick, names.server, text="osu! server")
             if away := next((session.away for session in sessions if session.away), ""):
                 connection.reply("301", nick, text=away)
@@ -78,7 +78,7 @@ class PeopleCommands:
     async def ison(self, connection: Connection, params: tuple[str, ...]) -> None:
         """ISON."""
         online = [nick for nick in _nicks(params) if await self._online(connection, nick) is not None]
-        connection.words("303", words=online)
+        await connection.words("303", words=online)
 
     async def userhost(self, connection: Connection, params: tuple[str, ...]) -> None:
         """USERHOST."""
@@ -90,7 +90,7 @@ class PeopleCommands:
                 away = "-" if any(session.away for session in sessions) else "+"
                 shown = connection.names.nick(user_id, name)
                 words.append(f"{shown}={away}cho@{connection.names.host}")
-        connection.words("302", words=words)
+        await connection.words("302", words=words)
 
     async def lusers(self, connection: Connection, params: tuple[str, ...]) -> None:
         """LUSERS."""

@@ -3,7 +3,7 @@
 import collections
 from typing import Final
 
-from kiai.chat.model import SendResult, SendStatus
+from kiai.chat.model import FILTERED_NOTICE, SendResult, SendStatus
 from kiai.chat.service import Chat
 from kiai.faces.irc.channels import ChannelCommands
 from kiai.faces.irc.connection import Connection
@@ -86,7 +86,7 @@ class Talking:
         refused.append(now)
         if len(refused) == REFUSED_LINES and now - refused[0] <= REFUSED_LINES_S:
             refused.clear()
-            await self._silences.silence_for_flood(user_id, FLOOD_SILENCE_S, "flood")
+            await self._silences.silence_by_server(user_id, FLOOD_SILENCE_S, "flood")
             self._hub.wake()
         return False
 
@@ -132,6 +132,8 @@ class Talking:
         match result.status:
             case SendStatus.SILENCED:
                 connection.notice(f"You are silenced for {duration_text(result.silence_s)}.")
+            case SendStatus.FILTERED:
+                connection.notice(FILTERED_NOTICE)
             case SendStatus.BLOCKED:
                 connection.notice(f"{name} does not accept messages from you.")
             case SendStatus.TARGET_SILENCED:

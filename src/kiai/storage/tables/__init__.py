@@ -37,7 +37,7 @@ from kiai.storage.tables.beatmaps import (
     set_words,
     sets,
 )
-from kiai.storage.tables.chat import channels, chat_lines, faq, mail
+from kiai.storage.tables.chat import channels, chat_erasures, chat_filters, chat_lines, faq, mail
 from kiai.storage.tables.clans import (
     clan_history,
     clan_invitations,
@@ -106,6 +106,8 @@ __all__ = [
     "authenticators",
     "catalogue",
     "channels",
+    "chat_erasures",
+    "chat_filters",
     "chat_lines",
     "claim_codes",
     "clan_history",

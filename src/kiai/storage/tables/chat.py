@@ -44,6 +44,24 @@ chat_lines = Table(
     sqlite_autoincrement=True,
 )
 
+chat_erasures = Table(
+    "chat_erasures",  # lines of a player up to this time are no longer shown
+    metadata,
+    Column("user_id", ForeignKey("users.id"), primary_key=True),
+    Column("channel", String(32), primary_key=True),  # "": all channels
+    Column("at_ms", Big, nullable=False),
+    Index("ix_chat_erasures_at", "at_ms"),  # the rows to delete
+)
+
+chat_filters = Table(
+    "chat_filters",  # the word filter
+    metadata,
+    Column("pattern", String(64), primary_key=True),
+    Column("replacement", Text),  # NULL blocks the line
+    Column("silence_s", Integer, nullable=False),
+    Column("changed_at_ms", Big, nullable=False),
+)
+
 faq = Table(
     "faq",  # the operator's texts for the bot
     metadata,

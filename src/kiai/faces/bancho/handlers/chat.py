@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from kiai.chat.model import CHANNEL_NAME_MAX, LINE_MAX, SendResult, SendStatus
+from kiai.chat.model import CHANNEL_NAME_MAX, FILTERED_NOTICE, LINE_MAX, SendResult, SendStatus
 from kiai.chat.service import Chat
 from kiai.errors import NotFound
 from kiai.faces.bancho import packets
@@ -25,6 +25,7 @@ def _stored_notice(result: SendResult) -> bytes:
 
 REPLIES: Mapping[SendStatus, Callable[[SendResult], bytes]] = {
     SendStatus.SAID: lambda result: b"",
+    SendStatus.FILTERED: lambda result: packets.notification(FILTERED_NOTICE),
     SendStatus.DROPPED: lambda result: b"",
     SendStatus.SILENCED: lambda result: packets.silence_end(result.silence_s),
     SendStatus.UNKNOWN: lambda result: packets.notification("There is no player with this name."),

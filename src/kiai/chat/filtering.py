@@ -1,0 +1,194 @@
+"""The word filter: words and phrases that players must not write (docs/spec/chat.md#word-filter).
+
+A pattern consists of words with wildcards and is no regular expression, so the time for a line has a bound: a search
+for one piece of each pattern, and a comparison with each word that contains the piece.
+"""
+
+import functools
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from kiai.chat import queries
+from kiai.chat.model import FilterRule, split_action
+from kiai.errors import Invalid
+from kiai.storage.port import Database
+
+PATTERN_MAX: Final = 64
+PATTERN_WORDS_MAX: Final = 5
+PIECE_MIN: Final = 2
+"""Letters between two wildcards, of the longest piece of a pattern."""
+REPLACEMENT_MAX: Final = 64
+RELOAD_EVERY_S: Final = 2.0
+"""The interval of `WordFilter.reload`."""
+
+_WORD: Final = re.compile(r"[^\W_]+")
+_SEPARATORS: Final = re.compile(r"(?:[^\w*]|_)+")
+_INVISIBLE: Final = ("Cf", "Mn", "Me")  # format characters and combining marks
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """The result for a line: the text with its replacements, or a blocked line.
+
+    `pattern` is the one that blocks the line, or else the one with the longest silence.
+    """
+
+    text: str
+    blocked: bool = False
+    silence_s: int = 0
+    pattern: str = ""
+
+
+def checked_pattern(text: str) -> str:
+    """Return a pattern in its stored form: small letters, and one blank between two words. Raises Invalid."""
+    folded, _ = _fold(text) if len(text) <= PATTERN_MAX else ("", None)
+    words = _SEPARATORS.sub(" ", re.sub(r"\*+", "*", folded)).split()
+    pieces = [piece for word in words for piece in word.split("*")]
+    if (
+        not 0 < len(words) <= PATTERN_WORDS_MAX
+        or max(map(len, pieces)) < PIECE_MIN
+        or any(not word.strip("*") for word in words)
+        or len(" ".join(words)) > PATTERN_MAX
+    ):
+        allowed = (
+            f"1 to {PATTERN_WORDS_MAX} words of letters and digits, where * stands for any of them, with at least "
+            f"{PIECE_MIN} of them next to each other, in at most {PATTERN_MAX} characters"
+        )
+        raise Invalid("pattern", allowed, text)
+    return " ".join(words)
+
+
+def _fold(text: str) -> tuple[str, list[int] | None]:
+    """Return a text in the form that is compared, and for each of its characters the place in the given text.
+
+    None stands for equal places. Letters of other widths and styles become plain ones, and invisible characters that
+    could split a word are left out.
+    """
+    if text.isascii():
+        return text.lower(), None
+    parts = [_folded(char) for char in text]
+    return "".join(parts), [place for place, part in enumerate(parts) for _ in part]
+
+
+@functools.lru_cache(8_192)
+def _folded(char: str) -> str:
+    if unicodedata.category(char) in _INVISIBLE:
+        return ""
+    return unicodedata.normalize("NFKC", char).casefold()
+
+
+class _Rule:
+    """A rule in the form that is compared. `piece` is the longest piece, and `anchor` the number of its word."""
+
+    __slots__ = ("anchor", "piece", "rule", "words")
+
+    def __init__(self, rule: FilterRule) -> None:
+        self.rule = rule
+        self.words = [tuple(word.split("*")) for word in rule.pattern.split(" ")]
+        self.anchor, self.piece = max(
+            ((number, piece) for number, word in enumerate(self.words) for piece in word), key=lambda each: len(each[1])
+        )
+
+    def fits(self, folded: str, spans: Sequence[tuple[int, int]], first: int) -> bool:
+        """Return whether the words of the line from number `first` on are those of the pattern."""
+        if first < 0 or first + len(self.words) > len(spans):
+            return False
+        return all(
+            _fits(pieces, folded[start:end])
+            for pieces, (start, end) in zip(self.words, spans[first : first + len(self.words)], strict=True)
+        )
+
+
+def _fits(pieces: tuple[str, ...], word: str) -> bool:
+    """Return whether the pieces of a pattern's word, between its wildcards, make up the word."""
+    if len(pieces) == 1:
+        return word == pieces[0]
+    first, *middle, last = pieces
+    at, end = len(first), len(word) - len(last)
+    if at > end or not word.startswith(first) or not word.endswith(last):
+        return False
+    for piece in middle:
+        found = word.find(piece, at, end)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return True
+
+
+class Patterns:
+    """Rules, compiled for `applied_to`."""
+
+    def __init__(self, rules: Iterable[FilterRule]) -> None:
+        self.rules = tuple(rules)
+        self._compiled = [_Rule(rule) for rule in self.rules]
+
+    def applied_to(self, text: str) -> Verdict:
+        """Return the verdict on a cleaned line. Of overlapping matches, the first and longest one is replaced."""
+        head, inner, tail = split_action(text)
+        folded, places = _fold(inner)
+        candidates = [rule for rule in self._compiled if rule.piece in folded]
+        if not candidates:
+            return Verdict(text)
+        spans = [found.span() for found in _WORD.finditer(folded)]
+        starts = [start for start, _ in spans]
+        hits: list[tuple[int, int, FilterRule]] = []
+        for compiled in candidates:
+            hits += self._hits(compiled, folded, spans, starts)
+        if not hits:
+            return Verdict(text)
+        rules = [rule for _, _, rule in hits]
+        blocking = [rule for rule in rules if rule.replacement is None]
+        worst = max(blocking or rules, key=lambda rule: rule.silence_s)
+        silence_s = max(rule.silence_s for rule in rules)
+        if blocking:
+            return Verdict(text, blocked=True, silence_s=silence_s, pattern=worst.pattern)
+        return Verdict(head + _replaced(inner, places, hits) + tail, silence_s=silence_s, pattern=worst.pattern)
+
+    @staticmethod
+    def _hits(
+        compiled: _Rule, folded: str, spans: Sequence[tuple[int, int]], starts: Sequence[int]
+    ) -> Iterable[tuple[int, int, FilterRule]]:
+        at = folded.find(compiled.piece)
+        while at >= 0:
+            word = bisect_right(starts, at) - 1  # a piece lies within one word
+            first = word - compiled.anchor
+            if compiled.fits(folded, spans, first):
+                yield spans[first][0], spans[first + len(compiled.words) - 1][1], compiled.rule
+                if compiled.rule.replacement is None:
+                    return  # one is enough
+            at = folded.find(compiled.piece, spans[word][1])
+
+
+def _replaced(text: str, places: list[int] | None, hits: Iterable[tuple[int, int, FilterRule]]) -> str:
+    parts: list[str] = []
+    done = 0
+    for start, end, rule in sorted(hits, key=lambda hit: (hit[0], -hit[1])):
+        begins = start if places is None else places[start]
+        if begins < done:
+            continue
+        parts += (text[done:begins], rule.replacement or "")
+        done = end if places is None else places[end - 1] + 1
+    return "".join((*parts, text[done:]))
+
+
+class WordFilter:
+    """The rules of this process. Without a call of `reload` there are none."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._patterns = Patterns(())
+
+    async def reload(self) -> int:
+        """Read the rules and return their number. A job calls this on every worker."""
+        rules = tuple(await self._database.all(queries.FILTER_RULES))
+        if rules != self._patterns.rules:
+            self._patterns = Patterns(rules)
+        return len(rules)
+
+    def applied_to(self, text: str) -> Verdict:
+        """Return the verdict on a cleaned line."""
+        return self._patterns.applied_to(text)
