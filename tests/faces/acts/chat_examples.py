@@ -273,6 +273,7 @@ EXAMPLES: Final = (
     Example("!unsilence {t} fine", "{t} is unsilenced", (silenced,)),
     Example("!kick {t} stuck", "{t} is kicked"),
     Example("!moderated", "", (in_channel("#osu"),)),
+    Example("!reloadfilter", "The word filter has "),
     Example("!multi {t}", "shares no device"),
     Example("!reports", "Page 1 of", (reported,), row=""),
     Example("!reports close {report} handled", "Report {report} about {t} is closed", (reported,)),

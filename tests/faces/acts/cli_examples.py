@@ -57,6 +57,11 @@ def channel(scene: Scene) -> None:
     scene.run(scene.services.community.channel_desk.add(OPERATOR, str(scene.values["channel"])))
 
 
+def filtered(scene: Scene) -> None:
+    """The word filter has a pattern."""
+    scene.run(scene.services.community.filter_desk.set(OPERATOR, f"word{scene.values['n']}"))
+
+
 def faq(scene: Scene) -> None:
     """There is a text of the FAQ."""
     scene.run(scene.services.community.faq.set(OPERATOR, f"k{scene.values['n']}", "text"))
@@ -126,9 +131,12 @@ EXAMPLES: Final = (
     CommandExample("channels remove", ("{channel}",), "channel_edit", (channel,)),
     CommandExample("faq set", ("k{n}", "text"), "faq_edit"),
     CommandExample("faq remove", ("k{n}",), "faq_edit", (faq,)),
+    CommandExample("filter set", ("word{n}", "--silence", "10m"), "filter_edit"),
+    CommandExample("filter remove", ("word{n}",), "filter_edit", (filtered,)),
 )
 
 WITHOUT_ROW: Final = {
+    "filter list": "reads",
     "serve": "starts the server",
     "audit": "reads",
     "demo": "fills an empty data folder, before there is a log",

@@ -70,6 +70,7 @@ removebn                                            developer      any    hidden
 givedonator                                         developer      any    hidden
 removedonator                                       developer      any    hidden
 deleteuser delete_user                              developer      any    hidden
+reloadfilter                                        developer      any    hidden
 clan help h                                         player         any    hidden
 clan create c                                       player         any    hidden
 clan disband delete d                               player         any    hidden
