@@ -495,6 +495,13 @@ class Accounts:
             raise Conflict("name") from violation
         return await self.user(viewer, id=user.id)
 
+    async def clear_userpage(self, tx: Transaction, user_id: int) -> int:
+        """Remove the userpage of an account. Return its length in characters, 0 without one."""
+        current = await self.to_change(tx, user_id)
+        fields = {name: getattr(current, name) for name in queries.PROFILE_FIELDS}
+        await tx.run(queries.SET_PROFILE, user_id=user_id, **{**fields, "userpage_content": None})
+        return len(current.userpage_content or "")
+
     def check_not_silenced(self, user: User, what: str) -> None:
         """Raise Refused for a silenced player, who cannot change `what` (docs/spec/game-rules.md#silence)."""
         if user.silenced_until_ms > self._clock.now_ms():

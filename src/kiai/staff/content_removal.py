@@ -1,0 +1,96 @@
+"""Removal of avatars and userpages by staff. The player keeps the account and can set new ones."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from kiai.accounts import Accounts, User
+from kiai.accounts.avatars import Avatars
+from kiai.clock import Clock
+from kiai.errors import WrongState
+from kiai.staff import audit
+from kiai.staff.audit import Actor
+from kiai.staff.authority import Authority, Who
+from kiai.staff.reasons import checked_reason
+from kiai.storage.port import Database, Transaction
+
+PERMISSION: Final = "avatars.delete"
+ACTION: Final = "content_remove"
+
+
+class ContentRemoval:
+    """Removes what players have put on their profiles. Pages and the avatar host follow at once."""
+
+    def __init__(
+        self, database: Database, accounts: Accounts, avatars: Avatars, authority: Authority, clock: Clock
+    ) -> None:
+        self._database = database
+        self._accounts = accounts
+        self._avatars = avatars
+        self._authority = authority
+        self._clock = clock
+
+    async def remove_avatar(self, actor: Actor, who: Who, reason: str) -> User:
+        """Remove the avatar of an account. Return the account before it.
+
+        Raises NotAllowed, Invalid, NotFound, Refused by the target rule, and WrongState without an avatar.
+        """
+        target, reason = await self._checked(actor, who, reason)
+        removed = False
+
+        async def record(
+            tx: Transaction, at_ms: int, before: Mapping[str, object], after: Mapping[str, object]
+        ) -> None:
+            nonlocal removed
+            removed = True
+            await self._write(tx, actor, target, reason, at_ms, dict(before), dict(after))
+
+        await self._avatars.remove(target.id, record)
+        if not removed:  # also for the second of two acts at the same time
+            raise WrongState(f"{target.name} has no avatar")
+        return target
+
+    async def remove_userpage(self, actor: Actor, who: Who, reason: str) -> User:
+        """Remove the userpage of an account. Return the account before it.
+
+        Raises NotAllowed, Invalid, NotFound, Refused by the target rule, and WrongState without a userpage.
+        """
+        target, reason = await self._checked(actor, who, reason)
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction) -> None:
+            length = await self._accounts.clear_userpage(tx, target.id)
+            if not length:
+                raise WrongState(f"{target.name} has no userpage")
+            # The length in place of the text, which must not stay in the audit log.
+            await self._write(tx, actor, target, reason, now, {"userpage_content": length}, {"userpage_content": 0})
+
+        await self._database.transaction(body)
+        return target
+
+    async def _checked(self, actor: Actor, who: Who, reason: str) -> tuple[User, str]:
+        await self._authority.require(actor, PERMISSION)
+        reason = checked_reason(reason)
+        target = await self._authority.target(who)
+        await self._authority.require_over(actor, PERMISSION, target, action=ACTION, reason=reason, oneself="allowed")
+        return target, reason
+
+    async def _write(
+        self,
+        tx: Transaction,
+        actor: Actor,
+        target: User,
+        reason: str,
+        at_ms: int,
+        before: dict[str, object],
+        after: dict[str, object],
+    ) -> None:
+        await audit.write(
+            tx,
+            actor,
+            ACTION,
+            at_ms=at_ms,
+            target_kind="user",
+            target_id=target.id,
+            reason=reason,
+            details={"before": before, "after": after},
+        )
