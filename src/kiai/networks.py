@@ -3,13 +3,14 @@
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 Network = IPv4Network | IPv6Network
 
 ADDRESS_TEXT_MAX: Final = 64
 NETWORKS_CACHED: Final = 4_096
+MAPPED_PREFIX_BITS: Final = 96  # of ::ffff:0:0/96, the IPv4-mapped addresses
 IPV6_PREFIX_BITS: Final = 64  # the smallest block that providers give to one customer
 
 _WITH_PORT: Final = re.compile(r"(?P<v4>[0-9.]{7,15}):[0-9]{1,5}|\[(?P<v6>[^\[\]]{2,64})\](?::[0-9]{1,5})?", re.ASCII)
@@ -45,6 +46,58 @@ def is_within(text: str, networks: Iterable[Network]) -> bool:
     """Return whether the text is an address in one of these networks. A zone id is ignored."""
     address = parse_address(text)
     return address is not None and any(address in network for network in networks)
+
+
+def parse_network(text: str) -> Network | None:
+    """Return the network in `text`, an address or CIDR notation, or None.
+
+    An IPv6 address without a prefix length means its /64 network, as in `network_of`. An IPv4-mapped network becomes
+    IPv4. Bits after the prefix are ignored.
+    """
+    if "/" not in text:
+        address = parse_address(text)
+        return None if address is None else ip_network(network_of(text))
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        return None
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < MAPPED_PREFIX_BITS:
+        return network
+    return IPv4Network((int(mapped), network.prefixlen - MAPPED_PREFIX_BITS))
+
+
+class NetworkSet:
+    """A set of networks. A lookup costs one step for each prefix length that occurs in the set."""
+
+    def __init__(self, networks: Iterable[Network] = ()) -> None:
+        self._by_prefix: dict[tuple[int, int], set[int]] = {}
+        for network in networks:
+            key = network.version, network.max_prefixlen - network.prefixlen
+            self._by_prefix.setdefault(key, set()).add(int(network.network_address) >> key[1])
+        self._known: dict[str, bool] = {}
+
+    def contains(self, text: str) -> bool:
+        """Return whether the text is an address in one of the networks."""
+        if not self._by_prefix:
+            return False
+        known = self._known.get(text)
+        if known is None:
+            known = self._find(text)
+            if len(self._known) >= NETWORKS_CACHED:
+                self._known.clear()
+            self._known[text] = known
+        return known
+
+    def _find(self, text: str) -> bool:
+        address = parse_address(text)
+        if address is None:
+            return False
+        number = int(address)
+        return any(
+            address.version == version and number >> bits in numbers
+            for (version, bits), numbers in self._by_prefix.items()
+        )
 
 
 def is_loopback(text: str) -> bool:

@@ -80,6 +80,7 @@ from kiai.storage.tables.scores import (
     unexamined_plays,
 )
 from kiai.storage.tables.server import (
+    address_blocks,
     audit_head,
     audit_log,
     claim_codes,
@@ -87,6 +88,7 @@ from kiai.storage.tables.server import (
     outbox,
     progress,
     reports,
+    switches,
     tasks,
     uptime_days,
     versions,
@@ -100,6 +102,7 @@ __all__ = [
     "account_events",
     "account_tokens",
     "activity",
+    "address_blocks",
     "api_keys",
     "audit_head",
     "audit_log",
@@ -173,6 +176,7 @@ __all__ = [
     "stale_totals",
     "stats",
     "submissions",
+    "switches",
     "tasks",
     "unexamined_plays",
     "uptime_days",

@@ -1,4 +1,7 @@
-"""The server: counters, versions, outbox, tasks, audit log, claim codes, reports and the progress of jobs."""
+"""The server: counters, versions, switches, outbox, tasks, audit log, claim codes, reports and the progress of jobs.
+
+Also the blocked addresses.
+"""
 
 from sqlalchemy import (
     DDL,
@@ -30,6 +33,29 @@ versions = Table(
     metadata,
     Column("name", String(32), primary_key=True),
     count_column("value"),
+)
+
+switches = Table(
+    "switches",  # what staff switches on and off for all workers; one row a name in staff/switches.py
+    metadata,
+    Column("name", String(32), primary_key=True),
+    count_column("value"),
+    count_column("changed_at_ms"),
+    count_column("ends_at_ms"),  # 0: no end
+    text_column("reason"),
+)
+
+address_blocks = Table(
+    "address_blocks",  # networks whose requests are refused; see staff/address_blocks.py
+    metadata,
+    Column("id", Big, Identity(), primary_key=True),
+    Column("network", String(64), nullable=False),  # in CIDR notation
+    Column("at_ms", Big, nullable=False),
+    count_column("ends_at_ms"),  # 0: no end
+    Column("actor_id", Integer, nullable=False),  # 0: the operator
+    text_column("reason"),
+    Index("uq_address_blocks_network", "network", unique=True),
+    sqlite_autoincrement=True,
 )
 
 outbox = Table(
