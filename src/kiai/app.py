@@ -64,6 +64,7 @@ from kiai.staff.authority import Authority
 from kiai.staff.onboarding import Onboarding
 from kiai.staff.ownership import Ownership
 from kiai.staff.silences import Silences
+from kiai.staff.switches import Switches
 from kiai.storage.outbox import Outbox
 from kiai.stores import Stores, is_served, open_stores
 
@@ -100,6 +101,7 @@ class Services:
 
     def _build_accounts(self) -> None:
         database, clock, ids = self.database, self.clock, self.ids
+        self.switches = Switches(database, clock, maintenance=self.settings.maintenance)
         self.passwords = Passwords()
         self.accounts = Accounts(database, self.passwords, clock)
         self.credentials = Credentials(self.accounts, self.limiter, limited=self.settings.rate_limits)

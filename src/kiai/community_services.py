@@ -3,6 +3,7 @@
 `kiai.app` builds the services of the game first and passes itself.
 """
 
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from kiai.accounts.web_sessions import WebSessions
@@ -16,17 +17,23 @@ from kiai.scores.evidence import Examiner
 from kiai.scores.evidence.rules import thresholds
 from kiai.scores.webhook_events import FirstPlaceEvents
 from kiai.secret_box import SecretBox
+from kiai.staff.address_blocks import AddressBlocks
 from kiai.staff.audit_reading import AuditReading
 from kiai.staff.channel_desk import ChannelDesk
 from kiai.staff.chat_desk import ChatDesk
 from kiai.staff.clans import ClanStaff
+from kiai.staff.content_removal import ContentRemoval
+from kiai.staff.debug_log import DebugLog
 from kiai.staff.devices import Devices
 from kiai.staff.doctor import Doctor
 from kiai.staff.donors import Donors
 from kiai.staff.faq import Faq
 from kiai.staff.filter_desk import FilterDesk
 from kiai.staff.flag_queue import FlagQueue
+from kiai.staff.inspection import Inspections
 from kiai.staff.kicks import Kicks
+from kiai.staff.live_settings import LiveSettings
+from kiai.staff.maintenance import Maintenance
 from kiai.staff.map_requests import MapRequests
 from kiai.staff.naming import Naming
 from kiai.staff.notes import Notes
@@ -35,6 +42,7 @@ from kiai.staff.player_lines import PlayerLines
 from kiai.staff.reports import Reports
 from kiai.staff.restrictions import Restrictions
 from kiai.staff.sanctions import Sanctions
+from kiai.staff.shutdown import Shutdown
 from kiai.staff.silences import OUTBOX_KIND as SILENCES
 from kiai.staff.staff_feed import StaffFeed
 from kiai.staff.webhooks import WebhookEditor
@@ -124,7 +132,33 @@ class CommunityServices:
         web_sessions = WebSessions(database, clock, services.ids)
         self.restrictions = Restrictions(database, accounts, authority, services.standing, web_sessions, clock)
         self.kicks = Kicks(database, authority, clock)
+        trusted = tuple(ip_network(cidr) for cidr in services.settings.trusted_proxy)
+        self.address_blocks = AddressBlocks(database, authority, services.switches, clock, trusted)
+        self.maintenance = Maintenance(
+            database,
+            authority,
+            services.switches,
+            services.realtime,
+            services.presence,
+            clock,
+            title=services.settings.title,
+        )
+        self.shutdown = Shutdown(
+            database,
+            authority,
+            services.switches,
+            services.realtime,
+            services.presence,
+            clock,
+            title=services.settings.title,
+        )
+        self.live_settings = LiveSettings(services.settings, database, authority, services.switches, clock)
+        self.debug_log = DebugLog(database, authority, services.switches, clock, level=services.settings.log_level)
         self.sanctions = Sanctions(authority, self.restrictions, services.silences, self.kicks)
+        self.content_removal = ContentRemoval(database, accounts, services.avatars, authority, clock)
+        self.inspections = Inspections(
+            database, authority, accounts, services.logins, self.reports, services.realtime, clock
+        )
         self.donors = Donors(database, accounts, authority, clock)
         self.notes = Notes(database, accounts, authority, clock)
         self.naming = Naming(database, accounts, authority, services.standing, clock)
@@ -133,9 +167,10 @@ class CommunityServices:
         services.outbox.subscribe(BOT_LINES, PlayerLines(accounts, services.chat.notify).deliver)
 
     async def end_timed(self) -> None:
-        """End the restrictions, freezes and donor times that have run out. A job calls this."""
+        """End the restrictions, freezes, donor times and address blocks that have run out. A job calls this."""
         await self.restrictions.end_due()
         await self.donors.end_due()
+        await self.address_blocks.end_due()
 
     def _build_webhooks(self, services: "Services") -> None:
         """Build what sends events to URLs of the operator."""

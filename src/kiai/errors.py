@@ -11,6 +11,7 @@ KiaiError
 |  |- OutRanked()                  the role of the target is not below that of the caller
 |  `- WrongState(reason)           the target has the state already, or not the state to end
 |- Conflict(what)                  the name or place is already taken
+|- UnderMaintenance()              only staff may use the server now
 `- Unavailable(part, reason)       a failure of the server: the client may retry later
    |- TooSlow(part, reason)        it exceeds the time limit of one request
    `- Damaged(part, fault, remedy) stored data cannot be read: a retry does not help
@@ -89,6 +90,13 @@ class Conflict(KiaiError):
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} is already taken")
         self.what = what
+
+
+class UnderMaintenance(KiaiError):
+    """Staff has switched maintenance on, so only staff may use the server."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is under maintenance; please come back later")
 
 
 class Unavailable(KiaiError):

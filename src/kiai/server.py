@@ -1,11 +1,12 @@
 """The server over the services: its faces as one ASGI application, its metrics and its periodic jobs."""
 
 import asyncio
+from collections.abc import Callable
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final
 
-from kiai import session_snapshot
-from kiai.chat.filtering import RELOAD_EVERY_S
+from kiai import logs, session_snapshot
+from kiai.chat.filtering import RELOAD_EVERY_S as FILTER_EVERY_S
 from kiai.chat.service import COUNTS_EVERY_S
 from kiai.clans.upkeep import EVERY_S as CLANS_EVERY_S
 from kiai.errors import Unavailable
@@ -28,10 +29,13 @@ from kiai.faces.wiring import (
     build_site,
 )
 from kiai.jobs import Jobs, Paced, PeriodicJob, job_lease
-from kiai.logs import AccessLog
+from kiai.logs import AccessLog, get_logger
 from kiai.networks import Network
 from kiai.scores.announcing import SAY_EVERY_S
 from kiai.shared_memory import SharedMemory
+from kiai.staff.maintenance import DRAIN_EVERY_S
+from kiai.staff.shutdown import CHECK_EVERY_S
+from kiai.staff.switches import RELOAD_EVERY_S
 from kiai.uptime import SAMPLE_EVERY_S
 
 if TYPE_CHECKING:
@@ -46,13 +50,20 @@ WORKER_NAME_BYTES: Final = 9
 
 
 class HttpServer:
-    """The faces, metrics and periodic jobs of one process. Call `begin` before the first request."""
+    """The faces, metrics and periodic jobs of one process. Call `begin` before the first request.
+
+    `stop_server` stops the whole server, as SIGTERM to its first process does; the process sets it. `stops`: whether a
+    planned stop has begun.
+    """
 
     def __init__(self, services: "Services", access_log: AccessLog, slots: SharedMemory | None = None) -> None:
         settings = services.settings
         trusted: tuple[Network, ...] = tuple(ip_network(cidr) for cidr in settings.trusted_proxy)
         limited = settings.rate_limits
         self._services = services
+        self._log_level: str = settings.log_level
+        self.stop_server: Callable[[], object] = lambda: None
+        self.stops = False
         self._worker = services.ids.token(WORKER_NAME_BYTES)
         self.metrics = Metrics(slots)
         self.protocol = guarded_protocol(
@@ -65,7 +76,9 @@ class HttpServer:
         self.events = Events(services.realtime, services.accounts, services.api_keys)
         self.operations = [*build_operations(services), *self.events.operations()]
         rate_limit = RateLimit("api", settings.api_rate_per_minute, 60.0) if limited else None
-        gateway = ApiGateway(services.api_keys, services.limiter, services.clock, rate_limit)
+        gateway = ApiGateway(
+            services.api_keys, services.limiter, services.clock, rate_limit, services.switches.under_maintenance
+        )
         self.health = Health(
             self.metrics,
             services.site.uptime.components,
@@ -89,6 +102,8 @@ class HttpServer:
             metrics=self.metrics,
             access_log=access_log,
             trusted=trusted,
+            is_blocked=services.community.address_blocks.is_blocked,
+            blocked_answers={"api": api_app.blocked_answer, "site": self.site.failures.blocked},
         )
         self.jobs = Jobs(self._acquire_lease if services.stores.shared else None)
         self.jobs.every(*self._periodic_jobs())
@@ -119,6 +134,10 @@ class HttpServer:
             PeriodicJob("first-disks", SAY_EVERY_S, services.first_place_lines.say),
             PeriodicJob("stream-keys", KEYS_EVERY_S, self.events.end_revoked),
             PeriodicJob("channel-counts", COUNTS_EVERY_S, services.chat.publish_counts),
+            PeriodicJob("switches", RELOAD_EVERY_S, self.follow_switches),
+            PeriodicJob("stop", CHECK_EVERY_S, self.stop_if_due),
+            PeriodicJob("stop-reminders", 1.0, services.community.shutdown.remind, shared=True),
+            PeriodicJob("maintenance", DRAIN_EVERY_S, services.community.maintenance.drain, shared=True),
             PeriodicJob("expiry", 5.0, services.presence.expire, shared=True),
             PeriodicJob("figures", 5.0, build_polled_metrics(self.metrics, services).poll),
             PeriodicJob("checkpoint", CHECKPOINT_EVERY_S, services.database.checkpoint),
@@ -137,7 +156,7 @@ class HttpServer:
             PeriodicJob("old-cards", MINUTE_S, services.site.score_cards.sweep, shared=True),
             PeriodicJob("old-lines", HOUR_S, services.journal.delete_older, shared=True),
             PeriodicJob("old-erasures", HOUR_S, services.history.delete_older, shared=True),
-            PeriodicJob("word-filter", RELOAD_EVERY_S, services.word_filter.reload),
+            PeriodicJob("word-filter", FILTER_EVERY_S, services.word_filter.reload),
             PeriodicJob("old-mail", HOUR_S, services.mail.delete_older, shared=True),
             PeriodicJob("timed-sanctions", 1.0, services.community.end_timed, shared=True),
             PeriodicJob("old-reports", HOUR_S, services.community.reports.delete_older, shared=True),
@@ -180,6 +199,23 @@ class HttpServer:
         if await self._services.stores.is_state_empty():
             await self._services.ranks.rebuild()
         await self._services.outbox.deliver()
+
+    async def follow_switches(self) -> None:
+        """Read what staff has switched on and off, and the blocked addresses. A job calls this on every worker."""
+        await self._services.switches.reload()
+        await self._services.community.address_blocks.follow()
+        await self._services.community.live_settings.follow()
+        level = self._services.community.debug_log.level()
+        if level != self._log_level:
+            self._log_level = level
+            logs.configure(self._services.settings.log, level)
+
+    async def stop_if_due(self) -> None:
+        """Stop the server at the time that a developer has planned. A job calls this on every worker."""
+        if self._services.community.shutdown.is_due() and not self.stops:
+            self.stops = True
+            get_logger("serve").warning("planned stop")
+            self.stop_server()
 
     async def write_buffers(self) -> None:
         """Write the rows that were buffered in memory, e.g. logins and chat lines. A job calls this."""
@@ -250,6 +286,7 @@ class HttpServer:
     async def begin(self) -> None:
         """Load what the server answers from memory: ranks, channels, and the sessions from before a restart."""
         services = self._services
+        await self.follow_switches()
         if services.stores.shared:
             await self._load_first_ranks()
         else:

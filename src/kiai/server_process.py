@@ -6,6 +6,7 @@ its parser and the validation of settings are then no longer in memory, which sa
 
 import asyncio
 import contextlib
+import functools
 import gc
 import os
 import signal
@@ -146,6 +147,7 @@ async def _serve(
                     await _announce_claim(services)
                 access_log = logs.AccessLog(settings.log, settings.log_level)
                 server = HttpServer(services, access_log, slots)
+                server.stop_server = functools.partial(_stop_server, supervisor)
                 await server.begin()
                 if not settings.rate_limits:
                     log.warning("rate limits are off", why="KIAI_RATE_LIMITS=off")
@@ -180,6 +182,15 @@ async def _make_demo(services: Services) -> None:
 
     print("kiai: creating demo data ...", file=sys.stderr)
     await build(services, progress=lambda done, total: None, **DEMO)
+
+
+def _stop_server(supervisor: int | None) -> None:
+    """Stop this server as SIGTERM does. A worker asks its supervisor, so that all workers stop and none is replaced."""
+    if supervisor is None:
+        os.kill(os.getpid(), signal.SIGTERM)
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(supervisor, signal.SIGUSR1)
 
 
 async def _announce_claim(services: Services) -> None:

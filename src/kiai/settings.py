@@ -9,6 +9,7 @@ Unknown keys and variables are rejected, with the most similar known one.
 import difflib
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
@@ -755,7 +756,8 @@ This page lists every setting of the server. No setting is required. You can set
    [sample file](kiai.toml) contains every setting.
 
 Flags override environment variables, environment variables override `kiai.toml`, and `kiai.toml` overrides the
-defaults. Settings are read once, at the start.
+defaults. Settings are read at the start. `!reload settings` of a developer reads `kiai.toml` again and applies
+`welcome`, `menu_icon`, `menu_link`, `oldest_build` and `build_age_days`; changes of other settings need a restart.
 
 Unknown settings are rejected by name. A value that is not allowed stops the command with one line that says where the
 value comes from and what is allowed. Relative folders start at the folder where you start the command. In environment
@@ -789,3 +791,17 @@ def write_pages(folder: Path) -> None:
     """Write both pages into `folder` (docs/operate)."""
     (folder / "settings.md").write_text(settings_reference(), "utf-8")
     (folder / "kiai.toml").write_text(settings_sample(), "utf-8")
+
+
+def main() -> int:
+    """Print the settings as JSON, with secrets, for a server that reads them again. Return the exit code."""
+    try:
+        sys.stdout.buffer.write(load_settings().to_json())
+    except BadSettings as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

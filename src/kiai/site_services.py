@@ -64,6 +64,7 @@ class SiteServices:
             services.limiter,
             clock,
             ids,
+            services.switches.under_maintenance,
         )
         self.pages = PageDecoder(page_workers())
         self.score_reader = ScoreReader(database, services.boards)

@@ -1,8 +1,9 @@
 """Runs several workers on one port: starts, watches and replaces them, and serves no requests itself.
 
 The supervisor opens the port once and the workers inherit it, so waiting connections survive the death of a worker. A
-worker that ends is started again. SIGTERM ends all workers after their current requests. SIGHUP replaces them one after
-another; each new worker is ready before the old one stops.
+worker that ends is started again. SIGTERM ends all workers after their current requests, and so does SIGUSR1, which
+workers send at the time of a planned stop. SIGHUP replaces them one after another; each new worker is ready before the
+old one stops.
 """
 
 import asyncio
@@ -88,6 +89,8 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._on_sighup)
+        # Of workers, at the time of a planned stop. All of them send it, so it has no second meaning as SIGTERM has.
+        loop.add_signal_handler(signal.SIGUSR1, self._stopping.set)
         async with self._replacing:
             started = await asyncio.gather(*(self._start(number) for number in self._start_locks))
             if not all(started):

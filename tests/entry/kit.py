@@ -34,6 +34,7 @@ class Entry:
         self.web_sessions = WebSessions(database, self.clock, SystemIds())
         self.credentials = Credentials(self.world.accounts, limiter, limited=True)
         smtp = None if mail_server is None else mail_server.url
+        self.maintenance = False
         self.services = EntryServices(
             load_settings(**{"data": folder, "domain": "kiai.example", "title": "Kiai Club", "smtp": smtp} | settings),
             database,
@@ -44,6 +45,7 @@ class Entry:
             limiter,
             self.clock,
             SystemIds(),
+            lambda: self.maintenance,
         )
         if self.run(self.world.accounts.account_named("alice")) is None:
             self.world.add_player(a_player(password=PASSWORD))

@@ -278,6 +278,7 @@ def _front(face: App, metrics: Metrics, access_log: AccessLog) -> Front:
     return Front(
         bancho=Face(), api=face, avatars=face, client=face, site=face, health=face,
         failure_page=_failure_page, ids=SystemIds(), metrics=metrics, access_log=access_log,
+        is_blocked=lambda address: False, blocked_answers={},
     )  # fmt: skip
 
 

@@ -52,6 +52,7 @@ class OwnAccounts:
             limiter,
             clock,
             ids,
+            lambda: False,
         )
         self.keys = OwnKeys(accounts, world.api_keys, self.irc, self.entry.history)
         self.friendships = Friendships(world.relationships, self.presence)

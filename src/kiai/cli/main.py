@@ -19,6 +19,7 @@ from kiai.cli import (
     reports,
     sanctions,
     serve,
+    server_acts,
     users,
     webhooks,
 )
@@ -48,6 +49,8 @@ app.add_typer(filters.app, name="filter")
 app.command("demo")(maintenance.demo)
 app.command("recalc")(maintenance.recalc)
 app.command("doctor")(maintenance.doctor)
+app.add_typer(server_acts.addresses, name="addresses")
+app.command("maintenance")(server_acts.maintenance)
 app.command("backup")(backups.backup)
 app.command("restore")(backups.restore)
 app.command("migrate")(maintenance.migrate)

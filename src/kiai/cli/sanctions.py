@@ -318,6 +318,28 @@ def delete(
     out.result({"id": user_id, "deleted": True}, f"Deleted account {user_id}.")
 
 
+def delavatar(
+    name: Name, reason: Reason, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False
+) -> None:
+    """Remove a player's avatar. The player can set another one."""
+
+    async def work(services: "Services") -> None:
+        await services.community.content_removal.remove_avatar(OPERATOR, name, reason)
+
+    act(data, database, as_json, name, work, "has no avatar any more")
+
+
+def deluserpage(
+    name: Name, reason: Reason, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False
+) -> None:
+    """Remove the text of a player's profile. The player can write another one."""
+
+    async def work(services: "Services") -> None:
+        await services.community.content_removal.remove_userpage(OPERATOR, name, reason)
+
+    act(data, database, as_json, name, work, "has no userpage any more")
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the commands to `kiai users`."""
     for command in (
@@ -334,6 +356,8 @@ def add_to(app: typer.Typer) -> None:
         rename,
         country,
         delete,
+        delavatar,
+        deluserpage,
         note,
         notes,
     ):

@@ -3,6 +3,7 @@
 The operator decides who may register: everybody, nobody, or people with an invite code. `kiai users add` always can.
 """
 
+from collections.abc import Callable
 from typing import Final, Literal
 
 from kiai.accounts import Accounts
@@ -11,7 +12,7 @@ from kiai.entry.invites import Invites
 from kiai.entry.letters import Letters
 from kiai.entry.model import Change, Origin
 from kiai.entry.tokens import TokenKind, Tokens
-from kiai.errors import Conflict, Invalid, NotFound, Refused
+from kiai.errors import Conflict, Invalid, NotFound, Refused, UnderMaintenance
 from kiai.networks import is_loopback, network_of
 from kiai.realtime.rate_limiter import RateLimiter
 from kiai.storage.port import Transaction
@@ -62,6 +63,7 @@ class Registration:
         limited: bool,
         state: State,
         verifies_email: bool,
+        under_maintenance: Callable[[], bool],
     ) -> None:
         self._accounts = accounts
         self._invites = invites
@@ -72,11 +74,13 @@ class Registration:
         self._limited = limited
         self.state: Final = state
         self._verifies_email = verifies_email
+        self._under_maintenance = under_maintenance
 
     async def faults_of(
         self, *, name: str, email: str, password: str, invite: str | None = None
     ) -> dict[str, list[str]]:
-        """Return the messages for a form by field; empty for a form without faults. Raises RegistrationClosed.
+        """Return the messages for a form by field; empty for a form without faults. Raises RegistrationClosed and
+        UnderMaintenance.
 
         Another registration may take the name afterwards: `register` decides.
         """
@@ -88,7 +92,7 @@ class Registration:
 
     async def register(self, *, name: str, email: str, password: str, origin: Origin, invite: str | None = None) -> int:
         """Create an account and return its id. Raises RegistrationFaults, RegistrationClosed,
-        TooManyRegistrations and Unavailable.
+        TooManyRegistrations, UnderMaintenance and Unavailable.
 
         The account is not public before its first login with the game.
         """
@@ -128,5 +132,7 @@ class Registration:
             raise TooManyRegistrations(answer.reset_s)
 
     def _check_open(self) -> None:
+        if self._under_maintenance():
+            raise UnderMaintenance
         if self.state == "off":
             raise RegistrationClosed

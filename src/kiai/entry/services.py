@@ -1,5 +1,6 @@
 """Builds the services of entry over those of accounts."""
 
+from collections.abc import Callable
 from typing import Final
 
 from kiai.accounts import Accounts, Credentials
@@ -37,6 +38,7 @@ class EntryServices:
         limiter: RateLimiter,
         clock: Clock,
         ids: Ids,
+        under_maintenance: Callable[[], bool],
     ) -> None:
         site_url = settings.site_url
         limited = settings.rate_limits
@@ -56,6 +58,7 @@ class EntryServices:
             limited=limited,
             state=settings.registration,
             verifies_email=settings.mail_verification,
+            under_maintenance=under_maintenance,
         )
         self.security: Final = Security(
             database,
@@ -86,7 +89,15 @@ class EntryServices:
             site_url=site_url,
         )
         self.web_login: Final = WebLogin(
-            database, accounts, credentials, web_sessions, self.tokens, self.factors, self.passkeys, self.history
+            database,
+            accounts,
+            credentials,
+            web_sessions,
+            self.tokens,
+            self.factors,
+            self.passkeys,
+            self.history,
+            under_maintenance,
         )
 
     async def flush(self) -> None:

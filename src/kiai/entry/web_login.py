@@ -16,8 +16,9 @@ from kiai.entry.model import AccountBanned, LoginEvent, Origin
 from kiai.entry.passkeys import Ceremony, Passkeys
 from kiai.entry.second_factors import Factors, SecondFactors
 from kiai.entry.tokens import TokenKind, Tokens
-from kiai.errors import NotAuthenticated, NotFound
+from kiai.errors import NotAuthenticated, NotFound, UnderMaintenance
 from kiai.osu.names import EMAIL_MAX, password_md5
+from kiai.osu.privileges import STAFF, effective
 from kiai.staff.audit import ABOUT
 from kiai.storage.port import Database, Transaction
 
@@ -59,6 +60,7 @@ class WebLogin:
         factors: SecondFactors,
         passkeys: Passkeys,
         history: SecurityHistory,
+        under_maintenance: Callable[[], bool],
     ) -> None:
         self._database = database
         self._accounts = accounts
@@ -68,6 +70,7 @@ class WebLogin:
         self._factors = factors
         self._passkeys = passkeys
         self._history = history
+        self._under_maintenance = under_maintenance
         self._listeners: list[LoginListener] = []
 
     def subscribe(self, listener: LoginListener) -> None:
@@ -78,7 +81,7 @@ class WebLogin:
         """Log in with a password.
 
         Raises NotAuthenticated, in the same time for an unknown name and a wrong password, AccountBanned,
-        TooManyGuesses and Unavailable.
+        UnderMaintenance, TooManyGuesses and Unavailable.
         """
         account = await self._account(name_or_email)
         # An unknown name is checked too, so that it takes as long and counts as a guess.
@@ -89,7 +92,7 @@ class WebLogin:
             if account is not None:
                 self._history.record(account.id, LoginEvent.WRONG_PASSWORD, origin)
             raise
-        await self._check_banned(user, origin)
+        await self._check_admitted(user, origin)
         if (await self._factors.of(user.id)).required:
 
             async def body(tx: Transaction) -> str:
@@ -117,7 +120,8 @@ class WebLogin:
     async def finish_with_code(self, token: str, code: str, origin: Origin) -> LoggedIn:
         """Finish a login with a code of an authenticator or a recovery code.
 
-        Raises NotFound when the step has ended, WrongCode, TooManyCodes, AccountBanned and Unavailable.
+        Raises NotFound when the step has ended, WrongCode, TooManyCodes, AccountBanned, UnderMaintenance
+        and Unavailable.
         """
         step = await self.step(token)
         await self._factors.check(step.user.id, code, origin)
@@ -132,14 +136,14 @@ class WebLogin:
     ) -> LoggedIn:
         """Finish a login with a passkey.
 
-        Raises NotFound when the step has ended, BadPasskey, AccountBanned and Unavailable.
+        Raises NotFound when the step has ended, BadPasskey, AccountBanned, UnderMaintenance and Unavailable.
         """
         step = await self.step(token)
         await self._passkeys.log_in(state, response, user_id=step.user.id)
         return await self._finish(token, step.user, origin)
 
     async def _finish(self, token: str, user: User, origin: Origin) -> LoggedIn:
-        await self._check_banned(user, origin)
+        await self._check_admitted(user, origin)
 
         async def body(tx: Transaction) -> None:
             if await self._tokens.use(tx, TokenKind.LOGIN, token) is None:
@@ -153,11 +157,11 @@ class WebLogin:
     async def log_in_with_passkey(self, state: str, response: Mapping[str, Any], origin: Origin) -> LoggedIn:
         """Log in with only a passkey, which has verified its owner.
 
-        Raises BadPasskey, AccountBanned and Unavailable.
+        Raises BadPasskey, AccountBanned, UnderMaintenance and Unavailable.
         """
         user_id = await self._passkeys.log_in(state, response)
         user = await self._accounts.user(Viewer(user_id=user_id), id=user_id)
-        await self._check_banned(user, origin)
+        await self._check_admitted(user, origin)
         return await self._open(user_id, origin, second_factor=True)
 
     # --- parts
@@ -169,8 +173,11 @@ class WebLogin:
             return await self._accounts.account_with_email(text)
         return await self._accounts.account_named(text)
 
-    async def _check_banned(self, user: User, origin: Origin) -> None:
+    async def _check_admitted(self, user: User, origin: Origin) -> None:
+        """Raise AccountBanned for a banned account, and UnderMaintenance for players during maintenance."""
         if user.banned_at_ms is None:
+            if self._under_maintenance() and not effective(user.priv) & STAFF:
+                raise UnderMaintenance
             return
         self._history.record(user.id, LoginEvent.BANNED, origin)
         acts = await self._database.all(ABOUT, kind="user", target_id=user.id)

@@ -8,6 +8,8 @@
                                                       |          and on the bare host
                                                       `-> site   everything else
 
+Requests from a blocked address get 403 from the front, except those to the health endpoints.
+
 The front gives each request an id and the address of its caller, writes a line to the access log and counts it in the
 metrics. It records the status that was written to the socket (`Wire`), not the one that the handler intended:
 
@@ -24,7 +26,7 @@ metrics. It records the status that was written to the socket (`Wire`), not the 
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any, Final, Literal
 
@@ -36,6 +38,7 @@ from kiai.logs import AccessLog, get_logger
 from kiai.networks import Network, forwarded_address, is_within, network_of
 
 HOSTS_REMEMBERED: Final = 1_024  # the Host header is the client's choice, so the cache needs a bound
+BLOCKED: Final = 403
 CLIENT_LEFT: Final = 499
 """The status in log and metrics when the client disconnected before the answer left."""
 BANCHO_HOSTS: Final = ("c", "ce", "c4", "c5", "c6")  # clients use `c`; stable falls back to the others
@@ -64,6 +67,10 @@ FailurePage = Callable[[Scope, Literal[500, 503]], tuple[list[tuple[bytes, bytes
 """Returns headers and body of a page about a failed request, or None for an empty answer."""
 
 
+BlockedAnswer = Callable[[Scope], tuple[list[tuple[bytes, bytes]], bytes]]
+"""Returns headers and body of the answer to a blocked address."""
+
+
 class Front:
     """An ASGI application in front of all faces."""
 
@@ -81,7 +88,11 @@ class Front:
         metrics: Metrics,
         access_log: AccessLog,
         trusted: tuple[Network, ...] = (),
+        is_blocked: Callable[[str], bool],
+        blocked_answers: Mapping[str, BlockedAnswer],
     ) -> None:
+        self._is_blocked = is_blocked
+        self._blocked_answers = blocked_answers
         self._faces: dict[str, tuple[str, App]] = {
             "api": ("api", api),
             "a": ("avatars", avatars),
@@ -114,6 +125,8 @@ class Front:
         address = scope["kiai.address"] = self._address(scope)
         CALLER.set(network_of(address))
         name, face = self._face(scope)
+        if name != "health" and self._is_blocked(address):
+            face = self._refuse_blocked(name)
 
         async def with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
@@ -153,6 +166,19 @@ class Front:
             address=address,
             cut=cut,
         )
+
+    def _refuse_blocked(self, name: str) -> App:
+        """Return the application that refuses a request to this face. Game clients get no body."""
+        answer = self._blocked_answers.get(name)
+
+        async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+            scope["kiai.route"] = "blocked"
+            headers, body = ([], b"") if answer is None else answer(scope)
+            length = (b"content-length", b"%d" % len(body))
+            await send({"type": "http.response.start", "status": BLOCKED, "headers": [*headers, length]})
+            await send({"type": "http.response.body", "body": body})
+
+        return refuse
 
     async def _end(
         self, wire: Wire, fault: BaseException | None, send: Send, scope: Scope, face: str

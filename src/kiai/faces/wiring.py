@@ -50,6 +50,7 @@ from kiai.faces.bot.devices import DeviceCommands
 from kiai.faces.bot.flags import FlagCommands
 from kiai.faces.bot.help import HelpCommands
 from kiai.faces.bot.map_links import MapLinks
+from kiai.faces.bot.inspection import InspectionCommands
 from kiai.faces.bot.maps import MapCommands
 from kiai.faces.bot.moderation import ModerationCommands
 from kiai.faces.bot.mp import MatchCommands
@@ -61,6 +62,7 @@ from kiai.faces.bot.reports import ReportCommands
 from kiai.faces.bot.sanctions import SanctionCommands
 from kiai.faces.bot.server import ServerCommands
 from kiai.faces.bot.sessions import SessionCommands
+from kiai.faces.bot.server_acts import ServerActCommands
 from kiai.faces.client import app as client_app
 from kiai.faces.client.beatmap_info import BeatmapInfoEndpoints
 from kiai.faces.client.client_signals import ReportEndpoints
@@ -237,24 +239,52 @@ def register_bot_commands(services: "Services") -> None:
     map_links = MapLinks(now_playing, services.beatmaps, services.mirrors, services.realtime, services.link)
     basics = (HelpCommands(services.bot), players, sessions)
     of_players = (*basics, now_playing, map_links, server, ownership, community_commands, maps)
-    for group in (*of_players, reports, devices, flags, moderation, sanctions, matches, pools, clans):
+    of_staff = (moderation, sanctions, _inspection(services, now_playing), _server_acts(services))
+    for group in (*of_players, reports, devices, flags, *of_staff, matches, pools, clans):
         services.bot.register(group.commands())
+
+
+def _server_acts(services: "Services") -> ServerActCommands:
+    community = services.community
+    return ServerActCommands(
+        community.maintenance,
+        community.address_blocks,
+        community.shutdown,
+        community.debug_log,
+        community.live_settings,
+    )
+
+
+def _inspection(services: "Services", now_playing: NowPlaying) -> InspectionCommands:
+    return InspectionCommands(
+        services.community.inspections,
+        services.community.content_removal,
+        services.profiles,
+        now_playing,
+        services.realtime,
+        services.clock,
+    )
 
 
 def build_bancho(services: "Services") -> Bancho:
     """Build the face of the game's realtime protocol."""
     settings = services.settings
+    live = services.community.live_settings
+
+    def login_texts() -> LoginTexts:
+        current = live.current
+        return LoginTexts(
+            title=current.title,
+            bot_name=current.bot_name,
+            welcome=current.welcome,
+            menu_icon=current.menu_icon or "",
+            menu_link=current.menu_link or "",
+            oldest_build=current.oldest_build,
+            build_age_days=current.build_age_days,
+        )
+
     login = Login(
-        LoginTexts(
-            title=settings.title,
-            bot_name=settings.bot_name,
-            welcome=settings.welcome,
-            menu_icon=settings.menu_icon or "",
-            menu_link=settings.menu_link or "",
-            maintenance=settings.maintenance,
-            oldest_build=settings.oldest_build,
-            build_age_days=settings.build_age_days,
-        ),
+        login_texts,
         credentials=services.credentials,
         limiter=services.limiter,
         relationships=services.relationships,
@@ -271,6 +301,7 @@ def build_bancho(services: "Services") -> Bancho:
         ownership=services.ownership,
         geography=services.site.geography,
         faq=services.community.faq,
+        under_maintenance=services.switches.under_maintenance,
         limited=settings.rate_limits,
     )
     return Bancho(
@@ -301,7 +332,8 @@ def build_irc(services: "Services") -> IrcGateway | None:
     settings, clock, realtime = services.settings, services.clock, services.realtime
     if not settings.has_irc:
         return None
-    hub = Hub(realtime, services.presence)
+    live = services.community.live_settings
+    hub = Hub(realtime, services.presence, services.community.address_blocks.is_blocked)
     channels = ChannelCommands(
         hub,
         services.chat,
@@ -313,7 +345,7 @@ def build_irc(services: "Services") -> IrcGateway | None:
         history_lines=settings.irc_history,
     )
     login = IrcLogin(
-        WelcomeTexts(settings.title, settings.welcome, __version__, settings.maintenance),
+        lambda: WelcomeTexts(settings.title, live.current.welcome, __version__),
         hub,
         channels,
         passwords=services.site.irc_passwords,
@@ -324,6 +356,7 @@ def build_irc(services: "Services") -> IrcGateway | None:
         ids=services.ids,
         limited=settings.rate_limits,
         is_chat_bot=services.site.chat_bots.is_one,
+        under_maintenance=services.switches.under_maintenance,
     )
     talking = Talking(hub, channels, services.chat, services.silences, services.limiter, limited=settings.rate_limits)
     people = PeopleCommands(
@@ -413,6 +446,7 @@ def build_site(services: "Services") -> Site:
         services.limiter,
         services.clock,
         services.ids,
+        services.switches.under_maintenance,
         limited=settings.rate_limits,
         hosts_tls=not settings.is_local,
     )

@@ -37,6 +37,7 @@ from kiai.osu.grades import grade
 from kiai.osu.modes import mode_of
 from kiai.osu.mods import AP, NF, RX, clock_rate, refused_mods, unranked_mods
 from kiai.osu.replay_file import BadReplay
+from kiai.presence import drained
 from kiai.realtime.port import Realtime, Session
 from kiai.realtime.rate_limiter import RateLimiter
 from kiai.scores import statements
@@ -356,6 +357,8 @@ class Submissions:
             sessions = [session for session in await self._realtime.sessions_of(user.id) if not session.irc]
         except Unavailable:  # accept the play without a session: docs/spec/security.md#when-a-store-is-unavailable
             return []
+        if not sessions and self._rules.require_online:
+            sessions = await drained.stored(self._realtime, user.id)
         if not sessions and self._rules.require_online:
             raise NotNow("submission", "the player has no session")
         return sessions

@@ -45,6 +45,8 @@ SMALL: Final = {
     "chat_filters": "up to 200 patterns of the operator",
     "counters": "one row a name in the code",
     "pp_records": "one row a mode",
+    "switches": "one row a name in the code",
+    "address_blocks": "staff blocks them, up to 1,000",
     "versions": "one row a name in the code",
     "webhooks": "the operator adds them, up to 32",
     "progress": "one row a job",

@@ -13,7 +13,7 @@ from kiai.faces.api.docs import ALLOW, Documentation
 from kiai.faces.api.errors import ErrorCode, ErrorResponse
 from kiai.faces.api.operation import JSON, ApiGateway, Operation, Resource, method_not_allowed
 from kiai.faces.api.replies import Failure
-from kiai.faces.asgi import FalconApp
+from kiai.faces.asgi import FalconApp, Scope
 from kiai.faces.compression import Compression
 from kiai.logs import get_logger
 
@@ -112,6 +112,14 @@ def _send_error(req: falcon.asgi.Request, resp: falcon.asgi.Response, problem: E
     resp.set_headers(problem.headers)
     resp.set_header("Cache-Control", "no-store")  # 404 and 405 are cacheable by default
     resp.data = _encoder(req)(problem, req.scope.get("kiai.request_id", ""))
+
+
+def blocked_answer(scope: Scope) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Return headers and body of the answer to a blocked address."""
+    encode = encode_failure_v2 if scope["path"].startswith(_V2) else encode_failure
+    problem = ErrorResponse(403, "Your address is blocked on this server.", "forbidden")
+    headers = [(b"content-type", JSON.encode()), (b"cache-control", b"no-store")]
+    return headers, encode(problem, scope.get("kiai.request_id", ""))
 
 
 def _encoder(req: falcon.asgi.Request) -> Callable[[ErrorResponse, str], bytes]:

@@ -111,6 +111,9 @@ def error_response_of(error: errors.KiaiError, version: int = 1) -> ErrorRespons
             return ErrorResponse(415, _sentence(error), "unsupported_media_type")
         case BodyTooLarge():
             return ErrorResponse(413, _sentence(error), "too_large")
+        case errors.UnderMaintenance():
+            text = "The server is under maintenance. Until it ends, only staff can change something."
+            return ErrorResponse(503, text, "unavailable", (("Retry-After", "300"),))
         case errors.TooSlow():
             text = "The query takes too long. Add a filter, request fewer entries, or try again in a moment."
             return ErrorResponse(503, text, "unavailable", (("Retry-After", "5"),))

@@ -15,7 +15,7 @@ import msgspec
 
 from kiai.accounts import EVERYBODY, ApiKeys, Viewer
 from kiai.clock import Clock
-from kiai.errors import KiaiError, NotAllowed, NotAuthenticated
+from kiai.errors import KiaiError, NotAllowed, NotAuthenticated, UnderMaintenance
 from kiai.faces.api.cors import allow_origin, answer_options
 from kiai.faces.api.errors import ErrorResponse, TooManyRequests, error_response_of
 from kiai.faces.api.params import QueryReader
@@ -112,10 +112,18 @@ class ApiGateway:
     `everything` is the limit on all requests of a caller together, or None if rate limits are off.
     """
 
-    def __init__(self, api_keys: ApiKeys, limiter: RateLimiter, clock: Clock, everything: RateLimit | None) -> None:
+    def __init__(
+        self,
+        api_keys: ApiKeys,
+        limiter: RateLimiter,
+        clock: Clock,
+        everything: RateLimit | None,
+        under_maintenance: Callable[[], bool],
+    ) -> None:
         self._api_keys = api_keys
         self._limiter = limiter
         self.everything = everything
+        self._under_maintenance = under_maintenance
         self._wrong_keys = FailureLimit(clock.monotonic, limit=WRONG_KEYS.count, period_s=WRONG_KEYS.period_s)
 
     async def caller(self, req: falcon.asgi.Request, authorization: str | None) -> Caller:
@@ -138,6 +146,11 @@ class ApiGateway:
             self._wrong_keys.count(address)
             raise
         return Caller(viewer, f"user:{viewer.user_id}", req.scope, key_id)
+
+    def check_maintenance(self, caller: Caller, method: Method) -> None:
+        """Raise UnderMaintenance for a request that may change something during maintenance, except from staff."""
+        if method != "GET" and self._under_maintenance() and not caller.viewer.is_staff:
+            raise UnderMaintenance
 
     async def check_rate_limits(self, caller: Caller, own: RateLimit | None, resp: falcon.asgi.Response) -> None:
         """Count the request against the limits and set the X-RateLimit headers. Raises TooManyRequests."""
@@ -197,6 +210,7 @@ class Resource:
             await self._gateway.check_rate_limits(caller, operation.limit, resp)
             if operation.permission is not None:
                 _check_permission(caller.viewer, operation.permission)
+            self._gateway.check_maintenance(caller, operation.method)
             query = reader.read(req.query_string)
             if operation.body is not None:
                 reply = await operation.handler(caller, query, await operation.body(req), **path)

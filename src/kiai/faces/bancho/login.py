@@ -65,7 +65,6 @@ class LoginTexts(msgspec.Struct, frozen=True):
     welcome: str
     menu_icon: str
     menu_link: str
-    maintenance: bool
     oldest_build: int
     build_age_days: int
 
@@ -82,7 +81,7 @@ class Login:
 
     def __init__(
         self,
-        texts: LoginTexts,
+        texts: Callable[[], LoginTexts],
         *,
         credentials: Credentials,
         limiter: RateLimiter,
@@ -100,6 +99,7 @@ class Login:
         ownership: Ownership,
         geography: Geography,
         faq: Faq,
+        under_maintenance: Callable[[], bool],
         limited: bool,
     ) -> None:
         self._texts = texts
@@ -119,8 +119,9 @@ class Login:
         self._ownership = ownership
         self._geography = geography
         self._faq = faq
+        self._under_maintenance = under_maintenance
         self._limited = limited
-        self._bot = presence_packets.bot(texts.bot_name)
+        self._bot = presence_packets.bot(texts().bot_name)
         self.outcomes: dict[str, int] = {}
         self._outage = Outage("login", "login unavailable", "login available again")
 
@@ -149,14 +150,14 @@ class Login:
             return _refusal(-5, "login-failed", BUSY)
 
     async def _log_in(self, request: LoginRequest, location: ClientLocation) -> LoginReply:
-        texts = self._texts
+        texts = self._texts()
         if request.build < self._oldest_build():
             return LoginReply("client-too-old", packets.version_update() + packets.login_reply(-2))
         # Before all checks below: their answers say something about the account, which only its owner may learn.
         user = await self._authenticate(request, location)
         if user.banned_at_ms is not None:
             return LoginReply("login-failed", packets.login_reply(-3))
-        if texts.maintenance and not effective(user.priv) & STAFF:
+        if self._under_maintenance() and not effective(user.priv) & STAFF:
             return _refusal(-5, "login-failed", f"{texts.title} is under maintenance. Please come back later.")
         if request.tournament and not may(user.priv, "client.tournament"):
             return _refusal(-6, "login-failed", "Tournament clients are for supporters and tournament staff.")
@@ -195,10 +196,10 @@ class Login:
         return LoginReply(session.token, body)
 
     def _oldest_build(self) -> int:
-        oldest = self._texts.oldest_build
-        if self._texts.build_age_days:
+        oldest = self._texts().oldest_build
+        if self._texts().build_age_days:
             today = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC).date()
-            by_age: date = today - timedelta(days=self._texts.build_age_days)
+            by_age: date = today - timedelta(days=self._texts().build_age_days)
             oldest = max(oldest, int(by_age.strftime("%Y%m%d")))
         return oldest
 
@@ -271,7 +272,7 @@ class Login:
     # --- the reply (docs/spec/sessions.md#login-reply)
 
     async def _reply_body(self, session: Session, *, first: bool) -> bytes:
-        texts = self._texts
+        texts = self._texts()
         silence_s = max(0, -(-(session.silenced_until_ms - self._clock.now_ms()) // 1000))
         out = [
             packets.protocol_version(PROTOCOL),
@@ -280,7 +281,7 @@ class Login:
         ]
         if texts.welcome:
             out.append(packets.notification(texts.welcome))
-        if texts.maintenance:
+        if self._under_maintenance():
             out.append(packets.notification("Maintenance is on: only staff can log in."))
         out += await self._channels(session)
         out += [
@@ -349,11 +350,11 @@ class Login:
     async def _greeting(self) -> Sequence[str]:
         text = await self._faq.text(WELCOME)
         if text is None:
-            return (f"Welcome to {self._texts.title}! Type !help to see what I can do.",)
+            return (f"Welcome to {self._texts().title}! Type !help to see what I can do.",)
         return split_lines(text)[:GREETING_MAX]
 
     def _from_bot(self, session: Session, text: str) -> bytes:
-        return packets.message(self._texts.bot_name, text, session.name, BOT_ID)
+        return packets.message(self._texts().bot_name, text, session.name, BOT_ID)
 
 
 def _channel_packet(packet: Callable[[str, str, int], bytes], channel: Channel, users: int) -> bytes:

@@ -11,12 +11,14 @@ import msgspec
 
 from kiai.entry import Origin
 from kiai.entry.registration import Registration, RegistrationFaults, TooManyRegistrations
+from kiai.errors import UnderMaintenance
 from kiai.faces.client.gateway import JSON, ClientRequest, ClientResponse, Endpoint
 from kiai.faces.rate_limit import RateLimit
 
 CHECKS: Final = RateLimit("users-checks", 60, 60.0)
 FIELDS: Final = {"name": "username", "email": "user_email", "password": "password"}
 CREATE: Final = "0"
+MAINTENANCE: Final = "The server is under maintenance. Please register later."
 CLOSED: Final = "Registration in the game is disabled on this server."
 BY_INVITE: Final = "Registration needs an invite code on this server. Register on the website: {url}"
 
@@ -38,7 +40,10 @@ class RegistrationEndpoints:
         if self._registration.state != "on":
             closed = BY_INVITE.format(url=self._url) if self._registration.state == "invite" else CLOSED
             return _form_errors({"password": [closed]})
-        errors = await self._registration.faults_of(name=name, email=email, password=password)
+        try:
+            errors = await self._registration.faults_of(name=name, email=email, password=password)
+        except UnderMaintenance:
+            return _form_errors({"password": [MAINTENANCE]})
         if errors:
             return _form_errors(errors)
         if request.form.text("check") != CREATE:
@@ -51,6 +56,8 @@ class RegistrationEndpoints:
             return _form_errors(faults.by_field)
         except TooManyRegistrations:
             return ClientResponse(status=429)
+        except UnderMaintenance:  # switched on after the check above
+            return _form_errors({"password": [MAINTENANCE]})
         return ClientResponse(b"ok")
 
     def endpoints(self) -> list[Endpoint]:

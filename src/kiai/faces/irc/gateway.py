@@ -10,16 +10,18 @@ from typing import Final
 
 import msgspec
 
+from kiai.callers import CALLER
 from kiai.clock import Clock
 from kiai.errors import KiaiError, Refused
 from kiai.faces.irc.commands import Commands
 from kiai.faces.irc.connection import READ_AT_ONCE, Connection
-from kiai.faces.irc.hub import CLOSE_WITHIN_S, Hub
+from kiai.faces.irc.hub import BLOCKED, CLOSE_WITHIN_S, Hub
 from kiai.faces.irc.names import IrcNames
 from kiai.logs import Outage, get_logger
 from kiai.networks import Network, is_loopback, is_within, network_of
 
 TLS_HANDSHAKE_S: Final = 10.0
+CROWDED: Final = "Too many connections"
 STOP_S: Final = 3.0
 BACKLOG: Final = 100
 """Connections that the kernel keeps until the gateway accepts them."""
@@ -126,8 +128,11 @@ class IrcGateway:
             outage.worked()
             address = str(peer[0]) if peer else ""
             network = network_of(address)
+            if self.hub.is_blocked(address):
+                _refuse(accepted, BLOCKED, plain=tls is None)
+                continue
             if self._stopping or self._is_full(address, network):
-                _refuse(accepted, plain=tls is None)
+                _refuse(accepted, CROWDED, plain=tls is None)
                 continue
             self._addresses[network] += 1
             task = asyncio.create_task(self._serve(accepted, address, network, tls), name="irc")
@@ -150,6 +155,7 @@ class IrcGateway:
         connection = Connection(
             reader, writer, self._names, address=address, network=network, now=self._clock.monotonic
         )
+        CALLER.set(network)
         self.hub.open(connection)
         try:
             await connection.run(self._commands.handle)
@@ -190,10 +196,10 @@ class IrcGateway:
             task.cancel()
 
 
-def _refuse(accepted: socket.socket, *, plain: bool) -> None:
+def _refuse(accepted: socket.socket, reason: str, *, plain: bool) -> None:
     with contextlib.suppress(OSError):
         if plain:
-            accepted.send(b"ERROR :Too many connections\r\n")
+            accepted.send(f"ERROR :{reason}\r\n".encode())
         accepted.close()
 
 

@@ -6,7 +6,7 @@ but it reads none: each process reads the topic IRC once for all of its connecti
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
 from kiai.chat.model import is_match_channel
@@ -24,6 +24,7 @@ Key = TypeVar("Key", int, str)
 READ_EVERY_S: Final = 0.08
 READ_AT_ONCE: Final = 256
 SWEEP_EVERY_S: Final = 1.0
+BLOCKED: Final = "Your address is blocked on this server"
 PING_AFTER_S: Final = 30.0
 SILENT_MAX_S: Final = 180.0
 LOG_IN_WITHIN_S: Final = 30.0
@@ -37,9 +38,10 @@ SESSION_FRESH_S: Final = 1.0
 class Hub:
     """The connections, by channel, player and token."""
 
-    def __init__(self, realtime: Realtime, presence: Presence) -> None:
+    def __init__(self, realtime: Realtime, presence: Presence, is_blocked: Callable[[str], bool]) -> None:
         self._realtime = realtime
         self._presence = presence
+        self.is_blocked = is_blocked
         self.connections: set[Connection] = set()
         self._by_channel: dict[str, set[Connection]] = {}
         self._by_user: dict[int, set[Connection]] = {}
@@ -231,13 +233,15 @@ class Hub:
     # --- time
 
     async def sweep(self) -> None:
-        """Ping quiet connections, close silent ones, and mark the sessions as in use."""
+        """Ping quiet connections, close silent and blocked ones, and mark the sessions as in use."""
         due: list[Connection] = []
         for connection in list(self.connections):
             now = connection.now()
             if connection.closing:
                 if now - connection.closing_since > CLOSE_WITHIN_S:
                     connection.abort()
+            elif self.is_blocked(connection.address):
+                connection.close(BLOCKED)
             elif connection.session is None:
                 if now - connection.opened_at > LOG_IN_WITHIN_S:
                     connection.close("You did not log in in time")

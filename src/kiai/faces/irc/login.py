@@ -34,7 +34,6 @@ class WelcomeTexts(msgspec.Struct, frozen=True):
     title: str
     welcome: str
     version: str
-    maintenance: bool
 
 
 class IrcRefused(KiaiError):
@@ -50,7 +49,7 @@ class IrcLogin:
 
     def __init__(
         self,
-        texts: WelcomeTexts,
+        texts: Callable[[], WelcomeTexts],
         hub: Hub,
         channels: ChannelCommands,
         *,
@@ -62,6 +61,7 @@ class IrcLogin:
         ids: Ids,
         limited: bool,
         is_chat_bot: Callable[[int], Awaitable[bool]],
+        under_maintenance: Callable[[], bool],
     ) -> None:
         self._texts = texts
         self._hub = hub
@@ -74,6 +74,7 @@ class IrcLogin:
         self._ids = ids
         self._limited = limited
         self._is_chat_bot = is_chat_bot
+        self._under_maintenance = under_maintenance
         self.outcomes: dict[str, int] = {}
 
     async def handle(self, connection: Connection, command: str, params: tuple[str, ...]) -> None:
@@ -142,7 +143,7 @@ class IrcLogin:
         user = await self._passwords.holder(name, password)
         if not is_public(user.priv) or not user.priv & VERIFIED:
             raise IrcRefused("465", "You are banned from this server")
-        if self._texts.maintenance and not effective(user.priv) & STAFF:
+        if self._under_maintenance() and not effective(user.priv) & STAFF:
             raise IrcRefused("465", "The server is under maintenance")
         return user
 
@@ -198,7 +199,7 @@ class IrcLogin:
 
     def welcome(self, connection: Connection) -> None:
         """Send 001-004 and the message of the day."""
-        names, texts = connection.names, self._texts
+        names, texts = connection.names, self._texts()
         # node-irc reads its own mask from the last word of 001.
         connection.reply("001", text=f"Welcome to {texts.title}, {names.mask(connection.nick)}")
         connection.reply("002", text=f"Your host is {names.server}, running kiai {texts.version}")
@@ -208,9 +209,9 @@ class IrcLogin:
 
     def message_of_the_day(self, connection: Connection) -> None:
         """Send 375, 372 and 376."""
-        names = connection.names
+        names, texts = connection.names, self._texts()
         connection.reply("375", text=f"- {names.server} Message of the day -")
-        for line in (self._texts.title, *self._texts.welcome.split("\n")):
+        for line in (texts.title, *texts.welcome.split("\n")):
             if line:
                 connection.reply("372", text=f"- {line}")
         connection.reply("376", text="End of /MOTD command.")

@@ -27,6 +27,11 @@ class FailurePages:
     def __init__(self, templates: Templates) -> None:
         self._templates = templates
 
+    def blocked(self, scope: Scope) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """Return headers and body of the answer to a blocked address."""
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
+        return headers, b"Your address is blocked on this server.\n"
+
     def page(self, scope: Scope, status: Literal[500, 503]) -> tuple[list[tuple[bytes, bytes]], bytes] | None:
         """Return headers and body for a browser, or None for a client that did not ask for HTML."""
         headers = dict(scope["headers"])

@@ -10,7 +10,7 @@ only from this site (docs/spec/security.md#forms-of-the-website).
 import hashlib
 import hmac
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Final, Literal
 from urllib.parse import quote, urlsplit
@@ -25,7 +25,7 @@ from kiai.accounts import TooManyGuesses
 from kiai.accounts.avatars import NotAPicture
 from kiai.accounts.web_sessions import SESSION_MS, WebSessions
 from kiai.clock import Clock
-from kiai.errors import KiaiError, NotAllowed, NotAuthenticated, NotFound, Unavailable
+from kiai.errors import KiaiError, NotAllowed, NotAuthenticated, NotFound, Unavailable, UnderMaintenance
 from kiai.faces.asgi import GET_ONLY, FalconApp, falcon_app, no_options, status_of
 from kiai.faces.compression import Compression
 from kiai.faces.forms import Form, FormReader
@@ -53,6 +53,7 @@ from kiai.faces.streams import StreamSender
 from kiai.ids import Ids
 from kiai.logs import Outage
 from kiai.networks import network_of
+from kiai.osu.privileges import STAFF, effective
 from kiai.realtime.rate_limiter import RateLimiter
 
 SESSION_COOKIE: Final = "kiai"
@@ -63,6 +64,7 @@ TOKEN_TEXT_MAX: Final = 64
 PARTS_MAX: Final = 60
 PART_HEADERS_MAX: Final = 8 * 1024
 RETRY_AFTER_S: Final = 5
+MAINTENANCE_RETRY_S: Final = 300
 PATH_SAFE: Final = "/:@!$&'()*+,;=-._~"
 """Characters that a path may contain as they are (RFC 3986, section 3.3)."""
 THEMES: Final = ("dark", "light")
@@ -110,6 +112,7 @@ class SiteGateway:
         limiter: RateLimiter,
         clock: Clock,
         ids: Ids,
+        under_maintenance: Callable[[], bool],
         *,
         limited: bool,
         hosts_tls: bool,
@@ -119,6 +122,7 @@ class SiteGateway:
         self._limiter = limiter
         self._clock = clock
         self._ids = ids
+        self._under_maintenance = under_maintenance
         self._limited = limited
         self._hosts_tls = hosts_tls
         self._compression = Compression()
@@ -198,6 +202,8 @@ class SiteGateway:
         visitor = await self._visitor(visit)
         # Kept before the checks, so that the page of an error knows the visitor, too.
         visit.request = visit.build(page.method, path, Form(), visitor, self._clock.now_ms())
+        if self._under_maintenance() and not page.under_maintenance and not _is_staff(visitor):
+            raise UnderMaintenance
         if page.access is Access.PLAYER and visitor.user is None:
             raise NotAuthenticated
         if page.method == "GET":
@@ -437,6 +443,10 @@ def no_session_cookie() -> Cookie:
     return Cookie(SESSION_COOKIE, "", max_age_s=0, secret=True)
 
 
+def _is_staff(visitor: Visitor) -> bool:
+    return visitor.user is not None and bool(effective(visitor.user.priv) & STAFF)
+
+
 def _csrf_token(cookie: str) -> str:
     # The cookie is a secret of at least 192 bits, so nobody can compute the token without it.
     return hashlib.sha256(b"csrf:" + cookie.encode()).hexdigest()[:40]
@@ -486,6 +496,9 @@ def error_response(error: KiaiError, request: SiteRequest) -> Response:
             seconds = max(1, math.ceil(retry_s))
             status, title, headers = 429, text("Too many requests"), (("Retry-After", str(seconds)),)
             sentence = request.locale.plural("Try again in %(num)s second.", "Try again in %(num)s seconds.", seconds)
+        case UnderMaintenance():
+            status, title, headers = 503, text("Maintenance"), (("Retry-After", str(MAINTENANCE_RETRY_S)),)
+            sentence = text("The server is under maintenance. Only staff can log in. Come back later.")
         case Unavailable():
             status, title, headers = 503, text("Maintenance"), (("Retry-After", str(RETRY_AFTER_S)),)
             sentence = text("A part of the server cannot answer now. Try again in a moment.")

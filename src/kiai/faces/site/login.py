@@ -42,18 +42,18 @@ class LoginPages:
         """Return the pages."""
 
         def form(path: str, handler: Handler) -> Page:
-            return Page("POST", path, handler, restricted=True, rate_limit=LOGINS)
+            return Page("POST", path, handler, restricted=True, rate_limit=LOGINS, under_maintenance=True)
 
         return [
-            Page("GET", "/login", self._show),
+            Page("GET", "/login", self._show, under_maintenance=True),
             form("/login", self._log_in),
             form("/login/passkey", self._log_in_with_passkey),
             form("/login/passkey/options", self._passkey_options),
-            Page("GET", STEP_PATH, self._show_step),
+            Page("GET", STEP_PATH, self._show_step, under_maintenance=True),
             form(STEP_PATH, self._finish_with_code),
             form(f"{STEP_PATH}/passkey", self._finish_with_passkey),
             form(f"{STEP_PATH}/passkey/options", self._step_passkey_options),
-            Page("POST", "/logout", self._log_out, restricted=True),
+            Page("POST", "/logout", self._log_out, restricted=True, under_maintenance=True),
         ]
 
     # --- the first step

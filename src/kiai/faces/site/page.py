@@ -243,6 +243,7 @@ class Page(msgspec.Struct, frozen=True):
     - `rate_limit`: of an account for forms, of an address for pages and for visitors without a session.
     - `body_max`, `part_max`: the maximum size of a form and of each part, in bytes.
     - `csrf`: whether a form needs the token. Only a request that changes nothing may do without.
+    - `under_maintenance`: whether everybody may open it during maintenance, as staff has to log in.
     """
 
     method: Literal["GET", "POST"]
@@ -254,6 +255,7 @@ class Page(msgspec.Struct, frozen=True):
     body_max: int = FORM_MAX
     part_max: int = FORM_MAX
     csrf: bool = True
+    under_maintenance: bool = False
 
     @property
     def limit(self) -> RateLimit:

@@ -31,7 +31,7 @@ class StaticFiles:
 
     def pages(self) -> list[Page]:
         """Return the page of all static files."""
-        return [Page("GET", "/static/{path:path}", self._file, rate_limit=FILES)]
+        return [Page("GET", "/static/{path:path}", self._file, rate_limit=FILES, under_maintenance=True)]
 
     async def _file(self, request: SiteRequest) -> Response:
         asset = self._assets.find(f"/static/{request.path['path']}")

@@ -1,0 +1,133 @@
+"""Settings that a running server reads again: `!reload settings`.
+
+Only the settings in `RELOADED` apply without a restart. A process of its own reads kiai.toml and the environment,
+because the declaration of the settings needs megabytes that the server does not have. Every worker reads them when the
+value of the switch `settings` has changed.
+"""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+
+from kiai.clock import Clock
+from kiai.errors import KiaiError, Refused
+from kiai.logs import get_logger
+from kiai.server_settings import Settings
+from kiai.staff import audit
+from kiai.staff.audit import Actor
+from kiai.staff.authority import Authority
+from kiai.staff.switches import Switches, locked, store
+from kiai.storage.port import Database, Transaction
+
+PERMISSION: Final = "settings.write"
+RELOADED: Final = ("welcome", "menu_icon", "menu_link", "oldest_build", "build_age_days")
+FLAGS: Final = frozenset(
+    {"host", "port", "domain", "data", "database", "files", "state", "workers", "trusted_proxy", "irc", "irc_tls"}
+)
+"""Settings with a flag of `kiai serve`, which the file does not show. They are never compared."""
+READ_WITHIN_S: Final = 20.0
+SERVER: Final = "server"
+
+
+class Reload(msgspec.Struct, frozen=True):
+    """The names of the settings that have changed, and of those that differ but need a restart."""
+
+    changed: tuple[str, ...]
+    need_restart: tuple[str, ...]
+
+
+async def read_settings_again() -> Settings:
+    """Read kiai.toml and the environment in a process of its own. Raises Refused with the reason."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "kiai.settings", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(READ_WITHIN_S):
+            out, complaint = await process.communicate()
+    except TimeoutError as error:
+        raise Refused("the settings could not be read in time") from error
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        raise Refused(complaint.decode(errors="replace").strip()[-300:] or "the settings cannot be read")
+    return Settings.from_json(out)
+
+
+class LiveSettings:
+    """The settings that apply now. `current` differs from those of the start only in `RELOADED`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        authority: Authority,
+        switches: Switches,
+        clock: Clock,
+        read: Callable[[], Awaitable[Settings]] = read_settings_again,
+    ) -> None:
+        self.current = settings
+        self._database = database
+        self._authority = authority
+        self._switches = switches
+        self._clock = clock
+        self._read = read
+        self._followed: int | None = None
+
+    async def reload(self, actor: Actor) -> Reload:
+        """Read the settings again and apply those of `RELOADED` on every worker.
+
+        Raises NotAllowed, and Refused for settings that cannot be read; nothing changes then.
+        """
+        await self._authority.require(actor, PERMISSION)
+        found = await self._read()
+        before = _differing(self.current, found, RELOADED)
+        others = [name for name in Settings.__struct_fields__ if name not in RELOADED and name not in FLAGS]
+        need_restart = tuple(_differing(self.current, found, others))
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction) -> int:
+            switch = await locked(tx, "settings")
+            stamp = switch.value + 1
+            await store(tx, msgspec.structs.replace(switch, value=stamp, changed_at_ms=now))
+            await audit.write(
+                tx,
+                actor,
+                "reload",
+                at_ms=now,
+                target_kind=SERVER,
+                target_id=0,
+                details={"before": before, "after": {name: getattr(found, name) for name in before}},
+            )
+            return stamp
+
+        self._followed = await self._database.transaction(body)
+        self._apply(found)
+        return Reload(tuple(before), need_restart)
+
+    async def follow(self) -> None:
+        """Read the settings again if another worker did. A job calls this after it has read the switches."""
+        stamp = self._switches.now("settings").value
+        if self._followed is None:  # the settings are as old as this process
+            self._followed = stamp
+        if stamp <= self._followed:
+            return
+        self._followed = stamp
+        try:
+            self._apply(await self._read())
+        except KiaiError as error:
+            get_logger("settings").error("settings not read", why=str(error))
+
+    def _apply(self, found: Settings) -> None:
+        self.current = msgspec.structs.replace(self.current, **{name: getattr(found, name) for name in RELOADED})
+
+
+def _differing(before: Settings, after: Settings, names: tuple[str, ...] | list[str]) -> dict[str, Any]:
+    """Return the values before of the settings whose values differ."""
+    return {name: getattr(before, name) for name in names if getattr(before, name) != getattr(after, name)}

@@ -1,0 +1,120 @@
+"""Planned stops of the server, by a developer in the game (docs/operate/start.md#stop-from-the-game).
+
+The plan is a switch, so every worker has it. At its time each worker stops its whole server: itself, or its supervisor
+with all workers. The stop is the one of SIGTERM: it answers the requests in progress and saves the sessions.
+"""
+
+from typing import Final
+
+from kiai.clock import Clock
+from kiai.errors import Invalid, WrongState
+from kiai.osu.durations import duration_text
+from kiai.presence import Presence
+from kiai.realtime.port import Realtime
+from kiai.staff import audit
+from kiai.staff.audit import Actor
+from kiai.staff.authority import Authority
+from kiai.staff.reasons import checked_reason
+from kiai.staff.switches import Switch, Switches, locked, store
+from kiai.storage.port import Database, Transaction
+
+PERMISSION: Final = "server.shutdown"
+DELAY_LEAST_S: Final = 15
+DELAY_MOST_S: Final = 86_400
+CHECK_EVERY_S: Final = 0.5
+REMINDERS_S: Final = (600, 60, 15)
+"""The seconds before the stop at which players are reminded of it."""
+
+
+def checked_delay(seconds: int | None) -> int:
+    """Return the seconds until the stop; without a given delay the least. Raises Invalid."""
+    delay = DELAY_LEAST_S if seconds is None else seconds
+    if not DELAY_LEAST_S <= delay <= DELAY_MOST_S:
+        raise Invalid("delay", "15 seconds to 1 day", f"{delay} s")
+    return delay
+
+
+class Shutdown:
+    """Plans a stop, announces it, and says when it is due."""
+
+    def __init__(
+        self,
+        database: Database,
+        authority: Authority,
+        switches: Switches,
+        realtime: Realtime,
+        presence: Presence,
+        clock: Clock,
+        *,
+        title: str,
+    ) -> None:
+        self._database = database
+        self._authority = authority
+        self._switches = switches
+        self._realtime = realtime
+        self._presence = presence
+        self._clock = clock
+        self._title = title
+        self._started_ms = clock.now_ms()
+
+    async def check(self, actor: Actor, seconds: int | None) -> int:
+        """Return the delay in seconds of a stop that could be planned now. Raises as `plan`."""
+        await self._authority.require(actor, PERMISSION)
+        delay = checked_delay(seconds)
+        await self._switches.reload()
+        self._check_free(self._switches.now("stop"))
+        return delay
+
+    async def plan(self, actor: Actor, seconds: int | None = None, reason: str = "") -> int:
+        """Plan the stop and announce it to all players. Return the delay in seconds.
+
+        Raises NotAllowed, Invalid, and WrongState if a stop is planned already.
+        """
+        await self._authority.require(actor, PERMISSION)
+        delay = checked_delay(seconds)
+        reason = checked_reason(reason, optional=True)
+        now = self._clock.now_ms()
+        due_ms = now + delay * 1000
+
+        async def body(tx: Transaction) -> None:
+            self._check_free(await locked(tx, "stop"))
+            await store(tx, Switch("stop", due_ms, now, reason=reason))
+            await audit.write(
+                tx,
+                actor,
+                "shutdown",
+                at_ms=now,
+                target_kind="server",
+                target_id=0,
+                reason=reason,
+                details={"before": {"due_ms": 0}, "after": {"due_ms": due_ms}},
+            )
+
+        await self._database.transaction(body)
+        await self._switches.reload()
+        await self._presence.alert(self._text(delay, reason))
+        return delay
+
+    async def remind(self) -> None:
+        """Remind players of the planned stop. A job calls this."""
+        plan = self._switches.now("stop")
+        left_ms = plan.value - self._clock.now_ms()
+        for seconds in REMINDERS_S:
+            planned_s = (plan.value - plan.changed_at_ms) / 1000
+            if not 0 < left_ms <= seconds * 1000 or planned_s <= seconds:
+                continue
+            if await self._realtime.once(f"stop:{plan.value}:{seconds}", DELAY_MOST_S):
+                await self._presence.alert(self._text(max(1, round(left_ms / 1000)), plan.reason))
+
+    def is_due(self) -> bool:
+        """Return whether the server must stop now. A stop from before its start is over."""
+        return self._started_ms < self._switches.now("stop").value <= self._clock.now_ms()
+
+    def _check_free(self, plan: Switch) -> None:
+        left_ms = plan.value - self._clock.now_ms()
+        if left_ms > 0:
+            raise WrongState(f"a stop is already planned, in {duration_text(max(1, round(left_ms / 1000)))}")
+
+    def _text(self, seconds: int, reason: str) -> str:
+        because = f": {reason}" if reason else "."
+        return f"{self._title} stops in {duration_text(seconds)}{because}"

@@ -1,0 +1,105 @@
+"""Maintenance, blocked addresses and a planned stop on two workers: each worker follows within seconds."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from tests.builders import a_map
+from tests.cluster.kit import Cluster, running
+from tests.faces.bancho.client_bytes import whole
+from tests.patience import Deadline, patiently
+from tests.wire.kit import BEHIND_PROXY, Reply
+from tests.wire.submitting import log_in, password_md5, poll
+from tests.wire.test_bot import lines
+
+from kiai.faces.bancho import packets
+from kiai.faces.bancho.packets import ClientMessage, ClientPacket
+
+NAMES = ["root", "alice", "bob"]
+CONNECTIONS = 24
+"""With this many requests both workers answer some, except once in eight million runs."""
+OUTSIDE = "203.0.113.9"
+WITHIN_S = 5.0
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    # Limits off: one address opens many pages.
+    with running(tmp_path_factory.mktemp("acts"), NAMES, [a_map(100)], RATE_LIMITS="off", **BEHIND_PROXY) as cluster:
+        cluster.address = "198.51.100.7"
+        cluster.cli("users", "grant", "root", "developer")
+        yield cluster
+        assert '"command failed"' not in cluster.stderr
+        assert '"job failed"' not in cluster.stderr
+
+
+@pytest.fixture(scope="module")
+def root(cluster: Cluster) -> str:
+    """The session of a developer."""
+    return log_in(cluster, "root")
+
+
+def page(cluster: Cluster, address: str | None = None) -> Reply:
+    return cluster.ask("GET", "/", host="localhost", headers={"Accept": "text/html"}, address=address)
+
+
+def everywhere(holds: Callable[[], bool]) -> float:
+    """Wait until this holds in each of many requests, so on both workers. Return the seconds that it took."""
+    began, deadline = time.monotonic(), Deadline(WITHIN_S)
+    while True:
+        since = time.monotonic()
+        if all(holds() for _ in range(CONNECTIONS)):
+            return since - began
+        assert not deadline.passed(), "a worker does not follow"
+
+
+def says(cluster: Cluster, token: str, text: str) -> list[str]:
+    line = whole(ClientPacket.SEND_PRIVATE_MESSAGE, ClientMessage("", text, "BanchoBot", 0))
+    return [text for sender, text, _ in lines(poll(cluster, token, line)) if sender == "BanchoBot"]
+
+
+def test_maintenance_reaches_both_workers(cluster: Cluster, root: str) -> None:
+    alice = log_in(cluster, "alice")
+    assert everywhere(lambda: page(cluster).status == 200) < WITHIN_S
+
+    assert "Maintenance is on" in says(cluster, root, "!maintenance on")[0]
+
+    everywhere(lambda: page(cluster).status == 503)
+    seen, deadline = b"", Deadline(WITHIN_S)
+    while packets.restart(0) not in seen:
+        assert not deadline.passed(), seen
+        seen += poll(cluster, alice)
+        time.sleep(0.1)
+    assert seen.count(b"is under maintenance now") == 1
+    body = f"bob\n{password_md5()}\nb20260711|0|0|{'x' * 32}:1.:{'y' * 32}:bob:bob:|0\n".encode()
+    login = {"host": "c.localhost", "headers": {"User-Agent": "osu!"}, "body": body}
+    assert everywhere(lambda: packets.login_reply(-5) in cluster.ask("POST", "/", **login).body) < WITHIN_S  # type: ignore[arg-type]
+
+    assert cluster.cli("maintenance", "off") == {"maintenance": False}
+
+    everywhere(lambda: page(cluster).status == 200)
+
+
+def test_a_blocked_address_is_refused_by_both_workers_until_the_block_ends(cluster: Cluster, root: str) -> None:
+    assert says(cluster, root, "!blockip 203.0.113.0/24 8s spam") == ["203.0.113.0/24 is blocked for 8 seconds: spam"]
+
+    everywhere(lambda: page(cluster, OUTSIDE).status == 403)
+    everywhere(lambda: page(cluster).status == 200)
+    time.sleep(8)
+    everywhere(lambda: page(cluster, OUTSIDE).status == 200)
+
+    actions = [(row["action"], row["source"]) for row in cluster.cli("audit", "--limit", "2")["rows"]]
+    assert actions == [("ip_unblock", "job"), ("ip_block", "game")]
+
+
+def test_a_planned_stop_stops_the_supervisor_with_all_workers(cluster: Cluster, root: str) -> None:
+    [asked] = says(cluster, root, "!shutdown 15s")
+    assert "stops in 15 seconds" in says(cluster, root, "!" + asked.split("Type !")[1].split(" within")[0])[0]
+    workers = cluster.workers()
+    assert len(workers) == 2
+
+    process = cluster._process
+    assert process is not None
+    assert process.wait(patiently(60)) == 0, cluster.stderr
+
+    assert cluster.workers() == []
