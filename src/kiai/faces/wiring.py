@@ -49,8 +49,8 @@ from kiai.faces.bot.community import CommunityCommands
 from kiai.faces.bot.devices import DeviceCommands
 from kiai.faces.bot.flags import FlagCommands
 from kiai.faces.bot.help import HelpCommands
-from kiai.faces.bot.map_links import MapLinks
 from kiai.faces.bot.inspection import InspectionCommands
+from kiai.faces.bot.map_links import MapLinks
 from kiai.faces.bot.maps import MapCommands
 from kiai.faces.bot.moderation import ModerationCommands
 from kiai.faces.bot.mp import MatchCommands
@@ -61,8 +61,8 @@ from kiai.faces.bot.pools import PoolCommands
 from kiai.faces.bot.reports import ReportCommands
 from kiai.faces.bot.sanctions import SanctionCommands
 from kiai.faces.bot.server import ServerCommands
-from kiai.faces.bot.sessions import SessionCommands
 from kiai.faces.bot.server_acts import ServerActCommands
+from kiai.faces.bot.sessions import SessionCommands
 from kiai.faces.client import app as client_app
 from kiai.faces.client.beatmap_info import BeatmapInfoEndpoints
 from kiai.faces.client.client_signals import ReportEndpoints

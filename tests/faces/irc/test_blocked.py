@@ -7,8 +7,6 @@ from typing import Any, cast
 
 from tests.patience import patiently
 
-from tests.patience import patiently
-
 from kiai.clock import SystemClock
 from kiai.faces.irc.gateway import IrcGateway, IrcLimits
 from kiai.faces.irc.hub import BLOCKED, Hub
@@ -21,8 +19,9 @@ from kiai.settings import load_settings
 class Silent:
     """Answers no command."""
 
-    async def handle(self, *_: Any) -> None:
-        """Do nothing."""
+    async def handle(self, *_: Any) -> float:
+        """Do nothing. Return the price of the command."""
+        return 1.0
 
 
 async def gateway_has(hub: Hub, count: int) -> None:
@@ -50,6 +49,7 @@ def test_connections_of_blocked_addresses_are_closed() -> None:
         hub = Hub(MemoryRealtime(clock), cast(Presence, None), blocked.__contains__)
         gateway = IrcGateway(hub, cast(Any, Silent()), names_of(load_settings()), clock, IrcLimits(10, 10, ()), None)
         listening = socket.create_server(("127.0.0.1", 0))
+        listening.setblocking(False)
         await gateway.listen(listening, None)
         place = listening.getsockname()
         reader, writer = await asyncio.open_connection(*place)
@@ -73,4 +73,8 @@ def test_connections_of_blocked_addresses_are_closed() -> None:
             one.close()
         await gateway.stop()
 
-    asyncio.run(asyncio.wait_for(scenario(), patiently(20)))
+    async def in_time() -> None:
+        async with asyncio.timeout(patiently(20)):
+            await scenario()
+
+    asyncio.run(in_time())
