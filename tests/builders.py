@@ -32,6 +32,7 @@ from kiai.scores import calculator
 from kiai.scores.boards import Boards
 from kiai.scores.feed import ScoreFeed
 from kiai.scores.flags import Flags
+from kiai.scores.hiding import MAP_WIPE, USER_WIPE, Hiding
 from kiai.scores.lookup import ScoreLookup
 from kiai.scores.model import Play, Recorded, Stats, StoredReplay, replay_key
 from kiai.scores.performance import CannotCalculate, Performance
@@ -50,6 +51,7 @@ from kiai.staff.audit import ABOUT, AuditRow
 from kiai.staff.authority import Authority
 from kiai.staff.doctor import Doctor
 from kiai.staff.restrictions import Restrictions
+from kiai.staff.wipes import Wipes
 from kiai.storage.outbox import Outbox
 from kiai.storage.port import Command, Database, Query, Transaction
 from kiai.storage.tables import scores
@@ -314,6 +316,9 @@ class World:
         self.score_feed = ScoreFeed(self.score_lookup, self.beatmaps, self.realtime, self.clock, self.outbox)
         self.standing = Standing(self.clock)
         self.reconciler = Reconciler(database, rules, self.clock)
+        self.hiding = Hiding(database, self.clock)
+        self.reconciler.include(USER_WIPE, self.hiding.user_step)
+        self.reconciler.include(MAP_WIPE, self.hiding.map_step)
         self.replays = Replays(database, self.files, self.score_lookup, self.realtime, self.clock)
         self.replay_import = ReplayImport(
             self.files,
@@ -329,6 +334,7 @@ class World:
         self.restrictions = Restrictions(
             database, self.accounts, self.authority, self.standing, web_sessions, self.clock
         )
+        self.wipes = Wipes(database, self.authority, self.hiding, self.restrictions, self.clock)
         self.doctor = Doctor(database, self.files, self.beatmaps, self.rebuilder, self.reconciler, self.clock, _served)
 
     def with_rules(self, rules: TotalsOptions) -> "World":

@@ -40,6 +40,7 @@ from kiai.scores.announcing import FirstPlaceLines
 from kiai.scores.boards import Boards
 from kiai.scores.feed import ScoreFeed
 from kiai.scores.flags import Flags
+from kiai.scores.hiding import MAP_WIPE, USER_WIPE, Hiding
 from kiai.scores.lookup import ScoreLookup
 from kiai.scores.performance import Difficulties, Performance
 from kiai.scores.profiles import Profiles
@@ -151,6 +152,9 @@ class Services:
         self.showcase = Showcase(database, realtime, clock, self.outbox)
         self.standing = Standing(clock)
         self.reconciler = Reconciler(database, self.rules, clock, self.reach)
+        self.hiding = Hiding(database, clock)
+        self.reconciler.include(USER_WIPE, self.hiding.user_step)
+        self.reconciler.include(MAP_WIPE, self.hiding.map_step)
         self.replays = Replays(database, files, self.score_lookup, realtime, clock)
         self.boards = Boards(database)
         self.replay_import = ReplayImport(files, self.accounts, self.beatmaps, self.performance, self.recorder, clock)

@@ -46,6 +46,7 @@ from kiai.staff.shutdown import Shutdown
 from kiai.staff.silences import OUTBOX_KIND as SILENCES
 from kiai.staff.staff_feed import StaffFeed
 from kiai.staff.webhooks import WebhookEditor
+from kiai.staff.wipes import Wipes
 from kiai.webhooks import Webhooks
 from kiai.webhooks.sending import Sender
 
@@ -131,6 +132,7 @@ class CommunityServices:
         authority = services.authority
         web_sessions = WebSessions(database, clock, services.ids)
         self.restrictions = Restrictions(database, accounts, authority, services.standing, web_sessions, clock)
+        self.wipes = Wipes(database, authority, services.hiding, self.restrictions, clock)
         self.kicks = Kicks(database, authority, clock)
         trusted = tuple(ip_network(cidr) for cidr in services.settings.trusted_proxy)
         self.address_blocks = AddressBlocks(database, authority, services.switches, clock, trusted)

@@ -35,14 +35,17 @@ def test_the_page_of_commands_is_current(commands: list[BotCommand]) -> None:
 def test_every_handler_takes_what_its_command_declares(commands: list[BotCommand]) -> None:
     for command in commands:
         names = set(inspect.signature(command.handler).parameters) - {"context"}
-        declared = {argument.name for argument in command.arguments}
+        declared = {argument.key for argument in command.arguments}
         assert names in (declared, {"given"}), command.usage
 
 
 def test_optional_arguments_come_last_and_text_is_the_last_of_all(commands: list[BotCommand]) -> None:
     for command in commands:
-        # A length differs from the next argument by its form.
-        optional = [argument.optional for argument in command.arguments if argument.kind.name != "LENGTH"]
+        # A length, a mode and a choice differ from the text behind them by their form.
+        leading = {"LENGTH"}
+        if command.arguments and command.arguments[-1].kind.name in {"TEXT", "REASON"}:
+            leading |= {"MODE", "CHOICE"}
+        optional = [argument.optional for argument in command.arguments if argument.kind.name not in leading]
         assert optional == sorted(optional), command.usage
         rest_of_line = {"TEXT", "REASON"}
         assert all(argument.kind.name not in rest_of_line for argument in command.arguments[:-1]), command.usage

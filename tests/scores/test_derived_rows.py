@@ -1,6 +1,7 @@
 """Derived rows match the scores after random plays, restrictions and changes of status."""
 
 import asyncio
+import contextlib
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.builders import World, a_map, a_play, a_player
 
 from kiai.accounts.visibility import is_public
 from kiai.beatmaps import Beatmap, MapStatus
+from kiai.errors import WrongState
 from kiai.osu.mods import AP, DT, HD, NC, RX
 from kiai.realtime.port import Rank
 from kiai.scores.recording import TotalsOptions
@@ -43,6 +45,7 @@ class Row(msgspec.Struct, frozen=True):
     score: int
     pp: float
     passed: int
+    hidden: int
 
 
 def naive_board(rows: list[Row], visible: set[int], beatmap: Beatmap, mode: int) -> list[int]:
@@ -53,7 +56,7 @@ def naive_board(rows: list[Row], visible: set[int], beatmap: Beatmap, mode: int)
 
     best: dict[int, Row] = {}
     for row in sorted(rows, key=place):
-        if row.passed and row.map_key == beatmap.key and row.mode == mode and row.user_id in visible:
+        if row.passed and not row.hidden and row.map_key == beatmap.key and row.mode == mode and row.user_id in visible:
             best.setdefault(row.user_id, row)
     measure = (lambda r: (-r.pp, r.id)) if mode >= 4 else (lambda r: (-r.score, r.id))
     return [row.id for row in sorted(best.values(), key=measure)]
@@ -114,6 +117,33 @@ class DerivedRows(RuleBasedStateMachine):
         else:
             self.world.run(self.world.restrictions.unrestrict(OPERATOR, user.name))
 
+    @rule(player=PLAYER, mode=st.sampled_from([None, 0, 4]))
+    def wipe_or_restore(self, player: int, mode: int | None) -> None:
+        """Lift the wipe of a player if there is one, else wipe the player if there are scores."""
+        name = self.world.user(self.players[player]).name
+        verbs = (self.world.wipes.restore_user, self.world.wipes.wipe_user)
+        for verb in verbs:
+            with contextlib.suppress(WrongState):
+                self.world.run(verb(OPERATOR, name, "because", mode=mode))
+                return
+
+    @rule(song=SONG)
+    def wipe_or_restore_map(self, song: int) -> None:
+        beatmap = self.world.map(self.songs[song])
+        for verb in (self.world.wipes.restore_map, self.world.wipes.wipe_map):
+            with contextlib.suppress(WrongState):
+                self.world.run(verb(OPERATOR, beatmap, "because"))
+                return
+
+    @rule(at=st.integers(0, 9))
+    def hide_or_unhide_a_score(self, at: int) -> None:
+        ids = self.world.look(select(scores.c.id).order_by(scores.c.id))
+        score_id = ids[at % len(ids)][0]
+        for verb in (self.world.wipes.unhide_score, self.world.wipes.hide_score):
+            with contextlib.suppress(WrongState):
+                self.world.run(verb(OPERATOR, score_id, "because"))
+                return
+
     @rule(song=SONG, status=st.sampled_from(STATUSES))
     def set_status(self, song: int, status: MapStatus) -> None:
         self.world.run(self.world.staff.set_map_status(OPERATOR, [self.world.map(self.songs[song])], status))
@@ -131,6 +161,7 @@ class DerivedRows(RuleBasedStateMachine):
     def rebuild(self) -> None:
         reconciled, before = self.reconciled, self.rows()
         self.world.run(self.world.rebuilder.everything())
+        self.world.run(self.world.ranks.rebuild())  # as all callers of a rebuild do
         assert not reconciled or self.rows() == before, "a rebuild does not change correct rows"
 
     @property
@@ -184,6 +215,7 @@ class DerivedRows(RuleBasedStateMachine):
         for md5 in self.songs:
             beatmap = self.world.map(md5)
             for mode in MODES:
+                # A board with hidden scores is exact after each step, because each step moves the best flags, too.
                 board = naive_board(rows, visible, beatmap, mode)
                 assert self.world.board(beatmap, mode) == board
                 first = board[0] if board and has_board(beatmap.status) else None

@@ -79,7 +79,11 @@ class CommandScope(enum.Enum):
 
 
 class Argument(msgspec.Struct, frozen=True):
-    """One argument. `least` and `most` bound a number. Optional arguments come last, except a LENGTH."""
+    """One argument. `least` and `most` bound a number.
+
+    Optional arguments come last, except a LENGTH, and a MODE or CHOICE in front of the rest of the line. A word that
+    does not fit such an argument, and the only word that is left, belong to the next argument.
+    """
 
     name: str
     kind: ArgumentKind = ArgumentKind.WORD
@@ -87,6 +91,11 @@ class Argument(msgspec.Struct, frozen=True):
     choices: tuple[str, ...] = ()
     least: int = 0
     most: int = 2**31 - 1
+
+    @property
+    def key(self) -> str:
+        """Return the name of the handler's parameter."""
+        return self.name.replace(" ", "_")
 
     @property
     def usage(self) -> str:
@@ -352,7 +361,7 @@ class Bot:
         position = 0
         takes_mode = any(argument.kind is ArgumentKind.MODE for argument in command.arguments)
         for argument in command.arguments:
-            values[argument.name] = None
+            values[argument.key] = None
             if argument.kind in _REST_OF_LINE:
                 word, after = rest[position:].strip(), len(rest)
             else:
@@ -370,21 +379,23 @@ class Bot:
                 continue
             if argument.kind is ArgumentKind.LENGTH and not _is_length(argument, word):
                 continue
+            if _leads(command, argument) and (not _fits(argument, word) or not rest[after:].strip()):
+                continue
             if command.ignores_extra and _is_extra(argument, word):
                 continue  # the word stays for the next argument
             if argument.kind in (ArgumentKind.USER, ArgumentKind.USERS):
                 named.append((argument, word))
             else:
-                values[argument.name] = _value(argument, word)
+                values[argument.key] = _value(argument, word)
             position = after
         if rest[position:].strip() and not command.ignores_extra:
             raise BadArgument("Too many arguments.")
         # Names last: a line with wrong arguments gets the usage line, whether or not the player exists.
         for argument, text in named:
             if argument.kind is ArgumentKind.USER:
-                values[argument.name] = await self.player(context, text)
+                values[argument.key] = await self.player(context, text)
             else:
-                values[argument.name] = await self._users(context, argument, text)
+                values[argument.key] = await self._users(context, argument, text)
         return values
 
     async def _users(self, context: CommandContext, argument: Argument, text: str) -> list[NamedPlayer]:
@@ -471,6 +482,19 @@ def _confirmations(user_id: int) -> str:
 def _is_length(argument: Argument, text: str) -> bool:
     """Return whether a word is meant as this optional length. A bare number is, and is then refused."""
     return text.lower() in argument.choices or _LIKE_DURATION.fullmatch(text) is not None
+
+
+def _leads(command: BotCommand, argument: Argument) -> bool:
+    """Return whether an optional mode or choice is followed by a text that is required, such as a reason."""
+    if not argument.optional or argument.kind not in (ArgumentKind.MODE, ArgumentKind.CHOICE):
+        return False
+    following = command.arguments[command.arguments.index(argument) + 1 :]
+    return bool(following) and following[0].kind in _REST_OF_LINE and not following[0].optional
+
+
+def _fits(argument: Argument, text: str) -> bool:
+    """Return whether a word is a value of an argument of the kind MODE or CHOICE."""
+    return parse_mode(text) is not None if argument.kind is ArgumentKind.MODE else text.lower() in argument.choices
 
 
 def _is_extra(argument: Argument, text: str) -> bool:

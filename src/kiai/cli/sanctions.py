@@ -12,6 +12,7 @@ from kiai.cli.common import (
     DataOption,
     JsonOption,
     Output,
+    pluralized,
     reconcile_without_server,
     settings_of,
     with_services,
@@ -19,12 +20,14 @@ from kiai.cli.common import (
 from kiai.cli.users import Name, user_object
 from kiai.errors import Invalid, Refused
 from kiai.osu.durations import duration_text, parse_duration
+from kiai.osu.modes import parse_mode
 from kiai.staff import OPERATOR
 from kiai.staff.audit import utc_text
 
 if TYPE_CHECKING:
     from kiai.app import Services
     from kiai.staff.notes import Note
+    from kiai.staff.wipes import Wiped
 
 Reason = Annotated[str, typer.Option("--reason", metavar="R", help="Reason, recorded in the audit log.")]
 Duration = Annotated[str, typer.Argument(metavar="DURATION", help="A time up to a year, such as 30m, 12h, 7d or 2w.")]
@@ -90,6 +93,7 @@ def restrict(
 def unrestrict(
     name: Name,
     reason: Reason = "",
+    wipes: Annotated[bool, typer.Option("--wipe", help="The former scores stay hidden, as after a wipe.")] = False,
     data: DataOption = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
@@ -97,6 +101,9 @@ def unrestrict(
     """Lift a restriction. The account and its scores become visible again."""
 
     async def work(services: "Services") -> None:
+        if wipes:
+            await services.community.wipes.unrestrict(OPERATOR, name, reason)
+            return
         await services.community.restrictions.unrestrict(OPERATOR, name, reason)
 
     act(data, database, as_json, name, work, "is no longer restricted", reconciles=True)
@@ -340,6 +347,62 @@ def deluserpage(
     act(data, database, as_json, name, work, "has no userpage any more")
 
 
+Mode = Annotated[str | None, typer.Option("--mode", metavar="M", help="Only this mode, such as 0 or vn!std.")]
+
+
+def wipe(
+    name: Name,
+    reason: Reason,
+    mode: Mode = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm.")] = False,
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hide all scores of an account. Later plays count; `restore` brings the scores back."""
+    out = Output(as_json)
+
+    async def work(services: "Services") -> "Wiped":
+        number = mode_of(mode)
+        if not yes:
+            target = await services.community.wipes.check_user(OPERATOR, name, reason)
+            raise Refused(f"this hides all scores of {target.name}; add --yes to do it")
+        done = await services.community.wipes.wipe_user(OPERATOR, name, reason, mode=number)
+        await reconcile_without_server(out, services)
+        return done
+
+    done = with_services(out, lambda: settings_of(data, database=database), work)
+    out.result({"scores": done.scores}, f"{done.target.name} is wiped: {pluralized(done.scores, 'score')} hidden.")
+
+
+def restore(
+    name: Name,
+    reason: Reason,
+    mode: Mode = None,
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring back the scores that wipes of an account hide. Scores that staff hid one by one stay hidden."""
+    out = Output(as_json)
+
+    async def work(services: "Services") -> "Wiped":
+        done = await services.community.wipes.restore_user(OPERATOR, name, reason, mode=mode_of(mode))
+        await reconcile_without_server(out, services)
+        return done
+
+    done = with_services(out, lambda: settings_of(data, database=database), work)
+    out.result({"scores": done.scores}, f"{done.target.name} is restored: {pluralized(done.scores, 'score')} visible.")
+
+
+def mode_of(text: str | None) -> int | None:
+    """Return the mode of an option, None for None. Raises Invalid."""
+    number = None if text is None else parse_mode(text)
+    if text is not None and number is None:  # None would mean all modes
+        raise Invalid("mode", "0 to 6 or 8", text)
+    return number
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the commands to `kiai users`."""
     for command in (
@@ -358,6 +421,8 @@ def add_to(app: typer.Typer) -> None:
         delete,
         delavatar,
         deluserpage,
+        wipe,
+        restore,
         note,
         notes,
     ):

@@ -63,6 +63,7 @@ from kiai.faces.bot.sanctions import SanctionCommands
 from kiai.faces.bot.server import ServerCommands
 from kiai.faces.bot.server_acts import ServerActCommands
 from kiai.faces.bot.sessions import SessionCommands
+from kiai.faces.bot.wipes import WipeCommands
 from kiai.faces.client import app as client_app
 from kiai.faces.client.beatmap_info import BeatmapInfoEndpoints
 from kiai.faces.client.client_signals import ReportEndpoints
@@ -215,6 +216,7 @@ def register_bot_commands(services: "Services") -> None:
         community.restrictions,
         services.silences,
         community.kicks,
+        community.wipes,
         community.donors,
         community.notes,
         community.naming,
@@ -237,9 +239,10 @@ def register_bot_commands(services: "Services") -> None:
     )
     sessions = SessionCommands(services.presence, community.kicks, Clients(services.authority, services.realtime))
     map_links = MapLinks(now_playing, services.beatmaps, services.mirrors, services.realtime, services.link)
+    wipes = WipeCommands(community.wipes, now_playing, services.beatmaps, services.realtime, services.link)
     basics = (HelpCommands(services.bot), players, sessions)
     of_players = (*basics, now_playing, map_links, server, ownership, community_commands, maps)
-    of_staff = (moderation, sanctions, _inspection(services, now_playing), _server_acts(services))
+    of_staff = (moderation, sanctions, wipes, _inspection(services, now_playing), _server_acts(services))
     for group in (*of_players, reports, devices, flags, *of_staff, matches, pools, clans):
         services.bot.register(group.commands())
 

@@ -3,9 +3,11 @@
 See docs/spec/game-rules.md#best-scores.
 """
 
+from collections.abc import Iterable
+
 import msgspec
 
-from kiai.scores.model import Best
+from kiai.scores.model import Best, BestCandidate
 from kiai.scores.rules import sorts_by_pp
 
 
@@ -43,3 +45,34 @@ def decide_bests(
     return BestFlags(
         best_pp=more_pp(play, by_pp), best_score=more_score(play, by_score), best_mods=more_score(play, with_mods)
     )
+
+
+def bests_among(passes: Iterable[BestCandidate]) -> dict[int, BestFlags]:
+    """Return the flags that each of these scores must have, by id.
+
+    `passes` are all visible passes of some players on some maps and modes.
+    """
+    flags: dict[int, BestFlags] = {}
+    groups: dict[tuple[int, int, int], list[BestCandidate]] = {}
+    for one in passes:
+        groups.setdefault((one.user_id, one.mode, one.map_key), []).append(one)
+    for (_, mode, _), group in groups.items():
+        by_pp = min(group, key=_order_by_pp)
+        order = _order_by_pp if sorts_by_pp(mode) else _order_by_score
+        by_score = min(group, key=order)
+        with_mods: dict[int, BestCandidate] = {}
+        for one in sorted(group, key=order):
+            with_mods.setdefault(one.mods_key, one)
+        for one in group:
+            flags[one.id] = BestFlags(
+                best_pp=one is by_pp, best_score=one is by_score, best_mods=one is with_mods[one.mods_key]
+            )
+    return flags
+
+
+def _order_by_pp(play: BestCandidate) -> tuple[float, int, int]:
+    return (-play.pp, -play.score, play.id)
+
+
+def _order_by_score(play: BestCandidate) -> tuple[int, int]:
+    return (-play.score, play.id)

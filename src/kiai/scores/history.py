@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import and_, bindparam, delete, insert, literal_column, select
 
 from kiai.clock import Clock
 from kiai.errors import Unavailable
@@ -13,7 +13,7 @@ from kiai.realtime.port import Rank, Realtime
 from kiai.scores import statements
 from kiai.scores.peaks import Peaks, RankNow
 from kiai.storage.port import Command, Database, Query, Transaction, scalar
-from kiai.storage.tables import medal_holders, medals, progress, rank_history
+from kiai.storage.tables import medal_holders, medals, progress, rank_history, scores
 
 DAYS: Final = 90
 MEDALS_MAX: Final = 500
@@ -59,8 +59,12 @@ RANKS_ON_DAY = Query(
     .limit(AMONG_MAX),
     lambda user_id, rank, country_rank: (user_id, Rank(rank, country_rank)),
 )
+# Without the id of a hidden score.
 _MEDALS = Query(
-    select(medals.c.medal_id, medals.c.unlocked_at_ms, medals.c.score_id)
+    select(medals.c.medal_id, medals.c.unlocked_at_ms, scores.c.id)
+    .select_from(
+        medals.outerjoin(scores, and_(scores.c.id == medals.c.score_id, scores.c.hidden == literal_column("0")))
+    )
     .where(medals.c.user_id == bindparam("user_id"))
     .order_by(medals.c.unlocked_at_ms, medals.c.medal_id)
     .limit(MEDALS_MAX),

@@ -64,6 +64,47 @@ class Best(msgspec.Struct, frozen=True):
     acc: float = 0.0
 
 
+class BestCandidate(msgspec.Struct, frozen=True):
+    """A visible pass, with the fields that decide which passes of a player on a map and mode are the bests.
+
+    The last three are the flags that it has at present.
+    """
+
+    id: int
+    user_id: int
+    mode: int
+    map_key: int
+    mods_key: int
+    score: int
+    pp: float
+    best_pp: int
+    best_score: int
+    best_mods: int
+
+
+class HidableScore(msgspec.Struct, frozen=True):
+    """A stored play, with the fields that stats and counters lose when it is hidden.
+
+    `hidden` is the sum of its marks (`statements/hiding.py`), `time_elapsed` is in ms, `play_time_ms` in unix ms.
+    """
+
+    id: int
+    user_id: int
+    map_key: int
+    mode: int
+    passed: int
+    hidden: int
+    score: int
+    n300: int
+    n100: int
+    n50: int
+    nmiss: int
+    ngeki: int
+    nkatu: int
+    play_time_ms: int
+    time_elapsed: int
+
+
 class MapFigures(msgspec.Struct, frozen=True):
     """A score on the game's ranking panel. `acc` is in percent."""
 

@@ -155,7 +155,7 @@ _lists = union_all(
         select(scores.c.id)
         .select_from(pinned_scores.join(scores, scores.c.id == pinned_scores.c.score_id))
         .where(pinned_scores.c.user_id == bindparam("user_id"), pinned_scores.c.mode == bindparam("mode"), NOT_HIDDEN)
-        .order_by(pinned_scores.c.position)
+        .order_by(pinned_scores.c.position, pinned_scores.c.score_id)
         .limit(literal_column(str(PINS_MAX))),
     ),
     _ids(

@@ -22,7 +22,7 @@ PINNED_OF = Query(
         pinned_scores.join(scores, scores.c.id == pinned_scores.c.score_id).join(maps, maps.c.key == scores.c.map_key)
     )
     .where(pinned_scores.c.user_id == bindparam("user_id"), pinned_scores.c.mode == bindparam("mode"), NOT_HIDDEN)
-    .order_by(pinned_scores.c.position)
+    .order_by(pinned_scores.c.position, pinned_scores.c.score_id)
     .limit(PINS_MAX),
     mapped,
 )
@@ -30,10 +30,12 @@ _OWN_SCORE = Query(
     select(scores.c.user_id, scores.c.mode, scores.c.passed).where(scores.c.id == bindparam("score_id"), NOT_HIDDEN),
     lambda *row: row,
 )
+# Without hidden scores, which their player cannot see. They are pinned again when they come back.
 _ORDER = Query(
     select(pinned_scores.c.score_id)
-    .where(pinned_scores.c.user_id == bindparam("user_id"), pinned_scores.c.mode == bindparam("mode"))
-    .order_by(pinned_scores.c.position)
+    .select_from(pinned_scores.join(scores, scores.c.id == pinned_scores.c.score_id))
+    .where(pinned_scores.c.user_id == bindparam("user_id"), pinned_scores.c.mode == bindparam("mode"), NOT_HIDDEN)
+    .order_by(pinned_scores.c.position, pinned_scores.c.score_id)
     .limit(PINS_MAX),
     lambda score_id: int(score_id),
 )

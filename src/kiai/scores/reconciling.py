@@ -5,6 +5,7 @@
     stale totals           pp, accuracy, ranked score, grades, best combo and ranks of a profile, from its bests
     visibility of a player counters and first places of each map that the player has played
     country of a player    the country on each of the player's scores
+    wipe                   marks of the scores, and everything that derives from them (`hiding.py`)
 
 A step is one short transaction. It computes from the present rows under the same locks as the recording of a play: on
 the player for totals, on the map for counters and first places. The result is therefore the same whether a play is
@@ -74,7 +75,7 @@ class Reconciler:
         self._sizes: dict[str, int] = {}  # rows in the next step, by kind
 
     def include(self, kind: str, step: Callable[[Transaction, Task, int], Awaitable[int]]) -> None:
-        """Add a kind of task of a package above this one. `step` does up to a number of rows and returns their number.
+        """Add a kind of task of another module. `step` does up to a number of rows and returns their number.
 
         Its transaction also moves or finishes the task.
         """

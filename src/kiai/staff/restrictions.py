@@ -3,7 +3,7 @@
 Each act is one transaction with its audit row. The outbox then ends the sessions of the player.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -57,6 +57,12 @@ class _Change(msgspec.Struct, frozen=True):
 
 
 Also = Callable[[Transaction, User], Awaitable[object]]
+First = Callable[[Transaction, User], Awaitable[Mapping[str, object]]]
+
+
+async def nothing_first(tx: Transaction, user: User) -> Mapping[str, object]:
+    """Change nothing before the act, and add no details to its audit row."""
+    return {}
 
 
 async def nothing_else(tx: Transaction, user: User) -> None:
@@ -101,23 +107,31 @@ class Restrictions:
 
         return await self._act(actor, target, "restrict", change, reason=reason, until_ms=until or None)
 
-    async def unrestrict(self, actor: Actor, who: Who, reason: str = "", *, also: Also = nothing_else) -> Sanction:
+    async def unrestrict(
+        self, actor: Actor, who: Who, reason: str = "", *, also: Also = nothing_else, first: First = nothing_first
+    ) -> Sanction:
         """Lift a restriction: the account and its scores become visible again. Raises as `restrict`.
 
-        A ban must be lifted first. `also` runs in the same transaction.
+        A ban must be lifted first. `first` and `also` run in the same transaction: `first` while the account is still
+        hidden, and it returns details for the audit row.
         """
         target, reason = await self._checked(
             actor, who, "users.restrict", "unrestrict", reason, optional=True, oneself="ranked"
         )
 
         def change(user: User) -> _Change:
-            if user.banned_at_ms is not None:
-                raise WrongState(f"{user.name} is banned; lift the ban first")
-            if user.priv & UNRESTRICTED:
-                raise WrongState(f"{user.name} is not restricted")
+            _check_unrestrictable(user)
             return _Change(user.priv | UNRESTRICTED, None, 0, 0)
 
-        return await self._act(actor, target, "unrestrict", change, reason=reason, also=also)
+        return await self._act(actor, target, "unrestrict", change, reason=reason, also=also, first=first)
+
+    async def check_unrestrict(self, actor: Actor, who: Who, reason: str) -> User:
+        """Return the account that `unrestrict` would unrestrict. Raises what it raises."""
+        target, _ = await self._checked(
+            actor, who, "users.restrict", "unrestrict", reason, optional=True, oneself="ranked"
+        )
+        _check_unrestrictable(target)
+        return target
 
     async def ban(self, actor: Actor, who: Who, reason: str) -> Sanction:
         """Restrict an account and lock it out: its sessions end, its API keys and its IRC password are revoked.
@@ -275,6 +289,7 @@ class Restrictions:
         reason: str,
         until_ms: int | None = None,
         also: Also = nothing_else,
+        first: First = nothing_first,
     ) -> Sanction:
         now = self._clock.now_ms()
 
@@ -284,6 +299,7 @@ class Restrictions:
             after = change(user)
             if _is_developer(user.priv) and not _is_developer(after.priv) and await self._accounts.developers(tx) <= 1:
                 raise LastDeveloper(f"{user.name} is the last developer; grant the role to another account first")
+            added = await first(tx, user)
             await tx.run(
                 sanctions.SET_STANDING,
                 of_user=user.id,
@@ -305,7 +321,7 @@ class Restrictions:
                 target_kind="user",
                 target_id=user.id,
                 reason=reason,
-                details={"before": _standing_of(user), "after": _standing_of(after), **after.details},
+                details={"before": _standing_of(user), "after": _standing_of(after), **after.details, **added},
             )
 
         audit_id = await self._database.transaction(body)
@@ -329,6 +345,13 @@ def _standing_of(holder: User | _Change) -> dict[str, object]:
         "restricted_until_ms": holder.restricted_until_ms,
         "freeze_until_ms": holder.freeze_until_ms,
     }
+
+
+def _check_unrestrictable(user: User) -> None:
+    if user.banned_at_ms is not None:
+        raise WrongState(f"{user.name} is banned; lift the ban first")
+    if user.priv & UNRESTRICTED:
+        raise WrongState(f"{user.name} is not restricted")
 
 
 def _is_developer(priv: int) -> bool:

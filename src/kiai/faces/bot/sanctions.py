@@ -21,6 +21,7 @@ from kiai.staff.naming import Naming
 from kiai.staff.notes import Notes
 from kiai.staff.restrictions import FREEZE_S, Restrictions
 from kiai.staff.silences import Silences
+from kiai.staff.wipes import Wipes
 
 DAY_MS: Final = 86_400_000
 NOTES_PAGE: Final = 9  # an answer has at most 10 lines
@@ -37,6 +38,7 @@ class SanctionCommands:
         restrictions: Restrictions,
         silences: Silences,
         kicks: Kicks,
+        wipes: Wipes,
         donors: Donors,
         notes: Notes,
         naming: Naming,
@@ -47,6 +49,7 @@ class SanctionCommands:
         self._restrictions = restrictions
         self._silences = silences
         self._kicks = kicks
+        self._wipes = wipes
         self._donors = donors
         self._notes = notes
         self._naming = naming
@@ -80,8 +83,11 @@ class SanctionCommands:
         length = "" if seconds is None else f" for {duration_text(seconds)}"
         return (f"{chat_name(user.name)} is restricted{length}: {chat_text(done.reason)}",)
 
-    async def unrestrict(self, context: CommandContext, user: User, reason: str) -> Sequence[str]:
+    async def unrestrict(self, context: CommandContext, user: User, scores: str | None, reason: str) -> Sequence[str]:
         """`!unrestrict`."""
+        if scores == "wipe":
+            done = await self._wipes.unrestrict(actor_of(context), user.id, reason)
+            return (f"{chat_name(user.name)} is unrestricted, and {scores_text(done.scores)} stay hidden.",)
         await self._restrictions.unrestrict(actor_of(context), user.id, reason)
         return (f"{chat_name(user.name)} is unrestricted.",)
 
@@ -171,6 +177,7 @@ class SanctionCommands:
         days = Argument("days", ArgumentKind.NUMBER, optional=True, least=1, most=365)
         page = Argument("page", ArgumentKind.NUMBER, optional=True, least=1, most=1_000)
         tier = Argument("tier", ArgumentKind.CHOICE, optional=True, choices=tuple(TIERS))
+        scores = Argument("scores", ArgumentKind.CHOICE, optional=True, choices=("keep", "wipe"))
         text = Argument("text", ArgumentKind.REASON)
         new_name = Argument("name", ArgumentKind.TEXT)
         rows = (
@@ -184,8 +191,8 @@ class SanctionCommands:
             ("kick", ("disconnect", "kill"), self.kick, "users.kick", (USER, REASON), "kick", "Logs a player off."),
             ("restrict", (), self.restrict, "users.restrict", (USER, length_or_perma, REASON), "restrict",
              "Hides a player, for a time or without an end."),
-            ("unrestrict", (), self.unrestrict, "users.restrict", (USER, REASON), "unrestrict",
-             "Lifts a player's restriction."),
+            ("unrestrict", (), self.unrestrict, "users.restrict", (USER, scores, REASON), "unrestrict",
+             "Lifts a player's restriction. With wipe, the player's former scores stay hidden."),
             ("ban", (), self.ban, "users.ban", (USER, REASON), "ban", "Hides a player and locks the account."),
             ("unban", (), self.unban, "users.ban", (USER, REASON), "unban",
              "Lifts a player's ban. The player stays restricted."),
@@ -233,6 +240,11 @@ class SanctionCommands:
 def actor_of(context: CommandContext) -> Actor:
     """Return the author of a command as the actor of an act."""
     return Actor(context.session.user_id, context.source)
+
+
+def scores_text(count: int) -> str:
+    """Return a number of scores, e.g. `1 score`."""
+    return f"{count} score" if count == 1 else f"{count} scores"
 
 
 def _name(name: str | None) -> str:

@@ -4,6 +4,6 @@ Every transaction locks rows in the same order, so that two of them cannot deadl
 maps by key. Engines without row locks (SQLite) run one writing transaction at a time.
 """
 
-from kiai.scores.statements import checking, first_places, plays, ranks, rebuilding, reconciling
+from kiai.scores.statements import checking, first_places, hiding, plays, ranks, rebuilding, reconciling
 
-__all__ = ["checking", "first_places", "plays", "ranks", "rebuilding", "reconciling"]
+__all__ = ["checking", "first_places", "hiding", "plays", "ranks", "rebuilding", "reconciling"]

@@ -63,6 +63,7 @@ from kiai.storage.tables.scores import (
     country_totals,
     first_places,
     integrity_flags,
+    map_wipes,
     medal_holders,
     medals,
     month_plays,
@@ -78,6 +79,7 @@ from kiai.storage.tables.scores import (
     stats,
     submissions,
     unexamined_plays,
+    user_wipes,
 )
 from kiai.storage.tables.server import (
     address_blocks,
@@ -137,6 +139,7 @@ __all__ = [
     "logins",
     "mail",
     "map_requests",
+    "map_wipes",
     "map_words",
     "maps",
     "match_events",
@@ -180,6 +183,7 @@ __all__ = [
     "tasks",
     "unexamined_plays",
     "uptime_days",
+    "user_wipes",
     "users",
     "versions",
     "web_sessions",

@@ -42,7 +42,7 @@ scores = Table(
     flag_column("best_pp"),  # the player's best by pp on this map and mode
     flag_column("best_score"),  # the best by score; equal to best_pp in modes 4 to 8
     flag_column("best_mods"),  # the best with these mods_key, by score or pp as the boards of the mode are sorted
-    flag_column("hidden"),  # removed by staff
+    flag_column("hidden"),  # 0: visible; else the sum of the marks of `scores/statements/hiding.py`
     # A copy of the account's country, as in stats: an index cannot span two tables.
     Column("country", String(2), nullable=False, server_default=text("'xx'")),
     Column("play_time_ms", Big, nullable=False),
@@ -253,6 +253,25 @@ for _sort in ("pp", "tscore", "rscore", "acc", "plays", "playtime"):
     partial_index(
         f"ix_stats_country_{_sort}", f"{_sort} > 0", stats.c.country, stats.c.mode, _column.desc(), stats.c.user_id
     )
+
+user_wipes = Table(
+    "user_wipes",  # wipes of players that are not lifted: scores up to an id are hidden
+    metadata,
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("mode", Integer, nullable=False),
+    Column("last_score_id", Big, nullable=False),
+    Column("at_ms", Big, nullable=False),
+    PrimaryKeyConstraint("user_id", "mode"),
+    sqlite_with_rowid=False,
+)
+
+map_wipes = Table(
+    "map_wipes",  # the same for maps
+    metadata,
+    Column("map_key", ForeignKey("maps.key"), primary_key=True, autoincrement=False),
+    Column("last_score_id", Big, nullable=False),
+    Column("at_ms", Big, nullable=False),
+)
 
 stale_totals = Table(
     "stale_totals",  # stats to compute again, e.g. because the ranked status of a map has changed
