@@ -156,7 +156,7 @@ class NowPlaying:
             BotCommand(
                 name="with",
                 aliases=("w",),
-                handler=lambda context, **given: self.with_(context, given[values.name]),
+                handler=lambda context, **given: self.with_(context, given[values.key]),
                 help="Calculates the pp of your last /np for an accuracy, misses, combo and mods.",
                 arguments=(values,),
                 scope=CommandScope.DM,
