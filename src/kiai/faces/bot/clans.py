@@ -300,10 +300,10 @@ class ClanCommands:
             ("create", ("c",), self.create, (tag, name), "", "Founds a clan."),
             ("info", ("i",), self.info, (TAG,), "", "Shows your clan or another."),
             ("list", ("l",), self.listed, (page,), "", "Lists clans by pp."),
-            ("join", ("j",), lambda context, **given: self.join(context, given[which.name]), (which,), "",
+            ("join", ("j",), lambda context, **given: self.join(context, given[which.key]), (which,), "",
              "Joins a clan: with its code, by invitation, or as its status says."),
             ("leave", (), self.leave, (), "", "Leaves your clan."),
-            ("invite", ("inv",), lambda context, **given: self.invite(context, given[who.name], given["reset"]),
+            ("invite", ("inv",), lambda context, **given: self.invite(context, given[who.key], given["reset"]),
              (who, reset), "", "Invites a player, or shows the code with which players can join; `reset` replaces it. "
              "For officers."),
             ("requests", (), self.requests, (), "", "Lists the players who want to join. For officers."),

@@ -95,7 +95,7 @@ class ReportCommands:
         return [
             BotCommand(
                 name="report",
-                handler=lambda context, **given: self.report(context, given[what.name]),
+                handler=lambda context, **given: self.report(context, given[what.key]),
                 help="Reports a player to the staff. Nobody else sees the report.",
                 arguments=(what,),
                 audit="report",

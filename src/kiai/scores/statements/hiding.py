@@ -45,7 +45,7 @@ BY_STAFF: Final = 1
 BY_USER_WIPE: Final = 2
 BY_MAP_WIPE: Final = 4
 
-_NOTHING: Final = literal_column("0")
+_NOTHING: Final[ColumnElement[int]] = literal_column("0")
 
 
 def _marked(mark: int) -> ColumnElement[int]:
