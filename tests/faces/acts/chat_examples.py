@@ -65,6 +65,30 @@ def played(scene: Scene) -> None:
     scene.run(scene.services.recorder.record(a_play(by=scene.target.id, on=beatmap)))
 
 
+def scored(scene: Scene) -> None:
+    """The target has a score on the map of the author's /np."""
+    np_ranked(scene)
+    beatmap = scene.run(scene.services.beatmaps.find(id=int(str(scene.values["map"]))))
+    recorded = scene.run(scene.services.recorder.record(a_play(by=scene.target.id, on=beatmap)))
+    scene.values["score"] = recorded.score_id
+
+
+def hidden(scene: Scene) -> None:
+    """Staff has hidden the score of the target."""
+    scene.run(scene.services.community.wipes.hide_score(OPERATOR, int(str(scene.values["score"])), "rx"))
+
+
+def wiped(scene: Scene) -> None:
+    """The target is wiped."""
+    scene.run(scene.services.community.wipes.wipe_user(OPERATOR, scene.target.id, "rx"))
+
+
+def map_wiped(scene: Scene) -> None:
+    """The map of the author's /np is wiped."""
+    beatmap = scene.run(scene.services.beatmaps.find(id=int(str(scene.values["map"]))))
+    scene.run(scene.services.community.wipes.wipe_map(OPERATOR, beatmap, "broken"))
+
+
 def blocked(scene: Scene) -> None:
     """The author has blocked the target."""
     scene.desk.say(scene.actor, f"!block {scene.target.name}")
@@ -284,6 +308,10 @@ EXAMPLES: Final = (
     # administrators
     Example("!restrict {t} 7d rx", "{t} is restricted for 7 days"),
     Example("!unrestrict {t} aa", "{t} is unrestricted", (restricted,)),
+    Example("!unrestrict {t} keep aa", "{t} is unrestricted", (restricted,)),
+    Example("!unrestrict {t} wipe aa", "{t} is unrestricted and wiped: 1 score hidden", (scored, restricted)),
+    Example("!hidescore {score} rx", "Score {score} of {t} is hidden", (scored,)),
+    Example("!unhidescore {score} aa", "Score {score} of {t} is visible again", (scored, hidden)),
     Example("!ban {t} rx", "{t} is banned"),
     Example("!unban {t} aa", "{t} is unbanned", (banned,)),
     Example("!freeze {t} 7d show us", "{t} is frozen for 7 days"),
@@ -303,6 +331,11 @@ EXAMPLES: Final = (
     Example("!givedonator {t} 30d", "{t} is supporter for 30 days"),
     Example("!removedonator {t} refunded", "{t} is no donor any more", (donor,)),
     Example("!deleteuser {t}", "{t} is deleted"),
+    Example("!wipeuser {t} rx", "{t} is wiped: 1 score hidden", (scored,)),
+    Example("!wipeuser {t} vn!std rx", "{t} is wiped: 1 score in vn!std hidden", (scored,)),
+    Example("!restorescores {t} aa", "{t} is restored: 1 score visible again", (scored, wiped)),
+    Example("!wipemap broken", "is wiped: 1 score hidden", (scored,)),
+    Example("!restoremap repaired", "is restored: 1 score visible again", (scored, map_wiped)),
     # mappools
     Example("!pool create pool{n}", "Created the mappool pool{n}"),
     Example("!pool delete {pool}", "Deleted the mappool {pool}", (pool,)),

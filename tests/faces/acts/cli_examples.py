@@ -13,7 +13,9 @@ from tests.faces.acts.chat_examples import (
     reported,
     restricted,
     role,
+    scored,
     silenced,
+    wiped,
 )
 from tests.faces.acts.desk import Prepare, Scene
 
@@ -98,6 +100,10 @@ EXAMPLES: Final = (
     CommandExample("users devices", ("{t}",), "multi_check"),
     CommandExample("users restrict", ("{t}", *REASON), "restrict"),
     CommandExample("users unrestrict", ("{t}", *REASON), "unrestrict", (restricted,)),
+    CommandExample("users unrestrict", ("{t}", *REASON, "--wipe"), "unrestrict", (scored, restricted)),
+    CommandExample("users wipe", ("{t}", *REASON, "--yes"), "user_wipe", (scored,)),
+    CommandExample("users wipe", ("{t}", *REASON, "--mode", "0", "--yes"), "user_wipe", (scored,)),
+    CommandExample("users restore", ("{t}", *REASON), "user_restore", (scored, wiped)),
     CommandExample("users ban", ("{t}", *REASON), "ban"),
     CommandExample("users unban", ("{t}", *REASON), "unban", (banned,)),
     CommandExample("users freeze", ("{t}", *REASON), "freeze"),

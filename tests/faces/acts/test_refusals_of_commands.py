@@ -35,13 +35,14 @@ RANKED: Final = frozenset(
 CHANGES: Final = (
     RANKED
     | {"addpriv", "rmpriv", "addbn", "removebn", "givedonator", "removedonator", "deleteuser"}
+    | {"wipeuser", "restorescores"}
     | {
         "addnote",
         "alertuser",
         "clearchat",
     }
 )
-NOT_ONESELF: Final = frozenset(("silence", "kick", "restrict", "ban", "freeze", "rmpriv", "deleteuser"))
+NOT_ONESELF: Final = frozenset(("silence", "kick", "restrict", "ban", "freeze", "rmpriv", "deleteuser", "wipeuser"))
 
 
 def is_one_of(example: Example, commands: frozenset[str]) -> bool:
@@ -213,6 +214,13 @@ ONCE: Final = frozenset(
         "!flags close {flag} clean fine",
         "!restrict {t} 7d rx",
         "!unrestrict {t} aa",
+        "!unrestrict {t} wipe aa",
+        "!hidescore {score} rx",
+        "!unhidescore {score} aa",
+        "!wipeuser {t} rx",
+        "!restorescores {t} aa",
+        "!wipemap broken",
+        "!restoremap repaired",
         "!ban {t} rx",
         "!unban {t} aa",
         "!unfreeze {t} seen",

@@ -52,6 +52,8 @@ clearchat                                           moderator      any    visibl
 spectators                                          moderator      any    hidden
 restrict                                            administrator  any    hidden
 unrestrict                                          administrator  any    hidden
+hidescore                                           administrator  any    hidden
+unhidescore                                         administrator  any    hidden
 ban                                                 administrator  any    hidden
 unban                                               administrator  any    hidden
 freeze                                              administrator  any    hidden
@@ -70,6 +72,9 @@ removebn                                            developer      any    hidden
 givedonator                                         developer      any    hidden
 removedonator                                       developer      any    hidden
 deleteuser delete_user                              developer      any    hidden
+wipeuser                                            developer      any    hidden
+restorescores                                       developer      any    hidden
+wipemap                                             developer      any    hidden
 reloadfilter                                        developer      any    hidden
 clan help h                                         player         any    hidden
 clan create c                                       player         any    hidden
@@ -146,6 +151,7 @@ pool publish                                        tournament     any    hidden
 OWN: Final = {
     "confirm": "carries out a command that asked for it",
     "claim": "makes a player the owner of a server without owner",
+    "restoremap": "undoes a wrong !wipemap",
 }
 """Commands of kiai that no other server has, and why they exist."""
 OMITTED: Final = {

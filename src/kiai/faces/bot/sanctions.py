@@ -87,7 +87,7 @@ class SanctionCommands:
         """`!unrestrict`."""
         if scores == "wipe":
             done = await self._wipes.unrestrict(actor_of(context), user.id, reason)
-            return (f"{chat_name(user.name)} is unrestricted, and {scores_text(done.scores)} stay hidden.",)
+            return (f"{chat_name(user.name)} is unrestricted and wiped: {scores_text(done.scores)} hidden.",)
         await self._restrictions.unrestrict(actor_of(context), user.id, reason)
         return (f"{chat_name(user.name)} is unrestricted.",)
 
