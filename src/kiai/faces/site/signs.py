@@ -19,16 +19,6 @@ STAR_STEP_MAX: Final = 32
 GAME_MODES: Final = (("osu", "osu!"), ("taiko", "taiko"), ("catch", "catch"), ("mania", "mania"))
 VARIANTS: Final = (("vn", "vanilla", "Vanilla"), ("rx", "relax", "Relax"), ("ap", "autopilot", "Autopilot"))
 
-_KINDS: Final[Mapping[str, str]] = {
-    code: kind
-    for kind, codes in (
-        ("easier", "EZ NF HT SO"),
-        ("harder", "HR SD PF DT NC HD FI FL"),
-        ("automatic", "RX AP AU CN"),
-        ("none", "NM"),
-    )
-    for code in codes.split()
-}
 _STATUS_CLASSES: Final[Mapping[int, str]] = {
     MapStatus.RANKED: "ranked",
     MapStatus.APPROVED: "ranked",
@@ -39,11 +29,10 @@ _STATUS_CLASSES: Final[Mapping[int, str]] = {
 
 
 class ModSign(msgspec.Struct, frozen=True):
-    """A mod as pages show it: its letters, its name, and the class of its colour."""
+    """A mod as pages show it: its letters and its name."""
 
     code: str
     name: str
-    kind: str
 
 
 class ModeLink(msgspec.Struct, frozen=True):
@@ -60,7 +49,7 @@ def mod_signs(mods: int) -> tuple[ModSign, ...]:
     """Return the mods of a set in the order in which texts list them."""
     text = mods_text(mods)
     codes = [text[at : at + 2] for at in range(0, len(text), 2)] if mods else []
-    return tuple(ModSign(code, _name(code), _KINDS.get(code, "changing")) for code in codes)
+    return tuple(ModSign(code, _name(code)) for code in codes)
 
 
 def _name(code: str) -> str:
@@ -129,6 +118,17 @@ def profile_cover_path(user_id: int, name: str) -> str:
     return f"/pictures/players/{user_id}-{initial(name)}"
 
 
+def masked(classes: str, label: str) -> Markup:
+    """Return a drawing whose class has a row in `71-signs.css`. Screen readers read its title."""
+    return Markup('<i class="{}" role="img" title="{}"></i>').format(classes, label)
+
+
+@lru_cache(SIGNS_MAX)
+def mod_drawings(mods: int) -> Markup:
+    """Return the drawings of a set of mods; nothing for none."""
+    return Markup("").join(masked(f"mod m-{mod.code}", mod.name) for mod in mod_signs(mods))
+
+
 def sign_functions(path: Callable[[str], str]) -> dict[str, Any]:
     """Return the functions of this module for templates. `path` returns the path of a static file."""
 
@@ -144,14 +144,12 @@ def sign_functions(path: Callable[[str], str]) -> dict[str, Any]:
 
     @lru_cache(SIGNS_MAX)
     def mod_icons(mods: int) -> Markup:
-        """Return the drawings of a set of mods; nothing for none."""
-        signs = [sign(f"mod-{mod.code}", f"mod {mod.kind}", mod.name) for mod in mod_signs(mods)]
-        return Markup('<span class="mods">{}</span>').format(Markup("").join(signs)) if signs else Markup("")
+        """Return the drawings of a set of mods in a box; nothing for none."""
+        return Markup('<span class="mods">{}</span>').format(mod_drawings(mods)) if mods else Markup("")
 
     return {
         "sign": sign,
         "mod_icons": mod_icons,
-        "mod_signs": mod_signs,
         "star_step": star_step,
         "mode_links": mode_links,
         "variant_links": variant_links,

@@ -26,7 +26,7 @@ from kiai.faces.site.chart_drawing import chart_rows, columns, polyline, strain_
 from kiai.faces.site.formats import iso
 from kiai.faces.site.locale import DEFAULT, LANGUAGES, Locale, locale_of
 from kiai.faces.site.rows import Drawings, Rows
-from kiai.faces.site.signs import avatar_path, sign_functions
+from kiai.faces.site.signs import avatar_path, masked, mod_drawings, sign_functions
 from kiai.osu.countries import COUNTRIES
 
 NO_VALUE: Final = "-"
@@ -159,7 +159,7 @@ class Templates:
             flag=flag,
             country_name=functools.partial(_country_name, locale),
             stat=stat,
-            table_rows=Rows(locale, Drawings(flag, icon, grade_sign, signs["mod_icons"])),
+            table_rows=Rows(locale, Drawings(flag, icon, grade_sign, mod_drawings)),
             polyline=polyline,
             strain_area=strain_area,
             chart_rows=chart_rows,
@@ -265,7 +265,8 @@ def _grade_sign(text: Callable[[str], str], sign: Callable[..., Markup], letter:
         "F": text("Failed"),
         "N": text("No grade"),
     }
-    return sign(f"grade-{letter}", f"grade g-{letter}{' big' if big else ''}", names.get(letter, letter))
+    label, classes = names.get(letter, letter), f"grade g-{letter}"
+    return sign(f"grade-{letter}", f"{classes} big", label) if big else masked(classes, label)
 
 
 def _country_name(locale: Locale, country: str) -> str:
