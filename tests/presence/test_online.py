@@ -4,13 +4,18 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from tests.builders import World, a_player
 
+from kiai.accounts.model import Privacy
+from kiai.accounts.visibility import EVERYBODY, Viewer
+from kiai.osu.privileges import Privilege
 from kiai.presence.online import OnlineList
 from kiai.realtime.feed import FeedEvent, feed_entry, feed_event
 from kiai.realtime.following import FeedFollower
 from kiai.realtime.port import FEED, Session
 from kiai.staff import OPERATOR
+from kiai.storage.tables import users
 
 
 class Online:
@@ -22,8 +27,10 @@ class Online:
         self.list = OnlineList(world.realtime, world.accounts, self.follower, world.clock)
         self.ids: dict[str, int] = {}
 
-    def log_in(self, name: str) -> None:
+    def log_in(self, name: str, *, hides: bool = False) -> None:
         user_id = self.ids[name] = self._world.add_player(a_player(name))
+        if hides:
+            self.hide(name)
         session = Session(token=name, user_id=user_id, login_time_ms=0, name=name)
         self._world.run(self._world.realtime.open_session(session))
         self.act(name)
@@ -32,6 +39,15 @@ class Online:
         event = FeedEvent("presence", 0, self.ids[name], None, {"online": online})
         self._world.run(self._world.realtime.append([feed_entry(event)]))
         self._world.run(self.follower.follow())
+
+    def hide(self, name: str, privacy: Privacy = Privacy.HIDE_ONLINE) -> None:
+        self._world.change(update(users).where(users.c.id == self.ids[name]).values(privacy=int(privacy)))
+
+    def count(self) -> int:
+        return self._world.run(self.list.public.count())
+
+    def public_ids(self, viewer: Viewer = EVERYBODY) -> list[int]:
+        return self._world.run(self.list.public.ids(viewer))
 
     def names(self, limit: int = 24) -> list[str]:
         return [one.player.name for one in self._world.run(self.list.newest(limit=limit)).players]
@@ -92,3 +108,44 @@ def test_number_of_players_online_is_published_when_it_changes(online: Online) -
     assert online.published() == [{"online": 0}, {"online": 1}]
 
     assert online.published() == [{"online": 0}, {"online": 1}], "it has not changed"
+
+
+def test_player_who_hides_it_is_not_counted(online: Online) -> None:
+    online.log_in("alice")
+    assert online.count() == 1
+
+    online.log_in("ghost", hides=True)
+
+    assert (online.count(), online.names()) == (1, ["alice"])
+    assert online._world.run(online.list.newest(limit=5)).count == 1
+    assert online.published() == [{"online": 1}]
+
+
+def test_player_who_begins_to_hide_it_is_no_longer_counted(online: Online) -> None:
+    online.log_in("alice")
+    assert (online.count(), online.public_ids()) == (1, [online.ids["alice"]])
+
+    online.hide("alice")
+    online.act("alice", online=False)
+    assert (online.count(), online.public_ids()) == (0, [])
+
+    online.hide("alice", Privacy(0))
+    online.act("alice")
+    assert (online.count(), online.public_ids()) == (1, [online.ids["alice"]])
+
+
+def test_hiding_player_and_staff_see_that_the_player_is_online(online: Online) -> None:
+    online.log_in("alice")
+    online.log_in("ghost", hides=True)
+    alice, ghost = online.ids["alice"], online.ids["ghost"]
+
+    assert online.public_ids(Viewer(alice)) == [alice]
+    assert online.public_ids(Viewer(ghost)) == [alice, ghost]
+    assert online.public_ids(Viewer(0, int(Privilege.MODERATOR))) == [alice, ghost]
+
+
+def test_players_of_several_pages_of_ids_are_counted(online: Online) -> None:
+    for number in range(205):
+        online.log_in(f"player {number}", hides=number % 2 == 1)
+
+    assert online.count() == 103

@@ -325,6 +325,7 @@ def build_bancho(services: "Services") -> Bancho:
         realtime=services.realtime,
         clock=services.clock,
         title=settings.title,
+        players=services.live.online.public.count,
         matches=services.matches.count,
         limited=settings.rate_limits,
     )
@@ -591,6 +592,7 @@ def build_operations(services: "Services") -> list[Operation]:
         services.ranks,
         services.beatmaps,
         services.realtime,
+        services.live.online.public,
         settings.bot_name,
     )
     pp_limit = RateLimit("pp", settings.api_pp_per_minute, 60.0)
@@ -615,6 +617,7 @@ def build_operations(services: "Services") -> list[Operation]:
         services.ranks,
         services.showcase,
         services.realtime,
+        services.live.online.public,
         services.live.highlights,
     )
     profiles_v2 = ProfilesV2(

@@ -36,10 +36,3 @@ async def first_time(realtime: Realtime, key: str, for_s: float, *, otherwise: b
     with contextlib.suppress(StateUnavailable):
         return await realtime.once(key, for_s)
     return otherwise
-
-
-async def online_count(realtime: Realtime) -> int | None:
-    """Return the number of players online, or None while the shared state does not answer."""
-    with contextlib.suppress(StateUnavailable):
-        return await realtime.online_count()
-    return None

@@ -88,6 +88,7 @@ class Bancho:
         realtime: Realtime,
         clock: Clock,
         title: str,
+        players: Callable[[], Awaitable[int]],
         matches: Callable[[], Awaitable[int]],
         limited: bool,
     ) -> None:
@@ -99,6 +100,7 @@ class Bancho:
         self._realtime = realtime
         self._clock = clock
         self._title = title
+        self._players = players
         self._matches = matches
         self._limited = limited
         self._started = clock.monotonic()
@@ -304,7 +306,7 @@ class Bancho:
 
     async def _page(self) -> bytes:
         title = escape(self._title)
-        players, matches = await self._realtime.online_count(), await self._matches()
+        players, matches = await self._players(), await self._matches()
         return (
             f"<!doctype html><meta charset=utf-8><title>{title}</title><h1>{title}</h1>"
             f"<p>{players} players online, {matches} matches. Point your osu! client here to play.</p>\n"

@@ -28,6 +28,7 @@ from kiai.faces.api.v1.common import (
 )
 from kiai.osu.modes import MODES
 from kiai.osu.weights import level
+from kiai.presence.online import PublicOnline
 from kiai.realtime.port import Rank, Realtime, Session, Status, order_of_sessions
 from kiai.scores.model import Stats
 from kiai.scores.profiles import Profiles
@@ -326,6 +327,7 @@ class PlayersV1:
         ranks: Ranks,
         beatmaps: Beatmaps,
         realtime: Realtime,
+        online: PublicOnline,
         bot_name: str,
     ) -> None:
         self._accounts = accounts
@@ -334,11 +336,12 @@ class PlayersV1:
         self._beatmaps = beatmaps
         self._ranks = ranks
         self._realtime = realtime
+        self._online = online
         self._bots = [FoundPlayer(BOT_ID, bot_name)]
 
     async def online(self, caller: Caller, query: OnlineQuery) -> OnlineReply:
         """The players online."""
-        ids = sorted(await self._realtime.online_ids())
+        ids = await self._online.ids(caller.viewer)
         page = ids[query.offset : query.offset + query.limit]  # PERF: cut before the lookup of names
         found = await self._accounts.listed_among(page, {})
         shown = [FoundPlayer(user.id, user.name) for user in found if shows_online(caller.viewer, user)]
@@ -346,7 +349,7 @@ class PlayersV1:
 
     async def get_player_count(self, caller: Caller, query: NoParameters) -> PlayerCountReply:
         """Number of players online and registered, without the bot."""
-        online = await self._realtime.online_count()
+        online = await self._online.count()
         return PlayerCountReply("success", Counts(online=online, total=await self._accounts.total()))
 
     async def get_player_info(self, caller: Caller, query: InfoQuery) -> PlayerInfoReply:

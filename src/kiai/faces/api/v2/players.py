@@ -47,6 +47,7 @@ from kiai.faces.api.v2.schemas import (
 )
 from kiai.osu.modes import MODES
 from kiai.osu.names import NAME_PATTERN
+from kiai.presence.online import PublicOnline
 from kiai.realtime.port import Realtime, order_of_sessions
 from kiai.scores.highlights import Highlights
 from kiai.scores.listing_parts import ANY_MODS
@@ -305,6 +306,7 @@ class PlayersV2:
         ranks: Ranks,
         showcase: Showcase,
         realtime: Realtime,
+        online: PublicOnline,
         highlights: Highlights,
     ) -> None:
         self._highlights = highlights
@@ -316,6 +318,7 @@ class PlayersV2:
         self._pins = showcase.pins
         self._ranks = ranks
         self._realtime = realtime
+        self._online = online
 
     async def _user(self, caller: Caller, id_: str, key: str | None) -> User:
         number, name = id_or_name(id_, key)
@@ -323,7 +326,7 @@ class PlayersV2:
 
     async def server_stats(self, caller: Caller, query: NoParameters) -> ServerStatsPage:
         """Numbers of players online and registered, of plays and of maps."""
-        online = await self._realtime.online_count()
+        online = await self._online.count()
         figures = await self._highlights.figures()
         data = ServerStats(online, await self._accounts.total(), figures.plays, figures.boards)
         return ServerStatsPage("success", data, NoMeta())
@@ -347,9 +350,7 @@ class PlayersV2:
         filters["country"] = query.country.lower() if query.country else None  # accounts store lower case
         size, offset = query.page_size, offset_of(query)
         if query.ids is not None or query.online:
-            found, total = await self._among(query, filters, 0 if query.cursor is not None else offset)
-            if query.online:
-                found = [user for user in found if shows_online(caller.viewer, user)]
+            found, total = await self._among(caller, query, filters, 0 if query.cursor is not None else offset)
         else:
             paged = {"after": query.cursor} if query.cursor is not None else {"offset": offset}
             found, total = await self._accounts.listed(filters, limit=size + 1, **paged)
@@ -358,14 +359,16 @@ class PlayersV2:
         data = [info_reply(user, caller.viewer) for user in page.rows]
         return PlayersPage("success", data, PageMeta(total, query.page, size, cursor))
 
-    async def _among(self, query: PlayersQuery, filters: Mapping[str, Value], offset: int) -> tuple[list[User], int]:
+    async def _among(
+        self, caller: Caller, query: PlayersQuery, filters: Mapping[str, Value], offset: int
+    ) -> tuple[list[User], int]:
         """Return a page of the players in `ids` or online, with one entry more than its size, and the total.
 
         The page begins at `offset` or, with a cursor, after it.
         """
         # Shared state knows who is online, and the database the filters, so these lists are cut here.
         if query.ids is None:
-            ids = sorted(await self._realtime.online_ids())[:COUNTED_MAX]
+            ids = (await self._online.ids(caller.viewer))[:COUNTED_MAX]
         elif query.online:
             ids = sorted(await self._realtime.online_among(ids_in(query.ids)))
         else:
@@ -377,6 +380,8 @@ class PlayersV2:
             page = [user_id for user_id in ids if user_id > after][offset:last]
             return await self._accounts.listed_among(page, filters), len(ids)
         found = await self._accounts.listed_among(ids, filters)
+        if query.online:
+            found = [user for user in found if shows_online(caller.viewer, user)]
         return [user for user in found if user.id > after][offset:last], len(found)
 
     async def search(self, caller: Caller, query: SearchQuery) -> PlayersPage:
