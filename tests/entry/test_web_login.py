@@ -47,12 +47,28 @@ def test_wrong_password_is_shown_to_the_owner(entry: Entry) -> None:
     assert entry.events() == ["wrong_password", "wrong_password"]
 
 
-def test_name_and_address_share_their_guesses(entry: Entry) -> None:
-    for n in range(10):
-        with pytest.raises(NotAuthenticated):
-            log_in(entry, ("alice", "alice@example.org")[n % 2], f"wrong horse {n}")
-    with pytest.raises(TooManyGuesses):
-        log_in(entry, "alice@example.org", "wrong horse 11")
+def refused_after(entry: Entry, address: str, *typed: str) -> int:
+    """Log in with wrong passwords and these names in turn. Return the number of guesses before the first refusal."""
+    for n in range(30):
+        try:
+            entry.run(
+                entry.services.web_login.log_in(typed[n % len(typed)], f"wrong horse {n}", Origin("web", address))
+            )
+        except NotAuthenticated:
+            continue
+        except TooManyGuesses:
+            return n
+    raise AssertionError("no refusal")
+
+
+@pytest.mark.parametrize(
+    "forms",
+    [("{0}@example.org",), ("{0}@example.org", " {0}@Example.org "), ("{0}", "{0}@example.org"), ("{0}", " {0} ")],
+)
+def test_refusal_does_not_tell_whether_an_account_exists(entry: Entry, forms: tuple[str, ...]) -> None:
+    known, unknown = ([form.format(name) for form in forms] for name in ("alice", "nobody"))
+
+    assert refused_after(entry, "203.0.113.1", *known) == refused_after(entry, "203.0.113.2", *unknown)
 
 
 def test_banned_player_gets_the_reason_only_with_the_right_password(entry: Entry) -> None:

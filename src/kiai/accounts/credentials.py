@@ -45,29 +45,30 @@ class Credentials:
         self._delayed = 0
         self._last_refusal_s = 0.0
 
-    async def check(self, name: str, password_md5: str, address: str) -> User:
+    async def check(self, name: str, password_md5: str, address: str, *, typed: str | None = None) -> User:
         """Return the account with this name and password, also a restricted or banned one.
 
-        `password_md5` is the md5 of the password as 32 hex digits. Requests with the same values that arrive during a
-        check share its result. Raises NotAuthenticated, TooManyGuesses, and Unavailable when too many passwords wait to
-        be verified.
+        `password_md5` is the md5 of the password as 32 hex digits. `typed` is what the player typed in place of the
+        name: guesses count for it and not for the name, so that a refusal does not tell whether `typed` is of an
+        account. Requests with the same values that arrive during a check share its result. Raises NotAuthenticated,
+        TooManyGuesses, and Unavailable when too many passwords wait to be verified.
         """
         known = await self._accounts.remembered(name, password_md5)
         if known is not None:
             return known
-        network = network_of(address)
-        key = network, safe_name(name), password_md5
+        network, counted = network_of(address), safe_name(name if typed is None else typed)
+        key = network, f"{safe_name(name)} {counted}", password_md5
         task = self._checking.get(key)
         if task is None:
-            task = self._checking[key] = asyncio.create_task(self._guess(name, password_md5, network))
+            task = self._checking[key] = asyncio.create_task(self._guess(name, password_md5, network, counted))
             task.add_done_callback(lambda _: self._checking.pop(key, None))
         # A client that disconnects must not cancel the check that other requests wait for.
         return await asyncio.shield(task)
 
-    async def _guess(self, name: str, password_md5: str, network: str) -> User:
+    async def _guess(self, name: str, password_md5: str, network: str, counted: str) -> User:
         if not self._limited:
             return await self._accounts.authenticate(name, password_md5, caller=network)
-        short = safe_name(name)[:_NAME_MAX]
+        short = counted[:_NAME_MAX]
         buckets = [(f"guesses:{network}:{short}", NAME_GUESSES_PER_MINUTE, 60.0)]
         # Behind a proxy that sends no client address, all players have the address of the proxy.
         if not is_loopback(network):

@@ -83,11 +83,13 @@ class WebLogin:
         Raises NotAuthenticated, in the same time for an unknown name and a wrong password, AccountBanned,
         UnderMaintenance, TooManyGuesses and Unavailable.
         """
-        account = await self._account(name_or_email)
+        typed = name_or_email.strip()
+        account = await self._account(typed)
         # An unknown name is checked too, so that it takes as long and counts as a guess.
-        name = account.name if account is not None else name_or_email[:EMAIL_MAX]
+        name = account.name if account is not None else typed[:EMAIL_MAX]
+        md5 = password_md5(password[:PASSWORD_TEXT_MAX])
         try:
-            user = await self._credentials.check(name, password_md5(password[:PASSWORD_TEXT_MAX]), origin.address)
+            user = await self._credentials.check(name, md5, origin.address, typed=typed[:EMAIL_MAX])
         except NotAuthenticated:
             if account is not None:
                 self._history.record(account.id, LoginEvent.WRONG_PASSWORD, origin)
@@ -166,8 +168,7 @@ class WebLogin:
 
     # --- parts
 
-    async def _account(self, name_or_email: str) -> Account | None:
-        text = name_or_email.strip()
+    async def _account(self, text: str) -> Account | None:
         # No name contains @.
         if "@" in text:
             return await self._accounts.account_with_email(text)

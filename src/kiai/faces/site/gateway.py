@@ -47,6 +47,7 @@ from kiai.faces.site.page import (
     Stream,
     View,
     Visitor,
+    cookie_name,
 )
 from kiai.faces.site.templating import Templates
 from kiai.faces.streams import StreamSender
@@ -220,11 +221,11 @@ class SiteGateway:
         return visit.request
 
     async def _visitor(self, visit: "_Visit") -> Visitor:
-        token = visit.cookies.get(visit.cookie_name(SESSION_COOKIE), "")
+        token = visit.secret_cookie(SESSION_COOKIE)
         found = await self._sessions.find(token, visit.address) if token else None
         if found is not None:
             return Visitor(found[1], found[0], _csrf_token(token))
-        form_token = visit.cookies.get(visit.cookie_name(FORM_COOKIE), "")
+        form_token = visit.secret_cookie(FORM_COOKIE)
         if not form_token or len(form_token) > TOKEN_TEXT_MAX:
             form_token = self._ids.token(FORM_TOKEN_BYTES)
             visit.form_token = form_token
@@ -343,11 +344,11 @@ class _Visit:
         """The value of a new form cookie; sent with a page that depends on it."""
         self.request: SiteRequest | None = None
 
-    def cookie_name(self, name: str) -> str:
-        return f"__Host-{name}" if self.secure else name
+    def secret_cookie(self, name: str) -> str:
+        return self.cookies.get(cookie_name(name, self.secure), "")
 
     def cookie_header(self, cookie: Cookie) -> str:
-        name = self.cookie_name(cookie.name) if cookie.secret else cookie.name
+        name = cookie_name(cookie.name, self.secure) if cookie.secret else cookie.name
         parts = [f"{name}={quote(cookie.value, safe='')}", "Path=/", "SameSite=Lax"]
         if cookie.max_age_s is not None:
             parts.append(f"Max-Age={cookie.max_age_s}")
@@ -379,6 +380,7 @@ class _Visit:
             locale=locale_of(language),
             theme=chosen,
             fragment=self.headers.get("x-fragment") == "1",
+            secure=self.secure,
         )
 
 

@@ -201,7 +201,7 @@ def origin_of(request: SiteRequest) -> Origin:
 
 def step_token(request: SiteRequest) -> str:
     """Return the token of a login that waits for its second factor, or an empty text."""
-    return request.cookies.get(f"__Host-{STEP_COOKIE}") or request.cookies.get(STEP_COOKIE, "")
+    return request.secret_cookie(STEP_COOKIE)
 
 
 def passkey_answer(request: SiteRequest) -> tuple[str, dict[str, Any]]:

@@ -146,6 +146,13 @@ class SiteRequest(msgspec.Struct, frozen=True):
     theme: Literal["", "dark", "light"] = ""  # empty: the theme of the system
     fragment: bool = False
     """The script of a page wants only a part of it."""
+    secure: bool = False
+    """The visitor uses TLS."""
+
+    def secret_cookie(self, name: str) -> str:
+        """Return a cookie that the site has set as `secret`, or an empty text."""
+        # With TLS, only the name with the prefix: a page of a subdomain can set the other one.
+        return self.cookies.get(cookie_name(name, self.secure), "")
 
     def id(self, name: str) -> int | None:
         """Return an id from the path, or None if it is not one; a page then answers 404."""
@@ -197,6 +204,11 @@ class Cookie(msgspec.Struct, frozen=True):
     value: str
     max_age_s: int | None = None
     secret: bool = False
+
+
+def cookie_name(name: str, secure: bool) -> str:
+    """Return the name that a browser has for a secret cookie."""
+    return f"__Host-{name}" if secure else name
 
 
 class Redirect(msgspec.Struct, frozen=True):
