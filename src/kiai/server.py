@@ -12,6 +12,7 @@ from kiai.clans.upkeep import EVERY_S as CLANS_EVERY_S
 from kiai.errors import Unavailable
 from kiai.faces.api import app as api_app
 from kiai.faces.api.operation import ApiGateway
+from kiai.faces.api.urls import OwnHosts
 from kiai.faces.api.v2.events import KEYS_EVERY_S, Events
 from kiai.faces.client.avatars import AvatarEndpoints
 from kiai.faces.front import Front
@@ -90,7 +91,12 @@ class HttpServer:
         self.site = build_site(services)
         self.front = Front(
             bancho=self._bancho,
-            api=api_app.build(self.operations, gateway, title=settings.title),
+            api=api_app.build(
+                self.operations,
+                gateway,
+                title=settings.title,
+                hosts=OwnHosts(settings.domain, settings.site_url),
+            ),
             avatars=AvatarEndpoints(services.avatars).app(),
             client=build_client(services),
             site=self.site.app()

@@ -205,6 +205,44 @@ def test_examples_use_the_host_of_the_request(docs: Docs, host: str, address: st
     assert "kiai.invalid" not in page.text
 
 
+@pytest.fixture(scope="module")
+def named(open_docs: OpenDocs) -> Docs:
+    """A server whose operator has named it."""
+    return open_docs(domain="example.org")
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("api.example.org", "http://api.example.org"),
+        ("API.Example.org:8443", "http://API.Example.org:8443"),
+        ("osu.example.org", "http://osu.example.org/api"),
+        ("localhost:8080", "http://localhost:8080/api"),
+        ("127.0.0.1:8080", "http://127.0.0.1:8080/api"),
+        ("[::1]:8080", "http://[::1]:8080/api"),
+        ("evil.example", "https://example.org/api"),
+        ("api.evil.example", "https://api.example.org"),
+        ("example.org.evil.example", "https://example.org/api"),
+        ("evilexample.org", "https://example.org/api"),
+        ("203.0.113.9", "https://example.org/api"),
+    ],
+)
+def test_page_of_a_named_server_has_only_its_own_addresses(named: Docs, host: str, address: str) -> None:
+    text = named.get("/docs", Host=host).text
+
+    assert f"curl '{address}/get_player_count'" in Page(text).text
+    assert "evil" not in text
+
+
+def test_forwarded_host_of_another_name_is_ignored(open_docs: OpenDocs) -> None:
+    docs = open_docs(domain="example.org", trusted_proxy=["192.0.2.0/24"])
+    own = docs.get("/docs", X_Forwarded_Host="api.example.org", X_Forwarded_For="198.51.100.1")
+    forged = docs.get("/docs", X_Forwarded_Host="evil.example", X_Forwarded_For="198.51.100.1")
+
+    assert "curl 'https://api.example.org/get_player_count'" in Page(own.text).text
+    assert "evil" not in forged.text
+
+
 @pytest.mark.parametrize("host", ["evil host", "x'><script>", "x" * 300, "example.org/evil", ""])
 def test_invalid_host_is_replaced_by_localhost(docs: Docs, host: str) -> None:
     page = docs.get("/docs", Host=host)

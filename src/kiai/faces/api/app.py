@@ -13,6 +13,7 @@ from kiai.faces.api.docs import ALLOW, Documentation
 from kiai.faces.api.errors import ErrorCode, ErrorResponse
 from kiai.faces.api.operation import JSON, ApiGateway, Operation, Resource, method_not_allowed
 from kiai.faces.api.replies import Failure
+from kiai.faces.api.urls import OwnHosts
 from kiai.faces.asgi import FalconApp, Scope
 from kiai.faces.compression import Compression
 from kiai.logs import get_logger
@@ -44,7 +45,7 @@ def encode_failure_v2(problem: ErrorResponse, request_id: str) -> bytes:
     return msgspec.json.encode(FailureV2("error", problem.status, problem.kind, problem.param, request_id))
 
 
-def build(operations: list[Operation], gateway: ApiGateway, *, title: str) -> FalconApp:
+def build(operations: list[Operation], gateway: ApiGateway, *, title: str, hosts: OwnHosts) -> FalconApp:
     """Build the application that serves these operations, each at its path. `front` maps hosts and prefixes to it."""
     app: FalconApp = falcon.asgi.App()
     app.req_options.strip_url_path_trailing_slash = True
@@ -58,7 +59,7 @@ def build(operations: list[Operation], gateway: ApiGateway, *, title: str) -> Fa
         resource = Resource(of_path, gateway, failure, compression)
         allow[path] = resource.allow
         app.add_route(path, resource)
-    documentation = Documentation(operations, gateway.everything, title=title, failure_v2=FailureV2)
+    documentation = Documentation(operations, gateway.everything, title=title, hosts=hosts, failure_v2=FailureV2)
     for path, page in documentation.pages().items():
         app.add_route(path, page)
     app.add_sink(_not_found)

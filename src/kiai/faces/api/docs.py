@@ -22,7 +22,7 @@ from kiai.faces.api.examples import Example, Examples, load_examples
 from kiai.faces.api.openapi import EVENTS, PROBLEMS, servers, words_of
 from kiai.faces.api.operation import Operation
 from kiai.faces.api.snippets import curl, javascript, python
-from kiai.faces.api.urls import origin
+from kiai.faces.api.urls import OwnHosts
 from kiai.faces.api.v1.common import LIMIT_MAX, OFFSET_MAX
 from kiai.faces.api.v2.events import CLIENTS_MAX, CLIENTS_OF_ONE_MAX
 from kiai.faces.api.v2.paging import COUNTED_MAX, PAGE_MAX, PAGE_SIZE_MAX
@@ -51,13 +51,12 @@ ABOUT_PAGES: Final = (
 )
 """The links of the website's header and footer."""
 VARIANTS_CACHED: Final = 8
-"""Number of addresses for which a page is cached. A server has a few; a client can send any Host header."""
+"""Number of addresses for which a page is cached. A server has a few; a client can send any subdomain or port."""
 ALLOW: Final = "GET, HEAD, OPTIONS"
 _POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-UNKNOWN_HOST: Final = "http://localhost"  # for HTTP/1.0 clients without a Host header
 CHAPTERS: Final = (
     ("start", "Start here"),
     ("versions", "Addresses and versions"),
@@ -98,10 +97,12 @@ class Documentation:
         everything: RateLimit | None,
         *,
         title: str,
+        hosts: OwnHosts,
         failure_v2: type[msgspec.Struct],
     ) -> None:
         self._operations = operations
         self._everything = everything
+        self._hosts = hosts
         self._title = title
         self._failure_v2 = failure_v2
         self._folder = resources.files("kiai.faces.api").joinpath("templates")
@@ -168,20 +169,19 @@ class Documentation:
             "/docs": DocsPage(
                 HTML,
                 lambda address: self.html.replace(BASE, address).replace(SITE, site_of(address)).encode(),
-                _address,
+                self._address,
             ),
             "/docs.css": DocsPage("text/css; charset=utf-8", file("docs.css")),
             "/docs.js": DocsPage("text/javascript; charset=utf-8", file("docs.js")),
         }
 
+    def _address(self, req: falcon.asgi.Request) -> str:
+        """Return the API's address as the client of the request knows it."""
+        return self._hosts.api_address(req.scope, _root(req))
+
 
 def _root(req: falcon.asgi.Request) -> str:
     return str(req.scope.get("kiai.api_root", ""))
-
-
-def _address(req: falcon.asgi.Request) -> str:
-    """Return the API's address as the client of the request knows it."""
-    return (origin(req.scope) or UNKNOWN_HOST) + _root(req)
 
 
 def site_of(address: str) -> str:
@@ -394,7 +394,7 @@ class DocsPage:
         if rendered is None:
             # PERF: the first /docs takes 100 ms. In a thread it does not delay the packets of players.
             rendered = await asyncio.to_thread(self._render_now, variant)
-            # A client that invents Host headers costs CPU time, but must not fill the memory.
+            # A client that invents subdomains or ports costs CPU time, but must not fill the memory.
             if len(self._rendered) >= VARIANTS_CACHED:
                 self._rendered.clear()
             self._rendered[variant] = rendered

@@ -9,6 +9,9 @@ import re
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode
 
+from kiai.networks import is_loopback
+from kiai.server_settings import LOCAL_DOMAIN
+
 Scope = dict[str, Any]
 
 # A host name with an optional port, or an IPv6 address in brackets. Everything else could inject text into a link.
@@ -34,6 +37,48 @@ def origin(scope: Scope) -> str:
     if not _HOST.fullmatch(authority):
         authority = host.decode("latin-1")
     return f"{scheme}://{authority}" if _HOST.fullmatch(authority) else ""
+
+
+class OwnHosts:
+    """The names of this server. A page with the address of a request uses no other name that a client sends.
+
+    `domain` and its subdomains, the host of `site_url`, localhost, and the network address that the client connected to
+    are names of the server. While `domain` is localhost, the operator has named none, so every name is one.
+    """
+
+    def __init__(self, domain: str, site_url: str) -> None:
+        self._any = domain == LOCAL_DOMAIN
+        self._domains = (domain, LOCAL_DOMAIN)
+        self._site_url = site_url
+        self._site_host = _host_of(site_url.partition("://")[2])
+
+    def api_address(self, scope: Scope, root: str) -> str:
+        """Return the address of the API from the client's view, or the configured one if the host is another's.
+
+        `root` is the path of the API: empty on its own host.
+        """
+        found = origin(scope)
+        if found and self._owns(_host_of(found.partition("://")[2]), scope):
+            return found + root
+        if root:
+            return self._site_url + root
+        scheme, _, authority = self._site_url.partition("://")
+        return f"{scheme}://{authority}" if authority.startswith("api.") else f"{scheme}://api.{authority}"
+
+    def _owns(self, host: str, scope: Scope) -> bool:
+        if self._any or host == self._site_host or is_loopback(host):
+            return True
+        server = scope.get("server")  # the address of the socket
+        return any(host == name or host.endswith(f".{name}") for name in self._domains) or bool(
+            server and host == server[0]
+        )
+
+
+def _host_of(authority: str) -> str:
+    """Return the host of an authority, in lower case and without brackets."""
+    if authority.startswith("["):
+        return authority[1:].partition("]")[0].lower()
+    return authority.partition(":")[0].lower()
 
 
 def pictures(scope: Scope) -> str:
