@@ -3,7 +3,7 @@
 All are drawn with strokes of one width on a grid of 24 units. Letters are paths, so that they need no font. A drawing
 takes its colour from the text around it.
 
-Modes, variants and large grades refer to a symbol of the sprite. Tables repeat mods and grades hundreds of times, so
+Tabs of modes and large grades refer to a symbol of the sprite. Tables repeat mods and grades hundreds of times, so
 these are elements without content: the sprite as a picture also has them in a column, and `static/css/71-signs.css`
 gives each class its row in the column, which masks the element's background.
 """
@@ -95,6 +95,7 @@ VARIANTS: Final[Mapping[str, str]] = {
     ),
 }
 
+STAR: Final = '<path d="m12 2.5 2.9 6.1 6.6.9-4.8 4.6 1.2 6.6L12 17.5l-5.9 3.2 1.2-6.6-4.8-4.6 6.6-.9z" fill="#000"/>'
 REPLAY: Final = '<path d="M12 3.5v11M7 10l5 5 5-5M4 20.5h16"/>'
 """The download of a replay: an arrow to a tray."""
 ROW: Final = 24
@@ -133,7 +134,9 @@ def style_sheet() -> str:
 def _rows() -> list[tuple[str, int, str]]:
     """Return the drawings of the column: symbol, width and class."""
     mods = [(f"mod-{mod}", 34, f"m-{mod}") for of_kind in KINDS.values() for mod in of_kind]
-    return [*mods, *((f"grade-{grade}", 28, f"g-{grade}") for grade in GRADES), ("replay", 24, "replay")]
+    grades = [(f"grade-{grade}", 28, f"g-{grade}") for grade in GRADES]
+    modes = [(f"mode-{mode}", 24, f"mode-{mode}") for mode in MODES]
+    return [*mods, *grades, *modes, ("star", 24, "stars"), ("replay", 24, "replay")]
 
 
 def _symbols() -> Iterable[str]:
@@ -145,6 +148,7 @@ def _symbols() -> Iterable[str]:
         yield _symbol(f"grade-{grade}", 28, _grade(text))
     for name, drawing in {**MODES, **VARIANTS}.items():
         yield _symbol(f"mode-{name}" if name in MODES else f"variant-{name}", 24, drawing)
+    yield _symbol("star", 24, STAR)
     yield _symbol("replay", 24, REPLAY)
     beams = '<path d="M12 21 4.5 6.5M12 21V3M12 21l7.5-14.5" stroke-width="2.6"/><circle cx="12" cy="21" r="1.5"/>'
     yield _symbol("logo", 24, beams)

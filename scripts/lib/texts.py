@@ -22,21 +22,24 @@ OPTIONS: Final = {"trimmed": "false", "trim_blocks": "true", "lstrip_blocks": "t
 COMPILED_AT: Final = datetime(2026, 1, 1, tzinfo=UTC)
 PLACEHOLDER: Final = re.compile(r"%\((\w+)\)[sd]|%%")
 
-Found = tuple[str, int, str | tuple[str, str]]
-"""A file, a line, and a message, which has two forms if it has a plural."""
+Found = tuple[str, str | tuple[str, str], str | None]
+"""A file, a message, which has two forms if it has a plural, and its context if it has several meanings."""
 
 
 def in_templates() -> Iterator[Found]:
     """Yield the messages of the templates."""
     for file in sorted((SITE / "templates").rglob("*.*")):
-        extracted = babel_extract(io.BytesIO(file.read_bytes()), ("_", "gettext", "ngettext"), (), OPTIONS)
-        for line, function, message, _ in extracted:
+        extracted = babel_extract(io.BytesIO(file.read_bytes()), ("_", "gettext", "ngettext", "pgettext"), (), OPTIONS)
+        for _, function, message, _ in extracted:
             name, parts = file.relative_to(ROOT).as_posix(), _as_list(message)
-            yield name, line, (parts[0], parts[1]) if function == "ngettext" else parts[0]
+            if function == "pgettext":
+                yield name, parts[1], parts[0]
+            else:
+                yield name, (parts[0], parts[1]) if function == "ngettext" else parts[0], None
 
 
 def in_modules() -> Iterator[Found]:
-    """Yield the messages of the modules: `locale.text(...)`, `locale.plural(...)`, and marked constants."""
+    """Yield the messages of the modules: calls of a locale's `text`, `text_in` and `plural`, and marked constants."""
     for file in sorted(SITE.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if not isinstance(node, ast.Call):
@@ -48,9 +51,11 @@ def in_modules() -> Iterator[Found]:
                 words.append(argument.value)
             name = file.relative_to(ROOT).as_posix()
             if words and _is_call(node.func, "text", "message"):
-                yield name, node.lineno, words[0]
+                yield name, words[0], None
+            elif len(words) >= 2 and _is_call(node.func, "text_in", "message_in"):
+                yield name, words[1], words[0]
             elif len(words) >= 2 and _is_call(node.func, "plural", "plural_message"):
-                yield name, node.lineno, (words[0], words[1])
+                yield name, (words[0], words[1]), None
 
 
 def _is_call(function: ast.expr, method: str, marker: str) -> bool:
@@ -69,8 +74,8 @@ def _is_call(function: ast.expr, method: str, marker: str) -> bool:
 def template() -> Catalog:
     """Return the catalogue of all English messages."""
     catalogue = Catalog(project="kiai", fuzzy=False)
-    for file, _, message in [*in_templates(), *in_modules()]:
-        catalogue.add(message, locations=[(file, 1)])
+    for file, message, context in [*in_templates(), *in_modules()]:
+        catalogue.add(message, locations=[(file, 1)], context=context)
     return catalogue
 
 

@@ -1,4 +1,4 @@
-"""Every form of the website, sent by others with the ids of what a player has: by nobody, a player, a restricted player.
+"""Every form of the website, sent by others with the ids of what a player has: nobody, a player, a restricted one.
 
 The forms come from the table of the site, and the rows from the tables of the database, so new ones are part of this
 test. Nothing that belongs to the player may change.

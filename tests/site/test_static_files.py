@@ -21,7 +21,7 @@ def test_a_file_is_kept_forever_under_the_hash_of_its_content(server: Server, st
     first = browser.request("GET", stylesheet)
     again = browser.request("GET", stylesheet, headers={"If-None-Match": first.headers["etag"]})
 
-    assert re.fullmatch(r"/static/site\.[0-9a-f]{12}\.css", stylesheet)
+    assert re.fullmatch(r"/static/site\.[0-9a-f]{8}\.css", stylesheet)
     assert first.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert (again.status, again.body) == (304, b"")
 
@@ -83,7 +83,7 @@ def test_every_import_of_a_script_is_a_script(server: Server) -> None:
         for other in re.findall(r"""(?:from|import)\s*\(?\s*["']([^"']+)["']""", reply.body.decode()):
             yield from imported(other, seen)
 
-    names = {re.sub(r"\.[0-9a-f]{12}\.", ".", path.rpartition("/")[2]) for path in imported(entry, set())}
+    names = {re.sub(r"\.[0-9a-f]{8}\.", ".", path.rpartition("/")[2]) for path in imported(entry, set())}
     assert {"site.js", "theme.js", "uPlot.js"} <= names
 
 

@@ -145,13 +145,14 @@ class AccountSecurityPages:
             errors[error.field] = (
                 text("This is not your current password.")
                 if error.field == "current_password"
-                else text("Must be %(allowed)s.", allowed=error.allowed)
+                else text("Must be %(allowed)s.", allowed=request.locale.phrase(error.allowed))
             )
         elif isinstance(error, WrongCode):
             message = text("Wrong code.")
             errors["code"] = text("This code is wrong, or it was used before.")
         else:
-            message = f"{error.reason[:1].upper()}{error.reason[1:]}."
+            reason = request.locale.phrase(error.reason)
+            message = f"{reason[:1].upper()}{reason[1:]}."
         return await self._page(request, {form: FormState({}, errors, message)}, status=status)
 
     # --- password and e-mail

@@ -1,6 +1,6 @@
 """Static files of the website, under names that contain a hash of their content.
 
-A browser keeps such a file forever, and a changed file has another name. `/static/site.3f2a9c1b04d7.css`
+A browser keeps such a file forever, and a changed file has another name. `/static/site.3f2a9c1b.css`
 
 `site.css` is the concatenation of the files in `css/`. References from one file to another, `import "./x.js"` and
 `url(../x.woff2)`, are replaced by the paths with the hashes, so a change of a file also changes the names of the files
@@ -18,7 +18,8 @@ from typing import Final
 
 import msgspec
 
-HASH_DIGITS: Final = 12
+HASH_DIGITS: Final = 8
+FLAGS: Final = "vendor/flags/"
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 _TYPES: Final = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".woff2": "font/woff2"}
 _REFERENCES: Final[Mapping[str, re.Pattern[str]]] = {
@@ -114,7 +115,8 @@ def _package_files() -> dict[str, bytes]:
 
 
 def _asset(name: str, content: bytes) -> Asset:
-    stem, dot, suffix = name.rpartition(".")
+    # Tables have a flag in each row, so its path is short.
+    stem, dot, suffix = name.removeprefix(FLAGS).rpartition(".")
     digest = hashlib.sha256(content).hexdigest()[:HASH_DIGITS]
     kind = _TYPES.get(f".{suffix}") or mimetypes.guess_type(name)[0] or "application/octet-stream"
     return Asset(name, f"/static/{stem}.{digest}{dot}{suffix}", content, kind, f'"{digest}"')

@@ -182,7 +182,7 @@ class SetPages:
             field = error.field if error.field in typed else "accuracy"
             state = FormState(typed, {field: _sentence(request, error)})
         except Refused as error:
-            state = FormState(typed, message=error.reason)
+            state = FormState(typed, message=request.locale.phrase(error.reason))
         except Unavailable:
             state = FormState(typed, message=request.locale.text("The calculator is busy. Try again in a moment."))
         if request.fragment:
@@ -318,7 +318,7 @@ class SetPages:
             await self._comments.add(request.visitor.player, set_id, text)
         except (Invalid, Refused) as error:
             chosen = await self._chosen(request)
-            message = _sentence(request, error) if isinstance(error, Invalid) else error.reason
+            message = _sentence(request, error) if isinstance(error, Invalid) else request.locale.phrase(error.reason)
             return await self._view(request, chosen, comment=FormState({"comment": text}, {"comment": message}))
         return Redirect(_back(request, set_id, "commented", "comments"))
 
@@ -495,7 +495,7 @@ def _calculated(request: SiteRequest, result: CalculatorResult | None, state: Fo
 
 
 def _sentence(request: SiteRequest, error: Invalid) -> str:
-    return request.locale.text("Must be %(allowed)s.", allowed=error.allowed)
+    return request.locale.text("Must be %(allowed)s.", allowed=request.locale.phrase(error.allowed))
 
 
 def _status(*forms: FormState | None) -> int:

@@ -477,10 +477,10 @@ def error_response(error: KiaiError, request: SiteRequest) -> Response:
             status, title, sentence = 404, text("Not found"), text("This server has no forum and no wiki.")
         case NotFound():
             status, title, sentence = 404, text("Not found"), text("This page does not exist.")
-        case BadParameter(name=name, allowed=allowed):
+        case BadParameter(name=name, allowed=request.locale.phrase(allowed)):
             status, title = 400, text("Bad request")
             sentence = (
-                text("The parameter %(name)s must be %(allowed)s.", name=name, allowed=allowed)
+                text("The parameter %(name)s must be %(allowed)s.", name=name, allowed=request.locale.phrase(allowed))
                 if name
                 else text("The server does not understand this request.")
             )
@@ -507,7 +507,7 @@ def error_response(error: KiaiError, request: SiteRequest) -> Response:
         case errors.Conflict():
             status, title, sentence = 409, text("Conflict"), text("Someone else has changed this meanwhile.")
         case errors.Refused() | errors.Invalid() | NotAPicture():
-            status, title, sentence = 422, text("Refused"), str(error)
+            status, title, sentence = 422, text("Refused"), request.locale.phrase(str(error))
         case _:
             raise error
     return View("error.html", {"title": title, "sentence": sentence}, Head(title=title), status, headers)

@@ -11,11 +11,14 @@ from importlib import resources
 from typing import Final
 
 from kiai.faces.site.formats import Formats
+from kiai.faces.site.phrases import translated
 
 LANGUAGES: Final = {"en": "English", "de": "Deutsch", "es": "Español", "pl": "Polski", "ja": "日本語"}
 """The languages by code, each with its own name."""
 DEFAULT: Final = "en"
 HEADER_MAX: Final = 512
+PHRASES_MAX: Final = 512
+"""Phrases of the domain in the cache of a language."""
 
 _RANGE: Final = re.compile(
     r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]{1,32})?\s*(?:;\s*q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*)?"
@@ -29,11 +32,20 @@ class Locale:
         self.language = language
         self.catalogue = _catalogue(language)
         self.formats = Formats(language, self.catalogue.gettext, self.catalogue.ngettext)
+        self._phrase = functools.lru_cache(PHRASES_MAX)(functools.partial(translated, self.catalogue.gettext))
 
     def text(self, message: str, **values: object) -> str:
         """Return a message in this language. `%(name)s` in it is replaced by the value of that name."""
         found = self.catalogue.gettext(message)
         return found % values if values else found
+
+    def text_in(self, context: str, message: str) -> str:
+        """Return a message that has several meanings. `context` says which one is meant."""
+        return self.catalogue.pgettext(context, message)
+
+    def phrase(self, text: str) -> str:
+        """Return an English phrase of the domain in this language (see `phrases`)."""
+        return text if self.language == DEFAULT else self._phrase(text)
 
     def plural(self, one: str, many: str, count: int, **values: object) -> str:
         """Return a message with the plural for `count`. `%(num)s` in it is the formatted number."""

@@ -78,7 +78,7 @@ class PasswordResetPages:
             return self._dead(request)
         except Invalid as error:
             text = request.locale.text
-            errors = {"password": text("Must be %(allowed)s.", allowed=error.allowed)}
+            errors = {"password": text("Must be %(allowed)s.", allowed=request.locale.phrase(error.allowed))}
             return self._new_page(request, FormState({}, errors, text("The password was not changed.")), status=422)
         return Redirect("/login?reset=1")
 

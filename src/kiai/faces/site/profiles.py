@@ -345,7 +345,7 @@ class ProfilePages:
             else:
                 await self._friendships.befriend(own, target)
         except Refused as error:
-            return await self._show(request, refused=str(error))
+            return await self._show(request, refused=request.locale.phrase(str(error)))
         return Redirect(url(f"/users/{target}", **_mode_of(request)))
 
     async def _pin(self, request: SiteRequest) -> Response:

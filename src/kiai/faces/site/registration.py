@@ -6,6 +6,7 @@ from kiai.entry import EntryServices
 from kiai.entry.registration import RegistrationClosed, RegistrationFaults, TooManyRegistrations
 from kiai.faces.rate_limit import RateLimit
 from kiai.faces.site.gateway import session_cookie
+from kiai.faces.site.locale import Locale
 from kiai.faces.site.login import json_answer, origin_of, too_many
 from kiai.faces.site.page import BadParameter, FormState, Head, Page, Redirect, Response, SiteRequest, View
 
@@ -70,7 +71,10 @@ class RegistrationPages:
                 origin=origin,
             )
         except RegistrationFaults as faults:
-            errors = {FIELDS[name]: " ".join(map(text, texts)) for name, texts in faults.by_field.items()}
+            errors = {
+                FIELDS[name]: " ".join(_sentence(request.locale, one) for one in texts)
+                for name, texts in faults.by_field.items()
+            }
             message = text("The account was not created. Check the marked fields.")
             return self._page(request, FormState(kept, errors, message), status=422)
         except RegistrationClosed:
@@ -93,5 +97,13 @@ class RegistrationPages:
             )
         except RegistrationClosed:
             return json_answer({"ok": False, "message": request.locale.text("Registration is closed.")})
-        messages = [request.locale.text(message) for message in faults.get(wanted, [])]
+        messages = [_sentence(request.locale, message) for message in faults.get(wanted, [])]
         return json_answer({"ok": not messages, "message": " ".join(messages)})
+
+
+def _sentence(locale: Locale, fault: str) -> str:
+    """Return a message of the domain about a field in the visitor's language."""
+    allowed = fault.removeprefix("Must be ").removesuffix(".")
+    if f"Must be {allowed}." == fault:
+        return locale.text("Must be %(allowed)s.", allowed=locale.phrase(allowed))
+    return locale.phrase(fault)

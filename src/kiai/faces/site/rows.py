@@ -68,7 +68,6 @@ class Rows:
         """Return rows of a map's leaderboard. `game` is the mode of the game, 0 to 3."""
         text, number, accuracy = self._locale.text, self._locale.formats.number, self._locale.formats.accuracy
         draw = self._drawings
-        misses = escape(text("Misses"))
         no_pp = f'<span title="{escape(text("This map gives no pp"))}">-</span>'
         replay = escape(text("Replay"))
         found = []
@@ -80,20 +79,19 @@ class Rows:
                 if game == 3
                 else f"{line.n300}/{line.n100}/{line.n50}"
             )
-            file = f'<a class="replay" href="/scores/{line.id}/replay" title="{replay}"></a>' if line.has_replay else ""
+            file = f'<a class=replay href=/scores/{line.id}/replay title="{replay}"></a>' if line.has_replay else ""
             pp = f'<data value="{line.pp}" data-stat="pp">{number(round(line.pp))}</data>' if gives_pp else no_pp
             player = self._player(line.user_id, line.name, line.country, line.clan_id, line.tag)
             found.append(
                 f'<tr{_top(place)} data-score-id="{line.id}" data-user-id="{line.user_id}"{own}>'
-                f'<td class="place"><data value="{place}" data-stat="place">#{number(place)}</data>'
-                f'<td>{draw.grade(row.grade)}<td class="who">{player}{you}'
-                f'<td class="main"><a href="/scores/{line.id}">'
+                f'<td><data value="{place}" data-stat="place">#{number(place)}</data>'
+                f"<td>{draw.grade(row.grade)}<td>{player}{you}<td><a href=/scores/{line.id}>"
                 f'<data value="{line.score}" data-stat="score">{number(line.score)}</data></a>'
                 f'<td><data value="{acc}" data-stat="acc">{accuracy(row.acc)}</data>'
                 f'<td><data value="{line.max_combo}" data-stat="max_combo">{number(line.max_combo)}x</data>'
                 f"{' <b>FC</b>' if line.perfect else ''}<td>{counts}"
-                f'<td data-label="{misses}"><data value="{line.nmiss}" data-stat="nmiss">{line.nmiss}</data>'
-                f"<td>{pp}<td>{draw.mods(line.mods)}<td>{self._ago(line.play_time_ms, now_ms)}<td>{file}\n"
+                f'<td><data value="{line.nmiss}" data-stat="nmiss">{line.nmiss}</data>'
+                f"<td>{pp}<td>{draw.mods(line.mods)}<td>{self._ago(line.play_time_ms, now_ms)}<td>{file}"
             )
         return Markup("".join(found))  # noqa: S704  # names and texts are escaped, the rest are numbers
 
@@ -212,7 +210,8 @@ class Rows:
         if not change:
             return ""
         text = self._locale.text
-        kind, arrow, word = ("up", "↑", text("up")) if change > 0 else ("down", "↓", text("down"))
+        up, down = self._locale.text_in("rank", "up"), self._locale.text_in("rank", "down")
+        kind, arrow, word = ("up", "↑", up) if change > 0 else ("down", "↓", down)
         return (
             f'<span class="trend {kind}" title="{escape(text("Since yesterday"))}">'
             f'<span class="hidden-text">{escape(word)}</span>{arrow}{self._locale.formats.number(abs(change))}</span>'
@@ -230,12 +229,13 @@ class Rows:
         query: str = "",
     ) -> str:
         title = f' title="{escape(clan_name)}"' if clan_name else ""
-        clan = f'<a class="tag" href="/clans/{clan_id}"{title}>[{escape(tag)}]</a>' if clan_id and tag else ""
+        clan = f"<a class=tag href=/clans/{clan_id}{title}>[{escape(tag)}]</a>" if clan_id and tag else ""
+        address = f'"/users/{user_id}{query}"' if query else f"/users/{user_id}"
         # The size of the picture is in the style sheet.
         return (
-            f'<span class="chip"><img class="avatar" src="{escape(avatar_path(user_id, name))}" alt="" loading="lazy">'
+            f"<span class=chip><img class=avatar src={escape(avatar_path(user_id, name))} alt loading=lazy>"
             f"{self._drawings.flag(country)}{clan}"
-            f'<a class="name" href="/users/{user_id}{query}">{escape(name)}</a>{self._marks(priv)}</span>'
+            f"<a class=name href={address}>{escape(name)}</a>{self._marks(priv)}</span>"
         )
 
     def _marks(self, priv: int) -> str:
@@ -262,7 +262,7 @@ def _self(word: str) -> tuple[str, str]:
 
 
 def _moment(at_ms: int) -> str:
-    return f'<time datetime="{iso(at_ms)}" data-ago>'
+    return f"<time datetime={iso(at_ms)}>"
 
 
 def _top(place: int | None) -> str:

@@ -1,11 +1,12 @@
 """Functions for the macros: the drawings of mods, grades and modes, and the paths of pictures."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from kiai.beatmaps.model import MapStatus
 from kiai.osu.modes import vanilla, variant_mode
@@ -19,6 +20,7 @@ STAR_STEP_MAX: Final = 32
 GAME_MODES: Final = (("osu", "osu!"), ("taiko", "taiko"), ("catch", "catch"), ("mania", "mania"))
 VARIANTS: Final = (("vn", "vanilla", "Vanilla"), ("rx", "relax", "Relax"), ("ap", "autopilot", "Autopilot"))
 
+_UNQUOTED: Final = re.compile(r"[A-Za-z0-9_./:-]+")
 _STATUS_CLASSES: Final[Mapping[int, str]] = {
     MapStatus.RANKED: "ranked",
     MapStatus.APPROVED: "ranked",
@@ -118,15 +120,21 @@ def profile_cover_path(user_id: int, name: str) -> str:
     return f"/pictures/players/{user_id}-{initial(name)}"
 
 
+def attribute(name: str, value: object) -> str:
+    """Return an attribute, without quotes where HTML needs none: tables have thousands of them."""
+    text = str(escape(value))
+    return f"{name}={text}" if _UNQUOTED.fullmatch(text) else f'{name}="{text}"'
+
+
 def masked(classes: str, label: str) -> Markup:
     """Return a drawing whose class has a row in `71-signs.css`. Screen readers read its title."""
-    return Markup('<i class="{}" role="img" title="{}"></i>').format(classes, label)
+    return Markup(f"<i {attribute('class', classes)} role=img {attribute('title', label)}></i>")  # noqa: S704  # escaped
 
 
 @lru_cache(SIGNS_MAX)
 def mod_drawings(mods: int) -> Markup:
     """Return the drawings of a set of mods; nothing for none."""
-    return Markup("").join(masked(f"mod m-{mod.code}", mod.name) for mod in mod_signs(mods))
+    return Markup("").join(masked(f"m-{mod.code}", mod.name) for mod in mod_signs(mods))
 
 
 def sign_functions(path: Callable[[str], str]) -> dict[str, Any]:
@@ -150,6 +158,7 @@ def sign_functions(path: Callable[[str], str]) -> dict[str, Any]:
     return {
         "sign": sign,
         "mod_icons": mod_icons,
+        "mod_drawings": mod_drawings,
         "star_step": star_step,
         "mode_links": mode_links,
         "variant_links": variant_links,

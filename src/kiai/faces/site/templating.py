@@ -7,6 +7,7 @@ the compiled code, in which nothing depends on the language.
 import asyncio
 import functools
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -21,12 +22,12 @@ from jinja2.compiler import CodeGenerator, Frame
 from markupsafe import Markup, escape
 
 from kiai import __version__
-from kiai.faces.site.assets import Assets
+from kiai.faces.site.assets import FLAGS, Assets
 from kiai.faces.site.chart_drawing import chart_rows, columns, polyline, strain_area
 from kiai.faces.site.formats import iso
 from kiai.faces.site.locale import DEFAULT, LANGUAGES, Locale, locale_of
 from kiai.faces.site.rows import Drawings, Rows
-from kiai.faces.site.signs import avatar_path, masked, mod_drawings, sign_functions
+from kiai.faces.site.signs import attribute, avatar_path, masked, mod_drawings, sign_functions
 from kiai.osu.countries import COUNTRIES
 
 NO_VALUE: Final = "-"
@@ -78,7 +79,7 @@ class Templates:
         self._assets = assets
         self._site = {**site, "version": __version__, "languages": LANGUAGES}
         folder = resources.files("kiai.faces.site").joinpath("templates")
-        self._loader = jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8"))
+        self._loader = jinja2.FunctionLoader(lambda name: _without_indent(folder.joinpath(name).read_text("utf-8")))
         self._folder = folder
         self._code = _SharedCode()
         self._environments: dict[str, jinja2.Environment] = {}
@@ -122,7 +123,9 @@ class Templates:
         catalogue, formats = locale.catalogue, locale.formats
         environment.install_gettext_callables(catalogue.gettext, catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
         environment.globals["_"] = _translator(catalogue.gettext)
+        environment.globals["pgettext"] = _translator_in(catalogue.pgettext)
         flag = functools.lru_cache(DRAWINGS_MAX)(functools.partial(self._flag, locale))
+        flag_in_row = functools.lru_cache(DRAWINGS_MAX)(functools.partial(self._flag, locale, titled=False))
         signs = sign_functions(self._assets.path)
         # PERF: a page repeats few icons and flags; building one takes 30 us.
         icon = functools.lru_cache(DRAWINGS_MAX)(self._icon)
@@ -140,6 +143,7 @@ class Templates:
             avatar_path=avatar_path,
             mod_icons=signs["mod_icons"],
             grade_sign=grade_sign,
+            phrase=locale.phrase,
         )
         environment.globals.update(
             site=self._site,
@@ -159,13 +163,15 @@ class Templates:
             flag=flag,
             country_name=functools.partial(_country_name, locale),
             stat=stat,
-            table_rows=Rows(locale, Drawings(flag, icon, grade_sign, mod_drawings)),
+            table_rows=Rows(locale, Drawings(flag_in_row, icon, grade_sign, mod_drawings)),
             polyline=polyline,
             strain_area=strain_area,
             chart_rows=chart_rows,
             chart_columns=columns,
             figure_tile=figure_tile,
             url=url,
+            link=_link,
+            strong=_strong,
             ago=_ago,
             csrf=_csrf,
             **signs,
@@ -178,16 +184,25 @@ class Templates:
         path = self._assets.path("icons.svg") if self._assets.has("icons.svg") else ""
         return Markup('<svg class="icon" {}><use href="{}#{}"/></svg>').format(spoken, path, name)
 
-    def _flag(self, locale: Locale, country: str, *, labelled: bool = True) -> Markup:
-        """Return the flag of a country. `labelled` is False where the country's name is next to it."""
+    def _flag(self, locale: Locale, country: str, *, labelled: bool = True, titled: bool = True) -> Markup:
+        """Return the flag of a country. `labelled` is False where the country's name is next to it.
+
+        `titled` is False in long tables, where the script of the page adds the tooltip.
+        """
         code = country.upper()
-        name = f"vendor/flags/{code}.svg"
+        name = f"{FLAGS}{code}.svg"
         if country.lower() == NO_COUNTRY or not self._assets.has(name):
             return Markup("")
         title = _country_name(locale, country)
-        label = Markup('alt="{0}" title="{0}"').format(title) if labelled else Markup('alt=""')
-        path = self._assets.path(name)
-        return Markup('<img class="flag" src="{}" {}>').format(path, label)
+        label = attribute("alt", title if labelled else "")
+        if labelled and titled:
+            label += f" {attribute('title', title)}"
+        return Markup(f"<img class=flag src={self._assets.path(name)} {label}>")  # noqa: S704  # escaped
+
+
+def _without_indent(source: str) -> str:
+    """Return a template without the white space at the start of its lines, which is a tenth of a page."""
+    return re.sub(r"^[ \t]+", "", source, flags=re.MULTILINE)
 
 
 def _names(folder: Traversable, path: str = "") -> Iterator[str]:
@@ -209,6 +224,16 @@ def _translator(gettext: Callable[[str], str]) -> Callable[..., Markup]:
 
     def translate(message: str, **values: object) -> Markup:
         return Markup(gettext(message)) % values if values else plain(message)  # noqa: S704
+
+    return translate
+
+
+def _translator_in(pgettext: Callable[[str, str], str]) -> Callable[[str, str], Markup]:
+    """Return the function `pgettext` of templates: a message that has several meanings, and its context."""
+
+    @functools.cache
+    def translate(context: str, message: str) -> Markup:
+        return Markup(pgettext(context, message))  # noqa: S704  # messages come from templates and catalogues
 
     return translate
 
@@ -265,14 +290,24 @@ def _grade_sign(text: Callable[[str], str], sign: Callable[..., Markup], letter:
         "F": text("Failed"),
         "N": text("No grade"),
     }
-    label, classes = names.get(letter, letter), f"grade g-{letter}"
-    return sign(f"grade-{letter}", f"{classes} big", label) if big else masked(classes, label)
+    label = names.get(letter, letter)
+    return sign(f"grade-{letter}", f"grade g-{letter}", label) if big else masked(f"g-{letter}", label)
 
 
 def _country_name(locale: Locale, country: str) -> str:
     """Return the name of a country in the visitor's language."""
     found = locale.formats.babel.territories.get(country.upper())
     return str(found) if found else COUNTRIES.get(country.lower(), (0, country))[1]
+
+
+def _link(path: str, text: object) -> Markup:
+    """Return a link, for a place in a message."""
+    return Markup(f'<a href="{escape(path)}">{escape(text)}</a>')  # noqa: S704  # both are escaped
+
+
+def _strong(text: object) -> Markup:
+    """Return a text in bold, for a place in a message."""
+    return Markup(f"<strong>{escape(text)}</strong>")  # noqa: S704  # escaped
 
 
 @jinja2.pass_context
@@ -282,7 +317,7 @@ def _ago(context: jinja2.runtime.Context, at_ms: int) -> Markup:
     at, words = iso(at_ms), escape(formats.relative(at_ms, context["now_ms"]))
     # PERF: a date in words costs 0.1 ms. The script replaces this title by one in the visitor's language and zone.
     title = f"{at[:10]} {at[11:19]} UTC"
-    return Markup(f'<time datetime="{at}" title="{title}" data-ago>{words}</time>')  # noqa: S704  # `words` is escaped
+    return Markup(f'<time datetime="{at}" title="{title}">{words}</time>')  # noqa: S704  # `words` is escaped
 
 
 @jinja2.pass_context

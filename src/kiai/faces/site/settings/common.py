@@ -52,15 +52,19 @@ def wrong(locale: Locale, values: Mapping[str, str], field: str, message: str) -
     return FormState(values, {field: message}, locale.text("Nothing was changed. Check the marked field."))
 
 
-def refused(values: Mapping[str, str], message: str) -> FormState:
-    """Return the state of a form that is refused as a whole."""
+def refused(locale: Locale, values: Mapping[str, str], reason: str) -> FormState:
+    """Return the state of a form that is refused as a whole. `reason` is a phrase of the domain."""
+    message = locale.phrase(reason)
     return FormState(values, message=f"{message[:1].upper()}{message[1:]}{'' if message.endswith('.') else '.'}")
 
 
 def invalid(locale: Locale, values: Mapping[str, str], error: Invalid, fields: Mapping[str, str]) -> FormState:
     """Return the state of a form with a value outside its range. `fields` has the form's names of other fields."""
     return wrong(
-        locale, values, fields.get(error.field, error.field), locale.text("Must be %(allowed)s.", allowed=error.allowed)
+        locale,
+        values,
+        fields.get(error.field, error.field),
+        locale.text("Must be %(allowed)s.", allowed=locale.phrase(error.allowed)),
     )
 
 

@@ -72,7 +72,7 @@ class DataPages:
         try:
             await self._exports.request(request.visitor.player.id, with_replays=with_replays)
         except Refused as error:
-            return await self._page(request, export_form=common.refused({}, error.reason), status=422)
+            return await self._page(request, export_form=common.refused(request.locale, {}, error.reason), status=422)
         return common.saved(PATH, "export")
 
     async def _download(self, request: SiteRequest) -> Response:
@@ -92,13 +92,13 @@ class DataPages:
         except WrongPassword:
             return await self._page(request, form=common.wrong_password(locale, kept), status=422)
         except TooManyGuesses as error:
-            state = common.refused(kept, common.wait_message(locale, error.retry_s))
+            state = common.refused(request.locale, kept, common.wait_message(locale, error.retry_s))
             return await self._page(request, form=state, status=429)
         except Invalid:
             state = common.wrong(locale, kept, "username", locale.text("Type the name of your account."))
             return await self._page(request, form=state, status=422)
         except Refused as error:
-            return await self._page(request, form=common.refused(kept, error.reason), status=422)
+            return await self._page(request, form=common.refused(request.locale, kept, error.reason), status=422)
         values = {"user": user, "proof": proof, "grace_days": self._deletion.grace_days}
         return View("settings/delete.html", values, Head(title=locale.text("Delete account")))
 
@@ -107,7 +107,7 @@ class DataPages:
         try:
             due_ms = await self._deletion.confirm(user.id, common.typed(request, "proof")["proof"])
         except Refused as error:
-            return await self._page(request, form=common.refused({}, error.reason), status=422)
+            return await self._page(request, form=common.refused(request.locale, {}, error.reason), status=422)
         # All sessions have ended, also this one.
         return Redirect(f"{REQUESTED_PATH}?day={due_ms // DAY_MS}", cookies=(no_session_cookie(),))
 

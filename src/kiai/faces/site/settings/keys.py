@@ -60,7 +60,7 @@ class KeyPages:
         except Invalid as error:
             return await self._api_page(request, common.invalid(request.locale, given, error, {}), status=422)
         except Refused as error:
-            return await self._api_page(request, common.refused(given, error.reason), status=422)
+            return await self._api_page(request, common.refused(request.locale, given, error.reason), status=422)
         return await self._api_page(request, key=key)
 
     async def _revoke_api_key(self, request: SiteRequest) -> Response:

@@ -76,14 +76,16 @@ class NamePages:
         except WrongPassword:
             return await self._page(request, common.wrong_password(locale, kept), 422)
         except TooManyGuesses as error:
-            return await self._page(request, common.refused(kept, common.wait_message(locale, error.retry_s)), 429)
+            return await self._page(
+                request, common.refused(request.locale, kept, common.wait_message(locale, error.retry_s)), 429
+            )
         except (Invalid, Conflict) as error:
             return await self._page(request, common.wrong(locale, kept, "username", fault_of(locale, error)), 422)
         except TooEarly as error:
             message = locale.text("You can change it again on %(day)s.", day=locale.formats.day(error.next_ms))
             return await self._page(request, common.wrong(locale, kept, "username", message), 422)
         except Refused as error:
-            return await self._page(request, common.refused(kept, error.reason), 422)
+            return await self._page(request, common.refused(request.locale, kept, error.reason), 422)
         return common.saved(PATH, "name")
 
 
@@ -91,4 +93,4 @@ def fault_of(locale: Locale, error: Invalid | Conflict) -> str:
     """Return why a name cannot be used."""
     if isinstance(error, Conflict):
         return locale.text("This name is already taken.")
-    return locale.text("Must be %(allowed)s.", allowed=error.allowed)
+    return locale.text("Must be %(allowed)s.", allowed=locale.phrase(error.allowed))

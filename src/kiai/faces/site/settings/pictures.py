@@ -82,7 +82,7 @@ class PictureSettingsPages:
         except Invalid as error:
             return self._page(request, {picture: common.invalid(locale, {}, error, {error.field: picture})}, 422)
         except Refused as error:
-            return self._page(request, {picture: common.refused({}, error.reason)}, 422)
+            return self._page(request, {picture: common.refused(request.locale, {}, error.reason)}, 422)
         return common.saved(PATH, picture)
 
     def _wrong(self, request: SiteRequest, picture: str, message: str, status: int) -> View:

@@ -121,7 +121,7 @@ class ProfileSettingsPages:
             state = common.invalid(locale, given, error, {"userpage_content": "userpage"})
             return self._page(request, userpage=state, status=422)
         except Refused as error:
-            return self._page(request, userpage=common.refused(given, error.reason), status=422)
+            return self._page(request, userpage=common.refused(request.locale, given, error.reason), status=422)
         return common.saved(PATH, "userpage")
 
     async def _preview(self, request: SiteRequest) -> Response:

@@ -11,18 +11,21 @@ const UNITS = [
   ["minute", 60],
 ];
 
-/** Keep the `<time data-ago>` elements of the page current. */
+// Dates without a time of day are not in words.
+const IN_WORDS = 'time[datetime*="T"]';
+
+/** Keep the times in words of the page current. */
 export function keepTimes() {
   const language = document.documentElement.lang;
   const words = new Intl.RelativeTimeFormat(language, { numeric: "always" });
   const moments = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" });
-  forEach("time[datetime]", (time) => {
+  forEach(IN_WORDS, (time) => {
     const at = Date.parse(time.getAttribute("datetime") ?? "");
-    if ((time.title || time.hasAttribute("data-ago")) && !Number.isNaN(at)) time.title = moments.format(at);
+    if (!Number.isNaN(at)) time.title = moments.format(at);
   });
   setInterval(() => {
     if (document.hidden) return;
-    for (const time of document.querySelectorAll("time[data-ago]")) {
+    for (const time of document.querySelectorAll(IN_WORDS)) {
       const text = inWords(words, (Date.parse(time.getAttribute("datetime") ?? "") - Date.now()) / 1000);
       if (text && time.textContent !== text) time.textContent = text;
     }

@@ -1,0 +1,128 @@
+"""The English phrases of the domain that pages show, for the catalogues: conditions of medals, and errors.
+
+The domain words its errors in English, and most of them contain numbers or names. A pattern of this module has a
+placeholder for each such part, so the catalogues have one message for all of them.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from kiai.faces.site.formats import message
+
+MEDALS: Final = (
+    message("Pass a map of %(a)s star without No Fail."),
+    message("Pass a map of %(a)s stars without No Fail."),
+    message("Get a full combo on a map of %(a)s star."),
+    message("Get a full combo on a map of %(a)s stars."),
+    message("Reach a combo of %(a)s in osu!."),
+    message("Pass a map with %(a)s."),
+    message("Play osu! %(a)s times."),
+    message("Hit %(a)s drum beats in all."),
+    message("Hit %(a)s fruits in all."),
+    message("Hit %(a)s keys in all."),
+    message("Be among the first %(a)s of the osu! ranking."),
+    message("Get an S or better on five maps within a day."),
+    message("Get an A on a map that gave you a D today."),
+    message("Get a D with %(a)s points, without Easy and No Fail."),
+    message("Get an A or better on an approved map."),
+    message("Get a full combo with an accuracy below %(a)s percent."),
+    message("Get a score of six or more digits that are all the same."),
+    message("Pass a map that has a leaderboard."),
+    message("Play a map a hundred times within a day and pass it."),
+    message("Get a full combo on a map of %(a)s minutes %(b)s seconds or more."),
+    message("Play each of the four modes %(a)s times."),
+    message("Get a full combo on the song that started it all."),
+    message("Pass the dance of the festival with more than %(a)s points, without No Fail."),
+)
+ALLOWED: Final = (
+    message("%(a)s to %(b)s characters long"),
+    message("%(a)s to %(b)s printable characters"),
+    message("at most %(a)s printable characters"),
+    message("at most %(a)s characters long"),
+    message("at most %(a)s words"),
+    message("made of only A-Z, a-z, 0-9, spaces and _ [ ] -, without %(a)s"),
+    message("without spaces at the start or end and without two spaces in a row"),
+    message("written with spaces or with underscores, not both"),
+    message("more than digits"),
+    message("a different name; this one is reserved"),
+    message("an address like name@example.com"),
+    message("an address that can be used here"),
+    message("without control characters"),
+    message("made of more than 3 different characters"),
+    message("different from the name and the e-mail address"),
+    message("less common; this one is easy to guess"),
+    message("the name of this account"),
+    message("two letters of ISO 3166-1"),
+    message("a country; the privacy settings can hide it"),
+    message("a text"),
+    message("a text of at most %(a)s characters"),
+    message("a text of %(a)s to %(b)s characters"),
+    message("one of %(a)s"),
+    message("one of %(a)s on this map"),
+    message("a whole number from %(a)s to %(b)s"),
+    message("a whole number from 0 to %(a)s, the map's maximum"),
+    message("a whole number from 0 to %(a)s, the map's objects"),
+    message("%(a)s, the mode of the map (only osu! maps have converts)"),
+    message("what happened, in 1 to %(a)s characters"),
+    message("%(a)s characters"),
+    message("words of letters or digits"),
+    message("one of the same order"),
+    message("one that a page of this search gave"),
+    message("the id of a score"),
+    message("a number, or mods in letters such as HDDT"),
+)
+"""What a field allows, after "Must be"."""
+REASONS: Final = (
+    message("an export is being prepared already"),
+    message("this is your present name"),
+    message("the confirmation has expired; fill in the form again"),
+    message("you are the last developer of this server; give the role to another player first"),
+    message("an account has at most %(a)s passkeys; remove one first"),
+    message("an account has at most %(a)s keys; revoke one first"),
+    message("recovery codes need an authenticator or a passkey"),
+    message("you are silenced and cannot change %(a)s"),
+    message("you are silenced"),
+    message("the bot cannot be blocked"),
+    message("you can't do that to yourself"),
+    message("you can't do that to the bot"),
+    message("at most %(a)s are allowed"),
+    message("at most %(a)s favourites are allowed"),
+    message("a failed play cannot be pinned"),
+    message("at most %(a)s scores can be pinned in a mode"),
+    message("confirm your e-mail address first"),
+    message("at most %(a)s comments of one player are stored; delete old ones first"),
+    message("you can send %(a)s reports per hour"),
+    message("The pp of this map cannot be computed: %(a)s."),
+    message("This is already taken."),
+    message("This name is already taken."),
+    message("This name is reserved for its former owner."),
+    message("This e-mail address cannot be used."),
+    message("This invite code is wrong, used up or expired."),
+    message("The hit counts add up to %(a)s; the map has %(b)s objects."),
+)
+"""Why the server refuses something."""
+
+_PLACEHOLDER: Final = re.compile(r"%\\\((\w)\\\)s")
+_PATTERNS: Final = tuple(
+    # A longer phrase first: it is more exact than one that is a part of it.
+    (re.compile(_PLACEHOLDER.sub(r"(?P<\1>.+)", re.escape(phrase)), re.DOTALL), phrase)
+    for phrase in sorted((*MEDALS, *ALLOWED, *REASONS), key=len, reverse=True)
+)
+
+
+def known(text: str) -> tuple[str, dict[str, str]] | None:
+    """Return the message of a phrase and the values of its placeholders, or None for an unknown phrase."""
+    for pattern, phrase in _PATTERNS:
+        if found := pattern.fullmatch(text):
+            return phrase, found.groupdict()
+    return None
+
+
+def translated(gettext: Callable[[str], str], text: str) -> str:
+    """Return a phrase in another language. An unknown one stays English."""
+    found = known(text)
+    if found is None:
+        return text
+    phrase, values = found
+    return gettext(phrase) % values if values else gettext(phrase)
