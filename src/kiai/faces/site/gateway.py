@@ -477,7 +477,7 @@ def error_response(error: KiaiError, request: SiteRequest) -> Response:
             status, title, sentence = 404, text("Not found"), text("This server has no forum and no wiki.")
         case NotFound():
             status, title, sentence = 404, text("Not found"), text("This page does not exist.")
-        case BadParameter(name=name, allowed=request.locale.phrase(allowed)):
+        case BadParameter(name=name, allowed=allowed):
             status, title = 400, text("Bad request")
             sentence = (
                 text("The parameter %(name)s must be %(allowed)s.", name=name, allowed=request.locale.phrase(allowed))
