@@ -30,7 +30,7 @@ FIELDS: Final = (
 
 
 class Owned:
-    """What the player `OTHER` has in a server."""
+    """The objects of the player `OTHER` in a server."""
 
     def __init__(self, server: Server) -> None:
         self.engine: Engine = stores.engine(server.data)

@@ -72,7 +72,7 @@ ALLOWED: Final = (
     message("the id of a score"),
     message("a number, or mods in letters such as HDDT"),
 )
-"""What a field allows, after "Must be"."""
+"""The values that a field allows, after "Must be"."""
 REASONS: Final = (
     message("an export is being prepared already"),
     message("this is your present name"),
