@@ -93,14 +93,15 @@ class _Rule:
             ((number, piece) for number, word in enumerate(self.words) for piece in word), key=lambda each: len(each[1])
         )
 
-    def fits(self, folded: str, spans: Sequence[tuple[int, int]], first: int) -> bool:
-        """Return whether the words of the line from number `first` on are those of the pattern."""
-        if first < 0 or first + len(self.words) > len(spans):
+    def fits(self, words: Sequence[str], first: int) -> bool:
+        """Return whether the words of a line from number `first` on are those of the pattern."""
+        if first < 0 or first + len(self.words) > len(words):
             return False
-        return all(
-            _fits(pieces, folded[start:end])
-            for pieces, (start, end) in zip(self.words, spans[first : first + len(self.words)], strict=True)
-        )
+        # PERF: the loop is twice as fast as all() over a generator.
+        for number, pieces in enumerate(self.words, first):  # noqa: SIM110
+            if not _fits(pieces, words[number]):
+                return False
+        return True
 
 
 def _fits(pieces: tuple[str, ...], word: str) -> bool:
@@ -128,6 +129,8 @@ class Patterns:
 
     def applied_to(self, text: str) -> Verdict:
         """Return the verdict on a cleaned line. Of overlapping matches, the first and longest one is replaced."""
+        if not self._compiled:
+            return Verdict(text)
         head, inner, tail = split_action(text)
         folded, places = _fold(inner)
         candidates = [rule for rule in self._compiled if rule.piece in folded]
@@ -135,9 +138,10 @@ class Patterns:
             return Verdict(text)
         spans = [found.span() for found in _WORD.finditer(folded)]
         starts = [start for start, _ in spans]
+        words = [folded[start:end] for start, end in spans]
         hits: list[tuple[int, int, FilterRule]] = []
         for compiled in candidates:
-            hits += self._hits(compiled, folded, spans, starts)
+            hits += self._hits(compiled, folded, spans, starts, words)
         if not hits:
             return Verdict(text)
         rules = [rule for _, _, rule in hits]
@@ -150,13 +154,17 @@ class Patterns:
 
     @staticmethod
     def _hits(
-        compiled: _Rule, folded: str, spans: Sequence[tuple[int, int]], starts: Sequence[int]
+        compiled: _Rule,
+        folded: str,
+        spans: Sequence[tuple[int, int]],
+        starts: Sequence[int],
+        words: Sequence[str],
     ) -> Iterable[tuple[int, int, FilterRule]]:
         at = folded.find(compiled.piece)
         while at >= 0:
             word = bisect_right(starts, at) - 1  # a piece lies within one word
             first = word - compiled.anchor
-            if compiled.fits(folded, spans, first):
+            if compiled.fits(words, first):
                 yield spans[first][0], spans[first + len(compiled.words) - 1][1], compiled.rule
                 if compiled.rule.replacement is None:
                     return  # one is enough
