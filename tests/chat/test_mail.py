@@ -1,6 +1,7 @@
 from tests.builders import NORMAL
 from tests.chat.talking import Talk
 
+from kiai.accounts import BOT_ID
 from kiai.chat.mail import DAY_MS, FROM_ONE_SENDER_MAX
 from kiai.chat.queries import WAITING_MAX
 from kiai.osu.privileges import Privilege
@@ -50,6 +51,14 @@ def test_letter_is_delivered_once_and_only_to_its_recipient(engine_talk: Talk) -
 
     assert unread(talk, alice) == [("bob", "two")]
     assert [letter[3] for letter in talk.letters()] == [True, False]
+
+
+def test_letters_of_the_bot_are_delivered_although_it_is_no_visible_player(engine_talk: Talk) -> None:
+    talk = engine_talk
+    alice = talk.account("alice")
+    store(talk, BOT_ID, alice, "one")
+
+    assert [text for _, text in unread(talk, alice)] == ["one"]
 
 
 def test_login_delivers_200_letters_and_the_next_one_the_rest(engine_talk: Talk) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import bindparam, case, delete, func, insert, or_, select, tuple_, update
 
-from kiai.accounts.model import Privacy
+from kiai.accounts.model import BOT_ID, Privacy
 from kiai.accounts.visibility import visible
 from kiai.chat.model import FilterRule, Letter, PastLine
 from kiai.realtime.port import BOT_ID
@@ -141,11 +141,11 @@ WAITING = Query(
     ).select_from(_waiting),
     UndeliveredLetters,
 )
-# Letters of a restricted sender wait until the restriction is lifted.
+# Letters of a restricted sender wait until the restriction is lifted. The bot is not a visible player, but writes, too.
 UNDELIVERED = Query(
     select(mail.c.id, mail.c.from_id, users.c.name, mail.c.text, mail.c.sent_at_ms)
     .select_from(mail.join(users, users.c.id == mail.c.from_id))
-    .where(mail.c.to_id == bindparam("to_id"), mail.c.delivered_at_ms.is_(None), visible())
+    .where(mail.c.to_id == bindparam("to_id"), mail.c.delivered_at_ms.is_(None), visible() | (mail.c.from_id == BOT_ID))
     .order_by(mail.c.id)
     .limit(LETTERS_MAX),
     Letter,
