@@ -16,6 +16,7 @@ import uvicorn
 from tests.patience import patiently
 
 from kiai.app import Services, open_services
+from kiai.beatmaps import MapStatus
 from kiai.clock import ManualClock
 from kiai.demo import build
 from kiai.logs import AccessLog
@@ -42,6 +43,7 @@ RESTRICTED: Final = 43
 HOST: Final = 13  # online, plays the match against PLAYER
 MODERATOR: Final = 44
 MAP: Final = 900_003
+PENDING_MAP: Final = 900_019
 FLAGGED_SCORE: Final = 63
 _SCORE: Final = 654_321
 _MEDALS: Final = Command(medals.insert())
@@ -76,7 +78,14 @@ def demo_server(data: Path, state: str | None = None) -> Iterator[DemoServer]:
 
     def main() -> None:
         try:
-            asyncio.run(_serve(load_settings(data=data, log_level="error", state=state), found, started, stopping))
+            asyncio.run(
+                _serve(
+                    load_settings(data=data, log_level="error", state=state, nomination_mode=True),
+                    found,
+                    started,
+                    stopping,
+                )
+            )
         except BaseException as error:
             found.append(error)
         finally:
@@ -143,9 +152,11 @@ async def _serve(
 
 
 async def _add_moderator(services: Services, keys: dict[int, str]) -> None:
-    """Make a player a moderator, with a key and a flag to close."""
+    """Make a player a moderator and nominator, with a key, a flag to close and a pending map."""
     moderator = await services.accounts.user(id=MODERATOR)
-    await services.staff.grant(OPERATOR, moderator.name, ["moderator"])
+    await services.staff.grant(OPERATOR, moderator.name, ["moderator", "nominator"])
+    pending = await services.beatmaps.find(id=PENDING_MAP)
+    await services.staff.set_map_status(OPERATOR, [pending], MapStatus.PENDING)
     keys[MODERATOR] = await services.api_keys.issue(MODERATOR)
     figures = {"average_frametime_ms": 10.7, "upper_frametime_ms": 11.3, "frames": 5_120, "threshold": 12}
     details = "10.7 ms from frame to frame; the game records one each 16 ms"

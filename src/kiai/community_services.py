@@ -34,8 +34,10 @@ from kiai.staff.inspection import Inspections
 from kiai.staff.kicks import Kicks
 from kiai.staff.live_settings import LiveSettings
 from kiai.staff.maintenance import Maintenance
-from kiai.staff.map_requests import MapRequests
+from kiai.staff.map_news import MapNews
+from kiai.staff.map_requests import MapRequests, NominationRules
 from kiai.staff.naming import Naming
+from kiai.staff.nominations import NominationMode
 from kiai.staff.notes import Notes
 from kiai.staff.player_lines import KIND as BOT_LINES
 from kiai.staff.player_lines import PlayerLines
@@ -75,9 +77,6 @@ class CommunityServices:
             database, services.accounts, services.authority, services.chat, services.history, clock
         )
         self.filter_desk = FilterDesk(database, services.authority, clock, services.word_filter)
-        self.map_requests = MapRequests(
-            database, services.authority, services.staff, services.beatmaps, clock, services.chat.notify
-        )
         self.devices = Devices(database, services.authority, clock)
         self.evidence_decoder = EvidenceDecoder(evidence_workers())
         self.examiner = Examiner(
@@ -100,6 +99,7 @@ class CommunityServices:
             services.is_served,
         )
         self._build_staff(services)
+        self._build_ranking(services)
         self._build_clans(services)
         self._build_webhooks(services)
 
@@ -166,7 +166,29 @@ class CommunityServices:
         self.naming = Naming(database, accounts, authority, services.standing, clock)
         self.audit = AuditReading(database, authority)
         services.outbox.subscribe(SILENCES, services.silences.deliver)
-        services.outbox.subscribe(BOT_LINES, PlayerLines(accounts, services.chat.notify).deliver)
+        self.player_lines = PlayerLines(accounts, services.realtime, services.mail, services.chat.notify)
+        services.outbox.subscribe(BOT_LINES, self.player_lines.deliver)
+
+    def _build_ranking(self, services: "Services") -> None:
+        """Build the acts of players and nominators on statuses of maps."""
+        settings, database, clock = services.settings, services.database, services.clock
+        rules = NominationRules(
+            on=settings.nomination_mode, needed=settings.nominations_needed, qualified_hours=settings.qualified_hours
+        )
+        self.map_requests = MapRequests(database, services.authority, services.beatmaps, clock, rules)
+        self.nominations = NominationMode(
+            database, services.accounts, services.authority, services.beatmaps, self.map_requests, clock, rules
+        )
+        services.importer.subscribe(self.nominations.on_new_files)
+        self.map_news = MapNews(
+            services.beatmaps,
+            services.accounts,
+            services.chat,
+            self.player_lines,
+            services.link,
+            services.outbox,
+            announces=settings.announce_map_status,
+        )
 
     async def end_timed(self) -> None:
         """End the restrictions, freezes, donor times and address blocks that have run out. A job calls this."""

@@ -35,6 +35,7 @@ from kiai.networks import Network
 from kiai.scores.announcing import SAY_EVERY_S
 from kiai.shared_memory import SharedMemory
 from kiai.staff.maintenance import DRAIN_EVERY_S
+from kiai.staff.map_news import SAY_EVERY_S as MAP_NEWS_EVERY_S
 from kiai.staff.shutdown import CHECK_EVERY_S
 from kiai.staff.switches import RELOAD_EVERY_S
 from kiai.uptime import SAMPLE_EVERY_S
@@ -139,6 +140,7 @@ class HttpServer:
             PeriodicJob("online-count", 1.0, services.live.online.publish_count, shared=True),
             PeriodicJob("first-disks", SAY_EVERY_S, services.first_place_lines.say),
             PeriodicJob("stream-keys", KEYS_EVERY_S, self.events.end_revoked),
+            PeriodicJob("map-news", MAP_NEWS_EVERY_S, services.community.map_news.say),
             PeriodicJob("channel-counts", COUNTS_EVERY_S, services.chat.publish_counts),
             PeriodicJob("switches", RELOAD_EVERY_S, self.follow_switches),
             PeriodicJob("stop", CHECK_EVERY_S, self.stop_if_due),
@@ -164,6 +166,7 @@ class HttpServer:
             PeriodicJob("old-erasures", HOUR_S, services.history.delete_older, shared=True),
             PeriodicJob("word-filter", FILTER_EVERY_S, services.word_filter.reload),
             PeriodicJob("old-mail", HOUR_S, services.mail.delete_older, shared=True),
+            PeriodicJob("qualified-sets", 1.0, services.community.nominations.rank_due, shared=True),
             PeriodicJob("timed-sanctions", 1.0, services.community.end_timed, shared=True),
             PeriodicJob("old-reports", HOUR_S, services.community.reports.delete_older, shared=True),
             PeriodicJob("old-answers", HOUR_S, services.submissions.delete_old_charts, shared=True),

@@ -93,6 +93,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_private_webhooks: bool
     map_pictures_url: str | None
     favourites_max: int
+    nomination_mode: bool
+    nominations_needed: int
+    qualified_hours: int
+    announce_map_status: bool
     clan_members_max: int
     clan_cooldown_hours: int
     clan_invite_days: int

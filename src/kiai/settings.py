@@ -512,6 +512,23 @@ class SettingsDeclaration(BaseSettings):
     favourites_max: Whole = _setting(
         500, "Maximum number of favourite sets per player.", least=1, most=100_000, example=100
     )
+    nomination_mode: bool = _setting(
+        False, "Let several nominators rank a set together; off: one nominator sets the status.", example=True
+    )
+    nominations_needed: Whole = _setting(
+        2, "Nominations that qualify a set in the nomination mode.", least=1, most=10, example=3
+    )
+    qualified_hours: Whole = _setting(
+        72,
+        "Hours that a nominated set stays qualified before it is ranked.",
+        unit="hours",
+        least=1,
+        most=8_760,
+        example=168,
+    )
+    announce_map_status: bool = _setting(
+        True, "Announce maps that staff ranks, approves, qualifies or loves in #announce.", example=False
+    )
     clan_members_max: Whole = _setting(
         25, "Maximum number of members of a clan, the owner included.", least=1, most=500, example=50
     )

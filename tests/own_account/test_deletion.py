@@ -20,7 +20,9 @@ from kiai.storage.tables import (
     favourites,
     logins,
     mail,
+    map_requests,
     metadata,
+    nominations,
     relationships,
     screenshots,
     set_comments,
@@ -86,6 +88,18 @@ def test_nothing_names_the_player_afterwards(own: OwnAccounts) -> None:
     assert (user.priv, user.userpage_content, user.country) == (0, None, "xx")
     assert user.deleted_at_ms == own.world.clock.now_ms()
     assert own.actions(own.alice)[0] == "delete"
+
+
+def test_open_requests_and_nominations_go_with_the_account(own: OwnAccounts) -> None:
+    own.world.add_map(a_map())
+    for user_id in (own.alice, own.bob):
+        own.world.change(insert(map_requests).values(user_id=user_id, set_id=1, map_id=1, at_ms=1))
+        own.world.change(insert(nominations).values(user_id=user_id, set_id=1, at_ms=1))
+
+    delete(own)
+
+    for table in (map_requests, nominations):
+        assert own.world.look(select(table.c.user_id)) == [(own.bob,)]
 
 
 def test_scores_stay_without_a_place_on_any_board(own: OwnAccounts) -> None:

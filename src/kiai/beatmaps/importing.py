@@ -9,13 +9,13 @@ its scores. If a file is stored with another id than it claims, or is replaced l
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
 
-from kiai.beatmaps import catalogue, queries
+from kiai.beatmaps import catalogue, queries, ranking
 from kiai.beatmaps.model import MAP_STATUS, OWN_ID_FIRST, Beatmap, MapStatus, osu_key
 from kiai.beatmaps.words import index_words
 from kiai.clock import Clock
@@ -74,6 +74,29 @@ class FormerRevision(msgspec.Struct, frozen=True):
     status: int
 
 
+class NewFile(msgspec.Struct, frozen=True):
+    """A file that was not yet the current file of its map.
+
+    `before` is the status of the map with the former file, None for a new map. `unreviewed`: staff had set that status,
+    and upstream has replaced the file.
+    """
+
+    map_id: int
+    set_id: int
+    md5: str
+    before: int | None
+    status: int
+    unreviewed: bool
+
+
+OnNewFiles = Callable[[Transaction, Sequence[NewFile], int], Awaitable[None]]
+"""Called in the transaction of the import, after the maps are written, with the time in unix ms."""
+
+
+async def _ignored(tx: Transaction, files: Sequence[NewFile], now_ms: int) -> None:
+    """Do nothing about new files."""
+
+
 class Rater(Protocol):
     """Computes stars and maximum combo of a map from its stored .osu file."""
 
@@ -116,13 +139,23 @@ class _Parsed(msgspec.Struct, frozen=True):
         return _official(self.source.ids[1] if self.source.ids else self.file.beatmap_set_id)
 
 
+class _Change(msgspec.Struct, frozen=True):
+    """What a file changed: known revisions, the sets that they belonged to, and the status of its map."""
+
+    revisions: list[FormerRevision]
+    former_sets: set[int]
+    status: int
+    is_new_status: bool
+    new_file: NewFile | None
+
+
 class _Stored(msgspec.Struct, frozen=True):
-    """A stored file, with the known revisions that it changed."""
+    """A stored file, with what it changed."""
 
     parsed: _Parsed
     map_id: int
     set_id: int
-    changed: list[FormerRevision]
+    change: _Change
 
 
 class _Run:
@@ -140,7 +173,7 @@ class _Run:
     def count(self, stored: _Stored) -> None:
         """Add a stored file to the report, with notes about other files with the same content or id."""
         parsed, md5, path = stored.parsed, stored.parsed.file.md5, stored.parsed.source.path
-        self.report.changed += stored.changed
+        self.report.changed += stored.change.revisions
         if md5 in self.paths:
             self.note(path, f"the same file as {self.paths[md5]}")
             return
@@ -170,6 +203,11 @@ class Importer:
         self._files = files
         self._rater = rater
         self._clock = clock
+        self._on_new_files: OnNewFiles = _ignored
+
+    def subscribe(self, on_new_files: OnNewFiles) -> None:
+        """Set the function that learns about new files."""
+        self._on_new_files = on_new_files
 
     async def import_paths(
         self, paths: Iterable[Path], *, status: MapStatus | None = None, progress: Progress = lambda done, total: None
@@ -233,12 +271,19 @@ class Importer:
                 set_id_of_group = set_id_of_group or set_id
                 await _store_set(tx, set_id, parsed, now)
                 map_id = await _map_id(tx, parsed, holders)
-                changed, former_sets = await _store_map(tx, map_id, set_id, parsed, status, upstream)
-                touched |= {set_id, *former_sets}
+                change = await _store_map(tx, map_id, set_id, parsed, status, upstream)
+                touched |= {set_id, *change.former_sets}
                 # In the same transaction, so that a crash cannot lose the update of first places and totals.
-                for former in changed:
+                for former in change.revisions:
                     await tasks.begin(tx, MAP_STATUS, former.key, now)
-                results.append(_Stored(parsed, map_id, set_id, changed))
+                results.append(_Stored(parsed, map_id, set_id, change))
+            # First: it reports the nominations that it resets, and `answer` only ends them.
+            new_files = [stored.change.new_file for stored in results if stored.change.new_file is not None]
+            if new_files:
+                await self._on_new_files(tx, new_files, now)
+            for stored in results:
+                if stored.change.is_new_status:
+                    await ranking.answer(tx, stored.set_id, stored.change.status, now)
             for set_id in sorted(touched):
                 await catalogue.refresh(tx, set_id, now)
 
@@ -390,11 +435,8 @@ async def _store_set(tx: Transaction, set_id: int, parsed: _Parsed, now_ms: int)
 
 async def _store_map(
     tx: Transaction, map_id: int, set_id: int, parsed: _Parsed, status: MapStatus | None, upstream: MapStatus | None
-) -> tuple[list[FormerRevision], set[int]]:
-    """Store a revision as the current one of its map.
-
-    Return the known revisions that this changes, and the ids of the sets that they belonged to before.
-    """
+) -> _Change:
+    """Store a revision as the current one of its map, and return what this changes."""
     file = parsed.file
     fields: dict[str, Value] = {
         "set_id": set_id,
@@ -450,7 +492,16 @@ async def _store_map(
             changed.append(FormerRevision(same.key, same.current, same.status))
         key = same.key
     await index_words(tx, int(key or 0), file.artist, file.title, file.version, file.creator)
-    return changed, {known.set_id for known in (same, current) if known is not None}
+    before = None if current is None else current.status
+    unreviewed = upstream is not None and replaced is not None and bool(replaced.frozen)
+    is_new_file = current is None or replaced is not None
+    return _Change(
+        revisions=changed,
+        former_sets={known.set_id for known in (same, current) if known is not None},
+        status=new_status,
+        is_new_status=before != new_status,
+        new_file=NewFile(map_id, set_id, file.md5, before, new_status, unreviewed) if is_new_file else None,
+    )
 
 
 def _status(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, combinations, islice
 from typing import Final, Protocol
 
-from kiai.beatmaps import catalogue, queries
+from kiai.beatmaps import catalogue, queries, ranking
 from kiai.beatmaps.info import is_file_name
 from kiai.beatmaps.listing import Listing, MapLists
 from kiai.beatmaps.model import MAP_STATUS, OWN_ID_FIRST, Beatmap, MapStatus, osu_key
@@ -122,13 +122,15 @@ class Beatmaps:
     async def set_statuses(self, tx: Transaction, beatmaps: Sequence[Beatmap], status: MapStatus, now_ms: int) -> None:
         """Set the status of maps for staff, and freeze it, so that upstream no longer changes it.
 
-        Tasks in the same transaction update first places and totals.
+        Requests for their sets are answered, and nominations without a map left to rank end. Tasks in the same
+        transaction update first places and totals.
         """
         for beatmap in beatmaps:
             key = await tx.one(queries.SET_STATUS, map_id=beatmap.id, status=int(status), frozen=1)
             if key is not None:
                 await tasks.begin(tx, MAP_STATUS, key, now_ms)
         for set_id in sorted({beatmap.set_id for beatmap in beatmaps}):
+            await ranking.answer(tx, set_id, status, now_ms)
             await catalogue.refresh(tx, set_id, now_ms)
 
     async def set_frozen(self, tx: Transaction, beatmap: Beatmap, frozen: bool) -> None:

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from kiai.beatmaps import catalogue, queries
+from kiai.beatmaps import catalogue, queries, ranking
 from kiai.beatmaps.fetching import CONNECT_S, TOTAL_S, Fetcher
 from kiai.beatmaps.importing import Importer, ImportReport
 from kiai.beatmaps.model import MAP_STATUS, OSU_API, Beatmap, MapStatus
@@ -199,8 +199,10 @@ class Upstream:
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
+            await ranking.lock(tx, beatmap.set_id)
             if await tx.run(queries.FOLLOW_STATUS, map_key=beatmap.key, status=int(status)):
                 await tasks.begin(tx, MAP_STATUS, beatmap.key, now)
+                await ranking.answer(tx, beatmap.set_id, status, now)
                 await catalogue.refresh(tx, beatmap.set_id, now)
 
         await self._database.transaction(body)

@@ -24,6 +24,7 @@ from kiai.faces.api.v2.highlights import HighlightsV2
 from kiai.faces.api.v2.maps import MapsV2
 from kiai.faces.api.v2.matches import MatchesV2
 from kiai.faces.api.v2.moderation import ModerationV2
+from kiai.faces.api.v2.nominations import NominationsV2
 from kiai.faces.api.v2.players import PlayersV2
 from kiai.faces.api.v2.profiles import ProfilesV2
 from kiai.faces.api.v2.rankings import RankingsV2
@@ -229,6 +230,7 @@ def register_bot_commands(services: "Services") -> None:
         now_playing,
         services.beatmaps,
         community.map_requests,
+        community.nominations,
         StatusHistory(services.database),
         services.mirrors,
         services.upstream,
@@ -516,6 +518,8 @@ def _set_groups(services: "Services") -> list[PageGroup]:
             services.favourites,
             site.set_comments,
             site.status_history,
+            services.community.map_requests,
+            services.community.nominations,
             site.analyses,
             services.difficulties,
             site.what_ifs,
@@ -685,6 +689,7 @@ def _staff_operations(services: "Services") -> list[Operation]:
         FlagsV2(community.flag_queue),
         ModerationV2(services.accounts, community.reports, community.devices),
         StaffV2(community.sanctions, community.notes, community.audit, services.clock),
+        NominationsV2(services.beatmaps, community.nominations),
     )
     return [operation for group in groups for operation in group.operations()]
 

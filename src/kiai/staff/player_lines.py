@@ -1,6 +1,7 @@
-"""Lines of the bot to the player whom an act concerns, delivered after the commit by whichever process serves the game.
+"""Lines of the bot to players whom an act concerns, delivered after the commit by whichever process serves the game.
 
-They are lost if the player is offline: the login and the website show the state.
+A line about a state is lost if the player is offline, because the login and the website show the state. A `kept` line
+becomes mail, which the player gets at the next login.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,7 +10,9 @@ from typing import Final
 import msgspec
 
 from kiai.accounts import Accounts, Viewer
+from kiai.chat.mail import Mail
 from kiai.errors import NotFound
+from kiai.realtime.port import BOT_ID, Realtime
 from kiai.storage.outbox import enqueue
 from kiai.storage.port import Transaction
 
@@ -20,26 +23,48 @@ KIND: Final = "bot_lines"
 class _Line(msgspec.Struct, frozen=True, array_like=True):
     user_id: int
     text: str
+    kept: bool = False
 
 
-async def enqueue_line(tx: Transaction, user_id: int, at_ms: int, text: str) -> None:
+async def enqueue_line(tx: Transaction, user_id: int, at_ms: int, text: str, *, kept: bool = False) -> None:
     """Send a line of the bot to a player after the commit."""
-    await enqueue(tx, KIND, msgspec.json.encode(_Line(user_id, text)).decode(), at_ms)
+    await enqueue(tx, KIND, msgspec.json.encode(_Line(user_id, text, kept)).decode(), at_ms)
 
 
 class PlayerLines:
     """Delivers the lines. `notify` sends a text to (id, name) in the bot's name."""
 
-    def __init__(self, accounts: Accounts, notify: Callable[[int, str, str], Awaitable[object]]) -> None:
+    def __init__(
+        self,
+        accounts: Accounts,
+        realtime: Realtime,
+        mail: Mail,
+        notify: Callable[[int, str, str], Awaitable[object]],
+    ) -> None:
         self._accounts = accounts
+        self._realtime = realtime
+        self._mail = mail
         self._notify = notify
 
     async def deliver(self, payloads: Sequence[str]) -> None:
         """Send the lines. The outbox calls this, possibly twice."""
         for payload in payloads:
             line = msgspec.json.decode(payload, type=_Line)
-            try:
-                user = await self._accounts.user(Viewer(user_id=line.user_id), id=line.user_id)
-            except NotFound:
-                continue
-            await self._notify(user.id, user.name, line.text)
+            await self.send(line.user_id, line.text, kept=line.kept)
+
+    async def send(self, user_id: int, text: str, *, kept: bool) -> None:
+        """Send a line now. For a player who is offline, a `kept` line is stored as mail of the bot."""
+        name = await self._name_of(user_id)
+        if name is None:
+            return
+        if kept and not await self._realtime.sessions_of(user_id):
+            await self._mail.store(BOT_ID, user_id, text, delivered=False)
+        else:
+            await self._notify(user_id, name, text)
+
+    async def _name_of(self, user_id: int) -> str | None:
+        try:
+            user = await self._accounts.user(Viewer(user_id=user_id), id=user_id)
+        except NotFound:
+            return None
+        return None if user.deleted_at_ms is not None else user.name

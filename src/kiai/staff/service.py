@@ -8,14 +8,14 @@ from typing import Final
 
 from kiai.accounts import Account, Accounts, User
 from kiai.accounts.visibility import is_public
-from kiai.beatmaps import Beatmap, Beatmaps, MapStatus, set_comments
+from kiai.beatmaps import Beatmap, Beatmaps, MapStatus, ranking, set_comments
 from kiai.beatmaps.importing import FormerRevision
 from kiai.beatmaps.set_comments import SetComment
 from kiai.clock import Clock
 from kiai.errors import Invalid, NotFound, Refused, WrongState
 from kiai.osu.privileges import ROLES, Privilege
 from kiai.scores.visibility_changes import Standing
-from kiai.staff import audit
+from kiai.staff import audit, map_statuses
 from kiai.staff.audit import Actor
 from kiai.staff.authority import Authority, Who, check_not_bot
 from kiai.staff.reasons import checked_reason
@@ -107,26 +107,21 @@ class Staff:
     async def set_map_status(
         self, actor: Actor, beatmaps: list[Beatmap], status: MapStatus, *, reason: str = ""
     ) -> None:
-        """Set and freeze the status of maps. Tasks update first places and totals (`scores/reconciling.py`).
+        """Set and freeze the status of maps, and answer the requests for their sets.
 
-        Raises NotAllowed.
+        Tasks update first places and totals (`scores/reconciling.py`). Raises NotAllowed.
         """
         await self._authority.require(actor, "beatmaps.set_status")
         now = self._clock.now_ms()
+        wanted = {beatmap.id for beatmap in beatmaps}
 
         async def body(tx: Transaction) -> None:
-            await self._beatmaps.set_statuses(tx, beatmaps, status, now)
-            for beatmap in beatmaps:
-                await audit.write(
-                    tx,
-                    actor,
-                    "beatmap_status",
-                    at_ms=now,
-                    target_kind="beatmap",
-                    target_id=beatmap.id,
-                    reason=reason,
-                    details={"before": beatmap.status, "after": int(status)},
-                )
+            # The statuses from before this transaction may be out of date.
+            found: list[Beatmap] = []
+            for set_id in sorted({beatmap.set_id for beatmap in beatmaps}):
+                found += [beatmap for beatmap in await ranking.lock(tx, set_id) if beatmap.id in wanted]
+            await self._beatmaps.set_statuses(tx, found, status, now)
+            await map_statuses.record(tx, actor, found, status, now, reason=reason)
 
         await self._database.transaction(body)
 

@@ -15,7 +15,18 @@ from typing import Any, Final
 
 import httpx
 import msgspec
-from tests.demo_server import HOST, MAP, MODERATOR, NEWCOMER, PLAYER, RESTRICTED, SUPPORTER, DemoServer, demo_server
+from tests.demo_server import (
+    HOST,
+    MAP,
+    MODERATOR,
+    NEWCOMER,
+    PENDING_MAP,
+    PLAYER,
+    RESTRICTED,
+    SUPPORTER,
+    DemoServer,
+    demo_server,
+)
 from tests.patience import patiently
 
 from kiai.faces.api import examples
@@ -128,6 +139,7 @@ REQUESTS: Final[Mapping[str, ExampleRequest]] = {
     "get_v2_maps_id_rating": ExampleRequest(f"/v2/maps/{MAP}/rating"),
     "get_v2_maps_search": ExampleRequest("/v2/maps/search?q=stars%3E3%20mode=osu&page_size=1"),
     "get_v2_maps_id_statuses": ExampleRequest(f"/v2/maps/{MAP}/statuses"),
+    "get_v2_maps_id_nominations": ExampleRequest(f"/v2/maps/{MAP}/nominations"),
     "get_v2_maps_id_analysis": ExampleRequest(f"/v2/maps/{MAP}/analysis"),
     "get_v2_sets_id": ExampleRequest(f"/v2/sets/{SET}"),
     "get_v2_sets_id_comments": ExampleRequest(f"/v2/sets/{SET}/comments"),
@@ -163,6 +175,12 @@ REQUESTS: Final[Mapping[str, ExampleRequest]] = {
     "set_avatar_with_put": ExampleRequest("/set_avatar", by=PLAYER, method="PUT", upload="avatar.png"),
     "post_v2_flags_id_close": ExampleRequest(
         "/v2/flags/1/close", by=MODERATOR, method="POST", json={"verdict": "clean", "text": "A slow computer."}
+    ),
+    "post_v2_maps_id_nominations": ExampleRequest(
+        f"/v2/maps/{PENDING_MAP}/nominations", by=MODERATOR, method="POST", json={"reason": "Good flow."}
+    ),
+    "delete_v2_maps_id_nominations": ExampleRequest(
+        f"/v2/maps/{PENDING_MAP}/nominations", by=MODERATOR, method="DELETE", json={"reason": "Wrong tags."}
     ),
     "post_v2_clans": ExampleRequest("/v2/clans", by=HOST, method="POST", json={"tag": "OWL", "name": "Night Owls"}),
     "patch_v2_clans_id": ExampleRequest("/v2/clans/3", by=HOST, method="PATCH", json={"join": "request"}),

@@ -8,12 +8,14 @@ from kiai.beatmaps import Beatmap, Beatmaps, MapStatus
 from kiai.beatmaps.mirrors import Mirrors
 from kiai.beatmaps.model import STATUS_BY_WORD
 from kiai.beatmaps.upstream import Upstream
-from kiai.chat.bot import Argument, ArgumentKind, BadArgument, BotCommand, CommandContext
+from kiai.chat.bot import Argument, ArgumentKind, BadArgument, BotCommand, CommandContext, Handler
 from kiai.errors import NotFound, Refused
 from kiai.faces.bot.now_playing import NowPlaying
 from kiai.osu.texts import chat_link, chat_name, chat_text
 from kiai.staff import Actor
+from kiai.staff.audit import utc_text
 from kiai.staff.map_requests import NAMED_MAX, PAGE, SEES_REQUESTS, SETS_STATUS, MapRequests
+from kiai.staff.nominations import MAP_CHANGED, NOMINATE, RESET, NominationMode
 from kiai.staff.status_history import StatusHistory
 
 FREEZE: Final = "freeze"
@@ -31,6 +33,7 @@ class MapCommands:
         now_playing: NowPlaying,
         beatmaps: Beatmaps,
         requests: MapRequests,
+        nominations: NominationMode,
         history: StatusHistory,
         mirrors: Mirrors,
         upstream: Upstream | None,
@@ -39,6 +42,7 @@ class MapCommands:
         self._now_playing = now_playing
         self._beatmaps = beatmaps
         self._requests = requests
+        self._nominations = nominations
         self._history = history
         self._mirrors = mirrors
         self._upstream = upstream
@@ -76,17 +80,22 @@ class MapCommands:
 
     async def queue(self, context: CommandContext, page: int | None) -> Sequence[str]:
         """`!requests`."""
-        number = page or 1
-        found, total = await self._requests.queue(_actor(context), number)
+        number, actor = page or 1, _actor(context)
+        found, total = await self._requests.queue(actor, number)
         if not found:
             return ("There are no open requests.",) if not total else ("This page does not exist.",)
         lines = []
         for requested in found:
-            names = [chat_name(one.name) for one in await self._requests.requesters(requested.set_id)]
-            by = ", ".join(names[:NAMED_MAX]) + (" and others" if len(names) > NAMED_MAX else "")
             title = chat_link(self._link(f"b/{requested.map_id}"), f"{requested.artist} - {requested.title}")
             since = datetime.fromtimestamp(requested.since_ms // 1000, UTC)
-            lines.append(f"{title}: {requested.count} since {since:%Y-%m-%d}, by {by}")
+            counts = [MAP_CHANGED] if requested.changed else []
+            by = ""
+            if requested.count:
+                names = [one.name for one in await self._requests.requesters(actor, requested.set_id)]
+                by = ", by " + ", ".join(map(chat_name, names[:NAMED_MAX]))
+                by += " and others" if len(names) > NAMED_MAX else ""
+                counts.append(str(requested.count))
+            lines.append(f"{title}: {' and '.join(counts)} since {since:%Y-%m-%d}{by}")
         return [*lines, f"Page {number} of {-(-total // PAGE)}, {total} sets."]
 
     async def map(self, context: CommandContext, status: str, scope: str | None, modes: str | None) -> Sequence[str]:
@@ -110,6 +119,21 @@ class MapCommands:
     async def rank_set(self, context: CommandContext) -> Sequence[str]:
         """`!mrs`."""
         return await self.map(context, "rank", "set", None)
+
+    async def nominate(self, context: CommandContext, reason: str | None) -> Sequence[str]:
+        """`!nominate`."""
+        beatmap = await self._last_map(context)
+        found = await self._nominations.nominate(_actor(context), beatmap, reason or "")
+        title = self._title(beatmap)
+        if found.ranks_at_ms is None:
+            return (f"{title}: nominated. The set has {found.count} of {found.needed} nominations.",)
+        return (f"{title}: qualified. The set will be ranked at {utc_text(found.ranks_at_ms)}.",)
+
+    async def denominate(self, context: CommandContext, reason: str) -> Sequence[str]:
+        """`!denominate`."""
+        beatmap = await self._last_map(context)
+        count = await self._nominations.reset(_actor(context), beatmap, reason)
+        return (f"{self._title(beatmap)}: reset {count} nomination{'' if count == 1 else 's'}: {chat_text(reason)}",)
 
     async def close(self, context: CommandContext, reason: str) -> Sequence[str]:
         """`!close`."""
@@ -162,50 +186,74 @@ class MapCommands:
                 hidden=True,
                 heavy=True,
             ),
-            BotCommand(
-                name="requests",
+            _for_nominators(
+                "requests",
+                self.queue,
+                "Lists the sets that players want ranked, the oldest request first.",
+                page,
                 aliases=("reqs",),
-                handler=self.queue,
-                help="Lists the sets that players want ranked, the oldest request first.",
-                arguments=(page,),
                 permission=SEES_REQUESTS,
-                hidden=True,
             ),
-            BotCommand(
-                name="map",
-                handler=self.map,
-                help="Sets the status of the map of your last /np, or of its set, or of the set's maps of some modes.",
-                arguments=(status, scope, Argument("modes", ArgumentKind.TEXT, optional=True)),
-                permission=SETS_STATUS,
+            _for_nominators(
+                "map",
+                self.map,
+                "Sets the status of the map of your last /np, or of its set, or of the set's maps of some modes.",
+                status,
+                scope,
+                Argument("modes", ArgumentKind.TEXT, optional=True),
                 audit="beatmap_status",
-                hidden=True,
             ),
-            BotCommand(
-                name="mrs",
-                handler=self.rank_set,
-                help="Ranks the set of your last /np, like !map rank set.",
-                permission=SETS_STATUS,
-                audit="beatmap_status",
-                hidden=True,
+            _for_nominators(
+                "mrs", self.rank_set, "Ranks the set of your last /np, like !map rank set.", audit="beatmap_status"
             ),
-            BotCommand(
-                name="close",
-                handler=self.close,
-                help="Closes the requests for the set of your last /np. The players get the reason.",
-                arguments=(Argument("reason", ArgumentKind.REASON),),
+            _for_nominators(
+                "nominate",
+                self.nominate,
+                "Nominates the set of your last /np. Enough nominations qualify it, and it is ranked later.",
+                Argument("reason", ArgumentKind.REASON, optional=True),
+                audit=NOMINATE,
+            ),
+            _for_nominators(
+                "denominate",
+                self.denominate,
+                "Resets the nominations of the set of your last /np. The nominators get the reason.",
+                Argument("reason", ArgumentKind.REASON),
+                audit=RESET,
+            ),
+            _for_nominators(
+                "close",
+                self.close,
+                "Closes the requests for the set of your last /np. The players get the reason.",
+                Argument("reason", ArgumentKind.REASON),
                 permission=SEES_REQUESTS,
                 audit="request_close",
-                hidden=True,
             ),
-            BotCommand(
-                name="refresh",
-                handler=self.refresh,
-                help="Gets the set of your last /np from upstream again.",
-                permission=SETS_STATUS,
-                audit="beatmap_refresh",
-                hidden=True,
+            _for_nominators(
+                "refresh", self.refresh, "Gets the set of your last /np from upstream again.", audit="beatmap_refresh"
             ),
         ]
+
+
+def _for_nominators(
+    name: str,
+    handler: Handler,
+    about: str,
+    *arguments: Argument,
+    aliases: tuple[str, ...] = (),
+    permission: str = SETS_STATUS,
+    audit: str = "",
+) -> BotCommand:
+    """Declare a command that only its author sees."""
+    return BotCommand(
+        name=name,
+        aliases=aliases,
+        handler=handler,
+        help=about,
+        arguments=arguments,
+        permission=permission,
+        audit=audit,
+        hidden=True,
+    )
 
 
 def _mode(word: str) -> int:

@@ -1,7 +1,7 @@
 """The page of a set: difficulties, figures with mods, leaderboard, calculator, comments, favourite, history."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -13,7 +13,7 @@ from kiai.beatmaps.mirrors import Mirrors
 from kiai.beatmaps.model import OWN_ID_FIRST
 from kiai.beatmaps.set_comments import TEXT_MAX, SetComments
 from kiai.beatmaps.set_search import CatalogueSet, SetSearches
-from kiai.errors import Conflict, Invalid, NotAllowed, NotFound, Refused, Unavailable
+from kiai.errors import Conflict, Invalid, NotAllowed, NotFound, Refused, Unavailable, WrongState
 from kiai.faces.rate_limit import RateLimit
 from kiai.faces.site.page import (
     Access,
@@ -40,8 +40,10 @@ from kiai.scores.performance import CannotCalculate, Difficulties, Difficulty
 from kiai.scores.what_if import WhatIf, WhatIfs
 from kiai.staff import Staff
 from kiai.staff.audit import Actor
+from kiai.staff.map_requests import MapRequests
+from kiai.staff.nominations import NOMINATE, NominationAct, NominationMode
 from kiai.staff.reports import Reports
-from kiai.staff.status_history import StatusHistory
+from kiai.staff.status_history import StatusChange, StatusHistory
 
 CALCULATING: Final = RateLimit("site-pp", 30, 60.0, 10)
 """Plays that one address may calculate."""
@@ -108,6 +110,8 @@ class SetPages:
         favourites: Favourites,
         comments: SetComments,
         history: StatusHistory,
+        requests: MapRequests,
+        nominations: NominationMode,
         analyses: Analyses,
         difficulties: Difficulties,
         what_ifs: WhatIfs,
@@ -122,6 +126,8 @@ class SetPages:
         self._favourites = favourites
         self._comments = comments
         self._history = history
+        self._requests = requests
+        self._nominations = nominations
         self._analyses = analyses
         self._difficulties = difficulties
         self._what_ifs = what_ifs
@@ -137,6 +143,7 @@ class SetPages:
             Page("GET", path, self._set),
             Page("GET", f"{path}/calculate", self._calculate, rate_limit=CALCULATING),
             Page("POST", f"{path}/favourite", self._favourite, access=player),
+            Page("POST", f"{path}/request", self._request, access=player),
             Page("POST", f"{path}/comments", self._comment, access=player, rate_limit=COMMENTING),
             Page("POST", f"{comment}/delete", self._delete_comment, access=player),
             Page("POST", f"{comment}/report", self._report_comment, access=player),
@@ -222,12 +229,11 @@ class SetPages:
         comment: FormState | None = None,
     ) -> View:
         found, beatmap, visitor = chosen.of_set, chosen.beatmap, request.visitor
-        board, figures, analysis, comments, history, mapper, is_favourite = await asyncio.gather(
+        board, figures, analysis, comments, mapper, is_favourite = await asyncio.gather(
             self._boards.of(beatmap, chosen.mode, chosen.scope, chosen.mods, visitor.user),
             self._figures(chosen),
             self._analysis(chosen),
             self._comments.on(found.figures.id, visitor.viewer),
-            self._history.of(beatmap.id),
             self._mapper(found, visitor.viewer),
             self._is_favourite(request, found),
         )
@@ -242,7 +248,9 @@ class SetPages:
             "map_figures": figures,
             "analysis": analysis,
             "comments": comments,
-            "history": history,
+            "history": _history(await self._history.of(beatmap.id), await self._nominations.history(beatmap.set_id)),
+            "nominations": await self._nominations.of_set(beatmap.set_id),
+            "nomination_mode": self._nominations.rules.on,
             "mapper": mapper,
             "is_favourite": is_favourite,
             "calculator": calculator or FormState(),
@@ -308,6 +316,23 @@ class SetPages:
         except Refused:
             return Redirect(_back(request, set_id, "favourites-full"))
         return Redirect(_back(request, set_id, "favourite"))
+
+    async def _request(self, request: SiteRequest) -> Response:
+        """Request the set of a pending map, as `!request` does."""
+        set_id, typed = request.id("set"), request.form.text("map") or ""
+        found = [] if set_id is None else await self._beatmaps.of_set(set_id)
+        beatmap = next((one for one in found if str(one.id) == typed), None)
+        if set_id is None or beatmap is None:
+            raise NotFound("map")
+        if _may_comment(request):  # the same players who may write
+            return Redirect(_back(request, set_id, "request-refused"))
+        try:
+            await self._requests.request(request.visitor.player.id, beatmap)
+        except WrongState:  # pressed twice
+            pass
+        except Refused:
+            return Redirect(_back(request, set_id, "request-refused"))
+        return Redirect(_back(request, set_id, "requested"))
 
     async def _comment(self, request: SiteRequest) -> Response:
         set_id = request.id("set")
@@ -494,6 +519,19 @@ def _calculated(request: SiteRequest, result: CalculatorResult | None, state: Fo
     )
 
 
+HistoryEntry = tuple[StatusChange | None, NominationAct | None, bool]
+"""A new status, or a nomination and whether it is a reset."""
+
+
+def _history(changes: Sequence[StatusChange], acts: Sequence[NominationAct]) -> list[HistoryEntry]:
+    """Return statuses and nominations in one list, newest first."""
+    both: list[tuple[int, int, HistoryEntry]] = []
+    both += [(change.at_ms, 0, (change, None, False)) for change in changes if change.before != change.after]
+    both += [(act.at_ms, 1, (None, act, act.action != NOMINATE)) for act in acts]
+    # Of one time, the status comes first: it results from the last nomination.
+    return [entry for _, _, entry in sorted(both, key=lambda one: (-one[0], one[1]))]
+
+
 def _sentence(request: SiteRequest, error: Invalid) -> str:
     return request.locale.text("Must be %(allowed)s.", allowed=request.locale.phrase(error.allowed))
 
@@ -523,6 +561,8 @@ def _message(request: SiteRequest) -> tuple[str, str]:
         "favourite": ("status", text("The set is one of your favourites now.")),
         "unfavourite": ("status", text("The set is no longer one of your favourites.")),
         "favourites-full": ("alert", text("You have the maximum number of favourites. Remove one first.")),
+        "requested": ("status", text("Your request has been sent to the nominators.")),
+        "request-refused": ("alert", text("You cannot request this set now.")),
         "commented": ("status", text("Your comment is posted.")),
         "comment-deleted": ("status", text("The comment is deleted.")),
         "reported": ("status", text("Thank you. Moderators will look at the comment.")),

@@ -110,6 +110,25 @@ map_requests = Table(
     sqlite_autoincrement=True,
 )
 
+nominations = Table(
+    "nominations",  # of nominators for sets that are not ranked yet
+    metadata,
+    Column("set_id", ForeignKey("sets.id"), nullable=False),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("at_ms", Big, nullable=False),
+    PrimaryKeyConstraint("set_id", "user_id"),
+    Index("ix_nominations_by", "user_id", "set_id"),  # the open nominations of one nominator
+    sqlite_with_rowid=False,
+)
+
+qualified_sets = Table(
+    "qualified_sets",  # that nominations have qualified; a job ranks them
+    metadata,
+    Column("set_id", ForeignKey("sets.id"), primary_key=True, autoincrement=False),
+    Column("ranks_at_ms", Big, nullable=False),
+    Index("ix_qualified_sets_due", "ranks_at_ms", "set_id"),
+)
+
 map_words = Table(
     "map_words",  # the words of artist, title, difficulty and creator of a revision, for the search
     metadata,
