@@ -32,3 +32,22 @@ def test_map_without_changes_has_no_history(world: World) -> None:
     world.add_map(a_map(1))
 
     assert world.run(StatusHistory(world.database).of(1)) == []
+
+
+def test_import_with_a_status_is_listed_with_the_status_before_it(world: World) -> None:
+    song = world.add_map(a_map(1), MapStatus.PENDING)
+    report = world.run(world.importer.import_file(a_map(1).data, name="x", status=MapStatus.LOVED))
+    world.run(world.staff.record_import(OPERATOR, report.changed))
+
+    assert world.run(StatusHistory(world.database).of(song.id)) == [
+        StatusChange(world.clock.now_ms(), 0, 5, None, None)
+    ]
+
+
+def test_import_of_another_file_is_not_listed_as_a_status_of_the_replaced_one(world: World) -> None:
+    song = world.add_map(a_map(1))
+    report = world.run(world.importer.import_file(a_map(1, objects=60).data, name="x", status=MapStatus.RANKED))
+    world.run(world.staff.record_import(OPERATOR, report.changed))
+
+    assert len(world.audit(song.id, "beatmap")) == 1
+    assert world.run(StatusHistory(world.database).of(song.id)) == []

@@ -25,17 +25,29 @@ class StatusChange(msgspec.Struct, frozen=True):
     by: str | None
 
 
+class _Revision(msgspec.Struct, frozen=True):
+    """A file of a map, in the row of an import."""
+
+    current: int
+    status: int
+
+
 class _Details(msgspec.Struct, frozen=True):
-    before: int | None = None
-    after: int | None = None
-    status: int | None = None
+    before: int | _Revision | None = None
+    after: int | _Revision | None = None
+    status: int | None = None  # imports of older versions: the status afterwards
 
 
-def _change(at_ms: int, details: str, by_id: int | None, by: str | None) -> StatusChange:
+def _change(at_ms: int, details: str, by_id: int | None, by: str | None) -> StatusChange | None:
+    """Return the change, or None for a file that an import replaced: another row has its successor, if it is known."""
     found = msgspec.json.decode(details, type=_Details)
-    # An import records the status that the map has afterwards.
-    after = found.after if found.after is not None else found.status
-    return StatusChange(at_ms, found.before, 0 if after is None else after, by_id, by)
+    after = found.after
+    if isinstance(after, _Revision):
+        if not after.current:
+            return None
+        after = after.status
+    before = found.before.status if isinstance(found.before, _Revision) else found.before
+    return StatusChange(at_ms, before, after if after is not None else found.status or 0, by_id, by)
 
 
 HISTORY: Final = Query(
@@ -60,4 +72,4 @@ class StatusHistory:
 
     async def of(self, map_id: int) -> list[StatusChange]:
         """Return the latest 20 changes of the status of a map, newest first."""
-        return await self._database.all(HISTORY, map_id=map_id)
+        return [change for change in await self._database.all(HISTORY, map_id=map_id) if change is not None]
