@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import bindparam, case, delete, func, insert, or_, select, tuple_, update
 
-from kiai.accounts.model import BOT_ID, Privacy
+from kiai.accounts.model import Privacy
 from kiai.accounts.visibility import visible
 from kiai.chat.model import FilterRule, Letter, PastLine
 from kiai.realtime.port import BOT_ID
