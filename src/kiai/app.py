@@ -45,7 +45,7 @@ from kiai.scores.lookup import ScoreLookup
 from kiai.scores.performance import Difficulties, Performance
 from kiai.scores.profiles import Profiles
 from kiai.scores.rankings import Rankings
-from kiai.scores.ranks import Ranks
+from kiai.scores.ranks import BY_RANKED_SCORE, Ranks
 from kiai.scores.rebuilding import Rebuilder
 from kiai.scores.recalculation import Recalculation
 from kiai.scores.reconciling import Reconciler
@@ -271,7 +271,8 @@ class Services:
         if stats is None:
             return SessionStats()
         rank = await self.realtime.rank_of(user_id, mode)
-        return SessionStats(stats.rscore, stats.acc, stats.plays, stats.tscore, rank.rank, stats.pp)
+        by_score = await self.realtime.rank_of(user_id, BY_RANKED_SCORE + mode)
+        return SessionStats(stats.rscore, stats.acc, stats.plays, stats.tscore, rank.rank, stats.pp, by_score.rank)
 
     def work_pools(self) -> dict[str, PoolUsage]:
         """Return the usage of all pools of threads, processes and connections, by name."""

@@ -257,6 +257,11 @@ class Presence:
             session.token, lambda now: (msgspec.structs.replace(now, **fields), ())
         )
 
+    async def show_ranks(self, session: Session, *, by_score: bool) -> None:
+        """Let the session's client show ranks by ranked score or by pp, until it logs out. Raises SessionGone."""
+        now = await self.change(session, ranks_by_score=by_score)
+        await self._realtime.append(self._entries([OwnStatsChanged(now)]))
+
     async def on_privileges_change(self, user_ids: Sequence[str]) -> None:
         """Apply the privileges of these accounts to their sessions. The outbox calls this, possibly twice.
 

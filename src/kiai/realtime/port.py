@@ -222,7 +222,10 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class SessionStats(msgspec.Struct, frozen=True):
-    """A player's totals in the mode of its status, as packets show them. `acc` is in percent; rank 0 means no rank."""
+    """A player's totals in the mode of its status, as packets show them. `acc` is in percent.
+
+    `rank` is by pp, `score_rank` by ranked score; 0 means no rank.
+    """
 
     rscore: int = 0
     acc: float = 0.0
@@ -230,6 +233,7 @@ class SessionStats(msgspec.Struct, frozen=True):
     tscore: int = 0
     rank: int = 0
     pp: int = 0
+    score_rank: int = 0
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,6 +245,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     player who hides the location.
     `hides_online`: the website and the API show the player as offline.
     `presence_filter`: whose statuses the client shows: 0 nobody, 1 everybody, 2 friends.
+    `ranks_by_score`: the client shows the ranks of players by ranked score instead of pp.
     `watched`: the players whose stats the client requested last, valid until `watched_until_ms`.
     `match_id`: the match in which the player has a slot. `room_id`: the match that the client calls `#multiplayer`; it
     equals `match_id`, or is the match that a tournament client watches. `spectating`: the host. 0 means none.
@@ -264,6 +269,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     latitude: float = 0.0
     stats: SessionStats = SessionStats()
     presence_filter: int = 1
+    ranks_by_score: bool = False
     friends_only_dms: bool = False
     hides_online: bool = False
     friends: frozenset[int] = frozenset()

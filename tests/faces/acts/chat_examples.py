@@ -271,6 +271,7 @@ EXAMPLES: Final = (
     Example("!changename renamed{n}", "Your name is now renamed{n}"),
     Example("!apikey", "Click the link to copy your API key"),
     Example("!mail", "{t}: 1 unread", (letters,)),
+    Example("!ranking score", "Your client shows ranks by ranked score now"),
     Example("!client", "Your client is b20250415.2"),
     Example("!client {t}", "{t} has b20250415.2", by="moderator"),
     Example("!with 95%", "95%", (np,)),

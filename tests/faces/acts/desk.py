@@ -161,6 +161,17 @@ class Desk:
 
         return self.run(main())
 
+    def poll(self, person: Person, *sent: bytes) -> bytes:
+        """Send the packets of a person's client, and return the reply."""
+
+        async def main() -> bytes:
+            headers = {"Host": "c.localhost", "osu-token": person.token, "User-Agent": "osu!"}
+            answer = await self._client.post("/", headers=headers, content=b"".join(sent))
+            assert answer.status_code == 200, answer
+            return answer.content
+
+        return self.run(main())
+
     # --- the audit log
 
     def newest_row(self) -> int:

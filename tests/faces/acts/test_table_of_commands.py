@@ -34,6 +34,7 @@ reconnect rc                                        player         any    hidden
 changename                                          supporter      dm     -
 apikey                                              player         dm     -
 mail                                                player         dm     -
+ranking                                             player         any    hidden
 requests reqs                                       nominator      any    hidden
 map                                                 nominator      any    hidden
 mrs                                                 nominator      any    hidden
@@ -157,7 +158,6 @@ OWN: Final = {
 OMITTED: Final = {
     "verify": "the website and the game share one account: there is nothing to link",
     "link": "the website and the game share one account: there is nothing to link",
-    "ranking": "clients show the rank by pp",
     "overwrite": "pp and score alone decide which score of a player is the best on a map",
     "speedrun": "challenges against the clock are not a part of the game",
     "switchserv": "sends a client to another server, which is of no use here",

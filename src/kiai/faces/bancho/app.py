@@ -10,7 +10,7 @@ PERF: plain ASGI. There is one route, and with 1 request/s per player a router w
 import asyncio
 import gzip
 import itertools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from html import escape
 from typing import Final
 
@@ -21,6 +21,7 @@ from kiai.faces.bancho import packets, work
 from kiai.faces.bancho.login import ClientLocation, Login
 from kiai.faces.bancho.packets import ClientPacket
 from kiai.faces.bancho.poll_context import Handlers, PollContext
+from kiai.faces.bancho.score_ranks import with_score_ranks
 from kiai.faces.bancho.wire import MalformedPacket, packets_in
 from kiai.logs import get_logger
 from kiai.networks import is_loopback
@@ -194,15 +195,15 @@ class Bancho:
             requested = packets_in(body) if body else []
             if not requested:
                 # PERF: most polls. One atomic call of the port, so no lock and no budget.
-                return b"".join(await self._poll_packets(token))
+                return await self._poll_packets(token)
             # Handlers read and change the session in several steps, so a second request has to wait.
             async with self._realtime.session_lock(token):
                 context = PollContext(await self._realtime.session(token))
                 await self._handle(context, await self._within_budget(context, requested))
                 # Last, so that the reply includes the entries that these packets caused.
-                if not context.ended:
-                    context.out += await self._poll_packets(token)
-                return b"".join(context.out)
+                if context.ended:
+                    return b"".join(context.out)
+                return await self._poll_packets(token, context.out)
         except SessionGone:
             if self._limited and not is_loopback(address):  # behind an untrusted local proxy all players share it
                 self._unknown_tokens.count(address)
@@ -212,9 +213,11 @@ class Bancho:
             await self._presence.end(token)
             return packets.restart(0)
 
-    async def _poll_packets(self, token: str) -> list[bytes]:
+    async def _poll_packets(self, token: str, before: Sequence[bytes] = ()) -> bytes:
+        """Return these packets and those of the session's new entries."""
         session, entries = await self._realtime.poll(token)
-        return readable(session, entries) if entries else []
+        reply = b"".join([*before, *(readable(session, entries) if entries else [])])
+        return await with_score_ranks(self._realtime, reply) if session.ranks_by_score else reply
 
     async def _within_budget(self, context: PollContext, requested: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
         """Return the packets that have a handler, that the session may send and that its budget covers (`work.py`)."""

@@ -1,4 +1,4 @@
-"""Commands about sessions: the build of a client, and a login again."""
+"""Commands about sessions: the build of a client, a login again, and which ranks the client shows."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from kiai.staff.kicks import Kicks
 
 
 class SessionCommands:
-    """Handlers of `!client` and `!reconnect`. Both concern the author, and other players only for staff."""
+    """Handlers of the commands. They concern the author; staff can use the first two on other players."""
 
     def __init__(self, presence: Presence, kicks: Kicks, clients: Clients) -> None:
         self._presence = presence
@@ -36,6 +36,12 @@ class SessionCommands:
         await self._kicks.reconnect(_actor(context), user.id)
         return (f"The client of {chat_name(user.name)} logs in again.",)
 
+    async def ranking(self, context: CommandContext, by: str) -> Sequence[str]:
+        """`!ranking`."""
+        await self._presence.show_ranks(context.session, by_score=by == "score")
+        name = "ranked score" if by == "score" else "pp"
+        return (f"Your client shows ranks by {name} now, until you log out.",)
+
     def commands(self) -> list[BotCommand]:
         """Return the declarations of these commands."""
         user = Argument("user", ArgumentKind.USER, optional=True)
@@ -55,6 +61,13 @@ class SessionCommands:
                 help="Makes your client log in again. Administrators can name another player.",
                 arguments=(user,),
                 audit="kick",
+                hidden=True,
+            ),
+            BotCommand(
+                name="ranking",
+                handler=self.ranking,
+                help="Lets your client show the ranks of players by pp or by ranked score, until you log out.",
+                arguments=(Argument("by", ArgumentKind.CHOICE, choices=("pp", "score")),),
                 hidden=True,
             ),
         ]
