@@ -3,12 +3,15 @@
 A command without an example fails `test_every_command.py`.
 """
 
+import io
 from typing import Final
 
 import msgspec
+from PIL import Image
 from tests.builders import a_play
-from tests.faces.acts.desk import Prepare, Scene
+from tests.faces.acts.desk import NORMAL, Prepare, Scene
 
+from kiai.accounts import Viewer
 from kiai.beatmaps import MapStatus
 from kiai.staff.audit import OPERATOR
 
@@ -19,7 +22,7 @@ class Example(msgspec.Struct, frozen=True):
     `row`: the action of the one audit row that the act leaves, "" for none, or None for the action of the declaration.
     `by`: the role of the author, or "" for the weakest one with the permission.
     `seated`: the example needs a client of the game, not IRC.
-    `fresh`: it needs a server without an owner.
+    `fresh`: it needs a server of its own, because it changes the whole server, or needs one without an owner.
     """
 
     line: str
@@ -155,6 +158,24 @@ def flagged(scene: Scene) -> None:
 def unowned(scene: Scene) -> None:
     """The server has a claim code."""
     scene.values["code"] = scene.run(scene.services.ownership.claim_code()).code
+
+
+def has_userpage(scene: Scene) -> None:
+    """The target has a userpage."""
+    viewer = Viewer(user_id=scene.target.id, priv=NORMAL)
+    scene.run(scene.services.accounts.set_profile(viewer, {"userpage_content": "hello"}, _nothing))
+
+
+def has_avatar(scene: Scene) -> None:
+    """The target has an avatar."""
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(picture, "PNG")
+    scene.run(scene.services.avatars.change(scene.target.id, picture.getvalue(), _nothing))
+
+
+def address_blocked(scene: Scene) -> None:
+    """The address `{ip}` is blocked."""
+    scene.run(scene.services.community.address_blocks.block(OPERATOR, str(scene.values["ip"]), "spam"))
 
 
 def in_channel(name: str) -> Prepare:
@@ -321,6 +342,9 @@ EXAMPLES: Final = (
     Example("!unwhitelist {t} done", "{t} is not whitelisted any more", (whitelisted,)),
     Example("!rename {t} other{n}", "{t} is renamed to other{n}"),
     Example("!setcountry {t} de", "{t} is moved to the country de"),
+    Example("!user {t}", "{t}"),
+    Example("!delavatar {t} rude", "Removed the avatar of {t}", (has_avatar,)),
+    Example("!deluserpage {t} rude", "Removed the userpage of {t}", (has_userpage,)),
     Example("!alert hello", "Sent a notification to all online players"),
     Example("!alertuser {t} hello", "Sent a notification to {t}"),
     Example("!announce hello", "Posted in #announce"),
@@ -337,6 +361,12 @@ EXAMPLES: Final = (
     Example("!restorescores {t} aa", "{t} is restored: 1 score visible again", (scored, wiped)),
     Example("!wipemap broken", "is wiped: 1 score hidden", (scored,)),
     Example("!restoremap repaired", "is restored: 1 score visible again", (scored, map_wiped)),
+    Example("!maintenance on", "Maintenance is on", fresh=True),
+    Example("!shutdown 1h update", "The server stops in 1 hour", fresh=True),
+    Example("!debug on", "All workers log debug lines", fresh=True),
+    Example("!reload settings", "The settings were read again"),
+    Example("!blockip {ip} 7d spam", "{ip}/32 is blocked for 7 days"),
+    Example("!unblockip {ip} fixed", "{ip}/32 is unblocked", (address_blocked,)),
     # mappools
     Example("!pool create pool{n}", "Created the mappool pool{n}"),
     Example("!pool delete {pool}", "Deleted the mappool {pool}", (pool,)),

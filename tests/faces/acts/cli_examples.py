@@ -4,11 +4,14 @@ from typing import Final
 
 import msgspec
 from tests.faces.acts.chat_examples import (
+    address_blocked,
     banned,
     clan,
     donor,
     flagged,
     frozen,
+    has_avatar,
+    has_userpage,
     np,
     reported,
     restricted,
@@ -79,6 +82,11 @@ def irc_password(scene: Scene) -> None:
     scene.run(scene.services.site.irc_passwords.create(scene.target.id))
 
 
+def no_maintenance(scene: Scene) -> None:
+    """The server is not in maintenance."""
+    assert not scene.run(scene.services.community.maintenance.is_on(OPERATOR))
+
+
 # --- the examples
 
 REASON: Final = ("--reason", "because")
@@ -110,6 +118,11 @@ EXAMPLES: Final = (
     CommandExample("users unfreeze", ("{t}", *REASON), "unfreeze", (frozen,)),
     CommandExample("users silence", ("{t}", "10m", *REASON), "silence"),
     CommandExample("users unsilence", ("{t}", *REASON), "unsilence", (silenced,)),
+    CommandExample("users delavatar", ("{t}", *REASON), "content_remove", (has_avatar,)),
+    CommandExample("users deluserpage", ("{t}", *REASON), "content_remove", (has_userpage,)),
+    CommandExample("addresses block", ("{ip}", *REASON), "ip_block"),
+    CommandExample("addresses unblock", ("{ip}",), "ip_unblock", (address_blocked,)),
+    CommandExample("maintenance", ("on",), "maintenance", (no_maintenance,)),
     CommandExample("users kick", ("{t}", *REASON), "kick"),
     CommandExample("users donor", ("{t}", "30d"), "donor_give"),
     CommandExample("users donor", ("{t}", "--end"), "donor_take", (donor,)),
@@ -143,6 +156,7 @@ EXAMPLES: Final = (
 
 WITHOUT_ROW: Final = {
     "filter list": "reads",
+    "addresses list": "reads",
     "serve": "starts the server",
     "audit": "reads",
     "demo": "fills an empty data folder, before there is a log",

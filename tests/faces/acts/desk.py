@@ -247,7 +247,8 @@ class Scene:
             "t": self.target.name,
             "id": self.target.id,
             "me": self.actor.name,
-            "n": next(_numbers),
+            "n": (number := next(_numbers)),
+            "ip": f"198.51.{number // 250 % 250}.{number % 250 + 1}",
         }
 
     @property

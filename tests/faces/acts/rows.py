@@ -39,6 +39,7 @@ WITHOUT_VALUES: Final = frozenset(
         "reset_link",
         "second_factor_reset",
         "user_delete",
+        "user_inspect",
     }
 )
 """Actions that change no stored value, add something, or change a secret, which the log must not have."""

@@ -56,13 +56,13 @@ def test_command_in_the_game_leaves_the_row_it_declares(desk: Desk, example: Exa
 
 
 @pytest.mark.parametrize(
-    "example", [one for one in EXAMPLES if not one.seated and one.row != ""], ids=lambda one: one.line
+    "example", [one for one in EXAMPLES if not one.seated and not one.fresh and one.row != ""], ids=lambda one: one.line
 )
 def test_command_in_irc_leaves_the_row_it_declares(desk: Desk, example: Example) -> None:
     carried_out(desk, example, irc=True)
 
 
 @pytest.mark.parametrize("example", [one for one in EXAMPLES if one.fresh], ids=lambda one: one.line)
-def test_command_on_a_server_without_owner(run: Run, tmp_path: Path, example: Example) -> None:
+def test_command_on_a_server_of_its_own(run: Run, tmp_path: Path, example: Example) -> None:
     with opened(run, tmp_path / "data") as desk:
         carried_out(desk, example, irc=False)

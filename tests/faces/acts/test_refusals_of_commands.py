@@ -29,6 +29,8 @@ RANKED: Final = frozenset(
         "unwhitelist",
         "rename",
         "setcountry",
+        "delavatar",
+        "deluserpage",
     }
 )
 """Commands on a player of a lower role. Developers may act on developers."""
@@ -235,6 +237,10 @@ ONCE: Final = frozenset(
         "!pool remove {pool} NM1",
         "!pool publish {pool} on",
         "!report {t} (Spamming) loud",
+        "!delavatar {t} rude",
+        "!deluserpage {t} rude",
+        "!blockip {ip} 7d spam",
+        "!unblockip {ip} fixed",
     }
 )
 """Acts that change a state only once. Of two at once, one is refused."""

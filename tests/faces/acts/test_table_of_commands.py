@@ -65,6 +65,9 @@ rename change_username cu                           administrator  any    hidden
 alert alertall broadcast                            administrator  any    hidden
 alertuser alertu                                    administrator  any    hidden
 announce                                            administrator  any    hidden
+user u                                              administrator  any    hidden
+delavatar                                           administrator  any    hidden
+deluserpage                                         administrator  any    hidden
 setcountry                                          administrator  any    hidden
 addpriv ap                                          developer      any    hidden
 rmpriv rp                                           developer      any    hidden
@@ -77,6 +80,12 @@ wipeuser                                            developer      any    hidden
 restorescores                                       developer      any    hidden
 wipemap                                             developer      any    hidden
 reloadfilter                                        developer      any    hidden
+maintenance panic                                   developer      any    hidden
+shutdown restart                                    developer      any    hidden
+debug                                               developer      any    hidden
+reload                                              developer      any    hidden
+blockip                                             developer      any    hidden
+unblockip                                           developer      any    hidden
 clan help h                                         player         any    hidden
 clan create c                                       player         any    hidden
 clan disband delete d                               player         any    hidden
