@@ -61,7 +61,7 @@ def main() -> int:
         for name in names:
             targets = {size: ENDPOINTS[name](data) for size, data in worlds.items()}
             for size, pair in servers.items():
-                compare(pair.port, pair.floor_port, targets[size][:25])
+                compare(pair.port, pair.floor_port, targets[size])
             for size, found in measure(servers, targets, options).items():
                 figures[size][name] = found
         for size, pair in servers.items():
