@@ -10,12 +10,9 @@ from collections.abc import AsyncIterator
 
 from kiai.accounts import Accounts, ApiKeys, Credentials, Logins, Passwords, Relationships
 from kiai.accounts.avatars import Avatars
-from kiai.beatmaps import Beatmaps, Importer
-from kiai.beatmaps.comments import Comments
-from kiai.beatmaps.favourites import Favourites
+from kiai.beatmaps import Beatmaps, Comments, Favourites, Importer, Ratings
 from kiai.beatmaps.mirrors import Mirrors
 from kiai.beatmaps.pictures import MapPictures
-from kiai.beatmaps.ratings import Ratings
 from kiai.beatmaps.refreshing import BeatmapRefresher
 from kiai.beatmaps.searching import MapSearch
 from kiai.beatmaps.upstream import Upstream

@@ -39,8 +39,8 @@ class SessionCommands:
     async def ranking(self, context: CommandContext, by: str) -> Sequence[str]:
         """`!ranking`."""
         await self._presence.show_ranks(context.session, by_score=by == "score")
-        name = "ranked score" if by == "score" else "pp"
-        return (f"Your client shows ranks by {name} now, until you log out.",)
+        measure = "ranked score" if by == "score" else "pp"
+        return (f"Your client shows ranks by {measure} now, until you log out.",)
 
     def commands(self) -> list[BotCommand]:
         """Return the declarations of these commands."""
