@@ -51,6 +51,7 @@ from kiai.staff.audit import ABOUT, AuditRow
 from kiai.staff.authority import Authority
 from kiai.staff.doctor import Doctor
 from kiai.staff.restrictions import Restrictions
+from kiai.staff.timed_ends import TimedEnds
 from kiai.staff.wipes import Wipes
 from kiai.storage.outbox import Outbox
 from kiai.storage.port import Command, Database, Query, Transaction
@@ -331,9 +332,8 @@ class World:
         self.authority = Authority(database, self.accounts, self.clock)
         self.staff = Staff(database, self.accounts, self.authority, self.beatmaps, self.standing, self.clock)
         web_sessions = WebSessions(database, self.clock, SequenceIds())
-        self.restrictions = Restrictions(
-            database, self.accounts, self.authority, self.standing, web_sessions, self.clock
-        )
+        self.restrictions = Restrictions(self.accounts, self.authority, self.standing, web_sessions, self.clock)
+        self.timed_ends = TimedEnds(database, self.accounts, self.standing, self.clock)
         self.wipes = Wipes(database, self.authority, self.hiding, self.restrictions, self.clock)
         self.doctor = Doctor(database, self.files, self.beatmaps, self.rebuilder, self.reconciler, self.clock, _served)
 

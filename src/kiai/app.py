@@ -59,6 +59,7 @@ from kiai.site_services import SiteServices
 from kiai.spectating import Spectating
 from kiai.staff import Staff
 from kiai.staff.authority import Authority
+from kiai.staff.hardware import HardwareWatch
 from kiai.staff.onboarding import Onboarding
 from kiai.staff.ownership import Ownership
 from kiai.staff.silences import Silences
@@ -171,7 +172,7 @@ class Services:
         # Silences and chat need the matches, which are built later, so they get functions that look them up.
         self.authority = Authority(database, self.accounts, clock)
         self.silences = Silences(
-            database, self.accounts, self.authority, realtime, clock, self.announce, self._leave_match, self.history
+            self.accounts, self.authority, realtime, clock, self.announce, self._leave_match, self.history
         )
         self.bot = Bot(self.accounts, realtime, clock, self.ids, limited=settings.rate_limits)
         self.chat = Chat(
@@ -246,6 +247,7 @@ class Services:
     def _build_staff(self) -> None:
         settings, database, clock = self.settings, self.database, self.clock
         self.onboarding = Onboarding(database, self.accounts, self.standing, self.flags, clock)
+        self.hardware = HardwareWatch(self.logins, self.onboarding, self.realtime)
         self.ownership = Ownership(
             database, self.accounts, clock, settings.data, first_player_owns=settings.first_player_owns
         )

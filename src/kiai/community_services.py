@@ -44,9 +44,11 @@ from kiai.staff.player_lines import PlayerLines
 from kiai.staff.reports import Reports
 from kiai.staff.restrictions import Restrictions
 from kiai.staff.sanctions import Sanctions
+from kiai.staff.shared_devices import SharedDevices
 from kiai.staff.shutdown import Shutdown
 from kiai.staff.silences import OUTBOX_KIND as SILENCES
 from kiai.staff.staff_feed import StaffFeed
+from kiai.staff.timed_ends import TimedEnds
 from kiai.staff.webhooks import WebhookEditor
 from kiai.staff.wipes import Wipes
 from kiai.webhooks import Webhooks
@@ -78,6 +80,7 @@ class CommunityServices:
         )
         self.filter_desk = FilterDesk(database, services.authority, clock, services.word_filter)
         self.devices = Devices(database, services.authority, clock)
+        self.shared_devices = SharedDevices(database, services.authority, clock)
         self.evidence_decoder = EvidenceDecoder(evidence_workers())
         self.examiner = Examiner(
             database,
@@ -88,7 +91,7 @@ class CommunityServices:
             clock,
             thresholds(settings),
         )
-        self.flag_queue = FlagQueue(database, services.authority, services.flags, self.examiner, clock)
+        self.flag_queue = FlagQueue(services.authority, services.flags, self.examiner, clock)
         self.doctor = Doctor(
             database,
             services.files,
@@ -115,7 +118,7 @@ class CommunityServices:
         self.clans = ClanActs(database, limiter, clock, rules)
         self.clan_history = ClanHistory(database, services.accounts)
         self.clan_upkeep = ClanUpkeep(database, self.clans, clock)
-        self.clan_staff = ClanStaff(database, services.accounts, services.authority, self.clans, services.clans, clock)
+        self.clan_staff = ClanStaff(services.accounts, services.authority, self.clans, services.clans, clock)
         self.clan_notices = ClanNotices(
             services.accounts,
             services.relationships,
@@ -131,9 +134,9 @@ class CommunityServices:
         database, accounts, clock = services.database, services.accounts, services.clock
         authority = services.authority
         web_sessions = WebSessions(database, clock, services.ids)
-        self.restrictions = Restrictions(database, accounts, authority, services.standing, web_sessions, clock)
+        self.restrictions = Restrictions(accounts, authority, services.standing, web_sessions, clock)
         self.wipes = Wipes(database, authority, services.hiding, self.restrictions, clock)
-        self.kicks = Kicks(database, authority, clock)
+        self.kicks = Kicks(authority, clock)
         trusted = tuple(ip_network(cidr) for cidr in services.settings.trusted_proxy)
         self.address_blocks = AddressBlocks(database, authority, services.switches, clock, trusted)
         self.maintenance = Maintenance(
@@ -161,9 +164,10 @@ class CommunityServices:
         self.inspections = Inspections(
             database, authority, accounts, services.logins, self.reports, services.realtime, clock
         )
-        self.donors = Donors(database, accounts, authority, clock)
+        self.timed_ends = TimedEnds(database, accounts, services.standing, clock)
+        self.donors = Donors(accounts, authority, clock)
         self.notes = Notes(database, accounts, authority, clock)
-        self.naming = Naming(database, accounts, authority, services.standing, clock)
+        self.naming = Naming(accounts, authority, services.standing, clock)
         self.audit = AuditReading(database, authority)
         services.outbox.subscribe(SILENCES, services.silences.deliver)
         self.player_lines = PlayerLines(accounts, services.realtime, services.mail, services.chat.notify)
@@ -192,8 +196,7 @@ class CommunityServices:
 
     async def end_timed(self) -> None:
         """End the restrictions, freezes, donor times and address blocks that have run out. A job calls this."""
-        await self.restrictions.end_due()
-        await self.donors.end_due()
+        await self.timed_ends.run()
         await self.address_blocks.end_due()
 
     def _build_webhooks(self, services: "Services") -> None:
@@ -208,7 +211,7 @@ class CommunityServices:
             server=settings.title,
             link=services.link,
         )
-        self.webhook_editor = WebhookEditor(database, services.authority, self.webhooks, clock)
+        self.webhook_editor = WebhookEditor(services.authority, self.webhooks, clock)
         self.first_place_events = FirstPlaceEvents(
             database, services.score_lookup, services.beatmaps, clock, services.outbox
         )

@@ -9,7 +9,8 @@ KiaiError
 |- Refused(reason)                 a rule of the game or of the server forbids it
 |  |- NotATarget(reason)           the bot or the caller, on whom nobody can do it
 |  |- OutRanked()                  the role of the target is not below that of the caller
-|  `- WrongState(reason)           the target has the state already, or not the state to end
+|  |- WrongState(reason)           the target has the state already, or not the state to end
+|  `- TooOften(reason, after_s)     the caller does this too often
 |- Conflict(what)                  the name or place is already taken
 |- UnderMaintenance()              only staff may use the server now
 `- Unavailable(part, reason)       a failure of the server: the client may retry later
@@ -82,6 +83,14 @@ class OutRanked(Refused):
 
 class WrongState(Refused):
     """The target has the requested state already, or does not have the state that should end."""
+
+
+class TooOften(Refused):
+    """The caller has done this too often. The next time is allowed in `after_s` seconds."""
+
+    def __init__(self, reason: str, after_s: float) -> None:
+        super().__init__(reason)
+        self.after_s = after_s
 
 
 class Conflict(KiaiError):

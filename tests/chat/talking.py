@@ -85,7 +85,6 @@ class Talk:
         self.removed_during_check = False
         announce = announcer(TABLE)
         self.silences = Silences(
-            database,
             self.world.accounts,
             self.world.authority,
             self.realtime,

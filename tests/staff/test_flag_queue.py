@@ -31,7 +31,7 @@ class Queue:
         self.alice = world.add_player(a_player("alice"))
         self.flags = Flags(world.database, world.clock)
         authority = Authority(world.database, world.accounts, world.clock)
-        self.queue = FlagQueue(world.database, authority, self.flags, cast(Examiner, None), world.clock)
+        self.queue = FlagQueue(authority, self.flags, cast(Examiner, None), world.clock)
         self.bot = Bot(world.accounts, world.realtime, world.clock, SequenceIds(), limited=False)
         self.bot.register(FlagCommands(self.bot, self.queue).commands())
         self.actor = Actor(user_id=self.moder, source="game")

@@ -13,7 +13,7 @@ ADMINISTRATOR = int(NORMAL | Privilege.ADMINISTRATOR)
 
 @pytest.fixture
 def naming(world: World) -> Naming:
-    return Naming(world.database, world.accounts, world.authority, world.standing, world.clock)
+    return Naming(world.accounts, world.authority, world.standing, world.clock)
 
 
 def test_an_old_name_leads_to_the_player_and_is_reserved(world: World, naming: Naming) -> None:

@@ -22,7 +22,7 @@ DAY_S = 86_400
 
 @pytest.fixture
 def donors(world: World) -> Donors:
-    return Donors(world.database, world.accounts, world.authority, world.clock)
+    return Donors(world.accounts, world.authority, world.clock)
 
 
 def acts(world: World, user_id: int) -> list[tuple[str, str, int]]:
@@ -36,13 +36,13 @@ def test_a_restriction_with_an_end_is_lifted_by_the_job(world: World) -> None:
     assert (done.until_ms, done.reason) == (world.clock.now_ms() + 60_000, "Relax cheat")
 
     world.clock.advance(59)
-    assert world.run(world.restrictions.end_due()) == 0
+    assert world.run(world.timed_ends.run()) == 0
     world.clock.advance(1)
-    assert world.run(world.restrictions.end_due()) == 1
+    assert world.run(world.timed_ends.run()) == 1
 
     assert (world.user(alice).priv, world.user(alice).restricted_until_ms) == (NORMAL, 0)
     assert acts(world, alice) == [("restrict", "cli", 0), ("unrestrict", "job", 0)]
-    assert world.run(world.restrictions.end_due()) == 0
+    assert world.run(world.timed_ends.run()) == 0
 
 
 def test_a_freeze_that_runs_out_restricts_the_player(world: World) -> None:
@@ -51,7 +51,7 @@ def test_a_freeze_that_runs_out_restricts_the_player(world: World) -> None:
     assert done.until_ms == world.clock.now_ms() + FREEZE_S * 1000
 
     world.clock.advance(FREEZE_S)
-    assert world.run(world.restrictions.end_due()) == 1
+    assert world.run(world.timed_ends.run()) == 1
 
     assert (world.user(alice).priv, world.user(alice).freeze_until_ms) == (NORMAL & ~1, 0)
     assert acts(world, alice) == [("freeze", "cli", 0), ("restrict", "job", 0)]
@@ -62,7 +62,7 @@ def test_the_last_developer_is_not_restricted_by_a_freeze(world: World) -> None:
     world.run(world.restrictions.freeze(OPERATOR, root, "show a live play"))
 
     world.clock.advance(FREEZE_S)
-    world.run(world.restrictions.end_due())
+    world.run(world.timed_ends.run())
 
     assert (world.user(root).priv, world.user(root).freeze_until_ms) == (DEVELOPER, 0)
     assert acts(world, root) == [("freeze", "cli", 0), ("unfreeze", "job", 0)]
@@ -76,7 +76,7 @@ def test_a_ban_has_no_end_and_revokes_keys(world: World) -> None:
 
     world.run(world.restrictions.ban(OPERATOR, alice, "again"))
     world.clock.advance(DAY_S)
-    assert world.run(world.restrictions.end_due()) == 0
+    assert world.run(world.timed_ends.run()) == 0
     world.run(world.restrictions.unban(OPERATOR, alice))
 
     user = world.user(alice)
@@ -163,9 +163,9 @@ def test_donor_time_adds_up_and_ends(world: World, donors: Donors) -> None:
     assert world.user(alice).priv == NORMAL | Privilege.SUPPORTER | Privilege.PREMIUM
 
     world.clock.advance(119)
-    assert world.run(donors.end_due()) == 0
+    assert world.run(world.timed_ends.run()) == 0
     world.clock.advance(1)
-    assert world.run(donors.end_due()) == 1
+    assert world.run(world.timed_ends.run()) == 1
 
     assert (world.user(alice).priv, world.user(alice).donor_until_ms) == (NORMAL, 0)
     assert acts(world, alice)[-1] == ("donor_end", "job", 0)

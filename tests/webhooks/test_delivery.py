@@ -42,7 +42,7 @@ class Post:
     def __init__(self, world: World, folder: Path) -> None:
         self.world, self.run, self.folder = world, world.run, folder
         self.webhooks = self.another()
-        self.editor = WebhookEditor(world.database, world.authority, self.webhooks, world.clock)
+        self.editor = WebhookEditor(world.authority, self.webhooks, world.clock)
         self.first_places = FirstPlaceEvents(
             world.database, world.score_lookup, world.beatmaps, world.clock, world.outbox
         )

@@ -82,7 +82,8 @@ class Argument(msgspec.Struct, frozen=True):
     """One argument. `least` and `most` bound a number.
 
     Optional arguments come last, except a LENGTH, and a MODE or CHOICE in front of the rest of the line. A word that
-    does not fit such an argument, and the only word that is left, belong to the next argument.
+    does not fit such an argument, and the only word that is left, belong to the next argument. `choices` of a WORD only
+    appear in the usage line; the handler checks them.
     """
 
     name: str
@@ -100,7 +101,8 @@ class Argument(msgspec.Struct, frozen=True):
     @property
     def usage(self) -> str:
         """Return the argument as a usage line shows it, e.g. `<name>` or `[on|off]`."""
-        inner = "|".join(self.choices) if self.kind is ArgumentKind.CHOICE else self.name
+        is_choice = self.kind is ArgumentKind.CHOICE or (self.kind is ArgumentKind.WORD and self.choices)
+        inner = "|".join(self.choices) if is_choice else self.name
         if self.kind is ArgumentKind.LENGTH:
             inner = "|".join((self.name, *self.choices))
         if self.kind is ArgumentKind.USERS:
@@ -346,8 +348,8 @@ class Bot:
             if not isinstance(error, LacksRole):  # the author has lost the right since the login
                 return (UNKNOWN,)
             return _sentence(error)
-        except Invalid as error:
-            return (chat_text(f"{error}."),)
+        except Invalid as error:  # a value that only the handler can check
+            return _misuse_lines(command, BadArgument(f"{error}."))
         except KiaiError as error:
             return _sentence(error)
         except Exception as error:  # a fault of the server: the line was sent, so the poll of its author must not fail

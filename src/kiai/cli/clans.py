@@ -198,6 +198,22 @@ def status(
     _change(tag, act, data, database, as_json=as_json)
 
 
+@app.command("description")
+def description(
+    tag: Tag,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The text; without it the description is removed.")] = "",
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change the description on a clan's page, or remove it."""
+
+    async def act(services: "Services", clan: "Clan") -> None:
+        await services.community.clan_staff.edit(OPERATOR, clan.id, description=text)
+
+    _change(tag, act, data, database, as_json=as_json)
+
+
 @app.command("kick")
 def kick(
     tag: Tag, player: Player, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False

@@ -11,6 +11,7 @@ from kiai.cli import (
     beatmaps,
     channels,
     clans,
+    devices,
     faq,
     filters,
     flags,
@@ -46,6 +47,7 @@ app.add_typer(reports.app, name="reports")
 app.add_typer(channels.app, name="channels")
 app.add_typer(faq.app, name="faq")
 app.add_typer(filters.app, name="filter")
+app.add_typer(devices.app, name="devices")
 app.command("demo")(maintenance.demo)
 app.command("recalc")(maintenance.recalc)
 app.command("doctor")(maintenance.doctor)

@@ -180,7 +180,6 @@ def register_bot_commands(services: "Services") -> None:
         services.link,
     )
     moderation = ModerationCommands(
-        services.database,
         services.authority,
         services.staff,
         services.presence,
@@ -192,7 +191,7 @@ def register_bot_commands(services: "Services") -> None:
     ownership = OwnershipCommands(services.ownership, services.realtime, limited=services.settings.rate_limits)
     matches = MatchCommands(
         services.matches,
-        MatchActs(services.database, services.matches, services.realtime, services.authority, services.clock),
+        MatchActs(services.matches, services.realtime, services.authority, services.clock),
         services.realtime,
         services.beatmaps,
         services.pools,
@@ -302,6 +301,7 @@ def build_bancho(services: "Services") -> Bancho:
         clock=services.clock,
         ids=services.ids,
         onboarding=services.onboarding,
+        hardware=services.hardware,
         deletion=services.site.deletion,
         ownership=services.ownership,
         geography=services.site.geography,
@@ -397,7 +397,12 @@ def build_client(services: "Services") -> FalconApp:
         gateway,
         [
             SubmissionEndpoints(
-                gateway, services.submissions, services.clock, settings.domain, limited=settings.rate_limits
+                gateway,
+                services.submissions,
+                services.hardware,
+                services.clock,
+                settings.domain,
+                limited=settings.rate_limits,
             ),
             ScoreboardEndpoints(gateway, services.beatmaps, services.boards, services.presence),
             ReplayEndpoints(services.replays),

@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Table, bindparam, delete, literal_column, select, update
 
 from kiai.accounts import Accounts, User, Viewer
+from kiai.accounts.api_keys import Also, nothing_else
 from kiai.accounts.visibility import BOARDS_LOOK_CHANGED, is_public
 from kiai.accounts.web_sessions import WebSessions
 from kiai.clans import ClanActs
@@ -268,11 +269,14 @@ class Deletion:
                 await self.cancel(user_id)
         return executed
 
-    async def execute_for(self, actor: Actor, user_id: int) -> bool:
-        """Delete an account for staff. Return False if it is deleted already. Raises Refused for the last developer."""
-        return await self._execute(user_id, actor)
+    async def execute_for(self, actor: Actor, user_id: int, *, check: Also = nothing_else) -> bool:
+        """Delete an account for staff. Return False if it is deleted already. Raises Refused for the last developer.
 
-    async def _execute(self, user_id: int, by_staff: Actor | None = None) -> bool:
+        `check` runs first in the transaction; its errors leave the account as it is.
+        """
+        return await self._execute(user_id, actor, check)
+
+    async def _execute(self, user_id: int, by_staff: Actor | None = None, check: Also = nothing_else) -> bool:
         export = await self._exports.of(user_id)
         if export is not None:
             await self._exports.delete(export)
@@ -287,6 +291,7 @@ class Deletion:
             user = await self._accounts.to_change(tx, user_id)
             if user.deleted_at_ms is not None:
                 return False
+            await check(tx)
             # Otherwise it was cancelled in the meantime.
             if by_staff is None and (user.deletes_at_ms is None or user.deletes_at_ms > now):
                 return False

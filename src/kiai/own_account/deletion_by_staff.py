@@ -4,7 +4,7 @@ from kiai.accounts import User
 from kiai.errors import NotFound
 from kiai.own_account.deletion import Deletion
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority, Who
+from kiai.staff.authority import Authority, Requirement, Who
 
 
 class DeletionByStaff:
@@ -16,17 +16,25 @@ class DeletionByStaff:
 
     async def check(self, actor: Actor, who: Who) -> User:
         """Return the account that `delete` would delete. Raises what `delete` raises for the actor and the target."""
-        await self._authority.require(actor, "users.delete")
-        target = await self._authority.target(who)
-        await self._authority.require_over(actor, "users.delete", target, action="user_delete")
-        return target
+        return (await self._check(actor, who))[0]
 
     async def delete(self, actor: Actor, who: Who) -> int:
         """Anonymise an account and return its id. Its old name is free afterwards.
 
         Raises NotAllowed, NotFound, and Refused by the target rule and for the last developer.
         """
-        target = await self.check(actor, who)
-        if not await self._deletion.execute_for(actor, target.id):  # another act did in the meantime
+        _, required = await self._check(actor, who)
+
+        async def act() -> bool:
+            return await self._deletion.execute_for(
+                actor, required.target_id, check=lambda tx: self._authority.recheck(tx, required)
+            )
+
+        if not await self._authority.recording_denial(required, act):  # another act did in the meantime
             raise NotFound("user")
-        return target.id
+        return required.target_id
+
+    async def _check(self, actor: Actor, who: Who) -> tuple[User, Requirement]:
+        await self._authority.require(actor, "users.delete")
+        target = await self._authority.target(who)
+        return target, await self._authority.require_over(actor, "users.delete", target, action="user_delete")

@@ -5,6 +5,7 @@ so boards are right from the commit on. First places, map counters and the count
 map or score, so they become a task, which `reconciling.py` does in steps.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from sqlalchemy import bindparam, select, update
@@ -13,7 +14,7 @@ from kiai.accounts.visibility import BOARDS_LOOK_CHANGED
 from kiai.clock import Clock
 from kiai.scores import profiles, records, statements
 from kiai.storage import tasks
-from kiai.storage.outbox import enqueue
+from kiai.storage.outbox import enqueue, enqueue_each
 from kiai.storage.port import Command, Transaction
 from kiai.storage.tables import medal_holders, medals
 
@@ -48,6 +49,18 @@ class Standing:
         played = await tx.all(profiles.STATS_OF, user_id=user_id)
         await records.recompute(tx, [stats.mode for stats in played if stats.pp > 0])
         await enqueue(tx, "ranks", user_id, now)
+
+    async def on_visibility_changes(self, tx: Transaction, public: Mapping[int, bool]) -> None:
+        """Start the updates for several accounts, as `on_visibility_change`; `public` by id."""
+        now = self._clock.now_ms()
+        ids = sorted(public)
+        await tx.run(BOARDS_LOOK_CHANGED)
+        await tx.run_many(
+            COUNT_HOLDERS, [{"of_player": user_id, "by": 1 if public[user_id] else -1} for user_id in ids]
+        )
+        await tasks.begin_each(tx, VISIBILITY, ids, now)
+        await records.recompute(tx)
+        await enqueue_each(tx, "ranks", ids, now)
 
     async def on_country_change(self, tx: Transaction, user_id: int, country: str) -> None:
         """Start the updates for an account whose country this transaction has changed.

@@ -40,10 +40,9 @@ async def enqueue_act(
 ) -> None:
     """Enqueue the event of an act, if it has one, in the transaction of the act."""
     if action in SANCTIONS and target_kind == "user":
-        data: dict[str, object] = {"action": action, "actor": actor_id, "target": target_id, "reason": reason}
-        await webhooks.enqueue(tx, "sanction", data | {"until": until_of(action, details)}, at_ms)
+        await webhooks.enqueue(tx, "sanction", sanction_data(actor_id, action, target_id, reason, details), at_ms)
     elif action == "beatmap_status" and details.get("before") != details.get("after"):
-        data = {
+        data: dict[str, object] = {
             "map_id": target_id,
             "status": details.get("after"),
             "previous": details.get("before"),
@@ -51,6 +50,19 @@ async def enqueue_act(
             "reason": reason,
         }
         await webhooks.enqueue(tx, "map_status", data, at_ms)
+
+
+def sanction_data(
+    actor_id: int, action: str, target_id: int, reason: str, details: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the data of the event of an act in `SANCTIONS`."""
+    return {
+        "action": action,
+        "actor": actor_id,
+        "target": target_id,
+        "reason": reason,
+        "until": until_of(action, details),
+    }
 
 
 def until_of(action: str, details: Mapping[str, object]) -> int | None:

@@ -19,7 +19,7 @@ from kiai.networks import Network, NetworkSet, parse_network
 from kiai.osu.durations import YEAR_S
 from kiai.staff import audit
 from kiai.staff.audit import JOB, Actor
-from kiai.staff.authority import Authority
+from kiai.staff.authority import Authority, Requirement
 from kiai.staff.reasons import checked_reason
 from kiai.staff.switches import Switch, Switches, locked, store
 from kiai.storage.port import Command, Database, Query, Transaction, scalar
@@ -142,7 +142,7 @@ class AddressBlocks:
             await _write(tx, actor, "ip_block", block, reason, now)
             return block
 
-        block = await self._database.transaction(body)
+        block = await self._authority.transaction(Requirement(actor, PERMISSION), body)
         await self._reload()
         return block
 
@@ -162,7 +162,7 @@ class AddressBlocks:
             await self._end(tx, actor, stamp, block, reason)
             return block
 
-        block = await self._database.transaction(body)
+        block = await self._authority.transaction(Requirement(actor, PERMISSION), body)
         await self._reload()
         return block
 

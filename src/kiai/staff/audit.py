@@ -5,16 +5,17 @@ second table, too. So a row that was changed, removed or inserted behind the ser
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 from sqlalchemy import bindparam, insert, select, update
 
+from kiai import webhooks
 from kiai.staff import act_events
-from kiai.storage.outbox import enqueue
-from kiai.storage.port import Command, Database, Lane, Query, Transaction, scalar
+from kiai.storage.outbox import enqueue, enqueue_each
+from kiai.storage.port import Command, Database, Lane, Query, Transaction, Value, scalar
 from kiai.storage.tables import audit_head, audit_log
 
 ROWS_MAX: Final = 100
@@ -76,7 +77,7 @@ _WRITE = Command(insert(audit_log).values({name: bindparam(name) for name in Sto
 _NEXT = Query(
     update(audit_head)
     .where(audit_head.c.id == HEAD_ID)
-    .values(last_id=audit_head.c.last_id + 1)
+    .values(last_id=audit_head.c.last_id + bindparam("count"))
     .returning(audit_head.c.last_id, audit_head.c.hash),
     NewestRow,
 )
@@ -139,26 +140,60 @@ async def write(
         reason=reason,
         details=details or {},
     )
-    head = await tx.one(_NEXT)
-    assert head is not None, "the migration inserts the head"
-    row = StoredRow(
-        id=head.last_id,
-        at_ms=at_ms,
-        actor_id=actor.user_id,
-        source=actor.source,
-        action=action,
-        target_kind=target_kind,
-        target_id=target_id,
-        reason=reason,
-        details=msgspec.json.encode(details or {}).decode(),
-        hash="",
-    )
-    hash_ = chained_hash(head.hash, row)
-    await tx.run(_WRITE, **{**msgspec.structs.asdict(row), "hash": hash_})
-    await tx.run(_MOVE_HEAD, hash=hash_)
+    act = WrittenAct(target_kind, target_id, reason, details or {})
+    [row_id] = await _append(tx, actor, action, [act], at_ms)
     if action in act_events.SANCTIONS and target_kind == "user":
-        await enqueue(tx, SANCTION_KIND, row.id, at_ms)
-    return row.id
+        await enqueue(tx, SANCTION_KIND, row_id, at_ms)
+    return row_id
+
+
+class WrittenAct(msgspec.Struct, frozen=True):
+    """An act in the words of its row of the log, without author, action and time."""
+
+    target_kind: str
+    target_id: int
+    reason: str
+    details: Mapping[str, object]
+
+
+async def write_sanctions(
+    tx: Transaction, actor: Actor, action: str, acts: Sequence[WrittenAct], *, at_ms: int
+) -> list[int]:
+    """Append a row for each of several acts of one action in `act_events.SANCTIONS`, and return the ids. As `write`."""
+    await webhooks.enqueue_each(
+        tx,
+        "sanction",
+        [act_events.sanction_data(actor.user_id, action, act.target_id, act.reason, act.details) for act in acts],
+        at_ms,
+    )
+    ids = await _append(tx, actor, action, acts, at_ms)
+    await enqueue_each(tx, SANCTION_KIND, ids, at_ms)
+    return ids
+
+
+async def _append(tx: Transaction, actor: Actor, action: str, acts: Sequence[WrittenAct], at_ms: int) -> list[int]:
+    head = await tx.one(_NEXT, count=len(acts))
+    assert head is not None, "the migration inserts the head"
+    previous = head.hash
+    rows: list[dict[str, Value]] = []
+    for row_id, act in enumerate(acts, head.last_id - len(acts) + 1):
+        row = StoredRow(
+            id=row_id,
+            at_ms=at_ms,
+            actor_id=actor.user_id,
+            source=actor.source,
+            action=action,
+            target_kind=act.target_kind,
+            target_id=act.target_id,
+            reason=act.reason,
+            details=msgspec.json.encode(act.details).decode(),
+            hash="",
+        )
+        previous = chained_hash(previous, row)
+        rows.append({**msgspec.structs.asdict(row), "hash": previous})
+    await tx.run_many(_WRITE, rows)
+    await tx.run(_MOVE_HEAD, hash=previous)
+    return [head.last_id - len(acts) + 1 + at for at in range(len(acts))]
 
 
 def utc_text(at_ms: int) -> str:

@@ -18,7 +18,7 @@ from kiai.osu.privileges import ROLES
 from kiai.osu.texts import one_line
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority
+from kiai.staff.authority import Authority, Requirement
 from kiai.storage.outbox import enqueue
 from kiai.storage.port import Command, Database, Query, Transaction, scalar
 from kiai.storage.tables import channels
@@ -171,7 +171,7 @@ class ChannelDesk:
             )
             return after
 
-        after = await self._database.transaction(body)
+        after = await self._authority.transaction(Requirement(actor, permission), body)
         await self._rows.reload()
         return after
 

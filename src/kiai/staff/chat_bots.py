@@ -27,10 +27,10 @@ class ChatBots:
     async def set(self, actor: Actor, name: str, *, on: bool) -> Account:
         """Mark the account as a chat bot, or as a person again, from its next login on.
 
-        Raises NotFound, NotAllowed, Refused.
+        Raises NotFound, NotAllowed, Refused by the target rule, WrongState.
         """
         account = await self._accounts.account(name)
-        await self._authority.require_over(actor, "users.privileges", account, action="privileges")
+        required = await self._authority.require_over(actor, "users.privileges", account, action="privileges")
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
@@ -49,7 +49,7 @@ class ChatBots:
                 details={"before": {"chat_bot": not on}, "after": {"chat_bot": on}},
             )
 
-        await self._database.transaction(body)
+        await self._authority.transaction(required, body)
         return account
 
     async def is_one(self, user_id: int) -> bool:

@@ -8,7 +8,7 @@ from kiai.clock import Clock
 from kiai.errors import Refused
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority
+from kiai.staff.authority import Authority, Requirement
 from kiai.storage.port import Database, Transaction
 
 
@@ -56,5 +56,5 @@ class ChatDesk:
                 details={"channel": channel},
             )
 
-        await self._database.transaction(body)
+        await self._authority.transaction(Requirement(actor, "chat.moderate"), body)
         await self._chat.erase_lines(channel, target.id)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from kiai.accounts import Accounts, Viewer
 from kiai.clans import ClanActs, Clans
 from kiai.clans.acts import AsStaff
@@ -12,8 +14,8 @@ from kiai.errors import NotAllowed
 from kiai.osu.privileges import STAFF
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority
-from kiai.storage.port import Database, Transaction
+from kiai.staff.authority import Authority, Requirement
+from kiai.storage.port import Transaction
 
 PERMISSION: Final = "clans.manage_any"
 EDIT: Final = "clan_edit"
@@ -28,10 +30,7 @@ class ClanStaff:
     NotFound("clan"). The target is the owner of the clan, or the member who is removed.
     """
 
-    def __init__(
-        self, database: Database, accounts: Accounts, authority: Authority, acts: ClanActs, clans: Clans, clock: Clock
-    ) -> None:
-        self._database = database
+    def __init__(self, accounts: Accounts, authority: Authority, acts: ClanActs, clans: Clans, clock: Clock) -> None:
         self._accounts = accounts
         self._authority = authority
         self._acts = acts
@@ -41,13 +40,16 @@ class ClanStaff:
     async def found(self, actor: Actor, owner_id: int, tag: str, name: str) -> int:
         """Found a clan for a player, without the waiting time. Return its id. Raises as `ClanActs.found`."""
         await self._authority.require(actor, PERMISSION)
-        as_staff = self._record(actor, EDIT, "")
+        as_staff = self._record(Requirement(actor, PERMISSION, action=EDIT))
         return await self._acts.found(owner_id, tag, name, actor_id=actor.user_id, as_staff=as_staff)
 
     async def disband(self, actor: Actor, clan_id: int, reason: str = "") -> ChangingClan:
         """Disband a clan. Return it as it was."""
-        await self._require_over_owner(actor, clan_id, DISBAND, reason)
-        return await self._acts.disband(actor.user_id, clan_id, as_staff=self._record(actor, DISBAND, reason))
+        required = await self._require_over_owner(actor, clan_id, DISBAND, reason)
+        return await self._authority.recording_denial(
+            required,
+            lambda: self._acts.disband(actor.user_id, clan_id, as_staff=self._record(required, over_owner=True)),
+        )
 
     async def edit(
         self,
@@ -57,24 +59,40 @@ class ClanStaff:
         tag: str | None = None,
         name: str | None = None,
         form: JoinForm | None = None,
+        description: str | None = None,
         reason: str = "",
     ) -> ChangingClan:
-        """Change the tag, the name or the form of joining. Return the clan as it was. Raises as `ClanActs.edit`."""
-        await self._require_over_owner(actor, clan_id, EDIT, reason)
-        as_staff = self._record(actor, EDIT, reason)
-        return await self._acts.edit(actor.user_id, clan_id, tag=tag, name=name, form=form, as_staff=as_staff)
+        """Change the tag, the name, the form of joining or the description. Return the clan as it was.
+
+        Raises as `ClanActs.edit`.
+        """
+        required = await self._require_over_owner(actor, clan_id, EDIT, reason)
+        as_staff = self._record(required, over_owner=True)
+        return await self._authority.recording_denial(
+            required,
+            lambda: self._acts.edit(
+                actor.user_id, clan_id, tag=tag, name=name, form=form, description=description, as_staff=as_staff
+            ),
+        )
 
     async def kick(self, actor: Actor, clan_id: int, user_id: int, reason: str = "") -> None:
         """Remove a member or officer. Raises as `ClanActs.kick`."""
         await self._clans.clan(clan_id)
         target = await self._accounts.user(_STAFF, id=user_id)
-        await self._authority.require_over(actor, PERMISSION, target, action=EDIT, reason=reason)
-        await self._acts.kick(actor.user_id, clan_id, user_id, as_staff=self._record(actor, EDIT, reason))
+        required = await self._authority.require_over(actor, PERMISSION, target, action=EDIT, reason=reason)
+        await self._authority.recording_denial(
+            required, lambda: self._acts.kick(actor.user_id, clan_id, user_id, as_staff=self._record(required))
+        )
 
     async def transfer(self, actor: Actor, clan_id: int, user_id: int, reason: str = "") -> None:
         """Make a member the owner. Raises as `ClanActs.transfer`."""
-        await self._require_over_owner(actor, clan_id, EDIT, reason)
-        await self._acts.transfer(actor.user_id, clan_id, user_id, as_staff=self._record(actor, EDIT, reason))
+        required = await self._require_over_owner(actor, clan_id, EDIT, reason)
+        await self._authority.recording_denial(
+            required,
+            lambda: self._acts.transfer(
+                actor.user_id, clan_id, user_id, as_staff=self._record(required, over_owner=True)
+            ),
+        )
 
     async def may_manage(self, actor: Actor) -> bool:
         """Return whether the actor has the permission."""
@@ -88,24 +106,33 @@ class ClanStaff:
         """Raise what `disband` would raise, and change nothing."""
         await self._require_over_owner(actor, clan_id, DISBAND, "")
 
-    async def _require_over_owner(self, actor: Actor, clan_id: int, action: str, reason: str) -> None:
+    async def _require_over_owner(self, actor: Actor, clan_id: int, action: str, reason: str) -> Requirement:
         await self._authority.require(actor, PERMISSION)
         clan = await self._clans.clan(clan_id)
         owner = await self._accounts.user(_STAFF, id=clan.owner_id)
-        await self._authority.require_over(actor, PERMISSION, owner, action=action, reason=reason, oneself="allowed")
+        return await self._authority.require_over(
+            actor, PERMISSION, owner, action=action, reason=reason, oneself="allowed"
+        )
 
-    def _record(self, actor: Actor, action: str, reason: str) -> AsStaff:
+    def _record(self, required: Requirement, *, over_owner: bool = False) -> AsStaff:
+        """Return the part of the transaction that checks the actor again and writes the audit row.
+
+        `over_owner`: the target is the owner, who may be another player by now.
+        """
         now = self._clock.now_ms()
 
         async def write(tx: Transaction, clan: ChangingClan, details: Mapping[str, object]) -> None:
+            # Last: acts in clans lock the clan before they lock players, and an error rolls the act back.
+            target_id = clan.owner_id if over_owner else required.target_id
+            await self._authority.recheck(tx, msgspec.structs.replace(required, target_id=target_id))
             await audit.write(
                 tx,
-                actor,
-                action,
+                required.actor,
+                required.action,
                 at_ms=now,
                 target_kind="clan",
                 target_id=clan.id,
-                reason=reason,
+                reason=required.reason,
                 details={"tag": clan.tag, "name": clan.name, **details},
             )
 

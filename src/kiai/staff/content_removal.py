@@ -9,7 +9,7 @@ from kiai.clock import Clock
 from kiai.errors import WrongState
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority, Who
+from kiai.staff.authority import Authority, Requirement, Who
 from kiai.staff.reasons import checked_reason
 from kiai.storage.port import Database, Transaction
 
@@ -34,17 +34,18 @@ class ContentRemoval:
 
         Raises NotAllowed, Invalid, NotFound, Refused by the target rule, and WrongState without an avatar.
         """
-        target, reason = await self._checked(actor, who, reason)
+        target, required = await self._checked(actor, who, reason)
         removed = False
 
         async def record(
             tx: Transaction, at_ms: int, before: Mapping[str, object], after: Mapping[str, object]
         ) -> None:
             nonlocal removed
+            await self._authority.recheck(tx, required)
             removed = True
-            await self._write(tx, actor, target, reason, at_ms, dict(before), dict(after))
+            await self._write(tx, required, at_ms, dict(before), dict(after))
 
-        await self._avatars.remove(target.id, record)
+        await self._authority.recording_denial(required, lambda: self._avatars.remove(target.id, record))
         if not removed:  # also for the second of two acts at the same time
             raise WrongState(f"{target.name} has no avatar")
         return target
@@ -54,7 +55,7 @@ class ContentRemoval:
 
         Raises NotAllowed, Invalid, NotFound, Refused by the target rule, and WrongState without a userpage.
         """
-        target, reason = await self._checked(actor, who, reason)
+        target, required = await self._checked(actor, who, reason)
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
@@ -62,35 +63,34 @@ class ContentRemoval:
             if not length:
                 raise WrongState(f"{target.name} has no userpage")
             # The length in place of the text, which must not stay in the audit log.
-            await self._write(tx, actor, target, reason, now, {"userpage_content": length}, {"userpage_content": 0})
+            await self._write(tx, required, now, {"userpage_content": length}, {"userpage_content": 0})
 
-        await self._database.transaction(body)
+        await self._authority.transaction(required, body)
         return target
 
-    async def _checked(self, actor: Actor, who: Who, reason: str) -> tuple[User, str]:
+    async def _checked(self, actor: Actor, who: Who, reason: str) -> tuple[User, Requirement]:
         await self._authority.require(actor, PERMISSION)
         reason = checked_reason(reason)
         target = await self._authority.target(who)
-        await self._authority.require_over(actor, PERMISSION, target, action=ACTION, reason=reason, oneself="allowed")
-        return target, reason
+        return target, await self._authority.require_over(
+            actor, PERMISSION, target, action=ACTION, reason=reason, oneself="allowed"
+        )
 
     async def _write(
         self,
         tx: Transaction,
-        actor: Actor,
-        target: User,
-        reason: str,
+        required: Requirement,
         at_ms: int,
         before: dict[str, object],
         after: dict[str, object],
     ) -> None:
         await audit.write(
             tx,
-            actor,
+            required.actor,
             ACTION,
             at_ms=at_ms,
             target_kind="user",
-            target_id=target.id,
-            reason=reason,
+            target_id=required.target_id,
+            reason=required.reason,
             details={"before": before, "after": after},
         )

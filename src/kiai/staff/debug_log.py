@@ -6,7 +6,7 @@ from kiai.clock import Clock
 from kiai.errors import WrongState
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority
+from kiai.staff.authority import Authority, Requirement
 from kiai.staff.switches import Switch, Switches, locked, store
 from kiai.storage.port import Database, Transaction
 
@@ -59,5 +59,5 @@ class DebugLog:
                 details={"before": not on, "after": on, "until_ms": ends_at_ms},
             )
 
-        await self._database.transaction(body)
+        await self._authority.transaction(Requirement(actor, PERMISSION), body)
         await self._switches.reload()

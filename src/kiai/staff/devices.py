@@ -15,7 +15,7 @@ from kiai.networks import is_loopback
 from kiai.osu.privileges import UNRESTRICTED
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority
+from kiai.staff.authority import Authority, Requirement
 from kiai.storage.port import Database, Query, Transaction
 from kiai.storage.tables import client_hashes, logins, shared_devices, users
 
@@ -127,7 +127,7 @@ class Devices:
         async def body(tx: Transaction) -> None:
             await audit.write(tx, actor, "multi_check", at_ms=now, target_kind="user", target_id=player.id)
 
-        await self._database.transaction(body)
+        await self._authority.transaction(Requirement(actor, PERMISSION), body)
         matches = [_match(kinds) for kinds in found.values()]
         return sorted(matches, key=lambda match: (not match.player.restricted, match.player.id))
 

@@ -1,4 +1,4 @@
-"""Donor time: giving it, taking it, and its end (docs/spec/game-rules.md#donor-time)."""
+"""Donor time: giving it and taking it (docs/spec/game-rules.md#donor-time). `timed_ends.py` ends it."""
 
 from typing import Final, Literal
 
@@ -8,13 +8,13 @@ from kiai.errors import Invalid, WrongState
 from kiai.osu.durations import YEAR_S, duration_text
 from kiai.osu.privileges import DONATOR, Privilege
 from kiai.staff import audit
-from kiai.staff.audit import JOB, Actor
+from kiai.staff.audit import Actor
 from kiai.staff.authority import Authority, Who
 from kiai.staff.player_lines import enqueue_line
 from kiai.staff.reasons import checked_reason
 from kiai.staff.restrictions import Sanction
 from kiai.storage.outbox import enqueue
-from kiai.storage.port import Database, Transaction
+from kiai.storage.port import Transaction
 
 Tier = Literal["supporter", "premium"]
 TIERS: Final[dict[str, int]] = {"supporter": int(Privilege.SUPPORTER), "premium": int(Privilege.PREMIUM)}
@@ -23,8 +23,7 @@ TIERS: Final[dict[str, int]] = {"supporter": int(Privilege.SUPPORTER), "premium"
 class Donors:
     """Gives and takes donor time."""
 
-    def __init__(self, database: Database, accounts: Accounts, authority: Authority, clock: Clock) -> None:
-        self._database = database
+    def __init__(self, accounts: Accounts, authority: Authority, clock: Clock) -> None:
         self._accounts = accounts
         self._authority = authority
         self._clock = clock
@@ -40,7 +39,9 @@ class Donors:
         if tier not in TIERS:
             raise Invalid("tier", "supporter or premium", tier)
         target = await self._authority.target(who)
-        await self._authority.require_over(actor, "donors.manage", target, action="donor_give", oneself="ranked")
+        required = await self._authority.require_over(
+            actor, "donors.manage", target, action="donor_give", oneself="ranked"
+        )
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> tuple[int, int]:
@@ -52,7 +53,7 @@ class Donors:
                 tx, actor, user, user.priv | TIERS[tier], until, "donor_give", details=details, text=text, now=now
             ), until
 
-        audit_id, until = await self._database.transaction(body)
+        audit_id, until = await self._authority.transaction(required, body)
         return Sanction("donor_give", await self._authority.target(target.id), "", until, audit_id)
 
     async def take(self, actor: Actor, who: Who, reason: str = "") -> Sanction:
@@ -60,7 +61,7 @@ class Donors:
         await self._authority.require(actor, "donors.manage")
         reason = checked_reason(reason, optional=True)
         target = await self._authority.target(who)
-        await self._authority.require_over(
+        required = await self._authority.require_over(
             actor, "donors.manage", target, action="donor_take", reason=reason, oneself="ranked"
         )
         now = self._clock.now_ms()
@@ -74,27 +75,8 @@ class Donors:
                 tx, actor, user, user.priv & ~DONATOR, 0, "donor_take", reason=reason, text=text, now=now
             )
 
-        audit_id = await self._database.transaction(body)
+        audit_id = await self._authority.transaction(required, body)
         return Sanction("donor_take", await self._authority.target(target.id), reason, None, audit_id)
-
-    async def end_due(self) -> int:
-        """End the donor times that have run out. Return their number. A job calls this."""
-        now = self._clock.now_ms()
-        ended = 0
-        for user_id in await self._database.all(sanctions.DONORS_DUE, now_ms=now):
-            ended += await self._end(user_id, now)
-        return ended
-
-    async def _end(self, user_id: int, now: int) -> bool:
-        async def body(tx: Transaction) -> bool:
-            user = await self._accounts.to_change(tx, user_id)
-            if not 0 < user.donor_until_ms <= now:  # another act gave more in the meantime
-                return False
-            text = "Your donor time has ended. Thank you for your support!"
-            await self._store(tx, JOB, user, user.priv & ~DONATOR, 0, "donor_end", text=text, now=now)
-            return True
-
-        return await self._database.transaction(body)
 
     async def _store(
         self,

@@ -10,7 +10,7 @@ from kiai.clock import Clock
 from kiai.errors import Invalid, NotFound, Refused
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority
+from kiai.staff.authority import Authority, Requirement
 from kiai.storage.port import Command, Database, Query, Transaction, scalar
 from kiai.storage.tables import faq
 
@@ -78,7 +78,7 @@ class Faq:
                 await tx.run(_SET, faq_key=key, new_text=text, at_ms=now)
             await self._record(tx, actor, key, before, text, now)
 
-        await self._database.transaction(body)
+        await self._authority.transaction(Requirement(actor, PERMISSION), body)
         return FaqEntry(key, text)
 
     async def remove(self, actor: Actor, key: str) -> FaqEntry:
@@ -95,7 +95,7 @@ class Faq:
             await self._record(tx, actor, key, before, None, now)
             return FaqEntry(key, before)
 
-        return await self._database.transaction(body)
+        return await self._authority.transaction(Requirement(actor, PERMISSION), body)
 
     async def _record(
         self, tx: Transaction, actor: Actor, key: str, before: str | None, after: str | None, now: int

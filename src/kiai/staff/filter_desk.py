@@ -14,7 +14,7 @@ from kiai.clock import Clock
 from kiai.errors import Invalid, NotFound, Refused
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority
+from kiai.staff.authority import Authority, Requirement
 from kiai.staff.silences import SECONDS_MAX
 from kiai.storage.port import Command, Database, Query, Transaction, scalar
 from kiai.storage.tables import chat_filters
@@ -93,7 +93,7 @@ class FilterDesk:
                 )
             await self._record(tx, actor, now, rule.pattern, before, rule)
 
-        await self._database.transaction(body)
+        await self._authority.transaction(Requirement(actor, PERMISSION), body)
         await self._word_filter.reload()
         return rule
 
@@ -112,7 +112,7 @@ class FilterDesk:
             await self._record(tx, actor, now, pattern, before, None)
             return before
 
-        removed = await self._database.transaction(body)
+        removed = await self._authority.transaction(Requirement(actor, PERMISSION), body)
         await self._word_filter.reload()
         return removed
 
@@ -126,7 +126,7 @@ class FilterDesk:
             details = {"what": "filter", "patterns": count}
             await audit.write(tx, actor, "reload", at_ms=now, target_kind="setting", target_id=0, details=details)
 
-        await self._database.transaction(body)
+        await self._authority.transaction(Requirement(actor, PERMISSION), body)
         return count
 
     async def _record(

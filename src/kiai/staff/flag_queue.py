@@ -8,8 +8,8 @@ from kiai.scores.evidence import Examiner, ScanReport
 from kiai.scores.flags import STATES, VERDICTS, FlagObject, Flags, State, flag_object
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority
-from kiai.storage.port import Database, Transaction
+from kiai.staff.authority import Authority, Requirement
+from kiai.storage.port import Transaction
 
 TEXT_MAX: Final = 500
 HANDLE: Final = "flags.handle"
@@ -19,10 +19,7 @@ SCAN: Final = "flags.scan"
 class FlagQueue:
     """Lists and closes flags, and examines old plays. Each method checks the actor's stored privileges."""
 
-    def __init__(
-        self, database: Database, authority: Authority, flags: Flags, examiner: Examiner, clock: Clock
-    ) -> None:
-        self._database = database
+    def __init__(self, authority: Authority, flags: Flags, examiner: Examiner, clock: Clock) -> None:
         self._authority = authority
         self._flags = flags
         self._examiner = examiner
@@ -95,7 +92,7 @@ class FlagQueue:
             )
             return flag_object(found)
 
-        return await self._database.transaction(body)
+        return await self._authority.transaction(Requirement(actor, HANDLE), body)
 
     async def scan(self, actor: Actor, *, map_id: int | None = None, user_id: int | None = None) -> ScanReport:
         """Examine old plays, see `Examiner.scan`. Raises NotAllowed, NotFound("map") and Unavailable."""

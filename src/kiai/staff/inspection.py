@@ -11,7 +11,7 @@ from kiai.osu.privileges import OWNER, may
 from kiai.realtime.port import Realtime, Session, SessionGone, spectate_topic
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority, Who
+from kiai.staff.authority import Authority, Requirement, Who
 from kiai.staff.reports import Reports
 from kiai.storage.port import Database, Transaction
 
@@ -74,7 +74,7 @@ class Inspections:
         async def body(tx: Transaction) -> None:
             await audit.write(tx, actor, "user_inspect", at_ms=now, target_kind="user", target_id=user.id)
 
-        await self._database.transaction(body)
+        await self._authority.transaction(Requirement(actor, PERMISSION), body)
         sessions = await self._sessions(user.id)
         _, open_reports = await self._reports.listed(actor, "open", about=user.id, size=1)
         watching = await self._realtime.following(spectate_topic(user.id))

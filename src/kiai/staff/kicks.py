@@ -9,7 +9,7 @@ from kiai.staff.authority import Authority, Who
 from kiai.staff.reasons import checked_reason
 from kiai.staff.restrictions import Sanction
 from kiai.storage.outbox import enqueue
-from kiai.storage.port import Database, Transaction
+from kiai.storage.port import Transaction
 
 RECONNECT: Final = "reconnect"
 """The reason in the audit row of `Kicks.reconnect`."""
@@ -18,8 +18,7 @@ RECONNECT: Final = "reconnect"
 class Kicks:
     """Ends sessions."""
 
-    def __init__(self, database: Database, authority: Authority, clock: Clock) -> None:
-        self._database = database
+    def __init__(self, authority: Authority, clock: Clock) -> None:
         self._authority = authority
         self._clock = clock
 
@@ -41,7 +40,7 @@ class Kicks:
 
     async def _end_sessions(self, actor: Actor, who: Who, reason: str, *, permission: str) -> Sanction:
         target = await self._authority.target(who)
-        await self._authority.require_over(actor, permission, target, action="kick", reason=reason)
+        required = await self._authority.require_over(actor, permission, target, action="kick", reason=reason)
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> int:
@@ -50,4 +49,4 @@ class Kicks:
                 tx, actor, "kick", at_ms=now, target_kind="user", target_id=target.id, reason=reason
             )
 
-        return Sanction("kick", target, reason, None, await self._database.transaction(body))
+        return Sanction("kick", target, reason, None, await self._authority.transaction(required, body))

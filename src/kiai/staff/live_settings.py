@@ -19,7 +19,7 @@ from kiai.logs import get_logger
 from kiai.server_settings import Settings
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority
+from kiai.staff.authority import Authority, Requirement
 from kiai.staff.switches import Switches, locked, store
 from kiai.storage.port import Database, Transaction
 
@@ -107,7 +107,7 @@ class LiveSettings:
             )
             return stamp
 
-        self._followed = await self._database.transaction(body)
+        self._followed = await self._authority.transaction(Requirement(actor, PERMISSION), body)
         self._apply(found)
         return Reload(tuple(before), need_restart)
 

@@ -12,7 +12,7 @@ from kiai.presence import Presence, drained
 from kiai.realtime.port import SESSIONS_MAX, Realtime, Session, SessionGone
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority
+from kiai.staff.authority import Authority, Requirement
 from kiai.staff.reasons import checked_reason
 from kiai.staff.switches import Switch, Switches, locked, store
 from kiai.storage.port import Database, Transaction
@@ -81,7 +81,7 @@ class Maintenance:
                 details={"before": bool(before.value), "after": on},
             )
 
-        await self._database.transaction(body)
+        await self._authority.transaction(Requirement(actor, PERMISSION), body)
         await self._switches.reload()
 
     async def drain(self) -> int:

@@ -18,7 +18,7 @@ from kiai.osu.privileges import ADMINISTRATOR, effective
 from kiai.osu.texts import chat_text
 from kiai.staff import audit, map_statuses
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority
+from kiai.staff.authority import Authority, Requirement
 from kiai.staff.reasons import checked_reason
 from kiai.storage.port import Database, Query, Transaction, scalar
 from kiai.storage.tables import audit_log, map_requests, sets, users
@@ -204,7 +204,7 @@ class MapRequests:
             )
             return closed
 
-        return await self._database.transaction(body)
+        return await self._authority.transaction(Requirement(actor, SEES_REQUESTS), body)
 
     async def set_status(self, actor: Actor, beatmaps: list[Beatmap], status: MapStatus) -> None:
         """Set and freeze the status of maps of one set, and answer the requests for it.
@@ -229,7 +229,7 @@ class MapRequests:
             await self._beatmaps.set_statuses(tx, changed, status, now)
             await map_statuses.record(tx, actor, changed, status, now)
 
-        await self._database.transaction(body)
+        await self._authority.transaction(Requirement(actor, SETS_STATUS), body)
 
     async def check_daily_limit(self, actor: Actor) -> None:
         """Raise Refused if the actor has changed `CHANGES_A_DAY` statuses in the last 24 hours."""
@@ -264,7 +264,7 @@ class MapRequests:
                     details={"before": beatmap.status, "after": beatmap.status, "frozen": frozen},
                 )
 
-        await self._database.transaction(body)
+        await self._authority.transaction(Requirement(actor, SETS_STATUS), body)
 
     async def record_refresh(self, actor: Actor, beatmap: Beatmap) -> None:
         """Write the audit row of a request to upstream for the set of a map. Raises NotAllowed."""
@@ -282,4 +282,4 @@ class MapRequests:
                 details={"set_id": beatmap.set_id},
             )
 
-        await self._database.transaction(body)
+        await self._authority.transaction(Requirement(actor, SETS_STATUS), body)

@@ -15,8 +15,8 @@ from kiai.osu.privileges import may
 from kiai.realtime.port import Realtime, Session
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority
-from kiai.storage.port import Database, Transaction
+from kiai.staff.authority import Authority, Requirement
+from kiai.storage.port import Transaction
 
 AUDITED: Final[dict[type[commands.MatchCommand], str]] = {
     commands.Close: "mp_close",
@@ -29,11 +29,8 @@ AUDITED: Final[dict[type[commands.MatchCommand], str]] = {
 class MatchActs:
     """Runs commands of leaders, and writes the audit rows of those that need one."""
 
-    def __init__(
-        self, database: Database, matches: Matches, realtime: Realtime, authority: Authority, clock: Clock
-    ) -> None:
+    def __init__(self, matches: Matches, realtime: Realtime, authority: Authority, clock: Clock) -> None:
         self._authority = authority
-        self._database = database
         self._matches = matches
         self._realtime = realtime
         self._clock = clock
@@ -63,7 +60,7 @@ class MatchActs:
                 apply(match, command(by=issuer_of(session), at_ms=self._clock.now_ms(), **fields))
                 user_id = int(fields.get("user_id", 0))
                 kind, target_id = ("user", user_id) if user_id else ("match", match.history_id)
-                await self._record(session, action, kind, target_id, match)
+                await self._record(session, "matches.referee_any", action, kind, target_id, match)
         return await self._matches.act_as_leader(session, match_id, command, **fields)
 
     async def force(self, session: Session, match_id: int, user: User) -> None:
@@ -76,14 +73,16 @@ class MatchActs:
         if match is None:
             raise NotFound("match")
         target = await self._matches.check_force(session, match, user.id)
-        await self._record(session, "mp_force", "user", user.id, match)
+        await self._record(session, "matches.force", "mp_force", "user", user.id, match)
         await self._matches.seat_by_force(target, match_id)
 
-    async def _record(self, session: Session, action: str, kind: str, target_id: int, match: Match) -> None:
+    async def _record(
+        self, session: Session, permission: str, action: str, kind: str, target_id: int, match: Match
+    ) -> None:
         async def body(tx: Transaction) -> None:
             await self._write(tx, session, action, kind, target_id, {"match": match.history_id, "name": match.name})
 
-        await self._database.transaction(body)
+        await self._authority.transaction(Requirement(_actor(session), permission), body)
 
     async def _write(
         self, tx: Transaction, session: Session, action: str, kind: str, target_id: int, details: dict[str, object]

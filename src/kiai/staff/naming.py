@@ -10,16 +10,13 @@ from kiai.staff import audit
 from kiai.staff.audit import Actor
 from kiai.staff.authority import Authority, Who
 from kiai.storage.outbox import enqueue
-from kiai.storage.port import Database, Transaction, UniqueViolation
+from kiai.storage.port import Transaction, UniqueViolation
 
 
 class Naming:
     """Renames accounts and moves them to other countries."""
 
-    def __init__(
-        self, database: Database, accounts: Accounts, authority: Authority, standing: Standing, clock: Clock
-    ) -> None:
-        self._database = database
+    def __init__(self, accounts: Accounts, authority: Authority, standing: Standing, clock: Clock) -> None:
         self._accounts = accounts
         self._authority = authority
         self._standing = standing
@@ -36,7 +33,9 @@ class Naming:
         if (fault := name_fault(name)) is not None:
             raise Invalid("name", fault, name)
         target = await self._authority.target(who)
-        await self._authority.require_over(actor, "users.rename_other", target, action="rename", oneself="ranked")
+        required = await self._authority.require_over(
+            actor, "users.rename_other", target, action="rename", oneself="ranked"
+        )
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
@@ -56,7 +55,7 @@ class Naming:
             )
 
         try:
-            await self._database.transaction(body)
+            await self._authority.transaction(required, body)
         except UniqueViolation as violation:
             raise Conflict("name") from violation
         return await self._authority.target(target.id)
@@ -72,7 +71,9 @@ class Naming:
         if not is_country(country):
             raise Invalid("country", "two letters of ISO 3166-1", country)
         target = await self._authority.target(who)
-        await self._authority.require_over(actor, "users.country", target, action="country", oneself="ranked")
+        required = await self._authority.require_over(
+            actor, "users.country", target, action="country", oneself="ranked"
+        )
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
@@ -100,5 +101,5 @@ class Naming:
                 details={"before": user.own_country, "after": country},
             )
 
-        await self._database.transaction(body)
+        await self._authority.transaction(required, body)
         return await self._authority.target(target.id)

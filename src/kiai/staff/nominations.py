@@ -24,7 +24,7 @@ from kiai.osu.privileges import ADMINISTRATOR, STAFF, effective
 from kiai.osu.texts import chat_text
 from kiai.staff import audit, map_statuses
 from kiai.staff.audit import JOB, Actor
-from kiai.staff.authority import Authority
+from kiai.staff.authority import Authority, Requirement
 from kiai.staff.map_requests import SETS_STATUS, MapRequests, NominationRules
 from kiai.staff.map_statuses import News, enqueue_news
 from kiai.staff.player_lines import enqueue_line
@@ -172,7 +172,7 @@ class NominationMode:
                 await map_statuses.record(tx, actor, pending, MapStatus.QUALIFIED, now)
             return Nominations(set_id, count, self.rules.needed, ranks_at)
 
-        return await self._database.transaction(body)
+        return await self._authority.transaction(Requirement(actor, SETS_STATUS), body)
 
     async def reset(self, actor: Actor, beatmap: Beatmap, reason: str) -> int:
         """Delete the nominations of a set and make a set that they qualified pending again. Return their number.
@@ -191,7 +191,7 @@ class NominationMode:
                 raise WrongState("this beatmap set has no nominations")
             return count
 
-        return await self._database.transaction(body)
+        return await self._authority.transaction(Requirement(actor, SETS_STATUS), body)
 
     async def _require(self, actor: Actor) -> int:
         priv = await self._authority.require(actor, SETS_STATUS)

@@ -7,10 +7,10 @@ from sqlalchemy import bindparam, func, insert, select
 
 from kiai.accounts import Accounts
 from kiai.clock import Clock
-from kiai.errors import Refused
+from kiai.errors import WrongState
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority, Who
+from kiai.staff.authority import Authority, Requirement, Who
 from kiai.staff.reasons import checked_reason
 from kiai.storage.port import Database, Query, Transaction, scalar
 from kiai.storage.tables import notes, users
@@ -61,7 +61,7 @@ class Notes:
     async def add(self, actor: Actor, who: Who, text: str) -> int:
         """Add a note and return its id.
 
-        Raises NotAllowed, Invalid, NotFound, Refused for the bot and above the limit.
+        Raises NotAllowed, Invalid, NotFound, NotATarget for the bot, and WrongState at the limit.
         """
         await self._authority.require(actor, "users.notes")
         text = checked_reason(text, field="text")
@@ -72,7 +72,7 @@ class Notes:
         async def body(tx: Transaction) -> int:
             await self._accounts.to_change(tx, target.id)  # locks the row, so that the number stays below the limit
             if (await tx.one(COUNT, of_user=target.id) or 0) >= NOTES_MAX:
-                raise Refused(f"there are {NOTES_MAX} notes about {target.name} already")
+                raise WrongState(f"there are {NOTES_MAX} notes about {target.name} already")
             note_id = await tx.one(ADD, user_id=target.id, author_id=actor.user_id, at_ms=now, text=text)
             assert note_id is not None
             await audit.write(
@@ -86,7 +86,7 @@ class Notes:
             )
             return int(note_id)
 
-        return await self._database.transaction(body)
+        return await self._authority.transaction(Requirement(actor, "users.notes"), body)
 
     async def read(self, actor: Actor, who: Who, *, since_ms: int = 0) -> list[Note]:
         """Return the notes about an account since a time, newest first. Raises NotAllowed, NotFound."""
@@ -97,5 +97,5 @@ class Notes:
         async def body(tx: Transaction) -> None:
             await audit.write(tx, actor, "notes_read", at_ms=now, target_kind="user", target_id=target.id)
 
-        await self._database.transaction(body)
+        await self._authority.transaction(Requirement(actor, "users.notes"), body)
         return await self._database.all(NEWEST, of_user=target.id, since_ms=since_ms)

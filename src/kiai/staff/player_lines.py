@@ -13,7 +13,7 @@ from kiai.accounts import Accounts, Viewer
 from kiai.chat.mail import Mail
 from kiai.errors import NotFound
 from kiai.realtime.port import BOT_ID, Realtime
-from kiai.storage.outbox import enqueue
+from kiai.storage.outbox import enqueue, enqueue_each
 from kiai.storage.port import Transaction
 
 KIND: Final = "bot_lines"
@@ -29,6 +29,12 @@ class _Line(msgspec.Struct, frozen=True, array_like=True):
 async def enqueue_line(tx: Transaction, user_id: int, at_ms: int, text: str, *, kept: bool = False) -> None:
     """Send a line of the bot to a player after the commit."""
     await enqueue(tx, KIND, msgspec.json.encode(_Line(user_id, text, kept)).decode(), at_ms)
+
+
+async def enqueue_lines(tx: Transaction, user_ids: Sequence[int], at_ms: int, text: str) -> None:
+    """Send a line of the bot to several players after the commit."""
+    payloads = [msgspec.json.encode(_Line(user_id, text)).decode() for user_id in user_ids]
+    await enqueue_each(tx, KIND, payloads, at_ms)
 
 
 class PlayerLines:

@@ -9,7 +9,7 @@ from kiai.multiplayer.pools import Mappool, Mappools, WithinTransaction, pick_of
 from kiai.osu.privileges import staff_rank
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import DEVELOPER_RANK, Authority
+from kiai.staff.authority import DEVELOPER_RANK, Authority, Requirement
 from kiai.storage.port import Transaction
 
 PERMISSION: Final = "pools.manage"
@@ -74,10 +74,11 @@ class PoolActs:
     def _row(
         self, actor: Actor, action: str, before: Mapping[str, object] | None, after: Mapping[str, object] | None
     ) -> WithinTransaction:
-        """Return the write of the audit row. It runs in the transaction of the change."""
+        """Return the check of the actor and the audit row. They are part of the transaction of the change."""
         at_ms = self._clock.now_ms()
 
         async def write(tx: Transaction, pool_id: int) -> None:
+            await self._authority.recheck(tx, Requirement(actor, PERMISSION))
             details = {"before": before, "after": after}
             await audit.write(tx, actor, action, at_ms=at_ms, target_kind="pool", target_id=pool_id, details=details)
 

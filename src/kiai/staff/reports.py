@@ -14,13 +14,13 @@ from kiai import webhooks
 from kiai.accounts import BOT_ID, User
 from kiai.chat.journal import Journal
 from kiai.clock import Clock
-from kiai.errors import Conflict, Invalid, NotATarget, NotFound, Refused, WrongState
+from kiai.errors import Conflict, Invalid, NotATarget, NotFound, TooOften, WrongState
 from kiai.osu.numbers import whole_number
 from kiai.osu.privileges import UNRESTRICTED, VERIFIED
 from kiai.realtime.port import Realtime
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority
+from kiai.staff.authority import Authority, Requirement
 from kiai.storage.batches import delete_in_batches
 from kiai.storage.outbox import enqueue
 from kiai.storage.port import Command, Database, Query, Transaction, UniqueViolation, scalar
@@ -233,9 +233,9 @@ class Reports:
     async def send(self, by_id: int, target: User, kind: str, text: str, *, source: str = "game") -> int:
         """Store a report and return its id.
 
-        Raises Invalid for a kind or text that is too long, and for the kind Other without a text. Raises Refused for a
-        report about the sender or the bot, and beyond the rate limit. Raises Conflict while an earlier report about the
-        same player is open.
+        Raises Invalid for a kind or text that is too long, and for the kind Other without a text. Raises NotATarget for
+        a report about the sender or the bot, and TooOften beyond the rate limit. Raises Conflict while an earlier
+        report about the same player is open.
         """
         kind, text = kind.strip(), text.strip()
         if not 0 < len(kind) <= KIND_MAX:
@@ -252,7 +252,7 @@ class Reports:
         if self._limited:
             limit = await self._realtime.consume(f"report:{by_id}", limit=REPORTS_PER_HOUR, period_s=HOUR_S)
             if not limit.granted:
-                raise Refused(f"you can send {REPORTS_PER_HOUR} reports per hour")
+                raise TooOften(f"you can send {REPORTS_PER_HOUR} reports per hour", limit.reset_s)
         # Chat lines are written in batches. A report is usually about a line that is still in the queue.
         await self._journal.flush()
         oldest_first = (await self._database.all(_LATEST_LINES, user_id=target.id))[::-1]
@@ -347,7 +347,7 @@ class Reports:
                 details={"report": report_id, "before": "open", "after": "closed"},
             )
 
-        await self._database.transaction(body)
+        await self._authority.transaction(Requirement(actor, PERMISSION), body)
         return await self.report(report_id)
 
     async def delete_older(self, days: int = RETENTION_DAYS) -> int:

@@ -1,4 +1,4 @@
-"""Restrictions, bans and freezes, and their ends (docs/spec/game-rules.md#restriction).
+"""Restrictions, bans and freezes (docs/spec/game-rules.md#restriction). `timed_ends.py` ends those with an end.
 
 Each act is one transaction with its audit row. The outbox then ends the sessions of the player.
 """
@@ -12,18 +12,17 @@ from kiai.accounts import Accounts, User, queries, sanctions
 from kiai.accounts.visibility import is_public
 from kiai.accounts.web_sessions import WebSessions
 from kiai.clock import Clock
-from kiai.errors import Invalid, Unavailable, WrongState
-from kiai.logs import get_logger
+from kiai.errors import Invalid, WrongState
 from kiai.osu.durations import YEAR_S
 from kiai.osu.privileges import DEVELOPER, UNRESTRICTED
 from kiai.scores.visibility_changes import Standing
 from kiai.staff import audit
-from kiai.staff.audit import JOB, Actor
-from kiai.staff.authority import Authority, Oneself, Who
+from kiai.staff.audit import Actor
+from kiai.staff.authority import Authority, Oneself, Requirement, Who
 from kiai.staff.player_lines import enqueue_line
 from kiai.staff.reasons import checked_reason
 from kiai.storage.outbox import enqueue
-from kiai.storage.port import Database, Transaction
+from kiai.storage.port import Transaction
 
 FREEZE_S: Final = 7 * 86_400
 """The length of a freeze without a given one."""
@@ -74,14 +73,12 @@ class Restrictions:
 
     def __init__(
         self,
-        database: Database,
         accounts: Accounts,
         authority: Authority,
         standing: Standing,
         web_sessions: WebSessions,
         clock: Clock,
     ) -> None:
-        self._database = database
         self._accounts = accounts
         self._authority = authority
         self._standing = standing
@@ -94,7 +91,7 @@ class Restrictions:
         Raises NotAllowed, Invalid, NotFound, and Refused by the target rule, for the last developer and for an account
         that is restricted already.
         """
-        target, reason = await self._checked(actor, who, "users.restrict", "restrict", reason)
+        required = await self._checked(actor, who, "users.restrict", "restrict", reason)
         _check_length(seconds)
         until = 0 if seconds is None else self._clock.now_ms() + seconds * 1000
 
@@ -105,7 +102,7 @@ class Restrictions:
                 )
             return _Change(user.priv & ~UNRESTRICTED, None, until, 0, {"until_ms": until})
 
-        return await self._act(actor, target, "restrict", change, reason=reason, until_ms=until or None)
+        return await self._act(required, change, until_ms=until or None)
 
     async def unrestrict(
         self, actor: Actor, who: Who, reason: str = "", *, also: Also = nothing_else, first: First = nothing_first
@@ -115,7 +112,7 @@ class Restrictions:
         A ban must be lifted first. `first` and `also` run in the same transaction: `first` while the account is still
         hidden, and it returns details for the audit row.
         """
-        target, reason = await self._checked(
+        required = await self._checked(
             actor, who, "users.restrict", "unrestrict", reason, optional=True, oneself="ranked"
         )
 
@@ -123,13 +120,14 @@ class Restrictions:
             _check_unrestrictable(user)
             return _Change(user.priv | UNRESTRICTED, None, 0, 0)
 
-        return await self._act(actor, target, "unrestrict", change, reason=reason, also=also, first=first)
+        return await self._act(required, change, also=also, first=first)
 
     async def check_unrestrict(self, actor: Actor, who: Who, reason: str) -> User:
         """Return the account that `unrestrict` would unrestrict. Raises what it raises."""
-        target, _ = await self._checked(
+        required = await self._checked(
             actor, who, "users.restrict", "unrestrict", reason, optional=True, oneself="ranked"
         )
+        target = await self._authority.target(required.target_id)
         _check_unrestrictable(target)
         return target
 
@@ -138,7 +136,7 @@ class Restrictions:
 
         Raises as `restrict`. A restricted account can be banned; its restriction then has no end.
         """
-        target, reason = await self._checked(actor, who, "users.ban", "ban", reason)
+        required = await self._checked(actor, who, "users.ban", "ban", reason)
         now = self._clock.now_ms()
 
         def change(user: User) -> _Change:
@@ -152,25 +150,25 @@ class Restrictions:
             await self._web_sessions.end_all_in(tx, user.id)
             await enqueue(tx, "sessions", user.id, now)
 
-        return await self._act(actor, target, "ban", change, reason=reason, also=lock_out)
+        return await self._act(required, change, also=lock_out)
 
     async def unban(self, actor: Actor, who: Who, reason: str = "") -> Sanction:
         """Lift a ban. The account stays restricted, and gets no key back. Raises as `restrict`."""
-        target, reason = await self._checked(actor, who, "users.ban", "unban", reason, optional=True, oneself="ranked")
+        required = await self._checked(actor, who, "users.ban", "unban", reason, optional=True, oneself="ranked")
 
         def change(user: User) -> _Change:
             if user.banned_at_ms is None:
                 raise WrongState(f"{user.name} is not banned")
             return _Change(user.priv, None, 0, 0)
 
-        return await self._act(actor, target, "unban", change, reason=reason)
+        return await self._act(required, change)
 
     async def freeze(self, actor: Actor, who: Who, reason: str, *, seconds: int = FREEZE_S) -> Sanction:
         """Set the time until which a player must prove something. The account is restricted when it runs out.
 
         Raises as `restrict`.
         """
-        target, reason = await self._checked(actor, who, "users.freeze", "freeze", reason)
+        required = await self._checked(actor, who, "users.freeze", "freeze", reason)
         _check_length(seconds)
         until = self._clock.now_ms() + seconds * 1000
 
@@ -184,15 +182,13 @@ class Restrictions:
             return _Change(user.priv, None, 0, until, {"until_ms": until})
 
         async def send_line(tx: Transaction, user: User) -> None:
-            await enqueue_line(tx, user.id, self._clock.now_ms(), frozen_text(until, reason))
+            await enqueue_line(tx, user.id, self._clock.now_ms(), frozen_text(until, required.reason))
 
-        return await self._act(actor, target, "freeze", change, reason=reason, until_ms=until, also=send_line)
+        return await self._act(required, change, until_ms=until, also=send_line)
 
     async def unfreeze(self, actor: Actor, who: Who, reason: str = "") -> Sanction:
         """End a freeze: the player has proved it. Raises as `restrict`."""
-        target, reason = await self._checked(
-            actor, who, "users.freeze", "unfreeze", reason, optional=True, oneself="ranked"
-        )
+        required = await self._checked(actor, who, "users.freeze", "unfreeze", reason, optional=True, oneself="ranked")
 
         def change(user: User) -> _Change:
             if not user.freeze_until_ms:
@@ -202,62 +198,7 @@ class Restrictions:
         async def send_line(tx: Transaction, user: User) -> None:
             await enqueue_line(tx, user.id, self._clock.now_ms(), "Your account is no longer frozen.")
 
-        return await self._act(actor, target, "unfreeze", change, reason=reason, also=send_line)
-
-    # --- the job
-
-    async def end_due(self) -> int:
-        """End the restrictions and freezes that have run out. Return their number. A job calls this."""
-        now = self._clock.now_ms()
-        ended = 0
-        for due, end in (
-            (sanctions.RESTRICTIONS_DUE, self._end_restriction),
-            (sanctions.FREEZES_DUE, self._end_freeze),
-        ):
-            for user_id in await self._database.all(due, now_ms=now):
-                try:
-                    ended += await end(user_id, now)
-                except Unavailable:
-                    raise
-                except Exception as error:  # one account must not keep the sanctions of the others
-                    get_logger("staff").error("a sanction could not be ended", user_id=user_id, exc_info=error)
-        return ended
-
-    async def _end_restriction(self, user_id: int, now: int) -> bool:
-        def change(user: User) -> _Change:
-            if not 0 < user.restricted_until_ms <= now:
-                raise WrongState("changed in the meantime")
-            return _Change(user.priv | UNRESTRICTED, None, 0, 0)
-
-        return await self._ended(user_id, "unrestrict", change, "The restriction has run out")
-
-    async def _end_freeze(self, user_id: int, now: int) -> bool:
-        def change(user: User) -> _Change:
-            if not 0 < user.freeze_until_ms <= now:
-                raise WrongState("changed in the meantime")
-            return _Change(user.priv & ~UNRESTRICTED, None, 0, 0, {"until_ms": 0})
-
-        try:
-            return await self._ended(user_id, "restrict", change, "The freeze has run out")
-        except LastDeveloper as error:  # the last developer is not restricted
-            get_logger("staff").warning("a freeze ended without effect", user_id=user_id, reason=error.reason)
-
-        def release(user: User) -> _Change:
-            if not 0 < user.freeze_until_ms <= now:
-                raise WrongState("changed in the meantime")
-            return _Change(user.priv, user.banned_at_ms, user.restricted_until_ms, 0)
-
-        return await self._ended(user_id, "unfreeze", release, "The freeze has run out")
-
-    async def _ended(self, user_id: int, action: str, change: Callable[[User], _Change], reason: str) -> bool:
-        target = await self._authority.target(user_id)
-        try:
-            await self._act(JOB, target, action, change, reason=reason)
-        except LastDeveloper:
-            raise
-        except WrongState:
-            return False
-        return True
+        return await self._act(required, change, also=send_line)
 
     # --- steps of all acts
 
@@ -271,22 +212,23 @@ class Restrictions:
         *,
         optional: bool = False,
         oneself: Oneself = "refused",
-    ) -> tuple[User, str]:
-        """Return the target and the reason. Raises in the order of docs/spec/game-rules.md#who-may-act-on-whom."""
+    ) -> Requirement:
+        """Return what the transaction checks again.
+
+        Raises in the order of docs/spec/game-rules.md#who-may-act-on-whom.
+        """
         await self._authority.require(actor, permission)
         reason = checked_reason(reason, optional=optional)
         target = await self._authority.target(who)
-        await self._authority.require_over(actor, permission, target, action=action, reason=reason, oneself=oneself)
-        return target, reason
+        return await self._authority.require_over(
+            actor, permission, target, action=action, reason=reason, oneself=oneself
+        )
 
     async def _act(
         self,
-        actor: Actor,
-        target: User,
-        kind: str,
+        required: Requirement,
         change: Callable[[User], _Change],
         *,
-        reason: str,
         until_ms: int | None = None,
         also: Also = nothing_else,
         first: First = nothing_first,
@@ -295,7 +237,7 @@ class Restrictions:
 
         async def body(tx: Transaction) -> int:
             # Locks the row: of two acts at the same time, the second one sees the state after the first.
-            user = await self._accounts.to_change(tx, target.id)
+            user = await self._accounts.to_change(tx, required.target_id)
             after = change(user)
             if _is_developer(user.priv) and not _is_developer(after.priv) and await self._accounts.developers(tx) <= 1:
                 raise LastDeveloper(f"{user.name} is the last developer; grant the role to another account first")
@@ -315,17 +257,18 @@ class Restrictions:
             await enqueue(tx, "privileges", user.id, now)
             return await audit.write(
                 tx,
-                actor,
-                kind,
+                required.actor,
+                required.action,
                 at_ms=now,
                 target_kind="user",
                 target_id=user.id,
-                reason=reason,
-                details={"before": _standing_of(user), "after": _standing_of(after), **after.details, **added},
+                reason=required.reason,
+                details={"before": standing_of(user), "after": standing_of(after), **after.details, **added},
             )
 
-        audit_id = await self._database.transaction(body)
-        return Sanction(kind, await self._authority.target(target.id), reason, until_ms, audit_id)
+        audit_id = await self._authority.transaction(required, body)
+        target = await self._authority.target(required.target_id)
+        return Sanction(required.action, target, required.reason, until_ms, audit_id)
 
 
 def frozen_text(until_ms: int, reason: str = "") -> str:
@@ -337,7 +280,7 @@ def frozen_text(until_ms: int, reason: str = "") -> str:
     )
 
 
-def _standing_of(holder: User | _Change) -> dict[str, object]:
+def standing_of(holder: User | _Change) -> dict[str, object]:
     """Return what the acts of this module change, for the audit log. Times are in unix ms, 0 for none."""
     return {
         "priv": holder.priv,

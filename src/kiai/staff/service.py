@@ -17,7 +17,7 @@ from kiai.osu.privileges import ROLES, Privilege
 from kiai.scores.visibility_changes import Standing
 from kiai.staff import audit, map_statuses
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority, Who, check_not_bot
+from kiai.staff.authority import Authority, Requirement, Who, check_not_bot
 from kiai.staff.reasons import checked_reason
 from kiai.storage.outbox import enqueue
 from kiai.storage.port import Database, Transaction
@@ -55,17 +55,19 @@ class Staff:
         if actor.user_id and bits & DONOR and "owner" not in map(str.lower, roles):
             raise Refused("donor roles come with donor time: use !givedonator")
         account = await self._target(name)
-        await self._authority.require_over(actor, "users.privileges", account, action="privileges", oneself="ranked")
-        return await self._change_priv(actor, account, lambda priv: priv | bits, action="privileges")
+        required = await self._authority.require_over(
+            actor, "users.privileges", account, action="privileges", oneself="ranked"
+        )
+        return await self._change_priv(required, account, lambda priv: priv | bits)
 
     async def revoke(self, actor: Actor, name: str, roles: list[str]) -> Account:
         """Remove privileges by role. Raises NotFound, Invalid, Refused for the actor and for the last developer."""
         account = await self._target(name)
-        await self._authority.require_over(actor, "users.privileges", account, action="privileges")
+        required = await self._authority.require_over(actor, "users.privileges", account, action="privileges")
         bits = _bits(roles)
         if bits & NOT_GRANTED:  # `owner` and `normal` include these two; only `restrict` removes UNRESTRICTED
             bits &= ~int(Privilege.UNRESTRICTED | Privilege.VERIFIED)
-        return await self._change_priv(actor, account, lambda priv: priv & ~bits, action="privileges")
+        return await self._change_priv(required, account, lambda priv: priv & ~bits)
 
     async def register(self, actor: Actor, *, name: str, email: str, password: str, country: str) -> int:
         """Create a verified account for a player and return its id. Raises as `Accounts.register`, and NotAllowed."""
@@ -90,7 +92,7 @@ class Staff:
         await self._authority.require(actor, "users.whitelist")
         reason = checked_reason(reason)
         target = await self._authority.target(who)
-        await self._authority.require_over(
+        required = await self._authority.require_over(
             actor, "users.whitelist", target, action="privileges", reason=reason, oneself="ranked"
         )
         bit = int(Privilege.WHITELISTED)
@@ -101,7 +103,7 @@ class Staff:
             return priv | bit if on else priv & ~bit
 
         account = await self._accounts.account_of(target.id)
-        await self._change_priv(actor, account, change, action="privileges", reason=reason)
+        await self._change_priv(required, account, change)
         return await self._authority.target(target.id)
 
     async def set_map_status(
@@ -123,7 +125,7 @@ class Staff:
             await self._beatmaps.set_statuses(tx, found, status, now)
             await map_statuses.record(tx, actor, found, status, now, reason=reason)
 
-        await self._database.transaction(body)
+        await self._authority.transaction(Requirement(actor, "beatmaps.set_status"), body)
 
     async def remove_comment(self, actor: Actor, comment: SetComment, *, reason: str = "") -> None:
         """Remove a player's comment on a set. Raises NotAllowed, and NotFound for one that was removed meanwhile."""
@@ -144,7 +146,7 @@ class Staff:
                 details={"set_id": comment.set_id, "text": comment.text},
             )
 
-        await self._database.transaction(body)
+        await self._authority.transaction(Requirement(actor, "chat.moderate"), body)
 
     async def record_import(self, actor: Actor, changed: Sequence[FormerRevision]) -> None:
         """Write audit rows for known maps that an import replaced, restored or gave another status."""
@@ -174,9 +176,7 @@ class Staff:
         check_not_bot(account.id)
         return account
 
-    async def _change_priv(
-        self, actor: Actor, account: Account, change: Callable[[int], int], *, action: str, reason: str = ""
-    ) -> Account:
+    async def _change_priv(self, required: Requirement, account: Account, change: Callable[[int], int]) -> Account:
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
@@ -193,16 +193,16 @@ class Staff:
             await enqueue(tx, "privileges", account.id, now)
             await audit.write(
                 tx,
-                actor,
-                action,
+                required.actor,
+                required.action,
                 at_ms=now,
                 target_kind="user",
                 target_id=account.id,
-                reason=reason,
+                reason=required.reason,
                 details={"before": before, "after": after},
             )
 
-        await self._database.transaction(body)
+        await self._authority.transaction(required, body)
         return await self._accounts.account(account.name)
 
 

@@ -13,7 +13,7 @@ from kiai.presence import Presence
 from kiai.realtime.port import Realtime
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority
+from kiai.staff.authority import Authority, Requirement
 from kiai.staff.reasons import checked_reason
 from kiai.staff.switches import Switch, Switches, locked, store
 from kiai.storage.port import Database, Transaction
@@ -90,7 +90,7 @@ class Shutdown:
                 details={"before": {"due_ms": 0}, "after": {"due_ms": due_ms}},
             )
 
-        await self._database.transaction(body)
+        await self._authority.transaction(Requirement(actor, PERMISSION), body)
         await self._switches.reload()
         await self._presence.alert(self._text(delay, reason))
         return delay

@@ -19,7 +19,7 @@ from kiai.staff.audit import OPERATOR, Actor
 from kiai.staff.authority import Authority, Who
 from kiai.staff.reasons import checked_reason
 from kiai.storage.outbox import enqueue
-from kiai.storage.port import Database, Transaction
+from kiai.storage.port import Transaction
 
 SECONDS_MAX: Final = 365 * 86_400
 CLI: Final = OPERATOR.source
@@ -42,7 +42,6 @@ class Silences:
 
     def __init__(
         self,
-        database: Database,
         accounts: Accounts,
         authority: Authority,
         realtime: Realtime,
@@ -51,7 +50,6 @@ class Silences:
         on_silence: Callable[[int], Awaitable[object]],
         history: ChannelHistory,
     ) -> None:
-        self._database = database
         self._accounts = accounts
         self._authority = authority
         self._realtime = realtime
@@ -71,7 +69,7 @@ class Silences:
             raise Invalid("duration", "1 second to 1 year", f"{seconds} s")
         reason = checked_reason(reason)
         target = await self._authority.target(who)
-        await self._authority.require_over(actor, "users.silence", target, action="silence", reason=reason)
+        required = await self._authority.require_over(actor, "users.silence", target, action="silence", reason=reason)
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> tuple[int, int]:
@@ -85,7 +83,7 @@ class Silences:
             details = {"seconds": seconds, "before": before, "after": until}
             return until, await _write(tx, actor, "silence", target.id, reason, now, details)
 
-        until, audit_id = await self._database.transaction(body)
+        until, audit_id = await self._authority.transaction(required, body)
         await self._apply_at_once(actor, target, until)
         return ImposedSilence(until, silence_left_s(until, now), reason, audit_id)
 
@@ -97,7 +95,7 @@ class Silences:
         await self._authority.require(actor, "users.silence")
         reason = checked_reason(reason, optional=True)
         target = await self._authority.target(who)
-        await self._authority.require_over(
+        required = await self._authority.require_over(
             actor, "users.silence", target, action="unsilence", reason=reason, oneself="ranked"
         )
         now = self._clock.now_ms()
@@ -111,7 +109,7 @@ class Silences:
             details = {"before": before, "after": 0}
             return await _write(tx, actor, "unsilence", target.id, reason, now, details)
 
-        audit_id = await self._database.transaction(body)
+        audit_id = await self._authority.transaction(required, body)
         await self._apply_at_once(actor, target, 0)
         return audit_id
 

@@ -7,8 +7,8 @@ from kiai.clock import Clock
 from kiai.errors import Invalid
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority
-from kiai.storage.port import Database, Transaction
+from kiai.staff.authority import Authority, Requirement
+from kiai.storage.port import Transaction
 from kiai.webhooks import Format, Webhook, Webhooks
 from kiai.webhooks.addresses import shown
 from kiai.webhooks.model import Answer
@@ -20,8 +20,7 @@ RIGHT: Final = "webhooks.write"
 class WebhookEditor:
     """Adds, removes and tests webhooks. Raises NotAllowed without the right; actor 0, the operator, has it."""
 
-    def __init__(self, database: Database, authority: Authority, webhooks: Webhooks, clock: Clock) -> None:
-        self._database = database
+    def __init__(self, authority: Authority, webhooks: Webhooks, clock: Clock) -> None:
         self._authority = authority
         self._webhooks = webhooks
         self._clock = clock
@@ -49,7 +48,7 @@ class WebhookEditor:
             await self._write(tx, actor, webhook_id, {"before": None, "after": after})
             return webhook_id
 
-        return await self._database.transaction(body), secret
+        return await self._authority.transaction(Requirement(actor, RIGHT), body), secret
 
     async def remove(self, actor: Actor, webhook_id: int) -> Webhook:
         """Remove a webhook with its waiting deliveries and return it. Raises NotFound("webhook")."""
@@ -61,7 +60,7 @@ class WebhookEditor:
             before = {"to": shown(found.url), "format": found.format, "events": found.event_names}
             await self._write(tx, actor, webhook_id, {"before": before, "after": None})
 
-        await self._database.transaction(body)
+        await self._authority.transaction(Requirement(actor, RIGHT), body)
         return found
 
     async def test(self, actor: Actor, webhook_id: int) -> Answer:
@@ -77,7 +76,7 @@ class WebhookEditor:
                 details |= {"before": {"parked": bool(webhook.parked)}, "after": {"parked": False}}
             await self._write(tx, actor, webhook_id, details)
 
-        await self._database.transaction(body)
+        await self._authority.transaction(Requirement(actor, RIGHT), body)
         return answer
 
     async def _write(self, tx: Transaction, actor: Actor, webhook_id: int, details: dict[str, object]) -> None:

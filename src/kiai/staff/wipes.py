@@ -16,7 +16,7 @@ from kiai.osu.modes import mode_text
 from kiai.scores.hiding import AT_ONCE_MAX, Hiding
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority, Oneself, Who
+from kiai.staff.authority import Authority, Oneself, Requirement, Who
 from kiai.staff.player_lines import enqueue_line
 from kiai.staff.reasons import checked_reason
 from kiai.staff.restrictions import Restrictions
@@ -67,17 +67,17 @@ class Wipes:
 
         Raises NotAllowed, Invalid, NotFound, Refused by the target rule, and WrongState without visible scores.
         """
-        target, reason = await self._checked_user(actor, who, reason, USER_WIPE, "refused")
+        target, required = await self._checked_user(actor, who, reason, USER_WIPE, "refused")
 
         async def body(tx: Transaction) -> int:
             count = await self._hiding.wipe_user(tx, target.id, mode)
             if not count:
                 raise WrongState(f"{target.name} already has no scores{_in_mode(mode)}")
-            await self._record_user(tx, actor, USER_WIPE, target, reason, mode, before=count, after=0)
-            await self._notify(tx, target.id, f"Your scores{_in_mode(mode)} were hidden by staff: {reason}")
+            await self._record_user(tx, required, mode, before=count, after=0)
+            await self._notify(tx, target.id, f"Your scores{_in_mode(mode)} were hidden by staff: {required.reason}")
             return count
 
-        return Wiped(target, await self._database.transaction(body))
+        return Wiped(target, await self._authority.transaction(required, body))
 
     async def restore_user(self, actor: Actor, who: Who, reason: str, *, mode: int | None = None) -> Wiped:
         """Show the scores again that wipes of a player hide, in a mode or in all modes.
@@ -85,17 +85,17 @@ class Wipes:
         Scores that staff hid one by one, and those of a wiped map, stay hidden. Raises as `wipe_user`, and WrongState
         without a wipe.
         """
-        target, reason = await self._checked_user(actor, who, reason, USER_RESTORE, "ranked")
+        target, required = await self._checked_user(actor, who, reason, USER_RESTORE, "ranked")
 
         async def body(tx: Transaction) -> int:
             count = await self._hiding.restore_user(tx, target.id, mode)
             if count is None:
                 raise WrongState(f"{target.name} is not wiped{_in_mode(mode)}")
-            await self._record_user(tx, actor, USER_RESTORE, target, reason, mode, before=0, after=count)
+            await self._record_user(tx, required, mode, before=0, after=count)
             await self._notify(tx, target.id, f"Your scores{_in_mode(mode)} are visible again.")
             return count
 
-        return Wiped(target, await self._database.transaction(body))
+        return Wiped(target, await self._authority.transaction(required, body))
 
     async def unrestrict(self, actor: Actor, who: Who, reason: str) -> Wiped:
         """Lift a restriction and wipe the player, so that the account is visible and its former scores are not.
@@ -111,10 +111,11 @@ class Wipes:
 
             async def body(tx: Transaction) -> int:
                 hidden = await self._hiding.wipe_user(tx, target.id)
-                await self._record_user(tx, actor, USER_WIPE, target, reason, None, before=hidden, after=0)
+                await self._record_user(tx, required, None, before=hidden, after=0)
                 return hidden
 
-            count = await self._database.transaction(body)
+            required = Requirement(actor, "users.restrict", target.id, USER_WIPE, reason, "ranked")
+            count = await self._authority.transaction(required, body)
             await self._hiding.finish_user(target.id)
 
         async def wipe(tx: Transaction, user: User) -> dict[str, object]:
@@ -125,21 +126,19 @@ class Wipes:
 
     async def _checked_user(
         self, actor: Actor, who: Who, reason: str, action: str, oneself: Oneself
-    ) -> tuple[User, str]:
-        """Return the target and the reason. Raises in the order of docs/spec/game-rules.md#who-may-act-on-whom."""
+    ) -> tuple[User, Requirement]:
+        """Return the target, and what the transaction checks again. Raises in the order of docs/spec/game-rules.md#who-may-act-on-whom."""
         await self._authority.require(actor, WIPES_USERS)
         reason = checked_reason(reason)
         target = await self._authority.target(who)
-        await self._authority.require_over(actor, WIPES_USERS, target, action=action, reason=reason, oneself=oneself)
-        return target, reason
+        return target, await self._authority.require_over(
+            actor, WIPES_USERS, target, action=action, reason=reason, oneself=oneself
+        )
 
     async def _record_user(
         self,
         tx: Transaction,
-        actor: Actor,
-        action: str,
-        target: User,
-        reason: str,
+        required: Requirement,
         mode: int | None,
         *,
         before: int,
@@ -148,12 +147,12 @@ class Wipes:
         """Write the audit row. `before` and `after` are the numbers of visible scores among those of the act."""
         await audit.write(
             tx,
-            actor,
-            action,
+            required.actor,
+            required.action,
             at_ms=self._clock.now_ms(),
             target_kind="user",
-            target_id=target.id,
-            reason=reason,
+            target_id=required.target_id,
+            reason=required.reason,
             details={"mode": mode, "before": before, "after": after, "scores": max(before, after)},
         )
 
@@ -179,7 +178,7 @@ class Wipes:
             await self._record_map(tx, actor, "map_wipe", beatmap, reason, before=count, after=0)
             return count
 
-        return await self._database.transaction(body)
+        return await self._authority.transaction(Requirement(actor, WIPES_MAPS), body)
 
     async def restore_map(self, actor: Actor, beatmap: Beatmap, reason: str) -> int:
         """Show the scores again that the wipe of a map hides, and return their number.
@@ -196,7 +195,7 @@ class Wipes:
             await self._record_map(tx, actor, "map_restore", beatmap, reason, before=0, after=count)
             return count
 
-        return await self._database.transaction(body)
+        return await self._authority.transaction(Requirement(actor, WIPES_MAPS), body)
 
     async def _record_map(
         self, tx: Transaction, actor: Actor, action: str, beatmap: Beatmap, reason: str, *, before: int, after: int
@@ -234,7 +233,9 @@ class Wipes:
             player = await self._authority.target(found.user_id)
         except NotFound as error:  # the account was deleted, and its scores with it
             raise NotFound("score") from error
-        await self._authority.require_over(actor, HIDES_SCORES, player, action=action, reason=reason, oneself="ranked")
+        required = await self._authority.require_over(
+            actor, HIDES_SCORES, player, action=action, reason=reason, oneself="ranked"
+        )
 
         async def body(tx: Transaction) -> None:
             await self._hiding.set_hidden(tx, score_id, hidden=hidden)
@@ -251,7 +252,7 @@ class Wipes:
             outcome = f"was hidden by staff: {reason}" if hidden else "is visible again."
             await self._notify(tx, player.id, f"Your score {score_id} {outcome}")
 
-        await self._database.transaction(body)
+        await self._authority.transaction(required, body)
         return HiddenScore(score_id, player)
 
     async def _notify(self, tx: Transaction, user_id: int, text: str) -> None:

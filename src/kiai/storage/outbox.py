@@ -9,7 +9,7 @@ the call. When a receiver raises Unavailable, its kind waits, and the failure do
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from sqlalchemy import bindparam, column, delete, func, insert, select, update
@@ -87,6 +87,11 @@ _PARKED = Query(
 async def enqueue(tx: Transaction, kind: str, payload: int | str, now_ms: int) -> None:
     """Insert a row in the caller's transaction. `payload` is usually the id of the changed row."""
     await tx.run(_ENQUEUE, at_ms=now_ms, kind=kind, payload=str(payload))
+
+
+async def enqueue_each(tx: Transaction, kind: str, payloads: Iterable[int | str], now_ms: int) -> None:
+    """Insert a row for each payload, in order."""
+    await tx.run_many(_ENQUEUE, [{"at_ms": now_ms, "kind": kind, "payload": str(payload)} for payload in payloads])
 
 
 async def retry_parked(tx: Transaction) -> int:

@@ -6,12 +6,13 @@ nothing, and two workers cannot both commit the same step. Beginning a task agai
 from the front; a step of an earlier round can no longer be committed.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 from sqlalchemy import bindparam, delete, insert, literal_column, select, update
 
-from kiai.storage.port import Command, Database, Query, Transaction, columns_for
+from kiai.storage.port import Command, Database, Query, Transaction, Value, columns_for
 from kiai.storage.tables import tasks
 
 LISTED_MAX: Final = 1_000
@@ -62,6 +63,18 @@ _BEGIN: Final = Command(
         moved_at_ms=bindparam("at_ms"),
     )
 )
+_BEGIN_IF_NEW: Final = Command(
+    insert(tasks).from_select(
+        ["kind", "subject", "round", "begun_at_ms", "moved_at_ms"],
+        select(
+            bindparam("of_kind", type_=tasks.c.kind.type),
+            bindparam("of_subject", type_=tasks.c.subject.type),
+            literal_column("0"),
+            bindparam("at_ms", type_=tasks.c.begun_at_ms.type),
+            bindparam("at_ms", type_=tasks.c.begun_at_ms.type),
+        ).where(~select(tasks.c.round).where(*_this).exists()),
+    )
+)
 _ADVANCE: Final = Command(
     update(tasks)
     .where(*_as_read)
@@ -83,6 +96,15 @@ async def begin(tx: Transaction, kind: str, subject: int, now_ms: int) -> None:
     """
     if not await tx.run(_AGAIN, of_kind=kind, of_subject=subject, at_ms=now_ms):
         await tx.run(_BEGIN, of_kind=kind, of_subject=subject, at_ms=now_ms)
+
+
+async def begin_each(tx: Transaction, kind: str, subjects: Sequence[int], now_ms: int) -> None:
+    """Begin a task for each subject. The caller holds the locks of `begin`."""
+    rows: list[dict[str, Value]] = [
+        {"of_kind": kind, "of_subject": subject, "at_ms": now_ms} for subject in sorted(subjects)
+    ]
+    await tx.run_many(_AGAIN, rows)
+    await tx.run_many(_BEGIN_IF_NEW, rows)
 
 
 async def advance(tx: Transaction, task: Task, place: str, *, done: int, total: int, now_ms: int) -> None:

@@ -7,7 +7,7 @@ See docs/operate/webhooks.md.
 """
 
 from kiai.webhooks.model import EVENTS, Format, Webhook
-from kiai.webhooks.queue import enqueue
+from kiai.webhooks.queue import enqueue, enqueue_each
 from kiai.webhooks.service import Webhooks
 
-__all__ = ["EVENTS", "Format", "Webhook", "Webhooks", "enqueue"]
+__all__ = ["EVENTS", "Format", "Webhook", "Webhooks", "enqueue", "enqueue_each"]

@@ -1,10 +1,10 @@
 """Inserts deliveries in the transaction of the act that they are about."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from kiai.storage.port import Database, Transaction
+from kiai.storage.port import Database, Transaction, Value
 from kiai.webhooks import statements
 from kiai.webhooks.model import bit_of
 
@@ -19,6 +19,15 @@ async def enqueue(tx: Transaction, event: str, data: Mapping[str, object], at_ms
     await tx.run(
         statements.ENQUEUE, event=event, at_ms=at_ms, data=msgspec.json.encode(data).decode(), bit=bit_of(event)
     )
+
+
+async def enqueue_each(tx: Transaction, event: str, data: Sequence[Mapping[str, object]], at_ms: int) -> None:
+    """Insert the deliveries of several events of one kind."""
+    bit = bit_of(event)
+    rows: list[dict[str, Value]] = [
+        {"event": event, "at_ms": at_ms, "data": msgspec.json.encode(one).decode(), "bit": bit} for one in data
+    ]
+    await tx.run_many(statements.ENQUEUE, rows)
 
 
 async def is_wanted(database: Database, event: str) -> bool:

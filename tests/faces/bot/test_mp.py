@@ -48,7 +48,7 @@ class MatchChat:
 
         match_commands = MatchCommands(
             self.server.matches,
-            MatchActs(database, self.server.matches, self.world.realtime, self.world.authority, self.world.clock),
+            MatchActs(self.server.matches, self.world.realtime, self.world.authority, self.world.clock),
             self.world.realtime,
             self.world.beatmaps,
             pools,
@@ -804,9 +804,7 @@ def test_reset_of_scrim_drops_an_awaited_play(chat: MatchChat) -> None:
 
 def test_pick_sets_map_and_mods_of_pool(chat: MatchChat) -> None:
     song = chat.world.add_map(a_map())
-    manager = chat.server.session("anna")
-    chat.world.run(chat.world.staff.grant(OPERATOR, "anna", ["tournament"]))
-    chat.world.run(chat.server.presence.change(manager, priv=3 | TOURNEY_MANAGER))
+    make_manager(chat, "anna")
     for text in ("!pool create P1", f"!pool add P1 HD2 {song.id}", "!pool info P1"):
         answer = chat.say(text, where="")
     assert answer == (f"P1: HD2 {song.id}",)

@@ -99,14 +99,14 @@ def error_response_of(error: errors.KiaiError, version: int = 1) -> ErrorRespons
             return ErrorResponse(403, _sentence(error), "forbidden")
         case errors.WrongState():
             return ErrorResponse(409, _sentence(error), "conflict")
+        case errors.TooOften(after_s=after_s):
+            return ErrorResponse(429, _sentence(error), "too_many_requests", _retry_after(after_s))
         case errors.Refused():
             return ErrorResponse(400, _sentence(error), "refused")
         case errors.Conflict():
             return ErrorResponse(409, _sentence(error), "conflict")
         case TooManyRequests(after_s=after_s):
-            # Round up, and at least 1: a client that retries after the header's seconds must not retry too early.
-            retry = (("Retry-After", str(max(1, math.ceil(after_s)))),)
-            return ErrorResponse(429, str(error), "too_many_requests", retry)
+            return ErrorResponse(429, str(error), "too_many_requests", _retry_after(after_s))
         case UnsupportedMediaType() | NotAPicture():
             return ErrorResponse(415, _sentence(error), "unsupported_media_type")
         case BodyTooLarge():
@@ -123,6 +123,11 @@ def error_response_of(error: errors.KiaiError, version: int = 1) -> ErrorRespons
     raise error  # the handler of Exception logs it and answers 500
 
 
+def _retry_after(after_s: float) -> tuple[tuple[str, str], ...]:
+    # Round up, and at least 1: a client that retries after the header's seconds must not retry too early.
+    return (("Retry-After", str(max(1, math.ceil(after_s)))),)
+
+
 def _kind(error: errors.Invalid) -> ErrorCode:
     match error:
         case MissingParameter():
@@ -134,6 +139,6 @@ def _kind(error: errors.Invalid) -> ErrorCode:
 
 def _sentence(error: Exception) -> str:
     text = str(error)
-    if isinstance(error, errors.LacksRole | errors.WrongState):
+    if isinstance(error, errors.LacksRole | errors.WrongState | errors.TooOften):
         text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!")) else text + "."

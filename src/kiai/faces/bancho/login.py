@@ -31,10 +31,11 @@ from kiai.logs import Outage
 from kiai.networks import is_loopback, network_of
 from kiai.osu.privileges import STAFF, VERIFIED, effective, may
 from kiai.own_account import Deletion
-from kiai.presence.service import AlreadyOnline, Presence
+from kiai.presence.service import AccountChanged, AlreadyOnline, Presence
 from kiai.realtime.port import BOT_ID, CROWDED_ABOVE, Realtime, Session, Status
 from kiai.realtime.rate_limiter import RateLimiter
 from kiai.staff.faq import WELCOME, Faq
+from kiai.staff.hardware import ClientDevice, HardwareWatch
 from kiai.staff.onboarding import Onboarding, sanctioned
 from kiai.staff.ownership import Ownership
 from kiai.staff.restrictions import frozen_text
@@ -42,9 +43,9 @@ from kiai.staff.restrictions import frozen_text
 PROTOCOL: Final = 19
 TOKEN_CHARACTERS: Final = 36  # the length of a session's token; the words of refusals are shorter
 LOG_INS_PER_MINUTE: Final = 30  # per network, right or wrong; `credentials.py` limits wrong passwords
+LOGIN_TRIES: Final = 3  # of accounts that change during the login
 MAIL_MAX: Final = 200
 GREETING_MAX: Final = 10  # lines
-KEYED_MAX: Final = 8  # restricted accounts on the same hardware whose change is recorded at once
 BUSY: Final = "The server is busy. Please try again in a moment."
 
 
@@ -95,6 +96,7 @@ class Login:
         clock: Clock,
         ids: Ids,
         onboarding: Onboarding,
+        hardware: HardwareWatch,
         deletion: Deletion,
         ownership: Ownership,
         geography: Geography,
@@ -115,6 +117,7 @@ class Login:
         self._clock = clock
         self._ids = ids
         self._onboarding = onboarding
+        self._hardware = hardware
         self._deletion = deletion
         self._ownership = ownership
         self._geography = geography
@@ -150,6 +153,15 @@ class Login:
             return _refusal(-5, "login-failed", BUSY)
 
     async def _log_in(self, request: LoginRequest, location: ClientLocation) -> LoginReply:
+        for attempt in range(LOGIN_TRIES):
+            try:
+                return await self._try(request, location, again=attempt > 0)
+            except AccountChanged:
+                continue
+        raise Unavailable("login", "the account changed repeatedly during the login")
+
+    async def _try(self, request: LoginRequest, location: ClientLocation, *, again: bool) -> LoginReply:
+        """Log in once. Raises AccountChanged; the next try is `again`, and not recorded as another login."""
         texts = self._texts()
         if request.build < self._oldest_build():
             return LoginReply("client-too-old", packets.version_update() + packets.login_reply(-2))
@@ -162,25 +174,19 @@ class Login:
         if request.tournament and not may(user.priv, "client.tournament"):
             return _refusal(-6, "login-failed", "Tournament clients are for supporters and tournament staff.")
         await self._presence.end_replaced_sessions(user.id, tournament=request.tournament)
-        self._record_login(request, user, location)
+        if not again:
+            self._record_login(request, user, location)
         priv, first = user.priv, False
-        matches = await self._logins.shared_with(
-            user.id,
-            adapters=request.adapters_md5,
-            uninstall=request.uninstall_md5,
-            disk=request.disk_md5,
-            wine=request.wine,
-        )
+        device = ClientDevice(request.adapters_md5, request.uninstall_md5, request.disk_md5, request.wine)
+        matches = await self._hardware.matches(user.id, device)
         # The first login verifies an account. One from the hardware of a restricted or banned account does not.
         if not priv & VERIFIED:
             if sanctioned(matches):
                 await self._onboarding.record_hardware_match(user.id, matches)
                 return _refusal(-1, "contact-staff", "Please contact staff directly to create an account.")
             priv, first = await self._onboarding.verify(user.id), True
-        elif found := sanctioned(matches):
-            others = ".".join(str(match.user_id) for match in found[:KEYED_MAX])
-            if await self._realtime.once(f"hardware:{user.id}:{others}", 6 * 3600):  # not again for each login
-                await self._onboarding.record_hardware_match(user.id, found)
+        else:
+            await self._hardware.record(user.id, matches)
         priv = await self._ownership.make_first_player_owner(user.id, priv)
         if user.deletes_at_ms is not None:  # the player came back in time
             await self._deletion.cancel(user.id)
@@ -265,7 +271,11 @@ class Login:
             silenced_until_ms=user.silenced_until_ms,
         )
         topics = await self._chat.topics_at_login(session)
-        session = await self._presence.open_session(session, also_follows=topics)
+
+        async def reread() -> User | None:
+            return await self._credentials.recheck(request.name, request.password_md5)
+
+        session = await self._presence.open_session(session, also_follows=topics, reread=reread)
         await self._chat.on_session_start(session)
         return session
 

@@ -7,12 +7,12 @@ from typing import Final
 import msgspec
 
 from kiai.errors import KiaiError
+from kiai.staff.hardware import WINE
 
 BODY_MAX: Final = 16 * 1024
 NAME_MAX: Final = 64
 OFFSET_MAX: Final = 24
 HASH_FIELDS: Final = 5
-WINE: Final = "runningunderwine"
 
 _VERSION: Final = re.compile(r"b([0-9]{8})(?:\.([0-9]{1,8}))?(beta|cuttingedge|dev|tourney)?")
 _PASSWORD: Final = re.compile(r"[0-9a-f]{32}")

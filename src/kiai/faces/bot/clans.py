@@ -10,9 +10,9 @@ from kiai.clans import Clan, ClanActs, ClanDirectory, Clans
 from kiai.clans.model import CODE_LENGTH, FORMS, JoinForm, Role, not_in_clan, only_owner
 from kiai.clans.statements import ClanSeat
 from kiai.errors import NotFound
+from kiai.faces.bot.acting import actor_of
 from kiai.osu.names import clan_tag_fault
 from kiai.osu.texts import chat_link, chat_name, chat_text
-from kiai.staff import Actor
 from kiai.staff.clans import ClanStaff
 
 GROUP: Final = "clan"
@@ -58,7 +58,7 @@ class ClanCommands:
         """Return what `!clan disband` will do."""
         clan, as_staff = await self._to_disband(context, tag)
         if as_staff:
-            await self._staff.check_may_disband(_actor(context), clan.id)
+            await self._staff.check_may_disband(actor_of(context), clan.id)
         members = await self._clans.size(clan.id)
         return (
             f"This disbands [{chat_text(clan.tag)}] {chat_text(clan.name)} with {members} "
@@ -69,7 +69,7 @@ class ClanCommands:
         """`!clan disband`."""
         clan, as_staff = await self._to_disband(context, tag)
         if as_staff:
-            await self._staff.disband(_actor(context), clan.id)
+            await self._staff.disband(actor_of(context), clan.id)
         else:
             await self._acts.disband(context.session.user_id, clan.id)
         return (f"The clan [{chat_text(clan.tag)}] {chat_text(clan.name)} is disbanded.",)
@@ -85,7 +85,7 @@ class ClanCommands:
             clan = await self._with_tag(tag)
         if seat is not None and seat.clan_id == clan.id and seat.role == Role.OWNER:
             return clan, False
-        if tag is None or not await self._staff.may_manage(_actor(context)):
+        if tag is None or not await self._staff.may_manage(actor_of(context)):
             raise only_owner()
         return clan, True
 
@@ -249,6 +249,12 @@ class ClanCommands:
         await self._edit(context, clan_id, as_staff=as_staff, form=form)
         return (f"The clan is now {_form(form)}.",)
 
+    async def description(self, context: CommandContext, text: str | None) -> Sequence[str]:
+        """`!clan description`. Without a text it removes the description."""
+        clan_id = (await self._seat(context)).clan_id
+        await self._edit(context, clan_id, as_staff=False, description=text or "")
+        return ("The description of the clan is changed." if text else "The description of the clan is removed.",)
+
     async def _target(self, context: CommandContext, line: str) -> tuple[int, str, bool]:
         """Return the clan, the value, and whether the author acts as staff.
 
@@ -256,7 +262,7 @@ class ClanCommands:
         """
         first, _, rest = line.partition(" ")
         value = rest.strip()
-        if value and await self._staff.may_manage(_actor(context)):
+        if value and await self._staff.may_manage(actor_of(context)):
             seat = await self._acts.seat(context.session.user_id)
             try:
                 clan = await self._with_tag(first)
@@ -270,7 +276,7 @@ class ClanCommands:
 
     async def _edit(self, context: CommandContext, clan_id: int, *, as_staff: bool, **changes: Any) -> None:
         if as_staff:
-            await self._staff.edit(_actor(context), clan_id, **changes)
+            await self._staff.edit(actor_of(context), clan_id, **changes)
         else:
             await self._acts.edit(context.session.user_id, clan_id, **changes)
 
@@ -293,7 +299,7 @@ class ClanCommands:
         page = Argument("page", ArgumentKind.NUMBER, optional=True, least=1, most=400)
         reset = Argument("reset", ArgumentKind.CHOICE, optional=True, choices=("reset",))
         who, which = Argument("user|code"), Argument("code|tag")
-        status = Argument("status")
+        status = Argument("status", choices=tuple(FORMS))
         second = Argument("of_clan", optional=True)
         rows: tuple[tuple[str, tuple[str, ...], Any, tuple[Argument, ...], str, str], ...] = (
             ("help", ("h",), self.help, (), "", "Lists the `!clan` commands."),
@@ -321,6 +327,10 @@ class ClanCommands:
              "Sets how players join: `closed`, `open`, `invite` or `request`. For the owner; administrators write the "
              "tag of a clan first."),
         )  # fmt: skip
+        rows += (
+            ("description", ("desc",), self.description, (Argument("text", ArgumentKind.TEXT, optional=True),), "",
+             "Changes the description on the clan's page, or removes it. For the owner."),
+        )  # fmt: skip
         commands = [
             BotCommand(
                 name=name_,
@@ -347,10 +357,6 @@ class ClanCommands:
             group=GROUP,
         )
         return [*commands, disband]
-
-
-def _actor(context: CommandContext) -> Actor:
-    return Actor(context.session.user_id, context.source)
 
 
 def _titled(seat: ClanSeat) -> str:

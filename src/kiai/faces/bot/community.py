@@ -6,9 +6,9 @@ from typing import Final
 from kiai.accounts import User
 from kiai.chat.bot import Argument, ArgumentKind, BotCommand, CommandContext
 from kiai.chat.model import split_lines
+from kiai.faces.bot.acting import actor_of
 from kiai.osu.texts import chat_name
 from kiai.realtime.port import Realtime, spectate_topic
-from kiai.staff import Actor
 from kiai.staff.authority import Authority
 from kiai.staff.chat_desk import ChatDesk
 from kiai.staff.faq import Faq
@@ -44,12 +44,12 @@ class CommunityCommands:
 
     async def clear_chat(self, context: CommandContext, user: User) -> Sequence[str]:
         """`!clearchat`."""
-        await self._chat_desk.clear(_actor(context), context.channel, user)
+        await self._chat_desk.clear(actor_of(context), context.channel, user)
         return (f"Removed the lines of {chat_name(user.name)}.",)
 
     async def spectators(self, context: CommandContext, user: User) -> Sequence[str]:
         """`!spectators`."""
-        await self._authority.require(_actor(context), "users.spectators")
+        await self._authority.require(actor_of(context), "users.spectators")
         watching = await self._realtime.following(spectate_topic(user.id))
         names = sorted(chat_name(session.name) for session in watching if session.user_id != user.id)
         if not names:
@@ -59,7 +59,7 @@ class CommunityCommands:
 
     async def reload_filter(self, context: CommandContext) -> Sequence[str]:
         """`!reloadfilter`."""
-        count = await self._filter_desk.reload(_actor(context))
+        count = await self._filter_desk.reload(actor_of(context))
         return (f"The word filter has {count} pattern{'' if count == 1 else 's'}.",)
 
     def commands(self) -> list[BotCommand]:
@@ -96,7 +96,3 @@ class CommunityCommands:
                 hidden=True,
             ),
         ]
-
-
-def _actor(context: CommandContext) -> Actor:
-    return Actor(context.session.user_id, context.source)

@@ -6,8 +6,8 @@ from typing import Final
 
 from kiai.accounts import User
 from kiai.chat.bot import Argument, ArgumentKind, BotCommand, CommandContext
+from kiai.faces.bot.acting import actor_of
 from kiai.osu.texts import chat_name
-from kiai.staff import Actor
 from kiai.staff.devices import PERMISSION, Devices
 
 SHOWN: Final = 9  # an answer has at most 10 lines
@@ -21,7 +21,7 @@ class DeviceCommands:
 
     async def multi(self, context: CommandContext, user: User) -> Sequence[str]:
         """`!multi`."""
-        actor = Actor(context.session.user_id, context.source)
+        actor = actor_of(context)
         matches = await self._devices.matches(actor, user)
         name = chat_name(user.name)
         if not matches:

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from kiai.chat.bot import Argument, ArgumentKind, BadArgument, Bot, BotCommand, CommandContext, UnknownPlayer
+from kiai.faces.bot.acting import actor_of
 from kiai.osu.numbers import whole_number
 from kiai.osu.texts import chat_name, chat_text
 from kiai.scores.flags import VERDICTS, FlagObject, State
-from kiai.staff import Actor
 from kiai.staff.flag_queue import FlagQueue
 
 PAGE: Final = 5
@@ -47,7 +47,7 @@ class FlagCommands:
             number = read
         # Of one player, the closed flags are of interest, too.
         state: State = "open" if user_id is None else "all"
-        actor = _actor(context)
+        actor = actor_of(context)
         total = await self._queue.count(actor, user_id=user_id, state=state)
         flags = await self._queue.page(actor, user_id=user_id, state=state, limit=PAGE, offset=(number - 1) * PAGE)
         if not flags:
@@ -63,7 +63,7 @@ class FlagCommands:
         flag_id = whole_number(number, ID_MAX, 1)
         if flag_id is None or verdict.lower() not in VERDICTS:
             raise BadArgument(f"To close a flag: !flags {CLOSE}.")
-        closed = await self._queue.close(_actor(context), flag_id, verdict.lower(), text)
+        closed = await self._queue.close(actor_of(context), flag_id, verdict.lower(), text)
         return (f"Flag {flag_id} of {chat_name(closed.player.name)} is closed: {verdict.lower()}.",)
 
     def commands(self) -> list[BotCommand]:
@@ -90,7 +90,3 @@ def _line(flag: FlagObject) -> str:
         f"{flag.id}: {at:%Y-%m-%d %H:%M} {chat_name(flag.player.name)}{score} {flag.kind}{state}: "
         f"{chat_text(flag.details)}"
     )
-
-
-def _actor(context: CommandContext) -> Actor:
-    return Actor(context.session.user_id, context.source)

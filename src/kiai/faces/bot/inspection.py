@@ -7,8 +7,8 @@ from kiai.accounts import User
 from kiai.beatmaps.model import full_title
 from kiai.chat.bot import Argument, ArgumentKind, BadArgument, BotCommand, CommandContext
 from kiai.clock import Clock
+from kiai.faces.bot.acting import actor_of
 from kiai.faces.bot.now_playing import NowPlaying
-from kiai.faces.bot.sanctions import actor_of
 from kiai.multiplayer.match import Match
 from kiai.osu.modes import mode_text
 from kiai.osu.privileges import privilege_names

@@ -10,9 +10,9 @@ from kiai.beatmaps.model import STATUS_BY_WORD
 from kiai.beatmaps.upstream import Upstream
 from kiai.chat.bot import Argument, ArgumentKind, BadArgument, BotCommand, CommandContext, Handler
 from kiai.errors import NotFound, Refused
+from kiai.faces.bot.acting import actor_of
 from kiai.faces.bot.now_playing import NowPlaying
 from kiai.osu.texts import chat_link, chat_name, chat_text
-from kiai.staff import Actor
 from kiai.staff.audit import utc_text
 from kiai.staff.map_requests import NAMED_MAX, PAGE, SEES_REQUESTS, SETS_STATUS, MapRequests
 from kiai.staff.nominations import MAP_CHANGED, NOMINATE, RESET, NominationMode
@@ -80,7 +80,7 @@ class MapCommands:
 
     async def queue(self, context: CommandContext, page: int | None) -> Sequence[str]:
         """`!requests`."""
-        number, actor = page or 1, _actor(context)
+        number, actor = page or 1, actor_of(context)
         found, total = await self._requests.queue(actor, number)
         if not found:
             return ("There are no open requests.",) if not total else ("This page does not exist.",)
@@ -110,10 +110,10 @@ class MapCommands:
         title = self._title(beatmap)
         count = f"{len(maps)} map" if len(maps) == 1 else f"{len(maps)} maps"
         if status in (FREEZE, UNFREEZE):
-            await self._requests.set_frozen(_actor(context), maps, status == FREEZE)
+            await self._requests.set_frozen(actor_of(context), maps, status == FREEZE)
             return (f"{title}: {'froze' if status == FREEZE else 'unfroze'} the status of {count}.",)
         new = STATUS_BY_WORD[status]
-        await self._requests.set_status(_actor(context), maps, new)
+        await self._requests.set_status(actor_of(context), maps, new)
         return (f"{title}: set the status of {count} to {new.name.lower()}.",)
 
     async def rank_set(self, context: CommandContext) -> Sequence[str]:
@@ -123,7 +123,7 @@ class MapCommands:
     async def nominate(self, context: CommandContext, reason: str | None) -> Sequence[str]:
         """`!nominate`."""
         beatmap = await self._last_map(context)
-        found = await self._nominations.nominate(_actor(context), beatmap, reason or "")
+        found = await self._nominations.nominate(actor_of(context), beatmap, reason or "")
         title = self._title(beatmap)
         if found.ranks_at_ms is None:
             return (f"{title}: nominated. The set has {found.count} of {found.needed} nominations.",)
@@ -132,13 +132,13 @@ class MapCommands:
     async def denominate(self, context: CommandContext, reason: str) -> Sequence[str]:
         """`!denominate`."""
         beatmap = await self._last_map(context)
-        count = await self._nominations.reset(_actor(context), beatmap, reason)
+        count = await self._nominations.reset(actor_of(context), beatmap, reason)
         return (f"{self._title(beatmap)}: reset {count} nomination{'' if count == 1 else 's'}: {chat_text(reason)}",)
 
     async def close(self, context: CommandContext, reason: str) -> Sequence[str]:
         """`!close`."""
         beatmap = await self._last_map(context)
-        count = await self._requests.close(_actor(context), beatmap, reason)
+        count = await self._requests.close(actor_of(context), beatmap, reason)
         return (f"{self._title(beatmap)}: closed {count} request{'' if count == 1 else 's'}: {chat_text(reason)}",)
 
     async def refresh(self, context: CommandContext) -> Sequence[str]:
@@ -146,7 +146,7 @@ class MapCommands:
         beatmap = await self._last_map(context)
         if self._upstream is None:
             raise Refused("this server has no upstream for beatmaps")
-        await self._requests.record_refresh(_actor(context), beatmap)
+        await self._requests.record_refresh(actor_of(context), beatmap)
         await self._upstream.refresh(await self._beatmaps.of_set(beatmap.set_id))
         return (f"{self._title(beatmap)}: the set is up to date with upstream.",)
 
@@ -260,7 +260,3 @@ def _mode(word: str) -> int:
     if word not in MODES:
         raise BadArgument("modes must be of osu, taiko, catch, mania.")
     return MODES[word]
-
-
-def _actor(context: CommandContext) -> Actor:
-    return Actor(context.session.user_id, context.source)

@@ -12,12 +12,13 @@ from kiai.chat.model import is_instance
 from kiai.chat.service import Chat
 from kiai.clock import Clock
 from kiai.errors import Refused
+from kiai.faces.bot.acting import actor_of
 from kiai.osu.texts import chat_name, chat_text
 from kiai.presence import Presence
-from kiai.staff import Actor, Staff, audit
-from kiai.staff.authority import Authority, check_not_bot
+from kiai.staff import Staff, audit
+from kiai.staff.authority import Authority, Requirement, check_not_bot
 from kiai.staff.channel_desk import ChannelDesk
-from kiai.storage.port import Database, Transaction
+from kiai.storage.port import Transaction
 
 REASON_MAX: Final = 500
 USER: Final = Argument("user", ArgumentKind.USER)
@@ -30,7 +31,6 @@ class ModerationCommands:
 
     def __init__(
         self,
-        database: Database,
         authority: Authority,
         staff: Staff,
         presence: Presence,
@@ -38,7 +38,6 @@ class ModerationCommands:
         chat: Chat,
         clock: Clock,
     ) -> None:
-        self._database = database
         self._authority = authority
         self._staff = staff
         self._presence = presence
@@ -48,12 +47,12 @@ class ModerationCommands:
 
     async def add_privilege(self, context: CommandContext, user: User, roles: str) -> Sequence[str]:
         """`!addpriv`."""
-        account = await self._staff.grant(_actor(context), user.name, roles.split())
+        account = await self._staff.grant(actor_of(context), user.name, roles.split())
         return (f"{chat_name(account.name)} has {_roles(roles)} now.",)
 
     async def remove_privilege(self, context: CommandContext, user: User, roles: str) -> Sequence[str]:
         """`!rmpriv`."""
-        account = await self._staff.revoke(_actor(context), user.name, roles.split())
+        account = await self._staff.revoke(actor_of(context), user.name, roles.split())
         return (f"{chat_name(account.name)} no longer has {_roles(roles)}.",)
 
     async def add_nominator(self, context: CommandContext, user: User) -> Sequence[str]:
@@ -66,33 +65,31 @@ class ModerationCommands:
 
     async def whitelist(self, context: CommandContext, user: User, reason: str) -> Sequence[str]:
         """`!whitelist`."""
-        await self._staff.whitelist(_actor(context), user.id, reason, on=True)
+        await self._staff.whitelist(actor_of(context), user.id, reason, on=True)
         return (f"{chat_name(user.name)} is whitelisted: {chat_text(reason)}",)
 
     async def unwhitelist(self, context: CommandContext, user: User, reason: str) -> Sequence[str]:
         """`!unwhitelist`."""
-        await self._staff.whitelist(_actor(context), user.id, reason, on=False)
+        await self._staff.whitelist(actor_of(context), user.id, reason, on=False)
         return (f"{chat_name(user.name)} is not whitelisted any more.",)
 
     async def alert(self, context: CommandContext, text: str) -> Sequence[str]:
         """`!alert`."""
-        await self._authority.require(_actor(context), "alerts.send")
-        await self._write(context, "alert_all", "server", 0, text)
+        await self._write(context, "alerts.send", "alert_all", "server", 0, text)
         await self._presence.alert(text)
         return ("Sent a notification to all online players.",)
 
     async def alert_user(self, context: CommandContext, user: User, text: str) -> Sequence[str]:
         """`!alertuser`."""
-        await self._authority.require(_actor(context), "alerts.send")
+        await self._authority.require(actor_of(context), "alerts.send")
         check_not_bot(user.id)
-        await self._write(context, "alert_user", "user", user.id, text)
+        await self._write(context, "alerts.send", "alert_user", "user", user.id, text)
         await self._presence.alert(text, user.id)
         return (f"Sent a notification to {chat_name(user.name)}.",)
 
     async def announce(self, context: CommandContext, text: str) -> Sequence[str]:
         """`!announce`."""
-        await self._authority.require(_actor(context), "announce.post")
-        await self._write(context, "announce", "server", 0, text)
+        await self._write(context, "announce.post", "announce", "server", 0, text)
         await self._chat.post("#announce", text)
         return ("Posted in #announce.",)
 
@@ -101,18 +98,21 @@ class ModerationCommands:
         if not context.channel or is_instance(context.channel):
             raise Refused("only public channels can be moderated")
         wanted = None if on is None else on == "on"
-        channel = await self._channel_desk.set_moderated(_actor(context), context.channel, wanted)
+        channel = await self._channel_desk.set_moderated(actor_of(context), context.channel, wanted)
         if channel.moderated:
             return ("Only staff can write in this channel now.",)
         return ("Everyone can write in this channel again.",)
 
-    async def _write(self, context: CommandContext, action: str, kind: str, target_id: int, reason: str) -> None:
+    async def _write(
+        self, context: CommandContext, permission: str, action: str, kind: str, target_id: int, reason: str
+    ) -> None:
+        """Check the author and write the audit row. Raises NotAllowed."""
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
             await audit.write(
                 tx,
-                _actor(context),
+                actor_of(context),
                 action,
                 at_ms=now,
                 target_kind=kind,
@@ -120,7 +120,7 @@ class ModerationCommands:
                 reason=reason[:REASON_MAX],
             )
 
-        await self._database.transaction(body)
+        await self._authority.transaction(Requirement(actor_of(context), permission), body)
 
     def commands(self) -> list[BotCommand]:
         """Return the declarations of the commands of staff."""
@@ -167,10 +167,6 @@ class ModerationCommands:
             help="Allows only staff to write in this channel, or everybody again.",
         )
         return [*commands, moderated]
-
-
-def _actor(context: CommandContext) -> Actor:
-    return Actor(context.session.user_id, context.source)
 
 
 def _roles(roles: str) -> str:

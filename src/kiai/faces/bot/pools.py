@@ -5,11 +5,11 @@ from typing import Any, Final
 
 from kiai.chat.bot import Argument, ArgumentKind, BotCommand, CommandContext
 from kiai.errors import NotFound
+from kiai.faces.bot.acting import actor_of
 from kiai.faces.bot.now_playing import NowPlaying
 from kiai.multiplayer.pools import Mappools
 from kiai.osu.privileges import may
 from kiai.osu.texts import chat_text
-from kiai.staff import Actor
 from kiai.staff.pool_acts import PERMISSION, PoolActs
 
 GROUP: Final = "pool"
@@ -27,28 +27,28 @@ class PoolCommands:
 
     async def create(self, context: CommandContext, pool: str) -> Sequence[str]:
         """`!pool create`."""
-        await self._acts.create(_actor(context), pool)
+        await self._acts.create(actor_of(context), pool)
         return (f"Created the mappool {chat_text(pool)}.",)
 
     async def about_deletion(self, context: CommandContext, pool: str) -> str:
         """Return what `!pool delete` will do."""
-        found, picks = await self._acts.to_delete(_actor(context), pool)
+        found, picks = await self._acts.to_delete(actor_of(context), pool)
         return f"This deletes the mappool {chat_text(found.name)} with its {picks} picks and can't be undone."
 
     async def delete(self, context: CommandContext, pool: str) -> Sequence[str]:
         """`!pool delete`."""
-        deleted = await self._acts.delete(_actor(context), pool)
+        deleted = await self._acts.delete(actor_of(context), pool)
         return (f"Deleted the mappool {chat_text(deleted.name)}.",)
 
     async def add(self, context: CommandContext, pool: str, pick: str, map_id: int | None) -> Sequence[str]:
         """`!pool add`."""
         chosen = map_id or (await self._now_playing.last_map(context.session.user_id)).beatmap.id
-        await self._acts.add(_actor(context), pool, pick, chosen)
+        await self._acts.add(actor_of(context), pool, pick, chosen)
         return (f"{chat_text(pick.upper())} of {chat_text(pool)} is now map {chosen}.",)
 
     async def remove(self, context: CommandContext, pool: str, pick: str) -> Sequence[str]:
         """`!pool remove`."""
-        await self._acts.remove(_actor(context), pool, pick)
+        await self._acts.remove(actor_of(context), pool, pick)
         return (f"{chat_text(pick.upper())} is no longer in {chat_text(pool)}.",)
 
     async def listed(self, context: CommandContext, page: int | None) -> Sequence[str]:
@@ -66,7 +66,7 @@ class PoolCommands:
 
     async def publish(self, context: CommandContext, pool: str, on: str) -> Sequence[str]:
         """`!pool publish`."""
-        await self._acts.publish(_actor(context), pool, on == "on")
+        await self._acts.publish(actor_of(context), pool, on == "on")
         return (f"The mappool {chat_text(pool)} is now {'public' if on == 'on' else 'hidden'}.",)
 
     def commands(self) -> list[BotCommand]:
@@ -105,7 +105,3 @@ class PoolCommands:
             )
             for name, aliases, handler, arguments, audit, about in rows
         ]
-
-
-def _actor(context: CommandContext) -> Actor:
-    return Actor(context.session.user_id, context.source)

@@ -12,9 +12,9 @@ from typing import Final
 from kiai.accounts import User
 from kiai.chat.bot import Argument, ArgumentKind, BadArgument, Bot, BotCommand, CommandContext
 from kiai.errors import Conflict, Invalid, NotFound
+from kiai.faces.bot.acting import actor_of
 from kiai.osu.numbers import whole_number
 from kiai.osu.texts import chat_name, chat_text
-from kiai.staff import Actor
 from kiai.staff.reports import OTHER, PAGE, PERMISSION, Report, Reports, report_id_of
 
 STAFF_CHANNEL: Final = "#staff"
@@ -68,7 +68,7 @@ class ReportCommands:
         self, context: CommandContext, page: str | None, report: str | None, text: str | None
     ) -> Sequence[str]:
         """`!reports`."""
-        actor = Actor(context.session.user_id, context.source)
+        actor = actor_of(context)
         if (page or "").lower() == "close":
             report_id = report_id_of(report or "")
             if not report_id or not text:

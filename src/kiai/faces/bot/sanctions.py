@@ -9,10 +9,10 @@ from typing import Final
 from kiai.accounts import User
 from kiai.chat.bot import PERMANENT, Argument, ArgumentKind, BotCommand, CommandContext
 from kiai.clock import Clock
+from kiai.faces.bot.acting import actor_of
 from kiai.osu.durations import duration_text
 from kiai.osu.texts import chat_name, chat_text
 from kiai.own_account.deletion_by_staff import DeletionByStaff
-from kiai.staff import Actor
 from kiai.staff.audit import utc_text
 from kiai.staff.audit_reading import AuditReading
 from kiai.staff.donors import TIERS, Donors
@@ -235,11 +235,6 @@ class SanctionCommands:
                 for name, aliases, handler, permission, arguments, action, about in rows
             ),
         ]
-
-
-def actor_of(context: CommandContext) -> Actor:
-    """Return the author of a command as the actor of an act."""
-    return Actor(context.session.user_id, context.source)
 
 
 def scores_text(count: int) -> str:

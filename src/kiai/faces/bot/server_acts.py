@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from kiai.chat.bot import Argument, ArgumentKind, BadArgument, BotCommand, CommandContext
 from kiai.errors import Invalid
-from kiai.faces.bot.sanctions import actor_of
+from kiai.faces.bot.acting import actor_of
 from kiai.osu.durations import duration_text
 from kiai.osu.texts import chat_text
 from kiai.staff.address_blocks import AddressBlocks

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from kiai.accounts import User
 from kiai.chat.bot import Argument, ArgumentKind, BotCommand, CommandContext
+from kiai.faces.bot.acting import actor_of
 from kiai.osu.texts import chat_name, chat_text
 from kiai.presence import Presence
-from kiai.staff import Actor
 from kiai.staff.clients import Clients
 from kiai.staff.kicks import Kicks
 
@@ -23,7 +23,7 @@ class SessionCommands:
         """`!client`."""
         if user is None or user.id == context.session.user_id:
             return (f"Your client is {chat_text(context.session.client)}.",)
-        builds = await self._clients.builds_of(_actor(context), user)
+        builds = await self._clients.builds_of(actor_of(context), user)
         if not builds:
             return (f"{chat_name(user.name)} is not online.",)
         return (f"{chat_name(user.name)} has {', '.join(map(chat_text, builds))}.",)
@@ -33,7 +33,7 @@ class SessionCommands:
         if user is None or user.id == context.session.user_id:
             await self._presence.end_sessions_of(context.session.user_id)
             return ()
-        await self._kicks.reconnect(_actor(context), user.id)
+        await self._kicks.reconnect(actor_of(context), user.id)
         return (f"The client of {chat_name(user.name)} logs in again.",)
 
     async def ranking(self, context: CommandContext, by: str) -> Sequence[str]:
@@ -71,7 +71,3 @@ class SessionCommands:
                 hidden=True,
             ),
         ]
-
-
-def _actor(context: CommandContext) -> Actor:
-    return Actor(context.session.user_id, context.source)

@@ -6,8 +6,9 @@ from kiai.accounts import User
 from kiai.beatmaps import Beatmap, Beatmaps
 from kiai.chat.bot import CONFIRM_WITHIN_S, Argument, ArgumentKind, BadArgument, BotCommand, CommandContext
 from kiai.errors import Refused
+from kiai.faces.bot.acting import actor_of
 from kiai.faces.bot.now_playing import NowPlaying
-from kiai.faces.bot.sanctions import REASON, USER, actor_of, scores_text
+from kiai.faces.bot.sanctions import REASON, USER, scores_text
 from kiai.osu.modes import mode_text
 from kiai.osu.texts import chat_link, chat_name
 from kiai.realtime.port import Realtime

@@ -31,6 +31,7 @@ from kiai.realtime.buckets import FailureLimit
 from kiai.scores.medals import BY_ID
 from kiai.scores.model import Chart
 from kiai.scores.submission import NotNow, Rejected, Submissions
+from kiai.staff.hardware import HardwareWatch
 
 BODY_MAX: Final = 20 * 1024 * 1024
 # Forms of one address that are malformed, too long, with a wrong password, of a player without a session, or beyond the
@@ -54,10 +55,18 @@ class SubmissionEndpoints:
     """
 
     def __init__(
-        self, gateway: ClientGateway, submissions: Submissions, clock: Clock, domain: str, *, limited: bool
+        self,
+        gateway: ClientGateway,
+        submissions: Submissions,
+        hardware: HardwareWatch,
+        clock: Clock,
+        domain: str,
+        *,
+        limited: bool,
     ) -> None:
         self._gateway = gateway
         self._submissions = submissions
+        self._hardware = hardware
         self._domain = domain
         self._limited = limited
         self._odd_forms = FailureLimit(clock.monotonic, limit=ODD_FORMS_PER_MINUTE, period_s=60.0)
@@ -121,6 +130,7 @@ class SubmissionEndpoints:
                 user = await self._log_in(decrypted, form, request.address)
             sent = read_submission(form, decrypted, user_agent=request.headers.get("user-agent", ""))
             chart = await self._submissions.submit(user, sent)
+            await self._hardware.check_submission(user.id, sent.client_hash)
         except Rejected as rejected:
             return ClientResponse(f"error: {rejected.word}".encode())
         return ClientResponse((old_panel if old else panel)(chart, self._domain).encode())

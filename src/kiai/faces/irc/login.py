@@ -1,5 +1,6 @@
 """The login by IRC: PASS, NICK and USER, then the checks, the session and the welcome."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -19,6 +20,7 @@ from kiai.ids import Ids
 from kiai.osu.names import safe_name
 from kiai.osu.privileges import STAFF, VERIFIED, effective
 from kiai.presence import Presence
+from kiai.presence.service import AccountChanged
 from kiai.realtime.port import Session, Status, TooMany
 from kiai.realtime.rate_limiter import RateLimiter
 
@@ -116,6 +118,9 @@ class IrcLogin:
             self._count(refused.numeric)
             connection.reply(refused.numeric, text=str(refused))
             connection.close()
+        except AccountChanged:
+            self._count("changed")
+            connection.close("Your account has changed. Please connect again.")
         except (Unavailable, TooMany):  # TooMany: as many sessions as the server admits
             self._count("unavailable")
             connection.close("The server is busy. Please try again in a moment.")
@@ -188,12 +193,19 @@ class IrcLogin:
             hides_online=bool(user.privacy & Privacy.HIDE_ONLINE),
             silenced_until_ms=user.silenced_until_ms,
         )
+        password = connection.password or ""
         connection.nick = nick_of(user.name)
         connection.password = None
         connection.chat_bot = await self._is_chat_bot(user.id)
         # Before the session exists, so that no line to it is missed.
         self._hub.add(connection, session)
-        session = await self._presence.open_session(session)
+
+        async def reread() -> User | None:
+            with contextlib.suppress(NotAuthenticated):
+                return await self._passwords.holder(user.name, password)
+            return None
+
+        session = await self._presence.open_session(session, reread=reread)
         connection.session = session
         connection.session_read_at = connection.now()
 

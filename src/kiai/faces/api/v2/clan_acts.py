@@ -9,7 +9,7 @@ from kiai.accounts import Accounts, Viewer
 from kiai.accounts.model import ID_MAX
 from kiai.clans import ClanActs, Clans
 from kiai.clans.history import ID_END, ClanHistory
-from kiai.clans.model import CODE_LENGTH, FORMS, HistoryKind, JoinForm, Role
+from kiai.clans.model import CODE_LENGTH, DESCRIPTION_MAX, FORMS, HistoryKind, JoinForm, Role
 from kiai.errors import Invalid
 from kiai.faces.api.operation import Caller, Operation
 from kiai.faces.api.params import NoParameters
@@ -154,6 +154,7 @@ class ClanChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tag: Tag | None = None
     name: Name | None = None
     join: JoinWord | None = None
+    description: Annotated[str, Meta(max_length=DESCRIPTION_MAX, description="Empty to remove it.")] | None = None
 
 
 class Confirmation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -219,12 +220,17 @@ class ClanActsV2:
         return await self._page(clan_id)
 
     async def change(self, caller: Caller, query: NoParameters, body: ClanChanges, id: str) -> ChangedClanPage:  # noqa: A002
-        """Change a clan's tag, name or form of joining. For its owner and administrators."""
+        """Change a clan's tag, name, form of joining or description. For its owner and administrators."""
         clan_id = await self._existing(id)
         form = None if body.join is None else FORMS[body.join]
-        changes: dict[str, Any] = {"tag": body.tag, "name": body.name, "form": form}
+        changes: dict[str, Any] = {
+            "tag": body.tag,
+            "name": body.name,
+            "form": form,
+            "description": body.description,
+        }
         if all(value is None for value in changes.values()):
-            raise Invalid("tag", "given, or name or join", None)
+            raise Invalid("tag", "given, or name, join or description", None)
         if await self._acts_as_staff(caller, clan_id):
             await self._staff.edit(_actor(caller), clan_id, **changes)
         else:

@@ -1,0 +1,86 @@
+"""The commands `kiai devices ...`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kiai.cli.common import DatabaseOption, DataOption, JsonOption, Output, settings_of, with_services
+from kiai.errors import Invalid
+from kiai.staff import OPERATOR
+from kiai.staff.audit import utc_text
+
+if TYPE_CHECKING:
+    from kiai.app import Services
+    from kiai.staff.shared_devices import SharedDevice
+
+app = typer.Typer(
+    help="Manage the list of devices that unrelated players share. They are no evidence of a second account.",
+    no_args_is_help=True,
+)
+
+
+@app.command("list")
+def list_(data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+    """List the entries. They have ids, because the hashes identify devices."""
+    out = Output(as_json)
+
+    async def work(services: "Services") -> list["SharedDevice"]:
+        return await services.community.shared_devices.all(OPERATOR)
+
+    found = with_services(out, lambda: settings_of(data, database=database), work)
+    lines = [*map(_line, found)] or ["There are no shared devices."]
+    out.result({"devices": found, "total": len(found)}, *lines)
+
+
+@app.command("allow")
+def allow(
+    hash_: Annotated[
+        str | None, typer.Argument(metavar="HASH", help="A hash as clients send it: md5 in hex.", show_default=False)
+    ] = None,
+    player: Annotated[
+        str | None,
+        typer.Option("--player", metavar="NAME", help="Instead of a hash: the device that this player used last."),
+    ] = None,
+    note: Annotated[str, typer.Option("--note", metavar="T", help="Description of the device.")] = "",
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add a device. Players who share only this device match no other account.
+
+    Example: kiai devices allow --player "Some Player" --note "school"
+    """
+    out = Output(as_json)
+
+    async def work(services: "Services") -> list["SharedDevice"]:
+        devices = services.community.shared_devices
+        if (hash_ is None) == (player is None):
+            raise Invalid("device", "given by a hash or by --player", "both or none")
+        if hash_ is not None:
+            return await devices.allow(OPERATOR, hash_, note)
+        return await devices.allow_device_of(OPERATOR, player or "", note)
+
+    found = with_services(out, lambda: settings_of(data, database=database), work)
+    out.result({"devices": found}, *map(_line, found))
+
+
+@app.command("forget")
+def forget(
+    which: Annotated[str, typer.Argument(metavar="ID", help="The id of the entry, or the hash.")],
+    data: DataOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove a device from the list. It is compared again from then on."""
+    out = Output(as_json)
+
+    async def work(services: "Services") -> "SharedDevice":
+        return await services.community.shared_devices.forget(OPERATOR, which)
+
+    entry = with_services(out, lambda: settings_of(data, database=database), work)
+    out.result(entry, f"Removed {entry.id}.")
+
+
+def _line(entry: "SharedDevice") -> str:
+    by = "" if entry.added_by is None else f" by {entry.added_by}"
+    return f"{entry.id}  {utc_text(entry.at * 1000)}{by}  {entry.note}".rstrip()

@@ -1,0 +1,116 @@
+"""The list of devices that unrelated players share: entries, bounds, audit rows and their effect on matches."""
+
+import hashlib
+
+import pytest
+from sqlalchemy import insert, select
+from tests.builders import NOW_MS, World, a_player
+
+from kiai.accounts import Logins
+from kiai.accounts.login_records import MEANINGLESS
+from kiai.errors import Invalid, NotAllowed, NotFound, Refused, WrongState
+from kiai.staff import OPERATOR, Actor, shared_devices
+from kiai.staff.devices import Devices
+from kiai.staff.shared_devices import SharedDevices
+from kiai.storage.tables import audit_log, client_hashes
+
+
+def md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+@pytest.fixture
+def devices(world: World) -> SharedDevices:
+    return SharedDevices(world.database, world.authority, world.clock)
+
+
+def use(world: World, user_id: int, name: str, *, at_ms: int = NOW_MS, wine: int = 0) -> None:
+    """Record that an account was used on the device `name`."""
+    world.change(
+        insert(client_hashes).values(
+            user_id=user_id,
+            adapters=md5(f"{name} adapters"),
+            uninstall=md5(f"{name} uninstall"),
+            disk=md5(f"{name} disk"),
+            wine=wine,
+            exe="",
+            first_at_ms=at_ms,
+            last_at_ms=at_ms,
+            uses=1,
+        )
+    )
+
+
+def rows(world: World) -> list[str]:
+    return [text for (text,) in world.look(select(audit_log.c.details).where(audit_log.c.action == "device_edit"))]
+
+
+def test_a_hash_on_the_list_matches_nobody_until_it_is_forgotten(world: World, devices: SharedDevices) -> None:
+    alice, bob = world.add_player(a_player()), world.add_player(a_player("bob"))
+    for player in (alice, bob):
+        use(world, player, "school")
+    logins, lookup = Logins(world.database), Devices(world.database, world.authority, world.clock)
+
+    def matches() -> tuple[int, int]:
+        at_login = logins.shared_with(
+            alice,
+            adapters=md5("school adapters"),
+            uninstall=md5("school uninstall"),
+            disk=md5("school disk"),
+            wine=False,
+        )
+        return len(world.run(at_login)), len(world.run(lookup.matches(OPERATOR, world.user(alice))))
+
+    assert matches() == (1, 1)
+    entries = world.run(devices.allow_device_of(OPERATOR, "alice", "school"))
+    assert (len(entries), matches()) == (3, (0, 0))
+
+    for entry in entries:
+        world.run(devices.forget(OPERATOR, entry.id))
+    assert matches() == (1, 1)
+    assert world.run(devices.all(OPERATOR)) == []
+
+
+def test_neither_entries_nor_audit_rows_contain_a_hash(world: World, devices: SharedDevices) -> None:
+    alice = world.add_player(a_player())
+    use(world, alice, "school")
+    world.run(devices.allow_device_of(OPERATOR, "alice", "school"))
+    world.run(devices.allow(OPERATOR, md5("cafe"), "cafe"))
+    world.run(devices.forget(OPERATOR, md5("cafe")))
+
+    shown = repr(world.run(devices.all(OPERATOR))) + repr(rows(world))
+
+    assert len(rows(world)) == 3
+    for name in ("school adapters", "school uninstall", "school disk", "cafe"):
+        assert md5(name) not in shown
+
+
+def test_under_wine_only_the_installation_is_listed(world: World, devices: SharedDevices) -> None:
+    alice = world.add_player(a_player())
+    use(world, alice, "old", at_ms=NOW_MS - 1)
+    use(world, alice, "wine", wine=1)
+
+    assert len(world.run(devices.allow_device_of(OPERATOR, alice))) == 1
+    with pytest.raises(WrongState, match="already"):
+        world.run(devices.allow(OPERATOR, md5("wine uninstall")))
+
+
+def test_refusals(world: World, devices: SharedDevices, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice = world.add_player(a_player())
+    for wrong in ("", "abc", md5("x")[:-1] + "g", *sorted(MEANINGLESS)):
+        with pytest.raises(Invalid):
+            world.run(devices.allow(OPERATOR, wrong))
+    with pytest.raises(Invalid, match="note"):
+        world.run(devices.allow(OPERATOR, md5("x"), "n" * 201))
+    with pytest.raises(NotFound):
+        world.run(devices.allow_device_of(OPERATOR, "alice"))
+    with pytest.raises(NotFound):
+        world.run(devices.forget(OPERATOR, md5("x")))
+    with pytest.raises(NotAllowed):
+        world.run(devices.allow(Actor(alice, "api"), md5("x")))
+    monkeypatch.setattr(shared_devices, "ENTRIES_MAX", 1)
+    world.run(devices.allow(OPERATOR, md5("x")))
+    with pytest.raises(Refused, match="at most 1"):
+        world.run(devices.allow(OPERATOR, md5("y")))
+
+    assert len(rows(world)) == 1
