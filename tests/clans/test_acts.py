@@ -39,7 +39,7 @@ class ClanWorld:
         self.history = ClanHistory(world.database, world.accounts)
         self.upkeep = ClanUpkeep(world.database, self.acts, world.clock)
         authority = Authority(world.database, world.accounts, world.clock)
-        self.staff = ClanStaff(world.database, world.accounts, authority, self.acts, self.clans, world.clock)
+        self.staff = ClanStaff(world.accounts, authority, self.acts, self.clans, world.clock)
         ids = [world.add_player(a_player(name, priv=ADMIN if name == "admin" else NORMAL)) for name in NAMES]
         self.alice, self.bob, self.carol, self.dave, self.erin, self.admin = ids
         self.id = self.run(self.acts.found(self.alice, "owl", "Night Owls"))
@@ -294,14 +294,6 @@ def test_a_former_name_and_tag_are_free_for_the_clan_itself_only(clan: ClanWorld
     assert (found.tag, found.name) == ("OWL", "Night Owls")
 
 
-def test_a_clan_reserves_a_bounded_number_of_names(clan: ClanWorld) -> None:
-    for number in range(RESERVED_OF_ONE_MAX + 1):
-        clan.run(clan.acts.edit(clan.alice, clan.id, tag=f"T{number}"))
-
-    assert clan.run(clan.acts.found(clan.dave, "owl", "Others"))  # the oldest is released
-    assert isinstance(clan.refusal(clan.acts.found(clan.erin, "T0", "More")), Conflict)
-
-
 def test_restricted_members_keep_their_role_and_cannot_act(clan: ClanWorld) -> None:
     clan.change_user(clan.bob, priv=int(Privilege.VERIFIED))
 
@@ -422,3 +414,39 @@ def test_a_transfer_and_leaving_at_once_keep_exactly_one_owner(clan: ClanWorld) 
 
     owner = clan.run(clan.clans.clan(clan.id)).owner_id
     assert [member for member, role in clan.members().items() if role == 3] == [owner]
+
+
+def test_a_reservation_is_never_given_up_for_another_one(clan: ClanWorld) -> None:
+    tags = [f"OWL{n}" for n in range(RESERVED_OF_ONE_MAX)]
+    for tag in tags:
+        clan.run(clan.acts.edit(clan.alice, clan.id, tag=tag))
+
+    refusal = clan.refusal(clan.acts.edit(clan.alice, clan.id, tag="LAST"))
+
+    assert isinstance(refusal, WrongState)
+    assert "already reserves 10" in str(refusal)
+    for tag in ["OWL", *tags]:
+        assert isinstance(clan.refusal(clan.acts.found(clan.dave, tag, "Others")), Conflict), tag
+    clan.run(clan.acts.edit(clan.alice, clan.id, tag="OWL"))  # its own former tag needs no further reservation
+    clan.run(clan.staff.edit(Actor(clan.admin, "game"), clan.id, tag="STAFF"))
+    clan.run(clan.acts.disband(clan.alice, clan.id))
+    for tag in ["OWL", "STAFF", *tags]:
+        assert isinstance(clan.refusal(clan.acts.found(clan.dave, tag, "Others")), Conflict), tag
+
+    clan.world.clock.advance(30 * 86_400)
+    clan.run(clan.acts.found(clan.dave, "OWL", "Others"))
+
+
+def test_the_owner_changes_the_description(clan: ClanWorld) -> None:
+    clan.run(clan.acts.edit(clan.alice, clan.id, description=" Awake <b>at night</b> "))
+    assert clan.run(clan.clans.clan(clan.id)).description == "Awake <b>at night</b>"
+
+    assert isinstance(clan.refusal(clan.acts.edit(clan.bob, clan.id, description="x")), LacksRole)
+    for wrong in ("x" * 501, "two\nlines", "\x00"):
+        assert isinstance(clan.refusal(clan.acts.edit(clan.alice, clan.id, description=wrong)), Invalid)
+    same = clan.refusal(clan.acts.edit(clan.alice, clan.id, description="Awake <b>at night</b>"))
+    assert "already has this description" in str(same)
+
+    clan.run(clan.staff.edit(Actor(clan.admin, "game"), clan.id, description=""))
+    assert clan.run(clan.clans.clan(clan.id)).description == ""
+    assert clan.audited() == [("clan_edit", clan.admin)]

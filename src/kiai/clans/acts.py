@@ -21,6 +21,7 @@ from kiai.clans.model import (
     CODE_CHARACTERS,
     CODE_LENGTH,
     DAY_MS,
+    DESCRIPTION_MAX,
     HOUR_MS,
     INVITATIONS_MAX,
     REQUESTS_MAX,
@@ -152,6 +153,8 @@ class ClanActs:
         self, tx: Transaction, clan: ChangingClan, now: int, *, actor_id: int, by_staff: bool = False
     ) -> None:
         """Remove a locked clan with everything that belongs to it, except its history."""
+        # Before the totals are deleted: the job that writes them has either committed, or waits and finds no clan.
+        await tx.one(sql.CLAN_TO_REMOVE, id=clan.id)
         members = await tx.all(sql.MEMBER_IDS_TO_CHANGE, clan_id=clan.id)
         for member in members:
             # Only the owner waits before founding or joining again: the others did not choose to leave.
@@ -179,13 +182,16 @@ class ClanActs:
         tag: str | None = None,
         name: str | None = None,
         form: JoinForm | None = None,
+        description: str | None = None,
         as_staff: AsStaff | None = None,
     ) -> ChangingClan:
-        """Change the tag, the name or the form of joining. Return the clan as it was.
+        """Change the tag, the name, the form of joining or the description. Return the clan as it was.
 
-        Raises Invalid, Conflict, LacksRole for all but the owner, and WrongState if nothing would change, or for a
-        second new name within 30 days.
+        Raises Invalid, Conflict, LacksRole for all but the owner, and WrongState if nothing would change, for a second
+        new name within 30 days, and at the limit of reserved names and tags.
         """
+        if description is not None:
+            description = _checked_description(description)
         if tag is not None:
             _check_tag(tag)
         if name is not None:
@@ -208,8 +214,11 @@ class ClanActs:
                 was, becomes = JoinForm(clan.joining).name.lower(), form.name.lower()
                 before["join"], after["join"] = was, becomes
                 await self._record(tx, clan, "form", now, actor_id=by, by_staff=is_staff, before=was, after=becomes)
+            if description is not None and description != clan.description:
+                await tx.run(sql.SET_DESCRIPTION, of_clan=clan.id, new_text=description)
+                before["description"], after["description"] = clan.description, description
             if not after:
-                raise WrongState(_nothing_changes(clan, tag, name))
+                raise WrongState(_nothing_changes(clan, tag, name, form))
             if "tag" in after or "name" in after:
                 await remove_names(tx, NameKind.CLAN, clan.id, clan.name, clan.tag)
                 await add_names(
@@ -573,6 +582,8 @@ class ClanActs:
         await self._check_free(tx, clan.id, NAME, safe_name(name), now)
         if not is_spelling:
             await tx.run(sql.RELEASE, of_kind=NAME, of_key=safe_name(name))
+            if not by_staff:
+                await self._check_may_reserve(tx, clan.id, now)
             await self._reserve(tx, clan.id, NAME, safe_name(clan.name), now)
         await self._record(
             tx, clan, "rename", now, actor_id=by, by_staff=by_staff, before=clan.name, after=name, new_name=name
@@ -584,6 +595,8 @@ class ClanActs:
         await tx.run(sql.SET_TAG, of_clan=clan.id, new_tag=tag)
         await self._check_free(tx, clan.id, TAG, tag, now)
         await tx.run(sql.RELEASE, of_kind=TAG, of_key=tag)
+        if not by_staff:
+            await self._check_may_reserve(tx, clan.id, now)
         await self._reserve(tx, clan.id, TAG, clan.tag, now)
         await self._record(
             tx, clan, "tag", now, actor_id=by, by_staff=by_staff, before=clan.tag, after=tag, new_tag=tag
@@ -594,10 +607,16 @@ class ClanActs:
         if holder is not None and holder != clan_id:
             raise Conflict("tag" if kind == TAG else "name")
 
+    async def _check_may_reserve(self, tx: Transaction, clan_id: int, now: int) -> None:
+        """Raise WrongState at the limit. A clan must not give up a reservation for another: it was promised."""
+        ends = await tx.all(sql.RESERVED_UNTIL, clan_id=clan_id, now_ms=now)
+        if len(ends) >= RESERVED_OF_ONE_MAX:
+            left = duration_text(-(-(ends[0] - now) // 1000))
+            raise WrongState(
+                f"the clan already reserves {RESERVED_OF_ONE_MAX} former names and tags: wait another {left}"
+            )
+
     async def _reserve(self, tx: Transaction, clan_id: int, kind: int, key: str, now: int) -> None:
-        held = await tx.all(sql.RESERVED_BY, clan_id=clan_id)
-        for of_kind, of_key in held[: max(0, len(held) - RESERVED_OF_ONE_MAX + 1)]:
-            await tx.run(sql.RELEASE, of_kind=of_kind, of_key=of_key)
         await tx.run(sql.RELEASE, of_kind=kind, of_key=key)  # an earlier reservation that has ended
         await tx.run(sql.RESERVE, kind=kind, key=key, clan_id=clan_id, until_ms=now + RESERVED_DAYS * DAY_MS)
 
@@ -683,10 +702,19 @@ def _check_name(name: str) -> None:
         raise Invalid("name", fault, name)
 
 
-def _nothing_changes(clan: ChangingClan, tag: str | None, name: str | None) -> str:
+def _checked_description(text: str) -> str:
+    text = text.strip()
+    if len(text) > DESCRIPTION_MAX or not text.isprintable():
+        raise Invalid("description", f"at most {DESCRIPTION_MAX} printable characters", text)
+    return text
+
+
+def _nothing_changes(clan: ChangingClan, tag: str | None, name: str | None, form: JoinForm | None) -> str:
     if tag is not None:
         return f"the tag is already {clan.tag}"
-    return f"the name is already {clan.name}" if name is not None else f"the clan is already {_form(clan)}"
+    if name is not None:
+        return f"the name is already {clan.name}"
+    return f"the clan is already {_form(clan)}" if form is not None else "the clan already has this description"
 
 
 def _form(clan: ChangingClan) -> str:

@@ -12,7 +12,8 @@ HOUR_MS: Final = 3_600_000
 RESERVED_DAYS: Final = 30
 """Days for which a former name or tag stays free for nobody but its own clan."""
 RESERVED_OF_ONE_MAX: Final = 10
-"""Reserved names and tags of one clan; a further change releases the oldest."""
+"""Reserved names and tags of one clan. Its owner cannot change a name or tag beyond it; staff can."""
+DESCRIPTION_MAX: Final = 500
 INHERIT_AFTER_DAYS: Final = 30
 INVITATIONS_MAX: Final = 100
 """Open invitations of a clan."""
@@ -78,6 +79,7 @@ class ChangingClan(msgspec.Struct, frozen=True):
     owner_id: int
     joining: int
     code: str | None
+    description: str
     renamed_at_ms: int | None
     owner_away_since_ms: int | None
 

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import BigInteger, bindparam, cast, delete, exists, func, insert, literal_column, select
+from sqlalchemy import BigInteger, bindparam, cast, delete, func, insert, literal_column, select
 
 from kiai.accounts.visibility import visible
 from kiai.errors import NotFound
@@ -135,14 +135,14 @@ _STORED_TOTALS = Query(
     scans="a job compares all totals",
 )
 _CLEAR_TOTALS = Command(delete(clan_totals), scans="the job that writes all rows again")
-# Only of clans that still exist: one may be disbanded between the sums and this write.
-_WRITE_TOTALS = Command(
-    insert(clan_totals).from_select(
-        list(_TOTALS),
-        select(*[bindparam(name, type_=clan_totals.c[name].type).label(name) for name in _TOTALS]).where(
-            exists(select(clans.c.id).where(clans.c.id == bindparam("of_clan", type_=clans.c.id.type)))
-        ),
-    )
+_WRITE_TOTALS = Command(insert(clan_totals).values({name: bindparam(name) for name in _TOTALS}))
+# Keeps clans from being removed until the totals are committed. A clan that is being removed is waited for, and is not
+# among the rows then.
+KEPT_CLANS: Final = Query(
+    select(clans.c.id).order_by(clans.c.id).with_for_update(read=True, key_share=True),
+    scalar,
+    lane=Lane.JOB,
+    scans="a job writes the totals of all clans",
 )
 # By `ix_clan_totals_pp`.
 _BOARD = Query(
@@ -202,8 +202,10 @@ class Clans:
             return
 
         async def body(tx: Transaction) -> None:
+            # One may be disbanded between the sums and this write.
+            kept = set(await tx.all(KEPT_CLANS))
             await tx.run(_CLEAR_TOTALS)
-            await tx.run_many(_WRITE_TOTALS, [{**row, "of_clan": row["clan_id"]} for row in totals])
+            await tx.run_many(_WRITE_TOTALS, [row for row in totals if row["clan_id"] in kept])
 
         await self._database.transaction(body)
 

@@ -6,7 +6,15 @@ import msgspec
 from sqlalchemy import BigInteger, bindparam, delete, func, insert, literal_column, select, update
 
 from kiai.accounts.visibility import visible
-from kiai.clans.model import HISTORY_MAX, INVITATIONS_MAX, REQUESTS_MAX, REQUESTS_OF_ONE_MAX, ChangingClan, ClanPlayer
+from kiai.clans.model import (
+    HISTORY_MAX,
+    INVITATIONS_MAX,
+    REQUESTS_MAX,
+    REQUESTS_OF_ONE_MAX,
+    RESERVED_OF_ONE_MAX,
+    ChangingClan,
+    ClanPlayer,
+)
 from kiai.osu.privileges import Privilege
 from kiai.storage.port import Command, Lane, Query, columns_for, scalar
 from kiai.storage.tables import (
@@ -31,6 +39,8 @@ CLAN_TO_CHANGE = Query(
     select(*columns_for(ChangingClan, clans)).where(clans.c.id == bindparam("id")).with_for_update(key_share=True),
     ChangingClan,
 )
+# Conflicts with the lock of the job that writes the totals, which refer to the clan (`clans/service.py`).
+CLAN_TO_REMOVE = Query(select(clans.c.id).where(clans.c.id == bindparam("id")).with_for_update(), scalar)
 ID_OF_CODE = Query(select(clans.c.id).where(clans.c.code == bindparam("code")), scalar)
 INSERT = Query(
     insert(clans)
@@ -46,6 +56,7 @@ SET_NAME = Command(
 )
 SET_TAG = Command(update(clans).where(_of_clan).values(tag=bindparam("new_tag")))
 SET_FORM = Command(update(clans).where(_of_clan).values(joining=bindparam("new_form")))
+SET_DESCRIPTION = Command(update(clans).where(_of_clan).values(description=bindparam("new_text")))
 SET_CODE = Command(update(clans).where(_of_clan).values(code=bindparam("new_code")))
 SET_OWNER = Command(
     update(clans).where(_of_clan).values(owner_id=bindparam("new_owner"), owner_away_since_ms=bindparam("no_time"))
@@ -215,12 +226,13 @@ RELEASE = Command(
         clan_reservations.c.kind == bindparam("of_kind"), clan_reservations.c.key == bindparam("of_key")
     )
 )
-RESERVED_BY = Query(
-    select(clan_reservations.c.kind, clan_reservations.c.key)
-    .where(clan_reservations.c.clan_id == bindparam("clan_id"))
+# The ends of the reservations of a clan, the first one first.
+RESERVED_UNTIL = Query(
+    select(clan_reservations.c.until_ms)
+    .where(clan_reservations.c.clan_id == bindparam("clan_id"), clan_reservations.c.until_ms > bindparam("now_ms"))
     .order_by(clan_reservations.c.until_ms)
-    .limit(BATCH),
-    lambda kind, key: (kind, key),
+    .limit(RESERVED_OF_ONE_MAX),
+    scalar,
 )
 
 # --- history
