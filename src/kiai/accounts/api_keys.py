@@ -56,8 +56,8 @@ class ApiKeys:
 
         async def body(tx: Transaction) -> None:
             # Locked: two keys at the same time must not both be the last one that is allowed.
-            if await tx.one(queries.PRIV_TO_CHANGE, user_id=user_id) is None:
-                raise NotFound("user")
+            if await tx.one(queries.UNLOCKED_TO_CHANGE, user_id=user_id) is None:
+                raise Refused("the account is banned or deleted")
             if replaces:
                 await tx.run(queries.REVOKE_KEYS, holder_id=user_id, at_ms=now)
             if len(await tx.all(queries.KEYS_OF, user_id=user_id)) >= queries.KEYS_MAX:

@@ -65,6 +65,10 @@ class Credentials:
         # A client that disconnects must not cancel the check that other requests wait for.
         return await asyncio.shield(task)
 
+    async def recheck(self, name: str, password_md5: str) -> User | None:
+        """Read the account again. Return None if the password that `check` has accepted is not valid any more."""
+        return await self._accounts.remembered(name, password_md5)
+
     async def _guess(self, name: str, password_md5: str, network: str, counted: str) -> User:
         if not self._limited:
             return await self._accounts.authenticate(name, password_md5, caller=network)

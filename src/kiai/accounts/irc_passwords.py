@@ -11,7 +11,7 @@ from kiai.accounts import queries
 from kiai.accounts.api_keys import Also, nothing_else
 from kiai.accounts.model import IrcPassword, User
 from kiai.clock import Clock
-from kiai.errors import NotAuthenticated, NotFound
+from kiai.errors import NotAuthenticated, Refused
 from kiai.ids import Ids
 from kiai.osu.names import safe_name
 from kiai.storage.outbox import enqueue
@@ -59,8 +59,8 @@ class IrcPasswords:
 
         async def body(tx: Transaction) -> None:
             # Locked: of two at the same time, the later one replaces the other.
-            if await tx.one(queries.PRIV_TO_CHANGE, user_id=user_id) is None:
-                raise NotFound("user")
+            if await tx.one(queries.UNLOCKED_TO_CHANGE, user_id=user_id) is None:
+                raise Refused("the account is banned or deleted")
             if await tx.run(queries.REMOVE_IRC_PASSWORD, of_user=user_id):
                 await enqueue(tx, REVOKED, revocation(user_id, now), now)
             await tx.run(queries.ADD_IRC_PASSWORD, user_id=user_id, hash=_hash(password), created_at_ms=now)

@@ -191,6 +191,13 @@ DEVELOPERS = Query(
 PRIV_TO_CHANGE = Query(
     select(users.c.priv).where(users.c.id == bindparam("user_id")).with_for_update(key_share=True), scalar
 )
+# Without the accounts that are locked out: a ban revokes credentials, and one issued at the same time must not stay.
+UNLOCKED_TO_CHANGE = Query(
+    select(users.c.id)
+    .where(users.c.id == bindparam("user_id"), users.c.banned_at_ms.is_(None), users.c.deleted_at_ms.is_(None))
+    .with_for_update(key_share=True),
+    scalar,
+)
 ANY_DEVELOPER = Query(select(users.c.id).where(users.c.priv.op("&")(int(Privilege.DEVELOPER)) != 0).limit(1), scalar)
 SET_PRIV = Command(update(users).where(_one).values(priv=bindparam("priv")))
 SILENCE_TO_CHANGE = Query(

@@ -10,9 +10,11 @@ from typing import Final
 import msgspec
 from sqlalchemy import bindparam, delete, insert, select, update
 
+from kiai.accounts import queries
 from kiai.accounts.api_keys import Also, nothing_else
 from kiai.accounts.model import User
 from kiai.clock import Clock
+from kiai.errors import NotAuthenticated
 from kiai.ids import Ids
 from kiai.storage.port import Command, Database, Query, Transaction, columns_for, scalar
 from kiai.storage.tables import users, web_sessions
@@ -110,11 +112,17 @@ class WebSessions:
         self._ids = ids
 
     async def create(self, user_id: int, *, address: str, agent: str, second_factor: bool = False) -> str:
-        """Create a session and return its token, which cannot be read again."""
+        """Create a session and return its token, which cannot be read again.
+
+        Raises NotAuthenticated for an account that is banned or deleted.
+        """
         token = self._ids.token(TOKEN_BYTES)
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
+            # Locks the account: a ban at the same time either ends the new session, or is seen here.
+            if await tx.one(queries.UNLOCKED_TO_CHANGE, user_id=user_id) is None:
+                raise NotAuthenticated
             for old in await tx.all(_BEYOND_LIMIT, user_id=user_id):
                 await tx.run(_END, hash=old)
             await tx.run(
@@ -173,6 +181,14 @@ class WebSessions:
             return count
 
         return bool(ended) and bool(await self._database.transaction(body))
+
+    async def end_one(self, token: str) -> None:
+        """End the session with this token."""
+
+        async def body(tx: Transaction) -> None:
+            await tx.run(_END, hash=token_hash(token))
+
+        await self._database.transaction(body)
 
     async def end_all(self, user_id: int, *, current: WebSession | None = None) -> int:
         """End all sessions of the account, except `current`. Return their number."""

@@ -4,6 +4,7 @@ The steps share a token in a cookie, so that the second step needs no password. 
 session id from before the login is never valid after it.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -95,13 +96,18 @@ class WebLogin:
                 self._history.record(account.id, LoginEvent.WRONG_PASSWORD, origin)
             raise
         await self._check_admitted(user, origin)
+        md5 = password_md5(password[:PASSWORD_TEXT_MAX])
         if (await self._factors.of(user.id)).required:
 
             async def body(tx: Transaction) -> str:
                 return await self._tokens.create(tx, user.id, TokenKind.LOGIN)
 
-            return SecondStep(await self._database.transaction(body))
-        return await self._open(user.id, origin, second_factor=False)
+            step = SecondStep(await self._database.transaction(body))
+            if await self._credentials.recheck(name, md5) is None:
+                await self._database.transaction(lambda tx: self._tokens.use(tx, TokenKind.LOGIN, step.token))
+                raise NotAuthenticated
+            return step
+        return await self._open(user.id, origin, second_factor=False, password=(name, md5))
 
     async def open_session(self, user_id: int, origin: Origin, *, second_factor: bool) -> str:
         """Open a session without a check, after a registration or in place of one that ended. Return its token."""
@@ -184,8 +190,20 @@ class WebLogin:
         acts = await self._database.all(ABOUT, kind="user", target_id=user.id)
         raise AccountBanned(next((act.reason for act in acts if act.action == "ban"), ""))
 
-    async def _open(self, user_id: int, origin: Origin, *, second_factor: bool) -> LoggedIn:
-        token = await self.open_session(user_id, origin, second_factor=second_factor)
+    async def _open(
+        self, user_id: int, origin: Origin, *, second_factor: bool, password: tuple[str, str] | None = None
+    ) -> LoggedIn:
+        """Open a session. `password` is the name and the md5 with which the player has logged in."""
+        try:
+            token = await self.open_session(user_id, origin, second_factor=second_factor)
+        except NotAuthenticated:  # banned or deleted since the check
+            with contextlib.suppress(NotFound):
+                await self._check_admitted(await self._accounts.user(Viewer(user_id=user_id), id=user_id), origin)
+            raise
+        # A change of the password ends all sessions. One that came before this session was created is seen here.
+        if password is not None and await self._credentials.recheck(*password) is None:
+            await self._web_sessions.end_one(token)
+            raise NotAuthenticated
         self._history.record(user_id, LoginEvent.LOGIN, origin)
         for listener in self._listeners:
             await listener(user_id)

@@ -16,7 +16,7 @@ from kiai.accounts.last_seen import LastSeen
 from kiai.accounts.model import Privacy
 from kiai.accounts.visibility import Viewer, is_public
 from kiai.clock import Clock
-from kiai.errors import NotFound, Refused
+from kiai.errors import KiaiError, NotFound, Refused, Unavailable
 from kiai.logs import Outage
 from kiai.presence.events import (
     AlertSent,
@@ -50,6 +50,8 @@ TOURNAMENT_SESSIONS_MAX: Final = 18  # one for each of 16 seats, and 2 managers
 LIVE_WITHIN_S: Final = 10.0  # a running client polls about once a second
 
 StatsOf = Callable[[int, int], Awaitable[SessionStats]]
+Reread = Callable[[], Awaitable[User | None]]
+"""Reads the account of a login again, by its credential. None if the credential is not valid any more."""
 SessionEndListener = Callable[[Session], Awaitable[object]]
 
 
@@ -58,6 +60,10 @@ class AlreadyOnline(Refused):
 
     def __init__(self) -> None:
         super().__init__("the account is already logged in")
+
+
+class AccountChanged(KiaiError):
+    """The account has changed during the login: the session that was opened has ended, and the login starts again."""
 
 
 class Presence:
@@ -109,11 +115,16 @@ class Presence:
                 continue
             await self.end(session.token)
 
-    async def open_session(self, session: Session, *, also_follows: Sequence[str] = ()) -> Session:
+    async def open_session(
+        self, session: Session, *, also_follows: Sequence[str] = (), reread: Reread | None = None
+    ) -> Session:
         """Open the session with its stats and topics, and announce the player.
 
         The caller reads the list of players afterwards and misses nobody: the session's topics have all later changes.
         An IRC connection follows none of these topics: it reads the events of the topic IRC.
+
+        Logins pass `reread`. Raises AccountChanged if the account is not that of the session any more: banned, with
+        another name, other privileges, another silence or password.
         """
         follows = {*also_follows} if session.irc else {ONLINE, STATUS, *also_follows}
         if session.is_game:
@@ -142,7 +153,24 @@ class Presence:
             same = [other for other in every if not other.tournament and other.irc == session.irc]
             for other in same[:-1]:
                 await self.end(other.token)
+        if reread is not None:
+            await self._check_current(session, reread)
         return session
+
+    async def _check_current(self, session: Session, reread: Reread) -> None:
+        """End the session if its account has changed since it was read.
+
+        The session is open at the time of this read. So a change is either committed by now and seen here, or its
+        delivery finds the session (`on_privileges_change`, `end_sessions`).
+        """
+        try:
+            is_current = _is_of(session, await reread())
+        except Unavailable:
+            await self.end(session.token)
+            raise
+        if not is_current:
+            await self.end(session.token)
+            raise AccountChanged
 
     async def end(self, token: str) -> Session | None:
         """End a session and return it, or None if another caller ended it first.
@@ -369,3 +397,16 @@ class Presence:
 
     def _entries(self, events: Sequence[object]) -> list[Entry]:
         return [entry for event in events for entry in self._announce(event)]
+
+
+def _is_of(session: Session, user: User | None) -> bool:
+    """Return whether the session has the present state of its account."""
+    if user is None or user.banned_at_ms is not None:
+        return False
+    return (session.name, session.priv, session.country, session.silenced_until_ms, session.hides_online) == (
+        user.name,
+        user.priv,
+        user.country,
+        user.silenced_until_ms,
+        bool(user.privacy & Privacy.HIDE_ONLINE),
+    )

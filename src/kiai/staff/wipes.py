@@ -127,7 +127,10 @@ class Wipes:
     async def _checked_user(
         self, actor: Actor, who: Who, reason: str, action: str, oneself: Oneself
     ) -> tuple[User, Requirement]:
-        """Return the target, and what the transaction checks again. Raises in the order of docs/spec/game-rules.md#who-may-act-on-whom."""
+        """Return the target, and what the transaction checks again.
+
+        Raises in the order of docs/spec/game-rules.md#who-may-act-on-whom.
+        """
         await self._authority.require(actor, WIPES_USERS)
         reason = checked_reason(reason)
         target = await self._authority.target(who)
