@@ -12,6 +12,8 @@ from tests.presence.test_interleavings import Interrupted
 
 from kiai.accounts import User, sanctions
 from kiai.accounts.visibility import is_public
+from kiai.chat.history import ChannelHistory
+from kiai.chat.journal import Journal
 from kiai.faces.bancho.announce import announcer
 from kiai.faces.bancho.announce.presence import TABLE
 from kiai.osu.names import password_md5
@@ -41,7 +43,8 @@ class Server:
         async def nothing(*_: object) -> None:
             return None
 
-        self.silences = Silences(accounts, self.world.authority, realtime, clock, announcer(TABLE), nothing)
+        history = ChannelHistory(database, Journal(database, clock), clock)
+        self.silences = Silences(accounts, self.world.authority, realtime, clock, announcer(TABLE), nothing, history)
         for kind, receiver in (
             ("privileges", self.presence.on_privileges_change),
             ("sessions", self.presence.end_sessions),

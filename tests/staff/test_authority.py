@@ -18,6 +18,9 @@ from tests.pausing import Pause, PausingDatabase
 from kiai.accounts import queries, sanctions
 from kiai.beatmaps import MapStatus
 from kiai.beatmaps.model import Beatmap
+from kiai.chat.channels import Channels
+from kiai.chat.history import ChannelHistory
+from kiai.chat.journal import Journal
 from kiai.clans import ClanActs, ClanRules, Clans
 from kiai.clans.model import JoinForm
 from kiai.errors import NotAllowed, OutRanked
@@ -61,14 +64,15 @@ class Office:
         async def nothing(*_: object) -> None:
             return None
 
-        self.silences = Silences(accounts, authority, world.realtime, clock, lambda event: [], nothing)
+        history = ChannelHistory(database, Journal(database, clock), clock)
+        self.silences = Silences(accounts, authority, world.realtime, clock, lambda event: [], nothing, history)
         self.kicks = Kicks(authority, clock)
         self.notes = Notes(database, accounts, authority, clock)
         self.naming = Naming(accounts, authority, world.standing, clock)
         self.donors = Donors(accounts, authority, clock)
         self.chat_bots = ChatBots(database, accounts, authority, clock)
         self.faq = Faq(database, authority, clock)
-        self.channels = ChannelDesk(database, authority, clock)
+        self.channels = ChannelDesk(database, authority, clock, Channels(database))
         self.devices = Devices(database, authority, clock)
         self.flags = Flags(database, clock)
         self.flag_queue = FlagQueue(authority, self.flags, cast(Examiner, None), clock)
@@ -245,6 +249,7 @@ def test_two_developers_who_demote_each_other_do_not_both_succeed(office: Office
 
 
 WITHOUT_A_RIGHT: Final = {
+    "address_blocks.AddressBlocks.end_due": "a job, whose actor has every right",
     "authority.Authority.transaction": "it is the check",
     "authority.Authority.record_denied": "the row of a refusal",
     "map_requests.MapRequests.request": "an act of a player",

@@ -96,7 +96,6 @@ class WebLogin:
                 self._history.record(account.id, LoginEvent.WRONG_PASSWORD, origin)
             raise
         await self._check_admitted(user, origin)
-        md5 = password_md5(password[:PASSWORD_TEXT_MAX])
         if (await self._factors.of(user.id)).required:
 
             async def body(tx: Transaction) -> str:
