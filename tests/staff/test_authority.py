@@ -37,7 +37,7 @@ from kiai.staff.donors import Donors
 from kiai.staff.faq import Faq
 from kiai.staff.flag_queue import FlagQueue
 from kiai.staff.kicks import Kicks
-from kiai.staff.map_requests import MapRequests
+from kiai.staff.map_requests import MapRequests, NominationRules
 from kiai.staff.naming import Naming
 from kiai.staff.notes import Notes
 from kiai.staff.silences import Silences
@@ -76,7 +76,7 @@ class Office:
         self.devices = Devices(database, authority, clock)
         self.flags = Flags(database, clock)
         self.flag_queue = FlagQueue(authority, self.flags, cast(Examiner, None), clock)
-        self.requests = MapRequests(database, authority, world.staff, world.beatmaps, clock, nothing)
+        self.requests = MapRequests(database, authority, world.beatmaps, clock, NominationRules())
         self.acts = ClanActs(database, None, clock, ClanRules())
         self.clan_staff = ClanStaff(accounts, authority, self.acts, Clans(database), clock)
         self.clan = self.run(self.acts.found(self.alice, "owl", "Night Owls"))
@@ -153,6 +153,7 @@ OTHERS: Final[dict[str, Verb]] = {
     "channel add": lambda o: lambda: o.channels.add(o.actor, "#chess"),
     "channel topic": lambda o: lambda: o.channels.set_topic(o.actor, "#osu", "Hello"),
     "map status": lambda o: lambda: o.world.staff.set_map_status(o.actor, [o.beatmap], MapStatus.LOVED),
+    "map of a request": lambda o: lambda: o.requests.set_status(o.actor, [o.beatmap], MapStatus.LOVED),
     "map freeze": lambda o: lambda: o.requests.set_frozen(o.actor, [o.beatmap], not o.beatmap.frozen),
     "clan kick": lambda o: lambda: o.clan_staff.kick(o.actor, o.clan, o.bob),
 }
@@ -253,7 +254,7 @@ WITHOUT_A_RIGHT: Final = {
     "authority.Authority.transaction": "it is the check",
     "authority.Authority.record_denied": "the row of a refusal",
     "map_requests.MapRequests.request": "an act of a player",
-    "map_requests.MapRequests.set_status": "answers requests after an act that was checked",
+    "nominations.NominationMode._rank": "a job, whose actor has every right",
     "reports.Reports.send": "an act of a player",
     "service.Staff.record_import": "an act of the operator",
 }
