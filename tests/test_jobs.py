@@ -1,6 +1,7 @@
 """Periodic work of several workers: one worker does each run."""
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -223,6 +224,77 @@ def test_job_leased_by_another_worker_does_not_count_as_a_success() -> None:
         return worker
 
     assert set(asyncio.run(scenario()).done_at) == {"own"}
+
+
+async def _swallows() -> None:
+    """Work that loses its cancellation, as a library does that finishes its call instead."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(3_600)
+
+
+async def _replaces() -> None:
+    """Work that raises another error in place of its cancellation."""
+    try:
+        await asyncio.sleep(3_600)
+    except asyncio.CancelledError:
+        raise ConnectionResetError from None
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("work", [_swallows, _replaces])
+def test_job_that_loses_its_cancellation_ends(work: Callable[[], Awaitable[None]], shared: bool) -> None:
+    async def scenario() -> None:
+        worker = a_worker(MemoryRealtime(SystemClock()), "one")
+        worker.every(PeriodicJob("deliver", 0.001, work, shared=shared))
+        worker.start()
+        await asyncio.sleep(10 * EVERY_S)
+        async with asyncio.timeout(patiently(5)):
+            await worker.stop(within_s=patiently(20))
+
+    asyncio.run(scenario())
+
+
+def test_job_that_does_not_end_is_left_and_logged(capfd: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "info")
+    ended = asyncio.Event()
+
+    async def stuck() -> None:
+        while not ended.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await ended.wait()
+
+    async def scenario() -> float:
+        worker = Jobs()
+        worker.every(PeriodicJob("stuck", 0.001, stuck), PeriodicJob("other", 0.001, lambda: asyncio.sleep(3_600)))
+        worker.start()
+        await asyncio.sleep(5 * EVERY_S)
+        began = time.monotonic()
+        await worker.stop(within_s=0.2)
+        ended.set()
+        return time.monotonic() - began
+
+    assert 0.2 <= asyncio.run(scenario()) < patiently(2)
+    [line] = capfd.readouterr().err.splitlines()
+    assert (json.loads(line)["event"], json.loads(line)["jobs"]) == ("jobs do not end", ["job stuck"])
+
+
+def test_job_that_has_failed_does_not_fail_the_stop(capfd: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "info")
+
+    async def fails() -> None:
+        raise ZeroDivisionError
+
+    async def scenario() -> None:
+        worker = Jobs()
+        worker.run("once", fails)
+        worker.start()
+        await asyncio.sleep(0)
+        await worker.stop()
+
+    asyncio.run(scenario())
+
+    [line] = capfd.readouterr().err.splitlines()
+    assert (json.loads(line)["event"], json.loads(line)["job"]) == ("job ended", "job once")
 
 
 def test_alternating_failures_and_successes_are_one_outage(capfd: pytest.CaptureFixture[str]) -> None:

@@ -284,8 +284,7 @@ class Services:
         upstream = () if self.upstream is None else (self.upstream.close(),)
         community = (self.community.evidence_decoder, self.community.webhooks)
         pools = (self.performance, self.decoder, *community, self.site.pages)
-        await asyncio.gather(*upstream, self.mirrors.close(), *(pool.close() for pool in pools))
-        self.passwords.close()
+        await asyncio.gather(*upstream, self.mirrors.close(), self.passwords.close(), *(pool.close() for pool in pools))
 
 
 @contextlib.asynccontextmanager

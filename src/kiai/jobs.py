@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, NamedTuple
 
-from kiai.logs import STALE_S, Outage
+from kiai.logs import STALE_S, Outage, get_logger
 
 AcquireLease = Callable[[str, float], Awaitable[bool]]
 """Acquire or extend the lease on a job for this worker, for a number of seconds. Return False if another has it."""
@@ -14,8 +14,9 @@ LEASE_S: Final = 5.0  # another worker takes over this long after a worker was k
 RENEWALS: Final = 3  # in each LEASE_S, so that a late renewal does not lose the lease
 FREE_AFTER: Final = 0.9  # of the job's period: the lease must have expired when the next run is due
 STALE_AFTER: Final = 10  # periods without a failure on this worker, after which the next one is a new outage
-CANCEL_AGAIN_S: Final = 0.5
 SLOWEST_S: Final = 5.0  # maximum wait between runs of a failing job, unless its period is longer
+STOP_S: Final = 5.0
+CANCEL_AGAIN_S: Final = 1.0  # long enough for a job to release its lease after the first cancellation
 
 
 @contextlib.asynccontextmanager
@@ -39,15 +40,16 @@ async def job_lease(acquire: AcquireLease, job: str, free_after_s: float) -> Asy
             except TimeoutError:
                 # The result is ignored: a job that has lost its lease cannot stop in the middle.
                 await acquire(job, LEASE_S)
+        # In the same task: a renewal in progress would otherwise arrive later and extend the lease again.
+        await acquire(job, free_after_s)  # shortens the lease, so that the next run is not delayed
 
     renewing = asyncio.create_task(renew())
     try:
         yield True
     finally:
-        # Wait for a renewal in progress: it would otherwise arrive after the line below and extend the lease again.
         done.set()
-        await renewing
-        await acquire(job, free_after_s)  # shortens the lease, so that the next run is not delayed
+        # Shielded: a cancellation of the job would cancel the task in its place, and so get lost, or keep the lease.
+        await asyncio.shield(renewing)
 
 
 class PeriodicJob(NamedTuple):
@@ -98,6 +100,7 @@ class Jobs:
         self._now = now
         self._declared: list[tuple[str, Callable[[], Awaitable[object]]]] = []
         self._running: list[asyncio.Task[object]] = []
+        self._stopping = False
         self.failures: dict[str, int] = {}
         self.done_at: dict[str, float] = {}
 
@@ -117,7 +120,8 @@ class Jobs:
 
         async def run_forever() -> None:
             failures = 0
-            while True:
+            # A cancellation can get lost in the work: a library may raise another error in its place, or none.
+            while not self._stopping:
                 # Back off while the job fails, but never run it more often than declared.
                 await asyncio.sleep(max(seconds, min(seconds * 2**failures, SLOWEST_S)))
                 try:
@@ -155,17 +159,24 @@ class Jobs:
         """Start all declared jobs."""
         self._running = [asyncio.create_task(_awaited(work), name=f"job {name}") for name, work in self._declared]
 
-    async def stop(self) -> None:
-        """Cancel all jobs and wait until they have ended."""
-        running = set(self._running)
-        while running:
-            for task in running:
+    async def stop(self, within_s: float = STOP_S) -> None:
+        """Cancel all jobs and wait until they have ended, at most `within_s` seconds. Those that still run are logged.
+
+        A job whose work has failed does not fail the stop.
+        """
+        self._stopping = True
+        until = time.monotonic() + within_s
+        left = set(self._running)
+        # All of them at once: a job that ends slowly does not delay the others.
+        while left and (left_s := until - time.monotonic()) > 0:
+            for task in left:
                 task.cancel()
-            # Again after a while: code that catches a cancellation, e.g. in a library, would keep its job running.
-            _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
+            _, left = await asyncio.wait(left, timeout=min(left_s, CANCEL_AGAIN_S))
         for task in self._running:
-            with contextlib.suppress(asyncio.CancelledError):
-                task.result()
+            if task not in left and not task.cancelled() and (error := task.exception()) is not None:
+                get_logger("jobs").error("job ended", job=task.get_name(), exc_info=error)
+        if left:
+            get_logger("jobs").error("jobs do not end", jobs=sorted(task.get_name() for task in left))
         self._running.clear()
 
 

@@ -48,12 +48,18 @@ from kiai.served_port import write_port
 from kiai.server import HttpServer
 from kiai.server_settings import Settings
 from kiai.shared_memory import SharedMemory
+from kiai.stopping import StopBudget, end_process
 from kiai.stores import check_database, lock_data_folder, make_data_folder
 from kiai.supervisor import Supervisor
 
-SHUTDOWN_GRACE_S: Final = 7  # a stop must take less than 10 s with cancelled requests and closing the stores
 LOCK_WAIT_S: Final = 0.3
-CANCEL_WAIT_S: Final = 1  # time for the answers of cancelled requests
+# Shares of the budget of a stop (`stopping.py`). What a part leaves over is for the parts after it.
+SHUTDOWN_GRACE_S: Final = 6  # for running requests; IRC and its sessions end meanwhile
+CANCEL_WAIT_S: Final = 0.7  # for the answers of cancelled requests
+AFTER_REQUESTS_S: Final = 2.2  # kept for everything after the requests
+AFTER_JOBS_S: Final = 1.5  # kept for saving, and for closing the stores
+CLOSING_S: Final = 0.6  # kept for closing the stores
+SUPERVISED_STOP_S: Final = 9.8  # of the supervisor: longer than its wait for the workers
 BACKLOG: Final = 2_048
 DEMO: Final = {"players": 50, "maps": 20, "scores": 2_000, "seed": 1}
 
@@ -130,6 +136,7 @@ async def _serve(
 ) -> None:
     logs.configure(settings.log, settings.log_level)
     log = logs.get_logger("serve")
+    budget = StopBudget()
     try:
         lock = locked_data_folder(settings.data) if settings.database is None else contextlib.nullcontext()
         socket_of = _listen(settings.host, settings.port) if listen_on is None else socket.socket(fileno=listen_on)
@@ -140,7 +147,7 @@ async def _serve(
             if settings.is_local:
                 write_port(settings.data, settings.port)
             await check_database(settings)
-            async with open_services(settings, serving=True) as services:
+            async with budget.closing(open_services(settings, serving=True)) as services:
                 if demo and await services.accounts.total() == 0:
                     await _make_demo(services)
                 if supervisor is None:
@@ -162,19 +169,26 @@ async def _serve(
                 try:
                     if server.irc is not None:
                         await server.irc.listen(irc.plain, irc.encrypted)
-                    await _run(server, listening, supervisor, irc)
+                    await _run(server, listening, supervisor, irc, budget)
                 finally:
-                    if server.irc is not None:
-                        await server.irc.stop()
-                    # In this order: a job that still runs could change what is saved.
-                    await server.jobs.stop()
-                    if supervisor is None:
-                        await _announce_stop(services)
-                    await server.save_sessions()
-                    server.metrics.publish_once()
+                    await _stop(server, services, budget, announces=supervisor is None)
                     access_log.close()
     except PermissionError as error:
         raise Unavailable(f"data folder {settings.data}", f"{error.strerror}; choose another with --data") from error
+
+
+async def _stop(server: HttpServer, services: Services, budget: StopBudget, *, announces: bool) -> None:
+    """Do what a stop does after the requests have ended and before the stores are closed."""
+    if server.irc is not None:
+        await budget.run("IRC", server.irc.stop(), reserve_s=AFTER_REQUESTS_S)
+    # Before saving: a job that still runs could change what is saved.
+    within_s = budget.left_s(reserve_s=AFTER_JOBS_S)
+    await budget.run("jobs", server.jobs.stop(within_s), reserve_s=AFTER_JOBS_S)
+    saving = [budget.run("saving", server.save_sessions(), reserve_s=CLOSING_S)]
+    if announces:
+        saving.append(budget.run("webhooks", _announce_stop(services), reserve_s=CLOSING_S))
+    await asyncio.gather(*saving)
+    server.metrics.publish_once()
 
 
 async def _make_demo(services: Services) -> None:
@@ -212,7 +226,11 @@ async def _announce_stop(services: Services) -> None:
         await services.community.webhooks.deliver_stop()
 
 
-async def _run(server: HttpServer, listening: socket.socket, supervisor: int | None, irc: IrcSockets) -> None:
+async def _run(
+    server: HttpServer, listening: socket.socket, supervisor: int | None, irc: IrcSockets, budget: StopBudget
+) -> None:
+    ended: set[asyncio.Task[None]] = set()  # the event loop has only weak references to tasks
+
     class Uvicorn(uvicorn.Server):
         """Announces when it is ready, and returns on SIGTERM (docs/decisions/013).
 
@@ -234,13 +252,20 @@ async def _run(server: HttpServer, listening: socket.socket, supervisor: int | N
             yield
 
         def stop(self) -> None:
+            # A second signal from a user ends the process at once. A worker ignores it: systemd also sends the signal
+            # to workers, and the supervisor has SIGKILL.
+            if self.should_exit:
+                if supervisor is None:
+                    self.force_exit = True
+                    budget.hurry()
+                return
+            self.should_exit = True
+            budget.begin()
             server.health.stopping = True
             server.site.live.close()
             server.events.close()  # open streams would delay the stop by the whole grace period
-            # A second signal from a user ends the process at once. A worker ignores it: systemd also sends the signal
-            # to workers, and the supervisor has SIGKILL.
-            self.force_exit = self.should_exit and supervisor is None
-            self.should_exit = True
+            if server.irc is not None:
+                ended.add(asyncio.get_running_loop().create_task(server.irc.stop()))
 
         async def on_tick(self, counter: int) -> bool:
             # Runs ten times a second. A worker whose supervisor was killed must end, or it would occupy the port.
@@ -266,7 +291,8 @@ async def _run(server: HttpServer, listening: socket.socket, supervisor: int | N
     await running.serve(sockets=[listening])
     if running.server_state.tasks and not running.force_exit:
         # uvicorn has cancelled the requests that exceeded the grace period. Each still sends its 503 and logs its line.
-        await asyncio.wait(running.server_state.tasks, timeout=CANCEL_WAIT_S)
+        within_s = budget.left_s(reserve_s=AFTER_REQUESTS_S, most_s=CANCEL_WAIT_S)
+        await asyncio.wait(running.server_state.tasks, timeout=within_s)
 
 
 def _read_settings(arguments: list[str]) -> tuple[Settings, bytes]:
@@ -293,13 +319,22 @@ async def _supervise(settings: Settings, settings_json: bytes, *, demo: bool) ->
         inherited = {
             flag: opened for flag, opened in ((IRC_ON, irc.plain), (IRC_TLS_ON, irc.encrypted)) if opened is not None
         }
-        supervised = Supervisor(settings_json, settings.workers, listening, inherited, lambda: _announce_irc(irc))
-        code = await supervised.run()
-    if code == 0:
-        with contextlib.suppress(KiaiError):  # the database may be away
-            async with open_services(settings) as services:
-                await _announce_stop(services)
-    return code
+        budget = StopBudget(SUPERVISED_STOP_S)
+        supervised = Supervisor(
+            settings_json,
+            settings.workers,
+            listening,
+            inherited,
+            on_ready=lambda: _announce_irc(irc),
+            on_stop=lambda: budget.run("webhooks", _announce_stop_of_workers(settings)),
+        )
+        return await supervised.run()
+
+
+async def _announce_stop_of_workers(settings: Settings) -> None:
+    with contextlib.suppress(KiaiError):  # the database may be away
+        async with open_services(settings) as services:
+            await _announce_stop(services)
 
 
 def _int_argument(arguments: list[str], flag: str) -> int | None:
@@ -329,13 +364,16 @@ def main(arguments: list[str]) -> int:
     try:
         settings, settings_json = _read_settings(arguments)
         demo, listen_on = DEMO_FIRST in arguments, _int_argument(arguments, LISTEN_ON)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            if settings.workers > 1 and listen_on is None:
-                return runner.run(_supervise(settings, settings_json, demo=demo))
-            supervisor = _int_argument(arguments, SUPERVISOR)
-            slots = _slots(arguments)
-            irc = None if supervisor is None else _inherited_irc(arguments)
-            runner.run(_serve(settings, demo=demo, listen_on=listen_on, supervisor=supervisor, slots=slots, irc=irc))
+        # Never closed, and kept as the loop of this thread: closing it waits for threads, e.g. one that resolves a
+        # name, and the process ends now anyway.
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        asyncio.set_event_loop(runner.get_loop())
+        if settings.workers > 1 and listen_on is None:
+            return runner.run(_supervise(settings, settings_json, demo=demo))
+        supervisor = _int_argument(arguments, SUPERVISOR)
+        slots = _slots(arguments)
+        irc = None if supervisor is None else _inherited_irc(arguments)
+        runner.run(_serve(settings, demo=demo, listen_on=listen_on, supervisor=supervisor, slots=slots, irc=irc))
     except KiaiError as error:
         print(f"kiai: {error}", file=sys.stderr)
         return 1
@@ -343,6 +381,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    gc.freeze()  # PERF: the collections at the exit of Python
-    sys.exit(code)
+    end_process(main(sys.argv[1:]))

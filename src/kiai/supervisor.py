@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final
 
 from kiai import shared_memory
@@ -20,7 +20,7 @@ from kiai.exec_server import FIGURES_IN, LISTEN_ON, SETTINGS_FROM, SUPERVISOR, a
 from kiai.logs import get_logger
 
 READY_S: Final = 60.0
-STOP_S: Final = 15.0
+STOP_S: Final = 9.5  # longer than a worker's own budget (`stopping.py`)
 SLOTS_PER_WORKER: Final = 3  # during a replacement: the new worker, the old one that still stops, one that has ended
 STABLE_S: Final = 5.0  # a worker that ends sooner is restarted after RETRY_S, so that a crash loop uses little time
 RETRY_S: Final = 1.0
@@ -54,7 +54,7 @@ class Supervisor:
     """Keeps `count` workers running on one listening socket.
 
     Workers inherit further sockets, each by the flag that tells them its file descriptor. `on_ready` is called after
-    the announcement that the server is ready.
+    the announcement that the server is ready, `on_stop` while the workers stop.
     """
 
     def __init__(
@@ -62,11 +62,14 @@ class Supervisor:
         settings_json: bytes,
         count: int,
         listening: socket.socket,
-        inherited: Mapping[str, socket.socket] | None = None,
-        on_ready: Callable[[], None] = lambda: None,
+        inherited: Mapping[str, socket.socket],
+        *,
+        on_ready: Callable[[], None],
+        on_stop: Callable[[], Awaitable[None]],
     ) -> None:
-        self._inherited = {flag: opened.fileno() for flag, opened in (inherited or {}).items()}
+        self._inherited = {flag: opened.fileno() for flag, opened in inherited.items()}
         self._on_ready = on_ready
+        self._on_stop = on_stop
         self._settings_json = settings_json
         self._listening = listening
         self._memory_fd = shared_memory.create(SLOTS_PER_WORKER * count)
@@ -104,7 +107,7 @@ class Supervisor:
         announce(f"ready http://{f'[{host}]' if ':' in host else host}:{port}")
         self._on_ready()
         await self._stopping.wait()
-        await self._stop_workers(self._workers)
+        await asyncio.gather(self._stop_workers(self._workers), self._on_stop())
         return 0
 
     def _stop(self) -> None:

@@ -355,7 +355,7 @@ def test_password_that_waits_too_long_raises_unavailable(run: Run) -> None:
         done.set()
 
     run(scenario())
-    passwords.close()
+    run(passwords.close())
 
 
 def test_full_queue_of_passwords_rejects_at_once(run: Run) -> None:
@@ -375,7 +375,24 @@ def test_full_queue_of_passwords_rejects_at_once(run: Run) -> None:
         return len(results), [one for one in results[:2] if one is not None]
 
     assert run(storm()) == (WAITING_MAX, [])
-    passwords.close()
+    run(passwords.close())
+
+
+def test_waiting_passwords_are_refused_when_the_server_stops(run: Run) -> None:
+    passwords = Passwords(threads=1)
+
+    async def stop() -> list[object]:
+        done = await occupy(passwords)
+        waiting = [asyncio.ensure_future(passwords.dummy_verify(f"10.0.0.{n}")) for n in range(50)]
+        await asyncio.sleep(0)
+        closing = asyncio.ensure_future(passwords.close())
+        await asyncio.sleep(0)
+        done.set()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        await closing
+        return [type(one) for one in results]
+
+    assert run(stop()) == [Unavailable] * 50
 
 
 def test_ninety_guesses_from_one_address_do_not_delay_another_address(run: Run) -> None:
@@ -400,7 +417,7 @@ def test_ninety_guesses_from_one_address_do_not_delay_another_address(run: Run) 
     refused = [one for one in order if one is Unavailable]
     assert len(refused) == 90 - WAITING_OF_CALLER_MAX
     assert [one for one in order if one is not Unavailable].index("honest") <= 1
-    passwords.close()
+    run(passwords.close())
 
 
 # --- the first login

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,12 +32,17 @@ class Received(NamedTuple):
 
 
 class Receiver:
-    """`answers` are the statuses of the next answers, and 204 follows them. A redirect leads to `location`."""
+    """`answers` are the statuses of the next answers, and 204 follows them. A redirect leads to `location`.
+
+    `retry_after` is a header of all answers. `named` has the host that each TLS handshake named, None without a name.
+    """
 
     def __init__(self) -> None:
         self.received: list[Received] = []
         self.answers: list[int] = []
         self.location = ""
+        self.retry_after = ""
+        self.named: list[str | None] = []
         self.url = ""
         self.arrived = threading.Event()
         self.released = threading.Event()
@@ -73,17 +79,29 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         if 300 <= status < 400:
             self.send_header("Location", receiver.location)
+        if receiver.retry_after:
+            self.send_header("Retry-After", receiver.retry_after)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print nothing: a client that does not trust the certificate breaks the handshake."""
+
+
 @contextlib.contextmanager
-def running() -> Iterator[Receiver]:
-    """Run a receiver for the duration of the block."""
+def running(tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
+    """Run a receiver for the duration of the block, with this context by HTTPS."""
     receiver = Receiver()
     handler = type("Handler", (_Handler,), {"receiver": receiver})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        receiver.url = f"http://127.0.0.1:{server.server_port}/hook?a=1"
+    with _Server(("127.0.0.1", 0), handler) as server:
+        if tls is not None:
+            tls.sni_callback = lambda connection, name, context: receiver.named.append(name)
+            # The handshake is in the thread of the request.
+            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        scheme = "http" if tls is None else "https"
+        receiver.url = f"{scheme}://127.0.0.1:{server.server_port}/hook?a=1"
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:

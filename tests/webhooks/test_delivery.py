@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 from tests.builders import DEVELOPER, NOW_MS, Run, World, a_map, a_play, a_player
+from tests.certificates import CertificateAuthority
 from tests.patience import patiently
 from tests.webhooks import receiver as receivers
 from tests.webhooks.receiver import HANG, Receiver
@@ -218,16 +219,61 @@ def test_webhook_that_hangs_delays_no_other_and_is_tried_again(post: Post, recei
     assert post.waiting() == 0
 
 
-def test_redirect_is_not_followed(post: Post, receiver: Receiver) -> None:
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirect_to_a_private_address_is_not_followed(post: Post, receiver: Receiver, status: int) -> None:
     with receivers.running() as private:
         webhook_id = post.add(receiver.url)
         post.enqueue("1")
-        receiver.answers, receiver.location = [307], private.url
+        receiver.answers, receiver.location = [status], private.url
 
         post.deliver()
 
-        assert private.received == []
-    assert post.state(webhook_id).last_error == "answered 307, a redirect"
+        assert (len(receiver.received), private.received) == (1, [])
+    assert post.state(webhook_id).last_error == f"answered {status}, a redirect"
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "wait_s"),
+    [
+        ("60", 60),
+        ("61.5", 61.5),
+        ("0.3", 5),  # never sooner than after any other failure
+        ("-5", 5),
+        ("999999", model.ASKED_WAIT_MAX_S),
+        ("inf", model.ASKED_WAIT_MAX_S),
+        ("nan", 5),
+        ("soon", 5),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 5),
+        ("Wed, 21 Oct 2199 07:28:00 GMT", model.ASKED_WAIT_MAX_S),
+    ],
+)
+def test_receiver_may_ask_for_a_longer_wait(post: Post, receiver: Receiver, retry_after: str, wait_s: float) -> None:
+    webhook_id = post.add(receiver.url, format_="discord")
+    post.enqueue("1", "2")
+    receiver.answers, receiver.retry_after = [429], retry_after
+
+    post.deliver()
+    assert post.state(webhook_id).last_error == "answered 429"
+    post.world.clock.advance(wait_s - 0.01)
+    post.deliver()
+    assert len(receiver.received) == 1
+    post.world.clock.advance(0.01)
+    post.deliver()
+
+    assert len(receiver.received) == 3
+    assert post.state(webhook_id).failures == 0
+
+
+def test_wait_is_the_schedule_for_other_failures(post: Post, receiver: Receiver) -> None:
+    post.add(receiver.url)
+    post.enqueue("1")
+    receiver.answers, receiver.retry_after = [500], "60"
+
+    post.deliver()
+    post.world.clock.advance(5)
+    post.deliver()
+
+    assert len(receiver.received) == 2
 
 
 def test_two_workers_deliver_once(post: Post, receiver: Receiver) -> None:
@@ -478,6 +524,56 @@ def test_next_address_is_tried_when_one_does_not_answer(post: Post, receiver: Re
     post.run(sending.close())
 
     assert len(receiver.received) == 1
+
+
+# --- TLS
+
+
+class Tls:
+    """A receiver by HTTPS whose certificate is for `hosts`, and webhooks that trust its authority."""
+
+    def __init__(self, post: Post, *hosts: str, trusts: CertificateAuthority | None = None) -> None:
+        self.post = post
+        self.authority = CertificateAuthority()
+        self.context = self.authority.server_context(*hosts)
+        self.sending = post.another(
+            resolve=resolving(hook=["127.0.0.1"], other=["127.0.0.1"]),
+            trusted=(trusts or self.authority).client_context(),
+        )
+
+    def deliver_to(self, host: str) -> tuple[Receiver, str]:
+        """Deliver a message to this host. Return the receiver and the last error."""
+        with receivers.running(self.context) as receiver:
+            webhook_id = self.post.add(receiver.url.replace("127.0.0.1", host))
+            self.post.enqueue("1")
+            self.post.deliver(self.sending)
+            self.post.run(self.sending.close())
+            return receiver, self.post.state(webhook_id).last_error
+
+
+def test_certificate_is_that_of_the_host_although_the_address_is_pinned(post: Post) -> None:
+    receiver, error = Tls(post, "hook.example").deliver_to("hook.example")
+
+    assert error == ""
+    assert receiver.named == ["hook.example"]
+    [got] = receiver.received
+    assert got.headers["host"].startswith("hook.example:")
+
+
+@pytest.mark.parametrize("hosts", [("other.example",), ("127.0.0.1",), ("*.hook.example",)])
+def test_certificate_of_another_host_or_of_the_address_is_refused(post: Post, hosts: tuple[str, ...]) -> None:
+    receiver, error = Tls(post, *hosts).deliver_to("hook.example")
+
+    assert receiver.received == []
+    assert "certificate verify failed" in error
+    assert "hook.example" in error
+
+
+def test_certificate_of_an_unknown_authority_is_refused(post: Post) -> None:
+    receiver, error = Tls(post, "hook.example", trusts=CertificateAuthority()).deliver_to("hook.example")
+
+    assert receiver.received == []
+    assert "certificate verify failed" in error
 
 
 # --- events of the domain

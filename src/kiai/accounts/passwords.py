@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from kiai.clock import Clock
+from kiai.errors import Unavailable
 from kiai.fair_queue import FairQueue
 from kiai.measuring import PoolUsage
 
@@ -51,6 +52,7 @@ class Passwords:
             wait_s=wait_s,
         )
         self._threads = threads
+        self._closed = False
 
     def pool(self) -> PoolUsage:
         """Return the number of busy threads and of waiting passwords."""
@@ -89,15 +91,19 @@ class Passwords:
 
     async def _run(self, caller: str, work: Callable[..., T], *args: str) -> T:
         await self._queue.enter(caller)
+        if self._closed:
+            self._queue.leave()
+            raise Unavailable("login", "the server stops")
         job = self._pool.submit(work, *args)
         loop = asyncio.get_running_loop()
         # By callback: when the caller is cancelled, its thread still runs, and the turn ends with the thread.
         job.add_done_callback(lambda _: _call_soon(loop, self._queue.leave))
         return await asyncio.wrap_future(job)
 
-    def close(self) -> None:
-        """Wait for running hashes and end the threads."""
-        self._pool.shutdown()
+    async def close(self) -> None:
+        """Wait for running hashes and end the threads. Waiting callers raise Unavailable."""
+        self._closed = True
+        await asyncio.to_thread(self._pool.shutdown)
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

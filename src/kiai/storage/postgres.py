@@ -180,7 +180,9 @@ class PostgresDatabase:
         try:
             yield _Session(connection, self._sql, reply_timeout_s)
         finally:
-            await pool.release(connection)
+            # A connection that was lost has nothing to give back. The error would replace the result or a cancellation.
+            with contextlib.suppress(TimeoutError, *_LOST):
+                await pool.release(connection)
 
     async def _read(self, lane: Lane, read: Callable[[_Session], Awaitable[T]]) -> T:
         began = perf_counter()

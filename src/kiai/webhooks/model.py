@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Final
 
@@ -28,6 +29,9 @@ WAITING_MAX: Final = 10_000
 """Deliveries that wait for one webhook. Beyond that the oldest ones are dropped."""
 RETRY_AFTER_S: Final = (5, 30, 120, 600, 3_600, 21_600)
 """Seconds until the next try, after each failure in a row. A webhook that fails once more is parked."""
+
+ASKED_WAIT_MAX_S: Final = 3_600.0
+"""The longest wait that a receiver may ask for with `Retry-After`."""
 
 ERROR_MAX: Final = 200  # characters
 ID_LENGTH: Final = 32
@@ -78,15 +82,34 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The result of one try. `status` is 0 without an answer, and `error` is empty if it was delivered."""
+    """The result of one try. `status` is 0 without an answer, and `error` is empty if it was delivered.
+
+    `retry_after_s` is the wait that the receiver asked for, at most `ASKED_WAIT_MAX_S`.
+    """
 
     status: int
     error: str = ""
+    retry_after_s: float = 0.0
 
     @property
     def delivered(self) -> bool:
         """Whether the receiver accepted the message."""
         return not self.error
+
+
+def asked_wait_s(header: str, now_s: float) -> float:
+    """Return the seconds that a header `Retry-After` asks for, between 0 and `ASKED_WAIT_MAX_S`; 0 if it is unreadable.
+
+    Its value is a number of seconds, with a fraction at Discord, or a date.
+    """
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(header).timestamp() - now_s
+        except (ValueError, OverflowError):
+            return 0.0
+    return min(max(seconds, 0.0), ASKED_WAIT_MAX_S) if seconds == seconds else 0.0  # not for NaN
 
 
 def bit_of(event: str) -> int:

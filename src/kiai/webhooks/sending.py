@@ -8,14 +8,15 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from kiai import __version__
 from kiai.errors import Invalid, Refused, Unavailable
 from kiai.webhooks.addresses import host_of, is_public_text
-from kiai.webhooks.model import WEBHOOKS_MAX, Answer
+from kiai.webhooks.model import WEBHOOKS_MAX, Answer, asked_wait_s
 
 if TYPE_CHECKING:
     import httpx
@@ -25,8 +26,11 @@ CONNECT_S: Final = 2.0  # for one of several addresses
 BODY_S: Final = 0.5
 BODY_MAX: Final = 16 * 1024
 ADDRESSES_MAX: Final = 4  # that are tried
+LOOKUPS_MAX: Final = WEBHOOKS_MAX
 DELIVERED: Final = range(200, 300)
 REDIRECTS: Final = range(300, 400)
+ASKS_TO_WAIT: Final = (429, 503)
+"""The statuses whose header `Retry-After` is honoured."""
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Return the addresses of a host. Raises OSError or UnicodeError."""
@@ -35,11 +39,11 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 class Resolver:
     """Resolves names in its own threads, so that a name server that hangs delays nothing else in the process.
 
-    Requests for the same name at the same time share one lookup.
+    The threads are daemons: nothing can interrupt a look-up, and none may delay the end of the process. Requests for
+    the same name at the same time share one look-up. At most `LOOKUPS_MAX` run at once.
     """
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(WEBHOOKS_MAX, thread_name_prefix="webhook-names")
         self._running: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
 
     async def resolve(self, host: str, port: int) -> list[str]:
@@ -47,10 +51,12 @@ class Resolver:
         key = (host, port)
         lookup = self._running.get(key)
         if lookup is None:
-            lookup = asyncio.get_running_loop().run_in_executor(self._threads, _addresses, host, port)
-            self._running[key] = lookup
+            if len(self._running) >= LOOKUPS_MAX:
+                raise OSError("too many names are being resolved")
+            lookup = self._running[key] = asyncio.get_running_loop().create_future()
             lookup.add_done_callback(lambda done: self._ended(key, done))
-        # Shielded: the lookup cannot be interrupted, and the next try must find it instead of starting another.
+            threading.Thread(target=_look_up, args=(lookup, host, port), name="webhook-name", daemon=True).start()
+        # Shielded: the next try must find the look-up instead of starting another.
         return await asyncio.shield(lookup)
 
     def _ended(self, key: tuple[str, int], done: asyncio.Future[list[str]]) -> None:
@@ -58,9 +64,26 @@ class Resolver:
         if not done.cancelled():
             done.exception()  # retrieved, so that asyncio does not warn if nobody waits any more
 
-    def close(self) -> None:
-        """End the threads that are idle."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+
+def _look_up(lookup: asyncio.Future[list[str]], host: str, port: int) -> None:
+    """Resolve a name, in a thread, and pass the result on."""
+    found: list[str] = []
+    failure: Exception | None = None
+    try:
+        found = _addresses(host, port)
+    except Exception as error:
+        failure = error
+
+    def end() -> None:
+        if lookup.done():
+            return
+        if failure is None:
+            lookup.set_result(found)
+        else:
+            lookup.set_exception(failure)
+
+    with contextlib.suppress(RuntimeError):  # the event loop has been closed meanwhile
+        lookup.get_loop().call_soon_threadsafe(end)
 
 
 def _addresses(host: str, port: int) -> list[str]:
@@ -81,8 +104,7 @@ class Sender:
     ) -> None:
         """`trusted` has the certificates of authorities; those of the system if it is not given."""
         self._allow_private = allow_private
-        self._own_resolver = Resolver() if resolve is None else None
-        self._resolve = resolve or self._own_resolver.resolve  # type: ignore[union-attr]
+        self._resolve = resolve or Resolver().resolve
         self._total_s = total_s
         self._trusted = trusted
         self._transport: httpx.AsyncHTTPTransport | None = None
@@ -120,7 +142,8 @@ class Sender:
         status = response.status_code
         if status in DELIVERED:
             return Answer(status)
-        return Answer(status, f"answered {status}" + (", a redirect" if status in REDIRECTS else ""))
+        wait_s = asked_wait_s(response.headers.get("Retry-After", ""), time.time()) if status in ASKS_TO_WAIT else 0.0
+        return Answer(status, f"answered {status}" + (", a redirect" if status in REDIRECTS else ""), wait_s)
 
     async def _send(self, url: str, headers: Mapping[str, str], body: bytes) -> "httpx.Response":
         import httpx
@@ -179,8 +202,6 @@ class Sender:
         """Close the connections."""
         if self._transport is not None:
             await self._transport.aclose()
-        if self._own_resolver is not None:
-            self._own_resolver.close()
 
 
 async def _read(response: "httpx.Response") -> None:

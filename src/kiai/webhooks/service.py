@@ -1,10 +1,12 @@
 """Webhooks: adding, removing and testing them, and the job that delivers.
 
 Deliveries of one webhook are sent one after another; webhooks do not wait for each other. After a failure the webhook
-waits (`RETRY_AFTER_S`), and its later deliveries with it, so the order stays. After the last try it is parked.
+waits (`RETRY_AFTER_S`, or longer if the receiver asks for it), and its later deliveries with it, so the order stays.
+After the last try it is parked.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -40,7 +42,7 @@ SECRET_MAX: Final = 200
 CLAIM_BYTES: Final = 9
 ID_MAX: Final = 2**63 - 1
 STOP_S: Final = 1.5
-"""Seconds that a stopping server waits for the delivery of `server_stop`. Later, the next server delivers it."""
+"""Seconds in which a stopping server stores and delivers `server_stop`. Later, the next server delivers it."""
 
 
 class Webhooks:
@@ -173,11 +175,13 @@ class Webhooks:
             await asyncio.wait(list(self._running.values()))
 
     async def deliver_stop(self) -> None:
-        """Enqueue `server_stop` and wait a moment for its delivery."""
-        await self.announce("server_stop", {})
-        await self.deliver()
-        if self._running:
-            await asyncio.wait(list(self._running.values()), timeout=STOP_S)
+        """Enqueue `server_stop` and wait a moment for its delivery: `STOP_S` for both."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_S):
+                await self.announce("server_stop", {})
+                await self.deliver()
+                if self._running:
+                    await asyncio.wait(list(self._running.values()))
 
     def _ended(self, webhook_id: int, task: asyncio.Task[None]) -> None:
         self._running.pop(webhook_id, None)
@@ -258,14 +262,14 @@ class Webhooks:
             if webhook is None:
                 return None
             parked = webhook.failures >= len(RETRY_AFTER_S)
-            wait_s = 0 if parked else RETRY_AFTER_S[webhook.failures]
+            wait_s = 0.0 if parked else max(RETRY_AFTER_S[webhook.failures], answer.retry_after_s)
             changed = await tx.run(
                 statements.FAILED,
                 webhook=webhook_id,
                 mine=mine,
                 new_failures=webhook.failures + 1,
                 new_error=answer.error[:ERROR_MAX],
-                again_ms=now + 1000 * wait_s,
+                again_ms=now + round(1000 * wait_s),
                 now_parked=int(parked),
             )
             return webhook if changed else None

@@ -22,7 +22,8 @@ from kiai.networks import Network, is_loopback, is_within, network_of
 
 TLS_HANDSHAKE_S: Final = 10.0
 CROWDED: Final = "Too many connections"
-STOP_S: Final = 3.0
+STOP_S: Final = 2.0
+ABORTED_S: Final = 1.0  # for the sessions of connections that were cut
 BACKLOG: Final = 100
 """Connections that the kernel keeps until the gateway accepts them."""
 ACCEPT_AGAIN_S: Final = 1.0
@@ -178,7 +179,10 @@ class IrcGateway:
         return self._addresses[network] >= self._limits.connections_per_address
 
     async def stop(self) -> None:
-        """Close all connections with an ERROR, and wait until their sessions have ended."""
+        """Close all connections with an ERROR, and wait until their sessions have ended.
+
+        The connection of a client that does not read is cut. Takes at most `STOP_S` and `ABORTED_S` together.
+        """
         self._stopping = True
         for _, accepting in self._accepting:
             accepting.cancel()
@@ -192,6 +196,8 @@ class IrcGateway:
             await asyncio.wait(list(self._serving), timeout=STOP_S)
         for connection in list(self.hub.connections):
             connection.abort()
+        if self._serving:
+            await asyncio.wait(list(self._serving), timeout=ABORTED_S)
         for task in list(self._serving):
             task.cancel()
 
