@@ -5,7 +5,9 @@ import statistics
 
 import pytest
 from tests.osu.playing import a_chart, a_mania_stream, a_stream, circles, encoded, played
+from tests.patience import core_seconds
 
+from kiai.osu import stacking
 from kiai.osu.beatmap_file import parse_objects
 from kiai.osu.mods import DT, HR, RX, Mods
 from kiai.osu.replay_analysis import HitErrors, LifePoint, ReplayAnalysis, analyse
@@ -330,6 +332,50 @@ def test_life_bar_is_thinned_and_bad_points_are_left_out() -> None:
 
     assert few.life == [LifePoint(0, 1.0), LifePoint(500, 0.75), LifePoint(1000, 0.5)]
     assert len(many.life) <= 120
+
+
+def crowd(count: int) -> list[str]:
+    """Circles at one time and at many places: each could belong to a stack with each other one."""
+    return [f"{n * 7 % 512},{n * 13 % 384},1000,1,0" for n in range(count)]
+
+
+def curves(count: int, points: int) -> list[str]:
+    """Sliders with many control points, each followed by a circle, so that its end counts."""
+    path = "|".join(f"{n * 37 % 512}:{n * 91 % 384}" for n in range(points))
+    return [
+        line
+        for n in range(count)
+        for line in (f"100,100,{1000 + 10 * n},2,0,B|{path},1,100", f"300,300,{1005 + 10 * n},1,0")
+    ]
+
+
+@pytest.mark.parametrize("version", [5, 14])
+@pytest.mark.parametrize("lines", [crowd(50_000), curves(600, 1_900)], ids=["crowd", "curves"])
+def test_stacks_of_a_hostile_map_take_a_bounded_time(lines: list[str], version: int) -> None:
+    chart = parse_objects(a_chart(lines, version=version))
+
+    assert core_seconds(lambda: stacked_positions(chart, 0)) < 3
+
+
+def test_long_real_map_is_stacked_completely() -> None:
+    """Two hours with 50,000 objects, in pairs at one place."""
+    objects = [f"{n // 2 * 97 % 512},{n // 2 * 61 % 384},{1000 + 144 * n},1,0" for n in range(50_000)]
+
+    places = stacked_positions(parse_objects(a_chart(objects)), 0)
+
+    assert places[0][0] < 0
+    assert places[49_998][0] < places[49_999][0]
+
+
+def test_curve_is_that_of_the_definition() -> None:
+    points = [(float(n * 37 % 512), float(n * 91 % 384)) for n in range(12)]
+
+    curve = stacking._bezier(points)
+
+    for step in (0, 1, 25, 49, 50):
+        weights = [math.comb(11, k) * (step / 50) ** k * (1 - step / 50) ** (11 - k) for k in range(12)]
+        expected = [sum(w * point[axis] for w, point in zip(weights, points, strict=True)) for axis in (0, 1)]
+        assert curve[step] == pytest.approx(expected)
 
 
 def test_lists_of_a_long_replay_are_bounded() -> None:

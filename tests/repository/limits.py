@@ -75,7 +75,7 @@ from kiai.faces.site.settings import profile as profile_settings
 from kiai.files import cache, retiring
 from kiai.mailing import service as mailing
 from kiai.multiplayer import service as multiplayer
-from kiai.osu import beatmap_file, replay_file, replay_presses
+from kiai.osu import beatmap_file, replay_file, replay_presses, stacking
 from kiai.own_account import exports
 from kiai.presence import model as presence_model
 from kiai.presence import service as presence
@@ -276,6 +276,7 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
         evidence_decoder.EVIDENCE_CPU_S,
         evidence_decoder.PROCESSES,
     ),
+    "stacks in an osu! map, for hits in a replay": (stacking.LOOKS_MAX, stacking.PATH_POINTS_MAX),
     "analyses and pictures of scores": (
         page_decoder.PROCESSES,
         page_decoder.WAITING_MAX,

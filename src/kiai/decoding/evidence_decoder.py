@@ -11,7 +11,7 @@ from kiai.decoding.jobs import BadFrames, EvidenceJob, EvidenceResult
 from kiai.measuring import PoolUsage
 from kiai.osu.replay_evidence import KnownReplay, ReplayFigures
 from kiai.osu.replay_file import BadReplay
-from kiai.process_pool import JobTimedOut, WorkerClient, WorkerCrashed, WorkerPool
+from kiai.process_pool import JobTimedOut, WorkerClient, WorkerPool
 
 EVIDENCE_CPU_S: Final = 5.0
 """CPU limit in seconds. An hour of play takes 1.5 s."""
@@ -30,13 +30,17 @@ class EvidenceDecoder:
     async def measure(
         self, osu: bytes, frames: bytes, *, mode: int, mods: int, known: Sequence[KnownReplay], caller: str
     ) -> ReplayFigures:
-        """See `replay_evidence.measure`. Raises BadReplay and Unavailable."""
+        """See `replay_evidence.measure`.
+
+        Raises BadReplay, also for a replay that exceeds the limit; Unavailable; and WorkerCrashed if the process died
+        twice, which may have another cause than the replay.
+        """
         head = head_of(EvidenceJob(len(osu), mode, mods, list(known)))
         read = reader_of(EvidenceResult, BadFrames)
         try:
             found = await self._workers.run_job(caller, head, read, cpu_s=EVIDENCE_CPU_S, load=in_memory(osu + frames))
-        except (JobTimedOut, WorkerCrashed) as error:
-            raise BadReplay(f"the replay cannot be measured: {error}") from error
+        except JobTimedOut as error:
+            raise BadReplay(str(error)) from error
         if isinstance(found, BadFrames):
             raise BadReplay(found.why)
         assert isinstance(found, EvidenceResult)

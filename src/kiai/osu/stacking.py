@@ -8,7 +8,6 @@ See docs/spec/replays.md#hits-in-a-replay.
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Final
 
 from kiai.osu.beatmap_file import CIRCLE, SLIDER, SPINNER, PlacedObject, PlacedObjects, Point, slider_path
@@ -19,6 +18,10 @@ HEIGHT: Final = 384
 """Of the playfield, in pixels of the game."""
 _OLD_STACKING_BEFORE: Final = 6  # version of the file format
 _CURVE_STEPS: Final = 50
+LOOKS_MAX: Final = 1_500_000
+"""Comparisons of objects in one map. Two hours of a real map with 50,000 objects need a million."""
+PATH_POINTS_MAX: Final = 50_000
+"""Control points of the sliders in one map whose ends are computed. The ends of further ones are at their heads."""
 
 
 def harder(value: float, mods: int, factor: float = 1.4) -> float:
@@ -34,7 +37,10 @@ def circle_scale(cs: float, mods: int) -> float:
 
 
 def stacked_positions(chart: PlacedObjects, mods: int) -> list[Point]:
-    """Return the place of each object, in the order of `chart.objects`."""
+    """Return the place of each object, in the order of `chart.objects`. CPU-bound: at most about a second.
+
+    In a map that exceeds `LOOKS_MAX`, the objects that were not compared are not stacked.
+    """
     heights = _old_heights(chart, mods) if chart.format_version < _OLD_STACKING_BEFORE else _heights(chart, mods)
     shift = -6.4 * circle_scale(chart.cs, mods)
     return [
@@ -56,13 +62,15 @@ def _heights(chart: PlacedObjects, mods: int) -> list[int]:
     threshold_ms = _threshold_ms(chart, mods)
     ends = _Ends(objects)
     heights = [0] * len(objects)
+    looks_left = LOOKS_MAX
     for start in range(len(objects) - 1, 0, -1):
         at = start
         if heights[start] or objects[start].kind == SPINNER:
             continue
         below = start
-        while below > 0:
+        while below > 0 and looks_left > 0:
             below -= 1
+            looks_left -= 1
             lower = objects[below]
             if lower.kind == SPINNER:
                 continue
@@ -71,6 +79,7 @@ def _heights(chart: PlacedObjects, mods: int) -> list[int]:
             if objects[start].kind == CIRCLE and lower.kind == SLIDER and _near(ends[below], objects[at]):
                 # Objects on the end of a slider go below it: those of this stack move down instead of up.
                 drop = heights[at] - heights[below] + 1
+                looks_left -= start - below
                 for index in range(below + 1, start + 1):
                     if _near(ends[below], objects[index]):
                         heights[index] -= drop
@@ -88,11 +97,13 @@ def _old_heights(chart: PlacedObjects, mods: int) -> list[int]:
     threshold_ms = _threshold_ms(chart, mods)
     ends = _Ends(objects, once=True)
     heights = [0] * len(objects)
+    looks_left = LOOKS_MAX
     for index, lower in enumerate(objects):
         if heights[index] and lower.kind != SLIDER:
             continue
         until_ms, dropped = lower.end_ms, 0
-        for above in range(index + 1, len(objects)):
+        for above in range(index + 1, min(len(objects), index + 1 + looks_left)):
+            looks_left -= 1
             if objects[above].start_ms - threshold_ms > until_ms:
                 break
             if _near((lower.x, lower.y), objects[above]):
@@ -119,13 +130,16 @@ class _Ends:
         self._objects = objects
         self._once = once
         self._known: dict[int, Point] = {}
+        self._points_left = PATH_POINTS_MAX
 
     def __getitem__(self, index: int) -> Point:
         found = self._objects[index]
         if found.kind != SLIDER:
             return float(found.x), float(found.y)
         if index not in self._known:
-            self._known[index] = path_end(found, once=self._once)
+            self._points_left -= found.fields[5].count("|")
+            is_computed = self._points_left >= 0
+            self._known[index] = path_end(found, once=self._once) if is_computed else (float(found.x), float(found.y))
         return self._known[index]
 
 
@@ -177,14 +191,24 @@ def _flattened(kind: str, points: Sequence[Point]) -> list[Point]:
 def _bezier(points: Sequence[Point]) -> list[Point]:
     if len(points) < 3:
         return list(points)
-    line = []
-    for step in range(_CURVE_STEPS + 1):
-        share = step / _CURVE_STEPS
-        row = list(points)
-        while len(row) > 1:  # de Casteljau
-            row = [_between(a, b, share) for a, b in pairwise(row)]
-        line.append(row[0])
-    return line
+    return [points[0], *(_on_bezier(points, share) for share in _SHARES[:-1]), points[-1]]
+
+
+def _on_bezier(points: Sequence[Point], share: float) -> Point:
+    """Return a point of a curve, in linear time.
+
+    Wozny and Chudy, "Linear-time geometric algorithm for evaluating Bezier curves" (2020). Each step is between two
+    points, so it is as stable as de Casteljau's algorithm, which takes quadratic time.
+    """
+    degree = len(points) - 1
+    (x, y), weight = points[0], 1.0
+    for number in range(1, degree + 1):
+        towards = weight * share * (degree - number + 1)
+        weight = towards / (number * (1.0 - share) + towards)
+        px, py = points[number]
+        x += (px - x) * weight
+        y += (py - y) * weight
+    return x, y
 
 
 def _catmull(points: Sequence[Point]) -> list[Point]:

@@ -16,24 +16,32 @@ from kiai.decoding.evidence_decoder import EvidenceDecoder
 from kiai.errors import NotFound, Unavailable
 from kiai.osu.mods import HR
 from kiai.osu.replay_evidence import KnownReplay, ReplayFigures, measure
+from kiai.osu.replay_file import BadReplay
+from kiai.process_pool import WorkerCrashed
 from kiai.scores.evidence import Examiner, ScanReport, Thresholds, statements
+from kiai.scores.evidence import examining as examining_module
+from kiai.scores.evidence.examining import TRIES_MAX
 from kiai.scores.flags import Flags
 from kiai.scores.model import StoredReplay, replay_key
+from kiai.storage.port import Transaction
 from kiai.storage.tables import integrity_flags, outbox, replay_signatures, unexamined_plays
 
 OSU = a_chart(jumps(100, 6, far=150))
 
 
 class Here:
-    """Measures in this process. `fails` raises an error instead."""
+    """Measures in this process. `fails` raises an error instead; `crashes_on` is a replay that ends the process."""
 
     fails: Exception | None = None
+    crashes_on = b""
 
     async def measure(
         self, osu: bytes, frames: bytes, *, mode: int, mods: int, known: Sequence[KnownReplay], caller: str
     ) -> ReplayFigures:
         if self.fails is not None:
             raise self.fails
+        if frames == self.crashes_on:
+            raise CRASHED
         return measure(osu, frames, mode=mode, mods=mods, known=known)
 
 
@@ -192,15 +200,94 @@ def test_play_is_examined_later_while_the_process_is_unavailable(examining: Exam
     assert {kind for _, kind, _ in examining.found()} == {"key_timing", "relax_snap"}
 
 
-def test_play_that_fails_again_and_again_is_dropped(
-    examining: Examining, alice: int, capfd: pytest.CaptureFixture[str]
-) -> None:
-    examining.play(alice, stream_of(human_frames(OSU, 1)))
-    examining.decoder.fails = RuntimeError("a bug")
+CRASHED = WorkerCrashed("the process of evidence ended, twice")
 
-    for _ in range(8):
+
+@pytest.mark.parametrize("error", [CRASHED, RuntimeError("a bug")])
+def test_play_is_tried_again_after_crashes_and_then_noted(examining: Examining, alice: int, error: Exception) -> None:
+    """The other rules hold also for a play whose replay breaks the process each time."""
+    score = examining.play(alice, stream_of(human_frames(OSU, 1)), score=300_000_000)
+    examining.decoder.fails = error
+
+    waits = []
+    for number in range(TRIES_MAX - 1):
         examining.work()
-        examining.world.clock.advance(300)
+        assert (examining.waiting(), examining.found()) == (1, []), number
+        waits.append(2**number)
+        examining.world.clock.advance(waits[-1] - 0.5)
+        examining.work()  # not due yet: no try
+        examining.world.clock.advance(0.5)
+    examining.work()
 
+    assert sum(waits) > 1_800
     assert examining.waiting() == 0
-    assert examining.found() == []
+    assert examining.found() == [(score, "score_counts", 0), (score, "replay", 0)]
+    note = examining.world.run(examining.flags.page(kind="replay", limit=5))[0]
+    assert note.details == (
+        f"the replay cannot be measured: {TRIES_MAX} tries failed, the last with {type(error).__name__}"
+    )
+
+
+def test_process_that_works_again_finds_what_it_would_have_found(examining: Examining, alice: int) -> None:
+    examining.play(alice, stream_of(human_frames(OSU, 1, timing_ms=0.2)))
+    examining.decoder.fails = CRASHED
+    for number in range(8):
+        examining.work()
+        examining.world.clock.advance(2**number)
+    examining.decoder.fails = None
+
+    examining.work()
+
+    assert {kind for _, kind, _ in examining.found()} == {"key_timing", "relax_snap"}
+    assert examining.waiting() == 0
+
+
+def test_replay_that_cannot_be_read_is_noted_at_once(examining: Examining, alice: int) -> None:
+    score = examining.play(alice, stream_of(human_frames(OSU, 1)))
+    examining.decoder.fails = BadReplay("it needs more than 5 s of CPU time")
+
+    examining.work()
+
+    assert (examining.found(), examining.waiting()) == ([(score, "replay", 0)], 0)
+    [note] = examining.world.run(examining.flags.page(limit=5))
+    assert note.details == "the replay cannot be measured: it needs more than 5 s of CPU time"
+    assert examining.world.run(examining.examiner.scan()) == ScanReport(1, 0)
+
+
+def test_scan_goes_on_after_a_replay_that_crashes_the_process(examining: Examining, alice: int, boris: int) -> None:
+    crashing = stream_of(human_frames(OSU, 1))
+    first = examining.play(alice, crashing)
+    copied = stream_of(human_frames(OSU, 2))
+    original = examining.play(alice, copied)
+    copy = examining.play(boris, stream_of(shifted(human_frames(OSU, 2), ms=10)))
+    examining.decoder.crashes_on = crashing
+
+    assert examining.world.run(examining.examiner.scan()) == ScanReport(3, 2)
+
+    assert examining.found() == [(first, "replay", 0), (copy, "replay_similarity", original)]
+
+
+def test_play_is_noted_also_if_the_rules_fail(
+    examining: Examining, alice: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = examining.play(alice, stream_of(human_frames(OSU, 1)))
+
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(examining_module, "signs_of_play", fails)
+    for number in range(TRIES_MAX):
+        examining.work()
+        examining.world.clock.advance(2**number)
+
+    assert (examining.found(), examining.waiting()) == ([(score, "replay", 0)], 0)
+
+
+def test_play_that_is_gone_does_not_wait(examining: Examining, alice: int) -> None:
+    async def leave_row(tx: Transaction) -> None:
+        await tx.run(statements.ADD_UNEXAMINED, score_id=12_345, due_at_ms=0)
+
+    examining.world.run(examining.world.database.transaction(leave_row))
+    examining.work()
+
+    assert (examining.waiting(), examining.found()) == (0, [])

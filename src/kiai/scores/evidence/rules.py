@@ -99,6 +99,11 @@ def signs_of_play(
     yield from _impossible_speed(play, beatmap, previous_at_ms, limits)
 
 
+def sign_of_unmeasured(why: str) -> Sign:
+    """Return the note for staff that a replay was not measured. The other rules have said nothing about it."""
+    return Sign("replay", f"the replay cannot be measured: {why}", {})
+
+
 def signs_of_replay(figures: ReplayFigures, limits: Thresholds) -> Iterator[Sign]:
     """Yield the signs in the figures of a replay, without comparisons."""
     yield from _timewarp(figures, limits)
