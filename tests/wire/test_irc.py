@@ -1,5 +1,6 @@
 """IRC clients on a real server: login, channels, private lines, lists, limits and hostile input."""
 
+import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -476,6 +477,70 @@ def test_hostile_bytes_make_no_line_of_their_own(irc: Irc, boris: str) -> None:
         text = "one\r\nQUIT :two\0three"
         irc.game.post(whole(ClientPacket.SEND_PUBLIC_MESSAGE, ClientMessage("", text, "#osu", 0)), boris)
         assert anna.wait("boris").startswith(":boris!cho@ppy.sh PRIVMSG #osu :one")
+
+
+def test_ten_thousand_joins_delay_nobody_and_end_with_their_client(irc: Irc) -> None:
+    with irc.connect("kurt") as kurt, irc.connect("lena") as lena:
+        lena.join("#osu")
+        kurt.socket.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):  # the server does not read faster than it answers
+            kurt.send(*(f"JOIN #c{number},#osu" for number in range(10_000)))
+        began = time.monotonic()
+        lena.send("PING :still here")
+        lena.wait(":still here")
+        assert time.monotonic() - began < patiently(2)
+        kurt.close()
+        lena.wait(":kurt!cho@ppy.sh QUIT")
+        assert time.monotonic() - began < patiently(8)
+    with irc.connect("kurt") as kurt:
+        assert any(line.startswith(":kurt!cho@ppy.sh JOIN") for line in kurt.join("#osu"))
+
+
+@pytest.mark.parametrize("channels", [",".join(f"#c{number}" for number in range(400)), "#osu," * 300, "," * 1_500])
+def test_join_of_many_channels_is_cut(irc: Irc, channels: str) -> None:
+    with irc.connect("gina") as gina:
+        gina.send(f"JOIN {channels}")
+        lines = gina.quiet()
+
+    assert len([line for line in lines if " 403 " in line]) <= 20
+    assert len([line for line in lines if " JOIN " in line]) <= 1
+
+
+STRANGE_NICKS = (
+    "fay!cho@ppy.sh",
+    "#osu",
+    "@fay",
+    ":fay",
+    "fay\x01",
+    "fay\x00boris",
+    "a,b",
+    "*",
+    "BanchoBot",
+    "cho.ppy.sh",
+    "f\u0430y",  # with a letter of another alphabet
+    "fay\u200b",
+    "\uff26ay",
+    "x" * 500,
+)
+
+
+@pytest.mark.parametrize("number", range(len(STRANGE_NICKS)))
+def test_no_nick_is_another_player(irc: Irc, number: int) -> None:
+    """The password belongs to an account, so no way to write a name opens another one."""
+    # Each from an address of its own: five wrong passwords would refuse the next ones in any case.
+    with IrcClient(irc.server.irc_ports["irc"], source=f"127.0.2.{number + 1}") as client:
+        client.send(f"PASS {irc.passwords['hugo']}", f"NICK {STRANGE_NICKS[number]}", "USER x 0 * :x")
+        lines = client.until_end()
+    assert [line.split()[1] for line in lines] == ["464"]
+
+
+def test_nick_stays_the_name_of_the_account(irc: Irc, anna: IrcClient) -> None:
+    for nick in ("boris", "anna_", "ANNA", ":", "anna boris", "#osu"):
+        anna.send(f"NICK {nick}")
+    lines = anna.quiet()
+    assert {line.split()[1] for line in lines} <= {"484", "461"}
+    anna.send("PRIVMSG anna :it is me")
+    assert anna.wait("it is me").startswith(":anna!cho@ppy.sh PRIVMSG anna :")
 
 
 def test_passwords_are_guessed_five_times_a_minute(tmp_path: Path) -> None:

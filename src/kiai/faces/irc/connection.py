@@ -205,8 +205,8 @@ class Connection:
     # --- its end
 
     def is_closing(self) -> bool:
-        """Return whether nothing more is sent or read."""
-        return self.closing
+        """Return whether nothing more is sent or read, also because the client is gone."""
+        return self.closing or self._writer.transport.is_closing()
 
     def close(self, reason: str = "") -> None:
         """Close the connection after what was sent; with a reason, an ERROR is the last line."""
