@@ -17,7 +17,7 @@ TOTAL_S = 100.0
 
 
 def a_budget(total_s: float = TOTAL_S) -> StopBudget:
-    return StopBudget(total_s, on_overrun=lambda: None)
+    return StopBudget(total_s, on_overrun=None)
 
 
 def test_parts_share_the_time_and_leave_the_reserve() -> None:

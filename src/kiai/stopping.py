@@ -41,23 +41,23 @@ def end_process(code: int) -> NoReturn:
 class StopBudget:
     """The time of one stop.
 
-    `on_overrun` is called from a thread when the time has run out. By default it ends the process with exit code 0: the
-    stop was asked for, and the log says what it did not finish.
+    `on_overrun` is called from a thread when the time has run out; with None nothing is. By default it ends the process
+    with exit code 0: the stop was asked for, and the log says what it did not finish.
     """
 
-    def __init__(self, total_s: float = STOP_S, on_overrun: Callable[[], None] = lambda: end_process(0)) -> None:
+    def __init__(self, total_s: float = STOP_S, on_overrun: Callable[[], None] | None = lambda: end_process(0)) -> None:
         self._total_s = total_s
         self._on_overrun = on_overrun
         self._until: float | None = None
         self._part = "requests"
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     def begin(self) -> None:
         """Begin the stop. Further calls change nothing."""
         if self._until is None:
             self._until = time.monotonic() + self._total_s
-            self._loop = asyncio.get_running_loop()
-            threading.Thread(target=self._watch, name="stop", daemon=True).start()
+            if self._on_overrun is not None:
+                watching = (asyncio.get_running_loop(), self._on_overrun)
+                threading.Thread(target=self._watch, args=watching, name="stop", daemon=True).start()
 
     def hurry(self) -> None:
         """Shorten the rest of the stop to `HURRY_S`."""
@@ -93,22 +93,24 @@ class StopBudget:
         finally:
             await self.run("closing the stores", _closed(opened), reserve_s=reserve_s)
 
-    def _watch(self) -> None:
+    def _watch(self, loop: asyncio.AbstractEventLoop, on_overrun: Callable[[], None]) -> None:
         """End the process when the time has run out. Runs in a thread: the event loop itself may be blocked."""
         while (left_s := self.left_s()) > 0:
             time.sleep(min(left_s, WATCHED_EVERY_S))
         with contextlib.suppress(Exception):  # whatever happens, the process must end
-            get_logger("serve").error("stop takes too long, the process is ended", part=self._part, tasks=self._tasks())
-        self._on_overrun()
+            tasks = _described(loop)
+            get_logger("serve").error("stop takes too long, the process is ended", part=self._part, tasks=tasks)
+        on_overrun()
 
-    def _tasks(self) -> list[str]:
-        assert self._loop is not None
-        found = []
-        for task in list(asyncio.all_tasks(self._loop))[:TASKS_LOGGED]:
-            frames = task.get_stack(limit=1)
-            at = f"{frames[0].f_code.co_filename}:{frames[0].f_lineno}" if frames else "?"
-            found.append(f"{task.get_name()} at {at}")
-        return found
+
+def _described(loop: asyncio.AbstractEventLoop) -> list[str]:
+    """Return the name of each task, and the line at which it waits."""
+    found = []
+    for task in list(asyncio.all_tasks(loop))[:TASKS_LOGGED]:
+        frames = task.get_stack(limit=1)
+        at = f"{frames[0].f_code.co_filename}:{frames[0].f_lineno}" if frames else "?"
+        found.append(f"{task.get_name()} at {at}")
+    return found
 
 
 async def _closed(opened: AbstractAsyncContextManager[object]) -> None:

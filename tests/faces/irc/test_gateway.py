@@ -81,6 +81,8 @@ class Gate:
 
     async def start(self) -> None:
         sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+        for each in sockets:  # so that the kernel takes only a part of what a client does not read
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
         self.ports = [each.getsockname()[1] for each in sockets]
         await self.gateway.listen(*sockets)
 
