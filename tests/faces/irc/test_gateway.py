@@ -36,6 +36,9 @@ class FakeHub:
     def open(self, connection: Connection) -> None:
         self.connections.add(connection)
 
+    def is_blocked(self, address: str) -> bool:
+        return False
+
     async def remove(self, connection: Connection) -> None:
         self.connections.discard(connection)
         if self.fails is not None:

@@ -171,7 +171,8 @@ class Connection:
                     self.reply("417", text="Input line was too long")
                 elif (parsed := parse_line(line)) is not None:
                     await self._pace(await self._handled(handle, parsed.command, parsed.params))
-            await self._writer.drain()
+            if not self.is_closing():  # else the session would last until the client has read the last lines
+                await self._writer.drain()
 
     async def _handled(
         self,
