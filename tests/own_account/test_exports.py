@@ -43,7 +43,6 @@ NOT_EXPORTED = {
     "clan_requests": "open requests, deleted when they are answered",
     "notes": "notes of staff",
     "chat_erasures": "times of acts of staff, kept as long as the lines",
-    "map_requests": "open requests, deleted when they are answered",
 }
 """Tables with rows about players that an export leaves out, with the reason."""
 

@@ -11,7 +11,7 @@ from typing import Final
 from kiai import screenshots, server
 from kiai.accounts import credentials, passwords, queries, web_sessions
 from kiai.accounts.markup import parser as markup
-from kiai.beatmaps import comments, fetching, set_comments, upstream
+from kiai.beatmaps import comments, fetching, ranking, set_comments, upstream
 from kiai.chat import bot as chat_bot
 from kiai.chat import filtering, mail, model
 from kiai.chat import queries as chat_queries
@@ -83,7 +83,7 @@ from kiai.realtime import port
 from kiai.scores import cards, performance, replay_analyses, replay_import, submission
 from kiai.settings import load_settings
 from kiai.spectating import service as spectating
-from kiai.staff import address_blocks, shutdown
+from kiai.staff import address_blocks, map_requests, nominations, shutdown
 from kiai.staff import reports as staff_reports
 from kiai.storage import postgres, sqlite
 from kiai.webhooks import addresses as webhook_addresses
@@ -298,6 +298,9 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     "comments per player": (comments.TEXT_MAX, comment_pages.COMMENTING.period_s, comment_pages.A_DAY.count),
     "favourites per player": (DEFAULT.favourites_max, *rate(favourites.MARKING)),
     "map ratings per player": rate(ratings.RATING),
+    "open requests to rank sets per player, and per set": (map_requests.OPEN_MAX, ranking.OF_SET_MAX),
+    "changes of statuses per nominator": (map_requests.CHANGES_A_DAY, map_requests.DAY_MS / 3_600_000),
+    "nominations of sets that are not ranked yet per nominator": (nominations.OPEN_MAX,),
     "maps per beatmap info request": (100, beatmap_info.BODY_MAX / KIB, *rate(beatmap_info.REQUESTS)),
     "osu!direct": (*rate(direct.SEARCHES), *rate(direct.DOWNLOADS)),
     ".osu files per address": rate(osu_files.FILES),

@@ -1,5 +1,6 @@
 """The services of requests and nominations over a world, for tests without a server."""
 
+import json
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,7 +14,8 @@ from kiai.staff.audit import Actor
 from kiai.staff.map_requests import MapRequests, NominationRules
 from kiai.staff.nominations import NominationMode
 from kiai.staff.player_lines import PlayerLines
-from kiai.storage.tables import mail, map_requests, maps, nominations, qualified_sets
+from kiai.storage.tables import mail, map_requests, maps, nominations, qualified_sets, webhook_deliveries, webhooks
+from kiai.webhooks.model import bits_of
 
 NOMINATOR: Final = int(NORMAL | Privilege.NOMINATOR)
 ADMINISTRATOR: Final = int(NORMAL | Privilege.ADMINISTRATOR | Privilege.NOMINATOR)
@@ -74,6 +76,23 @@ class Ranking:
     def qualified(self) -> list[tuple[int, int]]:
         """Return the qualified sets and the times at which they become ranked."""
         return sorted(self.world.look(select(qualified_sets.c.set_id, qualified_sets.c.ranks_at_ms)))  # type: ignore[arg-type]
+
+    def add_webhook(self) -> None:
+        """Add a webhook for statuses of maps, which nobody delivers."""
+        self.world.change(
+            webhooks.insert().values(
+                url="https://hooks.example",
+                format="json",
+                events=bits_of(["map_status"]),
+                secret=b"x",
+                created_at_ms=1,
+            )
+        )
+
+    def deliveries(self) -> list[dict[str, object]]:
+        """Return the data of the messages that wait for the webhook."""
+        rows = self.world.look(select(webhook_deliveries.c.data).order_by(webhook_deliveries.c.id))
+        return [json.loads(row[0]) for row in rows]
 
     def letters(self) -> list[tuple[int, str]]:
         """Return the stored mail: recipient and text."""

@@ -255,6 +255,7 @@ def test_changed_file_of_a_frozen_map_asks_for_a_review(
     world.record(a_play(by=alice, on=world.map(song.md5), pp=100.0))
     news, posts = news_of(requests)
     world.run(world.outbox.deliver())
+    requests.add_webhook()
 
     changed = a_map(1, objects=60)
     server.has(changed, approved=1)
@@ -268,6 +269,8 @@ def test_changed_file_of_a_frozen_map_asks_for_a_review(
     assert (total, row.map_id, row.count, row.changed) == (1, 1, 0, 1)
     assert world.run(requests.requests.requesters(nora, 1)) == []
     assert requests.acts()[-1] == ("beatmap_status", 0, "job", "map changed")
+    event = {"map_id": 1, "status": 0, "previous": 2, "actor": 0, "reason": "map changed"}
+    assert requests.deliveries() == [event]
     world.run(world.outbox.deliver())
     [(channel, text)] = posts.lines
     assert (channel, "has changed upstream" in text) == ("#staff", True)

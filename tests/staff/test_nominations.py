@@ -170,6 +170,7 @@ def test_reset_needs_a_reason(ranking: Ranking) -> None:
 def test_qualified_set_is_ranked_once_when_its_time_ends(ranking: Ranking) -> None:
     world = ranking.world
     qualify(ranking)
+    ranking.add_webhook()
     world.clock.advance(HOURS_72_S - 0.001)
     assert world.run(ranking.mode.rank_due()) == 0
     assert ranking.statuses() == {1: 4}
@@ -183,6 +184,7 @@ def test_qualified_set_is_ranked_once_when_its_time_ends(ranking: Ranking) -> No
     assert ranking.statuses() == {1: 2}
     assert (ranking.nominated(), ranking.qualified()) == ([], [])
     assert ranking.acts()[3:] == [("beatmap_status", 0, "job", "")]
+    assert ranking.deliveries() == [{"map_id": 1, "status": 2, "previous": 4, "actor": 0, "reason": ""}]
     assert world.run(ranking.mode.rank_due()) == 0
     world.reconcile()
     world.run(world.outbox.deliver())
@@ -287,6 +289,28 @@ def test_new_file_resets_the_nominations_of_the_whole_set(ranking: Ranking) -> N
     world.outbox.subscribe("bot_lines", ranking.lines.deliver)
     world.run(world.outbox.deliver())
     assert [to for to, _ in ranking.letters()] == [anna.user_id, boris.user_id]
+
+
+def test_new_file_resets_a_set_whose_nominators_have_deleted_their_accounts(ranking: Ranking) -> None:
+    world = ranking.world
+    qualify(ranking)
+    world.change(table.delete())
+
+    data = a_map(1, objects=60).data
+    world.run(ranking.importer.import_file(data, name="x", status=None, upstream=MapStatus.PENDING, ids=(1, 1)))
+
+    assert (ranking.statuses(), ranking.qualified()) == ({1: 0}, [])
+
+
+def test_new_map_of_a_set_resets_its_nominations(ranking: Ranking) -> None:
+    world, anna = ranking.world, ranking.nominator("anna")
+    [song] = ranking.pending(a_map(1, set_id=1))
+    world.run(ranking.mode.nominate(anna, song))
+
+    world.add_map(a_map(2, set_id=1, version="Hard", objects=60), MapStatus.PENDING)
+
+    assert ranking.nominated() == []
+    assert ranking.acts(2) == [("nominate_reset", 0, "job", "map changed")]
 
 
 def test_same_file_again_resets_nothing(ranking: Ranking) -> None:

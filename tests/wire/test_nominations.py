@@ -20,7 +20,7 @@ from tests.wire.test_community import NP
 
 from kiai.app import open_services
 from kiai.staff import OPERATOR
-from kiai.storage.tables import audit_log, chat_lines, maps, qualified_sets
+from kiai.storage.tables import audit_log, chat_lines, map_requests, maps, qualified_sets
 
 NAMES: Final = ("anna", "nora", "boris")
 LATE_S: Final = 5.0
@@ -161,6 +161,25 @@ def test_reset_from_the_game_and_the_api_reaches_the_other_nominator(mode: Mode)
     assert "reset 1 nomination: again" in nora.write_to_bot("!denominate again")[0]
     reply = mode.server.ask("GET", "/v2/maps/77777/nominations")
     assert reply.status == 404
+
+
+def test_requests_on_the_website_are_for_players_who_may_write_and_for_pending_maps(mode: Mode) -> None:
+    anna = mode.ids["anna"]
+    cli(mode.data, "users", "silence", "anna", "1h", "--reason", "test")
+    page = mode.page(anna)
+    with pytest.raises(AssertionError, match="no button"):
+        page.button("Request ranking")
+    cli(mode.data, "users", "unsilence", "anna")
+
+    form = mode.page(anna).button("Request ranking")
+    assert form.press().message == "Your request has been sent to the nominators."
+    assert form.press().message == "Your request has been sent to the nominators.", "pressed twice"
+    assert len(mode.rows.look(map_requests)) == 1
+    cli(mode.data, "beatmaps", "status", "loved", "--map", str(mode.map.id))
+    assert mode.rows.look(map_requests) == [], "the command line answers requests, too"
+    assert form.press().alert == "You cannot request this set now."
+    with pytest.raises(AssertionError, match="no button"):
+        mode.page(anna).button("Request ranking")
 
 
 def test_a_server_in_the_simple_mode_says_so(tmp_path: Path) -> None:

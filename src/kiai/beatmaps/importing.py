@@ -281,9 +281,9 @@ class Importer:
             new_files = [stored.change.new_file for stored in results if stored.change.new_file is not None]
             if new_files:
                 await self._on_new_files(tx, new_files, now)
-            for stored in results:
-                if stored.change.is_new_status:
-                    await ranking.answer(tx, stored.set_id, stored.change.status, now)
+            statuses = {(stored.set_id, stored.change.status) for stored in results if stored.change.is_new_status}
+            for set_id, new_status in sorted(statuses):
+                await ranking.answer(tx, set_id, new_status, now)
             for set_id in sorted(touched):
                 await catalogue.refresh(tx, set_id, now)
 

@@ -119,6 +119,13 @@ async def answer(tx: Transaction, set_id: int, status: int, now_ms: int) -> None
     await _end_pointless_nominations(tx, set_id)
 
 
+async def has_nominations(tx: Transaction, set_id: int) -> bool:
+    """Return whether a set has nominations or is qualified by them. Their authors may have deleted their accounts."""
+    if await tx.one(RANKS_AT, of_set=set_id) is not None:
+        return True
+    return bool(await tx.all(NOMINATORS, of_set=set_id))
+
+
 async def end_nominations(tx: Transaction, set_id: int) -> tuple[list[int], bool]:
     """Delete the nominations of a set. Return who nominated it, and whether it was qualified by them."""
     nominators = await tx.all(NOMINATORS, of_set=set_id)
@@ -128,9 +135,9 @@ async def end_nominations(tx: Transaction, set_id: int) -> tuple[list[int], bool
 
 
 async def _end_pointless_nominations(tx: Transaction, set_id: int) -> None:
-    qualified = await tx.one(RANKS_AT, of_set=set_id) is not None
-    if not qualified and not await tx.all(NOMINATORS, of_set=set_id):
+    if not await has_nominations(tx, set_id):
         return
+    qualified = await tx.one(RANKS_AT, of_set=set_id) is not None
     needed = MapStatus.QUALIFIED if qualified else MapStatus.PENDING
     if all(beatmap.status != needed for beatmap in await tx.all(queries.OF_SET, set_id=set_id)):
         await end_nominations(tx, set_id)

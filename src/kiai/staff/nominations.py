@@ -294,6 +294,9 @@ class NominationMode:
         The importer calls this in its transaction (docs/spec/beatmaps.md#status-set-by-staff).
         """
         for set_id in sorted({file.set_id for file in files}):
+            # PERF: an import of thousands of new sets has nothing to reset or review.
+            if not any(file.unreviewed for file in files) and not await ranking.has_nominations(tx, set_id):
+                continue
             of_set = {one.id: one for one in await ranking.lock(tx, set_id)}
             new = [file for file in files if file.set_id == set_id and file.map_id in of_set]
             if new:
