@@ -166,8 +166,7 @@ class Services:
         self.spectating = Spectating(realtime, self.announce)
         self.channels = Channels(database)
         self.journal = Journal(database, clock)
-        self.history = ChannelHistory(database, self.journal, clock)
-        self.word_filter = WordFilter(database)
+        self.history, self.word_filter = ChannelHistory(database, self.journal, clock), WordFilter(database)
         self.mail = Mail(database, clock)
         # Silences and chat need the matches, which are built later, so they get functions that look them up.
         self.authority = Authority(database, self.accounts, clock)

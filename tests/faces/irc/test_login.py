@@ -86,9 +86,9 @@ class Door:
         self.world = world
         self.presence = Presence(world.realtime, world.accounts, world.clock, announcer(presence.TABLE), stats_of)
         self.passwords = InterruptedPasswords(world.database, world.clock, SystemIds())
-        self.hub = Hub(world.realtime, self.presence)
+        self.hub = Hub(world.realtime, self.presence, lambda address: False)
         self.login = IrcLogin(
-            WelcomeTexts("kiai", "", "1", maintenance=False),
+            lambda: WelcomeTexts("kiai", "", "1"),
             self.hub,
             cast(ChannelCommands, FakeChannels()),
             passwords=self.passwords,
@@ -99,6 +99,7 @@ class Door:
             ids=SequenceIds(),
             limited=True,
             is_chat_bot=is_chat_bot,
+            under_maintenance=lambda: False,
         )
         self.alice = world.add_player(a_player("alice"))
 
@@ -157,7 +158,7 @@ def test_password_that_ends_during_the_login_opens_nothing(door: Door) -> None:
     connection, sent = door.log_in()
 
     assert connection.closing
-    assert sent == [":cho.ppy.sh 464 alice :Bad authentication token."]
+    assert sent == ["ERROR :Your account has changed. Please connect again."]
     assert door.sessions() == 0
 
 
@@ -171,7 +172,7 @@ def test_player_who_is_restricted_during_the_login_is_refused(door: Door) -> Non
     connection, sent = door.log_in()
 
     assert connection.closing
-    assert sent == [":cho.ppy.sh 465 alice :You are banned from this server"]
+    assert sent == ["ERROR :Your account has changed. Please connect again."]
     assert door.sessions() == 0
 
 

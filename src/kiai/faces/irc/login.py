@@ -109,11 +109,9 @@ class IrcLogin:
             connection.send(f":{connection.names.server} CAP * NAK :{params[1] if len(params) > 1 else ''}")
 
     async def _log_in(self, connection: Connection) -> None:
-        password = connection.password or ""
         try:
             user = await self._authenticate(connection)
             await self._open(connection, user)
-            await self._check_again(user, password)
         except IrcRefused as refused:
             self._count(refused.numeric)
             connection.reply(refused.numeric, text=str(refused))
@@ -138,30 +136,15 @@ class IrcLogin:
         if password is None or not await self._may_guess(connection.network, name, cost=0):
             raise IrcRefused("464", BAD_PASSWORD)
         try:
-            return await self._holder(name, password)
+            user = await self._passwords.holder(name, password)
         except NotAuthenticated:
             await self._may_guess(connection.network, name, cost=1)
             raise IrcRefused("464", BAD_PASSWORD) from None
-
-    async def _holder(self, name: str, password: str) -> User:
-        """Return the player with this name and password. Raises NotAuthenticated, IrcRefused."""
-        user = await self._passwords.holder(name, password)
         if not is_public(user.priv) or not user.priv & VERIFIED:
             raise IrcRefused("465", "You are banned from this server")
         if self._under_maintenance() and not effective(user.priv) & STAFF:
             raise IrcRefused("465", "The server is under maintenance")
         return user
-
-    async def _check_again(self, user: User, password: str) -> None:
-        """Check the player after the session exists. Raises IrcRefused.
-
-        A password that was revoked, or a player who was restricted, a moment ago: what ends the sessions of the player
-        then may have run before this one existed.
-        """
-        try:
-            await self._holder(user.name, password)
-        except NotAuthenticated:
-            raise IrcRefused("464", BAD_PASSWORD) from None
 
     async def _may_guess(self, network: str, name: str, *, cost: int) -> bool:
         """Consume wrong passwords of an address and of a name. Return whether both have some left."""
