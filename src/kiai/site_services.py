@@ -18,7 +18,7 @@ from kiai.clans import ClanDirectory
 from kiai.decoding.page_decoder import PageDecoder, page_workers
 from kiai.documents import Documents
 from kiai.entry import EntryServices
-from kiai.own_account import Deletion, Exports, Friendships, NameChanges, OwnKeys, ProfileSettings
+from kiai.own_account import Deletion, Exports, Friendships, NameChanges, Overwriting, OwnKeys, ProfileSettings
 from kiai.own_account.deletion import DELETION, FILES
 from kiai.own_account.deletion_by_staff import DeletionByStaff
 from kiai.scores.analyses import Analyses
@@ -85,6 +85,7 @@ class SiteServices:
         services.outbox.subscribe(REVOKED, services.presence.end_irc_sessions)
         self.chat_bots = ChatBots(database, accounts, services.authority, clock)
         self.own_keys = OwnKeys(accounts, services.api_keys, self.irc_passwords, self.entry.history)
+        self.overwriting = Overwriting(database, services.profiles, services.authority, services.realtime, clock)
         self.friendships = Friendships(services.relationships, services.presence)
         self.name_changes = NameChanges(database, accounts, clock, every_days=settings.name_change_days)
         self.profile_settings = ProfileSettings(

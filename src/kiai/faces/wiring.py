@@ -56,6 +56,7 @@ from kiai.faces.bot.maps import MapCommands
 from kiai.faces.bot.moderation import ModerationCommands
 from kiai.faces.bot.mp import MatchCommands
 from kiai.faces.bot.now_playing import NowPlaying
+from kiai.faces.bot.overwriting import OverwriteCommands
 from kiai.faces.bot.ownership import OwnershipCommands
 from kiai.faces.bot.players import PlayerCommands
 from kiai.faces.bot.pools import PoolCommands
@@ -241,7 +242,8 @@ def register_bot_commands(services: "Services") -> None:
     sessions = SessionCommands(services.presence, community.kicks, Clients(services.authority, services.realtime))
     map_links = MapLinks(now_playing, services.beatmaps, services.mirrors, services.realtime, services.link)
     wipes = WipeCommands(community.wipes, now_playing, services.beatmaps, services.realtime, services.link)
-    basics = (HelpCommands(services.bot), players, sessions)
+    overwrite = OverwriteCommands(services.site.overwriting, services.link)
+    basics = (HelpCommands(services.bot), players, sessions, overwrite)
     of_players = (*basics, now_playing, map_links, server, ownership, community_commands, maps)
     of_staff = (moderation, sanctions, wipes, _inspection(services, now_playing), _server_acts(services))
     for group in (*of_players, reports, devices, flags, *of_staff, matches, pools, clans):

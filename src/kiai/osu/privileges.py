@@ -93,6 +93,7 @@ PERMISSIONS: Final[Mapping[str, int]] = {
     "tokens.revoke_any": DEVELOPER,
     "users.rename_self": DONATOR,
     "comments.bypass_colour": DONATOR,
+    "scores.overwrite": DONATOR,
     "client.tournament": DONATOR | TOURNEY_MANAGER,
 }
 """Permission -> the bits that grant it, any one of them (docs/spec/game-rules.md#privileges)."""

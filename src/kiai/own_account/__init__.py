@@ -9,6 +9,7 @@ from kiai.own_account.exports import Exports
 from kiai.own_account.friendships import Friendships
 from kiai.own_account.keys import OwnKeys
 from kiai.own_account.names import NameChanges
+from kiai.own_account.overwriting import Overwriting
 from kiai.own_account.profile import ProfileSettings
 
-__all__ = ["Deletion", "Exports", "Friendships", "NameChanges", "OwnKeys", "ProfileSettings"]
+__all__ = ["Deletion", "Exports", "Friendships", "NameChanges", "Overwriting", "OwnKeys", "ProfileSettings"]

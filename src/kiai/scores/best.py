@@ -21,12 +21,12 @@ class BestFlags(msgspec.Struct, frozen=True):
 
 def more_pp(play: Best, previous: Best | None) -> bool:
     """Whether the play has more pp, or equal pp and a higher score. If both are equal, the earlier play stays best."""
-    return previous is None or (play.pp, play.score) > (previous.pp, previous.score)
+    return _is_beaten(previous) or previous is None or (play.pp, play.score) > (previous.pp, previous.score)
 
 
 def more_score(play: Best, previous: Best | None) -> bool:
     """Whether the play has a higher score. If the scores are equal, the earlier play stays best."""
-    return previous is None or play.score > previous.score
+    return _is_beaten(previous) or previous is None or play.score > previous.score
 
 
 def decide_bests(
@@ -70,9 +70,15 @@ def bests_among(passes: Iterable[BestCandidate]) -> dict[int, BestFlags]:
     return flags
 
 
-def _order_by_pp(play: BestCandidate) -> tuple[float, int, int]:
-    return (-play.pp, -play.score, play.id)
+def _is_beaten(previous: Best | None) -> bool:
+    """Whether any play is better, because the player chose another pass over this one."""
+    return previous is not None and bool(previous.overwritten)
 
 
-def _order_by_score(play: BestCandidate) -> tuple[int, int]:
-    return (-play.score, play.id)
+# Overwritten passes come last.
+def _order_by_pp(play: BestCandidate) -> tuple[int, float, int, int]:
+    return (play.overwritten, -play.pp, -play.score, play.id)
+
+
+def _order_by_score(play: BestCandidate) -> tuple[int, int, int]:
+    return (play.overwritten, -play.score, play.id)

@@ -334,19 +334,7 @@ class Hiding:
         show = [row for row in rows if row.hidden & mark]
         await tx.run_many(statements.hiding.MARK, [{"score_id": row.id, "mark": mark} for row in hide])
         await tx.run_many(statements.hiding.UNMARK, [{"score_id": row.id, "mark": mark} for row in show])
-        passes = await tx.all(candidates, **page)
-        expected = bests_among(passes)
-        lost, gained = [], []
-        for one in passes:
-            present, wanted = _flags_of(one), _numbers(expected[one.id])
-            between = tuple(int(a and b) for a, b in zip(present, wanted, strict=True))
-            if between != present:
-                lost.append(_flags_row(one.id, between))
-            if wanted != between:
-                gained.append(_flags_row(one.id, wanted))
-        # Flags are lost before others are gained: two bests would violate `uq_scores_best_*` for a moment.
-        await tx.run_many(statements.hiding.SET_FLAGS, lost)
-        await tx.run_many(statements.hiding.SET_FLAGS, gained)
+        await set_best_flags(tx, await tx.all(candidates, **page))
         now = self._clock.now_ms()
         for map_key, mode in sorted({(row.map_key, row.mode) for row in rows if row.passed}):
             await refresh_first_place(tx, map_key, mode, since_ms=now)
@@ -402,6 +390,22 @@ class Hiding:
             )
         for user_id, mode in sorted({row[:2] for row in wrong}):
             await tx.run(statements.hiding.LOWER_LAST_PLAY, player_id=user_id, in_mode=mode, hidden_ms=ID_MAX)
+
+
+async def set_best_flags(tx: Transaction, passes: Sequence[BestCandidate]) -> None:
+    """Write the best flags that differ. `passes` are all visible passes of some players on some maps and modes."""
+    expected = bests_among(passes)
+    lost, gained = [], []
+    for one in passes:
+        present, wanted = _flags_of(one), _numbers(expected[one.id])
+        between = tuple(int(a and b) for a, b in zip(present, wanted, strict=True))
+        if between != present:
+            lost.append(_flags_row(one.id, between))
+        if wanted != between:
+            gained.append(_flags_row(one.id, wanted))
+    # Flags are lost before others are gained: two bests would violate `uq_scores_best_*` for a moment.
+    await tx.run_many(statements.hiding.SET_FLAGS, lost)
+    await tx.run_many(statements.hiding.SET_FLAGS, gained)
 
 
 async def _count_stats(tx: Transaction, user_id: int, mode: int, change: _Change) -> None:

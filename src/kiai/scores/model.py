@@ -54,7 +54,10 @@ class Play(msgspec.Struct, frozen=True):
 
 
 class Best(msgspec.Struct, frozen=True):
-    """A player's present best score, with the fields that a new play is compared with."""
+    """A player's present best score, with the fields that a new play is compared with.
+
+    `overwritten`: its player chose a later pass over it, so that any new pass is better.
+    """
 
     id: int
     score: int
@@ -62,6 +65,7 @@ class Best(msgspec.Struct, frozen=True):
     grade: str
     max_combo: int = 0
     acc: float = 0.0
+    overwritten: int = 0
 
 
 class BestCandidate(msgspec.Struct, frozen=True):
@@ -77,6 +81,7 @@ class BestCandidate(msgspec.Struct, frozen=True):
     mods_key: int
     score: int
     pp: float
+    overwritten: int
     best_pp: int
     best_score: int
     best_mods: int

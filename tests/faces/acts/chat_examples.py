@@ -92,6 +92,13 @@ def map_wiped(scene: Scene) -> None:
     scene.run(scene.services.community.wipes.wipe_map(OPERATOR, beatmap, "broken"))
 
 
+def played_worse(scene: Scene) -> None:
+    """The author has a score on a new map, and a later one that is worse."""
+    beatmap = scene.run(scene.services.beatmaps.find(md5=scene.desk.map(MapStatus.RANKED).md5))
+    for pp, score in ((90.0, 900_000), (80.0, 800_000)):
+        scene.run(scene.services.recorder.record(a_play(by=scene.actor.id, on=beatmap, pp=pp, score=score)))
+
+
 def blocked(scene: Scene) -> None:
     """The author has blocked the target."""
     scene.desk.say(scene.actor, f"!block {scene.target.name}")
@@ -292,6 +299,7 @@ EXAMPLES: Final = (
     Example("!changename renamed{n}", "Your name is now renamed{n}"),
     Example("!apikey", "Click the link to copy your API key"),
     Example("!mail", "{t}: 1 unread", (letters,)),
+    Example("!overwrite", "Your best score on this beatmap is now", (played_worse,)),
     Example("!ranking score", "Your client shows ranks by ranked score now"),
     Example("!client", "Your client is b20250415.2"),
     Example("!client {t}", "{t} has b20250415.2", by="moderator"),

@@ -35,6 +35,7 @@ changename                                          supporter      dm     -
 apikey                                              player         dm     -
 mail                                                player         dm     -
 ranking                                             player         any    hidden
+overwrite                                           supporter      dm     -
 requests reqs                                       nominator      any    hidden
 map                                                 nominator      any    hidden
 mrs                                                 nominator      any    hidden
@@ -167,7 +168,6 @@ OWN: Final = {
 OMITTED: Final = {
     "verify": "the website and the game share one account: there is nothing to link",
     "link": "the website and the game share one account: there is nothing to link",
-    "overwrite": "pp and score alone decide which score of a player is the best on a map",
     "speedrun": "challenges against the clock are not a part of the game",
     "switchserv": "sends a client to another server, which is of no use here",
     "stealth": "a player who seems offline and plays confuses boards and presences",

@@ -255,7 +255,7 @@ Slot 1  Not Ready https://osu.example/u/3 anna            [Host / Team Red  / Hi
 ```
 
 These commands of other servers are not available: `verify` and `link`, because the website and the game share one
-account; `overwrite`, `speedrun`, `stealth`, `switchserv`, and commands that run code or store scores from chat.
+account; `speedrun`, `stealth`, `switchserv`, and commands that run code or store scores from chat.
 
 This page is generated from `src/kiai/faces/bot/`.
 """

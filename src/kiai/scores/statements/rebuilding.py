@@ -50,7 +50,8 @@ def _rank(*order: ColumnElement[Any], extra: tuple[Any, ...] = ()) -> ColumnElem
 
 
 # `best.more_pp` as an order: at equal pp and score the earlier score, with the lower id, stays best.
-_pp_order: Final = (scores.c.pp.desc(), scores.c.score.desc(), scores.c.id)
+# Passes over which their player chose a later one come last (`overwriting.py`).
+_pp_order: Final = (scores.c.overwritten, scores.c.pp.desc(), scores.c.score.desc(), scores.c.id)
 # NULL in modes that sort by score, so that one order serves all modes.
 _measure: Final = case((MODE_SORTS_BY_PP, scores.c.pp), else_=null()).desc().nulls_last()
 # At equal pp, the earlier score is ahead if the players differ. Between two scores of one player, the higher score is.
@@ -59,7 +60,7 @@ _place_order: Final = (
     case((MODE_SORTS_BY_SCORE, scores.c.score), else_=null()).desc().nulls_last(),
     scores.c.id,
 )
-_board_order: Final = (_measure, scores.c.score.desc(), scores.c.id)
+_board_order: Final = (scores.c.overwritten, _measure, scores.c.score.desc(), scores.c.id)
 expected_flags: Final = (
     select(
         scores.c.id.label("id"),

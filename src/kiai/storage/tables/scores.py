@@ -43,6 +43,7 @@ scores = Table(
     flag_column("best_score"),  # the best by score; equal to best_pp in modes 4 to 8
     flag_column("best_mods"),  # the best with these mods_key, by score or pp as the boards of the mode are sorted
     flag_column("hidden"),  # 0: visible; else the sum of the marks of `scores/statements/hiding.py`
+    flag_column("overwritten"),  # its player chose a later pass as the best one: see `scores/overwriting.py`
     # A copy of the account's country, as in stats: an index cannot span two tables.
     Column("country", String(2), nullable=False, server_default=text("'xx'")),
     Column("play_time_ms", Big, nullable=False),
