@@ -23,6 +23,7 @@ class Example(msgspec.Struct, frozen=True):
     `by`: the role of the author, or "" for the weakest one with the permission.
     `seated`: the example needs a client of the game, not IRC.
     `fresh`: it needs a server of its own, because it changes the whole server, or needs one without an owner.
+    `settings`: the settings of that server.
     """
 
     line: str
@@ -32,6 +33,7 @@ class Example(msgspec.Struct, frozen=True):
     by: str = ""
     seated: bool = False
     fresh: bool = False
+    settings: tuple[tuple[str, object], ...] = ()
 
     @property
     def command(self) -> tuple[str, str]:
@@ -320,6 +322,16 @@ EXAMPLES: Final = (
     Example("!mrs", "set the status of 1 map to ranked", (np,)),
     Example("!close not finished", "closed 1 request", (np, requested)),
     Example("!refresh", "up to date with upstream", (np,)),
+    Example(
+        "!nominate good", "The set has 1 of 2 nominations", (np,), fresh=True, settings=(("nomination_mode", True),)
+    ),
+    Example(
+        "!denominate broken",
+        "reset 1 nomination",
+        (np, says("!nominate good")),
+        fresh=True,
+        settings=(("nomination_mode", True),),
+    ),
     # moderators
     Example("!notes {t}", "There is nothing about {t}"),
     Example("!addnote {t} careful", "Added note"),
@@ -402,6 +414,7 @@ EXAMPLES: Final = (
     Example("!clan rename {tag} Other {n}", "Other {n}", (clan("target"),), by="administrator"),
     Example("!clan tag O{n}", "O{n}", (clan("actor"),), row=""),
     Example("!clan tag {tag} O{n}", "O{n}", (clan("target"),), by="administrator"),
+    Example("!clan description Hello", "The description of the clan is changed", (clan("actor"),)),
     Example("!clan status open", "open", (clan("actor"),), row=""),
     Example("!clan status {tag} open", "open", (clan("target"),), by="administrator"),
     Example("!clan disband", "disbanded", (clan("actor"),), row=""),

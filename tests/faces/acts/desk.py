@@ -205,8 +205,8 @@ def role_below(permission: str) -> str:
 
 
 @contextlib.contextmanager
-def opened(run: Run, data: Path) -> Iterator[Desk]:
-    """Open a server on a new data folder until the end of the block."""
+def opened(run: Run, data: Path, **others: object) -> Iterator[Desk]:
+    """Open a server on a new data folder, with these settings, until the end of the block."""
     with standin.running() as upstream:
         settings = stores.settings(
             data,
@@ -217,6 +217,7 @@ def opened(run: Run, data: Path) -> Iterator[Desk]:
             upstream_key="key",
             allow_private_upstream=True,
             first_user_is_owner=False,
+            **others,
         )
         services_of = open_services(settings)
         services = run(services_of.__aenter__())

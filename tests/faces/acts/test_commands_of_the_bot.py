@@ -64,5 +64,5 @@ def test_command_in_irc_leaves_the_row_it_declares(desk: Desk, example: Example)
 
 @pytest.mark.parametrize("example", [one for one in EXAMPLES if one.fresh], ids=lambda one: one.line)
 def test_command_on_a_server_of_its_own(run: Run, tmp_path: Path, example: Example) -> None:
-    with opened(run, tmp_path / "data") as desk:
+    with opened(run, tmp_path / "data", **dict(example.settings)) as desk:
         carried_out(desk, example, irc=False)

@@ -135,6 +135,8 @@ WITHOUT_EXAMPLE: Final = {
     "GET /v2/me": "reads",
     "GET /v2/me/settings": "reads",
     "GET /v2/me/favourites": "reads",
+    "POST /v2/maps/{id}/nominations": "needs the nomination mode; tests/wire/test_nominations.py has its row",
+    "DELETE /v2/maps/{id}/nominations": "needs the nomination mode; tests/wire/test_nominations.py has its row",
     "POST /set_avatar": "needs a picture; tests/own_account/test_profile.py has its row",
     "PUT /set_avatar": "needs a picture; tests/own_account/test_profile.py has its row",
 }

@@ -41,6 +41,8 @@ map                                                 nominator      any    hidden
 mrs                                                 nominator      any    hidden
 close                                               nominator      any    hidden
 refresh                                             nominator      any    hidden
+nominate                                            nominator      any    hidden
+denominate                                          nominator      any    hidden
 notes                                               moderator      any    hidden
 addnote                                             moderator      any    hidden
 silence mute                                        moderator      any    hidden
@@ -105,6 +107,7 @@ clan transfer                                       player         any    hidden
 clan rename                                         player         any    hidden
 clan tag                                            player         any    hidden
 clan status                                         player         any    hidden
+clan description desc                               player         any    hidden
 mp help h                                           player         match  visible
 mp make create                                      player         dm     -
 mp makeprivate createprivate                        player         dm     -
