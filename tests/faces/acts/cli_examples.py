@@ -21,6 +21,7 @@ from tests.faces.acts.chat_examples import (
     wiped,
 )
 from tests.faces.acts.desk import Prepare, Scene
+from tests.wire.kit import run_kiai
 
 from kiai.beatmaps import MapStatus
 from kiai.staff.audit import OPERATOR
@@ -87,6 +88,17 @@ def no_maintenance(scene: Scene) -> None:
     assert not scene.run(scene.services.community.maintenance.is_on(OPERATOR))
 
 
+def a_hash(scene: Scene) -> None:
+    """`{hash}` is the hash of a device."""
+    scene.values["hash"] = f"{int(str(scene.values['n'])):032x}"
+
+
+def device_allowed(scene: Scene) -> None:
+    """The device is on the list of shared devices."""
+    done = run_kiai(scene.desk.data, "devices", "allow", str(scene.values["hash"]), "--json")
+    assert done.returncode == 0, done
+
+
 # --- the examples
 
 REASON: Final = ("--reason", "because")
@@ -137,6 +149,9 @@ EXAMPLES: Final = (
     CommandExample("clans disband", ("{tag}", "--yes", *REASON), "clan_disband", (clan("target"),)),
     CommandExample("clans rename", ("{tag}", "Other {n}"), "clan_edit", (clan("target"),)),
     CommandExample("clans tag", ("{tag}", "O{n}"), "clan_edit", (clan("target"),)),
+    CommandExample("clans description", ("{tag}", "Hello"), "clan_edit", (clan("target"),)),
+    CommandExample("devices allow", ("{hash}",), "device_edit", (a_hash,)),
+    CommandExample("devices forget", ("{hash}",), "device_edit", (a_hash, device_allowed)),
     CommandExample("clans status", ("{tag}", "open"), "clan_edit", (clan("target"),)),
     CommandExample("clans kick", ("{tag}", "{me}"), "clan_edit", (clan("target", "actor"),)),
     CommandExample("clans transfer", ("{tag}", "{me}"), "clan_edit", (clan("target", "actor"),)),
@@ -157,6 +172,7 @@ EXAMPLES: Final = (
 WITHOUT_ROW: Final = {
     "filter list": "reads",
     "addresses list": "reads",
+    "devices list": "reads",
     "serve": "starts the server",
     "audit": "reads",
     "demo": "fills an empty data folder, before there is a log",
