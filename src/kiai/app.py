@@ -239,7 +239,7 @@ class Services:
         self.presence.subscribe_to_session_end(
             self.spectating.on_session_end, self.matches.on_session_end, self.chat.on_session_end
         )
-        self.clans = Clans(database)
+        self.clans = Clans(database, self.outbox, formula=settings.clan_pp)
         self.pools = Mappools(database, self.clock)
         self.live = Live(database, realtime, self.accounts, self.clock)
 

@@ -101,6 +101,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     clan_cooldown_hours: int
     clan_invite_days: int
     clan_rename_days: int
+    clan_pp: Literal["akatsuki", "weighted"]
 
     # --- limits
     rate_limits: bool

@@ -551,6 +551,11 @@ class SettingsDeclaration(BaseSettings):
         most=3_650,
         example=7,
     )
+    clan_pp: Literal["akatsuki", "weighted"] = _setting(
+        "akatsuki",
+        "Formula of a clan's pp: the sum of its members divided by their number plus 1, or the sum weighted by 0.8^n.",
+        example="weighted",
+    )
 
     # --- limits
     rate_limits: bool = _setting(

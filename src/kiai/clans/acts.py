@@ -18,6 +18,7 @@ from kiai.accounts.name_index import NameKind, add_names, remove_names
 from kiai.accounts.visibility import BOARDS_LOOK_CHANGED, is_public
 from kiai.clans import statements as sql
 from kiai.clans.model import (
+    CLANS_CHANGED,
     CODE_CHARACTERS,
     CODE_LENGTH,
     DAY_MS,
@@ -52,7 +53,7 @@ from kiai.storage.port import Database, Transaction, UniqueViolation, Value
 
 T = TypeVar("T")
 
-OUTBOX_KIND: Final = "clan"
+OUTBOX_KIND: Final = CLANS_CHANGED
 NAME: Final = 0
 TAG: Final = 1
 
@@ -153,8 +154,6 @@ class ClanActs:
         self, tx: Transaction, clan: ChangingClan, now: int, *, actor_id: int, by_staff: bool = False
     ) -> None:
         """Remove a locked clan with everything that belongs to it, except its history."""
-        # Before the totals are deleted: the job that writes them has either committed, or waits and finds no clan.
-        await tx.one(sql.CLAN_TO_REMOVE, id=clan.id)
         members = await tx.all(sql.MEMBER_IDS_TO_CHANGE, clan_id=clan.id)
         for member in members:
             # Only the owner waits before founding or joining again: the others did not choose to leave.

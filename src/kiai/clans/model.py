@@ -7,6 +7,10 @@ import msgspec
 
 from kiai.errors import LacksRole, WrongState
 
+CLANS_CHANGED: Final = "clan"
+"""The kind of the outbox rows for acts in clans. The payload is a `Notice` as JSON."""
+PRIVATE: Final = ("invite", "deny", "request")
+"""The kinds of notices that only the players concerned get. They change nothing that others see."""
 DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
 RESERVED_DAYS: Final = 30
@@ -101,6 +105,10 @@ class Notice(msgspec.Struct, frozen=True):
     by_staff: bool = False
     members: tuple[int, ...] = ()
     """The members of a clan that was disbanded."""
+
+
+notice_of: Final = msgspec.json.Decoder(Notice).decode
+"""Reads the payload of a row of the outbox of the kind `CLANS_CHANGED`."""
 
 
 class ClanJoined(msgspec.Struct, frozen=True):

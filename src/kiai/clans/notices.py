@@ -6,13 +6,11 @@ The outbox delivers each act at least once, after its commit. Nothing public nam
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
 from kiai.accounts import Accounts, Relationships
 from kiai.chat.mail import Mail
 from kiai.chat.service import Chat
 from kiai.clans.acts import OUTBOX_KIND
-from kiai.clans.model import Notice
+from kiai.clans.model import PRIVATE, Notice, notice_of
 from kiai.errors import NotFound
 from kiai.osu.texts import chat_name, chat_text
 from kiai.realtime.feed import FeedEvent, feed_entry
@@ -25,9 +23,6 @@ DELIVERED_S: Final = 3_600.0
 ANNOUNCED: Final = {"found": "founded", "disband": "disbanded"}
 MOVES: Final = ("found", "join", "leave", "kick", "disband")
 """The kinds of acts that change who is in the channel of the clan."""
-PRIVATE: Final = ("invite", "deny", "request")
-
-_notice_of: Final = msgspec.json.Decoder(Notice).decode
 
 
 class ClanNotices:
@@ -55,7 +50,7 @@ class ClanNotices:
     async def deliver(self, payloads: Sequence[str]) -> None:
         """Report each act once. The outbox calls this, possibly twice with the same acts."""
         for payload in payloads:
-            notice = _notice_of(payload)
+            notice = notice_of(payload)
             if notice.kind in MOVES:
                 # Before the check for repetition: it reads the present clans, so repeating it does no harm.
                 for user_id in (notice.player_id, *notice.members):

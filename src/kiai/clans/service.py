@@ -1,12 +1,21 @@
-"""Clans, their members and their totals, for lists, profiles and the board of clans."""
+"""Clans, their members and their totals, for lists, profiles and the board of clans.
 
-from typing import Any, Final
+The totals are rows of `clan_totals`. The outbox keeps them equal to the committed profiles, like the ranks of players:
+after a play, and after a change of visibility or members, it computes the clan again.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal
 
 import msgspec
-from sqlalchemy import BigInteger, bindparam, cast, delete, func, insert, literal_column, select
+from sqlalchemy import BigInteger, bindparam, case, cast, func, insert, literal_column, select
 
 from kiai.accounts.visibility import visible
+from kiai.clans.model import CLANS_CHANGED, PRIVATE, notice_of
+from kiai.clans.statements import CLAN_TO_CHANGE, REMOVE_TOTALS
 from kiai.errors import NotFound
+from kiai.osu.modes import MODES
+from kiai.storage.outbox import Outbox
 from kiai.storage.port import Command, Database, Lane, Query, Transaction, columns_for, scalar
 from kiai.storage.tables import clan_totals, clans, stats, users
 
@@ -81,52 +90,76 @@ _some_members = (
     .subquery()
 )
 _SIZE = Query(select(func.count()).select_from(_some_members), scalar)
-# The members by `ix_users_clan`, then the primary key of `stats` for each: at most 500 rows or so; the totals are
-# computed for each request and never stored.
-_STANDING = Query(
-    select(
-        func.count(),
-        func.coalesce(func.sum(stats.c.pp), 0),
-        func.coalesce(func.sum(stats.c.rscore), 0),
-        func.coalesce(func.sum(stats.c.tscore), 0),
-        func.coalesce(func.sum(stats.c.plays), 0),
-        func.coalesce(func.avg(stats.c.acc), 0.0),
-    )
-    .select_from(users.join(stats, stats.c.user_id == users.c.id))
-    .where(
-        users.c.clan_id == bindparam("clan_id"),
-        users.c.clan_id > literal_column("0"),
-        stats.c.mode == bindparam("mode"),
-        stats.c.pp > literal_column("0"),
-        visible(),
-    ),
-    lambda *row: row,
-)
+PLACES_MAX: Final = 100
+"""Members that count in the weighted sum. The weight of the next one would be below 10 to the power of -9."""
+WEIGHT: Final = 0.8
+
+PpFormula = Literal["akatsuki", "weighted"]
+"""How the pp of a clan follows from that of its members; the values of the setting `clan_pp`."""
 
 
 def _sum(column: Any) -> Any:
     return cast(func.sum(column), BigInteger)
 
 
-_SUMS = Query(
-    select(
-        stats.c.mode,
-        users.c.clan_id,
-        func.count(),
-        _sum(stats.c.pp),
-        _sum(stats.c.rscore),
-        _sum(stats.c.tscore),
-        _sum(stats.c.plays),
-        func.avg(stats.c.acc),
+def _figures(*conditions: Any, lane: Lane = Lane.LOOP, scans: str | None = None) -> Query[dict[str, Any]]:
+    """Return the sums over the ranked members of clans, for each mode and clan.
+
+    The members come by `ix_users_clan`, then the primary key of `stats` for each.
+    """
+    place = func.row_number().over(partition_by=(stats.c.mode, users.c.clan_id), order_by=stats.c.pp.desc())
+    # `clan_id > 0` as a literal is the condition of the partial index on `users.clan_id`.
+    ranked = (
+        select(
+            stats.c.mode,
+            users.c.clan_id,
+            stats.c.pp,
+            stats.c.rscore,
+            stats.c.tscore,
+            stats.c.plays,
+            stats.c.acc,
+            place.label("place"),
+        )
+        .select_from(users.join(clans, clans.c.id == users.c.clan_id).join(stats, stats.c.user_id == users.c.id))
+        .where(users.c.clan_id > literal_column("0"), stats.c.pp > literal_column("0"), visible(), *conditions)
+        .subquery("ranked")
     )
-    .select_from(users.join(clans, clans.c.id == users.c.clan_id).join(stats, stats.c.user_id == users.c.id))
-    .where(users.c.clan_id > literal_column("0"), stats.c.pp > literal_column("0"), visible())
-    .group_by(stats.c.mode, users.c.clan_id)
-    .order_by(stats.c.mode, users.c.clan_id),
-    lambda *row: row,
-    lane=Lane.JOB,
-    scans="a job sums the profiles of all members",
-)
+    weight = case({n + 1: WEIGHT**n for n in range(PLACES_MAX)}, value=ranked.c.place, else_=0.0)
+    return Query(
+        select(
+            ranked.c.mode,
+            ranked.c.clan_id,
+            func.count(),
+            _sum(ranked.c.pp),
+            func.sum(ranked.c.pp * weight),
+            _sum(ranked.c.rscore),
+            _sum(ranked.c.tscore),
+            _sum(ranked.c.plays),
+            func.avg(ranked.c.acc),
+        )
+        .group_by(ranked.c.mode, ranked.c.clan_id)
+        .order_by(ranked.c.mode, ranked.c.clan_id),
+        # PostgreSQL returns sums as Decimal.
+        lambda mode, clan_id, members, pp, weighted, rscore, tscore, plays, acc: {
+            "mode": mode,
+            "clan_id": clan_id,
+            "members": members,
+            "pp": int(pp),
+            "weighted": float(weighted),
+            "rscore": int(rscore),
+            "tscore": int(tscore),
+            "plays": int(plays),
+            "acc": round(float(acc), 3),
+        },
+        lane=lane,
+        scans=scans,
+    )
+
+
+_SUMS = _figures(lane=Lane.JOB, scans="a job sums the profiles of all members")
+_SUMS_OF = _figures(users.c.clan_id == bindparam("clan_id"))
+_STANDING = _figures(users.c.clan_id == bindparam("clan_id"), stats.c.mode == bindparam("mode"))
+_CLAN_OF = Query(select(users.c.clan_id).where(users.c.id == bindparam("user_id")), scalar)
 _TOTALS: Final = ("mode", "clan_id", "members", "pp", "rscore", "tscore", "plays", "acc")
 _STORED_TOTALS = Query(
     select(*[clan_totals.c[name] for name in _TOTALS]).order_by(clan_totals.c.mode, clan_totals.c.clan_id),
@@ -134,16 +167,7 @@ _STORED_TOTALS = Query(
     lane=Lane.JOB,
     scans="a job compares all totals",
 )
-_CLEAR_TOTALS = Command(delete(clan_totals), scans="the job that writes all rows again")
 _WRITE_TOTALS = Command(insert(clan_totals).values({name: bindparam(name) for name in _TOTALS}))
-# Keeps clans from being removed until the totals are committed. A clan that is being removed is waited for, and is not
-# among the rows then.
-KEPT_CLANS: Final = Query(
-    select(clans.c.id).order_by(clans.c.id).with_for_update(read=True, key_share=True),
-    scalar,
-    lane=Lane.JOB,
-    scans="a job writes the totals of all clans",
-)
 # By `ix_clan_totals_pp`.
 _BOARD = Query(
     select(
@@ -172,42 +196,65 @@ _BOARD_COUNT = Query(select(func.count()).select_from(_on_board), scalar, lane=L
 class Clans:
     """Reads clans, and keeps the totals by which their board is sorted."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, outbox: Outbox | None = None, *, formula: PpFormula = "akatsuki") -> None:
         self._database = database
+        self._formula = formula
+        if outbox is not None:
+            outbox.subscribe("ranks", self._on_ranks)
+            outbox.subscribe("ranks_all", self._on_all_ranks)
+            outbox.subscribe(CLANS_CHANGED, self._on_members)
 
     async def board(self, mode: int, *, limit: int, offset: int = 0) -> tuple[list[ClanLine], int]:
         """Return clans with ranked members by pp (docs/spec/game-rules.md#clans), and their number up to 10,000.
 
-        The totals are those of the last `refresh_totals`, a few seconds old.
+        The totals are at most a second old.
         """
         rows = await self._database.all(_BOARD, mode=mode, limit=limit, offset=offset)
         return rows, await self._database.one(_BOARD_COUNT, mode=mode) or 0
 
     async def refresh_totals(self) -> None:
-        """Compute the totals of all clans, and write them if they have changed."""
-        totals = [
-            {
-                "mode": mode,
-                "clan_id": clan_id,
-                "members": members,
-                "pp": _shared_pp(pp, members),
-                "rscore": rscore,
-                "tscore": tscore,
-                "plays": plays,
-                "acc": round(float(acc), 3),
-            }
-            for mode, clan_id, members, pp, rscore, tscore, plays, acc in await self._database.all(_SUMS)
-        ]
-        if totals == await self._database.all(_STORED_TOTALS):
-            return
+        """Compute the totals of all clans, and write those that have changed. A job calls this.
+
+        The outbox keeps the totals right (`refresh`). This finds what it has missed, e.g. after an import.
+        """
+        totals = _by_clan([self._totals(row) for row in await self._database.all(_SUMS)])
+        stored = _by_clan(await self._database.all(_STORED_TOTALS))
+        for clan_id in sorted({*totals, *stored}):
+            if totals.get(clan_id) != stored.get(clan_id):
+                await self.refresh(clan_id)
+
+    async def refresh(self, clan_id: int) -> None:
+        """Compute and write the totals of a clan. Repeating it does no harm."""
 
         async def body(tx: Transaction) -> None:
-            # One may be disbanded between the sums and this write.
-            kept = set(await tx.all(KEPT_CLANS))
-            await tx.run(_CLEAR_TOTALS)
-            await tx.run_many(_WRITE_TOTALS, [row for row in totals if row["clan_id"] in kept])
+            # Locks the clan, so that it is neither disbanded in between nor computed twice at the same time.
+            if await tx.one(CLAN_TO_CHANGE, id=clan_id) is None:
+                return
+            rows = [self._totals(row) for row in await tx.all(_SUMS_OF, clan_id=clan_id)]
+            await tx.run_many(REMOVE_TOTALS, [{"in_mode": mode, "of_clan": clan_id} for mode in MODES])
+            await tx.run_many(_WRITE_TOTALS, rows)
 
         await self._database.transaction(body)
+
+    async def _on_ranks(self, user_ids: Sequence[str]) -> None:
+        """Refresh the clans of players whose profiles or visibility have changed. The outbox calls this."""
+        found = {await self._database.one(_CLAN_OF, user_id=int(user_id)) for user_id in user_ids}
+        for clan_id in sorted(clan_id for clan_id in found if clan_id):
+            await self.refresh(clan_id)
+
+    async def _on_all_ranks(self, _: Sequence[str]) -> None:
+        await self.refresh_totals()
+
+    async def _on_members(self, payloads: Sequence[str]) -> None:
+        """Refresh clans whose members have changed. The outbox calls this."""
+        notices = [notice_of(payload) for payload in payloads]
+        for clan_id in sorted({notice.clan_id for notice in notices if notice.kind not in PRIVATE}):
+            await self.refresh(clan_id)
+
+    def _totals(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return the row of `clan_totals` for sums."""
+        pp = _shared_pp(row["pp"], row["members"]) if self._formula == "akatsuki" else round(row["weighted"])
+        return {name: pp if name == "pp" else row[name] for name in _TOTALS}
 
     async def clan(self, clan_id: int) -> Clan:
         """Return a clan by its id. Raises NotFound("clan")."""
@@ -230,18 +277,19 @@ class Clans:
         return rows, await self._database.one(_COUNT) or 0
 
     async def standing(self, clan: Clan, mode: int) -> ClanLine:
-        """Return the totals of a clan in a mode (docs/spec/game-rules.md#clans).
-
-        pp is the sum over the members, divided by their number plus one.
-        """
+        """Return the totals of a clan in a mode (docs/spec/game-rules.md#clans)."""
         found = await self._database.one(_STANDING, clan_id=clan.id, mode=mode)
-        assert found is not None
-        members, pp, rscore, tscore, plays, acc = found
-        # PostgreSQL returns sums as Decimal.
-        shared = _shared_pp(int(pp), members)
-        return ClanLine(
-            clan.id, clan.name, clan.tag, members, shared, int(rscore), int(tscore), int(plays), round(float(acc), 3)
-        )
+        if found is None:
+            return ClanLine(clan.id, clan.name, clan.tag, 0, 0, 0, 0, 0, 0.0)
+        row = self._totals(found)
+        return ClanLine(clan.id, clan.name, clan.tag, *[row[name] for name in _TOTALS[2:]])
+
+
+def _by_clan(rows: Sequence[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+    found: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["clan_id"], []).append(row)
+    return found
 
 
 def _shared_pp(pp: int, members: int) -> int:

@@ -39,8 +39,6 @@ CLAN_TO_CHANGE = Query(
     select(*columns_for(ChangingClan, clans)).where(clans.c.id == bindparam("id")).with_for_update(key_share=True),
     ChangingClan,
 )
-# Conflicts with the lock of the job that writes the totals, which refer to the clan (`clans/service.py`).
-CLAN_TO_REMOVE = Query(select(clans.c.id).where(clans.c.id == bindparam("id")).with_for_update(), scalar)
 ID_OF_CODE = Query(select(clans.c.id).where(clans.c.code == bindparam("code")), scalar)
 INSERT = Query(
     insert(clans)

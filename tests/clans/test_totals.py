@@ -1,0 +1,102 @@
+"""The totals of clans: their formulas, and the outbox that keeps them equal to the profiles of the members."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+from tests.builders import Run, World, a_map, a_play, a_player
+
+from kiai.clans import ClanActs, ClanRules, Clans
+from kiai.clans.model import JoinForm
+from kiai.clans.service import PpFormula
+from kiai.staff import OPERATOR
+from kiai.storage.port import Database
+from kiai.storage.tables import clan_totals, outbox, stats
+
+
+class Board:
+    """A clan of alice that everybody can join, and bob; the outbox delivers to `clans`."""
+
+    def __init__(self, world: World, formula: PpFormula = "akatsuki") -> None:
+        self.world = world
+        self.run = world.run
+        self.acts = ClanActs(world.database, None, world.clock, ClanRules())
+        self.clans = Clans(world.database, world.outbox, formula=formula)
+        self.alice, self.bob = (world.add_player(a_player(name)) for name in ("alice", "bob"))
+        self.song = world.add_map(a_map())
+        self.id = self.run(self.acts.found(self.alice, "owl", "Night Owls"))
+        self.run(self.acts.edit(self.alice, self.id, form=JoinForm.OPEN))
+
+    def play(self, user_id: int, pp: float) -> None:
+        self.world.record(a_play(by=user_id, on=self.song, pp=pp))
+
+    def deliver(self) -> list[tuple[Any, ...]]:
+        """Deliver the outbox, and return members, pp and plays of the clan in mode 0."""
+        self.run(self.world.outbox.deliver())
+        of = clan_totals.c
+        return self.world.look(select(of.members, of.pp, of.plays).where(of.mode == 0, of.clan_id == self.id))
+
+
+@pytest.fixture
+def world(database: Database, run: Run, tmp_path: Path) -> World:
+    return World(database, run, tmp_path)
+
+
+def pp_of(world: World, *user_ids: int) -> list[int]:
+    found = dict(world.look(select(stats.c.user_id, stats.c.pp).where(stats.c.mode == 0)))
+    return [found[user_id] for user_id in user_ids]
+
+
+def test_the_outbox_follows_plays_members_and_visibility(world: World) -> None:
+    board = Board(world)
+    assert board.deliver() == []
+
+    board.play(board.alice, 300)
+    [alice] = pp_of(world, board.alice)
+    assert board.deliver() == [(1, round(alice / 2), 1)]
+
+    board.play(board.bob, 100)
+    board.run(board.acts.join(board.bob, board.id))
+    both = round(sum(pp_of(world, board.alice, board.bob)) / 3)
+    assert board.deliver() == [(2, both, 2)]
+
+    world.run(world.restrictions.restrict(OPERATOR, board.bob, "because"))
+    assert board.deliver() == [(1, round(alice / 2), 1)]
+    world.run(world.restrictions.unrestrict(OPERATOR, board.bob))
+    assert board.deliver() == [(2, both, 2)]
+
+    board.run(board.acts.kick(board.alice, board.id, board.bob))
+    assert board.deliver() == [(1, round(alice / 2), 1)]
+
+    board.run(board.acts.disband(board.alice, board.id))
+    assert board.deliver() == []
+    assert world.look(select(clan_totals.c.clan_id)) == []
+
+
+def test_the_weighted_formula_counts_the_best_member_in_full(world: World) -> None:
+    board = Board(world, "weighted")
+    board.play(board.alice, 100)
+    board.play(board.bob, 300)
+    board.run(board.acts.join(board.bob, board.id))
+
+    alice, bob = pp_of(world, board.alice, board.bob)
+
+    assert bob > alice
+    assert board.deliver() == [(2, round(bob + 0.8 * alice), 2)]
+    clan = board.run(board.clans.clan(board.id))
+    assert board.run(board.clans.standing(clan, 0)).pp == round(bob + 0.8 * alice)
+    assert board.run(board.clans.standing(clan, 3)).members == 0
+
+
+def test_the_job_finds_what_the_outbox_has_missed(world: World) -> None:
+    board = Board(world)
+    board.play(board.alice, 300)
+    world.change(outbox.delete())
+    world.change(update(stats).values(pp=80))
+
+    board.run(board.clans.refresh_totals())
+
+    assert board.deliver() == [(1, 40, 1)]
+    rows, total = board.run(board.clans.board(0, limit=10))
+    assert ([line.pp for line in rows], total) == ([40], 1)
