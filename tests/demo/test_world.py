@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 from tests.builders import a_play
 
@@ -20,10 +21,13 @@ from kiai.osu.accuracy import HitCounts, accuracy, judged
 from kiai.osu.beatmap_file import parse_beatmap
 from kiai.osu.grades import grade
 from kiai.osu.modes import mode_of
-from kiai.osu.mods import clock_rate, refused_mods, unranked_mods
+from kiai.osu.mods import DT, EZ, HR, clock_rate, refused_mods, unranked_mods
 from kiai.osu.replay_analysis import analyse
+from kiai.osu.replay_evidence import measure
 from kiai.osu.replay_file import check_frames
 from kiai.scores import statements
+from kiai.scores.evidence import Thresholds
+from kiai.scores.evidence.rules import signs_of_replay
 from kiai.scores.model import Play
 from kiai.settings import load_settings
 from kiai.storage.dumping import SQLITE_FILE
@@ -161,6 +165,21 @@ def test_frames_of_catch_are_valid() -> None:
     play, osu = a_play_on(next(index for index in range(60) if compose_map(1, index).mode == 2), misses=0)
 
     assert check_frames(compose_frames(play, osu)).frames >= 100
+
+
+@pytest.mark.parametrize("mods", [0, DT, DT | HR, EZ])
+def test_honest_plays_of_the_world_have_no_signs_of_cheating(mods: int) -> None:
+    """Also with Double Time, at which a frame of 16 ms covers 24 ms of the map."""
+    kinds = []
+    for index in [index for index in range(40) if compose_map(1, index).mode == 0][:6]:
+        play, osu = a_play_on(index, misses=2)
+        play = msgspec.structs.replace(play, mods=mods)
+
+        figures = measure(osu, compose_frames(play, osu), mode=0, mods=mods, known=[])
+
+        assert figures.frames == 0 or figures.frametime_ms >= 15
+        kinds += [sign.kind for sign in signs_of_replay(figures, Thresholds())]
+    assert kinds == []
 
 
 # --- the world on a database

@@ -17,6 +17,8 @@ from kiai.scores.model import Play
 _HELD_MS: Final = 40.0
 _HOLD_SPREAD: Final = 0.2  # of the time for which a key is held, as a part of it
 _TAIL_MS: Final = 1_500.0  # from the end of the last object to the last frame
+# Frames before a tap, in ms of real time as the game records them, and the part of the way that is done.
+_ON_THE_WAY: Final = ((42, 0.5), (26, 0.75), (10, 0.95))
 _KEYS: Final = (5, 10)
 _CENTRE: Final = (1, 4)
 _RIM: Final = (2, 8)
@@ -95,15 +97,19 @@ def _osu_frames(rng: Random, play: Play, chart: PlacedObjects) -> Iterator[_Fram
     times = [found.start_ms for found, _ in targets]
     errors = _errors(rng, play, osu_windows(chart.od, play.mods), _gaps(times))
     keys = itertools.cycle(_KEYS)
+    rate = clock_rate(play.mods)
     last: tuple[float, float] = (256.0, 192.0)
+    free_ms = 0.0
     for index, down, up in _taps(rng, times, errors):
         x, y = (value + rng.gauss(0, 4) for value in targets[index][1])
         key = next(keys)
-        for step in (0.6, 0.85):  # on the way
-            yield _Frame(down - 60 * (1 - step), last[0] + (x - last[0]) * step, last[1] + (y - last[1]) * step, 0)
+        for before_ms, way in _ON_THE_WAY:
+            at_ms = down - before_ms * rate
+            if at_ms > free_ms:
+                yield _Frame(at_ms, last[0] + (x - last[0]) * way, last[1] + (y - last[1]) * way, 0)
         yield _Frame(down, x, y, key)
         yield _Frame(up, x, y, 0)
-        last = (x, y)
+        last, free_ms = (x, y), up
 
 
 def _taiko_frames(rng: Random, play: Play, chart: PlacedObjects) -> Iterator[_Frame]:
