@@ -37,23 +37,27 @@ def test_part_that_exceeds_its_time_is_left_behind(capfd: pytest.CaptureFixture[
     logs.configure("json", "info")
     done: list[str] = []
 
-    async def stuck() -> None:
-        while True:
-            try:
-                await asyncio.sleep(3_600)
-            except asyncio.CancelledError:
-                done.append("cancelled")
-
     async def scenario() -> None:
+        released = asyncio.Event()
+
+        async def stuck() -> None:
+            while not released.is_set():
+                try:
+                    await released.wait()
+                except asyncio.CancelledError:
+                    done.append("cancelled")
+            done.append("released")
+
         budget = a_budget()
         await budget.run("stuck", stuck(), most_s=0.05)
         await budget.run("next", asyncio.sleep(0))
         done.append("next")
+        released.set()
+        await asyncio.sleep(0.05)
 
-    loop = asyncio.new_event_loop()  # not closed: its end would wait for the part
-    loop.run_until_complete(scenario())
+    asyncio.run(scenario())
 
-    assert done == ["cancelled", "next"]
+    assert done == ["cancelled", "next", "released"]
     [line] = capfd.readouterr().err.splitlines()
     assert (json.loads(line)["event"], json.loads(line)["what"]) == ("part of the stop takes too long", "stuck")
 

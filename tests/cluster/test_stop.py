@@ -1,0 +1,40 @@
+"""Workers and their supervisor stop in time, also while a store does not answer."""
+
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from tests.builders import a_map
+from tests.cluster.kit import Cluster, running
+from tests.cluster.test_stores_away import paused, postgres_processes, redis_processes
+from tests.patience import patiently
+
+STOP_S = 10.0
+
+
+def stopped(cluster: Cluster) -> float:
+    """Send SIGTERM, expect exit code 0, and return the seconds that it took."""
+    process = cluster._process
+    assert process is not None
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    code = process.wait(patiently(2 * STOP_S))
+    took_s = time.monotonic() - began
+    assert code == 0, cluster.stderr
+    return took_s
+
+
+@pytest.mark.parametrize("stores", [["redis"], ["postgres"], ["redis", "postgres"]], ids=" and ".join)
+def test_cluster_stops_in_time_while_a_store_hangs(tmp_path: Path, stores: Sequence[str]) -> None:
+    with running(tmp_path, ["alice"], [a_map(100)]) as cluster:
+        workers = cluster.workers()
+        assert len(workers) == 2
+        pids = redis_processes(cluster) if "redis" in stores else []
+        with paused([*pids, *(postgres_processes() if "postgres" in stores else [])]):
+            time.sleep(1)  # the jobs wait for the store
+            took_s = stopped(cluster)
+
+    assert took_s < max(STOP_S, patiently(2))
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
