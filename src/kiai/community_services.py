@@ -41,6 +41,7 @@ from kiai.staff.nominations import NominationMode
 from kiai.staff.notes import Notes
 from kiai.staff.player_lines import KIND as BOT_LINES
 from kiai.staff.player_lines import PlayerLines
+from kiai.staff.recalculations import Recalculations
 from kiai.staff.reports import Reports
 from kiai.staff.restrictions import Restrictions
 from kiai.staff.sanctions import Sanctions
@@ -161,6 +162,7 @@ class CommunityServices:
         self.debug_log = DebugLog(database, authority, services.switches, clock, level=services.settings.log_level)
         self.sanctions = Sanctions(authority, self.restrictions, services.silences, self.kicks)
         self.content_removal = ContentRemoval(database, accounts, services.avatars, authority, clock)
+        self.recalculations = Recalculations(database, authority, services.recalculation, services.beatmaps, clock)
         self.inspections = Inspections(
             database, authority, accounts, services.logins, self.reports, services.realtime, clock
         )

@@ -370,6 +370,41 @@ def test_settings_are_read_again(acting: Acting) -> None:
     ]
 
 
+# --- recalculation
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("!recalc", "Usage: !recalc <map|user|mode|all> [value]"),
+        ("!recalc everything", "Usage: !recalc <map|user|mode|all> [value]"),
+        ("!recalc user", "Usage: !recalc <map|user|mode|all> [value]"),
+        ("!recalc all now", "Usage: !recalc <map|user|mode|all> [value]"),
+        ("!recalc mode drums", "Usage: !recalc <map|user|mode|all> [value]"),
+        ("!recalc user nobody", "User not found"),
+        ("!recalc map", "Choose a beatmap with /np first"),
+    ],
+)
+def test_wrong_recalculations_are_refused(acting: Acting, text: str, said: str) -> None:
+    assert said in acting.says("root", text)[0]
+    assert "Unknown command" in acting.says("boss", text)[0]
+
+
+def test_a_recalculation_is_queued_and_reported(acting: Acting) -> None:
+    [queued] = acting.says("root", "!recalc all")
+    number = queued.split()[1]
+    assert queued.startswith(f"Recalculation {number} is queued.")
+    heard: list[str] = []
+
+    def reported() -> bool:
+        heard.extend(text for _, text, _ in lines(poll(acting.server, acting.token("root"))))
+        return any(f"Recalculation {number}: " in text and "scores computed" in text for text in heard)
+
+    eventually(reported, within_s=30)
+    [row] = acting.rows("recalc")
+    assert (row["id"], row["actor"], row["source"]) == (int(number), "root", "game")
+
+
 # --- inspection and removal of content
 
 

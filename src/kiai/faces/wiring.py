@@ -60,6 +60,7 @@ from kiai.faces.bot.overwriting import OverwriteCommands
 from kiai.faces.bot.ownership import OwnershipCommands
 from kiai.faces.bot.players import PlayerCommands
 from kiai.faces.bot.pools import PoolCommands
+from kiai.faces.bot.recalculations import RecalculationCommands
 from kiai.faces.bot.reports import ReportCommands
 from kiai.faces.bot.sanctions import SanctionCommands
 from kiai.faces.bot.server import ServerCommands
@@ -246,7 +247,8 @@ def register_bot_commands(services: "Services") -> None:
     basics = (HelpCommands(services.bot), players, sessions, overwrite)
     of_players = (*basics, now_playing, map_links, server, ownership, community_commands, maps)
     of_staff = (moderation, sanctions, wipes, _inspection(services, now_playing), _server_acts(services))
-    for group in (*of_players, reports, devices, flags, *of_staff, matches, pools, clans):
+    recalculations = RecalculationCommands(services.bot, now_playing, community.recalculations)
+    for group in (*of_players, reports, devices, flags, *of_staff, recalculations, matches, pools, clans):
         services.bot.register(group.commands())
 
 
