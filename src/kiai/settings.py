@@ -9,7 +9,6 @@ Unknown keys and variables are rejected, with the most similar known one.
 import difflib
 import os
 import re
-import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
@@ -813,17 +812,3 @@ def write_pages(folder: Path) -> None:
     """Write both pages into `folder` (docs/operate)."""
     (folder / "settings.md").write_text(settings_reference(), "utf-8")
     (folder / "kiai.toml").write_text(settings_sample(), "utf-8")
-
-
-def main() -> int:
-    """Print the settings as JSON, with secrets, for a server that reads them again. Return the exit code."""
-    try:
-        sys.stdout.buffer.write(load_settings().to_json())
-    except BadSettings as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from kiai.chat.bot import Argument, ArgumentKind, BadArgument, Bot, BotCommand, CommandContext
+from kiai.faces.bot.acting import actor_of
 from kiai.faces.bot.now_playing import NowPlaying
-from kiai.faces.bot.sanctions import actor_of
 from kiai.osu.modes import parse_mode
 from kiai.staff.recalculations import Recalculations
 
