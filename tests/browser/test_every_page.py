@@ -1,13 +1,13 @@
 """Every page in Chromium, in both themes: no error, no violation of WCAG A and AA, and no sideways scrolling."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage
 from tests.browser.kit import WIDTHS, overflows, violations
 from tests.site.kit import a_browser
-from tests.site.test_every_page import NEEDED, PLAYER, READ, address_of
+from tests.site.test_every_page import NEEDED, OTHER, PLAYER, READ, address_of
 from tests.wire.kit import Server
 
 LANGUAGES: Final = ("en", "de", "es", "pl", "ja")
@@ -16,12 +16,25 @@ PARTS: Final = ("/static", "/pictures", "/search/suggest")
 SHOWN: Final = [page for page in READ if not page.path.startswith(PARTS)]
 
 
-@pytest.fixture(scope="module", params=["dark", "light"])
+THEMES: Final[tuple[Literal["dark", "light"], ...]] = ("dark", "light")
+FOR_STRANGERS: Final = ("/", "/login", "/register", "/reset", "/connect", f"/users/{OTHER}", "/no-such-page")
+"""Pages that have other parts for a visitor without a session, or lead a player elsewhere."""
+
+
+@pytest.fixture(scope="module", params=THEMES)
 def visitor(request: pytest.FixtureRequest, chromium: Browser, demo: Server) -> Iterator[BrowserContext]:
     """A player with a theme."""
     context = chromium.new_context(locale="en", color_scheme=request.param)
     token = a_browser(demo, user_id=PLAYER).cookies["kiai"]
     context.add_cookies([{"name": "kiai", "value": token, "url": f"http://localhost:{demo.port}"}])
+    yield context
+    context.close()
+
+
+@pytest.fixture(scope="module", params=THEMES)
+def stranger(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[BrowserContext]:
+    """A visitor without a session, with a theme."""
+    context = chromium.new_context(locale="en", color_scheme=request.param)
     yield context
     context.close()
 
@@ -33,6 +46,16 @@ def addresses() -> list[Any]:
 
 @pytest.mark.parametrize("path", addresses())
 def test_page_is_accessible_and_fits(visitor: BrowserContext, demo: Server, axe: str, path: str) -> None:
+    check(visitor, demo, axe, path)
+
+
+@pytest.mark.parametrize("path", FOR_STRANGERS)
+def test_page_of_a_stranger_is_accessible_and_fits(stranger: BrowserContext, demo: Server, axe: str, path: str) -> None:
+    check(stranger, demo, axe, path)
+
+
+def check(visitor: BrowserContext, demo: Server, axe: str, path: str) -> None:
+    """Check that a page has no error and no violation, and fits into windows of three widths."""
     errors: list[str] = []
 
     def on_console(message: ConsoleMessage) -> None:

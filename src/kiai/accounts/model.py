@@ -92,6 +92,7 @@ class Account(msgspec.Struct, frozen=True):
     freeze_until_ms: int = 0
     donor_until_ms: int = 0
     clan_id: int = 0
+    language: str = ""
 
 
 class GameLogin(msgspec.Struct, frozen=True):

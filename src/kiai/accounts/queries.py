@@ -181,6 +181,9 @@ INSERT_USER = Query(
     scalar,
 )
 _one = users.c.id == bindparam("user_id")
+SET_LANGUAGE = Command(
+    update(users).where(_one, users.c.language != bindparam("language")).values(language=bindparam("language"))
+)
 _POWERS = int(Privilege.DEVELOPER | Privilege.UNRESTRICTED)
 _DEVELOPS = users.c.priv.op("&")(int(Privilege.DEVELOPER)) != 0  # the condition of ix_users_developers, literally
 # Locked: two owners who demote each other at the same time must not leave the server without one.

@@ -282,6 +282,11 @@ class Accounts:
 
         await self._database.transaction(body)
 
+    async def set_language(self, tx: Transaction, user_id: int, language: str) -> None:
+        """Store the language in which the account reads mails, two letters. Empty: the caller does not know it."""
+        if language:
+            await tx.run(queries.SET_LANGUAGE, user_id=user_id, language=language)
+
     async def set_friends_only_dms(self, user_id: int, on: bool) -> bool:
         """Store the choice of the game, whether only friends may send private messages. Return what holds now.
 

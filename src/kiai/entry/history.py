@@ -149,7 +149,7 @@ class SecurityHistory:
             details=details,
         )
         if change in WHAT_CHANGED:
-            await self.mail(tx, self._letters.changed(account.name, account.email, change, origin, now))
+            await self.mail(tx, self._letters.changed(account, change, origin, now))
 
     async def mail(self, tx: Transaction, message: Message) -> bool:
         """Queue a mail in the caller's transaction. Return False if the address cannot receive one."""

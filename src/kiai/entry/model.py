@@ -13,11 +13,15 @@ ADDRESS_MAX: Final = 64
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where an act comes from: the interface (`web`, `game`, `api`, `cli`), the address and the browser."""
+    """Where an act comes from: the interface (`web`, `game`, `api`, `cli`), the address and the browser.
+
+    `language` is that of the visitor on the website, otherwise empty.
+    """
 
     source: str
     address: str = ""
     agent: str = ""
+    language: str = ""
 
 
 OPERATOR_ORIGIN: Final = Origin("cli")

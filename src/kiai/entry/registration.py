@@ -105,11 +105,12 @@ class Registration:
         async def also(tx: Transaction, user_id: int) -> None:
             if self.state == "invite":
                 await self._invites.use(tx, (invite or "")[:CODE_MAX])
+            await self._accounts.set_language(tx, user_id, origin.language)
             account = await self._accounts.account_of(user_id, tx)
             await self._history.write(tx, account, Change.REGISTERED, origin)
             if self._verifies_email:
                 token = await self._tokens.create(tx, user_id, TokenKind.VERIFY, email=account.email)
-                await self._history.mail(tx, self._letters.verify(name, account.email, token))
+                await self._history.mail(tx, self._letters.verify(account, token))
 
         try:
             return await self._accounts.register(

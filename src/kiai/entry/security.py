@@ -116,7 +116,7 @@ class Security:
 
         async def body(tx: Transaction) -> None:
             token = await self._tokens.create(tx, account.id, TokenKind.RESET)
-            await self._history.mail(tx, self._letters.reset(account.name, account.email, token))
+            await self._history.mail(tx, self._letters.reset(account, token))
 
         await self._database.transaction(body)
 
@@ -209,10 +209,10 @@ class Security:
             raise Invalid("email", EMAIL_UNUSABLE, email)
 
         async def body(tx: Transaction) -> bool:
-            await self._history.mail(tx, self._letters.new_email(account.name, account.email, email))
+            await self._history.mail(tx, self._letters.new_email(account, email))
             if self._mailing.is_on:
                 token = await self._tokens.create(tx, user.id, TokenKind.EMAIL, email=email.lower())
-                return await self._history.mail(tx, self._letters.verify(account.name, email, token))
+                return await self._history.mail(tx, self._letters.verify(account, token, email=email))
             await self._accounts.set_email(tx, user.id, email, verified_at_ms=None)
             await self._history.write(tx, account, Change.EMAIL, origin)
             return False
@@ -238,7 +238,7 @@ class Security:
 
         async def body(tx: Transaction) -> None:
             token = await self._tokens.create(tx, user.id, TokenKind.VERIFY, email=account.email)
-            await self._history.mail(tx, self._letters.verify(account.name, account.email, token))
+            await self._history.mail(tx, self._letters.verify(account, token))
 
         await self._database.transaction(body)
 

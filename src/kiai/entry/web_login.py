@@ -189,6 +189,16 @@ class WebLogin:
         acts = await self._database.all(ABOUT, kind="user", target_id=user.id)
         raise AccountBanned(next((act.reason for act in acts if act.action == "ban"), ""))
 
+    async def _remember_language(self, user_id: int, language: str) -> None:
+        account = await self._accounts.account_of(user_id)
+        if language in ("", account.language):
+            return
+
+        async def body(tx: Transaction) -> None:
+            await self._accounts.set_language(tx, user_id, language)
+
+        await self._database.transaction(body)
+
     async def _open(
         self, user_id: int, origin: Origin, *, second_factor: bool, password: tuple[str, str] | None = None
     ) -> LoggedIn:
@@ -203,6 +213,7 @@ class WebLogin:
         if password is not None and await self._credentials.recheck(*password) is None:
             await self._web_sessions.end_one(token)
             raise NotAuthenticated
+        await self._remember_language(user_id, origin.language)
         self._history.record(user_id, LoginEvent.LOGIN, origin)
         for listener in self._listeners:
             await listener(user_id)

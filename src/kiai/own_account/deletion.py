@@ -107,6 +107,7 @@ ANONYMISE: Final = Command(
             literal_column("0"),
         ),
         country=literal_column("'xx'"),
+        language=literal_column("''"),
     )
 )
 SMALL: Final = tuple(

@@ -196,7 +196,7 @@ class LoginPages:
 
 def origin_of(request: SiteRequest) -> Origin:
     """Return where a request comes from, for the history of the account."""
-    return Origin("web", request.address, request.headers.get("user-agent", ""))
+    return Origin("web", request.address, request.headers.get("user-agent", ""), request.locale.language)
 
 
 def step_token(request: SiteRequest) -> str:

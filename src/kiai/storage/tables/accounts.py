@@ -54,6 +54,9 @@ users = Table(
     Column("country_changed_at_ms", Big),  # by the player
     Column("deletes_at_ms", Big),  # when a requested deletion is executed
     Column("deleted_at_ms", Big),
+    Column(
+        "language", String(2), nullable=False, server_default=text("''")
+    ),  # of mails; empty: no login on the website
     Column("email_verified_at_ms", Big),  # null: nobody has opened the link that was mailed to the address
     sqlite_autoincrement=True,  # the id of a deleted account is never given out again
 )
