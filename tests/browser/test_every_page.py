@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage
-from tests.browser.kit import WIDTHS, overflows, violations
+from tests.browser.kit import WIDTHS, overflows, violations, visit
 from tests.site.kit import a_browser
 from tests.site.test_every_page import NEEDED, OTHER, PLAYER, READ, address_of
 from tests.wire.kit import Server
@@ -16,6 +16,7 @@ PARTS: Final = ("/static", "/pictures", "/search/suggest")
 SHOWN: Final = [page for page in READ if not page.path.startswith(PARTS)]
 
 
+SET: Final = 300_000
 THEMES: Final[tuple[Literal["dark", "light"], ...]] = ("dark", "light")
 FOR_STRANGERS: Final = ("/", "/login", "/register", "/reset", "/connect", f"/users/{OTHER}", "/no-such-page")
 """Pages that have other parts for a visitor without a session, or lead a player elsewhere."""
@@ -91,3 +92,16 @@ def test_page_speaks_the_language_of_the_browser(chromium: Browser, demo: Server
 
     assert page.locator("html").get_attribute("lang") == language
     context.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("path", [f"/beatmapsets/{SET}", "/leaderboard", "/leaderboard/plays"])
+def test_names_of_players_in_tables_have_room(chromium: Browser, demo: Server, path: str, width: int) -> None:
+    """The cells of long tables are chosen by their number, so a changed column would hide another one."""
+    context, page = visit(chromium, f"http://localhost:{demo.port}{path}", viewport={"width": width, "height": 900})
+    names = page.locator("tbody tr a[href^='/users/']")
+    boxes = [names.nth(at).bounding_box() for at in range(min(names.count(), 5))]
+    context.close()
+
+    assert len(boxes) == 5
+    assert all(box is not None and box["width"] >= 20 for box in boxes), boxes
