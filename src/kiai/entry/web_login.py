@@ -190,9 +190,9 @@ class WebLogin:
         raise AccountBanned(next((act.reason for act in acts if act.action == "ban"), ""))
 
     async def _remember_language(self, user_id: int, language: str) -> None:
-        account = await self._accounts.account_of(user_id)
-        if language in ("", account.language):
-            return
+        with contextlib.suppress(NotFound):  # deleted since the check
+            if language in ("", (await self._accounts.account_of(user_id)).language):
+                return
 
         async def body(tx: Transaction) -> None:
             await self._accounts.set_language(tx, user_id, language)
