@@ -137,11 +137,10 @@ class Patterns:
         if not candidates:
             return Verdict(text)
         spans = [found.span() for found in _WORD.finditer(folded)]
-        starts = [start for start, _ in spans]
         words = [folded[start:end] for start, end in spans]
-        hits: list[tuple[int, int, FilterRule]] = []
-        for compiled in candidates:
-            hits += self._hits(compiled, folded, spans, starts, words)
+        # PERF: patterns with the same piece share the search for it.
+        with_piece = {piece: _words_with(piece, folded, spans) for piece in {rule.piece for rule in candidates}}
+        hits = [hit for rule in candidates for hit in _hits(rule, spans, words, with_piece[rule.piece])]
         if not hits:
             return Verdict(text)
         rules = [rule for _, _, rule in hits]
@@ -152,23 +151,33 @@ class Patterns:
             return Verdict(text, blocked=True, silence_s=silence_s, pattern=worst.pattern)
         return Verdict(head + _replaced(inner, places, hits) + tail, silence_s=silence_s, pattern=worst.pattern)
 
-    @staticmethod
-    def _hits(
-        compiled: _Rule,
-        folded: str,
-        spans: Sequence[tuple[int, int]],
-        starts: Sequence[int],
-        words: Sequence[str],
-    ) -> Iterable[tuple[int, int, FilterRule]]:
-        at = folded.find(compiled.piece)
-        while at >= 0:
-            word = bisect_right(starts, at) - 1  # a piece lies within one word
-            first = word - compiled.anchor
-            if compiled.fits(words, first):
-                yield spans[first][0], spans[first + len(compiled.words) - 1][1], compiled.rule
-                if compiled.rule.replacement is None:
-                    return  # one is enough
-            at = folded.find(compiled.piece, spans[word][1])
+
+def _words_with(piece: str, folded: str, spans: Sequence[tuple[int, int]]) -> list[int]:
+    """Return the numbers of the words that contain a piece, which lies within one word."""
+    found: list[int] = []
+    at = folded.find(piece)
+    while at >= 0:
+        word = bisect_right(spans, at, key=_start) - 1
+        found.append(word)
+        at = folded.find(piece, spans[word][1])
+    return found
+
+
+def _start(span: tuple[int, int]) -> int:
+    return span[0]
+
+
+def _hits(
+    compiled: _Rule, spans: Sequence[tuple[int, int]], words: Sequence[str], with_piece: Sequence[int]
+) -> Iterable[tuple[int, int, FilterRule]]:
+    """Yield where the pattern is in a line. Of one that blocks, the first place is enough."""
+    more = len(compiled.words) - 1
+    for word in with_piece:
+        first = word - compiled.anchor
+        if compiled.fits(words, first):
+            yield spans[first][0], spans[first + more][1], compiled.rule
+            if compiled.rule.replacement is None:
+                return
 
 
 def _replaced(text: str, places: list[int] | None, hits: Iterable[tuple[int, int, FilterRule]]) -> str:
