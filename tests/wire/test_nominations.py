@@ -89,6 +89,15 @@ def test_set_is_requested_nominated_qualified_and_ranked_after_a_kill(mode: Mode
     nora.write_to_bot(NP.format(set_id=mode.map.set_id, map_id=mode.map.id))
     assert "by anna" in nora.write_to_bot("!requests")[0]
     assert "nomination mode is on" in nora.write_to_bot("!map rank")[0]
+    queue = a_browser(mode.server, user_id=mode.ids["nora"]).get("/requests")
+    assert (queue.status, queue.link("anna")) == (200, f"/users/{mode.ids['anna']}")
+    assert [row.attributes["data-set-id"] for row in queue.css("tr[data-set-id]")] == [str(mode.map.set_id)]
+    assert queue.stat("nominations") == "0"
+    assert float(queue.stat("pp") or 0) > 0
+    assert queue.link("Requests") == "/requests"
+    of_anna = a_browser(mode.server, user_id=mode.ids["anna"])
+    assert of_anna.get("/requests").status == 404
+    assert of_anna.get("/").link("Requests") is None
 
     assert "1 of 2 nominations" in nora.write_to_bot("!nominate good flow")[0]
     assert "already nominated" in nora.write_to_bot("!nominate")[0]

@@ -113,6 +113,7 @@ from kiai.faces.site.indexing import IndexingPages
 from kiai.faces.site.leaderboards import LeaderboardPages
 from kiai.faces.site.live import LiveParts
 from kiai.faces.site.login import LoginPages
+from kiai.faces.site.map_requests import RequestPages
 from kiai.faces.site.mappools import MappoolPages
 from kiai.faces.site.medals import MedalPages
 from kiai.faces.site.multiplayer import MultiplayerPages
@@ -583,6 +584,7 @@ def _build_own_account_pages(services: "Services") -> list[PageGroup]:
         KeyPages(site.own_keys, domain=settings.domain),
         DataPages(site.exports, site.deletion, site.entry),
         FriendPages(site.friendships, services.realtime),
+        RequestPages(services.community.map_requests, services.community.nominations, services.beatmaps, site.what_ifs),
     ]
 
 

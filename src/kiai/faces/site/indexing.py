@@ -20,7 +20,17 @@ from kiai.realtime.port import Realtime
 PLAYERS_OF_MODE: Final = 1_000
 BUILT_EVERY_S: Final = 3_600.0
 FILES_CACHED: Final = 64
-PRIVATE: Final = ("/settings/", "/friends", "/login", "/register", "/reset", "/verify/", "/preferences", "/search")
+PRIVATE: Final = (
+    "/settings/",
+    "/friends",
+    "/requests",
+    "/login",
+    "/register",
+    "/reset",
+    "/verify/",
+    "/preferences",
+    "/search",
+)
 FIXED: Final = (
     "/",
     "/connect",

@@ -15,7 +15,7 @@ from kiai.faces.rate_limit import RateLimit
 from kiai.faces.site.locale import Locale
 from kiai.osu.modes import MODES
 from kiai.osu.numbers import whole_number
-from kiai.osu.privileges import effective
+from kiai.osu.privileges import effective, may
 
 FORM_MAX: Final = 64 * 1024
 BROWSING: Final = RateLimit("site", 20, 1.0, 60)
@@ -127,6 +127,11 @@ class Visitor(msgspec.Struct, frozen=True):
     def restricted(self) -> bool:
         """Whether the account of the session is restricted."""
         return self.user is not None and not self.user.priv & 1
+
+    @property
+    def sees_requests(self) -> bool:
+        """Whether the menu has the requests to rank sets. Their page checks the right itself."""
+        return self.user is not None and may(self.user.priv, "beatmaps.requests")
 
 
 class SiteRequest(msgspec.Struct, frozen=True):
