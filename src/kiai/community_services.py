@@ -76,9 +76,7 @@ class CommunityServices:
         self.faq = Faq(database, services.authority, clock)
         services.outbox.subscribe(CHANNELS_CHANGED, services.chat.on_channel_change)
         self.channel_desk = ChannelDesk(database, services.authority, clock, services.channels)
-        self.chat_desk = ChatDesk(
-            database, services.accounts, services.authority, services.chat, services.history, clock
-        )
+        self.chat_desk = ChatDesk(services.authority, services.chat, services.history, clock)
         self.filter_desk = FilterDesk(database, services.authority, clock, services.word_filter)
         self.devices = Devices(database, services.authority, clock)
         self.shared_devices = SharedDevices(database, services.authority, clock)

@@ -1,5 +1,6 @@
 """The latest lines of a channel: which ones a player who joins gets, on both databases."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -21,9 +22,7 @@ class Past:
 
     def __init__(self, talk: Talk) -> None:
         self.talk = talk
-        self.desk = ChatDesk(
-            talk.world.database, talk.world.accounts, talk.world.authority, talk.chat, talk.history, talk.clock
-        )
+        self.desk = ChatDesk(talk.world.authority, talk.chat, talk.history, talk.clock)
 
     def says(self, name: str, *texts: str, channel: str = "#osu") -> int:
         """Let a player write lines, one second after the other. Return the id."""
@@ -124,6 +123,23 @@ def test_cleared_lines_do_not_come_back_in_that_channel(past: Past) -> None:
     assert past.texts("#lobby") == ["in the lobby"]
     assert [row.action for row in talk.world.audit(bob)] == ["clear_messages"] * 2
     assert "before" in [text for _, _, text in talk.lines()], "reports still have the lines"
+
+
+def test_moderators_who_clear_at_once_both_succeed(past: Past) -> None:
+    talk = past.talk
+    mods = [talk.account(name, priv=3 | int(Privilege.MODERATOR)) for name in ("mod", "other mod")]
+    bob = past.says("bob", "before")
+
+    acts = [(mods[0], mods[1]), (mods[1], mods[0]), (mods[0], bob), (mods[1], bob)]
+    targets = {user_id: talk.world.user(user_id) for user_id in (*mods, bob)}
+
+    async def clear_all() -> None:
+        await asyncio.gather(*(past.desk.clear(Actor(by, "game"), "#osu", targets[of]) for by, of in acts))
+
+    talk.run(clear_all())
+
+    assert past.texts() == []
+    assert [len(talk.world.audit(user_id)) for user_id in (*mods, bob)] == [1, 1, 2]
 
 
 def test_clearing_has_its_refusals(past: Past) -> None:

@@ -38,7 +38,7 @@ class ChannelHistory:
         return [line for line in lines if line.user_id not in but_of][:count][::-1]
 
     async def erase(self, tx: Transaction, user_id: int, channel: str = EVERYWHERE) -> None:
-        """Erase the present lines of a player in a channel, or everywhere. The caller has locked the player's row."""
+        """Erase the present lines of a player in a channel, or everywhere. The caller locks what it acts on."""
         now = self._clock.now_ms()
         if not await tx.run(queries.ERASE_AGAIN, by=user_id, where=channel, now_ms=now):
             await tx.run(queries.ERASE, by=user_id, where=channel, now_ms=now)

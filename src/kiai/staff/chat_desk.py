@@ -1,6 +1,6 @@
 """Acts of moderators on the lines of a channel."""
 
-from kiai.accounts import Accounts, User
+from kiai.accounts import User
 from kiai.chat.history import ChannelHistory
 from kiai.chat.model import is_instance
 from kiai.chat.service import Chat
@@ -9,23 +9,13 @@ from kiai.errors import Refused
 from kiai.staff import audit
 from kiai.staff.audit import Actor
 from kiai.staff.authority import Authority, Requirement
-from kiai.storage.port import Database, Transaction
+from kiai.storage.port import Transaction
 
 
 class ChatDesk:
     """Removes lines from the windows of players."""
 
-    def __init__(
-        self,
-        database: Database,
-        accounts: Accounts,
-        authority: Authority,
-        chat: Chat,
-        history: ChannelHistory,
-        clock: Clock,
-    ) -> None:
-        self._database = database
-        self._accounts = accounts
+    def __init__(self, authority: Authority, chat: Chat, history: ChannelHistory, clock: Clock) -> None:
         self._authority = authority
         self._chat = chat
         self._history = history
@@ -44,7 +34,8 @@ class ChatDesk:
 
         async def body(tx: Transaction) -> None:
             if not is_instance(channel):  # the others have no history
-                await self._accounts.to_change(tx, target.id)  # locks the row
+                # Not the row of the player: two moderators who clear each other's lines would wait for each other.
+                await audit.lock(tx)
                 await self._history.erase(tx, target.id, channel)
             await audit.write(
                 tx,
