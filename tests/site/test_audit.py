@@ -47,6 +47,7 @@ UNRECORDED: Final = {
     "/scores/{score}/unpin": CONTENT,
     "/beatmapsets/{set}/favourite": CONTENT,
     "/beatmapsets/{set}/comments": CONTENT,
+    "/beatmapsets/{set}/request": CONTENT,
     "/scores/{score}/report": "the report has the player, the time and the reason",
     "/beatmapsets/{set}/comments/{comment}/report": "the report has the player, the time and the reason",
 }

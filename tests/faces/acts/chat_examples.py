@@ -381,6 +381,7 @@ EXAMPLES: Final = (
     Example("!restorescores {t} aa", "{t} is restored: 1 score visible again", (scored, wiped)),
     Example("!wipemap broken", "is wiped: 1 score hidden", (scored,)),
     Example("!restoremap repaired", "is restored: 1 score visible again", (scored, map_wiped)),
+    Example("!recalc user {t}", "is queued. I will tell you when it is done"),
     Example("!maintenance on", "Maintenance is on", fresh=True),
     Example("!shutdown 1h update", "The server stops in 1 hour", fresh=True),
     Example("!debug on", "All workers log debug lines", fresh=True),

@@ -33,6 +33,7 @@ WITHOUT_VALUES: Final = frozenset(
         "note",
         "notes_read",
         "password",
+        "recalc",
         "reload",
         "report",
         "request_close",

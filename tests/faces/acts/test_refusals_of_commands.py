@@ -240,6 +240,7 @@ ONCE: Final = frozenset(
         "!delavatar {t} rude",
         "!deluserpage {t} rude",
         "!blockip {ip} 7d spam",
+        "!recalc user {t}",
         "!unblockip {ip} fixed",
     }
 )

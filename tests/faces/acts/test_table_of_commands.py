@@ -83,6 +83,7 @@ wipeuser                                            developer      any    hidden
 restorescores                                       developer      any    hidden
 wipemap                                             developer      any    hidden
 reloadfilter                                        developer      any    hidden
+recalc                                              developer      any    hidden
 maintenance panic                                   developer      any    hidden
 shutdown restart                                    developer      any    hidden
 debug                                               developer      any    hidden
