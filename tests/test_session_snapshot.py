@@ -12,6 +12,7 @@ from kiai import session_snapshot
 from kiai.clock import ManualClock
 from kiai.multiplayer.commands import Issuer
 from kiai.multiplayer.match import Match, new_match
+from kiai.presence import drained
 from kiai.realtime.memory import MemoryRealtime
 from kiai.realtime.port import (
     ONLINE,
@@ -77,6 +78,25 @@ def test_matches_are_restored_completely(run: Run, tmp_path: Path) -> None:
 
     assert run(after.match(match_id, Match)) == match
     assert run(after.session("token of 3")).match_id == match_id
+
+
+def test_sessions_that_maintenance_has_ended_are_restored(run: Run, tmp_path: Path) -> None:
+    clock = ManualClock()
+    before = MemoryRealtime(clock)
+    run(drained.store(before, a_session()))
+    run(before.stash("confirm:3", "abc123", b"line", 60.0))
+    clock.advance(600)
+    run(before.stash("confirm:4", "def456", b"line", 60.0))
+    session_snapshot.save(before, tmp_path)
+    after_clock = ManualClock()
+    after = MemoryRealtime(after_clock)
+
+    session_snapshot.restore(after, tmp_path)
+
+    assert run(drained.stored(after, 3)) == [a_session()]
+    assert run(after.stashed("confirm:4")) == {}, "a code is good once, also over a restart"
+    after_clock.advance(drained.STORED_S - 599)
+    assert run(drained.stored(after, 3)) == []
 
 
 def test_snapshot_is_readable_only_by_its_owner_and_used_once(run: Run, tmp_path: Path) -> None:

@@ -470,6 +470,10 @@ def test_settings_are_read_again_on_every_worker(world: World, worker: Worker, r
     other.follow()
     world.run(others.follow())
     assert (others.current.welcome, others.current.oldest_build) == ("hello", 20250101)
+    restarted = live_settings(other, lambda: file)
+    for welcome in ("", "hello"):  # the start does not wait for the file, the job reads it
+        world.run(restarted.follow())
+        assert restarted.current.welcome == welcome
     [(action, _, _, details)] = rows(world)
     assert action == "reload"
     assert details == {

@@ -66,6 +66,7 @@ from kiai.realtime.port import (
 UNRANKED: Final = Rank()
 # Two removals for each addition let a table shrink, and the cost per call stays constant.
 SWEPT_AT_ONCE: Final = 2
+STASH_SAVED_S: Final = 300.0  # codes to confirm and the like are not worth a place in the snapshot
 SORTED_AT_ONCE: Final = 10_000  # see `_sorted`
 
 
@@ -414,7 +415,12 @@ class MemoryRealtime:
     # --- snapshots over a restart ------------------------------------------------------------------------------------
 
     def snapshot(self) -> bytes:
-        """Encode sessions, topics and matches for `restore`. Ranks, once-keys and buckets are not included."""
+        """Encode sessions, topics, matches and the longer stash for `restore`.
+
+        Ranks, once-keys and buckets are not included, and no keys of the stash with `STASH_SAVED_S` or less to live.
+        """
+        now = self._monotonic()
+        stash = [(key, ends - now, fields) for key, (ends, fields) in self._stash.items() if ends - now > STASH_SAVED_S]
         logs = [_LogSnapshot(log.topic, log.first, log.entries) for log in self._logs.values()]
         sessions = [
             _SessionSnapshot(
@@ -425,7 +431,7 @@ class MemoryRealtime:
         # Matches are encoded separately: their type belongs to another package and is known only to `restore`'s caller.
         matches = {match_id: msgspec.msgpack.encode(match) for match_id, match in self._matches.items()}
         return msgspec.msgpack.encode(
-            _Snapshot(logs, list(self._statuses.values()), self._status_count, sessions, matches)
+            _Snapshot(logs, list(self._statuses.values()), self._status_count, sessions, matches, stash)
         )
 
     def restore(self, encoded: bytes, kind: type[msgspec.Struct]) -> int:
@@ -443,6 +449,9 @@ class MemoryRealtime:
             self._logs[log.topic] = _Log(log.topic, log.first, log.entries)
         self._statuses = OrderedDict((entry.author, (number, entry)) for number, entry in snapshot.statuses)
         self._status_count = snapshot.status_count
+        now = self._monotonic()
+        for key, for_s, fields in snapshot.stash:
+            self._stash[key] = now + for_s, fields
         for saved in snapshot.sessions:
             live = self._open(saved.session)
             live.status_cursor = saved.status_cursor
@@ -605,6 +614,7 @@ class _Snapshot(msgspec.Struct, frozen=True):
     status_count: int
     sessions: list[_SessionSnapshot]
     matches: dict[int, bytes]
+    stash: list[tuple[str, float, dict[str, bytes]]] = []
 
 
 def _in_order(sessions: Iterable[_LiveSession]) -> list[Session]:

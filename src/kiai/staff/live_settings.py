@@ -114,8 +114,11 @@ class LiveSettings:
     async def follow(self) -> None:
         """Read the settings again if another worker did. A job calls this after it has read the switches."""
         stamp = self._switches.now("settings").value
-        if self._followed is None:  # the settings are as old as this process
-            self._followed = stamp
+        if self._followed is None:
+            # The start does not wait for the process that reads. The next run reads the settings if they were ever
+            # reloaded: a worker that is started again has those from the start of its supervisor.
+            self._followed = 0
+            return
         if stamp <= self._followed:
             return
         self._followed = stamp

@@ -3,6 +3,7 @@
 The other players are notified and logged out: at once, or after the match in which they have a slot.
 """
 
+import asyncio
 from typing import Final
 
 from kiai.clock import Clock
@@ -103,6 +104,7 @@ class Maintenance:
                 session = await self._realtime.session(token)
             except SessionGone:
                 continue
+            await asyncio.sleep(0)  # with state in memory, thousands of ends would run without ever yielding
             if self._may_stay(session, since_ms or self._started_ms):
                 continue
             await drained.store(self._realtime, session)
