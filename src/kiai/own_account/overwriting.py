@@ -53,7 +53,7 @@ class Overwriting:
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
-            former = await overwriting.keep(tx, self._clock, actor.user_id, last.score.id)
+            former = await overwriting.make_best(tx, self._clock, actor.user_id, last.score.id)
             await audit.write(
                 tx,
                 actor,

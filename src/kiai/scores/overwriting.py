@@ -30,7 +30,7 @@ _MARK_EARLIER = Command(
 )
 
 
-async def keep(tx: Transaction, clock: Clock, user_id: int, score_id: int) -> int:
+async def make_best(tx: Transaction, clock: Clock, user_id: int, score_id: int) -> int:
     """Make a pass the best one of its player on its map and mode. Return the id of the former best one.
 
     Raises NotFound("score"), also for a fail and for a hidden score, and WrongState for one that is the best already.
