@@ -76,7 +76,7 @@ from kiai.files import cache, retiring
 from kiai.mailing import service as mailing
 from kiai.multiplayer import service as multiplayer
 from kiai.osu import beatmap_file, replay_file, replay_presses, stacking
-from kiai.own_account import exports
+from kiai.own_account import exports, overwriting
 from kiai.presence import model as presence_model
 from kiai.presence import service as presence
 from kiai.realtime import port
@@ -148,6 +148,7 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
         credentials.DELAYED_MAX,
     ),
     "password verifications": (passwords.WAITING_MAX, passwords.WAITING_OF_CALLER_MAX, passwords.WAIT_S),
+    "scores that a donor makes the best ones (`!overwrite`)": (int(overwriting.EVERY_S),),
     "wrong claim codes per player (`!claim`)": (ownership.FAILURES_PER_MINUTE, ownership.FAILURES_PER_HOUR),
     "unknown session tokens per address": (bancho.UNKNOWN_TOKENS_PER_MINUTE,),
     "packets in one request": (wire.PACKETS_MAX,),
