@@ -2,14 +2,17 @@
 
 import json
 import signal
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests import stores
 from tests.wire.kit import Server, cli, eventually, run_kiai
+from tests.wire.rows import Rows
 
 from kiai.demo.composing import SET_ID_FIRST
+from kiai.storage.tables import stats
 
 SET = str(SET_ID_FIRST)  # of the demo world
 
@@ -60,3 +63,44 @@ def test_command_that_does_not_wait_leaves_its_task_to_the_server(prepared: Path
     assert answer["waiting"] > 0
     assert waited["waiting"] == 0
     assert cli(data, "doctor")["problems"] == []
+
+
+def plays(data: Path) -> Counter[int]:
+    """Return the number of plays of each player, as their stats give them."""
+    rows = Rows(data)
+    try:
+        counted: Counter[int] = Counter()
+        for row in rows.look(stats):
+            counted[row.user_id] += row.plays
+        return counted
+    finally:
+        rows.close()
+
+
+@pytest.mark.parametrize("failpoint", ["reconcile.user_wipe", "reconcile.totals", "reconcile.committed"])
+def test_wipe_killed_at_any_step_is_finished_by_the_next_server_and_can_be_lifted(
+    prepared: Path, tmp_path: Path, failpoint: str
+) -> None:
+    data = stores.copied(prepared, tmp_path / "data")
+    before = plays(data)
+    [(user_id, count)] = before.most_common(1)
+    name = next(user["name"] for user in cli(data, "users", "list")["users"] if user["id"] == user_id)
+    failing = {"TESTING": "1", "FAILPOINTS": f"{failpoint}=once:kill"}
+
+    died = run_kiai(data, "users", "wipe", name, "--reason", "rx", "--yes", "--json", settings=failing)
+    left = waiting(data)
+    server = Server(data).start()
+    try:
+        eventually(lambda: waiting(data) == 0, within_s=60)
+        wiped = plays(data)
+        restored = server.cli("users", "restore", name, "--reason", "aa")
+        eventually(lambda: waiting(data) == 0, within_s=60)
+    finally:
+        server.stop()
+
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert left > 0
+    assert wiped == Counter({player: plays for player, plays in before.items() if player != user_id})
+    assert restored == {"scores": count}
+    assert plays(data) == before
+    assert cli(data, "doctor") == {"ok": True, "problems": [], "repaired": False, "waiting": 0}

@@ -21,6 +21,7 @@ from typing import Final
 
 import msgspec
 
+from kiai.accounts.visibility import is_public
 from kiai.beatmaps.catalogue import COUNT_PLAYS_OF_SET
 from kiai.clock import Clock
 from kiai.errors import NotFound, WrongState
@@ -32,7 +33,9 @@ from kiai.scores.model import BestCandidate, HidableScore
 from kiai.scores.months import month_of
 from kiai.scores.recording import refresh_first_place
 from kiai.scores.statements.hiding import BY_MAP_WIPE, BY_STAFF, BY_USER_WIPE
+from kiai.scores.visibility_changes import VISIBILITY
 from kiai.storage import tasks
+from kiai.storage.outbox import enqueue
 from kiai.storage.port import Database, Query, Transaction
 from kiai.storage.tasks import StaleTask, Task, Tasks
 
@@ -42,6 +45,9 @@ MAP_WIPE: Final = "map_wipe"
 """The same for a map. The subject is the key of the revision."""
 AT_ONCE_MAX: Final = 500
 """The number of scores that one transaction hides in a second at most, and those of a step of `finish_user`."""
+
+PAGE_LEAST = 16
+"""The least number of scores in a step: a step of one score costs half as much as one of 16."""
 
 _CLOSING: Final = -1
 """Stands for the last step of a mode or map in the place of a task, where an id is in the others."""
@@ -187,10 +193,11 @@ class Hiding:
         views = dict(await tx.all(statements.hiding.VIEWS_OF_USER_PAGE, **page))
         await self._mark(tx, [before], BY_STAFF, statements.hiding.CANDIDATES_OF_USER_PAGE, page)
         await self._count(tx, [before], BY_STAFF, views)
+        await self._mark_stale(tx, before.user_id, before.mode, self._clock.now_ms())
         await self._correct_last_plays(
             tx, await tx.all(statements.hiding.WRONG_LAST_PLAYS_OF_USER, user_id=found.user_id, mode=found.mode)
         )
-        await self._count_on_maps(tx, [before.map_key])
+        await self._count_user_on_maps(tx, before.user_id, [before], BY_STAFF)
         await records.recompute(tx, [before.mode])
         return before
 
@@ -200,27 +207,34 @@ class Hiding:
         """Bring up to `most` marks of a player in line with the wipes. Return the number of scores."""
         now = self._clock.now_ms()
         user_id = task.subject
-        mode, after = map(int, (task.place or f"{MODES[0]} 0").split())
+        most = max(most, PAGE_LEAST)
+        mode, after = map(int, (task.place or "0 0").split())
         await self._lock_user(tx, user_id)
-        wiped = dict(await tx.all(statements.hiding.WIPES_OF_USER, user_id=user_id))
         if after == _CLOSING:
-            await self._correct_last_plays(
-                tx, await tx.all(statements.hiding.WRONG_LAST_PLAYS_OF_USER, user_id=user_id, mode=mode)
-            )
-            await records.recompute(tx, [mode])
-            await self._to_next_mode(tx, task, mode, now)
+            await self._close_mode(tx, user_id, mode, now)
+            await self._advance(tx, task, f"{mode + 1} 0", 0, now)
             return 1
+        if not after:
+            found = await tx.one(statements.hiding.NEXT_MODE, user_id=user_id, least=mode)
+            if found is None:
+                await tasks.finish(tx, task)
+                return 0
+            mode = found
+        wiped = dict(await tx.all(statements.hiding.WIPES_OF_USER, user_id=user_id))
         rows = await self._user_page(tx, user_id, mode, after, wiped.get(mode, 0), most)
-        while not rows and not after and mode != MODES[-1]:  # a mode without work takes no step
-            mode = MODES[MODES.index(mode) + 1]
-            rows = await self._user_page(tx, user_id, mode, 0, wiped.get(mode, 0), most)
-        if len(rows) == most:
-            await self._advance(tx, task, f"{mode} {rows[-1].id}", len(rows), now)
-        elif rows or after:
-            await self._advance(tx, task, f"{mode} {_CLOSING}", len(rows), now)
-        else:
-            await tasks.finish(tx, task)
+        # The last step is done for each mode with scores, also if nothing is left: the task may have begun again after
+        # its pages and before that step.
+        place = rows[-1].id if len(rows) == most else _CLOSING
+        await self._advance(tx, task, f"{mode} {place}", len(rows), now)
         return len(rows)
+
+    async def _close_mode(self, tx: Transaction, user_id: int, mode: int, now: int) -> None:
+        await self._correct_last_plays(
+            tx, await tx.all(statements.hiding.WRONG_LAST_PLAYS_OF_USER, user_id=user_id, mode=mode)
+        )
+        # Once, not after each page: it reads all bests of the player.
+        await self._mark_stale(tx, user_id, mode, now)
+        await records.recompute(tx, [mode])
 
     async def _user_page(
         self, tx: Transaction, user_id: int, mode: int, after: int, wiped: int, most: int
@@ -234,17 +248,18 @@ class Hiding:
         )
         if rows:
             page = {"user_id": user_id, "mode": mode, "first": rows[0].id, "last": rows[-1].id}
-            keys = await tx.all(statements.hiding.LOCK_MAPS_IN_PAGE, **page)
+            await tx.all(statements.hiding.LOCK_MAPS_IN_PAGE, **page)
             views = dict(await tx.all(statements.hiding.VIEWS_OF_USER_PAGE, **page))
             await self._mark(tx, rows, BY_USER_WIPE, statements.hiding.CANDIDATES_OF_USER_PAGE, page)
             await self._count(tx, rows, BY_USER_WIPE, views)
-            await self._count_on_maps(tx, keys)
+            await self._count_user_on_maps(tx, user_id, rows, BY_USER_WIPE)
             await records.recompute(tx, [mode])
         return rows
 
     async def map_step(self, tx: Transaction, task: Task, most: int) -> int:
         """Bring up to `most` marks on a map in line with its wipe. Return the number of scores."""
         now = self._clock.now_ms()
+        most = max(most, PAGE_LEAST)
         map_key = task.subject
         after = int(task.place or 0)
         if after == _CLOSING:
@@ -265,6 +280,8 @@ class Hiding:
             views = dict(await tx.all(statements.hiding.VIEWS_OF_MAP_PAGE, **page))
             await self._mark(tx, rows, BY_MAP_WIPE, statements.hiding.CANDIDATES_OF_MAP_PAGE, page)
             await self._count(tx, rows, BY_MAP_WIPE, views)
+            for user_id, mode in sorted({(row.user_id, row.mode) for row in rows}):
+                await self._mark_stale(tx, user_id, mode, now)
             # The boards of this step. The counters need all scores of the map, so the last step computes them.
             await tx.run(statements.hiding.BOARDS_CHANGED, map_key=map_key)
             await records.recompute(tx, {row.mode for row in rows})
@@ -311,12 +328,6 @@ class Hiding:
         if await tx.one(statements.plays.LOCK_USER, user_id=user_id) is None:
             raise NotFound("player")
 
-    async def _to_next_mode(self, tx: Transaction, task: Task, mode: int, now: int) -> None:
-        if mode == MODES[-1]:
-            await tasks.finish(tx, task)
-        else:
-            await self._advance(tx, task, f"{MODES[MODES.index(mode) + 1]} 0", 0, now)
-
     async def _advance(self, tx: Transaction, task: Task, place: str, count: int, now: int) -> None:
         done = task.done + count
         await tasks.advance(tx, task, place, done=done, total=max(task.total, done), now_ms=now)
@@ -345,7 +356,7 @@ class Hiding:
         maps: dict[tuple[int, int, int], _Change] = {}
         months: Counter[tuple[int, int, int]] = Counter()
         for row in rows:
-            by = int(not row.hidden ^ mark) - int(not row.hidden)
+            by = _shown(row, mark)
             if not by:  # another mark hides it as well
                 continue
             counts = HitCounts(row.n300, row.n100, row.n50, row.ngeki, row.nkatu, row.nmiss)
@@ -367,10 +378,33 @@ class Hiding:
             await _count_month(tx, user_id, mode, month, by)
         now = self._clock.now_ms()
         for (user_id, mode), change in sorted(changes.items()):
-            await _count_stats(tx, user_id, mode, change)
-            # The job computes pp and the other totals of the bests again, and the ranks.
-            if await tx.one(statements.hiding.IS_STALE, user_id=user_id, mode=mode) is None:
-                await tx.run(statements.hiding.ADD_STALE, user_id=user_id, mode=mode, since_ms=now)
+            if await _count_stats(tx, user_id, mode, change):
+                await enqueue(tx, "ranks", user_id, now)  # a player without stats has no rank
+
+    async def _mark_stale(self, tx: Transaction, user_id: int, mode: int, now: int) -> None:
+        """Make the job compute pp and the other totals of the bests again, and the ranks."""
+        if await tx.one(statements.hiding.IS_STALE, user_id=user_id, mode=mode) is None:
+            await tx.run(statements.hiding.ADD_STALE, user_id=user_id, mode=mode, since_ms=now)
+
+    async def _count_user_on_maps(self, tx: Transaction, user_id: int, rows: Sequence[HidableScore], mark: int) -> None:
+        """Update the counters of maps from scores of one player whose mark has changed."""
+        if await tx.one(statements.hiding.TASK_OF, kind=VISIBILITY, subject=user_id) is not None:
+            # The counters of some of the maps do not yet follow the visibility of the player.
+            await self._count_on_maps(tx, sorted({row.map_key for row in rows}))
+            return
+        found = await tx.one(statements.plays.LOCK_USER, user_id=user_id)
+        if found is None or not is_public(found[0]):
+            return
+        counted: dict[int, list[int]] = {}
+        for row in rows:
+            by = _shown(row, mark)
+            plays = counted.setdefault(row.map_key, [0, 0])
+            plays[0] += by
+            plays[1] += by * row.passed
+        for key, (plays_by, passes_by) in sorted(counted.items()):
+            await tx.run(statements.hiding.COUNT_ON_MAP, map_key=key, by_plays=plays_by, by_passes=passes_by)
+        # PERF: a recount would read all scores of each map.
+        await tx.run_many(COUNT_PLAYS_OF_SET, [{"map_key": key} for key in sorted(counted)])
 
     async def _count_on_maps(self, tx: Transaction, map_keys: Sequence[int]) -> None:
         """Compute the counters of maps again, which also makes cached pages of their boards invalid."""
@@ -408,7 +442,8 @@ async def set_best_flags(tx: Transaction, passes: Sequence[BestCandidate]) -> No
     await tx.run_many(statements.hiding.SET_FLAGS, gained)
 
 
-async def _count_stats(tx: Transaction, user_id: int, mode: int, change: _Change) -> None:
+async def _count_stats(tx: Transaction, user_id: int, mode: int, change: _Change) -> bool:
+    """Change the stats of a player in a mode. Return whether the player has none any more."""
     where = {"player_id": user_id, "in_mode": mode}
     values = {
         "by_plays": change.plays,
@@ -423,8 +458,11 @@ async def _count_stats(tx: Transaction, user_id: int, mode: int, change: _Change
         await tx.run(statements.plays.INSERT_STATS, user_id=user_id, mode=mode, country=country)
         await tx.run(statements.hiding.CHANGE_STATS, **where, **values)
     # A mode without scores has no row, as if the player had never played it.
-    if change.plays < 0 and not await tx.run(statements.hiding.DROP_EMPTY_STATS, **where):
+    if change.plays < 0:
+        if await tx.run(statements.hiding.DROP_EMPTY_STATS, **where):
+            return True
         await tx.run(statements.hiding.LOWER_LAST_PLAY, **where, hidden_ms=change.hidden_ms)
+    return False
 
 
 async def _count_plays(tx: Transaction, user_id: int, mode: int, map_key: int, change: _Change) -> None:
@@ -449,6 +487,11 @@ async def _count_month(tx: Transaction, user_id: int, mode: int, month: int, by:
         await tx.run(statements.plays.INSERT_MONTH, user_id=user_id, mode=mode, month=month, plays=by)
     if by < 0:
         await tx.run(statements.hiding.DROP_EMPTY_MONTH, **where)
+
+
+def _shown(row: HidableScore, mark: int) -> int:
+    """Return 1 if a change of the mark shows the score, -1 if it hides it, and 0 if other marks hide it as well."""
+    return int(not row.hidden ^ mark) - int(not row.hidden)
 
 
 def _modes(mode: int | None) -> Sequence[int]:

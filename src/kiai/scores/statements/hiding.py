@@ -36,6 +36,7 @@ from kiai.storage.tables import (
     scores,
     stale_totals,
     stats,
+    tasks,
     user_wipes,
     users,
 )
@@ -121,6 +122,15 @@ MAP_SCORES_BACK = Query(
 
 # --- pages
 
+NEXT_MODE = Query(
+    select(func.min(scores.c.mode)).where(
+        scores.c.user_id == bindparam("user_id"), scores.c.mode >= bindparam("least")
+    ),
+    scalar,
+)
+TASK_OF = Query(
+    select(tasks.c.round).where(tasks.c.kind == bindparam("kind"), tasks.c.subject == bindparam("subject")), scalar
+)
 SCORE = Query(select(*columns_for(HidableScore, scores)).where(scores.c.id == bindparam("id")), HidableScore)
 USER_PAGE = Query(
     select(*columns_for(HidableScore, scores))
@@ -319,6 +329,15 @@ IS_STALE = Query(
     scalar,
 )
 ADD_STALE = Command(insert(stale_totals).values(named("user_id", "mode", "since_ms")))
+COUNT_ON_MAP = Command(
+    update(maps)
+    .where(maps.c.key == bindparam("map_key"))
+    .values(
+        plays=maps.c.plays + bindparam("by_plays", type_=maps.c.plays.type),
+        passes=maps.c.passes + bindparam("by_passes", type_=maps.c.passes.type),
+        board_version=maps.c.board_version + 1,
+    )
+)
 BOARDS_CHANGED = Command(
     update(maps).where(maps.c.key == bindparam("map_key")).values(board_version=maps.c.board_version + 1)
 )
