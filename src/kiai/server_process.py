@@ -56,10 +56,11 @@ LOCK_WAIT_S: Final = 0.3
 # Shares of the budget of a stop (`stopping.py`). What a part leaves over is for the parts after it.
 SHUTDOWN_GRACE_S: Final = 6  # for running requests; IRC and its sessions end meanwhile
 CANCEL_WAIT_S: Final = 0.7  # for the answers of cancelled requests
-AFTER_REQUESTS_S: Final = 2.2  # kept for everything after the requests
-AFTER_JOBS_S: Final = 1.5  # kept for saving, and for closing the stores
-CLOSING_S: Final = 0.6  # kept for closing the stores
-SUPERVISED_STOP_S: Final = 9.8  # of the supervisor: longer than its wait for the workers
+AFTER_REQUESTS_S: Final = 2.1  # kept for everything after the requests
+AFTER_JOBS_S: Final = 1.4  # kept for saving, and for closing the stores
+CLOSING_S: Final = 0.5  # kept for closing the stores
+SUPERVISED_STOP_S: Final = 9.6  # of the supervisor: longer than its wait for the workers
+SUPERVISED_WEBHOOKS_S: Final = 5.0
 BACKLOG: Final = 2_048
 DEMO: Final = {"players": 50, "maps": 20, "scores": 2_000, "seed": 1}
 
@@ -326,7 +327,7 @@ async def _supervise(settings: Settings, settings_json: bytes, *, demo: bool) ->
             listening,
             inherited,
             on_ready=lambda: _announce_irc(irc),
-            on_stop=lambda: budget.run("webhooks", _announce_stop_of_workers(settings)),
+            on_stop=lambda: budget.run("webhooks", _announce_stop_of_workers(settings), most_s=SUPERVISED_WEBHOOKS_S),
         )
         return await supervised.run()
 

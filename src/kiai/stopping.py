@@ -20,7 +20,7 @@ from kiai.logs import get_logger
 
 T = TypeVar("T")
 
-STOP_S: Final = 9.2
+STOP_S: Final = 9.0
 """From the signal until the process is ended. The rest of the 10 s is for the event loop to notice the signal."""
 HURRY_S: Final = 1.0
 """What is left after a second signal."""

@@ -20,7 +20,7 @@ from kiai.exec_server import FIGURES_IN, LISTEN_ON, SETTINGS_FROM, SUPERVISOR, a
 from kiai.logs import get_logger
 
 READY_S: Final = 60.0
-STOP_S: Final = 9.5  # longer than a worker's own budget (`stopping.py`)
+STOP_S: Final = 9.3  # longer than a worker's own budget (`stopping.py`)
 SLOTS_PER_WORKER: Final = 3  # during a replacement: the new worker, the old one that still stops, one that has ended
 STABLE_S: Final = 5.0  # a worker that ends sooner is restarted after RETRY_S, so that a crash loop uses little time
 RETRY_S: Final = 1.0
