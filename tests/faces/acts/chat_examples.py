@@ -191,7 +191,6 @@ def in_channel(name: str) -> Prepare:
     """Return a state in which the author writes in a channel."""
 
     def prepare(scene: Scene) -> None:
-        scene.run(scene.services.channels.reload())
         scene.channel = name
 
     return prepare

@@ -221,6 +221,7 @@ def opened(run: Run, data: Path, **others: object) -> Iterator[Desk]:
         )
         services_of = open_services(settings)
         services = run(services_of.__aenter__())
+        run(services.channels.reload())  # as a server does at its start
         log = AccessLog("json")
         client = httpx.AsyncClient(
             transport=httpx.ASGITransport(asgi(HttpServer(services, log).front)), base_url=f"http://{API}"
