@@ -42,6 +42,7 @@ NOT_EXPORTED = {
     "clan_invitations": "open invitations, deleted when they are answered",
     "clan_requests": "open requests, deleted when they are answered",
     "notes": "notes of staff",
+    "user_wipes": "acts of staff on the scores, which are exported",
     "chat_erasures": "times of acts of staff, kept as long as the lines",
 }
 """Tables with rows about players that an export leaves out, with the reason."""

@@ -96,7 +96,7 @@ def test_mapper_of_an_own_upload_cannot_nominate_it_also_under_a_new_name(rankin
 
     with pytest.raises(Refused, match="your own"):
         world.run(ranking.mode.nominate(mapper, own))
-    naming = Naming(world.database, world.accounts, world.authority, world.standing, world.clock)
+    naming = Naming(world.accounts, world.authority, world.standing, world.clock)
     world.run(naming.rename(OPERATOR, "Mapper", "Nobody"))
     with pytest.raises(Refused, match="your own"):
         world.run(ranking.mode.nominate(mapper, own))
@@ -406,6 +406,29 @@ def test_nominator_has_a_daily_limit_and_administrators_have_none(ranking: Ranki
 
     world.clock.advance(86_400)
     world.run(ranking.requests.set_status(anna, [song], MapStatus.PENDING))
+
+
+def test_changes_at_once_do_not_pass_the_daily_limit_together(ranking: Ranking) -> None:
+    world = ranking.world
+    anna = ranking.nominator("anna")
+    songs = ranking.pending(*(a_map(number) for number in range(1, 5)))
+    for n in range(CHANGES_A_DAY - 1):
+        world.run(world.staff.set_map_status(anna, [songs[0]], MapStatus.LOVED if n % 2 else MapStatus.PENDING))
+
+    async def at_once() -> list[object]:
+        acts = [ranking.requests.set_status(anna, [song], MapStatus.LOVED) for song in songs[1:]]
+        return await asyncio.gather(*acts, return_exceptions=True)
+
+    answers = world.run(at_once())
+
+    assert [type(one) for one in answers if one is not None] == [Refused, Refused]
+
+
+def test_operator_sets_statuses_and_does_not_nominate(ranking: Ranking) -> None:
+    [song] = ranking.pending(a_map(1))
+
+    with pytest.raises(Refused, match="only players"):
+        ranking.world.run(ranking.mode.nominate(OPERATOR, song))
 
 
 def test_hidden_nominators_count_and_have_no_name(ranking: Ranking) -> None:

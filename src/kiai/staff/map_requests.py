@@ -216,12 +216,12 @@ class MapRequests:
         is_bound = actor.user_id and not effective(priv) & ADMINISTRATOR
         if is_bound and self._rules.on and status in NOMINATED_STATUSES:
             raise Refused("the nomination mode is on: use !nominate, or ask an administrator")
-        if is_bound:
-            await self.check_daily_limit(actor)
         now = self._clock.now_ms()
         wanted = {beatmap.id for beatmap in beatmaps}
 
         async def body(tx: Transaction) -> None:
+            if is_bound:
+                await self.check_daily_limit(tx, actor)
             found = [beatmap for beatmap in await ranking.lock(tx, beatmaps[0].set_id) if beatmap.id in wanted]
             if all(beatmap.status == status for beatmap in found):
                 raise WrongState(f"the status is already {status.name.lower()}")
@@ -231,9 +231,12 @@ class MapRequests:
 
         await self._authority.transaction(Requirement(actor, SETS_STATUS), body)
 
-    async def check_daily_limit(self, actor: Actor) -> None:
-        """Raise Refused if the actor has changed `CHANGES_A_DAY` statuses in the last 24 hours."""
-        nth = await self._database.one(_NTH_CHANGE, actor_id=actor.user_id)
+    async def check_daily_limit(self, tx: Transaction, actor: Actor) -> None:
+        """Raise Refused if the actor has changed `CHANGES_A_DAY` statuses in the last 24 hours.
+
+        The transaction has locked the account of the actor, so that acts at once do not pass together.
+        """
+        nth = await tx.one(_NTH_CHANGE, actor_id=actor.user_id)
         if nth is not None and nth > self._clock.now_ms() - DAY_MS:
             raise Refused(f"you have changed {CHANGES_A_DAY} statuses today; ask an administrator")
 

@@ -150,13 +150,15 @@ class NominationMode:
         nominator, and WrongState for a second nomination and for a set without pending maps.
         """
         priv = await self._require(actor)
+        if not actor.user_id:
+            raise Refused("only players nominate; set the status instead")
         reason = checked_reason(reason, optional=True)
         await self._check_not_mapper(actor, beatmap.set_id)
-        if not effective(priv) & ADMINISTRATOR:
-            await self._requests.check_daily_limit(actor)
         now, set_id = self._clock.now_ms(), beatmap.set_id
 
         async def body(tx: Transaction) -> Nominations:
+            if not effective(priv) & ADMINISTRATOR:
+                await self._requests.check_daily_limit(tx, actor)
             pending = [one for one in await ranking.lock(tx, set_id) if one.status == MapStatus.PENDING]
             before = await tx.one(_COUNT, of_set=set_id) or 0
             await self._check_open(tx, actor, set_id, has_pending=bool(pending))
@@ -218,7 +220,6 @@ class NominationMode:
             raise WrongState("no map of this beatmap set is pending")
         if await tx.one(_BY, of_set=set_id, by_id=actor.user_id) is not None:
             raise WrongState("you have already nominated this beatmap set")
-        # Nominations of two sets at once may exceed the bound by one, which is harmless.
         if (await tx.one(_OPEN_OF, by_id=actor.user_id) or 0) >= OPEN_MAX:
             raise Refused(f"you have nominated {OPEN_MAX} sets that are not ranked yet")
 
