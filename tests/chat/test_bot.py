@@ -14,7 +14,7 @@ from tests.builders import Run, World, a_player
 from kiai.accounts import User
 from kiai.chat.bot import LINES_MAX, Argument, ArgumentKind, Bot, BotCommand, CommandContext, CommandScope
 from kiai.chat.model import BotReply
-from kiai.errors import Refused
+from kiai.errors import Invalid, Refused
 from kiai.ids import SequenceIds
 from kiai.realtime.port import Session
 from kiai.storage.port import Database
@@ -37,6 +37,9 @@ class BotBench:
 
         async def refuse(context: CommandContext) -> Sequence[str]:
             raise Refused("the rules say no")
+
+        async def strict(context: CommandContext, text: str | None) -> Sequence[str]:
+            raise Invalid("text", "a colour", text)
 
         async def fail(context: CommandContext) -> Sequence[str]:
             raise ZeroDivisionError
@@ -85,6 +88,7 @@ class BotBench:
                 BotCommand(name="private", handler=note, help="Alone.", scope=CommandScope.DM),
                 BotCommand(name="room", handler=note, help="In a match.", scope=CommandScope.MATCH),
                 BotCommand(name="refuse", handler=refuse, help="Refuses."),
+                BotCommand(name="strict", handler=strict, help="Refuses values.", arguments=(text,)),
                 BotCommand(name="fail", handler=fail, help="Fails."),
                 BotCommand(name="flood", handler=flood, help="Says much."),
                 BotCommand(name="one", handler=note, help="Of a group.", group="mp"),
@@ -188,6 +192,7 @@ def test_arguments_are_parsed_by_type(bench: BotBench, text: str, values: dict[s
             "Usage: !wait <for>",
         ),
         ("!pick maybe", "of must be one of on, off. Usage: !pick <on|off>"),
+        ("!strict seven", "text must be a colour, got 'seven'. Usage: !strict [text]"),
         ("!refuse", "The rules say no."),
     ],
 )

@@ -10,7 +10,7 @@ from tests.builders import NORMAL, Run, World, a_player
 from kiai.chat.bot import Bot
 from kiai.chat.journal import Journal
 from kiai.chat.model import BotReply
-from kiai.errors import Conflict, Invalid, NotFound, Refused
+from kiai.errors import Conflict, Invalid, NotFound, Refused, TooOften
 from kiai.faces.bot.reports import ReportCommands
 from kiai.ids import SequenceIds
 from kiai.osu.privileges import Privilege
@@ -140,6 +140,9 @@ def test_player_can_send_5_reports_per_hour(world: World) -> None:
 
     assert [line.startswith("Your report has been sent") for line in said] == [True] * 5 + [False]
     assert said[5] == "You can send 5 reports per hour."
+    with pytest.raises(TooOften) as caught:
+        world.run(desk.reports.send(desk.ids["anna"], world.run(world.accounts.user(name="p5")), "Spamming", "loud"))
+    assert caught.value.after_s == 720
     world.clock.advance(3_600 / 5)
     assert desk.say("!report p5 (Spamming) loud")[0].startswith("Your report has been sent")
 

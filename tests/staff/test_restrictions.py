@@ -205,7 +205,7 @@ def test_notes_about_one_player_are_bounded(world: World) -> None:
     for _ in range(NOTES_MAX):
         world.change(notes.insert().values(user_id=alice, author_id=0, at_ms=1, text="x"))
 
-    with pytest.raises(KiaiError, match="already"):
+    with pytest.raises(WrongState, match="already"):
         world.run(service.add(OPERATOR, alice, "one more"))
 
 

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 
 from kiai.beatmaps.model import full_title
 from kiai.chat.bot import BotCommand, CommandContext, CommandScope
+from kiai.faces.bot.acting import actor_of
 from kiai.osu.modes import mode_text
 from kiai.osu.mods import mods_text
 from kiai.osu.texts import chat_link
 from kiai.own_account.overwriting import PERMISSION, Overwriting
 from kiai.scores.model import MappedScore
-from kiai.staff import Actor
 
 
 class OverwriteCommands:
@@ -21,7 +21,7 @@ class OverwriteCommands:
 
     async def explain(self, context: CommandContext) -> str:
         """Return what `!overwrite` will do."""
-        last = await self._overwriting.last(_actor(context))
+        last = await self._overwriting.last(actor_of(context))
         return (
             f"This makes your last score the best one on its beatmap, although an earlier one is better, and you can't "
             f"undo it: {self._shown(last)}. The earlier scores stay in your lists and give no pp."
@@ -29,7 +29,7 @@ class OverwriteCommands:
 
     async def overwrite(self, context: CommandContext) -> Sequence[str]:
         """`!overwrite`, confirmed."""
-        kept = await self._overwriting.overwrite(_actor(context))
+        kept = await self._overwriting.overwrite(actor_of(context))
         return (f"Your best score on this beatmap is now {self._shown(kept)}.",)
 
     def _shown(self, mapped: MappedScore) -> str:
@@ -52,7 +52,3 @@ class OverwriteCommands:
                 hidden=True,
             )
         ]
-
-
-def _actor(context: CommandContext) -> Actor:
-    return Actor(context.session.user_id, context.source)
