@@ -138,6 +138,10 @@ def test_the_api_founds_leads_and_disbands_a_clan(world: ClanServer) -> None:
         ("a change by a stranger", "otto", "PATCH", at, {"name": "Mine"}, 403),
         ("no change", "olga", "PATCH", at, {}, 422),
         ("an unknown form", "olga", "PATCH", at, {"join": "nobody"}, 422),
+        ("a description by a stranger", "otto", "PATCH", at, {"description": "Mine"}, 403),
+        ("a description that is too long", "olga", "PATCH", at, {"description": "x" * 501}, 422),
+        ("a description of two lines", "olga", "PATCH", at, {"description": "a\nb"}, 422),
+        ("the same description", "olga", "PATCH", at, {"description": ""}, 409),
         ("the same form", "olga", "PATCH", at, {"join": "invite"}, 409),
         ("a role of a stranger", "olga", "PATCH", f"{at}/members/{ids['otto']}", {"role": "officer"}, 404),
         ("an unknown role", "olga", "PATCH", f"{at}/members/{ids['olga']}", {"role": "king"}, 422),
@@ -160,6 +164,11 @@ def test_the_api_founds_leads_and_disbands_a_clan(world: ClanServer) -> None:
     assert world.status("otto", "DELETE", f"{at}/members/{ids['olga']}")[0] == 403
     assert world.ask("otto", "DELETE", f"{at}/members/{ids['mira']}").json["data"] == {}
     assert world.ask("olga", "PATCH", at, {"join": "request"}).json["data"]["join"] == "request"
+    awake = world.ask("olga", "PATCH", at, {"description": "Awake <script>alert(1)</script>"}).json["data"]
+    assert awake["description"] == "Awake <script>alert(1)</script>"
+    page = world.server.ask("GET", at, host="localhost").body.decode()
+    assert "Awake &lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<script>alert" not in page
     assert world.ask("nils", "POST", f"{at}/join").json["data"] == {"state": "requested"}
     assert world.status("nils", "POST", f"{at}/join")[0] == 409
     assert world.ask("otto", "GET", f"{at}/requests").json["data"] == [{"id": ids["nils"], "name": "nils"}]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 import typer
 
-from kiai.cli.common import DatabaseOption, DataOption, JsonOption, Output, settings_of, with_services
+from kiai.cli.common import Invocation, with_options
 from kiai.staff import OPERATOR
 from kiai.staff.audit import utc_text
 from kiai.staff.audit_reading import AuditEntry, AuditFilter
@@ -23,7 +23,9 @@ COLUMNS: Final = (
 _FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
+@with_options
 def audit(
+    call: Invocation,
     actor: Annotated[str | None, typer.Option(metavar="NAME", help="Only acts of this account.")] = None,
     target: Annotated[str | None, typer.Option(metavar="NAME", help="Only acts on this account.")] = None,
     action: Annotated[str, typer.Option(metavar="A", help="Only this action, such as restrict.")] = "",
@@ -33,12 +35,9 @@ def audit(
     until: Annotated[int | None, typer.Option(metavar="U", help="Only up to this time, in unix seconds.")] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="Number of rows.")] = 100,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of text.")] = False,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Show the audit log, newest first: every act of staff, players on their own accounts, and jobs."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> tuple[list[AuditEntry], int]:
         authority = services.authority
@@ -62,7 +61,7 @@ def audit(
             before = page[-1].id
         return rows, max(total, len(rows))
 
-    rows, total = with_services(out, lambda: settings_of(data, database=database), work)
+    rows, total = call.run(work)
     if as_csv:
         _print_csv(rows)
         return

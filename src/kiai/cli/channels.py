@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from kiai.cli.common import DatabaseOption, DataOption, JsonOption, Output, settings_of, with_services
+from kiai.cli.common import Invocation, Output, with_options
 from kiai.staff import OPERATOR
 
 if TYPE_CHECKING:
@@ -19,21 +19,24 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the channel, 
 
 
 @app.command("list")
-def list_(data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+@with_options
+def list_(call: Invocation) -> None:
     """List all channels. `read` and `write` are masks of privileges; one of the bits is enough, 0 admits everybody."""
     from kiai.staff.channel_desk import channel_object
 
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> list["Channel"]:
         return await services.community.channel_desk.all(OPERATOR)
 
-    found = with_services(out, lambda: settings_of(data, database=database), work)
+    found = call.run(work)
     out.result({"channels": [channel_object(channel) for channel in found]}, *map(_line, found))
 
 
 @app.command("add")
+@with_options
 def add(
+    call: Invocation,
     name: Name,
     topic: Annotated[str, typer.Option("--topic", metavar="T", help="The topic.")] = "",
     read: Annotated[
@@ -45,9 +48,6 @@ def add(
         typer.Option("--write", metavar="ROLE", help="Role that may write; repeatable. Without: verified players."),
     ] = None,
     auto: Annotated[bool, typer.Option("--auto", help="Players join the channel when they log in.")] = False,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Add a channel.
 
@@ -55,59 +55,58 @@ def add(
     """
     from kiai.staff.channel_desk import READ, WRITE
 
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> "Channel":
         return await services.community.channel_desk.add(
             OPERATOR, name, topic, read=_roles(read) or READ, write=_roles(write) or _roles(read) or WRITE, auto=auto
         )
 
-    _show(out, with_services(out, lambda: settings_of(data, database=database), work))
+    _show(out, call.run(work))
 
 
 @app.command("topic")
+@with_options
 def topic(
+    call: Invocation,
     name: Name,
     topic: Annotated[str, typer.Argument(metavar="T", help="The new topic.")],
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Change a channel's topic."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> "Channel":
         return await services.community.channel_desk.set_topic(OPERATOR, name, topic)
 
-    _show(out, with_services(out, lambda: settings_of(data, database=database), work))
+    _show(out, call.run(work))
 
 
 @app.command("moderated")
+@with_options
 def moderated(
+    call: Invocation,
     name: Name,
     state: Annotated[Literal["on", "off"], typer.Argument(metavar="on|off", help="Whether only staff may write.")],
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Allow only staff to write in a channel, or everybody again."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> "Channel":
         return await services.community.channel_desk.set_moderated(OPERATOR, name, state == "on")
 
-    _show(out, with_services(out, lambda: settings_of(data, database=database), work))
+    _show(out, call.run(work))
 
 
 @app.command("remove")
-def remove(name: Name, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+@with_options
+def remove(call: Invocation, name: Name) -> None:
     """Remove a channel. Its members leave it."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> "Channel":
         return await services.community.channel_desk.remove(OPERATOR, name)
 
-    _show(out, with_services(out, lambda: settings_of(data, database=database), work))
+    _show(out, call.run(work))
 
 
 def _show(out: Output, channel: "Channel") -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -81,6 +82,36 @@ def with_services(
     """
     with errors_as_exit(out):
         return run_with_services(settings, work, create=create)
+
+
+class Invocation:
+    """One run of a command: where the data are, and how it prints."""
+
+    def __init__(self, data: Path | None, database: str | None, as_json: bool) -> None:
+        self._data = data
+        self._database = database
+        self.out = Output(as_json)
+
+    def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """Open the services, run `work` and close the services. A KiaiError ends the command with exit code 1."""
+        return with_services(self.out, lambda: settings_of(self._data, database=self._database), work)
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options --data, --database and --json. Its first parameter is the `Invocation`."""
+
+    def called(
+        data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False, **given: Any
+    ) -> None:
+        command(Invocation(data, database, as_json), **given)
+
+    own = [*inspect.signature(command).parameters.values()][1:]
+    shared = [one for one in inspect.signature(called).parameters.values() if one.name != "given"]
+    called.__name__, called.__doc__, called.__module__ = command.__name__, command.__doc__, command.__module__
+    # Typer reads the parameters and the types of a command from these.
+    called.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+    called.__annotations__ = {one.name: one.annotation for one in (*own, *shared)}
+    return called
 
 
 def run_with_services(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kiai.cli.common import DatabaseOption, DataOption, JsonOption, Output, settings_of, with_services
+from kiai.cli.common import Invocation, with_options
 from kiai.errors import Invalid
 from kiai.staff import OPERATOR
 from kiai.staff.audit import utc_text
@@ -20,20 +20,23 @@ app = typer.Typer(
 
 
 @app.command("list")
-def list_(data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+@with_options
+def list_(call: Invocation) -> None:
     """List the entries. They have ids, because the hashes identify devices."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> list["SharedDevice"]:
         return await services.community.shared_devices.all(OPERATOR)
 
-    found = with_services(out, lambda: settings_of(data, database=database), work)
+    found = call.run(work)
     lines = [*map(_line, found)] or ["There are no shared devices."]
     out.result({"devices": found, "total": len(found)}, *lines)
 
 
 @app.command("allow")
+@with_options
 def allow(
+    call: Invocation,
     hash_: Annotated[
         str | None, typer.Argument(metavar="HASH", help="A hash as clients send it: md5 in hex.", show_default=False)
     ] = None,
@@ -42,15 +45,12 @@ def allow(
         typer.Option("--player", metavar="NAME", help="Instead of a hash: the device that this player used last."),
     ] = None,
     note: Annotated[str, typer.Option("--note", metavar="T", help="Description of the device.")] = "",
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Add a device. Players who share only this device match no other account.
 
     Example: kiai devices allow --player "Some Player" --note "school"
     """
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> list["SharedDevice"]:
         devices = services.community.shared_devices
@@ -60,24 +60,23 @@ def allow(
             return await devices.allow(OPERATOR, hash_, note)
         return await devices.allow_device_of(OPERATOR, player or "", note)
 
-    found = with_services(out, lambda: settings_of(data, database=database), work)
+    found = call.run(work)
     out.result({"devices": found}, *map(_line, found))
 
 
 @app.command("forget")
+@with_options
 def forget(
+    call: Invocation,
     which: Annotated[str, typer.Argument(metavar="ID", help="The id of the entry, or the hash.")],
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Remove a device from the list. It is compared again from then on."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> "SharedDevice":
         return await services.community.shared_devices.forget(OPERATOR, which)
 
-    entry = with_services(out, lambda: settings_of(data, database=database), work)
+    entry = call.run(work)
     out.result(entry, f"Removed {entry.id}.")
 
 

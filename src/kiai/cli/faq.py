@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kiai.cli.common import DatabaseOption, DataOption, JsonOption, Output, settings_of, with_services
+from kiai.cli.common import Invocation, with_options
 from kiai.staff import OPERATOR
 
 if TYPE_CHECKING:
@@ -19,45 +19,46 @@ Key = Annotated[str, typer.Argument(metavar="KEY", help="1 to 32 of a-z, 0-9, _ 
 
 
 @app.command("list")
-def list_(data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+@with_options
+def list_(call: Invocation) -> None:
     """List all texts."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> list["FaqEntry"]:
         return await services.community.faq.all()
 
-    found = with_services(out, lambda: settings_of(data, database=database), work)
+    found = call.run(work)
     out.result({"faq": found}, *(f"{entry.key}: {entry.text}" for entry in found))
 
 
 @app.command("set")
+@with_options
 def set_(
+    call: Invocation,
     key: Key,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The text; the bot sends at most 10 lines.")],
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Add or replace a text.
 
     Example: kiai faq set rules "Be nice."
     """
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> "FaqEntry":
         return await services.community.faq.set(OPERATOR, key, text)
 
-    entry = with_services(out, lambda: settings_of(data, database=database), work)
+    entry = call.run(work)
     out.result(entry, f"{entry.key}: {entry.text}")
 
 
 @app.command("remove")
-def remove(key: Key, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+@with_options
+def remove(call: Invocation, key: Key) -> None:
     """Remove a text."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> "FaqEntry":
         return await services.community.faq.remove(OPERATOR, key)
 
-    entry = with_services(out, lambda: settings_of(data, database=database), work)
+    entry = call.run(work)
     out.result(entry, f"Removed {entry.key}.")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kiai.cli.common import DatabaseOption, DataOption, JsonOption, Output, settings_of, with_services
+from kiai.cli.common import Invocation, with_options
 from kiai.staff import OPERATOR
 
 if TYPE_CHECKING:
@@ -22,21 +22,24 @@ Pattern = Annotated[
 
 
 @app.command("list")
-def list_(data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+@with_options
+def list_(call: Invocation) -> None:
     """List all patterns. A replacement of null blocks the line; `silence` is in seconds."""
     from kiai.staff.filter_desk import rule_object
 
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> list["FilterRule"]:
         return await services.community.filter_desk.all(OPERATOR)
 
-    found = with_services(out, lambda: settings_of(data, database=database), work)
+    found = call.run(work)
     out.result({"filter": [rule_object(rule) for rule in found]}, *map(_line, found))
 
 
 @app.command("set")
+@with_options
 def set_(
+    call: Invocation,
     pattern: Pattern,
     replace: Annotated[
         str | None, typer.Option("--replace", metavar="TEXT", help="Text in its place. Without: the line is not sent.")
@@ -44,9 +47,6 @@ def set_(
     silence: Annotated[
         str | None, typer.Option("--silence", metavar="DURATION", help="Silences the author, e.g. for 10m.")
     ] = None,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Add or replace a pattern.
 
@@ -56,7 +56,7 @@ def set_(
     from kiai.osu.durations import parse_duration
     from kiai.staff.filter_desk import rule_object
 
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> "FilterRule":
         seconds = 0 if silence is None else parse_duration(silence)
@@ -64,23 +64,22 @@ def set_(
             raise Invalid("silence", "a time up to a year, such as 30m, 12h or 7d", silence)
         return await services.community.filter_desk.set(OPERATOR, pattern, replacement=replace, silence_s=seconds)
 
-    rule = with_services(out, lambda: settings_of(data, database=database), work)
+    rule = call.run(work)
     out.result(rule_object(rule), _line(rule))
 
 
 @app.command("remove")
-def remove(
-    pattern: Pattern, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False
-) -> None:
+@with_options
+def remove(call: Invocation, pattern: Pattern) -> None:
     """Remove a pattern."""
     from kiai.staff.filter_desk import rule_object
 
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> "FilterRule":
         return await services.community.filter_desk.remove(OPERATOR, pattern)
 
-    rule = with_services(out, lambda: settings_of(data, database=database), work)
+    rule = call.run(work)
     out.result(rule_object(rule), f"Removed {rule.pattern}.")
 
 

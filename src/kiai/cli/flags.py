@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from kiai.cli.common import DatabaseOption, DataOption, JsonOption, Output, pluralized, settings_of, with_services
+from kiai.cli.common import Invocation, pluralized, with_options
 from kiai.errors import Invalid
 from kiai.scores.flags import KINDS, STATES, VERDICTS, FlagObject, State
 from kiai.staff import OPERATOR
@@ -31,17 +31,16 @@ def _line(flag: FlagObject) -> str:
 
 
 @app.command("list")
+@with_options
 def list_(
+    call: Invocation,
     user: UserOption = None,
     kind: Annotated[str | None, typer.Option("--kind", metavar="K", help="Only flags of this kind.")] = None,
     state: Annotated[str, typer.Option("--state", metavar="S", help="open, closed or all.")] = "open",
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Number of flags.")] = LISTED_AT_ONCE,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """List flags, newest first. `figures` of the JSON has the measured numbers and the threshold."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> tuple[list[FlagObject], int]:
         state_ = _state(state)
@@ -52,7 +51,7 @@ def list_(
         total = await queue.count(OPERATOR, user_id=user_id, kind=kind, state=state_)
         return await queue.page(OPERATOR, user_id=user_id, kind=kind, state=state_, limit=limit), total
 
-    found, total = with_services(out, lambda: settings_of(data, database=database), work)
+    found, total = call.run(work)
     objects = [msgspec.to_builtins(flag) for flag in found]
     out.result({"flags": objects, "total": total}, *(list(map(_line, found)) or ["No flags."]))
 
@@ -64,42 +63,40 @@ def _state(text: str) -> State:
 
 
 @app.command("close")
+@with_options
 def close(
+    call: Invocation,
     flag_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=2**63 - 1, help="Id of the flag.")],
     verdict: Annotated[str, typer.Option("--verdict", metavar="V", help=", ".join(VERDICTS) + ".")],
     text: Annotated[str, typer.Option("--text", metavar="T", help="Reason, recorded with the verdict.")] = "",
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Close a flag with a verdict. It is not raised again for the same play, or pair of plays."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> FlagObject:
         return await services.community.flag_queue.close(OPERATOR, flag_id, verdict, text)
 
-    closed = with_services(out, lambda: settings_of(data, database=database), work)
+    closed = call.run(work)
     out.result(msgspec.to_builtins(closed), f"Closed flag {closed.id} of {closed.player.name}: {closed.verdict}.")
 
 
 @app.command("scan")
+@with_options
 def scan(
+    call: Invocation,
     map_id: Annotated[
         int | None, typer.Option("--map", metavar="ID", min=1, max=2**31 - 1, help="Only plays on this map.")
     ] = None,
     user: UserOption = None,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Examine stored plays for signs of cheating. A scan can be stopped and repeated: nothing is raised twice."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> "ScanReport":
         user_id = None if user is None else (await services.accounts.account(user)).id
         return await services.community.flag_queue.scan(OPERATOR, map_id=map_id, user_id=user_id)
 
-    report = with_services(out, lambda: settings_of(data, database=database), work)
+    report = call.run(work)
     out.result(
         {"scanned": report.scanned, "raised": report.raised},
         f"Examined {pluralized(report.scanned, 'play')}, raised {pluralized(report.raised, 'flag')}.",

@@ -1,22 +1,12 @@
 """The commands `kiai users ...` that staff acts need: sanctions, donor time and notes."""
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kiai.accounts import Account
-from kiai.cli.common import (
-    DatabaseOption,
-    DataOption,
-    JsonOption,
-    Output,
-    pluralized,
-    reconcile_without_server,
-    settings_of,
-    with_services,
-)
+from kiai.cli.common import Invocation, pluralized, reconcile_without_server, with_options
 from kiai.cli.users import Name, user_object
 from kiai.errors import Invalid, Refused
 from kiai.osu.durations import duration_text, parse_duration
@@ -47,9 +37,7 @@ def seconds_of(text: str | None) -> int | None:
 
 
 def act(
-    data: Path | None,
-    database: str | None,
-    as_json: bool,
+    call: Invocation,
     name: str,
     work: "Callable[[Services], Awaitable[object]]",
     done: str,
@@ -61,7 +49,7 @@ def act(
     `reconciles`: the act hides or shows scores, so first places and counters are recomputed. A running server does it
     in the background.
     """
-    out = Output(as_json)
+    out = call.out
 
     async def body(services: "Services") -> Account:
         user = await services.authority.target(name)
@@ -70,33 +58,31 @@ def act(
             await reconcile_without_server(out, services)
         return await services.accounts.account_of(user.id)
 
-    account = with_services(out, lambda: settings_of(data, database=database), body)
+    account = call.run(body)
     out.result(user_object(account), f"{account.name} {done}.")
 
 
+@with_options
 def restrict(
+    call: Invocation,
     name: Name,
     reason: Reason,
     for_: For = None,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Hide an account and its scores from everybody else. The player can keep playing."""
 
     async def work(services: "Services") -> None:
         await services.community.restrictions.restrict(OPERATOR, name, reason, seconds=seconds_of(for_))
 
-    act(data, database, as_json, name, work, "is restricted", reconciles=True)
+    act(call, name, work, "is restricted", reconciles=True)
 
 
+@with_options
 def unrestrict(
+    call: Invocation,
     name: Name,
     reason: Reason = "",
     wipes: Annotated[bool, typer.Option("--wipe", help="The former scores stay hidden, as after a wipe.")] = False,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Lift a restriction. The account and its scores become visible again."""
 
@@ -106,42 +92,39 @@ def unrestrict(
             return
         await services.community.restrictions.unrestrict(OPERATOR, name, reason)
 
-    act(data, database, as_json, name, work, "is no longer restricted", reconciles=True)
+    act(call, name, work, "is no longer restricted", reconciles=True)
 
 
-def ban(
-    name: Name, reason: Reason, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False
-) -> None:
+@with_options
+def ban(call: Invocation, name: Name, reason: Reason) -> None:
     """Restrict an account and lock it out. Its API keys and its IRC password are revoked permanently."""
 
     async def work(services: "Services") -> None:
         await services.community.restrictions.ban(OPERATOR, name, reason)
 
-    act(data, database, as_json, name, work, "is banned", reconciles=True)
+    act(call, name, work, "is banned", reconciles=True)
 
 
+@with_options
 def unban(
+    call: Invocation,
     name: Name,
     reason: Reason = "",
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Lift a ban. The account stays restricted."""
 
     async def work(services: "Services") -> None:
         await services.community.restrictions.unban(OPERATOR, name, reason)
 
-    act(data, database, as_json, name, work, "is unbanned, and restricted")
+    act(call, name, work, "is unbanned, and restricted")
 
 
+@with_options
 def freeze(
+    call: Invocation,
     name: Name,
     reason: Reason,
     for_: For = "7d",
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Give a player a time to prove something. The account is restricted when it runs out."""
 
@@ -150,31 +133,29 @@ def freeze(
         assert seconds is not None
         await services.community.restrictions.freeze(OPERATOR, name, reason, seconds=seconds)
 
-    act(data, database, as_json, name, work, "is frozen")
+    act(call, name, work, "is frozen")
 
 
+@with_options
 def unfreeze(
+    call: Invocation,
     name: Name,
     reason: Reason = "",
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """End a freeze."""
 
     async def work(services: "Services") -> None:
         await services.community.restrictions.unfreeze(OPERATOR, name, reason)
 
-    act(data, database, as_json, name, work, "is no longer frozen")
+    act(call, name, work, "is no longer frozen")
 
 
+@with_options
 def silence(
+    call: Invocation,
     name: Name,
     duration: Duration,
     reason: Reason,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Silence a player: no chat, matches, comments, screenshots and profile changes."""
 
@@ -183,45 +164,42 @@ def silence(
         assert seconds is not None
         await services.silences.silence(OPERATOR, name, seconds, reason)
 
-    act(data, database, as_json, name, work, f"is silenced for {duration_text(parse_duration(duration) or 0)}")
+    act(call, name, work, f"is silenced for {duration_text(parse_duration(duration) or 0)}")
 
 
+@with_options
 def unsilence(
+    call: Invocation,
     name: Name,
     reason: Reason = "",
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """End a silence."""
 
     async def work(services: "Services") -> None:
         await services.silences.unsilence(OPERATOR, name, reason)
 
-    act(data, database, as_json, name, work, "is unsilenced")
+    act(call, name, work, "is unsilenced")
 
 
-def kick(
-    name: Name, reason: Reason, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False
-) -> None:
+@with_options
+def kick(call: Invocation, name: Name, reason: Reason) -> None:
     """Log a player off the game. This is not a sanction: the player can log in again."""
 
     async def work(services: "Services") -> None:
         await services.community.kicks.kick(OPERATOR, name, reason)
 
-    act(data, database, as_json, name, work, "is kicked")
+    act(call, name, work, "is kicked")
 
 
+@with_options
 def donor(
+    call: Invocation,
     name: Name,
     duration: Annotated[
         str | None, typer.Argument(metavar="[DURATION]", help="The time to add, such as 30d or 4w.")
     ] = None,
     tier: Annotated[str, typer.Option("--tier", metavar="supporter|premium", help="The privilege.")] = "supporter",
     end: Annotated[bool, typer.Option("--end", help="End the donor time now instead.")] = False,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Add donor time to what is left, or end it."""
     if end == (duration is not None):
@@ -236,34 +214,34 @@ def donor(
         await services.community.donors.give(OPERATOR, name, seconds, tier)
 
     given = duration_text(parse_duration(duration or "") or 0)
-    act(data, database, as_json, name, work, "is no donor any more" if end else f"is {tier} for {given}")
+    act(call, name, work, "is no donor any more" if end else f"is {tier} for {given}")
 
 
+@with_options
 def note(
+    call: Invocation,
     name: Name,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The note; only staff can read it.")],
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Add a note about a player."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> int:
         return await services.community.notes.add(OPERATOR, name, text)
 
-    note_id = with_services(out, lambda: settings_of(data, database=database), work)
+    note_id = call.run(work)
     out.result({"id": note_id}, f"Added note {note_id}.")
 
 
-def notes(name: Name, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+@with_options
+def notes(call: Invocation, name: Name) -> None:
     """List the notes about a player, newest first."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> "list[Note]":
         return await services.community.notes.read(OPERATOR, name)
 
-    found = with_services(out, lambda: settings_of(data, database=database), work)
+    found = call.run(work)
     rows = [
         {"id": one.id, "at": one.at_ms // 1000, "actor_id": one.author_id, "actor": one.author, "text": one.text}
         for one in found
@@ -272,46 +250,43 @@ def notes(name: Name, data: DataOption = None, database: DatabaseOption = None, 
     out.result({"notes": rows}, *lines)
 
 
+@with_options
 def rename(
+    call: Invocation,
     name: Name,
     new: Annotated[str, typer.Argument(metavar="NEW", help="The new name.")],
     force: Annotated[bool, typer.Option("--force", help="Also if the name is reserved for a former owner.")] = False,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Rename an account. The old name leads to it and stays reserved for 90 days."""
 
     async def work(services: "Services") -> None:
         await services.community.naming.rename(OPERATOR, name, new, force=force)
 
-    act(data, database, as_json, name, work, f"is the new name of {name}")
+    act(call, name, work, f"is the new name of {name}")
 
 
+@with_options
 def country(
+    call: Invocation,
     name: Name,
     code: Annotated[str, typer.Argument(metavar="CC", help="Two-letter country code.")],
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Move an account to another country, with its scores and ranks."""
 
     async def work(services: "Services") -> None:
         await services.community.naming.set_country(OPERATOR, name, code)
 
-    act(data, database, as_json, name, work, f"is in {code.lower()} now", reconciles=True)
+    act(call, name, work, f"is in {code.lower()} now", reconciles=True)
 
 
+@with_options
 def delete(
+    call: Invocation,
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", help="Confirm: this cannot be undone.")] = False,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Delete an account at once: nothing names the player afterwards, and the name is free."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> int:
         if not yes:
@@ -321,46 +296,43 @@ def delete(
         await reconcile_without_server(out, services)
         return user_id
 
-    user_id = with_services(out, lambda: settings_of(data, database=database), work)
+    user_id = call.run(work)
     out.result({"id": user_id, "deleted": True}, f"Deleted account {user_id}.")
 
 
-def delavatar(
-    name: Name, reason: Reason, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False
-) -> None:
+@with_options
+def delavatar(call: Invocation, name: Name, reason: Reason) -> None:
     """Remove a player's avatar. The player can set another one."""
 
     async def work(services: "Services") -> None:
         await services.community.content_removal.remove_avatar(OPERATOR, name, reason)
 
-    act(data, database, as_json, name, work, "has no avatar any more")
+    act(call, name, work, "has no avatar any more")
 
 
-def deluserpage(
-    name: Name, reason: Reason, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False
-) -> None:
+@with_options
+def deluserpage(call: Invocation, name: Name, reason: Reason) -> None:
     """Remove the text of a player's profile. The player can write another one."""
 
     async def work(services: "Services") -> None:
         await services.community.content_removal.remove_userpage(OPERATOR, name, reason)
 
-    act(data, database, as_json, name, work, "has no userpage any more")
+    act(call, name, work, "has no userpage any more")
 
 
 Mode = Annotated[str | None, typer.Option("--mode", metavar="M", help="Only this mode, such as 0 or vn!std.")]
 
 
+@with_options
 def wipe(
+    call: Invocation,
     name: Name,
     reason: Reason,
     mode: Mode = None,
     yes: Annotated[bool, typer.Option("--yes", help="Confirm.")] = False,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Hide all scores of an account. Later plays count; `restore` brings the scores back."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> "Wiped":
         number = mode_of(mode)
@@ -371,27 +343,26 @@ def wipe(
         await reconcile_without_server(out, services)
         return done
 
-    done = with_services(out, lambda: settings_of(data, database=database), work)
+    done = call.run(work)
     out.result({"scores": done.scores}, f"{done.target.name} is wiped: {pluralized(done.scores, 'score')} hidden.")
 
 
+@with_options
 def restore(
+    call: Invocation,
     name: Name,
     reason: Reason,
     mode: Mode = None,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Bring back the scores that wipes of an account hide. Scores that staff hid one by one stay hidden."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> "Wiped":
         done = await services.community.wipes.restore_user(OPERATOR, name, reason, mode=mode_of(mode))
         await reconcile_without_server(out, services)
         return done
 
-    done = with_services(out, lambda: settings_of(data, database=database), work)
+    done = call.run(work)
     out.result({"scores": done.scores}, f"{done.target.name} is restored: {pluralized(done.scores, 'score')} visible.")
 
 

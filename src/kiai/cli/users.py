@@ -13,10 +13,12 @@ from kiai.accounts import BOT_ID, Account
 from kiai.cli.common import (
     DatabaseOption,
     DataOption,
+    Invocation,
     JsonOption,
     Output,
     pluralized,
     settings_of,
+    with_options,
     with_services,
 )
 from kiai.entry.model import OPERATOR_ORIGIN
@@ -94,44 +96,42 @@ def _settings_for_links(data: Path | None, database: str | None) -> Settings:
 
 
 @app.command("add")
+@with_options
 def add(
+    call: Invocation,
     name: Name,
     email: Annotated[str, typer.Option("--email", metavar="E", help="E-mail address; not shown to other players.")],
     password: PasswordOption = None,
     country: Annotated[str, typer.Option("--country", metavar="XX", help="Two-letter country code.")] = "xx",
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Add a player.
 
     Example: kiai users add "Some Player" --email me@example.org --country nl
     """
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> int:
         return await services.staff.register(
             OPERATOR, name=name, email=email, password=_password(password), country=country.lower()
         )
 
-    user_id = with_services(out, lambda: settings_of(data, database=database), work)
+    user_id = call.run(work)
     out.result({"id": user_id, "name": name}, f"Added {name} with id {user_id}.")
 
 
 @app.command("claim-code")
+@with_options
 def claim_code(
+    call: Invocation,
     new: Annotated[bool, typer.Option("--new", help="Invalidate all codes and create a new one.")] = False,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Show the code that makes a player the owner: !claim CODE. Fails if there is an owner."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> "ClaimCode":
         return await services.ownership.claim_code(new=new)
 
-    found = with_services(out, lambda: settings_of(data, database=database), work)
+    found = call.run(work)
     # The first line is only the code, for scripts without a JSON parser.
     out.result(
         {"code": found.code, "expires_at": found.expires_at_ms // 1000},
@@ -141,59 +141,56 @@ def claim_code(
 
 
 @app.command("grant")
+@with_options
 def grant(
+    call: Invocation,
     name: Name,
     privileges: Annotated[list[str], typer.Argument(metavar="PRIVILEGE", help="Names of privileges.")],
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Grant privileges, such as supporter or moderator."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> Account:
         return await services.staff.grant(OPERATOR, name, privileges)
 
-    account = with_services(out, lambda: settings_of(data, database=database), work)
+    account = call.run(work)
     out.result(user_object(account), _line(account))
 
 
 @app.command("revoke")
+@with_options
 def revoke(
+    call: Invocation,
     name: Name,
     privileges: Annotated[list[str], typer.Argument(metavar="PRIVILEGE", help="Names of privileges.")],
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Revoke privileges."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> Account:
         return await services.staff.revoke(OPERATOR, name, privileges)
 
-    account = with_services(out, lambda: settings_of(data, database=database), work)
+    account = call.run(work)
     out.result(user_object(account), _line(account))
 
 
 @app.command("apikey")
+@with_options
 def apikey(
+    call: Invocation,
     name: Name,
     label: Annotated[str, typer.Option("--label", metavar="L", help="Purpose of the key.")] = "",
     revoke: Annotated[bool, typer.Option("--revoke", help="Revoke all keys of the account instead.")] = False,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Create an API key. It is shown only once; the server stores a hash."""
-    out = Output(as_json)
+    out = call.out
     if revoke:
 
         async def revoke_all(services: "Services") -> int:
             account = await services.accounts.account(name)
             return await services.site.own_keys.revoke_api_keys(account.id, OPERATOR_ORIGIN)
 
-        revoked = with_services(out, lambda: settings_of(data, database=database), revoke_all)
+        revoked = call.run(revoke_all)
         out.result({"revoked": revoked}, f"Revoked {pluralized(revoked, 'key')} of {name}.")
         return
 
@@ -201,20 +198,19 @@ def apikey(
         account = await services.accounts.account(name)
         return await services.site.own_keys.create_api_key(account.id, label, OPERATOR_ORIGIN)
 
-    key = with_services(out, lambda: settings_of(data, database=database), work)
+    key = call.run(work)
     out.result({"key": key}, key)
 
 
 @app.command("irc-password")
+@with_options
 def irc_password(
+    call: Invocation,
     name: Name,
     revoke: Annotated[bool, typer.Option("--revoke", help="Remove the password instead.")] = False,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Create a password for IRC, which replaces the old one. It is shown only once; the server stores a hash."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> str | None:
         account = await services.accounts.account(name)
@@ -225,7 +221,7 @@ def irc_password(
             return None
         return await services.site.own_keys.create_irc_password(account.id, OPERATOR_ORIGIN)
 
-    password = with_services(out, lambda: settings_of(data, database=database), work)
+    password = call.run(work)
     if password is None:
         out.result({"revoked": True}, f"{name} has no IRC password now.")
     else:
@@ -233,40 +229,41 @@ def irc_password(
 
 
 @app.command("chat-bot")
+@with_options
 def chat_bot(
+    call: Invocation,
     name: Name,
     off: Annotated[bool, typer.Option("--off", help="Give the account the limits of a person again.")] = False,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Let an account send as many lines by IRC as a bot, from its next login on."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> Account:
         return await services.site.chat_bots.set(OPERATOR, name, on=not off)
 
-    account = with_services(out, lambda: settings_of(data, database=database), work)
+    account = call.run(work)
     text = f"{account.name} has the limits of {'a person' if off else 'a chat bot'} now."
     out.result({"name": account.name, "chat_bot": not off}, text)
 
 
 @app.command("show")
-def show(name: Name, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+@with_options
+def show(call: Invocation, name: Name) -> None:
     """Show an account."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> Account:
         return await services.accounts.account(name)
 
-    account = with_services(out, lambda: settings_of(data, database=database), work)
+    account = call.run(work)
     out.result(user_object(account), *(f"{k:>16}: {v}" for k, v in user_object(account).items()))
 
 
 @app.command("list")
-def list_(data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+@with_options
+def list_(call: Invocation) -> None:
     """List all accounts, including the bot."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> list[Account]:
         accounts: list[Account] = []
@@ -275,21 +272,22 @@ def list_(data: DataOption = None, database: DatabaseOption = None, as_json: Jso
             accounts += page
         return accounts
 
-    accounts = with_services(out, lambda: settings_of(data, database=database), work)
+    accounts = call.run(work)
     users = [user_object(account) for account in accounts]
     out.result({"users": users, "total": len(users)}, *map(_line, accounts))
 
 
 @app.command("flags")
-def flags(name: Name, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+@with_options
+def flags(call: Invocation, name: Name) -> None:
     """List the flags of an account, newest first."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> "list[IntegrityFlag]":
         account = await services.accounts.account(name)
         return await services.flags.page(user_id=account.id, limit=FLAGS_MAX)
 
-    found = with_services(out, lambda: settings_of(data, database=database), work)
+    found = call.run(work)
     lines = [f"{_time(flag.at_ms)}  {flag.kind}: {flag.details}" for flag in found] or ["No flags."]
     objects = [
         {
@@ -304,22 +302,21 @@ def flags(name: Name, data: DataOption = None, database: DatabaseOption = None, 
 
 
 @app.command("password")
+@with_options
 def password_(
+    call: Invocation,
     name: Name,
     password: PasswordOption = None,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Set a new password. This ends the account's sessions and revokes its API keys."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> Account:
         account = await services.accounts.account(name)  # before the prompt, so that a wrong name fails first
         await services.site.entry.security.set_password(account, _password(password), OPERATOR_ORIGIN, actor=OPERATOR)
         return account
 
-    account = with_services(out, lambda: settings_of(data, database=database), work)
+    account = call.run(work)
     out.result(user_object(account), f"Set a new password for {account.name}.")
 
 
@@ -365,15 +362,14 @@ def reset_link(
 
 
 @app.command("reset-second-factor")
-def reset_second_factor(
-    name: Name, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False
-) -> None:
+@with_options
+def reset_second_factor(call: Invocation, name: Name) -> None:
     """Remove the authenticator, the recovery codes and the passkeys of an account."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> Account:
         await services.site.entry.factors.reset(OPERATOR, name)
         return await services.accounts.account(name)
 
-    account = with_services(out, lambda: settings_of(data, database=database), work)
+    account = call.run(work)
     out.result(user_object(account), f"{account.name} logs in with only the password now.")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kiai.cli.common import DatabaseOption, DataOption, JsonOption, Output, settings_of, with_services
+from kiai.cli.common import Invocation, with_options
 from kiai.osu.texts import visible
 from kiai.staff import OPERATOR
 from kiai.webhooks.model import EVENTS, Answer, Format, Webhook
@@ -39,7 +39,9 @@ def _line(found: dict[str, object], events: list[str]) -> str:
 
 
 @app.command("add")
+@with_options
 def add(
+    call: Invocation,
     url: Annotated[str, typer.Argument(metavar="URL", help="Address that gets the messages.")],
     events: Annotated[
         str, typer.Option("--events", metavar="E,E", help=f"Events, separated by commas: {', '.join(EVENTS)}.")
@@ -51,35 +53,33 @@ def add(
         str | None,
         typer.Option("--secret", metavar="S", show_default="random", help="Text that signs the messages."),
     ] = None,
-    data: DataOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Add a webhook and show its secret, once.
 
     Example: kiai webhooks add https://example.org/kiai --events report,sanction
     """
-    out = Output(as_json)
+    out = call.out
     wanted = [event.strip() for event in events.split(",") if event.strip()]
 
     async def work(services: "Services") -> tuple[int, str]:
         editor = services.community.webhook_editor
         return await editor.add(OPERATOR, url, wanted, format_=format_, secret=secret)
 
-    webhook_id, used = with_services(out, lambda: settings_of(data, database=database), work)
+    webhook_id, used = call.run(work)
     out.result({"id": webhook_id, "secret": used}, f"Added webhook {webhook_id}.", f"Its secret: {used}")
 
 
 @app.command("list")
-def list_(data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+@with_options
+def list_(call: Invocation) -> None:
     """List all webhooks with their state."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> list[tuple[Webhook, int]]:
         webhooks = services.community.webhooks
         return [(webhook, await webhooks.waiting_for(webhook.id)) for webhook in await webhooks.all()]
 
-    found = with_services(out, lambda: settings_of(data, database=database), work)
+    found = call.run(work)
     objects = [_object(webhook, waiting) for webhook, waiting in found]
     lines = [_line(object_, webhook.event_names) for object_, (webhook, _) in zip(objects, found, strict=True)] or [
         "There are no webhooks."
@@ -88,35 +88,33 @@ def list_(data: DataOption = None, database: DatabaseOption = None, as_json: Jso
 
 
 @app.command("remove")
-def remove(
-    webhook_id: Id, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False
-) -> None:
+@with_options
+def remove(call: Invocation, webhook_id: Id) -> None:
     """Remove a webhook and the messages that wait for it."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> Webhook:
         return await services.community.webhook_editor.remove(OPERATOR, webhook_id)
 
-    removed = with_services(out, lambda: settings_of(data, database=database), work)
+    removed = call.run(work)
     out.result({"id": removed.id, "removed": True}, f"Removed webhook {removed.id}.")
 
 
 @app.command("test")
-def send_test(
-    webhook_id: Id, data: DataOption = None, database: DatabaseOption = None, as_json: JsonOption = False
-) -> None:
+@with_options
+def send_test(call: Invocation, webhook_id: Id) -> None:
     """Send a test message now. If it is delivered, a parked webhook continues."""
-    out = Output(as_json)
+    out = call.out
 
     async def work(services: "Services") -> Answer:
         return await services.community.webhook_editor.test(OPERATOR, webhook_id)
 
-    answer = with_services(out, lambda: settings_of(data, database=database), work)
+    answer = call.run(work)
     result = {"delivered": answer.delivered, "status": answer.status, "error": answer.error}
     if answer.delivered:
         out.result(result, f"Delivered: the receiver answered {answer.status}.")
         return
-    if as_json:
+    if out.as_json:
         out.result(result)
     print(visible(f"kiai: not delivered: {answer.error}"), file=sys.stderr)
     raise typer.Exit(1)

@@ -544,7 +544,7 @@ def _server_groups(services: "Services") -> list[PageGroup]:
     """Build the pages of clans, medals and search, and those about the server."""
     settings, site = services.settings, services.site
     return [
-        ClanPages(services.clans, site.clans, services.ranks),
+        ClanPages(services.clans, site.clans, services.ranks, services.settings.clan_members_max),
         MedalPages(services.showcase.history, services.accounts),
         SearchPages(site.names, services.beatmaps, site.clans, services.match_history),
         NewsPages(site.documents, settings.site_url, settings.title),

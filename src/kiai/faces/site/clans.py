@@ -15,17 +15,16 @@ from kiai.scores.ranks import Ranks
 PAGE: Final = 50
 PAGES_MAX: Final = 200
 TEXT_MAX: Final = 32
-MEMBERS_OF_CLAN: Final = 25
-"""How many members a clan may have (docs/spec/game-rules.md#clans)."""
 SEARCHING: Final = RateLimit("site-clans", 120, 60.0)
 
 _ID: Final = re.compile(r"[0-9]{1,10}", re.ASCII)
 
 
 class ClanPages:
-    """The pages `/clans` and `/clans/{clan}`."""
+    """The pages `/clans` and `/clans/{clan}`. A clan has at most `members_max` members."""
 
-    def __init__(self, clans: Clans, directory: ClanDirectory, ranks: Ranks) -> None:
+    def __init__(self, clans: Clans, directory: ClanDirectory, ranks: Ranks, members_max: int) -> None:
+        self._members_max = members_max
         self._clans = clans
         self._directory = directory
         self._ranks = ranks
@@ -93,7 +92,7 @@ class ClanPages:
             "clan": clan,
             "mode": mode,
             "members": list(zip(members, [rank.rank for rank in ranks], strict=True)),
-            "room": MEMBERS_OF_CLAN,
+            "room": self._members_max,
             "standing": standing,
             "place": place,
             "firsts": firsts,
