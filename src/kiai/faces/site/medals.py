@@ -1,18 +1,14 @@
 """The page of all medals, with the number of players who have each, and the visitor's own."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 
 from kiai.accounts import Accounts
+from kiai.faces.site.medal_groups import medal_groups
 from kiai.faces.site.page import Head, Page, Response, SiteRequest, View
 from kiai.scores.history import History
 from kiai.scores.medals import MEDALS, Medal
-
-GROUPS: Final = ("osu", "taiko", "fruits", "mania", "all-intro", "all-secret")
-"""The groups by the beginning of the files, in the order of the page."""
 
 
 class ShownMedal(msgspec.Struct, frozen=True):
@@ -46,9 +42,11 @@ class MedalPages:
             self._history.medals(user.id if user else 0),
         )
         dates = {medal_id: at_ms for medal_id, at_ms, _ in own}
-        shown = [_shown(medal, holders.get(medal.id, 0), total, dates.get(medal.id)) for medal in MEDALS]
         values = {
-            "groups": [(group, _of_group(shown, group)) for group in GROUPS],
+            "groups": [
+                (title, [_shown(medal, holders.get(medal.id, 0), total, dates.get(medal.id)) for medal in medals])
+                for title, medals in medal_groups(request.locale)
+            ],
             "owned": len(dates),
             "total": len(MEDALS),
         }
@@ -60,11 +58,3 @@ class MedalPages:
 def _shown(medal: Medal, players: int, total: int, unlocked_at_ms: int | None) -> ShownMedal:
     share = int(10_000 * players / max(1, total)) / 100
     return ShownMedal(medal.id, medal.name, medal.description, medal.file, players, share, unlocked_at_ms)
-
-
-def _of_group(medals: Sequence[ShownMedal], group: str) -> list[ShownMedal]:
-    # `osu-secret-dancer` and the like belong to the secret medals.
-    secret = [medal for medal in medals if "-secret-" in medal.file]
-    if group == "all-secret":
-        return secret
-    return [medal for medal in medals if medal.file.startswith(f"{group}-") and medal not in secret]

@@ -91,6 +91,7 @@ REASONS: Final = (
     message("a failed play cannot be pinned"),
     message("at most %(a)s scores can be pinned in a mode"),
     message("confirm your e-mail address first"),
+    message("the account is banned or deleted"),
     message("at most %(a)s comments of one player are stored; delete old ones first"),
     message("you can send %(a)s reports per hour"),
     message("The pp of this map cannot be computed: %(a)s."),

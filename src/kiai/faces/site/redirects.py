@@ -25,9 +25,6 @@ _MOVED: Final = tuple(
     for pattern, target in (
         (r"/u/([^/]{1,64})", "/users/{}"),
         (r"/rx/u/([0-9]{1,10})", "/users/{}?mode=4"),
-        (r"/b/([0-9]{1,10})", "/beatmaps/{}"),
-        (r"/s/([0-9]{1,10})", "/beatmapsets/{}"),
-        (r"/beatmaps", "/beatmapsets"),
         (r"/scores/(?:osu|taiko|fruits|mania)/([0-9]{1,19})", "/scores/{}"),
         (r"/(?:c|clan)/([0-9]{1,10})", "/clans/{}"),
         (r"/(?:lb|rankings|p/playerranking)", "/leaderboard"),
