@@ -64,7 +64,7 @@ class _Code(CodeGenerator):
     escape it would only copy it. Both together were a third of the time of a page.
     """
 
-    def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:
+    def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:  # noqa: N802
         """Write a call (the visitor of Jinja2 for this node)."""
         function = node.node
         if (isinstance(function, nodes.Name) and function.name in WITH_CONTEXT) or any(
