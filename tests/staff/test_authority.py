@@ -255,6 +255,7 @@ WITHOUT_A_RIGHT: Final = {
     "authority.Authority.record_denied": "the row of a refusal",
     "map_requests.MapRequests.request": "an act of a player",
     "nominations.NominationMode._rank": "a job, whose actor has every right",
+    "recalculations.Recalculations.work": "a job, whose actor has every right",
     "reports.Reports.send": "an act of a player",
     "service.Staff.record_import": "an act of the operator",
 }

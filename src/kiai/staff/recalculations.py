@@ -16,7 +16,7 @@ from kiai.logs import get_logger
 from kiai.scores.recalculation import Recalculation
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority
+from kiai.staff.authority import Authority, Requirement
 from kiai.staff.player_lines import enqueue_line
 from kiai.storage.port import Command, Database, Query, Transaction, scalar
 from kiai.storage.tables import progress
@@ -101,7 +101,7 @@ class Recalculations:
             await tx.run(_ADD, job=f"{PREFIX}{job_id}", state=msgspec.json.encode(job).decode(), at_ms=now)
             return job_id
 
-        return await self._database.transaction(body)
+        return await self._authority.transaction(Requirement(actor, PERMISSION), body)
 
     async def work(self) -> bool:
         """Carry out the oldest recalculation and notify its author. Return False if none is queued. A job calls this.
