@@ -204,6 +204,24 @@ def test_steps_of_one_row_with_changes_in_between_give_the_same_result(
     assert [mark for mark in marks(world) if mark] == [2] * 12
 
 
+def test_a_wipe_that_begins_again_after_its_pages_still_computes_the_totals(world: World) -> None:
+    alice, song = world.add_player(a_player()), world.add_map(a_map())
+    other = world.add_map(a_map(id=2))
+    world.record(a_play(by=alice, on=song, score=9_000, pp=300, combo=90))
+    world.record(a_play(by=alice, on=song, score=9_000, pp=300, mods=RX))
+    world.record(a_play(by=alice, on=other, score=5, passed=False, at_ms=NOW + DAY_MS))
+    wipe(world, mode=0)
+    world.record(a_play(by=alice, on=other, score=10, pp=1, combo=5, at_ms=NOW - DAY_MS))
+    [task] = world.run(world.hiding._tasks.waiting())
+    assert world.run(world.database.transaction(lambda tx: world.hiding.user_step(tx, task, 100))) == 2
+    assert wipe(world, mode=4) == 1  # the task starts from the front
+
+    check(world)
+
+    assert world.stats(alice).max_combo == 5
+    assert world.stats(alice).last_play_ms == NOW - DAY_MS
+
+
 def test_staff_hides_one_score_and_the_next_best_takes_its_place(world: World) -> None:
     alice, bob = world.add_player(a_player()), world.add_player(a_player("bob"))
     song = world.add_map(a_map())
@@ -318,6 +336,19 @@ def test_wipes_of_restricted_players_and_restrictions_of_wiped_ones(world: World
     world.run(world.restrictions.unrestrict(OPERATOR, "alice"))
     check(world)
     assert derived(world) == before
+
+
+def test_counters_of_maps_are_right_when_the_player_has_just_become_visible(world: World) -> None:
+    alice, song = world.add_player(a_player()), world.add_map(a_map())
+    one = world.record(a_play(by=alice, on=song)).score_id
+    world.run(world.restrictions.restrict(OPERATOR, "alice", "because"))
+    world.reconcile()
+    world.run(world.restrictions.unrestrict(OPERATOR, "alice"))  # the counters follow with a task
+
+    world.run(world.wipes.hide_score(OPERATOR, one, "because"))
+
+    assert world.map(song.md5).plays == 0
+    check(world)
 
 
 @pytest.mark.parametrize("at_once", [100, 2])

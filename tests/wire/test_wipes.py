@@ -214,6 +214,8 @@ def test_a_hidden_score_gives_its_place_to_the_next_best_at_once(wiping: Wiping)
         ("root", "!wipeuser root rx", "You can't do that to yourself"),
         ("root", "!restorescores alice aa", "is not wiped"),
         ("root", "!wipemap broken", "with /np first"),
+        ("root", "!wipeuser bob 0", "This hides all scores of bob."),  # the only word is the reason
+        ("root", "!wipeuser bob 0 rx", "This hides all scores of bob in vn!std."),
     ],
 )
 def test_refusals(wiping: Wiping, name: str, line: str, answer: str) -> None:
