@@ -280,8 +280,6 @@ class Hiding:
             views = dict(await tx.all(statements.hiding.VIEWS_OF_MAP_PAGE, **page))
             await self._mark(tx, rows, BY_MAP_WIPE, statements.hiding.CANDIDATES_OF_MAP_PAGE, page)
             await self._count(tx, rows, BY_MAP_WIPE, views)
-            for user_id, mode in sorted({(row.user_id, row.mode) for row in rows}):
-                await self._mark_stale(tx, user_id, mode, now)
             # The boards of this step. The counters need all scores of the map, so the last step computes them.
             await tx.run(statements.hiding.BOARDS_CHANGED, map_key=map_key)
             await records.recompute(tx, {row.mode for row in rows})
@@ -302,6 +300,8 @@ class Hiding:
             return
         wrong = await tx.all(statements.hiding.WRONG_LAST_PLAYS_ON_MAP, map_key=map_key)
         await self._correct_last_plays(tx, [row for row in wrong if row[0] in players])
+        # Once, not after each page: it makes the job read all bests of these players.
+        await tx.run(statements.hiding.ADD_STALE_ON_MAP, map_key=map_key, now_ms=now)
         await self._count_on_maps(tx, [map_key])
         await records.recompute(tx)
         await tasks.finish(tx, task)

@@ -329,6 +329,20 @@ IS_STALE = Query(
     scalar,
 )
 ADD_STALE = Command(insert(stale_totals).values(named("user_id", "mode", "since_ms")))
+ADD_STALE_ON_MAP = Command(
+    insert(stale_totals).from_select(
+        ["user_id", "mode", "since_ms"],
+        select(scores.c.user_id, scores.c.mode, bindparam("now_ms", type_=BigInteger()))
+        .distinct()
+        .where(
+            _of_map,
+            scores.c.passed == 1,
+            ~select(stale_totals.c.user_id)
+            .where(stale_totals.c.user_id == scores.c.user_id, stale_totals.c.mode == scores.c.mode)
+            .exists(),
+        ),
+    )
+)
 COUNT_ON_MAP = Command(
     update(maps)
     .where(maps.c.key == bindparam("map_key"))
