@@ -1,4 +1,4 @@
-"""Certificates for tests: an own authority, and certificates of servers that it signs."""
+"""Certificates for tests: an authority, and certificates of servers that it signs."""
 
 import datetime
 import ipaddress
@@ -28,7 +28,7 @@ class CertificateAuthority:
         )
 
     def client_context(self) -> ssl.SSLContext:
-        """Return a context that trusts this authority alone, and checks names."""
+        """Return a context that trusts only this authority, and checks names."""
         pem = self._certificate.public_bytes(serialization.Encoding.PEM).decode()
         return ssl.create_default_context(cadata=pem)
 

@@ -53,7 +53,7 @@ from kiai.stores import check_database, lock_data_folder, make_data_folder
 from kiai.supervisor import Supervisor
 
 LOCK_WAIT_S: Final = 0.3
-# Shares of the budget of a stop (`stopping.py`). What a part leaves over is for the parts after it.
+# Shares of the budget of a stop (`stopping.py`). The time that a part does not use is for the parts after it.
 SHUTDOWN_GRACE_S: Final = 6  # for running requests; IRC and its sessions end meanwhile
 CANCEL_WAIT_S: Final = 0.7  # for the answers of cancelled requests
 AFTER_REQUESTS_S: Final = 2.1  # kept for everything after the requests

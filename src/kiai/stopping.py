@@ -23,7 +23,7 @@ T = TypeVar("T")
 STOP_S: Final = 9.0
 """From the signal until the process is ended. The rest of the 10 s is for the event loop to notice the signal."""
 HURRY_S: Final = 1.0
-"""What is left after a second signal."""
+"""The seconds that remain after a second signal."""
 CANCELLED_S: Final = 0.1
 """Given to a part that has exceeded its time and was cancelled."""
 WATCHED_EVERY_S: Final = 0.1
@@ -31,7 +31,7 @@ TASKS_LOGGED: Final = 20
 
 
 def end_process(code: int) -> NoReturn:
-    """End this process now. Threads that hang, e.g. in a look-up of a name, do not delay it."""
+    """End this process now. Threads that hang, e.g. in a lookup of a name, do not delay it."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
@@ -72,7 +72,7 @@ class StopBudget:
     async def run(
         self, part: str, work: Coroutine[Any, Any, object], *, reserve_s: float = 0.0, most_s: float = float("inf")
     ) -> None:
-        """Run a part of the stop. A failure, and a part that exceeds its time, are logged; the stop goes on."""
+        """Run a part of the stop. A failure, and a part that exceeds its time, are logged; the stop continues."""
         self.begin()
         self._part = part
         task = asyncio.create_task(work, name=f"stop: {part}")

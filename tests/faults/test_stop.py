@@ -128,7 +128,7 @@ def test_idle_server_stops_at_once_also_with_a_look_up_that_hangs(tmp_path: Path
     server = Server(data, **settings)
     try:
         server.start(cold=True)
-        # The delivery has been tried and has failed; its look-up still runs.
+        # The delivery has been tried and has failed; its lookup still runs.
         eventually(lambda: "webhook not delivered" in server.stderr, within_s=20)
         took_s = stopped(server)
     finally:

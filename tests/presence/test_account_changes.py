@@ -62,7 +62,7 @@ class Server:
         return await self.world.accounts.authenticate("alice", MD5)
 
     async def open(self, user: User, presence: Presence) -> Session:
-        """What a login does with the account that it has read."""
+        """Open a session with the account as a login has read it."""
         session = Session(
             token="t" * 36,
             user_id=user.id,

@@ -1,4 +1,4 @@
-"""The same act several times at once: it happens once, and has one row in the audit log."""
+"""An act that several people carry out at once: it happens once, and has one row in the audit log."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -140,7 +140,7 @@ class _Parsed(msgspec.Struct, frozen=True):
 
 
 class _Change(msgspec.Struct, frozen=True):
-    """What a file changed: known revisions, the sets that they belonged to, and the status of its map."""
+    """The changes of a file: known revisions, the sets that they belonged to, and the status of its map."""
 
     revisions: list[FormerRevision]
     former_sets: set[int]

@@ -193,7 +193,7 @@ def _replaced(text: str, places: list[int] | None, hits: Iterable[tuple[int, int
 
 
 class WordFilter:
-    """The rules of this process. Without a call of `reload` there are none."""
+    """The rules of this process, empty before the first call of `reload`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

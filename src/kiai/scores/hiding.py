@@ -55,7 +55,7 @@ ID_MAX: Final = 2**63 - 1
 
 
 class _Change(msgspec.Struct):
-    """What the stats of a player in a mode lose (negative) or gain. Times are unix ms, 0 for none."""
+    """The values that the stats of a player in a mode lose (negative) or gain. Times are unix ms, 0 for none."""
 
     plays: int = 0
     tscore: int = 0

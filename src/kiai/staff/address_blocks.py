@@ -65,7 +65,7 @@ _REMOVE = Command(delete(address_blocks).where(address_blocks.c.id == bindparam(
 
 
 class AddressBlocks:
-    """Blocks addresses, ends blocks, and says which addresses are blocked. `trusted`: the networks of own proxies."""
+    """Blocks addresses, ends blocks, and says which addresses are blocked. `trusted`: the networks of proxies."""
 
     def __init__(
         self,

@@ -107,8 +107,8 @@ ABOUT = Query(
 async def lock(tx: Transaction) -> None:
     """Let acts that call this first run one after another, on all workers.
 
-    For rare acts on small tables, where the number of all rows has a bound or the row may not exist yet, so that there
-    is no row to lock. Other appends to the log wait until the transaction ends.
+    For rare acts on small tables, where the number of all rows has a bound or the row may not exist yet and cannot be
+    locked. Other appends to the log wait until the transaction ends.
     """
     await tx.one(_LOCK)
 

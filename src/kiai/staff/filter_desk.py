@@ -1,6 +1,6 @@
 """The operator's acts on the word filter: adding, changing and removing rules. Each has its row in the audit log.
 
-Every worker reads the rules again within `RELOAD_EVERY_S`, whoever has changed them.
+Every worker reads the rules again within `RELOAD_EVERY_S` after a change by any process.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""What administrators see of an account: its state, its sessions, and open reports. Only developers see addresses."""
+"""An account as administrators see it: state, sessions and open reports. Only developers see addresses."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What players read about requests and statuses of maps: lines in #announce and #staff, and answers to requests.
+"""News about requests and statuses of maps: lines in #announce and #staff, and answers to requests.
 
     commit --outbox rows--> MapNews --lines--> #announce, #staff, the players who requested the set
 

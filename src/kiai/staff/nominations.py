@@ -146,8 +146,8 @@ class NominationMode:
     async def nominate(self, actor: Actor, beatmap: Beatmap, reason: str = "") -> Nominations:
         """Nominate the set of a map, and qualify its pending maps with the last nomination that is needed.
 
-        Raises NotAllowed, Invalid, Refused in the simple mode, for the mapper of an own upload and at the limits of a
-        nominator, and WrongState for a second nomination and for a set without pending maps.
+        Raises NotAllowed, Invalid, Refused in the simple mode, for the mapper of a set that was uploaded here and at
+        the limits of a nominator, and WrongState for a second nomination and for a set without pending maps.
         """
         priv = await self._require(actor)
         if not actor.user_id:
@@ -204,7 +204,8 @@ class NominationMode:
     async def _check_not_mapper(self, actor: Actor, set_id: int) -> None:
         if set_id < OWN_ID_FIRST:
             return
-        # The text of an own upload is the only record of its mapper. Former names of the account count, too.
+        # The text of a set that was uploaded here is the only record of its mapper. Former names of the account count,
+        # too.
         for creator in sorted({one.creator for one in await self._beatmaps.of_set(set_id)}):
             try:
                 mapper = await self._accounts.user(_ANYBODY, name=creator)

@@ -38,7 +38,7 @@ class QueuedRecalculation(msgspec.Struct, frozen=True):
 
     @property
     def scope(self) -> tuple[int | None, int | None, int | None]:
-        """What it recalculates."""
+        """The scores that it recalculates."""
         return self.map_id, self.user_id, self.mode
 
 

@@ -224,7 +224,7 @@ class Wipes:
         return await self._set_hidden(actor, score_id, reason, hidden=True)
 
     async def unhide_score(self, actor: Actor, score_id: int, reason: str) -> HiddenScore:
-        """Show a score again that staff hid alone. Raises as `hide_score`."""
+        """Show a single score again that staff hid. Raises as `hide_score`."""
         return await self._set_hidden(actor, score_id, reason, hidden=False)
 
     async def _set_hidden(self, actor: Actor, score_id: int, reason: str, *, hidden: bool) -> HiddenScore:

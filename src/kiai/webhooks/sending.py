@@ -39,8 +39,8 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 class Resolver:
     """Resolves names in its own threads, so that a name server that hangs delays nothing else in the process.
 
-    The threads are daemons: nothing can interrupt a look-up, and none may delay the end of the process. Requests for
-    the same name at the same time share one look-up. At most `LOOKUPS_MAX` run at once.
+    The threads are daemons: nothing can interrupt a lookup, and none may delay the end of the process. Requests for
+    the same name at the same time share one lookup. At most `LOOKUPS_MAX` run at once.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Resolver:
             lookup = self._running[key] = asyncio.get_running_loop().create_future()
             lookup.add_done_callback(lambda done: self._ended(key, done))
             threading.Thread(target=_look_up, args=(lookup, host, port), name="webhook-name", daemon=True).start()
-        # Shielded: the next try must find the look-up instead of starting another.
+        # Shielded: the next try must find the lookup instead of starting another.
         return await asyncio.shield(lookup)
 
     def _ended(self, key: tuple[str, int], done: asyncio.Future[list[str]]) -> None:

@@ -150,7 +150,7 @@ class WipeCommands:
                 arguments=(score, REASON),
                 audit="score_unhide",
                 hidden=True,
-                help="Shows a score again that staff hid alone.",
+                help="Shows a single score again that staff hid.",
             ),
         ]
 

@@ -23,7 +23,7 @@ PP_S: Final = 1.5
 
 
 class RequestRow(msgspec.Struct, frozen=True):
-    """A set with its requests. `requesters` are the first ones; `more` says that there are others.
+    """A set with its requests. `requesters` are the first ones; `more` says that others exist.
 
     `pp` is that of a perfect play on the requested map without mods, None if it cannot be computed now.
     """

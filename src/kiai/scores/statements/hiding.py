@@ -42,7 +42,7 @@ from kiai.storage.tables import (
 )
 
 BY_STAFF: Final = 1
-"""The mark of a score that staff hid alone."""
+"""The mark of a single score that staff hid."""
 BY_USER_WIPE: Final = 2
 BY_MAP_WIPE: Final = 4
 
