@@ -25,7 +25,7 @@ WITHIN_S = 5.0
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     # Limits off: one address opens many pages.
-    with running(tmp_path_factory.mktemp("acts"), NAMES, [a_map(100)], RATE_LIMITS="off", **BEHIND_PROXY) as cluster:
+    with running(tmp_path_factory.mktemp("acts"), NAMES, [a_map(100)], 2, RATE_LIMITS="off", **BEHIND_PROXY) as cluster:
         cluster.address = "198.51.100.7"
         cluster.cli("users", "grant", "root", "developer")
         yield cluster

@@ -1,7 +1,7 @@
 """Wipes, their ends, and hiding single scores: everything that derives from the scores follows."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, cast
 
 import pytest
@@ -462,10 +462,10 @@ def paused(world: World, statement: Query[Any] | Command) -> tuple[Pause, World]
 
 def run_during(
     world: World, pause: Pause, slow: Coroutine[Any, Any, Any], quick: Coroutine[Any, Any, Any]
-) -> list[Any]:
+) -> Sequence[Any]:
     """Run `slow` up to the pause, then `quick` until it ends or waits for `slow`, then both to their end."""
 
-    async def scenario() -> list[Any]:
+    async def scenario() -> Sequence[Any]:
         first = asyncio.create_task(slow)
         await pause.reached(first)
         second = asyncio.create_task(quick)

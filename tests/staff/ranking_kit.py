@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import Column, select
 from tests.builders import NORMAL, NewMap, World, a_player
 
 from kiai.beatmaps import Beatmap, MapStatus
@@ -62,20 +62,20 @@ class Ranking:
         """Return the statuses of the current maps of a set."""
         return {row[0]: row[1] for row in self._rows(maps.c.id, maps.c.status, set_id=set_id)}
 
-    def _rows(self, *columns: object, set_id: int) -> Sequence[tuple[int, ...]]:
-        return self.world.look(select(*columns).where(maps.c.set_id == set_id, maps.c.current == 1))  # type: ignore[arg-type]
+    def _rows(self, *columns: Column[Any], set_id: int) -> Sequence[tuple[int, ...]]:
+        return self.world.look(select(*columns).where(maps.c.set_id == set_id, maps.c.current == 1))
 
     def requested(self) -> list[tuple[int, int]]:
         """Return the open requests: player and set."""
-        return sorted(self.world.look(select(map_requests.c.user_id, map_requests.c.set_id)))  # type: ignore[arg-type]
+        return sorted(self.world.look(select(map_requests.c.user_id, map_requests.c.set_id)))
 
     def nominated(self) -> list[tuple[int, int]]:
         """Return the nominations: set and nominator."""
-        return sorted(self.world.look(select(nominations.c.set_id, nominations.c.user_id)))  # type: ignore[arg-type]
+        return sorted(self.world.look(select(nominations.c.set_id, nominations.c.user_id)))
 
     def qualified(self) -> list[tuple[int, int]]:
         """Return the qualified sets and the times at which they become ranked."""
-        return sorted(self.world.look(select(qualified_sets.c.set_id, qualified_sets.c.ranks_at_ms)))  # type: ignore[arg-type]
+        return sorted(self.world.look(select(qualified_sets.c.set_id, qualified_sets.c.ranks_at_ms)))
 
     def add_webhook(self) -> None:
         """Add a webhook for statuses of maps, which nobody delivers."""
@@ -96,7 +96,7 @@ class Ranking:
 
     def letters(self) -> list[tuple[int, str]]:
         """Return the stored mail: recipient and text."""
-        return sorted(self.world.look(select(mail.c.to_id, mail.c.text)))  # type: ignore[arg-type]
+        return sorted(self.world.look(select(mail.c.to_id, mail.c.text)))
 
     def acts(self, map_id: int = 1) -> list[tuple[str, int, str, str]]:
         """Return the audit rows about a map, oldest first: action, actor, source, reason."""

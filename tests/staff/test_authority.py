@@ -6,7 +6,7 @@ after the other, in the order of the barrier.
 
 import ast
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -235,7 +235,7 @@ def test_an_act_that_has_checked_its_actor_commits_before_the_demotion(office: O
 def test_two_developers_who_demote_each_other_do_not_both_succeed(office: Office) -> None:
     root = Actor(office.run(office.world.accounts.account("root")).id, "game")
 
-    async def at_once() -> list[object]:
+    async def at_once() -> Sequence[object]:
         return await asyncio.gather(
             office.world.staff.revoke(office.actor, "root", ["developer"]),
             office.world.staff.revoke(root, "boss", ["developer"]),

@@ -1,7 +1,7 @@
 """Removal of avatars and userpages by staff."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, cast
 
 import pytest
@@ -84,9 +84,9 @@ def test_a_userpage_is_gone_and_its_text_is_in_no_audit_row(removal: Removal, wo
 
 @pytest.mark.parametrize("what", ["avatar", "userpage"])
 def test_two_removals_at_the_same_time_write_one_row(removal: Removal, world: World, what: str) -> None:
-    remove = getattr(removal.service, f"remove_{what}")
+    remove: Callable[..., Awaitable[object]] = getattr(removal.service, f"remove_{what}")
 
-    async def twice() -> list[object]:
+    async def twice() -> Sequence[object]:
         return await asyncio.gather(
             remove(removal.boss, "alice", "one"), remove(OPERATOR, "alice", "two"), return_exceptions=True
         )

@@ -1,6 +1,7 @@
 """The nomination mode: nominations, resets, and the job that ranks qualified sets, on both databases."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from sqlalchemy import insert
@@ -221,7 +222,7 @@ def test_of_nominators_at_once_exactly_one_qualifies_the_set(ranking: Ranking) -
     nominators = [ranking.nominator(f"nominator {n}") for n in range(6)]
     [song] = ranking.pending(a_map(1))
 
-    async def at_once() -> list[object]:
+    async def at_once() -> Sequence[object]:
         return await asyncio.gather(*(ranking.mode.nominate(one, song) for one in nominators), return_exceptions=True)
 
     answers = world.run(at_once())
@@ -238,7 +239,7 @@ def test_reset_and_the_end_of_the_time_at_once_have_one_outcome(ranking: Ranking
     song = world.run(world.beatmaps.find(id=1))
     world.clock.advance(HOURS_72_S)
 
-    async def at_once() -> list[object]:
+    async def at_once() -> Sequence[object]:
         return await asyncio.gather(
             ranking.mode.rank_due(), ranking.mode.reset(anna, song, "late"), return_exceptions=True
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import cast
 
 import pytest
@@ -106,7 +107,7 @@ def test_a_map_that_cannot_be_computed_is_reported(world: World, root: Actor, so
 def test_the_same_recalculation_is_queued_once(world: World, root: Actor, songs: list[Beatmap]) -> None:
     service = recalculations(world)
 
-    async def twice() -> list[object]:
+    async def twice() -> Sequence[object]:
         return await asyncio.gather(
             service.queue(root, user_id=4), service.queue(OPERATOR, user_id=4), return_exceptions=True
         )

@@ -16,6 +16,7 @@ from tests.wire.test_bancho_bad_input import PASSWORD, Bancho
 from tests.wire.test_bot import Player
 
 from kiai.app import open_services
+from kiai.beatmaps import MapStatus
 from kiai.osu.mods import DT
 from kiai.osu.privileges import Privilege
 from kiai.scores.model import replay_key
@@ -94,7 +95,7 @@ class Wiping(msgspec.Struct):
         return int(self.stats(name).get("plays", 0))
 
 
-async def seeded(data: Path) -> tuple[dict[str, int], list[int], str]:
+async def seeded(data: Path) -> tuple[dict[str, int], tuple[int, int, int], str]:
     async with open_services(stores.settings(data)) as services:
         ids = {
             name: await services.accounts.register(
@@ -103,7 +104,7 @@ async def seeded(data: Path) -> tuple[dict[str, int], list[int], str]:
             for name, priv in PEOPLE.items()
         }
         new = a_map(75, set_id=7)
-        await services.importer.import_file(new.data, name="map.osu", status=2)
+        await services.importer.import_file(new.data, name="map.osu", status=MapStatus.RANKED)
         song = await services.beatmaps.find(md5=new.md5)
         recorded = []
         for n, (name, score, mods) in enumerate((("alice", 900_000, 0), ("alice", 100_000, DT), ("bob", 500_000, 0))):
@@ -111,7 +112,8 @@ async def seeded(data: Path) -> tuple[dict[str, int], list[int], str]:
             await services.files.put(replay_key(replay.md5), frames(n + 1))
             play = a_play(by=ids[name], on=song, score=score, mods=mods, replay=replay)
             recorded.append((await services.recorder.record(play)).score_id)
-        return ids, recorded, new.md5
+        best, other, bobs = recorded
+        return ids, (best, other, bobs), new.md5
 
 
 @pytest.fixture(scope="module")
