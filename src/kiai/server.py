@@ -155,6 +155,7 @@ class HttpServer:
             PeriodicJob("tally", 30.0, services.live.tally.run, shared=True),
             PeriodicJob("activity", MINUTE_S, services.presence.last_seen.flush),
             PeriodicJob("rank-history", MINUTE_S, services.showcase.history.save_day, shared=True),
+            PeriodicJob("old-ranks", MINUTE_S, services.showcase.history.thin, shared=True),
             PeriodicJob("country-totals", 2.0, Paced(services.showcase.countries.refresh).run, shared=True),
             PeriodicJob("clan-totals", MINUTE_S, Paced(services.clans.refresh_totals).run, shared=True),
             PeriodicJob("clans", CLANS_EVERY_S, services.community.clan_upkeep.run, shared=True),

@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
-from sqlalchemy import and_, bindparam, delete, insert, literal_column, select
+from sqlalchemy import and_, bindparam, delete, exists, insert, literal_column, select, update
 
 from kiai.clock import Clock
 from kiai.errors import Unavailable
 from kiai.realtime.port import Rank, Realtime
 from kiai.scores import statements
 from kiai.scores.peaks import Peaks, RankNow
-from kiai.storage.port import Command, Database, Query, Transaction, scalar
+from kiai.storage.port import Command, Database, Lane, Query, Transaction, scalar
 from kiai.storage.tables import medal_holders, medals, progress, rank_history, scores
 
 DAYS: Final = 90
@@ -20,6 +20,12 @@ MEDALS_MAX: Final = 500
 DAY_MS: Final = 86_400_000
 AT_ONCE: Final = 2_000
 JOB: Final = "rank-history"
+THINNING_JOB: Final = "rank-thinning"
+STEPS_MAX: Final = 100
+"""Transactions of one call of `History.thin`."""
+PLAYERS_AT_ONCE: Final = 100
+DELETED_AT_ONCE: Final = 2_000
+_DONE: Final = -1  # as the player of a position: all rows before its day are thinned
 
 
 class Day(msgspec.Struct, frozen=True):
@@ -85,6 +91,48 @@ _CLEAR = Command(
     )
 )
 
+_PLAYERS = Query(
+    select(rank_history.c.user_id)
+    .where(rank_history.c.user_id > bindparam("after"))
+    .group_by(rank_history.c.user_id)
+    .order_by(rank_history.c.user_id)
+    .limit(bindparam("limit")),
+    scalar,
+    lane=Lane.JOB,
+)
+_earlier = rank_history.alias("earlier")
+# The rows before a day that are not the first of their player, mode and week. Weeks begin on Monday, and day 4 was one.
+_SURPLUS = Query(
+    select(rank_history.c.user_id, rank_history.c.mode, rank_history.c.day)
+    .where(
+        rank_history.c.user_id.between(bindparam("first"), bindparam("last")),
+        rank_history.c.day < bindparam("until"),
+        exists(literal_column("1")).where(
+            _earlier.c.user_id == rank_history.c.user_id,
+            _earlier.c.mode == rank_history.c.mode,
+            _earlier.c.day < rank_history.c.day,
+            _earlier.c.day >= rank_history.c.day - (rank_history.c.day + 3) % 7,
+        ),
+    )
+    .order_by(rank_history.c.user_id, rank_history.c.mode, rank_history.c.day)
+    .limit(DELETED_AT_ONCE),
+    lambda user_id, mode, day: {"of": user_id, "in_mode": mode, "on": day},
+    lane=Lane.JOB,
+)
+_DELETE = Command(
+    delete(rank_history).where(
+        rank_history.c.user_id == bindparam("of"),
+        rank_history.c.mode == bindparam("in_mode"),
+        rank_history.c.day == bindparam("on"),
+    )
+)
+_POSITION = Query(select(progress.c.state).where(progress.c.job == bindparam("job")).with_for_update(), scalar)
+_MOVE = Command(
+    update(progress)
+    .where(progress.c.job == bindparam("of_job"))
+    .values(state=bindparam("to"), at_ms=bindparam("now_ms"))
+)
+
 
 _HOLDERS = Query(
     select(medal_holders.c.medal_id, medal_holders.c.holders).order_by(medal_holders.c.medal_id).limit(MEDALS_MAX),
@@ -93,7 +141,7 @@ _HOLDERS = Query(
 
 
 class History:
-    """Reads rank history and medals, and saves the present ranks once a day."""
+    """Reads rank history and medals, saves the present ranks once a day, and thins old rows."""
 
     def __init__(self, database: Database, realtime: Realtime, clock: Clock, peaks: Peaks) -> None:
         self._database = database
@@ -143,6 +191,39 @@ class History:
             await tx.run(_MARK, job=JOB, state=str(day), at_ms=self._clock.now_ms())
 
         await self._database.transaction(done)
+
+    async def thin(self) -> None:
+        """Reduce the rows of weeks that ended over 90 days ago to the first of each player, mode and week.
+
+        A call makes up to 100 steps, each in a transaction that also stores the position. The next call continues
+        there, on any worker. When all rows are thinned, calls do nothing until the next week is old enough.
+        """
+        for _ in range(STEPS_MAX):
+            if not await self._database.transaction(self._thin_step):
+                return
+
+    async def _thin_step(self, tx: Transaction) -> bool:
+        """Thin the rows of the next players. Return False if there is nothing left to do."""
+        now_ms = self._clock.now_ms()
+        since = now_ms // DAY_MS - DAYS + 1
+        due = since - (since + 3) % 7  # the Monday of the first week of the graph
+        state = await tx.one(_POSITION, job=THINNING_JOB)
+        if state is None:
+            until, after = due, 0
+            await tx.run(_MARK, job=THINNING_JOB, state=f"{until} {after}", at_ms=now_ms)
+        else:
+            until, after = map(int, state.split())
+        if after == _DONE:
+            if until >= due:
+                return False
+            until, after = due, 0
+        players = await tx.all(_PLAYERS, after=after, limit=PLAYERS_AT_ONCE)
+        surplus = await tx.all(_SURPLUS, first=players[0], last=players[-1], until=until) if players else []
+        await tx.run_many(_DELETE, surplus)
+        if len(surplus) < DELETED_AT_ONCE:
+            after = players[-1] if players else _DONE
+        await tx.run(_MOVE, of_job=THINNING_JOB, to=f"{until} {after}", now_ms=now_ms)
+        return True
 
     async def _write(self, day: int, first: int, last: int, rows: list[tuple[int, int, str, int, int]]) -> None:
         by_player: dict[int, list[tuple[int, int]]] = {}

@@ -367,7 +367,7 @@ medal_holders = Table(
 )
 
 peak_ranks = Table(
-    "peak_ranks",  # the best rank that a player ever had; past ranks are not kept, so it cannot be computed again
+    "peak_ranks",  # the best rank that a player ever had; not all past ranks are kept, so it cannot be computed again
     metadata,
     Column("user_id", ForeignKey("users.id"), nullable=False),
     Column("mode", Integer, nullable=False),
@@ -407,7 +407,7 @@ country_totals = Table(
 )
 
 rank_history = Table(
-    "rank_history",
+    "rank_history",  # one row a day for 90 days, and then one a week
     metadata,
     Column("user_id", ForeignKey("users.id"), nullable=False),
     Column("mode", Integer, nullable=False),
