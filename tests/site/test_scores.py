@@ -38,7 +38,9 @@ def a_beatmap(of: NewMap) -> Beatmap:
     )
 
 
-def an_osr(player: str, *, score: int, misses: int = 0, mods: int = 0, seed: int = 1) -> bytes:
+def an_osr(
+    player: str, *, score: int, misses: int = 0, mods: int = 0, seed: int = 1, life_bar: str = "0|1,1000|0.5"
+) -> bytes:
     offsets: list[float | None] = [*OFFSETS]
     for index in range(misses):
         offsets[5 + index] = None
@@ -52,7 +54,7 @@ def an_osr(player: str, *, score: int, misses: int = 0, mods: int = 0, seed: int
         stream=played(SONG.data, [None if o is None else o + seed / 100 for o in offsets], mods=mods),
         at_ms=1_700_000_000_000 + seed * 60_000,
     )
-    return write_replay(replay)
+    return write_replay(msgspec.structs.replace(replay, life_bar=life_bar))
 
 
 class Site(msgspec.Struct):
@@ -77,7 +79,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "shown": an_osr("bob", score=800_000, misses=2, seed=2),
         "worse": an_osr("bob", score=300_000, mods=HD | DT, seed=3),
         "carols": an_osr("carol", score=100_000, seed=4),
-        "daves": an_osr("dave", score=50_000, seed=5),
+        "daves": an_osr("dave", score=50_000, seed=5, life_bar=""),
     }
     ids = {}
     for number, (name, osr) in enumerate(plays.items()):
@@ -192,6 +194,23 @@ def test_analysis_is_a_page_without_script(site: Site) -> None:
     assert [node.text() for node in page.css("section#analysis th[scope=row]")] == ["K1", "K2", "M1", "M2"]
     table = page.css("section#analysis details table")
     assert len(table) == 2, "each chart has a table"
+
+
+def test_life_is_drawn_from_the_replay_and_named_only_if_the_replay_has_it(site: Site) -> None:
+    browser = a_browser(site.server)
+    with_life = browser.get(f"/scores/{site.ids['shown']}/analysis")
+    without = browser.get(f"/scores/{site.ids['daves']}/analysis")
+
+    analysis = api(site, f"/v2/scores/{site.ids['shown']}/analysis")
+    assert analysis["life"] == [{"at_ms": 0, "life": 1.0}, {"at_ms": 1000, "life": 0.5}]
+    end_ms = analysis["end_ms"]
+    assert isinstance(end_ms, int)
+    # In a box of 100 x 100, with 4 free at the top.
+    assert with_life.one("#analysis polyline.life").attributes["points"] == f"0.00,4.00 {100_000 / end_ms:.2f},52.00"
+    assert "thin line: life" in with_life.text
+    assert without.css("#analysis polyline.line") != []
+    assert without.css("#analysis polyline.life") == []
+    assert "thin line: life" not in without.text
 
 
 def test_unstable_rate_is_the_one_of_the_replay(site: Site) -> None:
