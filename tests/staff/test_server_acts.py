@@ -21,7 +21,7 @@ from kiai.settings import load_settings
 from kiai.staff import OPERATOR, Actor
 from kiai.staff.address_blocks import BLOCKS_MAX, AddressBlocks
 from kiai.staff.debug_log import LASTS_S, DebugLog
-from kiai.staff.live_settings import LiveSettings
+from kiai.staff.live_settings import RETRY_S, LiveSettings
 from kiai.staff.maintenance import MATCH_MS, Maintenance
 from kiai.staff.shutdown import Shutdown
 from kiai.staff.switches import Switches
@@ -480,6 +480,35 @@ def test_settings_are_read_again_on_every_worker(world: World, worker: Worker, r
         "before": {"welcome": "", "oldest_build": 0},
         "after": {"welcome": "hello", "oldest_build": 20250101},
     }
+
+
+@pytest.mark.parametrize("error", [Refused("no time"), OSError("no process")], ids=["refused", "system"])
+def test_a_worker_that_could_not_read_the_settings_reads_them_later(
+    world: World, worker: Worker, root: Actor, error: Exception
+) -> None:
+    failures: list[Exception] = []
+
+    def found() -> dict[str, Any]:
+        if failures:
+            raise failures[0]
+        return {"welcome": "hello"}
+
+    other = Worker(world)
+    live = live_settings(other, found)
+    world.run(live.follow())
+    world.run(live_settings(worker, found).reload(root))
+    other.follow()
+    failures.append(error)
+    world.run(live.follow())
+    failures.clear()
+
+    world.clock.advance(RETRY_S - 1)
+    world.run(live.follow())
+    assert live.current.welcome == "", "the attempts have a pause, because each one starts a process"
+    world.clock.advance(1)
+    world.run(live.follow())
+
+    assert live.current.welcome == "hello"
 
 
 def test_settings_that_cannot_be_read_change_nothing(world: World, worker: Worker, root: Actor) -> None:

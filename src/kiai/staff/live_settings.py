@@ -30,6 +30,8 @@ FLAGS: Final = frozenset(
 )
 """Settings with a flag of `kiai serve`, which the file does not show. They are never compared."""
 READ_WITHIN_S: Final = 20.0
+RETRY_S: Final = 10
+"""After a failure a worker reads the settings again, this long after the begin of the last attempt."""
 SERVER: Final = "server"
 
 
@@ -79,6 +81,7 @@ class LiveSettings:
         self._clock = clock
         self._read = read
         self._followed: int | None = None
+        self._retry_at_ms = 0
 
     async def reload(self, actor: Actor) -> Reload:
         """Read the settings again and apply those of `RELOADED` on every worker.
@@ -119,13 +122,21 @@ class LiveSettings:
             # reloaded: a worker that is started again has those from the start of its supervisor.
             self._followed = 0
             return
-        if stamp <= self._followed:
+        now = self._clock.now_ms()
+        # Not before `RETRY_S` have passed, because each attempt starts a process. A clock that was set back does not
+        # delay it further.
+        if stamp <= self._followed or 0 < self._retry_at_ms - now <= RETRY_S * 1000:
             return
-        self._followed = stamp
+        self._retry_at_ms = now + RETRY_S * 1000
         try:
-            self._apply(await self._read())
-        except KiaiError as error:
+            found = await self._read()
+        except (KiaiError, OSError) as error:
             get_logger("settings").error("settings not read", why=str(error))
+            return
+        self._retry_at_ms = 0
+        if stamp > self._followed:  # this worker may have reloaded newer ones in the meantime
+            self._apply(found)
+            self._followed = stamp
 
     def _apply(self, found: Settings) -> None:
         self.current = msgspec.structs.replace(self.current, **{name: getattr(found, name) for name in RELOADED})
