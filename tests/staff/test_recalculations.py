@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 from sqlalchemy import select, update
 from tests.builders import DEVELOPER, NORMAL, World, a_map, a_play, a_player, pp_of
+from tests.staff.lines_kit import letters
 
 from kiai.beatmaps import Beatmap
 from kiai.errors import KiaiError, NotAllowed, NotFound, Refused, WrongState
@@ -70,6 +71,15 @@ def test_a_queued_recalculation_is_carried_out_and_reported(world: World, root: 
     assert not world.run(service.work())
     [row] = world.audit(songs[0].id, "beatmap")
     assert (row.action, row.actor_id, row.source) == ("recalc", root.user_id, "game")
+
+
+def test_an_offline_author_finds_the_report_as_mail(world: World, root: Actor, songs: list[Beatmap]) -> None:
+    service = recalculations(world)
+    job = world.run(service.queue(root, map_id=songs[0].id))
+
+    world.run(service.work())
+
+    assert letters(world) == [(root.user_id, f"Recalculation {job}: 2 scores computed, 2 changed.")]
 
 
 def test_scopes_run_in_the_order_of_the_queue(world: World, root: Actor, songs: list[Beatmap]) -> None:

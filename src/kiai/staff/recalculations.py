@@ -117,7 +117,9 @@ class Recalculations:
         async def body(tx: Transaction) -> None:
             await tx.run(_REMOVE, of_job=f"{PREFIX}{job.id}")
             if job.actor_id:
-                await enqueue_line(tx, job.actor_id, self._clock.now_ms(), f"Recalculation {job.id}: {text}")
+                line = f"Recalculation {job.id}: {text}"
+                # Kept, because a recalculation may take longer than its author is online.
+                await enqueue_line(tx, job.actor_id, self._clock.now_ms(), line, kept=True)
 
         await self._database.transaction(body)
         return True

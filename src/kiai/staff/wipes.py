@@ -259,7 +259,8 @@ class Wipes:
         return HiddenScore(score_id, player)
 
     async def _notify(self, tx: Transaction, user_id: int, text: str) -> None:
-        await enqueue_line(tx, user_id, self._clock.now_ms(), text)
+        # Kept, because nothing on the website shows the reason.
+        await enqueue_line(tx, user_id, self._clock.now_ms(), text, kept=True)
 
 
 def _in_mode(mode: int | None) -> str:
