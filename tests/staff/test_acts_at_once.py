@@ -14,10 +14,11 @@ from kiai.accounts.visibility import EVERYBODY
 from kiai.beatmaps.set_comments import SetComments
 from kiai.chat import Channels, queries
 from kiai.errors import Conflict, NotFound, Refused, WrongState
-from kiai.staff import OPERATOR
+from kiai.staff import OPERATOR, shared_devices
 from kiai.staff.channel_desk import ChannelDesk
 from kiai.staff.chat_bots import ChatBots
 from kiai.staff.faq import Faq
+from kiai.staff.shared_devices import SharedDevices
 from kiai.storage.tables import audit_log
 from kiai.webhooks import service
 
@@ -146,3 +147,24 @@ def test_webhook_is_removed_once(world: World, tmp_path: Path, monkeypatch: pyte
     assert failures(added) == [Refused] * (AT_ONCE - 1)
     assert failures(removed) == [NotFound] * (AT_ONCE - 1)
     assert [row["after"] is None for row in details(world, "webhook_edit")] == [False, True]
+
+
+def test_shared_device_is_added_and_forgotten_once(world: World) -> None:
+    devices = SharedDevices(world.database, world.authority, world.clock)
+
+    added = at_once(world, lambda _: devices.allow(OPERATOR, "a" * 32, "school"))
+    forgotten = at_once(world, lambda _: devices.forget(OPERATOR, "a" * 32))
+
+    assert failures(added) == [WrongState] * (AT_ONCE - 1)
+    assert failures(forgotten) == [NotFound] * (AT_ONCE - 1)
+    assert len(details(world, "device_edit")) == 2
+
+
+def test_shared_devices_added_at_once_stay_within_the_bound(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = SharedDevices(world.database, world.authority, world.clock)
+    monkeypatch.setattr(shared_devices, "ENTRIES_MAX", 1)
+
+    added = at_once(world, lambda number: devices.allow(OPERATOR, f"{number}" * 32))
+
+    assert failures(added) == [Refused] * (AT_ONCE - 1)
+    assert len(world.run(devices.all(OPERATOR))) == 1

@@ -95,6 +95,28 @@ def test_under_wine_only_the_installation_is_listed(world: World, devices: Share
         world.run(devices.allow(OPERATOR, md5("wine uninstall")))
 
 
+def test_account_whose_hashes_identify_no_device_has_none(world: World, devices: SharedDevices) -> None:
+    alice = world.add_player(a_player())
+    meaningless = sorted(MEANINGLESS)
+    world.change(
+        insert(client_hashes).values(
+            user_id=alice,
+            adapters=meaningless[1],
+            uninstall=meaningless[2],
+            disk=meaningless[3],
+            wine=0,
+            exe="",
+            first_at_ms=NOW_MS,
+            last_at_ms=NOW_MS,
+            uses=1,
+        )
+    )
+
+    with pytest.raises(NotFound, match="device"):
+        world.run(devices.allow_device_of(OPERATOR, alice))
+    assert rows(world) == []
+
+
 def test_refusals(world: World, devices: SharedDevices, monkeypatch: pytest.MonkeyPatch) -> None:
     alice = world.add_player(a_player())
     for wrong in ("", "abc", md5("x")[:-1] + "g", *sorted(MEANINGLESS)):

@@ -92,8 +92,8 @@ class SharedDevices:
     async def allow_device_of(self, actor: Actor, who: Who, note: str = "") -> list[SharedDevice]:
         """Add the hashes of the device on which an account was used last. Return the new entries.
 
-        Raises NotAllowed, Invalid, NotFound for an account that has no device, WrongState if all are on the list, and
-        Refused when the list is full.
+        Raises NotAllowed, Invalid, NotFound for an account without a device or whose hashes identify none, WrongState
+        if all are on the list, and Refused when the list is full.
         """
         await self._authority.require(actor, PERMISSION)
         target = await self._authority.target(who)
@@ -102,10 +102,10 @@ class SharedDevices:
             raise NotFound("device")
         *hashes, wine = found
         # Under wine, the disk and the adapters have the same hashes on many devices, and are not compared.
-        telling = hashes[:1] if wine else hashes
-        return await self._add(
-            Requirement(actor, PERMISSION), sorted({one for one in telling if one not in MEANINGLESS}), note
-        )
+        telling = {one for one in (hashes[:1] if wine else hashes) if one not in MEANINGLESS}
+        if not telling:
+            raise NotFound("device")
+        return await self._add(Requirement(actor, PERMISSION), sorted(telling), note)
 
     async def forget(self, actor: Actor, which: str) -> SharedDevice:
         """Remove an entry by its id or by the hash. Return it. Raises NotAllowed, NotFound."""
@@ -113,6 +113,7 @@ class SharedDevices:
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> SharedDevice:
+            await audit.lock(tx)
             row = next((row for row in await tx.all(_ALL) if which in (row.hash, _id_of(row.hash))), None)
             if row is None:
                 raise NotFound("device on the list")
@@ -130,6 +131,7 @@ class SharedDevices:
         actor, now = required.actor, self._clock.now_ms()
 
         async def body(tx: Transaction) -> list[SharedDevice]:
+            await audit.lock(tx)
             new = [hash_ for hash_ in hashes if await tx.one(_HAS, hash=hash_) is None]
             if not new:
                 raise WrongState("the device is already on the list")
