@@ -1,6 +1,7 @@
 """Pictures of scores: their size, their texts and what hostile texts and covers do to them."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -92,6 +93,41 @@ def test_any_text_fits_into_the_picture(text: str) -> None:
 
     edge = picture.crop((1168, 0, 1200, 500))
     assert ImageChops.difference(edge, drawn().crop((1168, 0, 1200, 500))).getbbox() is None
+
+
+@pytest.mark.parametrize("path", [cards._TITLE, cards._PLAIN], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u6771\u65b9\u306e\u30df\u30b9\u30c6\u30a3\u30fc\u3000\u301c",
+        "\u4e1c\u65b9\u7684\u6b4c",
+        "\u6771\u65b9\u7684\u6b4c\u8a5e\u9f8d",
+        "\ud55c\uad6d\uc5b4 \ub178\ub798",
+    ],
+    ids=["japanese", "simplified-chinese", "traditional-chinese", "korean"],
+)
+def test_package_has_the_fonts_of_east_asia(text: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cards, "_OF_SYSTEM", ())
+    cards._other_fonts.cache_clear()
+
+    parts = cards._parts(text, path, 40)
+    cards._other_fonts.cache_clear()
+
+    assert "".join(part for part, _ in parts) == text
+    assert {Path(str(font.path)).parent for _, font in parts} == {cards._FONTS}
+
+
+def test_character_that_no_font_has_is_a_question_mark() -> None:
+    assert ImageChops.difference(drawn(title="a\U00013080b"), drawn(title="a?b")).getbbox() is None
+
+
+def test_difficulty_with_other_characters_is_another_picture() -> None:
+    assert ImageChops.difference(drawn(difficulty="\u6975"), drawn(difficulty="?")).getbbox() is not None
+    assert ImageChops.difference(drawn(difficulty="\u6975"), drawn(difficulty="\u6a02")).getbbox() is not None
+
+
+def test_fonts_of_the_package_stay_small() -> None:
+    assert sum(file.stat().st_size for file in cards._FONTS.glob("*.ttf")) <= 3.2 * 1024 * 1024
 
 
 def test_more_mods_than_fit_are_left_out() -> None:

@@ -1,8 +1,10 @@
 """Draws the picture of a score that other sites show for a link: a PNG of 1200 x 630 pixels.
 
-The fonts Sora and Figtree are part of the package; they have the letters of European languages. The game gives every
-map a title in Latin letters, which the picture shows, so the package has no font for other scripts, which would take 16
-MB. A character that the fonts lack is drawn with one of the usual fonts of the system, and as a box without one.
+The fonts are part of the package; `fonts/SOURCES.txt` says where they are from. Sora and Figtree have the letters of
+European languages that use Latin script. Two others have the usual characters of Japanese, Chinese and Korean.
+The game gives every map a title in Latin letters, which the picture shows, but difficulties and the name of the server
+can have any characters. A character that these fonts lack is drawn with one of the usual fonts of the system, and as
+"?" without one.
 """
 
 import colorsys
@@ -43,6 +45,7 @@ _SCRIM: Final = 0.8  # of the canvas over the cover: texts keep their contrast o
 _FONTS: Final = Path(__file__).parent / "fonts"
 _TITLE: Final = _FONTS / "sora-700.ttf"
 _PLAIN: Final = _FONTS / "figtree-600.ttf"
+_OF_EAST_ASIA: Final = (_FONTS / "hangul.ttf", _FONTS / "han.ttf")
 _OF_SYSTEM: Final = (
     "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
     "/usr/share/fonts/noto-cjk/NotoSansCJK-Regular.ttc",
@@ -52,7 +55,7 @@ _OF_SYSTEM: Final = (
     "C:/Windows/Fonts/msgothic.ttc",
     "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
 )
-_MISSING: Final = "\N{WHITE SQUARE}"
+_MISSING: Final = "?"
 _NO_GLYPH: Final = "\U0010fffd"
 
 Colour = tuple[int, int, int]
@@ -168,9 +171,9 @@ def _parts(text: str, path: Path, size: int) -> list[tuple[str, ImageFont.FreeTy
     parts: list[tuple[str, ImageFont.FreeTypeFont]] = []
     for char in text:
         own = _font(path, size)
-        font = next((one for one in (own, *_system_fonts(size)) if _has(one, char)), None)
+        font = next((one for one in (own, *_other_fonts(size)) if _has(one, char)), None)
         if font is None:
-            char, font = (_MISSING if _has(own, _MISSING) else "?"), own
+            char, font = _MISSING, own
         if parts and parts[-1][1] is font:
             parts[-1] = (parts[-1][0] + char, font)
         else:
@@ -184,8 +187,8 @@ def _font(path: Path, size: int) -> ImageFont.FreeTypeFont:
 
 
 @cache
-def _system_fonts(size: int) -> tuple[ImageFont.FreeTypeFont, ...]:
-    return tuple(_font(Path(path), size) for path in _OF_SYSTEM if Path(path).is_file())
+def _other_fonts(size: int) -> tuple[ImageFont.FreeTypeFont, ...]:
+    return tuple(_font(Path(path), size) for path in (*_OF_EAST_ASIA, *_OF_SYSTEM) if Path(path).is_file())
 
 
 @cache
