@@ -20,6 +20,7 @@ from kiai.realtime.port import Session
 from kiai.storage.port import Database
 
 PLAYER = Session(token="t", user_id=3, name="anna", priv=3, login_time_ms=0)
+NO_MODE = "mode must be a mode: 0-6, 8, or for example vn!std."
 MODERATOR = Session(token="m", user_id=4, name="boris", priv=3 | 4096, login_time_ms=0)
 
 
@@ -101,6 +102,19 @@ class BotBench:
                     hidden=True,
                     confirm=about,
                 ),
+                *(
+                    BotCommand(
+                        name=name,
+                        handler=note,
+                        help="Has an optional argument before a required one.",
+                        arguments=(leading, Argument("reason", ArgumentKind.REASON)),
+                    )
+                    for name, leading in (
+                        ("hide", Argument("mode", ArgumentKind.MODE, optional=True)),
+                        ("lift", Argument("scores", ArgumentKind.CHOICE, optional=True, choices=("keep", "wipe"))),
+                        ("hold", Argument("for", ArgumentKind.LENGTH, optional=True, choices=("perma",))),
+                    )
+                ),
             ]
         )
 
@@ -166,6 +180,12 @@ def test_command_of_a_group_needs_the_name_of_the_group(bench: BotBench) -> None
         ("!count 9", {"n": 9}),
         ("!wait 1h30m", {"for": 5_400}),
         ("!pick ON", {"of": "on"}),
+        ("!hide vn!taiko relax", {"mode": 1, "reason": "relax"}),
+        ("!hide relax", {"mode": None, "reason": "relax"}),
+        ("!hide cheats taiko", {"mode": None, "reason": "cheats taiko"}),
+        ("!lift WIPE aa", {"scores": "wipe", "reason": "aa"}),
+        ("!lift wiped", {"scores": None, "reason": "wiped"}),
+        ("!hold 7d rx", {"for": 604_800, "reason": "rx"}),
     ],
 )
 def test_arguments_are_parsed_by_type(bench: BotBench, text: str, values: dict[str, Any]) -> None:
@@ -192,6 +212,14 @@ def test_arguments_are_parsed_by_type(bench: BotBench, text: str, values: dict[s
             "Usage: !wait <for>",
         ),
         ("!pick maybe", "of must be one of on, off. Usage: !pick <on|off>"),
+        ("!hide vn!taiko", "reason is missing. Usage: !hide [mode] <reason>"),
+        ("!hide taiko", f"{NO_MODE} Usage: !hide [mode] <reason>"),
+        ("!hide osu cheats", f"{NO_MODE} Usage: !hide [mode] <reason>"),
+        ("!hide rx!sdt cheats", f"{NO_MODE} Usage: !hide [mode] <reason>"),
+        ("!hide 4", "reason is missing. Usage: !hide [mode] <reason>"),
+        ("!lift wipe", "reason is missing. Usage: !lift [keep|wipe] <reason>"),
+        ("!lift Keep  ", "reason is missing. Usage: !lift [keep|wipe] <reason>"),
+        ("!hold perma", "reason is missing. Usage: !hold [for|perma] <reason>"),
         ("!strict seven", "text must be a colour, got 'seven'. Usage: !strict [text]"),
         ("!refuse", "The rules say no."),
     ],

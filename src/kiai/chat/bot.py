@@ -48,6 +48,7 @@ UNKNOWN: Final = "Unknown command. Type !help for a list."
 
 # Without nested repetition, which would take exponential time for a long number.
 _LIKE_DURATION: Final = re.compile(r"[0-9]+(?:[smhdw][0-9]+)*[smhdw]?", re.IGNORECASE)
+_LIKE_MODE: Final = re.compile(r"(?:vn|rx|ap)!.*|osu!?|std|taiko|catch|mania", re.IGNORECASE)
 _STAFF: Final = Viewer(priv=STAFF)
 _TOKEN: Final = re.compile(r'"([^"]*)"|(\S+)')
 
@@ -82,8 +83,9 @@ class Argument(msgspec.Struct, frozen=True):
     """One argument. `least` and `most` bound a number.
 
     Optional arguments come last, except a LENGTH, and a MODE or CHOICE in front of the rest of the line. A word that
-    does not fit such an argument, and the only word that is left, belong to the next argument. `choices` of a WORD only
-    appear in the usage line; the handler checks them.
+    does not fit such an argument belongs to the next one. A word that fits never does, even if the next one is then
+    missing: in `!wipeuser bob vn!taiko` the word is the mode. `choices` of a WORD only appear in the usage line; the
+    handler checks them.
     """
 
     name: str
@@ -381,7 +383,7 @@ class Bot:
                 continue
             if argument.kind is ArgumentKind.LENGTH and not _is_length(argument, word):
                 continue
-            if _leads(command, argument) and (not _fits(argument, word) or not rest[after:].strip()):
+            if _leads(command, argument) and not _fits(argument, word):
                 continue
             if command.ignores_extra and _is_extra(argument, word):
                 continue  # the word stays for the next argument
@@ -495,8 +497,11 @@ def _leads(command: BotCommand, argument: Argument) -> bool:
 
 
 def _fits(argument: Argument, text: str) -> bool:
-    """Return whether a word is a value of an argument of the kind MODE or CHOICE."""
-    return parse_mode(text) is not None if argument.kind is ArgumentKind.MODE else text.lower() in argument.choices
+    """Return whether a word is meant as this MODE or CHOICE. `taiko` alone is meant as a mode, and is then refused."""
+    if argument.kind is ArgumentKind.CHOICE:
+        return text.lower() in argument.choices
+    # A reason by mistake would make an act that is meant for one mode apply to all modes.
+    return parse_mode(text) is not None or _LIKE_MODE.fullmatch(text) is not None
 
 
 def _is_extra(argument: Argument, text: str) -> bool:

@@ -152,6 +152,32 @@ def test_wrong_words_get_the_usage_line(desk: Desk) -> None:
         assert [row.action for row in desk.rows_after(newest)] == [], line
 
 
+LEADING: Final = {ArgumentKind.MODE: ("vn!taiko", "4", "taiko", "osu"), ArgumentKind.LENGTH: ("7d",)}
+"""Kind of an argument that may stand before a reason -> words for it. For a CHOICE, the choices are the words."""
+
+
+def test_an_optional_word_is_never_taken_for_the_missing_reason(desk: Desk) -> None:
+    checked = set()
+    for example in IN_ORDER:
+        command = command_of(desk, example)
+        for place, argument in enumerate(command.arguments[:-1]):
+            following = command.arguments[place + 1]
+            if not argument.optional or following.optional or following.kind is ArgumentKind.WORD:
+                continue
+            scene = prepared(desk, example)
+            before = scene.text(example.line).split()[: place + (2 if command.group else 1)]
+            newest = desk.newest_row()
+
+            for value in argument.choices or LEADING[argument.kind]:
+                line = " ".join((*before, value))
+                assert f"Usage: {command.usage}" in answer_of(desk, scene.actor, line, scene.channel), line
+
+            assert [row.action for row in desk.rows_after(newest)] == [], command.usage
+            checked.add(command.name)
+
+    assert checked == {"restrict", "unrestrict", "freeze", "wipeuser", "restorescores", "blockip"}
+
+
 # --- the wrong target
 
 
