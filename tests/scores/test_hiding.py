@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from tests.builders import World, a_map, a_play, a_player, frames
 from tests.pausing import Pause, PausingDatabase
 
@@ -522,6 +522,48 @@ def test_a_play_in_the_middle_of_a_step_of_a_wiped_map(world: World) -> None:
 
     check(world)
     assert world.board(song) == [late.score_id]
+
+
+def test_a_repeated_wipe_of_a_map_hides_a_play_that_committed_after_the_first(world: World) -> None:
+    alice, bob, song = world.add_player(a_player()), world.add_player(a_player("bob")), world.add_map(a_map())
+    pause, slow = paused(world, statements.plays.INSERT_SCORE)
+
+    async def wiped_meanwhile() -> int:
+        await world.recorder.record(a_play(by=bob, on=song, score=1))
+        count = await world.wipes.wipe_map(OPERATOR, song, "because")
+        await world.reconciler.finish()
+        return count
+
+    [late, first] = run_during(
+        world, pause, slow.recorder.record(a_play(by=alice, on=song, score=9_000)), wiped_meanwhile()
+    )
+    assert world.board(song) == ([late.score_id] if first == 1 else [])  # on SQLite the wipe waits for the play
+    if first == 1:
+        assert world.run(world.wipes.wipe_map(OPERATOR, song, "because")) == 1
+
+    check(world)
+    assert world.board(song) == []
+    with pytest.raises(WrongState, match="already has no scores"):
+        world.run(world.wipes.wipe_map(OPERATOR, song, "because"))
+    assert world.run(world.wipes.restore_map(OPERATOR, song, "because")) == 2
+    check(world)
+
+
+def test_a_wipe_of_a_map_hides_a_play_that_an_earlier_one_missed(world: World) -> None:
+    alice, song = world.add_player(a_player()), world.add_map(a_map())
+    world.record(a_play(by=alice, on=song, score=9_000))
+    world.run(world.wipes.wipe_map(OPERATOR, song, "because"))
+    world.reconcile()
+    world.change(update(map_wipes).values(last_score_id=map_wipes.c.last_score_id + 1))
+    world.record(a_play(by=alice, on=song, score=10))
+
+    assert world.run(world.wipes.wipe_map(OPERATOR, song, "because")) == 1
+    with pytest.raises(WrongState, match="already has no scores"):  # the steps of the wipe will hide it
+        world.run(world.wipes.wipe_map(OPERATOR, song, "because"))
+
+    check(world)
+    assert world.board(song) == []
+    assert marks(world) == [4, 4]
 
 
 def test_two_wipes_at_once_hide_once(world: World) -> None:

@@ -147,7 +147,9 @@ class Hiding:
         now = self._clock.now_ms()
         await tx.one(statements.reconciling.LOCK_MAP, map_key=map_key)
         since = await tx.one(statements.hiding.WIPE_OF_MAP, map_key=map_key) or 0
-        last, count = await tx.one(statements.hiding.MAP_SCORES, map_key=map_key, since=since) or (0, 0)
+        waiting = await tx.one(statements.hiding.TASK_OF, kind=MAP_WIPE, subject=map_key) is not None
+        late = 0 if waiting else since
+        last, count = await tx.one(statements.hiding.MAP_SCORES, map_key=map_key, since=since, late=late) or (0, 0)
         if last > since:
             await tx.run(statements.hiding.DROP_MAP_WIPE, of_map=map_key)
             await tx.run(statements.hiding.ADD_MAP_WIPE, map_key=map_key, last_score_id=last, at_ms=now)

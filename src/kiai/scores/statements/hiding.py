@@ -98,13 +98,17 @@ USER_SCORES = Query(
     ).where(_of_user),
     lambda last, count: (int(last), int(count)),
 )
+# A play that took an id before a wipe's last one may commit after the steps of the wipe. It has no mark and is counted
+# too, up to `late`: the last id of a wipe whose steps are done, 0 while they are not.
 MAP_SCORES = Query(
     select(
         func.coalesce(func.max(scores.c.id), _NOTHING),
         func.coalesce(
             func.sum(
                 case(
-                    (and_(scores.c.id > bindparam("since"), _shown_without(BY_MAP_WIPE)), literal_column("1")), else_=0
+                    (and_(scores.c.id > bindparam("since"), _shown_without(BY_MAP_WIPE)), literal_column("1")),
+                    (and_(scores.c.id <= bindparam("late"), scores.c.hidden == _NOTHING), literal_column("1")),
+                    else_=0,
                 )
             ),
             _NOTHING,
