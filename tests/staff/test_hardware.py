@@ -8,9 +8,10 @@ from sqlalchemy import insert, select
 from tests.builders import NOW_MS, World, a_player
 
 from kiai.accounts import Logins
+from kiai.errors import Unavailable
 from kiai.scores.flags import Flags
 from kiai.staff import OPERATOR
-from kiai.staff.hardware import ClientDevice, HardwareWatch, device_of
+from kiai.staff.hardware import RETRY_S, ClientDevice, HardwareWatch, device_of
 from kiai.staff.onboarding import Onboarding
 from kiai.storage.tables import audit_log, client_hashes, integrity_flags
 
@@ -43,6 +44,10 @@ def submit(world: World) -> Callable[[str], None]:
     return lambda hashes: world.run(watch.check_submission(alice, hashes))
 
 
+def unavailable(*_: object, **__: object) -> object:
+    raise Unavailable("database", "gone")
+
+
 def matches(world: World) -> int:
     return len(world.look(select(audit_log.c.id).where(audit_log.c.action == "hardware_match")))
 
@@ -61,6 +66,22 @@ def test_a_submission_from_the_device_of_a_restricted_player_is_recorded(
     world.clock.advance(6 * 3_600 + 1)
     submit(HASHES)
     assert matches(world) == 2
+
+
+@pytest.mark.parametrize(("kind", "method"), [(Logins, "shared_with"), (Onboarding, "record_hardware_match")])
+def test_a_device_that_could_not_be_compared_is_compared_at_a_later_play(
+    world: World, submit: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, kind: type, method: str
+) -> None:
+    with monkeypatch.context() as outage:
+        outage.setattr(kind, method, unavailable)
+        submit(HASHES)
+    assert matches(world) == 0
+
+    world.clock.advance(RETRY_S + 1)
+    submit(HASHES)
+    submit(HASHES)
+
+    assert matches(world) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """Changes to an account at its first login."""
 
+import pytest
 from tests.builders import World, a_map, a_play, a_player
 
 from kiai.accounts import HardwareMatch
+from kiai.errors import Unavailable
 from kiai.osu.privileges import UNRESTRICTED, VERIFIED
 from kiai.scores.flags import Flags
 from kiai.staff.onboarding import Onboarding
@@ -45,3 +47,17 @@ def test_audit_row_of_shared_device_contains_no_hashes(world: World) -> None:
 
     [row] = world.audit(anna)
     assert (row.action, row.details) == ("hardware_match", '{"accounts":{"9":["disk","uninstall"]}}')
+
+
+def test_row_and_flags_of_a_shared_device_are_written_together(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    anna = world.add_player(a_player())
+    match = HardwareMatch(user_id=9, name="other", priv=2, banned=False, kinds=("disk",))
+
+    async def fails(*_: object, **__: object) -> None:
+        raise Unavailable("database", "gone")
+
+    monkeypatch.setattr(Flags, "_announce", fails)
+    with pytest.raises(Unavailable):
+        world.run(onboarding(world).record_hardware_match(anna, [match]))
+
+    assert world.audit(anna) == []

@@ -16,6 +16,8 @@ from kiai.staff.onboarding import Onboarding, sanctioned
 
 AGAIN_S: Final = 6 * 3_600.0
 """The time after which the same device, or the same matches, are recorded again."""
+RETRY_S: Final = 60.0
+"""The time after which matches are recorded again if an attempt has failed."""
 KEYED_MAX: Final = 8  # restricted accounts on the same device whose change is recorded at once
 WINE: Final = "runningunderwine"
 PARTS: Final = 5
@@ -50,14 +52,21 @@ class HardwareWatch:
         """Return other accounts on the device, see `Logins.shared_with`."""
         return await self._logins.shared_with(user_id, **msgspec.structs.asdict(device))
 
-    async def record(self, user_id: int, matches: list[HardwareMatch]) -> None:
-        """Record the restricted and banned accounts among the matches, the same ones at most once in 6 hours."""
+    async def record(self, user_id: int, matches: list[HardwareMatch]) -> bool:
+        """Record the restricted and banned accounts among the matches, the same ones at most once in 6 hours.
+
+        Return False if another call that records the same ones has not finished, and may fail.
+        """
         found = sanctioned(matches)
-        if not found:
-            return
         others = ".".join(str(match.user_id) for match in found[:KEYED_MAX])
-        if await self._realtime.once(f"hardware:{user_id}:{others}", AGAIN_S):
-            await self._onboarding.record_hardware_match(user_id, found)
+        key = f"hardware:{user_id}:{others}"
+        if not found or await self._is_done(key):
+            return True
+        if not await self._realtime.once(key, RETRY_S):
+            return False
+        await self._onboarding.record_hardware_match(user_id, found)
+        await self._set_done(key)
+        return True
 
     async def check_submission(self, user_id: int, client_hashes: str) -> None:
         """Compare the device that has submitted a play, which can differ from that of the login.
@@ -69,5 +78,13 @@ class HardwareWatch:
             return
         with contextlib.suppress(Unavailable):
             key = f"device:{user_id}:{device.adapters[:32]}:{device.uninstall[:32]}:{device.disk[:32]}"
-            if await self._realtime.once(key, AGAIN_S):
-                await self.record(user_id, await self.matches(user_id, device))
+            if not await self._is_done(key) and await self.record(user_id, await self.matches(user_id, device)):
+                await self._set_done(key)
+
+    # A key counts as done only after the work: after an outage or a killed process, the next play repeats the work.
+
+    async def _is_done(self, key: str) -> bool:
+        return not (await self._realtime.consume(key, limit=1, period_s=AGAIN_S, cost=0)).remaining
+
+    async def _set_done(self, key: str) -> None:
+        await self._realtime.consume(key, limit=1, period_s=AGAIN_S)

@@ -7,7 +7,7 @@ from typing import Final
 from kiai.accounts import Accounts, HardwareMatch
 from kiai.clock import Clock
 from kiai.osu.privileges import UNRESTRICTED
-from kiai.scores.flags import Flags
+from kiai.scores.flags import Flags, Suspicion
 from kiai.scores.visibility_changes import Standing
 from kiai.staff import audit
 from kiai.staff.audit import Actor
@@ -74,12 +74,13 @@ class Onboarding:
                 details={"accounts": {str(match.user_id): list(match.kinds) for match in matches}},
             )
 
+            for match in matches:
+                # In place of the checksum of a play: a pair of accounts is flagged once, also after the flag is closed.
+                pair = hashlib.blake2b(f"hardware:{user_id}:{match.user_id}".encode(), digest_size=16).digest()
+                details = f"{', '.join(match.kinds)} as {match.name} (#{match.user_id}), who is restricted"
+                await self._flags.add_within(tx, user_id, [Suspicion(FLAG, details)], pair)
+
         await self._database.transaction(body)
-        for match in matches:
-            # In place of the checksum of a play: a pair of accounts is flagged once, also after the flag is closed.
-            pair = hashlib.blake2b(f"hardware:{user_id}:{match.user_id}".encode(), digest_size=16).digest()
-            details = f"{', '.join(match.kinds)} as {match.name} (#{match.user_id}), who is restricted"
-            await self._flags.add(user_id, FLAG, checksum=pair, details=details)
 
 
 def sanctioned(matches: Sequence[HardwareMatch]) -> list[HardwareMatch]:

@@ -30,7 +30,7 @@ from kiai.osu.texts import field
 from kiai.realtime.buckets import FailureLimit
 from kiai.scores.medals import BY_ID
 from kiai.scores.model import Chart
-from kiai.scores.submission import NotNow, Rejected, Submissions
+from kiai.scores.submission import NotNow, Rejected, Submission, Submissions
 from kiai.staff.hardware import HardwareWatch
 
 BODY_MAX: Final = 20 * 1024 * 1024
@@ -129,11 +129,20 @@ class SubmissionEndpoints:
                 decrypted = await decrypt_form(form, old=old, turn=turn)
                 user = await self._log_in(decrypted, form, request.address)
             sent = read_submission(form, decrypted, user_agent=request.headers.get("user-agent", ""))
-            chart = await self._submissions.submit(user, sent)
-            await self._hardware.check_submission(user.id, sent.client_hash)
+            chart = await self._submit(user, sent)
         except Rejected as rejected:
             return ClientResponse(f"error: {rejected.word}".encode())
         return ClientResponse((old_panel if old else panel)(chart, self._domain).encode())
+
+    async def _submit(self, user: User, sent: Submission) -> Chart:
+        """Submit a play and compare its device, also that of a play without a chart, such as a failed one."""
+        try:
+            chart = await self._submissions.submit(user, sent)
+        except Rejected:
+            await self._hardware.check_submission(user.id, sent.client_hash)
+            raise
+        await self._hardware.check_submission(user.id, sent.client_hash)
+        return chart
 
     async def _log_in(self, decrypted: DecryptedForm, form: Form, address: str) -> User:
         return await self._gateway.log_in(decrypted.player_name, form.text("pass") or "", address=address)
