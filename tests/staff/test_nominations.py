@@ -8,8 +8,8 @@ from sqlalchemy import insert
 from tests.builders import World, a_map
 from tests.staff.ranking_kit import ADMINISTRATOR, Ranking
 
-from kiai.beatmaps import MapStatus
-from kiai.errors import Invalid, KiaiError, NotAllowed, Refused, WrongState
+from kiai.beatmaps import Beatmap, MapStatus
+from kiai.errors import Invalid, NotAllowed, Refused, Unavailable, WrongState
 from kiai.staff import OPERATOR, map_statuses, nominations
 from kiai.staff.audit import Actor
 from kiai.staff.map_requests import CHANGES_A_DAY, NOMINATED_STATUSES, NominationRules
@@ -251,25 +251,43 @@ def test_reset_and_the_end_of_the_time_at_once_have_one_outcome(ranking: Ranking
     assert (ranking.nominated(), ranking.qualified()) == ([], [])
 
 
-def test_failure_in_the_middle_stores_nothing_and_the_next_run_ranks(
+def test_set_that_cannot_be_ranked_stays_qualified_and_the_others_are_ranked(
     ranking: Ranking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = ranking.world
-    qualify(ranking)
+    both = [ranking.nominator(name) for name in ("anna", "boris")]
+    for song in ranking.pending(a_map(1), a_map(2), a_map(3)):
+        for one in both:
+            world.run(ranking.mode.nominate(one, song))
     world.clock.advance(HOURS_72_S)
+    record = map_statuses.record
 
-    async def dies(tx: Transaction, *values: object, **more: object) -> None:
-        raise KiaiError("the process ends")
+    async def fails(tx: Transaction, actor: Actor, beatmaps: Sequence[Beatmap], *more: object) -> None:
+        if beatmaps[0].set_id == 1:
+            raise ValueError("a fault of this set")
+        await record(tx, actor, beatmaps, *more)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(map_statuses, "record", dies)
-        with pytest.raises(KiaiError):
-            world.run(ranking.mode.rank_due())
-    assert ranking.statuses() == {1: 4}
+        patch.setattr(map_statuses, "record", fails)
+        assert world.run(ranking.mode.rank_due()) == 2
+    assert [ranking.statuses(number) for number in (1, 2, 3)] == [{1: 4}, {2: 2}, {3: 2}]
     assert len(ranking.nominated()) == 2
 
     assert world.run(ranking.mode.rank_due()) == 1
     assert ranking.statuses() == {1: 2}
+
+
+def test_database_that_is_unavailable_ends_the_run(ranking: Ranking, monkeypatch: pytest.MonkeyPatch) -> None:
+    qualify(ranking)
+    ranking.world.clock.advance(HOURS_72_S)
+
+    async def fails(tx: Transaction, *values: object, **more: object) -> None:
+        raise Unavailable("database", "away")
+
+    monkeypatch.setattr(map_statuses, "record", fails)
+    with pytest.raises(Unavailable):
+        ranking.world.run(ranking.mode.rank_due())
+    assert ranking.statuses() == {1: 4}
 
 
 def test_new_file_resets_the_nominations_of_the_whole_set(ranking: Ranking) -> None:

@@ -8,10 +8,10 @@
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import BigInteger, and_, bindparam, func, or_, select
 
 from kiai.accounts import BOT_ID, Accounts, Viewer
 from kiai.accounts.visibility import visible
@@ -19,7 +19,8 @@ from kiai.beatmaps import Beatmap, Beatmaps, MapStatus, ranking
 from kiai.beatmaps.importing import NewFile
 from kiai.beatmaps.model import OWN_ID_FIRST
 from kiai.clock import Clock
-from kiai.errors import NotFound, Refused, WrongState
+from kiai.errors import NotFound, Refused, Unavailable, WrongState
+from kiai.logs import get_logger
 from kiai.osu.privileges import ADMINISTRATOR, STAFF, effective
 from kiai.osu.texts import chat_text
 from kiai.staff import audit, map_statuses
@@ -35,7 +36,7 @@ from kiai.storage.tables import audit_log, maps, nominations, qualified_sets, us
 OPEN_MAX: Final = 100
 """Sets that one nominator has nominated and that are not ranked yet."""
 RANKED_AT_ONCE: Final = 100
-"""Sets in one run of the job."""
+"""Sets that the job reads at once."""
 ACTS_MAX: Final = 20
 HOUR_MS: Final = 3_600_000
 MAP_CHANGED: Final = "map changed"
@@ -63,6 +64,13 @@ class Nominations(msgspec.Struct, frozen=True):
     needed: int
     ranks_at_ms: int | None
     nominators: Sequence[Nominator] = ()
+
+
+class DueSet(msgspec.Struct, frozen=True):
+    """A qualified set that becomes ranked."""
+
+    ranks_at_ms: int
+    set_id: int
 
 
 class NominationAct(msgspec.Struct, frozen=True):
@@ -95,12 +103,19 @@ _SHOWN = Query(
     .limit(ACTS_MAX),
     Nominator,
 )
+_after_ms: Final[Any] = bindparam("after_ms", type_=BigInteger())
 _DUE = Query(
-    select(qualified_sets.c.set_id)
-    .where(qualified_sets.c.ranks_at_ms <= bindparam("now_ms"))
+    select(qualified_sets.c.ranks_at_ms, qualified_sets.c.set_id)
+    .where(
+        qualified_sets.c.ranks_at_ms <= bindparam("now_ms"),
+        or_(
+            qualified_sets.c.ranks_at_ms > _after_ms,
+            and_(qualified_sets.c.ranks_at_ms == _after_ms, qualified_sets.c.set_id > bindparam("after_id")),
+        ),
+    )
     .order_by(qualified_sets.c.ranks_at_ms, qualified_sets.c.set_id)
     .limit(RANKED_AT_ONCE),
-    scalar,
+    DueSet,
 )
 _ACTS = Query(
     select(audit_log.c.at_ms, audit_log.c.action, users.c.id, users.c.name)
@@ -270,11 +285,23 @@ class NominationMode:
     # --- what follows without a nominator
 
     async def rank_due(self) -> int:
-        """Rank the sets that were qualified long enough. Return their number. A job calls this, in both modes."""
+        """Rank the sets that were qualified long enough. Return their number. A job calls this, in both modes.
+
+        A set that fails stays qualified, for the next run. Raises Unavailable.
+        """
         now = self._clock.now_ms()
         ranked = 0
-        for set_id in await self._database.all(_DUE, now_ms=now):
-            ranked += await self._rank(set_id, now)
+        after = DueSet(0, 0)
+        # In the order of the times, so that a set that fails does not hold up those behind it.
+        while due := await self._database.all(_DUE, now_ms=now, after_ms=after.ranks_at_ms, after_id=after.set_id):
+            for one in due:
+                try:
+                    ranked += await self._rank(one.set_id, now)
+                except Unavailable:
+                    raise
+                except Exception as error:
+                    get_logger("staff").error("a set could not be ranked", set_id=one.set_id, exc_info=error)
+            after = due[-1]
         return ranked
 
     async def _rank(self, set_id: int, now: int) -> bool:
