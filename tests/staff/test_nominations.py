@@ -450,19 +450,47 @@ def test_operator_sets_statuses_and_does_not_nominate(ranking: Ranking) -> None:
         ranking.world.run(ranking.mode.nominate(OPERATOR, song))
 
 
-def test_hidden_nominators_count_and_have_no_name(ranking: Ranking) -> None:
+def test_nominations_of_hidden_players_are_not_shown(ranking: Ranking) -> None:
     world = ranking.world
     anna, boris = qualify(ranking)
     world.run(world.restrictions.restrict(OPERATOR, boris.user_id, "x"))
 
     found = world.run(ranking.mode.of_set(1))
 
-    assert (found.count, [one.name for one in found.nominators]) == (2, ["anna"])
+    assert (found.count, [one.name for one in found.nominators]) == (1, ["anna"])
     history = world.run(ranking.mode.history(1))
     assert [(act.action, act.by_id, act.by) for act in history] == [
         ("nominate", None, None),
         ("nominate", anna.user_id, "anna"),
     ]
+
+
+def test_nominations_of_hidden_players_count_again_when_they_are_visible(ranking: Ranking) -> None:
+    world = ranking.world
+    anna, boris, carla = (ranking.nominator(name) for name in ("anna", "boris", "carla"))
+    [song] = ranking.pending(a_map(1))
+    world.run(ranking.mode.nominate(anna, song))
+    world.run(world.restrictions.restrict(OPERATOR, anna.user_id, "x"))
+
+    with pytest.raises(WrongState, match="no nominations"):
+        world.run(ranking.mode.reset(boris, song, "x"))
+    assert world.run(ranking.mode.nominate(boris, song)).count == 1
+    assert (ranking.statuses(), len(ranking.nominated())) == ({1: 0}, 2)
+
+    world.run(world.restrictions.unrestrict(OPERATOR, anna.user_id, "x"))
+    assert world.run(ranking.mode.of_set(1)).count == 2
+    assert world.run(ranking.mode.nominate(carla, song)).count == 3
+    assert ranking.statuses() == {1: 4}
+
+
+def test_reset_deletes_the_nominations_of_hidden_players_without_counting_them(ranking: Ranking) -> None:
+    world = ranking.world
+    anna, boris = qualify(ranking)
+    world.run(world.restrictions.restrict(OPERATOR, boris.user_id, "x"))
+
+    assert world.run(ranking.mode.reset(anna, world.run(world.beatmaps.find(id=1)), "x")) == 1
+
+    assert (ranking.nominated(), ranking.statuses()) == ([], {1: 0})
 
 
 def test_nominator_who_was_restricted_or_demoted_cannot_act(ranking: Ranking) -> None:

@@ -54,7 +54,7 @@ class Nominator(msgspec.Struct, frozen=True):
 
 
 class Nominations(msgspec.Struct, frozen=True):
-    """The nominations of a set. `count` includes those of hidden players, `nominators` does not.
+    """The nominations of a set by visible players. Those of hidden players count again when they are visible again.
 
     `ranks_at_ms` is the time at which a qualified set becomes ranked, None for other sets.
     """
@@ -94,7 +94,12 @@ _OPEN_OF = Query(
     ),
     scalar,
 )
-_COUNT = Query(select(func.count()).where(nominations.c.set_id == bindparam("of_set")), scalar)
+_COUNT = Query(
+    select(func.count())
+    .select_from(nominations.join(users, users.c.id == nominations.c.user_id))
+    .where(nominations.c.set_id == bindparam("of_set"), visible()),
+    scalar,
+)
 _SHOWN = Query(
     select(users.c.id, users.c.name, nominations.c.at_ms)
     .select_from(nominations.join(users, users.c.id == nominations.c.user_id))
@@ -194,8 +199,8 @@ class NominationMode:
     async def reset(self, actor: Actor, beatmap: Beatmap, reason: str) -> int:
         """Delete the nominations of a set and make a set that they qualified pending again. Return their number.
 
-        The nominators get the reason. Raises NotAllowed, Invalid, Refused in the simple mode, and WrongState for a set
-        without nominations.
+        The number is that of visible nominators, but all nominators get the reason. Raises NotAllowed, Invalid, Refused
+        in the simple mode, and WrongState for a set that is not qualified and has no nomination of a visible player.
         """
         await self._require(actor)
         reason = checked_reason(reason)
@@ -203,9 +208,10 @@ class NominationMode:
 
         async def body(tx: Transaction) -> int:
             await ranking.lock(tx, beatmap.set_id)
-            count = await self._reset(tx, actor, beatmap, reason, now)
-            if count is None:
+            count = await tx.one(_COUNT, of_set=beatmap.set_id) or 0
+            if not count and await tx.one(ranking.RANKS_AT, of_set=beatmap.set_id) is None:
                 raise WrongState("this beatmap set has no nominations")
+            await self._reset(tx, actor, beatmap, reason, now)
             return count
 
         return await self._authority.transaction(Requirement(actor, SETS_STATUS), body)
@@ -239,11 +245,11 @@ class NominationMode:
         if (await tx.one(_OPEN_OF, by_id=actor.user_id) or 0) >= OPEN_MAX:
             raise Refused(f"you have nominated {OPEN_MAX} sets that are not ranked yet")
 
-    async def _reset(self, tx: Transaction, actor: Actor, beatmap: Beatmap, reason: str, now: int) -> int | None:
-        """Reset the set of a map that is locked. Return the number of nominations, None if there was nothing."""
+    async def _reset(self, tx: Transaction, actor: Actor, beatmap: Beatmap, reason: str, now: int) -> None:
+        """Reset the set of a map that is locked, if there is something to reset."""
         nominators, was_qualified = await ranking.end_nominations(tx, beatmap.set_id)
         if not nominators and not was_qualified:
-            return None
+            return
         # Read after the imports and changes of this transaction.
         of_set = await ranking.lock(tx, beatmap.set_id) if was_qualified else []
         back = [one for one in of_set if one.status == MapStatus.QUALIFIED]
@@ -257,7 +263,6 @@ class NominationMode:
         details = {"set_id": beatmap.set_id, "before": len(nominators), "after": 0}
         await self._record(tx, actor, RESET, beatmap.id, reason, details, now)
         await map_statuses.record(tx, actor, back, MapStatus.PENDING, now, reason=reason)
-        return len(nominators)
 
     async def _record(
         self, tx: Transaction, actor: Actor, action: str, map_id: int, reason: str, details: dict[str, int], now: int

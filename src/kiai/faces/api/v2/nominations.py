@@ -36,8 +36,8 @@ class NominationsData(msgspec.Struct, frozen=True):
     """The nominations of the set of a map.
 
     `mode` is how the server ranks sets: `simple`, where one nominator sets the status, or `nominations`. `count` of
-    `needed` nominations are given; hidden players count, but are not in `nominations`. `ranks_at` is the time in UTC at
-    which a qualified set becomes ranked, else null.
+    `needed` nominations are given; those of hidden players do not count. `ranks_at` is the time in UTC at which a
+    qualified set becomes ranked, else null.
     """
 
     set_id: int
