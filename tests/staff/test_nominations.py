@@ -427,6 +427,29 @@ def test_nominator_has_a_daily_limit_and_administrators_have_none(ranking: Ranki
     world.run(ranking.requests.set_status(anna, [song], MapStatus.PENDING))
 
 
+def test_all_maps_of_one_act_count_towards_the_daily_limit(ranking: Ranking) -> None:
+    world = ranking.world
+    anna, boris, carla = (ranking.nominator(name) for name in ("anna", "boris", "carla"))
+    [song] = ranking.pending(a_map(1))
+    easy, hard = ranking.pending(a_map(2, set_id=2), a_map(3, set_id=2, version="Hard", objects=60))
+    for n in range(CHANGES_A_DAY - 1):
+        for one in (anna, boris):
+            world.run(world.staff.set_map_status(one, [song], MapStatus.LOVED if n % 2 else MapStatus.PENDING))
+
+    with pytest.raises(Refused, match="ask an administrator"):
+        world.run(ranking.requests.set_status(anna, [easy, hard], MapStatus.LOVED))
+    with pytest.raises(Refused, match="ask an administrator"):
+        world.run(ranking.requests.set_frozen(anna, [easy, hard], False))
+    world.run(ranking.mode.nominate(carla, easy))
+    with pytest.raises(Refused, match="ask an administrator"):
+        world.run(ranking.mode.nominate(boris, easy))
+    assert (ranking.statuses(2), ranking.nominated()) == ({2: 0, 3: 0}, [(2, carla.user_id)])
+
+    world.run(ranking.requests.set_frozen(anna, [easy], False))
+    with pytest.raises(Refused, match="ask an administrator"):
+        world.run(ranking.requests.set_status(anna, [easy], MapStatus.LOVED))
+
+
 def test_changes_at_once_do_not_pass_the_daily_limit_together(ranking: Ranking) -> None:
     world = ranking.world
     anna = ranking.nominator("anna")

@@ -28,7 +28,7 @@ SEES_REQUESTS: Final = "beatmaps.requests"
 OPEN_MAX: Final = 10
 """Open requests of one player."""
 CHANGES_A_DAY: Final = 50
-"""Changes of statuses by one nominator in 24 hours; administrators have no limit."""
+"""Maps whose status one nominator sets, freezes or unfreezes in 24 hours; administrators have no limit."""
 PAGE: Final = 5
 NAMED_MAX: Final = 3
 DAY_MS: Final = 86_400_000
@@ -114,12 +114,16 @@ _REQUESTERS = Query(
     .limit(NAMED_MAX + 1),
     Requester,
 )
-_NTH_CHANGE = Query(
+# The newest rows by id, which the index of actors has in order. Older ones matter only to those who have no limit.
+_changes = (
     select(audit_log.c.at_ms)
     .where(audit_log.c.actor_id == bindparam("actor_id"), audit_log.c.action == "beatmap_status")
     .order_by(audit_log.c.id.desc())
-    .limit(1)
-    .offset(CHANGES_A_DAY - 1),
+    .limit(CHANGES_A_DAY)
+    .subquery()
+)
+_CHANGES_SINCE = Query(
+    select(func.count()).select_from(_changes).where(_changes.c.at_ms > bindparam("since_ms")),
     scalar,
 )
 
@@ -220,32 +224,37 @@ class MapRequests:
         wanted = {beatmap.id for beatmap in beatmaps}
 
         async def body(tx: Transaction) -> None:
-            if is_bound:
-                await self.check_daily_limit(tx, actor)
             found = [beatmap for beatmap in await ranking.lock(tx, beatmaps[0].set_id) if beatmap.id in wanted]
             if all(beatmap.status == status for beatmap in found):
                 raise WrongState(f"the status is already {status.name.lower()}")
             changed = [beatmap for beatmap in found if beatmap.status != status or not beatmap.frozen]
+            if is_bound:
+                await self.check_daily_limit(tx, actor, len(changed))
             await self._beatmaps.set_statuses(tx, changed, status, now)
             await map_statuses.record(tx, actor, changed, status, now)
 
         await self._authority.transaction(Requirement(actor, SETS_STATUS), body)
 
-    async def check_daily_limit(self, tx: Transaction, actor: Actor) -> None:
-        """Raise Refused if the actor has changed `CHANGES_A_DAY` statuses in the last 24 hours.
+    async def check_daily_limit(self, tx: Transaction, actor: Actor, maps: int) -> None:
+        """Raise Refused if the actor would have changed more than `CHANGES_A_DAY` maps in the last 24 hours.
 
-        The transaction has locked the account of the actor, so that acts at once do not pass together.
+        `maps` is the number of maps that the act changes. The transaction has locked the account of the actor, so that
+        acts at once do not pass together.
         """
-        nth = await tx.one(_NTH_CHANGE, actor_id=actor.user_id)
-        if nth is not None and nth > self._clock.now_ms() - DAY_MS:
-            raise Refused(f"you have changed {CHANGES_A_DAY} statuses today; ask an administrator")
+        since_ms = self._clock.now_ms() - DAY_MS
+        left = CHANGES_A_DAY - (await tx.one(_CHANGES_SINCE, actor_id=actor.user_id, since_ms=since_ms) or 0)
+        if maps > left:
+            raise Refused(
+                f"nominators change up to {CHANGES_A_DAY} maps in 24 hours, you {max(left, 0)} more; "
+                "ask an administrator"
+            )
 
     async def set_frozen(self, actor: Actor, beatmaps: list[Beatmap], frozen: bool) -> None:
         """Freeze the status of maps, so that upstream does not change it, or leave it to upstream again.
 
-        Raises NotAllowed, and WrongState if nothing would change.
+        Raises NotAllowed, WrongState if nothing would change, and Refused beyond a nominator's daily limit.
         """
-        await self._authority.require(actor, SETS_STATUS)
+        priv = await self._authority.require(actor, SETS_STATUS)
         now = self._clock.now_ms()
         wanted = {beatmap.id for beatmap in beatmaps}
 
@@ -254,6 +263,8 @@ class MapRequests:
             changed = [beatmap for beatmap in found if bool(beatmap.frozen) != frozen]
             if not changed:
                 raise WrongState(f"the status is already {'frozen' if frozen else 'not frozen'}")
+            if actor.user_id and not effective(priv) & ADMINISTRATOR:
+                await self.check_daily_limit(tx, actor, len(changed))
             for beatmap in changed:
                 await self._beatmaps.set_frozen(tx, beatmap, frozen)
             for beatmap in changed:

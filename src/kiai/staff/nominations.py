@@ -177,11 +177,12 @@ class NominationMode:
         now, set_id = self._clock.now_ms(), beatmap.set_id
 
         async def body(tx: Transaction) -> Nominations:
-            if not effective(priv) & ADMINISTRATOR:
-                await self._requests.check_daily_limit(tx, actor)
             pending = [one for one in await ranking.lock(tx, set_id) if one.status == MapStatus.PENDING]
             before = await tx.one(_COUNT, of_set=set_id) or 0
             await self._check_open(tx, actor, set_id, has_pending=bool(pending))
+            if not effective(priv) & ADMINISTRATOR:
+                qualified = len(pending) if before + 1 >= self.rules.needed else 0
+                await self._requests.check_daily_limit(tx, actor, max(qualified, 1))
             await tx.run(ranking.NOMINATE, set_id=set_id, user_id=actor.user_id, at_ms=now)
             count, ranks_at = before + 1, None
             if count >= self.rules.needed:
