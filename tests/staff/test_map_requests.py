@@ -132,6 +132,21 @@ def test_closing_sends_the_reason_now_or_as_mail(requests: Ranking) -> None:
         world.run(requests.requests.close(nora, song, "again"))
 
 
+def test_closing_reveals_nothing_about_requests_of_hidden_players(requests: Ranking) -> None:
+    world, nora = requests.world, requests.nominator("nora")
+    song, other = requests.pending(a_map(1), a_map(2))
+    anna, hidden = requests.player("anna"), requests.player("hidden")
+    for player, requested in ((anna, song), (hidden, song), (hidden, other)):
+        world.run(requests.requests.request(player, requested))
+    world.run(world.restrictions.restrict(OPERATOR, hidden, "x"))
+
+    assert world.run(requests.requests.close(nora, song, "not yet")) == 1
+    with pytest.raises(NotFound):
+        world.run(requests.requests.close(nora, other, "not yet"))
+
+    assert requests.requested() == [(hidden, 2)]
+
+
 def by_operator(requests: Ranking) -> None:
     beatmap = requests.world.run(requests.world.beatmaps.find(id=1))
     requests.world.run(requests.world.staff.set_map_status(OPERATOR, [beatmap], MapStatus.RANKED))

@@ -106,6 +106,16 @@ _QUEUE = Query(
     scans=_SCANS,
 )
 _SETS = Query(select(func.count(map_requests.c.set_id.distinct())).select_from(_shown), scalar, scans=_SCANS)
+_SHOWN_OF_SET = Query(
+    select(func.count()).select_from(
+        select(map_requests.c.id)
+        .select_from(_shown)
+        .where(map_requests.c.set_id == bindparam("of_set"))
+        .limit(ranking.OF_SET_MAX + 1)
+        .subquery()
+    ),
+    scalar,
+)
 _REQUESTERS = Query(
     select(users.c.id, users.c.name)
     .select_from(map_requests.join(users, users.c.id == map_requests.c.user_id))
@@ -182,10 +192,10 @@ class MapRequests:
         return await self._database.all(_REQUESTERS, of_set=set_id)
 
     async def close(self, actor: Actor, beatmap: Beatmap, reason: str) -> int:
-        """Close the requests for a set without a change of status, and return their number.
+        """Close the requests for a set without a change of status, and return the number of those that are shown.
 
-        The players get the reason, at the next login if they are offline. Raises NotAllowed, Invalid, and NotFound
-        without open requests.
+        The players get the reason, at the next login if they are offline. Requests of hidden players are closed, too.
+        Raises NotAllowed, Invalid, and NotFound without open requests that are shown.
         """
         await self._authority.require(actor, SEES_REQUESTS)
         reason = checked_reason(reason)
@@ -193,9 +203,11 @@ class MapRequests:
 
         async def body(tx: Transaction) -> int:
             await ranking.lock(tx, beatmap.set_id)
-            closed = await ranking.close_requests(tx, beatmap.set_id, f"was closed: {chat_text(reason)}", now)
-            if not closed:
+            # Else nominators could find out who is hidden.
+            shown = await tx.one(_SHOWN_OF_SET, of_set=beatmap.set_id) or 0
+            if not shown:
                 raise NotFound("open request for this beatmap set")
+            closed = await ranking.close_requests(tx, beatmap.set_id, f"was closed: {chat_text(reason)}", now)
             await audit.write(
                 tx,
                 actor,
@@ -206,7 +218,7 @@ class MapRequests:
                 reason=reason,
                 details={"set_id": beatmap.set_id, "requests": closed},
             )
-            return closed
+            return shown
 
         return await self._authority.transaction(Requirement(actor, SEES_REQUESTS), body)
 
