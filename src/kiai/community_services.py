@@ -105,6 +105,10 @@ class CommunityServices:
         self._build_clans(services)
         self._build_webhooks(services)
 
+    def set_start(self, started_ms: int) -> None:
+        """Set the start of the server, in a worker whose supervisor started earlier than the worker itself."""
+        self.maintenance.started_ms = started_ms
+
     def _build_clans(self, services: "Services") -> None:
         settings, database, clock = services.settings, services.database, services.clock
         rules = ClanRules(

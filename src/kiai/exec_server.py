@@ -18,6 +18,8 @@ FIGURES_IN: Final = "--figures-in-fd="
 """The shared memory for the metrics of all workers: file descriptor, slot of this worker, number of slots."""
 SUPERVISOR: Final = "--supervisor="
 """The process id of the supervisor. A worker ends when its supervisor has ended."""
+STARTED_AT: Final = "--started-at-ms="
+"""The start of the supervisor. A worker that is started again later still belongs to that start of the server."""
 
 
 def exec_server(settings: Settings, *, demo: bool) -> NoReturn:

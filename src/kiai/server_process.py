@@ -41,6 +41,7 @@ from kiai.exec_server import (
     IRC_TLS_ON,
     LISTEN_ON,
     SETTINGS_FROM,
+    STARTED_AT,
     SUPERVISOR,
     announce,
 )
@@ -132,6 +133,7 @@ async def _serve(
     demo: bool,
     listen_on: int | None = None,
     supervisor: int | None = None,
+    started_ms: int | None = None,
     slots: SharedMemory | None = None,
     irc: IrcSockets | None = None,
 ) -> None:
@@ -153,6 +155,8 @@ async def _serve(
                     await _make_demo(services)
                 if supervisor is None:
                     await _announce_claim(services)
+                if started_ms is not None:
+                    services.community.set_start(started_ms)
                 access_log = logs.AccessLog(settings.log, settings.log_level)
                 server = HttpServer(services, access_log, slots)
                 server.stop_server = functools.partial(_stop_server, supervisor)
@@ -374,7 +378,17 @@ def main(arguments: list[str]) -> int:
         supervisor = _int_argument(arguments, SUPERVISOR)
         slots = _slots(arguments)
         irc = None if supervisor is None else _inherited_irc(arguments)
-        runner.run(_serve(settings, demo=demo, listen_on=listen_on, supervisor=supervisor, slots=slots, irc=irc))
+        runner.run(
+            _serve(
+                settings,
+                demo=demo,
+                listen_on=listen_on,
+                supervisor=supervisor,
+                started_ms=_int_argument(arguments, STARTED_AT),
+                slots=slots,
+                irc=irc,
+            )
+        )
     except KiaiError as error:
         print(f"kiai: {error}", file=sys.stderr)
         return 1

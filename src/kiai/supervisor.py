@@ -16,7 +16,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final
 
 from kiai import shared_memory
-from kiai.exec_server import FIGURES_IN, LISTEN_ON, SETTINGS_FROM, SUPERVISOR, announce
+from kiai.clock import SystemClock
+from kiai.exec_server import FIGURES_IN, LISTEN_ON, SETTINGS_FROM, STARTED_AT, SUPERVISOR, announce
 from kiai.logs import get_logger
 
 READY_S: Final = 60.0
@@ -71,6 +72,7 @@ class Supervisor:
         self._on_ready = on_ready
         self._on_stop = on_stop
         self._settings_json = settings_json
+        self._started_ms = SystemClock().now_ms()
         self._listening = listening
         self._memory_fd = shared_memory.create(SLOTS_PER_WORKER * count)
         self._slots = shared_memory.SharedMemory(self._memory_fd, SLOTS_PER_WORKER * count)
@@ -147,6 +149,7 @@ class Supervisor:
                 f"{SETTINGS_FROM}{out}",
                 f"{LISTEN_ON}{listen}",
                 f"{SUPERVISOR}{os.getpid()}",
+                f"{STARTED_AT}{self._started_ms}",
                 f"{FIGURES_IN}{self._memory_fd},{slot},{self._slots.count}",
                 *(f"{flag}{descriptor}" for flag, descriptor in self._inherited.items()),
                 pass_fds=(out, listen, self._memory_fd, *self._inherited.values()),

@@ -226,6 +226,30 @@ def test_the_setting_wins_over_the_switch(world: World, root: Actor) -> None:
     assert rows(world) == []
 
 
+@pytest.mark.parametrize("was_on", [False, True], ids=["never switched", "switched off"])
+def test_maintenance_by_the_setting_begins_with_the_server(
+    world: World, worker: Worker, root: Actor, was_on: bool
+) -> None:
+    if was_on:
+        world.run(worker.maintenance.switch(root, on=True))
+        world.run(worker.maintenance.switch(root, on=False))
+        world.clock.advance(MATCH_MS / 1000)
+    for _ in range(2):
+        world.clock.advance(60)
+        started = Worker(world, maintenance=True)
+        started.follow()
+        other = Worker(world, maintenance=True)
+        other.maintenance.started_ms = started.maintenance.started_ms
+        other.follow()
+        playing = started.log_in(12, match_id=7)
+
+        for one in (started, other, started):
+            assert world.run(one.maintenance.drain()) == 0
+        assert started.read(playing).count(b"under maintenance") == 1
+        world.clock.advance(MATCH_MS / 1000)
+        assert world.run(other.maintenance.drain()) == 1
+
+
 # --- blocked addresses
 
 

@@ -46,7 +46,8 @@ class Maintenance:
         self._presence = presence
         self._clock = clock
         self._title = title
-        self._started_ms = clock.now_ms()
+        self.started_ms = clock.now_ms()
+        """The start of the server, with several workers that of their supervisor."""
 
     async def is_on(self, actor: Actor) -> bool:
         """Return whether maintenance is on. Raises NotAllowed."""
@@ -92,7 +93,10 @@ class Maintenance:
         """
         if not self._switches.under_maintenance():
             return 0
-        since_ms = self._switches.now("maintenance").changed_at_ms
+        # By the setting, maintenance begins with the server. The switch may have been switched off long before.
+        switch = self._switches.now("maintenance")
+        by_switch = switch.value and not self._switches.maintenance_by_setting
+        since_ms = switch.changed_at_ms if by_switch else self.started_ms
         if await self._realtime.once(f"maintenance:{since_ms}", NOTICE_S):
             await self._presence.alert(
                 f"{self._title} is under maintenance now. Players are logged out, at once or after their match."
@@ -105,7 +109,7 @@ class Maintenance:
             except SessionGone:
                 continue
             await asyncio.sleep(0)  # with state in memory, thousands of ends would run without ever yielding
-            if self._may_stay(session, since_ms or self._started_ms):
+            if self._may_stay(session, since_ms):
                 continue
             await drained.store(self._realtime, session)
             ended += await self._presence.end(token) is not None
