@@ -85,7 +85,7 @@ class SiteServices:
         services.outbox.subscribe(REVOKED, services.presence.end_irc_sessions)
         self.chat_bots = ChatBots(database, accounts, services.authority, clock)
         self.own_keys = OwnKeys(accounts, services.api_keys, self.irc_passwords, self.entry.history)
-        self.overwriting = Overwriting(database, services.profiles, services.authority, services.realtime, clock)
+        self.overwriting = Overwriting(services.profiles, services.authority, services.realtime, clock)
         self.friendships = Friendships(services.relationships, services.presence)
         self.name_changes = NameChanges(database, accounts, clock, every_days=settings.name_change_days)
         self.profile_settings = ProfileSettings(

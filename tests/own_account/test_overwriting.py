@@ -9,6 +9,7 @@ from kiai.own_account import Overwriting
 from kiai.own_account.overwriting import EVERY_S
 from kiai.scores.hiding import Hiding
 from kiai.staff import Actor
+from kiai.staff.audit import OPERATOR
 from kiai.storage.port import Transaction
 from kiai.storage.tables import scores
 
@@ -23,7 +24,7 @@ class Player:
         self.id = world.add_player(a_player(name, priv=SUPPORTER))
         self.actor = Actor(self.id, "game")
         self.song = world.add_map(a_map())
-        self.overwriting = Overwriting(world.database, world.profiles, world.authority, world.realtime, world.clock)
+        self.overwriting = Overwriting(world.profiles, world.authority, world.realtime, world.clock)
 
     def play(self, score: int, pp: float, *, mods: int = 0, passed: bool = True) -> int:
         return self.world.record(
@@ -32,7 +33,8 @@ class Player:
 
     def overwrite(self) -> int:
         self.world.clock.advance(EVERY_S)
-        kept = self.world.run(self.overwriting.overwrite(self.actor)).score.id
+        last = self.world.run(self.overwriting.last(self.actor)).score.id
+        kept = self.world.run(self.overwriting.overwrite(self.actor, last)).score.id
         self.world.reconcile()
         return kept
 
@@ -142,13 +144,40 @@ def test_refusals(anna: Player) -> None:
     anna.play(900_000, 90.0)
     with pytest.raises(WrongState, match="already the best one"):
         anna.overwrite()
-    anna.play(800_000, 80.0)
+    last = anna.play(800_000, 80.0)
     anna.overwrite()
     with pytest.raises(Refused, match="once in 10 seconds"):
-        anna.world.run(anna.overwriting.overwrite(anna.actor))
+        anna.world.run(anna.overwriting.overwrite(anna.actor, last))
     anna.play(100_000, 0.0, passed=False)
     with pytest.raises(Refused, match="your last play is a fail"):
         anna.overwrite()
     boris = anna.world.add_player(a_player("boris"))
     with pytest.raises(NotAllowed):
-        anna.world.run(anna.overwriting.overwrite(Actor(boris, "game")))
+        anna.world.run(anna.overwriting.overwrite(Actor(boris, "game"), last))
+
+
+def test_score_played_after_the_question_is_not_the_one_that_was_shown(anna: Player) -> None:
+    best, shown = anna.play(900_000, 90.0), anna.play(800_000, 80.0)
+    later = anna.play(100_000, 10.0)
+
+    with pytest.raises(Refused, match="another one now"):
+        anna.world.run(anna.overwriting.overwrite(anna.actor, shown))
+
+    assert anna.flags() == {best: ALL, shown: NONE, later: NONE}
+    assert anna.world.audit(shown, kind="score") == anna.world.audit(later, kind="score") == []
+
+
+def test_right_is_checked_again_in_the_transaction(anna: Player, monkeypatch: pytest.MonkeyPatch) -> None:
+    best, last = anna.play(900_000, 90.0), anna.play(800_000, 80.0)
+    once = anna.world.realtime.once
+
+    async def donor_time_ends(key: str, for_s: float) -> bool:
+        await anna.world.staff.revoke(OPERATOR, "anna", ["supporter"])
+        return await once(key, for_s)
+
+    monkeypatch.setattr(anna.world.realtime, "once", donor_time_ends)
+    with pytest.raises(NotAllowed):
+        anna.overwrite()
+
+    assert anna.flags() == {best: ALL, last: NONE}
+    assert anna.world.audit(last, kind="score") == []

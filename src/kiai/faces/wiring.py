@@ -244,7 +244,7 @@ def register_bot_commands(services: "Services") -> None:
     sessions = SessionCommands(services.presence, community.kicks, Clients(services.authority, services.realtime))
     map_links = MapLinks(now_playing, services.beatmaps, services.mirrors, services.realtime, services.link)
     wipes = WipeCommands(community.wipes, now_playing, services.beatmaps, services.realtime, services.link)
-    overwrite = OverwriteCommands(services.site.overwriting, services.link)
+    overwrite = OverwriteCommands(services.site.overwriting, services.realtime, services.link)
     basics = (HelpCommands(services.bot), players, sessions, overwrite)
     of_players = (*basics, now_playing, map_links, server, ownership, community_commands, maps)
     of_staff = (moderation, sanctions, wipes, _inspection(services, now_playing), _server_acts(services))

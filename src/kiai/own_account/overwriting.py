@@ -11,8 +11,8 @@ from kiai.scores.model import MappedScore
 from kiai.scores.profiles import Profiles
 from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority
-from kiai.storage.port import Database, Transaction
+from kiai.staff.authority import Authority, Requirement
+from kiai.storage.port import Transaction
 
 PERMISSION: Final = "scores.overwrite"
 EVERY_S: Final = 10.0
@@ -22,10 +22,7 @@ EVERY_S: Final = 10.0
 class Overwriting:
     """Finds the last score of a player, and makes it the best one."""
 
-    def __init__(
-        self, database: Database, profiles: Profiles, authority: Authority, realtime: Realtime, clock: Clock
-    ) -> None:
-        self._database = database
+    def __init__(self, profiles: Profiles, authority: Authority, realtime: Realtime, clock: Clock) -> None:
         self._profiles = profiles
         self._authority = authority
         self._realtime = realtime
@@ -42,12 +39,15 @@ class Overwriting:
             raise Refused("your last play is a fail")
         return last
 
-    async def overwrite(self, actor: Actor) -> MappedScore:
-        """Make the last score of a player the best one on its map and return it.
+    async def overwrite(self, actor: Actor, score_id: int) -> MappedScore:
+        """Make the last score of a player, which has this id, the best one on its map and return it.
 
-        Raises as `last`, WrongState if it is the best one already, and Refused within 10 s after the last use.
+        Raises as `last`, WrongState if it is the best one already, and Refused if the last score is another one and
+        within 10 s after the last use.
         """
         last = await self.last(actor)
+        if last.score.id != score_id:  # the player has played since
+            raise Refused("your last score is another one now; send the command again")
         if not await self._realtime.once(f"overwrite:{actor.user_id}", EVERY_S):
             raise Refused(f"you can do this once in {EVERY_S:.0f} seconds")
         now = self._clock.now_ms()
@@ -65,7 +65,7 @@ class Overwriting:
             )
 
         try:
-            await self._database.transaction(body)
+            await self._authority.transaction(Requirement(actor, PERMISSION), body)
         except NotFound as error:  # hidden in the meantime
             raise Refused("your last score does not exist any more") from error
         return last

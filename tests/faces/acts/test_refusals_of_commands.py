@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from tests.faces.acts.chat_examples import EXAMPLES, Example
+from tests.faces.acts.chat_examples import EXAMPLES, Example, played_worse
 from tests.faces.acts.desk import Desk, Person, Scene, role_below, weakest_role
 
 from kiai.chat.bot import UNKNOWN, ArgumentKind, BotCommand
@@ -231,6 +231,21 @@ def test_nobody_does_it_to_oneself(desk: Desk, example: Example) -> None:
     assert "You can't do that to yourself" in answer_of(desk, scene.actor, line, "")
 
     assert [row.action for row in desk.rows_after(newest)] == []
+
+
+def test_overwriting_is_confirmed_for_the_score_that_was_shown(desk: Desk) -> None:
+    scene = Scene(desk, "supporter")
+    played_worse(scene)
+    [asked] = desk.say(scene.actor, "!overwrite")
+    assert "800,000 points" in asked
+    played_worse(scene)
+    newest = desk.newest_row()
+
+    answer = desk.say(scene.actor, f"!confirm {asked.partition('!confirm ')[2][:6]}")
+
+    assert answer == ["Your last score is another one now; send the command again."]
+    assert [row.action for row in desk.rows_after(newest)] == []
+    assert "Your best score on this beatmap is now" in answer_of(desk, scene.actor, "!overwrite", "")
 
 
 # --- two at once

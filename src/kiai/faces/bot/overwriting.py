@@ -3,25 +3,28 @@
 from collections.abc import Callable, Sequence
 
 from kiai.beatmaps.model import full_title
-from kiai.chat.bot import BotCommand, CommandContext, CommandScope
+from kiai.chat.bot import CONFIRM_WITHIN_S, BotCommand, CommandContext, CommandScope
 from kiai.faces.bot.acting import actor_of
 from kiai.osu.modes import mode_text
 from kiai.osu.mods import mods_text
 from kiai.osu.texts import chat_link
 from kiai.own_account.overwriting import PERMISSION, Overwriting
+from kiai.realtime.port import Realtime
 from kiai.scores.model import MappedScore
 
 
 class OverwriteCommands:
     """The handler of `!overwrite`. `link` makes a link to a page of the website."""
 
-    def __init__(self, overwriting: Overwriting, link: Callable[[str], str]) -> None:
+    def __init__(self, overwriting: Overwriting, realtime: Realtime, link: Callable[[str], str]) -> None:
         self._overwriting = overwriting
+        self._realtime = realtime
         self._link = link
 
     async def explain(self, context: CommandContext) -> str:
         """Return what `!overwrite` will do."""
         last = await self._overwriting.last(actor_of(context))
+        await self._realtime.stash(_asked(context), "", str(last.score.id).encode(), CONFIRM_WITHIN_S)
         return (
             f"This makes your last score the best one on its beatmap, although an earlier one is better, and you can't "
             f"undo it: {self._shown(last)}. The earlier scores stay in your lists and give no pp."
@@ -29,7 +32,9 @@ class OverwriteCommands:
 
     async def overwrite(self, context: CommandContext) -> Sequence[str]:
         """`!overwrite`, confirmed."""
-        kept = await self._overwriting.overwrite(actor_of(context))
+        # The code was given for the last score of that time, and the author may have played since.
+        asked = (await self._realtime.stashed(_asked(context))).get("")
+        kept = await self._overwriting.overwrite(actor_of(context), int(asked or 0))
         return (f"Your best score on this beatmap is now {self._shown(kept)}.",)
 
     def _shown(self, mapped: MappedScore) -> str:
@@ -52,3 +57,8 @@ class OverwriteCommands:
                 hidden=True,
             )
         ]
+
+
+def _asked(context: CommandContext) -> str:
+    """Return the key under which the score of an unconfirmed `!overwrite` is kept."""
+    return f"overwrite:{context.session.user_id}"
