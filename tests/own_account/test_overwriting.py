@@ -129,6 +129,27 @@ def test_earlier_pass_is_the_best_again_if_staff_hides_the_chosen_one(anna: Play
     assert anna.world.problems() == []
 
 
+def test_earlier_pass_that_was_hidden_is_overwritten_as_well(anna: Player) -> None:
+    best = anna.play(900_000, 90.0)
+    hiding = Hiding(anna.world.database, anna.world.clock)
+
+    def set_hidden(hidden: bool) -> None:
+        async def body(tx: Transaction) -> None:
+            await hiding.set_hidden(tx, best, hidden=hidden)
+
+        anna.world.run(anna.world.database.transaction(body))
+        anna.world.reconcile()
+
+    set_hidden(True)
+    middle, kept = anna.play(850_000, 85.0), anna.play(800_000, 80.0)
+    anna.overwrite()
+
+    set_hidden(False)
+
+    assert anna.flags() == {best: NONE, middle: NONE, kept: ALL}
+    assert anna.world.problems() == []
+
+
 def test_relax_is_overwritten_by_pp(anna: Player) -> None:
     best, kept = anna.play(900_000, 90.0, mods=RX), anna.play(950_000, 80.0, mods=RX)
 

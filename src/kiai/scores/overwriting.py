@@ -1,7 +1,8 @@
 """Overwriting: a player chooses their last pass on a map as the best one, although an earlier one is better.
 
-The earlier passes on the map and mode get a mark. They stay in all lists and counters, but they are bests only where
-the player has no pass without the mark. A later pass is compared with the chosen one.
+The earlier passes on the map and mode get a mark, hidden ones as well, because staff may show them again. They stay in
+all lists and counters, but they are bests only where the player has no pass without the mark. A later pass is compared
+with the chosen one.
 
 See docs/spec/game-rules.md#overwritten-scores.
 """
@@ -23,7 +24,6 @@ _MARK_EARLIER = Command(
         scores.c.mode == bindparam("in_mode"),
         scores.c.user_id == bindparam("of_user"),
         scores.c.passed == literal_column("1"),
-        scores.c.hidden == literal_column("0"),
         scores.c.id < bindparam("kept_id"),
     )
     .values(overwritten=1)
