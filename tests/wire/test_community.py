@@ -377,7 +377,7 @@ def test_players_request_sets_and_nominators_answer(community: Community, anna: 
     queue = mod.write_to_bot("!requests")
     assert "1 since" in queue[0]
     assert "by anna" in queue[0]
-    assert queue[1] == "Page 1 of 1, 1 sets."
+    assert queue[1] == "Page 1 of 1, 1 set."
     assert "Usage: !close <reason>" in mod.write_to_bot("!close")[0]
     assert "closed 1 request" in mod.write_to_bot("!close not yet")[0]
     eventually(lambda: "was closed: not yet" in str(lines(anna.send())))

@@ -85,7 +85,7 @@ class Argument(msgspec.Struct, frozen=True):
     Optional arguments come last, except a LENGTH, and a MODE or CHOICE in front of the rest of the line. A word that
     does not fit such an argument belongs to the next one. A word that fits never does, even if the next one is then
     missing: in `!wipeuser bob vn!taiko` the word is the mode. `choices` of a WORD only appear in the usage line; the
-    handler checks them.
+    handler checks them. `check` raises Invalid for a text that the argument cannot have.
     """
 
     name: str
@@ -94,6 +94,7 @@ class Argument(msgspec.Struct, frozen=True):
     choices: tuple[str, ...] = ()
     least: int = 0
     most: int = 2**31 - 1
+    check: Callable[[str], None] | None = None
 
     @property
     def key(self) -> str:
@@ -391,6 +392,8 @@ class Bot:
                 named.append((argument, word))
             else:
                 values[argument.key] = _value(argument, word)
+                if argument.check is not None:
+                    argument.check(word)
             position = after
         if rest[position:].strip() and not command.ignores_extra:
             raise BadArgument("Too many arguments.")

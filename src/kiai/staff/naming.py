@@ -13,6 +13,18 @@ from kiai.storage.outbox import enqueue
 from kiai.storage.port import Transaction, UniqueViolation
 
 
+def check_name(name: str) -> None:
+    """Raise Invalid if no account can have the name."""
+    if (fault := name_fault(name)) is not None:
+        raise Invalid("name", fault, name)
+
+
+def check_country(country: str) -> None:
+    """Raise Invalid if no country has the code."""
+    if not is_country(country.lower()):
+        raise Invalid("country", "two letters of ISO 3166-1", country)
+
+
 class Naming:
     """Renames accounts and moves them to other countries."""
 
@@ -30,8 +42,7 @@ class Naming:
         name, Conflict for a taken or reserved one.
         """
         await self._authority.require(actor, "users.rename_other")
-        if (fault := name_fault(name)) is not None:
-            raise Invalid("name", fault, name)
+        check_name(name)
         target = await self._authority.target(who)
         required = await self._authority.require_over(
             actor, "users.rename_other", target, action="rename", oneself="ranked"
@@ -68,8 +79,7 @@ class Naming:
         """
         await self._authority.require(actor, "users.country")
         country = country.lower()
-        if not is_country(country):
-            raise Invalid("country", "two letters of ISO 3166-1", country)
+        check_country(country)
         target = await self._authority.target(who)
         required = await self._authority.require_over(
             actor, "users.country", target, action="country", oneself="ranked"

@@ -211,6 +211,11 @@ def _is_developer(priv: int) -> bool:
     return priv & active_developer == active_developer
 
 
+def check_roles(roles: str) -> None:
+    """Raise Invalid if one of these words is not a role."""
+    _bits(roles.split())
+
+
 def _bits(roles: list[str]) -> int:
     bits = 0
     for role in roles:

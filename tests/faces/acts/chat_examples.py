@@ -101,6 +101,13 @@ def played_worse(scene: Scene) -> None:
         scene.run(scene.services.recorder.record(a_play(by=scene.actor.id, on=beatmap, pp=pp, score=score)))
 
 
+def watched(scene: Scene) -> None:
+    """A player watches the target."""
+    watcher = scene.desk.person()
+    scene.values["watcher"] = watcher.name
+    scene.run(scene.services.spectating.start(scene.desk.session(watcher), scene.target.id))
+
+
 def blocked(scene: Scene) -> None:
     """The author has blocked the target."""
     scene.desk.say(scene.actor, f"!block {scene.target.name}")
@@ -346,6 +353,7 @@ EXAMPLES: Final = (
     Example("!flags close {flag} clean fine", "{flag}", (flagged,)),
     Example("!clearchat {t}", "Removed the lines of {t}", (in_channel("#osu"),)),
     Example("!spectators {t}", "Nobody watches {t}"),
+    Example("!spectators {t}", "1 player watches {t}: {watcher}", (watched,)),
     # administrators
     Example("!restrict {t} 7d rx", "{t} is restricted for 7 days"),
     Example("!unrestrict {t} aa", "{t} is unrestricted", (restricted,)),

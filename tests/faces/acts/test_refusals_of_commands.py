@@ -195,6 +195,19 @@ def test_a_player_who_does_not_exist_is_not_found(desk: Desk) -> None:
         assert [row.action for row in desk.rows_after(newest)] == [], example.line
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["!rmpriv {t} badrole", "!addpriv {t} moderator badrole", "!setcountry {t} zz", "!rename {t} a"],
+)
+def test_wrong_words_come_before_a_player_who_does_not_exist(desk: Desk, line: str) -> None:
+    developer = desk.person("developer")
+    name = line.split()[0].removeprefix("!")
+    [usage] = [one.usage for one in desk.commands if not one.group and one.name == name]
+
+    for target in ("nobodyhere", developer.name):
+        assert f"Usage: {usage}" in answer_of(desk, developer, line.format(t=target), "")
+
+
 @pytest.mark.parametrize("example", [one for one in ON_PLAYERS if is_one_of(one, RANKED)], ids=names)
 def test_an_equal_role_is_refused_with_a_row(desk: Desk, example: Example) -> None:
     command = command_of(desk, example)

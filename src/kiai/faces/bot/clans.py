@@ -124,7 +124,7 @@ class ClanCommands:
             f"#{first + place} [{chat_text(clan.tag)}] {chat_text(clan.name)}: {clan.pp:,}pp, {clan.members} ranked"
             for place, clan in enumerate(found, 1)
         ]
-        return [*lines, f"Page {number} of {-(-total // PAGE)}, {total} clans."]
+        return [*lines, f"Page {number} of {-(-total // PAGE)}, {total} clan{'' if total == 1 else 's'}."]
 
     # --- members
 

@@ -55,7 +55,8 @@ class CommunityCommands:
         if not names:
             return (f"Nobody watches {chat_name(user.name)}.",)
         more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
-        return (f"{len(names)} watch {chat_name(user.name)}: {', '.join(names[:NAMED_MAX])}{more}",)
+        count = "1 player watches" if len(names) == 1 else f"{len(names)} players watch"
+        return (f"{count} {chat_name(user.name)}: {', '.join(names[:NAMED_MAX])}{more}",)
 
     async def reload_filter(self, context: CommandContext) -> Sequence[str]:
         """`!reloadfilter`."""

@@ -96,7 +96,7 @@ class MapCommands:
                 by += " and others" if len(names) > NAMED_MAX else ""
                 counts.append(str(requested.count))
             lines.append(f"{title}: {' and '.join(counts)} since {since:%Y-%m-%d}{by}")
-        return [*lines, f"Page {number} of {-(-total // PAGE)}, {total} sets."]
+        return [*lines, f"Page {number} of {-(-total // PAGE)}, {total} set{'' if total == 1 else 's'}."]
 
     async def map(self, context: CommandContext, status: str, scope: str | None, modes: str | None) -> Sequence[str]:
         """`!map`."""

@@ -18,11 +18,12 @@ from kiai.presence import Presence
 from kiai.staff import Staff, audit
 from kiai.staff.authority import Authority, Requirement, check_not_bot
 from kiai.staff.channel_desk import ChannelDesk
+from kiai.staff.service import check_roles
 from kiai.storage.port import Transaction
 
 REASON_MAX: Final = 500
 USER: Final = Argument("user", ArgumentKind.USER)
-ROLES: Final = Argument("roles", ArgumentKind.TEXT)
+ROLES: Final = Argument("roles", ArgumentKind.TEXT, check=check_roles)
 REASON: Final = Argument("reason", ArgumentKind.REASON)
 
 

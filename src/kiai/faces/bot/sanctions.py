@@ -17,7 +17,7 @@ from kiai.staff.audit import utc_text
 from kiai.staff.audit_reading import AuditReading
 from kiai.staff.donors import TIERS, Donors
 from kiai.staff.kicks import Kicks
-from kiai.staff.naming import Naming
+from kiai.staff.naming import Naming, check_country, check_name
 from kiai.staff.notes import Notes
 from kiai.staff.restrictions import FREEZE_S, Restrictions
 from kiai.staff.silences import Silences
@@ -179,7 +179,8 @@ class SanctionCommands:
         tier = Argument("tier", ArgumentKind.CHOICE, optional=True, choices=tuple(TIERS))
         scores = Argument("scores", ArgumentKind.CHOICE, optional=True, choices=("keep", "wipe"))
         text = Argument("text", ArgumentKind.REASON)
-        new_name = Argument("name", ArgumentKind.TEXT)
+        new_name = Argument("name", ArgumentKind.TEXT, check=check_name)
+        country = Argument("cc", check=check_country)
         rows = (
             ("notes", (), self.notes, "users.notes", (USER, days, page), "notes_read",
              "Shows the notes and acts about a player, of the last 30 days or of the given number."),
@@ -201,7 +202,7 @@ class SanctionCommands:
             ("unfreeze", (), self.unfreeze, "users.freeze", (USER, REASON), "unfreeze", "Ends a player's freeze."),
             ("rename", ("change_username", "cu"), self.rename, "users.rename_other", (USER, new_name), "rename",
              "Gives a player another name, also one that is reserved for another player."),
-            ("setcountry", (), self.set_country, "users.country", (USER, Argument("cc")), "country",
+            ("setcountry", (), self.set_country, "users.country", (USER, country), "country",
              "Moves a player to another country."),
             ("givedonator", (), self.give_donator, "donors.manage", (USER, duration, tier), "donor_give",
              "Adds donor time to what a player has left."),
