@@ -76,7 +76,7 @@ class HttpServer:
                 trusted=trusted,
             )
         )
-        self.events = Events(services.realtime, services.accounts, services.api_keys)
+        self.events = Events(services.realtime, services.accounts, services.api_keys, services.score_lookup)
         self.operations = [*build_operations(services), *self.events.operations()]
         rate_limit = RateLimit("api", settings.api_rate_per_minute, 60.0) if limited else None
         gateway = ApiGateway(

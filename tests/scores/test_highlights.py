@@ -51,6 +51,19 @@ def test_first_place_names_the_former_holder_and_both_scores(world: World, shown
     assert (found[1].previous_user_id, found[1].previous_score_id) == (None, None)
 
 
+def test_a_hidden_score_is_not_named_as_the_former_first_place(world: World, shown: Highlights) -> None:
+    alice, bob, song = world.add_player(a_player()), world.add_player(a_player("bob")), world.add_map(a_map())
+    first = world.record(a_play(by=alice, on=song, score=1_000))
+    second = world.record(a_play(by=bob, on=song, score=2_000))
+
+    world.run(world.wipes.hide_score(OPERATOR, first.score_id, "because"))
+
+    [found] = world.run(shown.first_places(limit=5))
+    assert (found.play.score.id, found.previous_user_id, found.previous_score_id) == (second.score_id, alice, None)
+    world.run(world.wipes.unhide_score(OPERATOR, first.score_id, "because"))
+    assert world.run(shown.first_places(limit=5))[0].previous_score_id == first.score_id
+
+
 def test_first_places_of_hidden_players_are_not_listed(world: World, shown: Highlights) -> None:
     alice, bob, song = world.add_player(a_player()), world.add_player(a_player("bob")), world.add_map(a_map())
     world.record(a_play(by=alice, on=song, score=1_000))

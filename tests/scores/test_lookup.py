@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Table, bindparam, insert, select, update
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from tests import engines
-from tests.builders import World, a_map, a_player
+from tests.builders import World, a_map, a_play, a_player
 from tests.conftest import Run
 
 from kiai.accounts import listing as accounts_listing
@@ -21,6 +21,7 @@ from kiai.osu.modes import MODES
 from kiai.osu.privileges import Privilege
 from kiai.scores import lookup
 from kiai.scores.lookup import ScoreLookup
+from kiai.staff import OPERATOR
 from kiai.storage.compiling import Compiler
 from kiai.storage.port import Command, Query, Transaction, Value
 from kiai.storage.sqlite import SqliteDatabase
@@ -268,3 +269,13 @@ def test_cost_of_a_player_list_does_not_depend_on_players_who_do_not_match(grown
             )
             was = before.setdefault(names, now)
             assert all(new <= 2 * old + 20 for new, old in zip(now, was, strict=True)), (names, was, now)
+
+
+def test_hidden_scores_are_found_among_others(world: World) -> None:
+    alice, song = world.add_player(a_player()), world.add_map(a_map())
+    hidden, shown = [world.record(a_play(by=alice, on=song, score=score)).score_id for score in (2, 1)]
+    world.run(world.wipes.hide_score(OPERATOR, hidden, "because"))
+
+    found = world.run(ScoreLookup(world.database).hidden_among([hidden, shown, 99]))
+
+    assert found == {hidden}

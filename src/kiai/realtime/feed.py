@@ -16,6 +16,8 @@ StaffEventType = Literal["sanction", "flag", "report"]
 EventType = Literal[PublicEventType, StaffEventType]
 STAFF_EVENT_TYPES: Final[frozenset[str]] = frozenset(get_args(StaffEventType))
 """Types of events that only staff may read."""
+SCORE_EVENT_TYPES: Final[frozenset[str]] = frozenset(("score", "first_place"))
+"""Types of events about one score."""
 EVENT_TYPES: Final[tuple[str, ...]] = get_args(EventType)
 
 
@@ -44,6 +46,17 @@ class FeedEvent(msgspec.Struct, frozen=True):
     data: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
+class _ScoreIds(msgspec.Struct, frozen=True):
+    """The ids in the data of an event about a score: `id` of the type `score`, `score_id` of `first_place`."""
+
+    id: int | None = None
+    score_id: int | None = None
+
+
+class _OfScore(msgspec.Struct, frozen=True):
+    data: _ScoreIds = _ScoreIds()
+
+
 class EventHead(msgspec.Struct, frozen=True):
     """The fields of an encoded event by which readers filter.
 
@@ -58,6 +71,7 @@ class EventHead(msgspec.Struct, frozen=True):
 _encode: Final = msgspec.json.Encoder().encode
 _event_of: Final = msgspec.json.Decoder(FeedEvent).decode
 _head_of: Final = msgspec.json.Decoder(EventHead).decode
+_score_of: Final = msgspec.json.Decoder(_OfScore).decode
 
 
 def feed_entry(event: FeedEvent) -> Entry:
@@ -74,3 +88,12 @@ def event_head(body: bytes) -> EventHead:
     """Decode only the fields by which readers filter. Raises msgspec.ValidationError or DecodeError."""
     # PERF: runs for each event and reader; 0.3 us, because msgspec skips the other fields without decoding them.
     return _head_of(body)
+
+
+def event_score(body: bytes) -> int:
+    """Return the id of the score in an event of the type `score` or `first_place`, 0 without one.
+
+    Raises msgspec.ValidationError or DecodeError.
+    """
+    data = _score_of(body).data
+    return data.id or data.score_id or 0

@@ -3,7 +3,7 @@
 from typing import Final
 
 import msgspec
-from sqlalchemy import bindparam, select
+from sqlalchemy import and_, bindparam, select
 
 from kiai.accounts.visibility import BOARDS_LOOK, visible
 from kiai.beatmaps.model import MapSummary
@@ -18,7 +18,10 @@ SEARCHED: Final = 200  # newest changes in which the visible ones are searched
 
 
 class FirstPlaceChange(msgspec.Struct, frozen=True):
-    """A play that took a first place at `at_ms`. The previous ids are None if nobody was first."""
+    """A play that took a first place at `at_ms`. The previous ids are None if nobody was first.
+
+    `previous_score_id` is also None while that score is hidden.
+    """
 
     at_ms: int
     previous_score_id: int | None
@@ -43,9 +46,14 @@ class Figures(msgspec.Struct, frozen=True):
 _changes: Final = (
     select(first_place_changes).order_by(first_place_changes.c.id.desc()).limit(SEARCHED).subquery("changes")
 )
+_previous: Final = scores.alias("previous")
 CHANGES: Final = Query(
-    select(_changes.c.at_ms, _changes.c.previous_score_id, _changes.c.previous_user_id, *SHOWN_COLUMNS)
-    .select_from(_changes.join(SHOWN_TABLES, scores.c.id == _changes.c.score_id))
+    select(_changes.c.at_ms, _previous.c.id, _changes.c.previous_user_id, *SHOWN_COLUMNS)
+    .select_from(
+        _changes.join(SHOWN_TABLES, scores.c.id == _changes.c.score_id).outerjoin(
+            _previous, and_(_previous.c.id == _changes.c.previous_score_id, _previous.c.hidden == 0)
+        )
+    )
     .where(NOT_HIDDEN, visible())
     .order_by(_changes.c.id.desc())
     .limit(bindparam("limit")),

@@ -169,6 +169,13 @@ WITH_REPLAYS = Query(
     scalar,
 )
 
+HIDDEN_AMONG = Query(
+    select(scores.c.id)
+    .where(scores.c.id.in_([bindparam(f"id{n}", type_=scores.c.id.type) for n in range(AMONG_MAX)]), ~NOT_HIDDEN)
+    .limit(AMONG_MAX),
+    scalar,
+)
+
 
 class FoundScore(msgspec.Struct, frozen=True):
     """A score with the md5 of its map and the name of its player."""
@@ -181,6 +188,10 @@ class FoundScore(msgspec.Struct, frozen=True):
 class _Owner(msgspec.Struct, frozen=True):
     id: int
     priv: int
+
+
+def _among(score_ids: Sequence[int]) -> dict[str, int]:
+    return {f"id{n}": score_ids[n] if n < len(score_ids) else -1 for n in range(AMONG_MAX)}
 
 
 class ScoreLookup:
@@ -202,8 +213,11 @@ class ScoreLookup:
 
     async def with_replays(self, score_ids: Sequence[int]) -> set[int]:
         """Return the ids of the scores whose replay is stored, among at most 100 ids."""
-        ids = {f"id{n}": score_ids[n] if n < len(score_ids) else -1 for n in range(AMONG_MAX)}
-        return set(await self._database.all(WITH_REPLAYS, **ids))
+        return set(await self._database.all(WITH_REPLAYS, **_among(score_ids)))
+
+    async def hidden_among(self, score_ids: Sequence[int]) -> set[int]:
+        """Return the ids of the scores that are hidden, by staff or a wipe, among at most 100 ids."""
+        return set(await self._database.all(HIDDEN_AMONG, **_among(score_ids)))
 
     async def page(
         self, filters: Mapping[str, Value], *, limit: int, offset: int = 0, before: int = 2**63 - 1

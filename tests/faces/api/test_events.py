@@ -48,6 +48,17 @@ class FakeKeys:
         return set(key_ids) - self.revoked
 
 
+class FakeLookup:
+    """Stands for the scores: the ids of those that are hidden."""
+
+    def __init__(self) -> None:
+        self.hidden = set[int]()
+
+    async def hidden_among(self, score_ids: Sequence[int]) -> set[int]:
+        assert len(score_ids) <= 100
+        return self.hidden & set(score_ids)
+
+
 class CountingRealtime(MemoryRealtime):
     """Counts the reads of the feed, and can be unavailable."""
 
@@ -68,10 +79,12 @@ class World:
         self.realtime = CountingRealtime(ManualClock())
         self.accounts = FakeAccounts()
         self.keys = FakeKeys()
+        self.lookup = FakeLookup()
         self.events = Events(
             self.realtime,
             self.accounts,  # type: ignore[arg-type]
             self.keys,  # type: ignore[arg-type]
+            self.lookup,  # type: ignore[arg-type]
             heartbeat_s=heartbeat_s,
         )
 
@@ -256,6 +269,27 @@ def test_only_events_that_match_the_filter_are_sent(
         world.events.close()
 
         assert ids_in(await reading) == ids
+
+    play(scenario)
+
+
+def test_events_of_hidden_scores_are_not_sent_again() -> None:
+    async def scenario(world: World) -> None:
+        count = 150  # more than one look-up takes
+        await world.publish(*(a_score(id=number) for number in range(1, count + 1)))
+        await world.publish(
+            FeedEvent("first_place", 1, PLAYER, 75, {"score_id": 120, "mode": 0, "previous_user_id": None}),
+            FeedEvent("match", 1, PLAYER, None, {"match_id": 120}),
+            a_score(),
+        )
+        world.lookup.hidden = {1, 120}
+
+        reading = asyncio.create_task((await world.listen(last_event_id="0")).rest())
+        await run_pending_tasks()
+        world.events.close()
+
+        left_out = {1, 120, count + 1}
+        assert ids_in(await reading) == [number for number in range(1, count + 4) if number not in left_out]
 
     play(scenario)
 

@@ -25,8 +25,16 @@ from kiai.faces.api.v2.paging import get
 from kiai.faces.streams import STREAMS_MAX, STREAMS_OF_ONE_MAX, StreamPlaces
 from kiai.logs import Outage
 from kiai.osu.privileges import STAFF, may
-from kiai.realtime.feed import EVENT_TYPES, STAFF_EVENT_TYPES, EventHead, event_head
+from kiai.realtime.feed import (
+    EVENT_TYPES,
+    SCORE_EVENT_TYPES,
+    STAFF_EVENT_TYPES,
+    EventHead,
+    event_head,
+    event_score,
+)
 from kiai.realtime.port import FEED, Realtime
+from kiai.scores.lookup import AMONG_MAX, ScoreLookup
 
 READ_EVERY_S: Final = 0.1
 MISSED_AT_ONCE: Final = 256
@@ -168,11 +176,18 @@ class Events:
     """
 
     def __init__(
-        self, realtime: Realtime, accounts: Accounts, api_keys: ApiKeys, *, heartbeat_s: float = HEARTBEAT_S
+        self,
+        realtime: Realtime,
+        accounts: Accounts,
+        api_keys: ApiKeys,
+        lookup: ScoreLookup,
+        *,
+        heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         self._realtime = realtime
         self._accounts = accounts
         self._api_keys = api_keys
+        self._lookup = lookup
         self._heartbeat_s = heartbeat_s
         self._clients: set[_Listener] = set()
         self._places = StreamPlaces()
@@ -354,7 +369,7 @@ class Events:
                     listener.filter = msgspec.structs.replace(listener.filter, staff=False)
 
     async def _visible_events(self, first: int, bodies: Sequence[bytes]) -> list[_Event]:
-        """Return the events without those of players who are hidden now, whether or not they were hidden then.
+        """Return the events without those of players and scores that are hidden now, also if they were visible then.
 
         The events for staff are all in the result.
         """
@@ -366,10 +381,19 @@ class Events:
         visible: set[int | None] = {None}
         for start in range(0, len(users), NAMES_MAX):
             visible.update(await self._accounts.names_of(users[start : start + NAMES_MAX]))
+        of_score = {
+            index: event_score(body)
+            for index, (head, body) in enumerate(zip(heads, bodies, strict=True), first)
+            if head.type in SCORE_EVENT_TYPES
+        }
+        score_ids = sorted(set(of_score.values()))
+        hidden: set[int] = set()
+        for start in range(0, len(score_ids), AMONG_MAX):
+            hidden |= await self._lookup.hidden_among(score_ids[start : start + AMONG_MAX])
         return [
             _Event(index, head, b"id: %d\nevent: %b\ndata: %b\n\n" % (index + 1, head.type.encode(), body))
             for index, (head, body) in enumerate(zip(heads, bodies, strict=True), first)
-            if head.user_id in visible or head.type in STAFF_EVENT_TYPES
+            if (head.user_id in visible and of_score.get(index) not in hidden) or head.type in STAFF_EVENT_TYPES
         ]
 
 

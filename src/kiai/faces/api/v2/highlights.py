@@ -40,7 +40,10 @@ class LatestPlay(msgspec.Struct, frozen=True):
 
 
 class FirstPlaceData(msgspec.Struct, frozen=True):
-    """A play that took a first place. The previous fields are null if nobody was first, or if the holder is hidden."""
+    """A play that took a first place. The previous fields are null if nobody was first, or if the holder is hidden.
+
+    `previous_score_id` is also null if that score is hidden.
+    """
 
     at: str
     score: ScoreData
