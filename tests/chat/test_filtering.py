@@ -122,6 +122,43 @@ def test_blocking_pattern_wins() -> None:
     assert verdict.silence_s == 60
 
 
+LINK = "https://osu.example.org/beatmapsets/1#/2"
+
+
+@pytest.mark.parametrize(
+    ("line_sent", "shown"),
+    [
+        ("is listening to [{} Artist - Damn Love]", "is listening to [{} Artist - *** Love]"),
+        (
+            "is playing [{} Damn [Damn]] <osu!mania> +Hidden ~Relax~ |4K|",
+            "is playing [{} *** [***]] <osu!mania> +Hidden ~Relax~ |4K|",
+        ),
+        ("is watching [{} beatmapsets osu]", "is watching [{} sets game]"),
+        ("is editing [{} Song]", "is editing [{} Song]"),
+    ],
+)
+def test_now_playing_is_replaced_in_the_title_only(line_sent: str, shown: str) -> None:
+    rules = [FilterRule("damn", None, 60), FilterRule("osu", "game", 60), FilterRule("beatmapsets", "sets", 0)]
+
+    verdict = Patterns(rules).applied_to(f"\x01ACTION {line_sent.format(LINK)}\x01")
+
+    assert (verdict.text, verdict.blocked, verdict.silence_s) == (f"\x01ACTION {shown.format(LINK)}\x01", False, 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"\x01ACTION is playing [{LINK} Song] damn\x01",
+        f"\x01ACTION is playing [{LINK}/damn Song]\x01",
+        "\x01ACTION is playing [https://damn.example.org/b/1 Song]\x01",
+        f"is playing [{LINK} Damn]",
+        f"\x01ACTION damn, is playing [{LINK} Song]\x01",
+    ],
+)
+def test_other_words_are_not_hidden_in_a_now_playing_line(text: str) -> None:
+    assert Patterns([FilterRule("damn", None, 60)]).applied_to(text).blocked
+
+
 @pytest.mark.parametrize("kind", ["plain", "hostile", "hostile with accents"])
 def test_price_of_a_line_is_bounded(kind: str) -> None:
     # Each pattern has the same piece, and each word of the hostile line contains it.
@@ -164,6 +201,21 @@ def test_replaced_word_is_neither_sent_nor_stored(talk: Talk) -> None:
     ]
     assert talk.lines() == [("#osu", alice.user_id, "a *** line")]
     assert [letter[2] for letter in talk.letters()] == ["*** too"]
+
+
+@pytest.mark.parametrize("replacement", [None, "***"])
+def test_now_playing_silences_nobody_and_the_bot_reads_it_unchanged(talk: Talk, replacement: str | None) -> None:
+    filtered(talk, FilterRule("damn", replacement, 600))
+    alice, bob = talk.online("alice", "#osu"), talk.online("bob", "#osu")
+    sent = f"\x01ACTION is listening to [{LINK} Artist - Damn Love]\x01"
+    shown = sent.replace("Damn", "***")
+
+    assert talk.says(alice, "#osu", sent) == []
+    assert talk.whispers(alice, "bob", sent) == []
+
+    assert talk.reads(bob) == [line("alice", shown, to, alice.user_id) for to in ("#osu", "bob")]
+    assert [text for _, _, text in talk.bot_input] == [sent]
+    assert talk.now(alice).silenced_until_ms == 0
 
 
 def test_blocked_line_reaches_nobody_and_its_author_knows(talk: Talk) -> None:

@@ -28,19 +28,31 @@ RELOAD_EVERY_S: Final = 2.0
 
 _WORD: Final = re.compile(r"[^\W_]+")
 _SEPARATORS: Final = re.compile(r"(?:[^\w*]|_)+")
+# The form of a /np (docs/spec/bot.md#now-playing). Only mode and mods may follow the title, and the only free text of
+# the link is its host. Otherwise a player could avoid the filter with it.
+_NOW_PLAYING: Final = re.compile(
+    r"(?:is )?(?:playing|editing|watching|listening to) "
+    r"\[https?://(?P<host>[^\s/]{1,100})/"
+    r"(?:b|s|beatmaps|beatmapsets)/-?[0-9]{1,10}(?:#/?(?:[a-z]{1,6}/)?-?[0-9]{1,10})? "
+    r"(?P<title>.*)\](?: (?:<[A-Za-z!]{1,16}>|[-+~|][A-Za-z0-9]{1,16}[~|]?))*"
+)
+MASK: Final = "***"
+"""The text in place of a word of a title that a pattern without a replacement matches."""
 _INVISIBLE: Final = ("Cf", "Mn", "Me")  # format characters and combining marks
 
 
 class Verdict(msgspec.Struct, frozen=True):
     """The result for a line: the text with its replacements, or a blocked line.
 
-    `pattern` is the one that blocks the line, or else the one with the longest silence.
+    `pattern` is the one that blocks the line, or else the one with the longest silence. `now_playing`: the line is a
+    `/np`, whose title the player did not choose.
     """
 
     text: str
     blocked: bool = False
     silence_s: int = 0
     pattern: str = ""
+    now_playing: bool = False
 
 
 def checked_pattern(text: str) -> str:
@@ -132,15 +144,12 @@ class Patterns:
         if not self._compiled:
             return Verdict(text)
         head, inner, tail = split_action(text)
-        folded, places = _fold(inner)
-        candidates = [rule for rule in self._compiled if rule.piece in folded]
-        if not candidates:
-            return Verdict(text)
-        spans = [found.span() for found in _WORD.finditer(folded)]
-        words = [folded[start:end] for start, end in spans]
-        # PERF: patterns with the same piece share the search for it.
-        with_piece = {piece: _words_with(piece, folded, spans) for piece in {rule.piece for rule in candidates}}
-        hits = [hit for rule in candidates for hit in _hits(rule, spans, words, with_piece[rule.piece])]
+        if head and (found := _NOW_PLAYING.fullmatch(inner)) and not self._blocks(found["host"]):
+            begin, end = found.span("title")
+            places, hits = self._hits_in(found["title"], every=True)
+            title = _replaced(found["title"], places, hits)
+            return Verdict(f"{head}{inner[:begin]}{title}{inner[end:]}{tail}", now_playing=True)
+        places, hits = self._hits_in(inner)
         if not hits:
             return Verdict(text)
         rules = [rule for _, _, rule in hits]
@@ -150,6 +159,22 @@ class Patterns:
         if blocking:
             return Verdict(text, blocked=True, silence_s=silence_s, pattern=worst.pattern)
         return Verdict(head + _replaced(inner, places, hits) + tail, silence_s=silence_s, pattern=worst.pattern)
+
+    def _blocks(self, text: str) -> bool:
+        return any(rule.replacement is None for _, _, rule in self._hits_in(text)[1])
+
+    def _hits_in(self, text: str, *, every: bool = False) -> tuple[list[int] | None, list[tuple[int, int, FilterRule]]]:
+        """Return the places of the folded characters, and the matches; see `_hits`."""
+        folded, places = _fold(text)
+        candidates = [rule for rule in self._compiled if rule.piece in folded]
+        if not candidates:
+            return places, []
+        spans = [found.span() for found in _WORD.finditer(folded)]
+        words = [folded[start:end] for start, end in spans]
+        # PERF: patterns with the same piece share the search for it.
+        with_piece = {piece: _words_with(piece, folded, spans) for piece in {rule.piece for rule in candidates}}
+        hits = [hit for rule in candidates for hit in _hits(rule, spans, words, with_piece[rule.piece], every=every)]
+        return places, hits
 
 
 def _words_with(piece: str, folded: str, spans: Sequence[tuple[int, int]]) -> list[int]:
@@ -168,15 +193,15 @@ def _start(span: tuple[int, int]) -> int:
 
 
 def _hits(
-    compiled: _Rule, spans: Sequence[tuple[int, int]], words: Sequence[str], with_piece: Sequence[int]
+    compiled: _Rule, spans: Sequence[tuple[int, int]], words: Sequence[str], with_piece: Sequence[int], *, every: bool
 ) -> Iterable[tuple[int, int, FilterRule]]:
-    """Yield where the pattern is in a line. Of one that blocks, the first place is enough."""
+    """Yield where the pattern is in a line. Of one that blocks, the first place is enough unless `every`."""
     more = len(compiled.words) - 1
     for word in with_piece:
         first = word - compiled.anchor
         if compiled.fits(words, first):
             yield spans[first][0], spans[first + more][1], compiled.rule
-            if compiled.rule.replacement is None:
+            if compiled.rule.replacement is None and not every:
                 return
 
 
@@ -187,7 +212,7 @@ def _replaced(text: str, places: list[int] | None, hits: Iterable[tuple[int, int
         begins = start if places is None else places[start]
         if begins < done:
             continue
-        parts += (text[done:begins], rule.replacement or "")
+        parts += (text[done:begins], rule.replacement or MASK)
         done = end if places is None else places[end - 1] + 1
     return "".join((*parts, text[done:]))
 

@@ -410,11 +410,13 @@ class Chat:
             verdict = self._word_filter.applied_to(text)
             if verdict.blocked:
                 return await self._punished(session, verdict, SendStatus.FILTERED)
-            text, became_longer = truncate_line(verdict.text)
+            shown, became_longer = truncate_line(verdict.text)
             was_cut = was_cut or became_longer
             # Published before the bot runs, so that clients show the command above its effects.
             self._mark_active(session.user_id)
-            await self._publish(channel, [(session.user_id, session.name, text)])
+            await self._publish(channel, [(session.user_id, session.name, shown)])
+            if not verdict.now_playing:  # the bot reads the map in a /np
+                text = shown
             if verdict.silence_s:
                 return await self._punished(session, verdict, SendStatus.SAID)
         answer = await self._on_message(session, channel, text) if for_bot else None
