@@ -167,6 +167,37 @@ def test_guesses_are_allowed_again_after_a_time(guesser: Guesser) -> None:
     assert isinstance(guesser.guess("alice", RIGHT), User)
 
 
+def slowed_after(guesser: Guesser, monkeypatch: pytest.MonkeyPatch, account: str, typed: str) -> int:
+    """Guess from many addresses with this text. Return the number of guesses before the first slow one."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def guess(number: int) -> None:
+        with pytest.raises(NotAuthenticated):
+            await guesser.credentials.check(account, wrong(number), f"198.51.{number}.1", typed=typed)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncio, "sleep", sleep)
+        for number in range(150):
+            guesser.world.run(guess(number))
+            if slept:
+                return number
+    raise AssertionError("no slow guess")
+
+
+def test_name_and_address_of_an_account_together_have_a_hundred_fast_guesses(
+    guesser: Guesser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_name = slowed_after(guesser, monkeypatch, "alice", "alice")
+    by_address = slowed_after(guesser, monkeypatch, "alice", "alice@example.org")
+
+    assert by_name + by_address == 100
+    unknown = [slowed_after(guesser, monkeypatch, typed, typed) for typed in ("nobody", "nobody@example.org")]
+    assert unknown == [by_name, by_address], "an account with the name and the address has no other limits"
+
+
 def test_equal_requests_share_one_verification(guesser: Guesser) -> None:
     answers = guesser.at_once([("alice", RIGHT, ADDRESS)] * 20)
 

@@ -141,7 +141,8 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     "logins per address": (login.LOG_INS_PER_MINUTE,),
     "wrong passwords per address, game and web together": (credentials.ADDRESS_GUESSES_PER_MINUTE,),
     "wrong passwords per name and address": (credentials.NAME_GUESSES_PER_MINUTE,),
-    "wrong passwords per name, all addresses together": (credentials.ACCOUNT_GUESSES_PER_HOUR,),
+    "wrong passwords per name, all addresses together": (credentials.NAME_GUESSES_PER_HOUR,),
+    "wrong passwords per e-mail address, all addresses together": (credentials.EMAIL_GUESSES_PER_HOUR,),
     "delayed refusals of logins and wrong passwords": (
         credentials.REFUSAL_DELAY_S,
         credentials.REFUSALS_PER_S,

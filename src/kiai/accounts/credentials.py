@@ -18,7 +18,8 @@ from kiai.realtime.rate_limiter import RateLimiter
 
 ADDRESS_GUESSES_PER_MINUTE: Final = 30
 NAME_GUESSES_PER_MINUTE: Final = 10  # for one name from one address
-ACCOUNT_GUESSES_PER_HOUR: Final = 100  # for one name from everywhere
+NAME_GUESSES_PER_HOUR: Final = 80  # for one name from everywhere
+EMAIL_GUESSES_PER_HOUR: Final = 20  # for one e-mail address from everywhere
 SLOWED_S: Final = 1.0
 REFUSAL_DELAY_S: Final = 0.25
 REFUSALS_PER_S: Final = 100
@@ -84,7 +85,12 @@ class Credentials:
                 await self._refund(consumed)
                 await self.refuse(answer.reset_s)
             consumed.append((bucket, limit, period_s))
-        account = f"guesses-of:{short}", ACCOUNT_GUESSES_PER_HOUR, 3600.0
+        # The limits of a name and of an e-mail address add up to that of an account. A bucket of the account would tell
+        # which address it has: guesses of the name would slow down those of the address.
+        if "@" in counted:  # no name contains @
+            account = f"guesses-of-email:{short}", EMAIL_GUESSES_PER_HOUR, 3600.0
+        else:
+            account = f"guesses-of:{short}", NAME_GUESSES_PER_HOUR, 3600.0
         hour = await self._limiter.consume(account[0], limit=account[1], period_s=account[2])
         if hour.granted:
             consumed.append(account)
