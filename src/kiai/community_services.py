@@ -108,6 +108,7 @@ class CommunityServices:
     def set_start(self, started_ms: int) -> None:
         """Set the start of the server, in a worker whose supervisor started earlier than the worker itself."""
         self.maintenance.started_ms = started_ms
+        self.shutdown.started_ms = started_ms
 
     def _build_clans(self, services: "Services") -> None:
         settings, database, clock = services.settings, services.database, services.clock

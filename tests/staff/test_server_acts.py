@@ -120,6 +120,8 @@ ACTS: dict[str, Act] = {
     "maintenance": lambda worker, actor: worker.maintenance.switch(actor, on=True),
     "state of maintenance": lambda worker, actor: worker.maintenance.is_on(actor),
     "shutdown": lambda worker, actor: worker.shutdown.plan(actor, 15),
+    "cancel of shutdown": lambda worker, actor: worker.shutdown.cancel(actor),
+    "check of cancel": lambda worker, actor: worker.shutdown.check_cancel(actor),
     "check of shutdown": lambda worker, actor: worker.shutdown.check(actor, 15),
     "block": lambda worker, actor: worker.blocks.block(actor, "203.0.113.9", "spam"),
     "unblock": lambda worker, actor: worker.blocks.unblock(actor, "203.0.113.9", "spam"),
@@ -418,6 +420,66 @@ def test_a_stop_is_announced_and_due_on_every_worker(world: World, worker: Worke
     restarted.follow()
     assert not restarted.shutdown.is_due(), "the stop was one of the server before"
     assert world.run(restarted.shutdown.plan(root)) == 15
+
+
+def test_a_planned_stop_is_cancelled_on_every_worker(world: World, worker: Worker, root: Actor) -> None:
+    other = Worker(world)
+    for call in (worker.shutdown.check_cancel, worker.shutdown.cancel):
+        with pytest.raises(WrongState, match="no stop is planned"):
+            world.run(call(root))
+    token = worker.log_in(11)
+    world.run(worker.shutdown.plan(root, 120))
+    due_ms = world.clock.now_ms() + 120_000
+    other.follow()
+
+    world.run(other.shutdown.check_cancel(root))
+    assert sorted(map(str, both(world, other.shutdown.cancel(root, "fixed"), worker.shutdown.cancel(root)))) == sorted(
+        [str(None), str(WrongState)]
+    )
+
+    assert worker.read(token).count(b"Kiai Club does not stop") == 1
+    worker.follow()
+    other.follow()
+    world.clock.advance(119)
+    for one in (worker, other):
+        world.run(one.shutdown.remind())
+    assert b"stops in" not in worker.read(token)
+    world.clock.advance(1)
+    assert (worker.shutdown.is_due(), other.shutdown.is_due()) == (False, False)
+    off, on = {"due_ms": 0}, {"due_ms": due_ms}
+    assert [(row[0], row[3]) for row in rows(world)] == [
+        ("shutdown", {"before": off, "after": on}),
+        ("shutdown", {"before": on, "after": off}),
+    ]
+    assert world.run(other.shutdown.plan(root)) == 15
+
+
+def test_a_planned_stop_ends_with_the_server_that_made_it(world: World, worker: Worker, root: Actor) -> None:
+    world.run(worker.shutdown.plan(root, 120))
+    world.clock.advance(30)
+    restarted, replaced = Worker(world), Worker(world)
+    replaced.shutdown.started_ms = worker.shutdown.started_ms  # a worker of the same supervisor
+    token = restarted.log_in(11)
+    for one in (restarted, replaced):
+        one.follow()
+    world.clock.advance(80)
+    world.run(restarted.shutdown.remind())
+    assert b"stops in" not in restarted.read(token)
+    world.clock.advance(10)
+
+    assert not restarted.shutdown.is_due()
+    assert replaced.shutdown.is_due()
+
+
+def test_a_plan_of_the_server_before_is_replaced(world: World, worker: Worker, root: Actor) -> None:
+    world.run(worker.shutdown.plan(root, 120))
+    world.clock.advance(30)
+    restarted = Worker(world)
+
+    assert world.run(restarted.shutdown.plan(root, 20)) == 20
+
+    world.clock.advance(20)
+    assert restarted.shutdown.is_due()
 
 
 @pytest.mark.parametrize("seconds", [0, 14, 86_401])

@@ -124,9 +124,9 @@ def acting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Acting]:
     [
         ("!maintenance maybe", "Usage: !maintenance [on|off]"),
         ("!maintenance on now", "Usage: !maintenance [on|off]"),
-        ("!shutdown 5s", "Usage: !shutdown [delay] [reason]"),
-        ("!shutdown 90000", "Usage: !shutdown [delay] [reason]"),
-        ("!shutdown 2d", "Usage: !shutdown [delay] [reason]"),
+        ("!shutdown 5s", "Usage: !shutdown [delay|cancel] [reason]"),
+        ("!shutdown 90000", "Usage: !shutdown [delay|cancel] [reason]"),
+        ("!shutdown 2d", "Usage: !shutdown [delay|cancel] [reason]"),
         ("!blockip", "Usage: !blockip <address> [duration] <reason>"),
         ("!blockip 203.0.113.9", "Usage: !blockip <address> [duration] <reason>"),
         ("!blockip 203.0.113.9 1h", "Usage: !blockip <address> [duration] <reason>"),
@@ -477,18 +477,31 @@ async def _set_avatar(acting: Acting, name: str, picture: bytes) -> None:
 # --- a planned stop, last: the server is gone afterwards
 
 
+def test_a_planned_stop_is_cancelled(acting: Acting) -> None:
+    assert acting.says("root", "!shutdown cancel") == ["No stop is planned."]
+    acting.confirmed("root", "!shutdown 1h new version")
+    assert "!shutdown cancel cancels it" in acting.says("root", "!shutdown 1m")[0]
+    token = acting.token("dora")
+
+    assert acting.confirmed("root", "!shutdown cancel fixed")[0].startswith("The planned stop is cancelled.")
+
+    assert b"does not stop: fixed" in poll(acting.server, token)
+    assert acting.says("root", "!shutdown cancel") == ["No stop is planned."]
+    assert [row["reason"] for row in acting.rows("shutdown")] == ["new version", "fixed"]
+
+
 def test_a_planned_stop_is_confirmed_announced_and_clean(acting: Acting) -> None:
     server = acting.server
     token = acting.token("dora")
     [asked] = acting.says("root", "!shutdown 15s new version")
     assert "This stops the server with all its workers in 15 seconds. Type !confirm " in asked
-    assert acting.rows("shutdown") == []
+    before = len(acting.rows("shutdown"))
     assert acting.says("root2", "!" + asked.split("Type !")[1].split(" within")[0]) == ["Nothing to confirm."]
 
     began = time.monotonic()
     assert "stops in 15 seconds" in acting.confirmed("root", "!restart 15s new version")[0]
 
-    [row] = acting.rows("shutdown")
+    [row] = acting.rows("shutdown")[before:]
     assert (row["actor_id"], row["source"], row["reason"]) == (acting.ids["root"], "game", "new version")
     assert "already planned" in acting.says("root2", "!shutdown")[0]
     assert b"stops in 15 seconds: new version" in poll(server, token)

@@ -1,6 +1,7 @@
 """Planned stops of the server, by a developer in the game (docs/operate/start.md#stop-from-the-game).
 
-The plan is a switch, so every worker has it. At its time each worker stops its whole server: itself, or its supervisor
+The plan is a switch, so every worker has it. It ends with the server that made it: a server that starts later ignores
+it. At its time each worker stops its whole server: itself, or its supervisor
 with all workers. The stop is the one of SIGTERM: it answers the requests in progress and saves the sessions.
 """
 
@@ -55,7 +56,8 @@ class Shutdown:
         self._presence = presence
         self._clock = clock
         self._title = title
-        self._started_ms = clock.now_ms()
+        self.started_ms = clock.now_ms()
+        """The start of the server, with several workers that of their supervisor."""
 
     async def check(self, actor: Actor, seconds: int | None) -> int:
         """Return the delay in seconds of a stop that could be planned now. Raises as `plan`."""
@@ -95,9 +97,45 @@ class Shutdown:
         await self._presence.alert(self._text(delay, reason))
         return delay
 
+    async def check_cancel(self, actor: Actor) -> None:
+        """Check that a planned stop could be cancelled now. Raises as `cancel`."""
+        await self._authority.require(actor, PERMISSION)
+        await self._switches.reload()
+        self._check_planned(self._switches.now("stop"))
+
+    async def cancel(self, actor: Actor, reason: str = "") -> None:
+        """Cancel the planned stop and announce it to all players, also on other servers that use the same database.
+
+        Raises NotAllowed, Invalid, and WrongState if no stop is planned.
+        """
+        await self._authority.require(actor, PERMISSION)
+        reason = checked_reason(reason, optional=True)
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction) -> None:
+            plan = await locked(tx, "stop")
+            self._check_planned(plan)
+            await store(tx, Switch("stop", 0, now, reason=reason))
+            await audit.write(
+                tx,
+                actor,
+                "shutdown",
+                at_ms=now,
+                target_kind="server",
+                target_id=0,
+                reason=reason,
+                details={"before": {"due_ms": plan.value}, "after": {"due_ms": 0}},
+            )
+
+        await self._authority.transaction(Requirement(actor, PERMISSION), body)
+        await self._switches.reload()
+        await self._presence.alert(f"{self._title} does not stop{f': {reason}' if reason else '.'}")
+
     async def remind(self) -> None:
         """Remind players of the planned stop. A job calls this."""
         plan = self._switches.now("stop")
+        if not self._is_followed(plan):
+            return
         left_ms = plan.value - self._clock.now_ms()
         for seconds in REMINDERS_S:
             planned_s = (plan.value - plan.changed_at_ms) / 1000
@@ -107,13 +145,25 @@ class Shutdown:
                 await self._presence.alert(self._text(max(1, round(left_ms / 1000)), plan.reason))
 
     def is_due(self) -> bool:
-        """Return whether the server must stop now. A stop from before its start is over."""
-        return self._started_ms < self._switches.now("stop").value <= self._clock.now_ms()
+        """Return whether the server must stop now."""
+        plan = self._switches.now("stop")
+        return self._is_followed(plan) and plan.value <= self._clock.now_ms()
+
+    def _is_followed(self, plan: Switch) -> bool:
+        """Return whether a stop is planned that is not older than this server."""
+        return plan.value != 0 and plan.changed_at_ms >= self.started_ms
 
     def _check_free(self, plan: Switch) -> None:
         left_ms = plan.value - self._clock.now_ms()
-        if left_ms > 0:
-            raise WrongState(f"a stop is already planned, in {duration_text(max(1, round(left_ms / 1000)))}")
+        if left_ms > 0 and self._is_followed(plan):
+            raise WrongState(
+                f"a stop is already planned, in {duration_text(max(1, round(left_ms / 1000)))}; "
+                "!shutdown cancel cancels it"
+            )
+
+    def _check_planned(self, plan: Switch) -> None:
+        if plan.value <= self._clock.now_ms():
+            raise WrongState("no stop is planned")
 
     def _text(self, seconds: int, reason: str) -> str:
         because = f": {reason}" if reason else "."

@@ -6,8 +6,9 @@ The services check the stored permissions, and write the audit rows.
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Final
 
-from kiai.chat.bot import Argument, ArgumentKind, BadArgument, BotCommand, CommandContext
+from kiai.chat.bot import PERMANENT, Argument, ArgumentKind, BadArgument, BotCommand, CommandContext
 from kiai.errors import Invalid
 from kiai.faces.bot.acting import actor_of
 from kiai.osu.durations import duration_text
@@ -17,6 +18,8 @@ from kiai.staff.debug_log import LASTS_S, DebugLog
 from kiai.staff.live_settings import RELOADED, LiveSettings
 from kiai.staff.maintenance import Maintenance
 from kiai.staff.shutdown import Shutdown
+
+CANCEL: Final = "cancel"
 
 
 @contextlib.contextmanager
@@ -72,12 +75,18 @@ class ServerActCommands:
 
     async def shutdown(self, context: CommandContext, delay: int | None, reason: str | None) -> Sequence[str]:
         """`!shutdown`, confirmed."""
+        if delay == PERMANENT:  # the value of `cancel`
+            await self._shutdown.cancel(actor_of(context), reason or "")
+            return ("The planned stop is cancelled. All players are notified.",)
         with _misuse():
             seconds = await self._shutdown.plan(actor_of(context), delay, reason or "")
         return (f"The server stops in {duration_text(seconds)}. All players are notified.",)
 
     async def before_shutdown(self, context: CommandContext, delay: int | None, reason: str | None) -> str:
         """Check `!shutdown` and return what it will do."""
+        if delay == PERMANENT:
+            await self._shutdown.check_cancel(actor_of(context))
+            return "This cancels the planned stop."
         with _misuse():
             seconds = await self._shutdown.check(actor_of(context), delay)
         return f"This stops the server with all its workers in {duration_text(seconds)}."
@@ -140,11 +149,11 @@ class ServerActCommands:
                 handler=self.shutdown,
                 permission="server.shutdown",
                 arguments=(
-                    Argument("delay", ArgumentKind.LENGTH, optional=True),
+                    Argument("delay", ArgumentKind.LENGTH, optional=True, choices=(CANCEL,)),
                     Argument("reason", ArgumentKind.REASON, optional=True),
                 ),
                 audit="shutdown",
-                help="Stops the server after 15 seconds or the given delay. Players are notified.",
+                help="Stops the server after 15 seconds or the given delay, or cancels that. Players are notified.",
                 hidden=True,
                 confirm=self.before_shutdown,
             ),
