@@ -491,6 +491,7 @@ ROWS_OF_BUCKETS: Final[Mapping[str, str]] = {
     "login": "logins per address",
     "guesses": "wrong passwords per address, game and web together",
     "guesses-of": "wrong passwords per name, all addresses together",
+    "guesses-of-email": "wrong passwords per e-mail address, all addresses together",
     "claim-failures": "wrong claim codes per player (`!claim`)",
     "claim-failures-hour": "wrong claim codes per player (`!claim`)",
     "poll": "requests per session; every 2 KiB of body count as another request",

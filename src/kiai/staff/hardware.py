@@ -84,7 +84,7 @@ class HardwareWatch:
     # A key counts as done only after the work: after an outage or a killed process, the next play repeats the work.
 
     async def _is_done(self, key: str) -> bool:
-        return not (await self._realtime.consume(key, limit=1, period_s=AGAIN_S, cost=0)).remaining
+        return bool(await self._realtime.stashed(key))
 
     async def _set_done(self, key: str) -> None:
-        await self._realtime.consume(key, limit=1, period_s=AGAIN_S)
+        await self._realtime.stash(key, "", b"1", AGAIN_S)
