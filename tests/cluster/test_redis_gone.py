@@ -38,6 +38,7 @@ WRITES: Final = {
     "post_v2_reports_id_close": 404,  # so there is no report
     "post_v2_clans": 201,
     "post_v2_clans_id_invites": 201,
+    "post_v2_maps_id_nominations": 201,
 }
 """The other operations that do not answer with 200."""
 

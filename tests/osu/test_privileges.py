@@ -42,7 +42,7 @@ def test_each_staff_rank_includes_the_permissions_below(role: Privilege) -> None
 
 
 def test_developer_has_all_permissions_except_those_of_donors() -> None:
-    donors_only = {"users.rename_self", "comments.bypass_colour"}
+    donors_only = {"users.rename_self", "comments.bypass_colour", "scores.overwrite"}
 
     denied = {permission for permission in PERMISSIONS if not may(PLAYER | int(Privilege.DEVELOPER), permission)}
 
