@@ -195,7 +195,7 @@ class History:
     async def thin(self) -> None:
         """Reduce the rows of weeks that ended over 90 days ago to the first of each player, mode and week.
 
-        A call makes up to 100 steps, each in a transaction that also stores the position. The next call continues
+        A call takes at most 100 steps, each in a transaction that also stores the position. The next call continues
         there, on any worker. When all rows are thinned, calls do nothing until the next week is old enough.
         """
         for _ in range(STEPS_MAX):

@@ -275,7 +275,7 @@ def test_only_events_that_match_the_filter_are_sent(
 
 def test_events_of_hidden_scores_are_not_sent_again() -> None:
     async def scenario(world: World) -> None:
-        count = 150  # more than one look-up takes
+        count = 150  # more than one lookup takes
         await world.publish(*(a_score(id=number) for number in range(1, count + 1)))
         await world.publish(
             FeedEvent("first_place", 1, PLAYER, 75, {"score_id": 120, "mode": 0, "previous_user_id": None}),

@@ -1,4 +1,4 @@
-"""What the endpoint of submissions does besides storing a play."""
+"""The endpoint of submissions compares the device of each play."""
 
 from collections.abc import Iterator
 from pathlib import Path
