@@ -216,7 +216,7 @@ def test_a_hidden_score_gives_its_place_to_the_next_best_at_once(wiping: Wiping)
         ("root", "!wipeuser root rx", "You can't do that to yourself"),
         ("root", "!restorescores alice aa", "is not wiped"),
         ("root", "!wipemap broken", "with /np first"),
-        ("root", "!wipeuser bob 0", "This hides all scores of bob."),  # the only word is the reason
+        ("root", "!wipeuser bob 0", "Usage: !wipeuser <user> [mode] <reason>"),  # a mode is never the reason
         ("root", "!wipeuser bob 0 rx", "This hides all scores of bob in vn!std."),
     ],
 )
