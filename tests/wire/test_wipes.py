@@ -254,6 +254,8 @@ def test_each_act_has_one_row_with_the_values_before_and_after(wiping: Wiping) -
 
 
 def test_a_wiped_map_loses_its_board_and_gets_it_back(wiping: Wiping) -> None:
+    # The ranks follow the plays of the tests before.
+    eventually(lambda: [wiping.stats(name).get("rank") for name in ("alice", "bob")] == [1, 2])
     before = state(wiping)
     link = "https://osu.ppy.sh/beatmapsets/7#/75"
     wiping.people["root"].write("#osu", f"\x01ACTION is playing [{link} Artist - Song [Normal]]\x01")

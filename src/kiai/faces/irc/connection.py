@@ -100,8 +100,8 @@ class Connection:
     # --- what it sends
 
     def send(self, *lines: str) -> None:
-        """Send lines. A client that does not read them is cut off."""
-        if self.closing:
+        """Send lines. A client that does not read them is cut off, and nothing is sent to one that is gone."""
+        if self.is_closing():
             return
         self._write(b"".join(map(encoded, lines)))
 
