@@ -334,7 +334,7 @@ class World:
         web_sessions = WebSessions(database, self.clock, SequenceIds())
         self.restrictions = Restrictions(self.accounts, self.authority, self.standing, web_sessions, self.clock)
         self.timed_ends = TimedEnds(database, self.accounts, self.standing, self.clock)
-        self.wipes = Wipes(database, self.authority, self.hiding, self.restrictions, self.clock)
+        self.wipes = Wipes(self.authority, self.hiding, self.restrictions, self.clock)
         self.doctor = Doctor(database, self.files, self.beatmaps, self.rebuilder, self.reconciler, self.clock, _served)
 
     def with_rules(self, rules: TotalsOptions) -> "World":

@@ -139,12 +139,11 @@ class CommunityServices:
         authority = services.authority
         web_sessions = WebSessions(database, clock, services.ids)
         self.restrictions = Restrictions(accounts, authority, services.standing, web_sessions, clock)
-        self.wipes = Wipes(database, authority, services.hiding, self.restrictions, clock)
+        self.wipes = Wipes(authority, services.hiding, self.restrictions, clock)
         self.kicks = Kicks(authority, clock)
         trusted = tuple(ip_network(cidr) for cidr in services.settings.trusted_proxy)
         self.address_blocks = AddressBlocks(database, authority, services.switches, clock, trusted)
         self.maintenance = Maintenance(
-            database,
             authority,
             services.switches,
             services.realtime,
@@ -153,7 +152,6 @@ class CommunityServices:
             title=services.settings.title,
         )
         self.shutdown = Shutdown(
-            database,
             authority,
             services.switches,
             services.realtime,
@@ -161,14 +159,12 @@ class CommunityServices:
             clock,
             title=services.settings.title,
         )
-        self.live_settings = LiveSettings(services.settings, database, authority, services.switches, clock)
-        self.debug_log = DebugLog(database, authority, services.switches, clock, level=services.settings.log_level)
+        self.live_settings = LiveSettings(services.settings, authority, services.switches, clock)
+        self.debug_log = DebugLog(authority, services.switches, clock, level=services.settings.log_level)
         self.sanctions = Sanctions(authority, self.restrictions, services.silences, self.kicks)
-        self.content_removal = ContentRemoval(database, accounts, services.avatars, authority, clock)
+        self.content_removal = ContentRemoval(accounts, services.avatars, authority, clock)
         self.recalculations = Recalculations(database, authority, services.recalculation, services.beatmaps, clock)
-        self.inspections = Inspections(
-            database, authority, accounts, services.logins, self.reports, services.realtime, clock
-        )
+        self.inspections = Inspections(authority, accounts, services.logins, self.reports, services.realtime, clock)
         self.timed_ends = TimedEnds(database, accounts, services.standing, clock)
         self.donors = Donors(accounts, authority, clock)
         self.notes = Notes(database, accounts, authority, clock)

@@ -29,7 +29,7 @@ class Removal:
     def __init__(self, world: World) -> None:
         self.world = world
         self.avatars = Avatars(world.accounts, world.files, cast(Decoder, None), world.clock, SequenceIds())
-        self.service = ContentRemoval(world.database, world.accounts, self.avatars, world.authority, world.clock)
+        self.service = ContentRemoval(world.accounts, self.avatars, world.authority, world.clock)
         self.boss = Actor(world.add_player(a_player("boss", priv=ADMINISTRATOR)), "game")
         self.alice = self.player("alice")
 

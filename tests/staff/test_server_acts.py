@@ -43,11 +43,11 @@ class Worker:
         self.presence = Presence(
             world.realtime, world.accounts, world.clock, announcer(presence_packets.TABLE), stats_of
         )
-        parts = (world.database, world.authority, self.switches)
-        live = (world.realtime, self.presence, world.clock)
-        self.maintenance = Maintenance(*parts, *live, title="Kiai Club")
-        self.shutdown = Shutdown(*parts, *live, title="Kiai Club")
-        self.blocks = AddressBlocks(*parts, world.clock, (ip_network("10.0.0.0/8"),))
+        parts = (world.authority, self.switches)
+        live = (*parts, world.realtime, self.presence, world.clock)
+        self.maintenance = Maintenance(*live, title="Kiai Club")
+        self.shutdown = Shutdown(*live, title="Kiai Club")
+        self.blocks = AddressBlocks(world.database, *parts, world.clock, (ip_network("10.0.0.0/8"),))
         self.debug = DebugLog(*parts, world.clock, level="info")
 
     def follow(self) -> None:
@@ -534,9 +534,7 @@ def live_settings(worker: Worker, found: Callable[[], dict[str, Any]]) -> LiveSe
         return load_settings(data=worker.world.folder, **values)
 
     world = worker.world
-    return LiveSettings(
-        load_settings(data=world.folder), world.database, world.authority, worker.switches, world.clock, read
-    )
+    return LiveSettings(load_settings(data=world.folder), world.authority, worker.switches, world.clock, read)
 
 
 def test_settings_are_read_again_on_every_worker(world: World, worker: Worker, root: Actor) -> None:

@@ -11,7 +11,7 @@ from kiai.staff import audit
 from kiai.staff.audit import Actor
 from kiai.staff.authority import Authority, Requirement, Who
 from kiai.staff.reasons import checked_reason
-from kiai.storage.port import Database, Transaction
+from kiai.storage.port import Transaction
 
 PERMISSION: Final = "avatars.delete"
 ACTION: Final = "content_remove"
@@ -20,10 +20,7 @@ ACTION: Final = "content_remove"
 class ContentRemoval:
     """Removes what players have put on their profiles. Pages and the avatar host follow at once."""
 
-    def __init__(
-        self, database: Database, accounts: Accounts, avatars: Avatars, authority: Authority, clock: Clock
-    ) -> None:
-        self._database = database
+    def __init__(self, accounts: Accounts, avatars: Avatars, authority: Authority, clock: Clock) -> None:
         self._accounts = accounts
         self._avatars = avatars
         self._authority = authority

@@ -8,7 +8,7 @@ from kiai.staff import audit
 from kiai.staff.audit import Actor
 from kiai.staff.authority import Authority, Requirement
 from kiai.staff.switches import Switch, Switches, locked, store
-from kiai.storage.port import Database, Transaction
+from kiai.storage.port import Transaction
 
 PERMISSION: Final = "server.debug"
 LASTS_S: Final = 3_600
@@ -17,10 +17,7 @@ LASTS_S: Final = 3_600
 class DebugLog:
     """Switches debug lines on and off. `level` is the log level of the settings."""
 
-    def __init__(
-        self, database: Database, authority: Authority, switches: Switches, clock: Clock, *, level: str
-    ) -> None:
-        self._database = database
+    def __init__(self, authority: Authority, switches: Switches, clock: Clock, *, level: str) -> None:
         self._authority = authority
         self._switches = switches
         self._clock = clock

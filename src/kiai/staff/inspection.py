@@ -13,7 +13,7 @@ from kiai.staff import audit
 from kiai.staff.audit import Actor
 from kiai.staff.authority import Authority, Requirement, Who
 from kiai.staff.reports import Reports
-from kiai.storage.port import Database, Transaction
+from kiai.storage.port import Transaction
 
 PERMISSION: Final = "users.inspect"
 ADDRESSES: Final = "addresses.block"
@@ -48,7 +48,6 @@ class Inspections:
 
     def __init__(
         self,
-        database: Database,
         authority: Authority,
         accounts: Accounts,
         logins: Logins,
@@ -56,7 +55,6 @@ class Inspections:
         realtime: Realtime,
         clock: Clock,
     ) -> None:
-        self._database = database
         self._authority = authority
         self._accounts = accounts
         self._logins = logins

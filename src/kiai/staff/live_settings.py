@@ -21,7 +21,7 @@ from kiai.staff import audit
 from kiai.staff.audit import Actor
 from kiai.staff.authority import Authority, Requirement
 from kiai.staff.switches import Switches, locked, store
-from kiai.storage.port import Database, Transaction
+from kiai.storage.port import Transaction
 
 PERMISSION: Final = "settings.write"
 RELOADED: Final = ("welcome", "menu_icon", "menu_link", "oldest_build", "build_age_days")
@@ -68,14 +68,12 @@ class LiveSettings:
     def __init__(
         self,
         settings: Settings,
-        database: Database,
         authority: Authority,
         switches: Switches,
         clock: Clock,
         read: Callable[[], Awaitable[Settings]] = read_settings_again,
     ) -> None:
         self.current = settings
-        self._database = database
         self._authority = authority
         self._switches = switches
         self._clock = clock

@@ -16,7 +16,7 @@ from kiai.staff.audit import Actor
 from kiai.staff.authority import Authority, Requirement
 from kiai.staff.reasons import checked_reason
 from kiai.staff.switches import Switch, Switches, locked, store
-from kiai.storage.port import Database, Transaction
+from kiai.storage.port import Transaction
 
 PERMISSION: Final = "server.maintenance"
 DRAIN_EVERY_S: Final = 1.0
@@ -30,7 +30,6 @@ class Maintenance:
 
     def __init__(
         self,
-        database: Database,
         authority: Authority,
         switches: Switches,
         realtime: Realtime,
@@ -39,7 +38,6 @@ class Maintenance:
         *,
         title: str,
     ) -> None:
-        self._database = database
         self._authority = authority
         self._switches = switches
         self._realtime = realtime

@@ -17,7 +17,7 @@ from kiai.staff.audit import Actor
 from kiai.staff.authority import Authority, Requirement
 from kiai.staff.reasons import checked_reason
 from kiai.staff.switches import Switch, Switches, locked, store
-from kiai.storage.port import Database, Transaction
+from kiai.storage.port import Transaction
 
 PERMISSION: Final = "server.shutdown"
 DELAY_LEAST_S: Final = 15
@@ -40,7 +40,6 @@ class Shutdown:
 
     def __init__(
         self,
-        database: Database,
         authority: Authority,
         switches: Switches,
         realtime: Realtime,
@@ -49,7 +48,6 @@ class Shutdown:
         *,
         title: str,
     ) -> None:
-        self._database = database
         self._authority = authority
         self._switches = switches
         self._realtime = realtime

@@ -20,7 +20,7 @@ from kiai.staff.authority import Authority, Oneself, Requirement, Who
 from kiai.staff.player_lines import enqueue_line
 from kiai.staff.reasons import checked_reason
 from kiai.staff.restrictions import Restrictions
-from kiai.storage.port import Database, Transaction
+from kiai.storage.port import Transaction
 
 WIPES_USERS: Final = "scores.wipe"
 WIPES_MAPS: Final = "beatmaps.wipe_scores"
@@ -46,10 +46,7 @@ class HiddenScore(msgspec.Struct, frozen=True):
 class Wipes:
     """Wipes, restores, hides and shows scores."""
 
-    def __init__(
-        self, database: Database, authority: Authority, hiding: Hiding, restrictions: Restrictions, clock: Clock
-    ) -> None:
-        self._database = database
+    def __init__(self, authority: Authority, hiding: Hiding, restrictions: Restrictions, clock: Clock) -> None:
         self._authority = authority
         self._hiding = hiding
         self._restrictions = restrictions
