@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import uvloop
+from tests.patience import patiently
 
 from kiai.faces.irc.connection import Connection
 from kiai.faces.irc.names import IrcNames
@@ -23,7 +24,7 @@ def test_nothing_is_sent_to_a_client_that_is_gone() -> None:
             await asyncio.sleep(0.01)
             opened.set_result(connection)
 
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(patiently(WAIT_S)):
             server = await asyncio.start_server(serve, "127.0.0.1", 0)
             _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
             writer.close()
