@@ -65,6 +65,7 @@ from kiai.faces.site import gateway as site_gateway
 from kiai.faces.site import login as site_login
 from kiai.faces.site import pictures as site_pictures
 from kiai.faces.site import registration as site_registration
+from kiai.faces.site import reporting as site_reporting
 from kiai.faces.site import scores as site_scores
 from kiai.faces.site import search as site_search
 from kiai.faces.site.settings import common as settings_common
@@ -322,7 +323,7 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     "pictures of scores per address": rate(site_scores.CARDS),
     "analyses of replays on the website per address": rate(site_scores.ANALYSES),
     "replays from the website per address": (DEFAULT.api_replays_per_minute,),
-    "reason of a report about a score": (1, site_scores.REPORT_MAX),
+    "text of a report on the website about a score or comment": (site_reporting.WORDS_MAX,),
     "friends added or removed on profiles per player": (profiles.FRIENDS.count,),
     "searches per address": (site_search.SEARCHING.count,),
     "suggestions of the search per address": (site_search.SUGGESTING.count,),

@@ -327,8 +327,6 @@ def test_comments_are_posted_shown_and_deleted(server: Server) -> None:
     assert "data-self" in row.attributes
 
     seen = bob.get("/beatmapsets/4")
-    reported = seen.button("Report").press()
-    assert reported.message == "Thank you. Moderators will look at the comment."
     comment = seen.one("[data-comment-id]").attributes["data-comment-id"]
     token = {"csrf_token": str(seen.form("Comment").values["csrf_token"])}
     assert bob.post(f"/beatmapsets/4/comments/{comment}/delete", token).status == 403

@@ -321,6 +321,7 @@ HOSTILE_TEXT: Final = "<script>alert(1)</script>\0\u202e' OR 1=1 -- " + "a" * 20
 NAMES: Final = (
     *("name", "username", "password", "email", "code", "label", "text", "next", "country", "id", "userpage"),
     *("preferred_mode", "messages", "new_name", "current_password", "new_password", "content", "set", "map", "score"),
+    *("action", "comment", "confirmed", "kind", "mods", "pick", "rating", "reason", "scope", "status"),
 )
 
 

@@ -124,6 +124,7 @@ from kiai.faces.site.preferences import PreferencePages
 from kiai.faces.site.profiles import ProfilePages
 from kiai.faces.site.redirects import Redirects
 from kiai.faces.site.registration import RegistrationPages
+from kiai.faces.site.reporting import ReportPages
 from kiai.faces.site.scores import ScorePages
 from kiai.faces.site.search import SearchPages
 from kiai.faces.site.set_boards import SetBoards
@@ -499,10 +500,11 @@ def build_site(services: "Services") -> Site:
                 services.site.score_cards,
                 services.replays,
                 services.showcase.pins,
-                services.community.reports,
-                services.accounts,
                 templates,
                 replays_per_minute=settings.api_replays_per_minute,
+            ),
+            ReportPages(
+                services.community.reports, services.accounts, services.site.score_reader, services.site.set_comments
             ),
             *_set_groups(services),
             PicturePages(services.avatars, services.site.covers, services.beatmaps, services.map_pictures),
@@ -534,7 +536,6 @@ def _set_groups(services: "Services") -> list[PageGroup]:
             services.difficulties,
             site.what_ifs,
             services.staff,
-            services.community.reports,
             services.mirrors,
         ),
     ]

@@ -42,7 +42,6 @@ from kiai.staff import Staff
 from kiai.staff.audit import Actor
 from kiai.staff.map_requests import MapRequests
 from kiai.staff.nominations import NOMINATE, NominationAct, NominationMode
-from kiai.staff.reports import Reports
 from kiai.staff.status_history import StatusChange, StatusHistory
 
 CALCULATING: Final = RateLimit("site-pp", 30, 60.0, 10)
@@ -52,7 +51,6 @@ ANALYSIS_S: Final = 1.5
 """Time that the page waits for the strain. A later request finds the result."""
 SCOPES: Final = ("global", "country", "friends", "mods")
 ID_MAX: Final = 2**63 - 1
-REPORTED_MAX: Final = 300  # characters of a comment in a report about it
 
 _TOGGLES: Final[Mapping[int, tuple[int, ...]]] = {
     0: (EZ, NF, HT, HR, SD, PF, DT, NC, HD, FL, SO),
@@ -116,7 +114,6 @@ class SetPages:
         difficulties: Difficulties,
         what_ifs: WhatIfs,
         staff: Staff,
-        reports: Reports,
         mirrors: Mirrors,
     ) -> None:
         self._searches = searches
@@ -132,7 +129,6 @@ class SetPages:
         self._difficulties = difficulties
         self._what_ifs = what_ifs
         self._staff = staff
-        self._reports = reports
         self._mirrors = mirrors
 
     def pages(self) -> list[Page]:
@@ -146,7 +142,6 @@ class SetPages:
             Page("POST", f"{path}/request", self._request, access=player),
             Page("POST", f"{path}/comments", self._comment, access=player, rate_limit=COMMENTING),
             Page("POST", f"{comment}/delete", self._delete_comment, access=player),
-            Page("POST", f"{comment}/report", self._report_comment, access=player),
             Page("GET", "/s/{set}", self._of_set),
             Page("GET", "/b/{map}", self._of_map),
             Page("GET", "/beatmaps/{map}", self._of_map),
@@ -361,21 +356,6 @@ class SetPages:
             raise NotAllowed("chat.moderate")
         return Redirect(_back(request, found.set_id, "comment-deleted", "comments"))
 
-    async def _report_comment(self, request: SiteRequest) -> Response:
-        set_id, player = request.id("set"), request.visitor.player
-        found = await self._comments.one(_comment_id(request), request.visitor.viewer)
-        if found.set_id != set_id:
-            raise NotFound("comment")
-        author = await self._accounts.user(request.visitor.viewer, id=found.player.id)
-        try:
-            text = f"Comment {found.id} on set {found.set_id}: {found.text[:REPORTED_MAX]}"
-            await self._reports.send(player.id, author, "Comment", text)
-        except Conflict:  # an open report about the player is enough
-            pass
-        except Refused:
-            return Redirect(_back(request, found.set_id, "report-refused", "comments"))
-        return Redirect(_back(request, found.set_id, "reported", "comments"))
-
 
 def modes_of(beatmap: Beatmap) -> tuple[int, ...]:
     """Return the modes in which a map has boards. Only maps of osu! are converted to other modes."""
@@ -566,7 +546,6 @@ def _message(request: SiteRequest) -> tuple[str, str]:
         "commented": ("status", text("Your comment is posted.")),
         "comment-deleted": ("status", text("The comment is deleted.")),
         "reported": ("status", text("Thank you. Moderators will look at the comment.")),
-        "report-refused": ("alert", text("You cannot send this report now.")),
     }
     return messages.get(request.query.values.get("done", ""), ("", ""))
 

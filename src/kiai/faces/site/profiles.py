@@ -159,6 +159,7 @@ class ProfilePages:
             "medal_total": len(medals.MEDALS),
             "medals_by_id": medals.BY_ID,
             "refused": refused,
+            "done_message": _message(request),
         }
         description = request.locale.text(
             "%(name)s in %(mode)s: %(pp)s pp, rank %(rank)s",
@@ -365,6 +366,13 @@ class ProfilePages:
         else:
             await pins.shift(own, score, -1 if action == "up" else 1)
         return Redirect(url(f"/users/{own}/pinned", **_mode_of(request)))
+
+
+def _message(request: SiteRequest) -> str:
+    """Return the message about a form that was sent before, or an empty text."""
+    text = request.locale.text
+    messages = {"reported": text("Thank you. Staff will look at your report.")}
+    return messages.get(request.query.values.get("done", ""), "")
 
 
 def weighted(rows: Sequence[Any], start: int) -> list[_Shown]:

@@ -9,9 +9,8 @@ from typing import Any, Final
 import msgspec
 from markupsafe import Markup
 
-from kiai.accounts import Accounts
 from kiai.beatmaps.model import full_title, settings_of
-from kiai.errors import Conflict, Invalid, NotFound, Refused, Unavailable
+from kiai.errors import NotFound, Refused, Unavailable
 from kiai.faces.rate_limit import RateLimit
 from kiai.faces.site.page import (
     Access,
@@ -42,7 +41,6 @@ from kiai.scores.pp_tables import ACCURACIES, PpTable, PpTables
 from kiai.scores.replay_analyses import Analysed, CannotAnalyse, ReplayAnalyses
 from kiai.scores.replays import Replays
 from kiai.scores.rules import has_board
-from kiai.staff.reports import Reports
 
 CARDS: Final = RateLimit("site-cards", 60, 60.0)
 """The limit of an address for pictures of scores."""
@@ -52,7 +50,6 @@ PP_WAIT_S: Final = 0.25
 """The time for which a page waits for a calculation of pp."""
 PARTS_MAX: Final = 1_024
 """Rendered parts of pages in the cache, up to 15 KB each."""
-REPORT_MAX: Final = 450
 CARD_SIZE: Final = (1200, 630)
 _CARD_CACHED: Final = "public, max-age=300"
 _CARD_PRIVATE: Final = "private, no-store"
@@ -81,8 +78,6 @@ class ScorePages:
         cards: ScoreCards,
         replays: Replays,
         pins: Pins,
-        reports: Reports,
-        accounts: Accounts,
         templates: Templates,
         *,
         replays_per_minute: int,
@@ -93,8 +88,6 @@ class ScorePages:
         self._cards = cards
         self._replays = replays
         self._pins = pins
-        self._reports = reports
-        self._accounts = accounts
         self._templates = templates
         self._parts: OrderedDict[tuple[object, ...], Markup] = OrderedDict()
         self._replay_limit = RateLimit("site-replays", replays_per_minute, 60.0)
@@ -107,7 +100,6 @@ class ScorePages:
             Page("GET", "/scores/{score}/card.png", self._card, rate_limit=CARDS),
             Page("GET", "/scores/{score}/analysis", self._analysis, rate_limit=ANALYSES),
             Page("GET", "/scores/{score}/replay", self._replay, rate_limit=self._replay_limit),
-            Page("POST", "/scores/{score}/report", self._report, access=Access.PLAYER),
             Page("POST", "/scores/{score}/pin", self._pin, access=Access.PLAYER),
             Page("POST", "/scores/{score}/unpin", self._unpin, access=Access.PLAYER),
         ]
@@ -186,7 +178,6 @@ class ScorePages:
             "mine": mine,
             "saved": request.query.choice("done", ("", "report", "pin", "unpin"), ""),
             "form": form,
-            "report_max": REPORT_MAX,
             "analysis": analysis,
         }
         return View(
@@ -262,24 +253,6 @@ class ScorePages:
         )
         headers = (("Content-Disposition", attachment(replay.name)), ("Cache-Control", "private, no-store"))
         return Content(replay.data, "application/octet-stream", headers=headers)
-
-    async def _report(self, request: SiteRequest) -> Response:
-        found = await self._find(request)
-        reason = (request.form.text("reason") or "").strip()
-        text = request.locale.text
-        if not 0 < len(reason) <= REPORT_MAX:
-            wrong = text("Say what is wrong, in 1 to %(most)s characters.", most=REPORT_MAX)
-            return await self._refused(request, found, FormState({"reason": reason}, {"reason": wrong}))
-        target = await self._accounts.user(request.visitor.viewer, id=found.score.user_id)
-        line = f"Score {found.score.id}: {reason}"
-        try:
-            await self._reports.send(request.visitor.player.id, target, "Score", line, source="web")
-        except Conflict:
-            message = text("You have reported this player already. Staff will look at it.")
-            return await self._refused(request, found, FormState({"reason": reason}, message=message))
-        except (Refused, Invalid) as error:
-            return await self._refused(request, found, FormState({"reason": reason}, message=f"{error}."))
-        return Redirect(f"/scores/{found.score.id}?done=report")
 
     async def _refused(self, request: SiteRequest, found: ScoreDetails, form: FormState) -> Response:
         return await self._page(request, found, await self._known(request, found), form=form)
