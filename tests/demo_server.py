@@ -22,6 +22,7 @@ from kiai.demo import build
 from kiai.logs import AccessLog
 from kiai.multiplayer import commands
 from kiai.realtime.port import Session, Status
+from kiai.samples import MINUTE_MS, SETTLED_MS, Sample
 from kiai.scores.flags import Finding
 from kiai.server import HttpServer
 from kiai.server_process import DEMO
@@ -174,6 +175,10 @@ async def _live(services: Services, clock: ManualClock) -> None:
         await services.showcase.history.save_day()
         clock.advance(DAY_S)
     await services.site.uptime.sample()
+    last_minute = (clock.now_ms() - SETTLED_MS) // MINUTE_MS - 1
+    for minute, requests in ((last_minute - 2, 620), (last_minute, 580)):  # the server was down for a minute
+        sample = Sample(minute, 60, requests, errors=0, submissions=4, p99_ms=38.25, lag_ms=2.1, online=3)
+        await services.site.samples.add("demo", sample)
     news = services.settings.data / "news"
     news.mkdir()
     (news / "2027-01-10-season-two.md").write_text("# Season two\n\nThe second **season** begins today.\n", "utf-8")

@@ -46,3 +46,20 @@ class Timings:
             counts = self.by_op[op] = [0.0] * (len(self._buckets) + 2)
         counts[bisect_left(self._buckets, seconds)] += 1
         counts[-1] += seconds
+
+
+def quantile(bounds: Sequence[float], counts: Sequence[float], share: float) -> float | None:
+    """Return the value that `share` (0 to 1) of the values do not exceed, or None without values.
+
+    `counts` are the numbers of values up to each of `bounds`, without those up to the bound before, and then the number
+    of larger values. Within a bucket the values are taken as evenly spread. The result is at most the last bound.
+    """
+    wanted = share * sum(counts)
+    if wanted <= 0:
+        return None
+    below, lower = 0.0, 0.0
+    for bound, count in zip(bounds, counts, strict=False):
+        if count and below + count >= wanted:
+            return lower + (bound - lower) * (wanted - below) / count
+        below, lower = below + count, bound
+    return lower

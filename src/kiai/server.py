@@ -1,6 +1,7 @@
 """The server over the services: its faces as one ASGI application, its metrics and its periodic jobs."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,7 @@ from kiai.faces.guard import GuardLimits, guarded_protocol
 from kiai.faces.health import Health
 from kiai.faces.metrics import Aggregation, Metrics
 from kiai.faces.rate_limit import RateLimit
+from kiai.faces.sampling import BOUNDS_MS, read_metrics
 from kiai.faces.site.osu_host import redirecting_osu_host
 from kiai.faces.wiring import (
     build_bancho,
@@ -32,6 +34,8 @@ from kiai.faces.wiring import (
 from kiai.jobs import Jobs, Paced, PeriodicJob, job_lease
 from kiai.logs import AccessLog, get_logger
 from kiai.networks import Network
+from kiai.samples import CHECK_EVERY_S as SAMPLES_EVERY_S
+from kiai.samples import Sampler
 from kiai.scores.announcing import SAY_EVERY_S
 from kiai.shared_memory import SharedMemory
 from kiai.staff.maintenance import DRAIN_EVERY_S
@@ -113,6 +117,13 @@ class HttpServer:
             is_blocked=services.community.address_blocks.is_blocked,
             blocked_answers={"api": api_app.blocked_answer, "site": self.site.failures.blocked},
         )
+        self.sampler = Sampler(
+            services.site.samples,
+            f"{socket.gethostname()}:{settings.port}",
+            lambda: read_metrics(self.metrics),
+            BOUNDS_MS,
+            services.clock,
+        )
         self.jobs = Jobs(self._acquire_lease if services.stores.shared else None)
         self.jobs.every(*self._periodic_jobs())
         self.jobs.every(PeriodicJob("live-parts", 0.25, self.site.live.push))
@@ -152,6 +163,8 @@ class HttpServer:
             PeriodicJob("checkpoint", CHECKPOINT_EVERY_S, services.database.checkpoint),
             PeriodicJob("dead-seats", 30.0, services.matches.clean_up, shared=True),
             PeriodicJob("uptime", SAMPLE_EVERY_S, services.site.uptime.sample, shared=True),
+            PeriodicJob("samples", SAMPLES_EVERY_S, self.sampler.run),
+            PeriodicJob("old-samples", MINUTE_S, services.site.samples.thin, shared=True),
             PeriodicJob("tally", 30.0, services.live.tally.run, shared=True),
             PeriodicJob("activity", MINUTE_S, services.presence.last_seen.flush),
             PeriodicJob("rank-history", MINUTE_S, services.showcase.history.save_day, shared=True),
@@ -298,6 +311,7 @@ class HttpServer:
     async def begin(self) -> None:
         """Load what the server answers from memory: ranks, channels, and the sessions from before a restart."""
         services = self._services
+        self.sampler.begin()
         await self.follow_switches()
         if services.stores.shared:
             await self._load_first_ranks()
@@ -333,7 +347,8 @@ class HttpServer:
             await services.presence.on_privileges_change(user_ids)
 
     async def save_sessions(self) -> None:
-        """Write the buffered rows, and save the sessions for the next start of an embedded server."""
+        """Write the buffered rows and the figures of this minute, and save the sessions of an embedded server."""
         await self.write_buffers()
         await self._services.presence.last_seen.flush()
         session_snapshot.save(self._services.realtime, self._services.settings.data)
+        await self.sampler.finish()

@@ -21,6 +21,7 @@ from kiai.entry import EntryServices
 from kiai.own_account import Deletion, Exports, Friendships, NameChanges, Overwriting, OwnKeys, ProfileSettings
 from kiai.own_account.deletion import DELETION, FILES
 from kiai.own_account.deletion_by_staff import DeletionByStaff
+from kiai.samples import Samples
 from kiai.scores.analyses import Analyses
 from kiai.scores.cards import ScoreCards
 from kiai.scores.details import ScoreReader
@@ -29,6 +30,7 @@ from kiai.scores.replay_analyses import ReplayAnalyses
 from kiai.scores.what_if import WhatIfs
 from kiai.secret_box import SecretBox
 from kiai.staff.chat_bots import ChatBots
+from kiai.staff.server_charts import ServerCharts
 from kiai.staff.status_history import StatusHistory
 from kiai.uptime import Components, Uptime, readiness_checks
 
@@ -45,6 +47,8 @@ class SiteServices:
         self.geography = Geography()
         checks = readiness_checks(services.accounts, services.realtime, services.files)
         self.uptime = Uptime(database, Components(checks), clock)
+        self.samples = Samples(database, clock)
+        self.server_charts = ServerCharts(services.authority, self.samples)
         self.documents = Documents(settings.data, settings.title, clock)
         self.names = NameSearch(database)
         self.set_searches = SetSearches(database, clock)

@@ -11,6 +11,7 @@ import asyncio
 import bisect
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Final
@@ -25,6 +26,7 @@ from kiai.shared_memory import SharedMemory
 
 BUCKETS_MS: Final = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 5_000)
 LAG_EVERY_S: Final = 0.25
+LAGS_OF_A_MINUTE: Final = 240
 SERIES_MAX: Final = 1_000  # per metric; the labels come from routes, but a bug must not fill the memory of Prometheus
 PUBLISH_EVERY_S: Final = 0.05
 """The maximum age of another worker's figures, and the period whose counts are lost when a worker is killed."""
@@ -71,6 +73,7 @@ class Metrics:
         self._times: dict[Labels, list[float]] = {}
         self._lag_s = 0.0
         self._lag_max_s = 0.0
+        self._lags_s: deque[float] = deque(maxlen=LAGS_OF_A_MINUTE)
         self._process = _Process()
         self._families: dict[str, _Family] = {}
         self._slots = slots
@@ -188,6 +191,12 @@ class Metrics:
         )
         self.gauge("loop_lag_seconds", "Latest delay of the event loop.", lambda: self._lag_s, Aggregation.MAX)
         self.gauge("loop_lag_max_seconds", "Largest delay since the start.", lambda: self._lag_max_s, Aggregation.MAX)
+        self.gauge(
+            "loop_lag_minute_seconds",
+            "Largest delay of the last minute.",
+            lambda: max(self._lags_s, default=None),
+            Aggregation.MAX,
+        )
         self.gauge("rss_bytes", "Resident memory.", rss_bytes)
         self.gauge("workers", "Running worker processes.", lambda: 1)
         self.gauges("build_info", "The running version.", "version", lambda: {__version__: 1}, Aggregation.MAX)
@@ -201,6 +210,7 @@ class Metrics:
             await asyncio.sleep(LAG_EVERY_S)
             self._lag_s = max(0.0, time.perf_counter() - before - LAG_EVERY_S)
             self._lag_max_s = max(self._lag_max_s, self._lag_s)
+            self._lags_s.append(self._lag_s)
 
     # --- scraping
 
@@ -254,12 +264,19 @@ class Metrics:
                 for labels, value in series:
                     into[name].add(labels, value)
 
-    def _metric_families(self) -> Iterator[Metric]:
+    def of_all_workers(self) -> dict[str, dict[Labels, float | list[float]]]:
+        """Return the series of each metric, with the last published values of the other workers."""
+        return {name: series.values for name, series in self._sums().items()}
+
+    def _sums(self) -> "dict[str, _Series]":
         found = {name: _Series(family) for name, family in self._families.items()}
         self._merge(found, self._figures(), alive=True)
         for slot in self._slots.read_others() if self._slots is not None else ():
             self._merge(found, _DECODER.decode(slot.data), alive=slot.alive)
-        for series in found.values():
+        return found
+
+    def _metric_families(self) -> Iterator[Metric]:
+        for series in self._sums().values():
             yield series.metric()
 
 

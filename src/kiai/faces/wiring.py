@@ -28,6 +28,7 @@ from kiai.faces.api.v2.nominations import NominationsV2
 from kiai.faces.api.v2.players import PlayersV2
 from kiai.faces.api.v2.profiles import ProfilesV2
 from kiai.faces.api.v2.rankings import RankingsV2
+from kiai.faces.api.v2.samples import SamplesV2
 from kiai.faces.api.v2.scores import ScoresV2
 from kiai.faces.api.v2.server import ServerV2
 from kiai.faces.api.v2.sets import SetsV2
@@ -702,6 +703,7 @@ def _staff_operations(services: "Services") -> list[Operation]:
         ModerationV2(services.accounts, community.reports, community.devices),
         StaffV2(community.sanctions, community.notes, community.audit, services.clock),
         NominationsV2(services.beatmaps, community.nominations),
+        SamplesV2(services.site.server_charts),
     )
     return [operation for group in groups for operation in group.operations()]
 

@@ -52,6 +52,7 @@ PERMISSIONS: Final[Mapping[str, int]] = {
     "users.client": MODERATOR,
     "reports.handle": MODERATOR,
     "flags.handle": MODERATOR,
+    "server.samples": MODERATOR,
     "matches.enter_locked": MODERATOR,
     "matches.referee_any": TOURNEY_MANAGER,
     "matches.unlimited": TOURNEY_MANAGER,

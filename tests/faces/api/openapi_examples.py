@@ -102,6 +102,7 @@ REQUESTS: Final[Mapping[str, ExampleRequest]] = {
     # v2
     "get_v2_highlights": ExampleRequest("/v2/highlights?limit=1"),
     "get_v2_server_stats": ExampleRequest("/v2/server/stats"),
+    "get_v2_server_samples": ExampleRequest("/v2/server/samples?hours=1&step=30", by=MODERATOR),
     "get_v2_news": ExampleRequest("/v2/news?page_size=1"),
     "get_v2_news_slug": ExampleRequest("/v2/news/season-two"),
     "get_v2_status": ExampleRequest("/v2/status?days=1"),

@@ -6,6 +6,7 @@ Also the blocked addresses.
 from sqlalchemy import (
     DDL,
     Column,
+    Double,
     ForeignKey,
     Identity,
     Index,
@@ -176,3 +177,20 @@ uptime_days = Table(
     Column("up", Integer, nullable=False),
     Column("impaired", Integer, nullable=False),
 )
+
+samples = Table(
+    "samples",  # the server's figures, one row a minute and server for a day, then one for 15 minutes; see samples.py
+    metadata,
+    Column("minute", Integer, nullable=False),  # minutes since 1970-01-01
+    Column("server", String(64), nullable=False),  # empty: all servers together
+    Column("minutes", Integer, nullable=False),  # that the row stands for: 1 or 15
+    Column("seconds", Integer, nullable=False),  # of them, in which the server was up
+    Column("requests", Integer, nullable=False),
+    Column("errors", Integer, nullable=False),
+    Column("submissions", Integer, nullable=False),
+    Column("p99_ms", Double),  # null: no request
+    Column("lag_ms", Double),
+    Column("online", Integer),
+    PrimaryKeyConstraint("minute", "server"),
+)
+partial_index("ix_samples_whole", "minutes = 1", samples.c.minute)  # rows that are combined after a day

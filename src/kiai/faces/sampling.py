@@ -1,0 +1,38 @@
+"""The figures of a minute sample (`kiai.samples`), from the metrics of all workers."""
+
+from typing import Final
+
+from kiai.faces.metrics import BUCKETS_MS, Labels, Metrics
+from kiai.samples import Reading
+
+BOUNDS_MS: Final[tuple[float, ...]] = BUCKETS_MS
+STORED: Final = ("pass", "fail")
+"""The results of submissions whose play was stored."""
+
+_Series = dict[Labels, float | list[float]]
+
+
+def read_metrics(metrics: Metrics) -> Reading:
+    """Return the sum of all workers of this server."""
+    found = metrics.of_all_workers()
+    requests = _numbers(found["kiai_http_requests"])
+    submissions = _numbers(found["kiai_submissions"])
+    lag_s = _numbers(found["kiai_loop_lag_minute_seconds"]).get(())
+    online = _numbers(found["kiai_players_online"]).get(())
+    durations = [0.0] * (len(BOUNDS_MS) + 1)
+    for counts in found["kiai_http_seconds"].values():
+        assert isinstance(counts, list)
+        for at, count in enumerate(counts[:-1]):  # the last one is the sum in seconds
+            durations[at] += count
+    return Reading(
+        requests=round(sum(requests.values())),
+        errors=round(sum(count for (_, _, status), count in requests.items() if status >= "500")),
+        submissions=round(sum(count for (result,), count in submissions.items() if result in STORED)),
+        durations=tuple(durations),
+        lag_ms=None if lag_s is None else round(lag_s * 1000, 3),
+        online=None if online is None else round(online),
+    )
+
+
+def _numbers(series: _Series) -> dict[Labels, float]:
+    return {labels: value for labels, value in series.items() if not isinstance(value, list)}
