@@ -10,7 +10,7 @@ from tests.builders import NORMAL, NOW_MS, World, a_player
 
 from kiai.clans import ClanActs, ClanRules, Clans
 from kiai.clans.history import ClanHistory
-from kiai.clans.model import HOUR_MS, RESERVED_OF_ONE_MAX, WRONG_CODES_PER_HOUR, JoinForm
+from kiai.clans.model import HOUR_MS, RESERVED_OF_ONE_MAX, WRONG_CODES_PER_HOUR, JoinForm, TooEarly, WrongCode
 from kiai.clans.upkeep import ClanUpkeep
 from kiai.errors import Conflict, Invalid, KiaiError, LacksRole, NotAllowed, NotFound, Refused, WrongState
 from kiai.osu.privileges import Privilege
@@ -104,9 +104,10 @@ REFUSALS: list[tuple[str, Act, type[KiaiError], str]] = [
     ("joining without an invitation", lambda c: c.acts.join(c.dave, c.id), LacksRole, "no invitation"),
     ("joining twice", lambda c: c.acts.join(c.carol, c.id), WrongState, "you are already in a clan"),
     ("a clan that does not exist", lambda c: c.acts.join(c.dave, UNKNOWN), NotFound, "clan not found"),
-    ("a wrong code", lambda c: c.acts.join(c.dave, c.id, code="0" * 12), LacksRole, "no invitation"),
-    ("an unknown code", lambda c: c.acts.join_by_code(c.dave, "0" * 12), LacksRole, "no invitation"),
-    ("an empty code", lambda c: c.acts.join_by_code(c.dave, ""), LacksRole, "no invitation"),
+    ("a wrong code", lambda c: c.acts.join(c.dave, c.id, code="0" * 12), WrongCode, "no invitation"),
+    ("an unknown code", lambda c: c.acts.join_by_code(c.dave, "0" * 12), WrongCode, "no invitation"),
+    ("an empty code", lambda c: c.acts.join_by_code(c.dave, ""), WrongCode, "no invitation"),
+    ("withdrawing no request", lambda c: c.acts.withdraw(c.dave, c.id), NotFound, "request not found"),
     ("leaving as the owner", lambda c: c.acts.leave(c.alice, c.id), WrongState, "the owner can't leave"),
     ("leaving without a clan", lambda c: c.acts.leave(c.dave, c.id), WrongState, "you are not in a clan"),
     ("an invitation by a member", lambda c: c.acts.invite(c.carol, c.id, c.dave), LacksRole, "only officers"),
@@ -153,7 +154,7 @@ def test_refused_acts_say_why_and_change_nothing(clan: ClanWorld) -> None:
         ({"priv": int(Privilege.VERIFIED)}, NotAllowed, "unrestricted"),
         ({"priv": int(Privilege.UNRESTRICTED)}, NotAllowed, "verified"),
         ({"silenced_until_ms": NOW_MS + 1}, LacksRole, "you are silenced"),
-        ({"clan_left_at_ms": NOW_MS - 23 * HOUR_MS}, WrongState, "wait another 1 hour"),
+        ({"clan_left_at_ms": NOW_MS - 23 * HOUR_MS}, TooEarly, "wait another 1 hour"),
     ],
 )
 def test_who_may_not_join_may_not_found_either(
@@ -162,7 +163,11 @@ def test_who_may_not_join_may_not_found_either(
     clan.form(JoinForm.OPEN)
     clan.change_user(clan.dave, **values)
 
-    for act in (clan.acts.join(clan.dave, clan.id), clan.acts.found(clan.dave, "NEW", "Newcomers")):
+    for act in (
+        clan.acts.join(clan.dave, clan.id),
+        clan.acts.found(clan.dave, "NEW", "Newcomers"),
+        clan.acts.check_may_enter(clan.dave),
+    ):
         refused = clan.refusal(act)
         assert (type(refused), text in str(refused)) == (kind, True), refused
 
@@ -233,6 +238,16 @@ def test_joining_ends_all_invitations_and_requests_of_the_player(clan: ClanWorld
 
     assert clan.world.look(select(clan_requests)) == clan.world.look(select(clan_invitations)) == []
     assert isinstance(clan.refusal(clan.acts.answer(clan.erin, other, clan.dave, accept=True)), NotFound)
+
+
+def test_a_withdrawn_request_cannot_be_accepted(clan: ClanWorld) -> None:
+    clan.form(JoinForm.REQUEST)
+    clan.run(clan.acts.join(clan.dave, clan.id))
+
+    clan.run(clan.acts.withdraw(clan.dave, clan.id))
+
+    assert isinstance(clan.refusal(clan.acts.answer(clan.bob, clan.id, clan.dave, accept=True)), NotFound)
+    assert clan.world.look(select(clan_requests)) == []
 
 
 def test_invitations_end_after_a_week(clan: ClanWorld) -> None:

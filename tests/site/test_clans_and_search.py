@@ -127,6 +127,8 @@ def test_page_of_a_clan_has_its_place_its_figures_and_its_members(demo: Server) 
     assert clan["name"] in page.h1
     assert "Members" in page.headings()
     assert "Recent first places" in page.headings()
+    assert page.css(".scores li .sub a.name")
+    assert b"&lt;" not in page.body
     assert page.stat("rank") == "1"
     assert page.stat("pp") == str(standing["pp"])
     assert page.stat("members") == str(standing["members"])

@@ -36,6 +36,8 @@ from kiai.clans.model import (
     JoinForm,
     Notice,
     Role,
+    TooEarly,
+    WrongCode,
     is_closed,
     not_in_clan,
     only_officers,
@@ -99,6 +101,13 @@ class ClanActs:
         if found is None:
             raise not_in_clan()
         return found
+
+    async def check_may_enter(self, user_id: int) -> None:
+        """Raise what `found` and `join` raise for a player who cannot enter any clan now, and change nothing."""
+        person = await self._database.one(sql.PERSON, id=user_id)
+        if person is None:
+            raise NotFound("player")
+        self._check_may_enter(person, self._clock.now_ms(), "you")
 
     # --- founding and ending
 
@@ -248,7 +257,7 @@ class ClanActs:
             if clan.joining == JoinForm.CLOSED:
                 raise is_closed()
             if code is not None and not _is_code(clan, code):
-                raise LacksRole("no invitation: the code is wrong")
+                raise WrongCode("no invitation: the code is wrong")
             until = await tx.one(sql.INVITED_UNTIL, clan_id=clan.id, user_id=user_id)
             is_invited = code is not None or (until is not None and until > now)
             if is_invited or clan.joining == JoinForm.OPEN:
@@ -272,8 +281,19 @@ class ClanActs:
         clan_id = await self._database.one(sql.ID_OF_CODE, code=code.lower()) if _looks_like_code(code) else None
         if clan_id is None:
             await self._count_wrong_code(user_id)
-            raise LacksRole("no invitation has this code")
+            raise WrongCode("no invitation has this code")
         return await self.join(user_id, clan_id, code=code)
+
+    async def withdraw(self, user_id: int, clan_id: int) -> None:
+        """Take back a request to join. Raises NotFound("request") if it was answered or does not exist."""
+
+        async def body(tx: Transaction, clan: ChangingClan) -> None:
+            await self._person(tx, user_id)
+            if await tx.one(sql.REQUESTED_AT, clan_id=clan.id, user_id=user_id) is None:
+                raise NotFound("request")
+            await tx.run(sql.UNREQUEST, of_clan=clan.id, of_user=user_id)
+
+        await self._on(clan_id, body)
 
     async def leave(self, user_id: int, clan_id: int) -> None:
         """Leave a clan. Raises WrongState for others than members, and for the owner."""
@@ -405,7 +425,10 @@ class ClanActs:
             if person.clan_priv == Role.OWNER:
                 raise WrongState(f"{person.name} is already the owner: transfer the clan to change that")
             if person.clan_priv == role:
-                raise WrongState(f"{person.name} is already {'an officer' if role is Role.OFFICER else 'a member'}")
+                name = person.name
+                raise WrongState(
+                    f"{name} is already an officer" if role is Role.OFFICER else f"{name} is already a member"
+                )
             await tx.run(sql.SET_ROLE, of_user=user_id, new_role=int(role))
             kind = "promote" if role is Role.OFFICER else "demote"
             await self._record(tx, clan, kind, now, player_id=user_id, actor_id=by)
@@ -534,13 +557,14 @@ class ClanActs:
             _check_unrestricted(person)
             raise NotAllowed("verified")
         if person.silenced_until_ms > now and waits:
-            raise LacksRole(f"{'you are' if you else f'{who} is'} silenced")
+            raise LacksRole("you are silenced" if you else f"{who} is silenced")
         if person.clan_id:
-            raise WrongState(f"{'you are' if you else f'{who} is'} already in a clan")
+            raise WrongState("you are already in a clan" if you else f"{who} is already in a clan")
         ends = (person.clan_left_at_ms or 0) + self.rules.cooldown_hours * HOUR_MS
         if waits and person.clan_left_at_ms is not None and ends > now:
             left = duration_text(-(-(ends - now) // 1000))
-            raise WrongState(f"{'you have' if you else f'{who} has'} left a clan recently: wait another {left}")
+            reason = f"{'you have' if you else f'{who} has'} left a clan recently: wait another {left}"
+            raise TooEarly(reason, "entering", ends, "" if you else who)
 
     async def _enter(self, tx: Transaction, clan: ChangingClan, person: ClanPlayer, now: int, *, actor_id: int) -> None:
         if (await tx.one(sql.SEATS, clan_id=clan.id) or 0) >= self.rules.members_max:
@@ -575,7 +599,7 @@ class ClanActs:
         ends = (clan.renamed_at_ms or 0) + self.rules.rename_days * DAY_MS
         if not by_staff and not is_spelling and clan.renamed_at_ms is not None and ends > now:
             left = duration_text(-(-(ends - now) // 1000))
-            raise WrongState(f"the clan was renamed recently: wait another {left}")
+            raise TooEarly(f"the clan was renamed recently: wait another {left}", "renaming", ends)
         renamed = clan.renamed_at_ms if by_staff or is_spelling else now
         await tx.run(sql.SET_NAME, of_clan=clan.id, new_name=name, new_safe=safe_name(name), new_renamed=renamed)
         await self._check_free(tx, clan.id, NAME, safe_name(name), now)
@@ -611,8 +635,10 @@ class ClanActs:
         ends = await tx.all(sql.RESERVED_UNTIL, clan_id=clan_id, now_ms=now)
         if len(ends) >= RESERVED_OF_ONE_MAX:
             left = duration_text(-(-(ends[0] - now) // 1000))
-            raise WrongState(
-                f"the clan already reserves {RESERVED_OF_ONE_MAX} former names and tags: wait another {left}"
+            raise TooEarly(
+                f"the clan already reserves {RESERVED_OF_ONE_MAX} former names and tags: wait another {left}",
+                "reserving",
+                ends[0],
             )
 
     async def _reserve(self, tx: Transaction, clan_id: int, kind: int, key: str, now: int) -> None:

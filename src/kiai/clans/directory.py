@@ -13,6 +13,7 @@ from kiai.accounts.model import Player
 from kiai.accounts.name_index import NameKind, range_of, subjects
 from kiai.accounts.visibility import player_columns, visible, with_clan
 from kiai.beatmaps.model import MapSummary
+from kiai.clans import statements as sql
 from kiai.clans.service import LISTED_MAX, Clan, ClanLine
 from kiai.errors import NotFound
 from kiai.scores.listing_parts import mapped, score_columns
@@ -44,6 +45,24 @@ class ClanFirst(msgspec.Struct, frozen=True):
 
     player: Player
     played: MappedScore
+
+
+class Approach(msgspec.Struct, frozen=True):
+    """The invitation and the request of a player without a clan. `seats` are taken, also by hidden members.
+
+    `invited_until_ms` is the end of an invitation, which may have passed. Both times are None without one.
+    """
+
+    seats: int
+    invited_until_ms: int | None
+    requested_at_ms: int | None
+
+
+class Desk(msgspec.Struct, frozen=True):
+    """The code of a clan, None before the first one, and the requests, the oldest first. For officers."""
+
+    code: str | None
+    requests: list[sql.Asking]
 
 
 _clan = select(*columns_for(Clan, clans))
@@ -127,6 +146,7 @@ def _newest_of(number: int) -> Select[Any]:
 # A branch for each member: each reads a few rows of the index, however many first places the member holds.
 _newest = union_all(*[_newest_of(number) for number in range(MEMBERS_MAX)]).subquery("newest")
 _ids = select(_newest.c.score_id).order_by(_newest.c.score_id.desc()).limit(FIRSTS_MAX).subquery("ids")
+_CODE: Final = Query(select(clans.c.code).where(clans.c.id == bindparam("id")), scalar)
 _FIRSTS: Final = Query(
     select(*score_columns(), *columns_for(MapSummary, maps))
     .select_from(_ids.join(scores, scores.c.id == _ids.c.score_id).join(maps, maps.c.key == scores.c.map_key))
@@ -179,3 +199,16 @@ class ClanDirectory:
         ids = [*players, *[0] * (MEMBERS_MAX - len(players))]
         found = await self._database.all(_FIRSTS, mode=mode, **{f"id{n}": ids[n] for n in range(MEMBERS_MAX)})
         return [ClanFirst(players[one.score.user_id], one) for one in found if one.score.user_id in players]
+
+    async def approach(self, clan_id: int, user_id: int) -> Approach:
+        """Return the invitation and the request of a player, and the number of seats that are taken."""
+        return Approach(
+            await self._database.one(sql.SEATS, clan_id=clan_id) or 0,
+            await self._database.one(sql.INVITED_UNTIL, clan_id=clan_id, user_id=user_id),
+            await self._database.one(sql.REQUESTED_AT, clan_id=clan_id, user_id=user_id),
+        )
+
+    async def desk(self, clan_id: int) -> Desk:
+        """Return the code and the requests of a clan. The caller checks that an officer asks."""
+        code = await self._database.one(_CODE, id=clan_id)
+        return Desk(code, await self._database.all(sql.ASKING, clan_id=clan_id))

@@ -120,6 +120,27 @@ class ClanJoined(msgspec.Struct, frozen=True):
     state: Literal["joined", "requested"]
 
 
+WaitFor = Literal["entering", "renaming", "reserving"]
+"""The act that has to wait: founding or joining a clan, another name, another reserved name or tag."""
+
+
+class TooEarly(WrongState):
+    """A waiting time has not ended. It ends at `until_ms` (unix ms).
+
+    `player` is the name of the player who waits, or empty if that is the caller or the clan.
+    """
+
+    def __init__(self, reason: str, wait_for: WaitFor, until_ms: int, player: str = "") -> None:
+        super().__init__(reason)
+        self.wait_for = wait_for
+        self.until_ms = until_ms
+        self.player = player
+
+
+class WrongCode(LacksRole):
+    """The clan does not have this code."""
+
+
 def only_owner() -> LacksRole:
     """Return the refusal for a member who is not the owner."""
     return LacksRole("only the owner can do that")

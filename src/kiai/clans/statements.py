@@ -66,6 +66,7 @@ REMOVE_TOTALS = Command(
 
 # --- members
 
+PERSON = Query(select(*columns_for(ClanPlayer, users)).where(users.c.id == bindparam("id")), ClanPlayer)
 PERSON_TO_CHANGE = Query(
     select(*columns_for(ClanPlayer, users)).where(users.c.id == bindparam("id")).with_for_update(key_share=True),
     ClanPlayer,

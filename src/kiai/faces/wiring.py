@@ -103,6 +103,7 @@ from kiai.faces.site.account_security import AccountSecurityPages
 from kiai.faces.site.app import PageGroup, Site
 from kiai.faces.site.assets import Assets
 from kiai.faces.site.beatmapsets import SetPages
+from kiai.faces.site.clan_desk import ClanDeskPages
 from kiai.faces.site.clans import ClanPages
 from kiai.faces.site.connect import ConnectPages
 from kiai.faces.site.documents import DocumentPages
@@ -545,8 +546,11 @@ def _set_groups(services: "Services") -> list[PageGroup]:
 def _server_groups(services: "Services") -> list[PageGroup]:
     """Build the pages of clans, medals and search, and those about the server."""
     settings, site = services.settings, services.site
+    community = services.community
+    clan_pages = ClanPages(services.clans, site.clans, services.ranks, community.clans)
     return [
-        ClanPages(services.clans, site.clans, services.ranks, services.settings.clan_members_max),
+        clan_pages,
+        ClanDeskPages(clan_pages, site.clans, community.clans, community.clan_staff, services.accounts),
         MedalPages(services.showcase.history, services.accounts),
         SearchPages(site.names, services.beatmaps, site.clans, services.match_history),
         NewsPages(site.documents, settings.site_url, settings.title),

@@ -8,7 +8,7 @@ import msgspec
 from kiai.accounts import Accounts, Viewer
 from kiai.clans import ClanActs, Clans
 from kiai.clans.acts import AsStaff
-from kiai.clans.model import ChangingClan, JoinForm
+from kiai.clans.model import ChangingClan, JoinForm, Role
 from kiai.clock import Clock
 from kiai.errors import NotAllowed
 from kiai.osu.privileges import STAFF
@@ -101,6 +101,12 @@ class ClanStaff:
         except NotAllowed:
             return False
         return True
+
+    async def acts_as_staff(self, actor: Actor, clan_id: int, least: Role = Role.OWNER) -> bool:
+        """Return whether the actor has the permission and no role of `least` or above in this clan."""
+        seat = await self._acts.seat(actor.user_id)
+        has_office = seat is not None and seat.clan_id == clan_id and seat.role >= least
+        return not has_office and await self.may_manage(actor)
 
     async def check_may_disband(self, actor: Actor, clan_id: int) -> None:
         """Raise what `disband` would raise, and change nothing."""

@@ -9,8 +9,8 @@ from typing import Final
 import pytest
 
 from kiai.faces.site.locale import LANGUAGES, locale_of
-from kiai.faces.site.phrases import ALLOWED, MEDALS, REASONS, known
-from kiai.osu.names import email_fault, name_fault, password_fault
+from kiai.faces.site.phrases import ALLOWED, CLANS, MEDALS, REASONS, known
+from kiai.osu.names import clan_name_fault, clan_tag_fault, email_fault, name_fault, password_fault
 from kiai.scores.medals import MEDALS as ALL_MEDALS
 
 SOURCES: Final = (
@@ -18,18 +18,25 @@ SOURCES: Final = (
     *("entry/passkeys.py", "entry/second_factors.py", "entry/security.py", "entry/registration.py"),
     *("accounts/api_keys.py", "accounts/relationships.py", "scores/pins.py", "scores/what_if.py"),
     *("beatmaps/set_comments.py", "beatmaps/favourites.py", "beatmaps/set_search.py", "staff/reports.py"),
+    *("clans/acts.py", "clans/model.py"),
 )
 """The modules whose errors pages show."""
 OF_STAFF: Final = ("1 to 7 characters", "the outcome, in 1 to 7 characters", "the report is already closed")
 
 
-def sample(node: ast.expr) -> str | None:
-    """Return a text of the source with 7 in place of each value, or None if it is not a text."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    if isinstance(node, ast.JoinedStr):
-        return "".join(str(part.value) if isinstance(part, ast.Constant) else "7" for part in node.values)
-    return None
+KINDS: Final = {"Refused": 0, "NotATarget": 0, "WrongState": 0, "LacksRole": 0, "WrongCode": 0, "Invalid": 1}
+"""The errors, each with the place of its text among the arguments."""
+
+
+def samples(node: ast.expr) -> Iterator[str]:
+    """Yield the texts of an expression of the source, with 7 in place of each value."""
+    if isinstance(node, ast.IfExp):
+        yield from samples(node.body)
+        yield from samples(node.orelse)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.JoinedStr):
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "7" for part in node.values)
 
 
 def errors() -> Iterator[str]:
@@ -38,12 +45,11 @@ def errors() -> Iterator[str]:
         for node in ast.walk(ast.parse(source)):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
                 continue
-            at = {"Refused": 0, "NotATarget": 0, "Invalid": 1}.get(node.func.id)
-            text = None if at is None else sample(node.args[at])
-            if text is not None and text not in OF_STAFF:
-                yield text
+            if (at := KINDS.get(node.func.id)) is not None:
+                yield from (text for text in samples(node.args[at]) if text not in OF_STAFF)
 
 
+CLAN_NAMES: Final = ("a", "a.b", " ab", "a_ b", "BanchoBot")
 NAMES: Final = ("a", "a" * 16, "a.b", "a\tb", " ab", "a_ b", "123", "BanchoBot")
 PASSWORDS: Final = ("short", "x\0" + "abcdefgh", "aabbccaabb", "password", "player name")
 
@@ -56,6 +62,7 @@ def test_error_has_a_message(text: str) -> None:
 def test_faults_of_names_have_messages() -> None:
     faults = [name_fault(name) for name in NAMES]
     faults += [password_fault(password, name="Player Name", email="a@b.cd") for password in PASSWORDS]
+    faults += [*(clan_name_fault(name) for name in CLAN_NAMES), clan_tag_fault("a b")]
     faults += [email_fault("x"), email_fault("a" * 300)]
 
     assert all(faults)
@@ -91,6 +98,6 @@ def test_the_most_exact_phrase_is_chosen() -> None:
 
 
 def test_each_phrase_is_listed_once() -> None:
-    phrases = (*MEDALS, *ALLOWED, *REASONS)
+    phrases = (*MEDALS, *ALLOWED, *CLANS, *REASONS)
 
     assert len(phrases) == len(set(phrases))

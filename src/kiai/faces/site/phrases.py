@@ -65,6 +65,8 @@ ALLOWED: Final = (
     message("a whole number from 0 to %(a)s, the map's objects"),
     message("%(a)s, the mode of the map (only osu! maps have converts)"),
     message("what happened, in 1 to %(a)s characters"),
+    message("%(a)s to %(b)s characters out of %(c)s"),
+    message("made of only A-Z, a-z, 0-9, spaces and _ ' [ ] -"),
     message("%(a)s characters"),
     message("words of letters or digits"),
     message("one of the same order"),
@@ -73,6 +75,41 @@ ALLOWED: Final = (
     message("a number, or mods in letters such as HDDT"),
 )
 """The values that a field allows, after "Must be"."""
+CLANS: Final = (
+    message("only the owner can do that"),
+    message("only officers can do that"),
+    message("only a higher role can act on this user"),
+    message("you are not in a clan"),
+    message("you are already in a clan"),
+    message("you have already asked to join this clan"),
+    message("you have already asked to join %(a)s clans"),
+    message("no invitation: the code is wrong"),
+    message("no invitation has this code"),
+    message("no invitation: this clan is joined by invitation or with its code"),
+    message("too many wrong codes: try again in an hour"),
+    message("the clan is closed"),
+    message("the clan is full"),
+    message("the clan is already closed"),
+    message("the clan is already open"),
+    message("the clan is already by invitation"),
+    message("the clan is already by request"),
+    message("the clan already has this description"),
+    message("the clan already has %(a)s open invitations"),
+    message("the clan already has %(a)s open requests"),
+    message("the tag is already %(a)s"),
+    message("the name is already %(a)s"),
+    message("the owner can't leave: transfer or disband the clan first"),
+    message("the owner can't be removed: transfer the clan first"),
+    message("%(a)s is silenced"),
+    message("%(a)s is restricted"),
+    message("%(a)s is already in a clan"),
+    message("%(a)s is already invited"),
+    message("%(a)s is already an officer"),
+    message("%(a)s is already a member"),
+    message("%(a)s is already the owner"),
+    message("%(a)s is already the owner: transfer the clan to change that"),
+)
+"""Why an act in a clan is refused."""
 REASONS: Final = (
     message("an export is being prepared already"),
     message("this is your present name"),
@@ -108,7 +145,7 @@ _PLACEHOLDER: Final = re.compile(r"%\\\((\w)\\\)s")
 _PATTERNS: Final = tuple(
     # A longer phrase first: it is more exact than one that is a part of it.
     (re.compile(_PLACEHOLDER.sub(r"(?P<\1>.+)", re.escape(phrase)), re.DOTALL), phrase)
-    for phrase in sorted((*MEDALS, *ALLOWED, *REASONS), key=len, reverse=True)
+    for phrase in sorted((*MEDALS, *ALLOWED, *CLANS, *REASONS), key=len, reverse=True)
 )
 
 

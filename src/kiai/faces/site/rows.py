@@ -171,7 +171,7 @@ class Rows:
                 f'<a href="/beatmapsets/{beatmap.set_id}?map={beatmap.id}">{escape(beatmap.artist)} - '
                 f'{escape(beatmap.title)} <span class="version">[{escape(beatmap.version)}]</span></a>'
             )
-            sub += player
+            sub = "".join((sub, player))  # `+` would escape the other part, because `player` is Markup
             if beatmap.max_combo:
                 combo += f"/{number(beatmap.max_combo)}"
         if score.perfect:

@@ -231,7 +231,7 @@ class ClanActsV2:
         }
         if all(value is None for value in changes.values()):
             raise Invalid("tag", "given, or name, join or description", None)
-        if await self._acts_as_staff(caller, clan_id):
+        if await self._staff.acts_as_staff(_actor(caller), clan_id):
             await self._staff.edit(_actor(caller), clan_id, **changes)
         else:
             await self._acts.edit(caller.viewer.user_id, clan_id, **changes)
@@ -240,7 +240,7 @@ class ClanActsV2:
     async def disband(self, caller: Caller, query: NoParameters, body: Confirmation, id: str) -> NothingPage:  # noqa: A002
         """Disband a clan. For its owner and administrators; `confirm` is the clan's tag."""
         clan = await self._clans.clan(number_in_path("id", id))
-        as_staff = await self._acts_as_staff(caller, clan.id)
+        as_staff = await self._staff.acts_as_staff(_actor(caller), clan.id)
         if body.confirm.upper() != clan.tag:
             raise Invalid("confirm", f"the tag of the clan, {clan.tag}", body.confirm)
         if as_staff:
@@ -292,7 +292,7 @@ class ClanActsV2:
         by, clan_id, member = await self._member(caller, id, player_id)
         match body.role:
             case "owner":
-                if await self._acts_as_staff(caller, clan_id):
+                if await self._staff.acts_as_staff(_actor(caller), clan_id):
                     await self._staff.transfer(_actor(caller), clan_id, member)
                 else:
                     await self._acts.transfer(by, clan_id, member)
@@ -307,7 +307,7 @@ class ClanActsV2:
     ) -> NothingPage:  # fmt: skip
         """Remove a member. For officers and the owner."""
         by, clan_id, member = await self._member(caller, id, player_id)
-        if await self._acts_as_staff(caller, clan_id, Role.OFFICER):
+        if await self._staff.acts_as_staff(_actor(caller), clan_id, Role.OFFICER):
             await self._staff.kick(_actor(caller), clan_id, member)
         else:
             await self._acts.kick(by, clan_id, member)
@@ -343,12 +343,6 @@ class ClanActsV2:
         # Hidden players are not found, also not in the caller's clan.
         player = await self._accounts.user(caller.viewer, id=number_in_path("player_id", player_text))
         return caller.viewer.user_id, clan_id, player.id
-
-    async def _acts_as_staff(self, caller: Caller, clan_id: int, least: Role = Role.OWNER) -> bool:
-        """Return whether the caller is an administrator and has no role of `least` or above in this clan."""
-        seat = await self._acts.seat(caller.viewer.user_id)
-        has_office = seat is not None and seat.clan_id == clan_id and seat.role >= least
-        return not has_office and await self._staff.may_manage(_actor(caller))
 
     async def _page(self, clan_id: int) -> ChangedClanPage:
         clan = await self._clans.clan(clan_id)
