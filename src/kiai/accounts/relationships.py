@@ -70,22 +70,23 @@ class Relationships:
 
     async def remove_friend(self, user_id: int, target_id: int, record: Record = no_record) -> None:
         """Remove a friendship, if there is one. A block stays."""
-        now = self._clock.now_ms()
+        await self._remove(user_id, target_id, (queries.FRIEND,), record)
 
-        async def body(tx: Transaction) -> None:
-            if await tx.one(queries.RELATION, user_id=user_id, target_id=target_id) == queries.FRIEND:
-                await tx.run(queries.DROP_RELATIONSHIP, user_id=user_id, target_id=target_id)
-                await record(tx, now, _relation(target_id, queries.FRIEND), _relation(target_id, None))
-
-        await self._database.transaction(body)
+    async def unblock(self, user_id: int, target_id: int, record: Record = no_record) -> None:
+        """Remove a block, if there is one. A friendship stays."""
+        await self._remove(user_id, target_id, (queries.BLOCK,), record)
 
     async def forget(self, user_id: int, target_id: int, record: Record = no_record) -> None:
         """Remove a friendship or block, if there is one."""
+        await self._remove(user_id, target_id, (queries.FRIEND, queries.BLOCK), record)
+
+    async def _remove(self, user_id: int, target_id: int, kinds: tuple[int, ...], record: Record) -> None:
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
+            await tx.one(queries.PRIV_TO_CHANGE, user_id=user_id)  # locked: a form sent twice at once is one change
             before = await tx.one(queries.RELATION, user_id=user_id, target_id=target_id)
-            if before is not None:
+            if before in kinds:
                 await tx.run(queries.DROP_RELATIONSHIP, user_id=user_id, target_id=target_id)
                 await record(tx, now, _relation(target_id, before), _relation(target_id, None))
 
@@ -99,6 +100,8 @@ class Relationships:
         async def body(tx: Transaction) -> None:
             if await tx.one(queries.USER_BY_ID, id=target_id) is None:
                 raise NotFound("player")
+            # Locked: a form that is sent twice at once stores one row, and others do not pass the limit together.
+            await tx.one(queries.PRIV_TO_CHANGE, user_id=user_id)
             before = await tx.one(queries.RELATION, user_id=user_id, target_id=target_id)
             # Before the count: adding an existing friend again must not fail at the limit.
             await tx.run(queries.DROP_RELATIONSHIP, user_id=user_id, target_id=target_id)

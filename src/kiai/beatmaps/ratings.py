@@ -4,15 +4,16 @@ A player has one vote for each revision, which cannot be changed.
 """
 
 import contextlib
-from typing import Final
+from typing import Final, Literal
 
 from sqlalchemy import bindparam, insert, select, update
 
 from kiai.beatmaps import queries
 from kiai.beatmaps.catalogue import COUNT_VOTES
-from kiai.beatmaps.model import Beatmap
+from kiai.beatmaps.model import Beatmap, MapStatus
 from kiai.clock import Clock
 from kiai.errors import Invalid, NotFound
+from kiai.osu.names import safe_name
 from kiai.storage.port import Command, Database, Query, Transaction, UniqueViolation, scalar
 from kiai.storage.tables import maps, ratings
 
@@ -65,6 +66,20 @@ class Ratings:
             raise NotFound("map")
         return found.rating
 
+    async def vote_of(self, user_id: int, map_key: int) -> int | None:
+        """Return the player's vote on this revision, or None without one."""
+        return await self._database.one(VOTED, map_key=map_key, user_id=user_id)
+
     async def voted(self, user_id: int, map_key: int) -> bool:
         """Return whether the player has voted on this revision."""
-        return await self._database.one(VOTED, map_key=map_key, user_id=user_id) is not None
+        return await self.vote_of(user_id, map_key) is not None
+
+
+def why_no_vote(beatmap: Beatmap, voter: str) -> Literal["not ranked", "owner"] | None:
+    """Return why a player cannot vote on a map, or None if the map accepts the vote.
+
+    `voter` is the safe name: .osu files contain only the name of their creator.
+    """
+    if beatmap.status < MapStatus.RANKED:
+        return "not ranked"
+    return "owner" if safe_name(beatmap.creator) == voter else None

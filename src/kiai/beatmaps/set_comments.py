@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import Integer, bindparam, delete, func, insert, or_, select
 
 from kiai.accounts.model import Player, User
+from kiai.accounts.queries import PRIV_TO_CHANGE
 from kiai.accounts.visibility import EVERYBODY, Viewer, is_public, player_columns, visible, with_clan
 from kiai.beatmaps import queries
 from kiai.clock import Clock
@@ -18,6 +19,8 @@ from kiai.storage.tables import set_comments, users
 
 TEXT_MAX: Final = 1_000
 LISTED_MAX: Final = 20
+AGAIN_MS: Final = 60_000
+"""The time in which a comment with the text and the set of the author's newest one is the same comment again."""
 OF_PLAYER_MAX: Final = 500
 """Comments of one player on all sets."""
 ID_MAX: Final = 2**63 - 1
@@ -68,6 +71,13 @@ ADD: Final = Query(
     .returning(set_comments.c.id),
     scalar,
 )
+_NEWEST_OF: Final = Query(
+    select(set_comments.c.id, set_comments.c.set_id, set_comments.c.text, set_comments.c.at_ms)
+    .where(set_comments.c.user_id == bindparam("user_id"))
+    .order_by(set_comments.c.id.desc())
+    .limit(1),
+    lambda *row: row,
+)
 REMOVE: Final = Command(delete(set_comments).where(set_comments.c.id == bindparam("comment_id")))
 
 
@@ -107,7 +117,7 @@ class SetComments:
         return found
 
     async def add(self, author: User, set_id: int, text: str) -> int:
-        """Store a comment and return its id.
+        """Store a comment and return its id. The same text again within `AGAIN_MS` returns the id of the first.
 
         Raises Invalid for a text that is empty or too long, NotFound for an unknown set, NotAllowed for a restricted or
         unverified player, and Refused for a silenced player, at the limit of comments, and before the address is
@@ -124,6 +134,11 @@ class SetComments:
         async def body(tx: Transaction) -> int:
             if await tx.one(queries.SET_EXISTS, id=set_id) is None:
                 raise NotFound("set")
+            # Locked, so that a form that is sent twice at once stores one comment.
+            await tx.one(PRIV_TO_CHANGE, user_id=author.id)
+            newest = await tx.one(_NEWEST_OF, user_id=author.id)
+            if newest is not None and newest[1:3] == (set_id, cleaned) and newest[3] > now - AGAIN_MS:
+                return int(newest[0])
             if (await tx.one(COUNT_OF, user_id=author.id) or 0) >= OF_PLAYER_MAX:
                 raise Refused(f"at most {OF_PLAYER_MAX} comments of one player are stored; delete old ones first")
             return await tx.one(ADD, set_id=set_id, user_id=author.id, text=cleaned, at_ms=now) or 0

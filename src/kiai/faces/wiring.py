@@ -530,6 +530,7 @@ def _set_groups(services: "Services") -> list[PageGroup]:
             services.beatmaps,
             services.accounts,
             services.favourites,
+            services.ratings,
             site.set_comments,
             site.status_history,
             services.community.map_requests,

@@ -206,7 +206,7 @@ class Mappools:
 
         async def body(tx: Transaction) -> None:
             if not await tx.run(_PUBLISH, pool_id=pool_id, on=int(on)):
-                raise WrongState(f"the mappool is already {'public' if on else 'hidden'}")
+                raise WrongState("the mappool is already public" if on else "the mappool is already hidden")
             await also(tx, pool_id)
 
         await self._database.transaction(body)

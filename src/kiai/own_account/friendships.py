@@ -40,6 +40,11 @@ class Friendships:
         await self._relationships.remove_friend(user_id, target_id, own_change(user_id, ACTION))
         await self._update_sessions(user_id)
 
+    async def unblock(self, user_id: int, target_id: int) -> None:
+        """Remove a block, if there is one. A friendship stays."""
+        await self._relationships.unblock(user_id, target_id, own_change(user_id, ACTION))
+        await self._update_sessions(user_id)
+
     async def forget(self, user_id: int, target_id: int) -> None:
         """Remove a friendship or block, if there is one."""
         await self._relationships.forget(user_id, target_id, own_change(user_id, ACTION))

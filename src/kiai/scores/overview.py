@@ -45,6 +45,7 @@ FOLLOWERS_MAX: Final = 10_000
 PREFERRED: Final = -1
 """In place of a mode: the player's preferred mode."""
 _FRIEND: Final[ColumnElement[Any]] = literal_column("1")
+_BLOCK: Final[ColumnElement[Any]] = literal_column("2")
 
 _wanted: Final = bindparam("mode", type_=stats.c.mode.type)
 _mode: Final = case((_wanted == PREFERRED, users.c.preferred_mode), else_=_wanted)
@@ -70,6 +71,12 @@ _is_friend = (
     .where(_own.c.user_id == bindparam("viewer_id"), _own.c.target_id == bindparam("user_id"), _own.c.kind == _FRIEND)
     .scalar_subquery()
 )
+_is_blocked = (
+    select(func.count())
+    .select_from(_own)
+    .where(_own.c.user_id == bindparam("viewer_id"), _own.c.target_id == bindparam("user_id"), _own.c.kind == _BLOCK)
+    .scalar_subquery()
+)
 _is_followed_back = (
     select(func.count())
     .select_from(_back)
@@ -90,6 +97,7 @@ class ProfileHead(msgspec.Struct, frozen=True):
     clan_tag: str | None
     followers: int
     is_friend: bool
+    is_blocked: bool
     is_followed_back: bool
     stats: Stats | None
     peak: Peak | None
@@ -102,7 +110,7 @@ class ProfileHead(msgspec.Struct, frozen=True):
 
 def _head(*row: Any) -> ProfileHead:
     user, rest = User(*row[:_USER_WIDTH]), row[_USER_WIDTH:]
-    figures, (rank, at_ms) = rest[5 : 5 + _STATS_WIDTH], rest[5 + _STATS_WIDTH :]
+    figures, (rank, at_ms) = rest[6 : 6 + _STATS_WIDTH], rest[6 + _STATS_WIDTH :]
     return ProfileHead(
         user,
         rest[0],
@@ -110,6 +118,7 @@ def _head(*row: Any) -> ProfileHead:
         rest[2],
         bool(rest[3]),
         bool(rest[4]),
+        bool(rest[5]),
         None if figures[0] is None else Stats(*figures),
         None if rank is None else Peak(rank, at_ms),
     )
@@ -123,6 +132,7 @@ HEAD = Query(
         clans.c.tag,
         _followers,
         _is_friend,
+        _is_blocked,
         _is_followed_back,
         *columns_for(Stats, stats),
         peak_ranks.c.rank,

@@ -174,6 +174,10 @@ class MapRequests:
 
         await self._database.transaction(body)
 
+    async def has_requested(self, user_id: int, set_id: int) -> bool:
+        """Return whether the player has an open request for the set."""
+        return await self._database.one(ranking.HAS_REQUEST, by_id=user_id, of_set=set_id) is not None
+
     async def queue(self, actor: Actor, page: int) -> tuple[Sequence[RequestedSet], int]:
         """Return a page of requested sets, the oldest first, and the number of sets. Raises NotAllowed.
 

@@ -19,9 +19,13 @@ SOURCES: Final = (
     *("accounts/api_keys.py", "accounts/relationships.py", "scores/pins.py", "scores/what_if.py"),
     *("beatmaps/set_comments.py", "beatmaps/favourites.py", "beatmaps/set_search.py", "staff/reports.py"),
     *("clans/acts.py", "clans/model.py"),
+    *("staff/map_requests.py", "staff/nominations.py", "staff/pool_acts.py", "multiplayer/pools.py"),
 )
 """The modules whose errors pages show."""
-OF_STAFF: Final = ("1 to 7 characters", "the outcome, in 1 to 7 characters", "the report is already closed")
+OF_STAFF: Final = (
+    *("1 to 7 characters", "the outcome, in 1 to 7 characters", "the report is already closed"),
+    "only players nominate; set the status instead",
+)
 
 
 KINDS: Final = {"Refused": 0, "NotATarget": 0, "WrongState": 0, "LacksRole": 0, "WrongCode": 0, "Invalid": 1}

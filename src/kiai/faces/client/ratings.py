@@ -5,12 +5,10 @@ from typing import Final
 
 from kiai.accounts.visibility import is_public
 from kiai.beatmaps import Beatmaps
-from kiai.beatmaps.model import MapStatus
-from kiai.beatmaps.ratings import RATING_MAX, RATING_MIN, Ratings
+from kiai.beatmaps.ratings import RATING_MAX, RATING_MIN, Ratings, why_no_vote
 from kiai.errors import NotFound
 from kiai.faces.client.gateway import ClientRequest, ClientResponse, Endpoint
 from kiai.faces.rate_limit import RateLimit
-from kiai.osu.names import safe_name
 
 RATING: Final = RateLimit("rate", 30, 60.0)
 _MD5: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -36,11 +34,9 @@ class RatingEndpoints:
             beatmap = await self._beatmaps.find(md5=md5)
         except NotFound:
             return _UNKNOWN
-        if beatmap.status < MapStatus.RANKED:
-            return ClientResponse(b"not ranked")
-        # By name, because .osu files contain only the name of their creator.
-        if safe_name(beatmap.creator) == request.player.safe_name:
-            return ClientResponse(b"owner")
+        refused = why_no_vote(beatmap, request.player.safe_name)
+        if refused is not None:
+            return ClientResponse(refused.encode())
         average = beatmap.rating
         if "v" in request.query:
             rating = request.whole("v")

@@ -7,10 +7,11 @@ from typing import Final
 import msgspec
 
 from kiai.accounts import Accounts, Viewer
-from kiai.beatmaps import Beatmap, Beatmaps
+from kiai.beatmaps import Beatmap, Beatmaps, MapStatus
 from kiai.beatmaps.favourites import Favourites
 from kiai.beatmaps.mirrors import Mirrors
 from kiai.beatmaps.model import OWN_ID_FIRST
+from kiai.beatmaps.ratings import RATING_MAX, RATING_MIN, Ratings, why_no_vote
 from kiai.beatmaps.set_comments import TEXT_MAX, SetComments
 from kiai.beatmaps.set_search import CatalogueSet, SetSearches
 from kiai.errors import Conflict, Invalid, NotAllowed, NotFound, Refused, Unavailable, WrongState
@@ -22,17 +23,20 @@ from kiai.faces.site.page import (
     FormState,
     Head,
     Page,
+    QueryString,
     Redirect,
     Response,
     SiteRequest,
     View,
 )
 from kiai.faces.site.set_boards import SetBoards
+from kiai.faces.site.settings import common
 from kiai.faces.site.templating import url
 from kiai.networks import network_of
 from kiai.osu.map_settings import MapSettings, with_mods
 from kiai.osu.modes import vanilla, variant_mode
 from kiai.osu.mods import AP, DT, EZ, FI, FL, HD, HR, HT, NC, NF, PF, RX, SD, SO, difficulty_mods, mods_text, parse_mods
+from kiai.osu.numbers import whole_number
 from kiai.osu.privileges import may
 from kiai.scores.analyses import Analyses
 from kiai.scores.calculator import CalculatorResult, MapAnalysis
@@ -59,6 +63,7 @@ _TOGGLES: Final[Mapping[int, tuple[int, ...]]] = {
     3: (EZ, NF, HT, HR, SD, PF, DT, NC, HD, FI, FL),
 }
 """The mods that the page offers in each mode of the game."""
+_RATING_CHOICES: Final = (("", "-"), *((number, number) for number in range(RATING_MAX, RATING_MIN - 1, -1)))
 _EXCLUSIVE: Final = ((EZ, HR), (DT, NC, HT), (SD, PF, NF), (HD, FI))
 """Of each group, a play has one mod at most."""
 
@@ -106,6 +111,7 @@ class SetPages:
         beatmaps: Beatmaps,
         accounts: Accounts,
         favourites: Favourites,
+        ratings: Ratings,
         comments: SetComments,
         history: StatusHistory,
         requests: MapRequests,
@@ -121,6 +127,7 @@ class SetPages:
         self._beatmaps = beatmaps
         self._accounts = accounts
         self._favourites = favourites
+        self._ratings = ratings
         self._comments = comments
         self._history = history
         self._requests = requests
@@ -139,6 +146,7 @@ class SetPages:
             Page("GET", path, self._set),
             Page("GET", f"{path}/calculate", self._calculate, rate_limit=CALCULATING),
             Page("POST", f"{path}/favourite", self._favourite, access=player),
+            Page("POST", f"{path}/rating", self._rate, access=player),
             Page("POST", f"{path}/request", self._request, access=player),
             Page("POST", f"{path}/comments", self._comment, access=player, rate_limit=COMMENTING),
             Page("POST", f"{comment}/delete", self._delete_comment, access=player),
@@ -222,6 +230,8 @@ class SetPages:
         calculator: FormState | None = None,
         result: CalculatorResult | None = None,
         comment: FormState | None = None,
+        rating: FormState | None = None,
+        refused: str = "",
     ) -> View:
         found, beatmap, visitor = chosen.of_set, chosen.beatmap, request.visitor
         board, figures, analysis, comments, mapper, is_favourite = await asyncio.gather(
@@ -253,13 +263,20 @@ class SetPages:
             "comment_form": comment or FormState(),
             "comment_max": TEXT_MAX,
             "may_comment": _may_comment(request),
+            "rating_form": rating,
+            "rating_choices": _RATING_CHOICES,
+            "may_rate": _may_rate(request, beatmap),
+            "own_vote": None if visitor.user is None else await self._ratings.vote_of(visitor.user.id, beatmap.key),
+            "request_state": await self._request_state(request, beatmap),
+            "refused": refused,
             "may_moderate": visitor.user is not None and may(visitor.user.priv, "chat.moderate"),
             "mirrors": self._mirrors.hosts if found.figures.id < OWN_ID_FIRST else (),
             "votes": sum(one.rating_count for one in found.maps),
             "plays": sum(one.plays for one in found.maps),
             "done_message": _message(request),
         }
-        return View("beatmapset.html", values, _head(request, chosen), status=_status(calculator, comment))
+        status = 422 if refused else _status(calculator, comment, rating)
+        return View("beatmapset.html", values, _head(request, chosen), status=status)
 
     async def _figures(self, chosen: Chosen) -> FiguresWithMods:
         beatmap, game_mode = chosen.beatmap, vanilla(chosen.mode)
@@ -312,22 +329,50 @@ class SetPages:
             return Redirect(_back(request, set_id, "favourites-full"))
         return Redirect(_back(request, set_id, "favourite"))
 
+    async def _rate(self, request: SiteRequest) -> Response:
+        """Vote on a map, as the game does after a play. A vote cannot be changed."""
+        player, chosen = request.visitor.player, await self._sent(request)
+        refused = _may_rate(request, chosen.beatmap)
+        if refused:
+            return await self._view(request, chosen, refused=refused)
+        typed = request.form.text("rating") or ""
+        rating = whole_number(typed, RATING_MAX, RATING_MIN)
+        if rating is None:
+            wrong = request.locale.text(
+                "Choose a number from %(least)s to %(most)s.", least=RATING_MIN, most=RATING_MAX
+            )
+            return await self._view(request, chosen, rating=FormState({"rating": typed}, {"rating": wrong}))
+        await self._ratings.vote(player.id, chosen.beatmap, rating)
+        return Redirect(_back(request, chosen.of_set.figures.id, "rated"))
+
     async def _request(self, request: SiteRequest) -> Response:
         """Request the set of a pending map, as `!request` does."""
-        set_id, typed = request.id("set"), request.form.text("map") or ""
-        found = [] if set_id is None else await self._beatmaps.of_set(set_id)
-        beatmap = next((one for one in found if str(one.id) == typed), None)
-        if set_id is None or beatmap is None:
+        chosen = await self._sent(request)
+        refused = _may_comment(request)  # the same players who may write
+        if not refused:
+            try:
+                await self._requests.request(request.visitor.player.id, chosen.beatmap)
+            except WrongState:  # pressed twice
+                pass
+            except Refused as error:
+                refused = common.refused(request.locale, {}, error.reason).message
+        if refused:
+            return await self._view(request, chosen, refused=refused)
+        return Redirect(_back(request, chosen.of_set.figures.id, "requested"))
+
+    async def _request_state(self, request: SiteRequest, beatmap: Beatmap) -> str:
+        """Return the state of the button: `none`, `open` for a set that the visitor has requested, or `possible`."""
+        user = request.visitor.user
+        if user is None or request.visitor.restricted or beatmap.status != MapStatus.PENDING:
+            return "none"
+        return "open" if await self._requests.has_requested(user.id, beatmap.set_id) else "possible"
+
+    async def _sent(self, request: SiteRequest) -> Chosen:
+        """Return the map of a form with the default choices. Raises NotFound for a map of another set."""
+        map_id = whole_number(request.form.text("map") or "")
+        if map_id is None:
             raise NotFound("map")
-        if _may_comment(request):  # the same players who may write
-            return Redirect(_back(request, set_id, "request-refused"))
-        try:
-            await self._requests.request(request.visitor.player.id, beatmap)
-        except WrongState:  # pressed twice
-            pass
-        except Refused:
-            return Redirect(_back(request, set_id, "request-refused"))
-        return Redirect(_back(request, set_id, "requested"))
+        return await self._chosen(msgspec.structs.replace(request, query=QueryString({"map": str(map_id)})))
 
     async def _comment(self, request: SiteRequest) -> Response:
         set_id = request.id("set")
@@ -338,7 +383,11 @@ class SetPages:
             await self._comments.add(request.visitor.player, set_id, text)
         except (Invalid, Refused) as error:
             chosen = await self._chosen(request)
-            message = _sentence(request, error) if isinstance(error, Invalid) else request.locale.phrase(error.reason)
+            message = (
+                _sentence(request, error)
+                if isinstance(error, Invalid)
+                else common.refused(request.locale, {}, error.reason).message
+            )
             return await self._view(request, chosen, comment=FormState({"comment": text}, {"comment": message}))
         return Redirect(_back(request, set_id, "commented", "comments"))
 
@@ -542,7 +591,7 @@ def _message(request: SiteRequest) -> tuple[str, str]:
         "unfavourite": ("status", text("The set is no longer one of your favourites.")),
         "favourites-full": ("alert", text("You have the maximum number of favourites. Remove one first.")),
         "requested": ("status", text("Your request has been sent to the nominators.")),
-        "request-refused": ("alert", text("You cannot request this set now.")),
+        "rated": ("status", text("Your rating is saved.")),
         "commented": ("status", text("Your comment is posted.")),
         "comment-deleted": ("status", text("The comment is deleted.")),
         "reported": ("status", text("Thank you. Moderators will look at the comment.")),
@@ -561,6 +610,23 @@ def _may_comment(request: SiteRequest) -> str:
         return text("You are silenced.")
     if not may(user.priv, "chat.write"):
         return text("Log in to the game once to write comments.")
+    return ""
+
+
+def _may_rate(request: SiteRequest, beatmap: Beatmap) -> str:
+    """Return an empty text if the visitor may vote on the map, else the reason."""
+    user, text = request.visitor.user, request.locale.text
+    if user is None:
+        return text("Log in to rate maps.")
+    if request.visitor.restricted:
+        return text("Your account is restricted.")
+    if not may(user.priv, "chat.write"):
+        return text("Log in to the game once to rate maps.")
+    match why_no_vote(beatmap, user.safe_name):
+        case "not ranked":
+            return text("Only maps with a leaderboard can be rated.")
+        case "owner":
+            return text("You cannot rate your own map.")
     return ""
 
 

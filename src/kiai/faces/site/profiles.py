@@ -1,7 +1,7 @@
 """Profiles: the page of a player, the full lists, and the forms for friends and pinned scores."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +16,7 @@ from kiai.faces.site.locale import Locale
 from kiai.faces.site.medal_groups import medal_groups
 from kiai.faces.site.old_addresses import MODE_WORDS, old_variant
 from kiai.faces.site.page import Access, BadParameter, Head, Page, Redirect, Response, SiteRequest, View
+from kiai.faces.site.settings import common
 from kiai.faces.site.settings.profile import words_of
 from kiai.faces.site.signs import mode_name
 from kiai.faces.site.templating import url
@@ -44,6 +45,10 @@ FRIENDS: Final = RateLimit("site-friends", 30, 60.0)
 WEIGHT: Final = 0.95
 MODS_TEXT_MAX: Final = 32
 PIN_ACTIONS: Final = ("pin", "unpin", "up", "down")
+
+
+_Relate = tuple[Callable[[int, int], Awaitable[None]], str]
+"""An act on a friendship or block, and the name of its message."""
 
 
 class _Shown(msgspec.Struct, frozen=True):
@@ -98,6 +103,7 @@ class ProfilePages:
             *[Page("GET", f"/users/{{user}}/{name}", handler) for name, handler in lists.items()],
             Page("GET", "/users/{user}/{word}", self._in_mode),
             Page("POST", "/users/{user}/friend", self._befriend, access=Access.PLAYER, rate_limit=FRIENDS),
+            Page("POST", "/users/{user}/block", self._block, access=Access.PLAYER, rate_limit=FRIENDS),
             Page("POST", "/users/{user}/pins", self._pin, access=Access.PLAYER),
         ]
 
@@ -335,19 +341,25 @@ class ProfilePages:
     # --- forms
 
     async def _befriend(self, request: SiteRequest) -> Response:
+        acts = self._friendships
+        return await self._relate(request, (acts.befriend, "friend"), (acts.remove_friend, "unfriend"))
+
+    async def _block(self, request: SiteRequest) -> Response:
+        acts = self._friendships
+        return await self._relate(request, (acts.block, "block"), (acts.unblock, "unblock"))
+
+    async def _relate(self, request: SiteRequest, add: _Relate, remove: _Relate) -> Response:
         own, target = request.visitor.player.id, request.id("user")
         if target is None:
             raise NotFound("player")
         # As the visitor, so that the form does not tell which hidden players exist.
         await self._accounts.player(request.visitor.viewer, id=target)
+        act, done = remove if request.form.text("action") == "remove" else add
         try:
-            if request.form.text("action") == "remove":
-                await self._friendships.remove_friend(own, target)
-            else:
-                await self._friendships.befriend(own, target)
+            await act(own, target)
         except Refused as error:
-            return await self._show(request, refused=request.locale.phrase(str(error)))
-        return Redirect(url(f"/users/{target}", **_mode_of(request)))
+            return await self._show(request, refused=common.refused(request.locale, {}, error.reason).message)
+        return Redirect(url(f"/users/{target}", **_mode_of(request), done=done))
 
     async def _pin(self, request: SiteRequest) -> Response:
         own, pins = request.visitor.player.id, self._showcase.pins
@@ -371,7 +383,13 @@ class ProfilePages:
 def _message(request: SiteRequest) -> str:
     """Return the message about a form that was sent before, or an empty text."""
     text = request.locale.text
-    messages = {"reported": text("Thank you. Staff will look at your report.")}
+    messages = {
+        "reported": text("Thank you. Staff will look at your report."),
+        "friend": text("The player is your friend now."),
+        "unfriend": text("The friend was removed."),
+        "block": text("The player is blocked. You see no more of their messages."),
+        "unblock": text("The player was unblocked."),
+    }
     return messages.get(request.query.values.get("done", ""), "")
 
 
