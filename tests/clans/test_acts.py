@@ -10,7 +10,7 @@ from tests.builders import NORMAL, NOW_MS, World, a_player
 
 from kiai.clans import ClanActs, ClanRules, Clans
 from kiai.clans.history import ClanHistory
-from kiai.clans.model import HOUR_MS, RESERVED_OF_ONE_MAX, WRONG_CODES_PER_HOUR, JoinForm, TooEarly, WrongCode
+from kiai.clans.model import HOUR_MS, RESERVED_OF_ONE_MAX, WRONG_CODES_PER_HOUR, JoinForm, MustWait, WrongClanCode
 from kiai.clans.upkeep import ClanUpkeep
 from kiai.errors import Conflict, Invalid, KiaiError, LacksRole, NotAllowed, NotFound, Refused, WrongState
 from kiai.osu.privileges import Privilege
@@ -104,9 +104,9 @@ REFUSALS: list[tuple[str, Act, type[KiaiError], str]] = [
     ("joining without an invitation", lambda c: c.acts.join(c.dave, c.id), LacksRole, "no invitation"),
     ("joining twice", lambda c: c.acts.join(c.carol, c.id), WrongState, "you are already in a clan"),
     ("a clan that does not exist", lambda c: c.acts.join(c.dave, UNKNOWN), NotFound, "clan not found"),
-    ("a wrong code", lambda c: c.acts.join(c.dave, c.id, code="0" * 12), WrongCode, "no invitation"),
-    ("an unknown code", lambda c: c.acts.join_by_code(c.dave, "0" * 12), WrongCode, "no invitation"),
-    ("an empty code", lambda c: c.acts.join_by_code(c.dave, ""), WrongCode, "no invitation"),
+    ("a wrong code", lambda c: c.acts.join(c.dave, c.id, code="0" * 12), WrongClanCode, "no invitation"),
+    ("an unknown code", lambda c: c.acts.join_by_code(c.dave, "0" * 12), WrongClanCode, "no invitation"),
+    ("an empty code", lambda c: c.acts.join_by_code(c.dave, ""), WrongClanCode, "no invitation"),
     ("withdrawing no request", lambda c: c.acts.withdraw(c.dave, c.id), NotFound, "request not found"),
     ("leaving as the owner", lambda c: c.acts.leave(c.alice, c.id), WrongState, "the owner can't leave"),
     ("leaving without a clan", lambda c: c.acts.leave(c.dave, c.id), WrongState, "you are not in a clan"),
@@ -154,7 +154,7 @@ def test_refused_acts_say_why_and_change_nothing(clan: ClanWorld) -> None:
         ({"priv": int(Privilege.VERIFIED)}, NotAllowed, "unrestricted"),
         ({"priv": int(Privilege.UNRESTRICTED)}, NotAllowed, "verified"),
         ({"silenced_until_ms": NOW_MS + 1}, LacksRole, "you are silenced"),
-        ({"clan_left_at_ms": NOW_MS - 23 * HOUR_MS}, TooEarly, "wait another 1 hour"),
+        ({"clan_left_at_ms": NOW_MS - 23 * HOUR_MS}, MustWait, "wait another 1 hour"),
     ],
 )
 def test_who_may_not_join_may_not_found_either(

@@ -34,10 +34,10 @@ from kiai.clans.model import (
     ClanJoined,
     ClanPlayer,
     JoinForm,
+    MustWait,
     Notice,
     Role,
-    TooEarly,
-    WrongCode,
+    WrongClanCode,
     is_closed,
     not_in_clan,
     only_officers,
@@ -257,7 +257,7 @@ class ClanActs:
             if clan.joining == JoinForm.CLOSED:
                 raise is_closed()
             if code is not None and not _is_code(clan, code):
-                raise WrongCode("no invitation: the code is wrong")
+                raise WrongClanCode("no invitation: the code is wrong")
             until = await tx.one(sql.INVITED_UNTIL, clan_id=clan.id, user_id=user_id)
             is_invited = code is not None or (until is not None and until > now)
             if is_invited or clan.joining == JoinForm.OPEN:
@@ -281,7 +281,7 @@ class ClanActs:
         clan_id = await self._database.one(sql.ID_OF_CODE, code=code.lower()) if _looks_like_code(code) else None
         if clan_id is None:
             await self._count_wrong_code(user_id)
-            raise WrongCode("no invitation has this code")
+            raise WrongClanCode("no invitation has this code")
         return await self.join(user_id, clan_id, code=code)
 
     async def withdraw(self, user_id: int, clan_id: int) -> None:
@@ -564,7 +564,7 @@ class ClanActs:
         if waits and person.clan_left_at_ms is not None and ends > now:
             left = duration_text(-(-(ends - now) // 1000))
             reason = f"{'you have' if you else f'{who} has'} left a clan recently: wait another {left}"
-            raise TooEarly(reason, "entering", ends, "" if you else who)
+            raise MustWait(reason, "entering", ends, "" if you else who)
 
     async def _enter(self, tx: Transaction, clan: ChangingClan, person: ClanPlayer, now: int, *, actor_id: int) -> None:
         if (await tx.one(sql.SEATS, clan_id=clan.id) or 0) >= self.rules.members_max:
@@ -599,7 +599,7 @@ class ClanActs:
         ends = (clan.renamed_at_ms or 0) + self.rules.rename_days * DAY_MS
         if not by_staff and not is_spelling and clan.renamed_at_ms is not None and ends > now:
             left = duration_text(-(-(ends - now) // 1000))
-            raise TooEarly(f"the clan was renamed recently: wait another {left}", "renaming", ends)
+            raise MustWait(f"the clan was renamed recently: wait another {left}", "renaming", ends)
         renamed = clan.renamed_at_ms if by_staff or is_spelling else now
         await tx.run(sql.SET_NAME, of_clan=clan.id, new_name=name, new_safe=safe_name(name), new_renamed=renamed)
         await self._check_free(tx, clan.id, NAME, safe_name(name), now)
@@ -635,7 +635,7 @@ class ClanActs:
         ends = await tx.all(sql.RESERVED_UNTIL, clan_id=clan_id, now_ms=now)
         if len(ends) >= RESERVED_OF_ONE_MAX:
             left = duration_text(-(-(ends[0] - now) // 1000))
-            raise TooEarly(
+            raise MustWait(
                 f"the clan already reserves {RESERVED_OF_ONE_MAX} former names and tags: wait another {left}",
                 "reserving",
                 ends[0],

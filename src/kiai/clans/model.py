@@ -124,7 +124,7 @@ WaitFor = Literal["entering", "renaming", "reserving"]
 """The act that has to wait: founding or joining a clan, another name, another reserved name or tag."""
 
 
-class TooEarly(WrongState):
+class MustWait(WrongState):
     """A waiting time has not ended. It ends at `until_ms` (unix ms).
 
     `player` is the name of the player who waits, or empty if that is the caller or the clan.
@@ -137,7 +137,7 @@ class TooEarly(WrongState):
         self.player = player
 
 
-class WrongCode(LacksRole):
+class WrongClanCode(LacksRole):
     """The clan does not have this code."""
 
 

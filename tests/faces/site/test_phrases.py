@@ -28,7 +28,7 @@ OF_STAFF: Final = (
 )
 
 
-KINDS: Final = {"Refused": 0, "NotATarget": 0, "WrongState": 0, "LacksRole": 0, "WrongCode": 0, "Invalid": 1}
+KINDS: Final = {"Refused": 0, "NotATarget": 0, "WrongState": 0, "LacksRole": 0, "WrongClanCode": 0, "Invalid": 1}
 """The errors, each with the place of its text among the arguments."""
 
 

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from kiai.clans import Clan
-from kiai.clans.model import TooEarly, WrongCode
+from kiai.clans.model import MustWait, WrongClanCode
 from kiai.errors import Conflict, Invalid, KiaiError, LacksRole, NotAllowed, NotFound, Refused
 from kiai.faces.site.locale import Locale
 from kiai.faces.site.page import FormState, Head, SiteRequest, View
@@ -86,9 +86,9 @@ def refusal(request: SiteRequest, error: KiaiError, values: Mapping[str, str] = 
             return common.wrong(locale, values, "tag", text("This tag is already taken."))
         case Conflict(what="name"):
             return common.wrong(locale, values, "name", text("This name is already taken."))
-        case WrongCode():
+        case WrongClanCode():
             return common.wrong(locale, values, "code", text("This code is wrong. The clan may have a new one."))
-        case TooEarly():
+        case MustWait():
             return FormState(values, message=_waiting(locale, error, request.now_ms))
         case NotFound(what="player"):
             return common.wrong(locale, values, "player", text("No player has this name."))
@@ -114,7 +114,7 @@ def _sentence(locale: Locale, reason: str) -> str:
     return f"{first}{message[1:]}."
 
 
-def _waiting(locale: Locale, error: TooEarly, now_ms: int) -> str:
+def _waiting(locale: Locale, error: MustWait, now_ms: int) -> str:
     text = locale.text
     time = locale.formats.relative(max(error.until_ms, now_ms + MINUTE_MS), now_ms)
     match error.wait_for:
