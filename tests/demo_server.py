@@ -43,6 +43,7 @@ NEWCOMER: Final = 11  # without a clan, as HOST is
 RESTRICTED: Final = 43
 HOST: Final = 13  # online, plays the match against PLAYER
 MODERATOR: Final = 44
+DEVELOPER: Final = 45
 MAP: Final = 900_003
 PENDING_MAP: Final = 900_019
 FLAGGED_SCORE: Final = 63
@@ -123,7 +124,7 @@ async def _serve(
             user_id: await services.api_keys.issue(user_id)
             for user_id in (PLAYER, SUPPORTER, RESTRICTED, HOST, NEWCOMER)
         }
-        await _add_moderator(services, keys)
+        await _add_staff(services, keys)
         await _live(services, clock)
         with socket.socket() as listening:
             listening.bind(("127.0.0.1", 0))
@@ -152,10 +153,13 @@ async def _serve(
         log.close()
 
 
-async def _add_moderator(services: Services, keys: dict[int, str]) -> None:
-    """Make a player a moderator and nominator, with a key, a flag to close and a pending map."""
+async def _add_staff(services: Services, keys: dict[int, str]) -> None:
+    """Make a player a moderator and nominator, with a key, a flag to close and a pending map, and one a developer."""
     moderator = await services.accounts.user(id=MODERATOR)
     await services.staff.grant(OPERATOR, moderator.name, ["moderator", "nominator"])
+    developer = await services.accounts.user(id=DEVELOPER)
+    await services.staff.grant(OPERATOR, developer.name, ["developer"])
+    keys[DEVELOPER] = await services.api_keys.issue(DEVELOPER)
     pending = await services.beatmaps.find(id=PENDING_MAP)
     await services.staff.set_map_status(OPERATOR, [pending], MapStatus.PENDING)
     keys[MODERATOR] = await services.api_keys.issue(MODERATOR)

@@ -21,7 +21,7 @@ from kiai.faces.guard import GuardLimits, guarded_protocol
 from kiai.faces.health import Health
 from kiai.faces.metrics import Aggregation, Metrics
 from kiai.faces.rate_limit import RateLimit
-from kiai.faces.sampling import BOUNDS_MS, read_metrics
+from kiai.faces.sampling import BOUNDS_MS, read_metrics, read_pools
 from kiai.faces.site.osu_host import redirecting_osu_host
 from kiai.faces.wiring import (
     build_bancho,
@@ -124,6 +124,7 @@ class HttpServer:
             BOUNDS_MS,
             services.clock,
         )
+        services.site.server_health.read_pools = lambda: read_pools(self.metrics)
         self.jobs = Jobs(self._acquire_lease if services.stores.shared else None)
         self.jobs.every(*self._periodic_jobs())
         self.jobs.every(PeriodicJob("live-parts", 0.25, self.site.live.push))

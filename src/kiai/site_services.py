@@ -3,6 +3,7 @@
 `kiai.app` builds the services of the game first and passes itself.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kiai.accounts.covers import ProfileCovers
@@ -18,6 +19,7 @@ from kiai.clans import ClanDirectory
 from kiai.decoding.page_decoder import PageDecoder, page_workers
 from kiai.documents import Documents
 from kiai.entry import EntryServices
+from kiai.faces.polled_metrics import disks
 from kiai.own_account import Deletion, Exports, Friendships, NameChanges, Overwriting, OwnKeys, ProfileSettings
 from kiai.own_account.deletion import DELETION, FILES
 from kiai.own_account.deletion_by_staff import DeletionByStaff
@@ -31,6 +33,7 @@ from kiai.scores.what_if import WhatIfs
 from kiai.secret_box import SecretBox
 from kiai.staff.chat_bots import ChatBots
 from kiai.staff.server_charts import ServerCharts
+from kiai.staff.server_health import ServerHealth
 from kiai.staff.status_history import StatusHistory
 from kiai.uptime import Components, Uptime, readiness_checks
 
@@ -77,7 +80,28 @@ class SiteServices:
         self.score_cards = ScoreCards(
             services.files, self.pages, services.map_pictures, clock, server=services.settings.title
         )
+        self._build_health(services)
         self._build_own_account(services)
+
+    def _build_health(self, services: "Services") -> None:
+        """Build what developers see of the health of the server."""
+        settings = services.settings
+        # An object store has a URL and no disk to watch.
+        files = None if settings.files is None or "://" in settings.files else Path(settings.files)
+        chain = settings.irc_tls_cert if settings.irc_tls else None
+        self.server_health = ServerHealth(
+            services.authority,
+            self.uptime,
+            services.database,
+            services.outbox,
+            services.reconciler,
+            services.community.webhooks,
+            services.clock,
+            settings.data,
+            disks(settings.data, files),
+            {} if chain is None else {"IRC": chain},
+            services.work_pools,
+        )
 
     def _build_own_account(self, services: "Services") -> None:
         """Build what players do with their own accounts."""

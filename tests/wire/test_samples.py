@@ -1,4 +1,4 @@
-"""The server's own figures of a running server, by the API: after a restart, and who may read them."""
+"""The figures and the health of a running server, by the API: after a restart, and who may read them."""
 
 import asyncio
 import time
@@ -15,7 +15,12 @@ from kiai.osu.privileges import Privilege
 from kiai.samples import SPAN_MIN_S
 
 NORMAL = 3
-PRIVILEGES = {"player": NORMAL, "moderator": NORMAL | int(Privilege.MODERATOR)}
+PRIVILEGES = {
+    "player": NORMAL,
+    "moderator": NORMAL | int(Privilege.MODERATOR),
+    "administrator": NORMAL | int(Privilege.ADMINISTRATOR),
+    "developer": NORMAL | int(Privilege.DEVELOPER),
+}
 ASKED = 25
 
 
@@ -102,3 +107,38 @@ def test_any_time_is_bounded(sampled: Sampled, query: str) -> None:
 
     assert status == 200
     assert 1 <= len(reply["data"]["samples"]) <= 1_440
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [(None, 401), ("player", 403), ("moderator", 403), ("administrator", 403), ("developer", 200)]
+)
+def test_only_developers_read_the_health(sampled: Sampled, name: str | None, status: int) -> None:
+    assert sampled.get("/v2/server/health", name)[0] == status
+
+
+def test_health_has_parts_versions_disks_pools_and_queues(sampled: Sampled) -> None:
+    eventually(lambda: health(sampled)["queues"]["webhooks_parked"] == 0)
+
+    found = health(sampled)
+
+    assert {part["state"] for part in found["parts"]} == {"ok"}
+    assert {"kiai", "python", "schema"} <= {one["version"] and one["name"] for one in found["versions"]}
+    assert [0 < disk["free_bytes"] < disk["total_bytes"] for disk in found["disks"]] == [True]
+    assert found["database_bytes"] > 0
+    assert {"database", "passwords", "pp"} <= {pool["name"] for pool in found["pools"]}
+    assert all(pool["capacity"] > 0 for pool in found["pools"])
+    assert found["queues"]["outbox_parked"] == []
+    assert (found["certificates"], found["backup"]) == ([], None)
+
+
+def test_health_shows_the_last_run_of_the_doctor(sampled: Sampled) -> None:
+    cli(sampled.server.data, "doctor")
+
+    check = health(sampled)["check"]
+
+    assert check == {"at": check["at"], "total": 0, "problems": []}
+    assert abs(check["at"] - time.time()) < 600
+
+
+def health(sampled: Sampled) -> Any:
+    return sampled.get("/v2/server/health", "developer")[1]["data"]

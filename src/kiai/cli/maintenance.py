@@ -110,6 +110,8 @@ def doctor(
     out = Output(as_json)
 
     async def work(services: "Services") -> "Diagnosis":
+        from kiai.staff.server_health import record_check
+
         found = await services.community.doctor.examine()
         if repair and any(problem.repairable for problem in found.problems):
             with progress_bar(out, "Repairing") as progress:
@@ -117,6 +119,7 @@ def doctor(
             # Problems that a repair cannot solve remain, e.g. lost files.
             found = await services.community.doctor.examine()
             found.repaired = True
+        record_check(services.settings.data, found, services.clock.now_ms())
         return found
 
     with errors_as_exit(out):

@@ -1,8 +1,9 @@
-"""The figures of a minute sample (`kiai.samples`), from the metrics of all workers."""
+"""The figures of a minute sample (`kiai.samples`) and of the pools, from the metrics of all workers."""
 
 from typing import Final
 
 from kiai.faces.metrics import BUCKETS_MS, Labels, Metrics
+from kiai.measuring import PoolUsage
 from kiai.samples import Reading
 
 BOUNDS_MS: Final[tuple[float, ...]] = BUCKETS_MS
@@ -32,6 +33,15 @@ def read_metrics(metrics: Metrics) -> Reading:
         lag_ms=None if lag_s is None else round(lag_s * 1000, 3),
         online=None if online is None else round(online),
     )
+
+
+def read_pools(metrics: Metrics) -> dict[str, PoolUsage]:
+    """Return the usage of all pools by name, summed over all workers of this server."""
+    found = metrics.of_all_workers()
+    figures = [_numbers(found[f"kiai_pool_{figure}"]) for figure in ("in_use", "size", "waiting", "refused")]
+    return {
+        labels[0]: PoolUsage(*(round(figure.get(labels, 0)) for figure in figures)) for labels in sorted(figures[1])
+    }
 
 
 def _numbers(series: _Series) -> dict[Labels, float]:

@@ -20,6 +20,7 @@ from kiai.faces.api.v1.scores import ScoresV1
 from kiai.faces.api.v2.clan_acts import ClanActsV2
 from kiai.faces.api.v2.clans import ClansV2
 from kiai.faces.api.v2.flags import FlagsV2
+from kiai.faces.api.v2.health import HealthV2
 from kiai.faces.api.v2.highlights import HighlightsV2
 from kiai.faces.api.v2.maps import MapsV2
 from kiai.faces.api.v2.matches import MatchesV2
@@ -709,6 +710,7 @@ def _staff_operations(services: "Services") -> list[Operation]:
         StaffV2(community.sanctions, community.notes, community.audit, services.clock),
         NominationsV2(services.beatmaps, community.nominations),
         SamplesV2(services.site.server_charts),
+        HealthV2(services.site.server_health),
     )
     return [operation for group in groups for operation in group.operations()]
 

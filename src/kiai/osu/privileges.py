@@ -88,6 +88,7 @@ PERMISSIONS: Final[Mapping[str, int]] = {
     "server.maintenance": DEVELOPER,
     "server.shutdown": DEVELOPER,
     "server.debug": DEVELOPER,
+    "server.health": DEVELOPER,
     "recalc.run": DEVELOPER,
     "flags.scan": DEVELOPER,
     "settings.write": DEVELOPER,

@@ -74,15 +74,18 @@ class LastBackUp(msgspec.Struct, frozen=True):
 def record_back_up(data: Path, manifest: Manifest) -> None:
     """Record in the data folder that this backup succeeded. If that fails, only log a warning."""
     record = LastBackUp(manifest.made_at_ms, manifest.bytes + sum(part.size for part in manifest.database))
-    path = data / LAST
-    # A server may read the file at any time, so it is written under another name and renamed.
-    temporary = path.with_suffix(f".{os.getpid()}")
     try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(msgspec.json.encode(record))
-        os.replace(temporary, path)
+        write_record(data / LAST, record)
     except OSError as error:
         get_logger("backup").warning("cannot record the backup", folder=str(data), why=error.strerror)
+
+
+def write_record(path: Path, record: msgspec.Struct) -> None:
+    """Write a file that a server may read at any time, so under another name first. Raises OSError."""
+    temporary = path.with_suffix(f".{os.getpid()}")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(msgspec.json.encode(record))
+    os.replace(temporary, path)
 
 
 def last_back_up(data: Path) -> LastBackUp | None:

@@ -60,6 +60,7 @@ EXAMPLES: Final = (
     OperationExample("GET /v2/players/{id}/sanctions", "/v2/players/{id}/sanctions", "moderator", ""),
     OperationExample("GET /v2/audit", "/v2/audit", "administrator", ""),
     OperationExample("GET /v2/server/samples", "/v2/server/samples", "moderator", ""),
+    OperationExample("GET /v2/server/health", "/v2/server/health", "developer", ""),
     OperationExample("GET /v2/flags", "/v2/flags", "moderator", ""),
     OperationExample("GET /v2/reports", "/v2/reports", "moderator", ""),
     OperationExample(

@@ -16,6 +16,7 @@ from typing import Any, Final
 import httpx
 import msgspec
 from tests.demo_server import (
+    DEVELOPER,
     HOST,
     MAP,
     MODERATOR,
@@ -50,6 +51,15 @@ FIXED: Final[Mapping[str, object]] = {
     "hash": "4f6b" * 16,
     "previous_hash": "9c1e" * 16,
     "audit_id": 128,
+    "versions": [{"name": "kiai", "version": "1.0.0"}, {"name": "python", "version": "3.13.1"}],
+    "free_bytes": 84_544_000_000,
+    "total_bytes": 107_374_000_000,
+    "database_bytes": 2_781_184,
+    "outbox": 3,
+    "outbox_oldest": 1,
+    "settling": 0,
+    "settling_oldest": None,
+    "pools": [{"name": "database", "in_use": 1, "capacity": 40, "waiting": 0, "refused": 0}],
 }
 """Values that differ from server to server, by the name of the field."""
 CODE: Final = "k3v9x0q2m7ab"
@@ -103,6 +113,7 @@ REQUESTS: Final[Mapping[str, ExampleRequest]] = {
     "get_v2_highlights": ExampleRequest("/v2/highlights?limit=1"),
     "get_v2_server_stats": ExampleRequest("/v2/server/stats"),
     "get_v2_server_samples": ExampleRequest("/v2/server/samples?hours=1&step=30", by=MODERATOR),
+    "get_v2_server_health": ExampleRequest("/v2/server/health", by=DEVELOPER),
     "get_v2_news": ExampleRequest("/v2/news?page_size=1"),
     "get_v2_news_slug": ExampleRequest("/v2/news/season-two"),
     "get_v2_status": ExampleRequest("/v2/status?days=1"),
