@@ -50,6 +50,7 @@ from kiai.staff.shutdown import Shutdown
 from kiai.staff.silences import OUTBOX_KIND as SILENCES
 from kiai.staff.staff_feed import StaffFeed
 from kiai.staff.timed_ends import TimedEnds
+from kiai.staff.user_search import UserSearch
 from kiai.staff.webhooks import WebhookEditor
 from kiai.staff.wipes import Wipes
 from kiai.webhooks import Webhooks
@@ -170,6 +171,7 @@ class CommunityServices:
         self.notes = Notes(database, accounts, authority, clock)
         self.naming = Naming(accounts, authority, services.standing, clock)
         self.audit = AuditReading(database, authority)
+        self.user_search = UserSearch(database, authority)
         services.outbox.subscribe(SILENCES, services.silences.deliver)
         self.player_lines = PlayerLines(accounts, services.realtime, services.mail, services.chat.notify)
         services.outbox.subscribe(BOT_LINES, self.player_lines.deliver)

@@ -62,6 +62,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     build_age_days: int
     registration: Literal["on", "off", "invite"]
     first_user_is_owner: bool
+    staff_second_factor: Literal["auto", "on", "off"]
     name_change_days: int
     country_change_days: int
     deletion_grace_days: int
@@ -136,6 +137,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def first_player_owns(self) -> bool:
         """Whether the first player who logs in becomes the owner."""
         return self.is_local and self.first_user_is_owner
+
+    @property
+    def demands_second_factor_of_staff(self) -> bool:
+        """Whether the admin panel needs a recent second factor."""
+        return not self.is_local if self.staff_second_factor == "auto" else self.staff_second_factor == "on"
 
     def __repr__(self) -> str:
         values = ((name, masked(name, getattr(self, name))) for name in self.__struct_fields__)

@@ -353,6 +353,11 @@ class SettingsDeclaration(BaseSettings):
         "On the domain localhost, make the first player (id 3) the owner at the first login if there is no owner.",
         example=False,
     )
+    staff_second_factor: Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_or_off)] = _setting(
+        "auto",
+        "Whether the admin panel needs a second factor from the last 12 hours. `auto`: unless the domain is localhost.",
+        example="on",
+    )
     name_change_days: Whole = _setting(
         30, "Time between two name changes of a player on the website.", unit="days", least=0, most=3_650, example=90
     )

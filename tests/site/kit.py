@@ -298,8 +298,13 @@ def _multipart(fields: Mapping[str, Any]) -> bytes:
     return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
 
 
-def a_browser(server: Server, *, user_id: int | None = None, language: str = "en") -> Browser:
-    """Return a new visitor of the server. With `user_id`, the visitor has a session without having logged in."""
+def a_browser(
+    server: Server, *, user_id: int | None = None, language: str = "en", second_factor_h: float | None = None
+) -> Browser:
+    """Return a new visitor of the server. With `user_id`, the visitor has a session without having logged in.
+
+    `second_factor_h` are the hours since the visitor used a second factor.
+    """
     browser = Browser(server, language=language)
     if user_id is not None:
         token = secrets.token_urlsafe(web_sessions.TOKEN_BYTES)
@@ -312,6 +317,7 @@ def a_browser(server: Server, *, user_id: int | None = None, language: str = "en
                     created_at_ms=now_ms,
                     seen_at_ms=now_ms,
                     expires_at_ms=now_ms + web_sessions.SESSION_MS,
+                    second_factor_at_ms=None if second_factor_h is None else now_ms - int(second_factor_h * 3_600_000),
                     address="127.0.0.1",
                     agent="kiai tests",
                 )

@@ -26,6 +26,8 @@ from kiai.settings import load_settings
 PLAYER: Final = 8
 RESTRICTED: Final = 5
 OTHER: Final = 10
+STAFF: Final = 12
+"""A developer, whose sessions have a second factor."""
 EXAMPLES: Final = {
     "user": f"{OTHER}",
     "player": f"{OTHER}",
@@ -136,6 +138,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     cli(data, "demo", "--players", "50", "--maps", "20", "--scores", "2000")
     name = next(user["name"] for user in cli(data, "users", "list")["users"] if user["id"] == RESTRICTED)
     cli(data, "users", "restrict", name, "--reason", "a test")
+    staff = next(user["name"] for user in cli(data, "users", "list")["users"] if user["id"] == STAFF)
+    cli(data, "users", "grant", staff, "developer")
     (data / "news").mkdir()
     (data / "news" / "2026-01-01-season-two.md").write_text("# Season two\n\nIt begins.\n", "utf-8")
     # Without rate limits: each form is sent dozens of times by one account. `test_frame` tests the limits.
@@ -150,7 +154,17 @@ def visitors(server: Server) -> dict[str, Browser]:
         "player": a_browser(server, user_id=PLAYER),
         "restricted": a_browser(server, user_id=RESTRICTED),
         "other player": a_browser(server, user_id=OTHER),
+        "staff": staff_browser(server),
     }
+
+
+def staff_browser(server: Server) -> Browser:
+    return a_browser(server, user_id=STAFF, second_factor_h=0)
+
+
+def visitor_of(server: Server, page: Page) -> Browser:
+    """Return a visitor for whom the page exists."""
+    return staff_browser(server) if page.access is Access.STAFF else a_browser(server, user_id=PLAYER)
 
 
 def ask(browser: Browser, method: str, path: str, **headers: str) -> Reply:
@@ -215,7 +229,7 @@ def test_page_has_the_right_status_headers_and_frame_for_every_visitor(world: Se
         reply = ask(browser, "GET", path)
 
         where = f"{visitor}: {path} ({reply.status})"
-        if page.access is Access.PLAYER and visitor == "nobody":
+        if page.access is not Access.PUBLIC and visitor == "nobody":
             assert reply.status == 303, where
             assert reply.headers["location"].startswith("/login?next="), where
             continue
@@ -242,7 +256,7 @@ def test_unknown_path_is_a_page_with_404(world: Server, path: str) -> None:
 
 @pytest.mark.parametrize("page", READ, ids=name_of)
 def test_hostile_parameters_never_fail_and_are_never_echoed_as_markup(world: Server, page: Page) -> None:
-    browser = a_browser(world, user_id=PLAYER)
+    browser = visitor_of(world, page)
     names = _PARAMETER.findall(page.path)
     paths = [address_of(page, **{name: value}) for name in names for value in HOSTILE]
     paths += [f"{address_of(page)}?{query}" for query in HOSTILE_QUERIES]
@@ -261,7 +275,7 @@ def test_hostile_parameters_never_fail_and_are_never_echoed_as_markup(world: Ser
 
 @pytest.mark.parametrize("page", ONLY_READ, ids=name_of)
 def test_page_without_a_form_refuses_to_be_written(world: Server, page: Page) -> None:
-    reply = ask(a_browser(world, user_id=PLAYER), "POST", address_of(page))
+    reply = ask(visitor_of(world, page), "POST", address_of(page))
 
     assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD"), page.path
     check_frame(page.path, reply)
@@ -285,10 +299,10 @@ def test_all_forms_need_a_token_except_those_that_change_nothing() -> None:
 
 @pytest.mark.parametrize("page", FORMS, ids=name_of)
 def test_forged_form_is_refused(world: Server, page: Page) -> None:
-    player, other, nobody = (a_browser(world, user_id=PLAYER), a_browser(world, user_id=OTHER), a_browser(world))
+    player, other, nobody = (visitor_of(world, page), a_browser(world, user_id=OTHER), a_browser(world))
     right, wrong = token_of(player), token_of(other)
 
-    if page.access is Access.PLAYER:
+    if page.access is not Access.PUBLIC:
         refused = submit(nobody, page, token="")
         assert (refused.status, refused.headers["location"]) == (303, "/login?next=%2F")
     else:
@@ -327,7 +341,7 @@ NAMES: Final = (
 
 @pytest.mark.parametrize("page", WRITTEN, ids=name_of)
 def test_hostile_fields_never_fail(world: Server, page: Page) -> None:
-    for browser in (a_browser(world, user_id=PLAYER), a_browser(world)):
+    for browser in (visitor_of(world, page), a_browser(world)):
         token = token_of(browser)
         for fields in ({}, dict.fromkeys(NAMES, HOSTILE_TEXT), dict.fromkeys(NAMES, "-1")):
             body = urlencode({**fields, "csrf_token": token}).encode()

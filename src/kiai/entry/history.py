@@ -130,6 +130,7 @@ class SecurityHistory:
         origin: Origin,
         *,
         actor: Actor | None = None,
+        reason: str = "",
         details: Mapping[str, object] | None = None,
     ) -> None:
         """Write a change of security: its row in the history and in the audit log, and the mail to the owner.
@@ -146,6 +147,7 @@ class SecurityHistory:
             at_ms=now,
             target_kind="user",
             target_id=account.id,
+            reason=reason,
             details=details,
         )
         if change in WHAT_CHANGED:

@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from kiai.accounts import Accounts, User
+from kiai.accounts.api_keys import Also, nothing_else
 from kiai.clock import Clock
 from kiai.entry.history import SecurityHistory
 from kiai.entry.invites import code_hash, random_code
@@ -317,11 +318,12 @@ class SecondFactors:
 
     # --- the staff
 
-    async def reset(self, actor: Actor, name: str) -> None:
-        """Remove all second factors of an account. Raises NotFound("user")."""
+    async def reset(self, actor: Actor, name: str, *, reason: str = "", check: Also = nothing_else) -> None:
+        """Remove all second factors of an account. Raises NotFound("user"). `check` runs first in the transaction."""
         account = await self._accounts.account(name)
 
         async def body(tx: Transaction) -> None:
+            await check(tx)
             before = await self.of(account.id, tx)
             await tx.run(_REMOVE, of_user=account.id)
             await tx.run(_REMOVE_CODES, of_user=account.id)
@@ -332,6 +334,7 @@ class SecondFactors:
                 Change.SECOND_FACTOR_RESET,
                 Origin(actor.source),
                 actor=actor,
+                reason=reason,
                 details={"authenticator": before.authenticator, "passkeys": before.passkeys},
             )
 

@@ -8,6 +8,7 @@ from collections import deque
 from typing import Final
 
 from kiai.accounts import Account, Accounts, Credentials, User
+from kiai.accounts.api_keys import Also, nothing_else
 from kiai.accounts.web_sessions import WebSession, WebSessions
 from kiai.clock import Clock
 from kiai.entry.history import SecurityHistory
@@ -120,14 +121,24 @@ class Security:
 
         await self._database.transaction(body)
 
-    async def reset_link(self, actor: Actor, name: str) -> str:
-        """Create a reset link for the account and return its URL, for the staff to hand over. Raises NotFound."""
+    async def reset_link(self, actor: Actor, name: str, *, reason: str = "", check: Also = nothing_else) -> str:
+        """Create a reset link for the account and return its URL, for the staff to hand over. Raises NotFound.
+
+        `check` runs first in the transaction.
+        """
         account = await self._accounts.account(name)
 
         async def body(tx: Transaction) -> str:
+            await check(tx)
             token = await self._tokens.create(tx, account.id, TokenKind.RESET)
             await audit.write(
-                tx, actor, "reset_link", at_ms=self._clock.now_ms(), target_kind="user", target_id=account.id
+                tx,
+                actor,
+                "reset_link",
+                at_ms=self._clock.now_ms(),
+                target_kind="user",
+                target_id=account.id,
+                reason=reason,
             )
             return token
 

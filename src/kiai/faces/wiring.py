@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kiai import __version__
 from kiai.beatmaps.info import MapInfos
 from kiai.clans import ClanDirectory
+from kiai.faces.admin_wiring import build_admin_pages
 from kiai.faces.api import announce as feed_entries
 from kiai.faces.api.operation import Operation
 from kiai.faces.api.v1.account import AccountV1
@@ -469,6 +470,7 @@ def build_site(services: "Services") -> Site:
         services.switches.under_maintenance,
         limited=settings.rate_limits,
         hosts_tls=not settings.is_local,
+        staff_second_factor=settings.demands_second_factor_of_staff,
     )
     live_groups = _build_live_groups(services, templates)
     return Site(
@@ -512,6 +514,7 @@ def build_site(services: "Services") -> Site:
             *_set_groups(services),
             PicturePages(services.avatars, services.site.covers, services.beatmaps, services.map_pictures),
             *_build_own_account_pages(services),
+            *build_admin_pages(services),
             Redirects(settings.forum_url),
         ],
         LiveParts(services.live.follower, [part for group in live_groups for part in group.live_parts()]),

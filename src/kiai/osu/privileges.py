@@ -68,6 +68,7 @@ PERMISSIONS: Final[Mapping[str, int]] = {
     "users.country": ADMINISTRATOR,
     "users.rename_other": ADMINISTRATOR,
     "users.inspect": ADMINISTRATOR,
+    "users.recover": ADMINISTRATOR,
     "alerts.send": ADMINISTRATOR,
     "announce.post": ADMINISTRATOR,
     "clans.manage_any": ADMINISTRATOR,

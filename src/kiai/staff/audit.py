@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, not_, or_, select, update
 
 from kiai import webhooks
+from kiai.errors import KiaiError
 from kiai.staff import act_events
 from kiai.storage.outbox import enqueue, enqueue_each
 from kiai.storage.port import Command, Database, Lane, Query, Transaction, Value, scalar
@@ -23,6 +24,10 @@ PAGE: Final = 1_000
 HEAD_ID: Final = 1
 SANCTION_KIND: Final = "sanction"
 """The kind of the outbox rows for acts in `act_events.SANCTIONS`. The payload is the id of the audit row."""
+NOT_CHANGES: Final = frozenset(
+    {"denied", "hardware_match", "multi_check", "note", "notes_read", "report", "report_close", "user_inspect"}
+)
+"""Actions that leave their target as it was."""
 FIRST_HASH: Final = "0" * 64
 """Stands for the hash of the row before the first."""
 
@@ -33,10 +38,25 @@ class Actor(msgspec.Struct, frozen=True):
     user_id: int
     """0 for the operator and for the server itself."""
     source: str
+    seen_id: int | None = None
+    """The newest row of the log when the actor saw the target, if the actor decided by what a page showed.
+
+    A later change of the target by somebody else, or by an earlier press of the same button, stops the act.
+    """
 
 
 OPERATOR: Final = Actor(user_id=0, source="cli")
 JOB: Final = Actor(user_id=0, source="job")
+
+
+class ChangedMeanwhile(KiaiError):
+    """The target has changed since the actor saw it. `actor_id` is who changed it, `action` what was done."""
+
+    def __init__(self, actor_id: int, action: str, at_ms: int) -> None:
+        super().__init__("someone else has changed this meanwhile")
+        self.actor_id = actor_id
+        self.action = action
+        self.at_ms = at_ms
 
 
 class AuditRow(msgspec.Struct, frozen=True):
@@ -94,6 +114,24 @@ AFTER = Query(
     lane=Lane.JOB,
     scans="the doctor reads the whole log",
 )
+# The newest change of a target after a row of the log, or the actor's same act. An act that changes nothing, e.g. a
+# note, is stopped only by the same act. Rows of one act share its time.
+CHANGE_SINCE = Query(
+    select(audit_log.c.actor_id, audit_log.c.action, audit_log.c.at_ms)
+    .where(
+        audit_log.c.target_kind == bindparam("kind"),
+        audit_log.c.target_id == bindparam("target_id"),
+        audit_log.c.id > bindparam("seen_id"),
+        or_(
+            audit_log.c.action.not_in(sorted(NOT_CHANGES)) & (bindparam("changes", type_=audit_log.c.id.type) == 1),
+            (audit_log.c.actor_id == bindparam("own_id")) & (audit_log.c.action == bindparam("action")),
+        ),
+        not_((audit_log.c.actor_id == bindparam("own_id")) & (audit_log.c.at_ms == bindparam("at_ms"))),
+    )
+    .order_by(audit_log.c.id.desc())
+    .limit(1),
+    ChangedMeanwhile,
+)
 # The latest rows about one target. The index (target_kind, target_id, id) serves filter and order.
 ABOUT = Query(
     select(*[audit_log.c[name] for name in AuditRow.__struct_fields__])
@@ -126,7 +164,8 @@ async def write(
 ) -> int:
     """Append a row and return its id. `details` has the values before and after the act, and never a secret.
 
-    Other appends wait until the transaction ends, so this is one of its last statements.
+    Other appends wait until the transaction ends, so this is one of its last statements. Raises ChangedMeanwhile for a
+    target that has changed since the actor saw it.
     """
     # The hash is over what the databases store: PostgreSQL cannot store NUL, so its adapter replaces it.
     reason = reason.replace("\0", "\ufffd")
@@ -142,6 +181,20 @@ async def write(
     )
     act = WrittenAct(target_kind, target_id, reason, details or {})
     [row_id] = await _append(tx, actor, action, [act], at_ms)
+    # After the append, which lets concurrent acts run one after another.
+    if actor.seen_id is not None:
+        changed = await tx.one(
+            CHANGE_SINCE,
+            kind=target_kind,
+            target_id=target_id,
+            seen_id=actor.seen_id,
+            own_id=actor.user_id,
+            action=action,
+            changes=int(action not in NOT_CHANGES),
+            at_ms=at_ms,
+        )
+        if changed is not None:
+            raise changed
     if action in act_events.SANCTIONS and target_kind == "user":
         await enqueue(tx, SANCTION_KIND, row_id, at_ms)
     return row_id

@@ -6,9 +6,9 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import ColumnElement, Select, and_, bindparam, func, literal_column, or_, select
 
-from kiai.errors import NotAllowed
+from kiai.errors import NotAllowed, NotFound
 from kiai.osu.privileges import may
-from kiai.staff.audit import FIRST_HASH, OPERATOR, Actor
+from kiai.staff.audit import CHANGE_SINCE, FIRST_HASH, HEAD, OPERATOR, Actor, ChangedMeanwhile
 from kiai.staff.authority import Authority
 from kiai.storage.patterns import containing, contains_pattern, unindexed
 from kiai.storage.port import Database, Lane, Query, scalar
@@ -134,6 +134,35 @@ class AuditReading:
     def __init__(self, database: Database, authority: Authority) -> None:
         self._database = database
         self._authority = authority
+
+    async def newest_id(self) -> int:
+        """Return the id of the newest row, 0 for an empty log."""
+        head = await self._database.one(HEAD)
+        return 0 if head is None else head.last_id
+
+    async def name_of(self, actor_id: int) -> str:
+        """Return the present name of the author of an act, for staff."""
+        if not actor_id:
+            return "the server or its operator"
+        try:
+            return (await self._authority.target(actor_id)).name
+        except NotFound:
+            return "a deleted account"
+
+    async def change_since(self, actor: Actor, kind: str, target_id: int) -> ChangedMeanwhile | None:
+        """Return the newest change of a target since the actor saw it, or None. For an act that was refused."""
+        if actor.seen_id is None:
+            return None
+        return await self._database.one(
+            CHANGE_SINCE,
+            kind=kind,
+            target_id=target_id,
+            seen_id=actor.seen_id,
+            own_id=actor.user_id,
+            action="",
+            changes=1,
+            at_ms=0,
+        )
 
     async def about(self, actor: Actor, target_id: int, *, since_ms: int, limit: int) -> list[AuditEntry]:
         """Return the newest rows about an account, for staff that reads notes. Raises NotAllowed."""

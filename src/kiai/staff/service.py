@@ -3,7 +3,7 @@
 Each verb checks the actor's permission and rank itself (`authority.py`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from kiai.accounts import Account, Accounts, User
@@ -12,7 +12,7 @@ from kiai.beatmaps import Beatmap, Beatmaps, MapStatus, ranking, set_comments
 from kiai.beatmaps.importing import FormerRevision
 from kiai.beatmaps.set_comments import SetComment
 from kiai.clock import Clock
-from kiai.errors import Invalid, NotFound, Refused, WrongState
+from kiai.errors import Invalid, NotATarget, NotFound, Refused, WrongState
 from kiai.osu.privileges import ROLES, Privilege
 from kiai.scores.visibility_changes import Standing
 from kiai.staff import audit, map_statuses
@@ -24,6 +24,18 @@ from kiai.storage.port import Database, Transaction
 
 DONOR: Final = int(Privilege.SUPPORTER | Privilege.PREMIUM)
 NOT_GRANTED: Final = int(Privilege.UNRESTRICTED)  # `unrestrict` sets it
+
+SET_ROLES: Final = (
+    "verified",
+    "whitelisted",
+    "alumni",
+    "tournament",
+    "nominator",
+    "moderator",
+    "administrator",
+    "developer",
+)
+"""The roles that `Staff.set_privileges` sets. Supporters have donor time (`staff/donors.py`)."""
 
 
 class Staff:
@@ -68,6 +80,34 @@ class Staff:
         if bits & NOT_GRANTED:  # `owner` and `normal` include these two; only `restrict` removes UNRESTRICTED
             bits &= ~int(Privilege.UNRESTRICTED | Privilege.VERIFIED)
         return await self._change_priv(required, account, lambda priv: priv & ~bits)
+
+    async def set_privileges(self, actor: Actor, who: Who, roles: Collection[str], reason: str) -> User:
+        """Give an account exactly these roles of `SET_ROLES`, and leave its other bits. Return the account after it.
+
+        Raises NotAllowed, Invalid, NotFound, Refused by the target rule and for the last developer, NotATarget for an
+        actor who would lose a role, and WrongState if nothing changes.
+        """
+        await self._authority.require(actor, "users.privileges")
+        reason = checked_reason(reason)
+        unknown = sorted(set(roles) - set(SET_ROLES))
+        if unknown:
+            raise Invalid("privileges", "some of " + ", ".join(SET_ROLES), unknown[0])
+        target = await self._authority.target(who)
+        required = await self._authority.require_over(
+            actor, "users.privileges", target, action="privileges", reason=reason, oneself="ranked"
+        )
+        bits = _bits(list(roles))
+
+        def change(priv: int) -> int:
+            after = priv & ~_bits(list(SET_ROLES)) | bits
+            if after == priv:
+                raise WrongState(f"{target.name} already has exactly these privileges")
+            if actor.user_id == target.id and priv & ~after:
+                raise NotATarget("you can't take a privilege from yourself")
+            return after
+
+        await self._change_priv(required, await self._accounts.account_of(target.id), change)
+        return await self._authority.target(target.id)
 
     async def register(self, actor: Actor, *, name: str, email: str, password: str, country: str) -> int:
         """Create a verified account for a player and return its id. Raises as `Accounts.register`, and NotAllowed."""

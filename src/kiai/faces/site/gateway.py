@@ -66,6 +66,9 @@ PARTS_MAX: Final = 60
 PART_HEADERS_MAX: Final = 8 * 1024
 RETRY_AFTER_S: Final = 5
 MAINTENANCE_RETRY_S: Final = 300
+SECOND_FACTOR_PATH: Final = "/admin/second-factor"
+SECOND_FACTOR_MS: Final = 12 * 3600 * 1000
+"""Time for which a second factor is recent enough for the pages of staff."""
 PATH_SAFE: Final = "/:@!$&'()*+,;=-._~"
 """Characters that a path may contain as they are (RFC 3986, section 3.3)."""
 THEMES: Final = ("dark", "light")
@@ -89,6 +92,10 @@ class TooManyPages(KiaiError):
     def __init__(self, retry_s: float) -> None:
         super().__init__(f"too many requests; the next is allowed in {retry_s:.0f} s")
         self.retry_s = retry_s
+
+
+class NeedsSecondFactor(KiaiError):
+    """The page is for staff who has used a second factor in the last 12 hours."""
 
 
 class ForgedForm(KiaiError):
@@ -117,6 +124,7 @@ class SiteGateway:
         *,
         limited: bool,
         hosts_tls: bool,
+        staff_second_factor: bool,
     ) -> None:
         self._templates = templates
         self._sessions = sessions
@@ -126,6 +134,7 @@ class SiteGateway:
         self._under_maintenance = under_maintenance
         self._limited = limited
         self._hosts_tls = hosts_tls
+        self._staff_second_factor = staff_second_factor
         self._compression = Compression()
         self._streams = StreamSender()
         self._outage = Outage("site", "unavailable", "available again")
@@ -205,8 +214,10 @@ class SiteGateway:
         visit.request = visit.build(page.method, path, Form(), visitor, self._clock.now_ms())
         if self._under_maintenance() and not page.under_maintenance and not _is_staff(visitor):
             raise UnderMaintenance
-        if page.access is Access.PLAYER and visitor.user is None:
+        if page.access is not Access.PUBLIC and visitor.user is None:
             raise NotAuthenticated
+        if page.access is Access.STAFF:
+            self._check_staff(page, visitor)
         if page.method == "GET":
             return visit.request
         await self._check_rate_limit(page.limit, network if visitor.user is None else f"user:{visitor.user.id}")
@@ -230,6 +241,15 @@ class SiteGateway:
             form_token = self._ids.token(FORM_TOKEN_BYTES)
             visit.form_token = form_token
         return Visitor(csrf_token=_csrf_token(form_token))
+
+    def _check_staff(self, page: Page, visitor: Visitor) -> None:
+        if not visitor.may(page.permission):  # the domain checks again; here it hides that the page exists
+            raise NotFound("page")
+        assert visitor.session is not None
+        used_at_ms = visitor.session.second_factor_at_ms
+        recent = used_at_ms is not None and self._clock.now_ms() - used_at_ms < SECOND_FACTOR_MS
+        if self._staff_second_factor and not recent:
+            raise NeedsSecondFactor
 
     def _check_csrf(self, req: falcon.asgi.Request, visitor: Visitor, form: Form) -> None:
         origin = req.get_header("Origin")
@@ -471,6 +491,9 @@ def error_response(error: KiaiError, request: SiteRequest) -> Response:
     if isinstance(error, NotAuthenticated):
         target = request.url if request.method == "GET" else "/"
         return Redirect(f"/login?next={quote(target, safe='')}")
+    if isinstance(error, NeedsSecondFactor):
+        target = request.url if request.method == "GET" else "/admin"
+        return Redirect(f"{SECOND_FACTOR_PATH}?next={quote(target, safe='')}")
     headers: tuple[tuple[str, str], ...] = ()
     match error:
         case NotFound(what="forum"):

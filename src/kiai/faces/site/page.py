@@ -12,6 +12,7 @@ from kiai.accounts.web_sessions import WebSession
 from kiai.errors import KiaiError, quoted
 from kiai.faces.forms import Form
 from kiai.faces.rate_limit import RateLimit
+from kiai.faces.site.admin.sections import SECTIONS
 from kiai.faces.site.locale import Locale
 from kiai.osu.modes import MODES
 from kiai.osu.numbers import whole_number
@@ -34,10 +35,13 @@ class Access(Enum):
 
     - `PUBLIC`: everybody.
     - `PLAYER`: a visitor with a session. Others are redirected to the login page.
+    - `STAFF`: a visitor with the page's permission, and with a recent second factor where the server demands one. For
+      other players the page does not exist.
     """
 
     PUBLIC = "public"
     PLAYER = "player"
+    STAFF = "staff"
 
 
 class BadParameter(KiaiError):
@@ -127,6 +131,15 @@ class Visitor(msgspec.Struct, frozen=True):
     def restricted(self) -> bool:
         """Whether the account of the session is restricted."""
         return self.user is not None and not self.user.priv & 1
+
+    def may(self, permission: str) -> bool:
+        """Return whether the visitor has a permission, a key of `kiai.osu.privileges.PERMISSIONS`."""
+        return self.user is not None and may(self.user.priv, permission)
+
+    @property
+    def start_of_admin(self) -> str:
+        """The part of the admin panel that the visitor sees first, or an empty text without access to the panel."""
+        return next((section.path for section in SECTIONS if self.may(section.permission)), "")
 
     @property
     def sees_requests(self) -> bool:
@@ -256,6 +269,7 @@ class Page(msgspec.Struct, frozen=True):
     """A route and its handler.
 
     - `path`: a Falcon template, e.g. `/users/{user}`.
+    - `permission`: what a page with `Access.STAFF` needs, a key of `kiai.osu.privileges.PERMISSIONS`.
     - `restricted`: restricted players may also use this form. They may always read pages.
     - `rate_limit`: of an account for forms, of an address for pages and for visitors without a session.
     - `body_max`, `part_max`: the maximum size of a form and of each part, in bytes.
@@ -267,6 +281,7 @@ class Page(msgspec.Struct, frozen=True):
     path: str
     handler: Handler
     access: Access = Access.PUBLIC
+    permission: str = ""
     restricted: bool = False
     rate_limit: RateLimit | None = None
     body_max: int = FORM_MAX

@@ -1,0 +1,31 @@
+"""Builds the pages of the admin panel over the services."""
+
+from typing import TYPE_CHECKING
+
+from kiai.faces.site.admin.second_factor import StaffSecondFactorPages
+from kiai.faces.site.admin.user_acts import UserActs
+from kiai.faces.site.admin.users import UserPages
+from kiai.faces.site.app import PageGroup
+
+if TYPE_CHECKING:
+    from kiai.app import Services
+
+
+def build_admin_pages(services: "Services") -> list[PageGroup]:
+    """Build the pages of the admin panel."""
+    site, community = services.site, services.community
+    user_acts = UserActs(
+        community.sanctions,
+        services.staff,
+        community.donors,
+        community.naming,
+        community.notes,
+        community.wipes,
+        community.content_removal,
+        site.recovery_by_staff,
+        site.deletion_by_staff,
+    )
+    return [
+        StaffSecondFactorPages(site.entry, site.web_sessions),
+        UserPages(services.authority, community.audit, community.user_search, user_acts),
+    ]

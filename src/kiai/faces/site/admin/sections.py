@@ -1,0 +1,18 @@
+"""The parts of the admin panel, for its navigation and for the link to it."""
+
+from typing import Final
+
+import msgspec
+
+
+class Section(msgspec.Struct, frozen=True):
+    """A part of the panel with its link in the navigation, for visitors with the permission. `sign` is an icon."""
+
+    path: str
+    label: str
+    permission: str
+    sign: str
+
+
+SECTIONS: Final = (Section("/admin/users", "Users", "users.notes", "users"),)
+"""All sections, in the order of the navigation."""

@@ -1,0 +1,89 @@
+"""`/admin/users`: the search of accounts, an account, and the acts of staff on it (`admin/user_acts.py`)."""
+
+from typing import Final
+
+from kiai.accounts import User
+from kiai.errors import NotFound
+from kiai.faces.site.admin.acts import ActForms, ShownForms
+from kiai.faces.site.admin.frame import admin_view, staff_actor, staff_page
+from kiai.faces.site.admin.user_acts import UserActs, possible_acts, roles_of
+from kiai.faces.site.page import Page, Response, SiteRequest, View
+from kiai.osu.privileges import UNRESTRICTED
+from kiai.staff.audit_reading import AuditReading
+from kiai.staff.authority import Authority
+from kiai.staff.user_search import UserSearch
+
+PATH: Final = "/admin/users"
+SEES: Final = "users.notes"
+
+
+class UserPages:
+    """The pages of accounts in the panel."""
+
+    def __init__(self, authority: Authority, audit: AuditReading, search: UserSearch, acts: UserActs) -> None:
+        self._search = search
+        self._authority = authority
+        self._forms = ActForms(
+            f"{PATH}/{{user}}",
+            acts.declared(),
+            audit,
+            kind="user",
+            load=self._load,
+            show=self._view,
+            path_of=lambda user: f"{PATH}/{user.id}",
+            possible=possible_acts,
+        )
+
+    def pages(self) -> list[Page]:
+        """Return the pages and the forms of the acts."""
+        return [
+            staff_page(PATH, self._list, SEES),
+            staff_page(f"{PATH}/{{user}}", self._show, SEES),
+            *self._forms.pages(),
+        ]
+
+    async def _list(self, request: SiteRequest) -> Response:
+        actor, text = staff_actor(request), request.query.text("q")
+        if text:
+            found = await self._search.named(actor, text)
+        else:
+            before = request.query.whole("before", 0, at_most=2**31 - 1)
+            found = await self._search.newest(actor, before=before or None)
+        values = {
+            "found": found,
+            "text": text,
+            "states": {user.id: state_of(user, request.now_ms) for user in found.users},
+            "roles": {user.id: roles_of(user) for user in found.users},
+        }
+        return admin_view(request, "users.html", "Users", values)
+
+    async def _show(self, request: SiteRequest) -> Response:
+        user = await self._load(request)
+        return await self._view(request, user, await self._forms.shown(request, user))
+
+    async def _load(self, request: SiteRequest) -> User:
+        await self._authority.require(staff_actor(request), SEES)
+        user_id = request.id("user")
+        if user_id is None:
+            raise NotFound("page")
+        return await self._authority.target(user_id)
+
+    async def _view(self, request: SiteRequest, user: User, forms: ShownForms) -> View:
+        values = {
+            "user": user,
+            "state": state_of(user, request.now_ms),
+            "roles": roles_of(user),
+            "forms": forms,
+        }
+        return admin_view(request, "user.html", user.name, values, crumbs=((PATH, "Users"),))
+
+
+def state_of(user: User, now_ms: int) -> str:
+    """Return the state of an account in one word."""
+    if user.deleted_at_ms is not None:
+        return "deleted"
+    if user.banned_at_ms is not None:
+        return "banned"
+    if not user.priv & UNRESTRICTED:
+        return "restricted"
+    return "silenced" if user.silenced_until_ms > now_ms else "normal"
