@@ -105,9 +105,9 @@ class Act(msgspec.Struct, Generic[T], frozen=True):
 class ActForms(Generic[T]):
     """The forms of all acts on targets of one kind.
 
-    `kind` is the target's kind in the audit log. `load` finds the target of a request and raises NotFound. `show` returns its page again with the state of the form
-    of an act. `path_of` is the path of the target's page. `possible` are the names of the acts that fit the state of
-    the target at a time in unix ms; without it all do.
+    `kind` is the target's kind in the audit log. `load` finds the target of a request and raises NotFound. `show`
+    returns its page again with the state of the form of an act. `path_of` is the path of the target's page. `possible`
+    are the names of the acts that fit the state of the target at a time in unix ms; without it all do.
     """
 
     def __init__(
