@@ -29,7 +29,11 @@ MODERATOR: Final = 4_096
 LOGIN: Final = "the list of logins of the account has it"
 OPTIONS: Final = "it returns a challenge and changes nothing"
 CONTENT: Final = "the row itself has the player and the time, and no right depends on it"
+HISTORY: Final = "the history of the clan has it; acts of staff have a row, which test_clan_forms.py checks"
 UNRECORDED: Final = {
+    **{f"/clans/{path}": HISTORY for path in ("new", "{clan}/join", "{clan}/withdraw", "{clan}/leave")},
+    **{f"/clans/{{clan}}/{act}": HISTORY for act in ("manage", "requests", "invite", "code", "role", "kick")},
+    **{f"/clans/{{clan}}/{act}": HISTORY for act in ("transfer", "disband")},
     "/login": LOGIN,
     "/login/passkey": LOGIN,
     "/login/second-factor": LOGIN,
