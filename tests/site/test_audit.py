@@ -51,6 +51,8 @@ UNRECORDED: Final = {
     "/settings/userpage/preview": "it changes nothing",
     "/settings/data/delete": "it asks for a confirmation",
     "/users/{user}/pins": CONTENT,
+    "/beatmapsets/{set}/rating": CONTENT,
+    "/users/{user}/report": "the report has the player, the time and the reason",
     "/scores/{score}/pin": CONTENT,
     "/scores/{score}/unpin": CONTENT,
     "/beatmapsets/{set}/favourite": CONTENT,
@@ -222,6 +224,7 @@ CASES: Final[dict[str, Case]] = {
     f"{SECURITY}/sessions/end": ("sessions_ended", lambda p: other_session(p, "End session"), None),
     f"{SECURITY}/sessions/end-others": ("sessions_ended", lambda p: other_session(p, "End all other sessions"), None),
     "/users/{user}/friend": ("relation", lambda p: p.button(f"/users/{p.other().id}", "Add friend"), None),
+    "/users/{user}/block": ("relation", lambda p: p.button(f"/users/{p.other().id}", "Block"), None),
     "/beatmapsets/{set}/comments/{comment}/delete": ("comment_delete", comment_of_another, None),
     "/settings/profile": ("profile", lambda p: p.form("/settings/profile", "Profile", Preferred_mode="3"), None),
     "/settings/userpage": (

@@ -13,7 +13,7 @@ PERMISSION: Final = "users.recover"
 
 
 class RecoveryByStaff:
-    """Helps players back into their accounts. Whoever gets the link owns the account, so rank counts."""
+    """Helps players back into their accounts. The owner of the link owns the account, so rank counts."""
 
     def __init__(self, authority: Authority, security: Security, factors: SecondFactors) -> None:
         self._authority = authority

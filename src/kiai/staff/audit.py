@@ -41,7 +41,7 @@ class Actor(msgspec.Struct, frozen=True):
     seen_id: int | None = None
     """The newest row of the log when the actor saw the target, if the actor decided by what a page showed.
 
-    A later change of the target by somebody else, or by an earlier press of the same button, stops the act.
+    A later change of the target by another author, or by an earlier press of the same button, stops the act.
     """
 
 
@@ -114,8 +114,8 @@ AFTER = Query(
     lane=Lane.JOB,
     scans="the doctor reads the whole log",
 )
-# The newest change of a target after a row of the log, or the actor's same act. An act that changes nothing, e.g. a
-# note, is stopped only by the same act. Rows of one act share its time.
+# The newest change of a target after a row of the log, or the same action of the actor. An act that changes nothing,
+# e.g. a note, is stopped only by the latter. Rows of one act share its time.
 CHANGE_SINCE = Query(
     select(audit_log.c.actor_id, audit_log.c.action, audit_log.c.at_ms)
     .where(

@@ -1,4 +1,4 @@
-"""Who sees and reaches which page of the admin panel: a walk over all pages of staff with every role."""
+"""Rights in the admin panel: a walk over all pages of staff with every role."""
 
 from typing import Final
 from urllib.parse import urlencode

@@ -21,7 +21,7 @@ def on_player(form: str, **fields: str):  # type: ignore[no-untyped-def]
 
 
 def state(**values: object):  # type: ignore[no-untyped-def]
-    """Return a function that gives the player's account these values, beside those of a normal one."""
+    """Return a function that gives the player's account these values, on top of those of a normal one."""
     normal = {
         "priv": 3,
         "silenced_until_ms": 0,

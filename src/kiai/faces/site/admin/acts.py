@@ -3,8 +3,8 @@
     page of the target -> form of the act -> question that names the target -> the domain's verb -> the page again
 
 The question is a page of its own, which sends the same fields again with `confirmed`. The form carries the id of the
-newest audit row at the time when the page was shown, so that an act does nothing when somebody else, or an earlier
-press of the same button, has changed the target since (`Actor.seen_id`).
+newest audit row at the time when the page was shown, so that an act does nothing when another member of staff, or an
+earlier press of the same button, has changed the target since (`Actor.seen_id`).
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -52,7 +52,7 @@ Values = Mapping[str, str]
 
 
 class Named(Protocol):
-    """What an act changes. `name` is for the question and the messages, `id` is that of the audit row."""
+    """The target of an act. `name` is for the question and the messages, `id` is that of the audit row."""
 
     @property
     def id(self) -> int:
@@ -247,7 +247,7 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class ShownForms(msgspec.Struct, frozen=True):
-    """What the macros of `admin/acts.html` need.
+    """The values of the macros of `admin/acts.html`.
 
     The forms, the state of the one that failed, and the message of the last act.
     """
