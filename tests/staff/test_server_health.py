@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from kiai.staff.doctor import Diagnosis, Problem
-from kiai.staff.server_health import PROBLEMS_MAX, Certificate, last_check, read_certificate, record_check
+from kiai.staff.server_health import PROBLEMS_MAX, CertificateState, last_check, read_certificate, record_check
 
 NOW_MS = 1_700_000_000_000
 DAY_MS = 86_400_000
@@ -31,7 +31,7 @@ def a_certificate(folder: Path, ends_at_ms: int) -> Path:
 def test_days_of_a_certificate_are_rounded_down(tmp_path: Path, left_ms: int, days: int) -> None:
     path = a_certificate(tmp_path, NOW_MS + left_ms)
 
-    assert read_certificate("IRC", path, NOW_MS) == Certificate("IRC", NOW_MS + left_ms, days)
+    assert read_certificate("IRC", path, NOW_MS) == CertificateState("IRC", NOW_MS + left_ms, days)
 
 
 def test_file_that_is_no_certificate_has_no_end(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_file_that_is_no_certificate_has_no_end(tmp_path: Path) -> None:
     broken.write_text("no certificate", "utf-8")
 
     for path in (broken, tmp_path / "missing.pem"):
-        assert read_certificate("IRC", path, NOW_MS) == Certificate("IRC", None, None)
+        assert read_certificate("IRC", path, NOW_MS) == CertificateState("IRC", None, None)
 
 
 def test_last_check_keeps_a_bounded_number_of_problems(tmp_path: Path) -> None:

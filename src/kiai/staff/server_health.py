@@ -32,7 +32,7 @@ PROBLEMS_MAX: Final = 100
 DAY_MS: Final = 86_400_000
 
 
-class Finding(msgspec.Struct, frozen=True):
+class CheckFinding(msgspec.Struct, frozen=True):
     """A problem that `kiai doctor` found. `invariant` is its key, such as `I1`."""
 
     invariant: str
@@ -45,10 +45,10 @@ class LastCheck(msgspec.Struct, frozen=True):
 
     at_ms: int
     total: int
-    problems: list[Finding]
+    problems: list[CheckFinding]
 
 
-class Part(msgspec.Struct, frozen=True):
+class ServerPart(msgspec.Struct, frozen=True):
     """A part of the server, and `ok` or the reason why it does not work."""
 
     name: str
@@ -103,7 +103,7 @@ class Queues(msgspec.Struct, frozen=True):
     webhooks_parked: int | None
 
 
-class Certificate(msgspec.Struct, frozen=True):
+class CertificateState(msgspec.Struct, frozen=True):
     """A certificate that this server reads. `days` are left, rounded down; None for a file that cannot be read."""
 
     name: str
@@ -111,10 +111,10 @@ class Certificate(msgspec.Struct, frozen=True):
     days: int | None
 
 
-class Health(msgspec.Struct, frozen=True):
+class HealthReport(msgspec.Struct, frozen=True):
     """The health. `uptime` is the share of the last 90 days from 0 to 1, None without data."""
 
-    parts: list[Part]
+    parts: list[ServerPart]
     started_at_ms: int
     uptime: float | None
     versions: list[Version]
@@ -122,7 +122,7 @@ class Health(msgspec.Struct, frozen=True):
     database_bytes: int
     pools: list[Pool]
     queues: Queues
-    certificates: list[Certificate]
+    certificates: list[CertificateState]
     backup: LastBackUp | None
     check: LastCheck | None
 
@@ -160,7 +160,7 @@ class ServerHealth:
         self._certificates = certificates
         self.read_pools = read_pools
 
-    async def read(self, actor: Actor) -> Health:
+    async def read(self, actor: Actor) -> HealthReport:
         """Return the health. Raises NotAllowed, and Unavailable while the database does not answer."""
         await self._authority.require(actor, PERMISSION)
         now = self._clock.now_ms()
@@ -174,8 +174,8 @@ class ServerHealth:
         )
         versions = {"kiai": __version__, "schema": schema or "", "python": platform.python_version()}
         versions |= {name: metadata.version(name) for name in PACKAGES}
-        return Health(
-            parts=[Part(name, state) for name, state in parts.items()],
+        return HealthReport(
+            parts=[ServerPart(name, state) for name, state in parts.items()],
             started_at_ms=self._uptime.started_at_ms,
             uptime=share_of(days),
             versions=[Version(name, version) for name, version in versions.items()],
@@ -220,7 +220,7 @@ class ServerHealth:
 
 class _Folders(msgspec.Struct, frozen=True):
     disks: list[Disk]
-    certificates: list[Certificate]
+    certificates: list[CertificateState]
     backup: LastBackUp | None
     check: LastCheck | None
 
@@ -229,21 +229,21 @@ def _age_s(since_ms: int | None, now_ms: int) -> int | None:
     return None if since_ms is None else max(0, (now_ms - since_ms) // 1000)
 
 
-def read_certificate(name: str, path: Path, now_ms: int) -> Certificate:
+def read_certificate(name: str, path: Path, now_ms: int) -> CertificateState:
     """Return when the first certificate of a PEM file ends, and the days until then."""
     from cryptography import x509  # here: it takes memory, and most servers have no certificate
 
     try:
         ends_at = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
     except (OSError, ValueError):
-        return Certificate(name, None, None)
+        return CertificateState(name, None, None)
     ends_at_ms = int(ends_at.timestamp() * 1000)
-    return Certificate(name, ends_at_ms, (ends_at_ms - now_ms) // DAY_MS)
+    return CertificateState(name, ends_at_ms, (ends_at_ms - now_ms) // DAY_MS)
 
 
 def record_check(data: Path, diagnosis: Diagnosis, at_ms: int) -> None:
     """Record in the data folder what `kiai doctor` has found. If that fails, only log a warning."""
-    problems = [Finding(one.invariant, one.what, one.repairable) for one in diagnosis.problems[:PROBLEMS_MAX]]
+    problems = [CheckFinding(one.invariant, one.what, one.repairable) for one in diagnosis.problems[:PROBLEMS_MAX]]
     try:
         write_record(data / CHECKED, LastCheck(at_ms, len(diagnosis.problems), problems))
     except OSError as error:

@@ -9,12 +9,12 @@ from kiai.faces.api.v2.server import percent
 from kiai.staff import Actor
 from kiai.staff.server_health import (
     PERMISSION,
+    CheckFinding,
     Disk,
-    Finding,
     ParkedRows,
-    Part,
     Pool,
     ServerHealth,
+    ServerPart,
     Version,
 )
 
@@ -55,7 +55,7 @@ class CheckData(msgspec.Struct, frozen=True):
 
     at: int
     total: int
-    problems: list[Finding]
+    problems: list[CheckFinding]
 
 
 class HealthData(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ class HealthData(msgspec.Struct, frozen=True):
     `backup` and `check` are null if the data folder has none.
     """
 
-    parts: list[Part]
+    parts: list[ServerPart]
     up_since: int
     uptime: float | None
     versions: list[Version]
