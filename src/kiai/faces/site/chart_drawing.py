@@ -47,3 +47,21 @@ def strain_area(values: Sequence[float]) -> str:
     top, step = max(values) or 1, 100 / max(len(values) - 1, 1)
     line = "L".join(f"{at * step:.1f} {100 - 96 * value / top:.1f}" for at, value in enumerate(values))
     return f"M-1 101L{line}L101 101Z"
+
+
+def broken_line(values: Sequence[float | None]) -> str:
+    """Return the path of a line in a field of 100 x 100 whose scale begins at zero. A value of None interrupts it."""
+    top = max((value for value in values if value is not None), default=None)
+    if top is None:
+        return ""
+    step, scale = 100 / max(len(values) - 1, 1), 94 / (top or 1)
+    parts, is_open = [], False
+    for at, value in enumerate(values):
+        if value is None:
+            is_open = False
+            continue
+        parts.append(f"{'L' if is_open else 'M'}{at * step:.1f} {98 - value * scale:.1f}")
+        if not is_open:
+            parts.append("h.1")  # a value between two gaps is a dot
+        is_open = True
+    return "".join(parts)

@@ -14,5 +14,8 @@ class Section(msgspec.Struct, frozen=True):
     sign: str
 
 
-SECTIONS: Final = (Section("/admin/users", "Users", "users.notes", "users"),)
+SECTIONS: Final = (
+    Section("/admin/users", "Users", "users.notes", "users"),
+    Section("/admin/health", "Health", "server.health", "activity"),
+)
 """All sections, in the order of the navigation."""

@@ -1,4 +1,5 @@
-// Line charts: the values are in the table below the chart. uPlot is loaded only where there is such a chart.
+// Line charts: the values are in the table below the chart, or in `data-values` with the gaps. uPlot is loaded only where
+// there is such a chart.
 import { forEach } from "./parts.js";
 
 /** Draw the charts of this page, and of parts that arrive later. */
@@ -12,7 +13,8 @@ export function followCharts() {
 /** @param {HTMLElement} figure */
 async function draw(figure) {
   const plot = figure.querySelector(".plot");
-  const points = readTable(figure);
+  const isSeries = figure.dataset.values !== undefined;
+  const points = isSeries ? readValues(figure) : readTable(figure);
   if (!(plot instanceof HTMLElement) || points.length < 2) return;
   const { default: uPlot } = await import("../vendor/uplot/uPlot.js");
   const tip = document.createElement("div");
@@ -28,7 +30,9 @@ async function draw(figure) {
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 8 } },
       scales: {
         x: { time: false, range: (_, from, to) => [from, to] },
-        y: { dir: figure.dataset.invert === undefined ? 1 : -1 },
+        y: isSeries
+          ? { range: (_, __, to) => [0, to || 1] }
+          : { dir: figure.dataset.invert === undefined ? 1 : -1 },
       },
       axes: [
         { show: false },
@@ -41,7 +45,7 @@ async function draw(figure) {
           values: (_, splits) => splits.map((value) => (Number.isInteger(value) ? value.toLocaleString(document.documentElement.lang) : "")),
         },
       ],
-      series: [{}, { stroke: () => colour("--accent"), width: 2, points: { show: false }, spanGaps: true }],
+      series: [{}, { stroke: () => colour("--accent"), width: 2, points: { show: false }, spanGaps: !isSeries }],
       hooks: {
         setCursor: [
           (drawn) => {
@@ -80,6 +84,21 @@ function readTable(figure) {
     });
   }
   return points;
+}
+
+/**
+ * Return the values of a figure with times: one each `data-step` seconds from `data-first`, and none for a gap.
+ * @param {HTMLElement} figure
+ */
+function readValues(figure) {
+  const { values = "", first, step, unit } = figure.dataset;
+  const language = document.documentElement.lang;
+  const times = new Intl.DateTimeFormat(language, { timeStyle: "short" });
+  return values.split(",").map((value, index) => ({
+    when: times.format((Number(first) + index * Number(step)) * 1000),
+    shown: value === "" ? "-" : `${Number(value).toLocaleString(language)} ${unit ?? ""}`.trim(),
+    value: value === "" ? null : Number(value),
+  }));
 }
 
 /**
