@@ -132,6 +132,7 @@ from kiai.faces.site.reporting import ReportPages
 from kiai.faces.site.scores import ScorePages
 from kiai.faces.site.search import SearchPages
 from kiai.faces.site.set_boards import SetBoards
+from kiai.faces.site.set_ranking import RankingPages
 from kiai.faces.site.set_search import SetSearchPages
 from kiai.faces.site.settings.data import DataPages
 from kiai.faces.site.settings.keys import KeyPages
@@ -477,7 +478,12 @@ def build_site(services: "Services") -> Site:
         gateway,
         [
             *live_groups,
-            MappoolPages(services.pools, services.difficulties, services.accounts),
+            MappoolPages(
+                services.pools,
+                PoolActs(services.pools, services.authority, services.clock),
+                services.difficulties,
+                services.accounts,
+            ),
             LoginPages(entry, services.site.web_sessions),
             RegistrationPages(entry),
             PasswordResetPages(entry),
@@ -545,6 +551,7 @@ def _set_groups(services: "Services") -> list[PageGroup]:
             services.staff,
             services.mirrors,
         ),
+        RankingPages(services.beatmaps, services.community.map_requests, services.community.nominations),
     ]
 
 

@@ -46,7 +46,7 @@ class Pick(msgspec.Struct, frozen=True):
 
 
 class PublishedPool(Mappool, frozen=True):
-    """A published mappool with the number of its picks."""
+    """A mappool of a list, with the number of its picks. Lists for players have only published ones."""
 
     picks: int
 
@@ -69,6 +69,9 @@ class PooledMap(msgspec.Struct, frozen=True):
 _BY_ID = Query(
     select(*columns_for(Mappool, pools)).where(pools.c.id == bindparam("id"), pools.c.published == 1), Mappool
 )
+_ANY_BY_ID = Query(select(*columns_for(Mappool, pools)).where(pools.c.id == bindparam("id")), Mappool)
+_LOCK = Query(select(pools.c.id).where(pools.c.id == bindparam("pool_id")).with_for_update(key_share=True), scalar)
+_RENAME = Command(update(pools).where(pools.c.id == bindparam("pool_id")).values(name=bindparam("new_name")))
 _PICKS = Query(
     select(*columns_for(Pick, pool_picks))
     .where(pool_picks.c.pool_id == bindparam("pool_id"))
@@ -117,6 +120,13 @@ _PUBLISHED = Query(
     .limit(bindparam("limit")),
     lambda *row: PublishedPool(*row),
 )
+_ALL = Query(
+    select(*columns_for(Mappool, pools), _owned)
+    .where(pools.c.id < bindparam("before"))
+    .order_by(pools.c.id.desc())
+    .limit(bindparam("limit")),
+    lambda *row: PublishedPool(*row),
+)
 _current = and_(maps.c.id == pool_picks.c.map_id, maps.c.current == literal_column("1"))
 _MAPS = Query(
     select(pool_picks.c.mods, pool_picks.c.slot, pool_picks.c.map_id, maps.c.key, *columns_for(MapSummary, maps))
@@ -150,6 +160,11 @@ def pick_of(text: str) -> tuple[str, int]:
     return found[1].upper(), int(found[2])
 
 
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise Invalid("name", "1 to 64 characters without spaces", name)
+
+
 class Mappools:
     """Reads and changes mappools. The caller checks who may change them."""
 
@@ -170,8 +185,7 @@ class Mappools:
 
     async def create(self, name: str, by: int, *, also: WithinTransaction) -> int:
         """Create an unpublished pool and return its id. Raises Invalid, and Conflict if the name exists."""
-        if not _NAME.fullmatch(name):
-            raise Invalid("name", "1 to 64 characters without spaces", name)
+        _check_name(name)
         at_ms = self._clock.now_ms()
 
         async def body(tx: Transaction) -> int:
@@ -184,6 +198,23 @@ class Mappools:
             return await self._database.transaction(body)
         except UniqueViolation as error:
             # Not checked before the insert: two players may create the same name at once.
+            raise Conflict("mappool") from error
+
+    async def rename(self, pool_id: int, name: str, *, also: WithinTransaction) -> None:
+        """Rename a pool. Matches that have loaded it keep the old name.
+
+        Raises Invalid, NotFound("mappool"), and Conflict if the name exists.
+        """
+        _check_name(name)
+
+        async def body(tx: Transaction) -> None:
+            if not await tx.run(_RENAME, pool_id=pool_id, new_name=name):
+                raise NotFound("mappool")
+            await also(tx, pool_id)
+
+        try:
+            await self._database.transaction(body)
+        except UniqueViolation as error:
             raise Conflict("mappool") from error
 
     async def delete(self, pool_id: int, *, also: WithinTransaction) -> None:
@@ -214,11 +245,15 @@ class Mappools:
     async def add(self, pool_id: int, pick: str, map_id: int, *, also: WithinTransaction) -> None:
         """Add a pick.
 
-        Raises Invalid, Refused if the pool has PICKS_MAX picks, and Conflict if it already has the pick or the map.
+        Raises Invalid, NotFound("mappool"), Refused if the pool has PICKS_MAX picks, and Conflict if it already has the
+        pick or the map.
         """
         mods, slot = pick_of(pick)
 
         async def body(tx: Transaction) -> None:
+            # Locked, so that it is not deleted at the same time, and two acts do not pass the bound together.
+            if await tx.one(_LOCK, pool_id=pool_id) is None:
+                raise NotFound("mappool")
             if (await tx.one(_COUNT, pool_id=pool_id) or 0) >= PICKS_MAX:
                 raise Refused(f"a mappool has at most {PICKS_MAX} picks")
             await tx.run(_ADD, pool_id=pool_id, mods=mods, slot=slot, map_id=map_id)
@@ -246,6 +281,17 @@ class Mappools:
         if found is None:
             raise NotFound("mappool")
         return found
+
+    async def any_pool(self, pool_id: int) -> Mappool:
+        """Return a pool by its id, published or not, for staff. Raises NotFound("mappool")."""
+        found = await self._database.one(_ANY_BY_ID, id=pool_id)
+        if found is None:
+            raise NotFound("mappool")
+        return found
+
+    async def all(self, *, limit: int, before: int = 2**31 - 1) -> list[PublishedPool]:
+        """Return published and other pools, newest first, for staff. `before` is an id, exclusive."""
+        return await self._database.all(_ALL, limit=limit, before=before)
 
     async def published(self, *, limit: int, before: int = 2**31 - 1) -> list[PublishedPool]:
         """Return published pools, newest first. `before` is an id, exclusive."""

@@ -226,13 +226,17 @@ class MapRequests:
 
         return await self._authority.transaction(Requirement(actor, SEES_REQUESTS), body)
 
-    async def set_status(self, actor: Actor, beatmaps: list[Beatmap], status: MapStatus) -> None:
-        """Set and freeze the status of maps of one set, and answer the requests for it.
+    async def set_status(
+        self, actor: Actor, beatmaps: Sequence[Beatmap], status: MapStatus, *, reason: str = ""
+    ) -> None:
+        """Set and freeze the status of maps of one set, and answer the requests for it. The reason may be empty.
 
-        Raises NotAllowed, WrongState if all maps have the status, and Refused beyond a nominator's daily limit. In the
-        nomination mode it raises Refused for a status that nominations give, unless the actor is an administrator.
+        Raises NotAllowed, Invalid, WrongState if all maps have the status, and Refused beyond a nominator's daily
+        limit. In the nomination mode it raises Refused for a status that nominations give, unless the actor is an
+        administrator.
         """
         priv = await self._authority.require(actor, SETS_STATUS)
+        reason = checked_reason(reason, optional=True)
         is_bound = actor.user_id and not effective(priv) & ADMINISTRATOR
         if is_bound and self._rules.on and status in NOMINATED_STATUSES:
             raise Refused("the nomination mode is on: use !nominate, or ask an administrator")
@@ -247,7 +251,7 @@ class MapRequests:
             if is_bound:
                 await self.check_daily_limit(tx, actor, len(changed))
             await self._beatmaps.set_statuses(tx, changed, status, now)
-            await map_statuses.record(tx, actor, changed, status, now)
+            await map_statuses.record(tx, actor, changed, status, now, reason=reason)
 
         await self._authority.transaction(Requirement(actor, SETS_STATUS), body)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from kiai.clock import Clock
-from kiai.errors import Refused
+from kiai.errors import Refused, WrongState
 from kiai.multiplayer.pools import Mappool, Mappools, WithinTransaction, pick_of
 from kiai.osu.privileges import staff_rank
 from kiai.staff import audit
@@ -29,6 +29,15 @@ class PoolActs:
         return await self._pools.create(
             name, actor.user_id, also=self._row(actor, "pool_create", None, {"name": name, "published": False})
         )
+
+    async def rename(self, actor: Actor, name: str, new_name: str) -> None:
+        """Rename a pool. Raises NotFound("mappool"), WrongState for its present name, and as `Mappools.rename`."""
+        await self._authority.require(actor, PERMISSION)
+        pool = await self._pools.named(name)
+        if new_name == pool.name:
+            raise WrongState("this is the present name of the mappool")
+        row = self._row(actor, "pool_edit", {"name": pool.name}, {"name": new_name})
+        await self._pools.rename(pool.id, new_name, also=row)
 
     async def to_delete(self, actor: Actor, name: str) -> tuple[Mappool, int]:
         """Return a pool that the actor may delete, and the number of its picks.
