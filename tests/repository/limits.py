@@ -124,7 +124,7 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
         GUARD.bodies_bytes_per_address / MIB,
         GUARD.budget_wait_s,
     ),
-    "transfer rate of such bodies of one address together": (GUARD.paced_bytes_per_s / MIB,),
+    "transfer rate of such bodies of one address together, and of what follows a refusal": (GUARD.paced_bytes_per_s / MIB,),
     "transfer rate of such a body while others wait": (GUARD.contended_bytes_per_s / KIB, GUARD.contended_s),
     "missing or repeated `Host` header, contradictory lengths, malformed chunks": (),
     "path with `..`, an encoded slash, a backslash, NUL, or invalid UTF-8": (),

@@ -5,7 +5,7 @@ size, and its connection is not read until the budget grants it. The reservation
 one for each piece, two senders that each have half of the budget would wait for each other forever.
 
 Bodies above `upload_bytes` leave `small_bodies_bytes` to smaller ones, so that a few large uploads never stop score
-submissions. Each network has a limit of its own. All reserved bodies of a network together are read at most at
+submissions. Each network has a limit of its own. All large bodies of a network together are read at most at
 `paced_bytes_per_s`: fifty uploads at full speed would keep the event loop busy. While a body waits, the guard refuses
 senders that are slower than `contended_bytes_per_s`.
 """
@@ -37,7 +37,7 @@ class BodyLimits(Protocol):
 
     @property
     def paced_bytes_per_s(self) -> int:
-        """The rate at which the reserved bodies of one network are read."""
+        """The rate at which the large bodies of one network are read."""
 
 
 class BudgetWaiter(Protocol):
@@ -80,19 +80,23 @@ class BodyBudget:
         return False
 
     def pause_s(self, network: str | None, size: int, now_s: float) -> float:
-        """Return for how many seconds a connection pauses after it has read `size` bytes of a reserved body.
+        """Return for how many seconds a connection pauses after it has read `size` bytes of a large body.
 
         `now_s` is the time of the event loop. A pause below `PAUSE_MIN_S` is 0: the rate is held over that time.
         """
         if network is None:
             return 0.0
         until_s = max(self._read_until_s.get(network, 0.0), now_s) + size / self._limits.paced_bytes_per_s
-        if network in self._by_network:
-            self._read_until_s[network] = until_s
+        self._read_until_s[network] = until_s
         if until_s - now_s < PAUSE_MIN_S:
             return 0.0
         self.pauses += 1
         return until_s - now_s
+
+    def forget_rates(self, now_s: float) -> None:
+        """Forget the networks that may be read at once again. `now_s` is the time of the event loop."""
+        for network in [name for name, until_s in self._read_until_s.items() if until_s <= now_s]:
+            del self._read_until_s[network]
 
     def release(self, connection: BudgetWaiter) -> None:
         """Release what the connection has reserved, or cancel its wait, and grant what fits now."""
@@ -104,8 +108,6 @@ class BodyBudget:
         self._by_network[network] -= size
         if not self._by_network[network]:
             del self._by_network[network]
-            if network is not None:
-                self._read_until_s.pop(network, None)
         # In order of arrival, but a body that does not fit does not block the ones behind it: a large upload would
         # otherwise hold up small ones that have memory of their own. `guard.py` bounds the wait by `budget_wait_s`.
         for other, (wanted, of_network) in tuple(self._waiting.items()):
