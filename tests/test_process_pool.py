@@ -13,9 +13,11 @@ from tests.patience import patiently
 
 from kiai.errors import Unavailable
 from kiai.measuring import PoolUsage
+from kiai.pool_process import NICENESS
 from kiai.process_pool import JobTimedOut, WorkerCrashed, WorkerPool
 
 STORY_S: Final = 30.0
+AUTOGROUP: Final = Path("/proc/self/autogroup")
 CODE: Final = """
 import os, sys, time
 from kiai.pool_process import serve
@@ -24,6 +26,9 @@ def answering(head, blob):
     match head.decode().split():
         case ["echo"]: return blob
         case ["pid"]: return str(os.getpid()).encode()
+        case ["priority"]:
+            with open("/proc/self/autogroup") as group:
+                return f"{os.nice(0)} {group.read().split()[-1]}".encode()
         case ["die"]: os._exit(1)
         case ["burn"]:
             while True: pass
@@ -152,6 +157,19 @@ def test_processes_start_with_the_first_job_and_end_when_idle() -> None:
             assert again != first
 
     asyncio.run(scenario())
+
+
+@pytest.mark.skipif(not AUTOGROUP.exists(), reason="this system does not share the CPU time among sessions")
+def test_session_of_a_process_has_a_lower_priority_as_well() -> None:
+    own = AUTOGROUP.read_text().split()[-1]
+
+    async def scenario() -> None:
+        async with pool() as workers:
+            niceness = os.nice(0) + NICENESS
+            assert await ask(workers, "priority") == f"{niceness} {NICENESS}".encode()
+
+    asyncio.run(scenario())
+    assert AUTOGROUP.read_text().split()[-1] == own, "the session of the server keeps its priority"
 
 
 def test_sequential_jobs_use_one_process() -> None:

@@ -193,8 +193,9 @@ _CPU_LIMIT: Final[int] = getattr(signal, "SIGPROF", 0)
 class WorkerPool:
     """A pool of at most `size` processes. `part` names it in errors.
 
-    At most `waiting_max` jobs wait, at most `per_caller_max` of one caller, each for at most `wait_s` seconds. A
-    process without a job for `idle_s` seconds ends; with None it never does.
+    At most `waiting_max` jobs wait, at most `per_caller_max` of one caller, each for at most `wait_s` seconds. One
+    caller uses at most `running_per_caller_max` processes at once (None: all). A process without a job for `idle_s`
+    seconds ends; with None it never does.
     """
 
     def __init__(
@@ -207,12 +208,18 @@ class WorkerPool:
         per_caller_max: int,
         wait_s: float,
         idle_s: float | None,
+        running_per_caller_max: int | None = None,
     ) -> None:
         self._size = size
         self._workers = [_Worker(part, command, idle_s) for _ in range(size)]
         self._free = list(self._workers)
         self._queue = FairQueue(
-            part, running_max=size, waiting_max=waiting_max, per_caller_max=per_caller_max, wait_s=wait_s
+            part,
+            running_max=size,
+            waiting_max=waiting_max,
+            per_caller_max=per_caller_max,
+            wait_s=wait_s,
+            running_per_caller_max=running_per_caller_max,
         )
 
     async def run_job(
@@ -223,7 +230,7 @@ class WorkerPool:
         worker = self._free.pop()
         # A task of its own: a caller that is cancelled does not cancel the job.
         job = asyncio.create_task(worker.run(head, read, cpu_s, load))
-        job.add_done_callback(lambda done: self._leave(worker, done))
+        job.add_done_callback(lambda done: self._leave(caller, worker, done))
         return await asyncio.shield(job)
 
     @property
@@ -239,9 +246,9 @@ class WorkerPool:
         """End all processes. Waiting and running jobs raise Unavailable."""
         await asyncio.gather(*(worker.close() for worker in self._workers))
 
-    def _leave(self, worker: _Worker, done: asyncio.Task[T]) -> None:
+    def _leave(self, caller: str, worker: _Worker, done: asyncio.Task[T]) -> None:
         self._free.append(worker)  # a stack: the process used last is used next, so that idle ones can end
-        self._queue.leave()
+        self._queue.leave(caller)
         if not done.cancelled():
             done.exception()  # marks it as retrieved: asyncio logs an error when the caller is gone
 

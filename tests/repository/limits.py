@@ -124,7 +124,9 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
         GUARD.bodies_bytes_per_address / MIB,
         GUARD.budget_wait_s,
     ),
-    "transfer rate of such bodies of one address together, and of what follows a refusal": (GUARD.paced_bytes_per_s / MIB,),
+    "transfer rate of such bodies of one address together, and of what follows a refusal": (
+        GUARD.paced_bytes_per_s / MIB,
+    ),
     "transfer rate of such a body while others wait": (GUARD.contended_bytes_per_s / KIB, GUARD.contended_s),
     "missing or repeated `Host` header, contradictory lengths, malformed chunks": (),
     "path with `..`, an encoded slash, a backslash, NUL, or invalid UTF-8": (),
@@ -258,11 +260,12 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     ),
     "replay decoding": (
         decoder.REPLAY_PROCESSES,
+        decoder.REPLAYS_OF_CALLER_RUNNING_MAX,
         decoder.WAITING_MAX,
         decoder.REPLAYS_OF_CALLER_MAX,
         decoder.WAIT_S,
     ),
-    "decoding of replays that take more than 0.5 s of CPU time, and of all replays of a player who sent one within "
+    "decoding of replays that take more than 0.25 s of CPU time, and of all replays of a player who sent one within "
     "600 s": (
         decoder.LONG_PROCESSES,
         decoder.LONG_WAITING_MAX,

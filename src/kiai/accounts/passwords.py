@@ -92,12 +92,12 @@ class Passwords:
     async def _run(self, caller: str, work: Callable[..., T], *args: str) -> T:
         await self._queue.enter(caller)
         if self._closed:
-            self._queue.leave()
+            self._queue.leave(caller)
             raise Unavailable("login", "the server stops")
         job = self._pool.submit(work, *args)
         loop = asyncio.get_running_loop()
         # By callback: when the caller is cancelled, its thread still runs, and the turn ends with the thread.
-        job.add_done_callback(lambda _: _call_soon(loop, self._queue.leave))
+        job.add_done_callback(lambda _: _call_soon(loop, lambda: self._queue.leave(caller)))
         return await asyncio.wrap_future(job)
 
     async def close(self) -> None:

@@ -1,8 +1,9 @@
 """The server's side of decoding: one pool of processes for pictures and archives, another for replays.
 
 The pools are separate from each other and from those for pp and passwords, so that one kind of job does not delay
-another. A replay that exceeds `SHORT_CPU_S` starts again in a pool of its own, and for `LONG_S` seconds all replays of
-its caller do. So hostile replays delay only those of their caller, and other long ones.
+another. One caller uses one process for replays at a time, which leaves the other one to other callers. A replay that
+exceeds `SHORT_CPU_S` starts again in a pool of its own with a low priority, and for `LONG_S` seconds all replays of its
+player do. So hostile replays delay only those of their caller, and other long ones.
 """
 
 import asyncio
@@ -35,18 +36,21 @@ from kiai.process_pool import InvalidAnswer, JobTimedOut, Load, WorkerClient, Wo
 PICTURE_CPU_S: Final = 5.0
 FRAMES_CPU_S: Final = 2.0
 """CPU limit in seconds. The longest real replay, an hour of play, takes 0.3 s on a core of 2023."""
-SHORT_CPU_S: Final = 0.5
-"""CPU limit of the first attempt, in seconds."""
+SHORT_CPU_S: Final = 0.25
+"""CPU limit of the first attempt, in seconds. Half an hour of play takes 0.15 s."""
+REPLAY_NICENESS: Final = 5  # as for pp: the player waits for both
+LONG_NICENESS: Final = 15
 PICTURE_PROCESSES: Final = 1  # a picture of 34 million pixels takes 200 MB while it is decoded
 REPLAY_PROCESSES: Final = 2
 LONG_PROCESSES: Final = 1
 WAITING_MAX: Final = 256
 PICTURES_OF_CALLER_MAX: Final = 100  # a page of osu!direct asks for a hundred thumbnails at once
-REPLAYS_OF_CALLER_MAX: Final = 12  # a player has at most 11 submissions running and waiting
+REPLAYS_OF_CALLER_RUNNING_MAX: Final = 1
+REPLAYS_OF_CALLER_MAX: Final = 24
 LONG_WAITING_MAX: Final = 32
 LONG_OF_CALLER_MAX: Final = 2
 LONG_S: Final = 600.0
-LONG_CALLERS_MAX: Final = 1_024
+LONG_PLAYERS_MAX: Final = 1_024
 WAIT_S: Final = 20.0
 PICTURES_IDLE_S: Final = 60.0
 REPLAYS_IDLE_S: Final = 300.0
@@ -68,7 +72,7 @@ class Decoder:
         self._replays = replays
         self._long_replays = long_replays
         self._long_until_s: OrderedDict[str, float] = OrderedDict()
-        """The callers whose replays exceeded `SHORT_CPU_S`, oldest first."""
+        """The players whose replays exceeded `SHORT_CPU_S`, oldest first."""
 
     async def avatar(self, picture: bytes, kind: str, *, caller: str) -> bytes:
         """See `pictures.avatar`. Raises Invalid and Unavailable."""
@@ -90,10 +94,10 @@ class Decoder:
         """See `sets.preview`; `load` fetches the archive. Raises Unavailable."""
         return await self._of_archive(PreviewJob(set_id), load, caller)
 
-    async def frames(self, stream: bytes, *, caller: str) -> FrameStats:
-        """See `replay_file.check_frames`. Raises BadReplay and Unavailable."""
+    async def frames(self, stream: bytes, *, player: str, caller: str) -> FrameStats:
+        """See `replay_file.check_frames`. `player` is the account. Raises BadReplay and Unavailable."""
         try:
-            found = await self._frames(stream, caller)
+            found = await self._frames(stream, player, caller)
         except (JobTimedOut, WorkerCrashed) as error:
             # Only hostile data exceeds the limits. The processes are replaced, so it is an error of the input.
             raise BadReplay(f"the frames cannot be read: {error}") from error
@@ -102,28 +106,28 @@ class Decoder:
         assert isinstance(found, FramesResult)
         return found.stats
 
-    async def _frames(self, stream: bytes, caller: str) -> Result:
+    async def _frames(self, stream: bytes, player: str, caller: str) -> Result:
         head, read = head_of(FramesJob()), reader_of(FramesResult, BadFrames)
 
         async def load_short() -> bytes:
-            if self._has_long_replays(caller):  # it has sent a long one since this one began to wait
+            if self._has_long_replays(player):  # it has sent a long one since this one began to wait
                 raise _Moved
             return stream
 
-        if not self._has_long_replays(caller):
+        if not self._has_long_replays(player):
             try:
                 return await self._replays.run_job(caller, head, read, cpu_s=SHORT_CPU_S, load=load_short)
             except JobTimedOut:
-                self._long_until_s[caller] = asyncio.get_running_loop().time() + LONG_S
-                self._long_until_s.move_to_end(caller)
-                if len(self._long_until_s) > LONG_CALLERS_MAX:
+                self._long_until_s[player] = asyncio.get_running_loop().time() + LONG_S
+                self._long_until_s.move_to_end(player)
+                if len(self._long_until_s) > LONG_PLAYERS_MAX:
                     self._long_until_s.popitem(last=False)
             except _Moved:
                 pass
         return await self._long_replays.run_job(caller, head, read, cpu_s=FRAMES_CPU_S, load=in_memory(stream))
 
-    def _has_long_replays(self, caller: str) -> bool:
-        return self._long_until_s.get(caller, 0.0) > asyncio.get_running_loop().time()
+    def _has_long_replays(self, player: str) -> bool:
+        return self._long_until_s.get(player, 0.0) > asyncio.get_running_loop().time()
 
     def pools(self) -> dict[str, PoolUsage]:
         """Return the usage of each pool by its name."""
@@ -174,7 +178,7 @@ def picture_workers(command: Sequence[str] = COMMAND) -> WorkerPool:
     )
 
 
-def replay_workers(command: Sequence[str] = COMMAND) -> WorkerPool:
+def replay_workers(command: Sequence[str] = (*COMMAND, str(REPLAY_NICENESS))) -> WorkerPool:
     """Return the pool of processes for replays."""
     return WorkerPool(
         "replays",
@@ -184,10 +188,11 @@ def replay_workers(command: Sequence[str] = COMMAND) -> WorkerPool:
         per_caller_max=REPLAYS_OF_CALLER_MAX,
         wait_s=WAIT_S,
         idle_s=REPLAYS_IDLE_S,
+        running_per_caller_max=REPLAYS_OF_CALLER_RUNNING_MAX,
     )
 
 
-def long_replay_workers(command: Sequence[str] = COMMAND) -> WorkerPool:
+def long_replay_workers(command: Sequence[str] = (*COMMAND, str(LONG_NICENESS))) -> WorkerPool:
     """Return the pool of processes for replays that take long."""
     return WorkerPool(
         "replays",

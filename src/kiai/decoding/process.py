@@ -1,5 +1,6 @@
 """The program of a decoding process."""
 
+import sys
 from typing import Final
 
 import msgspec
@@ -27,9 +28,9 @@ from kiai.errors import Invalid
 from kiai.osu.replay_file import BadReplay, check_frames
 from kiai.pool_process import serve
 
-# Players wait for pp, but an attacker can send many pictures and replays. Decoding therefore gets the CPU time that the
-# server and pp leave: at 5, two processes that decode hostile replays made song select wait five times as long.
-NICENESS: Final = 15
+# Players wait for pp, but an attacker can send many pictures. Decoding therefore gets the CPU time that the server and
+# pp leave.
+NICENESS: Final = 10
 
 _JOB: Final = msgspec.msgpack.Decoder(Job)
 
@@ -87,4 +88,4 @@ def _run(job: Job, blob: bytes) -> Result:
 
 
 if __name__ == "__main__":
-    serve(answer, niceness=NICENESS)
+    serve(answer, niceness=int(sys.argv[1]) if len(sys.argv) > 1 else NICENESS)

@@ -26,12 +26,14 @@ import msgspec
 from kiai.accounts import User
 from kiai.accounts.visibility import is_public
 from kiai.beatmaps import Beatmap, Beatmaps, osu_key
+from kiai.callers import CALLER, SERVER
 from kiai.clock import Clock
 from kiai.decoding.decoder import Decoder
 from kiai.errors import KiaiError, NotFound, Unavailable
 from kiai.failpoints import Reach
 from kiai.files.port import Files
 from kiai.logs import Outage
+from kiai.networks import is_loopback
 from kiai.osu.accuracy import HitCounts, accuracy, judged
 from kiai.osu.grades import grade
 from kiai.osu.modes import mode_of
@@ -258,6 +260,12 @@ def ended_at_ms(sent: Submission, now_ms: int) -> int:
         return now_ms
     sent_ms = int(sent_time.timestamp()) * 1000
     return sent_ms if now_ms - CLIENT_TIME_MAX_MS <= sent_ms <= now_ms else now_ms
+
+
+def _caller_of(player: str) -> str:
+    """Return the network of the request. Behind a proxy without X-Forwarded-For all players have that of loopback."""
+    caller = CALLER.get()
+    return player if caller == SERVER or is_loopback(caller) else caller
 
 
 class Submissions:
@@ -492,7 +500,8 @@ class Submissions:
         if not sent.replay:
             raise RejectedPlay(Suspicion("replay", "missing for a pass"))
         try:
-            frames = await self._decoder.frames(sent.replay, caller=f"user:{user.id}")
+            player = f"user:{user.id}"
+            frames = await self._decoder.frames(sent.replay, player=player, caller=_caller_of(player))
         except BadReplay as bad:
             raise RejectedPlay(Suspicion("replay", str(bad))) from bad
         suspicions += suspicious_length(frames.frames)
