@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 from tests.patience import patiently
 
+from kiai import process_pool
 from kiai.errors import Unavailable
 from kiai.measuring import PoolUsage
 from kiai.pool_process import NICENESS
@@ -99,7 +100,9 @@ def test_job_that_uses_too_much_cpu_is_killed_and_the_next_one_runs() -> None:
     asyncio.run(scenario())
 
 
-def test_job_without_cpu_time_is_a_timeout_and_not_a_crash() -> None:
+def test_job_without_cpu_time_is_a_timeout_and_not_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_pool, "WALL_MIN_S", 0.5)
+
     async def scenario() -> None:
         async with pool() as workers:
             await ask(workers, "echo")

@@ -1,9 +1,10 @@
 """Pools of processes that can be killed, for jobs on untrusted data.
 
 Such a job may need minutes of CPU time, and a thread cannot be stopped. A pool starts a process when it is first
-needed. A job has a limit of CPU time, which its process enforces itself, and a deadline by the clock, `WALL_FACTOR`
-times as long. Exceeding the first is a fault of the job (`JobTimedOut`); exceeding only the second means that the
-machine is overloaded (`Unavailable`). A process that dies is replaced, and its job is tried once more.
+needed. A job has a limit of CPU time, which its process enforces itself. It also has a deadline by the clock,
+`WALL_FACTOR` times as long and at least `WALL_MIN_S`, because the processes have a low priority. Exceeding the first is
+a fault of the job (`JobTimedOut`); exceeding only the second means that the machine is overloaded (`Unavailable`). A
+process that dies is replaced, and its job is tried once more.
 
 Callers take turns (`fair_queue.py`). When a caller stops waiting, its job runs to its end: killing the process would
 cost the next caller its start-up time.
@@ -23,6 +24,7 @@ from kiai.pool_process import FRAME_MAX, LENGTH, READY, REQUEST
 T = TypeVar("T")
 
 WALL_FACTOR: Final = 6.0
+WALL_MIN_S: Final = 20.0
 START_S: Final = 30.0
 EXIT_S: Final = 0.5  # between the end of a process's output and its exit
 TRIES: Final = 2
@@ -112,15 +114,16 @@ class _Worker:
         self._ending = asyncio.create_task(end())
 
     async def _try(self, head: bytes, blob: bytes, read: Callable[[bytes], T], cpu_s: float) -> T:
+        wall_s = max(WALL_FACTOR * cpu_s, WALL_MIN_S)
         for _ in range(TRIES):
             process = await self._start()
             try:
-                async with asyncio.timeout(WALL_FACTOR * cpu_s):
+                async with asyncio.timeout(wall_s):
                     await _send(process, head, blob, cpu_s)
                     return read(await _receive(process))
             except TimeoutError:
                 await self._stop()
-                raise Unavailable(self._part, f"no answer within {WALL_FACTOR * cpu_s:g} s") from None
+                raise Unavailable(self._part, f"no answer within {wall_s:g} s") from None
             except (asyncio.IncompleteReadError, ConnectionError, InvalidAnswer):
                 # The only signal that the job itself causes; the kernel kills with others, e.g. when memory is short.
                 if await self._exit_code() == -_CPU_LIMIT:

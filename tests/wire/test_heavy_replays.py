@@ -64,8 +64,9 @@ def test_valid_play_is_accepted_during_heavy_replays(server: Server, senders: Th
 
     assert not all(one.done() for one in sent)
     assert answer.body.decode().startswith("beatmapId:701")
+    server.kill()  # the rest of the attack takes long on a busy machine
     for one in sent:
-        one.result()
+        one.exception()
 
 
 def test_shutdown_is_in_time_during_heavy_replays(server: Server, senders: ThreadPoolExecutor) -> None:

@@ -2,8 +2,8 @@
 
 The pools are separate from each other and from those for pp and passwords, so that one kind of job does not delay
 another. One caller uses one process for replays at a time, which leaves the other one to other callers. A replay that
-exceeds `SHORT_CPU_S` starts again in a pool of its own with a low priority, and for `LONG_S` seconds all replays of its
-player do. So hostile replays delay only those of their caller, and other long ones.
+exceeds `SHORT_CPU_S` starts again in a pool of its own, and for `LONG_S` seconds all replays of its player do. So
+hostile replays delay only those of their caller, and other long ones.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from kiai.decoding.jobs import (
 from kiai.errors import Invalid
 from kiai.measuring import PoolUsage
 from kiai.osu.replay_file import BadReplay, FrameStats
+from kiai.pool_process import NICENESS
 from kiai.process_pool import InvalidAnswer, JobTimedOut, Load, WorkerClient, WorkerCrashed, WorkerPool
 
 PICTURE_CPU_S: Final = 5.0
@@ -38,8 +39,6 @@ FRAMES_CPU_S: Final = 2.0
 """CPU limit in seconds. The longest real replay, an hour of play, takes 0.3 s on a core of 2023."""
 SHORT_CPU_S: Final = 0.25
 """CPU limit of the first attempt, in seconds. Half an hour of play takes 0.15 s."""
-REPLAY_NICENESS: Final = 5  # as for pp: the player waits for both
-LONG_NICENESS: Final = 15
 PICTURE_PROCESSES: Final = 1  # a picture of 34 million pixels takes 200 MB while it is decoded
 REPLAY_PROCESSES: Final = 2
 LONG_PROCESSES: Final = 1
@@ -56,6 +55,7 @@ PICTURES_IDLE_S: Final = 60.0
 REPLAYS_IDLE_S: Final = 300.0
 # -P keeps the working folder out of the module path: a file `struct.py` there must not replace the module.
 COMMAND: Final = (sys.executable, "-P", "-m", "kiai.decoding.process")
+REPLAYS_COMMAND: Final = (*COMMAND, str(NICENESS))  # the priority of pp: the player waits for both
 
 _RESULT: Final = msgspec.msgpack.Decoder(Result)
 
@@ -178,7 +178,7 @@ def picture_workers(command: Sequence[str] = COMMAND) -> WorkerPool:
     )
 
 
-def replay_workers(command: Sequence[str] = (*COMMAND, str(REPLAY_NICENESS))) -> WorkerPool:
+def replay_workers(command: Sequence[str] = REPLAYS_COMMAND) -> WorkerPool:
     """Return the pool of processes for replays."""
     return WorkerPool(
         "replays",
@@ -192,7 +192,7 @@ def replay_workers(command: Sequence[str] = (*COMMAND, str(REPLAY_NICENESS))) ->
     )
 
 
-def long_replay_workers(command: Sequence[str] = (*COMMAND, str(LONG_NICENESS))) -> WorkerPool:
+def long_replay_workers(command: Sequence[str] = REPLAYS_COMMAND) -> WorkerPool:
     """Return the pool of processes for replays that take long."""
     return WorkerPool(
         "replays",
