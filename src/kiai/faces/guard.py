@@ -435,7 +435,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._resume_body()
 
     def _resume_body(self) -> None:
-        # Above the mark, the application's next read resumes the flow, as in uvicorn. After its answer there is none.
+        # Above the mark, the application's next read resumes the flow, as in uvicorn. After an answer it reads none.
         if self.phase == OVER or self.cycle.response_complete or len(self.cycle.body) <= HIGH_WATER_LIMIT:
             self.flow.resume_reading()
 
