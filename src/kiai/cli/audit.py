@@ -1,26 +1,20 @@
 """The command `kiai audit`: the audit log as a list, JSON or CSV."""
 
-import csv
 import sys
 from typing import TYPE_CHECKING, Annotated, Final
 
-import msgspec
 import typer
 
 from kiai.cli.common import Invocation, with_options
 from kiai.staff import OPERATOR
 from kiai.staff.audit import utc_text
+from kiai.staff.audit_csv import csv_head, csv_lines
 from kiai.staff.audit_reading import AuditEntry, AuditFilter
 
 if TYPE_CHECKING:
     from kiai.app import Services
 
 PAGE: Final = 1_000
-COLUMNS: Final = (
-    *("id", "at", "actor_id", "actor", "source", "action", "target_kind", "target_id", "target", "reason", "details"),
-    *("previous_hash", "hash"),
-)
-_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 @with_options
@@ -63,7 +57,7 @@ def audit(
 
     rows, total = call.run(work)
     if as_csv:
-        _print_csv(rows)
+        sys.stdout.write(csv_head() + csv_lines(rows))
         return
     out.result({"rows": [row.fields() for row in rows], "total": total}, *(map(_line, rows) if rows else ["No rows."]))
 
@@ -73,18 +67,3 @@ def _line(row: AuditEntry) -> str:
     about = row.target or f"{row.target_kind} {row.target_id}"
     reason = f": {row.reason}" if row.reason else ""
     return f"{row.id:>8}  {utc_text(row.at_ms)}  {actor} ({row.source})  {row.action}  {about}{reason}  {row.details}"
-
-
-def _print_csv(rows: list[AuditEntry]) -> None:
-    writer = csv.writer(sys.stdout)  # RFC 4180: lines end with CR LF
-    writer.writerow(COLUMNS)
-    for row in rows:
-        fields = row.fields()
-        fields["details"] = msgspec.json.encode(fields["details"]).decode()
-        writer.writerow([_cell(fields[name]) for name in COLUMNS])
-
-
-def _cell(value: object) -> str:
-    """Return a value as text. A text that a spreadsheet would execute as a formula gets an apostrophe."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULAS) else text

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from kiai.faces.site.admin.audit import AuditPages
 from kiai.faces.site.admin.health import HealthPages
 from kiai.faces.site.admin.second_factor import StaffSecondFactorPages
 from kiai.faces.site.admin.user_acts import UserActs
@@ -30,4 +31,5 @@ def build_admin_pages(services: "Services") -> list[PageGroup]:
         StaffSecondFactorPages(site.entry, site.web_sessions),
         UserPages(services.authority, community.audit, community.user_search, user_acts),
         HealthPages(site.server_health, site.server_charts),
+        AuditPages(services.authority, community.audit, services.settings.data),
     ]

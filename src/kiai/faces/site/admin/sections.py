@@ -17,5 +17,6 @@ class Section(msgspec.Struct, frozen=True):
 SECTIONS: Final = (
     Section("/admin/users", "Users", "users.notes", "users"),
     Section("/admin/health", "Health", "server.health", "activity"),
+    Section("/admin/audit", "Audit log", "audit.read_own", "history"),
 )
 """All sections, in the order of the navigation."""

@@ -5,16 +5,19 @@ from typing import Final
 from kiai.accounts import User
 from kiai.errors import NotFound
 from kiai.faces.site.admin.acts import ActForms, ShownForms
+from kiai.faces.site.admin.audit import ALL_ROWS, shown
 from kiai.faces.site.admin.frame import admin_view, staff_actor, staff_page
 from kiai.faces.site.admin.user_acts import UserActs, possible_acts, roles_of
 from kiai.faces.site.page import Page, Response, SiteRequest, View
 from kiai.osu.privileges import UNRESTRICTED
-from kiai.staff.audit_reading import AuditReading
+from kiai.staff.audit_reading import AuditFilter, AuditReading
 from kiai.staff.authority import Authority
 from kiai.staff.user_search import UserSearch
 
 PATH: Final = "/admin/users"
 SEES: Final = "users.notes"
+ROWS: Final = 20
+"""Acts that the page of an account lists."""
 
 
 class UserPages:
@@ -23,6 +26,7 @@ class UserPages:
     def __init__(self, authority: Authority, audit: AuditReading, search: UserSearch, acts: UserActs) -> None:
         self._search = search
         self._authority = authority
+        self._audit = audit
         self._forms = ActForms(
             f"{PATH}/{{user}}",
             acts.declared(),
@@ -69,7 +73,15 @@ class UserPages:
         return await self._authority.target(user_id)
 
     async def _view(self, request: SiteRequest, user: User, forms: ShownForms) -> View:
+        actor = staff_actor(request)
+        all_rows = request.visitor.may(ALL_ROWS)
+        by_it = []
+        if all_rows or user.id == actor.user_id:
+            by_it = await self._audit.rows(actor, AuditFilter(actor_id=user.id), limit=ROWS)
         values = {
+            "about_it": shown(await self._audit.about(actor, user.id, since_ms=0, limit=ROWS)),
+            "by_it": shown(by_it),
+            "all_rows": all_rows,
             "user": user,
             "state": state_of(user, request.now_ms),
             "roles": roles_of(user),

@@ -1,0 +1,179 @@
+"""`/admin/audit`: the audit log with filters, and `/admin/audit.csv`, the same rows as CSV."""
+
+import asyncio
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from kiai.errors import NotAllowed, NotFound, TooSlow
+from kiai.faces.rate_limit import RateLimit
+from kiai.faces.site.admin.audit_details import Details, details_of
+from kiai.faces.site.admin.frame import admin_view, staff_actor, staff_page
+from kiai.faces.site.page import BadParameter, Content, Page, Response, SiteRequest
+from kiai.faces.site.templating import url
+from kiai.osu.numbers import whole_number
+from kiai.staff.audit_csv import csv_head, csv_lines
+from kiai.staff.audit_reading import NO_END_MS, AuditEntry, AuditFilter, AuditReading
+from kiai.staff.authority import Authority
+from kiai.staff.server_health import last_check
+
+PATH: Final = "/admin/audit"
+CSV_PATH: Final = "/admin/audit.csv"
+PERMISSION: Final = "audit.read_own"
+ALL_ROWS: Final = "audit.read"
+PAGE: Final = 50
+EXPORTED_MAX: Final = 10_000
+READ_AT_ONCE: Final = 500
+EXPORTS: Final = RateLimit("admin-exports", 10, 60.0)
+"""The limit of an account for exports, which read up to 10,000 rows."""
+SOURCES: Final = ("game", "irc", "web", "api", "cli", "job")
+INVARIANT: Final = "I14"
+"""The key of the chain of hashes in the results of `kiai doctor`."""
+TIME_FORMS: Final = "a day like 2026-05-03, in UTC, or unix seconds"
+TOO_SLOW: Final = "The search takes too long. Give an actor, a target or a shorter time."
+ID_MAX: Final = 2**62
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_UNIX_MAX: Final = 2**40
+
+
+class ShownAct(msgspec.Struct, frozen=True):
+    """A row of the log with its details in words."""
+
+    row: AuditEntry
+    details: Details
+
+
+class Chain(msgspec.Struct, frozen=True):
+    """What the last `kiai doctor` has found about the chain of hashes. Without a run, `at_ms` is None."""
+
+    at_ms: int | None
+    intact: bool
+
+
+class _Unknown(Exception):
+    """A filter names an account that does not exist. The text is a sentence about it."""
+
+
+def shown(rows: list[AuditEntry]) -> list[ShownAct]:
+    """Return rows for the macros of `admin/audit_rows.html`."""
+    return [ShownAct(row, details_of(row.details)) for row in rows]
+
+
+class AuditPages:
+    """The pages of the audit log. `data` is the data folder."""
+
+    def __init__(self, authority: Authority, audit: AuditReading, data: Path) -> None:
+        self._authority = authority
+        self._audit = audit
+        self._data = data
+
+    def pages(self) -> list[Page]:
+        """Return the page and the export."""
+        export = staff_page(CSV_PATH, self._export, PERMISSION)
+        return [staff_page(PATH, self._show, PERMISSION), msgspec.structs.replace(export, rate_limit=EXPORTS)]
+
+    async def _show(self, request: SiteRequest) -> Response:
+        typed = _typed(request)
+        rows: list[AuditEntry] = []
+        sentence = "No act fits."
+        try:
+            wanted = await self._wanted(request)
+            before = request.query.whole("before", 0, at_most=ID_MAX) or None
+            rows = await self._audit.rows(staff_actor(request), wanted, limit=PAGE + 1, before=before)
+        except _Unknown as error:
+            sentence = str(error)
+        except NotAllowed:
+            sentence = "You see only your own acts."
+        except TooSlow:
+            sentence = TOO_SLOW
+        values = {
+            "rows": shown(rows[:PAGE]),
+            "typed": typed,
+            "filtered": any(typed.values()),
+            "sources": SOURCES,
+            "sentence": sentence,
+            "own_only": not request.visitor.may(ALL_ROWS),
+            "next": url(PATH, **typed, before=rows[PAGE - 1].id) if len(rows) > PAGE else None,
+            "export": url(CSV_PATH, **typed) if rows else None,
+            "exported_max": EXPORTED_MAX,
+            "chain": await asyncio.to_thread(_chain, self._data),
+        }
+        return admin_view(request, "audit.html", "Audit log", values)
+
+    async def _export(self, request: SiteRequest) -> Response:
+        parts = [csv_head()]
+        try:
+            wanted = await self._wanted(request)
+            before: int | None = None
+            while len(parts) <= EXPORTED_MAX // READ_AT_ONCE:
+                page = await self._audit.rows(staff_actor(request), wanted, limit=READ_AT_ONCE, before=before)
+                parts.append(await asyncio.to_thread(csv_lines, page))
+                if len(page) < READ_AT_ONCE:
+                    break
+                before = page[-1].id
+        except (_Unknown, NotAllowed):
+            pass  # a list without rows, as on the page
+        headers = (("Content-Disposition", 'attachment; filename="audit.csv"'), ("Cache-Control", "private, no-store"))
+        return Content("".join(parts).encode(), "text/csv; charset=utf-8; header=present", headers=headers)
+
+    async def _wanted(self, request: SiteRequest) -> AuditFilter:
+        """Return the filters of the address. Raises BadParameter for a wrong time, and _Unknown."""
+        query = request.query
+        return AuditFilter(
+            actor_id=await self._account(query.text("actor"), "actor"),
+            target_id=await self._account(query.text("target"), "target"),
+            action=query.text("action"),
+            source=query.text("source"),
+            text=query.text("q"),
+            since_ms=_time(request, "since") or 0,
+            until_ms=_time(request, "until", end=True) or NO_END_MS,
+        )
+
+    async def _account(self, text: str, name: str) -> int | None:
+        """Return the id for a name or an id with `#`. 0 is the server or its operator."""
+        if not text:
+            return None
+        number = whole_number(text.removeprefix("#"), 2**31 - 1)
+        if text.startswith("#") and number is not None:
+            return number
+        try:
+            return (await self._authority.target(text)).id
+        except NotFound as error:
+            if number is not None:
+                return number
+            raise _Unknown(f"There is no account for this {name}.") from error
+
+
+def _typed(request: SiteRequest) -> dict[str, str]:
+    return {name: request.query.text(name) for name in ("actor", "target", "action", "source", "since", "until", "q")}
+
+
+def _time(request: SiteRequest, name: str, *, end: bool = False) -> int | None:
+    """Return a time of the query in unix ms, with `end` that of the last moment of a day or second."""
+    text = request.query.text(name)
+    if not text:
+        return None
+    if _DAY.fullmatch(text):
+        try:
+            day = datetime.fromisoformat(text).replace(tzinfo=UTC)
+        except ValueError as error:
+            raise BadParameter(name, TIME_FORMS, text) from error
+        first = int(day.timestamp() * 1000)
+        return first + timedelta(days=1) // timedelta(milliseconds=1) - 1 if end else first
+    seconds = whole_number(text, _UNIX_MAX)
+    if seconds is None:
+        raise BadParameter(name, TIME_FORMS, text)
+    return seconds * 1000 + (999 if end else 0)
+
+
+def _chain(data: Path) -> Chain:
+    """Return what is known about the chain of hashes. Reads a file."""
+    check = last_check(data)
+    if check is None:
+        return Chain(None, intact=False)
+    # Only the first problems are recorded. With more, the chain may be among the others.
+    complete = check.total <= len(check.problems)
+    return Chain(check.at_ms, complete and all(one.invariant != INVARIANT for one in check.problems))
