@@ -18,7 +18,9 @@ PAGE: Final = 50
 
 _columns = columns_for(User, users)
 _NEWEST: Final = Query(
-    select(*_columns).where(users.c.id < bindparam("before")).order_by(users.c.id.desc()).limit(PAGE + 1), User
+    select(*_columns).where(users.c.id < bindparam("before")).order_by(users.c.id.desc()).limit(PAGE + 1),
+    User,
+    scans="it reads the ids up to the end of the page",
 )
 _BY_ID: Final = Query(select(*_columns).where(users.c.id == bindparam("id")), User)
 _NAMED: Final = tuple(
