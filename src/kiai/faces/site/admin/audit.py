@@ -47,7 +47,7 @@ class ShownAct(msgspec.Struct, frozen=True):
 
 
 class Chain(msgspec.Struct, frozen=True):
-    """What the last `kiai doctor` has found about the chain of hashes. Without a run, `at_ms` is None."""
+    """The chain of hashes as the last `kiai doctor` has found it. Without a run, `at_ms` is None."""
 
     at_ms: int | None
     intact: bool
