@@ -109,6 +109,14 @@ class Series(msgspec.Struct, frozen=True):
     samples: list[Sample]
 
 
+class SampleTotals(msgspec.Struct, frozen=True):
+    """Sums over the rows of all servers."""
+
+    requests: int
+    errors: int
+    submissions: int
+
+
 _VALUES: Final = Sample.__struct_fields__[1:]
 _COUNTS: Final = ("requests", "errors", "submissions")
 _of_time = and_(samples.c.minute >= bindparam("since"), samples.c.minute < bindparam("until"))
@@ -138,6 +146,13 @@ _SPANS: Final = Query(
     .order_by(_minutes.c.span)
     .limit(POINTS_MAX),
     lambda *row: row,
+)
+
+_TOTALS: Final = Query(
+    select(*[cast(func.coalesce(func.sum(samples.c[name]), 0), BigInteger) for name in _COUNTS]).where(
+        samples.c.minute >= bindparam("since")
+    ),
+    SampleTotals,
 )
 
 _of_row = and_(samples.c.minute == bindparam("of_minute"), samples.c.server == bindparam("of_server"))
@@ -210,6 +225,10 @@ class Samples:
                 for at in range(count)
             ],
         )
+
+    async def totals(self, since: int) -> SampleTotals:
+        """Return the sums since a minute (unix time in minutes, not longer ago than a day)."""
+        return await self._database.one(_TOTALS, since=since) or SampleTotals(0, 0, 0)
 
     async def thin(self) -> None:
         """Combine rows older than a day to one for 15 minutes, and delete those older than 90 days. A job calls this.

@@ -35,6 +35,7 @@ from kiai.secret_box import SecretBox
 from kiai.staff.chat_bots import ChatBots
 from kiai.staff.server_charts import ServerCharts
 from kiai.staff.server_health import ServerHealth
+from kiai.staff.start_page import StartOfStaff
 from kiai.staff.status_history import StatusHistory
 from kiai.uptime import Components, Uptime, readiness_checks
 
@@ -102,6 +103,16 @@ class SiteServices:
             disks(settings.data, files),
             {} if chain is None else {"IRC": chain},
             services.work_pools,
+        )
+        self.start_of_staff = StartOfStaff(
+            services.database,
+            services.authority,
+            services.community.audit,
+            self.samples,
+            self.uptime.components,
+            self.server_health,
+            services.switches,
+            services.clock,
         )
 
     def _build_own_account(self, services: "Services") -> None:

@@ -62,7 +62,16 @@ NEEDED: Final = {"/register/check": "?field=username&value=somebody"}
 """Queries of the pages that have no answer without one."""
 WITHOUT_TOKEN: Final[set[str]] = set()
 """Forms without a token. Such a form may not change anything."""
-NO_SUCH: Final = ("/nope", "/community/forums", "/wiki/Main", "/ap", "/p/admin", "/admin", "/static/nope.css", "/Clans")
+NO_SUCH: Final = (
+    "/nope",
+    "/community/forums",
+    "/wiki/Main",
+    "/ap",
+    "/p/admin",
+    "/admin/nope",
+    "/static/nope.css",
+    "/Clans",
+)
 HOSTILE: Final = (
     "0",
     "-1",

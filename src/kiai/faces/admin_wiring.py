@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from kiai.faces.site.admin.audit import AuditPages
 from kiai.faces.site.admin.health import HealthPages
 from kiai.faces.site.admin.second_factor import StaffSecondFactorPages
+from kiai.faces.site.admin.start import AdminStart
 from kiai.faces.site.admin.user_acts import UserActs
 from kiai.faces.site.admin.users import UserPages
 from kiai.faces.site.app import PageGroup
@@ -29,6 +30,7 @@ def build_admin_pages(services: "Services") -> list[PageGroup]:
     )
     return [
         StaffSecondFactorPages(site.entry, site.web_sessions),
+        AdminStart(site.start_of_staff, site.server_charts),
         UserPages(services.authority, community.audit, community.user_search, user_acts),
         HealthPages(site.server_health, site.server_charts),
         AuditPages(services.authority, community.audit, services.settings.data),
