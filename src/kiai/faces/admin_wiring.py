@@ -4,11 +4,15 @@ from typing import TYPE_CHECKING
 
 from kiai.faces.site.admin.audit import AuditPages
 from kiai.faces.site.admin.health import HealthPages
+from kiai.faces.site.admin.live import LivePages
 from kiai.faces.site.admin.second_factor import StaffSecondFactorPages
 from kiai.faces.site.admin.start import AdminStart
 from kiai.faces.site.admin.user_acts import UserActs
 from kiai.faces.site.admin.users import UserPages
 from kiai.faces.site.app import PageGroup
+from kiai.multiplayer.rooms import MatchChannels
+from kiai.staff.live_desk import LiveDesk
+from kiai.staff.match_acts import MatchActs
 
 if TYPE_CHECKING:
     from kiai.app import Services
@@ -32,6 +36,15 @@ def build_admin_pages(services: "Services") -> list[PageGroup]:
         StaffSecondFactorPages(site.entry, site.web_sessions),
         AdminStart(site.start_of_staff, site.server_charts),
         UserPages(services.authority, community.audit, community.user_search, user_acts),
+        LivePages(
+            services.authority,
+            community.audit,
+            LiveDesk(services.authority, community.user_search, services.realtime),
+            MatchChannels(services.realtime, services.match_history),
+            services.live.rooms,
+            community.sanctions,
+            MatchActs(services.matches, services.realtime, services.authority, services.clock),
+        ),
         HealthPages(site.server_health, site.server_charts),
         AuditPages(services.authority, community.audit, services.settings.data),
     ]

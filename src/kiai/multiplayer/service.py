@@ -465,6 +465,10 @@ class Matches:
             match_id, command_of(by=issuer_of(session), at_ms=self._clock.now_ms(), **fields)
         )
 
+    async def close(self, issuer: commands.Issuer, match_id: int) -> None:
+        """Close a match for an issuer without a session, whose right the caller has checked. Raises MatchGone."""
+        await self._run(match_id, commands.Close(by=issuer, at_ms=self._clock.now_ms()))
+
     async def create_by_command(
         self, session: Session, name: str, password: str, *, private: bool, also: WithinTransaction | None = None
     ) -> tuple[Session, int]:

@@ -12,10 +12,11 @@ from kiai.multiplayer import commands
 from kiai.multiplayer.match import Match, apply
 from kiai.multiplayer.service import CommandOutcome, Matches, issuer_of
 from kiai.osu.privileges import may
-from kiai.realtime.port import Realtime, Session
+from kiai.realtime.port import MatchGone, Realtime, Session
 from kiai.staff import audit
 from kiai.staff.audit import Actor
 from kiai.staff.authority import Authority, Requirement
+from kiai.staff.reasons import checked_reason
 from kiai.storage.port import Transaction
 
 AUDITED: Final[dict[type[commands.MatchCommand], str]] = {
@@ -24,6 +25,10 @@ AUDITED: Final[dict[type[commands.MatchCommand], str]] = {
     commands.BanPlayer: "mp_ban",
 }
 """Commands of staff in a match of another player, and their actions in the audit log."""
+
+
+CLOSES: Final = "matches.referee_any"
+"""The permission to close a match of another player."""
 
 
 class MatchActs:
@@ -62,6 +67,40 @@ class MatchActs:
                 kind, target_id = ("user", user_id) if user_id else ("match", match.history_id)
                 await self._record(session, "matches.referee_any", action, kind, target_id, match)
         return await self._matches.act_as_leader(session, match_id, command, **fields)
+
+    async def close(self, actor: Actor, match_id: int, history_id: int, reason: str) -> None:
+        """Close a match as staff without a session in the game, with the row `mp_close`.
+
+        `match_id` is the number in the game, which belongs to another match later; `history_id` names the match. Raises
+        NotAllowed, Invalid for the reason, and NotFound("match").
+        """
+        await self._authority.require(actor, CLOSES)
+        reason = checked_reason(reason)
+        match = await self._realtime.match(match_id, Match)
+        if match is None or match.history_id != history_id:
+            raise NotFound("match")
+        author = await self._authority.target(actor.user_id)
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction) -> None:
+            await audit.write(
+                tx,
+                actor,
+                "mp_close",
+                at_ms=now,
+                target_kind="match",
+                target_id=history_id,
+                reason=reason,
+                details={"match": history_id, "name": match.name},
+            )
+
+        # The row comes before the act, as in `run`.
+        await self._authority.transaction(Requirement(actor, CLOSES), body)
+        issuer = commands.Issuer(author.id, author.name, referee_any=True, staff=True)
+        try:
+            await self._matches.close(issuer, match_id)
+        except MatchGone as error:
+            raise NotFound("match") from error
 
     async def force(self, session: Session, match_id: int, user: User) -> None:
         """Seat an online player without password (docs/spec/multiplayer.md#invitations), with the row `mp_force`.

@@ -17,6 +17,7 @@ class Section(msgspec.Struct, frozen=True):
 SECTIONS: Final = (
     Section("/admin", "Start", "audit.read_own", "gauge"),
     Section("/admin/users", "Users", "users.notes", "users"),
+    Section("/admin/live", "Live", "users.kick", "monitor"),
     Section("/admin/health", "Health", "server.health", "activity"),
     Section("/admin/audit", "Audit log", "audit.read_own", "history"),
 )
