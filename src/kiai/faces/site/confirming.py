@@ -10,7 +10,7 @@ from kiai.faces.site.page import Head, SiteRequest, View
 CONFIRMED: Final = "1"
 
 
-class Confirmation(msgspec.Struct, frozen=True):
+class ActConfirmation(msgspec.Struct, frozen=True):
     """The page before an act. `heading` names the target, `sentence` says what will happen.
 
     `action` is the path of the form, `back` that of "Cancel". `facts` are what the visitor has chosen, each with its
@@ -31,6 +31,6 @@ def is_confirmed(request: SiteRequest) -> bool:
     return request.form.text("confirmed") == CONFIRMED
 
 
-def confirmation_page(confirmation: Confirmation) -> View:
+def confirmation_page(confirmation: ActConfirmation) -> View:
     """Return the page that asks."""
     return View("confirm.html", {"confirmation": confirmation}, Head(title=confirmation.heading))

@@ -11,7 +11,7 @@ from kiai.accounts import Accounts
 from kiai.accounts.model import BOT_ID
 from kiai.beatmaps.model import MapSummary
 from kiai.errors import Conflict, Invalid, KiaiError, NotFound, Refused, Unavailable
-from kiai.faces.site.confirming import Confirmation, confirmation_page, is_confirmed
+from kiai.faces.site.confirming import ActConfirmation, confirmation_page, is_confirmed
 from kiai.faces.site.locale import Locale
 from kiai.faces.site.page import (
     Access,
@@ -181,7 +181,7 @@ class MappoolPages:
                 heading = text("Delete the mappool %(name)s?", name=pool.name)
                 sentence = text("It has %(count)s picks. This cannot be undone.", count=request.locale.number(picks))
                 path = f"/mappools/{pool.id}"
-                return confirmation_page(Confirmation(heading, sentence, f"{path}/delete", path, danger=True))
+                return confirmation_page(ActConfirmation(heading, sentence, f"{path}/delete", path, danger=True))
             await self._acts.delete(_actor(request), pool.name)
         except Refused as error:
             return await self._page(request, pool, ("delete", common.refused(request.locale, {}, error.reason)))

@@ -7,7 +7,7 @@ import msgspec
 
 from kiai.beatmaps import Beatmap, Beatmaps, MapStatus
 from kiai.errors import Invalid, NotFound, Refused
-from kiai.faces.site.confirming import Confirmation, confirmation_page, is_confirmed
+from kiai.faces.site.confirming import ActConfirmation, confirmation_page, is_confirmed
 from kiai.faces.site.locale import Locale
 from kiai.faces.site.page import Access, FormState, Head, Page, Redirect, Response, SiteRequest, View
 from kiai.faces.site.settings import common
@@ -179,7 +179,7 @@ def _faults(request: SiteRequest, act: str, typed: Mapping[str, str]) -> dict[st
     return wrong
 
 
-def _question(request: SiteRequest, of_set: _SetMaps, act: str, typed: Mapping[str, str]) -> Confirmation:
+def _question(request: SiteRequest, of_set: _SetMaps, act: str, typed: Mapping[str, str]) -> ActConfirmation:
     text, name = request.locale.text, of_set.name
     facts = [(text("Reason"), typed["reason"])] if typed["reason"].strip() else []
     match act:
@@ -207,4 +207,4 @@ def _question(request: SiteRequest, of_set: _SetMaps, act: str, typed: Mapping[s
                 *facts,
             ]
     fields = {"map": str(of_set.beatmap.id), **typed}
-    return Confirmation(heading, sentence, f"{of_set.path}/{act}", of_set.address(), fields, facts)
+    return ActConfirmation(heading, sentence, f"{of_set.path}/{act}", of_set.address(), fields, facts)
