@@ -54,6 +54,8 @@ EXAMPLES: Final = {
     "comment": "1",
     "mode": "osu",
     "provider": "x",
+    "report": "1",
+    "flag": "1",
 }
 """A value for each parameter of a path, in the demo world."""
 STREAMS: Final = {"/live"}

@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING
 
 from kiai.faces.site.admin.audit import AuditPages
+from kiai.faces.site.admin.flags import FlagPages
 from kiai.faces.site.admin.health import HealthPages
 from kiai.faces.site.admin.live import LivePages
+from kiai.faces.site.admin.reports import ReportDeskPages
 from kiai.faces.site.admin.second_factor import StaffSecondFactorPages
 from kiai.faces.site.admin.start import AdminStart
 from kiai.faces.site.admin.user_acts import UserActs
@@ -35,7 +37,6 @@ def build_admin_pages(services: "Services") -> list[PageGroup]:
     return [
         StaffSecondFactorPages(site.entry, site.web_sessions),
         AdminStart(site.start_of_staff, site.server_charts),
-        UserPages(services.authority, community.audit, community.user_search, user_acts),
         LivePages(
             services.authority,
             community.audit,
@@ -45,6 +46,16 @@ def build_admin_pages(services: "Services") -> list[PageGroup]:
             community.sanctions,
             MatchActs(services.matches, services.realtime, services.authority, services.clock),
         ),
+        UserPages(
+            services.authority,
+            community.audit,
+            community.user_search,
+            user_acts,
+            community.reports,
+            community.flag_queue,
+        ),
+        ReportDeskPages(services.authority, community.audit, community.reports),
+        FlagPages(services.authority, community.audit, community.flag_queue, site.score_reader),
         HealthPages(site.server_health, site.server_charts),
         AuditPages(services.authority, community.audit, services.settings.data),
     ]

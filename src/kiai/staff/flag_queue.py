@@ -52,6 +52,14 @@ class FlagQueue:
         await self._authority.require(actor, HANDLE)
         return await self._flags.count(user_id=user_id, kind=kind, state=state)
 
+    async def find(self, actor: Actor, flag_id: int) -> FlagObject:
+        """Return a flag. Raises NotAllowed and NotFound("flag")."""
+        await self._authority.require(actor, HANDLE)
+        found = await self._flags.find(flag_id)
+        if found is None:
+            raise NotFound("flag")
+        return flag_object(found)
+
     async def close(self, actor: Actor, flag_id: int, verdict: str, text: str = "") -> FlagObject:
         """Close an open flag, with an audit row `flag_close` in the same transaction. Return the closed flag.
 

@@ -12,6 +12,7 @@ from kiai.errors import NotAllowed, NotFound, TooSlow
 from kiai.faces.rate_limit import RateLimit
 from kiai.faces.site.admin.audit_details import Details, details_of
 from kiai.faces.site.admin.frame import admin_view, staff_actor, staff_page
+from kiai.faces.site.admin.named_accounts import account_id
 from kiai.faces.site.page import BadParameter, Content, Page, Response, SiteRequest
 from kiai.faces.site.templating import url
 from kiai.osu.numbers import whole_number
@@ -123,8 +124,8 @@ class AuditPages:
         """Return the filters of the address. Raises BadParameter for a wrong time, and _Unknown."""
         query = request.query
         return AuditFilter(
-            actor_id=await self._account(query.text("actor"), "actor"),
-            target_id=await self._account(query.text("target"), "target"),
+            actor_id=await self._account(request, "actor"),
+            target_id=await self._account(request, "target"),
             action=query.text("action"),
             source=query.text("source"),
             text=query.text("q"),
@@ -132,18 +133,10 @@ class AuditPages:
             until_ms=_time(request, "until", end=True) or NO_END_MS,
         )
 
-    async def _account(self, text: str, name: str) -> int | None:
-        """Return the id for a name or an id with `#`. 0 is the server or its operator."""
-        if not text:
-            return None
-        number = whole_number(text.removeprefix("#"), 2**31 - 1)
-        if text.startswith("#") and number is not None:
-            return number
+    async def _account(self, request: SiteRequest, name: str) -> int | None:
         try:
-            return (await self._authority.target(text)).id
+            return await account_id(self._authority, request.query.text(name))
         except NotFound as error:
-            if number is not None:
-                return number
             raise _Unknown(f"There is no account for this {name}.") from error
 
 

@@ -36,7 +36,7 @@ def details_of(text: str) -> Details:
         details = {"details": text}
     before, after = details.pop("before", None), details.pop("after", None)
     changes = list(_changes(before, after))
-    facts = [(_short(name), _words(value)) for name, value in details.items()]
+    facts = [(_short(name), value_words(value)) for name, value in details.items()]
     more = len(changes) > SHOWN_MAX or len(facts) > SHOWN_MAX
     return Details(tuple(changes[:SHOWN_MAX]), tuple(facts[:SHOWN_MAX]), more)
 
@@ -48,14 +48,15 @@ def _changes(before: Any, after: Any) -> list[ChangedValue]:
         old, new = before or {}, after or {}
         names = [*old, *(name for name in new if name not in old)]
         return [
-            ChangedValue(_short(name), _words(old.get(name)), _words(new.get(name)))
+            ChangedValue(_short(name), value_words(old.get(name)), value_words(new.get(name)))
             for name in names
             if old.get(name) != new.get(name)
         ]
-    return [ChangedValue("value", _words(before), _words(after))]
+    return [ChangedValue("value", value_words(before), value_words(after))]
 
 
-def _words(value: Any) -> str:
+def value_words(value: Any) -> str:
+    """Return a value of the details in words, with at most `VALUE_MAX` characters."""
     if value is None or value == "":
         return NOTHING
     if isinstance(value, bool):

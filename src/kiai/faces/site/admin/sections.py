@@ -19,6 +19,8 @@ SECTIONS: Final = (
     Section("/admin/users", "Users", "users.notes", "users"),
     Section("/admin/live", "Live", "users.kick", "monitor"),
     Section("/admin/health", "Health", "server.health", "activity"),
+    Section("/admin/reports", "Reports", "reports.handle", "message-square"),
+    Section("/admin/flags", "Flags", "flags.handle", "flag"),
     Section("/admin/audit", "Audit log", "audit.read_own", "history"),
 )
 """All sections, in the order of the navigation."""

@@ -1,29 +1,46 @@
 """`/admin/users`: the search of accounts, an account, and the acts of staff on it (`admin/user_acts.py`)."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from kiai.accounts import User
 from kiai.errors import NotFound
 from kiai.faces.site.admin.acts import ActForms, ShownForms
 from kiai.faces.site.admin.audit import ALL_ROWS, shown
+from kiai.faces.site.admin.flags import figures_of
 from kiai.faces.site.admin.frame import admin_view, staff_actor, staff_page
 from kiai.faces.site.admin.user_acts import UserActs, possible_acts, roles_of
 from kiai.faces.site.page import Page, Response, SiteRequest, View
 from kiai.osu.privileges import UNRESTRICTED
+from kiai.scores.flags import FlagObject
 from kiai.staff.audit_reading import AuditFilter, AuditReading
 from kiai.staff.authority import Authority
+from kiai.staff.flag_queue import HANDLE as HANDLES_FLAGS
+from kiai.staff.flag_queue import FlagQueue
+from kiai.staff.reports import PERMISSION as HANDLES_REPORTS
+from kiai.staff.reports import Report, Reports
 from kiai.staff.user_search import UserSearch
 
 PATH: Final = "/admin/users"
 SEES: Final = "users.notes"
 ROWS: Final = 20
-"""Acts that the page of an account lists."""
+"""Acts, open reports and open flags that the page of an account lists."""
 
 
 class UserPages:
     """The pages of accounts in the panel."""
 
-    def __init__(self, authority: Authority, audit: AuditReading, search: UserSearch, acts: UserActs) -> None:
+    def __init__(
+        self,
+        authority: Authority,
+        audit: AuditReading,
+        search: UserSearch,
+        acts: UserActs,
+        reports: Reports,
+        flags: FlagQueue,
+    ) -> None:
+        self._reports = reports
+        self._flags = flags
         self._search = search
         self._authority = authority
         self._audit = audit
@@ -78,7 +95,16 @@ class UserPages:
         by_it = []
         if all_rows or user.id == actor.user_id:
             by_it = await self._audit.rows(actor, AuditFilter(actor_id=user.id), limit=ROWS)
+        reports: Sequence[Report] = ()
+        flags: list[FlagObject] = []
+        if request.visitor.may(HANDLES_REPORTS):
+            reports, _ = await self._reports.listed(actor, "open", about=user.id, size=ROWS)
+        if request.visitor.may(HANDLES_FLAGS):
+            flags = await self._flags.page(actor, user_id=user.id, limit=ROWS)
         values = {
+            "reports": reports,
+            "flags": flags,
+            "figures": {flag.id: figures_of(flag) for flag in flags},
             "about_it": shown(await self._audit.about(actor, user.id, since_ms=0, limit=ROWS)),
             "by_it": shown(by_it),
             "all_rows": all_rows,
