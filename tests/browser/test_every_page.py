@@ -55,6 +55,17 @@ def test_page_of_a_stranger_is_accessible_and_fits(stranger: BrowserContext, dem
     check(stranger, demo, axe, path)
 
 
+@pytest.mark.parametrize("theme", THEMES)
+def test_page_of_an_owner_of_a_clan_is_accessible_and_fits(
+    chromium: Browser, demo: Server, axe: str, theme: Literal["dark", "light"]
+) -> None:
+    owner = demo.ask("GET", "/v2/clans/1", host="api.localhost").json["data"]["owner"]
+    token = a_browser(demo, user_id=owner).cookies["kiai"]
+    with chromium.new_context(locale="en", color_scheme=theme) as context:
+        context.add_cookies([{"name": "kiai", "value": token, "url": f"http://localhost:{demo.port}"}])
+        check(context, demo, axe, "/clans/1/manage")
+
+
 def check(visitor: BrowserContext, demo: Server, axe: str, path: str) -> None:
     """Check that a page has no error and no violation, and fits into windows of three widths."""
     errors: list[str] = []
