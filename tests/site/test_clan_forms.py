@@ -46,7 +46,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     for user_id, name in NAMES.items():
         rows.player(user_id, name)
     rows.close()
-    server = Server(data, **BEHIND_PROXY, RATE_LIMITS="off").start()
+    server = Server(data, **BEHIND_PROXY, RATE_LIMITS="off", STAFF_SECOND_FACTOR="on").start()
     server.address = "198.51.100.21"
     yield server
     server.stop()
@@ -110,7 +110,7 @@ def buttons(page: PageReply) -> list[str]:
 
 
 def as_(server: Server, user_id: int) -> Browser:
-    return a_browser(server, user_id=user_id)
+    return a_browser(server, user_id=user_id, second_factor_h=0 if user_id == ADMIN else None)
 
 
 def the_clan(server: Server, user_id: int, query: str = "") -> PageReply:
@@ -606,6 +606,22 @@ def test_staff_changes_a_clan_of_others_with_a_reason_and_one_row_of_the_audit_l
     assert done.message == "The clan is changed."
     assert (again.status, again.alert) == (422, "The name is already Nice Owls.")
     assert audited(server, before) == [("clan_edit", ADMIN, "web", "offensive name")]
+
+
+def test_staff_needs_a_recent_second_factor(server: Server) -> None:
+    question = desk(server, ADMIN).button("Remove mia").press()
+    question.browser.cookies = a_browser(server, user_id=ADMIN, second_factor_h=13).cookies
+    page = question.browser.get("/medals")
+    token = str(page.one('input[name="csrf_token"]').attributes["value"])
+    form = question.button("Confirm").set("Reason", "a")
+    form.values["csrf_token"] = token
+
+    shown = question.browser.get(f"/clans/{OWLS}/manage", follow=False)
+    refused = form.press(follow=False)
+
+    assert shown.location == f"/admin/second-factor?next=%2Fclans%2F{OWLS}%2Fmanage"
+    assert refused.location == "/admin/second-factor?next=%2Fadmin"
+    assert MIA in members(server)
 
 
 def test_staff_removes_transfers_and_disbands(server: Server) -> None:

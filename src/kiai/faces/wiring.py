@@ -562,7 +562,14 @@ def _server_groups(services: "Services") -> list[PageGroup]:
     clan_pages = ClanPages(services.clans, site.clans, services.ranks, community.clans)
     return [
         clan_pages,
-        ClanDeskPages(clan_pages, site.clans, community.clans, community.clan_staff, services.accounts),
+        ClanDeskPages(
+            clan_pages,
+            site.clans,
+            community.clans,
+            community.clan_staff,
+            services.accounts,
+            staff_second_factor=settings.demands_second_factor_of_staff,
+        ),
         MedalPages(services.showcase.history, services.accounts),
         SearchPages(site.names, services.beatmaps, site.clans, services.match_history),
         NewsPages(site.documents, settings.site_url, settings.title),

@@ -12,6 +12,7 @@ from kiai.errors import Invalid, KiaiError, NotFound
 from kiai.faces.site import clan_forms
 from kiai.faces.site.clan_forms import Question
 from kiai.faces.site.clans import ClanPages
+from kiai.faces.site.gateway import NeedsSecondFactor, has_recent_second_factor
 from kiai.faces.site.locale import Locale
 from kiai.faces.site.page import Access, BadParameter, FormState, Head, Page, Redirect, Response, SiteRequest, View
 from kiai.faces.site.settings import common
@@ -58,13 +59,21 @@ class ClanDeskPages:
     """The page on which a clan is managed, and its forms."""
 
     def __init__(
-        self, clan_pages: ClanPages, directory: ClanDirectory, acts: ClanActs, staff: ClanStaff, accounts: Accounts
+        self,
+        clan_pages: ClanPages,
+        directory: ClanDirectory,
+        acts: ClanActs,
+        staff: ClanStaff,
+        accounts: Accounts,
+        *,
+        staff_second_factor: bool,
     ) -> None:
         self._clan_pages = clan_pages
         self._directory = directory
         self._acts = acts
         self._staff = staff
         self._accounts = accounts
+        self._staff_second_factor = staff_second_factor
 
     def pages(self) -> list[Page]:
         """Return the page and its forms."""
@@ -94,10 +103,16 @@ class ClanDeskPages:
         return await self._page(request, clan, office)
 
     async def _office(self, request: SiteRequest, clan: Clan) -> Office:
+        """Return the rights of the visitor. Raises NeedsSecondFactor for staff who has no other right here."""
         user = request.visitor.player
         seat = await self._acts.seat(user.id)
         role = seat.role if seat is not None and seat.clan_id == clan.id else 0
-        return Office(role, may(user.priv, PERMISSION))
+        manages_any = may(user.priv, PERMISSION)
+        if manages_any and self._staff_second_factor and not has_recent_second_factor(request.visitor, request.now_ms):
+            if role < Role.OFFICER:
+                raise NeedsSecondFactor
+            manages_any = False
+        return Office(role, manages_any)
 
     async def _page(
         self,

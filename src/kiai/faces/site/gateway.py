@@ -245,10 +245,7 @@ class SiteGateway:
     def _check_staff(self, page: Page, visitor: Visitor) -> None:
         if not visitor.may(page.permission):  # the domain checks again; here it hides that the page exists
             raise NotFound("page")
-        assert visitor.session is not None
-        used_at_ms = visitor.session.second_factor_at_ms
-        recent = used_at_ms is not None and self._clock.now_ms() - used_at_ms < SECOND_FACTOR_MS
-        if self._staff_second_factor and not recent:
+        if self._staff_second_factor and not has_recent_second_factor(visitor, self._clock.now_ms()):
             raise NeedsSecondFactor
 
     def _check_csrf(self, req: falcon.asgi.Request, visitor: Visitor, form: Form) -> None:
@@ -463,6 +460,12 @@ def session_cookie(token: str) -> Cookie:
 def no_session_cookie() -> Cookie:
     """Return the cookie that ends the session in the browser."""
     return Cookie(SESSION_COOKIE, "", max_age_s=0, secret=True)
+
+
+def has_recent_second_factor(visitor: Visitor, now_ms: int) -> bool:
+    """Return whether the session of a visitor has a second factor that is recent enough for acts of staff."""
+    used_at_ms = None if visitor.session is None else visitor.session.second_factor_at_ms
+    return used_at_ms is not None and now_ms - used_at_ms < SECOND_FACTOR_MS
 
 
 def _is_staff(visitor: Visitor) -> bool:
