@@ -21,6 +21,7 @@ from kiai.staff.address_blocks import AddressBlocks
 from kiai.staff.audit_reading import AuditReading
 from kiai.staff.channel_desk import ChannelDesk
 from kiai.staff.chat_desk import ChatDesk
+from kiai.staff.clan_search import ClanSearch
 from kiai.staff.clans import ClanStaff
 from kiai.staff.content_removal import ContentRemoval
 from kiai.staff.debug_log import DebugLog
@@ -34,6 +35,7 @@ from kiai.staff.inspection import Inspections
 from kiai.staff.kicks import Kicks
 from kiai.staff.live_settings import LiveSettings
 from kiai.staff.maintenance import Maintenance
+from kiai.staff.map_imports import MapImports
 from kiai.staff.map_news import MapNews
 from kiai.staff.map_requests import MapRequests, NominationRules
 from kiai.staff.naming import Naming
@@ -124,6 +126,7 @@ class CommunityServices:
         self.clan_history = ClanHistory(database, services.accounts)
         self.clan_upkeep = ClanUpkeep(database, self.clans, clock)
         self.clan_staff = ClanStaff(services.accounts, services.authority, self.clans, services.clans, clock)
+        self.clan_search = ClanSearch(database, services.authority)
         self.clan_notices = ClanNotices(
             services.accounts,
             services.relationships,
@@ -183,6 +186,7 @@ class CommunityServices:
             on=settings.nomination_mode, needed=settings.nominations_needed, qualified_hours=settings.qualified_hours
         )
         self.map_requests = MapRequests(database, services.authority, services.beatmaps, clock, rules)
+        self.map_imports = MapImports(services.beatmaps, self.map_requests, services.upstream)
         self.nominations = NominationMode(
             database, services.accounts, services.authority, services.beatmaps, self.map_requests, clock, rules
         )

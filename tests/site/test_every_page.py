@@ -35,6 +35,7 @@ EXAMPLES: Final = {
     "word": "taiko",
     "part": "osu",
     "clan": "1",
+    "channel": "1",
     "score": "63",
     "set": "900001",
     "map": "900001",

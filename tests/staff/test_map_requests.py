@@ -21,7 +21,7 @@ from kiai.staff import OPERATOR
 from kiai.staff.audit import Actor
 from kiai.staff.map_news import MapNews
 from kiai.staff.map_requests import OPEN_MAX, NominationRules
-from kiai.storage.tables import outbox
+from kiai.storage.tables import audit_log, outbox
 
 
 @pytest.fixture
@@ -392,3 +392,16 @@ def test_announcements_can_be_off_and_a_removed_channel_does_no_harm(requests: R
     world.run(quiet.say())
 
     assert (posts.lines, said.lines) == ([], [])
+
+
+def test_reason_of_a_status_and_of_freezing_is_in_the_audit_log(requests: Ranking) -> None:
+    songs = requests.pending(a_map(1))
+    nominator = requests.nominator("nominator")
+
+    requests.world.run(requests.requests.set_status(nominator, songs, MapStatus.LOVED, reason="  fun  "))
+    requests.world.run(requests.requests.set_frozen(nominator, songs, False, reason="upstream knows"))
+
+    rows = requests.world.look(select(audit_log.c.action, audit_log.c.reason).order_by(audit_log.c.id))
+    assert list(rows)[-2:] == [("beatmap_status", "fun"), ("beatmap_status", "upstream knows")]
+    with pytest.raises(Invalid):
+        requests.world.run(requests.requests.set_status(nominator, songs, MapStatus.PENDING, reason="x" * 501))

@@ -3,6 +3,9 @@
 from typing import TYPE_CHECKING
 
 from kiai.faces.site.admin.audit import AuditPages
+from kiai.faces.site.admin.beatmaps import BeatmapPages
+from kiai.faces.site.admin.channels import ChannelPages
+from kiai.faces.site.admin.clans import AdminClanPages
 from kiai.faces.site.admin.flags import FlagPages
 from kiai.faces.site.admin.health import HealthPages
 from kiai.faces.site.admin.live import LivePages
@@ -58,4 +61,15 @@ def build_admin_pages(services: "Services") -> list[PageGroup]:
         FlagPages(services.authority, community.audit, community.flag_queue, site.score_reader),
         HealthPages(site.server_health, site.server_charts),
         AuditPages(services.authority, community.audit, services.settings.data),
+        BeatmapPages(
+            services.authority,
+            community.audit,
+            services.beatmaps,
+            site.set_searches,
+            community.map_requests,
+            community.map_imports,
+            site.status_history,
+        ),
+        ChannelPages(community.audit, community.channel_desk),
+        AdminClanPages(community.clan_search),
     ]

@@ -241,7 +241,7 @@ def register_bot_commands(services: "Services") -> None:
         community.nominations,
         StatusHistory(services.database),
         services.mirrors,
-        services.upstream,
+        community.map_imports,
         services.link,
     )
     community_commands = CommunityCommands(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import msgspec
 from sqlalchemy import bindparam, func, insert, select, update
 
 from kiai.chat import queries
@@ -37,6 +38,29 @@ _ROW = Query(
     ),
     lambda *row: row,
 )
+_listed = select(channels.c.id, channels.c.name, *[channels.c[name] for name in _COLUMNS]).where(
+    channels.c.archived == 0
+)
+
+
+class StoredChannel(msgspec.Struct, frozen=True):
+    """A channel with the id of its row, which the audit log has."""
+
+    id: int
+    channel: Channel
+
+    @property
+    def name(self) -> str:
+        """The name with its `#`."""
+        return self.channel.name
+
+
+def _stored(row_id: int, name: str, topic: str, read: int, write: int, auto: int, moderated: int) -> StoredChannel:
+    return StoredChannel(row_id, Channel(name, topic, read, write, bool(auto), bool(moderated)))
+
+
+_STORED = Query(_listed.order_by(channels.c.id).limit(queries.CHANNELS_MAX), _stored)
+_BY_ID = Query(_listed.where(channels.c.id == bindparam("id")), _stored)
 _COUNT = Query(select(func.count()).select_from(channels).where(channels.c.archived == 0), scalar)
 _ADD = Command(insert(channels).values({name: bindparam(name) for name in ("name", *_COLUMNS)} | {"archived": 0}))
 _SET = Command(
@@ -63,6 +87,19 @@ class ChannelDesk:
         await self._authority.require(actor, MODERATES)
         rows = await self._database.all(queries.CHANNELS)
         return [Channel(row[0], row[1], row[2], row[3], bool(row[4]), bool(row[5])) for row in rows]
+
+    async def stored(self, actor: Actor) -> list[StoredChannel]:
+        """Return all channels with their ids, the oldest first. Raises NotAllowed."""
+        await self._authority.require(actor, MODERATES)
+        return await self._database.all(_STORED)
+
+    async def one(self, actor: Actor, channel_id: int) -> StoredChannel:
+        """Return a channel by the id of its row. Raises NotAllowed, NotFound("channel")."""
+        await self._authority.require(actor, MODERATES)
+        found = await self._database.one(_BY_ID, id=channel_id)
+        if found is None:
+            raise NotFound("channel")
+        return found
 
     async def add(
         self,

@@ -269,12 +269,14 @@ class MapRequests:
                 "ask an administrator"
             )
 
-    async def set_frozen(self, actor: Actor, beatmaps: list[Beatmap], frozen: bool) -> None:
+    async def set_frozen(self, actor: Actor, beatmaps: Sequence[Beatmap], frozen: bool, *, reason: str = "") -> None:
         """Freeze the status of maps, so that upstream does not change it, or leave it to upstream again.
 
-        Raises NotAllowed, WrongState if nothing would change, and Refused beyond a nominator's daily limit.
+        The reason may be empty. Raises NotAllowed, Invalid, WrongState if nothing would change, and Refused beyond a
+        nominator's daily limit.
         """
         priv = await self._authority.require(actor, SETS_STATUS)
+        reason = checked_reason(reason, optional=True)
         now = self._clock.now_ms()
         wanted = {beatmap.id for beatmap in beatmaps}
 
@@ -295,6 +297,7 @@ class MapRequests:
                     at_ms=now,
                     target_kind="beatmap",
                     target_id=beatmap.id,
+                    reason=reason,
                     details={"before": beatmap.status, "after": beatmap.status, "frozen": frozen},
                 )
 

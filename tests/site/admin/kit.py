@@ -51,6 +51,11 @@ class World:
         with stores.engine(self.server.data).connect() as connection:
             return connection.execute(statement).first()
 
+    def rows(self, statement: Any) -> list[Any]:
+        """Return all rows."""
+        with stores.engine(self.server.data).connect() as connection:
+            return list(connection.execute(statement))
+
     def write(self, statement: Any) -> None:
         """Change rows directly."""
         self._write(self.server.data, statement)

@@ -7,13 +7,13 @@ from typing import Final
 from kiai.beatmaps import Beatmap, Beatmaps, MapStatus
 from kiai.beatmaps.mirrors import Mirrors
 from kiai.beatmaps.model import STATUS_BY_WORD
-from kiai.beatmaps.upstream import Upstream
 from kiai.chat.bot import Argument, ArgumentKind, BadArgument, BotCommand, CommandContext, Handler
 from kiai.errors import NotFound, Refused
 from kiai.faces.bot.acting import actor_of
 from kiai.faces.bot.now_playing import NowPlaying
 from kiai.osu.texts import chat_link, chat_name, chat_text
 from kiai.staff.audit import utc_text
+from kiai.staff.map_imports import MapImports
 from kiai.staff.map_requests import NAMED_MAX, PAGE, SEES_REQUESTS, SETS_STATUS, MapRequests
 from kiai.staff.nominations import MAP_CHANGED, NOMINATE, RESET, NominationMode
 from kiai.staff.status_history import StatusHistory
@@ -36,7 +36,7 @@ class MapCommands:
         nominations: NominationMode,
         history: StatusHistory,
         mirrors: Mirrors,
-        upstream: Upstream | None,
+        imports: MapImports,
         link: Callable[[str], str],
     ) -> None:
         self._now_playing = now_playing
@@ -45,7 +45,7 @@ class MapCommands:
         self._nominations = nominations
         self._history = history
         self._mirrors = mirrors
-        self._upstream = upstream
+        self._imports = imports
         self._link = link
 
     async def request(self, context: CommandContext) -> Sequence[str]:
@@ -144,10 +144,7 @@ class MapCommands:
     async def refresh(self, context: CommandContext) -> Sequence[str]:
         """`!refresh`."""
         beatmap = await self._last_map(context)
-        if self._upstream is None:
-            raise Refused("this server has no upstream for beatmaps")
-        await self._requests.record_refresh(actor_of(context), beatmap)
-        await self._upstream.refresh(await self._beatmaps.of_set(beatmap.set_id))
+        await self._imports.refresh(actor_of(context), beatmap)
         return (f"{self._title(beatmap)}: the set is up to date with upstream.",)
 
     async def _last_map(self, context: CommandContext) -> Beatmap:

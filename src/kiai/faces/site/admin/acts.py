@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
-from kiai.errors import Conflict, Invalid, NotFound, OutRanked, Refused
+from kiai.errors import Conflict, Invalid, NotFound, OutRanked, Refused, Unavailable
 from kiai.faces.site.admin.frame import admin_view, staff_form
 from kiai.faces.site.page import FormState, Page, Redirect, Response, SiteRequest, View
 from kiai.osu.durations import parse_duration
@@ -209,6 +209,8 @@ class ActForms(Generic[T]):
                 form = FormState(values, message=await self._changed(request, changed))
                 return await self._failed(request, target, act, form, 409)
             return await self._failed(request, target, act, FormState(values, message=_sentence(error.reason)))
+        except Unavailable as error:
+            return await self._failed(request, target, act, FormState(values, message=_sentence(str(error))), 503)
         except NotFound as error:
             message = f"The {error.what} does not exist."
             return await self._failed(request, target, act, FormState(values, message=message))

@@ -17,6 +17,9 @@ class Section(msgspec.Struct, frozen=True):
 SECTIONS: Final = (
     Section("/admin", "Start", "audit.read_own", "gauge"),
     Section("/admin/users", "Users", "users.notes", "users"),
+    Section("/admin/beatmaps", "Beatmaps", "beatmaps.set_status", "music"),
+    Section("/admin/clans", "Clans", "clans.manage_any", "shield"),
+    Section("/admin/channels", "Channels", "chat.moderate", "message-square"),
     Section("/admin/live", "Live", "users.kick", "monitor"),
     Section("/admin/health", "Health", "server.health", "activity"),
     Section("/admin/reports", "Reports", "reports.handle", "message-square"),
