@@ -25,7 +25,7 @@ def on_channel(form: str, **fields: str):  # type: ignore[no-untyped-def]
 
 
 def state(**values: object):  # type: ignore[no-untyped-def]
-    """Return a function that gives the channel these values, beside those of a normal one."""
+    """Return a function that gives the channel these values, next to those of a normal one."""
 
     def prepare(world: World) -> None:
         changes = {"archived": 0, "moderated": 0, **values}
