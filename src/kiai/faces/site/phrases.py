@@ -115,6 +115,7 @@ CLANS: Final = (
 REASONS: Final = (
     message("an export is being prepared already"),
     message("this is your present name"),
+    message("this is the present name of the mappool"),
     message("the confirmation has expired; fill in the form again"),
     message("you are the last developer of this server; give the role to another player first"),
     message("an account has at most %(a)s passkeys; remove one first"),
