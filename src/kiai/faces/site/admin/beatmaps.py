@@ -70,7 +70,7 @@ class SetOfMaps(msgspec.Struct, frozen=True):
         return f"{self.maps[0].artist} - {self.maps[0].title}"
 
 
-class RequestRow(msgspec.Struct, frozen=True):
+class QueuedRequest(msgspec.Struct, frozen=True):
     """A set in the queue, with the first players who want it ranked. `more` says that others exist."""
 
     requested: RequestedSet
@@ -170,7 +170,7 @@ class BeatmapPages:
         rows = []
         for requested in found:
             named = await self._requests.requesters(actor, requested.set_id)
-            rows.append(RequestRow(requested, named[:NAMED_MAX], len(named) > NAMED_MAX))
+            rows.append(QueuedRequest(requested, named[:NAMED_MAX], len(named) > NAMED_MAX))
         return {"rows": rows, "page": page, "last": max(1, -(-total // PAGE))}
 
     # --- a set
