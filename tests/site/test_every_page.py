@@ -37,7 +37,7 @@ EXAMPLES: Final = {
     "clan": "1",
     "channel": "1",
     "score": "63",
-    "set": "900001",
+    "set": "300001",
     "map": "900001",
     "beatmap": "900001",
     "match": "1",
