@@ -11,7 +11,7 @@ import pytest
 from tests import stores
 from tests.builders import a_map
 from tests.faults.submitting import AcknowledgedPlay, Bot, a_play, check_ledger, insist
-from tests.patience import patiently
+from tests.patience import Deadline, patiently
 from tests.wire.kit import Server
 from tests.wire.submitting import Played, frames, prepare, read_rows, submit, try_to_log_in
 
@@ -127,7 +127,12 @@ def test_no_play_is_lost_while_the_server_is_killed_repeatedly(prepared: Path, t
     try:
         for bot in bots:
             bot.start()
-        for _ in range(KILLS):
+        for kill in range(KILLS):
+            # Every other time, a player has got an answer since the start, however slow the machine is.
+            before = sum(len(bot.acknowledged) for bot in bots)
+            deadline = Deadline(30)
+            while kill % 2 and sum(len(bot.acknowledged) for bot in bots) == before and not deadline.passed():
+                time.sleep(0.02)
             time.sleep(chance.uniform(0.2, 1.2))
             server.kill()
             server.start()
@@ -138,7 +143,7 @@ def test_no_play_is_lost_while_the_server_is_killed_repeatedly(prepared: Path, t
         acknowledged = [one for bot in bots for one in bot.acknowledged]
         print(f"seed {seed}: {KILLS} kills, {len(acknowledged)} plays acknowledged")
         assert [bot.failure for bot in bots] == [None] * len(bots), f"seed {seed}"
-        assert len(acknowledged) >= KILLS, "the players got something done between the kills"
+        assert len(acknowledged) >= KILLS // 2, "the players got something done between the kills"
         check_ledger(server, acknowledged)
     finally:
         for bot in bots:
