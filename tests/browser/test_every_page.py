@@ -10,10 +10,13 @@ from tests.site.kit import a_browser
 from tests.site.test_every_page import NEEDED, OTHER, PLAYER, READ, address_of
 from tests.wire.kit import Server
 
+from kiai.faces.site.page import Access
+
 LANGUAGES: Final = ("en", "de", "es", "pl", "ja")
 PARTS: Final = ("/static", "/pictures", "/search/suggest")
 """Answers without a page: files and parts of pages."""
-SHOWN: Final = [page for page in READ if not page.path.startswith(PARTS)]
+SHOWN: Final = [page for page in READ if not page.path.startswith(PARTS) and page.access is not Access.STAFF]
+"""The pages for players. `test_admin_pages.py` visits those of staff."""
 
 
 SET: Final = 300_000

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 from sqlalchemy import select, update
-from tests import stores
+from tests import runs, stores
 from tests.site.kit import Browser, FormOnPage, PageReply, a_browser
 from tests.wire.kit import Server, cli
 
@@ -33,10 +33,15 @@ class World:
     """The server, and direct access to its rows."""
 
     def __init__(self, data: Path, **settings: str) -> None:
+        stores.copied(runs.once("admin-world", self._build), data)
+        self.server = Server(data, RATE_LIMITS="off", STAFF_SECOND_FACTOR="on", **settings).start()
+
+    @classmethod
+    def _build(cls, data: Path) -> None:
+        """Make the data folder, once for all processes of a test run."""
         cli(data, "demo", "--players", "16", "--maps", "6", "--scores", "60")
         for user_id, priv in PRIVILEGES.items():
-            self._write(data, update(users).where(users.c.id == user_id).values(priv=priv))
-        self.server = Server(data, RATE_LIMITS="off", STAFF_SECOND_FACTOR="on", **settings).start()
+            cls._write(data, update(users).where(users.c.id == user_id).values(priv=priv))
 
     def browser(self, user_id: int, *, second_factor_h: float | None = 0) -> Browser:
         """Return a visitor with a session, and with a second factor if it is staff."""
