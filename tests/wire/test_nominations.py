@@ -186,7 +186,7 @@ def test_requests_on_the_website_are_for_players_who_may_write_and_for_pending_m
     assert len(mode.rows.look(map_requests)) == 1
     cli(mode.data, "beatmaps", "status", "loved", "--map", str(mode.map.id))
     assert mode.rows.look(map_requests) == [], "the command line answers requests, too"
-    assert form.press().alert == "You cannot request this set now."
+    assert form.press().alert == "Only pending beatmaps can be requested."
     with pytest.raises(AssertionError, match="no button"):
         mode.page(anna).button("Request ranking")
 
