@@ -97,16 +97,19 @@ class Authority:
 
     async def target(self, who: Who) -> User:
         """Return the account with this id or name, present or former, also a hidden one. Raises NotFound("user")."""
-        try:
-            if isinstance(who, str):
-                user = await self._accounts.user(_EVERYBODY, name=who)
-            else:
-                user = await self._accounts.user(_EVERYBODY, id=who)
-        except NotFound as error:
-            raise NotFound("user") from error
+        user = await self.account(who)
         if user.deleted_at_ms is not None:
             raise NotFound("user")
         return user
+
+    async def account(self, who: Who) -> User:
+        """Return the same as `target`, and also a deleted account."""
+        try:
+            if isinstance(who, str):
+                return await self._accounts.user(_EVERYBODY, name=who)
+            return await self._accounts.user(_EVERYBODY, id=who)
+        except NotFound as error:
+            raise NotFound("user") from error
 
     def check_not_bot(self, target: User) -> None:
         """Raise Refused when the target is the bot."""

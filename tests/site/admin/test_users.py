@@ -162,3 +162,13 @@ def test_public_pages_and_the_api_follow_at_once(world: World) -> None:
     assert world.browser(OTHER).get(f"/users/{PLAYER}").status == 404
     confirmed(world.browser(ADMINISTRATOR).get(f"/admin/users/{PLAYER}").form("Lift restriction"))
     assert world.server.get(f"/v1/get_player_info?id={PLAYER}&scope=info").status == 200
+
+
+def test_deleted_account_has_a_page_without_acts(world: World) -> None:
+    deleted = 18
+    world.write(update(users).where(users.c.id == deleted).values(deleted_at_ms=5))
+
+    page = world.browser(DEVELOPER).get(f"/admin/users/{deleted}")
+
+    assert page.one("[data-state]").attributes["data-state"] == "deleted"
+    assert page.css("form h3") == []

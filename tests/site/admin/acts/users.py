@@ -3,12 +3,14 @@
 import time
 
 from sqlalchemy import update
-from tests.site.admin.kit import ADMINISTRATOR, DEVELOPER, MODERATOR, OTHER, PLAYER, Case, World
+from tests.site.admin.kit import ADMINISTRATOR, DEVELOPER, MODERATOR, PLAYER, Case, World
 from tests.site.kit import Browser, FormOnPage
 
 from kiai.storage.tables import users
 
 PATH = "/admin/users/{user}"
+DELETED = 17
+"""A player of the demo world whom only this act needs."""
 
 
 def on_player(form: str, **fields: str):  # type: ignore[no-untyped-def]
@@ -77,8 +79,8 @@ CASES = {
     f"{PATH}/delete": Case(
         "user_delete",
         DEVELOPER,
-        lambda world, browser: browser.get(f"/admin/users/{OTHER}").form("Delete account"),
-        target=lambda world: world.name(OTHER),
+        lambda world, browser: browser.get(f"/admin/users/{DELETED}").form("Delete account"),
+        target=lambda world: world.name(DELETED),
         changes=False,
     ),
 }

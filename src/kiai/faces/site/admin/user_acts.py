@@ -200,7 +200,7 @@ def roles_of(user: User) -> list[str]:
 
 def possible_acts(user: User, now_ms: int) -> frozenset[str]:
     """Return the names of the acts that fit the state of the account."""
-    if user.id == BOT_ID:
+    if user.id == BOT_ID or user.deleted_at_ms is not None:
         return frozenset()
     always = {"kick", "note", "rename", "country", "reset-link", "reset-second-factor", "privileges", "donor"}
     names = {*always, "silence", "wipe", "restore", "delete"}

@@ -87,7 +87,7 @@ class UserPages:
         user_id = request.id("user")
         if user_id is None:
             raise NotFound("page")
-        return await self._authority.target(user_id)
+        return await self._authority.account(user_id)
 
     async def _view(self, request: SiteRequest, user: User, forms: ShownForms) -> View:
         actor = staff_actor(request)
