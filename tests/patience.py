@@ -60,11 +60,22 @@ def _spin_s() -> float:
 _machine: Final = _Machine()
 
 
-def core_seconds(work: Callable[[], object]) -> float:
+def core_seconds(work: Callable[[], object], *, enough: float = 0.0) -> float:
     """Run `work` and return its processor time in seconds of an idle core. Other processes do not lengthen it.
 
-    A core that two busy threads of the machine share is slow. So the same fixed work is measured before and after.
+    A core that two busy threads of the machine share is slow. So the same fixed work is measured before and after. A
+    time above `enough` is measured up to twice more, and the shortest time is returned, because other load may begin and
+    end between these measurements.
     """
+    took_s = _core_seconds_once(work)
+    for _ in range(2):
+        if took_s <= enough:
+            break
+        took_s = min(took_s, _core_seconds_once(work))
+    return took_s
+
+
+def _core_seconds_once(work: Callable[[], object]) -> float:
     fixed_s = [_spin_s()]
     began = time.process_time()
     work()

@@ -70,6 +70,6 @@ def test_arbitrary_bytes_raise_no_error(data: bytes, start_ms: float, length_ms:
 def test_false_frames_take_bounded_time(looks_like_music: bytes) -> None:
     data = looks_like_music * (40 * 1024 * 1024 // len(looks_like_music))
 
-    took_s = core_seconds(lambda: cut_mp3(data, 0, 1_000))
+    took_s = core_seconds(lambda: cut_mp3(data, 0, 1_000), enough=1)
 
     assert took_s < 1, "takes a few hundredths of a second; without the bound several seconds"

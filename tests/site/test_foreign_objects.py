@@ -21,7 +21,7 @@ from kiai.storage import tables
 
 OWNERS: Final = ("user_id", "owner_id", "author_id", "created_by")
 """Columns with the player to whom a row belongs."""
-BY_THE_SERVER: Final = {"activity", "rank_history", "rank_peaks", "login_events", "logins"}
+BY_THE_SERVER: Final = {"activity", "logins", "peak_ranks", "rank_history"}
 """Tables that jobs write."""
 FIELDS: Final = (
     *("id", "key", "session", "passkey", "score", "score_id", "player", "user", "comment", "map", "set", "clan"),

@@ -178,7 +178,7 @@ def test_pongs_are_omitted() -> None:
 def test_ten_thousand_pongs_are_cheap() -> None:
     body = packet(4) * 10_000
 
-    took_s = core_seconds(lambda: packets_in(body))
+    took_s = core_seconds(lambda: packets_in(body), enough=0.1)
 
     assert packets_in(body) == []
     assert took_s < 0.1
