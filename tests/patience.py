@@ -64,8 +64,8 @@ def core_seconds(work: Callable[[], object], *, enough: float = 0.0) -> float:
     """Run `work` and return its processor time in seconds of an idle core. Other processes do not lengthen it.
 
     A core that two busy threads of the machine share is slow. So the same fixed work is measured before and after. A
-    time above `enough` is measured up to twice more, and the shortest time is returned, because other load may begin and
-    end between these measurements.
+    time above `enough` is measured up to twice more, because other load may begin and end between these measurements.
+    The shortest time is returned.
     """
     took_s = _core_seconds_once(work)
     for _ in range(2):
