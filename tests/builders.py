@@ -266,6 +266,19 @@ class FakeResult(msgspec.Struct, frozen=True):
     stars: float = 1.0
 
 
+class FakeDifficulties:
+    """The same stars for every map, or an error."""
+
+    def __init__(self, stars: float | None = 1.5) -> None:
+        self.stars = stars
+
+    async def of(self, map_key: int, md5: str, mode: int, mods: int) -> "FakeDifficulties":
+        """Return something with stars."""
+        if self.stars is None:
+            raise CannotCalculate("the fake was told so")
+        return self
+
+
 def pp_of(n300: int, n100: int) -> float:
     """The pp that `FakePerformance` computes."""
     return n300 * 0.5 + n100 * 0.25

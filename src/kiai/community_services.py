@@ -15,6 +15,7 @@ from kiai.clans.upkeep import ClanUpkeep
 from kiai.decoding.evidence_decoder import EvidenceDecoder, evidence_workers
 from kiai.scores.evidence import Examiner
 from kiai.scores.evidence.rules import thresholds
+from kiai.scores.medal_backfill import MedalBackfill
 from kiai.scores.webhook_events import FirstPlaceEvents
 from kiai.secret_box import SecretBox
 from kiai.staff.address_blocks import AddressBlocks
@@ -38,6 +39,7 @@ from kiai.staff.maintenance import Maintenance
 from kiai.staff.map_imports import MapImports
 from kiai.staff.map_news import MapNews
 from kiai.staff.map_requests import MapRequests, NominationRules
+from kiai.staff.medal_awards import MedalAwards
 from kiai.staff.naming import Naming
 from kiai.staff.nominations import NominationMode
 from kiai.staff.notes import Notes
@@ -168,6 +170,8 @@ class CommunityServices:
         self.sanctions = Sanctions(authority, self.restrictions, services.silences, self.kicks)
         self.content_removal = ContentRemoval(accounts, services.avatars, authority, clock)
         self.recalculations = Recalculations(database, authority, services.recalculation, services.beatmaps, clock)
+        backfill = MedalBackfill(database, services.beatmaps, services.difficulties)
+        self.medal_awards = MedalAwards(database, authority, backfill, clock)
         self.inspections = Inspections(authority, accounts, services.logins, self.reports, services.realtime, clock)
         self.timed_ends = TimedEnds(database, accounts, services.standing, clock)
         self.donors = Donors(accounts, authority, clock)

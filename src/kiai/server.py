@@ -40,6 +40,7 @@ from kiai.scores.announcing import SAY_EVERY_S
 from kiai.shared_memory import SharedMemory
 from kiai.staff.maintenance import DRAIN_EVERY_S
 from kiai.staff.map_news import SAY_EVERY_S as MAP_NEWS_EVERY_S
+from kiai.staff.medal_awards import WORK_EVERY_S as AWARDS_EVERY_S
 from kiai.staff.recalculations import WORK_EVERY_S
 from kiai.staff.shutdown import CHECK_EVERY_S
 from kiai.staff.switches import RELOAD_EVERY_S
@@ -196,6 +197,7 @@ class HttpServer:
             PeriodicJob("webhook-bounds", 5.0, services.community.webhooks.bound, shared=True),
             PeriodicJob("webhook-figures", 5.0, services.community.webhooks.count),
             PeriodicJob("recalculations", WORK_EVERY_S, services.community.recalculations.work, shared=True),
+            PeriodicJob("medal-awards", AWARDS_EVERY_S, services.community.medal_awards.work, shared=True),
             PeriodicJob("old-avatars", HOUR_S, services.avatars.sweep, shared=True),
         ]
         if services.site.entry.mailing.is_on:

@@ -86,7 +86,7 @@ from kiai.realtime import port
 from kiai.scores import cards, performance, replay_analyses, replay_import, submission
 from kiai.settings import load_settings
 from kiai.spectating import service as spectating
-from kiai.staff import address_blocks, map_requests, nominations, recalculations, shutdown
+from kiai.staff import address_blocks, map_requests, medal_awards, nominations, recalculations, shutdown
 from kiai.staff import reports as staff_reports
 from kiai.storage import postgres, sqlite
 from kiai.webhooks import addresses as webhook_addresses
@@ -395,6 +395,7 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     "body of `set_player_info`": (account.CHANGES_MAX / KIB,),
     "API keys per account": (queries.KEYS_MAX,),
     "queued recalculations of `!recalc`": (recalculations.QUEUED_MAX,),
+    "queued awards of missing medals": (medal_awards.QUEUED_MAX,),
     "blocked addresses": (address_blocks.BLOCKS_MAX,),
     "delay of `!shutdown`": (shutdown.DELAY_LEAST_S, shutdown.DELAY_MOST_S / 3_600),
     "imported .osz, .olz": (

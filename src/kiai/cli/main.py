@@ -16,6 +16,7 @@ from kiai.cli import (
     filters,
     flags,
     maintenance,
+    medals,
     replays,
     reports,
     sanctions,
@@ -46,6 +47,7 @@ app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(reports.app, name="reports")
 app.add_typer(channels.app, name="channels")
 app.add_typer(faq.app, name="faq")
+app.add_typer(medals.app, name="medals")
 app.add_typer(filters.app, name="filter")
 app.add_typer(devices.app, name="devices")
 app.command("demo")(maintenance.demo)

@@ -9,6 +9,7 @@ from kiai.faces.site.admin.clans import AdminClanPages
 from kiai.faces.site.admin.flags import FlagPages
 from kiai.faces.site.admin.health import HealthPages
 from kiai.faces.site.admin.live import LivePages
+from kiai.faces.site.admin.medals import AdminMedalPages
 from kiai.faces.site.admin.reports import ReportDeskPages
 from kiai.faces.site.admin.second_factor import StaffSecondFactorPages
 from kiai.faces.site.admin.start import AdminStart
@@ -72,4 +73,11 @@ def build_admin_pages(services: "Services") -> list[PageGroup]:
         ),
         ChannelPages(community.audit, community.channel_desk),
         AdminClanPages(community.clan_search),
+        AdminMedalPages(
+            services.authority,
+            community.audit,
+            services.showcase.history,
+            services.accounts,
+            community.medal_awards,
+        ),
     ]

@@ -73,6 +73,7 @@ PERMISSIONS: Final[Mapping[str, int]] = {
     "announce.post": ADMINISTRATOR,
     "clans.manage_any": ADMINISTRATOR,
     "avatars.delete": ADMINISTRATOR,
+    "medals.award": ADMINISTRATOR,
     "scores.hide": ADMINISTRATOR,
     "audit.read": ADMINISTRATOR,
     "audit.read_own": STAFF,

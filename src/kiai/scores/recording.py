@@ -42,7 +42,7 @@ from kiai.scores.model import (
     StoredReplay,
 )
 from kiai.scores.months import month_of
-from kiai.scores.rules import gives_pp, has_board, sorts_by_pp
+from kiai.scores.rules import gives_medals, gives_pp, has_board, sorts_by_pp
 from kiai.storage.outbox import enqueue
 from kiai.storage.port import Database, Transaction, UniqueViolation
 
@@ -225,7 +225,7 @@ class Recorder:
         self, tx: Transaction, play: Play, after: Mapping[int, Stats], rank: int, score_id: int, now_ms: int
     ) -> list[int]:
         """Store the medals that this pass earns and return their ids (docs/spec/game-rules.md#medals)."""
-        if not has_board(play.beatmap.status) or play.beatmap.status == MapStatus.QUALIFIED:
+        if not gives_medals(play.beatmap.status):
             return []
         held = frozenset(await tx.all(statements.plays.MEDALS_OF, user_id=play.user_id))
         if not self._rules.rank_medals:

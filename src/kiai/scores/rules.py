@@ -24,6 +24,11 @@ def has_board(status: int) -> bool:
     return status in BOARD_STATUSES
 
 
+def gives_medals(status: int) -> bool:
+    """Return whether passes on a map of this status earn medals."""
+    return has_board(status) and status != MapStatus.QUALIFIED
+
+
 def sorts_by_pp(mode: int) -> bool:
     """Return whether boards of this mode sort by pp (relax and autopilot) instead of by score."""
     return mode & RELAX_OR_AUTOPILOT != 0

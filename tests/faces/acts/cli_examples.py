@@ -164,6 +164,7 @@ EXAMPLES: Final = (
     CommandExample("channels moderated", ("{channel}", "on"), "channel_moderated", (channel,)),
     CommandExample("channels remove", ("{channel}",), "channel_edit", (channel,)),
     CommandExample("faq set", ("k{n}", "text"), "faq_edit"),
+    CommandExample("medals backfill", ("--user", "{me}"), "medals_award"),
     CommandExample("faq remove", ("k{n}",), "faq_edit", (faq,)),
     CommandExample("filter set", ("word{n}", "--silence", "10m"), "filter_edit"),
     CommandExample("filter remove", ("word{n}",), "filter_edit", (filtered,)),

@@ -24,6 +24,7 @@ WITHOUT_VALUES: Final = frozenset(
         "invite",
         "irc_password",
         "kick",
+        "medals_award",
         "mp_ban",
         "mp_close",
         "mp_force",

@@ -20,6 +20,7 @@ SECTIONS: Final = (
     Section("/admin/beatmaps", "Beatmaps", "beatmaps.set_status", "music"),
     Section("/admin/clans", "Clans", "clans.manage_any", "shield"),
     Section("/admin/channels", "Channels", "chat.moderate", "message-square"),
+    Section("/admin/medals", "Medals", "medals.award", "medal"),
     Section("/admin/live", "Live", "users.kick", "monitor"),
     Section("/admin/health", "Health", "server.health", "activity"),
     Section("/admin/reports", "Reports", "reports.handle", "message-square"),
