@@ -122,6 +122,7 @@ class CommunityServices:
             cooldown_hours=settings.clan_cooldown_hours,
             invite_days=settings.clan_invite_days,
             rename_days=settings.clan_rename_days,
+            verifies_email=settings.mail_verification,
         )
         limiter = services.limiter if settings.rate_limits else None
         self.clans = ClanActs(database, limiter, clock, rules)

@@ -395,7 +395,7 @@ class SettingsDeclaration(BaseSettings):
     )
     mail_verification: bool = _setting(
         False,
-        "Let players comment only after they have opened a link that was mailed to their address; requires smtp.",
+        "Let players comment, message and found clans on the website only after opening a mailed link; requires smtp.",
         example=True,
     )
 

@@ -15,6 +15,7 @@ from kiai.accounts.web_sessions import WebSessions
 from kiai.beatmaps.set_comments import SetComments
 from kiai.beatmaps.set_index import SetIndex
 from kiai.beatmaps.set_search import SetSearches
+from kiai.chat.conversations import Conversations
 from kiai.clans import ClanDirectory
 from kiai.decoding.page_decoder import PageDecoder, page_workers
 from kiai.documents import Documents
@@ -58,6 +59,7 @@ class SiteServices:
         self.names = NameSearch(database)
         self.set_searches = SetSearches(database, clock)
         self.set_comments = SetComments(database, clock, verifies_email=settings.mail_verification)
+        self.conversations = Conversations(database, services.chat, clock, verifies_email=settings.mail_verification)
         self.status_history = StatusHistory(database)
         self.analyses = Analyses(services.performance)
         self.what_ifs = WhatIfs(services.performance, services.difficulties)

@@ -452,12 +452,23 @@ def test_a_reservation_is_never_given_up_for_another_one(clan: ClanWorld) -> Non
     clan.run(clan.acts.found(clan.dave, "OWL", "Others"))
 
 
+def test_clan_needs_a_confirmed_address_where_the_operator_asks_for_it(clan: ClanWorld) -> None:
+    strict = ClanActs(clan.world.database, None, clan.world.clock, ClanRules(verifies_email=True))
+    assert "confirm your e-mail address first" in str(clan.refusal(strict.found(clan.dave, "NEW", "New")))
+
+    clan.world.change(update(users).where(users.c.id == clan.dave).values(email_verified_at_ms=1))
+
+    assert clan.run(strict.found(clan.dave, "NEW", "New")) > clan.id
+
+
 def test_the_owner_changes_the_description(clan: ClanWorld) -> None:
+    clan.run(clan.acts.edit(clan.alice, clan.id, description="One\r\ntwo\n"))
+    assert clan.run(clan.clans.clan(clan.id)).description == "One\ntwo"
     clan.run(clan.acts.edit(clan.alice, clan.id, description=" Awake <b>at night</b> "))
     assert clan.run(clan.clans.clan(clan.id)).description == "Awake <b>at night</b>"
 
     assert isinstance(clan.refusal(clan.acts.edit(clan.bob, clan.id, description="x")), LacksRole)
-    for wrong in ("x" * 501, "two\nlines", "\x00"):
+    for wrong in ("x" * 501, "two\rlines", "\x00"):
         assert isinstance(clan.refusal(clan.acts.edit(clan.alice, clan.id, description=wrong)), Invalid)
     same = clan.refusal(clan.acts.edit(clan.alice, clan.id, description="Awake <b>at night</b>"))
     assert "already has this description" in str(same)

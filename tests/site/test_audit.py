@@ -51,6 +51,7 @@ UNRECORDED: Final = {
     "/settings/userpage/preview": "it changes nothing",
     "/settings/data/delete": "it asks for a confirmation",
     "/users/{user}/pins": CONTENT,
+    "/mail/{user}": CONTENT,
     "/beatmapsets/{set}/rating": CONTENT,
     "/users/{user}/report": "the report has the player, the time and the reason",
     "/scores/{score}/pin": CONTENT,

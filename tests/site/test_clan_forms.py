@@ -34,6 +34,7 @@ PRIV: Final = {RESI: RESTRICTED, NEWCOMER: 1, ADMIN: NORMAL | int(Privilege.ADMI
 ROLES: Final = {OLGA: 3, OTTO: 2, MIA: 1}
 OWLS: Final = 7
 CODE: Final = "abcdefgh1234"
+MARKUP: Final = "[b]We[/b]\r\nsee <b>you</b>. [img]/ss/abcdefgh[/img] [url=javascript:x]y[/url]"
 HOSTILE: Final = "<script>alert(1)</script>"
 
 
@@ -510,7 +511,7 @@ def test_owner_changes_tag_name_form_and_description(server: Server) -> None:
     form = desk(server, OLGA).form("Clan settings")
 
     page = form.fill(
-        Tag="day", Name="Day Owls", Who_may_join="open", Description="We\r\nsee <b>you</b>."
+        Tag="day", Name="Day Owls", Who_may_join="open", Description=MARKUP
     ).press("Save clan")  # fmt: skip
     again = form.press("Save clan")
 
@@ -518,7 +519,14 @@ def test_owner_changes_tag_name_form_and_description(server: Server) -> None:
     assert (again.status, again.alert) == (422, "The tag is already DAY.")
     assert sorted(history(server)) == ["form", "rename", "tag"]
     shown = the_clan(server, NINA)
-    assert (shown.h1, shown.one(".clan-description").text()) == ("[DAY] Day Owls", "We see <b>you</b>.")
+    assert shown.h1 == "[DAY] Day Owls"
+    about = shown.one(".clan-description")
+    assert [bold.text() for bold in about.css("strong")] == ["We"]
+    assert (len(about.css("br")), about.css("img")) == (1, [])
+    assert "see <b>you</b>." in about.text()
+    assert "[url=javascript:x]y[/url]" in about.text()
+    assert [link.attributes["href"] for link in about.css("a")] == ["/ss/abcdefgh"]
+    assert str(shown.one('meta[name="description"]').attributes["content"]).startswith("We see <b>you</b>.")
     assert buttons(shown) == ["Join"]
     assert a_browser(server).get("/clans/DAY", follow=False).location == f"/clans/{OWLS}"
 

@@ -85,11 +85,15 @@ class Accounts:
     async def _renamed(self, name: str) -> int | None:
         return await self._database.one(queries.ID_BY_OLD_NAME, safe_name=safe_name(name))
 
-    async def bot_name(self) -> str:
-        """Return the name of the bot."""
+    async def bot(self) -> User:
+        """Return the account of the bot."""
         found = await self._database.one(queries.USER_BY_ID, id=BOT_ID)
         assert found is not None  # every database has the bot
-        return found.name
+        return found
+
+    async def bot_name(self) -> str:
+        """Return the name of the bot."""
+        return (await self.bot()).name
 
     async def old_names(self, user_id: int) -> list[OldName]:
         """Return the names that an account had before, the last one first; at most 100."""

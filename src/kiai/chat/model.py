@@ -261,6 +261,17 @@ class Letter(msgspec.Struct, frozen=True):
     sent_at_ms: int
 
 
+class StoredLetter(msgspec.Struct, frozen=True):
+    """A private message in the database. The times are unix ms, None if it was not delivered or read yet."""
+
+    id: int
+    from_id: int
+    text: str
+    sent_at_ms: int
+    delivered_at_ms: int | None
+    read_at_ms: int | None
+
+
 def by_sender(letters: Sequence[Letter]) -> list[Letter]:
     """Group letters by sender, the sender of the oldest letter first. `letters` are sorted by id."""
     first: dict[int, int] = {}

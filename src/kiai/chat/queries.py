@@ -3,13 +3,13 @@
 from typing import Final
 
 import msgspec
-from sqlalchemy import bindparam, case, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, bindparam, case, delete, func, insert, or_, select, tuple_, update
 
-from kiai.accounts.model import Privacy
-from kiai.accounts.visibility import visible
-from kiai.chat.model import FilterRule, Letter, PastLine
+from kiai.accounts.model import Player, Privacy
+from kiai.accounts.visibility import player_columns, visible, with_clan
+from kiai.chat.model import FilterRule, Letter, PastLine, StoredLetter
 from kiai.realtime.port import BOT_ID
-from kiai.storage.port import Command, Lane, Query, scalar
+from kiai.storage.port import Command, Lane, Query, columns_for, scalar
 from kiai.storage.tables import channels, chat_erasures, chat_filters, chat_lines, mail, users
 
 CHANNELS_MAX: Final = 200
@@ -167,6 +167,49 @@ READ = Command(
         mail.c.read_at_ms.is_(None),
     )
     .values(read_at_ms=bindparam("at_ms"))
+)
+# --- conversations on the website
+
+
+def _stored_letter(*row: object) -> tuple[StoredLetter, Player]:
+    return StoredLetter(*row[:6]), Player(*row[6:])  # type: ignore[arg-type]
+
+
+def _newest_letters(own: ColumnElement[int], other: ColumnElement[int]) -> Query[tuple[StoredLetter, Player]]:
+    """Return the statement for the newest letters with the id of the player in `own`, and the players in `other`."""
+    return Query(
+        select(*columns_for(StoredLetter, mail), *player_columns())
+        .select_from(with_clan(mail.join(users, users.c.id == other)))
+        .where(own == bindparam("user_id"), visible() | (other == BOT_ID))
+        .order_by(mail.c.id.desc())
+        .limit(LETTERS_MAX),
+        _stored_letter,
+    )
+
+
+RECEIVED = _newest_letters(mail.c.to_id, mail.c.from_id)
+SENT = _newest_letters(mail.c.from_id, mail.c.to_id)
+# One more than a page shows: it tells whether there is a next page.
+BETWEEN_MAX: Final = 51
+LETTERS_BETWEEN = Query(
+    select(*columns_for(StoredLetter, mail))
+    .where(mail.c.from_id == bindparam("from_id"), mail.c.to_id == bindparam("to_id"), mail.c.id < bindparam("before"))
+    .order_by(mail.c.id.desc())
+    .limit(BETWEEN_MAX),
+    StoredLetter,
+)
+READ_ON_SITE = Command(
+    update(mail)
+    .where(
+        mail.c.to_id == bindparam("reader_id"),
+        mail.c.from_id == bindparam("sender_id"),
+        mail.c.id.between(bindparam("first"), bindparam("last")),
+        mail.c.read_at_ms.is_(None),
+    )
+    .values(
+        read_at_ms=bindparam("at_ms"),
+        delivered_at_ms=func.coalesce(mail.c.delivered_at_ms, bindparam("at_ms", type_=mail.c.read_at_ms.type)),
+    )
 )
 # Ids grow with time, so the first ids are the oldest rows, and no index on the time is needed.
 _oldest = select(mail.c.id).order_by(mail.c.id).limit(DELETED_AT_ONCE)

@@ -452,6 +452,30 @@ class Chat:
         result = await self._whisper(session, target, text)
         return msgspec.structs.replace(result, cut=was_cut and result.status in (SendStatus.SAID, SendStatus.STORED))
 
+    async def write_from_site(self, writer: User, target: User, text: str) -> SendResult:
+        """Send a private line that a player writes on the website, by the rules of `whisper`.
+
+        The caller has checked that the writer may see the target, and that they are not the same player. The session of
+        the result stands for the writer, who needs none.
+        """
+        _, blocked = await self._relationships.relations_of(writer.id)
+        session = Session(
+            token="",
+            user_id=writer.id,
+            login_time_ms=self._clock.now_ms(),
+            name=writer.name,
+            priv=writer.priv,
+            hidden=not is_public(writer.priv),
+            silenced_until_ms=writer.silenced_until_ms,
+            blocked=frozenset(blocked),
+        )
+        if refusal := self._refusal(session):
+            return refusal
+        text, was_cut = truncate_line(clean_line(text))
+        if not text or is_report(text) or await self._floods(session):  # nobody but staff reads a report
+            return SendResult(session, SendStatus.DROPPED)
+        return msgspec.structs.replace(await self._whisper(session, target, text), cut=was_cut)
+
     async def _whisper(self, session: Session, target: User, text: str) -> SendResult:
         """Apply the table in docs/spec/chat.md#private-messages, row by row."""
         sessions = await self._realtime.sessions_of(target.id)
@@ -638,7 +662,8 @@ class Chat:
         """Silence the author of a line as the word filter demands, and return the result. Staff is not silenced."""
         if verdict.silence_s and not effective(session.priv) & STAFF:
             await self._silence(session.user_id, verdict.silence_s, f"word filter: {verdict.pattern}")
-            session = await self._realtime.session(session.token)
+            if session.token:  # a line from the website has no session
+                session = await self._realtime.session(session.token)
         return SendResult(session, status)
 
     def _topic_of(self, channel: str) -> str:

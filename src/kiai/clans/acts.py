@@ -66,12 +66,13 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class ClanRules(msgspec.Struct, frozen=True):
-    """The settings of clans."""
+    """The settings of clans. With `verifies_email`, only players whose address is confirmed found clans."""
 
     members_max: int = 25
     cooldown_hours: int = 24
     invite_days: int = 7
     rename_days: int = 30
+    verifies_email: bool = False
 
 
 class ClanActs:
@@ -117,7 +118,8 @@ class ClanActs:
         """Found a clan with `by` as its owner, and return its id.
 
         Raises Invalid, Conflict("tag"), Conflict("name"), WrongState (in a clan, too early), and NotAllowed or
-        LacksRole for restricted, unverified and silenced players.
+        LacksRole for restricted, unverified and silenced players, and before the address is confirmed where the
+        operator asks for it.
         """
         _check_tag(tag)
         _check_name(name)
@@ -126,6 +128,8 @@ class ClanActs:
         async def body(tx: Transaction) -> int:
             founder = await self._person(tx, by)
             self._check_may_enter(founder, now, "you", waits=as_staff is None)
+            if self.rules.verifies_email and as_staff is None and founder.email_verified_at_ms is None:
+                raise LacksRole("confirm your e-mail address first")
             values: dict[str, Value] = {"name": name, "safe_name": safe_name(name), "tag": tag.upper(), "owner_id": by}
             clan_id = await tx.one(sql.INSERT, **values, created_at_ms=now, joining=int(JoinForm.INVITE))
             assert clan_id is not None
@@ -728,8 +732,9 @@ def _check_name(name: str) -> None:
 
 
 def _checked_description(text: str) -> str:
-    text = text.strip()
-    if len(text) > DESCRIPTION_MAX or not text.isprintable():
+    """Return the markup of a description with `\n` as line break. Raises Invalid."""
+    text = text.replace("\r\n", "\n").strip()
+    if len(text) > DESCRIPTION_MAX or not all(line.isprintable() for line in text.split("\n")):
         raise Invalid("description", f"at most {DESCRIPTION_MAX} printable characters", text)
     return text
 

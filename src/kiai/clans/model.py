@@ -72,6 +72,7 @@ class ClanPlayer(msgspec.Struct, frozen=True):
     clan_id: int
     clan_priv: int
     clan_left_at_ms: int | None
+    email_verified_at_ms: int | None
 
 
 class ChangingClan(msgspec.Struct, frozen=True):

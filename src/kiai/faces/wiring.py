@@ -117,6 +117,7 @@ from kiai.faces.site.indexing import IndexingPages
 from kiai.faces.site.leaderboards import LeaderboardPages
 from kiai.faces.site.live import LiveParts
 from kiai.faces.site.login import LoginPages
+from kiai.faces.site.mail import MailPages
 from kiai.faces.site.map_requests import RequestPages
 from kiai.faces.site.mappools import MappoolPages
 from kiai.faces.site.medals import MedalPages
@@ -559,7 +560,7 @@ def _server_groups(services: "Services") -> list[PageGroup]:
     """Build the pages of clans, medals and search, and those about the server."""
     settings, site = services.settings, services.site
     community = services.community
-    clan_pages = ClanPages(services.clans, site.clans, services.ranks, community.clans)
+    clan_pages = ClanPages(services.clans, site.clans, services.ranks, community.clans, site.userpages)
     return [
         clan_pages,
         ClanDeskPages(
@@ -609,6 +610,7 @@ def _build_own_account_pages(services: "Services") -> list[PageGroup]:
         KeyPages(site.own_keys, domain=settings.domain),
         DataPages(site.exports, site.deletion, site.entry),
         FriendPages(site.friendships, services.realtime),
+        MailPages(site.conversations, services.accounts),
         RequestPages(services.community.map_requests, services.community.nominations, services.beatmaps, site.what_ifs),
     ]
 

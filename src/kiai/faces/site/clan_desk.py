@@ -374,10 +374,14 @@ def _given(request: SiteRequest, clan: Clan) -> dict[str, str]:
     given: dict[str, str] = {}
     for name, value in present.items():
         was, typed = request.form.text(f"was_{name}"), request.form.text(name)
-        given[f"was_{name}"] = value if was is None else was[:TEXT_MAX]
-        # A description has no line breaks. Browsers send those of a text area.
-        given[name] = given[f"was_{name}"] if typed is None else " ".join(typed.strip().splitlines())[:TEXT_MAX]
+        given[f"was_{name}"] = value if was is None else _typed(was)
+        given[name] = given[f"was_{name}"] if typed is None else _typed(typed)
     return given
+
+
+def _typed(text: str) -> str:
+    """Return the text of a field. Browsers send line breaks as CR LF."""
+    return text.replace("\r\n", "\n").strip()[:TEXT_MAX]
 
 
 def _changes(changed: dict[str, str]) -> dict[str, Any]:

@@ -5,15 +5,19 @@ import re
 from typing import Final
 
 import msgspec
+from markupsafe import Markup
 
+from kiai.accounts.userpages import Userpages
 from kiai.clans import Clan, ClanActs, ClanDirectory, Clans
 from kiai.clans.model import CODE_LENGTH, JoinForm, Role
 from kiai.clans.service import JOINING
 from kiai.errors import KiaiError, NotFound
 from kiai.faces.rate_limit import RateLimit
 from kiai.faces.site import clan_forms
+from kiai.faces.site.locale import Locale
 from kiai.faces.site.page import Access, FormState, Head, Page, Redirect, Response, SiteRequest, View
 from kiai.faces.site.settings import common
+from kiai.faces.site.settings.profile import words_of
 from kiai.faces.site.templating import url
 from kiai.osu.privileges import may
 from kiai.scores.ranks import Ranks
@@ -55,11 +59,14 @@ class Choices(msgspec.Struct, frozen=True):
 class ClanPages:
     """The pages `/clans`, `/clans/new` and `/clans/{clan}`, and the forms of players without an office."""
 
-    def __init__(self, clans: Clans, directory: ClanDirectory, ranks: Ranks, acts: ClanActs) -> None:
+    def __init__(
+        self, clans: Clans, directory: ClanDirectory, ranks: Ranks, acts: ClanActs, userpages: Userpages
+    ) -> None:
         self._clans = clans
         self._directory = directory
         self._ranks = ranks
         self._acts = acts
+        self._userpages = userpages
 
     def pages(self) -> list[Page]:
         """Return the pages and their forms."""
@@ -135,8 +142,10 @@ class ClanPages:
             self._ranks.of_many([member.player.id for member in members], mode),
         )
         owner = next((member.player for member in members if member.player.id == clan.owner_id), None)
+        about = await self._about(clan, request.locale)
         values = {
             "clan": clan,
+            "about": about,
             "mode": mode,
             "members": list(zip(members, [rank.rank for rank in ranks], strict=True)),
             "room": self._acts.rules.members_max,
@@ -160,11 +169,18 @@ class ClanPages:
                 },
             ),
         }
-        description = clan.description[:200] or text(
+        description = about.striptags()[:200] or text(
             "The clan %(name)s with %(members)s members.", name=clan.name, members=len(members)
         )
         path = url(f"/clans/{clan.id}", mode=mode or None)
         return View("clan.html", values, Head(clan_forms.titled(clan), description, path), status)
+
+    async def _about(self, clan: Clan, locale: Locale) -> Markup:
+        """Return the description as HTML; empty without one."""
+        if not clan.description:
+            return Markup("")
+        html = await self._userpages.html(clan.description, words_of(locale), pictures=False)
+        return Markup(html)  # noqa: S704  # the renderer escapes
 
     async def _choices(self, request: SiteRequest, clan: Clan) -> Choices:
         user, joining = request.visitor.user, JoinForm(clan.joining)
