@@ -16,7 +16,6 @@ from urllib.parse import unquote
 import falcon
 import falcon.asgi
 import msgspec
-from falcon.media.multipart import MultipartParseOptions
 
 from kiai.accounts import Credentials, TooManyGuesses, User, Viewer
 from kiai.errors import Conflict, Invalid, KiaiError, NotAllowed, NotAuthenticated, NotFound, Refused, Unavailable
@@ -37,7 +36,6 @@ JSON: Final = "application/json"
 RETRY_AFTER_S: Final = 5
 BODY_MAX: Final = 8 * 1024
 PARTS_MAX: Final = 40  # a submission has fewer than 20
-PART_HEADERS_MAX: Final = 8 * 1024
 NAME_BYTES_MAX: Final = 64  # longer names cannot exist, so they cost no lookup
 
 _WHOLE: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)
@@ -145,11 +143,6 @@ class ClientGateway:
         for endpoint in endpoints:
             by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
         app = falcon_app({path: _allow(methods) for path, methods in by_path.items()})
-        options = MultipartParseOptions()
-        options.max_body_part_count = PARTS_MAX
-        options.max_body_part_headers_size = PART_HEADERS_MAX
-        handler = falcon.media.MultipartFormHandler(options)
-        app.req_options.media_handlers[falcon.MEDIA_MULTIPART] = handler
         for path, methods in by_path.items():
             app.add_route(path, _Resource(self, methods))
         app.add_sink(_not_found)
@@ -194,7 +187,7 @@ class ClientGateway:
         if endpoint.method == "POST" and endpoint.raw_body:
             body = await read_body(req, endpoint.body_max)
         elif endpoint.method == "POST":
-            reader = FormReader(req, endpoint.body_max, endpoint.part_max)
+            reader = FormReader(req, endpoint.body_max, endpoint.part_max, parts_max=PARTS_MAX)
             if endpoint.streamed_body:
                 return await endpoint.handler(
                     ClientRequest(query, form, path, req.headers_lower, address, reader=reader)

@@ -18,7 +18,6 @@ from urllib.parse import quote, urlsplit
 import falcon
 import falcon.asgi
 import msgspec
-from falcon.media.multipart import MultipartParseOptions
 
 from kiai import errors
 from kiai.accounts import TooManyGuesses
@@ -63,7 +62,6 @@ FORM_TOKEN_BYTES: Final = 24
 COOKIES_MAX: Final = 4_096  # characters of the header
 TOKEN_TEXT_MAX: Final = 64
 PARTS_MAX: Final = 60
-PART_HEADERS_MAX: Final = 8 * 1024
 RETRY_AFTER_S: Final = 5
 MAINTENANCE_RETRY_S: Final = 300
 SECOND_FACTOR_PATH: Final = "/admin/second-factor"
@@ -145,10 +143,6 @@ class SiteGateway:
         for page in pages:
             by_path.setdefault(page.path, {})[page.method] = page
         app = falcon_app()
-        options = MultipartParseOptions()
-        options.max_body_part_count = PARTS_MAX
-        options.max_body_part_headers_size = PART_HEADERS_MAX
-        app.req_options.media_handlers[falcon.MEDIA_MULTIPART] = falcon.media.MultipartFormHandler(options)
         for path, methods in by_path.items():
             if path != "*":
                 app.add_route(path, _Resource(self, methods))
@@ -223,7 +217,7 @@ class SiteGateway:
         await self._check_rate_limit(page.limit, network if visitor.user is None else f"user:{visitor.user.id}")
         if visitor.restricted and not page.restricted:
             raise NotAllowed("unrestricted")
-        reader = FormReader(req, page.body_max, page.part_max)
+        reader = FormReader(req, page.body_max, page.part_max, parts_max=PARTS_MAX)
         await reader.read_small()
         form = await reader.read_all()
         if page.csrf:
