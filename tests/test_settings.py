@@ -8,7 +8,7 @@ from typing import get_type_hints
 import pytest
 
 from kiai.errors import KiaiError
-from kiai.server_settings import Settings
+from kiai.server_settings import SettingOrigin, Settings
 from kiai.settings import BadSettings, SettingsDeclaration, load_settings, settings_sample
 
 
@@ -68,6 +68,34 @@ def test_flag_overrides_the_environment(folder: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("KIAI_PORT", "2")
 
     assert load_settings(port=3).port == 3
+
+
+def test_each_setting_says_where_its_value_comes_from_and_what_it_does(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "kiai.toml").write_text('port = 1\ntitle = "Club"\n')
+    monkeypatch.setenv("KIAI_PORT", "2")
+    monkeypatch.setenv("KIAI_DOMAIN", "club.example")
+    monkeypatch.setenv("KIAI_DATA", "world")
+
+    settings = load_settings(port=3, data=Path("world"))
+
+    found = {origin.name: origin for origin in settings.origins}
+    assert list(found) == list(SettingsDeclaration.model_fields)
+    assert {name: (found[name].source, found[name].place) for name in ("port", "domain", "title", "host", "data")} == {
+        "port": ("flag", "--port"),
+        "domain": ("environment", "KIAI_DOMAIN"),
+        "title": ("file", "kiai.toml"),
+        "host": ("default", ""),
+        "data": ("environment", "KIAI_DATA"),
+    }
+    assert found["country_change_days"] == SettingOrigin(
+        "country_change_days",
+        "default",
+        "",
+        "Time between two changes of the country by a player on the website.",
+        "days",
+    )
 
 
 def test_missing_flag_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,7 +378,7 @@ def test_every_example_of_the_sample_file_is_valid(folder: Path) -> None:
 def test_typed_settings_have_the_fields_and_types_of_the_declarations() -> None:
     declared = {name: get_type_hints(SettingsDeclaration)[name] for name in SettingsDeclaration.model_fields}
 
-    assert get_type_hints(Settings) == declared
+    assert get_type_hints(Settings) == {**declared, "origins": tuple[SettingOrigin, ...]}
 
 
 def test_server_process_receives_every_setting(tmp_path: Path) -> None:

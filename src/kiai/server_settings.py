@@ -4,18 +4,41 @@
 module does not import pydantic, which would take 9 MB of the server process.
 """
 
+import os
 import re
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 
+PREFIX: Final = "KIAI_"
 MASK: Final = "********"
 LOCAL_DOMAIN: Final = "localhost"
 
 
+Source = Literal["flag", "environment", "file", "default"]
+
+
+class SettingOrigin(msgspec.Struct, frozen=True):
+    """Where the value of a setting comes from, and what the setting does. `unit` is empty for a setting without one.
+
+    `place` is the flag, the environment variable or the file, and empty for a default.
+    """
+
+    name: str
+    source: Source
+    place: str
+    description: str
+    unit: str
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of one server, from `kiai.settings.load_settings`. `repr` masks secrets."""
+    """The settings of one server, from `kiai.settings.load_settings`. `repr` masks secrets.
+
+    Each field except `origins` is a setting; `origins` are in the same order.
+    """
 
     # --- the server
     title: str
@@ -113,6 +136,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     connections_max: int
     connections_per_address: int
 
+    origins: tuple[SettingOrigin, ...]
+
     @property
     def is_local(self) -> bool:
         """Whether the domain is localhost, so that only players on this machine reach the server."""
@@ -144,7 +169,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return not self.is_local if self.staff_second_factor == "auto" else self.staff_second_factor == "on"
 
     def __repr__(self) -> str:
-        values = ((name, masked(name, getattr(self, name))) for name in self.__struct_fields__)
+        values = ((name, masked(name, getattr(self, name))) for name in SETTING_NAMES)
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in values)})"
 
     def to_json(self) -> bytes:
@@ -157,9 +182,42 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.decode(text, type=cls, dec_hook=_decode_path)
 
 
+SETTING_NAMES: Final = tuple(name for name in Settings.__struct_fields__ if name != "origins")
+
+
 def _decode_path(kind: type, value: Any) -> Path:
     assert kind is Path
     return Path(value)
+
+
+def flag_of(name: str) -> str:
+    """Return the flag of a setting."""
+    return f"--{name.replace('_', '-')}"
+
+
+def read_origins(
+    about: Mapping[str, tuple[str, str]], flags: Mapping[str, object], path: Path
+) -> tuple[SettingOrigin, ...]:
+    """Return where each setting comes from: a flag, the environment, the file at `path`, or the default.
+
+    `about` has the description and the unit of each setting. The file, if it exists, has been read before.
+    """
+    in_file = tomllib.loads(path.read_text("utf-8")) if path.is_file() else {}
+    variables = {name.upper(): name for name, text in os.environ.items() if text}
+    origins = []
+    for name, (description, unit) in about.items():
+        variable = variables.get(PREFIX + name.upper())
+        source: Source = "default"
+        place = ""
+        # A command reads KIAI_DATA as the value of its flag, so an equal value counts as that of the variable.
+        if name in flags and (variable is None or os.environ[variable] != str(flags[name])):
+            source, place = "flag", flag_of(name)
+        elif variable is not None:
+            source, place = "environment", variable
+        elif name in in_file:
+            source, place = "file", str(path)
+        origins.append(SettingOrigin(name, source, place, description, unit))
+    return tuple(origins)
 
 
 def masked(key: str | None, value: object) -> object:

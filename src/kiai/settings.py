@@ -31,9 +31,8 @@ from pydantic_settings import (
 
 from kiai.errors import KiaiError, quoted
 from kiai.osu.names import NAME_PATTERN
-from kiai.server_settings import Settings, masked
+from kiai.server_settings import PREFIX, SETTING_NAMES, Settings, flag_of, masked, read_origins
 
-PREFIX: Final = "KIAI_"
 CONFIG_FILE: Final = "kiai.toml"
 # Variables with our prefix that are not settings of a server.
 OTHER_VARIABLES: Final = frozenset(
@@ -660,7 +659,7 @@ def load_settings(**flags: object) -> Settings:
     if unknown:
         raise BadSettings(*unknown)
     try:
-        return _typed(SettingsDeclaration(**given))
+        return _typed(SettingsDeclaration(**given), given, path)
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"{path} is not TOML: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -671,8 +670,10 @@ def load_settings(**flags: object) -> Settings:
     raise BadSettings(*dict.fromkeys(problems))
 
 
-def _typed(declared: SettingsDeclaration) -> Settings:
-    return Settings(**{name: getattr(declared, name) for name in Settings.__struct_fields__})
+def _typed(declared: SettingsDeclaration, flags: Mapping[str, object], path: Path) -> Settings:
+    about = {name: (str(field.description), _extra(field, "unit")) for name, field in FIELDS.items()}
+    origins = read_origins(about, flags, path)
+    return Settings(**{name: getattr(declared, name) for name in SETTING_NAMES}, origins=origins)
 
 
 def config_file() -> Path:
@@ -715,7 +716,7 @@ def _found(key: str, flags: Mapping[str, object], path: Path) -> tuple[object, s
     """Return the value of a key and the place where it was set."""
     # In the order of precedence, as in `settings_customise_sources`.
     if key in flags:
-        return flags[key], f"--{key.replace('_', '-')}"
+        return flags[key], flag_of(key)
     for variable, text in os.environ.items():
         if variable.upper() == PREFIX + key.upper() and text:
             return text, f"environment variable {variable}"
@@ -784,6 +785,7 @@ This page lists every setting of the server. No setting is required. You can set
 Flags override environment variables, environment variables override `kiai.toml`, and `kiai.toml` overrides the
 defaults. Settings are read at the start. `!reload settings` of a developer reads `kiai.toml` again and applies
 `welcome`, `menu_icon`, `menu_link`, `oldest_build` and `build_age_days`; changes of other settings need a restart.
+Developers see the settings in force, with their sources, at [`/admin/settings`](admin.md), and read them again there.
 
 Unknown settings are rejected by name. A value that is not allowed stops the command with one line that says where the
 value comes from and what is allowed. Relative folders start at the folder where you start the command. In environment

@@ -57,6 +57,8 @@ EXAMPLES: Final = {
     "provider": "x",
     "report": "1",
     "flag": "1",
+    "block": "1",
+    "webhook": "1",
 }
 """A value for each parameter of a path, in the demo world."""
 STREAMS: Final = {"/live"}

@@ -17,11 +17,12 @@ from kiai.faces.bancho.announce import presence as presence_packets
 from kiai.osu.privileges import Privilege
 from kiai.presence import Presence, drained
 from kiai.realtime.port import Session, SessionStats, Status
+from kiai.server_settings import MASK, Settings
 from kiai.settings import load_settings
 from kiai.staff import OPERATOR, Actor
 from kiai.staff.address_blocks import BLOCKS_MAX, AddressBlocks
 from kiai.staff.debug_log import LASTS_S, DebugLog
-from kiai.staff.live_settings import RETRY_S, LiveSettings
+from kiai.staff.live_settings import RELOADED, RETRY_S, LiveSettings
 from kiai.staff.maintenance import MATCH_MS, Maintenance
 from kiai.staff.shutdown import Shutdown
 from kiai.staff.switches import Switches
@@ -126,6 +127,8 @@ ACTS: dict[str, Act] = {
     "block": lambda worker, actor: worker.blocks.block(actor, "203.0.113.9", "spam"),
     "unblock": lambda worker, actor: worker.blocks.unblock(actor, "203.0.113.9", "spam"),
     "blocks": lambda worker, actor: worker.blocks.all(actor),
+    "page of blocks": lambda worker, actor: worker.blocks.page(actor),
+    "one block": lambda worker, actor: worker.blocks.one(actor, 1),
     "debug": lambda worker, actor: worker.debug.switch(actor, on=True),
     "state of debug": lambda worker, actor: worker.debug.is_on(actor),
 }
@@ -604,3 +607,47 @@ def test_settings_that_cannot_be_read_change_nothing(world: World, worker: Worke
     with pytest.raises(NotAllowed):
         world.run(live.reload(Actor(alice, "game")))
     assert (live.current.welcome, rows(world)) == ("", [])
+
+
+def test_settings_in_force_have_their_origin_and_no_secret(world: World, worker: Worker, root: Actor) -> None:
+    given = {
+        "smtp": "smtp://kiai:hunter2@mail.example:587",
+        "upstream_key": "hunter2",
+        "mirrors": ("https://kiai:hunter2@mirror.example",),
+        "menu_icon": "https://kiai:hunter2@club.example/menu.png",
+        "nomination_mode": True,
+    }
+    live = LiveSettings(load_settings(**given), world.authority, worker.switches, world.clock)
+
+    found = {one.origin.name: one for one in world.run(live.in_force(root))}
+
+    assert {name: found[name].value for name in given} == {
+        "smtp": f"smtp://{MASK}@mail.example:587",
+        "upstream_key": MASK,
+        "mirrors": f"https://{MASK}@mirror.example",
+        "menu_icon": f"https://{MASK}@club.example/menu.png",
+        "nomination_mode": "on",
+    }
+    assert (found["smtp"].origin.source, found["port"].origin.source) == ("flag", "default")
+    assert (found["port"].value, found["state"].value, found["rank_medals"].value) == ("8080", "", "off")
+    assert [name for name, one in found.items() if one.reloads] == list(RELOADED)
+
+
+def test_settings_in_force_are_for_developers(world: World, worker: Worker) -> None:
+    administrator = Actor(world.add_player(a_player(priv=ADMINISTRATOR)), "web")
+
+    with pytest.raises(NotAllowed):
+        world.run(LiveSettings(load_settings(), world.authority, worker.switches, world.clock).in_force(administrator))
+
+
+def test_origin_of_a_setting_follows_a_reload(world: World, worker: Worker, root: Actor) -> None:
+    async def read() -> Settings:
+        return load_settings(welcome="Hello", port=1)
+
+    live = LiveSettings(load_settings(), world.authority, worker.switches, world.clock, read)
+
+    world.run(live.reload(root, "a new text"))
+
+    found = {one.origin.name: one for one in world.run(live.in_force(root))}
+    assert (found["welcome"].value, found["welcome"].origin.source) == ("Hello", "flag")
+    assert (found["port"].value, found["port"].origin.source) == ("8080", "default")

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from kiai.faces.site.admin.addresses import AddressPages
 from kiai.faces.site.admin.audit import AuditPages
 from kiai.faces.site.admin.beatmaps import BeatmapPages
 from kiai.faces.site.admin.channels import ChannelPages
@@ -12,9 +13,11 @@ from kiai.faces.site.admin.live import LivePages
 from kiai.faces.site.admin.medals import AdminMedalPages
 from kiai.faces.site.admin.reports import ReportDeskPages
 from kiai.faces.site.admin.second_factor import StaffSecondFactorPages
+from kiai.faces.site.admin.server_settings import ServerSettingsPages
 from kiai.faces.site.admin.start import AdminStart
 from kiai.faces.site.admin.user_acts import UserActs
 from kiai.faces.site.admin.users import UserPages
+from kiai.faces.site.admin.webhooks import WebhookPages
 from kiai.faces.site.app import PageGroup
 from kiai.multiplayer.rooms import MatchChannels
 from kiai.staff.live_desk import LiveDesk
@@ -80,4 +83,14 @@ def build_admin_pages(services: "Services") -> list[PageGroup]:
             services.accounts,
             community.medal_awards,
         ),
+        ServerSettingsPages(
+            community.audit,
+            community.live_settings,
+            services.switches,
+            community.maintenance,
+            community.debug_log,
+            community.shutdown,
+        ),
+        AddressPages(community.audit, community.address_blocks),
+        WebhookPages(community.audit, community.webhook_editor),
     ]

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, delete, func, insert, select
 
 from kiai.callers import CALLER
 from kiai.clock import Clock
-from kiai.errors import Invalid, Refused, WrongState
+from kiai.errors import Invalid, NotFound, Refused, WrongState
 from kiai.networks import Network, NetworkSet, parse_network
 from kiai.osu.durations import YEAR_S
 from kiai.staff import audit
@@ -27,6 +27,8 @@ from kiai.storage.tables import address_blocks
 
 PERMISSION: Final = "addresses.block"
 BLOCKS_MAX: Final = 1_000
+PAGE: Final = 50
+NEWEST: Final = 2**62
 SHORTEST_PREFIX: Final = {4: 8, 6: 16}
 """By IP version. A shorter prefix would block a large part of the internet."""
 LOOPBACK: Final[tuple[Network, ...]] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
@@ -54,6 +56,14 @@ _DUE = Query(
     scalar,
 )
 _ONE = Query(select(*_COLUMNS).where(address_blocks.c.network == bindparam("in_network")), AddressBlock)
+_BY_ID = Query(select(*_COLUMNS).where(address_blocks.c.id == bindparam("id")), AddressBlock)
+_PAGE = Query(
+    select(*_COLUMNS)
+    .where(address_blocks.c.id < bindparam("before"))
+    .order_by(address_blocks.c.id.desc())
+    .limit(PAGE + 1),
+    AddressBlock,
+)
 _COUNT = Query(select(func.count()).select_from(address_blocks), scalar)
 _ADD = Query(
     insert(address_blocks)
@@ -103,6 +113,23 @@ class AddressBlocks:
         """Return all blocks, oldest first. Raises NotAllowed."""
         await self._authority.require(actor, PERMISSION)
         return await self._database.all(_ALL)
+
+    async def page(self, actor: Actor, before: int | None = None) -> tuple[list[AddressBlock], int | None]:
+        """Return the newest blocks with ids below `before`, and the value of `before` for the next page or None.
+
+        Raises NotAllowed.
+        """
+        await self._authority.require(actor, PERMISSION)
+        found = await self._database.all(_PAGE, before=NEWEST if before is None else before)
+        return found[:PAGE], found[PAGE - 1].id if len(found) > PAGE else None
+
+    async def one(self, actor: Actor, block_id: int) -> AddressBlock:
+        """Return a block. Raises NotAllowed and NotFound("block")."""
+        await self._authority.require(actor, PERMISSION)
+        found = await self._database.one(_BY_ID, id=block_id)
+        if found is None:
+            raise NotFound("block")
+        return found
 
     async def block(self, actor: Actor, address: str, reason: str, *, seconds: int | None = None) -> AddressBlock:
         """Block an address or a network, for `seconds` or without an end.

@@ -7,6 +7,7 @@ from kiai.errors import WrongState
 from kiai.staff import audit
 from kiai.staff.audit import Actor
 from kiai.staff.authority import Authority, Requirement
+from kiai.staff.reasons import checked_reason
 from kiai.staff.switches import Switch, Switches, locked, store
 from kiai.storage.port import Transaction
 
@@ -33,9 +34,10 @@ class DebugLog:
         await self._switches.reload()
         return self.level() == "debug"
 
-    async def switch(self, actor: Actor, *, on: bool) -> None:
-        """Switch debug lines on for an hour, or off. Raises NotAllowed, and WrongState if it is so already."""
+    async def switch(self, actor: Actor, *, on: bool, reason: str = "") -> None:
+        """Switch debug lines on for an hour, or off. Raises NotAllowed, Invalid, and WrongState if it is so already."""
         await self._authority.require(actor, PERMISSION)
+        reason = checked_reason(reason, optional=True)
         if self._level == "debug":
             raise WrongState("debug lines are already on" if on else "debug lines are on by the setting log_level")
         now = self._clock.now_ms()
@@ -53,6 +55,7 @@ class DebugLog:
                 at_ms=now,
                 target_kind="server",
                 target_id=0,
+                reason=reason,
                 details={"before": not on, "after": on, "until_ms": ends_at_ms},
             )
 

@@ -7,6 +7,7 @@ value of the switch `settings` has changed.
 
 import asyncio
 import contextlib
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -16,10 +17,11 @@ import msgspec
 from kiai.clock import Clock
 from kiai.errors import KiaiError, Refused
 from kiai.logs import get_logger
-from kiai.server_settings import Settings
+from kiai.server_settings import MASK, SETTING_NAMES, SettingOrigin, Settings, masked
 from kiai.staff import audit
 from kiai.staff.audit import Actor
 from kiai.staff.authority import Authority, Requirement
+from kiai.staff.reasons import checked_reason
 from kiai.staff.switches import Switches, locked, store
 from kiai.storage.port import Transaction
 
@@ -33,6 +35,7 @@ READ_WITHIN_S: Final = 20.0
 RETRY_S: Final = 10
 """After a failure a worker reads the settings again, this long after the begin of the last attempt."""
 SERVER: Final = "server"
+_LOGIN: Final = re.compile(r"(?<=:)//[^/?#\s]*@")
 
 
 class Reload(msgspec.Struct, frozen=True):
@@ -40,6 +43,14 @@ class Reload(msgspec.Struct, frozen=True):
 
     changed: tuple[str, ...]
     need_restart: tuple[str, ...]
+
+
+class SettingInForce(msgspec.Struct, frozen=True):
+    """A setting with the value that applies now, as text; its secrets are masked. `reloads`: without a restart."""
+
+    value: str
+    origin: SettingOrigin
+    reloads: bool
 
 
 async def read_settings_again() -> Settings:
@@ -81,15 +92,24 @@ class LiveSettings:
         self._followed: int | None = None
         self._retry_at_ms = 0
 
-    async def reload(self, actor: Actor) -> Reload:
+    async def in_force(self, actor: Actor) -> list[SettingInForce]:
+        """Return all settings of this worker, in the order of their declaration. Raises NotAllowed."""
+        await self._authority.require(actor, PERMISSION)
+        return [
+            SettingInForce(_shown(origin.name, getattr(self.current, origin.name)), origin, origin.name in RELOADED)
+            for origin in self.current.origins
+        ]
+
+    async def reload(self, actor: Actor, reason: str = "") -> Reload:
         """Read the settings again and apply those of `RELOADED` on every worker.
 
-        Raises NotAllowed, and Refused for settings that cannot be read; nothing changes then.
+        Raises NotAllowed, Invalid, and Refused for settings that cannot be read; nothing changes then.
         """
         await self._authority.require(actor, PERMISSION)
+        reason = checked_reason(reason, optional=True)
         found = await self._read()
         before = _differing(self.current, found, RELOADED)
-        others = [name for name in Settings.__struct_fields__ if name not in RELOADED and name not in FLAGS]
+        others = [name for name in SETTING_NAMES if name not in RELOADED and name not in FLAGS]
         need_restart = tuple(_differing(self.current, found, others))
         now = self._clock.now_ms()
 
@@ -104,6 +124,7 @@ class LiveSettings:
                 at_ms=now,
                 target_kind=SERVER,
                 target_id=0,
+                reason=reason,
                 details={"before": before, "after": {name: getattr(found, name) for name in before}},
             )
             return stamp
@@ -137,7 +158,26 @@ class LiveSettings:
             self._followed = stamp
 
     def _apply(self, found: Settings) -> None:
-        self.current = msgspec.structs.replace(self.current, **{name: getattr(found, name) for name in RELOADED})
+        new = {origin.name: origin for origin in found.origins if origin.name in RELOADED}
+        self.current = msgspec.structs.replace(
+            self.current,
+            **{name: getattr(found, name) for name in RELOADED},
+            origins=tuple(new.get(origin.name, origin) for origin in self.current.origins),
+        )
+
+
+def _shown(name: str, value: object) -> str:
+    """Return a value as text, without secrets: an empty text for a setting that is not set."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ", ".join(str(_without_login(item)) for item in value)
+    return "" if value is None else str(_without_login(masked(name, value)))
+
+
+def _without_login(value: object) -> object:
+    """Return a value without the user and password of a URL: any URL may have them."""
+    return _LOGIN.sub(f"//{MASK}@", value) if isinstance(value, str) else value
 
 
 def _differing(before: Settings, after: Settings, names: tuple[str, ...] | list[str]) -> dict[str, Any]:

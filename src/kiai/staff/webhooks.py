@@ -3,11 +3,14 @@
 import secrets
 from typing import Final
 
+import msgspec
+
 from kiai.clock import Clock
 from kiai.errors import Invalid
 from kiai.staff import audit
 from kiai.staff.audit import Actor
 from kiai.staff.authority import Authority, Requirement
+from kiai.staff.reasons import checked_reason
 from kiai.storage.port import Transaction
 from kiai.webhooks import Format, Webhook, Webhooks
 from kiai.webhooks.addresses import shown
@@ -17,6 +20,23 @@ SECRET_BYTES: Final = 32
 RIGHT: Final = "webhooks.write"
 
 
+class WebhookState(msgspec.Struct, frozen=True):
+    """A webhook with the number of deliveries that wait for it. `name` is its URL without the path, which is secret."""
+
+    webhook: Webhook
+    waiting: int
+
+    @property
+    def id(self) -> int:
+        """The id of the webhook."""
+        return self.webhook.id
+
+    @property
+    def name(self) -> str:
+        """The scheme and host of the receiver."""
+        return shown(self.webhook.url)
+
+
 class WebhookEditor:
     """Adds, removes and tests webhooks. Raises NotAllowed without the right; actor 0, the operator, has it."""
 
@@ -24,6 +44,19 @@ class WebhookEditor:
         self._authority = authority
         self._webhooks = webhooks
         self._clock = clock
+
+    async def states(self, actor: Actor) -> list[WebhookState]:
+        """Return all webhooks, at most 32, in order of their ids."""
+        await self._authority.require(actor, RIGHT)
+        return [await self._state(webhook) for webhook in await self._webhooks.all()]
+
+    async def state(self, actor: Actor, webhook_id: int) -> WebhookState:
+        """Return a webhook. Raises NotFound("webhook")."""
+        await self._authority.require(actor, RIGHT)
+        return await self._state(await self._webhooks.find(webhook_id))
+
+    async def _state(self, webhook: Webhook) -> WebhookState:
+        return WebhookState(webhook, await self._webhooks.waiting_for(webhook.id))
 
     async def add(
         self, actor: Actor, url: str, events: list[str], *, format_: str = Format.JSON, secret: str | None = None
@@ -50,22 +83,24 @@ class WebhookEditor:
 
         return await self._authority.transaction(Requirement(actor, RIGHT), body), secret
 
-    async def remove(self, actor: Actor, webhook_id: int) -> Webhook:
-        """Remove a webhook with its waiting deliveries and return it. Raises NotFound("webhook")."""
+    async def remove(self, actor: Actor, webhook_id: int, reason: str = "") -> Webhook:
+        """Remove a webhook with its waiting deliveries and return it. Raises NotFound("webhook") and Invalid."""
         await self._authority.require(actor, RIGHT)
+        reason = checked_reason(reason, optional=True)
         found = await self._webhooks.find(webhook_id)
 
         async def body(tx: Transaction) -> None:
             await self._webhooks.remove(tx, webhook_id)
             before = {"to": shown(found.url), "format": found.format, "events": found.event_names}
-            await self._write(tx, actor, webhook_id, {"before": before, "after": None})
+            await self._write(tx, actor, webhook_id, {"before": before, "after": None}, reason)
 
         await self._authority.transaction(Requirement(actor, RIGHT), body)
         return found
 
-    async def test(self, actor: Actor, webhook_id: int) -> Answer:
-        """Send a test now. One that is delivered unparks the webhook. Raises NotFound("webhook")."""
+    async def test(self, actor: Actor, webhook_id: int, reason: str = "") -> Answer:
+        """Send a test now. One that is delivered unparks the webhook. Raises NotFound("webhook") and Invalid."""
         await self._authority.require(actor, RIGHT)
+        reason = checked_reason(reason, optional=True)
         webhook = await self._webhooks.find(webhook_id)
         answer = await self._webhooks.test(webhook)
 
@@ -74,12 +109,14 @@ class WebhookEditor:
             if answer.delivered:
                 await self._webhooks.resume(tx, webhook_id)
                 details |= {"before": {"parked": bool(webhook.parked)}, "after": {"parked": False}}
-            await self._write(tx, actor, webhook_id, details)
+            await self._write(tx, actor, webhook_id, details, reason)
 
         await self._authority.transaction(Requirement(actor, RIGHT), body)
         return answer
 
-    async def _write(self, tx: Transaction, actor: Actor, webhook_id: int, details: dict[str, object]) -> None:
+    async def _write(
+        self, tx: Transaction, actor: Actor, webhook_id: int, details: dict[str, object], reason: str = ""
+    ) -> None:
         await audit.write(
             tx,
             actor,
@@ -87,5 +124,6 @@ class WebhookEditor:
             at_ms=self._clock.now_ms(),
             target_kind="webhook",
             target_id=webhook_id,
+            reason=reason,
             details=details,
         )

@@ -5,13 +5,19 @@ from collections.abc import Iterator
 import pytest
 from tests.beatmaps import standin
 from tests.site.admin.kit import World
+from tests.webhooks import receiver
 
 
 @pytest.fixture(scope="package")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A server with the demo world, staff of every role, and an upstream. It demands a second factor of staff."""
-    with standin.running() as upstream:
+    """A server with the demo world, staff of every role, an upstream, and a receiver of webhooks.
+
+    It demands a second factor of staff.
+    """
+    with standin.running() as upstream, receiver.running() as of_webhooks:
         data = tmp_path_factory.mktemp("admin") / "data"
-        world = World(data, UPSTREAM_URL=upstream.url, ALLOW_PRIVATE_UPSTREAM="on")
+        private = {"ALLOW_PRIVATE_UPSTREAM": "on", "ALLOW_PRIVATE_WEBHOOKS": "on"}
+        world = World(data, UPSTREAM_URL=upstream.url, **private)
+        world.receiver = of_webhooks
         yield world
         world.server.stop()

@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import select, update
 from tests import runs, stores
 from tests.site.kit import Browser, FormOnPage, PageReply, a_browser
+from tests.webhooks.receiver import Receiver
 from tests.wire.kit import Server, cli
 
 from kiai.osu.privileges import ROLES
@@ -30,7 +31,9 @@ PRIVILEGES: Final = {
 
 
 class World:
-    """The server, and direct access to its rows."""
+    """The server, and direct access to its rows. `receiver` gets the messages of webhooks."""
+
+    receiver: Receiver
 
     def __init__(self, data: Path, **settings: str) -> None:
         stores.copied(runs.once("admin-world", self._build), data)

@@ -42,7 +42,6 @@ def test_work_waits_for_those_who_may_do_it_and_its_count_stops(world: World) ->
     assert moderator.stat("reports") == "1"
     assert moderator.stat("deletions") is None
     assert developer.stat("deletions") == "1"
-    assert developer.stat("webhooks") == "0"
     assert developer.stat("map requests") is not None
 
 

@@ -1,0 +1,137 @@
+"""`/admin/settings`: the settings in force, and the acts on the whole server, such as maintenance."""
+
+from typing import Final
+
+import msgspec
+
+from kiai.faces.site.admin.acts import DURATION, REASON, Act, ActForms, ShownForms, Values
+from kiai.faces.site.admin.frame import admin_view, staff_actor, staff_page
+from kiai.faces.site.page import Page, Response, SiteRequest, View
+from kiai.osu.durations import parse_duration
+from kiai.staff import Actor
+from kiai.staff.audit_reading import AuditReading
+from kiai.staff.debug_log import PERMISSION as DEBUG
+from kiai.staff.debug_log import DebugLog
+from kiai.staff.live_settings import PERMISSION, RELOADED, LiveSettings
+from kiai.staff.maintenance import PERMISSION as MAINTENANCE
+from kiai.staff.maintenance import Maintenance
+from kiai.staff.shutdown import PERMISSION as SHUTDOWN
+from kiai.staff.shutdown import Shutdown
+from kiai.staff.switches import Switches
+
+PATH: Final = "/admin/settings"
+DELAY: Final = msgspec.structs.replace(DURATION, label="In", help="15s to 1d.", value="5m")
+STOP_REASON: Final = msgspec.structs.replace(REASON, help="All players and the audit log get it.")
+
+
+class ServerAsTarget(msgspec.Struct, frozen=True):
+    """The whole server, for the audit log and for questions."""
+
+    id: int = 0
+    name: str = "the server"
+
+
+class ServerSettingsPages:
+    """The page of the settings."""
+
+    def __init__(
+        self,
+        audit: AuditReading,
+        settings: LiveSettings,
+        switches: Switches,
+        maintenance: Maintenance,
+        debug_log: DebugLog,
+        shutdown: Shutdown,
+    ) -> None:
+        self._settings = settings
+        self._switches = switches
+        self._maintenance = maintenance
+        self._debug_log = debug_log
+        self._shutdown = shutdown
+        self._forms = ActForms(
+            PATH,
+            self._acts(),
+            audit,
+            kind="server",
+            load=self._load,
+            show=self._view,
+            path_of=lambda server: PATH,
+            possible=self._possible,
+        )
+
+    def pages(self) -> list[Page]:
+        """Return the page and the forms of its acts."""
+        return [staff_page(PATH, self._show, PERMISSION), *self._forms.pages()]
+
+    async def _show(self, request: SiteRequest) -> Response:
+        server = await self._load(request)
+        return await self._view(request, server, await self._forms.shown(request, server))
+
+    async def _load(self, request: SiteRequest) -> ServerAsTarget:
+        await self._switches.reload()  # another worker may have switched
+        return ServerAsTarget()
+
+    async def _view(self, request: SiteRequest, server: ServerAsTarget, forms: ShownForms) -> View:
+        now = self._switches.now
+        values = {
+            "settings": await self._settings.in_force(staff_actor(request)),
+            "reloaded": ", ".join(RELOADED),
+            "under_maintenance": self._switches.under_maintenance(),
+            "maintenance_by_setting": self._switches.maintenance_by_setting,
+            "maintenance": now("maintenance"),
+            "debug_until_ms": now("debug").ends_at_ms if self._switches.is_on("debug") else 0,
+            "stop": now("stop"),
+            "forms": forms,
+        }
+        return admin_view(request, "settings.html", "Settings", values)
+
+    def _possible(self, server: ServerAsTarget, now_ms: int) -> frozenset[str]:
+        names = {"reload", "debug-off" if self._switches.is_on("debug") else "debug-on"}
+        names.add("cancel-stop" if self._switches.now("stop").value > now_ms else "stop")
+        if not self._switches.maintenance_by_setting:
+            names.add("end-maintenance" if self._switches.under_maintenance() else "maintenance")
+        return frozenset(names)
+
+    # --- acts
+
+    def _acts(self) -> list[Act[ServerAsTarget]]:
+        return [
+            Act("maintenance", "Begin maintenance", MAINTENANCE, "The server is under maintenance.",
+                "Only staff can use the server. Everybody else is notified and logged out, at once or after the match.",
+                self._begin_maintenance, undo="end-maintenance", danger=True),
+            Act("end-maintenance", "End maintenance", MAINTENANCE, "Maintenance has ended.",
+                "Everybody can use the server again.", self._end_maintenance, undo="maintenance"),
+            Act("reload", "Read settings again", PERMISSION, "The settings were read again.",
+                f"The server reads kiai.toml and applies {', '.join(RELOADED)}. Other changes need a restart.",
+                self._reload),
+            Act("debug-on", "Log debug lines", DEBUG, "All workers log debug lines for an hour.",
+                "The log gets much longer for an hour.", self._debug_on, undo="debug-off"),
+            Act("debug-off", "Stop debug lines", DEBUG, "Debug lines are off.",
+                "The log has the level of the settings again.", self._debug_off, undo="debug-on"),
+            Act("stop", "Plan a stop", SHUTDOWN, "The stop is planned.",
+                "All players are notified. At that time the server stops with all its workers; it starts again only if "
+                "something outside starts it.", self._plan_stop, (DELAY, STOP_REASON), "cancel-stop", danger=True),
+            Act("cancel-stop", "Cancel the stop", SHUTDOWN, "The stop is cancelled.",
+                "All players get a message that the server does not stop.", self._cancel_stop),
+        ]  # fmt: skip
+
+    async def _begin_maintenance(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
+        await self._maintenance.switch(actor, on=True, reason=values["reason"])
+
+    async def _end_maintenance(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
+        await self._maintenance.switch(actor, on=False, reason=values["reason"])
+
+    async def _reload(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
+        await self._settings.reload(actor, values["reason"])
+
+    async def _debug_on(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
+        await self._debug_log.switch(actor, on=True, reason=values["reason"])
+
+    async def _debug_off(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
+        await self._debug_log.switch(actor, on=False, reason=values["reason"])
+
+    async def _plan_stop(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
+        await self._shutdown.plan(actor, parse_duration(values["duration"]), values["reason"])
+
+    async def _cancel_stop(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
+        await self._shutdown.cancel(actor, values["reason"])

@@ -1,0 +1,135 @@
+"""The pages of settings, blocked addresses and webhooks in the panel."""
+
+import pytest
+from sqlalchemy import delete, insert
+from tests.site.admin.acts.server_settings import NETWORK, switched, with_block, without_block
+from tests.site.admin.acts.webhooks import parked
+from tests.site.admin.kit import ADMINISTRATOR, DEVELOPER, World, confirmed
+
+from kiai.server_settings import SETTING_NAMES
+from kiai.staff.address_blocks import PAGE
+from kiai.storage.tables import address_blocks, webhooks
+
+
+def test_page_shows_each_setting_with_its_value_source_and_meaning(world: World) -> None:
+    page = world.browser(DEVELOPER).get("/admin/settings")
+
+    rows = {row.attributes["data-setting"]: row for row in page.css("tr[data-setting]")}
+    assert list(rows) == list(SETTING_NAMES)
+    factor, port, host = rows["staff_second_factor"], rows["port"], rows["connections_per_address"]
+    assert (factor.attributes["data-source"], host.attributes["data-source"]) == ("environment", "default")
+    assert "KIAI_STAFF_SECOND_FACTOR" in factor.text()
+    assert "Whether the admin panel needs a second factor" in factor.text()
+    assert port.attributes["data-source"] == "flag"
+    assert "not set" in rows["upstream_key"].text()
+    assert "no restart" in rows["welcome"].text()
+    assert "no restart" not in port.text()
+
+
+def test_maintenance_shows_its_reason_and_ends(world: World) -> None:
+    switched("maintenance")(world)
+    browser = world.browser(DEVELOPER)
+
+    page = confirmed(browser.get("/admin/settings").form("Begin maintenance").fill(Reason="<b>new disk</b>"))
+    assert (page.message or "").startswith("The server is under maintenance.")
+    assert page.link("Undo: End maintenance") == "#act-end-maintenance"
+    state = page.one("[data-maintenance]")
+    assert state.attributes["data-maintenance"] == "on"
+    assert "<b>new disk</b>" in state.text()
+    assert "Begin maintenance" not in page.headings(3)
+
+    page = confirmed(page.form("End maintenance").fill(Reason="done"))
+    assert page.one("[data-maintenance]").attributes["data-maintenance"] == "off"
+
+
+def test_second_administrator_of_two_sees_who_switched(world: World) -> None:
+    switched("debug")(world)
+    first, second = world.browser(DEVELOPER), world.browser(DEVELOPER)
+    late = second.get("/admin/settings").form("Log debug lines").fill(Reason="me, too")
+
+    assert confirmed(first.get("/admin/settings").form("Log debug lines").fill(Reason="a fault")).status == 200
+    page = confirmed(late)
+
+    assert page.status == 409
+    assert "changed this a moment ago" in (page.alert or "")
+    confirmed(first.get("/admin/settings").form("Stop debug lines").fill(Reason="found"))
+
+
+@pytest.mark.parametrize("delay", ["5s", "2d"])
+def test_stop_at_once_or_after_more_than_a_day_is_refused(world: World, delay: str) -> None:
+    switched("stop")(world)
+
+    page = confirmed(world.browser(DEVELOPER).get("/admin/settings").form("Plan a stop").fill(In=delay, Reason="why"))
+
+    assert (page.status, page.alert) == (422, "Must be 15 seconds to 1 day.")
+
+
+def test_addresses_are_listed_by_pages_and_a_wrong_one_is_refused(world: World) -> None:
+    with_block(world)
+    rows = [
+        {"network": f"192.0.2.{at}/32", "at_ms": 0, "ends_at_ms": 0, "actor_id": DEVELOPER, "reason": "scan"}
+        for at in range(PAGE)
+    ]
+    world.write(insert(address_blocks).values(rows))
+    browser = world.browser(DEVELOPER)
+    try:
+        first = browser.get("/admin/settings/addresses")
+        rest = first.follow("Next")
+        again = confirmed(first.form("Block an address").fill(Address=NETWORK, Reason="again"))
+        own = confirmed(first.form("Block an address").fill(Address="127.0.0.1", Reason="oops"))
+        wide = confirmed(first.form("Block an address").fill(Address="0.0.0.0/0", Reason="oops"))
+    finally:
+        world.write(delete(address_blocks))
+
+    assert len(first.css("tr[data-block]")) == PAGE
+    assert world.name(DEVELOPER) in first.one('tr[data-block="192.0.2.1/32"]').text()
+    assert [row.attributes["data-block"] for row in rest.css("tr[data-block]")] == [NETWORK]
+    assert "<b>spam</b>" in rest.one("tr[data-block]").text()
+    assert (again.status, again.alert) == (422, f"{NETWORK} is already blocked.")
+    assert own.status == 422
+    assert "addresses of this server" in (own.alert or "")
+    assert "at least /8" in (wide.form("Block an address").error("Address") or "")
+
+
+def test_pages_without_rows_say_so(world: World) -> None:
+    without_block(world)
+    world.write(delete(webhooks))
+    browser = world.browser(DEVELOPER)
+
+    assert "No address is blocked." in browser.get("/admin/settings/addresses").one("main").text()
+    assert "There are no webhooks." in browser.get("/admin/webhooks").one("main").text()
+    assert browser.get("/admin/settings/addresses/99999").status == 404
+    assert browser.get("/admin/webhooks/99999").status == 404
+
+
+def test_parked_webhook_waits_on_the_start_page_until_a_test_succeeds(world: World) -> None:
+    world.write(delete(webhooks))
+    assert world.browser(DEVELOPER).get("/admin").stat("webhooks") == "0"
+    webhook_id = parked(world)
+    browser = world.browser(DEVELOPER)
+
+    [number] = browser.get("/admin").css('dl a[href="/admin/webhooks"]')
+    assert number.text(strip=True) == "1"
+    listed = browser.get("/admin/webhooks")
+    row = listed.one(f'tr[data-webhook="{webhook_id}"]')
+    assert "parked" in row.text()
+    assert "<b>connection refused</b>" in row.text()
+    assert "/hook" not in listed.one("main").text()
+
+    page = browser.get(f"/admin/webhooks/{webhook_id}")
+    world.receiver.answers = [500]
+    failed = confirmed(page.form("Send a test").fill(Reason="is it up?"))
+    assert failed.status == 503
+    assert "500" in (failed.alert or "")
+    assert failed.one("[data-state]").attributes["data-state"] == "parked"
+
+    done = confirmed(failed.form("Send a test").fill(Reason="is it up?"))
+    assert done.message == "The receiver has accepted the test."
+    assert done.one("[data-state]").attributes["data-state"] == "ok"
+
+
+def test_administrator_sees_none_of_these_pages(world: World) -> None:
+    browser = world.browser(ADMINISTRATOR)
+
+    for path in ("/admin/settings", "/admin/settings/addresses", "/admin/webhooks"):
+        assert browser.get(path).status == 404, path
