@@ -18,6 +18,7 @@ from kiai.scores.evidence.rules import thresholds
 from kiai.scores.medal_backfill import MedalBackfill
 from kiai.scores.webhook_events import FirstPlaceEvents
 from kiai.secret_box import SecretBox
+from kiai.staff.account_overview import AccountOverviews
 from kiai.staff.address_blocks import AddressBlocks
 from kiai.staff.audit_reading import AuditReading
 from kiai.staff.channel_desk import ChannelDesk
@@ -180,6 +181,9 @@ class CommunityServices:
         self.naming = Naming(accounts, authority, services.standing, clock)
         self.audit = AuditReading(database, authority)
         self.user_search = UserSearch(database, authority)
+        self.account_overviews = AccountOverviews(
+            authority, accounts, services.api_keys, web_sessions, services.realtime, services.profiles
+        )
         services.outbox.subscribe(SILENCES, services.silences.deliver)
         self.player_lines = PlayerLines(accounts, services.realtime, services.mail, services.chat.notify)
         services.outbox.subscribe(BOT_LINES, self.player_lines.deliver)

@@ -20,6 +20,7 @@ from kiai.clans import ClanDirectory
 from kiai.decoding.page_decoder import PageDecoder, page_workers
 from kiai.documents import Documents
 from kiai.entry import EntryServices
+from kiai.entry.logins_for_staff import LoginsForStaff
 from kiai.entry.recovery_by_staff import RecoveryByStaff
 from kiai.faces.polled_metrics import disks
 from kiai.own_account import Deletion, Exports, Friendships, NameChanges, Overwriting, OwnKeys, ProfileSettings
@@ -153,6 +154,7 @@ class SiteServices:
         )
         self.deletion_by_staff = DeletionByStaff(services.authority, self.deletion)
         self.recovery_by_staff = RecoveryByStaff(services.authority, self.entry.security, self.entry.factors)
+        self.logins_for_staff = LoginsForStaff(services.authority, accounts, services.logins, self.entry.history, clock)
         self.entry.web_login.subscribe(self.deletion.cancel)
         services.reconciler.include(DELETION, self.deletion.step)
         services.outbox.subscribe("profiles", services.presence.on_profile_change)

@@ -6,7 +6,8 @@ from a public address. The result is approximate and decides only which flag is 
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
 
 from kiai.logs import Outage
 from kiai.networks import parse_address
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from geoip2fast import GeoIP2Fast
 
 UNKNOWN = "xx"
+COUNTRIES_MAX: Final = 100
 DATABASE = "geoip2fast-ipv6.dat.gz"  # both IPv4 and IPv6
 
 
@@ -34,6 +36,11 @@ class Geography:
             return UNKNOWN
         # In a thread, because loading the database would block the event loop.
         return await asyncio.to_thread(self._look_up, str(parsed))
+
+    async def countries_of(self, addresses: Iterable[str]) -> dict[str, str]:
+        """Return the country of each of the first 100 different addresses."""
+        unique = list(dict.fromkeys(addresses))[:COUNTRIES_MAX]
+        return {address: await self.country_of(address) for address in unique}
 
     def _look_up(self, address: str) -> str:
         with self._lock:  # two threads must not load the database at the same time

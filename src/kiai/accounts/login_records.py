@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from kiai.accounts import queries
-from kiai.accounts.model import GameLogin
+from kiai.accounts.model import GameLogin, RecordedLogin
 from kiai.errors import Unavailable
 from kiai.storage.port import Database, Transaction, UniqueViolation, Value
 
@@ -142,6 +142,14 @@ class Logins:
     async def recent(self, user_id: int) -> list[GameLogin]:
         """Return the newest 20 logins of an account with the game, newest first."""
         return await self._database.all(queries.RECENT_LOGINS, user_id=user_id)
+
+    async def page(self, user_id: int, before: int | None = None) -> tuple[list[RecordedLogin], int | None]:
+        """Return up to 50 logins with ids below `before`, newest first, and the `before` of the next page."""
+        found = await self._database.all(
+            queries.LOGINS_BEFORE, user_id=user_id, before=2**62 if before is None else before
+        )
+        shown = found[: queries.LOGINS_PAGE_MAX]
+        return shown, shown[-1].id if len(found) > len(shown) else None
 
     def _shorten(self) -> None:
         while len(self._waiting) > WAITING_MAX:

@@ -104,6 +104,16 @@ class GameLogin(msgspec.Struct, frozen=True):
     stream: str
 
 
+class RecordedLogin(msgspec.Struct, frozen=True):
+    """A login with the game, as staff sees it. `build` is yyyymmdd."""
+
+    id: int
+    at_ms: int
+    address: str
+    build: int
+    stream: str
+
+
 class Friend(msgspec.Struct, frozen=True):
     """One entry of a player's friend list."""
 

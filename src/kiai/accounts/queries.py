@@ -14,6 +14,7 @@ from kiai.accounts.model import (
     OldName,
     Player,
     Privacy,
+    RecordedLogin,
     Relation,
     User,
 )
@@ -448,6 +449,14 @@ RECENT_LOGINS = Query(
     .order_by(logins.c.id.desc())
     .limit(RECENT_MAX),
     GameLogin,
+)
+LOGINS_PAGE_MAX = 50
+LOGINS_BEFORE = Query(
+    select(*columns_for(RecordedLogin, logins))
+    .where(logins.c.user_id == bindparam("user_id"), logins.c.id < bindparam("before"))
+    .order_by(logins.c.id.desc())
+    .limit(LOGINS_PAGE_MAX + 1),
+    RecordedLogin,
 )
 ADD_LOGIN = Command(
     insert(logins).values({n: bindparam(n) for n in ("user_id", "at_ms", "address", "build", "stream")})

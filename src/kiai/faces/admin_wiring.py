@@ -16,6 +16,7 @@ from kiai.faces.site.admin.second_factor import StaffSecondFactorPages
 from kiai.faces.site.admin.server_settings import ServerSettingsPages
 from kiai.faces.site.admin.start import AdminStart
 from kiai.faces.site.admin.user_acts import UserActs
+from kiai.faces.site.admin.user_records import UserRecords
 from kiai.faces.site.admin.users import UserPages
 from kiai.faces.site.admin.webhooks import WebhookPages
 from kiai.faces.site.app import PageGroup
@@ -60,6 +61,8 @@ def build_admin_pages(services: "Services") -> list[PageGroup]:
             user_acts,
             community.reports,
             community.flag_queue,
+            community.account_overviews,
+            UserRecords(community.notes, site.logins_for_staff, community.devices, site.geography),
         ),
         ReportDeskPages(services.authority, community.audit, community.reports),
         FlagPages(services.authority, community.audit, community.flag_queue, site.score_reader),

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, func, literal_column, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, literal_column, select, union_all
 
 from kiai.beatmaps.model import MapSummary
+from kiai.osu.modes import MODES
 from kiai.scores.listing_parts import (
     ANY_MODS,
     LISTED_MAX,
@@ -53,6 +54,28 @@ _recent_of = and_(
 )
 RECENT_OF = Query(
     paged(_mapped_score.where(_recent_of, with_mods()).order_by(scores.c.id.desc())),
+    mapped,
+)
+
+# The newest plays in any mode: `ix_scores_recent_of` has those of each mode in order. Staff reads them, so hidden ones
+# are not left out.
+LATEST_MAX = 10
+
+
+def _newest_ids(mode: int) -> Select[Any]:
+    newest = (
+        select(scores.c.id)
+        .where(scores.c.user_id == bindparam("user_id"), scores.c.mode == literal_column(str(mode)))
+        .order_by(scores.c.id.desc())
+        .limit(LATEST_MAX)
+    )
+    return select(newest.subquery().c.id)  # SQLite takes no LIMIT in a part of a UNION
+
+
+LATEST_OF = Query(
+    _mapped_score.where(scores.c.id.in_(union_all(*[_newest_ids(mode) for mode in MODES])))
+    .order_by(scores.c.id.desc())
+    .limit(LATEST_MAX),
     mapped,
 )
 
@@ -204,6 +227,10 @@ class Profiles:
             limit=limit,
             offset=offset,
         )
+
+    async def latest_of(self, user_id: int) -> list[MappedScore]:
+        """Return a player's newest 10 plays in any mode, failed and hidden ones too, for staff."""
+        return await self._database.all(LATEST_OF, user_id=user_id)
 
     async def recent_count(self, user_id: int, mode: int, *, mods: ModsFilter, include_failed: bool) -> int:
         """Return the number of scores of `recent_of`. With a filter, they are counted up to 10,000."""

@@ -39,6 +39,15 @@ ADD: Final = Query(
 COUNT: Final = Query(
     select(func.count()).select_from(select(notes.c.id).where(_of).limit(NOTES_MAX).subquery()), scalar
 )
+PAGE: Final = 50
+BEFORE: Final = Query(
+    select(notes.c.id, notes.c.at_ms, notes.c.author_id, users.c.name, notes.c.text)
+    .select_from(notes.outerjoin(users, users.c.id == notes.c.author_id))
+    .where(_of, notes.c.id < bindparam("before"))
+    .order_by(notes.c.id.desc())
+    .limit(PAGE + 1),
+    Note,
+)
 NEWEST: Final = Query(
     select(notes.c.id, notes.c.at_ms, notes.c.author_id, users.c.name, notes.c.text)
     .select_from(notes.outerjoin(users, users.c.id == notes.c.author_id))
@@ -92,10 +101,24 @@ class Notes:
         """Return the notes about an account since a time, newest first. Raises NotAllowed, NotFound."""
         await self._authority.require(actor, "users.notes")
         target = await self._authority.target(who)
+        await self._record_reading(actor, target.id)
+        return await self._database.all(NEWEST, of_user=target.id, since_ms=since_ms)
+
+    async def page(self, actor: Actor, user_id: int, before: int | None = None) -> tuple[list[Note], int | None]:
+        """Return up to 50 notes with ids below `before`, newest first, and the `before` of the next page.
+
+        Notes about deleted accounts stay. Raises NotAllowed.
+        """
+        await self._authority.require(actor, "users.notes")
+        await self._record_reading(actor, user_id)
+        found = await self._database.all(BEFORE, of_user=user_id, before=2**62 if before is None else before)
+        shown = found[:PAGE]
+        return shown, shown[-1].id if len(found) > PAGE else None
+
+    async def _record_reading(self, actor: Actor, user_id: int) -> None:
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> None:
-            await audit.write(tx, actor, "notes_read", at_ms=now, target_kind="user", target_id=target.id)
+            await audit.write(tx, actor, "notes_read", at_ms=now, target_kind="user", target_id=user_id)
 
         await self._authority.transaction(Requirement(actor, "users.notes"), body)
-        return await self._database.all(NEWEST, of_user=target.id, since_ms=since_ms)

@@ -29,7 +29,6 @@ from kiai.osu.numbers import whole_number
 
 PATH: Final = "/settings/security"
 CHANGES: Final = RateLimit("security-changes", 30, 60.0)
-COUNTRIES_MAX: Final = 60
 """Addresses of one page whose country is looked up: 50 sessions and some logins."""
 
 
@@ -89,7 +88,7 @@ class AccountSecurityPages:
         sessions, events, logins = await asyncio.gather(
             self._sessions.of(user.id), entry.history.recent(user.id), self._logins.recent(user.id)
         )
-        countries = await self._countries(
+        countries = await self._geography.countries_of(
             [
                 *(session.address for session in sessions),
                 *(event.address for event in events),
@@ -129,10 +128,6 @@ class AccountSecurityPages:
             )
             for session in sessions
         ]
-
-    async def _countries(self, addresses: Sequence[str]) -> dict[str, str]:
-        unique = list(dict.fromkeys(addresses))[:COUNTRIES_MAX]
-        return {address: await self._geography.country_of(address) for address in unique}
 
     async def _refused(self, request: SiteRequest, form: str, error: Refused | Invalid | TooManyGuesses) -> Response:
         """Return the page with the error of one form."""

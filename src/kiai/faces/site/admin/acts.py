@@ -137,6 +137,14 @@ class ActForms(Generic[T]):
             staff_form(f"{self._path}/{act.name}", self._handler(act), act.permission) for act in self.acts.values()
         ]
 
+    async def page(self, request: SiteRequest) -> Response:
+        """Return the page of the target of a request: the handler of the page on which the forms are."""
+        return await self.page_of(request, await self._load(request))
+
+    async def page_of(self, request: SiteRequest, target: T) -> View:
+        """Return the page of a target."""
+        return await self._show(request, target, await self.shown(request, target))
+
     async def shown(self, request: SiteRequest, target: T, failed: "Failed | None" = None) -> "ShownForms":
         """Return what the page of a target needs for the forms that the visitor may use.
 

@@ -112,7 +112,7 @@ class BeatmapPages:
         """Return the pages and the forms of the acts."""
         return [
             staff_page(PATH, self._start, SETS_STATUS),
-            staff_page(f"{PATH}/{{set}}", self._show, SETS_STATUS),
+            staff_page(f"{PATH}/{{set}}", self._forms.page, SETS_STATUS),
             *self._forms.pages(),
         ]
 
@@ -122,7 +122,7 @@ class BeatmapPages:
         await self._authority.require(staff_actor(request), SETS_STATUS)
         set_id = request.query.whole("set", 0, at_most=2**31 - 1)
         if set_id:
-            return await self._page_of(request, await self._set(request, set_id))
+            return await self._forms.page_of(request, await self._set(request, set_id))
         text = request.query.text("q")
         sets, after, fault = await self._search(request, text)
         values = {
@@ -174,12 +174,6 @@ class BeatmapPages:
         return {"rows": rows, "page": page, "last": max(1, -(-total // PAGE))}
 
     # --- a set
-
-    async def _show(self, request: SiteRequest) -> Response:
-        return await self._page_of(request, await self._load(request))
-
-    async def _page_of(self, request: SiteRequest, found: SetOfMaps) -> View:
-        return await self._view(request, found, await self._forms.shown(request, found))
 
     async def _load(self, request: SiteRequest) -> SetOfMaps:
         await self._authority.require(staff_actor(request), SETS_STATUS)

@@ -75,7 +75,7 @@ class ChannelPages:
         """Return the pages and the forms of the acts."""
         return [
             staff_page(PATH, self._list, MODERATES),
-            staff_page(f"{PATH}/{{channel}}", self._show, MODERATES),
+            staff_page(f"{PATH}/{{channel}}", self._forms.page, MODERATES),
             *self._add_form.pages(),
             *self._forms.pages(),
         ]
@@ -92,10 +92,6 @@ class ChannelPages:
         found = await self._desk.stored(staff_actor(request))
         values = {"channels": found, "admitted": {one.id: _admitted(one) for one in found}, "forms": forms}
         return admin_view(request, "channels.html", "Channels", values)
-
-    async def _show(self, request: SiteRequest) -> Response:
-        channel = await self._load(request)
-        return await self._view(request, channel, await self._forms.shown(request, channel))
 
     async def _load(self, request: SiteRequest) -> StoredChannel:
         channel_id = request.id("channel")

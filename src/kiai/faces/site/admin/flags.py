@@ -82,7 +82,7 @@ class FlagPages:
         """Return the pages and the form."""
         return [
             staff_page(PATH, self._list, HANDLE),
-            staff_page(f"{PATH}/{{flag}}", self._show, HANDLE),
+            staff_page(f"{PATH}/{{flag}}", self._forms.page, HANDLE),
             *self._forms.pages(),
         ]
 
@@ -115,10 +115,6 @@ class FlagPages:
             "next": url(PATH, **typed, before=found[PAGE - 1].id) if len(found) > PAGE else None,
         }
         return admin_view(request, "flags.html", "Flags", values)
-
-    async def _show(self, request: SiteRequest) -> Response:
-        target = await self._load(request)
-        return await self._view(request, target, await self._forms.shown(request, target))
 
     async def _load(self, request: SiteRequest) -> FlagTarget:
         flag_id = whole_number(request.path["flag"], ID_MAX, 1)

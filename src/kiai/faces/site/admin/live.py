@@ -115,8 +115,8 @@ class LivePages:
         """Return the pages and the forms of the acts."""
         return [
             staff_page(PATH, self._list, PERMISSION),
-            staff_page(f"{PATH}/sessions/{{user}}", self._show_user, PERMISSION),
-            staff_page(f"{PATH}/matches/{{match}}", self._show_match, PERMISSION),
+            staff_page(f"{PATH}/sessions/{{user}}", self._kicks.page, PERMISSION),
+            staff_page(f"{PATH}/matches/{{match}}", self._closes.page, PERMISSION),
             *self._kicks.pages(),
             *self._closes.pages(),
         ]
@@ -144,10 +144,6 @@ class LivePages:
         await self._authority.require(staff_actor(request), PERMISSION)
         return await self._authority.target(user_id)
 
-    async def _show_user(self, request: SiteRequest) -> Response:
-        user = await self._load_user(request)
-        return await self._view_user(request, user, await self._kicks.shown(request, user))
-
     async def _view_user(self, request: SiteRequest, user: User, forms: ShownForms) -> View:
         found = await self._desk.of_account(staff_actor(request), user)
         values = {"user": user, "found": found, "forms": forms, "actions": ACTIONS}
@@ -160,10 +156,6 @@ class LivePages:
         if room is None:
             raise NotFound("match")
         return ClosableMatch(room)
-
-    async def _show_match(self, request: SiteRequest) -> Response:
-        match = await self._load_match(request)
-        return await self._view_match(request, match, await self._closes.shown(request, match))
 
     async def _view_match(self, request: SiteRequest, match: ClosableMatch, forms: ShownForms) -> View:
         values = {"room": match.room, "seats": _seats(match.room), "forms": forms}

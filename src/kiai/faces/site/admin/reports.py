@@ -71,7 +71,7 @@ class ReportDeskPages:
         """Return the pages and the form."""
         return [
             staff_page(PATH, self._list, PERMISSION),
-            staff_page(f"{PATH}/{{report}}", self._show, PERMISSION),
+            staff_page(f"{PATH}/{{report}}", self._forms.page, PERMISSION),
             *self._forms.pages(),
         ]
 
@@ -99,10 +99,6 @@ class ReportDeskPages:
             "last": min(PAGES_MAX, max(1, -(-total // SIZE))),
         }
         return admin_view(request, "reports.html", "Reports", values)
-
-    async def _show(self, request: SiteRequest) -> Response:
-        target = await self._load(request)
-        return await self._view(request, target, await self._forms.shown(request, target))
 
     async def _load(self, request: SiteRequest) -> ReportTarget:
         await self._authority.require(staff_actor(request), PERMISSION)

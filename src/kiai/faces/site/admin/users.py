@@ -4,25 +4,29 @@ from collections.abc import Sequence
 from typing import Final
 
 from kiai.accounts import User
-from kiai.errors import NotFound
+from kiai.entry.logins_for_staff import PERMISSION as READS_LOGINS
 from kiai.faces.site.admin.acts import ActForms, ShownForms
 from kiai.faces.site.admin.audit import ALL_ROWS, shown
 from kiai.faces.site.admin.flags import figures_of
 from kiai.faces.site.admin.frame import admin_view, staff_actor, staff_page
 from kiai.faces.site.admin.user_acts import UserActs, possible_acts, roles_of
+from kiai.faces.site.admin.user_records import PATH, UserRecordPages, UserRecords, user_of
 from kiai.faces.site.page import Page, Response, SiteRequest, View
+from kiai.osu.modes import MODES, mode_text
 from kiai.osu.privileges import UNRESTRICTED
 from kiai.scores.flags import FlagObject
+from kiai.staff.account_overview import COUNTS_ACCESS, COUNTS_SESSIONS, AccountOverviews
 from kiai.staff.audit_reading import AuditFilter, AuditReading
 from kiai.staff.authority import Authority
+from kiai.staff.devices import PERMISSION as READS_DEVICES
 from kiai.staff.flag_queue import HANDLE as HANDLES_FLAGS
 from kiai.staff.flag_queue import FlagQueue
 from kiai.staff.reports import PERMISSION as HANDLES_REPORTS
 from kiai.staff.reports import Report, Reports
 from kiai.staff.user_search import UserSearch
 
-PATH: Final = "/admin/users"
 SEES: Final = "users.notes"
+MODE_WORDS: Final = {mode: mode_text(mode) for mode in MODES}
 ROWS: Final = 20
 """Acts, open reports and open flags that the page of an account lists."""
 
@@ -38,7 +42,10 @@ class UserPages:
         acts: UserActs,
         reports: Reports,
         flags: FlagQueue,
+        overviews: AccountOverviews,
+        records: UserRecords,
     ) -> None:
+        self._overviews = overviews
         self._reports = reports
         self._flags = flags
         self._search = search
@@ -54,12 +61,14 @@ class UserPages:
             path_of=lambda user: f"{PATH}/{user.id}",
             possible=possible_acts,
         )
+        self._records = UserRecordPages(authority, records, self._forms)
 
     def pages(self) -> list[Page]:
         """Return the pages and the forms of the acts."""
         return [
             staff_page(PATH, self._list, SEES),
-            staff_page(f"{PATH}/{{user}}", self._show, SEES),
+            staff_page(f"{PATH}/{{user}}", self._forms.page, SEES),
+            *self._records.pages(),
             *self._forms.pages(),
         ]
 
@@ -78,16 +87,8 @@ class UserPages:
         }
         return admin_view(request, "users.html", "Users", values)
 
-    async def _show(self, request: SiteRequest) -> Response:
-        user = await self._load(request)
-        return await self._view(request, user, await self._forms.shown(request, user))
-
     async def _load(self, request: SiteRequest) -> User:
-        await self._authority.require(staff_actor(request), SEES)
-        user_id = request.id("user")
-        if user_id is None:
-            raise NotFound("page")
-        return await self._authority.account(user_id)
+        return await user_of(request, self._authority, SEES)
 
     async def _view(self, request: SiteRequest, user: User, forms: ShownForms) -> View:
         actor = staff_actor(request)
@@ -108,6 +109,15 @@ class UserPages:
             "about_it": shown(await self._audit.about(actor, user.id, since_ms=0, limit=ROWS)),
             "by_it": shown(by_it),
             "all_rows": all_rows,
+            "overview": await self._overviews.of(actor, user),
+            "reads": {
+                "logins": request.visitor.may(READS_LOGINS),
+                "devices": request.visitor.may(READS_DEVICES),
+                "sessions": request.visitor.may(COUNTS_SESSIONS),
+                "access": request.visitor.may(COUNTS_ACCESS),
+            },
+            "modes": MODE_WORDS,
+            "now_ms": request.now_ms,
             "user": user,
             "state": state_of(user, request.now_ms),
             "roles": roles_of(user),
