@@ -29,6 +29,19 @@ FIELDS: Final = (
 )
 
 
+def rows_of_the_player() -> dict[str, str]:
+    """Return a statement for each table with rows of players. Compiled once, they cost a tenth."""
+    found = {}
+    for table in tables.metadata.sorted_tables:
+        columns = [name for name in OWNERS if name in table.c] or (["id"] if table.name == "users" else [])
+        if columns and table.name not in BY_THE_SERVER:
+            found[table.name] = f"SELECT * FROM {table.name} WHERE {columns[0]} = {OTHER}"
+    return found
+
+
+ROWS: Final = rows_of_the_player()
+
+
 class Owned:
     """The objects of the player `OTHER` in a server."""
 
@@ -53,15 +66,10 @@ class Owned:
 
     def rows(self) -> dict[str, list[str]]:
         """Return all rows of the player, by table."""
-        found = {}
         with self.engine.connect() as connection:
-            for table in tables.metadata.sorted_tables:
-                columns = [table.c[name] for name in OWNERS if name in table.c] or (
-                    [table.c.id] if table.name == "users" else []
-                )
-                if columns and table.name not in BY_THE_SERVER:
-                    rows = connection.execute(select(table).where(columns[0] == OTHER)).all()
-                    found[table.name] = sorted(map(repr, rows))
+            found = {
+                name: sorted(map(repr, connection.exec_driver_sql(statement).all())) for name, statement in ROWS.items()
+            }
         return {name: rows for name, rows in found.items() if rows}
 
 
@@ -130,8 +138,8 @@ def test_form_of_others_changes_nothing_of_a_player(world: Server, owned: Owned,
             for body in bodies(owned, token):
                 reply = browser.request("POST", path, headers=sent, body=body)
                 assert reply.status < 500, f"{visitor}: {path}"
-            after = owned.rows()
-            assert {name: rows for name, rows in after.items() if rows != before.get(name)} == {}, f"{visitor}: {path}"
+        after = owned.rows()
+        assert {name: rows for name, rows in after.items() if rows != before.get(name)} == {}, visitor
 
 
 def test_walk_knows_what_the_player_has(owned: Owned) -> None:

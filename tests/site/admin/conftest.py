@@ -8,11 +8,12 @@ from tests.site.admin.kit import World
 from tests.webhooks import receiver
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A server with the demo world, staff of every role, an upstream, and a receiver of webhooks.
 
-    It demands a second factor of staff.
+    It demands a second factor of staff. Each module has its own, so that no module depends on the rows that another one
+    leaves.
     """
     with standin.running() as upstream, receiver.running() as of_webhooks:
         data = tmp_path_factory.mktemp("admin") / "data"
