@@ -74,6 +74,7 @@ def build_admin_pages(services: "Services") -> list[PageGroup]:
             services.beatmaps,
             site.set_searches,
             community.map_requests,
+            community.nominations,
             community.map_imports,
             site.status_history,
         ),

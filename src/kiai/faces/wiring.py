@@ -133,7 +133,6 @@ from kiai.faces.site.reporting import ReportPages
 from kiai.faces.site.scores import ScorePages
 from kiai.faces.site.search import SearchPages
 from kiai.faces.site.set_boards import SetBoards
-from kiai.faces.site.set_ranking import RankingPages
 from kiai.faces.site.set_search import SetSearchPages
 from kiai.faces.site.settings.data import DataPages
 from kiai.faces.site.settings.keys import KeyPages
@@ -552,7 +551,6 @@ def _set_groups(services: "Services") -> list[PageGroup]:
             services.staff,
             services.mirrors,
         ),
-        RankingPages(services.beatmaps, services.community.map_requests, services.community.nominations),
     ]
 
 

@@ -60,6 +60,7 @@ PERMISSIONS: Final[Mapping[str, int]] = {
     "pools.manage": TOURNEY_MANAGER,
     "beatmaps.set_status": NOMINATOR,
     "beatmaps.requests": NOMINATOR,
+    "beatmaps.inspect": NOMINATOR | ADMINISTRATOR,
     "users.reconnect": ADMINISTRATOR,
     "users.restrict": ADMINISTRATOR,
     "users.ban": ADMINISTRATOR,

@@ -24,6 +24,7 @@ from kiai.storage.port import Database, Query, Transaction, scalar
 from kiai.storage.tables import audit_log, map_requests, sets, users
 
 SETS_STATUS: Final = "beatmaps.set_status"
+INSPECTS: Final = "beatmaps.inspect"
 SEES_REQUESTS: Final = "beatmaps.requests"
 OPEN_MAX: Final = 10
 """Open requests of one player."""

@@ -12,13 +12,13 @@ from tests.webhooks import receiver
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A server with the demo world, staff of every role, an upstream, and a receiver of webhooks.
 
-    It demands a second factor of staff. Each module has its own, so that no module depends on the rows that another one
-    leaves.
+    It has the nomination mode, and demands a second factor of staff. Each module has its own server, so that no module
+    depends on the rows that another one leaves.
     """
     with standin.running() as upstream, receiver.running() as of_webhooks:
         data = tmp_path_factory.mktemp("admin") / "data"
         private = {"ALLOW_PRIVATE_UPSTREAM": "on", "ALLOW_PRIVATE_WEBHOOKS": "on"}
-        world = World(data, UPSTREAM_URL=upstream.url, **private)
+        world = World(data, UPSTREAM_URL=upstream.url, NOMINATION_MODE="on", **private)
         world.receiver = of_webhooks
         yield world
         world.server.stop()

@@ -2,7 +2,7 @@
 
 from sqlalchemy import select
 from tests.site.admin.acts.beatmaps import SET, map_of_set, name_of_set, requested, state
-from tests.site.admin.kit import NOMINATOR, OWNER, PLAYER, World, confirmed
+from tests.site.admin.kit import ADMINISTRATOR, NOMINATOR, OWNER, PLAYER, World, confirmed
 from tests.site.kit import PageReply
 
 from kiai.storage.tables import maps
@@ -86,7 +86,7 @@ def test_second_of_two_nominators_changes_nothing(world: World) -> None:
 
 def test_status_that_the_maps_have_is_refused(world: World) -> None:
     state()(world)
-    page = confirmed(world.browser(NOMINATOR).get(PAGE).form("Map status").fill(Status="2", Reason="x"))
+    page = confirmed(world.browser(OWNER).get(PAGE).form("Map status").fill(Status="2", Reason="x"))
 
     assert page.status == 422
     assert page.alert == "The status is already ranked."
@@ -100,8 +100,56 @@ def test_queue_leads_to_the_set_and_a_new_status_answers_the_request(world: Worl
 
     page = browser.get(f"/admin/beatmaps/{SET}")
     assert page.form("Close requests")
-    page = confirmed(page.form("Map status").fill(Status="2", Reason="good"))
+    assert page.link(world.name(PLAYER)) == f"/users/{PLAYER}"
+    page = confirmed(page.form("Map status").fill(Status="5", Reason="good"))
 
     assert page.alert is None
     assert "Close requests" not in page.headings(3)
     assert world.name(PLAYER) not in browser.get("/admin/beatmaps").text
+
+
+def test_two_nominators_qualify_a_set_and_one_resets_it(world: World) -> None:
+    state(status=0)(world)
+    first, second = (world.browser(user_id) for user_id in (NOMINATOR, OWNER))
+
+    page = confirmed(first.get(f"/beatmapsets/{SET}").follow("Nominate or set status").form("Nominate"))
+    assert (page.message, page.stat("nominations")) == ("The set is nominated.", "1")
+    assert page.link(world.name(NOMINATOR)) == f"/users/{NOMINATOR}"
+    again = confirmed(first.get(PAGE).form("Nominate"))
+    assert (again.status, again.alert) == (422, "You have already nominated this beatmap set.")
+    page = confirmed(second.get(PAGE).form("Nominate").fill(Reason="fine"))
+    assert {status for status, _ in statuses(world)} == {4}
+    assert "It will be ranked on" in page.text
+
+    page = confirmed(first.get(PAGE).form("Reset nominations").fill(Reason="wrong"))
+
+    assert page.message == "The nominations are reset."
+    assert {status for status, _ in statuses(world)} == {0}
+
+
+def test_nominator_alone_does_not_rank_in_the_nomination_mode(world: World) -> None:
+    state(status=0)(world)
+
+    page = confirmed(world.browser(NOMINATOR).get(PAGE).form("Map status").fill(Status="2", Reason="x"))
+
+    assert page.status == 422
+    assert "nomination mode" in (page.alert or "")
+    assert statuses(world) == {(0, 0)}
+
+
+def test_administrator_sees_sets_without_requests_and_acts(world: World) -> None:
+    requested(world)
+    browser = world.browser(ADMINISTRATOR)
+
+    page = browser.get("/admin/beatmaps")
+    assert str(SET) in sets_of(page)
+    assert "Requests" not in page.headings(2)
+    page = browser.get(PAGE)
+
+    assert page.headings(3) == []
+    assert "Status history of" in page.text
+    assert world.name(PLAYER) not in page.text
+    sent = {"map": "all", "status": "5", "reason": "x", "confirmed": "1", "seen": "0"}
+    token = str(page.one('input[name="csrf_token"]').attributes["value"])
+    assert browser.post(f"/admin/beatmaps/{SET}/status", {**sent, "csrf_token": token}).status == 404
+    assert statuses(world) == {(0, 0)}

@@ -1,10 +1,10 @@
 """The acts on the maps of a set."""
 
 from sqlalchemy import delete, insert, select, update
-from tests.site.admin.kit import NOMINATOR, PLAYER, Case, World
+from tests.site.admin.kit import NOMINATOR, OWNER, PLAYER, Case, World
 from tests.site.kit import Browser, FormOnPage
 
-from kiai.storage.tables import map_requests, maps, sets
+from kiai.storage.tables import map_requests, maps, nominations, sets
 
 PATH = "/admin/beatmaps/{set}"
 SET = 300_001
@@ -32,11 +32,12 @@ def on_set(form: str, *, of_map: bool = True, **fields: str):  # type: ignore[no
 
 
 def state(**values: object):  # type: ignore[no-untyped-def]
-    """Return a function that gives the maps of the set these values, and removes the requests for it."""
+    """Return a function that gives the maps of the set these values, and removes its requests and nominations."""
 
     def prepare(world: World) -> None:
         world.write(update(maps).where(maps.c.set_id == SET).values(**{"status": 2, "frozen": 0, **values}))
         world.write(delete(map_requests).where(map_requests.c.set_id == SET))
+        world.write(delete(nominations).where(nominations.c.set_id == SET))
 
     return prepare
 
@@ -48,9 +49,21 @@ def requested(world: World) -> None:
     world.write(insert(map_requests).values(**values))
 
 
+def nominated(world: World) -> None:
+    """Make the set pending, with a nomination of the owner."""
+    state(status=0)(world)
+    world.write(insert(nominations).values(set_id=SET, user_id=OWNER, at_ms=1))
+
+
 CASES = {
     f"{PATH}/status": Case(
         "beatmap_status", NOMINATOR, on_set("Map status", Status="5", Reason="fun"), state(), name_of_set
+    ),
+    f"{PATH}/nominate": Case(
+        "nominate", NOMINATOR, on_set("Nominate", of_map=False, Reason="fine"), state(status=0), name_of_set
+    ),
+    f"{PATH}/denominate": Case(
+        "nominate_reset", NOMINATOR, on_set("Reset nominations", of_map=False, Reason="wrong"), nominated, name_of_set
     ),
     f"{PATH}/freeze": Case("beatmap_status", NOMINATOR, on_set("Freeze status"), state(), name_of_set),
     f"{PATH}/unfreeze": Case("beatmap_status", NOMINATOR, on_set("Unfreeze status"), state(frozen=1), name_of_set),

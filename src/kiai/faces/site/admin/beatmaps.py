@@ -1,5 +1,7 @@
 """`/admin/beatmaps`: the search of sets with the requests to rank them, a set, and the acts of staff on its maps.
 
+Nominators act here. Administrators without that role see sets and histories, and neither requests nor acts.
+
 The page of a set has two addresses, `/admin/beatmaps/{set}` and `/admin/beatmaps?set={set}`.
 """
 
@@ -22,7 +24,17 @@ from kiai.staff import Actor
 from kiai.staff.audit_reading import AuditReading
 from kiai.staff.authority import Authority
 from kiai.staff.map_imports import MapImports
-from kiai.staff.map_requests import NAMED_MAX, PAGE, SEES_REQUESTS, SETS_STATUS, MapRequests, RequestedSet, Requester
+from kiai.staff.map_requests import (
+    INSPECTS,
+    NAMED_MAX,
+    PAGE,
+    SEES_REQUESTS,
+    SETS_STATUS,
+    MapRequests,
+    RequestedSet,
+    Requester,
+)
+from kiai.staff.nominations import NominationMode
 from kiai.staff.status_history import StatusHistory
 
 PATH: Final = "/admin/beatmaps"
@@ -53,11 +65,11 @@ CLOSING_REASON: Final = msgspec.structs.replace(REASON, help="The players get it
 
 
 class SetOfMaps(msgspec.Struct, frozen=True):
-    """A set with its current maps. `requested` says whether visible players want it ranked."""
+    """A set with its current maps, and the visible players who want it ranked."""
 
     set_id: int
     maps: tuple[Beatmap, ...]
-    requested: bool
+    requesters: Sequence[Requester]
 
     @property
     def id(self) -> int:
@@ -88,6 +100,7 @@ class BeatmapPages:
         beatmaps: Beatmaps,
         searches: SetSearches,
         requests: MapRequests,
+        nominations: NominationMode,
         imports: MapImports,
         history: StatusHistory,
     ) -> None:
@@ -95,6 +108,7 @@ class BeatmapPages:
         self._beatmaps = beatmaps
         self._searches = searches
         self._requests = requests
+        self._nominations = nominations
         self._imports = imports
         self._history = history
         self._forms = ActForms(
@@ -111,15 +125,15 @@ class BeatmapPages:
     def pages(self) -> list[Page]:
         """Return the pages and the forms of the acts."""
         return [
-            staff_page(PATH, self._start, SETS_STATUS),
-            staff_page(f"{PATH}/{{set}}", self._forms.page, SETS_STATUS),
+            staff_page(PATH, self._start, INSPECTS),
+            staff_page(f"{PATH}/{{set}}", self._forms.page, INSPECTS),
             *self._forms.pages(),
         ]
 
     # --- the list
 
     async def _start(self, request: SiteRequest) -> Response:
-        await self._authority.require(staff_actor(request), SETS_STATUS)
+        await self._authority.require(staff_actor(request), INSPECTS)
         set_id = request.query.whole("set", 0, at_most=2**31 - 1)
         if set_id:
             return await self._forms.page_of(request, await self._set(request, set_id))
@@ -131,7 +145,8 @@ class BeatmapPages:
             "next": None if after is None else url(PATH, q=text, cursor=after),
             "fault": fault,
             "words": STATUS_WORDS,
-            **({} if text else await self._queue(request)),
+            "sees_requests": not text and request.visitor.may(SEES_REQUESTS),
+            **({} if text or not request.visitor.may(SEES_REQUESTS) else await self._queue(request)),
         }
         return admin_view(request, "beatmaps.html", "Beatmaps", values)
 
@@ -176,15 +191,17 @@ class BeatmapPages:
     # --- a set
 
     async def _load(self, request: SiteRequest) -> SetOfMaps:
-        await self._authority.require(staff_actor(request), SETS_STATUS)
+        await self._authority.require(staff_actor(request), INSPECTS)
         return await self._set(request, request.id("set") or 0)
 
     async def _set(self, request: SiteRequest, set_id: int) -> SetOfMaps:
         found = await self._searches.one(set_id) if is_id(set_id) else None
         if found is None:
             raise NotFound("page")
-        requesters = await self._requests.requesters(staff_actor(request), set_id)
-        return SetOfMaps(set_id, found.maps, bool(requesters))
+        requesters: Sequence[Requester] = ()
+        if request.visitor.may(SEES_REQUESTS):
+            requesters = await self._requests.requesters(staff_actor(request), set_id)
+        return SetOfMaps(set_id, found.maps, requesters)
 
     async def _view(self, request: SiteRequest, found: SetOfMaps, forms: ShownForms) -> View:
         map_id = request.query.whole("map", 0, at_most=2**31 - 1)
@@ -195,6 +212,9 @@ class BeatmapPages:
             "beatmap": beatmap,
             "history": await self._history.of(beatmap.id),
             "words": STATUS_WORDS,
+            "requesters": found.requesters[:NAMED_MAX],
+            "more": len(found.requesters) > NAMED_MAX,
+            "nominations": await self._nominations.of_set(found.set_id) if self._nominations.rules.on else None,
             "forms": forms,
         }
         return admin_view(request, "beatmap.html", found.name, values, crumbs=((PATH, "Beatmaps"),))
@@ -206,6 +226,12 @@ class BeatmapPages:
             Act("status", "Map status", SETS_STATUS, "The status is set.",
                 "The maps get the status, and upstream no longer changes it. Requests for the set are answered.",
                 self._set_status, (MAP, STATUS, REASON), button="Set status"),
+            Act("nominate", "Nominate", SETS_STATUS, "The set is nominated.",
+                "The set gets your nomination. Enough nominations of different nominators qualify it, and it is ranked "
+                "later.", self._nominate, (OPTIONAL_REASON,)),
+            Act("denominate", "Reset nominations", SETS_STATUS, "The nominations are reset.",
+                "The set loses all nominations, and a qualified set is pending again. Nominators get the reason.",
+                self._denominate, (CLOSING_REASON,)),
             Act("freeze", "Freeze status", SETS_STATUS, "The status is frozen.",
                 "Upstream no longer changes the status of the maps.", self._freeze, (MAP, OPTIONAL_REASON), "unfreeze"),
             Act("unfreeze", "Unfreeze status", SETS_STATUS, "Upstream decides about the status again.",
@@ -221,7 +247,9 @@ class BeatmapPages:
     def _possible(self, found: SetOfMaps, now_ms: int) -> frozenset[str]:
         names = {"status"}
         names |= {"unfreeze" if beatmap.frozen else "freeze" for beatmap in found.maps}
-        if found.requested:
+        if self._nominations.rules.on:
+            names |= {"nominate", "denominate"}
+        if found.requesters:
             names.add("close")
         if self._imports.has_upstream:
             names.add("refresh")
@@ -230,6 +258,12 @@ class BeatmapPages:
     async def _set_status(self, actor: Actor, found: SetOfMaps, values: Values) -> None:
         status = MapStatus(int(values["status"]))
         await self._requests.set_status(actor, _chosen(found, values), status, reason=values["reason"])
+
+    async def _nominate(self, actor: Actor, found: SetOfMaps, values: Values) -> None:
+        await self._nominations.nominate(actor, found.maps[0], values["reason"])
+
+    async def _denominate(self, actor: Actor, found: SetOfMaps, values: Values) -> None:
+        await self._nominations.reset(actor, found.maps[0], values["reason"])
 
     async def _freeze(self, actor: Actor, found: SetOfMaps, values: Values) -> None:
         await self._requests.set_frozen(actor, _chosen(found, values), True, reason=values["reason"])

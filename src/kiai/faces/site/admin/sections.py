@@ -17,7 +17,7 @@ class Section(msgspec.Struct, frozen=True):
 SECTIONS: Final = (
     Section("/admin", "Start", "audit.read_own", "gauge"),
     Section("/admin/users", "Users", "users.notes", "users"),
-    Section("/admin/beatmaps", "Beatmaps", "beatmaps.set_status", "music"),
+    Section("/admin/beatmaps", "Beatmaps", "beatmaps.inspect", "music"),
     Section("/admin/clans", "Clans", "clans.manage_any", "shield"),
     Section("/admin/channels", "Channels", "chat.moderate", "message-square"),
     Section("/admin/medals", "Medals", "medals.award", "medal"),
