@@ -33,6 +33,7 @@ from kiai.staff.donors import Donors
 from kiai.staff.faq import Faq
 from kiai.staff.filter_desk import FilterDesk
 from kiai.staff.flag_queue import FlagQueue
+from kiai.staff.flag_verdicts import FlagVerdicts
 from kiai.staff.inspection import Inspections
 from kiai.staff.kicks import Kicks
 from kiai.staff.live_settings import LiveSettings
@@ -147,6 +148,7 @@ class CommunityServices:
         authority = services.authority
         web_sessions = WebSessions(database, clock, services.ids)
         self.restrictions = Restrictions(accounts, authority, services.standing, web_sessions, clock)
+        self.flag_verdicts = FlagVerdicts(authority, self.flag_queue, self.restrictions, clock)
         self.wipes = Wipes(authority, services.hiding, self.restrictions, clock)
         self.kicks = Kicks(authority, clock)
         trusted = tuple(ip_network(cidr) for cidr in services.settings.trusted_proxy)

@@ -1,7 +1,8 @@
 """Sessions of browsers on the website: random tokens in cookies, stored as hashes.
 
-A session ends after `SESSION_MS`, when its player ends it, when the account is banned, and when the password or a
-second factor changes. A login always creates a new session, so a token from before the login is never valid after it.
+A session ends after `SESSION_MS`, when its player ends it, when the account is banned or loses a role of staff, and
+when the password or a second factor changes. All workers read sessions from the database, so that an end counts at
+once. A login always creates a new session, so a token from before the login is never valid after it.
 """
 
 import hashlib
@@ -103,6 +104,11 @@ def token_hash(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
+async def end_all_of(tx: Transaction, user_id: int, *, except_hash: bytes = b"") -> int:
+    """End all sessions of an account, except the one with this hash, in the transaction of another change."""
+    return await tx.run(_END_OF, user_id=user_id, except_hash=except_hash)
+
+
 class WebSessions:
     """Creates, finds and ends sessions."""
 
@@ -200,7 +206,7 @@ class WebSessions:
 
     async def end_all_in(self, tx: Transaction, user_id: int, *, current: WebSession | None = None) -> int:
         """End all sessions of the account, except `current`, in the transaction of another change."""
-        return await tx.run(_END_OF, user_id=user_id, except_hash=b"" if current is None else current.hash)
+        return await end_all_of(tx, user_id, except_hash=b"" if current is None else current.hash)
 
     async def delete_expired(self) -> int:
         """Delete expired sessions, at most `DELETED_AT_ONCE`. A job calls this. Return their number."""

@@ -65,7 +65,9 @@ def build_admin_pages(services: "Services") -> list[PageGroup]:
             UserRecords(community.notes, site.logins_for_staff, community.devices, site.geography),
         ),
         ReportDeskPages(services.authority, community.audit, community.reports),
-        FlagPages(services.authority, community.audit, community.flag_queue, site.score_reader),
+        FlagPages(
+            services.authority, community.audit, community.flag_queue, community.flag_verdicts, site.score_reader
+        ),
         HealthPages(site.server_health, site.server_charts),
         AuditPages(services.authority, community.audit, services.settings.data),
         BeatmapPages(

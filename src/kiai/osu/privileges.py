@@ -150,6 +150,17 @@ def staff_rank(priv: int) -> int:
     return 1 if active & MODERATOR else 0
 
 
+_ROLES_WITH_RIGHTS: Final = STAFF | NOMINATOR | TOURNEY_MANAGER
+
+
+def loses_role(before: int, after: int) -> bool:
+    """Whether a change of the stored bits takes a role with rights over others: staff, nominator, tournament staff.
+
+    A restriction takes all of them.
+    """
+    return effective(before) & ~effective(after) & _ROLES_WITH_RIGHTS != 0
+
+
 def privilege_names(priv: int) -> list[str]:
     """Return the names of the stored bits in lower case, lowest bit first; each one is a key of `ROLES`."""
     return [str(bit.name).lower() for bit in Privilege if priv & bit]

@@ -75,32 +75,41 @@ class FlagQueue:
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> FlagObject:
-            closed = await self._flags.close_within(
-                tx, flag_id, verdict=verdict, text=text, closed_by=actor.user_id, now_ms=now
-            )
-            found = await self._flags.find(flag_id, tx)
-            if found is None:
-                raise NotFound("flag")
-            if not closed:
-                raise WrongState(f"flag {flag_id} is already closed")
-            await audit.write(
-                tx,
-                actor,
-                "flag_close",
-                at_ms=now,
-                target_kind="user",
-                target_id=found.user_id,
-                reason=text,
-                details={
-                    "flag": flag_id,
-                    "kind": found.kind,
-                    "before": {"state": "open"},
-                    "after": {"state": "closed", "verdict": verdict},
-                },
-            )
-            return flag_object(found)
+            return await self.close_within(tx, actor, flag_id, verdict, text, now)
 
         return await self._authority.transaction(Requirement(actor, HANDLE), body)
+
+    async def close_within(
+        self, tx: Transaction, actor: Actor, flag_id: int, verdict: str, text: str, now_ms: int
+    ) -> FlagObject:
+        """Close an open flag and write its audit row in the caller's transaction. The caller checks the permission.
+
+        Raises NotFound("flag"), and WrongState if the flag is closed already.
+        """
+        closed = await self._flags.close_within(
+            tx, flag_id, verdict=verdict, text=text, closed_by=actor.user_id, now_ms=now_ms
+        )
+        found = await self._flags.find(flag_id, tx)
+        if found is None:
+            raise NotFound("flag")
+        if not closed:
+            raise WrongState(f"flag {flag_id} is already closed")
+        await audit.write(
+            tx,
+            actor,
+            "flag_close",
+            at_ms=now_ms,
+            target_kind="user",
+            target_id=found.user_id,
+            reason=text,
+            details={
+                "flag": flag_id,
+                "kind": found.kind,
+                "before": {"state": "open"},
+                "after": {"state": "closed", "verdict": verdict},
+            },
+        )
+        return flag_object(found)
 
     async def scan(self, actor: Actor, *, map_id: int | None = None, user_id: int | None = None) -> ScanReport:
         """Examine old plays, see `Examiner.scan`. Raises NotAllowed, NotFound("map") and Unavailable."""

@@ -10,11 +10,11 @@ import msgspec
 
 from kiai.accounts import Accounts, User, queries, sanctions
 from kiai.accounts.visibility import is_public
-from kiai.accounts.web_sessions import WebSessions
+from kiai.accounts.web_sessions import WebSessions, end_all_of
 from kiai.clock import Clock
 from kiai.errors import Invalid, WrongState
 from kiai.osu.durations import YEAR_S
-from kiai.osu.privileges import DEVELOPER, UNRESTRICTED
+from kiai.osu.privileges import DEVELOPER, UNRESTRICTED, loses_role
 from kiai.scores.visibility_changes import Standing
 from kiai.staff import audit
 from kiai.staff.audit import Actor
@@ -85,8 +85,12 @@ class Restrictions:
         self._web_sessions = web_sessions
         self._clock = clock
 
-    async def restrict(self, actor: Actor, who: Who, reason: str, *, seconds: int | None = None) -> Sanction:
+    async def restrict(
+        self, actor: Actor, who: Who, reason: str, *, seconds: int | None = None, also: Also = nothing_else
+    ) -> Sanction:
         """Hide an account from other players and suspend its permissions, for `seconds` or without an end.
+
+        `also` runs in the same transaction.
 
         Raises NotAllowed, Invalid, NotFound, and Refused by the target rule, for the last developer and for an account
         that is restricted already.
@@ -102,7 +106,7 @@ class Restrictions:
                 )
             return _Change(user.priv & ~UNRESTRICTED, None, until, 0, {"until_ms": until})
 
-        return await self._act(required, change, until_ms=until or None)
+        return await self._act(required, change, until_ms=until or None, also=also)
 
     async def unrestrict(
         self, actor: Actor, who: Who, reason: str = "", *, also: Also = nothing_else, first: First = nothing_first
@@ -252,6 +256,8 @@ class Restrictions:
             )
             if is_public(user.priv) != is_public(after.priv):
                 await self._standing.on_visibility_change(tx, user.id, public=is_public(after.priv))
+            if loses_role(user.priv, after.priv):
+                await end_all_of(tx, user.id)
             await also(tx, user)
             # Delivered after the commit, by whichever worker has the player's sessions.
             await enqueue(tx, "privileges", user.id, now)

@@ -8,12 +8,13 @@ from typing import Final
 
 from kiai.accounts import Account, Accounts, User
 from kiai.accounts.visibility import is_public
+from kiai.accounts.web_sessions import end_all_of
 from kiai.beatmaps import Beatmap, Beatmaps, MapStatus, ranking, set_comments
 from kiai.beatmaps.importing import FormerRevision
 from kiai.beatmaps.set_comments import SetComment
 from kiai.clock import Clock
 from kiai.errors import Invalid, NotATarget, NotFound, Refused, WrongState
-from kiai.osu.privileges import ROLES, Privilege
+from kiai.osu.privileges import ROLES, Privilege, loses_role
 from kiai.scores.visibility_changes import Standing
 from kiai.staff import audit, map_statuses
 from kiai.staff.audit import Actor
@@ -227,6 +228,8 @@ class Staff:
             if _is_developer(before) and not _is_developer(after) and await self._accounts.developers(tx) <= 1:
                 raise Refused(f"{account.name} is the last developer; grant the role to another account first")
             await self._accounts.set_priv(tx, account.id, after)
+            if loses_role(before, after):  # a browser that is still logged in does not get the role back later
+                await end_all_of(tx, account.id)
             if is_public(before) != is_public(after):
                 await self._standing.on_visibility_change(tx, account.id, public=is_public(after))
             # Delivered after the commit, by whichever worker has the player's sessions.

@@ -12,10 +12,11 @@ import msgspec
 from kiai.accounts import Accounts, User, sanctions
 from kiai.accounts.sanctions import DueEnd, Timed
 from kiai.accounts.visibility import is_public
+from kiai.accounts.web_sessions import end_all_of
 from kiai.clock import Clock
 from kiai.errors import Unavailable
 from kiai.logs import get_logger
-from kiai.osu.privileges import DEVELOPER, DONATOR, UNRESTRICTED
+from kiai.osu.privileges import DEVELOPER, DONATOR, UNRESTRICTED, loses_role
 from kiai.scores.visibility_changes import Standing
 from kiai.staff import audit
 from kiai.staff.audit import JOB, WrittenAct
@@ -148,6 +149,9 @@ class TimedEnds:
         public = {one.user.id: is_public(one.priv) for one in ended if is_public(one.user.priv) != is_public(one.priv)}
         if public:
             await self._standing.on_visibility_changes(tx, public)
+        for one in ended:
+            if loses_role(one.user.priv, one.priv):
+                await end_all_of(tx, one.user.id)
         # Delivered after the commit, by whichever worker has the players' sessions.
         await enqueue_each(tx, "privileges", [one.user.id for one in ended], now)
         for action in sorted({one.action for one in ended}):

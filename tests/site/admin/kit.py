@@ -90,6 +90,8 @@ class Case(msgspec.Struct, frozen=True):
     filled_in: Callable[[World, Browser], FormOnPage]
     prepare: Callable[[World], None] | None = None
     target: Callable[[World], str] | None = None
+    also: tuple[str, ...] = ()
+    """Actions of further rows, which the act writes before its own one."""
     changes: bool = True
     """Whether the row has the values before and after the act, or other details."""
 

@@ -2,11 +2,11 @@
 
 import json
 
-from sqlalchemy import delete, insert, select
-from tests.site.admin.kit import ADMINISTRATOR, MODERATOR, OTHER, PLAYER, World, confirmed
+from sqlalchemy import delete, insert, select, update
+from tests.site.admin.kit import ADMINISTRATOR, MODERATOR, OTHER, OWNER, PLAYER, World, confirmed
 from tests.site.kit import PageReply
 
-from kiai.storage.tables import integrity_flags, scores
+from kiai.storage.tables import integrity_flags, scores, users
 
 HOSTILE = "<script>alert(1)</script>"
 FIRST = 88_000
@@ -124,3 +124,44 @@ def test_page_of_the_account_has_its_open_flags(world: World) -> None:
 
     assert listed(page) == [one]
     assert len(listed(page.follow("All flags"))) == 2
+
+
+def test_verdict_that_restricts_closes_the_flag_with_the_same_reason(world: World) -> None:
+    world.write(update(users).where(users.c.id == PLAYER).values(priv=3, banned_at_ms=None))
+    [flag] = fill(world, {})
+    form = world.browser(ADMINISTRATOR).get(f"/admin/flags/{flag}").form("Restrict the player")
+    reason = f"timewarp: {HOSTILE} (flag {flag})"
+    assert form.values["reason"] == reason
+    before = len(world.audit())
+
+    page = confirmed(form.fill(Duration="7d"))
+
+    assert "the player is restricted" in (page.message or "")
+    assert HOSTILE.encode() not in page.body
+    rows = world.audit()[before:]
+    assert [(row.action, row.target_id, row.reason) for row in rows] == [
+        ("flag_close", PLAYER, reason),
+        ("restrict", PLAYER, reason),
+    ]
+    assert world.row(select(users.c.priv).where(users.c.id == PLAYER))[0] == 2
+    assert world.row(select(integrity_flags.c.verdict).where(integrity_flags.c.id == flag))[0] == "cheating"
+    world.write(update(users).where(users.c.id == PLAYER).values(priv=3, restricted_until_ms=0))
+
+
+def test_refused_restriction_leaves_the_flag_open(world: World) -> None:
+    [flag] = fill(world, {"user_id": OWNER})
+    before = len(world.audit())
+
+    page = confirmed(world.browser(ADMINISTRATOR).get(f"/admin/flags/{flag}").form("Restrict the player"))
+
+    assert page.status == 403
+    assert [row.action for row in world.audit()[before:]] == ["denied"]
+    assert world.row(select(integrity_flags.c.state).where(integrity_flags.c.id == flag))[0] == 0
+
+
+def test_moderator_has_no_form_that_restricts(world: World) -> None:
+    [flag] = fill(world, {})
+
+    page = world.browser(MODERATOR).get(f"/admin/flags/{flag}")
+
+    assert [node.text(strip=True) for node in page.css("form h3")] == ["Verdict"]

@@ -15,7 +15,9 @@ from tests.site.admin.kit import (
     PLAYER,
     PRIVILEGES,
     RESTRICTED,
+    SECOND,
     World,
+    confirmed,
 )
 from tests.site.kit import Browser, a_browser
 from tests.site.test_every_page import PAGES, address_of, ask, name_of
@@ -107,3 +109,18 @@ def test_role_that_is_taken_away_closes_the_panel_at_once(world: World) -> None:
         assert browser.get(f"/admin/users/{PLAYER}").status == 404
     finally:
         world.write(update(users).where(users.c.id == MODERATOR).values(priv=PRIVILEGES[MODERATOR]))
+
+
+def test_demotion_ends_the_sessions_of_the_browser_for_good(world: World) -> None:
+    browser, others = world.browser(SECOND), world.browser(OTHER)
+    form = world.browser(OWNER).get(f"/admin/users/{SECOND}").form("Privileges")
+    form.values.pop("privileges-administrator")
+
+    confirmed(form.fill(Reason="left the team"))
+    try:
+        assert browser.get("/admin", follow=False).headers["location"].startswith("/login")
+        assert browser.get("/settings/profile", follow=False).headers["location"].startswith("/login")
+        assert others.get("/settings/profile").status == 200
+    finally:
+        world.write(update(users).where(users.c.id == SECOND).values(priv=PRIVILEGES[SECOND]))
+    assert browser.get("/admin", follow=False).headers["location"].startswith("/login")

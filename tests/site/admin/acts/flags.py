@@ -1,10 +1,10 @@
 """The acts on a flag."""
 
-from sqlalchemy import delete, insert
-from tests.site.admin.kit import MODERATOR, PLAYER, Case, World
+from sqlalchemy import delete, insert, update
+from tests.site.admin.kit import ADMINISTRATOR, MODERATOR, PLAYER, Case, World
 from tests.site.kit import Browser, FormOnPage
 
-from kiai.storage.tables import integrity_flags
+from kiai.storage.tables import integrity_flags, users
 
 ID = 77_001
 
@@ -21,4 +21,18 @@ def close(world: World, browser: Browser) -> FormOnPage:
     return browser.get(f"/admin/flags/{ID}").form("Verdict").fill(Verdict="clean", Text="a slow computer")
 
 
-CASES = {"/admin/flags/{flag}/close": Case("flag_close", MODERATOR, close, one_flag)}
+def restrict(world: World, browser: Browser) -> FormOnPage:
+    """Fill in the form that restricts the player, with the reason of the flag."""
+    return browser.get(f"/admin/flags/{ID}").form("Restrict the player")
+
+
+def normal_with_a_flag(world: World) -> None:
+    """Give the player a normal account and an open flag."""
+    world.write(update(users).where(users.c.id == PLAYER).values(priv=3, banned_at_ms=None))
+    one_flag(world)
+
+
+CASES = {
+    "/admin/flags/{flag}/close": Case("flag_close", MODERATOR, close, one_flag),
+    "/admin/flags/{flag}/restrict": Case("restrict", ADMINISTRATOR, restrict, normal_with_a_flag, also=("flag_close",)),
+}

@@ -7,12 +7,14 @@ import msgspec
 
 from kiai.beatmaps.model import full_title
 from kiai.errors import NotFound
-from kiai.faces.site.admin.acts import Act, ActForms, Field, ShownForms, Values
+from kiai.faces.site.admin.acts import REASON, Act, ActForms, Field, ShownForms, Values
 from kiai.faces.site.admin.audit_details import value_words
 from kiai.faces.site.admin.frame import admin_view, staff_actor, staff_page
 from kiai.faces.site.admin.named_accounts import account_id
+from kiai.faces.site.admin.user_acts import LENGTH as RESTRICTION_LENGTH
 from kiai.faces.site.page import Page, Response, SiteRequest, View
 from kiai.faces.site.templating import url
+from kiai.osu.durations import parse_duration
 from kiai.osu.modes import mode_text
 from kiai.osu.mods import mods_text
 from kiai.osu.numbers import whole_number
@@ -22,12 +24,13 @@ from kiai.staff import Actor
 from kiai.staff.audit_reading import AuditReading
 from kiai.staff.authority import Authority
 from kiai.staff.flag_queue import HANDLE, TEXT_MAX, FlagQueue
+from kiai.staff.flag_verdicts import PERMISSION as RESTRICT
+from kiai.staff.flag_verdicts import FlagVerdicts, reason_of
 
 PATH: Final = "/admin/flags"
 PAGE: Final = 50
 FIGURES_MAX: Final = 40
 ID_MAX: Final = 2**62
-RESTRICT: Final = "users.restrict"
 
 
 class FlagTarget(msgspec.Struct, frozen=True):
@@ -49,7 +52,15 @@ class ComparedScore(msgspec.Struct, frozen=True):
 class FlagPages:
     """The pages of flags in the panel."""
 
-    def __init__(self, authority: Authority, audit: AuditReading, queue: FlagQueue, scores: ScoreReader) -> None:
+    def __init__(
+        self,
+        authority: Authority,
+        audit: AuditReading,
+        queue: FlagQueue,
+        verdicts: FlagVerdicts,
+        scores: ScoreReader,
+    ) -> None:
+        self._verdicts = verdicts
         self._authority = authority
         self._queue = queue
         self._scores = scores
@@ -67,15 +78,26 @@ class FlagPages:
             ),
             button="Close flag",
         )
+        restrict: Act[FlagTarget] = Act(
+            "restrict",
+            "Restrict the player",
+            RESTRICT,
+            "{name} is closed, and the player is restricted.",
+            "The flag is closed with the verdict cheating, and the player is restricted, both with this reason. "
+            "The account and its scores are hidden from everybody else.",
+            self._restrict,
+            (RESTRICTION_LENGTH, REASON),
+            danger=True,
+        )
         self._forms = ActForms(
             f"{PATH}/{{flag}}",
-            [close],
+            [close, restrict],
             audit,
             kind="user",
             load=self._load,
             show=self._view,
             path_of=lambda target: f"{PATH}/{target.flag.id}",
-            possible=lambda target, now_ms: ("close",) if target.flag.state == "open" else (),
+            possible=lambda target, now_ms: ("close", "restrict") if target.flag.state == "open" else (),
         )
 
     def pages(self) -> list[Page]:
@@ -131,7 +153,7 @@ class FlagPages:
             "figures": figures_of(flag),
             "compared": [await self._score(request, score_id) for score_id in ids],
             "restricts": flag.verdict == "cheating" and request.visitor.may(RESTRICT),
-            "forms": forms,
+            "forms": _with_reason(forms, flag),
         }
         return admin_view(request, "flag.html", target.name, values, crumbs=((PATH, "Flags"),))
 
@@ -156,9 +178,26 @@ class FlagPages:
         return ComparedScore(score_id, found, facts)
 
     async def _close(self, actor: Actor, target: FlagTarget, values: Values) -> None:
-        # The state of the flag decides between two at once. Other acts on the player do not hinder it.
-        actor = msgspec.structs.replace(actor, seen_id=None)
-        await self._queue.close(actor, target.flag.id, values["verdict"], " ".join(values["text"].split()))
+        await self._queue.close(_by_state(actor), target.flag.id, values["verdict"], " ".join(values["text"].split()))
+
+    async def _restrict(self, actor: Actor, target: FlagTarget, values: Values) -> None:
+        seconds = parse_duration(values["duration"]) if values["duration"] else None
+        await self._verdicts.restrict(_by_state(actor), target.flag.id, values["reason"], seconds=seconds)
+
+
+def _by_state(actor: Actor) -> Actor:
+    # The state of the flag decides between two at once. Other acts on the player do not hinder it.
+    return msgspec.structs.replace(actor, seen_id=None)
+
+
+def _with_reason(forms: ShownForms, flag: FlagObject) -> ShownForms:
+    """Return the forms with the reason of the flag in the form that restricts."""
+    reason = msgspec.structs.replace(REASON, value=reason_of(flag))
+    acts = tuple(
+        msgspec.structs.replace(act, fields=(RESTRICTION_LENGTH, reason)) if act.name == "restrict" else act
+        for act in forms.acts
+    )
+    return msgspec.structs.replace(forms, acts=acts)
 
 
 def figures_of(flag: FlagObject) -> list[tuple[str, str]]:
