@@ -105,6 +105,8 @@ audit_log = Table(
     ),  # see staff/audit.py; triggers refuse changes
     Index("ix_audit_log_target", "target_kind", "target_id", "id"),
     Index("ix_audit_log_actor", "actor_id", "id"),
+    Index("ix_audit_log_action", "action", "id"),
+    Index("ix_audit_log_at", "at_ms", "id"),
     sqlite_autoincrement=True,
 )
 
