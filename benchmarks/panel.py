@@ -110,7 +110,7 @@ def fill(connection: sqlite3.Connection, users: int, rows: int) -> None:
     now_ms = time.time_ns() // 1_000_000
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("PRAGMA cache_size = -500000")
-    # A place in the middle of a large table costs a read each, and rows in their order cost none.
+    # A place in the middle of a large table costs a read each. Sorted rows go to its end.
     connection.execute("CREATE TEMP TABLE parts (kind, part, subject)")
     for batch in batches(users):
         connection.executemany(
