@@ -348,7 +348,9 @@ class World:
         self.restrictions = Restrictions(self.accounts, self.authority, self.standing, web_sessions, self.clock)
         self.timed_ends = TimedEnds(database, self.accounts, self.standing, self.clock)
         self.wipes = Wipes(self.authority, self.hiding, self.restrictions, self.clock)
-        self.doctor = Doctor(database, self.files, self.beatmaps, self.rebuilder, self.reconciler, self.clock, _served)
+        self.doctor = Doctor(
+            database, self.files, self.beatmaps, self.rebuilder, self.reconciler, self.clock, _served, self.folder
+        )
 
     def with_rules(self, rules: TotalsOptions) -> "World":
         """Return a world on the same database with other rules."""

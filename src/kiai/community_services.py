@@ -106,6 +106,7 @@ class CommunityServices:
             services.reconciler,
             clock,
             services.is_served,
+            services.settings.data,
         )
         self._build_staff(services)
         self._build_ranking(services)

@@ -20,6 +20,7 @@ from kiai.faces.front import Front
 from kiai.faces.guard import GuardLimits, guarded_protocol
 from kiai.faces.health import Health
 from kiai.faces.metrics import Aggregation, Metrics
+from kiai.faces.plain_http import plain_http
 from kiai.faces.rate_limit import RateLimit
 from kiai.faces.sampling import BOUNDS_MS, read_metrics, read_pools
 from kiai.faces.site.osu_host import redirecting_osu_host
@@ -48,6 +49,7 @@ from kiai.uptime import SAMPLE_EVERY_S
 
 if TYPE_CHECKING:
     from kiai.app import Services
+    from kiai.tls.serving import ServedCertificate
 
 MINUTE_S: Final = 60.0
 HOUR_S: Final = 3_600.0
@@ -61,14 +63,21 @@ class HttpServer:
     """The faces, metrics and periodic jobs of one process. Call `begin` before the first request.
 
     `stop_server` stops the whole server, as SIGTERM to its first process does; the process sets it. `stops`: whether a
-    planned stop has begun.
+    planned stop has begun. `certificate` is that of https, None while the server speaks plain http.
     """
 
-    def __init__(self, services: "Services", access_log: AccessLog, slots: SharedMemory | None = None) -> None:
+    def __init__(
+        self,
+        services: "Services",
+        access_log: AccessLog,
+        slots: SharedMemory | None = None,
+        certificate: "ServedCertificate | None" = None,
+    ) -> None:
         settings = services.settings
         trusted: tuple[Network, ...] = tuple(ip_network(cidr) for cidr in settings.trusted_proxy)
         limited = settings.rate_limits
         self._services = services
+        self.certificate = certificate
         self._log_level: str = settings.log_level
         self.stop_server: Callable[[], object] = lambda: None
         self.stops = False
@@ -110,6 +119,9 @@ class HttpServer:
             if settings.is_local
             else redirecting_osu_host(self.site.app(), settings.domain, settings.site_url),
             health=self.health.app(),
+            plain=None
+            if certificate is None
+            else plain_http(settings.domain, settings.port, certificate.folder.challenge),
             failure_page=self.site.failures.page,
             ids=services.ids,
             metrics=self.metrics,
@@ -134,6 +146,8 @@ class HttpServer:
             self.jobs.run("irc", self.irc.hub.run)
             if self.irc.certificate is not None:
                 self.jobs.every(PeriodicJob("irc-certificate", MINUTE_S, self.irc.certificate.reload))
+        if certificate is not None:
+            self._declare_tls_jobs(certificate)
         self.jobs.run("templates", self.site.compile_templates)
         if slots is not None:
             self.jobs.run("shared-figures", self.metrics.publish_to_slot)
@@ -211,6 +225,17 @@ class HttpServer:
             jobs.append(PeriodicJob("channels", 5.0, services.channels.reload))
         return jobs
 
+    def _declare_tls_jobs(self, certificate: "ServedCertificate") -> None:
+        from kiai.tls.renewal import CHECK_EVERY_S as RENEWAL_EVERY_S
+        from kiai.tls.renewal import Renewal
+        from kiai.tls.serving import RELOAD_EVERY_S as CERTIFICATE_EVERY_S
+
+        renewal = Renewal(certificate.plan, certificate.folder, self._services.clock)
+        self.jobs.every(
+            PeriodicJob("certificate", CERTIFICATE_EVERY_S, certificate.follow),
+            PeriodicJob("certificate-renewal", RENEWAL_EVERY_S, renewal.run, shared=True),
+        )
+
     async def _acquire_lease(self, job: str, for_s: float) -> bool:
         """Acquire the lease on a job for `for_s` seconds. Return False if another worker has it, or Redis fails."""
         try:
@@ -275,6 +300,13 @@ class HttpServer:
         metrics.counter("guard_refused", "Requests refused by the guard.", "reason", lambda: ledger.refused)
         irc = self.irc
         metrics.gauge("irc_connections", "Open IRC connections.", lambda: 0 if irc is None else irc.connections)
+        certificate = self.certificate
+        metrics.gauge(
+            "tls_not_after_timestamp_seconds",
+            "End of the certificate for https.",
+            lambda: None if certificate is None else certificate.not_after_s,
+            Aggregation.MIN,
+        )
         metrics.gauge("event_streams", "Open streams of /v2/events.", lambda: self.events.clients)
         metrics.gauge("page_streams", "Open streams of pages.", lambda: self.site.live.streams)
         metrics.gauge("pp_waiting", "Waiting calculations.", lambda: services.performance.waiting)

@@ -6,6 +6,7 @@ its parser and the validation of settings are then no longer in memory, which sa
 
 import asyncio
 import contextlib
+import errno
 import functools
 import gc
 import os
@@ -15,7 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 if __name__ == "__main__":
     # Before the slow imports: the supervisor's event loop starts workers with default signal handlers, and a SIGHUP
@@ -33,10 +34,12 @@ import uvloop
 
 from kiai import __version__, logs
 from kiai.app import Services, open_services
+from kiai.clock import SystemClock
 from kiai.errors import KiaiError, Refused, Unavailable
 from kiai.exec_server import (
     DEMO_FIRST,
     FIGURES_IN,
+    HTTP_ON,
     IRC_ON,
     IRC_TLS_ON,
     LISTEN_ON,
@@ -45,13 +48,18 @@ from kiai.exec_server import (
     SUPERVISOR,
     announce,
 )
+from kiai.faces.guard import GuardedProtocol
+from kiai.faces.handshakes import TlsListener
 from kiai.served_port import write_port
 from kiai.server import HttpServer
-from kiai.server_settings import Settings
+from kiai.server_settings import HTTP_PORT, Settings
 from kiai.shared_memory import SharedMemory
 from kiai.stopping import StopBudget, end_process
 from kiai.stores import check_database, lock_data_folder, make_data_folder
 from kiai.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from kiai.tls.serving import ServedCertificate
 
 LOCK_WAIT_S: Final = 0.3
 # Shares of the budget of a stop (`stopping.py`). The time that a part does not use is for the parts after it.
@@ -63,6 +71,10 @@ CLOSING_S: Final = 0.5  # kept for closing the stores
 SUPERVISED_STOP_S: Final = 9.6  # of the supervisor: longer than its wait for the workers
 SUPERVISED_WEBHOOKS_S: Final = 5.0
 BACKLOG: Final = 2_048
+PRIVILEGED: Final = (
+    "in a systemd unit with AmbientCapabilities=CAP_NET_BIND_SERVICE, "
+    "elsewhere with `sysctl net.ipv4.ip_unprivileged_port_start=80` (docs/operate/tls.md#ports)"
+)
 DEMO: Final = {"players": 50, "maps": 20, "scores": 2_000, "seed": 1}
 
 
@@ -97,8 +109,17 @@ def _listen(host: str, port: int, choose: str = "choose another with --host or -
         listening.bind((host, port))
     except OSError as error:
         listening.close()
+        if error.errno == errno.EACCES:
+            choose = f"{choose}, or allow it: {PRIVILEGED}"
         raise Unavailable(f"address {host}:{port}", f"{error.strerror}; {choose}") from error
     return listening
+
+
+class HttpSockets(msgspec.Struct, frozen=True):
+    """The listening sockets for players, and for plain http next to https; None where it is off."""
+
+    main: socket.socket
+    plain: socket.socket | None = None
 
 
 class IrcSockets(msgspec.Struct, frozen=True):
@@ -120,6 +141,53 @@ def _listen_for_irc(settings: Settings) -> IrcSockets:
     return IrcSockets(listen(settings.irc, "--irc"), listen(settings.irc_tls, "--irc-tls"))
 
 
+def _listen_for_players(settings: Settings) -> HttpSockets:
+    return HttpSockets(_listen(settings.host, settings.port), _listen_for_http(settings))
+
+
+def _listen_for_http(settings: Settings) -> socket.socket | None:
+    """Return the listening socket for plain http next to https, or None if it is off."""
+    if not settings.has_tls or settings.http_port == "off":
+        return None
+    given = settings.http_port
+    try:
+        listening = _listen(settings.host, HTTP_PORT if given is None else given, "choose another with --http-port")
+    except Unavailable as error:
+        # The default is a convenience, except for an authority that sends its challenges to this port.
+        if given is not None or (settings.tls == "auto" and settings.acme_challenge == "http-01"):
+            raise
+        logs.get_logger("serve").warning("no redirects from http", why=str(error))
+        return None
+    listening.listen(BACKLOG)
+    return listening
+
+
+def _prepare_tls(settings: Settings) -> None:
+    """Prepare the certificate. Raises Refused and Unavailable if no certificate fits."""
+    # PERF: with TLS only: `cryptography` takes 16 MB.
+    if settings.has_tls:
+        from kiai.tls.folder import TlsFolder
+        from kiai.tls.plan import plan_of
+        from kiai.tls.serving import prepare_certificate, read_fitting
+
+        plan, folder, now_ms = plan_of(settings), TlsFolder(settings.data), SystemClock().now_ms()
+        prepare_certificate(plan, folder, now_ms)
+        read_fitting(plan, folder, now_ms)
+    else:
+        with contextlib.suppress(OSError):  # `kiai doctor` would report on a certificate that nobody is sent
+            (settings.data / "tls" / "state.json").unlink(missing_ok=True)
+
+
+def _serve_certificate(settings: Settings) -> "ServedCertificate | None":
+    if not settings.has_tls:
+        return None
+    from kiai.tls.folder import TlsFolder
+    from kiai.tls.plan import plan_of
+    from kiai.tls.serving import ServedCertificate
+
+    return ServedCertificate(plan_of(settings), TlsFolder(settings.data), SystemClock())
+
+
 def _announce_irc(sockets: IrcSockets) -> None:
     for word, listening in (("irc", sockets.plain), ("irc-tls", sockets.encrypted)):
         if listening is not None:
@@ -131,7 +199,7 @@ async def _serve(
     settings: Settings,
     *,
     demo: bool,
-    listen_on: int | None = None,
+    listen_on: HttpSockets | None = None,
     supervisor: int | None = None,
     started_ms: int | None = None,
     slots: SharedMemory | None = None,
@@ -142,9 +210,11 @@ async def _serve(
     budget = StopBudget()
     try:
         lock = locked_data_folder(settings.data) if settings.database is None else contextlib.nullcontext()
-        socket_of = _listen(settings.host, settings.port) if listen_on is None else socket.socket(fileno=listen_on)
+        sockets = _listen_for_players(settings) if listen_on is None else listen_on
         irc = _listen_for_irc(settings) if irc is None else irc
-        with lock, contextlib.closing(socket_of) as listening:
+        with lock, contextlib.closing(sockets.main) as listening:
+            if supervisor is None:
+                _prepare_tls(settings)
             # The port that the system has chosen for port 0, for links to this server.
             settings = msgspec.structs.replace(settings, port=listening.getsockname()[1])
             if settings.is_local:
@@ -158,7 +228,7 @@ async def _serve(
                 if started_ms is not None:
                     services.community.set_start(started_ms)
                 access_log = logs.AccessLog(settings.log, settings.log_level)
-                server = HttpServer(services, access_log, slots)
+                server = HttpServer(services, access_log, slots, _serve_certificate(settings))
                 server.stop_server = functools.partial(_stop_server, supervisor)
                 await server.begin()
                 if not settings.rate_limits:
@@ -174,7 +244,7 @@ async def _serve(
                 try:
                     if server.irc is not None:
                         await server.irc.listen(irc.plain, irc.encrypted)
-                    await _run(server, listening, supervisor, irc, budget)
+                    await _run(server, sockets, supervisor, irc, budget)
                 finally:
                     await _stop(server, services, budget, announces=supervisor is None)
                     access_log.close()
@@ -231,9 +301,20 @@ async def _announce_stop(services: Services) -> None:
         await services.community.webhooks.deliver_stop()
 
 
+def _announce_ready(scheme: str, sockets: HttpSockets) -> None:
+    host, port = sockets.main.getsockname()[:2]
+    announce(f"ready {scheme}://{f'[{host}]' if ':' in host else host}:{port}")
+    if sockets.plain is not None:
+        host, port = sockets.plain.getsockname()[:2]
+        announce(f"http {f'[{host}]' if ':' in host else host}:{port}")
+
+
 async def _run(
-    server: HttpServer, listening: socket.socket, supervisor: int | None, irc: IrcSockets, budget: StopBudget
+    server: HttpServer, sockets: HttpSockets, supervisor: int | None, irc: IrcSockets, budget: StopBudget
 ) -> None:
+    certificate, listening = server.certificate, sockets
+    encrypted: list[TlsListener] = []
+    plain = [one for one in (sockets.main if certificate is None else None, sockets.plain) if one is not None]
     ended: set[asyncio.Task[None]] = set()  # the event loop has only weak references to tasks
 
     class Uvicorn(uvicorn.Server):
@@ -244,16 +325,32 @@ async def _run(
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            host, port = listening.getsockname()[:2]
-            announce(f"ready http://{f'[{host}]' if ':' in host else host}:{port}")
+            if certificate is not None:
+                listener = TlsListener(
+                    listening.main, self.make_protocol, lambda: certificate.context, server.protocol.ledger
+                )
+                listener.start(BACKLOG)
+                encrypted.append(listener)
             if supervisor is None:
+                _announce_ready("http" if certificate is None else "https", listening)
                 _announce_irc(irc)
+            else:
+                announce("ready ")
+
+        def make_protocol(self) -> GuardedProtocol:
+            return server.protocol(config=config, server_state=self.server_state, app_state={})
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            await asyncio.gather(*(listener.stop() for listener in encrypted))
+            await super().shutdown(sockets)
 
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self.stop)
+            if certificate is not None and supervisor is None:  # a supervisor replaces its workers at SIGHUP
+                loop.add_signal_handler(signal.SIGHUP, certificate.reload)
             yield
 
         def stop(self) -> None:
@@ -293,7 +390,7 @@ async def _run(
         backlog=BACKLOG,
     )
     running = Uvicorn(config)
-    await running.serve(sockets=[listening])
+    await running.serve(sockets=plain)
     if running.server_state.tasks and not running.force_exit:
         # uvicorn has cancelled the requests that exceeded the grace period. Each still sends its 503 and logs its line.
         within_s = budget.left_s(reserve_s=AFTER_REQUESTS_S, most_s=CANCEL_WAIT_S)
@@ -318,22 +415,28 @@ async def _supervise(settings: Settings, settings_json: bytes, *, demo: bool) ->
             await _make_demo(services)
         await _announce_claim(services)
         await _announce_start(services)
-    with contextlib.closing(_listen(settings.host, settings.port)) as listening:
-        listening.listen(BACKLOG)
+    sockets = _listen_for_players(settings)
+    with contextlib.closing(sockets.main):
+        sockets.main.listen(BACKLOG)
+        _prepare_tls(settings)
         irc = _listen_for_irc(settings)
-        inherited = {
-            flag: opened for flag, opened in ((IRC_ON, irc.plain), (IRC_TLS_ON, irc.encrypted)) if opened is not None
-        }
+        others = ((HTTP_ON, sockets.plain), (IRC_ON, irc.plain), (IRC_TLS_ON, irc.encrypted))
+        inherited = {flag: opened for flag, opened in others if opened is not None}
         budget = StopBudget(SUPERVISED_STOP_S)
         supervised = Supervisor(
             settings_json,
             settings.workers,
-            listening,
+            sockets.main,
             inherited,
-            on_ready=lambda: _announce_irc(irc),
+            on_ready=lambda: _announce_all(settings, sockets, irc),
             on_stop=lambda: budget.run("webhooks", _announce_stop_of_workers(settings), most_s=SUPERVISED_WEBHOOKS_S),
         )
         return await supervised.run()
+
+
+def _announce_all(settings: Settings, sockets: HttpSockets, irc: IrcSockets) -> None:
+    _announce_ready("https" if settings.has_tls else "http", sockets)
+    _announce_irc(irc)
 
 
 async def _announce_stop_of_workers(settings: Settings) -> None:
@@ -345,6 +448,13 @@ async def _announce_stop_of_workers(settings: Settings) -> None:
 def _int_argument(arguments: list[str], flag: str) -> int | None:
     found = [int(argument.removeprefix(flag)) for argument in arguments if argument.startswith(flag)]
     return found[0] if found else None
+
+
+def _inherited_http(arguments: list[str]) -> HttpSockets | None:
+    main, plain = _int_argument(arguments, LISTEN_ON), _int_argument(arguments, HTTP_ON)
+    if main is None:
+        return None
+    return HttpSockets(socket.socket(fileno=main), None if plain is None else socket.socket(fileno=plain))
 
 
 def _inherited_irc(arguments: list[str]) -> IrcSockets:
@@ -368,7 +478,7 @@ def main(arguments: list[str]) -> int:
     gc.enable()
     try:
         settings, settings_json = _read_settings(arguments)
-        demo, listen_on = DEMO_FIRST in arguments, _int_argument(arguments, LISTEN_ON)
+        demo, listen_on = DEMO_FIRST in arguments, _inherited_http(arguments)
         # Never closed, and kept as the loop of this thread: closing it waits for threads, e.g. one that resolves a
         # name, and the process ends now anyway.
         runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)

@@ -16,6 +16,11 @@ import msgspec
 PREFIX: Final = "KIAI_"
 MASK: Final = "********"
 LOCAL_DOMAIN: Final = "localhost"
+PLAIN_PORT: Final = 8080  # without TLS
+TLS_PORT: Final = 443
+HTTP_PORT: Final = 80  # for plain http next to TLS
+TLS_WORDS: Final = ("off", "self", "auto")
+"""The values of the setting tls that are not paths."""
 
 
 Source = Literal["flag", "environment", "file", "default"]
@@ -49,6 +54,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str | None
     allow_any_proxy: bool
     trusted_proxy: tuple[str, ...]
+
+    # --- TLS
+    tls: str
+    tls_key: str | None
+    http_port: int | Literal["off"] | None
+    acme_directory: str
+    acme_ca: str | None
+    acme_email: str | None
+    acme_challenge: Literal["http-01", "dns-01"]
+    acme_dns_hook: str | None
 
     # --- IRC
     irc: str | None
@@ -151,7 +166,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def site_url(self) -> str:
         """The address of the website, without a slash at the end."""
-        return self.public_url or (f"http://{self.domain}:{self.port}" if self.is_local else f"https://{self.domain}")
+        if self.public_url:
+            return self.public_url
+        if self.has_tls:
+            return f"https://{self.domain}" + ("" if self.port == TLS_PORT else f":{self.port}")
+        return f"http://{self.domain}:{self.port}" if self.is_local else f"https://{self.domain}"
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether the server itself speaks https."""
+        return self.tls != "off"
+
+    @property
+    def may_send_hsts(self) -> bool:
+        """Whether answers may tell browsers to use only https for a year.
+
+        Not with a certificate for tests, which ends sooner, and not on localhost, where HSTS would also apply to every
+        other server of the machine.
+        """
+        return not self.has_tls or (self.tls != "self" and not self.is_local)
 
     @property
     def mail_sender(self) -> str:

@@ -10,11 +10,10 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from ipaddress import ip_network
+from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
-from urllib.parse import urlsplit
 
 from annotated_types import Ge, Le
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
@@ -31,7 +30,31 @@ from pydantic_settings import (
 
 from kiai.errors import KiaiError, quoted
 from kiai.osu.names import NAME_PATTERN
-from kiai.server_settings import PREFIX, SETTING_NAMES, Settings, flag_of, masked, read_origins
+from kiai.server_settings import (
+    HTTP_PORT,
+    LOCAL_DOMAIN,
+    PLAIN_PORT,
+    PREFIX,
+    SETTING_NAMES,
+    TLS_PORT,
+    TLS_WORDS,
+    Settings,
+    flag_of,
+    masked,
+    read_origins,
+)
+from kiai.setting_types import (
+    PLACE,
+    Folder,
+    Whole,
+    file_place,
+    matching,
+    no_flag,
+    on_or_off,
+    postgres_url,
+    url_of,
+    words,
+)
 
 CONFIG_FILE: Final = "kiai.toml"
 # Variables with our prefix that are not settings of a server.
@@ -70,77 +93,6 @@ def _setting(
     return Field(**source, description=about, examples=[example], ge=least, le=most, json_schema_extra=extra)
 
 
-# The validators raise ValueError without a text: `_problem` writes the message from the setting's `allowed`.
-def _no_flag(value: object) -> object:
-    if isinstance(value, bool):  # pydantic would accept true as 1
-        raise ValueError
-    return value
-
-
-def _words(value: object) -> object:
-    return tuple(re.split(r"[,\s]+", value.strip(" ,"))) if isinstance(value, str) else value
-
-
-def _on_or_off(value: object) -> object:
-    """Turn a flag into `on` or `off`: the setting was one in older versions."""
-    text = str(value).lower()
-    if text in ("true", "1", "yes"):
-        return "on"
-    return "off" if text in ("false", "0", "no") else text
-
-
-def _matching(pattern: str) -> AfterValidator:
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise ValueError
-        return text
-
-    return AfterValidator(check)
-
-
-def _url_of(*schemes: str) -> AfterValidator:
-    def check(text: str) -> str:
-        parts = urlsplit(text)
-        # A URL for a Unix socket has its path in the query instead of a host: postgresql:///kiai?host=/run/postgresql
-        if parts.scheme not in schemes or not (parts.hostname or parts.query):
-            raise ValueError
-        return text
-
-    return AfterValidator(check)
-
-
-_PLACE: Final = (
-    r"(?:(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]{1,253}):)?"
-    r"(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
-)
-"""[HOST:]PORT; an IPv6 address has brackets."""
-
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-_BUCKET: Final = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9](/[^?#\x00-\x1f]*)?")
-
-
-def _folder(value: object) -> object:
-    """Reject a URL: `Path` would turn it into a folder named `s3:`."""
-    if _SCHEME.match(str(value)) or "\0" in str(value):
-        raise ValueError
-    return value
-
-
-def _file_place(text: str) -> str:
-    return text if _BUCKET.fullmatch(text) else str(Path(str(_folder(text))))
-
-
-def _postgres(value: object) -> object:
-    """Accept the short scheme, which many providers and tools use."""
-    if isinstance(value, str) and value.startswith("postgres://"):
-        return value.replace("postgres://", "postgresql://", 1)
-    return value
-
-
-Whole = Annotated[int, BeforeValidator(_no_flag)]
-Folder = Annotated[Path, BeforeValidator(_folder)]
-
-
 class SettingsDeclaration(BaseSettings):
     """Declares every setting. `load_settings` reads them and returns the typed `Settings`."""
 
@@ -149,32 +101,45 @@ class SettingsDeclaration(BaseSettings):
     )
 
     # --- the server
-    title: Annotated[str, _matching(r"[^\x00-\x1f\x7f]{1,64}")] = _setting(
+    title: Annotated[str, matching(r"[^\x00-\x1f\x7f]{1,64}")] = _setting(
         "kiai",
         "Name of the server, shown on its pages and by the bot.",
         allowed="1 to 64 characters",
         example="Kiai Club",
     )
-    bot_name: Annotated[str, _matching(NAME_PATTERN)] = _setting(
+    bot_name: Annotated[str, matching(NAME_PATTERN)] = _setting(
         "BanchoBot",
         "Name of the bot.",
         allowed="2 to 15 characters of A-Z, a-z, 0-9, space, _ [ ] and -",
         example="KiaiBot",
     )
-    host: Annotated[str, _matching(r"[A-Za-z0-9.:_-]{1,253}")] = _setting(
+    host: Annotated[str, matching(r"[A-Za-z0-9.:_-]{1,253}")] = _setting(
         "127.0.0.1",
         "Address to listen on; 0.0.0.0 listens on all addresses.",
         allowed="an address or a host name",
         example="0.0.0.0",  # noqa: S104 (an example)
     )
-    port: Whole = _setting(8080, "Port to listen on; 0 selects a free port.", least=0, most=65_535, example=80)
-    domain: Annotated[str, _matching(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")] = _setting(
+    tls: Annotated[str, matching(r"[^\x00-\x1f]{1,4096}")] = _setting(
+        "off",
+        "Where the certificate for https is from: a local authority for tests, an ACME authority, or a file.",
+        allowed="off, self, auto, or the path of a PEM chain whose first certificate is the server's",
+        example="/etc/kiai/fullchain.pem",
+    )
+    port: Whole = _setting(
+        lambda data: PLAIN_PORT if data.get("tls", "off") == "off" else TLS_PORT,
+        "Port on which players reach the server, by https unless tls is off; 0 selects a free port.",
+        shown_default=f"{PLAIN_PORT}; with tls {TLS_PORT}",
+        least=0,
+        most=65_535,
+        example=80,
+    )
+    domain: Annotated[str, matching(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")] = _setting(
         "localhost",
         "Domain under which players reach the server; used in all links.",
         allowed="a domain in lower case, without scheme or port",
         example="kiai.example",
     )
-    public_url: Annotated[str, _url_of("http", "https"), _matching(r"https?://[a-z0-9.:\[\]-]+")] | None = _setting(
+    public_url: Annotated[str, url_of("http", "https"), matching(r"https?://[a-z0-9.:\[\]-]+")] | None = _setting(
         None,
         "Address of the website in links and mails, without a path.",
         allowed="a URL like https://kiai.example, in lower case and without a path",
@@ -186,22 +151,68 @@ class SettingsDeclaration(BaseSettings):
         "Allow trusted_proxy to cover the whole internet, so that every client can claim any address.",
         example=True,
     )
-    trusted_proxy: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = _setting(
+    trusted_proxy: Annotated[tuple[str, ...], NoDecode, BeforeValidator(words)] = _setting(
         (),
         "Networks of proxies whose X-Forwarded-For is trusted; they can also read /metrics.",
         allowed="networks like 10.0.0.0/8, separated by commas",
         example=["10.0.0.0/8"],
     )
 
+    # --- TLS (docs/operate/tls.md)
+    tls_key: Annotated[str, matching(r"[^\x00-\x1f]{1,4096}")] | None = _setting(
+        None,
+        "File with the private key of the certificate, in PEM form.",
+        allowed="a path, if tls is a path",
+        shown_default="the key in the file of tls",
+        example="/etc/kiai/privkey.pem",
+    )
+    http_port: Annotated[int, BeforeValidator(no_flag), Ge(0), Le(65_535)] | Literal["off"] | None = _setting(
+        None,
+        "With tls: port for plain http, which redirects to https and answers the challenges of http-01.",
+        allowed="a whole number from 0 to 65535, or off",
+        shown_default=f"{HTTP_PORT}",
+        example=8080,
+    )
+    acme_directory: Annotated[str, url_of("https")] = _setting(
+        "https://acme-v02.api.letsencrypt.org/directory",
+        "With tls auto: address of the directory of the ACME authority.",
+        allowed="a URL that begins with https://",
+        example="https://acme-staging-v02.api.letsencrypt.org/directory",
+    )
+    acme_ca: str | None = _setting(
+        None,
+        "PEM file of the certificate that the https of the ACME authority is checked against.",
+        allowed="a path",
+        shown_default="the authorities of the system",
+        example="/etc/kiai/authority.pem",
+    )
+    acme_email: Annotated[str, matching(r"[^@\s,]{1,64}@[^@\s,]{1,253}")] | None = _setting(
+        None,
+        "Address that the ACME authority may write to.",
+        allowed="an e-mail address",
+        example="admin@kiai.example",
+    )
+    acme_challenge: Literal["http-01", "dns-01"] = _setting(
+        "http-01",
+        "How the ACME authority checks the names: by a request to port 80, or by a record in the DNS.",
+        example="dns-01",
+    )
+    acme_dns_hook: str | None = _setting(
+        None,
+        "Program that sets and removes records for dns-01: HOOK set NAME VALUE, HOOK unset NAME VALUE.",
+        allowed="a path; required with acme_challenge dns-01",
+        example="/etc/kiai/dns-hook",
+    )
+
     # --- IRC
-    irc: Annotated[str, BeforeValidator(str), _matching(_PLACE)] | None = _setting(
+    irc: Annotated[str, BeforeValidator(str), matching(PLACE)] | None = _setting(
         None,
         "Port on which IRC clients connect without encryption.",
         allowed="a port, or an address and a port like 0.0.0.0:6667",
         shown_default="none; IRC is off. An address that is not given is that of the setting host",
         example="0.0.0.0:6667",
     )
-    irc_tls: Annotated[str, BeforeValidator(str), _matching(_PLACE)] | None = _setting(
+    irc_tls: Annotated[str, BeforeValidator(str), matching(PLACE)] | None = _setting(
         None,
         "Port on which IRC clients connect with TLS; requires irc_tls_cert and irc_tls_key.",
         allowed="a port, or an address and a port like 0.0.0.0:6697",
@@ -234,14 +245,14 @@ class SettingsDeclaration(BaseSettings):
     data: Folder = _setting(
         Path("data"), "Folder for everything that the server stores.", allowed="a folder", example="/var/lib/kiai"
     )
-    database: Annotated[str, BeforeValidator(_postgres), _url_of("postgresql")] | None = _setting(
+    database: Annotated[str, BeforeValidator(postgres_url), url_of("postgresql")] | None = _setting(
         None,
         "PostgreSQL database to use instead of SQLite.",
         allowed="a URL like postgresql://user:password@host:5432/name",
         shown_default="SQLite, in the file kiai.db of the data folder",
         example="postgresql://kiai:secret@localhost:5432/kiai",
     )
-    state: Annotated[str, _url_of("redis", "rediss")] | None = _setting(
+    state: Annotated[str, url_of("redis", "rediss")] | None = _setting(
         None,
         "Redis for live state: sessions, chat, matches and ranks. Required for several workers.",
         allowed="a URL like redis://host:6379/0",
@@ -255,7 +266,7 @@ class SettingsDeclaration(BaseSettings):
         most=256,
         example=4,
     )
-    files: Annotated[str, AfterValidator(_file_place)] | None = _setting(
+    files: Annotated[str, AfterValidator(file_place)] | None = _setting(
         None,
         "Folder or S3 bucket for replays, .osu files, archives, avatars and screenshots. A bucket requires "
         "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
@@ -293,32 +304,32 @@ class SettingsDeclaration(BaseSettings):
     )
 
     # --- playing
-    welcome: Annotated[str, _matching(r"[^\x00-\x09\x0b-\x1f\x7f]{0,500}")] = _setting(
+    welcome: Annotated[str, matching(r"[^\x00-\x09\x0b-\x1f\x7f]{0,500}")] = _setting(
         "",
         "Message that the game shows after a login; empty for none.",
         allowed="a text of at most 500 characters",
         example="Welcome to Kiai Club!",
     )
-    menu_icon: Annotated[str, _url_of("http", "https")] | None = _setting(
+    menu_icon: Annotated[str, url_of("http", "https")] | None = _setting(
         None,
         "URL of a picture for the game's main menu.",
         allowed="a URL that begins with http:// or https://",
         example="https://kiai.example/menu.png",
     )
-    menu_link: Annotated[str, _url_of("http", "https")] | None = _setting(
+    menu_link: Annotated[str, url_of("http", "https")] | None = _setting(
         None,
         "URL that a click on the picture opens.",
         allowed="a URL that begins with http:// or https://",
         example="https://kiai.example",
     )
-    forum_url: Annotated[str, _url_of("http", "https")] | None = _setting(
+    forum_url: Annotated[str, url_of("http", "https")] | None = _setting(
         None,
         "Forum of the community; links of the game to topics of a forum lead there.",
         allowed="a URL that begins with http:// or https://",
         shown_default="none",
         example="https://forum.kiai.example",
     )
-    seasonal_backgrounds: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = _setting(
+    seasonal_backgrounds: Annotated[tuple[str, ...], NoDecode, BeforeValidator(words)] = _setting(
         (),
         "URLs of background pictures for the game's main menu.",
         allowed="URLs, separated by commas",
@@ -341,7 +352,7 @@ class SettingsDeclaration(BaseSettings):
         most=36_500,
         example=730,
     )
-    registration: Annotated[Literal["on", "off", "invite"], BeforeValidator(_on_or_off)] = _setting(
+    registration: Annotated[Literal["on", "off", "invite"], BeforeValidator(on_or_off)] = _setting(
         "on",
         "Allow players to create accounts in the game and on the website: everybody, nobody, or only with an invite "
         "code, on the website.",
@@ -352,7 +363,7 @@ class SettingsDeclaration(BaseSettings):
         "On the domain localhost, make the first player (id 3) the owner at the first login if there is no owner.",
         example=False,
     )
-    staff_second_factor: Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_or_off)] = _setting(
+    staff_second_factor: Annotated[Literal["auto", "on", "off"], BeforeValidator(on_or_off)] = _setting(
         "auto",
         "Whether the admin panel needs a second factor from the last 12 hours. `auto`: unless the domain is localhost.",
         example="on",
@@ -378,14 +389,14 @@ class SettingsDeclaration(BaseSettings):
     )
 
     # --- mail
-    smtp: Annotated[str, _url_of("smtp", "smtps")] | None = _setting(
+    smtp: Annotated[str, url_of("smtp", "smtps")] | None = _setting(
         None,
         "Mail server; smtp:// uses STARTTLS if the server offers it. Without one the server sends no mail.",
         allowed="a URL like smtp://user:password@host:587 or smtps://user:password@host",
         shown_default="none; no mail is sent",
         example="smtp://kiai:secret@mail.example:587",
     )
-    mail_from: Annotated[str, _matching(r"[^@\s<>\x00-\x1f]{1,64}@[^@\s<>\x00-\x1f]{1,189}")] | None = _setting(
+    mail_from: Annotated[str, matching(r"[^@\s<>\x00-\x1f]{1,64}@[^@\s<>\x00-\x1f]{1,189}")] | None = _setting(
         None,
         "Sender of the mails.",
         allowed="an address like noreply@kiai.example",
@@ -482,7 +493,7 @@ class SettingsDeclaration(BaseSettings):
     )
 
     # --- where beatmaps come from
-    upstream_url: Annotated[str, _url_of("http", "https")] | None = _setting(
+    upstream_url: Annotated[str, url_of("http", "https")] | None = _setting(
         None,
         "Server from which unknown beatmaps are fetched; it must serve the official API v1.",
         allowed="a URL that begins with http:// or https://",
@@ -493,7 +504,7 @@ class SettingsDeclaration(BaseSettings):
         None, "API key for the upstream; prefer the environment variable to the file.", allowed="text", example="secret"
     )
 
-    mirrors: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = _setting(
+    mirrors: Annotated[tuple[str, ...], NoDecode, BeforeValidator(words)] = _setting(
         (),
         "Mirrors that osu!direct uses, in this order, for sets that the server does not have.",
         allowed="URLs, separated by commas",
@@ -505,7 +516,7 @@ class SettingsDeclaration(BaseSettings):
     allow_private_webhooks: bool = _setting(
         False, "Allow webhooks to addresses in private networks and on this machine.", example=True
     )
-    map_pictures_url: Annotated[str, _url_of("http", "https")] | None = _setting(
+    map_pictures_url: Annotated[str, url_of("http", "https")] | None = _setting(
         None,
         "Server from which missing thumbnails and previews are fetched.",
         allowed="a URL that begins with http:// or https://",
@@ -609,6 +620,13 @@ class SettingsDeclaration(BaseSettings):
             raise PydanticCustomError("allowed", "off, unless smtp is set")
         return on
 
+    @field_validator("tls_key")
+    @classmethod
+    def _needs_chain(cls, key: str | None, info: ValidationInfo) -> str | None:
+        if key and info.data.get("tls") in TLS_WORDS:
+            raise PydanticCustomError("allowed", "a path, and tls the path of its certificate")
+        return key
+
     @field_validator("irc_tls_key")
     @classmethod
     def _needs_certificate(cls, key: str | None, info: ValidationInfo) -> str | None:
@@ -666,14 +684,46 @@ def load_settings(**flags: object) -> Settings:
         raise BadSettings(f"{path} cannot be read: {error}") from None
     except ValidationError as error:
         # Its text may contain a secret, so it is not the cause of the new error.
-        problems = [_problem(str(fault["loc"][0]), fault, given, path) for fault in error.errors()]
+        problems = [
+            _problem(str(fault["loc"][0]), fault, given, path)
+            for fault in error.errors()
+            if fault["type"] != "default_factory_not_called"  # the default of port, after any other error
+        ]
     raise BadSettings(*dict.fromkeys(problems))
 
 
 def _typed(declared: SettingsDeclaration, flags: Mapping[str, object], path: Path) -> Settings:
-    about = {name: (str(field.description), _extra(field, "unit")) for name, field in FIELDS.items()}
+    about = {name: (str(field.description), extra_of(field, "unit")) for name, field in FIELDS.items()}
     origins = read_origins(about, flags, path)
-    return Settings(**{name: getattr(declared, name) for name in SETTING_NAMES}, origins=origins)
+    values = {name: getattr(declared, name) for name in SETTING_NAMES}
+    if declared.tls not in TLS_WORDS:
+        # Absolute: `kiai tls` reads the path from the data folder, and may run in another folder.
+        values["tls"], values["tls_key"] = _absolute(declared.tls), _absolute(declared.tls_key or declared.tls)
+    if declared.tls == "auto":
+        _check_acme(declared)
+    return Settings(**values, origins=origins)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute())
+
+
+def _check_acme(declared: SettingsDeclaration) -> None:
+    """Raise BadSettings if an ACME authority could not issue a certificate with these settings."""
+    if declared.domain == LOCAL_DOMAIN or "." not in declared.domain or _is_address(declared.domain):
+        raise BadSettings(f"tls auto needs a public domain, got {quoted(declared.domain)}; set domain, or use tls self")
+    if declared.acme_challenge == "dns-01" and not declared.acme_dns_hook:
+        raise BadSettings("acme_challenge dns-01 needs acme_dns_hook, the path of a program")
+    if declared.acme_challenge == "http-01" and declared.http_port == "off":
+        raise BadSettings("acme_challenge http-01 needs http_port; set it to a port, or acme_challenge to dns-01")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def config_file() -> Path:
@@ -708,7 +758,7 @@ def _problem(key: str, fault: Mapping[str, Any], flags: Mapping[str, object], pa
     if field is None:
         nearest = _nearest(key)
         return f"unknown setting {quoted(key)} ({place})" + (f"; did you mean {nearest}?" if nearest else "")
-    allowed = fault["msg"] if fault["type"] == "allowed" else _allowed(field)
+    allowed = fault["msg"] if fault["type"] == "allowed" else allowed_values(field)
     return f"{key} must be {allowed}, got {quoted(masked(key, value))} ({place})"
 
 
@@ -726,18 +776,16 @@ def _found(key: str, flags: Mapping[str, object], path: Path) -> tuple[object, s
     return tomllib.loads(text).get(key), where
 
 
-# --- the generated pages --------------------------------------------------------------------------------------------
-
-
-def _extra(field: FieldInfo, name: str) -> str:
+def extra_of(field: FieldInfo, name: str) -> str:
+    """Return what `_setting` was given under this name."""
     extra = field.json_schema_extra
     assert isinstance(extra, dict)
     return str(extra[name])
 
 
-def _allowed(field: FieldInfo) -> str:
+def allowed_values(field: FieldInfo) -> str:
     """Describe the allowed values."""
-    if declared := _extra(field, "allowed"):
+    if declared := extra_of(field, "allowed"):
         return declared
     if field.annotation is bool:
         return "on or off"
@@ -746,76 +794,3 @@ def _allowed(field: FieldInfo) -> str:
     least = next(bound.ge for bound in field.metadata if isinstance(bound, Ge))
     most = next(bound.le for bound in field.metadata if isinstance(bound, Le))
     return f"a whole number from {least} to {most}"
-
-
-def _default(field: FieldInfo) -> str:
-    return _extra(field, "shown_default") or (_toml(field.default) if field.default not in (None, ()) else "none")
-
-
-def _toml(value: object) -> str:
-    """Format a value for kiai.toml."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return f"[{', '.join(_toml(item) for item in value)}]"
-    return f'"{value}"'
-
-
-def settings_reference() -> str:
-    """Return the page `docs/operate/settings.md`."""
-    rows = []
-    for name, field in SettingsDeclaration.model_fields.items():
-        unit = f" {_extra(field, 'unit')}" if _extra(field, "unit") else ""
-        default = _default(field) if _extra(field, "shown_default") else f"`{_default(field)}`"
-        example = f"`{_toml((field.examples or [])[0])}`"
-        cells = (f"`{name}`", f"`{PREFIX}{name.upper()}`", _allowed(field) + unit, default, field.description, example)
-        rows.append(f"| {' | '.join(map(str, cells))} |")
-    others = ", ".join(f"`{name}`" for name in sorted(OTHER_VARIABLES - {"KIAI_CONFIG"}))
-    return f"""# Settings
-
-This page lists every setting of the server. No setting is required. You can set each one in three places:
-
-1. As a flag of a command, if the command has that flag. The flag is the setting's name with dashes: `--trusted-proxy`.
-2. As an environment variable.
-3. In `kiai.toml`, in the folder where you start the command, or in the file that `KIAI_CONFIG` names. The
-   [sample file](kiai.toml) contains every setting.
-
-Flags override environment variables, environment variables override `kiai.toml`, and `kiai.toml` overrides the
-defaults. Settings are read at the start. `!reload settings` of a developer reads `kiai.toml` again and applies
-`welcome`, `menu_icon`, `menu_link`, `oldest_build` and `build_age_days`; changes of other settings need a restart.
-Developers see the settings in force, with their sources, at [`/admin/settings`](admin.md), and read them again there.
-
-Unknown settings are rejected by name. A value that is not allowed stops the command with one line that says where the
-value comes from and what is allowed. Relative folders start at the folder where you start the command. In environment
-variables, separate the items of a list with commas. An empty variable counts as not set.
-
-| setting | environment variable | allowed values | default | description | example |
-|---|---|---|---|---|---|
-{chr(10).join(rows)}
-
-{others} are for tests and scripts. Do not set them for a server.
-
-This page is generated from `src/kiai/settings.py`.
-"""
-
-
-def settings_sample() -> str:
-    """Return the file `docs/operate/kiai.toml`: every setting with its example, commented out."""
-    lines = ["# Sample kiai.toml. To change a setting, remove the # in front of it. The values are examples."]
-    for name, field in SettingsDeclaration.model_fields.items():
-        unit = f" {_extra(field, 'unit')}" if _extra(field, "unit") else ""
-        lines += [
-            "",
-            f"# {field.description}",
-            f"# Allowed: {_allowed(field)}{unit}. Default: {_default(field)}.",
-            f"#{name} = {_toml((field.examples or [])[0])}",
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def write_pages(folder: Path) -> None:
-    """Write both pages into `folder` (docs/operate)."""
-    (folder / "settings.md").write_text(settings_reference(), "utf-8")
-    (folder / "kiai.toml").write_text(settings_sample(), "utf-8")

@@ -34,11 +34,13 @@ from kiai.scores.pp_tables import PpTables
 from kiai.scores.replay_analyses import ReplayAnalyses
 from kiai.scores.what_if import WhatIfs
 from kiai.secret_box import SecretBox
+from kiai.server_settings import TLS_WORDS
 from kiai.staff.chat_bots import ChatBots
 from kiai.staff.server_charts import ServerCharts
 from kiai.staff.server_health import ServerHealth
 from kiai.staff.start_page import StartOfStaff
 from kiai.staff.status_history import StatusHistory
+from kiai.tls.folder import TlsFolder
 from kiai.uptime import Components, Uptime, readiness_checks
 
 if TYPE_CHECKING:
@@ -93,7 +95,10 @@ class SiteServices:
         settings = services.settings
         # An object store has a URL and no disk to watch.
         files = None if settings.files is None or "://" in settings.files else Path(settings.files)
-        chain = settings.irc_tls_cert if settings.irc_tls else None
+        certificates = {} if settings.irc_tls_cert is None or not settings.irc_tls else {"IRC": settings.irc_tls_cert}
+        if settings.has_tls:
+            own = settings.tls in TLS_WORDS
+            certificates["https"] = str(TlsFolder(settings.data).chain) if own else settings.tls
         self.server_health = ServerHealth(
             services.authority,
             self.uptime,
@@ -104,7 +109,7 @@ class SiteServices:
             services.clock,
             settings.data,
             disks(settings.data, files),
-            {} if chain is None else {"IRC": chain},
+            certificates,
             services.work_pools,
         )
         self.start_of_staff = StartOfStaff(

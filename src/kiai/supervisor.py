@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from kiai import shared_memory
 from kiai.clock import SystemClock
-from kiai.exec_server import FIGURES_IN, LISTEN_ON, SETTINGS_FROM, STARTED_AT, SUPERVISOR, announce
+from kiai.exec_server import FIGURES_IN, LISTEN_ON, SETTINGS_FROM, STARTED_AT, SUPERVISOR
 from kiai.logs import get_logger
 
 READY_S: Final = 60.0
@@ -54,8 +54,8 @@ class Worker:
 class Supervisor:
     """Keeps `count` workers running on one listening socket.
 
-    Workers inherit further sockets, each by the flag that tells them its file descriptor. `on_ready` is called after
-    the announcement that the server is ready, `on_stop` while the workers stop.
+    Workers inherit further sockets, each by the flag that tells them its file descriptor. `on_ready` is called when
+    all of them accept requests, `on_stop` while the workers stop.
     """
 
     def __init__(
@@ -105,8 +105,6 @@ class Supervisor:
                 return 0 if was_stopped else 1
             for worker in self._serving.values():
                 self._spawn(self._restart_on_exit(worker))
-        host, port = self._listening.getsockname()[:2]
-        announce(f"ready http://{f'[{host}]' if ':' in host else host}:{port}")
         self._on_ready()
         await self._stopping.wait()
         await asyncio.gather(self._stop_workers(self._workers), self._on_stop())

@@ -106,6 +106,8 @@ def rate(limit: RateLimit) -> tuple[float, ...]:
 
 NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     # The guard
+    "TLS handshakes at once, in all and per address": (GUARD.handshakes, GUARD.handshakes_per_address),
+    "TLS handshake": (GUARD.handshake_s,),
     "request head": (GUARD.head_s,),
     "request head, 2": (GUARD.head_bytes / KIB,),
     "request head, 3": (GUARD.fields,),

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
-from kiai.settings import SettingsDeclaration, settings_reference, settings_sample
+from kiai.settings import SettingsDeclaration
+from kiai.settings_pages import settings_reference, settings_sample
 
 PAGES = Path(__file__).parents[2] / "docs" / "operate"
 MAKE = (
-    "python -c \"from pathlib import Path; from kiai.settings import write_pages; write_pages(Path('docs/operate'))\""
+    'python -c "from pathlib import Path; from kiai.settings_pages import write_pages; '
+    "write_pages(Path('docs/operate'))\""
 )
 
 

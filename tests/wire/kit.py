@@ -71,6 +71,8 @@ class Server:
         self.port = 0
         self.irc_ports: dict[str, int] = {}  # "irc" and "irc-tls", where the settings turn them on
         self._irc = [word for word, name in (("irc", "IRC"), ("irc-tls", "IRC_TLS")) if name in settings]
+        self._has_plain_http = settings.get("TLS", "off") != "off" and settings.get("HTTP_PORT") != "off"
+        self.http_port = 0  # of plain http next to https
         self.claim_code = ""  # printed at the start of a server without an owner
 
     def launch(self) -> subprocess.Popen[str]:
@@ -121,12 +123,16 @@ class Server:
         if line.startswith("claim "):
             self.claim_code = line.split()[1]
             line = self._stdout.readline()
-        if not line.startswith("ready http://"):
+        if not line.startswith(("ready http://", "ready https://")):
             self.kill()
             raise AssertionError(f"kiai serve is not ready: {line!r}\n{self.stderr}")
         port = urlsplit(line.split()[1]).port
         assert port is not None
         self.port = port
+        if self._has_plain_http:
+            line = self._stdout.readline()
+            assert line.startswith("http "), line
+            self.http_port = int(line.rpartition(":")[2])
         for word in self._irc:  # each has a line of its own
             line = self._stdout.readline()
             assert line.startswith(f"{word} "), line

@@ -22,6 +22,7 @@ from kiai.cli import (
     sanctions,
     serve,
     server_acts,
+    tls,
     users,
     webhooks,
 )
@@ -55,6 +56,7 @@ app.command("recalc")(maintenance.recalc)
 app.command("doctor")(maintenance.doctor)
 app.add_typer(server_acts.addresses, name="addresses")
 app.command("maintenance")(server_acts.maintenance)
+app.add_typer(tls.app, name="tls")
 app.command("backup")(backups.backup)
 app.command("restore")(backups.restore)
 app.command("migrate")(maintenance.migrate)

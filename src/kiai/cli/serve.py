@@ -17,7 +17,7 @@ def serve(
         typer.Option(
             "--port",
             metavar="PORT",
-            show_default="8080",
+            show_default="8080; with --tls 443",
             min=0,
             max=65535,
             help="Port to listen on; 0 selects a free port.",
@@ -27,6 +27,24 @@ def serve(
         str | None,
         typer.Option(
             "--domain", metavar="DOMAIN", show_default="localhost", help="Domain under which players reach the server."
+        ),
+    ] = None,
+    tls: Annotated[
+        str | None,
+        typer.Option(
+            "--tls",
+            metavar="off|self|auto|CERT",
+            show_default="off",
+            help="Serve https: with a local authority for tests, an ACME authority, or a PEM chain.",
+        ),
+    ] = None,
+    tls_key: Annotated[
+        str | None, typer.Option("--tls-key", metavar="KEY", help="Private key of CERT, if CERT does not contain it.")
+    ] = None,
+    http_port: Annotated[
+        str | None,
+        typer.Option(
+            "--http-port", metavar="PORT|off", show_default="80", help="With --tls: port that redirects http to https."
         ),
     ] = None,
     trusted_proxy: Annotated[
@@ -68,6 +86,9 @@ def serve(
         "host": host,
         "port": port,
         "domain": domain,
+        "tls": tls,
+        "tls_key": tls_key,
+        "http_port": http_port,
         "database": database,
         "files": files,
         "state": state,

@@ -8,6 +8,8 @@
                                                       |          and on the bare host
                                                       `-> site   everything else
 
+If the server itself speaks https, requests without it get redirects (faces/plain_http.py), except /healthz.
+
 Requests from a blocked address get 403 from the front, except those to the health endpoints.
 
 The front gives each request an id and the address of its caller, writes a line to the access log and counts it in the
@@ -83,6 +85,7 @@ class Front:
         client: App,
         site: App,
         health: App,
+        plain: App | None = None,
         failure_page: FailurePage,
         ids: Ids,
         metrics: Metrics,
@@ -104,6 +107,7 @@ class Front:
         self._avatars = avatars
         self._site = site
         self._health = health
+        self._plain = plain
         self._failure_page = failure_page
         self._ids = ids
         self._metrics = metrics
@@ -125,7 +129,7 @@ class Front:
         address = scope["kiai.address"] = self._address(scope)
         CALLER.set(network_of(address))
         name, face = self._face(scope)
-        if name != "health" and self._is_blocked(address):
+        if name not in _FOR_ALL and self._is_blocked(address):
             face = self._refuse_blocked(name)
 
         async def with_headers(message: Any) -> None:
@@ -218,6 +222,8 @@ class Front:
 
     def _face(self, scope: Scope) -> tuple[str, App]:
         path: str = scope["path"]
+        if self._plain is not None and scope["scheme"] == "http" and path != "/healthz":
+            return "plain", self._plain
         # Before the host: load balancers probe by address, without a Host header that kiai knows.
         if path in _HEALTH_PATHS:
             scope["kiai.route"] = path
@@ -277,6 +283,8 @@ class Front:
         return forwarded_address(scope["headers"], self._trusted) or address
 
 
+_FOR_ALL: Final = ("health", "plain")
+"""Faces that answer blocked addresses, too: one of them may be an ACME authority."""
 _HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _SLASHES: Final = re.compile("//+")
 _DOCUMENTED: Final = frozenset({"/docs", "/docs.css", "/docs.js", "/openapi.json"})

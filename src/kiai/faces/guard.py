@@ -88,6 +88,9 @@ class GuardLimits(msgspec.Struct, frozen=True):
     linger_s: float = 2.0
     shutdown_wait_s: float = 1.0
     sweep_s: float = 1.0
+    handshake_s: float = 10.0
+    handshakes: int = 1_000  # of TLS, at once
+    handshakes_per_address: int = 50
     connections: int = 10_000
     connections_per_address: int = 200
     trusted: tuple[Network, ...] = ()
@@ -118,6 +121,10 @@ REFUSALS: Final[dict[str, tuple[int, str]]] = {
     "connections": (503, "There are already {connections} connections."),
 }
 UNREAD: Final = "unread"
+HANDSHAKE_SLOW: Final = "handshake_slow"
+HANDSHAKES: Final = "handshakes"
+UNANSWERED: Final = (UNREAD, HANDSHAKE_SLOW, HANDSHAKES)
+"""Reasons for which a connection is closed without an answer."""
 RETRY_AFTER_S: Final = 5
 
 
@@ -148,20 +155,22 @@ class Ledger:
     """The open connections of one server and the number of refusals by reason."""
 
     def __init__(self, limits: GuardLimits) -> None:
-        self.refused: Counter[str] = Counter(dict.fromkeys((*REFUSALS, UNREAD), 0))
+        self.refused: Counter[str] = Counter(dict.fromkeys((*REFUSALS, *UNANSWERED), 0))
         self.limits = limits
         self._exempt = (*limits.loopback, *limits.trusted)
         self._open: dict[GuardedProtocol, str | None] = {}
         # Connections above the limit that wait for their refusal to leave, with the network of each.
         self.surplus: dict[GuardedProtocol, str | None] = {}
         self._by_address: Counter[str] = Counter()
+        self._handshakes: dict[GuardedProtocol, str | None] = {}
+        self._handshakes_by_address: Counter[str] = Counter()
         self.bodies = BodyBudget(limits)
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def connections(self) -> int:
-        """The number of open connections, without the surplus."""
-        return len(self._open)
+        """The number of open connections, with TLS handshakes and without the surplus."""
+        return len(self._open) + len(self._handshakes)
 
     def enter(self, connection: "GuardedProtocol") -> str | None:
         """Register a new connection. Return the reason for refusal when it exceeds a limit, else None."""
@@ -178,6 +187,31 @@ class Ledger:
         if name is not None:
             self._by_address[name] += 1
         return None
+
+    def begin_handshake(self, connection: "GuardedProtocol", address: str | None) -> bool:
+        """Register a connection whose TLS handshake begins. Return False if there are too many handshakes."""
+        name = None if address is None else address_key(address, self._exempt)
+        crowded = name is not None and self._handshakes_by_address[name] >= self.limits.handshakes_per_address
+        if crowded or len(self._handshakes) >= self.limits.handshakes:
+            self.refused[HANDSHAKES] += 1
+            return False
+        self._handshakes[connection] = name
+        if name is not None:
+            self._handshakes_by_address[name] += 1
+        return True
+
+    def end_handshake(self, connection: "GuardedProtocol") -> None:
+        """Remove a connection whose handshake has ended. Later calls for it do nothing."""
+        name = self._handshakes.pop(connection, None)
+        if name is not None:
+            self._handshakes_by_address[name] -= 1
+            if not self._handshakes_by_address[name]:
+                del self._handshakes_by_address[name]
+
+    def count_failed_handshake(self, error: OSError) -> None:
+        """Count a handshake that took too long. Others fail because of the client, which is not counted."""
+        if isinstance(error, TimeoutError | ConnectionAbortedError):
+            self.refused[HANDSHAKE_SLOW] += 1
 
     def key_of(self, connection: "GuardedProtocol") -> str | None:
         """Return the network that a connection counts toward; None if it is exempt."""
@@ -228,6 +262,7 @@ class GuardedProtocol(HttpToolsProtocol):
         "answering",
         "body_bytes",
         "body_limit_s",
+        "closing_s",
         "counted_bytes",
         "counted_s",
         "declared_bytes",
@@ -248,6 +283,7 @@ class GuardedProtocol(HttpToolsProtocol):
     # --- the connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.ledger.end_handshake(self)
         super().connection_made(transport)
         self.flow = _Flow(transport)  # replaces the one that uvicorn has just made, before anything has used it
         self.limits = self.ledger.limits
@@ -269,6 +305,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.answering: RequestResponseCycle | None = None
         self.unread_bytes = 0
         self.unread_s = 0.0
+        self.closing_s = 0.0  # time since everything was sent on a connection that closes
         reason = self.ledger.enter(self)
         if reason is not None:
             self._refuse(reason)
@@ -499,6 +536,11 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._is_client_stalled():
             self.ledger.refused[UNREAD] += 1
             self.transport.abort()
+        elif self.transport.is_closing():
+            # Only TLS: the transport waits until the client has closed its side, too.
+            self.closing_s = 0.0 if self.unread_bytes else self.closing_s + limits.sweep_s
+            if self.closing_s > limits.linger_s:
+                self.transport.abort()
         elif self.phase == HEAD:
             if self.age_s >= limits.head_s:
                 self._refuse("head_slow")
@@ -576,8 +618,9 @@ class GuardedProtocol(HttpToolsProtocol):
                 faulty.answered_by_guard(REFUSALS[reason][0])
         else:
             _disconnect(faulty)
-        if not self.transport.can_write_eof():  # TLS has no half-closed state
-            self.transport.close()
+        if not self.transport.can_write_eof():
+            # TLS has no half-closed state. The client sees the end of the answer by its length; the sweep closes.
+            self.flow.resume_reading()
             return
         try:
             self.transport.write_eof()

@@ -470,7 +470,8 @@ def build_site(services: "Services") -> Site:
         services.ids,
         services.switches.under_maintenance,
         limited=settings.rate_limits,
-        hosts_tls=not settings.is_local,
+        hosts_tls=settings.has_tls or not settings.is_local,
+        sends_hsts=settings.may_send_hsts,
         staff_second_factor=settings.demands_second_factor_of_staff,
     )
     live_groups = _build_live_groups(services, templates)

@@ -6,6 +6,7 @@ I1 are those of docs/spec/security.md#consistency.
 
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -42,6 +43,7 @@ from kiai.storage.tables import (
     sets,
     users,
 )
+from kiai.tls.folder import TlsFolder
 from kiai.webhooks.queue import parked
 
 USERS_AT_ONCE: Final = 200
@@ -231,6 +233,7 @@ class Doctor:
         reconciler: Reconciler,
         clock: Clock,
         is_served: Callable[[], Awaitable[bool]],
+        data: Path,
     ) -> None:
         self._database = database
         self._files = files
@@ -239,6 +242,7 @@ class Doctor:
         self._reconciler = reconciler
         self._clock = clock
         self._is_served = is_served
+        self._tls = TlsFolder(data)
 
     async def examine(self, progress: Callable[[str], None] = lambda step: None) -> Diagnosis:
         """Run all checks. Raises Damaged if the database cannot be read."""
@@ -257,6 +261,7 @@ class Doctor:
             ("clans", self._clans),
             ("counters and outbox", self._counters_and_outbox),
             ("audit log", self._audit_log),
+            ("certificate", self._certificate),
         ):
             progress(step)
             problems = await check()
@@ -295,6 +300,13 @@ class Doctor:
 
     async def _audit_log(self) -> list[Problem]:
         return [Problem("I14", what, repairable=False) for what in await audit.broken_links(self._database)]
+
+    async def _certificate(self) -> list[Problem]:
+        if self._tls.state() is None:
+            return []
+        from kiai.tls.status import find_faults  # it takes 16 MB, and many servers have no certificate
+
+        return [Problem("I15", fault, repairable=False) for fault in find_faults(self._tls, self._clock.now_ms())]
 
     async def _ranges(self) -> AsyncIterator[tuple[int, int]]:
         """Yield the first and last id of ranges of 200 accounts that together cover every account."""

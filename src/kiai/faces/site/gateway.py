@@ -109,7 +109,10 @@ class MethodNotAllowed(KiaiError):
 
 
 class SiteGateway:
-    """Serves pages. `hosts_tls` says whether visitors reach the site by https when a proxy does not tell."""
+    """Serves pages. `hosts_tls` says whether visitors reach the site by https when a proxy does not tell.
+
+    `sends_hsts` says whether pages over https tell browsers to use nothing else.
+    """
 
     def __init__(
         self,
@@ -122,6 +125,7 @@ class SiteGateway:
         *,
         limited: bool,
         hosts_tls: bool,
+        sends_hsts: bool = True,
         staff_second_factor: bool,
     ) -> None:
         self._templates = templates
@@ -132,6 +136,7 @@ class SiteGateway:
         self._under_maintenance = under_maintenance
         self._limited = limited
         self._hosts_tls = hosts_tls
+        self._sends_hsts = sends_hsts
         self._staff_second_factor = staff_second_factor
         self._compression = Compression()
         self._streams = StreamSender()
@@ -276,7 +281,7 @@ class SiteGateway:
         answer: Response,
     ) -> None:
         resp.set_headers(_SECURITY)
-        if visit.secure:
+        if visit.secure and self._sends_hsts:
             resp.set_header(*_HSTS)
         cookies = list(answer.cookies)
         if isinstance(answer, Redirect):

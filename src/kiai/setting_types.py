@@ -1,0 +1,88 @@
+"""The types of settings: they validate a value, or turn a text of the environment into one.
+
+The validators raise ValueError without a text: `settings.py` writes the message from the setting's `allowed`.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator
+
+
+def no_flag(value: object) -> object:
+    """Reject a flag where a number is expected."""
+    if isinstance(value, bool):  # pydantic would accept true as 1
+        raise ValueError
+    return value
+
+
+def words(value: object) -> object:
+    """Split a text at commas and spaces."""
+    return tuple(re.split(r"[,\s]+", value.strip(" ,"))) if isinstance(value, str) else value
+
+
+def on_or_off(value: object) -> object:
+    """Turn a flag into `on` or `off`: the setting was one in older versions."""
+    text = str(value).lower()
+    if text in ("true", "1", "yes"):
+        return "on"
+    return "off" if text in ("false", "0", "no") else text
+
+
+def matching(pattern: str) -> AfterValidator:
+    """Return a validator that accepts texts which match the pattern as a whole."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError
+        return text
+
+    return AfterValidator(check)
+
+
+def url_of(*schemes: str) -> AfterValidator:
+    """Return a validator that accepts URLs with one of the schemes."""
+
+    def check(text: str) -> str:
+        parts = urlsplit(text)
+        # A URL for a Unix socket has its path in the query instead of a host: postgresql:///kiai?host=/run/postgresql
+        if parts.scheme not in schemes or not (parts.hostname or parts.query):
+            raise ValueError
+        return text
+
+    return AfterValidator(check)
+
+
+PLACE: Final = (
+    r"(?:(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]{1,253}):)?"
+    r"(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+)
+"""[HOST:]PORT; an IPv6 address has brackets."""
+
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_BUCKET: Final = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9](/[^?#\x00-\x1f]*)?")
+
+
+def folder_path(value: object) -> object:
+    """Reject a URL: `Path` would turn it into a folder named `s3:`."""
+    if _SCHEME.match(str(value)) or "\0" in str(value):
+        raise ValueError
+    return value
+
+
+def file_place(text: str) -> str:
+    """Accept a folder or an S3 bucket."""
+    return text if _BUCKET.fullmatch(text) else str(Path(str(folder_path(text))))
+
+
+def postgres_url(value: object) -> object:
+    """Accept the short scheme, which many providers and tools use."""
+    if isinstance(value, str) and value.startswith("postgres://"):
+        return value.replace("postgres://", "postgresql://", 1)
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(no_flag)]
+Folder = Annotated[Path, BeforeValidator(folder_path)]
