@@ -19,6 +19,7 @@ from kiai.chat.conversations import Conversations
 from kiai.clans import ClanDirectory
 from kiai.decoding.page_decoder import PageDecoder, page_workers
 from kiai.documents import Documents
+from kiai.documents.stored import StoredTexts
 from kiai.entry import EntryServices
 from kiai.entry.logins_for_staff import LoginsForStaff
 from kiai.entry.recovery_by_staff import RecoveryByStaff
@@ -38,6 +39,7 @@ from kiai.server_settings import TLS_WORDS
 from kiai.staff.chat_bots import ChatBots
 from kiai.staff.server_charts import ServerCharts
 from kiai.staff.server_health import ServerHealth
+from kiai.staff.site_texts import SiteTexts
 from kiai.staff.start_page import StartOfStaff
 from kiai.staff.status_history import StatusHistory
 from kiai.tls.folder import TlsFolder
@@ -58,7 +60,9 @@ class SiteServices:
         self.uptime = Uptime(database, Components(checks), clock)
         self.samples = Samples(database, clock)
         self.server_charts = ServerCharts(services.authority, self.samples)
-        self.documents = Documents(settings.data, settings.title, clock)
+        stored_texts = StoredTexts(database)
+        self.documents = Documents(settings.data, settings.title, clock, stored_texts)
+        self.site_texts = SiteTexts(services.authority, stored_texts, self.documents, clock)
         self.names = NameSearch(database)
         self.set_searches = SetSearches(database, clock)
         self.set_comments = SetComments(database, clock, verifies_email=settings.mail_verification)

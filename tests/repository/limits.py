@@ -19,6 +19,7 @@ from kiai.chat import service as chat
 from kiai.clans import model as clan_model
 from kiai.decoding import archives, decoder, evidence_decoder, page_decoder, pictures
 from kiai.documents import service as documents
+from kiai.documents import stored as stored_texts
 from kiai.entry import passkeys, second_factors, security, tokens
 from kiai.entry import registration as entry_registration
 from kiai.entry.tokens import TokenKind
@@ -70,6 +71,7 @@ from kiai.faces.site import scores as site_scores
 from kiai.faces.site import search as site_search
 from kiai.faces.site.admin import audit as admin_audit
 from kiai.faces.site.admin import frame as admin_frame
+from kiai.faces.site.admin import text_editing
 from kiai.faces.site.settings import common as settings_common
 from kiai.faces.site.settings import data as data_settings
 from kiai.faces.site.settings import keys as key_settings
@@ -451,6 +453,11 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
         exports.REPLAY_BYTES_MAX / 1024**3,
     ),
     "downloads of exports per address": rate(data_settings.DOWNLOADS),
+    "texts of the panel (news, pages)": (
+        documents.BYTES_MAX // 1024,
+        stored_texts.STORED_MAX,
+        text_editing.FORM_BYTES // 1024,
+    ),
     "texts of the operator (rules, news, incidents)": (documents.BYTES_MAX // 1024, documents.FILES_MAX),
     "queued slow reads": (sqlite.SLOW_WAITING, sqlite.SLOW_OF_CALLER, sqlite.SLOW_WAIT_S),
 }

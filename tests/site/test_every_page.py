@@ -59,6 +59,8 @@ EXAMPLES: Final = {
     "flag": "1",
     "block": "1",
     "webhook": "1",
+    "text": "1",
+    "document": "rules",
 }
 """A value for each parameter of a path, in the demo world."""
 STREAMS: Final = {"/live"}

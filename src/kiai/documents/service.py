@@ -13,7 +13,8 @@ from typing import Final
 import msgspec
 
 from kiai.clock import Clock
-from kiai.errors import NotFound
+from kiai.documents.stored import NEWS, PAGE, StoredText, StoredTexts
+from kiai.errors import NotFound, Unavailable
 from kiai.logs import get_logger
 
 PAGES: Final = ("rules", "privacy", "about")
@@ -25,7 +26,13 @@ FILES_MAX: Final = 1_000
 TITLE_MAX: Final = 200
 SUMMARY_MAX: Final = 300
 
-_DATED: Final = re.compile(r"(\d{4}-\d{2}-\d{2})-([a-z0-9]+(?:-[a-z0-9]+){0,31})\.md", re.ASCII)
+SLUG: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+){0,31}", re.ASCII)
+SLUG_MAX: Final = 100
+"""Characters of the slug of a stored text. File systems bound those of files."""
+
+_DATED: Final = re.compile(rf"(\d{{4}}-\d{{2}}-\d{{2}})-({SLUG.pattern})\.md", re.ASCII)
+_KINDS: Final = {"pages": PAGE, "news": NEWS}
+"""The kind of the stored texts of a folder."""
 _TITLE: Final = re.compile(r"^# +(.+?)(?: +#+)? *$", re.MULTILINE)
 _LINK: Final = re.compile(r"!?\[([^\]]{0,200})\]\([^)]{0,500}\)")
 _MARKS: Final = re.compile(r"[*_`~#>]+")
@@ -34,7 +41,8 @@ _MARKS: Final = re.compile(r"[*_`~#>]+")
 class Document(msgspec.Struct, frozen=True):
     """A text. `text` is Markdown without the title, `summary` its first paragraph without marks.
 
-    `date` is a day such as `2026-05-02`, or "" for a page. `changed_at_ms` is the time of the file, 0 for a default.
+    `date` is a day such as `2026-05-02`, or "" for a page. `changed_at_ms` is the time of the last change, 0 for a
+    default. A stored text has its time of publication in `published_ms` and its id in `stored_id`; a file has 0 there.
     """
 
     slug: str
@@ -43,11 +51,13 @@ class Document(msgspec.Struct, frozen=True):
     summary: str
     date: str = ""
     changed_at_ms: int = 0
+    published_ms: int = 0
+    stored_id: int = 0
 
     @property
     def at_ms(self) -> int:
-        """The beginning of the day in unix ms, 0 for a page."""
-        return _ms_of(self.date) if self.date else 0
+        """The time of publication in unix ms, for a file the beginning of its day, 0 for a page."""
+        return self.published_ms or (_ms_of(self.date) if self.date else 0)
 
     @property
     def name(self) -> str:
@@ -117,12 +127,17 @@ class _Folder:
 
 
 class Documents:
-    """The texts of the operator. `title` is the server's name; default texts contain it."""
+    """The texts of the operator and of staff. `title` is the server's name; default texts contain it.
 
-    def __init__(self, data: Path, title: str, clock: Clock) -> None:
+    A stored text hides a file with the same name. Without `stored` there are only files.
+    """
+
+    def __init__(self, data: Path, title: str, clock: Clock, stored: StoredTexts | None = None) -> None:
         self._folders = {name: _Folder(data / name, dated=name != "pages") for name in ("pages", "news", "incidents")}
         self._title = title
         self._clock = clock
+        self._stored = stored
+        self._stored_texts: dict[str, list[StoredText]] = {}
         self._found: dict[str, list[Document]] = {}
         self._looked_at: dict[str, float] = {}
         self._looking = asyncio.Lock()
@@ -151,13 +166,21 @@ class Documents:
                 return document
         raise NotFound("news")
 
+    async def file_news(self) -> list[Document]:
+        """Return the texts of the news that are files, also those of the future, the latest first; at most 1,000."""
+        return [document for document in await self._all("news") if not document.stored_id]
+
+    def forget(self) -> None:
+        """Read the texts again when one is asked for next. Called after a change in this process."""
+        self._looked_at.clear()
+
     async def incidents(self) -> list[Document]:
         """Return the incidents, the latest first; at most 1,000."""
         return await self._published("incidents")
 
     async def _published(self, folder: str) -> list[Document]:
-        today = datetime.datetime.fromtimestamp(self._clock.now_ms() / 1000, datetime.UTC).date().isoformat()
-        return [document for document in await self._all(folder) if document.date <= today]
+        now_ms = self._clock.now_ms()
+        return [document for document in await self._all(folder) if document.at_ms <= now_ms]
 
     async def _all(self, folder: str) -> list[Document]:
         now = self._clock.monotonic()
@@ -166,9 +189,40 @@ class Documents:
         async with self._looking:
             if now - self._looked_at.get(folder, float("-inf")) >= LOOK_EVERY_S:
                 # In a thread: the folder may be on a slow disk.
-                self._found[folder] = await asyncio.to_thread(self._folders[folder].look)
+                files = await asyncio.to_thread(self._folders[folder].look)
+                stored = {document.name: document for document in await self._stored_in(folder)}
+                found = [*stored.values(), *(one for one in files if one.name not in stored)]
+                found.sort(key=lambda one: (one.at_ms, one.name), reverse=True)
+                self._found[folder] = found[:FILES_MAX]
                 self._looked_at[folder] = now
         return self._found[folder]
+
+    async def _stored_in(self, folder: str) -> list[Document]:
+        kind = _KINDS.get(folder)
+        if self._stored is None or kind is None:
+            return []
+        try:
+            self._stored_texts[folder] = await self._stored.shown(kind)
+        except Unavailable:
+            # Files and cached texts need no database.
+            get_logger("documents").warning("stored texts unreadable", folder=folder)
+        return [_document(one) for one in self._stored_texts.get(folder, [])]
+
+
+def _document(stored: StoredText) -> Document:
+    """Return a stored text as a document."""
+    published_ms = stored.published_at_ms or 0
+    day = datetime.datetime.fromtimestamp(published_ms / 1000, datetime.UTC).date().isoformat()
+    return Document(
+        stored.slug,
+        stored.title,
+        stored.text,
+        _summary(stored.text),
+        date=day if stored.kind == NEWS else "",
+        changed_at_ms=stored.changed_at_ms,
+        published_ms=published_ms if stored.kind == NEWS else 0,
+        stored_id=stored.id,
+    )
 
 
 def parse(slug: str, text: str, *, date: str = "", changed_at_ms: int = 0) -> Document:
@@ -180,11 +234,16 @@ def parse(slug: str, text: str, *, date: str = "", changed_at_ms: int = 0) -> Do
         title = match[1][:TITLE_MAX]
         text = text[: match.start()] + text[match.end() :]
     text = text.strip()
+    return Document(slug, title, text, _summary(text), date, changed_at_ms)
+
+
+def _summary(text: str) -> str:
+    """Return the first paragraph of a Markdown text without marks."""
     paragraph = next((part for part in text.split("\n\n") if part.strip() and not part.startswith("#")), "")
     summary = " ".join(_MARKS.sub("", _LINK.sub(r"\1", paragraph)).split())
     if len(summary) > SUMMARY_MAX:
         summary = summary[: SUMMARY_MAX - 1].rsplit(" ", 1)[0] + "…"
-    return Document(slug, title, text, summary, date, changed_at_ms)
+    return summary
 
 
 def _is_date(text: str) -> bool:

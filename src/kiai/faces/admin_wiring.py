@@ -11,6 +11,8 @@ from kiai.faces.site.admin.flags import FlagPages
 from kiai.faces.site.admin.health import HealthPages
 from kiai.faces.site.admin.live import LivePages
 from kiai.faces.site.admin.medals import AdminMedalPages
+from kiai.faces.site.admin.news import AdminNewsPages
+from kiai.faces.site.admin.pages import AdminDocumentPages
 from kiai.faces.site.admin.reports import ReportDeskPages
 from kiai.faces.site.admin.second_factor import StaffSecondFactorPages
 from kiai.faces.site.admin.server_settings import ServerSettingsPages
@@ -82,6 +84,8 @@ def build_admin_pages(services: "Services") -> list[PageGroup]:
         ),
         ChannelPages(community.audit, community.channel_desk),
         AdminClanPages(community.clan_search),
+        AdminNewsPages(community.audit, site.site_texts, site.documents, services.clock),
+        AdminDocumentPages(community.audit, site.site_texts, site.documents, community.faq),
         AdminMedalPages(
             services.authority,
             community.audit,

@@ -75,6 +75,8 @@ PERMISSIONS: Final[Mapping[str, int]] = {
     "clans.manage_any": ADMINISTRATOR,
     "avatars.delete": ADMINISTRATOR,
     "medals.award": ADMINISTRATOR,
+    "news.write": ADMINISTRATOR,
+    "pages.write": ADMINISTRATOR,
     "scores.hide": ADMINISTRATOR,
     "audit.read": ADMINISTRATOR,
     "audit.read_own": STAFF,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
@@ -58,7 +59,7 @@ class NewsPages:
     async def _feed(self, request: SiteRequest) -> Response:
         items = (await self._documents.news())[:FEED_MAX]
         slugs = slugs_of(items)
-        updated = items[0].date if items else "1970-01-01"
+        updated = max((_updated_ms(item) for item in items), default=0)
         lines = [
             '<?xml version="1.0" encoding="utf-8"?>',
             '<feed xmlns="http://www.w3.org/2005/Atom">',
@@ -67,7 +68,7 @@ class NewsPages:
             f'<link href={quoteattr(self._base_url + "/news.atom")} rel="self"/>',
             f"<link href={quoteattr(self._base_url + '/news')}/>",
             f"<author><name>{escape(self._title)}</name></author>",
-            f"<updated>{updated}T00:00:00Z</updated>",
+            f"<updated>{_feed_time(updated)}</updated>",
         ]
         for item in items:
             address = f"{self._base_url}/news/{slugs[item.name]}"
@@ -77,14 +78,23 @@ class NewsPages:
                 f"<title>{escape(item.title)}</title>",
                 f"<id>{escape(address)}</id>",
                 f"<link href={quoteattr(address)}/>",
-                f"<published>{item.date}T00:00:00Z</published>",
-                f"<updated>{item.date}T00:00:00Z</updated>",
+                f"<published>{_feed_time(item.at_ms)}</published>",
+                f"<updated>{_feed_time(_updated_ms(item))}</updated>",
                 f"<summary>{escape(item.summary)}</summary>",
                 f'<content type="html">{escape(str(html))}</content>',
                 "</entry>",
             ]
         body = "\n".join([*lines, "</feed>", ""]).encode()
         return Content(body, "application/atom+xml; charset=utf-8", headers=(("Cache-Control", "max-age=300"),))
+
+
+def _updated_ms(item: Document) -> int:
+    """Return the time of the last change. The time of a file may be that of a copy, so its day counts instead."""
+    return max(item.at_ms, item.changed_at_ms) if item.stored_id else item.at_ms
+
+
+def _feed_time(at_ms: int) -> str:
+    return f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def slugs_of(items: Sequence[Document]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-from kiai.storage.tables.columns import Big, count_column, metadata, partial_index, text_column
+from kiai.storage.tables.columns import Big, count_column, flag_column, metadata, partial_index, text_column
 
 counters = Table(
     "counters",
@@ -44,6 +44,26 @@ switches = Table(
     count_column("changed_at_ms"),
     count_column("ends_at_ms"),  # 0: no end
     text_column("reason"),
+)
+
+site_texts = Table(
+    "site_texts",  # news and pages that staff writes in the panel; see documents/stored.py
+    metadata,
+    Column("id", Big, Identity(), primary_key=True),
+    Column("kind", String(8), nullable=False),
+    Column("slug", String(100), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("published_at_ms", Big),  # NULL: a draft
+    flag_column("withdrawn"),
+    Column("created_at_ms", Big, nullable=False),
+    Column("changed_at_ms", Big, nullable=False),
+    count_column("stamp"),  # the audit row of the last change
+    Index("uq_site_texts_slug", "kind", "slug", unique=True),
+    Index("ix_site_texts_list", "kind", "id"),
+    Index("ix_site_texts_stamp", "kind", "stamp"),
+    Index("ix_site_texts_shown", "kind", "withdrawn", "published_at_ms"),
+    sqlite_autoincrement=True,
 )
 
 address_blocks = Table(

@@ -14,7 +14,7 @@ import msgspec
 
 from kiai.errors import Conflict, Invalid, NotFound, OutRanked, Refused, Unavailable
 from kiai.faces.site.admin.frame import admin_view, staff_form
-from kiai.faces.site.page import FormState, Page, Redirect, Response, SiteRequest, View
+from kiai.faces.site.page import FORM_MAX, FormState, Page, Redirect, Response, SiteRequest, View
 from kiai.osu.durations import parse_duration
 from kiai.osu.numbers import whole_number
 from kiai.staff import Actor
@@ -30,7 +30,8 @@ DURATION_FORMS: Final = "a time like 10m, 2h30m, 7d or 2w, up to a year"
 class Field(msgspec.Struct, frozen=True):
     """A field of an act. `options` are the values and words of a choice, or of a group of boxes.
 
-    `explained` has a sentence for some values of a group of boxes.
+    `explained` has a sentence for some values of a group of boxes. The question repeats the values of all fields that
+    are not `long`.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Field(msgspec.Struct, frozen=True):
     options: tuple[tuple[str, str], ...] = ()
     explained: Mapping[str, str] = {}
     value: str = ""
+    long: bool = False
 
 
 REASON: Final = Field("reason", "Reason", most=REASON_MAX, help="The audit log shows it.")
@@ -107,7 +109,10 @@ class ActForms(Generic[T]):
 
     `kind` is the target's kind in the audit log. `load` finds the target of a request and raises NotFound. `show`
     returns its page again with the state of the form of an act. `path_of` is the path of the target's page. `possible`
-    are the names of the acts that fit the state of the target at a time in unix ms; without it all do.
+    are the names of the acts that fit the state of the target at a time in unix ms; without it all do. `most` is the
+    largest size of a form in bytes.
+
+    A button with the name `preview` shows the page again, with the typed values as `ShownForms.preview`.
     """
 
     def __init__(
@@ -121,6 +126,7 @@ class ActForms(Generic[T]):
         show: Callable[[SiteRequest, T, "ShownForms"], Awaitable[View]],
         path_of: Callable[[T], str],
         possible: Callable[[T, int], Collection[str]] | None = None,
+        most: int = FORM_MAX,
     ) -> None:
         self._path = path
         self.acts = {act.name: act for act in acts}
@@ -130,11 +136,13 @@ class ActForms(Generic[T]):
         self._show = show
         self._path_of = path_of
         self._possible = possible
+        self._most = most
 
     def pages(self) -> list[Page]:
         """Return the forms."""
         return [
-            staff_form(f"{self._path}/{act.name}", self._handler(act), act.permission) for act in self.acts.values()
+            staff_form(f"{self._path}/{act.name}", self._handler(act), act.permission, self._most)
+            for act in self.acts.values()
         ]
 
     async def page(self, request: SiteRequest) -> Response:
@@ -169,6 +177,8 @@ class ActForms(Generic[T]):
         async def handle(request: SiteRequest) -> Response:
             target = await self._load(request)
             values, errors = _typed(act, request)
+            if request.form.text("preview"):
+                return await self._previewed(request, target, act, FormState(values, errors))
             if errors:
                 return await self._failed(request, target, act, FormState(values, errors, "Check the marked field."))
             if request.form.text("confirmed") != "1":
@@ -177,9 +187,18 @@ class ActForms(Generic[T]):
 
         return handle
 
+    async def _previewed(self, request: SiteRequest, target: T, act: Act[T], form: FormState) -> View:
+        forms = await self.shown(request, target, Failed(act.name, form))
+        # As on the page before: a preview does not show what others have changed since.
+        seen = whole_number(request.form.text("seen") or "")
+        seen_id = forms.seen_id if seen is None else min(seen, forms.seen_id)
+        return await self._show(request, target, msgspec.structs.replace(forms, seen_id=seen_id, preview=form.values))
+
     def _question(self, request: SiteRequest, target: T, act: Act[T], values: Values) -> View:
         labels = [
-            (field.label, _words(field, values[field.name])) for field in act.fields if values.get(field.name, "")
+            (field.label, _words(field, values[field.name]))
+            for field in act.fields
+            if values.get(field.name, "") and not field.long
         ]
         seen = whole_number(request.form.text("seen") or "")
         back = self._path_of(target)
@@ -259,7 +278,7 @@ class Failed(msgspec.Struct, frozen=True):
 class ShownForms(msgspec.Struct, frozen=True):
     """The values of the macros of `admin/acts.html`.
 
-    The forms, the state of the one that failed, and the message of the last act.
+    The forms, the state of the one that failed, the message of the last act, and the values that a preview shows.
     """
 
     path: str
@@ -268,6 +287,7 @@ class ShownForms(msgspec.Struct, frozen=True):
     failed: Failed | None
     message: str
     undo: Act[Any] | None
+    preview: Values | None = None
 
     def form_of(self, name: str) -> FormState | None:
         """Return the state of the form of an act, if it failed."""

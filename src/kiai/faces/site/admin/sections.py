@@ -20,6 +20,8 @@ SECTIONS: Final = (
     Section("/admin/beatmaps", "Beatmaps", "beatmaps.inspect", "music"),
     Section("/admin/clans", "Clans", "clans.manage_any", "shield"),
     Section("/admin/channels", "Channels", "chat.moderate", "message-square"),
+    Section("/admin/news", "News", "news.write", "newspaper"),
+    Section("/admin/pages", "Pages", "pages.write", "file-text"),
     Section("/admin/medals", "Medals", "medals.award", "medal"),
     Section("/admin/live", "Live", "users.kick", "monitor"),
     Section("/admin/health", "Health", "server.health", "activity"),
