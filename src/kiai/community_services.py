@@ -20,6 +20,7 @@ from kiai.scores.webhook_events import FirstPlaceEvents
 from kiai.secret_box import SecretBox
 from kiai.staff.account_overview import AccountOverviews
 from kiai.staff.address_blocks import AddressBlocks
+from kiai.staff.announcements import Announcements
 from kiai.staff.audit_reading import AuditReading
 from kiai.staff.channel_desk import ChannelDesk
 from kiai.staff.chat_desk import ChatDesk
@@ -152,6 +153,7 @@ class CommunityServices:
         self.flag_verdicts = FlagVerdicts(authority, self.flag_queue, self.restrictions, clock)
         self.wipes = Wipes(authority, services.hiding, self.restrictions, clock)
         self.kicks = Kicks(authority, clock)
+        self.announcements = Announcements(authority, services.realtime, services.presence, services.chat, clock)
         trusted = tuple(ip_network(cidr) for cidr in services.settings.trusted_proxy)
         self.address_blocks = AddressBlocks(database, authority, services.switches, clock, trusted)
         self.maintenance = Maintenance(

@@ -24,6 +24,7 @@ from kiai.faces.plain_http import plain_http
 from kiai.faces.rate_limit import RateLimit
 from kiai.faces.sampling import BOUNDS_MS, read_metrics, read_pools
 from kiai.faces.site.osu_host import redirecting_osu_host
+from kiai.faces.streams import StreamSender
 from kiai.faces.wiring import (
     build_bancho,
     build_client,
@@ -93,8 +94,14 @@ class HttpServer:
         self.events = Events(services.realtime, services.accounts, services.api_keys, services.score_lookup)
         self.operations = [*build_operations(services), *self.events.operations()]
         rate_limit = RateLimit("api", settings.api_rate_per_minute, 60.0) if limited else None
+        self.streams = StreamSender()
         gateway = ApiGateway(
-            services.api_keys, services.limiter, services.clock, rate_limit, services.switches.under_maintenance
+            services.api_keys,
+            services.limiter,
+            services.clock,
+            rate_limit,
+            services.switches.under_maintenance,
+            self.streams,
         )
         self.health = Health(
             self.metrics,
@@ -104,7 +111,7 @@ class HttpServer:
         )
         self._bancho = build_bancho(services)
         self.irc = build_irc(services)
-        self.site = build_site(services)
+        self.site = build_site(services, self.streams)
         self.front = Front(
             bancho=self._bancho,
             api=api_app.build(
@@ -257,6 +264,10 @@ class HttpServer:
         """Read what staff has switched on and off, and the blocked addresses. A job calls this on every worker."""
         await self._services.switches.reload()
         await self._services.community.address_blocks.follow()
+        self.streams.end_refused(
+            self._services.community.address_blocks.is_blocked,
+            maintenance=self._services.switches.under_maintenance(),
+        )
         await self._services.community.live_settings.follow()
         level = self._services.community.debug_log.level()
         if level != self._log_level:

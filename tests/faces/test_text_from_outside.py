@@ -162,13 +162,17 @@ def test_lines_about_a_map_contain_only_links_of_the_server(
     assert_only_own_links(chat.ask(f"!help {text}"))
 
 
+async def nobody() -> int:
+    return 0
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_map_of_a_match_is_one_link(text: str) -> None:
     class Rooms:
         async def match(self, *_: object) -> Match:
             return a_match(text)
 
-    server = ServerCommands(cast(Realtime, Rooms()), ManualClock(0), "kiai", link)
+    server = ServerCommands(cast(Realtime, Rooms()), ManualClock(0), "kiai", link, nobody)
     asker = CommandContext(Session(token="a", user_id=3, name="anna", priv=3, login_time_ms=0), "#multi_4")
 
     lines = asyncio.run(server.current(asker))

@@ -88,7 +88,16 @@ from kiai.realtime import port
 from kiai.scores import cards, performance, replay_analyses, replay_import, submission
 from kiai.settings import load_settings
 from kiai.spectating import service as spectating
-from kiai.staff import address_blocks, map_requests, medal_awards, nominations, recalculations, shutdown
+from kiai.staff import (
+    address_blocks,
+    announcements,
+    map_requests,
+    medal_awards,
+    nominations,
+    recalculations,
+    shutdown,
+    switches,
+)
 from kiai.staff import reports as staff_reports
 from kiai.storage import postgres, sqlite
 from kiai.webhooks import addresses as webhook_addresses
@@ -208,7 +217,9 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
         filtering.REPLACEMENT_MAX,
     ),
     "event streams of a key that was revoked": (events.KEYS_EVERY_S,),
+    "streams of a blocked address, and of live pages during maintenance": (switches.RELOAD_EVERY_S,),
     "bot commands per player": (chat_bot.PER_SECOND, chat_bot.BURST, chat_bot.HEAVY_PER_MINUTE),
+    "notifications of staff to all players (`!alert`)": (announcements.ALERT_EVERY_S,),
     "reports to the staff per player": (staff_reports.REPORTS_PER_HOUR,),
     "invitations from one player to another": (multiplayer.INVITES, multiplayer.INVITES_S),
     "map information requests in the game": (map_handlers.PER_SECOND, map_handlers.MAPS_AT_ONCE),

@@ -28,18 +28,26 @@ class ArrivedPart(msgspec.Struct, frozen=True):
 
 
 class LiveStream:
-    """An open stream. `address` is where it comes from, for servers behind a proxy."""
+    """An open stream. `address` is where it comes from, for servers behind a proxy. `path`: of another stream."""
 
     def __init__(
-        self, server: Server, parts: str, *, browser: Browser | None = None, address: str | None = None
+        self,
+        server: Server,
+        parts: str,
+        *,
+        browser: Browser | None = None,
+        address: str | None = None,
+        cookie: str = "",
+        host: str = HOST,
+        path: str = "",
     ) -> None:
-        headers: dict[str, str] = {"Host": HOST, "Accept-Language": "en"}
+        headers: dict[str, str] = {"Host": host, "Accept-Language": "en", **({"Cookie": cookie} if cookie else {})}
         if (origin := address or server.address) is not None:
             headers["X-Forwarded-For"] = origin
         if browser is not None:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
         self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=patiently(READ_S))
-        self._connection.request("GET", f"/live?parts={parts}", headers=headers)
+        self._connection.request("GET", path or f"/live?parts={parts}", headers=headers)
         self._answer = self._connection.getresponse()
         self.status = self._answer.status
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in self._answer.getheaders()}
@@ -53,6 +61,18 @@ class LiveStream:
             if line.startswith(b"data: "):
                 return msgspec.convert(json.loads(line[6:]), ArrivedPart)
         raise AssertionError(f"no part within {within_s} s")
+
+    def ends(self, within_s: float = READ_S) -> bool:
+        """Return whether the server ends the stream within a time."""
+        deadline = Deadline(within_s)
+        self._connection.sock.settimeout(patiently(within_s))
+        while not deadline.passed():
+            try:
+                if not self._answer.readline():
+                    return True
+            except TimeoutError:
+                return False
+        return False
 
     def __enter__(self) -> "LiveStream":
         return self

@@ -4,14 +4,15 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 from tests.builders import DEVELOPER, NORMAL, World, a_player
 
 from kiai.callers import CALLER
-from kiai.errors import Invalid, KiaiError, NotAllowed, Refused, WrongState
+from kiai.chat import Chat
+from kiai.errors import Invalid, KiaiError, NotAllowed, NotFound, Refused, WrongState
 from kiai.faces.bancho.announce import announcer
 from kiai.faces.bancho.announce import presence as presence_packets
 from kiai.osu.privileges import Privilege
@@ -21,15 +22,31 @@ from kiai.server_settings import MASK, Settings
 from kiai.settings import load_settings
 from kiai.staff import OPERATOR, Actor
 from kiai.staff.address_blocks import BLOCKS_MAX, AddressBlocks
+from kiai.staff.announcements import Announcements
 from kiai.staff.debug_log import LASTS_S, DebugLog
 from kiai.staff.live_settings import RELOADED, RETRY_S, LiveSettings
 from kiai.staff.maintenance import MATCH_MS, Maintenance
 from kiai.staff.shutdown import Shutdown
-from kiai.staff.switches import Switches
+from kiai.staff.switches import Switch, Switches, store
 from kiai.storage.tables import address_blocks as blocks_table
 from kiai.storage.tables import audit_log
 
 ADMINISTRATOR = int(NORMAL | Privilege.ADMINISTRATOR)
+
+
+class Posts:
+    """A chat that has only #announce, until it is removed."""
+
+    def __init__(self, posts: list[tuple[str, str]]) -> None:
+        self.posts = posts
+        self.exists = True
+
+    def check_exists(self, channel: str) -> None:
+        if not self.exists:
+            raise NotFound("channel")
+
+    async def post(self, channel: str, text: str) -> None:
+        self.posts.append((channel, text))
 
 
 class Worker:
@@ -49,6 +66,10 @@ class Worker:
         self.maintenance = Maintenance(*live, title="Kiai Club")
         self.shutdown = Shutdown(*live, title="Kiai Club")
         self.blocks = AddressBlocks(world.database, *parts, world.clock, (ip_network("10.0.0.0/8"),))
+        self.chat = Posts([])
+        self.announcements = Announcements(
+            world.authority, world.realtime, self.presence, cast(Chat, self.chat), world.clock
+        )
         self.debug = DebugLog(*parts, world.clock, level="info")
 
     def follow(self) -> None:
@@ -102,6 +123,11 @@ def rows(world: World) -> list[tuple[str, str, int, dict[str, Any]]]:
         (row["action"], row["source"], row["actor_id"], json.loads(row["details"]))
         for row in (dict(zip(names, one, strict=True)) for one in found)
     ]
+
+
+def store_switch(world: World, switch: Switch) -> None:
+    """Store a switch as another process does."""
+    world.run(world.database.transaction(lambda tx: store(tx, switch)))
 
 
 def both(world: World, one: Coroutine[Any, Any, object], other: Coroutine[Any, Any, object]) -> list[object]:
@@ -392,6 +418,45 @@ def test_the_number_of_blocks_is_bounded(world: World, worker: Worker, root: Act
     assert not worker.blocks.is_blocked("198.3.232.1")
 
 
+# --- notifications and lines in #announce
+
+
+def test_staff_notifies_everybody_once_in_ten_seconds(world: World, worker: Worker, root: Actor) -> None:
+    token = worker.log_in(11)
+    world.run(worker.announcements.alert_all(root, "hello"))
+    with pytest.raises(Refused, match="wait 10 seconds"):
+        world.run(worker.announcements.alert_all(root, "again"))
+    world.clock.advance(11)
+    world.run(worker.announcements.alert_all(root, "later"))
+
+    read = worker.read(token)
+    assert (read.count(b"hello"), read.count(b"again"), read.count(b"later")) == (1, 0, 1)
+    assert [row[0] for row in rows(world)] == ["alert_all", "alert_all"]
+
+
+def test_moderator_sends_no_notification_and_no_line(world: World, worker: Worker) -> None:
+    moderator = world.add_player(a_player("mod", priv=int(NORMAL | Privilege.MODERATOR)))
+    token = worker.log_in(11)
+
+    for act in (worker.announcements.alert_all, worker.announcements.post):
+        with pytest.raises(NotAllowed):
+            world.run(act(Actor(moderator, "game"), "hello"))
+
+    assert b"hello" not in worker.read(token)
+    assert (worker.chat.posts, rows(world)) == ([], [])
+
+
+def test_line_for_a_channel_that_was_removed_writes_no_row(world: World, worker: Worker, root: Actor) -> None:
+    world.run(worker.announcements.post(root, "news"))
+    worker.chat.exists = False
+
+    with pytest.raises(NotFound):
+        world.run(worker.announcements.post(root, "more news"))
+
+    assert worker.chat.posts == [("#announce", "news")]
+    assert [row[0] for row in rows(world)] == ["announce"]
+
+
 # --- planned stops
 
 
@@ -455,6 +520,23 @@ def test_a_planned_stop_is_cancelled_on_every_worker(world: World, worker: Worke
         ("shutdown", {"before": on, "after": off}),
     ]
     assert world.run(other.shutdown.plan(root)) == 15
+
+
+def test_a_stop_that_another_process_plans_and_cancels_is_announced_once(world: World, worker: Worker) -> None:
+    token = worker.log_in(11)
+    now = world.clock.now_ms()
+    store_switch(world, Switch("stop", now + 120_000, now, reason="from a shell"))
+    worker.follow()
+    for _ in range(2):
+        world.run(worker.shutdown.remind())
+    assert worker.read(token).count(b"stops in 2 minutes: from a shell") == 1
+
+    store_switch(world, Switch("stop", 0, now + 1, reason=""))
+    worker.follow()
+    for _ in range(2):
+        world.run(worker.shutdown.remind())
+
+    assert worker.read(token).count(b"does not stop.") == 1
 
 
 def test_a_planned_stop_ends_with_the_server_that_made_it(world: World, worker: Worker, root: Actor) -> None:

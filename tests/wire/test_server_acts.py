@@ -8,20 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from tests import stores
 from tests.builders import a_map
 from tests.faces.bancho.client_bytes import whole
 from tests.patience import Deadline, patiently
+from tests.site.live_kit import LiveStream
 from tests.wire.irc import IrcClient
 from tests.wire.kit import BEHIND_PROXY, Reply, Server, cli, eventually, run_kiai
 from tests.wire.submitting import PASSWORD, Played, log_in, password_md5, poll, prepare, submit
 from tests.wire.test_bot import lines
 
+from kiai.accounts.model import Privacy
 from kiai.app import open_services
 from kiai.faces.bancho import packets
 from kiai.faces.bancho.packets import ClientMessage, ClientPacket
 from kiai.staff import OPERATOR
 from kiai.staff.shutdown import DELAY_LEAST_S
+from kiai.storage.tables import users
 
 ROLES = {
     "root": "developer",
@@ -264,6 +268,23 @@ def test_maintenance_from_the_game_and_its_end(acting: Acting) -> None:
     ]
 
 
+def test_maintenance_ends_the_live_parts_of_pages_except_for_staff(acting: Acting) -> None:
+    _, cookie = acting.web_login("boss")
+    with LiveStream(acting.server, "figures") as visitor, LiveStream(acting.server, "figures", cookie=cookie) as staff:
+        assert (visitor.status, staff.status) == (200, 200)
+        acting.server.cli("maintenance", "on")
+        try:
+            assert visitor.ends()
+            with LiveStream(acting.server, "figures") as again:
+                assert again.status == 503
+            with LiveStream(acting.server, "figures", cookie=cookie) as other:
+                assert other.status == 200
+            assert not staff.ends(within_s=2.0)
+        finally:
+            acting.server.cli("maintenance", "off")
+    eventually(lambda: acting.page("/").status == 200)
+
+
 def test_maintenance_from_the_command_line(acting: Acting) -> None:
     server = acting.server
     assert server.cli("maintenance") == {"maintenance": False}
@@ -311,6 +332,24 @@ def test_a_blocked_address_is_refused_everywhere_until_the_block_ends(acting: Ac
     assert acting.page("/", address=OUTSIDE).status == 200
     assert [row["action"] for row in acting.rows("ip_block") + acting.rows("ip_unblock")] == ["ip_block", "ip_unblock"]
     assert OUTSIDE not in json.dumps(acting.server.cli("audit"))
+
+
+def test_block_ends_the_open_streams_of_the_address(acting: Acting) -> None:
+    blocked, free = "203.0.113.77", "203.0.113.78"
+    with (
+        LiveStream(acting.server, "figures", address=blocked) as page,
+        LiveStream(acting.server, "figures", address=free) as other,
+        LiveStream(acting.server, "", address=blocked, path="/v2/events", host="api.localhost") as events,
+    ):
+        assert (page.status, other.status, events.status) == (200, 200, 200)
+        acting.server.cli("addresses", "block", blocked, "--reason", "spam")
+        try:
+            assert page.ends()
+            assert events.ends()
+            assert not other.ends(within_s=2.0)
+        finally:
+            acting.server.cli("addresses", "unblock", blocked)
+    eventually(lambda: acting.page("/", address=blocked).status == 200)
 
 
 def test_a_timed_block_from_the_command_line_ends_by_itself(acting: Acting) -> None:
@@ -474,6 +513,23 @@ async def _set_avatar(acting: Acting, name: str, picture: bytes) -> None:
         await services.avatars.change(acting.ids[name], picture)
 
 
+def test_number_of_players_online_is_the_same_in_the_game_and_by_irc(acting: Acting) -> None:
+    with stores.engine(acting.data).begin() as connection:
+        connection.execute(update(users).where(users.c.name == "boris").values(privacy=int(Privacy.HIDE_ONLINE)))
+    for name in ("root", "boris", "dora"):
+        acting.token(name)
+    counted = acting.server.ask("GET", "/get_player_count", host="api.localhost").json["counts"]["online"]
+
+    [said] = acting.says("root", "!server")
+    with IrcClient(acting.server.irc_ports["irc"]) as irc:
+        irc.log_in("anna", acting.irc["anna"])
+        irc.send("LUSERS")
+        line = irc.wait(" 255 ")
+
+    assert f" {counted} players online" in said
+    assert line.endswith(f"I have {counted + 1} clients and 0 servers")
+
+
 # --- a planned stop, last: the server is gone afterwards
 
 
@@ -488,6 +544,25 @@ def test_a_planned_stop_is_cancelled(acting: Acting) -> None:
     assert b"does not stop: fixed" in poll(acting.server, token)
     assert acting.says("root", "!shutdown cancel") == ["No stop is planned."]
     assert [row["reason"] for row in acting.rows("shutdown")] == ["new version", "fixed"]
+
+
+def test_a_stop_from_the_command_line_is_announced_and_cancelled(acting: Acting) -> None:
+    token, seen = acting.token("dora"), b""
+
+    def reads(text: bytes) -> bool:
+        nonlocal seen
+        seen += poll(acting.server, token)
+        return text in seen
+
+    assert acting.server.cli("shutdown", "--in", "1h", "--reason", "from a shell") == {"stops_in": 3_600}
+    eventually(lambda: reads(b"stops in 1 hour: from a shell"))
+    again = run_kiai(acting.data, "shutdown")
+    assert (again.returncode, "already planned" in again.stderr) == (1, True)
+    assert acting.server.cli("shutdown", "--cancel") == {"stops_in": None}
+    eventually(lambda: reads(b"does not stop."))
+
+    assert seen.count(b"from a shell") == 1
+    assert [row["source"] for row in acting.rows("shutdown")][-2:] == ["cli", "cli"]
 
 
 def test_a_planned_stop_is_confirmed_announced_and_clean(acting: Acting) -> None:

@@ -560,13 +560,17 @@ class Chat:
 
     # --- lines of the server
 
+    def check_exists(self, channel: str) -> None:
+        """Raise NotFound for the name of a public channel that does not exist."""
+        if not is_instance(channel) and self._channels.get(channel) is None:
+            raise NotFound("channel")
+
     async def post(self, channel: str, text: str) -> None:
         """Send a text to a channel in the bot's name, one line per line of the text. Raises NotFound.
 
         Lines in a match are not stored: they repeat its events, which the match history stores.
         """
-        if not is_instance(channel) and self._channels.get(channel) is None:
-            raise NotFound("channel")
+        self.check_exists(channel)
         await self._publish(channel, self._bot_lines(split_lines(text)), stored=not is_instance(channel))
 
     async def act(self, channel: str, user_id: int, name: str, text: str) -> None:

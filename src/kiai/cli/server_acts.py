@@ -1,4 +1,4 @@
-"""The commands about the whole server: `kiai maintenance` and `kiai addresses ...`."""
+"""The commands about the whole server: `kiai maintenance`, `kiai shutdown` and `kiai addresses ...`."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,6 +7,7 @@ import typer
 from kiai.cli.common import Invocation, with_options
 from kiai.cli.sanctions import For, Reason, seconds_of
 from kiai.errors import Invalid
+from kiai.osu.durations import duration_text
 from kiai.staff import OPERATOR
 from kiai.staff.audit import utc_text
 
@@ -38,6 +39,34 @@ def maintenance(
 
     is_on = call.run(work)
     out.result({"maintenance": is_on}, f"Maintenance is {'on' if is_on else 'off'}.")
+
+
+@with_options
+def shutdown(
+    call: Invocation,
+    after: Annotated[str, typer.Option("--in", metavar="DURATION", help="15s to 1d, such as 10m.")] = "15s",
+    reason: Annotated[str, typer.Option("--reason", metavar="R", help="A text that all players get.")] = "",
+    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel the planned stop.")] = False,
+) -> None:
+    """Plan a stop of the running server with all its workers, or cancel it. All players are notified.
+
+    Example: kiai shutdown --in 10m --reason "We update the server"
+    """
+    out = call.out
+
+    async def work(services: "Services") -> int:
+        stops = services.community.shutdown
+        stops.started_ms = 0  # the running server is older than this process, and its plan counts
+        if cancel:
+            await stops.cancel(OPERATOR, reason)
+            return 0
+        return await stops.plan(OPERATOR, seconds_of(after), reason)
+
+    seconds = call.run(work)
+    out.result(
+        {"stops_in": seconds or None},
+        f"The server stops in {duration_text(seconds)}." if seconds else "The planned stop is cancelled.",
+    )
 
 
 addresses = typer.Typer(

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final, Protocol
 
 import falcon.asgi
+import msgspec
 
 STREAMS_MAX: Final = 1_000
 STREAMS_OF_ONE_MAX: Final = 10
@@ -55,14 +56,25 @@ class StreamAnswer(Protocol):
     def end(self) -> Callable[[], None]: ...
 
 
+class _OpenStream(msgspec.Struct, frozen=True):
+    """A stream that is being sent. `lasts`: it continues during maintenance."""
+
+    address: str
+    lasts: bool
+    answer: StreamAnswer
+
+
 class StreamSender:
-    """Sends streams, and ends them when their clients disconnect."""
+    """Sends streams, and ends them when their clients disconnect or may not read any more."""
 
     def __init__(self) -> None:
-        self._watchers: set[asyncio.Task[None]] = set()
+        # One task per stream. The event loop has only weak references to tasks.
+        self._open: dict[asyncio.Task[None], _OpenStream] = {}
 
-    def send(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, answer: StreamAnswer) -> None:
-        """Let Falcon send the stream."""
+    def send(
+        self, req: falcon.asgi.Request, resp: falcon.asgi.Response, answer: StreamAnswer, *, lasts: bool = True
+    ) -> None:
+        """Let Falcon send the stream. Without `lasts`, maintenance ends it."""
         resp.content_type = answer.content_type
         resp.set_header("Cache-Control", "no-store")
         resp.set_header("X-Accel-Buffering", "no")  # otherwise nginx collects 4 KiB before it forwards anything
@@ -72,8 +84,14 @@ class StreamSender:
             return
         req.scope["kiai.stream"] = True
         watcher = asyncio.create_task(_watch(req, answer))
-        self._watchers.add(watcher)
-        watcher.add_done_callback(self._watchers.discard)
+        self._open[watcher] = _OpenStream(req.scope["kiai.address"], lasts, answer)
+        watcher.add_done_callback(lambda task: self._open.pop(task, None))
+
+    def end_refused(self, is_blocked: Callable[[str], bool], *, maintenance: bool) -> None:
+        """End the streams whose addresses are blocked now, and during maintenance those that do not last."""
+        for stream in list(self._open.values()):
+            if is_blocked(stream.address) or (maintenance and not stream.lasts):
+                stream.answer.end()
 
 
 async def _watch(req: falcon.asgi.Request, answer: StreamAnswer) -> None:

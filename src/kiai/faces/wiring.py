@@ -144,6 +144,7 @@ from kiai.faces.site.start_page import StartPages
 from kiai.faces.site.static_files import StaticFiles
 from kiai.faces.site.status import StatusPages
 from kiai.faces.site.templating import Templates
+from kiai.faces.streams import StreamSender
 from kiai.multiplayer.rooms import MatchChannels
 from kiai.realtime.port import Announce
 from kiai.scores.grades import Grades
@@ -188,15 +189,10 @@ def register_bot_commands(services: "Services") -> None:
         services.realtime,
         services.link,
     )
-    moderation = ModerationCommands(
-        services.authority,
-        services.staff,
-        services.presence,
-        services.community.channel_desk,
-        services.chat,
-        services.clock,
-    )
-    server = ServerCommands(services.realtime, services.clock, services.settings.title, services.link)
+    community = services.community
+    moderation = ModerationCommands(services.staff, community.announcements, community.channel_desk)
+    online = services.live.online.public.count
+    server = ServerCommands(services.realtime, services.clock, services.settings.title, services.link, online)
     ownership = OwnershipCommands(services.ownership, services.realtime, limited=services.settings.rate_limits)
     matches = MatchCommands(
         services.matches,
@@ -220,7 +216,6 @@ def register_bot_commands(services: "Services") -> None:
     )
     reports = ReportCommands(services.bot, services.community.reports, services.chat.post)
     flags = FlagCommands(services.bot, services.community.flag_queue)
-    community = services.community
     sanctions = SanctionCommands(
         community.restrictions,
         services.silences,
@@ -384,6 +379,7 @@ def build_irc(services: "Services") -> IrcGateway | None:
         clock,
         bot_name=settings.bot_name,
         version=__version__,
+        online_count=services.live.online.public.count,
     )
     chain, key = settings.irc_tls_cert, settings.irc_tls_key
     return IrcGateway(
@@ -448,7 +444,7 @@ def build_client(services: "Services") -> FalconApp:
     )
 
 
-def build_site(services: "Services") -> Site:
+def build_site(services: "Services", streams: StreamSender) -> Site:
     """Build the website."""
     settings, entry = services.settings, services.site.entry
     assets = Assets()
@@ -469,6 +465,7 @@ def build_site(services: "Services") -> Site:
         services.clock,
         services.ids,
         services.switches.under_maintenance,
+        streams,
         limited=settings.rate_limits,
         hosts_tls=settings.has_tls or not settings.is_local,
         sends_hsts=settings.may_send_hsts,

@@ -1,8 +1,9 @@
-"""Planned stops of the server, by a developer in the game (docs/operate/start.md#stop-from-the-game).
+"""Planned stops of the server, by a developer in the game or by `kiai shutdown` (docs/operate/start.md#planned-stops).
 
-The plan is a switch, so every worker has it. It ends with the server that made it: a server that starts later ignores
-it. At its time each worker stops its whole server: itself, or its supervisor
-with all workers. The stop is the one of SIGTERM: it answers the requests in progress and saves the sessions.
+The plan is a switch, so every worker has it, and the command line changes it in another process. A server announces
+what it finds there. A plan ends with the server that it was made for: a server that starts later ignores it. At its
+time each worker stops its whole server: itself, or its supervisor with all workers. The stop is the one of SIGTERM: it
+answers the requests in progress and saves the sessions.
 """
 
 from typing import Final
@@ -25,6 +26,8 @@ DELAY_MOST_S: Final = 86_400
 CHECK_EVERY_S: Final = 0.5
 REMINDERS_S: Final = (600, 60, 15)
 """The seconds before the stop at which players are reminded of it."""
+NEWS_MS: Final = 60_000
+"""The time for which a cancelled stop is announced to players who have not received it yet."""
 
 
 def checked_delay(seconds: int | None) -> int:
@@ -92,7 +95,7 @@ class Shutdown:
 
         await self._authority.transaction(Requirement(actor, PERMISSION), body)
         await self._switches.reload()
-        await self._presence.alert(self._text(delay, reason))
+        await self._announce_plan(Switch("stop", due_ms, now, reason=reason))
         return delay
 
     async def check_cancel(self, actor: Actor) -> None:
@@ -127,13 +130,17 @@ class Shutdown:
 
         await self._authority.transaction(Requirement(actor, PERMISSION), body)
         await self._switches.reload()
-        await self._presence.alert(f"{self._title} does not stop{f': {reason}' if reason else '.'}")
+        await self._announce_end(Switch("stop", 0, now, reason=reason))
 
     async def remind(self) -> None:
-        """Remind players of the planned stop. A job calls this."""
+        """Announce a new plan or its end, and remind players of the planned stop. A job calls this."""
         plan = self._switches.now("stop")
+        is_news = self.started_ms <= plan.changed_at_ms > self._clock.now_ms() - NEWS_MS
+        if not plan.value and is_news:
+            await self._announce_end(plan)
         if not self._is_followed(plan):
             return
+        await self._announce_plan(plan)
         left_ms = plan.value - self._clock.now_ms()
         for seconds in REMINDERS_S:
             planned_s = (plan.value - plan.changed_at_ms) / 1000
@@ -141,6 +148,15 @@ class Shutdown:
                 continue
             if await self._realtime.once(f"stop:{plan.value}:{seconds}", DELAY_MOST_S):
                 await self._presence.alert(self._text(max(1, round(left_ms / 1000)), plan.reason))
+
+    async def _announce_plan(self, plan: Switch) -> None:
+        if await self._realtime.once(f"stop:{plan.value}:{plan.changed_at_ms}", DELAY_MOST_S):
+            # In round numbers: the plan of another process is a second or two old when a server reads it.
+            await self._presence.alert(self._text(round((plan.value - plan.changed_at_ms) / 1000), plan.reason))
+
+    async def _announce_end(self, plan: Switch) -> None:
+        if await self._realtime.once(f"no-stop:{plan.changed_at_ms}", NEWS_MS / 1000):
+            await self._presence.alert(f"{self._title} does not stop{f': {plan.reason}' if plan.reason else '.'}")
 
     def is_due(self) -> bool:
         """Return whether the server must stop now."""

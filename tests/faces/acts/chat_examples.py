@@ -372,7 +372,7 @@ EXAMPLES: Final = (
     Example("!user {t}", "{t}"),
     Example("!delavatar {t} rude", "Removed the avatar of {t}", (has_avatar,)),
     Example("!deluserpage {t} rude", "Removed the userpage of {t}", (has_userpage,)),
-    Example("!alert hello", "Sent a notification to all online players"),
+    Example("!alert hello", "Sent a notification to all online players", fresh=True),
     Example("!alertuser {t} hello", "Sent a notification to {t}"),
     Example("!announce hello", "Posted in #announce"),
     # developers

@@ -88,6 +88,11 @@ def no_maintenance(scene: Scene) -> None:
     assert not scene.run(scene.services.community.maintenance.is_on(OPERATOR))
 
 
+def stop_planned(scene: Scene) -> None:
+    """A stop of the server is planned."""
+    scene.run(scene.services.community.shutdown.plan(OPERATOR, 3_600))
+
+
 def a_hash(scene: Scene) -> None:
     """`{hash}` is the hash of a device."""
     scene.values["hash"] = f"{int(str(scene.values['n'])):032x}"
@@ -135,6 +140,7 @@ EXAMPLES: Final = (
     CommandExample("addresses block", ("{ip}", *REASON), "ip_block"),
     CommandExample("addresses unblock", ("{ip}",), "ip_unblock", (address_blocked,)),
     CommandExample("maintenance", ("on",), "maintenance", (no_maintenance,)),
+    CommandExample("shutdown", ("--cancel",), "shutdown", (stop_planned,)),
     CommandExample("users kick", ("{t}", *REASON), "kick"),
     CommandExample("users donor", ("{t}", "30d"), "donor_give"),
     CommandExample("users donor", ("{t}", "--end"), "donor_take", (donor,)),

@@ -119,10 +119,12 @@ class ApiGateway:
         clock: Clock,
         everything: RateLimit | None,
         under_maintenance: Callable[[], bool],
+        streams: StreamSender,
     ) -> None:
         self._api_keys = api_keys
         self._limiter = limiter
         self.everything = everything
+        self.streams = streams
         self._under_maintenance = under_maintenance
         self._wrong_keys = FailureLimit(clock.monotonic, limit=WRONG_KEYS.count, period_s=WRONG_KEYS.period_s)
 
@@ -187,8 +189,6 @@ class Resource:
             for operation in operations
         }
         self.allow = ", ".join([*self._by_method, *(["HEAD"] if "GET" in self._by_method else []), "OPTIONS"])
-        # One task per stream. The event loop has only weak references to tasks.
-        self._streams = StreamSender()
 
     async def serve(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, **path: str) -> None:
         """Serve a request of any method: authenticate, apply rate limits, run the handler and encode the reply."""
@@ -276,7 +276,7 @@ class Resource:
             resp.data = body
 
     def _stream(self, reply: StreamReply, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        self._streams.send(req, resp, reply)
+        self._gateway.streams.send(req, resp, reply)
 
     def _part(self, body: bytes, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Write the requested range of the file (RFC 9110, 14). A Range of several parts or of another unit is ignored.

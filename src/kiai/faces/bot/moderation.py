@@ -9,19 +9,14 @@ from typing import Final
 from kiai.accounts import User
 from kiai.chat.bot import Argument, ArgumentKind, BotCommand, CommandContext
 from kiai.chat.model import is_instance
-from kiai.chat.service import Chat
-from kiai.clock import Clock
 from kiai.errors import Refused
 from kiai.faces.bot.acting import actor_of
 from kiai.osu.texts import chat_name, chat_text
-from kiai.presence import Presence
-from kiai.staff import Staff, audit
-from kiai.staff.authority import Authority, Requirement, check_not_bot
+from kiai.staff import Staff
+from kiai.staff.announcements import Announcements
 from kiai.staff.channel_desk import ChannelDesk
 from kiai.staff.service import check_roles
-from kiai.storage.port import Transaction
 
-REASON_MAX: Final = 500
 USER: Final = Argument("user", ArgumentKind.USER)
 ROLES: Final = Argument("roles", ArgumentKind.TEXT, check=check_roles)
 REASON: Final = Argument("reason", ArgumentKind.REASON)
@@ -30,21 +25,10 @@ REASON: Final = Argument("reason", ArgumentKind.REASON)
 class ModerationCommands:
     """Handlers of the commands of staff."""
 
-    def __init__(
-        self,
-        authority: Authority,
-        staff: Staff,
-        presence: Presence,
-        channel_desk: ChannelDesk,
-        chat: Chat,
-        clock: Clock,
-    ) -> None:
-        self._authority = authority
+    def __init__(self, staff: Staff, announcements: Announcements, channel_desk: ChannelDesk) -> None:
         self._staff = staff
-        self._presence = presence
+        self._announcements = announcements
         self._channel_desk = channel_desk
-        self._chat = chat
-        self._clock = clock
 
     async def add_privilege(self, context: CommandContext, user: User, roles: str) -> Sequence[str]:
         """`!addpriv`."""
@@ -76,22 +60,17 @@ class ModerationCommands:
 
     async def alert(self, context: CommandContext, text: str) -> Sequence[str]:
         """`!alert`."""
-        await self._write(context, "alerts.send", "alert_all", "server", 0, text)
-        await self._presence.alert(text)
+        await self._announcements.alert_all(actor_of(context), text)
         return ("Sent a notification to all online players.",)
 
     async def alert_user(self, context: CommandContext, user: User, text: str) -> Sequence[str]:
         """`!alertuser`."""
-        await self._authority.require(actor_of(context), "alerts.send")
-        check_not_bot(user.id)
-        await self._write(context, "alerts.send", "alert_user", "user", user.id, text)
-        await self._presence.alert(text, user.id)
+        await self._announcements.alert(actor_of(context), user, text)
         return (f"Sent a notification to {chat_name(user.name)}.",)
 
     async def announce(self, context: CommandContext, text: str) -> Sequence[str]:
         """`!announce`."""
-        await self._write(context, "announce.post", "announce", "server", 0, text)
-        await self._chat.post("#announce", text)
+        await self._announcements.post(actor_of(context), text)
         return ("Posted in #announce.",)
 
     async def moderated(self, context: CommandContext, on: str | None) -> Sequence[str]:
@@ -103,25 +82,6 @@ class ModerationCommands:
         if channel.moderated:
             return ("Only staff can write in this channel now.",)
         return ("Everyone can write in this channel again.",)
-
-    async def _write(
-        self, context: CommandContext, permission: str, action: str, kind: str, target_id: int, reason: str
-    ) -> None:
-        """Check the author and write the audit row. Raises NotAllowed."""
-        now = self._clock.now_ms()
-
-        async def body(tx: Transaction) -> None:
-            await audit.write(
-                tx,
-                actor_of(context),
-                action,
-                at_ms=now,
-                target_kind=kind,
-                target_id=target_id,
-                reason=reason[:REASON_MAX],
-            )
-
-        await self._authority.transaction(Requirement(actor_of(context), permission), body)
 
     def commands(self) -> list[BotCommand]:
         """Return the declarations of the commands of staff."""

@@ -1,6 +1,6 @@
 """Commands about the server and about the match in whose channel they are written."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from kiai import __version__
 from kiai.chat.bot import BotCommand, CommandContext, CommandScope
@@ -13,13 +13,21 @@ from kiai.realtime.port import Realtime
 
 
 class ServerCommands:
-    """Handlers of `!server` and `!current`."""
+    """Handlers of `!server` and `!current`. `online_count`: the number that the website and the API show, too."""
 
-    def __init__(self, realtime: Realtime, clock: Clock, title: str, link: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        realtime: Realtime,
+        clock: Clock,
+        title: str,
+        link: Callable[[str], str],
+        online_count: Callable[[], Awaitable[int]],
+    ) -> None:
         self._realtime = realtime
         self._clock = clock
         self._title = title
         self._link = link
+        self._online_count = online_count
         # Monotonic, so that setting the system clock does not change the uptime. Each worker has its own.
         self._started = clock.monotonic()
 
@@ -27,7 +35,7 @@ class ServerCommands:
         """`!server`."""
         up_s = round(self._clock.monotonic() - self._started)
         days, hours, minutes = up_s // 86_400, up_s // 3_600 % 24, up_s // 60 % 60
-        online = await self._realtime.online_count()
+        online = await self._online_count()
         return (f"{self._title}, kiai {__version__}, up {days}d {hours}h {minutes}m, {online} players online.",)
 
     async def current(self, context: CommandContext) -> Sequence[str]:

@@ -1,5 +1,6 @@
 """Commands about players and the server: WHO, WHOIS, ISON, USERHOST, LUSERS, VERSION and TIME."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -20,7 +21,7 @@ NAME_MAX: Final = 64
 
 
 class PeopleCommands:
-    """The commands."""
+    """The commands. `online_count`: the number of players online that the website and the API show, too."""
 
     def __init__(
         self,
@@ -32,6 +33,7 @@ class PeopleCommands:
         *,
         bot_name: str,
         version: str,
+        online_count: Callable[[], Awaitable[int]],
     ) -> None:
         self._channels = channels
         self._rows = rows
@@ -40,6 +42,7 @@ class PeopleCommands:
         self._clock = clock
         self._bot_names = {safe_name(BOT_NICK), safe_name(bot_name)}
         self._version = version
+        self._online_count = online_count
 
     async def who(self, connection: Connection, params: tuple[str, ...]) -> None:
         """WHO."""
@@ -95,7 +98,7 @@ class PeopleCommands:
     async def lusers(self, connection: Connection, params: tuple[str, ...]) -> None:
         """LUSERS."""
         del params
-        users = await self._realtime.online_count()
+        users = await self._online_count()
         channels = len(self._rows.readable(connection.known.priv))
         connection.reply("251", text=f"There are {users} users and 0 invisible on 1 servers")
         connection.reply("252", "0", text="operator(s) online")

@@ -122,6 +122,7 @@ class SiteGateway:
         clock: Clock,
         ids: Ids,
         under_maintenance: Callable[[], bool],
+        streams: StreamSender,
         *,
         limited: bool,
         hosts_tls: bool,
@@ -139,7 +140,7 @@ class SiteGateway:
         self._sends_hsts = sends_hsts
         self._staff_second_factor = staff_second_factor
         self._compression = Compression()
-        self._streams = StreamSender()
+        self._streams = streams
         self._outage = Outage("site", "unavailable", "available again")
 
     def app(self, pages: list[Page]) -> FalconApp:
@@ -290,7 +291,7 @@ class SiteGateway:
             if request.visitor.user is not None or cookies:
                 resp.set_header("Cache-Control", "private, no-store")
         elif isinstance(answer, Stream):
-            self._streams.send(req, resp, answer)
+            self._streams.send(req, resp, answer, lasts=_is_staff(request.visitor))
         elif isinstance(answer, Content):
             resp.status = answer.status
             resp.content_type = answer.content_type
