@@ -185,7 +185,7 @@ class CommunityServices:
         self.notes = Notes(database, accounts, authority, clock)
         self.naming = Naming(accounts, authority, services.standing, clock)
         self.audit = AuditReading(database, authority)
-        self.user_search = UserSearch(database, authority)
+        self.user_search = UserSearch(database, authority, clock)
         self.account_overviews = AccountOverviews(
             authority, accounts, services.api_keys, web_sessions, services.realtime, services.profiles
         )

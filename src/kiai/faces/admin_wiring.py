@@ -18,6 +18,7 @@ from kiai.faces.site.admin.second_factor import StaffSecondFactorPages
 from kiai.faces.site.admin.server_settings import ServerSettingsPages
 from kiai.faces.site.admin.start import AdminStart
 from kiai.faces.site.admin.user_acts import UserActs
+from kiai.faces.site.admin.user_lists import UserListPages
 from kiai.faces.site.admin.user_records import UserRecords
 from kiai.faces.site.admin.users import UserPages
 from kiai.faces.site.admin.webhooks import WebhookPages
@@ -56,10 +57,10 @@ def build_admin_pages(services: "Services") -> list[PageGroup]:
             community.sanctions,
             MatchActs(services.matches, services.realtime, services.authority, services.clock),
         ),
+        UserListPages(community.user_search),
         UserPages(
             services.authority,
             community.audit,
-            community.user_search,
             user_acts,
             community.reports,
             community.flag_queue,

@@ -25,7 +25,17 @@ HEAD_ID: Final = 1
 SANCTION_KIND: Final = "sanction"
 """The kind of the outbox rows for acts in `act_events.SANCTIONS`. The payload is the id of the audit row."""
 NOT_CHANGES: Final = frozenset(
-    {"denied", "hardware_match", "multi_check", "note", "notes_read", "report", "report_close", "user_inspect"}
+    {
+        "denied",
+        "hardware_match",
+        "multi_check",
+        "note",
+        "notes_read",
+        "report",
+        "report_close",
+        "user_inspect",
+        "user_search",
+    }
 )
 """Actions that leave their target as it was."""
 FIRST_HASH: Final = "0" * 64

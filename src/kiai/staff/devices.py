@@ -6,7 +6,7 @@ Answers contain the kinds of matches, and never a hash or an address.
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, literal_column, select
 
 from kiai.accounts import Account, User
 from kiai.accounts.login_records import MEANINGLESS
@@ -17,7 +17,7 @@ from kiai.staff import audit
 from kiai.staff.audit import Actor
 from kiai.staff.authority import Authority, Requirement
 from kiai.storage.port import Database, Query, Transaction
-from kiai.storage.tables import client_hashes, logins, shared_devices, users
+from kiai.storage.tables import account_events, client_hashes, logins, shared_devices, users
 
 PERMISSION: Final = "users.devices"
 MATCHES_MAX: Final = 100
@@ -91,6 +91,28 @@ _ADDRESSES = Query(
     .limit(LOGINS_READ),
     lambda address: str(address),
 )
+# An account with many events has lost the row of its registration. Then only its logins count.
+_REGISTERED: Final[Any] = account_events.c.kind == literal_column("'register'")
+_OWN_REGISTRATION = Query(
+    select(account_events.c.address)
+    .where(account_events.c.user_id == bindparam("user_id"), account_events.c.failed == 0, _REGISTERED)
+    .order_by(account_events.c.id)
+    .limit(1),
+    lambda address: str(address),
+)
+_BY_REGISTRATION = Query(
+    select(users.c.id, users.c.name, users.c.priv, func.min(account_events.c.at_ms), func.max(account_events.c.at_ms))
+    .select_from(account_events.join(users, users.c.id == account_events.c.user_id))
+    .where(
+        account_events.c.address == bindparam("address"),
+        account_events.c.user_id != bindparam("user_id"),
+        _REGISTERED,
+    )
+    .group_by(users.c.id, users.c.name, users.c.priv)
+    .order_by(*_SANCTIONED_FIRST)
+    .limit(MATCHES_MAX),
+    _Seen,
+)
 _BY_ADDRESS = Query(
     select(users.c.id, users.c.name, users.c.priv, func.min(logins.c.at_ms), func.max(logins.c.at_ms))
     .select_from(logins.join(users, users.c.id == logins.c.user_id))
@@ -117,9 +139,15 @@ class Devices:
         for kind, query in _BY_HASH.items():
             for seen in await self._database.all(query, user_id=player.id):
                 found.setdefault(seen.user_id, {})[kind] = seen
-        addresses = dict.fromkeys(await self._database.all(_ADDRESSES, user_id=player.id))
-        for address in [address for address in addresses if not is_loopback(address)][:ADDRESSES_MAX]:
-            for seen in await self._database.all(_BY_ADDRESS, user_id=player.id, address=address):
+        registered = await self._database.all(_OWN_REGISTRATION, user_id=player.id)
+        addresses = dict.fromkeys([*registered, *await self._database.all(_ADDRESSES, user_id=player.id)])
+        for address in [one for one in addresses if one and not is_loopback(one)][:ADDRESSES_MAX]:
+            by_address = [
+                seen
+                for query in (_BY_ADDRESS, _BY_REGISTRATION)
+                for seen in await self._database.all(query, user_id=player.id, address=address)
+            ]
+            for seen in by_address:
                 earlier = found.setdefault(seen.user_id, {}).get("address", seen)
                 found[seen.user_id]["address"] = _both(earlier, seen)
         now = self._clock.now_ms()

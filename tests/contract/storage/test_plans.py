@@ -325,6 +325,8 @@ def test_song_select_submissions_and_profiles_use_no_slow_read(every: dict[str, 
         "kiai.scores.profiles",
         "kiai.scores.statements.ranks",
         "kiai.staff.audit_reading",
+        "kiai.staff.user_filters",
+        "kiai.staff.user_search",
     }
     by_name = {name for name in slow if name.startswith(("kiai.accounts.queries", "kiai.scores.statements"))}
     assert by_name == {

@@ -1,10 +1,13 @@
 """The pages of accounts in the panel: search, state, and acts of two administrators at once."""
 
-from sqlalchemy import update
+from urllib.parse import urlencode
+
+from sqlalchemy import delete, insert, update
 from tests.site.admin.kit import (
     ADMINISTRATOR,
     DEVELOPER,
     MODERATOR,
+    NOMINATOR,
     OTHER,
     OWNER,
     PLAYER,
@@ -13,7 +16,9 @@ from tests.site.admin.kit import (
     SECOND,
     World,
     confirmed,
+    details,
 )
+from tests.site.kit import PageReply
 
 from kiai.storage.tables import users
 
@@ -35,6 +40,64 @@ def test_search_finds_accounts_by_name_part_of_the_name_and_id_also_hidden_ones(
         assert str(RESTRICTED) in found, text
     assert page.one("[data-state]").attributes["data-state"] == "restricted"
     assert browser.get("/admin/users?q=nobody-has-this-name").css("tbody tr") == []
+
+
+def found_in(page: PageReply) -> list[int]:
+    return [int(row.attributes["data-user-id"] or 0) for row in page.css("tbody tr")]
+
+
+def test_filters_stand_in_the_address_and_the_form(world: World) -> None:
+    normal(world)
+    browser = world.browser(MODERATOR)
+    form = browser.get("/admin/users").form("Search users")
+
+    page = form.fill(State="restricted").press()
+
+    assert RESTRICTED in found_in(page)
+    assert PLAYER not in found_in(page)
+    assert "state=restricted" in page.path
+    assert page.form("Search users").values["state"] == "restricted"
+    assert found_in(browser.get("/admin/users?role=nominator")) == [NOMINATOR, OWNER][::-1]
+    assert found_in(browser.get(f"/admin/users?q={RESTRICTED}&state=banned")) == []
+    assert found_in(browser.get(f"/admin/users?q={RESTRICTED}&state=restricted")) == [RESTRICTED]
+    assert "No account fits" in browser.get("/admin/users?country=aq&seen_until=1971-01-01").text
+    for wrong in ("state=x", "role=x", "country=xyz", "joined_since=yesterday", "seen_until=1e9", "before=-1"):
+        assert browser.get(f"/admin/users?{wrong}").status == 400, wrong
+
+
+def test_next_page_of_a_filtered_list_keeps_the_filters(world: World) -> None:
+    ids = range(5_000, 5_051)
+    rows = [{"id": n, "name": f"many {n}", "safe_name": f"many_{n}", "email": f"m{n}", "country": "is"} for n in ids]
+    world.write(insert(users).values([{**row, "created_at_ms": 1, "active_at_ms": 1} for row in rows]))
+    try:
+        page = world.browser(MODERATOR).get("/admin/users?country=is&joined_until=1970-01-02")
+        after = page.follow("Next")
+    finally:
+        world.write(delete(users).where(users.c.id.in_(ids)))
+
+    assert found_in(page) + found_in(after) == [*ids][::-1]
+    assert after.css('[rel="next"]') == []
+
+
+def test_private_search_is_for_administrators_and_is_recorded_without_the_text(world: World) -> None:
+    email = world.row(users.select().where(users.c.id == PLAYER)).email
+    before = len(world.audit())
+
+    refused = world.browser(MODERATOR).get(f"/admin/users?{urlencode({'q': email})}")
+    assert found_in(refused) == []
+    assert len(world.audit()) == before
+    assert "e-mail" not in refused.one("main").text()
+
+    page = world.browser(ADMINISTRATOR).get(f"/admin/users?{urlencode({'q': email})}")
+
+    assert found_in(page) == [PLAYER]
+    [row] = world.audit()[before:]
+    assert (row.action, row.actor_id, details(row)) == (
+        "user_search",
+        ADMINISTRATOR,
+        {"by": "email", "found": [PLAYER]},
+    )
+    assert email not in row.details
 
 
 def test_moderator_sees_no_private_data_and_only_own_acts(world: World) -> None:

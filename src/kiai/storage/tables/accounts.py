@@ -12,6 +12,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    func,
     text,
 )
 
@@ -74,6 +75,14 @@ partial_index("ix_users_deletes", "deletes_at_ms IS NOT NULL", users.c.deletes_a
 partial_index("ix_users_restricted_until", "restricted_until_ms > 0", users.c.restricted_until_ms, users.c.id)
 partial_index("ix_users_freeze_until", "freeze_until_ms > 0", users.c.freeze_until_ms, users.c.id)
 partial_index("ix_users_donor_until", "donor_until_ms > 0", users.c.donor_until_ms, users.c.id)
+# Lists of staff by state, role, country and time of joining (`staff/user_filters.py`), newest first.
+partial_index("ix_users_restricted", "(priv & 1) = 0", users.c.id)
+partial_index("ix_users_banned", "banned_at_ms IS NOT NULL", users.c.id)
+partial_index("ix_users_deleted", "deleted_at_ms IS NOT NULL", users.c.id)
+partial_index("ix_users_silenced", "silenced_until_ms > 0", users.c.silenced_until_ms, users.c.id)
+partial_index("ix_users_roles", "(priv & 31924) <> 0", users.c.id)  # `user_filters.ROLE_BITS`
+Index("ix_users_own_country", func.coalesce(users.c.home_country, users.c.country), users.c.id)
+Index("ix_users_joined", users.c.created_at_ms, users.c.id)
 Index("ix_users_names", users.c.id, users.c.safe_name, users.c.priv)  # search by a part of the name: a covering index
 
 notes = Table(

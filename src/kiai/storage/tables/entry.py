@@ -84,6 +84,7 @@ account_events = Table(
     Column("address", String(64), nullable=False),
     Column("agent", String(256), nullable=False),
     Index("ix_account_events_of", "user_id", "failed", "id"),
+    Index("ix_account_events_address", "address", "user_id"),  # staff searches accounts by address
     sqlite_autoincrement=True,
 )
 

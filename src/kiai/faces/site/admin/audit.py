@@ -1,8 +1,6 @@
 """`/admin/audit`: the audit log with filters, and `/admin/audit.csv`, the same rows as CSV."""
 
 import asyncio
-import re
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -13,9 +11,9 @@ from kiai.faces.rate_limit import RateLimit
 from kiai.faces.site.admin.audit_details import Details, details_of
 from kiai.faces.site.admin.frame import admin_view, staff_actor, staff_page
 from kiai.faces.site.admin.named_accounts import account_id
-from kiai.faces.site.page import BadParameter, Content, Page, Response, SiteRequest
+from kiai.faces.site.admin.times import time_of
+from kiai.faces.site.page import Content, Page, Response, SiteRequest
 from kiai.faces.site.templating import url
-from kiai.osu.numbers import whole_number
 from kiai.staff.audit_csv import csv_head, csv_lines
 from kiai.staff.audit_reading import NO_END_MS, AuditEntry, AuditFilter, AuditReading
 from kiai.staff.authority import Authority
@@ -33,11 +31,8 @@ EXPORTS: Final = RateLimit("admin-exports", 10, 60.0)
 SOURCES: Final = ("game", "irc", "web", "api", "cli", "job")
 INVARIANT: Final = "I14"
 """The key of the chain of hashes in the results of `kiai doctor`."""
-TIME_FORMS: Final = "a day like 2026-05-03, in UTC, or unix seconds"
 TOO_SLOW: Final = "The search takes too long. Give an actor, a target or a shorter time."
 ID_MAX: Final = 2**62
-_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
-_UNIX_MAX: Final = 2**40
 
 
 class ShownAct(msgspec.Struct, frozen=True):
@@ -129,8 +124,8 @@ class AuditPages:
             action=query.text("action"),
             source=query.text("source"),
             text=query.text("q"),
-            since_ms=_time(request, "since") or 0,
-            until_ms=_time(request, "until", end=True) or NO_END_MS,
+            since_ms=time_of(request, "since") or 0,
+            until_ms=time_of(request, "until", end=True) or NO_END_MS,
         )
 
     async def _account(self, request: SiteRequest, name: str) -> int | None:
@@ -142,24 +137,6 @@ class AuditPages:
 
 def _typed(request: SiteRequest) -> dict[str, str]:
     return {name: request.query.text(name) for name in ("actor", "target", "action", "source", "since", "until", "q")}
-
-
-def _time(request: SiteRequest, name: str, *, end: bool = False) -> int | None:
-    """Return a time of the query in unix ms, with `end` that of the last moment of a day or second."""
-    text = request.query.text(name)
-    if not text:
-        return None
-    if _DAY.fullmatch(text):
-        try:
-            day = datetime.fromisoformat(text).replace(tzinfo=UTC)
-        except ValueError as error:
-            raise BadParameter(name, TIME_FORMS, text) from error
-        first = int(day.timestamp() * 1000)
-        return first + timedelta(days=1) // timedelta(milliseconds=1) - 1 if end else first
-    seconds = whole_number(text, _UNIX_MAX)
-    if seconds is None:
-        raise BadParameter(name, TIME_FORMS, text)
-    return seconds * 1000 + (999 if end else 0)
 
 
 def _chain(data: Path) -> Chain:

@@ -1,4 +1,4 @@
-"""`/admin/users`: the search of accounts, an account, and the acts of staff on it (`admin/user_acts.py`)."""
+"""`/admin/users/{id}`: an account, and the acts of staff on it (`admin/user_acts.py`)."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -11,7 +11,7 @@ from kiai.faces.site.admin.flags import figures_of
 from kiai.faces.site.admin.frame import admin_view, staff_actor, staff_page
 from kiai.faces.site.admin.user_acts import UserActs, possible_acts, roles_of
 from kiai.faces.site.admin.user_records import PATH, UserRecordPages, UserRecords, user_of
-from kiai.faces.site.page import Page, Response, SiteRequest, View
+from kiai.faces.site.page import Page, SiteRequest, View
 from kiai.osu.modes import MODES, mode_text
 from kiai.osu.privileges import UNRESTRICTED
 from kiai.scores.flags import FlagObject
@@ -23,7 +23,6 @@ from kiai.staff.flag_queue import HANDLE as HANDLES_FLAGS
 from kiai.staff.flag_queue import FlagQueue
 from kiai.staff.reports import PERMISSION as HANDLES_REPORTS
 from kiai.staff.reports import Report, Reports
-from kiai.staff.user_search import UserSearch
 
 SEES: Final = "users.notes"
 MODE_WORDS: Final = {mode: mode_text(mode) for mode in MODES}
@@ -38,7 +37,6 @@ class UserPages:
         self,
         authority: Authority,
         audit: AuditReading,
-        search: UserSearch,
         acts: UserActs,
         reports: Reports,
         flags: FlagQueue,
@@ -48,7 +46,6 @@ class UserPages:
         self._overviews = overviews
         self._reports = reports
         self._flags = flags
-        self._search = search
         self._authority = authority
         self._audit = audit
         self._forms = ActForms(
@@ -66,26 +63,10 @@ class UserPages:
     def pages(self) -> list[Page]:
         """Return the pages and the forms of the acts."""
         return [
-            staff_page(PATH, self._list, SEES),
             staff_page(f"{PATH}/{{user}}", self._forms.page, SEES),
             *self._records.pages(),
             *self._forms.pages(),
         ]
-
-    async def _list(self, request: SiteRequest) -> Response:
-        actor, text = staff_actor(request), request.query.text("q")
-        if text:
-            found = await self._search.named(actor, text)
-        else:
-            before = request.query.whole("before", 0, at_most=2**31 - 1)
-            found = await self._search.newest(actor, before=before or None)
-        values = {
-            "found": found,
-            "text": text,
-            "states": {user.id: state_of(user, request.now_ms) for user in found.users},
-            "roles": {user.id: roles_of(user) for user in found.users},
-        }
-        return admin_view(request, "users.html", "Users", values)
 
     async def _load(self, request: SiteRequest) -> User:
         return await user_of(request, self._authority, SEES)

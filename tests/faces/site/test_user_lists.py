@@ -1,0 +1,56 @@
+"""The list of accounts when the database takes too long."""
+
+import asyncio
+from typing import Any, Final, cast
+
+import pytest
+
+from kiai.accounts import User
+from kiai.errors import TooSlow
+from kiai.faces.forms import Form
+from kiai.faces.site.admin.user_lists import TOO_MANY, TOO_SLOW, UserListPages
+from kiai.faces.site.locale import locale_of
+from kiai.faces.site.page import QueryString, SiteRequest, View, Visitor
+from kiai.osu.privileges import ADMINISTRATOR
+from kiai.staff.user_search import UserSearch
+
+
+class SlowSearch:
+    """A search whose filtered lists exceed their time limit."""
+
+    async def filtered(self, *_: object, **__: object) -> None:
+        raise TooSlow("database")
+
+    private = filtered
+
+
+# Only the id and the privileges matter here.
+INSPECTS: Final = User(**{**dict.fromkeys(User.__struct_fields__, 0), "id": 3, "priv": 3 | ADMINISTRATOR})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [({"seen_until": "2020-01-01"}, TOO_SLOW), ({"q": "203.0.113.7"}, TOO_MANY)],
+    ids=["filters", "address"],
+)
+def test_list_that_takes_too_long_says_why(query: dict[str, str], sentence: str) -> None:
+    [page] = UserListPages(cast(UserSearch, SlowSearch())).pages()
+    request = SiteRequest(
+        method="GET",
+        url="/admin/users",
+        path={},
+        query=QueryString(query),
+        form=Form(),
+        headers={},
+        cookies={},
+        address="192.0.2.1",
+        now_ms=0,
+        visitor=Visitor(user=INSPECTS),
+        locale=locale_of("en"),
+    )
+
+    answer: Any = asyncio.run(cast(Any, page.handler(request)))
+
+    assert isinstance(answer, View)
+    assert answer.status == 422
+    assert answer.values["sentence"] == sentence
