@@ -1,8 +1,8 @@
 """`scripts/bench panel`: processor time of pages of the admin panel, with 1,000,000 users and 10,000,000 audit rows.
 
 One owner requests each page in turn, one request at a time, over one connection. The time is processor time of the
-server, without the time that its jobs take meanwhile. The median of the rounds counts. The budget is 5 ms for a page. The
-growth is against a world with 1,000 users and 10,000 rows. Short lists of the small world cost less.
+server, without the time that its jobs take meanwhile. The median of the rounds counts. The budget is 5 ms for a page.
+The growth is against a world with 1,000 users and 10,000 rows. Short lists of the small world cost less.
 """
 
 import argparse
