@@ -22,6 +22,7 @@ from kiai.staff.account_overview import AccountOverviews
 from kiai.staff.address_blocks import AddressBlocks
 from kiai.staff.announcements import Announcements
 from kiai.staff.audit_reading import AuditReading
+from kiai.staff.backup_runs import BackupRuns
 from kiai.staff.channel_desk import ChannelDesk
 from kiai.staff.chat_desk import ChatDesk
 from kiai.staff.clan_search import ClanSearch
@@ -36,10 +37,12 @@ from kiai.staff.filter_desk import FilterDesk
 from kiai.staff.flag_queue import FlagQueue
 from kiai.staff.flag_verdicts import FlagVerdicts
 from kiai.staff.inspection import Inspections
+from kiai.staff.job_runs import JobDesk, JobWorker
 from kiai.staff.kicks import Kicks
 from kiai.staff.live_settings import LiveSettings
 from kiai.staff.maintenance import Maintenance
 from kiai.staff.map_imports import MapImports
+from kiai.staff.map_jobs import MapJobs
 from kiai.staff.map_news import MapNews
 from kiai.staff.map_requests import MapRequests, NominationRules
 from kiai.staff.medal_awards import MedalAwards
@@ -60,6 +63,7 @@ from kiai.staff.timed_ends import TimedEnds
 from kiai.staff.user_search import UserSearch
 from kiai.staff.webhooks import WebhookEditor
 from kiai.staff.wipes import Wipes
+from kiai.stores import back_up, check_outside
 from kiai.webhooks import Webhooks
 from kiai.webhooks.sending import Sender
 
@@ -176,7 +180,9 @@ class CommunityServices:
         self.debug_log = DebugLog(authority, services.switches, clock, level=services.settings.log_level)
         self.sanctions = Sanctions(authority, self.restrictions, services.silences, self.kicks)
         self.content_removal = ContentRemoval(accounts, services.avatars, authority, clock)
-        self.recalculations = Recalculations(database, authority, services.recalculation, services.beatmaps, clock)
+        self.job_desk = JobDesk(database, authority, clock)
+        self.recalculations = Recalculations(authority, services.recalculation, services.beatmaps, self.job_desk)
+        self._build_jobs(services)
         backfill = MedalBackfill(database, services.beatmaps, services.difficulties)
         self.medal_awards = MedalAwards(database, authority, backfill, clock)
         self.inspections = Inspections(authority, accounts, services.logins, self.reports, services.realtime, clock)
@@ -192,6 +198,24 @@ class CommunityServices:
         services.outbox.subscribe(SILENCES, services.silences.deliver)
         self.player_lines = PlayerLines(accounts, services.realtime, services.mail, services.chat.notify)
         services.outbox.subscribe(BOT_LINES, self.player_lines.deliver)
+
+    def _build_jobs(self, services: "Services") -> None:
+        """Build the jobs that staff starts."""
+        settings, clock = services.settings, services.clock
+        BackupRuns(
+            self.job_desk,
+            settings.backup_to,
+            lambda folder, progress: back_up(settings, services.stores.files, clock, folder, progress),
+            lambda folder: check_outside(settings, folder),
+        )
+        MapJobs(
+            self.job_desk,
+            services.importer,
+            services.refreshing,
+            lambda actor, changed: services.staff.record_import(actor, changed),
+            settings.data,
+        )
+        self.job_worker = JobWorker(services.database, self.job_desk.kinds, clock)
 
     def _build_ranking(self, services: "Services") -> None:
         """Build the acts of players and nominators on statuses of maps."""

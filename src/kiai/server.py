@@ -1,6 +1,7 @@
 """The server over the services: its faces as one ASGI application, its metrics and its periodic jobs."""
 
 import asyncio
+import functools
 import socket
 from collections.abc import Callable
 from ipaddress import ip_network
@@ -40,10 +41,10 @@ from kiai.samples import CHECK_EVERY_S as SAMPLES_EVERY_S
 from kiai.samples import Sampler
 from kiai.scores.announcing import SAY_EVERY_S
 from kiai.shared_memory import SharedMemory
+from kiai.staff.job_runs import WORK_EVERY_S
 from kiai.staff.maintenance import DRAIN_EVERY_S
 from kiai.staff.map_news import SAY_EVERY_S as MAP_NEWS_EVERY_S
 from kiai.staff.medal_awards import WORK_EVERY_S as AWARDS_EVERY_S
-from kiai.staff.recalculations import WORK_EVERY_S
 from kiai.staff.shutdown import CHECK_EVERY_S
 from kiai.staff.switches import RELOAD_EVERY_S
 from kiai.uptime import SAMPLE_EVERY_S
@@ -217,9 +218,13 @@ class HttpServer:
             PeriodicJob("webhooks", 0.5, services.community.webhooks.deliver),
             PeriodicJob("webhook-bounds", 5.0, services.community.webhooks.bound, shared=True),
             PeriodicJob("webhook-figures", 5.0, services.community.webhooks.count),
-            PeriodicJob("recalculations", WORK_EVERY_S, services.community.recalculations.work, shared=True),
             PeriodicJob("medal-awards", AWARDS_EVERY_S, services.community.medal_awards.work, shared=True),
             PeriodicJob("old-avatars", HOUR_S, services.avatars.sweep, shared=True),
+        ]
+        worker = services.community.job_worker
+        jobs += [
+            PeriodicJob(f"{kind}-runs", WORK_EVERY_S, functools.partial(worker.work, kind), shared=True)
+            for kind in services.community.job_desk.kinds
         ]
         if services.site.entry.mailing.is_on:
             jobs.append(PeriodicJob("mail", 1.0, services.site.entry.mailing.deliver, shared=True))

@@ -42,7 +42,7 @@ class SettingOrigin(msgspec.Struct, frozen=True):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of one server, from `kiai.settings.load_settings`. `repr` masks secrets.
 
-    Each field except `origins` is a setting; `origins` are in the same order.
+    Each field except `origins` is a setting; `origins` has one element for each.
     """
 
     # --- the server
@@ -79,6 +79,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     state: str | None
     workers: int
     files: str | None
+    backup_to: Path | None
 
     # --- logs
     log: Literal["json", "text"]

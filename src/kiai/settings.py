@@ -274,6 +274,9 @@ class SettingsDeclaration(BaseSettings):
         shown_default="files, in the data folder",
         example="/srv/kiai-files",
     )
+    backup_to: Folder | None = _setting(
+        None, "Folder for backups that developers start in the panel.", allowed="a folder", example="/srv/backups"
+    )
 
     # --- logs
     log: Literal["json", "text"] = _setting(

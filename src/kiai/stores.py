@@ -285,8 +285,25 @@ async def open_stores(
 # --- backups
 
 
-async def back_up(settings: Settings, files: FileStore, clock: Clock, folder: Path) -> Manifest:
-    """Write a backup of the current data to `folder`. Raises Refused and Unavailable."""
+def check_outside(settings: Settings, folder: Path) -> None:
+    """Refuse a folder inside the data: the backup would be lost with the data and copied by the next backup."""
+    target = folder.resolve()  # a symbolic link can lead into the data
+    for place in (settings.data, Path(settings.files or settings.data)):
+        if place.resolve() in (target, *target.parents):
+            raise Refused(f"{folder} is inside {place}, which is backed up; choose a folder outside of it")
+
+
+async def back_up(
+    settings: Settings,
+    files: FileStore,
+    clock: Clock,
+    folder: Path,
+    progress: backups.Progress = lambda files: None,
+) -> Manifest:
+    """Write a backup of the current data to `folder`. `progress` gets the number of copied files.
+
+    Raises Refused and Unavailable.
+    """
     url = settings.database
 
     async def dump(into: Path) -> None:
@@ -296,7 +313,7 @@ async def back_up(settings: Settings, files: FileStore, clock: Clock, folder: Pa
             await dump_postgres(url, into)
 
     manifest = await backups.back_up(
-        folder, engine=engine_of(settings), schema=newest(), dump=dump, files=files, clock=clock
+        folder, engine=engine_of(settings), schema=newest(), dump=dump, files=files, clock=clock, progress=progress
     )
     await asyncio.to_thread(record_back_up, settings.data, manifest)
     return manifest

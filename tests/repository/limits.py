@@ -91,10 +91,10 @@ from kiai.spectating import service as spectating
 from kiai.staff import (
     address_blocks,
     announcements,
+    job_runs,
     map_requests,
     medal_awards,
     nominations,
-    recalculations,
     shutdown,
     switches,
 )
@@ -409,7 +409,8 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     "pp calculation": (performance.CPU_S, performance.WAITING_MAX, performance.WAIT_S),
     "body of `set_player_info`": (account.CHANGES_MAX / KIB,),
     "API keys per account": (queries.KEYS_MAX,),
-    "queued recalculations of `!recalc`": (recalculations.QUEUED_MAX,),
+    "waiting and running jobs of one kind": (job_runs.QUEUED_MAX,),
+    "shown runs of jobs": (job_runs.KEPT,),
     "queued awards of missing medals": (medal_awards.QUEUED_MAX,),
     "blocked addresses": (address_blocks.BLOCKS_MAX,),
     "delay of `!shutdown`": (shutdown.DELAY_LEAST_S, shutdown.DELAY_MOST_S / 3_600),

@@ -61,6 +61,7 @@ EXAMPLES: Final = {
     "webhook": "1",
     "text": "1",
     "document": "rules",
+    "run": "1",
 }
 """A value for each parameter of a path, in the demo world."""
 STREAMS: Final = {"/live"}

@@ -218,7 +218,7 @@ class Importer:
         (done, total) sources.
         """
         run = _Run()
-        sources = list(_sources(paths, run.report))
+        sources = list(sources_in(paths, run.report))
         touched: set[int] = set()
         for done, source in enumerate(sources):
             progress(done, len(sources))
@@ -228,6 +228,15 @@ class Importer:
             await self._store_archive(group, sets, run)
         progress(len(sources), len(sources))
         run.report.sets = len(touched)
+        return run.report
+
+    async def import_source(self, source: list[Path], *, status: MapStatus | None = None) -> ImportReport:
+        """Import one source from `sources_in`: an archive, or the .osu files of a folder. `status` is as above."""
+        run = _Run()
+        group = await asyncio.to_thread(_read, source, run.report)
+        sets = await self._import_group(group.files, status, run)
+        await self._store_archive(group, sets, run)
+        run.report.sets = len(sets)
         return run.report
 
     async def import_file(
@@ -521,7 +530,7 @@ def _status(
 # --- reading files and archives
 
 
-def _sources(paths: Iterable[Path], report: ImportReport) -> Iterator[list[Path]]:
+def sources_in(paths: Iterable[Path], report: ImportReport) -> Iterator[list[Path]]:
     """Yield groups of files: each archive separately, and the .osu files of each folder together."""
     for path in paths:
         try:

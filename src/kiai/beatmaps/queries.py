@@ -3,7 +3,7 @@
 from sqlalchemy import bindparam, func, insert, literal_column, select, update
 
 from kiai.beatmaps.model import Beatmap
-from kiai.storage.port import Command, Query, columns_for, scalar
+from kiai.storage.port import Command, Lane, Query, columns_for, scalar
 from kiai.storage.tables import maps, sets
 
 SET_MAX = 500  # difficulties of one set
@@ -139,6 +139,19 @@ DUE = Query(
     .order_by(sets.c.check_at_ms)
     .limit(bindparam("limit")),
     scalar,
+)
+OFFICIAL_AFTER = Query(
+    select(sets.c.id)
+    .where(sets.c.id > bindparam("after"), sets.c.id < bindparam("below"))
+    .order_by(sets.c.id)
+    .limit(100),
+    scalar,
+)
+OFFICIAL_COUNT = Query(
+    select(func.count()).select_from(sets).where(sets.c.id < bindparam("below")),
+    scalar,
+    lane=Lane.JOB,
+    scans="a job counts the sets that it checks, once",
 )
 CHECKED = Command(
     update(sets)

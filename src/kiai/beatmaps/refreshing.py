@@ -6,6 +6,7 @@ set with an official board, and at most a day.
 See docs/spec/beatmaps.md#keeping-sets-up-to-date.
 """
 
+from collections.abc import AsyncIterator
 from typing import Final
 
 from kiai.beatmaps import queries
@@ -54,18 +55,34 @@ class BeatmapRefresher:
         now = self._clock.now_ms()
         done = 0
         for set_id in await self._database.all(queries.DUE, now_ms=now, limit=AT_ONCE):
-            beatmaps = await self._database.all(queries.OF_SET, set_id=set_id)
-            try:
-                if beatmaps:
-                    await self._upstream.refresh(beatmaps)
-            except Unavailable as error:
-                get_logger("upstream").info("set not refreshed", set_id=set_id, why=str(error))
-                # Later, not next: sets that fail must not keep the others from their turn.
-                await self._note(set_id, now, now + AGAIN_MS)
-                continue
-            await self._note(set_id, now, now + await self._wait_ms(set_id, beatmaps, now))
-            done += 1
+            done += not await self._refresh(set_id, now)
         return done
+
+    async def count(self) -> int:
+        """Return the number of official sets."""
+        return await self._database.one(queries.OFFICIAL_COUNT, below=OWN_ID_FIRST) or 0
+
+    async def refresh_after(self, set_id: int) -> AsyncIterator[tuple[int, str]]:
+        """Check all official sets with ids above `set_id` now, and yield each id with the fault or an empty text."""
+        while found := await self._database.all(queries.OFFICIAL_AFTER, after=set_id, below=OWN_ID_FIRST):
+            for set_id in found:
+                now = self._clock.now_ms()
+                fault = await self._refresh(set_id, now)
+                yield set_id, fault
+
+    async def _refresh(self, set_id: int, now: int) -> str:
+        """Check a set, and schedule the next check. Return the fault of upstream, or an empty text."""
+        beatmaps = await self._database.all(queries.OF_SET, set_id=set_id)
+        try:
+            if beatmaps:
+                await self._upstream.refresh(beatmaps)
+        except Unavailable as error:
+            get_logger("upstream").info("set not refreshed", set_id=set_id, why=str(error))
+            # Later, not next: sets that fail must not keep the others from their turn.
+            await self._note(set_id, now, now + AGAIN_MS)
+            return str(error)
+        await self._note(set_id, now, now + await self._wait_ms(set_id, beatmaps, now))
+        return ""
 
     async def _wait_ms(self, set_id: int, beatmaps: list[Beatmap], now_ms: int) -> int:
         updated = await self._database.one(queries.SET_UPDATED, id=set_id) or now_ms

@@ -17,7 +17,6 @@ from kiai.cli.common import (
     settings_of,
     with_services,
 )
-from kiai.errors import Refused
 from kiai.server_settings import Settings
 
 if TYPE_CHECKING:
@@ -52,8 +51,10 @@ def backup(
         return await back_up(services.settings, services.stores.files, services.clock, folder)
 
     def settings() -> Settings:
+        from kiai.stores import check_outside
+
         loaded = settings_of(data, database=database, files=files)
-        _check_outside(loaded, folder)
+        check_outside(loaded, folder)
         return loaded
 
     # Settings are loaded inside, so that an invalid one is an error of one line as well.
@@ -62,14 +63,6 @@ def backup(
         msgspec.to_builtins(manifest),
         f"Backed up schema {manifest.schema} and {pluralized(manifest.files, 'file')} ({manifest.bytes / 1e6:.1f} MB).",
     )
-
-
-def _check_outside(settings: Settings, folder: Path) -> None:
-    """Reject a folder inside the data: the backup would be lost with the data and copied by the next backup."""
-    target = folder.resolve()  # a symbolic link can lead into the data
-    for place in (settings.data, Path(settings.files or settings.data)):
-        if place.resolve() in (target, *target.parents):
-            raise Refused(f"{folder} is inside {place}, which is backed up; choose a folder outside of it")
 
 
 def restore(

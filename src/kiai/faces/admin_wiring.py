@@ -9,6 +9,7 @@ from kiai.faces.site.admin.channels import ChannelPages
 from kiai.faces.site.admin.clans import AdminClanPages
 from kiai.faces.site.admin.flags import FlagPages
 from kiai.faces.site.admin.health import HealthPages
+from kiai.faces.site.admin.jobs import JobPages
 from kiai.faces.site.admin.live import LivePages
 from kiai.faces.site.admin.medals import AdminMedalPages
 from kiai.faces.site.admin.news import AdminNewsPages
@@ -94,6 +95,7 @@ def build_admin_pages(services: "Services") -> list[PageGroup]:
             services.accounts,
             community.medal_awards,
         ),
+        JobPages(community.audit, community.job_desk),
         ServerSettingsPages(
             community.audit,
             community.live_settings,

@@ -95,6 +95,7 @@ PERMISSIONS: Final[Mapping[str, int]] = {
     "server.debug": DEVELOPER,
     "server.health": DEVELOPER,
     "recalc.run": DEVELOPER,
+    "jobs.run": DEVELOPER,
     "flags.scan": DEVELOPER,
     "settings.write": DEVELOPER,
     "tokens.revoke_any": DEVELOPER,

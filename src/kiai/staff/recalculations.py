@@ -1,71 +1,46 @@
-"""Recalculations of pp that developers ask for: `!recalc`. A job carries them out one after another.
+"""Recalculations of pp that developers ask for: `!recalc` and the panel. They are runs of the job `recalc`.
 
-A queued recalculation is a row of the table `progress`, next to the position of `scores/recalculation.py`. One that was
-interrupted by a restart continues behind its last finished map.
+One that was interrupted by a restart continues behind its last finished map (`scores/recalculation.py`).
 """
 
+from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-from sqlalchemy import bindparam, delete, insert, select
-
+from kiai.accounts import User
 from kiai.beatmaps import Beatmaps
-from kiai.clock import Clock
-from kiai.errors import NotFound, Refused, Unavailable, WrongState
-from kiai.logs import get_logger
+from kiai.errors import Invalid
+from kiai.osu.modes import parse_mode
+from kiai.osu.numbers import whole_number
 from kiai.scores.recalculation import Recalculation
-from kiai.staff import audit
 from kiai.staff.audit import Actor
-from kiai.staff.authority import Authority, Requirement
-from kiai.staff.player_lines import enqueue_line
-from kiai.storage.port import Command, Database, Query, Transaction, scalar
-from kiai.storage.tables import progress
+from kiai.staff.authority import Authority
+from kiai.staff.job_runs import CheckedStart, JobDesk, JobKind, JobProgress, JobRun
 
 PERMISSION: Final = "recalc.run"
-QUEUED_MAX: Final = 10
-WORK_EVERY_S: Final = 2.0
-PREFIX: Final = "queued recalc "
-
-
-class QueuedRecalculation(msgspec.Struct, frozen=True):
-    """A recalculation of one map, player or mode, or of everything. `id` is that of its row in the audit log."""
-
-    id: int
-    actor_id: int
-    map_id: int | None = None
-    user_id: int | None = None
-    mode: int | None = None
-
-    @property
-    def scope(self) -> tuple[int | None, int | None, int | None]:
-        """The scores that it recalculates."""
-        return self.map_id, self.user_id, self.mode
-
-
-_WAITING = Query(
-    select(progress.c.state).where(progress.c.job.startswith(PREFIX)).order_by(progress.c.at_ms).limit(QUEUED_MAX),
-    scalar,
-)
-_ADD = Command(insert(progress).values({name: bindparam(name) for name in ("job", "state", "at_ms")}))
-_REMOVE = Command(delete(progress).where(progress.c.job == bindparam("of_job")))
+KIND: Final = "recalc"
+ID_MAX: Final = 2**31 - 1
 
 
 class Recalculations:
     """Queues recalculations, and carries them out."""
 
-    def __init__(
-        self,
-        database: Database,
-        authority: Authority,
-        recalculation: Recalculation,
-        beatmaps: Beatmaps,
-        clock: Clock,
-    ) -> None:
-        self._database = database
+    def __init__(self, authority: Authority, recalculation: Recalculation, beatmaps: Beatmaps, desk: JobDesk) -> None:
         self._authority = authority
         self._recalculation = recalculation
         self._beatmaps = beatmaps
-        self._clock = clock
+        self._desk = desk
+        desk.add(
+            JobKind(
+                KIND,
+                "Recalculation",
+                self._check,
+                self._run,
+                permission=PERMISSION,
+                action="recalc",
+                parallel=True,
+                waits=True,
+            )
+        )
 
     async def queue(
         self, actor: Actor, *, map_id: int | None = None, user_id: int | None = None, mode: int | None = None
@@ -74,71 +49,41 @@ class Recalculations:
 
         Raises NotAllowed, NotFound, WrongState if the same one is queued, and Refused at the limit.
         """
-        await self._authority.require(actor, PERMISSION)
-        if user_id is not None:
-            await self._authority.target(user_id)
-        scope = map_id, user_id, mode
-        kind = "beatmap" if map_id is not None else "user" if user_id is not None else "server"
-        now = self._clock.now_ms()
+        given = {"map": map_id, "user": None if user_id is None else f"#{user_id}", "mode": mode}
+        return await self._desk.start(
+            actor, KIND, {name: str(value) for name, value in given.items() if value is not None}
+        )
 
-        async def body(tx: Transaction) -> int:
-            # First, because it locks the log: of two acts at the same time, the second sees the queue after the first.
-            job_id = await audit.write(
-                tx,
-                actor,
-                "recalc",
-                at_ms=now,
-                target_kind=kind,
-                target_id=map_id or user_id or 0,
-                details={"map_id": map_id, "user_id": user_id, "mode": mode},
-            )
-            waiting = [_decoded(state) for state in await tx.all(_WAITING)]
-            if any(job.scope == scope for job in waiting):
-                raise WrongState("this recalculation is already queued")
-            if len(waiting) >= QUEUED_MAX:
-                raise Refused(f"{QUEUED_MAX} recalculations are queued; try again when one is done")
-            job = QueuedRecalculation(job_id, actor.user_id, *scope)
-            await tx.run(_ADD, job=f"{PREFIX}{job_id}", state=msgspec.json.encode(job).decode(), at_ms=now)
-            return job_id
+    async def _check(self, given: Mapping[str, str]) -> CheckedStart:
+        """Check the parameters `map` (an id), `user` (a name, or # and an id) and `mode`."""
+        params: dict[str, str] = {}
+        target = "server", 0
+        if "user" in given:
+            user = await self._user(given["user"])
+            params["user"], target = f"#{user.id}", ("user", user.id)
+        if "map" in given:
+            map_id = whole_number(given["map"], ID_MAX)
+            if not map_id:
+                raise Invalid("map", "the id of a map", given["map"])
+            params["map"], target = str(map_id), ("beatmap", map_id)
+        if "mode" in given:
+            mode = parse_mode(given["mode"])
+            if mode is None:
+                raise Invalid("mode", "0 to 6 or 8", given["mode"])
+            params["mode"] = str(mode)
+        return CheckedStart(params, *target)
 
-        return await self._authority.transaction(Requirement(actor, PERMISSION), body)
+    async def _user(self, text: str) -> User:
+        user_id = whole_number(text.removeprefix("#"), ID_MAX) if text.startswith("#") else None
+        return await self._authority.target(text if user_id is None else user_id)
 
-    async def work(self) -> bool:
-        """Carry out the oldest recalculation and notify its author. Return False if none is queued. A job calls this.
-
-        Raises Unavailable; the recalculation then stays queued.
-        """
-        states = await self._database.all(_WAITING)
-        if not states:
-            return False
-        job = _decoded(states[0])
-        text = await self._outcome(job)
-
-        async def body(tx: Transaction) -> None:
-            await tx.run(_REMOVE, of_job=f"{PREFIX}{job.id}")
-            if job.actor_id:
-                line = f"Recalculation {job.id}: {text}"
-                # Kept, because a recalculation may take longer than its author is online.
-                await enqueue_line(tx, job.actor_id, self._clock.now_ms(), line, kept=True)
-
-        await self._database.transaction(body)
-        return True
-
-    async def _outcome(self, job: QueuedRecalculation) -> str:
-        try:
-            beatmap = None if job.map_id is None else await self._beatmaps.find(id=job.map_id)
-            user = None if job.user_id is None else await self._authority.target(job.user_id)
-            report = await self._recalculation.run(mode=job.mode, beatmap=beatmap, user=user)
-        except NotFound as error:  # deleted since
-            return f"{error}."
-        except Unavailable:
-            raise
-        except Exception as error:  # a fault of the server; the next recalculations must not wait for it
-            get_logger("staff").error("recalculation failed", job=job.id, exc_info=error)
-            return "failed; the log has the cause."
+    async def _run(self, run: JobRun, progress: JobProgress) -> str:
+        given = run.parameters
+        beatmap = await self._beatmaps.find(id=int(given["map"])) if "map" in given else None
+        user = await self._user(given["user"]) if "user" in given else None
+        mode = int(given["mode"]) if "mode" in given else None
+        report = await self._recalculation.run(mode=mode, beatmap=beatmap, user=user, progress=progress)
+        for line in report.failed:
+            progress.say(line)
         failed = f" {len(report.failed)} maps cannot be computed." if report.failed else ""
         return f"{report.scores} scores computed, {report.changed} changed.{failed}"
-
-
-def _decoded(state: str) -> QueuedRecalculation:
-    return msgspec.json.decode(state, type=QueuedRecalculation)

@@ -18,7 +18,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with standin.running() as upstream, receiver.running() as of_webhooks:
         data = tmp_path_factory.mktemp("admin") / "data"
         private = {"ALLOW_PRIVATE_UPSTREAM": "on", "ALLOW_PRIVATE_WEBHOOKS": "on"}
-        world = World(data, UPSTREAM_URL=upstream.url, NOMINATION_MODE="on", **private)
+        backups = str(data.with_name("backups"))
+        world = World(data, UPSTREAM_URL=upstream.url, NOMINATION_MODE="on", BACKUP_TO=backups, **private)
         world.receiver = of_webhooks
         yield world
         world.server.stop()

@@ -1,4 +1,4 @@
-"""The server: counters, versions, switches, outbox, tasks, audit log, claim codes, reports and the progress of jobs.
+"""The server: counters, versions, switches, outbox, tasks, audit log, claim codes, reports, progress and runs of jobs.
 
 Also the blocked addresses.
 """
@@ -189,6 +189,28 @@ progress = Table(
     Column("state", Text, nullable=False),
     Column("at_ms", Big, nullable=False),
 )
+
+job_runs = Table(
+    "job_runs",  # jobs that staff starts, the newest 500; see staff/job_runs.py
+    metadata,
+    Column("id", Big, Identity(), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("params", Text, nullable=False),  # JSON
+    Column("state", Integer, nullable=False),
+    Column("actor_id", Integer, nullable=False),  # 0: the operator
+    Column("source", String(8), nullable=False),
+    text_column("reason"),
+    Column("requested_at_ms", Big, nullable=False),
+    count_column("started_at_ms"),
+    count_column("ended_at_ms"),
+    flag_column("cancelled"),
+    count_column("done"),
+    count_column("total"),
+    count_column("position"),
+    text_column("lines"),
+    sqlite_autoincrement=True,
+)
+partial_index("ix_job_runs_active", "state < 2", job_runs.c.kind, job_runs.c.id)  # those that wait or run
 
 uptime_days = Table(
     "uptime_days",  # the minutes of a day in which the server was up; see uptime.py

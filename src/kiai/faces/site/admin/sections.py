@@ -27,6 +27,7 @@ SECTIONS: Final = (
     Section("/admin/health", "Health", "server.health", "activity"),
     Section("/admin/reports", "Reports", "reports.handle", "message-square"),
     Section("/admin/flags", "Flags", "flags.handle", "flag"),
+    Section("/admin/jobs", "Jobs", "jobs.run", "clock"),
     Section("/admin/settings", "Settings", "settings.write", "settings"),
     Section("/admin/webhooks", "Webhooks", "webhooks.write", "link"),
     Section("/admin/audit", "Audit log", "audit.read_own", "history"),
