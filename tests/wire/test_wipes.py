@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from tests import stores
 from tests.builders import a_map, a_play, a_stored_replay, frames
-from tests.wire.kit import Server, cli, eventually, run_kiai
+from tests.wire.kit import Reply, Server, cli, eventually, run_kiai
 from tests.wire.test_bancho_bad_input import PASSWORD, Bancho
 from tests.wire.test_bot import Player
 
@@ -235,6 +235,42 @@ def test_the_score_of_an_equal_role_is_refused_with_a_row(wiping: Wiping) -> Non
     [row] = wiping.server.cli("audit", "--action", "denied", "--target", "boss2")["rows"]
     assert (row["actor"], row["details"]) == ("boss", {"action": "score_hide"})
     assert "is hidden" in wiping.says("root", f"!hidescore {score_id} tw")
+
+
+def test_score_is_hidden_and_shown_by_the_api_and_the_command_line(wiping: Wiping) -> None:
+    server, score = wiping.server, wiping.bobs
+    keys = {name: server.cli("users", "apikey", name)["key"] for name in ("boss", "alice")}
+
+    def ask(name: str, hidden: bool, score_id: int = score) -> Reply:
+        return sent({"hidden": hidden, "reason": "tw"}, keys[name], score_id)
+
+    def sent(body: dict[str, object], key: str | None, score_id: int = score) -> Reply:
+        headers = {"Content-Type": "application/json"}
+        return server.ask(
+            "POST", f"/v2/scores/{score_id}/hidden", key=key, headers=headers, body=json.dumps(body).encode()
+        )
+
+    assert sent({"hidden": True, "reason": "tw"}, None).status == 401
+    assert (ask("alice", True).status, ask("boss", False).status, ask("boss", True, 999_999).status) == (403, 409, 404)
+    assert sent({"hidden": True}, keys["boss"]).status == 422
+    hidden = ask("boss", True)
+    assert (hidden.status, hidden.json["data"]) == (
+        200,
+        {"score_id": score, "player": {"id": wiping.ids["bob"], "name": "bob"}, "hidden": True},
+    )
+    assert ask("boss", True).status == 409
+    assert server.get(f"/v2/scores/{score}").status == 404
+
+    shown = server.cli("scores", "unhide", str(score), "--reason", "aa")
+
+    assert shown == hidden.json["data"] | {"hidden": False}
+    assert server.get(f"/v2/scores/{score}").status == 200
+    assert run_kiai(server.data, "scores", "unhide", str(score), "--reason", "aa").returncode == 1
+    rows = server.cli("audit", "--target", "bob")["rows"]
+    assert [(row["action"], row["source"]) for row in server.cli("audit", "--limit", "2")["rows"]] == [
+        ("score_unhide", "cli"),
+        ("score_hide", "api"),
+    ], rows
 
 
 def test_each_act_has_one_row_with_the_values_before_and_after(wiping: Wiping) -> None:

@@ -20,6 +20,7 @@ from kiai.cli import (
     replays,
     reports,
     sanctions,
+    scores,
     serve,
     server_acts,
     tls,
@@ -42,6 +43,7 @@ app.add_typer(users.app, name="users")
 app.add_typer(beatmaps.app, name="beatmaps")
 app.add_typer(clans.app, name="clans")
 app.add_typer(replays.app, name="replays")
+app.add_typer(scores.app, name="scores")
 app.add_typer(flags.app, name="flags")
 app.command("audit")(audit.audit)
 app.add_typer(webhooks.app, name="webhooks")

@@ -721,7 +721,7 @@ def _staff_operations(services: "Services") -> list[Operation]:
     community = services.community
     groups = (
         FlagsV2(community.flag_queue),
-        ModerationV2(services.accounts, community.reports, community.devices),
+        ModerationV2(services.accounts, community.reports, community.devices, community.wipes),
         StaffV2(community.sanctions, community.notes, community.audit, services.clock),
         NominationsV2(services.beatmaps, community.nominations),
         SamplesV2(services.site.server_charts),

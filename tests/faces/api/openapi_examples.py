@@ -165,6 +165,9 @@ REQUESTS: Final[Mapping[str, ExampleRequest]] = {
     "get_v2_matches_id": ExampleRequest("/v2/matches/1?page_size=4"),
     "get_v2_events": ExampleRequest("/v2/events?types=match,presence", headers={"Last-Event-ID": "0"}),
     "get_v2_flags": ExampleRequest("/v2/flags", by=MODERATOR),
+    "post_v2_scores_id_hidden": ExampleRequest(
+        "/v2/scores/1/hidden", by=DEVELOPER, method="POST", json={"hidden": True, "reason": "Played by someone else."}
+    ),
     "post_v2_players_id_notes": ExampleRequest(
         f"/v2/players/{SILENCED}/notes", by=MODERATOR, method="POST", json={"text": "Promised to stop."}
     ),

@@ -1,6 +1,6 @@
-"""Version 2: reports, and devices that accounts share."""
+"""Version 2: reports, devices that accounts share, and single scores that staff hides."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -20,13 +20,17 @@ from kiai.faces.api.v2.paging import (
     number_in_path,
     post,
 )
+from kiai.faces.api.v2.staff import NamedId
 from kiai.staff import Actor
 from kiai.staff.devices import PERMISSION as SEES_DEVICES
 from kiai.staff.devices import DeviceMatch, Devices
+from kiai.staff.reasons import REASON_MAX
 from kiai.staff.reports import ID_MAX as REPORT_ID_MAX
 from kiai.staff.reports import KIND_MAX, TEXT_MAX, Report, Reports
 from kiai.staff.reports import PERMISSION as HANDLES_REPORTS
+from kiai.staff.wipes import HIDES_SCORES, Wipes
 
+SCORE_ID_MAX: Final = 2**63 - 1
 PlayerId = Annotated[int, Meta(ge=FIRST_PLAYER_ID, le=ID_MAX, description="The id of the player.")]
 
 
@@ -89,13 +93,37 @@ class DevicesPage(msgspec.Struct, frozen=True):
     meta: PageMeta
 
 
-class ModerationV2:
-    """The endpoints about reports and shared devices."""
+class ScoreHiding(msgspec.Struct, frozen=True):
+    """Whether to hide a score, and why."""
 
-    def __init__(self, accounts: Accounts, reports: Reports, devices: Devices) -> None:
+    hidden: Annotated[bool, Meta(description="true hides the score, false shows it again.")]
+    reason: Annotated[str, Meta(min_length=1, max_length=REASON_MAX, description="The reason, for the audit log.")]
+
+
+class HiddenState(msgspec.Struct, frozen=True):
+    """A score that was hidden or shown again, and its player."""
+
+    score_id: int
+    player: NamedId
+    hidden: bool
+
+
+class HiddenStatePage(msgspec.Struct, frozen=True):
+    """The response of /scores/{id}/hidden."""
+
+    status: Success
+    data: HiddenState
+    meta: NoMeta
+
+
+class ModerationV2:
+    """The endpoints about reports, shared devices and hidden scores."""
+
+    def __init__(self, accounts: Accounts, reports: Reports, devices: Devices, wipes: Wipes) -> None:
         self._accounts = accounts
         self._reports = reports
         self._devices = devices
+        self._wipes = wipes
 
     async def reports(self, caller: Caller, query: ReportsQuery) -> ReportsPage:
         """Reports of players about players, for moderators."""
@@ -121,6 +149,13 @@ class ModerationV2:
         matches = await self._devices.matches(_actor(caller), player)
         return DevicesPage("success", matches, PageMeta(len(matches), 1, max(1, len(matches))))
 
+    async def hide_score(self, caller: Caller, query: NoParameters, body: ScoreHiding, id: str) -> HiddenStatePage:  # noqa: A002
+        """Hide one score, or show it again, for administrators. The player's next best takes its place."""
+        act = self._wipes.hide_score if body.hidden else self._wipes.unhide_score
+        done = await act(_actor(caller), number_in_path("id", id, least=0, most=SCORE_ID_MAX), body.reason)
+        player = NamedId(done.player.id, done.player.name)
+        return HiddenStatePage("success", HiddenState(done.score_id, player, body.hidden), NoMeta())
+
     def operations(self) -> list[Operation]:
         """Return the operations of this class."""
         report = {"id": SCORE_IN_PATH | {"minimum": 1, "description": "The report's id."}}
@@ -143,6 +178,15 @@ class ModerationV2:
                 tag="staff",
                 in_path={"id": ID_IN_PATH},
                 permission=SEES_DEVICES,
+            ),
+            post(
+                "/scores/{id}/hidden",
+                self.hide_score,
+                HiddenStatePage,
+                ScoreHiding,
+                tag="staff",
+                permission=HIDES_SCORES,
+                in_path={"id": SCORE_IN_PATH},
             ),
         ]
 
