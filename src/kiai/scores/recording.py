@@ -1,7 +1,7 @@
 """Recording: stores a play as a score, with all rows that derive from it, in one transaction.
 
-    lock the user -> read bests -> best.decide_bests -> demote old bests -> insert score and replay
-    -> stats, totals, play counts -> outbox, medals, chart -> map counters, first place -> integrity flags
+    lock the user -> read bests and stats -> best.decide_bests -> demote old bests -> insert score and replay
+    -> stats with totals, play counts -> outbox, medals, chart -> map counters, first place -> integrity flags
 
 All rows that boards, profiles and ranks show can be computed again from the scores. `rebuilding.py` does so and must
 give the same result.
@@ -43,8 +43,8 @@ from kiai.scores.model import (
 )
 from kiai.scores.months import month_of
 from kiai.scores.rules import gives_medals, gives_pp, has_board, sorts_by_pp
-from kiai.storage.outbox import enqueue
-from kiai.storage.port import Database, Transaction, UniqueViolation
+from kiai.storage.outbox import enqueue, enqueue_all
+from kiai.storage.port import Database, Transaction, UniqueViolation, Value
 
 STATUS_RETRIES_MAX: Final = 3
 COUNTED_GRADES: Final = {"XH": "xh_count", "X": "x_count", "SH": "sh_count", "S": "s_count", "A": "a_count"}
@@ -152,9 +152,8 @@ class Recorder:
         public = is_public(priv)
         where = {"map_key": play.beatmap.key, "mode": play.mode, "user_id": play.user_id}
         mods_key = board_key(play.mods)
-        by_pp = await tx.one(statements.plays.BEST_BY_PP, **where)
-        by_score = await tx.one(statements.plays.BEST_BY_SCORE, **where)
-        with_mods = await tx.one(statements.plays.BEST_WITH_MODS, mods_key=mods_key, **where)
+        bests = dict(await tx.all(statements.plays.BESTS, mods_key=mods_key, **where))
+        by_pp, by_score, with_mods = bests.get(0), bests.get(1), bests.get(2)
         best_flags = decide_bests(
             Best(0, play.score, play.pp, play.grade),
             mode=play.mode,
@@ -164,28 +163,28 @@ class Recorder:
             with_mods=with_mods,
         )
         # Demote before the insert: the unique indexes `uq_scores_best_*` allow one best for a player, map and mode.
-        for gained, previous, demote in (
-            (best_flags.best_pp, by_pp, statements.plays.DEMOTE_PP),
-            (best_flags.best_score, by_score, statements.plays.DEMOTE_SCORE),
-            (best_flags.best_mods, with_mods, statements.plays.DEMOTE_MODS),
-        ):
-            if gained and previous is not None:
-                await tx.run(demote, score_id=previous.id)
+        demoted = {
+            "no_best_pp": by_pp.id if best_flags.best_pp and by_pp else 0,
+            "no_best_score": by_score.id if best_flags.best_score and by_score else 0,
+            "no_best_mods": with_mods.id if best_flags.best_mods and with_mods else 0,
+        }
+        if any(demoted.values()):
+            await tx.run(statements.plays.DEMOTE, **demoted)
         score_id = await tx.one(statements.plays.INSERT_SCORE, **row_of(play, best_flags, country))
         assert score_id is not None
         if play.replay is not None:
             await tx.run(statements.plays.INSERT_REPLAY, **replay_row_of(score_id, play.replay))
-        before = await tx.one(profiles.STATS_IN, user_id=play.user_id, mode=play.mode)
-        await self._add_to_stats(tx, play, by_pp if best_flags.best_pp else None, best_flags, country)
+        stats_by_mode = {stats.mode: stats for stats in await tx.all(profiles.STATS_OF, user_id=play.user_id)}
+        before = stats_by_mode.get(play.mode)
+        after = await self._add_to_stats(tx, play, before, by_pp if best_flags.best_pp else None, best_flags, country)
         await _count_play(tx, play)
-        await enqueue(tx, "ranks", play.user_id, now_ms)
         # Restricted players can play, but nothing that they do is public: no feed event, counter, medal or first place.
-        if public:
-            await enqueue(tx, "score", score_id, now_ms)
+        events: list[tuple[str, int | str]] = [("ranks", play.user_id)]
+        await enqueue_all(tx, [*events, ("score", score_id)] if public else events, now_ms)
         chart = None
         if play.passed:
-            after = {stats.mode: stats for stats in await tx.all(profiles.STATS_OF, user_id=play.user_id)}
-            earned = await self._award(tx, play, after, ranks.overall, score_id, now_ms) if public else []
+            stats_by_mode[play.mode] = after
+            earned = await self._award(tx, play, stats_by_mode, ranks.overall, score_id, now_ms) if public else []
             previous = by_pp if sorts_by_pp(play.mode) else by_score
             chart = Chart(
                 map_id=play.beatmap.id,
@@ -203,7 +202,7 @@ class Recorder:
                 else MapFigures(previous.score, previous.max_combo, previous.acc, previous.pp),
                 this=MapFigures(play.score, play.max_combo, play.acc, play.pp),
                 before=_figures(before),
-                after=_figures(after[play.mode]),
+                after=_figures(after),
                 medals=earned,
                 map_rank_before=ranks.on_map,
                 rank_before=ranks.overall,
@@ -273,7 +272,7 @@ class Recorder:
     async def _takes_first_place(self, tx: Transaction, play: Play, score_id: int, now_ms: int) -> bool:
         where = {"map_key": play.beatmap.key, "mode": play.mode}
         previous = await tx.one(statements.first_places.FIRST_PLACE, **where)
-        if await refresh_first_place(tx, **where, since_ms=play.play_time_ms) != score_id:
+        if await _follow_top(tx, **where, present=previous, since_ms=play.play_time_ms) != score_id:
             return False
         # The payload has the previous holder, 0 without one: after the commit nobody can look it up.
         holder = previous[1] if previous else 0
@@ -302,8 +301,15 @@ class Recorder:
             await webhooks.enqueue(tx, "top_play", event, now_ms)
 
     async def _add_to_stats(
-        self, tx: Transaction, play: Play, replaced: Best | None, best_flags: BestFlags, country: str
-    ) -> None:
+        self,
+        tx: Transaction,
+        play: Play,
+        before: Stats | None,
+        replaced: Best | None,
+        best_flags: BestFlags,
+        country: str,
+    ) -> Stats:
+        """Add a play to the stats `before`, set the totals, and return the stats after it."""
         added = dict.fromkeys(statements.plays.ADDED, 0)
         added["plays"] = 1
         added["tscore"] = play.score
@@ -321,13 +327,19 @@ class Recorder:
         change = {f"by_{name}": by for name, by in added.items()}
         combo = play.max_combo if play.passed and has_board(play.beatmap.status) else 0
         where = {"player_id": play.user_id, "in_mode": play.mode}
-        # UPDATE first: nearly every player has a row. The lock on the player excludes a second INSERT.
-        changes = where | change | {"combo": combo, "at_ms": play.play_time_ms}
-        if not await tx.run(statements.plays.ADD_TO_STATS, **changes):
-            await tx.run(statements.plays.INSERT_STATS, user_id=play.user_id, mode=play.mode, country=country)
-            await tx.run(statements.plays.ADD_TO_STATS, **changes)
+        changes: dict[str, Value] = {**where, **change, "combo": combo, "at_ms": play.play_time_ms}
+        command = statements.plays.ADD_TO_STATS
         if best_flags.best_pp and gives_pp(play.beatmap.status):
-            await set_totals(tx, play.user_id, play.mode, self._rules)
+            rows = await tx.all(statements.plays.WEIGHTED, user_id=play.user_id, mode=play.mode)
+            bests = (before.bests if before else 0) + added["bests"]
+            changes["pp"], changes["acc"] = totals(rows, bests, self._rules)
+            command = statements.plays.ADD_AND_SET_TOTALS
+        # The lock on the player excludes a second INSERT.
+        if before is None:
+            await tx.run(statements.plays.INSERT_STATS, user_id=play.user_id, mode=play.mode, country=country)
+        after = await tx.one(command, **changes)
+        assert after is not None
+        return after
 
 
 def _figures(stats: Stats | None) -> ProfileFigures:
@@ -404,17 +416,6 @@ async def _count_play(tx: Transaction, play: Play) -> None:
         await tx.run(statements.plays.INSERT_MONTH, user_id=play.user_id, mode=play.mode, month=month, plays=1)
 
 
-async def set_totals(tx: Transaction, user_id: int, mode: int, rules: TotalsOptions) -> None:
-    """Compute pp and accuracy of a profile from its best scores and write them.
-
-    See docs/spec/game-rules.md#weighted-pp-and-accuracy. The caller holds the lock on the player.
-    """
-    rows = await tx.all(statements.plays.WEIGHTED, user_id=user_id, mode=mode)
-    bests = await tx.one(statements.plays.BESTS_IN, user_id=user_id, mode=mode) or 0
-    pp, acc = totals(rows, bests, rules)
-    await tx.run(statements.plays.SET_TOTALS, player_id=user_id, in_mode=mode, pp=pp, acc=acc)
-
-
 def totals(bests: list[tuple[float, float]], count: int, rules: TotalsOptions) -> tuple[int, float]:
     """Return pp and accuracy of a profile.
 
@@ -434,12 +435,19 @@ async def refresh_first_place(tx: Transaction, map_key: int, mode: int, *, since
 
     The caller holds the lock on the map, so that two transactions cannot insert the row at the same time.
     """
+    present = await tx.one(statements.first_places.FIRST_PLACE, map_key=map_key, mode=mode)
+    return await _follow_top(tx, map_key, mode, present=present, since_ms=since_ms)
+
+
+async def _follow_top(
+    tx: Transaction, map_key: int, mode: int, *, present: tuple[int, int] | None, since_ms: int
+) -> int | None:
+    """Implement `refresh_first_place`. `present` has the score and the player that hold the place."""
     top = await tx.one(
         statements.first_places.TOP_BY_PP if sorts_by_pp(mode) else statements.first_places.TOP_BY_SCORE,
         map_key=map_key,
         mode=mode,
     )
-    present = await tx.one(statements.first_places.FIRST_PLACE, map_key=map_key, mode=mode)
     if present == top:  # `since_ms` stays: the player has held the place all the time
         return top[0] if top else None
     if present is not None:

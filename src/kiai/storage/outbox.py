@@ -94,6 +94,11 @@ async def enqueue_each(tx: Transaction, kind: str, payloads: Iterable[int | str]
     await tx.run_many(_ENQUEUE, [{"at_ms": now_ms, "kind": kind, "payload": str(payload)} for payload in payloads])
 
 
+async def enqueue_all(tx: Transaction, rows: Iterable[tuple[str, int | str]], now_ms: int) -> None:
+    """Insert a row for each kind and payload, in order."""
+    await tx.run_many(_ENQUEUE, [{"at_ms": now_ms, "kind": kind, "payload": str(payload)} for kind, payload in rows])
+
+
 async def retry_parked(tx: Transaction) -> int:
     """Reset the parked rows, so that they are tried again. Return their number."""
     return await tx.run(_RETRY_PARKED)

@@ -8,12 +8,14 @@ from sqlalchemy import (
     case,
     delete,
     insert,
+    literal,
     select,
+    union_all,
     update,
 )
 
 from kiai.scores.medals import DayPlay
-from kiai.scores.model import Best
+from kiai.scores.model import Best, Stats
 from kiai.scores.rules import MAP_GIVES_PP
 from kiai.scores.statements.expressions import WEIGHTED_MAX, named, scores_and_maps, these_stats
 from kiai.storage.port import Command, Query, columns_for, scalar
@@ -43,10 +45,30 @@ _best = select(*columns_for(Best, scores)).where(
 # One entry each, by the unique indexes `uq_scores_best_pp`, `uq_scores_best_score` and `uq_scores_best_mods`.
 BEST_BY_PP = Query(_best.where(scores.c.best_pp == 1), Best)
 BEST_BY_SCORE = Query(_best.where(scores.c.best_score == 1), Best)
-BEST_WITH_MODS = Query(_best.where(scores.c.best_mods == 1, scores.c.mods_key == bindparam("mods_key")), Best)
-DEMOTE_PP = Command(update(scores).where(scores.c.id == bindparam("score_id")).values(best_pp=0))
-DEMOTE_SCORE = Command(update(scores).where(scores.c.id == bindparam("score_id")).values(best_score=0))
-DEMOTE_MODS = Command(update(scores).where(scores.c.id == bindparam("score_id")).values(best_mods=0))
+_with_mods = _best.where(scores.c.best_mods == 1, scores.c.mods_key == bindparam("mods_key"))
+# PERF: the three reads in one statement, because a statement costs 10 us besides its rows, and a round trip elsewhere.
+BESTS = Query(
+    union_all(
+        *[
+            one.add_columns(literal(kind).label("kind"))
+            for kind, one in enumerate(
+                (_best.where(scores.c.best_pp == 1), _best.where(scores.c.best_score == 1), _with_mods)
+            )
+        ]
+    ),
+    lambda *row: (row[-1], Best(*row[:-1])),
+)
+# Each id is the score that loses this flag, 0 for none. They are usually the same score, so it is changed once.
+DEMOTE = Command(
+    update(scores)
+    .where(scores.c.id.in_([bindparam("no_best_pp"), bindparam("no_best_score"), bindparam("no_best_mods")]))
+    .values(
+        {
+            flag: case((scores.c.id == bindparam(f"no_{flag}"), 0), else_=scores.c[flag])
+            for flag in ("best_pp", "best_score", "best_mods")
+        }
+    )
+)
 
 SCORE_FIELDS: Final = (
     "user_id",
@@ -102,7 +124,7 @@ _ADDED: Final = (
 )
 # Increments instead of values: the stats need not be read first. CASE is the greater of two values on both engines
 # (SQLite's MAX is PostgreSQL's GREATEST).
-ADD_TO_STATS = Command(
+_add_to_stats = (
     update(stats)
     .where(these_stats)
     .values(
@@ -115,9 +137,12 @@ ADD_TO_STATS = Command(
             ),
         }
     )
+    .returning(*columns_for(Stats, stats))
 )
+# Both return the stats after the play.
+ADD_TO_STATS = Query(_add_to_stats, Stats)
+ADD_AND_SET_TOTALS = Query(_add_to_stats.values(named("pp", "acc")), Stats)
 ADDED: Final = _ADDED
-SET_TOTALS = Command(update(stats).where(these_stats).values(named("pp", "acc")))
 # The first 1,000 entries of `ix_scores_best_of` whose map gives pp. This is the largest read of a recorded play.
 WEIGHTED = Query(
     select(scores.c.pp, scores.c.acc)
@@ -133,10 +158,6 @@ WEIGHTED = Query(
     .limit(WEIGHTED_MAX),
     lambda pp, acc: (pp, acc),
 )
-BESTS_IN = Query(
-    select(stats.c.bests).where(stats.c.user_id == bindparam("user_id"), stats.c.mode == bindparam("mode")), scalar
-)
-
 COUNT_PLAY = Command(
     update(play_counts)
     .where(
