@@ -5,7 +5,7 @@ import contextlib
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
@@ -615,6 +615,86 @@ def test_transaction_without_a_turn_in_time_fails_and_a_long_one_waits(
 
     assert run(scenario()) == 0, "a failed transaction is not run later"
     assert len(run(file.all(USER_IDS))) == 2
+
+
+def _held(file: SqliteDatabase, *queued: Callable[[Transaction], Awaitable[Any]]) -> Coroutine[Any, Any, list[Any]]:
+    """Queue transactions while another one runs. Return their results and errors, and then the number of commits."""
+    go_on = threading.Event()
+    commits: list[str] = []
+
+    async def hold(tx: Transaction) -> int:
+        return int(go_on.wait(patiently(5)))
+
+    async def scenario() -> list[Any]:
+        holding = asyncio.create_task(file.transaction(hold))
+        await asyncio.sleep(0)
+        waiting = [asyncio.create_task(file.transaction(body)) for body in queued]
+        await asyncio.sleep(0)
+        file._writes.connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+        go_on.set()
+        await holding
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        file._writes.connection.set_trace_callback(None)
+        return [*results, len(commits) - 1]
+
+    return scenario()
+
+
+def _counts(of: str) -> Callable[[Transaction], Awaitable[int]]:
+    return lambda tx: tx.run(COUNT, of=of, by=1)
+
+
+def test_queued_transactions_share_a_commit_and_one_that_fails_leaves_no_trace(file: SqliteDatabase, run: Run) -> None:
+    async def fails(tx: Transaction) -> None:
+        await tx.run(COUNT, of="users", by=100)
+        raise KeyError("users")
+
+    async def twice(tx: Transaction) -> None:
+        await tx.run(COUNT, of="users", by=100)
+        for _ in range(2):
+            await tx.one(ADD_USER, name="peppy", email="peppy@example.com")
+
+    *results, commits = run(_held(file, _counts("users"), fails, _counts("users"), twice, _counts("users")))
+
+    assert [results[0], results[2], results[4]] == [1, 1, 1]
+    assert isinstance(results[1], KeyError)
+    assert isinstance(results[3], UniqueViolation)
+    assert commits == 1
+    assert run(file.one(VALUE, name="users")) == 3
+    assert run(file.all(USER_IDS)) == [1]
+
+
+def test_a_transaction_that_ends_all_of_a_commit_does_not_fail_the_others(file: SqliteDatabase, run: Run) -> None:
+    runs: list[int] = []
+
+    async def ends_all(tx: Transaction) -> None:
+        runs.append(1)
+        await tx.run(COUNT, of="users", by=100)
+        file._writes.connection.execute("ROLLBACK")  # as SQLite does when the disk is full
+        raise Unavailable("database", "disk full")
+
+    *results, commits = run(_held(file, _counts("users"), ends_all, _counts("users")))
+
+    assert [results[0], results[2]] == [1, 1]
+    assert isinstance(results[1], Unavailable)
+    assert (commits, len(runs)) == (2, 2), "each ran again, alone"
+    assert run(file.one(VALUE, name="users")) == 2
+
+
+def test_one_commit_has_a_limited_number_of_transactions(file: SqliteDatabase, run: Run) -> None:
+    *results, commits = run(_held(file, *[_counts("users")] * (2 * sqlite.TOGETHER_MAX + 1)))
+
+    assert results == [1] * (2 * sqlite.TOGETHER_MAX + 1)
+    assert commits == 3
+
+
+def test_long_transaction_is_committed_alone(file: SqliteDatabase, run: Run) -> None:
+    async def scenario() -> list[Any]:
+        jobs = [file.transaction(_counts("users"), long=number == 1) for number in range(4)]
+        return await asyncio.gather(*jobs)
+
+    assert run(scenario()) == [1] * 4
+    assert run(file.one(VALUE, name="users")) == 4
 
 
 def test_commits_are_synced_to_disk(file: SqliteDatabase, run: Run) -> None:
