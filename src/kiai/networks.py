@@ -100,6 +100,7 @@ class NetworkSet:
         )
 
 
+@lru_cache(maxsize=NETWORKS_CACHED)
 def is_loopback(text: str) -> bool:
     """Return whether the text is a loopback address."""
     address = parse_address(text)

@@ -17,8 +17,8 @@ import contextlib
 import itertools
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final, TypeVar
@@ -153,15 +153,41 @@ class _Session:
 
 
 class _Write:
-    """A transaction that waits for the writer thread. `result` is that of its body. `until` as in `_begin`."""
+    """A transaction that waits for the writer thread. `future` belongs to the event loop of its caller.
 
-    __slots__ = ("body", "future", "long", "until")
+    It must begin before `until`, in seconds of `perf_counter`; None sets no limit.
+    """
 
-    def __init__(self, body: Callable[[Transaction], Awaitable[Any]], until: float | None, long: bool) -> None:
+    __slots__ = ("_unclaimed", "body", "future", "has_begun", "long", "until")
+
+    def __init__(
+        self,
+        body: Callable[[Transaction], Awaitable[Any]],
+        future: asyncio.Future[Any],
+        until: float | None,
+        long: bool,
+    ) -> None:
         self.body = body
+        self.future = future
         self.until = until
         self.long = long
-        self.future: Future[Any] = Future()
+        self.has_begun = False
+        self._unclaimed = [True]
+
+    def claim(self) -> bool:
+        """Return True to the first caller only: the writer thread that begins it, or the loop that gives it up."""
+        try:
+            return self._unclaimed.pop()  # atomic
+        except IndexError:
+            return False
+
+    def begin(self) -> bool:
+        """Return whether the writer thread may run it, possibly again."""
+        self.has_begun = self.has_begun or self.claim()
+        return self.has_begun
+
+
+_Outcome = tuple[_Write, Any, BaseException | None]
 
 
 class _LostTransaction(Exception):
@@ -314,8 +340,8 @@ class SqliteDatabase:
             raise Unavailable("database", f"{WAITING_MAX} transactions are waiting")
         self._waiting += 1
         began = perf_counter()
-        write = _Write(body, None if long else began + WAIT_S, long)
-        job = write.future
+        loop = asyncio.get_running_loop()
+        write = _Write(body, loop.create_future(), None if long else began + WAIT_S, long)
         self._queued.append(write)
         if not self._is_writing:
             self._is_writing = True
@@ -324,29 +350,38 @@ class SqliteDatabase:
             except RuntimeError:  # the database is closed
                 self._is_writing = False
                 raise
-        running = asyncio.wrap_future(job)
-        # By callback, not in `finally`: the transaction counts as waiting until it ends, also when its caller is gone.
-        running.add_done_callback(self._on_done)
+        # PERF: a future and a timer of the loop. Those of a thread pool, waited for with a timeout and shielded from
+        # cancellation, took 50 us more.
+        expiry = None if long else loop.call_later(WAIT_S, self._give_up, write)
         try:
-            if not long:
-                await asyncio.wait((running,), timeout=WAIT_S)
-                if job.cancel():  # succeeds only while the transaction has not begun
-                    raise Unavailable("database", f"no turn to write within {WAIT_S:g} s")
             # A transaction that has begun runs to its end, even when its caller is cancelled.
-            return await asyncio.shield(running)
+            return await write.future  # type: ignore[no-any-return]
         finally:
+            if expiry is not None:
+                expiry.cancel()
             self.timings.since(began, "write")
+
+    def _give_up(self, write: _Write) -> None:
+        """Fail a transaction that has waited for `WAIT_S`, if it has not begun."""
+        if write.claim():
+            self._resolve([(write, None, Unavailable("database", f"no turn to write within {WAIT_S:g} s"))])
+
+    def _resolve(self, outcomes: Sequence[_Outcome]) -> None:
+        """Give results and errors to the callers."""
+        for write, result, error in outcomes:
+            self._waiting -= 1
+            if write.future.done():  # the caller is gone
+                continue
+            if error is None:
+                write.future.set_result(result)
+            else:
+                write.future.set_exception(error)
 
     def pool(self) -> PoolUsage:
         return PoolUsage(min(self._waiting, 1), 1, max(0, self._waiting - 1))
 
     def slow_reads(self) -> PoolUsage:
         return self._lanes[Lane.SLOW].queue.pool()
-
-    def _on_done(self, done: asyncio.Future[Any]) -> None:
-        self._waiting -= 1
-        if not done.cancelled():
-            done.exception()  # marks it as retrieved: asyncio logs an error when the caller is gone
 
     # --- in the writer thread
 
@@ -358,45 +393,35 @@ class SqliteDatabase:
             # Long ones are for themselves: nobody else should wait for their end.
             while not together[0].long and self._queued and not self._queued[0].long and len(together) < TOGETHER_MAX:
                 together.append(self._queued.popleft())
-            begun = [write for write in together if write.future.set_running_or_notify_cancel()]
-            if len(begun) > 1:
-                begun = self._commit_together(begun)
-            for write in begun:
-                try:
-                    result = self._transact(write)
-                except BaseException as error:
-                    write.future.set_exception(error)
-                else:
-                    write.future.set_result(result)
+            outcomes = self._commit_together(together) if len(together) > 1 else None
+            if outcomes is None:
+                outcomes = [self._alone(write) for write in together if write.begin()]
+            # PERF: one wake-up of the loop for all of them.
+            for loop in {write.future.get_loop() for write, _, _ in outcomes}:
+                ended = [outcome for outcome in outcomes if outcome[0].future.get_loop() is loop]
+                loop.call_soon_threadsafe(self._resolve, ended)
 
-    def _commit_together(self, writes: list[_Write]) -> list[_Write]:
-        """Run transactions within one, and return those that have to run again, each alone.
+    def _commit_together(self, writes: list[_Write]) -> list[_Outcome] | None:
+        """Run transactions within one. Return None if that fails, and each one has to run alone.
 
-        PERF: a commit costs 500 us of CPU time and a wait for the disk. Eight players at once share it among two to
-        five plays.
+        PERF: a commit costs 500 us of CPU time and a wait for the disk. With eight players at once, two to five plays
+        share it.
         """
         connection = self._writes.connection
         try:
             self._begin(writes[0].until, long=False)
-            results = [self._part(write) for write in writes]
+            outcomes = [self._part(write) for write in writes if write.begin()]
             connection.execute("COMMIT")
         except Exception:
             # Bodies change nothing but rows, so they can run again, and each one gets its own result or error.
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")  # fails if SQLite has already rolled back
-            return writes
-        for write, (result, error) in zip(writes, results, strict=True):
-            if error is None:
-                write.future.set_result(result)
-            else:
-                write.future.set_exception(error)
-        return []
+            return None
+        return outcomes
 
-    def _part(self, write: _Write) -> tuple[Any, BaseException | None]:
-        """Run a transaction in a savepoint. Return its result, or the error with which it was rolled back."""
+    def _part(self, write: _Write) -> _Outcome:
+        """Run a transaction in a savepoint. One that fails is rolled back to it."""
         connection = self._writes.connection
-        if write.until is not None and write.until < perf_counter():
-            return None, Unavailable("database", f"no turn to write within {WAIT_S:g} s")
         connection.execute("SAVEPOINT part")
         try:
             result = _run_to_end(write.body(self._writes))
@@ -405,9 +430,15 @@ class SqliteDatabase:
                 raise _LostTransaction from error
             connection.execute("ROLLBACK TO part")
             connection.execute("RELEASE part")
-            return None, error
+            return write, None, error
         connection.execute("RELEASE part")
-        return result, None
+        return write, result, None
+
+    def _alone(self, write: _Write) -> _Outcome:
+        try:
+            return write, self._transact(write), None
+        except BaseException as error:
+            return write, None, error
 
     def _begin(self, until: float | None, *, long: bool) -> None:
         """Begin a transaction. It must get the lock before `until`, in seconds of `perf_counter`."""
