@@ -254,7 +254,7 @@ def ended_at_ms(sent: Submission, now_ms: int) -> int:
     A repeated submission arrives later than the play ended, so the client's time is used if it is within the last hour.
     Otherwise the result is `now_ms`.
     """
-    # PERF: by hand, because strptime takes 30 us. It reads the years 69 to 99 as those of the last century.
+    # PERF: strptime takes 30 us. As in strptime, the years 69 to 99 are those of the last century.
     text = sent.client_time
     try:
         year, *others = (int(text[at : at + 2]) for at in range(0, 12, 2))

@@ -271,7 +271,7 @@ class SqliteDatabase:
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite-writer")
         self._waiting = 0
         self._queued: deque[_Write] = deque()
-        self._is_writing = False  # the writer thread has been told of the queued transactions
+        self._is_writing = False  # the writer thread is about to look at the queue
         self.timings = Timings()
         self._data_version: int | None = None
         self._has_large_cache = False
@@ -387,7 +387,8 @@ class SqliteDatabase:
 
     def _write_queued(self) -> None:
         """Run the queued transactions, also those that are queued meanwhile."""
-        self._is_writing = False  # before the first look: whoever queues one later submits this method again
+        # Before the first look: for a transaction that is queued later, this method is submitted again.
+        self._is_writing = False
         while self._queued:
             together = [self._queued.popleft()]
             # Long ones are for themselves: nobody else should wait for their end.
@@ -402,7 +403,7 @@ class SqliteDatabase:
                 loop.call_soon_threadsafe(self._resolve, ended)
 
     def _commit_together(self, writes: list[_Write]) -> list[_Outcome] | None:
-        """Run transactions within one. Return None if that fails, and each one has to run alone.
+        """Run transactions within one. Return None if that fails, and each one needs its own commit.
 
         PERF: a commit costs 500 us of CPU time and a wait for the disk. With eight players at once, two to five plays
         share it.
