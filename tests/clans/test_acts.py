@@ -206,6 +206,9 @@ def test_the_form_decides_who_joins(clan: ClanWorld) -> None:
 def test_a_new_code_makes_the_old_one_worthless(clan: ClanWorld) -> None:
     code = clan.run(clan.acts.code(clan.bob, clan.id))
     assert clan.run(clan.acts.code(clan.alice, clan.id)) == code
+    new = clan.run(clan.acts.code(clan.alice, clan.id, reset=True, seen=code))
+    assert clan.run(clan.acts.code(clan.alice, clan.id, reset=True, seen=code)) == new, "the same form again"
+    assert clan.run(clan.acts.code(clan.alice, clan.id, reset=True, seen="")) == new
     new = clan.run(clan.acts.code(clan.alice, clan.id, reset=True))
 
     assert isinstance(clan.refusal(clan.acts.join_by_code(clan.dave, code)), LacksRole)

@@ -97,6 +97,34 @@ def test_recovery_code_works_once_in_any_spelling(entry: Entry) -> None:
     assert check(entry, new[1])
 
 
+def test_form_for_new_recovery_codes_works_once(entry: Entry) -> None:
+    entry.turn_on_authenticator()
+    factor_services = entry.services.factors
+    seen = entry.run(factor_services.mark_of_codes(entry.alice.id))
+    new = entry.run(factor_services.new_recovery_codes(entry.alice, ORIGIN, seen=seen))
+
+    with pytest.raises(Refused, match="have changed since this page was opened"):
+        entry.run(factor_services.new_recovery_codes(entry.alice, ORIGIN, seen=seen))
+
+    assert check(entry, new[0])
+
+
+def test_two_forms_at_once_make_one_set_of_recovery_codes(entry: Entry) -> None:
+    entry.turn_on_authenticator()
+    alice = entry.alice
+    factor_services = entry.services.factors
+    seen = entry.run(factor_services.mark_of_codes(alice.id))
+
+    async def both() -> list[list[str] | BaseException]:
+        acts = [factor_services.new_recovery_codes(alice, ORIGIN, seen=seen) for _ in range(4)]
+        return await asyncio.gather(*acts, return_exceptions=True)
+
+    [made] = [answer for answer in entry.run(both()) if isinstance(answer, list)]
+
+    assert factors(entry).recovery_codes == 10
+    assert check(entry, made[9])
+
+
 def test_wrong_codes_are_limited_and_recorded(entry: Entry) -> None:
     secret, _ = entry.turn_on_authenticator()
     right = entry.code(secret, 1)

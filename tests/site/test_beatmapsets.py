@@ -337,6 +337,29 @@ def test_comments_are_posted_shown_and_deleted(server: Server) -> None:
     assert page.css("[data-comment-id]") == []
 
 
+def test_moderator_reads_older_comments_and_removes_one(server: Server) -> None:
+    rows = [{"set_id": 7, "user_id": 3, "text": f"line {n}", "at_ms": n} for n in range(41)]
+    with stores.engine(server.data).begin() as connection:
+        connection.execute(tables.set_comments.insert(), rows)
+        connection.execute(tables.users.update().where(tables.users.c.id == 4).values(priv=3 | 4096))
+    bob = a_browser(server, user_id=4, second_factor_h=0)
+    try:
+        first = bob.get("/beatmapsets/7")
+        second = first.follow("Older comments")
+        third = second.follow("Older comments")
+        shown = [comment.text() for page in (first, second, third) for comment in page.css(".comment-text")]
+        after = second.button("Delete").press()
+    finally:
+        with stores.engine(server.data).begin() as connection:
+            connection.execute(tables.users.update().where(tables.users.c.id == 4).values(priv=3))
+
+    assert shown == [f"line {n}" for n in range(41)][::-1]
+    assert third.css('[rel="next"]') == []
+    assert third.link("Newest comments")
+    assert after.message == "The comment is deleted."
+    assert [comment.text() for comment in after.css(".comment-text")][:2] == ["line 19", "line 18"]
+
+
 def test_empty_comment_is_refused_at_the_field(server: Server) -> None:
     page = visitor(server, 3).get("/beatmapsets/5").form("Comment").fill(Comment="  ").press("Post comment")
 

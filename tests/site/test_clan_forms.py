@@ -401,9 +401,11 @@ def test_new_code_makes_the_old_one_worthless(server: Server) -> None:
     assert page.one("[data-clan-code]").text() == CODE
     assert f"http://localhost:{server.port}/clans/{OWLS}?code={CODE}" in page.text
 
-    shown = page.button("Make a new code").press()
+    button = page.button("Make a new code")
+    shown = button.press()
 
     new = shown.one("[data-clan-code]").text()
+    assert button.press().one("[data-clan-code]").text() == new, "a second press makes no other code"
     assert new != CODE
     old = the_clan(server, NINA).form("Join with an invitation code").fill(Invitation_code=CODE).press()
     assert old.status == 422

@@ -251,6 +251,23 @@ def test_code_and_step_are_used_once(player: Player) -> None:
     assert "kiai-step" not in second.cookies
 
 
+def test_form_for_new_recovery_codes_replaces_the_codes_once(player: Player) -> None:
+    browser = player.logged_in()
+    turn_on(browser)
+    form = browser.get("/settings/security").form("New recovery codes").fill(Current_password=player.password)
+
+    first, second = form.press("Create recovery codes"), form.press("Create recovery codes")
+
+    codes = [node.text() for node in first.css("[data-recovery-code]")]
+    assert len(codes) == 10
+    assert second.status == 422
+    assert second.css("[data-recovery-code]") == []
+    assert "The recovery codes have changed since this page was opened" in (second.alert or "")
+    login = player.browser()
+    player.log_in(login).form("Second factor").fill(Authentication_code=codes[0]).press("Continue")
+    assert visitor_id(login) == str(player.id)
+
+
 def test_recovery_code_logs_in_once(player: Player) -> None:
     _, codes = turn_on(player.logged_in())
 

@@ -343,12 +343,16 @@ class ClanActs:
 
         await self._on(clan_id, body)
 
-    async def code(self, by: int, clan_id: int, *, reset: bool = False) -> str:
-        """Return the code with which players can join; `reset` replaces it. Raises LacksRole for members."""
+    async def code(self, by: int, clan_id: int, *, reset: bool = False, seen: str | None = None) -> str:
+        """Return the code with which players can join; `reset` replaces it. Raises LacksRole for members.
+
+        `seen` is the code that the officer has seen, empty without one: a reset then replaces only that code, so that a
+        form that is sent twice makes one new code.
+        """
 
         async def body(tx: Transaction, clan: ChangingClan) -> str:
             await self._check_role(tx, clan, by, Role.OFFICER, None)
-            if clan.code is not None and not reset:
+            if clan.code is not None and (not reset or (seen is not None and seen != clan.code)):
                 return clan.code
             code = "".join(secrets.choice(CODE_CHARACTERS) for _ in range(CODE_LENGTH))
             await tx.run(sql.SET_CODE, of_clan=clan.id, new_code=code)

@@ -4,6 +4,7 @@ The secret of an app is encrypted in the database. Codes of the time step before
 are accepted, each step once. A recovery code works once.
 """
 
+import hashlib
 import hmac
 from typing import Final
 
@@ -12,6 +13,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from kiai.accounts import Accounts, User
 from kiai.accounts.api_keys import Also, nothing_else
+from kiai.accounts.queries import PRIV_TO_CHANGE
 from kiai.clock import Clock
 from kiai.entry.history import SecurityHistory
 from kiai.entry.invites import code_hash, random_code
@@ -27,6 +29,8 @@ STEP_S: Final = 30
 STEPS_AROUND: Final = 1
 CODE_DIGITS: Final = 6
 RECOVERY_CODES: Final = 10
+CODES_MAX: Final = 100  # read at once, more than an account ever has
+MARK_LENGTH: Final = 16
 CODE_TEXT_MAX: Final = 64
 CODES_PER_MINUTE: Final = 5
 CODES_PER_HOUR: Final = 20
@@ -108,6 +112,10 @@ _USE_CODE = Command(
     )
 )
 _REMOVE_PASSKEYS = Command(delete(passkeys).where(passkeys.c.user_id == bindparam("of_user")))
+_CODES = Query(
+    select(recovery_codes.c.hash).where(recovery_codes.c.user_id == bindparam("user_id")).limit(CODES_MAX),
+    lambda found: bytes(found),
+)
 _CODE_COUNT = Query(
     select(func.count()).select_from(recovery_codes).where(recovery_codes.c.user_id == bindparam("user_id")), scalar
 )
@@ -223,11 +231,24 @@ class SecondFactors:
 
     # --- recovery codes
 
-    async def new_recovery_codes(self, user: User, origin: Origin) -> list[str]:
-        """Return 10 new recovery codes, which replace the old ones. Raises Refused without a second factor."""
+    async def mark_of_codes(self, user_id: int, reader: RowReader | None = None) -> str:
+        """Return a text that changes with the unused recovery codes of an account, and says nothing about them."""
+        hashes = await (reader or self._database).all(_CODES, user_id=user_id)
+        return hashlib.sha256(b"".join(sorted(hashes))).hexdigest()[:MARK_LENGTH]
+
+    async def new_recovery_codes(self, user: User, origin: Origin, *, seen: str | None = None) -> list[str]:
+        """Return 10 new recovery codes, which replace the old ones. Raises Refused without a second factor.
+
+        `seen` is what `mark_of_codes` returned when the player saw the form. It raises Refused if the codes have
+        changed since, e.g. because the form was sent twice.
+        """
         account = await self._accounts.account_of(user.id)
 
         async def body(tx: Transaction) -> list[str]:
+            # Locked: two forms at once would otherwise leave the codes of both.
+            await tx.one(PRIV_TO_CHANGE, user_id=user.id)
+            if seen is not None and seen != await self.mark_of_codes(user.id, tx):
+                raise Refused("the recovery codes have changed since this page was opened")
             if not (await self.of(user.id, tx)).required:
                 raise Refused("recovery codes need an authenticator or a passkey")
             await self._history.write(tx, account, Change.RECOVERY_CODES, origin)

@@ -106,6 +106,7 @@ class AccountSecurityPages:
             "setup": setup,
             "qr": None if setup is None else qr_code(setup.uri),
             "codes": codes,
+            "mark_of_codes": await entry.factors.mark_of_codes(user.id) if factors.required else "",
             "passkeys": passkeys,
             "sessions": self._session_rows(request, sessions, countries),
             "logins": LoginRow.merged(events, logins, countries, lambda kind: kind_text(request.locale, kind)),
@@ -213,7 +214,8 @@ class AccountSecurityPages:
         user, origin = request.visitor.player, origin_of(request)
         try:
             await self._entry.security.check_password(user, request.form.text("current_password") or "", origin)
-            codes = await self._entry.factors.new_recovery_codes(user, origin)
+            seen = request.form.text("seen") or ""
+            codes = await self._entry.factors.new_recovery_codes(user, origin, seen=seen)
         except (Invalid, TooManyGuesses, Refused) as error:
             return await self._refused(request, "authenticator", error)
         saved = request.locale.text("Save your new recovery codes now: they are shown only once.")

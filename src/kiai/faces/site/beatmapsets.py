@@ -12,7 +12,7 @@ from kiai.beatmaps.favourites import Favourites
 from kiai.beatmaps.mirrors import Mirrors
 from kiai.beatmaps.model import OWN_ID_FIRST
 from kiai.beatmaps.ratings import RATING_MAX, RATING_MIN, Ratings, why_no_vote
-from kiai.beatmaps.set_comments import TEXT_MAX, SetComments
+from kiai.beatmaps.set_comments import ID_MAX, LISTED_MAX, TEXT_MAX, SetComments
 from kiai.beatmaps.set_search import CatalogueSet, SetSearches
 from kiai.errors import Conflict, Invalid, NotAllowed, NotFound, Refused, Unavailable, WrongState
 from kiai.faces.rate_limit import RateLimit
@@ -50,11 +50,11 @@ from kiai.staff.status_history import StatusChange, StatusHistory
 
 CALCULATING: Final = RateLimit("site-pp", 30, 60.0, 10)
 """Plays that one address may calculate."""
+COMMENTS_BEFORE: Final = "comments_before"
 COMMENTING: Final = RateLimit("site-comments", 5, 60.0)
 ANALYSIS_S: Final = 1.5
 """Time that the page waits for the strain. A later request finds the result."""
 SCOPES: Final = ("global", "country", "friends", "mods")
-ID_MAX: Final = 2**63 - 1
 
 _TOGGLES: Final[Mapping[int, tuple[int, ...]]] = {
     0: (EZ, NF, HT, HR, SD, PF, DT, NC, HD, FL, SO),
@@ -234,11 +234,12 @@ class SetPages:
         refused: str = "",
     ) -> View:
         found, beatmap, visitor = chosen.of_set, chosen.beatmap, request.visitor
+        before = request.query.whole(COMMENTS_BEFORE, 0, at_most=ID_MAX) or None
         board, figures, analysis, comments, mapper, is_favourite = await asyncio.gather(
             self._boards.of(beatmap, chosen.mode, chosen.scope, chosen.mods, visitor.user),
             self._figures(chosen),
             self._analysis(chosen),
-            self._comments.on(found.figures.id, visitor.viewer),
+            self._comments.on(found.figures.id, visitor.viewer, before=before, limit=LISTED_MAX + 1),
             self._mapper(found, visitor.viewer),
             self._is_favourite(request, found),
         )
@@ -252,7 +253,14 @@ class SetPages:
             "board": board,
             "map_figures": figures,
             "analysis": analysis,
-            "comments": comments,
+            "comments": comments[:LISTED_MAX],
+            "comments_before": before,
+            "older_comments": (
+                chosen.address(**{COMMENTS_BEFORE: comments[LISTED_MAX - 1].id}) + "#comments"
+                if len(comments) > LISTED_MAX
+                else None
+            ),
+            "newest_comments": chosen.address() + "#comments" if before is not None else None,
             "history": _history(await self._history.of(beatmap.id), await self._nominations.history(beatmap.set_id)),
             "nominations": await self._nominations.of_set(beatmap.set_id),
             "nomination_mode": self._nominations.rules.on,
@@ -577,10 +585,12 @@ def _comment_id(request: SiteRequest) -> int:
 
 
 def _back(request: SiteRequest, set_id: int, done: str, part: str = "") -> str:
-    """Return the address of the page after a form, with the map that the visitor looked at."""
+    """Return the address of the page after a form, with the map and the comments that the visitor looked at."""
     text = request.form.text("map") or ""
     map_id = text if text.isascii() and text.isdigit() and len(text) <= 10 else None
-    return url(f"/beatmapsets/{set_id}", map=map_id, done=done) + (f"#{part}" if part else "")
+    before = whole_number(request.form.text(COMMENTS_BEFORE) or "", ID_MAX, 1)
+    address = url(f"/beatmapsets/{set_id}", **{"map": map_id, COMMENTS_BEFORE: before, "done": done})
+    return address + (f"#{part}" if part else "")
 
 
 def _message(request: SiteRequest) -> tuple[str, str]:

@@ -202,8 +202,9 @@ class ClanDeskPages:
 
     async def _code(self, request: SiteRequest) -> Response:
         clan = await self._clan_pages.of_path(request)
+        seen = request.form.text("code") or ""
         try:
-            await self._acts.code(request.visitor.player.id, clan.id, reset=True)
+            await self._acts.code(request.visitor.player.id, clan.id, reset=True, seen=seen)
         except clan_forms.REFUSALS as error:
             return await self._refused(request, error)
         return _saved(clan, "code")

@@ -121,6 +121,7 @@ REASONS: Final = (
     message("an account has at most %(a)s passkeys; remove one first"),
     message("an account has at most %(a)s keys; revoke one first"),
     message("recovery codes need an authenticator or a passkey"),
+    message("the recovery codes have changed since this page was opened"),
     message("you are silenced and cannot change %(a)s"),
     message("you are silenced"),
     message("the bot cannot be blocked"),
