@@ -8,7 +8,7 @@ import pytest
 
 from kiai.beatmaps.model import MapStatus
 from kiai.osu.mods import DT, EZ, FL, HD, HR, HT, NC, NF, PF, SD, SO
-from kiai.scores.medals import BY_ID, MEDALS, RANK_MEDALS, DayPlay, MedalPlay, earned_by
+from kiai.scores.medals import BY_ID, MEDALS, RANK_MEDALS, DayPlay, MedalPlay, earned_by, needs_other_maps
 
 PLAIN = MedalPlay(
     map_key=1,
@@ -145,3 +145,16 @@ def test_other_secret_medals() -> None:
     assert earned(perfect=True, artist="Chatmonchy", title="Make Up! Make Up!", creator="peppy") == {114}
     assert earned(artist="Yoko Ishida", title="paraparaMAX I", score=3_000_001) == {115}
     assert BY_ID[115].file == "osu-secret-dancer"
+
+
+def test_medals_of_the_day_read_the_plays_of_other_maps_only_for_the_one_that_counts_them() -> None:
+    day_medals = {medal.id for medal in MEDALS if medal.needs_day}
+    day = a_day(*[(n, "S") for n in range(5)], (1, "D"), *[(1, "F")] * 99)
+    same_map = [other for other in day if other.map_key == 1]
+    play = msgspec.structs.replace(PLAIN, grade="S", day=day)
+
+    assert needs_other_maps(frozenset())
+    assert not needs_other_maps(frozenset({104}))
+    assert set(earned_by(play, frozenset(), with_day=True)) == day_medals == {104, 105, 111}
+    on_this_map = msgspec.structs.replace(play, day=same_map)
+    assert set(earned_by(on_this_map, frozenset({104}), with_day=True)) == day_medals - {104}

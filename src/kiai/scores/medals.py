@@ -399,6 +399,7 @@ MEDALS: Final[tuple[Medal, ...]] = (
 )
 RANK_MEDALS: Final = frozenset(range(100, 104))
 """Off unless the operator switches them on: on a small server every player would get them."""
+ON_A_ROLL: Final = 104
 BY_ID: Final = {medal.id: medal for medal in MEDALS}
 
 
@@ -408,6 +409,11 @@ def earned_by(play: MedalPlay, held: frozenset[int], *, with_day: bool) -> list[
     `with_day` selects the medals whose conditions read `MedalPlay.day`; otherwise the other medals are checked.
     """
     return [medal.id for medal in MEDALS if medal.needs_day == with_day and medal.id not in held and medal.earned(play)]
+
+
+def needs_other_maps(held: frozenset[int]) -> bool:
+    """Whether a medal that is not held depends on the day's plays of other maps, too, and not only of this one."""
+    return ON_A_ROLL not in held
 
 
 def needs_day_plays(play: MedalPlay, held: frozenset[int]) -> bool:

@@ -261,7 +261,12 @@ class Recorder:
         # PERF: the plays of the day are read only if a medal that depends on them is still missing.
         if medals.needs_day_plays(medal_play, held):
             day = await tx.all(
-                statements.plays.PLAYS_SINCE, user_id=play.user_id, mode=play.mode, since_ms=now_ms - medals.DAY_MS
+                statements.plays.PLAYS_SINCE,
+                user_id=play.user_id,
+                mode=play.mode,
+                since_ms=now_ms - medals.DAY_MS,
+                on_map=play.beatmap.key,
+                every_map=int(medals.needs_other_maps(held)),
             )
             medal_play = msgspec.structs.replace(medal_play, day=day)
             earned += medals.earned_by(medal_play, held, with_day=True)

@@ -4,11 +4,13 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    Integer,
     bindparam,
     case,
     delete,
     insert,
     literal,
+    or_,
     select,
     union_all,
     update,
@@ -193,18 +195,21 @@ COUNT_HOLDER = Command(
     .where(medal_holders.c.medal_id == bindparam("of_medal"))
     .values(holders=medal_holders.c.holders + 1)
 )
-# In the order of `ix_scores_recent_of`. No index has `play_time_ms`, so the LIMIT bounds the result: the last 1,000
-# plays of a day are enough for every medal.
-PLAYS_SINCE = Query(
-    select(scores.c.map_key, scores.c.grade, scores.c.passed)
-    .where(
-        scores.c.user_id == bindparam("user_id"),
-        scores.c.mode == bindparam("mode"),
-        scores.c.hidden == 0,
-        scores.c.play_time_ms >= bindparam("since_ms"),
-    )
+# In the order of `ix_scores_recent_of`. No index has `play_time_ms`, so the LIMIT of the inner statement bounds what is
+# read: the last 1,000 plays are enough for every medal.
+_last_plays = (
+    select(scores.c.map_key, scores.c.grade, scores.c.passed, scores.c.play_time_ms)
+    .where(scores.c.user_id == bindparam("user_id"), scores.c.mode == bindparam("mode"), scores.c.hidden == 0)
     .order_by(scores.c.id.desc())
-    .limit(WEIGHTED_MAX),
+    .limit(WEIGHTED_MAX)
+    .subquery()
+)
+# `every_map` is 1 for the plays of all maps, 0 for those of `on_map`.
+PLAYS_SINCE = Query(
+    select(_last_plays.c.map_key, _last_plays.c.grade, _last_plays.c.passed).where(
+        _last_plays.c.play_time_ms >= bindparam("since_ms"),
+        or_(bindparam("every_map", type_=Integer()) == 1, _last_plays.c.map_key == bindparam("on_map")),
+    ),
     DayPlay,
 )
 INSERT_CHART = Command(insert(submissions).values(named("score_id", "chart", "at_ms")))
