@@ -6,7 +6,6 @@ its parser and the validation of settings are then no longer in memory, which sa
 
 import asyncio
 import contextlib
-import errno
 import functools
 import gc
 import os
@@ -50,13 +49,24 @@ from kiai.exec_server import (
 )
 from kiai.faces.guard import GuardedProtocol
 from kiai.faces.handshakes import TlsListener
+from kiai.listening import (
+    BACKLOG,
+    HttpSockets,
+    IrcSockets,
+    announce_irc,
+    announce_ready,
+    listen_for_irc,
+    listen_for_players,
+)
 from kiai.served_port import write_port
 from kiai.server import HttpServer
-from kiai.server_settings import HTTP_PORT, Settings
+from kiai.server_settings import Settings
 from kiai.shared_memory import SharedMemory
 from kiai.stopping import StopBudget, end_process
 from kiai.stores import check_database, lock_data_folder, make_data_folder
 from kiai.supervisor import Supervisor
+from kiai.tls.folder import TlsFolder
+from kiai.tls.plan import plan_of
 
 if TYPE_CHECKING:
     from kiai.tls.serving import ServedCertificate
@@ -70,11 +80,6 @@ AFTER_JOBS_S: Final = 1.4  # kept for saving, and for closing the stores
 CLOSING_S: Final = 0.5  # kept for closing the stores
 SUPERVISED_STOP_S: Final = 9.6  # of the supervisor: longer than its wait for the workers
 SUPERVISED_WEBHOOKS_S: Final = 5.0
-BACKLOG: Final = 2_048
-PRIVILEGED: Final = (
-    "in a systemd unit with AmbientCapabilities=CAP_NET_BIND_SERVICE, "
-    "elsewhere with `sysctl net.ipv4.ip_unprivileged_port_start=80` (docs/operate/tls.md#ports)"
-)
 DEMO: Final = {"players": 50, "maps": 20, "scores": 2_000, "seed": 1}
 
 
@@ -101,98 +106,25 @@ def locked_data_folder(data: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _listen(host: str, port: int, choose: str = "choose another with --host or --port") -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError as error:
-        listening.close()
-        if error.errno == errno.EACCES:
-            choose = f"{choose}, or allow it: {PRIVILEGED}"
-        raise Unavailable(f"address {host}:{port}", f"{error.strerror}; {choose}") from error
-    return listening
-
-
-class HttpSockets(msgspec.Struct, frozen=True):
-    """The listening sockets for players, and for plain http next to https; None where it is off."""
-
-    main: socket.socket
-    plain: socket.socket | None = None
-
-
-class IrcSockets(msgspec.Struct, frozen=True):
-    """The listening sockets for IRC; None where it is off."""
-
-    plain: socket.socket | None = None
-    encrypted: socket.socket | None = None
-
-
-def _listen_for_irc(settings: Settings) -> IrcSockets:
-    def listen(place: str | None, flag: str) -> socket.socket | None:
-        if place is None:
-            return None
-        host, _, port = place.rpartition(":")
-        listening = _listen(host.strip("[]") or settings.host, int(port), f"choose another with {flag}")
-        listening.listen(BACKLOG)
-        return listening
-
-    return IrcSockets(listen(settings.irc, "--irc"), listen(settings.irc_tls, "--irc-tls"))
-
-
-def _listen_for_players(settings: Settings) -> HttpSockets:
-    return HttpSockets(_listen(settings.host, settings.port), _listen_for_http(settings))
-
-
-def _listen_for_http(settings: Settings) -> socket.socket | None:
-    """Return the listening socket for plain http next to https, or None if it is off."""
-    if not settings.has_tls or settings.http_port == "off":
-        return None
-    given = settings.http_port
-    try:
-        listening = _listen(settings.host, HTTP_PORT if given is None else given, "choose another with --http-port")
-    except Unavailable as error:
-        # The default is a convenience, except for an authority that sends its challenges to this port.
-        if given is not None or (settings.tls == "auto" and settings.acme_challenge == "http-01"):
-            raise
-        logs.get_logger("serve").warning("no redirects from http", why=str(error))
-        return None
-    listening.listen(BACKLOG)
-    return listening
-
-
 def _prepare_tls(settings: Settings) -> None:
     """Prepare the certificate. Raises Refused and Unavailable if no certificate fits."""
     # PERF: with TLS only: `cryptography` takes 16 MB.
     if settings.has_tls:
-        from kiai.tls.folder import TlsFolder
-        from kiai.tls.plan import plan_of
         from kiai.tls.serving import prepare_certificate, read_fitting
 
         plan, folder, now_ms = plan_of(settings), TlsFolder(settings.data), SystemClock().now_ms()
         prepare_certificate(plan, folder, now_ms)
         read_fitting(plan, folder, now_ms)
     else:
-        with contextlib.suppress(OSError):  # `kiai doctor` would report on a certificate that nobody is sent
-            (settings.data / "tls" / "state.json").unlink(missing_ok=True)
+        TlsFolder(settings.data).forget_plan()  # `kiai doctor` would report on a certificate that is not used
 
 
 def _serve_certificate(settings: Settings) -> "ServedCertificate | None":
     if not settings.has_tls:
         return None
-    from kiai.tls.folder import TlsFolder
-    from kiai.tls.plan import plan_of
     from kiai.tls.serving import ServedCertificate
 
     return ServedCertificate(plan_of(settings), TlsFolder(settings.data), SystemClock())
-
-
-def _announce_irc(sockets: IrcSockets) -> None:
-    for word, listening in (("irc", sockets.plain), ("irc-tls", sockets.encrypted)):
-        if listening is not None:
-            host, port = listening.getsockname()[:2]
-            announce(f"{word} {f'[{host}]' if ':' in host else host}:{port}")
 
 
 async def _serve(
@@ -210,8 +142,8 @@ async def _serve(
     budget = StopBudget()
     try:
         lock = locked_data_folder(settings.data) if settings.database is None else contextlib.nullcontext()
-        sockets = _listen_for_players(settings) if listen_on is None else listen_on
-        irc = _listen_for_irc(settings) if irc is None else irc
+        sockets = listen_for_players(settings) if listen_on is None else listen_on
+        irc = listen_for_irc(settings) if irc is None else irc
         with lock, contextlib.closing(sockets.main) as listening:
             if supervisor is None:
                 _prepare_tls(settings)
@@ -301,14 +233,6 @@ async def _announce_stop(services: Services) -> None:
         await services.community.webhooks.deliver_stop()
 
 
-def _announce_ready(scheme: str, sockets: HttpSockets) -> None:
-    host, port = sockets.main.getsockname()[:2]
-    announce(f"ready {scheme}://{f'[{host}]' if ':' in host else host}:{port}")
-    if sockets.plain is not None:
-        host, port = sockets.plain.getsockname()[:2]
-        announce(f"http {f'[{host}]' if ':' in host else host}:{port}")
-
-
 async def _run(
     server: HttpServer, sockets: HttpSockets, supervisor: int | None, irc: IrcSockets, budget: StopBudget
 ) -> None:
@@ -332,8 +256,8 @@ async def _run(
                 listener.start(BACKLOG)
                 encrypted.append(listener)
             if supervisor is None:
-                _announce_ready("http" if certificate is None else "https", listening)
-                _announce_irc(irc)
+                announce_ready("http" if certificate is None else "https", listening)
+                announce_irc(irc)
             else:
                 announce("ready ")
 
@@ -415,11 +339,11 @@ async def _supervise(settings: Settings, settings_json: bytes, *, demo: bool) ->
             await _make_demo(services)
         await _announce_claim(services)
         await _announce_start(services)
-    sockets = _listen_for_players(settings)
+    sockets = listen_for_players(settings)
     with contextlib.closing(sockets.main):
         sockets.main.listen(BACKLOG)
         _prepare_tls(settings)
-        irc = _listen_for_irc(settings)
+        irc = listen_for_irc(settings)
         others = ((HTTP_ON, sockets.plain), (IRC_ON, irc.plain), (IRC_TLS_ON, irc.encrypted))
         inherited = {flag: opened for flag, opened in others if opened is not None}
         budget = StopBudget(SUPERVISED_STOP_S)
@@ -435,8 +359,8 @@ async def _supervise(settings: Settings, settings_json: bytes, *, demo: bool) ->
 
 
 def _announce_all(settings: Settings, sockets: HttpSockets, irc: IrcSockets) -> None:
-    _announce_ready("https" if settings.has_tls else "http", sockets)
-    _announce_irc(irc)
+    announce_ready("https" if settings.has_tls else "http", sockets)
+    announce_irc(irc)
 
 
 async def _announce_stop_of_workers(settings: Settings) -> None:

@@ -273,6 +273,23 @@ def test_authority_is_not_asked_while_the_disk_is_full(
     assert port.asked == []
 
 
+def test_wrong_clock_of_this_machine_is_reported_and_the_authority_is_not_asked_again_at_once(
+    pebble: Pebble, folder: TlsFolder
+) -> None:
+    plan, clock = plan_with(pebble), ManualClock(SystemClock().now_ms() - 86_400_000)
+    prepare_certificate(plan, folder, clock.now_ms())
+    before = folder.chain.read_bytes()
+
+    asyncio.run(Renewal(plan, folder, clock).run())
+
+    state = folder.state()
+    assert state is not None
+    assert state.renewal_error is not None
+    assert "check the clock of this machine" in state.renewal_error
+    assert state.next_try_ms == clock.now_ms() + DELAYS_S[0] * 1000
+    assert folder.chain.read_bytes() == before
+
+
 def test_hanging_authority_ends_after_the_deadline(
     pebble: Pebble, folder: TlsFolder, monkeypatch: pytest.MonkeyPatch, port: ChallengePort
 ) -> None:

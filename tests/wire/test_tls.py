@@ -1,6 +1,7 @@
 """A real server with TLS: what clients see, plain http next to it, changed certificates, several workers."""
 
 import contextlib
+import errno
 import http.client
 import json
 import os
@@ -8,6 +9,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +25,11 @@ from tests.clients.test_osu_py import PASSWORD, VERSION
 from tests.patience import patiently
 from tests.tls.certificates import write_certificate
 from tests.tls.pebble import free_port, running_pebble
-from tests.wire.kit import Server, cli, eventually, run_kiai
+from tests.wire.kit import Server, cli, environment, eventually, run_kiai
 
+from kiai.errors import Unavailable
+from kiai.listening import listen_for_players
+from kiai.settings import load_settings
 from kiai.tls.names import server_names
 
 PLAYER: Final = "anna"
@@ -188,7 +193,7 @@ def test_refusal_of_a_large_body_reaches_the_client(client: TlsClient) -> None:
     with client.connect("osu.localhost") as connected:
         connected.sendall(b"POST /web/x HTTP/1.1\r\nHost: osu.localhost\r\nContent-Length: 90000000\r\n\r\n")
         with contextlib.suppress(OSError):
-            for _ in range(20):
+            for _ in range(150):
                 connected.sendall(bytes(65_536))
         answer = connected.recv(65_536)
 
@@ -460,3 +465,48 @@ def test_auto_is_ready_at_once_and_serves_the_certificate_of_the_authority(tmp_p
             server.stop()
         finally:
             server.kill()
+
+
+# --- ports
+
+
+def test_sockets_of_systemd_replace_the_ports(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as https, socket.create_server(("127.0.0.1", 0)) as http_socket:
+        ports = [opened.getsockname()[1] for opened in (https, http_socket)]
+        descriptors = (https.fileno(), http_socket.fileno())
+        process = subprocess.Popen(
+            [
+                "bash",
+                "-c",
+                'exec 13<&"$1" 14<&"$2" 3<&13 4<&14; LISTEN_PID=$$ LISTEN_FDS=2 exec "${@:3}"',
+                "bash",
+                *map(str, descriptors),
+                *(sys.executable, "-m", "kiai", "serve", "--tls", "self", "--port", "1", "--http-port", "2"),
+                *("--data", str(tmp_path / "data")),
+            ],
+            env=environment({}),
+            pass_fds=descriptors,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            lines = [process.stdout.readline(), process.stdout.readline()]
+
+            assert lines == [f"ready https://127.0.0.1:{ports[0]}\n", f"http 127.0.0.1:{ports[1]}\n"]
+            client = TlsClient(ports[0], cli(tmp_path / "data", "tls", "export")["pem"])
+            assert client.get("/healthz").status == 200
+        finally:
+            process.terminate()
+            process.communicate(timeout=patiently(20))
+
+
+def test_port_without_permission_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: socket.socket, address: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+
+    with pytest.raises(Unavailable, match=r"443 is not available: Permission denied; .*kiai\.socket.*CAP_NET_BIND"):
+        listen_for_players(load_settings(tls="self"))

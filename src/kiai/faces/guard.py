@@ -201,7 +201,7 @@ class Ledger:
         return True
 
     def end_handshake(self, connection: "GuardedProtocol") -> None:
-        """Remove a connection whose handshake has ended. Later calls for it do nothing."""
+        """Remove a connection whose handshake has ended."""
         name = self._handshakes.pop(connection, None)
         if name is not None:
             self._handshakes_by_address[name] -= 1
@@ -283,7 +283,6 @@ class GuardedProtocol(HttpToolsProtocol):
     # --- the connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self.ledger.end_handshake(self)
         super().connection_made(transport)
         self.flow = _Flow(transport)  # replaces the one that uvicorn has just made, before anything has used it
         self.limits = self.ledger.limits

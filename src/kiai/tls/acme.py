@@ -22,7 +22,7 @@ from josepy.util import ComparableECKey
 
 from kiai import __version__
 from kiai.errors import KiaiError, Unavailable
-from kiai.tls.certificate import check_key, parse_chain
+from kiai.tls.certificate import check_key, check_time, parse_chain
 from kiai.tls.folder import TlsFolder
 from kiai.tls.names import missing_names, server_names
 from kiai.tls.plan import TlsPlan
@@ -42,7 +42,7 @@ class AcmeAccount(msgspec.Struct, frozen=True):
     key: dict[str, Any]
 
 
-def issue_by_acme(plan: TlsPlan, folder: TlsFolder, deadline_s: float) -> None:
+def issue_by_acme(plan: TlsPlan, folder: TlsFolder, now_ms: int, deadline_s: float) -> None:
     """Obtain and store a certificate. Takes at most `deadline_s` seconds, and the time of two calls of the hook.
 
     Raises Unavailable with the reason that the authority gives; what is stored then stays.
@@ -52,13 +52,13 @@ def issue_by_acme(plan: TlsPlan, folder: TlsFolder, deadline_s: float) -> None:
     ends_at = datetime.datetime.now() + datetime.timedelta(seconds=deadline_s)  # noqa: DTZ005 (as the library does)
     try:
         try:
-            _issue(plan, folder, ends_at)
+            _issue(plan, folder, now_ms, ends_at)
         except messages.Error as error:
             if error.code != NO_ACCOUNT:
                 raise
             # The authority has lost or closed the account.
             folder.account.unlink(missing_ok=True)
-            _issue(plan, folder, ends_at)
+            _issue(plan, folder, now_ms, ends_at)
     except KiaiError:
         raise
     except errors.ValidationError as error:
@@ -85,7 +85,7 @@ def issue_by_acme(plan: TlsPlan, folder: TlsFolder, deadline_s: float) -> None:
         raise Unavailable(_named(plan), f"it does not answer as RFC 8555 says ({_shown(error)})") from error
 
 
-def _issue(plan: TlsPlan, folder: TlsFolder, ends_at: datetime.datetime) -> None:
+def _issue(plan: TlsPlan, folder: TlsFolder, now_ms: int, ends_at: datetime.datetime) -> None:
     authority = _open_account(plan, folder)
     key = ec.generate_private_key(ec.SECP256R1())
     key_pem = key.private_bytes(
@@ -110,6 +110,7 @@ def _issue(plan: TlsPlan, folder: TlsFolder, ends_at: datetime.datetime) -> None
     chain = finished.fullchain_pem.encode()
     certificate = parse_chain(chain, "the answer of the ACME authority")
     check_key(certificate, key_pem, "the new key")
+    check_time(certificate, now_ms, "the answer of the ACME authority")  # the clock of this machine may be wrong
     if missing := missing_names(server_names(plan.domain), certificate.names):
         raise Unavailable(_named(plan), f"its certificate is not for {', '.join(missing)}")
     folder.store(certificate.chain, key_pem)

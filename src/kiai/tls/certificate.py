@@ -115,7 +115,7 @@ def check_key(certificate: ServerCertificate, key: bytes, where: str) -> None:
 def check_time(certificate: ServerCertificate, now_ms: int, where: str) -> None:
     """Raise Refused if the certificate has expired or is not valid yet."""
     if now_ms >= certificate.not_after_ms:
-        raise Refused(f"the certificate in {where} has expired; renew it")
+        raise Refused(f"the certificate in {where} has expired; renew it, or check the clock of this machine")
     if now_ms < certificate.not_before_ms - SKEW_MS:
         raise Refused(f"the certificate in {where} is not valid yet; check the clock of this machine")
 

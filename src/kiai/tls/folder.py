@@ -88,11 +88,11 @@ class TlsFolder:
         probe.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Exclude other processes that obtain a certificate. Waits for them."""
+    def lock(self, purpose: str) -> Iterator[None]:
+        """Exclude other processes with the same purpose. Waits for them."""
         try:
             self.path.mkdir(mode=FOLDER_MODE, exist_ok=True)
-            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, FILE_MODE)
+            descriptor = os.open(self.path / f".{purpose}.lock", os.O_RDWR | os.O_CREAT, FILE_MODE)
         except OSError as error:
             raise _unavailable(self.path, error) from error
         try:

@@ -21,6 +21,8 @@ DEADLINE_S: Final = 300.0
 """An authority that has not issued a certificate by then counts as failed."""
 DELAYS_S: Final = (60, 300, 900, 1_800, 3_600, 7_200, 14_400, 21_600)
 """The waits after failures in a row; the last one repeats. Authorities allow about five failures per name and hour."""
+AFTER_SUCCESS_MS: Final = 3_600_000
+"""A certificate that seems due again so soon shows a mistake, which must not use up what the authority allows."""
 ERROR_MAX: Final = 500  # characters of an error that is recorded
 
 
@@ -47,7 +49,7 @@ def obtain(plan: TlsPlan, folder: TlsFolder, now_ms: int, *, force: bool = False
     """
     if plan.mode not in ("self", "auto"):
         raise Refused("the server obtains no certificates; start it with --tls auto or --tls self")
-    with folder.lock():
+    with folder.lock("renewal"):
         # Another process may have obtained one while this one waited for the lock.
         if not force and not is_due(plan, folder, now_ms):
             return
@@ -57,14 +59,21 @@ def obtain(plan: TlsPlan, folder: TlsFolder, now_ms: int, *, force: bool = False
             else:
                 from kiai.tls.acme import issue_by_acme  # its libraries take 20 MB
 
-                issue_by_acme(plan, folder, DEADLINE_S)
+                issue_by_acme(plan, folder, now_ms, DEADLINE_S)
         except KiaiError as error:
             with contextlib.suppress(KiaiError):  # e.g. because the disk is full, which may be the error itself
                 _record_failure(plan, folder, now_ms, str(error))
             raise
         state = folder.state() or TlsState(plan)
         folder.record(
-            msgspec.structs.replace(state, plan=plan, reading_error=None, renewal_error=None, failures=0, next_try_ms=0)
+            msgspec.structs.replace(
+                state,
+                plan=plan,
+                reading_error=None,
+                renewal_error=None,
+                failures=0,
+                next_try_ms=now_ms + AFTER_SUCCESS_MS,
+            )
         )
 
 

@@ -55,7 +55,8 @@ def prepare_certificate(plan: TlsPlan, folder: TlsFolder, now_ms: int) -> None:
 
     `self` and `auto` without a certificate that fits get one of the local authority. Raises Unavailable.
     """
-    with folder.lock():
+    # Not the lock of renewals: a start does not wait for an authority that hangs.
+    with folder.lock("start"):
         state = folder.state()
         if state is None or state.plan != plan:
             # The errors and the waiting of another authority or domain say nothing about this one.
