@@ -4,45 +4,38 @@ from collections.abc import Iterator
 from typing import Final
 
 import pytest
+from tests.site.forms_kit import migrated_rows
 from tests.site.kit import a_browser
-from tests.wire.kit import BEHIND_PROXY, Server, cli, use_new_address
+from tests.wire.kit import Server
 from tests.wire.rows import RESTRICTED, Rows
 
 from kiai.storage.tables import mail
 
 ALICE, BOB, GHOST, CARLA = 3, 4, 5, 6
 HOSTILE: Final = '<script>alert(1)</script> "&'
+pytestmark = pytest.mark.usefixtures("new_address")
 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rows]:
-    data = tmp_path_factory.mktemp("mail") / "data"
-    cli(data, "migrate")
-    rows = Rows(data)
-    for user_id, name in ((ALICE, "alice"), (BOB, "bob b"), (CARLA, "carla")):
-        rows.player(user_id, name)
-    rows.player(GHOST, "ghost", priv=RESTRICTED)
-    for number, (sender, recipient, text) in enumerate(
-        ((BOB, ALICE, HOSTILE), (GHOST, ALICE, "from a hidden player"), (1, ALICE, "\x01ACTION waves\x01"))
-    ):
-        rows.put(
-            mail,
-            {"id": number + 1, "from_id": sender, "to_id": recipient, "text": text, "sent_at_ms": 1_700_000_000_000},
-        )
-    yield rows
-    rows.close()
-
-
-@pytest.fixture(scope="module")
-def server(rows: Rows) -> Iterator[Server]:
-    server = Server(rows.data, **BEHIND_PROXY).start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(autouse=True)
-def _new_address(server: Server) -> None:
-    use_new_address(server)
+    with migrated_rows(tmp_path_factory) as rows:
+        for user_id, name in ((ALICE, "alice"), (BOB, "bob b"), (CARLA, "carla")):
+            rows.player(user_id, name)
+        rows.player(GHOST, "ghost", priv=RESTRICTED)
+        for number, (sender, recipient, text) in enumerate(
+            ((BOB, ALICE, HOSTILE), (GHOST, ALICE, "from a hidden player"), (1, ALICE, "\x01ACTION waves\x01"))
+        ):
+            rows.put(
+                mail,
+                {
+                    "id": number + 1,
+                    "from_id": sender,
+                    "to_id": recipient,
+                    "text": text,
+                    "sent_at_ms": 1_700_000_000_000,
+                },
+            )
+        yield rows
 
 
 def test_player_reads_and_answers_a_message(server: Server, rows: Rows) -> None:

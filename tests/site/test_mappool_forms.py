@@ -1,13 +1,13 @@
 """The forms of tournament staff on mappools."""
 
 import json
-import threading
 from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
-from tests.site.kit import Browser, a_browser
-from tests.wire.kit import BEHIND_PROXY, Server, cli, use_new_address
+from tests.site.forms_kit import at_once, migrated_rows, token_field
+from tests.site.kit import a_browser
+from tests.wire.kit import Server
 from tests.wire.rows import NORMAL, RESTRICTED, Rows
 from tests.wire.world import a_map
 
@@ -16,36 +16,22 @@ from kiai.storage.tables import audit_log, pool_picks, pools
 
 ANNA, TINA, TOM, MOD, HIDDEN, OWNER = 3, 4, 5, 6, 7, 8
 HOSTILE: Final = '"><script>alert(1)</script>'
+pytestmark = pytest.mark.usefixtures("new_address")
 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rows]:
     """A player, two members of tournament staff, staff without that right, and two maps."""
-    data = tmp_path_factory.mktemp("pools") / "data"
-    cli(data, "migrate")
-    rows = Rows(data)
-    rows.player(ANNA, "anna")
-    rows.player(TINA, "tina", priv=NORMAL | TOURNEY_MANAGER)
-    rows.player(TOM, "tom", priv=NORMAL | TOURNEY_MANAGER)
-    rows.player(MOD, "mod", priv=NORMAL | MODERATOR)
-    rows.player(OWNER, "owner", priv=NORMAL | TOURNEY_MANAGER | DEVELOPER)
-    rows.player(HIDDEN, "ghost", priv=RESTRICTED | TOURNEY_MANAGER)
-    for number in (1, 2):
-        rows.map(a_map(number, set_id=number))
-    yield rows
-    rows.close()
-
-
-@pytest.fixture(scope="module")
-def server(rows: Rows) -> Iterator[Server]:
-    server = Server(rows.data, **BEHIND_PROXY).start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(autouse=True)
-def _new_address(server: Server) -> None:
-    use_new_address(server)
+    with migrated_rows(tmp_path_factory) as rows:
+        rows.player(ANNA, "anna")
+        rows.player(TINA, "tina", priv=NORMAL | TOURNEY_MANAGER)
+        rows.player(TOM, "tom", priv=NORMAL | TOURNEY_MANAGER)
+        rows.player(MOD, "mod", priv=NORMAL | MODERATOR)
+        rows.player(OWNER, "owner", priv=NORMAL | TOURNEY_MANAGER | DEVELOPER)
+        rows.player(HIDDEN, "ghost", priv=RESTRICTED | TOURNEY_MANAGER)
+        for number in (1, 2):
+            rows.map(a_map(number, set_id=number))
+        yield rows
 
 
 def a_pool(rows: Rows, pool_id: int, *, by: int = TINA, published: int = 1) -> str:
@@ -64,10 +50,6 @@ def acts(rows: Rows, pool_id: int) -> list[tuple[str, str, Any, Any]]:
 
 def picks(rows: Rows, pool_id: int) -> list[tuple[str, int, int]]:
     return sorted((row.mods, row.slot, row.map_id) for row in rows.look(pool_picks) if row.pool_id == pool_id)
-
-
-def token_of(browser: Browser) -> dict[str, str]:
-    return {"csrf_token": str(browser.get("/medals").one('input[name="csrf_token"]').attributes["value"])}
 
 
 def test_pool_is_created_filled_published_and_renamed(server: Server, rows: Rows) -> None:
@@ -191,16 +173,10 @@ def test_pick_added_at_once_is_added_once(server: Server, rows: Rows) -> None:
         a_browser(server, user_id=user_id).get(path).form("Add a map").fill(Pick="DT1", Beatmap_id="2")
         for user_id in (TINA, TOM, TINA, TOM)
     ]
-    statuses: list[int] = []
-    threads = [
-        threading.Thread(target=lambda form=form: statuses.append(form.press(follow=False).status)) for form in forms
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
-    assert sorted(statuses) == [303, 422, 422, 422]
+    statuses = at_once(forms)
+
+    assert statuses == [303, 422, 422, 422]
     assert len(acts(rows, 56)) == 1
 
 
@@ -213,7 +189,7 @@ def test_others_have_no_forms(server: Server, rows: Rows, user_id: int) -> None:
         assert page.css('main form[method="post"]') == []
     assert browser.get(hidden).status == 404
     assert "pool58" not in browser.get("/mappools").text
-    fields = {**token_of(browser), "name": "mine", "pick": "NM1", "map": "2", "published": "0", "confirmed": "1"}
+    fields = {**token_field(browser), "name": "mine", "pick": "NM1", "map": "2", "published": "0", "confirmed": "1"}
     for form in ("", "/57/name", "/57/picks", "/57/picks/remove", "/57/published", "/57/delete"):
         assert browser.post(f"/mappools{form}", fields).status in (403, 404)
     assert acts(rows, 57) == []

@@ -1,12 +1,12 @@
 """The forms of friends and blocks on profiles."""
 
-import threading
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import pytest
-from tests.site.kit import Browser, a_browser
-from tests.wire.kit import BEHIND_PROXY, Server, cli, use_new_address
+from tests.site.forms_kit import at_once, migrated_rows, token_field
+from tests.site.kit import a_browser
+from tests.wire.kit import Server
 from tests.wire.rows import RESTRICTED, Rows
 
 from kiai.accounts.model import BOT_ID
@@ -16,42 +16,24 @@ from kiai.storage.tables import audit_log, relationships
 ANNA, BORIS, HIDDEN, CARLA, DORA, FIRST = 3, 4, 5, 6, 7, 100
 FRIEND, BLOCK = 1, 2
 FORMS: Final = ("friend", "block")
+pytestmark = pytest.mark.usefixtures("new_address")
 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rows]:
     """Players, one of them restricted, and one who has blocked as many as allowed."""
-    data = tmp_path_factory.mktemp("relations") / "data"
-    cli(data, "migrate")
-    rows = Rows(data)
-    for user_id, name in ((ANNA, "anna"), (BORIS, "boris"), (CARLA, "carla"), (DORA, "dora")):
-        rows.player(user_id, name)
-    rows.player(HIDDEN, "ghost", priv=RESTRICTED)
-    for number in range(FIRST, FIRST + BLOCKS_MAX):
-        rows.player(number, f"blocked {number}")
-        rows.put(relationships, {"user_id": CARLA, "target_id": number, "kind": BLOCK, "added_at_ms": 0})
-    yield rows
-    rows.close()
-
-
-@pytest.fixture(scope="module")
-def server(rows: Rows) -> Iterator[Server]:
-    server = Server(rows.data, **BEHIND_PROXY).start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(autouse=True)
-def _new_address(server: Server) -> None:
-    use_new_address(server)
+    with migrated_rows(tmp_path_factory) as rows:
+        for user_id, name in ((ANNA, "anna"), (BORIS, "boris"), (CARLA, "carla"), (DORA, "dora")):
+            rows.player(user_id, name)
+        rows.player(HIDDEN, "ghost", priv=RESTRICTED)
+        for number in range(FIRST, FIRST + BLOCKS_MAX):
+            rows.player(number, f"blocked {number}")
+            rows.put(relationships, {"user_id": CARLA, "target_id": number, "kind": BLOCK, "added_at_ms": 0})
+        yield rows
 
 
 def relations(rows: Rows, user_id: int) -> dict[int, int]:
     return {row.target_id: row.kind for row in rows.look(relationships) if row.user_id == user_id}
-
-
-def token_of(browser: Browser) -> dict[str, str]:
-    return {"csrf_token": str(browser.get("/medals").one('input[name="csrf_token"]').attributes["value"])}
 
 
 def test_block_ends_a_friendship_and_a_friendship_ends_a_block(server: Server, rows: Rows) -> None:
@@ -100,16 +82,8 @@ def test_act_at_once_is_stored_once(server: Server, rows: Rows, button: str, kin
     target = FIRST + kind
     forms = [a_browser(server, user_id=DORA).get(f"/users/{target}").button(button) for _ in range(4)]
     before = len([row for row in rows.look(audit_log) if row.actor_id == DORA])
-    statuses: list[int] = []
 
-    def press(form: Any) -> None:
-        statuses.append(form.press(button, follow=False).status)
-
-    threads = [threading.Thread(target=press, args=(form,)) for form in forms]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    statuses = at_once(forms, button)
 
     assert statuses == [303] * 4
     assert relations(rows, DORA)[target] == kind
@@ -126,7 +100,7 @@ def test_more_blocks_than_allowed_are_refused_in_words(server: Server, rows: Row
 @pytest.mark.parametrize("form", FORMS)
 def test_hidden_and_unknown_players_are_not_found(server: Server, rows: Rows, form: str) -> None:
     browser = a_browser(server, user_id=BORIS)
-    fields = token_of(browser)
+    fields = token_field(browser)
     before = relations(rows, BORIS)
 
     for target in (HIDDEN, 999_999, 2**31, "x", "0"):
@@ -136,7 +110,7 @@ def test_hidden_and_unknown_players_are_not_found(server: Server, rows: Rows, fo
 
 def test_oneself_and_the_bot_are_no_targets(server: Server) -> None:
     browser = a_browser(server, user_id=ANNA)
-    fields = token_of(browser)
+    fields = token_field(browser)
 
     for form in FORMS:
         own = browser.post(f"/users/{ANNA}/{form}", fields)
@@ -152,5 +126,5 @@ def test_restricted_visitor_has_no_forms(server: Server, rows: Rows) -> None:
     assert "Your account is restricted." in page.text
     assert page.css("main form") == []
     for form in FORMS:
-        assert browser.post(f"/users/{ANNA}/{form}", token_of(browser)).status == 403
+        assert browser.post(f"/users/{ANNA}/{form}", token_field(browser)).status == 403
     assert relations(rows, HIDDEN) == {}

@@ -1,12 +1,12 @@
 """The forms that report a player, a score or a comment."""
 
-import threading
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import pytest
+from tests.site.forms_kit import at_once, migrated_rows
 from tests.site.kit import Browser, PageReply, a_browser
-from tests.wire.kit import BEHIND_PROXY, Server, cli, use_new_address
+from tests.wire.kit import Server
 from tests.wire.rows import RESTRICTED, Rows
 from tests.wire.world import a_map, a_score
 
@@ -19,39 +19,25 @@ HOSTILE: Final = "<script>alert(1)</script> \u202e [url=//evil.example]x[/url] \
 PLAYER_FORM: Final = f"/users/{ALICE}/report"
 SCORE_FORM: Final = f"/scores/{SCORE}/report"
 COMMENT_FORM: Final = f"/beatmapsets/{SET}/comments/{COMMENT}/report"
+pytestmark = pytest.mark.usefixtures("new_address")
 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rows]:
     """Alice with a score and a comment, a restricted player with both, and players who report."""
-    data = tmp_path_factory.mktemp("reporting") / "data"
-    cli(data, "migrate")
-    rows = Rows(data)
-    rows.player(ALICE, "alice")
-    rows.player(HIDDEN, "ghost", priv=RESTRICTED)
-    for number in range(FIRST, FIRST + 30):
-        rows.player(number, f"reporter {number}")
-    rows.map(a_map(1, title="Odd <b>song</b>"))
-    for at, user_id in enumerate((ALICE, HIDDEN)):
-        rows.score(SCORE + at, user_id, 1, a_score())
-        rows.put(
-            set_comments,
-            {"id": COMMENT + at, "set_id": SET, "user_id": user_id, "text": "You are <b>bad</b>", "at_ms": 1},
-        )
-    yield rows
-    rows.close()
-
-
-@pytest.fixture(scope="module")
-def server(rows: Rows) -> Iterator[Server]:
-    server = Server(rows.data, **BEHIND_PROXY).start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(autouse=True)
-def _new_address(server: Server) -> None:
-    use_new_address(server)
+    with migrated_rows(tmp_path_factory) as rows:
+        rows.player(ALICE, "alice")
+        rows.player(HIDDEN, "ghost", priv=RESTRICTED)
+        for number in range(FIRST, FIRST + 30):
+            rows.player(number, f"reporter {number}")
+        rows.map(a_map(1, title="Odd <b>song</b>"))
+        for at, user_id in enumerate((ALICE, HIDDEN)):
+            rows.score(SCORE + at, user_id, 1, a_score())
+            rows.put(
+                set_comments,
+                {"id": COMMENT + at, "set_id": SET, "user_id": user_id, "text": "You are <b>bad</b>", "at_ms": 1},
+            )
+        yield rows
 
 
 def stored(rows: Rows, by: int) -> list[tuple[int, str, str]]:
@@ -111,18 +97,10 @@ def test_second_report_about_a_player_is_refused_in_words(server: Server, rows: 
 
 def test_two_reports_at_once_are_stored_once(server: Server, rows: Rows) -> None:
     forms = [a_browser(server, user_id=FIRST + 6).get(PLAYER_FORM).form("Report") for _ in range(4)]
-    statuses: list[int] = []
 
-    def press(form: Any) -> None:
-        statuses.append(form.press("Report", follow=False).status)
+    statuses = at_once(forms, "Report")
 
-    threads = [threading.Thread(target=press, args=(form,)) for form in forms]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert sorted(statuses) == [303, 422, 422, 422]
+    assert statuses == [303, 422, 422, 422]
     assert len(stored(rows, FIRST + 6)) == 1
 
 

@@ -1,15 +1,15 @@
 """The forms of players on the page of a set: comments, ratings and requests."""
 
-import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from sqlalchemy import select, update
 from tests import stores
-from tests.site.kit import Browser, a_browser
-from tests.wire.kit import BEHIND_PROXY, Server, cli, use_new_address
+from tests.site.forms_kit import at_once, migrated_rows, token_field
+from tests.site.kit import a_browser
+from tests.wire.kit import Server
 from tests.wire.rows import RESTRICTED, Rows
 from tests.wire.world import a_map
 
@@ -21,53 +21,22 @@ ANNA, BORIS, HIDDEN, MAPPER, SILENCED, NEW, EAGER = 3, 4, 5, 6, 7, 8, 9
 RANKED, PENDING, MANY = 1, 2, 100
 HOUR_MS: Final = 3_600_000
 PAGE: Final = f"/beatmapsets/{RANKED}"
+pytestmark = pytest.mark.usefixtures("new_address")
 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rows]:
     """A ranked set, pending ones, and players of each state."""
-    data = tmp_path_factory.mktemp("forms") / "data"
-    cli(data, "migrate")
-    rows = Rows(data)
-    for user_id, name in ((ANNA, "anna"), (BORIS, "boris"), (MAPPER, "Map per"), (EAGER, "eager")):
-        rows.player(user_id, name)
-    rows.player(HIDDEN, "ghost", priv=RESTRICTED)
-    rows.player(NEW, "new", priv=1)
-    rows.player(SILENCED, "silent", silenced_until_ms=time.time_ns() // 1_000_000 + 5 * HOUR_MS // 2)
-    rows.map(a_map(RANKED, set_id=RANKED, creator="map_PER"))
-    for number in (PENDING, *range(MANY, MANY + OPEN_MAX)):
-        rows.map(a_map(number, set_id=number, status=0))
-    yield rows
-    rows.close()
-
-
-@pytest.fixture(scope="module")
-def server(rows: Rows) -> Iterator[Server]:
-    server = Server(rows.data, **BEHIND_PROXY).start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(autouse=True)
-def _new_address(server: Server) -> None:
-    use_new_address(server)
-
-
-def at_once(forms: list[Any]) -> list[int]:
-    """Press forms at the same time, and return the statuses."""
-    statuses: list[int] = []
-    threads = [
-        threading.Thread(target=lambda form=form: statuses.append(form.press(follow=False).status)) for form in forms
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return statuses
-
-
-def token_of(browser: Browser) -> dict[str, str]:
-    return {"csrf_token": str(browser.get("/medals").one('input[name="csrf_token"]').attributes["value"])}
+    with migrated_rows(tmp_path_factory) as rows:
+        for user_id, name in ((ANNA, "anna"), (BORIS, "boris"), (MAPPER, "Map per"), (EAGER, "eager")):
+            rows.player(user_id, name)
+        rows.player(HIDDEN, "ghost", priv=RESTRICTED)
+        rows.player(NEW, "new", priv=1)
+        rows.player(SILENCED, "silent", silenced_until_ms=time.time_ns() // 1_000_000 + 5 * HOUR_MS // 2)
+        rows.map(a_map(RANKED, set_id=RANKED, creator="map_PER"))
+        for number in (PENDING, *range(MANY, MANY + OPEN_MAX)):
+            rows.map(a_map(number, set_id=number, status=0))
+        yield rows
 
 
 def test_form_sent_twice_posts_one_comment(server: Server, rows: Rows) -> None:
@@ -92,10 +61,10 @@ def test_silenced_visitor_sees_the_forms_disabled_with_the_reason_and_the_end(se
     assert reason.css("time")
     requested = browser.get(f"/beatmapsets/{PENDING}").one('form[aria-label="Request ranking"] button')
     assert ("disabled" in requested.attributes, requested.attributes["title"]) == (True, "You are silenced.")
-    refused = browser.post(f"{PAGE}/comments", {**token_of(browser), "comment": "x"})
+    refused = browser.post(f"{PAGE}/comments", {**token_field(browser), "comment": "x"})
     assert refused.status == 422
     assert (refused.form("Comment").error("Comment") or "").startswith("You are silenced.")
-    assert browser.post(f"/beatmapsets/{PENDING}/request", {**token_of(browser), "map": str(PENDING)}).status == 422
+    assert browser.post(f"/beatmapsets/{PENDING}/request", {**token_field(browser), "map": str(PENDING)}).status == 422
     assert not [row for row in rows.look(tables.set_comments) if row.user_id == SILENCED]
     assert not [row for row in rows.look(tables.map_requests) if row.user_id == SILENCED]
 
@@ -112,7 +81,7 @@ def test_rating_is_given_once_and_shown(server: Server, rows: Rows) -> None:
     assert page.stat("own_rating") == "8"
     assert "(1 vote)" in page.text
     assert page.css('form[aria-label="Rate"]') == []
-    again = browser.post(f"{PAGE}/rating", {**token_of(browser), "map": str(RANKED), "rating": "1"})
+    again = browser.post(f"{PAGE}/rating", {**token_field(browser), "map": str(RANKED), "rating": "1"})
     assert again.stat("own_rating") == "8"
     assert at_once([a_browser(server, user_id=BORIS).get(PAGE).form("Rate").fill(Your_rating="4") for _ in range(4)])
     assert [(row.user_id, row.rating) for row in rows.look(tables.ratings)] == [(ANNA, 8), (BORIS, 4)]
@@ -124,7 +93,7 @@ def test_rating_is_given_once_and_shown(server: Server, rows: Rows) -> None:
 def test_wrong_rating_is_explained(server: Server, rating: str) -> None:
     browser = a_browser(server, user_id=EAGER)
 
-    page = browser.post(f"{PAGE}/rating", {**token_of(browser), "map": str(RANKED), "rating": rating})
+    page = browser.post(f"{PAGE}/rating", {**token_field(browser), "map": str(RANKED), "rating": rating})
 
     assert page.status == 422
     assert page.form("Rate").error("Your rating")
@@ -143,7 +112,7 @@ def test_rating_is_refused_in_words(server: Server, user_id: int, number: int, r
     path = f"/beatmapsets/{number}"
 
     assert browser.get(path).css('form[aria-label="Rate"]') == []
-    page = browser.post(f"{path}/rating", {**token_of(browser), "map": str(number), "rating": "5"})
+    page = browser.post(f"{path}/rating", {**token_field(browser), "map": str(number), "rating": "5"})
 
     assert (page.status, page.alert) == (422, reason)
 
@@ -153,7 +122,7 @@ def test_map_of_another_set_is_not_found(server: Server) -> None:
 
     for act in ("rating", "request"):
         for number in (str(PENDING), "x", "", "99999999999"):
-            fields = {**token_of(browser), "map": number, "rating": "5"}
+            fields = {**token_field(browser), "map": number, "rating": "5"}
             assert browser.post(f"{PAGE}/{act}", fields).status == 404
 
 
@@ -202,4 +171,4 @@ def test_restricted_visitor_has_no_form(server: Server) -> None:
         assert page.css('main form[method="post"]') == []
         assert "Your account is restricted." in page.text
     for act in ("rating", "request", "favourite", "comments"):
-        assert browser.post(f"{PAGE}/{act}", {**token_of(browser), "map": str(RANKED)}).status == 403
+        assert browser.post(f"{PAGE}/{act}", {**token_field(browser), "map": str(RANKED)}).status == 403
