@@ -49,6 +49,7 @@ from kiai.staff.medal_awards import MedalAwards
 from kiai.staff.naming import Naming
 from kiai.staff.nominations import NominationMode
 from kiai.staff.notes import Notes
+from kiai.staff.outbox_desk import OutboxDesk
 from kiai.staff.player_lines import KIND as BOT_LINES
 from kiai.staff.player_lines import PlayerLines
 from kiai.staff.recalculations import Recalculations
@@ -215,6 +216,7 @@ class CommunityServices:
             lambda actor, changed: services.staff.record_import(actor, changed),
             settings.data,
         )
+        self.outbox_desk = OutboxDesk(services.authority, services.outbox, clock)
         self.job_worker = JobWorker(services.database, self.job_desk.kinds, clock)
 
     def _build_ranking(self, services: "Services") -> None:

@@ -23,7 +23,7 @@ from kiai.faces.health import Health
 from kiai.faces.metrics import Aggregation, Metrics
 from kiai.faces.plain_http import plain_http
 from kiai.faces.rate_limit import RateLimit
-from kiai.faces.sampling import BOUNDS_MS, read_metrics, read_pools
+from kiai.faces.sampling import BOUNDS_MS, read_metrics, read_periodic_jobs, read_pools
 from kiai.faces.site.osu_host import redirecting_osu_host
 from kiai.faces.streams import StreamSender
 from kiai.faces.wiring import (
@@ -146,6 +146,7 @@ class HttpServer:
             services.clock,
         )
         services.site.server_health.read_pools = lambda: read_pools(self.metrics)
+        services.community.job_desk.read_periodic = lambda: read_periodic_jobs(self.metrics)
         self.jobs = Jobs(self._acquire_lease if services.stores.shared else None)
         self.jobs.every(*self._periodic_jobs())
         self.jobs.every(PeriodicJob("live-parts", 0.25, self.site.live.push))

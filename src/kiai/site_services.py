@@ -27,6 +27,7 @@ from kiai.faces.polled_metrics import disks
 from kiai.own_account import Deletion, Exports, Friendships, NameChanges, Overwriting, OwnKeys, ProfileSettings
 from kiai.own_account.deletion import DELETION, FILES
 from kiai.own_account.deletion_by_staff import DeletionByStaff
+from kiai.own_account.exports_by_staff import ExportsByStaff
 from kiai.samples import Samples
 from kiai.scores.analyses import Analyses
 from kiai.scores.cards import ScoreCards
@@ -161,6 +162,7 @@ class SiteServices:
             clock,
             grace_days=settings.deletion_grace_days,
         )
+        self.exports_by_staff = ExportsByStaff(services.authority, self.exports, clock)
         self.deletion_by_staff = DeletionByStaff(services.authority, self.deletion)
         self.recovery_by_staff = RecoveryByStaff(services.authority, self.entry.security, self.entry.factors)
         self.logins_for_staff = LoginsForStaff(services.authority, accounts, services.logins, self.entry.history, clock)

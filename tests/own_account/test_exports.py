@@ -9,14 +9,18 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import Table, insert, select
 from sqlalchemy.sql import visitors
-from tests.builders import a_map, a_play, frames
+from tests.builders import DEVELOPER, NORMAL, a_map, a_play, a_player, frames
 from tests.own_account.conftest import OwnAccounts
 
+from kiai.accounts import User
 from kiai.entry import Origin
-from kiai.errors import NotFound, Refused, Unavailable
+from kiai.errors import NotAllowed, NotFound, Refused, Unavailable, WrongState
+from kiai.osu.privileges import Privilege
 from kiai.own_account import export_parts
 from kiai.own_account.exports import ExportState
+from kiai.own_account.exports_by_staff import ExportsByStaff
 from kiai.scores.model import replay_key
+from kiai.staff import OPERATOR, Actor
 from kiai.storage.tables import chat_lines, comments, exports, logins, mail, metadata, users
 
 NOT_EXPORTED = {
@@ -232,6 +236,61 @@ def test_export_that_fails_for_good_says_so_and_does_not_stop_the_others(
     assert failed.state == ExportState.FAILED
     assert read(own, own.bob).testzip() is None
     own.run(own.exports.request(own.alice, with_replays=False))  # and it can be asked for again
+
+
+def test_staff_sees_waiting_exports_and_cancels_one_before_it_begins(own: OwnAccounts) -> None:
+    alice, staff = own.world.add_player(a_player("waiter")), by_staff(own)
+    root = Actor(own.world.add_player(a_player("chief", priv=DEVELOPER)), "web")
+    own.run(own.exports.request(alice, with_replays=False))
+    assert [export.user_id for export in own.run(staff.waiting(root))] == [alice]
+
+    own.run(staff.cancel(root, alice, "too large"))
+
+    assert own.run(staff.waiting(root)) == []
+    assert own.run(own.exports.work()) is False
+    assert own.world.audit(alice)[0].action == "export_cancel"
+    with pytest.raises(WrongState):
+        own.run(staff.cancel(root, alice))
+    with pytest.raises(NotFound):
+        own.run(staff.one(root, alice))
+    assert export(own, alice).namelist()
+
+
+def test_writer_of_a_cancelled_export_ends_and_leaves_no_file(
+    own: OwnAccounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kiai.own_account.exports.PROGRESS_EVERY", 1)
+    alice, staff = own.world.add_player(a_player("waiter")), by_staff(own)
+    song = own.world.add_map(a_map())
+    own.world.record(a_play(by=alice, on=song))
+    own.run(own.exports.request(alice, with_replays=False))
+    account = own.exports._account
+
+    async def cancel_meanwhile(user: User) -> bytes:
+        await staff.cancel(OPERATOR, alice)
+        return await account(user)
+
+    monkeypatch.setattr(own.exports, "_account", cancel_meanwhile)
+
+    assert own.run(own.exports.work()) is True
+
+    assert _stored(own) == []
+    assert own.run(own.exports.of(alice)) is None
+
+
+@pytest.mark.parametrize("priv", [NORMAL, int(NORMAL | Privilege.ADMINISTRATOR)])
+def test_exports_of_players_are_for_developers(own: OwnAccounts, priv: int) -> None:
+    alice = own.world.add_player(a_player("waiter", priv=priv))
+    own.run(own.exports.request(alice, with_replays=False))
+    actor, staff = Actor(alice, "web"), by_staff(own)
+
+    for act in (staff.waiting(actor), staff.one(actor, alice), staff.cancel(actor, alice)):
+        with pytest.raises(NotAllowed):
+            own.run(act)
+
+
+def by_staff(own: OwnAccounts) -> ExportsByStaff:
+    return ExportsByStaff(own.world.authority, own.exports, own.world.clock)
 
 
 def test_restricted_player_gets_an_export(own: OwnAccounts) -> None:

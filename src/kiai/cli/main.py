@@ -15,6 +15,7 @@ from kiai.cli import (
     faq,
     filters,
     flags,
+    jobs,
     maintenance,
     medals,
     replays,
@@ -49,6 +50,7 @@ app.command("audit")(audit.audit)
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(reports.app, name="reports")
 app.add_typer(channels.app, name="channels")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(faq.app, name="faq")
 app.add_typer(medals.app, name="medals")
 app.add_typer(filters.app, name="filter")

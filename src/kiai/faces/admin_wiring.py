@@ -95,7 +95,7 @@ def build_admin_pages(services: "Services") -> list[PageGroup]:
             services.accounts,
             community.medal_awards,
         ),
-        JobPages(community.audit, community.job_desk),
+        JobPages(community.audit, community.job_desk, site.exports_by_staff),
         ServerSettingsPages(
             community.audit,
             community.live_settings,
@@ -103,6 +103,7 @@ def build_admin_pages(services: "Services") -> list[PageGroup]:
             community.maintenance,
             community.debug_log,
             community.shutdown,
+            community.outbox_desk,
         ),
         AddressPages(community.audit, community.address_blocks),
         WebhookPages(community.audit, community.webhook_editor),

@@ -1,10 +1,11 @@
-"""The figures of a minute sample (`kiai.samples`) and of the pools, from the metrics of all workers."""
+"""The figures of minute samples (`kiai.samples`), pools and periodic jobs, from the metrics of all workers."""
 
 from typing import Final
 
 from kiai.faces.metrics import BUCKETS_MS, Labels, Metrics
 from kiai.measuring import PoolUsage
 from kiai.samples import Reading
+from kiai.staff.job_runs import PeriodicState
 
 BOUNDS_MS: Final[tuple[float, ...]] = BUCKETS_MS
 STORED: Final = ("pass", "fail")
@@ -42,6 +43,17 @@ def read_pools(metrics: Metrics) -> dict[str, PoolUsage]:
     return {
         labels[0]: PoolUsage(*(round(figure.get(labels, 0)) for figure in figures)) for labels in sorted(figures[1])
     }
+
+
+def read_periodic_jobs(metrics: Metrics) -> list[PeriodicState]:
+    """Return the jobs that this server runs by itself, over all its workers, by name."""
+    found = metrics.of_all_workers()
+    failures = _numbers(found["kiai_job_failures"])
+    worked = _numbers(found["kiai_job_last_success_timestamp_seconds"])
+    return [
+        PeriodicState(labels[0], worked.get(labels, 0.0), round(failures.get(labels, 0)))
+        for labels in sorted({*failures, *worked})
+    ]
 
 
 def _numbers(series: _Series) -> dict[Labels, float]:

@@ -35,6 +35,7 @@ PROGRESS_EVERY: Final = 10
 """Pages between two updates of the progress."""
 KEY_BYTES: Final = 12
 EXPIRED_AT_ONCE: Final = 100
+SHOWN_MAX: Final = 20
 
 
 class ExportState(IntEnum):
@@ -76,6 +77,12 @@ NEXT: Final = Query(
     .limit(1),
     Export,
 )
+WAITING: Final = Query(
+    _export.where(exports.c.state == literal_column("0"))
+    .order_by(exports.c.requested_at_ms, exports.c.user_id)
+    .limit(SHOWN_MAX),
+    Export,
+)
 EXPIRED: Final = Query(
     _export.where(exports.c.expires_at_ms.is_not(None), exports.c.expires_at_ms <= bindparam("now_ms"))
     .order_by(exports.c.expires_at_ms, exports.c.user_id)
@@ -86,6 +93,7 @@ ADD: Final = Command(
     insert(exports).values({n: bindparam(n) for n in ("user_id", "state", "with_replays", "requested_at_ms")})
 )
 REMOVE: Final = Command(delete(exports).where(_this))
+WITHDRAW: Final = Command(delete(exports).where(_this, exports.c.state == literal_column("0")))
 # Only the export that was begun: the player may have asked for another one since.
 _begun: Final = (_this, exports.c.requested_at_ms == bindparam("asked_at_ms"), exports.c.state == literal_column("0"))
 PROGRESS: Final = Command(
@@ -147,6 +155,14 @@ class Exports:
         if replaced is not None:
             await self._files.delete(replaced)
 
+    async def waiting(self) -> list[Export]:
+        """Return the exports that are not written yet, the oldest first, at most 20."""
+        return await self._database.all(WAITING)
+
+    async def withdraw(self, tx: Transaction, user_id: int) -> bool:
+        """Remove the export that a player waits for. Return False without one. Its writer ends with the next page."""
+        return bool(await tx.run(WITHDRAW, of_user=user_id))
+
     async def open(self, user_id: int) -> ExportFile:
         """Return the finished export of a player. Raises NotFound("export")."""
         found = await self.of(user_id)
@@ -169,6 +185,8 @@ class Exports:
                 await self._files.put_file(key, path)
         except Unavailable:
             raise  # the next run starts again
+        except _Withdrawn:
+            return True
         except Exception as error:
             # A fault of ours: the export would fail forever, and others wait behind it.
             get_logger("exports").error("export failed", user_id=export.user_id, exc_info=error)
@@ -269,6 +287,7 @@ class Exports:
             after = 0
             while ids := await self._database.all(export_parts.REPLAYS_OF, user_id=user_id, mode=mode, after=after):
                 after = ids[-1]
+                await progress.show()
                 for score_id in ids:
                     if written >= REPLAY_BYTES_MAX:
                         left_out += 1
@@ -284,6 +303,10 @@ class Exports:
                 if len(ids) < export_parts.PAGE_ROWS:
                     break
         return left_out
+
+
+class _Withdrawn(Exception):
+    """The export is not wanted any more."""
 
 
 class _Progress:
@@ -304,10 +327,10 @@ class _Progress:
             await self.show()
 
     async def show(self) -> None:
-        """Store the progress."""
+        """Store the progress. Raises _Withdrawn if the player or staff has withdrawn the export."""
 
-        async def body(tx: Transaction) -> None:
-            await tx.run(
+        async def body(tx: Transaction) -> int:
+            return await tx.run(
                 PROGRESS,
                 of_user=self._export.user_id,
                 asked_at_ms=self._export.requested_at_ms,
@@ -315,7 +338,8 @@ class _Progress:
                 now_total=max(self._total, self._done),
             )
 
-        await self._database.transaction(body)
+        if not await self._database.transaction(body):
+            raise _Withdrawn
 
 
 def _pretty(value: object) -> bytes:

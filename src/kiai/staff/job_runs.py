@@ -212,14 +212,29 @@ _TRIM = Command(
 )
 
 
+class PeriodicState(msgspec.Struct, frozen=True):
+    """A job that the server runs by itself: its last success in unix seconds, 0 for none, and the failed runs.
+
+    Both are since the start of the server, over all its workers.
+    """
+
+    name: str
+    worked_at_s: float
+    failures: int
+
+
 class JobDesk:
-    """Starts, cancels and shows runs. Every method raises NotAllowed. Services add their kinds."""
+    """Starts, cancels and shows runs. Every method raises NotAllowed. Services add their kinds.
+
+    `read_periodic` returns the jobs that the server runs by itself; the server sets it.
+    """
 
     def __init__(self, database: Database, authority: Authority, clock: Clock) -> None:
         self._database = database
         self._authority = authority
         self._clock = clock
         self.kinds: dict[str, JobKind] = {}
+        self.read_periodic: Callable[[], list[PeriodicState]] = list
 
     def add(self, kind: JobKind) -> None:
         """Add a kind."""
@@ -309,6 +324,11 @@ class JobDesk:
         await self._authority.require(actor, PERMISSION)
         found = await self._database.all(_PAGE, before=NEWEST if before is None else before)
         return found[:PAGE], found[PAGE - 1].id if len(found) > PAGE else None
+
+    async def periodic(self, actor: Actor) -> list[PeriodicState]:
+        """Return the jobs that the server runs by itself, by name."""
+        await self._authority.require(actor, PERMISSION)
+        return self.read_periodic()
 
     async def one(self, actor: Actor, run_id: int) -> JobRun:
         """Return a run. Raises NotFound("run")."""

@@ -74,6 +74,12 @@ def faq(scene: Scene) -> None:
     scene.run(scene.services.community.faq.set(OPERATOR, f"k{scene.values['n']}", "text"))
 
 
+def queued_run(scene: Scene) -> None:
+    """A recalculation waits."""
+    given = {"map": str(scene.values["n"])}
+    scene.values["run"] = scene.run(scene.services.community.job_desk.start(OPERATOR, "recalc", given))
+
+
 def api_key(scene: Scene) -> None:
     """The target has an API key."""
     scene.desk.key(scene.target)
@@ -173,6 +179,8 @@ EXAMPLES: Final = (
     CommandExample("channels moderated", ("{channel}", "on"), "channel_moderated", (channel,)),
     CommandExample("channels remove", ("{channel}",), "channel_edit", (channel,)),
     CommandExample("faq set", ("k{n}", "text"), "faq_edit"),
+    CommandExample("jobs start", ("recalc", "--map", "{n}"), "recalc"),
+    CommandExample("jobs cancel", ("{run}",), "job_cancel", (queued_run,)),
     CommandExample("medals backfill", ("--user", "{me}"), "medals_award"),
     CommandExample("faq remove", ("k{n}",), "faq_edit", (faq,)),
     CommandExample("filter set", ("word{n}", "--silence", "10m"), "filter_edit"),
@@ -208,6 +216,7 @@ WITHOUT_ROW: Final = {
     "webhooks test": "needs a receiver; tests/wire/test_webhooks.py has it",
     "reports list": "reads",
     "channels list": "reads",
+    "jobs list": "reads",
     "faq list": "reads",
 }
 """The other commands, and why they leave no row here."""

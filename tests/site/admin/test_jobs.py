@@ -6,12 +6,12 @@ from pathlib import Path
 from sqlalchemy import delete
 from tests.builders import a_map
 from tests.patience import patiently, wait_until
-from tests.site.admin.acts.jobs import HOSTILE, a_run, without_runs
-from tests.site.admin.kit import ADMINISTRATOR, DEVELOPER, World, confirmed
+from tests.site.admin.acts.jobs import HOSTILE, a_run, an_export, without_runs
+from tests.site.admin.kit import ADMINISTRATOR, DEVELOPER, PLAYER, World, confirmed
 from tests.site.kit import Browser, PageReply
 
 from kiai.staff.job_runs import PAGE, JobState
-from kiai.storage.tables import job_runs
+from kiai.storage.tables import exports, job_runs
 
 PATH = "/admin/jobs"
 
@@ -104,6 +104,27 @@ def test_running_job_shows_its_progress_and_last_lines(world: World) -> None:
     assert HOSTILE.encode() not in page.body
     assert "red" in page.one("main").text()
     assert page.headings(3) == ["Cancel"]
+
+
+def test_exports_and_periodic_jobs_are_shown_with_their_failures(world: World) -> None:
+    an_export(world)
+    browser = world.browser(DEVELOPER)
+
+    def failures(job: str) -> int:
+        cells = browser.get(PATH).one(f'tr[data-periodic="{job}"]').css("td")
+        return int(cells[2].text(strip=True))
+
+    wait_until(lambda: failures("exports") > 0, within_s=patiently(30))
+    page = browser.get(PATH)
+    world.write(delete(exports))
+
+    row = page.one(f'tr[data-export="{PLAYER}"]')
+    assert world.name(PLAYER) in row.text()
+    assert page.css("tr[data-periodic]")[0].attributes["data-periodic"] == "activity"
+    assert "not yet" not in page.one('tr[data-periodic="recalc-runs"]').text()
+    assert failures("recalc-runs") == 0
+    assert "No player waits" in browser.get(PATH).one("main").text()
+    assert browser.get(f"{PATH}/exports/{PLAYER}").status == 404
 
 
 def test_wrong_parameters_are_shown_at_their_fields(world: World) -> None:

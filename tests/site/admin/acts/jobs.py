@@ -1,11 +1,12 @@
 """The acts on jobs."""
 
 from sqlalchemy import delete, insert
-from tests.site.admin.kit import DEVELOPER, Case, World
+from tests.site.admin.kit import DEVELOPER, PLAYER, Case, World
 from tests.site.kit import Browser, FormOnPage
 
+from kiai.own_account.exports import ExportState
 from kiai.staff.job_runs import JobState
-from kiai.storage.tables import job_runs
+from kiai.storage.tables import exports, job_runs
 
 PATH = "/admin/jobs"
 WAITING = 1_000_000
@@ -50,12 +51,31 @@ def with_a_run(world: World) -> None:
     a_run(world, WAITING, state=int(JobState.WAITING))
 
 
+def an_export(world: World) -> None:
+    """Let the player wait for an export. Its file cannot be stored, so that it waits until the act."""
+    folder = world.server.data / "files" / "exports"
+    if not folder.exists():
+        folder.parent.mkdir(exist_ok=True)
+        folder.touch()
+    world.write(delete(exports))
+    row = {"user_id": PLAYER, "state": int(ExportState.WAITING), "with_replays": 1, "requested_at_ms": 1}
+    world.write(insert(exports).values(row))
+
+
 def new_run(world: World) -> str:
     """Return the name of the target of a start."""
     return "a new run"
 
 
 CASES = {
+    f"{PATH}/exports/{{user}}/cancel": Case(
+        "export_cancel",
+        DEVELOPER,
+        lambda world, browser: (
+            browser.get(PATH).follow(world.name(PLAYER)).form("Cancel export").fill(Reason="the disk is full")
+        ),
+        an_export,
+    ),
     f"{PATH}/recalc": Case("recalc", DEVELOPER, to_start("Recalculate pp", Map="900001"), without_runs, new_run),
     f"{PATH}/backup": Case("job_start", DEVELOPER, to_start("Back up"), without_runs, new_run),
     f"{PATH}/import": Case("job_start", DEVELOPER, to_start("Import maps", Status="loved"), without_runs, new_run),

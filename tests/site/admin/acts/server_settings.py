@@ -6,7 +6,8 @@ from sqlalchemy import delete, insert, update
 from tests.site.admin.kit import DEVELOPER, Case, World
 from tests.site.kit import Browser, FormOnPage
 
-from kiai.storage.tables import address_blocks, switches
+from kiai.storage.outbox import TRIES_MAX
+from kiai.storage.tables import address_blocks, outbox, switches
 
 PATH = "/admin/settings"
 DAY_MS = 86_400_000
@@ -57,7 +58,15 @@ def end_block(world: World, browser: Browser) -> FormOnPage:
     return browser.get(f"{PATH}/addresses").follow(NETWORK).form("End the block").fill(Reason="sorry")
 
 
+def with_parked_delivery(world: World) -> None:
+    """Let the delivery of a row of the outbox have failed too often."""
+    world.write(insert(outbox).values(at_ms=0, kind="nothing", payload="1", tries=TRIES_MAX))
+
+
 CASES = {
+    f"{PATH}/retry": Case(
+        "outbox_retry", DEVELOPER, on_server("Retry failed deliveries"), with_parked_delivery, server
+    ),
     f"{PATH}/maintenance": Case(
         "maintenance", DEVELOPER, on_server("Begin maintenance"), switched("maintenance"), server
     ),

@@ -10,6 +10,8 @@ from kiai.faces.site.admin.acts import REASON, Act, ActForms, Field, ShownForms,
 from kiai.faces.site.admin.frame import admin_view, staff_actor, staff_page
 from kiai.faces.site.page import Page, Response, SiteRequest, View
 from kiai.osu.modes import MODES, mode_text
+from kiai.own_account.exports import Export
+from kiai.own_account.exports_by_staff import ExportsByStaff
 from kiai.staff import Actor
 from kiai.staff.audit_reading import AuditReading
 from kiai.staff.job_runs import PARAMETER_MAX, PERMISSION, TARGET_KIND, JobDesk, JobRun
@@ -55,12 +57,25 @@ class ShownRun(msgspec.Struct, frozen=True):
         return f"{WORDS.get(self.run.kind, self.run.kind)} {self.run.id}"
 
 
+class ShownExport(msgspec.Struct, frozen=True):
+    """An export that a player waits for, with the name of the player."""
+
+    export: Export
+    name: str
+
+    @property
+    def id(self) -> int:
+        """The id of the player."""
+        return self.export.user_id
+
+
 class JobPages:
     """The pages of jobs."""
 
-    def __init__(self, audit: AuditReading, desk: JobDesk) -> None:
+    def __init__(self, audit: AuditReading, desk: JobDesk, exports: ExportsByStaff) -> None:
         self._audit = audit
         self._desk = desk
+        self._exports = exports
         self._start_forms = ActForms(
             PATH,
             self._starts(),
@@ -83,12 +98,27 @@ class JobPages:
             path_of=lambda found: f"{PATH}/{found.id}",
             possible=_possible,
         )  # fmt: skip
+        self._export_forms = ActForms(
+            f"{PATH}/exports/{{user}}",
+            [
+                Act("cancel", "Cancel export", PERMISSION, "",
+                    "The player gets no file, and can ask for another export.", self._cancel_export, danger=True,
+                    home=PATH),
+            ],
+            audit,
+            kind="user",
+            load=self._load_export,
+            show=self._view_export,
+            path_of=lambda found: f"{PATH}/exports/{found.id}",
+        )  # fmt: skip
 
     def pages(self) -> list[Page]:
         """Return the pages and the forms of the acts."""
         return [
             staff_page(PATH, self._list, PERMISSION),
             staff_page(f"{PATH}/{{run}}", self._show, PERMISSION),
+            staff_page(f"{PATH}/exports/{{user}}", self._show_export, PERMISSION),
+            *self._export_forms.pages(),
             *self._start_forms.pages(),
             *self._forms.pages(),
         ]
@@ -102,10 +132,13 @@ class JobPages:
 
     async def _list_view(self, request: SiteRequest, new: NewRun, forms: ShownForms) -> View:
         before = request.query.whole("before", 0, at_most=2**31 - 1)
-        found, after = await self._desk.page(staff_actor(request), before or None)
+        actor = staff_actor(request)
+        found, after = await self._desk.page(actor, before or None)
         values = {
             "runs": [ShownRun(run) for run in found],
             "authors": {actor_id: await self._audit.name_of(actor_id) for actor_id in {run.actor_id for run in found}},
+            "exports": [await self._named(export) for export in await self._exports.waiting(actor)],
+            "periodic": await self._desk.periodic(actor),
             "next": after,
             "before": before,
             "forms": forms,
@@ -125,6 +158,20 @@ class JobPages:
     async def _view(self, request: SiteRequest, found: ShownRun, forms: ShownForms) -> View:
         values = {"found": found, "author": await self._audit.name_of(found.run.actor_id), "forms": forms}
         return admin_view(request, "job.html", found.name, values, crumbs=((PATH, "Jobs"),))
+
+    async def _show_export(self, request: SiteRequest) -> Response:
+        found = await self._load_export(request)
+        return await self._view_export(request, found, await self._export_forms.shown(request, found))
+
+    async def _load_export(self, request: SiteRequest) -> ShownExport:
+        return await self._named(await self._exports.one(staff_actor(request), request.id("user") or 0))
+
+    async def _named(self, export: Export) -> ShownExport:
+        return ShownExport(export, await self._audit.name_of(export.user_id))
+
+    async def _view_export(self, request: SiteRequest, found: ShownExport, forms: ShownForms) -> View:
+        values = {"found": found, "forms": forms}
+        return admin_view(request, "export.html", f"Export of {found.name}", values, crumbs=((PATH, "Jobs"),))
 
     # --- acts
 
@@ -153,6 +200,9 @@ class JobPages:
 
     async def _cancel(self, actor: Actor, found: ShownRun, values: Values) -> None:
         await self._desk.cancel(actor, found.id, values["reason"])
+
+    async def _cancel_export(self, actor: Actor, found: ShownExport, values: Values) -> None:
+        await self._exports.cancel(actor, found.id, values["reason"])
 
 
 def _possible(found: ShownRun, now_ms: int) -> frozenset[str]:

@@ -15,6 +15,8 @@ from kiai.staff.debug_log import DebugLog
 from kiai.staff.live_settings import PERMISSION, RELOADED, LiveSettings
 from kiai.staff.maintenance import PERMISSION as MAINTENANCE
 from kiai.staff.maintenance import Maintenance
+from kiai.staff.outbox_desk import PERMISSION as RETRIES
+from kiai.staff.outbox_desk import OutboxDesk
 from kiai.staff.shutdown import PERMISSION as SHUTDOWN
 from kiai.staff.shutdown import Shutdown
 from kiai.staff.switches import Switches
@@ -25,10 +27,11 @@ STOP_REASON: Final = msgspec.structs.replace(REASON, help="All players and the a
 
 
 class ServerAsTarget(msgspec.Struct, frozen=True):
-    """The whole server, for the audit log and for questions."""
+    """The whole server, for the audit log and for questions. `parked` is the number of parked deliveries."""
 
     id: int = 0
     name: str = "the server"
+    parked: int = 0
 
 
 class ServerSettingsPages:
@@ -42,12 +45,14 @@ class ServerSettingsPages:
         maintenance: Maintenance,
         debug_log: DebugLog,
         shutdown: Shutdown,
+        outbox: OutboxDesk,
     ) -> None:
         self._settings = settings
         self._switches = switches
         self._maintenance = maintenance
         self._debug_log = debug_log
         self._shutdown = shutdown
+        self._outbox = outbox
         self._forms = ActForms(
             PATH,
             self._acts(),
@@ -69,7 +74,7 @@ class ServerSettingsPages:
 
     async def _load(self, request: SiteRequest) -> ServerAsTarget:
         await self._switches.reload()  # another worker may have switched
-        return ServerAsTarget()
+        return ServerAsTarget(parked=await self._outbox.parked(staff_actor(request)))
 
     async def _view(self, request: SiteRequest, server: ServerAsTarget, forms: ShownForms) -> View:
         now = self._switches.now
@@ -81,12 +86,15 @@ class ServerSettingsPages:
             "maintenance": now("maintenance"),
             "debug_until_ms": now("debug").ends_at_ms if self._switches.is_on("debug") else 0,
             "stop": now("stop"),
+            "parked": server.parked,
             "forms": forms,
         }
         return admin_view(request, "settings.html", "Settings", values)
 
     def _possible(self, server: ServerAsTarget, now_ms: int) -> frozenset[str]:
         names = {"reload", "debug-off" if self._switches.is_on("debug") else "debug-on"}
+        if server.parked:
+            names.add("retry")
         names.add("cancel-stop" if self._switches.now("stop").value > now_ms else "stop")
         if not self._switches.maintenance_by_setting:
             names.add("end-maintenance" if self._switches.under_maintenance() else "maintenance")
@@ -104,6 +112,9 @@ class ServerSettingsPages:
             Act("reload", "Read settings again", PERMISSION, "The settings were read again.",
                 f"The server reads kiai.toml and applies {', '.join(RELOADED)}. Other changes need a restart.",
                 self._reload),
+            Act("retry", "Retry failed deliveries", RETRIES, "The failed deliveries are tried again.",
+                "Deliveries inside the server that were given up, e.g. of ranks and mails, are tried again.",
+                self._retry),
             Act("debug-on", "Log debug lines", DEBUG, "All workers log debug lines for an hour.",
                 "The log gets much longer for an hour.", self._debug_on, undo="debug-off"),
             Act("debug-off", "Stop debug lines", DEBUG, "Debug lines are off.",
@@ -123,6 +134,9 @@ class ServerSettingsPages:
 
     async def _reload(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
         await self._settings.reload(actor, values["reason"])
+
+    async def _retry(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
+        await self._outbox.retry(actor, values["reason"])
 
     async def _debug_on(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
         await self._debug_log.switch(actor, on=True, reason=values["reason"])

@@ -95,7 +95,7 @@ def _of_health(health: HealthReport, now_ms: int) -> Iterator[Oddity]:
         if disk.free_bytes < disk.total_bytes * FREE_MIN:
             yield Oddity(f"The disk of the folder {disk.place} has {disk.free_bytes >> 20} MiB left.", "/admin/health")
     for parked in health.queues.outbox_parked:
-        yield Oddity(f"{parked.rows} deliveries of the kind {parked.kind} have failed permanently.", "/admin/health")
+        yield Oddity(f"{parked.rows} deliveries of the kind {parked.kind} have failed permanently.", "/admin/settings")
     for what, age_s in (
         ("delivery", health.queues.outbox_oldest_s),
         ("computation of totals", health.queues.settling_oldest_s),
