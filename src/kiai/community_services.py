@@ -226,7 +226,16 @@ class CommunityServices:
             on=settings.nomination_mode, needed=settings.nominations_needed, qualified_hours=settings.qualified_hours
         )
         self.map_requests = MapRequests(database, services.authority, services.beatmaps, clock, rules)
-        self.map_imports = MapImports(services.beatmaps, self.map_requests, services.upstream)
+        self.map_imports = MapImports(
+            services.authority,
+            services.beatmaps,
+            self.map_requests,
+            services.importer,
+            services.decoder,
+            services.files,
+            services.upstream,
+            clock,
+        )
         self.nominations = NominationMode(
             database, services.accounts, services.authority, services.beatmaps, self.map_requests, clock, rules
         )

@@ -220,6 +220,7 @@ class HttpServer:
             PeriodicJob("webhook-bounds", 5.0, services.community.webhooks.bound, shared=True),
             PeriodicJob("webhook-figures", 5.0, services.community.webhooks.count),
             PeriodicJob("medal-awards", AWARDS_EVERY_S, services.community.medal_awards.work, shared=True),
+            PeriodicJob("old-uploads", HOUR_S, services.community.map_imports.sweep, shared=True),
             PeriodicJob("old-avatars", HOUR_S, services.avatars.sweep, shared=True),
         ]
         worker = services.community.job_worker

@@ -19,7 +19,8 @@ from tests.patience import patiently
 from kiai import pool_process, process_pool
 from kiai.decoding import decoder as decoding
 from kiai.decoding import pictures, process
-from kiai.decoding.decoder import Decoder, long_replay_workers, picture_workers, replay_workers
+from kiai.decoding.archives import OSU_MAX, BadArchive, unpack_maps
+from kiai.decoding.decoder import UNPACKED_MAX, Decoder, long_replay_workers, picture_workers, replay_workers
 from kiai.decoding.pictures import JPEG_SCANS_MAX
 from kiai.errors import Invalid, Unavailable
 from kiai.measuring import PoolUsage
@@ -110,6 +111,26 @@ def test_processes_give_the_same_results_as_direct_calls() -> None:
         assert small == pictures.thumbnail(jpeg, (80, 60))
         assert await decoder.preview(loading(a_set(jpeg)), 7, caller="a") == b""
         assert (await decoder.frames(honest_frames(), player="a", caller="a")).frames == 202
+
+    play(scenario)
+
+
+def test_archive_is_unpacked_in_a_process_within_its_bound() -> None:
+    bomb = io.BytesIO()
+    with ZipFile(bomb, "w", ZIP_DEFLATED) as archive:
+        for number in range(8):
+            archive.writestr(f"{number}.osu", b"\0" * OSU_MAX)
+
+    async def scenario(decoder: Decoder) -> None:
+        found = await decoder.unpack(a_set(b"x"), caller="a")
+        assert [file.name for file in found.files] == ["a.osu"]
+        assert found == unpack_maps(a_set(b"x"))
+
+        bounded = await decoder.unpack(bomb.getvalue(), caller="a")
+        assert len(bounded.files) == UNPACKED_MAX // OSU_MAX
+        assert {why for _, why in bounded.skipped} == {"the .osu files have more than 64 MiB together"}
+        with pytest.raises(BadArchive, match="not a ZIP archive"):
+            await decoder.unpack(b"no archive", caller="a")
 
     play(scenario)
 

@@ -71,7 +71,7 @@ from kiai.faces.site import scores as site_scores
 from kiai.faces.site import search as site_search
 from kiai.faces.site.admin import audit as admin_audit
 from kiai.faces.site.admin import frame as admin_frame
-from kiai.faces.site.admin import text_editing
+from kiai.faces.site.admin import map_uploads, text_editing
 from kiai.faces.site.settings import common as settings_common
 from kiai.faces.site.settings import data as data_settings
 from kiai.faces.site.settings import keys as key_settings
@@ -92,6 +92,7 @@ from kiai.staff import (
     address_blocks,
     announcements,
     job_runs,
+    map_imports,
     map_requests,
     medal_awards,
     nominations,
@@ -414,6 +415,12 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     "queued awards of missing medals": (medal_awards.QUEUED_MAX,),
     "blocked addresses": (address_blocks.BLOCKS_MAX,),
     "delay of `!shutdown`": (shutdown.DELAY_LEAST_S, shutdown.DELAY_MOST_S / 3_600),
+    ".osz, .olz uploaded in the panel": (
+        map_imports.UPLOAD_MAX / MIB,
+        decoder.UNPACKED_MAX / MIB,
+        decoder.PICTURE_CPU_S,
+        map_imports.KEPT_MS / 3_600_000,
+    ),
     "imported .osz, .olz": (
         archives.ARCHIVE_MAX / MIB,
         archives.ENTRIES_MAX,
@@ -454,6 +461,7 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     "reach of `page` on lists with a cursor": (paging.COUNTED_MAX,),
     "changes in the settings per player, without those of security": rate(settings_common.CHANGES),
     "acts in the admin panel per account": rate(admin_frame.ACTS),
+    "uploads of beatmaps in the admin panel per account": rate(map_uploads.UPLOADS),
     "exports of the audit log per account": (*rate(admin_audit.EXPORTS), admin_audit.EXPORTED_MAX),
     "previews of a userpage per player": rate(profile_settings.PREVIEWS),
     "userpage": (markup.SOURCE_MAX, markup.TAGS_MAX, markup.DEPTH_MAX),
@@ -482,6 +490,7 @@ ROWS_OF_BUCKETS: Final[Mapping[str, str]] = {
     "irc-bot-lines": "IRC lines of a chat bot",
     "settings-changes": "changes in the settings per player, without those of security",
     "admin-acts": "acts in the admin panel per account",
+    "map-uploads": "uploads of beatmaps in the admin panel per account",
     "admin-exports": "exports of the audit log per account",
     "userpage-previews": "previews of a userpage per player",
     "name-checks": "checks of a new name per address",

@@ -19,7 +19,7 @@ from kiai.beatmaps import catalogue, queries, ranking
 from kiai.beatmaps.model import MAP_STATUS, OWN_ID_FIRST, Beatmap, MapStatus, osu_key
 from kiai.beatmaps.words import index_words
 from kiai.clock import Clock
-from kiai.decoding.archives import ARCHIVE_MAX, OSU_MAX, Archive, BadArchive, BadEntry, is_shadow, leaves
+from kiai.decoding.archives import ARCHIVE_MAX, OSU_MAX, BadArchive, UnpackedMaps, is_shadow, unpack_maps
 from kiai.errors import KiaiError, Unavailable
 from kiai.files.port import Files
 from kiai.osu.beatmap_file import BadBeatmap, BeatmapFile, file_name, parse_beatmap
@@ -89,6 +89,31 @@ class NewFile(msgspec.Struct, frozen=True):
     unreviewed: bool
 
 
+class ImportedMap(msgspec.Struct, frozen=True):
+    """A file that an upload has stored. `before` is the status of its map before, None for a new map.
+
+    `is_new_file`: it was not yet the current file of its map.
+    """
+
+    map_id: int
+    set_id: int
+    before: int | None
+    status: int
+    is_new_file: bool
+
+
+class UploadAct(Protocol):
+    """The act of staff whose part an upload is. Both methods run in its transaction."""
+
+    async def begin(self, tx: Transaction) -> None:
+        """Check the rights of the actor, before anything is written."""
+        ...
+
+    async def record(self, tx: Transaction, maps: Sequence[ImportedMap]) -> None:
+        """Write the audit row, after everything is written."""
+        ...
+
+
 OnNewFiles = Callable[[Transaction, Sequence[NewFile], int], Awaitable[None]]
 """Called in the transaction of the import, after the maps are written, with the time in unix ms."""
 
@@ -144,6 +169,7 @@ class _Change(msgspec.Struct, frozen=True):
 
     revisions: list[FormerRevision]
     former_sets: set[int]
+    before: int | None
     status: int
     is_new_status: bool
     new_file: NewFile | None
@@ -259,8 +285,26 @@ class Importer:
         run.report.sets = len(await self._import_group(files, status, run, upstream))
         return run.report
 
+    async def import_upload(self, archive: bytes, unpacked: UnpackedMaps, act: UploadAct) -> ImportReport:
+        """Import an archive that staff has uploaded, with the files that were read from it.
+
+        New maps become pending, and so does a map that has another file from now on. The others keep their status.
+        Raises what `act` raises.
+        """
+        run, group = _Run(), _Group("the archive")
+        _add_unpacked(group, archive, unpacked, "", run.report)
+        sets = await self._import_group(group.files, None, run, act=act)
+        await self._store_archive(group, sets, run)
+        run.report.sets = len(sets)
+        return run.report
+
     async def _import_group(
-        self, files: list[_OsuFile], status: MapStatus | None, run: _Run, upstream: MapStatus | None = None
+        self,
+        files: list[_OsuFile],
+        status: MapStatus | None,
+        run: _Run,
+        upstream: MapStatus | None = None,
+        act: UploadAct | None = None,
     ) -> dict[int, list[_Parsed]]:
         """Import the files of a group and return those that were stored, by set id."""
         # Parsing and rating take up to seconds, so they come before the transaction.
@@ -272,6 +316,8 @@ class Importer:
 
         async def body(tx: Transaction) -> None:
             results.clear()  # the body is run again after a conflict
+            if act is not None:
+                await act.begin(tx)
             holders = await _holders(tx, parsed_files)
             set_id_of_group = next((parsed.set_id for parsed in parsed_files if parsed.set_id is not None), None)
             touched: set[int] = set()
@@ -280,7 +326,7 @@ class Importer:
                 set_id_of_group = set_id_of_group or set_id
                 await _store_set(tx, set_id, parsed, now)
                 map_id = await _map_id(tx, parsed, holders)
-                change = await _store_map(tx, map_id, set_id, parsed, status, upstream)
+                change = await _store_map(tx, map_id, set_id, parsed, status, upstream, uploaded=act is not None)
                 touched |= {set_id, *change.former_sets}
                 # In the same transaction, so that a crash cannot lose the update of first places and totals.
                 for former in change.revisions:
@@ -295,6 +341,8 @@ class Importer:
                 await ranking.answer(tx, set_id, new_status, now)
             for set_id in sorted(touched):
                 await catalogue.refresh(tx, set_id, now)
+            if act is not None:
+                await act.record(tx, [_imported(stored) for stored in results])
 
         await self._store(body)
         sets: dict[int, list[_Parsed]] = {}
@@ -443,7 +491,14 @@ async def _store_set(tx: Transaction, set_id: int, parsed: _Parsed, now_ms: int)
 
 
 async def _store_map(
-    tx: Transaction, map_id: int, set_id: int, parsed: _Parsed, status: MapStatus | None, upstream: MapStatus | None
+    tx: Transaction,
+    map_id: int,
+    set_id: int,
+    parsed: _Parsed,
+    status: MapStatus | None,
+    upstream: MapStatus | None,
+    *,
+    uploaded: bool,
 ) -> _Change:
     """Store a revision as the current one of its map, and return what this changes."""
     file = parsed.file
@@ -472,7 +527,7 @@ async def _store_map(
     if replaced is not None:
         # Before the insert: a unique index allows one current revision of a map.
         await tx.run(queries.REPLACE, map_id=map_id)
-    new_status, frozen = _status(current, status, upstream, other_file=replaced is not None)
+    new_status, frozen = _status(current, status, upstream, other_file=replaced is not None, uploaded=uploaded)
     if same is None:
         key = await tx.one(
             queries.INSERT_MAP,
@@ -502,11 +557,14 @@ async def _store_map(
         key = same.key
     await index_words(tx, int(key or 0), file.artist, file.title, file.version, file.creator)
     before = None if current is None else current.status
-    unreviewed = upstream is not None and replaced is not None and bool(replaced.frozen)
+    unreviewed = replaced is not None and (
+        (upstream is not None and bool(replaced.frozen)) or (uploaded and new_status != replaced.status)
+    )
     is_new_file = current is None or replaced is not None
     return _Change(
         revisions=changed,
         former_sets={known.set_id for known in (same, current) if known is not None},
+        before=before,
         status=new_status,
         is_new_status=before != new_status,
         new_file=NewFile(map_id, set_id, file.md5, before, new_status, unreviewed) if is_new_file else None,
@@ -514,17 +572,24 @@ async def _store_map(
 
 
 def _status(
-    current: Beatmap | None, wanted: MapStatus | None, upstream: MapStatus | None, *, other_file: bool
+    current: Beatmap | None, wanted: MapStatus | None, upstream: MapStatus | None, *, other_file: bool, uploaded: bool
 ) -> tuple[int, int]:
     """Return the status of a map after an import, and 1 if it is frozen, so that upstream may not change it."""
     if wanted is not None:  # the operator has chosen it
         return int(wanted), 1
+    if uploaded and (current is None or other_file):  # only an act on the status gives a board
+        return int(MapStatus.PENDING), 0 if current is None else current.frozen
     if upstream is not None:
         # Staff approved the old file. The new one may be anything, so it has no board until they have reviewed it.
         if current is None or not current.frozen:
             return int(upstream), 0
         return (int(MapStatus.PENDING) if other_file else current.status), 1
     return (current.status, current.frozen) if current is not None else (int(MapStatus.RANKED), 0)
+
+
+def _imported(stored: _Stored) -> ImportedMap:
+    change = stored.change
+    return ImportedMap(stored.map_id, stored.set_id, change.before, change.status, change.new_file is not None)
 
 
 # --- reading files and archives
@@ -596,25 +661,19 @@ def _read(paths: list[Path], report: ImportReport) -> _Group:
 
 def _unpack(group: _Group, data: bytes, report: ImportReport) -> None:
     try:
-        archive = Archive(data)
+        unpacked = unpack_maps(data)
     except BadArchive as error:
         report.skipped.append(SkippedFile(group.path, str(error)))
         return
-    maps = archive.with_ending(".osu")
-    if not maps:
-        report.skipped.append(SkippedFile(group.path, "the archive has no .osu file"))
-        return
+    _add_unpacked(group, data, unpacked, f"{group.path}:", report)
+
+
+def _add_unpacked(group: _Group, data: bytes, unpacked: UnpackedMaps, before: str, report: ImportReport) -> None:
+    """Add the files of an archive to its group. `before` begins their paths in the report."""
     group.archive = data
-    group.has_storyboard = bool(archive.with_ending(".osb"))
-    for entry in maps:
-        path = f"{group.path}:{entry.name}"
-        try:
-            # Nothing is extracted to disk. Such a name is still a sign of an attack, so the entry is skipped.
-            if leaves(entry.name):
-                raise BadEntry("the entry's path leaves the archive")
-            group.files.append(_OsuFile(path, archive.read(entry, OSU_MAX), entry.modified_s))
-        except BadEntry as error:
-            report.skipped.append(SkippedFile(path, str(error)))
+    group.has_storyboard = unpacked.has_storyboard
+    group.files += [_OsuFile(f"{before}{file.name}", file.data, file.modified_s) for file in unpacked.files]
+    report.skipped += [SkippedFile(f"{before}{name}", why) for name, why in unpacked.skipped]
 
 
 def _printable(path: Path | str) -> str:

@@ -98,6 +98,45 @@ class Archive:
         return data
 
 
+class UnpackedFile(msgspec.Struct, frozen=True):
+    """A file of an archive. `modified_s` is unix time in seconds."""
+
+    name: str
+    data: bytes
+    modified_s: int
+
+
+class UnpackedMaps(msgspec.Struct, frozen=True):
+    """The .osu files of an archive, and those that cannot be used: name and reason."""
+
+    files: list[UnpackedFile]
+    skipped: list[tuple[str, str]]
+    has_storyboard: bool
+
+
+def unpack_maps(data: bytes, most: int = INFLATED_MAX) -> UnpackedMaps:
+    """Return the .osu files of an archive, of at most `most` bytes together. Raises BadArchive."""
+    archive = Archive(data)
+    maps = archive.with_ending(".osu")
+    if not maps:
+        raise BadArchive("the archive has no .osu file")
+    found = UnpackedMaps([], [], bool(archive.with_ending(".osb")))
+    left = most
+    for entry in maps:
+        try:
+            # Nothing is extracted to disk. Such a name is still a sign of an attack, so the entry is skipped.
+            if leaves(entry.name):
+                raise BadEntry("the entry's path leaves the archive")
+            content = archive.read(entry, OSU_MAX)
+            left -= len(content)
+            if left < 0:
+                raise BadEntry(f"the .osu files have more than {most // 1024**2} MiB together")
+            found.files.append(UnpackedFile(entry.name, content, entry.modified_s))
+        except BadEntry as error:
+            found.skipped.append((entry.name, str(error)))
+    return found
+
+
 def leaves(name: str) -> bool:
     """Return whether a name, as a path, would lead out of the archive's folder."""
     path = PurePosixPath(name)

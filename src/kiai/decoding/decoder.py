@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from kiai.decoding.archives import BadArchive, UnpackedMaps
 from kiai.decoding.jobs import (
     AvatarJob,
     BackgroundJob,
@@ -24,9 +25,12 @@ from kiai.decoding.jobs import (
     Job,
     MediaResult,
     PreviewJob,
+    RejectedArchive,
     RejectedPicture,
     Result,
     ScreenshotJob,
+    UnpackedResult,
+    UnpackJob,
 )
 from kiai.errors import Invalid
 from kiai.measuring import PoolUsage
@@ -35,6 +39,8 @@ from kiai.pool_process import NICENESS
 from kiai.process_pool import InvalidAnswer, JobTimedOut, Load, WorkerClient, WorkerCrashed, WorkerPool
 
 PICTURE_CPU_S: Final = 5.0
+UNPACKED_MAX: Final = 64 * 1024 * 1024
+"""Bytes of the .osu files of an uploaded archive."""
 FRAMES_CPU_S: Final = 2.0
 """CPU limit in seconds. The longest real replay, an hour of play, takes 0.3 s on a core of 2023."""
 SHORT_CPU_S: Final = 0.25
@@ -93,6 +99,23 @@ class Decoder:
     async def preview(self, load: Load, set_id: int, *, caller: str) -> bytes:
         """See `sets.preview`; `load` fetches the archive. Raises Unavailable."""
         return await self._of_archive(PreviewJob(set_id), load, caller)
+
+    async def unpack(self, archive: bytes, *, caller: str) -> UnpackedMaps:
+        """See `archives.unpack_maps`, for at most `UNPACKED_MAX` bytes. Raises BadArchive and Unavailable."""
+        try:
+            found = await self._pictures.run_job(
+                caller,
+                head_of(UnpackJob(UNPACKED_MAX)),
+                reader_of(UnpackedResult, RejectedArchive),
+                cpu_s=PICTURE_CPU_S,
+                load=in_memory(archive),
+            )
+        except (JobTimedOut, WorkerCrashed) as error:
+            raise BadArchive("the archive takes too long to read") from error
+        if isinstance(found, RejectedArchive):
+            raise BadArchive(found.why)
+        assert isinstance(found, UnpackedResult)
+        return found.maps
 
     async def frames(self, stream: bytes, *, player: str, caller: str) -> FrameStats:
         """See `replay_file.check_frames`. `player` is the account. Raises BadReplay and Unavailable."""

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from kiai.decoding.archives import UnpackedMaps
 from kiai.osu.replay_analysis import ReplayAnalysis
 from kiai.osu.replay_evidence import KnownReplay, ReplayFigures
 from kiai.osu.replay_file import FrameStats
@@ -37,6 +38,12 @@ class PreviewJob(msgspec.Struct, frozen=True, tag="preview"):
     """Find the music of a set in its archive and cut the preview out of it."""
 
     set_id: int
+
+
+class UnpackJob(msgspec.Struct, frozen=True, tag="unpack"):
+    """Read the .osu files of an archive, of at most `most` bytes together."""
+
+    most: int
 
 
 class FramesJob(msgspec.Struct, frozen=True, tag="frames"):
@@ -85,7 +92,16 @@ class CardJob(msgspec.Struct, frozen=True, tag="card"):
 
 
 Job = (
-    AvatarJob | CoverJob | ScreenshotJob | BackgroundJob | PreviewJob | FramesJob | AnalysisJob | EvidenceJob | CardJob
+    AvatarJob
+    | CoverJob
+    | ScreenshotJob
+    | BackgroundJob
+    | PreviewJob
+    | UnpackJob
+    | FramesJob
+    | AnalysisJob
+    | EvidenceJob
+    | CardJob
 )
 
 
@@ -113,6 +129,18 @@ class EvidenceResult(msgspec.Struct, frozen=True, tag="measured"):
     figures: ReplayFigures
 
 
+class UnpackedResult(msgspec.Struct, frozen=True, tag="unpacked"):
+    """The .osu files of an archive."""
+
+    maps: UnpackedMaps
+
+
+class RejectedArchive(msgspec.Struct, frozen=True, tag="bad archive"):
+    """An archive that cannot be read, with the reason."""
+
+    why: str
+
+
 class RejectedPicture(msgspec.Struct, frozen=True, tag="unusable"):
     """A rejected picture, with the fields of `errors.Invalid`."""
 
@@ -127,4 +155,13 @@ class BadFrames(msgspec.Struct, frozen=True, tag="bad frames"):
     why: str
 
 
-Result = MediaResult | FramesResult | AnalysisResult | EvidenceResult | RejectedPicture | BadFrames
+Result = (
+    MediaResult
+    | UnpackedResult
+    | FramesResult
+    | AnalysisResult
+    | EvidenceResult
+    | RejectedPicture
+    | RejectedArchive
+    | BadFrames
+)

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from kiai.decoding.archives import BadArchive, unpack_maps
 from kiai.decoding.jobs import (
     AnalysisJob,
     AnalysisResult,
@@ -20,9 +21,12 @@ from kiai.decoding.jobs import (
     Job,
     MediaResult,
     PreviewJob,
+    RejectedArchive,
     RejectedPicture,
     Result,
     ScreenshotJob,
+    UnpackedResult,
+    UnpackJob,
 )
 from kiai.errors import Invalid
 from kiai.osu.replay_file import BadReplay, check_frames
@@ -66,6 +70,8 @@ def _run(job: Job, blob: bytes) -> Result:
                 from kiai.decoding import sets
 
                 return MediaResult(sets.background(blob, set_id, (width, height)))
+            case UnpackJob(most=most):
+                return UnpackedResult(unpack_maps(blob, most))
             case AvatarJob(kind=kind):
                 from kiai.decoding import pictures
 
@@ -78,9 +84,13 @@ def _run(job: Job, blob: bytes) -> Result:
                 from kiai.decoding import pictures
 
                 return MediaResult(pictures.screenshot(blob, kind))
+    except BadArchive as bad_archive:
+        return RejectedArchive(str(bad_archive))
     except BadReplay as bad:
         return BadFrames(str(bad))
     except MemoryError:
+        if isinstance(job, UnpackJob):
+            return RejectedArchive("the archive needs more memory than it may use")
         # Only frames get here: `pictures` and `sets` handle this error themselves.
         return BadFrames("they need more memory than they may use")
     except Invalid as error:

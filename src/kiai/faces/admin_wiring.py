@@ -11,6 +11,7 @@ from kiai.faces.site.admin.flags import FlagPages
 from kiai.faces.site.admin.health import HealthPages
 from kiai.faces.site.admin.jobs import JobPages
 from kiai.faces.site.admin.live import LivePages
+from kiai.faces.site.admin.map_uploads import MapUploadPages
 from kiai.faces.site.admin.medals import AdminMedalPages
 from kiai.faces.site.admin.news import AdminNewsPages
 from kiai.faces.site.admin.pages import AdminDocumentPages
@@ -84,6 +85,7 @@ def build_admin_pages(services: "Services") -> list[PageGroup]:
             community.map_imports,
             site.status_history,
         ),
+        MapUploadPages(community.audit, community.map_imports),
         ChannelPages(community.audit, community.channel_desk),
         AdminClanPages(community.clan_search),
         AdminNewsPages(community.audit, site.site_texts, site.documents, services.clock),

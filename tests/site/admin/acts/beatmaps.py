@@ -1,13 +1,18 @@
 """The acts on the maps of a set."""
 
+import io
+import zipfile
+
 from sqlalchemy import delete, insert, select, update
+from tests.builders import a_map
 from tests.site.admin.kit import NOMINATOR, OWNER, PLAYER, Case, World
-from tests.site.kit import Browser, FormOnPage
+from tests.site.kit import Browser, File, FormOnPage
 
 from kiai.storage.tables import map_requests, maps, nominations, sets
 
 PATH = "/admin/beatmaps/{set}"
 SET = 300_001
+UPLOAD = "/admin/beatmaps/upload"
 
 
 def map_of_set(world: World) -> int:
@@ -55,7 +60,24 @@ def nominated(world: World) -> None:
     world.write(insert(nominations).values(set_id=SET, user_id=OWNER, at_ms=1))
 
 
+def an_archive(**files: bytes) -> File:
+    """Return an archive with two maps of set 77 and other files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("easy.osu", a_map(771, set_id=77, title="Upload").data)
+        archive.writestr("hard.osu", a_map(772, set_id=77, title="Upload", version="Hard", objects=200).data)
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return File(buffer.getvalue(), "77.osz", "application/octet-stream")
+
+
+def upload(world: World, browser: Browser) -> FormOnPage:
+    """Fill in the form of an upload."""
+    return browser.get(UPLOAD).form("Upload beatmaps").fill(Archive=an_archive(), Reason="asked for")
+
+
 CASES = {
+    UPLOAD: Case("beatmap_upload", NOMINATOR, upload, target=lambda world: "Artist - Upload"),
     f"{PATH}/status": Case(
         "beatmap_status", NOMINATOR, on_set("Map status", Status="5", Reason="fun"), state(), name_of_set
     ),
