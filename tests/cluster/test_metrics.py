@@ -1,10 +1,12 @@
 """`/metrics` of either worker is the sum of both, also after one was killed or both were replaced."""
 
 import json
+import os
 import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.builders import a_map
@@ -13,7 +15,7 @@ from tests.cluster.test_rolling_restart import are_replaced
 from tests.cluster.test_stores_away import paused, postgres_processes, redis_processes
 from tests.patience import patiently
 from tests.wire.kit import eventually
-from tests.wire.test_metrics import figures
+from tests.wire.test_metrics import figures, missing
 
 PATH = 'kiai_http_requests_total{face="api",route="/get_player_count",status="200"}'
 TIMES = 'kiai_http_seconds_count{face="api",route="/get_player_count"}'
@@ -61,6 +63,19 @@ def test_metrics_of_any_worker_count_the_answers_of_all(cluster: Cluster) -> Non
         assert found[PATH] - before == ASKED
         assert found[TIMES] == found[PATH]
         assert found["kiai_workers"] == 2
+
+
+def test_several_workers_declare_every_promised_metric_and_add_memory_and_files(cluster: Cluster) -> None:
+    assert missing(cluster) == set()
+
+    found = figures(cluster)
+
+    workers = [Path(f"/proc/{worker}") for worker in cluster.workers()]
+    pages = sum(int((worker / "statm").read_text("ascii").split()[1]) for worker in workers)
+    assert found["process_resident_memory_bytes"] == pytest.approx(pages * os.sysconf("SC_PAGE_SIZE"), rel=0.2)
+    assert found["kiai_rss_bytes"] == pytest.approx(found["process_resident_memory_bytes"], rel=0.2)
+    files = [len(list((worker / "fd").iterdir())) for worker in workers]
+    assert max(files) < found["process_open_fds"] <= sum(files) + 40
 
 
 def test_counts_of_a_killed_worker_are_not_lost(cluster: Cluster) -> None:

@@ -28,20 +28,23 @@ DOCUMENTS = [path for folder in ("*", ".github/**/*", "docs/**/*") for path in s
 BUILD_FOLDERS = ("work", "workspace", "home", "root", "tmp", "Users", "builds")
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Operation], list[str]]:
-    """The operations of the API and the names of the metrics."""
+Served = tuple[list[Operation], dict[str, tuple[str, ...]]]
 
-    async def look() -> tuple[list[Operation], list[str]]:
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
+    """The operations of the API, and the names of the metrics with their labels."""
+
+    async def look() -> Served:
         async with open_services(load_settings(data=tmp_path_factory.mktemp("data"))) as services:
             server = HttpServer(services, AccessLog())
-            return server.operations, server.metrics.names
+            return server.operations, server.metrics.labels
 
     return asyncio.run(look())
 
 
 def test_every_v1_endpoint_has_its_section_with_an_example_and_each_parameter(
-    served: tuple[list[Operation], list[str]],
+    served: Served,
 ) -> None:
     operations = [one for one in served[0] if one.version == 1]
     assert operations
@@ -54,7 +57,7 @@ def test_every_v1_endpoint_has_its_section_with_an_example_and_each_parameter(
             assert f"`{parameter}`" in section, f"{one.path} {parameter}"
 
 
-def test_every_v2_endpoint_has_its_line_with_each_parameter(served: tuple[list[Operation], list[str]]) -> None:
+def test_every_v2_endpoint_has_its_line_with_each_parameter(served: Served) -> None:
     operations = [one for one in served[0] if one.version == 2]
     assert operations
 
@@ -64,7 +67,7 @@ def test_every_v2_endpoint_has_its_line_with_each_parameter(served: tuple[list[O
             assert f"`{parameter}`" in line, f"{one.path} {parameter}"
 
 
-def test_no_endpoint_is_documented_that_does_not_exist(served: tuple[list[Operation], list[str]]) -> None:
+def test_no_endpoint_is_documented_that_does_not_exist(served: Served) -> None:
     paths = {one.path for one in served[0]}
 
     documented = {f"/{name}" for name in re.findall(r"(?m)^### (\w+)$", API)}
@@ -93,10 +96,12 @@ def test_no_command_is_documented_that_does_not_exist() -> None:
     assert documented == set(commands)
 
 
-def test_the_metrics_are_those_that_are_documented(served: tuple[list[Operation], list[str]]) -> None:
-    documented = re.findall(r"(?m)^\| `((?:kiai|process)_\w+)` \|", HEALTH)
+def test_the_metrics_are_those_that_are_documented(served: Served) -> None:
+    documented = re.findall(r"(?m)^\| `((?:kiai|process)_\w+)` \| (\w+) \|([^|]*)\|", HEALTH)
 
-    assert sorted(documented) == sorted(served[1])
+    found = {(name, *re.findall(r"`(\w+)`", labels)) for name, _, labels in documented}
+    assert len(found) == len(documented)
+    assert found == {(name, *labels) for name, labels in served[1].items()}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

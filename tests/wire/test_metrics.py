@@ -3,12 +3,28 @@
 import contextlib
 import http.client
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from tests.patience import patiently
 from tests.wire.kit import API, Server, eventually
+
+PROMISED: Final = {
+    "counter": """kiai_http_requests_total kiai_guard_refused_total kiai_logins_total kiai_packets_refused_total
+        kiai_submissions_total kiai_integrity_flags_total kiai_dropped_total kiai_job_failures_total
+        process_cpu_seconds_total""",
+    "histogram": "kiai_http_seconds kiai_store_seconds",
+    "gauge": """kiai_loop_lag_seconds kiai_loop_lag_max_seconds kiai_rss_bytes kiai_build_info kiai_connections
+        kiai_players_online kiai_rooms kiai_disk_free_bytes kiai_outbox_rows kiai_outbox_oldest_seconds
+        kiai_outbox_parked kiai_job_last_success_timestamp_seconds kiai_pp_waiting kiai_pool_in_use kiai_pool_size
+        kiai_event_streams kiai_backup_last_success_timestamp_seconds kiai_backup_last_bytes
+        kiai_tls_not_after_timestamp_seconds kiai_workers process_virtual_memory_bytes process_resident_memory_bytes
+        process_start_time_seconds process_open_fds process_max_fds""",
+}
+"""The metrics whose names never change, by type: dashboards of operators depend on them."""
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +45,13 @@ def figures(server: Server) -> dict[str, float]:
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
 
+def missing(server: Server) -> set[tuple[str, str]]:
+    """Return the metrics of `PROMISED` that `/metrics` does not declare, with their types."""
+    text = server.get("/metrics", host="localhost").body.decode()
+    declared = {(name, kind) for name, kind in re.findall(r"(?m)^# TYPE (\S+) (\S+)$", text)}
+    return {(name, kind) for kind, names in PROMISED.items() for name in names.split()} - declared
+
+
 @contextlib.contextmanager
 def listening(server: Server) -> Iterator[http.client.HTTPResponse]:
     """A client of the event stream."""
@@ -40,6 +63,10 @@ def listening(server: Server) -> Iterator[http.client.HTTPResponse]:
     finally:
         answer.close()
         connection.close()
+
+
+def test_every_promised_metric_is_declared_with_its_type(server: Server) -> None:
+    assert missing(server) == set()
 
 
 def test_event_stream_is_counted_but_not_timed(server: Server) -> None:

@@ -215,11 +215,12 @@ class Metrics:
     # --- scraping
 
     @property
-    def names(self) -> list[str]:
-        """The name of every metric in the exposition format."""
-        return [
-            family.name + ("_total" if family.kind is CounterMetricFamily else "") for family in self._families.values()
-        ]
+    def labels(self) -> dict[str, Labels]:
+        """The labels of every metric, by its name in the exposition format."""
+        return {
+            family.name + ("_total" if family.kind is CounterMetricFamily else ""): family.labels
+            for family in self._families.values()
+        }
 
     async def render(self) -> bytes:
         """Return the metrics of all workers in the text format.
