@@ -16,7 +16,7 @@ from tests.wire.kit import BEHIND_PROXY, Server, cli, eventually, use_new_addres
 
 from kiai.beatmaps import Beatmap
 from kiai.osu.accuracy import HitCounts
-from kiai.osu.mods import DT, HD
+from kiai.osu.mods import DT, HD, RX
 from kiai.osu.replay_file import read_replay, write_replay
 
 SONG: Final = a_map(1, objects=20, title="<script>alert(1)</script>")
@@ -80,6 +80,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "worse": an_osr("bob", score=300_000, mods=HD | DT, seed=3),
         "carols": an_osr("carol", score=100_000, seed=4),
         "daves": an_osr("dave", score=50_000, seed=5, life_bar=""),
+        "relaxed": an_osr("dave", score=40_000, mods=RX, seed=6),
     }
     ids = {}
     for number, (name, osr) in enumerate(plays.items()):
@@ -211,6 +212,17 @@ def test_life_is_drawn_from_the_replay_and_named_only_if_the_replay_has_it(site:
     assert without.css("#analysis polyline.line") != []
     assert without.css("#analysis polyline.life") == []
     assert "thin line: life" not in without.text
+
+
+def test_life_of_a_play_without_known_hits_is_drawn_alone(site: Site) -> None:
+    page = a_browser(site.server).get(f"/scores/{site.ids['relaxed']}/analysis")
+
+    assert api(site, f"/v2/scores/{site.ids['relaxed']}/analysis")["timeline"] == []
+    chart = page.one("#analysis figure.chart svg")
+    assert chart.attributes["aria-label"] == "Life over time"
+    assert [len(chart.css(selector)) for selector in ("polyline.life", "polyline.line", "path.missed")] == [1, 0, 0]
+    assert "combo up to" not in page.text
+    assert page.css("#analysis figure details") == []
 
 
 def test_unstable_rate_is_the_one_of_the_replay(site: Site) -> None:

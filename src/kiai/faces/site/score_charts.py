@@ -64,19 +64,20 @@ def bars(errors: HitErrors) -> list[Bar]:
 
 
 def timeline(found: ReplayAnalysis) -> Timeline | None:
-    """Return the course of the play, or None if the replay does not tell it."""
-    if not found.timeline:
+    """Return the course of the play, or None if the replay does not tell it. The combo is empty where it is unknown."""
+    if not found.timeline and not found.life:
         return None
-    end_ms = max(found.end_ms, found.timeline[-1].at_ms, 1)
-    top = max(moment.combo for moment in found.timeline) or 1
+    end_ms = max(found.end_ms, found.timeline[-1].at_ms if found.timeline else 0, 1)
+    top = max((moment.combo for moment in found.timeline), default=0)
     every = max(-(-len(found.timeline) // _TABLE_MAX), 1)
+    last = found.timeline[-1:] if (len(found.timeline) - 1) % every else []
     return Timeline(
-        combo=_line([(moment.at_ms / end_ms, moment.combo / top) for moment in found.timeline]),
+        combo=_line([(moment.at_ms / end_ms, moment.combo / (top or 1)) for moment in found.timeline]),
         life=_line([(point.at_ms / end_ms, point.life) for point in _within(found.life, end_ms)]),
         misses=[round(100 * at_ms / end_ms, 2) for at_ms in found.miss_times],
-        top_combo=top,
+        top_combo=top or 1,
         end_ms=end_ms,
-        rows=[*found.timeline[::every], *([found.timeline[-1]] if (len(found.timeline) - 1) % every else [])],
+        rows=[*found.timeline[::every], *last],
     )
 
 
