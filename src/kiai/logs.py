@@ -28,7 +28,7 @@ from kiai.osu.texts import visible, visible_json
 TEXT_MAX: Final = 200  # characters of one value
 ITEMS_MAX: Final = 50  # elements of a list or mapping
 DEPTH_MAX: Final = 4  # levels of nested lists and mappings
-STACK_MAX: Final = 8_192  # characters of a traceback; the end is kept, because it names the cause
+STACK_MAX: Final = 8_192  # characters of a traceback; only the end, because it names the cause
 FLUSH_S: Final = 0.2
 STALE_S: Final = 600.0
 QUIET_S: Final = 5.0

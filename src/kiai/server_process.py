@@ -75,9 +75,9 @@ LOCK_WAIT_S: Final = 0.3
 # Shares of the budget of a stop (`stopping.py`). The time that a part does not use is for the parts after it.
 SHUTDOWN_GRACE_S: Final = 6  # for running requests; IRC and its sessions end meanwhile
 CANCEL_WAIT_S: Final = 0.7  # for the answers of cancelled requests
-AFTER_REQUESTS_S: Final = 2.1  # kept for everything after the requests
-AFTER_JOBS_S: Final = 1.4  # kept for saving, and for closing the stores
-CLOSING_S: Final = 0.5  # kept for closing the stores
+AFTER_REQUESTS_S: Final = 2.1  # reserved for everything after the requests
+AFTER_JOBS_S: Final = 1.4  # reserved for saving, and for closing the stores
+CLOSING_S: Final = 0.5  # reserved for closing the stores
 SUPERVISED_STOP_S: Final = 9.6  # of the supervisor: longer than its wait for the workers
 SUPERVISED_WEBHOOKS_S: Final = 5.0
 DEMO: Final = {"players": 50, "maps": 20, "scores": 2_000, "seed": 1}
@@ -403,7 +403,7 @@ def main(arguments: list[str]) -> int:
     try:
         settings, settings_json = _read_settings(arguments)
         demo, listen_on = DEMO_FIRST in arguments, _inherited_http(arguments)
-        # Never closed, and kept as the loop of this thread: closing it waits for threads, e.g. one that resolves a
+        # Never closed, and it stays the loop of this thread: closing it waits for threads, e.g. one that resolves a
         # name, and the process ends now anyway.
         runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         asyncio.set_event_loop(runner.get_loop())

@@ -17,7 +17,7 @@ from kiai.multiplayer.match import Match
 from kiai.realtime.memory import MemoryRealtime
 from kiai.realtime.port import Realtime
 
-FILE: Final = "sessions.kept"
+FILE: Final = "sessions.snapshot"
 OLDEST_S: Final = 3_600  # after that time few of the clients still run
 
 

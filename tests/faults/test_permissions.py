@@ -66,7 +66,7 @@ def test_data_and_back_ups_of_a_server_are_readable_only_by_their_owner(tmp_path
     cli(tmp_path / "new", "restore", str(late))
 
     assert any((data / "files" / "replays").rglob("*"))
-    assert stores.SHARED or (data / "sessions.kept").exists()
+    assert stores.SHARED or (data / "sessions.snapshot").exists()
     for folder in (data, early, late, tmp_path / "new"):
         assert open_to_others(folder) == [], folder
 

@@ -91,7 +91,7 @@ async def lock(tx: Transaction, set_id: int) -> list[Beatmap]:
 async def close_requests(tx: Transaction, set_id: int, outcome: str, now_ms: int) -> int:
     """Delete the requests for a set, and return their number. The players get `outcome`, a predicate, after the commit.
 
-    The line is kept for players who are offline. The request of the server itself, to review a map, is deleted, too.
+    Players who are offline get it as mail. The request of the server itself, to review a map, is deleted, too.
     """
     return await _close(tx, set_id, outcome, now_ms) + await tx.run(_CLOSE_REVIEW, of_set=set_id)
 

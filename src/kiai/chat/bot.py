@@ -269,7 +269,7 @@ class Bot:
         return BotReply(tuple(lines)[: command.lines_max], command.hidden)
 
     async def _confirm(self, context: CommandContext, code: str) -> Sequence[str]:
-        """`!confirm`. The line is parsed again, so that the author's rights and the target are judged again."""
+        """`!confirm`. The line is parsed again, so that the author's rights and the target are checked again."""
         user_id = context.session.user_id
         stored = (await self._realtime.stashed(_confirmations(user_id))).get(code.lower())
         line = None if stored is None else msgspec.json.decode(stored, type=_Unconfirmed)

@@ -28,7 +28,7 @@ REQUESTS_OF_ONE_MAX: Final = 10
 HISTORY_MAX: Final = 1_000
 """Acts that a clan's history keeps."""
 ENDED_HISTORY_DAYS: Final = 90
-"""Days for which the history of a disbanded clan is kept."""
+"""Days for which the history of a disbanded clan is stored."""
 CODE_LENGTH: Final = 12
 CODE_CHARACTERS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 WRONG_CODES_PER_HOUR: Final = 20

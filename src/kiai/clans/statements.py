@@ -207,7 +207,7 @@ ASKING = Query(
     lane=Lane.BOUNDED,
 )
 
-# --- names that are kept free
+# --- reserved names
 
 RESERVED_FOR = Query(
     select(clan_reservations.c.clan_id).where(

@@ -288,8 +288,8 @@ class Passkeys:
     # --- the state of a ceremony
 
     def _ceremony(self, options: Any, state: Mapping[str, Any], user_id: int, kind: str) -> Ceremony:
-        kept = _State(user_id, state["challenge"], str(state["user_verification"].value), kind)
-        sealed = self._box.seal(msgspec.json.encode(kept), PURPOSE)
+        state_of_key = _State(user_id, state["challenge"], str(state["user_verification"].value), kind)
+        sealed = self._box.seal(msgspec.json.encode(state_of_key), PURPOSE)
         return Ceremony(dict(options), sealed.decode())
 
     async def _open(self, sealed: str, kind: str) -> _State:

@@ -48,16 +48,16 @@ class FileCache:
         """Delete the files of one folder that are too old or too many, and return their number. A job calls this."""
         self._swept = (self._swept + 1) % FOLDERS
         oldest_ms = self._clock.now_ms() - self._days * DAY_MS
-        kept: list[StoredFile] = []
+        left: list[StoredFile] = []
         deleted = 0
         async for stored in self._files.keys(f"{self._folder}/{self._swept:02x}/"):
             if stored.modified_ms < oldest_ms:
                 await self._files.delete(stored.key)
                 deleted += 1
             else:
-                kept.append(stored)
-        kept.sort(key=lambda stored: stored.modified_ms)
-        for stored in kept[: max(len(kept) - self._per_folder, 0)]:
+                left.append(stored)
+        left.sort(key=lambda stored: stored.modified_ms)
+        for stored in left[: max(len(left) - self._per_folder, 0)]:
             await self._files.delete(stored.key)
             deleted += 1
         return deleted

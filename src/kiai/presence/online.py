@@ -21,7 +21,7 @@ from kiai.realtime.port import Realtime, Session, StateUnavailable
 
 LISTED_MAX: Final = 50
 COUNT_FOR_S: Final = 5.0
-"""Time for which a number is kept while as many players are online, hiding ones included."""
+"""Time for which a number stays valid while as many players are online, hiding ones included."""
 REMEMBERED: Final = 200  # players by last activity; more than a page shows, because some have logged out
 
 

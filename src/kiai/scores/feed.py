@@ -70,4 +70,4 @@ class ScoreFeed:
 
     async def _publish(self, name: str, event: FeedEvent) -> None:
         # The outbox delivers at least once: a worker that dies between publishing and deleting the row repeats it.
-        await self._realtime.once(f"told:{name}", DEDUPLICATED_FOR_S, [feed_entry(event)])
+        await self._realtime.once(f"published:{name}", DEDUPLICATED_FOR_S, [feed_entry(event)])

@@ -86,7 +86,7 @@ class Hiding:
         Raises NotFound("player").
         """
         now = self._clock.now_ms()
-        # A play of this player is recorded either before, and then wiped, or after the wipe, and then kept.
+        # A play of this player is recorded either before, and then wiped, or after the wipe, and then not wiped.
         await self._lock_user(tx, user_id)
         wiped = dict(await tx.all(statements.hiding.WIPES_OF_USER, user_id=user_id))
         hidden = 0

@@ -391,7 +391,7 @@ class JobWorker:
             if run.actor_id:
                 # Kept, because a run may take longer than its author is online.
                 line = f"{kind.label} {run.id}: {text}"
-                await enqueue_line(tx, run.actor_id, self._clock.now_ms(), line, kept=True)
+                await enqueue_line(tx, run.actor_id, self._clock.now_ms(), line, as_mail=True)
 
         await self._database.transaction(body)
         return True

@@ -69,7 +69,7 @@ class MapNews:
         for payload in payloads:
             found = msgspec.json.decode(payload, type=RequestsAnswer)
             for user_id in found.user_ids:
-                await self._lines.send(user_id, found.text, kept=True)
+                await self._lines.send(user_id, found.text, as_mail=True)
 
     async def say(self) -> None:
         """Announce the latest status, and the number of the others. A job calls this every `SAY_EVERY_S` seconds."""

@@ -128,7 +128,7 @@ class MedalAwards:
             await tx.run(_REMOVE, of_job=f"{PREFIX}{award.id}")
             if award.actor_id:
                 line = f"Missing medals, {award.id}: {text}"
-                await enqueue_line(tx, award.actor_id, self._clock.now_ms(), line, kept=True)
+                await enqueue_line(tx, award.actor_id, self._clock.now_ms(), line, as_mail=True)
 
         await self._database.transaction(body)
         return True

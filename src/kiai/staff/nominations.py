@@ -260,7 +260,7 @@ class NominationMode:
         for user_id in nominators:
             if user_id != actor.user_id:
                 text = f"Your nomination of {title} was reset: {chat_text(reason)}"
-                await enqueue_line(tx, user_id, now, text, kept=True)
+                await enqueue_line(tx, user_id, now, text, as_mail=True)
         details = {"set_id": beatmap.set_id, "before": len(nominators), "after": 0}
         await self._record(tx, actor, RESET, beatmap.id, reason, details, now)
         await map_statuses.record(tx, actor, back, MapStatus.PENDING, now, reason=reason)

@@ -1,7 +1,7 @@
 """Lines of the bot to players whom an act concerns, delivered after the commit by whichever process serves the game.
 
-A line about a state is lost if the player is offline, because the login and the website show the state. A `kept` line
-becomes mail, which the player gets at the next login.
+A line about a state is lost if the player is offline, because the login and the website show the state. An `as_mail`
+line becomes mail, which the player gets at the next login.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,12 +23,12 @@ KIND: Final = "bot_lines"
 class _Line(msgspec.Struct, frozen=True, array_like=True):
     user_id: int
     text: str
-    kept: bool = False
+    as_mail: bool = False
 
 
-async def enqueue_line(tx: Transaction, user_id: int, at_ms: int, text: str, *, kept: bool = False) -> None:
+async def enqueue_line(tx: Transaction, user_id: int, at_ms: int, text: str, *, as_mail: bool = False) -> None:
     """Send a line of the bot to a player after the commit."""
-    await enqueue(tx, KIND, msgspec.json.encode(_Line(user_id, text, kept)).decode(), at_ms)
+    await enqueue(tx, KIND, msgspec.json.encode(_Line(user_id, text, as_mail)).decode(), at_ms)
 
 
 async def enqueue_lines(tx: Transaction, user_ids: Sequence[int], at_ms: int, text: str) -> None:
@@ -56,14 +56,14 @@ class PlayerLines:
         """Send the lines. The outbox calls this, possibly twice."""
         for payload in payloads:
             line = msgspec.json.decode(payload, type=_Line)
-            await self.send(line.user_id, line.text, kept=line.kept)
+            await self.send(line.user_id, line.text, as_mail=line.as_mail)
 
-    async def send(self, user_id: int, text: str, *, kept: bool) -> None:
-        """Send a line now. For a player who is offline, a `kept` line is stored as mail of the bot."""
+    async def send(self, user_id: int, text: str, *, as_mail: bool) -> None:
+        """Send a line now. For a player who is offline, an `as_mail` line is stored as mail of the bot."""
         name = await self._name_of(user_id)
         if name is None:
             return
-        if kept and not await self._realtime.sessions_of(user_id):
+        if as_mail and not await self._realtime.sessions_of(user_id):
             await self._mail.store(BOT_ID, user_id, text, delivered=False)
         else:
             await self._notify(user_id, name, text)

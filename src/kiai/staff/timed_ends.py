@@ -114,11 +114,11 @@ class TimedEnds:
 
     async def _end_freezes(self, tx: Transaction, users: Sequence[User], now: int) -> None:
         reason = "The freeze has run out"
-        kept = await self._last_developer(tx, users)
+        developer = await self._last_developer(tx, users)
         ended = [
             # The last developer is not restricted.
             _ended(user, "unfreeze", user.priv, reason)
-            if user.id == kept
+            if user.id == developer
             else _ended(user, "restrict", user.priv & ~UNRESTRICTED, reason, {"until_ms": 0})
             for user in users
         ]

@@ -257,7 +257,7 @@ class Wipes:
 
     async def _notify(self, tx: Transaction, user_id: int, text: str) -> None:
         # Kept, because nothing on the website shows the reason.
-        await enqueue_line(tx, user_id, self._clock.now_ms(), text, kept=True)
+        await enqueue_line(tx, user_id, self._clock.now_ms(), text, as_mail=True)
 
 
 def _in_mode(mode: int | None) -> str:

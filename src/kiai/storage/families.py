@@ -8,7 +8,7 @@ V = TypeVar("V")
 
 
 class Family(Mapping[K, V]):
-    """A mapping from a fixed set of keys to statements. Each statement is built when it is first used, and then kept.
+    """A mapping from a fixed set of keys to statements. Each statement is built when it is first used, and then stored.
 
     PERF: a server uses few of the hundreds of combinations. Building all of them took a fifth of the time of its start.
     Adapters compile by identity, so each key has one object as long as the process runs.

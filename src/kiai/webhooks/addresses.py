@@ -1,7 +1,7 @@
 """Which network addresses a webhook may reach, and which URLs it may have.
 
 Without `allow_private_webhooks` only public addresses are allowed: a webhook must not send requests into the network of
-the server. IPv6 addresses that contain an IPv4 address (mapped, 6to4, NAT64) are judged by it.
+the server. IPv6 addresses that contain an IPv4 address (mapped, 6to4, NAT64) are checked by it.
 """
 
 import re

@@ -181,8 +181,8 @@ class Sender:
         import httpx
 
         if self._transport is None:
-            # Not a client, which has cookies, proxies from the environment and redirects. Without kept connections: one
-            # to the same address may belong to another host.
+            # Not a client, which has cookies, proxies from the environment and redirects. It reuses no connection:
+            # one to the same address may belong to another host.
             self._transport = httpx.AsyncHTTPTransport(
                 verify=self._trusted or ssl.create_default_context(),
                 trust_env=False,

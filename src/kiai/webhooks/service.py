@@ -290,8 +290,8 @@ class Webhooks:
     async def bound(self) -> None:
         """Drop the oldest deliveries beyond 10,000 of a webhook, and those of removed ones. A shared job calls this."""
         for webhook in await self.all():
-            kept = await self._database.one(statements.OLDEST_KEPT, webhook=webhook.id)
-            while kept is not None and await self._drop(webhook.id, kept) == statements.DELETED_AT_ONCE:
+            oldest = await self._database.one(statements.OLDEST_WAITING, webhook=webhook.id)
+            while oldest is not None and await self._drop(webhook.id, oldest) == statements.DELETED_AT_ONCE:
                 pass
 
         async def orphans(tx: Transaction) -> int:
@@ -300,9 +300,9 @@ class Webhooks:
         while await self._database.transaction(orphans) == statements.DELETED_AT_ONCE:
             pass
 
-    async def _drop(self, webhook_id: int, kept: int) -> int:
+    async def _drop(self, webhook_id: int, oldest: int) -> int:
         async def body(tx: Transaction) -> int:
-            dropped = await tx.run(statements.DROP, webhook=webhook_id, kept=kept)
+            dropped = await tx.run(statements.DROP, webhook=webhook_id, oldest=oldest)
             if dropped:
                 await tx.run(statements.COUNT_DROPPED, webhook=webhook_id, by=dropped)
             return dropped

@@ -112,7 +112,7 @@ FAILED = Command(
 # --- bounds
 
 # The oldest row that stays. Walks the index past `WAITING_MAX` rows.
-OLDEST_KEPT = Query(
+OLDEST_WAITING = Query(
     select(webhook_deliveries.c.id)
     .where(webhook_deliveries.c.webhook_id == bindparam("webhook"))
     .order_by(webhook_deliveries.c.id.desc())
@@ -123,7 +123,7 @@ OLDEST_KEPT = Query(
 )
 _too_old = (
     select(webhook_deliveries.c.id)
-    .where(webhook_deliveries.c.webhook_id == bindparam("webhook"), webhook_deliveries.c.id < bindparam("kept"))
+    .where(webhook_deliveries.c.webhook_id == bindparam("webhook"), webhook_deliveries.c.id < bindparam("oldest"))
     .order_by(webhook_deliveries.c.id)
     .limit(DELETED_AT_ONCE)
 )

@@ -543,7 +543,7 @@ def test_empty_match_without_map_starts_and_aborts(chat: MatchChat) -> None:
     carla = chat.server.session("carla")
     assert (carla.match_id, carla.room_id) == (0, 0), "an IRC connection gets no seat"
     [topic] = [topic for topic in carla.follows if "#multi_" in topic]
-    where = topic.removeprefix("chat:").removesuffix("/aside")
+    where = topic.removeprefix("chat:").removesuffix("/referees")
 
     assert chat.say("!mp start x7", by="carla", where=where) == ("Started the match",)
     assert chat.say("!mp start 10", by="carla", where=where) == ("The match has already been started",)

@@ -34,8 +34,8 @@ class OverwriteCommands:
         """`!overwrite`, confirmed."""
         # The code was given for the last score of that time, and the author may have played since.
         asked = (await self._realtime.stashed(_asked(context))).get("")
-        kept = await self._overwriting.overwrite(actor_of(context), int(asked or 0))
-        return (f"Your best score on this beatmap is now {self._shown(kept)}.",)
+        best = await self._overwriting.overwrite(actor_of(context), int(asked or 0))
+        return (f"Your best score on this beatmap is now {self._shown(best)}.",)
 
     def _shown(self, mapped: MappedScore) -> str:
         score, beatmap = mapped.score, mapped.beatmap
@@ -60,5 +60,5 @@ class OverwriteCommands:
 
 
 def _asked(context: CommandContext) -> str:
-    """Return the key under which the score of an unconfirmed `!overwrite` is kept."""
+    """Return the key under which the score of an unconfirmed `!overwrite` is stored."""
     return f"overwrite:{context.session.user_id}"

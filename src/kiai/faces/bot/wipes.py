@@ -160,5 +160,5 @@ def _in_mode(mode: int | None) -> str:
 
 
 def _asked(context: CommandContext) -> str:
-    """Return the key under which the map of an unconfirmed `!wipemap` is kept."""
+    """Return the key under which the map of an unconfirmed `!wipemap` is stored."""
     return f"wipemap:{context.session.user_id}"

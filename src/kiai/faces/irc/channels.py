@@ -103,7 +103,7 @@ class ChannelCommands:
         """Register the channels that a command has opened for the session. Return them; `show` tells the client."""
         connection.session = session
         opened = [
-            f"#{topic.removeprefix('chat:#').removesuffix('/aside')}"
+            f"#{topic.removeprefix('chat:#').removesuffix('/referees')}"
             for topic in sorted(session.follows)
             if topic.startswith("chat:#multi_")
         ]

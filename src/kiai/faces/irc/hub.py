@@ -209,14 +209,14 @@ class Hub:
                     reader.send(f":{mask} JOIN :{reader.joined[channel]}")
 
     def _departed(self, record: records.Departed) -> None:
-        told: set[Connection] = set()
+        left: set[Connection] = set()
         for channel in record.channels:
             for reader in self._by_channel.get(channel, ()):
-                if reader.user_id == record.user_id or reader in told:
+                if reader.user_id == record.user_id or reader in left:
                     continue
                 mask = reader.names.mask(nick_of(record.name))
                 if record.quits:  # once, whatever the number of channels
-                    told.add(reader)
+                    left.add(reader)
                     reader.send(f":{mask} QUIT :quit")
                 else:
                     reader.send(f":{mask} PART :{reader.joined[channel]}")

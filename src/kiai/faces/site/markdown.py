@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 CACHED: Final = 128
-"""Rendered texts that are kept. A text has at most 64 KiB."""
+"""Rendered texts in the cache. A text has at most 64 KiB."""
 
 
 @functools.lru_cache(maxsize=CACHED)

@@ -56,11 +56,11 @@ class RegistrationPages:
 
     async def _register(self, request: SiteRequest) -> Response:
         given = {field: request.form.text(field) or "" for field in FIELDS.values()}
-        kept = {field: value[:VALUE_MAX] for field, value in given.items() if field != "password"}
+        shown = {field: value[:VALUE_MAX] for field, value in given.items() if field != "password"}
         text = request.locale.text
         if request.form.text(DECOY):
             message = text("Leave the field “Website” empty.")
-            return self._page(request, FormState(kept, message=message), status=422)
+            return self._page(request, FormState(shown, message=message), status=422)
         origin = origin_of(request)
         try:
             user_id = await self._registration.register(
@@ -76,11 +76,11 @@ class RegistrationPages:
                 for name, texts in faults.by_field.items()
             }
             message = text("The account was not created. Check the marked fields.")
-            return self._page(request, FormState(kept, errors, message), status=422)
+            return self._page(request, FormState(shown, errors, message), status=422)
         except RegistrationClosed:
             return self._page(request, FormState(), status=403)
         except TooManyRegistrations as error:
-            return self._page(request, FormState(kept, message=too_many(request, error.retry_s)), status=429)
+            return self._page(request, FormState(shown, message=too_many(request, error.retry_s)), status=429)
         token = await self._login.open_session(user_id, origin, second_factor=False)
         return Redirect("/connect", cookies=(session_cookie(token),))
 

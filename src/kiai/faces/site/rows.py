@@ -1,8 +1,8 @@
 """The rows of long tables: the leaderboard of a map, the leaderboards of players and of plays.
 
 PERF: a table has 50 rows of up to twelve cells. Templates take five times as long for them as these functions do. Cells
-that do not depend on the visitor are kept. A page has at most 60 KB, so rows have no white space between cells, no end
-tags of cells and rows, which HTML does not need, and no text twice. Style sheets choose cells by their number.
+that do not depend on the visitor are cached. A page has at most 60 KB, so rows have no white space between cells, no
+end tags of cells and rows, which HTML does not need, and no text twice. Style sheets choose cells by their number.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""Clans, their members' requests and invitations, their history, and names that are kept free for a time."""
+"""Clans, their members' requests and invitations, their history, and names that are reserved for a time."""
 
 from sqlalchemy import (
     Column,

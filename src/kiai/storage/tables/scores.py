@@ -367,7 +367,7 @@ medal_holders = Table(
 )
 
 peak_ranks = Table(
-    "peak_ranks",  # the best rank that a player ever had; not all past ranks are kept, so it cannot be computed again
+    "peak_ranks",  # the best rank that a player ever had; not all past ranks are stored, so it cannot be computed again
     metadata,
     Column("user_id", ForeignKey("users.id"), nullable=False),
     Column("mode", Integer, nullable=False),

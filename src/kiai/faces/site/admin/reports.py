@@ -52,7 +52,7 @@ class ReportDeskPages:
             "Close report",
             PERMISSION,
             "{name} is closed.",
-            "The report leaves the queue. The players are not told. To act on the player, use the page of the account.",
+            "The report leaves the queue. The players get no message. To act on the player, open the account.",
             self._close,
             (verdict,),
         )

@@ -85,20 +85,20 @@ class DataPages:
     async def _ask(self, request: SiteRequest) -> Response:
         locale, user = request.locale, request.visitor.player
         given = common.typed(request, "username", "current_password")
-        kept = {"username": given["username"][:NAME_TEXT_MAX]}
+        shown = {"username": given["username"][:NAME_TEXT_MAX]}
         try:
             await self._entry.security.check_password(user, given["current_password"], origin_of(request))
             proof = await self._deletion.prepare(user.id, given["username"])
         except WrongPassword:
-            return await self._page(request, form=common.wrong_password(locale, kept), status=422)
+            return await self._page(request, form=common.wrong_password(locale, shown), status=422)
         except TooManyGuesses as error:
-            state = common.refused(request.locale, kept, common.wait_message(locale, error.retry_s))
+            state = common.refused(request.locale, shown, common.wait_message(locale, error.retry_s))
             return await self._page(request, form=state, status=429)
         except Invalid:
-            state = common.wrong(locale, kept, "username", locale.text("Type the name of your account."))
+            state = common.wrong(locale, shown, "username", locale.text("Type the name of your account."))
             return await self._page(request, form=state, status=422)
         except Refused as error:
-            return await self._page(request, form=common.refused(request.locale, kept, error.reason), status=422)
+            return await self._page(request, form=common.refused(request.locale, shown, error.reason), status=422)
         values = {"user": user, "proof": proof, "grace_days": self._deletion.grace_days}
         return View("settings/delete.html", values, Head(title=locale.text("Delete account")))
 

@@ -67,25 +67,25 @@ class NamePages:
         locale, user = request.locale, request.visitor.player
         given = common.typed(request, "username", "current_password")
         name = given["username"][:NAME_TEXT_MAX]
-        kept = {"username": name}
+        shown = {"username": name}
         try:
             # The name first: a wrong one needs no hash of the password.
             await self._names.check(user, name)
             await self._entry.security.check_password(user, given["current_password"], origin_of(request))
             await self._names.change(user.id, name)
         except WrongPassword:
-            return await self._page(request, common.wrong_password(locale, kept), 422)
+            return await self._page(request, common.wrong_password(locale, shown), 422)
         except TooManyGuesses as error:
             return await self._page(
-                request, common.refused(request.locale, kept, common.wait_message(locale, error.retry_s)), 429
+                request, common.refused(request.locale, shown, common.wait_message(locale, error.retry_s)), 429
             )
         except (Invalid, Conflict) as error:
-            return await self._page(request, common.wrong(locale, kept, "username", fault_of(locale, error)), 422)
+            return await self._page(request, common.wrong(locale, shown, "username", fault_of(locale, error)), 422)
         except TooEarly as error:
             message = locale.text("You can change it again on %(day)s.", day=locale.formats.day(error.next_ms))
-            return await self._page(request, common.wrong(locale, kept, "username", message), 422)
+            return await self._page(request, common.wrong(locale, shown, "username", message), 422)
         except Refused as error:
-            return await self._page(request, common.refused(request.locale, kept, error.reason), 422)
+            return await self._page(request, common.refused(request.locale, shown, error.reason), 422)
         return common.saved(PATH, "name")
 
 

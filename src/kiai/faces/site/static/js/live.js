@@ -1,5 +1,5 @@
 // Live parts: `<div data-live="plays.all">` has the newest version of a part. The stream opens a second after the page
-// and closes while the page is hidden. What is new is told to screen readers, but not more often than they can read it.
+// and closes while the page is hidden. Screen readers get what is new, but not more often than they can read it.
 //
 //   <p aria-live="polite" data-live-summary="plays.all"></p>
 import { announcePart } from "./parts.js";

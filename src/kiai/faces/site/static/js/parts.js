@@ -1,4 +1,4 @@
-// Parts of a page that arrive after it: whoever decorates elements is told about them.
+// Parts of a page that arrive after it: scripts that change elements subscribe to them.
 
 /**
  * Run a function for each element that matches, now and when a part with such elements arrives.
