@@ -6,6 +6,7 @@
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from kiai.accounts.covers import ProfileCovers
 from kiai.accounts.web_sessions import WebSessions
 from kiai.chat.model import CHANNELS_CHANGED
 from kiai.clans import ClanActs, ClanRules
@@ -180,7 +181,8 @@ class CommunityServices:
         self.live_settings = LiveSettings(services.settings, authority, services.switches, clock)
         self.debug_log = DebugLog(authority, services.switches, clock, level=services.settings.log_level)
         self.sanctions = Sanctions(authority, self.restrictions, services.silences, self.kicks)
-        self.content_removal = ContentRemoval(accounts, services.avatars, authority, clock)
+        covers = ProfileCovers(accounts, services.files, services.decoder, clock, services.ids)
+        self.content_removal = ContentRemoval(accounts, services.avatars, covers, authority, clock)
         self.job_desk = JobDesk(database, authority, clock)
         self.recalculations = Recalculations(authority, services.recalculation, services.beatmaps, self.job_desk)
         self._build_jobs(services)

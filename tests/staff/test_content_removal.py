@@ -9,6 +9,7 @@ from tests.builders import DEVELOPER, NORMAL, World, a_player
 
 from kiai.accounts import Viewer
 from kiai.accounts.avatars import Avatars
+from kiai.accounts.covers import ProfileCovers
 from kiai.decoding.decoder import Decoder
 from kiai.errors import Invalid, KiaiError, NotAllowed, NotATarget, NotFound, OutRanked, WrongState
 from kiai.ids import SequenceIds
@@ -29,7 +30,9 @@ class Removal:
     def __init__(self, world: World) -> None:
         self.world = world
         self.avatars = Avatars(world.accounts, world.files, cast(Decoder, None), world.clock, SequenceIds())
-        self.service = ContentRemoval(world.accounts, self.avatars, world.authority, world.clock)
+        decoder = cast(Decoder, None)
+        self.covers = ProfileCovers(world.accounts, world.files, decoder, world.clock, SequenceIds())
+        self.service = ContentRemoval(world.accounts, self.avatars, self.covers, world.authority, world.clock)
         self.boss = Actor(world.add_player(a_player("boss", priv=ADMINISTRATOR)), "game")
         self.alice = self.player("alice")
 
@@ -47,6 +50,21 @@ class Removal:
 @pytest.fixture
 def removal(world: World) -> Removal:
     return Removal(world)
+
+
+def test_a_cover_is_gone_at_once_and_the_avatar_stays(removal: Removal, world: World) -> None:
+    key = "covers/5-0123456789abcdef-00.webp"
+    world.run(world.files.put(key, b"picture"))
+    world.change(users.update().where(users.c.id == removal.alice).values(cover=key))
+
+    world.run(removal.service.remove_cover(removal.boss, "alice", "rude"))
+
+    assert world.run(removal.covers.find(removal.alice)) is None
+    assert world.run(removal.avatars.find(removal.alice)) == b"picture"
+    [row] = world.audit(removal.alice)
+    assert (row.action, row.reason) == ("content_remove", "rude")
+    with pytest.raises(WrongState, match="has no cover"):
+        world.run(removal.service.remove_cover(removal.boss, "alice", "rude"))
 
 
 def test_an_avatar_is_gone_at_once_and_its_file_is_retired(removal: Removal, world: World) -> None:

@@ -1,10 +1,12 @@
-"""Removal of avatars and userpages by staff. The player keeps the account and can set new ones."""
+"""Removal of avatars, covers and userpages by staff. The player keeps the account and can set new ones."""
 
 from collections.abc import Mapping
 from typing import Final
 
 from kiai.accounts import Accounts, User
 from kiai.accounts.avatars import Avatars
+from kiai.accounts.covers import ProfileCovers
+from kiai.accounts.profile_pictures import ProfilePictures
 from kiai.clock import Clock
 from kiai.errors import WrongState
 from kiai.staff import audit
@@ -20,9 +22,12 @@ ACTION: Final = "content_remove"
 class ContentRemoval:
     """Removes what players have put on their profiles. Pages and the avatar host follow at once."""
 
-    def __init__(self, accounts: Accounts, avatars: Avatars, authority: Authority, clock: Clock) -> None:
+    def __init__(
+        self, accounts: Accounts, avatars: Avatars, covers: ProfileCovers, authority: Authority, clock: Clock
+    ) -> None:
         self._accounts = accounts
         self._avatars = avatars
+        self._covers = covers
         self._authority = authority
         self._clock = clock
 
@@ -31,6 +36,13 @@ class ContentRemoval:
 
         Raises NotAllowed, Invalid, NotFound, Refused by the target rule, and WrongState without an avatar.
         """
+        return await self._remove(self._avatars, actor, who, reason, "avatar")
+
+    async def remove_cover(self, actor: Actor, who: Who, reason: str) -> User:
+        """Remove the cover of an account. Return the account before it. Raises as `remove_avatar`."""
+        return await self._remove(self._covers, actor, who, reason, "cover")
+
+    async def _remove(self, pictures: ProfilePictures, actor: Actor, who: Who, reason: str, word: str) -> User:
         target, required = await self._checked(actor, who, reason)
         removed = False
 
@@ -42,9 +54,9 @@ class ContentRemoval:
             removed = True
             await self._write(tx, required, at_ms, dict(before), dict(after))
 
-        await self._authority.recording_denial(required, lambda: self._avatars.remove(target.id, record))
+        await self._authority.recording_denial(required, lambda: pictures.remove(target.id, record))
         if not removed:  # also for the second of two acts at the same time
-            raise WrongState(f"{target.name} has no avatar")
+            raise WrongState(f"{target.name} has no {word}")
         return target
 
     async def remove_userpage(self, actor: Actor, who: Who, reason: str) -> User:

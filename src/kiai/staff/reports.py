@@ -186,6 +186,7 @@ def _count_of(state: str, *, about: bool) -> Query[int]:
 
 _PAGES: Final = {(state, about): _page_of(state, about=about) for state in STATES for about in (False, True)}
 _COUNTS: Final = {(state, about): _count_of(state, about=about) for state in STATES for about in (False, True)}
+_SENT_BY = Query(_reports.where(reports.c.by_id == bindparam("by_id")).order_by(reports.c.id.desc()), _from_row)
 _ONE = Query(_reports.where(reports.c.id == bindparam("report_id")), _from_row)
 _OPEN_OF = Query(
     select(reports.c.id)
@@ -308,6 +309,11 @@ class Reports:
         size = min(size, PAGE_MAX)
         rows = await self._database.all(_PAGES[key], offset=(page - 1) * size, size=size, **target)
         return rows, await self._database.one(_COUNTS[key], **target) or 0
+
+    async def sent_by(self, actor: Actor, user_id: int, *, size: int = PAGE) -> Sequence[Report]:
+        """Return the newest reports that a player has sent, open and closed ones, at most 100. Raises NotAllowed."""
+        await self._authority.require(actor, PERMISSION)
+        return await self._database.all(_SENT_BY, by_id=user_id, size=min(size, PAGE_MAX))
 
     async def report(self, report_id: int) -> Report:
         """Return a report, for staff. Raises NotFound."""

@@ -15,6 +15,7 @@ from kiai.storage.tables import (
     logins,
     notes,
     old_names,
+    reports,
     users,
 )
 
@@ -183,3 +184,16 @@ def test_account_without_records_says_so(world: World) -> None:
 def test_record_of_nobody_does_not_exist(world: World, record: str) -> None:
     assert world.browser(ADMINISTRATOR).get(f"/admin/users/999999/{record}").status == 404
     assert world.browser(ADMINISTRATOR).get(f"/admin/users/x/{record}").status == 404
+
+
+def test_reports_that_the_account_has_sent_name_their_targets(world: World) -> None:
+    row = {"at_ms": 5, "kind": "Cheating", "text": HOSTILE, "closed_at_ms": 6, "closed_by": MODERATOR, "verdict": "no"}
+    world.write(insert(reports).values(by_id=PLAYER, target_id=OTHER, **row))
+
+    page = world.browser(MODERATOR).get(PAGE)
+    world.write(delete(reports).where(reports.c.by_id == PLAYER))
+
+    sent = page.one('[aria-label="Reports sent"]')
+    assert world.name(OTHER) in sent.text()
+    assert "closed" in sent.text()
+    assert HOSTILE.encode() not in page.body

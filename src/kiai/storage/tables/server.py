@@ -177,6 +177,7 @@ reports = Table(
     Column("closed_by", Integer),
     text_column("verdict"),
     Index("ix_reports_about", "target_id", "id"),
+    Index("ix_reports_by", "by_id", "id"),
     sqlite_autoincrement=True,
 )
 partial_index("uq_reports_open", "closed_at_ms IS NULL", reports.c.by_id, reports.c.target_id, unique=True)

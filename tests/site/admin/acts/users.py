@@ -32,6 +32,7 @@ def state(**values: object):  # type: ignore[no-untyped-def]
         "donor_until_ms": 0,
         "banned_at_ms": None,
         "avatar": None,
+        "cover": None,
         "userpage_content": None,
     }
 
@@ -63,6 +64,9 @@ CASES = {
     ),
     f"{PATH}/avatar": Case(
         "content_remove", ADMINISTRATOR, on_player("Remove avatar", Reason="rude"), state(avatar="a" * 32)
+    ),
+    f"{PATH}/cover": Case(
+        "content_remove", ADMINISTRATOR, on_player("Remove cover", Reason="rude"), state(cover="c" * 32)
     ),
     f"{PATH}/userpage": Case(
         "content_remove", ADMINISTRATOR, on_player("Remove userpage", Reason="rude"), state(userpage_content="text")

@@ -114,6 +114,8 @@ class UserActs:
                 "The authenticator, the recovery codes and the passkeys are removed.", self._reset_second_factor),
             Act("avatar", "Remove avatar", "avatars.delete", "The avatar of {name} is removed.",
                 "The picture is deleted.", self._remove_avatar),
+            Act("cover", "Remove cover", "avatars.delete", "The cover of {name} is removed.",
+                "The picture is deleted.", self._remove_cover),
             Act("userpage", "Remove userpage", "avatars.delete", "The userpage of {name} is removed.",
                 "The text is deleted.", self._remove_userpage),
             Act("privileges", "Privileges", "users.privileges", "The privileges of {name} are saved.",
@@ -171,6 +173,9 @@ class UserActs:
     async def _remove_avatar(self, actor: Actor, user: User, values: Values) -> None:
         await self._content.remove_avatar(actor, user.id, values["reason"])
 
+    async def _remove_cover(self, actor: Actor, user: User, values: Values) -> None:
+        await self._content.remove_cover(actor, user.id, values["reason"])
+
     async def _remove_userpage(self, actor: Actor, user: User, values: Values) -> None:
         await self._content.remove_userpage(actor, user.id, values["reason"])
 
@@ -216,6 +221,8 @@ def possible_acts(user: User, now_ms: int) -> frozenset[str]:
         names.add("end-donor")
     if user.avatar:
         names.add("avatar")
+    if user.cover:
+        names.add("cover")
     if user.userpage_content:
         names.add("userpage")
     return frozenset(names)

@@ -69,7 +69,7 @@ class UserRecordPages:
             "first": _before(request) is None,
             "forms": await self._forms.shown(request, user),
         }
-        return _view(request, user, "user_notes.html", "Notes", values)
+        return _view(request, user, "user_notes.html", "Notes about", values)
 
     async def _logins(self, request: SiteRequest) -> Response:
         user = await user_of(request, self._authority, READS_LOGINS)
@@ -84,13 +84,13 @@ class UserRecordPages:
             "what": {event.kind: kind_text(request.locale, event.kind) for event in found.events},
             "browsers": {event.agent: browser_of(event.agent) for event in found.events},
         }
-        return _view(request, user, "user_logins.html", "Logins", values)
+        return _view(request, user, "user_logins.html", "Logins of", values)
 
     async def _devices(self, request: SiteRequest) -> Response:
         user = await user_of(request, self._authority, READS_DEVICES)
         found = await self._records.devices.matches(staff_actor(request), user)
         values = {"matches": found, "words": KIND_WORDS}
-        return _view(request, user, "user_devices.html", "Linked accounts", values)
+        return _view(request, user, "user_devices.html", "Linked accounts of", values)
 
 
 async def user_of(request: SiteRequest, authority: Authority, permission: str) -> User:
@@ -112,4 +112,4 @@ def _next(path: str, before: int | None) -> str | None:
 
 def _view(request: SiteRequest, user: User, template: str, title: str, values: Mapping[str, object]) -> View:
     crumbs = ((PATH, "Users"), (f"{PATH}/{user.id}", user.name))
-    return admin_view(request, template, f"{title} of {user.name}", {"user": user, **values}, crumbs=crumbs)
+    return admin_view(request, template, f"{title} {user.name}", {"user": user, **values}, crumbs=crumbs)

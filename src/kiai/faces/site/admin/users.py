@@ -78,13 +78,16 @@ class UserPages:
         if all_rows or user.id == actor.user_id:
             by_it = await self._audit.rows(actor, AuditFilter(actor_id=user.id), limit=ROWS)
         reports: Sequence[Report] = ()
+        sent: Sequence[Report] = ()
         flags: list[FlagObject] = []
         if request.visitor.may(HANDLES_REPORTS):
             reports, _ = await self._reports.listed(actor, "open", about=user.id, size=ROWS)
+            sent = await self._reports.sent_by(actor, user.id, size=ROWS)
         if request.visitor.may(HANDLES_FLAGS):
             flags = await self._flags.page(actor, user_id=user.id, limit=ROWS)
         values = {
             "reports": reports,
+            "sent": sent,
             "flags": flags,
             "figures": {flag.id: figures_of(flag) for flag in flags},
             "about_it": shown(await self._audit.about(actor, user.id, since_ms=0, limit=ROWS)),
