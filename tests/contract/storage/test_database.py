@@ -681,6 +681,23 @@ def test_a_transaction_that_ends_all_of_a_commit_does_not_fail_the_others(file: 
     assert run(file.one(VALUE, name="users")) == 2
 
 
+def test_no_transaction_succeeds_when_the_commit_that_it_shares_fails(file: SqliteDatabase, run: Run) -> None:
+    connection = file._writes.connection
+
+    def forbid_commits(action: int, first: str | None, *_: str | None) -> int:
+        return sqlite3.SQLITE_DENY if (action, first) == (sqlite3.SQLITE_TRANSACTION, "COMMIT") else sqlite3.SQLITE_OK
+
+    async def forbid(tx: Transaction) -> None:
+        connection.set_authorizer(forbid_commits)
+
+    *results, _ = run(_held(file, _counts("users"), forbid, _counts("users")))
+    connection.set_authorizer(None)
+
+    assert [type(result) for result in results] == [sqlite3.DatabaseError] * 3
+    assert run(file.one(VALUE, name="users")) == 0
+    assert run(count(file, "users")) == 1
+
+
 def test_one_commit_has_a_limited_number_of_transactions(file: SqliteDatabase, run: Run) -> None:
     *results, commits = run(_held(file, *[_counts("users")] * (2 * sqlite.TOGETHER_MAX + 1)))
 
