@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import sqlite3
 import subprocess
 import sys
@@ -286,3 +287,30 @@ def test_maps_from_before_the_migration_are_found_by_their_words(empty_url: str)
     assert [row[0] for row in on_connection(empty_url, lambda connection: connection.exec_driver_sql(words).all())] == [
         "1501", "artist", "hard", "me", "myself", "some", "title",
     ]  # fmt: skip
+
+
+def test_recalculations_from_before_the_migration_become_runs(empty_url: str) -> None:
+    queued = (
+        ("queued recalc 8", {"id": 8, "actor_id": 4, "map_id": None, "user_id": 5, "mode": 0}, 20),
+        ("queued recalc 7", {"id": 7, "actor_id": 0, "map_id": 77, "user_id": None, "mode": None}, 10),
+        ("queued medals 9", {"id": 9, "actor_id": 4}, 30),
+    )
+    migrate_to(empty_url, "0037")
+
+    def fill_progress(connection: Connection) -> None:
+        progress = metadata.tables["progress"]
+        for job, state, at_ms in queued:
+            connection.execute(progress.insert().values(job=job, state=json.dumps(state), at_ms=at_ms))
+
+    on_connection(empty_url, fill_progress)
+    migrate(empty_url)
+
+    runs = "SELECT kind, params, state, actor_id, source, requested_at_ms FROM job_runs ORDER BY id"
+    left = "SELECT job FROM progress"
+    assert [tuple(row) for row in on_connection(empty_url, lambda one: one.exec_driver_sql(runs).all())] == [
+        ("recalc", '{"map":"77"}', 0, 0, "cli", 10),
+        ("recalc", '{"mode":"0","user":"#5"}', 0, 4, "game", 20),
+    ]
+    assert [row[0] for row in on_connection(empty_url, lambda one: one.exec_driver_sql(left).all())] == [
+        "queued medals 9"
+    ]
