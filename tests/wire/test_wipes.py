@@ -306,6 +306,23 @@ def test_a_wiped_map_loses_its_board_and_gets_it_back(wiping: Wiping) -> None:
     eventually(lambda: state(wiping) == before)
 
 
+def test_a_map_is_wiped_and_restored_from_the_command_line(wiping: Wiping) -> None:
+    before = state(wiping)
+    asked = run_kiai(wiping.server.data, "beatmaps", "wipe", "75", "--reason", "broken")
+    assert (asked.returncode, "add --yes to do it" in asked.stderr) == (1, True)
+    assert run_kiai(wiping.server.data, "beatmaps", "restore", "75", "--reason", "x").returncode == 1
+
+    assert wiping.server.cli("beatmaps", "wipe", "75", "--reason", "broken", "--yes") == {"scores": 3}
+    eventually(lambda: wiping.board() == [])
+    assert wiping.server.cli("beatmaps", "restore", "75", "--reason", "repaired") == {"scores": 3}
+
+    eventually(lambda: state(wiping) == before)
+    assert [(row["action"], row["source"]) for row in wiping.server.cli("audit", "--limit", "2")["rows"]] == [
+        ("map_restore", "cli"),
+        ("map_wipe", "cli"),
+    ]
+
+
 def test_an_unrestricted_player_comes_back_without_scores(wiping: Wiping) -> None:
     wiping.server.cli("users", "restrict", "bob", "--reason", "rx")
     assert "bob is unrestricted and wiped: 1 score hidden" in wiping.says("boss", "!unrestrict bob wipe aa")

@@ -8,25 +8,29 @@ import msgspec
 import typer
 
 from kiai.beatmaps import ImportReport
-from kiai.beatmaps.model import STATUS_BY_WORD, MapStatus
+from kiai.beatmaps.model import STATUS_BY_WORD, MapStatus, full_title
 from kiai.cli.common import (
     DatabaseOption,
     DataOption,
+    Invocation,
     JsonOption,
     Output,
     pluralized,
     progress_bar,
     reconcile,
+    reconcile_without_server,
     settings_of,
+    with_options,
     with_services,
 )
+from kiai.cli.sanctions import Reason
 from kiai.errors import NotFound, Refused
 from kiai.staff import OPERATOR
 
 if TYPE_CHECKING:
     from kiai.app import Services
 
-app = typer.Typer(help="Import beatmaps and set their status.", no_args_is_help=True)
+app = typer.Typer(help="Import beatmaps, set their status, and hide their scores.", no_args_is_help=True)
 
 Status = StrEnum("Status", {word: word for word in STATUS_BY_WORD})  # type: ignore[misc]
 
@@ -157,3 +161,45 @@ def fetch(
     out.result({"maps": len(ids) - len(skipped), "skipped": skipped}, *lines)
     if len(skipped) == len(ids):
         raise typer.Exit(1)
+
+
+MapId = Annotated[int, typer.Argument(metavar="ID", help="The id of the map: one difficulty.")]
+
+
+@app.command("wipe")
+@with_options
+def wipe(
+    call: Invocation,
+    map_id: MapId,
+    reason: Reason,
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm.")] = False,
+) -> None:
+    """Hide all scores on the present revision of a map. Later plays count; `restore` brings the scores back."""
+    out = call.out
+
+    async def work(services: "Services") -> int:
+        beatmap = await services.beatmaps.find(id=map_id)
+        if not yes:
+            await services.community.wipes.check_map(OPERATOR, reason)
+            raise Refused(f"this hides all scores on {full_title(beatmap)}; add --yes to do it")
+        count = await services.community.wipes.wipe_map(OPERATOR, beatmap, reason)
+        await reconcile_without_server(out, services)
+        return count
+
+    count = call.run(work)
+    out.result({"scores": count}, f"The map is wiped: {pluralized(count, 'score')} hidden.")
+
+
+@app.command("restore")
+@with_options
+def restore(call: Invocation, map_id: MapId, reason: Reason) -> None:
+    """Bring back the scores that the wipe of a map hides."""
+    out = call.out
+
+    async def work(services: "Services") -> int:
+        count = await services.community.wipes.restore_map(OPERATOR, await services.beatmaps.find(id=map_id), reason)
+        await reconcile_without_server(out, services)
+        return count
+
+    count = call.run(work)
+    out.result({"scores": count}, f"The map is restored: {pluralized(count, 'score')} visible again.")

@@ -23,6 +23,7 @@ FILES_CACHED: Final = 64
 PRIVATE: Final = (
     "/settings/",
     "/friends",
+    "/mail",
     "/requests",
     "/login",
     "/register",
