@@ -43,7 +43,12 @@ def listen_for_players(settings: Settings) -> HttpSockets:
     passed = _passed_sockets()
     if passed:
         return HttpSockets(passed[0], passed[1] if len(passed) > 1 and settings.has_tls else None)
-    return HttpSockets(_listen(settings.host, settings.port), _listen_for_http(settings))
+    main = _listen(settings.host, settings.port)
+    try:
+        return HttpSockets(main, _listen_for_http(settings))
+    except Unavailable:
+        main.close()
+        raise
 
 
 def listen_for_irc(settings: Settings) -> IrcSockets:

@@ -1,4 +1,4 @@
-"""The port of the server that runs on a data folder, for links that commands print on localhost.
+"""The port of the server that runs on a data folder, for links that commands print on localhost and with TLS.
 
 A server may be started with `--port`, which a command such as `kiai users reset-link` does not know.
 """

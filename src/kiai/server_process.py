@@ -149,7 +149,7 @@ async def _serve(
                 _prepare_tls(settings)
             # The port that the system has chosen for port 0, for links to this server.
             settings = msgspec.structs.replace(settings, port=listening.getsockname()[1])
-            if settings.is_local:
+            if settings.is_local or settings.has_tls:
                 write_port(settings.data, settings.port)
             await check_database(settings)
             async with budget.closing(open_services(settings, serving=True)) as services:

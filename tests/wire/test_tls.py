@@ -269,6 +269,12 @@ def test_osu_py_logs_in_over_https(server: Server, tmp_path: Path) -> None:
     assert game.bancho.user_id == 3
 
 
+def test_links_that_commands_print_are_those_of_the_running_server(server: Server) -> None:
+    link = cli(server.data, "users", "reset-link", PLAYER)["url"]
+
+    assert link.startswith(f"https://localhost:{server.port}/")
+
+
 # --- plain http
 
 
@@ -402,6 +408,28 @@ def test_changed_files_are_served_after_sighup_and_damaged_ones_are_not(tmp_path
         server.stop()
     finally:
         server.kill()
+
+
+def test_default_port_for_plain_http_is_not_required(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bound: list[int] = []
+    bind = socket.socket.bind
+
+    def refuse_80(self: socket.socket, address: tuple[str, int]) -> None:
+        bound.append(address[1])
+        if address[1] == 80:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        bind(self, address)
+
+    monkeypatch.setattr(socket.socket, "bind", refuse_80)
+    settings = load_settings(tls="self", port=0)
+    sockets = listen_for_players(settings)
+    sockets.main.close()
+    assert sockets.plain is None
+    assert bound == [0, 80]
+
+    # An authority sends its challenges there.
+    with pytest.raises(Unavailable, match="80 is not available"):
+        listen_for_players(load_settings(tls="auto", port=0, domain="play.example"))
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from kiai.osu.privileges import Privilege, privilege_names
 from kiai.served_port import read_port
 from kiai.server_settings import Settings
 from kiai.staff import OPERATOR
+from kiai.tls.folder import TlsFolder
 
 if TYPE_CHECKING:
     from kiai.app import Services
@@ -89,9 +90,12 @@ def _password(given: str | None) -> str:
 
 
 def _settings_for_links(data: Path | None, database: str | None) -> Settings:
-    """Load the settings with the port of the running server, which may have been started with `--port`."""
+    """Load the settings with port and TLS of the running server, which may have been started with flags for them."""
     settings = settings_of(data, database=database)
-    port = read_port(settings.data) if settings.is_local else None
+    state = TlsFolder(settings.data).state()
+    if state is not None and state.plan.domain == settings.domain:
+        settings = msgspec.structs.replace(settings, tls=state.plan.chain or state.plan.mode)
+    port = read_port(settings.data) if settings.is_local or settings.has_tls else None
     return settings if port is None else msgspec.structs.replace(settings, port=port)
 
 

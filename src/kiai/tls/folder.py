@@ -121,7 +121,7 @@ class TlsFolder:
 
     def state(self) -> TlsState | None:
         """Return the recorded state; None before the first start with TLS, or if it is not readable."""
-        with contextlib.suppress(msgspec.DecodeError):
+        with contextlib.suppress(msgspec.DecodeError, Unavailable):
             content = self.read(self.path / STATE)
             return None if content is None else msgspec.json.decode(content, type=TlsState)
         return None
