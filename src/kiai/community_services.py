@@ -187,7 +187,7 @@ class CommunityServices:
         self.recalculations = Recalculations(authority, services.recalculation, services.beatmaps, self.job_desk)
         self._build_jobs(services)
         backfill = MedalBackfill(database, services.beatmaps, services.difficulties)
-        self.medal_awards = MedalAwards(database, authority, backfill, clock)
+        self.medal_awards = MedalAwards(database, authority, backfill, self.job_desk, clock)
         self.inspections = Inspections(authority, accounts, services.logins, self.reports, services.realtime, clock)
         self.timed_ends = TimedEnds(database, accounts, services.standing, clock)
         self.donors = Donors(accounts, authority, clock)

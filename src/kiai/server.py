@@ -44,7 +44,6 @@ from kiai.shared_memory import SharedMemory
 from kiai.staff.job_runs import WORK_EVERY_S
 from kiai.staff.maintenance import DRAIN_EVERY_S
 from kiai.staff.map_news import SAY_EVERY_S as MAP_NEWS_EVERY_S
-from kiai.staff.medal_awards import WORK_EVERY_S as AWARDS_EVERY_S
 from kiai.staff.shutdown import CHECK_EVERY_S
 from kiai.staff.switches import RELOAD_EVERY_S
 from kiai.uptime import SAMPLE_EVERY_S
@@ -219,7 +218,6 @@ class HttpServer:
             PeriodicJob("webhooks", 0.5, services.community.webhooks.deliver),
             PeriodicJob("webhook-bounds", 5.0, services.community.webhooks.bound, shared=True),
             PeriodicJob("webhook-figures", 5.0, services.community.webhooks.count),
-            PeriodicJob("medal-awards", AWARDS_EVERY_S, services.community.medal_awards.work, shared=True),
             PeriodicJob("old-uploads", HOUR_S, services.community.map_imports.sweep, shared=True),
             PeriodicJob("old-avatars", HOUR_S, services.avatars.sweep, shared=True),
         ]

@@ -94,7 +94,6 @@ from kiai.staff import (
     job_runs,
     map_imports,
     map_requests,
-    medal_awards,
     nominations,
     shutdown,
     switches,
@@ -412,7 +411,6 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     "API keys per account": (queries.KEYS_MAX,),
     "waiting and running jobs of one kind": (job_runs.QUEUED_MAX,),
     "shown runs of jobs": (job_runs.KEPT,),
-    "queued awards of missing medals": (medal_awards.QUEUED_MAX,),
     "blocked addresses": (address_blocks.BLOCKS_MAX,),
     "delay of `!shutdown`": (shutdown.DELAY_LEAST_S, shutdown.DELAY_MOST_S / 3_600),
     ".osz, .olz uploaded in the panel": (

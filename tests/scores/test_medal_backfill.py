@@ -19,6 +19,13 @@ def backfill(world: World, stars: float | None = 1.5) -> MedalBackfill:
     return MedalBackfill(world.database, world.beatmaps, cast(Difficulties, FakeDifficulties(stars)))
 
 
+def run_all(world: World, stars: float | None = 1.5) -> BackfillReport:
+    """Award missing medals to all players."""
+    report = BackfillReport()
+    world.run(backfill(world, stars).all_after(0, report, lambda user_id: None))
+    return report
+
+
 def held(world: World, user_id: int) -> list[int]:
     statement = select(medals.c.medal_id).where(medals.c.user_id == user_id).order_by(medals.c.medal_id)
     return [medal_id for (medal_id,) in world.look(statement)]
@@ -43,7 +50,7 @@ def test_backfill_awards_what_recording_awards(world: World, alice: int) -> None
     assert first
     forget(world)
 
-    report = world.run(backfill(world, stars=0.0).everybody())
+    report = run_all(world, stars=0.0)
 
     assert held(world, alice) == first
     assert report == BackfillReport(players=1, medals=len(first))
@@ -66,9 +73,9 @@ def test_medal_has_the_score_and_the_time_of_the_play_that_earned_it(world: Worl
 
 def test_second_run_awards_nothing(world: World, alice: int) -> None:
     world.record(a_play(by=alice, on=world.add_map(a_map(1))))
-    world.run(backfill(world).everybody())
+    run_all(world)
 
-    assert world.run(backfill(world).everybody()) == BackfillReport(players=1, medals=0)
+    assert run_all(world) == BackfillReport(players=1, medals=0)
     assert world.problems() == []
 
 
@@ -76,7 +83,7 @@ def test_totals_of_today_earn_their_medals(world: World, alice: int) -> None:
     world.record(a_play(by=alice, on=world.add_map(a_map(1))))
     world.change(update(stats).where(stats.c.user_id == alice).values(plays=15_000))
 
-    world.run(backfill(world).everybody())
+    run_all(world)
 
     assert {84, 85} <= set(held(world, alice))
     assert 86 not in held(world, alice)
@@ -91,7 +98,7 @@ def test_plays_of_a_day_earn_a_medal_and_those_of_two_days_do_not(world: World, 
         world.record(a_play(by=bob, on=song, grade_="S", at_ms=now - (6 - number) * 7 * HOUR_MS))
     forget(world)
 
-    world.run(backfill(world).everybody())
+    run_all(world)
 
     assert 104 in held(world, alice)
     assert 104 not in held(world, bob)
@@ -106,7 +113,7 @@ def test_hidden_players_and_hidden_scores_earn_nothing(world: World, alice: int)
     world.change(update(users).where(users.c.id == alice).values(priv=2))
     world.change(update(scores).where(scores.c.user_id == bob).values(hidden=1, best_pp=0, best_score=0, best_mods=0))
 
-    report = world.run(backfill(world).everybody())
+    report = run_all(world)
     world.run(backfill(world).player(alice, BackfillReport()))
 
     assert (held(world, alice), held(world, bob)) == ([], [])
@@ -118,14 +125,14 @@ def test_map_without_a_board_and_a_failed_play_earn_nothing(world: World, alice:
     world.record(a_play(by=alice, on=world.add_map(a_map(2), MapStatus.QUALIFIED)))
     world.record(a_play(by=alice, on=world.add_map(a_map(3)), passed=False))
 
-    assert world.run(backfill(world).everybody()).medals == 0
+    assert run_all(world).medals == 0
 
 
 def test_map_without_stars_still_earns_the_other_medals(world: World, alice: int) -> None:
     world.record(a_play(by=alice, on=world.add_map(a_map(1)), mods=HD))
     forget(world)
 
-    report = world.run(backfill(world, stars=None).everybody())
+    report = run_all(world, stars=None)
 
     assert report.failed == 1
     assert 74 in held(world, alice)

@@ -13,13 +13,27 @@ from kiai.osu.privileges import Privilege
 from kiai.scores.medal_backfill import MedalBackfill
 from kiai.scores.performance import Difficulties
 from kiai.staff import OPERATOR, Actor
-from kiai.staff.medal_awards import MedalAwards
-from kiai.storage.tables import medal_holders, medals, progress
+from kiai.staff.job_runs import JobDesk, JobState, JobWorker
+from kiai.staff.medal_awards import KIND, MedalAwards
+from kiai.storage.tables import job_runs, medal_holders, medals
 
 
-def awards(world: World) -> MedalAwards:
-    backfill = MedalBackfill(world.database, world.beatmaps, cast(Difficulties, FakeDifficulties()))
-    return MedalAwards(world.database, world.authority, backfill, world.clock)
+class Queue(MedalAwards):
+    """The awards with their worker."""
+
+    def __init__(self, world: World) -> None:
+        desk = JobDesk(world.database, world.authority, world.clock)
+        backfill = MedalBackfill(world.database, world.beatmaps, cast(Difficulties, FakeDifficulties()))
+        super().__init__(world.database, world.authority, backfill, desk, world.clock)
+        self._worker = JobWorker(world.database, desk.kinds, world.clock)
+
+    async def work(self) -> bool:
+        """Carry out the oldest one."""
+        return await self._worker.work(KIND)
+
+
+def awards(world: World) -> Queue:
+    return Queue(world)
 
 
 @pytest.fixture
@@ -47,14 +61,14 @@ def test_queued_award_is_carried_out_and_reported(world: World, admin: Actor, pl
     service = awards(world)
     award_id = world.run(service.queue(admin, reason="a new medal"))
     assert holders(world) == set()
-    assert [one.id for one in world.run(service.waiting(admin))] == [award_id]
+    assert [one.id for one in world.run(service.active(admin))] == [award_id]
 
     assert world.run(service.work())
 
     assert holders(world) == set(players)
     [(author, line)] = letters(world)
     assert author == admin.user_id
-    assert line.startswith(f"Missing medals, {award_id}: ")
+    assert line.startswith(f"Award of medals {award_id}: ")
     assert "3 players examined" in line
     assert not world.run(service.work())
     [row] = world.audit(0, "server")
@@ -63,20 +77,19 @@ def test_queued_award_is_carried_out_and_reported(world: World, admin: Actor, pl
 
 def test_award_to_one_player_leaves_the_others(world: World, admin: Actor, players: list[int]) -> None:
     service = awards(world)
-    world.run(service.queue(admin, user_id=players[0], reason="asked for it"))
+    run_id = world.run(service.queue(admin, user_id=players[0], reason="asked for it"))
     world.run(service.work())
 
     assert holders(world) == {players[0]}
     [row] = world.audit(players[0])
-    assert (row.action, json.loads(row.details)) == ("medals_award", {"user_id": players[0]})
+    details = {"job": KIND, "run": run_id, "user": f"#{players[0]}", "before": None, "after": "waiting"}
+    assert (row.action, json.loads(row.details)) == ("medals_award", details)
 
 
 def test_interrupted_award_continues_behind_the_last_player(world: World, admin: Actor, players: list[int]) -> None:
     service = awards(world)
     world.run(service.queue(admin))
-    [state] = world.look(select(progress.c.state))
-    saved = json.loads(state[0]) | {"after": players[0]}
-    world.change(update(progress).values(state=json.dumps(saved)))
+    world.change(update(job_runs).values(state=int(JobState.RUNNING), position=players[0], done=2))
 
     world.run(service.work())
 
@@ -92,25 +105,25 @@ def test_same_award_is_queued_once(world: World, admin: Actor, players: list[int
         world.run(service.queue(OPERATOR))
 
     world.run(service.queue(admin, user_id=players[0]))
-    assert len(world.run(service.waiting(admin))) == 2
+    assert len(world.run(service.active(admin))) == 2
 
 
 def test_only_administrators_award_and_only_to_accounts(world: World, admin: Actor, players: list[int]) -> None:
     moderator = Actor(world.add_player(a_player("mod", priv=NORMAL | Privilege.MODERATOR)), "web")
     service = awards(world)
 
-    for call in (service.queue(moderator), service.run(moderator), service.waiting(moderator)):
+    for call in (service.queue(moderator), service.award_now(moderator), service.active(moderator)):
         with pytest.raises(NotAllowed):
             world.run(call)
     with pytest.raises(NotFound):
         world.run(service.queue(admin, user_id=999))
     with pytest.raises(NotFound):
-        world.run(service.run(admin, user_id=999))
-    assert world.look(progress.select()) == []
+        world.run(service.award_now(admin, user_id=999))
+    assert world.look(job_runs.select()) == []
 
 
 def test_operator_awards_at_once(world: World, players: list[int]) -> None:
-    report = world.run(awards(world).run(OPERATOR))
+    report = world.run(awards(world).award_now(OPERATOR))
 
     assert holders(world) == set(players)
     assert report.players == 3

@@ -34,8 +34,8 @@ def list_(call: Invocation) -> None:
 @with_options
 def start(
     call: Invocation,
-    job: Annotated[str, typer.Argument(metavar="JOB", help="recalc, backup, import or refresh.")],
-    user: Annotated[str, typer.Option("--user", metavar="NAME", help="For recalc: only this player.")] = "",
+    job: Annotated[str, typer.Argument(metavar="JOB", help="recalc, backup, import, refresh or medals.")],
+    user: Annotated[str, typer.Option("--user", metavar="NAME", help="For recalc and medals: only this player.")] = "",
     map_id: Annotated[str, typer.Option("--map", metavar="ID", help="For recalc: only this map.")] = "",
     mode: Annotated[str, typer.Option("--mode", metavar="M", help="For recalc: only this mode.")] = "",
     status: Annotated[

@@ -36,7 +36,7 @@ def backfill(
         user_id = None if user is None else (await services.authority.target(user)).id
         total = 1 if user_id is not None else await services.accounts.total()
         with progress_bar(out, "Examining players") as progress:
-            return await services.community.medal_awards.run(
+            return await services.community.medal_awards.award_now(
                 OPERATOR, user_id=user_id, progress=lambda players: progress(players, max(players, total))
             )
 

@@ -91,19 +91,16 @@ class MedalBackfill:
         self._beatmaps = beatmaps
         self._difficulties = difficulties
 
-    async def players_after(self, user_id: int) -> list[int]:
-        """Return the ids of the next 100 visible players behind this one, in order."""
-        return await self._database.all(_PLAYERS, after=user_id)
+    async def all_after(self, after: int, report: BackfillReport, passed: Callable[[int], None]) -> None:
+        """Award missing medals to all players with ids above `after`, and add to the report.
 
-    async def everybody(self, progress: Callable[[int], None] = lambda players: None) -> BackfillReport:
-        """Award missing medals to all players. `progress` gets the number of players so far."""
-        report, after = BackfillReport(), 0
-        while found := await self.players_after(after):
+        `passed` gets the id of each player whose medals are stored.
+        """
+        while found := await self._database.all(_PLAYERS, after=after):
             for user_id in found:
                 await self.player(user_id, report)
-                progress(report.players)
+                passed(user_id)
             after = found[-1]
-        return report
 
     async def player(self, user_id: int, report: BackfillReport) -> list[int]:
         """Award missing medals to one player, add to the report, and return their ids. A hidden player gets none."""

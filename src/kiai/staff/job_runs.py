@@ -325,6 +325,11 @@ class JobDesk:
         found = await self._database.all(_PAGE, before=NEWEST if before is None else before)
         return found[:PAGE], found[PAGE - 1].id if len(found) > PAGE else None
 
+    async def active(self, actor: Actor, kind_name: str) -> list[JobRun]:
+        """Return the runs of a kind that wait or run, the oldest first. Needs the permission of the kind."""
+        await self._authority.require(actor, self._kind(kind_name).permission)
+        return await self._database.all(_ACTIVE, kind=kind_name)
+
     async def periodic(self, actor: Actor) -> list[PeriodicState]:
         """Return the jobs that the server runs by itself, by name."""
         await self._authority.require(actor, PERMISSION)

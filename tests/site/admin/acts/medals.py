@@ -4,7 +4,7 @@ from sqlalchemy import delete
 from tests.site.admin.kit import ADMINISTRATOR, PLAYER, Case, World
 from tests.site.kit import Browser, FormOnPage
 
-from kiai.storage.tables import progress
+from kiai.storage.tables import job_runs
 
 PATH = "/admin/medals"
 
@@ -17,7 +17,7 @@ def for_player(world: World, browser: Browser) -> FormOnPage:
 
 def nothing_queued(world: World) -> None:
     """Remove the queue."""
-    world.write(delete(progress).where(progress.c.job.startswith("queued medals ")))
+    world.write(delete(job_runs).where(job_runs.c.kind == "medals"))
 
 
 CASES = {f"{PATH}/award": Case("medals_award", ADMINISTRATOR, for_player, nothing_queued)}

@@ -19,7 +19,13 @@ from kiai.staff.map_jobs import STATUSES
 from kiai.staff.recalculations import PERMISSION as RECALCULATES
 
 PATH: Final = "/admin/jobs"
-WORDS: Final = {"recalc": "Recalculation", "backup": "Backup", "import": "Import", "refresh": "Refresh"}
+WORDS: Final = {
+    "recalc": "Recalculation",
+    "backup": "Backup",
+    "import": "Import",
+    "refresh": "Refresh",
+    "medals": "Award of medals",
+}
 MAP: Final = Field("map", "Map", required=False, most=10, help="The id of a map. Empty: all maps.")
 USER: Final = Field("user", "Player", required=False, most=PARAMETER_MAX, help="A name, or # and an id. Empty: all.")
 MODE: Final = Field(

@@ -85,7 +85,7 @@ class AdminMedalPages:
 
     async def _view(self, request: SiteRequest, receivers: Receivers, forms: ShownForms) -> View:
         holders, total, waiting = await asyncio.gather(
-            self._history.medal_holders(), self._accounts.total(), self._awards.waiting(staff_actor(request))
+            self._history.medal_holders(), self._accounts.total(), self._awards.active(staff_actor(request))
         )
         listed = []
         for medal in MEDALS:
