@@ -441,7 +441,7 @@ def test_a_recalculation_is_queued_and_reported(acting: Acting) -> None:
 
     eventually(reported, within_s=30)
     [row] = acting.rows("recalc")
-    assert (row["id"], row["actor"], row["source"]) == (int(number), "root", "game")
+    assert (row["details"]["run"], row["actor"], row["source"]) == (int(number), "root", "game")
 
 
 # --- inspection and removal of content
