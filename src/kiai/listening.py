@@ -10,6 +10,7 @@ import msgspec
 from kiai.errors import Unavailable
 from kiai.exec_server import announce
 from kiai.logs import get_logger
+from kiai.networks import parse_place
 from kiai.server_settings import HTTP_PORT, Settings
 
 BACKLOG: Final = 2_048
@@ -57,8 +58,7 @@ def listen_for_irc(settings: Settings) -> IrcSockets:
     def listen(place: str | None, flag: str) -> socket.socket | None:
         if place is None:
             return None
-        host, _, port = place.rpartition(":")
-        listening = _listen(host.strip("[]") or settings.host, int(port), f"choose another with {flag}")
+        listening = _listen(*parse_place(place, settings.host), f"choose another with {flag}")
         listening.listen(BACKLOG)
         return listening
 

@@ -28,6 +28,12 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
+def parse_place(text: str, host: str) -> tuple[str, int]:
+    """Return address and port of `[HOST:]PORT`, with `host` for a text without one. It is checked before."""
+    given, _, port = text.rpartition(":")
+    return given.strip("[]") or host, int(port)
+
+
 @lru_cache(maxsize=NETWORKS_CACHED)  # PERF: called for each request of the API; parsing takes 2 us
 def network_of(text: str) -> str:
     """Return the key under which limits count an address: the address, or the /64 network of an IPv6 address.

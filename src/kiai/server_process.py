@@ -58,6 +58,7 @@ from kiai.listening import (
     listen_for_irc,
     listen_for_players,
 )
+from kiai.machine.open_files import allow_open_files, needed_files
 from kiai.served_port import write_port
 from kiai.server import HttpServer
 from kiai.server_settings import Settings
@@ -402,6 +403,7 @@ def main(arguments: list[str]) -> int:
     gc.enable()
     try:
         settings, settings_json = _read_settings(arguments)
+        allow_open_files(needed_files(settings.connections_max))
         demo, listen_on = DEMO_FIRST in arguments, _inherited_http(arguments)
         # Never closed, and it stays the loop of this thread: closing it waits for threads, e.g. one that resolves a
         # name, and the process ends now anyway.

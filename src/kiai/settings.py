@@ -664,23 +664,39 @@ class SettingsDeclaration(BaseSettings):
 FIELDS: Final = SettingsDeclaration.model_fields
 
 
+class _WithoutFile(SettingsDeclaration):
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource, **named: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return named["init_settings"], named["env_settings"]
+
+
 def load_settings(**flags: object) -> Settings:
     """Load the settings from flags, environment, file and defaults. A flag that is None or an empty list is ignored.
 
     Raises BadSettings.
     """
+    # A missing kiai.toml is normal, but a missing file that the operator has named is a mistake.
+    if os.environ.get("KIAI_CONFIG") and not config_file().is_file():
+        raise BadSettings(f"KIAI_CONFIG names {quoted(str(config_file()))}, which is not a file")
+    return _load(SettingsDeclaration, config_file(), flags)
+
+
+def load_without_file(**flags: object) -> Settings:
+    """Like `load_settings`, without `kiai.toml`, for the command that writes it. Raises BadSettings."""
+    return _load(_WithoutFile, Path(os.devnull), flags)
+
+
+def _load(declaration: type[SettingsDeclaration], path: Path, flags: Mapping[str, object]) -> Settings:
     given: dict[str, Any] = {
         name: value for name, value in flags.items() if value is not None and value not in ([], ())
     }
-    path = config_file()
-    # A missing kiai.toml is normal, but a missing file that the operator has named is a mistake.
-    if os.environ.get("KIAI_CONFIG") and not path.is_file():
-        raise BadSettings(f"KIAI_CONFIG names {quoted(str(path))}, which is not a file")
     unknown = [_unknown_variable(name) for name in sorted(os.environ) if _is_unknown(name)]
     if unknown:
         raise BadSettings(*unknown)
     try:
-        return _typed(SettingsDeclaration(**given), given, path)
+        return _typed(declaration(**given), given, path)
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"{path} is not TOML: {error}") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -1,6 +1,7 @@
-"""The pages about the settings, generated from their declarations: the reference and the sample file."""
+"""Texts generated from the declarations of the settings: the reference, the sample file, the file of `kiai init`."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic.fields import FieldInfo
@@ -21,7 +22,9 @@ def _toml(value: object) -> str:
         return str(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"[{', '.join(_toml(item) for item in value)}]"
-    return f'"{value}"'
+    return json.dumps(str(value), ensure_ascii=False).replace(
+        "\x7f", "\\u007f"
+    )  # the escapes of JSON are those of TOML
 
 
 def settings_reference() -> str:
@@ -74,6 +77,16 @@ def settings_sample() -> str:
             f"# Allowed: {allowed_values(field)}{unit}. Default: {_default(field)}.",
             f"#{name} = {_toml((field.examples or [])[0])}",
         ]
+    return "\n".join(lines) + "\n"
+
+
+def config_text(values: Mapping[str, object]) -> str:
+    """Return a `kiai.toml` with these values; None counts as not given."""
+    lines = ["# Settings of this server. docs/operate/settings.md lists all; docs/operate/kiai.toml has examples."]
+    for name, value in values.items():
+        if value is not None:
+            about = SettingsDeclaration.model_fields[name].description
+            lines += ["", f"# {about}", f"{name} = {_toml(value)}"]
     return "\n".join(lines) + "\n"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import msgspec
 import typer
 
-from kiai.errors import KiaiError
+from kiai.errors import Invalid, KiaiError
 from kiai.osu.texts import visible, visible_json
 from kiai.server_settings import Settings
 from kiai.settings import load_settings
@@ -126,6 +126,18 @@ def run_with_services(
             return await work(services)
 
     return asyncio.run(main())
+
+
+def read_password(given: str | None) -> str:
+    """Return the password of the option, or ask for it at the terminal, or read it from stdin. Raises Invalid."""
+    if given is None:
+        if sys.stdin.isatty():
+            given = str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+        else:
+            given = sys.stdin.readline().rstrip("\r\n")  # only the line break: a password can end with a space
+    if not given:
+        raise Invalid("password", "given with --password, at the prompt or on stdin", given)
+    return given
 
 
 def pluralized(number: int, noun: str) -> str:

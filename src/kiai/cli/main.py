@@ -15,6 +15,7 @@ from kiai.cli import (
     faq,
     filters,
     flags,
+    init,
     jobs,
     maintenance,
     medals,
@@ -39,6 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("serve")(serve.serve)
+app.command("init")(init.init)
 sanctions.add_to(users.app)
 app.add_typer(users.app, name="users")
 app.add_typer(beatmaps.app, name="beatmaps")

@@ -22,6 +22,7 @@ from kiai.cli.common import (
     with_services,
 )
 from kiai.errors import Damaged, Invalid
+from kiai.machine.checks import MachineCheck, all_ok
 from kiai.osu.modes import parse_mode
 from kiai.osu.texts import visible
 from kiai.server_settings import Settings
@@ -29,6 +30,7 @@ from kiai.server_settings import Settings
 if TYPE_CHECKING:
     from kiai.app import Services
     from kiai.demo import DemoReport
+    from kiai.machine.facts import RunningServer
     from kiai.scores.recalculation import RecalculationReport
     from kiai.staff.doctor import Diagnosis
 
@@ -102,16 +104,26 @@ def doctor(
     repair: Annotated[
         bool, typer.Option("--repair", help="Recompute everything that is derived from the scores.")
     ] = False,
+    network: Annotated[
+        bool, typer.Option("--network", help="Check also the DNS, ports, clock, disk, open files and certificate.")
+    ] = False,
     data: DataOption = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check the database and the files for problems."""
     out = Output(as_json)
+    running: list[RunningServer] = []
+    checks: list[MachineCheck] = []
+    lines_of_checks: list[str] = []
 
     async def work(services: "Services") -> "Diagnosis":
         from kiai.staff.server_health import record_check
 
+        if network and await services.is_served():
+            from kiai.cli.machine import running_server
+
+            running.append(running_server(services.settings))
         found = await services.community.doctor.examine()
         if repair and any(problem.repairable for problem in found.problems):
             with progress_bar(out, "Repairing") as progress:
@@ -124,6 +136,11 @@ def doctor(
 
     with errors_as_exit(out):
         found = _run_diagnosis(out, lambda: settings_of(data, database=database), work)
+        if network:
+            from kiai.cli.machine import check_line, examine_machine
+
+            checks = examine_machine(settings_of(data, database=database), next(iter(running), None))
+            lines_of_checks = ["Network and machine:", *map(check_line, checks)]
     lines = [f"{problem.invariant}: {problem.what}" for problem in found.problems] or ["No problems found."]
     if found.waiting:
         lines.append(
@@ -137,12 +154,14 @@ def doctor(
             "problems": msgspec.to_builtins(found.problems),
             "repaired": found.repaired,
             "waiting": found.waiting,
-        },
+        }
+        | ({"checks": msgspec.to_builtins(checks)} if network else {}),
         *lines,
+        *lines_of_checks,
     )
     # A repair succeeds if it solved everything repairable, so that scripts can retry until then.
     repair_succeeded = found.repaired and not any(problem.repairable for problem in found.problems)
-    if not found.ok and not repair_succeeded:
+    if (not found.ok and not repair_succeeded) or not all_ok(checks):
         raise typer.Exit(1)
 
 

@@ -1,6 +1,5 @@
 """The commands `kiai users ...`."""
 
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from kiai.cli.common import (
     JsonOption,
     Output,
     pluralized,
+    read_password,
     settings_of,
     with_options,
     with_services,
@@ -78,17 +78,6 @@ def _line(account: Account) -> str:
     return f"{account.id:>8}  {account.name:<15}  {account.country}  {privileges}"
 
 
-def _password(given: str | None) -> str:
-    if given is None:
-        if sys.stdin.isatty():
-            given = str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
-        else:
-            given = sys.stdin.readline().rstrip("\r\n")  # only the line break: a password can end with a space
-    if not given:
-        raise Invalid("password", "given with --password, at the prompt or on stdin", given)
-    return given
-
-
 def _settings_for_links(data: Path | None, database: str | None) -> Settings:
     """Load the settings with port and TLS of the running server, which may have been started with flags for them."""
     settings = settings_of(data, database=database)
@@ -116,7 +105,7 @@ def add(
 
     async def work(services: "Services") -> int:
         return await services.staff.register(
-            OPERATOR, name=name, email=email, password=_password(password), country=country.lower()
+            OPERATOR, name=name, email=email, password=read_password(password), country=country.lower()
         )
 
     user_id = call.run(work)
@@ -317,7 +306,9 @@ def password_(
 
     async def work(services: "Services") -> Account:
         account = await services.accounts.account(name)  # before the prompt, so that a wrong name fails first
-        await services.site.entry.security.set_password(account, _password(password), OPERATOR_ORIGIN, actor=OPERATOR)
+        await services.site.entry.security.set_password(
+            account, read_password(password), OPERATOR_ORIGIN, actor=OPERATOR
+        )
         return account
 
     account = call.run(work)

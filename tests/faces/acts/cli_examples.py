@@ -195,6 +195,7 @@ WITHOUT_ROW: Final = {
     "addresses list": "reads",
     "devices list": "reads",
     "serve": "starts the server",
+    "init": "sets up a server; the rows of the owner are those of `users add` and `users grant`",
     "tls export": "reads",
     "tls status": "reads",
     "tls renew": "obtains a certificate, which players do not see",
