@@ -67,6 +67,7 @@ def test_preview_shows_the_text_harmless_and_saves_nothing(world: World) -> None
 
     assert page.status == 200
     assert page.css('button[name="preview"][formnovalidate]'), "browsers ask for no reason before a preview"
+    assert page.css("[aria-invalid]") == []
     preview = page.one("#preview")
     assert preview.css_first("strong").text() == "Bold"  # type: ignore[union-attr]
     assert preview.css("script, img, a[href^=javascript]") == []

@@ -178,7 +178,7 @@ class ActForms(Generic[T]):
             target = await self._load(request)
             values, errors = _typed(act, request)
             if request.form.text("preview"):
-                return await self._previewed(request, target, act, FormState(values, errors))
+                return await self._previewed(request, target, act, FormState(values))
             if errors:
                 return await self._failed(request, target, act, FormState(values, errors, "Check the marked field."))
             if request.form.text("confirmed") != "1":
