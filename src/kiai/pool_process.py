@@ -97,6 +97,7 @@ else:
         with contextlib.suppress(OSError, ValueError):  # macOS has this limit but may reject every value
             resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole process group
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # `systemctl kill` sends it to all processes of the server
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end without a traceback when the parent is gone
 
     def _set_group_niceness(niceness: int) -> None:

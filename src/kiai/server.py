@@ -23,7 +23,7 @@ from kiai.faces.health import Health
 from kiai.faces.metrics import Aggregation, Metrics
 from kiai.faces.plain_http import plain_http
 from kiai.faces.rate_limit import RateLimit
-from kiai.faces.sampling import BOUNDS_MS, read_metrics, read_periodic_jobs, read_pools
+from kiai.faces.sampling import BOUNDS_MS, read_metrics, read_periodic_jobs, read_pools, read_server
 from kiai.faces.site.osu_host import redirecting_osu_host
 from kiai.faces.streams import StreamSender
 from kiai.faces.wiring import (
@@ -40,6 +40,7 @@ from kiai.networks import Network
 from kiai.samples import CHECK_EVERY_S as SAMPLES_EVERY_S
 from kiai.samples import Sampler
 from kiai.scores.announcing import SAY_EVERY_S
+from kiai.served_figures import ServerFigures
 from kiai.shared_memory import SharedMemory
 from kiai.staff.job_runs import WORK_EVERY_S
 from kiai.staff.maintenance import DRAIN_EVERY_S
@@ -308,6 +309,10 @@ class HttpServer:
                             await services.site.entry.flush()
 
     # --- metrics
+
+    async def figures(self) -> ServerFigures:
+        """Return the figures of all workers of this server, for `kiai top`."""
+        return read_server(self.metrics, await self._services.site.uptime.components.states())
 
     def _declare_metrics(self) -> None:
         services, metrics, bancho, jobs = self._services, self.metrics, self._bancho, self.jobs

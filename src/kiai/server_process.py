@@ -21,6 +21,7 @@ if __name__ == "__main__":
     # Before the slow imports: the supervisor's event loop starts workers with default signal handlers, and a SIGHUP
     # during the imports would kill this process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})  # it waits for `log_on_signal`
     # PERF: garbage collections find nothing in what is imported, and took a quarter of the time of the start.
     gc.disable()
 
@@ -45,6 +46,7 @@ from kiai.exec_server import (
     SETTINGS_FROM,
     STARTED_AT,
     SUPERVISOR,
+    TOP_ON,
     announce,
 )
 from kiai.faces.guard import GuardedProtocol
@@ -59,10 +61,12 @@ from kiai.listening import (
     listen_for_players,
 )
 from kiai.machine.open_files import allow_open_files, needed_files
+from kiai.served_figures import FiguresSender, opened_socket
 from kiai.served_port import write_port
 from kiai.server import HttpServer
 from kiai.server_settings import Settings
 from kiai.shared_memory import SharedMemory
+from kiai.stacks import log_on_signal
 from kiai.stopping import StopBudget, end_process
 from kiai.stores import check_database, lock_data_folder, make_data_folder
 from kiai.supervisor import Supervisor
@@ -137,15 +141,17 @@ async def _serve(
     started_ms: int | None = None,
     slots: SharedMemory | None = None,
     irc: IrcSockets | None = None,
+    top: socket.socket | None = None,
 ) -> None:
     logs.configure(settings.log, settings.log_level)
+    log_on_signal(asyncio.get_running_loop())
     log = logs.get_logger("serve")
     budget = StopBudget()
     try:
         lock = locked_data_folder(settings.data) if settings.database is None else contextlib.nullcontext()
         sockets = listen_for_players(settings) if listen_on is None else listen_on
         irc = listen_for_irc(settings) if irc is None else irc
-        with lock, contextlib.closing(sockets.main) as listening:
+        with lock, contextlib.closing(sockets.main) as listening, contextlib.ExitStack() as opened:
             if supervisor is None:
                 _prepare_tls(settings)
             # The port that the system has chosen for port 0, for links to this server.
@@ -174,11 +180,18 @@ async def _serve(
                 server.jobs.start()
                 if supervisor is None:
                     await _announce_start(services)
+                if supervisor is None:
+                    top = opened.enter_context(opened_socket(settings.data))
+                figures = None if top is None else FiguresSender(top, server.figures)
                 try:
+                    if figures is not None:
+                        figures.start()
                     if server.irc is not None:
                         await server.irc.listen(irc.plain, irc.encrypted)
                     await _run(server, sockets, supervisor, irc, budget)
                 finally:
+                    if figures is not None:
+                        figures.stop()
                     await _stop(server, services, budget, announces=supervisor is None)
                     access_log.close()
     except PermissionError as error:
@@ -212,7 +225,7 @@ def _stop_server(supervisor: int | None) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
     else:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(supervisor, signal.SIGUSR1)
+            os.kill(supervisor, signal.SIGUSR2)
 
 
 async def _announce_claim(services: Services) -> None:
@@ -341,11 +354,11 @@ async def _supervise(settings: Settings, settings_json: bytes, *, demo: bool) ->
         await _announce_claim(services)
         await _announce_start(services)
     sockets = listen_for_players(settings)
-    with contextlib.closing(sockets.main):
+    with contextlib.closing(sockets.main), opened_socket(settings.data) as top:
         sockets.main.listen(BACKLOG)
         _prepare_tls(settings)
         irc = listen_for_irc(settings)
-        others = ((HTTP_ON, sockets.plain), (IRC_ON, irc.plain), (IRC_TLS_ON, irc.encrypted))
+        others = ((HTTP_ON, sockets.plain), (IRC_ON, irc.plain), (IRC_TLS_ON, irc.encrypted), (TOP_ON, top))
         inherited = {flag: opened for flag, opened in others if opened is not None}
         budget = StopBudget(SUPERVISED_STOP_S)
         supervised = Supervisor(
@@ -390,6 +403,11 @@ def _inherited_irc(arguments: list[str]) -> IrcSockets:
     )
 
 
+def _inherited_top(arguments: list[str]) -> socket.socket | None:
+    descriptor = _int_argument(arguments, TOP_ON)
+    return None if descriptor is None else socket.socket(fileno=descriptor)
+
+
 def _slots(arguments: list[str]) -> SharedMemory | None:
     found = [argument.removeprefix(FIGURES_IN) for argument in arguments if argument.startswith(FIGURES_IN)]
     if not found:
@@ -423,6 +441,7 @@ def main(arguments: list[str]) -> int:
                 started_ms=_int_argument(arguments, STARTED_AT),
                 slots=slots,
                 irc=irc,
+                top=_inherited_top(arguments),
             )
         )
     except KiaiError as error:

@@ -1,9 +1,9 @@
 """Runs several workers on one port: starts, watches and replaces them, and serves no requests itself.
 
 The supervisor opens the port once and the workers inherit it, so waiting connections survive the death of a worker. A
-worker that ends is started again. SIGTERM ends all workers after their current requests, and so does SIGUSR1, which
+worker that ends is started again. SIGTERM ends all workers after their current requests, and so does SIGUSR2, which
 workers send at the time of a planned stop. SIGHUP replaces them one after another; each new worker is ready before the
-old one stops.
+old one stops. SIGUSR1 is passed on to them (`stacks.py`).
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from kiai import shared_memory
 from kiai.clock import SystemClock
 from kiai.exec_server import FIGURES_IN, LISTEN_ON, SETTINGS_FROM, STARTED_AT, SUPERVISOR
 from kiai.logs import get_logger
+from kiai.stacks import log_on_signal
 
 READY_S: Final = 60.0
 STOP_S: Final = 9.3  # longer than a worker's own budget (`stopping.py`)
@@ -91,11 +92,12 @@ class Supervisor:
     async def run(self) -> int:
         """Run the workers until SIGTERM and return the exit code."""
         loop = asyncio.get_running_loop()
+        log_on_signal(loop, then=self._pass_on_sigusr1)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._on_sighup)
         # Of workers, at the time of a planned stop. All of them send it, so it has no second meaning as SIGTERM has.
-        loop.add_signal_handler(signal.SIGUSR1, self._stopping.set)
+        loop.add_signal_handler(signal.SIGUSR2, self._stopping.set)
         async with self._replacing:
             started = await asyncio.gather(*(self._start(number) for number in self._start_locks))
             if not all(started):
@@ -122,6 +124,10 @@ class Supervisor:
         if not self._replacement_due:
             self._replacement_due = True
             self._spawn(self._replace())
+
+    def _pass_on_sigusr1(self) -> None:
+        for worker in self._serving.values():
+            worker.send(signal.SIGUSR1)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -145,3 +145,23 @@ def test_metrics_need_no_store_and_each_worker_logs_an_outage_once(cluster: Clus
     assert sum((failures(cluster) - failed).values()) > sum(lines.values()) > 0
     # One line per worker and outage; on a busy machine a store may miss its deadlines once more after the pause.
     assert max(lines.values()) <= patiently(2), lines
+
+
+def test_sigusr1_to_the_first_process_writes_the_stacks_of_every_worker(cluster: Cluster) -> None:
+    workers = set(cluster.workers())
+
+    cluster.signal(signal.SIGUSR1)
+
+    eventually(lambda: {line["pid"] for line in log_lines(cluster, "stacks")} == workers | {cluster.process_id})
+    assert {line["pid"] for line in log_lines(cluster, "thread")} == workers | {cluster.process_id}
+    assert set(cluster.workers()) == workers
+
+
+def test_top_shows_the_sum_of_all_workers(cluster: Cluster) -> None:
+    eventually(lambda: "kiai_players_online" in figures(cluster), within_s=20)
+
+    for _ in range(3):  # any worker answers
+        found = cluster.cli("top", "--once")
+        assert (found["workers"], found["online"]) == (2, 0)
+        assert found["rss_bytes"] == pytest.approx(figures(cluster)["kiai_rss_bytes"], rel=0.2)
+        assert found["stores"]["state"]["calls_per_s"] > 0

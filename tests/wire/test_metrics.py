@@ -3,7 +3,9 @@
 import contextlib
 import http.client
 import json
+import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -128,3 +130,18 @@ def test_failed_back_up_leaves_the_metrics_of_the_last_one(server: Server, tmp_p
 
     assert (server.data / "last-backup.json").read_bytes() == told
     assert set(json.loads(told)) == {"at_ms", "bytes"}
+
+
+def test_sigusr1_writes_tasks_and_stacks_and_the_server_continues(server: Server) -> None:
+    with listening(server) as answer:
+        assert answer.readline().startswith(b":")
+        os.kill(server.process_id, signal.SIGUSR1)
+
+        def lines(event: str) -> list[str]:
+            text = (server.data.with_suffix(".stderr")).read_text("utf-8")
+            return [line for line in text.splitlines() if f'"event":"{event}"' in line]
+
+        eventually(lambda: any("kiai/jobs.py" in line for line in lines("task")))
+        assert len(lines("stacks")) == 1
+        assert any('"thread":"MainThread"' in line for line in lines("thread"))
+    assert server.get("/healthz").status == 200

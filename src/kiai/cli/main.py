@@ -26,6 +26,7 @@ from kiai.cli import (
     serve,
     server_acts,
     tls,
+    top,
     users,
     webhooks,
 )
@@ -63,6 +64,7 @@ app.command("doctor")(maintenance.doctor)
 app.add_typer(server_acts.addresses, name="addresses")
 app.command("maintenance")(server_acts.maintenance)
 app.add_typer(tls.app, name="tls")
+app.command("top")(top.top)
 app.command("shutdown")(server_acts.shutdown)
 app.command("backup")(backups.backup)
 app.command("restore")(backups.restore)

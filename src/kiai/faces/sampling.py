@@ -1,10 +1,13 @@
 """The figures of minute samples (`kiai.samples`), pools and periodic jobs, from the metrics of all workers."""
 
+import time
+from collections.abc import Mapping
 from typing import Final
 
 from kiai.faces.metrics import BUCKETS_MS, Labels, Metrics
-from kiai.measuring import PoolUsage
+from kiai.measuring import CALL_BUCKETS_S, PoolUsage
 from kiai.samples import Reading
+from kiai.served_figures import ServerFigures, StoreFigures
 from kiai.staff.job_runs import PeriodicState
 
 BOUNDS_MS: Final[tuple[float, ...]] = BUCKETS_MS
@@ -54,6 +57,26 @@ def read_periodic_jobs(metrics: Metrics) -> list[PeriodicState]:
         PeriodicState(labels[0], worked.get(labels, 0.0), round(failures.get(labels, 0)))
         for labels in sorted({*failures, *worked})
     ]
+
+
+def read_server(metrics: Metrics, states: Mapping[str, str]) -> ServerFigures:
+    """Return the sum of all workers of this server, for `kiai top`. `states` are those of the stores, by name."""
+    found = metrics.of_all_workers()
+    calls: dict[str, list[float]] = {}
+    for (store, _), counts in found["kiai_store_seconds"].items():
+        assert isinstance(counts, list)
+        sums = calls.setdefault(store, [0.0] * (len(counts) - 1))
+        for at, count in enumerate(counts[:-1]):
+            sums[at] += count
+    return ServerFigures(
+        at_s=time.monotonic(),
+        reading=read_metrics(metrics),
+        bounds_ms=BOUNDS_MS,
+        rss_bytes=round(_numbers(found["kiai_rss_bytes"])[()]),
+        workers=round(_numbers(found["kiai_workers"])[()]),
+        stores={name: StoreFigures(state, tuple(calls.get(name, ()))) for name, state in states.items()},
+        call_bounds_s=CALL_BUCKETS_S,
+    )
 
 
 def _numbers(series: _Series) -> dict[Labels, float]:

@@ -1,0 +1,225 @@
+"""The figures of the running server, for `kiai top`: a Unix socket in the data folder sends them to each connection.
+
+The folder is private, so only the account of the server and root can connect. The socket needs no port, address or
+certificate. The workers of a server share it, and each sends the sums of all of them.
+
+    connection opened -> one JSON object (`ServerFigures`) -> connection closed by the server
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from kiai.errors import Refused, Unavailable
+from kiai.logs import get_logger
+from kiai.measuring import quantile
+from kiai.samples import P99, Reading
+
+FILE: Final = "kiai.sock"
+BACKLOG: Final = 16
+ANSWER_S: Final = 5.0
+BYTES_MAX: Final = 1 << 20
+MODE: Final = 0o600
+
+
+class StoreFigures(msgspec.Struct, frozen=True):
+    """A store: `ok` or the reason why it does not work, and its calls since the start by duration.
+
+    `durations` are as in `Reading`, with the bounds `call_bounds_s` of `ServerFigures`; empty without calls.
+    """
+
+    status: str
+    durations: tuple[float, ...] = ()
+
+
+class ServerFigures(msgspec.Struct, frozen=True):
+    """The sums of all workers. `at_s` is a clock that only differences of are of use."""
+
+    at_s: float
+    reading: Reading
+    bounds_ms: tuple[float, ...]
+    rss_bytes: int
+    workers: int
+    stores: dict[str, StoreFigures]
+    call_bounds_s: tuple[float, ...]
+
+
+class StoreRates(msgspec.Struct, frozen=True):
+    """A store between two readings. `p99_ms` is None without calls."""
+
+    status: str
+    calls_per_s: float
+    p99_ms: float | None
+
+
+class Rates(msgspec.Struct, frozen=True):
+    """A server between two readings.
+
+    `p99_ms` is None without requests, `loop_lag_ms` (the largest of the last minute) and `online` while unknown.
+    """
+
+    online: int | None
+    requests_per_s: float
+    p99_ms: float | None
+    loop_lag_ms: float | None
+    rss_bytes: int
+    workers: int
+    stores: dict[str, StoreRates]
+
+
+def rates_between(before: ServerFigures, now: ServerFigures) -> Rates:
+    """Return the rates from an earlier to a later reading of one server."""
+    seconds = max(now.at_s - before.at_s, 0.001)
+    durations = _increase(before.reading.durations, now.reading.durations)
+    stores = {}
+    for name, store in now.stores.items():
+        earlier = before.stores.get(name)
+        calls = _increase(() if earlier is None else earlier.durations, store.durations)
+        p99_s = quantile(now.call_bounds_s, calls, P99)
+        stores[name] = StoreRates(
+            store.status, round(sum(calls) / seconds, 1), None if p99_s is None else round(p99_s * 1000, 2)
+        )
+    p99_ms = quantile(now.bounds_ms, durations, P99)
+    return Rates(
+        online=now.reading.online,
+        requests_per_s=round(max(0, now.reading.requests - before.reading.requests) / seconds, 1),
+        p99_ms=None if p99_ms is None else round(p99_ms, 2),
+        loop_lag_ms=now.reading.lag_ms,
+        rss_bytes=now.rss_bytes,
+        workers=now.workers,
+        stores=stores,
+    )
+
+
+def _increase(before: tuple[float, ...], now: tuple[float, ...]) -> list[float]:
+    # Counters become smaller when the server is started again between the readings.
+    return [max(0.0, count - earlier) for count, earlier in zip(now, before or (0.0,) * len(now), strict=True)]
+
+
+# --- the server's side
+
+
+@contextlib.contextmanager
+def opened_socket(data: Path) -> Iterator[socket.socket | None]:
+    """Open the socket, and close and remove it at the end of the block.
+
+    Yield None, and log why, where the folder cannot contain a socket; `kiai top` then does not work. A socket that a
+    killed server left, or that of an earlier server on the same folder, is replaced.
+    """
+    listening = _open(data)
+    if listening is None:
+        yield None
+        return
+    mine = _file_id(data)
+    try:
+        yield listening
+    finally:
+        listening.close()
+        if _file_id(data) == mine:  # else a later server has replaced it
+            with contextlib.suppress(OSError):
+                (data / FILE).unlink()
+
+
+def _open(data: Path) -> socket.socket | None:
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with _short_path(data) as path:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            listening.bind(path)
+            os.chmod(path, MODE)
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        get_logger("serve").warning("no socket for kiai top", why=str(error))
+        return None
+    listening.setblocking(False)
+    return listening
+
+
+def _file_id(data: Path) -> tuple[int, int] | None:
+    try:
+        found = (data / FILE).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+class FiguresSender:
+    """Sends the figures of `read` to each connection to the socket. One process of several may get a connection."""
+
+    def __init__(self, listening: socket.socket, read: Callable[[], Awaitable[ServerFigures]]) -> None:
+        self._listening = listening
+        self._read = read
+        self._sending: set[asyncio.Task[None]] = set()  # the event loop has only weak references to tasks
+
+    def start(self) -> None:
+        """Accept connections."""
+        asyncio.get_running_loop().add_reader(self._listening.fileno(), self._accept)
+
+    def stop(self) -> None:
+        """Accept no further connection."""
+        asyncio.get_running_loop().remove_reader(self._listening.fileno())
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listening.accept()
+        except OSError:  # another worker was faster, or no file descriptor is left
+            return
+        connection.setblocking(False)
+        task = asyncio.get_running_loop().create_task(self._send(connection), name="figures")
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _send(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(ANSWER_S):
+                answer = msgspec.json.encode(await self._read())
+                await asyncio.get_running_loop().sock_sendall(connection, answer)
+
+
+# --- the side of `kiai top`
+
+
+def read_figures(data: Path) -> ServerFigures:
+    """Return the figures of the server that runs on this data folder.
+
+    Raises Refused if no server runs, Unavailable if it does not answer in time.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(ANSWER_S)
+        try:
+            with _short_path(data) as path:
+                connection.connect(path)
+            answer = b""
+            while len(answer) < BYTES_MAX and (part := connection.recv(1 << 16)):
+                answer += part
+            return msgspec.json.decode(answer, type=ServerFigures)
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise Refused(f"no server runs on {data}; start one with `kiai serve`, or choose another --data") from None
+        except PermissionError:
+            raise Refused(
+                f"{data / FILE} belongs to another account; run the command as the account of the server"
+            ) from None
+        except (OSError, msgspec.DecodeError) as error:
+            raise Unavailable("the server", f"{error or 'no answer'}; SIGUSR1 writes what it does to its log") from None
+
+
+@contextlib.contextmanager
+def _short_path(data: Path) -> Iterator[str]:
+    """Yield a path of the socket that is short enough: that of a Unix socket has at most 107 bytes."""
+    path = str(data / FILE)
+    if len(os.fsencode(path)) <= 100 or not os.path.isdir("/proc/self/fd"):
+        yield path
+        return
+    folder = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{FILE}"
+    finally:
+        os.close(folder)
