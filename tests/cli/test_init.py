@@ -1,6 +1,7 @@
 """`kiai init` and `kiai doctor --network`: the files, the owner, what is checked and what is printed."""
 
 import contextlib
+import http.server
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 import tomllib
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -52,13 +54,56 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The addresses that the resolver returns. A name that is not in it has no record."""
     addresses: dict[str, str] = {}
 
+    original = socket.getaddrinfo
+
     def answer(host: str, *arguments: Any, **named: Any) -> list[Any]:
+        if host == "127.0.0.1":
+            return original(host, *arguments, **named)
         if host not in addresses:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (addresses[host], 0))]
 
     monkeypatch.setattr(socket, "getaddrinfo", answer)
     return addresses
+
+
+class Authority:
+    """The directory of an ACME authority, whose clock is ahead of that of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ahead_s = 0
+        self.root = folder / "root.pem"
+        signed = trustme.CA()
+        signed.cert_pem.write_to_path(str(self.root))
+        authority = self
+
+        class Directory(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+
+            def date_time_string(self, timestamp: float | None = None) -> str:
+                return super().date_time_string(time.time() + authority.ahead_s)
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+                """Log nothing."""
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Directory)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        signed.issue_cert("127.0.0.1").configure_cert(context)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.url = f"https://127.0.0.1:{self.server.server_port}/dir"
+
+
+@pytest.fixture
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authority]:
+    found = Authority(tmp_path_factory.mktemp("authority"))
+    thread = threading.Thread(target=found.server.serve_forever)
+    thread.start()
+    yield found
+    found.server.shutdown()
+    thread.join()
+    found.server.server_close()
 
 
 def made(done: Result) -> Any:
@@ -319,6 +364,8 @@ def test_low_port_without_permission_is_told_with_the_way_to_allow_it(
     )
     assert not any("port:443" in one for one in with_unit["problems"])
     assert "AmbientCapabilities=CAP_NET_BIND_SERVICE" in (tmp_path / "k.service").read_text()
+    with_port = made(run("init", "--yes", "--tls", "self", "--systemd", "k.service", "--force", "--json"))
+    assert with_port["address"] == "https://localhost"
     local = made(run("init", "--yes", "--tls", "self", "--force", "--json"))
     assert local["address"] == "https://localhost:8443"
     assert local["problems"] == []
@@ -333,7 +380,7 @@ def test_wrong_and_missing_dns_records_are_told(run: Run, resolver: dict[str, st
 
     wrong = {one["name"]: one for one in found["dns"] if one["ok"] is False}
     assert set(wrong) == {"osu.play.example", "c.play.example"}
-    assert all({"name", "type", "value", "ok"} <= set(one) for one in found["dns"])
+    assert all(set(one) == {"name", "type", "value", "ok"} for one in found["dns"])
     assert {one["type"] for one in found["dns"]} == {"A"}
     assert any(problem.startswith("dns:osu.play.example:") and ELSEWHERE in problem for problem in found["problems"])
     assert done.exit_code == 1
@@ -353,6 +400,21 @@ def test_authority_that_does_not_answer_is_told(run: Run, resolver: dict[str, st
     )  # fmt: skip
 
     assert any("tls: the ACME authority does not answer" in problem for problem in made(done)["problems"])
+
+
+def test_clock_is_compared_with_the_date_of_the_authority(
+    run: Run, resolver: dict[str, str], tmp_path: Path, authority: Authority
+) -> None:
+    settings = {"KIAI_ACME_DIRECTORY": authority.url, "KIAI_ACME_CA": str(authority.root)}
+    authority.ahead_s = 120
+
+    wrong = made(run("init", "--yes", "--domain", "play.example", "--json", **settings))["problems"]
+    authority.ahead_s = 0
+    right = checks(run("doctor", "--network", "--json", **settings))
+
+    assert any(re.fullmatch(r"clock: 1\d\d seconds behind that of the ACME authority.*", one) for one in wrong), wrong
+    assert right["clock"]["ok"] is True
+    assert right["tls"]["ok"] is None
 
 
 def test_doctor_without_network_has_no_checks(run: Run) -> None:

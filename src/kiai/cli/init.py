@@ -25,7 +25,7 @@ from kiai.cli.common import (
 from kiai.errors import Refused, Unavailable
 from kiai.machine.checks import check_domain
 from kiai.machine.open_files import needed_files
-from kiai.server_settings import LOCAL_DOMAIN, TLS_PORT, Settings
+from kiai.server_settings import HTTP_PORT, LOCAL_DOMAIN, TLS_PORT, Settings
 from kiai.settings import CONFIG_FILE, BadSettings, load_settings, load_without_file
 from kiai.staff import OPERATOR
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from kiai.machine.facts import MachineReport, RunningServer
 
 FILE_MODE: Final = 0o600  # the URL of a database contains a password
+UNIT_MODE: Final = 0o644  # a unit contains no secret, and systemd shows it to everybody
+PRIVILEGED_BELOW: Final = 1024
 UNPRIVILEGED_PORT: Final = 8443
 EVERY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 (the server of a public domain)
 LOCAL_PROXY: Final = ("127.0.0.1/32",)
@@ -128,9 +130,8 @@ def init(
         settings, values = _choose_settings(choices)
         with _replacing(Path(CONFIG_FILE), values):
             made = _make(settings, choices)
-        low_ports = settings.has_tls and settings.port < 1024
         if choices.unit is not None:
-            _write_unit(choices.unit, settings, low_ports=low_ports)
+            _write_unit(choices.unit, settings)
         from kiai.cli.machine import examine_new
         from kiai.machine.unit import OPEN_FILES
 
@@ -186,19 +187,20 @@ def _choose_settings(choices: _Choices) -> tuple[Settings, dict[str, object]]:
     settings = load_without_file(**given)
     if (wrong := check_domain(settings.domain)) is not None:
         raise BadSettings(f"domain must be {wrong}; got {settings.domain}")
-    if choices.tls is None and "KIAI_TLS" not in os.environ:
+    if choices.tls is None and not os.environ.get("KIAI_TLS"):
         given["tls"] = _default_tls(settings.domain)
     settings = load_without_file(**given)
     if not settings.is_local:
         # A server without TLS is behind a proxy on this machine; any other one is reached from outside.
         given |= {"host": EVERY_ADDRESS} if settings.has_tls else {"trusted_proxy": LOCAL_PROXY}
-    elif settings.has_tls and choices.port is None and _is_forbidden(settings):
+    elif settings.has_tls and choices.port is None and choices.unit is None and _is_forbidden(settings):
         given["port"] = UNPRIVILEGED_PORT
     settings = load_without_file(**given)
     _check_certificate(settings)
     values = dict(given) | {
         "domain": settings.domain,
         "tls": settings.tls,
+        "tls_key": choices.tls_key and settings.tls_key,
         "data": str(settings.data),
         "registration": settings.registration,
     }
@@ -319,7 +321,7 @@ def _make(settings: Settings, choices: _Choices) -> _Made:
     return run_with_services(lambda: settings, work, create=True)
 
 
-def _write_unit(file: Path, settings: Settings, *, low_ports: bool) -> None:
+def _write_unit(file: Path, settings: Settings) -> None:
     from kiai.machine.unit import UnitPlan, unit_text
 
     owner = settings.data.stat()
@@ -330,13 +332,20 @@ def _write_unit(file: Path, settings: Settings, *, low_ports: bool) -> None:
         folder=Path.cwd(),
         command=[sys.executable, "-m", "kiai", "serve"],
         writable=[folder.absolute() for folder in (settings.data, *own_files)],
-        low_ports=low_ports,
+        low_ports=any(0 < port < PRIVILEGED_BELOW for port in _ports(settings)),
         open_files=needed_files(settings.connections_max),
     )
     try:
         file.write_text(unit_text(plan), "utf-8")
+        file.chmod(UNIT_MODE)
     except OSError as error:
         raise Unavailable(f"file {file}", f"{error.strerror}; choose another with --systemd") from error
+
+
+def _ports(settings: Settings) -> list[int]:
+    if not settings.has_tls or settings.http_port == "off":
+        return [settings.port]
+    return [settings.port, HTTP_PORT if settings.http_port is None else settings.http_port]
 
 
 def _name_of(read: Callable[[int], Any], number: int) -> str:
@@ -379,10 +388,7 @@ def _show(out: Output, settings: Settings, choices: _Choices, made: _Made, repor
         "domain": settings.domain,
         "address": settings.site_url,
         "players": players,
-        "dns": [
-            {"name": one.name, "type": one.type, "value": one.value, "ok": one.ok, "detail": one.detail}
-            for one in report.records
-        ],
+        "dns": [{"name": one.name, "type": one.type, "value": one.value, "ok": one.ok} for one in report.records],
         "claim_code": made.claim_code,
         "unit": None if unit is None else str(unit),
         "problems": problems,

@@ -37,7 +37,7 @@ from kiai.machine.checks import (
 )
 from kiai.machine.open_files import open_files_limit
 from kiai.networks import parse_place
-from kiai.server_settings import HTTP_PORT, Settings
+from kiai.server_settings import HTTP_PORT, LOCAL_DOMAIN, Settings
 from kiai.tls.folder import TlsFolder
 from kiai.tls.names import server_names
 from kiai.tls.plan import TlsPlan
@@ -79,7 +79,7 @@ def examine(
     `unit_files` is the limit of open files of the systemd unit that will start the server and let it open low ports.
     """
     authority_s, authority_error = _ask_authority(plan)
-    records = check_records(_read_network(settings))
+    records = check_records(_read_network(settings, plan))
     checks = [MachineCheck(f"dns:{one.name}", one.ok, one.detail) for one in records]
     checks += [check_port(one, may_open_low=unit_files is not None) for one in _read_ports(settings, running)]
     checks.append(check_clock(ClockFacts(now_ms / 1000, _files_time(), authority_s, read_kernel_clock())))
@@ -139,15 +139,16 @@ def outgoing_address() -> str | None:
     return None
 
 
-def _read_network(settings: Settings) -> NetworkFacts:
-    found = {} if settings.is_local else resolve(server_names(settings.domain))
+def _read_network(settings: Settings, plan: TlsPlan) -> NetworkFacts:
+    # The plan has the domain of a server that was started with flags, too.
+    found = {} if plan.domain == LOCAL_DOMAIN else resolve(server_names(plan.domain))
     addresses = {one for resolution in found.values() for one in resolution.addresses}
     return NetworkFacts(
-        settings.domain,
+        plan.domain,
         found,
         frozenset(filter(is_own_address, addresses)),
         outgoing_address(),
-        direct=settings.has_tls,
+        direct=plan.mode != "off",
         ipv4_only=":" not in settings.host,
     )
 
