@@ -221,10 +221,9 @@ def blocks(path: Path) -> Iterator[Block]:
 
 def help_texts() -> Iterator[Block]:
     """The `--help` of each command, as a user sees it."""
-    import typer
     from typer.testing import CliRunner
 
-    from kiai.cli.main import app
+    from kiai.cli.main import app, command_tree
 
     def walk(command: object, words: tuple[str, ...]) -> Iterator[Block]:
         shown = CliRunner().invoke(app, [*words, "--help"], prog_name="kiai").output
@@ -232,7 +231,7 @@ def help_texts() -> Iterator[Block]:
         for word, below in getattr(command, "commands", {}).items():
             yield from walk(below, (*words, word))
 
-    yield from walk(typer.main.get_command(app), ())
+    yield from walk(command_tree(), ())
 
 
 def style(found: list[Block]) -> Iterator[Finding]:

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from tests.builders import PASSWORD
 from typer.testing import CliRunner, Result
 
 import kiai.app  # noqa: F401 (imported before the rights of this process are given up)
-from kiai.cli.main import app
+from kiai.cli.main import app, command_tree
 
 CREATING = {"serve", "demo", "init", "migrate", "restore", "import"}
 """Commands and groups that may create a data folder."""
@@ -39,7 +38,7 @@ def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, A
         yield from commands(subcommand, (*words, word))
 
 
-ALL = dict(commands(typer.main.get_command(app)))
+ALL = dict(commands(command_tree()))
 OTHERS = [name for name in ALL if name.split()[0] not in CREATING]
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import typer
 from tests.repository.headings import anchors
 
 from kiai.app import open_services
-from kiai.cli.main import app
+from kiai.cli.main import command_tree
 from kiai.faces.api.operation import Operation
 from kiai.logs import AccessLog
 from kiai.server import HttpServer
@@ -78,7 +77,7 @@ def test_no_endpoint_is_documented_that_does_not_exist(served: Served) -> None:
 
 def test_every_command_has_its_section_with_an_example_and_each_option() -> None:
     common = COMMANDS.partition("\n## ")[0]
-    commands = dict(_commands(typer.main.get_command(app), "kiai"))
+    commands = dict(_commands(command_tree(), "kiai"))
     assert commands
 
     for name, options in commands.items():
@@ -89,7 +88,7 @@ def test_every_command_has_its_section_with_an_example_and_each_option() -> None
 
 
 def test_no_command_is_documented_that_does_not_exist() -> None:
-    commands = dict(_commands(typer.main.get_command(app), "kiai"))
+    commands = dict(_commands(command_tree(), "kiai"))
 
     documented = set(re.findall(r"(?m)^## (kiai .+)$", COMMANDS))
 

@@ -1,37 +1,87 @@
 """The root of the command line."""
 
+import importlib
 import sys
+from typing import Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from kiai import __version__
-from kiai.cli import (
-    audit,
-    backups,
-    beatmaps,
-    channels,
-    clans,
-    devices,
-    faq,
-    filters,
-    flags,
-    init,
-    jobs,
-    maintenance,
-    medals,
-    replays,
-    reports,
-    sanctions,
-    scores,
-    serve,
-    server_acts,
-    tls,
-    top,
-    users,
-    webhooks,
-)
+
+MODULES: Final = {
+    "serve": "serve:serve",
+    "init": "init:init",
+    "users": "sanctions:app",  # the app of `users.py` with the sanctions
+    "beatmaps": "beatmaps:app",
+    "clans": "clans:app",
+    "replays": "replays:app",
+    "scores": "scores:app",
+    "flags": "flags:app",
+    "audit": "audit:audit",
+    "webhooks": "webhooks:app",
+    "reports": "reports:app",
+    "channels": "channels:app",
+    "jobs": "jobs:app",
+    "faq": "faq:app",
+    "medals": "medals:app",
+    "filter": "filters:app",
+    "devices": "devices:app",
+    "demo": "maintenance:demo",
+    "recalc": "maintenance:recalc",
+    "doctor": "maintenance:doctor",
+    "addresses": "server_acts:addresses",
+    "maintenance": "server_acts:maintenance",
+    "tls": "tls:app",
+    "top": "top:top",
+    "shutdown": "server_acts:shutdown",
+    "backup": "backups:backup",
+    "restore": "backups:restore",
+    "migrate": "maintenance:migrate",
+}
+"""Command -> module and name of its function or app, in the order of `kiai --help`."""
+
+
+class CommandsOnUse(TyperGroup):
+    """The commands, each imported when it is used.
+
+    PERF: the modules of all commands take 0.6 s, which `kiai --version` and the start of the server do not need.
+    """
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Return the names of all commands."""
+        return list(MODULES)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        """Return a command, None for an unknown name."""
+        if cmd_name in MODULES and cmd_name not in self.commands:
+            self.commands[cmd_name] = _imported(cmd_name)
+        return self.commands.get(cmd_name)
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
+        """Return the command that the arguments name. For an unknown one, the error suggests a similar one."""
+        if args and args[0] not in MODULES:
+            self.all(ctx)
+        return super().resolve_command(ctx, args)
+
+    def all(self, ctx: Any = None) -> dict[str, Any]:
+        """Return all commands by name, imported."""
+        return {name: self.get_command(ctx, name) for name in MODULES}
+
+
+def _imported(name: str) -> Any:
+    module, _, attribute = MODULES[name].partition(":")
+    found = getattr(importlib.import_module(f"kiai.cli.{module}"), attribute)
+    one = typer.Typer(rich_markup_mode=None)
+    if isinstance(found, typer.Typer):
+        one.add_typer(found, name=name)
+    else:
+        one.command(name)(found)
+    return typer.main.get_group(one).commands[name]
+
 
 app = typer.Typer(
+    cls=CommandsOnUse,
     name="kiai",
     help="An osu! private server. `kiai serve` starts it; no setting is required.",
     no_args_is_help=True,
@@ -40,35 +90,6 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("serve")(serve.serve)
-app.command("init")(init.init)
-sanctions.add_to(users.app)
-app.add_typer(users.app, name="users")
-app.add_typer(beatmaps.app, name="beatmaps")
-app.add_typer(clans.app, name="clans")
-app.add_typer(replays.app, name="replays")
-app.add_typer(scores.app, name="scores")
-app.add_typer(flags.app, name="flags")
-app.command("audit")(audit.audit)
-app.add_typer(webhooks.app, name="webhooks")
-app.add_typer(reports.app, name="reports")
-app.add_typer(channels.app, name="channels")
-app.add_typer(jobs.app, name="jobs")
-app.add_typer(faq.app, name="faq")
-app.add_typer(medals.app, name="medals")
-app.add_typer(filters.app, name="filter")
-app.add_typer(devices.app, name="devices")
-app.command("demo")(maintenance.demo)
-app.command("recalc")(maintenance.recalc)
-app.command("doctor")(maintenance.doctor)
-app.add_typer(server_acts.addresses, name="addresses")
-app.command("maintenance")(server_acts.maintenance)
-app.add_typer(tls.app, name="tls")
-app.command("top")(top.top)
-app.command("shutdown")(server_acts.shutdown)
-app.command("backup")(backups.backup)
-app.command("restore")(backups.restore)
-app.command("migrate")(maintenance.migrate)
 
 
 def _print_version(requested: bool) -> None:
@@ -84,6 +105,14 @@ def root(
     ),
 ) -> None:
     """An osu! private server. `kiai serve` starts it; no setting is required."""
+
+
+def command_tree() -> CommandsOnUse:
+    """Return the root with all commands imported, for programs that read them."""
+    tree = typer.main.get_group(app)
+    assert isinstance(tree, CommandsOnUse)
+    tree.all()
+    return tree
 
 
 def run() -> None:

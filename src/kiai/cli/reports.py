@@ -1,4 +1,4 @@
-"""The commands `kiai reports ...`, and `kiai users devices`."""
+"""The commands `kiai reports ...`."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
 
 import typer
 
-from kiai.cli import users
 from kiai.cli.common import Invocation, pluralized, with_options
 from kiai.staff import OPERATOR
 
 if TYPE_CHECKING:
     from kiai.app import Services
-    from kiai.staff.devices import DeviceMatch
     from kiai.staff.reports import Report
 
 app = typer.Typer(help="Read and close players' reports about players.", no_args_is_help=True)
@@ -59,28 +57,6 @@ def close(
 
     report = call.run(work)
     out.result(report, f"Report {report.id} about {report.target.name} is closed.")
-
-
-@users.app.command("devices")
-@with_options
-def devices(
-    call: Invocation,
-    name: users.Name,
-) -> None:
-    """List other accounts that share hardware or an address with a player. Shows kinds of matches, never values."""
-    out = call.out
-
-    async def work(services: "Services") -> list["DeviceMatch"]:
-        account = await services.accounts.account(name)
-        return await services.community.devices.matches(OPERATOR, account)
-
-    matches = call.run(work)
-    lines = [
-        f"{match.player.id:>8}  {match.player.name:<15}  {', '.join(match.kinds)}"
-        f"{'  restricted' if match.player.restricted else ''}"
-        for match in matches
-    ]
-    out.result({"matches": matches}, *lines, f"{pluralized(len(matches), 'account')}.")
 
 
 def _line(report: "Report") -> str:

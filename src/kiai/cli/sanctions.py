@@ -7,7 +7,7 @@ import typer
 
 from kiai.accounts import Account
 from kiai.cli.common import Invocation, pluralized, reconcile_without_server, with_options
-from kiai.cli.users import Name, user_object
+from kiai.cli.users import Name, app, user_object
 from kiai.errors import Invalid, Refused
 from kiai.osu.durations import duration_text, parse_duration
 from kiai.osu.modes import parse_mode
@@ -374,27 +374,25 @@ def mode_of(text: str | None) -> int | None:
     return number
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands to `kiai users`."""
-    for command in (
-        restrict,
-        unrestrict,
-        ban,
-        unban,
-        freeze,
-        unfreeze,
-        silence,
-        unsilence,
-        kick,
-        donor,
-        rename,
-        country,
-        delete,
-        delavatar,
-        deluserpage,
-        wipe,
-        restore,
-        note,
-        notes,
-    ):
-        app.command(command.__name__)(command)
+for _command in (
+    restrict,
+    unrestrict,
+    ban,
+    unban,
+    freeze,
+    unfreeze,
+    silence,
+    unsilence,
+    kick,
+    donor,
+    rename,
+    country,
+    delete,
+    delavatar,
+    deluserpage,
+    wipe,
+    restore,
+    note,
+    notes,
+):
+    app.command(_command.__name__)(_command)

@@ -33,6 +33,7 @@ from kiai.tls.folder import TlsFolder
 if TYPE_CHECKING:
     from kiai.app import Services
     from kiai.scores.flags import IntegrityFlag
+    from kiai.staff.devices import DeviceMatch
     from kiai.staff.ownership import ClaimCode
 
 FLAGS_MAX = 100
@@ -368,3 +369,22 @@ def reset_second_factor(call: Invocation, name: Name) -> None:
 
     account = call.run(work)
     out.result(user_object(account), f"{account.name} logs in with only the password now.")
+
+
+@app.command("devices")
+@with_options
+def devices(call: Invocation, name: Name) -> None:
+    """List other accounts that share hardware or an address with a player. Shows kinds of matches, never values."""
+    out = call.out
+
+    async def work(services: "Services") -> list["DeviceMatch"]:
+        account = await services.accounts.account(name)
+        return await services.community.devices.matches(OPERATOR, account)
+
+    matches = call.run(work)
+    lines = [
+        f"{match.player.id:>8}  {match.player.name:<15}  {', '.join(match.kinds)}"
+        f"{'  restricted' if match.player.restricted else ''}"
+        for match in matches
+    ]
+    out.result({"matches": matches}, *lines, f"{pluralized(len(matches), 'account')}.")

@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import typer
 from tests.faces.acts.cli_examples import EXAMPLES, WITHOUT_ROW, CommandExample
 from tests.faces.acts.desk import Desk, Scene
 from tests.faces.acts.rows import check_row
 from tests.wire.kit import run_kiai
 
-from kiai.cli.main import app
+from kiai.cli.main import command_tree
 
 
 def declared(group: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
@@ -23,7 +22,7 @@ def declared(group: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 def test_every_command_has_an_example_or_a_reason() -> None:
-    commands = set(declared(typer.main.get_command(app)))
+    commands = set(declared(command_tree()))
     shown = {example.command for example in EXAMPLES}
 
     assert shown & WITHOUT_ROW.keys() == set()
