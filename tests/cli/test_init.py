@@ -417,6 +417,20 @@ def test_clock_is_compared_with_the_date_of_the_authority(
     assert right["tls"]["ok"] is None
 
 
+def test_doctor_checks_domain_and_port_of_a_server_that_was_started_with_flags(
+    run: Run, resolver: dict[str, str], tmp_path: Path
+) -> None:
+    resolver |= dict.fromkeys(server_names("play.example"), "127.0.0.1")
+    flags = ("--domain", "play.example", "--tls", "self", "--port", "0", "--http-port", "off")
+    with serving(tmp_path, *flags) as lines:
+        port = lines[-1].rpartition(":")[2]
+        found = checks(run("doctor", "--network", "--json"))
+
+    assert found[f"port:{port}"]["detail"] == "the server listens on it"
+    assert found["dns:c.play.example"]["ok"] is True
+    assert found["tls"]["ok"] is True
+
+
 def test_doctor_without_network_has_no_checks(run: Run) -> None:
     made(run("init", "--yes", "--json"))
 

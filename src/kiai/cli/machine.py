@@ -20,7 +20,8 @@ def running_server(settings: Settings) -> RunningServer:
             process = whole_number((settings.data / LOCK_FILE).read_text("ascii").strip())
         except (OSError, UnicodeDecodeError):
             process = None  # the server has just ended
-    return RunningServer(process, read_port(settings.data) if settings.is_local else None)
+    has_tls = TlsFolder(settings.data).state() is not None  # a server without TLS removes the state
+    return RunningServer(process, read_port(settings.data) if settings.is_local or has_tls else None)
 
 
 def examine_machine(settings: Settings, running: RunningServer | None) -> list[MachineCheck]:

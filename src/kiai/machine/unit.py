@@ -45,7 +45,8 @@ Group={group}
 WorkingDirectory={folder}
 {environment}EnvironmentFile=-/etc/kiai.env
 ExecStart={command}
-# SIGHUP replaces the workers of `--workers N` one after another. A single process ignores it.
+# SIGHUP replaces the workers of `--workers N` one after another. A single process reads its
+# certificate again, if it has one.
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
 RestartSec=2
