@@ -1,5 +1,6 @@
 """`kiai top` on a running server, on a terminal and without, and without a server."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -24,6 +25,7 @@ KEYS = {"online", "requests_per_s", "p99_ms", "loop_lag_ms", "rss_bytes", "worke
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("top") / "data").start()
     try:
+        eventually(lambda: "kiai_players_online" in figures(server), within_s=20)
         yield server
         server.stop()
         assert not (server.data / "kiai.sock").exists()
@@ -32,8 +34,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_figures_are_those_of_the_metrics(server: Server) -> None:
-    eventually(lambda: "kiai_players_online" in figures(server), within_s=20)
-
     found = server.cli("top", "--once")
 
     assert set(found) == KEYS
@@ -87,6 +87,9 @@ def test_terminal_shows_the_figures_until_ctrl_c(server: Server) -> None:
             if select.select([ours], [], [], 1.0)[0]:
                 shown += os.read(ours, 65_536)
         command.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # the end of the terminal
+            while part := os.read(ours, 65_536):  # a screen is larger than the buffer of a terminal
+                shown += part
         assert command.wait(patiently(10)) == 0
     finally:
         command.kill()
