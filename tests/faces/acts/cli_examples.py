@@ -213,6 +213,7 @@ WITHOUT_ROW: Final = {
     "clans list": "reads",
     "clans show": "reads",
     "replays import": "stores plays, which name their origin",
+    "top": "reads",
     "doctor": "reads; a repair has a row, see tests/staff/test_doctor_files.py",
     "flags list": "reads",
     "flags scan": "raises flags, which are rows of their own",
