@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -193,3 +194,13 @@ def test_close_ends_running_and_waiting_jobs_immediately() -> None:
             return await asyncio.gather(*jobs, return_exceptions=True)
 
     assert [type(end) for end in asyncio.run(scenario())] == [Unavailable] * 3
+
+
+def test_process_survives_sigusr1_which_a_service_manager_sends_to_all_processes() -> None:
+    async def scenario() -> None:
+        async with pool() as workers:
+            first = await ask(workers, "pid")
+            os.kill(int(first), signal.SIGUSR1)
+            assert await ask(workers, "pid") == first
+
+    asyncio.run(scenario())

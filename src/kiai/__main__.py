@@ -16,11 +16,11 @@ def main() -> None:
     gc.set_threshold(*RARELY)
     os.umask(PRIVATE)  # only the owner may read data, backups and keys, regardless of the umask of the shell
     if sys.argv[1:2] == ["serve"]:
+        # SIGUSR1 waits until the server can answer it (`stacks.py`).
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
         # A closed terminal or an early `systemctl reload` must not end a server that is still starting. The server
         # process inherits the ignored signal over exec.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        # This one waits until the server can answer it (`stacks.py`).
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     from kiai.cli.main import run  # after the signal, because this import takes most of a second
 
     try:

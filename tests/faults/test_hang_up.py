@@ -1,4 +1,7 @@
-"""SIGHUP does not end a server: neither during its start, nor when its terminal closes, nor one of several workers."""
+"""SIGHUP does not end a server: neither during its start, nor when its terminal closes, nor one of several workers.
+
+SIGUSR1, which asks for its stacks, does not end one that starts.
+"""
 
 import contextlib
 import fcntl
@@ -48,6 +51,20 @@ def test_server_ignores_hang_ups_while_it_starts(tmp_path: Path) -> None:
             return process.stdout is not None and process.stdout.readline().startswith("ready ")
 
         eventually(ready, within_s=START_S)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(patiently(START_S)) == 0
+
+
+def test_server_that_starts_answers_sigusr1_when_it_can(tmp_path: Path) -> None:
+    with server_of(tmp_path / "data") as server:
+        process = server.launch()
+        eventually(lambda: ignores_hang_up(process.pid), within_s=START_S)  # SIGUSR1 is blocked before
+        process.send_signal(signal.SIGUSR1)
+
+        eventually(lambda: '"event":"stacks"' in server.stderr, within_s=START_S)
+
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("ready ")
         process.send_signal(signal.SIGTERM)
         assert process.wait(patiently(START_S)) == 0
 
