@@ -65,7 +65,7 @@ from kiai.staff.timed_ends import TimedEnds
 from kiai.staff.user_search import UserSearch
 from kiai.staff.webhooks import WebhookEditor
 from kiai.staff.wipes import Wipes
-from kiai.stores import back_up, check_outside
+from kiai.stores import back_up, backup_folder, check_outside
 from kiai.webhooks import Webhooks
 from kiai.webhooks.sending import Sender
 
@@ -105,6 +105,7 @@ class CommunityServices:
             thresholds(settings),
         )
         self.flag_queue = FlagQueue(services.authority, services.flags, self.examiner, clock)
+        self._backup_folder = backup_folder(settings, clock)
         self.doctor = Doctor(
             database,
             services.files,
@@ -114,6 +115,7 @@ class CommunityServices:
             clock,
             services.is_served,
             services.settings.data,
+            self._backup_folder,
         )
         self._build_staff(services)
         self._build_ranking(services)
@@ -205,11 +207,12 @@ class CommunityServices:
     def _build_jobs(self, services: "Services") -> None:
         """Build the jobs that staff starts."""
         settings, clock = services.settings, services.clock
-        BackupRuns(
+        self.backup_runs = BackupRuns(
             self.job_desk,
-            settings.backup_to,
-            lambda folder, progress: back_up(settings, services.stores.files, clock, folder, progress),
+            self._backup_folder,
+            lambda folder, progress: back_up(settings, services.stores.files, clock, folder, progress, verified=True),
             lambda folder: check_outside(settings, folder),
+            clock,
         )
         MapJobs(
             self.job_desk,

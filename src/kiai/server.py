@@ -42,6 +42,7 @@ from kiai.samples import Sampler
 from kiai.scores.announcing import SAY_EVERY_S
 from kiai.served_figures import ServerFigures
 from kiai.shared_memory import SharedMemory
+from kiai.staff.backup_runs import CHECK_EVERY_S as BACKUPS_EVERY_S
 from kiai.staff.job_runs import WORK_EVERY_S
 from kiai.staff.maintenance import DRAIN_EVERY_S
 from kiai.staff.map_news import SAY_EVERY_S as MAP_NEWS_EVERY_S
@@ -227,6 +228,10 @@ class HttpServer:
             PeriodicJob(f"{kind}-runs", WORK_EVERY_S, functools.partial(worker.work, kind), shared=True)
             for kind in services.community.job_desk.kinds
         ]
+        if services.settings.backup_every:
+            jobs.append(
+                PeriodicJob("due-backups", BACKUPS_EVERY_S, services.community.backup_runs.start_due, shared=True)
+            )
         if services.site.entry.mailing.is_on:
             jobs.append(PeriodicJob("mail", 1.0, services.site.entry.mailing.deliver, shared=True))
         if services.refreshing is not None:

@@ -80,6 +80,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     workers: int
     files: str | None
     backup_to: Path | None
+    backup_every: str | None
+    backup_keep: str
 
     # --- logs
     log: Literal["json", "text"]

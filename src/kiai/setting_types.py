@@ -5,10 +5,14 @@ The validators raise ValueError without a text: `settings.py` writes the message
 
 import re
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
+from annotated_types import Ge, Le
 from pydantic import AfterValidator, BeforeValidator
+from pydantic.fields import FieldInfo
+
+from kiai.osu.durations import parse_duration
 
 
 def no_flag(value: object) -> object:
@@ -84,5 +88,55 @@ def postgres_url(value: object) -> object:
     return value
 
 
+BACKUP_LEAST_S: Final = 600
+_RETENTION: Final = ("last", "daily", "weekly", "monthly")
+
+
+def backup_time(text: str) -> str:
+    """Accept the time between two backups."""
+    if (parse_duration(text) or 0) < BACKUP_LEAST_S:
+        raise ValueError
+    return text
+
+
+def retention_counts(text: str) -> dict[str, int]:
+    """Return the numbers of a text like `last=3,daily=7`. Raises ValueError, also if nothing would stay."""
+    counts: dict[str, int] = {}
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*([a-z]+)\s*=\s*([0-9]{1,5})\s*", part, re.ASCII)
+        if found is None or found[1] not in _RETENTION or found[1] in counts:
+            raise ValueError
+        counts[found[1]] = int(found[2])
+    if not any(counts.values()):
+        raise ValueError
+    return counts
+
+
+def retention(text: str) -> str:
+    """Accept the numbers of backups that stay."""
+    retention_counts(text)
+    return text
+
+
 Whole = Annotated[int, BeforeValidator(no_flag)]
 Folder = Annotated[Path, BeforeValidator(folder_path)]
+
+
+def extra_of(field: FieldInfo, name: str) -> str:
+    """Return what the declaration of a setting was given under this name."""
+    extra = field.json_schema_extra
+    assert isinstance(extra, dict)
+    return str(extra[name])
+
+
+def allowed_values(field: FieldInfo) -> str:
+    """Describe the allowed values."""
+    if declared := extra_of(field, "allowed"):
+        return declared
+    if field.annotation is bool:
+        return "on or off"
+    if get_origin(field.annotation) is Literal:
+        return "one of " + ", ".join(get_args(field.annotation))
+    least = next(bound.ge for bound in field.metadata if isinstance(bound, Ge))
+    most = next(bound.le for bound in field.metadata if isinstance(bound, Le))
+    return f"a whole number from {least} to {most}"

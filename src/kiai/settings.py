@@ -13,12 +13,11 @@ import tomllib
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, Literal
 
 from annotated_types import Ge, Le
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.config import JsonDict
-from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
@@ -47,11 +46,15 @@ from kiai.setting_types import (
     PLACE,
     Folder,
     Whole,
+    allowed_values,
+    backup_time,
+    extra_of,
     file_place,
     matching,
     no_flag,
     on_or_off,
     postgres_url,
+    retention,
     url_of,
     words,
 )
@@ -275,7 +278,23 @@ class SettingsDeclaration(BaseSettings):
         example="/srv/kiai-files",
     )
     backup_to: Folder | None = _setting(
-        None, "Folder for backups that developers start in the panel.", allowed="a folder", example="/srv/backups"
+        None,
+        "Folder for backups that the server makes itself or developers start; of its own for each server.",
+        allowed="a folder",
+        example="/srv/backups",
+    )
+    backup_every: Annotated[str, AfterValidator(backup_time)] | None = _setting(
+        None,
+        "Time after which the server makes the next backup.",
+        allowed="10m to 365d, like 12h or 1d, and backup_to, too",
+        shown_default="never",
+        example="1d",
+    )
+    backup_keep: Annotated[str, AfterValidator(retention)] = _setting(
+        "last=3,daily=7,weekly=4,monthly=12",
+        "Backups that stay in backup_to: the last N, and the newest one of each of the last N days, weeks and months.",
+        allowed="one or more of last=N, daily=N, weekly=N and monthly=N with commas between them, at least one above 0",
+        example="last=2,daily=14",
     )
 
     # --- logs
@@ -623,6 +642,13 @@ class SettingsDeclaration(BaseSettings):
             raise PydanticCustomError("allowed", "off, unless smtp is set")
         return on
 
+    @field_validator("backup_every")
+    @classmethod
+    def _needs_folder(cls, every: str | None, info: ValidationInfo) -> str | None:
+        if every and not info.data.get("backup_to"):
+            raise PydanticCustomError("allowed", "empty, unless backup_to is set")
+        return every
+
     @field_validator("tls_key")
     @classmethod
     def _needs_chain(cls, key: str | None, info: ValidationInfo) -> str | None:
@@ -793,23 +819,3 @@ def _found(key: str, flags: Mapping[str, object], path: Path) -> tuple[object, s
     line = re.search(rf"^[ \t]*\[?[\"']?{re.escape(key)}\b", text, re.MULTILINE)
     where = f"{path}, line {text.count(chr(10), 0, line.start()) + 1}" if line else str(path)
     return tomllib.loads(text).get(key), where
-
-
-def extra_of(field: FieldInfo, name: str) -> str:
-    """Return what `_setting` was given under this name."""
-    extra = field.json_schema_extra
-    assert isinstance(extra, dict)
-    return str(extra[name])
-
-
-def allowed_values(field: FieldInfo) -> str:
-    """Describe the allowed values."""
-    if declared := extra_of(field, "allowed"):
-        return declared
-    if field.annotation is bool:
-        return "on or off"
-    if get_origin(field.annotation) is Literal:
-        return "one of " + ", ".join(get_args(field.annotation))
-    least = next(bound.ge for bound in field.metadata if isinstance(bound, Ge))
-    most = next(bound.le for bound in field.metadata if isinstance(bound, Le))
-    return f"a whole number from {least} to {most}"

@@ -7,7 +7,8 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from kiai.server_settings import PREFIX
-from kiai.settings import OTHER_VARIABLES, SettingsDeclaration, allowed_values, extra_of
+from kiai.setting_types import allowed_values, extra_of
+from kiai.settings import OTHER_VARIABLES, SettingsDeclaration
 
 
 def _default(field: FieldInfo) -> str:

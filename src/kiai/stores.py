@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Final, cast
 
 from kiai.clock import Clock
 from kiai.errors import Refused, Unavailable
+from kiai.files.retiring import BACK_UP_MAX_S
 from kiai.files.store import FileStore
 from kiai.logs import get_logger
 from kiai.measuring import PoolUsage, Timings
+from kiai.osu.durations import parse_duration
 from kiai.realtime.memory import MemoryRealtime
 from kiai.realtime.port import Realtime
 from kiai.server_settings import Settings
+from kiai.setting_types import retention_counts
 from kiai.staff import backups
+from kiai.staff.backup_folder import BackupFolder
+from kiai.staff.backup_retention import Retention
 from kiai.staff.backups import Manifest, check, read_manifest, record_back_up, restore_files, restore_sqlite
 from kiai.storage.dumping import SQLITE_FILE, dump_postgres, dump_sqlite, load_postgres
 from kiai.storage.migrating import migrate, newest
@@ -299,10 +304,13 @@ async def back_up(
     clock: Clock,
     folder: Path,
     progress: backups.Progress = lambda files: None,
+    *,
+    verified: bool = False,
 ) -> Manifest:
     """Write a backup of the current data to `folder`. `progress` gets the number of copied files.
 
-    Raises Refused and Unavailable.
+    `verified` reads everything again and compares the checksums; for SQLite it also checks the pages of the copy.
+    Raises Refused, Damaged and Unavailable.
     """
     url = settings.database
 
@@ -315,8 +323,20 @@ async def back_up(
     manifest = await backups.back_up(
         folder, engine=engine_of(settings), schema=newest(), dump=dump, files=files, clock=clock, progress=progress
     )
+    if verified:
+        await asyncio.to_thread(check, folder, manifest)
+        if manifest.engine == "sqlite":
+            await asyncio.to_thread(check_pages, folder / SQLITE_FILE, within_s=BACK_UP_MAX_S)
     await asyncio.to_thread(record_back_up, settings.data, manifest)
     return manifest
+
+
+def backup_folder(settings: Settings, clock: Clock) -> BackupFolder | None:
+    """Return the folder of the setting `backup_to`, None without it."""
+    if settings.backup_to is None:
+        return None
+    every = None if settings.backup_every is None else parse_duration(settings.backup_every)
+    return BackupFolder(settings.backup_to, every, Retention(**retention_counts(settings.backup_keep)), clock)
 
 
 async def restore(settings: Settings, folder: Path) -> int:

@@ -25,6 +25,7 @@ from kiai.scores.reconciling import Reconciler
 from kiai.screenshots import screenshot_key
 from kiai.staff import audit
 from kiai.staff.audit import OPERATOR
+from kiai.staff.backup_folder import BackupFolder
 from kiai.storage.outbox import TRIES_MAX, enqueue, retry_parked
 from kiai.storage.port import Command, Database, Lane, Query, Transaction, scalar
 from kiai.storage.tables import (
@@ -234,7 +235,9 @@ class Doctor:
         clock: Clock,
         is_served: Callable[[], Awaitable[bool]],
         data: Path,
+        backup_folder: BackupFolder | None = None,
     ) -> None:
+        self._backup_folder = backup_folder
         self._database = database
         self._files = files
         self._beatmaps = beatmaps
@@ -262,6 +265,7 @@ class Doctor:
             ("counters and outbox", self._counters_and_outbox),
             ("audit log", self._audit_log),
             ("certificate", self._certificate),
+            ("backups", self._backups),
         ):
             progress(step)
             problems = await check()
@@ -307,6 +311,10 @@ class Doctor:
         from kiai.tls.status import find_faults  # it takes 16 MB, and many servers have no certificate
 
         return [Problem("I15", fault, repairable=False) for fault in find_faults(self._tls, self._clock.now_ms())]
+
+    async def _backups(self) -> list[Problem]:
+        fault = None if self._backup_folder is None else await self._backup_folder.fault()
+        return [] if fault is None else [Problem("I16", fault, repairable=False)]
 
     async def _ranges(self) -> AsyncIterator[tuple[int, int]]:
         """Yield the first and last id of ranges of 200 accounts that together cover every account."""

@@ -169,6 +169,11 @@ _PAGE = Query(
     JobRun,
     scans="it reads the ids up to the end of the page",
 )
+_NEWEST_OF_KIND = Query(
+    select(*_COLUMNS).where(job_runs.c.kind == bindparam("kind")).order_by(job_runs.c.id.desc()).limit(1),
+    JobRun,
+    scans="it reads the newest runs of other kinds; the table has about 500 rows",
+)
 _CANCEL_WAITING = Command(
     update(job_runs)
     .where(_this, job_runs.c.state == int(JobState.WAITING))
@@ -329,6 +334,10 @@ class JobDesk:
         """Return the runs of a kind that wait or run, the oldest first. Needs the permission of the kind."""
         await self._authority.require(actor, self._kind(kind_name).permission)
         return await self._database.all(_ACTIVE, kind=kind_name)
+
+    async def newest(self, kind_name: str) -> JobRun | None:
+        """Return the newest run of a kind, in any state. For the server itself: it needs no permission."""
+        return await self._database.one(_NEWEST_OF_KIND, kind=kind_name)
 
     async def periodic(self, actor: Actor) -> list[PeriodicState]:
         """Return the jobs that the server runs by itself, by name."""

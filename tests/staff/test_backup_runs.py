@@ -1,0 +1,246 @@
+"""Backups that the server starts by itself: when, how often, what a failure leaves, and what is removed."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from tests.builders import DEVELOPER, World, a_player
+
+from kiai.errors import Refused
+from kiai.staff import OPERATOR, Actor
+from kiai.staff.backup_folder import BackupFolder
+from kiai.staff.backup_retention import PARTIAL, PARTIAL_KEPT_MS, Retention, backup_name
+from kiai.staff.backup_runs import KIND, RETRY_MS, BackupRuns
+from kiai.staff.backups import MANIFEST, Manifest, Progress, back_up, check
+from kiai.staff.doctor import Doctor
+from kiai.staff.job_runs import JobDesk, JobRun, JobState, JobWorker
+from kiai.storage.tables import audit_log
+
+DAY_S = 86_400
+
+
+class Schedule:
+    """Two workers of a server with `backup_every = "1d"`, each with its own desk."""
+
+    def __init__(self, world: World, path: Path) -> None:
+        self.world = world
+        self.path = path
+        self.written: list[str] = []
+        self.spoil: Callable[[Path], object] = lambda folder: None
+        self.folder = BackupFolder(path, DAY_S, Retention(last=2), world.clock)
+        self.workers = [self._worker(self.folder) for _ in range(2)]
+
+    def _worker(self, folder: BackupFolder) -> tuple[BackupRuns, JobDesk, JobWorker]:
+        world = self.world
+        desk = JobDesk(world.database, world.authority, world.clock)
+        runs = BackupRuns(desk, folder, self._back_up, lambda path: None, world.clock)
+        return runs, desk, JobWorker(world.database, desk.kinds, world.clock)
+
+    async def _back_up(self, folder: Path, progress: Progress) -> Manifest:
+        self.written.append(folder.name)
+
+        async def dump(into: Path) -> None:
+            (into / "kiai.db").write_bytes(b"the database")
+
+        made = await back_up(
+            folder,
+            engine="sqlite",
+            schema="1",
+            dump=dump,
+            files=self.world.files,
+            clock=self.world.clock,
+            progress=progress,
+        )
+        self.spoil(folder)
+        check(folder, made)
+        return made
+
+    def tick(self, worker: int = 0) -> None:
+        """Let a worker look for due backups and carry out what is queued."""
+        runs, _, jobs = self.workers[worker]
+        self.world.run(runs.start_due())
+        while self.world.run(jobs.work(KIND)):
+            pass
+
+    def newest(self) -> JobRun:
+        found = self.world.run(self.workers[0][1].newest(KIND))
+        assert found is not None
+        return found
+
+    def names(self) -> list[str]:
+        return sorted(os.listdir(self.path))
+
+    def doctor(self) -> list[str]:
+        world = self.world
+
+        async def served() -> bool:
+            return False
+
+        doctor = Doctor(
+            world.database,
+            world.files,
+            world.beatmaps,
+            world.rebuilder,
+            world.reconciler,
+            world.clock,
+            served,
+            world.folder,
+            self.folder,
+        )
+        return [one.what for one in world.run(doctor.examine()).problems if one.invariant == "I16"]
+
+
+@pytest.fixture
+def schedule(world: World, tmp_path: Path) -> Schedule:
+    return Schedule(world, tmp_path / "backups")
+
+
+def test_server_starts_a_backup_each_day_and_keeps_the_last_two(schedule: Schedule) -> None:
+    clock, names = schedule.world.clock, []
+    for _ in range(4):
+        schedule.tick()
+        names.append(backup_name(clock.now_ms()))
+        clock.advance(DAY_S - 60)
+        schedule.tick()  # not yet
+        clock.advance(60)
+
+    assert schedule.written == [name + PARTIAL for name in names]
+    assert schedule.names() == names[2:]
+    run = schedule.newest()
+    assert (run.state, run.source, run.actor_id) == (JobState.DONE, "job", 0)
+    assert f"Removed {names[1]}." in run.lines
+    rows = schedule.world.look(select(audit_log.c.action, audit_log.c.source))
+    assert [tuple(row) for row in rows] == [("job_start", "job")] * 4
+
+
+def test_restarted_server_continues_the_schedule(schedule: Schedule) -> None:
+    schedule.tick()
+    schedule.world.clock.advance(DAY_S // 2)
+
+    again = Schedule(schedule.world, schedule.path)
+    again.tick()
+    assert again.written == []
+    schedule.world.clock.advance(DAY_S // 2)
+    again.tick()
+    assert len(again.written) == 1
+
+
+def test_two_workers_start_one_backup(schedule: Schedule) -> None:
+    async def both() -> None:
+        await asyncio.gather(*(runs.start_due() for runs, _, _ in schedule.workers))
+
+    schedule.world.run(both())
+    schedule.tick(1)
+    schedule.tick(0)
+
+    assert len(schedule.written) == len(schedule.names()) == 1
+
+
+def test_run_that_was_queued_too_late_writes_nothing(schedule: Schedule) -> None:
+    schedule.world.run(schedule.workers[0][0].start_due())
+    schedule.world.run(schedule._back_up(schedule.path / backup_name(schedule.world.clock.now_ms()), lambda done: None))
+    schedule.written.clear()
+
+    schedule.world.run(schedule.workers[0][2].work(KIND))
+
+    assert schedule.written == []
+    assert schedule.newest().lines == "a newer backup exists."
+
+
+def test_backup_of_staff_counts_and_is_written_in_any_case(schedule: Schedule) -> None:
+    root = Actor(schedule.world.add_player(a_player("root", priv=DEVELOPER)), "web")
+    _, desk, worker = schedule.workers[0]
+    for _ in range(2):
+        schedule.world.run(desk.start(root, KIND, {"by": "someone"}))
+        schedule.world.run(worker.work(KIND))
+        schedule.world.clock.advance(60)
+
+    schedule.tick()
+
+    assert len(schedule.written) == 2
+    assert schedule.newest().params == "{}"
+
+
+def test_damaged_copy_fails_the_run_and_the_last_good_one_stays(schedule: Schedule) -> None:
+    schedule.tick()
+    good = schedule.names()
+    schedule.spoil = lambda folder: (folder / "kiai.db").write_bytes(b"the databasf")
+    schedule.world.clock.advance(DAY_S)
+    schedule.tick()
+
+    assert schedule.newest().state == JobState.FAILED
+    assert "kiai.db of the backup is damaged" in schedule.newest().lines
+    assert schedule.names() == good
+    schedule.tick()
+    schedule.world.clock.advance(RETRY_MS // 1000 - 1)
+    schedule.tick()
+    assert len(schedule.written) == 2  # none for an hour
+    schedule.spoil = lambda folder: None
+    schedule.world.clock.advance(1)
+    schedule.tick()
+    assert schedule.newest().state == JobState.DONE
+
+
+def test_doctor_reports_when_two_times_have_passed(schedule: Schedule) -> None:
+    assert schedule.doctor() == [f"{schedule.path} contains no good backup"]
+    schedule.tick()
+    schedule.world.clock.advance(2 * DAY_S)
+    assert schedule.doctor() == []
+    schedule.world.clock.advance(1)
+    [problem] = schedule.doctor()
+    assert "but backup_every is 1 day" in problem
+
+
+def test_damaged_backup_is_not_good_and_is_not_removed(schedule: Schedule) -> None:
+    schedule.tick()
+    [damaged] = schedule.names()
+    (schedule.path / damaged / MANIFEST).write_text("{")
+
+    for _ in range(3):
+        schedule.world.clock.advance(DAY_S)
+        schedule.tick()
+
+    assert len(schedule.written) == 4
+    assert damaged in schedule.names()
+    assert len(schedule.names()) == 3  # and the last two
+
+
+def test_foreign_folders_links_and_young_partial_ones_stay(schedule: Schedule, tmp_path: Path) -> None:
+    clock = schedule.world.clock
+    schedule.path.mkdir()
+    old, young = (backup_name(clock.now_ms() - ago) + PARTIAL for ago in (PARTIAL_KEPT_MS + 1000, PARTIAL_KEPT_MS))
+    for name in (old, young, "notes", f"{backup_name(0)}.old"):
+        (schedule.path / name).mkdir()
+        os.utime(schedule.path / name, (0, 0))
+    (tmp_path / "elsewhere").mkdir()
+    (schedule.path / (backup_name(0) + PARTIAL)).symlink_to(tmp_path / "elsewhere")
+    before = set(schedule.names())
+
+    schedule.tick()
+
+    assert before - set(schedule.names()) == {old}
+    assert (tmp_path / "elsewhere").is_dir()
+
+
+def test_without_backup_every_nothing_starts(world: World, tmp_path: Path) -> None:
+    schedule = Schedule(world, tmp_path)
+    schedule.folder = BackupFolder(tmp_path / "b", None, Retention(last=1), world.clock)
+    schedule.workers = [schedule._worker(schedule.folder)]
+    schedule.tick()
+    assert schedule.written == []
+    assert schedule.doctor() == []
+
+
+def test_unsafe_folder_is_refused(schedule: Schedule) -> None:
+    def refuse(path: Path) -> None:
+        raise Refused(f"{path} is inside the data")
+
+    desk = schedule.workers[0][1]
+    runs = BackupRuns(desk, schedule.folder, schedule._back_up, refuse, schedule.world.clock)
+    with pytest.raises(Refused, match="inside the data"):
+        schedule.world.run(runs.start_due())
+    with pytest.raises(Refused, match="inside the data"):
+        schedule.world.run(desk.start(OPERATOR, KIND, {}))
