@@ -20,6 +20,7 @@ from kiai.realtime.port import Realtime
 from kiai.server_settings import Settings
 from kiai.setting_types import retention_counts
 from kiai.staff import backups
+from kiai.staff.backup_examination import BackupReport, examine
 from kiai.staff.backup_folder import BackupFolder
 from kiai.staff.backup_retention import Retention
 from kiai.staff.backups import Manifest, check, read_manifest, record_back_up, restore_files, restore_sqlite
@@ -337,6 +338,11 @@ def backup_folder(settings: Settings, clock: Clock) -> BackupFolder | None:
         return None
     every = None if settings.backup_every is None else parse_duration(settings.backup_every)
     return BackupFolder(settings.backup_to, every, Retention(**retention_counts(settings.backup_keep)), clock)
+
+
+async def examine_backup(folder: Path) -> BackupReport:
+    """Examine a backup of either database engine, and write nothing."""
+    return await asyncio.to_thread(examine, folder, schema=newest())
 
 
 async def restore(settings: Settings, folder: Path) -> int:

@@ -228,3 +228,102 @@ def test_manifest_without_the_database_is_rejected(server: Server, tmp_path: Pat
     done = without_assertions(tmp_path / "new", copy)
     assert (done.returncode, "does not name the parts" in done.stderr) == (1, True), done.stderr
     assert not (tmp_path / "new" / "files").exists()
+
+
+def state_of(folder: Path) -> dict[str, tuple[int, int]]:
+    return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")}
+
+
+def checked(copy: Path, exit_code: int) -> dict[str, object]:
+    """Check a backup; return the report. The data folder must not be created."""
+    absent = copy.parent / "absent"
+    before = state_of(copy.parent)
+    done = run_kiai(absent, "restore", str(copy), "--check", "--json")
+    assert done.returncode == exit_code, done
+    assert state_of(copy.parent) == before
+    found = json.loads(done.stdout)
+    assert set(found) == {"ok", "problems", "files", "bytes", "schema", "made_at"}
+    assert found["ok"] == (exit_code == 0)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_check_proves_a_back_up_and_names_what_is_wrong(server: Server, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    manifest = server.cli("backup", str(copy))
+    report = checked(copy, 0)
+    assert report["problems"] == []
+    assert (report["files"], report["schema"]) == (manifest["files"], manifest["schema"])
+    assert report["made_at"] == manifest["made_at_ms"] // 1000
+
+    first, second, *_ = sorted((copy / "files" / "osu").iterdir())
+    first.write_bytes(first.read_bytes()[:-1] + b"x")
+    kept = second.read_bytes()
+    second.unlink()
+    assert checked(copy, 1)["problems"] == [
+        f"osu/{first.name} of the backup is damaged",
+        f"osu/{second.name} of the backup is missing or cannot be read: No such file or directory",
+    ]
+    second.write_bytes(kept)
+
+    (copy / "manifest.json").unlink()
+    report = checked(copy, 1)
+    assert (report["files"], report["made_at"]) == (None, None)
+    assert "does not contain a complete backup" in str(report["problems"])
+
+
+def test_check_names_the_row_whose_file_the_back_up_does_not_have(server: Server, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    server.cli("backup", str(copy))
+    listing, manifest = copy / "files.jsonl", copy / "manifest.json"
+    lines = [line for line in listing.read_text().splitlines(keepends=True) if not line.startswith('{"key":"osu/')]
+    listing.write_text("".join(lines))
+    changed = json.loads(manifest.read_text()) | {
+        "files": len(lines),
+        "list_sha256": hashlib.sha256(listing.read_bytes()).hexdigest(),
+    }
+    manifest.write_text(json.dumps(changed))
+
+    if stores.SHARED:  # the rows of a dump are checked when PostgreSQL loads them
+        assert checked(copy, 0)["problems"] == []
+        return
+    problems = checked(copy, 1)["problems"]
+    assert isinstance(problems, list)
+    assert len(problems) == len(SONGS)
+    assert problems[0].startswith(f"the .osu file of map {SONGS[0].id} is not in the backup: osu/")
+
+
+def test_restore_into_needs_a_new_or_empty_folder(server: Server, tmp_path: Path) -> None:
+    server.cli("backup", str(tmp_path / "copy"))
+    new, full = tmp_path / "into", tmp_path / "full"
+    full.mkdir()
+    (full / "notes.txt").write_text("mine")
+
+    refused = run_kiai(server.data, "restore", str(tmp_path / "copy"), "--into", str(full))
+    assert (refused.returncode, refused.stderr) == (1, f"kiai: {full} is not empty; choose a new folder\n")
+    assert [path.name for path in full.iterdir()] == ["notes.txt"]
+
+    live = server.data / "files"
+    before = state_of(live)
+    if stores.SHARED:
+        refused = run_kiai(server.data, "restore", str(tmp_path / "copy"), "--into", str(new))
+        assert "the backup is for postgresql, but the database is sqlite" in refused.stderr
+        return
+    assert cli(server.data, "restore", str(tmp_path / "copy"), "--into", str(new))["files"] > 0
+    assert state_of(live) == before
+    assert cli(new, "doctor", "--repair")["problems"] == []
+
+
+def test_list_of_back_ups_has_the_next_one(server: Server, tmp_path: Path) -> None:
+    folder = tmp_path / "all"
+    made = server.cli("backup", str(folder / "kiai-20260102T030405Z"))
+    (folder / "kiai-20260101T030405Z").mkdir()
+    (folder / "notes").mkdir()
+    found = cli(server.data, "backups", BACKUP_TO=str(folder), BACKUP_EVERY="1d")
+    at = made["made_at_ms"] // 1000
+    assert [(Path(one["path"]).name, one["ok"]) for one in found["backups"]] == [
+        ("kiai-20260102T030405Z", True),
+        ("kiai-20260101T030405Z", False),
+    ]
+    assert (found["backups"][0]["at"], found["next_at"]) == (at, at + 86_400)
+    assert found["backups"][0]["bytes"] == made["bytes"] + sum(part["size"] for part in made["database"])

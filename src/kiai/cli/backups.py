@@ -1,4 +1,4 @@
-"""The commands `kiai backup` and `kiai restore`."""
+"""The commands `kiai backup`, `kiai backups` and `kiai restore`."""
 
 import asyncio
 from pathlib import Path
@@ -17,6 +17,7 @@ from kiai.cli.common import (
     settings_of,
     with_services,
 )
+from kiai.errors import Refused, Unavailable
 from kiai.server_settings import Settings
 
 if TYPE_CHECKING:
@@ -70,13 +71,87 @@ def restore(
     data: DataOption = None,
     database: DatabaseOption = None,
     files: FilesOption = None,
+    into: Annotated[
+        Path | None,
+        typer.Option("--into", metavar="DATA", help="Restore into this folder only, which must be new or empty."),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Verify checksums, database and references, and write nothing.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Restore a backup into a new data folder or database."""
     out = Output(as_json)
+    if check:
+        _check(out, folder)
+        return
     # Without services, which require a database: `restore` needs a place without one.
     with errors_as_exit(out):
         from kiai.stores import restore as restore_stores
 
-        count = asyncio.run(restore_stores(settings_of(data, database=database, files=files), folder))
+        settings = settings_of(data, database=database, files=files)
+        if into is not None:
+            settings = _inside(settings, into, database or files)
+        count = asyncio.run(restore_stores(settings, folder))
     out.result({"files": count}, f"Restored the database and {pluralized(count, 'file')}. Check it with `kiai doctor`.")
+
+
+def _inside(settings: Settings, into: Path, elsewhere: str | None) -> Settings:
+    """Return settings whose database and files are in the folder `into`. Raises Refused, Unavailable."""
+    if elsewhere:
+        raise Refused("--into restores everything into one folder; leave out --database and --files")
+    try:
+        if into.exists() and any(into.iterdir()):
+            raise Refused(f"{into} is not empty; choose a new folder")
+    except OSError as error:
+        raise Unavailable(f"folder {into}", error.strerror or str(error)) from error
+    # Not the places of the running server that kiai.toml names.
+    return msgspec.structs.replace(settings, data=into, database=None, files=None)
+
+
+def _check(out: Output, folder: Path) -> None:
+    from kiai.stores import examine_backup
+
+    report = asyncio.run(examine_backup(folder))
+    size = (report.bytes or 0) / 1e6
+    good = f"The backup is good: schema {report.schema}, {pluralized(report.files or 0, 'file')}, {size:.1f} MB."
+    out.result(msgspec.to_builtins(report), *(report.problems or [good]))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def backups(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """List the backups in the folder of the setting backup_to, the newest first, and when the next one is due."""
+    out = Output(as_json)
+    with errors_as_exit(out):
+        from kiai.clock import SystemClock
+        from kiai.staff.audit import utc_text
+        from kiai.stores import backup_folder, require_data
+
+        settings = settings_of(data)
+        require_data(settings)
+        folder = backup_folder(settings, SystemClock())
+        if folder is None:
+            raise Refused("the setting backup_to names no folder for backups")
+        found = asyncio.run(folder.backups())
+    next_at_ms = folder.next_at_ms(found)
+    listed = [
+        {
+            "path": str(folder.path / one.name),
+            "at": one.at_ms // 1000,
+            "bytes": one.bytes,
+            "files": one.files,
+            "new_bytes": one.bytes,  # each backup is a full copy
+            "ok": one.ok,
+        }
+        for one in found
+    ]
+    lines = [
+        f"{one.name}  {pluralized(one.files, 'file')}, {one.bytes / 1e6:.1f} MB"
+        if one.ok
+        else f"{one.name}  incomplete"
+        for one in found
+    ] or [f"{folder.path} contains no backup."]
+    after = "No backup starts by itself." if next_at_ms is None else f"Next backup: {utc_text(next_at_ms)}."
+    next_at = None if next_at_ms is None else next_at_ms // 1000
+    out.result({"backups": listed, "next_at": next_at}, *lines, after)

@@ -36,6 +36,7 @@ MODULES: Final = {
     "top": "top:top",
     "shutdown": "server_acts:shutdown",
     "backup": "backups:backup",
+    "backups": "backups:backups",
     "restore": "backups:restore",
     "migrate": "maintenance:migrate",
 }

@@ -186,8 +186,11 @@ def _sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_manifest(folder: Path, *, engine: str, schema: str) -> Manifest:
-    """Return the manifest of a backup. Raises Refused if this version and database cannot restore it."""
+def read_manifest(folder: Path, *, engine: str | None, schema: str) -> Manifest:
+    """Return the manifest of a backup. Raises Refused if this version and database cannot restore it.
+
+    `engine` is None for any database.
+    """
     try:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
     except OSError as error:
@@ -196,11 +199,11 @@ def read_manifest(folder: Path, *, engine: str, schema: str) -> Manifest:
         raise Refused(f"{folder / MANIFEST} is damaged: {error}") from error
     if manifest.format != FORMAT:
         raise Refused(f"the backup has format {manifest.format}, but this version of kiai reads format {FORMAT}")
-    if manifest.engine != engine:
+    if engine is not None and manifest.engine != engine:
         raise Refused(f"the backup is for {manifest.engine}, but the database is {engine}")
     # A PostgreSQL dump contains rows only and needs the same tables. An SQLite backup is a whole database file, which
     # `kiai migrate` can update; only a newer schema is unknown.
-    if engine == "postgresql" and manifest.schema != schema:
+    if manifest.engine == "postgresql" and manifest.schema != schema:
         raise Refused(
             f"the backup has schema {manifest.schema}, but this version of kiai needs {schema}; restore it with the "
             f"version that made it ({manifest.version}), then run `kiai migrate` with this version"
@@ -221,28 +224,35 @@ def read_manifest(folder: Path, *, engine: str, schema: str) -> Manifest:
 
 def check(folder: Path, manifest: Manifest) -> None:
     """Verify the checksum of every part and file of a backup, before anything is restored. Raises Refused."""
+    for fault in faults(folder, manifest):
+        raise Refused(fault)
+
+
+def faults(folder: Path, manifest: Manifest) -> Iterator[str]:
+    """Yield each part and file of a backup that is missing or damaged. Raises Refused if its lists are not usable."""
     # A correct checksum does not prove that a name is harmless: someone may have written both. So the names of the
     # parts and files are verified, too.
     expected = {SQLITE_FILE} if manifest.engine == "sqlite" else {f"{TABLES}/{name}.copy" for name in metadata.tables}
     if {part.key for part in manifest.database} != expected or len(manifest.database) != len(expected):
         raise Refused(f"{folder / MANIFEST} does not name the parts of a {manifest.engine} database")
-    count = sum(1 for _ in _listed_files(folder))
+    count = sum(1 for _ in listed_files(folder))
     if count != manifest.files:
         raise Refused(f"{folder / LIST} lists {count} files, but {MANIFEST} states {manifest.files}")
-    for root, parts in ((folder, manifest.database), (folder / FILES, _listed_files(folder))):
+    for root, parts in ((folder, manifest.database), (folder / FILES, listed_files(folder))):
         for part in parts:
             try:
                 sha256 = _sha256_of(root / part.key)
             except OSError as error:
-                raise Refused(f"{part.key} of the backup is missing or cannot be read: {error.strerror}") from error
+                yield f"{part.key} of the backup is missing or cannot be read: {error.strerror}"
+                continue
             if sha256 != part.sha256:
-                raise Refused(f"{part.key} of the backup is damaged")
+                yield f"{part.key} of the backup is damaged"
 
 
 async def restore_files(folder: Path, files: Files, progress: Progress = lambda done: None) -> int:
     """Store every file of a verified backup and return their number. Raises Refused."""
     count = 0
-    for listed in _listed_files(folder):
+    for listed in listed_files(folder):
         try:
             data = await asyncio.to_thread((folder / FILES / listed.key).read_bytes)
         except OSError as error:
@@ -253,7 +263,7 @@ async def restore_files(folder: Path, files: Files, progress: Progress = lambda 
     return count
 
 
-def _listed_files(folder: Path) -> Iterator[BackedUpFile]:
+def listed_files(folder: Path) -> Iterator[BackedUpFile]:
     """Yield the files in the list. Raises Refused at an invalid key, which could lead out of the store."""
     with open(folder / LIST, "rb") as listing:
         for number, line in enumerate(listing, 1):

@@ -132,11 +132,39 @@ def check_pages(path: Path, *, within_s: float = CHECK_S) -> bool:
     return True
 
 
+_FILE_ROWS: Final = (
+    ("SELECT score_id, md5 FROM replays ORDER BY score_id", "the replay of score"),
+    ("SELECT id, avatar FROM users WHERE avatar IS NOT NULL ORDER BY id", "the avatar of user"),
+    ("SELECT id, md5 FROM maps ORDER BY key", "the .osu file of map"),
+)
+
+
+def copy_faults(path: Path) -> list[str]:
+    """Return damaged pages of a copy of a database, or else its broken references. Raises Damaged, Unavailable.
+
+    No process may write to the file. Creates no file next to it.
+    """
+    with _opened(path, "mode=ro&immutable=1") as connection:
+        damages = [row[0] for row in connection.execute("PRAGMA integrity_check(20)") if row[0] != "ok"]
+        return damages or [
+            f"{row[0]} row {row[1]} refers to nothing in {row[2]}"
+            for row in connection.execute("PRAGMA foreign_key_check")
+        ]
+
+
+def rows_with_files(path: Path) -> Iterator[tuple[str, str | bytes]]:
+    """Yield what a row of a copy describes, and the md5 or key of its file. Raises Damaged, Unavailable."""
+    with _opened(path, "mode=ro&immutable=1") as connection:
+        for statement, what in _FILE_ROWS:
+            for id_, name in connection.execute(statement):
+                yield f"{what} {id_}", name
+
+
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+def _opened(path: Path, options: str = "mode=ro") -> Iterator[sqlite3.Connection]:
     """Open a read-only connection. Errors of SQLite become Damaged or Unavailable."""
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+        connection = sqlite3.connect(f"file:{path}?{options}", uri=True, isolation_level=None)
         try:
             connection.execute("PRAGMA busy_timeout = 5000")
             yield connection

@@ -203,6 +203,7 @@ WITHOUT_ROW: Final = {
     "demo": "fills an empty data folder, before there is a log",
     "recalc": "computes again what follows from the scores",
     "backup": "reads",
+    "backups": "reads",
     "restore": "restores a log that exists",
     "migrate": "changes the schema",
     "users claim-code": "fails on a server with an owner; tests/staff/test_ownership.py has its row",

@@ -1,0 +1,58 @@
+"""Proves a backup without restoring it: checksums, database, and the files that its rows name. Writes nothing."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from kiai.beatmaps import osu_key
+from kiai.errors import KiaiError
+from kiai.scores.model import replay_key
+from kiai.staff.backups import Manifest, faults, listed_files, read_manifest
+from kiai.storage.dumping import SQLITE_FILE
+from kiai.storage.sqlite_file import copy_faults, rows_with_files
+
+LISTED_MAX: Final = 50  # problems
+
+
+class BackupReport(msgspec.Struct, frozen=True):
+    """The result. `bytes` includes the database, `made_at` is in unix seconds.
+
+    Fields from a manifest that cannot be read are None. `problems` are at most 50 sentences.
+    """
+
+    ok: bool
+    problems: list[str]
+    files: int | None = None
+    bytes: int | None = None
+    schema: str | None = None
+    made_at: int | None = None
+
+
+def examine(folder: Path, *, schema: str) -> BackupReport:
+    """Examine a backup for a server with this schema. Reads every file."""
+    try:
+        manifest = read_manifest(folder, engine=None, schema=schema)
+    except KiaiError as error:
+        return BackupReport(False, [str(error)])
+    try:
+        problems = list(islice(faults(folder, manifest), LISTED_MAX))
+        if not problems and manifest.engine == "sqlite":
+            problems = list(islice(_database_problems(folder, manifest, schema), LISTED_MAX))
+    except KiaiError as error:
+        problems = [str(error)]
+    size = manifest.bytes + sum(part.size for part in manifest.database)
+    return BackupReport(not problems, problems, manifest.files, size, manifest.schema, manifest.made_at_ms // 1000)
+
+
+def _database_problems(folder: Path, manifest: Manifest, schema: str) -> Iterator[str]:
+    yield from (f"{SQLITE_FILE}: {fault}" for fault in copy_faults(folder / SQLITE_FILE))
+    if manifest.schema != schema:  # the tables of an older version may have other columns
+        return
+    keys = {listed.key for listed in listed_files(folder)}
+    for what, name in rows_with_files(folder / SQLITE_FILE):
+        key = replay_key(name) if isinstance(name, bytes) else name if "/" in name else osu_key(name)
+        if key not in keys:
+            yield f"{what} is not in the backup: {key}"
