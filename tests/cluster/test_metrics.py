@@ -152,8 +152,8 @@ def test_sigusr1_to_the_first_process_writes_the_stacks_of_every_worker(cluster:
 
     cluster.signal(signal.SIGUSR1)
 
-    eventually(lambda: {line["pid"] for line in log_lines(cluster, "stacks")} == workers | {cluster.process_id})
-    assert {line["pid"] for line in log_lines(cluster, "thread")} == workers | {cluster.process_id}
+    for event in ("stacks", "thread"):
+        eventually(lambda: {line["pid"] for line in log_lines(cluster, event)} == workers | {cluster.process_id})  # noqa: B023
     assert set(cluster.workers()) == workers
 
 

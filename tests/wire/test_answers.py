@@ -93,7 +93,9 @@ def routes_of(faces: HttpServer) -> list[Route]:
         ("health", front._health, {"localhost": "", OSU: "", API: ""}),
     ):
         for info in falcon.inspect.inspect_routes(app):  # type: ignore[arg-type]
-            resource = app._router.find(info.path.replace("{", "").replace("}", ""))[0]  # type: ignore[attr-defined]
+            # A filled parameter, because its name may be another route: /addresses/{block} and /addresses/block.
+            path = re.sub(r"{[^}]*}", FILLED[0], info.path)
+            resource = app._router.find(path)[0]  # type: ignore[attr-defined]
             methods = _methods_of(resource) if face != "api" else declared.get(info.path)
             for host, prefix in hosts.items():
                 if prefix and info.path not in declared:

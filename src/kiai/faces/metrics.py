@@ -27,7 +27,7 @@ from kiai.shared_memory import SharedMemory
 BUCKETS_MS: Final = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 5_000)
 LAG_EVERY_S: Final = 0.25
 LAGS_OF_A_MINUTE: Final = 240
-SERIES_MAX: Final = 1_000  # per metric; the labels come from routes, but a bug must not fill the memory of Prometheus
+SERIES_MAX: Final = 2_000  # per metric; the labels come from routes, but a bug must not fill the memory of Prometheus
 PUBLISH_EVERY_S: Final = 0.05
 """The maximum age of another worker's figures, and the period whose counts are lost when a worker is killed."""
 PROCESS_EVERY_S: Final = 1.0
