@@ -143,8 +143,8 @@ def test_metrics_need_no_store_and_each_worker_logs_an_outage_once(cluster: Clus
     )
     lines = Counter(str(line["job"]) for line in log_lines(cluster, "job failed")[lines_before:])
     assert sum((failures(cluster) - failed).values()) > sum(lines.values()) > 0
-    # One line per worker and outage; on a busy machine a store may miss its deadlines once more after the pause.
-    assert max(lines.values()) <= patiently(2), lines
+    # One line per worker and outage; on a busy machine a store may miss its deadlines once more in each worker.
+    assert max(lines.values()) <= patiently(4), lines
 
 
 def test_sigusr1_to_the_first_process_writes_the_stacks_of_every_worker(cluster: Cluster) -> None:
