@@ -98,8 +98,10 @@ def rates_between(before: ServerFigures, now: ServerFigures) -> Rates:
 
 
 def _increase(before: tuple[float, ...], now: tuple[float, ...]) -> list[float]:
-    # Counters become smaller when the server is started again between the readings.
-    return [max(0.0, count - earlier) for count, earlier in zip(now, before or (0.0,) * len(now), strict=True)]
+    # Counters become smaller when the server is started again between the readings, perhaps with other bounds.
+    if len(before) != len(now):
+        return list(now)
+    return [max(0.0, count - earlier) for count, earlier in zip(now, before, strict=True)]
 
 
 # --- the server's side

@@ -11,7 +11,7 @@ from tests.builders import DEVELOPER, World, a_player
 
 from kiai.errors import Refused
 from kiai.staff import OPERATOR, Actor
-from kiai.staff.backup_folder import BackupFolder
+from kiai.staff.backup_folder import LOCK, BackupFolder
 from kiai.staff.backup_retention import PARTIAL, PARTIAL_KEPT_MS, Retention, backup_name
 from kiai.staff.backup_runs import KIND, RETRY_MS, BackupRuns
 from kiai.staff.backups import MANIFEST, Manifest, Progress, back_up, check
@@ -71,7 +71,7 @@ class Schedule:
         return found
 
     def names(self) -> list[str]:
-        return sorted(os.listdir(self.path))
+        return sorted(name for name in os.listdir(self.path) if name != LOCK)
 
     def doctor(self) -> list[str]:
         world = self.world
@@ -182,6 +182,40 @@ def test_damaged_copy_fails_the_run_and_the_last_good_one_stays(schedule: Schedu
     schedule.world.clock.advance(1)
     schedule.tick()
     assert schedule.newest().state == JobState.DONE
+
+
+def test_backup_that_a_wrong_clock_dated_in_the_future_stops_nothing(schedule: Schedule) -> None:
+    clock = schedule.world.clock
+    now_ms = clock.now_ms()
+    clock.set_now_ms(now_ms + 3_650 * DAY_S * 1000)
+    schedule.tick()
+    clock.set_now_ms(now_ms)
+    assert schedule.doctor() == [f"{schedule.path} contains no good backup"]
+
+    for _ in range(3):
+        schedule.tick()
+        clock.advance(DAY_S)
+
+    assert len(schedule.written) == 4
+    assert schedule.written[-1].removesuffix(PARTIAL) in schedule.names(), "the newest one is not removed"
+
+
+def test_interval_may_be_shorter_than_the_wait_after_a_failure(schedule: Schedule) -> None:
+    folder = BackupFolder(schedule.path, 600, Retention(last=2), schedule.world.clock)
+    schedule.workers = [schedule._worker(folder)]
+
+    for _ in range(3):
+        schedule.tick()
+        schedule.world.clock.advance(600)
+
+    assert len(schedule.written) == 3
+
+
+def test_worker_that_lost_its_lease_keeps_its_folder_to_itself(schedule: Schedule) -> None:
+    with schedule.folder.writing():
+        schedule.tick()
+        assert "another process writes a backup" in schedule.newest().lines
+    assert schedule.written == []
 
 
 def test_doctor_reports_when_two_times_have_passed(schedule: Schedule) -> None:

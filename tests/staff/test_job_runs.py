@@ -13,6 +13,7 @@ from kiai.errors import Invalid, KiaiError, NotAllowed, NotFound, Refused, Unava
 from kiai.osu.privileges import Privilege
 from kiai.staff import OPERATOR, Actor
 from kiai.staff.job_runs import (
+    _STORE,
     KEPT,
     LINE_MAX,
     LINES_MAX,
@@ -25,6 +26,7 @@ from kiai.staff.job_runs import (
     JobState,
     JobWorker,
 )
+from kiai.storage.port import Command
 from kiai.storage.tables import audit_log, job_runs
 
 ADMINISTRATOR = int(NORMAL | Privilege.ADMINISTRATOR)
@@ -216,6 +218,33 @@ def test_a_run_that_a_stop_interrupts_continues_on_the_next_worker(world: World,
 
     assert works.ran == [(run_id, 0), (run_id, 7)]
     assert works.ended == ["cancelled"]
+    assert works.row(run_id).state_name == "done"
+
+
+def test_progress_that_cannot_be_stored_does_not_end_the_work(
+    world: World, works: Works, root: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = world.run(works.desk.start(root, "sweep", {}))
+    refused: list[Command] = []
+    change = works.worker._change
+
+    async def fail_twice(command: Command, **values: int | str) -> int:
+        if command is _STORE and len(refused) < 2:
+            refused.append(command)
+            raise Unavailable("database")
+        return await change(command, **values)
+
+    monkeypatch.setattr(works.worker, "_change", fail_twice)
+
+    async def carried_out() -> None:
+        work = asyncio.create_task(works.worker.work("sweep"))
+        await works.stored(run_id, position=7)
+        works.go_on.set()
+        assert await work
+
+    world.run(carried_out())
+
+    assert len(refused) == 2
     assert works.row(run_id).state_name == "done"
 
 

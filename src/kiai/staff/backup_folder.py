@@ -5,19 +5,25 @@ because each would count and remove the backups of the others.
 """
 
 import asyncio
+import contextlib
+import fcntl
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from kiai.clock import Clock
-from kiai.errors import Unavailable
+from kiai.errors import Unavailable, WrongState
 from kiai.logs import get_logger
 from kiai.osu.durations import duration_text
 from kiai.staff.audit import utc_text
 from kiai.staff.backup_retention import PARTIAL, Retention, StoredBackup, newest_good, removable, time_of_name
 from kiai.staff.backups import FORMAT, LIST, MANIFEST, Manifest
+
+LOCK: Final = ".writing.lock"
 
 
 class BackupFolder:
@@ -30,9 +36,9 @@ class BackupFolder:
         self._clock = clock
 
     @property
-    def is_scheduled(self) -> bool:
-        """Whether backups start by themselves."""
-        return self._every_s is not None
+    def every_ms(self) -> int | None:
+        """The time between two backups in ms, None if none starts by itself."""
+        return None if self._every_s is None else self._every_s * 1000
 
     async def backups(self) -> list[StoredBackup]:
         """Return all backups, the newest first; none if the folder does not exist. Raises Unavailable."""
@@ -42,7 +48,8 @@ class BackupFolder:
         """Return when the next backup is due, in unix ms; now if it is overdue. None if none starts by itself."""
         if self._every_s is None:
             return None
-        newest, now = newest_good(backups), self._clock.now_ms()
+        now = self._clock.now_ms()
+        newest = newest_good(backups, now)
         return now if newest is None else max(now, newest.at_ms + self._every_s * 1000)
 
     async def is_due(self) -> bool:
@@ -55,7 +62,7 @@ class BackupFolder:
         if self._every_s is None:
             return None
         try:
-            newest = newest_good(await self.backups())
+            newest = newest_good(await self.backups(), self._clock.now_ms())
         except Unavailable as error:
             return str(error)
         if newest is None:
@@ -64,6 +71,26 @@ class BackupFolder:
             return None
         every = duration_text(self._every_s)
         return f"the newest good backup in {self.path} is of {utc_text(newest.at_ms)}, but backup_every is {every}"
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Exclude other processes that write a backup here, e.g. a worker that has lost its lease without noticing.
+
+        Raises WrongState if one does, and Unavailable if the folder cannot be used.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise Unavailable(f"backup folder {self.path}", error.strerror or str(error)) from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise WrongState(f"another process writes a backup to {self.path}") from error
+            yield
+        finally:
+            os.close(descriptor)
 
     async def prune(self) -> list[str]:
         """Remove the backups that the rule no longer holds, and return their names. Raises Unavailable."""
@@ -78,7 +105,8 @@ def _read_folder(path: Path) -> list[StoredBackup]:
             for entry in entries:
                 at_ms = time_of_name(entry.name)
                 if at_ms is not None and entry.is_dir(follow_symlinks=False):
-                    found.append(_read_backup(Path(entry.path), at_ms))
+                    with contextlib.suppress(FileNotFoundError):  # a run has just renamed it
+                        found.append(_read_backup(Path(entry.path), at_ms))
     except FileNotFoundError:
         return []
     except OSError as error:

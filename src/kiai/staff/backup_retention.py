@@ -63,21 +63,25 @@ def time_of_name(name: str) -> int | None:
         return None
 
 
-def newest_good(backups: Iterable[StoredBackup]) -> StoredBackup | None:
-    """Return the newest complete backup, None without one."""
-    return max((one for one in backups if one.ok), key=lambda one: (one.at_ms, one.name), default=None)
+def newest_good(backups: Iterable[StoredBackup], now_ms: int) -> StoredBackup | None:
+    """Return the newest complete backup up to now, None without one. A wrong clock may have dated others later."""
+    past = (one for one in backups if one.ok and one.at_ms <= now_ms)
+    return max(past, key=lambda one: (one.at_ms, one.name), default=None)
 
 
 def removable(backups: Sequence[StoredBackup], keep: Retention, now_ms: int) -> list[str]:
     """Return the names of the backups to remove, the oldest first.
 
-    - Complete ones that no part of `keep` holds, but never the newest one.
+    - Complete ones that no part of `keep` holds, but never the newest one, nor the newest one up to now.
     - Incomplete ones that are named `.partial` and older than a day.
 
     A damaged one stays until the operator has looked at it.
     """
     good = sorted((one for one in backups if one.ok), key=lambda one: (one.at_ms, one.name), reverse=True)
     held = {one.name for one in good[: max(1, keep.last)]}
+    newest = newest_good(good, now_ms)  # a wrong clock may have dated others later
+    if newest is not None:
+        held.add(newest.name)
     for count, period in ((keep.daily, _day), (keep.weekly, _week), (keep.monthly, _month)):
         held |= _newest_of_each(good, period, count)
     return [

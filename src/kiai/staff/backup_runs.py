@@ -18,7 +18,7 @@ from kiai.staff.audit import JOB
 from kiai.staff.backup_folder import BackupFolder
 from kiai.staff.backup_retention import PARTIAL, backup_name
 from kiai.staff.backups import Manifest, Progress
-from kiai.staff.job_runs import CheckedStart, JobDesk, JobKind, JobProgress, JobRun
+from kiai.staff.job_runs import CheckedStart, JobDesk, JobKind, JobProgress, JobRun, JobState
 
 KIND: Final = "backup"
 CHECK_EVERY_S: Final = 60.0
@@ -51,11 +51,15 @@ class BackupRuns:
         Raises Refused and Unavailable if the folder cannot be used.
         """
         folder = self._folder
-        if folder is None or not folder.is_scheduled or not await folder.is_due():
+        if folder is None or folder.every_ms is None or not await folder.is_due():
             return
         last = await self._desk.newest(KIND)
-        if last is not None and (last.is_active or self._clock.now_ms() - last.ended_at_ms < RETRY_MS):
-            return
+        if last is not None:
+            # A run that succeeded may be due again sooner, or its folder may be damaged.
+            wait_ms = min(RETRY_MS, folder.every_ms) if last.state == JobState.DONE else RETRY_MS
+            # A run that ended in the future was dated by a wrong clock.
+            if last.is_active or 0 <= self._clock.now_ms() - last.ended_at_ms < wait_ms:
+                return
         try:
             run_id = await self._desk.start(JOB, KIND, _BY_ITSELF)
         except WrongState:  # staff has just started one
@@ -76,6 +80,10 @@ class BackupRuns:
         # Read again: of two workers that find a backup due, the second one may queue its run when the first has ended.
         if run.parameters == _BY_ITSELF and not await folder.is_due():
             return "a newer backup exists."
+        with folder.writing():
+            return await self._write(folder, run, progress)
+
+    async def _write(self, folder: BackupFolder, run: JobRun, progress: JobProgress) -> str:
         target = folder.path / backup_name(run.started_at_ms)
         partial = target.with_name(target.name + PARTIAL)
         await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)

@@ -437,14 +437,16 @@ class JobWorker:
         stored = None
         while not (await asyncio.wait({work}, timeout=STORE_EVERY_S))[0]:
             now = (progress.done, progress.total, progress.position, progress.lines)
-            if now != stored:
-                done, total, position, lines = now
-                await self._change(
-                    _STORE, run_id=run.id, now_done=done, now_total=total, now_at=position, last_lines=lines
-                )
-                stored = now
-            if await self._database.one(_IS_CANCELLED, run_id=run.id):
-                return True
+            # A store that misses one progress does not end hours of work. The work has its own answer to that.
+            with contextlib.suppress(Unavailable):
+                if now != stored:
+                    done, total, position, lines = now
+                    await self._change(
+                        _STORE, run_id=run.id, now_done=done, now_total=total, now_at=position, last_lines=lines
+                    )
+                    stored = now
+                if await self._database.one(_IS_CANCELLED, run_id=run.id):
+                    return True
         return False
 
     async def _change(self, command: Command, **values: int | str) -> int:

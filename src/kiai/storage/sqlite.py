@@ -18,7 +18,7 @@ import itertools
 import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final, TypeVar
@@ -272,6 +272,7 @@ class SqliteDatabase:
         self._waiting = 0
         self._queued: deque[_Write] = deque()
         self._is_writing = False  # the writer thread is about to look at the queue
+        self._wanted_checkpoint: Future[None] | None = None
         self.timings = Timings()
         self._data_version: int | None = None
         self._has_large_cache = False
@@ -349,7 +350,9 @@ class SqliteDatabase:
                 self._writer.submit(self._write_queued)
             except RuntimeError:  # the database is closed
                 self._is_writing = False
-                raise
+                if write.claim():  # else the writer has begun it before it ended
+                    self._waiting -= 1
+                    raise
         # PERF: a future and a timer of the loop. Those of a thread pool, waited for with a timeout and shielded from
         # cancellation, took 50 us more.
         expiry = None if long else loop.call_later(WAIT_S, self._give_up, write)
@@ -390,6 +393,7 @@ class SqliteDatabase:
         # Before the first look: for a transaction that is queued later, this method is submitted again.
         self._is_writing = False
         while self._queued:
+            self._empty_wal_if_wanted()
             together = [self._queued.popleft()]
             # Long ones are for themselves: nobody else should wait for their end.
             while not together[0].long and self._queued and not self._queued[0].long and len(together) < TOGETHER_MAX:
@@ -504,7 +508,10 @@ class SqliteDatabase:
         """
         if self._wal_bytes() <= WAL_BYTES:
             return
-        await asyncio.wrap_future(self._writer.submit(self._empty_wal))
+        # While transactions always wait, the writer thread does no other work. It looks at this between two commits.
+        wanted = self._wanted_checkpoint = Future()
+        self._writer.submit(self._empty_wal_if_wanted)
+        await asyncio.wrap_future(wanted)
 
     def _wal_bytes(self) -> int:
         try:
@@ -512,14 +519,22 @@ class SqliteDatabase:
         except FileNotFoundError:
             return 0
 
-    def _empty_wal(self) -> None:
-        """Truncate the log; called in the writer thread."""
-        with _translated():
+    def _empty_wal_if_wanted(self) -> None:
+        """Truncate the log if `checkpoint` has asked for it; called in the writer thread."""
+        wanted, self._wanted_checkpoint = self._wanted_checkpoint, None
+        if wanted is None:
+            return
+        try:
             # A timeout would block all writes while a reader is active. The next transaction sets its own.
             self._writes.connection.execute("PRAGMA busy_timeout = 0")
             busy, pages, copied = self._writes.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            get_logger("database").warning("log not emptied", bytes=self._wal_bytes(), pages=pages, copied=copied)
+            if busy:
+                get_logger("database").warning("log not emptied", bytes=self._wal_bytes(), pages=pages, copied=copied)
+        except sqlite3.DatabaseError as error:  # the next call tries again
+            get_logger("database").warning("log not emptied", bytes=self._wal_bytes(), why=str(error))
+        finally:
+            if wanted.set_running_or_notify_cancel():
+                wanted.set_result(None)
 
     async def changed(self) -> bool:
         # `data_version` changes when another connection commits; our writer is another connection than our reader.

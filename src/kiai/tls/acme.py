@@ -25,10 +25,9 @@ from kiai.errors import KiaiError, Unavailable
 from kiai.tls.certificate import check_key, check_time, parse_chain
 from kiai.tls.folder import TlsFolder
 from kiai.tls.names import missing_names, server_names
-from kiai.tls.plan import TlsPlan
+from kiai.tls.plan import HOOK_S, TlsPlan
 
 REQUEST_S: Final = 30
-HOOK_S: Final = 180
 SHOWN_MAX: Final = 300  # characters of a text of the authority or the hook
 RESERVED: Final = 64 * 1024  # bytes that must be free for the new certificate
 NO_ACCOUNT: Final = "accountDoesNotExist"

@@ -104,18 +104,23 @@ class TlsFolder:
     # --- the certificate
 
     def store(self, chain: bytes, key: bytes) -> None:
-        """Replace the certificate and its key."""
+        """Replace the certificate and its key. Excludes other processes that do."""
+        with self.lock("files"):
+            self._replace(chain, key)
+
+    def recover(self) -> None:
+        """End a replacement that was interrupted."""
+        with self.lock("files"):
+            pending = self.read(self._pending)
+            if pending is not None:
+                at = pending.find(b"-----BEGIN CERTIFICATE-----")
+                self._replace(pending[at:], pending[:at])
+
+    def _replace(self, chain: bytes, key: bytes) -> None:
         self.write(self._pending, key + chain)
         self.write(self.key, key)
         self.write(self.chain, chain)
         self._pending.unlink(missing_ok=True)
-
-    def recover(self) -> None:
-        """End a replacement that was interrupted."""
-        pending = self.read(self._pending)
-        if pending is not None:
-            at = pending.find(b"-----BEGIN CERTIFICATE-----")
-            self.store(pending[at:], pending[:at])
 
     # --- the state
 

@@ -1,6 +1,6 @@
 """How the operator wants certificates to be obtained, from the settings."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -8,6 +8,8 @@ from kiai.server_settings import Settings
 
 Mode = Literal["off", "self", "auto", "file"]
 """`self`: a local authority. `auto`: an ACME authority. `file`: the operator's own certificate."""
+HOOK_S: Final = 180
+"""The longest time of one call of the hook that sets or removes a DNS record, in seconds."""
 
 
 class TlsPlan(msgspec.Struct, frozen=True):

@@ -13,12 +13,14 @@ from kiai.logs import get_logger
 from kiai.tls.authority import issue_locally, local_key_id
 from kiai.tls.folder import TlsFolder, TlsState
 from kiai.tls.names import missing_names, server_names
-from kiai.tls.plan import TlsPlan
+from kiai.tls.plan import HOOK_S, TlsPlan
 from kiai.tls.serving import read_fitting
 
 CHECK_EVERY_S: Final = 10.0
 DEADLINE_S: Final = 300.0
 """An authority that has not issued a certificate by then counts as failed."""
+PROCESS_S: Final = DEADLINE_S + 4 * HOOK_S + 60
+"""The longest time of the process of a renewal: the hook sets and removes a record for each of two names."""
 DELAYS_S: Final = (60, 300, 900, 1_800, 3_600, 7_200, 14_400, 21_600)
 """The waits after failures in a row; the last one repeats. Authorities allow about five failures per name and hour."""
 AFTER_SUCCESS_MS: Final = 3_600_000
@@ -50,6 +52,7 @@ def obtain(plan: TlsPlan, folder: TlsFolder, now_ms: int, *, force: bool = False
     if plan.mode not in ("self", "auto"):
         raise Refused("the server obtains no certificates; start it with --tls auto or --tls self")
     with folder.lock("renewal"):
+        folder.recover()  # a process that was ended while it replaced the files
         # Another process may have obtained one while this one waited for the lock.
         if not force and not is_due(plan, folder, now_ms):
             return
@@ -120,7 +123,7 @@ class Renewal:
             stdout=asyncio.subprocess.PIPE,
         )
         try:
-            async with asyncio.timeout(DEADLINE_S + 60):
+            async with asyncio.timeout(PROCESS_S):
                 answer, _ = await process.communicate(msgspec.json.encode(self._plan))
             why = answer.decode(errors="replace").strip()
         except TimeoutError:

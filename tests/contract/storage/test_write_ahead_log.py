@@ -4,8 +4,11 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+from tests.patience import patiently
 
 from kiai.storage import sqlite
+from kiai.storage.port import Command, Transaction
 from kiai.storage.sqlite import SqliteDatabase, connect
 
 LIMIT = 256 * 1024
@@ -50,6 +53,36 @@ def test_log_that_grew_during_a_long_read_is_truncated(path: Path, monkeypatch: 
         assert wal_bytes(path) <= LIMIT
 
         reader.close()
+        await database.close()
+
+    asyncio.run(scenario())
+
+
+def test_log_is_truncated_while_transactions_always_wait(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "WAL_BYTES", LIMIT)
+    checkpointed = asyncio.Event()
+    fill(path, 1)
+    # A statement of some ms, so that the loop queues the next transactions before the writer is done.
+    counted = "(WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 10000) SELECT count(*) FROM c)"
+    add = Command(text(f"INSERT INTO ballast SELECT randomblob(4000) FROM {counted}"))
+
+    async def scenario() -> None:
+        database = SqliteDatabase(path)
+
+        async def body(tx: Transaction) -> None:
+            await tx.run(add)
+
+        async def write() -> None:
+            while not checkpointed.is_set():
+                await database.transaction(body)
+
+        async with asyncio.TaskGroup() as tasks, asyncio.timeout(patiently(30)):
+            for _ in range(2 * sqlite.TOGETHER_MAX):
+                tasks.create_task(write())
+            while wal_bytes(path) <= LIMIT:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            await database.checkpoint()
+            checkpointed.set()
         await database.close()
 
     asyncio.run(scenario())
