@@ -78,18 +78,23 @@ def test_terminal_shows_the_figures_until_ctrl_c(server: Server) -> None:
         stderr=theirs,
         env=environment({}) | {"TERM": "xterm"},
         start_new_session=True,
+        # A run in the background ignores this signal, and its processes do so, too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     os.close(theirs)
     shown, deadline = b"", Deadline(30.0)
+
+    def read() -> bytes:
+        assert not deadline.passed(), shown
+        return os.read(ours, 65_536) if select.select([ours], [], [], 1.0)[0] else b""
+
     try:
         while shown.count(b"Requests per second") < 2:
-            assert not deadline.passed(), shown
-            if select.select([ours], [], [], 1.0)[0]:
-                shown += os.read(ours, 65_536)
+            shown += read()
         command.send_signal(signal.SIGINT)
         with contextlib.suppress(OSError):  # the end of the terminal
-            while part := os.read(ours, 65_536):  # a screen is larger than the buffer of a terminal
-                shown += part
+            while True:  # a screen is larger than the buffer of a terminal
+                shown += read()
         assert command.wait(patiently(10)) == 0
     finally:
         command.kill()
