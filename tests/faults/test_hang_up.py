@@ -24,9 +24,14 @@ START_S = 60.0
 
 def ignores_hang_up(process: int) -> bool:
     """Return whether a process of this system ignores SIGHUP."""
+    return has_signal(process, "SigIgn", signal.SIGHUP)
+
+
+def has_signal(process: int, mask: str, number: signal.Signals) -> bool:
+    """Return whether a signal is in a mask of a process: `SigIgn` of ignored ones, `SigBlk` of blocked ones."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    [mask] = [line.split()[1] for line in lines if line.startswith("SigIgn:")]
-    return bool(int(mask, 16) & 1 << (signal.SIGHUP - 1))
+    [bits] = [line.split()[1] for line in lines if line.startswith(f"{mask}:")]
+    return bool(int(bits, 16) & 1 << (number - 1))
 
 
 @contextlib.contextmanager
@@ -58,7 +63,7 @@ def test_server_ignores_hang_ups_while_it_starts(tmp_path: Path) -> None:
 def test_server_that_starts_answers_sigusr1_when_it_can(tmp_path: Path) -> None:
     with server_of(tmp_path / "data") as server:
         process = server.launch()
-        eventually(lambda: ignores_hang_up(process.pid), within_s=START_S)  # SIGUSR1 is blocked before
+        eventually(lambda: has_signal(process.pid, "SigBlk", signal.SIGUSR1), within_s=START_S)
         process.send_signal(signal.SIGUSR1)
 
         eventually(lambda: '"event":"stacks"' in server.stderr, within_s=START_S)

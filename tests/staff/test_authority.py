@@ -254,8 +254,6 @@ WITHOUT_A_RIGHT: Final = {
     "authority.Authority.transaction": "it is the check",
     "authority.Authority.record_denied": "the row of a refusal",
     "map_requests.MapRequests.request": "an act of a player",
-    "medal_awards.MedalAwards._move": "a job, whose actor has every right",
-    "medal_awards.MedalAwards.work": "a job, whose actor has every right",
     "nominations.NominationMode._rank": "a job, whose actor has every right",
     "reports.Reports.send": "an act of a player",
     "service.Staff.record_import": "an act of the operator",
