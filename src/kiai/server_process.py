@@ -117,6 +117,7 @@ def _prepare_tls(settings: Settings) -> None:
     if settings.has_tls:
         from kiai.tls.serving import prepare_certificate, read_fitting
 
+        make_data_folder(settings.data)  # with PostgreSQL and Redis nothing else has made it yet
         plan, folder, now_ms = plan_of(settings), TlsFolder(settings.data), SystemClock().now_ms()
         prepare_certificate(plan, folder, now_ms)
         read_fitting(plan, folder, now_ms)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import stores
 from tests.patience import Deadline, patiently
 from tests.wire.kit import KIAI, Server, environment, eventually, run_kiai
 from tests.wire.test_metrics import figures
@@ -48,7 +49,10 @@ def test_figures_are_those_of_the_metrics(server: Server) -> None:
 
 def test_requests_between_the_readings_are_counted(server: Server) -> None:
     command = subprocess.Popen(
-        [*KIAI, "top", "--json", "--data", str(server.data)], stdout=subprocess.PIPE, text=True, env=environment({})
+        [*KIAI, "top", "--json", "--data", str(server.data)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(stores.variables(server.data)),
     )
     while command.poll() is None:
         assert server.get("/healthz").status == 200
@@ -76,7 +80,7 @@ def test_terminal_shows_the_figures_until_ctrl_c(server: Server) -> None:
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env=environment({}) | {"TERM": "xterm"},
+        env=environment(stores.variables(server.data)) | {"TERM": "xterm"},
         start_new_session=True,
         # A run in the background ignores this signal, and its processes do so, too.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
@@ -98,6 +102,7 @@ def test_terminal_shows_the_figures_until_ctrl_c(server: Server) -> None:
         assert command.wait(patiently(10)) == 0
     finally:
         command.kill()
+        command.wait()
         os.close(ours)
     assert b"Store database" in shown
 
