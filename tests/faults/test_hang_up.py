@@ -29,7 +29,10 @@ def ignores_hang_up(process: int) -> bool:
 
 def has_signal(process: int, mask: str, number: signal.Signals) -> bool:
     """Return whether a signal is in a mask of a process: `SigIgn` of ignored ones, `SigBlk` of blocked ones."""
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return False
     [bits] = [line.split()[1] for line in lines if line.startswith(f"{mask}:")]
     return bool(int(bits, 16) & 1 << (number - 1))
 
@@ -127,6 +130,7 @@ def test_workers_ignore_hang_ups_and_the_supervisor_replaces_them_once(tmp_path:
 
         eventually(lambda: len(cluster.workers()) == 2 and not set(first) & set(cluster.workers()), within_s=START_S)
         eventually(lambda: "workers replaced" in cluster.stderr, within_s=START_S)
-        assert all(ignores_hang_up(worker) for worker in cluster.workers())
+        # A second replacement may still start a worker.
+        eventually(lambda: all(ignores_hang_up(worker) for worker in cluster.workers()), within_s=START_S)
         cluster.stop()
         assert cluster.stderr.count("workers replaced") <= 2
