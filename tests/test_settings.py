@@ -9,7 +9,8 @@ import pytest
 
 from kiai.errors import KiaiError
 from kiai.server_settings import SettingOrigin, Settings
-from kiai.settings import BadSettings, SettingsDeclaration, load_settings
+from kiai.settings import BadSettings, load_settings
+from kiai.settings_declaration import SettingsDeclaration
 from kiai.settings_pages import settings_sample
 
 

@@ -1,7 +1,8 @@
 """The values of the settings, typed, as services and the server process use them.
 
-`kiai.settings` declares each setting (default, range, help) and reads them; `docs/operate/settings.md` lists them. This
-module does not import pydantic, which would take 9 MB of the server process.
+`kiai.settings_declaration` declares each setting (default, range, help), and `kiai.settings` reads them;
+`docs/operate/settings.md` lists them. This module does not import pydantic, which would take 9 MB of the server
+process.
 """
 
 import os

@@ -8,7 +8,8 @@ from pydantic.fields import FieldInfo
 
 from kiai.server_settings import PREFIX
 from kiai.setting_types import allowed_values, extra_of
-from kiai.settings import OTHER_VARIABLES, SettingsDeclaration
+from kiai.settings import OTHER_VARIABLES
+from kiai.settings_declaration import SettingsDeclaration
 
 
 def _default(field: FieldInfo) -> str:
@@ -63,7 +64,7 @@ variables, separate the items of a list with commas. An empty variable counts as
 
 {others} are for tests and scripts. Do not set them for a server.
 
-This page is generated from `src/kiai/settings.py`.
+This page is generated from `src/kiai/settings_declaration.py`.
 """
 
 

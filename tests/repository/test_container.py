@@ -45,7 +45,7 @@ def test_what_is_copied_is_a_server(tmp_path: Path) -> None:
 
 
 def test_settings_that_the_image_sets_exist() -> None:
-    from kiai.settings import SettingsDeclaration
+    from kiai.settings_declaration import SettingsDeclaration
 
     [line] = [line for line in LINES if line.startswith("ENV ")]
     names = [pair.partition("=")[0] for pair in line.removeprefix("ENV ").split()]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kiai.settings import SettingsDeclaration
+from kiai.settings_declaration import SettingsDeclaration
 from kiai.settings_pages import settings_reference, settings_sample
 
 PAGES = Path(__file__).parents[2] / "docs" / "operate"
