@@ -5,107 +5,40 @@ the compiled code, in which nothing depends on the language.
 """
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
-from keyword import iskeyword
-from types import CodeType
 from typing import Any, Final
 from urllib.parse import quote_plus
 
 import jinja2
-from jinja2 import nodes
-from jinja2.bccache import Bucket
-from jinja2.compiler import CodeGenerator, Frame
 from markupsafe import Markup, escape
 
 from kiai import __version__
+from kiai.errors import Unavailable
 from kiai.faces.site.assets import FLAGS, Assets
 from kiai.faces.site.chart_drawing import chart_rows, columns, polyline, strain_area
 from kiai.faces.site.formats import iso
 from kiai.faces.site.locale import DEFAULT, LANGUAGES, Locale, locale_of
 from kiai.faces.site.rows import Drawings, Rows
 from kiai.faces.site.signs import attribute, avatar_path, masked, mod_drawings, sign_functions
+from kiai.faces.site.template_code import SharedCode, TemplateGenerator, packed
+from kiai.logs import get_logger
 from kiai.osu.countries import COUNTRIES
+from kiai.process_pool import JobTimedOut, WorkerCrashed, WorkerPool
 
 NO_VALUE: Final = "-"
 NO_COUNTRY: Final = "xx"
-WITH_CONTEXT: Final = ("ago", "csrf", "gettext", "ngettext")
-"""Functions of templates that read the values of the page."""
 DRAWINGS_MAX: Final = 1_024
 """Icons and flags in the cache of a language."""
-PAUSE_S: Final = 0.02
 COMPILE_AFTER_S: Final = 20.0
-"""Between two templates that are compiled in the background, so that requests are answered meanwhile."""
-
-
-class _SharedCode(jinja2.BytecodeCache):
-    """The compiled code of templates, for all languages of this process."""
-
-    def __init__(self) -> None:
-        self._codes: dict[str, CodeType] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        bucket.code = self._codes.get(bucket.key)
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        assert bucket.code is not None
-        self._codes[bucket.key] = bucket.code
-
-
-class _Code(CodeGenerator):
-    """Compiles without computing constant expressions: a filter of a constant may give a text in one language.
-
-    PERF: a page calls a hundred functions and writes five hundred values. The generated code calls functions directly:
-    Jinja2 looks for a wish for its context in each call, which only `WITH_CONTEXT` have. It writes HTML as it is: to
-    escape it would only copy it. Both together were a third of the time of a page.
-    """
-
-    def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:  # noqa: N802
-        """Write a call (the visitor of Jinja2 for this node)."""
-        function = node.node
-        if (isinstance(function, nodes.Name) and function.name in WITH_CONTEXT) or any(
-            iskeyword(argument.key) for argument in node.kwargs
-        ):
-            super().visit_Call(node, frame, forward_caller=forward_caller)
-            return
-        self.visit(function, frame)
-        self.write("(")
-        for value in node.args:
-            self.visit(value, frame)
-            self.write(", ")
-        for argument in node.kwargs:
-            self.write(f"{argument.key}=")
-            self.visit(argument.value, frame)
-            self.write(", ")
-        if forward_caller:
-            self.write("caller=caller, ")
-        for stars, more in (("*", node.dyn_args), ("**", node.dyn_kwargs)):
-            if more is not None:
-                self.write(stars)
-                self.visit(more, frame)
-                self.write(", ")
-        self.write(")")
-
-    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
-        if frame.eval_ctx.volatile or not frame.eval_ctx.autoescape:
-            super()._output_child_pre(node, frame, finalize)
-        else:
-            self.write("(shown if (shown := ")
-
-    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
-        if frame.eval_ctx.volatile or not frame.eval_ctx.autoescape:
-            super()._output_child_post(node, frame, finalize)
-        else:
-            self.write(").__class__ is Markup else escape(shown))")
-
-    def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> str:
-        if not isinstance(node, nodes.TemplateData | nodes.Const):
-            raise nodes.Impossible
-        return super()._output_child_to_const(node, frame, finalize)
+COMPILE_CPU_S: Final = 10.0
+COMPILE_COMMAND: Final = (sys.executable, "-P", "-m", "kiai.faces.site.template_compiler")
 
 
 class _Environment(jinja2.Environment):
@@ -127,22 +60,45 @@ class Templates:
         folder = resources.files("kiai.faces.site").joinpath("templates")
         self._loader = jinja2.FunctionLoader(lambda name: _without_indent(folder.joinpath(name).read_text("utf-8")))
         self._folder = folder
-        self._code = _SharedCode()
+        self._code = SharedCode()
         self._environments: dict[str, jinja2.Environment] = {}
+        self._asked = asyncio.Event()  # set by the first page
 
-    async def compile_all(self) -> None:
-        """Compile all templates in a thread, one after the other. The first request of a page then does not wait.
+    async def compile_all(self, command: Sequence[str] = COMPILE_COMMAND) -> None:
+        """Compile all templates in another process, so that no later request compiles one.
 
-        It begins `COMPILE_AFTER_S` seconds after the start, when players and the other workers have returned.
+        It begins at the first page, or `COMPILE_AFTER_S` seconds after the start, when players and the other workers
+        have returned. If it fails, pages compile their templates themselves.
         """
-        await asyncio.sleep(COMPILE_AFTER_S)
+        # PERF: all templates take a second. A thread delayed polls by up to 25 ms: it holds the interpreter's lock.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(COMPILE_AFTER_S):
+                await self._asked.wait()
+        worker = WorkerPool(
+            "templates", command, size=1, waiting_max=1, per_caller_max=1, wait_s=COMPILE_CPU_S, idle_s=None
+        )
+        try:
+            for name in self.names():
+                if name not in self._code:
+                    self._code.add(name, await worker.run_job("site", name.encode(), bytes, cpu_s=COMPILE_CPU_S))
+        except (Unavailable, WorkerCrashed, JobTimedOut) as error:
+            get_logger("site").warning("templates are not compiled in advance", reason=str(error))
+        finally:
+            await worker.close()
+
+    def compile(self, name: str) -> bytes:
+        """Return the compiled code of a template in the form that `SharedCode.add` takes."""
         environment = self._environment(DEFAULT)
-        for name in _names(self._folder):
-            await asyncio.to_thread(environment.get_template, name)
-            await asyncio.sleep(PAUSE_S)
+        source, _, _ = self._loader.get_source(environment, name)
+        return packed(environment.compile(source, name))
+
+    def names(self) -> Iterator[str]:
+        """Return the names of all templates."""
+        return _names(self._folder)
 
     def render(self, template: str, locale: Locale, values: Mapping[str, Any]) -> str:
         """Return a rendered template. Its text is escaped except where it says otherwise."""
+        self._asked.set()
         # Ids of form controls are unique on a page, whatever forms it has.
         ids = itertools.count(1)
         values = {**values, "next_id": lambda: f"f{next(ids)}"}
@@ -165,7 +121,7 @@ class Templates:
             bytecode_cache=self._code,
             optimized=False,
         )
-        environment.code_generator_class = _Code
+        environment.code_generator_class = TemplateGenerator
         catalogue, formats = locale.catalogue, locale.formats
         environment.install_gettext_callables(catalogue.gettext, catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
         environment.globals["_"] = _translator(catalogue.gettext)
