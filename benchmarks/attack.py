@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 from tests.builders import a_map
+from tests.patience import wait_until
 from tests.wire.submitting import PASSWORD
 
 from benchmarks.__main__ import free_port, process, world
@@ -42,6 +43,8 @@ MEMORY_MAX_MB: Final = 150.0
 UNNOTICED_MS: Final = 10.0
 """A p99 below this value never misses the budget: the scheduler of a shared machine can add as much."""
 SAMPLE_INTERVAL_S: Final = 0.2
+COMPILED_S: Final = 60.0
+COMPILER: Final = "kiai.faces.site.template_compiler"
 _PSS: Final = re.compile(r"^Pss:\s+(\d+) kB", re.MULTILINE)
 
 console = Console()
@@ -103,7 +106,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench attack", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="attack", help=f"some of: {', '.join(ATTACKS)}; default all")
     parser.add_argument("--scores", type=int, default=100_000, help="size of the world, default %(default)s")
-    parser.add_argument("--seconds", type=float, default=10.0, help="duration of each measurement, default %(default)s")
+    parser.add_argument("--seconds", type=float, default=30.0, help="duration of each measurement, default %(default)s")
     parser.add_argument("--json", metavar="FILE", help="also write the figures to this file")
     parser.add_argument("--worlds", type=Path, default=Path(".bench"), help="folder of the worlds, default %(default)s")
     options = parser.parse_args()
@@ -166,6 +169,7 @@ async def measure(data: Path, people: People, name: str, *, seconds: float) -> O
     with process(command, port, settings, core=None) as (server, _):
         honest = Honest(port, list(people.players), people.newcomers, md5s())
         await honest.begin()
+        await until_compiled(server.pid)
         async with attacking(people.plan(name, port, seconds)) as attack:
             await honest.window(min(seconds, 1.0))  # warm-up: the first requests import modules and open files
             async with memory(server.pid) as quiet_mb:
@@ -175,6 +179,16 @@ async def measure(data: Path, people: People, name: str, *, seconds: float) -> O
         await honest.count_ended_sessions()
         honest.close()
         return Outcome(quiet, figures, answers.answers, max(quiet_mb), max(attacked_mb), honest.ended)
+
+
+async def until_compiled(pid: int) -> None:
+    """Wait until the server has compiled its templates. It does so once, after the first page."""
+
+    def compiles() -> bool:
+        return any(COMPILER in command for command in commands_of_children(pid))
+
+    await asyncio.to_thread(wait_until, compiles, within_s=COMPILED_S)
+    await asyncio.to_thread(wait_until, lambda: not compiles(), within_s=COMPILED_S)
 
 
 class Attacking:
@@ -247,9 +261,21 @@ def pss_mb(pid: int) -> float:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
         found = _PSS.search(text)
         total = 0.0 if found is None else int(found[1]) / 1024
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            total += sum(pss_mb(int(child)) for child in (task / "children").read_text().split())
+        total += sum(map(pss_mb, children(pid)))
     return total
+
+
+def children(pid: int) -> Iterator[int]:
+    """Return the children of a process. Raises OSError when it has ended."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        yield from map(int, (task / "children").read_text().split())
+
+
+def commands_of_children(pid: int) -> Iterator[str]:
+    """Return the commands of the children of a process."""
+    for child in children(pid):
+        with contextlib.suppress(OSError):  # it has just ended
+            yield Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
 
 
 # --- the table

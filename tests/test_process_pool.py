@@ -4,13 +4,13 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
-from tests.patience import patiently
+from tests.patience import patiently, wait_until
 
 from kiai import process_pool
 from kiai.errors import Unavailable
@@ -48,7 +48,7 @@ COMMAND: Final = (sys.executable, "-c", CODE)
 
 @asynccontextmanager
 async def pool(
-    *, size: int = 1, waiting_max: int = 8, per_caller_max: int = 4, idle_s: float | None = None
+    *, size: int = 1, waiting_max: int = 8, per_caller_max: int = 4, idle_s: float | None = None, spare: bool = False
 ) -> AsyncIterator[WorkerPool]:
     made = WorkerPool(
         "work",
@@ -58,12 +58,17 @@ async def pool(
         per_caller_max=per_caller_max,
         wait_s=patiently(STORY_S),
         idle_s=idle_s,
+        spare=spare,
     )
     try:
         async with asyncio.timeout(patiently(STORY_S)):
             yield made
     finally:
         await made.close()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    await asyncio.to_thread(wait_until, holds, within_s=STORY_S)
 
 
 async def ask(workers: WorkerPool, head: str, blob: bytes = b"", *, caller: str = "a", cpu_s: float = 5.0) -> bytes:
@@ -87,6 +92,40 @@ def test_blob_of_any_size_is_returned_unchanged() -> None:
             for size in (0, 1, 65_536, 20 * 1024**2):
                 blob = os.urandom(size)
                 assert await ask(workers, "echo", blob) == blob
+
+    asyncio.run(scenario())
+
+
+def test_spare_process_is_ready_before_the_job_that_needs_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    started: list[Sequence[str]] = []
+    start = asyncio.create_subprocess_exec
+
+    async def count(*command: str, **options: Any) -> asyncio.subprocess.Process:
+        started.append(command)
+        return await start(*command, **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", count)
+
+    async def scenario() -> None:
+        async with pool(size=3, spare=True) as workers:
+            running = asyncio.create_task(ask(workers, f"wait {tmp_path / 'go'}", cpu_s=patiently(STORY_S)))
+            await until(lambda: len(started) == 2 and workers._preparing is None)
+            await ask(workers, "echo", caller="b")
+            await until(lambda: workers._preparing is None)
+            assert len(started) == 3  # the second job used the spare process and started the next one
+            (tmp_path / "go").touch()
+            assert await running == b"waited"
+
+    asyncio.run(scenario())
+
+
+def test_spare_process_ends_when_it_is_idle_and_with_the_pool() -> None:
+    async def scenario() -> None:
+        async with pool(size=2, idle_s=0.2, spare=True) as workers:
+            await ask(workers, "echo")
+            await until(lambda: workers._preparing is None)
+            await until(lambda: all(worker._process is None for worker in workers._workers))
+            await ask(workers, "echo")  # the pool is closed while it starts the spare process
 
     asyncio.run(scenario())
 

@@ -91,8 +91,15 @@ class _Worker:
             try:
                 return await self._try(head, blob, read, cpu_s)
             finally:
-                if self._idle_s is not None and not self._closed:
-                    self._idle = asyncio.get_running_loop().call_later(self._idle_s, self._end_idle)
+                self._end_when_idle()
+
+    async def prepare(self) -> None:
+        """Start the process if it is not running, so that the next job does not wait for this."""
+        async with self._busy:
+            if self._process is None and not self._closed:
+                with contextlib.suppress(Unavailable):  # the next job tries again, and reports it
+                    await self._start()
+                self._end_when_idle()
 
     async def close(self) -> None:
         """End the process. No other one is started."""
@@ -103,6 +110,10 @@ class _Worker:
         self._kill()
         async with self._busy:
             await self._stop()
+
+    def _end_when_idle(self) -> None:
+        if self._idle_s is not None and not self._closed:
+            self._idle = asyncio.get_running_loop().call_later(self._idle_s, self._end_idle)
 
     def _end_idle(self) -> None:
         async def end() -> None:
@@ -198,7 +209,7 @@ class WorkerPool:
 
     At most `waiting_max` jobs wait, at most `per_caller_max` of one caller, each for at most `wait_s` seconds. One
     caller uses at most `running_per_caller_max` processes at once (None: all). A process without a job for `idle_s`
-    seconds ends; with None it never does.
+    seconds ends; with None it never does. With `spare`, a job also starts the process for the next one.
     """
 
     def __init__(
@@ -212,8 +223,11 @@ class WorkerPool:
         wait_s: float,
         idle_s: float | None,
         running_per_caller_max: int | None = None,
+        spare: bool = False,
     ) -> None:
         self._size = size
+        self._spare = spare
+        self._preparing: asyncio.Task[None] | None = None
         self._workers = [_Worker(part, command, idle_s) for _ in range(size)]
         self._free = list(self._workers)
         self._queue = FairQueue(
@@ -234,6 +248,9 @@ class WorkerPool:
         # A task of its own: a caller that is cancelled does not cancel the job.
         job = asyncio.create_task(worker.run(head, read, cpu_s, load))
         job.add_done_callback(lambda done: self._leave(caller, worker, done))
+        if self._spare and self._free and self._preparing is None:
+            self._preparing = asyncio.create_task(self._free[-1].prepare())
+            self._preparing.add_done_callback(self._prepared)
         return await asyncio.shield(job)
 
     @property
@@ -248,6 +265,9 @@ class WorkerPool:
     async def close(self) -> None:
         """End all processes. Waiting and running jobs raise Unavailable."""
         await asyncio.gather(*(worker.close() for worker in self._workers))
+
+    def _prepared(self, _: asyncio.Task[None]) -> None:
+        self._preparing = None
 
     def _leave(self, caller: str, worker: _Worker, done: asyncio.Task[T]) -> None:
         self._free.append(worker)  # a stack: the process used last is used next, so that idle ones can end

@@ -1,6 +1,7 @@
 """The figures of replays: frame times, key holds, exact hits, snaps."""
 
 import lzma
+import tracemalloc
 from collections.abc import Sequence
 
 import pytest
@@ -8,9 +9,11 @@ from tests.osu.humans import Frame, human_frames, jumps, stream_of
 from tests.osu.playing import a_chart
 from tests.osu.real_files import real_files
 
+from kiai.osu import replay_track
 from kiai.osu.mods import DT
 from kiai.osu.replay_evidence import ReplayFigures, measure
 from kiai.osu.replay_file import BadReplay, read_replay
+from kiai.osu.replay_track import read_track
 
 OSU = a_chart(jumps(120, 5, far=150))
 
@@ -96,3 +99,21 @@ def test_real_replays_have_no_signs_of_their_own(path: object) -> None:
 
     assert 15 <= found.frametime_ms <= 20
     assert found.same_hold_share < 0.2
+
+
+def test_memory_of_a_track_is_32_bytes_per_frame() -> None:
+    frames = 200_000
+    stream = lzma.compress(b"1|0.5|0.5|0," * frames, format=lzma.FORMAT_ALONE, preset=0)
+    tracemalloc.start()
+    try:
+        read_track(stream, 0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # Growing an array needs an eighth more; a piece of 256 KiB of the text becomes a list of frames.
+    assert peak < 40 * frames + 4 * 1024**2
+
+
+def test_regular_steps_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay_track, "STEPS_MAX", 100)
+    assert figures(human_frames(OSU, 1)).frames == 100

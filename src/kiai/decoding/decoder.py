@@ -212,11 +212,12 @@ def replay_workers(command: Sequence[str] = REPLAYS_COMMAND) -> WorkerPool:
         wait_s=WAIT_S,
         idle_s=REPLAYS_IDLE_S,
         running_per_caller_max=REPLAYS_OF_CALLER_RUNNING_MAX,
+        spare=True,  # a player whose replay comes during somebody else's does not wait 0.1 s for the start
     )
 
 
-def long_replay_workers(command: Sequence[str] = REPLAYS_COMMAND) -> WorkerPool:
-    """Return the pool of processes for replays that take long."""
+def long_replay_workers(command: Sequence[str] = COMMAND) -> WorkerPool:
+    """Return the pool of processes for replays that take long. They have a lower priority: most are hostile."""
     return WorkerPool(
         "replays",
         command,
