@@ -119,6 +119,21 @@ def test_spare_process_is_ready_before_the_job_that_needs_it(monkeypatch: pytest
     asyncio.run(scenario())
 
 
+def test_job_after_a_killed_one_does_not_wait_for_a_new_process() -> None:
+    async def scenario() -> None:
+        async with pool(size=2, spare=True) as workers:
+            first = await ask(workers, "pid")
+            await until(lambda: workers._preparing is None)
+            with pytest.raises(JobTimedOut):
+                await ask(workers, "burn", cpu_s=0.1)
+            running = [worker._process.pid for worker in workers._workers if worker.is_running and worker._process]
+            assert len(running) == 1
+            assert str(running[0]).encode() != first
+            assert await ask(workers, "pid") == str(running[0]).encode()
+
+    asyncio.run(scenario())
+
+
 def test_spare_process_ends_when_it_is_idle_and_with_the_pool() -> None:
     async def scenario() -> None:
         async with pool(size=2, idle_s=0.2, spare=True) as workers:

@@ -83,6 +83,11 @@ class _Worker:
         self._idle: asyncio.TimerHandle | None = None
         self._ending: asyncio.Task[None] | None = None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a job would not wait for the start of the process."""
+        return self._process is not None and self._process.returncode is None
+
     async def run(self, head: bytes, read: Callable[[bytes], T], cpu_s: float, load: Load | None) -> T:
         if self._idle is not None:
             self._idle.cancel()
@@ -209,7 +214,7 @@ class WorkerPool:
 
     At most `waiting_max` jobs wait, at most `per_caller_max` of one caller, each for at most `wait_s` seconds. One
     caller uses at most `running_per_caller_max` processes at once (None: all). A process without a job for `idle_s`
-    seconds ends; with None it never does. With `spare`, a job also starts the process for the next one.
+    seconds ends; with None it never does. With `spare`, the process for the next job is started in advance.
     """
 
     def __init__(
@@ -244,13 +249,12 @@ class WorkerPool:
     ) -> T:
         """Implement `WorkerClient.run_job`."""
         await self._queue.enter(caller)
-        worker = self._free.pop()
+        worker = next((one for one in reversed(self._free) if one.is_running), self._free[-1])
+        self._free.remove(worker)
         # A task of its own: a caller that is cancelled does not cancel the job.
         job = asyncio.create_task(worker.run(head, read, cpu_s, load))
         job.add_done_callback(lambda done: self._leave(caller, worker, done))
-        if self._spare and self._free and self._preparing is None:
-            self._preparing = asyncio.create_task(self._free[-1].prepare())
-            self._preparing.add_done_callback(self._prepared)
+        self._prepare_spare()
         return await asyncio.shield(job)
 
     @property
@@ -266,12 +270,19 @@ class WorkerPool:
         """End all processes. Waiting and running jobs raise Unavailable."""
         await asyncio.gather(*(worker.close() for worker in self._workers))
 
+    def _prepare_spare(self) -> None:
+        if self._spare and self._preparing is None and self._free and not any(one.is_running for one in self._free):
+            self._preparing = asyncio.create_task(self._free[-1].prepare())
+            self._preparing.add_done_callback(self._prepared)
+
     def _prepared(self, _: asyncio.Task[None]) -> None:
         self._preparing = None
 
     def _leave(self, caller: str, worker: _Worker, done: asyncio.Task[T]) -> None:
         self._free.append(worker)  # a stack: the process used last is used next, so that idle ones can end
         self._queue.leave(caller)
+        if not worker.is_running:  # its job exceeded its limit
+            self._prepare_spare()
         if not done.cancelled():
             done.exception()  # marks it as retrieved: asyncio logs an error when the caller is gone
 
