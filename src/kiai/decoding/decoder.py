@@ -212,7 +212,7 @@ def replay_workers(command: Sequence[str] = REPLAYS_COMMAND) -> WorkerPool:
         wait_s=WAIT_S,
         idle_s=REPLAYS_IDLE_S,
         running_per_caller_max=REPLAYS_OF_CALLER_RUNNING_MAX,
-        spare=True,  # a player whose replay comes during somebody else's does not wait 0.1 s for the start
+        spare=True,  # a play during a hostile one does not wait 0.1 s for the start
     )
 
 
