@@ -15,6 +15,7 @@ from kiai.served_figures import (
     FILE,
     FiguresSender,
     ServerFigures,
+    SlowStatement,
     StoreFigures,
     opened_socket,
     rates_between,
@@ -38,6 +39,7 @@ NOW = ServerFigures(
     workers=3,
     stores={"database": StoreFigures("no answer in 1 s", (50.0, 10.0, 0.0)), "files": StoreFigures("ok")},
     call_bounds_s=(0.001, 0.01),
+    slow=[SlowStatement("kiai.scores.boards.OWN", 812.5, 3)],
 )
 
 
@@ -90,6 +92,7 @@ def test_rates_are_of_the_time_between_two_readings() -> None:
     assert rates.stores["database"].calls_per_s == 5.0
     assert rates.stores["database"].p99_ms == pytest.approx(9.91)
     assert msgspec.structs.astuple(rates.stores["files"]) == ("ok", 0.0, None)
+    assert rates.slow == NOW.slow
 
 
 def test_a_server_that_was_started_again_has_no_negative_rates() -> None:

@@ -412,6 +412,17 @@ DASHBOARDS: Final = [
                         [(quantile_of("kiai_store_seconds", 0.99, "store, op"), "{{store}} {{op}}")],
                         "s",
                     ),
+                    Panel(
+                        "Slowest statements of five minutes",
+                        [(of("kiai_slow_statement_seconds"), "{{statement}}, {{instance}}")],
+                        "s",
+                        about="Statements of the database that exceeded slow_statement_ms. The log has their plans.",
+                    ),
+                    Panel(
+                        "Slow statements",
+                        [(rate_of("kiai_slow_statements_total", "statement"), "{{statement}}")],
+                        "ops",
+                    ),
                     Panel("Free disk space", [(of("kiai_disk_free_bytes"), "{{place}}, {{instance}}")], "bytes"),
                 ],
             ),

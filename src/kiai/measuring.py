@@ -34,9 +34,11 @@ class Timings:
         self._buckets = buckets
         self.by_op: dict[str, list[float]] = {}
 
-    def since(self, began: float, op: str) -> None:
-        """Count a call that began at `began`, by `time.perf_counter`, and ends now."""
-        self.add(op, perf_counter() - began)
+    def since(self, began: float, op: str) -> float:
+        """Count a call that began at `began`, by `time.perf_counter`, and ends now. Return its seconds."""
+        seconds = perf_counter() - began
+        self.add(op, seconds)
+        return seconds
 
     def add(self, op: str, seconds: float) -> None:
         """Count one call."""

@@ -38,6 +38,14 @@ class StoreFigures(msgspec.Struct, frozen=True):
     durations: tuple[float, ...] = ()
 
 
+class SlowStatement(msgspec.Struct, frozen=True):
+    """A slow statement of the database: its slowest run of the last five minutes, and its slow runs since the start."""
+
+    statement: str
+    ms: float
+    times: int
+
+
 class ServerFigures(msgspec.Struct, frozen=True):
     """The sums of all workers. `at_s` is a clock that only differences of are of use."""
 
@@ -48,6 +56,7 @@ class ServerFigures(msgspec.Struct, frozen=True):
     workers: int
     stores: dict[str, StoreFigures]
     call_bounds_s: tuple[float, ...]
+    slow: list[SlowStatement] = []
 
 
 class StoreRates(msgspec.Struct, frozen=True):
@@ -61,7 +70,8 @@ class StoreRates(msgspec.Struct, frozen=True):
 class Rates(msgspec.Struct, frozen=True):
     """A server between two readings.
 
-    `p99_ms` is None without requests, `loop_lag_ms` (the largest of the last minute) and `online` while unknown.
+    `p99_ms` is None without requests, `loop_lag_ms` (the largest of the last minute) and `online` while unknown. `slow`
+    has the slowest statements of the last five minutes.
     """
 
     online: int | None
@@ -71,6 +81,7 @@ class Rates(msgspec.Struct, frozen=True):
     rss_bytes: int
     workers: int
     stores: dict[str, StoreRates]
+    slow: list[SlowStatement] = []
 
 
 def rates_between(before: ServerFigures, now: ServerFigures) -> Rates:
@@ -94,6 +105,7 @@ def rates_between(before: ServerFigures, now: ServerFigures) -> Rates:
         rss_bytes=now.rss_bytes,
         workers=now.workers,
         stores=stores,
+        slow=now.slow,
     )
 
 

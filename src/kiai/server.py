@@ -48,6 +48,7 @@ from kiai.staff.maintenance import DRAIN_EVERY_S
 from kiai.staff.map_news import SAY_EVERY_S as MAP_NEWS_EVERY_S
 from kiai.staff.shutdown import CHECK_EVERY_S
 from kiai.staff.switches import RELOAD_EVERY_S
+from kiai.storage.slow_statements import REPORT_EVERY_S
 from kiai.uptime import SAMPLE_EVERY_S
 
 if TYPE_CHECKING:
@@ -241,6 +242,9 @@ class HttpServer:
             ]
         if services.stores.shared:
             jobs.append(PeriodicJob("channels", 5.0, services.channels.reload))
+        if services.database.slow.is_on:
+            report = functools.partial(services.database.slow.report, services.database.explain)
+            jobs.append(PeriodicJob("slow-statements", REPORT_EVERY_S, report))
         return jobs
 
     def _declare_tls_jobs(self, certificate: "ServedCertificate") -> None:
@@ -338,6 +342,15 @@ class HttpServer:
         metrics.gauge("pp_waiting", "Waiting calculations.", lambda: services.performance.waiting)
         metrics.pools(services.work_pools)
         metrics.stores(services.stores.timings)
+        slow = services.database.slow
+        metrics.counter("slow_statements", "Slow statements of the database.", "statement", lambda: slow.counts)
+        metrics.gauges(
+            "slow_statement_seconds",
+            "The statement's slowest run of the last five minutes, if it was slow.",
+            "statement",
+            slow.slowest,
+            Aggregation.MAX,
+        )
         metrics.counter("logins", "Logins of game clients.", "outcome", lambda: bancho.login.outcomes)
         metrics.counter("packets_refused", "Packets that had no effect.", "reason", lambda: bancho.refused)
         metrics.counter("submissions", "Submitted plays.", "result", lambda: services.submissions.outcomes)

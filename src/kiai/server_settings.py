@@ -87,6 +87,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # --- logs
     log: Literal["json", "text"]
     log_level: Literal["debug", "info", "warning", "error"]
+    slow_statement_ms: int
 
     # --- the game
     bonus_pp: Literal["official", "legacy"]

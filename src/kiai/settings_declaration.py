@@ -275,6 +275,14 @@ class SettingsDeclaration(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info", "Lowest level that is logged.", example="debug"
     )
+    slow_statement_ms: Whole = _setting(
+        500,
+        "Log statements of the database that take longer, with their plans; 0 turns this off.",
+        unit="ms",
+        least=0,
+        most=3_600_000,
+        example=100,
+    )
 
     # --- the game
     bonus_pp: Literal["official", "legacy"] = _setting(

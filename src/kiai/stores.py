@@ -27,6 +27,7 @@ from kiai.staff.backups import Manifest, check, read_manifest, record_back_up, r
 from kiai.storage.dumping import SQLITE_FILE, dump_postgres, dump_sqlite, load_postgres
 from kiai.storage.migrating import migrate, newest
 from kiai.storage.port import Database
+from kiai.storage.slow_statements import SlowStatements
 from kiai.storage.sqlite import SqliteDatabase
 from kiai.storage.sqlite_file import check_files, check_pages, read_schema
 
@@ -155,15 +156,16 @@ async def check_database(settings: Settings) -> None:
 async def open_database(settings: Settings, *, serving: bool = False) -> Database:
     """Open the database of these settings, and update the schema if it is SQLite.
 
-    Raises Refused, Damaged and Unavailable.
+    Slow statements are recorded when `serving`. Raises Refused, Damaged and Unavailable.
     """
+    slow = SlowStatements(settings.slow_statement_ms if serving else 0)
     if settings.database is None:
         await _migrate_sqlite(settings)
-        return SqliteDatabase(settings.data / SQLITE_FILE)
+        return SqliteDatabase(settings.data / SQLITE_FILE, slow)
     # PERF: imported only when needed, because asyncpg takes 5 MB.
     from kiai.storage.postgres import PostgresDatabase
 
-    database = await PostgresDatabase.connect(settings.database, serving=serving)
+    database = await PostgresDatabase.connect(settings.database, serving=serving, slow=slow)
     version = await database.version()
     if version != newest():
         await database.close()

@@ -99,7 +99,7 @@ from kiai.staff import (
     switches,
 )
 from kiai.staff import reports as staff_reports
-from kiai.storage import postgres, sqlite
+from kiai.storage import postgres, slow_statements, sqlite
 from kiai.webhooks import addresses as webhook_addresses
 from kiai.webhooks import model as webhooks
 from kiai.webhooks import sending as webhook_sending
@@ -299,6 +299,12 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
         evidence_decoder.EVIDENCE_CPU_S,
         evidence_decoder.PROCESSES,
     ),
+    "lines about [slow statements](health.md#slow-statements)": (
+        slow_statements.LINE_EVERY_S,
+        slow_statements.LINES_AT_ONCE,
+        slow_statements.STATEMENTS_MAX,
+    ),
+    "slow statements that wait for their line": (slow_statements.UNREPORTED_MAX,),
     "stacks in an osu! map, for hits in a replay": (stacking.LOOKS_MAX, stacking.PATH_POINTS_MAX),
     "analyses and pictures of scores": (
         page_decoder.PROCESSES,

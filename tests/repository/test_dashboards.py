@@ -137,7 +137,7 @@ def test_texts_and_legends_name_labels_that_the_result_has() -> None:
             if kept is not None:
                 assert label in kept[1].split(", "), name
             else:
-                assert label in {"instance", "place", "pool", "what", "exported_job", "version"}, name
+                assert label in {"instance", "place", "pool", "what", "exported_job", "version", "statement"}, name
     assert checked > len(ALERTS)
 
 

@@ -177,6 +177,12 @@ class Server:
             resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, before)
 
     @property
+    def log_lines(self) -> list[Any]:
+        """The whole log so far, without lines that are not JSON."""
+        lines = self._stderr.read_text("utf-8", "replace").splitlines()
+        return [msgspec.json.decode(line) for line in lines if line.startswith("{") and line.endswith("}")]
+
+    @property
     def stderr(self) -> str:
         """The end of the log."""
         return self._stderr.read_text("utf-8", "replace")[-STDERR_SHOWN:]

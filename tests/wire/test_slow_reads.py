@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from sqlalchemy import text
@@ -33,7 +33,7 @@ FILL: Final = f"""
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with many players, behind a proxy on this machine, so that requests come from addresses of their own."""
     data: Path = tmp_path_factory.mktemp("slow") / "data"
-    server = Server(data, TRUSTED_PROXY="127.0.0.1/32")
+    server = Server(data, TRUSTED_PROXY="127.0.0.1/32", SLOW_STATEMENT_MS="1")
     server.start()
     server.cli("users", "add", NAME, "--email", "anna@example.org", "--password", PASSWORD)
     engine = stores.engine(data)
@@ -110,3 +110,21 @@ def test_page_after_10000_entries_is_refused_in_favour_of_the_cursor(server: Ser
     assert (beyond.status, beyond.json["param"]) == (422, "page")
     assert "cursor" in beyond.json["error"]
     assert (behind.status, len(behind.json["data"])) == (200, 100)
+
+
+def test_slow_statement_is_in_the_log_with_its_plan_in_the_metrics_and_in_top(server: Server) -> None:
+    assert server.get(SLOW).status == 200
+    eventually(lambda: any(line["lane"] == "slow" for line in slow_statements(server)))
+    line = next(line for line in slow_statements(server) if line["lane"] == "slow")
+    shown = server.cli("top", "--once")["slow"]
+
+    assert line["statement"].startswith("kiai.")
+    assert line["plan"]
+    assert "nowhere" not in str(line)
+    assert line["statement"] in [one["statement"] for one in shown]
+    metrics = server.get("/metrics", host="localhost", X_Forwarded_For="127.0.0.1").body.decode()
+    assert f'kiai_slow_statement_seconds{{statement="{line["statement"]}"}} 0.' in metrics
+
+
+def slow_statements(server: Server) -> list[Any]:
+    return [line for line in server.log_lines if line["event"] == "slow statement"]

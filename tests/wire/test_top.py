@@ -19,7 +19,7 @@ from tests.patience import Deadline, patiently
 from tests.wire.kit import KIAI, Server, environment, eventually, run_kiai
 from tests.wire.test_metrics import figures
 
-KEYS = {"online", "requests_per_s", "p99_ms", "loop_lag_ms", "rss_bytes", "workers", "stores"}
+KEYS = {"online", "requests_per_s", "p99_ms", "loop_lag_ms", "rss_bytes", "workers", "stores", "slow"}
 
 
 @pytest.fixture(scope="module")

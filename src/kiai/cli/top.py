@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from kiai.cli.common import DataOption, JsonOption, Output, errors_as_exit, settings_of
+from kiai.cli.common import DataOption, JsonOption, Output, errors_as_exit, pluralized, settings_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 EVERY_S: Final = 1.0
 WINDOW: Final = 10  # readings; rates of the view are over this many seconds, so that they can be read
 MIB: Final = 1 << 20
+SLOW_SHOWN: Final = 5  # of the statements, so that the view fits into a small terminal
 
 
 def top(
@@ -26,7 +27,7 @@ def top(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the figures of the running server until Ctrl-C: players, requests, delays, memory, stores.
+    """Show the figures of the running server until Ctrl-C: players, requests, delays, memory, stores, slow statements.
 
     With --json, or if the output is not a terminal, as with --once.
     """
@@ -84,4 +85,7 @@ def _rows(rates: "Rates") -> list[tuple[str, str]]:
     for name, store in rates.stores.items():
         calls = f", {store.calls_per_s:g} calls per second, 99 % within {ms(store.p99_ms)}" if store.calls_per_s else ""
         rows.append((f"Store {name}", f"{store.status}{calls}"))
-    return rows
+    return rows + [
+        ("Slow statement", f"{slow.statement}, up to {ms(slow.ms)}, {pluralized(slow.times, 'time')}")
+        for slow in rates.slow[:SLOW_SHOWN]
+    ]

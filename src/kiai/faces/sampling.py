@@ -7,12 +7,14 @@ from typing import Final
 from kiai.faces.metrics import BUCKETS_MS, Labels, Metrics
 from kiai.measuring import CALL_BUCKETS_S, PoolUsage
 from kiai.samples import Reading
-from kiai.served_figures import ServerFigures, StoreFigures
+from kiai.served_figures import ServerFigures, SlowStatement, StoreFigures
 from kiai.staff.job_runs import PeriodicState
 
 BOUNDS_MS: Final[tuple[float, ...]] = BUCKETS_MS
 STORED: Final = ("pass", "fail")
 """The results of submissions whose play was stored."""
+
+SLOW_MAX: Final = 20  # statements
 
 _Series = dict[Labels, float | list[float]]
 
@@ -59,6 +61,17 @@ def read_periodic_jobs(metrics: Metrics) -> list[PeriodicState]:
     ]
 
 
+def read_slow_statements(metrics: Metrics) -> list[SlowStatement]:
+    """Return the slowest statements of the last minutes, over all workers of this server, the slowest first."""
+    found = metrics.of_all_workers()
+    runs = _numbers(found["kiai_slow_statements"])
+    slowest = sorted(_numbers(found["kiai_slow_statement_seconds"]).items(), key=lambda one: -one[1])
+    return [
+        SlowStatement(labels[0], round(took_s * 1000, 1), round(runs.get(labels, 1)))
+        for labels, took_s in slowest[:SLOW_MAX]
+    ]
+
+
 def read_server(metrics: Metrics, states: Mapping[str, str]) -> ServerFigures:
     """Return the sum of all workers of this server, for `kiai top`. `states` are those of the stores, by name."""
     found = metrics.of_all_workers()
@@ -76,6 +89,7 @@ def read_server(metrics: Metrics, states: Mapping[str, str]) -> ServerFigures:
         workers=round(_numbers(found["kiai_workers"])[()]),
         stores={name: StoreFigures(state, tuple(calls.get(name, ()))) for name, state in states.items()},
         call_bounds_s=CALL_BUCKETS_S,
+        slow=read_slow_statements(metrics),
     )
 
 

@@ -12,15 +12,19 @@ All adapters guarantee the following (tests/contract/storage):
 - An engine that does not answer in time raises `Unavailable("database")`. A duplicate key raises `UniqueViolation`.
 """
 
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import Enum
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 from sqlalchemy.sql import Executable
 
 from kiai.errors import KiaiError
 from kiai.measuring import PoolUsage, Timings
+
+if TYPE_CHECKING:
+    from kiai.storage.slow_statements import SlowStatements
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -58,10 +62,11 @@ class Query(Generic[R]):
     """A statement that returns rows.
 
     `row` converts each row; it is called with the columns in order (a Struct, or any callable). `scans` is the reason
-    why the statement may read a whole growing table; a test rejects such statements without a reason.
+    why the statement may read a whole growing table; a test rejects such statements without a reason. `module` and
+    `line` are the place of its definition.
     """
 
-    __slots__ = ("_in_lanes", "lane", "row", "scans", "statement")
+    __slots__ = ("_in_lanes", "lane", "line", "module", "row", "scans", "statement")
 
     def __init__(
         self, statement: Executable, row: Callable[..., R], *, lane: Lane = Lane.LOOP, scans: str | None = None
@@ -71,23 +76,32 @@ class Query(Generic[R]):
         self.lane = lane
         self.scans = scans
         self._in_lanes: dict[Lane, Query[R]] = {}
+        self.module, self.line = _caller()
 
     def in_lane(self, lane: Lane) -> "Query[R]":
         """Return this query for another lane."""
         # Adapters compile by identity, so each lane has one object that lives as long as the query.
         if lane not in self._in_lanes:
-            self._in_lanes[lane] = Query(self.statement, self.row, lane=lane, scans=self.scans)
+            other = self._in_lanes[lane] = Query(self.statement, self.row, lane=lane, scans=self.scans)
+            other.module, other.line = self.module, self.line
         return self._in_lanes[lane]
 
 
 class Command:
-    """A statement that changes rows and returns their number. `scans` as in `Query`."""
+    """A statement that changes rows and returns their number. `scans`, `module` and `line` as in `Query`."""
 
-    __slots__ = ("scans", "statement")
+    __slots__ = ("line", "module", "scans", "statement")
 
     def __init__(self, statement: Executable, *, scans: str | None = None) -> None:
         self.statement = statement
         self.scans = scans
+        self.module, self.line = _caller()
+
+
+def _caller() -> tuple[str, int]:
+    """Return the module and the line that create a statement."""
+    frame = sys._getframe(2)
+    return frame.f_globals["__name__"], frame.f_lineno
 
 
 def scalar(value: Any) -> Any:
@@ -122,10 +136,12 @@ class Transaction(RowReader, Protocol):
 class Database(RowReader, Protocol):
     """The port; adapters are `sqlite.SqliteDatabase` and `postgres.PostgresDatabase`.
 
-    `timings` has the durations of each `read` and `write` (a transaction), including the time in a queue.
+    `timings` has the durations of each `read` and `write` (a transaction), including the time in a queue. `slow` gets
+    the statements that take longer than its limit.
     """
 
     timings: Timings
+    slow: "SlowStatements"
 
     def pool(self) -> PoolUsage:
         """Return the usage of the connections (PostgreSQL) or of the writer thread (SQLite)."""
@@ -150,6 +166,13 @@ class Database(RowReader, Protocol):
         """Return broken foreign keys, as far as the engine can find them. Slow: reads the whole database.
 
         Raises Damaged when the engine cannot read its own files.
+        """
+        ...
+
+    async def explain(self, text: str) -> list[str]:
+        """Return the rows of the engine's plan of a statement in its dialect, for any values of its parameters.
+
+        Does not run the statement, and uses no connection that requests wait for.
         """
         ...
 

@@ -20,6 +20,7 @@ from kiai.fair_queue import FairQueue
 from kiai.measuring import PoolUsage, Timings
 from kiai.storage.compiling import Compiler, Sql
 from kiai.storage.port import Command, Lane, Query, Transaction, UniqueViolation, Value
+from kiai.storage.slow_statements import SlowLane, SlowStatements, shown_plan
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -39,6 +40,8 @@ STATEMENT_MS: Final = 5_000
 TIMEOUT_S: Final = 5.5
 LONG_REPLY_TIMEOUT_S: Final = 3_600.0
 TRIES_MAX: Final = 3
+EXPLAINS: Final = "explain"
+"""The caller of plans in the queue of the slow lane, where addresses take turns."""
 SERVER: Final = "kiai serve"  # application_name of a server's connections
 
 
@@ -86,36 +89,69 @@ def _values(sql: Sql, params: Mapping[str, Value]) -> list[Value]:
 
 
 class _Session:
-    """A `Transaction` over one connection. Each statement must answer within `reply_timeout_s` seconds."""
+    """A `Transaction` over one connection. Each statement must answer within `reply_timeout_s` seconds.
 
-    def __init__(self, connection: Any, compiler: Compiler, reply_timeout_s: float = TIMEOUT_S) -> None:
+    `waited_s` is the wait for the connection. Slow statements are added to `slow` with it and the `lane`.
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        compiler: Compiler,
+        reply_timeout_s: float,
+        slow: SlowStatements,
+        lane: SlowLane,
+        waited_s: float,
+    ) -> None:
         self._connection = connection
         self._sql = compiler
         self._reply_timeout_s = reply_timeout_s
+        self._slow = slow
+        self._lane = lane
+        self._waited_s = waited_s
 
     async def one(self, query: Query[R], **params: Value) -> R | None:
-        sql = self._sql[query]
-        with _translated(self._connection):
-            found = await self._connection.fetchrow(sql.text, *_values(sql, params), timeout=self._reply_timeout_s)
+        sql, began = self._sql[query], perf_counter()
+        try:
+            with _translated(self._connection):
+                found = await self._connection.fetchrow(sql.text, *_values(sql, params), timeout=self._reply_timeout_s)
+        finally:
+            self._ended(query, sql, began)
         return None if found is None else query.row(*found)
 
     async def all(self, query: Query[R], **params: Value) -> list[R]:
-        sql = self._sql[query]
-        with _translated(self._connection):
-            rows = await self._connection.fetch(sql.text, *_values(sql, params), timeout=self._reply_timeout_s)
+        sql, began = self._sql[query], perf_counter()
+        try:
+            with _translated(self._connection):
+                rows = await self._connection.fetch(sql.text, *_values(sql, params), timeout=self._reply_timeout_s)
+        finally:
+            self._ended(query, sql, began)
         return list(itertools.starmap(query.row, rows))
 
     async def run(self, command: Command, **params: Value) -> int:
-        sql = self._sql[command]
-        with _translated(self._connection):
-            tag: str = await self._connection.execute(sql.text, *_values(sql, params), timeout=self._reply_timeout_s)
+        sql, began = self._sql[command], perf_counter()
+        values = _values(sql, params)
+        try:
+            with _translated(self._connection):
+                tag: str = await self._connection.execute(sql.text, *values, timeout=self._reply_timeout_s)
+        finally:
+            self._ended(command, sql, began)
         return int(tag.rpartition(" ")[2] or 0)  # e.g. "UPDATE 3", "INSERT 0 1"
 
     async def run_many(self, command: Command, rows: Iterable[Mapping[str, Value]]) -> None:
-        sql = self._sql[command]
+        sql, began = self._sql[command], perf_counter()
         values = [_values(sql, row) for row in rows]
-        with _translated(self._connection):
-            await self._connection.executemany(sql.text, values, timeout=self._reply_timeout_s)
+        try:
+            with _translated(self._connection):
+                await self._connection.executemany(sql.text, values, timeout=self._reply_timeout_s)
+        finally:
+            self._ended(command, sql, began)
+
+    def _ended(self, statement: Query[Any] | Command, sql: Sql, began: float) -> None:
+        """Record a statement that began at `began`, by `perf_counter`, if it was slow."""
+        took_s = perf_counter() - began
+        if took_s > self._slow.limit_s:
+            self._slow.add(statement, sql.text, self._lane, took_s, self._waited_s)
 
 
 async def _create_pool(
@@ -134,9 +170,13 @@ async def _create_pool(
 
 
 class PostgresDatabase:
-    """The `Database` port over a PostgreSQL server. Reads of `Lane.SLOW` use `slow_pool`, all others `pool`."""
+    """The `Database` port over a PostgreSQL server. Reads of `Lane.SLOW` use `slow_pool`, all others `pool`.
 
-    def __init__(self, pool: Any, slow_pool: Any) -> None:
+    Slow statements are added to `slow`; without it none are.
+    """
+
+    def __init__(self, pool: Any, slow_pool: Any, slow: SlowStatements | None = None) -> None:
+        self.slow = slow or SlowStatements()
         self._pool = pool
         self._slow_pool = slow_pool
         self._slow = FairQueue(
@@ -150,10 +190,12 @@ class PostgresDatabase:
         self._sql = Compiler(dialects.dialect())  # type: ignore[no-untyped-call]
 
     @classmethod
-    async def connect(cls, url: str, *, serving: bool = False) -> "PostgresDatabase":
+    async def connect(
+        cls, url: str, *, serving: bool = False, slow: SlowStatements | None = None
+    ) -> "PostgresDatabase":
         """Open the pools. `url` is `postgresql://user:password@host:port/name`. Raises Unavailable.
 
-        With `serving`, the connections have a name by which `is_served` finds them.
+        With `serving`, the connections have a name by which `is_served` finds them. `slow` as in the constructor.
         """
         name = SERVER if serving else "kiai"
         try:
@@ -170,15 +212,20 @@ class PostgresDatabase:
             )
         except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
             raise Unavailable("database", f"cannot connect: {error}") from error
-        return cls(pool, slow_pool)
+        return cls(pool, slow_pool, slow)
 
     @contextlib.asynccontextmanager
-    async def _session(self, reply_timeout_s: float = TIMEOUT_S, *, slow: bool = False) -> AsyncIterator[_Session]:
-        pool = self._slow_pool if slow else self._pool
+    async def _session(
+        self, reply_timeout_s: float = TIMEOUT_S, lane: SlowLane = "loop", asked_at: float | None = None
+    ) -> AsyncIterator[_Session]:
+        """Use a connection. `asked_at`, by `perf_counter`, is when the caller began to wait for it; None is now."""
+        pool = self._slow_pool if lane == "slow" else self._pool
+        asked_at = perf_counter() if asked_at is None else asked_at
         with _translated():
             connection = await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
         try:
-            yield _Session(connection, self._sql, reply_timeout_s)
+            waited_s = perf_counter() - asked_at
+            yield _Session(connection, self._sql, reply_timeout_s, self.slow, lane, waited_s)
         finally:
             # A connection that was lost has nothing to give back. The error would replace the result or a cancellation.
             with contextlib.suppress(TimeoutError, *_LOST):
@@ -191,9 +238,12 @@ class PostgresDatabase:
                 # In a transaction, because SET LOCAL removes the time limit only until the end of one.
                 return await self._transact(read, long=True)
             if lane is Lane.SLOW:
-                async with self._slow.turn(CALLER.get()), self._session(SLOW_REPLY_TIMEOUT_S, slow=True) as session:
+                async with (
+                    self._slow.turn(CALLER.get()),
+                    self._session(SLOW_REPLY_TIMEOUT_S, "slow", began) as session,
+                ):
                     return await read(session)
-            async with self._session() as session:
+            async with self._session(TIMEOUT_S, lane.value, began) as session:
                 return await read(session)
         finally:
             self.timings.since(began, "read")
@@ -222,7 +272,8 @@ class PostgresDatabase:
     async def _transact(self, body: Callable[[_Session], Awaitable[T]], long: bool) -> T:
         for tries_left in range(TRIES_MAX - 1, -1, -1):
             try:
-                async with self._session(LONG_REPLY_TIMEOUT_S if long else TIMEOUT_S) as session:
+                reply_timeout_s = LONG_REPLY_TIMEOUT_S if long else TIMEOUT_S
+                async with self._session(reply_timeout_s, "job" if long else "write") as session:
                     with _translated(session._connection):
                         transaction = session._connection.transaction()
                         await transaction.start()
@@ -258,6 +309,32 @@ class PostgresDatabase:
                 SERVER,
             )
         return bool(found)
+
+    async def explain(self, text: str) -> list[str]:
+        # Of the slow pool, so that no request of another lane waits for it. PREPARE, because a plan for NULL as the
+        # value of each parameter would be another one.
+        async with self._slow.turn(EXPLAINS), self._session(SLOW_REPLY_TIMEOUT_S, "slow") as session:
+            connection = session._connection
+            with _translated(connection):
+                transaction = connection.transaction()
+                await transaction.start()
+                try:
+                    await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+                    await connection.execute(f"PREPARE kiai_explained AS {text}")
+                    try:
+                        async with connection.transaction():  # an error must not prevent DEALLOCATE
+                            return shown_plan(await self._explained(connection))
+                    finally:
+                        await connection.execute("DEALLOCATE kiai_explained")
+                finally:
+                    await transaction.rollback()
+
+    async def _explained(self, connection: Any) -> list[str]:
+        count = await connection.fetchval(
+            "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'kiai_explained'"
+        )
+        values = f" ({', '.join(['NULL'] * count)})" if count else ""
+        return [row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE kiai_explained{values}")]
 
     async def faults(self) -> list[str]:
         return []  # PostgreSQL enforces foreign keys and verifies page checksums itself

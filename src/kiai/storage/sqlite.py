@@ -32,6 +32,7 @@ from kiai.logs import get_logger
 from kiai.measuring import PoolUsage, Timings
 from kiai.storage.compiling import Compiler
 from kiai.storage.port import Command, Lane, Query, Transaction, UniqueViolation, Value
+from kiai.storage.slow_statements import SlowLane, SlowStatements, shown_plan
 from kiai.storage.sqlite_file import damaged, first_of, is_damage
 
 R = TypeVar("R")
@@ -118,57 +119,88 @@ def _translated() -> Any:
 
 
 class _Session:
-    """A `Transaction` over one connection. Its coroutines never suspend, so `_run_to_end` can run them in a thread."""
+    """A `Transaction` over one connection. Its coroutines never suspend, so `_run_to_end` can run them in a thread.
 
-    def __init__(self, connection: sqlite3.Connection, compiler: Compiler) -> None:
+    `lane` and `waited_s`, the wait for the connection, are those of what runs now, for `slow`.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, compiler: Compiler, slow: SlowStatements, lane: SlowLane = "loop"
+    ) -> None:
         self.connection = connection
+        self.lane: SlowLane = lane
+        self.waited_s = 0.0
         self._sql = compiler
+        self._slow = slow
+        self._limit_s = slow.limit_s
 
-    # PERF: without `_translated`, which costs 1.5 us for each statement of a transaction.
+    # PERF: without `_translated`, which costs 1.5 us for each statement of a transaction. The clock costs 0.1 us.
 
     async def one(self, query: Query[R], **params: Value) -> R | None:
+        began = perf_counter()
         try:
             found = self.connection.execute(self._sql[query].text, params).fetchone()
         except sqlite3.DatabaseError as error:
             raise _failure(error) from error
+        finally:
+            if perf_counter() - began > self._limit_s:
+                self._add_slow(query, began)
         return None if found is None else query.row(*found)
 
     async def all(self, query: Query[R], **params: Value) -> list[R]:
+        began = perf_counter()
         try:
             return list(itertools.starmap(query.row, self.connection.execute(self._sql[query].text, params)))
         except sqlite3.DatabaseError as error:
             raise _failure(error) from error
+        finally:
+            if perf_counter() - began > self._limit_s:
+                self._add_slow(query, began)
 
     async def run(self, command: Command, **params: Value) -> int:
+        began = perf_counter()
         try:
             return self.connection.execute(self._sql[command].text, params).rowcount
         except sqlite3.DatabaseError as error:
             raise _failure(error) from error
+        finally:
+            if perf_counter() - began > self._limit_s:
+                self._add_slow(command, began)
 
     async def run_many(self, command: Command, rows: Iterable[Mapping[str, Value]]) -> None:
+        began = perf_counter()
         try:
             self.connection.executemany(self._sql[command].text, rows)
         except sqlite3.DatabaseError as error:
             raise _failure(error) from error
+        finally:
+            if perf_counter() - began > self._limit_s:
+                self._add_slow(command, began)
+
+    def _add_slow(self, statement: Query[Any] | Command, began: float) -> None:
+        took_s = perf_counter() - began
+        self._slow.add(statement, self._sql[statement].text, self.lane, took_s, self.waited_s)
 
 
 class _Write:
     """A transaction that waits for the writer thread. `future` belongs to the event loop of its caller.
 
-    It must begin before `until`, in seconds of `perf_counter`; None sets no limit.
+    It is queued at `queued_at` and must begin before `until`, in seconds of `perf_counter`; None sets no limit.
     """
 
-    __slots__ = ("_unclaimed", "body", "future", "has_begun", "long", "until")
+    __slots__ = ("_unclaimed", "body", "future", "has_begun", "long", "queued_at", "until")
 
     def __init__(
         self,
         body: Callable[[Transaction], Awaitable[Any]],
         future: asyncio.Future[Any],
+        queued_at: float,
         until: float | None,
         long: bool,
     ) -> None:
         self.body = body
         self.future = future
+        self.queued_at = queued_at
         self.until = until
         self.long = long
         self.has_begun = False
@@ -205,6 +237,24 @@ def _run_to_end(coroutine: Awaitable[T]) -> T:
     raise RuntimeError("the body of a transaction awaited something other than its transaction")
 
 
+class _AnyValues(dict[str, None]):
+    """Values for the parameters of a plan, which does not depend on them."""
+
+    def __missing__(self, name: str) -> None:
+        return None
+
+
+def _plan(path: Path, text: str) -> list[str]:
+    """Return the plan of a statement, indented by its levels, over a connection of its own."""
+    with contextlib.closing(connect(path, read_only=True)) as connection, _translated():
+        levels = {0: -1}
+        rows = []
+        for number, parent, _, step in connection.execute(f"EXPLAIN QUERY PLAN {text}", _AnyValues()):
+            levels[number] = levels.get(parent, -1) + 1
+            rows.append("  " * levels[number] + step)
+    return shown_plan(rows)
+
+
 class _ReaderThread:
     """Runs the reads of one lane in its own thread, one at a time.
 
@@ -212,10 +262,17 @@ class _ReaderThread:
     """
 
     def __init__(
-        self, path: Path, compiler: Compiler, lane: Lane, queue: FairQueue, *, deadline_s: float | None = None
+        self,
+        path: Path,
+        compiler: Compiler,
+        lane: Lane,
+        queue: FairQueue,
+        slow: SlowStatements,
+        *,
+        deadline_s: float | None = None,
     ) -> None:
         self.connection = connect(path, read_only=True)
-        self._session = _Session(self.connection, compiler)
+        self._session = _Session(self.connection, compiler, slow, lane.value)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"sqlite-{lane.value}")
         self.queue = queue
         self._deadline_s = deadline_s
@@ -223,7 +280,13 @@ class _ReaderThread:
 
     async def all(self, query: Query[R], params: Mapping[str, Value]) -> list[R]:
         """Return the rows. Raises Unavailable when the queue is full, TooSlow after the deadline."""
-        return await self.run(lambda: _run_to_end(self._session.all(query, **params)))
+        asked = perf_counter()
+
+        def read() -> list[R]:
+            self._session.waited_s = perf_counter() - asked
+            return _run_to_end(self._session.all(query, **params))
+
+        return await self.run(read)
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run `work`, which may use the connection, in the thread when it is the caller's turn."""
@@ -260,13 +323,18 @@ class _ReaderThread:
 
 
 class SqliteDatabase:
-    """The `Database` port over one SQLite file. The folder of `path` must exist."""
+    """The `Database` port over one SQLite file. The folder of `path` must exist.
 
-    def __init__(self, path: Path) -> None:
+    Slow statements are added to `slow`; without it none are.
+    """
+
+    def __init__(self, path: Path, slow: SlowStatements | None = None) -> None:
         self.path = path
+        self.slow = slow or SlowStatements()
+        self._limit_s = self.slow.limit_s
         self._sql = Compiler(dialects.dialect(paramstyle="named"))
-        self._writes = _Session(connect(path), self._sql)
-        self._reads = _Session(connect(path, read_only=True), self._sql)
+        self._writes = _Session(connect(path), self._sql, self.slow)
+        self._reads = _Session(connect(path, read_only=True), self._sql, self.slow)
         self._lanes = {lane: self._lane(lane) for lane in Lane if lane is not Lane.LOOP}
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite-writer")
         self._waiting = 0
@@ -285,7 +353,7 @@ class SqliteDatabase:
             Lane.JOB: (BOUNDED_WAITING, BOUNDED_OF_CALLER, JOB_WAIT_S, None),
         }[lane]
         queue = FairQueue("database", running_max=1, waiting_max=waiting, per_caller_max=of_caller, wait_s=wait_s)
-        return _ReaderThread(self.path, self._sql, lane, queue, deadline_s=deadline_s)
+        return _ReaderThread(self.path, self._sql, lane, queue, self.slow, deadline_s=deadline_s)
 
     async def one(self, query: Query[R], **params: Value) -> R | None:
         if query.lane is not Lane.LOOP:
@@ -301,7 +369,9 @@ class SqliteDatabase:
         except sqlite3.DatabaseError as error:
             raise _failure(error) from error
         finally:
-            self.timings.since(began, "read")
+            took_s = self.timings.since(began, "read")
+            if took_s > self._limit_s:
+                self.slow.add(query, self._sql[query].text, "loop", took_s)
         return None if found is None else query.row(*found)
 
     async def all(self, query: Query[R], **params: Value) -> list[R]:
@@ -318,7 +388,9 @@ class SqliteDatabase:
         except sqlite3.DatabaseError as error:
             raise _failure(error) from error
         finally:
-            self.timings.since(began, "read")
+            took_s = self.timings.since(began, "read")
+            if took_s > self._limit_s:
+                self.slow.add(query, self._sql[query].text, "loop", took_s)
 
     def _begin_snapshot(self) -> None:
         """Begin a snapshot that all reads in this iteration of the event loop share.
@@ -342,7 +414,7 @@ class SqliteDatabase:
         self._waiting += 1
         began = perf_counter()
         loop = asyncio.get_running_loop()
-        write = _Write(body, loop.create_future(), None if long else began + WAIT_S, long)
+        write = _Write(body, loop.create_future(), began, None if long else began + WAIT_S, long)
         self._queued.append(write)
         if not self._is_writing:
             self._is_writing = True
@@ -429,7 +501,7 @@ class SqliteDatabase:
         connection = self._writes.connection
         connection.execute("SAVEPOINT part")
         try:
-            result = _run_to_end(write.body(self._writes))
+            result = self._run_body(write)
         except BaseException as error:
             if not connection.in_transaction:  # e.g. a full disk
                 raise _LostTransaction from error
@@ -438,6 +510,11 @@ class SqliteDatabase:
             return write, None, error
         connection.execute("RELEASE part")
         return write, result, None
+
+    def _run_body(self, write: _Write) -> Any:
+        self._writes.lane = "job" if write.long else "write"
+        self._writes.waited_s = perf_counter() - write.queued_at
+        return _run_to_end(write.body(self._writes))
 
     def _alone(self, write: _Write) -> _Outcome:
         try:
@@ -464,7 +541,7 @@ class SqliteDatabase:
         connection = self._writes.connection
         self._begin(write.until, long=write.long)
         try:
-            result = _run_to_end(write.body(self._writes))
+            result = self._run_body(write)
             with _translated():
                 connection.execute("COMMIT")
         except BaseException:
@@ -495,6 +572,9 @@ class SqliteDatabase:
                 ]
 
         return await jobs.run(check)
+
+    async def explain(self, text: str) -> list[str]:
+        return await asyncio.to_thread(_plan, self.path, text)
 
     async def size_bytes(self) -> int:
         pages, size = (self._reads.connection.execute(f"PRAGMA {p}").fetchone()[0] for p in ("page_count", "page_size"))
