@@ -29,8 +29,12 @@ class CertificateAuthority:
 
     def client_context(self) -> ssl.SSLContext:
         """Return a context that trusts only this authority, and checks names."""
-        pem = self._certificate.public_bytes(serialization.Encoding.PEM).decode()
-        return ssl.create_default_context(cadata=pem)
+        return ssl.create_default_context(cadata=self.pem.decode())
+
+    @property
+    def pem(self) -> bytes:
+        """The certificate of the authority."""
+        return self._certificate.public_bytes(serialization.Encoding.PEM)
 
     def server_context(self, *hosts: str) -> ssl.SSLContext:
         """Return a context with a certificate for these names and addresses."""

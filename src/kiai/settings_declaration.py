@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from kiai.osu.names import NAME_PATTERN
+from kiai.redis_url import FORMS
 from kiai.server_settings import HTTP_PORT, PLAIN_PORT, PREFIX, TLS_PORT, TLS_WORDS
 from kiai.setting_types import (
     PLACE,
@@ -32,6 +33,7 @@ from kiai.setting_types import (
     no_flag,
     on_or_off,
     postgres_url,
+    redis_url,
     retention,
     url_of,
     words,
@@ -226,10 +228,10 @@ class SettingsDeclaration(BaseSettings):
         shown_default="SQLite, in the file kiai.db of the data folder",
         example="postgresql://kiai:secret@localhost:5432/kiai",
     )
-    state: Annotated[str, url_of("redis", "rediss")] | None = _setting(
+    state: Annotated[str, AfterValidator(redis_url)] | None = _setting(
         None,
         "Redis for live state: sessions, chat, matches and ranks. Required for several workers.",
-        allowed="a URL like redis://host:6379/0",
+        allowed=FORMS,
         shown_default="the memory of the process",
         example="redis://localhost:6379/0",
     )

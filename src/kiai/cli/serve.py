@@ -58,7 +58,7 @@ def serve(
     state: Annotated[
         str | None,
         typer.Option(
-            "--state", metavar="URL", help="Redis for live state (redis://...); required for several workers."
+            "--state", metavar="URL", help="Redis for live state, e.g. redis://host; required for several workers."
         ),
     ] = None,
     workers: Annotated[

@@ -32,6 +32,7 @@ or short-lived: after Redis has lost its data, clients log in again and ranks ar
 """
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -46,6 +47,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from kiai.clock import Clock
 from kiai.measuring import PoolUsage, Timings
+from kiai.realtime.connecting import CONNECTIONS_MAX, TIMEOUT_S, connect, reason_of
 from kiai.realtime.port import (
     AROUND_MAX,
     BOT_ID,
@@ -93,11 +95,9 @@ SCRIPTS: Final = (
 )
 # 16 players of a match may change it at once. In each round one of them succeeds, so 32 attempts leave a wide margin.
 CHANGE_ATTEMPTS: Final = 32
-TIMEOUT_S: Final = 5.0
-# After a timeout, further calls fail at once for this long: otherwise each request would wait the full TIMEOUT_S.
+# After a timeout, further calls fail at once for this long: otherwise each request would wait the full TIMEOUT_S. Then
+# the calls of one turn are tried, and the others still fail at once until those are answered.
 UNAVAILABLE_S: Final = 1.0
-CONNECT_S: Final = 2.0
-CONNECTIONS_MAX: Final = 64
 COMMANDS_PER_SEND: Final = 256
 WAITING_MAX: Final = 10_000
 RANKS_PER_CALL: Final = 1_000  # Redis serves nobody else while a script runs
@@ -124,11 +124,8 @@ class RedisRealtime:
 
     @classmethod
     def connect(cls, url: str, clock: Clock) -> "RedisRealtime":
-        """Create the adapter for `redis://...`. The first call connects."""
-        redis: Redis = Redis.from_url(
-            url, socket_connect_timeout=CONNECT_S, socket_timeout=TIMEOUT_S, max_connections=CONNECTIONS_MAX
-        )
-        return cls(redis, clock)
+        """Create the adapter for a URL (redis_url.py). The first call connects. Raises Refused."""
+        return cls(connect(url), clock)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -431,7 +428,9 @@ class _Pipeline:
         self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[Any]]] = []
         self._sending: set[asyncio.Task[None]] = set()
         self._scheduled = False
+        self._timed_out = False  # whether no call was answered since a timeout
         self._unavailable_until = 0.0
+        self._trial: asyncio.Task[None] | None = None
         self.timings = Timings()
         folder = resources.files("kiai.realtime").joinpath("scripts")
         common = folder.joinpath("common.lua").read_text("utf-8")
@@ -464,7 +463,7 @@ class _Pipeline:
         if len(self._waiting) >= WAITING_MAX:
             raise StateUnavailable(f"{WAITING_MAX} commands are waiting")
         loop = asyncio.get_running_loop()
-        if loop.time() < self._unavailable_until:
+        if self._timed_out and (self._trial is not None or loop.time() < self._unavailable_until):
             raise StateUnavailable("the last call timed out")
         answer: asyncio.Future[Any] = loop.create_future()
         self._waiting.append((command, answer))
@@ -480,36 +479,58 @@ class _Pipeline:
             task = asyncio.get_running_loop().create_task(self._exchange(batch))
             self._sending.add(task)  # the loop has only a weak reference to a task
             task.add_done_callback(self._sending.discard)
+            if self._timed_out:
+                self._trial = task
 
     async def _exchange(self, batch: list[tuple[tuple[Any, ...], asyncio.Future[Any]]]) -> None:
         pipeline = self._redis.pipeline(transaction=False)  # commands of different requests; scripts are atomic anyway
         for command, _ in batch:
             pipeline.execute_command(*command)
         began = perf_counter()
+        elsewhere = False  # whether another server may be the primary now
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 answers = await pipeline.execute(raise_on_error=False)
+            self._timed_out = False
         except (RedisError, OSError, TimeoutError) as error:
             # Not after a refused connection: that fails at once, and Redis may be back for the next call.
             if isinstance(error, TimeoutError | RedisTimeoutError):
-                self._unavailable_until = asyncio.get_running_loop().time() + UNAVAILABLE_S
-            answers = [StateUnavailable(str(error) or "no answer")] * len(batch)
+                # Calls from before the first timeout say nothing new: another server may have taken over since.
+                if not self._timed_out or asyncio.current_task() is self._trial:
+                    self._unavailable_until = asyncio.get_running_loop().time() + UNAVAILABLE_S
+                self._timed_out = elsewhere = True
+            answers = [StateUnavailable(reason_of(error))] * len(batch)
         except asyncio.CancelledError:
             # The server stops. The callers still get an answer; without one they would wait forever.
             answers = [StateUnavailable("it is closed")] * len(batch)
         finally:
             self.timings.since(began, "call")
+            if asyncio.current_task() is self._trial:
+                self._trial = None
         for (_, future), answer in zip(batch, answers, strict=True):
             if future.done():  # the caller was cancelled
                 continue
             if isinstance(answer, NoScriptError):
                 future.set_exception(_ScriptMissing())
             elif isinstance(answer, ResponseError | RedisError):
+                elsewhere = elsewhere or _is_demoted(str(answer))
                 future.set_exception(StateUnavailable(str(answer)))
             elif isinstance(answer, Exception):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
+        if elsewhere:
+            await self._drop_idle()
+
+    async def _drop_idle(self) -> None:
+        """Close the unused connections, so that the next calls connect to the server that is the primary then."""
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
+
+
+def _is_demoted(error: str) -> bool:
+    """Return whether the server is not the primary. Redis 6 puts this code into the text of the script's error."""
+    return "READONLY" in error or "NOREPLICAS" in error
 
 
 class _ScriptMissing(Exception):

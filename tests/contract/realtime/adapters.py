@@ -6,7 +6,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 from tests.contract.realtime.strict import strict
-from tests.redises import a_redis
+from tests.redises import RedisServer, a_redis, a_valkey
 
 from kiai.clock import Clock
 from kiai.realtime.memory import MemoryRealtime
@@ -34,10 +34,19 @@ def strictly(adapter: Adapter) -> Adapter:
     return opened
 
 
-@asynccontextmanager
-async def redis(clock: Clock) -> AsyncIterator[Realtime]:
+def redis(clock: Clock) -> AbstractAsyncContextManager[Realtime]:
     """Open a state in a real Redis, which all tests of a process share and each test empties."""
-    client: Redis = Redis.from_url(a_redis().url)
+    return _emptied(a_redis(), clock)
+
+
+def valkey(clock: Clock) -> AbstractAsyncContextManager[Realtime]:
+    """Open a state in a real Valkey, which all tests of a process share and each test empties."""
+    return _emptied(a_valkey(), clock)
+
+
+@asynccontextmanager
+async def _emptied(server: RedisServer, clock: Clock) -> AsyncIterator[Realtime]:
+    client: Redis = Redis.from_url(server.url)
     await client.flushall()
     realtime = RedisRealtime(client, clock, now=clock.monotonic)
     try:
@@ -47,4 +56,6 @@ async def redis(clock: Clock) -> AsyncIterator[Realtime]:
 
 
 PLAIN: Final[dict[str, Adapter]] = {"memory": memory, "redis": redis}
-ADAPTERS: Final[dict[str, Adapter]] = PLAIN | {f"strict {name}": strictly(adapter) for name, adapter in PLAIN.items()}
+ADAPTERS: Final[dict[str, Adapter]] = (
+    PLAIN | {f"strict {name}": strictly(adapter) for name, adapter in PLAIN.items()} | {"valkey": valkey}
+)
