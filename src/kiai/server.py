@@ -13,7 +13,7 @@ from kiai.chat.service import COUNTS_EVERY_S
 from kiai.clans.upkeep import EVERY_S as CLANS_EVERY_S
 from kiai.errors import Unavailable
 from kiai.faces.api import app as api_app
-from kiai.faces.api.operation import ApiGateway
+from kiai.faces.api.gateway import ApiGateway
 from kiai.faces.api.urls import OwnHosts
 from kiai.faces.api.v2.events import KEYS_EVERY_S, Events
 from kiai.faces.client.avatars import AvatarEndpoints

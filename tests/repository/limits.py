@@ -24,7 +24,7 @@ from kiai.entry import passkeys, second_factors, security, tokens
 from kiai.entry import registration as entry_registration
 from kiai.entry.tokens import TokenKind
 from kiai.faces import forms, guard, streams
-from kiai.faces.api import operation
+from kiai.faces.api import gateway as api_gateway
 from kiai.faces.api.v1 import account
 from kiai.faces.api.v2 import events, paging
 from kiai.faces.bancho import app as bancho
@@ -154,7 +154,7 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     "of these, `get_replay`": (DEFAULT.api_replays_per_minute,),
     "of these, `calculate_pp`": (DEFAULT.api_pp_per_minute,),
     "of these, `set_avatar`": (DEFAULT.avatar_uploads_per_hour,),
-    "wrong API keys per address": (operation.WRONG_KEYS.count,),
+    "wrong API keys per address": (api_gateway.WRONG_KEYS.count,),
     # Game clients
     "logins per address": (login.LOG_INS_PER_MINUTE,),
     "wrong passwords per address, game and web together": (credentials.ADDRESS_GUESSES_PER_MINUTE,),

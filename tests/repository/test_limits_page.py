@@ -23,7 +23,7 @@ NAMERS: Final = ("RateLimit",)
 PASSING_ON: Final = {
     "accounts/credentials.py",
     "entry/second_factors.py",
-    "faces/api/operation.py",
+    "faces/api/gateway.py",
     "faces/bot/ownership.py",
     "faces/client/gateway.py",
     "faces/site/gateway.py",

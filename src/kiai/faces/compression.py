@@ -76,16 +76,21 @@ class Compression:
     async def apply(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Replace the body of `resp` if it is large enough and the client accepts gzip."""
         body = resp.data
-        if body is None or len(body) < FROM_BYTES or not accepts_gzip(req.get_header("Accept-Encoding")):
-            return
+        zipped = None if body is None else await self.compressed(body, req.get_header("Accept-Encoding"))
+        if zipped is not None:
+            resp.data = zipped
+            resp.set_header("Content-Encoding", "gzip")
+
+    async def compressed(self, body: bytes, accepted: str | None) -> bytes | None:
+        """Return a body as gzip, or None if it is sent as it is. `accepted` is the Accept-Encoding of the request."""
+        if len(body) < FROM_BYTES or not accepts_gzip(accepted):
+            return None
         if len(body) < THREAD_BYTES:
-            resp.data = gzipped(body)
-        elif self._waiting >= THREADS_MAX:
-            return
-        else:
-            self._waiting += 1
-            try:
-                resp.data = await asyncio.to_thread(gzipped, body)
-            finally:
-                self._waiting -= 1
-        resp.set_header("Content-Encoding", "gzip")
+            return gzipped(body)
+        if self._waiting >= THREADS_MAX:
+            return None
+        self._waiting += 1
+        try:
+            return await asyncio.to_thread(gzipped, body)
+        finally:
+            self._waiting -= 1

@@ -8,13 +8,17 @@ import falcon.asgi
 import msgspec
 from falcon.constants import COMBINED_METHODS
 
+from kiai.faces.api.answering import Answering, ApiAnswer, Served, fail
 from kiai.faces.api.cors import allow_origin, answer_options, origin_of
 from kiai.faces.api.docs import ALLOW, Documentation
 from kiai.faces.api.errors import ErrorCode, ErrorResponse
-from kiai.faces.api.operation import JSON, ApiGateway, Operation, Resource, method_not_allowed
+from kiai.faces.api.gateway import ApiGateway
+from kiai.faces.api.operation import JSON, Operation
 from kiai.faces.api.replies import Failure
+from kiai.faces.api.resource import Resource, method_not_allowed
+from kiai.faces.api.short_way import ShortWay, is_short
 from kiai.faces.api.urls import OwnHosts
-from kiai.faces.asgi import FalconApp, Scope
+from kiai.faces.asgi import App, FalconApp, Scope
 from kiai.faces.compression import Compression
 from kiai.logs import get_logger
 
@@ -45,18 +49,31 @@ def encode_failure_v2(problem: ErrorResponse, request_id: str) -> bytes:
     return msgspec.json.encode(FailureV2("error", problem.status, problem.kind, problem.param, request_id))
 
 
-def build(operations: list[Operation], gateway: ApiGateway, *, title: str, hosts: OwnHosts) -> FalconApp:
+def failure_of(path: str) -> Callable[[ErrorResponse, str], bytes]:
+    """Return the function that encodes the errors of a path, in the form of its version."""
+    return encode_failure_v2 if path.startswith(_V2) else encode_failure
+
+
+def build(operations: list[Operation], gateway: ApiGateway, *, title: str, hosts: OwnHosts) -> App:
     """Build the application that serves these operations, each at its path. `front` maps hosts and prefixes to it."""
+    answering = Answering(gateway, Compression())
+    served = {
+        operation.path: Served(operation, failure_of(operation.path)) for operation in operations if is_short(operation)
+    }
+    return ShortWay(served, answering, build_falcon(operations, answering, title=title, hosts=hosts), _failed)
+
+
+def build_falcon(operations: list[Operation], answering: Answering, *, title: str, hosts: OwnHosts) -> FalconApp:
+    """Build the Falcon application that serves all operations and the documentation."""
+    gateway = answering.gateway
     app: FalconApp = falcon.asgi.App()
     app.req_options.strip_url_path_trailing_slash = True
-    compression = Compression()
     by_path: dict[str, list[Operation]] = {}
     allow: dict[str, str] = {}
     for operation in operations:
         by_path.setdefault(operation.path, []).append(operation)
     for path, of_path in by_path.items():
-        failure = encode_failure_v2 if path.startswith(_V2) else encode_failure
-        resource = Resource(of_path, gateway, failure, compression)
+        resource = Resource(of_path, answering, failure_of(path))
         allow[path] = resource.allow
         app.add_route(path, resource)
     documentation = Documentation(operations, gateway.everything, title=title, hosts=hosts, failure_v2=FailureV2)
@@ -100,10 +117,20 @@ async def _not_found(req: falcon.asgi.Request, resp: falcon.asgi.Response | None
 async def _internal_error(
     req: falcon.asgi.Request, resp: falcon.asgi.Response, error: Exception, params: dict[str, str]
 ) -> None:
-    request_id = req.scope.get("kiai.request_id", "")
-    get_logger("api").error("unhandled", request_id=request_id, path=req.path, exc_info=error)
+    _send_error(req, resp, _internal_problem(req.scope, req.path, error))
+
+
+def _failed(answer: ApiAnswer, served: Served, scope: Scope, error: Exception) -> None:
+    """Make `answer` the answer to a request whose handler failed."""
+    fail(answer, _internal_problem(scope, scope["path"], error), served.failure, scope)
+
+
+def _internal_problem(scope: Scope, path: str, error: Exception) -> ErrorResponse:
+    """Log the error and return the response."""
+    request_id = scope.get("kiai.request_id", "")
+    get_logger("api").error("unhandled", request_id=request_id, path=path, exc_info=error)
     text = f"Internal server error. Report the request id {request_id} to the operator."
-    _send_error(req, resp, ErrorResponse(500, text, "internal_error"))
+    return ErrorResponse(500, text, "internal_error")
 
 
 def _send_error(req: falcon.asgi.Request, resp: falcon.asgi.Response, problem: ErrorResponse) -> None:
@@ -112,16 +139,12 @@ def _send_error(req: falcon.asgi.Request, resp: falcon.asgi.Response, problem: E
     allow_origin(origin_of(req), resp)
     resp.set_headers(problem.headers)
     resp.set_header("Cache-Control", "no-store")  # 404 and 405 are cacheable by default
-    resp.data = _encoder(req)(problem, req.scope.get("kiai.request_id", ""))
+    resp.data = failure_of(req.path)(problem, req.scope.get("kiai.request_id", ""))
 
 
 def blocked_answer(scope: Scope) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Return headers and body of the answer to a blocked address."""
-    encode = encode_failure_v2 if scope["path"].startswith(_V2) else encode_failure
+    encode = failure_of(scope["path"])
     problem = ErrorResponse(403, "Your address is blocked on this server.", "forbidden")
     headers = [(b"content-type", JSON.encode()), (b"cache-control", b"no-store")]
     return headers, encode(problem, scope.get("kiai.request_id", ""))
-
-
-def _encoder(req: falcon.asgi.Request) -> Callable[[ErrorResponse, str], bytes]:
-    return encode_failure_v2 if req.path.startswith(_V2) else encode_failure

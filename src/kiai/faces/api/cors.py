@@ -24,16 +24,23 @@ VARY: Final = "Accept-Encoding, Authorization, Origin"
 _ORIGIN: Final = re.compile(rb"null|[a-z][a-z0-9+.-]{0,31}://[A-Za-z0-9._:\[\]-]{1,255}")
 
 
+_FOR_ALL: Final = {b"vary": VARY.encode(), b"access-control-allow-origin": b"*"}
+
+
+def cors_headers(origin: bytes | None) -> dict[bytes, bytes]:
+    """Return the headers that allow pages of this origin to read the response and the headers in `EXPOSED`."""
+    headers = _FOR_ALL.copy()
+    if origin is not None and _ORIGIN.fullmatch(origin):
+        headers[b"access-control-allow-origin"] = origin
+        headers[b"access-control-allow-credentials"] = b"true"
+        headers[b"access-control-expose-headers"] = EXPOSED.encode()
+    return headers
+
+
 def allow_origin(origin: bytes | None, resp: falcon.asgi.Response) -> None:
-    """Allow pages of this origin to read the response and the headers in `EXPOSED`."""
-    # PERF: single set_header calls take half the time of set_headers.
-    resp.set_header("Vary", VARY)
-    if origin is None or not _ORIGIN.fullmatch(origin):
-        resp.set_header("Access-Control-Allow-Origin", "*")
-        return
-    resp.set_header("Access-Control-Allow-Origin", origin.decode("ascii"))
-    resp.set_header("Access-Control-Allow-Credentials", "true")
-    resp.set_header("Access-Control-Expose-Headers", EXPOSED)
+    """Set the headers of `cors_headers`."""
+    for name, value in cors_headers(origin).items():
+        resp.set_header(name.decode(), value.decode())
 
 
 def origin_of(req: falcon.asgi.Request) -> bytes | None:

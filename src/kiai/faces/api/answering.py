@@ -1,0 +1,195 @@
+"""The answer to a request for an operation, independent of how the request arrived.
+
+A request takes this path:
+
+query string -> QueryReader -> handler(caller, query) -> reply Struct -> JSON with the headers of every response
+
+Two modules call it: `short_way.py` for reads, straight from ASGI, and `resource.py` for everything else, through Falcon
+(docs/decisions/015).
+"""
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+
+from kiai.errors import KiaiError, NotAuthenticated
+from kiai.faces.api.cors import cors_headers
+from kiai.faces.api.errors import ErrorResponse, error_response_of
+from kiai.faces.api.gateway import ApiGateway, check_permission
+from kiai.faces.api.operation import JSON, BinaryReply, Operation, StreamReply
+from kiai.faces.api.params import QueryReader
+from kiai.faces.api.urls import Scope, with_parameters
+from kiai.faces.compression import FROM_BYTES, Compression
+
+PRIVATE: Final = b"private, no-store"
+"""Cache-Control of responses to a request with a key, because some contain data that only the key's holder may see."""
+Failure = Callable[[ErrorResponse, str], bytes]
+"""Returns the body of an error, from the error and the id of the request."""
+
+_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
+_JSON: Final = JSON.encode()
+
+
+class Request:
+    """The parts of a request that an operation uses. `sent` has the last value of each header, by name in lower case.
+
+    `read_body` reads the body with the function of the operation; None for a request without a body.
+    """
+
+    __slots__ = ("query", "read_body", "scope", "sent")
+
+    def __init__(
+        self,
+        scope: Scope,
+        sent: dict[bytes, bytes],
+        query: str,
+        read_body: Callable[[Any], Awaitable[Any]] | None = None,
+    ) -> None:
+        self.scope = scope
+        self.sent = sent
+        self.query = query
+        self.read_body = read_body
+
+    def header(self, name: bytes) -> str | None:
+        """Return the value of a header; of a repeated one all values with commas between them."""
+        if name not in self.sent:
+            return None
+        return b",".join(value for other, value in self.scope["headers"] if other == name).decode("latin-1")
+
+
+class ApiAnswer:
+    """A response. The names of `headers` are in lower case. With a `stream`, the body is sent piece by piece."""
+
+    __slots__ = ("body", "headers", "status", "stream")
+
+    def __init__(self, origin: bytes | None) -> None:
+        self.status = 200
+        self.headers = cors_headers(origin)
+        self.body = b""
+        self.stream: StreamReply | None = None
+
+
+class Served:
+    """An operation with the reader of its query, and the form of its errors."""
+
+    __slots__ = ("failure", "operation", "reader")
+
+    def __init__(self, operation: Operation, failure: Failure) -> None:
+        self.operation = operation
+        self.reader: QueryReader[Any] = QueryReader(operation.query, strict=operation.version > 1)
+        self.failure = failure
+
+
+class Answering:
+    """Authenticates requests, applies rate limits, runs handlers and encodes replies."""
+
+    def __init__(self, gateway: ApiGateway, compression: Compression) -> None:
+        self.gateway = gateway
+        self._compression = compression
+        self._encode = msgspec.json.Encoder().encode
+
+    async def fill(self, answer: ApiAnswer, served: Served, request: Request, path: dict[str, str]) -> None:
+        """Make `answer` the answer to a request. Raises only errors that are bugs of the server."""
+        operation, gateway, sent = served.operation, self.gateway, request.sent
+        try:
+            key = sent.get(b"authorization")
+            if operation.permission is not None and key is None:
+                raise NotAuthenticated
+            caller = await gateway.caller(request.scope, None if key is None else key.decode("latin-1"))
+            # Before the query and the body are read, so that invalid requests count as well.
+            await gateway.check_rate_limits(caller, operation.limit, answer.headers)
+            if operation.permission is not None:
+                check_permission(caller.viewer, operation.permission)
+            gateway.check_maintenance(caller, operation.method)
+            query = served.reader.read(request.query)
+            if operation.body is not None:
+                assert request.read_body is not None
+                reply = await operation.handler(caller, query, await request.read_body(operation.body), **path)
+            elif operation.reply is StreamReply:
+                reply = await operation.handler(caller, query, request.header(b"last-event-id"), **path)
+            else:
+                reply = await operation.handler(caller, query, **path)
+        except KiaiError as error:
+            fail(answer, error_response_of(error, operation.version), served.failure, request.scope)
+            return
+        if isinstance(reply, StreamReply):
+            answer.stream = reply
+            return
+        await self._reply(answer, served, request, query, reply)
+        if key is not None:
+            answer.headers[b"cache-control"] = PRIVATE
+
+    async def _reply(self, answer: ApiAnswer, served: Served, request: Request, query: Any, reply: Any) -> None:
+        """Write the reply, or status 304 if If-None-Match contains its ETag."""
+        operation, headers = served.operation, answer.headers
+        if operation.following is not None:
+            changes = operation.following(query, reply)
+            if changes is not None:
+                link = f'<{with_parameters(request.scope, request.query, changes)}>; rel="next"'
+                headers[b"link"] = link.encode("latin-1")
+        if isinstance(reply, BinaryReply):
+            body, headers[b"content-type"] = reply.body, reply.content_type.encode()
+            headers.update((name.lower().encode(), value.encode("latin-1")) for name, value in reply.headers)
+        else:
+            body, headers[b"content-type"] = self._encode(reply), _JSON
+        answer.status = operation.success
+        if operation.cached:
+            # Weak, because the compressed and the plain body have the same ETag.
+            etag = f'W/"{hashlib.blake2b(body, digest_size=9).hexdigest()}"'.encode()
+            headers[b"etag"] = etag
+            known = request.sent.get(b"if-none-match")
+            if known is not None and (known.strip() == b"*" or etag in known):
+                answer.status = 304
+                return
+            if isinstance(reply, BinaryReply):
+                _part(answer, body, served.failure, request)
+                return
+        else:
+            headers[b"cache-control"] = b"no-cache"
+        answer.body = body
+        # Files are compressed already, and Range counts their uncompressed bytes.
+        if len(body) >= FROM_BYTES and not isinstance(reply, BinaryReply):
+            zipped = await self._compression.compressed(body, request.header(b"accept-encoding"))
+            if zipped is not None:
+                answer.body = zipped
+                headers[b"content-encoding"] = b"gzip"
+
+
+def _part(answer: ApiAnswer, body: bytes, failure: Failure, request: Request) -> None:
+    """Write the requested range of the file (RFC 9110, 14). A Range of several parts or of another unit is ignored.
+
+    Without a Range that is understood, write the whole file.
+    """
+    headers = answer.headers
+    headers[b"accept-ranges"] = b"bytes"
+    requested = _RANGE.fullmatch(request.header(b"range") or "")
+    if requested is None or not any(requested.groups()):
+        answer.body = body
+        return
+    first, last = requested.groups()
+    # `bytes=-500` means the last 500 bytes.
+    start = int(first) if first else max(0, len(body) - int(last))
+    end = min(int(last), len(body) - 1) if first and last else len(body) - 1
+    if start > end:
+        text = f"Range must be within the {len(body)} bytes of the file."
+        problem = ErrorResponse(416, text, "range_not_satisfiable", param="Range")
+        fail(answer, problem, failure, request.scope)
+        headers[b"content-range"] = b"bytes */%d" % len(body)
+        # A browser would save the error under the replay's name.
+        headers.pop(b"content-disposition", None)
+        return
+    answer.status = 206
+    headers[b"content-range"] = b"bytes %d-%d/%d" % (start, end, len(body))
+    answer.body = body[start : end + 1]
+
+
+def fail(answer: ApiAnswer, problem: ErrorResponse, failure: Failure, scope: Scope) -> None:
+    """Write an error response."""
+    answer.status = problem.code
+    answer.headers[b"content-type"] = _JSON
+    answer.headers.update((name.lower().encode(), value.encode("latin-1")) for name, value in problem.headers)
+    answer.headers[b"cache-control"] = b"no-store"  # 404 and 405 are cacheable by default
+    answer.body = failure(problem, scope.get("kiai.request_id", ""))
