@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.patience import Deadline
 
-from kiai.logs import LINES_MAX, REDACTED, TEXT_MAX, AccessLog, configure, get_logger
+from kiai.logs import LINES_MAX, REDACTED, SLOW_POLL_MS, TEXT_MAX, AccessLog, configure, get_logger
 
 CANARY = "canary-7f3a"
 Captured = pytest.CaptureFixture[bytes]
@@ -272,6 +272,26 @@ def test_unknown_address_and_user_are_omitted(logged: Logged) -> None:
     asyncio.run(scenario())
 
     assert logged()[0].keys() & {"address", "user_id"} == set()
+
+
+@pytest.mark.parametrize(("every", "lines"), [(0, 0), (1, 100), (10, 10), (1_000, 0)])
+def test_share_of_the_polls_has_lines_and_the_others_are_counted(logged: Logged, every: int, lines: int) -> None:
+    configure("json", "info")
+    log = AccessLog(poll_every=every)
+
+    left_out = [log.leaves_out_poll(1.0) for _ in range(100)]
+    asyncio.run(log.write_left_out())
+    asyncio.run(log.write_left_out())
+
+    assert left_out.count(False) == lines
+    assert [line["count"] for line in logged()] == ([100 - lines] if lines < 100 else [])
+
+
+def test_slow_polls_always_have_lines(logged: Logged) -> None:
+    log = AccessLog()
+
+    assert not log.leaves_out_poll(SLOW_POLL_MS)
+    assert log.leaves_out_poll(SLOW_POLL_MS - 1)
 
 
 def test_access_lines_are_written_together_after_a_delay(logged: Logged) -> None:

@@ -33,6 +33,8 @@ FLUSH_S: Final = 0.2
 STALE_S: Final = 600.0
 QUIET_S: Final = 5.0
 """An outage ends with the first success at least this many seconds after the last failure."""
+SLOW_POLL_MS: Final = 250.0
+"""The duration from which each poll of a game client has a line."""
 LINES_MAX: Final = 300
 """The number of access lines after which they are written, about 64 KiB."""
 
@@ -141,9 +143,16 @@ class _Access(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class AccessLog:
-    """The access log. Lines are written after `FLUSH_S` seconds or `LINES_MAX` lines; `close` writes the last ones."""
+    """The access log. Lines are written after `FLUSH_S` seconds or `LINES_MAX` lines; `close` writes the last ones.
 
-    def __init__(self, kind: str = "json", level: str = "info") -> None:
+    One of `poll_every` answered polls has a line, none with 0. Polls are nearly all requests, and their lines would
+    hide the others.
+    """
+
+    def __init__(self, kind: str = "json", level: str = "info", poll_every: int = 0) -> None:
+        self._poll_every = poll_every
+        self._polls = 0
+        self._left_out = 0
         self._text = kind == "text"
         self._quiet = _LEVELS[level] > logging.INFO
         self._lines: list[_Access] = []
@@ -200,6 +209,21 @@ class AccessLog:
             self.flush()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
+
+    def leaves_out_poll(self, ms: float) -> bool:
+        """Return whether an answered poll that took `ms` milliseconds gets no line, and count it."""
+        # PERF: runs for nearly each request
+        self._polls += 1
+        if ms >= SLOW_POLL_MS or (self._poll_every and self._polls % self._poll_every == 0):
+            return False
+        self._left_out += 1
+        return True
+
+    async def write_left_out(self) -> None:
+        """Write how many polls have got no line since the last call. A job calls this."""
+        left_out, self._left_out = self._left_out, 0
+        if left_out:
+            get_logger("front").info("polls without a line", count=left_out)
 
     def flush(self) -> None:
         """Write the collected lines."""

@@ -152,6 +152,7 @@ class HttpServer:
         self.jobs = Jobs(self._acquire_lease if services.stores.shared else None)
         self.jobs.every(*self._periodic_jobs())
         self.jobs.every(PeriodicJob("live-parts", 0.25, self.site.live.push))
+        self.jobs.every(PeriodicJob("left-out-polls", MINUTE_S, access_log.write_left_out))
         self.jobs.run("loop-lag", self.metrics.watch_loop)
         if self.irc is not None:
             self.jobs.run("irc", self.irc.hub.run)

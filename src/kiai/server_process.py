@@ -167,7 +167,7 @@ async def _serve(
                     await _announce_claim(services)
                 if started_ms is not None:
                     services.community.set_start(started_ms)
-                access_log = logs.AccessLog(settings.log, settings.log_level)
+                access_log = logs.AccessLog(settings.log, settings.log_level, settings.poll_every)
                 server = HttpServer(services, access_log, slots, _serve_certificate(settings))
                 server.stop_server = functools.partial(_stop_server, supervisor)
                 await server.begin()
@@ -194,6 +194,7 @@ async def _serve(
                     if figures is not None:
                         figures.stop()
                     await _stop(server, services, budget, announces=supervisor is None)
+                    await access_log.write_left_out()
                     access_log.close()
     except PermissionError as error:
         raise Unavailable(f"data folder {settings.data}", f"{error.strerror}; choose another with --data") from error

@@ -87,6 +87,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # --- logs
     log: Literal["json", "text"]
     log_level: Literal["debug", "info", "warning", "error"]
+    log_polls: str
     slow_statement_ms: int
 
     # --- the game
@@ -190,6 +191,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         other server of the machine.
         """
         return not self.has_tls or (self.tls != "self" and not self.is_local)
+
+    @property
+    def poll_every(self) -> int:
+        """The number of polls of which one is logged: 1 for all, 0 for none."""
+        if self.log_polls == "off":
+            return 0
+        return 1 if self.log_polls == "all" else int(self.log_polls.removeprefix("1/"))
 
     @property
     def mail_sender(self) -> str:

@@ -277,6 +277,12 @@ class SettingsDeclaration(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info", "Lowest level that is logged.", example="debug"
     )
+    log_polls: Annotated[str, matching(r"off|all|1/[1-9][0-9]{0,5}")] = _setting(
+        "1/1000",
+        "Share of the answered polls of game clients that is logged. Failed and slow ones always are.",
+        allowed="off, all, or a share like 1/100, up to 1/999999",
+        example="1/100",
+    )
     slow_statement_ms: Whole = _setting(
         500,
         "Log statements of the database that take longer, with their plans; 0 turns this off.",

@@ -158,8 +158,8 @@ class Front:
         route = scope.get("kiai.route", "other")
         status = wire.status_sent or CLIENT_LEFT
         self._metrics.request(name, route, status, took_ms, timed="kiai.stream" not in scope)
-        if route == "poll" and status == 200 and cut is None:
-            return  # polls are nearly all requests; logging them would hide the other lines
+        if route == "poll" and status == 200 and cut is None and self._access_log.leaves_out_poll(took_ms):
+            return
         self._access_log.write(
             face=name,
             route=route,
