@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kiai.accounts.covers import ProfileCovers
-from kiai.accounts.geography import Geography
 from kiai.accounts.irc_passwords import REVOKED, IrcPasswords
 from kiai.accounts.name_search import NameSearch
 from kiai.accounts.userpages import Userpages
@@ -56,7 +55,6 @@ class SiteServices:
     def __init__(self, services: "Services") -> None:
         database, clock, ids, settings = services.database, services.clock, services.ids, services.settings
         self.web_sessions = WebSessions(database, clock, ids)
-        self.geography = Geography()
         checks = readiness_checks(services.accounts, services.realtime, services.files)
         self.uptime = Uptime(database, Components(checks), clock)
         self.samples = Samples(database, clock)

@@ -67,7 +67,7 @@ def build_admin_pages(services: "Services") -> list[PageGroup]:
             community.reports,
             community.flag_queue,
             community.account_overviews,
-            UserRecords(community.notes, site.logins_for_staff, community.devices, site.geography),
+            UserRecords(community.notes, site.logins_for_staff, community.devices),
         ),
         ReportDeskPages(services.authority, community.audit, community.reports),
         FlagPages(

@@ -310,7 +310,6 @@ def build_bancho(services: "Services") -> Bancho:
         hardware=services.hardware,
         deletion=services.site.deletion,
         ownership=services.ownership,
-        geography=services.site.geography,
         faq=services.community.faq,
         under_maintenance=services.switches.under_maintenance,
         limited=settings.rate_limits,
@@ -485,7 +484,7 @@ def build_site(services: "Services", streams: StreamSender) -> Site:
             LoginPages(entry, services.site.web_sessions),
             RegistrationPages(entry),
             PasswordResetPages(entry),
-            AccountSecurityPages(entry, services.site.web_sessions, services.logins, services.site.geography),
+            AccountSecurityPages(entry, services.site.web_sessions, services.logins),
             LeaderboardPages(services.rankings, services.ranks, services.showcase, services.clans, services.clock),
             ProfilePages(
                 Overviews(services.database, services.accounts, services.profiles, services.showcase, services.clock),

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from kiai.accounts import Credentials, LoginRecord, Logins, Relationships, TooManyGuesses, User
-from kiai.accounts.geography import UNKNOWN, Geography
+from kiai.accounts.geography import UNKNOWN, country_of
 from kiai.accounts.model import Privacy
 from kiai.accounts.visibility import is_public
 from kiai.chat.channels import Channel
@@ -99,7 +99,6 @@ class Login:
         hardware: HardwareWatch,
         deletion: Deletion,
         ownership: Ownership,
-        geography: Geography,
         faq: Faq,
         under_maintenance: Callable[[], bool],
         limited: bool,
@@ -120,7 +119,6 @@ class Login:
         self._hardware = hardware
         self._deletion = deletion
         self._ownership = ownership
-        self._geography = geography
         self._faq = faq
         self._under_maintenance = under_maintenance
         self._limited = limited
@@ -223,7 +221,7 @@ class Login:
 
     async def _set_initial_country(self, user: User, location: ClientLocation) -> str:
         """Store and return the country of an account without one, by the origin of the login."""
-        country = location.country or await self._geography.country_of(location.address)
+        country = location.country or country_of(location.address)
         if country != UNKNOWN:
             await self._onboarding.set_first_country(user.id, country)
         return country

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from kiai.accounts import Logins, TooManyGuesses
-from kiai.accounts.geography import UNKNOWN, Geography
+from kiai.accounts.geography import UNKNOWN, countries_of
 from kiai.accounts.web_sessions import WebSession, WebSessions
 from kiai.entry import EntryServices
 from kiai.entry.model import TooManyCodes, WrongCode
@@ -35,11 +35,10 @@ CHANGES: Final = RateLimit("security-changes", 30, 60.0)
 class AccountSecurityPages:
     """The page of security and its forms."""
 
-    def __init__(self, entry: EntryServices, sessions: WebSessions, logins: Logins, geography: Geography) -> None:
+    def __init__(self, entry: EntryServices, sessions: WebSessions, logins: Logins) -> None:
         self._entry = entry
         self._sessions = sessions
         self._logins = logins
-        self._geography = geography
 
     def pages(self) -> list[Page]:
         """Return the page and its forms."""
@@ -88,7 +87,7 @@ class AccountSecurityPages:
         sessions, events, logins = await asyncio.gather(
             self._sessions.of(user.id), entry.history.recent(user.id), self._logins.recent(user.id)
         )
-        countries = await self._geography.countries_of(
+        countries = countries_of(
             [
                 *(session.address for session in sessions),
                 *(event.address for event in events),

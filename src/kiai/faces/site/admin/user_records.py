@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from kiai.accounts import User
-from kiai.accounts.geography import UNKNOWN, Geography
+from kiai.accounts.geography import UNKNOWN, countries_of
 from kiai.entry.logins_for_staff import PERMISSION as READS_LOGINS
 from kiai.entry.logins_for_staff import LoginsForStaff
 from kiai.errors import NotFound
@@ -41,7 +41,6 @@ class UserRecords(msgspec.Struct, frozen=True):
     notes: Notes
     logins: LoginsForStaff
     devices: Devices
-    geography: Geography
 
 
 class UserRecordPages:
@@ -79,7 +78,7 @@ class UserRecordPages:
             "found": found,
             "first": _before(request) is None,
             "next": _next(f"{PATH}/{user.id}/logins", found.before),
-            "countries": await self._records.geography.countries_of(addresses),
+            "countries": countries_of(addresses),
             "unknown": UNKNOWN,
             "what": {event.kind: kind_text(request.locale, event.kind) for event in found.events},
             "browsers": {event.agent: browser_of(event.agent) for event in found.events},
