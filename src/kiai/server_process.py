@@ -420,6 +420,8 @@ def _slots(arguments: list[str]) -> SharedMemory | None:
 
 def main(arguments: list[str]) -> int:
     """Run the server with the arguments from `exec_server.py` and return its exit code."""
+    # PERF: what is imported stays. Without `freeze`, two collections of 600,000 objects took 0.3 s of the start.
+    gc.freeze()
     gc.enable()
     try:
         settings, settings_json = _read_settings(arguments)

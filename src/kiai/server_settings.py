@@ -24,6 +24,7 @@ TLS_WORDS: Final = ("off", "self", "auto")
 """The values of the setting tls that are not paths."""
 
 
+RETENTION: Final = ("last", "daily", "weekly", "monthly")
 Source = Literal["flag", "environment", "file", "default"]
 
 
@@ -234,6 +235,19 @@ SETTING_NAMES: Final = tuple(name for name in Settings.__struct_fields__ if name
 def _decode_path(kind: type, value: Any) -> Path:
     assert kind is Path
     return Path(value)
+
+
+def retention_counts(text: str) -> dict[str, int]:
+    """Return the numbers of a text like `last=3,daily=7`. Raises ValueError, also if nothing would stay."""
+    counts: dict[str, int] = {}
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*([a-z]+)\s*=\s*([0-9]{1,5})\s*", part, re.ASCII)
+        if found is None or found[1] not in RETENTION or found[1] in counts:
+            raise ValueError
+        counts[found[1]] = int(found[2])
+    if not any(counts.values()):
+        raise ValueError
+    return counts
 
 
 def flag_of(name: str) -> str:

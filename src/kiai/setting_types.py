@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from kiai.osu.durations import parse_duration
 from kiai.redis_url import parse_redis_url
+from kiai.server_settings import retention_counts
 
 
 def no_flag(value: object) -> object:
@@ -100,7 +101,6 @@ def postgres_url(value: object) -> object:
 
 
 BACKUP_LEAST_S: Final = 600
-_RETENTION: Final = ("last", "daily", "weekly", "monthly")
 
 
 def backup_time(text: str) -> str:
@@ -108,19 +108,6 @@ def backup_time(text: str) -> str:
     if (parse_duration(text) or 0) < BACKUP_LEAST_S:
         raise ValueError
     return text
-
-
-def retention_counts(text: str) -> dict[str, int]:
-    """Return the numbers of a text like `last=3,daily=7`. Raises ValueError, also if nothing would stay."""
-    counts: dict[str, int] = {}
-    for part in text.split(","):
-        found = re.fullmatch(r"\s*([a-z]+)\s*=\s*([0-9]{1,5})\s*", part, re.ASCII)
-        if found is None or found[1] not in _RETENTION or found[1] in counts:
-            raise ValueError
-        counts[found[1]] = int(found[2])
-    if not any(counts.values()):
-        raise ValueError
-    return counts
 
 
 def retention(text: str) -> str:

@@ -17,8 +17,7 @@ from kiai.measuring import PoolUsage, Timings
 from kiai.osu.durations import parse_duration
 from kiai.realtime.memory import MemoryRealtime
 from kiai.realtime.port import Realtime
-from kiai.server_settings import Settings
-from kiai.setting_types import retention_counts
+from kiai.server_settings import Settings, retention_counts
 from kiai.staff import backups
 from kiai.staff.backup_examination import BackupReport, examine
 from kiai.staff.backup_folder import BackupFolder

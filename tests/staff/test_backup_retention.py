@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiai.setting_types import retention_counts
+from kiai.server_settings import retention_counts
 from kiai.staff.backup_retention import (
     PARTIAL,
     PARTIAL_KEPT_MS,

@@ -1,0 +1,33 @@
+"""What a server imports when it starts. Each of these packages takes memory of every server for a part that few use."""
+
+import json
+import subprocess
+import sys
+from typing import Final
+
+import pytest
+
+UNUSED: Final = {
+    "PIL": "pictures are decoded in processes of their own",
+    "cryptography": "16 MB, only for TLS in the process",
+    "markdown_it": "only for pages with texts",
+    "pydantic": "7 MB: `kiai serve` reads the settings and hands them over",
+    "pydantic_settings": "as pydantic",
+    "redis": "only with a URL of Redis",
+    "rich": "only for commands",
+    "typer": "only for commands",
+}
+
+
+@pytest.fixture(scope="module")
+def imported() -> set[str]:
+    """The packages that a server process has imported before it opens anything."""
+    code = "import json, sys, kiai.server_process; print(json.dumps([name for name, m in sys.modules.items() if m]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    return set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("package", UNUSED)
+def test_server_starts_without_a_package_that_it_may_not_need(imported: set[str], package: str) -> None:
+    assert package not in imported, UNUSED[package]
+    assert "kiai.app" in imported
