@@ -1,4 +1,4 @@
-"""What a server imports when it starts. Each of these packages takes memory of every server for a part that few use."""
+"""A starting server imports no package that few servers need. Each takes memory of every server."""
 
 import json
 import subprocess
