@@ -87,13 +87,6 @@ class HttpServer:
         self.stops = False
         self._worker = services.ids.token(WORKER_NAME_BYTES)
         self.metrics = Metrics(slots)
-        self.protocol = guarded_protocol(
-            GuardLimits(
-                connections=settings.connections_max,
-                connections_per_address=settings.connections_per_address,
-                trusted=trusted,
-            )
-        )
         self.events = Events(services.realtime, services.accounts, services.api_keys, services.score_lookup)
         self.operations = [*build_operations(services), *self.events.operations()]
         rate_limit = RateLimit("api", settings.api_rate_per_minute, 60.0) if limited else None
@@ -139,6 +132,15 @@ class HttpServer:
             trusted=trusted,
             is_blocked=services.community.address_blocks.is_blocked,
             blocked_answers={"api": api_app.blocked_answer, "site": self.site.failures.blocked},
+            quick={"bancho": self._bancho.answer_at_once},
+        )
+        self.protocol = guarded_protocol(
+            GuardLimits(
+                connections=settings.connections_max,
+                connections_per_address=settings.connections_per_address,
+                trusted=trusted,
+            ),
+            self.front.answer_at_once,
         )
         self.sampler = Sampler(
             services.site.samples,

@@ -1,6 +1,6 @@
 """ASGI and Falcon types and helpers that the faces share."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import falcon.asgi
@@ -10,6 +10,7 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = Sequence[tuple[bytes, bytes]]
 FalconApp = falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response]
 
 GET_ONLY: Final = "GET, HEAD"

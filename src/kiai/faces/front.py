@@ -35,6 +35,7 @@ from typing import Any, Final, Literal
 from kiai.callers import CALLER
 from kiai.faces.asgi import App, ClientGone, Receive, Scope, Send, Wire
 from kiai.faces.metrics import Metrics
+from kiai.faces.quick import QuickAnswer, QuickFace
 from kiai.ids import Ids
 from kiai.logs import AccessLog, get_logger
 from kiai.networks import Network, forwarded_address, is_within, network_of
@@ -74,7 +75,10 @@ BlockedAnswer = Callable[[Scope], tuple[list[tuple[bytes, bytes]], bytes]]
 
 
 class Front:
-    """An ASGI application in front of all faces."""
+    """An ASGI application in front of all faces.
+
+    `quick` has the functions for quick answers (`quick.py`), by the name of the face.
+    """
 
     def __init__(
         self,
@@ -93,8 +97,10 @@ class Front:
         trusted: tuple[Network, ...] = (),
         is_blocked: Callable[[str], bool],
         blocked_answers: Mapping[str, BlockedAnswer],
+        quick: Mapping[str, QuickFace] | None = None,
     ) -> None:
         self._is_blocked = is_blocked
+        self._quick = quick or {}
         self._blocked_answers = blocked_answers
         self._faces: dict[str, tuple[str, App]] = {
             "api": ("api", api),
@@ -124,11 +130,12 @@ class Front:
         started = perf_counter()
         # PERF: popped, because the wire refers to the scope: a cycle would leave each request to the garbage collector.
         wire: Wire = scope.pop("kiai.wire")
-        request_id = scope["kiai.request_id"] = self._ids.request_id()
+        request_id: str = scope.get("kiai.request_id") or self._ids.request_id()
+        scope["kiai.request_id"] = request_id
         id_header = (b"x-request-id", request_id.encode())
-        address = scope["kiai.address"] = self._address(scope)
+        name, face = self._routed(scope)
+        address = scope["kiai.address"]
         CALLER.set(network_of(address))
-        name, face = self._face(scope)
         if name not in _FOR_ALL and self._is_blocked(address):
             face = self._refuse_blocked(name)
 
@@ -154,22 +161,71 @@ class Front:
         cut = None
         if fault is not None or not wire.response_complete:
             cut = await self._end(wire, fault, with_headers, scope, name)
+        self._record(scope, name, method, wire.status_sent or CLIENT_LEFT, started, request_id, cut)
+
+    def answer_at_once(self, scope: Scope, body: bytes) -> QuickAnswer | None:
+        """Return the complete answer of a face to this request, recorded in log and metrics, or None.
+
+        After None the request goes to `__call__` with the same scope.
+        """
+        started = perf_counter()
+        name, _ = self._routed(scope)
+        face = self._quick.get(name)
+        if face is None or scope["method"] == "HEAD" or self._is_blocked(scope["kiai.address"]):
+            return None
+        request_id = ""
+        if name != "bancho":
+            request_id = scope["kiai.request_id"] = self._ids.request_id()
+        try:
+            answer = face(scope, body)
+        except Exception as error:
+            get_logger("front").error("quick answer failed", route=scope.get("kiai.route", "other"), exc_info=error)
+            return None
+        if answer is None:
+            return None
+        self._record(scope, name, scope["method"], answer.head.status, started, request_id, None)
+        if not request_id:
+            return answer
+        lines = b"x-request-id: %b\r\n%b: %b\r\n" % (request_id.encode(), *_NOSNIFF)
+        return QuickAnswer(answer.head, answer.body, lines)
+
+    def _record(
+        self,
+        scope: Scope,
+        face: str,
+        method: str,
+        status: int,
+        started: float,
+        request_id: str,
+        cut: Literal["client", "server"] | None,
+    ) -> None:
+        """Count an ended request, and write its line to the access log. `started` is its `perf_counter`."""
         took_ms = (perf_counter() - started) * 1000
         route = scope.get("kiai.route", "other")
-        status = wire.status_sent or CLIENT_LEFT
-        self._metrics.request(name, route, status, took_ms, timed="kiai.stream" not in scope)
+        self._metrics.request(face, route, status, took_ms, timed="kiai.stream" not in scope)
         if route == "poll" and status == 200 and cut is None and self._access_log.leaves_out_poll(took_ms):
             return
         self._access_log.write(
-            face=name,
+            face=face,
             route=route,
             method=method,
             status=status,
             ms=took_ms,
-            request_id=request_id,
-            address=address,
+            request_id=request_id or self._ids.request_id(),
+            address=scope["kiai.address"],
             cut=cut,
         )
+
+    def _routed(self, scope: Scope) -> tuple[str, App]:
+        """Return name and application of the face, and store the address of the caller in the scope.
+
+        The result stays in the scope: a request that gets no quick answer is routed once.
+        """
+        routed: tuple[str, App] | None = scope.get("kiai.face")
+        if routed is None:
+            scope["kiai.address"] = self._address(scope)
+            routed = scope["kiai.face"] = self._face(scope)
+        return routed
 
     def _refuse_blocked(self, name: str) -> App:
         """Return the application that refuses a request to this face. Game clients get no body."""

@@ -24,6 +24,9 @@ Refusals: the guard answers a refused request once, after all earlier answers of
 answer that has begun. It then closes its sending side and discards input for `linger_s`. If it closed the socket with
 unread input, the system would reset the connection and the client would lose the answer.
 
+Answers: a complete request on an idle connection may get a quick answer (`quick.py`). All others get a cycle of uvicorn
+and a task.
+
 See docs/spec/security.md#requests.
 """
 
@@ -32,9 +35,10 @@ import re
 import secrets
 import sys
 from collections import Counter
+from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network
-from typing import Final
-from urllib.parse import unquote_to_bytes
+from typing import Any, Final
+from urllib.parse import unquote, unquote_to_bytes
 
 import httptools
 import msgspec
@@ -42,7 +46,10 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from kiai.faces.asgi import Scope
 from kiai.faces.body_budget import BodyBudget
+from kiai.faces.quick import BODY_MAX as QUICK_BODY_MAX
+from kiai.faces.quick import Encoder, QuickAnswer
 from kiai.faces.single_write import SingleWriteCycle
 from kiai.networks import Network, forwarded_address, is_within, network_of
 
@@ -135,13 +142,19 @@ class RequestRejected(Exception):
         self.reason = reason
 
 
-def guarded_protocol(limits: GuardLimits) -> type["GuardedProtocol"]:
+AnswerAtOnce = Callable[[Scope, bytes], QuickAnswer | None]
+"""Returns the quick answer to a request with this body, or None. See `Front.answer_at_once`."""
+
+
+def guarded_protocol(limits: GuardLimits, at_once: AnswerAtOnce | None = None) -> type["GuardedProtocol"]:
     """Return the protocol class of one server, for `uvicorn.Config(http=...)`. Its `ledger` has the metrics."""
 
-    # uvicorn instantiates the class itself and passes no arguments of ours, so the limits are bound to a subclass.
+    # uvicorn instantiates the class itself and passes no arguments of ours, so they are bound to a subclass.
 
     class Guarded(GuardedProtocol):
         ledger = Ledger(limits)
+        answer_at_once = None if at_once is None else staticmethod(at_once)
+        encoder = Encoder()
 
     return Guarded
 
@@ -266,6 +279,9 @@ class GuardedProtocol(HttpToolsProtocol):
         "counted_bytes",
         "counted_s",
         "declared_bytes",
+        "deferred",
+        "deferred_body",
+        "had_request",
         "has_reservation",
         "leaving",
         "limits",
@@ -279,6 +295,8 @@ class GuardedProtocol(HttpToolsProtocol):
     )
     ledger: Ledger
     flow: _Flow
+    answer_at_once: AnswerAtOnce | None
+    encoder: Encoder
 
     # --- the connection
 
@@ -299,6 +317,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self.swept_bytes = 0  # `body_bytes` at the last sweep
         self.slow_s = 0.0  # time that the body has been slower than `contended_bytes_per_s`
         self.leaving = False  # the server is shutting down
+        self.deferred = False  # the request has no cycle yet, because it may get a quick answer
+        self.deferred_body = b""
+        self.had_request = False
         # The request that is being answered. uvicorn's `cycle` is the one that was read last, which differs when the
         # client pipelines.
         self.answering: RequestResponseCycle | None = None
@@ -339,13 +360,18 @@ class GuardedProtocol(HttpToolsProtocol):
                     raise  # a bug in a callback, not malformed input
                 self._refuse(cause.reason if isinstance(cause, RequestRejected) else "malformed")
                 return
+        if self.deferred:  # the rest of the body is still to come
+            self._begin_deferred()
         if self.unfinished_bytes > self.limits.head_bytes:
             self._refuse("head_large")
 
     # --- callbacks of the parser
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        # PERF: does not call uvicorn's method, which makes the scope: `on_headers_complete` does, with all its keys.
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
         self.phase = HEAD
         self.age_s = 0.0
 
@@ -389,9 +415,7 @@ class GuardedProtocol(HttpToolsProtocol):
             raise RequestRejected("upgrade")  # the parser would read the body as the next request: request smuggling
         if len(self.pipeline) >= limits.pipelined:
             raise RequestRejected("pipelined")
-        super().on_headers_complete()
-        # The scope of the request owns the old list. A new one keeps the trailers of a chunked body out of it.
-        self.headers = []
+        scope, keep_alive = self._new_scope(self.parser.get_http_version())
         self.phase = BODY
         self.age_s = 0.0
         self.unfinished_bytes = 0
@@ -401,10 +425,100 @@ class GuardedProtocol(HttpToolsProtocol):
         self.has_reservation = False
         self.counted_bytes = self.swept_bytes = 0
         self.counted_s = self.slow_s = 0.0
+        self.had_request = True
+        if (
+            self.answer_at_once is not None
+            and keep_alive
+            and not chunked
+            and length <= QUICK_BODY_MAX
+            and (self.cycle is None or self.cycle.response_complete)
+            and not (self.flow.write_paused or self.leaving or self.expect_100_continue)
+            and not (self.parser.should_upgrade() or self.transport.is_closing())
+        ):
+            self.deferred = True
+            self.deferred_body = b""
+        else:
+            self._begin_cycle(scope, keep_alive=keep_alive)
+
+    def _new_scope(self, http_version: str) -> tuple[Scope, bool]:
+        """Return the ASGI scope of the request whose head is complete, and whether the client keeps the connection."""
+        url = self.url
+        if url == b"/":  # PERF: every poll; parsing it takes 0.5 us
+            raw_path, query, path = url, b"", "/"
+        else:
+            parsed = httptools.parse_url(url)
+            raw_path, query = parsed.path, parsed.query or b""
+            path = raw_path.decode("ascii")
+            if "%" in path:
+                path = unquote(path)
+        # The scope owns the list of headers. `on_message_begin` makes a new one, and trailers are kept out of it.
+        headers, self.headers = self.headers, []
+        scope: dict[str, Any] = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": http_version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": "",
+            "headers": headers,
+            "method": self.parser.get_method().decode("ascii"),
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+        }
+        self.scope = scope  # type: ignore[assignment]
+        return scope, http_version != "1.0" and self.parser.should_keep_alive()
+
+    def _begin_cycle(self, scope: Scope, *, keep_alive: bool) -> None:
+        """Answer the request the ordinary way: with a cycle, and a task as soon as the earlier answers are complete."""
+        before = self.cycle
+        self.cycle = SingleWriteCycle(
+            scope=scope,  # type: ignore[arg-type]
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=keep_alive,
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def _begin_deferred(self) -> None:
+        """Answer the ordinary way after all, with the body that has come so far."""
+        self.deferred = False
+        self._begin_cycle(self.scope, keep_alive=True)  # type: ignore[arg-type]
+        if self.deferred_body:
+            super().on_body(self.deferred_body)
+            self.deferred_body = b""
+
+    def _answer_deferred(self) -> bool:
+        """Write the quick answer to the request, which is complete. Return whether it has one."""
+        assert self.answer_at_once is not None
+        answer = self.answer_at_once(self.scope, self.deferred_body)  # type: ignore[arg-type]
+        if answer is None:
+            return False
+        for piece in self.encoder.pieces(answer, self.server_state.default_headers):
+            self.transport.write(piece)
+        self.deferred = False
+        self.deferred_body = b""
+        self.server_state.total_requests += 1
+        return True
 
     def on_body(self, body: bytes) -> None:
         self.unfinished_bytes = 0
         self.body_bytes += len(body)
+        if self.deferred:  # at most QUICK_BODY_MAX bytes
+            self.deferred_body += body
+            return
         if self.body_bytes > self.limits.body_bytes:
             raise RequestRejected("body_large")
         super().on_body(body)
@@ -415,10 +529,13 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._reserve_body()
 
     def on_message_complete(self) -> None:
-        # PERF: repeats the body of uvicorn's method without its check for upgrades, which kiai does not support.
-        if not self.cycle.response_complete:
-            self.cycle.more_body = False
-            self.cycle.message_event.set()
+        if not self.deferred or not self._answer_deferred():
+            if self.deferred:
+                self._begin_deferred()
+            # PERF: repeats the body of uvicorn's method without its check for upgrades, which kiai does not support.
+            if not self.cycle.response_complete:
+                self.cycle.more_body = False
+                self.cycle.message_event.set()
         self.phase = QUIET
         self.age_s = 0.0
         self.unfinished_bytes = 0
@@ -487,9 +604,6 @@ class GuardedProtocol(HttpToolsProtocol):
         return False
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        # uvicorn creates the cycle inside on_headers_complete and has no setting for its class. Changing the class of
-        # the instance is safe: SingleWriteCycle has the same layout and reads its extra attributes from class defaults.
-        cycle.__class__ = SingleWriteCycle
         cycle.scope["kiai.wire"] = cycle  # type: ignore[typeddict-unknown-key]
         self.answering = cycle
         if self.leaving and not self.pipeline:
@@ -554,7 +668,7 @@ class GuardedProtocol(HttpToolsProtocol):
         elif self.answering is None or self.answering.response_complete or self.answering.disconnected:
             # A connection without any request closes early and without an answer: browsers open spare connections and
             # would take a 408 for the answer to their next request.
-            timeout_s = limits.head_s if self.answering is None else limits.idle_s
+            timeout_s = limits.idle_s if self.had_request else limits.head_s
             if self.age_s >= (limits.linger_s if self.phase == OVER else timeout_s):
                 self.transport.close()
             self.age_s += limits.sweep_s
@@ -656,6 +770,7 @@ class GuardedProtocol(HttpToolsProtocol):
         )
 
 
+_ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 _V2_PATHS: Final = (b"/v2/", b"/api/v2/")
 _V2_CODES: Final = {
     400: "bad_request",

@@ -13,11 +13,12 @@
 The cycle records what left the socket. The front finds it in the scope as `kiai.wire` (faces/asgi.py, `Wire`).
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from kiai.faces.asgi import ClientGone
+from kiai.faces.asgi import ClientGone, Headers
 
 JOINED_MAX: Final = 64 * 1024
 """The largest body that is copied behind its head, in bytes. A larger one has a `write()` of its own."""
@@ -27,11 +28,7 @@ _CONTROLS: Final = bytes({*range(0x20), 0x7F} - {0x09})
 
 
 class SingleWriteCycle(RequestResponseCycle):
-    """One request and its answer.
-
-    `guard.py` assigns this class to cycles that uvicorn has already created. `__init__` therefore never runs, and every
-    attribute needs a default on the class.
-    """
+    """One request and its answer. `guard.py` creates it for each request that gets no quick answer (`quick.py`)."""
 
     status_sent: int | None = None
     open_ended = False
@@ -118,11 +115,7 @@ class SingleWriteCycle(RequestResponseCycle):
         elif length is not None and status != 204:  # RFC 9110, 8.6: a 204 has no Content-Length
             lines.append(b"content-length: %d\r\n" % length)
         lines.append(b"\r\n")
-        text = b"".join(lines)
-        # Each line ends with CR and LF. More control characters than these mean that a header value could start a line
-        # of its own: response splitting.
-        if len(text) - len(text.translate(None, _CONTROLS)) != 2 * len(lines):
-            raise RuntimeError(f"control characters in one of the headers {[name for name, _ in headers]}")
+        text = checked(lines, headers)
         owed = 0 if empty or length is None else _owed_after(length, body, more)
 
         self.keep_alive = keep_alive
@@ -157,6 +150,16 @@ class SingleWriteCycle(RequestResponseCycle):
         if not self.keep_alive:
             self.transport.close()
         self.on_response()
+
+
+def checked(lines: Sequence[bytes], headers: Headers) -> bytes:
+    """Return the lines of a head as one text. Raises RuntimeError if one of the headers has control characters."""
+    text = b"".join(lines)
+    # Each line ends with CR and LF. More control characters than these mean that a header value could start a line of
+    # its own: response splitting.
+    if len(text) - len(text.translate(None, _CONTROLS)) != 2 * len(lines):
+        raise RuntimeError(f"control characters in one of the headers {[name for name, _ in headers]}")
+    return text
 
 
 def _owed_after(owed: int, body: bytes, more: bool) -> int:

@@ -257,10 +257,20 @@ class MemoryRealtime:
         return session
 
     async def poll(self, token: str, most_bytes: int = POLL_BYTES_MAX) -> tuple[Session, list[Entry]]:
-        # PERF: runs on every poll. A session follows about six topics, and usually all are without new entries.
+        live = self._live_session(token)
+        return live.session, self._poll(live, most_bytes)
+
+    def ready_session(self, token: str) -> Session | None:
         live = self._sessions.get(token)
-        if live is None:
-            raise SessionGone
+        if live is None or live.waiting or (live.lock is not None and live.lock.locked()):
+            return None
+        return live.session
+
+    def poll_at_once(self, token: str) -> list[Entry]:
+        return self._poll(self._live_session(token), POLL_BYTES_MAX)
+
+    def _poll(self, live: "_LiveSession", most_bytes: int) -> list[Entry]:
+        # PERF: runs on every poll. A session follows about six topics, and usually all are without new entries.
         live.seen = self._monotonic()
         unread: list[Entry] = []
         for log, cursor in live.cursors.items():
@@ -282,7 +292,7 @@ class MemoryRealtime:
         if live.status_cursor is not None and live.status_cursor != self._status_count:
             unread += self._new_statuses(live, live.status_cursor)
             live.status_cursor = self._status_count
-        return live.session, unread
+        return unread
 
     def _new_statuses(self, live: "_LiveSession", cursor: int) -> list[Entry]:
         session, statuses = live.session, self._statuses
@@ -408,6 +418,9 @@ class MemoryRealtime:
         self, bucket: str, *, limit: int, period_s: float, burst: int | None = None, cost: int = 1
     ) -> RateLimitResult:
         return self._buckets.consume(bucket, limit=limit, period_s=period_s, burst=burst, cost=cost)
+
+    def consume_at_once(self, bucket: str, *, limit: int, period_s: float, burst: int | None = None, cost: int) -> bool:
+        return self._buckets.consume(bucket, limit=limit, period_s=period_s, burst=burst, cost=cost).granted
 
     async def refund(self, bucket: str, *, limit: int, period_s: float, cost: int = 1) -> None:
         self._buckets.refund(bucket, limit=limit, period_s=period_s, cost=cost)

@@ -443,6 +443,20 @@ class Realtime(Protocol):
         """
         ...
 
+    def ready_session(self, token: str) -> Session | None:
+        """Return the session if `poll_at_once` can answer now. None: call `poll`, which may have to wait.
+
+        None also for an ended session, and while another request of the session has the lock.
+        """
+        ...
+
+    def poll_at_once(self, token: str) -> list[Entry]:
+        """Do what `poll` does, without waiting, and return the entries. Raises FellBehind.
+
+        Call it only for a `ready_session`, with no await in between.
+        """
+        ...
+
     async def sessions_of(self, user_id: int) -> list[Session]:
         """Return the user's sessions, hidden ones included, by login time and then token."""
         ...
@@ -550,6 +564,14 @@ class Realtime(Protocol):
         At most burst + limit * t / period_s units are granted in a time t. `cost` is 0 (a pure read) to the capacity.
         All calls for one bucket use the same limit, period and burst. Beyond BUCKETS_MAX buckets, the one unused for
         the longest time is dropped, which makes it full.
+        """
+        ...
+
+    def consume_at_once(self, bucket: str, *, limit: int, period_s: float, burst: int | None = None, cost: int) -> bool:
+        """Consume `cost` units without waiting, for a request that is answered without shared state.
+
+        Return False if the bucket lacks them; nothing is consumed then. An adapter for several workers may count such
+        requests in each worker.
         """
         ...
 

@@ -297,6 +297,12 @@ class RedisRealtime:
         assert known is not None  # the script omits the Struct only for the version in `known`
         return known[1], [_decoded_entry(entries[n], entries[n + 1]) for n in range(0, len(entries), 2)]
 
+    def ready_session(self, token: str) -> Session | None:
+        return None
+
+    def poll_at_once(self, token: str) -> list[Entry]:
+        raise AssertionError("no session is ready")
+
     async def sessions_of(self, user_id: int) -> list[Session]:
         return _in_order(await self._run("sessions", "of", user_id))
 
@@ -415,6 +421,9 @@ class RedisRealtime:
             "consume", self._time(), bucket, limit, repr(period_s), capacity, cost, BUCKETS_MAX
         )
         return RateLimitResult(bool(granted), limit, int(float(left) + ROUNDING_SLACK), float(seconds))
+
+    def consume_at_once(self, bucket: str, *, limit: int, period_s: float, burst: int | None = None, cost: int) -> bool:
+        return False
 
     async def refund(self, bucket: str, *, limit: int, period_s: float, cost: int = 1) -> None:
         await self._run("refund", self._time(), bucket, limit, repr(period_s), cost)

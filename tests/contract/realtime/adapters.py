@@ -10,7 +10,7 @@ from tests.redises import RedisServer, a_redis, a_valkey
 
 from kiai.clock import Clock
 from kiai.realtime.memory import MemoryRealtime
-from kiai.realtime.port import Realtime
+from kiai.realtime.port import POLL_BYTES_MAX, Entry, Realtime, Session
 from kiai.realtime.redis import RedisRealtime
 
 Adapter = Callable[[Clock], AbstractAsyncContextManager[Realtime]]
@@ -21,6 +21,20 @@ Adapter = Callable[[Clock], AbstractAsyncContextManager[Realtime]]
 async def memory(clock: Clock) -> AsyncIterator[Realtime]:
     """Open a state in the process."""
     yield MemoryRealtime(clock)
+
+
+class _MemoryAtOnce(MemoryRealtime):
+    """Polls as quick answers do: without waiting, where the session is ready."""
+
+    async def poll(self, token: str, most_bytes: int = POLL_BYTES_MAX) -> tuple[Session, list[Entry]]:
+        session = self.ready_session(token) if most_bytes == POLL_BYTES_MAX else None
+        return await super().poll(token, most_bytes) if session is None else (session, self.poll_at_once(token))
+
+
+@asynccontextmanager
+async def memory_at_once(clock: Clock) -> AsyncIterator[Realtime]:
+    """Open a state in the process, and poll it at once."""
+    yield _MemoryAtOnce(clock)
 
 
 def strictly(adapter: Adapter) -> Adapter:
@@ -56,6 +70,7 @@ async def _emptied(server: RedisServer, clock: Clock) -> AsyncIterator[Realtime]
 
 
 PLAIN: Final[dict[str, Adapter]] = {"memory": memory, "redis": redis}
+AT_ONCE: Final[dict[str, Adapter]] = {"memory at once": memory_at_once}
 ADAPTERS: Final[dict[str, Adapter]] = (
-    PLAIN | {f"strict {name}": strictly(adapter) for name, adapter in PLAIN.items()} | {"valkey": valkey}
+    PLAIN | AT_ONCE | {f"strict {name}": strictly(adapter) for name, adapter in PLAIN.items()} | {"valkey": valkey}
 )

@@ -55,7 +55,8 @@ class _Strict:
             given_by_name = {key: passed(value) for key, value in named.items()}
             await asyncio.sleep(0)
             try:
-                answer = copied(await method(*given, **given_by_name))
+                answer = method(*given, **given_by_name)
+                answer = copied(await answer if isinstance(answer, Awaitable) else answer)
             except Exception as error:
                 if isinstance(error, RealtimeError) or error in raised_by_rules:
                     raise

@@ -1,7 +1,7 @@
 """Promises of the realtime port about the lock of a session."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 from tests.contract.realtime.builders import a_session
@@ -9,7 +9,7 @@ from tests.contract.realtime.conftest import Run
 from tests.patience import patiently
 
 from kiai.clock import ManualClock
-from kiai.realtime.port import LOCK_WAITERS_MAX, Realtime, TooMany
+from kiai.realtime.port import LOCK_WAITERS_MAX, Realtime, Session, TooMany
 
 
 class Requests:
@@ -176,3 +176,33 @@ def test_released_session_lock_is_acquired_at_once(run: Run) -> None:
                 await realtime.poll("token-a")
 
     run(scenario)
+
+
+def test_session_is_not_ready_while_one_of_its_requests_has_the_lock(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        await realtime.open_session(a_session("token-a"))
+
+        async with realtime.session_lock("token-a"):
+            meanwhile = await _ready(realtime, "token-a")
+
+        assert meanwhile is None
+
+    run(scenario)
+
+
+def test_session_that_has_ended_is_not_ready(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        await realtime.open_session(a_session("token-a"))
+        await realtime.poll("token-a")
+        await realtime.close_session("token-a")
+
+        assert await _ready(realtime, "token-a") is None
+
+    run(scenario)
+
+
+async def _ready(realtime: Realtime, token: str) -> Session | None:
+    ready: object = realtime.ready_session(token)
+    found = await ready if isinstance(ready, Awaitable) else ready  # the strict wrapper makes every method a coroutine
+    assert found is None or isinstance(found, Session)
+    return found

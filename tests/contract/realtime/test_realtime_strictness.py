@@ -24,7 +24,7 @@ from kiai.realtime.port import (
     TooMany,
 )
 
-NO_COROUTINE = {"session_lock"}  # a context manager
+NO_COROUTINE = {"session_lock", "ready_session", "poll_at_once", "consume_at_once"}  # a context manager; no waiting
 
 
 class Match(msgspec.Struct, frozen=True):

@@ -23,6 +23,7 @@ from kiai.faces.bancho.packets import ClientPacket
 from kiai.faces.bancho.poll_context import Handlers, PollContext
 from kiai.faces.bancho.score_ranks import with_score_ranks
 from kiai.faces.bancho.wire import MalformedPacket, packets_in
+from kiai.faces.quick import QuickAnswer, QuickHead
 from kiai.logs import get_logger
 from kiai.networks import is_loopback
 from kiai.osu.countries import COUNTRIES
@@ -74,6 +75,10 @@ _CORS: Final = (
 )
 
 
+_EMPTY: Final = QuickAnswer(QuickHead(200, [_BINARY]), b"")
+_EMPTY_BROWSER: Final = QuickAnswer(QuickHead(200, [_BINARY, *_CORS]), b"")
+
+
 class Bancho:
     """The ASGI application that game clients log in to and poll.
 
@@ -123,21 +128,38 @@ class Bancho:
         else:
             await _respond(send, 405, b"", (b"allow", b"POST, GET, HEAD, OPTIONS"))
 
+    def answer_at_once(self, scope: Scope, body: bytes) -> QuickAnswer | None:
+        """Answer a poll without packets to handle, if the shared state has the answer ready. See `quick.py`."""
+        # PERF: nearly all requests of game clients. 7 us instead of 25: no task, no ASGI messages, no event.
+        if scope["path"] != "/" or scope["method"] != "POST":
+            return None
+        token, agent, encodings, modded, browser = _headers(scope)
+        if token is None or (agent != b"osu!" and not modded):
+            return None
+        name = token.decode("latin-1")
+        session = self._realtime.ready_session(name)
+        # Ranks by score need a read of shared state.
+        if session is None or session.ranks_by_score or (body and packets_in(body)):
+            return None
+        if self._limited and (
+            self._unknown_tokens.retry_s(scope["kiai.address"])
+            or not self._realtime.consume_at_once(
+                f"poll:{name}", limit=POLLS_PER_S, period_s=1.0, burst=POLLS_BURST, cost=_cost(body)
+            )
+        ):
+            return None
+        try:
+            entries = self._realtime.poll_at_once(name)
+        except FellBehind:  # the ordinary way finds the same
+            return None
+        scope["kiai.route"] = "poll"
+        if not entries:
+            return _EMPTY_BROWSER if browser else _EMPTY
+        reply, headers = _encoded(b"".join(readable(session, entries)), encodings)
+        return QuickAnswer(QuickHead(200, [_BINARY, *(_CORS if browser else ()), *headers]), reply)
+
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # PERF: one loop over the headers, of which clients send about eight, instead of a dict.
-        token = agent = encodings = None
-        modded = browser = False
-        for name, value in scope["headers"]:
-            if name == b"osu-token":
-                token = value
-            elif name == b"user-agent":
-                agent = value
-            elif name == b"accept-encoding":
-                encodings = value
-            elif name == b"x-mcosu-ver":
-                modded = True
-            elif name == b"origin":
-                browser = True
+        token, agent, encodings, modded, browser = _headers(scope)
         if agent != b"osu!" and not modded:  # a browser or a scanner: refused before its body is read
             await _respond(send, 403)
             return
@@ -162,13 +184,8 @@ class Bancho:
                 # Not RESTART: the client retries and still has its session when the state answers again.
                 await _respond(send, 503, b"", _RETRY)
                 return
-        # PERF: level 1. Higher levels save a few percent of the bytes and take several times as long.
-        if len(reply) > GZIP_FROM:
-            headers.append(_VARY)
-            if encodings is not None and b"gzip" in encodings:
-                reply = gzip.compress(reply, compresslevel=1)
-                headers.append((b"content-encoding", b"gzip"))
-        await _respond(send, 200, reply, *headers)
+        reply, more = _encoded(reply, encodings)
+        await _respond(send, 200, reply, *headers, *more)
 
     # --- a poll
 
@@ -188,7 +205,7 @@ class Bancho:
                     limit=POLLS_PER_S,
                     period_s=1.0,
                     burst=POLLS_BURST,
-                    cost=min(POLLS_BURST, 1 + len(body) // BODY_BYTES_A_POLL),
+                    cost=_cost(body),
                 )
                 if not allowed.granted:
                     raise TooMany("requests a second", POLLS_PER_S)
@@ -314,6 +331,40 @@ class Bancho:
             f"<!doctype html><meta charset=utf-8><title>{title}</title><h1>{title}</h1>"
             f"<p>{players} players online, {matches} matches. Point your osu! client here to play.</p>\n"
         ).encode()
+
+
+def _headers(scope: Scope) -> tuple[bytes | None, bytes | None, bytes | None, bool, bool]:
+    """Return token, agent and accepted encodings, and whether `x-mcosu-ver` and `origin` are there."""
+    # PERF: one loop over the headers, of which clients send about eight, instead of a dict.
+    token = agent = encodings = None
+    modded = browser = False
+    for name, value in scope["headers"]:
+        if name == b"osu-token":
+            token = value
+        elif name == b"user-agent":
+            agent = value
+        elif name == b"accept-encoding":
+            encodings = value
+        elif name == b"x-mcosu-ver":
+            modded = True
+        elif name == b"origin":
+            browser = True
+    return token, agent, encodings, modded, browser
+
+
+def _cost(body: bytes) -> int:
+    """Return how many requests of the rate limit a poll with this body counts as."""
+    return min(POLLS_BURST, 1 + len(body) // BODY_BYTES_A_POLL)
+
+
+def _encoded(reply: bytes, encodings: bytes | None) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """Return the body as it is sent, and the headers that this needs."""
+    if len(reply) <= GZIP_FROM:
+        return reply, []
+    if encodings is None or b"gzip" not in encodings:
+        return reply, [_VARY]
+    # PERF: level 1. Higher levels save a few percent of the bytes and take several times as long.
+    return gzip.compress(reply, compresslevel=1), [_VARY, (b"content-encoding", b"gzip")]
 
 
 async def _read_body(receive: Receive, most: int) -> bytes | None:
