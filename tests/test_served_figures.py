@@ -17,7 +17,7 @@ from kiai.served_figures import (
     ServerFigures,
     SlowStatement,
     StoreFigures,
-    opened_socket,
+    opened_figures_socket,
     rates_between,
     read_figures,
 )
@@ -59,7 +59,7 @@ def served_once(data: Path) -> ServerFigures:
     """Read the figures of a server that is started for it."""
 
     async def serve() -> ServerFigures:
-        with opened_socket(data) as listening:
+        with opened_figures_socket(data) as listening:
             assert listening is not None
             sender = FiguresSender(listening, answering)
             sender.start()
@@ -73,7 +73,7 @@ def served_once(data: Path) -> ServerFigures:
 @pytest.fixture
 def silent(tmp_path: Path) -> Iterator[Path]:
     """A data folder whose server closes each connection without an answer."""
-    with opened_socket(tmp_path) as listening:
+    with opened_figures_socket(tmp_path) as listening:
         assert listening is not None
         listening.setblocking(True)
         thread = threading.Thread(target=lambda: listening.accept()[0].close())
@@ -102,7 +102,7 @@ def test_a_server_that_was_started_again_has_no_negative_rates() -> None:
 
 
 def test_socket_sends_the_figures_and_is_private_and_removed_at_the_end(data: Path) -> None:
-    with opened_socket(data):
+    with opened_figures_socket(data):
         assert (data / FILE).stat().st_mode & 0o777 == 0o600
     assert not (data / FILE).exists()
 
@@ -110,7 +110,7 @@ def test_socket_sends_the_figures_and_is_private_and_removed_at_the_end(data: Pa
 
 
 def test_socket_of_a_killed_server_is_replaced(data: Path) -> None:
-    with opened_socket(data) as killed:
+    with opened_figures_socket(data) as killed:
         assert killed is not None
         (data / FILE).rename(data / "kept")
     (data / "kept").rename(data / FILE)
@@ -121,8 +121,8 @@ def test_socket_of_a_killed_server_is_replaced(data: Path) -> None:
 
 
 def test_end_of_an_earlier_server_leaves_the_socket_of_a_later_one(tmp_path: Path) -> None:
-    with opened_socket(tmp_path):
-        later = opened_socket(tmp_path)
+    with opened_figures_socket(tmp_path):
+        later = opened_figures_socket(tmp_path)
         later.__enter__()
 
     assert (tmp_path / FILE).exists()
@@ -133,7 +133,7 @@ def test_end_of_an_earlier_server_leaves_the_socket_of_a_later_one(tmp_path: Pat
 def test_folder_that_cannot_have_a_socket_does_not_prevent_the_start(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
 
-    with opened_socket(tmp_path) as listening:
+    with opened_figures_socket(tmp_path) as listening:
         assert listening is None
     assert (tmp_path / FILE).is_dir()
 
@@ -145,7 +145,7 @@ def test_server_without_an_answer_is_told_from_one_that_does_not_run(silent: Pat
 
 def test_client_that_does_not_read_does_not_keep_others_waiting(tmp_path: Path) -> None:
     async def serve() -> ServerFigures:
-        with opened_socket(tmp_path) as listening:
+        with opened_figures_socket(tmp_path) as listening:
             assert listening is not None
             sender = FiguresSender(listening, answering)
             sender.start()

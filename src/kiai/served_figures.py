@@ -1,31 +1,28 @@
 """The figures of the running server, for `kiai top`: a Unix socket in the data folder sends them to each connection.
 
-The folder is private, so only the account of the server and root can connect. The socket needs no port, address or
-certificate. The workers of a server share it, and each sends the sums of all of them.
+The workers of a server share it, and each sends the sums of all of them.
 
     connection opened -> one JSON object (`ServerFigures`) -> connection closed by the server
 """
 
 import asyncio
 import contextlib
-import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from kiai.errors import Refused, Unavailable
-from kiai.logs import get_logger
 from kiai.measuring import quantile
+from kiai.private_socket import opened_socket, short_path
 from kiai.samples import P99, Reading
 
 FILE: Final = "kiai.sock"
-BACKLOG: Final = 16
 ANSWER_S: Final = 5.0
 BYTES_MAX: Final = 1 << 20
-MODE: Final = 0o600
 
 
 class StoreFigures(msgspec.Struct, frozen=True):
@@ -119,50 +116,9 @@ def _increase(before: tuple[float, ...], now: tuple[float, ...]) -> list[float]:
 # --- the server's side
 
 
-@contextlib.contextmanager
-def opened_socket(data: Path) -> Iterator[socket.socket | None]:
-    """Open the socket, and close and remove it at the end of the block.
-
-    Yield None, and log why, where the folder cannot contain a socket; `kiai top` then does not work. A socket that a
-    killed server left, or that of an earlier server on the same folder, is replaced.
-    """
-    listening = _open(data)
-    if listening is None:
-        yield None
-        return
-    mine = _file_id(data)
-    try:
-        yield listening
-    finally:
-        listening.close()
-        if _file_id(data) == mine:  # else a later server has replaced it
-            with contextlib.suppress(OSError):
-                (data / FILE).unlink()
-
-
-def _open(data: Path) -> socket.socket | None:
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        with _short_path(data) as path:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-            listening.bind(path)
-            os.chmod(path, MODE)
-        listening.listen(BACKLOG)
-    except OSError as error:
-        listening.close()
-        get_logger("serve").warning("no socket for kiai top", why=str(error))
-        return None
-    listening.setblocking(False)
-    return listening
-
-
-def _file_id(data: Path) -> tuple[int, int] | None:
-    try:
-        found = (data / FILE).stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
+def opened_figures_socket(data: Path) -> AbstractContextManager[socket.socket | None]:
+    """Open the socket, and close and remove it at the end of the block. See `opened_socket`."""
+    return opened_socket(data, FILE)
 
 
 class FiguresSender:
@@ -209,7 +165,7 @@ def read_figures(data: Path) -> ServerFigures:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(ANSWER_S)
         try:
-            with _short_path(data) as path:
+            with short_path(data, FILE) as path:
                 connection.connect(path)
             answer = b""
             while len(answer) < BYTES_MAX and (part := connection.recv(1 << 16)):
@@ -223,17 +179,3 @@ def read_figures(data: Path) -> ServerFigures:
             ) from None
         except (OSError, msgspec.DecodeError) as error:
             raise Unavailable("the server", f"{error or 'no answer'}; SIGUSR1 writes what it does to its log") from None
-
-
-@contextlib.contextmanager
-def _short_path(data: Path) -> Iterator[str]:
-    """Yield a path of the socket that is short enough: that of a Unix socket has at most 107 bytes."""
-    path = str(data / FILE)
-    if len(os.fsencode(path)) <= 100 or not os.path.isdir("/proc/self/fd"):
-        yield path
-        return
-    folder = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{folder}/{FILE}"
-    finally:
-        os.close(folder)

@@ -61,8 +61,9 @@ from kiai.listening import (
     listen_for_players,
 )
 from kiai.machine.open_files import allow_open_files, needed_files
-from kiai.served_figures import FiguresSender, opened_socket
+from kiai.served_figures import FiguresSender, opened_figures_socket
 from kiai.served_port import write_port
+from kiai.served_profile import ProfileSender, opened_profile_socket
 from kiai.server import HttpServer
 from kiai.server_settings import Settings
 from kiai.shared_memory import SharedMemory
@@ -182,17 +183,22 @@ async def _serve(
                 if supervisor is None:
                     await _announce_start(services)
                 if supervisor is None:
-                    top = opened.enter_context(opened_socket(settings.data))
-                figures = None if top is None else FiguresSender(top, server.figures)
+                    top = opened.enter_context(opened_figures_socket(settings.data))
+                asked = opened.enter_context(opened_profile_socket(settings.data))
+                senders: list[FiguresSender | ProfileSender] = []
+                if top is not None:
+                    senders.append(FiguresSender(top, server.figures))
+                if asked is not None:
+                    senders.append(ProfileSender(asked))
                 try:
-                    if figures is not None:
-                        figures.start()
+                    for sender in senders:
+                        sender.start()
                     if server.irc is not None:
                         await server.irc.listen(irc.plain, irc.encrypted)
                     await _run(server, sockets, supervisor, irc, budget)
                 finally:
-                    if figures is not None:
-                        figures.stop()
+                    for sender in senders:
+                        sender.stop()
                     await _stop(server, services, budget, announces=supervisor is None)
                     await access_log.write_left_out()
                     access_log.close()
@@ -356,7 +362,7 @@ async def _supervise(settings: Settings, settings_json: bytes, *, demo: bool) ->
         await _announce_claim(services)
         await _announce_start(services)
     sockets = listen_for_players(settings)
-    with contextlib.closing(sockets.main), opened_socket(settings.data) as top:
+    with contextlib.closing(sockets.main), opened_figures_socket(settings.data) as top:
         sockets.main.listen(BACKLOG)
         _prepare_tls(settings)
         irc = listen_for_irc(settings)

@@ -90,6 +90,11 @@ def _awaited(task: "asyncio.Task[Any]") -> Iterator[str]:
 
 def _place(code: CodeType, line: int | None) -> str:
     """Return the file, line and function, such as `kiai/jobs.py:80 Jobs._run`."""
+    return f"{path_of(code)}:{line or '?'} {code.co_qualname}"
+
+
+def path_of(code: CodeType) -> str:
+    """Return the file of a function from the folder of its package on, such as `kiai/jobs.py`."""
     parts = PurePath(code.co_filename).parts
     at = max((number for number, part in enumerate(parts) if part in _FOLDERS), default=len(parts) - 3)
-    return f"{'/'.join(parts[max(at + 1, 0) :])}:{line or '?'} {code.co_qualname}"
+    return "/".join(parts[max(at + 1, 0) :])

@@ -8,7 +8,7 @@ IPv6 are not counted.
 from collections.abc import Mapping
 from typing import Final
 
-from kiai import screenshots, server
+from kiai import profiling, screenshots, server
 from kiai.accounts import credentials, passwords, queries, web_sessions
 from kiai.accounts.markup import parser as markup
 from kiai.beatmaps import comments, fetching, ranking, set_comments, upstream
@@ -303,6 +303,13 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
         slow_statements.LINE_EVERY_S,
         slow_statements.LINES_AT_ONCE,
         slow_statements.STATEMENTS_MAX,
+    ),
+    "profile of a process (`kiai profile`)": (
+        profiling.SECONDS_MIN,
+        profiling.SECONDS_MAX,
+        profiling.THREADS_MAX,
+        profiling.STACKS_MAX,
+        profiling.FRAMES_MAX,
     ),
     "slow statements that wait for their line": (slow_statements.UNREPORTED_MAX,),
     "stacks in an osu! map, for hits in a replay": (stacking.LOOKS_MAX, stacking.PATH_POINTS_MAX),

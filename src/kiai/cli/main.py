@@ -34,6 +34,7 @@ MODULES: Final = {
     "maintenance": "server_acts:maintenance",
     "tls": "tls:app",
     "top": "top:top",
+    "profile": "profile:profile",
     "shutdown": "server_acts:shutdown",
     "backup": "backups:backup",
     "backups": "backups:backups",

@@ -215,6 +215,7 @@ WITHOUT_ROW: Final = {
     "clans show": "reads",
     "replays import": "stores plays, which name their origin",
     "top": "reads",
+    "profile": "reads",
     "doctor": "reads; a repair has a row, see tests/staff/test_doctor_files.py",
     "flags list": "reads",
     "flags scan": "raises flags, which are rows of their own",
