@@ -11,6 +11,7 @@ from typing import Any
 from tests import engines
 from tests.builders import NewMap
 from tests.redises import RedisServer
+from tests.sentinels import WatchedRedis
 from tests.wire.kit import Server, cli
 from tests.wire.submitting import prepare
 
@@ -18,11 +19,18 @@ from tests.wire.submitting import prepare
 class Cluster(Server):
     """`kiai serve --workers 2`."""
 
-    def __init__(self, data: Path, database: str, redis: RedisServer, workers: int = 2, **settings: str) -> None:
+    def __init__(
+        self, data: Path, database: str, redis: RedisServer | WatchedRedis, workers: int = 2, **settings: str
+    ) -> None:
         super().__init__(data, DATABASE=database, STATE=redis.url, WORKERS=str(workers), **settings)
         self.database = database
-        self.redis = redis
+        self._redis = redis
         self._places = {"DATABASE": database} | {name: value for name, value in settings.items() if name == "FILES"}
+
+    @property
+    def redis(self) -> RedisServer:
+        """The Redis of this cluster; with Sentinels, the primary."""
+        return self._redis if isinstance(self._redis, RedisServer) else self._redis.primary
 
     def cli(self, *arguments: str) -> Any:
         """Run a kiai command with the stores of this cluster. Return its JSON object."""
@@ -59,21 +67,31 @@ def running(
     folder: Path, names: list[str], songs: list[NewMap], workers: int = 2, **settings: str
 ) -> Iterator[Cluster]:
     """Run a cluster with these players and maps. `settings` are environment variables without the prefix."""
-    redis = RedisServer()
+    with contextlib.closing(RedisServer()) as redis, running_on(redis, folder, names, songs, workers, **settings) as it:
+        yield it
+
+
+@contextlib.contextmanager
+def running_on(
+    redis: RedisServer | WatchedRedis,
+    folder: Path,
+    names: list[str],
+    songs: list[NewMap],
+    workers: int = 2,
+    **settings: str,
+) -> Iterator[Cluster]:
+    """Run a cluster like `running`, with this Redis, which the caller closes."""
     data = folder / "data"
-    try:
-        with engines.postgres_database() as url:
-            prepare(data, names, vector_maps=False, database=url)
-            cluster = Cluster(data, url, redis, workers, **settings)
-            maps = folder / "maps"
-            maps.mkdir()
-            for song in songs:
-                (maps / f"{song.id}.osu").write_bytes(song.data)
-            cluster.cli("beatmaps", "import", str(maps))
-            cluster.start()
-            try:
-                yield cluster
-            finally:
-                cluster.kill()
-    finally:
-        redis.close()
+    with engines.postgres_database() as url:
+        prepare(data, names, vector_maps=False, database=url)
+        cluster = Cluster(data, url, redis, workers, **settings)
+        maps = folder / "maps"
+        maps.mkdir()
+        for song in songs:
+            (maps / f"{song.id}.osu").write_bytes(song.data)
+        cluster.cli("beatmaps", "import", str(maps))
+        cluster.start()
+        try:
+            yield cluster
+        finally:
+            cluster.kill()

@@ -36,6 +36,7 @@ from kiai.multiplayer.model import COMPLETE, HAS_PLAYER, NOT_READY, PLAYING, REA
 
 TIMEOUT_S: Final = 20.0
 AGAIN_S: Final = 1.0
+TICK_S: Final = 0.1
 LOGINS_AT_ONCE: Final = 16
 DRAINING_POLLS: Final = 4
 FIRST_ROUND_S: Final = 60.0
@@ -395,7 +396,7 @@ class Storm:
             plan = MatchPlan(number)
             for seat, player in enumerate(self.players[number * SEATS : (number + 1) * SEATS]):
                 player.plan, player.hosts = plan, seat == 0
-        for player in self.players[-relogging:]:
+        for player in self.players[len(self.players) - relogging :]:
             player.relogs = True
 
     async def run(self, seconds: float, kill: Callable[[], None], kill_every_s: float, submit_every_s: float) -> Counts:
@@ -414,13 +415,14 @@ class Storm:
         lives = [asyncio.create_task(player.live(ends)) for player in self.players]
         lives += [asyncio.create_task(one.submit(ends, submit_every_s)) for one in self.players if one.plays]
         until = time.monotonic() + seconds
-        while time.monotonic() + kill_every_s <= until:
+        while time.monotonic() + kill_every_s <= until + TICK_S:
             await asyncio.sleep(kill_every_s)
             await asyncio.to_thread(kill)
         await asyncio.sleep(max(0.0, until - time.monotonic()))
         # On a slow machine a short storm may be over before eight players have played a round.
         deadline = Deadline(FIRST_ROUND_S)
-        while not any(player.plan is not None and player.plan.rounds for player in self.players):
+        plans = [player.plan for player in self.players if player.plan is not None]
+        while plans and not any(plan.rounds for plan in plans):
             if deadline.passed():
                 break
             await asyncio.sleep(0.1)

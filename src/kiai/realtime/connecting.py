@@ -6,7 +6,9 @@ from typing import Any, Final
 
 from redis.asyncio import ConnectionPool, Redis, Sentinel, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
 from kiai.errors import Refused
 from kiai.redis_url import RedisAddress, parse_redis_url
@@ -16,7 +18,18 @@ CONNECT_S: Final = 2.0
 CONNECTIONS_MAX: Final = 64
 # Sentinels are asked one after another for each new connection, so a dead one must not take the time of a request.
 SENTINEL_S: Final = 0.5
+# An answer that took this long may come from a server that has hung while another one became the primary.
+SUSPICIOUS_S: Final = 0.25
 _REJECTED: Final = re.compile(r"certificate verify failed: (.*?)\.?(?: \(_ssl\.c:\d+\)|$)", re.DOTALL)
+
+
+class _PrimaryPool(SentinelConnectionPool):
+    """Closes connections to a former primary. The library's pool would keep those that are in use at the change."""
+
+    async def release(self, connection: Any) -> None:
+        if (connection.host, connection.port) != self.master_address:
+            connection.mark_for_reconnect()
+        await super().release(connection)
 
 
 def connect(url: str) -> Redis:
@@ -47,8 +60,9 @@ def connect(url: str) -> Redis:
                 **({"ssl": True, **tls} if address.tls else {}),
             },
         )
+        encrypted = {"ssl": True, **tls} if address.tls else {}
         primary: Redis = sentinels.master_for(
-            address.service, **options, **({"ssl": True, **tls} if address.tls else {})
+            address.service, connection_pool_class=_PrimaryPool, **options, **encrypted
         )
         return primary
     if address.path is not None:
@@ -79,6 +93,40 @@ def _tls(address: RedisAddress) -> dict[str, Any]:
         "ssl_min_version": ssl.TLSVersion.TLSv1_2,
         **address.files,
     }
+
+
+class PrimaryWatch:
+    """Finds out whether the primary has changed since a call was sent. Without Sentinels it never changes.
+
+    A primary that hangs and continues still answers the calls that it has received. Sentinel makes it a replica seconds
+    later, and what it has stored until then is lost. So its answers must not count.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        pool: Any = redis.connection_pool
+        self._pool = pool if isinstance(pool, _PrimaryPool) else None
+
+    async def primary(self, *, after_failure: bool) -> object:
+        """Return the primary that new connections lead to. Asks Sentinel after a failure. Raises as a call does."""
+        if self._pool is None:
+            return None
+        return await self._ask() if after_failure else self._pool.master_address
+
+    async def _ask(self) -> object:
+        """Return the primary that Sentinel names. The pool closes its unused connections if it is another one."""
+        assert self._pool is not None
+        return await self._pool.get_master_address()  # type: ignore[no-untyped-call]
+
+    async def has_changed(self, primary: object, seconds: float) -> bool:
+        """Return whether an answer after this time may come from a server that is no longer the primary."""
+        if self._pool is None or primary is None:
+            return False
+        if seconds >= SUSPICIOUS_S:
+            try:
+                await self._ask()
+            except (RedisError, OSError, TimeoutError):
+                return True
+        return bool(self._pool.master_address != primary)
 
 
 def reason_of(error: BaseException) -> str:

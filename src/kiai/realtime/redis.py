@@ -47,7 +47,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from kiai.clock import Clock
 from kiai.measuring import PoolUsage, Timings
-from kiai.realtime.connecting import CONNECTIONS_MAX, TIMEOUT_S, connect, reason_of
+from kiai.realtime.connecting import CONNECTIONS_MAX, TIMEOUT_S, PrimaryWatch, connect, reason_of
 from kiai.realtime.port import (
     AROUND_MAX,
     BOT_ID,
@@ -434,9 +434,11 @@ class _Pipeline:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._watch = PrimaryWatch(redis)
         self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[Any]]] = []
         self._sending: set[asyncio.Task[None]] = set()
         self._scheduled = False
+        self._failed = False  # whether the last call that ended has failed
         self._timed_out = False  # whether no call was answered since a timeout
         self._unavailable_until = 0.0
         self._trial: asyncio.Task[None] | None = None
@@ -499,9 +501,13 @@ class _Pipeline:
         elsewhere = False  # whether another server may be the primary now
         try:
             async with asyncio.timeout(TIMEOUT_S):
+                primary = await self._watch.primary(after_failure=self._failed)
                 answers = await pipeline.execute(raise_on_error=False)
-            self._timed_out = False
+                if await self._watch.has_changed(primary, perf_counter() - began):
+                    answers = [StateUnavailable("another server is the primary now")] * len(batch)
+            self._failed = self._timed_out = False
         except (RedisError, OSError, TimeoutError) as error:
+            self._failed = True
             # Not after a refused connection: that fails at once, and Redis may be back for the next call.
             if isinstance(error, TimeoutError | RedisTimeoutError):
                 # Calls from before the first timeout say nothing new: another server may have taken over since.
