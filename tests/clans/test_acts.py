@@ -10,7 +10,15 @@ from tests.builders import NORMAL, NOW_MS, World, a_player
 
 from kiai.clans import ClanActs, ClanRules, Clans
 from kiai.clans.history import ClanHistory
-from kiai.clans.model import HOUR_MS, RESERVED_OF_ONE_MAX, WRONG_CODES_PER_HOUR, JoinForm, MustWait, WrongClanCode
+from kiai.clans.model import (
+    HOUR_MS,
+    RESERVED_OF_ONE_MAX,
+    WRONG_CODES_PER_HOUR,
+    ClanJoined,
+    JoinForm,
+    MustWait,
+    WrongClanCode,
+)
 from kiai.clans.upkeep import ClanUpkeep
 from kiai.errors import Conflict, Invalid, KiaiError, LacksRole, NotAllowed, NotFound, Refused, WrongState
 from kiai.osu.privileges import Privilege
@@ -223,6 +231,26 @@ def test_guesses_of_codes_are_bounded(clan: ClanWorld) -> None:
     assert "too many wrong codes" in str(clan.refusal(clan.acts.join_by_code(clan.dave, code)))
     assert "too many wrong codes" in str(clan.refusal(clan.acts.join(clan.dave, clan.id, code=code)))
     assert clan.run(clan.acts.join_by_code(clan.erin, code)).state == "joined"
+
+
+def test_guesses_of_codes_at_the_same_time_are_bounded(clan: ClanWorld) -> None:
+    async def guesses() -> list[BaseException | ClanJoined]:
+        acts = [clan.acts.join_by_code(clan.dave, f"{number:012}") for number in range(3 * WRONG_CODES_PER_HOUR)]
+        return await asyncio.gather(*acts, return_exceptions=True)
+
+    answers = clan.run(guesses())
+
+    assert sum(isinstance(answer, WrongClanCode) for answer in answers) == WRONG_CODES_PER_HOUR
+
+
+def test_a_right_code_costs_no_guess(clan: ClanWorld) -> None:
+    code = clan.run(clan.acts.code(clan.bob, clan.id))
+    for number in range(WRONG_CODES_PER_HOUR - 1):
+        clan.refusal(clan.acts.join_by_code(clan.dave, f"{number:012}"))
+    assert clan.run(clan.acts.join_by_code(clan.dave, code)).state == "joined"
+    clan.refusal(clan.acts.join_by_code(clan.dave, code))  # in a clan already: nothing is learned about the code
+
+    assert isinstance(clan.refusal(clan.acts.join_by_code(clan.dave, "0" * 12)), WrongClanCode)
 
 
 def test_a_full_clan_takes_nobody(clan: ClanWorld) -> None:

@@ -8,7 +8,8 @@ in the transaction. Then neither roles nor waiting times count.
 """
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 import msgspec
@@ -44,7 +45,7 @@ from kiai.clans.model import (
     only_owner,
 )
 from kiai.clock import Clock
-from kiai.errors import Conflict, Invalid, LacksRole, NotAllowed, NotFound, Refused, WrongState
+from kiai.errors import Conflict, Invalid, KiaiError, LacksRole, NotAllowed, NotFound, Refused, WrongState
 from kiai.osu.durations import duration_text
 from kiai.osu.modes import MODES
 from kiai.osu.names import clan_name_fault, clan_tag_fault, safe_name
@@ -251,9 +252,13 @@ class ClanActs:
         Raises WrongState (in a clan, full, closed, too early, asked already), and LacksRole without an invitation or
         with a wrong code.
         """
+        if code is None:
+            return await self._join(user_id, clan_id, None)
+        async with self._guess(user_id):
+            return await self._join(user_id, clan_id, code)
+
+    async def _join(self, user_id: int, clan_id: int, code: str | None) -> ClanJoined:
         now = self._clock.now_ms()
-        if code is not None:
-            await self._check_guesses(user_id)
 
         async def body(tx: Transaction, clan: ChangingClan) -> ClanJoined:
             person = await self._person(tx, user_id)
@@ -272,21 +277,15 @@ class ClanActs:
             await self._ask(tx, clan, person, now)
             return ClanJoined(clan.id, clan.tag, clan.name, "requested")
 
-        try:
-            return await self._on(clan_id, body)
-        except LacksRole:
-            if code is not None:
-                await self._count_wrong_code(user_id)
-            raise
+        return await self._on(clan_id, body)
 
     async def join_by_code(self, user_id: int, code: str) -> ClanJoined:
         """Join the clan that has this code. Raises as `join`; LacksRole if no clan has it."""
-        await self._check_guesses(user_id)
-        clan_id = await self._database.one(sql.ID_OF_CODE, code=code.lower()) if _looks_like_code(code) else None
-        if clan_id is None:
-            await self._count_wrong_code(user_id)
-            raise WrongClanCode("no invitation has this code")
-        return await self.join(user_id, clan_id, code=code)
+        async with self._guess(user_id):
+            clan_id = await self._database.one(sql.ID_OF_CODE, code=code.lower()) if _looks_like_code(code) else None
+            if clan_id is None:
+                raise WrongClanCode("no invitation has this code")
+            return await self._join(user_id, clan_id, code)
 
     async def withdraw(self, user_id: int, clan_id: int) -> None:
         """Take back a request to join. Raises NotFound("request") if it was answered or does not exist."""
@@ -697,19 +696,25 @@ class ClanActs:
         notice = Notice(id_, kind, now, clan.id, clan.name, clan.tag, player_id, actor_id)
         await enqueue(tx, OUTBOX_KIND, _encode(notice).decode(), now)
 
-    async def _check_guesses(self, user_id: int) -> None:
+    @asynccontextmanager
+    async def _guess(self, user_id: int) -> AsyncIterator[None]:
+        """Count a guess of a code, and do not count it after all unless the body raises LacksRole. Raises LacksRole."""
         if self._limiter is None:
+            yield
             return
-        # Cost 0 only reads the limit. Wrong codes consume it.
-        left = await self._limiter.consume(
-            f"clan-codes:{user_id}", limit=WRONG_CODES_PER_HOUR, period_s=3_600.0, cost=0
-        )
-        if not left.remaining:
+        bucket = f"clan-codes:{user_id}"
+        # Consumed before the code is checked, so that guesses that arrive at the same time are all counted.
+        taken = await self._limiter.consume(bucket, limit=WRONG_CODES_PER_HOUR, period_s=3_600.0)
+        if not taken.granted:
             raise LacksRole("too many wrong codes: try again in an hour")
-
-    async def _count_wrong_code(self, user_id: int) -> None:
-        if self._limiter is not None:
-            await self._limiter.consume(f"clan-codes:{user_id}", limit=WRONG_CODES_PER_HOUR, period_s=3_600.0)
+        try:
+            yield
+        except LacksRole:
+            raise
+        except KiaiError:  # e.g. a full clan: the answer says nothing about the code
+            await self._limiter.refund(bucket, limit=WRONG_CODES_PER_HOUR, period_s=3_600.0)
+            raise
+        await self._limiter.refund(bucket, limit=WRONG_CODES_PER_HOUR, period_s=3_600.0)
 
 
 def _looks_like_code(code: str) -> bool:
