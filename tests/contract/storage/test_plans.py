@@ -1,12 +1,15 @@
 """Each statement of the package uses an index, or has a reason to read a whole growing table."""
 
+import ast
 import asyncio
 import importlib
 import json
 import pkgutil
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,6 +90,9 @@ def statements_in(value: object, name: str) -> Iterator[tuple[str, Statement]]:
     elif isinstance(value, msgspec.Struct):
         for field in value.__struct_fields__:
             yield from statements_in(getattr(value, field), f"{name}.{field}")
+    elif type(value).__module__.startswith("kiai."):
+        for attribute, one in getattr(value, "__dict__", {}).items():
+            yield from statements_in(one, f"{name}.{attribute}")
 
 
 def statements() -> dict[str, Statement]:
@@ -99,6 +105,59 @@ def statements() -> dict[str, Statement]:
             for where, one in statements_in(value, f"{module.name}.{name}"):
                 found.setdefault(id(one), (where, one))
     return dict(found.values())
+
+
+PACKAGE: Final = Path(kiai.__file__).parent
+OVERLOOKED: Final = """
+import gc
+from tests.contract.storage import test_plans
+
+found = [*test_plans.statements().values(), *test_plans.SCANNING]
+known = {id(one) for one in found} | {id(one) for query in found for one in getattr(query, "_in_lanes", {}).values()}
+for one in gc.get_objects():
+    if type(one) in (test_plans.Query, test_plans.Command) and id(one) not in known:
+        print(one.statement)
+"""
+"""A program that prints the statements that exist after all modules are imported and `statements` does not return."""
+MADE_AT_IMPORT: Final = {
+    ("accounts/sanctions.py", "Timed"): "its instances are module-level",
+    ("storage/port.py", "Query"): "a query for another lane has the same statement",
+}
+"""Classes whose methods make statements."""
+
+
+def makers_in(tree: ast.Module, imported: Set[str]) -> set[str]:
+    """Return the names by which a module makes statements: the two classes, and functions that return one of them."""
+    names = {"Query", "Command"} | {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name in imported
+    }
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    while new := {one.name for one in functions if one.name not in names and any(calls_of(names, one))}:
+        names |= new
+    return names
+
+
+def calls_of(names: Set[str], tree: ast.AST) -> Iterator[int]:
+    """Yield the lines of the calls of these names."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
+            yield node.lineno
+
+
+def made_later(tree: ast.Module, names: Set[str]) -> Iterator[tuple[str, int]]:
+    """Yield the class or function and the line of calls of these names that do not run at the import of a module."""
+    for node in tree.body:
+        later: Iterable[ast.AST] = ()
+        if isinstance(node, ast.ClassDef):
+            later = [one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+        elif isinstance(node, ast.AsyncFunctionDef):
+            later = [node]
+        for one in later:
+            yield from ((getattr(node, "name", ""), line) for line in calls_of(names, one))
 
 
 def growing(statement: Statement) -> dict[str, str]:
@@ -242,6 +301,35 @@ def test_the_statements_of_all_subjects_are_found(every: dict[str, Statement]) -
     assert {"accounts", "beatmaps", "chat", "clans", "multiplayer", "scores", "staff", "storage"} <= subjects
     assert "kiai.scores.boards._BY_SCORE[<BoardKind.GLOBAL: 1>].page" in every
     assert SMALL.keys() <= metadata.tables.keys()
+
+
+def test_no_statement_of_the_package_is_overlooked() -> None:
+    """A separate process has only the statements of the package, and those of this file."""
+    done = subprocess.run([sys.executable, "-c", OVERLOOKED], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_no_statement_is_made_for_a_request() -> None:
+    trees = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text("utf-8")) for path in PACKAGE.rglob("*.py")}
+    public = {
+        name
+        for tree in trees.values()
+        if any(isinstance(node, ast.ImportFrom) and node.module == "kiai.storage.port" for node in tree.body)
+        for name in makers_in(tree, frozenset())
+        if not name.startswith("_")
+    }
+    found = {
+        (path, where): line for path, tree in trees.items() for where, line in made_later(tree, makers_in(tree, public))
+    }
+
+    assert found.keys() == MADE_AT_IMPORT.keys(), found
+
+
+def test_statement_in_a_method_is_detected() -> None:
+    tree = ast.parse("def _page(): return Query()\nPAGE = _page()\nclass Pages:\n    def read(self): return _page()")
+
+    assert list(made_later(tree, makers_in(tree, frozenset()))) == [("Pages", 4)]
 
 
 @pytest.mark.parametrize("engine", engines.ENGINES)
