@@ -2,16 +2,24 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import Select, insert, select
+from sqlalchemy.dialects import registry
 from tests.builders import NORMAL, NOW_MS, World, a_player
 
 from kiai.accounts import BOT_ID, HardwareMatch, LoginRecord, Logins
 from kiai.accounts.login_records import MEANINGLESS, WAITING_MAX
-from kiai.accounts.queries import DEVICES_MAX, LOGINS_MAX, MATCHES_MAX
+from kiai.accounts.queries import (
+    DEVICE_KINDS,
+    DEVICE_ROWS_MAX,
+    DEVICE_SHARED_WITH,
+    DEVICES_MAX,
+    LOGINS_MAX,
+    MATCHES_MAX,
+)
 from kiai.errors import Unavailable
 from kiai.osu.privileges import VERIFIED
 from kiai.storage.port import Database, Transaction, UniqueViolation
@@ -303,6 +311,15 @@ def test_match_shows_whether_the_other_account_is_restricted_or_banned(
         HardwareMatch(user_id=dave, name="dave", priv=NORMAL, banned=True, kinds=("uninstall",)),
         HardwareMatch(user_id=alice, name="alice", priv=NORMAL, banned=False, kinds=("uninstall",)),
     ]
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_login_is_compared_with_a_bounded_number_of_rows_of_each_hash(dialect: str) -> None:
+    statement = cast("Select[Any]", DEVICE_SHARED_WITH.statement)
+    compiled = statement.compile(dialect=registry.load(dialect)())
+
+    assert str(compiled).count("LIMIT") == len(DEVICE_KINDS) + 1
+    assert list(compiled.params.values()).count(DEVICE_ROWS_MAX) == len(DEVICE_KINDS)
 
 
 def test_accounts_with_a_sanction_come_first_among_many_on_a_device(

@@ -156,6 +156,7 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     "of these, `set_avatar`": (DEFAULT.avatar_uploads_per_hour,),
     "wrong API keys per address": (api_gateway.WRONG_KEYS.count,),
     # Game clients
+    "comparison of the device of a login or play with other accounts": (queries.DEVICE_ROWS_MAX, queries.MATCHES_MAX),
     "logins per address": (login.LOG_INS_PER_MINUTE,),
     "wrong passwords per address, game and web together": (credentials.ADDRESS_GUESSES_PER_MINUTE,),
     "wrong passwords per name and address": (credentials.NAME_GUESSES_PER_MINUTE,),
