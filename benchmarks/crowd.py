@@ -101,7 +101,7 @@ async def measure(crowd: "Crowd", pid: int, seconds: float) -> dict[str, Any]:
     before_mb, began, before_s = rss_mb(pid) - mapped_mb(pid), time.perf_counter(), cpu_s(pid)
     await crowd.log_in()
     took_s, login_us = time.perf_counter() - began, (cpu_s(pid) - before_s) / crowd.players * 1e6
-    await crowd.live(SETTLE_S, warm_up)  # the news of the log-ins are delivered, and the processes for plays start
+    await crowd.live(SETTLE_S, warm_up)  # the news of the logins are delivered, and the processes for plays start
     crowd.times.clear()
     online_mb, before_s, began = rss_mb(pid) - mapped_mb(pid), cpu_s(pid), time.perf_counter()
     await crowd.live(seconds, measured)
@@ -373,7 +373,7 @@ def report(found: dict[str, Any]) -> int:
     console.print(table)
     each_kb = (found["online_mb"] - found["start_mb"]) * 1024 / found["players"]
     console.print(
-        f"log-ins: {found['logins_per_s']:,.0f} a second, {found['login_cpu_us']:,.0f} us of the server each\n"
+        f"logins: {found['logins_per_s']:,.0f} a second, {found['login_cpu_us']:,.0f} us of the server each\n"
         f"server: {100 * found['busy']:.0f} % of a core\n"
         f"memory without mapped files: {found['start_mb']:.0f} MB at start, {found['online_mb']:.0f} MB with everybody "
         f"online ({each_kb:.1f} KB each), {found['after_mb']:.0f} MB at the end"
