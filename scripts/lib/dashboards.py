@@ -345,6 +345,12 @@ DASHBOARDS: Final = [
                         "reqps",
                     ),
                     Panel(
+                        "Answers of the API from copies",
+                        [(rate_of("kiai_api_copies_total", "outcome"), "{{outcome}}")],
+                        "reqps",
+                    ),
+                    Panel("Memory of the copies", [(of("kiai_api_copies_bytes"), "{{instance}}")], "bytes"),
+                    Panel(
                         "Refused by the guard", [(rate_of("kiai_guard_refused_total", "reason"), "{{reason}}")], "reqps"
                     ),
                     Panel(

@@ -13,6 +13,7 @@ from kiai.chat.service import COUNTS_EVERY_S
 from kiai.clans.upkeep import EVERY_S as CLANS_EVERY_S
 from kiai.errors import Unavailable
 from kiai.faces.api import app as api_app
+from kiai.faces.api.copies import Copies
 from kiai.faces.api.gateway import ApiGateway
 from kiai.faces.api.urls import OwnHosts
 from kiai.faces.api.v2.events import KEYS_EVERY_S, Events
@@ -91,6 +92,7 @@ class HttpServer:
         self.operations = [*build_operations(services), *self.events.operations()]
         rate_limit = RateLimit("api", settings.api_rate_per_minute, 60.0) if limited else None
         self.streams = StreamSender()
+        self.copies = Copies(services.database.stamp)
         gateway = ApiGateway(
             services.api_keys,
             services.limiter,
@@ -108,32 +110,7 @@ class HttpServer:
         self._bancho = build_bancho(services)
         self.irc = build_irc(services)
         self.site = build_site(services, self.streams)
-        self.front = Front(
-            bancho=self._bancho,
-            api=api_app.build(
-                self.operations,
-                gateway,
-                title=settings.title,
-                hosts=OwnHosts(settings.domain, settings.site_url),
-            ),
-            avatars=AvatarEndpoints(services.avatars).app(),
-            client=build_client(services),
-            site=self.site.app()
-            if settings.is_local
-            else redirecting_osu_host(self.site.app(), settings.domain, settings.site_url),
-            health=self.health.app(),
-            plain=None
-            if certificate is None
-            else plain_http(settings.domain, settings.port, certificate.folder.challenge),
-            failure_page=self.site.failures.page,
-            ids=services.ids,
-            metrics=self.metrics,
-            access_log=access_log,
-            trusted=trusted,
-            is_blocked=services.community.address_blocks.is_blocked,
-            blocked_answers={"api": api_app.blocked_answer, "site": self.site.failures.blocked},
-            quick={"bancho": self._bancho.answer_at_once},
-        )
+        self.front = self._front(gateway, access_log, trusted)
         self.protocol = guarded_protocol(
             GuardLimits(
                 connections=settings.connections_max,
@@ -166,6 +143,39 @@ class HttpServer:
         if slots is not None:
             self.jobs.run("shared-figures", self.metrics.publish_to_slot)
         self._declare_metrics()
+
+    def _front(self, gateway: ApiGateway, access_log: AccessLog, trusted: tuple[Network, ...]) -> Front:
+        services, settings, certificate = self._services, self._services.settings, self.certificate
+        api = api_app.build(
+            self.operations,
+            gateway,
+            self.copies,
+            title=settings.title,
+            hosts=OwnHosts(settings.domain, settings.site_url),
+        )
+        # Only reads of SQLite and of state in memory end without waiting.
+        at_once = settings.database is None and not services.stores.shared
+        return Front(
+            bancho=self._bancho,
+            api=api,
+            avatars=AvatarEndpoints(services.avatars).app(),
+            client=build_client(services),
+            site=self.site.app()
+            if settings.is_local
+            else redirecting_osu_host(self.site.app(), settings.domain, settings.site_url),
+            health=self.health.app(),
+            plain=None
+            if certificate is None
+            else plain_http(settings.domain, settings.port, certificate.folder.challenge),
+            failure_page=self.site.failures.page,
+            ids=services.ids,
+            metrics=self.metrics,
+            access_log=access_log,
+            trusted=trusted,
+            is_blocked=services.community.address_blocks.is_blocked,
+            blocked_answers={"api": api_app.blocked_answer, "site": self.site.failures.blocked},
+            quick={"bancho": self._bancho.answer_at_once} | ({"api": api.answer_at_once} if at_once else {}),
+        )
 
     # --- periodic work
 
@@ -373,6 +383,14 @@ class HttpServer:
         metrics.counter("webhook_tries", "Messages to webhooks.", "outcome", lambda: webhooks.outcomes)
         metrics.gauge("webhooks_waiting", "Waiting messages.", lambda: webhooks.waiting, Aggregation.MAX)
         metrics.gauge("webhooks_parked", "Webhooks that are not tried.", lambda: webhooks.parked, Aggregation.MAX)
+        copies = self.copies
+        metrics.counter(
+            "api_copies",
+            "Answers of the API from copies, and copies made and dropped.",
+            "outcome",
+            lambda: copies.outcomes,
+        )
+        metrics.gauge("api_copies_bytes", "Memory of the copies.", lambda: copies.bytes)
         metrics.counter("http_cut", "Incomplete answers.", "by", lambda: cut)
         metrics.counter("job_failures", "Failed runs of periodic jobs.", "job", lambda: jobs.failures)
         metrics.gauges(

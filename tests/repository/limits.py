@@ -24,6 +24,7 @@ from kiai.entry import passkeys, second_factors, security, tokens
 from kiai.entry import registration as entry_registration
 from kiai.entry.tokens import TokenKind
 from kiai.faces import forms, guard, streams
+from kiai.faces.api import copies
 from kiai.faces.api import gateway as api_gateway
 from kiai.faces.api.v1 import account
 from kiai.faces.api.v2 import events, paging
@@ -463,6 +464,10 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     "SQLite's write-ahead log (`kiai.db-wal`)": (sqlite.WAL_BYTES / MIB, server.CHECKPOINT_EVERY_S),
     "lifetime of a replaced avatar": (retiring.BACK_UP_MAX_S / 3_600,),
     "duration of a backup": (retiring.BACK_UP_MAX_S / 3_600,),
+    "encoded answers of the API in memory, per worker, and the largest of them": (
+        copies.BYTES_MAX // 1024**2,
+        copies.COPY_MAX // 1024,
+    ),
     "queued medium reads on SQLite (long leaderboards, comments, grades of many maps)": (
         sqlite.BOUNDED_WAITING,
         sqlite.BOUNDED_OF_CALLER,

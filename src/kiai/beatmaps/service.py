@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, combinations, islice
 from typing import Final, Protocol
 
+from kiai.at_once import needs_task
 from kiai.beatmaps import catalogue, queries, ranking
 from kiai.beatmaps.info import is_file_name
 from kiai.beatmaps.listing import Listing, MapLists
@@ -13,7 +14,7 @@ from kiai.files.port import Files
 from kiai.osu.beatmap_file import underscored_file_name
 from kiai.osu.numbers import is_id
 from kiai.storage import tasks
-from kiai.storage.port import Database, RowReader, Transaction
+from kiai.storage.port import Database, RawRows, RowReader, Transaction, rows_of
 
 _NAMES: Final = tuple(f"name{n}" for n in range(queries.NAMES_MAX))
 
@@ -46,6 +47,14 @@ class Beatmaps:
             raise NotFound("map")
         return found
 
+    async def stored(self, *, id: int | None = None, md5: str | None = None) -> RawRows[Beatmap]:  # noqa: A002
+        """Return the row that `find` returns, unread; no rows if there is no such map."""
+        if md5 is not None:
+            return await rows_of(self._database, queries.BY_MD5, md5=md5)
+        if id is None or not is_id(id):
+            return RawRows([], Beatmap)
+        return await rows_of(self._database, queries.BY_ID, id=id)
+
     async def find_or_fetch(self, *, id: int | None = None, md5: str | None = None) -> Beatmap:  # noqa: A002
         """Like `find`, but import a missing map from upstream. Raises NotFound("map"), also if upstream fails."""
         try:
@@ -58,6 +67,8 @@ class Beatmaps:
         if id is not None and not is_id(id):  # not worth a request to upstream
             raise NotFound("map")
         found = await self._look_up(id, md5)
+        if found is None and self._source is not None:
+            await needs_task()
         if found is None and self._source is not None and await self._source.fetch(map_id=id, md5=md5):
             found = await self._look_up(id, md5)
         if found is None:

@@ -12,6 +12,8 @@ from typing import Final
 
 import falcon.asgi
 
+from kiai.at_once import needs_task
+
 FROM_BYTES: Final = 1_024
 # PERF: 64 KiB take 0.3 ms to compress, three times as long as the hand-over to a thread.
 THREAD_BYTES: Final = 64 * 1024
@@ -76,19 +78,20 @@ class Compression:
     async def apply(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Replace the body of `resp` if it is large enough and the client accepts gzip."""
         body = resp.data
-        zipped = None if body is None else await self.compressed(body, req.get_header("Accept-Encoding"))
+        if body is None or len(body) < FROM_BYTES or not accepts_gzip(req.get_header("Accept-Encoding")):
+            return
+        zipped = await self.compressed(body)
         if zipped is not None:
             resp.data = zipped
             resp.set_header("Content-Encoding", "gzip")
 
-    async def compressed(self, body: bytes, accepted: str | None) -> bytes | None:
-        """Return a body as gzip, or None if it is sent as it is. `accepted` is the Accept-Encoding of the request."""
-        if len(body) < FROM_BYTES or not accepts_gzip(accepted):
-            return None
+    async def compressed(self, body: bytes) -> bytes | None:
+        """Return a body as gzip, or None if too many bodies wait for threads."""
         if len(body) < THREAD_BYTES:
             return gzipped(body)
         if self._waiting >= THREADS_MAX:
             return None
+        await needs_task()
         self._waiting += 1
         try:
             return await asyncio.to_thread(gzipped, body)

@@ -187,7 +187,7 @@ class Front:
         if not request_id:
             return answer
         lines = b"x-request-id: %b\r\n%b: %b\r\n" % (request_id.encode(), *_NOSNIFF)
-        return QuickAnswer(answer.head, answer.body, lines)
+        return QuickAnswer(answer.head, answer.body, answer.lines + lines)
 
     def _record(
         self,

@@ -40,7 +40,7 @@ from kiai.scores.listing_parts import LISTED_MAX, NOT_HIDDEN, SCORE_WIDTH, SCORE
 from kiai.scores.model import MappedScore, Score
 from kiai.storage.families import Family
 from kiai.storage.patterns import unindexed
-from kiai.storage.port import Database, Lane, Query, Value, columns_for, scalar
+from kiai.storage.port import Database, Lane, Query, RawRows, Value, columns_for, rows_of, scalar
 from kiai.storage.tables import maps, replays, scores, users
 
 FILTERS: Final = ("map_md5", "mods", "status", "mode", "user_id")
@@ -162,6 +162,13 @@ SCORE = Query(
     .where(scores.c.id == bindparam("id"), NOT_HIDDEN),
     lambda *row: (Score(*row[:SCORE_WIDTH]), *row[SCORE_WIDTH:]),
 )
+# As `SCORE`, with the player in the last two columns, which decide before the row is read.
+STORED = Query(
+    select(*score_columns(), maps.c.md5, users.c.name, users.c.id, users.c.priv)
+    .select_from(SCORES_AND_MAPS.join(users, users.c.id == scores.c.user_id))
+    .where(scores.c.id == bindparam("id"), NOT_HIDDEN),
+    lambda *row: FoundScore(Score(*row[:SCORE_WIDTH]), *row[SCORE_WIDTH : SCORE_WIDTH + 2]),
+)
 WITH_REPLAYS = Query(
     select(replays.c.score_id)
     .where(replays.c.score_id.in_([bindparam(f"id{n}", type_=scores.c.id.type) for n in range(AMONG_MAX)]))
@@ -210,6 +217,16 @@ class ScoreLookup:
         if not can_see(viewer, _Owner(score.user_id, priv)):
             raise NotFound("score")
         return FoundScore(score, map_md5, player_name)
+
+    async def stored(self, score_id: int, viewer: Viewer = EVERYBODY) -> RawRows[FoundScore]:
+        """Return the row of a score, unread. Raise NotFound("score") as `find` does."""
+        found = await rows_of(self._database, STORED, id=score_id)
+        if not found:
+            raise NotFound("score")
+        user_id, priv = found.raw[0][-2:]
+        if not can_see(viewer, _Owner(user_id, priv)):  # type: ignore[arg-type]
+            raise NotFound("score")
+        return found
 
     async def with_replays(self, score_ids: Sequence[int]) -> set[int]:
         """Return the ids of the scores whose replay is stored, among at most 100 ids."""

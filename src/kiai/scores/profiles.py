@@ -22,7 +22,7 @@ from kiai.scores.listing_parts import (
 from kiai.scores.model import MappedScore, PlayedMap, Stats
 from kiai.scores.months import MONTHS_SHOWN, month_of
 from kiai.scores.rules import MAP_GIVES_PP, MAP_GIVES_PP_OR_IS_LOVED
-from kiai.storage.port import Database, Query, columns_for, scalar
+from kiai.storage.port import Database, Query, RawRows, columns_for, rows_of, scalar
 from kiai.storage.tables import first_places, maps, month_plays, play_counts, scores, stats
 
 _mapped_score = select(*score_columns(), *columns_for(MapSummary, maps)).select_from(SCORES_AND_MAPS)
@@ -181,8 +181,16 @@ class Profiles:
 
         `include_loved` adds those on loved maps.
         """
+        rows = await self.best_rows(user_id, mode, limit=limit, offset=offset, mods=mods, include_loved=include_loved)
+        return rows.read()
+
+    async def best_rows(
+        self, user_id: int, mode: int, *, limit: int, offset: int, mods: ModsFilter, include_loved: bool
+    ) -> RawRows[MappedScore]:
+        """Return the rows of `best_of`, unread."""
         query = BEST_OF_WITH_LOVED if include_loved else BEST_OF
-        return await self._database.all(
+        return await rows_of(
+            self._database,
             lane_of_page(query, offset, filtered=bool(mods)),
             user_id=user_id,
             mode=mode,
@@ -217,7 +225,17 @@ class Profiles:
         include_failed: bool = True,
     ) -> list[MappedScore]:
         """Return a player's scores on any map, newest first."""
-        return await self._database.all(
+        rows = await self.recent_rows(
+            user_id, mode, limit=limit, offset=offset, mods=mods, include_failed=include_failed
+        )
+        return rows.read()
+
+    async def recent_rows(
+        self, user_id: int, mode: int, *, limit: int, offset: int, mods: ModsFilter, include_failed: bool
+    ) -> RawRows[MappedScore]:
+        """Return the rows of `recent_of`, unread."""
+        return await rows_of(
+            self._database,
             lane_of_page(RECENT_OF, offset, filtered=bool(mods) or not include_failed),
             user_id=user_id,
             mode=mode,
@@ -260,13 +278,12 @@ class Profiles:
 
     async def most_played(self, user_id: int, mode: int, *, limit: int, offset: int = 0) -> list[PlayedMap]:
         """Return the maps that a player played most, by number of plays, then by the latest play."""
-        return await self._database.all(
-            lane_of_page(MOST_PLAYED, offset),
-            user_id=user_id,
-            mode=mode,
-            limit=limit,
-            offset=offset,
-        )
+        return (await self.most_played_rows(user_id, mode, limit=limit, offset=offset)).read()
+
+    async def most_played_rows(self, user_id: int, mode: int, *, limit: int, offset: int) -> RawRows[PlayedMap]:
+        """Return the rows of `most_played`, unread."""
+        query = lane_of_page(MOST_PLAYED, offset)
+        return await rows_of(self._database, query, user_id=user_id, mode=mode, limit=limit, offset=offset)
 
     async def most_played_count(self, user_id: int, mode: int) -> int:
         """Return the number of maps of `most_played`, counted up to 10,000."""
@@ -281,6 +298,10 @@ class Profiles:
         since = present - MONTHS_SHOWN + 1
         found = dict(await self._database.all(MONTHS_OF, user_id=user_id, mode=mode, since=since))
         return [(month, found.get(month, 0)) for month in range(since, present + 1)] if found else []
+
+    async def stats_rows(self, user_id: int) -> RawRows[Stats]:
+        """Return the rows of `stats_of`, unread."""
+        return await rows_of(self._database, STATS_OF, user_id=user_id)
 
     async def stats_of(self, user_id: int) -> list[Stats]:
         """Return a player's stats in each mode that the player has played."""

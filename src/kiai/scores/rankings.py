@@ -13,7 +13,7 @@ from kiai.scores.listing_parts import LISTED_MAX, count_of, lane_of_page, paged
 from kiai.scores.model import Ranked
 from kiai.storage.families import Family
 from kiai.storage.patterns import unindexed
-from kiai.storage.port import Database, Lane, Query, Value
+from kiai.storage.port import Database, Lane, Query, RawRows, Value, rows_of
 from kiai.storage.tables import clans, relationships, stats, users
 
 COUNTS_MAX: Final = 1_024
@@ -150,6 +150,22 @@ class Rankings:
         limit: int,
         offset: int = 0,
     ) -> list[Ranked]:
+        """Return the players of `rows`, read."""
+        found = await self.rows(
+            mode, sort, country=country, active_since_ms=active_since_ms, limit=limit, offset=offset
+        )
+        return found.read()
+
+    async def rows(
+        self,
+        mode: int,
+        sort: str,
+        *,
+        country: str | None = None,
+        active_since_ms: int | None = None,
+        limit: int,
+        offset: int = 0,
+    ) -> RawRows[Ranked]:
         """Return visible players with values above 0, highest first, then by id. `sort` is one of `SORTS`.
 
         `active_since_ms` leaves out the players whose latest play in the mode is older.
@@ -159,15 +175,17 @@ class Rankings:
             values: dict[str, Value] = {"mode": mode, "since_ms": active_since_ms, "limit": limit, "offset": offset}
             if country is not None:
                 values["country"] = country
-            return await self._database.all(lane_of_page(query, offset), **values)
+            return await rows_of(self._database, lane_of_page(query, offset), **values)
         if country is None:
-            return await self._database.all(
+            return await rows_of(
+                self._database,
                 lane_of_page(RANKING[sort], offset),
                 mode=mode,
                 limit=limit,
                 offset=offset,
             )
-        return await self._database.all(
+        return await rows_of(
+            self._database,
             lane_of_page(COUNTRY_RANKING[sort], offset),
             mode=mode,
             country=country,

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from kiai.accounts.visibility import BOARDS_LOOK_CHANGED
 from kiai.scores import records, statements
 from kiai.scores.model import Stats
 from kiai.scores.months import month_of
@@ -66,6 +67,8 @@ class Rebuilder:
                 statements.rebuilding.WRITE_STATS,
                 [msgspec.structs.asdict(profile) | {"country": countries[profile.user_id]} for profile in recounted],
             )
+            # Boards show pp and flags of these players.
+            await tx.run(BOARDS_LOOK_CHANGED)
 
         await self._database.transaction(body, long=True)
 

@@ -15,7 +15,8 @@ All adapters guarantee the following (tests/contract/storage):
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from itertools import starmap
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 from sqlalchemy.sql import Executable
@@ -30,6 +31,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 Value = int | float | str | bytes | None
+RawRow = tuple[Value, ...]
 
 
 class UniqueViolation(KiaiError):
@@ -66,7 +68,7 @@ class Query(Generic[R]):
     `line` are the place of its definition.
     """
 
-    __slots__ = ("_in_lanes", "lane", "line", "module", "row", "scans", "statement")
+    __slots__ = ("_in_lanes", "_raw", "lane", "line", "module", "row", "scans", "statement")
 
     def __init__(
         self, statement: Executable, row: Callable[..., R], *, lane: Lane = Lane.LOOP, scans: str | None = None
@@ -76,7 +78,16 @@ class Query(Generic[R]):
         self.lane = lane
         self.scans = scans
         self._in_lanes: dict[Lane, Query[R]] = {}
+        self._raw: Query[RawRow] | None = None
         self.module, self.line = _caller()
+
+    @property
+    def raw(self) -> "Query[RawRow]":
+        """This query in the same lane, with rows as the engine returns them."""
+        if self._raw is None:  # one object, as in `in_lane`
+            self._raw = Query(self.statement, as_it_is, lane=self.lane, scans=self.scans)
+            self._raw.module, self._raw.line = self.module, self.line
+        return self._raw
 
     def in_lane(self, lane: Lane) -> "Query[R]":
         """Return this query for another lane."""
@@ -107,6 +118,44 @@ def _caller() -> tuple[str, int]:
 def scalar(value: Any) -> Any:
     """Return the value: the `row` of a query with one column."""
     return value
+
+
+def as_it_is(*row: Value) -> RawRow:
+    """Return the row: the `row` of a query whose rows are read later, see `RawRows`."""
+    return row
+
+
+class RawRows(Generic[R]):
+    """The rows of a query as the engine returned them, which are read only if their values are needed."""
+
+    __slots__ = ("_row", "raw")
+
+    def __init__(self, raw: list[RawRow], row: Callable[..., R]) -> None:
+        self.raw = raw
+        self._row = row
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    def read(self) -> list[R]:
+        """Return the rows as the query converts them."""
+        return list(starmap(self._row, self.raw))
+
+
+async def rows_of(reader: "RowReader", query: Query[R], **params: Value) -> RawRows[R]:
+    """Return the rows of a query unread."""
+    return RawRows(await reader.all(query.raw, **params), query.row)
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+def version_of(*parts: object) -> bytes:
+    """Return bytes that differ whenever a value in these Structs, rows or `RawRows` differs.
+
+    PERF: 0.3 us for a row, 8 us for 25 rows of 40 columns. Reading and encoding them as JSON takes 150 us.
+    """
+    return _ENCODER.encode([part.raw if isinstance(part, RawRows) else part for part in parts])
 
 
 class RowReader(Protocol):
@@ -186,6 +235,13 @@ class Database(RowReader, Protocol):
 
     async def changed(self) -> bool:
         """Return whether any process has committed since the last call; True when the engine cannot tell."""
+        ...
+
+    def stamp(self) -> int | None:
+        """Return a number that differs after every commit of any process, or None when the engine cannot tell at once.
+
+        A caller that reads it before and after its reads, and gets the same number, has read one state of all tables.
+        """
         ...
 
     async def close(self) -> None:

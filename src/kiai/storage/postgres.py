@@ -346,6 +346,9 @@ class PostgresDatabase:
     async def checkpoint(self) -> None:
         """Do nothing: PostgreSQL truncates its log itself (max_wal_size)."""
 
+    def stamp(self) -> int | None:
+        return None  # only a query could tell
+
     async def changed(self) -> bool:
         return True  # unknown: PostgreSQL has no cheap counter of commits
 

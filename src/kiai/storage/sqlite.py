@@ -25,13 +25,14 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy.dialects import sqlite as dialects
 
+from kiai.at_once import needs_task
 from kiai.callers import CALLER
 from kiai.errors import TooSlow, Unavailable
 from kiai.fair_queue import FairQueue
 from kiai.logs import get_logger
 from kiai.measuring import PoolUsage, Timings
 from kiai.storage.compiling import Compiler
-from kiai.storage.port import Command, Lane, Query, Transaction, UniqueViolation, Value
+from kiai.storage.port import Command, Lane, Query, Transaction, UniqueViolation, Value, as_it_is
 from kiai.storage.slow_statements import SlowLane, SlowStatements, shown_plan
 from kiai.storage.sqlite_file import damaged, first_of, is_damage
 
@@ -345,6 +346,7 @@ class SqliteDatabase:
         self._data_version: int | None = None
         self._has_large_cache = False
         self._in_snapshot = False
+        self._stamp: int | None = None  # of the snapshot
 
     def _lane(self, lane: Lane) -> _ReaderThread:
         waiting, of_caller, wait_s, deadline_s = {
@@ -377,6 +379,7 @@ class SqliteDatabase:
     async def all(self, query: Query[R], **params: Value) -> list[R]:
         began = perf_counter()
         if query.lane is not Lane.LOOP:
+            await needs_task()
             try:
                 return await self._lanes[query.lane].all(query, params)
             finally:
@@ -384,13 +387,27 @@ class SqliteDatabase:
         try:  # PERF: as in `one`
             if not self._in_snapshot:
                 self._begin_snapshot()
-            return list(itertools.starmap(query.row, self._reads.connection.execute(self._sql[query].text, params)))
+            found = self._reads.connection.execute(self._sql[query].text, params)
+            # PERF: 50 ns less for each raw row.
+            return found.fetchall() if query.row is as_it_is else list(itertools.starmap(query.row, found))
         except sqlite3.DatabaseError as error:
             raise _failure(error) from error
         finally:
             took_s = self.timings.since(began, "read")
             if took_s > self._limit_s:
                 self.slow.add(query, self._sql[query].text, "loop", took_s)
+
+    def stamp(self) -> int | None:
+        # PERF: 1 us. `data_version` differs after a commit of another connection, and this connection only reads.
+        # It belongs to the snapshot, so it is valid for all reads of this iteration.
+        if not self._in_snapshot or self._stamp is None:
+            try:
+                if not self._in_snapshot:
+                    self._begin_snapshot()
+                self._stamp = int(self._reads.connection.execute("PRAGMA data_version").fetchone()[0])
+            except sqlite3.DatabaseError:
+                return None
+        return self._stamp
 
     def _begin_snapshot(self) -> None:
         """Begin a snapshot that all reads in this iteration of the event loop share.
@@ -401,6 +418,7 @@ class SqliteDatabase:
         # PERF: Taking a snapshot costs as much as a small read.
         self._reads.connection.execute("BEGIN")
         self._in_snapshot = True
+        self._stamp = None
         asyncio.get_running_loop().call_soon(self._end_snapshot)
 
     def _end_snapshot(self) -> None:

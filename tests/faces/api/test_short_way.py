@@ -17,6 +17,7 @@ from kiai.errors import Unavailable
 from kiai.faces.api.answering import Answering
 from kiai.faces.api.short_way import ShortWay
 from kiai.faces.asgi import Receive, Scope, Send
+from kiai.faces.quick import QuickAnswer
 
 FALCON: Final = "127.0.0.2"
 SHORT: Final = "127.0.0.3"
@@ -35,6 +36,7 @@ class _Ways:
 
     def __init__(self) -> None:
         self.short = 0
+        self.quick = 0
         self.falcon = 0
 
 
@@ -45,7 +47,7 @@ def ways() -> _Ways:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, ways: _Ways) -> Iterator[DemoServer]:
-    original, fill = ShortWay.__call__, Answering.fill
+    original, at_once, fill = ShortWay.__call__, ShortWay.answer_at_once, Answering.fill
 
     async def by_address(self: ShortWay, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["client"][0] in (FALCON, FALCON_AGAIN):
@@ -54,12 +56,20 @@ def server(tmp_path_factory: pytest.TempPathFactory, ways: _Ways) -> Iterator[De
             return
         await original(self, scope, receive, send)
 
+    def quick_by_address(self: ShortWay, scope: Scope, body: bytes) -> QuickAnswer | None:
+        if scope["client"][0] in (FALCON, FALCON_AGAIN):
+            return None
+        answer = at_once(self, scope, body)
+        ways.quick += answer is not None
+        return answer
+
     async def counted(self: Answering, answer: Any, served: Any, request: Any, path: Any) -> None:
         ways.short += request.read_body is None
         await fill(self, answer, served, request, path)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ShortWay, "__call__", by_address)
+        patch.setattr(ShortWay, "answer_at_once", quick_by_address)
         patch.setattr(Answering, "fill", counted)
         with demo_server(tmp_path_factory.mktemp("demo") / "data") as running:
             yield running
@@ -77,7 +87,15 @@ def ask(server: DemoServer, address: str, request: bytes) -> bytes:
 
 
 def both(server: DemoServer, request: bytes) -> bytes:
-    """Return the answer of the short way, after a comparison with that of Falcon."""
+    """Return the answer of the short way, after a comparison with that of Falcon.
+
+    A request on a connection that stays open may get a quick answer, so it is sent that way, too.
+    """
+    _compare(server, request.replace(b"Connection: close\r\n", b"") + raw("/nothing"))
+    return _compare(server, request)
+
+
+def _compare(server: DemoServer, request: bytes) -> bytes:
     short, falcon = ask(server, SHORT, request), ask(server, FALCON, request)
     if b"\r\nAuthorization:" in request:  # the holder of a key has one allowance, wherever the requests come from
         short, falcon = (_ALLOWANCE.sub(rb"\1: *", answer) for answer in (short, falcon))
@@ -247,3 +265,4 @@ def test_reads_take_the_short_way(server: DemoServer, ways: _Ways) -> None:
 
     assert ways.short - before == 1
     assert ways.falcon > 0
+    assert ways.quick > 0

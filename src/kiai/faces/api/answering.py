@@ -8,7 +8,6 @@ Two modules call it: `short_way.py` for reads, straight from ASGI, and `resource
 (docs/decisions/015).
 """
 
-import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -16,13 +15,14 @@ from typing import Any, Final
 import msgspec
 
 from kiai.errors import KiaiError, NotAuthenticated
+from kiai.faces.api.copies import Copies, Copy, Stamp, Versioned, etag_of
 from kiai.faces.api.cors import cors_headers
 from kiai.faces.api.errors import ErrorResponse, error_response_of
 from kiai.faces.api.gateway import ApiGateway, check_permission
 from kiai.faces.api.operation import JSON, BinaryReply, Operation, StreamReply
 from kiai.faces.api.params import QueryReader
 from kiai.faces.api.urls import Scope, with_parameters
-from kiai.faces.compression import FROM_BYTES, Compression
+from kiai.faces.compression import FROM_BYTES, Compression, accepts_gzip
 
 PRIVATE: Final = b"private, no-store"
 """Cache-Control of responses to a request with a key, because some contain data that only the key's holder may see."""
@@ -86,8 +86,9 @@ class Served:
 class Answering:
     """Authenticates requests, applies rate limits, runs handlers and encodes replies."""
 
-    def __init__(self, gateway: ApiGateway, compression: Compression) -> None:
+    def __init__(self, gateway: ApiGateway, compression: Compression, copies: Copies) -> None:
         self.gateway = gateway
+        self.copies = copies
         self._compression = compression
         self._encode = msgspec.json.Encoder().encode
 
@@ -105,6 +106,13 @@ class Answering:
                 check_permission(caller.viewer, operation.permission)
             gateway.check_maintenance(caller, operation.method)
             query = served.reader.read(request.query)
+            # Only without a key: the holder of one may see more than the public.
+            stamp = await self._stamp(operation, query) if operation.from_rows and key is None else None
+            if stamp is not None:
+                copy = self.copies.unchanged((operation.path, query), stamp)
+                if copy is not None:
+                    await self._send_copy(answer, served, request, query, copy)
+                    return
             if operation.body is not None:
                 assert request.read_body is not None
                 reply = await operation.handler(caller, query, await request.read_body(operation.body), **path)
@@ -112,15 +120,65 @@ class Answering:
                 reply = await operation.handler(caller, query, request.header(b"last-event-id"), **path)
             else:
                 reply = await operation.handler(caller, query, **path)
+            if isinstance(reply, Versioned):
+                copy = await self._copy_of(served, query, reply, stamp)
         except KiaiError as error:
             fail(answer, error_response_of(error, operation.version), served.failure, request.scope)
             return
         if isinstance(reply, StreamReply):
             answer.stream = reply
             return
-        await self._reply(answer, served, request, query, reply)
+        if isinstance(reply, Versioned):
+            assert copy is not None
+            await self._send_copy(answer, served, request, query, copy)
+        else:
+            await self._reply(answer, served, request, query, reply)
         if key is not None:
             answer.headers[b"cache-control"] = PRIVATE
+
+    async def _stamp(self, operation: Operation, query: Any) -> Stamp | None:
+        """Return what determines the reply of an operation with `from_rows`, or None if that is unknown."""
+        stamp = self.copies.stamp()
+        if stamp is None or operation.besides is None:
+            return None if stamp is None else (stamp, None)
+        besides = await operation.besides(query)
+        return None if besides is None else (stamp, besides)
+
+    async def _copy_of(self, served: Served, query: Any, reply: Versioned, stamp: Stamp | None) -> Copy:
+        """Return the copy with the version of the reply. Make it if it does not exist."""
+        copies, key = self.copies, (served.operation.path, query)
+        copy = copies.same(key, reply.version)
+        if copy is None:
+            made, following = await reply.make(), served.operation.following
+            copy = Copy(reply.version, self._encode(made), None if following is None else following(query, made))
+            copies.store(key, copy)
+        # Everything was read from one state if its stamp is still the same.
+        if stamp is not None:
+            copy.stamp = stamp if await self._stamp(served.operation, query) == stamp else None
+        return copy
+
+    async def _send_copy(self, answer: ApiAnswer, served: Served, request: Request, query: Any, copy: Copy) -> None:
+        """Write a copy. The headers are those of `_reply`, in the same order."""
+        headers = answer.headers
+        if copy.following is not None:
+            _link(answer, request, copy.following)
+        headers[b"content-type"] = _JSON
+        answer.status = served.operation.success
+        if served.operation.cached:
+            headers[b"etag"] = copy.etag
+            known = request.sent.get(b"if-none-match")
+            if known is not None and (known.strip() == b"*" or copy.etag in known):
+                answer.status = 304
+                return
+        else:
+            headers[b"cache-control"] = b"no-cache"
+        answer.body = copy.body
+        if len(copy.body) >= FROM_BYTES and accepts_gzip(request.header(b"accept-encoding")):
+            zipped = copy.zipped or await self._compression.compressed(copy.body)
+            if zipped is not None:
+                answer.body = zipped
+                headers[b"content-encoding"] = b"gzip"
+                self.copies.zip((served.operation.path, query), copy, zipped)
 
     async def _reply(self, answer: ApiAnswer, served: Served, request: Request, query: Any, reply: Any) -> None:
         """Write the reply, or status 304 if If-None-Match contains its ETag."""
@@ -128,8 +186,7 @@ class Answering:
         if operation.following is not None:
             changes = operation.following(query, reply)
             if changes is not None:
-                link = f'<{with_parameters(request.scope, request.query, changes)}>; rel="next"'
-                headers[b"link"] = link.encode("latin-1")
+                _link(answer, request, changes)
         if isinstance(reply, BinaryReply):
             body, headers[b"content-type"] = reply.body, reply.content_type.encode()
             headers.update((name.lower().encode(), value.encode("latin-1")) for name, value in reply.headers)
@@ -137,8 +194,7 @@ class Answering:
             body, headers[b"content-type"] = self._encode(reply), _JSON
         answer.status = operation.success
         if operation.cached:
-            # Weak, because the compressed and the plain body have the same ETag.
-            etag = f'W/"{hashlib.blake2b(body, digest_size=9).hexdigest()}"'.encode()
+            etag = etag_of(body)
             headers[b"etag"] = etag
             known = request.sent.get(b"if-none-match")
             if known is not None and (known.strip() == b"*" or etag in known):
@@ -151,11 +207,17 @@ class Answering:
             headers[b"cache-control"] = b"no-cache"
         answer.body = body
         # Files are compressed already, and Range counts their uncompressed bytes.
-        if len(body) >= FROM_BYTES and not isinstance(reply, BinaryReply):
-            zipped = await self._compression.compressed(body, request.header(b"accept-encoding"))
+        compressible = len(body) >= FROM_BYTES and not isinstance(reply, BinaryReply)
+        if compressible and accepts_gzip(request.header(b"accept-encoding")):
+            zipped = await self._compression.compressed(body)
             if zipped is not None:
                 answer.body = zipped
                 headers[b"content-encoding"] = b"gzip"
+
+
+def _link(answer: ApiAnswer, request: Request, changes: dict[str, int | None]) -> None:
+    link = f'<{with_parameters(request.scope, request.query, changes)}>; rel="next"'
+    answer.headers[b"link"] = link.encode("latin-1")
 
 
 def _part(answer: ApiAnswer, body: bytes, failure: Failure, request: Request) -> None:

@@ -9,6 +9,7 @@ import msgspec
 from falcon.constants import COMBINED_METHODS
 
 from kiai.faces.api.answering import Answering, ApiAnswer, Served, fail
+from kiai.faces.api.copies import Copies
 from kiai.faces.api.cors import allow_origin, answer_options, origin_of
 from kiai.faces.api.docs import ALLOW, Documentation
 from kiai.faces.api.errors import ErrorCode, ErrorResponse
@@ -18,7 +19,7 @@ from kiai.faces.api.replies import Failure
 from kiai.faces.api.resource import Resource, method_not_allowed
 from kiai.faces.api.short_way import ShortWay, is_short
 from kiai.faces.api.urls import OwnHosts
-from kiai.faces.asgi import App, FalconApp, Scope
+from kiai.faces.asgi import FalconApp, Scope
 from kiai.faces.compression import Compression
 from kiai.logs import get_logger
 
@@ -54,9 +55,9 @@ def failure_of(path: str) -> Callable[[ErrorResponse, str], bytes]:
     return encode_failure_v2 if path.startswith(_V2) else encode_failure
 
 
-def build(operations: list[Operation], gateway: ApiGateway, *, title: str, hosts: OwnHosts) -> App:
+def build(operations: list[Operation], gateway: ApiGateway, copies: Copies, *, title: str, hosts: OwnHosts) -> ShortWay:
     """Build the application that serves these operations, each at its path. `front` maps hosts and prefixes to it."""
-    answering = Answering(gateway, Compression())
+    answering = Answering(gateway, Compression(), copies)
     served = {
         operation.path: Served(operation, failure_of(operation.path)) for operation in operations if is_short(operation)
     }

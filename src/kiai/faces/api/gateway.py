@@ -83,6 +83,12 @@ class ApiGateway:
             if not taken.granted:
                 raise TooManyRequests(limit.count, limit.period, taken.reset_s)
 
+    async def refund(self, caller: Caller, own: RateLimit | None) -> None:
+        """Return what `check_rate_limits` has counted for a request that is served again from its beginning."""
+        for limit in (self.everything, own):
+            if self.everything is not None and limit is not None:
+                await self._limiter.refund(f"{limit.name}:{caller.bucket}", limit=limit.count, period_s=limit.period_s)
+
 
 def check_permission(viewer: Viewer, permission: str) -> None:
     """Raise NotAllowed if the holder of a key lacks the permission of an operation."""

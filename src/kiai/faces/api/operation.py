@@ -60,6 +60,10 @@ class Operation(msgspec.Struct, frozen=True):
     (caller, query, Last-Event-ID or None).
     An operation with a `permission` requires a key: a name in osu.privileges.PERMISSIONS, "" for every unrestricted
     holder, or `OWN` for every holder.
+    `from_rows`: for a caller without a key, the query and the rows of the database determine the reply, so a copy of it
+    is sent as long as nothing is committed (`copies.py`). Its handler only reads.
+    `besides` gets the query of such an operation and returns what the reply depends on in addition, e.g. a number in
+    shared state; None if the rows and this do not determine the reply.
     `success` is the status of a successful response: 200, or 201 for a new object.
     `following` gets (query, reply) of a list and returns the parameters that change for the next page, or None at the
     end of the list.
@@ -75,6 +79,8 @@ class Operation(msgspec.Struct, frozen=True):
     description: str = ""
     permission: str | None = None
     cached: bool = False
+    from_rows: bool = False
+    besides: Callable[[Any], Awaitable[object]] | None = None
     limit: RateLimit | None = None
     body: Any = None  # a coroutine function that reads the request's body
     body_type: Any = None  # the body's Struct in the OpenAPI document, if the body is JSON

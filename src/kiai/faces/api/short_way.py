@@ -10,9 +10,14 @@ PERF: Falcon's request, response, routing and headers take 17 us of a request fo
 from collections.abc import Mapping
 from typing import Any, Final
 
+from kiai.accounts import EVERYBODY
+from kiai.at_once import ends_at_once
 from kiai.faces.api.answering import Answering, ApiAnswer, Request, Served
-from kiai.faces.api.operation import Operation, StreamReply
+from kiai.faces.api.operation import Caller, Operation, StreamReply
 from kiai.faces.asgi import App, Receive, Scope, Send
+from kiai.faces.quick import QuickAnswer, QuickHead
+from kiai.logs import get_logger
+from kiai.networks import network_of
 
 _WAITS: Final = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 """Headers of a request with a body, or with a client that waits for `100 Continue`."""
@@ -34,6 +39,28 @@ class ShortWay:
         self._answering = answering
         self._others = others
         self._failed = failed
+
+    def answer_at_once(self, scope: Scope, body: bytes) -> QuickAnswer | None:
+        """Answer a read without a key whose handler does not wait. See `kiai.faces.quick`."""
+        served = self._served.get(scope["path"])
+        if served is None or not served.operation.from_rows or scope["method"] != "GET" or body:
+            return None
+        sent: dict[bytes, bytes] = dict(scope["headers"])
+        if b"authorization" in sent or not _WAITS.isdisjoint(sent) or not scope["query_string"].isascii():
+            return None
+        scope["kiai.route"] = served.operation.path
+        answer, answering = ApiAnswer(sent.get(b"origin")), self._answering
+        request = Request(scope, sent, scope["query_string"].decode())
+        try:
+            if ends_at_once(answering.fill(answer, served, request, {})) and answer.status != 304:
+                return QuickAnswer(QuickHead(answer.status, [*answer.headers.items()]), answer.body)
+        except Exception:  # the ordinary way meets the same error, and reports it
+            get_logger("api").debug("no quick answer", route=served.operation.path, exc_info=True)
+        # The ordinary way begins again, with the rate limits.
+        caller = Caller(EVERYBODY, network_of(scope["kiai.address"]))
+        if not ends_at_once(answering.gateway.refund(caller, served.operation.limit)):
+            get_logger("api").warning("a request was counted twice", route=served.operation.path)
+        return None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

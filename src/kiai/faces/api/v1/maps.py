@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from kiai.beatmaps import Beatmap, Beatmaps
 from kiai.errors import Invalid, Refused
+from kiai.faces.api.copies import Versioned
 from kiai.faces.api.errors import BadRequest
 from kiai.faces.api.operation import Caller, Operation
 from kiai.faces.api.replies import BoardScoreReply, MapReply, Reply, board_reply, map_reply
@@ -30,6 +31,7 @@ from kiai.osu.mods import parse_mods
 from kiai.scores import calculator
 from kiai.scores.boards import Boards
 from kiai.scores.what_if import COUNT_MAX, JUDGEMENTS, WhatIf, WhatIfs
+from kiai.storage.port import version_of
 
 ACCURACIES = (100.0, 99.0, 98.0, 95.0)
 _DEFAULT = ", ".join(f"{accuracy:g}" for accuracy in ACCURACIES)
@@ -155,12 +157,19 @@ class MapsV1:
         self._what_ifs = what_ifs
         self._pp_limit = pp_limit
 
-    async def get_map_info(self, caller: Caller, query: MapQuery) -> MapInfoReply:
+    async def get_map_info(self, caller: Caller, query: MapQuery) -> MapInfoReply | Versioned:
         """Return a map by its id or md5. A map that is not stored is fetched from the upstream."""
         id_, md5 = one_map(query.id, query.md5)
-        return MapInfoReply("success", map_reply(await self._beatmaps.find_or_fetch(id=id_, md5=md5)))
+        found = await self._beatmaps.stored(id=id_, md5=md5)
+        if not found:
+            return MapInfoReply("success", map_reply(await self._beatmaps.find_or_fetch(id=id_, md5=md5)))
 
-    async def get_map_scores(self, caller: Caller, query: MapScoresQuery) -> MapScoresReply:
+        async def make() -> MapInfoReply:
+            return MapInfoReply("success", map_reply(found.read()[0]))
+
+        return Versioned(version_of(found), make)
+
+    async def get_map_scores(self, caller: Caller, query: MapScoresQuery) -> Versioned:
         """Return the board of a map, or its newest scores."""
         id_, md5 = one_map(query.id, query.md5)
         mode, mods = mode_and_mods(query.mode, query.mods)
@@ -168,9 +177,15 @@ class MapsV1:
         beatmap = await self._beatmaps.find(id=id_, md5=md5)
         boards, best = self._boards, query.scope == "best"
         read, count = (boards.best_on, boards.best_count_on) if best else (boards.recent_on, boards.recent_count_on)
-        found = await read(beatmap.key, mode, mods=mods, limit=query.limit, offset=query.offset)
-        total = await total_of(len(found), query.limit, query.offset, lambda: count(beatmap, mode, mods=mods))
-        return MapScoresReply("success", [board_reply(line, beatmap.md5) for line in found], total)
+
+        async def make() -> MapScoresReply:
+            found = await read(beatmap.key, mode, mods=mods, limit=query.limit, offset=query.offset)
+            total = await total_of(len(found), query.limit, query.offset, lambda: count(beatmap, mode, mods=mods))
+            return MapScoresReply("success", [board_reply(line, beatmap.md5) for line in found], total)
+
+        # Before the board: a score that is stored in between leaves an old stamp on a newer board, which is only read
+        # once more. The other order would keep an old board under the new stamp.
+        return Versioned(version_of(beatmap.key, await boards.stamp(beatmap)), make)
 
     async def calculate_pp(self, caller: Caller, query: CalculateQuery) -> list[Calculated] | Calculated:
         """Compute the pp of plays on a map, for hit counts or for accuracies.
@@ -215,6 +230,7 @@ class MapsV1:
                 handler=self.get_map_info,
                 tag="maps",
                 cached=True,
+                from_rows=True,
             ),
             Operation(
                 path="/get_map_scores",
@@ -225,6 +241,7 @@ class MapsV1:
                 handler=self.get_map_scores,
                 tag="maps",
                 cached=True,
+                from_rows=True,
                 following=next_offset("scores"),
             ),
             Operation(

@@ -1,6 +1,7 @@
 """Endpoints about players: accounts, statistics, status, scores and rankings."""
 
-from typing import Annotated, Literal
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -10,6 +11,7 @@ from kiai.accounts.model import BOT_ID
 from kiai.accounts.visibility import last_seen_ms, shows_online
 from kiai.beatmaps import Beatmaps
 from kiai.errors import NotFound
+from kiai.faces.api.copies import Versioned
 from kiai.faces.api.operation import Caller, Operation
 from kiai.faces.api.params import NoParameters
 from kiai.faces.api.replies import MapReply, Reply, ScoreReply, map_reply, score_reply
@@ -34,6 +36,7 @@ from kiai.scores.model import Stats
 from kiai.scores.profiles import Profiles
 from kiai.scores.rankings import Rankings
 from kiai.scores.ranks import Ranks
+from kiai.storage.port import RawRows, version_of
 
 UNKNOWN_MODE = 4  # documented for clients that have not reported a mode
 
@@ -347,29 +350,43 @@ class PlayersV1:
         shown = [FoundPlayer(user.id, user.name) for user in found if shows_online(caller.viewer, user)]
         return OnlineReply("success", shown, self._bots, len(ids))
 
-    async def get_player_count(self, caller: Caller, query: NoParameters) -> PlayerCountReply:
+    async def get_player_count(self, caller: Caller, query: NoParameters) -> Versioned:
         """Number of players online and registered, without the bot."""
-        online = await self._online.count()
-        return PlayerCountReply("success", Counts(online=online, total=await self._accounts.total()))
+        online, total = await self._online.count(), await self._accounts.total()
 
-    async def get_player_info(self, caller: Caller, query: InfoQuery) -> PlayerInfoReply:
+        async def make() -> PlayerCountReply:
+            return PlayerCountReply("success", Counts(online=online, total=total))
+
+        return Versioned(version_of(online, total), make)
+
+    async def _online_now(self, query: NoParameters) -> object:
+        return await self._online.count()
+
+    async def get_player_info(self, caller: Caller, query: InfoQuery) -> Versioned:
         """A player's account, and the statistics in each mode."""
         who = one_player(query.id, query.name)
         user = await self._accounts.user(caller.viewer, id=who.id, name=who.name)
-        info = None if query.scope == "stats" else info_reply(user, caller.viewer)
-        stats = None if query.scope == "info" else await self._stats(user.id)
-        return PlayerInfoReply("success", InfoOfPlayer(info, stats))
+        if query.scope == "info":
+            ranks, rows = dict[int, Rank](), RawRows([], Stats)
+        else:
+            ranks, rows = await self._ranks.of(user.id), await self._profiles.stats_rows(user.id)
 
-    async def _stats(self, user_id: int) -> dict[str, PlayerStats]:
-        ranks = await self._ranks.of(user_id)
-        played = {stats.mode: stats for stats in await self._profiles.stats_of(user_id)}
-        # All modes have an entry: clients index by mode without a check.
-        return {
-            str(mode): stats_reply(played[mode], ranks.get(mode, _NO_RANK)) if mode in played else blank(user_id, mode)
-            for mode in MODES
-        }
+        async def make() -> PlayerInfoReply:
+            info = None if query.scope == "stats" else info_reply(user, caller.viewer)
+            stats = None if query.scope == "info" else _stats(user.id, ranks, rows.read())
+            return PlayerInfoReply("success", InfoOfPlayer(info, stats))
 
-    async def get_player_status(self, caller: Caller, query: PlayerQuery) -> PlayerStatusReply:
+        return Versioned(version_of(user, last_seen_ms(caller.viewer, user), ranks, rows), make)
+
+    async def _ranks_now(self, query: InfoQuery) -> object:
+        if query.id is None:  # the rows decide whose ranks they are
+            return None
+        return () if query.scope == "info" else await self._ranks.of(query.id)
+
+    async def _is_offline(self, query: PlayerQuery) -> object:
+        return None if query.id is None or await self._realtime.sessions_of(query.id) else "offline"
+
+    async def get_player_status(self, caller: Caller, query: PlayerQuery) -> PlayerStatusReply | Versioned:
         """The status of a player, or the time when the player was last seen."""
         who = one_player(query.id, query.name)
         user = await self._accounts.user(caller.viewer, id=who.id, name=who.name)
@@ -377,7 +394,11 @@ class PlayersV1:
         if not sessions or not shows_online(caller.viewer, user):
             seen_ms = last_seen_ms(caller.viewer, user)
             seen_s = None if seen_ms is None else seen_ms // 1000
-            return PlayerStatusReply("success", PlayerStatus(online=False, last_seen=seen_s))
+
+            async def make() -> PlayerStatusReply:
+                return PlayerStatusReply("success", PlayerStatus(online=False, last_seen=seen_s))
+
+            return Versioned(version_of(seen_s), make)
         # The game's client has the status of interest: tournament clients mostly watch, and IRC has none.
         playing = min(sessions, key=order_of_sessions)
         return PlayerStatusReply("success", await self._status(playing))
@@ -408,52 +429,69 @@ class PlayersV1:
         except NotFound:
             return None
 
-    async def get_player_scores(self, caller: Caller, query: ScoresQueryV1) -> PlayerScoresReply:
+    async def get_player_scores(self, caller: Caller, query: ScoresQueryV1) -> Versioned:
         """A player's best or recent scores in one mode."""
         who = one_player(query.id, query.name)
         mode, mods = mode_and_mods(query.mode, query.mods)
         player = await self._accounts.player(caller.viewer, id=who.id, name=who.name)
         profiles, limit, offset = self._profiles, query.limit, query.offset
         if query.scope == "best":
-            found = await profiles.best_of(
+            found = await profiles.best_rows(
                 player.id, mode, mods=mods, include_loved=query.include_loved, limit=limit, offset=offset
             )
             total = await profiles.best_count(player.id, mode, mods=mods, include_loved=query.include_loved)
         else:
-            found = await profiles.recent_of(
+            found = await profiles.recent_rows(
                 player.id, mode, mods=mods, include_failed=query.include_failed, limit=limit, offset=offset
             )
             total = await profiles.recent_count(player.id, mode, mods=mods, include_failed=query.include_failed)
-        return PlayerScoresReply(
-            "success",
-            [score_reply(row) for row in found],
-            PlayerOfScores(player.id, player.name, clan_of(player)),
-            total,
-        )
 
-    async def get_player_most_played(self, caller: Caller, query: MostPlayedQueryV1) -> MostPlayedReply:
+        async def make() -> PlayerScoresReply:
+            shown = [score_reply(row) for row in found.read()]
+            whose = PlayerOfScores(player.id, player.name, clan_of(player))
+            return PlayerScoresReply("success", shown, whose, total)
+
+        return Versioned(version_of(found, player, total), make)
+
+    async def get_player_most_played(self, caller: Caller, query: MostPlayedQueryV1) -> Versioned:
         """A player's maps by number of plays."""
         who = one_player(query.id, query.name)
         mode, _ = mode_and_mods(query.mode, query.mods)  # `mods` only selects the variant: plays are not split by mods
         player = await self._accounts.player(caller.viewer, id=who.id, name=who.name)
-        found = await self._profiles.most_played(player.id, mode, limit=query.limit, offset=query.offset)
+        found = await self._profiles.most_played_rows(player.id, mode, limit=query.limit, offset=query.offset)
         count = lambda: self._profiles.most_played_count(player.id, mode)  # noqa: E731
         total = await total_of(len(found), query.limit, query.offset, count)
-        return MostPlayedReply("success", msgspec.convert(found, list[PlayedMapReply], from_attributes=True), total)
+
+        async def make() -> MostPlayedReply:
+            played = msgspec.convert(found.read(), list[PlayedMapReply], from_attributes=True)
+            return MostPlayedReply("success", played, total)
+
+        return Versioned(version_of(found, total), make)
 
     async def search_players(self, caller: Caller, query: SearchQueryV1) -> SearchReply:
         """Players whose name contains a text."""
         found = await self._accounts.search(query.q)
         return SearchReply("success", len(found), [FoundPlayer(*row) for row in found])
 
-    async def get_leaderboard(self, caller: Caller, query: LeaderboardQuery) -> LeaderboardReply:
+    async def get_leaderboard(self, caller: Caller, query: LeaderboardQuery) -> Versioned:
         """Players by pp or another value, in all countries or one."""
         mode, _ = mode_and_mods(query.mode, query.mods)  # `mods` only selects the variant
         country = query.country.lower() if query.country else None
-        found = await self._rankings.page(mode, query.sort, country=country, limit=query.limit, offset=query.offset)
+        found = await self._rankings.rows(mode, query.sort, country=country, limit=query.limit, offset=query.offset)
         count = lambda: self._ranked_count(mode, query.sort, country)  # noqa: E731
         total = await total_of(len(found), query.limit, query.offset, count)
-        return LeaderboardReply("success", msgspec.convert(found, list[LeaderboardLine], from_attributes=True), total)
+
+        async def make() -> LeaderboardReply:
+            lines = msgspec.convert(found.read(), list[LeaderboardLine], from_attributes=True)
+            return LeaderboardReply("success", lines, total)
+
+        return Versioned(version_of(found, total), make)
+
+    async def _ranked_now(self, query: LeaderboardQuery) -> object:
+        if query.sort != "pp":  # this total is counted once a minute
+            return None
+        mode, _ = mode_and_mods(query.mode, query.mods)
+        return await self._ranks.count(mode, query.country.lower() if query.country else None)
 
     async def _ranked_count(self, mode: int, sort: str, country: str | None) -> int:
         if sort == "pp":  # PERF: shared state knows this number; the other ones need a COUNT
@@ -463,21 +501,69 @@ class PlayersV1:
     def operations(self) -> list[Operation]:
         """Return the operations of this class."""
         return [
-            _get("get_player_count", NoParameters, PlayerCountReply, self.get_player_count),
-            _get("get_player_info", InfoQuery, PlayerInfoReply, self.get_player_info),
-            _get("get_player_status", PlayerQuery, PlayerStatusReply, self.get_player_status),
-            _get("get_player_scores", ScoresQueryV1, PlayerScoresReply, self.get_player_scores, rows="scores"),
             _get(
-                "get_player_most_played", MostPlayedQueryV1, MostPlayedReply, self.get_player_most_played, rows="maps"
+                "get_player_count",
+                NoParameters,
+                PlayerCountReply,
+                self.get_player_count,
+                from_rows=True,
+                besides=self._online_now,
+            ),
+            _get(
+                "get_player_info",
+                InfoQuery,
+                PlayerInfoReply,
+                self.get_player_info,
+                from_rows=True,
+                besides=self._ranks_now,
+            ),
+            _get(
+                "get_player_status",
+                PlayerQuery,
+                PlayerStatusReply,
+                self.get_player_status,
+                from_rows=True,
+                besides=self._is_offline,
+            ),
+            _get(
+                "get_player_scores",
+                ScoresQueryV1,
+                PlayerScoresReply,
+                self.get_player_scores,
+                rows="scores",
+                from_rows=True,
+            ),
+            _get(
+                "get_player_most_played",
+                MostPlayedQueryV1,
+                MostPlayedReply,
+                self.get_player_most_played,
+                rows="maps",
+                from_rows=True,
             ),
             _get("search_players", SearchQueryV1, SearchReply, self.search_players),
-            _get("get_leaderboard", LeaderboardQuery, LeaderboardReply, self.get_leaderboard, rows="leaderboard"),
+            _get(
+                "get_leaderboard",
+                LeaderboardQuery,
+                LeaderboardReply,
+                self.get_leaderboard,
+                rows="leaderboard",
+                from_rows=True,
+                besides=self._ranked_now,
+            ),
             _get("online", OnlineQuery, OnlineReply, self.online, rows="players"),  # not in the documented API
         ]
 
 
 def _get(
-    name: str, query: type[msgspec.Struct], reply: type[msgspec.Struct], handler: object, *, rows: str | None = None
+    name: str,
+    query: type[msgspec.Struct],
+    reply: type[msgspec.Struct],
+    handler: object,
+    *,
+    rows: str | None = None,
+    from_rows: bool = False,
+    besides: Callable[[Any], Awaitable[object]] | None = None,
 ) -> Operation:
     """Declare a GET operation. `rows` is the reply's field with the list, if the list has pages."""
     return Operation(
@@ -489,7 +575,18 @@ def _get(
         handler=handler,  # type: ignore[arg-type]
         tag="players",
         following=None if rows is None else next_offset(rows),
+        from_rows=from_rows,
+        besides=besides,
     )
+
+
+def _stats(user_id: int, ranks: dict[int, Rank], rows: list[Stats]) -> dict[str, PlayerStats]:
+    played = {stats.mode: stats for stats in rows}
+    # All modes have an entry: clients index by mode without a check.
+    return {
+        str(mode): stats_reply(played[mode], ranks.get(mode, _NO_RANK)) if mode in played else blank(user_id, mode)
+        for mode in MODES
+    }
 
 
 def info_reply(user: User, viewer: Viewer) -> PlayerInfo:

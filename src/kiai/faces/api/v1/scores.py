@@ -5,6 +5,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from kiai.faces.api.copies import Versioned
 from kiai.faces.api.operation import BinaryReply, Caller, Operation
 from kiai.faces.api.replies import Reply, ScoreInfoReply, score_info_reply
 from kiai.faces.api.v1.common import ScoreId
@@ -12,6 +13,7 @@ from kiai.faces.rate_limit import RateLimit
 from kiai.osu.texts import attachment
 from kiai.scores.lookup import ScoreLookup
 from kiai.scores.replays import Replays
+from kiai.storage.port import version_of
 
 OCTETS: Final = "application/octet-stream"
 
@@ -45,10 +47,15 @@ class ScoresV1:
         self._replays = replays
         self._replay_limit = replay_limit
 
-    async def get_score_info(self, caller: Caller, query: ScoreQueryV1) -> ScoreInfo:
+    async def get_score_info(self, caller: Caller, query: ScoreQueryV1) -> Versioned:
         """Return a score. Raises NotFound also for a score that the caller may not see."""
-        found = await self._lookup.find(query.id, caller.viewer)
-        return ScoreInfo("success", score_info_reply(found.score, found.map_md5))
+        rows = await self._lookup.stored(query.id, caller.viewer)
+
+        async def make() -> ScoreInfo:
+            [found] = rows.read()
+            return ScoreInfo("success", score_info_reply(found.score, found.map_md5))
+
+        return Versioned(version_of(rows), make)
 
     async def get_replay(self, caller: Caller, query: ReplayQuery) -> BinaryReply:
         """Return the replay of a score: a complete .osr file, or only its frames."""
@@ -70,6 +77,7 @@ class ScoresV1:
                 handler=self.get_score_info,
                 tag="scores",
                 cached=True,
+                from_rows=True,
             ),
             Operation(
                 path="/get_replay",

@@ -1,0 +1,116 @@
+"""Encoded answers that are kept for as long as they are right (docs/decisions/015).
+
+A copy belongs to an operation and a query. It has the *version* of everything that it was made from: the rows as the
+database returned them, or the stamp of a board (docs/decisions/007). A handler reads the version for each request and
+returns `Versioned`; the copy is sent only if its version is the same. So nothing sends or receives an invalidation, and
+a change shows at once in every process that shares the database.
+
+On SQLite a copy also has the *stamp* of the database, which differs after every commit of any process. While it is the
+same, an operation that depends on rows (`Operation.from_rows`) is answered without its handler.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+
+BYTES_MAX: Final = 16 * 1024 * 1024
+"""The size of all copies together. Beyond it, those that were not asked for the longest are dropped."""
+COPY_MAX: Final = 256 * 1024
+"""The size of the largest answer that is kept."""
+_OVERHEAD: Final = 600  # of the objects of a copy and its key, by `sys.getsizeof`
+
+Key = tuple[str, msgspec.Struct]
+Stamp = tuple[int, object]
+"""The stamp of the database, and the value of `Operation.besides`."""
+
+
+class Versioned(msgspec.Struct, frozen=True, gc=False):
+    """A reply that `make` computes if no copy has this version.
+
+    The version and the query determine the reply. `make` may read more only if the version covers it.
+    """
+
+    version: bytes
+    make: Callable[[], Awaitable[Any]]
+
+
+class Copy:
+    """An encoded answer. `following` has the changed parameters of the next page of a list, see `Operation`."""
+
+    __slots__ = ("body", "etag", "following", "stamp", "version", "zipped")
+
+    def __init__(self, version: bytes, body: bytes, following: dict[str, int | None] | None) -> None:
+        self.version = version
+        self.body = body
+        self.following = following
+        self.etag = etag_of(body)
+        self.stamp: Stamp | None = None
+        self.zipped = b""
+
+    @property
+    def size(self) -> int:
+        """The memory that it takes, in bytes."""
+        return len(self.version) + len(self.body) + len(self.zipped) + _OVERHEAD
+
+
+class Copies:
+    """The copies of this process. `stamp` returns the stamp of the database (`Database.stamp`)."""
+
+    def __init__(self, stamp: Callable[[], int | None], bytes_max: int = BYTES_MAX) -> None:
+        self.stamp = stamp
+        self._bytes_max = bytes_max
+        self._by_key: OrderedDict[Key, Copy] = OrderedDict()
+        self.outcomes = {"unchanged": 0, "same": 0, "made": 0, "dropped": 0}
+        """Requests answered from a copy without and with a read of its version; copies made, and dropped for space."""
+        self.bytes = 0
+
+    def unchanged(self, key: Key, stamp: Stamp) -> Copy | None:
+        """Return the copy if nothing has been committed since it was right, else None."""
+        copy = self._by_key.get(key)
+        if copy is None or copy.stamp != stamp:
+            return None
+        self._by_key.move_to_end(key)
+        self.outcomes["unchanged"] += 1
+        return copy
+
+    def same(self, key: Key, version: bytes) -> Copy | None:
+        """Return the copy if it has this version, else None."""
+        copy = self._by_key.get(key)
+        if copy is None or copy.version != version:
+            return None
+        self._by_key.move_to_end(key)
+        self.outcomes["same"] += 1
+        return copy
+
+    def store(self, key: Key, copy: Copy) -> None:
+        """Store a copy that has just been made, in place of an older one."""
+        self.outcomes["made"] += 1
+        before = self._by_key.pop(key, None)
+        if before is not None:
+            self.bytes -= before.size
+        if copy.size > COPY_MAX:
+            return
+        self._by_key[key] = copy
+        self.bytes += copy.size
+        self._drop()
+
+    def zip(self, key: Key, copy: Copy, zipped: bytes) -> None:
+        """Keep the compressed body of a copy."""
+        if self._by_key.get(key) is copy and not copy.zipped:
+            copy.zipped = zipped
+            self.bytes += len(zipped)
+            self._drop()
+
+    def _drop(self) -> None:
+        while self.bytes > self._bytes_max:
+            _, copy = self._by_key.popitem(last=False)
+            self.bytes -= copy.size
+            self.outcomes["dropped"] += 1
+
+
+def etag_of(body: bytes) -> bytes:
+    """Return the ETag of a body. It is weak, because the compressed and the plain body have the same one."""
+    return b'W/"%b"' % hashlib.blake2b(body, digest_size=9).hexdigest().encode()
