@@ -153,7 +153,7 @@ class PostgresServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                **_as_nobody(),
+                **as_nobody(),
             )
         atexit.register(self.process.wait)
         runs.when_this_process_ends(END, str(folder))
@@ -197,7 +197,7 @@ def _make_cluster(folder: Path) -> None:
     command: list[str | Path] = [_programs() / "initdb", "-D", folder, "-U", "postgres", "--auth=trust", "--no-sync"]
     command += ["--encoding=utf8"]
     command += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **_as_nobody())
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **as_nobody())
     if done.returncode:
         raise RuntimeError(f"initdb: exit code {done.returncode}\n{done.stdout}{done.stderr}")
     with (folder / "postgresql.conf").open("a", encoding="ascii") as settings:
@@ -216,7 +216,7 @@ def _programs() -> Path:
     assert spec.origin is not None
     installed = Path(spec.origin).parents[1]
     try:
-        subprocess.run([installed / PROGRAMS / "initdb", "--version"], capture_output=True, check=True, **_as_nobody())
+        subprocess.run([installed / PROGRAMS / "initdb", "--version"], capture_output=True, check=True, **as_nobody())
     except PermissionError:
         installed = runs.once("postgresql", lambda path: _copy_for_everybody(installed, path))
     return installed / PROGRAMS
@@ -229,7 +229,7 @@ def _copy_for_everybody(source: Path, target: Path) -> None:
     subprocess.run(["chmod", "-R", "a+rX", target], check=True)
 
 
-def _as_nobody() -> dict[str, Any]:
+def as_nobody() -> dict[str, Any]:
     """Return the process options for programs of PostgreSQL. Root starts them as `nobody`: they refuse root."""
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
     if os.geteuid() != 0:

@@ -1,7 +1,8 @@
 """Dumps of the whole database to files, and loading them; backups consist of these files.
 
 A dump is a consistent snapshot of a database that may be in use. The dump of SQLite is one file, `kiai.db`; that of
-PostgreSQL is one file in binary COPY format for each table.
+PostgreSQL is one file in binary COPY format for each table. Its connections prepare no statements, because a pooler may
+be in between (postgres.py).
 """
 
 import asyncio
@@ -43,7 +44,7 @@ async def dump_postgres(url: str, folder: Path) -> None:
 
     (folder / TABLES).mkdir()
     try:
-        connection: Any = await asyncpg.connect(url, timeout=10)
+        connection: Any = await asyncpg.connect(url, timeout=10, statement_cache_size=0)
         try:
             # Repeatable read gives all COPY statements the same snapshot.
             async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -67,7 +68,7 @@ async def load_postgres(url: str, folder: Path) -> None:
     import asyncpg
 
     try:
-        connection: Any = await asyncpg.connect(url, timeout=10)
+        connection: Any = await asyncpg.connect(url, timeout=10, statement_cache_size=0)
         try:
             async with connection.transaction():
                 await connection.execute("SET LOCAL statement_timeout = 0")

@@ -1,5 +1,9 @@
 """The PostgreSQL adapter: a pool of asyncpg connections, each with its prepared statements.
 
+Through a pooler such as PgBouncer in transaction mode, a statement outside of a transaction may run on another
+connection to the server than the one before. Prepared statements and settings of a connection do not exist there:
+nothing is prepared, and each transaction begins with its settings.
+
 A transaction that fails with a deadlock or serialization failure is run again, at most `TRIES_MAX` times in total. This
 is safe because a body changes only rows.
 """
@@ -17,6 +21,7 @@ from sqlalchemy.dialects.postgresql import asyncpg as dialects
 from kiai.callers import CALLER
 from kiai.errors import TooSlow, Unavailable
 from kiai.fair_queue import FairQueue
+from kiai.logs import get_logger
 from kiai.measuring import PoolUsage, Timings
 from kiai.storage.compiling import Compiler, Sql
 from kiai.storage.port import Command, Lane, Query, Transaction, UniqueViolation, Value
@@ -42,6 +47,13 @@ LONG_REPLY_TIMEOUT_S: Final = 3_600.0
 TRIES_MAX: Final = 3
 EXPLAINS: Final = "explain"
 """The caller of plans in the queue of the slow lane, where addresses take turns."""
+PROBE_MS: Final = 4_999
+"""A time limit that no operator sets, to see whether a pooler passes it on."""
+USED_WITHIN_S: Final = 10
+IS_SERVED: Final = """SELECT EXISTS (SELECT 1 FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = $1 AND pid <> pg_backend_pid()
+AND ($2::integer IS NULL OR state_change > now() - make_interval(secs => $2::integer)))"""
+"""$2: a pooler keeps the connections of a server that has stopped; a server that runs uses them all the time."""
 SERVER: Final = "kiai serve"  # application_name of a server's connections
 
 
@@ -155,8 +167,10 @@ class _Session:
 
 
 async def _create_pool(
-    url: str, name: str, *, min_size: int, max_size: int, statement_ms: int, reply_timeout_s: float
+    url: str, name: str, *, pooled: bool, min_size: int, max_size: int, statement_ms: int, reply_timeout_s: float
 ) -> Any:
+    # No JIT: compiling one of our statements takes longer than running it.
+    settings = {} if pooled else {"statement_timeout": str(statement_ms), "jit": "off"}
     return await asyncpg.create_pool(
         url,
         min_size=min_size,
@@ -164,9 +178,28 @@ async def _create_pool(
         reset=_no_reset,
         timeout=10,
         command_timeout=reply_timeout_s,
-        # No JIT: compiling one of our statements takes longer than running it.
-        server_settings={"application_name": name, "statement_timeout": str(statement_ms), "jit": "off"},
+        server_settings={"application_name": name, **settings},
+        **({"statement_cache_size": 0} if pooled else {}),
     )
+
+
+async def _is_pooled(url: str, *, serving: bool) -> bool:
+    """Return whether a pooler is between here and the server: it refuses or ignores the settings of a connection."""
+    try:
+        probe = await asyncpg.connect(
+            url, timeout=10, statement_cache_size=0, server_settings={"statement_timeout": f"{PROBE_MS}", "jit": "off"}
+        )
+    except asyncpg.ProtocolViolationError:
+        probe = await asyncpg.connect(url, timeout=10, statement_cache_size=0)
+    try:
+        limit = await probe.fetchval("SELECT current_setting('statement_timeout')")
+    finally:
+        await probe.close()
+    if limit == "0" and serving:
+        get_logger("database").warning(
+            "the pooler sets no time limit for statements; run ALTER ROLE ... SET statement_timeout = '5s'"
+        )
+    return bool(limit != f"{PROBE_MS}ms")
 
 
 class PostgresDatabase:
@@ -175,7 +208,8 @@ class PostgresDatabase:
     Slow statements are added to `slow`; without it none are.
     """
 
-    def __init__(self, pool: Any, slow_pool: Any, slow: SlowStatements | None = None) -> None:
+    def __init__(self, pool: Any, slow_pool: Any, slow: SlowStatements | None = None, *, pooled: bool = False) -> None:
+        self._pooled = pooled
         self.slow = slow or SlowStatements()
         self._pool = pool
         self._slow_pool = slow_pool
@@ -199,12 +233,20 @@ class PostgresDatabase:
         """
         name = SERVER if serving else "kiai"
         try:
+            pooled = await _is_pooled(url, serving=serving)
             pool = await _create_pool(
-                url, name, min_size=1, max_size=POOL_MAX, statement_ms=STATEMENT_MS, reply_timeout_s=TIMEOUT_S
+                url,
+                name,
+                pooled=pooled,
+                min_size=1,
+                max_size=POOL_MAX,
+                statement_ms=STATEMENT_MS,
+                reply_timeout_s=TIMEOUT_S,
             )
             slow_pool = await _create_pool(
                 url,
                 name,
+                pooled=pooled,
                 min_size=0,  # many servers never run a slow read
                 max_size=SLOW_POOL_MAX,
                 statement_ms=SLOW_MS,
@@ -212,7 +254,7 @@ class PostgresDatabase:
             )
         except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
             raise Unavailable("database", f"cannot connect: {error}") from error
-        return cls(pool, slow_pool, slow)
+        return cls(pool, slow_pool, slow, pooled=pooled)
 
     @contextlib.asynccontextmanager
     async def _session(
@@ -242,6 +284,8 @@ class PostgresDatabase:
                     self._slow.turn(CALLER.get()),
                     self._session(SLOW_REPLY_TIMEOUT_S, "slow", began) as session,
                 ):
+                    if self._pooled:
+                        return await self._in_transaction(session, read, SLOW_MS)
                     return await read(session)
             async with self._session(TIMEOUT_S, lane.value, began) as session:
                 return await read(session)
@@ -274,25 +318,34 @@ class PostgresDatabase:
             try:
                 reply_timeout_s = LONG_REPLY_TIMEOUT_S if long else TIMEOUT_S
                 async with self._session(reply_timeout_s, "job" if long else "write") as session:
-                    with _translated(session._connection):
-                        transaction = session._connection.transaction()
-                        await transaction.start()
-                        if long:
-                            await session._connection.execute("SET LOCAL statement_timeout = 0")
-                    try:
-                        result = await body(session)
-                    except BaseException:
-                        # The first error counts: a lost connection has rolled back anyway.
-                        with contextlib.suppress(Unavailable), _translated(session._connection):
-                            await transaction.rollback()
-                        raise
-                    with _translated(session._connection):
-                        await transaction.commit()
-                    return result
+                    return await self._in_transaction(session, body, 0 if long else STATEMENT_MS)
             except _RETRIED as error:
                 if not tries_left:
                     raise Unavailable("database", str(error)) from error
         raise AssertionError("unreachable")
+
+    async def _in_transaction(
+        self, session: _Session, body: Callable[[_Session], Awaitable[T]], statement_ms: int
+    ) -> T:
+        """Run the body in a transaction with this time limit of its statements; 0 removes the limit."""
+        connection = session._connection
+        with _translated(connection):
+            transaction = connection.transaction()
+            await transaction.start()
+            if self._pooled:
+                await connection.execute(f"SET LOCAL statement_timeout = {statement_ms}; SET LOCAL jit = off")
+            elif not statement_ms:
+                await connection.execute("SET LOCAL statement_timeout = 0")
+        try:
+            result = await body(session)
+        except BaseException:
+            # The first error counts: a lost connection has rolled back anyway.
+            with contextlib.suppress(Unavailable), _translated(connection):
+                await transaction.rollback()
+            raise
+        with _translated(connection):
+            await transaction.commit()
+        return result
 
     async def version(self) -> str | None:
         async with self._session() as session:
@@ -303,11 +356,7 @@ class PostgresDatabase:
     async def is_served(self) -> bool:
         """Return whether a server, on this host or another, is connected to the same database."""
         async with self._session() as session:
-            found = await session._connection.fetchval(
-                "SELECT EXISTS (SELECT 1 FROM pg_stat_activity"
-                " WHERE datname = current_database() AND application_name = $1 AND pid <> pg_backend_pid())",
-                SERVER,
-            )
+            found = await session._connection.fetchval(IS_SERVED, SERVER, USED_WITHIN_S if self._pooled else None)
         return bool(found)
 
     async def explain(self, text: str) -> list[str]:

@@ -1,6 +1,7 @@
 """The entry point of Alembic: runs all migrations in one transaction, on the URL given to `migrating.migrate`."""
 
 import asyncio
+from uuid import uuid4
 
 from alembic import context
 from sqlalchemy import Connection, create_engine, make_url, pool
@@ -24,7 +25,16 @@ def _run(connection: Connection) -> None:
 async def _run_async(url: str) -> None:
     from sqlalchemy.ext.asyncio import create_async_engine  # a few MB that SQLite does not need
 
-    engine = create_async_engine(url, poolclass=pool.NullPool)
+    # Each prepared statement has a name of its own: a pooler may leave those of an earlier migration on a connection.
+    engine = create_async_engine(
+        url,
+        poolclass=pool.NullPool,
+        connect_args={
+            "statement_cache_size": 0,
+            "prepared_statement_cache_size": 0,
+            "prepared_statement_name_func": lambda: f"kiai_{uuid4().hex}",
+        },
+    )
     async with engine.connect() as connection:
         await connection.run_sync(_run)
     await engine.dispose()
