@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kiai.accounts.covers import ProfileCovers
 from kiai.accounts.web_sessions import WebSessions
+from kiai.backup_stores import back_up, backup_folder, check_outside
 from kiai.chat.model import CHANNELS_CHANGED
 from kiai.clans import ClanActs, ClanRules
 from kiai.clans.history import ClanHistory
@@ -23,7 +24,10 @@ from kiai.staff.account_overview import AccountOverviews
 from kiai.staff.address_blocks import AddressBlocks
 from kiai.staff.announcements import Announcements
 from kiai.staff.audit_reading import AuditReading
+from kiai.staff.backup_model import Manifest
+from kiai.staff.backup_retention import NextBackup
 from kiai.staff.backup_runs import BackupRuns
+from kiai.staff.backups import Progress
 from kiai.staff.channel_desk import ChannelDesk
 from kiai.staff.chat_desk import ChatDesk
 from kiai.staff.clan_search import ClanSearch
@@ -65,7 +69,6 @@ from kiai.staff.timed_ends import TimedEnds
 from kiai.staff.user_search import UserSearch
 from kiai.staff.webhooks import WebhookEditor
 from kiai.staff.wipes import Wipes
-from kiai.stores import back_up, backup_folder, check_outside
 from kiai.webhooks import Webhooks
 from kiai.webhooks.sending import Sender
 
@@ -207,12 +210,24 @@ class CommunityServices:
     def _build_jobs(self, services: "Services") -> None:
         """Build the jobs that staff starts."""
         settings, clock = services.settings, services.clock
+        folder = self._backup_folder
+
+        async def write(name: str, chain: NextBackup, progress: Progress) -> Manifest:
+            assert folder is not None
+            return await back_up(
+                settings,
+                services.stores.files,
+                clock,
+                folder.place,
+                name,
+                progress,
+                key=folder.key,
+                chain=chain,
+                verified=True,
+            )
+
         self.backup_runs = BackupRuns(
-            self.job_desk,
-            self._backup_folder,
-            lambda folder, progress: back_up(settings, services.stores.files, clock, folder, progress, verified=True),
-            lambda folder: check_outside(settings, folder),
-            clock,
+            self.job_desk, folder, write, lambda: check_outside(settings, settings.backup_to or ""), clock
         )
         MapJobs(
             self.job_desk,

@@ -22,6 +22,12 @@ TLS_PORT: Final = 443
 HTTP_PORT: Final = 80  # for plain http next to TLS
 TLS_WORDS: Final = ("off", "self", "auto")
 """The values of the setting tls that are not paths."""
+CONFIG_FILE: Final = "kiai.toml"
+
+
+def config_file() -> Path:
+    """Return the path of `kiai.toml`."""
+    return Path(os.environ.get("KIAI_CONFIG") or CONFIG_FILE)
 
 
 RETENTION: Final = ("last", "daily", "weekly", "monthly")
@@ -81,9 +87,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     state: str | None
     workers: int
     files: str | None
-    backup_to: Path | None
+    backup_to: str | None
     backup_every: str | None
     backup_keep: str
+    backup_key_file: Path | None
 
     # --- logs
     log: Literal["json", "text"]

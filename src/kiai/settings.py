@@ -18,9 +18,19 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from kiai.errors import KiaiError, quoted
-from kiai.server_settings import LOCAL_DOMAIN, PREFIX, SETTING_NAMES, TLS_WORDS, Settings, flag_of, masked, read_origins
+from kiai.server_settings import (
+    LOCAL_DOMAIN,
+    PREFIX,
+    SETTING_NAMES,
+    TLS_WORDS,
+    Settings,
+    config_file,
+    flag_of,
+    masked,
+    read_origins,
+)
 from kiai.setting_types import allowed_values, extra_of
-from kiai.settings_declaration import SettingsDeclaration, config_file
+from kiai.settings_declaration import SettingsDeclaration
 
 # Variables with our prefix that are not settings of a server.
 OTHER_VARIABLES: Final = frozenset(

@@ -6,7 +6,7 @@
 import os
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
@@ -22,7 +22,7 @@ from pydantic_settings import (
 
 from kiai.osu.names import NAME_PATTERN
 from kiai.redis_url import FORMS
-from kiai.server_settings import HTTP_PORT, PLAIN_PORT, PREFIX, TLS_PORT, TLS_WORDS
+from kiai.server_settings import HTTP_PORT, PLAIN_PORT, PREFIX, TLS_PORT, TLS_WORDS, config_file
 from kiai.setting_types import (
     PLACE,
     Folder,
@@ -38,13 +38,6 @@ from kiai.setting_types import (
     url_of,
     words,
 )
-
-CONFIG_FILE: Final = "kiai.toml"
-
-
-def config_file() -> Path:
-    """Return the path of `kiai.toml`."""
-    return Path(os.environ.get("KIAI_CONFIG") or CONFIG_FILE)
 
 
 def processors() -> int:
@@ -250,10 +243,11 @@ class SettingsDeclaration(BaseSettings):
         shown_default="files, in the data folder",
         example="/srv/kiai-files",
     )
-    backup_to: Folder | None = _setting(
+    backup_to: Annotated[str, AfterValidator(file_place)] | None = _setting(
         None,
-        "Folder for backups that the server makes itself or developers start; of its own for each server.",
-        allowed="a folder",
+        "Folder or S3 bucket for backups that the server makes itself or developers start; of its own for each server. "
+        "A bucket requires AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+        allowed="a folder, or a bucket like s3://bucket/prefix",
         example="/srv/backups",
     )
     backup_every: Annotated[str, AfterValidator(backup_time)] | None = _setting(
@@ -268,6 +262,13 @@ class SettingsDeclaration(BaseSettings):
         "Backups that stay in backup_to: the last N, and the newest one of each of the last N days, weeks and months.",
         allowed="one or more of last=N, daily=N, weekly=N and monthly=N with commas between them, at least one above 0",
         example="last=2,daily=14",
+    )
+    backup_key_file: Folder | None = _setting(
+        None,
+        "File with the key that encrypts backups, from `kiai backup-key`. Without the file they cannot be restored.",
+        allowed="a file",
+        shown_default="backups are not encrypted",
+        example="/etc/kiai/backup.key",
     )
 
     # --- logs

@@ -1,4 +1,4 @@
-"""Opens the stores that the settings name: data folder, database, files and shared state. Also backs them up."""
+"""Opens the stores that the settings name: data folder, database, files and shared state."""
 
 import asyncio
 import contextlib
@@ -10,20 +10,13 @@ from typing import TYPE_CHECKING, Final, cast
 
 from kiai.clock import Clock
 from kiai.errors import Refused, Unavailable
-from kiai.files.retiring import BACK_UP_MAX_S
 from kiai.files.store import FileStore
 from kiai.logs import get_logger
 from kiai.measuring import PoolUsage, Timings
-from kiai.osu.durations import parse_duration
 from kiai.realtime.memory import MemoryRealtime
 from kiai.realtime.port import Realtime
-from kiai.server_settings import Settings, retention_counts
-from kiai.staff import backups
-from kiai.staff.backup_examination import BackupReport, examine
-from kiai.staff.backup_folder import BackupFolder
-from kiai.staff.backup_retention import Retention
-from kiai.staff.backups import Manifest, check, read_manifest, record_back_up, restore_files, restore_sqlite
-from kiai.storage.dumping import SQLITE_FILE, dump_postgres, dump_sqlite, load_postgres
+from kiai.server_settings import Settings
+from kiai.storage.dumping import SQLITE_FILE
 from kiai.storage.migrating import migrate, newest
 from kiai.storage.port import Database
 from kiai.storage.slow_statements import SlowStatements
@@ -287,82 +280,3 @@ async def open_stores(
                 await cast("RedisRealtime", realtime).close()
     finally:
         await database.close()
-
-
-# --- backups
-
-
-def check_outside(settings: Settings, folder: Path) -> None:
-    """Refuse a folder inside the data: the backup would be lost with the data and copied by the next backup."""
-    target = folder.resolve()  # a symbolic link can lead into the data
-    for place in (settings.data, Path(settings.files or settings.data)):
-        if place.resolve() in (target, *target.parents):
-            raise Refused(f"{folder} is inside {place}, which is backed up; choose a folder outside of it")
-
-
-async def back_up(
-    settings: Settings,
-    files: FileStore,
-    clock: Clock,
-    folder: Path,
-    progress: backups.Progress = lambda files: None,
-    *,
-    verified: bool = False,
-) -> Manifest:
-    """Write a backup of the current data to `folder`. `progress` gets the number of copied files.
-
-    `verified` reads everything again and compares the checksums; for SQLite it also checks the pages of the copy.
-    Raises Refused, Damaged and Unavailable.
-    """
-    url = settings.database
-
-    async def dump(into: Path) -> None:
-        if url is None:
-            await dump_sqlite(settings.data / SQLITE_FILE, into)
-        else:
-            await dump_postgres(url, into)
-
-    manifest = await backups.back_up(
-        folder, engine=engine_of(settings), schema=newest(), dump=dump, files=files, clock=clock, progress=progress
-    )
-    if verified:
-        await asyncio.to_thread(check, folder, manifest)
-        if manifest.engine == "sqlite":
-            await asyncio.to_thread(check_pages, folder / SQLITE_FILE, within_s=BACK_UP_MAX_S)
-    await asyncio.to_thread(record_back_up, settings.data, manifest)
-    return manifest
-
-
-def backup_folder(settings: Settings, clock: Clock) -> BackupFolder | None:
-    """Return the folder of the setting `backup_to`, None without it."""
-    if settings.backup_to is None:
-        return None
-    every = None if settings.backup_every is None else parse_duration(settings.backup_every)
-    return BackupFolder(settings.backup_to, every, Retention(**retention_counts(settings.backup_keep)), clock)
-
-
-async def examine_backup(folder: Path) -> BackupReport:
-    """Examine a backup of either database engine, and write nothing."""
-    return await asyncio.to_thread(examine, folder, schema=newest())
-
-
-async def restore(settings: Settings, folder: Path) -> int:
-    """Fill an empty database and the files store from a backup, and return the number of files.
-
-    Raises Refused and Unavailable.
-    """
-    manifest = await asyncio.to_thread(read_manifest, folder, engine=engine_of(settings), schema=newest())
-    await asyncio.to_thread(check, folder, manifest)
-    if settings.database is None:
-        if (settings.data / SQLITE_FILE).exists():
-            raise Refused(f"{settings.data / SQLITE_FILE} already exists; restore into a new data folder")
-        make_data_folder(settings.data)
-    else:
-        await migrate_database(settings)
-    # The database last: an interrupted restore leaves only unused files and can be repeated.
-    count = await restore_files(folder, open_files(settings))
-    if settings.database is None:
-        await asyncio.to_thread(restore_sqlite, folder, settings.data / SQLITE_FILE)
-    else:
-        await load_postgres(settings.database, folder)
-    return count

@@ -11,11 +11,15 @@ from pathlib import Path
 
 import pytest
 from tests import engines, stores
+from tests.buckets import an_s3
 from tests.builders import a_map
 from tests.faults.submitting import Bot
 from tests.patience import patiently, wait_until
 from tests.wire.kit import KIAI, Server, cli, environment, run_kiai
 from tests.wire.submitting import Played, password_md5, prepare, submit, try_to_log_in, web
+
+from kiai.backup_stores import open_place
+from kiai.staff.backup_keys import make_key
 
 NAMES = ["alice", "bob"]
 FIRST_PART = "tables" if stores.SHARED else "kiai.db"
@@ -331,3 +335,44 @@ def test_list_of_back_ups_has_the_next_one(server: Server, tmp_path: Path) -> No
     ]
     assert (found["backups"][0]["at"], found["next_at"]) == (at, at + 86_400)
     assert found["backups"][0]["bytes"] == made["bytes"] + sum(part["size"] for part in made["database"])
+
+
+def test_killed_server_continues_its_encrypted_backups_in_a_bucket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, variables = an_s3().bucket()
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    data, key = tmp_path / "data", make_key(tmp_path / "backup.key")
+    prepare(data, ["alice"], vector_maps=False)
+    for number in range(400):
+        path = data / "files" / "replays" / f"{number % 256:02x}" / f"{number:032x}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"frames")
+    (data / "tls").mkdir()
+    (data / "tls" / "ca.key").write_bytes(b"key of the local authority")
+    settings = {"BACKUP_TO": url, "BACKUP_EVERY": "1d", "BACKUP_KEY_FILE": key.shown}
+    place = open_place(url)
+
+    def written() -> list[str]:
+        return [one["path"] for one in cli(data, "backups", **settings)["backups"] if one["ok"]]
+
+    server = Server(data, **settings).start()
+    try:
+        wait_until(lambda: bool(place.entries()), within_s=90)
+    finally:
+        server.kill()
+    server = Server(data, **settings).start()
+    try:
+        wait_until(lambda: bool(written()), within_s=90)
+        server.stop()
+    finally:
+        server.kill()
+    [backup] = written()
+    new = tmp_path / "new"
+    stores.of(new, empty=True)
+    assert "the backup is encrypted; name its key with --key FILE" in run_kiai(new, "restore", backup).stderr
+    assert cli(new, "restore", backup, "--check", "--key", key.shown)["ok"] is True
+    assert cli(new, "restore", backup, "--key", key.shown)["files"] >= 400
+    assert (new / "tls" / "ca.key").read_bytes() == b"key of the local authority"
+    assert (new / "tls" / "ca.key").stat().st_mode & 0o777 == 0o600

@@ -92,6 +92,7 @@ from kiai.spectating import service as spectating
 from kiai.staff import (
     address_blocks,
     announcements,
+    backups,
     job_runs,
     map_imports,
     map_requests,
@@ -467,6 +468,11 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     "encoded answers of the API in memory, per worker, and the largest of them": (
         copies.BYTES_MAX // 1024**2,
         copies.COPY_MAX // 1024,
+    ),
+    "unchanged files that a backup reads": (
+        backups.CHECKED_PARTS,
+        backups.CHECKED_FILES,
+        backups.CHECKED_BYTES / 1024**3,
     ),
     "queued medium reads on SQLite (long leaderboards, comments, grades of many maps)": (
         sqlite.BOUNDED_WAITING,

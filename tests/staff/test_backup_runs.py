@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from sqlalchemy import select
 from tests.builders import DEVELOPER, World, a_player
 
 from kiai.errors import Refused
+from kiai.files.folder_place import LOCK, FolderPlace
 from kiai.staff import OPERATOR, Actor
-from kiai.staff.backup_folder import LOCK, BackupFolder
-from kiai.staff.backup_retention import PARTIAL, PARTIAL_KEPT_MS, Retention, backup_name
+from kiai.staff.backup_folder import BackupFolder
+from kiai.staff.backup_model import MANIFEST, Manifest
+from kiai.staff.backup_retention import PARTIAL, PARTIAL_KEPT_MS, NextBackup, Retention, backup_name
 from kiai.staff.backup_runs import KIND, RETRY_MS, BackupRuns
-from kiai.staff.backups import MANIFEST, Manifest, Progress, back_up, check
+from kiai.staff.backups import BackupSource, BackupWriter, Progress
 from kiai.staff.doctor import Doctor
 from kiai.staff.job_runs import JobDesk, JobRun, JobState, JobWorker
 from kiai.storage.tables import audit_log
@@ -30,32 +33,35 @@ class Schedule:
         self.path = path
         self.written: list[str] = []
         self.spoil: Callable[[Path], object] = lambda folder: None
-        self.folder = BackupFolder(path, DAY_S, Retention(last=2), world.clock)
+        self.folder = BackupFolder(FolderPlace(path), DAY_S, Retention(last=2), world.clock)
         self.workers = [self._worker(self.folder) for _ in range(2)]
 
     def _worker(self, folder: BackupFolder) -> tuple[BackupRuns, JobDesk, JobWorker]:
         world = self.world
         desk = JobDesk(world.database, world.authority, world.clock)
-        runs = BackupRuns(desk, folder, self._back_up, lambda path: None, world.clock)
+        runs = BackupRuns(desk, folder, self._back_up, lambda: None, world.clock)
         return runs, desk, JobWorker(world.database, desk.kinds, world.clock)
 
-    async def _back_up(self, folder: Path, progress: Progress) -> Manifest:
-        self.written.append(folder.name)
+    async def _back_up(self, name: str, chain: NextBackup, progress: Progress) -> Manifest:
+        self.written.append(name)
 
         async def dump(into: Path) -> None:
             (into / "kiai.db").write_bytes(b"the database")
 
-        made = await back_up(
-            folder,
-            engine="sqlite",
-            schema="1",
-            dump=dump,
-            files=self.world.files,
-            clock=self.world.clock,
-            progress=progress,
-        )
-        self.spoil(folder)
-        check(folder, made)
+        def spoiling(done: int) -> None:
+            self.spoil(self.path / name)
+            progress(done)
+
+        source = BackupSource("sqlite", "1", dump, self.world.files)
+        work = self.path.with_name("work")
+        work.mkdir()
+        try:
+            writer = BackupWriter(
+                self.folder.place, name, source, work, self.world.clock, chain=chain, progress=spoiling
+            )
+            made = await writer.write(lambda path: None)
+        finally:
+            shutil.rmtree(work)
         return made
 
     def tick(self, worker: int = 0) -> None:
@@ -141,7 +147,7 @@ def test_two_workers_start_one_backup(schedule: Schedule) -> None:
 
 def test_run_that_was_queued_too_late_writes_nothing(schedule: Schedule) -> None:
     schedule.world.run(schedule.workers[0][0].start_due())
-    schedule.world.run(schedule._back_up(schedule.path / backup_name(schedule.world.clock.now_ms()), lambda done: None))
+    schedule.world.run(schedule._back_up(backup_name(schedule.world.clock.now_ms()), NextBackup(), lambda done: None))
     schedule.written.clear()
 
     schedule.world.run(schedule.workers[0][2].work(KIND))
@@ -201,7 +207,7 @@ def test_backup_that_a_wrong_clock_dated_in_the_future_stops_nothing(schedule: S
 
 
 def test_interval_may_be_shorter_than_the_wait_after_a_failure(schedule: Schedule) -> None:
-    folder = BackupFolder(schedule.path, 600, Retention(last=2), schedule.world.clock)
+    folder = BackupFolder(FolderPlace(schedule.path), 600, Retention(last=2), schedule.world.clock)
     schedule.workers = [schedule._worker(folder)]
 
     for _ in range(3):
@@ -261,7 +267,7 @@ def test_foreign_folders_links_and_young_partial_ones_stay(schedule: Schedule, t
 
 def test_without_backup_every_nothing_starts(world: World, tmp_path: Path) -> None:
     schedule = Schedule(world, tmp_path)
-    schedule.folder = BackupFolder(tmp_path / "b", None, Retention(last=1), world.clock)
+    schedule.folder = BackupFolder(FolderPlace(tmp_path / "b"), None, Retention(last=1), world.clock)
     schedule.workers = [schedule._worker(schedule.folder)]
     schedule.tick()
     assert schedule.written == []
@@ -269,8 +275,8 @@ def test_without_backup_every_nothing_starts(world: World, tmp_path: Path) -> No
 
 
 def test_unsafe_folder_is_refused(schedule: Schedule) -> None:
-    def refuse(path: Path) -> None:
-        raise Refused(f"{path} is inside the data")
+    def refuse() -> None:
+        raise Refused("the folder is inside the data")
 
     desk = schedule.workers[0][1]
     runs = BackupRuns(desk, schedule.folder, schedule._back_up, refuse, schedule.world.clock)

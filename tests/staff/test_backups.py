@@ -14,9 +14,11 @@ from tests.decoders import DECODER
 
 from kiai.accounts.avatars import Avatars
 from kiai.errors import Refused
+from kiai.files.folder_place import FolderPlace
 from kiai.files.retiring import BACK_UP_MAX_S
 from kiai.ids import SequenceIds
-from kiai.staff.backups import FILES, back_up
+from kiai.staff.backup_model import FILES
+from kiai.staff.backups import BackupSource, BackupWriter, Dump
 from kiai.storage.port import Database
 from kiai.storage.tables import users
 
@@ -55,6 +57,14 @@ class AvatarServer:
         self.world.clock.advance(seconds)
 
 
+def back_up(server: AvatarServer, folder: Path, dump: Dump) -> None:
+    """Write a backup to `folder / "copy"`."""
+    (folder / "work").mkdir()
+    source = BackupSource("sqlite", "1", dump, server.world.files)
+    writer = BackupWriter(FolderPlace(folder), "copy", source, folder / "work", server.world.clock)
+    server.world.run(writer.write())
+
+
 @pytest.fixture
 def server(database: Database, run: Run, tmp_path: Path) -> AvatarServer:
     return AvatarServer(World(database, run, tmp_path / "server"))
@@ -69,16 +79,7 @@ def test_avatar_replaced_during_back_up_is_in_the_back_up(server: AvatarServer, 
         await server.avatars.change(server.alice, png_of(2))
         await server.avatars.sweep()
 
-    server.world.run(
-        back_up(
-            tmp_path / "copy",
-            engine="sqlite",
-            schema="1",
-            dump=dump,
-            files=server.world.files,
-            clock=server.world.clock,
-        )
-    )
+    back_up(server, tmp_path, dump)
 
     [key] = copied
     assert key is not None
@@ -149,14 +150,5 @@ def test_back_up_over_the_time_limit_is_refused(server: AvatarServer, tmp_path: 
         server.advance(BACK_UP_MAX_S + 1)
 
     with pytest.raises(Refused, match="longer than 24 hours"):
-        server.world.run(
-            back_up(
-                tmp_path / "copy",
-                engine="sqlite",
-                schema="1",
-                dump=dump,
-                files=server.world.files,
-                clock=server.world.clock,
-            )
-        )
+        back_up(server, tmp_path, dump)
     assert not (tmp_path / "copy" / "manifest.json").exists()

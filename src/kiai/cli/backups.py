@@ -1,4 +1,4 @@
-"""The commands `kiai backup`, `kiai backups` and `kiai restore`."""
+"""The commands `kiai backup`, `kiai backups`, `kiai backup-key` and `kiai restore`."""
 
 import asyncio
 from pathlib import Path
@@ -22,7 +22,8 @@ from kiai.server_settings import Settings
 
 if TYPE_CHECKING:
     from kiai.app import Services
-    from kiai.staff.backups import Manifest
+    from kiai.staff.backup_model import Manifest
+    from kiai.staff.backup_reading import BackupReader
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the backup.", show_default=False)]
 FilesOption = Annotated[
@@ -47,15 +48,19 @@ def backup(
     out = Output(as_json)
 
     async def work(services: "Services") -> "Manifest":
-        from kiai.stores import back_up
+        from kiai.backup_stores import back_up, open_key, open_place
 
-        return await back_up(services.settings, services.stores.files, services.clock, folder)
+        target, key = folder.absolute(), open_key(services.settings.backup_key_file)
+        place = open_place(str(target.parent))
+        return await back_up(services.settings, services.stores.files, services.clock, place, target.name, key=key)
 
     def settings() -> Settings:
-        from kiai.stores import check_outside
+        from kiai.backup_stores import check_outside
 
         loaded = settings_of(data, database=database, files=files)
-        check_outside(loaded, folder)
+        if str(folder).startswith("s3:"):
+            raise Refused("DIR must be a folder; for a bucket, set backup_to and run `kiai jobs start backup`")
+        check_outside(loaded, str(folder))
         return loaded
 
     # Settings are loaded inside, so that an invalid one is an error of one line as well.
@@ -67,7 +72,9 @@ def backup(
 
 
 def restore(
-    folder: Folder,
+    backup: Annotated[
+        str, typer.Argument(metavar="BACKUP", help="Folder or URL (s3://...) of the backup.", show_default=False)
+    ],
     data: DataOption = None,
     database: DatabaseOption = None,
     files: FilesOption = None,
@@ -78,22 +85,31 @@ def restore(
     check: Annotated[
         bool, typer.Option("--check", help="Verify checksums, database and references, and write nothing.")
     ] = False,
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", metavar="FILE", help="Key of an encrypted backup.", show_default="backup_key_file"),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Restore a backup into a new data folder or database."""
     out = Output(as_json)
-    if check:
-        _check(out, folder)
-        return
     # Without services, which require a database: `restore` needs a place without one.
     with errors_as_exit(out):
-        from kiai.stores import restore as restore_stores
+        from kiai.backup_stores import open_backup, open_key
+        from kiai.backup_stores import restore as restore_stores
 
-        settings = settings_of(data, database=database, files=files)
-        if into is not None:
-            settings = _inside(settings, into, database or files)
-        count = asyncio.run(restore_stores(settings, folder))
-    out.result({"files": count}, f"Restored the database and {pluralized(count, 'file')}. Check it with `kiai doctor`.")
+        settings = settings_of(data, database=database, files=files, backup_key_file=key)
+        with open_backup(backup, open_key(settings.backup_key_file)) as reader:
+            if check:
+                _check(out, reader)
+                return
+            if into is not None:
+                settings = _inside(settings, into, database or files)
+            restored = asyncio.run(restore_stores(settings, reader))
+    lines = [f"Restored the database and {pluralized(restored.files, 'file')}. Check it with `kiai doctor`."]
+    if restored.kept:
+        lines.append(f"Not replaced, because they exist with other content: {', '.join(restored.kept)}.")
+    out.result(msgspec.to_builtins(restored), *lines)
 
 
 def _inside(settings: Settings, into: Path, elsewhere: str | None) -> Settings:
@@ -109,10 +125,10 @@ def _inside(settings: Settings, into: Path, elsewhere: str | None) -> Settings:
     return msgspec.structs.replace(settings, data=into, database=None, files=None)
 
 
-def _check(out: Output, folder: Path) -> None:
-    from kiai.stores import examine_backup
+def _check(out: Output, reader: "BackupReader") -> None:
+    from kiai.backup_stores import examine_backup
 
-    report = asyncio.run(examine_backup(folder))
+    report = asyncio.run(examine_backup(reader))
     size = (report.bytes or 0) / 1e6
     good = f"The backup is good: schema {report.schema}, {pluralized(report.files or 0, 'file')}, {size:.1f} MB."
     out.result(msgspec.to_builtins(report), *(report.problems or [good]))
@@ -121,37 +137,58 @@ def _check(out: Output, folder: Path) -> None:
 
 
 def backups(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """List the backups in the folder of the setting backup_to, the newest first, and when the next one is due."""
+    """List the backups in the place of the setting backup_to, the newest first, and when the next one is due."""
     out = Output(as_json)
     with errors_as_exit(out):
+        from kiai.backup_stores import backup_folder
         from kiai.clock import SystemClock
         from kiai.staff.audit import utc_text
-        from kiai.stores import backup_folder, require_data
+        from kiai.stores import require_data
 
         settings = settings_of(data)
         require_data(settings)
         folder = backup_folder(settings, SystemClock())
         if folder is None:
-            raise Refused("the setting backup_to names no folder for backups")
+            raise Refused("the setting backup_to names no place for backups")
         found = asyncio.run(folder.backups())
     next_at_ms = folder.next_at_ms(found)
     listed = [
         {
-            "path": str(folder.path / one.name),
+            "path": folder.place.shown_as(one.name),
             "at": one.at_ms // 1000,
             "bytes": one.bytes,
             "files": one.files,
-            "new_bytes": one.bytes,  # each backup is a full copy
+            "new_bytes": one.new_bytes,
             "ok": one.ok,
         }
         for one in found
     ]
     lines = [
-        f"{one.name}  {pluralized(one.files, 'file')}, {one.bytes / 1e6:.1f} MB"
+        f"{one.name}  {pluralized(one.files, 'file')}, {one.bytes / 1e6:.1f} MB, {one.new_bytes / 1e6:.1f} MB new"
         if one.ok
         else f"{one.name}  incomplete"
         for one in found
-    ] or [f"{folder.path} contains no backup."]
+    ] or [f"{folder.place.shown} contains no backup."]
     after = "No backup starts by itself." if next_at_ms is None else f"Next backup: {utc_text(next_at_ms)}."
     next_at = None if next_at_ms is None else next_at_ms // 1000
     out.result({"backups": listed, "next_at": next_at}, *lines, after)
+
+
+def backup_key(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="New file for the key.", show_default=False)],
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the key that encrypts backups, for the setting backup_key_file."""
+    out = Output(as_json)
+    with errors_as_exit(out):
+        from kiai.staff.backup_keys import make_key
+
+        backup_to = settings_of(data).backup_to
+        if backup_to is not None and Path(backup_to).resolve() in file.resolve().parents:
+            raise Refused(f"{file} is in {backup_to}, with the backups that it must protect; choose another folder")
+        made = make_key(file)
+    out.result(
+        {"file": str(file), "id": made.id},
+        f"Wrote the key {made.id} to {file}. Keep a copy on another machine: without it, no backup can be restored.",
+    )

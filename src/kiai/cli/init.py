@@ -25,9 +25,8 @@ from kiai.cli.common import (
 from kiai.errors import Refused, Unavailable
 from kiai.machine.checks import check_domain
 from kiai.machine.open_files import needed_files
-from kiai.server_settings import HTTP_PORT, LOCAL_DOMAIN, TLS_PORT, Settings
+from kiai.server_settings import CONFIG_FILE, HTTP_PORT, LOCAL_DOMAIN, TLS_PORT, Settings
 from kiai.settings import BadSettings, load_settings, load_without_file
-from kiai.settings_declaration import CONFIG_FILE
 from kiai.staff import OPERATOR
 
 if TYPE_CHECKING:

@@ -38,6 +38,7 @@ MODULES: Final = {
     "shutdown": "server_acts:shutdown",
     "backup": "backups:backup",
     "backups": "backups:backups",
+    "backup-key": "backups:backup_key",
     "restore": "backups:restore",
     "migrate": "maintenance:migrate",
 }

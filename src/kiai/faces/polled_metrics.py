@@ -14,7 +14,7 @@ from kiai.clock import Clock
 from kiai.faces.metrics import Aggregation, Metrics
 from kiai.realtime.port import Realtime
 from kiai.scores.reconciling import PendingWork, Reconciler
-from kiai.staff.backups import LastBackUp, last_back_up
+from kiai.staff.backup_model import LastBackUp, last_back_up
 from kiai.storage.outbox import Backlog, Outbox
 
 

@@ -52,6 +52,38 @@ _CHECK_DATA: Final = b"kiai\n"
 _TEMPORARY: Final = re.compile(r".+#[0-9]+")
 
 
+def open_bucket(url: str, environment: Mapping[str, str]) -> S3Store:
+    """Return the store of an existing bucket, `s3://BUCKET/PREFIX`, of any service with the S3 protocol.
+
+    Credentials, region and the address of the service come from the variables of S3 tools: AWS_ACCESS_KEY_ID,
+    AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL. Raises Refused without credentials, Unavailable for an
+    invalid address.
+    """
+    parts = urlsplit(url)
+    missing = [name for name in _S3_KEYS if not environment.get(name)]
+    if missing:
+        # Without credentials, the library asks the network for some, and each upload fails minutes later.
+        raise Refused(f"files in {url} need credentials; set {' and '.join(missing)}")
+    endpoint = environment.get("AWS_ENDPOINT_URL")
+    config: S3Config = {"region": environment.get("AWS_REGION", "us-east-1")}
+    for name, variable in _S3_VARIABLES.items():
+        if environment.get(variable):
+            config[name] = environment[variable]  # type: ignore[literal-required]
+    if endpoint:  # self-hosted services rarely have a host name for each bucket
+        config |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+    options: ClientConfig = {"timeout": S3_ANSWER, "connect_timeout": S3_CONNECT}
+    if endpoint and endpoint.startswith("http://"):
+        options["allow_http"] = True
+    with _translated():
+        return S3Store(
+            parts.netloc,
+            prefix=parts.path.strip("/") or None,
+            config=config,
+            client_options=options,
+            retry_config={"max_retries": 2, "retry_timeout": S3_RETRIES},
+        )
+
+
 class FileStore:
     """The `Files` port over a store of obstore. Create it with `FileStore.local` or `FileStore.s3`."""
 
@@ -77,34 +109,9 @@ class FileStore:
     def s3(cls, url: str, environment: Mapping[str, str]) -> "FileStore":
         """Return a store in an existing bucket, `s3://BUCKET/PREFIX`, of any service with the S3 protocol.
 
-        Credentials, region and the address of the service come from the variables of S3 tools: AWS_ACCESS_KEY_ID,
-        AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL. Raises Refused without credentials, Unavailable for an
-        invalid address.
+        Raises like `open_bucket`.
         """
-        parts = urlsplit(url)
-        missing = [name for name in _S3_KEYS if not environment.get(name)]
-        if missing:
-            # Without credentials, the library asks the network for some, and each upload fails minutes later.
-            raise Refused(f"files in {url} need credentials; set {' and '.join(missing)}")
-        endpoint = environment.get("AWS_ENDPOINT_URL")
-        config: S3Config = {"region": environment.get("AWS_REGION", "us-east-1")}
-        for name, variable in _S3_VARIABLES.items():
-            if environment.get(variable):
-                config[name] = environment[variable]  # type: ignore[literal-required]
-        if endpoint:  # self-hosted services rarely have a host name for each bucket
-            config |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
-        options: ClientConfig = {"timeout": S3_ANSWER, "connect_timeout": S3_CONNECT}
-        if endpoint and endpoint.startswith("http://"):
-            options["allow_http"] = True
-        with _translated():
-            store = S3Store(
-                parts.netloc,
-                prefix=parts.path.strip("/") or None,
-                config=config,
-                client_options=options,
-                retry_config={"max_retries": 2, "retry_timeout": S3_RETRIES},
-            )
-        return cls(store)
+        return cls(open_bucket(url, environment))
 
     async def put(self, key: str, data: bytes) -> None:
         """Store `data` under `key` and replace an existing file, atomically and durably."""

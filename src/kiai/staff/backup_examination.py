@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -10,7 +9,8 @@ import msgspec
 from kiai.beatmaps import osu_key
 from kiai.errors import KiaiError
 from kiai.scores.model import replay_key
-from kiai.staff.backups import Manifest, faults, listed_files, read_manifest
+from kiai.staff.backup_model import Manifest
+from kiai.staff.backup_reading import BackupReader
 from kiai.storage.dumping import SQLITE_FILE
 from kiai.storage.sqlite_file import copy_faults, rows_with_files
 
@@ -31,28 +31,30 @@ class BackupReport(msgspec.Struct, frozen=True):
     made_at: int | None = None
 
 
-def examine(folder: Path, *, schema: str) -> BackupReport:
+def examine(reader: BackupReader, *, schema: str) -> BackupReport:
     """Examine a backup for a server with this schema. Reads every file."""
     try:
-        manifest = read_manifest(folder, engine=None, schema=schema)
+        manifest = reader.manifest(engine=None, schema=schema)
     except KiaiError as error:
         return BackupReport(False, [str(error)])
     try:
-        problems = list(islice(faults(folder, manifest), LISTED_MAX))
+        problems = list(islice(reader.faults(manifest), LISTED_MAX))
         if not problems and manifest.engine == "sqlite":
-            problems = list(islice(_database_problems(folder, manifest, schema), LISTED_MAX))
+            problems = list(islice(_database_problems(reader, manifest, schema), LISTED_MAX))
     except KiaiError as error:
         problems = [str(error)]
-    size = manifest.bytes + sum(part.size for part in manifest.database)
-    return BackupReport(not problems, problems, manifest.files, size, manifest.schema, manifest.made_at_ms // 1000)
+    return BackupReport(
+        not problems, problems, manifest.files, manifest.size, manifest.schema, manifest.made_at_ms // 1000
+    )
 
 
-def _database_problems(folder: Path, manifest: Manifest, schema: str) -> Iterator[str]:
-    yield from (f"{SQLITE_FILE}: {fault}" for fault in copy_faults(folder / SQLITE_FILE))
-    if manifest.schema != schema:  # the tables of an older version may have other columns
-        return
-    keys = {listed.key for listed in listed_files(folder)}
-    for what, name in rows_with_files(folder / SQLITE_FILE):
-        key = replay_key(name) if isinstance(name, bytes) else name if "/" in name else osu_key(name)
-        if key not in keys:
-            yield f"{what} is not in the backup: {key}"
+def _database_problems(reader: BackupReader, manifest: Manifest, schema: str) -> Iterator[str]:
+    with reader.part(f"{reader.name}/{SQLITE_FILE}") as path:
+        yield from (f"{SQLITE_FILE}: {fault}" for fault in copy_faults(path))
+        if manifest.schema != schema:  # the tables of an older version may have other columns
+            return
+        keys = {listed.key for listed in reader.listed()}
+        for what, name in rows_with_files(path):
+            key = replay_key(name) if isinstance(name, bytes) else name if "/" in name else osu_key(name)
+            if key not in keys:
+                yield f"{what} is not in the backup: {key}"

@@ -29,10 +29,10 @@ class Retention(msgspec.Struct, frozen=True):
 
 
 class StoredBackup(msgspec.Struct, frozen=True):
-    """A folder of a backup. `at_ms` is its start in unix ms.
+    """A backup in its place. `at_ms` is its start in unix ms.
 
-    `ok` says that it is complete. `bytes` is its size with the database, `files` the number of files; both are 0 unless
-    it is complete.
+    `ok` says that it is complete. The other fields have their defaults unless it is: `bytes` is its size with the
+    database, `files` the number of files, `new_bytes` what it has written; the rest is as in its manifest.
     """
 
     name: str
@@ -40,6 +40,10 @@ class StoredBackup(msgspec.Struct, frozen=True):
     ok: bool
     bytes: int = 0
     files: int = 0
+    new_bytes: int = 0
+    sequence: int = 0
+    sources: frozenset[str] = frozenset()
+    passed_over: tuple[str, ...] = ()
 
     @property
     def is_partial(self) -> bool:
@@ -61,6 +65,41 @@ def time_of_name(name: str) -> int | None:
         return int(datetime.strptime(found[1], _STAMP).replace(tzinfo=UTC).timestamp()) * 1000
     except ValueError:  # month 13
         return None
+
+
+class NextBackup(msgspec.Struct, frozen=True):
+    """The place of a new backup among the others. `base` is the backup whose files are not copied again, or None.
+
+    The sequences of backups increase by time, whatever the clock says. `passed_over` are damaged backups that may have
+    a higher sequence than `base` had.
+    """
+
+    base: str | None = None
+    sequence: int = 1
+    passed_over: tuple[str, ...] = ()
+
+
+def chain(backups: Sequence[StoredBackup], *, shares: bool) -> NextBackup:
+    """Return where the next backup continues: at the good one with the highest sequence.
+
+    `shares` is whether backups share files, so that they must be a chain: then only one may have the highest sequence.
+    """
+    good = [one for one in backups if one.ok]
+    highest = max((one.sequence for one in good), default=0)
+    heads = [one for one in good if one.sequence == highest]
+    damaged = {one.name for one in backups if not one.ok and not one.is_partial}
+    if not heads or (shares and len(heads) > 1):
+        return NextBackup(None, highest + 1)
+    head = max(heads, key=lambda one: (one.at_ms, one.name))
+    names = {one.name for one in backups}
+    return NextBackup(head.name, highest + 1, tuple(sorted(damaged | (names & set(head.passed_over)))))
+
+
+def is_linear(backups: Iterable[StoredBackup]) -> bool:
+    """Return whether each of these good backups has the one before it as its base, or one that was removed between."""
+    good = [one for one in backups if one.ok]
+    passed_over = {name for one in good for name in one.passed_over}
+    return len({one.sequence for one in good}) == len(good) and not passed_over & {one.name for one in good}
 
 
 def newest_good(backups: Iterable[StoredBackup], now_ms: int) -> StoredBackup | None:

@@ -1,23 +1,22 @@
-"""Backups as runs of the job `backup`, each in a folder of its own inside the folder of the setting `backup_to`.
+"""Backups as runs of the job `backup`, in the place of the setting `backup_to`.
 
 Staff starts them, and the server does when `backup_every` has passed. A backup that is being written has a name that
-ends with `.partial`. One that was interrupted begins again.
+ends with `.partial`; in a bucket it has no manifest. One that was interrupted begins again.
 """
 
 import asyncio
-import os
-import shutil
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Final
 
 from kiai.clock import Clock
-from kiai.errors import Refused, Unavailable, WrongState
+from kiai.errors import KiaiError, Refused, WrongState
 from kiai.logs import get_logger
 from kiai.staff.audit import JOB
 from kiai.staff.backup_folder import BackupFolder
-from kiai.staff.backup_retention import PARTIAL, backup_name
-from kiai.staff.backups import Manifest, Progress
+from kiai.staff.backup_model import Manifest
+from kiai.staff.backup_retention import PARTIAL, NextBackup, backup_name
+from kiai.staff.backups import Progress
 from kiai.staff.job_runs import CheckedStart, JobDesk, JobKind, JobProgress, JobRun, JobState
 
 KIND: Final = "backup"
@@ -26,17 +25,15 @@ RETRY_MS: Final = 3_600_000
 """Time after a failed or cancelled run in which none starts by itself: a full disk is not written all the time."""
 _BY_ITSELF: Final = {"by": "backup_every"}
 
-BackUp = Callable[[Path, Progress], Awaitable[Manifest]]
+BackUp = Callable[[str, NextBackup, Progress], Awaitable[Manifest]]
+"""Writes and verifies the backup of this name."""
 
 
 class BackupRuns:
-    """Makes backups in `folder`, None without the setting. `back_up` writes and verifies one.
-
-    `check` refuses an unsafe folder.
-    """
+    """Makes backups in `folder`, None without the setting. `check` refuses an unsafe place."""
 
     def __init__(
-        self, desk: JobDesk, folder: BackupFolder | None, back_up: BackUp, check: Callable[[Path], None], clock: Clock
+        self, desk: JobDesk, folder: BackupFolder | None, back_up: BackUp, check: Callable[[], None], clock: Clock
     ) -> None:
         self._desk = desk
         self._folder = folder
@@ -68,11 +65,12 @@ class BackupRuns:
 
     def _target(self) -> BackupFolder:
         if self._folder is None:
-            raise Refused("the setting backup_to names no folder for backups")
+            raise Refused("the setting backup_to names no place for backups")
         return self._folder
 
     async def _check(self, given: Mapping[str, str]) -> CheckedStart:
-        await asyncio.to_thread(self._check_folder, self._target().path)
+        self._target()
+        await asyncio.to_thread(self._check_folder)
         return CheckedStart(given if given == _BY_ITSELF else {})
 
     async def _run(self, run: JobRun, progress: JobProgress) -> str:
@@ -84,22 +82,26 @@ class BackupRuns:
             return await self._write(folder, run, progress)
 
     async def _write(self, folder: BackupFolder, run: JobRun, progress: JobProgress) -> str:
-        target = folder.path / backup_name(run.started_at_ms)
-        partial = target.with_name(target.name + PARTIAL)
-        await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
-        progress.say(f"Writing {target.name}.")
+        target = backup_name(run.started_at_ms)
+        if any(one.name == target for one in await folder.backups()):  # it was interrupted at its end
+            return f"{target} exists already."
+        partial = target + PARTIAL if folder.place.links else target
+        await folder.discard(partial)
+        progress.say(f"Writing {target}.")
         try:
-            manifest = await self._back_up(partial, lambda files: progress(files, 0))
-            try:
-                await asyncio.to_thread(os.replace, partial, target)
-            except OSError as error:
-                raise Unavailable(f"backup folder {target}", error.strerror or str(error)) from error
+            chain = await folder.chain()
+            manifest = await self._back_up(partial, chain, lambda files: progress(files, 0))
+            if partial != target:
+                await asyncio.to_thread(folder.place.rename, partial, target)
         except BaseException:
-            await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
+            with contextlib.suppress(KiaiError):  # e.g. the disk that failed; a later run removes it
+                await folder.discard(partial)
             raise
         progress(manifest.files, manifest.files)
-        size = manifest.bytes + sum(part.size for part in manifest.database)
         removed = await folder.prune()
         if removed:
             progress.say(f"Removed {', '.join(removed)}.")
-        return f"{manifest.files} files and the database are in {target.name}, {size / 1e6:.1f} MB, verified."
+        return (
+            f"{manifest.files} files and the database are in {target}, {manifest.size / 1e6:.1f} MB, "
+            f"{(manifest.new_bytes or 0) / 1e6:.1f} MB of it new, verified."
+        )

@@ -1,15 +1,17 @@
-"""Backups: the database at one moment, then the files that it refers to (docs/spec/security.md#backups).
+"""Writes backups: the database at one moment, then the files that it refers to (docs/spec/security.md#backups).
 
 The database is copied first. A file is stored before its row and deleted BACK_UP_MAX_S after it at the earliest
 (`files/retiring.py`), so each file that the copied database names can still be copied. The manifest is written last; a
 backup without a manifest is incomplete and cannot be restored.
+
+A file that the backup before (the *base*) contains is not copied again. A folder gets a hard link to it. In a bucket,
+the list says which backup contains it. A rotating part of these files is read and compared with its checksum, so that a
+damaged one is found within some weeks and copied again.
 """
 
 import asyncio
 import hashlib
-import os
-import shutil
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -17,274 +19,316 @@ import msgspec
 
 from kiai import __version__
 from kiai.clock import Clock
-from kiai.errors import Refused, Unavailable
-from kiai.files.port import Files, is_key
+from kiai.errors import KiaiError, Refused, Unavailable
+from kiai.files.places import BackupPlace
+from kiai.files.port import Files, StoredFile
 from kiai.files.retiring import BACK_UP_MAX_S
 from kiai.logs import get_logger
-from kiai.storage.dumping import SQLITE_FILE, TABLES
-from kiai.storage.tables import metadata
+from kiai.staff.backup_index import ListIndex
+from kiai.staff.backup_keys import BackupKey
+from kiai.staff.backup_model import (
+    DATA,
+    DERIVED_PREFIXES,
+    FILES,
+    FORMAT,
+    IMMUTABLE_PREFIXES,
+    LIST,
+    MANIFEST,
+    BackedUpFile,
+    Manifest,
+)
+from kiai.staff.backup_reading import BackupReader
+from kiai.staff.backup_retention import NextBackup
 
-MANIFEST: Final = "manifest.json"
-FILES: Final = "files"
-LIST: Final = "files.jsonl"
-FORMAT: Final = 1
-DERIVED_PREFIXES: Final = ("thumbs/", "previews/", "check")  # not backed up: a server creates them again
 AT_ONCE: Final = 16  # files in memory at a time
-OWNER_ONLY: Final = 0o700
-
-LAST: Final = "last-backup.json"
-"""The file in the data folder with the time of the last backup, for the metrics."""
+LISTED_AT_ONCE: Final = 1_000
+UNCHANGED_MS: Final = 2_000
+"""A file that was written later than this before the backup may change without a change of its time."""
+CHECKED_PARTS: Final = 30
+CHECKED_FILES: Final = 50_000
+CHECKED_BYTES: Final = 1_073_741_824
+"""Each backup checks one of at least 30 parts of the files that it does not copy, about this many and this much."""
 
 Dump = Callable[[Path], Awaitable[None]]
 Progress = Callable[[int], None]
 
 
-class BackedUpFile(msgspec.Struct, frozen=True):
-    """A file of the backup. `key` is its path in the folder `files`, or in the backup for a part of the database."""
+class BackupSource(msgspec.Struct, frozen=True):
+    """The parts of the server to back up.
 
-    key: str
-    size: int
-    sha256: str
-
-
-class Manifest(msgspec.Struct, frozen=True):
-    """The description of a backup. `engine` is sqlite or postgresql. Sizes are in bytes.
-
-    The parts of the `database` are in the same folder as the manifest.
+    `dump` writes the database into a folder, `data` yields files of the data folder by key.
     """
 
-    format: int
-    version: str
-    schema: str
     engine: str
-    made_at_ms: int
-    files: int
-    bytes: int
-    list_sha256: str
-    database: tuple[BackedUpFile, ...]
+    schema: str
+    dump: Dump
+    files: Files
+    data: Callable[[], Iterable[tuple[str, bytes]]] = tuple
 
 
-class LastBackUp(msgspec.Struct, frozen=True):
-    """The last successful backup: its start in unix ms, and its size in bytes including the database."""
+class BackupWriter:
+    """Writes one backup, `name` in `place`. `work` is an empty folder for temporary files.
 
-    at_ms: int
-    bytes: int
-
-
-def record_back_up(data: Path, manifest: Manifest) -> None:
-    """Record in the data folder that this backup succeeded. If that fails, only log a warning."""
-    record = LastBackUp(manifest.made_at_ms, manifest.bytes + sum(part.size for part in manifest.database))
-    try:
-        write_record(data / LAST, record)
-    except OSError as error:
-        get_logger("backup").warning("cannot record the backup", folder=str(data), why=error.strerror)
-
-
-def write_record(path: Path, record: msgspec.Struct) -> None:
-    """Write a file that a server may read at any time, so under another name first. Raises OSError."""
-    temporary = path.with_suffix(f".{os.getpid()}")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(msgspec.json.encode(record))
-    os.replace(temporary, path)
-
-
-def last_back_up(data: Path) -> LastBackUp | None:
-    """Return the last backup of this data folder, or None."""
-    try:
-        return msgspec.json.decode((data / LAST).read_bytes(), type=LastBackUp)
-    except (OSError, msgspec.DecodeError):
-        return None
-
-
-async def back_up(
-    folder: Path,
-    *,
-    engine: str,
-    schema: str,
-    dump: Dump,
-    files: Files,
-    clock: Clock,
-    progress: Progress = lambda done: None,
-) -> Manifest:
-    """Write a backup into a new or empty folder, which only its owner can read.
-
-    Raises Refused if the folder is not empty or the backup takes longer than BACK_UP_MAX_S, and Unavailable.
+    `chain` names the backup whose files are not copied again. With a `key` everything is encrypted except the manifest.
+    `progress` gets the number of files.
     """
-    made_at = clock.now_ms()
-    # Files whose rows were deleted after the copy of the database may be deleted from this moment on.
-    deadline = clock.monotonic() + BACK_UP_MAX_S
-    try:
-        folder.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise Refused(f"{folder} is not empty; use a separate folder for each backup")
-        folder.chmod(OWNER_ONLY)  # the folder may exist already; the database contains passwords and keys
-        (folder / FILES).mkdir()
-        await dump(folder)
-        database = await asyncio.to_thread(_sync_dump, folder)
-        count = total = 0
-        with open(folder / LIST, "wb") as listing:
-            batch: list[str] = []
-            async for stored in files.keys(""):
-                if not stored.key.startswith(DERIVED_PREFIXES):
-                    batch.append(stored.key)
-                if clock.monotonic() > deadline:
-                    raise Refused(f"the backup took longer than {BACK_UP_MAX_S // 3600} hours and is incomplete")
-                if len(batch) == AT_ONCE:
-                    for copied in await _copy_files(files, batch, folder):
-                        listing.write(msgspec.json.encode(copied) + b"\n")
-                        count, total = count + 1, total + copied.size
-                    batch.clear()
-                    progress(count)
-            for copied in await _copy_files(files, batch, folder):
-                listing.write(msgspec.json.encode(copied) + b"\n")
-                count, total = count + 1, total + copied.size
-            listing.flush()
-            os.fsync(listing.fileno())
+
+    def __init__(
+        self,
+        place: BackupPlace,
+        name: str,
+        source: BackupSource,
+        work: Path,
+        clock: Clock,
+        *,
+        key: BackupKey | None = None,
+        chain: NextBackup = NextBackup(),  # noqa: B008, it is frozen
+        progress: Progress = lambda done: None,
+    ) -> None:
+        self._place = place
+        self._name = name
+        self._source = source
+        self._work = work
+        self._clock = clock
+        self._key = key
+        self._base = chain.base
+        self._chain = chain
+        self._progress = progress
+        self._old: BackupReader | None = None
+        self._index: ListIndex | None = None
+        self._made_at = clock.now_ms()
+        self._parts = CHECKED_PARTS
+        self._count = self._bytes = self._new_files = self._new_bytes = 0
+        self._sources: dict[str, int] = {}
+
+    async def write(self, check_database: Callable[[Path], object] | None = None) -> Manifest:
+        """Write the backup. Raises Refused if it takes longer than BACK_UP_MAX_S, and Unavailable.
+
+        With `check_database`, everything is read again and compared with its checksum before the manifest is written.
+        The function gets a local copy of an SQLite database.
+        """
+        # Files whose rows were deleted after the copy of the database may be deleted from this moment on.
+        deadline = self._clock.monotonic() + BACK_UP_MAX_S
+        try:
+            await asyncio.to_thread(self._place.prepare, self._name)
+            database = await self._write_database()
+            data = await asyncio.to_thread(self._write_data)
+            await asyncio.to_thread(self._open_base)
+            try:
+                with open(self._list, "wb") as listing, open(self._new_list, "wb") as new:
+                    async for batch in self._batches():
+                        if self._clock.monotonic() > deadline:
+                            raise Refused(
+                                f"the backup took longer than {BACK_UP_MAX_S // 3600} hours and is incomplete"
+                            )
+                        carried, rest = await asyncio.to_thread(self._carry, batch)
+                        listing.writelines(self._lines(carried))
+                        for at in range(0, len(rest), AT_ONCE):
+                            copied = await self._copy_files(rest[at : at + AT_ONCE])
+                            lines = list(self._lines(copied))
+                            listing.writelines(lines)
+                            new.writelines(lines)
+                        self._progress(self._count)
+            finally:
+                await asyncio.to_thread(self._close_base)
+            return await asyncio.to_thread(self._finish, database, data, check_database)
+        except OSError as error:
+            raise Unavailable(f"folder {self._work}", error.strerror or str(error)) from error
+
+    def _verify(self, manifest: Manifest, check_database: Callable[[Path], object]) -> None:
+        with BackupReader(self._place, self._name, self._key, self._work) as reader:
+            reader.unlock(manifest)
+            reader.check_list(manifest)
+            for fault in reader.faults(manifest, self._new()):
+                raise Refused(fault)
+            if manifest.engine == "sqlite":
+                with reader.part(f"{self._name}/{manifest.database[0].key}") as path:
+                    check_database(path)
+
+    # --- the base
+
+    def _open_base(self) -> None:
+        """Read the list of the base. A base that cannot be used only costs a full copy."""
+        if self._base is None:
+            return
+        old = BackupReader(self._place, self._base, self._key, self._work)
+        index = ListIndex(self._work / "index.db")
+        try:
+            manifest = old.described()
+            if manifest.key_id != ("" if self._key is None else self._key.id):
+                raise Refused("it has another key")
+            manifest = old.manifest(engine=None, schema=manifest.schema)
+            index.add(old.listed(), self._base)
+        except (KiaiError, OSError, ValueError) as error:
+            get_logger("backup").warning("all files are copied again", base=self._base, why=str(error))
+            index.close()
+            old.__exit__()
+            self._base = None
+            return
+        self._old, self._index = old, index
+        self._parts = max(CHECKED_PARTS, manifest.files // CHECKED_FILES, manifest.bytes // CHECKED_BYTES)
+
+    def _close_base(self) -> None:
+        if self._index is not None:
+            self._index.close()
+        if self._old is not None:
+            self._old.__exit__()
+
+    def _carry(self, batch: list[StoredFile]) -> tuple[list[BackedUpFile], list[StoredFile]]:
+        """Take the files that did not change from the base. Return them, and those to copy."""
+        if self._index is None or self._old is None or self._base is None:
+            return [], batch
+        carried, rest = [], []
+        for stored in batch:
+            old = self._index.find(stored.key)
+            if old is None or not _is_unchanged(stored, old):
+                rest.append(stored)
+            elif self._is_checked(old) and self._old.is_damaged(old):
+                get_logger("backup").error("damaged file in a backup, copied again", backup=self._base, file=old.key)
+                rest.append(stored)
+            elif not self._place.links:
+                self._sources[old.within] = self._sources.get(old.within, 0) + 1
+                carried.append(old)
+            elif self._place.link(f"{self._name}/{FILES}/{old.key}", f"{self._base}/{FILES}/{old.key}"):
+                carried.append(msgspec.structs.replace(old, within=""))
+            else:
+                rest.append(stored)
+        return carried, rest
+
+    def _is_checked(self, old: BackedUpFile) -> bool:
+        return int(old.sha256[:12], 16) % self._parts == self._chain.sequence % self._parts
+
+    # --- copies
+
+    async def _batches(self) -> AsyncIterator[list[StoredFile]]:
+        batch: list[StoredFile] = []
+        async for stored in self._source.files.keys(""):
+            if not stored.key.startswith(DERIVED_PREFIXES):
+                batch.append(stored)
+            if len(batch) == LISTED_AT_ONCE:
+                yield batch
+                batch = []
+        yield batch
+
+    async def _copy_files(self, files: list[StoredFile]) -> list[BackedUpFile]:
+        copies = await asyncio.gather(*(self._copy_file(stored) for stored in files))
+        return [copy for copy in copies if copy is not None]
+
+    async def _copy_file(self, stored: StoredFile) -> BackedUpFile | None:
+        data = await self._source.files.get(stored.key)
+        if data is None:  # deleted since it was listed; the copied database does not name it
+            return None
+        copy = await asyncio.to_thread(self._write, f"{FILES}/{stored.key}", stored.key, data)
+        self._new_files += 1
+        is_final = stored.modified_ms < self._made_at - UNCHANGED_MS and len(data) == stored.size
+        return msgspec.structs.replace(copy, modified_ms=stored.modified_ms if is_final else 0)
+
+    def _write(self, path: str, key: str, data: bytes) -> BackedUpFile:
+        sealed = data if self._key is None else self._key.seal(data)
+        self._place.write(f"{self._name}/{path}", sealed)
+        self._new_bytes += len(sealed)
+        size = None if self._key is None else len(sealed)
+        return BackedUpFile(key, len(data), hashlib.sha256(data).hexdigest(), size)
+
+    def _write_data(self) -> tuple[BackedUpFile, ...]:
+        parts = [self._write(f"{DATA}/{key}", key, data) for key, data in self._source.data()]
+        self._bytes += sum(part.size for part in parts)
+        return tuple(parts)
+
+    # --- the database
+
+    async def _write_database(self) -> tuple[BackedUpFile, ...]:
+        local = self._place.local(self._name)
+        into = self._work / "database" if local is None or self._key is not None else local
+        into.mkdir(mode=0o700, exist_ok=True)
+        await self._source.dump(into)
+        return await asyncio.to_thread(self._upload_database, into)
+
+    def _upload_database(self, folder: Path) -> tuple[BackedUpFile, ...]:
+        parts = []
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                parts.append(self._upload(path.relative_to(folder).as_posix(), path))
+                if folder.parent == self._work:  # the disk may be too small for two copies
+                    path.unlink()
+        return tuple(parts)
+
+    def _upload(self, key: str, path: Path) -> BackedUpFile:
+        """Store a local file of any size."""
+        size, sha256 = path.stat().st_size, _sha256_of(path)
+        stored, source = None, path
+        if self._key is not None:
+            source = self._work / "sealed"
+            self._key.seal_file(path, source)
+            stored = source.stat().st_size
+        self._place.upload(f"{self._name}/{key}", source)
+        if source != path:
+            source.unlink()
+        self._new_bytes += size if stored is None else stored
+        return BackedUpFile(key, size, sha256, stored)
+
+    # --- the lists
+
+    @property
+    def _list(self) -> Path:
+        return self._work / LIST
+
+    @property
+    def _new_list(self) -> Path:
+        return self._work / "new.jsonl"
+
+    def _lines(self, files: list[BackedUpFile]) -> Iterator[bytes]:
+        for one in files:
+            self._count += 1
+            self._bytes += one.size
+            yield msgspec.json.encode(one) + b"\n"
+
+    def _new(self) -> Iterator[BackedUpFile]:
+        with open(self._new_list, "rb") as listing:
+            for line in listing:
+                yield msgspec.json.decode(line, type=BackedUpFile)
+
+    def _finish(
+        self,
+        database: tuple[BackedUpFile, ...],
+        data: tuple[BackedUpFile, ...],
+        check_database: Callable[[Path], object] | None,
+    ) -> Manifest:
+        listed = self._upload(LIST, self._list)
+        manifest = Manifest(
+            FORMAT,
+            __version__,
+            self._source.schema,
+            self._source.engine,
+            self._made_at,
+            self._count,
+            self._bytes,
+            listed.sha256,
+            database,
+            data=data,
+            base=self._base or "",
+            sequence=self._chain.sequence,
+            passed_over=self._chain.passed_over,
+            new_files=self._new_files,
+            new_bytes=self._new_bytes,
+            key_id="" if self._key is None else self._key.id,
+            sources=self._sources,
+        )
+        if check_database is not None:
+            self._verify(manifest, check_database)
         # The manifest marks the backup as complete, so everything else is on the disk before it.
-        sha256 = await asyncio.to_thread(_sha256_of, folder / LIST)
-        manifest = Manifest(FORMAT, __version__, schema, engine, made_at, count, total, sha256, database)
-        await asyncio.to_thread(_write, folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
-    except OSError as error:
-        raise Unavailable(f"backup folder {folder}", error.strerror or str(error)) from error
-    return manifest
+        self._place.sync(self._name)
+        self._place.write(f"{self._name}/{MANIFEST}", msgspec.json.format(msgspec.json.encode(manifest)))
+        self._place.sync(self._name)
+        return manifest
 
 
-def _sync_dump(folder: Path) -> tuple[BackedUpFile, ...]:
-    """Flush the files of the database dump to the disk and return them with their checksums."""
-    parts = []
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-            parts.append(BackedUpFile(path.relative_to(folder).as_posix(), path.stat().st_size, _sha256_of(path)))
-    return tuple(parts)
-
-
-async def _copy_files(files: Files, keys: list[str], folder: Path) -> list[BackedUpFile]:
-    copies = await asyncio.gather(*(_copy_file(files, key, folder) for key in keys))
-    return [copy for copy in copies if copy is not None]
-
-
-async def _copy_file(files: Files, key: str, folder: Path) -> BackedUpFile | None:
-    data = await files.get(key)
-    if data is None:  # deleted since it was listed; the copied database does not name it
-        return None
-    await asyncio.to_thread(_write, folder / FILES / key, data)
-    return BackedUpFile(key, len(data), hashlib.sha256(data).hexdigest())
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def _is_unchanged(stored: StoredFile, old: BackedUpFile) -> bool:
+    if stored.size != old.size:
+        return False
+    return stored.key.startswith(IMMUTABLE_PREFIXES) or 0 < old.modified_ms == stored.modified_ms
 
 
 def _sha256_of(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_manifest(folder: Path, *, engine: str | None, schema: str) -> Manifest:
-    """Return the manifest of a backup. Raises Refused if this version and database cannot restore it.
-
-    `engine` is None for any database.
-    """
-    try:
-        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
-    except OSError as error:
-        raise Refused(f"{folder} does not contain a complete backup: {MANIFEST} is missing") from error
-    except msgspec.MsgspecError as error:
-        raise Refused(f"{folder / MANIFEST} is damaged: {error}") from error
-    if manifest.format != FORMAT:
-        raise Refused(f"the backup has format {manifest.format}, but this version of kiai reads format {FORMAT}")
-    if engine is not None and manifest.engine != engine:
-        raise Refused(f"the backup is for {manifest.engine}, but the database is {engine}")
-    # A PostgreSQL dump contains rows only and needs the same tables. An SQLite backup is a whole database file, which
-    # `kiai migrate` can update; only a newer schema is unknown.
-    if manifest.engine == "postgresql" and manifest.schema != schema:
-        raise Refused(
-            f"the backup has schema {manifest.schema}, but this version of kiai needs {schema}; restore it with the "
-            f"version that made it ({manifest.version}), then run `kiai migrate` with this version"
-        )
-    if manifest.schema > schema:
-        raise Refused(
-            f"the backup has schema {manifest.schema}, but this version of kiai knows only {schema}; use the version "
-            f"that made it ({manifest.version})"
-        )
-    try:
-        sha256 = _sha256_of(folder / LIST)
-    except OSError as error:
-        raise Refused(f"{LIST} of the backup is missing or cannot be read: {error.strerror}") from error
-    if sha256 != manifest.list_sha256:
-        raise Refused(f"{folder / LIST} is damaged")
-    return manifest
-
-
-def check(folder: Path, manifest: Manifest) -> None:
-    """Verify the checksum of every part and file of a backup, before anything is restored. Raises Refused."""
-    for fault in faults(folder, manifest):
-        raise Refused(fault)
-
-
-def faults(folder: Path, manifest: Manifest) -> Iterator[str]:
-    """Yield each part and file of a backup that is missing or damaged. Raises Refused if its lists are not usable."""
-    # A correct checksum does not prove that a name is harmless: someone may have written both. So the names of the
-    # parts and files are verified, too.
-    expected = {SQLITE_FILE} if manifest.engine == "sqlite" else {f"{TABLES}/{name}.copy" for name in metadata.tables}
-    if {part.key for part in manifest.database} != expected or len(manifest.database) != len(expected):
-        raise Refused(f"{folder / MANIFEST} does not name the parts of a {manifest.engine} database")
-    count = sum(1 for _ in listed_files(folder))
-    if count != manifest.files:
-        raise Refused(f"{folder / LIST} lists {count} files, but {MANIFEST} states {manifest.files}")
-    for root, parts in ((folder, manifest.database), (folder / FILES, listed_files(folder))):
-        for part in parts:
-            try:
-                sha256 = _sha256_of(root / part.key)
-            except OSError as error:
-                yield f"{part.key} of the backup is missing or cannot be read: {error.strerror}"
-                continue
-            if sha256 != part.sha256:
-                yield f"{part.key} of the backup is damaged"
-
-
-async def restore_files(folder: Path, files: Files, progress: Progress = lambda done: None) -> int:
-    """Store every file of a verified backup and return their number. Raises Refused."""
-    count = 0
-    for listed in listed_files(folder):
-        try:
-            data = await asyncio.to_thread((folder / FILES / listed.key).read_bytes)
-        except OSError as error:
-            raise Refused(f"{listed.key} of the backup cannot be read: {error.strerror}") from error
-        await files.put(listed.key, data)
-        count += 1
-        progress(count)
-    return count
-
-
-def listed_files(folder: Path) -> Iterator[BackedUpFile]:
-    """Yield the files in the list. Raises Refused at an invalid key, which could lead out of the store."""
-    with open(folder / LIST, "rb") as listing:
-        for number, line in enumerate(listing, 1):
-            try:
-                listed = msgspec.json.decode(line, type=BackedUpFile)
-            except msgspec.MsgspecError as error:
-                raise Refused(f"{folder / LIST}, line {number}, is damaged: {error}") from error
-            if not is_key(listed.key):
-                raise Refused(f"{folder / LIST}, line {number}: {listed.key[:200]!r} is not a valid file name")
-            yield listed
-
-
-def restore_sqlite(folder: Path, path: Path) -> None:
-    """Copy the database file of a backup to a path where none exists. Raises Unavailable."""
-    # Copied under another name and renamed, so that an interrupted restore leaves no half database behind.
-    temporary = path.with_suffix(".restoring")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / SQLITE_FILE, temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise Unavailable(f"data folder {path.parent}", error.strerror or str(error)) from error

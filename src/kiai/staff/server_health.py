@@ -19,7 +19,7 @@ from kiai.measuring import PoolUsage
 from kiai.scores.reconciling import Reconciler
 from kiai.staff.audit import Actor
 from kiai.staff.authority import Authority
-from kiai.staff.backups import LastBackUp, last_back_up, write_record
+from kiai.staff.backup_model import LastBackUp, last_back_up, write_record
 from kiai.staff.doctor import Diagnosis
 from kiai.storage.outbox import Outbox
 from kiai.storage.port import Database

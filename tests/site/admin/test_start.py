@@ -10,7 +10,7 @@ from tests.site.admin.kit import ADMINISTRATOR, DEVELOPER, MODERATOR, NOMINATOR,
 
 from kiai.faces.site.admin.start import oddities
 from kiai.samples import SampleTotals
-from kiai.staff.backups import LastBackUp
+from kiai.staff.backup_model import LastBackUp
 from kiai.staff.server_health import CertificateState, Disk, HealthReport, LastCheck, ParkedRows, Queues
 from kiai.staff.start_page import DAY_MS, WAITING_MAX, StaffDay, StaffStart, Upto
 from kiai.storage.tables import integrity_flags, logins, reports, users
