@@ -133,6 +133,8 @@ class HttpServer:
         self.jobs.every(PeriodicJob("live-parts", 0.25, self.site.live.push))
         self.jobs.every(PeriodicJob("left-out-polls", MINUTE_S, access_log.write_left_out))
         self.jobs.run("loop-lag", self.metrics.watch_loop)
+        if services.stores.shared:
+            self.jobs.run("changes", services.stores.follow_changes)
         if self.irc is not None:
             self.jobs.run("irc", self.irc.hub.run)
             if self.irc.certificate is not None:

@@ -250,6 +250,11 @@ class Stores:
             found["state"] = self._redis.timings
         return found
 
+    async def follow_changes(self) -> None:
+        """Read what changes in a shared state until cancelled, so that polls can be answered without it."""
+        if self._redis is not None:
+            await self._redis.follow()
+
     async def is_state_empty(self) -> bool:
         """Return whether a shared state has no ranks, because Redis is new or has lost its data."""
         return self._redis is not None and await self._redis.is_empty()

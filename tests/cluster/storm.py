@@ -33,6 +33,7 @@ from kiai.faces.bancho.packets import (
     read,
 )
 from kiai.multiplayer.model import COMPLETE, HAS_PLAYER, NOT_READY, PLAYING, READY
+from kiai.realtime.changes import FRESH_S
 
 TIMEOUT_S: Final = 20.0
 AGAIN_S: Final = 1.0
@@ -209,7 +210,7 @@ class Player:
             if topic:
                 self.said[topic].append(Line(self._number, sent, now))
                 counts.said += 1
-        self._heard_from = sent
+        self._heard_from = sent - FRESH_S  # what another worker appended since then may come with the next poll
         self._read(answer)
         return True
 

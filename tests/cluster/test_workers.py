@@ -6,20 +6,23 @@ import signal
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from redis import Redis
 from tests.buckets import an_s3
 from tests.builders import a_map
 from tests.cluster.kit import Cluster, running
 from tests.faces.bancho.client_bytes import whole
 from tests.faults.submitting import AcknowledgedPlay, Bot
 from tests.patience import Deadline, patiently
+from tests.wire.answers import Client
 from tests.wire.kit import eventually
 from tests.wire.submitting import Played, log_in, password_md5, poll, submit, try_to_log_in, web
 
 from kiai.faces.bancho import packets
 from kiai.faces.bancho.packets import ClientMessage, ClientPacket
+from kiai.realtime.changes import FRESH_S
 
 NAMES = ["alice", "bob", "carla", "dora", "eve", "fred"]
 SONGS = [a_map(100 + n, objects=100, title=f"Song {n}") for n in range(3)]
@@ -68,6 +71,39 @@ def test_two_workers_share_the_requests(cluster: Cluster) -> None:
         assert RESTART not in poll(cluster, token)
     assert cluster.get("/get_player_count").json["counts"]["online"] == 1
     assert cluster.get("/get_player_status?name=alice").json["player_status"]["online"] is True
+
+
+def test_line_sent_to_one_worker_is_in_a_poll_of_the_other_after_the_promised_time(cluster: Cluster) -> None:
+    """Each request has a connection of its own, so the kernel chooses the worker."""
+    listener, speaker = log_in_again(cluster, "alice"), log_in_again(cluster, "bob")
+    for number in range(20):
+        poll(cluster, listener)
+        poll(cluster, speaker, line(f"promise#{number}."))
+        time.sleep(FRESH_S)
+
+        assert received(poll(cluster, listener), "promise#") == [number]
+
+
+def test_idle_polls_ask_redis_for_nothing(cluster: Cluster) -> None:
+    token = log_in_again(cluster, "alice")
+    client = Redis.from_url(cluster.redis.url)
+    with Client(cluster.port) as connection:
+
+        def idle_poll() -> None:
+            answer = connection.ask("POST", "/", host="c.localhost", headers={"User-Agent": "osu!", "osu-token": token})
+            assert answer.status == 200
+
+        eventually(lambda: _scripts_during(client, idle_poll, polls=300) < 100, within_s=20)
+    client.close()
+
+
+def _scripts_during(client: "Redis", idle_poll: Callable[[], None], polls: int) -> int:
+    """Return how many scripts Redis ran during these polls. Jobs and the log of changes run some, too."""
+    client.config_resetstat()
+    for _ in range(polls):
+        idle_poll()
+    found = client.info("commandstats")
+    return int(found.get("cmdstat_evalsha", {"calls": 0})["calls"])
 
 
 def test_score_submitted_to_one_worker_is_visible_in_the_other(cluster: Cluster) -> None:
@@ -128,6 +164,7 @@ class Talker(threading.Thread):
                     self.said.append(number)
                 time.sleep(0.05)
             for _ in range(5):
+                time.sleep(FRESH_S)  # lines that went through the other worker arrive by then
                 self.ask(b"")
         except BaseException as error:
             self.failure = error

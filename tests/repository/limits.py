@@ -85,7 +85,7 @@ from kiai.osu import beatmap_file, replay_file, replay_presses, stacking
 from kiai.own_account import exports, overwriting
 from kiai.presence import model as presence_model
 from kiai.presence import service as presence
-from kiai.realtime import port
+from kiai.realtime import changes, port
 from kiai.scores import cards, performance, replay_analyses, replay_import, submission
 from kiai.settings import load_settings
 from kiai.spectating import service as spectating
@@ -238,7 +238,8 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
         port.BOUNDS["user"].bytes / MIB,
         port.BOUNDS[port.ONLINE].bytes / MIB,
     ),
-    "time without a request from a client": (presence_model.IDLE_MAX_S,),
+    "time without a request from a client": (presence_model.IDLE_MAX_S, changes.SEEN_EVERY_S),
+    "changes of topics and sessions that a worker remembers; that Redis lists": (changes.NAMES_MAX, changes.LOG_MAX),
     "tournament clients per player": (presence.TOURNAMENT_SESSIONS_MAX,),
     "multiplayer matches": (port.MATCHES_MAX, 1, multiplayer.ROOMS_PER_HOUR, multiplayer.ROOMS_BURST),
     "streams of live pages; applies with rate limits off too": (

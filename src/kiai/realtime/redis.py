@@ -25,6 +25,7 @@ Keys, below `kiai:`
   once                  sorted set, once-keys by their end in seconds
   bk  bk:u  bk:n        buckets: hash of the times at which they are full, sorted set by last use, the last number
   h:KEY                 hash, a lease: holder and end in seconds
+  n  n:n                the last names of changes for workers (changes.py), and the number of the last one
 
 Times are Redis's own, which all workers share. Only stashes, leases and unfinished rebuilds of ranks have a TTL; a
 session has none, because its end has consequences that a job must carry out. All data that Redis can lose is derived
@@ -47,6 +48,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from kiai.clock import Clock
 from kiai.measuring import PoolUsage, Timings
+from kiai.realtime.buckets import TokenBuckets
+from kiai.realtime.changes import CHANGES_READ_MAX, FOLLOW_S, NEVER, SEEN_EVERY_S, ChangesOfState, KnownSession
 from kiai.realtime.connecting import CONNECTIONS_MAX, TIMEOUT_S, PrimaryWatch, connect, reason_of
 from kiai.realtime.port import (
     AROUND_MAX,
@@ -83,6 +86,7 @@ SCRIPTS: Final = (
     "change",
     "close",
     "poll",
+    "news",
     "sessions",
     "feed",
     "match",
@@ -102,6 +106,7 @@ COMMANDS_PER_SEND: Final = 256
 WAITING_MAX: Final = 10_000
 RANKS_PER_CALL: Final = 1_000  # Redis serves nobody else while a script runs
 CACHED_SESSIONS_MAX: Final = 20_000
+SEEN_AT_ONCE: Final = 1_000  # sessions that one call marks as seen
 ROUNDING_SLACK: Final = 0.001  # see buckets.py
 STATUS_BOUND: Final = (1, 1)  # a placeholder: `append` in common.lua ignores the bounds of statuses
 
@@ -111,21 +116,33 @@ _entry: Final = msgspec.msgpack.Decoder(tuple[bytes, int, int, bytes]).decode
 
 
 class RedisRealtime:
-    """The port's adapter for several workers. `now` returns seconds and replaces Redis's clock in tests."""
+    """The port's adapter for several workers.
 
-    def __init__(self, redis: Redis, clock: Clock, *, now: Callable[[], float] | None = None) -> None:
+    `now` returns seconds and replaces Redis's clock in tests. `seen_every_s`: how often Redis learns of the polls of a
+    session that are answered without it. No session is listed as idle too early for it.
+    """
+
+    def __init__(
+        self, redis: Redis, clock: Clock, *, now: Callable[[], float] | None = None, seen_every_s: float = 0.0
+    ) -> None:
         self._redis = redis
         self._now_ms = clock.now_ms
+        self._monotonic = clock.monotonic
+        self._seen_every_s = seen_every_s
+        self._changes = ChangesOfState()
+        self._failures = 0  # of the pipeline, at the last look at the changes
+        self._unrecorded: dict[str, None] = {}  # tokens of sessions whose poll Redis does not know yet
+        self._local_buckets = TokenBuckets(clock.monotonic, CACHED_SESSIONS_MAX)
         self._now = now
         self._pipeline = _Pipeline(redis)
         # PERF: decoded sessions with their versions. A poll names the version it has and usually receives no Struct.
-        self._cached_sessions: OrderedDict[str, tuple[bytes, Session]] = OrderedDict()
+        self._cached_sessions: OrderedDict[str, KnownSession] = OrderedDict()
         self._locks: dict[str, _LocalLock] = {}
 
     @classmethod
     def connect(cls, url: str, clock: Clock) -> "RedisRealtime":
         """Create the adapter for a URL (redis_url.py). The first call connects. Raises Refused."""
-        return cls(connect(url), clock)
+        return cls(connect(url), clock, seen_every_s=SEEN_EVERY_S)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -192,7 +209,7 @@ class RedisRealtime:
 
     async def append(self, entries: Sequence[Entry], *, unless_online: int = 0) -> None:
         if entries:
-            await self._run("append", unless_online or "", *_entry_arguments(entries))
+            self._changes.note(entries, await self._run("append", unless_online or "", *_entry_arguments(entries)))
 
     async def followers(self, topics: Sequence[str]) -> list[int]:
         # The pipeline sends these in one round trip.
@@ -237,6 +254,7 @@ class RedisRealtime:
         self._cached_sessions.pop(session.token, None)
         if not opened:
             raise TooMany("sessions", SESSIONS_MAX)
+        self._changes.note((*arrival, *entries), opened)
 
     async def session(self, token: str) -> Session:
         return (await self._read(token))[1]
@@ -253,7 +271,7 @@ class RedisRealtime:
             after, entries = rule(before)
             assert (after.token, after.user_id, after.hidden) == (before.token, before.user_id, before.hidden)
             left, joined = sorted(before.follows - after.follows), sorted(after.follows - before.follows)
-            changed = await self._run(
+            number, changed = await self._run(
                 "change",
                 token,
                 version,
@@ -266,6 +284,7 @@ class RedisRealtime:
                 *_entry_arguments(entries),
             )
             if changed == 1:
+                self._changes.note(entries, number, token)
                 return after
             if changed == 2:  # a session follows `unless_followed`
                 return before
@@ -281,27 +300,71 @@ class RedisRealtime:
 
     async def poll(self, token: str, most_bytes: int = POLL_BYTES_MAX) -> tuple[Session, list[Entry]]:
         known = self._cached_sessions.get(token)
+        epoch, now_s = self._changes.epoch, self._monotonic()
         answer = await self._run(
-            "poll", self._time(), token, most_bytes, known[0] if known else "", CROWDED_ABOVE, self._now_ms()
+            "poll", self._time(), token, most_bytes, known.version if known else "", CROWDED_ABOVE, self._now_ms()
         )
         if answer[0] == -1:
             self._cached_sessions.pop(token, None)
             raise SessionGone
         if answer[0] == -2:
             raise FellBehind(answer[1].decode())
-        version, data, entries = answer
+        version, data, entries, changes, complete = answer
         if data is not None:
-            known = self._cached_sessions[token] = (b"%d" % version, _session(data))
+            known = self._cached_sessions[token] = KnownSession(b"%d" % version, _session(data))
             while len(self._cached_sessions) > CACHED_SESSIONS_MAX:
                 self._cached_sessions.popitem(last=False)
         assert known is not None  # the script omits the Struct only for the version in `known`
-        return known[1], [_decoded_entry(entries[n], entries[n + 1]) for n in range(0, len(entries), 2)]
+        known.at, known.epoch, known.revision = changes if complete else NEVER, epoch, NEVER
+        known.polled_s = known.seen_s = now_s
+        return known.session, [_decoded_entry(entries[n], entries[n + 1]) for n in range(0, len(entries), 2)]
+
+    # --- polls without Redis (changes.py)
 
     def ready_session(self, token: str) -> Session | None:
-        return None
+        known = self._cached_sessions.get(token)
+        if known is None or token in self._locks:
+            return None
+        if not self._changes.is_unchanged(known, self._monotonic(), self._now_ms()):
+            return None
+        return known.session
 
     def poll_at_once(self, token: str) -> list[Entry]:
-        raise AssertionError("no session is ready")
+        known = self._cached_sessions[token]
+        now_s = self._monotonic()
+        if now_s - known.seen_s >= self._seen_every_s:
+            known.seen_s = now_s
+            self._unrecorded[token] = None
+        return []
+
+    async def follow(self) -> None:
+        """Read the changes until cancelled. Without it every poll goes to Redis."""
+        while True:
+            pause_s = FOLLOW_S
+            try:
+                await self.read_changes()
+            except StateUnavailable:
+                pause_s = UNAVAILABLE_S / 4
+            await asyncio.sleep(pause_s)
+
+    async def read_changes(self) -> None:
+        """Read the changes since the last call, and record the polls that Redis does not know of."""
+        # A failed call may mean another server, which may lack the last changes of the one before.
+        if self._failures != self._pipeline.failures:
+            self._failures = self._pipeline.failures
+            self._changes.forget()
+        asked_s = self._monotonic()
+        tokens = list(self._unrecorded)[:SEEN_AT_ONCE]
+        for token in tokens:
+            del self._unrecorded[token]
+        try:
+            number, online, names = await self._run(
+                "news", self._time(), self._changes.position, CHANGES_READ_MAX, *tokens
+            )
+        except StateUnavailable:
+            self._unrecorded = dict.fromkeys(tokens) | self._unrecorded
+            raise
+        self._changes.read(asked_s, number, names, online)
 
     async def sessions_of(self, user_id: int) -> list[Session]:
         return _in_order(await self._run("sessions", "of", user_id))
@@ -319,10 +382,11 @@ class RedisRealtime:
         seen, now = await asyncio.gather(self._call("ZSCORE", f"{PREFIX}seen", token), self._now_s())
         if seen is None:
             raise SessionGone
-        return max(0.0, now - float(seen))  # a poll may come between the two commands
+        # A poll may come between the two commands. Polls since `seen_every_s` may have no record.
+        return max(0.0, now - float(seen) - self._seen_every_s)
 
     async def idle_sessions(self, idle_s: float, most: int = 1_000) -> list[str]:
-        since = await self._now_s() - idle_s
+        since = await self._now_s() - (idle_s and idle_s + self._seen_every_s)
         tokens = await self._call("ZRANGEBYSCORE", f"{PREFIX}seen", "-inf", repr(since), "LIMIT", 0, most)
         return [token.decode() for token in tokens]
 
@@ -373,8 +437,9 @@ class RedisRealtime:
             changed, entries = rule(msgspec.msgpack.decode(before, type=kind))
             after = b"" if changed is None else _encode(changed)
             # Compares bytes: a match has no version of its own, and equal bytes are the same match.
-            stored = await self._run("match", "change", match_id, before, after, *_entry_arguments(entries))
+            number, stored = await self._run("match", "change", match_id, before, after, *_entry_arguments(entries))
             if stored == 1:
+                self._changes.note(entries, number)
                 return changed
             if stored < 0:
                 raise MatchGone(match_id)
@@ -407,7 +472,12 @@ class RedisRealtime:
 
     async def once(self, key: str, for_s: float, entries: Sequence[Entry] = ()) -> bool:
         assert for_s > 0
-        return bool(await self._run("once", self._time(), key, repr(for_s), ONCE_KEYS_MAX, *_entry_arguments(entries)))
+        number, first = await self._run(
+            "once", self._time(), key, repr(for_s), ONCE_KEYS_MAX, *_entry_arguments(entries)
+        )
+        if first:
+            self._changes.note(entries, number)
+        return bool(first)
 
     async def lease(self, key: str, holder: str, for_s: float) -> bool:
         return bool(await self._run("lease", self._time(), key, holder, repr(for_s)))
@@ -423,7 +493,8 @@ class RedisRealtime:
         return RateLimitResult(bool(granted), limit, int(float(left) + ROUNDING_SLACK), float(seconds))
 
     def consume_at_once(self, bucket: str, *, limit: int, period_s: float, burst: int | None = None, cost: int) -> bool:
-        return False
+        # In this worker: such a poll asks nothing of the others.
+        return self._local_buckets.consume(bucket, limit=limit, period_s=period_s, burst=burst, cost=cost).granted
 
     async def refund(self, bucket: str, *, limit: int, period_s: float, cost: int = 1) -> None:
         await self._run("refund", self._time(), bucket, limit, repr(period_s), cost)
@@ -438,6 +509,9 @@ class _Pipeline:
         self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[Any]]] = []
         self._sending: set[asyncio.Task[None]] = set()
         self._scheduled = False
+        self.failures = 0
+        """Sendings without an answer, and changes of the primary."""
+        self._primary: object = None
         self._failed = False  # whether the last call that ended has failed
         self._timed_out = False  # whether no call was answered since a timeout
         self._unavailable_until = 0.0
@@ -502,9 +576,11 @@ class _Pipeline:
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 primary = await self._watch.primary(after_failure=self._failed)
+                self._look_at(primary)
                 answers = await pipeline.execute(raise_on_error=False)
                 if await self._watch.has_changed(primary, perf_counter() - began):
                     answers = [StateUnavailable("another server is the primary now")] * len(batch)
+                    self.failures += 1
             self._failed = self._timed_out = False
         except (RedisError, OSError, TimeoutError) as error:
             self._failed = True
@@ -515,6 +591,7 @@ class _Pipeline:
                     self._unavailable_until = asyncio.get_running_loop().time() + UNAVAILABLE_S
                 self._timed_out = elsewhere = True
             answers = [StateUnavailable(reason_of(error))] * len(batch)
+            self.failures += 1
         except asyncio.CancelledError:
             # The server stops. The callers still get an answer; without one they would wait forever.
             answers = [StateUnavailable("it is closed")] * len(batch)
@@ -535,7 +612,14 @@ class _Pipeline:
             else:
                 future.set_result(answer)
         if elsewhere:
+            self.failures += 1
             await self._drop_idle()
+
+    def _look_at(self, primary: object) -> None:
+        # A new primary may lack the last changes of the one before, also if no call has failed.
+        if primary is not None and primary != self._primary:
+            self._primary = primary
+            self.failures += 1
 
     async def _drop_idle(self) -> None:
         """Close the unused connections, so that the next calls connect to the server that is the primary then."""

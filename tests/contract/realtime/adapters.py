@@ -37,6 +37,35 @@ async def memory_at_once(clock: Clock) -> AsyncIterator[Realtime]:
     yield _MemoryAtOnce(clock)
 
 
+class _RedisAtOnce(RedisRealtime):
+    """Reads the changes before each poll and answers it without Redis where the session is ready, as workers do."""
+
+    async def poll(self, token: str, most_bytes: int = POLL_BYTES_MAX) -> tuple[Session, list[Entry]]:
+        await self.read_changes()
+        session = self.ready_session(token) if most_bytes == POLL_BYTES_MAX else None
+        return await super().poll(token, most_bytes) if session is None else (session, self.poll_at_once(token))
+
+    async def idle_s(self, token: str) -> float:
+        await self.read_changes()
+        return await super().idle_s(token)
+
+    async def idle_sessions(self, idle_s: float, most: int = 1_000) -> list[str]:
+        await self.read_changes()
+        return await super().idle_sessions(idle_s, most)
+
+
+@asynccontextmanager
+async def redis_at_once(clock: Clock) -> AsyncIterator[Realtime]:
+    """Open a state in a real Redis, and poll it as a worker does that follows the changes."""
+    client: Redis = Redis.from_url(a_redis().url)
+    await client.flushall()
+    realtime = _RedisAtOnce(client, clock, now=clock.monotonic)
+    try:
+        yield realtime
+    finally:
+        await realtime.close()
+
+
 def strictly(adapter: Adapter) -> Adapter:
     """Wrap an adapter with the strict wrapper."""
 
@@ -70,7 +99,7 @@ async def _emptied(server: RedisServer, clock: Clock) -> AsyncIterator[Realtime]
 
 
 PLAIN: Final[dict[str, Adapter]] = {"memory": memory, "redis": redis}
-AT_ONCE: Final[dict[str, Adapter]] = {"memory at once": memory_at_once}
+AT_ONCE: Final[dict[str, Adapter]] = {"memory at once": memory_at_once, "redis at once": redis_at_once}
 ADAPTERS: Final[dict[str, Adapter]] = (
     PLAIN | AT_ONCE | {f"strict {name}": strictly(adapter) for name, adapter in PLAIN.items()} | {"valkey": valkey}
 )

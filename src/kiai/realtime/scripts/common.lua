@@ -28,10 +28,22 @@ local function skips(topic)
   return permanent(topic) or string.sub(topic, 1, 7) == 'frames:'
 end
 
+-- The number of the last change that this script has logged, 0 if it has logged none.
+local changes = 0
+
+-- Logs the name of something that a poll may have to return: a topic, '~' and a token, '@' and the author of a status
+-- (changes.py). The list has the last 4096 names, and up to 255 more.
+local function changed(name)
+  redis.call('RPUSH', P .. 'n', name)
+  changes = redis.call('INCR', P .. 'n:n')
+  if changes % 256 == 0 then redis.call('LTRIM', P .. 'n', -4096, -1) end
+end
+
 -- Appends the entries at `args[at]` and returns the index after them. The first value is the number of entries. Each
 -- has six values: topic, author, size of the body, maximum of entries and of bytes in the topic, the encoded entry.
 local function append(args, at)
   local count = tonumber(args[at])
+  local last
   at = at + 1
   for _ = 1, count do
     local topic, author, size = args[at], args[at + 1], tonumber(args[at + 2])
@@ -42,6 +54,7 @@ local function append(args, at)
       local number = redis.call('INCR', P .. 'b:n')
       redis.call('ZADD', P .. 'b', number, author)
       redis.call('HSET', P .. 'b:e', author, blob)
+      changed('@' .. author)
     else
       local meta = topic_key(topic, 'm')
       local state = redis.call('HMGET', meta, 'first', 'end', 'bytes')
@@ -59,6 +72,8 @@ local function append(args, at)
           first = first + 1
         end
         redis.call('HSET', meta, 'first', first, 'end', stop, 'bytes', bytes)
+        if topic ~= last and not permanent(topic) then changed(topic) end
+        last = topic
       end
     end
   end
@@ -116,6 +131,7 @@ local function close(token)
   local data, user, visible = session[1], session[2], session[3]
   for _, topic in ipairs(redis.call('HKEYS', P .. 'c:' .. token)) do unfollow(token, visible, topic) end
   redis.call('DEL', key, P .. 'c:' .. token)
+  changed('~' .. token)
   redis.call('ZREM', P .. 'seen', token)
   redis.call('SREM', P .. 'u:' .. user, token)
   -- The status belongs to the user: it stays while the user has another session.

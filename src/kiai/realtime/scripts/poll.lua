@@ -1,7 +1,8 @@
 -- Returns what a session has not read, moves its cursors and marks it as seen.
 -- ARGV: now, token, maximum of bytes, version that the worker has cached ('' for none), number of players above which
 --       statuses are pushed by interest, unix ms.
--- Returns {version, Struct (nil if the worker has this version), topic, entry, topic, entry, ...}
+-- Returns {version, Struct (nil if the worker has this version), {topic, entry, topic, entry, ...}, number of changes so
+--          far (changes.py), 1 if nothing is unread now}
 --       | {-1} no such session | {-2, topic} the session missed entries of this topic.
 --
 -- PERF: runs about once a second for each session. A poll without new entries costs one HMGET per followed topic.
@@ -12,6 +13,7 @@ if not session[1] then return {-1} end
 local version, user, status_cursor, filter = session[1], session[2], session[3], session[4]
 redis.call('ZADD', P .. 'seen', time_of(ARGV[1]), token)
 local unread = {}
+local complete = 1
 local cursors = redis.call('HGETALL', P .. 'c:' .. token)
 for n = 1, #cursors, 2 do
   local topic, cursor = cursors[n], tonumber(cursors[n + 1])
@@ -45,6 +47,7 @@ for n = 1, #cursors, 2 do
     end
     redis.call('HSET', P .. 'c:' .. token, topic, cursor)
   end
+  if cursor ~= stop then complete = 0 end
 end
 -- Statuses: the same rule as `status_interest` in port.py. It is repeated here because the worker would otherwise need
 -- a second round trip, between which the cursor could move.
@@ -87,4 +90,4 @@ end
 -- PERF: the Struct is the largest value of the reply and rarely changes.
 local data = false
 if version ~= known then data = redis.call('HGET', key, 'd') end
-return {tonumber(version), data, unread}
+return {tonumber(version), data, unread, tonumber(redis.call('GET', P .. 'n:n') or '0'), complete}
