@@ -702,19 +702,22 @@ class ClanActs:
         if self._limiter is None:
             yield
             return
-        bucket = f"clan-codes:{user_id}"
         # Consumed before the code is checked, so that guesses that arrive at the same time are all counted.
-        taken = await self._limiter.consume(bucket, limit=WRONG_CODES_PER_HOUR, period_s=3_600.0)
+        taken = await self._limiter.consume(f"clan-codes:{user_id}", limit=WRONG_CODES_PER_HOUR, period_s=3_600.0)
         if not taken.granted:
             raise LacksRole("too many wrong codes: try again in an hour")
         try:
             yield
         except LacksRole:
             raise
-        except KiaiError:  # e.g. a full clan: the answer says nothing about the code
-            await self._limiter.refund(bucket, limit=WRONG_CODES_PER_HOUR, period_s=3_600.0)
+        except KiaiError:  # e.g. the server is busy
+            await self._refund_guess(user_id)
             raise
-        await self._limiter.refund(bucket, limit=WRONG_CODES_PER_HOUR, period_s=3_600.0)
+        await self._refund_guess(user_id)
+
+    async def _refund_guess(self, user_id: int) -> None:
+        if self._limiter is not None:
+            await self._limiter.refund(f"clan-codes:{user_id}", limit=WRONG_CODES_PER_HOUR, period_s=3_600.0)
 
 
 def _looks_like_code(code: str) -> bool:
