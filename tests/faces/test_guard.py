@@ -1,6 +1,7 @@
 """The request guard, tested with raw sockets against a real server in a thread."""
 
 import asyncio
+import contextlib
 import http.client
 import json
 import select
@@ -36,6 +37,7 @@ LIMITS: Final = GuardLimits(
 DEADLINE_S: Final = 5.0
 PIECE: Final = bytes(64 * 1024)
 LARGE_PIECES: Final = 256
+WHOLE: Final = 8 * 1024 * 1024  # more than the buffers of the system take
 CHUNKED: Final = b"Transfer-Encoding: chunked"
 VALID: Final = b"GET /good HTTP/1.1\r\nHost: kiai.example\r\n\r\n"
 
@@ -61,6 +63,10 @@ class App:
         path = scope["path"]
         if path == "/large":
             await self._large(send)
+            return
+        if path.endswith("/whole"):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": bytes(WHOLE)})
             return
         if path in ("/gated", "/gated-started", "/gated-deaf"):
             if path == "/gated-started":
@@ -769,6 +775,50 @@ def test_slow_reader_gets_the_whole_answer(server: Running) -> None:
 
     assert refused == 0
     assert connections == 1
+
+
+@contextmanager
+def unread_answers(server: Running, number: int, version: bytes = b"1.1") -> Iterator[list[bytes]]:
+    """Ask for a large answer on each of some connections, and read only the status of each."""
+    with contextlib.ExitStack() as opened:
+        clients = [opened.enter_context(connected(server, buffer_bytes=4_096)) for _ in range(number)]
+        statuses = []
+        for client in clients:
+            client.sendall(get(b"/whole").replace(b"HTTP/1.1", b"HTTP/" + version))
+            statuses.append(client.recv(12))
+        yield statuses
+
+
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])  # the server closes the connection after an answer to HTTP/1.0
+def test_unread_answers_of_an_address_take_bounded_memory(version: bytes) -> None:
+    limits = msgspec.structs.replace(LIMITS, unread_s=60.0, loopback=(), answers_bytes_per_address=20 * 1024 * 1024)
+    with serving(limits) as server, unread_answers(server, 10, version) as statuses:
+        assert 2 <= statuses.count(b"HTTP/1.1 200") <= 4
+        assert set(statuses) == {b"HTTP/1.1 200", b"HTTP/1.1 503"}
+        with connected(server) as client:
+            assert ask(client, VALID).status == 200
+            refused = ask(client, get(b"/whole"))
+            assert refused.headers["retry-after"] == "5"
+            assert json.loads(refused.body) == {"status": "Earlier answers to this address wait to be read."}
+            assert json.loads(ask(client, get(b"/v2/whole")).body)["code"] == "unavailable"
+        with connected(server, source="127.0.0.2") as neighbour:
+            answer = ask(neighbour, get(b"/whole"))
+        assert (answer.status, len(answer.body)) == (200, WHOLE)
+        assert eventually(lambda: server.ledger.refused["answer_budget"] == statuses.count(b"HTTP/1.1 503") + 2)
+
+
+def test_all_unread_answers_take_bounded_memory() -> None:
+    limits = msgspec.structs.replace(LIMITS, unread_s=60.0, answers_bytes=20 * 1024 * 1024)
+    with serving(limits) as server, unread_answers(server, 10) as statuses:
+        assert 2 <= statuses.count(b"HTTP/1.1 200") <= 4
+
+
+def test_reader_slower_than_the_minimum_is_disconnected() -> None:
+    limits = msgspec.structs.replace(LIMITS, unread_s=60.0, answer_grace_s=0.3)
+    with serving(limits) as server, unread_answers(server, 1) as statuses:
+        assert statuses == [b"HTTP/1.1 200"]
+        assert eventually(lambda: server.ledger.refused["unread"] == 1)
+        assert eventually(lambda: not server.ledger.connections)
 
 
 # --- how many -------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from kiai.documents import stored as stored_texts
 from kiai.entry import passkeys, second_factors, security, tokens
 from kiai.entry import registration as entry_registration
 from kiai.entry.tokens import TokenKind
-from kiai.faces import forms, guard, streams
+from kiai.faces import forms, guard, single_write, streams
 from kiai.faces.api import copies
 from kiai.faces.api import gateway as api_gateway
 from kiai.faces.api.v1 import account
@@ -144,6 +144,11 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
         GUARD.paced_bytes_per_s / MIB,
     ),
     "transfer rate of such a body while others wait": (GUARD.contended_bytes_per_s / KIB, GUARD.contended_s),
+    f"memory for responses above {single_write.JOINED_MAX // KIB} KiB that clients have not read, without streams": (
+        GUARD.answers_bytes / MIB,
+        GUARD.answers_bytes_per_address / MIB,
+    ),
+    "rate at which a client reads such a response": (GUARD.answer_bytes_per_s / KIB, GUARD.answer_grace_s),
     "missing or repeated `Host` header, contradictory lengths, malformed chunks": (),
     "path with `..`, an encoded slash, a backslash, NUL, or invalid UTF-8": (),
     "pipelined requests waiting on one connection": (GUARD.pipelined,),

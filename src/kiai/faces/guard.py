@@ -17,6 +17,8 @@ bounds incomplete heads, chunk lines and trailers, which the parser would otherw
 Memory: `body_budget.py` bounds all bodies together. A large body reserves its whole length before the guard reads the
 rest, and releases it when its answer has left.
 
+`answer_budget.py` bounds the large answers that clients have not read.
+
 Rate: the guard reads large bodies at a rate per network. This includes input that nobody uses: the rest of a body whose
 answer has left, and what follows a refusal. At full speed, uvloop would read up to 8 MB of a connection in one turn.
 
@@ -33,7 +35,6 @@ See docs/spec/security.md#requests.
 import asyncio
 import re
 import secrets
-import sys
 from collections import Counter
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network
@@ -46,16 +47,15 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from kiai.faces.answer_budget import REFUSED as ANSWER_REFUSED
+from kiai.faces.answer_budget import AnswerBudget
+from kiai.faces.answer_budget import unread_bytes as unread_bytes_of
 from kiai.faces.asgi import Scope
 from kiai.faces.body_budget import BodyBudget
 from kiai.faces.quick import BODY_MAX as QUICK_BODY_MAX
 from kiai.faces.quick import Encoder, QuickAnswer
 from kiai.faces.single_write import SingleWriteCycle
 from kiai.networks import Network, forwarded_address, is_within, network_of
-
-if sys.platform == "linux":
-    from fcntl import ioctl
-    from termios import TIOCOUTQ
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -88,6 +88,10 @@ class GuardLimits(msgspec.Struct, frozen=True):
     paced_bytes_per_s: int = 16 * MIB  # at which the bodies of one address above `free_body_bytes` are read together
     budget_wait_s: float = 5.0
     contended_bytes_per_s: int = 32 * KIB  # the minimum rate while other bodies wait for memory
+    answers_bytes: int = 160 * MIB
+    answers_bytes_per_address: int = 24 * MIB
+    answer_bytes_per_s: int = 8 * KIB  # the minimum at which a client reads an answer above 64 KiB
+    answer_grace_s: float = 10.0
     contended_s: float = 3.0  # a sender may be slower than `contended_bytes_per_s` for this time
     pipelined: int = 100
     idle_s: float = 75.0
@@ -130,8 +134,8 @@ REFUSALS: Final[dict[str, tuple[int, str]]] = {
 UNREAD: Final = "unread"
 HANDSHAKE_SLOW: Final = "handshake_slow"
 HANDSHAKES: Final = "handshakes"
-UNANSWERED: Final = (UNREAD, HANDSHAKE_SLOW, HANDSHAKES)
-"""Reasons for which a connection is closed without an answer."""
+UNANSWERED: Final = (UNREAD, HANDSHAKE_SLOW, HANDSHAKES, ANSWER_REFUSED)
+"""Reasons without an answer of the guard: the connection is closed, or the cycle answers."""
 RETRY_AFTER_S: Final = 5
 
 
@@ -178,6 +182,7 @@ class Ledger:
         self._handshakes: dict[GuardedProtocol, str | None] = {}
         self._handshakes_by_address: Counter[str] = Counter()
         self.bodies = BodyBudget(limits)
+        self.answers = AnswerBudget(limits)
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -247,6 +252,10 @@ class Ledger:
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = loop.call_later(self.limits.sweep_s, self._sweep, loop)
         self.bodies.forget_rates(loop.time())
+        for transport in self.answers.find_slow_readers(self.limits.sweep_s):
+            self.refused[UNREAD] += 1
+            transport.abort()
+        self.refused[ANSWER_REFUSED] = self.answers.refused
         # A copy: a check may close its connection, which changes both collections.
         for connection in (*self._open, *self.surplus):
             connection.check_timeouts()
@@ -473,7 +482,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _begin_cycle(self, scope: Scope, *, keep_alive: bool) -> None:
         """Answer the request the ordinary way: with a cycle, and a task as soon as the earlier answers are complete."""
         before = self.cycle
-        self.cycle = SingleWriteCycle(
+        self.cycle = cycle = SingleWriteCycle(
             scope=scope,  # type: ignore[arg-type]
             transport=self.transport,
             flow=self.flow,
@@ -486,6 +495,7 @@ class GuardedProtocol(HttpToolsProtocol):
             keep_alive=keep_alive,
             on_response=self.on_response_complete,
         )
+        cycle.answers = self.ledger.answers
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:
@@ -700,7 +710,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _is_client_stalled(self) -> bool:
         # The backlog has not shrunk since the last sweep: the client read nothing, or less than the answer added.
-        unread_bytes = _unread_bytes(self.transport)
+        unread_bytes = unread_bytes_of(self.transport)
         if unread_bytes and 0 < self.unread_bytes <= unread_bytes:
             self.unread_s += self.limits.sweep_s
         else:
@@ -795,16 +805,6 @@ def _disconnect(cycle: RequestResponseCycle) -> None:
         cycle.disconnected = True
         cycle.waiting_for_100_continue = False
         cycle.message_event.set()
-
-
-def _unread_bytes(transport: asyncio.Transport) -> int:
-    unread_bytes = transport.get_write_buffer_size()
-    if unread_bytes and sys.platform == "linux":
-        # Linux accepts more bytes only when a third of its send buffer is free. With a slow reader that takes minutes,
-        # during which our own buffer does not shrink although the client reads. So the system's buffer is added.
-        socket = transport.get_extra_info("socket")
-        unread_bytes += int.from_bytes(ioctl(socket.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder)
-    return unread_bytes
 
 
 def _head_bytes(target: bytes, headers: list[tuple[bytes, bytes]]) -> int:

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from kiai.faces.answer_budget import AnswerBudget, busy
 from kiai.faces.asgi import ClientGone, Headers
 
 JOINED_MAX: Final = 64 * 1024
@@ -32,6 +33,7 @@ class SingleWriteCycle(RequestResponseCycle):
 
     status_sent: int | None = None
     open_ended = False
+    answers: AnswerBudget | None = None
     _head: Any = None
     _chunked = False
     _empty = False
@@ -84,6 +86,8 @@ class SingleWriteCycle(RequestResponseCycle):
         head, self._head = self._head, None
         if head is None:
             raise RuntimeError("a body without a head")
+        if len(body) > JOINED_MAX and not more and not self._has_memory_for(body):
+            head, body = busy(self.scope, head)
         status = head["status"]
         headers = (*self.default_headers, *head.get("headers", ()))
         lines = [STATUS_LINE[status]]
@@ -132,6 +136,12 @@ class SingleWriteCycle(RequestResponseCycle):
             self.transport.write(text)
             self.transport.write(body)
         self.status_sent = status
+
+    def _has_memory_for(self, body: bytes) -> bool:
+        """Return whether the whole body may wait in memory until the client has read it."""
+        if self.answers is None or self.scope["method"] == "HEAD":
+            return True
+        return self.answers.admits(self.transport, len(body), self.scope)
 
     def _write_piece(self, body: bytes, more: bool) -> None:
         # The answer to HEAD, or a 204 or 304.
