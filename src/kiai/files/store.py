@@ -1,12 +1,15 @@
 """The file store over obstore: a local folder or an S3 bucket.
 
 The local `put` of obstore renames without fsync (traced with version 0.12), so an acknowledged replay could be an empty
-file after a power cut. This module therefore writes local files itself: a temporary file in the same folder, fsync,
-rename, fsync of the folder. A temporary file has the name `name#digits`, as those of obstore, so listings omit it.
+file after a power cut. This module therefore writes local files itself. A new one has no name until its data is on the
+disk: O_TMPFILE, fsync, link, fsync of the folder. One that replaces another, and every one where the system has no
+O_TMPFILE, begins as a temporary file in the same folder: fsync, rename, fsync of the folder. A temporary file has the
+name `name#digits`, as those of obstore, so listings omit it.
 """
 
 import asyncio
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -49,6 +52,8 @@ _S3_VARIABLES: Final = {
 _S3_KEYS: Final = (_S3_VARIABLES["access_key_id"], _S3_VARIABLES["secret_access_key"])
 _CHECK_KEY: Final = "check"
 _CHECK_DATA: Final = b"kiai\n"
+_UNNAMED: Final = os.O_TMPFILE | os.O_WRONLY if hasattr(os, "O_TMPFILE") else None
+_NO_UNNAMED: Final = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.EPERM, errno.EXDEV)
 _TEMPORARY: Final = re.compile(r".+#[0-9]+")
 
 
@@ -212,6 +217,7 @@ class _LocalWrites:
         # PERF: Folders whose entries are known to be on disk, so that most writes sync only the file and its folder.
         # Bounded by the number of folders in our keys.
         self._created = {folder}
+        self._can_link = True  # until it fails
 
     def pool(self) -> PoolUsage:
         """Return the number of threads and how many of them are writing."""
@@ -235,6 +241,8 @@ class _LocalWrites:
             # The lock: another thread must not use a folder that exists but whose entry is not on disk yet.
             with self._creating:
                 self._create(folder)
+        if isinstance(data, bytes) and self._write_new(folder, path, data):
+            return
         # A random name: two writes of the same key do not share a temporary file.
         temporary = f"{path}#{secrets.randbits(63)}"  # PERF: a text, because a Path costs 20 us here
         try:
@@ -254,6 +262,38 @@ class _LocalWrites:
                 os.unlink(temporary)
             raise
         _sync(folder)
+
+    def _write_new(self, folder: Path, path: Path, data: bytes) -> bool:
+        """Store a new file, and return whether that was possible: not if it exists, nor on some file systems."""
+        # PERF: 260 us of CPU time instead of 400, and 5 ms instead of 8 on a disk: the folder changes once.
+        if _UNNAMED is None or not self._can_link or path.exists():
+            return False
+        try:
+            in_folder = os.open(folder, os.O_RDONLY)
+            try:
+                handle = os.open(".", _UNNAMED, 0o666, dir_fd=in_folder)
+                try:
+                    rest = memoryview(data)
+                    while rest:
+                        rest = rest[os.write(handle, rest) :]
+                    os.fsync(handle)
+                    os.link(f"/proc/self/fd/{handle}", path.name, dst_dir_fd=in_folder, follow_symlinks=True)
+                finally:
+                    os.close(handle)
+                os.fsync(in_folder)
+            finally:
+                os.close(in_folder)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            # Without O_TMPFILE, without /proc, or a folder that an operator removed. Others fail the other way, too.
+            if error.errno in _NO_UNNAMED:
+                self._can_link = False
+                return False
+            if error.errno == errno.ENOENT:
+                return False
+            raise
+        return True
 
     def _create(self, folder: Path) -> None:
         """Create a folder and its parents, and sync their entries."""

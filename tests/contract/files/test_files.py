@@ -1,11 +1,13 @@
 """The guarantees of `kiai.files.port` for all adapters, and those of the local folder."""
 
 import asyncio
+import errno
 import os
 import resource
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from obstore.store import MemoryStore
@@ -241,19 +243,25 @@ def test_every_method_rejects_invalid_keys(files: Files, text: str) -> None:
 # --- the local folder -----------------------------------------------------------------------------------------------
 
 
-def test_put_syncs_the_file_before_the_rename_and_the_folder_before_it_returns(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("has_unnamed_files", [True, False])
+def test_put_syncs_the_file_before_it_has_its_name_and_the_folder_before_it_returns(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, has_unnamed_files: bool
 ) -> None:
     files = FileStore.local(folder)
     happened: list[str] = []
-    fsync, replace = os.fsync, os.replace
+    fsync, replace, link = os.fsync, os.replace, os.link
 
     def noted_fsync(handle: int) -> None:
         fsync(handle)
         inode = os.fstat(handle).st_ino
-        happened.append(
-            next(str(p.relative_to(folder)) for p in [folder, *folder.rglob("*")] if p.stat().st_ino == inode)
-        )
+        named = [str(p.relative_to(folder)) for p in [folder, *folder.rglob("*")] if p.stat().st_ino == inode]
+        happened.append(named[0] if named else "unnamed")
+
+    def noted_link(source: str, target: str, **options: Any) -> None:
+        if not has_unnamed_files:
+            raise OSError(errno.EOPNOTSUPP, "this file system has no unnamed files")
+        link(source, target, **options)
+        happened.append(f"link {target}")
 
     def noted_replace(source: Path, target: Path) -> None:
         replace(source, target)
@@ -261,13 +269,20 @@ def test_put_syncs_the_file_before_the_rename_and_the_folder_before_it_returns(
 
     monkeypatch.setattr(os, "fsync", noted_fsync)
     monkeypatch.setattr(os, "replace", noted_replace)
+    monkeypatch.setattr(os, "link", noted_link)
     asyncio.run(files.put(KEY, b"frames"))
     first, happened[:] = list(happened), []
     asyncio.run(files.put(KEY, b"more frames"))
+    assert asyncio.run(files.get(KEY)) == b"more frames"
 
+    renamed = [KEY, f"rename {KEY}", "replays/3f"]
     assert first[:2] == [".", "replays"], "the entries of new folders"
-    assert [happened[0].partition("#")[0], *happened[1:]] == [KEY, f"rename {KEY}", "replays/3f"]
-    assert [first[2].partition("#")[0], *first[3:]] == [KEY, f"rename {KEY}", "replays/3f"]
+    if has_unnamed_files:
+        assert first[2:] == ["unnamed", "link 3f0c", "replays/3f"]
+    else:
+        assert first[2] == "unnamed"
+        assert [first[3].partition("#")[0], *first[4:]] == renamed
+    assert [happened[0].partition("#")[0], *happened[1:]] == renamed
 
 
 def test_large_file_is_streamed_in_chunks(folder: Path) -> None:
