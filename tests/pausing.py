@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from tests.patience import patiently
 
-from kiai.storage.port import Command, Database, Query, Transaction, Value
+from kiai.storage.port import Command, Database, Query, Read, Transaction, Value
 from kiai.storage.postgres import PostgresDatabase
 
 R = TypeVar("R")
@@ -63,6 +63,7 @@ class Pause:
 class _PausingTransaction:
     def __init__(self, tx: Transaction, pause: Pause) -> None:
         self._tx = tx
+        self.reads_ahead = tx.reads_ahead
         self._pause = pause
 
     async def one(self, query: Query[R], **params: Value) -> R | None:
@@ -74,6 +75,20 @@ class _PausingTransaction:
         found = await self._tx.all(query, **params)
         await self._pause.after(query)
         return found
+
+    async def several(self, *reads: Read) -> list[list[Any]]:
+        found = await self._tx.several(*reads)
+        for query, _ in reads:
+            await self._pause.after(query)
+        return found
+
+    async def lock(self, query: Query[Any], **params: int) -> None:
+        await self._tx.lock(query, **params)
+        await self._pause.after(query)
+
+    async def later(self, command: Command, **params: Value) -> None:
+        await self._tx.later(command, **params)
+        await self._pause.after(command)
 
     async def run(self, command: Command, **params: Value) -> int:
         count = await self._tx.run(command, **params)

@@ -16,7 +16,7 @@ from kiai.scores.recording import TotalsOptions
 from kiai.staff import OPERATOR
 from kiai.storage import tasks as tasks_of
 from kiai.storage.port import Command, Database, Query
-from kiai.storage.tables import audit_log, scores, stale_totals, stats, tasks
+from kiai.storage.tables import audit_log, first_places, scores, stale_totals, stats, tasks
 from kiai.storage.tasks import Task
 
 RESTRICTED = NORMAL & ~1
@@ -173,6 +173,46 @@ def test_status_that_changes_during_a_first_play(world: World, stop: Query[Any],
 
     check(world)
     assert world.stats(bob).rscore > 0
+
+
+@pytest.mark.parametrize("stop", [statements.first_places.FIRST_PLACE, statements.plays.INSERT_SCORE])
+@pytest.mark.parametrize("had_holder", [False, True])
+@pytest.mark.parametrize("score", [500, 1_500, 3_000])
+def test_first_place_that_another_player_takes_during_a_play(
+    world: World, score: int, had_holder: bool, stop: Query[Any]
+) -> None:
+    bob, carol, song = world.add_player(a_player("bob")), world.add_player(a_player("carol")), world.add_map(a_map())
+    if had_holder:
+        world.record(a_play(by=world.add_player(a_player()), on=song, score=1_000))
+    pause, slow = paused(world, stop)
+
+    run_during(
+        world,
+        pause,
+        slow.recorder.record(a_play(by=bob, on=song, score=score)),
+        world.recorder.record(a_play(by=carol, on=song, score=2_000)),
+    )
+
+    check(world)
+    [holder] = world.look(select(first_places.c.user_id))
+    assert holder == (bob if score > 2_000 else carol,)
+    assert world.map(song.md5).plays == 2 + had_holder
+
+
+@pytest.mark.parametrize("stop", [statements.first_places.FIRST_PLACE, statements.plays.INSERT_SCORE])
+def test_holder_of_the_first_place_who_is_restricted_during_a_play(world: World, stop: Query[Any]) -> None:
+    alice, bob, song = world.add_player(a_player()), world.add_player(a_player("bob")), world.add_map(a_map())
+    world.record(a_play(by=alice, on=song, score=2_000))
+    pause, slow = paused(world, stop)
+
+    async def restrict() -> None:
+        await world.restrictions.restrict(OPERATOR, "alice", "because")
+        await world.reconciler.finish()
+
+    run_during(world, pause, slow.recorder.record(a_play(by=bob, on=song, score=1_000)), restrict())
+
+    check(world)
+    assert world.look(select(first_places.c.user_id)) == [(bob,)]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from kiai.beatmaps import Beatmap, MapStatus
 from kiai.errors import NotFound
 from kiai.osu.accuracy import HitCounts
 from kiai.osu.mods import AP, DT, HD, NC, RX, TD
+from kiai.scores import before_play
+from kiai.scores.before_play import BeforePlay
 from kiai.scores.listing_parts import ModsFilter
 from kiai.scores.model import Recorded, Stats
 from kiai.scores.recording import AlreadyRecorded, TotalsOptions
@@ -293,22 +295,40 @@ def test_loved_maps_add_score_and_grades_but_no_pp_with_loved_counts(world: Worl
 def test_status_change_during_recording_applies_to_the_play(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     alice, song = world.add_player(a_player()), world.add_map(a_map())
     world.run(world.staff.set_map_status(OPERATOR, [song], MapStatus.PENDING))
-    read = world.beatmaps.revision
+    read = before_play.read
     reads = 0
 
-    async def read_stale_status(key: int, reader: Any = None) -> Beatmap:
+    async def read_stale_status(*args: Any) -> BeforePlay:
         nonlocal reads
         reads += 1
-        found = await read(key, reader)
-        return msgspec.structs.replace(found, status=MapStatus.RANKED) if reads == 1 else found
+        found = await read(*args)
+        if reads > 1:
+            return found
+        return msgspec.structs.replace(found, beatmap=msgspec.structs.replace(found.beatmap, status=MapStatus.RANKED))
 
-    monkeypatch.setattr(world.beatmaps, "revision", read_stale_status)
+    monkeypatch.setattr(before_play, "read", read_stale_status)
     world.record(a_play(by=alice, on=song))
     monkeypatch.undo()
 
     assert reads == 2
     assert world.stats(alice).rscore == 0
     assert len(world.look(select(scores.c.id))) == 1
+    assert world.problems() == []
+
+
+def test_first_place_of_a_board_that_appears_before_recording(world: World) -> None:
+    alice, bob, song = world.add_player(a_player()), world.add_player(a_player("bob")), world.add_map(a_map())
+    world.record(a_play(by=alice, on=song, score=2_000))
+    world.run(world.staff.set_map_status(OPERATOR, [song], MapStatus.PENDING))
+    world.reconcile()
+    play = a_play(by=bob, on=world.map(song.md5), score=1_000)
+
+    world.run(world.staff.set_map_status(OPERATOR, [song], MapStatus.RANKED))
+    world.reconcile()
+    recorded = world.record(play)
+
+    assert not recorded.is_first_place
+    assert world.look(select(first_places.c.user_id)) == [(alice,)]
     assert world.problems() == []
 
 

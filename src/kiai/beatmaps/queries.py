@@ -1,6 +1,6 @@
 """Statements about beatmaps and sets that several modules use."""
 
-from sqlalchemy import bindparam, func, insert, literal_column, select, update
+from sqlalchemy import BigInteger, bindparam, func, insert, literal_column, or_, select, update
 
 from kiai.beatmaps.model import Beatmap
 from kiai.storage.port import Command, Lane, Query, columns_for, scalar
@@ -179,7 +179,14 @@ SET_STATUS = Query(
 # An increment that also locks the row until the commit, and returns the status under that lock: see `scores.recording`.
 COUNT_PLAYS = Query(
     update(maps)
-    .where(maps.c.key == bindparam("map_key"))
+    .where(
+        maps.c.key == bindparam("map_key"),
+        # -1 for any version.
+        or_(
+            bindparam("seen_version", type_=BigInteger()) == -1,
+            maps.c.board_version == bindparam("seen_version", type_=BigInteger()),
+        ),
+    )
     .values(
         plays=maps.c.plays + bindparam("by_plays"),
         passes=maps.c.passes + bindparam("by_passes"),

@@ -14,7 +14,7 @@ from kiai.files.port import Files
 from kiai.osu.beatmap_file import underscored_file_name
 from kiai.osu.numbers import is_id
 from kiai.storage import tasks
-from kiai.storage.port import Database, RawRows, RowReader, Transaction, rows_of
+from kiai.storage.port import Database, RawRows, Read, RowReader, Transaction, rows_of
 
 _NAMES: Final = tuple(f"name{n}" for n in range(queries.NAMES_MAX))
 
@@ -89,6 +89,11 @@ class Beatmaps:
             raise NotFound("map")
         return found
 
+    @staticmethod
+    def read_of(key: int) -> Read:
+        """Return the read of a revision by its key, for `several`."""
+        return queries.BY_KEY, {"key": key}
+
     async def named(self, filename: str) -> Beatmap | None:
         """Return the current map whose .osu file has this name, or None. Of several, return the one with the lowest id.
 
@@ -148,14 +153,23 @@ class Beatmaps:
         """Keep the status of a map from changes by upstream, or allow them again."""
         await tx.run(queries.SET_FROZEN, map_id=beatmap.id, frozen=int(frozen))
 
-    async def count_plays(self, tx: Transaction, map_key: int, *, plays: int, passes: int) -> int | None:
+    async def count_plays(
+        self, tx: Transaction, map_key: int, *, plays: int, passes: int, unless_changed: int | None = None
+    ) -> int | None:
         """Add to the counters of a revision, and return its status, or None without such a revision.
+
+        With `unless_changed`, a `board_version`, it changes nothing and returns None if the boards have changed.
 
         The statement locks the row, so the status does not change until the transaction ends. Only plays of visible
         players are counted. Passes may change the boards, so they also change `board_version`.
         """
         return await tx.one(
-            queries.COUNT_PLAYS, map_key=map_key, by_plays=plays, by_passes=passes, by_version=int(passes != 0)
+            queries.COUNT_PLAYS,
+            map_key=map_key,
+            by_plays=plays,
+            by_passes=passes,
+            by_version=int(passes != 0),
+            seen_version=-1 if unless_changed is None else unless_changed,
         )
 
     async def add_up_plays(self, map_keys: Iterable[int]) -> None:

@@ -91,9 +91,9 @@ _DELETE_OLD = Command(delete(activity).where(activity.c.id.in_(_old)))
 async def add_first_place(tx: Transaction, user_id: int, holder: int, *, mode: int, score_id: int, at_ms: int) -> None:
     """Note that a score took a first place, for its player and for the previous holder (0 without one)."""
     common: dict[str, Any] = {"at_ms": at_ms, "mode": mode, "number": 0, "score_id": score_id}
-    await tx.run(_INSERT, user_id=user_id, kind=WON, other_id=holder, **common)
+    await tx.later(_INSERT, user_id=user_id, kind=WON, other_id=holder, **common)
     if holder:
-        await tx.run(_INSERT, user_id=holder, kind=LOST, other_id=user_id, **common)
+        await tx.later(_INSERT, user_id=holder, kind=LOST, other_id=user_id, **common)
 
 
 async def add_medal(tx: Transaction, user_id: int, medal_id: int, *, mode: int, score_id: int, at_ms: int) -> None:

@@ -158,10 +158,14 @@ class Chart(msgspec.Struct, frozen=True):
 
 
 class RanksBefore(msgspec.Struct, frozen=True):
-    """A player's places before a play: on the board of the map, and in the global ranking. 0 means no place."""
+    """A player's places before a play: on the board of the map, and in the global ranking. 0 means no place.
+
+    `pp_on_map` is at most the pp of the player's best by pp on the map; 0 if it is not known.
+    """
 
     on_map: int = 0
     overall: int = 0
+    pp_on_map: float = 0.0
 
 
 NO_RANKS: Final = RanksBefore()

@@ -1,13 +1,19 @@
 """Recording: stores a play as a score, with all rows that derive from it, in one transaction.
 
-    lock the user -> read bests and stats -> best.decide_bests -> demote old bests -> insert score and replay
-    -> stats with totals, play counts -> outbox, medals, chart -> integrity flags -> map counters, first place
+    lock the user -> read bests, stats, first place -> best.decide_bests -> stats with totals, play counts
+    -> demote old bests -> insert score -> replay, outbox, medals, chart -> integrity flags -> map counters, first place
+
+The row of the map is locked by the last statement, because all players of a popular map wait for it until the commit.
+The first place is therefore decided before. If the boards of the map have changed meanwhile, it is decided again under
+the lock.
+
+On PostgreSQL a usual pass takes five or six round trips: the statements of a line above that begin with `later` go with
+the one that follows (tests/contract/storage/test_round_trips.py).
 
 All rows that boards, profiles and ranks show can be computed again from the scores. `rebuilding.py` does so and must
 give the same result.
 """
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -18,13 +24,14 @@ from kiai.accounts.visibility import is_public
 from kiai.beatmaps import Beatmaps
 from kiai.beatmaps.model import MapStatus
 from kiai.clock import Clock
-from kiai.errors import Conflict, NotFound, Unavailable
+from kiai.errors import Conflict, Unavailable
 from kiai.failpoints import Reach, nothing_fails
 from kiai.osu.accuracy import total_hits
 from kiai.osu.modes import vanilla
 from kiai.osu.mods import board_key
 from kiai.osu.weights import weighted_accuracy, weighted_pp
-from kiai.scores import activity, medals, profiles, records, statements
+from kiai.scores import activity, before_play, medals, records, statements
+from kiai.scores.before_play import BeforePlay, plays_of_day, weighted_of, with_new_best, with_this_play
 from kiai.scores.best import BestFlags, decide_bests
 from kiai.scores.evidence.statements import ADD_UNEXAMINED
 from kiai.scores.flags import Flags, Suspicion
@@ -43,10 +50,11 @@ from kiai.scores.model import (
 )
 from kiai.scores.months import month_of
 from kiai.scores.rules import gives_medals, gives_pp, has_board, sorts_by_pp
-from kiai.storage.outbox import enqueue, enqueue_all
+from kiai.scores.statements.expressions import WEIGHTED_MAX
+from kiai.storage.outbox import enqueue_later
 from kiai.storage.port import Database, Transaction, UniqueViolation, Value
 
-STATUS_RETRIES_MAX: Final = 3
+TRIES_MAX: Final = 3  # of a play, while the status or the boards of its map change
 COUNTED_GRADES: Final = {"XH": "xh_count", "X": "x_count", "SH": "sh_count", "S": "s_count", "A": "a_count"}
 
 
@@ -74,8 +82,8 @@ class AlreadyRecorded(Conflict):
         self.score_id = score_id
 
 
-class _StatusChanged(Exception):
-    """The status of the map changed after the transaction read it, so the decisions based on it are wrong."""
+class _MapChanged(Exception):
+    """The status or the boards of the map changed after the transaction read it: decisions based on it are wrong."""
 
 
 class Recorder:
@@ -114,23 +122,29 @@ class Recorder:
         """
         now = self._clock.now_ms()
 
+        careful = False
+
         async def body(tx: Transaction) -> Recorded:
-            recorded = await self._record(tx, play, ranks, suspicions, now, answered=answered)
+            recorded = await self._record(tx, play, ranks, suspicions, now, answered=answered, careful=careful)
             self._reach("submit.in_tx")
             return recorded
 
-        try:
-            # The transaction is rolled back and run again if a status change committed in between.
-            for _ in range(STATUS_RETRIES_MAX):
-                with contextlib.suppress(_StatusChanged):
-                    return await self._database.transaction(body)
-            raise Unavailable("the map", "its status is being changed")
-        except UniqueViolation as violation:
-            # The unique indexes on checksum and frames decide between two identical plays at the same moment.
-            score_id = await self.known(play)
-            if score_id is None:
-                raise
-            raise AlreadyRecorded(score_id) from violation
+        # The transaction is rolled back and run again if the map has changed meanwhile.
+        for _ in range(TRIES_MAX):
+            try:
+                return await self._database.transaction(body)
+            except _MapChanged:
+                pass
+            except UniqueViolation as violation:
+                # The unique indexes on checksum and frames decide between two identical plays at the same moment.
+                score_id = await self.known(play)
+                if score_id is not None:
+                    raise AlreadyRecorded(score_id) from violation
+                if careful:
+                    raise
+                # Another player took the first place, which had no holder, at the same moment.
+            careful = True
+        raise Unavailable("the map", "its status is being changed")
 
     async def _record(
         self,
@@ -141,100 +155,121 @@ class Recorder:
         now_ms: int,
         *,
         answered: bool,
+        careful: bool,
     ) -> Recorded:
         # The lock on the player comes first. It serialises plays of one player, so the bests and stats that are read
         # below cannot change before the commit.
-        found = await tx.one(statements.plays.LOCK_USER, user_id=play.user_id)
-        if found is None:
-            raise NotFound("player")
-        priv, country = found
-        # The status may have changed since the caller read it. This transaction uses the one it reads itself, and
-        # checks at the end that it is still the same.
-        play = msgspec.structs.replace(play, beatmap=await self._beatmaps.revision(play.beatmap.key, tx))
-        public = is_public(priv)
-        where = {"map_key": play.beatmap.key, "mode": play.mode, "user_id": play.user_id}
-        mods_key = board_key(play.mods)
-        bests = dict(await tx.all(statements.plays.BESTS, mods_key=mods_key, **where))
-        by_pp, by_score, with_mods = bests.get(0), bests.get(1), bests.get(2)
+        await tx.lock(statements.plays.LOCK_USER, user_id=play.user_id)
+        before = await before_play.read(tx, self._beatmaps, play, ranks, now_ms)
+        # The transaction uses the status that it reads itself, and checks at the end that it is still the same.
+        play = msgspec.structs.replace(play, beatmap=before.beatmap)
+        public = is_public(before.priv)
         best_flags = decide_bests(
             Best(0, play.score, play.pp, play.grade),
             mode=play.mode,
             passed=play.passed,
-            by_pp=by_pp,
-            by_score=by_score,
-            with_mods=with_mods,
+            by_pp=before.by_pp,
+            by_score=before.by_score,
+            with_mods=before.with_mods,
         )
+        after = await self._add_to_stats(tx, play, before, best_flags)
+        await _count_play(tx, play, before)
         # Demote before the insert: the unique indexes `uq_scores_best_*` allow one best for a player, map and mode.
         demoted = {
-            "no_best_pp": by_pp.id if best_flags.best_pp and by_pp else 0,
-            "no_best_score": by_score.id if best_flags.best_score and by_score else 0,
-            "no_best_mods": with_mods.id if best_flags.best_mods and with_mods else 0,
+            "no_best_pp": before.by_pp.id if best_flags.best_pp and before.by_pp else 0,
+            "no_best_score": before.by_score.id if best_flags.best_score and before.by_score else 0,
+            "no_best_mods": before.with_mods.id if best_flags.best_mods and before.with_mods else 0,
         }
         if any(demoted.values()):
             await tx.run(statements.plays.DEMOTE, **demoted)
-        score_id = await tx.one(statements.plays.INSERT_SCORE, **row_of(play, best_flags, country))
+        score_id = await tx.one(statements.plays.INSERT_SCORE, **row_of(play, best_flags, before.country))
         assert score_id is not None
         if play.replay is not None:
-            await tx.run(statements.plays.INSERT_REPLAY, **replay_row_of(score_id, play.replay))
-        stats_by_mode = {stats.mode: stats for stats in await tx.all(profiles.STATS_OF, user_id=play.user_id)}
-        before = stats_by_mode.get(play.mode)
-        after = await self._add_to_stats(tx, play, before, by_pp if best_flags.best_pp else None, best_flags, country)
-        await _count_play(tx, play)
+            await tx.later(statements.plays.INSERT_REPLAY, **replay_row_of(score_id, play.replay))
         # Restricted players can play, but nothing that they do is public: no feed event, counter, medal or first place.
-        events: list[tuple[str, int | str]] = [("ranks", play.user_id)]
-        await enqueue_all(tx, [*events, ("score", score_id)] if public else events, now_ms)
+        await enqueue_later(tx, "ranks", play.user_id, now_ms)
+        if public:
+            await enqueue_later(tx, "score", score_id, now_ms)
         chart = None
         if play.passed:
-            stats_by_mode[play.mode] = after
-            earned = await self._award(tx, play, stats_by_mode, ranks.overall, score_id, now_ms) if public else []
-            previous = by_pp if sorts_by_pp(play.mode) else by_score
-            chart = Chart(
-                map_id=play.beatmap.id,
-                set_id=play.beatmap.set_id,
-                plays=play.beatmap.plays + public,
-                passes=play.beatmap.passes + public,
-                updated_ms=play.beatmap.last_update_ms,
-                has_board=has_board(play.beatmap.status),
-                user_id=play.user_id,
-                mode=play.mode,
-                visible=public,
-                score_id=score_id,
-                standing=None
-                if previous is None
-                else MapFigures(previous.score, previous.max_combo, previous.acc, previous.pp),
-                this=MapFigures(play.score, play.max_combo, play.acc, play.pp),
-                before=_figures(before),
-                after=_figures(after),
-                medals=earned,
-                map_rank_before=ranks.on_map,
-                rank_before=ranks.overall,
-            )
-            await tx.run(ADD_UNEXAMINED, score_id=score_id, due_at_ms=now_ms)
+            stats = {**before.stats, play.mode: after}
+            earned = await self._award(tx, play, before, stats, ranks.overall, score_id, now_ms) if public else []
+            chart = _chart_of(play, before, after, ranks, earned, score_id, public=public)
+            await tx.later(ADD_UNEXAMINED, score_id=score_id, due_at_ms=now_ms)
             if answered:
                 stored = msgspec.json.encode(chart).decode()
-                await tx.run(statements.plays.INSERT_CHART, score_id=score_id, chart=stored, at_ms=now_ms)
+                await tx.later(statements.plays.INSERT_CHART, score_id=score_id, chart=stored, at_ms=now_ms)
         if suspicions:
             await self._flags.add_within(tx, play.user_id, list(suspicions), play.checksum, score_id)
-        # This UPDATE also locks the row of the map, which serialises changes of its first place. It comes last, because
-        # all players of a popular map wait for this lock until the commit. Plays of hidden players add 0, but they take
-        # the lock as well: their totals depend on the status of the map.
-        plays, passes = int(public), int(public and play.passed)
-        if await self._beatmaps.count_plays(tx, play.beatmap.key, plays=plays, passes=passes) != play.beatmap.status:
-            raise _StatusChanged
-        first = False
-        if public:
-            first = best_flags.best_score and await self._takes_first_place(tx, play, score_id, now_ms)
-            if best_flags.best_pp and gives_pp(play.beatmap.status):
-                await self._raise_record(tx, play, score_id, now_ms)
+        first = await self._count_on_map(tx, play, before, best_flags, score_id, now_ms, public=public, careful=careful)
         return Recorded(score_id, best_flags.best_pp, best_flags.best_score, first, chart)
 
+    async def _count_on_map(
+        self,
+        tx: Transaction,
+        play: Play,
+        before: BeforePlay,
+        best_flags: BestFlags,
+        score_id: int,
+        now_ms: int,
+        *,
+        public: bool,
+        careful: bool,
+    ) -> bool:
+        """Add the play to the counters of its map, and give it the first place if it has won it. Return whether it has.
+
+        This UPDATE also locks the row of the map, which serialises changes of its first place. Plays of hidden players
+        add 0, but they take the lock as well: their totals depend on the status of the map. Raises _MapChanged.
+        """
+        plays, passes = int(public), int(public and play.passed)
+        key, status = play.beatmap.key, play.beatmap.status
+        on_board = public and best_flags.best_score
+        # PERF: a play rarely raises the record, so the result of the statement is not waited for if it will not.
+        may_raise = public and best_flags.best_pp and gives_pp(status)
+        raises = may_raise and (before.record is None or play.pp > before.record)
+        if may_raise and not raises and tx.reads_ahead:  # the record may have been lowered since it was read
+            await records.raise_later(tx, play.mode, score_id, play.pp)
+        takes = _takes_first_place(play, before) if on_board and not careful else None
+        if on_board and takes is not None:
+            # PERF: decided without the lock. Four more round trips under it would be the limit of a popular map.
+            if takes:
+                await _pass_on(tx, play, before.holder, score_id, now_ms)
+                holder = {"score_id": score_id, "user_id": play.user_id, "since_ms": play.play_time_ms}
+                if before.holder is None:
+                    await tx.later(statements.first_places.SET_FIRST_PLACE, map_key=key, mode=play.mode, **holder)
+                else:
+                    await tx.later(statements.first_places.PASS_ON, on_map=key, in_mode=play.mode, **holder)
+            found = await self._beatmaps.count_plays(
+                tx, key, plays=plays, passes=passes, unless_changed=play.beatmap.board_version
+            )
+            if found is None and not takes:
+                takes = None
+            elif found != status:  # None if the boards have changed: the rows of the first place are written already
+                raise _MapChanged
+        if takes is None:
+            if await self._beatmaps.count_plays(tx, key, plays=plays, passes=passes) != status:
+                raise _MapChanged
+            takes = on_board and await self._follow_first_place(tx, play, score_id, now_ms)
+        if raises:
+            await self._raise_record(tx, play, score_id, now_ms)
+        return takes
+
     async def _award(
-        self, tx: Transaction, play: Play, after: Mapping[int, Stats], rank: int, score_id: int, now_ms: int
+        self,
+        tx: Transaction,
+        play: Play,
+        before: BeforePlay,
+        after: Mapping[int, Stats],
+        rank: int,
+        score_id: int,
+        now_ms: int,
     ) -> list[int]:
         """Store the medals that this pass earns and return their ids (docs/spec/game-rules.md#medals)."""
         if not gives_medals(play.beatmap.status):
             return []
-        held = frozenset(await tx.all(statements.plays.MEDALS_OF, user_id=play.user_id))
+        held = before.held
+        if held is None:
+            held = frozenset(await tx.all(statements.plays.MEDALS_OF, user_id=play.user_id))
         if not self._rules.rank_medals:
             held |= medals.RANK_MEDALS
         stats_by_mode = [after.get(mode) for mode in range(4)]
@@ -260,14 +295,11 @@ class Recorder:
         earned = medals.earned_by(medal_play, held, with_day=False)
         # PERF: the plays of the day are read only if a medal that depends on them is still missing.
         if medals.needs_day_plays(medal_play, held):
-            day = await tx.all(
-                statements.plays.PLAYS_SINCE,
-                user_id=play.user_id,
-                mode=play.mode,
-                since_ms=now_ms - medals.DAY_MS,
-                on_map=play.beatmap.key,
-                every_map=int(medals.needs_other_maps(held)),
-            )
+            if before.day is None:
+                query, params = plays_of_day(play, now_ms, every_map=medals.needs_other_maps(held))
+                day = await tx.all(query, **params)
+            else:
+                day = with_this_play(before.day, play, now_ms)
             medal_play = msgspec.structs.replace(medal_play, day=day)
             earned += medals.earned_by(medal_play, held, with_day=True)
         for medal_id in sorted(earned):  # in order: two plays that lock the same counters must not deadlock
@@ -282,24 +314,13 @@ class Recorder:
             await activity.add_medal(tx, play.user_id, medal_id, mode=play.mode, score_id=score_id, at_ms=now_ms)
         return earned
 
-    async def _takes_first_place(self, tx: Transaction, play: Play, score_id: int, now_ms: int) -> bool:
+    async def _follow_first_place(self, tx: Transaction, play: Play, score_id: int, now_ms: int) -> bool:
+        """Decide the first place under the lock on the map. Return whether the play has taken it."""
         where = {"map_key": play.beatmap.key, "mode": play.mode}
         previous = await tx.one(statements.first_places.FIRST_PLACE, **where)
         if await _follow_top(tx, **where, present=previous, since_ms=play.play_time_ms) != score_id:
             return False
-        # The payload has the previous holder, 0 without one: after the commit nobody can look it up.
-        holder = previous[1] if previous else 0
-        await enqueue(tx, "first_place", f"{score_id} {holder}", now_ms)
-        if holder != play.user_id:  # the place stays with a player who improves the score
-            was_score, was_user = previous or (None, None)
-            await tx.run(
-                statements.first_places.ADD_CHANGE,
-                at_ms=now_ms,
-                score_id=score_id,
-                previous_score_id=was_score,
-                previous_user_id=was_user,
-            )
-            await activity.add_first_place(tx, play.user_id, holder, mode=play.mode, score_id=score_id, at_ms=now_ms)
+        await _pass_on(tx, play, previous, score_id, now_ms)
         return True
 
     async def _raise_record(self, tx: Transaction, play: Play, score_id: int, now_ms: int) -> None:
@@ -313,16 +334,9 @@ class Recorder:
             }
             await webhooks.enqueue(tx, "top_play", event, now_ms)
 
-    async def _add_to_stats(
-        self,
-        tx: Transaction,
-        play: Play,
-        before: Stats | None,
-        replaced: Best | None,
-        best_flags: BestFlags,
-        country: str,
-    ) -> Stats:
-        """Add a play to the stats `before`, set the totals, and return the stats after it."""
+    async def _add_to_stats(self, tx: Transaction, play: Play, found: BeforePlay, best_flags: BestFlags) -> Stats:
+        """Add a play to the player's stats, set the totals, and return the stats after it."""
+        before, replaced = found.stats.get(play.mode), found.by_pp if best_flags.best_pp else None
         added = dict.fromkeys(statements.plays.ADDED, 0)
         added["plays"] = 1
         added["tscore"] = play.score
@@ -337,22 +351,105 @@ class Recorder:
                 added[column] += 1
         if best_flags.best_pp and gives_pp(play.beatmap.status) and replaced is None:
             added["bests"] = 1
-        change = {f"by_{name}": by for name, by in added.items()}
         combo = play.max_combo if play.passed and has_board(play.beatmap.status) else 0
-        where = {"player_id": play.user_id, "in_mode": play.mode}
-        changes: dict[str, Value] = {**where, **change, "combo": combo, "at_ms": play.play_time_ms}
-        command = statements.plays.ADD_TO_STATS
+        totals_after: dict[str, Value] = {}
         if best_flags.best_pp and gives_pp(play.beatmap.status):
-            rows = await tx.all(statements.plays.WEIGHTED, user_id=play.user_id, mode=play.mode)
+            rows = found.weighted
+            if rows is None:
+                query, params = weighted_of(play)
+                rows = await tx.all(query, **params)
+            rows = with_new_best(rows, replaced, play.pp, play.acc, WEIGHTED_MAX)
             bests = (before.bests if before else 0) + added["bests"]
-            changes["pp"], changes["acc"] = totals(rows, bests, self._rules)
-            command = statements.plays.ADD_AND_SET_TOTALS
+            totals_after["pp"], totals_after["acc"] = totals(rows, bests, self._rules)
         # The lock on the player excludes a second INSERT.
         if before is None:
-            await tx.run(statements.plays.INSERT_STATS, user_id=play.user_id, mode=play.mode, country=country)
-        after = await tx.one(command, **changes)
-        assert after is not None
-        return after
+            await tx.run(statements.plays.INSERT_STATS, user_id=play.user_id, mode=play.mode, country=found.country)
+            before = Stats(play.user_id, play.mode, *[0] * (len(Stats.__struct_fields__) - 2))
+        await tx.later(
+            statements.plays.ADD_AND_SET_TOTALS if totals_after else statements.plays.ADD_TO_STATS,
+            player_id=play.user_id,
+            in_mode=play.mode,
+            combo=combo,
+            at_ms=play.play_time_ms,
+            **{f"by_{name}": by for name, by in added.items()},
+            **totals_after,
+        )
+        return msgspec.structs.replace(
+            before,
+            max_combo=max(before.max_combo, combo),
+            last_play_ms=max(before.last_play_ms, play.play_time_ms),
+            **{name: getattr(before, name) + by for name, by in added.items()},
+            **totals_after,
+        )
+
+
+def _takes_first_place(play: Play, before: BeforePlay) -> bool | None:
+    """Return whether a new line of the board takes the first place, from the rows that were read without a lock.
+
+    None if they do not suffice to decide.
+    """
+    top, holder = before.top, before.holder
+    if not has_board(play.beatmap.status):
+        return False
+    if not before.has_read_board or holder != (None if top is None else (top.score_id, top.user_id)):
+        return None  # it was not read, or is being changed
+    if top is None:
+        return True
+    measure = play.pp if sorts_by_pp(play.mode) else play.score
+    if measure > top.measure:
+        return True
+    return None if top.user_id == play.user_id else False  # the line that the play replaces
+
+
+async def _pass_on(tx: Transaction, play: Play, previous: tuple[int, int] | None, score_id: int, now_ms: int) -> None:
+    """Announce a new first place and add it to the history. `previous` is the score and the player before."""
+    # The payload has the previous holder, 0 without one: after the commit nobody can look it up.
+    holder = previous[1] if previous else 0
+    await enqueue_later(tx, "first_place", f"{score_id} {holder}", now_ms)
+    if holder != play.user_id:  # the place stays with a player who improves the score
+        was_score, was_user = previous or (None, None)
+        await tx.later(
+            statements.first_places.ADD_CHANGE,
+            at_ms=now_ms,
+            score_id=score_id,
+            previous_score_id=was_score,
+            previous_user_id=was_user,
+        )
+        await activity.add_first_place(tx, play.user_id, holder, mode=play.mode, score_id=score_id, at_ms=now_ms)
+
+
+def _chart_of(
+    play: Play,
+    before: BeforePlay,
+    after: Stats,
+    ranks: RanksBefore,
+    earned: list[int],
+    score_id: int,
+    *,
+    public: bool,
+) -> Chart:
+    previous = before.by_pp if sorts_by_pp(play.mode) else before.by_score
+    return Chart(
+        map_id=play.beatmap.id,
+        set_id=play.beatmap.set_id,
+        plays=play.beatmap.plays + public,
+        passes=play.beatmap.passes + public,
+        updated_ms=play.beatmap.last_update_ms,
+        has_board=has_board(play.beatmap.status),
+        user_id=play.user_id,
+        mode=play.mode,
+        visible=public,
+        score_id=score_id,
+        standing=None
+        if previous is None
+        else MapFigures(previous.score, previous.max_combo, previous.acc, previous.pp),
+        this=MapFigures(play.score, play.max_combo, play.acc, play.pp),
+        before=_figures(before.stats.get(play.mode)),
+        after=_figures(after),
+        medals=earned,
+        map_rank_before=ranks.on_map,
+        rank_before=ranks.overall,
+    )
 
 
 def _figures(stats: Stats | None) -> ProfileFigures:
@@ -407,26 +504,18 @@ def replay_row_of(score_id: int, replay: StoredReplay) -> dict[str, int | float 
     }
 
 
-async def _count_play(tx: Transaction, play: Play) -> None:
-    counted = await tx.run(
-        statements.plays.COUNT_PLAY,
-        player_id=play.user_id,
-        in_mode=play.mode,
-        on_map=play.beatmap.key,
-        at_ms=play.play_time_ms,
-    )
-    if not counted:
-        await tx.run(
-            statements.plays.FIRST_PLAY,
-            user_id=play.user_id,
-            mode=play.mode,
-            map_key=play.beatmap.key,
-            plays=1,
-            last_play_ms=play.play_time_ms,
-        )
-    month = month_of(play.play_time_ms)
-    if not await tx.run(statements.plays.COUNT_IN_MONTH, player_id=play.user_id, in_mode=play.mode, in_month=month):
-        await tx.run(statements.plays.INSERT_MONTH, user_id=play.user_id, mode=play.mode, month=month, plays=1)
+async def _count_play(tx: Transaction, play: Play, before: BeforePlay) -> None:
+    where: dict[str, Value] = {"player_id": play.user_id, "in_mode": play.mode}
+    row: dict[str, Value] = {"user_id": play.user_id, "mode": play.mode, "plays": 1}
+    key, at_ms, month = play.beatmap.key, play.play_time_ms, month_of(play.play_time_ms)
+    if before.has_played:
+        await tx.later(statements.plays.COUNT_PLAY, on_map=key, at_ms=at_ms, **where)
+    else:
+        await tx.later(statements.plays.FIRST_PLAY, map_key=key, last_play_ms=at_ms, **row)
+    if before.has_played_in_month:
+        await tx.later(statements.plays.COUNT_IN_MONTH, in_month=month, **where)
+    else:
+        await tx.later(statements.plays.INSERT_MONTH, month=month, **row)
 
 
 def totals(bests: list[tuple[float, float]], count: int, rules: TotalsOptions) -> tuple[int, float]:

@@ -13,7 +13,7 @@ from kiai.accounts.visibility import visible
 from kiai.osu.modes import MODES
 from kiai.scores.listing_parts import NOT_HIDDEN, SCORES_AND_MAPS
 from kiai.scores.rules import MAP_GIVES_PP
-from kiai.storage.port import Command, Query, Transaction
+from kiai.storage.port import Command, Query, Transaction, scalar
 from kiai.storage.tables import pp_records, scores, users
 
 # Compares in the same statement: of two plays at once, the one with more pp stays.
@@ -22,6 +22,7 @@ RAISE: Final = Command(
     .where(pp_records.c.mode == bindparam("in_mode"), pp_records.c.pp < bindparam("new_pp", type_=pp_records.c.pp.type))
     .values(score_id=bindparam("new_score"), pp=bindparam("new_pp", type_=pp_records.c.pp.type))
 )
+RECORD_OF: Final = Query(select(pp_records.c.pp).where(pp_records.c.mode == bindparam("mode")), scalar)
 LOCK: Final = Query(
     select(pp_records.c.score_id, pp_records.c.pp).where(pp_records.c.mode == bindparam("mode")).with_for_update(),
     lambda score_id, pp: (score_id, pp),
@@ -55,6 +56,11 @@ async def raise_to(tx: Transaction, mode: int, score_id: int, pp: float) -> bool
     The caller knows that it is visible and gives pp.
     """
     return bool(await tx.run(RAISE, in_mode=mode, new_score=score_id, new_pp=pp))
+
+
+async def raise_later(tx: Transaction, mode: int, score_id: int, pp: float) -> None:
+    """Like `raise_to`, together with other changes of the transaction, for a score that will not be the record."""
+    await tx.later(RAISE, in_mode=mode, new_score=score_id, new_pp=pp)
 
 
 async def recompute(tx: Transaction, modes: Iterable[int] = MODES) -> None:

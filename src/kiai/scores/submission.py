@@ -612,7 +612,7 @@ class Submissions:
             return RanksBefore(overall=overall)
         measure = own.pp if sorts_by_pp(mode) else own.score
         place = await self._boards.place(beatmap, board, measure=measure, score_id=own.id)
-        return RanksBefore(on_map=place, overall=overall)
+        return RanksBefore(on_map=place, overall=overall, pp_on_map=own.pp)
 
     async def _rank(self, user_id: int, mode: int) -> int:
         try:

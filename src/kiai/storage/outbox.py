@@ -94,9 +94,9 @@ async def enqueue_each(tx: Transaction, kind: str, payloads: Iterable[int | str]
     await tx.run_many(_ENQUEUE, [{"at_ms": now_ms, "kind": kind, "payload": str(payload)} for payload in payloads])
 
 
-async def enqueue_all(tx: Transaction, rows: Iterable[tuple[str, int | str]], now_ms: int) -> None:
-    """Insert a row for each kind and payload, in order."""
-    await tx.run_many(_ENQUEUE, [{"at_ms": now_ms, "kind": kind, "payload": str(payload)} for kind, payload in rows])
+async def enqueue_later(tx: Transaction, kind: str, payload: int | str, now_ms: int) -> None:
+    """Insert a row together with other changes of the caller's transaction (`Transaction.later`)."""
+    await tx.later(_ENQUEUE, at_ms=now_ms, kind=kind, payload=str(payload))
 
 
 async def retry_parked(tx: Transaction) -> int:

@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 Value = int | float | str | bytes | None
 RawRow = tuple[Value, ...]
+Read = tuple["Query[Any]", Mapping[str, Value]]
+"""A query and its parameters."""
 
 
 class UniqueViolation(KiaiError):
@@ -68,7 +70,7 @@ class Query(Generic[R]):
     `line` are the place of its definition.
     """
 
-    __slots__ = ("_in_lanes", "_raw", "lane", "line", "module", "row", "scans", "statement")
+    __slots__ = ("_in_lanes", "_raw", "changes", "lane", "line", "module", "row", "scans", "statement")
 
     def __init__(
         self, statement: Executable, row: Callable[..., R], *, lane: Lane = Lane.LOOP, scans: str | None = None
@@ -77,6 +79,7 @@ class Query(Generic[R]):
         self.row = row
         self.lane = lane
         self.scans = scans
+        self.changes = bool(getattr(statement, "is_dml", False))  # it has RETURNING
         self._in_lanes: dict[Lane, Query[R]] = {}
         self._raw: Query[RawRow] | None = None
         self.module, self.line = _caller()
@@ -169,9 +172,35 @@ class RowReader(Protocol):
         """Return all rows. The statement must bound their number."""
         ...
 
+    async def several(self, *reads: Read) -> list[list[Any]]:
+        """Return the rows of each query, as `all` does. PostgreSQL reads them in one round trip and one snapshot."""
+        ...
+
 
 class Transaction(RowReader, Protocol):
-    """The reads and writes of the body of a transaction."""
+    """The reads and writes of the body of a transaction.
+
+    `reads_ahead`: a statement is a round trip, so rows that may be needed are better read together with others.
+    """
+
+    reads_ahead: bool
+
+    async def lock(self, query: Query[Any], **params: int) -> None:
+        """Lock the rows of a SELECT ... FOR UPDATE until the end of the transaction, without reading them.
+
+        As the first statement it begins the transaction in the same round trip. A transaction of SQLite has all locks
+        from its beginning, so it does nothing there.
+        """
+        ...
+
+    async def later(self, command: Command, **params: Value) -> None:
+        """Run the command together with the next one, or before the next read or the commit.
+
+        PostgreSQL runs commands that were put off and the next `run`, or `one` and `all` with RETURNING, in one round
+        trip and on one snapshot. None of them may depend on another, or change the same row. An error of the command is
+        raised then.
+        """
+        ...
 
     async def run(self, command: Command, **params: Value) -> int:
         """Run the command. Return the number of changed rows."""

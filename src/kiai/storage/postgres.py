@@ -11,7 +11,9 @@ is safe because a body changes only rows.
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from time import perf_counter
 from typing import Any, Final, TypeVar
 
@@ -24,7 +26,7 @@ from kiai.fair_queue import FairQueue
 from kiai.logs import get_logger
 from kiai.measuring import PoolUsage, Timings
 from kiai.storage.compiling import Compiler, Sql
-from kiai.storage.port import Command, Lane, Query, Transaction, UniqueViolation, Value
+from kiai.storage.port import Command, Lane, Query, Read, Transaction, UniqueViolation, Value
 from kiai.storage.slow_statements import SlowLane, SlowStatements, shown_plan
 
 R = TypeVar("R")
@@ -66,6 +68,9 @@ _LOST = (
     OSError,
 )
 _RETRIED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+_POSITION: Final = re.compile(r"'[^']*'|\$([0-9]+)")  # and quoted texts, which may contain anything
+PREPARED_MAX: Final = 500  # statements of each connection; preparing one again is a round trip
+COMBINED_MAX: Final = 512  # texts of statements that are sent together
 
 
 @contextlib.contextmanager
@@ -101,7 +106,7 @@ def _values(sql: Sql, params: Mapping[str, Value]) -> list[Value]:
 
 
 class _Session:
-    """A `Transaction` over one connection. Each statement must answer within `reply_timeout_s` seconds.
+    """Reads over one connection. Each statement must answer within `reply_timeout_s` seconds.
 
     `waited_s` is the wait for the connection. Slow statements are added to `slow` with it and the `lane`.
     """
@@ -123,47 +128,168 @@ class _Session:
         self._waited_s = waited_s
 
     async def one(self, query: Query[R], **params: Value) -> R | None:
-        sql, began = self._sql[query], perf_counter()
-        try:
-            with _translated(self._connection):
-                found = await self._connection.fetchrow(sql.text, *_values(sql, params), timeout=self._reply_timeout_s)
-        finally:
-            self._ended(query, sql, began)
+        text, values = await self._ready(query, params)
+        found = await self._send(query, self._connection.fetchrow, text, *values)
         return None if found is None else query.row(*found)
 
     async def all(self, query: Query[R], **params: Value) -> list[R]:
-        sql, began = self._sql[query], perf_counter()
-        try:
-            with _translated(self._connection):
-                rows = await self._connection.fetch(sql.text, *_values(sql, params), timeout=self._reply_timeout_s)
-        finally:
-            self._ended(query, sql, began)
-        return list(itertools.starmap(query.row, rows))
+        text, values = await self._ready(query, params)
+        return list(itertools.starmap(query.row, await self._send(query, self._connection.fetch, text, *values)))
 
-    async def run(self, command: Command, **params: Value) -> int:
-        sql, began = self._sql[command], perf_counter()
-        values = _values(sql, params)
-        try:
-            with _translated(self._connection):
-                tag: str = await self._connection.execute(sql.text, *values, timeout=self._reply_timeout_s)
-        finally:
-            self._ended(command, sql, began)
-        return int(tag.rpartition(" ")[2] or 0)  # e.g. "UPDATE 3", "INSERT 0 1"
+    async def several(self, *reads: Read) -> list[list[Any]]:
+        await self._before_read()
+        text, values = together([(self._sql[query], params) for query, params in reads])
+        found = await self._send(reads[0][0], self._connection.fetchrow, text, *values)
+        return [list(itertools.starmap(query.row, rows)) for (query, _), rows in zip(reads, found, strict=True)]
 
-    async def run_many(self, command: Command, rows: Iterable[Mapping[str, Value]]) -> None:
-        sql, began = self._sql[command], perf_counter()
-        values = [_values(sql, row) for row in rows]
+    async def _ready(self, statement: Query[Any] | Command, params: Mapping[str, Value]) -> tuple[str, list[Value]]:
+        """Return the text to send for a statement, and its parameters."""
+        sql = self._sql[statement]
+        return sql.text, _values(sql, params)
+
+    async def _before_read(self) -> None:
+        """Called before `several` is sent."""
+
+    async def _send(self, statement: Query[Any] | Command, send: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        """Send a text. A slow one is recorded as a run of the statement."""
+        began = perf_counter()
         try:
             with _translated(self._connection):
-                await self._connection.executemany(sql.text, values, timeout=self._reply_timeout_s)
+                return await send(*args, timeout=self._reply_timeout_s)
         finally:
-            self._ended(command, sql, began)
+            self._ended(statement, self._sql[statement], began)
 
     def _ended(self, statement: Query[Any] | Command, sql: Sql, began: float) -> None:
         """Record a statement that began at `began`, by `perf_counter`, if it was slow."""
         took_s = perf_counter() - began
         if took_s > self._slow.limit_s:
             self._slow.add(statement, sql.text, self._lane, took_s, self._waited_s)
+
+
+class _Transaction(_Session):
+    """A `Transaction` over the connection of a session. It begins with its first statement, by the text `begin`."""
+
+    reads_ahead = True
+
+    def __init__(self, session: _Session, begin: str) -> None:
+        super().__init__(
+            session._connection,
+            session._sql,
+            session._reply_timeout_s,
+            session._slow,
+            session._lane,
+            session._waited_s,
+        )
+        self._begin_text = begin
+        self._has_begun = False
+        self._put_off: list[tuple[Command, Mapping[str, Value]]] = []
+
+    async def run(self, command: Command, **params: Value) -> int:
+        text, values = await self._ready(command, params)
+        tag: str = await self._send(command, self._connection.execute, text, *values)
+        return int(tag.rpartition(" ")[2] or 0)  # e.g. "UPDATE 3", "INSERT 0 1"
+
+    async def run_many(self, command: Command, rows: Iterable[Mapping[str, Value]]) -> None:
+        await self._before_read()
+        sql = self._sql[command]
+        await self._send(command, self._connection.executemany, sql.text, [_values(sql, row) for row in rows])
+
+    async def lock(self, query: Query[Any], **params: int) -> None:
+        await self._flush()
+        sql = self._sql[query]
+        # PERF: BEGIN and the lock in one round trip. Such a text cannot have parameters, so it contains the numbers.
+        # The statements that follow have snapshots of their own, so they see what was committed during the wait.
+        text = _replaced(sql.text, lambda position: str(int(params[sql.positions[position - 1]])))
+        begin = "" if self._has_begun else f"{self._begin_text}; "
+        await self._send(query, self._connection.execute, begin + text)
+        self._has_begun = True
+
+    async def later(self, command: Command, **params: Value) -> None:
+        self._put_off.append((command, params))
+
+    async def begin(self) -> None:
+        """Begin the transaction, if it has not begun."""
+        if not self._has_begun:
+            await self._execute(self._begin_text)
+            self._has_begun = True
+
+    async def commit(self) -> None:
+        """Run what was put off, and commit."""
+        await self._flush()
+        if self._has_begun:
+            await self._execute("COMMIT")
+
+    async def roll_back(self) -> None:
+        """Roll everything back. A lost connection has done so already."""
+        with contextlib.suppress(Unavailable):
+            await self._execute("ROLLBACK")
+
+    async def _execute(self, text: str) -> None:
+        with _translated(self._connection):
+            await self._connection.execute(text, timeout=self._reply_timeout_s)
+
+    async def _ready(self, statement: Query[Any] | Command, params: Mapping[str, Value]) -> tuple[str, list[Value]]:
+        await self.begin()
+        if isinstance(statement, Query) and not statement.changes:
+            await self._flush()
+        if not self._put_off:
+            return await super()._ready(statement, params)
+        put_off, self._put_off = self._put_off, []
+        return in_one([(self._sql[one], own) for one, own in [*put_off, (statement, params)]])
+
+    async def _before_read(self) -> None:
+        await self.begin()
+        await self._flush()
+
+    async def _flush(self) -> None:
+        """Run the commands that were put off."""
+        if self._put_off:
+            command, params = self._put_off.pop()
+            text, values = await self._ready(command, params)
+            await self._send(command, self._connection.execute, text, *values)
+
+
+def in_one(statements: Sequence[tuple[Sql, Mapping[str, Value]]]) -> tuple[str, list[Value]]:
+    """Return one statement that changes what all of these change, with the result of the last one."""
+    # PostgreSQL runs each part of WITH that changes rows exactly once and to its end, also if nothing reads from it.
+    return _in_one(tuple([sql for sql, _ in statements])), [
+        value for sql, params in statements for value in _values(sql, params)
+    ]
+
+
+def together(reads: Sequence[tuple[Sql, Mapping[str, Value]]]) -> tuple[str, list[Value]]:
+    """Return one SELECT that has the rows of each of these as an array."""
+    return _together(tuple([sql for sql, _ in reads])), [
+        value for sql, params in reads for value in _values(sql, params)
+    ]
+
+
+# PERF: the texts are cached: making one takes 60 us.
+
+
+@lru_cache(COMBINED_MAX)
+def _in_one(statements: tuple[Sql, ...]) -> str:
+    *before, last = _moved(statements)
+    parts = ", ".join(f"part{at} AS ({text})" for at, text in enumerate(before))
+    return f"WITH {parts} {last}" if parts else last
+
+
+@lru_cache(COMBINED_MAX)
+def _together(reads: tuple[Sql, ...]) -> str:
+    parts = [f"ARRAY(SELECT ROW(part.*) FROM ({text}) AS part)" for text in _moved(reads)]  # noqa: S608
+    return f"SELECT {', '.join(parts)}"
+
+
+def _moved(statements: Iterable[Sql]) -> Iterator[str]:
+    """Yield the texts of statements whose parameters follow each other."""
+    before = 0
+    for sql in statements:
+        yield _replaced(sql.text, lambda position, before=before: f"${position + before}")  # type: ignore[misc]
+        before += len(sql.positions)
+
+
+def _replaced(text: str, parameter: Callable[[int], str]) -> str:
+    return _POSITION.sub(lambda found: parameter(int(found[1])) if found[1] else found[0], text)
 
 
 async def _create_pool(
@@ -179,7 +305,7 @@ async def _create_pool(
         timeout=10,
         command_timeout=reply_timeout_s,
         server_settings={"application_name": name, **settings},
-        **({"statement_cache_size": 0} if pooled else {}),
+        statement_cache_size=0 if pooled else PREPARED_MAX,
     )
 
 
@@ -305,6 +431,9 @@ class PostgresDatabase:
     async def all(self, query: Query[R], **params: Value) -> list[R]:
         return await self._read(query.lane, lambda session: session.all(query, **params))
 
+    async def several(self, *reads: Read) -> list[list[Any]]:
+        return await self._read(Lane.BOUNDED, lambda session: session.several(*reads))
+
     async def transaction(self, body: Callable[[Transaction], Awaitable[T]], *, long: bool = False) -> T:
         began = perf_counter()
         try:
@@ -313,7 +442,7 @@ class PostgresDatabase:
         finally:
             self.timings.since(began, "write")
 
-    async def _transact(self, body: Callable[[_Session], Awaitable[T]], long: bool) -> T:
+    async def _transact(self, body: Callable[[_Transaction], Awaitable[T]], long: bool) -> T:
         for tries_left in range(TRIES_MAX - 1, -1, -1):
             try:
                 reply_timeout_s = LONG_REPLY_TIMEOUT_S if long else TIMEOUT_S
@@ -325,26 +454,21 @@ class PostgresDatabase:
         raise AssertionError("unreachable")
 
     async def _in_transaction(
-        self, session: _Session, body: Callable[[_Session], Awaitable[T]], statement_ms: int
+        self, session: _Session, body: Callable[[_Transaction], Awaitable[T]], statement_ms: int
     ) -> T:
         """Run the body in a transaction with this time limit of its statements; 0 removes the limit."""
-        connection = session._connection
-        with _translated(connection):
-            transaction = connection.transaction()
-            await transaction.start()
-            if self._pooled:
-                await connection.execute(f"SET LOCAL statement_timeout = {statement_ms}; SET LOCAL jit = off")
-            elif not statement_ms:
-                await connection.execute("SET LOCAL statement_timeout = 0")
+        begin = "BEGIN"
+        if self._pooled:
+            begin = f"BEGIN; SET LOCAL statement_timeout = {statement_ms}; SET LOCAL jit = off"
+        elif not statement_ms:
+            begin = "BEGIN; SET LOCAL statement_timeout = 0"
+        transaction = _Transaction(session, begin)
         try:
-            result = await body(session)
-        except BaseException:
-            # The first error counts: a lost connection has rolled back anyway.
-            with contextlib.suppress(Unavailable), _translated(connection):
-                await transaction.rollback()
-            raise
-        with _translated(connection):
+            result = await body(transaction)
             await transaction.commit()
+        except BaseException:
+            await transaction.roll_back()  # the first error counts
+            raise
         return result
 
     async def version(self) -> str | None:

@@ -32,7 +32,7 @@ from kiai.fair_queue import FairQueue
 from kiai.logs import get_logger
 from kiai.measuring import PoolUsage, Timings
 from kiai.storage.compiling import Compiler
-from kiai.storage.port import Command, Lane, Query, Transaction, UniqueViolation, Value, as_it_is
+from kiai.storage.port import Command, Lane, Query, Read, Transaction, UniqueViolation, Value, as_it_is
 from kiai.storage.slow_statements import SlowLane, SlowStatements, shown_plan
 from kiai.storage.sqlite_file import damaged, first_of, is_damage
 
@@ -125,6 +125,8 @@ class _Session:
     `lane` and `waited_s`, the wait for the connection, are those of what runs now, for `slow`.
     """
 
+    reads_ahead = False
+
     def __init__(
         self, connection: sqlite3.Connection, compiler: Compiler, slow: SlowStatements, lane: SlowLane = "loop"
     ) -> None:
@@ -157,6 +159,15 @@ class _Session:
         finally:
             if perf_counter() - began > self._limit_s:
                 self._add_slow(query, began)
+
+    async def several(self, *reads: Read) -> list[list[Any]]:
+        return [await self.all(query, **params) for query, params in reads]
+
+    async def lock(self, query: Query[Any], **params: int) -> None:
+        """Do nothing: BEGIN IMMEDIATE has locked the whole database."""
+
+    async def later(self, command: Command, **params: Value) -> None:
+        await self.run(command, **params)
 
     async def run(self, command: Command, **params: Value) -> int:
         began = perf_counter()
@@ -408,6 +419,9 @@ class SqliteDatabase:
             except sqlite3.DatabaseError:
                 return None
         return self._stamp
+
+    async def several(self, *reads: Read) -> list[list[Any]]:
+        return [await self.all(query, **params) for query, params in reads]
 
     def _begin_snapshot(self) -> None:
         """Begin a snapshot that all reads in this iteration of the event loop share.

@@ -216,6 +216,65 @@ def test_run_returns_the_number_of_changed_rows(database: Database, run: Run) ->
     assert run(database.transaction(body)) == [1, 4, 0, 3, 0]
 
 
+def test_several_reads_at_once(database: Database, run: Run) -> None:
+    run(add(database, a=1, b=2))
+    text = Query(select(literal("$1 '")), scalar)
+
+    async def body(tx: Transaction) -> list[list[Any]]:
+        return await tx.several((VALUE, {"name": "b"}), (text, {}), (COUNTERS, {}), (VALUE, {"name": "none"}))
+
+    expected = [[2], ["$1 '"], [Counter("users", 0), Counter("b", 2), Counter("a", 1)], []]
+    assert run(database.transaction(body)) == expected
+    assert run(database.several((VALUE, {"name": "b"}), (text, {}), (COUNTERS, {}))) == expected[:3]
+
+
+def test_commands_that_are_put_off_run_before_the_next_read_and_the_commit(database: Database, run: Run) -> None:
+    async def body(tx: Transaction) -> tuple[int | None, int, int | None]:
+        await tx.later(ADD, name="a", value=1)
+        await tx.later(ADD, name="$1 '", value=2)
+        read = await tx.one(VALUE, name="a")
+        await tx.later(COUNT, of="a", by=10)
+        changed = await tx.run(COUNT, of="users", by=5)
+        added = await tx.one(ADD_USER, name="new", email="new@example.org")
+        await tx.later(COUNT, of="a", by=100)
+        return read, changed, added
+
+    read, changed, added = run(database.transaction(body))
+
+    assert (read, changed) == (1, 1)
+    assert added in run(database.all(USER_IDS))
+    assert run(database.all(COUNTERS)) == [Counter("users", 5), Counter("a", 111), Counter("$1 '", 2)]
+
+
+def test_error_of_a_command_that_was_put_off_rolls_back(database: Database, run: Run) -> None:
+    async def body(tx: Transaction) -> None:
+        await tx.run(COUNT, of="users", by=1)
+        await tx.later(ADD, name="users", value=1)
+
+    with pytest.raises(UniqueViolation):
+        run(database.transaction(body))
+
+    assert run(database.all(COUNTERS)) == [Counter("users", 0)]
+    assert run(count(database, "users")) == 1, "the next transaction works"
+
+
+def test_rows_that_are_locked_first_are_read_as_they_were_committed_last(database: Database, run: Run) -> None:
+    run(add(database, a=0))
+    locking = Query(select(counters.c.value).where(counters.c.value >= bindparam("least")).with_for_update(), scalar)
+
+    async def body(tx: Transaction) -> None:
+        await tx.lock(locking, least=0)
+        value = await tx.one(VALUE, name="a")
+        await tx.run(COUNT, of="a", by=1 if value is not None and value < 50 else 0)
+
+    async def scenario() -> None:
+        await asyncio.gather(*[database.transaction(body) for _ in range(20)])
+
+    run(scenario())
+
+    assert run(database.one(VALUE, name="a")) == 20
+
+
 def test_run_many_accepts_any_number_of_rows(database: Database, run: Run) -> None:
     async def body(tx: Transaction) -> None:
         await tx.run_many(ADD, [])

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 from tests import engines, poolers
 from tests.conftest import Run
 from tests.contract.storage.statements import ADD_USER, USER_IDS
 
 from kiai.storage.dumping import dump_postgres, load_postgres
 from kiai.storage.migrating import migrate, newest
-from kiai.storage.port import Transaction
+from kiai.storage.port import Query, Transaction, scalar
 from kiai.storage.postgres import PostgresDatabase
 
 pytestmark = pytest.mark.skipif(
@@ -75,7 +76,7 @@ def test_transaction_through_a_pooler_has_the_time_limit_of_its_kind(run: Run) -
         database = await PostgresDatabase.connect(url)
 
         async def limit(tx: Transaction) -> str:
-            return str(await tx._connection.fetchval("SELECT current_setting('statement_timeout')"))  # type: ignore[attr-defined]
+            return str(await tx.one(Query(select(func.current_setting("statement_timeout")), scalar)))
 
         try:
             short, long = await database.transaction(limit), await database.transaction(limit, long=True)

@@ -5,12 +5,14 @@ The caller holds the lock on the map's row. All players of the map change the sa
 
 from typing import Final
 
+import msgspec
 from sqlalchemy import (
     and_,
     bindparam,
     delete,
     insert,
     select,
+    update,
 )
 
 from kiai.accounts.visibility import visible
@@ -26,6 +28,15 @@ from kiai.storage.tables import (
 
 NEWEST_CHANGES: Final = 100
 """First places that a rebuild lists as changes, where no change was recorded."""
+
+
+class BoardTop(msgspec.Struct, frozen=True):
+    """The top line of a board. `measure` is its score or its pp, by which the board sorts."""
+
+    score_id: int
+    user_id: int
+    measure: float
+
 
 _on_map: Final = and_(
     scores.c.map_key == bindparam("map_key"),
@@ -46,6 +57,21 @@ TOP_BY_SCORE = Query(
 TOP_BY_PP = Query(
     _top.where(_on_map, scores.c.best_pp == 1).order_by(scores.c.pp.desc(), scores.c.id).limit(1),
     lambda id_, user_id: (id_, user_id),
+)
+_line = _top.with_only_columns(scores.c.id, scores.c.user_id)
+TOP_LINE_BY_SCORE = Query(
+    _line.add_columns(scores.c.score)
+    .where(_on_map, scores.c.best_score == 1)
+    .order_by(scores.c.score.desc(), scores.c.id)
+    .limit(1),
+    BoardTop,
+)
+TOP_LINE_BY_PP = Query(
+    _line.add_columns(scores.c.pp)
+    .where(_on_map, scores.c.best_pp == 1)
+    .order_by(scores.c.pp.desc(), scores.c.id)
+    .limit(1),
+    BoardTop,
 )
 FIRST_PLACE = Query(
     select(first_places.c.score_id, first_places.c.user_id).where(
@@ -75,3 +101,9 @@ ADD_NEWEST_CHANGES = Command(
     scans="a rebuild reads all first places, once",
 )
 SET_FIRST_PLACE = Command(insert(first_places).values(named("map_key", "mode", "score_id", "user_id", "since_ms")))
+# For a place that has a holder.
+PASS_ON = Command(
+    update(first_places)
+    .where(first_places.c.map_key == bindparam("on_map"), first_places.c.mode == bindparam("in_mode"))
+    .values(named("score_id", "user_id", "since_ms"))
+)

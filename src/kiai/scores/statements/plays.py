@@ -8,6 +8,7 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
+    exists,
     insert,
     literal,
     or_,
@@ -17,7 +18,7 @@ from sqlalchemy import (
 )
 
 from kiai.scores.medals import DayPlay
-from kiai.scores.model import Best, Stats
+from kiai.scores.model import Best
 from kiai.scores.rules import MAP_GIVES_PP
 from kiai.scores.statements.expressions import WEIGHTED_MAX, named, scores_and_maps, these_stats
 from kiai.storage.port import Command, Query, columns_for, scalar
@@ -38,6 +39,28 @@ from kiai.storage.tables import (
 LOCK_USER = Query(
     select(users.c.priv, users.c.country).where(users.c.id == bindparam("user_id")).with_for_update(key_share=True),
     lambda priv, country: (priv, country),
+)
+# The player, and whether the counters of plays have a row for the map and for the month.
+PLAYER = Query(
+    select(
+        users.c.priv,
+        users.c.country,
+        exists(play_counts.c.plays)
+        .where(
+            play_counts.c.user_id == users.c.id,
+            play_counts.c.mode == bindparam("in_mode"),
+            play_counts.c.map_key == bindparam("on_map"),
+        )
+        .correlate(users),
+        exists(month_plays.c.plays)
+        .where(
+            month_plays.c.user_id == users.c.id,
+            month_plays.c.mode == bindparam("in_mode"),
+            month_plays.c.month == bindparam("in_month"),
+        )
+        .correlate(users),
+    ).where(users.c.id == bindparam("user_id")),
+    lambda *row: row,
 )
 _best = select(*columns_for(Best, scores)).where(
     scores.c.map_key == bindparam("map_key"),
@@ -139,11 +162,9 @@ _add_to_stats = (
             ),
         }
     )
-    .returning(*columns_for(Stats, stats))
 )
-# Both return the stats after the play.
-ADD_TO_STATS = Query(_add_to_stats, Stats)
-ADD_AND_SET_TOTALS = Query(_add_to_stats.values(named("pp", "acc")), Stats)
+ADD_TO_STATS = Command(_add_to_stats)
+ADD_AND_SET_TOTALS = Command(_add_to_stats.values(named("pp", "acc")))
 ADDED: Final = _ADDED
 # The first 1,000 entries of `ix_scores_best_of` whose map gives pp. This is the largest read of a recorded play.
 WEIGHTED = Query(
