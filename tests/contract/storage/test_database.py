@@ -41,7 +41,16 @@ from kiai.errors import Unavailable
 from kiai.storage import postgres, sqlite
 from kiai.storage.compiling import Compiler
 from kiai.storage.migrating import newest
-from kiai.storage.port import Database, Lane, Query, Transaction, UniqueViolation, scalar
+from kiai.storage.port import (
+    Database,
+    Lane,
+    Query,
+    Transaction,
+    UniqueViolation,
+    rows_of,
+    scalar,
+    version_of,
+)
 from kiai.storage.sqlite import SqliteDatabase
 from kiai.storage.tables import counters, scores
 
@@ -452,6 +461,55 @@ def test_changed_reports_commits_of_any_process(database_url: str, run: Run) -> 
         return seen
 
     assert run(scenario()) == [True, True]
+
+
+def test_stamp_differs_after_a_commit_of_any_process_or_is_unknown(database_url: str, run: Run) -> None:
+    async def scenario() -> list[int | None]:
+        async with engines.opened(database_url) as here, engines.opened(database_url) as there:
+            stamps = [here.stamp()]
+            for database in (here, there):
+                await add(database, **{f"of_{len(stamps)}": 1})
+                await asyncio.sleep(0)  # reads of one iteration share a snapshot
+                stamps.append(here.stamp())
+            await asyncio.sleep(0)
+            assert here.stamp() == stamps[-1]
+            return stamps
+
+    stamps = run(scenario())
+
+    assert stamps == [None] * 3 or len({*stamps}) == 3
+
+
+def test_a_stamp_belongs_to_the_rows_of_its_iteration(file: SqliteDatabase, run: Run) -> None:
+    async def scenario() -> tuple[list[int | None], list[int | None]]:
+        await add(file, visits=1)
+        await asyncio.sleep(0)
+        before = file.stamp()
+        with contextlib.closing(sqlite3.connect(file.path, isolation_level=None)) as other:
+            other.execute("UPDATE counters SET value = 2 WHERE name = 'visits'")
+        same = [before, file.stamp(), await file.one(VALUE, name="visits")]
+        await asyncio.sleep(0)
+        return same, [file.stamp(), await file.one(VALUE, name="visits")]
+
+    same, later = run(scenario())
+
+    assert (same[0], same[2]) == (same[1], 1)
+    assert later[0] != same[0]
+    assert later[1] == 2
+
+
+def test_raw_rows_are_read_later_and_have_a_version(database: Database, run: Run) -> None:
+    async def scenario() -> None:
+        await add(database, apples=1, pears=2)
+        rows = await rows_of(database, COUNTERS)
+        assert rows.read() == await database.all(COUNTERS)
+        assert version_of(rows) == version_of(await rows_of(database, COUNTERS))
+
+        await database.transaction(lambda tx: tx.run(COUNT, of="pears", by=1))
+
+        assert version_of(rows) != version_of(await rows_of(database, COUNTERS))
+
+    run(scenario())
 
 
 def test_close_waits_for_running_transactions(database_url: str, run: Run) -> None:
