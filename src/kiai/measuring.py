@@ -34,8 +34,11 @@ class Timings:
         self._buckets = buckets
         self.by_op: dict[str, list[float]] = {}
 
-    def since(self, began: float, op: str) -> float:
-        """Count a call that began at `began`, by `time.perf_counter`, and ends now. Return its seconds."""
+    def since(self, began: float, op: str, about: object = None) -> float:
+        """Count a call that began at `began`, by `time.perf_counter`, and ends now. Return its seconds.
+
+        `about` is the statement of the call, for traces.
+        """
         seconds = perf_counter() - began
         self.add(op, seconds)
         return seconds

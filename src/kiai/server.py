@@ -17,9 +17,10 @@ from kiai.faces.api.copies import Copies
 from kiai.faces.api.gateway import ApiGateway
 from kiai.faces.api.urls import OwnHosts
 from kiai.faces.api.v2.events import KEYS_EVERY_S, Events
+from kiai.faces.asgi import App
 from kiai.faces.client.avatars import AvatarEndpoints
 from kiai.faces.front import Front
-from kiai.faces.guard import GuardLimits, guarded_protocol
+from kiai.faces.guard import AnswerAtOnce, GuardLimits, guarded_protocol
 from kiai.faces.health import Health
 from kiai.faces.metrics import Aggregation, Metrics
 from kiai.faces.plain_http import plain_http
@@ -50,6 +51,7 @@ from kiai.staff.map_news import SAY_EVERY_S as MAP_NEWS_EVERY_S
 from kiai.staff.shutdown import CHECK_EVERY_S
 from kiai.staff.switches import RELOAD_EVERY_S
 from kiai.storage.slow_statements import REPORT_EVERY_S
+from kiai.tracing import Tracing, open_tracing
 from kiai.uptime import SAMPLE_EVERY_S
 
 if TYPE_CHECKING:
@@ -111,14 +113,7 @@ class HttpServer:
         self.irc = build_irc(services)
         self.site = build_site(services, self.streams)
         self.front = self._front(gateway, access_log, trusted)
-        self.protocol = guarded_protocol(
-            GuardLimits(
-                connections=settings.connections_max,
-                connections_per_address=settings.connections_per_address,
-                trusted=trusted,
-            ),
-            self.front.answer_at_once,
-        )
+        self._build_entry(trusted)
         self.sampler = Sampler(
             services.site.samples,
             f"{socket.gethostname()}:{settings.port}",
@@ -177,6 +172,25 @@ class HttpServer:
             is_blocked=services.community.address_blocks.is_blocked,
             blocked_answers={"api": api_app.blocked_answer, "site": self.site.failures.blocked},
             quick={"bancho": self._bancho.answer_at_once} | ({"api": api.answer_at_once} if at_once else {}),
+        )
+
+    def _build_entry(self, trusted: tuple[Network, ...]) -> None:
+        """Build what requests pass before the front: the guard, and the tracing of requests if it is on."""
+        settings = self._services.settings
+        self.tracing: Tracing | None = None
+        self.app: App = self.front
+        at_once: AnswerAtOnce = self.front.answer_at_once
+        if settings.otlp_endpoint is not None:
+            self.tracing = open_tracing(settings.otlp_endpoint, settings.otlp_ratio)
+            self.app, at_once = self.tracing.app(self.app), self.tracing.at_once(at_once)
+            self._services.stores.trace()
+        self.protocol = guarded_protocol(
+            GuardLimits(
+                connections=settings.connections_max,
+                connections_per_address=settings.connections_per_address,
+                trusted=trusted,
+            ),
+            at_once,
         )
 
     # --- periodic work

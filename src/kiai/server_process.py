@@ -218,6 +218,8 @@ async def _stop(server: HttpServer, services: Services, budget: StopBudget, *, a
         saving.append(budget.run("webhooks", _announce_stop(services), reserve_s=CLOSING_S))
     await asyncio.gather(*saving)
     server.metrics.publish_once()
+    if server.tracing is not None:
+        await budget.run("traces", server.tracing.close(), reserve_s=CLOSING_S)
 
 
 async def _make_demo(services: Services) -> None:
@@ -322,7 +324,7 @@ async def _run(
             return await super().on_tick(counter)
 
     config = uvicorn.Config(
-        server.front,
+        server.app,
         http=server.protocol,
         ws="none",
         lifespan="off",

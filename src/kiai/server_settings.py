@@ -97,6 +97,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Literal["debug", "info", "warning", "error"]
     log_polls: str
     slow_statement_ms: int
+    otlp_endpoint: str | None
+    otlp_ratio: float
 
     # --- the game
     bonus_pp: Literal["official", "legacy"]

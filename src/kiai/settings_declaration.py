@@ -292,6 +292,19 @@ class SettingsDeclaration(BaseSettings):
         most=3_600_000,
         example=100,
     )
+    otlp_endpoint: Annotated[str, url_of("http", "https"), matching(r"[^@\s]{1,500}")] | None = _setting(
+        None,
+        "Collector of OpenTelemetry to which traces of requests are sent, by OTLP over HTTP.",
+        allowed="a URL that begins with http:// or https://, without user and password",
+        shown_default="none; requests are not traced",
+        example="http://127.0.0.1:4318",
+    )
+    otlp_ratio: Annotated[float, Ge(0), Le(1)] = _setting(
+        0.01,
+        "Share of the requests that is traced.",
+        allowed="a number from 0 to 1",
+        example=0.1,
+    )
 
     # --- the game
     bonus_pp: Literal["official", "legacy"] = _setting(

@@ -19,9 +19,10 @@ from kiai.server_settings import Settings
 from kiai.storage.dumping import SQLITE_FILE
 from kiai.storage.migrating import migrate, newest
 from kiai.storage.port import Database
-from kiai.storage.slow_statements import SlowStatements
+from kiai.storage.slow_statements import SlowStatements, name_of
 from kiai.storage.sqlite import SqliteDatabase
 from kiai.storage.sqlite_file import check_files, check_pages, read_schema
+from kiai.tracing import TracedTimings
 
 if TYPE_CHECKING:
     from kiai.realtime.redis import RedisRealtime
@@ -254,6 +255,13 @@ class Stores:
         """Read what changes in a shared state until cancelled, so that polls can be answered without it."""
         if self._redis is not None:
             await self._redis.follow()
+
+    def trace(self) -> None:
+        """Add the calls of the stores to the traces of requests from now on."""
+        self.database.timings = TracedTimings("database", name_of)
+        self.files.timings = TracedTimings("files")
+        if self._redis is not None:
+            self._redis.trace()
 
     async def is_state_empty(self) -> bool:
         """Return whether a shared state has no ranks, because Redis is new or has lost its data."""

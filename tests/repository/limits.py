@@ -8,7 +8,7 @@ IPv6 are not counted.
 from collections.abc import Mapping
 from typing import Final
 
-from kiai import profiling, screenshots, server
+from kiai import profiling, screenshots, server, tracing
 from kiai.accounts import credentials, passwords, queries, web_sessions
 from kiai.accounts.markup import parser as markup
 from kiai.beatmaps import comments, fetching, ranking, set_comments, upstream
@@ -320,6 +320,7 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
         profiling.STACKS_MAX,
         profiling.FRAMES_MAX,
     ),
+    "spans of [traces](health.md#traces)": (tracing.SPANS_MAX, tracing.QUEUE_MAX, tracing.ANSWER_S),
     "slow statements that wait for their line": (slow_statements.UNREPORTED_MAX,),
     "stacks in an osu! map, for hits in a replay": (stacking.LOOKS_MAX, stacking.PATH_POINTS_MAX),
     "analyses and pictures of scores": (

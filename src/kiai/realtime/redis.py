@@ -78,6 +78,7 @@ from kiai.realtime.port import (
     bound_of,
     order_of_sessions,
 )
+from kiai.tracing import add_call
 
 PREFIX: Final = "kiai:"
 SCRIPTS: Final = (
@@ -152,6 +153,10 @@ class RedisRealtime:
     def timings(self) -> Timings:
         """The round-trip times of commands that were sent together, under `call`."""
         return self._pipeline.timings
+
+    def trace(self) -> None:
+        """Add the calls to the traces of requests from now on."""
+        self._pipeline.is_traced = True
 
     def pool(self) -> PoolUsage:
         """Return the number of busy connections and their maximum."""
@@ -517,6 +522,7 @@ class _Pipeline:
         self._unavailable_until = 0.0
         self._trial: asyncio.Task[None] | None = None
         self.timings = Timings()
+        self.is_traced = False  # whether calls are added to traces
         folder = resources.files("kiai.realtime").joinpath("scripts")
         common = folder.joinpath("common.lua").read_text("utf-8")
         self._texts = {name: common + folder.joinpath(f"{name}.lua").read_text("utf-8") for name in SCRIPTS}
@@ -555,7 +561,13 @@ class _Pipeline:
         if not self._scheduled:
             self._scheduled = True
             loop.call_soon(self._send)  # after all tasks that are ready now have added their commands
-        return await answer
+        if not self.is_traced:
+            return await answer
+        began = perf_counter()
+        try:
+            return await answer
+        finally:
+            add_call("state call", began)
 
     def _send(self) -> None:
         self._scheduled = False

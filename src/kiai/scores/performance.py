@@ -10,6 +10,7 @@ import itertools
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from time import perf_counter
 from typing import Final
 
 import msgspec
@@ -26,6 +27,7 @@ from kiai.process_pool import InvalidAnswer, JobTimedOut, WorkerCrashed, WorkerP
 from kiai.scores.calculator import CalculatorPlay, CalculatorReply, CalculatorRequest, CalculatorResult, MapAnalysis
 from kiai.storage.port import Command, Database, Query, Transaction, UniqueViolation
 from kiai.storage.tables import difficulties
+from kiai.tracing import add_call
 
 WAITING_MAX: Final = 256  # jobs for one worker
 WAIT_S: Final = 60.0  # in the queue
@@ -160,6 +162,7 @@ class Performance:
 
     async def _send(self, request: CalculatorRequest, caller: str) -> CalculatorReply:
         worker = self._workers[int(request.md5[:8], 16) % len(self._workers)]
+        began = perf_counter()
         try:
             return await worker.run_job(
                 caller,
@@ -171,6 +174,8 @@ class Performance:
             raise CannotCalculate("too slow") from error
         except WorkerCrashed as error:
             raise CannotCalculate("crashed") from error
+        finally:
+            add_call("pp", began)
 
     async def close(self) -> None:
         """Stop all workers. Waiting and running jobs raise Unavailable."""

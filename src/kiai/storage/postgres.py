@@ -399,7 +399,7 @@ class PostgresDatabase:
             with contextlib.suppress(TimeoutError, *_LOST):
                 await pool.release(connection)
 
-    async def _read(self, lane: Lane, read: Callable[[_Session], Awaitable[T]]) -> T:
+    async def _read(self, lane: Lane, read: Callable[[_Session], Awaitable[T]], query: Query[Any] | None = None) -> T:
         began = perf_counter()
         try:
             if lane is Lane.JOB:
@@ -416,7 +416,7 @@ class PostgresDatabase:
             async with self._session(TIMEOUT_S, lane.value, began) as session:
                 return await read(session)
         finally:
-            self.timings.since(began, "read")
+            self.timings.since(began, "read", query)
 
     def pool(self) -> PoolUsage:
         in_use = sum(pool.get_size() - pool.get_idle_size() for pool in (self._pool, self._slow_pool))
@@ -426,10 +426,10 @@ class PostgresDatabase:
         return self._slow.pool()
 
     async def one(self, query: Query[R], **params: Value) -> R | None:
-        return await self._read(query.lane, lambda session: session.one(query, **params))
+        return await self._read(query.lane, lambda session: session.one(query, **params), query)
 
     async def all(self, query: Query[R], **params: Value) -> list[R]:
-        return await self._read(query.lane, lambda session: session.all(query, **params))
+        return await self._read(query.lane, lambda session: session.all(query, **params), query)
 
     async def several(self, *reads: Read) -> list[list[Any]]:
         return await self._read(Lane.BOUNDED, lambda session: session.several(*reads))

@@ -382,7 +382,7 @@ class SqliteDatabase:
         except sqlite3.DatabaseError as error:
             raise _failure(error) from error
         finally:
-            took_s = self.timings.since(began, "read")
+            took_s = self.timings.since(began, "read", query)
             if took_s > self._limit_s:
                 self.slow.add(query, self._sql[query].text, "loop", took_s)
         return None if found is None else query.row(*found)
@@ -394,7 +394,7 @@ class SqliteDatabase:
             try:
                 return await self._lanes[query.lane].all(query, params)
             finally:
-                self.timings.since(began, "read")
+                self.timings.since(began, "read", query)
         try:  # PERF: as in `one`
             if not self._in_snapshot:
                 self._begin_snapshot()
@@ -404,7 +404,7 @@ class SqliteDatabase:
         except sqlite3.DatabaseError as error:
             raise _failure(error) from error
         finally:
-            took_s = self.timings.since(began, "read")
+            took_s = self.timings.since(began, "read", query)
             if took_s > self._limit_s:
                 self.slow.add(query, self._sql[query].text, "loop", took_s)
 
