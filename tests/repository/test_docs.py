@@ -20,6 +20,7 @@ from kiai.storage.tables import metadata
 ROOT = Path(__file__).parents[2]
 API = (ROOT / "docs/api/README.md").read_text("utf-8")
 COMMANDS = (ROOT / "docs/operate/commands.md").read_text("utf-8")
+AGREEING = ("scaling", "operate/cluster", "operate/health")
 HEALTH = (ROOT / "docs/operate/health.md").read_text("utf-8")
 SETTINGS = (ROOT / "docs/operate/settings.md").read_text("utf-8")
 DOCUMENTS = [path for folder in ("*", ".github/**/*", "docs/**/*") for path in sorted(ROOT.glob(f"{folder}.md"))]
@@ -164,3 +165,11 @@ def test_every_table_has_a_bound_in_the_limits() -> None:
     named = {name for line in listed for name in re.findall(r"`(\w+)`", line)}
 
     assert named == set(metadata.tables)
+
+
+def test_the_pages_agree_on_polls_per_player_and_players_per_core() -> None:
+    pages = [" ".join((ROOT / f"docs/{page}.md").read_text("utf-8").split()) for page in AGREEING]
+
+    for page in pages:
+        assert "n online player sends 0.5 polls per second" in page
+        assert "ne core serves about 20,000 players online in a single process, and about 9,000 in a worker" in page
