@@ -5,6 +5,8 @@ import contextlib
 import datetime
 import ssl
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from kiai.tls.status import find_faults, read_status
 
 SELF = TlsPlan("self", "play.example")
 DAY_MS = 86_400_000
+WRITES = 200
 
 
 @pytest.fixture
@@ -333,9 +336,29 @@ def test_challenge_answers_only_tokens_that_run(folder: TlsFolder) -> None:
 
 
 def test_damaged_state_counts_as_none(folder: TlsFolder, clock: ManualClock) -> None:
-    folder.record(TlsState(SELF, renewal_error="no"))
+    folder.change_state(SELF, lambda _: TlsState(SELF, renewal_error="no"))
     assert folder.state() == TlsState(SELF, renewal_error="no")
 
     (folder.path / "state.json").write_text("{")
 
     assert folder.state() is None
+
+
+def test_two_processes_change_the_state_without_losing_a_change(folder: TlsFolder) -> None:
+    code = (
+        "import sys, msgspec\n"
+        "from pathlib import Path\n"
+        "from kiai.tls.folder import TlsFolder\n"
+        "from kiai.tls.plan import TlsPlan\n"
+        "folder = TlsFolder(Path(sys.argv[1]))\n"
+        "for _ in range(WRITES):\n"
+        "    folder.change_state(TlsPlan('self', 'play.example'),"
+        " lambda state: msgspec.structs.replace(state, failures=state.failures + 1))\n"
+    ).replace("WRITES", str(WRITES))
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(folder.path.parent)]) for _ in range(2)]
+
+    assert [writer.wait() for writer in writers] == [0, 0]
+
+    state = folder.state()
+    assert state is not None
+    assert state.failures == 2 * WRITES

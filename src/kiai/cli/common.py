@@ -31,6 +31,18 @@ DatabaseOption = Annotated[
     str | None,
     typer.Option("--database", metavar="URL", help="PostgreSQL database (postgresql://...) to use instead of SQLite."),
 ]
+TlsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tls",
+        metavar="off|self|auto|CERT",
+        show_default="off; in kiai init auto, for localhost off",
+        help="Serve https: with a local authority for tests, an ACME authority, or a PEM chain; off with a proxy.",
+    ),
+]
+TlsKeyOption = Annotated[
+    str | None, typer.Option("--tls-key", metavar="KEY", help="Private key of CERT, if CERT does not contain it.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 

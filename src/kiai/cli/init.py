@@ -18,6 +18,8 @@ from kiai.cli.common import (
     DataOption,
     JsonOption,
     Output,
+    TlsKeyOption,
+    TlsOption,
     errors_as_exit,
     read_password,
     run_with_services,
@@ -71,18 +73,8 @@ def init(
         str | None,
         typer.Option("--domain", metavar="D", show_default=LOCAL_DOMAIN, help="Domain under which players reach it."),
     ] = None,
-    tls: Annotated[
-        str | None,
-        typer.Option(
-            "--tls",
-            metavar="off|self|auto|CERT",
-            show_default="auto; for localhost off",
-            help="Where the certificate for https is from; off with a proxy.",
-        ),
-    ] = None,
-    tls_key: Annotated[
-        str | None, typer.Option("--tls-key", metavar="KEY", help="Private key of CERT, if CERT does not contain it.")
-    ] = None,
+    tls: TlsOption = None,
+    tls_key: TlsKeyOption = None,
     port: Annotated[
         int | None,
         typer.Option(

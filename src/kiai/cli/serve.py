@@ -4,7 +4,15 @@ from typing import Annotated
 
 import typer
 
-from kiai.cli.common import DatabaseOption, DataOption, Output, errors_as_exit, settings_of
+from kiai.cli.common import (
+    DatabaseOption,
+    DataOption,
+    Output,
+    TlsKeyOption,
+    TlsOption,
+    errors_as_exit,
+    settings_of,
+)
 from kiai.exec_server import exec_server
 
 
@@ -29,18 +37,8 @@ def serve(
             "--domain", metavar="DOMAIN", show_default="localhost", help="Domain under which players reach the server."
         ),
     ] = None,
-    tls: Annotated[
-        str | None,
-        typer.Option(
-            "--tls",
-            metavar="off|self|auto|CERT",
-            show_default="off",
-            help="Serve https: with a local authority for tests, an ACME authority, or a PEM chain.",
-        ),
-    ] = None,
-    tls_key: Annotated[
-        str | None, typer.Option("--tls-key", metavar="KEY", help="Private key of CERT, if CERT does not contain it.")
-    ] = None,
+    tls: TlsOption = None,
+    tls_key: TlsKeyOption = None,
     http_port: Annotated[
         str | None,
         typer.Option(

@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -131,9 +131,16 @@ class TlsFolder:
             return None if content is None else msgspec.json.decode(content, type=TlsState)
         return None
 
-    def record(self, state: TlsState) -> None:
-        """Store the state."""
-        self.write(self.path / STATE, msgspec.json.encode(state))
+    def change_state(self, plan: TlsPlan, change: Callable[[TlsState], TlsState]) -> None:
+        """Store what `change` makes of the recorded state, or of a new one for `plan`.
+
+        Excludes other processes: a worker, a renewal and a command change different fields at the same time.
+        """
+        with self.lock("state"):
+            before = self.state()
+            after = change(before or TlsState(plan))
+            if after != before:
+                self.write(self.path / STATE, msgspec.json.encode(after))
 
     def forget_plan(self) -> None:
         """Remove the state: the server runs without TLS."""

@@ -11,7 +11,7 @@ from kiai.clock import Clock
 from kiai.errors import KiaiError, Refused
 from kiai.logs import get_logger
 from kiai.tls.authority import issue_locally, local_key_id
-from kiai.tls.folder import TlsFolder, TlsState
+from kiai.tls.folder import TlsFolder
 from kiai.tls.names import missing_names, server_names
 from kiai.tls.plan import HOOK_S, TlsPlan
 from kiai.tls.serving import read_fitting
@@ -67,29 +67,29 @@ def obtain(plan: TlsPlan, folder: TlsFolder, now_ms: int, *, force: bool = False
             with contextlib.suppress(KiaiError):  # e.g. because the disk is full, which may be the error itself
                 _record_failure(plan, folder, now_ms, str(error))
             raise
-        state = folder.state() or TlsState(plan)
-        folder.record(
-            msgspec.structs.replace(
+        folder.change_state(
+            plan,
+            lambda state: msgspec.structs.replace(
                 state,
                 plan=plan,
                 reading_error=None,
                 renewal_error=None,
                 failures=0,
                 next_try_ms=now_ms + AFTER_SUCCESS_MS,
-            )
+            ),
         )
 
 
 def _record_failure(plan: TlsPlan, folder: TlsFolder, now_ms: int, why: str) -> None:
-    state = folder.state() or TlsState(plan)
-    folder.record(
-        msgspec.structs.replace(
+    folder.change_state(
+        plan,
+        lambda state: msgspec.structs.replace(
             state,
             plan=plan,
             renewal_error=why[:ERROR_MAX],
             failures=state.failures + 1,
             next_try_ms=now_ms + _delay_ms(state.failures),
-        )
+        ),
     )
 
 

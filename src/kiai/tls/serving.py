@@ -57,10 +57,8 @@ def prepare_certificate(plan: TlsPlan, folder: TlsFolder, now_ms: int) -> None:
     """
     # Not the lock of renewals: a start does not wait for an authority that hangs.
     with folder.lock("start"):
-        state = folder.state()
-        if state is None or state.plan != plan:
-            # The errors and the waiting of another authority or domain say nothing about this one.
-            folder.record(TlsState(plan))
+        # The errors and the waiting of another authority or domain say nothing about this one.
+        folder.change_state(plan, lambda state: state if state.plan == plan else TlsState(plan))
         if plan.mode == "file":
             return
         folder.recover()
@@ -129,7 +127,9 @@ class ServedCertificate:
         state = self.folder.state() or TlsState(self.plan)
         if state.reading_error != error:
             try:
-                self.folder.record(msgspec.structs.replace(state, reading_error=error))
+                self.folder.change_state(
+                    self.plan, lambda recorded: msgspec.structs.replace(recorded, reading_error=error)
+                )
             except KiaiError as failed:
                 self._log.warning("state of TLS not recorded", why=str(failed))
 
