@@ -25,7 +25,14 @@ from kiai.faces.health import Health
 from kiai.faces.metrics import Aggregation, Metrics
 from kiai.faces.plain_http import plain_http
 from kiai.faces.rate_limit import RateLimit
-from kiai.faces.sampling import BOUNDS_MS, read_metrics, read_periodic_jobs, read_pools, read_server
+from kiai.faces.sampling import (
+    BOUNDS_MS,
+    read_metrics,
+    read_periodic_jobs,
+    read_pools,
+    read_server,
+    read_slow_statements,
+)
 from kiai.faces.site.osu_host import redirecting_osu_host
 from kiai.faces.streams import StreamSender
 from kiai.faces.wiring import (
@@ -122,6 +129,7 @@ class HttpServer:
             services.clock,
         )
         services.site.server_health.read_pools = lambda: read_pools(self.metrics)
+        services.site.server_health.read_slow = lambda: read_slow_statements(self.metrics)
         services.community.job_desk.read_periodic = lambda: read_periodic_jobs(self.metrics)
         self.jobs = Jobs(self._acquire_lease if services.stores.shared else None)
         self.jobs.every(*self._periodic_jobs())

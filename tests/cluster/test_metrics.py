@@ -165,3 +165,9 @@ def test_top_shows_the_sum_of_all_workers(cluster: Cluster) -> None:
         assert (found["workers"], found["online"]) == (2, 0)
         assert found["rss_bytes"] == pytest.approx(figures(cluster)["kiai_rss_bytes"], rel=0.2)
         assert found["stores"]["state"]["calls_per_s"] > 0
+
+
+def test_profile_is_of_all_workers(cluster: Cluster) -> None:
+    found = cluster.cli("profile", "1s")["profiles"]
+
+    assert {one["pid"] for one in found} == set(cluster.workers())

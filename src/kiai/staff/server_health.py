@@ -17,6 +17,7 @@ from kiai.clock import Clock
 from kiai.logs import get_logger
 from kiai.measuring import PoolUsage
 from kiai.scores.reconciling import Reconciler
+from kiai.served_figures import SlowStatement
 from kiai.staff.audit import Actor
 from kiai.staff.authority import Authority
 from kiai.staff.backup_model import LastBackUp, last_back_up, write_record
@@ -132,7 +133,8 @@ class ServerHealth:
     """Reads the health for accounts with the permission.
 
     `disks` are the folders whose disks may fill up, `certificates` the files of certificates, by name. `read_pools`
-    returns the usage of the pools of this process; the server replaces it by the sum of its workers.
+    returns the usage of the pools of this process; the server replaces it by the sum of its workers. `read_slow`
+    returns the slow statements of all workers of a server.
     """
 
     def __init__(
@@ -160,6 +162,7 @@ class ServerHealth:
         self._disks = disks
         self._certificates = certificates
         self.read_pools = read_pools
+        self.read_slow: Callable[[], list[SlowStatement]] = list
 
     async def read(self, actor: Actor) -> HealthReport:
         """Return the health. Raises NotAllowed, and Unavailable while the database does not answer."""

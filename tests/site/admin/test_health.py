@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -41,9 +42,17 @@ def test_page_has_every_part_of_the_health(sampled: World) -> None:
 
     assert (page.status, page.h1) == (200, "Health")
     headings = [heading.text(strip=True) for heading in page.css("h2")]
-    assert {"Last 24 hours", "Components", "Queues", "Pools", "Disks", "Certificates", "Doctor", "Versions"} <= {
-        *headings
-    }
+    assert {
+        "Last 24 hours",
+        "Components",
+        "Queues",
+        "Pools",
+        "Slow statements",
+        "Disks",
+        "Certificates",
+        "Doctor",
+        "Versions",
+    } <= {*headings}
     assert [part.attributes["data-component"] for part in page.css("[data-component]")] == [
         "database",
         "state",
@@ -51,6 +60,20 @@ def test_page_has_every_part_of_the_health(sampled: World) -> None:
     ]
     assert page.one('data[data-stat="outbox"]').attributes["value"] is not None
     assert len(page.body) < HTML_MAX
+
+
+def test_slow_statements_are_shown_by_name(tmp_path: Path) -> None:
+    world = World(tmp_path / "data", SLOW_STATEMENT_MS="1")
+    try:
+        developer = world.browser(DEVELOPER)
+
+        def names() -> list[str]:
+            return [cell.text(strip=True) for cell in developer.get("/admin/health").css("[data-statement]")]
+
+        eventually(lambda: bool(names()), within_s=20)
+        assert all(name.startswith("kiai.") for name in names())
+    finally:
+        world.server.kill()
 
 
 def test_six_charts_show_the_day_with_its_gap(sampled: World) -> None:
