@@ -32,10 +32,10 @@ SESSIONS: Final = 1_000
 MANY_SESSIONS: Final = 5_000
 LOGINS: Final = 300  # per round, in addition to the 1,000 sessions
 BUDGETS: Final = {
-    "empty poll, 1 session": 0.6,
-    "empty poll, 1,000 sessions": 0.6,
-    "every 20th a status change": 0.5,
-    "login at 1,000 online (to an empty poll)": 0.1,
+    "empty poll, 1 session": 0.9,
+    "empty poll, 1,000 sessions": 0.75,
+    "every 20th a status change": 0.75,
+    "login at 1,000 online (to an empty poll)": 0.08,
 }
 SESSION_KB: Final = 12.0
 
