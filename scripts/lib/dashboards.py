@@ -183,11 +183,12 @@ ALERTS: Final[dict[str, Sequence[Alert]]] = {
         ),
         Alert(
             "KiaiBackupOld",
-            "time() - kiai_backup_last_success_timestamp_seconds > 2 * 86400",
+            "time() - kiai_backup_last_success_timestamp_seconds > 2 * (kiai_backup_every_seconds "
+            "or on (job, instance) (86400 + 0 * kiai_backup_last_success_timestamp_seconds))",
             "10m",
             "critical",
             "The last backup is {{ $value | humanizeDuration }} old.",
-            "Run `kiai backup` and read its error. Change the age if you do not back up daily.",
+            "Read the last run of `kiai jobs list`, or run `kiai backup` and read its error.",
         ),
         Alert(
             "KiaiBackupMissing",
@@ -491,6 +492,13 @@ DASHBOARDS: Final = [
                     Panel(
                         "Size of the last backup", [(of("kiai_backup_last_bytes"), "{{instance}}")], "bytes", width=6
                     ),
+                    Panel(
+                        "Last rehearsal of a restore",
+                        [(f"time() - {of('kiai_backup_rehearsal_last_success_timestamp_seconds')}", "{{instance}}")],
+                        "s",
+                        width=6,
+                    ),
+                    Panel("Time between backups", [(of("kiai_backup_every_seconds"), "{{instance}}")], "s", width=6),
                     Panel("Mails", [(rate_of("kiai_mails_total", "outcome"), "{{outcome}}")], "ops", width=6),
                     Panel(
                         "Messages to webhooks",

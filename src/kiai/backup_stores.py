@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -21,20 +24,28 @@ from kiai.files.port import Files
 from kiai.files.retiring import BACK_UP_MAX_S
 from kiai.files.store import open_bucket
 from kiai.osu.durations import parse_duration
-from kiai.server_settings import Settings, config_file, retention_counts
+from kiai.server_settings import PREFIX, Settings, config_file, retention_counts
 from kiai.staff.backup_data import data_files, restore_data_file
 from kiai.staff.backup_examination import BackupReport, examine
 from kiai.staff.backup_folder import BackupFolder
 from kiai.staff.backup_keys import BackupKey, read_key
 from kiai.staff.backup_model import DATA, Manifest, record_back_up
 from kiai.staff.backup_reading import BackupReader
+from kiai.staff.backup_rehearsals import LastRehearsal, record_rehearsal
 from kiai.staff.backup_retention import NextBackup, Retention
 from kiai.staff.backups import BackupSource, BackupWriter, Progress
+from kiai.staff.server_health import CheckFinding
 from kiai.storage.dumping import SQLITE_FILE, TABLES, dump_postgres, dump_sqlite, load_postgres
 from kiai.storage.migrating import newest
-from kiai.storage.sqlite_file import check_pages
+from kiai.storage.sqlite_file import check_pages, first_of
 from kiai.stores import engine_of, make_data_folder, migrate_database, open_files
 
+SPACE_FACTOR: Final = 1.2
+SPACE_LEFT_BYTES: Final = 536_870_912
+"""A rehearsal needs the size of the backup times this factor, and leaves this much of the disk free."""
+DOCTOR_S: Final = 6 * 3_600
+UNCHECKED: Final = ("I8", "I15", "I16")
+"""Findings that a good backup may have: undelivered rows, an old certificate, no backups."""
 WORK: Final = "backup-"
 """Start of the names of folders for temporary files in the data folder."""
 
@@ -226,3 +237,99 @@ async def _restore_postgres(reader: BackupReader, manifest: Manifest, url: str) 
     with tempfile.TemporaryDirectory() as folder:
         await asyncio.to_thread(copy, Path(folder))
         await load_postgres(url, Path(folder))
+
+
+# --- rehearsals
+
+
+def rehearsal_every_ms(settings: Settings) -> int | None:
+    """Return the time between two rehearsals in ms, None if none starts by itself."""
+    every = parse_duration(settings.backup_rehearse_every)  # None for off
+    return None if every is None or not settings.backup_every else every * 1000
+
+
+async def rehearse(settings: Settings, place: BackupPlace, name: str, key: BackupKey | None, clock: Clock) -> str:
+    """Restore a backup into a temporary place, run `kiai doctor` there, and return a sentence about the result.
+
+    The files are in the data folder meanwhile; a dump of PostgreSQL goes to a new database of the same server. Raises
+    Refused if the disk is too small or the restored server is damaged, and Unavailable.
+    """
+    with work_folder(settings.data) as work, BackupReader(place, name, key, work) as reader:
+        manifest = await asyncio.to_thread(reader.described)
+        needed = int(manifest.size * SPACE_FACTOR) + SPACE_LEFT_BYTES
+        free = shutil.disk_usage(work).free
+        if free < needed:
+            raise Refused(
+                f"a rehearsal of {name} needs {needed / 1e9:.1f} GB in {work.parent}, but {free / 1e9:.1f} GB are "
+                "free; free some, or set backup_rehearse_every to off"
+            )
+        target = msgspec.structs.replace(settings, data=work / "data", database=None, files=None)
+        if settings.database is None:
+            problems = await _restored_problems(target, reader)
+        else:
+            async with temporary_postgres(settings.database) as url:
+                problems = await _restored_problems(msgspec.structs.replace(target, database=url), reader)
+    serious = [one.what for one in problems if not one.repairable and one.invariant not in UNCHECKED]
+    if serious:
+        raise Refused(f"{name} restores to a damaged server: {first_of(serious)}")
+    record_rehearsal(settings.data, LastRehearsal(clock.now_ms(), name))
+    repairable = sum(one.repairable for one in problems)
+    return (
+        f"{name} restores to a good server with {manifest.files} files, {manifest.size / 1e6:.1f} MB; "
+        f"`kiai doctor` finds {repairable} differences that it can repair."
+    )
+
+
+async def _restored_problems(target: Settings, reader: BackupReader) -> list[CheckFinding]:
+    """Restore a backup, and return what `kiai doctor` finds there. It is a process of its own: it takes long."""
+    await restore(target, reader)
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    if target.database is not None:
+        variables[f"{PREFIX}DATABASE"] = target.database
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "kiai", "doctor", "--json", "--data", str(target.data.absolute()),
+        cwd=target.data, env=variables, stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(DOCTOR_S):
+            output, errors = await process.communicate()
+    except TimeoutError as error:
+        raise Refused(f"`kiai doctor` took longer than {DOCTOR_S // 3600} hours on the restored server") from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    try:
+        return msgspec.json.decode(output, type=_Diagnosed).problems
+    except msgspec.DecodeError as error:
+        lines = errors.decode(errors="replace").strip().splitlines()
+        raise Refused(f"`kiai doctor` failed on the restored server: {lines[-1] if lines else 'no output'}") from error
+
+
+class _Diagnosed(msgspec.Struct):
+    problems: list[CheckFinding]
+
+
+@contextlib.asynccontextmanager
+async def temporary_postgres(url: str) -> AsyncIterator[str]:
+    """Make an empty database on the same server, and drop it at the end. Raises Unavailable."""
+    import asyncpg
+
+    name = f"kiai_rehearsal_{secrets.token_hex(4)}"
+    try:
+        connection = await asyncpg.connect(url, timeout=10)
+        try:
+            await connection.execute(f'CREATE DATABASE "{name}"')
+            try:
+                yield urlsplit(url)._replace(path=f"/{name}").geturl()
+            finally:
+                await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        finally:
+            await connection.close()
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise Unavailable(
+            "rehearsal", "the account of the database may not make one; ALTER ROLE ... CREATEDB allows it"
+        ) from error
+    except (OSError, asyncpg.PostgresError) as error:
+        raise Unavailable("database", str(error)) from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kiai.accounts.covers import ProfileCovers
 from kiai.accounts.web_sessions import WebSessions
-from kiai.backup_stores import back_up, backup_folder, check_outside
+from kiai.backup_stores import back_up, backup_folder, check_outside, rehearsal_every_ms, rehearse
 from kiai.chat.model import CHANNELS_CHANGED
 from kiai.clans import ClanActs, ClanRules
 from kiai.clans.history import ClanHistory
@@ -25,6 +25,7 @@ from kiai.staff.address_blocks import AddressBlocks
 from kiai.staff.announcements import Announcements
 from kiai.staff.audit_reading import AuditReading
 from kiai.staff.backup_model import Manifest
+from kiai.staff.backup_rehearsals import Rehearsals
 from kiai.staff.backup_retention import NextBackup
 from kiai.staff.backup_runs import BackupRuns
 from kiai.staff.backups import Progress
@@ -227,7 +228,20 @@ class CommunityServices:
             )
 
         self.backup_runs = BackupRuns(
-            self.job_desk, folder, write, lambda: check_outside(settings, settings.backup_to or ""), clock
+            self.job_desk,
+            folder,
+            write,
+            lambda: check_outside(settings, settings.backup_to or ""),
+            clock,
+            lambda state, reason: self.webhooks.announce("backup", {"state": state, "reason": reason}),
+        )
+
+        async def rehearse_one(name: str) -> str:
+            assert folder is not None
+            return await rehearse(settings, folder.place, name, folder.key, clock)
+
+        self.rehearsals = Rehearsals(
+            self.job_desk, folder, rehearsal_every_ms(settings), rehearse_one, settings.data, clock
         )
         MapJobs(
             self.job_desk,

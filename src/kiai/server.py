@@ -51,6 +51,7 @@ from kiai.samples import Sampler
 from kiai.scores.announcing import SAY_EVERY_S
 from kiai.served_figures import ServerFigures
 from kiai.shared_memory import SharedMemory
+from kiai.staff.backup_rehearsals import CHECK_EVERY_S as REHEARSALS_EVERY_S
 from kiai.staff.backup_runs import CHECK_EVERY_S as BACKUPS_EVERY_S
 from kiai.staff.job_runs import WORK_EVERY_S
 from kiai.staff.maintenance import DRAIN_EVERY_S
@@ -269,6 +270,9 @@ class HttpServer:
         if services.settings.backup_every:
             jobs.append(
                 PeriodicJob("due-backups", BACKUPS_EVERY_S, services.community.backup_runs.start_due, shared=True)
+            )
+            jobs.append(
+                PeriodicJob("due-rehearsals", REHEARSALS_EVERY_S, services.community.rehearsals.start_due, shared=True)
             )
         if services.site.entry.mailing.is_on:
             jobs.append(PeriodicJob("mail", 1.0, services.site.entry.mailing.deliver, shared=True))

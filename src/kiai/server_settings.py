@@ -91,6 +91,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     backup_every: str | None
     backup_keep: str
     backup_key_file: Path | None
+    backup_rehearse_every: str
 
     # --- logs
     log: Literal["json", "text"]

@@ -101,11 +101,19 @@ def postgres_url(value: object) -> object:
 
 
 BACKUP_LEAST_S: Final = 600
+REHEARSAL_LEAST_S: Final = 86_400
 
 
 def backup_time(text: str) -> str:
     """Accept the time between two backups."""
     if (parse_duration(text) or 0) < BACKUP_LEAST_S:
+        raise ValueError
+    return text
+
+
+def rehearsal_time(text: str) -> str:
+    """Accept the time between two rehearsals of a restore, or `off`."""
+    if text != "off" and (parse_duration(text) or 0) < REHEARSAL_LEAST_S:
         raise ValueError
     return text
 

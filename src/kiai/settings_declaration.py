@@ -34,6 +34,7 @@ from kiai.setting_types import (
     on_or_off,
     postgres_url,
     redis_url,
+    rehearsal_time,
     retention,
     url_of,
     words,
@@ -269,6 +270,13 @@ class SettingsDeclaration(BaseSettings):
         allowed="a file",
         shown_default="backups are not encrypted",
         example="/etc/kiai/backup.key",
+    )
+
+    backup_rehearse_every: Annotated[str, AfterValidator(rehearsal_time)] = _setting(
+        "30d",
+        "With backup_every: time after which the newest backup is restored into a temporary place and checked.",
+        allowed="off, or 1d to 365d",
+        example="7d",
     )
 
     # --- logs

@@ -20,6 +20,9 @@ from kiai.cli.main import app, command_tree
 CREATING = {"serve", "demo", "init", "migrate", "restore", "import"}
 """Commands and groups that may create a data folder."""
 
+WITHOUT_DATA = {"backup-key"}
+"""Commands that use no data folder."""
+
 EXTRA_ARGUMENTS = {
     "users add": ["--password", PASSWORD],
     "users password": ["--password", PASSWORD],
@@ -39,7 +42,7 @@ def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, A
 
 
 ALL = dict(commands(command_tree()))
-OTHERS = [name for name in ALL if name.split()[0] not in CREATING]
+OTHERS = [name for name in ALL if name.split()[0] not in CREATING | WITHOUT_DATA]
 
 
 def arguments(name: str) -> list[str]:

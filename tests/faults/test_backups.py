@@ -1,5 +1,6 @@
 """Backups of a busy server, and restoring them."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 from tests import engines, stores
 from tests.buckets import an_s3
@@ -376,3 +378,40 @@ def test_killed_server_continues_its_encrypted_backups_in_a_bucket(
     assert cli(new, "restore", backup, "--key", key.shown)["files"] >= 400
     assert (new / "tls" / "ca.key").read_bytes() == b"key of the local authority"
     assert (new / "tls" / "ca.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_rehearsal_restores_the_newest_backup_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    newest = tmp_path / "kiai-20260102T030405Z"
+    server.cli("backup", str(newest))
+    before = {path.name for path in server.data.iterdir()}
+
+    found = cli(server.data, "backups", "rehearse", BACKUP_TO=str(tmp_path))
+
+    assert found["backup"] == newest.name
+    assert "restores to a good server with" in found["result"]
+    assert {path.name for path in server.data.iterdir()} - before == {"last-rehearsal.json"}
+    [first, *_] = sorted((newest / "files" / "osu").iterdir())
+    first.write_bytes(b"rot")
+    refused = run_kiai(server.data, "backups", "rehearse", settings={"BACKUP_TO": str(tmp_path)})
+    assert (refused.returncode, refused.stderr) == (1, f"kiai: osu/{first.name} of the backup is damaged\n")
+    assert not list(server.data.glob("backup-*"))
+
+
+def test_rehearsal_on_postgresql_uses_a_database_of_its_own(tmp_path: Path) -> None:
+    with engines.postgres_database() as url:
+        prepare(tmp_path / "data", NAMES, vector_maps=True, database=url)
+        cli(tmp_path / "data", "backup", str(tmp_path / "to" / "kiai-20260102T030405Z"), "--database", url)
+        settings = {"DATABASE": url, "BACKUP_TO": str(tmp_path / "to")}
+
+        found = cli(tmp_path / "data", "backups", "rehearse", **settings)
+
+        assert "restores to a good server with" in found["result"]
+        assert "kiai_rehearsal" not in asyncio.run(database_names(url))
+
+
+async def database_names(url: str) -> str:
+    connection = await asyncpg.connect(url)
+    try:
+        return str(await connection.fetch("SELECT datname FROM pg_database"))
+    finally:
+        await connection.close()

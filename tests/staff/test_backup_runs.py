@@ -10,11 +10,15 @@ import pytest
 from sqlalchemy import select
 from tests.builders import DEVELOPER, World, a_player
 
+from kiai.backup_stores import rehearse
 from kiai.errors import Refused
 from kiai.files.folder_place import LOCK, FolderPlace
+from kiai.settings import load_settings
 from kiai.staff import OPERATOR, Actor
 from kiai.staff.backup_folder import BackupFolder
 from kiai.staff.backup_model import MANIFEST, Manifest
+from kiai.staff.backup_rehearsals import KIND as REHEARSAL
+from kiai.staff.backup_rehearsals import LastRehearsal, Rehearsals, record_rehearsal
 from kiai.staff.backup_retention import PARTIAL, PARTIAL_KEPT_MS, NextBackup, Retention, backup_name
 from kiai.staff.backup_runs import KIND, RETRY_MS, BackupRuns
 from kiai.staff.backups import BackupSource, BackupWriter, Progress
@@ -32,6 +36,7 @@ class Schedule:
         self.world = world
         self.path = path
         self.written: list[str] = []
+        self.told: list[tuple[str, str]] = []
         self.spoil: Callable[[Path], object] = lambda folder: None
         self.folder = BackupFolder(FolderPlace(path), DAY_S, Retention(last=2), world.clock)
         self.workers = [self._worker(self.folder) for _ in range(2)]
@@ -39,8 +44,11 @@ class Schedule:
     def _worker(self, folder: BackupFolder) -> tuple[BackupRuns, JobDesk, JobWorker]:
         world = self.world
         desk = JobDesk(world.database, world.authority, world.clock)
-        runs = BackupRuns(desk, folder, self._back_up, lambda: None, world.clock)
+        runs = BackupRuns(desk, folder, self._back_up, lambda: None, world.clock, self._tell)
         return runs, desk, JobWorker(world.database, desk.kinds, world.clock)
+
+    async def _tell(self, state: str, reason: str) -> None:
+        self.told.append((state, reason))
 
     async def _back_up(self, name: str, chain: NextBackup, progress: Progress) -> Manifest:
         self.written.append(name)
@@ -188,6 +196,8 @@ def test_damaged_copy_fails_the_run_and_the_last_good_one_stays(schedule: Schedu
     schedule.world.clock.advance(1)
     schedule.tick()
     assert schedule.newest().state == JobState.DONE
+    assert [state for state, _ in schedule.told] == ["failed", "ok"]
+    assert schedule.told[0][1] == "kiai.db of the backup is damaged."
 
 
 def test_backup_that_a_wrong_clock_dated_in_the_future_stops_nothing(schedule: Schedule) -> None:
@@ -279,8 +289,62 @@ def test_unsafe_folder_is_refused(schedule: Schedule) -> None:
         raise Refused("the folder is inside the data")
 
     desk = schedule.workers[0][1]
-    runs = BackupRuns(desk, schedule.folder, schedule._back_up, refuse, schedule.world.clock)
+    runs = BackupRuns(desk, schedule.folder, schedule._back_up, refuse, schedule.world.clock, schedule._tell)
     with pytest.raises(Refused, match="inside the data"):
         schedule.world.run(runs.start_due())
     with pytest.raises(Refused, match="inside the data"):
         schedule.world.run(desk.start(OPERATOR, KIND, {}))
+
+
+def test_operator_is_told_once_that_backups_are_old(schedule: Schedule) -> None:
+    schedule.tick()
+    schedule.spoil = lambda folder: (folder / "kiai.db").write_bytes(b"the databasf")
+    for _ in range(4):
+        schedule.world.clock.advance(DAY_S)
+        schedule.tick()
+    assert [state for state, _ in schedule.told] == ["failed", "old"]
+    assert "but backup_every is 1 day." in schedule.told[1][1]
+    schedule.spoil = lambda folder: None
+    schedule.world.clock.advance(DAY_S)
+    schedule.tick()
+    assert [state for state, _ in schedule.told] == ["failed", "old", "ok"]
+
+
+def test_rehearsal_runs_each_month_and_a_failed_one_each_day(schedule: Schedule, tmp_path: Path) -> None:
+    world, rehearsed, fails = schedule.world, [], [False]
+
+    async def rehearse(name: str) -> str:
+        rehearsed.append(name)
+        if fails[0]:
+            raise Refused("it is damaged")
+        return "good."
+
+    desk = JobDesk(world.database, world.authority, world.clock)
+    rehearsals = Rehearsals(desk, schedule.folder, 30 * DAY_S * 1000, rehearse, tmp_path, world.clock)
+    worker = JobWorker(world.database, desk.kinds, world.clock)
+
+    def pass_days(days: int) -> int:
+        before = len(rehearsed)
+        for _ in range(days):
+            world.run(rehearsals.start_due())
+            world.run(worker.work(REHEARSAL))
+            world.clock.advance(DAY_S)
+        return len(rehearsed) - before
+
+    assert pass_days(1) == 0  # there is no backup
+    schedule.tick()
+    assert pass_days(60) == 2
+    assert rehearsed[0] == schedule.names()[0]
+    fails[0] = True
+    assert pass_days(3) == 3
+    record_rehearsal(tmp_path, LastRehearsal(world.clock.now_ms(), "x"))  # `kiai backups rehearse`
+    assert pass_days(3) == 0
+
+
+def test_rehearsal_on_a_small_disk_is_refused(schedule: Schedule, monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule.tick()
+    free = shutil.disk_usage("/")._replace(free=500_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+    settings = load_settings(data=schedule.world.folder)
+    with pytest.raises(Refused, match=r"needs 0\.5 GB in .* but 0\.5 GB are free; free some, or set"):
+        schedule.world.run(rehearse(settings, schedule.folder.place, schedule.names()[0], None, schedule.world.clock))

@@ -749,6 +749,7 @@ def test_every_event_has_a_text_for_discord(post: Post, receiver: Receiver) -> N
     post.run(world.restrictions.restrict(OPERATOR, "bob", "x"))
     post.enqueue("1")
     post.run(post.webhooks.announce("server_stop", {}))
+    post.run(post.webhooks.announce("backup", {"state": "failed", "reason": "the disk is full."}))
     post.deliver()
     post.run(post.editor.test(OPERATOR, webhook_id))
 

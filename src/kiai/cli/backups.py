@@ -17,11 +17,12 @@ from kiai.cli.common import (
     settings_of,
     with_services,
 )
-from kiai.errors import Refused, Unavailable
+from kiai.errors import Invalid, Refused, Unavailable
 from kiai.server_settings import Settings
 
 if TYPE_CHECKING:
     from kiai.app import Services
+    from kiai.staff.backup_folder import BackupFolder
     from kiai.staff.backup_model import Manifest
     from kiai.staff.backup_reading import BackupReader
 
@@ -136,8 +137,18 @@ def _check(out: Output, reader: "BackupReader") -> None:
         raise typer.Exit(1)
 
 
-def backups(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """List the backups in the place of the setting backup_to, the newest first, and when the next one is due."""
+def backups(
+    act: Annotated[
+        str | None,
+        typer.Argument(metavar="[rehearse]", help="Restore the newest good one into a temporary place and check it."),
+    ] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the backups in the place of the setting backup_to, the newest first, and when the next one is due.
+
+    `kiai backups rehearse` restores the newest good one into a temporary place and checks it.
+    """
     out = Output(as_json)
     with errors_as_exit(out):
         from kiai.backup_stores import backup_folder
@@ -150,6 +161,9 @@ def backups(data: DataOption = None, as_json: JsonOption = False) -> None:
         folder = backup_folder(settings, SystemClock())
         if folder is None:
             raise Refused("the setting backup_to names no place for backups")
+        if act is not None:
+            _rehearse(out, act, settings, folder)
+            return
         found = asyncio.run(folder.backups())
     next_at_ms = folder.next_at_ms(found)
     listed = [
@@ -172,6 +186,21 @@ def backups(data: DataOption = None, as_json: JsonOption = False) -> None:
     after = "No backup starts by itself." if next_at_ms is None else f"Next backup: {utc_text(next_at_ms)}."
     next_at = None if next_at_ms is None else next_at_ms // 1000
     out.result({"backups": listed, "next_at": next_at}, *lines, after)
+
+
+def _rehearse(out: Output, act: str, settings: Settings, folder: "BackupFolder") -> None:
+    from kiai.backup_stores import rehearse
+    from kiai.clock import SystemClock
+    from kiai.staff.backup_retention import newest_good
+
+    if act != "rehearse":
+        raise Invalid("the argument", "absent or `rehearse`", act)
+    clock = SystemClock()
+    newest = newest_good(asyncio.run(folder.backups()), clock.now_ms())
+    if newest is None:
+        raise Refused(f"{folder.place.shown} contains no good backup")
+    result = asyncio.run(rehearse(settings, folder.place, newest.name, folder.key, clock))
+    out.result({"backup": newest.name, "result": result}, result)
 
 
 def backup_key(

@@ -15,6 +15,7 @@ from kiai.faces.metrics import Aggregation, Metrics
 from kiai.realtime.port import Realtime
 from kiai.scores.reconciling import PendingWork, Reconciler
 from kiai.staff.backup_model import LastBackUp, last_back_up
+from kiai.staff.backup_rehearsals import LastRehearsal, last_rehearsal
 from kiai.storage.outbox import Backlog, Outbox
 
 
@@ -34,6 +35,7 @@ class PolledMetrics:
         clock: Clock,
         data: Path,
         disks: Mapping[str, Path],
+        backup_every_s: int | None,
     ) -> None:
         self._realtime = realtime
         self._count_matches = matches
@@ -42,12 +44,14 @@ class PolledMetrics:
         self._clock = clock
         self._data = data
         self._disks = disks
+        self._backup_every_s = backup_every_s
         self._online: int | None = None
         self._matches: int | None = None
         self._backlog: Backlog | None = None
         self._waiting: PendingWork | None = None
         self._free: dict[str, float] = {}
         self._back_up: LastBackUp | None = None
+        self._rehearsal: LastRehearsal | None = None
         self._declare(metrics)
 
     def _declare(self, metrics: Metrics) -> None:
@@ -89,6 +93,15 @@ class PolledMetrics:
             lambda: None if self._back_up is None else self._back_up.bytes,
             Aggregation.MAX,
         )
+        metrics.gauge(
+            "backup_every_seconds", "The setting backup_every.", lambda: self._backup_every_s, Aggregation.MAX
+        )
+        metrics.gauge(
+            "backup_rehearsal_last_success_timestamp_seconds",
+            "Time of the last rehearsal of a restore that succeeded.",
+            lambda: None if self._rehearsal is None else self._rehearsal.at_ms / 1000,
+            Aggregation.MAX,
+        )
 
     def _oldest_s(self) -> float | None:
         if self._backlog is None:
@@ -125,6 +138,7 @@ class PolledMetrics:
 
     def _poll_disks(self) -> None:
         self._back_up = last_back_up(self._data)
+        self._rehearsal = last_rehearsal(self._data)
         free: dict[str, float] = {}
         for name, folder in self._disks.items():
             try:

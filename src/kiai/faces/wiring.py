@@ -146,6 +146,7 @@ from kiai.faces.site.status import StatusPages
 from kiai.faces.site.templating import Templates
 from kiai.faces.streams import StreamSender
 from kiai.multiplayer.rooms import MatchChannels
+from kiai.osu.durations import parse_duration
 from kiai.realtime.port import Announce
 from kiai.scores.grades import Grades
 from kiai.scores.medals import MEDALS
@@ -743,4 +744,5 @@ def build_polled_metrics(metrics: Metrics, services: "Services") -> PolledMetric
         services.clock,
         settings.data,
         disks(settings.data, files),
+        None if settings.backup_every is None else parse_duration(settings.backup_every),
     )

@@ -88,12 +88,11 @@ class LastBackUp(msgspec.Struct, frozen=True):
 
     at_ms: int
     bytes: int
-    new_bytes: int = 0
 
 
 def record_back_up(data: Path, manifest: Manifest) -> None:
     """Record in the data folder that this backup succeeded. If that fails, only log a warning."""
-    record = LastBackUp(manifest.made_at_ms, manifest.size, manifest.new_bytes or 0)
+    record = LastBackUp(manifest.made_at_ms, manifest.size)
     try:
         write_record(data / LAST, record)
     except OSError as error:

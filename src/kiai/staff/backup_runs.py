@@ -15,7 +15,7 @@ from kiai.logs import get_logger
 from kiai.staff.audit import JOB
 from kiai.staff.backup_folder import BackupFolder
 from kiai.staff.backup_model import Manifest
-from kiai.staff.backup_retention import PARTIAL, NextBackup, backup_name
+from kiai.staff.backup_retention import PARTIAL, NextBackup, backup_name, newest_good
 from kiai.staff.backups import Progress
 from kiai.staff.job_runs import CheckedStart, JobDesk, JobKind, JobProgress, JobRun, JobState
 
@@ -25,6 +25,8 @@ RETRY_MS: Final = 3_600_000
 """Time after a failed or cancelled run in which none starts by itself: a full disk is not written all the time."""
 _BY_ITSELF: Final = {"by": "backup_every"}
 
+Tell = Callable[[str, str], Awaitable[None]]
+"""Tells the operator a state (`failed`, `ok` again, `old`) and a sentence about it."""
 BackUp = Callable[[str, NextBackup, Progress], Awaitable[Manifest]]
 """Writes and verifies the backup of this name."""
 
@@ -33,13 +35,21 @@ class BackupRuns:
     """Makes backups in `folder`, None without the setting. `check` refuses an unsafe place."""
 
     def __init__(
-        self, desk: JobDesk, folder: BackupFolder | None, back_up: BackUp, check: Callable[[], None], clock: Clock
+        self,
+        desk: JobDesk,
+        folder: BackupFolder | None,
+        back_up: BackUp,
+        check: Callable[[], None],
+        clock: Clock,
+        tell: Tell,
     ) -> None:
         self._desk = desk
         self._folder = folder
         self._back_up = back_up
         self._check_folder = check
         self._clock = clock
+        self._tell = tell
+        self._told_old = False
         desk.add(JobKind(KIND, "Backup", self._check, self._run))
 
     async def start_due(self) -> None:
@@ -50,6 +60,7 @@ class BackupRuns:
         folder = self._folder
         if folder is None or folder.every_ms is None or not await folder.is_due():
             return
+        await self._announce_old(folder)
         last = await self._desk.newest(KIND)
         if last is not None:
             # A run that succeeded may be due again sooner, or its folder may be damaged.
@@ -62,6 +73,15 @@ class BackupRuns:
         except WrongState:  # staff has just started one
             return
         get_logger("backup").info("backup started", run=run_id)
+
+    async def _announce_old(self, folder: BackupFolder) -> None:
+        """Tell once, and again after a restart, that no backup succeeded for twice `backup_every`."""
+        fault = await folder.fault()
+        if fault is not None and not self._told_old and newest_good(await folder.backups(), self._clock.now_ms()):
+            self._told_old = True
+            await self._tell("old", f"{fault}.")
+        elif fault is None:
+            self._told_old = False
 
     def _target(self) -> BackupFolder:
         if self._folder is None:
@@ -78,8 +98,19 @@ class BackupRuns:
         # Read again: of two workers that find a backup due, the second one may queue its run when the first has ended.
         if run.parameters == _BY_ITSELF and not await folder.is_due():
             return "a newer backup exists."
-        with folder.writing():
-            return await self._write(folder, run, progress)
+        last = await self._desk.last_ended(KIND)
+        had_failed = last is not None and last.state == JobState.FAILED
+        try:
+            with folder.writing():
+                written = await self._write(folder, run, progress)
+        except KiaiError as error:
+            if not had_failed:
+                await self._tell("failed", f"{error}.")
+            raise
+        self._told_old = False
+        if had_failed:
+            await self._tell("ok", written)
+        return written
 
     async def _write(self, folder: BackupFolder, run: JobRun, progress: JobProgress) -> str:
         target = backup_name(run.started_at_ms)

@@ -174,6 +174,14 @@ _NEWEST_OF_KIND = Query(
     JobRun,
     scans="it reads the newest runs of other kinds; the table has about 500 rows",
 )
+_LAST_ENDED = Query(
+    select(*_COLUMNS)
+    .where(job_runs.c.kind == bindparam("kind"), job_runs.c.state >= literal_column("2"))
+    .order_by(job_runs.c.id.desc())
+    .limit(1),
+    JobRun,
+    scans="it reads the newest runs of other kinds; the table has about 500 rows",
+)
 _CANCEL_WAITING = Command(
     update(job_runs)
     .where(_this, job_runs.c.state == int(JobState.WAITING))
@@ -338,6 +346,10 @@ class JobDesk:
     async def newest(self, kind_name: str) -> JobRun | None:
         """Return the newest run of a kind, in any state. For the server itself: it needs no permission."""
         return await self._database.one(_NEWEST_OF_KIND, kind=kind_name)
+
+    async def last_ended(self, kind_name: str) -> JobRun | None:
+        """Return the newest run of a kind that has ended. For the server itself: it needs no permission."""
+        return await self._database.one(_LAST_ENDED, kind=kind_name)
 
     async def periodic(self, actor: Actor) -> list[PeriodicState]:
         """Return the jobs that the server runs by itself, by name."""

@@ -147,6 +147,11 @@ def _server_stop(data: Mapping[str, Any], link: Callable[[str], str]) -> tuple[s
     return "Server stop", ["The server stops."]
 
 
+def _backup(data: Mapping[str, Any], link: Callable[[str], str]) -> tuple[str, list[str]]:
+    titles = {"failed": "Backup failed", "ok": "Backups work again", "old": "No recent backup"}
+    return titles.get(data["state"], "Backup"), [neutral(data["reason"])]
+
+
 def _test(data: Mapping[str, Any], link: Callable[[str], str]) -> tuple[str, list[str]]:
     return "Test", ["This webhook works."]
 
@@ -161,5 +166,6 @@ _WRITERS: Final[Mapping[str, Callable[[Mapping[str, Any], Callable[[str], str]],
     "flag": _flag,
     "server_start": _server_start,
     "server_stop": _server_stop,
+    "backup": _backup,
     "test": _test,
 }

@@ -18,6 +18,7 @@ EVENTS: Final = (
     "flag",
     "server_start",
     "server_stop",
+    "backup",
 )
 """All events. Their order decides their bits in the column `webhooks.events`, so new ones go to the end."""
 

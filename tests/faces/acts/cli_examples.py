@@ -204,6 +204,7 @@ WITHOUT_ROW: Final = {
     "recalc": "computes again what follows from the scores",
     "backup": "reads",
     "backups": "reads",
+    "backup-key": "writes a file outside of the data",
     "restore": "restores a log that exists",
     "migrate": "changes the schema",
     "users claim-code": "fails on a server with an owner; tests/staff/test_ownership.py has its row",

@@ -22,6 +22,7 @@ PATH: Final = "/admin/jobs"
 WORDS: Final = {
     "recalc": "Recalculation",
     "backup": "Backup",
+    "rehearsal": "Rehearsal of a restore",
     "import": "Import",
     "refresh": "Refresh",
     "medals": "Award of medals",
