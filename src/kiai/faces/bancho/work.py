@@ -6,8 +6,9 @@ things:
 - The packets of one player use at most about `UNITS_PER_S` units per second.
 - A packet that appends an entry to a topic of other players costs at least `APPENDING` units. Every honest client polls
   within 60 seconds. In that time one player appends at most (BURST + 60 * UNITS_PER_S) / APPENDING = 812 entries to a
-  topic. That is less than half of the smallest bound of a topic whose readers must not miss entries
-  (`realtime.port.BOUNDS`). Frames of a running match are cheaper, but their topic has twice that bound.
+  topic. That is less than the smallest bound of a topic whose readers must not miss entries (`realtime.port.BOUNDS`):
+  1,024 in the topic of a host's spectators, and at least 2,048 in all others. Frames of a running match are cheaper,
+  but their topic has twice that bound.
 
 Packets beyond the budget are dropped, and the player gets a notification. Leaving is always possible. The limit on
 requests in `app.py` covers the cost of reading a body.
