@@ -31,7 +31,7 @@ from kiai.scores.listing_parts import (
 )
 from kiai.scores.model import BoardScore
 from kiai.scores.rules import MODE_SORTS_BY_PP, MODE_SORTS_BY_SCORE, sorts_by_pp
-from kiai.storage.port import Database, Lane, Query, scalar
+from kiai.storage.port import Database, Lane, Query, Read, scalar
 from kiai.storage.tables import clans, relationships, replays, scores, users
 
 PAGE_MAX: Final = 50
@@ -306,9 +306,15 @@ class Boards:
         `measure` is its score or its pp, depending on what the board sorts by. Without `score_id`, the score counts as
         later than all others with the same measure.
         """
+        query, params = self.read_of_place(beatmap, request, measure=measure, score_id=score_id)
+        return 1 + (await self._database.one(query, **params) or 0)
+
+    @staticmethod
+    def read_of_place(beatmap: Beatmap, request: BoardRequest, *, measure: float, score_id: int = 2**62) -> Read:
+        """Return the read of the number of scores ahead, which is the place less one."""
         statements, params = _statements_for(beatmap, request)
         params |= {"me": request.user_id, "measure": measure, "score_id": score_id}
-        return 1 + (await self._database.one(_where_to_count(statements.ahead, beatmap), **params) or 0)
+        return _where_to_count(statements.ahead, beatmap), params
 
     async def best_on(
         self, map_key: int, mode: int, *, limit: int, offset: int = 0, mods: ModsFilter = ANY_MODS

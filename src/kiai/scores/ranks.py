@@ -8,14 +8,14 @@ repeated does no harm. While shared state is unavailable, ranks are counted in t
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from kiai.accounts.visibility import is_public
 from kiai.errors import Unavailable
 from kiai.realtime.port import Rank, RankEntry, Realtime
 from kiai.scores import statements
 from kiai.storage.outbox import Outbox
-from kiai.storage.port import Database, Query, Value
+from kiai.storage.port import Database, Query, Read, Value
 
 R = TypeVar("R")
 
@@ -137,7 +137,16 @@ class Ranks:
 
     async def refresh(self, user_id: int) -> None:
         """Set a player's ranks from the committed stats, or remove them if the player is hidden or has none."""
-        rows = await self._database.all(statements.ranks.RANK_ENTRIES_OF, user_id=user_id)
+        query, params = self.read_of(user_id)
+        await self.set_from(user_id, await self._database.all(query, **params))
+
+    @staticmethod
+    def read_of(user_id: int) -> Read:
+        """Return the read of the rows for `set_from`."""
+        return statements.ranks.RANK_ENTRIES_OF, {"user_id": user_id}
+
+    async def set_from(self, user_id: int, rows: Sequence[Any]) -> None:
+        """Like `refresh`, from rows that have just been read."""
         if not rows or not is_public(rows[0][5]):
             await self._realtime.forget_ranks(user_id)
             return

@@ -629,14 +629,17 @@ class Submissions:
         map_rank = 0
         try:
             # Not left to the outbox, which delivers later: the panel shows the new rank.
-            await self._ranks.refresh(user_id)
-            self._reach("submit.rank_set")
+            reads = [self._ranks.read_of(user_id)]
             if chart.has_board:
                 beatmap = play.beatmap if play is not None else await self._beatmaps.find(id=chart.map_id)
                 board = BoardRequest(BoardKind.GLOBAL, mode, user_id=user_id, hidden=not visible)
                 by_pp = sorts_by_pp(mode)
                 measure = chart.this.pp if by_pp else chart.this.score
-                map_rank = await self._boards.place(beatmap, board, measure=measure, score_id=chart.score_id)
+                reads.append(self._boards.read_of_place(beatmap, board, measure=measure, score_id=chart.score_id))
+            rows, *ahead = await self._database.several(*reads)
+            await self._ranks.set_from(user_id, rows)
+            self._reach("submit.rank_set")
+            map_rank = 1 + ahead[0][0] if ahead else 0
         except KiaiError as error:
             self._without_ranks.failed(error, score_id=chart.score_id)
         else:
