@@ -85,17 +85,17 @@ def routes_of(faces: HttpServer) -> list[Route]:
     declared: dict[str, set[str]] = {}
     for operation in faces.operations:
         declared.setdefault(operation.path, set()).add(operation.method)
-    front = faces.front
+    front: Any = faces.front
     for face, app, hosts in (
-        ("api", front._api, {API: "", "localhost": "/api"}),
+        ("api", front._api._others, {API: "", "localhost": "/api"}),
         ("client", front._client, {OSU: ""}),
         ("site", front._site, {"localhost": ""}),
         ("health", front._health, {"localhost": "", OSU: "", API: ""}),
     ):
-        for info in falcon.inspect.inspect_routes(app):  # type: ignore[arg-type]
+        for info in falcon.inspect.inspect_routes(app):
             # A filled parameter, because its name may be another route: /addresses/{block} and /addresses/block.
             path = re.sub(r"{[^}]*}", FILLED[0], info.path)
-            resource = app._router.find(path)[0]  # type: ignore[attr-defined]
+            resource = app._router.find(path)[0]
             methods = _methods_of(resource) if face != "api" else declared.get(info.path)
             for host, prefix in hosts.items():
                 if prefix and info.path not in declared:
