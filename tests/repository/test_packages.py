@@ -66,12 +66,13 @@ def test_the_lock_of_the_server_has_what_the_package_requires_and_nothing_else()
 
 def test_the_server_imports_only_what_the_package_requires() -> None:
     required = needed(DEPENDENCIES)
+    optional = {"src/kiai/tracing.py": needed(CONFIGURATION["project"]["optional-dependencies"]["otlp"])}
     packages = importlib.metadata.packages_distributions()
 
     foreign = [
         (top, path)
         for top, path in imported()
-        if not any(canonicalize_name(name) in required for name in packages.get(top, []))
+        if not any(canonicalize_name(name) in required | optional.get(path, set()) for name in packages.get(top, []))
     ]
     assert foreign == []
 
