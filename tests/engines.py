@@ -11,6 +11,7 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -180,6 +181,26 @@ class PostgresServer:
         """Stop the server after it has written everything."""
         self.process.terminate()
         self.process.wait(patiently(READY_S))
+
+
+@contextlib.contextmanager
+def postgres_replica() -> Iterator[PostgresServer]:
+    """Run a streaming replica of the server of this process."""
+    folder = runs.start() / f"replica-{os.getpid()}-{next(_numbers)}"
+    primary = urlsplit(postgres_url()).query.removeprefix("host=")
+    command: list[str | Path] = [_programs() / "pg_basebackup", "-D", folder, "-h", primary, "-U", "postgres", "-R"]
+    folder.mkdir(mode=0o700)
+    _give_to_nobody(folder)
+    done = subprocess.run([*command, "--checkpoint=fast"], capture_output=True, text=True, check=False, **as_nobody())
+    if done.returncode:
+        raise RuntimeError(f"pg_basebackup: exit code {done.returncode}\n{done.stderr}")
+    (folder / ".s.PGSQL.5432.lock").unlink(missing_ok=True)  # of the primary, whose socket is in its folder, too
+    replica = PostgresServer(folder)
+    try:
+        yield replica
+    finally:
+        replica.process.send_signal(signal.SIGQUIT)
+        replica.process.wait(patiently(READY_S))
 
 
 @runs.remembered

@@ -221,6 +221,7 @@ def test_settings_are_immutable() -> None:
         ({"upstream_url": "ftp://x"}, "upstream_url must be a URL that begins with http:// or https://, got 'ftp://x'"),
         ({"upstream_url": "http://[x"}, "upstream_url must be a URL that begins with http:// or https://"),
         ({"upstream_url": "https://"}, "upstream_url must be a URL that begins with http:// or https://"),
+        ({"database_replica": "postgresql://h/x"}, "database_replica must be empty, unless database is set, got"),
         ({"database": "mysql://h/x"}, "database must be a URL like postgresql://user:password@host:5432/name, got"),
         ({"trusted_proxy": ["10.0.0.1/8"]}, "trusted_proxy must be networks like 10.0.0.0/8, separated by commas, got"),
         (

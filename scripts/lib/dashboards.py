@@ -414,6 +414,7 @@ DASHBOARDS: Final = [
                 "Stores",
                 [
                     Panel("Calls", [(rate_of("kiai_store_seconds_count", "store, op"), "{{store}} {{op}}")], "ops"),
+                    Panel("Lag of the replica", [(of("kiai_replica_lag_seconds"), "{{instance}}")], "s"),
                     Panel(
                         "Duration of calls, 99 %",
                         [(quantile_of("kiai_store_seconds", 0.99, "store, op"), "{{store}} {{op}}")],

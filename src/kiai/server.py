@@ -383,6 +383,12 @@ class HttpServer:
         metrics.gauge("pp_waiting", "Waiting calculations.", lambda: services.performance.waiting)
         metrics.pools(services.work_pools)
         metrics.stores(services.stores.timings)
+        metrics.gauge(
+            "replica_lag_seconds",
+            "Time that the last read waited for the replica, or since no read could use it.",
+            services.stores.replica_lag_s,
+            Aggregation.MAX,
+        )
         slow = services.database.slow
         metrics.counter("slow_statements", "Slow statements of the database.", "statement", lambda: slow.counts)
         metrics.gauges(

@@ -84,6 +84,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # --- storage
     data: Path
     database: str | None
+    database_replica: str | None
     state: str | None
     workers: int
     files: str | None
@@ -292,7 +293,7 @@ def read_origins(
 
 def masked(key: str | None, value: object) -> object:
     """Return the value of a setting with its secrets replaced by `MASK`."""
-    if value is None or key not in ("upstream_key", "database", "upstream_url", "state", "smtp"):
+    if value is None or key not in ("upstream_key", "database", "database_replica", "upstream_url", "state", "smtp"):
         return value
     # A malformed URL is masked as a whole, because its password cannot be located.
     if key == "upstream_key" or "://" not in str(value):

@@ -222,6 +222,13 @@ class SettingsDeclaration(BaseSettings):
         shown_default="SQLite, in the file kiai.db of the data folder",
         example="postgresql://kiai:secret@localhost:5432/kiai",
     )
+    database_replica: Annotated[str, BeforeValidator(postgres_url), url_of("postgresql")] | None = _setting(
+        None,
+        "Streaming replica of the PostgreSQL database, for the reads of searches, boards and profiles.",
+        allowed="a URL like postgresql://user:password@host:5432/name",
+        shown_default="none, the database answers all reads",
+        example="postgresql://kiai:secret@replica:5432/kiai",
+    )
     state: Annotated[str, AfterValidator(redis_url)] | None = _setting(
         None,
         "Redis for live state: sessions, chat, matches and ranks. Required for several workers.",
@@ -650,6 +657,13 @@ class SettingsDeclaration(BaseSettings):
         if on and not info.data.get("smtp"):
             raise PydanticCustomError("allowed", "off, unless smtp is set")
         return on
+
+    @field_validator("database_replica")
+    @classmethod
+    def _needs_primary(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url and not info.data.get("database"):
+            raise PydanticCustomError("allowed", "empty, unless database is set")
+        return url
 
     @field_validator("backup_every")
     @classmethod

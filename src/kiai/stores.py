@@ -158,7 +158,9 @@ async def open_database(settings: Settings, *, serving: bool = False) -> Databas
     # PERF: imported only when needed, because asyncpg takes 5 MB.
     from kiai.storage.postgres import PostgresDatabase
 
-    database = await PostgresDatabase.connect(settings.database, serving=serving, slow=slow)
+    database = await PostgresDatabase.connect(
+        settings.database, serving=serving, slow=slow, replica=settings.database_replica if serving else None
+    )
     version = await database.version()
     if version != newest():
         await database.close()
@@ -262,6 +264,11 @@ class Stores:
         self.files.timings = TracedTimings("files")
         if self._redis is not None:
             self._redis.trace()
+
+    def replica_lag_s(self) -> float | None:
+        """Return how far the replica of the database is behind, in seconds, None without one."""
+        replica = getattr(self.database, "replica", None)
+        return None if replica is None else float(replica.lag_s)
 
     async def is_state_empty(self) -> bool:
         """Return whether a shared state has no ranks, because Redis is new or has lost its data."""

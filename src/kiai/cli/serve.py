@@ -53,6 +53,10 @@ def serve(
             help="Network of a proxy whose X-Forwarded-For header is trusted; repeatable.",
         ),
     ] = None,
+    database_replica: Annotated[
+        str | None,
+        typer.Option("--database-replica", metavar="URL", help="Streaming replica of --database that answers reads."),
+    ] = None,
     state: Annotated[
         str | None,
         typer.Option(
@@ -88,6 +92,7 @@ def serve(
         "tls_key": tls_key,
         "http_port": http_port,
         "database": database,
+        "database_replica": database_replica,
         "files": files,
         "state": state,
         "workers": workers,

@@ -28,7 +28,8 @@ from kiai.storage.port import Transaction
 PERMISSION: Final = "settings.write"
 RELOADED: Final = ("welcome", "menu_icon", "menu_link", "oldest_build", "build_age_days")
 FLAGS: Final = frozenset(
-    {"host", "port", "domain", "data", "database", "files", "state", "workers", "trusted_proxy", "irc", "irc_tls"}
+    {"host", "port", "domain", "data", "database", "database_replica", "files", "state", "workers"}
+    | {"trusted_proxy", "irc", "irc_tls"}
 )
 """Settings with a flag of `kiai serve`, which the file does not show. They are never compared."""
 READ_WITHIN_S: Final = 20.0

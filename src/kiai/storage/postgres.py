@@ -27,6 +27,7 @@ from kiai.logs import get_logger
 from kiai.measuring import PoolUsage, Timings
 from kiai.storage.compiling import Compiler, Sql
 from kiai.storage.port import Command, Lane, Query, Read, Transaction, UniqueViolation, Value
+from kiai.storage.replica import END_OF_LOG, Replica
 from kiai.storage.slow_statements import SlowLane, SlowStatements, shown_plan
 
 R = TypeVar("R")
@@ -34,6 +35,7 @@ T = TypeVar("T")
 
 POOL_MAX: Final = 16  # of each worker process
 SLOW_POOL_MAX: Final = 4
+REPLICA_POOL_MAX: Final = 8
 SLOW_WAITING: Final = 64
 SLOW_OF_CALLER: Final = 8
 SLOW_MS: Final = 2_000
@@ -334,7 +336,16 @@ class PostgresDatabase:
     Slow statements are added to `slow`; without it none are.
     """
 
-    def __init__(self, pool: Any, slow_pool: Any, slow: SlowStatements | None = None, *, pooled: bool = False) -> None:
+    def __init__(
+        self,
+        pool: Any,
+        slow_pool: Any,
+        slow: SlowStatements | None = None,
+        *,
+        pooled: bool = False,
+        replica_pool: Any = None,
+    ) -> None:
+        self.replica = None if replica_pool is None else Replica(replica_pool, self._end_of_log)
         self._pooled = pooled
         self.slow = slow or SlowStatements()
         self._pool = pool
@@ -351,11 +362,12 @@ class PostgresDatabase:
 
     @classmethod
     async def connect(
-        cls, url: str, *, serving: bool = False, slow: SlowStatements | None = None
+        cls, url: str, *, serving: bool = False, slow: SlowStatements | None = None, replica: str | None = None
     ) -> "PostgresDatabase":
         """Open the pools. `url` is `postgresql://user:password@host:port/name`. Raises Unavailable.
 
         With `serving`, the connections have a name by which `is_served` finds them. `slow` as in the constructor.
+        `replica` is the URL of a replica, which need not run yet.
         """
         name = SERVER if serving else "kiai"
         try:
@@ -378,9 +390,20 @@ class PostgresDatabase:
                 statement_ms=SLOW_MS,
                 reply_timeout_s=SLOW_REPLY_TIMEOUT_S,
             )
+            replica_pool = None
+            if replica is not None:
+                replica_pool = await _create_pool(
+                    replica,
+                    name,
+                    pooled=False,
+                    min_size=0,  # it may be down
+                    max_size=REPLICA_POOL_MAX,
+                    statement_ms=SLOW_MS,
+                    reply_timeout_s=SLOW_REPLY_TIMEOUT_S,
+                )
         except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
             raise Unavailable("database", f"cannot connect: {error}") from error
-        return cls(pool, slow_pool, slow, pooled=pooled)
+        return cls(pool, slow_pool, slow, pooled=pooled, replica_pool=replica_pool)
 
     @contextlib.asynccontextmanager
     async def _session(
@@ -406,17 +429,48 @@ class PostgresDatabase:
                 # In a transaction, because SET LOCAL removes the time limit only until the end of one.
                 return await self._transact(read, long=True)
             if lane is Lane.SLOW:
-                async with (
-                    self._slow.turn(CALLER.get()),
-                    self._session(SLOW_REPLY_TIMEOUT_S, "slow", began) as session,
-                ):
-                    if self._pooled:
-                        return await self._in_transaction(session, read, SLOW_MS)
-                    return await read(session)
+                async with self._slow.turn(CALLER.get()):
+                    if self.replica is not None and (found := await self._from_replica(self.replica, read, "slow")):
+                        return found[0]
+                    async with self._session(SLOW_REPLY_TIMEOUT_S, "slow", began) as session:
+                        if self._pooled:
+                            return await self._in_transaction(session, read, SLOW_MS)
+                        return await read(session)
+            if (
+                lane is Lane.BOUNDED
+                and self.replica is not None
+                and (found := await self._from_replica(self.replica, read, "bounded"))
+            ):
+                return found[0]
             async with self._session(TIMEOUT_S, lane.value, began) as session:
                 return await read(session)
         finally:
             self.timings.since(began, "read", query)
+
+    async def _from_replica(
+        self, replica: Replica, read: Callable[[_Session], Awaitable[T]], lane: SlowLane
+    ) -> tuple[T] | None:
+        """Return the result of a read on the replica, or None if the primary must run it."""
+        began = perf_counter()
+        async with replica.connection() as connection:
+            if connection is None:
+                return None
+            try:
+                found = await read(
+                    _Session(connection, self._sql, SLOW_REPLY_TIMEOUT_S, self.slow, lane, perf_counter() - began)
+                )
+            except TooSlow:
+                raise  # the primary would take as long
+            except (Unavailable, *_RETRIED) as error:  # e.g. a row that the primary has removed meanwhile
+                replica.leave(str(error))
+                return None
+        self.timings.since(began, "replica")
+        return (found,)
+
+    async def _end_of_log(self) -> int:
+        async with self._session() as session:
+            with _translated(session._connection):
+                return int(await session._connection.fetchval(END_OF_LOG, timeout=TIMEOUT_S))
 
     def pool(self) -> PoolUsage:
         in_use = sum(pool.get_size() - pool.get_idle_size() for pool in (self._pool, self._slow_pool))
@@ -526,5 +580,7 @@ class PostgresDatabase:
         return True  # unknown: PostgreSQL has no cheap counter of commits
 
     async def close(self) -> None:
+        if self.replica is not None:
+            await self.replica.close()
         await self._slow_pool.close()
         await self._pool.close()

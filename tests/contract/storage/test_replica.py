@@ -1,0 +1,126 @@
+"""Reads of a real streaming replica: they see everything committed before, and the primary answers without it."""
+
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+from sqlalchemy import func, select
+from structlog.testing import capture_logs
+from tests import engines
+from tests.conftest import Run
+from tests.contract.storage.statements import add_user
+from tests.patience import patiently, wait_until
+
+from kiai.storage import replica
+from kiai.storage.port import Lane, Query, scalar
+from kiai.storage.postgres import PostgresDatabase
+from kiai.storage.tables import users
+
+READ: Final = Query(select(func.count()).select_from(users), scalar, lane=Lane.BOUNDED)
+READS: Final = 50
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[engines.PostgresServer]:
+    with engines.postgres_replica() as running:
+        yield running
+
+
+@pytest.fixture
+def database(server: engines.PostgresServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresDatabase]:
+    monkeypatch.setattr(replica, "CATCH_UP_S", patiently(1.0))  # the machine of the tests is busy
+    with engines.postgres_database() as url:
+        # As outside of the tests, where a commit waits until the log is written.
+        engines.execute(url, f"ALTER DATABASE {urlsplit(url).path[1:]} SET synchronous_commit = on")
+        opened = run(PostgresDatabase.connect(url, replica=on(server, url)))
+        yield opened
+        run(opened.close())
+
+
+def on(server: engines.PostgresServer, url: str) -> str:
+    """Return the URL of the same database on the replica, when it has arrived there."""
+    copy = server.url(urlsplit(url).path.removeprefix("/"))
+
+    def has_arrived() -> bool:
+        try:
+            engines.execute(copy, "SELECT 1")
+        except asyncpg.InvalidCatalogNameError:
+            return False
+        return True
+
+    wait_until(has_arrived, within_s=20.0, what="the database does not arrive on the replica")
+    return copy
+
+
+def from_replica(database: PostgresDatabase) -> int:
+    """Return how many reads the replica has answered."""
+    return int(sum(database.timings.by_op.get("replica", [0, 0])[:-1]))
+
+
+async def read_after_each_write(database: PostgresDatabase) -> list[Any]:
+    seen = []
+    for number in range(READS):
+        await add_user(database, f"user{number}")
+        seen.append(await database.one(READ))
+    return seen
+
+
+def test_read_of_the_replica_sees_everything_committed_before(database: PostgresDatabase, run: Run) -> None:
+    seen = run(read_after_each_write(database))
+
+    assert seen == list(range(seen[0], seen[0] + READS))
+    assert from_replica(database) > READS / 2
+    assert database.replica is not None
+    assert database.replica.lag_s < patiently(1.0)
+
+
+def test_primary_answers_while_the_replica_hangs_and_the_log_says_so_once(
+    server: engines.PostgresServer, database: PostgresDatabase, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replica, "AWAY_S", 0.0)
+    engines.execute(server.url("postgres"), "SELECT pg_wal_replay_pause()")
+    try:
+        monkeypatch.setattr(replica, "CATCH_UP_S", 0.05)
+        with capture_logs() as lines:
+            seen = run(read_after_each_write(database))
+    finally:
+        engines.execute(server.url("postgres"), "SELECT pg_wal_replay_resume()")
+    monkeypatch.setattr(replica, "CATCH_UP_S", patiently(5.0))
+    with capture_logs() as later:
+        run(database.one(READ))
+
+    assert seen == list(range(seen[0], seen[0] + READS))
+    assert from_replica(database) == 1
+    assert [line["event"] for line in lines] == ["the primary answers all reads"]
+    assert lines[0]["why"] == "replica: it is behind"
+    assert [line["event"] for line in later] == ["the replica answers reads again"]
+
+
+def test_primary_answers_in_time_when_the_replica_is_gone(run: Run) -> None:
+    with engines.postgres_database() as url:
+        with engines.postgres_replica() as gone:
+            database = run(PostgresDatabase.connect(url, replica=on(gone, url)))
+            run(database.one(READ))
+        began = time.monotonic()
+
+        seen = run(read_after_each_write(database))
+
+        assert seen == list(range(seen[0], seen[0] + READS))
+        assert time.monotonic() - began < patiently(10.0)
+        run(database.close())
+
+
+def test_replica_that_became_a_primary_is_not_read(run: Run) -> None:
+    with engines.postgres_database() as url, engines.postgres_replica() as promoted:
+        engines.execute(promoted.url("postgres"), "SELECT pg_promote()")
+        database = run(PostgresDatabase.connect(url, replica=on(promoted, url)))
+
+        with capture_logs() as lines:
+            run(database.one(READ))
+
+        assert from_replica(database) == 0
+        assert [line["why"] for line in lines] == ["replica: it is not a replica"]
+        run(database.close())
