@@ -46,7 +46,7 @@ SPACE_LEFT_BYTES: Final = 536_870_912
 DOCTOR_S: Final = 6 * 3_600
 UNCHECKED: Final = ("I8", "I15", "I16")
 """Findings that a good backup may have: undelivered rows, an old certificate, no backups."""
-WORK: Final = "backup-"
+WORK: Final = ".backup-work-"
 """Start of the names of folders for temporary files in the data folder."""
 
 

@@ -394,7 +394,7 @@ def test_rehearsal_restores_the_newest_backup_and_leaves_nothing(server: Server,
     first.write_bytes(b"rot")
     refused = run_kiai(server.data, "backups", "rehearse", settings={"BACKUP_TO": str(tmp_path)})
     assert (refused.returncode, refused.stderr) == (1, f"kiai: osu/{first.name} of the backup is damaged\n")
-    assert not list(server.data.glob("backup-*"))
+    assert not list(server.data.glob(".backup-work-*"))
 
 
 def test_rehearsal_on_postgresql_uses_a_database_of_its_own(tmp_path: Path) -> None:

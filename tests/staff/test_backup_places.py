@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.buckets import an_s3
 
-from kiai.backup_stores import check_outside, open_backup, open_place
+from kiai.backup_stores import check_outside, open_backup, open_place, work_folder
 from kiai.errors import KiaiError, Refused, Unavailable
 from kiai.files.folder_place import FolderPlace
 from kiai.settings import load_settings
@@ -187,3 +187,14 @@ def test_unreadable_data_file_fails_the_backup(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(Path, "read_bytes", fail)
     with pytest.raises(Unavailable, match=r"secret\.key: Permission denied"):
         list(data_files(tmp_path, tmp_path / "absent"))
+
+
+def test_temporary_files_of_dead_processes_go_and_folders_of_the_operator_stay(tmp_path: Path) -> None:
+    for name in (".backup-work-dead", ".backup-work-young", "backup-2025"):
+        (tmp_path / name).mkdir()
+        if name != ".backup-work-young":
+            os.utime(tmp_path / name, (0, 0))
+
+    with work_folder(tmp_path) as made:
+        assert made.parent == tmp_path
+    assert {path.name for path in tmp_path.iterdir()} == {".backup-work-young", "backup-2025"}
