@@ -92,10 +92,20 @@ def test_counts_of_a_killed_worker_are_not_lost(cluster: Cluster) -> None:
     assert after["process_cpu_seconds_total"] >= before["process_cpu_seconds_total"]
 
 
+def files_of(cluster: Cluster) -> set[str]:
+    """Return the names in the data folder, without the sockets of workers."""
+    return {path.name for path in cluster.data.iterdir()} - sockets_of(cluster)
+
+
+def sockets_of(cluster: Cluster) -> set[str]:
+    """Return the names of the sockets that each worker has of its own."""
+    return {path.name for path in cluster.data.glob("profile-*.sock")}
+
+
 def test_replaced_workers_continue_the_counts_and_leave_no_files(cluster: Cluster) -> None:
     send_requests(cluster)
     counted, series = figures(cluster)[PATH], len(figures(cluster))
-    files = sorted(path.name for path in cluster.data.iterdir())
+    files = files_of(cluster)
 
     for _ in range(2):
         workers = set(cluster.workers())
@@ -104,7 +114,8 @@ def test_replaced_workers_continue_the_counts_and_leave_no_files(cluster: Cluste
 
     assert figures(cluster)[PATH] == counted
     assert len(figures(cluster)) <= series + 30
-    assert sorted(path.name for path in cluster.data.iterdir()) == files
+    assert files_of(cluster) == files
+    eventually(lambda: sockets_of(cluster) == {f"profile-{pid}.sock" for pid in cluster.workers()})
     send_requests(cluster, 10)
     assert figures(cluster)[PATH] == counted + 10
 
