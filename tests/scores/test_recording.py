@@ -182,6 +182,19 @@ def test_totals_are_weighted_by_rank_of_pp_with_the_official_bonus(world: World)
     assert (stats.pp, stats.acc, stats.bests) == (586, 94.820, 3)
 
 
+def test_totals_after_a_better_play_on_one_of_several_maps_with_equal_pp(world: World) -> None:
+    alice = world.add_player(a_player())
+    songs = [world.add_map(a_map(id=n)) for n in (1, 2, 3)]
+    for song, acc in zip(songs, (98.0, 97.0, 98.0), strict=True):
+        world.record(a_play(by=alice, on=song, score=1_000, pp=100.0, acc=acc))
+
+    world.record(a_play(by=alice, on=songs[0], score=2_000, pp=200.0, acc=99.0))
+
+    # The third map stays before the second: (99 + 98 * 0.95 + 97 * 0.9025) / 2.8525
+    assert world.stats(alice).acc == 98.034
+    assert world.problems() == []
+
+
 def test_operator_can_choose_the_legacy_bonus(world: World) -> None:
     old_style = world.with_rules(TotalsOptions(bonus_pp="legacy"))
     alice, song = old_style.add_player(a_player()), old_style.add_map(a_map())

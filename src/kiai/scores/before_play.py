@@ -15,7 +15,7 @@ from kiai.errors import NotFound
 from kiai.osu.mods import board_key
 from kiai.scores import profiles, records, statements
 from kiai.scores.medals import DAY_MS, DayPlay
-from kiai.scores.model import Best, Play, RanksBefore, Stats
+from kiai.scores.model import Best, Play, RanksBefore, Stats, WeightedBest
 from kiai.scores.months import month_of
 from kiai.scores.rules import gives_medals, gives_pp, has_board, sorts_by_pp
 from kiai.scores.statements.first_places import BoardTop
@@ -28,7 +28,7 @@ class BeforePlay(msgspec.Struct, frozen=True):
     `has_played` and `has_played_in_month`: the player's counters of plays have a row for the map, and for the month.
     `stats` are by mode. With `has_read_board`, `holder` is the score and the player of the first place, and `top` the
     line that must have it.
-    `record` is the most pp in the mode. `held` are the medals. `weighted` are pp and accuracy of the player's bests.
+    `record` is the most pp in the mode. `held` are the medals. `weighted` are the player's bests.
     `day` are the plays of the last 24 hours, without this one.
     """
 
@@ -46,7 +46,7 @@ class BeforePlay(msgspec.Struct, frozen=True):
     top: BoardTop | None = None
     record: float | None = None
     held: frozenset[int] | None = None
-    weighted: list[tuple[float, float]] | None = None
+    weighted: list[WeightedBest] | None = None
     day: list[DayPlay] | None = None
 
 
@@ -125,20 +125,19 @@ def plays_of_day(play: Play, now_ms: int, *, every_map: bool) -> Read:
 
 
 def weighted_of(play: Play) -> Read:
-    """Return the read of pp and accuracy of the player's bests."""
-    return statements.plays.WEIGHTED, {"user_id": play.user_id, "mode": play.mode}
+    """Return the read of the player's bests, most pp first."""
+    return statements.plays.WEIGHTED_WITH_IDS, {"user_id": play.user_id, "mode": play.mode}
 
 
 def with_new_best(
-    bests: list[tuple[float, float]], replaced: Best | None, pp: float, acc: float, most: int
+    bests: list[WeightedBest], replaced: Best | None, pp: float, acc: float, most: int
 ) -> list[tuple[float, float]]:
-    """Return the first `most` bests after a play: without the one that it replaces, most pp first.
+    """Return pp and accuracy of the first `most` bests after a play: without the one that it replaces, most pp first.
 
     Of bests with equal pp the latest comes first.
     """
-    after = list(bests)
-    if replaced is not None and (replaced.pp, replaced.acc) in after:
-        after.remove((replaced.pp, replaced.acc))
+    # By id: with equal pp, removing another best with the same figures would change the order of accuracies.
+    after = [(best.pp, best.acc) for best in bests if replaced is None or best.id != replaced.id]
     at = next((at for at, (other, _) in enumerate(after) if other <= pp), len(after))
     after.insert(at, (pp, acc))
     return after[:most]

@@ -1,6 +1,6 @@
 """Values of this subject: plays before they are recorded, and scores as lists and panels show them."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -51,6 +51,14 @@ class Play(msgspec.Struct, frozen=True):
     client_flags: int = 0
     replay: StoredReplay | None = None
     stars: float = 0.0
+
+
+class WeightedBest(NamedTuple):
+    """The figures of a best that count in a player's totals, and its id."""
+
+    pp: float
+    acc: float
+    id: int
 
 
 class Best(msgspec.Struct, frozen=True):

@@ -354,11 +354,11 @@ class Recorder:
         combo = play.max_combo if play.passed and has_board(play.beatmap.status) else 0
         totals_after: dict[str, Value] = {}
         if best_flags.best_pp and gives_pp(play.beatmap.status):
-            rows = found.weighted
-            if rows is None:
+            weighted = found.weighted
+            if weighted is None:
                 query, params = weighted_of(play)
-                rows = await tx.all(query, **params)
-            rows = with_new_best(rows, replaced, play.pp, play.acc, WEIGHTED_MAX)
+                weighted = await tx.all(query, **params)
+            rows = with_new_best(weighted, replaced, play.pp, play.acc, WEIGHTED_MAX)
             bests = (before.bests if before else 0) + added["bests"]
             totals_after["pp"], totals_after["acc"] = totals(rows, bests, self._rules)
         # The lock on the player excludes a second INSERT.

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from kiai.scores.medals import DayPlay
-from kiai.scores.model import Best
+from kiai.scores.model import Best, WeightedBest
 from kiai.scores.rules import MAP_GIVES_PP
 from kiai.scores.statements.expressions import WEIGHTED_MAX, named, scores_and_maps, these_stats
 from kiai.storage.port import Command, Query, columns_for, scalar
@@ -167,7 +167,7 @@ ADD_TO_STATS = Command(_add_to_stats)
 ADD_AND_SET_TOTALS = Command(_add_to_stats.values(named("pp", "acc")))
 ADDED: Final = _ADDED
 # The first 1,000 entries of `ix_scores_best_of` whose map gives pp. This is the largest read of a recorded play.
-WEIGHTED = Query(
+_weighted = (
     select(scores.c.pp, scores.c.acc)
     .select_from(scores_and_maps)
     .where(
@@ -178,9 +178,10 @@ WEIGHTED = Query(
         MAP_GIVES_PP,
     )
     .order_by(scores.c.pp.desc(), scores.c.id.desc())
-    .limit(WEIGHTED_MAX),
-    lambda pp, acc: (pp, acc),
+    .limit(WEIGHTED_MAX)
 )
+WEIGHTED = Query(_weighted, lambda pp, acc: (pp, acc))
+WEIGHTED_WITH_IDS = Query(_weighted.add_columns(scores.c.id), WeightedBest)
 COUNT_PLAY = Command(
     update(play_counts)
     .where(
