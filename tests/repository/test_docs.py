@@ -172,4 +172,4 @@ def test_the_pages_agree_on_polls_per_player_and_players_per_core() -> None:
 
     for page in pages:
         assert "n online player sends 0.5 polls per second" in page
-        assert "ne core serves about 20,000 players online in a single process, and about 9,000 in a worker" in page
+        assert "ne core serves about 10,000 players online in a single process, and about 4,500 in a worker" in page
