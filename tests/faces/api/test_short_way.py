@@ -14,6 +14,7 @@ from tests.faces.api.openapi_examples import REQUESTS, SCORE
 from tests.patience import patiently
 
 from kiai.errors import Unavailable
+from kiai.faces.api import short_way
 from kiai.faces.api.answering import Answering
 from kiai.faces.api.short_way import ShortWay
 from kiai.faces.asgi import Receive, Scope, Send
@@ -222,6 +223,18 @@ def test_a_body_of_a_read_is_ignored(server: DemoServer) -> None:
 
     both(server, f"{head}Content-Length: 5\r\n\r\nhello".encode())
     both(server, f"{head}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n".encode())
+
+
+def test_a_large_answer_is_no_quick_one_so_it_counts_until_it_is_read(
+    server: DemoServer, ways: _Ways, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both(server, raw(BOARD))
+    before = ways.quick
+    monkeypatch.setattr(short_way, "JOINED_MAX", 100)
+
+    both(server, raw(BOARD))
+
+    assert ways.quick == before
 
 
 def test_requests_of_one_connection_are_answered_in_order(server: DemoServer) -> None:

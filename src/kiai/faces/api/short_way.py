@@ -16,6 +16,7 @@ from kiai.faces.api.answering import Answering, ApiAnswer, Request, Served
 from kiai.faces.api.operation import Caller, Operation, StreamReply
 from kiai.faces.asgi import App, Receive, Scope, Send
 from kiai.faces.quick import QuickAnswer, QuickHead
+from kiai.faces.single_write import JOINED_MAX
 from kiai.logs import get_logger
 from kiai.networks import network_of
 
@@ -41,7 +42,7 @@ class ShortWay:
         self._failed = failed
 
     def answer_at_once(self, scope: Scope, body: bytes) -> QuickAnswer | None:
-        """Answer a read without a key whose handler does not wait. See `kiai.faces.quick`."""
+        """Answer a read without a key whose handler does not wait, if the answer is small. See `kiai.faces.quick`."""
         served = self._served.get(scope["path"])
         if served is None or not served.operation.from_rows or scope["method"] != "GET" or body:
             return None
@@ -52,7 +53,9 @@ class ShortWay:
         answer, answering = ApiAnswer(sent.get(b"origin")), self._answering
         request = Request(scope, sent, scope["query_string"].decode())
         try:
-            if ends_at_once(answering.fill(answer, served, request, {})) and answer.status != 304:
+            ended = ends_at_once(answering.fill(answer, served, request, {}))
+            # The ordinary way counts large answers until their clients have read them (`answer_budget.py`).
+            if ended and answer.status != 304 and len(answer.body) <= JOINED_MAX:
                 return QuickAnswer(QuickHead(answer.status, [*answer.headers.items()]), answer.body)
         except Exception:  # the ordinary way meets the same error, and reports it
             get_logger("api").debug("no quick answer", route=served.operation.path, exc_info=True)
