@@ -290,7 +290,7 @@ class _LocalWrites:
             if error.errno in _NO_UNNAMED:
                 self._can_link = False
                 return False
-            if error.errno == errno.ENOENT:
+            if error.errno in (errno.ENOENT, errno.EACCES):  # EACCES: AppArmor and SELinux may forbid links
                 return False
             raise
         return True
