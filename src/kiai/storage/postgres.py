@@ -152,20 +152,26 @@ class _Session:
     async def _before_read(self) -> None:
         """Called before `several` is sent."""
 
-    async def _send(self, statement: Query[Any] | Command, send: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-        """Send a text. A slow one is recorded as a run of the statement."""
+    async def _send(
+        self,
+        statement: Query[Any] | Command,
+        send: Callable[..., Awaitable[Any]],
+        text: str,
+        *values: Any,
+        recorded: str | None = None,
+    ) -> Any:
+        """Send a text. A slow one is recorded by the name of the statement, with the text or with `recorded`.
+
+        The text may contain other statements, which may be the slow ones, so that of the statement would mislead.
+        """
         began = perf_counter()
         try:
             with _translated(self._connection):
-                return await send(*args, timeout=self._reply_timeout_s)
+                return await send(text, *values, timeout=self._reply_timeout_s)
         finally:
-            self._ended(statement, self._sql[statement], began)
-
-    def _ended(self, statement: Query[Any] | Command, sql: Sql, began: float) -> None:
-        """Record a statement that began at `began`, by `perf_counter`, if it was slow."""
-        took_s = perf_counter() - began
-        if took_s > self._slow.limit_s:
-            self._slow.add(statement, sql.text, self._lane, took_s, self._waited_s)
+            took_s = perf_counter() - began
+            if took_s > self._slow.limit_s:
+                self._slow.add(statement, recorded or text, self._lane, took_s, self._waited_s)
 
 
 class _Transaction(_Session):
@@ -203,7 +209,7 @@ class _Transaction(_Session):
         # The statements that follow have snapshots of their own, so they see what was committed during the wait.
         text = _replaced(sql.text, lambda position: str(int(params[sql.positions[position - 1]])))
         begin = "" if self._has_begun else f"{self._begin_text}; "
-        await self._send(query, self._connection.execute, begin + text)
+        await self._send(query, self._connection.execute, begin + text, recorded=sql.text)
         self._has_begun = True
 
     async def later(self, command: Command, **params: Value) -> None:

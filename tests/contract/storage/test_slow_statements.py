@@ -90,6 +90,22 @@ def test_slow_read_of_each_lane_has_a_line_with_name_time_and_plan(database_url:
     run(work())
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_slow_statement_that_was_sent_with_others_has_the_text_and_the_plan_of_all(database_url: str, run: Run) -> None:
+    async def work() -> None:
+        async with limited(database_url) as database:
+            await database.several((VALUE, {"name": "plays"}), (BUSY[Lane.LOOP], {"secret": SECRET}))
+
+            [line] = await lines_of(database)
+
+        assert any("counters" in row for row in line["sql"])
+        assert any("up_to" in row for row in line["sql"])
+        assert any("up_to" in row for row in line["plan"])
+        assert SECRET not in str(line)
+
+    run(work())
+
+
 def test_quick_statements_are_not_recorded(database_url: str, run: Run) -> None:
     async def work() -> None:
         async with limited(database_url, 60_000) as database:
