@@ -52,7 +52,7 @@ from kiai.scores.recording import AlreadyRecorded, Recorder
 from kiai.scores.rules import has_board, sorts_by_pp
 from kiai.server_settings import Settings
 from kiai.storage.batches import delete_in_batches
-from kiai.storage.port import Database, Transaction, Value
+from kiai.storage.port import Database, Read, Transaction, Value
 
 PER_MINUTE: Final = 30  # plays of one player; a player who restarts a map each time submits fewer
 BURST: Final = 10
@@ -629,14 +629,16 @@ class Submissions:
         map_rank = 0
         try:
             # Not left to the outbox, which delivers later: the panel shows the new rank.
-            reads = [self._ranks.read_of(user_id)]
+            reads: list[Read] = []
             if chart.has_board:
                 beatmap = play.beatmap if play is not None else await self._beatmaps.find(id=chart.map_id)
                 board = BoardRequest(BoardKind.GLOBAL, mode, user_id=user_id, hidden=not visible)
                 by_pp = sorts_by_pp(mode)
                 measure = chart.this.pp if by_pp else chart.this.score
                 reads.append(self._boards.read_of_place(beatmap, board, measure=measure, score_id=chart.score_id))
-            rows, *ahead = await self._database.several(*reads)
+            # The ranks last: SQLite may read the place in a thread, and ranks that are set meanwhile must not be
+            # replaced with older ones.
+            *ahead, rows = await self._database.several(*reads, self._ranks.read_of(user_id))
             await self._ranks.set_from(user_id, rows)
             self._reach("submit.rank_set")
             map_rank = 1 + ahead[0][0] if ahead else 0
