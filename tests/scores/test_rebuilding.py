@@ -8,6 +8,7 @@ from tests.builders import World, a_map, a_play, a_player, frames
 
 from kiai.beatmaps import Beatmap, osu_key
 from kiai.osu.mods import HD
+from kiai.scores.boards import Boards
 from kiai.scores.model import replay_key
 from kiai.storage.tables import (
     clans,
@@ -116,6 +117,16 @@ def test_wrong_best_flag_is_reported_and_repaired(world: World, played: Played, 
     world.run(world.doctor.repair())
     assert world.problems() == []
     assert derived(world) == before
+
+
+def test_rebuild_of_players_makes_cached_pages_of_boards_invalid(world: World, played: Played) -> None:
+    world.change(update(scores).where(scores.c.id == played.second).values(best_score=0))
+    boards = Boards(world.database)
+    before = world.run(boards.stamp(world.map(played.song.md5)))
+
+    world.run(world.rebuilder.users(played.bob, played.bob))
+
+    assert world.run(boards.stamp(world.map(played.song.md5))) != before
 
 
 def test_swapped_bests_are_reported_and_repaired(world: World, played: Played) -> None:
