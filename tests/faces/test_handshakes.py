@@ -9,7 +9,7 @@ from typing import Any
 import trustme
 import uvicorn
 import uvloop
-from tests.patience import Deadline
+from tests.patience import Deadline, patiently
 
 from kiai.faces.guard import GuardLimits, guarded_protocol
 from kiai.faces.handshakes import TlsListener
@@ -17,9 +17,13 @@ from kiai.faces.handshakes import TlsListener
 BACKLOG = 100
 
 
+WHOLE = bytes(range(256)) * (32 * 1024)  # more than the buffers of the system take
+
+
 async def answer(scope: Any, receive: Any, send: Any) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
+    body = WHOLE if scope["path"] == "/whole" else b"ok"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
 
 
 class Served:
@@ -51,6 +55,17 @@ class Served:
         opened.setblocking(False)
         self.opened.append(opened)
         return opened
+
+    def ask(self, path: bytes) -> ssl.SSLSocket:
+        """Send a request on a new connection, from another thread. Few bytes wait on this side to be read."""
+        opened = socket.socket()
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        opened.settimeout(patiently(5.0))
+        opened.connect(("127.0.0.1", self.port))
+        asking = self.trusting.wrap_socket(opened, server_hostname="localhost")
+        self.opened.append(asking)
+        asking.sendall(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
+        return asking
 
     async def status(self) -> bytes:
         """Return the status of the answer to a request on a new connection."""
@@ -195,5 +210,39 @@ def test_many_connections_at_once_are_served() -> None:
 
         assert {task.result() for task in tasks} == {b"200"}
         await until(lambda: served.ledger.connections == 0)
+
+    serve(GuardLimits(), work)
+
+
+def test_unread_answers_take_bounded_memory_with_tls_as_well() -> None:
+    async def work(served: Served) -> None:
+        statuses = await asyncio.to_thread(lambda: [served.ask(b"/whole").recv(12) for _ in range(8)])
+
+        assert 2 <= statuses.count(b"HTTP/1.1 200") <= 4
+        assert set(statuses) == {b"HTTP/1.1 200", b"HTTP/1.1 503"}
+
+    serve(GuardLimits(loopback=(), answers_bytes_per_address=20 * 1024 * 1024), work)
+
+
+def test_reader_slower_than_the_minimum_is_disconnected_with_tls_as_well() -> None:
+    async def work(served: Served) -> None:
+        assert await asyncio.to_thread(lambda: served.ask(b"/whole").recv(12)) == b"HTTP/1.1 200"
+
+        await until(lambda: served.ledger.refused["unread"] == 1)
+
+    serve(GuardLimits(sweep_s=0.05, answer_grace_s=0.3), work)
+
+
+def test_large_answer_is_whole_with_tls() -> None:
+    async def work(served: Served) -> None:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", served.port, ssl=served.trusting, server_hostname="localhost"
+        )
+        writer.write(b"GET /whole HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+
+        assert head.startswith(b"HTTP/1.1 200")
+        assert body == WHOLE
 
     serve(GuardLimits(), work)

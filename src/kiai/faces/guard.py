@@ -54,7 +54,7 @@ from kiai.faces.asgi import Scope
 from kiai.faces.body_budget import BodyBudget
 from kiai.faces.quick import BODY_MAX as QUICK_BODY_MAX
 from kiai.faces.quick import Encoder, QuickAnswer
-from kiai.faces.single_write import SingleWriteCycle
+from kiai.faces.single_write import SingleWriteCycle, write_large
 from kiai.networks import Network, forwarded_address, is_within, network_of
 
 KIB: Final = 1024
@@ -517,7 +517,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if answer is None:
             return False
         for piece in self.encoder.pieces(answer, self.server_state.default_headers):
-            self.transport.write(piece)
+            write_large(self.transport, piece)
         self.deferred = False
         self.deferred_body = b""
         # PERF: ten objects per connection. With 10,000 idle connections, each collection of garbage met them as new

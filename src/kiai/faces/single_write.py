@@ -13,6 +13,7 @@
 The cycle records what left the socket. The front finds it in the scope as `kiai.wire` (faces/asgi.py, `Wire`).
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -134,7 +135,7 @@ class SingleWriteCycle(RequestResponseCycle):
             self.transport.write(text + body)
         else:
             self.transport.write(text)
-            self.transport.write(body)
+            write_large(self.transport, body)
         self.status_sent = status
 
     def _has_memory_for(self, body: bytes) -> bool:
@@ -152,7 +153,7 @@ class SingleWriteCycle(RequestResponseCycle):
         elif not self.open_ended:
             self._owed = _owed_after(self._owed, body, more)
         if body:
-            self.transport.write(body)
+            write_large(self.transport, body)
 
     def _complete(self) -> None:
         self.response_complete = True
@@ -160,6 +161,21 @@ class SingleWriteCycle(RequestResponseCycle):
         if not self.keep_alive:
             self.transport.close()
         self.on_response()
+
+
+def write_large(transport: asyncio.Transport, body: bytes) -> None:
+    """Write a body that may be large.
+
+    A transport with TLS encrypts all of one write for the connection below it, and then reports that nothing waits,
+    whatever the client reads. When that connection is full, further writes wait in the transport. So with TLS the body
+    is written in pieces: `answer_budget.py` and the flow control can see the rest.
+    """
+    if len(body) <= JOINED_MAX or transport.get_extra_info("sslcontext") is None:
+        transport.write(body)
+        return
+    view = memoryview(body)
+    for start in range(0, len(view), JOINED_MAX):
+        transport.write(view[start : start + JOINED_MAX])
 
 
 def checked(lines: Sequence[bytes], headers: Headers) -> bytes:
