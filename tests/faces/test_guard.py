@@ -65,6 +65,8 @@ class App:
             await self._large(send)
             return
         if path.endswith("/whole"):
+            if path.startswith("/unrepeatable"):
+                scope["kiai.unrepeatable"] = True
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": bytes(WHOLE)})
             return
@@ -805,6 +807,15 @@ def test_unread_answers_of_an_address_take_bounded_memory(version: bytes) -> Non
             answer = ask(neighbour, get(b"/whole"))
         assert (answer.status, len(answer.body)) == (200, WHOLE)
         assert eventually(lambda: server.ledger.refused["answer_budget"] == statuses.count(b"HTTP/1.1 503") + 2)
+
+
+def test_unread_answers_do_not_refuse_one_that_cannot_be_repeated() -> None:
+    limits = msgspec.structs.replace(LIMITS, unread_s=60.0, answers_bytes=10 * 1024 * 1024)
+    with serving(limits) as server, unread_answers(server, 3) as statuses, connected(server) as client:
+        assert b"HTTP/1.1 503" in statuses
+        answer = ask(client, get(b"/unrepeatable/whole"))
+
+    assert (answer.status, len(answer.body)) == (200, WHOLE)
 
 
 def test_all_unread_answers_take_bounded_memory() -> None:

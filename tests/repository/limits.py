@@ -144,7 +144,7 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
         GUARD.paced_bytes_per_s / MIB,
     ),
     "transfer rate of such a body while others wait": (GUARD.contended_bytes_per_s / KIB, GUARD.contended_s),
-    f"memory for responses above {single_write.JOINED_MAX // KIB} KiB that clients have not read, without streams": (
+    f"memory for responses above {single_write.JOINED_MAX // KIB} KiB that clients have not read, without streams and polls": (
         GUARD.answers_bytes / MIB,
         GUARD.answers_bytes_per_address / MIB,
     ),

@@ -75,7 +75,11 @@ class AnswerBudget:
         """The number of refused answers so far."""
 
     def admits(self, transport: asyncio.Transport, size: int, scope: Mapping[str, Any]) -> bool:
-        """Return whether an answer of `size` bytes fits, and count it from now on if so. Call it before the write."""
+        """Return whether an answer of `size` bytes fits, and count it from now on if so. Call it before the write.
+
+        An answer that cannot be repeated (`kiai.unrepeatable` in the scope) always fits: the poll of a game client
+        moves the cursors of its session, so a refusal would lose messages.
+        """
         limits = self._limits
         address = scope.get("kiai.address") or (scope.get("client") or ("",))[0]
         exempt = not address or is_within(address, (*limits.loopback, *limits.trusted))
@@ -89,8 +93,10 @@ class AnswerBudget:
             everybody += left
             own += left if unread.network == network else 0
         # One answer is always admitted, however large it is.
-        too_much = network is not None and own and own + size > limits.answers_bytes_per_address
-        if too_much or (everybody and everybody + size > limits.answers_bytes):
+        too_much = network is not None and own > 0 and own + size > limits.answers_bytes_per_address
+        if everybody and everybody + size > limits.answers_bytes:
+            too_much = True
+        if too_much and "kiai.unrepeatable" not in scope:
             self.refused += 1
             return False
         self._unread[transport] = _Unread(network, size)

@@ -175,6 +175,7 @@ class Bancho:
             headers.append((b"cho-token", answer.token.encode()))
         else:
             scope["kiai.route"] = "poll"
+            scope["kiai.unrepeatable"] = True
             try:
                 reply = await self._poll(token.decode("latin-1"), body, scope["kiai.address"])
             except TooMany:
