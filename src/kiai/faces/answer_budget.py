@@ -55,13 +55,16 @@ class AnswerLimits(Protocol):
 
 
 class _Unread:
-    """A large answer that its client has not read yet. `before` is what was left `measured_s` seconds ago."""
+    """A large answer that its client has not read yet.
+
+    `before` is what was left on its connection `measured_s` seconds ago; None until it is measured for the first time.
+    """
 
     __slots__ = ("before", "measured_s", "network")
 
-    def __init__(self, network: str | None, size: int) -> None:
+    def __init__(self, network: str | None) -> None:
         self.network = network
-        self.before = size
+        self.before: int | None = None
         self.measured_s = 0.0
 
 
@@ -99,7 +102,7 @@ class AnswerBudget:
         if too_much and "kiai.unrepeatable" not in scope:
             self.refused += 1
             return False
-        self._unread[transport] = _Unread(network, size)
+        self._unread[transport] = _Unread(network)
         return True
 
     def find_slow_readers(self, passed_s: float) -> list[asyncio.Transport]:
@@ -108,6 +111,10 @@ class AnswerBudget:
         for transport, unread in tuple(self._unread.items()):
             if not transport.get_write_buffer_size():
                 del self._unread[transport]
+                continue
+            if unread.before is None:
+                # Not the size of the answer: the system may still send an earlier answer of this connection.
+                unread.before = unread_bytes(transport)
                 continue
             unread.measured_s += passed_s
             if unread.measured_s < limits.answer_grace_s:
