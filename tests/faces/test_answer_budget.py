@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from typing import cast
 
+import msgspec
 import pytest
 
 from kiai.faces.answer_budget import AnswerBudget, unread_bytes
@@ -59,3 +60,19 @@ def test_client_that_still_reads_an_earlier_answer_is_not_slow(pair: tuple[socke
         client.recv(65_536)
     assert budget.find_slow_readers(1.0) == []
     assert budget.find_slow_readers(1.0) == [transport]  # nothing was read meanwhile
+
+
+def test_address_without_an_unread_answer_gets_one_when_others_fill_the_budget(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    limits = msgspec.structs.replace(LIMITS, answers_bytes=2 * WAITING, first_answers_bytes=WAITING)
+    budget = AnswerBudget(limits)
+
+    def admits(address: str) -> bool:
+        transport = cast(asyncio.Transport, _Transport(pair[0]))
+        return budget.admits(transport, WAITING, {"client": (address, 1)})
+
+    assert [admits("192.0.2.1"), admits("198.51.100.1")] == [True, True]
+    assert not admits("192.0.2.1")
+    assert admits("203.0.113.1")
+    assert not admits("203.0.114.1")  # what is in addition is full, too

@@ -144,8 +144,10 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
         GUARD.paced_bytes_per_s / MIB,
     ),
     "transfer rate of such a body while others wait": (GUARD.contended_bytes_per_s / KIB, GUARD.contended_s),
-    f"memory for responses above {single_write.JOINED_MAX // KIB} KiB that clients have not read, without streams and polls": (
+    f"memory for responses above {single_write.JOINED_MAX // KIB} KiB that clients have not read, without streams and "
+    "polls": (
         GUARD.answers_bytes / MIB,
+        GUARD.first_answers_bytes / MIB,
         GUARD.answers_bytes_per_address / MIB,
     ),
     "rate at which a client reads such a response": (GUARD.answer_bytes_per_s / KIB, GUARD.answer_grace_s),

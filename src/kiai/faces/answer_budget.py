@@ -34,6 +34,10 @@ class AnswerLimits(Protocol):
         """The maximum for all unread answers together."""
 
     @property
+    def first_answers_bytes(self) -> int:
+        """The additional maximum for answers of networks without another unread answer."""
+
+    @property
     def answers_bytes_per_address(self) -> int:
         """The maximum for the unread answers of one network."""
 
@@ -97,7 +101,9 @@ class AnswerBudget:
             own += left if unread.network == network else 0
         # One answer is always admitted, however large it is.
         too_much = network is not None and own > 0 and own + size > limits.answers_bytes_per_address
-        if everybody and everybody + size > limits.answers_bytes:
+        # A few slow addresses can fill the budget for minutes. The others still get one answer each.
+        most = limits.answers_bytes + (0 if own else limits.first_answers_bytes)
+        if everybody and everybody + size > most:
             too_much = True
         if too_much and "kiai.unrepeatable" not in scope:
             self.refused += 1

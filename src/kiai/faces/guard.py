@@ -89,6 +89,7 @@ class GuardLimits(msgspec.Struct, frozen=True):
     budget_wait_s: float = 5.0
     contended_bytes_per_s: int = 32 * KIB  # the minimum rate while other bodies wait for memory
     answers_bytes: int = 160 * MIB
+    first_answers_bytes: int = 40 * MIB  # in addition, for networks without another unread answer
     answers_bytes_per_address: int = 24 * MIB
     answer_bytes_per_s: int = 8 * KIB  # the minimum at which a client reads an answer above 64 KiB
     answer_grace_s: float = 10.0
