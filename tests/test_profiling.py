@@ -56,9 +56,10 @@ def test_work_is_found_with_its_functions_and_without_values() -> None:
     with busy(counting):
         found = sampled()
 
+    # Threads of earlier tests may be at work as well, so only this thread is judged.
     stacks = [stack for stack in found.stacks if stack.thread == "busy"]
-    assert sum(stack.ms for stack in stacks) > 0.5 * sum(stack.ms for stack in found.stacks)
-    assert any("counting" in frame for frame in stacks[0].frames)
+    counted = [stack for stack in stacks if any("counting" in frame for frame in stack.frames)]
+    assert sum(stack.ms for stack in counted) > 0.5 * sum(stack.ms for stack in stacks) > 0
     assert found.looks > 5
     assert PASSWORD not in str(found)
 
