@@ -84,7 +84,7 @@ def test_back_up_under_load_restores_to_a_consistent_server(server: Server, tmp_
 
 def test_killed_back_up_leaves_no_back_up(server: Server, tmp_path: Path) -> None:
     for number in range(300):
-        (server.data / "files" / "replays" / f"{number % 256:02x}").mkdir(exist_ok=True)
+        (server.data / "files" / "replays" / f"{number % 256:02x}").mkdir(parents=True, exist_ok=True)
     copy = tmp_path / "copy"
     process = subprocess.Popen(
         [*KIAI, "backup", str(copy), "--data", str(server.data)],
