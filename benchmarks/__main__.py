@@ -69,6 +69,7 @@ def main() -> int:
             for size, data in worlds.items()
         }
         for size, pair in servers.items():
+            fetch(pair.port, "/get_player_count")  # the port accepts connections before the server has started
             figures[size] |= {"rss_mb": rss_mb(pair.server.pid), "mapped_mb": mapped_mb(pair.server.pid)}
         for name in names:
             targets = {size: ENDPOINTS[name](data) for size, data in worlds.items()}

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-BYTES_MAX: Final = 16 * 1024 * 1024
+BYTES_MAX: Final = 48 * 1024 * 1024
 """The size of all copies together. Beyond it, those that were not asked for the longest are dropped."""
 COPY_MAX: Final = 256 * 1024
 """The size of the largest answer that is kept."""
