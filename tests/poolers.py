@@ -1,12 +1,14 @@
 """A real PgBouncer in transaction mode before the PostgreSQL of the tests: Debian's `pgbouncer`."""
 
 import atexit
+import os
 import shutil
 import socket
 import subprocess
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from tests import engines, runs
 from tests.patience import patiently, wait_until
 from tests.redises import free_port
@@ -31,8 +33,7 @@ class Pooler:
     """A process of PgBouncer with the settings that its documentation shows first."""
 
     def __init__(self) -> None:
-        program = shutil.which("pgbouncer")
-        assert program, "pgbouncer is missing; as root, install Debian's package pgbouncer"
+        command = program()
         self.port = free_port()
         folder = runs.start() / f"pgbouncer-{self.port}"
         folder.mkdir(mode=0o755)
@@ -42,7 +43,7 @@ class Pooler:
             CONFIGURATION.format(socket=server, port=self.port, folder=folder, servers=SERVERS)
         )
         self._process = subprocess.Popen(
-            [program, "-q", str(folder / "pgbouncer.ini")],
+            [command, "-q", str(folder / "pgbouncer.ini")],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -76,6 +77,12 @@ def a_pooler() -> Pooler:
     return pooler
 
 
-def is_installed() -> bool:
-    """Return whether PgBouncer is installed. `scripts/test` installs it where root may."""
-    return shutil.which("pgbouncer") is not None
+def program() -> str:
+    """Return the path of PgBouncer. Without one, fail in CI and skip elsewhere."""
+    found = shutil.which("pgbouncer")
+    if found is None:
+        missing = "pgbouncer is missing; scripts/test installs it as root on Debian"
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return found

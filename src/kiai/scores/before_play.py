@@ -19,7 +19,7 @@ from kiai.scores.model import Best, Play, RanksBefore, Stats, WeightedBest
 from kiai.scores.months import month_of
 from kiai.scores.rules import gives_medals, gives_pp, has_board, sorts_by_pp
 from kiai.scores.statements.first_places import BoardTop
-from kiai.storage.port import Read, Transaction, Value
+from kiai.storage.port import Query, Read, Transaction, Value
 
 
 class BeforePlay(msgspec.Struct, frozen=True):
@@ -106,7 +106,7 @@ async def read(tx: Transaction, beatmaps: Beatmaps, play: Play, ranks: RanksBefo
     )
 
 
-def top_of(mode: int) -> Any:
+def top_of(mode: int) -> Query[BoardTop]:
     """Return the query of the top line of a board in this mode."""
     places = statements.first_places
     return places.TOP_LINE_BY_PP if sorts_by_pp(mode) else places.TOP_LINE_BY_SCORE

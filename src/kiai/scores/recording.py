@@ -31,7 +31,7 @@ from kiai.osu.modes import vanilla
 from kiai.osu.mods import board_key
 from kiai.osu.weights import weighted_accuracy, weighted_pp
 from kiai.scores import activity, before_play, medals, records, statements
-from kiai.scores.before_play import BeforePlay, plays_of_day, weighted_of, with_new_best, with_this_play
+from kiai.scores.before_play import BeforePlay, plays_of_day, top_of, weighted_of, with_new_best, with_this_play
 from kiai.scores.best import BestFlags, decide_bests
 from kiai.scores.evidence.statements import ADD_UNEXAMINED
 from kiai.scores.flags import Flags, Suspicion
@@ -391,7 +391,7 @@ def _takes_first_place(play: Play, before: BeforePlay) -> bool | None:
     top, holder = before.top, before.holder
     if not has_board(play.beatmap.status):
         return False
-    if not before.has_read_board or holder != (None if top is None else (top.score_id, top.user_id)):
+    if not before.has_read_board or holder != (None if top is None else top.holder):
         return None  # it was not read, or is being changed
     if top is None:
         return True
@@ -545,11 +545,8 @@ async def _follow_top(
     tx: Transaction, map_key: int, mode: int, *, present: tuple[int, int] | None, since_ms: int
 ) -> int | None:
     """Implement `refresh_first_place`. `present` has the score and the player that hold the place."""
-    top = await tx.one(
-        statements.first_places.TOP_BY_PP if sorts_by_pp(mode) else statements.first_places.TOP_BY_SCORE,
-        map_key=map_key,
-        mode=mode,
-    )
+    line = await tx.one(top_of(mode), map_key=map_key, mode=mode)
+    top = None if line is None else line.holder
     if present == top:  # `since_ms` stays: the player has held the place all the time
         return top[0] if top else None
     if present is not None:

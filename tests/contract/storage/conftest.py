@@ -11,8 +11,7 @@ from tests import engines, poolers
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A new database with the newest schema, on each engine in turn, and through PgBouncer."""
     if request.param == "pgbouncer":
-        if not poolers.is_installed():
-            pytest.skip("pgbouncer is missing; as root, install Debian's package pgbouncer")
+        poolers.program()
         with engines.postgres_database() as url:
             yield poolers.a_pooler().url(url)
         return

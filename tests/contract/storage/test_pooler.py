@@ -13,9 +13,10 @@ from kiai.storage.migrating import migrate, newest
 from kiai.storage.port import Query, Transaction, scalar
 from kiai.storage.postgres import PostgresDatabase
 
-pytestmark = pytest.mark.skipif(
-    not poolers.is_installed(), reason="pgbouncer is missing; as root, install Debian's package pgbouncer"
-)
+
+@pytest.fixture(autouse=True)
+def installed() -> None:
+    poolers.program()
 
 
 async def add_two(tx: Transaction) -> None:

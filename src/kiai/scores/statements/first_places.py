@@ -37,6 +37,11 @@ class BoardTop(msgspec.Struct, frozen=True):
     user_id: int
     measure: float
 
+    @property
+    def holder(self) -> tuple[int, int]:
+        """The score and its player, as the first place stores them."""
+        return self.score_id, self.user_id
+
 
 _on_map: Final = and_(
     scores.c.map_key == bindparam("map_key"),
@@ -50,24 +55,15 @@ _top: Final = select(scores.c.id, scores.c.user_id).select_from(
 )
 # The first entry of `ix_scores_board` or `ix_scores_pp_board` whose player is visible; hidden ones are skipped. `id` is
 # the second key: at an equal measure the earlier score keeps the place.
-TOP_BY_SCORE = Query(
-    _top.where(_on_map, scores.c.best_score == 1).order_by(scores.c.score.desc(), scores.c.id).limit(1),
-    lambda id_, user_id: (id_, user_id),
-)
-TOP_BY_PP = Query(
-    _top.where(_on_map, scores.c.best_pp == 1).order_by(scores.c.pp.desc(), scores.c.id).limit(1),
-    lambda id_, user_id: (id_, user_id),
-)
-_line = _top.with_only_columns(scores.c.id, scores.c.user_id)
 TOP_LINE_BY_SCORE = Query(
-    _line.add_columns(scores.c.score)
+    _top.add_columns(scores.c.score)
     .where(_on_map, scores.c.best_score == 1)
     .order_by(scores.c.score.desc(), scores.c.id)
     .limit(1),
     BoardTop,
 )
 TOP_LINE_BY_PP = Query(
-    _line.add_columns(scores.c.pp)
+    _top.add_columns(scores.c.pp)
     .where(_on_map, scores.c.best_pp == 1)
     .order_by(scores.c.pp.desc(), scores.c.id)
     .limit(1),
