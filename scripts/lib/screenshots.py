@@ -52,7 +52,7 @@ PICTURES: Final[tuple[tuple[str, str, Literal["dark", "light"]], ...]] = (
     ("leaderboard", "/leaderboard", "light"),
 )
 WIDTHS: Final = (390, 768, 1280)
-PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome")
+PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
 
 
 @contextlib.contextmanager

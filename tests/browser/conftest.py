@@ -4,12 +4,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from tests import runs, stores
 from tests.browser import kit
+from tests.patience import patiently
 from tests.wire.kit import Server, cli
 
 from kiai.server_process import DEMO
+
+
+@pytest.fixture(autouse=True)
+def patient_expectations() -> None:
+    """Let expectations wait as long as a slow machine needs."""
+    expect.set_options(timeout=patiently(kit.LOAD_S) * 1_000)
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,21 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
 from tests import runs
 from tests.patience import patiently
 
 ROOT: Final = Path(__file__).parents[2]
-PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome")
+PROGRAMS: Final = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""The headless shell first: it has no windows, and the tests take half of the processor time."""
 LOAD_S: Final = 15.0
 WIDTHS: Final = (390, 768, 1280)
+HEIGHT: Final = 900
 # Only violations: a page has hundreds of elements that pass, and their description takes most of the time.
 _AXE: Final = "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}, resultTypes: ['violations']})"
+_MARK_LIVE_PARTS: Final = """
+document.addEventListener("part", (event) => event.target.closest("[data-live]")?.setAttribute("data-arrived", ""));
+"""
 AXE_TAGS: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 
 
@@ -37,13 +42,27 @@ def launch(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(executable_path=program(), args=["--no-sandbox", "--disable-dev-shm-usage"])
 
 
+def a_visitor(browser: Browser, **options: Any) -> BrowserContext:
+    """Return a new visitor with a wide window, who waits for a slow machine. `options` are those of Playwright."""
+    context = browser.new_context(**{"locale": "en", "viewport": {"width": WIDTHS[-1], "height": HEIGHT}, **options})
+    context.set_default_timeout(patiently(LOAD_S) * 1_000)
+    return context
+
+
 def visit(browser: Browser, url: str, **options: Any) -> tuple[BrowserContext, Page]:
     """Open a page as a new visitor. `options` are those of a Playwright context."""
-    context = browser.new_context(**{"locale": "en", "viewport": {"width": 1280, "height": 900}, **options})
-    context.set_default_timeout(patiently(LOAD_S) * 1_000)
+    context = a_visitor(browser, **options)
     page = context.new_page()
     page.goto(url)
     return context, page
+
+
+def open_live(page: Page, url: str, part: str) -> None:
+    """Open a page and wait until its stream has sent this live part."""
+    page.add_init_script(_MARK_LIVE_PARTS)
+    page.goto(url)
+    # The attribute is set even if the stream opens before the page has loaded.
+    expect(page.locator(f'[data-live^="{part}"][data-arrived]')).to_have_count(1)
 
 
 def axe_script() -> str:
@@ -59,7 +78,7 @@ def axe_script() -> str:
 def violations(page: Page, axe: str) -> list[str]:
     """Return the violations of WCAG A and AA on a page: the rule, its help, and the first elements."""
     # By the protocol of the developer tools, because the page's policy forbids scripts of others.
-    page.evaluate(axe)
+    page.evaluate(f"{axe}; 0")  # else Playwright serializes what the script returns
     result = page.evaluate(_AXE, list(AXE_TAGS))
     return [
         f"{found['id']}: {found['help']}: {[node['target'] for node in found['nodes'][:3]]}"
@@ -70,3 +89,20 @@ def violations(page: Page, axe: str) -> list[str]:
 def overflows(page: Page) -> bool:
     """Return whether the page is wider than its window, so that it scrolls sideways."""
     return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
+
+
+def faults_of(page: Page, axe: str) -> dict[str, list[str]]:
+    """Return what is wrong with a page in windows of three widths: violations, and whether it scrolls sideways.
+
+    Axe takes most of the time, so it runs once in each theme: in a wide window in the dark one, and in a narrow one in
+    the light one.
+    """
+    found: dict[str, list[str]] = {}
+    judged = WIDTHS[-1] if page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") else WIDTHS[0]
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": HEIGHT})
+        if overflows(page):
+            found[f"{width} px"] = ["the page scrolls sideways"]
+        if width == judged and (wrong := violations(page, axe)):
+            found[f"{width} px, axe"] = wrong
+    return found

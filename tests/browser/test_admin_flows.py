@@ -6,8 +6,7 @@ from typing import Final
 import msgspec
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from tests.browser.kit import LOAD_S
-from tests.patience import patiently
+from tests.browser.kit import a_visitor
 from tests.site.admin.kit import ADMINISTRATOR, DEVELOPER, MODERATOR, OWNER, PLAYER, SECOND, World
 from tests.site.kit import a_browser
 
@@ -45,8 +44,7 @@ class Staff:
 
     def __init__(self, chromium: Browser, world: World, user_id: int) -> None:
         self.origin = f"http://localhost:{world.server.port}"
-        self.context: BrowserContext = chromium.new_context(locale="en", viewport={"width": 1280, "height": 900})
-        self.context.set_default_timeout(patiently(LOAD_S) * 1_000)
+        self.context: BrowserContext = a_visitor(chromium)
         session = a_browser(world.server, user_id=user_id, second_factor_h=0)
         self.context.add_cookies(
             [{"name": name, "value": value, "url": self.origin} for name, value in session.cookies.items()]
@@ -66,13 +64,14 @@ class Staff:
             field = form.locator(f"[name={name}]")
             if field.count():
                 field.select_option(value) if field.evaluate("e => e.tagName") == "SELECT" else field.fill(value)
-        form.locator("button[type=submit]").click()
+        with self.page.expect_navigation():
+            form.locator("button[type=submit]").click()
         expect(self.page.locator("h1")).to_contain_text(self._world.name(PLAYER))
 
     def confirm(self) -> None:
         """Answer the question with yes."""
-        self.page.get_by_role("button", name="Confirm").click()
-        self.page.wait_for_load_state()
+        with self.page.expect_navigation():
+            self.page.get_by_role("button", name="Confirm").click()
 
 
 @pytest.fixture(scope="module")
@@ -203,12 +202,12 @@ def test_act_can_be_done_with_the_keyboard_only(world: World, staff: Callable[[i
     tab_to("#act-kick [name=reason]")
     page.keyboard.type("stuck")
     tab_to("#act-kick button[type=submit]")
-    page.keyboard.press("Enter")
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
     expect(page.locator("h1")).to_contain_text(world.name(PLAYER))
     tab_to("button.sure")
-    page.keyboard.press("Enter")
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
 
     expect(page.locator("main [role=status]")).to_be_visible()
     assert acts_since(world, before) == ["kick"]

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Final
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext
+from playwright.sync_api import Browser, Page
+from tests.browser.kit import a_visitor
 from tests.browser.test_every_page import THEMES, check
 from tests.site.admin.kit import MODERATOR, OWNER, PLAYER, World, confirmed
 from tests.site.kit import a_browser
@@ -26,16 +27,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module", params=THEMES)
-def staff(request: pytest.FixtureRequest, chromium: Browser, world: World) -> Iterator[BrowserContext]:
-    """The owner of the server with a theme."""
-    context = chromium.new_context(locale="en", color_scheme=request.param)
+def staff(request: pytest.FixtureRequest, chromium: Browser, world: World) -> Iterator[Page]:
+    """The tab of the owner of the server with a theme."""
+    context = a_visitor(chromium, color_scheme=request.param)
     session = a_browser(world.server, user_id=OWNER, second_factor_h=0)
     origin = f"http://localhost:{world.server.port}"
     context.add_cookies([{"name": name, "value": value, "url": origin} for name, value in session.cookies.items()])
-    yield context
+    yield context.new_page()
     context.close()
 
 
 @pytest.mark.parametrize("path", [*(address_of(page) for page in PAGES), OF_PLAYER])
-def test_page_of_staff_is_accessible_and_fits(staff: BrowserContext, world: World, axe: str, path: str) -> None:
+def test_page_of_staff_is_accessible_and_fits(staff: Page, world: World, axe: str, path: str) -> None:
     check(staff, world.server, axe, path)

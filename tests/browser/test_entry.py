@@ -8,7 +8,7 @@ from typing import Any
 import pyotp
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from tests.browser.kit import WIDTHS, overflows, violations, visit
+from tests.browser.kit import faults_of, visit
 from tests.mail_server import MailServer
 from tests.wire.kit import Server, cli
 
@@ -128,17 +128,13 @@ def test_pages_are_accessible_and_fit(chromium: Browser, server: Server, axe: st
     context, page = registered(chromium, server, f"reader {theme}")
     page.emulate_media(color_scheme=theme)
     page.get_by_role("button", name="Set up authenticator").click()
-    found = {}
+    faults = {}
     for path in ("/settings/security", "/login", "/register", "/reset", "/login/second-factor"):
         if path == "/login":
             log_out(page)
         page.goto(f"http://localhost:{server.port}{path}")
-        for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": 900})
-            if overflows(page):
-                found[f"{path} {width} px"] = ["the page scrolls sideways"]
-            if width != WIDTHS[1] and (wrong := violations(page, axe)):
-                found[f"{path} {width} px, axe"] = wrong
+        if found := faults_of(page, axe):
+            faults[path] = found
     context.close()
 
-    assert found == {}
+    assert faults == {}

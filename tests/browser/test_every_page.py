@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any, Final, Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage
-from tests.browser.kit import WIDTHS, overflows, violations, visit
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page
+from tests.browser.kit import WIDTHS, a_visitor, faults_of, visit
 from tests.site.kit import a_browser
 from tests.site.test_every_page import NEEDED, OTHER, PLAYER, READ, address_of
 from tests.wire.kit import Server
@@ -26,20 +26,20 @@ FOR_STRANGERS: Final = ("/", "/login", "/register", "/reset", "/connect", f"/use
 
 
 @pytest.fixture(scope="module", params=THEMES)
-def visitor(request: pytest.FixtureRequest, chromium: Browser, demo: Server) -> Iterator[BrowserContext]:
-    """A player with a theme."""
-    context = chromium.new_context(locale="en", color_scheme=request.param)
+def visitor(request: pytest.FixtureRequest, chromium: Browser, demo: Server) -> Iterator[Page]:
+    """The tab of a player with a theme. A new tab for each page would cost more than the page."""
+    context = a_visitor(chromium, color_scheme=request.param)
     token = a_browser(demo, user_id=PLAYER).cookies["kiai"]
     context.add_cookies([{"name": "kiai", "value": token, "url": f"http://localhost:{demo.port}"}])
-    yield context
+    yield context.new_page()
     context.close()
 
 
 @pytest.fixture(scope="module", params=THEMES)
-def stranger(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[BrowserContext]:
-    """A visitor without a session, with a theme."""
-    context = chromium.new_context(locale="en", color_scheme=request.param)
-    yield context
+def stranger(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[Page]:
+    """The tab of a visitor without a session, with a theme."""
+    context = a_visitor(chromium, color_scheme=request.param)
+    yield context.new_page()
     context.close()
 
 
@@ -49,12 +49,12 @@ def addresses() -> list[Any]:
 
 
 @pytest.mark.parametrize("path", addresses())
-def test_page_is_accessible_and_fits(visitor: BrowserContext, demo: Server, axe: str, path: str) -> None:
+def test_page_is_accessible_and_fits(visitor: Page, demo: Server, axe: str, path: str) -> None:
     check(visitor, demo, axe, path)
 
 
 @pytest.mark.parametrize("path", FOR_STRANGERS)
-def test_page_of_a_stranger_is_accessible_and_fits(stranger: BrowserContext, demo: Server, axe: str, path: str) -> None:
+def test_page_of_a_stranger_is_accessible_and_fits(stranger: Page, demo: Server, axe: str, path: str) -> None:
     check(stranger, demo, axe, path)
 
 
@@ -64,39 +64,34 @@ def test_page_of_an_owner_of_a_clan_is_accessible_and_fits(
 ) -> None:
     owner = demo.ask("GET", "/v2/clans/1", host="api.localhost").json["data"]["owner"]
     token = a_browser(demo, user_id=owner).cookies["kiai"]
-    with chromium.new_context(locale="en", color_scheme=theme) as context:
+    with a_visitor(chromium, color_scheme=theme) as context:
         context.add_cookies([{"name": "kiai", "value": token, "url": f"http://localhost:{demo.port}"}])
-        check(context, demo, axe, "/clans/1/manage")
+        check(context.new_page(), demo, axe, "/clans/1/manage")
 
 
-def check(visitor: BrowserContext, demo: Server, axe: str, path: str) -> None:
-    """Check that a page has no error and no violation, and fits into windows of three widths.
-
-    Axe takes most of the time, so it runs once in each theme: in a wide window in the dark one, and in a narrow one in
-    the light one.
-    """
+def check(page: Page, server: Server, axe: str, path: str) -> None:
+    """Open a page in this tab. Check that it has no error and no violation, and fits into windows of three widths."""
     errors: list[str] = []
 
     def on_console(message: ConsoleMessage) -> None:
         if message.type == "error" and "Failed to load resource" not in message.text:
             errors.append(message.text)
 
-    page = visitor.new_page()
-    page.on("console", on_console)
-    page.on("pageerror", lambda error: errors.append(str(error)))
+    def on_error(error: Error) -> None:
+        errors.append(str(error))
+
+    url = f"http://localhost:{server.port}{path}"
     found: dict[str, list[str]] = {}
+    page.on("console", on_console)
+    page.on("pageerror", on_error)
     # Redirects lead to pages that have a test of their own. The browser downloads files and feeds.
-    reply = visitor.request.get(f"http://localhost:{demo.port}{path}", max_redirects=0)
+    reply = page.request.get(url, max_redirects=0)
     if reply.status not in (301, 302, 303) and reply.headers.get("content-type", "").startswith("text/html"):
-        page.goto(f"http://localhost:{demo.port}{path}")
-        judged = WIDTHS[-1] if page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") else WIDTHS[0]
-        for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": 900})
-            if overflows(page):
-                found[f"{width} px"] = ["the page scrolls sideways"]
-            if width == judged and (wrong := violations(page, axe)):
-                found[f"{width} px, axe"] = wrong
-    page.close()
+        page.goto(url)
+        found = faults_of(page, axe)
+        page.goto("about:blank")  # errors while the page ends are its own
+    page.remove_listener("console", on_console)
+    page.remove_listener("pageerror", on_error)
 
     assert reply.status < 500
     assert found == {}
@@ -105,9 +100,7 @@ def check(visitor: BrowserContext, demo: Server, axe: str, path: str) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_page_speaks_the_language_of_the_browser(chromium: Browser, demo: Server, language: str) -> None:
-    context = chromium.new_context(locale=language)
-    page = context.new_page()
-    page.goto(f"http://localhost:{demo.port}/")
+    context, page = visit(chromium, f"http://localhost:{demo.port}/", locale=language)
 
     assert page.locator("html").get_attribute("lang") == language
     context.close()

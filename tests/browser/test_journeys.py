@@ -11,7 +11,7 @@ import pyotp
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
-from tests.browser.kit import visit
+from tests.browser.kit import open_live, visit
 from tests.builders import a_map
 from tests.mail_server import MailServer, link_in
 from tests.patience import patiently
@@ -101,8 +101,8 @@ def test_login_with_an_authenticator_and_with_a_recovery_code(page: Page, server
     secret = page.locator("[data-totp-secret]").inner_text().replace(" ", "")
     page.get_by_label("Authentication code").fill(pyotp.TOTP(secret).now())
     page.get_by_role("button", name="Turn on").click()
+    expect(page.locator("[data-recovery-code]")).to_have_count(10)
     codes = page.locator("[data-recovery-code]").all_inner_texts()
-    assert len(codes) == 10
 
     log_out(page)
     fill_in_login(page, server, "dora")
@@ -181,19 +181,20 @@ def test_api_key_works_until_it_is_revoked(page: Page, server: Server) -> None:
 
     page.goto(address(server, "/settings/api-keys"))
     assert key not in page.content()
-    page.get_by_role("button", name="Revoke my bot").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Revoke my bot").click()
     confirm = page.get_by_role("button", name="Confirm")
     if confirm.count():
-        confirm.click()
+        with page.expect_navigation():
+            confirm.click()
     expect(page.get_by_role("button", name="Revoke my bot")).to_have_count(0)
     assert server.get("/v2/me", key=f"Bearer {key}").status == 401
 
 
 def test_play_appears_on_the_home_page_without_a_reload(page: Page, server: Server) -> None:
-    page.goto(address(server))
+    open_live(page, address(server), "plays")
     page.evaluate("window.notReloaded = true")
     assert page.locator("[data-score-id]").count() == 0
-    page.wait_for_timeout(patiently(2.0) * 1_000)  # the page opens its stream one second after it has loaded
 
     log_in(server, "alice")
     assert submit(server, Played(SONG.md5, name="alice", score=900_000)).body.startswith(b"beatmapId:701")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, expect
-from tests.browser.kit import visit
+from tests.browser.kit import a_visitor, open_live
 from tests.builders import a_map
 from tests.patience import patiently
 from tests.wire.kit import Server
@@ -37,13 +37,12 @@ def play(server: Server, name: str, score: int) -> int:
 
 def test_play_appears_on_the_open_page_without_a_reload(server: Server, chromium: Browser) -> None:
     first = play(server, "alice", 100_000)
-    context, page = visit(chromium, f"http://localhost:{server.port}/")
+    context = a_visitor(chromium)
+    page = context.new_page()
+    open_live(page, f"http://localhost:{server.port}/", "plays")
     plays = page.locator('[data-live^="plays"]')
-    with page.expect_request("**/live?parts=*", timeout=patiently(10.0) * 1_000):
-        pass
-    expect(plays.locator(f'[data-score-id="{first}"]')).to_be_visible(timeout=patiently(10.0) * 1_000)
+    expect(plays.locator(f'[data-score-id="{first}"]')).to_be_visible()
     page.evaluate("window.marked = true")
-    page.wait_for_timeout(500)
     profile = plays.locator(f'[data-score-id="{first}"] a[href="/users/3"]').first
     profile.focus()
 

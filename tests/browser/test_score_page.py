@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 from sqlalchemy import select
 from tests import stores
-from tests.browser.kit import WIDTHS, overflows, violations, visit
+from tests.browser.kit import faults_of, visit
 from tests.patience import patiently
 from tests.wire.kit import Server
 
@@ -48,13 +48,7 @@ def test_page_is_accessible_and_fits(chromium: Browser, demo: Server, axe: str, 
     context, page = visit(chromium, f"http://localhost:{demo.port}{path}", color_scheme=theme)
     expect(page.get_by_role("heading", name="Key presses")).to_be_visible(timeout=patiently(20) * 1_000)
 
-    found = {}
-    for width in WIDTHS:
-        page.set_viewport_size({"width": width, "height": 900})
-        if overflows(page):
-            found[f"{width} px"] = ["the page scrolls sideways"]
-        if wrong := violations(page, axe):
-            found[f"{width} px, axe"] = wrong
+    found = faults_of(page, axe)
     context.close()
 
     assert found == {}

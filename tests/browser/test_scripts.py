@@ -5,11 +5,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 from tests.browser.kit import visit
-from tests.patience import patiently
 from tests.wire.kit import Server
 
 NARROW = {"width": 390, "height": 800}
-expect.set_options(timeout=patiently(10.0) * 1_000)
 
 
 @pytest.fixture
