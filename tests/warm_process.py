@@ -1,11 +1,15 @@
 """The program of `warm.py`: imports kiai once and forks for each command. Each forked process is then a kiai process.
 
+It has imported all commands and compiled the templates of the website, too. A server that a test starts as a shell does
+imports and compiles them itself.
+
 The fork happens before any thread or event loop exists, so the process continues as if it had imported kiai itself.
 """
 
 import atexit
 import contextlib
 import gc
+import importlib
 import json
 import os
 import signal
@@ -17,16 +21,22 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 import asyncpg  # noqa: F401
+import pwdlib.hashers.argon2
+import pwdlib.hashers.bcrypt  # noqa: F401
 import redis.asyncio  # noqa: F401
+import typer._adapters  # noqa: F401
 
 import kiai.app
 import kiai.cli.main
 import kiai.demo
 import kiai.realtime.redis
 import kiai.storage.migrating
-import kiai.storage.postgres  # noqa: F401
+import kiai.storage.postgres
 from kiai import __main__ as kiai_main
 from kiai import server_process
+from kiai.faces.site import templating
+from kiai.faces.site.assets import Assets
+from kiai.faces.site.template_code import SharedCode
 
 DESCRIPTORS: Final = 3
 """Of each request: the connection for its arguments and its end, stdout and stderr."""
@@ -38,6 +48,28 @@ class BecameServer(BaseException):
     def __init__(self, arguments: list[str]) -> None:
         super().__init__()
         self.arguments = arguments
+
+
+def import_commands() -> None:
+    """Import the modules of all commands and the settings: they take most of the time of a command."""
+    for place in kiai.cli.main.MODULES.values():
+        importlib.import_module(f"kiai.cli.{place.partition(':')[0]}")
+
+
+def share_compiled_templates() -> None:
+    """Compile the templates of the website once. Each server would start a process for it, and take a second."""
+    templates = templating.Templates(Assets(), {})
+    compiled = {name: templates.compile(name) for name in templates.names()}
+
+    class Compiled(SharedCode):
+        """Code that is there from the start."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            for name, code in compiled.items():
+                self.add(name, code)
+
+    templating.SharedCode = Compiled  # type: ignore[attr-defined]
 
 
 def wait_for_command(requests: socket.socket) -> None:
@@ -126,6 +158,8 @@ def end(code: int) -> NoReturn:
 
 
 if __name__ == "__main__":
+    import_commands()
+    share_compiled_templates()
     wait_for_command(socket.socket(fileno=int(sys.argv[1])))
     if sys.argv[1:2] != ["serve"]:
         sys.modules.pop("rich")  # server_process has hidden it from the server
