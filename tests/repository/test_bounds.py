@@ -4,6 +4,7 @@ import ast
 import functools
 import io
 import re
+import subprocess
 import tokenize
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -29,7 +30,30 @@ METAPHORS: Final = frozenset(
     )
 )
 
+FILES_AT_ROOT: Final = frozenset(
+    {
+        ".dockerignore",
+        ".gitattributes",
+        ".gitignore",
+        "CHANGELOG.md",
+        "CODE_OF_CONDUCT.md",
+        "CONTRIBUTING.md",
+        "Containerfile",
+        "LICENSE",
+        "README.md",
+        "SECURITY.md",
+        "mkdocs.yml",
+        "pyproject.toml",
+    }
+)
+KEY_OF_BACKUPS: Final = re.compile(rb"AGE-SECRET-KEY-1[0-9A-Z]{58}")
 FILE_NAME: Final = re.compile(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|lua|md|sh|html))`")
+
+
+def tracked() -> list[Path]:
+    """Return the files of the repository that exist, relative to its root."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [Path(name) for name in listed.split("\0") if name and (ROOT / name).is_file()]
 
 
 @functools.cache
@@ -137,6 +161,19 @@ def test_every_file_that_a_document_names_exists() -> None:
     }
 
     assert unknown == {}
+
+
+def test_the_root_has_only_files_that_belong_there() -> None:
+    """A command of a test that runs in the root can leave a file there, such as the key of a backup."""
+    at_root = {path.name for path in tracked() if len(path.parts) == 1}
+
+    assert at_root == FILES_AT_ROOT
+
+
+def test_no_file_holds_a_key_of_backups() -> None:
+    found = [str(path) for path in tracked() if KEY_OF_BACKUPS.search((ROOT / path).read_bytes())]
+
+    assert found == []
 
 
 def test_each_bound_is_measured() -> None:

@@ -15,6 +15,7 @@ from tests import stores
 from tests.patience import wait_until
 from tests.site.kit import Browser, File, PageReply, a_browser
 from tests.wire.kit import BEHIND_PROXY, Server, cli
+from tests.wire.rows import Rows
 from tests.wire.submitting import log_in
 
 from kiai.storage.tables import (
@@ -53,7 +54,11 @@ def accounts(running: Server) -> list[Any]:
 
 @pytest.fixture
 def server(running: Server, accounts: list[Any]) -> Server:
-    """The server, with the accounts as they were registered."""
+    """The server, with the accounts as they were registered.
+
+    The changes of the former test are delivered: a late one would end the sessions of this test.
+    """
+    wait_until(lambda: Rows(running.data).is_outbox_empty(), within_s=10)
     with stores.engine(running.data).begin() as connection:
         for table in (old_names, relationships, exports, api_keys, irc_passwords, web_sessions):
             connection.execute(table.delete())
