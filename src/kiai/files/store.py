@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config
 
 CHUNK_BYTES: Final = 256 * 1024
+LARGE_BYTES: Final = 64 * 1024
+LARGE_READS: Final = 8
+"""The number of files above `LARGE_BYTES` that are read into memory at once."""
 LISTED_AT_ONCE: Final = 1_000
 WRITERS: Final = 4
 WAITING_MAX: Final = 1_000
@@ -95,6 +98,7 @@ class FileStore:
     def __init__(self, store: ObjectStore, writes: "_LocalWrites | None" = None) -> None:
         self._store = store
         self._writes = writes
+        self._large_reads = asyncio.Semaphore(LARGE_READS)
         self.timings = Timings()
 
     def pool(self) -> PoolUsage | None:
@@ -144,7 +148,12 @@ class FileStore:
                 found = await self._store.get_async(key)
             except FileNotFoundError:
                 return None
-            return bytes(await found.bytes_async())
+            if found.meta["size"] <= LARGE_BYTES:
+                return bytes(await found.bytes_async())
+            # One address may ask for as many files at once as it has connections. Without this limit all of them would
+            # be in memory before the first one is written to its client.
+            async with self._large_reads:
+                return bytes(await found.bytes_async())
 
     async def stream(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes] | None:
         """Return the bytes from `start` up to, but not including, `end` in chunks, or None without such a file."""

@@ -7,15 +7,15 @@ import resource
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from obstore.store import MemoryStore
+from obstore.store import MemoryStore, ObjectStore
 from tests.buckets import an_s3
 
 from kiai.errors import Unavailable
 from kiai.files.port import Files, StoredFile, is_key
-from kiai.files.store import CHUNK_BYTES, LEFT_OVER_S, WAITING_MAX, FileStore
+from kiai.files.store import CHUNK_BYTES, LARGE_BYTES, LARGE_READS, LEFT_OVER_S, WAITING_MAX, FileStore
 
 KEY = "replays/3f/3f0c"
 
@@ -297,6 +297,50 @@ def test_large_file_is_streamed_in_chunks(folder: Path) -> None:
     sizes = asyncio.run(scenario())
     assert sum(sizes) == 2_999_999
     assert max(sizes) <= 2 * CHUNK_BYTES
+
+
+class HeldStore:
+    """A store whose files have their size as key, and whose data comes when the test allows it."""
+
+    def __init__(self) -> None:
+        self.allowed = asyncio.Event()
+        self.reads: list[int] = []  # the size of each file whose data was asked for
+
+    async def get_async(self, key: str) -> "HeldFile":
+        return HeldFile(self, int(key))
+
+
+class HeldFile:
+    """A file of a `HeldStore`."""
+
+    def __init__(self, store: HeldStore, size: int) -> None:
+        self.meta = {"size": size}
+        self._store = store
+
+    async def bytes_async(self) -> bytes:
+        self._store.reads.append(self.meta["size"])
+        await self._store.allowed.wait()
+        return bytes(self.meta["size"])
+
+
+def test_only_a_few_large_files_are_in_memory_at_once() -> None:
+    async def scenario() -> tuple[list[int], list[int], list[bytes | None]]:
+        store = HeldStore()
+        files = FileStore(cast(ObjectStore, store))
+        large = [asyncio.create_task(files.get(str(LARGE_BYTES + 1))) for _ in range(3 * LARGE_READS)]
+        small = [asyncio.create_task(files.get(str(LARGE_BYTES))) for _ in range(3 * LARGE_READS)]
+        for _ in range(10):  # turns of the event loop: nothing here waits for anything else
+            await asyncio.sleep(0)
+        before = store.reads.copy()
+        store.allowed.set()
+        return before, store.reads, await asyncio.gather(*large, *small)
+
+    before, after, found = asyncio.run(scenario())
+
+    assert before.count(LARGE_BYTES) == 3 * LARGE_READS
+    assert before.count(LARGE_BYTES + 1) == LARGE_READS
+    assert after.count(LARGE_BYTES + 1) == 3 * LARGE_READS
+    assert len([one for one in found if one]) == 6 * LARGE_READS
 
 
 def test_full_disk_raises_unavailable_and_damages_no_file(folder: Path, small_files_only: Callable[[], None]) -> None:
