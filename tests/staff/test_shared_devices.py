@@ -12,7 +12,7 @@ from kiai.errors import Invalid, NotAllowed, NotFound, Refused, WrongState
 from kiai.staff import OPERATOR, Actor, shared_devices
 from kiai.staff.devices import Devices
 from kiai.staff.shared_devices import SharedDevices
-from kiai.storage.tables import audit_log, client_hashes
+from kiai.storage.tables import account_events, audit_log, client_hashes, logins
 
 
 def md5(text: str) -> str:
@@ -69,6 +69,42 @@ def test_a_hash_on_the_list_matches_nobody_until_it_is_forgotten(world: World, d
         world.run(devices.forget(OPERATOR, entry.id))
     assert matches() == (1, 1)
     assert world.run(devices.all(OPERATOR)) == []
+
+
+def test_matches_have_all_kinds_and_the_first_and_last_time(world: World) -> None:
+    alice, bob, carol = (world.add_player(a_player(name)) for name in ("alice", "bob", "carol"))
+    for at_ms, device in ((NOW_MS, "laptop"), (NOW_MS, "tower")):
+        use(world, alice, device, at_ms=at_ms)
+    use(world, bob, "laptop", at_ms=NOW_MS - 7_000)
+    use(world, bob, "tower", at_ms=NOW_MS - 3_000)
+    use(world, carol, "other")
+    for user_id, address, at_ms in (
+        (alice, "192.0.2.1", NOW_MS),
+        (alice, "192.0.2.2", NOW_MS),
+        (bob, "192.0.2.1", NOW_MS - 9_000),
+        (carol, "192.0.2.2", NOW_MS - 4_000),
+        (carol, "192.0.2.2", NOW_MS - 2_000),
+    ):
+        world.change(insert(logins).values(user_id=user_id, address=address, at_ms=at_ms, build=0, stream=""))
+
+    found = world.run(Devices(world.database, world.authority, world.clock).matches(OPERATOR, world.user(alice)))
+
+    seconds = NOW_MS // 1000
+    assert [(one.player.name, one.kinds, one.first_at - seconds, one.last_at - seconds) for one in found] == [
+        ("bob", ["uninstall", "disk", "adapters", "address"], -9, -3),
+        ("carol", ["address"], -4, -2),
+    ]
+
+
+def test_address_at_which_others_were_registered_matches(world: World) -> None:
+    alice, bob, carol = (world.add_player(a_player(name)) for name in ("alice", "bob", "carol"))
+    for user_id, kind in ((alice, "register"), (bob, "register"), (carol, "password")):
+        event = {"user_id": user_id, "kind": kind, "address": "192.0.2.1", "at_ms": NOW_MS, "source": "web"}
+        world.change(insert(account_events).values(failed=0, agent="", **event))
+
+    found = world.run(Devices(world.database, world.authority, world.clock).matches(OPERATOR, world.user(alice)))
+
+    assert [(one.player.name, one.kinds) for one in found] == [("bob", ["address"])]
 
 
 def test_neither_entries_nor_audit_rows_contain_a_hash(world: World, devices: SharedDevices) -> None:

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     bindparam,
+    func,
     select,
     update,
 )
@@ -36,7 +37,7 @@ from tests import engines
 import kiai
 from kiai.storage.compiling import Compiler
 from kiai.storage.port import Command, Lane, Query, scalar
-from kiai.storage.tables import mail, metadata, scores, users
+from kiai.storage.tables import logins, mail, metadata, scores, users
 
 SMALL: Final = {
     "channels": "staff makes them",
@@ -112,7 +113,7 @@ OVERLOOKED: Final = """
 import gc
 from tests.contract.storage import test_plans
 
-found = [*test_plans.statements().values(), *test_plans.SCANNING]
+found = [*test_plans.statements().values(), *test_plans.SCANNING, test_plans.EVERY_LOGIN_AT]
 known = {id(one) for one in found} | {id(one) for query in found for one in getattr(query, "_in_lanes", {}).values()}
 for one in gc.get_objects():
     if type(one) in (test_plans.Query, test_plans.Command) and id(one) not in known:
@@ -246,7 +247,7 @@ class PostgresPlans:
 
     def scans(self, statement: Statement) -> list[str]:
         """Return the nodes that read a whole growing table."""
-        plan = self._runner.run(self._plan(statement))
+        plan = self.plan(statement)
         return [
             f"{node['Node Type']} on {table} {node.get('Index Name', '')}".strip()
             for node, table in nodes(plan)
@@ -254,6 +255,10 @@ class PostgresPlans:
             and (node["Node Type"] == "Seq Scan" or ("Index Name" in node and "Index Cond" not in node))
             and node.get("Index Name") not in SMALL_INDEXES
         ]
+
+    def plan(self, statement: Statement) -> Any:
+        """Return the plan that does not depend on the values of the parameters."""
+        return self._runner.run(self._plan(statement))
 
     async def _plan(self, statement: Statement) -> Any:
         sql = self._sql[statement]
@@ -366,6 +371,52 @@ def test_rows_are_deleted_by_age_in_batches(every: dict[str, Statement]) -> None
     assert len(by_age) >= 4
     assert [where for where, text in by_age.items() if "LIMIT" not in text] == []
 
+
+SHARED_INDEXES: Final = {
+    "ix_client_hashes_adapters": "adapters",
+    "ix_client_hashes_uninstall": "uninstall",
+    "ix_client_hashes_disk": "disk",
+    "ix_logins_address": "address",
+    "ix_account_events_address": "address",
+}
+"""Indexes in which one hash or address has as many rows as players choose, and their first columns."""
+
+
+def read_without_limit(plan: Any, limited: bool = False) -> Iterator[str]:
+    """Yield the indexes of `SHARED_INDEXES` from which a plan reads all rows of one hash or address."""
+    kind = plan["Node Type"]
+    if kind == "Limit":
+        limited = True
+    elif kind in ("Sort", "Aggregate"):  # they read all their rows before they return the first one
+        limited = False
+    condition = plan.get("Index Cond", "")
+    if plan.get("Index Name") in SHARED_INDEXES and "user_id =" not in condition and not limited:
+        yield plan["Index Name"]
+    for node in plan.get("Plans", ()):
+        yield from read_without_limit(node, limited)
+
+
+def test_search_for_devices_reads_a_bounded_number_of_rows_of_one_hash_or_address(
+    every: dict[str, Statement], plans: dict[str, SqlitePlans | PostgresPlans]
+) -> None:
+    postgres = plans["postgresql"]
+    assert isinstance(postgres, PostgresPlans)
+    searches = {name: one for name, one in every.items() if name.startswith("kiai.staff.devices.")}
+
+    assert len(searches) == 2 * 3 + 4
+    found = {name: list(read_without_limit(postgres.plan(one))) for name, one in searches.items()}
+    assert {name: indexes for name, indexes in found.items() if indexes} == {}
+    unlimited = postgres.plan(EVERY_LOGIN_AT)
+    assert list(read_without_limit(unlimited)) == ["ix_logins_address"]
+
+
+EVERY_LOGIN_AT: Final = Query(
+    select(logins.c.user_id, func.max(logins.c.at_ms))
+    .where(logins.c.address == bindparam("address"))
+    .group_by(logins.c.user_id)
+    .limit(50),
+    lambda user_id, at_ms: (user_id, at_ms),
+)
 
 SCANNING: Final[Sequence[Statement]] = (
     Query(select(users.c.id).where(users.c.userpage_content == bindparam("text")), scalar),
