@@ -85,7 +85,7 @@ class ClanNotices:
         clan = f"[{chat_text(notice.tag)}] {chat_text(notice.name)}"
         own = notice.player_id == notice.actor_id
         text = {
-            "invite": f"{by} invites you to the clan {clan}. Type !clan join {notice.tag} within "
+            "invite": f"{by} invites you to the clan {clan}. Type !clan join {chat_text(notice.tag)} within "
             f"{self._invite_days} {'day' if self._invite_days == 1 else 'days'} to join it.",
             "deny": f"The clan {clan} has denied your request.",
             "join": "" if own else f"{by} has accepted you. You are now a member of the clan {clan}.",

@@ -20,6 +20,7 @@ from sqlalchemy import bindparam, delete, insert, literal_column, select, update
 from kiai.clock import Clock
 from kiai.errors import Invalid, KiaiError, NotFound, Refused, Unavailable, WrongState
 from kiai.logs import get_logger
+from kiai.osu.texts import chat_text
 from kiai.staff import audit
 from kiai.staff.audit import Actor
 from kiai.staff.authority import Authority, Requirement
@@ -416,7 +417,7 @@ class JobWorker:
             await tx.run(_TRIM, up_to=run.id - KEPT)
             if run.actor_id:
                 # Kept, because a run may take longer than its author is online.
-                line = f"{kind.label} {run.id}: {text}"
+                line = f"{kind.label} {run.id}: {chat_text(text)}"
                 await enqueue_line(tx, run.actor_id, self._clock.now_ms(), line, as_mail=True)
 
         await self._database.transaction(body)

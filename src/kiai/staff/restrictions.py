@@ -15,6 +15,7 @@ from kiai.clock import Clock
 from kiai.errors import Invalid, WrongState
 from kiai.osu.durations import YEAR_S
 from kiai.osu.privileges import DEVELOPER, UNRESTRICTED, loses_role
+from kiai.osu.texts import chat_text
 from kiai.scores.visibility_changes import Standing
 from kiai.staff import audit
 from kiai.staff.audit import Actor
@@ -279,7 +280,7 @@ class Restrictions:
 
 def frozen_text(until_ms: int, reason: str = "") -> str:
     """Return the line of the bot to a frozen player."""
-    about = f": {reason}" if reason else "."
+    about = f": {chat_text(reason)}" if reason else "."
     return (
         f"Your account is frozen until {audit.utc_text(until_ms)}{about} "
         "Contact the staff before then, or the account will be restricted."

@@ -13,6 +13,7 @@ from kiai.beatmaps import Beatmap
 from kiai.clock import Clock
 from kiai.errors import NotFound, WrongState
 from kiai.osu.modes import mode_text
+from kiai.osu.texts import chat_text
 from kiai.scores.hiding import AT_ONCE_MAX, Hiding
 from kiai.staff import audit
 from kiai.staff.audit import Actor
@@ -71,7 +72,8 @@ class Wipes:
             if not count:
                 raise WrongState(f"{target.name} already has no scores{_in_mode(mode)}")
             await self._record_user(tx, required, mode, before=count, after=0)
-            await self._notify(tx, target.id, f"Your scores{_in_mode(mode)} were hidden by staff: {required.reason}")
+            why = chat_text(required.reason)
+            await self._notify(tx, target.id, f"Your scores{_in_mode(mode)} were hidden by staff: {why}")
             return count
 
         return Wiped(target, await self._authority.transaction(required, body))
@@ -249,7 +251,7 @@ class Wipes:
                 reason=reason,
                 details={"user_id": player.id, "before": not hidden, "after": hidden},
             )
-            outcome = f"was hidden by staff: {reason}" if hidden else "is visible again."
+            outcome = f"was hidden by staff: {chat_text(reason)}" if hidden else "is visible again."
             await self._notify(tx, player.id, f"Your score {score_id} {outcome}")
 
         await self._authority.transaction(required, body)

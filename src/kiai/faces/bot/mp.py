@@ -619,7 +619,8 @@ def _is_cancel(when: str | None) -> bool:
 
 def _misused(name: str, error: Refused) -> Sequence[str]:
     """Return the fixed answer to wrong arguments of a command, and the reason."""
-    return MISUSED[name], f"{error.reason[:1].upper()}{chat_text(error.reason[1:])}."
+    reason = chat_text(error.reason)
+    return MISUSED[name], f"{reason[:1].upper()}{reason[1:]}."
 
 
 def _is_staff(user: User) -> bool:
