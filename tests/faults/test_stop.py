@@ -1,6 +1,10 @@
 """A stop takes less than 10 s, whatever the server is doing, and ends with exit code 0."""
 
 import contextlib
+import http.client
+import itertools
+import lzma
+import re
 import signal
 import socket
 import threading
@@ -10,10 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from benchmarks.attacks import slow_picture
+from tests.builders import a_map
 from tests.patience import patiently
 from tests.wire.kit import BEHIND_PROXY, Server, cli, eventually
+from tests.wire.submitting import OSU, SUBMIT, Played, log_in, multipart, prepare
 
 STOP_S = 10.0
+SONG = a_map(701, objects=100)
 HASHES = 50
 HANGING_NAMES = """
 import socket, time
@@ -99,18 +107,69 @@ def queue_hashes(server: Server, pool: ThreadPoolExecutor) -> None:
         pool.submit(guess, number)
 
 
+@contextlib.contextmanager
+def uploads(server: Server, key: str) -> Iterator[None]:
+    """Pictures and replays that take seconds to read, one after the other on each connection."""
+    ended = threading.Event()
+    picture, picture_kind = multipart([("avatar", "avatar.jpg", slow_picture())])
+    replay = lzma.compress(b"11|1|1|1," * (5 * 1024 * 1024), format=lzma.FORMAT_ALONE, preset=0)
+
+    def send_pictures(address: str) -> None:
+        headers = {"Content-Type": picture_kind}
+        with contextlib.suppress(OSError, http.client.HTTPException):  # the server has stopped
+            while not ended.is_set():
+                server.ask("POST", "/set_avatar", headers=headers, body=picture, key=key, address=address)
+
+    def send_replays(address: str) -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            for number in itertools.count(1):
+                if ended.is_set():
+                    return
+                body, kind = multipart(Played(SONG.md5, score=1_000 + number, replay=replay).parts())
+                headers = {"User-Agent": "osu!", "Content-Type": kind, "Token": "x"}
+                server.ask("POST", SUBMIT, host=OSU, headers=headers, body=body, address=address)
+
+    threads = [
+        threading.Thread(target=send, args=(f"198.51.{number}.7",))
+        for number, send in enumerate((send_pictures, send_pictures, send_replays, send_replays))
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+def in_use(server: Server, *pools: str) -> bool:
+    """Return whether all of these pools have work at this moment."""
+    metrics = server.ask("GET", "/metrics", host="localhost", address="127.0.0.1").body.decode()
+    return all(re.search(rf'kiai_pool_in_use{{pool="{pool}"}} [1-9]', metrics) for pool in pools)
+
+
 def test_stop_ends_in_time_with_everything_under_way(tmp_path: Path, hanging_names: None) -> None:
     data = tmp_path / "data"
+    prepare(data, ["alice"], vector_maps=False)
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    (maps / "701.osu").write_bytes(SONG.data)
     settings = {**BEHIND_PROXY, "IRC": "127.0.0.1:0", "ALLOW_PRIVATE_WEBHOOKS": "on"}
     server = Server(data, **settings)
     cli(data, "webhooks", "add", "http://hangs.example/", "--events", "server_start,server_stop", **settings)
     try:
         server.start(cold=True)
+        server.cli("beatmaps", "import", str(maps))
+        key = server.cli("users", "apikey", "alice")["key"]
+        log_in(server, "alice")
         with (
             ThreadPoolExecutor(HASHES) as pool,
             slow_upload(server.port),
             silent_irc_client(server.irc_ports["irc"]),
+            uploads(server, key),
         ):
+            eventually(lambda: in_use(server, "pictures", "long_replays"), within_s=30)
             queue_hashes(server, pool)
             took_s = stopped(server)
     finally:
