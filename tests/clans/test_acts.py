@@ -11,6 +11,8 @@ from tests.builders import NORMAL, NOW_MS, World, a_player
 from kiai.clans import ClanActs, ClanRules, Clans
 from kiai.clans.history import ClanHistory
 from kiai.clans.model import (
+    ACTS_BURST,
+    ACTS_PER_MINUTE,
     HOUR_MS,
     RESERVED_OF_ONE_MAX,
     WRONG_CODES_PER_HOUR,
@@ -20,7 +22,7 @@ from kiai.clans.model import (
     WrongClanCode,
 )
 from kiai.clans.upkeep import ClanUpkeep
-from kiai.errors import Conflict, Invalid, KiaiError, LacksRole, NotAllowed, NotFound, Refused, WrongState
+from kiai.errors import Conflict, Invalid, KiaiError, LacksRole, NotAllowed, NotFound, Refused, TooOften, WrongState
 from kiai.osu.privileges import Privilege
 from kiai.realtime.rate_limiter import RateLimiter
 from kiai.staff import OPERATOR
@@ -76,6 +78,9 @@ class ClanWorld:
 
     def kinds(self) -> list[str]:
         return [kind for (kind,) in self.world.look(select(clan_history.c.kind).order_by(clan_history.c.id))]
+
+    def notices(self) -> int:
+        return len(self.world.look(select(outbox.c.id)))
 
     def audited(self) -> list[tuple[str, int]]:
         rows = self.world.look(
@@ -221,6 +226,37 @@ def test_a_new_code_makes_the_old_one_worthless(clan: ClanWorld) -> None:
 
     assert isinstance(clan.refusal(clan.acts.join_by_code(clan.dave, code)), LacksRole)
     assert clan.run(clan.acts.join_by_code(clan.dave, new.upper())).state == "joined"
+
+
+def test_acts_that_others_learn_of_are_bounded(clan: ClanWorld) -> None:
+    clan.world.clock.advance(60.0 * ACTS_BURST / ACTS_PER_MINUTE)  # the fixture has used some
+    for number in range(ACTS_BURST):
+        role = clan.acts.demote if number % 2 == 0 else clan.acts.promote
+        clan.run(role(clan.alice, clan.id, clan.bob))
+    before = clan.notices()
+
+    refusals = [
+        clan.refusal(act)
+        for act in (
+            clan.acts.demote(clan.alice, clan.id, clan.bob),
+            clan.acts.invite(clan.alice, clan.id, clan.dave),
+            clan.acts.kick(clan.alice, clan.id, clan.carol),
+            clan.acts.transfer(clan.alice, clan.id, clan.bob),
+            clan.acts.edit(clan.alice, clan.id, form=JoinForm.OPEN),
+            clan.acts.disband(clan.alice, clan.id),
+        )
+    ]
+
+    assert [type(refusal) for refusal in refusals] == [TooOften] * len(refusals)
+    assert clan.notices() == before
+    clan.run(clan.acts.invite(clan.bob, clan.id, clan.dave))  # another author
+    clan.world.clock.advance(60.0 / ACTS_PER_MINUTE)
+    clan.run(clan.acts.demote(clan.alice, clan.id, clan.bob))
+
+
+def test_failed_acts_do_not_count(clan: ClanWorld) -> None:
+    for _ in range(2 * ACTS_BURST):
+        assert isinstance(clan.refusal(clan.acts.promote(clan.alice, clan.id, clan.bob)), WrongState)
 
 
 def test_guesses_of_codes_are_bounded(clan: ClanWorld) -> None:

@@ -79,6 +79,7 @@ from kiai.faces.site.settings import keys as key_settings
 from kiai.faces.site.settings import name as name_settings
 from kiai.faces.site.settings import profile as profile_settings
 from kiai.files import cache, retiring
+from kiai.files import store as file_store
 from kiai.mailing import service as mailing
 from kiai.multiplayer import service as multiplayer
 from kiai.osu import beatmap_file, replay_file, replay_presses, stacking
@@ -144,6 +145,9 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
         GUARD.paced_bytes_per_s / MIB,
     ),
     "transfer rate of such a body while others wait": (GUARD.contended_bytes_per_s / KIB, GUARD.contended_s),
+    f"files above {file_store.LARGE_BYTES // KIB} KiB that are in memory before their responses begin": (
+        file_store.LARGE_READS,
+    ),
     f"memory for responses above {single_write.JOINED_MAX // KIB} KiB that clients have not read, without streams and "
     "polls": (
         GUARD.answers_bytes / MIB,
@@ -162,6 +166,7 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     "API requests, v1 and v2 together": (DEFAULT.api_rate_per_minute,),
     "of these, `get_replay`": (DEFAULT.api_replays_per_minute,),
     "of these, `calculate_pp`": (DEFAULT.api_pp_per_minute,),
+    "of these, acts of staff (v2)": rate(paging.STAFF_ACTS),
     "of these, `set_avatar`": (DEFAULT.avatar_uploads_per_hour,),
     "wrong API keys per address": (api_gateway.WRONG_KEYS.count,),
     # Game clients
@@ -374,6 +379,10 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     "suggestions of the search per address": (site_search.SUGGESTING.count,),
     "lists of clans per address": (site_clans.SEARCHING.count,),
     "wrong codes of clans per player": (clan_model.WRONG_CODES_PER_HOUR,),
+    "acts of a player in clans that others see or get a message about": (
+        clan_model.ACTS_PER_MINUTE,
+        clan_model.ACTS_BURST,
+    ),
     "members of a clan": (DEFAULT.clan_members_max,),
     "open invitations and open requests of a clan": (clan_model.INVITATIONS_MAX, clan_model.REQUESTS_MAX),
     "open requests of a player to join clans": (clan_model.REQUESTS_OF_ONE_MAX,),
@@ -552,7 +561,9 @@ ROWS_OF_BUCKETS: Final[Mapping[str, str]] = {
     "site-search": "searches per address",
     "site-suggestions": "suggestions of the search per address",
     "site-clans": "lists of clans per address",
+    "api-staff-acts": "of these, acts of staff (v2)",
     "clan-codes": "wrong codes of clans per player",
+    "clan-acts": "acts of a player in clans that others see or get a message about",
     "sitemaps": "sitemaps per address",
     "site-writes": "forms per player, or per address without a session",
     "unknown-maps": "maps that the server does not have, asked for from the upstream per address",

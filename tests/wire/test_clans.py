@@ -17,6 +17,7 @@ from tests.wire.test_bancho_bad_input import PASSWORD, Bancho
 from tests.wire.test_bot import Player, lines
 
 from kiai.app import open_services
+from kiai.clans.model import ACTS_BURST
 from kiai.faces.bancho.packets import ClientPacket, ServerPacket
 from kiai.faces.bancho.wire import PayloadReader, packets_in
 from kiai.osu.privileges import Privilege
@@ -308,6 +309,45 @@ def opened_and_closed(body: bytes) -> list[tuple[int, str]]:
     """Return the channels that an answer opens or closes."""
     wanted = (ServerPacket.CHANNEL_JOIN_SUCCESS, ServerPacket.CHANNEL_KICK)
     return [(id_, PayloadReader(payload).string()) for id_, payload in packets_in(body) if id_ in wanted]
+
+
+def test_owner_cannot_flood_a_member_with_lines(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    ids, keys = asyncio.run(_prepare(data))
+    server = Server(data).start()
+    try:
+        world = ClanServer(server, ids, keys)
+        at = f"/clans/{world.found('olga', 'OWL', 'Night Owls')}"
+        code = world.ask("olga", "POST", f"{at}/code").json["data"]["code"]
+        assert world.ask("otto", "POST", f"{at}/join", {"code": code}).status == 200
+        otto = Player(Bancho(server), "otto")
+
+        roles = ("officer", "member") * ACTS_BURST
+        answers = [world.ask("olga", "PATCH", f"{at}/members/{ids['otto']}", {"role": role}) for role in roles]
+        assert world.ask("olga", "POST", f"{at}/invites", {"player_id": ids["mira"]}).status == 429
+        assert (
+            world.ask("nils", "POST", "/clans", {"tag": "ELK", "name": "Elks"}).status == 201
+        )  # others are not limited
+
+        refused = [answer for answer in answers if answer.status == 429]
+        carried_out = sum(answer.status == 200 for answer in answers)
+        assert carried_out >= ACTS_BURST - 1  # with the founding
+        assert len(refused) >= ACTS_BURST / 2
+        assert int(refused[0].headers["retry-after"]) > 0
+        assert refused[0].json["error"] == "You do too much in clans: try again in a minute."
+        told: list[str] = []
+
+        def all_told() -> bool:
+            told.extend(
+                text for sender, text, _ in lines(otto.send()) if sender == "BanchoBot" and "You are now" in text
+            )
+            return len(told) >= carried_out
+
+        eventually(all_told)
+        assert len(told) == carried_out
+        server.stop()
+    finally:
+        server.kill()
 
 
 def test_members_talk_in_a_channel_of_their_own(world: ClanServer) -> None:

@@ -19,6 +19,8 @@ from kiai.accounts.name_index import NameKind, add_names, remove_names
 from kiai.accounts.visibility import BOARDS_LOOK_CHANGED, is_public
 from kiai.clans import statements as sql
 from kiai.clans.model import (
+    ACTS_BURST,
+    ACTS_PER_MINUTE,
     CLANS_CHANGED,
     CODE_CHARACTERS,
     CODE_LENGTH,
@@ -45,7 +47,7 @@ from kiai.clans.model import (
     only_owner,
 )
 from kiai.clock import Clock
-from kiai.errors import Conflict, Invalid, KiaiError, LacksRole, NotAllowed, NotFound, Refused, WrongState
+from kiai.errors import Conflict, Invalid, KiaiError, LacksRole, NotAllowed, NotFound, Refused, TooOften, WrongState
 from kiai.osu.durations import duration_text
 from kiai.osu.modes import MODES
 from kiai.osu.names import clan_name_fault, clan_tag_fault, safe_name
@@ -77,7 +79,10 @@ class ClanRules(msgspec.Struct, frozen=True):
 
 
 class ClanActs:
-    """Changes clans and their members. Every method raises NotFound("clan") for a clan that does not exist."""
+    """Changes clans and their members. Every method raises NotFound("clan") for a clan that does not exist.
+
+    Acts of players that others learn of, by a line of the bot or an event, raise TooOften beyond `ACTS_PER_MINUTE`.
+    """
 
     def __init__(
         self,
@@ -147,7 +152,8 @@ class ClanActs:
                 await as_staff(tx, clan, {"before": None, "after": {"tag": clan.tag, "name": name, "owner": by}})
             return int(clan_id)
 
-        return await self._unless_taken(body)
+        async with self._counted(by, as_staff):
+            return await self._unless_taken(body)
 
     async def disband(self, by: int, clan_id: int, *, as_staff: AsStaff | None = None) -> ChangingClan:
         """Remove a clan. Its name and tag stay reserved for 30 days. Raises LacksRole for all but the owner."""
@@ -162,7 +168,8 @@ class ClanActs:
                 )
             return clan
 
-        return await self._on(clan_id, body)
+        async with self._counted(by, as_staff):
+            return await self._on(clan_id, body)
 
     async def remove(
         self, tx: Transaction, clan: ChangingClan, now: int, *, actor_id: int, by_staff: bool = False
@@ -242,7 +249,8 @@ class ClanActs:
                 await as_staff(tx, clan, {"before": before, "after": after})
             return clan
 
-        return await self._unless_taken(lambda tx: self._locked(tx, clan_id, body))
+        async with self._counted(by, as_staff):
+            return await self._unless_taken(lambda tx: self._locked(tx, clan_id, body))
 
     # --- joining
 
@@ -277,7 +285,8 @@ class ClanActs:
             await self._ask(tx, clan, person, now)
             return ClanJoined(clan.id, clan.tag, clan.name, "requested")
 
-        return await self._on(clan_id, body)
+        async with self._counted(user_id):
+            return await self._on(clan_id, body)
 
     async def join_by_code(self, user_id: int, code: str) -> ClanJoined:
         """Join the clan that has this code. Raises as `join`; LacksRole if no clan has it."""
@@ -312,7 +321,8 @@ class ClanActs:
             await self._unseat(tx, clan, person, now)
             await self._record(tx, clan, "leave", now, player_id=user_id, actor_id=user_id)
 
-        await self._on(clan_id, body)
+        async with self._counted(user_id):
+            await self._on(clan_id, body)
 
     # --- acts of officers
 
@@ -340,7 +350,8 @@ class ClanActs:
             await tx.run(sql.INVITE, clan_id=clan.id, user_id=user_id, by_id=by, expires_at_ms=expires)
             await self._notify(tx, clan, "invite", now, user_id, by)
 
-        await self._on(clan_id, body)
+        async with self._counted(by):
+            await self._on(clan_id, body)
 
     async def code(self, by: int, clan_id: int, *, reset: bool = False, seen: str | None = None) -> str:
         """Return the code with which players can join; `reset` replaces it. Raises LacksRole for members.
@@ -388,7 +399,8 @@ class ClanActs:
             self._check_may_enter(person, now, person.name)
             await self._enter(tx, clan, person, now, actor_id=by)
 
-        await self._on(clan_id, body)
+        async with self._counted(by):
+            await self._on(clan_id, body)
 
     async def kick(self, by: int, clan_id: int, user_id: int, *, as_staff: AsStaff | None = None) -> None:
         """Remove a member. Officers remove members, the owner officers, too.
@@ -411,7 +423,8 @@ class ClanActs:
             if as_staff is not None:
                 await as_staff(tx, clan, {"before": {"member": user_id}, "after": {"member": None}})
 
-        await self._on(clan_id, body)
+        async with self._counted(by, as_staff):
+            await self._on(clan_id, body)
 
     # --- acts of the owner
 
@@ -440,7 +453,8 @@ class ClanActs:
             kind = "promote" if role is Role.OFFICER else "demote"
             await self._record(tx, clan, kind, now, player_id=user_id, actor_id=by)
 
-        await self._on(clan_id, body)
+        async with self._counted(by):
+            await self._on(clan_id, body)
 
     async def transfer(self, by: int, clan_id: int, user_id: int, *, as_staff: AsStaff | None = None) -> None:
         """Make a member the owner; the owner becomes an officer. Raises LacksRole, NotFound("member"), WrongState."""
@@ -458,7 +472,8 @@ class ClanActs:
             if as_staff is not None:
                 await as_staff(tx, clan, {"before": {"owner": clan.owner_id}, "after": {"owner": user_id}})
 
-        await self._on(clan_id, body)
+        async with self._counted(by, as_staff):
+            await self._on(clan_id, body)
 
     async def hand_over(self, tx: Transaction, clan: ChangingClan, heir: ClanPlayer) -> None:
         """Make a locked member the owner. The former owner, if still a member, becomes an officer."""
@@ -695,6 +710,21 @@ class ClanActs:
         id_ = f"{kind}:{clan.id}:{player_id}:{now}"
         notice = Notice(id_, kind, now, clan.id, clan.name, clan.tag, player_id, actor_id)
         await enqueue(tx, OUTBOX_KIND, _encode(notice).decode(), now)
+
+    @asynccontextmanager
+    async def _counted(self, by: int, as_staff: AsStaff | None = None) -> AsyncIterator[None]:
+        """Count an act of a player that others learn of, unless the body fails. Raises TooOften."""
+        if self._limiter is None or as_staff is not None:
+            yield
+            return
+        taken = await self._limiter.consume(f"clan-acts:{by}", limit=ACTS_PER_MINUTE, period_s=60.0, burst=ACTS_BURST)
+        if not taken.granted:
+            raise TooOften("you do too much in clans: try again in a minute", taken.reset_s)
+        try:
+            yield
+        except KiaiError:
+            await self._limiter.refund(f"clan-acts:{by}", limit=ACTS_PER_MINUTE, period_s=60.0)
+            raise
 
     @asynccontextmanager
     async def _guess(self, user_id: int) -> AsyncIterator[None]:

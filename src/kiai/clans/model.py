@@ -32,6 +32,10 @@ ENDED_HISTORY_DAYS: Final = 90
 CODE_LENGTH: Final = 12
 CODE_CHARACTERS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 WRONG_CODES_PER_HOUR: Final = 20
+ACTS_PER_MINUTE: Final = 10
+"""Acts of one player in clans that others learn of."""
+ACTS_BURST: Final = 30
+"""The number of these acts at once, e.g. answers to all open requests after a week."""
 
 
 class Role(IntEnum):

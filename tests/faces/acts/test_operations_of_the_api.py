@@ -21,6 +21,8 @@ from tests.faces.acts.chat_examples import (
 from tests.faces.acts.desk import Desk, Prepare, Scene
 from tests.faces.acts.rows import check_row
 
+from kiai.faces.api.operation import OWN
+from kiai.faces.api.v2.paging import STAFF_ACTS
 from kiai.faces.wiring import build_operations
 
 
@@ -173,6 +175,18 @@ def test_every_operation_that_needs_a_key_has_an_example_or_a_reason(desk: Desk)
 
     assert shown & WITHOUT_EXAMPLE.keys() == set()
     assert shown | WITHOUT_EXAMPLE.keys() == operations
+
+
+def test_acts_of_staff_are_limited(desk: Desk) -> None:
+    """Most of them tell others: by a line of the bot, an event or a webhook."""
+    limits = {
+        f"{operation.method} {operation.path}": operation.limit
+        for operation in build_operations(desk.services)
+        if operation.method != "GET" and operation.permission not in (None, "", OWN)
+    }
+
+    assert len(limits) >= 7
+    assert set(limits.values()) == {STAFF_ACTS}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: f"{one.operation} {one.body} {one.by}")

@@ -89,6 +89,7 @@ CLANS: Final = (
     message("no invitation has this code"),
     message("no invitation: this clan is joined by invitation or with its code"),
     message("too many wrong codes: try again in an hour"),
+    message("you do too much in clans: try again in a minute"),
     message("the clan is closed"),
     message("the clan is full"),
     message("the clan is already closed"),

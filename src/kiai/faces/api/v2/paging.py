@@ -186,6 +186,10 @@ def wants(include: str | None, what: str) -> bool:
     return include is not None and what in include
 
 
+STAFF_ACTS: Final = RateLimit("api-staff-acts", 120, 60.0)
+"""Acts of one member of staff. Most of them tell others: by a line of the bot, an event or a webhook."""
+
+
 def get(
     path: str,
     handler: Any,
@@ -235,8 +239,11 @@ def post(
     """Declare an operation of version 2 with a JSON body. The handler gets (caller, query, body).
 
     Its summary is the first line of the handler's docstring. "" as permission means any unrestricted holder of a key.
-    An operation that `creates` an object answers 201. An `optional` body may be empty.
+    An operation that `creates` an object answers 201. An `optional` body may be empty. An operation with a permission
+    has the limit `STAFF_ACTS` unless it has another.
     """
+    if permission and limit is None:
+        limit = STAFF_ACTS
     return Operation(
         path=f"/v2{path}",
         method=method,
