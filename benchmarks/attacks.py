@@ -12,6 +12,7 @@ import itertools
 import json
 import lzma
 import random
+import re
 import socket
 import sys
 import time
@@ -355,7 +356,7 @@ async def unread_answers(attack: Attack, go: Go) -> None:
     name = await upload_noise(attack)
     raw = request("GET", OSU, f"/ss/{name}", attack.plan.address)
 
-    async def download() -> str:
+    async def download_all() -> None:
         # The system of the attacker must not accept what the attacker does not read.
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD_BUFFER_BYTES)
@@ -363,19 +364,24 @@ async def unread_answers(attack: Attack, go: Go) -> None:
         await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", attack.plan.port))
         reader, writer = await asyncio.open_connection(sock=connection, limit=UNREAD_BUFFER_BYTES)
         try:
-            writer.write(raw)
-            async with asyncio.timeout(attack.plan.seconds + 5.0):
-                status = (await reader.readexactly(12))[9:].decode()
-            if status == "200":
-                await read_slowly(attack, reader)
-            return status
+            while not attack.over:
+                writer.write(raw)
+                async with asyncio.timeout(attack.plan.seconds + 5.0):
+                    head = await reader.readuntil(b"\r\n\r\n")
+                attack.answers[head[9:12].decode()] += 1
+                if head[9:12] == b"200":
+                    await read_slowly(attack, reader)
+                    return
+                found = re.search(rb"content-length: (\d+)", head)
+                await reader.readexactly(int(found[1]) if found else 0)
+                await asyncio.sleep(REFUSED_S)
         finally:
             writer.close()
 
     async def downloader() -> None:
         while not attack.over:
             try:
-                attack.answers[await download()] += 1
+                await download_all()
             except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
                 attack.answers[type(error).__name__] += 1
             await asyncio.sleep(REFUSED_S)

@@ -76,6 +76,16 @@ def shots(world: World, *ids: str) -> Screenshots:
     return Screenshots(world.database, world.files, DECODER, world.clock, FixedIds(*(ids or ("aB-_0189",))))
 
 
+async def found_by(service: Screenshots, screenshot_id: str) -> tuple[str, bytes] | None:
+    """Return the kind and the data of a screenshot, or None."""
+    found = await service.find(screenshot_id)
+    if found is None:
+        return None
+    data = b"".join([chunk async for chunk in found.chunks])
+    assert len(data) == found.size
+    return found.kind, data
+
+
 def stored(world: World) -> list[str]:
     async def keys() -> list[str]:
         return [one.key async for one in world.files.keys("screenshots/")]
@@ -88,7 +98,7 @@ def test_picture_is_found_under_its_name(world: World, alice: int, kind: str, ex
     service = shots(world)
 
     name = world.run(service.save(alice, a_picture(kind)))
-    found = world.run(service.find("aB-_0189"))
+    found = world.run(found_by(service, "aB-_0189"))
 
     assert name == f"aB-_0189.{extension}"
     assert found is not None
@@ -106,18 +116,18 @@ def test_ids_that_differ_by_case_are_two_pictures(world: World, alice: int) -> N
     keys = stored(world)
 
     assert len({key.lower() for key in keys}) == 2
-    assert world.run(service.find("aaaaaaaa")) != world.run(service.find("AAAAAAAA"))
+    assert world.run(found_by(service, "aaaaaaaa")) != world.run(found_by(service, "AAAAAAAA"))
 
 
 def test_existing_id_is_not_assigned_again(world: World, alice: int) -> None:
     service = shots(world, "aaaaaaaa", "aaaaaaaa", "bbbbbbbb")
     world.run(service.save(alice, a_picture(size=(10, 10))))
-    before = world.run(service.find("aaaaaaaa"))
+    before = world.run(found_by(service, "aaaaaaaa"))
 
     second = world.run(service.save(alice, a_picture(size=(20, 20))))
 
     assert second == "bbbbbbbb.png"
-    assert world.run(service.find("aaaaaaaa")) == before
+    assert world.run(found_by(service, "aaaaaaaa")) == before
 
 
 def test_metadata_is_removed(world: World, alice: int) -> None:
@@ -129,7 +139,7 @@ def test_metadata_is_removed(world: World, alice: int) -> None:
     world.run(service.save(alice, a_picture("JPEG", comment=b"my house")))
 
     for one in ("png00000", "jpeg0000"):
-        found = world.run(service.find(one))
+        found = world.run(found_by(service, one))
         assert found is not None
         assert b"my house" not in found[1]
 
@@ -141,7 +151,7 @@ def test_transparency_is_preserved(world: World, alice: int) -> None:
 
     world.run(service.save(alice, out.getvalue()))
 
-    found = world.run(service.find("aB-_0189"))
+    found = world.run(found_by(service, "aB-_0189"))
     assert found is not None
     with Image.open(io.BytesIO(found[1])) as picture:
         assert picture.getpixel((0, 0)) == (1, 2, 3, 77)
@@ -208,7 +218,7 @@ def test_invalid_names_are_not_found(world: World, alice: int) -> None:
     world.run(service.save(alice, a_picture()))
 
     for name in ("", "aB-_018", "aB-_01899", "AB-_0189", "../../..", "aB-_018\x00", "aB-_018é"):
-        assert world.run(service.find(name)) is None, name
+        assert world.run(found_by(service, name)) is None, name
 
 
 def test_pictures_of_a_hidden_player_are_stored_but_not_served(world: World) -> None:
@@ -218,4 +228,4 @@ def test_pictures_of_a_hidden_player_are_stored_but_not_served(world: World) -> 
     world.run(service.save(hidden, a_picture()))
 
     assert len(stored(world)) == 1
-    assert world.run(service.find("aB-_0189")) is None
+    assert world.run(found_by(service, "aB-_0189")) is None

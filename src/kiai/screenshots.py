@@ -1,8 +1,10 @@
 """Screenshots from the game. Each one is decoded and encoded again, so that no other data of the upload is served."""
 
 import re
+from collections.abc import AsyncIterator
 from typing import Final
 
+import msgspec
 from sqlalchemy import bindparam, delete, insert, select
 
 from kiai.accounts.visibility import visible
@@ -35,6 +37,14 @@ KIND = Query(
 )
 
 
+class FoundScreenshot(msgspec.Struct, frozen=True):
+    """The kind (`png` or `jpeg`) of a screenshot, its size in bytes and its data, which is read when it is sent."""
+
+    kind: str
+    size: int
+    chunks: AsyncIterator[bytes]
+
+
 class Screenshots:
     """Stores and finds screenshots."""
 
@@ -61,15 +71,17 @@ class Screenshots:
             raise
         return f"{screenshot_id}.{kind}"
 
-    async def find(self, screenshot_id: str) -> tuple[str, bytes] | None:
-        """Return the kind (`png` or `jpeg`) and the data of a screenshot whose author is public, else None."""
+    async def find(self, screenshot_id: str) -> FoundScreenshot | None:
+        """Return a screenshot whose author is public, else None."""
         if not _ID.fullmatch(screenshot_id):
             return None
         kind = await self._database.one(KIND, id=screenshot_id)
         if kind is None:
             return None
-        data = await self._files.get(screenshot_key(screenshot_id, kind))
-        return None if data is None else (kind, data)
+        key = screenshot_key(screenshot_id, kind)
+        size = await self._files.size(key)
+        chunks = None if size is None else await self._files.stream(key, 0, size)
+        return None if size is None or chunks is None else FoundScreenshot(kind, size, chunks)
 
     async def _reserve(self, user_id: int, kind: str, size: int) -> str:
         """Insert a row with a new id. Return the id."""

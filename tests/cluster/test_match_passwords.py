@@ -8,7 +8,6 @@ from tests.builders import a_map
 from tests.cluster.kit import Cluster, running
 from tests.faces.bancho.client_bytes import whole
 from tests.patience import wait_until
-from tests.wire.kit import BEHIND_PROXY
 from tests.wire.submitting import log_in, poll
 
 from kiai.faces.bancho.packets import ClientPacket, JoinMatch, MatchForm, ServerPacket, SlotForm
@@ -52,7 +51,7 @@ class Guesser:
 
 
 def test_password_of_a_match_does_not_reach_players_with_a_wrong_one(tmp_path: Path) -> None:
-    with running(tmp_path, ["alice", "bob", "mallory"], [a_map(100)], **BEHIND_PROXY) as cluster:
+    with running(tmp_path, ["alice", "bob", "mallory"], [a_map(100)]) as cluster:
         alice, bob = log_in(cluster, "alice"), log_in(cluster, "bob")
         host = cluster.get("/get_player_info?scope=info&name=alice").json["player"]["info"]["id"]
         opened = poll(cluster, alice, whole(ClientPacket.CREATE_MATCH, form(host, SECRETS[0])))

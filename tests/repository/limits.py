@@ -148,6 +148,10 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     f"files above {file_store.LARGE_BYTES // KIB} KiB that are in memory before their responses begin": (
         file_store.LARGE_READS,
     ),
+    "chunks of streamed files that are read from a local folder at once": (
+        file_store.CHUNK_READS,
+        file_store.CHUNK_BYTES / KIB,
+    ),
     f"memory for responses above {single_write.JOINED_MAX // KIB} KiB that clients have not read, without streams and "
     "polls": (
         GUARD.answers_bytes / MIB,

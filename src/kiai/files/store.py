@@ -33,10 +33,12 @@ from kiai.measuring import PoolUsage, Timings
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config
 
-CHUNK_BYTES: Final = 256 * 1024
+CHUNK_BYTES: Final = 64 * 1024
 LARGE_BYTES: Final = 64 * 1024
 LARGE_READS: Final = 8
 """The number of files above `LARGE_BYTES` that are read into memory at once."""
+CHUNK_READS: Final = 4
+"""The number of chunks that are read from a local folder at once."""
 LISTED_AT_ONCE: Final = 1_000
 WRITERS: Final = 4
 WAITING_MAX: Final = 1_000
@@ -99,6 +101,8 @@ class FileStore:
         self._store = store
         self._writes = writes
         self._large_reads = asyncio.Semaphore(LARGE_READS)
+        # An object store that hangs must not hold up all streams.
+        self._chunk_reads = contextlib.nullcontext() if writes is None else asyncio.Semaphore(CHUNK_READS)
         self.timings = Timings()
 
     def pool(self) -> PoolUsage | None:
@@ -171,7 +175,14 @@ class FileStore:
         with _translated():
             with _timed(self.timings, "get"):
                 found = await self._store.get_async(key, options={"range": (start, end)})
-            async for chunk in found.stream(CHUNK_BYTES):
+            chunks = aiter(found.stream(CHUNK_BYTES))
+            while True:
+                # A disk answers at once. Without this limit, the chunks of thirty downloads would be written in one
+                # turn of the event loop, for which everybody else waits.
+                async with self._chunk_reads:
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    return
                 yield chunk
 
     async def size(self, key: str) -> int | None:

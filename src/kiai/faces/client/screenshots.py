@@ -49,9 +49,12 @@ class ScreenshotEndpoints:
         if match is None:
             raise NotFound("screenshot")
         found = await self._screenshots.find(match["id"])
-        if found is None or found[0] != match["extension"].replace("jpg", "jpeg"):
+        if found is None or found.kind != match["extension"].replace("jpg", "jpeg"):
             raise NotFound("screenshot")
-        return ClientResponse(found[1], content_type=f"image/{found[0]}", headers=_HEADERS)
+        # In chunks: clients that download one on many connections would otherwise have as many copies in memory.
+        return ClientResponse(
+            content_type=f"image/{found.kind}", headers=_HEADERS, chunks=found.chunks, length=found.size
+        )
 
     def endpoints(self) -> list[Endpoint]:
         """Return the endpoints of this module."""
