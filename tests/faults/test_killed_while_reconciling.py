@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 from tests import stores
+from tests.builders import a_map
 from tests.wire.kit import Server, cli, eventually, run_kiai
 from tests.wire.rows import Rows
+from tests.wire.submitting import Played, log_in, prepare, submit
 
 from kiai.demo.composing import SET_ID_FIRST
 from kiai.storage.tables import stats
 
 SET = str(SET_ID_FIRST)  # of the demo world
+SONG = a_map(701, objects=100)
 
 
 @pytest.fixture(scope="module")
@@ -103,4 +106,35 @@ def test_wipe_killed_at_any_step_is_finished_by_the_next_server_and_can_be_lifte
     assert wiped == Counter({player: plays for player, plays in before.items() if player != user_id})
     assert restored == {"scores": count}
     assert plays(data) == before
+    assert cli(data, "doctor") == {"ok": True, "problems": [], "repaired": False, "waiting": 0}
+
+
+def test_plays_during_a_change_of_a_status_are_answered_and_counted(prepared: Path, tmp_path: Path) -> None:
+    """The change is answered at once, and its task, which cannot finish here, holds up no play."""
+    data = stores.copied(prepared, tmp_path / "data")
+    prepare(data, ["alice"], vector_maps=False)
+    folder = tmp_path / "maps"
+    folder.mkdir()
+    (folder / "701.osu").write_bytes(SONG.data)
+    cli(data, "beatmaps", "import", str(folder))
+    server = Server(data, TESTING="1", FAILPOINTS="reconcile.totals=raise").start()
+    try:
+        log_in(server, "alice")
+        first = submit(server, Played(SONG.md5, score=1_000))
+        for map_set, status in ((SET, "pending"), ("701", "ranked"), (SET, "ranked")):
+            assert server.cli("beatmaps", "status", status, "--set", map_set, "--no-wait")["waiting"] > 0
+        second = submit(server, Played(SONG.md5, score=2_000))
+        eventually(lambda: "failpoint reconcile.totals" in server.stderr)
+        third = submit(server, Played(SONG.md5, score=3_000))
+        left = waiting(data)
+    finally:
+        server.kill()
+    server = Server(data).start()
+    try:
+        eventually(lambda: waiting(data) == 0, within_s=60)
+    finally:
+        server.stop()
+
+    assert left > 0
+    assert [b"onlineScoreId:" in answer.body for answer in (first, second, third)] == [True] * 3
     assert cli(data, "doctor") == {"ok": True, "problems": [], "repaired": False, "waiting": 0}
