@@ -207,6 +207,8 @@ class Server:
             sent["Authorization"] = key
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=patiently(TIMEOUT_S))
         try:
+            # Not below, where a reset is ignored: a killed server may reset the connection while it opens.
+            connection.connect()
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 # The server refused the body before it had read all of it. The answer can still be read.
                 connection.request(method, path, body=body, headers=sent)
