@@ -20,7 +20,8 @@ from kiai.faces.api.v2.events import KEYS_EVERY_S, Events
 from kiai.faces.asgi import App
 from kiai.faces.client.avatars import AvatarEndpoints
 from kiai.faces.front import Front
-from kiai.faces.guard import AnswerAtOnce, GuardLimits, guarded_protocol
+from kiai.faces.guard import AnswerAtOnce, guarded_protocol
+from kiai.faces.guard_limits import GuardLimits
 from kiai.faces.health import Health
 from kiai.faces.metrics import Aggregation, Metrics
 from kiai.faces.plain_http import plain_http

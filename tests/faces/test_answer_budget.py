@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from kiai.faces.answer_budget import AnswerBudget, unread_bytes
-from kiai.faces.guard import GuardLimits
+from kiai.faces.guard_limits import GuardLimits
 
 LIMITS = GuardLimits(answer_bytes_per_s=1_000, answer_grace_s=1.0)
 WAITING = 50_000  # in the transport

@@ -19,7 +19,10 @@ import uvicorn
 from tests.patience import Deadline, patiently
 
 from kiai.faces.asgi import ClientGone
-from kiai.faces.guard import REFUSALS, GuardedProtocol, GuardLimits, Ledger, address_key, guarded_protocol
+from kiai.faces.connections import Ledger, address_key
+from kiai.faces.guard import GuardedProtocol, guarded_protocol
+from kiai.faces.guard_limits import GuardLimits
+from kiai.faces.refusals import REFUSALS
 
 LIMITS: Final = GuardLimits(
     head_s=0.4,

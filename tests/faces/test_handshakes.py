@@ -11,7 +11,8 @@ import uvicorn
 import uvloop
 from tests.patience import Deadline, patiently
 
-from kiai.faces.guard import GuardLimits, guarded_protocol
+from kiai.faces.guard import guarded_protocol
+from kiai.faces.guard_limits import GuardLimits
 from kiai.faces.handshakes import TlsListener
 
 BACKLOG = 100

@@ -18,7 +18,8 @@ from tests.patience import patiently
 from kiai import logs
 from kiai.faces.asgi import Receive, Scope, Send
 from kiai.faces.front import Front
-from kiai.faces.guard import GuardedProtocol, GuardLimits, guarded_protocol
+from kiai.faces.guard import GuardedProtocol, guarded_protocol
+from kiai.faces.guard_limits import GuardLimits
 from kiai.faces.metrics import Metrics
 from kiai.faces.quick import BODY_MAX, QuickAnswer, QuickHead
 from kiai.ids import SequenceIds

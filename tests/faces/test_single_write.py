@@ -23,7 +23,8 @@ from tests.wire.kit import eventually
 from kiai import logs
 from kiai.faces.asgi import App, Receive, Scope, Send
 from kiai.faces.front import Front
-from kiai.faces.guard import GuardedProtocol, GuardLimits, guarded_protocol
+from kiai.faces.guard import GuardedProtocol, guarded_protocol
+from kiai.faces.guard_limits import GuardLimits
 from kiai.faces.metrics import Metrics
 from kiai.ids import SystemIds
 from kiai.logs import AccessLog

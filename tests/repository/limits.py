@@ -23,7 +23,7 @@ from kiai.documents import stored as stored_texts
 from kiai.entry import passkeys, second_factors, security, tokens
 from kiai.entry import registration as entry_registration
 from kiai.entry.tokens import TokenKind
-from kiai.faces import forms, guard, single_write, streams
+from kiai.faces import forms, guard_limits, single_write, streams
 from kiai.faces.api import copies
 from kiai.faces.api import gateway as api_gateway
 from kiai.faces.api.v1 import account
@@ -109,7 +109,7 @@ from kiai.webhooks import sending as webhook_sending
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
-GUARD: Final = guard.GuardLimits()
+GUARD: Final = guard_limits.GuardLimits()
 DEFAULT: Final = load_settings()
 
 
@@ -201,8 +201,8 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     "one response": (port.POLL_BYTES_MAX / KIB,),
     "chat lines per player": (chat.FLOOD_LINES, chat.FLOOD_S, 2 * chat.FLOOD_LINES, chat.FLOOD_SILENCE_S / 60),
     "IRC connections, with those in a TLS handshake": (
-        guard.GuardLimits().connections,
-        guard.GuardLimits().connections_per_address,
+        guard_limits.GuardLimits().connections,
+        guard_limits.GuardLimits().connections_per_address,
     ),
     "wrong IRC passwords per address": (irc_login.WRONG_PASSWORDS, 464),
     "wrong IRC passwords per name": (irc_login.WRONG_PASSWORDS, 464),

@@ -29,122 +29,35 @@ unread input, the system would reset the connection and the client would lose th
 Answers: a complete request on an idle connection may get a quick answer (`quick.py`). All others get a cycle of uvicorn
 and a task.
 
+`guard_limits.py` has the limits, `request_head.py` the checks of a complete head, `refusals.py` the answers to refused
+requests, and `connections.py` the number of connections and the sweep.
+
 See docs/spec/security.md#requests.
 """
 
 import asyncio
-import re
-import secrets
-from collections import Counter
 from collections.abc import Callable
-from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final
-from urllib.parse import unquote, unquote_to_bytes
+from urllib.parse import unquote
 
 import httptools
-import msgspec
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from kiai.faces.answer_budget import REFUSED as ANSWER_REFUSED
-from kiai.faces.answer_budget import AnswerBudget
 from kiai.faces.answer_budget import unread_bytes as unread_bytes_of
 from kiai.faces.asgi import Scope
-from kiai.faces.body_budget import BodyBudget
+from kiai.faces.connections import Ledger, address_key
+from kiai.faces.guard_limits import GuardLimits
 from kiai.faces.quick import BODY_MAX as QUICK_BODY_MAX
 from kiai.faces.quick import Encoder, QuickAnswer
+from kiai.faces.refusals import REFUSALS, UNREAD, RequestRejected, refusal
+from kiai.faces.request_head import check_head
 from kiai.faces.single_write import SingleWriteCycle, write_large
-from kiai.networks import Network, forwarded_address, is_within, network_of
+from kiai.networks import forwarded_address, is_within
 
-KIB: Final = 1024
-MIB: Final = 1024 * KIB
-LENGTH_DIGITS_MAX: Final = 20  # 2**64 has 20 digits; int() of a longer number costs more than linear time
 SURPLUS_MAX: Final = 1_000  # refused connections that may linger at once; more are closed without an answer
 QUIET, HEAD, BODY, OVER = range(4)
-
-
-class GuardLimits(msgspec.Struct, frozen=True):
-    """The limits of the guard: sizes in bytes, times in seconds, rates in bytes per second.
-
-    docs/operate/limits.md#the-guard explains each of them.
-    """
-
-    head_s: float = 10.0
-    head_bytes: int = 16 * KIB
-    fields: int = 100
-    target_bytes: int = 8 * KIB
-    body_bytes: int = 20 * MIB
-    body_s: float = 60.0
-    upload_s: float = 300.0
-    upload_bytes: int = MIB  # a body with a larger Content-Length has `upload_s` instead of `body_s`
-    body_bytes_per_s: int = KIB
-    reserved_bytes_per_s: int = 8 * KIB  # the minimum for a body that has reserved memory (`body_budget.py`)
-    body_grace_s: float = 10.0  # the period over which the rate is measured
-    free_body_bytes: int = 64 * KIB  # a body up to this size reserves nothing
-    bodies_bytes: int = 80 * MIB
-    small_bodies_bytes: int = 16 * MIB  # the part of `bodies_bytes` for bodies of at most `upload_bytes`
-    bodies_bytes_per_address: int = 24 * MIB
-    paced_bytes_per_s: int = 16 * MIB  # at which the bodies of one address above `free_body_bytes` are read together
-    budget_wait_s: float = 5.0
-    contended_bytes_per_s: int = 32 * KIB  # the minimum rate while other bodies wait for memory
-    answers_bytes: int = 160 * MIB
-    first_answers_bytes: int = 40 * MIB  # in addition, for networks without another unread answer
-    answers_bytes_per_address: int = 24 * MIB
-    answer_bytes_per_s: int = 8 * KIB  # the minimum at which a client reads an answer above 64 KiB
-    answer_grace_s: float = 10.0
-    contended_s: float = 3.0  # a sender may be slower than `contended_bytes_per_s` for this time
-    pipelined: int = 100
-    idle_s: float = 75.0
-    unread_s: float = 30.0
-    linger_s: float = 2.0
-    shutdown_wait_s: float = 1.0
-    sweep_s: float = 1.0
-    handshake_s: float = 10.0
-    handshakes: int = 1_000  # of TLS, at once
-    handshakes_per_address: int = 50
-    connections: int = 10_000
-    connections_per_address: int = 200
-    trusted: tuple[Network, ...] = ()
-    loopback: tuple[Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
-
-
-# By reason (the label of `kiai_guard_refused`): the status, and the text with fields of GuardLimits.
-REFUSALS: Final[dict[str, tuple[int, str]]] = {
-    "malformed": (400, "This is not a well-formed HTTP/1.1 request."),
-    "host": (400, "A request has exactly one Host header."),
-    "path": (400, "A path has no '..' segment, encoded slash, backslash or NUL, and is UTF-8 once decoded."),
-    "upgrade": (400, "A request with a body cannot ask for an Upgrade."),
-    "head_slow": (408, "The head of the request was not complete within {head_s:g} s."),
-    "body_slow": (408, "The body of the request came slower than {body_bytes_per_s} bytes/s."),
-    "upload_slow": (408, "A body above {free_body_bytes} bytes came slower than {reserved_bytes_per_s} bytes/s."),
-    "body_contended": (
-        408,
-        "Other requests wait for memory, and this body came slower than {contended_bytes_per_s} bytes/s.",
-    ),
-    "body_late": (408, "The body was not complete within {body_s:g} s (above {upload_bytes} bytes: {upload_s:g} s)."),
-    "body_large": (413, "The body of the request is larger than {body_bytes} bytes."),
-    "target_large": (414, "The target of the request is longer than {target_bytes} bytes."),
-    "head_large": (431, "The head of the request is larger than {head_bytes} bytes."),
-    "fields": (431, "The request has more than {fields} header fields."),
-    "body_budget": (503, "No memory for the body of the request was free within {budget_wait_s:g} s."),
-    "pipelined": (503, "More than {pipelined} requests are waiting on this connection."),
-    "address": (503, "There are already {connections_per_address} connections from this address."),
-    "connections": (503, "There are already {connections} connections."),
-}
-UNREAD: Final = "unread"
-HANDSHAKE_SLOW: Final = "handshake_slow"
-HANDSHAKES: Final = "handshakes"
-UNANSWERED: Final = (UNREAD, HANDSHAKE_SLOW, HANDSHAKES, ANSWER_REFUSED)
-"""Reasons without an answer of the guard: the connection is closed, or the cycle answers."""
-RETRY_AFTER_S: Final = 5
-
-
-class RequestRejected(Exception):
-    """Raised inside a callback to stop the parser. `reason` is a key of REFUSALS."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
 
 
 AnswerAtOnce = Callable[[Scope, bytes], QuickAnswer | None]
@@ -162,104 +75,6 @@ def guarded_protocol(limits: GuardLimits, at_once: AnswerAtOnce | None = None) -
         encoder = Encoder()
 
     return Guarded
-
-
-def address_key(address: str, exempt: tuple[Network, ...]) -> str | None:
-    """Return the network that an address counts toward (`networks.network_of`), or None for an exempt address."""
-    return None if is_within(address, exempt) else network_of(address)
-
-
-class Ledger:
-    """The open connections of one server and the number of refusals by reason."""
-
-    def __init__(self, limits: GuardLimits) -> None:
-        self.refused: Counter[str] = Counter(dict.fromkeys((*REFUSALS, *UNANSWERED), 0))
-        self.limits = limits
-        self._exempt = (*limits.loopback, *limits.trusted)
-        self._open: dict[GuardedProtocol, str | None] = {}
-        # Connections above the limit that wait for their refusal to leave, with the network of each.
-        self.surplus: dict[GuardedProtocol, str | None] = {}
-        self._by_address: Counter[str] = Counter()
-        self._handshakes: dict[GuardedProtocol, str | None] = {}
-        self._handshakes_by_address: Counter[str] = Counter()
-        self.bodies = BodyBudget(limits)
-        self.answers = AnswerBudget(limits)
-        self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def connections(self) -> int:
-        """The number of open connections, with TLS handshakes and without the surplus."""
-        return len(self._open) + len(self._handshakes)
-
-    def enter(self, connection: "GuardedProtocol") -> str | None:
-        """Register a new connection. Return the reason for refusal when it exceeds a limit, else None."""
-        # The sweep runs only while there are connections, so an idle server does not wake up.
-        if self._timer is None:
-            self._timer = connection.loop.call_later(self.limits.sweep_s, self._sweep, connection.loop)
-        # A Unix socket has no address to count.
-        name = address_key(connection.client[0], self._exempt) if connection.client else None
-        crowded = name is not None and self._by_address[name] >= self.limits.connections_per_address
-        if crowded or len(self._open) >= self.limits.connections:
-            self.surplus[connection] = name
-            return "address" if crowded else "connections"
-        self._open[connection] = name
-        if name is not None:
-            self._by_address[name] += 1
-        return None
-
-    def begin_handshake(self, connection: "GuardedProtocol", address: str | None) -> bool:
-        """Register a connection whose TLS handshake begins. Return False if there are too many handshakes."""
-        name = None if address is None else address_key(address, self._exempt)
-        crowded = name is not None and self._handshakes_by_address[name] >= self.limits.handshakes_per_address
-        if crowded or len(self._handshakes) >= self.limits.handshakes:
-            self.refused[HANDSHAKES] += 1
-            return False
-        self._handshakes[connection] = name
-        if name is not None:
-            self._handshakes_by_address[name] += 1
-        return True
-
-    def end_handshake(self, connection: "GuardedProtocol") -> None:
-        """Remove a connection whose handshake has ended."""
-        name = self._handshakes.pop(connection, None)
-        if name is not None:
-            self._handshakes_by_address[name] -= 1
-            if not self._handshakes_by_address[name]:
-                del self._handshakes_by_address[name]
-
-    def count_failed_handshake(self, error: OSError) -> None:
-        """Count a handshake that took too long. Others fail because of the client, which is not counted."""
-        if isinstance(error, TimeoutError | ConnectionAbortedError):
-            self.refused[HANDSHAKE_SLOW] += 1
-
-    def key_of(self, connection: "GuardedProtocol") -> str | None:
-        """Return the network that a connection counts toward; None if it is exempt."""
-        return self._open.get(connection) or self.surplus.get(connection)
-
-    def leave(self, connection: "GuardedProtocol") -> None:
-        """Remove a closed connection. The last one stops the sweep."""
-        self.bodies.release(connection)
-        self.surplus.pop(connection, None)
-        name = self._open.pop(connection, None)
-        if name is not None:
-            self._by_address[name] -= 1
-            # A Counter keeps zeros: without this, it would have an entry for each address ever seen.
-            if not self._by_address[name]:
-                del self._by_address[name]
-        if self._timer is not None and not self._open and not self.surplus:
-            self._timer.cancel()
-            self._timer = None
-
-    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = loop.call_later(self.limits.sweep_s, self._sweep, loop)
-        self.bodies.forget_rates(loop.time())
-        for transport in self.answers.find_slow_readers(self.limits.sweep_s):
-            self.refused[UNREAD] += 1
-            transport.abort()
-        self.refused[ANSWER_REFUSED] = self.answers.refused
-        # A copy: a check may close its connection, which changes both collections.
-        for connection in (*self._open, *self.surplus):
-            connection.check_timeouts()
 
 
 class _Flow(FlowControl):
@@ -401,28 +216,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         limits = self.limits
-        # `unfinished_bytes` includes what arrived behind the head in the same read. Only when that exceeds the limit is
-        # the head itself measured.
-        if self.unfinished_bytes > limits.head_bytes and _head_bytes(self.url, self.headers) > limits.head_bytes:
-            raise RequestRejected("head_large")
-        hosts = length = 0
-        chunked = False
-        for name, value in self.headers:
-            if name == b"host":
-                hosts += 1
-            elif name == b"content-length":
-                # The parser has already rejected a second length and a length that is not a number.
-                length = int(value) if len(value) <= LENGTH_DIGITS_MAX else limits.body_bytes + 1
-            elif name == b"transfer-encoding":
-                chunked = True
-        if hosts != 1 and (hosts or self.parser.get_http_version() != "1.0"):
-            raise RequestRejected("host")
-        if not _ORDINARY(self.url):
-            _check_path(self.url.partition(b"?")[0])
-        if length > limits.body_bytes:
-            raise RequestRejected("body_large")
-        if (length or chunked) and self.parser.should_upgrade():
-            raise RequestRejected("upgrade")  # the parser would read the body as the next request: request smuggling
+        length, chunked = check_head(self.url, self.headers, self.parser, limits, self.unfinished_bytes)
         if len(self.pipeline) >= limits.pipelined:
             raise RequestRejected("pipelined")
         scope, keep_alive = self._new_scope(self.parser.get_http_version())
@@ -740,7 +534,9 @@ class GuardedProtocol(HttpToolsProtocol):
             last.keep_alive = False
             return
         if faulty is None or not faulty.response_started:
-            self._answer(*REFUSALS[reason])
+            # uvicorn sets `url` at the first request only.
+            target: bytes = getattr(self, "url", b"")
+            self.transport.write(refusal(reason, self.limits, target, self.server_state.default_headers))
             if isinstance(faulty, SingleWriteCycle):
                 faulty.answered_by_guard(REFUSALS[reason][0])
         else:
@@ -756,48 +552,8 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             self.flow.resume_reading()
 
-    def _answer(self, status: int, sentence: str) -> None:
-        request_id = f"guard-{secrets.token_hex(6)}"
-        text = sentence.format_map(msgspec.structs.asdict(self.limits))
-        answer: dict[str, str | None] = {"status": text}
-        # The v2 API has its own error format. uvicorn sets `url` at the first request only.
-        if getattr(self, "url", b"").startswith(_V2_PATHS):
-            answer = {
-                "status": "error",
-                "error": text,
-                "code": _V2_CODES[status],
-                "param": None,
-                "request_id": request_id,
-            }
-        body = msgspec.json.encode(answer)
-        headers = [
-            *self.server_state.default_headers,
-            (b"x-request-id", request_id.encode()),
-            (b"access-control-allow-origin", b"*"),  # lets a web page that uses the API read the reason
-            (b"content-type", b"application/json; charset=utf-8"),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),
-            *([(b"retry-after", b"%d" % RETRY_AFTER_S)] if status == 503 else ()),
-        ]
-        self.transport.write(
-            b"%b%b\r\n%b" % (STATUS_LINE[status], b"".join(b"%b: %b\r\n" % header for header in headers), body)
-        )
-
 
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
-_V2_PATHS: Final = (b"/v2/", b"/api/v2/")
-_V2_CODES: Final = {
-    400: "bad_request",
-    408: "bad_request",
-    413: "too_large",
-    414: "too_large",
-    431: "too_large",
-    503: "unavailable",
-}
-
-# PERF: recognises in 0.2 us a path without escapes, backslashes and segments that start with a dot, which needs no
-# further check.
-_ORDINARY: Final = re.compile(rb"(?:/(?!\.)[^/?%\\]*+)++(?:\?|\Z)").match
 
 
 def _disconnect(cycle: RequestResponseCycle) -> None:
@@ -806,20 +562,3 @@ def _disconnect(cycle: RequestResponseCycle) -> None:
         cycle.disconnected = True
         cycle.waiting_for_100_continue = False
         cycle.message_event.set()
-
-
-def _head_bytes(target: bytes, headers: list[tuple[bytes, bytes]]) -> int:
-    return len(target) + sum(len(name) + len(value) + len(": \r\n") for name, value in headers)
-
-
-def _check_path(path: bytes) -> None:
-    # The target may be absolute (http://host/path, sent to proxies). The target of CONNECT has no path.
-    if not path.startswith(b"/") and httptools.parse_url(path).path is None:
-        raise RequestRejected("malformed")
-    plain = unquote_to_bytes(path)
-    if b"\0" in plain or b"\\" in plain or b"%2f" in path.lower() or b".." in plain.split(b"/"):
-        raise RequestRejected("path")
-    try:
-        plain.decode()
-    except UnicodeDecodeError as error:
-        raise RequestRejected("path") from error

@@ -1,7 +1,7 @@
 """Accepts connections with TLS, and bounds the handshakes that run at once.
 
 uvicorn and uvloop would hand over a connection after its handshake and count none before. Here a connection counts from
-the moment in which it is accepted: as a handshake in `guard.Ledger`, and then as a connection of the guard.
+the moment in which it is accepted: as a handshake in `connections.Ledger`, and then as a connection of the guard.
 """
 
 import asyncio
@@ -11,7 +11,8 @@ import ssl
 from collections.abc import Callable
 from typing import Final
 
-from kiai.faces.guard import GuardedProtocol, Ledger
+from kiai.faces.connections import Ledger
+from kiai.faces.guard import GuardedProtocol
 from kiai.logs import Outage
 
 ACCEPT_AGAIN_S: Final = 0.5
