@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from tests.wire.submitting import BUILD, CLIENT_HASH, OSU, SUBMIT, Played, multipart, password_md5
 
-from benchmarks.__main__ import GROWTH_BUDGET, ids, kiai, load, median_by_speed, world
+from benchmarks.__main__ import ENDPOINTS, GROWTH_BUDGET, ids, kiai, load, median_by_speed, world
 
 PASSWORD: Final = "correct horse 7"
 PLAYERS: Final = 8
@@ -32,6 +32,8 @@ SUBMISSIONS: Final = 1_500
 COLD: Final = 60  # maps without computed difficulty
 QUIET_FACTOR: Final = 5.0
 P99_MAX_MS: Final = 250.0
+MAPS_MAX: Final = 3.0
+"""The most CPU time of a board, in requests for the JSON of a map on the same server."""
 BOARDS: Final = (
     "SELECT m.md5, m.filename, m.set_id FROM maps m WHERE m.current = 1 AND m.mode = 0 AND m.status = 2 AND (SELECT "
     "count(*) FROM scores s WHERE s.map_key = m.key AND s.mode = 0 AND s.best_score = 1) >= 60 ORDER BY m.plays DESC "
@@ -99,26 +101,35 @@ def getscores_targets(data: Path, **query: object) -> list[str]:
 
 
 def boards(worlds: dict[str, Path], options: Any, row: Any, missed: list[str]) -> None:
-    """Measure getscores in each world in turn, and compare each world with the first."""
+    """Measure getscores in each world in turn.
+
+    Compare each world with the first, and the CPU time of a board with that of a request for a map.
+    """
     kinds: dict[str, dict[str, object]] = {"global": {}, "country": {"v": 4}, "mods HD": {"v": 2, "mods": 8}}
     with contextlib.ExitStack() as running:
         servers = {size: running.enter_context(kiai(data)) for size, data in worlds.items()}
         for kind, query in kinds.items():
             targets = {size: getscores_targets(data, **query) for size, data in worlds.items()}
+            maps = {size: ENDPOINTS["get_map_info"](data) for size, data in worlds.items()}
             for size, (child, port) in servers.items():  # warm-up: read the pages from the disk
-                load_web(child, port, targets[size], argparse.Namespace(seconds=0, connections=options.connections))
+                once = argparse.Namespace(seconds=0, connections=options.connections)
+                load_web(child, port, targets[size], once)
+                load(child, port, maps[size], once)
             rounds: list[dict[str, dict[str, Any]]] = []
             for _ in range(options.rounds):
                 rounds.append({})
                 for size, (child, port) in servers.items():
-                    rounds[-1][size] = load_web(child, port, targets[size], options)
+                    found = load_web(child, port, targets[size], options)
+                    found["maps"] = found["cpu_us"] / load(child, port, maps[size], options)["cpu_us"]
+                    rounds[-1][size] = found
             first = next(iter(worlds))
             for size in worlds:
                 found = median_by_speed([results[size] for results in rounds])
+                found["maps"] = statistics.median(results[size]["maps"] for results in rounds)
                 growth = statistics.median(results[size]["per_s"] / results[first]["per_s"] for results in rounds)
-                verdict = (
-                    "" if size == first else f"growth {growth:.2f} {ok(growth >= GROWTH_BUDGET)} >= {GROWTH_BUDGET}"
-                )
+                verdict = f"{found['maps']:.1f} maps {ok(found['maps'] <= MAPS_MAX)} <= {MAPS_MAX:g}"
+                if size != first:
+                    verdict += f", growth {growth:.2f} {ok(growth >= GROWTH_BUDGET)} >= {GROWTH_BUDGET}"
                 if "MISSED" in verdict:
                     missed.append(f"getscores {kind}")
                 row(f"getscores, {kind}, {int(size):,} scores", found | {"growth": growth}, verdict)

@@ -25,6 +25,7 @@ from kiai.faces.guard_limits import GuardLimits
 from kiai.faces.health import Health
 from kiai.faces.metrics import Aggregation, Metrics
 from kiai.faces.plain_http import plain_http
+from kiai.faces.quick import QuickFace
 from kiai.faces.rate_limit import RateLimit
 from kiai.faces.sampling import (
     BOUNDS_MS,
@@ -160,13 +161,16 @@ class HttpServer:
             title=settings.title,
             hosts=OwnHosts(settings.domain, settings.site_url),
         )
+        client = build_client(services)
+        quick: dict[str, QuickFace] = {"bancho": self._bancho.answer_at_once}
         # Only reads of SQLite and of state in memory end without waiting.
-        at_once = settings.database is None and not services.stores.shared
+        if settings.database is None and not services.stores.shared:
+            quick |= {"api": api.answer_at_once, "client": client.answer_at_once}
         return Front(
             bancho=self._bancho,
             api=api,
             avatars=AvatarEndpoints(services.avatars).app(),
-            client=build_client(services),
+            client=client,
             site=self.site.app()
             if settings.is_local
             else redirecting_osu_host(self.site.app(), settings.domain, settings.site_url),
@@ -181,7 +185,7 @@ class HttpServer:
             trusted=trusted,
             is_blocked=services.community.address_blocks.is_blocked,
             blocked_answers={"api": api_app.blocked_answer, "site": self.site.failures.blocked},
-            quick={"bancho": self._bancho.answer_at_once} | ({"api": api.answer_at_once} if at_once else {}),
+            quick=quick,
         )
 
     def _build_entry(self, trusted: tuple[Network, ...]) -> None:

@@ -11,6 +11,7 @@ from typing import Final, NoReturn
 
 from kiai.accounts.model import User
 from kiai.accounts.service import Accounts
+from kiai.at_once import needs_task
 from kiai.errors import KiaiError, Unavailable
 from kiai.networks import is_loopback, network_of
 from kiai.osu.names import safe_name
@@ -57,6 +58,7 @@ class Credentials:
         known = await self._accounts.remembered(name, password_md5)
         if known is not None:
             return known
+        await needs_task()
         network, counted = network_of(address), safe_name(name if typed is None else typed)
         key = network, f"{safe_name(name)} {counted}", password_md5
         task = self._checking.get(key)

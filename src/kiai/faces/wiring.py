@@ -35,7 +35,6 @@ from kiai.faces.api.v2.scores import ScoresV2
 from kiai.faces.api.v2.server import ServerV2
 from kiai.faces.api.v2.sets import SetsV2
 from kiai.faces.api.v2.staff import StaffV2
-from kiai.faces.asgi import FalconApp
 from kiai.faces.bancho.announce import announcer
 from kiai.faces.bancho.announce import chat as chat_packets
 from kiai.faces.bancho.announce import match as match_packets
@@ -86,6 +85,7 @@ from kiai.faces.client.registration import RegistrationEndpoints
 from kiai.faces.client.replays import ReplayEndpoints
 from kiai.faces.client.scoreboard import ScoreboardEndpoints
 from kiai.faces.client.screenshots import ScreenshotEndpoints
+from kiai.faces.client.short_way import ClientShortWay
 from kiai.faces.client.stars import StarEndpoints
 from kiai.faces.client.static_endpoints import StaticEndpoints
 from kiai.faces.client.submit import SubmissionEndpoints
@@ -396,7 +396,7 @@ def build_irc(services: "Services") -> IrcGateway | None:
     )
 
 
-def build_client(services: "Services") -> FalconApp:
+def build_client(services: "Services") -> ClientShortWay:
     """Build the face of the game's web endpoints."""
     settings = services.settings
     gateway = ClientGateway(services.credentials, services.realtime, services.limiter, limited=settings.rate_limits)

@@ -15,6 +15,7 @@ from kiai.accounts import Accounts, User
 from kiai.accounts.last_seen import LastSeen
 from kiai.accounts.model import Privacy
 from kiai.accounts.visibility import Viewer, is_public
+from kiai.at_once import needs_task
 from kiai.clock import Clock
 from kiai.errors import KiaiError, NotFound, Refused, Unavailable
 from kiai.logs import Outage
@@ -238,6 +239,7 @@ class Presence:
         for session in await self._realtime.sessions_of(user_id):
             if not session.is_game or session.status.mode == mode:
                 continue
+            await needs_task()
             with contextlib.suppress(SessionGone):
                 now = await self.set_status(session, msgspec.structs.replace(session.status, mode=mode))
                 await self._realtime.append(self._entries([OwnStatsChanged(now)]))

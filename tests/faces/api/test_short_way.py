@@ -4,14 +4,14 @@ Each request goes to one server from two addresses. The requests of one address 
 """
 
 import re
-import socket
 from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
 from tests.demo_server import MAP, MODERATOR, PLAYER, RESTRICTED, DemoServer, demo_server
 from tests.faces.api.openapi_examples import REQUESTS, SCORE
-from tests.patience import patiently
+from tests.faces.both_ways import ask, kept_open
+from tests.faces.both_ways import raw as raw_request
 
 from kiai.errors import Unavailable
 from kiai.faces.api import short_way
@@ -26,9 +26,6 @@ FALCON_AGAIN: Final = "127.0.0.4"
 SHORT_AGAIN: Final = "127.0.0.5"
 API: Final = "api.localhost:8080"
 BOARD: Final = f"/get_map_scores?id={MAP}&scope=best&limit=3"
-_VARIES: Final = re.compile(
-    rb"^(date|x-request-id): [^\r]*|(?<=\"request_id\":\")[^\"]*|Report the request id [^ ]*", re.MULTILINE
-)
 _ALLOWANCE: Final = re.compile(rb"^(x-ratelimit-(?:remaining|reset)): [^\r]*", re.MULTILINE)
 
 
@@ -76,23 +73,12 @@ def server(tmp_path_factory: pytest.TempPathFactory, ways: _Ways) -> Iterator[De
             yield running
 
 
-def ask(server: DemoServer, address: str, request: bytes) -> bytes:
-    """Return all bytes that the server sends until it closes the connection."""
-    port = int(server.url.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), patiently(20), source_address=(address, 0)) as connection:
-        connection.sendall(request)
-        answer = b""
-        while piece := connection.recv(1 << 16):
-            answer += piece
-    return _VARIES.sub(b"*", answer)
-
-
 def both(server: DemoServer, request: bytes) -> bytes:
     """Return the answer of the short way, after a comparison with that of Falcon.
 
     A request on a connection that stays open may get a quick answer, so it is sent that way, too.
     """
-    _compare(server, request.replace(b"Connection: close\r\n", b"") + raw("/nothing"))
+    _compare(server, kept_open(request) + raw("/nothing"))
     return _compare(server, request)
 
 
@@ -105,9 +91,8 @@ def _compare(server: DemoServer, request: bytes) -> bytes:
 
 
 def raw(target: str, *headers: str, method: str = "GET", host: str = API, version: str = "1.1") -> bytes:
-    """Return a request without a body, after which the server closes the connection."""
-    lines = [f"{method} {target} HTTP/{version}", f"Host: {host}", *headers, "Connection: close"]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    """Return a request to the API without a body, after which the server closes the connection."""
+    return raw_request(target, *headers, host=host, method=method, version=version)
 
 
 def key(server: DemoServer, user_id: int) -> str:
@@ -238,16 +223,16 @@ def test_a_large_answer_is_no_quick_one_so_it_counts_until_it_is_read(
 
 
 def test_requests_of_one_connection_are_answered_in_order(server: DemoServer) -> None:
-    first = raw(f"/get_map_info?id={MAP}").replace(b"Connection: close\r\n", b"")
+    first = kept_open(raw(f"/get_map_info?id={MAP}"))
 
-    answers = both(server, first + raw("/nothing").replace(b"Connection: close\r\n", b"") + raw(BOARD))
+    answers = both(server, first + kept_open(raw("/nothing")) + raw(BOARD))
 
     assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200", b"404", b"200"]
 
 
 def test_a_used_up_allowance_is_refused(server: DemoServer) -> None:
     last = raw(f"/get_replay?id={SCORE}", method="HEAD")
-    request = last.replace(b"Connection: close\r\n", b"")
+    request = kept_open(last)
 
     short, falcon = (ask(server, address, request * 60 + last) for address in (SHORT_AGAIN, FALCON_AGAIN))
 

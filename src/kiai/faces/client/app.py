@@ -6,8 +6,9 @@ translates the request into a call of a service, and the result into the respons
 
 from typing import Protocol
 
-from kiai.faces.asgi import FalconApp
 from kiai.faces.client.gateway import ClientGateway, Endpoint
+from kiai.faces.client.resource import build_falcon
+from kiai.faces.client.short_way import ClientShortWay
 
 
 class HasEndpoints(Protocol):
@@ -16,6 +17,7 @@ class HasEndpoints(Protocol):
     def endpoints(self) -> list[Endpoint]: ...
 
 
-def build(gateway: ClientGateway, modules: list[HasEndpoints]) -> FalconApp:
+def build(gateway: ClientGateway, modules: list[HasEndpoints]) -> ClientShortWay:
     """Return the application that serves the endpoints of these modules."""
-    return gateway.app([endpoint for module in modules for endpoint in module.endpoints()])
+    endpoints = [endpoint for module in modules for endpoint in module.endpoints()]
+    return ClientShortWay(gateway, endpoints, build_falcon(gateway, endpoints))

@@ -117,7 +117,7 @@ class DirectEndpoints:
         size = await self._files.size(archive_key(set_id))
         found = await self._searching.one(set_id) if size else None
         if size and found is not None:
-            return await self._own(found, size, request.headers.get("range", ""))
+            return await self._own(found, size, request.header(b"range"))
         url = self._mirrors.download_url(set_id, video=not match[2]) if set_id < OWN_ID_FIRST else None
         if url is None:
             raise NotFound("set")

@@ -6,6 +6,8 @@
 An `Endpoint` declares what it needs. Its handler gets a `ClientRequest` and returns a `ClientResponse` or raises. An
 error becomes a status with an empty body, because the client would take a text for an answer of the protocol
 (docs/spec/web.md#common-rules).
+
+Two modules call it: `short_way.py` for reads, straight from ASGI, and `resource.py` for all others, through Falcon.
 """
 
 import re
@@ -13,13 +15,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Final, Literal
 from urllib.parse import unquote
 
-import falcon
 import falcon.asgi
 import msgspec
 
 from kiai.accounts import Credentials, TooManyGuesses, User, Viewer
 from kiai.errors import Conflict, Invalid, KiaiError, NotAllowed, NotAuthenticated, NotFound, Refused, Unavailable
-from kiai.faces.asgi import FalconApp, falcon_app, no_options
+from kiai.faces.asgi import Scope
 from kiai.faces.forms import Form, FormReader
 from kiai.faces.rate_limit import RateLimit
 from kiai.faces.request_body import BodyTooLarge, read_body
@@ -66,14 +67,27 @@ class Banned(NotAuthenticated):
     """The password is right, but the account is banned."""
 
 
+class Received(msgspec.Struct, frozen=True):
+    """A request before it passes the gateway.
+
+    `params` is the query as Falcon parses it. `falcon_request` has the body of a POST. The gateway appends to `spent`
+    the limits that the request has consumed, with their buckets.
+    """
+
+    scope: Scope
+    params: Mapping[str, str | list[str]]
+    path: Mapping[str, str] = {}
+    falcon_request: falcon.asgi.Request | None = None
+    spent: list[tuple[RateLimit, str]] | None = None
+
+
 class ClientRequest(msgspec.Struct, frozen=True):
     """A request that passed the gateway. `user` is None on endpoints without credentials."""
 
     query: Mapping[str, str]
     form: Form
     path: Mapping[str, str]
-    headers: Mapping[str, str]  # names in lower case
-    address: str
+    scope: Scope
     user: User | None = None
     body: bytes = b""
     reader: FormReader | None = None  # only on endpoints with `streamed_body`
@@ -88,6 +102,19 @@ class ClientRequest(msgspec.Struct, frozen=True):
     def viewer(self) -> Viewer:
         """The caller as a viewer of other players, for the rules of visibility."""
         return Viewer() if self.user is None else Viewer(self.user.id, effective(self.user.priv))
+
+    @property
+    def address(self) -> str:
+        """The address of the client."""
+        address: str = self.scope["kiai.address"]
+        return address
+
+    def header(self, name: bytes) -> str:
+        """Return the value of a header, "" without it; of a repeated one all values with commas between them.
+
+        `name` is in lower case.
+        """
+        return b",".join(value for other, value in self.scope["headers"] if other == name).decode("latin-1")
 
     def whole(self, name: str, otherwise: int = 0) -> int:
         """Return an integer from the query, or `otherwise` if it is missing or invalid."""
@@ -110,6 +137,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     - `body_max`, `part_max`: the maximum size of a form and of each part, in bytes.
     - `raw_body`: the handler gets the body as bytes instead of a form.
     - `streamed_body`: the handler reads the form and checks the credentials itself.
+    - `reads`: the handler of this GET endpoint changes nothing before its first wait that may not be changed twice, and
+      its answers have no `chunks`. Then the short way may serve it (`short_way.py`).
     """
 
     method: Method
@@ -125,6 +154,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     part_max: int = BODY_MAX
     raw_body: bool = False
     streamed_body: bool = False
+    reads: bool = False
 
 
 class ClientGateway:
@@ -137,21 +167,10 @@ class ClientGateway:
         self._limited = limited
         self._outages: dict[str, Outage] = {}
 
-    def app(self, endpoints: list[Endpoint]) -> FalconApp:
-        """Return the application that serves these endpoints. Other paths get 404 with an empty body."""
-        by_path: dict[str, dict[str, Endpoint]] = {}
-        for endpoint in endpoints:
-            by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-        app = falcon_app({path: _allow(methods) for path, methods in by_path.items()})
-        for path, methods in by_path.items():
-            app.add_route(path, _Resource(self, methods))
-        app.add_sink(_not_found)
-        return app
-
-    async def respond(self, endpoint: Endpoint, req: falcon.asgi.Request, path: Mapping[str, str]) -> ClientResponse:
+    async def respond(self, endpoint: Endpoint, received: Received) -> ClientResponse:
         """Answer one request. Raises only errors that are bugs of the server."""
         try:
-            answer = await self._handle(endpoint, req, path)
+            answer = await self._handle(endpoint, received)
         except KiaiError as error:
             if isinstance(error, Unavailable):
                 self._outage_of(endpoint).failed(error)
@@ -176,42 +195,53 @@ class ClientGateway:
         if not result.granted:
             raise RateLimited
 
-    async def _handle(self, endpoint: Endpoint, req: falcon.asgi.Request, path: Mapping[str, str]) -> ClientResponse:
-        address: str = req.scope["kiai.address"]
+    async def _spend(self, received: Received, rate_limit: RateLimit, bucket: str) -> None:
+        await self.check_rate_limit(rate_limit, bucket)
+        if received.spent is not None:
+            received.spent.append((rate_limit, bucket))
+
+    async def refund(self, rate_limit: RateLimit, bucket: str) -> None:
+        """Return what a request has consumed that is served again from its beginning."""
+        if self._limited:
+            await self._limiter.refund(
+                f"{rate_limit.name}:{bucket}", limit=rate_limit.count, period_s=rate_limit.period_s
+            )
+
+    async def _handle(self, endpoint: Endpoint, received: Received) -> ClientResponse:
+        scope, path, req = received.scope, received.path, received.falcon_request
         # With credentials the limit counts the account, so that players behind one address do not share it. Guesses of
         # passwords have a price of their own (`Credentials.check`).
         if endpoint.credentials is None and endpoint.rate_limit is not None:
-            await self.check_rate_limit(endpoint.rate_limit, network_of(address))
-        query = {name: value if isinstance(value, str) else value[-1] for name, value in req.params.items()}
+            await self._spend(received, endpoint.rate_limit, network_of(scope["kiai.address"]))
+        query = {name: value if isinstance(value, str) else value[-1] for name, value in received.params.items()}
         form, body, reader, user = Form(), b"", None, None
-        if endpoint.method == "POST" and endpoint.raw_body:
-            body = await read_body(req, endpoint.body_max)
-        elif endpoint.method == "POST":
-            reader = FormReader(req, endpoint.body_max, endpoint.part_max, parts_max=PARTS_MAX)
-            if endpoint.streamed_body:
-                return await endpoint.handler(
-                    ClientRequest(query, form, path, req.headers_lower, address, reader=reader)
-                )
-            form = await reader.read_small()
-            # Authenticate before reading files, so that a stranger cannot make the server store megabytes.
-            if endpoint.credentials is not None and all(
-                query.get(field) or form.text(field) for field in endpoint.credentials
-            ):
-                user = await self._authenticate(endpoint, query, form, address)
-            form = await reader.read_all()
+        if endpoint.method == "POST":
+            assert req is not None
+            if endpoint.raw_body:
+                body = await read_body(req, endpoint.body_max)
+            else:
+                reader = FormReader(req, endpoint.body_max, endpoint.part_max, parts_max=PARTS_MAX)
+                if endpoint.streamed_body:
+                    return await endpoint.handler(ClientRequest(query, form, path, scope, reader=reader))
+                form = await reader.read_small()
+                # Authenticate before reading files, so that a stranger cannot make the server store megabytes.
+                if endpoint.credentials is not None and all(
+                    query.get(field) or form.text(field) for field in endpoint.credentials
+                ):
+                    user = await self._authenticate(endpoint, query, form, received)
+                form = await reader.read_all()
         # The credentials may also follow the files.
         if endpoint.credentials is not None and user is None:
-            user = await self._authenticate(endpoint, query, form, address)
-        return await endpoint.handler(ClientRequest(query, form, path, req.headers_lower, address, user, body))
+            user = await self._authenticate(endpoint, query, form, received)
+        return await endpoint.handler(ClientRequest(query, form, path, scope, user, body))
 
-    async def _authenticate(self, endpoint: Endpoint, query: Mapping[str, str], form: Form, address: str) -> User:
+    async def _authenticate(self, endpoint: Endpoint, query: Mapping[str, str], form: Form, received: Received) -> User:
         """Return the account of the request. Raises NotAuthenticated and RateLimited."""
         assert endpoint.credentials is not None
-        user = await self.log_in(
-            *(query.get(name) or form.text(name) or "" for name in endpoint.credentials), address=address
-        )
+        name, password = (query.get(field) or form.text(field) or "" for field in endpoint.credentials)
+        user = await self.log_in(name, password, address=received.scope["kiai.address"])
         if endpoint.rate_limit is not None:
-            await self.check_rate_limit(endpoint.rate_limit, f"user:{user.id}")
+            await self._spend(received, endpoint.rate_limit, f"user:{user.id}")
         if endpoint.online and not await may_be_playing(self._realtime, user.id):
             raise NotAuthenticated
         return user
@@ -233,51 +263,6 @@ class ClientGateway:
         if user.banned_at_ms is not None:
             raise Banned
         return user
-
-
-class _Resource:
-    """The Falcon resource of one path."""
-
-    def __init__(self, gateway: ClientGateway, endpoints: Mapping[str, Endpoint]) -> None:
-        self._gateway = gateway
-        self._endpoints = endpoints
-
-    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, **path: str) -> None:
-        """Handle GET, and HEAD, which the front turns into GET."""
-        await self._serve(req, resp, path)
-
-    async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, **path: str) -> None:
-        """Handle POST."""
-        await self._serve(req, resp, path)
-
-    on_options = staticmethod(no_options)
-
-    async def _serve(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, path: Mapping[str, str]) -> None:
-        req.scope["kiai.route"] = req.uri_template
-        endpoint = self._endpoints.get(req.method)
-        if endpoint is None:
-            raise falcon.HTTPMethodNotAllowed([])
-        answer = await self._gateway.respond(endpoint, req, path)
-        resp.status = answer.status
-        resp.content_type = answer.content_type
-        if answer.chunks is None:
-            resp.data = answer.body
-        else:
-            resp.set_stream(answer.chunks, answer.length or 0)
-        if endpoint.credentials is not None:  # includes errors: they also depend on the account
-            resp.set_header("Cache-Control", PRIVATE)
-        for name, value in answer.headers:
-            resp.set_header(name, value)
-
-
-def _allow(methods: Mapping[str, Endpoint]) -> str:
-    return ", ".join(name for method in sorted(methods) for name in (("GET", "HEAD") if method == "GET" else (method,)))
-
-
-async def _not_found(req: falcon.asgi.Request, resp: falcon.asgi.Response | None, **_: str) -> None:
-    assert resp is not None  # None is for web sockets
-    resp.status = 404
-    resp.content_type = TEXT
 
 
 def _error_response(error: KiaiError, endpoint: Endpoint) -> ClientResponse:

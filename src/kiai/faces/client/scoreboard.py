@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from kiai.accounts.visibility import is_public
+from kiai.at_once import needs_task
 from kiai.beatmaps import Beatmap, Beatmaps
 from kiai.beatmaps.model import MapStatus
 from kiai.errors import NotFound, Unavailable
@@ -98,6 +99,7 @@ class ScoreboardEndpoints:
             return await self._beatmaps.find(md5=md5)
         except NotFound:
             pass
+        await needs_task()
         # Each unknown md5 costs a request to upstream.
         await self._gateway.check_rate_limit(UNKNOWN_MAPS, f"user:{request.player.id}")
         try:
@@ -153,7 +155,7 @@ class ScoreboardEndpoints:
 
     def endpoints(self) -> list[Endpoint]:
         """Return the endpoints of this module."""
-        return [Endpoint("GET", "/web/osu-osz2-getscores.php", self.board, credentials=("us", "ha"))]
+        return [Endpoint("GET", "/web/osu-osz2-getscores.php", self.board, credentials=("us", "ha"), reads=True)]
 
 
 def _header(beatmap: Beatmap, count: int) -> bytes:

@@ -128,7 +128,7 @@ class SubmissionEndpoints:
                 form = await request.reader.read_all()
                 decrypted = await decrypt_form(form, old=old, turn=turn)
                 user = await self._log_in(decrypted, form, request.address)
-            sent = read_submission(form, decrypted, user_agent=request.headers.get("user-agent", ""))
+            sent = read_submission(form, decrypted, user_agent=request.header(b"user-agent"))
             chart = await self._submit(user, sent)
         except Rejected as rejected:
             return ClientResponse(f"error: {rejected.word}".encode())
