@@ -58,6 +58,7 @@ _S3_KEYS: Final = (_S3_VARIABLES["access_key_id"], _S3_VARIABLES["secret_access_
 _CHECK_KEY: Final = "check"
 _CHECK_DATA: Final = b"kiai\n"
 _UNNAMED: Final = os.O_TMPFILE | os.O_WRONLY if hasattr(os, "O_TMPFILE") else None
+_DESCRIPTORS: Final = "/proc/self/fd"
 _NO_UNNAMED: Final = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.EPERM, errno.EXDEV)
 _TEMPORARY: Final = re.compile(r".+#[0-9]+")
 
@@ -297,7 +298,7 @@ class _LocalWrites:
                     while rest:
                         rest = rest[os.write(handle, rest) :]
                     os.fsync(handle)
-                    os.link(f"/proc/self/fd/{handle}", path.name, dst_dir_fd=in_folder, follow_symlinks=True)
+                    os.link(f"{_DESCRIPTORS}/{handle}", path.name, dst_dir_fd=in_folder, follow_symlinks=True)
                 finally:
                     os.close(handle)
                 os.fsync(in_folder)
@@ -306,11 +307,12 @@ class _LocalWrites:
         except FileExistsError:
             return False
         except OSError as error:
-            # Without O_TMPFILE, without /proc, or a folder that an operator removed. Others fail the other way, too.
-            if error.errno in _NO_UNNAMED:
+            # Without O_TMPFILE or /proc no later write can do this either, and would write its data twice.
+            if error.errno in _NO_UNNAMED or (error.errno == errno.ENOENT and not os.path.isdir(_DESCRIPTORS)):
                 self._can_link = False
                 return False
-            if error.errno in (errno.ENOENT, errno.EACCES):  # EACCES: AppArmor and SELinux may forbid links
+            # ENOENT: an operator removed the folder. EACCES: AppArmor and SELinux may forbid links.
+            if error.errno in (errno.ENOENT, errno.EACCES):
                 return False
             raise
         return True

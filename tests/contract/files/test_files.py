@@ -14,6 +14,7 @@ from obstore.store import MemoryStore, ObjectStore
 from tests.buckets import an_s3
 
 from kiai.errors import Unavailable
+from kiai.files import store
 from kiai.files.port import Files, StoredFile, is_key
 from kiai.files.store import CHUNK_BYTES, LARGE_BYTES, LARGE_READS, LEFT_OVER_S, WAITING_MAX, FileStore
 
@@ -283,6 +284,25 @@ def test_put_syncs_the_file_before_it_has_its_name_and_the_folder_before_it_retu
         assert first[2] == "unnamed"
         assert [first[3].partition("#")[0], *first[4:]] == renamed
     assert [happened[0].partition("#")[0], *happened[1:]] == renamed
+
+
+def test_without_proc_only_the_first_file_is_written_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = FileStore.local(folder)
+    written: list[bytes] = []
+    write = os.write
+
+    def noted_write(handle: int, data: bytes) -> int:
+        written.append(bytes(data))
+        return write(handle, data)
+
+    monkeypatch.setattr(store, "_DESCRIPTORS", str(folder / "no-proc"))
+    asyncio.run(files.put("replays/3f0c", b"first"))
+    monkeypatch.setattr(os, "write", noted_write)
+
+    asyncio.run(files.put("replays/4a1d", b"second"))
+
+    assert written == [], "no unnamed file"
+    assert asyncio.run(files.get("replays/4a1d")) == b"second"
 
 
 def test_large_file_is_streamed_in_chunks(folder: Path) -> None:
