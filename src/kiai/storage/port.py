@@ -173,7 +173,10 @@ class RowReader(Protocol):
         ...
 
     async def several(self, *reads: Read) -> list[list[Any]]:
-        """Return the rows of each query, as `all` does. PostgreSQL reads them in one round trip and one snapshot."""
+        """Return the rows of each query, as `all` does.
+
+        PostgreSQL reads them in one round trip and one snapshot, always from the primary.
+        """
         ...
 
 

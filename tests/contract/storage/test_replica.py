@@ -17,6 +17,7 @@ from tests.patience import patiently, wait_until
 from kiai.storage import replica
 from kiai.storage.port import Lane, Query, scalar
 from kiai.storage.postgres import PostgresDatabase
+from kiai.storage.replica import Replica
 from kiai.storage.tables import users
 
 READ: Final = Query(select(func.count()).select_from(users), scalar, lane=Lane.BOUNDED)
@@ -75,6 +76,30 @@ def test_read_of_the_replica_sees_everything_committed_before(database: Postgres
     assert from_replica(database) > READS / 2
     assert database.replica is not None
     assert database.replica.lag_s < patiently(1.0)
+
+
+def test_several_reads_are_one_round_trip_to_the_primary(
+    database: PostgresDatabase, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    end_of_log = Replica._end_of_log
+
+    async def counted(self: Replica) -> int:
+        asked.append(self)
+        return await end_of_log(self)
+
+    monkeypatch.setattr(Replica, "_end_of_log", counted)
+
+    async def scenario() -> list[list[Any]]:
+        before = await database.several((READ, {}))
+        await add_user(database, "seen")
+        return [before[0], *await database.several((READ, {}), (READ, {}))]
+
+    (before,), (first,), (second,) = run(scenario())
+
+    assert first == second == before + 1
+    assert asked == []
+    assert from_replica(database) == 0
 
 
 def test_primary_answers_while_the_replica_hangs_and_the_log_says_so_once(
