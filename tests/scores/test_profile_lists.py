@@ -207,7 +207,7 @@ def test_active_ranking_leaves_out_old_players(world: World) -> None:
 
     for sort in RANKING_SORTS:
         for country in (None, "de"):
-            rows = world.run(world.rankings.page(0, sort, country=country, active_since_ms=since, limit=50))
+            rows = world.run(world.rankings.page(0, sort, country=country, active_since_ms=since, limit=50)).read()
             expected = [p for n, p in enumerate(players) if n not in (0, 3) and (country is None or n % 2)]
             assert [row.player_id for row in rows] == expected
             assert world.run(world.rankings.count(0, sort, country, since)) == len(expected)
@@ -225,7 +225,7 @@ def test_place_is_the_position_in_the_page(world: World) -> None:
 
     for sort in RANKING_SORTS:
         for country in (None, "nl", "de"):
-            rows = world.run(world.rankings.page(0, sort, country=country, limit=50))
+            rows = world.run(world.rankings.page(0, sort, country=country, limit=50)).read()
             places = [world.run(world.rankings.place_of(row.player_id, 0, sort, country=country)) for row in rows]
             assert places == list(range(1, len(rows) + 1))
             assert [world.run(world.rankings.line_of(row.player_id, 0, sort, country=country)) for row in rows] == rows

@@ -149,22 +149,6 @@ class Rankings:
         active_since_ms: int | None = None,
         limit: int,
         offset: int = 0,
-    ) -> list[Ranked]:
-        """Return the players of `rows`, read."""
-        found = await self.rows(
-            mode, sort, country=country, active_since_ms=active_since_ms, limit=limit, offset=offset
-        )
-        return found.read()
-
-    async def rows(
-        self,
-        mode: int,
-        sort: str,
-        *,
-        country: str | None = None,
-        active_since_ms: int | None = None,
-        limit: int,
-        offset: int = 0,
     ) -> RawRows[Ranked]:
         """Return visible players with values above 0, highest first, then by id. `sort` is one of `SORTS`.
 

@@ -127,9 +127,10 @@ class LeaderboardPages:
             total = min(LISTED_MAX, await self._ranks.count(mode, country))
         else:
             total = await self._rankings.count(mode, sort, country, since)
-        rows = await self._rankings.page(
+        page = await self._rankings.page(
             mode, sort, country=country, active_since_ms=since, limit=PAGE_SIZE, offset=min(offset, LISTED_MAX)
         )
+        rows = page.read()
         # The number of rows can be up to a minute older than the rows.
         return rows, max(total, offset + len(rows) if rows else 0)
 

@@ -477,7 +477,7 @@ class PlayersV1:
         """Players by pp or another value, in all countries or one."""
         mode, _ = mode_and_mods(query.mode, query.mods)  # `mods` only selects the variant
         country = query.country.lower() if query.country else None
-        found = await self._rankings.rows(mode, query.sort, country=country, limit=query.limit, offset=query.offset)
+        found = await self._rankings.page(mode, query.sort, country=country, limit=query.limit, offset=query.offset)
         count = lambda: self._ranked_count(mode, query.sort, country)  # noqa: E731
         total = await total_of(len(found), query.limit, query.offset, count)
 

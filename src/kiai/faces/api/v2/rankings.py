@@ -186,9 +186,10 @@ class RankingsV2:
         country = query.country.lower() if query.country else None
         since_ms = self._clock.now_ms() - ACTIVE_MS if query.filter == "active" else None
         size, offset = query.page_size, (query.page - 1) * query.page_size
-        found = await self._rankings.page(
+        rows = await self._rankings.page(
             number, query.sort, country=country, active_since_ms=since_ms, limit=size, offset=offset
         )
+        found = rows.read()
         if query.sort == "pp" and since_ms is None:  # PERF: shared state knows this number; the other ones need a COUNT
             total = await self._ranks.count(number, country)
         else:
