@@ -194,6 +194,18 @@ def test_a_known_answer_is_not_sent_again(server: DemoServer) -> None:
     assert answer.endswith(b"\r\n\r\n")
 
 
+@pytest.mark.parametrize("target", [f"/get_map_info?id={MAP}", BOARD])
+@pytest.mark.parametrize("form", ['W/"a", {}', '{}, W/"a"', '{}\r\nIf-None-Match: W/"a"', 'W/"a"\r\nIf-None-Match: {}'])
+@pytest.mark.parametrize("weak", ["W/", ""])
+def test_a_known_answer_may_be_any_of_several(server: DemoServer, target: str, form: str, weak: str) -> None:
+    found = re.search(rb"etag: W/(.*)\r", both(server, raw(target)))
+    assert found is not None
+
+    answer = both(server, raw(target, "If-None-Match: " + form.format(weak + found[1].decode())))
+
+    assert answer.startswith(b"HTTP/1.1 304 ")
+
+
 @pytest.mark.parametrize("user_id", [PLAYER, RESTRICTED, MODERATOR])
 @pytest.mark.parametrize(
     "target", ["/get_friends", "/v2/me", "/v2/flags", f"/get_player_info?id={RESTRICTED}&scope=info"]

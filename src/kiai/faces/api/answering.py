@@ -166,8 +166,7 @@ class Answering:
         answer.status = served.operation.success
         if served.operation.cached:
             headers[b"etag"] = copy.etag
-            known = request.sent.get(b"if-none-match")
-            if known is not None and (known.strip() == b"*" or copy.etag in known):
+            if _knows(request, copy.etag):
                 answer.status = 304
                 return
         else:
@@ -196,8 +195,7 @@ class Answering:
         if operation.cached:
             etag = etag_of(body)
             headers[b"etag"] = etag
-            known = request.sent.get(b"if-none-match")
-            if known is not None and (known.strip() == b"*" or etag in known):
+            if _knows(request, etag):
                 answer.status = 304
                 return
             if isinstance(reply, BinaryReply):
@@ -213,6 +211,12 @@ class Answering:
             if zipped is not None:
                 answer.body = zipped
                 headers[b"content-encoding"] = b"gzip"
+
+
+def _knows(request: Request, etag: bytes) -> bool:
+    """Return whether If-None-Match contains the ETag. The comparison is weak (RFC 9110, 13.1.2)."""
+    known = request.header(b"if-none-match")
+    return known is not None and (known.strip() == "*" or etag.decode().removeprefix("W/") in known)
 
 
 def _link(answer: ApiAnswer, request: Request, changes: dict[str, int | None]) -> None:
