@@ -13,8 +13,9 @@ Its own appends count at once (`note`). While the log was not read for `FRESH_S`
 Once in `REFRESH_S` a session polls through Redis in any case: during an upgrade, workers of an older version run
 together with newer ones, and log no changes.
 
-`forget` starts again after anything that may have lost changes: a failed call, a log that lacks some
-changes, a Redis that has lost its data. Sessions are ready again after their next poll through Redis.
+`forget` starts again after anything that may have lost changes: a failed call, a log that lacks some changes, a Redis
+that has lost its data or was restarted. After a restart from a truncated file, new changes have the numbers of lost
+ones; the name of the run of Redis tells them apart. Sessions are ready again after their next poll through Redis.
 """
 
 import math
@@ -69,6 +70,7 @@ class ChangesOfState:
         """The number of the last change that was read."""
         self.crowded = True
         self._lost = True
+        self._run = b""
         self._confirmed_s = -math.inf
         self._floor = 0  # a session that was polled before this change is not ready
         self._revision = 0
@@ -88,13 +90,13 @@ class ChangesOfState:
         self._statuses.clear()
         self._last_author = self._last = self._last_of_others = 0
 
-    def read(self, asked_s: float, position: int, names: Sequence[bytes], online: int) -> None:
+    def read(self, asked_s: float, position: int, names: Sequence[bytes], online: int, run: bytes = b"") -> None:
         """Add what was read from the log: the names of the changes up to number `position`. `asked_s`: the time before.
 
-        `online` is the number of players online.
+        `online` is the number of players online, `run` the name of the run of Redis.
         """
         missing = position - self.position
-        if self._lost or missing < 0 or len(names) < missing:
+        if self._lost or missing < 0 or len(names) < missing or run != self._run:
             self.forget()
             self._lost = False
             self._floor = 0
@@ -102,6 +104,7 @@ class ChangesOfState:
             for number, name in enumerate(names, self.position + 1):
                 self._set(name.decode(), number)
         self.position = position
+        self._run = run
         if self.crowded != (online > CROWDED_ABOVE):
             self.crowded = not self.crowded
             self._revision += 1

@@ -25,7 +25,8 @@ Keys, below `kiai:`
   once                  sorted set, once-keys by their end in seconds
   bk  bk:u  bk:n        buckets: hash of the times at which they are full, sorted set by last use, the last number
   h:KEY                 hash, a lease: holder and end in seconds
-  n  n:n                the last names of changes for workers (changes.py), and the number of the last one
+  n  n:n  n:r           the last names of changes for workers (changes.py), the number of the last one, and a random
+                        name of this run of Redis
 
 Times are Redis's own, which all workers share. Only stashes, leases and unfinished rebuilds of ranks have a TTL; a
 session has none, because its end has consequences that a job must carry out. All data that Redis can lose is derived
@@ -34,6 +35,8 @@ or short-lived: after Redis has lost its data, clients log in again and ranks ar
 
 import asyncio
 import contextlib
+import hashlib
+import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -363,13 +366,13 @@ class RedisRealtime:
         for token in tokens:
             del self._unrecorded[token]
         try:
-            number, online, names = await self._run(
+            number, online, names, run = await self._run(
                 "news", self._time(), self._changes.position, CHANGES_READ_MAX, *tokens
             )
         except StateUnavailable:
             self._unrecorded = dict.fromkeys(tokens) | self._unrecorded
             raise
-        self._changes.read(asked_s, number, names, online)
+        self._changes.read(asked_s, number, names, online, run)
 
     async def sessions_of(self, user_id: int) -> list[Session]:
         return _in_order(await self._run("sessions", "of", user_id))
@@ -545,6 +548,11 @@ class _Pipeline:
         raise StateUnavailable("it loses its scripts")
 
     async def _load(self) -> None:
+        # A restart of Redis loses the scripts, and only scripts log changes. So all that is logged after a restart
+        # comes after this name, even if Redis has lost the last changes before it.
+        known = [hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for text in self._texts.values()]
+        if not all(await self.call(("SCRIPT EXISTS", *known))):
+            await self.call(("SET", f"{PREFIX}n:r", secrets.token_hex(8)))
         hashes = {name: await self.call(("SCRIPT LOAD", text)) for name, text in self._texts.items()}
         # Replaced as a whole: another call that runs meanwhile sees all hashes or none.
         self._hashes = {name: sha if isinstance(sha, bytes) else str(sha).encode() for name, sha in hashes.items()}

@@ -308,6 +308,24 @@ def test_redis_that_lost_its_data_makes_no_session_ready() -> None:
     run(scenario)
 
 
+def test_restart_without_the_last_changes_makes_every_session_ask_again() -> None:
+    """Redis was restarted from a truncated file, behind a proxy that keeps connections. Lost numbers are used again."""
+
+    async def scenario(workers: Workers) -> None:
+        await ready(workers.mine, a_session("token-a", 3, OSU))
+        position = workers.mine._changes.position
+        await workers.other.append([an_entry(OSU, "new")])
+        await workers.redis.script_flush()
+        await workers.redis.set("kiai:n:n", position)
+        await workers.other.append([an_entry(STATUS, "x", author=9)])
+        await workers.mine.read_changes()
+
+        assert workers.mine._changes.position == position + 1
+        assert await poll(workers.mine) == [b"new"]
+
+    run(scenario)
+
+
 def test_failed_call_makes_every_session_ask_again() -> None:
     """Another server may have taken over, and may lack the last changes."""
 
