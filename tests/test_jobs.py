@@ -278,15 +278,12 @@ def test_job_that_does_not_end_is_left_and_logged(capfd: pytest.CaptureFixture[s
     assert (json.loads(line)["event"], json.loads(line)["jobs"]) == ("jobs do not end", ["job stuck"])
 
 
-def test_job_that_has_failed_does_not_fail_the_stop(capfd: pytest.CaptureFixture[str]) -> None:
+def test_job_that_fails_at_the_stop_does_not_fail_it(capfd: pytest.CaptureFixture[str]) -> None:
     logs.configure("json", "info")
-
-    async def fails() -> None:
-        raise ZeroDivisionError
 
     async def scenario() -> None:
         worker = Jobs()
-        worker.run("once", fails)
+        worker.run("once", _replaces)
         worker.start()
         await asyncio.sleep(0)
         await worker.stop()
@@ -295,6 +292,37 @@ def test_job_that_has_failed_does_not_fail_the_stop(capfd: pytest.CaptureFixture
 
     [line] = capfd.readouterr().err.splitlines()
     assert (json.loads(line)["event"], json.loads(line)["job"]) == ("job ended", "job once")
+
+
+def test_work_without_a_period_that_fails_is_logged_and_begins_again(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs.configure("json", "info")
+    monkeypatch.setattr(jobs, "FIRST_RETRY_S", 0.001)
+    worker, turns, goes_on = Jobs(), iter(range(3)), asyncio.Event()
+
+    async def work() -> None:
+        if next(turns, None) is not None:
+            raise ZeroDivisionError
+        goes_on.set()
+        await asyncio.sleep(3_600)
+
+    async def scenario() -> None:
+        worker.run("changes", work)
+        worker.start()
+        async with asyncio.timeout(patiently(20)):
+            await goes_on.wait()
+        await worker.stop()
+
+    asyncio.run(scenario())
+
+    [line] = map(json.loads, capfd.readouterr().err.splitlines())
+    assert (line["event"], line["job"], line["error"].partition(":")[0]) == (
+        "job failed",
+        "changes",
+        "ZeroDivisionError",
+    )
+    assert worker.failures == {"changes": 3}
 
 
 def test_alternating_failures_and_successes_are_one_outage(capfd: pytest.CaptureFixture[str]) -> None:

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final, NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, Final, NamedTuple
 
 from kiai.logs import STALE_S, Outage, get_logger
 
@@ -15,6 +15,7 @@ RENEWALS: Final = 3  # in each LEASE_S, so that a late renewal does not lose the
 FREE_AFTER: Final = 0.9  # of the job's period: the lease must have expired when the next run is due
 STALE_AFTER: Final = 10  # periods without a failure on this worker, after which the next one is a new outage
 SLOWEST_S: Final = 5.0  # maximum wait between runs of a failing job, unless its period is longer
+FIRST_RETRY_S: Final = 0.1  # before work without a period begins again; doubles after each failure
 STOP_S: Final = 5.0
 CANCEL_AGAIN_S: Final = 1.0  # long enough for a job to release its lease after the first cancellation
 
@@ -98,7 +99,7 @@ class Jobs:
     def __init__(self, acquire: AcquireLease | None = None, *, now: Callable[[], float] = time.time) -> None:
         self._acquire_lease = acquire
         self._now = now
-        self._declared: list[tuple[str, Callable[[], Awaitable[object]]]] = []
+        self._declared: list[tuple[str, Callable[[], Coroutine[Any, Any, object]]]] = []
         self._running: list[asyncio.Task[object]] = []
         self._stopping = False
         self.failures: dict[str, int] = {}
@@ -152,12 +153,32 @@ class Jobs:
         return run_once
 
     def run(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
-        """Declare work that runs until `stop` cancels it."""
-        self._declared.append((name, work))
+        """Declare work that runs until it ends or `stop` cancels it.
+
+        Work that fails is logged and begins again. It waits longer after each failure, up to `SLOWEST_S`.
+        """
+        outage = Outage("jobs", "job failed", "job works again", job=name)
+        self.failures[name] = 0
+
+        async def run_again() -> object:
+            failures = 0
+            while True:
+                began = time.monotonic()
+                try:
+                    return await work()
+                except Exception as error:
+                    if self._stopping:
+                        raise
+                    failures = 0 if time.monotonic() - began > STALE_S else min(failures + 1, 16)
+                    self.failures[name] += 1
+                    outage.failed(error, trace=True)
+                await asyncio.sleep(min(FIRST_RETRY_S * 2**failures, SLOWEST_S))
+
+        self._declared.append((name, run_again))
 
     def start(self) -> None:
         """Start all declared jobs."""
-        self._running = [asyncio.create_task(_awaited(work), name=f"job {name}") for name, work in self._declared]
+        self._running = [asyncio.create_task(work(), name=f"job {name}") for name, work in self._declared]
 
     async def stop(self, within_s: float = STOP_S) -> None:
         """Cancel all jobs and wait until they have ended, at most `within_s` seconds. Those that still run are logged.
@@ -188,7 +209,3 @@ def _always(work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[boo
         return True
 
     return run_once
-
-
-async def _awaited(work: Callable[[], Awaitable[object]]) -> object:
-    return await work()
