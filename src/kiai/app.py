@@ -31,7 +31,7 @@ from kiai.multiplayer.history import MatchHistory
 from kiai.multiplayer.pools import Mappools
 from kiai.multiplayer.service import Matches
 from kiai.presence import Presence
-from kiai.realtime.port import SessionStats
+from kiai.realtime.port import Rank, SessionStats
 from kiai.realtime.rate_limiter import RateLimiter
 from kiai.scores.announcing import FirstPlaceLines
 from kiai.scores.boards import Boards
@@ -246,7 +246,7 @@ class Services:
     def _build_staff(self) -> None:
         settings, database, clock = self.settings, self.database, self.clock
         self.onboarding = Onboarding(database, self.accounts, self.standing, self.flags, clock)
-        self.hardware = HardwareWatch(self.logins, self.onboarding, self.realtime)
+        self.hardware = HardwareWatch(self.logins, self.onboarding, self.realtime, clock)
         self.ownership = Ownership(
             database, self.accounts, clock, settings.data, first_player_owns=settings.first_player_owns
         )
@@ -268,8 +268,8 @@ class Services:
         stats = await self.profiles.stats_in(user_id, mode)
         if stats is None:
             return SessionStats()
-        rank = await self.realtime.rank_of(user_id, mode)
-        by_score = await self.realtime.rank_of(user_id, BY_RANKED_SCORE + mode)
+        ranks = await self.realtime.ranks_of(user_id)
+        rank, by_score = ranks.get(mode, Rank()), ranks.get(BY_RANKED_SCORE + mode, Rank())
         return SessionStats(stats.rscore, stats.acc, stats.plays, stats.tscore, rank.rank, stats.pp, by_score.rank)
 
     def work_pools(self) -> dict[str, PoolUsage]:

@@ -94,6 +94,7 @@ from kiai.staff import (
     address_blocks,
     announcements,
     backups,
+    hardware,
     job_runs,
     map_imports,
     map_requests,
@@ -256,6 +257,7 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     ),
     "time without a request from a client": (presence_model.IDLE_MAX_S, changes.SEEN_EVERY_S),
     "changes of topics and sessions that a worker remembers; that Redis lists": (changes.NAMES_MAX, changes.LOG_MAX),
+    "devices of players that a process remembers as compared": (hardware.REMEMBERED_MAX, hardware.REMEMBERED_S // 60),
     "tournament clients per player": (presence.TOURNAMENT_SESSIONS_MAX,),
     "multiplayer matches": (port.MATCHES_MAX, 1, multiplayer.ROOMS_PER_HOUR, multiplayer.ROOMS_BURST),
     "streams of live pages; applies with rate limits off too": (

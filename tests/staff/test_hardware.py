@@ -40,7 +40,7 @@ def submit(world: World) -> Callable[[str], None]:
     onboarding = Onboarding(
         world.database, world.accounts, world.standing, Flags(world.database, world.clock), world.clock
     )
-    watch = HardwareWatch(Logins(world.database), onboarding, world.realtime)
+    watch = HardwareWatch(Logins(world.database), onboarding, world.realtime, world.clock)
     return lambda hashes: world.run(watch.check_submission(alice, hashes))
 
 

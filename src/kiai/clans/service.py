@@ -4,6 +4,7 @@ The totals are rows of `clan_totals`. The outbox keeps them equal to the committ
 after a play, and after a change of visibility or members, it computes the clan again.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -18,6 +19,7 @@ from kiai.osu.modes import MODES
 from kiai.storage.outbox import Outbox
 from kiai.storage.port import Command, Database, Lane, Query, Transaction, columns_for, scalar
 from kiai.storage.tables import clan_totals, clans, stats, users
+from kiai.together import in_pieces
 
 MEMBERS_MAX: Final = 500
 LISTED_MAX: Final = 10_000  # totals are counted up to this number
@@ -238,7 +240,10 @@ class Clans:
 
     async def _on_ranks(self, user_ids: Sequence[str]) -> None:
         """Refresh the clans of players whose profiles or visibility have changed. The outbox calls this."""
-        found = {await self._database.one(_CLAN_OF, user_id=int(user_id)) for user_id in user_ids}
+        found: set[int | None] = set()
+        for ids in in_pieces(user_ids):
+            rows = await self._database.several(*[(_CLAN_OF, {"user_id": int(user_id)}) for user_id in ids])
+            found.update(itertools.chain.from_iterable(rows))
         for clan_id in sorted(clan_id for clan_id in found if clan_id):
             await self.refresh(clan_id)
 

@@ -45,6 +45,7 @@ from kiai.realtime.port import (
     Status,
     user_topic,
 )
+from kiai.together import in_pieces, together
 
 EXPIRED_AT_ONCE: Final = 500
 TOURNAMENT_SESSIONS_MAX: Final = 18  # one for each of 16 seats, and 2 managers
@@ -244,8 +245,11 @@ class Presence:
                 now = await self.set_status(session, msgspec.structs.replace(session.status, mode=mode))
                 await self._realtime.append(self._entries([OwnStatsChanged(now)]))
 
-    async def refresh(self, session: Session) -> Session:
-        """Read the session's stats again and publish them if they have changed. Raises SessionGone."""
+    async def refresh(self, session: Session, *, notify: bool = False) -> Session:
+        """Read the session's stats again and publish them if they have changed, with `notify` to the player, too.
+
+        Raises SessionGone.
+        """
         stats = await self._stats_of(session.user_id, session.status.mode or 0)
         if stats == session.stats:
             return session
@@ -254,20 +258,21 @@ class Presence:
             # If the mode has changed since the read, `set_status` has set the stats of the new mode.
             return msgspec.structs.replace(now, stats=stats) if now.status.mode == session.status.mode else now
 
-        return await self._publish_stats(session.token, rule)
+        return await self._publish_stats(session.token, rule, notify_unless=session.stats if notify else None)
 
     async def refresh_players(self, user_ids: Sequence[str]) -> None:
         """Call `refresh` for all sessions of these players. The outbox calls this after a score, possibly twice."""
-        for user_id in map(int, user_ids):
-            for session in await self._realtime.sessions_of(user_id):
-                try:
-                    now = await self.refresh(session)
-                except SessionGone:
-                    continue
-                if now.stats != session.stats:
-                    await self._realtime.append(self._entries([OwnStatsChanged(now)]))
+        for ids in in_pieces([int(user_id) for user_id in user_ids]):
+            await together(*[self._refresh_player(user_id) for user_id in ids])
 
-    async def _publish_stats(self, token: str, change: Callable[[Session], Session]) -> Session:
+    async def _refresh_player(self, user_id: int) -> None:
+        for session in await self._realtime.sessions_of(user_id):
+            with contextlib.suppress(SessionGone):
+                await self.refresh(session, notify=True)
+
+    async def _publish_stats(
+        self, token: str, change: Callable[[Session], Session], *, notify_unless: SessionStats | None = None
+    ) -> Session:
         # Read before the rule, which must be pure.
         crowded = await self.is_crowded()
         at_ms = self._clock.now_ms()
@@ -277,6 +282,8 @@ class Presence:
             events: list[object] = []
             if not after.hidden and not after.irc:
                 events.append(StatsChanged(after, crowded=crowded, at_ms=at_ms))
+            if notify_unless is not None and after.stats != notify_unless:
+                events.append(OwnStatsChanged(after))
             return after, self._entries(events)
 
         return await self._realtime.change_session(token, rule)

@@ -92,12 +92,13 @@ class MemoryRealtime:
 
     # --- ranks -------------------------------------------------------------------------------------------------------
 
-    async def set_ranks(self, entries: Sequence[RankEntry]) -> None:
+    async def set_ranks(self, entries: Sequence[RankEntry]) -> list[Rank]:
         for entry in entries:
             lists = self._ranks.get(entry.mode)
             if lists is None:
                 lists = self._ranks[entry.mode] = _ModeRanks()
             lists.place(entry)
+        return [await self.rank_of(entry.user_id, entry.mode) for entry in entries]  # which never waits
 
     async def forget_ranks(self, user_id: int) -> None:
         for lists in self._ranks.values():

@@ -333,8 +333,8 @@ class Realtime(Protocol):
 
     # --- ranks: per mode one list of the world and one of each country; pp descending, then user id ascending --------
 
-    async def set_ranks(self, entries: Sequence[RankEntry]) -> None:
-        """Set the pp of each entry's user in its mode, replacing an older entry.
+    async def set_ranks(self, entries: Sequence[RankEntry]) -> list[Rank]:
+        """Set the pp of each entry's user in its mode, replacing an older entry. Return the ranks of each entry then.
 
         pp 0 removes the user from the mode's lists. Another country moves the user between the country lists. Readers
         see all entries or none. Of two entries for the same user and mode, the later counts.

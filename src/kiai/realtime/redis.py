@@ -180,9 +180,10 @@ class RedisRealtime:
 
     # --- ranks -------------------------------------------------------------------------------------------------------
 
-    async def set_ranks(self, entries: Sequence[RankEntry]) -> None:
-        if entries:
-            await self._run("ranks", "set", *_rank_arguments(entries))
+    async def set_ranks(self, entries: Sequence[RankEntry]) -> list[Rank]:
+        if not entries:
+            return []
+        return [Rank(*ranks) for ranks in await self._run("ranks", "set", *_rank_arguments(entries))]
 
     async def forget_ranks(self, user_id: int) -> None:
         await self._run("ranks", "forget", user_id)

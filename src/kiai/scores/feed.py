@@ -3,16 +3,17 @@
 The plays of sets in the catalogue follow here, too, so that a play does not wait for the row of its set.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from kiai.beatmaps import Beatmaps
+from kiai.beatmaps import Beatmap, Beatmaps
 from kiai.clock import Clock
-from kiai.errors import NotFound
 from kiai.realtime.feed import FeedEvent, feed_entry
 from kiai.realtime.port import Realtime
 from kiai.scores.lookup import ScoreLookup
+from kiai.scores.model import Score
 from kiai.storage.outbox import Outbox
+from kiai.together import in_pieces, together
 
 DEDUPLICATED_FOR_S: Final = 600.0  # longer than the outbox retries a row (about two minutes)
 
@@ -32,14 +33,9 @@ class ScoreFeed:
 
     async def _scores(self, score_ids: Sequence[str]) -> None:
         played: dict[int, None] = {}
-        for score_id in map(int, score_ids):
-            try:
-                found = await self._lookup.find(score_id)
-                beatmap = await self._beatmaps.find(md5=found.map_md5)
-            except NotFound:  # the player or the score was hidden after the commit
-                continue
+        events = []
+        for score, beatmap in await self._public([int(score_id) for score_id in score_ids]):
             played[beatmap.key] = None
-            score = found.score
             data = {
                 "id": score.id,
                 "mode": score.mode,
@@ -52,22 +48,34 @@ class ScoreFeed:
                 "status": score.status,
                 "map_status": beatmap.status,
             }
-            event = FeedEvent("score", score.play_time_ms, score.user_id, beatmap.id, data)
-            await self._publish(f"score:{score_id}", event)
+            events.append(FeedEvent("score", score.play_time_ms, score.user_id, beatmap.id, data))
+        await self._publish({f"score:{event.data['id']}": event for event in events})
         await self._beatmaps.add_up_plays(played)
 
     async def _first_places(self, payloads: Sequence[str]) -> None:
-        for text in payloads:
-            score_id, previous = map(int, text.split())
-            try:
-                found = await self._lookup.find(score_id)
-                beatmap = await self._beatmaps.find(md5=found.map_md5)
-            except NotFound:
-                continue
-            data = {"score_id": score_id, "mode": found.score.mode, "previous_user_id": previous or None}
-            event = FeedEvent("first_place", self._clock.now_ms(), found.score.user_id, beatmap.id, data)
-            await self._publish(f"first_place:{score_id}", event)
+        previous = dict(tuple(map(int, text.split())) for text in payloads)
+        events = []
+        for score, beatmap in await self._public(list(previous)):
+            data = {"score_id": score.id, "mode": score.mode, "previous_user_id": previous[score.id] or None}
+            events.append(FeedEvent("first_place", self._clock.now_ms(), score.user_id, beatmap.id, data))
+        await self._publish({f"first_place:{event.data['score_id']}": event for event in events})
 
-    async def _publish(self, name: str, event: FeedEvent) -> None:
+    async def _public(self, score_ids: Sequence[int]) -> list[tuple[Score, Beatmap]]:
+        """Return those of the scores that were not hidden after the commit, in this order, with their maps."""
+        found = await self._lookup.public(score_ids)
+        beatmaps = await self._beatmaps.with_md5s([one.map_md5 for one in found.values()])
+        return [
+            (one.score, beatmap)
+            for score_id in score_ids
+            if (one := found.get(score_id)) is not None and (beatmap := beatmaps.get(one.map_md5)) is not None
+        ]
+
+    async def _publish(self, events: Mapping[str, FeedEvent]) -> None:
         # The outbox delivers at least once: a worker that dies between publishing and deleting the row repeats it.
-        await self._realtime.once(f"published:{name}", DEDUPLICATED_FOR_S, [feed_entry(event)])
+        for some in in_pieces(list(events.items())):
+            await together(
+                *[
+                    self._realtime.once(f"published:{name}", DEDUPLICATED_FOR_S, [feed_entry(event)])
+                    for name, event in some
+                ]
+            )

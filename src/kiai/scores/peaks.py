@@ -4,7 +4,7 @@ A rank can improve with a play and, when others lose pp or are hidden, without o
 after each change of a player's own ranks, and once a day for everybody.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from sqlalchemy import bindparam, insert, select, update
@@ -17,6 +17,7 @@ from kiai.scores.statements.expressions import named
 from kiai.storage.outbox import Outbox
 from kiai.storage.port import Command, Database, Query, Transaction
 from kiai.storage.tables import peak_ranks
+from kiai.together import in_pieces, together
 
 
 class Peak(msgspec.Struct, frozen=True):
@@ -88,7 +89,11 @@ class Peaks:
         """
         if not ranks:
             return
-        known = dict(await self._database.all(_PEAKS_BETWEEN, first=ranks[0].user_id, last=ranks[-1].user_id))
+        await self._note(
+            ranks, dict(await self._database.all(_PEAKS_BETWEEN, first=ranks[0].user_id, last=ranks[-1].user_id))
+        )
+
+    async def _note(self, ranks: Sequence[RankNow], known: Mapping[tuple[int, int], int]) -> None:
         better = [now for now in ranks if now.rank and now.rank < known.get((now.user_id, now.mode), now.rank + 1)]
         if not better:
             return
@@ -122,6 +127,15 @@ class Peaks:
         return reached if await self._realtime.ranked_count(now.mode) > reached else None
 
     async def _on_ranks(self, user_ids: Sequence[str]) -> None:
-        for user_id in sorted({int(user_id) for user_id in user_ids}):
-            ranks = await self._realtime.ranks_of(user_id)
-            await self.note([RankNow(user_id, mode, rank.rank) for mode, rank in ranks.items() if is_mode(mode)])
+        for ids in in_pieces(sorted({int(user_id) for user_id in user_ids})):
+            ranks = await together(*[self._realtime.ranks_of(user_id) for user_id in ids])
+            peaks = await self._database.several(*[(PEAKS_OF, {"user_id": user_id}) for user_id in ids])
+            await self._note(
+                [
+                    RankNow(user_id, mode, rank.rank)
+                    for user_id, by_mode in zip(ids, ranks, strict=True)
+                    for mode, rank in by_mode.items()
+                    if is_mode(mode)
+                ],
+                {(user_id, mode): peak.rank for user_id, rows in zip(ids, peaks, strict=True) for mode, peak in rows},
+            )

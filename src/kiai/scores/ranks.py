@@ -16,6 +16,7 @@ from kiai.realtime.port import Rank, RankEntry, Realtime
 from kiai.scores import statements
 from kiai.storage.outbox import Outbox
 from kiai.storage.port import Database, Query, Read, Value
+from kiai.together import in_pieces, together
 
 R = TypeVar("R")
 
@@ -38,6 +39,11 @@ def _entries(user_id: int, mode: int, country: str, pp: int, rscore: int) -> tup
         RankEntry(user_id=user_id, mode=mode, country=country, pp=pp),
         RankEntry(user_id=user_id, mode=BY_RANKED_SCORE + mode, country=country, pp=rscore),
     )
+
+
+def _is_shown(rows: Sequence[Any]) -> bool:
+    """Return whether the player of these rows of `RANK_ENTRIES_OF` has ranks."""
+    return bool(rows) and is_public(rows[0][5])
 
 
 class Ranks:
@@ -145,16 +151,22 @@ class Ranks:
         """Return the read of the rows for `set_from`."""
         return statements.ranks.RANK_ENTRIES_OF, {"user_id": user_id}
 
-    async def set_from(self, user_id: int, rows: Sequence[Any]) -> None:
-        """Like `refresh`, from rows that have just been read."""
-        if not rows or not is_public(rows[0][5]):
+    async def set_from(self, user_id: int, rows: Sequence[Any]) -> dict[int, Rank]:
+        """Like `refresh`, from rows that have just been read. Return the player's ranks by pp, by mode."""
+        if not _is_shown(rows):
             await self._realtime.forget_ranks(user_id)
-            return
-        await self._realtime.set_ranks([entry for row in rows for entry in _entries(*row[:5])])
+            return {}
+        entries = [entry for row in rows for entry in _entries(*row[:5])]
+        ranks = await self._realtime.set_ranks(entries)
+        return {entry.mode: rank for entry, rank in zip(entries, ranks, strict=True) if is_mode(entry.mode)}
 
     async def _refresh_all(self, user_ids: Sequence[str]) -> None:
-        for user_id in user_ids:
-            await self.refresh(int(user_id))
+        for ids in in_pieces([int(user_id) for user_id in user_ids]):
+            found = await self._database.several(*[self.read_of(user_id) for user_id in ids])
+            # In one call: all readers of the lists wait for each.
+            shown = [entry for rows in found if _is_shown(rows) for row in rows for entry in _entries(*row[:5])]
+            hidden = [user_id for user_id, rows in zip(ids, found, strict=True) if not _is_shown(rows)]
+            await together(self._realtime.set_ranks(shown), *[self._realtime.forget_ranks(one) for one in hidden])
 
     async def _rebuild(self, _: Sequence[str]) -> None:
         await self.rebuild()

@@ -40,7 +40,7 @@ from kiai.osu.modes import mode_of
 from kiai.osu.mods import AP, NF, RX, clock_rate, refused_mods, unranked_mods
 from kiai.osu.replay_file import BadReplay
 from kiai.presence import drained
-from kiai.realtime.port import Realtime, Session
+from kiai.realtime.port import Rank, Realtime, Session
 from kiai.realtime.rate_limiter import RateLimiter
 from kiai.scores import statements
 from kiai.scores.boards import BoardKind, BoardRequest, Boards
@@ -53,6 +53,7 @@ from kiai.scores.rules import has_board, sorts_by_pp
 from kiai.server_settings import Settings
 from kiai.storage.batches import delete_in_batches
 from kiai.storage.port import Database, Read, Transaction, Value
+from kiai.together import together
 
 PER_MINUTE: Final = 30  # plays of one player; a player who restarts a map each time submits fewer
 BURST: Final = 10
@@ -348,8 +349,8 @@ class Submissions:
         # Before the session check and the rate limit: a client whose first answer was lost must get it in any case.
         if (known := await self._known(user, sent)) is not None:
             return known
-        sessions = await self._sessions(user)
-        await self._consume(f"submit:{user.id}", PER_MINUTE, BURST)
+        # PERF: in one round trip to shared state.
+        sessions, _ = await together(self._sessions(user), self._consume(f"submit:{user.id}", PER_MINUTE, BURST))
         async with self._turn(user.id) as has_waited:
             # The same play may have been stored while this request waited for its turn. If another process stores it
             # at this moment, the transaction finds out.
@@ -639,14 +640,15 @@ class Submissions:
             # The ranks last: SQLite may read the place in a thread, and ranks that are set meanwhile must not be
             # replaced with older ones.
             *ahead, rows = await self._database.several(*reads, self._ranks.read_of(user_id))
-            await self._ranks.set_from(user_id, rows)
+            ranks = await self._ranks.set_from(user_id, rows)
             self._reach("submit.rank_set")
+            rank = ranks.get(mode, Rank()).rank
             map_rank = 1 + ahead[0][0] if ahead else 0
         except KiaiError as error:
             self._without_ranks.failed(error, score_id=chart.score_id)
+            rank = await self._rank(user_id, mode)
         else:
             self._without_ranks.worked()
-        rank = await self._rank(user_id, mode)
         complete = msgspec.structs.replace(chart, map_rank_after=map_rank, rank_after=rank)
         while len(self._complete) >= PENDING_MAX:
             self._complete.popitem(last=False)

@@ -5,11 +5,14 @@ match refuses it.
 """
 
 import contextlib
+import math
+from collections import OrderedDict
 from typing import Final
 
 import msgspec
 
 from kiai.accounts import HardwareMatch, Logins
+from kiai.clock import Clock
 from kiai.errors import Unavailable
 from kiai.realtime.port import Realtime
 from kiai.staff.onboarding import Onboarding, sanctioned
@@ -18,6 +21,10 @@ AGAIN_S: Final = 6 * 3_600.0
 """The time after which the same device, or the same matches, are recorded again."""
 RETRY_S: Final = 60.0
 """The time after which matches are recorded again if an attempt has failed."""
+REMEMBERED_S: Final = 600.0
+"""The time for which a process remembers that a device was compared, so that it may be compared that much later."""
+REMEMBERED_MAX: Final = 10_000
+"""Keys that a process remembers. Beyond that the oldest is looked up again."""
 KEYED_MAX: Final = 8  # restricted accounts on the same device whose change is recorded at once
 WINE: Final = "runningunderwine"
 PARTS: Final = 5
@@ -43,10 +50,13 @@ def device_of(client_hashes: str) -> ClientDevice | None:
 class HardwareWatch:
     """Compares devices with those of other accounts, and records matches with restricted ones."""
 
-    def __init__(self, logins: Logins, onboarding: Onboarding, realtime: Realtime) -> None:
+    def __init__(self, logins: Logins, onboarding: Onboarding, realtime: Realtime, clock: Clock) -> None:
         self._logins = logins
         self._onboarding = onboarding
         self._realtime = realtime
+        self._now = clock.monotonic
+        # PERF: keys that are done, and until when that need not be looked up. It saves a call of shared state per play.
+        self._done: OrderedDict[str, float] = OrderedDict()
 
     async def matches(self, user_id: int, device: ClientDevice) -> list[HardwareMatch]:
         """Return other accounts on the device, see `Logins.shared_with`."""
@@ -84,7 +94,19 @@ class HardwareWatch:
     # A key counts as done only after the work: after an outage or a killed process, the next play repeats the work.
 
     async def _is_done(self, key: str) -> bool:
-        return bool(await self._realtime.stashed(key))
+        if self._done.get(key, -math.inf) > self._now():
+            return True
+        if not await self._realtime.stashed(key):
+            return False
+        self._remember(key)
+        return True
 
     async def _set_done(self, key: str) -> None:
         await self._realtime.stash(key, "", b"1", AGAIN_S)
+        self._remember(key)
+
+    def _remember(self, key: str) -> None:
+        self._done[key] = self._now() + REMEMBERED_S
+        self._done.move_to_end(key)
+        if len(self._done) > REMEMBERED_MAX:
+            self._done.popitem(last=False)

@@ -172,6 +172,8 @@ class Outbox:
             self._reach("submit.outbox_taken")
             await self._record(kind, rows, failed)
             delivered += len([1 for _, payload, _ in rows if payload not in failed])
+            if len(rows) < DELIVERED_AT_ONCE:
+                break
         return delivered
 
     async def _receive(self, kind: str, payloads: Sequence[str]) -> set[str]:
@@ -235,8 +237,10 @@ class Outbox:
             get_logger("outbox").error("delivery given up", kind=kind, rows=len(parked), first=parked[0])
 
         async def body(tx: Transaction) -> None:
-            await tx.run_many(_DONE, done)
-            await tx.run_many(_FAILED, again)
+            if done:
+                await tx.run_many(_DONE, done)
+            if again:
+                await tx.run_many(_FAILED, again)
 
         await self._database.transaction(body)
 

@@ -66,6 +66,20 @@ def test_new_pp_moves_the_user_and_those_it_passes(run: Run) -> None:
     run(scenario)
 
 
+def test_ranks_of_all_entries_are_returned_when_they_are_set(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        await realtime.set_ranks([entry(3, 300, "jp"), entry(4, 200, "de")])
+
+        found = await realtime.set_ranks(
+            [entry(5, 250, "de"), entry(5, 10, "de", mode=4), entry(3, 0, "jp"), entry(6, 100, "de")]
+        )
+
+        assert found == [Rank(1, 1), Rank(1, 1), UNRANKED, Rank(3, 3)]
+        assert await realtime.set_ranks([]) == []
+
+    run(scenario)
+
+
 def test_setting_the_same_rank_entry_again_changes_nothing(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         await realtime.set_ranks([entry(3, 300), entry(4, 200)])

@@ -1,5 +1,5 @@
 -- Rank lists of users by pp, per mode: one of the world and one of each country.
--- ARGV: 'set', entries (user, mode, country, pp each)
+-- ARGV: 'set', entries (user, mode, country, pp each) -> {rank, country rank} of each entry, zeros without one
 --       'forget', user
 --       'of', user -> {mode, rank, country rank} of each mode | 'one', user, mode -> the same of one mode, or {}
 --       'around', mode, country ('' for the world), offset, limit -> padded user ids
@@ -64,6 +64,12 @@ if what == 'load' then
   for _, loaded in ipairs(keys_of(generation)) do redis.call('EXPIRE', loaded, LOADING_S) end
 elseif what == 'set' then
   for n = 2, #ARGV, 4 do place(ARGV[n], ARGV[n + 1], ARGV[n + 2], ARGV[n + 3]) end
+  local ranks = {}
+  for n = 2, #ARGV, 4 do
+    local found = rank(ARGV[n], ARGV[n + 1])
+    ranks[#ranks + 1] = found and {found[2], found[3]} or {0, 0}
+  end
+  return ranks
 elseif what == 'switch' then
   local old = generation
   -- A missing key means that the lists have expired, at least in part.
