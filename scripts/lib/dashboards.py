@@ -551,6 +551,13 @@ DASHBOARDS: Final = [
                         width=12,
                     ),
                     Panel(
+                        "Polls with several workers",
+                        [(rate_of("kiai_polls_total", "by"), "{{by}}")],
+                        "ops",
+                        width=12,
+                        about="Those by `worker` need nothing of Redis.",
+                    ),
+                    Panel(
                         "Packets without effect",
                         [(rate_of("kiai_packets_refused_total", "reason"), "{{reason}}")],
                         "ops",

@@ -404,6 +404,7 @@ class HttpServer:
             Aggregation.MAX,
         )
         metrics.counter("logins", "Logins of game clients.", "outcome", lambda: bancho.login.outcomes)
+        metrics.counter("polls", "Polls of game clients, with a shared state.", "by", services.stores.polls)
         metrics.counter("packets_refused", "Packets that had no effect.", "reason", lambda: bancho.refused)
         metrics.counter("submissions", "Submitted plays.", "result", lambda: services.submissions.outcomes)
         metrics.counter("integrity_flags", "Flags added for staff.", "kind", lambda: services.flags.raised)

@@ -253,6 +253,10 @@ class Stores:
             found["state"] = self._redis.timings
         return found
 
+    def polls(self) -> dict[str, int]:
+        """Return the number of polls by what has answered them: a shared `state`, or the `worker` without it."""
+        return {} if self._redis is None else self._redis.polls
+
     async def follow_changes(self) -> None:
         """Read what changes in a shared state until cancelled, so that polls can be answered without it."""
         if self._redis is not None:

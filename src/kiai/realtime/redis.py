@@ -139,6 +139,8 @@ class RedisRealtime:
         self._local_buckets = TokenBuckets(clock.monotonic, CACHED_SESSIONS_MAX)
         self._now = now
         self._pipeline = _Pipeline(redis)
+        self.polls = {"state": 0, "worker": 0}
+        """The number of polls that Redis has answered, and of those that this worker has answered without it."""
         # PERF: decoded sessions with their versions. A poll names the version it has and usually receives no Struct.
         self._cached_sessions: OrderedDict[str, KnownSession] = OrderedDict()
         self._locks: dict[str, _LocalLock] = {}
@@ -308,6 +310,7 @@ class RedisRealtime:
         return None if data is None else _session(data)
 
     async def poll(self, token: str, most_bytes: int = POLL_BYTES_MAX) -> tuple[Session, list[Entry]]:
+        self.polls["state"] += 1
         known = self._cached_sessions.get(token)
         epoch, now_s = self._changes.epoch, self._monotonic()
         answer = await self._run(
@@ -339,6 +342,7 @@ class RedisRealtime:
         return known.session
 
     def poll_at_once(self, token: str) -> list[Entry]:
+        self.polls["worker"] += 1
         known = self._cached_sessions[token]
         now_s = self._monotonic()
         if now_s - known.seen_s >= self._seen_every_s:

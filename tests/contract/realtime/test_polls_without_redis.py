@@ -92,6 +92,7 @@ def test_idle_polls_make_no_call_of_redis() -> None:
         answers = [await at_once(workers.mine) for _ in range(100)]
 
         assert answers == [[]] * 100
+        assert workers.mine.polls == {"state": 1, "worker": 100}
         assert (await workers.redis.info("stats"))["total_commands_processed"] <= 2
 
     run(scenario)
