@@ -265,10 +265,10 @@ class Services:
         return await is_served(self.settings, self.database)
 
     async def _session_stats(self, user_id: int, mode: int) -> SessionStats:
+        ranks = await self.realtime.ranks_of(user_id)
         stats = await self.profiles.stats_in(user_id, mode)
         if stats is None:
             return SessionStats()
-        ranks = await self.realtime.ranks_of(user_id)
         rank, by_score = ranks.get(mode, Rank()), ranks.get(BY_RANKED_SCORE + mode, Rank())
         return SessionStats(stats.rscore, stats.acc, stats.plays, stats.tscore, rank.rank, stats.pp, by_score.rank)
 

@@ -245,12 +245,12 @@ class Presence:
                 now = await self.set_status(session, msgspec.structs.replace(session.status, mode=mode))
                 await self._realtime.append(self._entries([OwnStatsChanged(now)]))
 
-    async def refresh(self, session: Session, *, notify: bool = False) -> Session:
-        """Read the session's stats again and publish them if they have changed, with `notify` to the player, too.
+    async def refresh(self, session: Session) -> Session:
+        """Read the session's stats again and publish them if they have changed. Raises SessionGone."""
+        return await self._set_stats(session, await self._stats_of(session.user_id, session.status.mode or 0))
 
-        Raises SessionGone.
-        """
-        stats = await self._stats_of(session.user_id, session.status.mode or 0)
+    async def _set_stats(self, session: Session, stats: SessionStats, *, notify: bool = False) -> Session:
+        """Publish stats that have changed, with `notify` to the player, too. Raises SessionGone."""
         if stats == session.stats:
             return session
 
@@ -261,14 +261,18 @@ class Presence:
         return await self._publish_stats(session.token, rule, notify_unless=session.stats if notify else None)
 
     async def refresh_players(self, user_ids: Sequence[str]) -> None:
-        """Call `refresh` for all sessions of these players. The outbox calls this after a score, possibly twice."""
+        """Refresh all sessions of these players, and notify them. The outbox calls this after a score, maybe twice."""
         for ids in in_pieces([int(user_id) for user_id in user_ids]):
-            await together(*[self._refresh_player(user_id) for user_id in ids])
+            found = await together(*[self._realtime.sessions_of(user_id) for user_id in ids])
+            for sessions in in_pieces([session for some in found for session in some]):
+                # Step by step for all of them, so that they share round trips to shared state in each step.
+                read = [self._stats_of(session.user_id, session.status.mode or 0) for session in sessions]
+                pairs = zip(sessions, await together(*read), strict=True)
+                await together(*[self._notify_of_stats(session, stats) for session, stats in pairs])
 
-    async def _refresh_player(self, user_id: int) -> None:
-        for session in await self._realtime.sessions_of(user_id):
-            with contextlib.suppress(SessionGone):
-                await self.refresh(session, notify=True)
+    async def _notify_of_stats(self, session: Session, stats: SessionStats) -> None:
+        with contextlib.suppress(SessionGone):
+            await self._set_stats(session, stats, notify=True)
 
     async def _publish_stats(
         self, token: str, change: Callable[[Session], Session], *, notify_unless: SessionStats | None = None
