@@ -50,7 +50,7 @@ class Beatmaps:
 
     async def with_md5s(self, md5s: Sequence[str]) -> dict[str, Beatmap]:
         """Return the revisions that have these md5s, by md5. PostgreSQL reads eight in one round trip."""
-        found = {}
+        found: dict[str, Beatmap] = {}
         for some in in_pieces(list(dict.fromkeys(md5s))):
             for rows in await self._database.several(*[(queries.BY_MD5, {"md5": md5}) for md5 in some]):
                 found.update((beatmap.md5, beatmap) for beatmap in rows)

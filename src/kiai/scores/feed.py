@@ -53,7 +53,7 @@ class ScoreFeed:
         await self._beatmaps.add_up_plays(played)
 
     async def _first_places(self, payloads: Sequence[str]) -> None:
-        previous = dict(tuple(map(int, text.split())) for text in payloads)
+        previous = {int(score_id): int(holder) for score_id, holder in map(str.split, payloads)}
         events = []
         for score, beatmap in await self._public(list(previous)):
             data = {"score_id": score.id, "mode": score.mode, "previous_user_id": previous[score.id] or None}

@@ -53,7 +53,6 @@ from kiai.scores.rules import has_board, sorts_by_pp
 from kiai.server_settings import Settings
 from kiai.storage.batches import delete_in_batches
 from kiai.storage.port import Database, Read, Transaction, Value
-from kiai.together import together
 
 PER_MINUTE: Final = 30  # plays of one player; a player who restarts a map each time submits fewer
 BURST: Final = 10
@@ -350,7 +349,7 @@ class Submissions:
         if (known := await self._known(user, sent)) is not None:
             return known
         # PERF: in one round trip to shared state.
-        sessions, _ = await together(self._sessions(user), self._consume(f"submit:{user.id}", PER_MINUTE, BURST))
+        sessions, _ = await asyncio.gather(self._sessions(user), self._consume(f"submit:{user.id}", PER_MINUTE, BURST))
         async with self._turn(user.id) as has_waited:
             # The same play may have been stored while this request waited for its turn. If another process stores it
             # at this moment, the transaction finds out.
