@@ -41,7 +41,7 @@ def sampled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sampled]:
     data = tmp_path_factory.mktemp("samples") / "data"
     cli(data, "migrate")
     keys = asyncio.run(_seeded(data))
-    server = Server(data).start()
+    server = Server(data, SLOW_STATEMENT_MS="1").start()
     try:
         began = time.monotonic()
         for _ in range(ASKED):
@@ -129,6 +129,15 @@ def test_health_has_parts_versions_disks_pools_and_queues(sampled: Sampled) -> N
     assert all(pool["capacity"] > 0 for pool in found["pools"])
     assert found["queues"]["outbox_parked"] == []
     assert (found["certificates"], found["backup"]) == ([], None)
+
+
+def test_health_names_slow_statements(sampled: Sampled) -> None:
+    eventually(lambda: bool(health(sampled)["slow_statements"]), within_s=20)
+
+    found = health(sampled)["slow_statements"]
+
+    assert all(one["statement"].startswith("kiai.") and one["ms"] >= 1 and one["times"] >= 1 for one in found)
+    assert [one["ms"] for one in found] == sorted((one["ms"] for one in found), reverse=True)
 
 
 def test_health_shows_the_last_run_of_the_doctor(sampled: Sampled) -> None:

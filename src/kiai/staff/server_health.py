@@ -114,7 +114,10 @@ class CertificateState(msgspec.Struct, frozen=True):
 
 
 class HealthReport(msgspec.Struct, frozen=True):
-    """The health. `uptime` is the share of the last 90 days from 0 to 1, None without data."""
+    """The health. `uptime` is the share of the last 90 days from 0 to 1, None without data.
+
+    `slow_statements` are those of the last five minutes, the slowest first; at most 20.
+    """
 
     parts: list[ServerPart]
     started_at_ms: int
@@ -123,6 +126,7 @@ class HealthReport(msgspec.Struct, frozen=True):
     disks: list[Disk]
     database_bytes: int
     pools: list[Pool]
+    slow_statements: list[SlowStatement]
     queues: Queues
     certificates: list[CertificateState]
     backup: LastBackUp | None
@@ -189,6 +193,7 @@ class ServerHealth:
                 Pool(name, pool.in_use, pool.size, pool.waiting, pool.refused)
                 for name, pool in sorted(self.read_pools().items())
             ],
+            slow_statements=self.read_slow(),
             queues=queues,
             certificates=local.certificates,
             backup=local.backup,

@@ -97,6 +97,7 @@ FINE = HealthReport(
     disks=[Disk("data", 50, 100)],
     database_bytes=1,
     pools=[],
+    slow_statements=[],
     queues=Queues(0, None, [], 0, None, 0, 0),
     certificates=[CertificateState("IRC", NOW_MS + 30 * DAY_MS, 30)],
     backup=LastBackUp(NOW_MS - DAY_MS, 1),

@@ -35,6 +35,14 @@ class QueuesData(msgspec.Struct, frozen=True):
     webhooks_parked: int | None
 
 
+class SlowStatementData(msgspec.Struct, frozen=True):
+    """A slow statement of the database: its slowest run of the last five minutes, and its slow runs since the start."""
+
+    statement: str
+    ms: float
+    times: int
+
+
 class CertificateData(msgspec.Struct, frozen=True):
     """A certificate that the server reads itself. `ends` is in unix seconds, null for a file that cannot be read."""
 
@@ -61,7 +69,8 @@ class CheckData(msgspec.Struct, frozen=True):
 class HealthData(msgspec.Struct, frozen=True):
     """The health of the server. `uptime` is in percent over 90 days, null without data. `up_since` is in unix seconds.
 
-    `backup` and `check` are null if the data folder has none.
+    `slow_statements` of the last five minutes have the slowest first; at most 20. `backup` and `check` are null if the
+    data folder has none.
     """
 
     parts: list[ServerPart]
@@ -71,6 +80,7 @@ class HealthData(msgspec.Struct, frozen=True):
     disks: list[Disk]
     database_bytes: int
     pools: list[Pool]
+    slow_statements: list[SlowStatementData]
     queues: QueuesData
     certificates: list[CertificateData]
     backup: BackupData | None
@@ -92,7 +102,7 @@ class HealthV2:
         self._health = health
 
     async def health(self, caller: Caller, query: NoParameters) -> HealthPage:
-        """Parts, versions, disks, pools, queues, certificates and the last checks of the server, for developers."""
+        """Parts, versions, disks, pools, slow statements, queues and last checks of the server, for developers."""
         found = await self._health.read(Actor(caller.viewer.user_id, "api"))
         queues, backup, check = found.queues, found.backup, found.check
         data = HealthData(
@@ -103,6 +113,7 @@ class HealthV2:
             disks=found.disks,
             database_bytes=found.database_bytes,
             pools=found.pools,
+            slow_statements=[SlowStatementData(one.statement, one.ms, one.times) for one in found.slow_statements],
             queues=QueuesData(
                 outbox=queues.outbox,
                 outbox_oldest=queues.outbox_oldest_s,

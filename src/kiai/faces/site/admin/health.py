@@ -34,7 +34,6 @@ class HealthPages:
             "works": all(part.state == OK for part in found.parts),
             "uptime": None if found.uptime is None else percent(found.uptime),
             "samples": samples,
-            "slow": self._health.read_slow(),
             "shown_problems": PROBLEMS_SHOWN,
         }
         return admin_view(request, "health.html", "Health", values)
