@@ -8,7 +8,7 @@ from kiai.errors import NotFound
 from kiai.faces.site.admin.acts import DURATION, DURATION_FORMS, REASON, Act, ActForms, Field, ShownForms, Values
 from kiai.faces.site.admin.frame import admin_view, staff_actor, staff_page
 from kiai.faces.site.admin.server_settings import PATH as SETTINGS
-from kiai.faces.site.page import Page, Response, SiteRequest, View
+from kiai.faces.site.page import Page, SiteRequest, View
 from kiai.osu.durations import parse_duration
 from kiai.staff import Actor
 from kiai.staff.address_blocks import PERMISSION, TEXT_MAX, AddressBlock, AddressBlocks
@@ -82,15 +82,11 @@ class AddressPages:
     def pages(self) -> list[Page]:
         """Return the pages and the forms of the acts."""
         return [
-            staff_page(PATH, self._list, PERMISSION),
-            staff_page(f"{PATH}/{{block}}", self._show, PERMISSION),
+            staff_page(PATH, self._add_form.page, PERMISSION),
+            staff_page(f"{PATH}/{{block}}", self._forms.page, PERMISSION),
             *self._add_form.pages(),
             *self._forms.pages(),
         ]
-
-    async def _list(self, request: SiteRequest) -> Response:
-        address = await self._typed(request)
-        return await self._list_view(request, address, await self._add_form.shown(request, address))
 
     async def _typed(self, request: SiteRequest) -> TypedAddress:
         return TypedAddress((request.form.text("address") or "").strip()[:TEXT_MAX] or "an address")
@@ -101,10 +97,6 @@ class AddressPages:
         authors = {actor_id: await self._audit.name_of(actor_id) for actor_id in {one.actor_id for one in found}}
         values = {"blocks": found, "authors": authors, "next": after, "before": before, "forms": forms}
         return admin_view(request, "addresses.html", "Blocked addresses", values, crumbs=((SETTINGS, "Settings"),))
-
-    async def _show(self, request: SiteRequest) -> Response:
-        found = await self._load(request)
-        return await self._view(request, found, await self._forms.shown(request, found))
 
     async def _load(self, request: SiteRequest) -> ShownBlock:
         block_id = request.id("block")

@@ -123,8 +123,8 @@ class JobPages:
         """Return the pages and the forms of the acts."""
         return [
             staff_page(PATH, self._list, PERMISSION),
-            staff_page(f"{PATH}/{{run}}", self._show, PERMISSION),
-            staff_page(f"{PATH}/exports/{{user}}", self._show_export, PERMISSION),
+            staff_page(f"{PATH}/{{run}}", self._forms.page, PERMISSION),
+            staff_page(f"{PATH}/exports/{{user}}", self._export_forms.page, PERMISSION),
             *self._export_forms.pages(),
             *self._start_forms.pages(),
             *self._forms.pages(),
@@ -152,10 +152,6 @@ class JobPages:
         }
         return admin_view(request, "jobs.html", "Jobs", values)
 
-    async def _show(self, request: SiteRequest) -> Response:
-        found = await self._load(request)
-        return await self._view(request, found, await self._forms.shown(request, found))
-
     async def _load(self, request: SiteRequest) -> ShownRun:
         run_id = request.id("run")
         if run_id is None:
@@ -165,10 +161,6 @@ class JobPages:
     async def _view(self, request: SiteRequest, found: ShownRun, forms: ShownForms) -> View:
         values = {"found": found, "author": await self._audit.name_of(found.run.actor_id), "forms": forms}
         return admin_view(request, "job.html", found.name, values, crumbs=((PATH, "Jobs"),))
-
-    async def _show_export(self, request: SiteRequest) -> Response:
-        found = await self._load_export(request)
-        return await self._view_export(request, found, await self._export_forms.shown(request, found))
 
     async def _load_export(self, request: SiteRequest) -> ShownExport:
         return await self._named(await self._exports.one(staff_actor(request), request.id("user") or 0))

@@ -39,17 +39,13 @@ class WebhookPages:
         """Return the pages and the forms of the acts."""
         return [
             staff_page(PATH, self._list, RIGHT),
-            staff_page(f"{PATH}/{{webhook}}", self._show, RIGHT),
+            staff_page(f"{PATH}/{{webhook}}", self._forms.page, RIGHT),
             *self._forms.pages(),
         ]
 
     async def _list(self, request: SiteRequest) -> Response:
         found = await self._editor.states(staff_actor(request))
         return admin_view(request, "webhooks.html", "Webhooks", {"webhooks": found})
-
-    async def _show(self, request: SiteRequest) -> Response:
-        found = await self._load(request)
-        return await self._view(request, found, await self._forms.shown(request, found))
 
     async def _load(self, request: SiteRequest) -> WebhookState:
         webhook_id = request.id("webhook")
