@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import bindparam, func, insert, select, update
 
 from kiai.errors import Conflict, NotFound
-from kiai.storage.port import Command, Database, Query, RowReader, Transaction, columns_for, scalar
+from kiai.storage.port import Command, Database, Query, RowReader, Transaction, columns_for, new_values, scalar
 from kiai.storage.tables import site_texts
 
 NEWS: Final = "news"
@@ -89,17 +89,9 @@ _ADD = Query(
 _SET = Command(
     update(site_texts)
     .where(site_texts.c.id == bindparam("text_id"))
-    .values(
-        title=bindparam("new_title"),
-        text=bindparam("new_text"),
-        published_at_ms=bindparam("at_ms"),
-        withdrawn=bindparam("is_withdrawn"),
-        changed_at_ms=bindparam("now_ms"),
-    )
+    .values(new_values("title", "text", "published_at_ms", "withdrawn", "changed_at_ms"))
 )
-_SET_STAMP = Command(
-    update(site_texts).where(site_texts.c.id == bindparam("text_id")).values(stamp=bindparam("new_stamp"))
-)
+_SET_STAMP = Command(update(site_texts).where(site_texts.c.id == bindparam("text_id")).values(new_values("stamp")))
 
 
 class StoredTexts:
@@ -163,9 +155,9 @@ class StoredTexts:
             text_id=text.id,
             new_title=text.title,
             new_text=text.text,
-            at_ms=text.published_at_ms,
-            is_withdrawn=text.withdrawn,
-            now_ms=now_ms,
+            new_published_at_ms=text.published_at_ms,
+            new_withdrawn=text.withdrawn,
+            new_changed_at_ms=now_ms,
         )
 
     async def stamp(self, tx: Transaction, text_id: int, audit_id: int) -> None:

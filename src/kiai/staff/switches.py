@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import bindparam, select, update
 
 from kiai.clock import Clock
-from kiai.storage.port import Command, Database, Query, Transaction
+from kiai.storage.port import Command, Database, Query, Transaction, new_values
 from kiai.storage.tables import switches
 
 RELOAD_EVERY_S: Final = 1.0
@@ -46,12 +46,7 @@ _LOCK = Query(
 _SET = Command(
     update(switches)
     .where(switches.c.name == bindparam("switch"))
-    .values(
-        value=bindparam("new_value"),
-        changed_at_ms=bindparam("at_ms"),
-        ends_at_ms=bindparam("until_ms"),
-        reason=bindparam("because"),
-    )
+    .values(new_values("value", "changed_at_ms", "ends_at_ms", "reason"))
 )
 
 
@@ -68,9 +63,9 @@ async def store(tx: Transaction, switch: Switch) -> None:
         _SET,
         switch=switch.name,
         new_value=switch.value,
-        at_ms=switch.changed_at_ms,
-        until_ms=switch.ends_at_ms,
-        because=switch.reason,
+        new_changed_at_ms=switch.changed_at_ms,
+        new_ends_at_ms=switch.ends_at_ms,
+        new_reason=switch.reason,
     )
 
 

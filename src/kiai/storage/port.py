@@ -19,6 +19,7 @@ from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
+from sqlalchemy import BindParameter, bindparam
 from sqlalchemy.sql import Executable
 
 from kiai.errors import KiaiError
@@ -284,3 +285,11 @@ class Database(RowReader, Protocol):
 def columns_for(struct: type[msgspec.Struct], table: Any) -> list[Any]:
     """Return the columns of `table` with the names of the Struct's fields, in the order of the fields."""
     return [table.c[name] for name in struct.__struct_fields__]
+
+
+def new_values(*columns: str) -> dict[str, BindParameter[Any]]:
+    """Return the values of an UPDATE of these columns. The parameter of a column is `new_` and its name.
+
+    SQLAlchemy reserves the names of the columns themselves in an UPDATE.
+    """
+    return {name: bindparam(f"new_{name}") for name in columns}
