@@ -82,6 +82,20 @@ def test_back_up_under_load_restores_to_a_consistent_server(server: Server, tmp_
         restored.kill()
 
 
+def test_backup_by_a_command_is_among_the_runs_of_jobs_with_its_failure(server: Server, tmp_path: Path) -> None:
+    cli(server.data, "backup", str(tmp_path / "copy"))
+    refused = run_kiai(server.data, "backup", str(tmp_path / "copy"))
+    assert refused.returncode == 1
+
+    runs = cli(server.data, "jobs", "list")["runs"]
+
+    runs = [run for run in runs if run["job"] == "backup-command"][:2]
+    found = [(run["job"], run["state"], run["lines"]) for run in runs]
+    assert [(kind, state) for kind, state, _ in found] == [("backup-command", "failed"), ("backup-command", "done")]
+    assert found[1][2] == [f"Written to {tmp_path / 'copy'}."]
+    assert str(tmp_path / "copy") in " ".join(found[0][2])
+
+
 def test_killed_back_up_leaves_no_back_up(server: Server, tmp_path: Path) -> None:
     for number in range(300):
         (server.data / "files" / "replays" / f"{number % 256:02x}").mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """The commands `kiai backup`, `kiai backups`, `kiai backup-key` and `kiai restore`."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,10 +18,12 @@ from kiai.cli.common import (
     settings_of,
     with_services,
 )
-from kiai.errors import Invalid, Refused, Unavailable
+from kiai.errors import Invalid, KiaiError, Refused, Unavailable
 from kiai.server_settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from kiai.app import Services
     from kiai.staff.backup_folder import BackupFolder
     from kiai.staff.backup_model import Manifest
@@ -53,7 +56,8 @@ def backup(
 
         target, key = folder.absolute(), open_key(services.settings.backup_key_file)
         place = open_place(str(target.parent))
-        return await back_up(services.settings, services.stores.files, services.clock, place, target.name, key=key)
+        async with _recorded(services, target):
+            return await back_up(services.settings, services.stores.files, services.clock, place, target.name, key=key)
 
     def settings() -> Settings:
         from kiai.backup_stores import check_outside
@@ -70,6 +74,23 @@ def backup(
         msgspec.to_builtins(manifest),
         f"Backed up schema {manifest.schema} and {pluralized(manifest.files, 'file')} ({manifest.bytes / 1e6:.1f} MB).",
     )
+
+
+@contextlib.asynccontextmanager
+async def _recorded(services: "Services", target: Path) -> "AsyncIterator[None]":
+    """Record the backup that the block makes, or its failure, among the runs that `/admin/jobs` shows."""
+    from kiai.staff.audit import OPERATOR
+    from kiai.staff.backup_runs import COMMAND_KIND
+    from kiai.staff.job_runs import JobState
+
+    desk, started_at_ms = services.community.job_desk, services.clock.now_ms()
+    try:
+        yield
+    except KiaiError as error:
+        with contextlib.suppress(KiaiError):  # the command reports the first error
+            await desk.record(OPERATOR, COMMAND_KIND, started_at_ms, JobState.FAILED, f"{error}.")
+        raise
+    await desk.record(OPERATOR, COMMAND_KIND, started_at_ms, JobState.DONE, f"Written to {target}.")
 
 
 def restore(

@@ -20,6 +20,8 @@ from kiai.staff.backups import Progress
 from kiai.staff.job_runs import CheckedStart, JobDesk, JobKind, JobProgress, JobRun, JobState
 
 KIND: Final = "backup"
+COMMAND_KIND: Final = "backup-command"
+"""The kind of the runs that `kiai backup` records. They are elsewhere, so they do not count for `backup_every`."""
 CHECK_EVERY_S: Final = 60.0
 RETRY_MS: Final = 3_600_000
 """Time after a failed or cancelled run in which none starts by itself: a full disk is not written all the time."""

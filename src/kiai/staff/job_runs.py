@@ -219,6 +219,27 @@ _FINISH = Command(
         lines=bindparam("last_lines"),
     )
 )
+_RECORD = Query(
+    insert(job_runs)
+    .values(
+        {
+            name: bindparam(name)
+            for name in (
+                "kind",
+                "state",
+                "actor_id",
+                "source",
+                "requested_at_ms",
+                "started_at_ms",
+                "ended_at_ms",
+                "lines",
+            )
+        }
+        | {"params": "{}"}
+    )
+    .returning(job_runs.c.id),
+    scalar,
+)
 _IS_CANCELLED = Query(select(job_runs.c.cancelled).where(_this), scalar)
 _TRIM = Command(
     delete(job_runs).where(job_runs.c.id <= bindparam("up_to"), job_runs.c.state >= int(JobState.DONE)),
@@ -301,6 +322,27 @@ class JobDesk:
             return int(run_id)
 
         return await self._authority.transaction(Requirement(actor, kind.permission), body)
+
+    async def record(self, actor: Actor, kind_name: str, started_at_ms: int, state: JobState, text: str) -> None:
+        """Store a run that a command has carried out itself and that has ended now. No audit row is written."""
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction) -> None:
+            run_id = await tx.one(
+                _RECORD,
+                kind=kind_name,
+                state=int(state),
+                actor_id=actor.user_id,
+                source=actor.source,
+                requested_at_ms=started_at_ms,
+                started_at_ms=started_at_ms,
+                ended_at_ms=now,
+                lines=" ".join(text.split())[:LINE_MAX],
+            )
+            assert run_id is not None
+            await tx.run(_TRIM, up_to=run_id - KEPT)
+
+        await self._authority.transaction(Requirement(actor, PERMISSION), body)
 
     async def cancel(self, actor: Actor, run_id: int, reason: str = "") -> JobRun:
         """Cancel a run, and return it as it was. The worker of a running one ends it within about a second.

@@ -54,6 +54,22 @@ def test_backup_is_started_and_lands_in_the_folder_of_the_setting(world: World) 
     assert run.stat("done") == run.stat("total") == str(manifest["files"])
 
 
+def test_rehearsal_is_started_and_restores_the_newest_backup(world: World) -> None:
+    without_runs(world)
+    browser = world.browser(DEVELOPER)
+    confirmed(browser.get(PATH).form("Back up").fill(Reason="for the rehearsal"))
+    backup = lines(ended(browser))[0].removeprefix("Writing ").removesuffix(".")
+    without_runs(world)
+
+    page = confirmed(browser.get(PATH).form("Rehearse now").fill(Reason="before the season"))
+    assert page.message == "The rehearsal is queued."
+    run = ended(browser)
+
+    assert state(run) == "done", lines(run)
+    assert lines(run)[0] == f"Restoring {backup}."
+    assert "before the season" in run.one("main").text()
+
+
 def test_import_reads_the_folder_of_the_data_folder_and_needs_it(world: World) -> None:
     without_runs(world)
     folder = Path(world.server.data, "import")

@@ -77,6 +77,7 @@ CASES = {
         an_export,
     ),
     f"{PATH}/recalc": Case("recalc", DEVELOPER, to_start("Recalculate pp", Map="900001"), without_runs, new_run),
+    f"{PATH}/rehearsal": Case("job_start", DEVELOPER, to_start("Rehearse now"), without_runs, new_run),
     f"{PATH}/backup": Case("job_start", DEVELOPER, to_start("Back up"), without_runs, new_run),
     f"{PATH}/import": Case("job_start", DEVELOPER, to_start("Import maps", Status="loved"), without_runs, new_run),
     f"{PATH}/refresh": Case("job_start", DEVELOPER, to_start("Refresh from upstream"), without_runs, new_run),

@@ -14,6 +14,7 @@ from kiai.own_account.exports import Export
 from kiai.own_account.exports_by_staff import ExportsByStaff
 from kiai.staff import Actor
 from kiai.staff.audit_reading import AuditReading
+from kiai.staff.backup_runs import COMMAND_KIND
 from kiai.staff.job_runs import PARAMETER_MAX, PERMISSION, TARGET_KIND, JobDesk, JobRun
 from kiai.staff.map_jobs import STATUSES
 from kiai.staff.recalculations import PERMISSION as RECALCULATES
@@ -22,6 +23,7 @@ PATH: Final = "/admin/jobs"
 WORDS: Final = {
     "recalc": "Recalculation",
     "backup": "Backup",
+    COMMAND_KIND: "Backup by a command",
     "rehearsal": "Rehearsal of a restore",
     "import": "Import",
     "refresh": "Refresh",
@@ -182,6 +184,9 @@ class JobPages:
             Act("backup", "Back up", PERMISSION, "The backup is queued.",
                 "The database and all files are copied into a new folder, see the setting backup_to.",
                 self._starting("backup")),
+            Act("rehearsal", "Rehearse now", PERMISSION, "The rehearsal is queued.",
+                "The newest good backup is restored into a temporary place, checked and removed. The disk needs space "
+                "for 1.2 times its size.", self._starting("rehearsal")),
             Act("import", "Import maps", PERMISSION, "The import is queued.",
                 "All .osz, .olz and .osu files in the folder import of the data folder are imported. Known maps are "
                 "updated.", self._starting("import"), (STATUS, REASON)),
