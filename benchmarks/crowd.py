@@ -32,6 +32,7 @@ from tests.wire.submitting import BUILD, OSU, SUBMIT, Played, multipart, passwor
 
 from benchmarks.__main__ import cpu_s, free_port, mapped_mb, pinned, process, rss_mb
 from benchmarks.http_client import request
+from benchmarks.nginx import nginx_before
 from kiai.app import open_services
 from kiai.beatmaps.model import MapStatus
 from kiai.faces.bancho.packets import ChangeAction, ClientPacket
@@ -64,17 +65,20 @@ def main() -> int:
     parser.add_argument("players", nargs="?", type=int, default=PLAYERS, help="players online, default %(default)s")
     parser.add_argument("--seconds", type=float, default=30.0, help="duration of the measurement, default %(default)s")
     parser.add_argument("--tls", action="store_true", help="connect with TLS to a server with `--tls self`")
+    parser.add_argument("--nginx", action="store_true", help="connect with TLS to nginx, which asks the server")
     parser.add_argument("--json", metavar="FILE", help="also write the figures to this file")
     options = parser.parse_args()
     random.seed(1)
-    found = run(options.players, options.seconds, tls=options.tls)
+    found = run(options.players, options.seconds, tls=options.tls, through_nginx=options.nginx)
     if options.json:
         Path(options.json).write_text(json.dumps(found, indent=2))
     return report(found)
 
 
-def run(players: int, seconds: float, *, tls: bool) -> dict[str, Any]:
+def run(players: int, seconds: float, *, tls: bool, through_nginx: bool) -> dict[str, Any]:
     """Return the figures of a crowd against a server of its own."""
+    if tls and through_nginx:
+        raise SystemExit("--tls and --nginx are two ways to have TLS; choose one")
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         asyncio.run(prepare(data))
@@ -91,12 +95,16 @@ def run(players: int, seconds: float, *, tls: bool) -> dict[str, Any]:
         with process(command, port, settings) as (server, _):
             if (pin := pinned(1)) is not None:
                 pin()
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                return runner.run(measure(Crowd(port, players, tls=tls), server.pid, seconds))
+            with contextlib.ExitStack() as stack, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                nginx = None
+                if through_nginx:
+                    port, nginx = stack.enter_context(nginx_before(port, Path(folder)))
+                crowd = Crowd(port, players, tls=tls or through_nginx)
+                return runner.run(measure(crowd, server.pid, seconds, nginx))
 
 
-async def measure(crowd: "Crowd", pid: int, seconds: float) -> dict[str, Any]:
-    """Log everybody in, measure, and ask the server how many are online."""
+async def measure(crowd: "Crowd", pid: int, seconds: float, nginx: int | None) -> dict[str, Any]:
+    """Log everybody in, measure, and ask the server how many are online. `nginx` is its process in front."""
     warm_up, measured = Load.of(crowd.players, SETTLE_S), Load.of(crowd.players, seconds, first=crowd.players)
     before_mb, began, before_s = rss_mb(pid) - mapped_mb(pid), time.perf_counter(), cpu_s(pid)
     await crowd.log_in()
@@ -104,8 +112,11 @@ async def measure(crowd: "Crowd", pid: int, seconds: float) -> dict[str, Any]:
     await crowd.live(SETTLE_S, warm_up)  # the news of the logins are delivered, and the processes for plays start
     crowd.times.clear()
     online_mb, before_s, began = rss_mb(pid) - mapped_mb(pid), cpu_s(pid), time.perf_counter()
+    nginx_s = 0.0 if nginx is None else cpu_s(nginx)
     await crowd.live(seconds, measured)
-    busy = (cpu_s(pid) - before_s) / (time.perf_counter() - began)
+    took_measured_s = time.perf_counter() - began
+    busy = (cpu_s(pid) - before_s) / took_measured_s
+    of_nginx = {} if nginx is None else {"busy": (cpu_s(nginx) - nginx_s) / took_measured_s, "mb": rss_mb(nginx)}
     online = await crowd.online()
     await crowd.stop()
     return {
@@ -116,6 +127,7 @@ async def measure(crowd: "Crowd", pid: int, seconds: float) -> dict[str, Any]:
         "online_mb": online_mb,
         "after_mb": rss_mb(pid) - mapped_mb(pid),
         "busy": busy,
+        "nginx": of_nginx,
         "online": online,
         "faults": dict(crowd.faults),
         "kinds": {kind: figures(times, seconds) for kind, times in crowd.times.items()},
@@ -378,6 +390,8 @@ def report(found: dict[str, Any]) -> int:
         f"memory without mapped files: {found['start_mb']:.0f} MB at start, {found['online_mb']:.0f} MB with everybody "
         f"online ({each_kb:.1f} KB each), {found['after_mb']:.0f} MB at the end"
     )
+    if found["nginx"]:
+        console.print(f"nginx: {100 * found['nginx']['busy']:.0f} % of a core, {found['nginx']['mb']:.0f} MB")
     missed = [f"{count} x {fault}" for fault, count in found["faults"].items()]
     if found["online"] != found["players"]:
         missed.append(f"{found['online']} of {found['players']} players online at the end")

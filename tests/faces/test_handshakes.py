@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
 import trustme
 import uvicorn
 import uvloop
@@ -14,17 +15,35 @@ from tests.patience import Deadline, patiently
 from kiai.faces.guard import guarded_protocol
 from kiai.faces.guard_limits import GuardLimits
 from kiai.faces.handshakes import TlsListener
+from kiai.faces.single_write import TLS_PIECE
 
 BACKLOG = 100
 
 
 WHOLE = bytes(range(256)) * (32 * 1024)  # more than the buffers of the system take
+LOGIN = WHOLE[: 40 * 1024]  # less than is copied behind a head
 
 
 async def answer(scope: Any, receive: Any, send: Any) -> None:
-    body = WHOLE if scope["path"] == "/whole" else b"ok"
+    body = {"/whole": WHOLE, "/login": LOGIN}.get(scope["path"], b"ok")
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
+
+
+class Recorded:
+    """A transport that records the sizes of its writes."""
+
+    def __init__(self, transport: Any, sizes: list[int]) -> None:
+        self._transport = transport
+        self._sizes = sizes
+
+    def write(self, data: bytes) -> None:
+        """Record and write."""
+        self._sizes.append(len(data))
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class Served:
@@ -35,7 +54,13 @@ class Served:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("localhost").configure_cert(self._context)
         self.trusting = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
-        protocol = guarded_protocol(limits)
+        self.written: list[int] = []
+        written, guarded = self.written, guarded_protocol(limits)
+
+        class protocol(guarded):  # type: ignore[misc, valid-type]
+            def connection_made(self, transport: Any) -> None:
+                super().connection_made(Recorded(transport, written))
+
         self.ledger = protocol.ledger
         self.opened: list[socket.socket] = []
         config = uvicorn.Config(answer, http=protocol, ws="none", lifespan="off", log_config=None)
@@ -212,7 +237,7 @@ def test_many_connections_at_once_are_served() -> None:
         assert {task.result() for task in tasks} == {b"200"}
         await until(lambda: served.ledger.connections == 0)
 
-    serve(GuardLimits(), work)
+    serve(GuardLimits(handshake_s=patiently(30)), work)
 
 
 def test_unread_answers_take_bounded_memory_with_tls_as_well() -> None:
@@ -245,5 +270,22 @@ def test_large_answer_is_whole_with_tls() -> None:
 
         assert head.startswith(b"HTTP/1.1 200")
         assert body == WHOLE
+
+    serve(GuardLimits(), work)
+
+
+@pytest.mark.parametrize(("path", "body"), [("/login", LOGIN), ("/whole", WHOLE)])
+def test_no_write_with_tls_is_large_because_its_buffer_stays(path: str, body: bytes) -> None:
+    async def work(served: Served) -> None:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", served.port, ssl=served.trusting, server_hostname="localhost"
+        )
+        writer.write(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode())
+        await reader.readuntil(b"\r\n\r\n")
+        assert await reader.readexactly(len(body)) == body
+        writer.close()
+
+        assert sum(served.written) > len(body)
+        assert max(served.written) <= TLS_PIECE
 
     serve(GuardLimits(), work)
