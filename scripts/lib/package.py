@@ -20,6 +20,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from kiai.version import VERSION
+
 ROOT: Final = Path(__file__).parents[2]
 DIST: Final = ROOT / "dist"
 UV: Final = str(Path(sys.executable).with_name("uv"))
@@ -64,6 +66,9 @@ def build() -> Path:
     with tempfile.TemporaryDirectory() as folder:
         run(UV, "build", "--quiet", "--wheel", *constraints, "--out-dir", folder, str(ROOT))
         [built] = Path(folder).glob("*.whl")
+        version = built.name.split("-")[1]
+        if version.split(".d2")[0] != VERSION:  # `.d` and the date mark changes that are not committed
+            raise Failed(f"the wheel has the version {version}, the checkout {VERSION}; commit all changes first")
         DIST.mkdir(exist_ok=True)
         return Path(shutil.move(built, DIST / built.name))
 

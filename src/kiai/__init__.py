@@ -1,3 +1,1 @@
 """kiai: an osu! private server."""
-
-__version__ = "0.1.0"

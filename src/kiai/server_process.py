@@ -32,7 +32,7 @@ import msgspec
 import uvicorn
 import uvloop
 
-from kiai import __version__, logs
+from kiai import logs
 from kiai.app import Services, open_services
 from kiai.clock import SystemClock
 from kiai.errors import KiaiError, Refused, Unavailable
@@ -73,6 +73,7 @@ from kiai.stores import check_database, lock_data_folder, make_data_folder
 from kiai.supervisor import Supervisor
 from kiai.tls.folder import TlsFolder
 from kiai.tls.plan import plan_of
+from kiai.version import VERSION
 
 if TYPE_CHECKING:
     from kiai.tls.serving import ServedCertificate
@@ -248,7 +249,7 @@ async def _announce_claim(services: Services) -> None:
 async def _announce_start(services: Services) -> None:
     """Tell webhooks that the server runs. With several workers the supervisor calls this, and a worker delivers."""
     with contextlib.suppress(KiaiError):  # a server starts without its webhooks
-        await services.community.webhooks.announce("server_start", {"version": __version__})
+        await services.community.webhooks.announce("server_start", {"version": VERSION})
 
 
 async def _announce_stop(services: Services) -> None:

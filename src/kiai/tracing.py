@@ -19,10 +19,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
-from kiai import __version__
 from kiai.errors import Refused, Unavailable
 from kiai.logs import Outage
 from kiai.measuring import Timings
+from kiai.version import VERSION
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -91,7 +91,7 @@ class Tracing:
 
         self._provider = provider
         self._ratio = ratio
-        self._tracer = provider.get_tracer("kiai", __version__)
+        self._tracer = provider.get_tracer("kiai", VERSION)
         self._server, self._failed, self._within = SpanKind.SERVER, Status(StatusCode.ERROR), set_span_in_context
 
     def app(self, front: App) -> App:
@@ -170,7 +170,7 @@ def open_tracing(endpoint: str, ratio: float) -> Tracing:
     url = endpoint if urlsplit(endpoint).path.strip("/") else endpoint.rstrip("/") + PATH
     resource = {
         "service.name": "kiai",
-        "service.version": __version__,
+        "service.version": VERSION,
         "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
     }
     provider = TracerProvider(resource=Resource(resource), sampler=ALWAYS_ON, shutdown_on_exit=False)

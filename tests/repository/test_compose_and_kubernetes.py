@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from kiai import __version__
 from kiai.settings import load_without_file
+from kiai.version import NEWEST_RELEASE
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in sorted(ROOT.glob("deploy/compose/*.yml"))}
@@ -21,7 +21,7 @@ KUBERNETES = {
 }
 SERVICES = {f"{name}: {service}": one for name, file in COMPOSE.items() for service, one in file["services"].items()}
 BUILT = {name: one for name, one in SERVICES.items() if "build" in one}
-OURS = f"kiai:{__version__}"
+OURS = f"kiai:{NEWEST_RELEASE}"
 DEPLOYMENT = KUBERNETES["kiai.yml: Deployment"]
 POD = DEPLOYMENT["spec"]["template"]["spec"]
 CONTAINERS = [*POD["initContainers"], *POD["containers"]]

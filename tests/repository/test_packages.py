@@ -77,9 +77,12 @@ def test_the_server_imports_only_what_the_package_requires() -> None:
     assert foreign == []
 
 
-def test_the_tool_that_builds_the_wheel_is_pinned() -> None:
-    [pinned] = CONFIGURATION["build-system"]["requires"]
+def test_the_tools_that_build_the_wheel_are_pinned() -> None:
+    pinned = CONFIGURATION["build-system"]["requires"]
 
-    assert re.fullmatch(r"hatchling==[0-9.]+", pinned)
-    assert (ROOT / "requirements/build.in").read_text("utf-8").split() == [pinned]
-    assert re.search(rf"(?m)^{re.escape(pinned)} ", (ROOT / "requirements/build.lock").read_text("utf-8"))
+    assert [one.partition("==")[0] for one in pinned] == ["hatchling", "hatch-vcs"]
+    assert (ROOT / "requirements/build.in").read_text("utf-8").split() == pinned
+    lock = (ROOT / "requirements/build.lock").read_text("utf-8")
+    for one in pinned:
+        assert re.fullmatch(r"[a-z-]+==[0-9.]+", one)
+        assert re.search(rf"(?m)^{re.escape(one)} ", lock)

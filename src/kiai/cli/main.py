@@ -7,8 +7,6 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
-from kiai import __version__
-
 MODULES: Final = {
     "serve": "serve:serve",
     "init": "init:init",
@@ -97,7 +95,9 @@ app = typer.Typer(
 
 def _print_version(requested: bool) -> None:
     if requested:
-        print(f"kiai {__version__}")
+        from kiai.version import VERSION  # PERF: in a checkout it starts git, which other commands do not need
+
+        print(f"kiai {VERSION}")
         raise typer.Exit
 
 

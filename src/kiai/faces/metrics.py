@@ -20,9 +20,9 @@ import msgspec
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from kiai import __version__
 from kiai.measuring import CALL_BUCKETS_S, PoolUsage, Timings
 from kiai.shared_memory import SharedMemory
+from kiai.version import VERSION
 
 BUCKETS_MS: Final = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 5_000)
 LAG_EVERY_S: Final = 0.25
@@ -199,7 +199,7 @@ class Metrics:
         )
         self.gauge("rss_bytes", "Resident memory.", rss_bytes)
         self.gauge("workers", "Running worker processes.", lambda: 1)
-        self.gauges("build_info", "The running version.", "version", lambda: {__version__: 1}, Aggregation.MAX)
+        self.gauges("build_info", "The running version.", "version", lambda: {VERSION: 1}, Aggregation.MAX)
         for name, (about, kind, across) in PROCESS.items():
             self._add(_Family(name, about, (), kind, self._process.reader(name), across))
 

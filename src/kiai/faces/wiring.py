@@ -7,7 +7,6 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kiai import __version__
 from kiai.beatmaps.info import MapInfos
 from kiai.clans import ClanDirectory
 from kiai.faces.admin_wiring import build_admin_pages
@@ -155,6 +154,7 @@ from kiai.staff.clients import Clients
 from kiai.staff.match_acts import MatchActs
 from kiai.staff.pool_acts import PoolActs
 from kiai.staff.status_history import StatusHistory
+from kiai.version import VERSION
 
 if TYPE_CHECKING:
     from kiai.app import Services
@@ -357,7 +357,7 @@ def build_irc(services: "Services") -> IrcGateway | None:
         history_lines=settings.irc_history,
     )
     login = IrcLogin(
-        lambda: WelcomeTexts(settings.title, live.current.welcome, __version__),
+        lambda: WelcomeTexts(settings.title, live.current.welcome, VERSION),
         hub,
         channels,
         passwords=services.site.irc_passwords,
@@ -378,7 +378,7 @@ def build_irc(services: "Services") -> IrcGateway | None:
         realtime,
         clock,
         bot_name=settings.bot_name,
-        version=__version__,
+        version=VERSION,
         online_count=services.live.online.public.count,
     )
     chain, key = settings.irc_tls_cert, settings.irc_tls_key

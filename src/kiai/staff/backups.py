@@ -17,7 +17,6 @@ from typing import Final
 
 import msgspec
 
-from kiai import __version__
 from kiai.clock import Clock
 from kiai.errors import KiaiError, Refused, Unavailable
 from kiai.files.places import BackupPlace
@@ -39,6 +38,7 @@ from kiai.staff.backup_model import (
 )
 from kiai.staff.backup_reading import BackupReader
 from kiai.staff.backup_retention import NextBackup
+from kiai.version import VERSION
 
 AT_ONCE: Final = 16  # files in memory at a time
 LISTED_AT_ONCE: Final = 1_000
@@ -297,7 +297,7 @@ class BackupWriter:
         listed = self._upload(LIST, self._list)
         manifest = Manifest(
             FORMAT,
-            __version__,
+            VERSION,
             self._source.schema,
             self._source.engine,
             self._made_at,

@@ -12,7 +12,6 @@ from typing import Final
 
 import msgspec
 
-from kiai import __version__
 from kiai.clock import Clock
 from kiai.logs import get_logger
 from kiai.measuring import PoolUsage
@@ -25,6 +24,7 @@ from kiai.staff.doctor import Diagnosis
 from kiai.storage.outbox import Outbox
 from kiai.storage.port import Database
 from kiai.uptime import Uptime, share_of
+from kiai.version import VERSION
 from kiai.webhooks import Webhooks
 
 PERMISSION: Final = "server.health"
@@ -180,7 +180,7 @@ class ServerHealth:
             self._read_queues(now),
             asyncio.to_thread(self._read_folders, now),
         )
-        versions = {"kiai": __version__, "schema": schema or "", "python": platform.python_version()}
+        versions = {"kiai": VERSION, "schema": schema or "", "python": platform.python_version()}
         versions |= _package_versions()
         return HealthReport(
             parts=[ServerPart(name, state) for name, state in parts.items()],

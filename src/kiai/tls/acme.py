@@ -20,12 +20,12 @@ from josepy.jwa import ES256
 from josepy.jwk import JWKEC
 from josepy.util import ComparableECKey
 
-from kiai import __version__
 from kiai.errors import KiaiError, Unavailable
 from kiai.tls.certificate import check_key, check_time, parse_chain
 from kiai.tls.folder import TlsFolder
 from kiai.tls.names import missing_names, server_names
 from kiai.tls.plan import HOOK_S, TlsPlan
+from kiai.version import VERSION
 
 REQUEST_S: Final = 30
 SHOWN_MAX: Final = 300  # characters of a text of the authority or the hook
@@ -124,7 +124,7 @@ def _open_account(plan: TlsPlan, folder: TlsFolder) -> client.ClientV2:
     """Return a client with the stored account, or with a new one that is then stored."""
     account = _stored_account(plan, folder)
     key = JWKEC.from_json(account.key) if account else _new_account_key()
-    network = client.ClientNetwork(key, alg=ES256, user_agent=f"kiai/{__version__}", timeout=REQUEST_S)
+    network = client.ClientNetwork(key, alg=ES256, user_agent=f"kiai/{VERSION}", timeout=REQUEST_S)
     if plan.authority_pem:
         # `requests` accepts the path of a file, which the type of the library does not say.
         network.verify_ssl = plan.authority_pem  # type: ignore[assignment]

@@ -13,8 +13,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from kiai import __version__
 from kiai.errors import Invalid, Refused, Unavailable
+from kiai.version import VERSION
 from kiai.webhooks.addresses import host_of, is_public_text
 from kiai.webhooks.model import WEBHOOKS_MAX, Answer, asked_wait_s
 
@@ -159,7 +159,7 @@ class Sender:
                 original.copy_with(host=address),
                 headers={
                     "Host": original.netloc.decode("ascii"),
-                    "User-Agent": f"kiai/{__version__}",
+                    "User-Agent": f"kiai/{VERSION}",
                     "Accept-Encoding": "identity",
                     "Connection": "close",
                     **headers,

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import msgspec
 
-from kiai import __version__
 from kiai.faces.api.examples import Example, Examples
 from kiai.faces.api.operation import BinaryReply, Operation, StreamReply
 from kiai.faces.api.params import allowed_words, query_schema
 from kiai.faces.api.replies import Failure
+from kiai.version import VERSION
 
 REF: Final = "#/components/schemas/{name}"
 OCTETS: Final = "application/octet-stream"
@@ -138,7 +138,7 @@ def document(
         components.pop(name, None)
     return {
         "openapi": "3.1.0",
-        "info": {"title": f"{title}: public API", "version": __version__, "description": _DESCRIPTION},
+        "info": {"title": f"{title}: public API", "version": VERSION, "description": _DESCRIPTION},
         "paths": paths,
         "components": {
             "schemas": components,

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from kiai import __version__
 from kiai.chat.bot import BotCommand, CommandContext, CommandScope
 from kiai.chat.model import match_of
 from kiai.clock import Clock
@@ -10,6 +9,7 @@ from kiai.errors import NotFound
 from kiai.multiplayer.match import Match
 from kiai.osu.texts import chat_link
 from kiai.realtime.port import Realtime
+from kiai.version import VERSION
 
 
 class ServerCommands:
@@ -36,7 +36,7 @@ class ServerCommands:
         up_s = round(self._clock.monotonic() - self._started)
         days, hours, minutes = up_s // 86_400, up_s // 3_600 % 24, up_s // 60 % 60
         online = await self._online_count()
-        return (f"{self._title}, kiai {__version__}, up {days}d {hours}h {minutes}m, {online} players online.",)
+        return (f"{self._title}, kiai {VERSION}, up {days}d {hours}h {minutes}m, {online} players online.",)
 
     async def current(self, context: CommandContext) -> Sequence[str]:
         """`!current`."""

@@ -19,7 +19,6 @@ from urllib.parse import quote_plus
 import jinja2
 from markupsafe import Markup, escape
 
-from kiai import __version__
 from kiai.errors import Unavailable
 from kiai.faces.site.assets import FLAGS, Assets
 from kiai.faces.site.chart_drawing import chart_rows, columns, polyline, strain_area
@@ -31,6 +30,7 @@ from kiai.faces.site.template_code import SharedCode, TemplateGenerator, packed
 from kiai.logs import get_logger
 from kiai.osu.countries import COUNTRIES
 from kiai.process_pool import JobTimedOut, WorkerCrashed, WorkerPool
+from kiai.version import VERSION
 
 NO_VALUE: Final = "-"
 NO_COUNTRY: Final = "xx"
@@ -56,7 +56,7 @@ class Templates:
 
     def __init__(self, assets: Assets, site: Mapping[str, object]) -> None:
         self._assets = assets
-        self._site = {**site, "version": __version__, "languages": LANGUAGES}
+        self._site = {**site, "version": VERSION, "languages": LANGUAGES}
         folder = resources.files("kiai.faces.site").joinpath("templates")
         self._loader = jinja2.FunctionLoader(lambda name: _without_indent(folder.joinpath(name).read_text("utf-8")))
         self._folder = folder

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from kiai import __version__
 from kiai.accounts import Accounts
 from kiai.documents import Document, Documents
 from kiai.faces.api.operation import Caller, Operation
@@ -16,6 +15,7 @@ from kiai.faces.api.v2.paging import NoMeta, PageMeta, PageQuery, Success, get
 from kiai.scores.history import History
 from kiai.scores.medals import MEDALS
 from kiai.uptime import DAYS, OK, Uptime, UptimeDay, share_of
+from kiai.version import VERSION
 
 _SLUG_IN_PATH: Final[dict[str, Any]] = {
     "type": "string",
@@ -163,7 +163,7 @@ class ServerV2:
         states = await self._uptime.components.states()
         incidents = await self._documents.incidents()
         data = ServerStateData(
-            version=__version__,
+            version=VERSION,
             up_since=utc(self._uptime.started_at_ms),
             components=[ComponentData(name, state == OK) for name, state in states.items()],
             uptime=percent(share_of(days)),
