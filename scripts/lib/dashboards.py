@@ -512,6 +512,7 @@ DASHBOARDS: Final = [
                         [(of("kiai_webhooks_waiting"), "messages that wait"), (of("kiai_webhooks_parked"), "parked")],
                         width=6,
                     ),
+                    Panel("Newer release", [(of("kiai_upgrade_available"), "{{instance}}")], width=6, figure=True),
                 ],
             ),
         ],

@@ -60,6 +60,8 @@ from kiai.staff.maintenance import DRAIN_EVERY_S
 from kiai.staff.map_news import SAY_EVERY_S as MAP_NEWS_EVERY_S
 from kiai.staff.shutdown import CHECK_EVERY_S
 from kiai.staff.switches import RELOAD_EVERY_S
+from kiai.staff.upgrades import CHECK_EVERY_S as UPGRADES_EVERY_S
+from kiai.staff.upgrades import UpgradeCheck
 from kiai.storage.slow_statements import REPORT_EVERY_S
 from kiai.tracing import Tracing, open_tracing
 from kiai.uptime import SAMPLE_EVERY_S
@@ -279,6 +281,9 @@ class HttpServer:
             jobs.append(
                 PeriodicJob("due-rehearsals", REHEARSALS_EVERY_S, services.community.rehearsals.start_due, shared=True)
             )
+        if services.settings.upgrade_url is not None:
+            check = UpgradeCheck(services.settings.upgrade_url, services.settings.data, services.clock)
+            jobs.append(PeriodicJob("upgrade-check", UPGRADES_EVERY_S, check.run_due, shared=True))
         if services.site.entry.mailing.is_on:
             jobs.append(PeriodicJob("mail", 1.0, services.site.entry.mailing.deliver, shared=True))
         if services.refreshing is not None:

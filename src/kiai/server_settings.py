@@ -93,6 +93,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     backup_keep: str
     backup_key_file: Path | None
     backup_rehearse_every: str
+    upgrade_url: str | None
 
     # --- logs
     log: Literal["json", "text"]

@@ -286,6 +286,14 @@ class SettingsDeclaration(BaseSettings):
         example="7d",
     )
 
+    upgrade_url: Annotated[str, url_of("http", "https"), matching(r"[^@\s]{1,500}")] | None = _setting(
+        None,
+        "URL that tells the newest release of kiai, which the server asks once a day and `kiai upgrade-check` at once.",
+        allowed="a URL that begins with http:// or https://, without user and password",
+        shown_default="none; nobody is asked",
+        example="https://forge.example/api/v1/repos/kiai/kiai/releases/latest",
+    )
+
     # --- logs
     log: Literal["json", "text"] = _setting(
         "json", "Format of the log on stderr: one JSON object per line, or text for people.", example="text"

@@ -101,6 +101,7 @@ from kiai.staff import (
     nominations,
     shutdown,
     switches,
+    upgrades,
 )
 from kiai.staff import reports as staff_reports
 from kiai.storage import postgres, slow_statements, sqlite
@@ -423,6 +424,7 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     # Webhooks
     "webhooks": (webhooks.WEBHOOKS_MAX,),
     "messages that wait for one webhook": (webhooks.WAITING_MAX,),
+    "answer of `upgrade_url`": (upgrades.TOTAL_S, upgrades.ANSWER_MAX / MIB),
     "answer of a webhook": (webhook_sending.TOTAL_S, webhook_sending.BODY_MAX / KIB),
     "tries of a message": tuple(
         seconds / unit for seconds, unit in zip(webhooks.RETRY_AFTER_S, (1, 1, 60, 60, 3_600, 3_600), strict=True)

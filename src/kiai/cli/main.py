@@ -39,6 +39,7 @@ MODULES: Final = {
     "backup-key": "backups:backup_key",
     "restore": "backups:restore",
     "migrate": "maintenance:migrate",
+    "upgrade-check": "upgrade:upgrade_check",
 }
 """Command -> module and name of its function or app, in the order of `kiai --help`."""
 

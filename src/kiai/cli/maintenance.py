@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -146,6 +147,9 @@ def doctor(
         lines.append(
             f"{found.waiting} totals, maps and scores wait to be recomputed. This may resolve some of the problems."
         )
+    newer = _newer_release(settings_of(data, database=database).data)
+    if newer is not None:
+        lines.append(f"kiai {newer} is available.")
     if found.repaired:
         lines.insert(0, "Repaired. Remaining problems:" if found.problems else "Repaired.")
     out.result(
@@ -155,6 +159,7 @@ def doctor(
             "repaired": found.repaired,
             "waiting": found.waiting,
         }
+        | ({} if newer is None else {"upgrade": newer})
         | ({"checks": msgspec.to_builtins(checks)} if network else {}),
         *lines,
         *lines_of_checks,
@@ -163,6 +168,14 @@ def doctor(
     repair_succeeded = found.repaired and not any(problem.repairable for problem in found.problems)
     if (not found.ok and not repair_succeeded) or not all_ok(checks):
         raise typer.Exit(1)
+
+
+def _newer_release(data: Path) -> str | None:
+    """Return the release that the last look for one found, if it is newer than this version."""
+    from kiai.staff.upgrades import last_upgrade_check
+
+    last = last_upgrade_check(data)
+    return last.latest if last is not None and last.is_newer else None
 
 
 def _run_diagnosis(

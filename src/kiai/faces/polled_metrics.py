@@ -16,6 +16,7 @@ from kiai.realtime.port import Realtime
 from kiai.scores.reconciling import PendingWork, Reconciler
 from kiai.staff.backup_model import LastBackUp, last_back_up
 from kiai.staff.backup_rehearsals import LastRehearsal, last_rehearsal
+from kiai.staff.upgrades import LastUpgradeCheck, last_upgrade_check
 from kiai.storage.outbox import Backlog, Outbox
 
 
@@ -52,6 +53,7 @@ class PolledMetrics:
         self._free: dict[str, float] = {}
         self._back_up: LastBackUp | None = None
         self._rehearsal: LastRehearsal | None = None
+        self._upgrade: LastUpgradeCheck | None = None
         self._declare(metrics)
 
     def _declare(self, metrics: Metrics) -> None:
@@ -102,6 +104,12 @@ class PolledMetrics:
             lambda: None if self._rehearsal is None else self._rehearsal.at_ms / 1000,
             Aggregation.MAX,
         )
+        metrics.gauge(
+            "upgrade_available",
+            "1 if the last check found a release that is newer than this version, 0 if it found none.",
+            lambda: None if self._upgrade is None else self._upgrade.is_newer,
+            Aggregation.MAX,
+        )
 
     def _oldest_s(self) -> float | None:
         if self._backlog is None:
@@ -139,6 +147,7 @@ class PolledMetrics:
     def _poll_disks(self) -> None:
         self._back_up = last_back_up(self._data)
         self._rehearsal = last_rehearsal(self._data)
+        self._upgrade = last_upgrade_check(self._data)
         free: dict[str, float] = {}
         for name, folder in self._disks.items():
             try:
