@@ -1,10 +1,12 @@
 """Backups that copy only what is new: in a folder and in a bucket, plain and encrypted."""
 
 import asyncio
+import gzip
 import json
 import os
 import random
-from collections.abc import AsyncIterator
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from kiai.files.folder_place import FolderPlace
 from kiai.files.places import BackupPlace
 from kiai.files.port import StoredFile
 from kiai.files.store import FileStore
+from kiai.staff import backups
 from kiai.staff.backup_folder import BackupFolder
 from kiai.staff.backup_keys import BackupKey, make_key, read_key
 from kiai.staff.backup_model import FILES, LIST, MANIFEST, BackedUpFile, Manifest
@@ -315,6 +318,58 @@ def test_encrypted_backup_contains_nothing_in_the_clear(tmp_path: Path) -> None:
         assert b"frames" not in data
         assert b"the database" not in data
         assert b"replays/" not in data
+
+
+def test_long_list_is_compressed_and_read_like_a_plain_one(nightly: Nightly, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(200):
+        nightly.put(REPLAY.format(number), b"frames")
+    plain = nightly.back_up()
+    monkeypatch.setattr(backups, "COMPRESSED_FROM", 1)
+    nightly.put(REPLAY.format(200), b"new")
+
+    second = nightly.back_up()
+    nightly.delete(REPLAY.format(3))
+    third = nightly.back_up()
+
+    assert (plain.format, second.format, third.format) == (2, 3, 3)
+    assert (second.new_files, second.files, third.new_files, third.files) == (1, 201, 0, 200)
+    assert second.base == nightly.names()[0]
+    assert third.base == nightly.names()[1]
+    sizes = [nightly.place.size(f"{name}/{LIST}") or 0 for name in nightly.names()]
+    assert sizes[1] < sizes[0] / 1.5
+    nightly.check_all()
+    nightly.prune(last=1)
+    nightly.check_all()
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: data[:9] + b"\0" * 9 + data[18:]])
+def test_damaged_compressed_list_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[bytes], bytes]
+) -> None:
+    monkeypatch.setattr(backups, "COMPRESSED_FROM", 1)
+    nightly = Nightly(tmp_path, BucketPlace(MemoryStore(), "s3://bucket/kiai"), None)
+    nightly.put(REPLAY.format(1), b"frames")
+    nightly.back_up()
+    [name] = nightly.names()
+    path = f"{name}/{LIST}"
+    nightly.place.write(path, damage(nightly.place.read(path)))
+
+    with nightly.reader(name) as reader, pytest.raises(Refused, match="is damaged"):
+        list(reader.listed())
+
+
+def test_line_without_an_end_takes_little_memory(tmp_path: Path) -> None:
+    nightly = Nightly(tmp_path, BucketPlace(MemoryStore(), "s3://bucket/kiai"), None)
+    nightly.back_up()
+    [name] = nightly.names()
+    nightly.place.write(f"{name}/{LIST}", gzip.compress(b" " * (64 << 20)))
+
+    tracemalloc.start()
+    with nightly.reader(name) as reader, pytest.raises(Refused, match=r"line 1, is damaged"):
+        list(reader.listed())
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 8 << 20
 
 
 def test_list_cannot_name_a_place_outside(tmp_path: Path) -> None:

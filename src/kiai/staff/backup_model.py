@@ -14,8 +14,16 @@ FILES: Final = "files"
 DATA: Final = "data"
 LIST: Final = "files.jsonl"
 FORMAT: Final = 2
-FORMATS: Final = (1, FORMAT)
-"""The formats that this version reads. 1 has neither files of the data folder, nor encryption, nor shared files."""
+COMPRESSED_FORMAT: Final = 3
+FORMATS: Final = (1, FORMAT, COMPRESSED_FORMAT)
+"""The formats that this version reads. 1 has neither files of the data folder, nor encryption, nor shared files.
+
+In 3, the list is compressed with gzip. Short lists are not, so that earlier versions read the backup.
+"""
+COMPRESSED_FROM: Final = 1 << 20
+"""The size of a list in bytes from which it is compressed. Each backup has one, of 170 MB for a million files."""
+LINE_MAX: Final = 16_384
+"""The largest line of a list in bytes, so that a damaged list takes little memory."""
 DERIVED_PREFIXES: Final = ("thumbs/", "previews/", "cards/", "analyses/", "check")
 """Keys that are not backed up: a server creates these files again."""
 IMMUTABLE_PREFIXES: Final = ("replays/", "osu/")

@@ -1,9 +1,13 @@
 """Reads a backup: its manifest, its list, its files; and finds what is damaged. All functions block."""
 
 import contextlib
+import gzip
 import hashlib
+import itertools
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import Final, Self
 
@@ -13,10 +17,12 @@ from kiai.errors import Refused, Unavailable
 from kiai.files.places import BackupPlace, Missing
 from kiai.files.port import is_key
 from kiai.staff.backup_keys import SEALED, BackupKey
-from kiai.staff.backup_model import DATA, FILES, FORMATS, LIST, MANIFEST, BackedUpFile, Manifest
+from kiai.staff.backup_model import DATA, FILES, FORMATS, LINE_MAX, LIST, MANIFEST, BackedUpFile, Manifest
 from kiai.staff.backup_retention import time_of_name
 from kiai.storage.dumping import SQLITE_FILE, TABLES
 from kiai.storage.tables import metadata
+
+_GZIP: Final = b"\x1f\x8b"
 
 
 class BackupReader:
@@ -122,17 +128,26 @@ class BackupReader:
     def listed(self) -> Iterator[BackedUpFile]:
         """Yield the files in the list. Raises Refused at an invalid key, which could lead out of the store."""
         shown = self.place.shown_as(f"{self.name}/{LIST}")
-        with open(self._list_file(), "rb") as listing:
-            for number, line in enumerate(listing, 1):
+        with self._opened_list() as listing:
+            for number in itertools.count(1):
                 try:
+                    line = listing.readline(LINE_MAX)
+                    if not line:
+                        return
                     listed = msgspec.json.decode(line, type=BackedUpFile)
-                except msgspec.MsgspecError as error:
+                except (msgspec.MsgspecError, EOFError, zlib.error, gzip.BadGzipFile) as error:
                     raise Refused(f"{shown}, line {number}, is damaged: {error}") from error
                 if not is_key(listed.key):
                     raise Refused(f"{shown}, line {number}: {listed.key[:200]!r} is not a valid file name")
                 if listed.within and time_of_name(listed.within) is None:
                     raise Refused(f"{shown}, line {number}: {listed.within[:200]!r} is not the name of a backup")
                 yield listed
+
+    def _opened_list(self) -> gzip.GzipFile | BufferedReader:
+        path = self._list_file()
+        with open(path, "rb") as file:
+            is_compressed = file.read(len(_GZIP)) == _GZIP
+        return gzip.open(path, "rb") if is_compressed else open(path, "rb")
 
     def _list_file(self) -> Path:
         """Return a local file with the list. Of a bucket or with encryption, it is a copy that is made once."""

@@ -10,7 +10,9 @@ damaged one is found within some weeks and copied again.
 """
 
 import asyncio
+import gzip
 import hashlib
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -26,6 +28,8 @@ from kiai.logs import get_logger
 from kiai.staff.backup_index import ListIndex
 from kiai.staff.backup_keys import BackupKey
 from kiai.staff.backup_model import (
+    COMPRESSED_FORMAT,
+    COMPRESSED_FROM,
     DATA,
     DERIVED_PREFIXES,
     FILES,
@@ -42,6 +46,8 @@ from kiai.version import VERSION
 
 AT_ONCE: Final = 16  # files in memory at a time
 LISTED_AT_ONCE: Final = 1_000
+FAST: Final = 1  # of gzip: a higher level saves little, because a list is mostly checksums
+COPIED_AT_ONCE: Final = 1 << 20  # bytes
 UNCHANGED_MS: Final = 2_000
 """A file that was written later than this before the backup may change without a change of its time."""
 CHECKED_PARTS: Final = 30
@@ -283,6 +289,14 @@ class BackupWriter:
             self._bytes += one.size
             yield msgspec.json.encode(one) + b"\n"
 
+    def _compressed_list(self) -> Path:
+        """Compress the list, and remove the plain one."""
+        path = self._work / "list.gz"
+        with open(self._list, "rb") as plain, gzip.open(path, "wb", compresslevel=FAST) as compressed:
+            shutil.copyfileobj(plain, compressed, COPIED_AT_ONCE)
+        self._list.unlink()
+        return path
+
     def _new(self) -> Iterator[BackedUpFile]:
         with open(self._new_list, "rb") as listing:
             for line in listing:
@@ -294,9 +308,10 @@ class BackupWriter:
         data: tuple[BackedUpFile, ...],
         check_database: Callable[[Path], object] | None,
     ) -> Manifest:
-        listed = self._upload(LIST, self._list)
+        is_long = self._list.stat().st_size >= COMPRESSED_FROM
+        listed = self._upload(LIST, self._compressed_list() if is_long else self._list)
         manifest = Manifest(
-            FORMAT,
+            COMPRESSED_FORMAT if is_long else FORMAT,
             VERSION,
             self._source.schema,
             self._source.engine,
