@@ -1,7 +1,11 @@
 """`scripts/bench --cluster`: polls, boards and plays with one, two and four workers on PostgreSQL and Redis.
 
 Workers, load and both stores run on this machine. The figures show how the capacity grows with the number of workers,
-as far as there are processors, and the processor time of a request in each part.
+as far as there are processors, and the processor time of a request in each part. Time that the parts use without
+requests is measured before, in `idle ms/s`, and not counted.
+
+The scores of the plays are random: about a quarter of them are bests of their players, and one in twenty takes the
+first place of its map.
 """
 
 import argparse
@@ -10,9 +14,11 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -34,7 +40,11 @@ SESSIONS: Final = 100
 PLAYS: Final = 800
 WARM_UP_PLAYS: Final = 400
 WORKERS: Final = (1, 2, 4)
-SONGS: Final = [a_map(100 + n, objects=100, title=f"Song {n}") for n in range(8)]
+SONGS: Final = [a_map(100 + n, objects=100, title=f"Song {n}") for n in range(40)]
+"""With fewer maps, most plays would wait for others on the same map, as they never do on a server."""
+IDLE_S: Final = 3.0
+DELIVERED_S: Final = 2.0
+SETTLED_S: Final = 20.0  # after the start a worker compiles templates
 
 console = Console()
 
@@ -46,14 +56,15 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE", help="also write the figures to this file")
     options = parser.parse_args()
     table = Table(title=f"workers, on {os.cpu_count()} processors with load, PostgreSQL and Redis")
-    for column in ("workers", "what", "a second", "p99 ms", "worker us", "PostgreSQL us", "Redis us"):
+    for column in ("workers", "what", "a second", "p99 ms", "worker us", "PostgreSQL us", "Redis us", "idle ms/s"):
         table.add_column(column, justify="right")
     figures = {}
     for workers in WORKERS:
         found = figures[str(workers)] = measure(workers, options.seconds)
         for name, figure in found.items():
             costs = [f"{figure[f'{part}_us']:,.0f}" for part in ("worker", "postgresql", "redis")]
-            table.add_row(str(workers), name, f"{figure['per_s']:,.0f}", f"{figure['p99_ms']:.1f}", *costs)
+            rate = (f"{figure['per_s']:,.0f}", f"{figure['p99_ms']:.1f}")
+            table.add_row(str(workers), name, *rate, *costs, f"{figure['worker_idle'] * 1000:.0f}")
     console.print(table)
     if options.json:
         Path(options.json).write_text(json.dumps(figures, indent=2))
@@ -71,7 +82,8 @@ def measure(workers: int, seconds: float) -> dict[str, Any]:
             port = free_port()
             command = [sys.executable, "-m", "kiai", "serve", "--port", str(port), "--data", str(data)]
             command += ["--database", url, "--state", redis.url, "--workers", str(workers)]
-            with process(command, port, {"KIAI_RATE_LIMITS": "off"}) as (server, _):
+            # On all cores: a worker takes one, and PostgreSQL, Redis and the load take what is left.
+            with process(command, port, {"KIAI_RATE_LIMITS": "off"}, core=None) as (server, _):
                 tokens = [log_in(port, number) for number in range(SESSIONS)]
                 assert redis.process is not None
                 polls = [
@@ -81,14 +93,16 @@ def measure(workers: int, seconds: float) -> dict[str, Any]:
                 ]
                 load(port, polls, 0.5)
                 parts = {"worker": server.pid, "postgresql": engines.postgres_pid(), "redis": redis.process.pid}
+                time.sleep(SETTLED_S)
                 polled = measure_cost(parts, port, polls, seconds)
                 # Warm-up: each worker hashes a password once, which must not count as the cost of a board or play.
                 load(port, [board(song.md5) for song in SONGS], 1.0 * workers, connections=16)
                 load(port, [play(PLAYS + n) for n in range(WARM_UP_PLAYS)], 0, connections=16)
+                plays = [play(n) for n in range(PLAYS)]
                 return {
                     "polls": polled,
                     "boards": measure_cost(parts, port, [board(song.md5) for song in SONGS], seconds),
-                    "plays": measure_cost(parts, port, [play(n) for n in range(PLAYS)], 0, connections=16),
+                    "plays": measure_cost(parts, port, plays, 0, connections=16),
                 }
     finally:
         redis.close()
@@ -143,9 +157,8 @@ def board(md5: str, number: int = 0) -> bytes:
 
 def play(number: int) -> bytes:
     """Return a request that submits a play."""
-    played = Played(
-        SONGS[number % len(SONGS)].md5, f"bench {number % SESSIONS}", score=1_000 + number, password=PASSWORD
-    )
+    score = random.Random(number).randrange(1_000, 1_000_000)
+    played = Played(SONGS[number % len(SONGS)].md5, f"bench {number % SESSIONS}", score=score, password=PASSWORD)
     body, kind = multipart(played.parts())
     head = (
         f"POST {SUBMIT} HTTP/1.1\r\nHost: {OSU}\r\nUser-Agent: osu!\r\nContent-Type: {kind}\r\n"
@@ -157,12 +170,34 @@ def play(number: int) -> bytes:
 def measure_cost(
     parts: dict[str, int], port: int, requests: list[bytes], seconds: float, connections: int = 64
 ) -> dict[str, Any]:
-    """Like `load`, with the processor time of a request in each part in us."""
-    before = {part: family_cpu_s(pid) for part, pid in parts.items()}
+    """Like `load`, with the processor time of a request in each part in us.
+
+    `PART_idle` is the processor time in s that a part takes in a second without requests. It is not counted.
+    """
+    began, cpu = time.perf_counter(), cpu_of(parts)
+    time.sleep(IDLE_S)
+    idle = {part: taken / (time.perf_counter() - began) for part, taken in cpu_since(cpu, parts).items()}
+    began, cpu = time.perf_counter(), cpu_of(parts)
     found = load(port, requests, seconds, connections)
-    return found | {
-        f"{part}_us": (family_cpu_s(pid) - before[part]) / found["requests"] * 1e6 for part, pid in parts.items()
-    }
+    if not seconds:  # plays: the outbox delivers them four times a second
+        time.sleep(DELIVERED_S)
+    took = time.perf_counter() - began
+    taken = {part: used - idle[part] * took for part, used in cpu_since(cpu, parts).items()}
+    return (
+        found
+        | {f"{part}_us": used / found["requests"] * 1e6 for part, used in taken.items()}
+        | {f"{part}_idle": share for part, share in idle.items()}
+    )
+
+
+def cpu_of(parts: dict[str, int]) -> dict[str, float]:
+    """Return the processor time of each part so far, in seconds."""
+    return {part: family_cpu_s(pid) for part, pid in parts.items()}
+
+
+def cpu_since(before: dict[str, float], parts: dict[str, int]) -> dict[str, float]:
+    """Return the processor time of each part since `cpu_of`, in seconds."""
+    return {part: now - before[part] for part, now in cpu_of(parts).items()}
 
 
 def family_cpu_s(pid: int) -> float:

@@ -254,7 +254,7 @@ class Stores:
         return found
 
     def polls(self) -> dict[str, int]:
-        """Return the number of polls by what has answered them: a shared `state`, or the `worker` without it."""
+        """Return the numbers of polls that a shared `state` has answered, and the `worker` without it."""
         return {} if self._redis is None else self._redis.polls
 
     async def follow_changes(self) -> None:
