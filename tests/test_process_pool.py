@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from tests.patience import patiently, wait_until
@@ -16,13 +16,14 @@ from kiai import process_pool
 from kiai.errors import Unavailable
 from kiai.measuring import PoolUsage
 from kiai.pool_process import NICENESS
+from kiai.process_pipe import ProcessPipe
 from kiai.process_pool import JobTimedOut, WorkerCrashed, WorkerPool
 
 STORY_S: Final = 30.0
 AUTOGROUP: Final = Path("/proc/self/autogroup")
 CODE: Final = """
 import os, sys, time
-from kiai.pool_process import serve
+from kiai.pool_process import FRAME_MAX, LENGTH, answer_frame, serve
 
 def answering(head, blob):
     match head.decode().split():
@@ -32,6 +33,12 @@ def answering(head, blob):
             with open("/proc/self/autogroup") as group:
                 return f"{os.nice(0)} {group.read().split()[-1]}".encode()
         case ["die"]: os._exit(1)
+        case ["twice"]:
+            sys.stdout.buffer.write(2 * answer_frame(b"first"))
+            return b"second"
+        case ["huge"]:
+            sys.stdout.buffer.write(LENGTH.pack(FRAME_MAX + 1))
+            return b""
         case ["burn"]:
             while True: pass
         case ["sleep", seconds]:
@@ -98,13 +105,13 @@ def test_blob_of_any_size_is_returned_unchanged() -> None:
 
 def test_spare_process_is_ready_before_the_job_that_needs_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     started: list[Sequence[str]] = []
-    start = asyncio.create_subprocess_exec
+    start = ProcessPipe.start
 
-    async def count(*command: str, **options: Any) -> asyncio.subprocess.Process:
+    async def count(command: Sequence[str]) -> ProcessPipe:
         started.append(command)
-        return await start(*command, **options)
+        return await start(command)
 
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", count)
+    monkeypatch.setattr(ProcessPipe, "start", count)
 
     async def scenario() -> None:
         async with pool(size=3, spare=True) as workers:
@@ -173,6 +180,40 @@ def test_job_that_kills_two_processes_fails() -> None:
         async with pool() as workers:
             with pytest.raises(WorkerCrashed):
                 await ask(workers, "die")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("head", ["twice", "huge"])
+def test_process_that_sends_something_else_than_an_answer_is_replaced(head: str) -> None:
+    async def scenario() -> None:
+        async with pool() as workers:
+            first = await ask(workers, "pid")
+            with pytest.raises(WorkerCrashed):
+                await ask(workers, head)
+            assert await ask(workers, "pid") != first
+
+    asyncio.run(scenario())
+
+
+def test_data_after_an_answer_makes_the_process_unusable() -> None:
+    async def scenario() -> None:
+        async with pool() as workers:
+            first = await ask(workers, "pid")
+            worker = workers._workers[0]
+            assert worker._process is not None
+            worker._process.pipe_data_received(1, b"unasked")
+            assert not worker.is_running
+            assert await ask(workers, "pid") != first
+
+    asyncio.run(scenario())
+
+
+def test_large_blob_is_not_sent_to_a_process_that_has_ended() -> None:
+    async def scenario() -> None:
+        async with pool() as workers:
+            with pytest.raises(WorkerCrashed):
+                await ask(workers, "die", bytes(20 * 1024**2))
 
     asyncio.run(scenario())
 

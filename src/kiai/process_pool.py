@@ -19,7 +19,8 @@ from typing import Final, Protocol, TypeVar
 from kiai.errors import KiaiError, Unavailable
 from kiai.fair_queue import FairQueue
 from kiai.measuring import PoolUsage
-from kiai.pool_process import FRAME_MAX, LENGTH, READY, REQUEST
+from kiai.pool_process import READY
+from kiai.process_pipe import InvalidAnswer, ProcessPipe
 
 T = TypeVar("T")
 
@@ -28,8 +29,6 @@ WALL_MIN_S: Final = 20.0
 START_S: Final = 30.0
 EXIT_S: Final = 0.5  # between the end of a process's output and its exit
 TRIES: Final = 2
-READ_BYTES: Final = 1024 * 1024
-SLICE_BYTES: Final = 256 * 1024  # the transport copies what it cannot write at once: at most one slice of a blob
 
 Load = Callable[[], Awaitable[bytes]]
 """Fetches the blob of a job when it is its turn, so that waiting jobs take no memory."""
@@ -41,10 +40,6 @@ class JobTimedOut(KiaiError):
 
 class WorkerCrashed(KiaiError):
     """The job made its process die or send an invalid answer, twice."""
-
-
-class InvalidAnswer(Exception):
-    """A process sent an invalid answer. Readers of answers raise it; the process is then replaced."""
 
 
 class WorkerClient(Protocol):
@@ -76,9 +71,8 @@ class _Worker:
         self._part = part
         self._command = command
         self._idle_s = idle_s
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: ProcessPipe | None = None
         self._busy = asyncio.Lock()  # one job at a time; also held while the process is stopped
-        self._killed: asyncio.subprocess.Process | None = None
         self._closed = False
         self._idle: asyncio.TimerHandle | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -86,7 +80,7 @@ class _Worker:
     @property
     def is_running(self) -> bool:
         """Whether a job would not wait for the start of the process."""
-        return self._process is not None and self._process.returncode is None
+        return self._process is not None and self._process.is_usable
 
     async def run(self, head: bytes, read: Callable[[bytes], T], cpu_s: float, load: Load | None) -> T:
         if self._idle is not None:
@@ -112,7 +106,8 @@ class _Worker:
         if self._idle is not None:
             self._idle.cancel()
         # Before the lock: the running job has it until its process dies.
-        self._kill()
+        if self._process is not None:
+            self._process.kill()
         async with self._busy:
             await self._stop()
 
@@ -134,13 +129,11 @@ class _Worker:
         for _ in range(TRIES):
             process = await self._start()
             try:
-                async with asyncio.timeout(wall_s):
-                    await _send(process, head, blob, cpu_s)
-                    return read(await _receive(process))
+                return read(await process.ask(head, blob, cpu_s, within_s=wall_s))
             except TimeoutError:
                 await self._stop()
                 raise Unavailable(self._part, f"no answer within {wall_s:g} s") from None
-            except (asyncio.IncompleteReadError, ConnectionError, InvalidAnswer):
+            except (ConnectionError, InvalidAnswer):
                 # The only signal that the job itself causes; the kernel kills with others, e.g. when memory is short.
                 if await self._exit_code() == -_CPU_LIMIT:
                     raise JobTimedOut(f"it needs more than {cpu_s:g} s of CPU time") from None
@@ -150,26 +143,19 @@ class _Worker:
         self._check_open()
         raise WorkerCrashed(f"the process of {self._part} ended, twice")
 
-    async def _start(self) -> asyncio.subprocess.Process:
+    async def _start(self) -> ProcessPipe:
         """Return the running process, started if necessary. Raises Unavailable."""
-        if self._process is not None and self._process.returncode is not None:
+        if self._process is not None and not self._process.is_usable:
             await self._stop()
         if self._process is not None:
             return self._process
         self._check_open()
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                limit=READ_BYTES,
-                start_new_session=True,  # signals of the terminal go only to the parent, which then closes stdin
-            )
+            self._process = await ProcessPipe.start(self._command)
             self._check_open()  # `close` may have been called meanwhile
-            async with asyncio.timeout(START_S):
-                if await _receive(self._process) != READY:
-                    raise InvalidAnswer
-        except (OSError, asyncio.IncompleteReadError, InvalidAnswer) as error:
+            if await self._process.first_answer(within_s=START_S) != READY:
+                raise InvalidAnswer
+        except (OSError, InvalidAnswer) as error:
             await self._stop()
             raise Unavailable(self._part, "its process does not start") from error
         except (Unavailable, asyncio.CancelledError):
@@ -181,13 +167,6 @@ class _Worker:
         if self._closed:
             raise Unavailable(self._part, "it is closed")
 
-    def _kill(self) -> None:
-        # Only once: after a second signal to a dead process, asyncio may lose its exit code.
-        if self._process is not None and self._process.returncode is None and self._process is not self._killed:
-            self._killed = self._process
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-
     async def _exit_code(self) -> int | None:
         """Return the exit code of a process that no longer answers, as in `subprocess`. End it if it is running."""
         process = self._process
@@ -196,13 +175,12 @@ class _Worker:
                 async with asyncio.timeout(EXIT_S):
                     await process.wait()
         await self._stop()
-        return None if process is None else process.returncode
+        return None if process is None else process.exit_code
 
     async def _stop(self) -> None:
-        self._kill()
         process, self._process = self._process, None
         if process is not None:
-            await process.communicate()  # reads to the end: else the transports of the pipes stay open
+            await process.close()
 
 
 # The signal of ITIMER_PROF, see `pool_process.py`. Windows has neither.
@@ -285,27 +263,3 @@ class WorkerPool:
             self._prepare_spare()
         if not done.cancelled():
             done.exception()  # marks it as retrieved: asyncio logs an error when the caller is gone
-
-
-async def _send(process: asyncio.subprocess.Process, head: bytes, blob: bytes, cpu_s: float) -> None:
-    assert process.stdin is not None
-    request = REQUEST.pack(len(head), len(blob), cpu_s) + head
-    if len(blob) <= SLICE_BYTES:
-        # PERF: one write wakes the process once. Two take 15 us more here, and as much there.
-        process.stdin.write(request + blob)
-        await process.stdin.drain()
-        return
-    process.stdin.write(request)
-    whole = memoryview(blob)  # slices without copies
-    for start in range(0, len(blob), SLICE_BYTES):
-        process.stdin.write(whole[start : start + SLICE_BYTES])
-        await process.stdin.drain()
-    await process.stdin.drain()
-
-
-async def _receive(process: asyncio.subprocess.Process) -> bytes:
-    assert process.stdout is not None
-    (size,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
-    if size > FRAME_MAX:  # a hostile job may have taken over the process
-        raise InvalidAnswer
-    return await process.stdout.readexactly(size)

@@ -36,7 +36,8 @@ from kiai.errors import Invalid
 from kiai.measuring import PoolUsage
 from kiai.osu.replay_file import BadReplay, FrameStats
 from kiai.pool_process import NICENESS
-from kiai.process_pool import InvalidAnswer, JobTimedOut, Load, WorkerClient, WorkerCrashed, WorkerPool
+from kiai.process_pipe import InvalidAnswer
+from kiai.process_pool import JobTimedOut, Load, WorkerClient, WorkerCrashed, WorkerPool
 
 PICTURE_CPU_S: Final = 5.0
 UNPACKED_MAX: Final = 64 * 1024 * 1024

@@ -23,7 +23,8 @@ from kiai.files.port import Files
 from kiai.measuring import PoolUsage
 from kiai.osu.accuracy import HitCounts
 from kiai.osu.mods import difficulty_mods
-from kiai.process_pool import InvalidAnswer, JobTimedOut, WorkerCrashed, WorkerPool
+from kiai.process_pipe import InvalidAnswer
+from kiai.process_pool import JobTimedOut, WorkerCrashed, WorkerPool
 from kiai.scores.calculator import CalculatorPlay, CalculatorReply, CalculatorRequest, CalculatorResult, MapAnalysis
 from kiai.storage.port import Command, Database, Query, Transaction, UniqueViolation
 from kiai.storage.tables import difficulties
