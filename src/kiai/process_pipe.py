@@ -22,7 +22,7 @@ class InvalidAnswer(Exception):
 class ProcessPipe(asyncio.SubprocessProtocol):
     """A process and its pipes. After `ask` has raised an error, the process must be replaced.
 
-    PERF: A request takes 40 us less CPU time than with the streams of asyncio.
+    PERF: a job takes 160 us of CPU time here instead of 195 us with the streams of asyncio (a busy machine).
     """
 
     def __init__(self) -> None:

@@ -150,6 +150,32 @@ def test_restricted_player_sees_their_own_line_and_others_do_not(world: World, b
     assert world.run(boards.place(song, BoardRequest(BoardKind.GLOBAL, 0, user_id=BOB), measure=300, score_id=3)) == 1
 
 
+def test_standing_of_a_player_is_that_of_the_line_and_its_place(world: World, boards: Boards, song: Beatmap) -> None:
+    erin, off_board = world.add_player(a_player("erin")), world.add_player(a_player("frank"))
+    world.record(a_play(by=erin, on=song, score=300))  # later than bob's, with the same score
+    for by, score, pp in ((BOB, 900, 50.0), (ALICE, 100, 80.0), (erin, 500, 50.0)):
+        world.record(a_play(by=by, on=song, score=score, pp=pp, mods=RX))
+    world.run(world.restrictions.restrict(OPERATOR, "carla", "test"))
+
+    def standing(user_id: int, mode: int) -> list[tuple[float, int]]:
+        [rows] = world.run(world.database.several(boards.read_of_standing(song, mode, user_id)))
+        return rows
+
+    for mode in (0, 4):
+        for user_id in (ALICE, BOB, CARLA, DORA, erin):
+            request = BoardRequest(BoardKind.GLOBAL, mode, user_id=user_id, hidden=user_id == CARLA)
+            line = world.run(boards.own(song, request))
+            if line is None:
+                assert standing(user_id, mode) == [], (mode, user_id)
+                continue
+            measure = line.pp if mode else line.score
+            place = world.run(boards.place(song, request, measure=measure, score_id=line.id))
+            assert standing(user_id, mode) == [(line.pp, place - 1)], (mode, user_id)
+    assert [standing(user_id, 0)[0][1] for user_id in (ALICE, BOB, erin, DORA)] == [0, 1, 2, 3]
+    assert [standing(user_id, 4)[0][1] for user_id in (ALICE, BOB, erin)] == [0, 1, 2]
+    assert standing(off_board, 0) == standing(DORA, 4) == []
+
+
 def test_page_has_fifty_lines_and_the_total(world: World, boards: Boards) -> None:
     song = world.add_map(a_map(9))
     for number in range(PAGE_MAX + 5):

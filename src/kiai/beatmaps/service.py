@@ -103,6 +103,11 @@ class Beatmaps:
         """Return the read of a revision by its key, for `several`."""
         return queries.BY_KEY, {"key": key}
 
+    @staticmethod
+    def read_by_md5(md5: str) -> Read:
+        """Return the read of the revision with this md5, for `several`."""
+        return queries.BY_MD5, {"md5": md5}
+
     async def named(self, filename: str) -> Beatmap | None:
         """Return the current map whose .osu file has this name, or None. Of several, return the one with the lowest id.
 

@@ -24,7 +24,6 @@ from typing import Final
 import msgspec
 
 from kiai.accounts import User
-from kiai.accounts.visibility import is_public
 from kiai.beatmaps import Beatmap, Beatmaps, osu_key
 from kiai.callers import CALLER, SERVER
 from kiai.clock import Clock
@@ -346,7 +345,8 @@ class Submissions:
         if self._rules.oldest_build and sent.version and int(sent.version) < self._rules.oldest_build:
             raise Rejected("oldver")
         # Before the session check and the rate limit: a client whose first answer was lost must get it in any case.
-        if (known := await self._known(user, sent)) is not None:
+        known, beatmap = await self._known_and_map(user, sent)
+        if known is not None:
             return known
         # PERF: in one round trip to shared state.
         sessions, _ = await asyncio.gather(self._sessions(user), self._consume(f"submit:{user.id}", PER_MINUTE, BURST))
@@ -356,7 +356,7 @@ class Submissions:
             if has_waited and (known := await self._known(user, sent)) is not None:
                 return known
             try:
-                return await self._store(user, sent, sessions)
+                return await self._store(user, sent, sessions, beatmap)
             except RejectedPlay as rejected_play:
                 # The transaction of a stored play writes its flags; a refused play has none, so they are written here.
                 if rejected_play.suspicion is not None:
@@ -416,11 +416,22 @@ class Submissions:
 
     # --- what is stored already
 
+    async def _known_and_map(self, user: User, sent: Submission) -> tuple[Chart | None, Beatmap | None]:
+        """Return the chart of this play if it is stored, and the map if that is stored."""
+        # PERF: one round trip on PostgreSQL for both.
+        scores, maps = await self._database.several(
+            (statements.plays.BY_CHECKSUM, {"checksum": sent.checksum}), self._beatmaps.read_by_md5(sent.beatmap_md5)
+        )
+        known = await self._chart_for(user, sent, *scores[0]) if scores else None
+        return known, maps[0] if maps else None
+
     async def _known(self, user: User, sent: Submission) -> Chart | None:
+        """Return the chart of this play if it is stored."""
         found = await self._database.one(statements.plays.BY_CHECKSUM, checksum=sent.checksum)
-        if found is None:
-            return None
-        score_id, owner, passed = found
+        return None if found is None else await self._chart_for(user, sent, *found)
+
+    async def _chart_for(self, user: User, sent: Submission, score_id: int, owner: int, passed: int) -> Chart:
+        """Return the chart of the score that has the checksum of this play. Raises Rejected if it has none."""
         if owner != user.id:
             await self._flag(user, sent, Suspicion("copied play", f"score {score_id} of player {owner}"))
             raise Rejected(NO)
@@ -441,10 +452,11 @@ class Submissions:
 
     # --- a new play
 
-    async def _store(self, user: User, sent: Submission, sessions: list[Session]) -> Chart:
+    async def _store(self, user: User, sent: Submission, sessions: list[Session], beatmap: Beatmap | None) -> Chart:
         # From cheap to expensive. Nothing is written before all checks have passed.
         check_mods(sent)
-        beatmap = await self._beatmap(user, sent)
+        if beatmap is None:
+            beatmap = await self._unknown_map(user, sent)
         suspicions = self._check_integrity(user, sent)
         suspicions += check_client(sent, sessions)
         suspicions += check_play(sent, beatmap)
@@ -452,9 +464,9 @@ class Submissions:
         if sent.passed:
             # PERF: all reads come before the jobs of other processes, so that they share a snapshot of SQLite.
             replay = self._stored_replay(sent)
-            if (known := await self._known_replay(user, replay)) is not None:
+            known, ranks = await self._known_replay_and_ranks(user, replay, beatmap, mode_of(sent.mode, sent.mods))
+            if known is not None:
                 return known
-            ranks = await self._ranks_before(user, beatmap, mode_of(sent.mode, sent.mods))
             suspicions += await self._check_frames(user, sent)
         play = await self._play(user, sent, beatmap, replay, suspicions)
         # The file comes before the row: a crash in between leaves a file, which `Replays.sweep` deletes, and never a
@@ -477,11 +489,8 @@ class Submissions:
         self._reach("submit.before_reply")
         return chart
 
-    async def _beatmap(self, user: User, sent: Submission) -> Beatmap:
-        try:
-            return await self._beatmaps.find(md5=sent.beatmap_md5)
-        except NotFound:
-            pass
+    async def _unknown_map(self, user: User, sent: Submission) -> Beatmap:
+        """Import the map of a play. Raises Rejected and Unavailable."""
         # A price for unknown maps: otherwise a player could make the server flood upstream with invented checksums.
         try:
             await self._consume(f"submit-unknown:{user.id}", UNKNOWN_MAPS_PER_MINUTE, UNKNOWN_MAPS_PER_MINUTE)
@@ -512,15 +521,24 @@ class Submissions:
         md5 = hashlib.md5(sent.replay, usedforsecurity=False).digest()
         return StoredReplay(md5=md5, sha256=hashlib.sha256(sent.replay).digest(), size=len(sent.replay))
 
-    async def _known_replay(self, user: User, replay: StoredReplay) -> Chart | None:
-        """Return the chart of the score that has the same replay already, or None."""
-        known = await self._database.one(statements.plays.BY_REPLAY, md5=replay.md5)
-        if known is None:
-            return None
-        score_id, owner = known
-        if owner != user.id:
-            raise RejectedPlay(Suspicion("copied replay", f"that of score {score_id} of player {owner}"))
-        return await self._chart_of(score_id)
+    async def _known_replay_and_ranks(
+        self, user: User, replay: StoredReplay, beatmap: Beatmap, mode: int
+    ) -> tuple[Chart | None, RanksBefore]:
+        """Return the chart of the score that has the same replay already, or None, and the ranks before the play."""
+        reads: list[Read] = [(statements.plays.BY_REPLAY, {"md5": replay.md5})]
+        if has_board(beatmap.status):
+            reads.append(self._boards.read_of_standing(beatmap, mode, user.id))
+        known, *standings = await self._database.several(*reads)
+        if known:
+            score_id, owner = known[0]
+            if owner != user.id:
+                raise RejectedPlay(Suspicion("copied replay", f"that of score {score_id} of player {owner}"))
+            return await self._chart_of(score_id), RanksBefore()
+        overall = await self._rank(user.id, mode)
+        if not standings or not standings[0]:
+            return None, RanksBefore(overall=overall)
+        pp, ahead = standings[0][0]
+        return None, RanksBefore(on_map=1 + ahead, overall=overall, pp_on_map=pp)
 
     async def _check_frames(self, user: User, sent: Submission) -> list[Suspicion]:
         """Return what is suspicious about the frames of a pass. Raises RejectedPlay for frames that are not valid."""
@@ -602,18 +620,6 @@ class Submissions:
 
     # --- ranks
 
-    async def _ranks_before(self, user: User, beatmap: Beatmap, mode: int) -> RanksBefore:
-        overall = await self._rank(user.id, mode)
-        if not has_board(beatmap.status):
-            return RanksBefore(overall=overall)
-        board = _board_of(user, mode)
-        own = await self._boards.own(beatmap, board)
-        if own is None:
-            return RanksBefore(overall=overall)
-        measure = own.pp if sorts_by_pp(mode) else own.score
-        place = await self._boards.place(beatmap, board, measure=measure, score_id=own.id)
-        return RanksBefore(on_map=place, overall=overall, pp_on_map=own.pp)
-
     async def _rank(self, user_id: int, mode: int) -> int:
         try:
             return (await self._realtime.rank_of(user_id, mode)).rank
@@ -686,7 +692,3 @@ class Submissions:
         before = self._clock.now_ms() - CHART_AGE_MAX_MS
         command, batch = statements.plays.DELETE_OLD_CHARTS, statements.plays.CHARTS_DELETED_AT_ONCE
         return await delete_in_batches(self._database, command, batch, before_ms=before)
-
-
-def _board_of(user: User, mode: int) -> BoardRequest:
-    return BoardRequest(BoardKind.GLOBAL, mode, user_id=user.id, hidden=not is_public(user.priv))
