@@ -28,14 +28,19 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """A Redis process on a free port, without files. `options` are further arguments of `program`."""
+    """A Redis process, by default on a free port. `options` are further arguments of `program`."""
 
     def __init__(
-        self, databases: int = 16, *, program: str | Path = REDIS_SERVER_PATH, options: Sequence[str] = ()
+        self,
+        databases: int = 16,
+        *,
+        program: str | Path = REDIS_SERVER_PATH,
+        options: Sequence[str] = (),
+        port: int | None = None,
     ) -> None:
         self._command = [str(program), *options, "--databases", str(databases)]
         self.folder = tempfile.TemporaryDirectory(prefix="kiai-redis-")
-        self.port = free_port()
+        self.port = port or free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 

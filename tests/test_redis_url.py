@@ -34,6 +34,14 @@ from kiai.settings import BadSettings, load_settings
             "redis+sentinel://a,b:26380,[::1]:5/games/1",
             RedisAddress(hosts=(("a", 26379), ("b", 26380), ("::1", 5)), service="games", database=1),
         ),
+        (
+            "redis+cluster://kiai:one@a,b:7000",
+            RedisAddress(hosts=(("a", 6379), ("b", 7000)), cluster=True, username="kiai", password="one"),
+        ),
+        (
+            "rediss+cluster://a?ssl_ca_certs=/etc/ca.pem",
+            RedisAddress(hosts=(("a", 6379),), cluster=True, tls=True, files={"ssl_ca_certs": "/etc/ca.pem"}),
+        ),
         ("redis+sentinel://a?db=5", RedisAddress(hosts=(("a", 26379),), service="mymaster", database=5)),
         (
             "rediss+sentinel://kiai:one@a/games?sentinel_username=watch&sentinel_password=two",
@@ -56,7 +64,7 @@ def test_url_names_a_server(url: str, said: RedisAddress) -> None:
 @pytest.mark.parametrize(
     ("url", "allowed"),
     [
-        ("http://cache", "a URL like redis://host:6379/0, rediss://host:6379/0, unix:///path/of/redis.sock or redis+s"),
+        ("http://cache", "a URL like redis://host:6379/0, rediss://host:6379/0, unix:///path/of/redis.sock, redis+se"),
         ("redis://", "a URL like redis://host:6379/0"),
         ("redis://cache:70000", "a URL like redis://host:6379/0"),
         ("redis://a,b", "a URL with one host"),
@@ -71,7 +79,10 @@ def test_url_names_a_server(url: str, said: RedisAddress) -> None:
         ("rediss://cache?ssl_check_hostname=maybe", "a URL whose ssl_check_hostname is true or false"),
         ("unix://run/redis.sock", "a URL with three slashes before the path"),
         ("redis+sentinel://a/two words", "a URL whose path is the service of Sentinel"),
-        (f"redis+sentinel://{','.join('a' * 17)}/games", "a URL with at most 16 Sentinels"),
+        (f"redis+sentinel://{','.join('a' * 17)}/games", "a URL with at most 16 hosts"),
+        (f"redis+cluster://{','.join('a' * 17)}", "a URL with at most 16 hosts"),
+        ("redis+cluster://a/1", "a URL without a database: a Redis Cluster has only database 0"),
+        ("redis+cluster://a?sentinel_username=watch", "a URL whose query has only db"),
     ],
 )
 def test_wrong_url_is_refused_with_what_is_allowed(url: str, allowed: str) -> None:

@@ -7,6 +7,8 @@
 | `unix://[USER:PASSWORD@]/PATH[?db=DB]` | one Redis on this machine, through its socket |
 | `redis+sentinel://[USER:PASSWORD@]HOST[:PORT],HOST[:PORT],.../SERVICE[/DB]` | the primary that Sentinels name |
 | `rediss+sentinel://...` | the same with TLS, to the Sentinels and to the primary |
+| `redis+cluster://[USER:PASSWORD@]HOST[:PORT],HOST[:PORT],...` | a Redis Cluster, of which these are some nodes |
+| `rediss+cluster://...` | the same with TLS |
 
 The names in the query are those of redis-py.
 """
@@ -21,10 +23,11 @@ PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 SERVICE: Final = "mymaster"
 """The service in the configuration that comes with Sentinel."""
-SENTINELS_MAX: Final = 16
+HOSTS_MAX: Final = 16
+"""Sentinels or nodes that a URL names."""
 FORMS: Final = (
-    "a URL like redis://host:6379/0, rediss://host:6379/0, unix:///path/of/redis.sock or "
-    "redis+sentinel://host:26379,host:26379/mymaster"
+    "a URL like redis://host:6379/0, rediss://host:6379/0, unix:///path/of/redis.sock, "
+    "redis+sentinel://host:26379,host:26379/mymaster or redis+cluster://host:6379,host:6379"
 )
 TLS_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _TLS: Final = (*TLS_FILES, "ssl_cert_reqs", "ssl_check_hostname")
@@ -38,13 +41,15 @@ _FLAGS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": Fal
 class RedisAddress(msgspec.Struct, frozen=True):
     """The content of a URL.
 
-    `hosts` is the server, or the Sentinels if there is a `service`; it is empty with a `path`, which is a socket.
+    `hosts` is the server, the Sentinels if there is a `service`, or nodes of a `cluster`; it is empty with a `path`,
+    which is a socket.
     `files` are paths by their names in `TLS_FILES`.
     """
 
     hosts: tuple[tuple[str, int], ...] = ()
     path: str | None = None
     service: str | None = None
+    cluster: bool = False
     database: int = 0
     username: str | None = None
     password: str | None = None
@@ -66,9 +71,11 @@ def parse_redis_url(url: str) -> RedisAddress:
         ("unix", ""),
         ("redis", "sentinel"),
         ("rediss", "sentinel"),
+        ("redis", "cluster"),
+        ("rediss", "cluster"),
     }:
         raise ValueError(FORMS)
-    tls, by_sentinel = scheme == "rediss", kind == "sentinel"
+    tls, by_sentinel, cluster = scheme == "rediss", kind == "sentinel", kind == "cluster"
     known = ("db", *(_TLS if tls else ()), *(_OF_SENTINEL if by_sentinel else ()))
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     if unknown := sorted(set(query) - set(known)):
@@ -85,17 +92,21 @@ def parse_redis_url(url: str) -> RedisAddress:
         path, steps = unquote(parts.path), []
     else:
         hosts = _hosts(place, SENTINEL_PORT if by_sentinel else PORT)
-        if len(hosts) > (SENTINELS_MAX if by_sentinel else 1):
-            raise ValueError(f"a URL with {f'at most {SENTINELS_MAX} Sentinels' if by_sentinel else 'one host'}")
+        if len(hosts) > (HOSTS_MAX if kind else 1):
+            raise ValueError(f"a URL with {f'at most {HOSTS_MAX} hosts' if kind else 'one host'}")
     if by_sentinel:
         service = steps.pop(0) if steps else SERVICE
         if not _SERVICE.fullmatch(service):
             raise ValueError("a URL whose path is the service of Sentinel, like redis+sentinel://host:26379/mymaster")
+    database = _database(steps, query)
+    if cluster and database:
+        raise ValueError("a URL without a database: a Redis Cluster has only database 0")
     return RedisAddress(
         hosts=hosts,
         path=path,
         service=service,
-        database=_database(steps, query),
+        cluster=cluster,
+        database=database,
         username=unquote(username) or None,
         password=unquote(password) or None,
         sentinel_username=query.get("sentinel_username"),

@@ -10,18 +10,19 @@ from typing import Any
 
 from tests import engines
 from tests.builders import NewMap
+from tests.redis_clusters import RedisClusterServers
 from tests.redises import RedisServer
 from tests.sentinels import WatchedRedis
 from tests.wire.kit import Server, cli
 from tests.wire.submitting import prepare
 
+AnyRedis = RedisServer | WatchedRedis | RedisClusterServers
+
 
 class Cluster(Server):
     """`kiai serve --workers 2`."""
 
-    def __init__(
-        self, data: Path, database: str, redis: RedisServer | WatchedRedis, workers: int = 2, **settings: str
-    ) -> None:
+    def __init__(self, data: Path, database: str, redis: AnyRedis, workers: int = 2, **settings: str) -> None:
         super().__init__(data, DATABASE=database, STATE=redis.url, WORKERS=str(workers), **settings)
         self.database = database
         self._redis = redis
@@ -29,7 +30,7 @@ class Cluster(Server):
 
     @property
     def redis(self) -> RedisServer:
-        """The Redis of this cluster; with Sentinels, the primary."""
+        """The Redis of this cluster; with Sentinels or a Redis Cluster, the primary."""
         return self._redis if isinstance(self._redis, RedisServer) else self._redis.primary
 
     def cli(self, *arguments: str) -> Any:
@@ -73,7 +74,7 @@ def running(
 
 @contextlib.contextmanager
 def running_on(
-    redis: RedisServer | WatchedRedis,
+    redis: AnyRedis,
     folder: Path,
     names: list[str],
     songs: list[NewMap],

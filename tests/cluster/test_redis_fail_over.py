@@ -1,4 +1,7 @@
-"""Players chat and submit while the primary Redis is killed and frozen: Sentinel promotes its replica, all play on."""
+"""Players chat and submit while the primary Redis is killed and frozen: its replica takes over, all play on.
+
+Sentinels or the nodes of a Redis Cluster promote the replica.
+"""
 
 import asyncio
 import contextlib
@@ -10,13 +13,17 @@ from typing import Final
 
 import pytest
 from redis import Redis
-from redis.exceptions import ReadOnlyError
+from redis.exceptions import MovedError, ReadOnlyError
 from tests.cluster.kit import running_on
 from tests.cluster.storm import Storm
 from tests.cluster.test_storm import SONGS, a_pass, as_text, check_scores, copy_account
 from tests.patience import Deadline
+from tests.redis_clusters import RedisClusterServers
 from tests.sentinels import WatchedRedis
 
+from kiai.realtime.key_groups import SESSIONS
+
+SESSIONS_KEY: Final = f"kiai:{{{SESSIONS}}}:"
 PLAYERS: Final = 60
 SUBMITTERS: Final = 20
 SUBMIT_EVERY_S: Final = 1.0
@@ -25,14 +32,15 @@ BACK_WITHIN_S: Final = 60.0
 """A Sentinel that was paused with the machine waits 30 seconds before it acts again."""
 
 
-@pytest.fixture
-def redis() -> Iterator[WatchedRedis]:
-    with contextlib.closing(WatchedRedis()) as watched:
+@pytest.fixture(params=["sentinel", "cluster"])
+def redis(request: pytest.FixtureRequest) -> Iterator[WatchedRedis | RedisClusterServers]:
+    watched = WatchedRedis() if request.param == "sentinel" else RedisClusterServers(replicated=SESSIONS_KEY)
+    with contextlib.closing(watched):
         yield watched
 
 
 def test_everybody_plays_on_after_a_fail_over_of_redis(
-    tmp_path: Path, redis: WatchedRedis, record_property: Callable[[str, object], None]
+    tmp_path: Path, redis: WatchedRedis | RedisClusterServers, record_property: Callable[[str, object], None]
 ) -> None:
     chance = random.Random(seed := random.randrange(1 << 32))
     names = [f"player{number}x" for number in range(PLAYERS)]
@@ -55,8 +63,8 @@ def test_everybody_plays_on_after_a_fail_over_of_redis(
 
         counts = asyncio.run(storm.run(BEFORE_S, fail_over_twice, BEFORE_S, SUBMIT_EVERY_S))
         check_scores(cluster, storm, counts)
-        with Redis(port=redis.replica.port) as client, pytest.raises(ReadOnlyError):
-            client.set("kiai:written", 1)
+        with Redis(port=redis.replica.port) as client, pytest.raises((ReadOnlyError, MovedError)):
+            client.set(f"{SESSIONS_KEY}written", 1)
 
         seconds = ", ".join(f"{seconds:.1f} s" for seconds in away_s)
         record_property("counts", f"fail-overs after {seconds}: {as_text(counts)}")

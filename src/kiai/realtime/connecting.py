@@ -1,14 +1,24 @@
-"""Opens the connections to Redis: to one server, with or without TLS, or to the primary that Sentinels name."""
+"""Opens the connections to Redis: to one server, to the primary that Sentinels name, or to a cluster."""
 
+import contextlib
 import re
 import ssl
+from collections.abc import Sequence
 from typing import Any, Final
 
-from redis.asyncio import ConnectionPool, Redis, Sentinel, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio import (
+    ConnectionPool,
+    Redis,
+    RedisCluster,
+    Sentinel,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import MovedError, RedisError
 
 from kiai.errors import Refused
 from kiai.redis_url import RedisAddress, parse_redis_url
@@ -16,6 +26,8 @@ from kiai.redis_url import RedisAddress, parse_redis_url
 TIMEOUT_S: Final = 5.0
 CONNECT_S: Final = 2.0
 CONNECTIONS_MAX: Final = 64
+CLUSTER_PIPELINES: Final = 3
+"""Pipelines that may have the same node of a cluster (key_groups.py), each with CONNECTIONS_MAX connections."""
 # Sentinels are asked one after another for each new connection, so a dead one must not take the time of a request.
 SENTINEL_S: Final = 0.5
 # An answer that took this long may come from a server that has hung while another one became the primary.
@@ -32,7 +44,7 @@ class _PrimaryPool(SentinelConnectionPool):
         await super().release(connection)
 
 
-def connect(url: str) -> Redis:
+def connect(url: str) -> Redis | RedisCluster:
     """Return a client for a URL of the setting `state`. The first command connects.
 
     A command is never sent twice: after a lost connection, nobody knows whether the server has run it. Raises Refused
@@ -41,13 +53,21 @@ def connect(url: str) -> Redis:
     address = parse_redis_url(url)
     tls = _tls(address)
     options: dict[str, Any] = {
-        "db": address.database,
         "username": address.username,
         "password": address.password,
         "socket_timeout": TIMEOUT_S,
         "socket_connect_timeout": CONNECT_S,
-        "max_connections": CONNECTIONS_MAX,
     }
+    if address.cluster:
+        return RedisCluster(
+            startup_nodes=[ClusterNode(host, port) for host, port in address.hosts],
+            retry=Retry(NoBackoff(), 0),
+            max_connections=CONNECTIONS_MAX * CLUSTER_PIPELINES,
+            ssl=address.tls,
+            **options,
+            **tls,
+        )
+    options |= {"db": address.database, "max_connections": CONNECTIONS_MAX}
     if address.service is not None:
         sentinels: Any = Sentinel(  # type: ignore[no-untyped-call]
             address.hosts,
@@ -95,14 +115,15 @@ def _tls(address: RedisAddress) -> dict[str, Any]:
     }
 
 
-class PrimaryWatch:
-    """Finds out whether the primary has changed since a call was sent. Without Sentinels it never changes.
+class ServerRoute:
+    """The way to one Redis, or to the primary that Sentinels name. Without Sentinels the primary never changes.
 
     A primary that hangs and continues still answers the calls that it has received. Sentinel makes it a replica seconds
     later, and what it has stored until then is lost. So its answers must not count.
     """
 
     def __init__(self, redis: Redis) -> None:
+        self._redis = redis
         pool: Any = redis.connection_pool
         self._pool = pool if isinstance(pool, _PrimaryPool) else None
 
@@ -111,6 +132,13 @@ class PrimaryWatch:
         if self._pool is None:
             return None
         return await self._ask() if after_failure else self._pool.master_address
+
+    async def send(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Send the commands together. Return the answer of each, which may be an exception."""
+        pipeline = self._redis.pipeline(transaction=False)  # commands of different requests; scripts are atomic anyway
+        for command in commands:
+            pipeline.execute_command(*command)
+        return await pipeline.execute(raise_on_error=False)
 
     async def _ask(self) -> object:
         """Return the primary that Sentinel names. The pool closes its unused connections if it is another one."""
@@ -128,10 +156,23 @@ class PrimaryWatch:
                 return True
         return bool(self._pool.master_address != primary)
 
+    def is_demoted(self, error: Exception) -> bool:
+        """Return whether the server is not the primary. Redis 6 puts this code into the text of the script's error."""
+        return "READONLY" in str(error) or "NOREPLICAS" in str(error)
+
+    async def drop_idle(self) -> None:
+        """Close the unused connections, so that the next calls connect to the server that is the primary then."""
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
+
 
 def reason_of(error: BaseException) -> str:
     """Return why a call of Redis has failed, with what the operator can do if the certificate is the reason."""
     text = str(error)
+    if isinstance(error, MovedError) or "non local key" in text:
+        return "this Redis is part of a cluster; begin the setting state with redis+cluster:// or rediss+cluster://"
+    if "Cluster mode is not enabled" in text:
+        return "this Redis is not part of a cluster; begin the setting state with redis:// or rediss://"
     if rejected := _REJECTED.search(text):
         return (
             f"the certificate of Redis is rejected: {rejected[1]}; name its authority in ssl_ca_certs and a host of "

@@ -6,9 +6,9 @@ runs a script to its end before the next command, which makes it atomic.
 A change of a session or match is optimistic: Python reads the value, applies the rule, and a script stores the result
 only if the value is still the same (`change.lua`, `match.lua`). Otherwise the rule runs again on the new value.
 
-Commands from one turn of the event loop are sent together (`_Pipeline`): a busy worker pays for one round trip.
+Commands from one turn of the event loop are sent together (pipeline.py): a busy worker pays for one round trip.
 
-Keys, below `kiai:`
+Keys, below `kiai:`, and in a Redis Cluster below `kiai:{GROUP}:` (key_groups.py)
   s:TOKEN               hash, a session: d Struct, v version, u user, h 1 if others see it, sc cursor of statuses;
                         f, fr, w, wu, sp: the fields that decide whose statuses it receives (`store` in common.lua)
   c:TOKEN               hash, the session's cursors by topic
@@ -34,26 +34,21 @@ or short-lived: after Redis has lost its data, clients log in again and ranks ar
 """
 
 import asyncio
-import contextlib
-import hashlib
-import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from importlib import resources
-from time import perf_counter
 from typing import Any, Final
 
 import msgspec
-from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.asyncio import Redis, RedisCluster
 
 from kiai.clock import Clock
 from kiai.measuring import PoolUsage, Timings
 from kiai.realtime.buckets import TokenBuckets
 from kiai.realtime.changes import CHANGES_READ_MAX, FOLLOW_S, NEVER, SEEN_EVERY_S, ChangesOfState, KnownSession
-from kiai.realtime.connecting import CONNECTIONS_MAX, TIMEOUT_S, PrimaryWatch, connect, reason_of
+from kiai.realtime.connecting import CONNECTIONS_MAX, connect
+from kiai.realtime.key_groups import KeyGroups
+from kiai.realtime.pipeline import UNAVAILABLE_S
 from kiai.realtime.port import (
     AROUND_MAX,
     BOT_ID,
@@ -81,33 +76,9 @@ from kiai.realtime.port import (
     bound_of,
     order_of_sessions,
 )
-from kiai.tracing import add_call
 
-PREFIX: Final = "kiai:"
-SCRIPTS: Final = (
-    "append",
-    "open",
-    "change",
-    "close",
-    "poll",
-    "news",
-    "sessions",
-    "feed",
-    "match",
-    "ranks",
-    "stash",
-    "once",
-    "lease",
-    "consume",
-    "refund",
-)
 # 16 players of a match may change it at once. In each round one of them succeeds, so 32 attempts leave a wide margin.
 CHANGE_ATTEMPTS: Final = 32
-# After a timeout, further calls fail at once for this long: otherwise each request would wait the full TIMEOUT_S. Then
-# the calls of one turn are tried, and the others still fail at once until those are answered.
-UNAVAILABLE_S: Final = 1.0
-COMMANDS_PER_SEND: Final = 256
-WAITING_MAX: Final = 10_000
 RANKS_PER_CALL: Final = 1_000  # Redis serves nobody else while a script runs
 CACHED_SESSIONS_MAX: Final = 20_000
 SEEN_AT_ONCE: Final = 1_000  # sessions that one call marks as seen
@@ -127,7 +98,12 @@ class RedisRealtime:
     """
 
     def __init__(
-        self, redis: Redis, clock: Clock, *, now: Callable[[], float] | None = None, seen_every_s: float = 0.0
+        self,
+        redis: Redis | RedisCluster,
+        clock: Clock,
+        *,
+        now: Callable[[], float] | None = None,
+        seen_every_s: float = 0.0,
     ) -> None:
         self._redis = redis
         self._now_ms = clock.now_ms
@@ -138,7 +114,9 @@ class RedisRealtime:
         self._unrecorded: dict[str, None] = {}  # tokens of sessions whose poll Redis does not know yet
         self._local_buckets = TokenBuckets(clock.monotonic, CACHED_SESSIONS_MAX)
         self._now = now
-        self._pipeline = _Pipeline(redis)
+        self.timings = Timings()
+        """The round-trip times of commands that were sent together, under `call`."""
+        self._keys = KeyGroups(redis, self.timings)
         self.polls = {"state": 0, "worker": 0}
         """The number of polls that Redis has answered, and of those that this worker has answered without it."""
         # PERF: decoded sessions with their versions. A poll names the version it has and usually receives no Struct.
@@ -154,31 +132,28 @@ class RedisRealtime:
         """Close the connections."""
         await self._redis.aclose()
 
-    @property
-    def timings(self) -> Timings:
-        """The round-trip times of commands that were sent together, under `call`."""
-        return self._pipeline.timings
-
     def trace(self) -> None:
         """Add the calls to the traces of requests from now on."""
-        self._pipeline.is_traced = True
+        for pipeline in self._keys.pipelines:
+            pipeline.is_traced = True
 
     def pool(self) -> PoolUsage:
         """Return the number of busy connections and their maximum."""
-        return PoolUsage(self._pipeline.sending, CONNECTIONS_MAX)
+        pipelines = self._keys.pipelines
+        return PoolUsage(sum(pipeline.sending for pipeline in pipelines), CONNECTIONS_MAX * len(pipelines))
 
     async def is_empty(self) -> bool:
         """Return whether ranks were never loaded into this Redis, or it has lost them."""
-        return await self._call("GET", f"{PREFIX}z:g") is None
+        return await self._keys.rankings.call("GET", "z:g") is None
 
     def _time(self) -> str:
         return "" if self._now is None else repr(self._now())
 
-    async def _call(self, *command: Any) -> Any:
-        return await self._pipeline.call(command)
+    async def _call(self, command: str, key: str, *arguments: Any) -> Any:
+        return await self._keys.sessions.call(command, key, *arguments)
 
     async def _run(self, script: str, *arguments: Any) -> Any:
-        return await self._pipeline.run(script, arguments)
+        return await self._keys.run(script, *arguments)
 
     # --- ranks -------------------------------------------------------------------------------------------------------
 
@@ -193,7 +168,7 @@ class RedisRealtime:
     async def replace_ranks(self, entries: Sequence[RankEntry]) -> None:
         # A new generation of keys is filled in steps while readers use the old one; `switch` then exchanges them in one
         # script. Two workers that rebuild at once get different generations.
-        generation = int(await self._call("INCR", f"{PREFIX}z:n"))
+        generation = int(await self._keys.rankings.call("INCR", "z:n"))
         newest = list({(entry.user_id, entry.mode): entry for entry in entries}.values())
         for start in range(0, max(1, len(newest)), RANKS_PER_CALL):  # once even without entries: `switch` checks for it
             await self._run("ranks", "load", generation, *_rank_arguments(newest[start : start + RANKS_PER_CALL]))
@@ -224,11 +199,11 @@ class RedisRealtime:
 
     async def followers(self, topics: Sequence[str]) -> list[int]:
         # The pipeline sends these in one round trip.
-        counts = await asyncio.gather(*(self._call("HGET", f"{PREFIX}t:{{{topic}}}:m", "shown") for topic in topics))
+        counts = await asyncio.gather(*(self._call("HGET", f"t:{{{topic}}}:m", "shown") for topic in topics))
         return [int(count or 0) for count in counts]
 
     async def is_followed(self, topic: str) -> bool:
-        return bool(await self._call("EXISTS", f"{PREFIX}t:{{{topic}}}:r"))  # Redis deletes a set with its last member
+        return bool(await self._call("EXISTS", f"t:{{{topic}}}:r"))  # Redis deletes a set with its last member
 
     async def following(self, topic: str) -> list[Session]:
         return _in_order(await self._run("sessions", "following", topic))
@@ -271,7 +246,7 @@ class RedisRealtime:
         return (await self._read(token))[1]
 
     async def _read(self, token: str) -> tuple[bytes, Session]:
-        version, data = await self._call("HMGET", f"{PREFIX}s:{token}", "v", "d")
+        version, data = await self._call("HMGET", f"s:{token}", "v", "d")
         if version is None:
             raise SessionGone
         return version, _session(data)
@@ -363,8 +338,9 @@ class RedisRealtime:
     async def read_changes(self) -> None:
         """Read the changes since the last call, and record the polls that Redis does not know of."""
         # A failed call may mean another server, which may lack the last changes of the one before.
-        if self._failures != self._pipeline.failures:
-            self._failures = self._pipeline.failures
+        failures = self._keys.sessions.pipeline.failures
+        if self._failures != failures:
+            self._failures = failures
             self._changes.forget()
         asked_s = self._monotonic()
         tokens = list(self._unrecorded)[:SEEN_AT_ONCE]
@@ -392,40 +368,32 @@ class RedisRealtime:
         return {user_id: min(sessions, key=order_of_sessions) for user_id, sessions in sessions_of.items()}
 
     async def idle_s(self, token: str) -> float:
-        seen, now = await asyncio.gather(self._call("ZSCORE", f"{PREFIX}seen", token), self._now_s())
-        if seen is None:
+        idle = await self._run("idle", self._time(), "of", token)
+        if idle is None:
             raise SessionGone
-        # A poll may come between the two commands. Polls since `seen_every_s` may have no record.
-        return max(0.0, now - float(seen) - self._seen_every_s)
+        return max(0.0, float(idle) - self._seen_every_s)  # polls since then may have no record
 
     async def idle_sessions(self, idle_s: float, most: int = 1_000) -> list[str]:
-        since = await self._now_s() - (idle_s and idle_s + self._seen_every_s)
-        tokens = await self._call("ZRANGEBYSCORE", f"{PREFIX}seen", "-inf", repr(since), "LIMIT", 0, most)
+        tokens = await self._run("idle", self._time(), "since", repr(idle_s and idle_s + self._seen_every_s), most)
         return [token.decode() for token in tokens]
-
-    async def _now_s(self) -> float:
-        if self._now is not None:
-            return self._now()
-        seconds, micros = await self._call("TIME")
-        return int(seconds) + int(micros) / 1e6
 
     def session_lock(self, token: str) -> AbstractAsyncContextManager[None]:
         return _SessionLock(self._locks, self._exists, token)
 
     async def _exists(self, token: str) -> bool:
         # PERF: saves a round trip per poll. A cached session may have ended; the poll that follows then raises.
-        return token in self._cached_sessions or bool(await self._call("EXISTS", f"{PREFIX}s:{token}"))
+        return token in self._cached_sessions or bool(await self._call("EXISTS", f"s:{token}"))
 
     async def online_count(self) -> int:
-        return int(await self._call("HLEN", f"{PREFIX}shown"))
+        return int(await self._call("HLEN", "shown"))
 
     async def online_ids(self) -> list[int]:
-        return [int(user_id) for user_id in await self._call("HKEYS", f"{PREFIX}shown")]
+        return [int(user_id) for user_id in await self._call("HKEYS", "shown")]
 
     async def online_among(self, user_ids: Sequence[int]) -> set[int]:
         if not user_ids:
             return set()
-        counts = await self._call("HMGET", f"{PREFIX}shown", *user_ids)
+        counts = await self._call("HMGET", "shown", *user_ids)
         return {user_id for user_id, count in zip(user_ids, counts, strict=True) if count is not None}
 
     # --- matches -----------------------------------------------------------------------------------------------------
@@ -437,14 +405,14 @@ class RedisRealtime:
         return match_id
 
     async def match(self, match_id: int, kind: type[M]) -> M | None:
-        blob = await self._call("HGET", f"{PREFIX}mt", match_id)
+        blob = await self._call("HGET", "mt", match_id)
         return None if blob is None else msgspec.msgpack.decode(blob, type=kind)
 
     async def change_match(
         self, match_id: int, kind: type[M], rule: Callable[[M], tuple[M | None, Sequence[Entry]]]
     ) -> M | None:
         for _ in range(CHANGE_ATTEMPTS):
-            before = await self._call("HGET", f"{PREFIX}mt", match_id)
+            before = await self._call("HGET", "mt", match_id)
             if before is None:
                 raise MatchGone(match_id)
             changed, entries = rule(msgspec.msgpack.decode(before, type=kind))
@@ -460,7 +428,7 @@ class RedisRealtime:
         raise Contended("the match")
 
     async def matches(self, kind: type[M]) -> list[tuple[int, M]]:
-        blobs = await self._call("HGETALL", f"{PREFIX}mt")
+        blobs = await self._call("HGETALL", "mt")
         # A dict or a flat list, depending on how the library parses the reply.
         pairs = blobs.items() if isinstance(blobs, dict) else zip(blobs[::2], blobs[1::2], strict=True)
         return sorted(
@@ -469,7 +437,7 @@ class RedisRealtime:
         )
 
     async def close_match(self, match_id: int) -> None:
-        await self._call("HDEL", f"{PREFIX}mt", match_id)
+        await self._call("HDEL", "mt", match_id)
 
     # --- the stash ---------------------------------------------------------------------------------------------------
 
@@ -511,154 +479,6 @@ class RedisRealtime:
 
     async def refund(self, bucket: str, *, limit: int, period_s: float, cost: int = 1) -> None:
         await self._run("refund", self._time(), bucket, limit, repr(period_s), cost)
-
-
-class _Pipeline:
-    """Sends the commands of one turn of the event loop together."""
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._watch = PrimaryWatch(redis)
-        self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[Any]]] = []
-        self._sending: set[asyncio.Task[None]] = set()
-        self._scheduled = False
-        self.failures = 0
-        """Sendings without an answer, and changes of the primary."""
-        self._primary: object = None
-        self._failed = False  # whether the last call that ended has failed
-        self._timed_out = False  # whether no call was answered since a timeout
-        self._unavailable_until = 0.0
-        self._trial: asyncio.Task[None] | None = None
-        self.timings = Timings()
-        self.is_traced = False  # whether calls are added to traces
-        folder = resources.files("kiai.realtime").joinpath("scripts")
-        common = folder.joinpath("common.lua").read_text("utf-8")
-        self._texts = {name: common + folder.joinpath(f"{name}.lua").read_text("utf-8") for name in SCRIPTS}
-        self._hashes: dict[str, bytes] = {}
-
-    @property
-    def sending(self) -> int:
-        """The number of connections that wait for an answer."""
-        return len(self._sending)
-
-    async def run(self, script: str, arguments: tuple[Any, ...]) -> Any:
-        """Run a script and return its result. Loads the scripts into a Redis that lacks them."""
-        for _ in range(2):  # again after a restart of Redis, which loses its scripts
-            if script not in self._hashes:
-                await self._load()
-            try:
-                return await self.call(("EVALSHA", self._hashes[script], 0, *arguments))
-            except _ScriptMissing:
-                self._hashes.clear()
-        raise StateUnavailable("it loses its scripts")
-
-    async def _load(self) -> None:
-        # A restart of Redis loses the scripts, and only scripts log changes. So all that is logged after a restart
-        # comes after this name, even if Redis has lost the last changes before it.
-        known = [hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for text in self._texts.values()]
-        if not all(await self.call(("SCRIPT EXISTS", *known))):
-            await self.call(("SET", f"{PREFIX}n:r", secrets.token_hex(8)))
-        hashes = {name: await self.call(("SCRIPT LOAD", text)) for name, text in self._texts.items()}
-        # Replaced as a whole: another call that runs meanwhile sees all hashes or none.
-        self._hashes = {name: sha if isinstance(sha, bytes) else str(sha).encode() for name, sha in hashes.items()}
-
-    async def call(self, command: tuple[Any, ...]) -> Any:
-        """Send a command and return its result. Raises StateUnavailable."""
-        if len(self._waiting) >= WAITING_MAX:
-            raise StateUnavailable(f"{WAITING_MAX} commands are waiting")
-        loop = asyncio.get_running_loop()
-        if self._timed_out and (self._trial is not None or loop.time() < self._unavailable_until):
-            raise StateUnavailable("the last call timed out")
-        answer: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append((command, answer))
-        if not self._scheduled:
-            self._scheduled = True
-            loop.call_soon(self._send)  # after all tasks that are ready now have added their commands
-        if not self.is_traced:
-            return await answer
-        began = perf_counter()
-        try:
-            return await answer
-        finally:
-            add_call("state call", began)
-
-    def _send(self) -> None:
-        self._scheduled = False
-        while self._waiting:
-            batch, self._waiting = self._waiting[:COMMANDS_PER_SEND], self._waiting[COMMANDS_PER_SEND:]
-            task = asyncio.get_running_loop().create_task(self._exchange(batch))
-            self._sending.add(task)  # the loop has only a weak reference to a task
-            task.add_done_callback(self._sending.discard)
-            if self._timed_out:
-                self._trial = task
-
-    async def _exchange(self, batch: list[tuple[tuple[Any, ...], asyncio.Future[Any]]]) -> None:
-        pipeline = self._redis.pipeline(transaction=False)  # commands of different requests; scripts are atomic anyway
-        for command, _ in batch:
-            pipeline.execute_command(*command)
-        began = perf_counter()
-        elsewhere = False  # whether another server may be the primary now
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                primary = await self._watch.primary(after_failure=self._failed)
-                self._look_at(primary)
-                answers = await pipeline.execute(raise_on_error=False)
-                if await self._watch.has_changed(primary, perf_counter() - began):
-                    answers = [StateUnavailable("another server is the primary now")] * len(batch)
-                    self.failures += 1
-            self._failed = self._timed_out = False
-        except (RedisError, OSError, TimeoutError) as error:
-            self._failed = True
-            # Not after a refused connection: that fails at once, and Redis may be back for the next call.
-            if isinstance(error, TimeoutError | RedisTimeoutError):
-                # Calls from before the first timeout say nothing new: another server may have taken over since.
-                if not self._timed_out or asyncio.current_task() is self._trial:
-                    self._unavailable_until = asyncio.get_running_loop().time() + UNAVAILABLE_S
-                self._timed_out = elsewhere = True
-            answers = [StateUnavailable(reason_of(error))] * len(batch)
-            self.failures += 1
-        except asyncio.CancelledError:
-            # The server stops. The callers still get an answer; without one they would wait forever.
-            answers = [StateUnavailable("it is closed")] * len(batch)
-        finally:
-            self.timings.since(began, "call")
-            if asyncio.current_task() is self._trial:
-                self._trial = None
-        for (_, future), answer in zip(batch, answers, strict=True):
-            if future.done():  # the caller was cancelled
-                continue
-            if isinstance(answer, NoScriptError):
-                future.set_exception(_ScriptMissing())
-            elif isinstance(answer, ResponseError | RedisError):
-                elsewhere = elsewhere or _is_demoted(str(answer))
-                future.set_exception(StateUnavailable(str(answer)))
-            elif isinstance(answer, Exception):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
-        if elsewhere:
-            self.failures += 1
-            await self._drop_idle()
-
-    def _look_at(self, primary: object) -> None:
-        # A new primary may lack the last changes of the one before, also if no call has failed.
-        if primary is not None and primary != self._primary:
-            self._primary = primary
-            self.failures += 1
-
-    async def _drop_idle(self) -> None:
-        """Close the unused connections, so that the next calls connect to the server that is the primary then."""
-        with contextlib.suppress(RedisError, OSError, TimeoutError):
-            await self._redis.connection_pool.disconnect(inuse_connections=False)
-
-
-def _is_demoted(error: str) -> bool:
-    """Return whether the server is not the primary. Redis 6 puts this code into the text of the script's error."""
-    return "READONLY" in error or "NOREPLICAS" in error
-
-
-class _ScriptMissing(Exception):
-    """Redis was restarted and no longer has the script."""
 
 
 class _LocalLock:

@@ -6,9 +6,11 @@ from typing import Final
 
 from redis.asyncio import Redis
 from tests.contract.realtime.strict import strict
+from tests.redis_clusters import a_redis_cluster
 from tests.redises import RedisServer, a_redis, a_valkey
 
 from kiai.clock import Clock
+from kiai.realtime.connecting import connect
 from kiai.realtime.memory import MemoryRealtime
 from kiai.realtime.port import POLL_BYTES_MAX, Entry, Realtime, Session
 from kiai.realtime.redis import RedisRealtime
@@ -88,6 +90,19 @@ def valkey(clock: Clock) -> AbstractAsyncContextManager[Realtime]:
 
 
 @asynccontextmanager
+async def cluster(clock: Clock) -> AsyncIterator[Realtime]:
+    """Open a state in a real Redis Cluster of three nodes, which all tests of a process share and each test empties."""
+    servers = a_redis_cluster()
+    servers.empty()
+    client = connect(servers.url)
+    realtime = RedisRealtime(client, clock, now=clock.monotonic)
+    try:
+        yield realtime
+    finally:
+        await realtime.close()
+
+
+@asynccontextmanager
 async def _emptied(server: RedisServer, clock: Clock) -> AsyncIterator[Realtime]:
     client: Redis = Redis.from_url(server.url)
     await client.flushall()
@@ -101,5 +116,8 @@ async def _emptied(server: RedisServer, clock: Clock) -> AsyncIterator[Realtime]
 PLAIN: Final[dict[str, Adapter]] = {"memory": memory, "redis": redis}
 AT_ONCE: Final[dict[str, Adapter]] = {"memory at once": memory_at_once, "redis at once": redis_at_once}
 ADAPTERS: Final[dict[str, Adapter]] = (
-    PLAIN | AT_ONCE | {f"strict {name}": strictly(adapter) for name, adapter in PLAIN.items()} | {"valkey": valkey}
+    PLAIN
+    | AT_ONCE
+    | {f"strict {name}": strictly(adapter) for name, adapter in PLAIN.items()}
+    | {"valkey": valkey, "cluster": cluster}
 )

@@ -5,7 +5,8 @@
 --
 -- The keys are listed in redis.py. Keys of a topic have its name in braces: a cluster hashes only that part and stores
 -- them on one node.
-local P = 'kiai:'
+-- The names of all keys begin with the first key.
+local P = KEYS[1]
 
 local function topic_key(topic, part)
   return P .. 't:{' .. topic .. '}:' .. part

@@ -1,0 +1,187 @@
+"""A real Redis Cluster: three primaries, each with a third of the slots, and replicas where a test wants some."""
+
+import atexit
+import os
+import signal
+import socket
+from typing import Any, Final
+
+from redis import Redis
+from redis.crc import key_slot
+from redis.exceptions import RedisError
+from tests import runs
+from tests.patience import wait_until
+from tests.redises import RedisServer
+
+SLOTS: Final = 16_384
+PRIMARIES: Final = 3
+# A node that is silent for so long counts as failed. Longer than a busy machine lets a process wait.
+NODE_TIMEOUT_MS: Final = 3_000
+READY_S: Final = 60.0
+BUS: Final = 10_000
+"""Number that Redis adds to the port of a node for its connections to the others."""
+
+
+class ClusterNodeServer(RedisServer):
+    """A node on a free port, next to which the port of its bus is free too."""
+
+    def __init__(self, node_timeout_ms: int) -> None:
+        super().__init__(
+            1,
+            options=[
+                *("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"),
+                *("--cluster-node-timeout", str(node_timeout_ms), "--cluster-replica-validity-factor", "0"),
+            ],
+            port=_port_with_bus(),
+        )
+
+    def asked(self, *command: Any) -> Any:
+        """Send a command and return its answer."""
+        with Redis(port=self.port, socket_timeout=5.0) as client:
+            return client.execute_command(*command)
+
+    @property
+    def id(self) -> str:
+        """The name by which the nodes know it."""
+        return str(self.asked("CLUSTER", "MYID").decode())
+
+
+class RedisClusterServers:
+    """The nodes of a cluster. `replicated`: a key whose primary has a replica, which takes over when it fails."""
+
+    def __init__(self, *, replicated: str | None = None, node_timeout_ms: int = NODE_TIMEOUT_MS) -> None:
+        self._node_timeout_ms = node_timeout_ms
+        self.nodes: list[ClusterNodeServer] = []
+        self._replicated = replicated
+        self._former: ClusterNodeServer | None = None
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        for number in range(PRIMARIES if self._replicated is None else PRIMARIES + 1):
+            node = ClusterNodeServer(self._node_timeout_ms)
+            self.nodes.append(node)
+            if number < PRIMARIES:
+                node.asked("CLUSTER", "ADDSLOTS", *range(*_share(number)))
+            # Nodes with the same epoch would have to agree on another one first.
+            node.asked("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        for node in self.nodes[1:]:
+            node.asked("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+        wait_until(self._is_whole, within_s=READY_S, what="the nodes do not find each other")
+        if self._replicated is not None:
+            self.nodes[-1].asked("CLUSTER", "REPLICATE", self.primary.id)
+            wait_until(self.has_replica, within_s=READY_S, what="the replica does not follow")
+
+    @property
+    def url(self) -> str:
+        """The URL for the setting `state`."""
+        return f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
+
+    @property
+    def running(self) -> list[ClusterNodeServer]:
+        """The nodes whose process runs."""
+        return [node for node in self.nodes if node.process is not None]
+
+    def _is_whole(self) -> bool:
+        return all(
+            b"cluster_state:ok" in (state := node.asked("CLUSTER", "INFO"))
+            and f"cluster_known_nodes:{len(self.nodes)}".encode() in state
+            for node in self.nodes
+        )
+
+    def primary_of(self, key: str, *, apart_from: ClusterNodeServer | None = None) -> ClusterNodeServer:
+        """Return the node that serves the key, as the first node that answers knows it; one is not asked."""
+        slot = key_slot(key.encode())
+        for node in self.running:
+            if node is apart_from:
+                continue
+            try:
+                ranges = node.asked("CLUSTER", "SLOTS")
+            except RedisError:
+                continue
+            [port] = [row[2][1] for row in ranges if row[0] <= slot <= row[1]]
+            return next(node for node in self.nodes if node.port == port)
+        raise AssertionError("no node answers")
+
+    def has_replica(self) -> bool:
+        """Return whether a replica follows the primary of the replicated key, and all nodes know it."""
+        assert self._replicated is not None
+        try:
+            primary = self.primary
+            replicas = primary.asked("INFO", "replication")["connected_slaves"]
+            return bool(replicas == 1 and self._is_whole())
+        except RedisError:
+            return False
+
+    @property
+    def primary(self) -> ClusterNodeServer:
+        """The primary of the replicated key."""
+        assert self._replicated is not None
+        return self.primary_of(self._replicated, apart_from=self._former)
+
+    @property
+    def replica(self) -> ClusterNodeServer:
+        """The former primary, which was killed or stopped."""
+        assert self._former is not None
+        return self._former
+
+    def kill_primary(self) -> None:
+        """Kill the primary of the replicated key with SIGKILL. Its replica takes over."""
+        former = self.primary
+        former.stop()
+        self._former = former
+
+    def freeze_primary(self) -> None:
+        """Stop the primary of the replicated key with SIGSTOP. Its replica takes over."""
+        former = self.primary
+        assert former.process is not None
+        os.kill(former.process.pid, signal.SIGSTOP)
+        self._former = former
+
+    def bring_back(self) -> None:
+        """Start or continue the former primary, and wait until it follows the new one."""
+        if self.replica.process is None:
+            self.replica.start()
+        else:
+            assert self.replica.process is not None
+            os.kill(self.replica.process.pid, signal.SIGCONT)
+        wait_until(self.has_replica, within_s=READY_S, what="the former primary does not follow")
+
+    def empty(self) -> None:
+        """Delete all keys."""
+        for node in self.nodes:
+            node.asked("FLUSHALL")
+
+    def close(self) -> None:
+        """End all processes."""
+        for node in self.nodes:
+            node.close()
+
+
+def _share(number: int) -> tuple[int, int]:
+    return number * SLOTS // PRIMARIES, (number + 1) * SLOTS // PRIMARIES
+
+
+def _port_with_bus() -> int:
+    while True:
+        with socket.socket() as probe, socket.socket() as bus:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+            if port + BUS >= 1 << 16:
+                continue
+            try:
+                bus.bind(("127.0.0.1", port + BUS))
+            except OSError:
+                continue
+            return port
+
+
+@runs.remembered
+def a_redis_cluster() -> RedisClusterServers:
+    """Return the cluster that all tests of a process share. Each test empties it first."""
+    cluster = RedisClusterServers()
+    atexit.register(cluster.close)
+    return cluster
