@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import bindparam, insert, select
 from tests.builders import World, a_map, a_play, a_player
+from tests.contract.realtime.builders import in_pages
 
 from kiai.errors import Unavailable
 from kiai.osu.mods import HD, HR
@@ -83,7 +84,7 @@ def test_day_that_failed_half_way_is_saved_completely_by_the_next_call(
 
 def test_day_is_not_saved_while_ranks_are_missing(world: World, ranked: list[int]) -> None:
     noting = History(world.database, world.realtime, world.clock, world.showcase.peaks)
-    world.run(world.realtime.replace_ranks([]))
+    world.run(world.realtime.replace_ranks(in_pages([])))
 
     with pytest.raises(Unavailable):
         world.run(noting.save_day())

@@ -3,8 +3,7 @@
 Each method runs to its end without an await, which makes it atomic on one event loop. `replace_ranks` builds its lists
 in a thread first and then replaces the old ones in one assignment.
 
-Ranks: each mode has sorted lists of ints, one for the world and one for each country, and a dict from user to int and
-country. The ints sort by pp descending, then user id ascending. A rank is a bisection and never counts users.
+Ranks: see `rank_lists.py`.
 
 Topics: a log is a list of entries, the index of the first one, and the running total of bytes after each entry. The
 size of the unread part is therefore a subtraction. A session has a cursor for each log, and a log knows its readers. A
@@ -20,15 +19,13 @@ Buckets: see `buckets.py`.
 import asyncio
 import heapq
 import itertools
-import sys
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import msgspec
-from sortedcontainers import SortedList
 
 from kiai.clock import Clock
 from kiai.realtime.buckets import TokenBuckets
@@ -46,7 +43,6 @@ from kiai.realtime.port import (
     SESSIONS_MAX,
     STASHED_KEYS_MAX,
     STATUS,
-    USER_ID_MAX,
     Entry,
     FellBehind,
     M,
@@ -62,12 +58,11 @@ from kiai.realtime.port import (
     order_of_sessions,
     status_interest,
 )
+from kiai.realtime.rank_lists import RankLists, user_of
 
-UNRANKED: Final = Rank()
 # Two removals for each addition let a table shrink, and the cost per call stays constant.
 SWEPT_AT_ONCE: Final = 2
 STASH_SAVED_S: Final = 300.0  # codes to confirm and the like are not worth a place in the snapshot
-SORTED_AT_ONCE: Final = 10_000  # see `_sorted`
 
 
 class MemoryRealtime:
@@ -76,7 +71,8 @@ class MemoryRealtime:
     def __init__(self, clock: Clock) -> None:
         self._monotonic = clock.monotonic
         self._now_ms = clock.now_ms
-        self._ranks: dict[int, _ModeRanks] = {}
+        self._ranks = RankLists()
+        self._ranks_version = 0
         self._logs: dict[str, _Log] = {topic: _Log(topic) for topic in PERMANENT_TOPICS}
         self._statuses: OrderedDict[int, tuple[int, Entry]] = OrderedDict()
         self._status_count = 0
@@ -94,42 +90,40 @@ class MemoryRealtime:
 
     async def set_ranks(self, entries: Sequence[RankEntry]) -> list[Rank]:
         for entry in entries:
-            lists = self._ranks.get(entry.mode)
-            if lists is None:
-                lists = self._ranks[entry.mode] = _ModeRanks()
-            lists.place(entry)
-        return [await self.rank_of(entry.user_id, entry.mode) for entry in entries]  # which never waits
+            self._ranks.place(entry)
+        self._ranks_version += 1
+        return [self._ranks.rank_of(entry.user_id, entry.mode) for entry in entries]
 
     async def forget_ranks(self, user_id: int) -> None:
-        for lists in self._ranks.values():
-            lists.remove(user_id)
+        self._ranks.remove(user_id)
+        self._ranks_version += 1
 
-    async def replace_ranks(self, entries: Sequence[RankEntry]) -> None:
-        # A copy, because the caller's list may change while the thread reads it.
-        self._ranks = await asyncio.to_thread(_build_ranks, tuple(entries))
+    async def replace_ranks(self, pages: AsyncIterable[Sequence[RankEntry]]) -> None:
+        lists = RankLists()
+        async for page in pages:
+            await asyncio.to_thread(lists.add, tuple(page))  # a copy, because the caller may change its list meanwhile
+        await asyncio.to_thread(lists.sort)
+        self._ranks = lists
+        self._ranks_version += 1
+
+    async def ranks_version(self) -> int:
+        return self._ranks_version
 
     async def ranks_of(self, user_id: int) -> dict[int, Rank]:
-        return {mode: lists.rank_of(user_id) for mode, lists in self._ranks.items() if user_id in lists.placed}
+        return self._ranks.ranks_of(user_id)
 
     async def rank_of(self, user_id: int, mode: int) -> Rank:
-        lists = self._ranks.get(mode)
-        return lists.rank_of(user_id) if lists is not None and user_id in lists.placed else UNRANKED
+        return self._ranks.rank_of(user_id, mode)
 
     async def ranked_ids(self, mode: int, *, country: str | None = None, offset: int = 0, limit: int = 50) -> list[int]:
         assert offset >= 0
         assert 1 <= limit <= AROUND_MAX
-        ranking = self._list(mode, country)
-        return [] if ranking is None else [key & USER_ID_MAX for key in ranking.islice(offset, offset + limit)]
+        ranking = self._ranks.ranking(mode, country)
+        return [] if ranking is None else [user_of(key) for key in ranking.islice(offset, offset + limit)]
 
     async def ranked_count(self, mode: int, country: str | None = None) -> int:
-        ranking = self._list(mode, country)
+        ranking = self._ranks.ranking(mode, country)
         return 0 if ranking is None else len(ranking)
-
-    def _list(self, mode: int, country: str | None) -> "SortedList[int] | None":
-        lists = self._ranks.get(mode)
-        if lists is None:
-            return None
-        return lists.world if country is None else lists.countries.get(country)
 
     # --- topics ------------------------------------------------------------------------------------------------------
 
@@ -633,77 +627,6 @@ class _Snapshot(msgspec.Struct, frozen=True):
 
 def _in_order(sessions: Iterable[_LiveSession]) -> list[Session]:
     return sorted((live.session for live in sessions), key=lambda session: (session.login_time_ms, session.token))
-
-
-class _ModeRanks:
-    """The rank lists of one mode: `placed` has each user's key and country."""
-
-    __slots__ = ("countries", "placed", "world")
-
-    def __init__(self) -> None:
-        self.world: SortedList[int] = SortedList()
-        self.countries: dict[str, SortedList[int]] = {}
-        self.placed: dict[int, tuple[int, str]] = {}
-
-    @classmethod
-    def of(cls, entries: Iterable[RankEntry]) -> "_ModeRanks":
-        """Build the lists from entries of different users, without the entries that have no pp."""
-        lists = cls()
-        keys_of: dict[str, list[int]] = {}
-        for entry in entries:
-            if entry.pp > 0:
-                # PERF: one text for all users of a country instead of one per user.
-                key, country = lists.placed[entry.user_id] = _key(entry), sys.intern(entry.country)
-                keys_of.setdefault(country, []).append(key)
-        lists.world = _sorted([key for key, _ in lists.placed.values()])
-        lists.countries = {country: _sorted(keys) for country, keys in keys_of.items()}
-        return lists
-
-    def place(self, entry: RankEntry) -> None:
-        """Move the user to the entry's place, or remove it if the entry has no pp."""
-        if entry.pp <= 0:
-            self.remove(entry.user_id)
-            return
-        place = _key(entry), sys.intern(entry.country)
-        if self.placed.get(entry.user_id) == place:
-            return
-        self.remove(entry.user_id)
-        key, country = self.placed[entry.user_id] = place
-        self.world.add(key)
-        if country not in self.countries:
-            self.countries[country] = SortedList()
-        self.countries[country].add(key)
-
-    def remove(self, user_id: int) -> None:
-        """Remove the user, if it has a rank."""
-        if (place := self.placed.pop(user_id, None)) is not None:
-            key, country = place
-            self.world.remove(key)
-            self.countries[country].remove(key)
-
-    def rank_of(self, user_id: int) -> Rank:
-        """Return the ranks of a user in `placed`."""
-        key, country = self.placed[user_id]
-        return Rank(self.world.bisect_left(key) + 1, self.countries[country].bisect_left(key) + 1)
-
-
-def _key(entry: RankEntry) -> int:
-    # PERF: one int sorts like the tuple (-pp, user_id), and the user id is its lower 31 bits.
-    assert 0 < entry.user_id <= USER_ID_MAX
-    return (-entry.pp << 31) | entry.user_id
-
-
-def _sorted(keys: list[int]) -> "SortedList[int]":
-    # PERF: in pieces, because one sort of 100,000 keys would block the interpreter, and so the event loop, for 40 ms.
-    pieces = [sorted(keys[start : start + SORTED_AT_ONCE]) for start in range(0, len(keys), SORTED_AT_ONCE)]
-    return SortedList(heapq.merge(*pieces))
-
-
-def _build_ranks(entries: Sequence[RankEntry]) -> dict[int, _ModeRanks]:
-    by_mode: dict[int, dict[int, RankEntry]] = {}
-    for entry in entries:
-        by_mode.setdefault(entry.mode, {})[entry.user_id] = entry
-    return {mode: _ModeRanks.of(by_user.values()) for mode, by_user in by_mode.items()}
 
 
 def _of_kind(kind: type[M], stored: msgspec.Struct) -> M:

@@ -27,7 +27,7 @@ RealtimeError
 `- StateUnavailable(why)   the store does not answer (also an Unavailable)
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol, TypeVar
 
@@ -107,7 +107,7 @@ class StateUnavailable(RealtimeError, Unavailable):
         Unavailable.__init__(self, "realtime state", reason)
 
 
-class RankEntry(msgspec.Struct, frozen=True):
+class RankEntry(msgspec.Struct, frozen=True, gc=False):
     """A user's pp in one mode. `country` is the account's, two letters in the case that the caller uses."""
 
     user_id: int
@@ -116,7 +116,7 @@ class RankEntry(msgspec.Struct, frozen=True):
     pp: int
 
 
-class Rank(msgspec.Struct, frozen=True):
+class Rank(msgspec.Struct, frozen=True, gc=False):
     """The number of players above, plus 1, in the world and in the user's country; 0 if the user has no rank."""
 
     rank: int = 0
@@ -345,12 +345,17 @@ class Realtime(Protocol):
         """Remove the user from the lists of all modes. Does nothing for a user without a rank."""
         ...
 
-    async def replace_ranks(self, entries: Sequence[RankEntry]) -> None:
+    async def replace_ranks(self, pages: AsyncIterable[Sequence[RankEntry]]) -> None:
         """Replace all lists with these entries. No reader sees a partly filled list.
 
-        Entries have the same meaning as for `set_ranks`. The effects of `set_ranks` and `forget_ranks` before and
-        during this call are lost. The caller applies afterwards the changes since it read its rows.
+        Entries have the same meaning as for `set_ranks`, and one page has all entries of a user. The effects of
+        `set_ranks` and `forget_ranks` before and during this call are lost. The caller applies afterwards the changes
+        since it read its rows.
         """
+        ...
+
+    async def ranks_version(self) -> int | None:
+        """Return a number that differs after every change of a list, or None if the adapter cannot tell at once."""
         ...
 
     async def ranks_of(self, user_id: int) -> dict[int, Rank]:

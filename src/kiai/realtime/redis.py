@@ -35,7 +35,7 @@ or short-lived: after Redis has lost its data, clients log in again and ranks ar
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
@@ -165,15 +165,20 @@ class RedisRealtime:
     async def forget_ranks(self, user_id: int) -> None:
         await self._run("ranks", "forget", user_id)
 
-    async def replace_ranks(self, entries: Sequence[RankEntry]) -> None:
+    async def replace_ranks(self, pages: AsyncIterable[Sequence[RankEntry]]) -> None:
         # A new generation of keys is filled in steps while readers use the old one; `switch` then exchanges them in one
         # script. Two workers that rebuild at once get different generations.
         generation = int(await self._keys.rankings.call("INCR", "z:n"))
-        newest = list({(entry.user_id, entry.mode): entry for entry in entries}.values())
-        for start in range(0, max(1, len(newest)), RANKS_PER_CALL):  # once even without entries: `switch` checks for it
-            await self._run("ranks", "load", generation, *_rank_arguments(newest[start : start + RANKS_PER_CALL]))
+        await self._run("ranks", "load", generation)  # even without entries: `switch` checks for it
+        async for page in pages:
+            newest = list({(entry.user_id, entry.mode): entry for entry in page}.values())
+            for start in range(0, len(newest), RANKS_PER_CALL):
+                await self._run("ranks", "load", generation, *_rank_arguments(newest[start : start + RANKS_PER_CALL]))
         if not await self._run("ranks", "switch", generation):
             raise StateUnavailable("the loaded ranks have expired: loading took too long")
+
+    async def ranks_version(self) -> None:
+        """Return None: another worker may have changed the lists."""
 
     async def ranks_of(self, user_id: int) -> dict[int, Rank]:
         ranks = await self._run("ranks", "of", user_id)

@@ -7,7 +7,7 @@ repeated does no harm. While shared state is unavailable, ranks are counted in t
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, TypeVar
 
 from kiai.accounts.visibility import is_public
@@ -67,6 +67,10 @@ class Ranks:
         except Unavailable:
             rows = await self._counted(statements.ranks.RANKS_COUNTED, user_id=user_id)
             return {mode: Rank(rank, country_rank) for mode, rank, country_rank in rows}
+
+    async def version(self) -> int | None:
+        """Return a number that differs after every change of a rank, or None if that is unknown."""
+        return await self._realtime.ranks_version()
 
     async def in_both_lists(self, user_id: int) -> tuple[dict[int, Rank], dict[int, Rank]]:
         """Return a player's ranks by mode in the lists by pp and in those by ranked score. Raises Unavailable.
@@ -130,7 +134,9 @@ class Ranks:
 
         Commits during the load are not lost: their outbox rows are delivered after it.
         """
-        entries: list[RankEntry] = []
+        await self._realtime.replace_ranks(self._pages())
+
+    async def _pages(self) -> AsyncIterator[list[RankEntry]]:
         after = 0
         while rows := await self._database.all(statements.ranks.RANK_ENTRIES, after=after, limit=RANKS_PER_CALL):
             if len(rows) == RANKS_PER_CALL:
@@ -138,8 +144,7 @@ class Ranks:
                 cut = rows[-1][0]
                 rows = [row for row in rows if row[0] != cut]
             after = rows[-1][0]
-            entries += [entry for row in rows for entry in _entries(*row)]
-        await self._realtime.replace_ranks(entries)
+            yield [entry for row in rows for entry in _entries(*row)]
 
     async def refresh(self, user_id: int) -> None:
         """Set a player's ranks from the committed stats, or remove them if the player is hidden or has none."""

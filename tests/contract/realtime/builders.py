@@ -1,11 +1,11 @@
 """Builders of sessions and entries with defaults, so that a test names only the fields that it needs."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import msgspec
 
-from kiai.realtime.port import Entry, Realtime, Session, SessionRule
+from kiai.realtime.port import Entry, RankEntry, Realtime, Session, SessionRule
 
 
 def a_session(token: str = "token-a", user_id: int = 3, *follows: str, **fields: Any) -> Session:
@@ -33,3 +33,9 @@ async def read(realtime: Realtime, token: str) -> list[bytes]:
     """Poll, and return the bodies."""
     _, found = await realtime.poll(token)
     return [entry.body for entry in found]
+
+
+async def in_pages(*pages: Sequence[RankEntry]) -> AsyncIterator[Sequence[RankEntry]]:
+    """Return pages as `replace_ranks` reads them."""
+    for page in pages:
+        yield page

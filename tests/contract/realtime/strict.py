@@ -5,7 +5,7 @@ rule twice on separate copies.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, cast
 
@@ -36,6 +36,11 @@ def copied(value: Any) -> Any:
     return [copied(one) for one in value]
 
 
+async def _copies_of(values: AsyncIterable[Any]) -> AsyncIterator[Any]:
+    async for value in values:
+        yield copied(value)
+
+
 class _Strict:
     def __init__(self, inner: Realtime) -> None:
         self._inner = inner
@@ -47,6 +52,8 @@ class _Strict:
             raised_by_rules: list[Exception] = []
 
             def passed(value: Any) -> Any:
+                if isinstance(value, AsyncIterable):
+                    return _copies_of(value)
                 if callable(value) and not isinstance(value, type):
                     return _twice(value, raised_by_rules)
                 return copied(value)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.contract.realtime.adapters import ADAPTERS, Adapter
+from tests.contract.realtime.builders import in_pages
 from tests.contract.realtime.conftest import Run
 
 from kiai.clock import ManualClock
@@ -128,7 +129,7 @@ def test_later_of_two_entries_for_a_user_and_mode_counts(run: Run) -> None:
             await realtime.ranked_ids(0, country="de"),
             await realtime.rank_of(5, 0),
         )
-        await realtime.replace_ranks(twice)
+        await realtime.replace_ranks(in_pages(twice))
         after_replace = (
             await realtime.ranked_ids(0),
             await realtime.ranked_ids(0, country="de"),
@@ -208,7 +209,7 @@ def test_replaced_ranks_contain_only_the_new_entries(run: Run) -> None:
             [entry(3, 300, "jp", mode=0), entry(3, 300, "jp", mode=1), entry(4, 200, "de", mode=0)]
         )
 
-        await realtime.replace_ranks([entry(4, 100, "jp"), entry(5, 150, "jp"), entry(6, 0, "jp")])
+        await realtime.replace_ranks(in_pages([entry(4, 100, "jp"), entry(5, 150, "jp"), entry(6, 0, "jp")]))
 
         assert await realtime.ranked_ids(0) == [5, 4]
         assert await realtime.ranked_ids(0, country="de") == []
@@ -219,13 +220,44 @@ def test_replaced_ranks_contain_only_the_new_entries(run: Run) -> None:
     run(scenario)
 
 
+def test_replaced_ranks_contain_the_entries_of_all_pages(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        pages = [[entry(3, 300, "jp")], [], [entry(4, 500, "jp"), entry(5, 100, "de", mode=4)]]
+
+        await realtime.replace_ranks(in_pages(*pages))
+
+        assert await realtime.ranked_ids(0) == [4, 3]
+        assert await realtime.ranked_ids(4) == [5]
+        assert await realtime.rank_of(3, 0) == Rank(2, 2)
+
+    run(scenario)
+
+
+def test_version_differs_after_each_change_of_a_list_or_is_unknown(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        versions = [await realtime.ranks_version()]
+        await realtime.set_ranks([entry(3, 300), entry(4, 200)])
+        versions.append(await realtime.ranks_version())
+        await realtime.forget_ranks(3)
+        versions.append(await realtime.ranks_version())
+        await realtime.replace_ranks(in_pages([entry(3, 100)]))
+        versions.append(await realtime.ranks_version())
+
+        await realtime.ranks_of(3)
+
+        assert versions[-1] == await realtime.ranks_version()
+        assert versions == [None] * 4 or len(set(versions)) == 4
+
+    run(scenario)
+
+
 def test_readers_never_see_partly_filled_lists_during_a_replacement(run: Run) -> None:
     async def scenario(realtime: Realtime, clock: ManualClock) -> None:
         entries = [entry(user_id, user_id) for user_id in range(3, 2_003)]
         before, after = list(range(2_002, 1_002, -1)), list(range(1_002, 2, -1))
         await realtime.set_ranks(entries)
 
-        replacing = asyncio.create_task(realtime.replace_ranks(entries[:1_000]))
+        replacing = asyncio.create_task(realtime.replace_ranks(in_pages(entries[:1_000])))
         seen = [await realtime.ranked_ids(0, limit=1_000)]
         while not replacing.done():
             await asyncio.sleep(0)  # methods of the memory adapter may return without yielding to other tasks
@@ -293,7 +325,7 @@ def test_ranks_equal_those_of_a_newly_sorted_list(
                 elif what == "set":
                     await realtime.set_ranks(given_)
                 else:
-                    await realtime.replace_ranks(given_)
+                    await realtime.replace_ranks(in_pages(given_))
 
             for mode in (0, 4):
                 for country in (None, "jp", "de"):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from tests.contract.realtime import adapters
-from tests.contract.realtime.builders import a_session, an_entry
+from tests.contract.realtime.builders import a_session, an_entry, in_pages
 from tests.redises import a_redis
 
 from kiai.clock import ManualClock
@@ -79,14 +79,14 @@ def test_partly_loaded_ranks_expire_and_ranks_in_use_do_not() -> None:
     async def scenario() -> tuple[set[Any], set[int], set[int], int]:
         redis: Redis = Redis.from_url(a_redis().url, decode_responses=True)
         async with adapters.redis(ManualClock()) as realtime:
-            await realtime.replace_ranks([RankEntry(3, 0, "nl", 100)])
+            await realtime.replace_ranks(in_pages([RankEntry(3, 0, "nl", 100)]))
             in_use = set(await redis.keys("kiai:z:*"))
             assert isinstance(realtime, RedisRealtime)
             await realtime._run("ranks", "load", 99, 4, 0, "de", 50, 5, 4, "jp", 40)
             left = set(await redis.keys("kiai:z:*")) - in_use
             cut_off = {await redis.ttl(key) for key in left}
             stored = {await redis.ttl(key) for key in in_use}
-            await realtime.replace_ranks([RankEntry(4, 0, "de", 50), RankEntry(5, 4, "jp", 40)])
+            await realtime.replace_ranks(in_pages([RankEntry(4, 0, "de", 50), RankEntry(5, 4, "jp", 40)]))
             now = set(await redis.keys("kiai:z:*")) - left
             stored |= {await redis.ttl(key) for key in now}
             gone = len(in_use & now - {"kiai:z:g", "kiai:z:n"})
@@ -107,7 +107,7 @@ def test_ranks_that_expired_during_loading_never_replace_ranks_in_use(
     async def scenario() -> Rank:
         redis: Redis = Redis.from_url(a_redis().url, decode_responses=True)
         async with adapters.redis(ManualClock()) as realtime:
-            await realtime.replace_ranks([RankEntry(3, 0, "nl", 100)])
+            await realtime.replace_ranks(in_pages([RankEntry(3, 0, "nl", 100)]))
             assert isinstance(realtime, RedisRealtime)
             run = realtime._run
 
@@ -119,7 +119,7 @@ def test_ranks_that_expired_during_loading_never_replace_ranks_in_use(
 
             monkeypatch.setattr(realtime, "_run", late)
             with pytest.raises(StateUnavailable):
-                await realtime.replace_ranks([RankEntry(4, 0, "de", 50)])
+                await realtime.replace_ranks(in_pages([RankEntry(4, 0, "de", 50)]))
             found = await realtime.rank_of(3, 0)
         await redis.aclose()
         return found
