@@ -8,14 +8,18 @@ from typing import Final
 import pytest
 
 UNUSED: Final = {
+    "babel": "1 MB, only for pages",
     "PIL": "pictures are decoded in processes of their own",
     "cryptography": "16 MB, only for TLS in the process",
+    "kiai.faces.irc": "only for servers with IRC",
     "markdown_it": "only for pages with texts",
+    "multiprocessing": "only for uvicorn's command line",
     "pydantic": "7 MB: `kiai serve` reads the settings and hands them over",
     "pydantic_settings": "as pydantic",
     "redis": "only with a URL of Redis",
     "rich": "only for commands",
     "typer": "only for commands",
+    "xml.sax": "pages escape texts with `html`",
 }
 
 

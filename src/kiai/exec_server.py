@@ -22,6 +22,12 @@ TOP_ON: Final = "--top-on-fd="
 """The socket of `kiai top` that a worker inherits from its supervisor."""
 SUPERVISOR: Final = "--supervisor="
 """The process id of the supervisor. A worker ends when its supervisor has ended."""
+MALLOC: Final = {"MALLOC_ARENA_MAX": "1"}
+"""Settings of the C library's memory, which is read once at the start of a process. The operator's own come first.
+
+PERF: by default every thread of the server gets its own arenas, which keep what it has freed. That took 4.6 MB of 82 at
+the start. Threads rarely allocate at the same time, because most of them hold the interpreter's lock meanwhile.
+"""
 STARTED_AT: Final = "--started-at-ms="
 """The start of the supervisor. A worker that is started again later still belongs to that start of the server."""
 
@@ -37,7 +43,8 @@ def exec_server(settings: Settings, *, demo: bool) -> NoReturn:
     os.close(into)
     os.set_inheritable(out, True)
     arguments = [f"{SETTINGS_FROM}{out}", *([DEMO_FIRST] if demo else [])]
-    os.execv(sys.executable, [sys.executable, "-m", "kiai.server_process", *arguments])  # noqa: S606
+    command = [sys.executable, "-m", "kiai.server_process", *arguments]
+    os.execve(sys.executable, command, {**MALLOC, **os.environ})  # noqa: S606
 
 
 def announce(line: str) -> None:

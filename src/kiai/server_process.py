@@ -15,7 +15,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Final, cast
 
 if __name__ == "__main__":
     # Before the slow imports: the supervisor's event loop starts workers with default signal handlers, and a SIGHUP
@@ -27,10 +28,13 @@ if __name__ == "__main__":
 
 # PERF: structlog imports rich, if it is installed, to colour tracebacks. The server never does, and saves 3 MB of 80.
 sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+# PERF: the package uvicorn imports its command line with multiprocessing, which takes 1.4 MB. Nothing here calls it.
+sys.modules.setdefault("uvicorn.main", cast(ModuleType, SimpleNamespace(Server=None, main=None, run=None)))
 
 import msgspec
-import uvicorn
 import uvloop
+from uvicorn.config import Config
+from uvicorn.server import Server
 
 from kiai import logs
 from kiai.app import Services, open_services
@@ -266,7 +270,7 @@ async def _run(
     plain = [one for one in (sockets.main if certificate is None else None, sockets.plain) if one is not None]
     ended: set[asyncio.Task[None]] = set()  # the event loop has only weak references to tasks
 
-    class Uvicorn(uvicorn.Server):
+    class Uvicorn(Server):
         """Announces when it is ready, and returns on SIGTERM (docs/decisions/013).
 
         uvicorn raises the signal again after its shutdown, so the process would end with a signal instead of 0.
@@ -324,7 +328,7 @@ async def _run(
                 self.stop()
             return await super().on_tick(counter)
 
-    config = uvicorn.Config(
+    config = Config(
         server.app,
         http=server.protocol,
         ws="none",

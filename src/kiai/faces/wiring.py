@@ -3,7 +3,6 @@
 Services do not depend on faces. `kiai.app` builds the services; this module passes each face the ones that it uses.
 """
 
-from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,15 +87,6 @@ from kiai.faces.client.short_way import ClientShortWay
 from kiai.faces.client.stars import StarEndpoints
 from kiai.faces.client.static_endpoints import StaticEndpoints
 from kiai.faces.client.submit import SubmissionEndpoints
-from kiai.faces.irc import records as irc_records
-from kiai.faces.irc.channels import ChannelCommands
-from kiai.faces.irc.commands import Commands
-from kiai.faces.irc.gateway import Certificate, IrcGateway, IrcLimits
-from kiai.faces.irc.hub import Hub
-from kiai.faces.irc.login import IrcLogin, WelcomeTexts
-from kiai.faces.irc.names import names_of
-from kiai.faces.irc.people import PeopleCommands
-from kiai.faces.irc.talking import Talking
 from kiai.faces.metrics import Metrics
 from kiai.faces.polled_metrics import PolledMetrics, disks
 from kiai.faces.rate_limit import RateLimit
@@ -144,7 +134,6 @@ from kiai.faces.site.static_files import StaticFiles
 from kiai.faces.site.status import StatusPages
 from kiai.faces.site.templating import Templates
 from kiai.faces.streams import StreamSender
-from kiai.multiplayer.rooms import MatchChannels
 from kiai.osu.durations import parse_duration
 from kiai.realtime.port import Announce
 from kiai.scores.grades import Grades
@@ -165,14 +154,19 @@ def announcer_of_faces(*, irc: bool) -> Announce:
 
     `irc`: whether the server accepts IRC connections, which read a topic of their own.
     """
-    return announcer(
+    tables = [
         presence_packets.TABLE,
         spectating_packets.TABLE,
         chat_packets.TABLE,
         match_packets.TABLE,
         feed_entries.TABLE,
-        *([irc_records.TABLE] if irc else []),
-    )
+    ]
+    if irc:
+        # PERF: imported only when needed, as `irc_wiring`.
+        from kiai.faces.irc import records
+
+        tables.append(records.TABLE)
+    return announcer(*tables)
 
 
 def register_bot_commands(services: "Services") -> None:
@@ -336,63 +330,6 @@ def build_bancho(services: "Services") -> Bancho:
         players=services.live.online.public.count,
         matches=services.matches.count,
         limited=settings.rate_limits,
-    )
-
-
-def build_irc(services: "Services") -> IrcGateway | None:
-    """Build the IRC gateway, or return None where IRC is off. Raises Refused for an unreadable certificate."""
-    settings, clock, realtime = services.settings, services.clock, services.realtime
-    if not settings.has_irc:
-        return None
-    live = services.community.live_settings
-    hub = Hub(realtime, services.presence, services.community.address_blocks.is_blocked)
-    channels = ChannelCommands(
-        hub,
-        services.chat,
-        services.channels,
-        MatchChannels(realtime, services.match_history),
-        realtime,
-        clock,
-        services.history,
-        history_lines=settings.irc_history,
-    )
-    login = IrcLogin(
-        lambda: WelcomeTexts(settings.title, live.current.welcome, VERSION),
-        hub,
-        channels,
-        passwords=services.site.irc_passwords,
-        relationships=services.relationships,
-        presence=services.presence,
-        limiter=services.limiter,
-        clock=clock,
-        ids=services.ids,
-        limited=settings.rate_limits,
-        is_chat_bot=services.site.chat_bots.is_one,
-        under_maintenance=services.switches.under_maintenance,
-    )
-    talking = Talking(hub, channels, services.chat, services.silences, services.limiter, limited=settings.rate_limits)
-    people = PeopleCommands(
-        channels,
-        services.channels,
-        services.accounts,
-        realtime,
-        clock,
-        bot_name=settings.bot_name,
-        version=VERSION,
-        online_count=services.live.online.public.count,
-    )
-    chain, key = settings.irc_tls_cert, settings.irc_tls_key
-    return IrcGateway(
-        hub,
-        Commands(login, channels, talking, people),
-        names_of(settings),
-        clock,
-        IrcLimits(
-            settings.connections_max,
-            settings.connections_per_address,
-            tuple(ip_network(cidr) for cidr in settings.trusted_proxy),
-        ),
-        Certificate(chain, key) if settings.irc_tls and chain and key else None,
     )
 
 

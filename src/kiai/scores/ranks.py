@@ -20,7 +20,7 @@ from kiai.together import in_pieces, together
 
 R = TypeVar("R")
 
-RANKS_PER_CALL: Final = 2_000
+RANKS_PER_CALL: Final = 500
 # While shared state is unavailable, each login and profile counts ranks in the database. More at once would take the
 # database down too; the other callers get Unavailable.
 COUNTED_AT_ONCE: Final = 4

@@ -7,8 +7,8 @@ with a leaderboard. Each file is built at most once an hour, from at most 10,000
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from html import escape
 from typing import Final
-from xml.sax.saxutils import escape
 
 from kiai.beatmaps.set_index import SetIndex
 from kiai.errors import NotFound

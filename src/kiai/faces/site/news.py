@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from html import escape
 from typing import Final
-from xml.sax.saxutils import escape, quoteattr
 
 from kiai.documents import Document, Documents
 from kiai.errors import NotFound
@@ -65,8 +65,8 @@ class NewsPages:
             '<feed xmlns="http://www.w3.org/2005/Atom">',
             f"<title>{escape(self._title)}</title>",
             f"<id>{escape(self._base_url)}/news</id>",
-            f'<link href={quoteattr(self._base_url + "/news.atom")} rel="self"/>',
-            f"<link href={quoteattr(self._base_url + '/news')}/>",
+            f'<link href="{escape(self._base_url)}/news.atom" rel="self"/>',
+            f'<link href="{escape(self._base_url)}/news"/>',
             f"<author><name>{escape(self._title)}</name></author>",
             f"<updated>{_feed_time(updated)}</updated>",
         ]
@@ -77,7 +77,7 @@ class NewsPages:
                 "<entry>",
                 f"<title>{escape(item.title)}</title>",
                 f"<id>{escape(address)}</id>",
-                f"<link href={quoteattr(address)}/>",
+                f'<link href="{escape(address)}"/>',
                 f"<published>{_feed_time(item.at_ms)}</published>",
                 f"<updated>{_feed_time(_updated_ms(item))}</updated>",
                 f"<summary>{escape(item.summary)}</summary>",
