@@ -196,7 +196,7 @@ async def _live(services: Services, clock: ManualClock) -> None:
         await tx.run(_MEDALS, user_id=PLAYER, medal_id=1, unlocked_at_ms=best.play_time_ms, score_id=best.id)
 
     await services.database.transaction(unlock)
-    sessions = {user_id: await _log_in(services, user_id) for user_id in (HOST, PLAYER)}
+    sessions = {user_id: await log_in(services, user_id) for user_id in (HOST, PLAYER)}
     clock.advance(60)
     played = await services.beatmaps.find(id=MAP)
     name = f"{played.artist} - {played.title} [{played.version}]"
@@ -216,7 +216,8 @@ async def _live(services: Services, clock: ManualClock) -> None:
     await services.presence.set_status(sessions[PLAYER], status)
 
 
-async def _log_in(services: Services, user_id: int) -> Session:
+async def log_in(services: Services, user_id: int) -> Session:
+    """Open a session of a player as the game does."""
     user = await services.accounts.user(id=user_id)
     session = Session(
         token=services.ids.session_token(),

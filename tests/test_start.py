@@ -25,8 +25,14 @@ UNUSED: Final = {
 
 @pytest.fixture(scope="module")
 def imported() -> set[str]:
-    """The packages that a server process has imported before it opens anything."""
-    code = "import json, sys, kiai.server_process; print(json.dumps([name for name, m in sys.modules.items() if m]))"
+    """The packages that a server process has imported before it opens anything. It ends for want of settings."""
+    code = """if True:
+        import json, runpy, sys
+        try:
+            runpy.run_module("kiai.server_process", run_name="__main__")
+        except ValueError:
+            print(json.dumps([name for name, module in sys.modules.items() if module]))
+    """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     return set(json.loads(done.stdout))
 

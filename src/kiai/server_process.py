@@ -25,11 +25,11 @@ if __name__ == "__main__":
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})  # it waits for `log_on_signal`
     # PERF: garbage collections find nothing in what is imported, and took a quarter of the time of the start.
     gc.disable()
+    # PERF: the package uvicorn imports its command line with multiprocessing, which takes 1.4 MB. Nothing calls it.
+    sys.modules["uvicorn.main"] = cast(ModuleType, SimpleNamespace(Server=None, main=None, run=None))
 
 # PERF: structlog imports rich, if it is installed, to colour tracebacks. The server never does, and saves 3 MB of 80.
 sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
-# PERF: the package uvicorn imports its command line with multiprocessing, which takes 1.4 MB. Nothing here calls it.
-sys.modules.setdefault("uvicorn.main", cast(ModuleType, SimpleNamespace(Server=None, main=None, run=None)))
 
 import msgspec
 import uvloop

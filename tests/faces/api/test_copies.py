@@ -2,6 +2,8 @@
 
 import contextlib
 import socket
+import sys
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -11,14 +13,16 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from tests.builders import a_play
-from tests.demo_server import MAP, SUPPORTER, DemoServer, demo_server
+from tests.demo_server import FLAGGED_SCORE, MAP, SUPPORTER, DemoServer, demo_server, log_in
 from tests.patience import patiently
 
+from kiai.accounts.model import Privacy
 from kiai.beatmaps import MapStatus
 from kiai.errors import KiaiError
 from kiai.faces.api.answering import Answering
 from kiai.faces.api.copies import COPY_MAX, Copies, Copy
 from kiai.faces.api.v1.common import MapQuery
+from kiai.faces.api.v1.players import ScoresQueryV1
 from kiai.faces.compression import Compression
 from kiai.staff import OPERATOR
 
@@ -34,7 +38,8 @@ READS: Final = (
     "/get_leaderboard?mode=0&limit=5",
     "/get_leaderboard?mode=0&country=US",
     "/get_leaderboard?mode=0&sort=plays&limit=5",
-    "/get_score_info?id=63",
+    f"/get_score_info?id={FLAGGED_SCORE}",
+    "/get_player_count",
     *(
         target.format(user)
         for user in PLAYERS
@@ -160,6 +165,30 @@ class WritesAndReads(RuleBasedStateMachine):
 
         self._run(record())
 
+    @rule(score=st.sampled_from((FLAGGED_SCORE, 1, 2)), hidden=st.booleans())
+    def hide(self, score: int, hidden: bool) -> None:
+        wipes = self._services.community.wipes
+        self._run((wipes.hide_score if hidden else wipes.unhide_score)(OPERATOR, score, "a test"))
+
+    @rule(user=st.sampled_from(PLAYERS), wiped=st.booleans())
+    def wipe(self, user: int, wiped: bool) -> None:
+        wipes = self._services.community.wipes
+        self._run((wipes.wipe_user if wiped else wipes.restore_user)(OPERATOR, user, "a test"))
+
+    @rule(user=st.sampled_from(PLAYERS), privacy=st.sampled_from((Privacy(0), Privacy.HIDE_LAST_SEEN, ~Privacy(0))))
+    def keep_private(self, user: int, privacy: Privacy) -> None:
+        hides_country = Privacy.HIDE_ONLINE in privacy
+        settings = self._services.site.profile_settings
+        self._run(settings.save_privacy(user, privacy, hide_country=hides_country))
+
+    @rule(user=st.sampled_from(PLAYERS))
+    def log_in(self, user: int) -> None:
+        self._run(log_in(self._services, user))
+
+    @rule(user=st.sampled_from(PLAYERS))
+    def log_out(self, user: int) -> None:
+        self._run(self._services.presence.end_sessions_of(user))
+
     @rule()
     def settle(self) -> None:
         self._run(self._services.reconciler.run())
@@ -241,6 +270,30 @@ def test_the_compressed_form_counts_too() -> None:
     assert copies.bytes == before + 100
     copies.store(key, a_copy())
     assert copies.bytes == before
+
+
+def test_the_size_of_a_copy_covers_its_objects_its_key_and_its_stamp() -> None:
+    copy = Copy(bytes(10_000), bytes(20_000), {"limit": 100_000, "offset": 100_000})
+    copy.stamp = 2**40, 2**40
+    copy.zipped = bytes(5_000)
+    key = ("/get_player_scores", ScoresQueryV1(scope="best", id=2**40, name="a" * 32, mods="HDHR", offset=2**40))
+
+    own = [
+        copy,
+        key,
+        key[1],
+        2**40,
+        2**40,
+        key[1].name,
+        key[1].mods,
+        copy.etag,
+        copy.following,
+        copy.stamp,
+        *copy.stamp,
+    ]
+    entry = [OrderedDict({"key": copy}), copy.version, copy.body, copy.zipped]
+
+    assert sum(map(sys.getsizeof, [*own, *entry])) <= copy.size
 
 
 def test_a_very_large_answer_is_not_kept() -> None:

@@ -12,7 +12,7 @@ same, an operation that depends on rows (`Operation.from_rows`) is answered with
 import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -20,10 +20,12 @@ BYTES_MAX: Final = 48 * 1024 * 1024
 """The size of all copies together. Beyond it, those that were not asked for the longest are dropped."""
 COPY_MAX: Final = 256 * 1024
 """The size of the largest answer that is kept."""
-_OVERHEAD: Final = 600  # of the objects of a copy and its key, by `sys.getsizeof`
+_OVERHEAD: Final = 1_300  # of the objects of a copy, its key and its stamp, by `sys.getsizeof`
 
 Key = tuple[str, msgspec.Struct]
-Stamp = tuple[int, object]
+Besides = int | Literal["offline"] | None
+"""What a reply depends on besides rows. Only small values, because they count as part of the overhead of a copy."""
+Stamp = tuple[int, Besides]
 """The stamp of the database, and the value of `Operation.besides`."""
 
 

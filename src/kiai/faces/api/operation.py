@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from kiai.accounts import Viewer
+from kiai.faces.api.copies import Besides
 from kiai.faces.api.urls import Scope
 from kiai.faces.rate_limit import RateLimit
 from kiai.networks import network_of
@@ -80,7 +81,7 @@ class Operation(msgspec.Struct, frozen=True):
     permission: str | None = None
     cached: bool = False
     from_rows: bool = False
-    besides: Callable[[Any], Awaitable[object]] | None = None
+    besides: Callable[[Any], Awaitable[Besides]] | None = None
     limit: RateLimit | None = None
     body: Any = None  # a coroutine function that reads the request's body
     body_type: Any = None  # the body's Struct in the OpenAPI document, if the body is JSON
