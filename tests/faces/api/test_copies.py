@@ -24,6 +24,7 @@ from kiai.faces.api.copies import COPY_MAX, Copies, Copy
 from kiai.faces.api.v1.common import MapQuery
 from kiai.faces.api.v1.players import ScoresQueryV1
 from kiai.faces.compression import Compression
+from kiai.realtime.port import RankEntry
 from kiai.staff import OPERATOR
 
 UNCACHED: Final = "127.0.0.6"
@@ -320,3 +321,19 @@ def test_a_score_of_a_player_is_in_the_answer_at_once(server: DemoServer) -> Non
     reader.close()
     assert before[2] != after[2]
     assert b"99000000" in after[2]
+
+
+def test_a_rank_that_changes_without_a_commit_is_in_the_answer(server: DemoServer) -> None:
+    target = f"/get_player_info?id={PLAYERS[0]}&scope=stats"
+    reader = Reader(server, CACHED)
+    before = reader.read(target)
+    assert reader.read(target) == before
+    first = RankEntry(user_id=PLAYERS[0], mode=0, country="us", pp=10**9)
+
+    server.run(server.services.realtime.set_ranks([first]))
+
+    after = reader.read(target)
+    reader.close()
+    server.run(server.services.ranks.refresh(PLAYERS[0]))
+    assert before[2] != after[2]
+    assert b'"rank":1,"country_rank":1,' in after[2]
