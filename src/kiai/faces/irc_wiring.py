@@ -3,7 +3,6 @@
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
-from kiai import __version__
 from kiai.faces.irc.channels import ChannelCommands
 from kiai.faces.irc.commands import Commands
 from kiai.faces.irc.gateway import Certificate, IrcGateway, IrcLimits
@@ -13,6 +12,7 @@ from kiai.faces.irc.names import names_of
 from kiai.faces.irc.people import PeopleCommands
 from kiai.faces.irc.talking import Talking
 from kiai.multiplayer.rooms import MatchChannels
+from kiai.version import VERSION
 
 if TYPE_CHECKING:
     from kiai.app import Services
@@ -34,7 +34,7 @@ def build_irc(services: "Services") -> IrcGateway:
         history_lines=settings.irc_history,
     )
     login = IrcLogin(
-        lambda: WelcomeTexts(settings.title, live.current.welcome, __version__),
+        lambda: WelcomeTexts(settings.title, live.current.welcome, VERSION),
         hub,
         channels,
         passwords=services.site.irc_passwords,
@@ -55,7 +55,7 @@ def build_irc(services: "Services") -> IrcGateway:
         realtime,
         clock,
         bot_name=settings.bot_name,
-        version=__version__,
+        version=VERSION,
         online_count=services.live.online.public.count,
     )
     chain, key = settings.irc_tls_cert, settings.irc_tls_key
