@@ -143,7 +143,6 @@ from kiai.staff.clients import Clients
 from kiai.staff.match_acts import MatchActs
 from kiai.staff.pool_acts import PoolActs
 from kiai.staff.status_history import StatusHistory
-from kiai.version import VERSION
 
 if TYPE_CHECKING:
     from kiai.app import Services
