@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 from redis import Redis
 from redis.crc import key_slot
-from tests.contract.realtime.builders import a_session, an_entry
+from tests.contract.realtime.builders import a_session, an_entry, in_pages
 from tests.patience import Deadline, wait_until
 from tests.redis_clusters import SLOTS, RedisClusterServers, a_redis_cluster
 from tests.redises import a_redis
@@ -45,7 +45,7 @@ async def fill(realtime: RedisRealtime) -> None:
     """Write something into every kind of key."""
     await realtime.open_session(a_session("reader", 3, OSU), [an_entry(OSU, b"one")])
     await realtime.open_match(a_session("a match", 3))
-    await realtime.replace_ranks([RankEntry(3, 0, "nl", 100)])
+    await realtime.replace_ranks(in_pages([RankEntry(3, 0, "nl", 100)]))
     await realtime.stash("play", "field", b"value", 60)
     assert await realtime.once("key", 60)
     assert await realtime.lease("job", "worker", 60)
