@@ -20,7 +20,7 @@ GUARANTEED = {
     ("realtime/memory.py", "1 <= limit <= AROUND_MAX"): "the endpoint refuses more",
     ("realtime/memory.py", SAME_SESSION): "changes of a session are ours",
     ("realtime/memory.py", "for_s > 0"): "periods are ours",
-    ("realtime/memory.py", "0 < entry.user_id <= USER_ID_MAX"): "ids are the database's",
+    ("realtime/rank_lists.py", "0 < entry.user_id <= USER_ID_MAX"): "ids are the database's",
     ("realtime/redis.py", "offset >= 0"): "the endpoint refuses less",
     ("realtime/redis.py", "1 <= limit <= AROUND_MAX"): "the endpoint refuses more",
     ("realtime/redis.py", SAME_SESSION): "changes of a session are ours",
