@@ -24,7 +24,7 @@ _OVERHEAD: Final = 1_300  # of the objects of a copy, its key and its stamp, by 
 
 Key = tuple[str, msgspec.Struct]
 Besides = int | Literal["offline"] | None
-"""What a reply depends on besides rows. Only small values, because they count as part of the overhead of a copy."""
+"""A value beside rows on which a reply depends. It is small, because it counts as part of the overhead of a copy."""
 Stamp = tuple[int, Besides]
 """The stamp of the database, and the value of `Operation.besides`."""
 
