@@ -88,7 +88,7 @@ def routes_of(faces: HttpServer) -> list[Route]:
     front: Any = faces.front
     for face, app, hosts in (
         ("api", front._api._others, {API: "", "localhost": "/api"}),
-        ("client", front._client, {OSU: ""}),
+        ("client", front._client._others, {OSU: ""}),
         ("site", front._site, {"localhost": ""}),
         ("health", front._health, {"localhost": "", OSU: "", API: ""}),
     ):

@@ -18,7 +18,7 @@ from kiai.cli.common import (
     settings_of,
     with_services,
 )
-from kiai.errors import Invalid, KiaiError, Refused, Unavailable
+from kiai.errors import Damaged, Invalid, KiaiError, Refused, Unavailable
 from kiai.server_settings import Settings
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ async def _recorded(services: "Services", target: Path) -> "AsyncIterator[None]"
     desk, started_at_ms = services.community.job_desk, services.clock.now_ms()
     try:
         yield
+    except Damaged:  # of the database, where nothing may be written before the operator has saved it
+        raise
     except KiaiError as error:
         with contextlib.suppress(KiaiError):  # the command reports the first error
             await desk.record(OPERATOR, COMMAND_KIND, started_at_ms, JobState.FAILED, f"{error}.")
