@@ -63,8 +63,9 @@ OURS = frozenset(
         ("faces/client/client_signals.py", "names"),  # of bits
         ("faces/client/comments.py", "comment.target"),
         ("faces/client/favourites.py", "error.reason"),
-        ("faces/client/gateway.py", "name"),  # a method
+        ("faces/client/gateway.py", "rate_limit.name"),  # of a key
         ("faces/client/registration.py", "texts"),
+        ("faces/client/resource.py", "name"),  # a method
         ("faces/client/screenshots.py", "error"),
         ("faces/client/scoreboard.py", "name"),  # made of two fields
         ("faces/client/submit.py", "name"),
