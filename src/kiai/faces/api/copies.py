@@ -24,7 +24,7 @@ _OVERHEAD: Final = 1_300  # of the objects of a copy, its key and its stamp, by 
 
 Key = tuple[str, msgspec.Struct]
 Besides = int | Literal["offline"] | None
-"""A value beside rows on which a reply depends. It is small, because it counts as part of the overhead of a copy."""
+"""A value on which a reply depends, and which is in no row. It is small: it counts as overhead of a copy."""
 Stamp = tuple[int, Besides]
 """The stamp of the database, and the value of `Operation.besides`."""
 
