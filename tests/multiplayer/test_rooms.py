@@ -902,6 +902,25 @@ def test_refused_player_never_follows_match(server: MatchServer, refusal: str) -
     assert b"secret" not in server.poll_packets("boris")
 
 
+def test_player_who_knows_the_former_password_never_follows_match(server: MatchServer) -> None:
+    match_id = server.create("anna")
+    watched = WatchedRealtime(server.realtime, "boris")
+    server.matches._realtime = cast(Realtime, watched)
+    leave_other_matches = server.matches._leave_other_matches
+
+    async def change_the_password_first(session: Session) -> Session:
+        # `join` has compared the password with the former one by now.
+        await server.matches.act(await server.realtime.session("anna"), commands.ChangePassword, password="brand new")
+        return await leave_other_matches(session)
+
+    server.matches._leave_other_matches = change_the_password_first  # type: ignore[method-assign]
+    with pytest.raises(Refused):
+        server.join("boris", match_id, "secret")
+
+    assert match_topic(match_id) not in watched.followed
+    assert b"brand new" not in server.poll_packets("boris")
+
+
 def test_refused_player_keeps_seat_in_other_match(server: MatchServer) -> None:
     closed, own = server.create("anna"), server.create("boris")
 
