@@ -1,5 +1,8 @@
 """Recent activity: first places won and lost, medals and milestones of rank, and peak ranks."""
 
+import asyncio
+from typing import Any
+
 import pytest
 from sqlalchemy import select
 from tests.builders import World, a_map, a_play, a_player
@@ -8,6 +11,7 @@ from kiai.osu.mods import HD
 from kiai.scores import activity as activities
 from kiai.scores.peaks import Peak, RankNow
 from kiai.staff import OPERATOR
+from kiai.storage.port import Query
 from kiai.storage.tables import activity
 
 DAY_S = 86_400
@@ -122,6 +126,37 @@ def test_better_rank_without_an_own_play_is_found_once_a_day(world: World) -> No
     world.run(world.showcase.history.save_day())
 
     assert world.run(world.showcase.peaks.of(alice, 0)) == Peak(1, world.clock.now_ms())
+
+
+def test_two_processes_that_note_a_first_peak_at_once_keep_the_better(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = world.add_player(a_player()), world.add_player(a_player("bob"))
+    peaks, at_ms = world.showcase.peaks, world.clock.now_ms()
+    read, both_have_read = world.database.all, asyncio.Event()
+    reads = 0
+
+    async def read_with_the_other(query: Query[Any], /, **values: Any) -> Any:
+        nonlocal reads
+        rows = await read(query, **values)
+        reads += 1
+        if reads == 2:
+            both_have_read.set()
+        await both_have_read.wait()
+        return rows
+
+    async def note_at_once() -> None:
+        monkeypatch.setattr(world.database, "all", read_with_the_other)
+        await asyncio.gather(
+            peaks.note([RankNow(alice, 0, 7), RankNow(bob, 0, 5)]),
+            peaks.note([RankNow(alice, 0, 3), RankNow(bob, 0, 6)]),
+        )
+        monkeypatch.undo()
+
+    world.run(note_at_once())
+
+    assert world.run(peaks.of(alice, 0)) == Peak(3, at_ms)
+    assert world.run(peaks.of(bob, 0)) == Peak(5, at_ms)
 
 
 def test_milestone_needs_more_players_than_its_rank(world: World) -> None:

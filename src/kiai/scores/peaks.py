@@ -15,7 +15,7 @@ from kiai.scores import activity
 from kiai.scores.ranks import is_mode
 from kiai.scores.statements.expressions import named
 from kiai.storage.outbox import Outbox
-from kiai.storage.port import Command, Database, Query, Transaction
+from kiai.storage.port import Command, Database, Query, Transaction, UniqueViolation
 from kiai.storage.tables import peak_ranks
 from kiai.together import in_pieces, together
 
@@ -114,7 +114,11 @@ class Peaks:
             for now, milestone in milestones:
                 await activity.add_milestone(tx, now.user_id, milestone, mode=now.mode, at_ms=at_ms)
 
-        await self._database.transaction(body)
+        try:
+            await self._database.transaction(body)
+        except UniqueViolation:  # another process has written a first peak since `known` was read
+            for ids in in_pieces(list(dict.fromkeys(now.user_id for now in better))):
+                await self._note([now for now in better if now.user_id in ids], await self._known(ids))
 
     async def _milestone(self, now: RankNow, before: int | None) -> int | None:
         """Return the best milestone that a rank has reached and the peak before had not.
@@ -129,7 +133,6 @@ class Peaks:
     async def _on_ranks(self, user_ids: Sequence[str]) -> None:
         for ids in in_pieces(sorted({int(user_id) for user_id in user_ids})):
             ranks = await together(*[self._realtime.ranks_of(user_id) for user_id in ids])
-            peaks = await self._database.several(*[(PEAKS_OF, {"user_id": user_id}) for user_id in ids])
             await self._note(
                 [
                     RankNow(user_id, mode, rank.rank)
@@ -137,5 +140,12 @@ class Peaks:
                     for mode, rank in by_mode.items()
                     if is_mode(mode)
                 ],
-                {(user_id, mode): peak.rank for user_id, rows in zip(ids, peaks, strict=True) for mode, peak in rows},
+                await self._known(ids),
             )
+
+    async def _known(self, user_ids: Sequence[int]) -> dict[tuple[int, int], int]:
+        """Return the peaks of players by player and mode."""
+        found = await self._database.several(*[(PEAKS_OF, {"user_id": user_id}) for user_id in user_ids])
+        return {
+            (user_id, mode): peak.rank for user_id, rows in zip(user_ids, found, strict=True) for mode, peak in rows
+        }
