@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from kiai.logs import Outage
 from kiai.measuring import Timings
 from kiai.realtime.connecting import TIMEOUT_S, reason_of
 from kiai.realtime.port import StateUnavailable
@@ -20,6 +21,7 @@ COMMANDS_PER_SEND: Final = 256
 WAITING_MAX: Final = 10_000
 
 Command = tuple[Any, ...]
+_NO_ANSWER: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 
 class Route(Protocol):
@@ -65,6 +67,7 @@ class Pipeline:
         self._unavailable_until = 0.0
         self._trial: asyncio.Task[None] | None = None
         self._timings = timings
+        self._broken = Outage("state", "calls fail in the library", "calls work again")
         self.is_traced = False  # whether calls are added to traces
 
     @property
@@ -114,7 +117,12 @@ class Pipeline:
                     answers = [StateUnavailable("another server is the primary now")] * len(batch)
                     self.failures += 1
             self._failed = self._timed_out = False
-        except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
+            self._broken.worked()
+        except Exception as error:
+            # Every kind of error: the library may raise more than its own, e.g. for a connection that is closed while
+            # a command is written. Without an answer the callers would wait forever.
+            if not isinstance(error, _NO_ANSWER):
+                self._broken.failed(error, trace=True)
             self._failed = True
             # Not after a refused connection: that fails at once, and Redis may be back for the next call.
             if isinstance(error, TimeoutError | RedisTimeoutError):
