@@ -38,6 +38,7 @@ from kiai.faces.site import templating
 from kiai.faces.site.assets import Assets
 from kiai.faces.site.template_code import SharedCode
 
+execute: Final = os.execve
 DESCRIPTORS: Final = 3
 """Of each request: the connection for its arguments and its end, stdout and stderr."""
 
@@ -115,9 +116,11 @@ def run_and_report(connection: int, out: int, err: int) -> None:
     sys.argv = ["kiai", *arguments]
 
 
-def replace_process(program: Any, arguments: Any) -> NoReturn:
-    """Continue as the server instead of executing Python again."""
-    assert arguments[:3] == [program, "-m", "kiai.server_process"], arguments
+def replace_process(program: Any, arguments: Any, environment: Any) -> NoReturn:
+    """Continue as the server instead of executing Python again. The supervisor of workers is executed."""
+    if arguments[:3] != [program, "-m", "kiai.server_process"]:
+        execute(program, arguments, environment)
+    os.environ.update(environment)
     raise BecameServer(arguments[3:])
 
 
@@ -163,5 +166,5 @@ if __name__ == "__main__":
     wait_for_command(socket.socket(fileno=int(sys.argv[1])))
     if sys.argv[1:2] != ["serve"]:
         sys.modules.pop("rich")  # server_process has hidden it from the server
-    os.execv = replace_process
+    os.execve = replace_process
     end(run())
