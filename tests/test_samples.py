@@ -14,7 +14,7 @@ from tests.builders import Run, World
 from tests.patience import patiently
 
 from kiai.errors import Unavailable
-from kiai.measuring import quantile
+from kiai.measuring import Reading, quantile
 from kiai.samples import (
     DAY_MINUTES,
     DAYS,
@@ -26,7 +26,6 @@ from kiai.samples import (
     STEPS,
     THINNED_MINUTES,
     WAITING_MAX,
-    Reading,
     Sample,
     Sampler,
     Samples,

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from kiai.errors import Refused, Unavailable
-from kiai.samples import Reading
+from kiai.measuring import Reading
 from kiai.served_figures import (
     FILE,
     FiguresSender,

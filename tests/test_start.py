@@ -23,21 +23,35 @@ UNUSED: Final = {
 }
 
 
-@pytest.fixture(scope="module")
-def imported() -> set[str]:
-    """The packages that a server process has imported before it opens anything. It ends for want of settings."""
+NOT_OF_A_SUPERVISOR: Final = ("kiai.app", "kiai.storage", "sqlalchemy", "falcon", "jinja2", "uvicorn", "rich")
+
+
+def imported_by(module: str) -> set[str]:
+    """The packages that a process has imported before it opens anything. It ends for want of settings."""
     code = """if True:
         import json, runpy, sys
         try:
-            runpy.run_module("kiai.server_process", run_name="__main__")
+            runpy.run_module(sys.argv.pop(), run_name="__main__")
         except ValueError:
             print(json.dumps([name for name, module in sys.modules.items() if module]))
     """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code, module], capture_output=True, check=True, text=True)
     return set(json.loads(done.stdout))
+
+
+@pytest.fixture(scope="module")
+def imported() -> set[str]:
+    return imported_by("kiai.server_process")
 
 
 @pytest.mark.parametrize("package", UNUSED)
 def test_server_starts_without_a_package_that_it_may_not_need(imported: set[str], package: str) -> None:
     assert package not in imported, UNUSED[package]
     assert "kiai.app" in imported
+
+
+def test_supervisor_of_workers_has_imported_neither_services_nor_stores() -> None:
+    found = imported_by("kiai.supervisor_process")
+
+    assert "kiai.supervisor" in found
+    assert found.isdisjoint(NOT_OF_A_SUPERVISOR), found & set(NOT_OF_A_SUPERVISOR)

@@ -1,8 +1,13 @@
-"""Replaces the process of `kiai serve` by the server process, and names the arguments between them."""
+"""Replaces the process of `kiai serve` by the next one, and names the arguments between them.
+
+kiai serve -> server_process, which serves
+kiai serve --workers N -> server_process, which prepares the start -> supervisor_process -> N times server_process
+"""
 
 import contextlib
 import os
 import sys
+from collections.abc import Mapping
 from typing import Final, NoReturn
 
 from kiai.server_settings import Settings
@@ -38,12 +43,45 @@ def exec_server(settings: Settings, *, demo: bool) -> NoReturn:
     The command line, its parser and pydantic are then no longer in memory. The settings go through a pipe, because
     other users of the machine can read the arguments of a process.
     """
+    _exec("kiai.server_process", settings.to_json(), [DEMO_FIRST] if demo else [])
+
+
+def exec_supervisor(settings_json: bytes, inherited: Mapping[str, int]) -> NoReturn:
+    """Replace this process by the supervisor of several workers, which inherits file descriptors, each by its flag.
+
+    What prepared the start, 50 MB of services and their libraries, is then no longer in memory.
+    """
+    for descriptor in inherited.values():
+        os.set_inheritable(descriptor, True)
+    _exec("kiai.supervisor_process", settings_json, [f"{flag}{opened}" for flag, opened in inherited.items()])
+
+
+def settings_pipe(settings_json: bytes) -> int:
+    """Return the end of a pipe from which another process reads the settings. The caller closes it."""
     out, into = os.pipe()
-    os.write(into, settings.to_json())  # smaller than the pipe's buffer of 64 KiB, so it does not block
+    os.write(into, settings_json)  # smaller than the pipe's buffer of 64 KiB, so it does not block
     os.close(into)
+    return out
+
+
+def read_settings(arguments: list[str]) -> tuple[Settings, bytes]:
+    """Return the settings from the pipe of `settings_pipe`, and their JSON for further processes."""
+    [source] = [argument for argument in arguments if argument.startswith(SETTINGS_FROM)]
+    with open(int(source.removeprefix(SETTINGS_FROM)), "rb") as pipe:
+        settings_json = pipe.read()
+    return Settings.from_json(settings_json), settings_json
+
+
+def number_after(flag: str, arguments: list[str]) -> int | None:
+    """Return the number that an argument gives, or None without this argument."""
+    found = [int(argument.removeprefix(flag)) for argument in arguments if argument.startswith(flag)]
+    return found[0] if found else None
+
+
+def _exec(module: str, settings_json: bytes, arguments: list[str]) -> NoReturn:
+    out = settings_pipe(settings_json)
     os.set_inheritable(out, True)
-    arguments = [f"{SETTINGS_FROM}{out}", *([DEMO_FIRST] if demo else [])]
-    command = [sys.executable, "-m", "kiai.server_process", *arguments]
+    command = [sys.executable, "-m", module, f"{SETTINGS_FROM}{out}", *arguments]
     os.execve(sys.executable, command, {**MALLOC, **os.environ})  # noqa: S606
 
 

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from kiai.errors import Unavailable
-from kiai.exec_server import announce
+from kiai.exec_server import HTTP_ON, IRC_ON, IRC_TLS_ON, LISTEN_ON, announce, number_after
 from kiai.logs import get_logger
 from kiai.networks import parse_place
 from kiai.server_settings import HTTP_PORT, Settings
@@ -65,6 +65,26 @@ def listen_for_irc(settings: Settings) -> IrcSockets:
     return IrcSockets(listen(settings.irc, "--irc"), listen(settings.irc_tls, "--irc-tls"))
 
 
+def inherited_sockets(arguments: list[str]) -> HttpSockets | None:
+    """Return the sockets for players that the process before has opened, or None if it has opened none."""
+    main = _inherited(LISTEN_ON, arguments)
+    return None if main is None else HttpSockets(main, _inherited(HTTP_ON, arguments))
+
+
+def inherited_irc(arguments: list[str]) -> IrcSockets:
+    """Return the sockets for IRC that the process before has opened."""
+    return IrcSockets(_inherited(IRC_ON, arguments), _inherited(IRC_TLS_ON, arguments))
+
+
+def detached(sockets: HttpSockets, irc: IrcSockets) -> dict[str, int]:
+    """Return the file descriptors of the sockets, by the flag with which the next process inherits each.
+
+    The sockets cannot be used afterwards, and the descriptors stay open.
+    """
+    opened = {LISTEN_ON: sockets.main, HTTP_ON: sockets.plain, IRC_ON: irc.plain, IRC_TLS_ON: irc.encrypted}
+    return {flag: listening.detach() for flag, listening in opened.items() if listening is not None}
+
+
 def announce_ready(scheme: str, sockets: HttpSockets) -> None:
     """Print that the server accepts requests."""
     announce(f"ready {scheme}://{_address(sockets.main)}")
@@ -77,6 +97,11 @@ def announce_irc(sockets: IrcSockets) -> None:
     for word, listening in (("irc", sockets.plain), ("irc-tls", sockets.encrypted)):
         if listening is not None:
             announce(f"{word} {_address(listening)}")
+
+
+def _inherited(flag: str, arguments: list[str]) -> socket.socket | None:
+    descriptor = number_after(flag, arguments)
+    return None if descriptor is None else socket.socket(fileno=descriptor)
 
 
 def _listen(host: str, port: int, choose: str = "choose another with --host or --port") -> socket.socket:

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Final, NamedTuple, TypeVar
 
+import msgspec
+
 T = TypeVar("T")
 
 CALL_BUCKETS_S: Final = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
+P99: Final = 0.99
 
 
 class PoolUsage(NamedTuple):
@@ -20,6 +23,31 @@ class PoolUsage(NamedTuple):
     size: int
     waiting: int = 0
     refused: int = 0
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """Counters of all workers of a server, since any moment, and its present values.
+
+    `durations` are numbers of requests by duration: one for each of the bounds of the metrics, then that of longer
+    ones.
+    `lag_ms` is the largest delay of an event loop in the last minute. `online` is None while it is unknown.
+    """
+
+    requests: int
+    errors: int
+    submissions: int
+    durations: tuple[float, ...]
+    lag_ms: float | None
+    online: int | None
+
+    def has_counters_of(self, earlier: "Reading") -> bool:
+        """Whether no counter is smaller than in an earlier reading."""
+        return (
+            self.requests >= earlier.requests
+            and self.errors >= earlier.errors
+            and self.submissions >= earlier.submissions
+            and all(mine >= theirs for mine, theirs in zip(self.durations, earlier.durations, strict=True))
+        )
 
 
 class Timings:

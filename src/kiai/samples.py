@@ -21,7 +21,7 @@ import msgspec
 from sqlalchemy import BigInteger, Integer, and_, bindparam, cast, delete, func, insert, literal_column, select, update
 
 from kiai.clock import Clock
-from kiai.measuring import quantile
+from kiai.measuring import P99, Reading, quantile
 from kiai.storage.port import Command, Database, Query, Transaction, UniqueViolation, scalar
 from kiai.storage.tables import samples
 
@@ -44,31 +44,6 @@ BETTER_S: Final = 5  # a row replaces another one that covers at least 5 s less
 WAITING_MAX: Final = 60
 THINNED_AT_ONCE: Final = 100
 NAME_MAX: Final = 64
-P99: Final = 0.99
-
-
-class Reading(msgspec.Struct, frozen=True):
-    """Counters of all workers of a server, since any moment, and its present values.
-
-    `durations` are numbers of requests by duration: one for each of the bounds of `Sampler`, then that of longer ones.
-    `lag_ms` is the largest delay of an event loop in the last minute. `online` is None while it is unknown.
-    """
-
-    requests: int
-    errors: int
-    submissions: int
-    durations: tuple[float, ...]
-    lag_ms: float | None
-    online: int | None
-
-    def has_counters_of(self, earlier: "Reading") -> bool:
-        """Whether no counter is smaller than in an earlier reading."""
-        return (
-            self.requests >= earlier.requests
-            and self.errors >= earlier.errors
-            and self.submissions >= earlier.submissions
-            and all(mine >= theirs for mine, theirs in zip(self.durations, earlier.durations, strict=True))
-        )
 
 
 class Sample(msgspec.Struct, frozen=True):

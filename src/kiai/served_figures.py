@@ -16,9 +16,8 @@ from typing import Final
 import msgspec
 
 from kiai.errors import Refused, Unavailable
-from kiai.measuring import quantile
+from kiai.measuring import P99, Reading, quantile
 from kiai.private_socket import opened_socket, short_path
-from kiai.samples import P99, Reading
 
 FILE: Final = "kiai.sock"
 ANSWER_S: Final = 5.0

@@ -43,15 +43,13 @@ from kiai.errors import KiaiError, Refused, Unavailable
 from kiai.exec_server import (
     DEMO_FIRST,
     FIGURES_IN,
-    HTTP_ON,
-    IRC_ON,
-    IRC_TLS_ON,
-    LISTEN_ON,
-    SETTINGS_FROM,
     STARTED_AT,
     SUPERVISOR,
     TOP_ON,
     announce,
+    exec_supervisor,
+    number_after,
+    read_settings,
 )
 from kiai.faces.guard import GuardedProtocol
 from kiai.faces.handshakes import TlsListener
@@ -61,6 +59,9 @@ from kiai.listening import (
     IrcSockets,
     announce_irc,
     announce_ready,
+    detached,
+    inherited_irc,
+    inherited_sockets,
     listen_for_irc,
     listen_for_players,
 )
@@ -74,7 +75,6 @@ from kiai.shared_memory import SharedMemory
 from kiai.stacks import log_on_signal
 from kiai.stopping import StopBudget, end_process
 from kiai.stores import check_database, lock_data_folder, make_data_folder
-from kiai.supervisor import Supervisor
 from kiai.tls.folder import TlsFolder
 from kiai.tls.plan import plan_of
 from kiai.version import VERSION
@@ -89,8 +89,6 @@ CANCEL_WAIT_S: Final = 0.7  # for the answers of cancelled requests
 AFTER_REQUESTS_S: Final = 2.1  # reserved for everything after the requests
 AFTER_JOBS_S: Final = 1.4  # reserved for saving, and for closing the stores
 CLOSING_S: Final = 0.5  # reserved for closing the stores
-SUPERVISED_STOP_S: Final = 9.6  # of the supervisor: longer than its wait for the workers
-SUPERVISED_WEBHOOKS_S: Final = 5.0
 DEMO: Final = {"players": 50, "maps": 20, "scores": 2_000, "seed": 1}
 
 
@@ -154,6 +152,11 @@ async def _serve(
     log_on_signal(asyncio.get_running_loop())
     log = logs.get_logger("serve")
     budget = StopBudget()
+    announces = asyncio.Event()
+    if supervisor is None:
+        announces.set()
+    else:  # of several workers the supervisor chooses one
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, announces.set)
     try:
         lock = locked_data_folder(settings.data) if settings.database is None else contextlib.nullcontext()
         sockets = listen_for_players(settings) if listen_on is None else listen_on
@@ -204,7 +207,7 @@ async def _serve(
                 finally:
                     for sender in senders:
                         sender.stop()
-                    await _stop(server, services, budget, announces=supervisor is None)
+                    await _stop(server, services, budget, announces=announces.is_set())
                     await access_log.write_left_out()
                     access_log.close()
     except PermissionError as error:
@@ -350,16 +353,11 @@ async def _run(
         await asyncio.wait(running.server_state.tasks, timeout=within_s)
 
 
-def _read_settings(arguments: list[str]) -> tuple[Settings, bytes]:
-    """Return the settings that `kiai serve` wrote to the pipe, and their JSON for the workers."""
-    [source] = [argument for argument in arguments if argument.startswith(SETTINGS_FROM)]
-    with open(int(source.removeprefix(SETTINGS_FROM)), "rb") as pipe:
-        settings_json = pipe.read()
-    return Settings.from_json(settings_json), settings_json
+async def _prepare_cluster(settings: Settings, *, demo: bool) -> dict[str, int]:
+    """Do what several workers need once, before the first one starts: demo data, the claim code, sockets, TLS.
 
-
-async def _supervise(settings: Settings, settings_json: bytes, *, demo: bool) -> int:
-    """Run several workers. Demo data and the claim code are made once, before the first worker starts."""
+    Return the file descriptors of the listening sockets, by the flag with which the supervisor inherits each.
+    """
     logs.configure(settings.log, settings.log_level)
     if settings.database is None or settings.state is None:
         raise Refused("several workers need --database postgresql://... and --state redis://...")
@@ -369,58 +367,9 @@ async def _supervise(settings: Settings, settings_json: bytes, *, demo: bool) ->
         await _announce_claim(services)
         await _announce_start(services)
     sockets = listen_for_players(settings)
-    with contextlib.closing(sockets.main), opened_figures_socket(settings.data) as top:
-        sockets.main.listen(BACKLOG)
-        _prepare_tls(settings)
-        irc = listen_for_irc(settings)
-        others = ((HTTP_ON, sockets.plain), (IRC_ON, irc.plain), (IRC_TLS_ON, irc.encrypted), (TOP_ON, top))
-        inherited = {flag: opened for flag, opened in others if opened is not None}
-        budget = StopBudget(SUPERVISED_STOP_S)
-        supervised = Supervisor(
-            settings_json,
-            settings.workers,
-            sockets.main,
-            inherited,
-            on_ready=lambda: _announce_all(settings, sockets, irc),
-            on_stop=lambda: budget.run("webhooks", _announce_stop_of_workers(settings), most_s=SUPERVISED_WEBHOOKS_S),
-        )
-        return await supervised.run()
-
-
-def _announce_all(settings: Settings, sockets: HttpSockets, irc: IrcSockets) -> None:
-    announce_ready("https" if settings.has_tls else "http", sockets)
-    announce_irc(irc)
-
-
-async def _announce_stop_of_workers(settings: Settings) -> None:
-    with contextlib.suppress(KiaiError):  # the database may be away
-        async with open_services(settings) as services:
-            await _announce_stop(services)
-
-
-def _int_argument(arguments: list[str], flag: str) -> int | None:
-    found = [int(argument.removeprefix(flag)) for argument in arguments if argument.startswith(flag)]
-    return found[0] if found else None
-
-
-def _inherited_http(arguments: list[str]) -> HttpSockets | None:
-    main, plain = _int_argument(arguments, LISTEN_ON), _int_argument(arguments, HTTP_ON)
-    if main is None:
-        return None
-    return HttpSockets(socket.socket(fileno=main), None if plain is None else socket.socket(fileno=plain))
-
-
-def _inherited_irc(arguments: list[str]) -> IrcSockets:
-    plain, encrypted = _int_argument(arguments, IRC_ON), _int_argument(arguments, IRC_TLS_ON)
-    return IrcSockets(
-        None if plain is None else socket.socket(fileno=plain),
-        None if encrypted is None else socket.socket(fileno=encrypted),
-    )
-
-
-def _inherited_top(arguments: list[str]) -> socket.socket | None:
-    descriptor = _int_argument(arguments, TOP_ON)
-    return None if descriptor is None else socket.socket(fileno=descriptor)
+    sockets.main.listen(BACKLOG)
+    _prepare_tls(settings)
+    return detached(sockets, listen_for_irc(settings))
 
 
 def _slots(arguments: list[str]) -> SharedMemory | None:
@@ -437,28 +386,26 @@ def main(arguments: list[str]) -> int:
     gc.freeze()
     gc.enable()
     try:
-        settings, settings_json = _read_settings(arguments)
+        settings, settings_json = read_settings(arguments)
         allow_open_files(needed_files(settings.connections_max))
-        demo, listen_on = DEMO_FIRST in arguments, _inherited_http(arguments)
+        demo, listen_on = DEMO_FIRST in arguments, inherited_sockets(arguments)
         # Never closed, and it stays the loop of this thread: closing it waits for threads, e.g. one that resolves a
         # name, and the process ends now anyway.
         runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         asyncio.set_event_loop(runner.get_loop())
         if settings.workers > 1 and listen_on is None:
-            return runner.run(_supervise(settings, settings_json, demo=demo))
-        supervisor = _int_argument(arguments, SUPERVISOR)
-        slots = _slots(arguments)
-        irc = None if supervisor is None else _inherited_irc(arguments)
+            exec_supervisor(settings_json, runner.run(_prepare_cluster(settings, demo=demo)))
+        supervisor, top = number_after(SUPERVISOR, arguments), number_after(TOP_ON, arguments)
         runner.run(
             _serve(
                 settings,
                 demo=demo,
                 listen_on=listen_on,
                 supervisor=supervisor,
-                started_ms=_int_argument(arguments, STARTED_AT),
-                slots=slots,
-                irc=irc,
-                top=_inherited_top(arguments),
+                started_ms=number_after(STARTED_AT, arguments),
+                slots=_slots(arguments),
+                irc=None if supervisor is None else inherited_irc(arguments),
+                top=None if top is None else socket.socket(fileno=top),
             )
         )
     except KiaiError as error:

@@ -1,9 +1,10 @@
 """Runs several workers on one port: starts, watches and replaces them, and serves no requests itself.
 
-The supervisor opens the port once and the workers inherit it, so waiting connections survive the death of a worker. A
-worker that ends is started again. SIGTERM ends all workers after their current requests, and so does SIGUSR2, which
-workers send at the time of a planned stop. SIGHUP replaces them one after another; each new worker is ready before the
-old one stops. SIGUSR1 is passed on to them (`stacks.py`).
+The port is opened once and the workers inherit it, so waiting connections survive the death of a worker. A worker that
+ends is started again. SIGTERM ends all workers after their current requests, and so does SIGUSR2, which workers send at
+the time of a planned stop. One of the workers then gets SIGUSR2 first, and tells webhooks that the server stops. SIGHUP
+replaces them one after another; each new worker is ready before the old one stops. SIGUSR1 is passed on to them
+(`stacks.py`).
 """
 
 import asyncio
@@ -12,12 +13,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final
 
 from kiai import shared_memory
 from kiai.clock import SystemClock
-from kiai.exec_server import FIGURES_IN, LISTEN_ON, SETTINGS_FROM, STARTED_AT, SUPERVISOR
+from kiai.exec_server import FIGURES_IN, LISTEN_ON, SETTINGS_FROM, STARTED_AT, SUPERVISOR, settings_pipe
 from kiai.logs import get_logger
 from kiai.stacks import log_on_signal
 
@@ -56,7 +57,7 @@ class Supervisor:
     """Keeps `count` workers running on one listening socket.
 
     Workers inherit further sockets, each by the flag that tells them its file descriptor. `on_ready` is called when
-    all of them accept requests, `on_stop` while the workers stop.
+    all of them accept requests, `on_stop` before they stop.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Supervisor:
         inherited: Mapping[str, socket.socket],
         *,
         on_ready: Callable[[], None],
-        on_stop: Callable[[], Awaitable[None]],
+        on_stop: Callable[[], None],
     ) -> None:
         self._inherited = {flag: opened.fileno() for flag, opened in inherited.items()}
         self._on_ready = on_ready
@@ -109,7 +110,12 @@ class Supervisor:
                 self._spawn(self._restart_on_exit(worker))
         self._on_ready()
         await self._stopping.wait()
-        await asyncio.gather(self._stop_workers(self._workers), self._on_stop())
+        self._on_stop()
+        for worker in self._serving.values():
+            if worker.process.returncode is None and not worker.stopping:
+                worker.send(signal.SIGUSR2)
+                break
+        await self._stop_workers(self._workers)
         return 0
 
     def _stop(self) -> None:
@@ -140,9 +146,7 @@ class Supervisor:
 
         Return False if it does not become ready; the previous worker of this number then stays.
         """
-        out, into = os.pipe()
-        os.write(into, self._settings_json)
-        os.close(into)
+        out = settings_pipe(self._settings_json)
         listen = self._listening.fileno()
         slot = self._free_slots.pop()
         try:

@@ -37,11 +37,16 @@ class Cluster(Server):
         """Run a kiai command with the stores of this cluster. Return its JSON object."""
         return cli(self.data, *arguments, **self._places)
 
+    @property
+    def supervisor(self) -> int:
+        """The process id of the supervisor."""
+        assert self._process is not None
+        return self._process.pid
+
     def workers(self) -> list[int]:
         """Return the process ids of the workers."""
-        assert self._process is not None
         found = subprocess.run(
-            ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(self._process.pid)],
+            ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(self.supervisor)],
             capture_output=True,
             text=True,
             check=False,

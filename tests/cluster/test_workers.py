@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -71,6 +72,14 @@ def test_two_workers_share_the_requests(cluster: Cluster) -> None:
         assert RESTART not in poll(cluster, token)
     assert cluster.get("/get_player_count").json["counts"]["online"] == 1
     assert cluster.get("/get_player_status?name=alice").json["player_status"]["online"] is True
+
+
+def test_supervisor_takes_less_than_40_mb(cluster: Cluster) -> None:
+    """It lives as long as the server. With the services of the start in its memory it took 84 MB."""
+    status = Path(f"/proc/{cluster.supervisor}/status").read_text()
+
+    resident_kb = int(status.split("VmRSS:")[1].split()[0])
+    assert resident_kb <= 40 * 1024
 
 
 def test_line_sent_to_one_worker_is_in_a_poll_of_the_other_after_the_promised_time(cluster: Cluster) -> None:

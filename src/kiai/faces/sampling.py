@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from kiai.faces.metrics import BUCKETS_MS, Labels, Metrics
-from kiai.measuring import CALL_BUCKETS_S, PoolUsage
-from kiai.samples import Reading
+from kiai.measuring import CALL_BUCKETS_S, PoolUsage, Reading
 from kiai.served_figures import ServerFigures, SlowStatement, StoreFigures
 from kiai.staff.job_runs import PeriodicState
 
