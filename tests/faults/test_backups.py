@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -392,6 +393,45 @@ def test_killed_server_continues_its_encrypted_backups_in_a_bucket(
     assert cli(new, "restore", backup, "--key", key.shown)["files"] >= 400
     assert (new / "tls" / "ca.key").read_bytes() == b"key of the local authority"
     assert (new / "tls" / "ca.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_first_backup_of_a_killed_server_begins_again_and_the_next_one_is_whole(tmp_path: Path) -> None:
+    data, to = tmp_path / "data", tmp_path / "to"
+    prepare(data, ["alice"], vector_maps=False)
+    replays = [data / "files" / "replays" / f"{number % 256:02x}" / f"{number:032x}" for number in range(2_001)]
+    for path in replays[:-1]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"frames")
+    settings = {"BACKUP_TO": str(to), "BACKUP_EVERY": "1d"}
+    server = Server(data, **settings).start()
+    try:
+        wait_until(lambda: any(to.glob("*.partial/files/replays/*")), within_s=90)
+    finally:
+        server.kill()
+    [interrupted] = to.glob("kiai-*")
+    assert interrupted.suffix == ".partial"
+    assert not (interrupted / "manifest.json").exists()
+
+    def good(count: int) -> list[dict[str, Any]]:
+        found = [one for one in cli(data, "backups", **settings)["backups"] if one["ok"]]
+        return found if len(found) == count else []
+
+    server = Server(data, **settings).start()
+    try:
+        wait_until(lambda: good(1), within_s=90)
+        replays[-1].parent.mkdir(exist_ok=True)
+        replays[-1].write_bytes(b"new")
+        server.cli("jobs", "start", "backup")
+        wait_until(lambda: good(2), within_s=90)
+        server.stop()
+    finally:
+        server.kill()
+    new, first = good(2)
+    assert Path(first["path"]) == interrupted.with_suffix("")
+    assert (checked(Path(first["path"]), 0)["files"], first["files"]) == (first["files"], new["files"] - 1)
+    assert checked(Path(new["path"]), 0)["files"] == new["files"] >= len(replays)
+    copies = [Path(one["path"], replays[0].relative_to(data)) for one in (first, new)]
+    assert copies[0].samefile(copies[1]), "not copied again"
 
 
 def test_rehearsal_restores_the_newest_backup_and_leaves_nothing(server: Server, tmp_path: Path) -> None:

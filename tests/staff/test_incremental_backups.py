@@ -2,12 +2,14 @@
 
 import asyncio
 import gzip
+import itertools
 import json
 import os
 import random
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from obstore.store import MemoryStore
@@ -110,11 +112,53 @@ class Nightly:
                 assert {one.key: reader.read(reader.path_of(one)) for one in reader.listed()} == held
 
 
-@pytest.fixture(params=["folder", "folder, encrypted", "bucket", "bucket, encrypted"])
+class Interrupted:
+    """A place whose user is killed at an operation, the first of which is 0. A folder may have half of a file then."""
+
+    def __init__(self, place: BackupPlace, at: int) -> None:
+        self._place = place
+        self._left = at
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._place, name)
+
+    def write(self, path: str, data: bytes) -> None:
+        self._end(path, data)
+        self._place.write(path, data)
+
+    def upload(self, path: str, source: Path) -> None:
+        self._end(path, source.read_bytes())
+        self._place.upload(path, source)
+
+    def sync(self, name: str) -> None:
+        self._end()
+        self._place.sync(name)
+
+    def _end(self, path: str = "", data: bytes = b"") -> None:
+        self._left -= 1
+        if self._left < 0:
+            if path and self._place.links:
+                self._place.write(path, data[: len(data) // 2])
+            raise Killed
+
+
+class Killed(BaseException):
+    """What ends a process has no chance to clean up."""
+
+
+KINDS = ("folder", "folder, encrypted", "bucket", "bucket, encrypted")
+
+
+def nightly_of(kind: str, tmp_path: Path) -> Nightly:
+    place: BackupPlace = BucketPlace(MemoryStore(), "s3://bucket/kiai")
+    if kind.startswith("folder"):
+        place = FolderPlace(tmp_path / "to")
+    return Nightly(tmp_path, place, make_key(tmp_path / "key") if "encrypted" in kind else None)
+
+
+@pytest.fixture(params=KINDS)
 def nightly(request: pytest.FixtureRequest, tmp_path: Path) -> Nightly:
-    is_folder = request.param.startswith("folder")
-    place: BackupPlace = FolderPlace(tmp_path / "to") if is_folder else BucketPlace(MemoryStore(), "s3://bucket/kiai")
-    return Nightly(tmp_path, place, make_key(tmp_path / "key") if "encrypted" in request.param else None)
+    return nightly_of(request.param, tmp_path)
 
 
 def objects(nightly: Nightly) -> set[str]:
@@ -246,6 +290,38 @@ def test_interrupted_back_up_and_removal_are_ended_by_the_next_run(
     else:
         assert {name.removesuffix(PARTIAL) for name in removed} == {first, partial}
     nightly.check_all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_backups_after_a_first_one_that_was_killed_anywhere_are_whole(tmp_path: Path, kind: str) -> None:
+    complete: list[int] = []
+    for operation in itertools.count():
+        folder = tmp_path / str(operation)
+        folder.mkdir()
+        nightly = nightly_of(kind, folder)
+        for number in range(4):
+            nightly.put(REPLAY.format(number), b"frames")
+        place: Any = nightly.place
+        nightly.place = Interrupted(place, operation)
+        try:
+            nightly.back_up()
+            break  # it has fewer operations
+        except Killed:
+            nightly.place = place
+        first = nightly.names()
+        complete.append(len(first))
+        nightly.held |= {name: {REPLAY.format(number): b"frames" for number in range(4)} for name in first}
+
+        second = nightly.back_up()
+        nightly.put(REPLAY.format(4), b"new")
+        third = nightly.back_up()
+
+        assert (second.base, second.files, second.new_files) == ("".join(first), 4, 0 if first else 4)
+        assert (third.base, third.files, third.new_files) == (nightly.names()[-2], 5, 1)
+        nightly.check_all()
+        nightly.prune(1)
+        nightly.check_all()
+    assert complete == [0] * 9 + [1], "the last operation comes after the manifest"
 
 
 def test_nothing_is_removed_from_a_bucket_with_a_damaged_backup(tmp_path: Path) -> None:
