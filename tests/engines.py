@@ -116,9 +116,14 @@ def postgres_url(database: str = "postgres") -> str:
     return _server().url(database)
 
 
-def postgres_pid() -> int:
-    """Return the server of this process. The first call starts it."""
-    return _server().process.pid
+def postgres_processes() -> list[int]:
+    """Return the ids of the processes of the server of this process, as `PostgresServer.processes`."""
+    return _server().processes()
+
+
+def commit_to_disk(url: str) -> None:
+    """Let commits in this database wait until the log is written, as outside of the tests. A replica gets it then."""
+    execute(url, f"ALTER DATABASE {_name(url)} SET synchronous_commit = on")
 
 
 def execute(url: str, *statements: str) -> None:
@@ -147,17 +152,21 @@ class PostgresServer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with (folder / "log").open("wb") as log:
+        atexit.register(lambda: self.process.wait())  # after the script of the next line has ended the server
+        runs.when_this_process_ends(END, str(folder))
+        self.start()
+
+    def start(self) -> None:
+        """Start the process, and wait until the server answers."""
+        with (self._folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [_programs() / "postgres", "-D", folder, "-h", "", "-k", folder],
+                [_programs() / "postgres", "-D", self._folder, "-h", "", "-k", self._folder],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
                 **as_nobody(),
             )
-        atexit.register(self.process.wait)
-        runs.when_this_process_ends(END, str(folder))
         wait_until(self._answers, within_s=READY_S, what=lambda: f"PostgreSQL does not start:\n{self._log}")
 
     @property
@@ -177,25 +186,74 @@ class PostgresServer:
             return False
         return True
 
+    def processes(self) -> list[int]:
+        """Return the ids of its processes, the parent of the others first."""
+        command = ["ps", "-o", "pid=", "--ppid", str(self.process.pid)]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        return [self.process.pid, *(int(pid) for pid in found.stdout.split())]
+
     def stop(self) -> None:
         """Stop the server after it has written everything."""
         self.process.terminate()
         self.process.wait(patiently(READY_S))
 
 
+class PostgresReplica(PostgresServer):
+    """A streaming replica of the server of this process, which fails and recovers as a test wants."""
+
+    def copy_of(self, url: str) -> str:
+        """Return the URL of a database of the primary on this server, when it has arrived here."""
+        copy = self.url(_name(url))
+
+        def has_arrived() -> bool:
+            try:
+                execute(copy, "SELECT 1")
+            except asyncpg.InvalidCatalogNameError:
+                return False
+            return True
+
+        wait_until(has_arrived, within_s=20.0, what="the database does not arrive on the replica")
+        return copy
+
+    def kill(self) -> None:
+        """Kill all of its processes."""
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(patiently(READY_S))
+
+    def start_stale(self) -> None:
+        """Start it without a connection to the primary, so that it answers with the rows that it had."""
+        with (self._folder / "postgresql.auto.conf").open("a", encoding="ascii") as settings:
+            settings.write("primary_conninfo = ''\n")  # the last line with a name counts
+        self.start()
+
+    def follow(self) -> None:
+        """Connect it to the primary again after `start_stale`."""
+        execute(
+            self.url("postgres"),
+            f"ALTER SYSTEM SET primary_conninfo = 'user=postgres host={_socket()}'",
+            "SELECT pg_reload_conf()",
+        )
+
+
+def _socket() -> str:
+    """Return the folder with the socket of the server of this process."""
+    return urlsplit(postgres_url()).query.removeprefix("host=")
+
+
 @contextlib.contextmanager
-def postgres_replica() -> Iterator[PostgresServer]:
+def postgres_replica() -> Iterator[PostgresReplica]:
     """Run a streaming replica of the server of this process."""
     folder = runs.start() / f"replica-{os.getpid()}-{next(_numbers)}"
-    primary = urlsplit(postgres_url()).query.removeprefix("host=")
-    command: list[str | Path] = [_programs() / "pg_basebackup", "-D", folder, "-h", primary, "-U", "postgres", "-R"]
+    command: list[str | Path] = [_programs() / "pg_basebackup", "-D", folder, "-h", _socket(), "-U", "postgres", "-R"]
     folder.mkdir(mode=0o700)
     _give_to_nobody(folder)
     done = subprocess.run([*command, "--checkpoint=fast"], capture_output=True, text=True, check=False, **as_nobody())
     if done.returncode:
         raise RuntimeError(f"pg_basebackup: exit code {done.returncode}\n{done.stderr}")
     (folder / ".s.PGSQL.5432.lock").unlink(missing_ok=True)  # of the primary, whose socket is in its folder, too
-    replica = PostgresServer(folder)
+    replica = PostgresReplica(folder)
     try:
         yield replica
     finally:

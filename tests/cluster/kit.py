@@ -73,7 +73,10 @@ def running(
     folder: Path, names: list[str], songs: list[NewMap], workers: int = 2, **settings: str
 ) -> Iterator[Cluster]:
     """Run a cluster with these players and maps. `settings` are environment variables without the prefix."""
-    with contextlib.closing(RedisServer()) as redis, running_on(redis, folder, names, songs, workers, **settings) as it:
+    with (
+        contextlib.closing(RedisServer()) as redis,
+        running_on(redis, folder, names, songs, workers, replica=None, **settings) as it,
+    ):
         yield it
 
 
@@ -84,12 +87,17 @@ def running_on(
     names: list[str],
     songs: list[NewMap],
     workers: int = 2,
+    *,
+    replica: engines.PostgresReplica | None = None,
     **settings: str,
 ) -> Iterator[Cluster]:
-    """Run a cluster like `running`, with this Redis, which the caller closes."""
+    """Run a cluster like `running`, with this Redis and replica of PostgreSQL, which the caller closes."""
     data = folder / "data"
     with engines.postgres_database() as url:
         prepare(data, names, vector_maps=False, database=url)
+        if replica is not None:
+            engines.commit_to_disk(url)
+            settings |= {"DATABASE_REPLICA": replica.copy_of(url)}
         cluster = Cluster(data, url, redis, workers, **settings)
         maps = folder / "maps"
         maps.mkdir()

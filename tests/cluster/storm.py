@@ -13,7 +13,7 @@ import re
 import struct
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -175,7 +175,7 @@ class Player:
         since = time.monotonic()
         while True:
             with contextlib.suppress(*BROKEN):
-                _, head, answer = await self._connection.ask(_request("POST", "/", "c.localhost", body))
+                _, head, answer = await self._connection.ask(request("POST", "/", "c.localhost", body))
                 token = _header(head, b"cho-token")
                 if len(token) == 36:
                     self.storm.counts.logins += 1
@@ -194,7 +194,7 @@ class Player:
         body = b"".join(packet for _, packet in said)
         try:
             status, _, answer = await self._connection.ask(
-                _request("POST", "/", "c.localhost", body, f"osu-token: {self.token}\r\n")
+                request("POST", "/", "c.localhost", body, f"osu-token: {self.token}\r\n")
             )
         except BROKEN:
             counts.failed += 1
@@ -352,10 +352,10 @@ class Player:
             if ends.is_set():
                 break
             body, kind = multipart(played.parts())
-            request = _request("POST", SUBMIT, OSU, body, f"Content-Type: {kind}\r\nToken: opaque\r\n")
+            form = request("POST", SUBMIT, OSU, body, f"Content-Type: {kind}\r\nToken: opaque\r\n")
             while True:
                 with contextlib.suppress(*BROKEN):
-                    status, _, answer = await connection.ask(request)
+                    status, _, answer = await connection.ask(form)
                     if status == 200:
                         assert b"onlineScoreId:" in answer, answer
                         number = int(answer.split(b"onlineScoreId:")[1].split(b"|")[0])
@@ -364,6 +364,8 @@ class Player:
                         break
                 self.storm.counts.submitted_again += 1
                 await asyncio.sleep(AGAIN_S)
+            if self.storm.after_play is not None:
+                await self.storm.after_play(self, *self.acknowledged[-1])
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(every_s * self._chance.uniform(0.8, 1.2)):
                     await ends.wait()
@@ -389,6 +391,7 @@ class Storm:
         self.seed = seed
         self.counts = Counts()
         self.lost: list[str] = []
+        self.after_play: Callable[[Player, Played, int], Awaitable[None]] | None = None  # with the id of the score
         self.refusals: Counter[tuple[int, bytes]] = Counter()
         self.players = [Player(self, number, *one) for number, one in enumerate(names)]
         for first, second in zip(self.players[::2], self.players[1::2], strict=False):
@@ -496,7 +499,8 @@ def seats(view: MatchForm | None) -> dict[int, int]:
     )
 
 
-def _request(method: str, path: str, host: str, body: bytes, headers: str = "") -> bytes:
+def request(method: str, path: str, host: str, body: bytes, headers: str = "") -> bytes:
+    """Return a request of the game. `headers` are whole lines."""
     head = (
         f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: osu!\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
     )

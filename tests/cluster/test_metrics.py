@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import engines
 from tests.builders import a_map
 from tests.cluster.kit import Cluster, running
 from tests.cluster.test_rolling_restart import are_replaced
-from tests.cluster.test_stores_away import paused, postgres_processes, redis_processes
+from tests.cluster.test_stores_away import paused, redis_processes
 from tests.patience import patiently
 from tests.wire.kit import eventually
 from tests.wire.test_metrics import figures, missing
@@ -133,7 +134,7 @@ def test_gauges_cover_living_workers_and_the_server(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("store", ["database", "state"])
 def test_metrics_need_no_store_and_each_worker_logs_an_outage_once(cluster: Cluster, store: str) -> None:
-    stand = postgres_processes() if store == "database" else redis_processes(cluster)
+    stand = engines.postgres_processes() if store == "database" else redis_processes(cluster)
     failed, lines_before = failures(cluster), len(log_lines(cluster, "job failed"))
     slowest_s, ends = 0.0, time.monotonic() + PAUSE_S
 

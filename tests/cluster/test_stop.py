@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tests import engines
 from tests.builders import a_map
 from tests.cluster.kit import Cluster, running
-from tests.cluster.test_stores_away import paused, postgres_processes, redis_processes
+from tests.cluster.test_stores_away import paused, redis_processes
 from tests.patience import patiently
 
 STOP_S = 10.0
@@ -32,7 +33,7 @@ def test_cluster_stops_in_time_while_a_store_hangs(tmp_path: Path, stores: Seque
         workers = cluster.workers()
         assert len(workers) == 2
         pids = redis_processes(cluster) if "redis" in stores else []
-        with paused([*pids, *(postgres_processes() if "postgres" in stores else [])]):
+        with paused([*pids, *(engines.postgres_processes() if "postgres" in stores else [])]):
             time.sleep(1)  # the jobs wait for the store
             took_s = stopped(cluster)
 

@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -78,13 +77,6 @@ class Asker(threading.Thread):
             self.failure = error
 
 
-def postgres_processes() -> list[int]:
-    """Return the processes of the PostgreSQL server of this test process."""
-    top = engines.postgres_pid()
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(top)], capture_output=True, text=True, check=False)
-    return [top, *(int(pid) for pid in found.stdout.split())]
-
-
 def redis_processes(cluster: Cluster) -> list[int]:
     assert cluster.redis.process is not None
     return [cluster.redis.process.pid]
@@ -139,7 +131,7 @@ def run_with_trouble(cluster: Cluster, trouble: Callable[[], None]) -> dict[str,
 @pytest.mark.parametrize("store", ["redis", "postgresql"])
 def test_requests_wait_for_a_paused_store_within_their_limit(cluster: Cluster, store: str) -> None:
     def trouble() -> None:
-        with paused(redis_processes(cluster) if store == "redis" else postgres_processes()):
+        with paused(redis_processes(cluster) if store == "redis" else engines.postgres_processes()):
             time.sleep(PAUSE_S)
 
     statuses = run_with_trouble(cluster, trouble)

@@ -3,16 +3,14 @@
 import time
 from collections.abc import Iterator
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 from sqlalchemy import func, select
 from structlog.testing import capture_logs
 from tests import engines
 from tests.conftest import Run
 from tests.contract.storage.statements import add_user
-from tests.patience import patiently, wait_until
+from tests.patience import patiently
 
 from kiai.storage import replica
 from kiai.storage.port import Lane, Query, scalar
@@ -25,35 +23,19 @@ READS: Final = 50
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[engines.PostgresServer]:
+def server() -> Iterator[engines.PostgresReplica]:
     with engines.postgres_replica() as running:
         yield running
 
 
 @pytest.fixture
-def database(server: engines.PostgresServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresDatabase]:
+def database(server: engines.PostgresReplica, run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresDatabase]:
     monkeypatch.setattr(replica, "CATCH_UP_S", patiently(1.0))  # the machine of the tests is busy
     with engines.postgres_database() as url:
-        # As outside of the tests, where a commit waits until the log is written.
-        engines.execute(url, f"ALTER DATABASE {urlsplit(url).path[1:]} SET synchronous_commit = on")
-        opened = run(PostgresDatabase.connect(url, replica=on(server, url)))
+        engines.commit_to_disk(url)
+        opened = run(PostgresDatabase.connect(url, replica=server.copy_of(url)))
         yield opened
         run(opened.close())
-
-
-def on(server: engines.PostgresServer, url: str) -> str:
-    """Return the URL of the same database on the replica, when it has arrived there."""
-    copy = server.url(urlsplit(url).path.removeprefix("/"))
-
-    def has_arrived() -> bool:
-        try:
-            engines.execute(copy, "SELECT 1")
-        except asyncpg.InvalidCatalogNameError:
-            return False
-        return True
-
-    wait_until(has_arrived, within_s=20.0, what="the database does not arrive on the replica")
-    return copy
 
 
 def from_replica(database: PostgresDatabase) -> int:
@@ -103,7 +85,7 @@ def test_several_reads_are_one_round_trip_to_the_primary(
 
 
 def test_primary_answers_while_the_replica_hangs_and_the_log_says_so_once(
-    server: engines.PostgresServer, database: PostgresDatabase, run: Run, monkeypatch: pytest.MonkeyPatch
+    server: engines.PostgresReplica, database: PostgresDatabase, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replica, "AWAY_S", 0.0)
     engines.execute(server.url("postgres"), "SELECT pg_wal_replay_pause()")
@@ -127,7 +109,7 @@ def test_primary_answers_while_the_replica_hangs_and_the_log_says_so_once(
 def test_primary_answers_in_time_when_the_replica_is_gone(run: Run) -> None:
     with engines.postgres_database() as url:
         with engines.postgres_replica() as gone:
-            database = run(PostgresDatabase.connect(url, replica=on(gone, url)))
+            database = run(PostgresDatabase.connect(url, replica=gone.copy_of(url)))
             run(database.one(READ))
         began = time.monotonic()
 
@@ -141,7 +123,7 @@ def test_primary_answers_in_time_when_the_replica_is_gone(run: Run) -> None:
 def test_replica_that_became_a_primary_is_not_read(run: Run) -> None:
     with engines.postgres_database() as url, engines.postgres_replica() as promoted:
         engines.execute(promoted.url("postgres"), "SELECT pg_promote()")
-        database = run(PostgresDatabase.connect(url, replica=on(promoted, url)))
+        database = run(PostgresDatabase.connect(url, replica=promoted.copy_of(url)))
 
         with capture_logs() as lines:
             run(database.one(READ))
