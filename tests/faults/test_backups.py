@@ -421,7 +421,7 @@ def test_first_backup_of_a_killed_server_begins_again_and_the_next_one_is_whole(
         wait_until(lambda: good(1), within_s=90)
         replays[-1].parent.mkdir(exist_ok=True)
         replays[-1].write_bytes(b"new")
-        server.cli("jobs", "start", "backup")
+        cli(data, "jobs", "start", "backup", **settings)
         wait_until(lambda: good(2), within_s=90)
         server.stop()
     finally:
