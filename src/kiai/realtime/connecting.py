@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Sequence
 from typing import Any, Final
 
+from hiredis import pack_command
 from redis.asyncio import (
     ConnectionPool,
     Redis,
@@ -18,7 +19,7 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
-from redis.exceptions import MovedError, RedisError
+from redis.exceptions import MovedError, RedisError, ResponseError
 
 from kiai.errors import Refused
 from kiai.redis_url import RedisAddress, parse_redis_url
@@ -47,19 +48,19 @@ class _PrimaryPool(SentinelConnectionPool):
 def connect(url: str) -> Redis | RedisCluster:
     """Return a client for a URL of the setting `state`. The first command connects.
 
-    A command is never sent twice: after a lost connection, nobody knows whether the server has run it. Raises Refused
-    for a file of the URL that cannot be used.
+    A command is never sent twice: after a lost connection, nobody knows whether the server has run it. The caller
+    limits the time of a call. Raises Refused for a file of the URL that cannot be used.
     """
     address = parse_redis_url(url)
     tls = _tls(address)
     options: dict[str, Any] = {
         "username": address.username,
         "password": address.password,
-        "socket_timeout": TIMEOUT_S,
         "socket_connect_timeout": CONNECT_S,
     }
     if address.cluster:
         return RedisCluster(
+            socket_timeout=TIMEOUT_S,
             startup_nodes=[ClusterNode(host, port) for host, port in address.hosts],
             retry=Retry(NoBackoff(), 0),
             max_connections=CONNECTIONS_MAX * CLUSTER_PIPELINES,
@@ -123,38 +124,67 @@ class ServerRoute:
     """
 
     def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        pool: Any = redis.connection_pool
-        self._pool = pool if isinstance(pool, _PrimaryPool) else None
+        self._connections: Any = redis.connection_pool
+        self._primary_pool = self._connections if isinstance(self._connections, _PrimaryPool) else None
+        self._unused: list[Any] = []  # connections that have answered, the last one at the end
 
     async def primary(self, *, after_failure: bool) -> object:
         """Return the primary that new connections lead to. Asks Sentinel after a failure. Raises as a call does."""
-        if self._pool is None:
+        if self._primary_pool is None:
             return None
-        return await self._ask() if after_failure else self._pool.master_address
+        return await self._ask() if after_failure else self._primary_pool.master_address
 
     async def send(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Send the commands together. Return the answer of each, which may be an exception."""
-        pipeline = self._redis.pipeline(transaction=False)  # commands of different requests; scripts are atomic anyway
-        for command in commands:
-            pipeline.execute_command(*command)
-        return await pipeline.execute(raise_on_error=False)
+        # PERF: 40 us. A pipeline and a pool of the library for each sending take 90 us.
+        packed = b"".join(map(pack_command, commands))
+        connection = await self._connection()
+        answers: list[Any] = []
+        try:
+            await connection.send_packed_command(packed)
+            for _ in commands:
+                try:
+                    answers.append(await connection.read_response())
+                except ResponseError as error:
+                    answers.append(error)
+        except BaseException:
+            await self._connections.release(connection)  # the library has closed it
+            raise
+        if self._leads_to_primary(connection):
+            self._unused.append(connection)
+        else:
+            await self._connections.release(connection)
+        return answers
+
+    async def _connection(self) -> Any:
+        while self._unused:
+            connection = self._unused.pop()
+            with contextlib.suppress(RedisError):  # the server has closed it
+                # Data that nobody has asked for: the next answer would belong to another command.
+                if self._leads_to_primary(connection) and connection.is_connected and not await connection.can_read():
+                    return connection
+            connection.mark_for_reconnect()
+            await self._connections.release(connection)
+        return await self._connections.get_connection()
+
+    def _leads_to_primary(self, connection: Any) -> bool:
+        return self._primary_pool is None or (connection.host, connection.port) == self._primary_pool.master_address
 
     async def _ask(self) -> object:
         """Return the primary that Sentinel names. The pool closes its unused connections if it is another one."""
-        assert self._pool is not None
-        return await self._pool.get_master_address()  # type: ignore[no-untyped-call]
+        assert self._primary_pool is not None
+        return await self._primary_pool.get_master_address()  # type: ignore[no-untyped-call]
 
     async def has_changed(self, primary: object, seconds: float) -> bool:
         """Return whether an answer after this time may come from a server that is no longer the primary."""
-        if self._pool is None or primary is None:
+        if self._primary_pool is None or primary is None:
             return False
         if seconds >= SUSPICIOUS_S:
             try:
                 await self._ask()
             except (RedisError, OSError, TimeoutError):
                 return True
-        return bool(self._pool.master_address != primary)
+        return bool(self._primary_pool.master_address != primary)
 
     def is_demoted(self, error: Exception) -> bool:
         """Return whether the server is not the primary. Redis 6 puts this code into the text of the script's error."""
@@ -163,7 +193,9 @@ class ServerRoute:
     async def drop_idle(self) -> None:
         """Close the unused connections, so that the next calls connect to the server that is the primary then."""
         with contextlib.suppress(RedisError, OSError, TimeoutError):
-            await self._redis.connection_pool.disconnect(inuse_connections=False)
+            while self._unused:
+                await self._connections.release(self._unused.pop())
+            await self._connections.disconnect(inuse_connections=False)
 
 
 def reason_of(error: BaseException) -> str:

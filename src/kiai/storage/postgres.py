@@ -27,6 +27,7 @@ from kiai.logs import get_logger
 from kiai.measuring import PoolUsage, Timings
 from kiai.storage.compiling import Compiler, Sql
 from kiai.storage.port import Command, Lane, Query, Read, Transaction, UniqueViolation, Value
+from kiai.storage.ready_connections import ReadyConnections
 from kiai.storage.replica import END_OF_LOG, Replica
 from kiai.storage.slow_statements import SlowLane, SlowStatements, shown_plan
 
@@ -42,7 +43,6 @@ SLOW_MS: Final = 2_000
 """Time limit of one statement of the slow lane, in milliseconds."""
 SLOW_REPLY_TIMEOUT_S: Final = 2.5
 SLOW_WAIT_S: Final = 5.0
-ACQUIRE_TIMEOUT_S: Final = 2.0
 STATEMENT_MS: Final = 5_000
 # Each reply timeout is longer than the statement limit that the database enforces itself. It ends the wait for a
 # database that hangs or whose host is gone.
@@ -354,8 +354,8 @@ class PostgresDatabase:
         self.replica = None if replica_pool is None else Replica(replica_pool, self._end_of_log)
         self._pooled = pooled
         self.slow = slow or SlowStatements()
-        self._pool = pool
-        self._slow_pool = slow_pool
+        self._pool = ReadyConnections(pool)
+        self._slow_pool = ReadyConnections(slow_pool)
         self._slow = FairQueue(
             "database",
             running_max=SLOW_POOL_MAX,
@@ -419,14 +419,18 @@ class PostgresDatabase:
         pool = self._slow_pool if lane == "slow" else self._pool
         asked_at = perf_counter() if asked_at is None else asked_at
         with _translated():
-            connection = await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+            connection = await pool.acquire()
         try:
             waited_s = perf_counter() - asked_at
             yield _Session(connection, self._sql, reply_timeout_s, self.slow, lane, waited_s)
-        finally:
-            # A connection that was lost has nothing to give back. The error would replace the result or a cancellation.
+        except BaseException:
+            # A connection that was lost has nothing to give back. The error would replace the first one.
             with contextlib.suppress(TimeoutError, *_LOST):
                 await pool.release(connection)
+            raise
+        # Not in `finally`: after an error or a cancellation the connection may still have something to answer.
+        with contextlib.suppress(TimeoutError, *_LOST):
+            await pool.give_back(connection)
 
     async def _read(self, lane: Lane, read: Callable[[_Session], Awaitable[T]], query: Query[Any] | None = None) -> T:
         began = perf_counter()
@@ -479,8 +483,7 @@ class PostgresDatabase:
                 return int(await session._connection.fetchval(END_OF_LOG, timeout=TIMEOUT_S))
 
     def pool(self) -> PoolUsage:
-        in_use = sum(pool.get_size() - pool.get_idle_size() for pool in (self._pool, self._slow_pool))
-        return PoolUsage(in_use, POOL_MAX + SLOW_POOL_MAX)
+        return PoolUsage(self._pool.in_use + self._slow_pool.in_use, POOL_MAX + SLOW_POOL_MAX)
 
     def slow_reads(self) -> PoolUsage:
         return self._slow.pool()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import ResponseError
 from tests.certificates import CertificateAuthority
 from tests.contract.realtime.builders import a_session
 from tests.redises import RedisServer, a_redis
@@ -13,6 +15,7 @@ from tests.tls_front import tls_front
 
 from kiai.clock import ManualClock
 from kiai.errors import Refused
+from kiai.realtime.connecting import ServerRoute, connect
 from kiai.realtime.port import StateUnavailable
 from kiai.realtime.redis import RedisRealtime
 
@@ -127,3 +130,39 @@ def test_file_that_cannot_be_used_is_refused_at_the_start(tmp_path: Path, text: 
         RedisRealtime.connect(f"rediss://localhost/0?ssl_ca_certs={path}", ManualClock())
 
     assert str(refused.value) == f"the setting state cannot use ssl_ca_certs {path}: {reason}; correct the paths"
+
+
+def test_connection_that_redis_has_closed_is_not_used_again(redis: RedisServer) -> None:
+    async def use() -> None:
+        realtime = RedisRealtime.connect(redis.url, ManualClock())
+        try:
+            await realtime.online_count()
+            with Redis(port=redis.port) as client:
+                client.client_kill_filter(_type="normal", skipme=True)
+            await asyncio.sleep(0.1)  # until the loop has read the end of the connection
+            assert await realtime.online_count() == 0
+        finally:
+            await realtime.close()
+
+    asyncio.run(use())
+
+
+def test_answer_of_a_cancelled_call_goes_to_nobody(redis: RedisServer) -> None:
+    async def use() -> list[object]:
+        client = connect(redis.url)
+        assert isinstance(client, AsyncRedis)
+        route = ServerRoute(client)
+        try:
+            await route.send([("SET", "kiai:a", "1")])
+            asking = asyncio.create_task(route.send([("BLPOP", "kiai:nothing", 0.05)]))
+            await asyncio.sleep(0.01)
+            asking.cancel()
+            await asyncio.wait([asking])
+            await asyncio.sleep(0.1)
+            return await route.send([("GET", "kiai:a"), ("HGET", "kiai:a", "x"), ("GET", "kiai:a")])
+        finally:
+            await client.aclose()
+
+    first, failure, last = asyncio.run(use())
+    assert (first, last) == (b"1", b"1")
+    assert isinstance(failure, ResponseError)

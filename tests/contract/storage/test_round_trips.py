@@ -32,11 +32,13 @@ def statements_of(world: World, play: Play, ranks: RanksBefore | None = None) ->
         sent.append(logged.query)
 
     async def scenario() -> None:
-        async with pool.acquire() as connection:
-            connection.add_query_logger(note)
+        connection = await pool.acquire()
+        connection.add_query_logger(note)
+        await pool.release(connection)
         await world.recorder.record(play, ranks=ranks or RanksBefore(), answered=True)
-        async with pool.acquire() as connection:
-            connection.remove_query_logger(note)
+        connection = await pool.acquire()
+        connection.remove_query_logger(note)
+        await pool.release(connection)
 
     world.run(scenario())
     assert sent[0].startswith("BEGIN; SELECT"), sent
