@@ -92,7 +92,11 @@ def measure(workers: int, seconds: float) -> dict[str, Any]:
                     for token in tokens
                 ]
                 load(port, polls, 0.5)
-                parts = {"worker": server.pid, "postgresql": engines.postgres_processes()[0], "redis": redis.process.pid}
+                parts = {
+                    "worker": server.pid,
+                    "postgresql": engines.postgres_processes()[0],
+                    "redis": redis.process.pid,
+                }
                 time.sleep(SETTLED_S)
                 polled = measure_cost(parts, port, polls, seconds)
                 # Warm-up: each worker hashes a password once, which must not count as the cost of a board or play.
