@@ -1,5 +1,7 @@
 """Medals: each is earned by its condition and by no other play."""
 
+import math
+import random
 import re
 from typing import Any
 
@@ -8,7 +10,16 @@ import pytest
 
 from kiai.beatmaps.model import MapStatus
 from kiai.osu.mods import DT, EZ, FL, HD, HR, HT, NC, NF, PF, SD, SO
-from kiai.scores.medals import BY_ID, MEDALS, RANK_MEDALS, DayPlay, MedalPlay, earned_by, needs_other_maps
+from kiai.scores.medals import (
+    BY_ID,
+    MEDALS,
+    RANK_MEDALS,
+    DayPlay,
+    MedalPlay,
+    earned_by,
+    needs_day_plays,
+    needs_other_maps,
+)
 
 PLAIN = MedalPlay(
     map_key=1,
@@ -158,3 +169,47 @@ def test_medals_of_the_day_read_the_plays_of_other_maps_only_for_the_one_that_co
     assert set(earned_by(play, frozenset(), with_day=True)) == day_medals == {104, 105, 111}
     on_this_map = msgspec.structs.replace(play, day=same_map)
     assert set(earned_by(on_this_map, frozenset({104}), with_day=True)) == day_medals - {104}
+
+
+def test_no_medal_is_left_out_whose_condition_holds() -> None:
+    chance = random.Random(1)
+    seen: set[int] = set()
+    for _ in range(3_000):
+        play = msgspec.structs.replace(
+            PLAIN,
+            mode=chance.randrange(4),
+            mods=chance.choice((0, HD, NF, EZ | HD, chance.getrandbits(31))),
+            stars=chance.choice((-1.0, 0.99, chance.uniform(0, 13), float(chance.randrange(13)), math.nan, math.inf)),
+            score=chance.choice((111_111, 200_000, 4_000_000)),
+            max_combo=chance.choice((10, 500, 2_500)),
+            acc=chance.uniform(70, 100),
+            grade=chance.choice(("D", "B", "A", "S", "XH")),
+            perfect=chance.random() < 0.5,
+            status=int(chance.choice((MapStatus.RANKED, MapStatus.APPROVED, MapStatus.LOVED))),
+            length_s=chance.choice((100, 600)),
+            artist=chance.choice(("chatmonchy", "Yoko Ishida")),
+            title=chance.choice(("Make Up! Make Up!", "paraparaMAX I")),
+            creator="peppy",
+            plays=[chance.choice((0, 5_000, 60_000)) for _ in range(4)],
+            hits=[chance.choice((0, 50_000, 50_000_000)) for _ in range(4)],
+            rank=chance.choice((0, 1, 700, 60_000)),
+            day=[
+                DayPlay(chance.randrange(1, 8), chance.choice(("D", "A", "S")), chance.randrange(2))
+                for _ in range(chance.choice((0, 20, 150)))
+            ],
+        )
+        held = frozenset(chance.sample(range(1, 116), chance.choice((0, 30))))
+        true = {medal.id for medal in MEDALS if medal.id not in held and medal.earned(play)}
+        found = earned_by(play, held, with_day=False) + earned_by(play, held, with_day=True)
+        assert sorted(found) == sorted(true)
+        seen |= true
+    assert seen >= set(range(1, 104)) | {110, 115}, "the plays are varied enough"
+
+
+@pytest.mark.parametrize(
+    ("grade", "missing", "needs"), [("A", {105}, True), ("A", set(), False), ("F", {104, 105, 111}, False)]
+)
+def test_plays_of_the_day_are_needed_only_for_a_missing_medal(grade: str, missing: set[int], needs: bool) -> None:
+    play = msgspec.structs.replace(PLAIN, grade=grade)
+
+    assert needs_day_plays(play, frozenset(range(1, 116)) - missing) == needs
