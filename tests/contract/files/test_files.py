@@ -264,9 +264,9 @@ def test_put_syncs_the_file_before_it_has_its_name_and_the_folder_before_it_retu
         link(source, target, **options)
         happened.append(f"link {target}")
 
-    def noted_replace(source: Path, target: Path) -> None:
+    def noted_replace(source: str, target: str) -> None:
         replace(source, target)
-        happened.append(f"rename {target.relative_to(folder)}")
+        happened.append(f"rename {Path(target).relative_to(folder)}")
 
     monkeypatch.setattr(os, "fsync", noted_fsync)
     monkeypatch.setattr(os, "replace", noted_replace)
