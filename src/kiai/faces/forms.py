@@ -3,11 +3,10 @@
 from typing import Final
 
 import falcon
-import falcon.asgi
 import msgspec
 
 from kiai.faces.multipart import MultipartParser
-from kiai.faces.request_body import BodyTooLarge, check_length, read_body
+from kiai.faces.request_body import BodyTooLarge, RequestWithBody, check_length, read_body
 
 TEXTS_MAX: Final = 256 * 1024  # bytes of an urlencoded form, which cannot contain files
 SMALL_MAX: Final = 64 * 1024  # bytes of a form that an unauthenticated caller can make the server read
@@ -51,7 +50,7 @@ class FormReader:
     one with more than `parts_max` parts.
     """
 
-    def __init__(self, req: falcon.asgi.Request, max_bytes: int, part_max: int, *, parts_max: int) -> None:
+    def __init__(self, req: RequestWithBody, max_bytes: int, part_max: int, *, parts_max: int) -> None:
         check_length(req, max_bytes)
         self._req = req
         self._max_bytes = max_bytes

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from tests.demo_server import HOST, MAP, PLAYER, RESTRICTED, DemoServer, demo_server
 from tests.faces.both_ways import ask, kept_open, raw
+from tests.wire.submitting import SUBMIT, Played, multipart
 
 from kiai.clock import ManualClock
 from kiai.errors import Unavailable
@@ -179,6 +180,47 @@ def test_a_body_is_ignored(server: DemoServer, names: dict[int, str], md5: str) 
 
     both(server, f"{head}Content-Length: 5\r\n\r\nhello".encode())
     both(server, f"{head}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n".encode())
+
+
+def posted(body: bytes, *headers: str, path: str = SUBMIT) -> bytes:
+    return raw(path, *headers, f"Content-Length: {len(body)}", host=OSU, method="POST") + body
+
+
+def test_submissions_have_the_same_answer(server: DemoServer, names: dict[int, str], md5: str, ways: _Ways) -> None:
+    body, kind = multipart(Played(md5, names[PLAYER], password=PASSWORD).parts())
+    wrong, _ = multipart(Played(md5, names[PLAYER], password="another one 1").parts())
+    of_form = f"Content-Type: {kind}"
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (body[:700], body[700:])) + b"0\r\n\r\n"
+    before = ways.short
+
+    answers = [
+        both(server, request)
+        for request in (
+            posted(body, of_form),
+            posted(body, "Content-Type: text/plain", of_form),
+            posted(body, of_form, "Expect: 100-continue"),
+            raw(SUBMIT, of_form, "Transfer-Encoding: chunked", host=OSU, method="POST") + chunks,
+            posted(body + bytes(300_000), of_form),
+            posted(body, of_form, path=f"{SUBMIT}?a=%ff&b"),
+            posted(wrong, of_form),
+            posted(body),
+            posted(body, "Content-Type: text/plain"),
+            posted(body[:-9], of_form),
+            posted(b"", of_form),
+            posted(b"", "Content-Type: multipart/form-data"),
+            posted(b"score=1&score=2", "Content-Type: application/x-www-form-urlencoded"),
+            posted(body, of_form, path=SUBMIT.replace("-selector", "")),
+            raw(SUBMIT, of_form, "Content-Length: 99999999", host=OSU, method="POST"),
+        )
+    ]
+
+    assert all(b"\r\n\r\nbeatmapId:" in answer for answer in answers[:6])
+    assert answers[6].endswith(b"\r\n\r\nerror: pass")
+    assert answers[7].endswith(b"\r\n\r\nerror: no")
+    assert answers[-1].startswith(b"HTTP/1.1 413 ")
+    assert ways.short > before
+    for method in ("GET", "PUT", "OPTIONS"):
+        both(server, raw(SUBMIT, host=OSU, method=method))
 
 
 def test_other_endpoints_are_answered_by_falcon(server: DemoServer, names: dict[int, str], ways: _Ways) -> None:

@@ -7,7 +7,8 @@ An `Endpoint` declares what it needs. Its handler gets a `ClientRequest` and ret
 error becomes a status with an empty body, because the client would take a text for an answer of the protocol
 (docs/spec/web.md#common-rules).
 
-Two modules call it: `short_way.py` for reads, straight from ASGI, and `resource.py` for all others, through Falcon.
+Two modules call it: `short_way.py` for reads and submissions, straight from ASGI, and `resource.py` for all others,
+through Falcon.
 """
 
 import re
@@ -15,7 +16,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Final, Literal
 from urllib.parse import unquote
 
-import falcon.asgi
 import msgspec
 
 from kiai.accounts import Credentials, TooManyGuesses, User, Viewer
@@ -23,7 +23,7 @@ from kiai.errors import Conflict, Invalid, KiaiError, NotAllowed, NotAuthenticat
 from kiai.faces.asgi import Scope
 from kiai.faces.forms import Form, FormReader
 from kiai.faces.rate_limit import RateLimit
-from kiai.faces.request_body import BodyTooLarge, read_body
+from kiai.faces.request_body import BodyTooLarge, RequestWithBody, read_body
 from kiai.logs import Outage
 from kiai.networks import network_of
 from kiai.osu.privileges import effective
@@ -70,14 +70,14 @@ class Banned(NotAuthenticated):
 class Received(msgspec.Struct, frozen=True):
     """A request before it passes the gateway.
 
-    `params` is the query as Falcon parses it. `falcon_request` has the body of a POST. The gateway appends to `spent`
+    `params` is the query as Falcon parses it. `request` has the body of a POST. The gateway appends to `spent`
     the limits that the request has consumed, with their buckets.
     """
 
     scope: Scope
     params: Mapping[str, str | list[str]]
     path: Mapping[str, str] = {}
-    falcon_request: falcon.asgi.Request | None = None
+    request: RequestWithBody | None = None
     spent: list[tuple[RateLimit, str]] | None = None
 
 
@@ -208,7 +208,7 @@ class ClientGateway:
             )
 
     async def _handle(self, endpoint: Endpoint, received: Received) -> ClientResponse:
-        scope, path, req = received.scope, received.path, received.falcon_request
+        scope, path, req = received.scope, received.path, received.request
         # With credentials the limit counts the account, so that players behind one address do not share it. Guesses of
         # passwords have a price of their own (`Credentials.check`).
         if endpoint.credentials is None and endpoint.rate_limit is not None:

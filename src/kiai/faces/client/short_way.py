@@ -1,6 +1,6 @@
-"""The short way of the game's web endpoints: those that declare `reads`, served straight from ASGI.
+"""The short way of the game's web endpoints: those that declare `reads` or `streamed_body`, straight from ASGI.
 
-Requests that it does not serve go to the Falcon application: other endpoints and methods, everything with a body, and
+Requests that it does not serve go to the Falcon application: other endpoints and methods, reads with a body, and
 unknown paths. Both ways use the gateway, and `tests/faces/client/test_short_way.py` compares their answers byte for
 byte. `faces/api/short_way.py` is the same for the API (docs/decisions/015).
 
@@ -17,6 +17,7 @@ from kiai.faces.asgi import App, Receive, Scope, Send
 from kiai.faces.client.gateway import PRIVATE, ClientGateway, ClientResponse, Endpoint, Received
 from kiai.faces.quick import QuickAnswer, QuickHead
 from kiai.faces.rate_limit import RateLimit
+from kiai.faces.request_body import AsgiRequest
 from kiai.faces.single_write import JOINED_MAX
 from kiai.logs import get_logger
 
@@ -29,13 +30,13 @@ class ClientShortWay:
 
     def __init__(self, gateway: ClientGateway, endpoints: Iterable[Endpoint], others: App) -> None:
         self._gateway = gateway
-        self._endpoints = {endpoint.path: endpoint for endpoint in endpoints if endpoint.reads}
+        self._endpoints = {one.path: one for one in endpoints if one.reads or one.streamed_body}
         self._others = others
 
     def answer_at_once(self, scope: Scope, body: bytes) -> QuickAnswer | None:
         """Answer a read whose handler does not wait, if the answer is small. See `kiai.faces.quick`."""
         endpoint = self._endpoint(scope)
-        if endpoint is None or body:
+        if endpoint is None or not endpoint.reads or body:
             return None
         scope["kiai.route"] = endpoint.path
         spent: list[tuple[RateLimit, str]] = []
@@ -63,7 +64,8 @@ class ClientShortWay:
             await self._others(scope, receive, send)
             return
         scope["kiai.route"] = endpoint.path
-        answer = await self._gateway.respond(endpoint, _received(scope))
+        request = AsgiRequest(scope, receive) if endpoint.streamed_body else None
+        answer = await self._gateway.respond(endpoint, _received(scope, request=request))
         await send({"type": "http.response.start", "status": answer.status, "headers": _headers(endpoint, answer)})
         await send({"type": "http.response.body", "body": answer.body})
 
@@ -72,12 +74,16 @@ class ClientShortWay:
         endpoint = self._endpoints.get(scope["path"])
         if endpoint is None or scope["method"] != endpoint.method or not scope["query_string"].isascii():
             return None
+        if endpoint.streamed_body:
+            return endpoint
         return None if any(name in _WAITS for name, _ in scope["headers"]) else endpoint
 
 
-def _received(scope: Scope, spent: list[tuple[RateLimit, str]] | None = None) -> Received:
+def _received(
+    scope: Scope, spent: list[tuple[RateLimit, str]] | None = None, request: AsgiRequest | None = None
+) -> Received:
     query: str = scope["query_string"].decode()
-    return Received(scope, parse_query_string(query, keep_blank=True) if query else {}, spent=spent)
+    return Received(scope, parse_query_string(query, keep_blank=True) if query else {}, request=request, spent=spent)
 
 
 def _headers(endpoint: Endpoint, answer: ClientResponse) -> list[tuple[bytes, bytes]]:
