@@ -11,6 +11,7 @@ from kiai import logs, session_snapshot
 from kiai.chat.filtering import RELOAD_EVERY_S as FILTER_EVERY_S
 from kiai.chat.service import COUNTS_EVERY_S
 from kiai.clans.upkeep import EVERY_S as CLANS_EVERY_S
+from kiai.clans.upkeep import TOTALS_EVERY_S, TotalsCheck
 from kiai.errors import Unavailable
 from kiai.faces.api import app as api_app
 from kiai.faces.api.copies import Copies
@@ -242,7 +243,7 @@ class HttpServer:
             PeriodicJob("rank-history", MINUTE_S, services.showcase.history.save_day, shared=True),
             PeriodicJob("old-ranks", MINUTE_S, services.showcase.history.thin, shared=True),
             PeriodicJob("country-totals", 2.0, Paced(services.showcase.countries.refresh).run, shared=True),
-            PeriodicJob("clan-totals", MINUTE_S, Paced(services.clans.refresh_totals).run, shared=True),
+            PeriodicJob("clan-totals", TOTALS_EVERY_S, TotalsCheck(services.clans).run, shared=True),
             PeriodicJob("clans", CLANS_EVERY_S, services.community.clan_upkeep.run, shared=True),
             PeriodicJob("old-activity", HOUR_S, services.showcase.activity.delete_older, shared=True),
             PeriodicJob("orphans", 5 * MINUTE_S, services.replays.sweep, shared=True),

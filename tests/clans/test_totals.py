@@ -10,9 +10,10 @@ from tests.builders import Run, World, a_map, a_play, a_player
 from kiai.clans import ClanActs, ClanRules, Clans
 from kiai.clans.model import JoinForm
 from kiai.clans.service import PpFormula
+from kiai.clans.upkeep import ROUND_EVERY_S, TotalsCheck
 from kiai.staff import OPERATOR
 from kiai.storage.port import Database
-from kiai.storage.tables import clan_totals, outbox, stats
+from kiai.storage.tables import clan_totals, clans, outbox, stats
 
 
 class Board:
@@ -100,3 +101,45 @@ def test_the_job_finds_what_the_outbox_has_missed(world: World) -> None:
     assert board.deliver() == [(1, 40, 1)]
     rows, total = board.run(board.clans.board(0, limit=10))
     assert ([line.pp for line in rows], total) == ([40], 1)
+
+
+def test_the_check_reads_a_few_clans_in_each_run_and_then_pauses(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    board, seconds = Board(world), [0.0]
+    board.run(board.acts.found(board.bob, "cat", "Cats"))
+    monkeypatch.setattr("kiai.clans.service.CHECKED_AT_ONCE", 1)
+    check = TotalsCheck(board.clans, lambda: seconds[0])
+
+    def wrong_after_run() -> set[int]:
+        """Run the check once. Return the members whose clan has no totals, though it should."""
+        board.run(check.run())
+        have = {clan_id for (clan_id,) in world.look(select(clan_totals.c.clan_id))}
+        return {board.alice, board.bob} - {owners[clan_id] for clan_id in have}
+
+    owners = dict(world.look(select(clans.c.id, clans.c.owner_id)))
+    for player in owners.values():
+        board.play(player, 300)
+    world.change(outbox.delete())
+
+    assert wrong_after_run() == {board.bob}
+    assert wrong_after_run() == set()
+    wrong_after_run()  # the end of the round
+    world.change(clan_totals.delete())
+    seconds[0] = ROUND_EVERY_S - 1
+    assert wrong_after_run() == {board.alice, board.bob}
+    seconds[0] = ROUND_EVERY_S
+    assert wrong_after_run() == {board.bob}
+
+
+@pytest.mark.parametrize("formula", ["akatsuki", "weighted"])
+def test_both_ways_to_compute_totals_agree(world: World, formula: PpFormula) -> None:
+    board = Board(world, formula)
+    board.play(board.alice, 300)
+    board.play(board.bob, 100)
+    board.run(board.acts.join(board.bob, board.id))
+    totals = board.deliver()
+    assert totals[0][0] == 2
+
+    world.change(clan_totals.delete())
+    board.run(board.clans.refresh_totals())
+
+    assert board.deliver() == totals

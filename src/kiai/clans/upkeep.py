@@ -1,15 +1,44 @@
-"""The job of clans: what ends by itself, and the clans of owners who are restricted for a month."""
+"""The jobs of clans: what ends by itself, the clans of owners who are restricted for a month, and wrong totals."""
 
+import time
+from collections.abc import Callable
 from typing import Final
 
 from kiai.clans import statements as sql
 from kiai.clans.acts import ClanActs
 from kiai.clans.model import DAY_MS, ENDED_HISTORY_DAYS, INHERIT_AFTER_DAYS
+from kiai.clans.service import Clans
 from kiai.clock import Clock
 from kiai.errors import NotFound
 from kiai.storage.port import Command, Database, Query, Transaction, Value
 
 EVERY_S: Final = 60.0
+TOTALS_EVERY_S: Final = 5.0
+ROUND_EVERY_S: Final = 3_600.0
+
+
+class TotalsCheck:
+    """Compares the totals of all clans with the profiles of their members, a few clans in each run.
+
+    The outbox keeps the totals right, at a cost that depends on what has changed. The check finds what it has missed,
+    e.g. after another formula was set. A round over all clans begins at the start of the server, and `ROUND_EVERY_S`
+    seconds after the end of the one before.
+    """
+
+    def __init__(self, clans: Clans, now: Callable[[], float] = time.monotonic) -> None:
+        self._clans = clans
+        self._now = now
+        self._after = 0
+        self._due = now()
+
+    async def run(self) -> None:
+        """Check the next clans. A job calls this."""
+        if self._now() < self._due:
+            return
+        last = await self._clans.refresh_next(self._after)
+        if last is None:
+            self._due = self._now() + ROUND_EVERY_S
+        self._after = last or 0
 
 
 class ClanUpkeep:

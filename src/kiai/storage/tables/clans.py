@@ -88,7 +88,7 @@ clan_reservations = Table(
 )
 
 clan_totals = Table(
-    "clan_totals",  # sums over the ranked members of a clan in a mode; a job writes all rows again
+    "clan_totals",  # sums over the ranked members of a clan in a mode
     metadata,
     Column("mode", Integer, nullable=False),
     Column("clan_id", ForeignKey("clans.id"), nullable=False),
