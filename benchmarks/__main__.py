@@ -72,7 +72,7 @@ def main() -> int:
             fetch(pair.port, "/get_player_count")  # the port accepts connections before the server has started
             figures[size] |= {"rss_mb": rss_mb(pair.server.pid), "mapped_mb": mapped_mb(pair.server.pid)}
         for name in names:
-            targets = {size: ENDPOINTS[name](data) for size, data in worlds.items()}
+            targets = {size: for_each(ENDPOINTS[name](data), options.connections) for size, data in worlds.items()}
             for size, pair in servers.items():
                 compare(pair.port, pair.floor_port, targets[size])
             for size, found in measure(servers, targets, options).items():
@@ -203,6 +203,14 @@ ENDPOINTS = {
 # --- measuring
 
 
+def for_each(targets: list[str], connections: int) -> list[str]:
+    """Repeat targets until there are as many as connections: `load.py` opens at most one for each target.
+
+    A server with one connection waits for the client after each request, and the figure is that of waking up.
+    """
+    return targets * -(-connections // len(targets))
+
+
 def fetch(port: int, target: str) -> bytes:
     """Return the body of an answer."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}{target}", headers={"Host": HOST})
@@ -212,7 +220,7 @@ def fetch(port: int, target: str) -> bytes:
 
 def compare(port: int, floor_port: int, targets: list[str]) -> None:
     """Exit with an error if kiai and the floor give different answers."""
-    for target in targets:
+    for target in dict.fromkeys(targets):
         actual, bare = fetch(port, target), fetch(floor_port, target)
         if actual != bare:
             raise SystemExit(f"{target}\n kiai  {actual[:2000]!r}\n floor {bare[:2000]!r}")

@@ -49,7 +49,7 @@ def exec_server(settings: Settings, *, demo: bool) -> NoReturn:
 def exec_supervisor(settings_json: bytes, inherited: Mapping[str, int]) -> NoReturn:
     """Replace this process by the supervisor of several workers, which inherits file descriptors, each by its flag.
 
-    What prepared the start, 50 MB of services and their libraries, is then no longer in memory.
+    The services that prepared the start, and their libraries, are then no longer in memory.
     """
     for descriptor in inherited.values():
         os.set_inheritable(descriptor, True)
