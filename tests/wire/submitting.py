@@ -8,7 +8,12 @@ import json
 import lzma
 import random
 import secrets
+import threading
 import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -234,6 +239,31 @@ def poll(server: Server, token: str, body: bytes = b"") -> bytes:
     """Send one poll and return the packets of the answer."""
     headers = {"User-Agent": "osu!", "osu-token": token}
     return server.ask("POST", "/", host="c.localhost", headers=headers, body=body).body
+
+
+@contextmanager
+def polled(server: Server, tokens: Iterable[str], every_s: float = 1.0) -> Iterator[dict[str, bytearray]]:
+    """Poll sessions in a thread, as game clients do. Yield the packets that each has received so far.
+
+    The server may be restarted meanwhile.
+    """
+    received = {token: bytearray() for token in tokens}
+    ended = threading.Event()
+
+    def poll_all() -> None:
+        while not ended.is_set():
+            for token, packets in received.items():
+                with suppress(OSError, HTTPException):
+                    packets += poll(server, token)
+            ended.wait(every_s)
+
+    with ThreadPoolExecutor(1) as pool:
+        polls = pool.submit(poll_all)
+        try:
+            yield received
+        finally:
+            ended.set()
+            polls.result()
 
 
 def submit(server: Server, what: Played | list[tuple[str, str | None, bytes]], path: str = SUBMIT) -> Reply:

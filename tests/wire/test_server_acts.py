@@ -16,7 +16,7 @@ from tests.patience import Deadline, patiently
 from tests.site.live_kit import LiveStream
 from tests.wire.irc import IrcClient
 from tests.wire.kit import BEHIND_PROXY, Reply, Server, cli, eventually, run_kiai
-from tests.wire.submitting import PASSWORD, Played, log_in, password_md5, poll, prepare, submit
+from tests.wire.submitting import PASSWORD, Played, log_in, password_md5, poll, polled, prepare, submit
 from tests.wire.test_bot import lines
 
 from kiai.accounts.model import Privacy
@@ -192,22 +192,15 @@ def test_maintenance_from_the_game_and_its_end(acting: Acting) -> None:
     _, own_cookie = acting.web_login("anna")
     assert acting.page("/", cookie=own_cookie).status == 200
     assert acting.says("root", "!maintenance") == ["Maintenance is off."]
-    with IrcClient(server.irc_ports["irc"]) as irc:
+    with IrcClient(server.irc_ports["irc"]) as irc, polled(server, [token], every_s=0.1) as seen:
         irc.log_in("anna", acting.irc["anna"])
 
         assert "only staff can log in" in acting.says("root", "!maintenance on")[0]
 
         assert "already on" in acting.says("root", "!maintenance on")[0]
         assert acting.says("root2", "!maintenance") == ["Maintenance is on."]
-        seen = b""
-
-        def restarted() -> bool:
-            nonlocal seen
-            seen += poll(server, token)
-            return packets.restart(0) in seen
-
-        eventually(restarted)
-        assert b"is under maintenance now" in seen
+        eventually(lambda: packets.restart(0) in seen[token])
+        assert b"is under maintenance now" in seen[token]
         irc.wait("is under maintenance now")
         irc.until_end()
     del acting.tokens["anna"]
