@@ -22,10 +22,13 @@ from typing import Final
 from tests import runs
 from tests.patience import patiently
 
+from kiai.exec_server import MALLOC
+
 PROGRAM: Final = Path(__file__).with_name("warm_process.py")
 COLD: Final = os.environ.get("COLD") == "1"
 STARTED_S: Final = 60.0
 """The time until a process has started, for the first one with all imports."""
+ENDED_S: Final = 30.0
 REPORT_BYTES: Final = 64
 
 
@@ -126,12 +129,19 @@ def _import(*options: str) -> socket.socket:
     with theirs:
         command = [sys.executable, *options, str(PROGRAM), str(theirs.fileno())]
         process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            command,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env={**MALLOC, **os.environ},  # as `exec_server`: the C library reads it at the start of a process only
         )
 
     def end() -> None:
         ours.close()
-        process.wait()
+        try:
+            process.wait(patiently(ENDED_S))
+        finally:
+            process.kill()
 
     atexit.register(end)
     return ours

@@ -1,10 +1,13 @@
-"""The HTTP client of the tests."""
+"""The servers of the tests, and their HTTP client."""
 
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import warm
+from tests.patience import patiently
 from tests.wire.kit import Server
 
 
@@ -18,3 +21,16 @@ def test_a_connection_that_is_reset_while_it_opens_is_an_error_of_the_connection
 
     with pytest.raises(ConnectionResetError):
         Server(tmp_path / "data").get("/get_player_count")
+
+
+@pytest.mark.skipif(warm.COLD, reason="COLD=1 starts every process as a shell does")
+def test_a_server_is_a_fork_of_the_process_that_has_imported_kiai(tmp_path: Path) -> None:
+    """A run starts hundreds of servers. To import kiai for each one took a third of the time of a run."""
+    server = Server(tmp_path / "data").start()
+    try:
+        command = ["ps", "-ww", "-o", "args=", "-p", str(server.process_id)]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=patiently(10))
+        assert shown.stdout.split()[1] == str(warm.PROGRAM)
+        server.stop()
+    finally:
+        server.kill()
