@@ -60,7 +60,7 @@ class S3Server:
     def close(self) -> None:
         """End the process."""
         self._process.kill()
-        self._process.wait()
+        self._process.wait(patiently(60))
 
 
 @runs.remembered

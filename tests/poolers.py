@@ -66,7 +66,7 @@ class Pooler:
     def close(self) -> None:
         """End the process."""
         self._process.kill()
-        self._process.wait()
+        self._process.wait(patiently(60))
 
 
 @runs.remembered

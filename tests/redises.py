@@ -79,7 +79,7 @@ class RedisServer:
         """End the process."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait()
+            self.process.wait(patiently(60))
             self.process = None
 
     def close(self) -> None:

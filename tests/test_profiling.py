@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.patience import patiently
+from tests.patience import join, patiently
 
 from kiai.errors import Refused, Unavailable
 from kiai.profiling import FRAMES_MAX, Profile, StackTime, profile
@@ -37,7 +37,7 @@ def busy(work: Any) -> Iterator[None]:
         yield
     finally:
         stopped.set()
-        thread.join()
+        join(thread)
 
 
 def counting(password: str = PASSWORD) -> int:
@@ -71,7 +71,7 @@ def test_thread_that_waits_takes_no_time() -> None:
 
     found = sampled(0.2)
     waiting.set()
-    thread.join()
+    join(thread)
 
     assert [stack for stack in found.stacks if stack.thread == "waiting" and stack.ms > 5] == []
 
@@ -130,7 +130,7 @@ def test_second_profile_at_the_same_time_is_refused(tmp_path: Path) -> None:
         time.sleep(0.3)
         with pytest.raises(Refused, match="another profile"):
             read_profiles(tmp_path, 1)
-        first.join()
+        join(first)
 
     served(tmp_path, work)
 
@@ -146,7 +146,7 @@ def test_server_refuses_durations_out_of_bounds(tmp_path: Path, seconds: int) ->
 
 def test_socket_of_a_killed_process_does_not_count_and_is_removed(tmp_path: Path) -> None:
     ended = subprocess.Popen(["true"])
-    ended.wait()
+    ended.wait(patiently(60))
     stale = tmp_path / f"profile-{ended.pid}.sock"
     stale.touch()
 

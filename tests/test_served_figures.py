@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.patience import join
 
 from kiai.errors import Refused, Unavailable
 from kiai.measuring import Reading
@@ -79,7 +80,7 @@ def silent(tmp_path: Path) -> Iterator[Path]:
         thread = threading.Thread(target=lambda: listening.accept()[0].close())
         thread.start()
         yield tmp_path
-        thread.join()
+        join(thread)
 
 
 def test_rates_are_of_the_time_between_two_readings() -> None:

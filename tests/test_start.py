@@ -6,6 +6,7 @@ import sys
 from typing import Final
 
 import pytest
+from tests.patience import patiently
 
 UNUSED: Final = {
     "babel": "1 MB, only for pages",
@@ -35,7 +36,9 @@ def imported_by(module: str) -> set[str]:
         except ValueError:
             print(json.dumps([name for name, module in sys.modules.items() if module]))
     """
-    done = subprocess.run([sys.executable, "-c", code, module], capture_output=True, check=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, module], capture_output=True, check=True, text=True, timeout=patiently(120)
+    )
     return set(json.loads(done.stdout))
 
 

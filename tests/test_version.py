@@ -4,13 +4,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.patience import patiently
 
 from kiai.version import NEWEST_RELEASE, find_version
 
 
 def git(root: Path, *arguments: str) -> str:
     options = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
-    done = subprocess.run(["git", "-C", root, *options, *arguments], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", "-C", root, *options, *arguments], check=True, capture_output=True, text=True, timeout=patiently(120)
+    )
     return done.stdout.strip()
 
 

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.patience import patiently
 
 from kiai.accounts.geography import countries_of, country_of
 from kiai.osu.countries import is_country
@@ -75,6 +76,8 @@ def test_the_data_are_loaded_when_an_address_is_first_looked_up() -> None:
         "geography.country_of('10.0.0.1'), print('iptocc' in sys.modules)\n"
         "geography.country_of('8.8.8.8'), print('iptocc' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=patiently(120)
+    )
 
     assert done.stdout.split() == ["False", "True"]

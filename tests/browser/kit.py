@@ -82,7 +82,9 @@ def axe_script() -> str:
     """Return the script of axe-core, which finds violations of accessibility rules."""
 
     def install(target: Path) -> None:
-        done = subprocess.run([ROOT / "scripts/web", "tools"], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [ROOT / "scripts/web", "tools"], capture_output=True, text=True, check=True, timeout=patiently(300)
+        )
         shutil.copy(Path(done.stdout.strip()) / "axe-core" / "axe.min.js", target)
 
     return runs.once("axe.js", install).read_text("utf-8")

@@ -93,7 +93,7 @@ class Kiai:
         finally:
             timeout.cancel()
             server.kill()
-            server.communicate()
+            server.communicate(timeout=patiently(60))
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from typing import Any, Final
 import pytest
 import trustme
 from tests.builders import PASSWORD
-from tests.patience import patiently
+from tests.patience import join, patiently
 from tests.tls.certificates import write_certificate
 from typer.testing import CliRunner, Result
 
@@ -102,7 +102,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authority]:
     thread.start()
     yield found
     found.server.shutdown()
-    thread.join()
+    join(thread)
     found.server.server_close()
 
 
@@ -153,7 +153,7 @@ def serving(folder: Path, *arguments: str) -> Iterator[list[str]]:
     finally:
         timeout.cancel()
         server.kill()
-        server.communicate()
+        server.communicate(timeout=patiently(60))
 
 
 def free_port() -> int:

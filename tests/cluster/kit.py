@@ -10,6 +10,7 @@ from typing import Any
 
 from tests import engines
 from tests.builders import NewMap
+from tests.patience import patiently
 from tests.redis_clusters import RedisClusterServers
 from tests.redises import RedisServer
 from tests.sentinels import WatchedRedis
@@ -50,6 +51,7 @@ class Cluster(Server):
             capture_output=True,
             text=True,
             check=False,
+            timeout=patiently(120),
         )
         return [
             int(line.split()[0])

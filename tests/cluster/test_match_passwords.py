@@ -7,7 +7,7 @@ from typing import Final
 from tests.builders import a_map
 from tests.cluster.kit import Cluster, running
 from tests.faces.bancho.client_bytes import whole
-from tests.patience import wait_until
+from tests.patience import join, wait_until
 from tests.wire.submitting import log_in, poll
 
 from kiai.faces.bancho.packets import ClientPacket, JoinMatch, MatchForm, ServerPacket, SlotForm
@@ -70,7 +70,7 @@ def test_password_of_a_match_does_not_reach_players_with_a_wrong_one(tmp_path: P
         finally:
             guesser.ended.set()
             for thread in guesser.threads:
-                thread.join()
+                join(thread)
 
         received = b"".join(guesser.received)
         assert b"moonlight" in seen_by_alice

@@ -207,7 +207,9 @@ def test_decoding_16_million_pixels_takes_at_most_130_mb(call: str, picture: byt
         "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1]);"
         f"before = peak(); pictures.{call}; print(peak() - before)"
     )
-    done = subprocess.run([sys.executable, "-c", program], input=picture, capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=picture, capture_output=True, check=True, timeout=patiently(120)
+    )
     assert int(done.stdout) <= 130 * 1024
 
 

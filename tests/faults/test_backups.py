@@ -108,7 +108,7 @@ def test_killed_back_up_leaves_no_back_up(server: Server, tmp_path: Path) -> Non
     )
     wait_until((copy / FIRST_PART).exists, within_s=30)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.wait(patiently(60))
 
     stores.of(tmp_path / "new", empty=True)
     if not (copy / "manifest.json").exists():  # else it was faster than we are

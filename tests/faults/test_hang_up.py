@@ -114,7 +114,7 @@ def test_server_survives_the_end_of_its_terminal(tmp_path: Path) -> None:
         assert process.wait(patiently(START_S)) == 0
     finally:
         process.kill()
-        process.wait()
+        process.wait(patiently(60))
 
 
 def test_workers_ignore_hang_ups_and_the_supervisor_replaces_them_once(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from benchmarks.attacks import slow_picture
 from tests.builders import a_map
-from tests.patience import patiently
+from tests.patience import join, patiently
 from tests.wire.kit import BEHIND_PROXY, Server, cli, eventually
 from tests.wire.submitting import OSU, SUBMIT, Played, log_in, multipart, prepare
 
@@ -92,7 +92,7 @@ def slow_upload(port: int) -> Iterator[None]:
         yield
     finally:
         ended.set()
-        thread.join()
+        join(thread)
 
 
 def queue_hashes(server: Server, pool: ThreadPoolExecutor) -> None:
@@ -140,7 +140,7 @@ def uploads(server: Server, key: str) -> Iterator[None]:
     finally:
         ended.set()
         for thread in threads:
-            thread.join()
+            join(thread)
 
 
 def in_use(server: Server, *pools: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import patiently
 
 from kiai.machine.checks import Resolution
 from kiai.machine.facts import is_own_address, probe_port, read_kernel_clock, resolve
@@ -67,7 +68,9 @@ def test_limit_of_open_files_is_raised_as_far_as_the_system_allows() -> None:
         "allow_open_files(100); print(resource.getrlimit(resource.RLIMIT_NOFILE))\n"
     )
 
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=patiently(120)
+    )
 
     assert done.stdout.splitlines() == ["(400, 500)", "(500, 500)", "(500, 500)"]
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from tests.patience import patiently
+
 ROOT: Final = Path(__file__).parents[2]
 SRC: Final = ROOT / "src/kiai"
 MODULES: Final = sorted(SRC.rglob("*.py"))
@@ -52,7 +54,9 @@ FILE_NAME: Final = re.compile(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|lua|md|sh|html))`")
 
 def tracked() -> list[Path]:
     """Return the files of the repository that exist, relative to its root."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=patiently(120)
+    ).stdout
     return [Path(name) for name in listed.split("\0") if name and (ROOT / name).is_file()]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import trustme
 from scripts.lib.healthy import problem
+from tests.patience import join, patiently
 from tests.wire.kit import environment
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +41,7 @@ def test_what_is_copied_is_a_server(tmp_path: Path) -> None:
         env=environment({}) | {"PYTHONPATH": str(tmp_path / "src")},
         capture_output=True,
         text=True,
+        timeout=patiently(120),
     )
     assert made.returncode == 0, made.stderr
     install = subprocess.run(
@@ -47,6 +49,7 @@ def test_what_is_copied_is_a_server(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
+        timeout=patiently(120),
     )
     assert install.returncode == 0, install.stderr
 
@@ -112,7 +115,7 @@ def asked(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     thread.start()
     yield {"KIAI_PORT": str(server.server_port), "KIAI_TLS": request.param}
     server.shutdown()
-    thread.join()
+    join(thread)
     server.server_close()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from scripts.lib import dashboards
+from tests.patience import patiently
 from tests.repository.promql import Metrics, Problem, check
 
 from kiai.app import open_services
@@ -178,8 +179,12 @@ def test_promtool_accepts_the_files_where_it_is_installed(tmp_path: Path) -> Non
     for name in ("rules.yml", "scrape.yml"):
         shutil.copy(DEPLOY / "prometheus" / name, tmp_path)
 
-    rules = subprocess.run([promtool, "check", "rules", tmp_path / "rules.yml"], capture_output=True, check=False)
-    config = subprocess.run([promtool, "check", "config", tmp_path / "scrape.yml"], capture_output=True, check=False)
+    rules = subprocess.run(
+        [promtool, "check", "rules", tmp_path / "rules.yml"], capture_output=True, check=False, timeout=patiently(120)
+    )
+    config = subprocess.run(
+        [promtool, "check", "config", tmp_path / "scrape.yml"], capture_output=True, check=False, timeout=patiently(120)
+    )
 
     assert rules.returncode == 0, rules
     assert config.returncode == 0, config

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.patience import patiently
 from tests.wire.kit import KIAI, cli, environment
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +69,7 @@ def test_systemd_finds_it_hardened_where_there_is_systemd() -> None:
         text=True,
         env=os.environ | {"LC_ALL": "C"},
         check=False,
+        timeout=patiently(120),
     )
     if "Unknown" in done.stderr or "unrecognized option" in done.stderr:  # before systemd 250
         assert "SystemCallFilter=@system-service" in UNIT
@@ -153,7 +155,13 @@ class Nightly:
     def run(self, **variables: str) -> "subprocess.CompletedProcess[str]":
         env = environment({"DATA": str(self.data)}) | {"KIAI": str(self._command)} | variables
         return subprocess.run(
-            [str(NIGHTLY), str(self.to)], env=env, cwd=self.to.parent, capture_output=True, text=True, check=False
+            [str(NIGHTLY), str(self.to)],
+            env=env,
+            cwd=self.to.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=patiently(120),
         )
 
     def old(self, name: str, days: int) -> Path:

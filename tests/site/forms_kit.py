@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
+from tests.patience import join
 from tests.site.kit import Browser, FormOnPage
 from tests.wire.kit import cli
 from tests.wire.rows import Rows
@@ -34,7 +35,7 @@ def at_once(forms: Sequence[FormOnPage], button: str | None = None) -> list[int]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        join(thread)
     return sorted(statuses)
 
 

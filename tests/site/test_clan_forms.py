@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 from sqlalchemy import func, select, update
 from tests import stores
+from tests.patience import join, patiently
 from tests.site.kit import Browser, FormOnPage, PageReply, a_browser
 from tests.wire.kit import BEHIND_PROXY, Server, cli
 from tests.wire.rows import NORMAL, RESTRICTED, Rows
@@ -313,14 +314,14 @@ def test_of_two_players_who_press_for_the_last_seat_one_gets_it(server: Server) 
     barrier = Barrier(2)
 
     def press(form: FormOnPage) -> None:
-        barrier.wait()
+        barrier.wait(patiently(60))
         replies.append(form.press())
 
     threads = [Thread(target=press, args=(form,)) for form in forms]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        join(thread)
 
     assert sorted(reply.status for reply in replies) == [200, 422]
     assert next(reply.alert for reply in replies if reply.status == 422) == "The clan is full."

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tests.patience import join, patiently
 from typer.testing import CliRunner
 
 from kiai.cli.main import app
@@ -40,7 +41,7 @@ def forge() -> Iterator[Forge]:
         def do_GET(self) -> None:
             found.asked.append(self.headers["User-Agent"])
             if found.hangs:
-                found.ended.wait()
+                found.ended.wait(patiently(60))
                 return
             self.send_response(found.status)
             for name, value in found.headers.items():
@@ -58,7 +59,7 @@ def forge() -> Iterator[Forge]:
     yield found
     found.ended.set()
     server.shutdown()
-    thread.join()
+    join(thread)
     server.server_close()
 
 

@@ -73,7 +73,7 @@ class Pebble:
         """Stop both processes."""
         for process in self._processes:
             process.kill()
-            process.wait()
+            process.wait(patiently(60))
         self._processes.clear()
 
     def root(self) -> str:

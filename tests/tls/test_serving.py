@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import trustme
 from cryptography import x509
+from tests.patience import patiently
 from tests.tls.certificates import DAY, write_certificate
 
 from kiai.clock import ManualClock, SystemClock
@@ -357,7 +358,7 @@ def test_two_processes_change_the_state_without_losing_a_change(folder: TlsFolde
     ).replace("WRITES", str(WRITES))
     writers = [subprocess.Popen([sys.executable, "-c", code, str(folder.path.parent)]) for _ in range(2)]
 
-    assert [writer.wait() for writer in writers] == [0, 0]
+    assert [writer.wait(patiently(60)) for writer in writers] == [0, 0]
 
     state = folder.state()
     assert state is not None

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
-from tests.patience import patiently
+from tests.patience import join, patiently
 
 HANG = -1
 """An answer that never comes."""
@@ -109,4 +109,4 @@ def running(tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
         finally:
             receiver.released.set()
             server.shutdown()
-            thread.join()
+            join(thread)

@@ -156,7 +156,7 @@ class Server:
         if self._process is None:
             return
         self._process.kill()
-        self._process.wait()
+        self._process.wait(patiently(60))
         if self._stdout is not None:
             self._stdout.close()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.faces.bancho.client_bytes import whole
-from tests.patience import Deadline, patiently, wait_until
+from tests.patience import Deadline, join, patiently, wait_until
 from tests.wire.kit import Server, cli
 
 from kiai.faces.bancho import packets
@@ -294,7 +294,7 @@ def test_concurrent_requests_of_a_session_are_handled_one_by_one(bancho: Bancho,
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        join(thread)
 
     body = bancho.post(b"", boris).body
 

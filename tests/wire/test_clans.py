@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import select
 from tests import stores
 from tests.faces.bancho.client_bytes import whole
+from tests.patience import patiently
 from tests.wire.kit import KIAI, Reply, Server, environment, eventually
 from tests.wire.test_bancho_bad_input import PASSWORD, Bancho
 from tests.wire.test_bot import Player, lines
@@ -59,7 +60,9 @@ class ClanServer:
         """Run a command that fails, and return its stderr."""
         command = [*KIAI, "clans", *arguments, "--data", str(self.server.data)]
         env = environment(stores.variables(self.server.data))
-        done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=self.server.data.parent)
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=env, cwd=self.server.data.parent, timeout=patiently(120)
+        )
         assert done.returncode == 1, done
         return done.stderr
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.client_tools import NODE_PACKAGES, ClientTools, client_tools
+from tests.patience import join
 from tests.wire.irc import IrcClient, add_players, connect
 from tests.wire.kit import Server
 
@@ -82,7 +83,7 @@ def test_package_irc_chats(server: Server, passwords: dict[str, str], tools: Cli
         boris.send("PRIVMSG anna :hello you")
         boris.wait(":anna!cho@ppy.sh PRIVMSG boris :heard you, too")
         boris.wait(":anna!cho@ppy.sh QUIT :quit")
-        running.join()
+        join(running)
 
     assert printed[0].splitlines() == [
         "joined #osu",

@@ -84,4 +84,4 @@ def test_ii_chats_in_a_channel_and_privately(server: Server, passwords: dict[str
             assert ii.process.wait(patiently(STOPPED_S)) == 0
         finally:
             ii.process.kill()
-            ii.process.wait()
+            ii.process.wait(patiently(60))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests import stores
+from tests.patience import patiently
 from tests.wire.kit import KIAI, Server, environment, run_kiai
 
 
@@ -31,7 +32,7 @@ def test_functions_that_answer_requests_are_found(server: Server, tmp_path: Path
     )
     while command.poll() is None:
         assert server.get("/metrics", host="localhost").status == 200
-    shown = command.communicate()[0]
+    shown = command.communicate(timeout=patiently(60))[0]
 
     assert command.returncode == 0
     assert shown.startswith("Process ")

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 from sqlalchemy import text
 from tests import stores
-from tests.patience import patiently
+from tests.patience import join, patiently
 from tests.wire.kit import Reply, Server, eventually
 
 ATTACKER: Final = "203.0.113.7"
@@ -65,7 +65,7 @@ def attack(server: Server) -> Iterator[list[Reply]]:
     finally:
         stopped.set()
         for one in threads:
-            one.join()
+            join(one)
 
 
 def test_other_clients_are_served_during_forty_connections_of_slow_reads(server: Server) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests import stores
-from tests.patience import patiently
+from tests.patience import join, patiently
 from tests.wire.kit import Reply, Server, cli, eventually, run_kiai
 from tests.wire.test_bancho_bad_input import PASSWORD, Bancho
 from tests.wire.test_bot import Player
@@ -319,7 +319,7 @@ def test_of_two_at_once_one_is_refused(staffed: Staffed) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        join(thread)
 
     assert sorted(codes) == [201, 409, 409, 409]
     assert [row["action"] for row in staffed.rows(target)] == ["ban"]

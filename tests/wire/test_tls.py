@@ -144,6 +144,7 @@ def test_tls_1_1_is_rejected(server: Server) -> None:
         ["curl", "-sk", "--tls-max", "1.1", "--ciphers", "DEFAULT@SECLEVEL=0", f"https://localhost:{server.port}/"],
         capture_output=True,
         check=False,
+        timeout=patiently(120),
     )
 
     assert done.returncode != 0
@@ -165,6 +166,7 @@ def test_curl_with_the_exported_root_accepts_the_server(server: Server, tmp_path
         ],
         capture_output=True,
         check=False,
+        timeout=patiently(120),
     )
 
     assert (done.stdout, done.stderr) == (b"ok", b"")

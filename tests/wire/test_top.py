@@ -56,7 +56,7 @@ def test_requests_between_the_readings_are_counted(server: Server) -> None:
     )
     while command.poll() is None:
         assert server.get("/healthz").status == 200
-    found = json.loads(command.communicate()[0])
+    found = json.loads(command.communicate(timeout=patiently(60))[0])
 
     assert command.returncode == 0
     assert found["requests_per_s"] > 1
@@ -102,7 +102,7 @@ def test_terminal_shows_the_figures_until_ctrl_c(server: Server) -> None:
         assert command.wait(patiently(10)) == 0
     finally:
         command.kill()
-        command.wait()
+        command.wait(patiently(60))
         os.close(ours)
     assert b"Store database" in shown
 

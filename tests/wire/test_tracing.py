@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from tests.patience import join, patiently
 from tests.wire.kit import Server, eventually
 
 from kiai.errors import Refused
@@ -66,7 +67,7 @@ def collector() -> Iterator[Collector]:
     finally:
         collector.server.shutdown()
         collector.server.server_close()
-        thread.join()
+        join(thread)
 
 
 @contextmanager
@@ -137,7 +138,9 @@ def test_server_without_a_collector_imports_nothing_of_opentelemetry_and_has_no_
         "print([name for name in sys.modules if name.startswith(('opentelemetry', 'requests', 'google'))])"
     )
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=patiently(120)
+    )
 
     assert done.stdout.strip() == "[]"
 

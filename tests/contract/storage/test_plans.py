@@ -33,6 +33,7 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.dialects.postgresql import asyncpg as postgres_dialect
 from sqlalchemy.sql import visitors
 from tests import engines
+from tests.patience import patiently
 
 import kiai
 from kiai.storage.compiling import Compiler
@@ -310,7 +311,9 @@ def test_the_statements_of_all_subjects_are_found(every: dict[str, Statement]) -
 
 def test_no_statement_of_the_package_is_overlooked() -> None:
     """A separate process has only the statements of the package, and those of this file."""
-    done = subprocess.run([sys.executable, "-c", OVERLOOKED], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", OVERLOOKED], capture_output=True, text=True, check=False, timeout=patiently(120)
+    )
 
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
