@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, TypeVar
 import pytest
 import structlog
 from tests import engines, runs
+from tests.patience import in_time
 
 from kiai.storage.port import Database
 
@@ -88,9 +89,9 @@ class Run(Protocol):
 
 @pytest.fixture
 def run() -> Iterator[Run]:
-    """Runs coroutines on one event loop, the same for the whole test."""
+    """Runs coroutines on one event loop, the same for the whole test. One that does not end fails where it waits."""
     with asyncio.Runner() as runner:
-        yield runner.run
+        yield lambda coroutine: runner.run(in_time(coroutine))
 
 
 @pytest.fixture(params=engines.ENGINES)

@@ -5,12 +5,15 @@ machine and the speed of a core, so that a test fails because kiai is wrong and 
 measures again while it lasts, so load that begins later counts too. `PATIENCE=3` multiplies every deadline.
 """
 
+import asyncio
 import os
 import select
 import threading
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 ASKED_EVERY_S: Final = 1.0
 SLOWEST: Final = 30.0
@@ -128,3 +131,9 @@ def join(thread: threading.Thread, *, within_s: float = ENDED_S) -> None:
     """Wait for the end of a thread. Fail after `within_s` seconds of an idle machine."""
     thread.join(patiently(within_s))
     assert not thread.is_alive(), f"the thread {thread.name} does not end"
+
+
+async def in_time(work: Coroutine[Any, Any, T], *, within_s: float = ENDED_S) -> T:
+    """Run a coroutine to its end. After `within_s` seconds of an idle machine, fail at the line where it waits."""
+    async with asyncio.timeout(patiently(within_s)):
+        return await work

@@ -166,5 +166,5 @@ if __name__ == "__main__":
     wait_for_command(socket.socket(fileno=int(sys.argv[1])))
     if sys.argv[1:2] != ["serve"]:
         sys.modules.pop("rich")  # server_process has hidden it from the server
-    os.execve = replace_process
+    os.execve = replace_process  # type: ignore[assignment]
     end(run())

@@ -18,6 +18,7 @@ from kiai.faces.handshakes import TlsListener
 from kiai.faces.single_write import TLS_PIECE
 
 BACKLOG = 100
+ENDED_S = 60.0
 
 
 WHOLE = bytes(range(256)) * (32 * 1024)  # more than the buffers of the system take
@@ -112,7 +113,8 @@ def serve(limits: GuardLimits, work: Callable[[Served], Awaitable[None]]) -> Non
         served = Served(limits)
         served.listener.start(BACKLOG)
         try:
-            await work(served)
+            async with asyncio.timeout(patiently(ENDED_S)):
+                await work(served)
         finally:
             for opened in served.opened:
                 opened.close()

@@ -1,11 +1,14 @@
 """The setup of the tests: shared fixtures run once a test run, and deadlines follow the speed of the machine."""
 
 import ast
+import asyncio
 import itertools
 import os
 import subprocess
 import sys
+import threading
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -104,7 +107,7 @@ def test_a_fixture_that_fails_is_told_whole_once_and_then_in_one_line(tmp_path: 
 
     done = subprocess.run(
         [*command, tmp_path], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True,
-        text=True, check=False,
+        text=True, check=False, timeout=patience.patiently(60),
     )  # fmt: skip
 
     assert "30 errors" in done.stdout, done.stdout + done.stderr
@@ -184,3 +187,60 @@ def test_every_deadline_of_the_tests_follows_the_machine() -> None:
     for path in sorted((REPOSITORY / "tests").rglob("*.py")):
         lines = fixed_deadlines(path.read_text("utf-8"))
         assert not lines, f"{path.relative_to(REPOSITORY)}, lines {lines}: patiently(...) of tests/patience.py"
+
+
+def endless_waits(code: str) -> list[int]:
+    """Return the lines that wait for a process or a thread without a deadline."""
+    tree = ast.parse(code)
+    awaited = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Await)}
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or id(node) in awaited:
+            continue
+        if node.func.attr in ("wait", "join", "communicate"):
+            found += [node.lineno] if not node.args and not node.keywords else []
+        elif ast.unparse(node.func) in ("subprocess.run", "subprocess.check_output", "subprocess.check_call"):
+            found += [node.lineno] if all(one.arg != "timeout" for one in node.keywords) else []
+    return found
+
+
+@pytest.mark.parametrize(
+    ("code", "lines"),
+    [
+        ("process.wait()", [1]),
+        ("for thread in threads:\n    thread.join()", [2]),
+        ("command.communicate()[0]", [1]),
+        ("subprocess.run(['git'], check=True)", [1]),
+        ("async def work():\n    await event.wait()", []),
+        ("process.wait(patiently(60)); subprocess.run(x, timeout=patiently(60)); ''.join(names)", []),
+    ],
+)
+def test_an_endless_wait_is_found(code: str, lines: list[int]) -> None:
+    assert endless_waits(code) == lines
+
+
+def test_every_wait_of_the_tests_for_a_process_or_a_thread_has_a_deadline() -> None:
+    """Once, a run hung for an hour in one test, and nobody saw where."""
+    for path in sorted((REPOSITORY / "tests").rglob("*.py")):
+        lines = endless_waits(path.read_text("utf-8"))
+        assert not lines, f"{path.relative_to(REPOSITORY)}, lines {lines}: a deadline, or join() of tests/patience.py"
+
+
+def test_work_that_does_not_end_fails_where_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "_machine", patience._Machine())
+    monkeypatch.setattr(patience, "_crowd", lambda: 1.0)
+    stuck = threading.Event()
+
+    async def waits_here() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError) as failed:
+        asyncio.run(patience.in_time(waits_here(), within_s=0.05))
+    thread = threading.Thread(target=stuck.wait, args=(patience.patiently(60),), name="stuck", daemon=True)
+    thread.start()
+    with pytest.raises(AssertionError, match="the thread stuck does not end"):
+        patience.join(thread, within_s=0.05)
+    stuck.set()
+
+    assert isinstance(failed.value.__cause__, asyncio.CancelledError)
+    assert "waits_here" in "".join(traceback.format_exception(failed.value))

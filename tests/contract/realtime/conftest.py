@@ -1,15 +1,17 @@
 """The fixture that runs a scenario on every adapter."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 from tests.contract.realtime.adapters import ADAPTERS
+from tests.patience import in_time
 
 from kiai.clock import ManualClock
 from kiai.realtime.port import Realtime
 
-Scenario = Callable[[Realtime, ManualClock], Awaitable[None]]
+Scenario = Callable[[Realtime, ManualClock], Coroutine[Any, Any, None]]
 Run = Callable[[Scenario], None]
 
 
@@ -21,7 +23,7 @@ def run(request: pytest.FixtureRequest) -> Run:
         async def on_empty_state() -> None:
             clock = ManualClock()
             async with request.param(clock) as realtime:
-                await scenario(realtime, clock)
+                await in_time(scenario(realtime, clock))
 
         asyncio.run(on_empty_state())
 

@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 from redis.crc import key_slot
 from tests.contract.realtime.builders import a_session, an_entry, in_pages
-from tests.patience import Deadline, wait_until
+from tests.patience import Deadline, patiently, wait_until
 from tests.redis_clusters import SLOTS, RedisClusterServers, a_redis_cluster
 from tests.redises import a_redis
 
@@ -155,7 +155,8 @@ def test_answer_of_a_primary_that_hung_until_it_was_replaced_does_not_count() ->
         finally:
             servers.bring_back()
         with pytest.raises(StateUnavailable):
-            await appended
+            async with asyncio.timeout(patiently(BACK_WITHIN_S)):
+                await appended
 
     with contextlib.closing(RedisClusterServers(replicated=SESSIONS_KEY, node_timeout_ms=1_000)) as servers:
         use(servers.url, scenario)
