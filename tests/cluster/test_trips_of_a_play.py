@@ -22,8 +22,8 @@ from kiai.storage.postgres import POOL_MAX, PostgresDatabase
 PLAYERS: Final = [f"player {number}" for number in range(8)]
 SONGS: Final = [a_map(100 + number, objects=100) for number in range(8)]
 
-ANSWER_REDIS_MAX: Final = 4
-"""Session and rate limit; rank before; ranks after; the alert of a new best."""
+ANSWER_REDIS_MAX: Final = 3
+"""Session, rate limit and rank before; ranks after; the alert of a new best."""
 ANSWER_DATABASE_MAX: Final = 13
 """Account, checksum, map, replay, line on the board, its place, six of the transaction, place and stats after it."""
 DELIVERY_REDIS_MAX: Final = 11

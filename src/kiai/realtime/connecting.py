@@ -141,7 +141,7 @@ class ServerRoute:
         connection = await self._connection()
         answers: list[Any] = []
         try:
-            await connection.send_packed_command(packed)
+            await connection.send_packed_command(packed, check_health=False)  # no check is configured
             for _ in commands:
                 try:
                     answers.append(await connection.read_response())

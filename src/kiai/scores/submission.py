@@ -349,14 +349,20 @@ class Submissions:
         if known is not None:
             return known
         # PERF: in one round trip to shared state.
-        sessions, _ = await asyncio.gather(self._sessions(user), self._consume(f"submit:{user.id}", PER_MINUTE, BURST))
+        sessions, _, rank = await asyncio.gather(
+            self._sessions(user),
+            self._consume(f"submit:{user.id}", PER_MINUTE, BURST),
+            self._rank_before(user, sent),
+        )
         async with self._turn(user.id) as has_waited:
             # The same play may have been stored while this request waited for its turn. If another process stores it
             # at this moment, the transaction finds out.
-            if has_waited and (known := await self._known(user, sent)) is not None:
-                return known
+            if has_waited:
+                if (known := await self._known(user, sent)) is not None:
+                    return known
+                rank = await self._rank_before(user, sent)
             try:
-                return await self._store(user, sent, sessions, beatmap)
+                return await self._store(user, sent, sessions, beatmap, rank)
             except RejectedPlay as rejected_play:
                 # The transaction of a stored play writes its flags; a refused play has none, so they are written here.
                 if rejected_play.suspicion is not None:
@@ -452,7 +458,9 @@ class Submissions:
 
     # --- a new play
 
-    async def _store(self, user: User, sent: Submission, sessions: list[Session], beatmap: Beatmap | None) -> Chart:
+    async def _store(
+        self, user: User, sent: Submission, sessions: list[Session], beatmap: Beatmap | None, rank: int
+    ) -> Chart:
         # From cheap to expensive. Nothing is written before all checks have passed.
         check_mods(sent)
         if beatmap is None:
@@ -464,7 +472,8 @@ class Submissions:
         if sent.passed:
             # PERF: all reads come before the jobs of other processes, so that they share a snapshot of SQLite.
             replay = self._stored_replay(sent)
-            known, ranks = await self._known_replay_and_ranks(user, replay, beatmap, mode_of(sent.mode, sent.mods))
+            mode = mode_of(sent.mode, sent.mods)
+            known, ranks = await self._known_replay_and_ranks(user, replay, beatmap, mode, rank)
             if known is not None:
                 return known
             suspicions += await self._check_frames(user, sent)
@@ -522,9 +531,12 @@ class Submissions:
         return StoredReplay(md5=md5, sha256=hashlib.sha256(sent.replay).digest(), size=len(sent.replay))
 
     async def _known_replay_and_ranks(
-        self, user: User, replay: StoredReplay, beatmap: Beatmap, mode: int
+        self, user: User, replay: StoredReplay, beatmap: Beatmap, mode: int, rank: int
     ) -> tuple[Chart | None, RanksBefore]:
-        """Return the chart of the score that has the same replay already, or None, and the ranks before the play."""
+        """Return the chart of the score that has the same replay already, or None, and the ranks before the play.
+
+        `rank` is the overall one.
+        """
         reads: list[Read] = [(statements.plays.BY_REPLAY, {"md5": replay.md5})]
         if has_board(beatmap.status):
             reads.append(self._boards.read_of_standing(beatmap, mode, user.id))
@@ -534,11 +546,10 @@ class Submissions:
             if owner != user.id:
                 raise RejectedPlay(Suspicion("copied replay", f"that of score {score_id} of player {owner}"))
             return await self._chart_of(score_id), RanksBefore()
-        overall = await self._rank(user.id, mode)
         if not standings or not standings[0]:
-            return None, RanksBefore(overall=overall)
+            return None, RanksBefore(overall=rank)
         pp, ahead = standings[0][0]
-        return None, RanksBefore(on_map=1 + ahead, overall=overall, pp_on_map=pp)
+        return None, RanksBefore(on_map=1 + ahead, overall=rank, pp_on_map=pp)
 
     async def _check_frames(self, user: User, sent: Submission) -> list[Suspicion]:
         """Return what is suspicious about the frames of a pass. Raises RejectedPlay for frames that are not valid."""
@@ -625,6 +636,10 @@ class Submissions:
             return (await self._realtime.rank_of(user_id, mode)).rank
         except Unavailable:
             return 0
+
+    async def _rank_before(self, user: User, sent: Submission) -> int:
+        """Return the overall rank before a pass. The chart of a failed play has none."""
+        return await self._rank(user.id, mode_of(sent.mode, sent.mods)) if sent.passed else 0
 
     async def _with_ranks(self, chart: Chart, user: User | None = None, play: Play | None = None) -> Chart:
         """Return the chart with the ranks after the play, and queue it for `flush`.

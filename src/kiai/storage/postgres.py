@@ -75,21 +75,33 @@ PREPARED_MAX: Final = 500  # statements of each connection; preparing one again 
 COMBINED_MAX: Final = 512  # texts of statements that are sent together
 
 
-@contextlib.contextmanager
-def _translated(connection: Any = None) -> Any:
-    try:
-        yield
-    except asyncpg.UniqueViolationError as error:
-        # Only the name of the constraint: the detail contains the value, e.g. an e-mail address.
-        raise UniqueViolation(str(error.constraint_name)) from error
-    except TimeoutError as error:
-        if connection is not None:
-            connection.terminate()  # close() and cancelling the query would wait for the same server
-        raise Unavailable("database", "no answer in time") from error
-    except asyncpg.QueryCanceledError as error:  # statement_timeout; before _LOST, which has its base class
-        raise TooSlow("database", str(error)) from error
-    except _LOST as error:
-        raise Unavailable("database", str(error)) from error
+class _Translated:
+    """Raises the errors of the driver as those of the port. A connection that does not answer in time is ended."""
+
+    # PERF: a class takes 0.4 us, a function with `contextmanager` 1.3 us. Each statement needs one or two.
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Any = None) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is None:
+            return
+        if isinstance(error, asyncpg.UniqueViolationError):
+            # Only the name of the constraint: the detail contains the value, e.g. an e-mail address.
+            raise UniqueViolation(str(error.constraint_name)) from error
+        if isinstance(error, TimeoutError):
+            if self._connection is not None:
+                self._connection.terminate()  # close() and cancelling the query would wait for the same server
+            raise Unavailable("database", "no answer in time") from error
+        if isinstance(error, asyncpg.QueryCanceledError):  # statement_timeout; before _LOST, which has its base class
+            raise TooSlow("database", str(error)) from error
+        if isinstance(error, _LOST):
+            raise Unavailable("database", str(error)) from error
 
 
 async def _no_reset(_: object) -> None:
@@ -166,7 +178,7 @@ class _Session:
         """
         began = perf_counter()
         try:
-            with _translated(self._connection):
+            with _Translated(self._connection):
                 return await send(text, *values, timeout=self._reply_timeout_s)
         finally:
             took_s = perf_counter() - began
@@ -233,7 +245,7 @@ class _Transaction(_Session):
             await self._execute("ROLLBACK")
 
     async def _execute(self, text: str) -> None:
-        with _translated(self._connection):
+        with _Translated(self._connection):
             await self._connection.execute(text, timeout=self._reply_timeout_s)
 
     async def _ready(self, statement: Query[Any] | Command, params: Mapping[str, Value]) -> tuple[str, list[Value]]:
@@ -418,7 +430,7 @@ class PostgresDatabase:
         """Use a connection. `asked_at`, by `perf_counter`, is when the caller began to wait for it; None is now."""
         pool = self._slow_pool if lane == "slow" else self._pool
         asked_at = perf_counter() if asked_at is None else asked_at
-        with _translated():
+        with _Translated():
             connection = await pool.acquire()
         try:
             waited_s = perf_counter() - asked_at
@@ -479,7 +491,7 @@ class PostgresDatabase:
 
     async def _end_of_log(self) -> int:
         async with self._session() as session:
-            with _translated(session._connection):
+            with _Translated(session._connection):
                 return int(await session._connection.fetchval(END_OF_LOG, timeout=TIMEOUT_S))
 
     def pool(self) -> PoolUsage:
@@ -553,7 +565,7 @@ class PostgresDatabase:
         # value of each parameter would be another one.
         async with self._slow.turn(EXPLAINS), self._session(SLOW_REPLY_TIMEOUT_S, "slow") as session:
             connection = session._connection
-            with _translated(connection):
+            with _Translated(connection):
                 transaction = connection.transaction()
                 await transaction.start()
                 try:
