@@ -53,7 +53,7 @@ class Reader:
         self._best: defaultdict[tuple[int, str, int | None], int] = defaultdict(int)
 
     async def after_play(self, player: Player, played: Played, number: int) -> None:
-        """Compare the pages with what was acknowledged to the player, who does not play meanwhile."""
+        """Compare the pages with the scores acknowledged to the player, who does not play meanwhile."""
         boards = [(player.user_id, played.md5, mods) for mods in (None, played.mods)]
         best, best_with_mods = [self._noted(board, played.score) for board in boards]
         game = {"us": player.name, "ha": password_md5(), "c": played.md5, "m": 0, "v": 1, "s": 0}

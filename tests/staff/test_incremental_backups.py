@@ -143,7 +143,7 @@ class Interrupted:
 
 
 class Killed(BaseException):
-    """What ends a process has no chance to clean up."""
+    """The end of a process that has no chance to clean up."""
 
 
 KINDS = ("folder", "folder, encrypted", "bucket", "bucket, encrypted")
