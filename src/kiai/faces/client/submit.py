@@ -223,14 +223,15 @@ def old_panel(chart: Chart, domain: str) -> str:
 
 
 def _about(chart: Chart) -> str:
-    updated = datetime.fromtimestamp(chart.updated_ms / 1000, UTC)
+    # PERF: strftime takes 5 us more.
+    updated = datetime.fromtimestamp(chart.updated_ms // 1000, UTC).isoformat(" ").removesuffix("+00:00")
     return "|".join(
         (
             f"beatmapId:{chart.map_id}",
             f"beatmapSetId:{chart.set_id}",
             f"beatmapPlaycount:{chart.plays}",
             f"beatmapPasscount:{chart.passes}",
-            f"approvedDate:{updated:%Y-%m-%d %H:%M:%S}",
+            f"approvedDate:{updated}",
         )
     )
 
