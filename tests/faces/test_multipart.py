@@ -81,8 +81,13 @@ def form(*parts: bytes) -> bytes:
 @example(body=b"preamble\r\n--b-1--", chunk=3)
 @example(body=b"--b-1--epilogue\r\n--b-1\r\n", chunk=3)
 @example(body=b"", chunk=1)
+@example(body=b'--b-1xxContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--b-1--\r\n', chunk=3)
+@example(body=b'--b-1\r\nX: \r\n--b-1\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--b-1--', chunk=3)
+@example(body=b'--b-1\r\nContent-Disposition: form-data; name="a"\r\n\r\n--b-1\r\n\r\n\r\n--b-1--', chunk=3)
+@example(body=b'--b-1\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--b-1 \r\n--b-1--', chunk=3)
+@example(body=b'--b-1\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--b-1', chunk=3)
 def test_parts_are_those_that_falcon_finds_however_they_arrive(body: bytes, chunk: int) -> None:
-    assert parsed(body, chunk=chunk) == by_falcon(body)
+    assert parsed(body, chunk=chunk) == parsed(body) == by_falcon(body)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +121,7 @@ def test_number_of_parts_and_the_size_of_their_headers_are_limited_as_by_falcon(
         form(long % (b"a" * (room + 1))),
         b"--b-1\r\n" + b"a" * 20_000,
     ):
-        assert parsed(body, chunk=4_096) == by_falcon(body)
+        assert parsed(body, chunk=4_096) == parsed(body) == by_falcon(body)
 
 
 def test_part_has_a_maximum_size_and_is_refused_before_it_has_arrived() -> None:

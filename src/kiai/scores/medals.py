@@ -201,7 +201,7 @@ def _improved(play: MedalPlay) -> bool:
 
 
 def _obsessed(play: MedalPlay) -> bool:
-    return sum(other.map_key == play.map_key for other in play.day) >= 100
+    return len(play.day) >= 100 and sum(other.map_key == play.map_key for other in play.day) >= 100
 
 
 MEDALS: Final[tuple[Medal, ...]] = (
