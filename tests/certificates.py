@@ -38,23 +38,24 @@ class CertificateAuthority:
 
     def server_context(self, *hosts: str) -> ssl.SSLContext:
         """Return a context with a certificate for these names and addresses."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "chain.pem"
+            file.write_bytes(self.issue(*hosts))
+            context.load_cert_chain(file)
+        return context
+
+    def issue(self, *hosts: str) -> bytes:
+        """Return a certificate for these names and addresses, and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             _builder(_name(hosts[0]), self._name, key)
             .add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "chain.pem"
-            file.write_bytes(
-                certificate.public_bytes(serialization.Encoding.PEM)
-                + key.private_bytes(
-                    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-                )
-            )
-            context.load_cert_chain(file)
-        return context
+        return certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
 
 
 def _name(text: str) -> x509.Name:

@@ -4,14 +4,19 @@ import atexit
 import os
 import signal
 import socket
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from redis import Redis
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 from tests import runs
+from tests.certificates import CertificateAuthority
 from tests.patience import wait_until
-from tests.redises import RedisServer
+from tests.redises import CLIENT_S, PROGRAM, RedisServer
 
 SLOTS: Final = 16_384
 PRIMARIES: Final = 3
@@ -22,22 +27,62 @@ BUS: Final = 10_000
 """Number that Redis adds to the port of a node for its connections to the others."""
 
 
+class NodeTls:
+    """A certificate for the nodes of a cluster. They encrypt all connections, also those to each other."""
+
+    def __init__(self, *hosts: str) -> None:
+        authority = CertificateAuthority()
+        self.folder = tempfile.TemporaryDirectory(prefix="kiai-redis-tls-")
+        self.ca = Path(self.folder.name, "ca.pem")
+        self.ca.write_bytes(authority.pem)
+        self.chain = Path(self.folder.name, "chain.pem")
+        self.chain.write_bytes(authority.issue(*hosts))
+
+    @property
+    def options(self) -> list[str]:
+        """The arguments of a server."""
+        return [
+            *(
+                "--tls-cert-file",
+                str(self.chain),
+                "--tls-key-file",
+                str(self.chain),
+                "--tls-ca-cert-file",
+                str(self.ca),
+            ),
+            *("--tls-auth-clients", "no", "--tls-replication", "yes", "--tls-cluster", "yes"),
+        ]
+
+
 class ClusterNodeServer(RedisServer):
     """A node on a free port, next to which the port of its bus is free too."""
 
-    def __init__(self, node_timeout_ms: int) -> None:
+    def __init__(
+        self, node_timeout_ms: int, program: str | Path, tls: NodeTls | None, options: Sequence[str] = ()
+    ) -> None:
+        self._tls = tls
         super().__init__(
             1,
+            program=program,
             options=[
                 *("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"),
                 *("--cluster-node-timeout", str(node_timeout_ms), "--cluster-replica-validity-factor", "0"),
+                *([] if tls is None else tls.options),
+                *options,
             ],
             port=_port_with_bus(),
         )
 
+    def _listening(self) -> list[str]:
+        return super()._listening() if self._tls is None else ["--port", "0", "--tls-port", str(self.port)]
+
+    def client(self, timeout_s: float = CLIENT_S) -> Redis:
+        """Return a client of the node, by its Unix socket, which is never encrypted."""
+        return Redis(unix_socket_path=str(self.socket), socket_timeout=timeout_s)
+
     def asked(self, *command: Any) -> Any:
         """Send a command and return its answer."""
-        with Redis(port=self.port, socket_timeout=5.0) as client:
+        with self.client() as client:
             return client.execute_command(*command)
 
     @property
@@ -47,10 +92,22 @@ class ClusterNodeServer(RedisServer):
 
 
 class RedisClusterServers:
-    """The nodes of a cluster. `replicated`: a key whose primary has a replica, which takes over when it fails."""
+    """The nodes of a cluster. `replicated`: a key whose primary has a replica, which takes over when it fails.
 
-    def __init__(self, *, replicated: str | None = None, node_timeout_ms: int = NODE_TIMEOUT_MS) -> None:
-        self._node_timeout_ms = node_timeout_ms
+    `program` is that of the nodes, with `tls` one that speaks it. `options` are further arguments.
+    """
+
+    def __init__(
+        self,
+        *,
+        replicated: str | None = None,
+        node_timeout_ms: int = NODE_TIMEOUT_MS,
+        program: str | Path = PROGRAM,
+        tls: NodeTls | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
+        self._new_node = partial(ClusterNodeServer, node_timeout_ms, program, tls, options)
+        self._tls = tls
         self.nodes: list[ClusterNodeServer] = []
         self._replicated = replicated
         self._former: ClusterNodeServer | None = None
@@ -62,7 +119,7 @@ class RedisClusterServers:
 
     def _start(self) -> None:
         for number in range(PRIMARIES if self._replicated is None else PRIMARIES + 1):
-            node = ClusterNodeServer(self._node_timeout_ms)
+            node = self._new_node()
             self.nodes.append(node)
             if number < PRIMARIES:
                 node.asked("CLUSTER", "ADDSLOTS", *range(*_share(number)))
@@ -78,7 +135,14 @@ class RedisClusterServers:
     @property
     def url(self) -> str:
         """The URL for the setting `state`."""
-        return f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
+        return self.named("127.0.0.1")
+
+    def named(self, host: str, *, query: str | None = None) -> str:
+        """Return the URL with this host for all nodes. With TLS the query names the authority, unless it is given."""
+        hosts = ",".join(f"{host}:{node.port}" for node in self.nodes)
+        if self._tls is None:
+            return f"redis+cluster://{hosts}"
+        return f"rediss+cluster://{hosts}?{f'ssl_ca_certs={self._tls.ca}' if query is None else query}"
 
     @property
     def running(self) -> list[ClusterNodeServer]:
@@ -159,6 +223,8 @@ class RedisClusterServers:
         """End all processes."""
         for node in self.nodes:
             node.close()
+        if self._tls is not None:
+            self._tls.folder.cleanup()
 
 
 def _share(number: int) -> tuple[int, int]:

