@@ -67,6 +67,7 @@ class ClusterNodeServer(RedisServer):
             options=[
                 *("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"),
                 *("--cluster-node-timeout", str(node_timeout_ms), "--cluster-replica-validity-factor", "0"),
+                *("--repl-diskless-sync-delay", "0"),  # Redis 7 and Valkey wait five seconds for more replicas
                 *([] if tls is None else tls.options),
                 *options,
             ],
@@ -175,8 +176,9 @@ class RedisClusterServers:
         assert self._replicated is not None
         try:
             primary = self.primary
-            replicas = primary.asked("INFO", "replication")["connected_slaves"]
-            return bool(replicas == 1 and self._is_whole())
+            state = primary.asked("INFO", "replication")
+            # A replica that is connected may still wait for its first copy, and would take over without any key.
+            return bool(state["connected_slaves"] == 1 and state["slave0"]["state"] == "online" and self._is_whole())
         except RedisError:
             return False
 
