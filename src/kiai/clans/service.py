@@ -191,7 +191,10 @@ _SUMS: Final[dict[PpFormula, _Sums]] = {"akatsuki": _sums("akatsuki"), "weighted
 _CLAN_OF = Query(select(users.c.clan_id).where(users.c.id == bindparam("user_id")), scalar)
 _TOTALS: Final = ("mode", "clan_id", "members", "pp", "rscore", "tscore", "plays", "acc")
 _NEXT_CLANS = Query(
-    select(clans.c.id).where(clans.c.id > bindparam("after")).order_by(clans.c.id).limit(bindparam("limit")), scalar
+    select(clans.c.id).where(clans.c.id > bindparam("after")).order_by(clans.c.id).limit(bindparam("limit")),
+    scalar,
+    lane=Lane.JOB,
+    scans="a job reads the next clans in order",
 )
 _STORED_TOTALS = Query(
     select(*[clan_totals.c[name] for name in _TOTALS])
