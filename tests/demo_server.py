@@ -19,6 +19,7 @@ from kiai.app import Services, open_services
 from kiai.beatmaps import MapStatus
 from kiai.clock import ManualClock
 from kiai.demo import build
+from kiai.faces.api.copies import Copies
 from kiai.logs import AccessLog
 from kiai.multiplayer import commands
 from kiai.realtime.port import Session, Status
@@ -54,10 +55,13 @@ _MEDALS: Final = Command(medals.insert())
 class DemoServer:
     """The address of the server, API keys, and a way to run code inside it."""
 
-    def __init__(self, port: int, keys: dict[int, str], services: Services, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, port: int, keys: dict[int, str], services: Services, copies: Copies, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.keys = keys
         self.services = services
+        self.copies = copies
         self._loop = loop
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -143,7 +147,8 @@ async def _serve(
             while not runner.started:
                 assert not serving.done()
                 await asyncio.sleep(0.01)
-            found.append(DemoServer(listening.getsockname()[1], keys, services, asyncio.get_running_loop()))
+            loop = asyncio.get_running_loop()
+            found.append(DemoServer(listening.getsockname()[1], keys, services, server.copies, loop))
             started.set()
             await stopping.wait()
             server.health.stopping = True

@@ -107,7 +107,9 @@ class HttpServer:
         self.operations = [*build_operations(services), *self.events.operations()]
         rate_limit = RateLimit("api", settings.api_rate_per_minute, 60.0) if limited else None
         self.streams = StreamSender()
-        self.copies = Copies(services.database.stamp)
+        self.copies = Copies(
+            services.database.stamp, mark=services.database.mark, is_untouched=services.database.is_untouched
+        )
         gateway = ApiGateway(
             services.api_keys,
             services.limiter,

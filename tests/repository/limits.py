@@ -104,7 +104,7 @@ from kiai.staff import (
     upgrades,
 )
 from kiai.staff import reports as staff_reports
-from kiai.storage import postgres, slow_statements, sqlite
+from kiai.storage import postgres, slow_statements, sqlite, touched
 from kiai.webhooks import addresses as webhook_addresses
 from kiai.webhooks import model as webhooks
 from kiai.webhooks import sending as webhook_sending
@@ -494,6 +494,9 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     "encoded answers of the API in memory, per worker, and the largest of them": (
         copies.BYTES_MAX // 1024**2,
         copies.COPY_MAX // 1024,
+    ),
+    "subjects (players and maps) whose last change an SQLite server remembers, for encoded answers": (
+        touched.REMEMBERED_MAX,
     ),
     "unchanged files that a backup reads": (
         backups.CHECKED_PARTS,

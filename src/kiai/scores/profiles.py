@@ -1,6 +1,6 @@
 """The lists of a profile (best, recent, most played, first places) and its stats in each mode."""
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, func, literal_column, select, union_all
 
@@ -10,6 +10,7 @@ from kiai.scores.listing_parts import (
     ANY_MODS,
     LISTED_MAX,
     NOT_HIDDEN,
+    SCORE_WIDTH,
     SCORES_AND_MAPS,
     ModsFilter,
     count_of,
@@ -22,7 +23,7 @@ from kiai.scores.listing_parts import (
 from kiai.scores.model import MappedScore, PlayedMap, Stats
 from kiai.scores.months import MONTHS_SHOWN, month_of
 from kiai.scores.rules import MAP_GIVES_PP, MAP_GIVES_PP_OR_IS_LOVED
-from kiai.storage.port import Database, Query, RawRows, columns_for, rows_of, scalar
+from kiai.storage.port import Database, Query, RawRows, Subject, columns_for, rows_of, scalar
 from kiai.storage.tables import first_places, maps, month_plays, play_counts, scores, stats
 
 _mapped_score = select(*score_columns(), *columns_for(MapSummary, maps)).select_from(SCORES_AND_MAPS)
@@ -159,6 +160,14 @@ STATS_IN = Query(
     ),
     Stats,
 )
+
+
+_MAP: Final = SCORE_WIDTH + MapSummary.__struct_fields__.index("md5")
+
+
+def subjects_of(player_id: int, rows: RawRows[MappedScore]) -> tuple[Subject, ...]:
+    """Return the subjects of rows of `best_rows` and `recent_rows`, and of their number."""
+    return player_id, *[str(row[_MAP]) for row in rows.raw]
 
 
 class Profiles:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 T = TypeVar("T")
 
+Subject = int | str
+"""The subject of rows: the id of a player (the account, scores and stats), or the md5 of a map (plays and passes)."""
+
 Value = int | float | str | bytes | None
 RawRow = tuple[Value, ...]
 Read = tuple["Query[Any]", Mapping[str, Value]]
@@ -275,6 +278,17 @@ class Database(RowReader, Protocol):
 
         A caller that reads it before and after its reads, and gets the same number, has read one state of all tables.
         """
+        ...
+
+    def mark(self) -> int | None:
+        """Return the mark of the state that reads see now, for `is_untouched`, or None when it has none.
+
+        A state has the mark if it has the same stamp as one that had it.
+        """
+        ...
+
+    def is_untouched(self, subjects: Iterable[Subject], mark: int) -> bool:
+        """Return whether certainly no commit of any process has touched the subjects since the state with the mark."""
         ...
 
     async def close(self) -> None:

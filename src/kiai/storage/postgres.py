@@ -26,7 +26,7 @@ from kiai.fair_queue import FairQueue
 from kiai.logs import get_logger
 from kiai.measuring import PoolUsage, Timings
 from kiai.storage.compiling import Compiler, Sql
-from kiai.storage.port import Command, Lane, Query, Read, Transaction, UniqueViolation, Value
+from kiai.storage.port import Command, Lane, Query, Read, Subject, Transaction, UniqueViolation, Value
 from kiai.storage.ready_connections import ReadyConnections
 from kiai.storage.replica import END_OF_LOG, Replica
 from kiai.storage.slow_statements import SlowLane, SlowStatements, shown_plan
@@ -598,6 +598,12 @@ class PostgresDatabase:
 
     def stamp(self) -> int | None:
         return None  # only a query could tell
+
+    def mark(self) -> int | None:
+        return None
+
+    def is_untouched(self, subjects: Iterable[Subject], mark: int) -> bool:
+        return False
 
     async def changed(self) -> bool:
         return True  # unknown: PostgreSQL has no cheap counter of commits

@@ -32,9 +32,10 @@ from kiai.fair_queue import FairQueue
 from kiai.logs import get_logger
 from kiai.measuring import PoolUsage, Timings
 from kiai.storage.compiling import Compiler
-from kiai.storage.port import Command, Lane, Query, Read, Transaction, UniqueViolation, Value, as_it_is
+from kiai.storage.port import Command, Lane, Query, Read, Subject, Transaction, UniqueViolation, Value, as_it_is
 from kiai.storage.slow_statements import SlowLane, SlowStatements, shown_plan
 from kiai.storage.sqlite_file import damaged, first_of, is_damage
+from kiai.storage.touched import TouchedRows
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -358,6 +359,8 @@ class SqliteDatabase:
         self._has_large_cache = False
         self._in_snapshot = False
         self._stamp: int | None = None  # of the snapshot
+        self._snapshots = 0
+        self._touched = TouchedRows(self._writes.connection)
 
     def _lane(self, lane: Lane) -> _ReaderThread:
         waiting, of_caller, wait_s, deadline_s = {
@@ -420,6 +423,18 @@ class SqliteDatabase:
                 return None
         return self._stamp
 
+    def mark(self) -> int | None:
+        stamp = self.stamp()
+        if stamp is None or not self._touched.look(stamp, self._snapshots):
+            return None
+        return self._touched.mark(stamp, self._snapshots)
+
+    def is_untouched(self, subjects: Iterable[Subject], mark: int) -> bool:
+        stamp = self.stamp()
+        if stamp is None or not self._touched.look(stamp, self._snapshots):
+            return False
+        return self._touched.is_untouched(subjects, mark)
+
     async def several(self, *reads: Read) -> list[list[Any]]:
         return [await self.all(query, **params) for query, params in reads]
 
@@ -432,6 +447,7 @@ class SqliteDatabase:
         # PERF: Taking a snapshot costs as much as a small read.
         self._reads.connection.execute("BEGIN")
         self._in_snapshot = True
+        self._snapshots += 1
         self._stamp = None
         asyncio.get_running_loop().call_soon(self._end_snapshot)
 
@@ -502,9 +518,10 @@ class SqliteDatabase:
             # Long ones are for themselves: nobody else should wait for their end.
             while not together[0].long and self._queued and not self._queued[0].long and len(together) < TOGETHER_MAX:
                 together.append(self._queued.popleft())
-            outcomes = self._commit_together(together) if len(together) > 1 else None
-            if outcomes is None:
-                outcomes = [self._alone(write) for write in together if write.begin()]
+            with self._touched.writing:
+                outcomes = self._commit_together(together) if len(together) > 1 else None
+                if outcomes is None:
+                    outcomes = [self._alone(write) for write in together if write.begin()]
             # PERF: one wake-up of the loop for all of them.
             for loop in {write.future.get_loop() for write, _, _ in outcomes}:
                 ended = [outcome for outcome in outcomes if outcome[0].future.get_loop() is loop]
@@ -637,9 +654,10 @@ class SqliteDatabase:
         if wanted is None:
             return
         try:
-            # A timeout would block all writes while a reader is active. The next transaction sets its own.
-            self._writes.connection.execute("PRAGMA busy_timeout = 0")
-            busy, pages, copied = self._writes.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            with self._touched.writing:
+                # A timeout would block all writes while a reader is active. The next transaction sets its own.
+                self._writes.connection.execute("PRAGMA busy_timeout = 0")
+                busy, pages, copied = self._writes.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             if busy:
                 get_logger("database").warning("log not emptied", bytes=self._wal_bytes(), pages=pages, copied=copied)
         except sqlite3.DatabaseError as error:  # the next call tries again

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import sqlite3
 import sys
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from tests.builders import a_play
-from tests.demo_server import FLAGGED_SCORE, MAP, SUPPORTER, DemoServer, demo_server, log_in
+from tests.demo_server import FLAGGED_SCORE, MAP, PENDING_MAP, SUPPORTER, DemoServer, demo_server, log_in
 from tests.patience import patiently
 
 from kiai.accounts.model import Privacy
@@ -26,6 +27,7 @@ from kiai.faces.api.v1.players import ScoresQueryV1
 from kiai.faces.compression import Compression
 from kiai.realtime.port import RankEntry
 from kiai.staff import OPERATOR
+from kiai.storage.dumping import SQLITE_FILE
 
 UNCACHED: Final = "127.0.0.6"
 CACHED: Final = "127.0.0.7"
@@ -199,6 +201,11 @@ class WritesAndReads(RuleBasedStateMachine):
         self._run(self._services.outbox.deliver())
 
     @rule(user=st.sampled_from(PLAYERS))
+    def write_in_another_process(self, user: int) -> None:
+        with contextlib.closing(sqlite3.connect(self._services.settings.data / SQLITE_FILE)) as other, other:
+            other.execute("UPDATE stats SET plays = plays + 1 WHERE user_id = ?", (user,))
+
+    @rule(user=st.sampled_from(PLAYERS))
     def rebuild(self, user: int) -> None:
         self._run(self._services.rebuilder.users(user, user))
 
@@ -276,6 +283,7 @@ def test_the_compressed_form_counts_too() -> None:
 def test_the_size_of_a_copy_covers_its_objects_its_key_and_its_stamp() -> None:
     copy = Copy(bytes(10_000), bytes(20_000), {"limit": 100_000, "offset": 100_000})
     copy.stamp = 2**40, 2**40
+    copy.subjects, copy.mark = (2**40, *[f"{number:032}" for number in range(100)]), 2**40
     copy.zipped = bytes(5_000)
     key = ("/get_player_scores", ScoresQueryV1(scope="best", id=2**40, name="a" * 32, mods="HDHR", offset=2**40))
 
@@ -291,6 +299,9 @@ def test_the_size_of_a_copy_covers_its_objects_its_key_and_its_stamp() -> None:
         copy.following,
         copy.stamp,
         *copy.stamp,
+        copy.subjects,
+        *copy.subjects,
+        copy.mark,
     ]
     entry = [OrderedDict({"key": copy}), copy.version, copy.body, copy.zipped]
 
@@ -323,12 +334,40 @@ def test_a_score_of_a_player_is_in_the_answer_at_once(server: DemoServer) -> Non
     assert b"99000000" in after[2]
 
 
+def test_a_play_leaves_the_copies_of_other_players_and_maps_in_use(server: DemoServer) -> None:
+    outcomes, reader = server.copies.outcomes, Reader(server, CACHED)
+    target = f"/get_player_scores?id={SUPPORTER}&scope=best&limit=5"
+
+    async def play(user: int, map_id: int, checksum: bytes) -> None:
+        song = await server.services.beatmaps.find(id=map_id)
+        at_ms = server.services.clock.now_ms()
+        await server.services.recorder.record(a_play(by=user, on=song, at_ms=at_ms, checksum=checksum))
+
+    def outcome() -> str:
+        before = dict(outcomes)
+        reader.read(target)
+        [changed] = [name for name in outcomes if outcomes[name] != before[name]]
+        return changed
+
+    reader.read(target)
+    reader.read(target)  # gets the mark
+    server.run(play(PLAYERS[0], PENDING_MAP, b"of another map.."))
+    assert outcome() == "untouched"
+    assert outcome() == "unchanged"
+    server.run(play(SUPPORTER, MAP, b"of the player..."))
+    assert outcome() in {"same", "made"}  # it was read again
+    reader.close()
+
+
 def test_a_rank_that_changes_without_a_commit_is_in_the_answer(server: DemoServer) -> None:
     target = f"/get_player_info?id={PLAYERS[0]}&scope=stats"
     reader = Reader(server, CACHED)
+    with contextlib.suppress(KiaiError):  # restricted by a test before
+        server.run(server.services.community.restrictions.unrestrict(OPERATOR, PLAYERS[0], "a test"))
     before = reader.read(target)
     assert reader.read(target) == before
     first = RankEntry(user_id=PLAYERS[0], mode=0, country="us", pp=10**9)
+    assert b"Player not found" not in before[2]
 
     server.run(server.services.realtime.set_ranks([first]))
 

@@ -153,8 +153,10 @@ class Answering:
             copy = Copy(reply.version, self._encode(made), None if following is None else following(query, made))
             copies.store(key, copy)
         # Everything was read from one state if its stamp is still the same.
-        if stamp is not None:
-            copy.stamp = stamp if await self._stamp(served.operation, query) == stamp else None
+        if stamp is not None and await self._stamp(served.operation, query) == stamp:
+            copies.confirm(copy, stamp, reply.subjects)
+        else:
+            copy.stamp = copy.mark = None
         return copy
 
     async def _send_copy(self, answer: ApiAnswer, served: Served, request: Request, query: Any, copy: Copy) -> None:

@@ -6,21 +6,25 @@ returns `Versioned`; the copy is sent only if its version is the same. So nothin
 a change shows at once in every process that shares the database.
 
 On SQLite a copy also has the *stamp* of the database, which differs after every commit of any process. While it is the
-same, an operation that depends on rows (`Operation.from_rows`) is answered without its handler.
+same, an operation that depends on rows (`Operation.from_rows`) is answered without its handler. A copy that knows
+the subjects of its rows is also sent after commits that have not touched them (`storage/touched.py`).
 """
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Literal
 
 import msgspec
+
+from kiai.storage.port import Subject
 
 BYTES_MAX: Final = 48 * 1024 * 1024
 """The size of all copies together. Beyond it, those that were not asked for the longest are dropped."""
 COPY_MAX: Final = 256 * 1024
 """The size of the largest answer that is kept."""
-_OVERHEAD: Final = 1_300  # of the objects of a copy, its key and its stamp, by `sys.getsizeof`
+_OVERHEAD: Final = 1_400  # of the objects of a copy, its key and its stamp, by `sys.getsizeof`
+_SUBJECT: Final = 92
 
 Key = tuple[str, msgspec.Struct]
 Besides = int | Literal["offline"] | None
@@ -32,17 +36,19 @@ Stamp = tuple[int, Besides]
 class Versioned(msgspec.Struct, frozen=True, gc=False):
     """A reply that `make` computes if no copy has this version.
 
-    The version and the query determine the reply. `make` may read more only if the version covers it.
+    The version and the query determine the reply. `make` may read more only if the version covers it. `subjects` are
+    those of all rows that determine it; without them, any commit counts.
     """
 
     version: bytes
     make: Callable[[], Awaitable[Any]]
+    subjects: Callable[[], tuple[Subject, ...]] | None = None
 
 
 class Copy:
     """An encoded answer. `following` has the changed parameters of the next page of a list, see `Operation`."""
 
-    __slots__ = ("body", "etag", "following", "stamp", "version", "zipped")
+    __slots__ = ("body", "etag", "following", "mark", "stamp", "subjects", "version", "zipped")
 
     def __init__(self, version: bytes, body: bytes, following: dict[str, int | None] | None) -> None:
         self.version = version
@@ -50,33 +56,70 @@ class Copy:
         self.following = following
         self.etag = etag_of(body)
         self.stamp: Stamp | None = None
+        self.subjects: tuple[Subject, ...] = ()
+        self.mark: int | None = None
         self.zipped = b""
 
     @property
     def size(self) -> int:
         """The memory that it takes, in bytes."""
-        return len(self.version) + len(self.body) + len(self.zipped) + _OVERHEAD
+        subjects = _SUBJECT * len(self.subjects)
+        return len(self.version) + len(self.body) + len(self.zipped) + subjects + _OVERHEAD
 
 
 class Copies:
-    """The copies of this process. `stamp` returns the stamp of the database (`Database.stamp`)."""
+    """The copies of this process. `stamp`, `mark` and `is_untouched` are those of the database."""
 
-    def __init__(self, stamp: Callable[[], int | None], bytes_max: int = BYTES_MAX) -> None:
+    def __init__(
+        self,
+        stamp: Callable[[], int | None],
+        bytes_max: int = BYTES_MAX,
+        *,
+        mark: Callable[[], int | None] = lambda: None,
+        is_untouched: Callable[[Iterable[Subject], int], bool] = lambda subjects, mark: False,
+    ) -> None:
         self.stamp = stamp
+        self._mark = mark
+        self._is_untouched = is_untouched
         self._bytes_max = bytes_max
         self._by_key: OrderedDict[Key, Copy] = OrderedDict()
-        self.outcomes = {"unchanged": 0, "same": 0, "made": 0, "dropped": 0}
-        """Requests answered from a copy without and with a read of its version; copies made, and dropped for space."""
+        self.outcomes = {"unchanged": 0, "untouched": 0, "same": 0, "made": 0, "dropped": 0}
+        """Requests answered from a copy: without a commit since, after commits that have not touched it, and after a
+        read of its version; copies made, and dropped for space."""
         self.bytes = 0
 
     def unchanged(self, key: Key, stamp: Stamp) -> Copy | None:
-        """Return the copy if nothing has been committed since it was right, else None."""
+        """Return the copy if nothing that concerns it has been committed since it was right, else None."""
         copy = self._by_key.get(key)
-        if copy is None or copy.stamp != stamp:
+        if copy is None:
+            return None
+        if copy.stamp == stamp:
+            self.outcomes["unchanged"] += 1
+            if copy.mark is None and copy.subjects:
+                copy.mark = self._mark()
+        elif self._concerns_nothing(copy, stamp):
+            self.outcomes["untouched"] += 1
+            copy.stamp = stamp
+        else:
             return None
         self._by_key.move_to_end(key)
-        self.outcomes["unchanged"] += 1
         return copy
+
+    def _concerns_nothing(self, copy: Copy, stamp: Stamp) -> bool:
+        """Return whether the commits since the stamp of a copy have touched none of its subjects."""
+        if copy.mark is None or copy.stamp is None or copy.stamp[1] != stamp[1]:
+            return False
+        return self._is_untouched(copy.subjects, copy.mark)
+
+    def confirm(self, copy: Copy, stamp: Stamp, subjects: Callable[[], tuple[Subject, ...]] | None) -> None:
+        """Note that a copy is right at this stamp, which is the present one."""
+        copy.stamp = stamp
+        if subjects is not None:
+            if not copy.subjects:
+                copy.subjects = subjects()
+                self.bytes += _SUBJECT * len(copy.subjects)
+                self._drop()
+            copy.mark = self._mark()
 
     def same(self, key: Key, version: bytes) -> Copy | None:
         """Return the copy if it has this version, else None."""

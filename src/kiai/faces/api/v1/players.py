@@ -33,7 +33,7 @@ from kiai.osu.weights import level
 from kiai.presence.online import PublicOnline
 from kiai.realtime.port import Rank, Realtime, Session, Status, order_of_sessions
 from kiai.scores.model import Stats
-from kiai.scores.profiles import Profiles
+from kiai.scores.profiles import Profiles, subjects_of
 from kiai.scores.rankings import Rankings
 from kiai.scores.ranks import Ranks
 from kiai.storage.port import RawRows, version_of
@@ -450,7 +450,7 @@ class PlayersV1:
             whose = PlayerOfScores(player.id, player.name, clan_of(player))
             return PlayerScoresReply("success", shown, whose, total)
 
-        return Versioned(version_of(found, player, total), make)
+        return Versioned(version_of(found, player, total), make, lambda: subjects_of(player.id, found))
 
     async def get_player_most_played(self, caller: Caller, query: MostPlayedQueryV1) -> Versioned:
         """A player's maps by number of plays."""
