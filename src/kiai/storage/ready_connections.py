@@ -26,6 +26,7 @@ class ReadyConnections:
         self._ready: list[tuple[Any, float]] = []  # with the time of the last use, the latest at the end
         self._waiting = 0
         self._uses = 0
+        self._is_closing = False
 
     @property
     def in_use(self) -> int:
@@ -49,7 +50,8 @@ class ReadyConnections:
     async def give_back(self, connection: Any) -> None:
         """Give a connection back that is not in a transaction and has answered everything."""
         self._uses += 1
-        if self._waiting or self._uses % CHECKED_EVERY == 0:
+        # The pool closes only when it has got back all connections.
+        if self._is_closing or self._waiting or self._uses % CHECKED_EVERY == 0:
             await self.release(connection)
             if self._ready and monotonic() - self._ready[0][1] > UNUSED_S:
                 await self.release(self._ready.pop(0)[0])
@@ -62,6 +64,7 @@ class ReadyConnections:
 
     async def close(self) -> None:
         """Close all connections, when they are given back."""
+        self._is_closing = True
         while self._ready:
             await self.release(self._ready.pop()[0])
         await self._pool.close()
