@@ -38,7 +38,7 @@ from tests.contract.storage.statements import (
 from tests.patience import patiently
 
 from kiai.errors import Unavailable
-from kiai.storage import postgres, sqlite
+from kiai.storage import postgres, ready_connections, sqlite
 from kiai.storage.compiling import Compiler
 from kiai.storage.migrating import newest
 from kiai.storage.port import (
@@ -971,7 +971,7 @@ def test_no_free_connection_in_time_raises_unavailable(server: str, run: Run, mo
             holding = [asyncio.create_task(database.transaction(hold)) for _ in range(postgres.POOL_MAX)]
             async with asyncio.timeout(patiently(10)):
                 await all_begun.wait()
-            monkeypatch.setattr(postgres, "ACQUIRE_TIMEOUT_S", 0.1)
+            monkeypatch.setattr(ready_connections, "ACQUIRE_TIMEOUT_S", 0.1)
             with pytest.raises(Unavailable, match="database"):
                 await database.one(VALUE, name="users")
             monkeypatch.undo()
