@@ -17,6 +17,8 @@ from kiai.storage.port import Command, Database, Query, Transaction, scalar
 from kiai.storage.sqlite import SqliteDatabase
 from kiai.storage.tables import maps, scores, stats, users
 
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # PostgreSQL has no marks
+
 ACTS: Final = ("own", "own, not resolved yet", "own, rolled back", "of another process", "of another subject", "none")
 VALUE: Final = Query(select(users.c.language).where(users.c.id == bindparam("player")), scalar)
 SET: Final = Command(update(users).where(users.c.id == bindparam("player")).values(language=bindparam("new_value")))
@@ -88,9 +90,7 @@ class Kept:
 
 @pytest.fixture
 def sqlite(database: Database) -> SqliteDatabase:
-    if not isinstance(database, SqliteDatabase):
-        assert database.mark() is None
-        pytest.skip("PostgreSQL has no marks")
+    assert isinstance(database, SqliteDatabase)
     return database
 
 
