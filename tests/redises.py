@@ -110,7 +110,7 @@ class RedisServer:
 
 
 def program_with_tls() -> str:
-    """Return a server that can speak TLS, which those of the wheels cannot. Without one, fail in CI and skip elsewhere."""
+    """Return a Redis that speaks TLS, which those of the wheels do not. Without one, fail in CI and skip elsewhere."""
     found = shutil.which(PROGRAM_WITH_TLS)
     if found is None:
         missing = "a Redis with TLS is missing; scripts/test installs redis-tools as root on Debian"
