@@ -240,7 +240,7 @@ class Connection(asyncio.Protocol):
         """Complete the answer when its last byte has come."""
         data = self._received + data
         end = data.find(b"\r\n\r\n")
-        start = data.find(b"content-length: ") + 16
+        start = data.lower().find(b"content-length: ") + 16  # nginx writes it with capitals
         if end < 0 or len(data) < end + 4 + int(data[start : data.find(b"\r", start)]):
             self._received = data
             return
