@@ -78,7 +78,8 @@ class MultipartParser:
         if not data.startswith(self._boundary) or self._boundary + b"--" not in data[-len(self._boundary) - 8 :]:
             return False
         parts: list[Part] = []
-        for piece in data[len(self._boundary) :].split(_LINE_END + self._boundary):
+        # One part too many is enough to refuse the form.
+        for piece in data[len(self._boundary) :].split(_LINE_END + self._boundary, self._parts_max + 1):
             if piece.startswith(b"--"):
                 break
             # A boundary within the headers leaves them without an end. The steps also find and name all faults.
