@@ -3,7 +3,10 @@
 A slot has two halves and a head that says which half is valid. A write goes to the other half and then changes the
 head, so the last complete write stays readable when a worker is killed during a write. Layout of a slot:
 
-    page 0: the head (`_HEAD`)    then: half 0, half 1, each a length and a checksum (`_BLOB`) and the bytes
+    page 0: the head (`_HEAD`), the number of calls of `ask` (`_ASKED`)
+    then:   half 0, half 1, each a length and a checksum (`_BLOB`) and the bytes
+
+A worker asks the others for a write by a number in its own slot, so that they write when somebody reads.
 
 The memory has no name in a file system. It ends with the last process that has it open, so a restart begins with empty
 slots.
@@ -21,6 +24,8 @@ HALF_BYTES: Final = 1 << 20
 """The size of a half, in bytes, and so the maximum of a write. Pages that were never written take no memory."""
 SLOT_BYTES: Final = 2 * HALF_BYTES + mmap.PAGESIZE
 _HEAD: Final = struct.Struct("<Q?")  # the process id of the owner, 0 for no owner; whether the second half is valid
+_ASKED: Final = struct.Struct("<Q")
+_ASKED_AT: Final = 16  # bytes from the start of the slot
 _BLOB: Final = struct.Struct("<II")  # length, checksum
 TRIES: Final = 3
 
@@ -74,6 +79,18 @@ class SharedMemory:
         for slot in range(self.count):
             if slot != self._mine and (found := self._read(slot)).data:
                 yield found
+
+    def ask(self) -> None:
+        """Ask the other workers to write their slots soon."""
+        assert self._mine is not None
+        at = self._mine * SLOT_BYTES + _ASKED_AT
+        [asked] = _ASKED.unpack_from(self._memory, at)
+        _ASKED.pack_into(self._memory, at, asked + 1)
+
+    def asked(self) -> int:
+        """Return how often the other workers have asked. A higher number than before is a new call of `ask`."""
+        slots = (slot * SLOT_BYTES for slot in range(self.count) if slot != self._mine)
+        return sum(_ASKED.unpack_from(self._memory, start + _ASKED_AT)[0] for start in slots)
 
     def mark_free(self, slot: int) -> None:
         """Record that the owner of a slot has ended. The contents stay, for counters."""

@@ -1,13 +1,17 @@
 """Metrics of several workers: shared memory, aggregation, and counters that survive a worker."""
 
+import asyncio
+import contextlib
+import itertools
 import os
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from kiai import shared_memory
-from kiai.faces.metrics import SERIES_MAX, Aggregation, Metrics
+from kiai.faces.metrics import PUBLISH_EVERY_S, SERIES_MAX, Aggregation, Metrics
 from kiai.measuring import PoolUsage, Timings
 from kiai.shared_memory import SharedMemory
 
@@ -55,6 +59,69 @@ def test_every_worker_reports_the_sum_of_all_workers(memory: int) -> None:
     assert times['kiai_http_seconds_bucket{face="api",le="5.0",route="/x"}'] == 12
     assert times['kiai_http_seconds_count{face="api",route="/x"}'] == 12
     assert times['kiai_http_seconds_sum{face="api",route="/x"}'] == pytest.approx(5 * 0.0005 + 7 * 2)
+
+
+@contextlib.asynccontextmanager
+async def publishing(metrics: Metrics) -> AsyncIterator[list[float]]:
+    """Run the job that publishes. The list gets the time of each publication."""
+    published: list[float] = []
+    publish_once = metrics.publish_once
+
+    def publish_and_record() -> None:
+        published.append(time.monotonic())
+        publish_once()
+
+    metrics.publish_once = publish_and_record  # type: ignore[method-assign]
+    job = asyncio.create_task(metrics.publish_to_slot())
+    try:
+        yield published
+    finally:
+        job.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await job
+
+
+def test_scrape_includes_what_another_worker_answered_just_before(memory: int) -> None:
+    one, other = a_worker(memory, 0), a_worker(memory, 1)
+    name = 'kiai_http_requests_total{face="api",route="/x",status="200"} '
+
+    async def scenario() -> None:
+        async with publishing(other), publishing(one):
+            for answered in range(1, 6):
+                answer(other, 1)
+
+                assert f"{name}{answered}.0" in (await one.render()).decode()
+
+    asyncio.run(scenario())
+
+
+def test_worker_that_nobody_scrapes_publishes_once_in_a_period(memory: int) -> None:
+    one = a_worker(memory, 0)
+
+    async def scenario() -> list[float]:
+        async with publishing(one) as published:
+            await asyncio.sleep(2.5 * PUBLISH_EVERY_S)
+            return published
+
+    published = asyncio.run(scenario())
+
+    assert 1 <= len(published) <= 3
+    assert all(late - early >= PUBLISH_EVERY_S for early, late in itertools.pairwise(published))
+
+
+def test_worker_sees_each_question_of_the_others_and_none_of_its_own(memory: int) -> None:
+    one, other, third = (SharedMemory(memory, SLOTS, slot) for slot in range(3))
+    before = one.asked()
+
+    other.ask()
+    third.ask()
+    one.ask()
+
+    assert one.asked() - before == 2
+    assert other.asked() == 2  # of the third and the first
+    other.write(b"figures")
+    SharedMemory(memory, SLOTS).mark_free(1)
+    assert one.asked() - before == 2
 
 
 def test_counters_survive_a_dead_worker_but_gauges_do_not(memory: int) -> None:
