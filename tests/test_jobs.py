@@ -121,6 +121,23 @@ def test_renewal_in_progress_ends_before_the_lease_is_released(monkeypatch: pyte
     assert arrived == [jobs.LEASE_S, jobs.LEASE_S, 0.5]
 
 
+def test_work_that_ends_before_the_first_renewal_needs_no_task() -> None:
+    arrived: list[float] = []
+
+    async def acquire(job: str, for_s: float) -> bool:
+        arrived.append(for_s)
+        return True
+
+    async def scenario() -> int:
+        async with jobs.job_lease(acquire, "deliver", 0.5) as mine:
+            assert mine
+            await asyncio.sleep(EVERY_S)
+            return len(asyncio.all_tasks())
+
+    assert asyncio.run(scenario()) == 1
+    assert arrived == [jobs.LEASE_S, 0.5]
+
+
 @pytest.mark.parametrize("steps", range(40))
 def test_shared_job_can_be_stopped_at_any_moment(steps: int) -> None:
     async def acquire(job: str, for_s: float) -> bool:
