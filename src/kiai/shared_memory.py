@@ -6,7 +6,7 @@ head, so the last complete write stays readable when a worker is killed during a
     page 0: the head (`_HEAD`), the number of calls of `ask` (`_ASKED`)
     then:   half 0, half 1, each a length and a checksum (`_BLOB`) and the bytes
 
-A worker asks the others for a write by a number in its own slot, so that they write when somebody reads.
+A worker asks the others for a write by a number in its own slot, so that they write when it reads.
 
 The memory has no name in a file system. It ends with the last process that has it open, so a restart begins with empty
 slots.

@@ -31,7 +31,7 @@ SERIES_MAX: Final = 2_000  # per metric; the labels come from routes, but a bug 
 PUBLISH_EVERY_S: Final = 1.0
 """The maximum age of another worker's figures without a scrape, and the period whose counts a killed worker loses."""
 LOOK_EVERY_S: Final = 0.05
-"""How often a worker looks whether another one is scraped. Then it publishes its figures at once."""
+"""The time between two looks whether another worker is scraped. If it is, this one publishes at once."""
 PROCESS_EVERY_S: Final = 1.0
 
 Labels = tuple[str, ...]
