@@ -99,11 +99,11 @@ class Services:
         register_bot_commands(self)
 
     def _build_accounts(self) -> None:
-        database, clock, ids = self.database, self.clock, self.ids
-        self.switches = Switches(database, clock, maintenance=self.settings.maintenance)
+        database, clock, ids, settings = self.database, self.clock, self.ids, self.settings
+        self.switches = Switches(database, clock, maintenance=settings.maintenance, registration=settings.registration)
         self.passwords = Passwords()
         self.accounts = Accounts(database, self.passwords, clock)
-        self.credentials = Credentials(self.accounts, self.limiter, limited=self.settings.rate_limits)
+        self.credentials = Credentials(self.accounts, self.limiter, limited=settings.rate_limits)
         self.api_keys = ApiKeys(database, clock, ids)
         self.relationships = Relationships(database, clock)
         self.logins = Logins(database)

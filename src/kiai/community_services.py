@@ -59,6 +59,7 @@ from kiai.staff.outbox_desk import OutboxDesk
 from kiai.staff.player_lines import KIND as BOT_LINES
 from kiai.staff.player_lines import PlayerLines
 from kiai.staff.recalculations import Recalculations
+from kiai.staff.registration_switch import RegistrationSwitch
 from kiai.staff.reports import Reports
 from kiai.staff.restrictions import Restrictions
 from kiai.staff.sanctions import Sanctions
@@ -185,6 +186,7 @@ class CommunityServices:
             title=services.settings.title,
         )
         self.live_settings = LiveSettings(services.settings, authority, services.switches, clock)
+        self.registration_switch = RegistrationSwitch(authority, services.switches, clock)
         self.debug_log = DebugLog(authority, services.switches, clock, level=services.settings.log_level)
         self.sanctions = Sanctions(authority, self.restrictions, services.silences, self.kicks)
         covers = ProfileCovers(accounts, services.files, services.decoder, clock, services.ids)

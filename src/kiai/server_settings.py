@@ -24,6 +24,9 @@ TLS_WORDS: Final = ("off", "self", "auto")
 """The values of the setting tls that are not paths."""
 CONFIG_FILE: Final = "kiai.toml"
 
+RegistrationState = Literal["on", "off", "invite"]
+"""The people who may register: everybody, nobody, or those with an invite code."""
+
 
 def config_file() -> Path:
     """Return the path of `kiai.toml`."""
@@ -117,7 +120,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     maintenance: bool
     oldest_build: int
     build_age_days: int
-    registration: Literal["on", "off", "invite"]
+    registration: RegistrationState
     first_user_is_owner: bool
     staff_second_factor: Literal["auto", "on", "off"]
     name_change_days: int

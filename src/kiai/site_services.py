@@ -82,6 +82,7 @@ class SiteServices:
             clock,
             ids,
             services.switches.under_maintenance,
+            services.switches.registration,
         )
         self.pages = PageDecoder(page_workers())
         self.score_reader = ScoreReader(database, services.boards)

@@ -1,4 +1,4 @@
-"""Maintenance, blocked addresses and a planned stop on two workers: each worker follows within seconds."""
+"""Maintenance, registration, blocked addresses and a planned stop: each of two workers follows within seconds."""
 
 import math
 import time
@@ -78,6 +78,19 @@ def test_maintenance_reaches_both_workers(cluster: Cluster, root: str) -> None:
     assert cluster.cli("maintenance", "off") == {"maintenance": False}
 
     everywhere(lambda: page(cluster).status == 200)
+
+
+def test_registration_is_closed_on_both_workers(cluster: Cluster, root: str) -> None:
+    def form() -> bytes:
+        return cluster.ask("GET", "/register", host="localhost", headers={"Accept": "text/html"}).body
+
+    everywhere(lambda: b'name="username"' in form())
+
+    assert says(cluster, root, "!registration off") == ["Registration is closed."]
+
+    everywhere(lambda: b'name="username"' not in form())
+    assert cluster.cli("registration", "setting") == {"registration": "on"}
+    everywhere(lambda: b'name="username"' in form())
 
 
 def test_a_blocked_address_is_refused_by_both_workers_until_the_block_ends(cluster: Cluster, root: str) -> None:

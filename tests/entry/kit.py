@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyotp
+import pytest
 from tests.builders import PASSWORD, Run, World, a_player
 from tests.mail_server import MailServer
 
@@ -13,6 +14,7 @@ from kiai.entry import EntryServices, Origin
 from kiai.ids import SystemIds
 from kiai.osu.names import password_md5
 from kiai.realtime.rate_limiter import RateLimiter
+from kiai.server_settings import RegistrationState
 from kiai.settings import load_settings
 from kiai.storage.port import Database
 
@@ -35,8 +37,11 @@ class Entry:
         self.credentials = Credentials(self.world.accounts, limiter, limited=True)
         smtp = None if mail_server is None else mail_server.url
         self.maintenance = False
+        values = {"data": folder, "domain": "kiai.example", "title": "Kiai Club", "smtp": smtp} | settings
+        loaded = load_settings(**values)
+        self.registration = loaded.registration
         self.services = EntryServices(
-            load_settings(**{"data": folder, "domain": "kiai.example", "title": "Kiai Club", "smtp": smtp} | settings),
+            loaded,
             database,
             self.world.realtime,
             self.world.accounts,
@@ -46,9 +51,21 @@ class Entry:
             self.clock,
             SystemIds(),
             lambda: self.maintenance,
+            lambda: self.registration,
         )
         if self.run(self.world.accounts.account_named("alice")) is None:
             self.world.add_player(a_player(password=PASSWORD))
+
+    def switch_after_check(self, state: RegistrationState, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let a developer switch registration after the next check of a form."""
+        check = self.world.accounts.faults_of
+
+        async def checked(**form: str) -> dict[str, list[str]]:
+            found = await check(**form)
+            self.registration = state
+            return found
+
+        monkeypatch.setattr(self.world.accounts, "faults_of", checked)
 
     @property
     def alice(self) -> User:

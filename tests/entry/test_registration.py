@@ -90,6 +90,17 @@ def test_closed_registration_refuses_everybody(database: Database, run: Run, tmp
     assert entry.run(entry.world.accounts.account_named("newcomer")) is None
 
 
+def test_registration_that_is_closed_meanwhile_creates_no_account(
+    database: Database, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = an_entry(database, run, tmp_path, "on")
+    entry.switch_after_check("off", monkeypatch)
+
+    with pytest.raises(RegistrationClosed):
+        register(entry)
+    assert entry.run(entry.world.accounts.account_named("newcomer")) is None
+
+
 def test_invite_code_registers_as_often_as_it_allows(database: Database, run: Run, tmp_path: Path) -> None:
     entry = an_entry(database, run, tmp_path, "invite")
     code = run(entry.services.invites.create(OPERATOR, uses=2, for_s=3600)).code

@@ -53,6 +53,7 @@ class OwnAccounts:
             clock,
             ids,
             lambda: False,
+            lambda: "on",
         )
         self.keys = OwnKeys(accounts, world.api_keys, self.irc, self.entry.history)
         self.friendships = Friendships(world.relationships, self.presence)

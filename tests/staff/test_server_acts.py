@@ -1,4 +1,4 @@
-"""Maintenance, address blocks, planned stops and debug lines: their states, their ends and their audit rows."""
+"""Maintenance, registration, address blocks, planned stops and debug lines: states, ends and audit rows."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from kiai.faces.bancho.announce import presence as presence_packets
 from kiai.osu.privileges import Privilege
 from kiai.presence import Presence, drained
 from kiai.realtime.port import Session, SessionStats, Status
-from kiai.server_settings import MASK, Settings
+from kiai.server_settings import MASK, RegistrationState, Settings
 from kiai.settings import load_settings
 from kiai.staff import OPERATOR, Actor
 from kiai.staff.address_blocks import BLOCKS_MAX, AddressBlocks
@@ -26,6 +26,7 @@ from kiai.staff.announcements import Announcements
 from kiai.staff.debug_log import LASTS_S, DebugLog
 from kiai.staff.live_settings import RELOADED, RETRY_S, LiveSettings
 from kiai.staff.maintenance import MATCH_MS, Maintenance
+from kiai.staff.registration_switch import RegistrationSwitch
 from kiai.staff.shutdown import Shutdown
 from kiai.staff.switches import Switch, Switches, store
 from kiai.storage.tables import address_blocks as blocks_table
@@ -52,12 +53,12 @@ class Posts:
 class Worker:
     """The services of one worker of a server. Two of them share the database and the live state."""
 
-    def __init__(self, world: World, *, maintenance: bool = False) -> None:
+    def __init__(self, world: World, *, maintenance: bool = False, registration: RegistrationState = "on") -> None:
         async def stats_of(user_id: int, mode: int) -> SessionStats:
             return SessionStats()
 
         self.world = world
-        self.switches = Switches(world.database, world.clock, maintenance=maintenance)
+        self.switches = Switches(world.database, world.clock, maintenance=maintenance, registration=registration)
         self.presence = Presence(
             world.realtime, world.accounts, world.clock, announcer(presence_packets.TABLE), stats_of
         )
@@ -70,6 +71,7 @@ class Worker:
         self.announcements = Announcements(
             world.authority, world.realtime, self.presence, cast(Chat, self.chat), world.clock
         )
+        self.registration = RegistrationSwitch(*parts, world.clock)
         self.debug = DebugLog(*parts, world.clock, level="info")
 
     def follow(self) -> None:
@@ -146,6 +148,8 @@ Act = Callable[[Worker, Actor], Coroutine[Any, Any, object]]
 ACTS: dict[str, Act] = {
     "maintenance": lambda worker, actor: worker.maintenance.switch(actor, on=True),
     "state of maintenance": lambda worker, actor: worker.maintenance.is_on(actor),
+    "registration": lambda worker, actor: worker.registration.switch(actor, "off"),
+    "state of registration": lambda worker, actor: worker.registration.state(actor),
     "shutdown": lambda worker, actor: worker.shutdown.plan(actor, 15),
     "cancel of shutdown": lambda worker, actor: worker.shutdown.cancel(actor),
     "check of cancel": lambda worker, actor: worker.shutdown.check_cancel(actor),
@@ -170,6 +174,7 @@ def test_acts_need_a_developer(world: World, worker: Worker, act: Act, priv: int
 
     assert rows(world) == []
     assert not worker.switches.under_maintenance()
+    assert worker.switches.registration() == "on"
     assert world.look(blocks_table.select()) == []
 
 
@@ -279,6 +284,57 @@ def test_maintenance_by_the_setting_begins_with_the_server(
         assert started.read(playing).count(b"under maintenance") == 1
         world.clock.advance(MATCH_MS / 1000)
         assert world.run(other.maintenance.drain()) == 1
+
+
+# --- registration
+
+
+def test_registration_is_switched_on_every_worker_and_over_restarts(world: World, worker: Worker, root: Actor) -> None:
+    other = Worker(world)
+    switch = worker.registration.switch
+    assert world.run(switch(root, "off", reason="a raid")) == "off"
+    assert worker.switches.registration() == "off", "the worker of the act needs no job"
+    assert other.switches.registration() == "on"
+
+    other.follow()
+
+    assert other.switches.registration() == "off"
+    assert other.switches.switched_registration() == "off"
+    world.run(other.registration.switch(OPERATOR, "invite"))
+    worker.follow()
+    assert worker.switches.registration() == "invite"
+    assert world.run(switch(root, "setting")) == "on"
+    assert worker.switches.switched_registration() is None
+    assert rows(world) == [
+        ("registration", "game", root.user_id, {"before": "on", "after": "off", "setting": "on"}),
+        ("registration", "cli", 0, {"before": "off", "after": "invite", "setting": "on"}),
+        ("registration", "game", root.user_id, {"before": "invite", "after": "on", "setting": "on"}),
+    ]
+
+
+def test_registration_that_is_switched_as_the_setting_says_follows_the_setting(
+    world: World, worker: Worker, root: Actor
+) -> None:
+    world.run(worker.registration.switch(root, "invite"))
+    world.run(worker.registration.switch(root, "on"))
+
+    restarted = Worker(world, registration="off")
+    restarted.follow()
+
+    assert restarted.switches.registration() == "off"
+    assert world.run(restarted.registration.switch(root, "on")) == "on"
+    assert restarted.switches.switched_registration() == "on"
+
+
+def test_registration_is_not_switched_to_the_same_state(world: World, worker: Worker, root: Actor) -> None:
+    switch = worker.registration.switch
+    for choice in ("on", "setting"):
+        with pytest.raises(WrongState, match="already open to everybody"):
+            world.run(switch(root, choice))
+    assert both(world, switch(root, "off"), switch(root, "off")).count(WrongState) == 1
+    with pytest.raises(Invalid, match="one of on, invite, off, setting"):
+        world.run(switch(root, "maybe"))
+    assert len(rows(world)) == 1
 
 
 # --- blocked addresses

@@ -40,6 +40,9 @@ class Working:
     def under_maintenance(self) -> bool:
         return False
 
+    def switched_registration(self) -> None:
+        return None
+
 
 @pytest.mark.parametrize("hangs", [False, True], ids=["raises", "hangs"])
 @pytest.mark.parametrize("broken", ["audit", "samples", "components"])

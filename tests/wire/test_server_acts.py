@@ -164,7 +164,8 @@ def test_wrong_commands_change_nothing(acting: Acting, text: str, said: str) -> 
     "text",
     [
         "!maintenance on", "!panic on", "!shutdown", "!restart", "!blockip 203.0.113.9 x", "!unblockip 203.0.113.9 x",
-        "!debug on", "!user", "!u anna", "!delavatar anna x", "!deluserpage anna x", "!help maintenance", "!help user",
+        "!debug on", "!registration off",
+        "!user", "!u anna", "!delavatar anna x", "!deluserpage anna x", "!help maintenance", "!help user",
     ],
 )  # fmt: skip
 def test_commands_do_not_exist_without_the_right(acting: Acting, name: str, text: str) -> None:
@@ -177,9 +178,52 @@ def test_commands_do_not_exist_without_the_right(acting: Acting, name: str, text
     assert acting.server.cli("audit")["total"] == before
 
 
-@pytest.mark.parametrize("text", ["!maintenance on", "!shutdown", "!blockip 203.0.113.9 x", "!debug on"])
+@pytest.mark.parametrize(
+    "text", ["!maintenance on", "!shutdown", "!blockip 203.0.113.9 x", "!debug on", "!registration off"]
+)
 def test_administrators_may_not_act_on_the_server(acting: Acting, text: str) -> None:
     assert "Unknown command" in acting.says("boss", text)[0]
+
+
+# --- registration
+
+
+def test_registration_follows_the_switch_in_the_game_and_on_the_website(acting: Acting) -> None:
+    assert acting.says("root", "!registration") == ["Registration is open to everybody."]
+    for path in ("/", "/login", "/connect"):
+        assert b'href="/register"' in acting.page(path).body
+
+    assert acting.says("root", "!registration off") == ["Registration is closed."]
+
+    assert acting.says("root", "!registration off") == ["Registration is already closed."]
+    for path in ("/", "/login", "/connect"):
+        assert b'href="/register"' not in acting.page(path).body
+    assert b"Registration is closed" in acting.page("/connect").body
+    assert b"Registration is closed" in acting.page("/register").body
+    refused = registered_in_game(acting, "tooLate")
+    assert (refused.status, b"disabled" in refused.body) == (400, True)
+
+    assert acting.server.cli("registration", "invite") == {"registration": "invite"}
+    eventually(lambda: b"nvite code" in acting.page("/register").body)
+    assert b"invite code" in registered_in_game(acting, "tooLate").body
+    assert acting.server.cli("registration", "setting") == {"registration": "on"}
+    eventually(lambda: registered_in_game(acting, "inTime").body == b"ok")
+
+    found = [(row["actor_id"], row["source"], row["details"]) for row in acting.rows("registration")]
+    assert found == [
+        (acting.ids["root"], "game", {"before": "on", "after": "off", "setting": "on"}),
+        (0, "cli", {"before": "off", "after": "invite", "setting": "on"}),
+        (0, "cli", {"before": "invite", "after": "on", "setting": "on"}),
+    ]
+
+
+def registered_in_game(acting: Acting, name: str) -> Reply:
+    """Send the form of the game."""
+    form = f"user%5Busername%5D={name}&user%5Buser_email%5D={name}%40example.org&user%5Bpassword%5D=good+password+9"
+    return acting.server.ask(
+        "POST", "/users", host="osu.localhost", body=f"{form}&check=0".encode(),
+        headers={"User-Agent": "osu!", "Content-Type": "application/x-www-form-urlencoded"},
+    )  # fmt: skip
 
 
 # --- maintenance
@@ -237,11 +281,7 @@ def test_maintenance_from_the_game_and_its_end(acting: Acting) -> None:
     assert "under maintenance" in paused.body.decode()
     assert server.ask("POST", "/v2/reports", key=acting.keys["boss"], body=body, headers=headers).status == 201
 
-    form = "user%5Busername%5D=newbie&user%5Buser_email%5D=n%40example.org&user%5Bpassword%5D=good+password+9&check=0"
-    in_game = server.ask(
-        "POST", "/users", host="osu.localhost", body=form.encode(),
-        headers={"User-Agent": "osu!", "Content-Type": "application/x-www-form-urlencoded"},
-    )  # fmt: skip
+    in_game = registered_in_game(acting, "newbie")
     assert (in_game.status, b"under maintenance" in in_game.body) == (400, True)
 
     played = submit(server, Played(SONG.md5, "anna"))

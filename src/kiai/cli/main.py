@@ -30,6 +30,7 @@ MODULES: Final = {
     "doctor": "maintenance:doctor",
     "addresses": "server_acts:addresses",
     "maintenance": "server_acts:maintenance",
+    "registration": "server_acts:registration",
     "tls": "tls:app",
     "top": "top:top",
     "profile": "profile:profile",

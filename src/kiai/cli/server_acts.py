@@ -1,4 +1,4 @@
-"""The commands about the whole server: `kiai maintenance`, `kiai shutdown` and `kiai addresses ...`."""
+"""The commands about the whole server: `kiai maintenance`, `registration`, `shutdown` and `addresses ...`."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +10,11 @@ from kiai.errors import Invalid
 from kiai.osu.durations import duration_text
 from kiai.staff import OPERATOR
 from kiai.staff.audit import utc_text
+from kiai.staff.registration_switch import WORDS
 
 if TYPE_CHECKING:
     from kiai.app import Services
+    from kiai.server_settings import RegistrationState
     from kiai.staff.address_blocks import AddressBlock
 
 
@@ -39,6 +41,28 @@ def maintenance(
 
     is_on = call.run(work)
     out.result({"maintenance": is_on}, f"Maintenance is {'on' if is_on else 'off'}.")
+
+
+@with_options
+def registration(
+    call: Invocation,
+    state: Annotated[
+        str | None, typer.Argument(metavar="[on|invite|off|setting]", help="The new state. Without: show the state.")
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", metavar="R", help="The reason, for the audit log.")] = "",
+) -> None:
+    """Let everybody, people with an invite code or nobody register, or follow the setting again.
+
+    A running server follows within two seconds.
+    """
+    out = call.out
+
+    async def work(services: "Services") -> "RegistrationState":
+        switch = services.community.registration_switch
+        return await (switch.state(OPERATOR) if state is None else switch.switch(OPERATOR, state, reason=reason))
+
+    now = call.run(work)
+    out.result({"registration": now}, f"Registration is {WORDS[now]}.")
 
 
 @with_options

@@ -1,10 +1,11 @@
 """Registration of players: the same rules for the game's form and the website (docs/spec/game-rules.md#names).
 
-The operator decides who may register: everybody, nobody, or people with an invite code. `kiai users add` always can.
+The operator and developers decide who may register: everybody, nobody, or people with an invite code. `kiai users add`
+always can.
 """
 
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 from kiai.accounts import Accounts
 from kiai.entry.history import SecurityHistory
@@ -15,9 +16,8 @@ from kiai.entry.tokens import TokenKind, Tokens
 from kiai.errors import Conflict, Invalid, NotFound, Refused, UnderMaintenance
 from kiai.networks import is_loopback, network_of
 from kiai.realtime.rate_limiter import RateLimiter
+from kiai.server_settings import RegistrationState
 from kiai.storage.port import Transaction
-
-State = Literal["on", "off", "invite"]
 
 CREATIONS_PER_DAY: Final = 3
 DAY_S: Final = 86_400.0
@@ -61,7 +61,7 @@ class Registration:
         limiter: RateLimiter,
         *,
         limited: bool,
-        state: State,
+        state: Callable[[], RegistrationState],
         verifies_email: bool,
         under_maintenance: Callable[[], bool],
     ) -> None:
@@ -72,9 +72,14 @@ class Registration:
         self._letters = letters
         self._limiter = limiter
         self._limited = limited
-        self.state: Final = state
+        self._state = state
         self._verifies_email = verifies_email
         self._under_maintenance = under_maintenance
+
+    @property
+    def state(self) -> RegistrationState:
+        """Return who may register now."""
+        return self._state()
 
     async def faults_of(
         self, *, name: str, email: str, password: str, invite: str | None = None
@@ -103,6 +108,7 @@ class Registration:
         await self._count_creation(network_of(origin.address))
 
         async def also(tx: Transaction, user_id: int) -> None:
+            self._check_open()  # closed since the check of the form
             if self.state == "invite":
                 await self._invites.use(tx, (invite or "")[:CODE_MAX])
             await self._accounts.set_language(tx, user_id, origin.language)

@@ -20,7 +20,7 @@ from kiai.mailing import Mailing
 from kiai.realtime.port import Realtime
 from kiai.realtime.rate_limiter import RateLimiter
 from kiai.secret_box import SecretBox
-from kiai.server_settings import Settings
+from kiai.server_settings import RegistrationState, Settings
 from kiai.storage.port import Database
 
 
@@ -39,6 +39,7 @@ class EntryServices:
         clock: Clock,
         ids: Ids,
         under_maintenance: Callable[[], bool],
+        registration: Callable[[], RegistrationState],
     ) -> None:
         site_url = settings.site_url
         limited = settings.rate_limits
@@ -56,7 +57,7 @@ class EntryServices:
             self.letters,
             limiter,
             limited=limited,
-            state=settings.registration,
+            state=registration,
             verifies_email=settings.mail_verification,
             under_maintenance=under_maintenance,
         )

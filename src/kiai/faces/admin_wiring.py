@@ -103,6 +103,7 @@ def build_admin_pages(services: "Services") -> list[PageGroup]:
             community.live_settings,
             services.switches,
             community.maintenance,
+            community.registration_switch,
             community.debug_log,
             community.shutdown,
             community.outbox_desk,

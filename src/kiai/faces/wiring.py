@@ -252,6 +252,7 @@ def _server_acts(services: "Services") -> ServerActCommands:
     community = services.community
     return ServerActCommands(
         community.maintenance,
+        community.registration_switch,
         community.address_blocks,
         community.shutdown,
         community.debug_log,
@@ -389,7 +390,7 @@ def build_site(services: "Services", streams: StreamSender) -> Site:
         {
             "title": settings.title,
             "domain": settings.domain,
-            "registration": settings.registration,
+            "registration": services.switches.registration,
             "mail_verification": settings.mail_verification,
             "base_url": settings.site_url,
         },

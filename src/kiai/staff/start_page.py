@@ -17,6 +17,7 @@ from kiai.errors import KiaiError
 from kiai.logs import get_logger
 from kiai.osu.privileges import may
 from kiai.samples import MINUTE_MS, Samples, SampleTotals
+from kiai.server_settings import RegistrationState
 from kiai.staff.audit import Actor
 from kiai.staff.audit_reading import AuditEntry, AuditFilter, AuditReading
 from kiai.staff.authority import Authority
@@ -67,6 +68,7 @@ class StaffStart(msgspec.Struct, frozen=True):
 
     `parts` are the parts of the server, with `ok` or the reason why one does not work. `health` is only for those with
     the permission, as `sees_health` says. `acts` are the newest acts that the reader may see.
+    `switched_registration` says who may register if staff has decided so against the setting.
     """
 
     waiting: list[WaitingWork]
@@ -76,6 +78,7 @@ class StaffStart(msgspec.Struct, frozen=True):
     health: HealthReport | None
     sees_health: bool
     under_maintenance: bool
+    switched_registration: RegistrationState | None
 
 
 def _count(rows: Select[Any], most: int, scans: str | None = None) -> Query[Upto]:
@@ -152,7 +155,9 @@ class StartOfStaff:
             self._alone("parts", self._components.states),
             self._alone("health", self._read_health, actor, sees_health),
         )
-        return StaffStart(waiting, day, acts, parts, health, sees_health, self._switches.under_maintenance())
+        switches = self._switches
+        states = (switches.under_maintenance(), switches.switched_registration())
+        return StaffStart(waiting, day, acts, parts, health, sees_health, *states)
 
     async def _read_waiting(self, priv: int) -> list[WaitingWork]:
         kinds = [kind for kind, (permission, _) in WAITING.items() if may(priv, permission)]

@@ -1,4 +1,4 @@
-"""Switches of the server: maintenance, debug logs and a planned stop. Owns the table `switches`.
+"""Switches of the server: maintenance, registration, debug logs and a planned stop. Owns the table `switches`.
 
 A switch is one row, which the migration inserts. Each worker reads all rows once a second, so that a change reaches
 every worker without a statement for each request. The worker of the act reads them at once.
@@ -10,13 +10,17 @@ import msgspec
 from sqlalchemy import bindparam, select, update
 
 from kiai.clock import Clock
+from kiai.server_settings import RegistrationState
 from kiai.storage.port import Command, Database, Query, Transaction, new_values
 from kiai.storage.tables import switches
 
 RELOAD_EVERY_S: Final = 1.0
 SWITCHES_MAX: Final = 16
 
-SwitchName = Literal["maintenance", "debug", "stop", "address_blocks", "settings"]
+SwitchName = Literal["maintenance", "debug", "stop", "address_blocks", "settings", "registration"]
+
+REGISTRATIONS: Final[tuple[RegistrationState, ...]] = ("on", "invite", "off")
+"""The states of registration, for the values 1 to 3 of the switch `registration`. With 0 the setting decides."""
 
 
 class Switch(msgspec.Struct, frozen=True):
@@ -69,13 +73,24 @@ async def store(tx: Transaction, switch: Switch) -> None:
     )
 
 
-class Switches:
-    """The state of all switches in this worker. `maintenance` is the setting, which the switch cannot end."""
+def registration_of(value: int, setting: RegistrationState) -> RegistrationState:
+    """Return who may register with a value of the switch `registration`."""
+    return REGISTRATIONS[value - 1] if value else setting
 
-    def __init__(self, database: Database, clock: Clock, *, maintenance: bool = False) -> None:
+
+class Switches:
+    """The state of all switches in this worker.
+
+    `maintenance` is a setting, which the switch cannot end. `registration` is a setting, which the switch overrides.
+    """
+
+    def __init__(
+        self, database: Database, clock: Clock, *, maintenance: bool = False, registration: RegistrationState = "on"
+    ) -> None:
         self._database = database
         self._clock = clock
         self.maintenance_by_setting: Final = maintenance
+        self.registration_by_setting: Final = registration
         self._by_name: dict[str, Switch] = {}
 
     async def reload(self) -> None:
@@ -94,3 +109,12 @@ class Switches:
     def under_maintenance(self) -> bool:
         """Return whether only staff may use the server, by the setting or by the switch."""
         return self.maintenance_by_setting or self.is_on("maintenance")
+
+    def registration(self) -> RegistrationState:
+        """Return who may register, by the switch or else by the setting."""
+        return registration_of(self.now("registration").value, self.registration_by_setting)
+
+    def switched_registration(self) -> RegistrationState | None:
+        """Return who may register if staff has decided so against the setting."""
+        state = self.registration()
+        return state if state != self.registration_by_setting else None

@@ -390,6 +390,7 @@ EXAMPLES: Final = (
     Example("!restoremap repaired", "is restored: 1 score visible again", (scored, map_wiped)),
     Example("!recalc user {t}", "is queued. I will tell you when it is done"),
     Example("!maintenance on", "Maintenance is on", fresh=True),
+    Example("!registration off", "Registration is closed", fresh=True),
     Example("!shutdown 1h update", "The server stops in 1 hour", fresh=True),
     Example("!debug on", "All workers log debug lines", fresh=True),
     Example("!reload settings", "The settings were read again"),

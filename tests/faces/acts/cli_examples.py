@@ -96,6 +96,11 @@ def no_maintenance(scene: Scene) -> None:
     assert not scene.run(scene.services.community.maintenance.is_on(OPERATOR))
 
 
+def open_registration(scene: Scene) -> None:
+    """Everybody can register."""
+    assert scene.run(scene.services.community.registration_switch.state(OPERATOR)) == "on"
+
+
 def stop_planned(scene: Scene) -> None:
     """A stop of the server is planned."""
     scene.run(scene.services.community.shutdown.plan(OPERATOR, 3_600))
@@ -152,6 +157,7 @@ EXAMPLES: Final = (
     CommandExample("addresses block", ("{ip}", *REASON), "ip_block"),
     CommandExample("addresses unblock", ("{ip}",), "ip_unblock", (address_blocked,)),
     CommandExample("maintenance", ("on",), "maintenance", (no_maintenance,)),
+    CommandExample("registration", ("invite",), "registration", (open_registration,)),
     CommandExample("shutdown", ("--cancel",), "shutdown", (stop_planned,)),
     CommandExample("users kick", ("{t}", *REASON), "kick"),
     CommandExample("users donor", ("{t}", "30d"), "donor_give"),

@@ -85,6 +85,7 @@ wipemap                                             developer      any    hidden
 reloadfilter                                        developer      any    hidden
 recalc                                              developer      any    hidden
 maintenance panic                                   developer      any    hidden
+registration                                        developer      any    hidden
 shutdown restart                                    developer      any    hidden
 debug                                               developer      any    hidden
 reload                                              developer      any    hidden

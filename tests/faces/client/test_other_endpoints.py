@@ -31,6 +31,7 @@ from kiai.osu.names import password_md5
 from kiai.scores.flags import Flags
 from kiai.scores.medals import MEDALS
 from kiai.scores.performance import CannotCalculate, Difficulties
+from kiai.server_settings import RegistrationState
 from kiai.storage.tables import integrity_flags, users
 
 
@@ -50,9 +51,13 @@ class FakeDifficulties:
         return FakeResult(0.0, stars=mode + mods / 100)
 
 
-def a_site(world: World, *, limited: bool = False, registration: str = "on") -> Site:
+def an_entry(world: World, registration: str) -> Entry:
+    return Entry(world.database, world.run, world.folder, None, registration=registration)
+
+
+def a_site(world: World, *, limited: bool = False, entry: Entry | None = None) -> Site:
     gateway = a_gateway(world, limited=limited)
-    entry = Entry(world.database, world.run, world.folder, None, registration=registration)
+    entry = entry or an_entry(world, "on")
 
     async def channel_of(match_id: int) -> int:
         return match_id if match_id == 7 else 0
@@ -134,10 +139,24 @@ def test_empty_field_is_400(site: Site, field: str) -> None:
 
 @pytest.mark.parametrize(("state", "text"), [("off", "disabled"), ("invite", "https://kiai.example/register")])
 def test_closed_registration_is_reported_under_the_password_field(world: World, state: str, text: str) -> None:
-    found = faults(a_site(world, registration=state).post("/users", a_form() | {"check": "0"}))
+    found = faults(a_site(world, entry=an_entry(world, state)).post("/users", a_form() | {"check": "0"}))
 
     assert set(found) == {"password"}
     assert text in found["password"][0]
+
+
+@pytest.mark.parametrize(("state", "text"), [("off", "disabled"), ("invite", "https://kiai.example/register")])
+def test_registration_that_is_switched_during_the_request_is_reported_in_the_same_way(
+    world: World, monkeypatch: pytest.MonkeyPatch, state: RegistrationState, text: str
+) -> None:
+    entry = an_entry(world, "on")
+    entry.switch_after_check(state, monkeypatch)
+
+    found = faults(a_site(world, entry=entry).post("/users", a_form() | {"check": "0"}))
+
+    assert set(found) == {"password"}
+    assert text in found["password"][0]
+    assert len(world.look(select(users.c.id))) == 2
 
 
 def test_address_can_register_three_accounts_a_day(world: World) -> None:

@@ -15,7 +15,7 @@ from kiai.faces.site.templating import Templates
 SITE = {
     "title": "kiai <club>",
     "domain": "kiai.example",
-    "registration": "on",
+    "registration": lambda: "on",
     "base_url": "https://kiai.example",
     "mail_verification": False,
 }

@@ -5,6 +5,7 @@ from sqlalchemy import delete, insert
 from tests.site.admin.acts.server_settings import NETWORK, switched, with_block, without_block
 from tests.site.admin.acts.webhooks import parked
 from tests.site.admin.kit import ADMINISTRATOR, DEVELOPER, World, confirmed
+from tests.site.kit import a_browser
 
 from kiai.server_settings import SETTING_NAMES
 from kiai.staff.address_blocks import PAGE
@@ -40,6 +41,33 @@ def test_maintenance_shows_its_reason_and_ends(world: World) -> None:
 
     page = confirmed(page.form("End maintenance").fill(Reason="done"))
     assert page.one("[data-maintenance]").attributes["data-maintenance"] == "off"
+
+
+def test_registration_is_closed_on_the_website_and_shown_to_staff_until_the_setting_decides_again(world: World) -> None:
+    switched("registration")(world)
+    browser, visitor = world.browser(DEVELOPER), a_browser(world.server)
+    assert browser.get("/admin/settings").one("[data-registration]").text(strip=True) == "open to everybody"
+
+    page = confirmed(
+        browser.get("/admin/settings").form("Change registration").fill(Who_can_register="off", Reason="<b>raid</b>")
+    )
+
+    assert (page.message or "").startswith("Registration is changed.")
+    assert page.link("Undo: Let the setting decide who registers") == "#act-follow-setting"
+    state = page.one("[data-registration]").text(strip=True)
+    assert state.startswith("closed since")
+    assert state.endswith(": <b>raid</b>")
+    assert "off by a decision of staff" in page.one('tr[data-setting="registration"]').text()
+    assert "Registration is closed, by a decision of staff" in browser.get("/admin").one("main").text()
+    assert "Registration is closed" in visitor.get("/register").text
+    assert not visitor.get("/").css('a[href="/register"]')
+
+    page = confirmed(page.form("Let the setting decide who registers").fill(Reason="over"))
+
+    assert page.one("[data-registration]").attributes["data-registration"] == "on"
+    assert "Let the setting decide who registers" not in page.headings(3)
+    assert "decision of staff" not in page.one("main").text()
+    assert visitor.get("/").css('a[href="/register"]')
 
 
 def test_second_administrator_of_two_sees_who_switched(world: World) -> None:

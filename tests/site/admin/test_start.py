@@ -111,6 +111,7 @@ START = StaffStart(
     health=FINE,
     sees_health=True,
     under_maintenance=False,
+    switched_registration=None,
 )
 
 
@@ -150,11 +151,12 @@ def test_reason_of_a_store_that_is_down_is_for_developers() -> None:
     assert moderator.text == "state does not work."
 
 
-def test_maintenance_and_errors_are_named() -> None:
+def test_maintenance_registration_and_errors_are_named() -> None:
     day = msgspec.structs.replace(START.day, totals=SampleTotals(5, 2, 0))
-    odd = msgspec.structs.replace(START, under_maintenance=True, day=day)
+    odd = msgspec.structs.replace(START, under_maintenance=True, switched_registration="off", day=day)
 
     assert [one.text for one in oddities(odd, NOW_MS)] == [
         "The server is under maintenance.",
+        "Registration is closed, by a decision of staff against the setting.",
         "2 requests of today ended with an error of the server.",
     ]

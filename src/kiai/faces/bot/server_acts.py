@@ -1,5 +1,5 @@
-"""Commands of developers about the whole server: `!maintenance`, `!shutdown`, `!blockip`, `!unblockip`, `!debug`,
-`!reload`.
+"""Commands of developers about the whole server: `!maintenance`, `!registration`, `!shutdown`, `!blockip`,
+`!unblockip`, `!debug`, `!reload`.
 
 The services check the stored permissions, and write the audit rows.
 """
@@ -17,6 +17,7 @@ from kiai.staff.address_blocks import AddressBlocks
 from kiai.staff.debug_log import LASTS_S, DebugLog
 from kiai.staff.live_settings import RELOADED, LiveSettings
 from kiai.staff.maintenance import Maintenance
+from kiai.staff.registration_switch import CHOICES, WORDS, RegistrationSwitch
 from kiai.staff.shutdown import Shutdown
 
 CANCEL: Final = "cancel"
@@ -37,12 +38,14 @@ class ServerActCommands:
     def __init__(
         self,
         maintenance: Maintenance,
+        registration: RegistrationSwitch,
         address_blocks: AddressBlocks,
         shutdown: Shutdown,
         debug_log: DebugLog,
         live_settings: LiveSettings,
     ) -> None:
         self._maintenance = maintenance
+        self._registration = registration
         self._address_blocks = address_blocks
         self._shutdown = shutdown
         self._debug_log = debug_log
@@ -57,6 +60,14 @@ class ServerActCommands:
         if state == "on":
             return ("Maintenance is on: only staff can log in. Other players are logged out after their match.",)
         return ("Maintenance is off: everybody can log in.",)
+
+    async def registration(self, context: CommandContext, state: str | None) -> Sequence[str]:
+        """`!registration`."""
+        if state is None:
+            now = await self._registration.state(actor_of(context))
+        else:
+            now = await self._registration.switch(actor_of(context), state)
+        return (f"Registration is {WORDS[now]}.",)
 
     async def block_address(
         self, context: CommandContext, address: str, duration: int | None, reason: str
@@ -123,6 +134,16 @@ class ServerActCommands:
                 arguments=(on_or_off,),
                 audit="maintenance",
                 help="Lets only staff log in, and logs out the others after their match. Without on or off: the state.",
+                hidden=True,
+            ),
+            BotCommand(
+                name="registration",
+                handler=self.registration,
+                permission="settings.write",
+                arguments=(Argument("state", ArgumentKind.CHOICE, optional=True, choices=CHOICES),),
+                audit="registration",
+                help="Lets everybody, people with an invite code or nobody register, or follows the setting again. "
+                "Without a state: the state.",
                 hidden=True,
             ),
             BotCommand(

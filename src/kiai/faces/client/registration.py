@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from kiai.entry import Origin
-from kiai.entry.registration import Registration, RegistrationFaults, TooManyRegistrations
+from kiai.entry.registration import Registration, RegistrationClosed, RegistrationFaults, TooManyRegistrations
 from kiai.errors import UnderMaintenance
 from kiai.faces.client.gateway import JSON, ClientRequest, ClientResponse, Endpoint
 from kiai.faces.rate_limit import RateLimit
@@ -35,37 +35,33 @@ class RegistrationEndpoints:
         name, email, password = (request.form.text(f"user[{field}]") or "" for field in FIELDS.values())
         if not (name and email and password):
             return ClientResponse(b"A name, an e-mail address and a password are required.", status=400)
-        # The error needs a field of the form; the client shows the one of the password in a visible place. The form has
-        # no field for an invite code.
-        if self._registration.state != "on":
-            closed = BY_INVITE.format(url=self._url) if self._registration.state == "invite" else CLOSED
-            return _form_errors({"password": [closed]})
+        if self._registration.state == "invite":  # the form has no field for an invite code
+            return self._form_errors({"invite": []})
         try:
             errors = await self._registration.faults_of(name=name, email=email, password=password)
-        except UnderMaintenance:
-            return _form_errors({"password": [MAINTENANCE]})
-        if errors:
-            return _form_errors(errors)
-        if request.form.text("check") != CREATE:
-            return ClientResponse(b"ok")
-        try:
-            await self._registration.register(
-                name=name, email=email, password=password, origin=Origin("game", request.address)
-            )
+            if not errors and request.form.text("check") == CREATE:
+                await self._registration.register(
+                    name=name, email=email, password=password, origin=Origin("game", request.address)
+                )
         except RegistrationFaults as faults:  # another registration took the name or the address after the check above
-            return _form_errors(faults.by_field)
+            errors = faults.by_field
         except TooManyRegistrations:
             return ClientResponse(status=429)
-        except UnderMaintenance:  # switched on after the check above
-            return _form_errors({"password": [MAINTENANCE]})
-        return ClientResponse(b"ok")
+        except UnderMaintenance:
+            errors = {"password": [MAINTENANCE]}
+        except RegistrationClosed:
+            errors = {"password": [CLOSED]}
+        return self._form_errors(errors) if errors else ClientResponse(b"ok")
 
     def endpoints(self) -> list[Endpoint]:
         """Return the endpoints of this module."""
         return [Endpoint("POST", "/users", self.users, rate_limit=CHECKS)]
 
-
-def _form_errors(errors: dict[str, list[str]]) -> ClientResponse:
-    # The client expects all texts of a field in one string.
-    by_field = {FIELDS[name]: ["\n".join(texts)] for name, texts in errors.items()}
-    return ClientResponse(msgspec.json.encode({"form_error": {"user": by_field}}), status=400, content_type=JSON)
+    def _form_errors(self, errors: dict[str, list[str]]) -> ClientResponse:
+        """Return the answer with errors by field, or the one that leads to the website for an invite code."""
+        if "invite" in errors:
+            # The error needs a field of the form; the client shows the one of the password in a visible place.
+            errors = {"password": [BY_INVITE.format(url=self._url)]}
+        # The client expects all texts of a field in one string.
+        by_field = {FIELDS[name]: ["\n".join(texts)] for name, texts in errors.items()}
+        return ClientResponse(msgspec.json.encode({"form_error": {"user": by_field}}), status=400, content_type=JSON)

@@ -73,6 +73,20 @@ CASES = {
     f"{PATH}/end-maintenance": Case(
         "maintenance", DEVELOPER, on_server("End maintenance"), switched("maintenance", 1), server
     ),
+    f"{PATH}/registration": Case(
+        "registration",
+        DEVELOPER,
+        on_server("Change registration", Who_can_register="off"),
+        switched("registration"),
+        server,
+    ),
+    f"{PATH}/follow-setting": Case(
+        "registration",
+        DEVELOPER,
+        on_server("Let the setting decide who registers"),
+        switched("registration", 2),
+        server,
+    ),
     f"{PATH}/reload": Case("reload", DEVELOPER, on_server("Read settings again"), target=server),
     f"{PATH}/debug-on": Case("debug", DEVELOPER, on_server("Log debug lines"), switched("debug"), server),
     f"{PATH}/debug-off": Case(

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from kiai.faces.site.admin.acts import DURATION, REASON, Act, ActForms, ShownForms, Values
+from kiai.faces.site.admin.acts import DURATION, REASON, Act, ActForms, Field, ShownForms, Values
 from kiai.faces.site.admin.frame import admin_view, staff_actor, staff_page
 from kiai.faces.site.page import Page, Response, SiteRequest, View
 from kiai.osu.durations import parse_duration
@@ -17,12 +17,20 @@ from kiai.staff.maintenance import PERMISSION as MAINTENANCE
 from kiai.staff.maintenance import Maintenance
 from kiai.staff.outbox_desk import PERMISSION as RETRIES
 from kiai.staff.outbox_desk import OutboxDesk
+from kiai.staff.registration_switch import FOLLOW, WORDS, RegistrationSwitch
+from kiai.staff.registration_switch import PERMISSION as REGISTRATION
 from kiai.staff.shutdown import PERMISSION as SHUTDOWN
 from kiai.staff.shutdown import Shutdown
 from kiai.staff.switches import Switches
 
 PATH: Final = "/admin/settings"
 DELAY: Final = msgspec.structs.replace(DURATION, label="In", help="15s to 1d.", value="5m")
+STATE: Final = Field(
+    "state",
+    "Who can register",
+    "choice",
+    options=(("off", "nobody"), ("invite", "people with an invite code, on the website"), ("on", "everybody")),
+)
 STOP_REASON: Final = msgspec.structs.replace(REASON, help="All players and the audit log get it.")
 
 
@@ -43,6 +51,7 @@ class ServerSettingsPages:
         settings: LiveSettings,
         switches: Switches,
         maintenance: Maintenance,
+        registration: RegistrationSwitch,
         debug_log: DebugLog,
         shutdown: Shutdown,
         outbox: OutboxDesk,
@@ -50,6 +59,7 @@ class ServerSettingsPages:
         self._settings = settings
         self._switches = switches
         self._maintenance = maintenance
+        self._registration = registration
         self._debug_log = debug_log
         self._shutdown = shutdown
         self._outbox = outbox
@@ -84,6 +94,9 @@ class ServerSettingsPages:
             "under_maintenance": self._switches.under_maintenance(),
             "maintenance_by_setting": self._switches.maintenance_by_setting,
             "maintenance": now("maintenance"),
+            "registration_words": WORDS[self._switches.registration()],
+            "switched_registration": self._switches.switched_registration(),
+            "registration": now("registration"),
             "debug_until_ms": now("debug").ends_at_ms if self._switches.is_on("debug") else 0,
             "stop": now("stop"),
             "parked": server.parked,
@@ -92,7 +105,9 @@ class ServerSettingsPages:
         return admin_view(request, "settings.html", "Settings", values)
 
     def _possible(self, server: ServerAsTarget, now_ms: int) -> frozenset[str]:
-        names = {"reload", "debug-off" if self._switches.is_on("debug") else "debug-on"}
+        names = {"reload", "registration", "debug-off" if self._switches.is_on("debug") else "debug-on"}
+        if self._switches.now("registration").value:
+            names.add("follow-setting")
         if server.parked:
             names.add("retry")
         names.add("cancel-stop" if self._switches.now("stop").value > now_ms else "stop")
@@ -109,6 +124,11 @@ class ServerSettingsPages:
                 self._begin_maintenance, undo="end-maintenance", danger=True),
             Act("end-maintenance", "End maintenance", MAINTENANCE, "Maintenance has ended.",
                 "Everybody can use the server again.", self._end_maintenance, undo="maintenance"),
+            Act("registration", "Change registration", REGISTRATION, "Registration is changed.",
+                "The forms in the game and on the website follow within a second. kiai users add always works.",
+                self._switch_registration, (STATE, REASON), "follow-setting"),
+            Act("follow-setting", "Let the setting decide who registers", REGISTRATION, "Registration is as set.",
+                "The setting registration decides again who can register.", self._follow_setting),
             Act("reload", "Read settings again", PERMISSION, "The settings were read again.",
                 f"The server reads kiai.toml and applies {', '.join(RELOADED)}. Other changes need a restart.",
                 self._reload),
@@ -131,6 +151,12 @@ class ServerSettingsPages:
 
     async def _end_maintenance(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
         await self._maintenance.switch(actor, on=False, reason=values["reason"])
+
+    async def _switch_registration(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
+        await self._registration.switch(actor, values["state"], reason=values["reason"])
+
+    async def _follow_setting(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
+        await self._registration.switch(actor, FOLLOW, reason=values["reason"])
 
     async def _reload(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
         await self._settings.reload(actor, values["reason"])

@@ -12,6 +12,7 @@ from kiai.faces.site.admin.sample_charts import SampleCharts, read_charts
 from kiai.faces.site.admin.sections import SECTIONS
 from kiai.faces.site.page import Page, Response, SiteRequest
 from kiai.staff import Actor
+from kiai.staff.registration_switch import WORDS
 from kiai.staff.server_charts import ServerCharts
 from kiai.staff.server_health import HealthReport
 from kiai.staff.start_page import DAY_MS, PART_S, PERMISSION, StaffStart, StartOfStaff
@@ -84,6 +85,9 @@ def oddities(start: StaffStart, now_ms: int) -> Iterator[Oddity]:
             yield Oddity(f"{name} does not work{f': {state}' if start.sees_health else '.'}", "/status")
     if start.under_maintenance:
         yield Oddity("The server is under maintenance.", "/admin/settings")
+    if start.switched_registration is not None:
+        words = WORDS[start.switched_registration]
+        yield Oddity(f"Registration is {words}, by a decision of staff against the setting.", "/admin/settings")
     if start.day.totals is not None and start.day.totals.errors:
         yield Oddity(f"{start.day.totals.errors} requests of today ended with an error of the server.", "/admin/health")
     if start.health is not None:
