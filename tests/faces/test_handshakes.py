@@ -1,12 +1,15 @@
 """TLS handshakes: bounded in number and time, and counted before they end."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
-import pytest
 import trustme
 import uvicorn
 import uvloop
@@ -15,36 +18,38 @@ from tests.patience import Deadline, patiently
 from kiai.faces.guard import guarded_protocol
 from kiai.faces.guard_limits import GuardLimits
 from kiai.faces.handshakes import TlsListener
-from kiai.faces.single_write import TLS_PIECE
 
 BACKLOG = 100
 ENDED_S = 60.0
 
 
+HELD = 150
+KB_OF_A_CONNECTION_MAX = 40
+HOLDING = """
+import socket, ssl, sys
+trusting = ssl.create_default_context(cafile=sys.argv[2])
+held = []
+for _ in range(int(sys.argv[3])):
+    asking = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    asking = trusting.wrap_socket(asking, server_hostname="localhost")
+    for path, size in (("/login", 200_000), ("/", 2)):
+        asking.sendall(b"GET %b HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n" % path.encode())
+        got = b""
+        while len(got.partition(b"\\r\\n\\r\\n")[2]) < size:
+            got += asking.recv(65_536)
+    held.append(asking)
+print("held", flush=True)
+sys.stdin.read()
+"""
+"""A client in a process of its own, which holds connections."""
 WHOLE = bytes(range(256)) * (32 * 1024)  # more than the buffers of the system take
-LOGIN = WHOLE[: 40 * 1024]  # less than is copied behind a head
 
 
 async def answer(scope: Any, receive: Any, send: Any) -> None:
-    body = {"/whole": WHOLE, "/login": LOGIN}.get(scope["path"], b"ok")
+    made_now = b"".join([b"login"] * 40_000) if scope["path"] == "/login" else b"ok"
+    body = WHOLE if scope["path"] == "/whole" else made_now
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
-
-
-class Recorded:
-    """A transport that records the sizes of its writes."""
-
-    def __init__(self, transport: Any, sizes: list[int]) -> None:
-        self._transport = transport
-        self._sizes = sizes
-
-    def write(self, data: bytes) -> None:
-        """Record and write."""
-        self._sizes.append(len(data))
-        self._transport.write(data)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
 
 
 class Served:
@@ -54,14 +59,9 @@ class Served:
         authority = trustme.CA()
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("localhost").configure_cert(self._context)
-        self.trusting = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
-        self.written: list[int] = []
-        written, guarded = self.written, guarded_protocol(limits)
-
-        class protocol(guarded):  # type: ignore[misc, valid-type]
-            def connection_made(self, transport: Any) -> None:
-                super().connection_made(Recorded(transport, written))
-
+        self.root = authority.cert_pem.bytes()
+        self.trusting = ssl.create_default_context(cadata=self.root.decode())
+        protocol = guarded_protocol(limits)
         self.ledger = protocol.ledger
         self.opened: list[socket.socket] = []
         config = uvicorn.Config(answer, http=protocol, ws="none", lifespan="off", log_config=None)
@@ -276,18 +276,34 @@ def test_large_answer_is_whole_with_tls() -> None:
     serve(GuardLimits(), work)
 
 
-@pytest.mark.parametrize(("path", "body"), [("/login", LOGIN), ("/whole", WHOLE)])
-def test_no_write_with_tls_is_large_because_its_buffer_stays(path: str, body: bytes) -> None:
+def test_open_connection_takes_little_memory_after_a_large_answer(tmp_path: Path) -> None:
     async def work(served: Served) -> None:
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", served.port, ssl=served.trusting, server_hostname="localhost"
-        )
-        writer.write(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode())
-        await reader.readuntil(b"\r\n\r\n")
-        assert await reader.readexactly(len(body)) == body
-        writer.close()
+        root = tmp_path / "root.pem"
+        root.write_bytes(served.root)
 
-        assert sum(served.written) > len(body)
-        assert max(served.written) <= TLS_PIECE
+        @contextlib.asynccontextmanager
+        async def held(number: int) -> AsyncIterator[None]:
+            command = (sys.executable, "-c", HOLDING, str(served.port), str(root), str(number))
+            holding = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+            assert holding.stdout is not None
+            try:
+                assert await holding.stdout.readline() == b"held\n"
+                yield
+            finally:
+                holding.kill()
+                await holding.wait()
+
+        async with held(10):  # what the process needs once
+            before_kb = anonymous_kb()
+            async with held(HELD):
+                grown_kb = anonymous_kb() - before_kb
+
+        assert grown_kb / HELD < KB_OF_A_CONNECTION_MAX
 
     serve(GuardLimits(), work)
+
+
+def anonymous_kb() -> int:
+    """Return the memory of this process without that of files."""
+    text = Path("/proc/self/smaps_rollup").read_text()
+    return int(text.partition("Anonymous:")[2].split()[0])

@@ -53,7 +53,7 @@ from kiai.faces.quick import BODY_MAX as QUICK_BODY_MAX
 from kiai.faces.quick import Encoder, QuickAnswer
 from kiai.faces.refusals import REFUSALS, UNREAD, RequestRejected, refusal
 from kiai.faces.request_head import check_head
-from kiai.faces.single_write import SingleWriteCycle, write_large
+from kiai.faces.single_write import SingleWriteCycle
 from kiai.networks import forwarded_address, is_within
 
 SURPLUS_MAX: Final = 1_000  # refused connections that may linger at once; more are closed without an answer
@@ -312,7 +312,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if answer is None:
             return False
         for piece in self.encoder.pieces(answer, self.server_state.default_headers):
-            write_large(self.transport, piece)
+            self.transport.write(piece)
         self.deferred = False
         self.deferred_body = b""
         # PERF: ten objects per connection. With 10,000 idle connections, each collection of garbage met them as new

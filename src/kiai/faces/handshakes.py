@@ -1,7 +1,7 @@
 """Accepts connections with TLS, and bounds the handshakes that run at once.
 
-uvicorn and uvloop would hand over a connection after its handshake and count none before. Here a connection counts from
-the moment in which it is accepted: as a handshake in `connections.Ledger`, and then as a connection of the guard.
+A connection counts from the moment in which it is accepted: as a handshake in `connections.Ledger`, and then as a
+connection of the guard. `encrypted.py` has the connection itself.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from kiai.faces.connections import Ledger
+from kiai.faces.encrypted import TlsTransport
 from kiai.faces.guard import GuardedProtocol
 from kiai.logs import Outage
 
@@ -77,19 +78,19 @@ class TlsListener:
         accepted.setblocking(False)
         with contextlib.suppress(OSError):  # uvloop does the same for plain connections
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+        connection = TlsTransport(protocol, self._context(), ended)
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: protocol,
-                accepted,
-                ssl=self._context(),
-                ssl_handshake_timeout=self._limits.handshake_s,
-                # The time for the rest of an answer, too, which the client may read slowly: the guard ends it earlier.
-                ssl_shutdown_timeout=self._limits.upload_s,
-            )
+            async with asyncio.timeout(self._limits.handshake_s):
+                await loop.connect_accepted_socket(lambda: connection, accepted)
+                await ended
         except OSError as error:  # also ssl.SSLError and TimeoutError
             self._ledger.count_failed_handshake(error)
+            connection.abort()
             accepted.close()
         except asyncio.CancelledError:
+            connection.abort()
             accepted.close()
             raise
         finally:

@@ -13,7 +13,6 @@
 The cycle records what left the socket. The front finds it in the scope as `kiai.wire` (faces/asgi.py, `Wire`).
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -24,8 +23,6 @@ from kiai.faces.asgi import ClientGone, Headers
 
 JOINED_MAX: Final = 64 * 1024
 """The largest body that is copied behind its head, in bytes. A larger one has a `write()` of its own."""
-TLS_PIECE: Final = 8 * 1024
-"""The largest `write()` with TLS, in bytes."""
 
 _NO_BODY: Final = (204, 304)
 _CONTROLS: Final = bytes({*range(0x20), 0x7F} - {0x09})
@@ -134,10 +131,10 @@ class SingleWriteCycle(RequestResponseCycle):
         if empty or not body:
             self.transport.write(text)
         elif len(body) <= JOINED_MAX:
-            write_large(self.transport, text + body)
+            self.transport.write(text + body)
         else:
             self.transport.write(text)
-            write_large(self.transport, body)
+            self.transport.write(body)
         self.status_sent = status
 
     def _has_memory_for(self, body: bytes) -> bool:
@@ -155,7 +152,7 @@ class SingleWriteCycle(RequestResponseCycle):
         elif not self.open_ended:
             self._owed = _owed_after(self._owed, body, more)
         if body:
-            write_large(self.transport, body)
+            self.transport.write(body)
 
     def _complete(self) -> None:
         self.response_complete = True
@@ -163,22 +160,6 @@ class SingleWriteCycle(RequestResponseCycle):
         if not self.keep_alive:
             self.transport.close()
         self.on_response()
-
-
-def write_large(transport: asyncio.Transport, body: bytes) -> None:
-    """Write a body that may be large.
-
-    A transport with TLS encrypts all of one write for the connection below it, and then reports that nothing waits,
-    whatever the client reads. When that connection is full, further writes wait in the transport. So with TLS the body
-    is written in pieces: `answer_budget.py` and the flow control can see the rest. Until the connection ends, OpenSSL
-    also keeps a buffer for the largest write, which was the answer to the login: 77 KB a connection instead of 36.
-    """
-    if len(body) <= TLS_PIECE or transport.get_extra_info("sslcontext") is None:
-        transport.write(body)
-        return
-    view = memoryview(body)
-    for start in range(0, len(view), TLS_PIECE):
-        transport.write(view[start : start + TLS_PIECE])
 
 
 def checked(lines: Sequence[bytes], headers: Headers) -> bytes:

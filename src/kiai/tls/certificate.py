@@ -124,6 +124,7 @@ def server_context(certificate: ServerCertificate, key: bytes) -> ssl.SSLContext
     """Return a context for TLS 1.2 and 1.3 that sends this certificate. Clients without SNI or ALPN are served."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # also the default since OpenSSL 3
     context.set_alpn_protocols(_ALPN)
     # `ssl` reads certificates only from files. This one contains a key, so it is in memory where that is possible.
     with _file_of(certificate.chain + key) as path:
