@@ -70,7 +70,7 @@ from kiai.faces.site import registration as site_registration
 from kiai.faces.site import reporting as site_reporting
 from kiai.faces.site import scores as site_scores
 from kiai.faces.site import search as site_search
-from kiai.faces.site.admin import audit as admin_audit
+from kiai.faces.site.admin import exports as admin_exports
 from kiai.faces.site.admin import frame as admin_frame
 from kiai.faces.site.admin import map_uploads, text_editing
 from kiai.faces.site.settings import common as settings_common
@@ -514,7 +514,10 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     "changes in the settings per player, without those of security": rate(settings_common.CHANGES),
     "acts in the admin panel per account": rate(admin_frame.ACTS),
     "uploads of beatmaps in the admin panel per account": rate(map_uploads.UPLOADS),
-    "exports of the audit log per account": (*rate(admin_audit.EXPORTS), admin_audit.EXPORTED_MAX),
+    "exports of the audit log and of lists of accounts, per account": (
+        *rate(admin_exports.EXPORTS),
+        admin_exports.EXPORTED_MAX,
+    ),
     "previews of a userpage per player": rate(profile_settings.PREVIEWS),
     "userpage": (markup.SOURCE_MAX, markup.TAGS_MAX, markup.DEPTH_MAX),
     "checks of a new name per address": rate(name_settings.CHECKS),
@@ -543,7 +546,7 @@ ROWS_OF_BUCKETS: Final[Mapping[str, str]] = {
     "settings-changes": "changes in the settings per player, without those of security",
     "admin-acts": "acts in the admin panel per account",
     "map-uploads": "uploads of beatmaps in the admin panel per account",
-    "admin-exports": "exports of the audit log per account",
+    "admin-exports": "exports of the audit log and of lists of accounts, per account",
     "userpage-previews": "previews of a userpage per player",
     "name-checks": "checks of a new name per address",
     "new-keys": "new API keys and IRC passwords on the website per player",

@@ -11,7 +11,7 @@ from kiai.errors import NotAllowed
 from kiai.osu.privileges import ADMINISTRATOR, MODERATOR, NOMINATOR
 from kiai.staff import OPERATOR, Actor
 from kiai.staff.devices import Devices
-from kiai.staff.user_filters import ROLE_BITS, STATES, UserFilter
+from kiai.staff.user_filters import ORDERS, ROLE_BITS, STATES, Order, UserFilter
 from kiai.staff.user_search import PAGE, FoundUsers, UserSearch, private_kind
 from kiai.storage.port import Command, Transaction
 from kiai.storage.tables import account_events, audit_log, client_hashes, logins, users
@@ -72,22 +72,24 @@ def ids(found: FoundUsers) -> list[int]:
 
 
 @pytest.mark.parametrize("wanted", FILTERS, ids=repr)
-def test_filtered_list_has_all_accounts_that_fit_newest_first(world: World, wanted: UserFilter) -> None:
+def test_filtered_list_has_all_accounts_that_fit_in_each_order(world: World, wanted: UserFilter) -> None:
     created = {user_id: world.user(user_id) for user_id in accounts(world).values()}
     created[1] = world.user(1)  # the bot
     fitting = [user for user in created.values() if wanted.fits(user, world.clock.now_ms())]
     fitting.sort(key=lambda user: (user.created_at_ms, user.id) if wanted.lead == "joined" else (user.id,))
+    oldest = [user.id for user in fitting]
+    by_name = [user.id for user in sorted(fitting, key=lambda user: user.safe_name)]
 
-    found = world.run(search_of(world).filtered(OPERATOR, wanted))
+    found = {order: ids(world.run(search_of(world).listed(OPERATOR, wanted, order))) for order in ORDERS}
 
-    assert ids(found) == [user.id for user in fitting[::-1]]
+    assert found == {"newest": oldest[::-1], "oldest": oldest, "name": by_name}
 
 
 def test_states_exclude_each_other_and_a_silence_that_is_over_is_none(world: World) -> None:
     by_name = accounts(world)
 
     def of(state: str = "", country: str = "") -> list[int]:
-        return ids(world.run(search_of(world).filtered(OPERATOR, UserFilter(state=state, country=country))))
+        return ids(world.run(search_of(world).listed(OPERATOR, UserFilter(state=state, country=country))))
 
     assert of(state="restricted") == [by_name["restricted german"], by_name["restricted"]]
     assert of(state="banned") == [by_name["banned"]]
@@ -96,18 +98,24 @@ def test_states_exclude_each_other_and_a_silence_that_is_over_is_none(world: Wor
     assert of(country="de") == [by_name[name] for name in ("restricted german", "hidden german", "nominator")]
 
 
-@pytest.mark.parametrize("wanted", [UserFilter(country="nl"), UserFilter(joined_since_ms=5)], ids=["id", "time"])
-def test_pages_follow_each_other_without_gaps(world: World, wanted: UserFilter) -> None:
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    "wanted",
+    [UserFilter(country="nl"), UserFilter(joined_since_ms=5), UserFilter(), UserFilter(role="supporter")],
+    ids=["country", "time", "all", "role"],
+)
+def test_pages_follow_each_other_without_gaps(world: World, wanted: UserFilter, order: Order) -> None:
     created = [world.add_player(a_player(f"player {number}")) for number in range(PAGE + 2)]
     # The newest id has joined first: an import can do that.
     write(world, update(users).where(users.c.id == created[-1]).values(created_at_ms=NOW_MS - DAY_MS))
+    write(world, update(users).values(priv=NORMAL | 16))
     search = search_of(world)
 
-    first = world.run(search.filtered(OPERATOR, wanted))
-    second = world.run(search.filtered(OPERATOR, wanted, before=first.before))
+    first = world.run(search.listed(OPERATOR, wanted, order))
+    second = world.run(search.listed(OPERATOR, wanted, order, after=first.after))
 
     assert len(first.users) == PAGE
-    assert second.before is None
+    assert second.after is None
     shown = [user_id for user_id in ids(first) + ids(second) if user_id != 1]
     assert sorted(shown) == created
     assert len(set(shown)) == len(shown)
@@ -115,6 +123,50 @@ def test_pages_follow_each_other_without_gaps(world: World, wanted: UserFilter) 
 
 def test_bits_of_the_roles_are_those_of_the_index() -> None:
     assert ROLE_BITS == 31924
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_export_has_the_first_accounts_of_the_list_and_one_audit_row(world: World, order: Order) -> None:
+    created = [world.add_player(a_player(f"player {number}")) for number in range(7)]
+    write(world, update(users).where(users.c.id.in_(created)).values(country="de", home_country=None))
+    wanted, actor = UserFilter(country="de", seen_until_ms=NOW_MS), staff(world, MODERATOR)
+    in_order = created[::-1] if order == "newest" else created
+
+    found = world.run(search_of(world).export(actor, wanted, order, most=5, at_once=2))
+
+    assert [user.id for user in found] == in_order[:5]
+    everything = world.run(search_of(world).export(actor, wanted, order, most=50, at_once=7))
+    assert [user.id for user in everything] == in_order
+    columns = [audit_log.c[name] for name in ("actor_id", "target_kind", "target_id", "details")]
+    rows = world.look(select(*columns).where(audit_log.c.action == "user_export").order_by(audit_log.c.id))
+    assert [row[:3] for row in rows] == [(actor.user_id, "server", 0)] * 2
+    filters = {"country": "de", "seen_until_ms": NOW_MS}
+    assert [json.loads(row[3]) for row in rows] == [
+        {"filters": filters, "order": order, "accounts": 5},
+        {"filters": filters, "order": order, "accounts": 7},
+    ]
+
+
+def test_export_needs_the_permission_and_records_nothing_without_it(world: World) -> None:
+    player = Actor(world.add_player(a_player("player")), "web")
+
+    with pytest.raises(NotAllowed):
+        world.run(search_of(world).export(player, UserFilter(), "newest", most=5, at_once=5))
+
+    assert world.look(select(audit_log.c.id).where(audit_log.c.action == "user_export")) == []
+
+
+def test_matches_of_a_text_have_the_order_that_is_asked_for(world: World) -> None:
+    inside, beginning = world.add_player(a_player("big anna")), world.add_player(a_player("annabel"))
+    search = search_of(world)
+
+    def found(order: Order | None) -> list[int]:
+        return ids(world.run(search.named(OPERATOR, "anna", order)))
+
+    assert found(None) == [beginning, inside]
+    assert found("oldest") == [inside, beginning]
+    assert found("newest") == [beginning, inside]
+    assert found("name") == [beginning, inside]
 
 
 def staff(world: World, priv: int) -> Actor:
@@ -172,8 +224,11 @@ def test_private_search_finds_exact_values_and_the_log_does_not_contain_them(
     found = world.run(search_of(world).private(actor, text))
 
     assert ids(found) == [by_name[name] for name in expected]
+    orders: dict[Order, list[str]] = {"oldest": expected[::-1], "name": sorted(expected)}
+    for order, in_order in orders.items():
+        assert ids(world.run(search_of(world).private(OPERATOR, text, order))) == [by_name[name] for name in in_order]
     columns = [audit_log.c[name] for name in ("actor_id", "target_kind", "target_id", "reason", "details")]
-    [row] = world.look(select(*columns).where(audit_log.c.action == "user_search"))
+    row, *_ = world.look(select(*columns).where(audit_log.c.action == "user_search").order_by(audit_log.c.id))
     assert row[:4] == (actor.user_id, "server", 0, "")
     assert json.loads(row[4]) == {"by": private_kind(text), "found": ids(found)}
 
@@ -190,9 +245,9 @@ def test_private_search_needs_the_permission_and_records_nothing_without_it(worl
 def test_moderator_reads_filtered_lists_and_a_player_does_not(world: World) -> None:
     player = Actor(world.add_player(a_player("player")), "web")
 
-    assert ids(world.run(search_of(world).filtered(staff(world, MODERATOR), UserFilter(country="nl"))))
+    assert ids(world.run(search_of(world).listed(staff(world, MODERATOR), UserFilter(country="nl"))))
     with pytest.raises(NotAllowed):
-        world.run(search_of(world).filtered(player, UserFilter(country="nl")))
+        world.run(search_of(world).listed(player, UserFilter(country="nl")))
 
 
 def test_address_of_the_registration_links_accounts(world: World) -> None:

@@ -11,11 +11,15 @@ text unchanged, because referee tools compare names and titles.
 | a field between `|` in a response to the game | `field` |
 | a file name in a header | `attachment` |
 | a terminal, the log | `visible` |
+| a file for spreadsheets | `csv_text` |
 
 The templates escape HTML and the encoder escapes JSON.
 """
 
+import csv
+import io
 import re
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote
 
@@ -31,6 +35,7 @@ _LINK: Final = re.compile(r"://|\]\(")
 _LINK_OR_WIKI: Final = re.compile(r"://|\]\(|\[\[[^\[\]]+\]\]")
 _ROUND: Final = str.maketrans("[]", "()")
 _UNFIT_FOR_URL: Final = re.compile(r"[\s\[\]]")
+_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
 _UNFIT_FOR_FILE: Final = re.compile(r'[^ -~]|[\\/:*?"<>|%]')
 
 
@@ -95,3 +100,18 @@ def _balanced(text: str) -> bool:
         if depth < 0:
             return False
     return not depth
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Return rows as CSV (RFC 4180), whose lines end with CR LF. None is an empty cell.
+
+    A text that a spreadsheet would execute as a formula gets an apostrophe.
+    """
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(map(_cell, row) for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULAS) else text

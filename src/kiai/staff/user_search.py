@@ -1,7 +1,8 @@
-"""Search of accounts for staff, hidden accounts included.
+"""Search, list and export of accounts for staff, hidden accounts included.
 
 Staff that inspects accounts also searches by private data: an e-mail address, a network address or the hash of a
-device. The audit log records such a search with the accounts that it found, and without the text.
+device. The audit log records such a search with the accounts that it found, and without the text. It also records each
+export.
 """
 
 import re
@@ -19,22 +20,18 @@ from kiai.osu.numbers import whole_number
 from kiai.staff import audit
 from kiai.staff.audit import Actor
 from kiai.staff.authority import Authority, Requirement
-from kiai.staff.user_filters import PAGES, UserFilter
+from kiai.staff.user_filters import NO_FILTER, ORDERS, PAGES, Order, UserFilter, ordered
 from kiai.storage.port import Database, Lane, Query, Transaction, columns_for
 from kiai.storage.tables import account_events, client_hashes, logins, old_names, users
 
 PERMISSION: Final = "users.notes"
 SEARCHES_PRIVATE: Final = "users.inspect"
 ACTION: Final = "user_search"
+EXPORT: Final = "user_export"
 PrivateKind = Literal["email", "address", "hardware"]
 PAGE: Final = 50
 
 _columns = columns_for(User, users)
-_NEWEST: Final = Query(
-    select(*_columns).where(users.c.id < bindparam("before")).order_by(users.c.id.desc()).limit(PAGE + 1),
-    User,
-    scans="it reads the ids up to the end of the page",
-)
 _BY_ID: Final = Query(select(*_columns).where(users.c.id == bindparam("id")), User)
 _NAMED: Final = tuple(
     Query(select(*_columns).where(users.c.id.in_(subjects(kind))).limit(READ_MAX), User, lane=Lane.BOUNDED)
@@ -66,19 +63,22 @@ _by_hash = union(
 )
 
 
-def _among(ids: CompoundSelect[Any]) -> Query[User]:
-    page = select(*_columns).where(users.c.id.in_(ids), users.c.id < bindparam("before")).order_by(users.c.id.desc())
-    return Query(page.limit(PAGE + 1), User, lane=Lane.SLOW)
+def _among(ids: CompoundSelect[Any]) -> dict[Order, Query[User]]:
+    found = select(*_columns).where(users.c.id.in_(ids))
+    return {
+        order: Query(ordered(found, order, sorts=order == "name").limit(PAGE + 1), User, lane=Lane.SLOW)
+        for order in ORDERS
+    }
 
 
-PRIVATE: Final[Mapping[PrivateKind, Query[User]]] = {
-    "email": Query(select(*_columns).where(users.c.email == bindparam("text"), users.c.id < bindparam("before")), User),
+_by_email: Final = Query(select(*_columns).where(users.c.email == bindparam("text")), User)
+PRIVATE: Final[Mapping[PrivateKind, Mapping[Order, Query[User]]]] = {
+    "email": dict.fromkeys(ORDERS, _by_email),
     "address": _among(_by_address),
     "hardware": _among(_by_hash),
 }
-"""The statement of a search by private data. `text` is the exact value."""
+"""The statements of searches by private data, by order. `text` is the exact value."""
 _MD5: Final = re.compile(r"[0-9a-fA-F]{32}")
-_NO_CURSOR: Final = 2**31 - 1
 
 
 def private_kind(text: str) -> PrivateKind | None:
@@ -91,10 +91,10 @@ def private_kind(text: str) -> PrivateKind | None:
 
 
 class FoundUsers(msgspec.Struct, frozen=True):
-    """A page of accounts. `before` is the cursor of the next page, None at the end."""
+    """A page of accounts. `after` is the id of the last one if there is a next page."""
 
     users: list[User]
-    before: int | None = None
+    after: int | None = None
 
 
 class UserSearch:
@@ -105,28 +105,47 @@ class UserSearch:
         self._authority = authority
         self._clock = clock
 
-    async def newest(self, actor: Actor, *, before: int | None = None) -> FoundUsers:
-        """Return the newest accounts with an id below `before`. Raises NotAllowed."""
-        await self._authority.require(actor, PERMISSION)
-        return _page(await self._database.all(_NEWEST, before=_NO_CURSOR if before is None else before))
-
-    async def filtered(self, actor: Actor, wanted: UserFilter, *, before: int | None = None) -> FoundUsers:
-        """Return the newest accounts that fulfil all conditions, below the account with the id `before`.
+    async def listed(
+        self, actor: Actor, wanted: UserFilter = NO_FILTER, order: Order = "newest", *, after: int | None = None
+    ) -> FoundUsers:
+        """Return the accounts that fulfil all conditions, behind the account with the id `after`.
 
         Raises NotAllowed, and TooSlow if too many accounts have to be read.
         """
         await self._authority.require(actor, PERMISSION)
-        values = wanted.values(self._clock.now_ms())
-        if wanted.lead == "joined":
-            values["before_ms"] = wanted.joined_until_ms
-            last = await self._database.all(_BY_ID, id=before) if before is not None else []
-            if last:
-                values["before_ms"] = last[0].created_at_ms
-        before = _NO_CURSOR if before is None else before
-        return _page(await self._database.all(PAGES[wanted.lead], **values, before=before, limit=PAGE + 1))
+        query = PAGES[wanted.lead, order]
+        if wanted == NO_FILTER:
+            query = query.in_lane(Lane.BOUNDED)
+        values = wanted.values(self._clock.now_ms(), order, await self._account(after))
+        return _page(await self._database.all(query, **values, limit=PAGE + 1))
 
-    async def private(self, actor: Actor, text: str, *, before: int | None = None) -> FoundUsers:
-        """Return the accounts with exactly this e-mail address, address or hash, see `private_kind`; newest first.
+    async def export(self, actor: Actor, wanted: UserFilter, order: Order, *, most: int, at_once: int) -> list[User]:
+        """Return the first `most` accounts that fulfil all conditions, read in groups of `at_once`.
+
+        Writes an audit row `user_export` with the conditions. Raises NotAllowed, and TooSlow as `listed` does.
+        """
+        await self._authority.require(actor, PERMISSION)
+        now = self._clock.now_ms()
+        found: list[User] = []
+        while len(found) < most:
+            values = wanted.values(now, order, found[-1] if found else None)
+            limit = min(at_once, most - len(found))
+            group = await self._database.all(PAGES[wanted.lead, order], **values, limit=limit)
+            found += group
+            if len(group) < limit:
+                break
+
+        async def body(tx: Transaction) -> None:
+            details = {"filters": wanted.given(), "order": order, "accounts": len(found)}
+            await audit.write(tx, actor, EXPORT, at_ms=now, target_kind="server", target_id=0, details=details)
+
+        await self._authority.transaction(Requirement(actor, PERMISSION), body)
+        return found
+
+    async def private(
+        self, actor: Actor, text: str, order: Order = "newest", *, after: int | None = None
+    ) -> FoundUsers:
+        """Return the accounts with exactly this e-mail address, address or hash, see `private_kind`.
 
         Addresses are those of logins and of other security events; hashes are those of devices. Writes an audit row
         `user_search` without the text. Raises NotAllowed, and TooSlow if too many rows have to be read.
@@ -136,9 +155,9 @@ class UserSearch:
         if kind is None:
             return FoundUsers([])
         exact = str(parse_address(text)) if kind == "address" else text.lower()
-        before = _NO_CURSOR if before is None else before
-        found = _page(await self._database.all(PRIVATE[kind], text=exact, before=before))
         now = self._clock.now_ms()
+        cursor = NO_FILTER.values(now, order, await self._account(after))
+        found = _page(await self._database.all(PRIVATE[kind][order], **cursor, text=exact))
 
         async def body(tx: Transaction) -> None:
             details = {"by": kind, "found": [user.id for user in found.users]}
@@ -147,10 +166,10 @@ class UserSearch:
         await self._authority.transaction(Requirement(actor, SEARCHES_PRIVATE), body)
         return found
 
-    async def named(self, actor: Actor, text: str) -> FoundUsers:
+    async def named(self, actor: Actor, text: str, order: Order | None = None) -> FoundUsers:
         """Return the account with an id, or those with a fitting present or former name. Raises NotAllowed.
 
-        Names that begin with the text come first. Each group has at most 100 accounts.
+        Without an order, names that begin with the text come first. Each group has at most 100 accounts.
         """
         await self._authority.require(actor, PERMISSION)
         found: dict[int, User] = {}
@@ -162,7 +181,23 @@ class UserSearch:
             group = await self._database.all(query, **(wanted or {}))
             for user in sorted(group, key=lambda user: user.safe_name):
                 found.setdefault(user.id, user)
-        return FoundUsers(list(found.values()))
+        matches = list(found.values())
+        if order is not None:
+            matches.sort(key=_by_name if order == "name" else _by_id, reverse=order == "newest")
+        return FoundUsers(matches)
+
+    async def _account(self, user_id: int | None) -> User | None:
+        if user_id is None:
+            return None
+        return await self._database.one(_BY_ID, id=user_id)
+
+
+def _by_name(user: User) -> str:
+    return user.safe_name
+
+
+def _by_id(user: User) -> int:
+    return user.id
 
 
 def _page(found: list[User]) -> FoundUsers:

@@ -20,6 +20,8 @@ from tests.site.admin.kit import (
 )
 from tests.site.kit import PageReply
 
+from kiai.accounts.model import Privacy
+from kiai.osu.privileges import ROLES
 from kiai.storage.tables import users
 
 HOSTILE = "<script>alert(1)</script>"
@@ -61,7 +63,7 @@ def test_filters_stand_in_the_address_and_the_form(world: World) -> None:
     assert found_in(browser.get(f"/admin/users?q={RESTRICTED}&state=banned")) == []
     assert found_in(browser.get(f"/admin/users?q={RESTRICTED}&state=restricted")) == [RESTRICTED]
     assert "No account fits" in browser.get("/admin/users?country=aq&seen_until=1971-01-01").text
-    for wrong in ("state=x", "role=x", "country=xyz", "joined_since=yesterday", "seen_until=1e9", "before=-1"):
+    for wrong in ("state=x", "role=x", "country=xyz", "joined_since=yesterday", "seen_until=1e9", "after=-1", "sort=x"):
         assert browser.get(f"/admin/users?{wrong}").status == 400, wrong
 
 
@@ -77,6 +79,48 @@ def test_next_page_of_a_filtered_list_keeps_the_filters(world: World) -> None:
 
     assert found_in(page) + found_in(after) == [*ids][::-1]
     assert after.css('[rel="next"]') == []
+
+
+def test_order_is_in_the_address_and_the_form(world: World) -> None:
+    browser = world.browser(MODERATOR)
+
+    page = browser.get("/admin/users").form("Search users").fill(Order="name").press()
+
+    names = [row.text(strip=True) for row in page.css("tbody td.who")]
+    assert names == sorted(names, key=str.lower)
+    assert page.form("Search users").values["sort"] == "name"
+    oldest = found_in(browser.get("/admin/users?sort=oldest"))
+    assert oldest == sorted(oldest)
+    assert found_in(browser.get("/admin/users")) == sorted(oldest, reverse=True)
+
+
+def test_file_has_the_filtered_accounts_without_private_data_and_formulas(world: World) -> None:
+    row = {"id": 6_000, "name": "=cmd()", "safe_name": "=cmd()", "email": "m6000", "country": "xx"}
+    hidden = {"home_country": "is", "privacy": int(Privacy.HIDE_ONLINE), "priv": 3 | ROLES["nominator"]}
+    shown = {**row, "id": 6_001, "name": "seen", "safe_name": "seen", "email": "m6001", "country": "is"}
+    world.write(insert(users).values([{**row, **hidden, "created_at_ms": 1_000, "active_at_ms": 1_000}]))
+    world.write(insert(users).values([{**shown, "priv": 2, "created_at_ms": 2_000, "active_at_ms": 3_000}]))
+    before = len(world.audit())
+    try:
+        page = world.browser(MODERATOR).get("/admin/users?country=is&sort=oldest")
+        reply = page.follow("CSV")
+    finally:
+        world.write(delete(users).where(users.c.id.in_([6_000, 6_001])))
+
+    assert reply.headers["content-type"].startswith("text/csv")
+    assert "users.csv" in reply.headers["content-disposition"]
+    assert "no-store" in reply.headers["cache-control"]
+    assert reply.body.decode().splitlines() == [
+        "id,name,state,privileges,country,joined,last_seen",
+        "6000,'=cmd(),normal,verified nominator,xx,1970-01-01T00:00:01Z,",
+        "6001,seen,restricted,verified,is,1970-01-01T00:00:02Z,1970-01-01T00:00:03Z",
+    ]
+    [recorded] = world.audit()[before:]
+    assert (recorded.action, recorded.actor_id) == ("user_export", MODERATOR)
+    assert details(recorded) == {"filters": {"country": "is"}, "order": "oldest", "accounts": 2}
+    browser = world.browser(MODERATOR)
+    assert browser.get("/admin/users.csv?q=seen").status == 400
+    assert not browser.get("/admin/users?q=a").css('a[href^="/admin/users.csv"]')
 
 
 def test_private_search_is_for_administrators_and_is_recorded_without_the_text(world: World) -> None:

@@ -82,6 +82,7 @@ partial_index("ix_users_deleted", "deleted_at_ms IS NOT NULL", users.c.id)
 partial_index("ix_users_silenced", "silenced_until_ms > 0", users.c.silenced_until_ms, users.c.id)
 partial_index("ix_users_roles", "(priv & 31924) <> 0", users.c.id)  # `user_filters.ROLE_BITS`
 Index("ix_users_own_country", func.coalesce(users.c.home_country, users.c.country), users.c.id)
+Index("ix_users_own_country_names", func.coalesce(users.c.home_country, users.c.country), users.c.safe_name)
 Index("ix_users_joined", users.c.created_at_ms, users.c.id)
 Index("ix_users_names", users.c.id, users.c.safe_name, users.c.priv)  # search by a part of the name: a covering index
 

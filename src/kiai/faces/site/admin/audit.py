@@ -7,12 +7,12 @@ from typing import Final
 import msgspec
 
 from kiai.errors import NotAllowed, NotFound, TooSlow
-from kiai.faces.rate_limit import RateLimit
 from kiai.faces.site.admin.audit_details import Details, details_of
+from kiai.faces.site.admin.exports import EXPORTED_MAX, EXPORTS, READ_AT_ONCE, csv_file
 from kiai.faces.site.admin.frame import admin_view, staff_actor, staff_page
 from kiai.faces.site.admin.named_accounts import account_id
 from kiai.faces.site.admin.times import time_of
-from kiai.faces.site.page import Content, Page, Response, SiteRequest
+from kiai.faces.site.page import Page, Response, SiteRequest
 from kiai.faces.site.templating import url
 from kiai.staff.audit_csv import csv_head, csv_lines
 from kiai.staff.audit_reading import NO_END_MS, AuditEntry, AuditFilter, AuditReading
@@ -24,10 +24,6 @@ CSV_PATH: Final = "/admin/audit.csv"
 PERMISSION: Final = "audit.read_own"
 ALL_ROWS: Final = "audit.read"
 PAGE: Final = 50
-EXPORTED_MAX: Final = 10_000
-READ_AT_ONCE: Final = 500
-EXPORTS: Final = RateLimit("admin-exports", 10, 60.0)
-"""The limit of an account for exports, which read up to 10,000 rows."""
 SOURCES: Final = ("game", "irc", "web", "api", "cli", "job")
 INVARIANT: Final = "I14"
 """The key of the chain of hashes in the results of `kiai doctor`."""
@@ -112,8 +108,7 @@ class AuditPages:
                 before = page[-1].id
         except (_Unknown, NotAllowed):
             pass  # a list without rows, as on the page
-        headers = (("Content-Disposition", 'attachment; filename="audit.csv"'), ("Cache-Control", "private, no-store"))
-        return Content("".join(parts).encode(), "text/csv; charset=utf-8; header=present", headers=headers)
+        return csv_file("audit.csv", "".join(parts))
 
     async def _wanted(self, request: SiteRequest) -> AuditFilter:
         """Return the filters of the address. Raises BadParameter for a wrong time, and _Unknown."""
