@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -130,6 +131,42 @@ def test_file_that_cannot_be_used_is_refused_at_the_start(tmp_path: Path, text: 
         RedisRealtime.connect(f"rediss://localhost/0?ssl_ca_certs={path}", ManualClock())
 
     assert str(refused.value) == f"the setting state cannot use ssl_ca_certs {path}: {reason}; correct the paths"
+
+
+class CountingLoop(asyncio.SelectorEventLoop):
+    """Counts the timers that are set."""
+
+    timers = 0
+
+    def call_at(self, *arguments: Any, **options: Any) -> asyncio.TimerHandle:
+        self.timers += 1
+        return super().call_at(*arguments, **options)
+
+
+@pytest.mark.parametrize("way", ["tcp", "unix", "tls"])
+def test_sending_sets_no_timers(way: str, redis: RedisServer, encrypted: int, ca: Path) -> None:
+    urls = {
+        "tcp": redis.url,
+        "unix": f"unix://{redis.socket}",
+        "tls": f"rediss://localhost:{encrypted}?ssl_ca_certs={ca}",
+    }
+
+    async def use() -> int:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, CountingLoop)
+        client = connect(urls[way])
+        assert isinstance(client, AsyncRedis)
+        route = ServerRoute(client)
+        try:
+            await route.send([("PING",)])
+            before = loop.timers
+            assert await route.send([("ECHO", "1"), ("ECHO", "2")]) == [b"1", b"2"]
+            return loop.timers - before
+        finally:
+            await client.aclose()
+
+    with asyncio.Runner(loop_factory=CountingLoop) as runner:
+        assert runner.run(use()) == 0
 
 
 def test_connection_that_redis_has_closed_is_not_used_again(redis: RedisServer) -> None:
