@@ -221,8 +221,8 @@ class _Transaction(_Session):
         # The statements that follow have snapshots of their own, so they see what was committed during the wait.
         text = _replaced(sql.text, lambda position: str(int(params[sql.positions[position - 1]])))
         begin = "" if self._has_begun else f"{self._begin_text}; "
+        self._has_begun = True  # also if the lock fails
         await self._send(query, self._connection.execute, begin + text, recorded=sql.text)
-        self._has_begun = True
 
     async def later(self, command: Command, **params: Value) -> None:
         self._put_off.append((command, params))

@@ -31,11 +31,12 @@ class ReadyConnections:
     @property
     def in_use(self) -> int:
         """The number of connections that callers have."""
-        return int(self._pool.get_size() - self._pool.get_idle_size()) - len(self._ready)
+        unused = sum(_is_open(connection) for connection, _ in self._ready)
+        return int(self._pool.get_size() - self._pool.get_idle_size()) - unused
 
     async def acquire(self) -> Any:
         """Return a connection that nobody else uses. Raises TimeoutError and the errors of the driver."""
-        # PERF: with `give_back` 1 us. `acquire` and `release` of the pool take 24 us.
+        # PERF: with `give_back` 1.5 us. `acquire` and `release` of the pool take 24 us.
         while self._ready:
             connection, _ = self._ready.pop()
             if _is_open(connection):
@@ -48,15 +49,16 @@ class ReadyConnections:
             self._waiting -= 1
 
     async def give_back(self, connection: Any) -> None:
-        """Give a connection back that is not in a transaction and has answered everything."""
+        """Give a connection back that has answered everything."""
         self._uses += 1
-        # The pool closes only when it has got back all connections.
-        if self._is_closing or self._waiting or self._uses % CHECKED_EVERY == 0:
+        now_s = monotonic()
+        # The pool closes only when it has got back all connections. It rolls an open transaction back.
+        if self._is_closing or self._waiting or self._uses % CHECKED_EVERY == 0 or connection.is_in_transaction():
             await self.release(connection)
-            if self._ready and monotonic() - self._ready[0][1] > UNUSED_S:
-                await self.release(self._ready.pop(0)[0])
         else:
-            self._ready.append((connection, monotonic()))
+            self._ready.append((connection, now_s))
+        if self._ready and now_s - self._ready[0][1] > UNUSED_S:
+            await self.release(self._ready.pop(0)[0])
 
     async def release(self, connection: Any) -> None:
         """Give a connection back to the pool, in whatever state it is."""

@@ -1,6 +1,7 @@
 """Connections to PostgreSQL go straight from one statement to the next, and back to the pool when they should."""
 
 import asyncio
+import contextlib
 from typing import Any, cast
 
 import asyncpg
@@ -91,16 +92,50 @@ def test_answer_of_a_cancelled_read_goes_to_nobody(database: Database, run: Run)
     assert None not in run(scenario())
 
 
-def test_connection_that_is_not_needed_goes_back_to_the_pool(database: Database, run: Run) -> None:
+def test_connections_that_are_not_needed_go_back_to_the_pool(database: Database, run: Run) -> None:
     async def scenario() -> None:
         await asyncio.gather(*(database.one(SLEEP) for _ in range(4)))
-        await database.one(BACKEND)
         own = ready(database)
         assert len(own._ready) == 4
         own._ready = [(connection, since - UNUSED_S) for connection, since in own._ready]
-        for _ in range(CHECKED_EVERY):
+        for _ in range(4):
             await database.one(BACKEND)
-        assert len(own._ready) == 2  # the oldest, and the one whose use is counted
+        assert len(own._ready) == 1
         assert own.in_use == 0
 
     run(scenario())
+
+
+def test_connection_that_is_used_all_the_time_goes_back_to_the_pool_now_and_then(database: Database, run: Run) -> None:
+    async def scenario() -> list[int]:
+        found = []
+        for _ in range(2 * CHECKED_EVERY):
+            await database.one(BACKEND)
+            found.append(len(ready(database)._ready))
+        return found
+
+    assert run(scenario()).count(0) == 2
+
+
+def test_open_transaction_does_not_reach_the_next_caller(database: Database, run: Run) -> None:
+    async def body(tx: Transaction) -> None:
+        with contextlib.suppress(asyncpg.DivisionByZeroError):
+            await tx.lock(FAILS)
+
+    async def scenario() -> int | None:
+        await database.one(BACKEND)
+        await database.transaction(body)
+        return await database.one(BACKEND)
+
+    assert run(scenario())
+
+
+def test_lost_connections_do_not_count_as_used(database: Database, run: Run) -> None:
+    async def scenario() -> int:
+        await asyncio.gather(*(database.one(SLEEP) for _ in range(4)))
+        own = ready(database)
+        for connection, _ in own._ready:
+            connection.terminate()
+        return own.in_use
+
+    assert run(scenario()) == 0
