@@ -71,7 +71,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     data = folder / "data"
     cli(data, "migrate")
     for name in ("alice", "bob", "carol", "dave"):
-        cli(data, "users", "add", name, "--email", f"{name}@example.org", "--password", f"correct horse {name}")
+        account = ("--email", f"{name}@example.org", "--password", f"correct horse {name}", "--country", "nl")
+        cli(data, "users", "add", name, *account)
     (folder / "song.osu").write_bytes(SONG.data)
     cli(data, "beatmaps", "import", str(folder / "song.osu"), "--status", "ranked")
     plays = {
@@ -158,6 +159,7 @@ def test_page_compares_with_the_first_and_the_players_other_scores(site: Site) -
 
     rows = {node.attributes["data-score-id"] for node in page.css("li[data-score-id]")}
     assert rows == {str(site.ids["first"]), str(site.ids["worse"])}
+    assert all(row.css_first("img.flag") is not None for row in page.css("li[data-score-id]"))
     assert "First place" in page.text
     assert "Personal best" in page.text
 

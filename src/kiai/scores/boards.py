@@ -225,7 +225,7 @@ _BOUNDED: Final = {one: one.in_lane(Lane.BOUNDED) for one in _COUNTS}
 
 # --- the boards of the API
 
-_api_line = select(*score_columns(), users.c.name, clans.c.id, clans.c.name, clans.c.tag).select_from(
+_api_line = select(*score_columns(), users.c.name, users.c.country, clans.c.id, clans.c.name, clans.c.tag).select_from(
     with_clan(scores.join(users, users.c.id == scores.c.user_id))
 )
 _on_map = and_(scores.c.map_key == bindparam("map_key"), scores.c.mode == bindparam("mode"), NOT_HIDDEN, visible())

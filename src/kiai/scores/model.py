@@ -229,6 +229,7 @@ class BoardScore(msgspec.Struct, frozen=True):
 
     score: Score
     player_name: str
+    country: str
     clan_id: int | None
     clan_name: str | None
     clan_tag: str | None
