@@ -316,6 +316,19 @@ def test_a_very_large_answer_is_not_kept() -> None:
     assert copies.bytes == 0
 
 
+def test_the_subjects_of_an_answer_that_is_not_kept_do_not_count() -> None:
+    copies, key, stamp = Copies(lambda: 1, mark=lambda: 1), ("/get_map_info", MapQuery(id=1)), (1, None)
+    large, kept = a_copy(COPY_MAX), a_copy()
+    copies.store(key, large)
+
+    copies.confirm(key, large, stamp, lambda: (1, 2, 3))
+    assert copies.bytes == 0
+
+    copies.store(key, kept)
+    copies.confirm(key, kept, stamp, lambda: (1, 2, 3))
+    assert copies.bytes == kept.size
+
+
 def test_a_score_of_a_player_is_in_the_answer_at_once(server: DemoServer) -> None:
     async def play() -> None:
         song = await server.services.beatmaps.find(id=MAP)

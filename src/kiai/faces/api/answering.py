@@ -154,7 +154,7 @@ class Answering:
             copies.store(key, copy)
         # Everything was read from one state if its stamp is still the same.
         if stamp is not None and await self._stamp(served.operation, query) == stamp:
-            copies.confirm(copy, stamp, reply.subjects)
+            copies.confirm(key, copy, stamp, reply.subjects)
         else:
             copy.stamp = copy.mark = None
         return copy

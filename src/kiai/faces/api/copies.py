@@ -111,10 +111,10 @@ class Copies:
             return False
         return self._is_untouched(copy.subjects, copy.mark)
 
-    def confirm(self, copy: Copy, stamp: Stamp, subjects: Callable[[], tuple[Subject, ...]] | None) -> None:
+    def confirm(self, key: Key, copy: Copy, stamp: Stamp, subjects: Callable[[], tuple[Subject, ...]] | None) -> None:
         """Note that a copy is right at this stamp, which is the present one."""
         copy.stamp = stamp
-        if subjects is not None:
+        if subjects is not None and self._by_key.get(key) is copy:  # else it is too large to be kept
             if not copy.subjects:
                 copy.subjects = subjects()
                 self.bytes += _SUBJECT * len(copy.subjects)
