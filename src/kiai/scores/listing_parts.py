@@ -52,7 +52,7 @@ def mapped(*row: Any) -> MappedScore:
 
 
 def on_board(*row: Any) -> BoardScore:
-    """Return the value of a row with `score_columns`, the player's name and country, and the id, name and tag of the clan."""
+    """Return the value of a row with `score_columns`, the player's name and country, and the clan's id, name, tag."""
     return BoardScore(Score(*row[:SCORE_WIDTH]), *row[SCORE_WIDTH:])
 
 
