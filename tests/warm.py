@@ -24,7 +24,8 @@ from tests.patience import patiently
 
 from kiai.exec_server import MALLOC
 
-PROGRAM: Final = Path(__file__).with_name("warm_process.py")
+REPOSITORY: Final = Path(__file__).parents[1]
+PROGRAM: Final = "tests.warm_process"
 COLD: Final = os.environ.get("COLD") == "1"
 STARTED_S: Final = 60.0
 """The time until a process has started, for the first one with all imports."""
@@ -127,9 +128,10 @@ def _import(*options: str) -> socket.socket:
     """Start a process that imports kiai, and return the connection to it. The process ends with this one."""
     ours, theirs = socket.socketpair()
     with theirs:
-        command = [sys.executable, *options, str(PROGRAM), str(theirs.fileno())]
+        command = [sys.executable, *options, "-m", PROGRAM, str(theirs.fileno())]
         process = subprocess.Popen(
             command,
+            cwd=REPOSITORY,
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

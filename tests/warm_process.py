@@ -8,6 +8,7 @@ The fork happens before any thread or event loop exists, so the process continue
 
 import atexit
 import contextlib
+import functools
 import gc
 import importlib
 import json
@@ -25,6 +26,7 @@ import pwdlib.hashers.argon2
 import pwdlib.hashers.bcrypt  # noqa: F401
 import redis.asyncio  # noqa: F401
 import typer._adapters  # noqa: F401
+from tests import warm_workers
 
 import kiai.app
 import kiai.cli.main
@@ -33,7 +35,7 @@ import kiai.realtime.redis
 import kiai.storage.migrating
 import kiai.storage.postgres
 from kiai import __main__ as kiai_main
-from kiai import server_process
+from kiai import server_process, supervisor_process
 from kiai.faces.site import templating
 from kiai.faces.site.assets import Assets
 from kiai.faces.site.template_code import SharedCode
@@ -41,13 +43,17 @@ from kiai.faces.site.template_code import SharedCode
 execute: Final = os.execve
 DESCRIPTORS: Final = 3
 """Of each request: the connection for its arguments and its end, stdout and stderr."""
+MAINS: Final = {"kiai.server_process": server_process.main}
+"""The main functions of the processes by which `kiai serve` replaces its own. Others are executed."""
+WORKERS: Final = "KIAI_WORKERS"
 
 
-class BecameServer(BaseException):
+class Replaced(BaseException):
     """`kiai serve` has replaced its process. Python would import the same modules again, so that is left out."""
 
-    def __init__(self, arguments: list[str]) -> None:
+    def __init__(self, main: Callable[[list[str]], int], arguments: list[str]) -> None:
         super().__init__()
+        self.main = main
         self.arguments = arguments
 
 
@@ -117,28 +123,30 @@ def run_and_report(connection: int, out: int, err: int) -> None:
 
 
 def replace_process(program: Any, arguments: Any, environment: Any) -> NoReturn:
-    """Continue as the server instead of executing Python again. The supervisor of workers is executed."""
-    if arguments[:3] != [program, "-m", "kiai.server_process"]:
+    """Continue as the server, or as the supervisor of workers, instead of executing Python again."""
+    _, _, module, *rest = arguments
+    if module not in MAINS:
         execute(program, arguments, environment)
     os.environ.update(environment)
-    raise BecameServer(arguments[3:])
+    raise Replaced(MAINS[module], rest)
 
 
 def run() -> int:
     """Run the command of this process and return its exit code."""
-    try:
-        return exit_code_of(kiai_main.main)
-    except BecameServer as became:
-        arguments = became.arguments
-    # Outside the handler, or each exception of the server would have this one as its context.
-    return exit_code_of(lambda: server_process.main(arguments))
+    main: Callable[[], int | None] = kiai_main.main
+    while True:
+        try:
+            return exit_code_of(main)
+        except Replaced as replaced:
+            main = functools.partial(replaced.main, replaced.arguments)
+        # Outside the handler, or each exception of the server would have this one as its context.
 
 
 def exit_code_of(main: Callable[[], int | None]) -> int:
     """Run a main function and return the exit code that Python would give it."""
     try:
         return main() or 0
-    except BecameServer:
+    except Replaced:
         raise
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
@@ -167,4 +175,8 @@ if __name__ == "__main__":
     if sys.argv[1:2] != ["serve"]:
         sys.modules.pop("rich")  # server_process has hidden it from the server
     os.execve = replace_process  # type: ignore[assignment]
+    if sys.platform == "linux" and WORKERS in os.environ:
+        MAINS["kiai.supervisor_process"] = supervisor_process.main
+        if (worker := warm_workers.prepare()) is not None:
+            end(exit_code_of(functools.partial(server_process.main, worker)))
     end(run())

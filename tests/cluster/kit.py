@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests import engines
+from tests import engines, warm_workers
 from tests.builders import NewMap
 from tests.patience import patiently
 from tests.redis_clusters import RedisClusterServers
@@ -47,7 +47,7 @@ class Cluster(Server):
     def workers(self) -> list[int]:
         """Return the process ids of the workers."""
         found = subprocess.run(
-            ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(self.supervisor)],
+            ["ps", "-ww", "-o", "pid=,comm=,args=", "--ppid", str(self.supervisor)],
             capture_output=True,
             text=True,
             check=False,
@@ -56,7 +56,7 @@ class Cluster(Server):
         return [
             int(line.split()[0])
             for line in found.stdout.splitlines()
-            if "kiai.server_process" in line and "--listen-on-fd" in line
+            if line.split()[1] == warm_workers.NAME or ("kiai.server_process" in line and "--listen-on-fd" in line)
         ]
 
     def kill_worker(self, number: int = 0) -> None:
@@ -72,12 +72,15 @@ class Cluster(Server):
 
 @contextlib.contextmanager
 def running(
-    folder: Path, names: list[str], songs: list[NewMap], workers: int = 2, **settings: str
+    folder: Path, names: list[str], songs: list[NewMap], workers: int = 2, *, cold: bool = False, **settings: str
 ) -> Iterator[Cluster]:
-    """Run a cluster with these players and maps. `settings` are environment variables without the prefix."""
+    """Run a cluster with these players and maps. `settings` are environment variables without the prefix.
+
+    `cold` starts all of its processes as a shell does.
+    """
     with (
         contextlib.closing(RedisServer()) as redis,
-        running_on(redis, folder, names, songs, workers, replica=None, **settings) as it,
+        running_on(redis, folder, names, songs, workers, replica=None, cold=cold, **settings) as it,
     ):
         yield it
 
@@ -91,6 +94,7 @@ def running_on(
     workers: int = 2,
     *,
     replica: engines.PostgresReplica | None = None,
+    cold: bool = False,
     **settings: str,
 ) -> Iterator[Cluster]:
     """Run a cluster like `running`, with this Redis and replica of PostgreSQL, which the caller closes."""
@@ -106,7 +110,7 @@ def running_on(
         for song in songs:
             (maps / f"{song.id}.osu").write_bytes(song.data)
         cluster.cli("beatmaps", "import", str(maps))
-        cluster.start()
+        cluster.start(cold=cold)
         try:
             yield cluster
         finally:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests import engines
+from tests import engines, warm
 from tests.builders import a_map
 from tests.cluster.kit import Cluster, running
 from tests.cluster.test_rolling_restart import are_replaced
@@ -183,3 +183,18 @@ def test_profile_is_of_all_workers(cluster: Cluster) -> None:
     found = cluster.cli("profile", "1s")["profiles"]
 
     assert {one["pid"] for one in found} == set(cluster.workers())
+
+
+@pytest.mark.skipif(warm.COLD, reason="COLD=1 starts every process as a shell does")
+def test_workers_are_forks_of_a_process_that_has_imported_kiai_and_children_of_their_supervisor(
+    cluster: Cluster,
+) -> None:
+    """To import kiai and to compile the templates took three seconds of each worker."""
+    killed, _ = workers = cluster.workers()
+    began = len(log_lines(cluster, "worker ended"))
+
+    shown = [Path(f"/proc/{worker}/cmdline").read_bytes().split(b"\0") for worker in workers]
+    os.kill(killed, signal.SIGKILL)
+
+    assert [arguments[1:3] for arguments in shown] == [[b"-m", warm.PROGRAM.encode()]] * 2
+    eventually(lambda: [one["code"] for one in log_lines(cluster, "worker ended")[began:]] == [-signal.SIGKILL])

@@ -38,8 +38,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in access.items():
             patch.setenv(name, value)
+        # Cold: the other tests of clusters start forked workers (`warm_workers.py`).
         # Limits off: the few players ask and play as fast as they can.
-        with running(tmp_path_factory.mktemp("cluster"), NAMES, SONGS, FILES=bucket, RATE_LIMITS="off") as cluster:
+        folder = tmp_path_factory.mktemp("cluster")
+        with running(folder, NAMES, SONGS, cold=True, FILES=bucket, RATE_LIMITS="off") as cluster:
             yield cluster
             cluster.stop()
             assert '"unhandled"' not in cluster.stderr
@@ -274,7 +276,7 @@ def test_stop_during_the_start_does_not_wait_for_the_workers(cluster: Cluster) -
     said, _ = starting.communicate(timeout=patiently(15))
 
     assert (starting.returncode, said) == (0, "")
-    cluster.start()
+    cluster.start(cold=True)
 
 
 def rank_of(cluster: Cluster, name: str) -> int:

@@ -30,7 +30,7 @@ def test_a_server_is_a_fork_of_the_process_that_has_imported_kiai(tmp_path: Path
     try:
         command = ["ps", "-ww", "-o", "args=", "-p", str(server.process_id)]
         shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=patiently(10))
-        assert shown.stdout.split()[1] == str(warm.PROGRAM)
+        assert shown.stdout.split()[1:3] == ["-m", warm.PROGRAM]
         server.stop()
     finally:
         server.kill()
