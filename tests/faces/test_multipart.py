@@ -1,4 +1,5 @@
 import io
+import tracemalloc
 
 import falcon
 import pytest
@@ -138,3 +139,18 @@ def test_part_has_a_maximum_size_and_is_refused_before_it_has_arrived() -> None:
 def test_names_that_are_not_utf_8_are_refused() -> None:
     for name in (b'"\xff"', b"\xff", b'"a"; filename="\xff"'):
         assert parsed(form(b"Content-Disposition: form-data; name=%b\r\n\r\n1" % name)) is None
+
+
+def test_form_of_many_parts_is_refused_without_a_copy_of_each() -> None:
+    body = b"--b-1" + b"\r\n--b-1" * 100_000 + b"--\r\n"
+    parser = MultipartParser(TYPE, parts_max=PARTS_MAX, part_max=1 << 20)
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refused):
+            parser.feed(body)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert most < 4 * len(body), "an object for each part takes 6 times as much"
