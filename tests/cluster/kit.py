@@ -72,15 +72,12 @@ class Cluster(Server):
 
 @contextlib.contextmanager
 def running(
-    folder: Path, names: list[str], songs: list[NewMap], workers: int = 2, *, cold: bool = False, **settings: str
+    folder: Path, names: list[str], songs: list[NewMap], workers: int = 2, **settings: str
 ) -> Iterator[Cluster]:
-    """Run a cluster with these players and maps. `settings` are environment variables without the prefix.
-
-    `cold` starts all of its processes as a shell does.
-    """
+    """Run a cluster with these players and maps. `settings` are environment variables without the prefix."""
     with (
         contextlib.closing(RedisServer()) as redis,
-        running_on(redis, folder, names, songs, workers, replica=None, cold=cold, **settings) as it,
+        running_on(redis, folder, names, songs, workers, replica=None, **settings) as it,
     ):
         yield it
 
@@ -94,7 +91,6 @@ def running_on(
     workers: int = 2,
     *,
     replica: engines.PostgresReplica | None = None,
-    cold: bool = False,
     **settings: str,
 ) -> Iterator[Cluster]:
     """Run a cluster like `running`, with this Redis and replica of PostgreSQL, which the caller closes."""
@@ -110,7 +106,7 @@ def running_on(
         for song in songs:
             (maps / f"{song.id}.osu").write_bytes(song.data)
         cluster.cli("beatmaps", "import", str(maps))
-        cluster.start(cold=cold)
+        cluster.start()
         try:
             yield cluster
         finally:

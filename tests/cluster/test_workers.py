@@ -1,5 +1,6 @@
 """Two workers with PostgreSQL, Redis and a bucket act as one server, also when one of them is killed."""
 
+import functools
 import http.client
 import random
 import signal
@@ -38,10 +39,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in access.items():
             patch.setenv(name, value)
-        # Cold: the other tests of clusters start forked workers (`warm_workers.py`).
+        # The other tests of clusters start forked workers (`warm_workers.py`).
+        patch.setattr(Cluster, "start", functools.partialmethod(Cluster.start, cold=True))
         # Limits off: the few players ask and play as fast as they can.
-        folder = tmp_path_factory.mktemp("cluster")
-        with running(folder, NAMES, SONGS, cold=True, FILES=bucket, RATE_LIMITS="off") as cluster:
+        with running(tmp_path_factory.mktemp("cluster"), NAMES, SONGS, FILES=bucket, RATE_LIMITS="off") as cluster:
             yield cluster
             cluster.stop()
             assert '"unhandled"' not in cluster.stderr
@@ -276,7 +277,7 @@ def test_stop_during_the_start_does_not_wait_for_the_workers(cluster: Cluster) -
     said, _ = starting.communicate(timeout=patiently(15))
 
     assert (starting.returncode, said) == (0, "")
-    cluster.start(cold=True)
+    cluster.start()
 
 
 def rank_of(cluster: Cluster, name: str) -> int:
