@@ -1,6 +1,7 @@
 """Opening the stores: data folders that a server uses, and databases that cannot be opened."""
 
 import asyncio
+import errno
 import os
 import socket
 import sqlite3
@@ -75,6 +76,24 @@ def test_missing_data_is_refused_with_its_setting(tmp_path: Path) -> None:
     ):
         stores.require_data(enough)
     assert list(tmp_path.iterdir()) == [somewhere]
+
+
+def test_data_folder_of_another_account_is_refused_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "data"
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(Unavailable) as raised:
+        stores.make_data_folder(folder)
+
+    assert str(raised.value) == (
+        f"data folder {folder} is not available: Permission denied; give it to the account of the server with "
+        f"`chown -R {os.geteuid()} {folder}`, or choose another with --data"
+    )
 
 
 def test_newer_postgresql_schema_is_refused_with_a_remedy(tmp_path: Path, run: Run) -> None:

@@ -39,7 +39,7 @@ from uvicorn.server import Server
 from kiai import logs
 from kiai.app import Services, open_services
 from kiai.clock import SystemClock
-from kiai.errors import KiaiError, Refused, Unavailable
+from kiai.errors import KiaiError, Refused
 from kiai.exec_server import (
     DEMO_FIRST,
     FIGURES_IN,
@@ -74,7 +74,7 @@ from kiai.server_settings import Settings
 from kiai.shared_memory import SharedMemory
 from kiai.stacks import log_on_signal
 from kiai.stopping import StopBudget, end_process
-from kiai.stores import check_database, lock_data_folder, make_data_folder
+from kiai.stores import check_database, lock_data_folder, make_data_folder, unusable_data_folder
 from kiai.tls.folder import TlsFolder
 from kiai.tls.plan import plan_of
 from kiai.version import VERSION
@@ -211,7 +211,7 @@ async def _serve(
                     await access_log.write_left_out()
                     access_log.close()
     except PermissionError as error:
-        raise Unavailable(f"data folder {settings.data}", f"{error.strerror}; choose another with --data") from error
+        raise unusable_data_folder(settings.data, error) from error
 
 
 async def _stop(server: HttpServer, services: Services, budget: StopBudget, *, announces: bool) -> None:

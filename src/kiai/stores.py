@@ -43,7 +43,15 @@ def make_data_folder(data: Path) -> None:
         if data.stat().st_uid == os.geteuid():
             data.chmod(OWNER_ONLY)
     except OSError as error:
-        raise Unavailable(f"data folder {data}", f"{error.strerror}; choose another with --data") from error
+        raise unusable_data_folder(data, error) from error
+
+
+def unusable_data_folder(data: Path, error: OSError) -> Unavailable:
+    """Return the error for a data folder that this account cannot use, with instructions for the operator."""
+    remedy = "choose another with --data"
+    if isinstance(error, PermissionError):  # typical: a folder of root that is mounted into a container
+        remedy = f"give it to the account of the server with `chown -R {os.geteuid()} {data}`, or {remedy}"
+    return Unavailable(f"data folder {data}", f"{error.strerror}; {remedy}")
 
 
 def require_data(settings: Settings) -> None:

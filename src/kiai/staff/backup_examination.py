@@ -1,7 +1,10 @@
 """Proves a backup without restoring it: checksums, database, and the files that its rows name. Writes nothing."""
 
+import contextlib
+import tempfile
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -9,6 +12,7 @@ import msgspec
 from kiai.beatmaps import osu_key
 from kiai.errors import KiaiError
 from kiai.scores.model import replay_key
+from kiai.staff.backup_index import ListIndex
 from kiai.staff.backup_model import Manifest
 from kiai.staff.backup_reading import BackupReader
 from kiai.storage.dumping import SQLITE_FILE
@@ -53,8 +57,16 @@ def _database_problems(reader: BackupReader, manifest: Manifest, schema: str) ->
         yield from (f"{SQLITE_FILE}: {fault}" for fault in copy_faults(path))
         if manifest.schema != schema:  # the tables of an older version may have other columns
             return
-        keys = {listed.key for listed in reader.listed()}
-        for what, name in rows_with_files(path):
-            key = replay_key(name) if isinstance(name, bytes) else name if "/" in name else osu_key(name)
-            if key not in keys:
-                yield f"{what} is not in the backup: {key}"
+        with _indexed(reader) as index:
+            for what, name in rows_with_files(path):
+                key = replay_key(name) if isinstance(name, bytes) else name if "/" in name else osu_key(name)
+                if index.find(key) is None:
+                    yield f"{what} is not in the backup: {key}"
+
+
+@contextlib.contextmanager
+def _indexed(reader: BackupReader) -> Iterator[ListIndex]:
+    """Return an index of the list in a temporary file: a set of a million keys would take 150 MB of memory."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(ListIndex(Path(folder, "index.db"))) as index:
+        index.add(reader.listed(), reader.name)
+        yield index

@@ -15,6 +15,7 @@ from kiai.faces.request_body import read_body
 B = TypeVar("B", bound=msgspec.Struct)
 
 BODY_MAX: Final = 64 * 1024
+DEPTH_MAX: Final = 64  # of lists and objects in each other
 
 
 def json_body(
@@ -49,6 +50,9 @@ def json_object(data: bytes) -> dict[str, Any]:
         raise BadRequest("The body is not valid JSON.") from error
     if not isinstance(found, dict):
         raise BadRequest("The body must be a JSON object.")
+    # How deeply the decoder goes depends on the version of Python. The code that reads the value has less stack.
+    if _is_deeper(found, DEPTH_MAX):
+        raise BadRequest("The body is nested too deeply.")
     # `json` accepts "\ud800", which neither database can store, and NUL, which PostgreSQL cannot store.
     try:
         json.dumps(found, ensure_ascii=False).encode()
@@ -62,8 +66,21 @@ def json_object(data: bytes) -> dict[str, Any]:
     return found
 
 
+def _is_deeper(value: object, depth_max: int) -> bool:
+    """Return whether lists and objects are nested more than `depth_max` times. It does not recurse itself."""
+    level = [value]
+    for _ in range(depth_max):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return any(isinstance(inner, dict | list) for inner in level)
+
+
 def _has_nul(value: object) -> bool:
-    """Return whether a text in the value contains NUL. The decoder limits the depth."""
+    """Return whether a text in the value contains NUL. The caller has limited the depth."""
     if isinstance(value, str):
         return "\0" in value
     if isinstance(value, dict):
