@@ -12,7 +12,9 @@ from kiai.backup_stores import back_up, backup_folder, check_outside, rehearsal_
 from kiai.chat.model import CHANNELS_CHANGED
 from kiai.clans import ClanActs, ClanRules
 from kiai.clans.history import ClanHistory
+from kiai.clans.icons import ClanIcons
 from kiai.clans.notices import ClanNotices
+from kiai.clans.picture_sweep import PictureSweep
 from kiai.clans.upkeep import ClanUpkeep
 from kiai.decoding.evidence_decoder import EvidenceDecoder, evidence_workers
 from kiai.scores.evidence import Examiner
@@ -145,7 +147,14 @@ class CommunityServices:
         self.clans = ClanActs(database, limiter, clock, rules)
         self.clan_history = ClanHistory(database, services.accounts)
         self.clan_upkeep = ClanUpkeep(database, self.clans, clock)
-        self.clan_staff = ClanStaff(services.accounts, services.authority, self.clans, services.clans, clock)
+        files = services.files
+        self.clan_icons = ClanIcons(
+            database, services.clans, self.clans, files, services.decoder, services.outbox, clock, services.ids
+        )
+        self.picture_sweep = PictureSweep(database, services.accounts, files, clock)
+        self.clan_staff = ClanStaff(
+            services.accounts, services.authority, self.clans, self.clan_icons, services.clans, clock
+        )
         self.clan_search = ClanSearch(database, services.authority)
         self.clan_notices = ClanNotices(
             services.accounts,

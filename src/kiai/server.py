@@ -270,7 +270,7 @@ class HttpServer:
             PeriodicJob("webhook-bounds", 5.0, services.community.webhooks.bound, shared=True),
             PeriodicJob("webhook-figures", 5.0, services.community.webhooks.count),
             PeriodicJob("old-uploads", HOUR_S, services.community.map_imports.sweep, shared=True),
-            PeriodicJob("old-avatars", HOUR_S, services.avatars.sweep, shared=True),
+            PeriodicJob("old-avatars", HOUR_S, services.community.picture_sweep.run, shared=True),
         ]
         worker = services.community.job_worker
         jobs += [

@@ -13,6 +13,7 @@ from kiai.accounts import Viewer
 from kiai.accounts.avatars import Avatars, NotAPicture
 from kiai.accounts.covers import ProfileCovers
 from kiai.accounts.profile_pictures import ProfilePictures
+from kiai.clans.picture_sweep import PictureSweep
 from kiai.decoding import pictures
 from kiai.errors import Invalid, Refused
 from kiai.ids import SequenceIds
@@ -78,7 +79,7 @@ def test_replaced_and_removed_covers_are_swept_a_day_later_and_the_present_one_s
     world.run(avatars.remove(bob))
     world.clock.advance(86_400 + 60)
 
-    swept = world.run(avatars.sweep())  # one sweep covers both kinds
+    swept = world.run(PictureSweep(world.database, world.accounts, world.files, world.clock).run())
 
     async def stored() -> list[str]:
         return sorted([file.key async for file in world.files.keys("")])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 from tests.builders import NORMAL, NOW_MS, World, a_player
+from tests.clans.kit import icons_of
 
 from kiai.clans import ClanActs, ClanRules, Clans
 from kiai.clans.history import ClanHistory
@@ -49,7 +50,9 @@ class ClanWorld:
         self.history = ClanHistory(world.database, world.accounts)
         self.upkeep = ClanUpkeep(world.database, self.acts, world.clock)
         authority = Authority(world.database, world.accounts, world.clock)
-        self.staff = ClanStaff(world.accounts, authority, self.acts, self.clans, world.clock)
+        self.staff = ClanStaff(
+            world.accounts, authority, self.acts, icons_of(world, self.acts), self.clans, world.clock
+        )
         ids = [world.add_player(a_player(name, priv=ADMIN if name == "admin" else NORMAL)) for name in NAMES]
         self.alice, self.bob, self.carol, self.dave, self.erin, self.admin = ids
         self.id = self.run(self.acts.found(self.alice, "owl", "Night Owls"))

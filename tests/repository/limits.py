@@ -431,7 +431,7 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     ),
     "URL of a webhook": (webhook_addresses.URL_MAX,),
     # Sizes
-    "avatar": (
+    "avatar, icon of a clan": (
         account.AVATAR_MAX / MIB,
         pictures.UPLOAD_SIDE_MAX,
         pictures.UPLOAD_SIDE_MAX,
@@ -489,7 +489,7 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     "transactions waiting on SQLite": (sqlite.WAITING_MAX, sqlite.WAIT_S),
     "one PostgreSQL statement of a request": (postgres.STATEMENT_MS / 1000,),
     "SQLite's write-ahead log (`kiai.db-wal`)": (sqlite.WAL_BYTES / MIB, server.CHECKPOINT_EVERY_S),
-    "lifetime of a replaced avatar": (retiring.BACK_UP_MAX_S / 3_600,),
+    "lifetime of a replaced avatar, cover or icon": (retiring.BACK_UP_MAX_S / 3_600,),
     "duration of a backup": (retiring.BACK_UP_MAX_S / 3_600,),
     "encoded answers of the API in memory, per worker, and the largest of them": (
         copies.BYTES_MAX // 1024**2,

@@ -33,7 +33,7 @@ HISTORY: Final = "the history of the clan has it; acts of staff have a row, whic
 UNRECORDED: Final = {
     **{f"/clans/{path}": HISTORY for path in ("new", "{clan}/join", "{clan}/withdraw", "{clan}/leave")},
     **{f"/clans/{{clan}}/{act}": HISTORY for act in ("manage", "requests", "invite", "code", "role", "kick")},
-    **{f"/clans/{{clan}}/{act}": HISTORY for act in ("transfer", "disband")},
+    **{f"/clans/{{clan}}/{act}": HISTORY for act in ("transfer", "disband", "icon", "icon/remove")},
     "/login": LOGIN,
     "/login/passkey": LOGIN,
     "/login/second-factor": LOGIN,

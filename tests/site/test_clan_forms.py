@@ -1,5 +1,6 @@
 """The forms about clans: founding, joining, leaving, and the page on which a clan is managed."""
 
+import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,10 +8,11 @@ from threading import Barrier, Thread
 from typing import Any, Final
 
 import pytest
+from PIL import Image
 from sqlalchemy import func, select, update
 from tests import stores
 from tests.patience import join, patiently
-from tests.site.kit import Browser, FormOnPage, PageReply, a_browser
+from tests.site.kit import Browser, File, FormOnPage, PageReply, a_browser
 from tests.wire.kit import BEHIND_PROXY, Server, cli
 from tests.wire.rows import NORMAL, RESTRICTED, Rows
 
@@ -22,6 +24,7 @@ from kiai.storage.tables import (
     clan_invitations,
     clan_requests,
     clan_reservations,
+    clan_totals,
     clans,
     users,
 )
@@ -649,6 +652,105 @@ def test_staff_removes_transfers_and_disbands(server: Server) -> None:
         ("clan_edit", ADMIN, "web", "a"),
         ("clan_edit", ADMIN, "web", "b"),
         ("clan_disband", ADMIN, "web", "c"),
+    ]
+
+
+def a_picture(colour: tuple[int, int, int] = (200, 30, 30)) -> File:
+    out = io.BytesIO()
+    Image.new("RGB", (300, 200), colour).save(out, "PNG")
+    return File(out.getvalue())
+
+
+def icon_of(server: Server) -> str | None:
+    [(key,)] = run(server, select(clans.c.icon).where(clans.c.id == OWLS))
+    return str(key) if key else None
+
+
+def test_owner_uploads_and_removes_an_icon_that_pages_show(server: Server) -> None:
+    browser = as_(server, OLGA)
+    page = browser.get(f"/clans/{OWLS}/manage")
+    assert not page.css('main img[src^="/pictures/clans/"]')
+    assert browser.get(f"/pictures/clans/{OWLS}").status == 404
+
+    page = page.form("Icon").set("Icon", a_picture()).press("Upload icon")
+
+    assert page.message == "The icon of the clan is changed."
+    [shown] = page.css('main img[src^="/pictures/clans/"]')
+    picture = browser.get(str(shown.attributes["src"]))
+    with Image.open(io.BytesIO(picture.body)) as image:
+        assert (image.format, image.size) == ("PNG", (200, 200))
+    assert picture.headers["content-type"] == "image/png"
+    assert "sandbox" in picture.headers["content-security-policy"]
+    run(server, clan_totals.insert().values(mode=0, clan_id=OWLS, members=1, pp=5))
+    for path in (f"/clans/{OWLS}", "/clans", "/leaderboard/clans"):
+        assert browser.get(path).css(f'main img[src="{shown.attributes["src"]}"]'), path
+    run(server, clan_totals.delete())
+    assert history(server) == ["icon"]
+
+    page = page.form("Icon").press("Remove icon")
+
+    assert page.message == "The icon of the clan is removed."
+    assert icon_of(server) is None
+    assert not page.css('main img[src^="/pictures/clans/"]')
+    assert history(server) == ["icon", "icon"]
+    assert audited(server, last_row(server)) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "message"),
+    [
+        (b"", 422, "Choose a file."),
+        (b"<svg/>", 422, "The file must be a PNG, JPEG, GIF or WebP picture."),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), 422, "Must be"),
+        (bytes(4 * 1024**2 + 1), 413, "The file must have at most 4 MiB."),
+    ],
+)
+def test_wrong_icon_is_explained_and_changes_nothing(server: Server, content: bytes, status: int, message: str) -> None:
+    page = desk(server, OLGA).form("Icon").set("Icon", File(content)).press("Upload icon")
+
+    assert page.status == status
+    assert message in (page.form("Icon").error("Icon") or "")
+    assert icon_of(server) is None
+
+
+def test_only_the_owner_and_staff_reach_the_forms_of_the_icon(server: Server) -> None:
+    form = desk(server, OLGA).form("Icon").set("Icon", a_picture())
+    assert "Upload icon" not in buttons(desk(server, OTTO))
+    change_player(server, OLGA, clan_priv=2)
+
+    page = form.press("Upload icon")
+
+    assert (page.status, page.alert) == (422, "Only the owner can do that.")
+    assert icon_of(server) is None
+
+
+def test_settings_of_a_former_owner_are_refused_with_a_message(server: Server) -> None:
+    form = desk(server, OLGA).form("Clan settings").fill(Description="We")
+    change_player(server, OLGA, clan_priv=2)
+
+    page = form.press("Save clan")
+
+    assert (page.status, page.alert) == (422, "Only the owner can do that.")
+
+
+def test_staff_sets_and_removes_an_icon_with_a_reason(server: Server) -> None:
+    before, page = last_row(server), desk(server, ADMIN)
+    form = page.form("Icon").set("Icon", a_picture())
+
+    refused = form.press("Upload icon")
+    assert (refused.status, bool(refused.form("Icon").error("Reason"))) == (422, True)
+    page = form.set("Reason", "asked for it").press("Upload icon")
+    assert page.message == "The icon of the clan is changed."
+    question = page.form("Icon").press("Remove icon")
+    assert question.h1 == "Remove the icon of the clan [OWL] Night Owls?"
+    assert icon_of(server) is not None
+    done = confirmed(question, "hateful")
+
+    assert done.message == "The icon of the clan is removed."
+    assert icon_of(server) is None
+    assert audited(server, before) == [
+        ("clan_edit", ADMIN, "web", "asked for it"),
+        ("clan_edit", ADMIN, "web", "hateful"),
     ]
 
 

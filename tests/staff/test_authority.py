@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 import pytest
 from sqlalchemy import func, select
 from tests.builders import DEVELOPER, NORMAL, World, a_map, a_player
+from tests.clans.kit import icons_of
 from tests.pausing import Pause, PausingDatabase
 
 from kiai.accounts import queries, sanctions
@@ -78,7 +79,7 @@ class Office:
         self.flag_queue = FlagQueue(authority, self.flags, cast(Examiner, None), clock)
         self.requests = MapRequests(database, authority, world.beatmaps, clock, NominationRules())
         self.acts = ClanActs(database, None, clock, ClanRules())
-        self.clan_staff = ClanStaff(accounts, authority, self.acts, Clans(database), clock)
+        self.clan_staff = ClanStaff(accounts, authority, self.acts, icons_of(world, self.acts), Clans(database), clock)
         self.clan = self.run(self.acts.found(self.alice, "owl", "Night Owls"))
         self.run(self.acts.edit(self.alice, self.clan, form=JoinForm.OPEN))
         self.run(self.acts.join(self.bob, self.clan))

@@ -13,6 +13,7 @@ from tests.builders import Run, World, a_player
 from tests.decoders import DECODER
 
 from kiai.accounts.avatars import Avatars
+from kiai.clans.picture_sweep import PictureSweep
 from kiai.errors import Refused
 from kiai.files.folder_place import FolderPlace
 from kiai.files.retiring import BACK_UP_MAX_S
@@ -39,6 +40,7 @@ class AvatarServer:
         # The file system sets the times of files, so the clock starts at the real time.
         world.clock.set_now_ms(time.time_ns() // 1_000_000)
         self.avatars = Avatars(world.accounts, world.files, DECODER, world.clock, SequenceIds())
+        self.pictures = PictureSweep(world.database, world.accounts, world.files, world.clock)
         self.alice = world.add_player(a_player())
         world.run(self.avatars.change(self.alice, png_of(1)))
 
@@ -52,6 +54,9 @@ class AvatarServer:
             return {file.key async for file in self.world.files.keys(prefix)}
 
         return self.world.run(keys())
+
+    def sweep(self) -> int:
+        return self.world.run(self.pictures.run())
 
     def advance(self, seconds: float) -> None:
         self.world.clock.advance(seconds)
@@ -77,7 +82,7 @@ def test_avatar_replaced_during_back_up_is_in_the_back_up(server: AvatarServer, 
         (folder / "kiai.db").write_bytes(b"the database")
         copied.append(await server.world.accounts.picture_of(server.alice, "avatar"))
         await server.avatars.change(server.alice, png_of(2))
-        await server.avatars.sweep()
+        await server.pictures.run()
 
     back_up(server, tmp_path, dump)
 
@@ -93,11 +98,11 @@ def test_replaced_avatar_is_deleted_after_the_longest_back_up(server: AvatarServ
     second = server.current_key()
 
     server.advance(BACK_UP_MAX_S - 60)
-    assert server.world.run(server.avatars.sweep()) == 0
+    assert server.sweep() == 0
     assert server.stored_keys("avatars/") == {first, second}
 
     server.advance(120)
-    assert server.world.run(server.avatars.sweep()) == 1
+    assert server.sweep() == 1
     assert server.stored_keys("avatars/") == {second}
     assert server.stored_keys("retired/") == set()
 
@@ -107,7 +112,7 @@ def test_former_avatar_that_is_set_again_stays(server: AvatarServer) -> None:
     server.world.run(server.avatars.change(server.alice, png_of(1)))
 
     server.advance(2 * DAY_S)
-    assert server.world.run(server.avatars.sweep()) == 2
+    assert server.sweep() == 2
 
     assert server.stored_keys("avatars/") == {server.current_key()}
     assert server.world.run(server.avatars.find(server.alice)) is not None
@@ -127,7 +132,7 @@ def test_retired_file_that_is_still_in_use_stays(server: AvatarServer) -> None:
     server.world.run(server.world.files.put(f"retired/{key}", b""))
 
     server.advance(2 * DAY_S)
-    assert server.world.run(server.avatars.sweep()) == 0
+    assert server.sweep() == 0
 
     assert server.stored_keys("avatars/") == {key}
     assert server.stored_keys("retired/") == set()
@@ -139,7 +144,7 @@ def test_concurrent_changes_leave_one_avatar(server: AvatarServer) -> None:
 
     server.world.run(change_all())
     server.advance(2 * DAY_S)
-    server.world.run(server.avatars.sweep())
+    server.sweep()
 
     assert server.stored_keys("avatars/") == {server.current_key()}
 

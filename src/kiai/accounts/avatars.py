@@ -1,6 +1,7 @@
 """Avatars: square pictures in PNG, at most 256 pixels a side."""
 
-from kiai.accounts.profile_pictures import NotAPicture, ProfilePictures
+from kiai.accounts.picture_files import NotAPicture, PictureFiles
+from kiai.accounts.profile_pictures import ProfilePictures
 from kiai.accounts.service import Accounts
 from kiai.clock import Clock
 from kiai.decoding.decoder import Decoder
@@ -17,4 +18,4 @@ class Avatars(ProfilePictures):
         async def encode(picture: bytes, kind: str, caller: str) -> bytes:
             return await decoder.avatar(picture, kind, caller=caller)
 
-        super().__init__("avatar", "png", encode, accounts, files, clock, ids)
+        super().__init__("avatar", PictureFiles("avatars", "png", encode, files, clock, ids), accounts)

@@ -1,5 +1,6 @@
 """Covers: the wide pictures at the top of profiles, in WebP of 1920 x 640 pixels."""
 
+from kiai.accounts.picture_files import PictureFiles
 from kiai.accounts.profile_pictures import ProfilePictures
 from kiai.accounts.service import Accounts
 from kiai.clock import Clock
@@ -15,4 +16,4 @@ class ProfileCovers(ProfilePictures):
         async def encode(picture: bytes, kind: str, caller: str) -> bytes:
             return await decoder.cover(picture, kind, caller=caller)
 
-        super().__init__("cover", "webp", encode, accounts, files, clock, ids)
+        super().__init__("cover", PictureFiles("covers", "webp", encode, files, clock, ids), accounts)

@@ -191,8 +191,9 @@ class ClanActs:
         await self._reserve(tx, clan.id, TAG, clan.tag, now)
         await tx.run(BOARDS_LOOK_CHANGED)
         await self._record(
-            tx, clan, "disband", now, actor_id=actor_id, by_staff=by_staff, members=tuple(members), before=clan.tag
-        )
+            tx, clan, "disband", now, actor_id=actor_id, by_staff=by_staff, members=tuple(members), before=clan.tag,
+            icon=clan.icon or "",
+        )  # fmt: skip
 
     async def edit(
         self,
@@ -251,6 +252,29 @@ class ClanActs:
 
         async with self._counted(by, as_staff):
             return await self._unless_taken(lambda tx: self._locked(tx, clan_id, body))
+
+    async def set_icon(
+        self, by: int, clan_id: int, key: str | None, *, as_staff: AsStaff | None = None
+    ) -> ChangingClan:
+        """Set the key of the icon's file, None for no icon. Return the clan as it was. `ClanIcons` stores the file.
+
+        Raises LacksRole for all but the owner, and WrongState if nothing would change.
+        """
+
+        now = self._clock.now_ms()
+
+        async def body(tx: Transaction, clan: ChangingClan) -> ChangingClan:
+            await self._check_role(tx, clan, by, Role.OWNER, as_staff)
+            if key == clan.icon:
+                raise WrongState("the clan has no icon" if key is None else "the clan already has this icon")
+            await tx.run(sql.SET_ICON, of_clan=clan.id, new_icon=key)
+            await self._record(tx, clan, "icon", now, actor_id=by, by_staff=as_staff is not None)
+            if as_staff is not None:
+                await as_staff(tx, clan, {"before": {"icon": clan.icon}, "after": {"icon": key}})
+            return clan
+
+        async with self._counted(by, as_staff):
+            return await self._on(clan_id, body)
 
     # --- joining
 
@@ -682,6 +706,7 @@ class ClanActs:
         new_name: str | None = None,
         new_tag: str | None = None,
         members: tuple[int, ...] = (),
+        icon: str = "",
     ) -> None:
         """Write a row of the history, forget the oldest, and enqueue the notice."""
         row_id = await tx.one(
@@ -698,9 +723,7 @@ class ClanActs:
         if oldest is not None:
             await tx.run(sql.FORGET, of_clan=clan.id, to_id=oldest)
         name, tag = new_name or clan.name, new_tag or clan.tag
-        notice = Notice(
-            f"h{row_id}", kind, now, clan.id, name, tag, player_id, actor_id, by_staff=by_staff, members=members
-        )
+        notice = Notice(f"h{row_id}", kind, now, clan.id, name, tag, player_id, actor_id, by_staff, members, icon)
         await enqueue(tx, OUTBOX_KIND, _encode(notice).decode(), now)
 
     async def _notify(

@@ -93,7 +93,7 @@ _MEMBERS: Final = Query(
 _TOTALS: Final = ("members", "pp", "rscore", "tscore", "plays", "acc")
 _totals = [func.coalesce(clan_totals.c[name], 0) for name in _TOTALS]
 _LINES: Final = Query(
-    select(clans.c.id, clans.c.name, clans.c.tag, *_totals, clans.c.joining)
+    select(clans.c.id, clans.c.name, clans.c.tag, *_totals, clans.c.icon, clans.c.joining)
     .select_from(
         clans.outerjoin(
             clan_totals,

@@ -58,12 +58,29 @@ class JoinForm(IntEnum):
 FORMS: Final = {form.name.lower(): form for form in JoinForm}
 
 HistoryKind = Literal[
-    "found", "join", "leave", "kick", "promote", "demote", "transfer", "inherit", "rename", "tag", "form", "disband"
+    "found",
+    "join",
+    "leave",
+    "kick",
+    "promote",
+    "demote",
+    "transfer",
+    "inherit",
+    "rename",
+    "tag",
+    "form",
+    "icon",
+    "disband",
 ]
 """The kinds of acts in a clan's history."""
 
 NoticeKind = Literal["invite", "deny", "request"]
 """Acts that only the players concerned learn of."""
+
+
+def icon_path(clan_id: int, key: str | None) -> str:
+    """Return the path of an icon on the website, which changes with the icon; empty without one."""
+    return f"/pictures/clans/{clan_id}?{key[-16:-4]}" if key else ""
 
 
 class ClanPlayer(msgspec.Struct, frozen=True):
@@ -89,6 +106,7 @@ class ChangingClan(msgspec.Struct, frozen=True):
     joining: int
     code: str | None
     description: str
+    icon: str | None
     renamed_at_ms: int | None
     owner_away_since_ms: int | None
 
@@ -110,6 +128,8 @@ class Notice(msgspec.Struct, frozen=True):
     by_staff: bool = False
     members: tuple[int, ...] = ()
     """The members of a clan that was disbanded."""
+    icon: str = ""
+    """The key of its icon, which no row refers to any longer."""
 
 
 notice_of: Final = msgspec.json.Decoder(Notice).decode

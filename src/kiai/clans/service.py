@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import BigInteger, Double, bindparam, cast, func, insert, literal_column, select
 
 from kiai.accounts.visibility import visible
-from kiai.clans.model import CLANS_CHANGED, PRIVATE, notice_of
+from kiai.clans.model import CLANS_CHANGED, PRIVATE, icon_path, notice_of
 from kiai.clans.statements import CLAN_TO_CHANGE, REMOVE_TOTALS
 from kiai.errors import NotFound
 from kiai.osu.modes import MODES
@@ -37,6 +37,13 @@ class Clan(msgspec.Struct, frozen=True):
     created_at_ms: int
     joining: int
     description: str
+    icon: str | None = None
+    """The key of the picture in the file store."""
+
+    @property
+    def icon_path(self) -> str:
+        """The path of the icon on the website; empty without one."""
+        return icon_path(self.id, self.icon)
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -60,6 +67,13 @@ class ClanLine(msgspec.Struct, frozen=True):
     tscore: int
     plays: int
     acc: float
+    icon: str | None = None
+    """The key of the picture in the file store."""
+
+    @property
+    def icon_path(self) -> str:
+        """The path of the icon on the website; empty without one."""
+        return icon_path(self.id, self.icon)
 
 
 _clan = select(*columns_for(Clan, clans))
@@ -215,6 +229,7 @@ _BOARD = Query(
         clans.c.name,
         clans.c.tag,
         *[clan_totals.c[name] for name in ("members", "pp", "rscore", "tscore", "plays", "acc")],
+        clans.c.icon,
     )
     .select_from(clan_totals.join(clans, clans.c.id == clan_totals.c.clan_id))
     .where(clan_totals.c.mode == bindparam("mode"))
@@ -326,8 +341,8 @@ class Clans:
         """Return the totals of a clan in a mode (docs/spec/game-rules.md#clans)."""
         row = await self._database.one(self._sums.standing, clan_id=clan.id, mode=mode)
         if row is None:
-            return ClanLine(clan.id, clan.name, clan.tag, 0, 0, 0, 0, 0, 0.0)
-        return ClanLine(clan.id, clan.name, clan.tag, *[row[name] for name in _TOTALS[2:]])
+            return ClanLine(clan.id, clan.name, clan.tag, 0, 0, 0, 0, 0, 0.0, clan.icon)
+        return ClanLine(clan.id, clan.name, clan.tag, *[*(row[name] for name in _TOTALS[2:]), clan.icon])
 
 
 def _by_clan(rows: Sequence[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:

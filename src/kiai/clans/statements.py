@@ -55,6 +55,7 @@ SET_NAME = Command(
 SET_TAG = Command(update(clans).where(_of_clan).values(tag=bindparam("new_tag")))
 SET_FORM = Command(update(clans).where(_of_clan).values(joining=bindparam("new_form")))
 SET_DESCRIPTION = Command(update(clans).where(_of_clan).values(description=bindparam("new_text")))
+SET_ICON = Command(update(clans).where(_of_clan).values(icon=bindparam("new_icon")))
 SET_CODE = Command(update(clans).where(_of_clan).values(code=bindparam("new_code")))
 SET_OWNER = Command(
     update(clans).where(_of_clan).values(owner_id=bindparam("new_owner"), owner_away_since_ms=bindparam("no_time"))

@@ -453,7 +453,13 @@ def build_site(services: "Services", streams: StreamSender) -> Site:
                 services.community.reports, services.accounts, services.site.score_reader, services.site.set_comments
             ),
             *_set_groups(services),
-            PicturePages(services.avatars, services.site.covers, services.beatmaps, services.map_pictures),
+            PicturePages(
+                services.avatars,
+                services.site.covers,
+                services.community.clan_icons,
+                services.beatmaps,
+                services.map_pictures,
+            ),
             *_build_own_account_pages(services),
             *build_admin_pages(services),
             Redirects(settings.forum_url),
@@ -500,8 +506,10 @@ def _server_groups(services: "Services") -> list[PageGroup]:
             clan_pages,
             site.clans,
             community.clans,
+            community.clan_icons,
             community.clan_staff,
             services.accounts,
+            RateLimit("avatars", settings.avatar_uploads_per_hour, 3600.0),
             staff_second_factor=settings.demands_second_factor_of_staff,
         ),
         MedalPages(services.showcase.history, services.accounts),
@@ -552,7 +560,7 @@ def _clan_operations(services: "Services") -> tuple[ClansV2, ClanActsV2]:
     """Build the endpoints about clans."""
     community = services.community
     return (
-        ClansV2(services.clans, services.site.clans, services.ranks),
+        ClansV2(services.clans, services.site.clans, services.ranks, services.settings.site_url),
         ClanActsV2(services.accounts, services.clans, community.clans, community.clan_history, community.clan_staff),
     )
 

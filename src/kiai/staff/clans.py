@@ -8,6 +8,7 @@ import msgspec
 from kiai.accounts import Accounts, Viewer
 from kiai.clans import ClanActs, Clans
 from kiai.clans.acts import AsStaff
+from kiai.clans.icons import ClanIcons
 from kiai.clans.model import ChangingClan, JoinForm, Role
 from kiai.clock import Clock
 from kiai.errors import NotAllowed
@@ -30,10 +31,19 @@ class ClanStaff:
     NotFound("clan"). The target is the owner of the clan, or the member who is removed.
     """
 
-    def __init__(self, accounts: Accounts, authority: Authority, acts: ClanActs, clans: Clans, clock: Clock) -> None:
+    def __init__(
+        self,
+        accounts: Accounts,
+        authority: Authority,
+        acts: ClanActs,
+        icons: ClanIcons,
+        clans: Clans,
+        clock: Clock,
+    ) -> None:
         self._accounts = accounts
         self._authority = authority
         self._acts = acts
+        self._icons = icons
         self._clans = clans
         self._clock = clock
 
@@ -73,6 +83,22 @@ class ClanStaff:
             lambda: self._acts.edit(
                 actor.user_id, clan_id, tag=tag, name=name, form=form, description=description, as_staff=as_staff
             ),
+        )
+
+    async def change_icon(self, actor: Actor, clan_id: int, picture: bytes, reason: str = "") -> None:
+        """Set the icon. Raises as `ClanIcons.change`."""
+        required = await self._require_over_owner(actor, clan_id, EDIT, reason)
+        as_staff = self._record(required, over_owner=True)
+        await self._authority.recording_denial(
+            required, lambda: self._icons.change(actor.user_id, clan_id, picture, as_staff=as_staff)
+        )
+
+    async def remove_icon(self, actor: Actor, clan_id: int, reason: str = "") -> None:
+        """Remove the icon. Raises as `ClanIcons.remove`."""
+        required = await self._require_over_owner(actor, clan_id, EDIT, reason)
+        as_staff = self._record(required, over_owner=True)
+        await self._authority.recording_denial(
+            required, lambda: self._icons.remove(actor.user_id, clan_id, as_staff=as_staff)
         )
 
     async def kick(self, actor: Actor, clan_id: int, user_id: int, reason: str = "") -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from sqlalchemy import ScalarSelect, bindparam, func, literal_column, select, update
+from sqlalchemy import ScalarSelect, bindparam, func, literal_column, or_, select, update
 
 from kiai.accounts.visibility import visible
 from kiai.beatmaps import Beatmaps, catalogue, osu_key
@@ -110,10 +110,19 @@ _REPLAYS = Query(
     lane=Lane.JOB,
     scans=_EVERY_ROW,
 )
-_AVATARS = Query(
-    select(users.c.id, users.c.avatar)
-    .where(users.c.id > bindparam("after"), users.c.avatar.is_not(None))
+_PROFILE_PICTURES = Query(
+    select(users.c.id, users.c.avatar, users.c.cover)
+    .where(users.c.id > bindparam("after"), or_(users.c.avatar.is_not(None), users.c.cover.is_not(None)))
     .order_by(users.c.id)
+    .limit(1_000),
+    lambda *row: row,
+    lane=Lane.JOB,
+    scans=_EVERY_ROW,
+)
+_CLAN_ICONS = Query(
+    select(clans.c.id, clans.c.icon)
+    .where(clans.c.id > bindparam("after"), clans.c.icon.is_not(None))
+    .order_by(clans.c.id)
     .limit(1_000),
     lambda *row: row,
     lane=Lane.JOB,
@@ -445,19 +454,24 @@ class Doctor:
         return problems + await self._pictures_and_archives()
 
     async def _pictures_and_archives(self) -> list[Problem]:
-        """Return the missing files of avatars, screenshots and archives."""
+        """Return the missing files of avatars, covers, icons, screenshots and archives."""
         # The rows are read before the files, because a file is stored before its row. A screenshot is the exception;
         # rows whose upload may still be running are skipped.
         before = self._clock.now_ms() - UPLOAD_MS
         named: dict[str, str] = {}
         after = 0
-        while avatars := await self._database.all(_AVATARS, after=after):
-            after = avatars[-1][0]
-            named |= {key: f"the avatar of user {user_id}" for user_id, key in avatars}
+        while pictures := await self._database.all(_PROFILE_PICTURES, after=after):
+            after = pictures[-1][0]
+            named |= {key: f"the avatar of user {user_id}" for user_id, key, _ in pictures if key is not None}
+            named |= {key: f"the cover of user {user_id}" for user_id, _, key in pictures if key is not None}
+        after = 0
+        while icons := await self._database.all(_CLAN_ICONS, after=after):
+            after = icons[-1][0]
+            named |= {key: f"the icon of clan {clan_id}" for clan_id, key in icons}
         last = ""
-        while pictures := await self._database.all(_SCREENSHOTS, after=last, before=before):
-            last = pictures[-1][0]
-            named |= {screenshot_key(id_, kind): f"the screenshot {id_}.{kind}" for id_, kind in pictures}
+        while shots := await self._database.all(_SCREENSHOTS, after=last, before=before):
+            last = shots[-1][0]
+            named |= {screenshot_key(id_, kind): f"the screenshot {id_}.{kind}" for id_, kind in shots}
         after = 0
         while archived := await self._database.all(_ARCHIVES, after=after):
             after = archived[-1]
@@ -465,7 +479,7 @@ class Doctor:
                 archive_key(set_id): f"the archive of set {set_id}, the source of its covers," for set_id in archived
             }
         # One listing per folder instead of a request per file, which would take hours on S3.
-        for prefix in ("avatars/", "screenshots/", "osz/"):
+        for prefix in ("avatars/", "covers/", "clan-icons/", "screenshots/", "osz/"):
             async for stored in self._files.keys(prefix):
                 named.pop(stored.key, None)
         return [Problem("I3", f"{what} is missing", repairable=False) for what in named.values()]

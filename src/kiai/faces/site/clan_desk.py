@@ -5,10 +5,13 @@ from typing import Any, Final
 import msgspec
 
 from kiai.accounts import Accounts, User
+from kiai.accounts.picture_files import UPLOAD_MAX, NotAPicture
 from kiai.clans import Clan, ClanActs, ClanDirectory
 from kiai.clans.directory import MemberFigures
+from kiai.clans.icons import ClanIcons
 from kiai.clans.model import DESCRIPTION_MAX, FORMS, JoinForm, Role, only_officers, only_owner
 from kiai.errors import Invalid, KiaiError, NotFound
+from kiai.faces.rate_limit import RateLimit
 from kiai.faces.site import clan_forms
 from kiai.faces.site.clan_forms import Question
 from kiai.faces.site.clans import ClanPages
@@ -20,9 +23,12 @@ from kiai.osu.numbers import whole_number
 from kiai.osu.privileges import may
 from kiai.staff import Actor
 from kiai.staff.clans import PERMISSION, ClanStaff
+from kiai.staff.reasons import REASON_MAX, checked_reason
 
 SOURCE: Final = "web"
 FIELDS: Final = ("tag", "name", "join", "description")
+OWNERS_FORMS: Final = ("settings_form", "icon_form")
+FORM_OVERHEAD: Final = 16 * 1024  # of the other parts of the form with a file
 TEXT_MAX: Final = DESCRIPTION_MAX + 1
 """Characters of a field that a refused form shows again."""
 
@@ -63,14 +69,18 @@ class ClanDeskPages:
         clan_pages: ClanPages,
         directory: ClanDirectory,
         acts: ClanActs,
+        icons: ClanIcons,
         staff: ClanStaff,
         accounts: Accounts,
+        uploads: RateLimit,
         *,
         staff_second_factor: bool,
     ) -> None:
         self._clan_pages = clan_pages
         self._directory = directory
         self._acts = acts
+        self._icons = icons
+        self._uploads = uploads
         self._staff = staff
         self._accounts = accounts
         self._staff_second_factor = staff_second_factor
@@ -78,6 +88,9 @@ class ClanDeskPages:
     def pages(self) -> list[Page]:
         """Return the page and its forms."""
         player = Access.PLAYER
+        # The button that removes is in the form of the upload, so its request may contain a chosen file.
+        most = UPLOAD_MAX + FORM_OVERHEAD
+        upload: dict[str, Any] = {"rate_limit": self._uploads, "body_max": most, "part_max": most}
         return [
             Page("GET", "/clans/{clan}/manage", self._show, player),
             Page("POST", "/clans/{clan}/manage", self._edit, player),
@@ -88,6 +101,8 @@ class ClanDeskPages:
             Page("POST", "/clans/{clan}/kick", self._kick, player),
             Page("POST", "/clans/{clan}/transfer", self._transfer, player),
             Page("POST", "/clans/{clan}/disband", self._disband, player),
+            Page("POST", "/clans/{clan}/icon", self._set_icon, player, **upload),
+            Page("POST", "/clans/{clan}/icon/remove", self._remove_icon, player, **upload),
         ]
 
     # --- the page
@@ -136,12 +151,16 @@ class ClanDeskPages:
             "join": JoinForm(clan.joining).name.lower(),
             "form": None,
             "settings_form": None,
+            "icon_form": None,
+            "reason_max": REASON_MAX,
             "invite_form": None,
             **(forms or {}),
             "saved": common.message_of(
                 request,
                 {
                     "changed": text("The clan is changed."),
+                    "icon": text("The icon of the clan is changed."),
+                    "icon-removed": text("The icon of the clan is removed."),
                     "accepted": text("The player is now a member of the clan."),
                     "denied": text("The request is denied."),
                     "invited": text("The player is invited."),
@@ -167,6 +186,8 @@ class ClanDeskPages:
         office = await self._office(request, clan)
         if not office.is_officer and not office.staff:
             return await self._clan_pages.show(request, clan, FormState(message=state.message), 403)
+        if form in OWNERS_FORMS and not office.changes:  # the page does not have it any longer
+            form = "form"
         if form == "form" and state.errors:
             # An act without fields of its own: the message says what is wrong.
             state = FormState(message=next(iter(state.errors.values())))
@@ -332,6 +353,63 @@ class ClanDeskPages:
         except clan_forms.REFUSALS as error:
             return await self._refused(request, error, given, "settings_form")
         return _saved(clan, "changed")
+
+    async def _set_icon(self, request: SiteRequest) -> Response:
+        clan, text = await self._clan_pages.of_path(request), request.locale.text
+        office = await self._office(request, clan)
+        reason = (request.form.text("reason") or "").strip()[: REASON_MAX + 1]
+        values = {"reason": reason}
+        data = request.form.file("icon") or b""
+        try:
+            if not office.changes:
+                raise only_owner()
+            if len(data) > UPLOAD_MAX:
+                return await self._wrong_icon(request, clan, office, text("The file must have at most 4 MiB."), 413)
+            if not data:
+                return await self._wrong_icon(request, clan, office, text("Choose a file."))
+            if office.as_staff:
+                await self._staff.change_icon(_actor(request), clan.id, data, checked_reason(reason))
+            else:
+                await self._icons.change(request.visitor.player.id, clan.id, data)
+        except NotAPicture:
+            message = text("The file must be a PNG, JPEG, GIF or WebP picture.")
+            return await self._wrong_icon(request, clan, office, message)
+        except Invalid as error:
+            field = "reason" if error.field == "reason" else "icon"
+            form = common.invalid(request.locale, values, error, {error.field: field})
+            return await self._page(request, clan, office, {"icon_form": form}, 422)
+        except clan_forms.REFUSALS as error:
+            return await self._refused(request, error, values, "icon_form")
+        return _saved(clan, "icon")
+
+    async def _wrong_icon(
+        self, request: SiteRequest, clan: Clan, office: Office, message: str, status: int = 422
+    ) -> View:
+        form = common.wrong(request.locale, {}, "icon", message)
+        return await self._page(request, clan, office, {"icon_form": form}, status)
+
+    async def _remove_icon(self, request: SiteRequest) -> Response:
+        clan, locale = await self._clan_pages.of_path(request), request.locale
+        office = await self._office(request, clan)
+        try:
+            if not office.changes:
+                raise only_owner()
+            if office.as_staff:
+                question = Question(
+                    locale.text("Remove the icon of the clan %(name)s?", name=clan_forms.titled(clan)),
+                    locale.text("The owner can set another one."),
+                    f"/clans/{clan.id}/icon/remove",
+                    _path(clan),
+                    reason=True,
+                )
+                if (page := clan_forms.unanswered(request, question)) is not None:
+                    return page
+                await self._staff.remove_icon(_actor(request), clan.id, clan_forms.reason_of(request))
+            else:
+                await self._icons.remove(request.visitor.player.id, clan.id)
+        except clan_forms.REFUSALS as error:
+            return await self._refused(request, error, {}, "icon_form")
+        return _saved(clan, "icon-removed")
 
     # --- players
 

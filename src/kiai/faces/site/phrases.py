@@ -97,6 +97,8 @@ CLANS: Final = (
     message("the clan is already by invitation"),
     message("the clan is already by request"),
     message("the clan already has this description"),
+    message("the clan already has this icon"),
+    message("the clan has no icon"),
     message("the clan already has %(a)s open invitations"),
     message("the clan already has %(a)s open requests"),
     message("the tag is already %(a)s"),

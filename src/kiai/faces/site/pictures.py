@@ -1,4 +1,4 @@
-"""Avatars of players and covers of sets, on the site itself, so that pages load nothing from another host.
+"""Avatars, covers and icons of clans, on the site itself, so that pages load nothing from another host.
 
 Players and sets without a picture have a generated one (`generated_pictures.py`).
 """
@@ -13,6 +13,7 @@ from kiai.accounts.covers import ProfileCovers
 from kiai.accounts.model import ID_MAX
 from kiai.beatmaps import Beatmaps
 from kiai.beatmaps.pictures import COVERS, MapPictures
+from kiai.clans.icons import ClanIcons
 from kiai.errors import NotFound
 from kiai.faces.rate_limit import RateLimit
 from kiai.faces.site.generated_pictures import avatar, cover
@@ -34,9 +35,17 @@ _STYLE: Final = re.compile("<style>(.*?)</style>", re.DOTALL)
 class PicturePages:
     """Serves `/pictures/...`."""
 
-    def __init__(self, avatars: Avatars, covers: ProfileCovers, beatmaps: Beatmaps, map_pictures: MapPictures) -> None:
+    def __init__(
+        self,
+        avatars: Avatars,
+        covers: ProfileCovers,
+        clan_icons: ClanIcons,
+        beatmaps: Beatmaps,
+        map_pictures: MapPictures,
+    ) -> None:
         self._avatars = avatars
         self._covers = covers
+        self._clan_icons = clan_icons
         self._beatmaps = beatmaps
         self._map_pictures = map_pictures
 
@@ -45,6 +54,7 @@ class PicturePages:
         return [
             Page("GET", "/pictures/avatars/{player}", self._avatar, rate_limit=PICTURES),
             Page("GET", "/pictures/players/{player}", self._player_cover, rate_limit=PICTURES),
+            Page("GET", "/pictures/clans/{clan}", self._clan_icon, rate_limit=PICTURES),
             Page("GET", "/pictures/sets/{set}/{kind}", self._set_cover, rate_limit=PICTURES),
         ]
 
@@ -64,6 +74,13 @@ class PicturePages:
             return _picture(request, picture, "image/webp", _PRIVATELY if request.visitor.user else _BRIEFLY)
         drawn = cover(f"player:{user_id}", COVERS["slimcover"], bpm=_PLAYER_BPM, rings=_PLAYER_RINGS)
         return _picture(request, drawn.encode(), _SVG, _BRIEFLY)
+
+    async def _clan_icon(self, request: SiteRequest) -> Response:
+        clan_id = request.id("clan")
+        picture = None if clan_id is None else await self._clan_icons.find(clan_id)
+        if picture is None:
+            raise NotFound("picture")
+        return _picture(request, picture, "image/png", _BRIEFLY)
 
     async def _set_cover(self, request: SiteRequest) -> Response:
         set_id, kind = request.id("set"), request.path["kind"]

@@ -26,6 +26,7 @@ clans = Table(
     Column("created_at_ms", Big, nullable=False),
     Column("joining", Integer, nullable=False, server_default=text("2")),  # 0 closed, 1 open, 2 invite, 3 request
     text_column("description"),
+    Column("icon", String(64)),  # key of the picture in the file store; null: none
     Column("code", String(16)),  # with which players can join; null: nobody has asked for one
     Column("renamed_at_ms", Big),  # by the owner
     Column("owner_away_since_ms", Big),  # since when a job has seen that the owner is restricted

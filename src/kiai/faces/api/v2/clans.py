@@ -27,7 +27,8 @@ from kiai.scores.ranks import Ranks
 class ClanData(msgspec.Struct, frozen=True):
     """A clan. `owner` is the id of a player, `created_at` is in UTC.
 
-    `join` and `joining` are the same: how players become members.
+    `join` and `joining` are the same: how players become members. `icon_url` is the address of the icon, a square PNG
+    of at most 256 pixels, null without one. It changes with the icon.
     """
 
     id: int
@@ -38,6 +39,7 @@ class ClanData(msgspec.Struct, frozen=True):
     joining: Literal["closed", "open", "invite", "request"]
     description: str
     join: Literal["closed", "open", "invite", "request"]
+    icon_url: str | None
 
 
 class ClansQuery(PageQuery, frozen=True):
@@ -128,10 +130,11 @@ class ClanStandingPage(msgspec.Struct, frozen=True):
 class ClansV2:
     """The endpoints about clans. The first line of a handler's docstring is the summary in the OpenAPI document."""
 
-    def __init__(self, clans: Clans, directory: ClanDirectory, ranks: Ranks) -> None:
+    def __init__(self, clans: Clans, directory: ClanDirectory, ranks: Ranks, site_url: str) -> None:
         self._clans = clans
         self._directory = directory
         self._ranks = ranks
+        self._site_url = site_url
 
     async def clans(self, caller: Caller, query: ClansQuery) -> ClansPage:
         """Clans by id, or those whose name or tag contains a text."""
@@ -141,11 +144,11 @@ class ClansV2:
             found, total = named[first : first + query.page_size], len(named)
         else:
             found, total = await self._clans.listed(limit=query.page_size, offset=first)
-        return ClansPage("success", [_clan(clan) for clan in found], PageMeta(total, query.page, query.page_size))
+        return ClansPage("success", [self._data(clan) for clan in found], PageMeta(total, query.page, query.page_size))
 
     async def clan(self, caller: Caller, query: NoParameters, id: str) -> ClanPage:  # noqa: A002
         """One clan."""
-        return ClanPage("success", _clan(await self._clans.clan(number_in_path("id", id))), NoMeta())
+        return ClanPage("success", self._data(await self._clans.clan(number_in_path("id", id))), NoMeta())
 
     async def members(self, caller: Caller, query: MembersQuery, id: str) -> MembersPage:  # noqa: A002
         """A clan's members, highest role first."""
@@ -163,6 +166,20 @@ class ClansV2:
         clan = await self._clans.clan(number_in_path("id", id))
         found = await self._clans.standing(clan, mode)
         return ClanStandingPage("success", msgspec.convert(found, ClanStanding, from_attributes=True), NoMeta())
+
+    def _data(self, clan: Clan) -> ClanData:
+        joining: Any = JOINING[clan.joining]
+        return ClanData(
+            clan.id,
+            clan.name,
+            clan.tag,
+            clan.owner_id,
+            utc(clan.created_at_ms),
+            joining,
+            clan.description,
+            joining,
+            f"{self._site_url}{clan.icon_path}" if clan.icon_path else None,
+        )
 
     def operations(self) -> list[Operation]:
         """Return the operations of this class."""
@@ -186,13 +203,6 @@ class ClansV2:
                 in_path={"id": ID_IN_PATH},
             ),
         ]
-
-
-def _clan(clan: Clan) -> ClanData:
-    joining: Any = JOINING[clan.joining]
-    return ClanData(
-        clan.id, clan.name, clan.tag, clan.owner_id, utc(clan.created_at_ms), joining, clan.description, joining
-    )
 
 
 def _member(member: MemberFigures, rank: int) -> MemberData:

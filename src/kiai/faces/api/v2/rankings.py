@@ -262,4 +262,4 @@ class RankingsV2:
 
 
 def _ranked_clan(rank: int, clan: ClanLine) -> RankedClan:
-    return RankedClan(rank, *msgspec.structs.astuple(clan))
+    return RankedClan(rank, *[getattr(clan, name) for name in RankedClan.__struct_fields__[1:]])

@@ -4,7 +4,8 @@ from typing import Final
 
 from kiai.accounts.avatars import Avatars, NotAPicture
 from kiai.accounts.covers import ProfileCovers
-from kiai.accounts.profile_pictures import UPLOAD_MAX, ProfilePictures
+from kiai.accounts.picture_files import UPLOAD_MAX
+from kiai.accounts.profile_pictures import ProfilePictures
 from kiai.errors import Invalid, Refused
 from kiai.faces.rate_limit import RateLimit
 from kiai.faces.site.page import FormState, Head, Page, Response, SiteRequest, View
