@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import structlog
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.patience import Deadline
 
-from kiai.logs import LINES_MAX, REDACTED, SLOW_POLL_MS, TEXT_MAX, AccessLog, configure, get_logger
+from kiai.logs import LINES_MAX, REDACTED, SLOW_POLL_MS, TEXT_MAX, AccessLog, configure, follow_loop, get_logger
 
 CANARY = "canary-7f3a"
 Captured = pytest.CaptureFixture[bytes]
@@ -396,3 +397,27 @@ def test_closed_stderr_does_not_raise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", Closed)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_connection_with_tls_that_is_closed_already_is_no_error(logged: Logged, *, follows: bool) -> None:
+    async def report() -> None:
+        loop = asyncio.get_running_loop()
+        configure("json", "info")
+        if follows:
+            follow_loop(loop)
+        server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+        transport, _ = await loop.create_connection(asyncio.Protocol, *server.sockets[0].getsockname())
+        transport.abort()
+        await asyncio.sleep(0.01)  # the loop closes it in its next turns
+        with pytest.raises(RuntimeError) as closed:
+            transport.write(b"x")
+        for message in ("Fatal error on SSL protocol", "something else"):
+            loop.call_exception_handler({"message": message, "exception": closed.value, "transport": transport})
+        server.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(report())
+
+    reported = [line["event"].splitlines()[0] for line in logged()]
+    assert reported == (["something else"] if follows else ["Fatal error on SSL protocol", "something else"])

@@ -73,6 +73,27 @@ def get_logger(name: str) -> FilteringBoundLogger:
     return cast(FilteringBoundLogger, structlog.get_logger(part=name))
 
 
+def follow_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Log what goes wrong in the event loop itself, without writes to a connection with TLS that is closed already.
+
+    uvloop reports these as errors when Redis ends while a connection to it opens. The user of the connection learns of
+    it and logs why Redis is unavailable.
+    """
+    loop.set_exception_handler(_log_loop_error)
+
+
+def _log_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    error, message = context.get("exception"), str(context.get("message"))
+    if isinstance(error, RuntimeError) and _CLOSED in str(error) and message == _OF_TLS:
+        get_logger("serve").debug("connection with TLS was closed before a write")
+    else:
+        loop.default_exception_handler(context)
+
+
+_OF_TLS: Final = "Fatal error on SSL protocol"
+_CLOSED: Final = "the handler is closed"  # both are texts of uvloop
+
+
 class Outage:
     """Logs repeated failures of one operation as two lines: at the first failure, and when it works again.
 

@@ -149,6 +149,7 @@ async def _serve(
     top: socket.socket | None = None,
 ) -> None:
     logs.configure(settings.log, settings.log_level)
+    logs.follow_loop(asyncio.get_running_loop())
     log_on_signal(asyncio.get_running_loop())
     log = logs.get_logger("serve")
     budget = StopBudget()
