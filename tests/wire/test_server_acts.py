@@ -425,20 +425,29 @@ def test_debug_lines_are_switched_on_and_off(acting: Acting) -> None:
 def test_settings_are_read_again(acting: Acting) -> None:
     assert "Usage: !reload <settings>" in acting.says("root", "!reload modules")[0]
     file = acting.data.parent / "kiai.toml"
-    file.write_text('title = "Another"\nwelcome = "Hello from the file"\n', "utf-8")
+    menu = 'menu_icon = "https://example.org/menu.png"\nmenu_link = "https://example.org"\n'
+    file.write_text(f'title = "Another"\nwelcome = "Hello from the file"\n{menu}', "utf-8")
     assert acting.says("root", "!reload settings") == [
-        "The settings were read again. Changed: welcome.",
+        "The settings were read again. Changed: welcome, menu_icon, menu_link.",
         "These changes need a restart: title.",
     ]
     assert b"Hello from the file" in acting.login("eve").body
+    shown = acting.server.ask("GET", "/menu-content.json", host="assets.localhost", headers={"User-Agent": "osu!"})
+    assert b"https://example.org/menu.png" in shown.body
+    clicked = acting.server.ask("GET", "/web/osu-title-image.php?l=1", host="osu.localhost")
+    assert clicked.headers["location"] == "https://example.org"
     file.write_text("title = 7", "utf-8")
     [refused] = acting.says("root", "!reload settings")
     assert "itle must be 1 to 64 characters" in refused
     file.unlink()
-    assert "Changed: welcome" in acting.says("root", "!reload settings")[0]
+    assert "Changed: welcome, menu_icon, menu_link" in acting.says("root", "!reload settings")[0]
     assert [row["details"]["after"] for row in acting.rows("reload")] == [
-        {"welcome": "Hello from the file"},
-        {"welcome": ""},
+        {
+            "welcome": "Hello from the file",
+            "menu_icon": "https://example.org/menu.png",
+            "menu_link": "https://example.org",
+        },
+        {"welcome": "", "menu_icon": None, "menu_link": None},
     ]
 
 

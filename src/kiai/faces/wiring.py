@@ -335,7 +335,7 @@ def build_bancho(services: "Services") -> Bancho:
 
 def build_client(services: "Services") -> ClientShortWay:
     """Build the face of the game's web endpoints."""
-    settings = services.settings
+    settings, live = services.settings, services.community.live_settings
     gateway = ClientGateway(services.credentials, services.realtime, services.limiter, limited=settings.rate_limits)
     return client_app.build(
         gateway,
@@ -373,8 +373,7 @@ def build_client(services: "Services") -> ClientShortWay:
             MedalPictureEndpoints([medal.file for medal in MEDALS]),
             StaticEndpoints(
                 seasonal=settings.seasonal_backgrounds,
-                menu=(settings.menu_icon, settings.menu_link or "") if settings.menu_icon else None,
-                menu_link=settings.menu_link or "",
+                menu=lambda: (live.current.menu_icon or "", live.current.menu_link or ""),
                 channel_of=services.matches.channel_id,
             ),
         ],

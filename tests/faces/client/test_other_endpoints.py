@@ -73,8 +73,7 @@ def a_site(world: World, *, limited: bool = False, entry: Entry | None = None) -
             FriendEndpoints(world.accounts, world.relationships, Mail(world.database, world.clock)),
             StaticEndpoints(
                 seasonal=("https://example.org/winter.jpg",),
-                menu=("https://example.org/menu.png", "https://example.org"),
-                menu_link="https://example.org",
+                menu=lambda: ("https://example.org/menu.png", "https://example.org"),
                 channel_of=channel_of,
             ),
         ],

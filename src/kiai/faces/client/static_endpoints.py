@@ -34,22 +34,19 @@ ALWAYS: Final[dict[str, ClientResponse]] = {
 }
 NO_UPLOADS: Final = ClientResponse(b"5\nBeatmap submission is disabled on this server.")
 ChannelOf = Callable[[int], Awaitable[int]]
+Menu = Callable[[], tuple[str, str]]
 
 
 class StaticEndpoints:
     """The handlers.
 
-    `seasonal` are the URLs of background pictures, `menu` is the URL of the menu's picture and the target of its link.
+    `seasonal` are the URLs of background pictures. `menu` returns the present URL of the menu's picture and the target
+    of its link, each empty without one.
     """
 
-    def __init__(
-        self, *, seasonal: Sequence[str], menu: tuple[str, str] | None, menu_link: str, channel_of: ChannelOf
-    ) -> None:
-        # Settings do not change while the server runs, so the answers are encoded once.
+    def __init__(self, *, seasonal: Sequence[str], menu: Menu, channel_of: ChannelOf) -> None:
         self._seasonal = ClientResponse(msgspec.json.encode(list(seasonal)), content_type=JSON, headers=CACHED)
-        images = [] if menu is None else [_image(*menu)]
-        self._menu = ClientResponse(msgspec.json.encode({"images": images}), content_type=JSON, headers=SHARED)
-        self._menu_link = menu_link
+        self._menu = menu
         self._channel_of = channel_of
 
     async def seasonal(self, request: ClientRequest) -> ClientResponse:
@@ -58,7 +55,9 @@ class StaticEndpoints:
 
     async def menu(self, request: ClientRequest) -> ClientResponse:
         """Return the picture of the main menu."""
-        return self._menu
+        icon, link = self._menu()
+        images = [_image(icon, link)] if icon else []
+        return ClientResponse(msgspec.json.encode({"images": images}), content_type=JSON, headers=SHARED)
 
     async def updates(self, request: ClientRequest) -> ClientResponse:
         """Answer that no update is available: this server distributes no clients."""
@@ -68,8 +67,9 @@ class StaticEndpoints:
 
     async def title_image(self, request: ClientRequest) -> ClientResponse:
         """Redirect a click on the title picture of older builds (`l=1`) to the menu's link."""
-        if request.query.get("l") == "1" and self._menu_link:
-            return ClientResponse(status=302, headers=(("Location", self._menu_link),))
+        _, link = self._menu()
+        if request.query.get("l") == "1" and link:
+            return ClientResponse(status=302, headers=(("Location", link),))
         return EMPTY
 
     async def log_in(self, request: ClientRequest) -> ClientResponse:
