@@ -27,6 +27,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from kiai.realtime.connecting import SUSPICIOUS_S
+from kiai.realtime.redis_connection import Done
 
 # A node that has lost a slot names the new owner at once. A second answer of this kind means that the nodes disagree.
 REDIRECTIONS_MAX: Final = 2
@@ -59,6 +60,9 @@ class SlotRoute:
     def _owner(self) -> str | None:
         served_by = self._cluster.nodes_manager.slots_cache.get(self._slot)
         return str(served_by[0].name) if served_by else None
+
+    def send_at_once(self, commands: Sequence[tuple[Any, ...]], done: Done) -> None:
+        """Return None: the library has the connections of a cluster."""
 
     async def send(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Send the commands together. Return the answer of each, which may be an exception.

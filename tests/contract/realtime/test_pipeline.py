@@ -11,6 +11,7 @@ from tests.patience import patiently
 from kiai.measuring import Timings
 from kiai.realtime.pipeline import Command, Pipeline
 from kiai.realtime.port import StateUnavailable
+from kiai.realtime.redis_connection import Done, RedisConnection
 
 ENDS_S = 10.0
 
@@ -30,6 +31,11 @@ class BrokenRoute:
     async def primary(self, *, after_failure: bool) -> object:
         """Return None: there is never another primary."""
         self._reach("primary")
+        return None
+
+    def send_at_once(self, commands: Sequence[Command], done: Done) -> RedisConnection | None:
+        """Return None: there are no connections. Or raise the error."""
+        self._reach("send_at_once")
         return None
 
     async def send(self, commands: Sequence[Command]) -> list[Any]:
@@ -79,3 +85,23 @@ def test_calls_end_when_the_library_raises_something_else_than_its_errors(error:
     ] * 4
     assert later == b"answered"
     assert [(line["event"], line["exc_info"]) for line in lines] == [("calls fail in the library", error)]
+
+
+def test_calls_end_when_the_sending_at_once_fails_and_the_next_ones_take_the_other_way() -> None:
+    error = RuntimeError("the handler is closed")
+    route = BrokenRoute(error, "send_at_once")
+
+    async def scenario() -> tuple[list[object], object]:
+        pipeline = Pipeline(route, Timings())
+        async with asyncio.timeout(patiently(ENDS_S)):
+            failed = await asyncio.gather(*(pipeline.call(("GET", "x")) for _ in range(3)), return_exceptions=True)
+            assert (pipeline.sending, pipeline.failures) == (0, 1)
+            return failed, await pipeline.call(("GET", "x"))
+
+    with capture_logs():
+        failed, later = asyncio.run(scenario())
+
+    assert [(type(one), one.reason) for one in failed if isinstance(one, StateUnavailable)] == [
+        (StateUnavailable, str(error))
+    ] * 3
+    assert later == b"answered"
