@@ -153,24 +153,21 @@ def test_late_answer_goes_to_nobody(redis: RedisServer, monkeypatch: pytest.Monk
     monkeypatch.setattr(pipeline, "TIMEOUT_S", 0.2)
     monkeypatch.setattr(pipeline, "UNAVAILABLE_S", 0.01)
 
-    async def scenario() -> tuple[object, list[object]]:
+    async def scenario() -> tuple[str, list[object]]:
         realtime = RedisRealtime.connect(redis.url, ManualClock())
         sending = realtime._keys.sessions.pipeline
         try:
             await realtime.online_count()  # from now on there is a connection for sendings at once
-            [failed] = await asyncio.gather(sending.call(("BLPOP", "kiai:nothing", 0.5)), return_exceptions=True)
+            with pytest.raises(StateUnavailable) as failed:
+                await sending.call(("BLPOP", "kiai:nothing", 0.5))
             await asyncio.sleep(0.05)
             later: list[object] = [await realtime.online_count()]
             await asyncio.sleep(0.7)
-            return failed, [*later, await realtime.online_count(), sending.sending]
+            return failed.value.reason, [*later, await realtime.online_count(), sending.sending]
         finally:
             await realtime.close()
 
-    failed, later = asyncio.run(scenario())
-
-    assert isinstance(failed, StateUnavailable)
-    assert failed.reason == "no answer"
-    assert later == [0, 0, 0]
+    assert asyncio.run(scenario()) == ("no answer", [0, 0, 0])
 
 
 def test_cancelled_caller_leaves_the_connection_to_the_others(redis: RedisServer) -> None:
