@@ -72,8 +72,7 @@ def connect(url: str) -> Redis | RedisCluster:
             **options,
             **tls,
         )
-    # PERF: no timers of the library: two for each sending take 30 us. Without a value, its default is 5 s.
-    options |= {"socket_timeout": None, "db": address.database, "max_connections": CONNECTIONS_MAX}
+    options |= {"db": address.database, "max_connections": CONNECTIONS_MAX}
     if address.service is not None:
         sentinels: Any = Sentinel(  # type: ignore[no-untyped-call]
             address.hosts,

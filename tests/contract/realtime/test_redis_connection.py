@@ -150,7 +150,6 @@ def test_sending_over_a_connection_that_the_loop_has_closed_ends(redis: RedisSer
 
 
 def test_late_answer_goes_to_nobody(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "TIMEOUT_S", 0.2)
     monkeypatch.setattr(pipeline, "UNAVAILABLE_S", 0.01)
 
     async def scenario() -> tuple[str, list[object]]:
@@ -158,7 +157,8 @@ def test_late_answer_goes_to_nobody(redis: RedisServer, monkeypatch: pytest.Monk
         sending = realtime._keys.sessions.pipeline
         try:
             await realtime.online_count()  # from now on there is a connection for sendings at once
-            with pytest.raises(StateUnavailable) as failed:
+            with monkeypatch.context() as short, pytest.raises(StateUnavailable) as failed:
+                short.setattr(pipeline, "TIMEOUT_S", 0.1)
                 await sending.call(("BLPOP", "kiai:nothing", 0.5))
             await asyncio.sleep(0.05)
             later: list[object] = [await realtime.online_count()]
