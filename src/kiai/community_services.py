@@ -17,6 +17,7 @@ from kiai.clans.notices import ClanNotices
 from kiai.clans.picture_sweep import PictureSweep
 from kiai.clans.upkeep import ClanUpkeep
 from kiai.decoding.evidence_decoder import EvidenceDecoder, evidence_workers
+from kiai.documents.stored import StoredTexts
 from kiai.scores.evidence import Examiner
 from kiai.scores.evidence.rules import thresholds
 from kiai.scores.medal_backfill import MedalBackfill
@@ -44,6 +45,7 @@ from kiai.staff.faq import Faq
 from kiai.staff.filter_desk import FilterDesk
 from kiai.staff.flag_queue import FlagQueue
 from kiai.staff.flag_verdicts import FlagVerdicts
+from kiai.staff.game_texts import GameTexts
 from kiai.staff.inspection import Inspections
 from kiai.staff.job_runs import JobDesk, JobWorker
 from kiai.staff.kicks import Kicks
@@ -195,6 +197,7 @@ class CommunityServices:
             title=services.settings.title,
         )
         self.live_settings = LiveSettings(services.settings, authority, services.switches, clock)
+        self.game_texts = GameTexts(authority, services.switches, StoredTexts(database), self.live_settings, clock)
         self.registration_switch = RegistrationSwitch(authority, services.switches, clock)
         self.debug_log = DebugLog(authority, services.switches, clock, level=services.settings.log_level)
         self.sanctions = Sanctions(authority, self.restrictions, services.silences, self.kicks)

@@ -338,6 +338,7 @@ class HttpServer:
             maintenance=self._services.switches.under_maintenance(),
         )
         await self._services.community.live_settings.follow()
+        await self._services.community.game_texts.follow()
         level = self._services.community.debug_log.level()
         if level != self._log_level:
             self._log_level = level

@@ -34,7 +34,7 @@ def config_file() -> Path:
 
 
 RETENTION: Final = ("last", "daily", "weekly", "monthly")
-Source = Literal["flag", "environment", "file", "default"]
+Source = Literal["flag", "environment", "file", "default", "panel"]
 
 
 class SettingOrigin(msgspec.Struct, frozen=True):

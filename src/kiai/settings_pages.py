@@ -53,6 +53,7 @@ Flags override environment variables, environment variables override `kiai.toml`
 defaults. Settings are read at the start. `!reload settings` of a developer reads `kiai.toml` again and applies
 `welcome`, `menu_icon`, `menu_link`, `oldest_build` and `build_age_days`; changes of other settings need a restart.
 Developers see the settings in force, with their sources, at [`/admin/settings`](admin.md), and read them again there.
+They also [write](texts.md#texts-of-the-game) `welcome`, `menu_icon` and `menu_link` there.
 
 Unknown settings are rejected by name. A value that is not allowed stops the command with one line that says where the
 value comes from and what is allowed. Relative folders start at the folder where you start the command. In environment

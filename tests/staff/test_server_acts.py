@@ -12,6 +12,7 @@ from tests.builders import DEVELOPER, NORMAL, World, a_player
 
 from kiai.callers import CALLER
 from kiai.chat import Chat
+from kiai.documents.stored import StoredTexts
 from kiai.errors import Invalid, KiaiError, NotAllowed, NotFound, Refused, WrongState
 from kiai.faces.bancho.announce import announcer
 from kiai.faces.bancho.announce import presence as presence_packets
@@ -24,6 +25,7 @@ from kiai.staff import OPERATOR, Actor
 from kiai.staff.address_blocks import BLOCKS_MAX, AddressBlocks
 from kiai.staff.announcements import Announcements
 from kiai.staff.debug_log import LASTS_S, DebugLog
+from kiai.staff.game_texts import GameTexts
 from kiai.staff.live_settings import RELOADED, RETRY_S, LiveSettings
 from kiai.staff.maintenance import MATCH_MS, Maintenance
 from kiai.staff.registration_switch import RegistrationSwitch
@@ -159,6 +161,12 @@ ACTS: dict[str, Act] = {
     "blocks": lambda worker, actor: worker.blocks.all(actor),
     "page of blocks": lambda worker, actor: worker.blocks.page(actor),
     "one block": lambda worker, actor: worker.blocks.one(actor, 1),
+    "text of the game": lambda worker, actor: game_texts(worker, live_settings(worker, dict)).set(
+        actor, "welcome", "Hi", reason="news"
+    ),
+    "end of a text": lambda worker, actor: game_texts(worker, live_settings(worker, dict)).withdraw(
+        actor, "welcome", reason="news"
+    ),
     "debug": lambda worker, actor: worker.debug.switch(actor, on=True),
     "state of debug": lambda worker, actor: worker.debug.is_on(actor),
 }
@@ -676,6 +684,60 @@ def live_settings(worker: Worker, found: Callable[[], dict[str, Any]]) -> LiveSe
 
     world = worker.world
     return LiveSettings(load_settings(data=world.folder), world.authority, worker.switches, world.clock, read)
+
+
+def game_texts(worker: Worker, live: LiveSettings) -> GameTexts:
+    world = worker.world
+    return GameTexts(world.authority, worker.switches, StoredTexts(world.database), live, world.clock)
+
+
+def test_texts_of_the_game_override_the_settings_on_every_worker(world: World, worker: Worker, root: Actor) -> None:
+    file: dict[str, Any] = {"welcome": "from the file"}
+    other = Worker(world)
+    mine, others = (live_settings(one, lambda: file) for one in (worker, other))
+    texts, texts_there = game_texts(worker, mine), game_texts(other, others)
+    world.run(mine.reload(root))
+
+    world.run(texts.set(root, "welcome", "Hello\r\nall ", reason="news"))
+    world.run(texts.set(root, "menu_icon", "", reason="no picture"))
+
+    assert (mine.current.welcome, mine.current.menu_icon) == ("Hello\nall", "")
+    assert others.current.welcome == ""
+    other.follow()
+    world.run(texts_there.follow())
+    assert others.current.welcome == "Hello\nall"
+    sources = {one.origin.name: one.origin.source for one in world.run(others.in_force(root))}
+    assert (sources["welcome"], sources["menu_icon"], sources["menu_link"]) == ("panel", "panel", "default")
+    file["welcome"] = "newer"
+    assert world.run(mine.reload(root)).changed == ("welcome",)
+    assert mine.current.welcome == "Hello\nall", "the text is still there"
+
+    world.run(texts_there.withdraw(root, "welcome", reason="over"))
+
+    worker.follow()
+    world.run(texts.follow())
+    assert mine.current.welcome == "newer"
+    found = [row for row in rows(world) if row[0] == "game_text"]
+    assert [row[3] for row in found] == [
+        {"before": {"welcome": None}, "after": {"welcome": "Hello\nall"}},
+        {"before": {"menu_icon": None}, "after": {"menu_icon": ""}},
+        {"before": {"welcome": "Hello\nall"}, "after": {"welcome": None}},
+    ]
+    world.run(texts.set(root, "welcome", "again", reason="news"))
+    assert mine.current.welcome == "again"
+
+
+def test_texts_of_the_game_are_not_set_twice_and_are_checked(world: World, worker: Worker, root: Actor) -> None:
+    texts = game_texts(worker, live_settings(worker, dict))
+    act = texts.set
+    found = both(world, act(root, "welcome", "Hi", reason="one"), act(root, "welcome", "Hi", reason="two"))
+    assert found.count(WrongState) == 1
+    for name, text in (("title", "Hi"), ("welcome", "x" * 501), ("welcome", "\x1b"), ("menu_link", "ftp://a")):
+        with pytest.raises(Invalid):
+            world.run(act(root, name, text, reason="a try"))
+    with pytest.raises(WrongState, match="follows the setting"):
+        world.run(texts.withdraw(root, "menu_icon", reason="a try"))
+    assert [row[0] for row in rows(world)] == ["game_text"]
 
 
 def test_settings_are_read_again_on_every_worker(world: World, worker: Worker, root: Actor) -> None:

@@ -16,6 +16,8 @@ from kiai.storage.tables import site_texts
 
 NEWS: Final = "news"
 PAGE: Final = "page"
+GAME: Final = "game"
+"""Texts of the game in place of settings; the slug is the name of the setting (`staff/game_texts.py`)."""
 STORED_MAX: Final = 1_000
 """Texts of one kind."""
 LISTED: Final = 20

@@ -104,6 +104,7 @@ def build_admin_pages(services: "Services") -> list[PageGroup]:
             services.switches,
             community.maintenance,
             community.registration_switch,
+            community.game_texts,
             community.debug_log,
             community.shutdown,
             community.outbox_desk,

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -75,7 +75,10 @@ async def read_settings_again() -> Settings:
 
 
 class LiveSettings:
-    """The settings that apply now. `current` differs from those of the start only in `RELOADED`."""
+    """The settings that apply now. `current` differs from those of the start only in `RELOADED`.
+
+    `texts` are the texts of the panel by the names of the settings that they override.
+    """
 
     def __init__(
         self,
@@ -86,6 +89,8 @@ class LiveSettings:
         read: Callable[[], Awaitable[Settings]] = read_settings_again,
     ) -> None:
         self.current = settings
+        self.texts: Mapping[str, str] = {}
+        self._settings = settings
         self._authority = authority
         self._switches = switches
         self._clock = clock
@@ -109,9 +114,9 @@ class LiveSettings:
         await self._authority.require(actor, PERMISSION)
         reason = checked_reason(reason, optional=True)
         found = await self._read()
-        before = _differing(self.current, found, RELOADED)
+        before = _differing(self._settings, found, RELOADED)
         others = [name for name in SETTING_NAMES if name not in RELOADED and name not in FLAGS]
-        need_restart = tuple(_differing(self.current, found, others))
+        need_restart = tuple(_differing(self._settings, found, others))
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> int:
@@ -160,11 +165,21 @@ class LiveSettings:
 
     def _apply(self, found: Settings) -> None:
         new = {origin.name: origin for origin in found.origins if origin.name in RELOADED}
-        self.current = msgspec.structs.replace(
-            self.current,
+        self._settings = msgspec.structs.replace(
+            self._settings,
             **{name: getattr(found, name) for name in RELOADED},
-            origins=tuple(new.get(origin.name, origin) for origin in self.current.origins),
+            origins=tuple(new.get(origin.name, origin) for origin in self._settings.origins),
         )
+        self.override(self.texts)
+
+    def override(self, texts: Mapping[str, str]) -> None:
+        """Let texts of the panel apply in place of the settings with these names, and the settings for all others."""
+        self.texts = texts
+        origins = [
+            msgspec.structs.replace(origin, source="panel", place="") if origin.name in texts else origin
+            for origin in self._settings.origins
+        ]
+        self.current = msgspec.structs.replace(self._settings, **texts, origins=tuple(origins))
 
 
 def _shown(name: str, value: object) -> str:

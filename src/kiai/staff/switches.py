@@ -17,7 +17,7 @@ from kiai.storage.tables import switches
 RELOAD_EVERY_S: Final = 1.0
 SWITCHES_MAX: Final = 16
 
-SwitchName = Literal["maintenance", "debug", "stop", "address_blocks", "settings", "registration"]
+SwitchName = Literal["maintenance", "debug", "stop", "address_blocks", "settings", "registration", "game_texts"]
 
 REGISTRATIONS: Final[tuple[RegistrationState, ...]] = ("on", "invite", "off")
 """The states of registration, for the values 1 to 3 of the switch `registration`. With 0 the setting decides."""

@@ -2,7 +2,7 @@
 
 import pytest
 from sqlalchemy import delete, insert
-from tests.site.admin.acts.server_settings import NETWORK, switched, with_block, without_block
+from tests.site.admin.acts.server_settings import NETWORK, switched, with_block, with_text, without_block
 from tests.site.admin.acts.webhooks import parked
 from tests.site.admin.kit import ADMINISTRATOR, DEVELOPER, World, confirmed
 from tests.site.kit import a_browser
@@ -68,6 +68,49 @@ def test_registration_is_closed_on_the_website_and_shown_to_staff_until_the_sett
     assert "Let the setting decide who registers" not in page.headings(3)
     assert "decision of staff" not in page.one("main").text()
     assert visitor.get("/").css('a[href="/register"]')
+
+
+def test_text_of_the_game_overrides_the_setting_until_it_is_withdrawn(world: World) -> None:
+    with_text(None)(world)
+    browser = world.browser(DEVELOPER)
+    url = "https://example.org/menu.png"
+
+    page = confirmed(
+        browser.get("/admin/settings")
+        .form("Change a text of the game")
+        .fill(Setting="menu_icon", Text=url, Reason="a party")
+    )
+
+    assert (page.message or "").startswith("The text of the game is changed.")
+    assert page.link("Undo: Withdraw a text of the game") == "#act-withdraw-text"
+    row = page.one('tr[data-setting="menu_icon"]')
+    assert row.attributes["data-source"] == "panel"
+    assert url in row.text()
+    assert url.encode() in menu_of(world)
+
+    page = confirmed(page.form("Withdraw a text of the game").fill(Setting="menu_icon", Reason="over"))
+
+    assert page.one('tr[data-setting="menu_icon"]').attributes["data-source"] == "default"
+    assert "Withdraw a text of the game" not in page.headings(3)
+    assert url.encode() not in menu_of(world)
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"), [("menu_icon", "javascript:alert(1)"), ("menu_link", "http://"), ("welcome", "\x07")]
+)
+def test_wrong_text_of_the_game_is_refused(world: World, setting: str, text: str) -> None:
+    with_text(None)(world)
+    form = world.browser(DEVELOPER).get("/admin/settings").form("Change a text of the game")
+
+    page = confirmed(form.fill(Setting=setting, Text=text, Reason="a try"))
+
+    assert page.status == 422
+    assert "Must be" in (page.form("Change a text of the game").error("Text") or "")
+
+
+def menu_of(world: World) -> bytes:
+    """Return what clients read about the picture of the main menu."""
+    return world.server.ask("GET", "/menu-content.json", host="assets.localhost", headers={"User-Agent": "osu!"}).body
 
 
 def test_second_administrator_of_two_sees_who_switched(world: World) -> None:

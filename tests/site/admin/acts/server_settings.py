@@ -7,7 +7,7 @@ from tests.site.admin.kit import DEVELOPER, Case, World
 from tests.site.kit import Browser, FormOnPage
 
 from kiai.storage.outbox import TRIES_MAX
-from kiai.storage.tables import address_blocks, outbox, switches
+from kiai.storage.tables import address_blocks, outbox, site_texts, switches
 
 PATH = "/admin/settings"
 DAY_MS = 86_400_000
@@ -63,6 +63,20 @@ def with_parked_delivery(world: World) -> None:
     world.write(insert(outbox).values(at_ms=0, kind="nothing", payload="1", tries=TRIES_MAX))
 
 
+def with_text(welcome: str | None):  # type: ignore[no-untyped-def]
+    """Return a function that makes this the only text of the game, or removes all."""
+
+    def prepare(world: World) -> None:
+        world.write(delete(site_texts).where(site_texts.c.kind == "game"))
+        if welcome is not None:
+            now = time.time_ns()
+            times = {"published_at_ms": 1, "created_at_ms": 1, "changed_at_ms": 1, "stamp": now}
+            world.write(insert(site_texts).values(kind="game", slug="welcome", title="", text=welcome, **times))
+        world.write(update(switches).where(switches.c.name == "game_texts").values(value=switches.c.value + 1))
+
+    return prepare
+
+
 CASES = {
     f"{PATH}/retry": Case(
         "outbox_retry", DEVELOPER, on_server("Retry failed deliveries"), with_parked_delivery, server
@@ -85,6 +99,20 @@ CASES = {
         DEVELOPER,
         on_server("Let the setting decide who registers"),
         switched("registration", 2),
+        server,
+    ),
+    f"{PATH}/text": Case(
+        "game_text",
+        DEVELOPER,
+        on_server("Change a text of the game", Setting="welcome", Text="<b>Hello</b>"),
+        with_text(None),
+        server,
+    ),
+    f"{PATH}/withdraw-text": Case(
+        "game_text",
+        DEVELOPER,
+        on_server("Withdraw a text of the game", Setting="welcome"),
+        with_text("Hello"),
         server,
     ),
     f"{PATH}/reload": Case("reload", DEVELOPER, on_server("Read settings again"), target=server),

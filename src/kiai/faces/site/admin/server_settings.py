@@ -12,6 +12,7 @@ from kiai.staff import Actor
 from kiai.staff.audit_reading import AuditReading
 from kiai.staff.debug_log import PERMISSION as DEBUG
 from kiai.staff.debug_log import DebugLog
+from kiai.staff.game_texts import NAMES, TEXT_MAX, GameTexts
 from kiai.staff.live_settings import PERMISSION, RELOADED, LiveSettings
 from kiai.staff.maintenance import PERMISSION as MAINTENANCE
 from kiai.staff.maintenance import Maintenance
@@ -30,6 +31,10 @@ STATE: Final = Field(
     "Who can register",
     "choice",
     options=(("off", "nobody"), ("invite", "people with an invite code, on the website"), ("on", "everybody")),
+)
+SETTING: Final = Field("setting", "Setting", "choice", options=tuple((name, name) for name in NAMES))
+TEXT: Final = Field(
+    "text", "Text", "textarea", required=False, most=TEXT_MAX, help="A URL for the menu. Empty: nothing is shown."
 )
 STOP_REASON: Final = msgspec.structs.replace(REASON, help="All players and the audit log get it.")
 
@@ -52,6 +57,7 @@ class ServerSettingsPages:
         switches: Switches,
         maintenance: Maintenance,
         registration: RegistrationSwitch,
+        game_texts: GameTexts,
         debug_log: DebugLog,
         shutdown: Shutdown,
         outbox: OutboxDesk,
@@ -60,6 +66,7 @@ class ServerSettingsPages:
         self._switches = switches
         self._maintenance = maintenance
         self._registration = registration
+        self._game_texts = game_texts
         self._debug_log = debug_log
         self._shutdown = shutdown
         self._outbox = outbox
@@ -84,6 +91,7 @@ class ServerSettingsPages:
 
     async def _load(self, request: SiteRequest) -> ServerAsTarget:
         await self._switches.reload()  # another worker may have switched
+        await self._game_texts.follow()
         return ServerAsTarget(parked=await self._outbox.parked(staff_actor(request)))
 
     async def _view(self, request: SiteRequest, server: ServerAsTarget, forms: ShownForms) -> View:
@@ -108,6 +116,7 @@ class ServerSettingsPages:
         names = {"reload", "registration", "debug-off" if self._switches.is_on("debug") else "debug-on"}
         if self._switches.now("registration").value:
             names.add("follow-setting")
+        names |= {"text", "withdraw-text"} if self._game_texts.written else {"text"}
         if server.parked:
             names.add("retry")
         names.add("cancel-stop" if self._switches.now("stop").value > now_ms else "stop")
@@ -129,6 +138,11 @@ class ServerSettingsPages:
                 self._switch_registration, (STATE, REASON), "follow-setting"),
             Act("follow-setting", "Let the setting decide who registers", REGISTRATION, "Registration is as set.",
                 "The setting registration decides again who can register.", self._follow_setting),
+            Act("text", "Change a text of the game", PERMISSION, "The text of the game is changed.",
+                "The text applies to the next logins in the game, in place of the setting.", self._set_text,
+                (SETTING, TEXT, REASON), "withdraw-text"),
+            Act("withdraw-text", "Withdraw a text of the game", PERMISSION, "The text of the game is withdrawn.",
+                "The setting applies to the next logins in the game.", self._withdraw_text, (SETTING, REASON)),
             Act("reload", "Read settings again", PERMISSION, "The settings were read again.",
                 f"The server reads kiai.toml and applies {', '.join(RELOADED)}. Other changes need a restart.",
                 self._reload),
@@ -157,6 +171,12 @@ class ServerSettingsPages:
 
     async def _follow_setting(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
         await self._registration.switch(actor, FOLLOW, reason=values["reason"])
+
+    async def _set_text(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
+        await self._game_texts.set(actor, values["setting"], values["text"], reason=values["reason"])
+
+    async def _withdraw_text(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
+        await self._game_texts.withdraw(actor, values["setting"], reason=values["reason"])
 
     async def _reload(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
         await self._settings.reload(actor, values["reason"])
