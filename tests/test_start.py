@@ -1,12 +1,16 @@
-"""A starting server imports no package that few servers need. Each takes memory of every server."""
+"""A starting server imports no package that few servers need: each takes memory. It imports no file of its folder."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Final
 
 import pytest
 from tests.patience import patiently
+
+import kiai
 
 UNUSED: Final = {
     "babel": "1 MB, only for pages",
@@ -58,3 +62,25 @@ def test_supervisor_of_workers_has_imported_neither_services_nor_stores() -> Non
 
     assert "kiai.supervisor" in found
     assert found.isdisjoint(NOT_OF_A_SUPERVISOR), found & set(NOT_OF_A_SUPERVISOR)
+
+
+def test_no_process_of_the_server_imports_files_of_the_present_folder(tmp_path: Path) -> None:
+    for name in ("kiai", "uvloop", "secrets"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a file of the folder')")
+    command = [sys.executable, "-P", "-m", "kiai", "serve", "--port", "0", "--data", "data"]
+
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            assert server.stdout.readline().startswith("ready ")
+        finally:
+            server.kill()
+
+
+def test_every_command_of_python_leaves_out_the_present_folder() -> None:
+    texts = [path.read_text("utf-8") for path in Path(kiai.__file__).parent.rglob("*.py")]
+
+    commands = [found[1] for text in texts for found in re.finditer(r'("-P",\s*)?"-m"', text)]
+
+    assert len(commands) >= 8
+    assert all(commands)

@@ -124,7 +124,7 @@ def run_and_report(connection: int, out: int, err: int) -> None:
 
 def replace_process(program: Any, arguments: Any, environment: Any) -> NoReturn:
     """Continue as the server, or as the supervisor of workers, instead of executing Python again."""
-    _, _, module, *rest = arguments
+    _, _, _, module, *rest = arguments
     if module not in MAINS:
         execute(program, arguments, environment)
     os.environ.update(environment)

@@ -287,7 +287,7 @@ async def _restored_problems(target: Settings, reader: BackupReader) -> list[Che
     if target.database is not None:
         variables[f"{PREFIX}DATABASE"] = target.database
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "kiai", "doctor", "--json", "--data", str(target.data.absolute()),
+        sys.executable, "-P", "-m", "kiai", "doctor", "--json", "--data", str(target.data.absolute()),
         cwd=target.data, env=variables, stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip

@@ -81,7 +81,7 @@ def number_after(flag: str, arguments: list[str]) -> int | None:
 def _exec(module: str, settings_json: bytes, arguments: list[str]) -> NoReturn:
     out = settings_pipe(settings_json)
     os.set_inheritable(out, True)
-    command = [sys.executable, "-m", module, f"{SETTINGS_FROM}{out}", *arguments]
+    command = [sys.executable, "-P", "-m", module, f"{SETTINGS_FROM}{out}", *arguments]
     os.execve(sys.executable, command, {**MALLOC, **os.environ})  # noqa: S606
 
 

@@ -152,6 +152,7 @@ class Supervisor:
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",
                 "-m",
                 "kiai.server_process",
                 f"{SETTINGS_FROM}{out}",

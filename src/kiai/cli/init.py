@@ -322,7 +322,7 @@ def _write_unit(file: Path, settings: Settings) -> None:
         user=_name_of(pwd.getpwuid, owner.st_uid),
         group=_name_of(grp.getgrgid, owner.st_gid),
         folder=Path.cwd(),
-        command=[sys.executable, "-m", "kiai", "serve"],
+        command=[sys.executable, "-P", "-m", "kiai", "serve"],
         writable=[folder.absolute() for folder in (settings.data, *own_files)],
         low_ports=any(0 < port < PRIVILEGED_BELOW for port in _ports(settings)),
         open_files=needed_files(settings.connections_max),

@@ -57,7 +57,9 @@ class SettingInForce(msgspec.Struct, frozen=True):
 async def read_settings_again() -> Settings:
     """Read kiai.toml and the environment in a process of its own. Raises Refused with the reason."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "kiai.cli.settings_json", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *(sys.executable, "-P", "-m", "kiai.cli.settings_json"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     try:
         async with asyncio.timeout(READ_WITHIN_S):

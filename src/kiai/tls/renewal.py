@@ -115,6 +115,7 @@ class Renewal:
         # A process of its own: the libraries of ACME wait in threads, take 20 MB, and a hanging authority can be ended.
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",
             "-m",
             "kiai.tls.renewal_process",
             str(self._folder.path.parent.absolute()),
