@@ -75,13 +75,13 @@ def prepare() -> list[str] | None:
         return _wait_for_worker(received, supervisor)
     received.close()
 
-    async def start_worker(program: str, option: str, module: str, *arguments: str, **options: Any) -> ForkedWorker:
+    async def start_worker(program: str, *arguments: str, **options: Any) -> ForkedWorker:
         """Start a worker as `asyncio.create_subprocess_exec` does. The supervisor starts nothing else."""
-        assert (program, option, module) == (sys.executable, "-m", MODULE)
+        assert (program, *arguments[:3]) == (sys.executable, "-P", "-m", MODULE)
         assert options.keys() == {"pass_fds", "stdout", "start_new_session"}
         output, written = os.pipe()
         try:
-            worker = ForkedWorker(_fork(requests, written, arguments, options["pass_fds"]))
+            worker = ForkedWorker(_fork(requests, written, arguments[3:], options["pass_fds"]))
         finally:
             os.close(written)
         await worker.read_from(os.fdopen(output, "rb"))
