@@ -1,7 +1,7 @@
 """Work on many things that is done at the same time, a few things at once."""
 
 import asyncio
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -19,14 +19,26 @@ def in_pieces(items: Sequence[T], most: int = AT_ONCE) -> Iterator[Sequence[T]]:
         yield items[start : start + most]
 
 
-async def together(*work: Awaitable[T]) -> list[T]:
+async def together(*work: Awaitable[T], at_once: bool = False) -> list[T]:
     """Do all work at the same time and return the results in order.
 
-    Waits until all of it has ended. Then raises the first error, if any.
+    Waits until all of it has ended. Then raises the first error, if any. With `at_once`, the work ends without waiting
+    and is done in order, without tasks.
     """
     # PERF: calls of Redis that begin in one turn of the event loop share a round trip, which costs more than they do.
-    results = await asyncio.gather(*work, return_exceptions=True)
+    # Without Redis, the tasks cost more than the calls: 17 us for three of them instead of 1.
+    results = await (_in_order(work) if at_once else asyncio.gather(*work, return_exceptions=True))
     for result in results:
         if isinstance(result, BaseException):
             raise result
     return results  # type: ignore[return-value]  # none is an error
+
+
+async def _in_order(work: Iterable[Awaitable[T]]) -> list[T | BaseException]:
+    results: list[T | BaseException] = []
+    for one in work:
+        try:
+            results.append(await one)
+        except Exception as error:
+            results.append(error)
+    return results

@@ -102,6 +102,28 @@ def test_several_first_places_become_one_line(
     assert chat.lines[0][3].endswith(" (and 2 more)")
 
 
+def test_only_the_map_of_the_line_that_is_sent_is_read(
+    world: World, announcer: FirstPlaceLines, chat: FakeChat, song: Beatmap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [world.add_map(a_map(number)) for number in (8, 9)]
+    for one in (song, *others):
+        world.record(a_play(by=BOB, on=one, score=100))
+        world.record(a_play(by=ALICE, on=one, score=200))
+    world.run(world.outbox.deliver())
+    read: list[str | None] = []
+    find = world.beatmaps.find
+
+    async def counted(*, md5: str | None = None) -> Beatmap:
+        read.append(md5)
+        return await find(md5=md5)
+
+    monkeypatch.setattr(world.beatmaps, "find", counted)
+    world.run(announcer.say())
+
+    assert len(chat.lines) == 1
+    assert read == [others[-1].md5]
+
+
 def test_first_place_of_a_player_restricted_in_the_meantime_is_not_announced(
     world: World, announcer: FirstPlaceLines, chat: FakeChat, song: Beatmap
 ) -> None:

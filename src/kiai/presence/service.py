@@ -263,12 +263,13 @@ class Presence:
     async def refresh_players(self, user_ids: Sequence[str]) -> None:
         """Refresh all sessions of these players, and notify them. The outbox calls this after a score, maybe twice."""
         for ids in in_pieces([int(user_id) for user_id in user_ids]):
-            found = await together(*[self._realtime.sessions_of(user_id) for user_id in ids])
+            at_once = self._realtime.answers_at_once
+            found = await together(*[self._realtime.sessions_of(user_id) for user_id in ids], at_once=at_once)
             for sessions in in_pieces([session for some in found for session in some]):
                 # Step by step for all of them, so that they share round trips to shared state in each step.
                 read = [self._stats_of(session.user_id, session.status.mode or 0) for session in sessions]
                 pairs = zip(sessions, await together(*read), strict=True)
-                await together(*[self._notify_of_stats(session, stats) for session, stats in pairs])
+                await together(*[self._notify_of_stats(session, stats) for session, stats in pairs], at_once=at_once)
 
     async def _notify_of_stats(self, session: Session, stats: SessionStats) -> None:
         with contextlib.suppress(SessionGone):

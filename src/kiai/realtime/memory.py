@@ -68,6 +68,8 @@ STASH_SAVED_S: Final = 300.0  # codes to confirm and the like are not worth a pl
 class MemoryRealtime:
     """The port's adapter for one process."""
 
+    answers_at_once = True
+
     def __init__(self, clock: Clock) -> None:
         self._monotonic = clock.monotonic
         self._now_ms = clock.now_ms

@@ -329,7 +329,12 @@ class RateLimitResult(msgspec.Struct, frozen=True):
 
 
 class Realtime(Protocol):
-    """The port. An embedded server uses `memory.MemoryRealtime`, several workers share `redis.RedisRealtime`."""
+    """The port. An embedded server uses `memory.MemoryRealtime`, several workers share `redis.RedisRealtime`.
+
+    `answers_at_once`: calls end without waiting, so nothing is gained by making several of them at the same time.
+    """
+
+    answers_at_once: bool
 
     # --- ranks: per mode one list of the world and one of each country; pp descending, then user id ascending --------
 

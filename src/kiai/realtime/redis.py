@@ -97,6 +97,8 @@ class RedisRealtime:
     session that are answered without it. No session is listed as idle too early for it.
     """
 
+    answers_at_once = False
+
     def __init__(
         self,
         redis: Redis | RedisCluster,

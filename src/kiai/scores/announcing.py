@@ -13,11 +13,10 @@ from kiai.accounts import Accounts
 from kiai.beatmaps import Beatmaps
 from kiai.beatmaps.model import full_title
 from kiai.chat.service import Chat
-from kiai.errors import NotFound
 from kiai.osu.modes import mode_text
 from kiai.osu.mods import mods_text
 from kiai.osu.texts import chat_link
-from kiai.scores.lookup import ScoreLookup
+from kiai.scores.lookup import FoundScore, ScoreLookup
 from kiai.scores.rules import gives_pp
 from kiai.storage.outbox import Outbox
 
@@ -56,23 +55,24 @@ class FirstPlaceLines:
         """
         # Swap before the first await: first places delivered in the meantime belong to the next line.
         waiting, self._waiting = self._waiting, []
-        lines = [line for line in [await self._line(text) for text in waiting] if line is not None]
-        if not lines:
+        taken = [(score_id, previous) for score_id, previous in map(_parsed, waiting) if previous]
+        # Without those whose player or score was hidden after the commit, or whose holder improved the score.
+        found = await self._lookup.public([score_id for score_id, _ in taken])
+        public = [
+            (found[score_id], previous)
+            for score_id, previous in taken
+            if score_id in found and previous != found[score_id].score.user_id
+        ]
+        if not public:
             return
-        user_id, name, text = lines[-1]
-        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
-        await self._chat.act(CHANNEL, user_id, name, text + more)
+        latest, previous = public[-1]
+        more = f" (and {len(public) - 1} more)" if len(public) > 1 else ""
+        text = await self._text(latest, previous)
+        await self._chat.act(CHANNEL, latest.score.user_id, latest.player_name, text + more)
 
-    async def _line(self, payloads: str) -> tuple[int, str, str] | None:
-        score_id, previous = map(int, payloads.split())
-        try:
-            found = await self._lookup.find(score_id)
-            beatmap = await self._beatmaps.find(md5=found.map_md5)
-        except NotFound:  # the player or the score was hidden after the commit
-            return None
+    async def _text(self, found: FoundScore, previous: int) -> str:
         score = found.score
-        if previous in (0, score.user_id):  # an empty board, or the holder improved the score
-            return None
+        beatmap = await self._beatmaps.find(md5=found.map_md5)
         title = chat_link(self._link(f"b/{beatmap.id}"), full_title(beatmap))
         mods = f" +{mods_text(score.mods)}" if score.mods else ""
         mode = f" ({mode_text(score.mode)})" if score.mode else ""
@@ -81,4 +81,10 @@ class FirstPlaceLines:
         # `names_of` leaves out hidden players, who must not be named in public.
         if (former := await self._accounts.names_of([previous])).get(previous):
             text += f", taken from {chat_link(self._link(f'u/{previous}'), former[previous])}"
-        return score.user_id, found.player_name, text
+        return text
+
+
+def _parsed(payload: str) -> tuple[int, int]:
+    """Return the score that took the first place, and the player who had it, 0 for an empty board."""
+    score_id, previous = payload.split()
+    return int(score_id), int(previous)

@@ -77,5 +77,6 @@ class ScoreFeed:
                 *[
                     self._realtime.once(f"published:{name}", DEDUPLICATED_FOR_S, [feed_entry(event)])
                     for name, event in some
-                ]
+                ],
+                at_once=self._realtime.answers_at_once,
             )

@@ -132,7 +132,9 @@ class Peaks:
 
     async def _on_ranks(self, user_ids: Sequence[str]) -> None:
         for ids in in_pieces(sorted({int(user_id) for user_id in user_ids})):
-            ranks = await together(*[self._realtime.ranks_of(user_id) for user_id in ids])
+            ranks = await together(
+                *[self._realtime.ranks_of(user_id) for user_id in ids], at_once=self._realtime.answers_at_once
+            )
             await self._note(
                 [
                     RankNow(user_id, mode, rank.rank)

@@ -6,7 +6,6 @@ the delivery sets the ranks. It sets them from the rows that are committed at th
 repeated does no harm. While shared state is unavailable, ranks are counted in the database, which is slower.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, TypeVar
 
@@ -97,7 +96,10 @@ class Ranks:
         They are not counted in the database: while shared state is unavailable, all are zeros.
         """
         try:
-            return await asyncio.gather(*[self._realtime.rank_of(user_id, mode) for user_id in user_ids])
+            return await together(
+                *[self._realtime.rank_of(user_id, mode) for user_id in user_ids],
+                at_once=self._realtime.answers_at_once,
+            )
         except Unavailable:
             return [Rank() for _ in user_ids]
 
@@ -171,7 +173,11 @@ class Ranks:
             # In one call: all readers of the lists wait for each.
             shown = [entry for rows in found if _is_shown(rows) for row in rows for entry in _entries(*row[:5])]
             hidden = [user_id for user_id, rows in zip(ids, found, strict=True) if not _is_shown(rows)]
-            await together(self._realtime.set_ranks(shown), *[self._realtime.forget_ranks(one) for one in hidden])
+            await together(
+                self._realtime.set_ranks(shown),
+                *[self._realtime.forget_ranks(one) for one in hidden],
+                at_once=self._realtime.answers_at_once,
+            )
 
     async def _rebuild(self, _: Sequence[str]) -> None:
         await self.rebuild()

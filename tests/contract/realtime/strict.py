@@ -42,6 +42,8 @@ async def _copies_of(values: AsyncIterable[Any]) -> AsyncIterator[Any]:
 
 
 class _Strict:
+    answers_at_once = False
+
     def __init__(self, inner: Realtime) -> None:
         self._inner = inner
 

@@ -1,6 +1,7 @@
 """Promises of the realtime port about `once`, `lease`, `consume` and `refund`."""
 
 import asyncio
+from collections.abc import Awaitable
 
 import pytest
 from hypothesis import given, settings
@@ -8,8 +9,9 @@ from hypothesis import strategies as st
 from tests.contract.realtime.adapters import ADAPTERS, Adapter
 from tests.contract.realtime.conftest import Run
 
+from kiai.at_once import ends_at_once
 from kiai.clock import ManualClock
-from kiai.realtime.port import FEED, Entry, Realtime
+from kiai.realtime.port import FEED, Entry, RankEntry, Realtime
 
 
 def test_once_is_true_for_one_of_many_concurrent_callers(run: Run) -> None:
@@ -327,5 +329,27 @@ def test_refund_never_exceeds_the_capacity(run: Run) -> None:
         for bucket in ("unused", "used"):
             answers = [await realtime.consume(bucket, limit=2, period_s=60) for _ in range(3)]
             assert [result.granted for result in answers] == [True, True, False]
+
+    run(scenario)
+
+
+def test_an_adapter_tells_whether_its_calls_end_without_waiting(run: Run) -> None:
+    async def scenario(realtime: Realtime, clock: ManualClock) -> None:
+        async def ignore(call: Awaitable[object]) -> None:
+            await call
+
+        calls = [
+            realtime.consume("plays", limit=2, period_s=60),
+            realtime.sessions_of(3),
+            realtime.rank_of(3, 0),
+            realtime.ranks_of(3),
+            realtime.set_ranks([RankEntry(user_id=3, mode=0, country="nl", pp=100)]),
+            realtime.forget_ranks(3),
+            realtime.once("published:1", 60, [Entry(FEED, b"{}")]),
+        ]
+
+        ended = {ends_at_once(ignore(call)) for call in calls}
+
+        assert ended == {realtime.answers_at_once}
 
     run(scenario)

@@ -88,6 +88,33 @@ def test_log_is_truncated_while_transactions_always_wait(path: Path, monkeypatch
     asyncio.run(scenario())
 
 
+def test_transaction_after_a_truncation_waits_for_the_lock_of_another_process(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "WAL_BYTES", 0)
+    monkeypatch.setattr(sqlite, "_whole_ms", lambda seconds: 5_000)  # the same for all transactions
+    fill(path, 10)
+    add = Command(text("INSERT INTO ballast VALUES ('added')"))
+
+    async def scenario() -> None:
+        database = SqliteDatabase(path)
+
+        async def body(tx: Transaction) -> None:
+            await tx.run(add)
+
+        await database.transaction(body)
+        await database.checkpoint()  # it does not wait for locks itself
+        other = connect(path)
+        other.execute("BEGIN IMMEDIATE")
+        asyncio.get_running_loop().call_later(0.1, other.execute, "ROLLBACK")
+        await database.transaction(body)
+        assert other.execute("SELECT count(*) FROM ballast WHERE body = 'added'").fetchone() == (2,)
+        other.close()
+        await database.close()
+
+    asyncio.run(scenario())
+
+
 def test_small_log_is_not_truncated(path: Path) -> None:
     async def scenario() -> None:
         database = SqliteDatabase(path)
