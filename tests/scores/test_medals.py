@@ -18,6 +18,7 @@ from kiai.scores.medals import (
     MedalPlay,
     earned_by,
     needs_day_plays,
+    needs_fails,
     needs_other_maps,
 )
 
@@ -169,6 +170,12 @@ def test_medals_of_the_day_read_the_plays_of_other_maps_only_for_the_one_that_co
     assert set(earned_by(play, frozenset(), with_day=True)) == day_medals == {104, 105, 111}
     on_this_map = msgspec.structs.replace(play, day=same_map)
     assert set(earned_by(on_this_map, frozenset({104}), with_day=True)) == day_medals - {104}
+
+
+def test_fails_are_read_only_for_a_map_with_a_hundred_plays() -> None:
+    assert needs_fails(frozenset(), 100)
+    assert not needs_fails(frozenset(), 99)
+    assert not needs_fails(frozenset({111}), 100)
 
 
 def test_no_medal_is_left_out_whose_condition_holds() -> None:

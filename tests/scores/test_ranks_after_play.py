@@ -34,7 +34,7 @@ def test_player_who_is_restricted_while_the_place_is_read_has_no_ranks(
             return await read(*place)
 
         monkeypatch.setattr(lane, "all", restrict_first)
-        chart = await services.submissions._with_ranks(recorded.chart, None, best)
+        chart = await services.submissions._with_ranks(recorded.chart, song)
         await services.outbox.deliver()
         assert chart.map_rank_after == 1
         found: dict[int, Rank] = await services.ranks.of(PLAYER)

@@ -13,7 +13,7 @@ from kiai.osu.mods import AP, DT, HD, NC, RX, TD
 from kiai.scores import before_play
 from kiai.scores.before_play import BeforePlay
 from kiai.scores.listing_parts import ModsFilter
-from kiai.scores.model import Recorded, Stats
+from kiai.scores.model import Play, Recorded, Stats
 from kiai.scores.recording import AlreadyRecorded, TotalsOptions
 from kiai.staff import OPERATOR
 from kiai.storage.tables import first_places, outbox, play_counts, scores
@@ -494,3 +494,73 @@ def test_concurrent_plays_of_many_players_on_a_map_give_one_first_place(world: W
     assert world.map(song.md5).plays == 10
     assert holder(world, song) == world.board(song)[0]
     assert world.problems() == []
+
+
+# --- places on the board of the map
+
+
+def places(recorded: Recorded) -> tuple[int, int | None]:
+    """Return the places before and after a play that was recorded with them."""
+    assert recorded.chart is not None
+    return recorded.chart.map_rank_before, recorded.map_rank
+
+
+@pytest.mark.parametrize("mods", [0, RX])
+def test_transaction_reads_the_places_before_and_after_a_play(world: World, mods: int) -> None:
+    song = world.add_map(a_map())
+    alice, bob, eve = (world.add_player(a_player(name)) for name in ("alice", "bob", "eve"))
+    hidden = world.add_player(a_player("hidden", priv=RESTRICTED))
+    world.record(a_play(by=bob, on=song, score=2_000, pp=20.0, mods=mods))
+    world.record(a_play(by=eve, on=song, score=3_000, pp=30.0, mods=mods))
+    world.record(a_play(by=hidden, on=song, score=9_000, pp=90.0, mods=mods))
+
+    def record(by: int, points: int, **fields: Any) -> Recorded:
+        play = a_play(by=by, on=song, score=points * 100, pp=float(points), mods=mods, **fields)
+        return world.run(world.recorder.record(play, places=True))
+
+    assert places(record(alice, 10)) == (0, 3)
+    assert places(record(alice, 25)) == (3, 2)
+    assert places(record(alice, 5)) == (2, 3), "the place of this play, which is not the best one"
+    assert places(record(alice, 40)) == (2, 1)
+    assert places(record(hidden, 35)) == (1, 2), "hidden players see their own line"
+    assert record(alice, 50, passed=False).map_rank is None
+
+
+def test_play_on_a_map_without_a_board_has_no_places(world: World) -> None:
+    alice, song = world.add_player(a_player()), world.add_map(a_map(), status=MapStatus.PENDING)
+
+    assert places(world.run(world.recorder.record(a_play(by=alice, on=song), places=True))) == (0, 0)
+
+
+# --- medals that depend on the plays of the day
+
+
+def test_holder_of_the_medal_for_five_maps_earns_the_others_of_the_day(world: World) -> None:
+    alice, songs = world.add_player(a_player()), [world.add_map(a_map(number)) for number in range(1, 7)]
+    for song in songs[1:]:
+        world.record(a_play(by=alice, on=song, grade_="S"))
+    for song in songs[:2]:
+        world.record(a_play(by=alice, on=song, grade_="D"))
+
+    assert 105 in medals_after(world, a_play(by=alice, on=songs[0], grade_="A"))
+
+    for _ in range(97):
+        world.record(a_play(by=alice, on=songs[0], passed=False))
+    assert 111 not in medals_after(world, a_play(by=alice, on=songs[2], grade_="B"))
+    assert 111 in medals_after(world, a_play(by=alice, on=songs[0], grade_="B"))
+
+
+def test_play_of_the_day_before_earns_no_medal_of_the_day(world: World) -> None:
+    alice, songs = world.add_player(a_player()), [world.add_map(a_map(number)) for number in range(1, 7)]
+    for song in songs[1:]:
+        world.record(a_play(by=alice, on=song, grade_="S"))
+    world.record(a_play(by=alice, on=songs[0], grade_="D", at_ms=NOW_MS - before_play.DAY_MS - 1))
+
+    assert 105 not in medals_after(world, a_play(by=alice, on=songs[0], grade_="A"))
+
+
+def medals_after(world: World, play: Play) -> list[int]:
+    """Return the medals that a play earns."""
+    chart = world.record(play).chart
+    assert chart is not None
+    return chart.medals

@@ -14,6 +14,7 @@ from kiai.beatmaps import Beatmap, Beatmaps
 from kiai.errors import NotFound
 from kiai.osu.mods import board_key
 from kiai.scores import profiles, records, statements
+from kiai.scores.boards import Boards
 from kiai.scores.medals import DAY_MS, DayPlay
 from kiai.scores.model import Best, Play, RanksBefore, Stats, WeightedBest
 from kiai.scores.months import month_of
@@ -23,18 +24,20 @@ from kiai.storage.port import Query, Read, Transaction, Value
 
 
 class BeforePlay(msgspec.Struct, frozen=True):
-    """The rows before a play. `None` in the last four means that they were not read.
+    """The rows before a play. `None` in the last five means that they were not read.
 
-    `has_played` and `has_played_in_month`: the player's counters of plays have a row for the map, and for the month.
+    `plays_on_map` is the player's counter of plays of the map, None without one. `has_played_in_month`: there is a
+    counter for the month.
     `stats` are by mode. With `has_read_board`, `holder` is the score and the player of the first place, and `top` the
     line that must have it.
     `record` is the most pp in the mode. `held` are the medals. `weighted` are the player's bests.
-    `day` are the plays of the last 24 hours, without this one.
+    `day` are the plays of the last 24 hours, without this one. `map_rank` is the player's place on the board of the
+    map, 0 without a line on it.
     """
 
     priv: int
     country: str
-    has_played: bool
+    plays_on_map: int | None
     has_played_in_month: bool
     beatmap: Beatmap
     by_pp: Best | None
@@ -48,10 +51,16 @@ class BeforePlay(msgspec.Struct, frozen=True):
     held: frozenset[int] | None = None
     weighted: list[WeightedBest] | None = None
     day: list[DayPlay] | None = None
+    map_rank: int | None = None
 
 
-async def read(tx: Transaction, beatmaps: Beatmaps, play: Play, ranks: RanksBefore, now_ms: int) -> BeforePlay:
-    """Return the rows before a play. Raises NotFound for a player or a map that does not exist."""
+async def read(
+    tx: Transaction, beatmaps: Beatmaps, play: Play, ranks: RanksBefore, now_ms: int, *, places: bool = False
+) -> BeforePlay:
+    """Return the rows before a play, with `places` also the place on the board of the map.
+
+    Raises NotFound for a player or a map that does not exist.
+    """
     # The status may have changed since the caller read it. It only selects what to read: what turns out to be missing
     # is read later.
     status = play.beatmap.status
@@ -70,6 +79,8 @@ async def read(tx: Transaction, beatmaps: Beatmaps, play: Play, ranks: RanksBefo
     if play.passed and has_board(status):
         reads["holder"] = (statements.first_places.FIRST_PLACE, board)
         reads["top"] = (top_of(play.mode), board)
+        if places:
+            reads["standing"] = Boards.read_of_standing(play.beatmap, play.mode, play.user_id)
     if play.passed and gives_medals(status):
         reads["held"] = (statements.plays.MEDALS_OF, player)
     if play.passed and gives_pp(status):
@@ -84,12 +95,12 @@ async def read(tx: Transaction, beatmaps: Beatmaps, play: Play, ranks: RanksBefo
         raise NotFound("player")
     if not found["map"]:
         raise NotFound("map")
-    priv, country, has_played, in_month = found["player"][0]
+    priv, country, plays_on_map, in_month = found["player"][0]
     bests = dict(found["bests"])
     return BeforePlay(
         priv=priv,
         country=country,
-        has_played=bool(has_played),
+        plays_on_map=plays_on_map,
         has_played_in_month=bool(in_month),
         beatmap=found["map"][0],
         by_pp=bests.get(0),
@@ -103,6 +114,7 @@ async def read(tx: Transaction, beatmaps: Beatmaps, play: Play, ranks: RanksBefo
         held=frozenset(found["held"]) if "held" in found else None,
         weighted=found.get("weighted"),
         day=found.get("day"),
+        map_rank=_place(found["standing"]) if "standing" in found else None,
     )
 
 
@@ -122,6 +134,12 @@ def plays_of_day(play: Play, now_ms: int, *, every_map: bool) -> Read:
         "every_map": int(every_map),
     }
     return statements.plays.PLAYS_SINCE, params
+
+
+def passes_of_day(play: Play, now_ms: int) -> Read:
+    """Return the read of the player's passes of the last 24 hours on this map."""
+    where: dict[str, Value] = {"on_map": play.beatmap.key, "user_id": play.user_id, "mode": play.mode}
+    return statements.plays.PASSES_ON_SINCE, {**where, "since_ms": now_ms - DAY_MS}
 
 
 def weighted_of(play: Play) -> Read:
@@ -148,6 +166,10 @@ def with_this_play(day: list[DayPlay], play: Play, now_ms: int) -> list[DayPlay]
     if play.play_time_ms < now_ms - DAY_MS:  # an imported replay
         return day
     return [*day, DayPlay(play.beatmap.key, play.grade, int(play.passed))]
+
+
+def _place(standing: list[tuple[float, int]]) -> int:
+    return 1 + standing[0][1] if standing else 0
 
 
 def _first(rows: list[Any] | None) -> Any:

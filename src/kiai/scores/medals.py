@@ -188,6 +188,8 @@ def _is_map(play: MedalPlay, artist: str, title: str, creator: str = "") -> bool
     )
 
 
+OBSESSED_PLAYS: Final = 100
+"""Plays of a map within a day that earn a medal."""
 _S_OR_BETTER: Final = frozenset(GRADES[GRADES.index("S") :])
 
 
@@ -201,7 +203,9 @@ def _improved(play: MedalPlay) -> bool:
 
 
 def _obsessed(play: MedalPlay) -> bool:
-    return len(play.day) >= 100 and sum(other.map_key == play.map_key for other in play.day) >= 100
+    return (
+        len(play.day) >= OBSESSED_PLAYS and sum(other.map_key == play.map_key for other in play.day) >= OBSESSED_PLAYS
+    )
 
 
 MEDALS: Final[tuple[Medal, ...]] = (
@@ -428,6 +432,7 @@ MEDALS: Final[tuple[Medal, ...]] = (
 RANK_MEDALS: Final = frozenset(range(100, 104))
 """Off unless the operator switches them on: on a small server every player would get them."""
 ON_A_ROLL: Final = 104
+OBSESSED: Final = 111
 BY_ID: Final = {medal.id: medal for medal in MEDALS}
 _WITH_DAY: Final = tuple(medal for medal in MEDALS if medal.needs_day)
 _WITHOUT_DAY: Final = tuple(medal for medal in MEDALS if not medal.needs_day)
@@ -462,6 +467,14 @@ def _possible(mode: int, star: int, mods: int) -> tuple[Medal, ...]:
 def needs_other_maps(held: frozenset[int]) -> bool:
     """Whether a medal that is not held depends on the day's plays of other maps, too, and not only of this one."""
     return ON_A_ROLL not in held
+
+
+def needs_fails(held: frozenset[int], plays_on_map: int) -> bool:
+    """Whether a medal that is not held depends on the day's failed plays of this map, too, and not only on its passes.
+
+    `plays_on_map` are all plays of the map by the player, of any day, including this one.
+    """
+    return OBSESSED not in held and plays_on_map >= OBSESSED_PLAYS
 
 
 def needs_day_plays(play: MedalPlay, held: frozenset[int]) -> bool:

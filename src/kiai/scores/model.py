@@ -180,13 +180,17 @@ NO_RANKS: Final = RanksBefore()
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """The result of recording a play. `chart` is None for a failed play."""
+    """The result of recording a play. `chart` is None for a failed play.
+
+    `map_rank` is the place on the board of the map after the play, None if it was not read.
+    """
 
     score_id: int
     is_best_pp: bool
     is_best_score: bool
     is_first_place: bool
     chart: Chart | None = None
+    map_rank: int | None = None
 
 
 class Score(msgspec.Struct, frozen=True):

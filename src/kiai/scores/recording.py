@@ -31,8 +31,17 @@ from kiai.osu.modes import vanilla
 from kiai.osu.mods import board_key
 from kiai.osu.weights import weighted_accuracy, weighted_pp
 from kiai.scores import activity, before_play, medals, records, statements
-from kiai.scores.before_play import BeforePlay, plays_of_day, top_of, weighted_of, with_new_best, with_this_play
+from kiai.scores.before_play import (
+    BeforePlay,
+    passes_of_day,
+    plays_of_day,
+    top_of,
+    weighted_of,
+    with_new_best,
+    with_this_play,
+)
 from kiai.scores.best import BestFlags, decide_bests
+from kiai.scores.boards import BoardKind, BoardRequest, Boards
 from kiai.scores.evidence.statements import ADD_UNEXAMINED
 from kiai.scores.flags import Flags, Suspicion
 from kiai.scores.medals import MedalPlay
@@ -113,19 +122,29 @@ class Recorder:
         return found
 
     async def record(
-        self, play: Play, *, ranks: RanksBefore = NO_RANKS, suspicions: Sequence[Suspicion] = (), answered: bool = False
+        self,
+        play: Play,
+        *,
+        ranks: RanksBefore = NO_RANKS,
+        suspicions: Sequence[Suspicion] = (),
+        answered: bool = False,
+        places: bool = False,
     ) -> Recorded:
         """Store a play with all rows that derive from it, or nothing.
 
         `suspicions` are stored as flags in the same transaction. With `answered`, the chart of a pass is stored for a
-        client that repeats the request. Raises AlreadyRecorded, NotFound("player") and Unavailable.
+        client that repeats the request. With `places`, the transaction reads the places of a pass on the board of its
+        map before and after the play, and `ranks.on_map` is not used. Raises AlreadyRecorded, NotFound("player") and
+        Unavailable.
         """
         now = self._clock.now_ms()
 
         careful = False
 
         async def body(tx: Transaction) -> Recorded:
-            recorded = await self._record(tx, play, ranks, suspicions, now, answered=answered, careful=careful)
+            recorded = await self._record(
+                tx, play, ranks, suspicions, now, answered=answered, places=places, careful=careful
+            )
             self._reach("submit.in_tx")
             return recorded
 
@@ -155,12 +174,15 @@ class Recorder:
         now_ms: int,
         *,
         answered: bool,
+        places: bool,
         careful: bool,
     ) -> Recorded:
         # The lock on the player comes first. It serialises plays of one player, so the bests and stats that are read
         # below cannot change before the commit.
         await tx.lock(statements.plays.LOCK_USER, user_id=play.user_id)
-        before = await before_play.read(tx, self._beatmaps, play, ranks, now_ms)
+        before = await before_play.read(tx, self._beatmaps, play, ranks, now_ms, places=places)
+        if before.map_rank is not None:
+            ranks = msgspec.structs.replace(ranks, on_map=before.map_rank)
         # The transaction uses the status that it reads itself, and checks at the end that it is still the same.
         play = msgspec.structs.replace(play, beatmap=before.beatmap)
         public = is_public(before.priv)
@@ -202,7 +224,8 @@ class Recorder:
         if suspicions:
             await self._flags.add_within(tx, play.user_id, list(suspicions), play.checksum, score_id)
         first = await self._count_on_map(tx, play, before, best_flags, score_id, now_ms, public=public, careful=careful)
-        return Recorded(score_id, best_flags.best_pp, best_flags.best_score, first, chart)
+        map_rank = await _place_of(tx, play, score_id, public=public) if places and chart is not None else None
+        return Recorded(score_id, best_flags.best_pp, best_flags.best_score, first, chart, map_rank)
 
     async def _count_on_map(
         self,
@@ -296,7 +319,12 @@ class Recorder:
         # PERF: the plays of the day are read only if a medal that depends on them is still missing.
         if medals.needs_day_plays(medal_play, held):
             if before.day is None:
-                query, params = plays_of_day(play, now_ms, every_map=medals.needs_other_maps(held))
+                # PERF: the largest read of a transaction, unless only the passes on this map count.
+                every_map = medals.needs_other_maps(held)
+                if every_map or medals.needs_fails(held, 1 + (before.plays_on_map or 0)):
+                    query, params = plays_of_day(play, now_ms, every_map=every_map)
+                else:
+                    query, params = passes_of_day(play, now_ms)
                 day = await tx.all(query, **params)
             else:
                 day = with_this_play(before.day, play, now_ms)
@@ -418,6 +446,19 @@ async def _pass_on(tx: Transaction, play: Play, previous: tuple[int, int] | None
         await activity.add_first_place(tx, play.user_id, holder, mode=play.mode, score_id=score_id, at_ms=now_ms)
 
 
+async def _place_of(tx: Transaction, play: Play, score_id: int, *, public: bool) -> int:
+    """Return the place of a pass on the board of its map, 0 if that has no board."""
+    if not has_board(play.beatmap.status):
+        return 0
+    query, params = Boards.read_of_place(
+        play.beatmap,
+        BoardRequest(BoardKind.GLOBAL, play.mode, user_id=play.user_id, hidden=not public),
+        measure=play.pp if sorts_by_pp(play.mode) else play.score,
+        score_id=score_id,
+    )
+    return 1 + (await tx.one(query, **params) or 0)
+
+
 def _chart_of(
     play: Play,
     before: BeforePlay,
@@ -508,7 +549,7 @@ async def _count_play(tx: Transaction, play: Play, before: BeforePlay) -> None:
     where: dict[str, Value] = {"player_id": play.user_id, "in_mode": play.mode}
     row: dict[str, Value] = {"user_id": play.user_id, "mode": play.mode, "plays": 1}
     key, at_ms, month = play.beatmap.key, play.play_time_ms, month_of(play.play_time_ms)
-    if before.has_played:
+    if before.plays_on_map is not None:
         await tx.later(statements.plays.COUNT_PLAY, on_map=key, at_ms=at_ms, **where)
     else:
         await tx.later(statements.plays.FIRST_PLAY, map_key=key, last_play_ms=at_ms, **row)

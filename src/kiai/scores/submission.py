@@ -480,12 +480,12 @@ class Submissions:
         suspicions = self._check_integrity(user, sent)
         suspicions += check_client(sent, sessions)
         suspicions += check_play(sent, beatmap)
-        ranks, replay = RanksBefore(), None
+        ranks, replay, places = RanksBefore(), None, self._boards.count_in_transaction(beatmap)
         if sent.passed:
             # PERF: all reads come before the jobs of other processes, so that they share a snapshot of SQLite.
             replay = self._stored_replay(sent)
             mode = mode_of(sent.mode, sent.mods)
-            known, ranks = await self._known_replay_and_ranks(user, replay, beatmap, mode, rank)
+            known, ranks = await self._known_replay_and_ranks(user, replay, beatmap, mode, rank, places=not places)
             if known is not None:
                 return known
             suspicions += await self._check_frames(user, sent)
@@ -496,7 +496,9 @@ class Submissions:
             await self._files.put(replay_key(replay.md5), sent.replay)
             self._reach("submit.replay_written")
         try:
-            recorded = await self._recorder.record(play, ranks=ranks, suspicions=suspicions, answered=True)
+            recorded = await self._recorder.record(
+                play, ranks=ranks, suspicions=suspicions, answered=True, places=places
+            )
         except AlreadyRecorded as already:
             known = await self._known(user, sent)  # another process has stored the same play
             if known is None:
@@ -505,7 +507,7 @@ class Submissions:
         self._reach("submit.committed")
         if recorded.chart is None:
             raise Rejected(NO)
-        chart = await self._with_ranks(recorded.chart, user, play)
+        chart = await self._with_ranks(recorded.chart, play.beatmap, recorded.map_rank)
         await self._congratulate(user, play, recorded, chart)
         self._reach("submit.before_reply")
         return chart
@@ -545,14 +547,14 @@ class Submissions:
         return StoredReplay(md5=md5, sha256=hashlib.sha256(sent.replay).digest(), size=len(sent.replay))
 
     async def _known_replay_and_ranks(
-        self, user: User, replay: StoredReplay, beatmap: Beatmap, mode: int, rank: int
+        self, user: User, replay: StoredReplay, beatmap: Beatmap, mode: int, rank: int, *, places: bool
     ) -> tuple[Chart | None, RanksBefore]:
         """Return the chart of the score that has the same replay already, or None, and the ranks before the play.
 
-        `rank` is the overall one.
+        `rank` is the overall one. The place on the board of the map is read with `places`.
         """
         reads: list[Read] = [(statements.plays.BY_REPLAY, {"md5": replay.md5})]
-        if has_board(beatmap.status):
+        if places and has_board(beatmap.status):
             reads.append(self._boards.read_of_standing(beatmap, mode, user.id))
         known, *standings = await self._database.several(*reads)
         if known:
@@ -655,18 +657,21 @@ class Submissions:
         """Return the overall rank before a pass. The chart of a failed play has none."""
         return await self._rank(user.id, mode_of(sent.mode, sent.mods)) if sent.passed else 0
 
-    async def _with_ranks(self, chart: Chart, user: User | None = None, play: Play | None = None) -> Chart:
+    async def _with_ranks(
+        self, chart: Chart, beatmap: Beatmap | None = None, map_rank_after: int | None = None
+    ) -> Chart:
         """Return the chart with the ranks after the play, and queue it for `flush`.
 
-        The play is committed, so a failure here does not fail the answer: the missing ranks are 0.
+        The map and the place on its board are read if they are not given. The play is committed, so a failure here does
+        not fail the answer: the missing ranks are 0.
         """
         user_id, mode, visible = chart.user_id, chart.mode, chart.visible
-        map_rank = 0
+        map_rank = map_rank_after or 0
         try:
             # Not left to the outbox, which delivers later: the panel shows the new rank.
             reads: list[Read] = []
-            if chart.has_board:
-                beatmap = play.beatmap if play is not None else await self._beatmaps.find(id=chart.map_id)
+            if chart.has_board and map_rank_after is None:
+                beatmap = beatmap or await self._beatmaps.find(id=chart.map_id)
                 board = BoardRequest(BoardKind.GLOBAL, mode, user_id=user_id, hidden=not visible)
                 by_pp = sorts_by_pp(mode)
                 measure = chart.this.pp if by_pp else chart.this.score
@@ -677,7 +682,8 @@ class Submissions:
             ranks = await self._ranks.set_from(user_id, rows)
             self._reach("submit.rank_set")
             rank = ranks.get(mode, Rank()).rank
-            map_rank = 1 + ahead[0][0] if ahead else 0
+            if ahead:
+                map_rank = 1 + ahead[0][0]
         except KiaiError as error:
             self._without_ranks.failed(error, score_id=chart.score_id)
             rank = await self._rank(user_id, mode)

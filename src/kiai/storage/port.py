@@ -166,7 +166,12 @@ def version_of(*parts: object) -> bytes:
 
 
 class RowReader(Protocol):
-    """The reads that a database and a transaction have in common."""
+    """The reads that a database and a transaction have in common.
+
+    `reads_ahead`: a statement is a round trip, so rows that may be needed are better read together with others.
+    """
+
+    reads_ahead: bool
 
     async def one(self, query: Query[R], **params: Value) -> R | None:
         """Return the first row, or None."""
@@ -185,12 +190,7 @@ class RowReader(Protocol):
 
 
 class Transaction(RowReader, Protocol):
-    """The reads and writes of the body of a transaction.
-
-    `reads_ahead`: a statement is a round trip, so rows that may be needed are better read together with others.
-    """
-
-    reads_ahead: bool
+    """The reads and writes of the body of a transaction."""
 
     async def lock(self, query: Query[Any], **params: int) -> None:
         """Lock the rows of a SELECT ... FOR UPDATE until the end of the transaction, without reading them.

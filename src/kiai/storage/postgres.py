@@ -354,6 +354,8 @@ class PostgresDatabase:
     Slow statements are added to `slow`; without it none are.
     """
 
+    reads_ahead = True
+
     def __init__(
         self,
         pool: Any,

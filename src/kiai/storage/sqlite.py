@@ -341,6 +341,8 @@ class SqliteDatabase:
     Slow statements are added to `slow`; without it none are.
     """
 
+    reads_ahead = False
+
     def __init__(self, path: Path, slow: SlowStatements | None = None) -> None:
         self.path = path
         self.slow = slow or SlowStatements()

@@ -40,18 +40,19 @@ LOCK_USER = Query(
     select(users.c.priv, users.c.country).where(users.c.id == bindparam("user_id")).with_for_update(key_share=True),
     lambda priv, country: (priv, country),
 )
-# The player, and whether the counters of plays have a row for the map and for the month.
+# The player, the counter of plays of the map, and whether that of the month has a row.
 PLAYER = Query(
     select(
         users.c.priv,
         users.c.country,
-        exists(play_counts.c.plays)
+        select(play_counts.c.plays)
         .where(
             play_counts.c.user_id == users.c.id,
             play_counts.c.mode == bindparam("in_mode"),
             play_counts.c.map_key == bindparam("on_map"),
         )
-        .correlate(users),
+        .correlate(users)
+        .scalar_subquery(),
         exists(month_plays.c.plays)
         .where(
             month_plays.c.user_id == users.c.id,
@@ -232,6 +233,21 @@ PLAYS_SINCE = Query(
         _last_plays.c.play_time_ms >= bindparam("since_ms"),
         or_(bindparam("every_map", type_=Integer()) == 1, _last_plays.c.map_key == bindparam("on_map")),
     ),
+    DayPlay,
+)
+# The passes among them of one map, by `ix_scores_passes_on`: few rows, where `PLAYS_SINCE` reads up to 1,000.
+PASSES_ON_SINCE = Query(
+    select(scores.c.map_key, scores.c.grade, scores.c.passed)
+    .where(
+        scores.c.map_key == bindparam("on_map"),
+        scores.c.user_id == bindparam("user_id"),
+        scores.c.mode == bindparam("mode"),
+        scores.c.passed == 1,
+        scores.c.hidden == 0,
+        scores.c.play_time_ms >= bindparam("since_ms"),
+    )
+    .order_by(scores.c.id.desc())
+    .limit(WEIGHTED_MAX),
     DayPlay,
 )
 INSERT_CHART = Command(insert(submissions).values(named("score_id", "chart", "at_ms")))
