@@ -13,6 +13,7 @@ from kiai.osu.mods import AP, DT, HD, NC, RX, TD
 from kiai.scores import before_play
 from kiai.scores.before_play import BeforePlay
 from kiai.scores.listing_parts import ModsFilter
+from kiai.scores.medals import DAY_MS
 from kiai.scores.model import Play, Recorded, Stats
 from kiai.scores.recording import AlreadyRecorded, TotalsOptions
 from kiai.staff import OPERATOR
@@ -554,7 +555,7 @@ def test_play_of_the_day_before_earns_no_medal_of_the_day(world: World) -> None:
     alice, songs = world.add_player(a_player()), [world.add_map(a_map(number)) for number in range(1, 7)]
     for song in songs[1:]:
         world.record(a_play(by=alice, on=song, grade_="S"))
-    world.record(a_play(by=alice, on=songs[0], grade_="D", at_ms=NOW_MS - before_play.DAY_MS - 1))
+    world.record(a_play(by=alice, on=songs[0], grade_="D", at_ms=NOW_MS - DAY_MS - 1))
 
     assert 105 not in medals_after(world, a_play(by=alice, on=songs[0], grade_="A"))
 

