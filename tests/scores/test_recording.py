@@ -312,10 +312,10 @@ def test_status_change_during_recording_applies_to_the_play(world: World, monkey
     read = before_play.read
     reads = 0
 
-    async def read_stale_status(*args: Any) -> BeforePlay:
+    async def read_stale_status(*args: Any, **named: Any) -> BeforePlay:
         nonlocal reads
         reads += 1
-        found = await read(*args)
+        found = await read(*args, **named)
         if reads > 1:
             return found
         return msgspec.structs.replace(found, beatmap=msgspec.structs.replace(found.beatmap, status=MapStatus.RANKED))
