@@ -3,8 +3,10 @@
 import asyncio
 import errno
 import os
+import resource
 import socket
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
@@ -17,7 +19,7 @@ from kiai.errors import Damaged, Refused, Unavailable
 from kiai.server_settings import Settings
 from kiai.settings import load_settings
 from kiai.storage import sqlite_file
-from kiai.storage.dumping import SQLITE_FILE
+from kiai.storage.dumping import SQLITE_FILE, dump_sqlite
 
 
 @pytest.fixture
@@ -94,6 +96,30 @@ def test_data_folder_of_another_account_is_refused_with_a_remedy(
         f"data folder {folder} is not available: Permission denied; give it to the account of the server with "
         f"`chown -R {os.geteuid()} {folder}`, or choose another with --data"
     )
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """Files of this process cannot grow beyond 64 KiB, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_copy_of_the_database_on_a_full_disk_names_the_folder(
+    settings: Settings, tmp_path: Path, run: Run, small_disk: None
+) -> None:
+    with pytest.raises(Unavailable) as raised:
+        run(dump_sqlite(settings.data / SQLITE_FILE, tmp_path))
+
+    assert str(raised.value).startswith("copy of the database is not available: ")
+    assert str(raised.value).endswith(f"; the copy needs as much space in {tmp_path} as the database has")
+
+
+def test_database_on_a_full_disk_is_refused_with_a_remedy(tmp_path: Path, run: Run, small_disk: None) -> None:
+    with pytest.raises(Unavailable, match=r"; free space on its disk, or check the disk$"):
+        run(stores.migrate_database(load_settings(data=tmp_path / "data")))
 
 
 def test_newer_postgresql_schema_is_refused_with_a_remedy(tmp_path: Path, run: Run) -> None:

@@ -223,12 +223,12 @@ CHANGES = [
     (_half_key, "the private key has no end"),
     (_no_key, "contains no private key"),
     (_damaged, "damaged"),
-    (_other_key, "does not belong to the certificate"),
+    (_other_key, "does not belong to the certificate; name the file with its key"),
     (_expired, "has expired"),
     (_future, "not valid yet"),
     (_other_names, r"is for other\.example"),
-    (_gone, "cannot be read: No such file"),
-    (_text, "contains no certificate"),
+    (_gone, "cannot be read: No such file or directory; correct the path"),
+    (_text, "contains no certificate in PEM form; name the file with the chain"),
 ]
 
 

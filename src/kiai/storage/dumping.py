@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kiai.errors import Refused, Unavailable
-from kiai.storage.sqlite_file import damaged, is_damage
+from kiai.storage.sqlite_file import damaged, is_damage, is_of_disk
 from kiai.storage.tables import metadata
 
 SQLITE_FILE: Final = "kiai.db"
@@ -35,6 +35,9 @@ async def dump_sqlite(path: Path, folder: Path) -> None:
     except (sqlite3.Error, OSError) as error:
         if isinstance(error, sqlite3.Error) and is_damage(error):
             raise damaged(str(path), str(error)) from error
+        if isinstance(error, sqlite3.Error) and is_of_disk(error):  # it does not say whose
+            reason = f"{error}; the copy needs as much space in {folder} as the database has"
+            raise Unavailable("copy of the database", reason) from error
         raise Unavailable("database", str(error)) from error
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from kiai.errors import Unavailable
-from kiai.storage.sqlite_file import damaged, is_damage
+from kiai.storage.sqlite_file import damaged, is_damage, unusable
 
 VERSIONS: Final = Path(__file__).parent / "migrations" / "versions"
 
@@ -36,8 +36,8 @@ def migrate(url: str) -> None:
     except CommandError as error:  # the revision in the database is unknown: a newer kiai has migrated it
         raise Unavailable("database", f"{error}; use the kiai that made its schema") from error
     except DBAPIError as error:
-        if isinstance(error.orig, sqlite3.Error) and is_damage(error.orig):
-            raise damaged("database", str(error.orig)) from error
+        if isinstance(error.orig, sqlite3.Error):
+            raise (damaged("database", str(error.orig)) if is_damage(error.orig) else unusable(error.orig)) from error
         # Only the first line: the rest of a PostgreSQL error repeats the statement.
         raise Unavailable("database", str(error.orig).partition("\n")[0]) from error
     except unreachable as error:

@@ -34,7 +34,7 @@ from kiai.measuring import PoolUsage, Timings
 from kiai.storage.compiling import Compiler
 from kiai.storage.port import Command, Lane, Query, Read, Subject, Transaction, UniqueViolation, Value, as_it_is
 from kiai.storage.slow_statements import SlowLane, SlowStatements, shown_plan
-from kiai.storage.sqlite_file import damaged, first_of, is_damage
+from kiai.storage.sqlite_file import damaged, first_of, is_damage, unusable
 from kiai.storage.touched import TouchedRows
 
 R = TypeVar("R")
@@ -90,7 +90,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     except sqlite3.Error as error:
         if is_damage(error):
             raise damaged(str(path), str(error)) from error
-        raise Unavailable("database", f"{path}: {error}") from error
+        raise unusable(error, path) from error
     return connection
 
 
@@ -109,7 +109,7 @@ def _failure(error: sqlite3.DatabaseError) -> Exception:
         return damaged("database", str(error))
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
         return TooSlow("database", f"a read was interrupted after {SLOW_S:g} s or at shutdown")
-    return Unavailable("database", str(error)) if isinstance(error, sqlite3.OperationalError) else error
+    return unusable(error) if isinstance(error, sqlite3.OperationalError) else error
 
 
 @contextlib.contextmanager

@@ -43,6 +43,19 @@ def is_damage(error: sqlite3.Error) -> bool:
     return code in _DAMAGE or str(error).startswith(_DAMAGE_MESSAGES)
 
 
+def is_of_disk(error: sqlite3.Error) -> bool:
+    """Return whether the disk is the reason of an error. A full one is reported in both ways."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
+def unusable(error: sqlite3.Error, path: Path | None = None) -> Unavailable:
+    """Return the error for a database that cannot be used now, with instructions if its disk is the reason."""
+    reason = str(error) if path is None else f"{path}: {error}"
+    if is_of_disk(error):
+        reason += "; free space on its disk, or check the disk"
+    return Unavailable("database", reason)
+
+
 def first_of(faults: Sequence[str]) -> str:
     """Return the first fault and the number of the others, as one sentence."""
     return faults[0] if len(faults) == 1 else f"{faults[0]} (and {len(faults) - 1} more faults)"
@@ -173,4 +186,4 @@ def _opened(path: Path, options: str = "mode=ro") -> Iterator[sqlite3.Connection
     except sqlite3.Error as error:
         if is_damage(error):
             raise damaged(str(path), str(error)) from error
-        raise Unavailable("database", f"{path}: {error}") from error
+        raise unusable(error, path) from error

@@ -51,7 +51,9 @@ def read_certificate_file(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(BYTES_MAX + 1)
     except OSError as error:
-        raise Refused(f"{path} cannot be read: {error.strerror}") from error
+        raise Refused(
+            f"{path} cannot be read: {error.strerror}; correct the path, or let the account of the server read it"
+        ) from error
     if len(content) > BYTES_MAX:
         raise Refused(f"{path} is larger than {BYTES_MAX} bytes, so it is not a certificate")
     return content
@@ -64,7 +66,7 @@ def parse_chain(pem: bytes, where: str) -> ServerCertificate:
     """
     begun, ended = pem.count(_BEGIN), pem.count(_END)
     if not begun:
-        raise Refused(f"{where} contains no certificate in PEM form")
+        raise Refused(f"{where} contains no certificate in PEM form; name the file with the chain")
     if begun != ended:
         raise Refused(f"{where} is incomplete: a certificate has no end; copy the whole file again")
     try:
@@ -109,7 +111,7 @@ def check_key(certificate: ServerCertificate, key: bytes, where: str) -> None:
         raise Refused(f"the private key in {where} is damaged; copy the whole file again") from error
     spki = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     if spki != certificate.spki:
-        raise Refused(f"the private key in {where} does not belong to the certificate")
+        raise Refused(f"the private key in {where} does not belong to the certificate; name the file with its key")
 
 
 def check_time(certificate: ServerCertificate, now_ms: int, where: str) -> None:

@@ -6,6 +6,7 @@ interrupted.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -172,4 +173,6 @@ class TlsFolder:
 
 
 def _unavailable(path: Path, error: OSError) -> Unavailable:
-    return Unavailable(f"file {path}", f"{error.strerror}; make it readable and writable for the server")
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "free space there" if is_full else "make it readable and writable for the server"
+    return Unavailable(f"file {path}", f"{error.strerror}; {remedy}")
