@@ -1,20 +1,25 @@
 """The sample world: plays are valid for their maps, rows are consistent, and equal seeds give equal rows."""
 
 import asyncio
+import contextlib
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from random import Random
+from typing import Final
 
 import msgspec
 import pytest
+from tests import engines
 from tests.builders import a_play
 
 from kiai.app import Services, open_services
 from kiai.beatmaps.model import Beatmap
-from kiai.demo import DemoReport, build
+from kiai.demo import DemoReport, build, loading
+from kiai.demo.blocks import rows_in
 from kiai.demo.composing import compose_map
-from kiai.demo.plays import EPOCH_MS, SPAN_MS, PlayableMap, compose_player, compose_plays
+from kiai.demo.player_rows import Row
+from kiai.demo.plays import EPOCH_MS, SPAN_MS, PlayableMap, PlaysComposer, compose_player, compose_plays
 from kiai.demo.replaying import compose_frames
 from kiai.errors import Refused
 from kiai.osu.accuracy import HitCounts, accuracy, judged
@@ -71,18 +76,36 @@ def playable(index: int) -> PlayableMap:
     return PlayableMap(beatmap, composed.judged, composed.tiny_droplets)
 
 
-def plays_of(seed: int, count: int) -> list[Play]:
+def plays_in_order(seed: int, count: int) -> list[Play]:
+    """Return the plays of 30 players, with ids from 3, in order of time."""
     rng = Random(seed)
     players = [(user_id, compose_player(rng)) for user_id in range(3, 33)]
     return list(compose_plays(seed, players, [playable(index) for index in range(20)], count))
 
 
+def plays_by_player(seed: int, count: int) -> list[Play]:
+    """Return the plays of 30 players, with ids from 3, one player after another."""
+    rng = Random(seed)
+    composer = PlaysComposer(seed, 30, [playable(index) for index in range(20)], count)
+    return [play for index in range(30) for play in composer.plays_of(index, 3 + index, compose_player(rng))]
+
+
+Composing = Callable[[int, int], list[Play]]
+
+
+@pytest.fixture(scope="module", params=[plays_in_order, plays_by_player])
+def plays_of(request: pytest.FixtureRequest) -> Composing:
+    """The two ways to compose plays, from a seed and their number."""
+    way: Composing = request.param
+    return way
+
+
 @pytest.fixture(scope="module")
-def plays() -> list[Play]:
+def plays(plays_of: Composing) -> list[Play]:
     return plays_of(1, 5_000)
 
 
-def test_equal_seeds_give_equal_plays(plays: list[Play]) -> None:
+def test_equal_seeds_give_equal_plays(plays: list[Play], plays_of: Composing) -> None:
     assert plays_of(1, 5_000) == plays
     assert plays_of(2, 10) != plays[:10]
 
@@ -120,11 +143,15 @@ def test_every_mode_has_plays_and_about_80_percent_pass(plays: list[Play]) -> No
     assert 0.7 < sum(play.passed for play in plays) / len(plays) < 0.9
 
 
-def test_plays_are_in_order_of_time_within_the_period(plays: list[Play]) -> None:
-    times = [play.play_time_ms for play in plays]
+def test_plays_of_each_player_are_in_order_of_time_within_the_period(plays: list[Play]) -> None:
+    assert len(plays) == 5_000
+    for user_id in range(3, 33):
+        own = [play for play in plays if play.user_id == user_id]
+        times = [play.play_time_ms for play in own]
 
-    assert times == sorted(times)
-    assert EPOCH_MS - SPAN_MS <= times[0] < times[-1] < EPOCH_MS
+        assert own, user_id
+        assert times == sorted(times)
+        assert EPOCH_MS - SPAN_MS <= times[0] <= times[-1] < EPOCH_MS
 
 
 def test_play_is_not_longer_than_its_map(plays: list[Play]) -> None:
@@ -201,11 +228,32 @@ def build_world(
 
 
 def rows(folder: Path, table: str, columns: str) -> list[tuple[object, ...]]:
-    connection = sqlite3.connect(folder / SQLITE_FILE)
-    try:
-        return connection.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2").fetchall()
-    finally:
-        connection.close()
+    return read(folder, f"SELECT {columns} FROM {table} ORDER BY 1, 2")
+
+
+def read(folder: Path, sql: str) -> list[tuple[object, ...]]:
+    with contextlib.closing(sqlite3.connect(folder / SQLITE_FILE)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+ROWS: Final = {
+    "users": "id, name, email, priv, country, created_at_ms, clan_id, clan_priv",
+    "clans": "id, name, tag, owner_id",
+    "relationships": "user_id, target_id, kind",
+    "maps": "key, id, md5, status, plays, passes, diff",
+    "scores": "*",
+    "replays": "score_id, md5, size",
+    "stats": "*",
+    "play_counts": "*",
+    "month_plays": "*",
+    "first_places": "*",
+}
+"""Columns of the tables that a world fills, without the times of its creation."""
+
+
+def world_of(folder: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Return the rows of all tables of `ROWS`."""
+    return {table: rows(folder, table, columns) for table, columns in ROWS.items()}
 
 
 def test_world_has_the_requested_size_and_passes_the_doctor(tmp_path: Path) -> None:
@@ -227,21 +275,94 @@ def test_world_has_the_requested_size_and_passes_the_doctor(tmp_path: Path) -> N
 
 
 def test_equal_seeds_give_equal_rows(tmp_path: Path) -> None:
-    tables = {
-        "users": "id, name, email, priv, country, created_at_ms, clan_id, clan_priv",
-        "clans": "id, name, tag, owner_id",
-        "relationships": "user_id, target_id, kind",
-        "maps": "key, id, md5, status, plays, passes, diff",
-        "scores": "id, user_id, map_key, mode, mods, score, pp, acc, max_combo, grade, best_pp, play_time_ms, checksum",
-        "replays": "score_id, md5, size",
-        "stats": "user_id, mode, pp, acc, plays, tscore, rscore",
-    }
-
     build_world(tmp_path / "one")
     build_world(tmp_path / "two")
 
-    for table, columns in tables.items():
-        assert rows(tmp_path / "one", table, columns) == rows(tmp_path / "two", table, columns), table
+    assert world_of(tmp_path / "one") == world_of(tmp_path / "two")
+
+
+@pytest.fixture(params=[True, False], ids=["in order", "by player"])
+def composing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A world is composed in order of time, as small ones are, or player by player."""
+    if not request.param:
+        monkeypatch.setattr(loading, "IN_ORDER_MAX", 0)
+
+
+@pytest.mark.usefixtures("composing")
+def test_rebuild_of_all_rows_changes_none(tmp_path: Path) -> None:
+    found = {}
+
+    async def work(services: Services) -> None:
+        found["before"] = world_of(tmp_path)
+        await services.rebuilder.everything()
+
+    build_world(tmp_path, work)
+
+    assert world_of(tmp_path) == found["before"]
+    assert len(found["before"]["play_counts"]) > PLAYERS
+    assert any(found["before"]["first_places"])
+
+
+@pytest.mark.usefixtures("composing")
+def test_processes_compose_the_same_world_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_world(tmp_path / "one")
+    monkeypatch.setattr(loading, "PLAYS_OF_BLOCK", SCORES // 5)
+    monkeypatch.setattr(loading, "ROWS_OF_PART", SCORES // 7)
+
+    build_world(tmp_path / "two")
+
+    assert world_of(tmp_path / "one") == world_of(tmp_path / "two")
+
+
+def test_world_on_postgresql_passes_the_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "IN_ORDER_MAX", 0)
+    monkeypatch.setattr(loading, "ROWS_OF_PART", SCORES // 3)
+
+    async def main(url: str) -> None:
+        async with open_services(load_settings(data=tmp_path, database=url)) as services:
+            report = await build(services, players=PLAYERS, maps=MAPS, scores=SCORES, seed=1)
+            found = await services.community.doctor.examine()
+
+            assert found.problems == []
+            assert (report.scores, report.replays > 0) == (SCORES, True)
+
+    with engines.fresh("postgresql", tmp_path) as url:
+        asyncio.run(main(url))
+
+
+@pytest.mark.usefixtures("composing")
+def test_ids_are_in_order_of_time(tmp_path: Path) -> None:
+    build_world(tmp_path)
+
+    by_id = read(tmp_path, "SELECT id FROM scores ORDER BY id")
+
+    assert read(tmp_path, "SELECT id FROM scores ORDER BY play_time_ms, id") == by_id
+
+
+INDEXES: Final = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'scores' ORDER BY name"
+
+
+def test_indexes_are_as_before_also_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(folder: Path) -> None:
+        async with open_services(load_settings(data=folder)) as services:
+            before = read(folder, INDEXES)
+            await build(services, players=2, maps=1, scores=20, seed=1)
+            assert read(folder, INDEXES) == before
+
+    asyncio.run(main(tmp_path / "complete"))
+    indexes = read(tmp_path / "complete", INDEXES)
+    assert len(indexes) > 20
+
+    def fail(part: Path) -> Iterator[Row]:
+        yield next(rows_in(part))
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(loading, "rows_in", fail)
+    with pytest.raises(OSError, match="no space left"):
+        asyncio.run(main(tmp_path / "failed"))
+
+    assert read(tmp_path / "failed", INDEXES) == indexes
+    assert read(tmp_path / "failed", "SELECT count(*) FROM scores") == [(0,)]
 
 
 def test_world_is_refused_if_there_are_accounts(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Generates players and plays, with plausible counts, combos, scores and times for each map.
 
-The values come from a seeded generator and a fixed end date, not from the clock, so equal arguments give equal plays.
-Plays are generated in the order of time, which becomes the order of their ids.
+The values come from seeded generators and a fixed end date, not from the clock, so equal arguments give equal plays.
+Those of a small world are generated in the order of time, from one generator. Those of a large one are generated player
+by player, so that several processes can share the work.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import itertools
 import math
 from bisect import bisect
 from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from random import Random
 from typing import Final
 
@@ -102,6 +104,12 @@ def checksum(seed: int, number: int) -> bytes:
     return hashlib.blake2b(f"{seed} {number}".encode(), digest_size=16).digest()
 
 
+def checksum_by_time(seed: int, number: int, at_ms: int) -> bytes:
+    """Return 16 bytes that identify the play with this number, in the order of time."""
+    # PERF: with checksums in the order of insertion, a bulk load changes only the last page of their unique index.
+    return at_ms.to_bytes(6, "big") + hashlib.blake2b(f"{seed} {number}".encode(), digest_size=10).digest()
+
+
 def compose_plays(
     seed: int, players: Sequence[tuple[int, DemoPlayer]], maps: Sequence[PlayableMap], count: int
 ) -> Iterator[Play]:
@@ -135,6 +143,47 @@ def compose_plays(
             at_ms=int(EPOCH_MS - SPAN_MS + (number + random()) * apart_ms),
             checksum=checksum(seed, number),
         )
+
+
+class PlaysComposer:
+    """Generates the plays of `players` players on the maps, together `count` plays, player by player.
+
+    Activity and popularity are as in `compose_plays`, but the plays of a player do not depend on those of others.
+    """
+
+    def __init__(self, seed: int, players: int, maps: Sequence[PlayableMap], count: int) -> None:
+        self._seed = seed
+        self._count = count
+        rng = Random(f"{seed} plays")
+        self._activity = _powers(rng, players, shift=6.0, power=0.8)
+        self._boards = [_Board(rng, [one for one in maps if one.beatmap.mode == mode]) for mode in range(4)]
+        self._all_maps = _Board(rng, maps)
+        self._picks = [_Picks(mode) for mode in range(4)]
+
+    def plays_before(self, index: int) -> int:
+        """Return the number of plays of the first `index` players."""
+        # Rounded running sums: together the shares are exactly `count`.
+        return round(self._count * self._activity[index - 1] / self._activity[-1]) if index else 0
+
+    def plays_of(self, index: int, user_id: int, player: DemoPlayer) -> list[Play]:
+        """Return the plays of the player with this index, in order of time. Their pp and calculator are 0."""
+        rng = Random(f"{self._seed} plays of {index}")
+        random = rng.random
+        favourite = self._boards[player.mode]
+        plays = []
+        for number in range(self.plays_before(index), self.plays_before(index + 1)):
+            board = self._all_maps if not favourite.maps or random() > _FAVOURITE_SHARE else favourite
+            on = board.maps[bisect(board.weights, random() * board.weights[-1])]
+            pick = self._picks[on.beatmap.mode]
+            choice = pick.choices[bisect(pick.weights, random() * pick.weights[-1])]
+            at_ms = int(EPOCH_MS - SPAN_MS * random()) - 1
+            own = checksum_by_time(self._seed, number, at_ms)
+            plays.append(compose_play(rng, user_id, player.skill, on, choice, at_ms=at_ms, checksum=own))
+        plays.sort(key=_checksum_of)
+        return plays
+
+
+_checksum_of = attrgetter("checksum")
 
 
 class _Board:

@@ -1,16 +1,11 @@
 """Fills an empty server with sample data, through the services and statements of other bulk imports.
 
-    players, clans, friends -> maps -> plays: generate, compute pp, store replays, insert rows -> rebuild derived rows
+    players, clans, friends -> maps -> plays, player by player (`loading.py`) -> counters of maps, first places
 
-Plays are inserted without best flags, stats and counters. The rebuilder computes those from the rows, as after other
-bulk imports.
+The rebuilder computes the last from the rows, as after other bulk imports.
 """
 
-import asyncio
-import hashlib
 import itertools
-import math
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -22,19 +17,14 @@ from kiai.accounts import queries as accounts
 from kiai.accounts.model import BOT_ID
 from kiai.accounts.name_index import NameKind, add_names
 from kiai.beatmaps.listing import Listing
-from kiai.beatmaps.model import MapStatus, osu_key
+from kiai.beatmaps.model import MapStatus
+from kiai.demo.blocks import Registered
 from kiai.demo.composing import SET_ID_FIRST, ComposedMap, maps_of, words
-from kiai.demo.plays import EPOCH_MS, SPAN_MS, DemoPlayer, PlayableMap, compose_player, compose_plays
-from kiai.demo.replaying import compose_frames
+from kiai.demo.loading import Loader
+from kiai.demo.plays import EPOCH_MS, SPAN_MS, DemoPlayer, PlayableMap, compose_player
 from kiai.errors import Refused, Unavailable
-from kiai.osu.modes import vanilla
 from kiai.osu.names import name_fault, safe_name
 from kiai.osu.privileges import Privilege
-from kiai.scores import calculator, statements
-from kiai.scores.best import BestFlags
-from kiai.scores.model import Play, StoredReplay, replay_key
-from kiai.scores.performance import stored_pp
-from kiai.scores.recording import replay_row_of, row_of
 from kiai.storage.outbox import enqueue
 from kiai.storage.port import Command, Query, Transaction, Value, scalar
 from kiai.storage.tables import clans, pool_picks, pools, users
@@ -43,13 +33,6 @@ if TYPE_CHECKING:
     from kiai.app import Services
 
 USERS_AT_ONCE: Final = 20_000  # per transaction
-PLAYS_AT_ONCE: Final = 1_000_000  # pp is computed map by map within a window of this size, which takes about 60 MB
-ROWS_AT_ONCE: Final = 20_000
-PP_AT_ONCE: Final = 2_000
-MAPS_CALCULATED_AT_ONCE: Final = 4
-REPLAYS_MAX: Final = 2_000
-REPLAY_EVERY: Final = 50  # passes
-FILES_AT_ONCE: Final = 8
 PLAYERS_A_CLAN: Final = 25
 CLAN_MEMBERS_MAX: Final = 16
 MAPS_A_POOL: Final = 20
@@ -60,7 +43,6 @@ _SUPPORTER_EVERY: Final = 20
 _ATTEMPTS: Final = 100
 
 _PRIV: Final = int(Privilege.UNRESTRICTED | Privilege.VERIFIED)
-_NO_FLAGS: Final = BestFlags(best_pp=False, best_score=False, best_mods=False)
 _RANKED: Final = MapStatus.RANKED
 # By set. The smallest world has the first five; with them every mode has a ranked map.
 _STATUSES: Final = (
@@ -181,23 +163,24 @@ async def build(
     """
     world = DemoWorld(players, maps, scores, seed)
     await _refuse_unless_empty(services)
-    steps = _Steps(players + maps + 3 * scores, progress)  # each score is computed, inserted and rebuilt
+    steps = _Steps(players + maps + 3 * scores, progress)  # each score is computed, inserted and counted
     registered = await _register(services, world, steps)
-    clan_count = await _found_clans(services, world, [user_id for user_id, _ in registered])
-    await _befriend(services, world, [user_id for user_id, _ in registered])
+    clan_count = await _found_clans(services, world, [one.user_id for one in registered])
+    await _befriend(services, world, [one.user_id for one in registered])
     playable = await _import_maps(services, world, steps)
     await _make_pools(services, playable)
-    loader = _Loader(services, world, steps, registered, playable)
+    loader = Loader(services, seed=seed, count=scores, players=registered, maps=playable, at=steps.at)
     await loader.load()
     steps.phase(2 * scores)
-    await services.rebuilder.everything(lambda done, total: steps.at(scores * done // total))
+    await services.rebuilder.all_maps(lambda done, total: steps.at(scores * done // total))
+    await services.rebuilder.highlights()
     await _enqueue_ranks(services)
     steps.phase(scores)
     return DemoReport(players, len(playable), loader.scores, loader.replays, clan_count)
 
 
 class _Steps:
-    """Progress over all phases. A step is a player, a map, or a score computed, inserted or rebuilt."""
+    """Progress over all phases. A step is a player, a map, or a score computed, inserted or counted."""
 
     def __init__(self, total: int, progress: Progress) -> None:
         self.total = total
@@ -226,11 +209,12 @@ async def _refuse_unless_empty(services: "Services") -> None:
 # --- players
 
 
-async def _register(services: "Services", world: DemoWorld, steps: _Steps) -> list[tuple[int, DemoPlayer]]:
-    """Create accounts without a password and return them as (user id, player)."""
+async def _register(services: "Services", world: DemoWorld, steps: _Steps) -> list[Registered]:
+    """Create accounts without a password."""
     rng = Random(f"{world.seed} players")
     created: list[DemoPlayer] = []
     taken: list[str] = []
+    countries: list[str] = []
     names = _names(rng)
     for first in range(0, world.players, USERS_AT_ONCE):
         batch = range(first, min(first + USERS_AT_ONCE, world.players))
@@ -244,6 +228,7 @@ async def _register(services: "Services", world: DemoWorld, steps: _Steps) -> li
         await services.database.transaction(body, long=True)  # long: beyond the time limit of requests
         created += new
         taken += [str(row["name"]) for row in rows]
+        countries += [str(row["country"]) for row in rows]
         steps.at(len(created))
     steps.phase(world.players)
     # The database assigns the ids; they follow the order of insertion, which pairs them with the players.
@@ -256,7 +241,7 @@ async def _register(services: "Services", world: DemoWorld, steps: _Steps) -> li
 
         await services.database.transaction(index, long=True)
         ids += page
-    return list(zip(ids, created, strict=True))
+    return [Registered(*one) for one in zip(ids, countries, created, strict=True)]
 
 
 def _user_row(rng: Random, index: int, name: str, player: DemoPlayer) -> dict[str, Value]:
@@ -428,137 +413,7 @@ async def _make_pools(services: "Services", playable: Sequence[PlayableMap]) -> 
         await services.database.transaction(body)
 
 
-# --- plays
-
-
-class _Loader:
-    """Computes the pp of plays and inserts them, in windows of PLAYS_AT_ONCE plays.
-
-    The calculator needs the plays grouped by map, because the difficulty of a map takes a hundred times as long as a
-    play. The database needs them in the order of time. A window of complete plays would take gigabytes of memory, so
-    the plays are generated twice: once to compute their pp, and once to insert them.
-    """
-
-    def __init__(
-        self,
-        services: "Services",
-        world: DemoWorld,
-        steps: _Steps,
-        players: Sequence[tuple[int, DemoPlayer]],
-        maps: Sequence[PlayableMap],
-    ) -> None:
-        self.scores = 0
-        self.replays = 0
-        self._services = services
-        self._steps = steps
-        self._compose: Callable[[], Iterator[Play]] = lambda: compose_plays(world.seed, players, maps, world.scores)
-        self._computed = 0
-        self._passes = 0
-        # At most REPLAYS_MAX replays, spread over the whole period.
-        self._replay_every = max(REPLAY_EVERY, math.ceil(world.scores / REPLAYS_MAX))
-
-    async def load(self) -> None:
-        """Insert all plays in order of time."""
-        second_pass = self._compose()
-        for window in _windows(self._compose(), PLAYS_AT_ONCE):
-            pp = await self._pp_of(window)
-            await self._write_all(zip(itertools.islice(second_pass, len(pp)), pp, strict=True))
-
-    async def _pp_of(self, plays: Iterable[Play]) -> "array[float]":
-        """Return the pp of each play in order, 0 for a fail."""
-        pp = array("d")
-        requests: dict[tuple[str, int], tuple[array[int], array[int]]] = {}
-        for number, play in enumerate(plays):
-            pp.append(0.0)
-            if play.passed:
-                # PERF: arrays take about 40 bytes per play, Structs about 500.
-                numbers, fields = requests.setdefault((play.beatmap.md5, vanilla(play.mode)), (array("q"), array("i")))
-                numbers.append(number)
-                fields.extend(_play_fields(play))
-
-        async def compute(md5: str, vanilla_mode: int) -> None:
-            numbers, fields = requests[md5, vanilla_mode]
-            for first in range(0, len(numbers), PP_AT_ONCE):
-                batch = numbers[first : first + PP_AT_ONCE]
-                results = await self._services.performance.plays(
-                    md5, vanilla_mode, [_calculator_play(fields, first + place) for place in range(len(batch))]
-                )
-                for number, result in zip(batch, results, strict=True):
-                    pp[number] = stored_pp(result.pp)
-                self._computed += len(batch)
-            self._steps.at(self._computed)
-
-        for keys in _batches(requests, MAPS_CALCULATED_AT_ONCE):
-            await asyncio.gather(*(compute(*key) for key in keys))
-        self._computed = self.scores + len(pp)
-        return pp
-
-    async def _write_all(self, plays: Iterable[tuple[Play, float]]) -> None:
-        """Insert plays with their pp. The next batch is generated while the previous one is written."""
-        version = self._services.performance.calculator_id
-        writing: asyncio.Task[None] | None = None
-        for batch in _batches(plays, ROWS_AT_ONCE):
-            complete = [msgspec.structs.replace(play, pp=pp, calculator=version) for play, pp in batch]
-            await self._store_replays(complete)
-            if writing is not None:
-                await writing
-            writing = asyncio.create_task(self._write(complete))
-            await asyncio.sleep(0)  # starts the task before the next batch occupies the event loop
-        if writing is not None:
-            await writing
-
-    async def _store_replays(self, plays: list[Play]) -> None:
-        """Store a replay for some of these plays, and set the `replay` of those plays."""
-        chosen = []
-        for index, play in enumerate(plays):
-            self._passes += play.passed
-            if play.passed and self._passes % self._replay_every == 0:
-                chosen.append(index)
-        for indices in _batches(chosen, FILES_AT_ONCE):
-            stored = await asyncio.gather(*(self._store_replay(plays[index]) for index in indices))
-            for index, replay in zip(indices, stored, strict=True):
-                plays[index] = msgspec.structs.replace(plays[index], replay=replay)
-        self.replays += len(chosen)
-
-    async def _store_replay(self, play: Play) -> StoredReplay:
-        osu = await self._services.files.get(osu_key(play.beatmap.md5))
-        assert osu is not None, "the importer has stored the map"
-        frames = await asyncio.to_thread(compose_frames, play, osu)
-        md5 = hashlib.md5(frames, usedforsecurity=False).digest()
-        await self._services.files.put(replay_key(md5), frames)
-        return StoredReplay(md5=md5, sha256=hashlib.sha256(frames).digest(), size=len(frames))
-
-    async def _write(self, plays: Sequence[Play]) -> None:
-        async def body(tx: Transaction) -> None:
-            await tx.run_many(statements.plays.INSERT_SCORES, (row_of(play, _NO_FLAGS, "xx") for play in plays))
-            for play in plays:
-                if play.replay is not None:
-                    await _insert_replay(tx, play.checksum, play.replay)
-
-        await self._services.database.transaction(body, long=True)
-        self.scores += len(plays)
-        self._steps.at(self._computed + self.scores)
-
-
-_PLAY_FIELDS: Final = ("mods", "n300", "n100", "n50", "ngeki", "nkatu", "nmiss", "combo", "legacy_score")
-
-
-def _play_fields(play: Play) -> tuple[int, ...]:
-    """Return the values of a play in the order of `_PLAY_FIELDS`."""
-    counts = play.counts
-    hits = (counts.n300, counts.n100, counts.n50, counts.ngeki, counts.nkatu, counts.nmiss)
-    return (play.mods, *hits, play.max_combo, play.score)
-
-
-def _calculator_play(fields: "array[int]", place: int) -> calculator.CalculatorPlay:
-    start = place * len(_PLAY_FIELDS)
-    return calculator.CalculatorPlay(**dict(zip(_PLAY_FIELDS, fields[start : start + len(_PLAY_FIELDS)], strict=True)))
-
-
-async def _insert_replay(tx: Transaction, checksum: bytes, replay: StoredReplay) -> None:
-    score_id = await tx.one(statements.plays.CHECKSUM_KNOWN, checksum=checksum)
-    assert score_id is not None
-    await tx.run(statements.plays.INSERT_REPLAY, **replay_row_of(score_id, replay))
+# --- after all rows
 
 
 async def _enqueue_ranks(services: "Services") -> None:
@@ -574,9 +429,3 @@ def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     source = iter(items)
     while batch := list(itertools.islice(source, size)):
         yield batch
-
-
-def _windows(items: Iterator[T], size: int) -> Iterator[Iterator[T]]:
-    """Yield the items in windows of `size`. Read each window to its end before the next one."""
-    for first in items:
-        yield itertools.chain((first,), itertools.islice(items, size - 1))

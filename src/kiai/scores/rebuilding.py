@@ -128,16 +128,20 @@ class Rebuilder:
     async def everything(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Rebuild all players, then all maps, in ranges of bounded size. `progress` gets (done, total) ranges."""
         users = await self._ranges(statements.rebuilding.PLAYS_BY_USER)
-        maps = await self._ranges(statements.rebuilding.PLAYS_BY_MAP)
-        total = len(users) + len(maps)
+        # As many steps for the maps as for the players: the ranges of both have about as many scores.
         for done, (first, last) in enumerate(users):
-            progress(done, total)
+            progress(done, 2 * len(users))
             await self.users(first, last)
-        for done, (first, last) in enumerate(maps, start=len(users)):
-            progress(done, total)
-            await self.maps(first, last)
+        await self.all_maps(lambda done, total: progress((total + done) * len(users), 2 * total * len(users)))
         await self.highlights()
-        progress(total, total)
+
+    async def all_maps(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Rebuild all maps, in ranges of bounded size. `progress` gets (done, total) ranges."""
+        maps = await self._ranges(statements.rebuilding.PLAYS_BY_MAP)
+        for done, (first, last) in enumerate(maps):
+            progress(done, len(maps))
+            await self.maps(first, last)
+        progress(len(maps), len(maps))
 
     async def _ranges(self, query: Query[tuple[int, int]]) -> list[tuple[int, int]]:
         """Return ranges with about `ROWS_AT_ONCE` scores each that together cover all ids.

@@ -31,7 +31,7 @@ class Compiler(dict[Query[Any] | Command, Sql]):
 
     def __missing__(self, statement: Query[Any] | Command) -> Sql:
         compiled: Any = statement.statement.compile(dialect=self._dialect)  # type: ignore[attr-defined]
-        sql = self[statement] = Sql(text=str(compiled), positions=tuple(compiled.positiontup or ()))
+        sql = self[statement] = Sql(text=str(compiled), positions=tuple(getattr(compiled, "positiontup", None) or ()))
         return sql
 
 

@@ -207,7 +207,8 @@ class _Transaction(_Session):
     async def run(self, command: Command, **params: Value) -> int:
         text, values = await self._ready(command, params)
         tag: str = await self._send(command, self._connection.execute, text, *values)
-        return int(tag.rpartition(" ")[2] or 0)  # e.g. "UPDATE 3", "INSERT 0 1"
+        last = tag.rpartition(" ")[2]  # e.g. "UPDATE 3", "INSERT 0 1", "DROP INDEX"
+        return int(last) if last.isdecimal() else 0
 
     async def run_many(self, command: Command, rows: Iterable[Mapping[str, Value]]) -> None:
         await self._before_read()

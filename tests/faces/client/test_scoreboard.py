@@ -9,13 +9,14 @@ from sqlalchemy import update
 from tests.builders import PASSWORD, Run, World, a_map, a_play, a_player
 from tests.faces.client.kit import PASSWORD_MD5, Site, a_gateway, sqlite_world
 
-from kiai.beatmaps import MapStatus
+from kiai.accounts.visibility import BOARDS_LOOK_CHANGED
+from kiai.beatmaps import Beatmap, MapStatus
 from kiai.faces.client.scoreboard import ScoreboardEndpoints
 from kiai.osu.accuracy import HitCounts
 from kiai.osu.mods import HD, RX
 from kiai.presence import Presence
 from kiai.realtime.port import SessionStats
-from kiai.scores.boards import Boards
+from kiai.scores.boards import PAGE_MAX, BoardLine, BoardRequest, Boards
 from kiai.staff import OPERATOR
 from kiai.storage.tables import clans, maps, users
 
@@ -200,6 +201,39 @@ def test_cached_board_follows_every_change(world: World, site: Site) -> None:
 
     world.run(world.staff.set_map_status(OPERATOR, [song], MapStatus.PENDING))
     assert board(site, song.md5) == "0|false"
+
+
+def test_line_below_the_page_is_read_once_and_follows_every_change(
+    world: World, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    song = world.add_map(a_map(1))
+    for number in range(PAGE_MAX):
+        world.record(a_play(by=world.add_player(a_player(f"player {number}")), on=song, score=50_000))
+    world.record(a_play(by=BOB, on=song, score=200))
+    world.record(a_play(by=ALICE, on=song, score=100))
+    read: list[int] = []
+    original = Boards.own
+
+    async def counted(self: Boards, beatmap: Beatmap, request: BoardRequest) -> BoardLine | None:
+        read.append(request.user_id)
+        return await original(self, beatmap, request)
+
+    def own(name: str) -> tuple[str, str]:
+        """Return the player's score and place."""
+        fields = board(site, song.md5, name=name).split("\n")[4].split("|")
+        return fields[2], fields[13]
+
+    monkeypatch.setattr(Boards, "own", counted)
+
+    assert [own(name) for name in ("alice", "bob", "alice", "bob")] == [("100", "52"), ("200", "51")] * 2
+    assert read == [ALICE, BOB]
+
+    world.record(a_play(by=ALICE, on=song, score=300))
+    assert [own("alice"), own("bob")] == [("300", "51"), ("200", "52")]
+
+    world.change(update(users).where(users.c.id == ALICE).values(name="alicia"))
+    world.change(BOARDS_LOOK_CHANGED.statement)
+    assert board(site, song.md5, name="alice").split("\n")[4].split("|")[1] == "alicia"
 
 
 def test_request_for_a_board_sets_the_mode_of_the_presence(world: World, site: Site) -> None:
