@@ -5,6 +5,7 @@ derived from its parameters and from `EXTRA_ARGUMENTS`.
 """
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.builders import PASSWORD
 from typer.testing import CliRunner, Result
 
 import kiai.app  # noqa: F401 (imported before the rights of this process are given up)
+from kiai.cli import main as kiai_cli
 from kiai.cli.main import app, command_tree
 
 CREATING = {"serve", "demo", "init", "migrate", "restore", "import"}
@@ -43,6 +45,14 @@ def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, A
 
 ALL = dict(commands(command_tree()))
 OTHERS = [name for name in ALL if name.split()[0] not in CREATING | WITHOUT_DATA]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def commands_built_once() -> Iterator[None]:
+    """To build a group of commands anew takes half of the time of a test here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kiai_cli, "_imported", functools.cache(kiai_cli._imported))
+        yield
 
 
 def arguments(name: str) -> list[str]:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,7 @@ import pytest
 from sqlalchemy import select
 from tests import stores
 from tests.faces.bancho.client_bytes import whole
-from tests.patience import patiently
-from tests.wire.kit import KIAI, Reply, Server, environment, eventually
+from tests.wire.kit import Reply, Server, eventually, run_kiai
 from tests.wire.test_bancho_bad_input import PASSWORD, Bancho
 from tests.wire.test_bot import Player, lines
 
@@ -58,11 +56,7 @@ class ClanServer:
 
     def refused(self, *arguments: str) -> str:
         """Run a command that fails, and return its stderr."""
-        command = [*KIAI, "clans", *arguments, "--data", str(self.server.data)]
-        env = environment(stores.variables(self.server.data))
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=env, cwd=self.server.data.parent, timeout=patiently(120)
-        )
+        done = run_kiai(self.server.data, "clans", *arguments)
         assert done.returncode == 1, done
         return done.stderr
 

@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
@@ -12,7 +10,7 @@ import pytest
 from tests.builders import NewMap
 from tests.osu.humans import Frame, human_frames, jumps, mirrored, noisy, shifted, stream_of, thinned
 from tests.patience import patiently
-from tests.wire.kit import Reply, Server, eventually
+from tests.wire.kit import Reply, Server, eventually, run_kiai
 from tests.wire.submitting import Played, log_in, prepare, read_rows, submit
 
 from kiai.osu.mods import HR
@@ -248,14 +246,7 @@ def test_scan_finds_what_nobody_has_examined(server: Server) -> None:
 
 def refused(server: Server, *arguments: str) -> str:
     """Run a command that must be refused and return its sentence."""
-    found = subprocess.run(
-        [sys.executable, "-m", "kiai", *arguments, "--data", str(server.data)],
-        capture_output=True,
-        text=True,
-        timeout=patiently(60),
-        env=server._env,
-        check=False,
-    )
+    found = run_kiai(server.data, *arguments)
     assert found.returncode == 1, found
     assert found.stderr.count("\n") == 1
     return found.stderr
