@@ -11,7 +11,8 @@ import structlog
 from tests import engines, runs
 from tests.patience import in_time
 
-from kiai.storage.port import Database
+from kiai.storage.compiling import Compiler, Sql
+from kiai.storage.port import Command, Database, Query
 
 T = TypeVar("T")
 
@@ -77,6 +78,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, value in report.user_properties if report.when == "call" else ():
             if name == "counts":
                 terminalreporter.write_line(str(value))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def statements_compiled_once() -> Iterator[None]:
+    """All databases of this process share the SQL of statements. Each test has databases of its own."""
+    compile_one = Compiler.__missing__
+    compiled: dict[tuple[str, str, Query[Any] | Command], Sql] = {}
+
+    def compile_once(compiler: Compiler, statement: Query[Any] | Command) -> Sql:
+        key = (compiler._dialect.name, compiler._dialect.paramstyle, statement)
+        sql = compiler[statement] = compiled.get(key) or compile_one(compiler, statement)
+        return compiled.setdefault(key, sql)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Compiler, "__missing__", compile_once)
+        yield
 
 
 class Run(Protocol):
