@@ -49,7 +49,7 @@ OTHERS = [name for name in ALL if name.split()[0] not in CREATING | WITHOUT_DATA
 
 @pytest.fixture(autouse=True, scope="module")
 def commands_built_once() -> Iterator[None]:
-    """To build a group of commands anew takes half of the time of a test here."""
+    """To build a group of commands again takes half of the time of a test here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kiai_cli, "_imported", functools.cache(kiai_cli._imported))
         yield
