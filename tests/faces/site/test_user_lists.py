@@ -16,12 +16,12 @@ from kiai.staff.user_search import UserSearch
 
 
 class SlowSearch:
-    """A search whose filtered lists exceed their time limit."""
+    """A search whose lists exceed their time limit."""
 
-    async def filtered(self, *_: object, **__: object) -> None:
+    async def listed(self, *_: object, **__: object) -> None:
         raise TooSlow("database")
 
-    private = filtered
+    private = export = listed
 
 
 # Only the id and the privileges matter here.
@@ -29,15 +29,19 @@ INSPECTS: Final = User(**{**dict.fromkeys(User.__struct_fields__, 0), "id": 3, "
 
 
 @pytest.mark.parametrize(
-    ("query", "sentence"),
-    [({"seen_until": "2020-01-01"}, TOO_SLOW), ({"q": "203.0.113.7"}, TOO_MANY)],
-    ids=["filters", "address"],
+    ("path", "query", "sentence"),
+    [
+        ("/admin/users", {"seen_until": "2020-01-01"}, TOO_SLOW),
+        ("/admin/users", {"q": "203.0.113.7"}, TOO_MANY),
+        ("/admin/users.csv", {"seen_until": "2020-01-01"}, TOO_SLOW),
+    ],
+    ids=["filters", "address", "file"],
 )
-def test_list_that_takes_too_long_says_why(query: dict[str, str], sentence: str) -> None:
-    [page] = UserListPages(cast(UserSearch, SlowSearch())).pages()
+def test_list_that_takes_too_long_says_why(path: str, query: dict[str, str], sentence: str) -> None:
+    pages = {page.path: page for page in UserListPages(cast(UserSearch, SlowSearch())).pages()}
     request = SiteRequest(
         method="GET",
-        url="/admin/users",
+        url=path,
         path={},
         query=QueryString(query),
         form=Form(),
@@ -49,7 +53,7 @@ def test_list_that_takes_too_long_says_why(query: dict[str, str], sentence: str)
         locale=locale_of("en"),
     )
 
-    answer: Any = asyncio.run(cast(Any, page.handler(request)))
+    answer: Any = asyncio.run(cast(Any, pages[path].handler(request)))
 
     assert isinstance(answer, View)
     assert answer.status == 422
