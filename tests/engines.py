@@ -212,9 +212,16 @@ class PostgresServer:
 
     async def _administer(self, statement: str) -> None:
         url = self.url("postgres")
+        if self._connection is None:
+            atexit.register(self._disconnect)
         if self._connection is None or self._connection.is_closed():
             self._connection = await asyncpg.connect(url)
         await _execute(self._connection, url, statement)
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+        self._runner.close()
 
     def _answers(self) -> bool:
         if self.process.poll() is not None:
