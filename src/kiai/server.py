@@ -180,9 +180,7 @@ class HttpServer:
             if settings.is_local
             else redirecting_osu_host(self.site.app(), settings.domain, settings.site_url),
             health=self.health.app(),
-            plain=None
-            if certificate is None
-            else plain_http(settings.domain, settings.port, certificate.folder.challenge),
+            plain=None if certificate is None else plain_http(settings.domain, settings.port, certificate.challenge),
             failure_page=self.site.failures.page,
             ids=services.ids,
             metrics=self.metrics,
@@ -306,7 +304,7 @@ class HttpServer:
         from kiai.tls.renewal import Renewal
         from kiai.tls.serving import RELOAD_EVERY_S as CERTIFICATE_EVERY_S
 
-        renewal = Renewal(certificate.plan, certificate.folder, self._services.clock)
+        renewal = Renewal(certificate.plan, certificate.folder, self._services.clock, certificate.sharing)
         self.jobs.every(
             PeriodicJob("certificate", CERTIFICATE_EVERY_S, certificate.follow),
             PeriodicJob("certificate-renewal", RENEWAL_EVERY_S, renewal.run, shared=True),

@@ -66,6 +66,7 @@ from kiai.listening import (
     listen_for_players,
 )
 from kiai.machine.open_files import allow_open_files, needed_files
+from kiai.secret_box import SecretBox
 from kiai.served_figures import FiguresSender, opened_figures_socket
 from kiai.served_port import write_port
 from kiai.served_profile import ProfileSender, opened_profile_socket
@@ -129,12 +130,21 @@ def _prepare_tls(settings: Settings) -> None:
         TlsFolder(settings.data).forget_plan()  # `kiai doctor` would report on a certificate that is not used
 
 
-def _serve_certificate(settings: Settings) -> "ServedCertificate | None":
+async def _serve_certificate(services: Services) -> "ServedCertificate | None":
+    settings = services.settings
     if not settings.has_tls:
         return None
     from kiai.tls.serving import ServedCertificate
 
-    return ServedCertificate(plan_of(settings), TlsFolder(settings.data), SystemClock())
+    plan, folder, clock = plan_of(settings), TlsFolder(settings.data), services.clock
+    if settings.database is None or plan.mode != "auto":
+        return ServedCertificate(plan, folder, clock)
+    from kiai.shared_certificate import SharedCertificate
+
+    sharing = SharedCertificate(services.database, SecretBox(settings.data, clock), plan, folder)
+    with contextlib.suppress(KiaiError):  # the job that follows it reports why
+        await sharing.take_over()
+    return ServedCertificate(plan, folder, clock, sharing)
 
 
 async def _serve(
@@ -178,7 +188,7 @@ async def _serve(
                 if started_ms is not None:
                     services.community.set_start(started_ms)
                 access_log = logs.AccessLog(settings.log, settings.log_level, settings.poll_every)
-                server = HttpServer(services, access_log, slots, _serve_certificate(settings))
+                server = HttpServer(services, access_log, slots, await _serve_certificate(services))
                 server.stop_server = functools.partial(_stop_server, supervisor)
                 await server.begin()
                 if not settings.rate_limits:

@@ -1,5 +1,6 @@
 """The commands `kiai tls export`, `status` and `renew`."""
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 from kiai.cli.common import DataOption, JsonOption, Output, errors_as_exit, settings_of
 from kiai.clock import SystemClock
 from kiai.errors import Unavailable
+from kiai.server_settings import Settings
 
 if TYPE_CHECKING:
     from kiai.tls.folder import TlsFolder
@@ -60,14 +62,37 @@ def renew(
     """Renew the certificate now if a third of its life or less is left. The server takes it over within 10 seconds."""
     out = Output(as_json)
     with errors_as_exit(out):
-        folder, plan = _folder_and_plan(data)
-        from kiai.tls.renewal import obtain
+        settings, folder, plan = _settings_and_plan(data)
+        if settings.database is not None and plan.mode == "auto":
+            asyncio.run(_renew_for_all(settings, folder, plan, force=force))
+        else:
+            from kiai.tls.renewal import obtain
 
-        obtain(plan, folder, SystemClock().now_ms(), force=force)
+            obtain(plan, folder, SystemClock().now_ms(), force=force)
         _show(out, _read(folder, plan))
 
 
+async def _renew_for_all(settings: Settings, folder: "TlsFolder", plan: "TlsPlan", *, force: bool) -> None:
+    """Renew the certificate that the machines of a cluster share."""
+    from kiai.secret_box import SecretBox
+    from kiai.shared_certificate import SharedCertificate
+    from kiai.stores import open_database
+    from kiai.tls.renewal import obtain_for_all
+
+    database, clock = await open_database(settings), SystemClock()
+    try:
+        sharing = SharedCertificate(database, SecretBox(settings.data, clock), plan, folder)
+        await obtain_for_all(plan, folder, clock.now_ms(), sharing, force=force)
+    finally:
+        await database.close()
+
+
 def _folder_and_plan(data: Path | None) -> "tuple[TlsFolder, TlsPlan]":
+    _, folder, plan = _settings_and_plan(data)
+    return folder, plan
+
+
+def _settings_and_plan(data: Path | None) -> "tuple[Settings, TlsFolder, TlsPlan]":
     # PERF: the modules for certificates take longer to import than the command line.
     from kiai.stores import require_data
     from kiai.tls.folder import TlsFolder
@@ -77,7 +102,7 @@ def _folder_and_plan(data: Path | None) -> "tuple[TlsFolder, TlsPlan]":
     settings = settings_of(data)
     require_data(settings)
     folder = TlsFolder(settings.data)
-    return folder, current_plan(plan_of(settings), folder)
+    return settings, folder, current_plan(plan_of(settings), folder)
 
 
 def _read(folder: "TlsFolder", plan: "TlsPlan") -> "TlsStatus":

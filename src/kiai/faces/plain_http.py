@@ -1,7 +1,7 @@
 """Plain http next to https: redirects, and the answers to ACME challenges."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from kiai.faces.asgi import App, Receive, Scope, Send
@@ -12,7 +12,7 @@ TLS_PORT: Final = 443
 _HOST: Final = re.compile(rb"([A-Za-z0-9][A-Za-z0-9._-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
-def plain_http(domain: str, port: int, challenge: Callable[[str], bytes | None]) -> App:
+def plain_http(domain: str, port: int, challenge: Callable[[str], Awaitable[bytes | None]]) -> App:
     """Return the application: 308 to the same host, path and query under https at `port`.
 
     `challenge` returns the answer for the token of a challenge, or None. A request without a valid host is redirected
@@ -24,7 +24,7 @@ def plain_http(domain: str, port: int, challenge: Callable[[str], bytes | None])
         path: str = scope["path"]
         if path.startswith(CHALLENGES):
             scope["kiai.route"] = "challenge"
-            answer = challenge(path.removeprefix(CHALLENGES))
+            answer = await challenge(path.removeprefix(CHALLENGES))
             status, headers, body = 200 if answer is not None else 404, [_TEXT], answer or b""
         else:
             scope["kiai.route"] = "redirect"

@@ -7,7 +7,7 @@ loop.
 import contextlib
 import datetime
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -49,7 +49,7 @@ def issue_by_acme(plan: TlsPlan, folder: TlsFolder, now_ms: int, deadline_s: flo
     # Before the authority is asked: it issues only a few certificates a week for the same names.
     folder.reserve(RESERVED)
     ends_at = datetime.datetime.now() + datetime.timedelta(seconds=deadline_s)  # noqa: DTZ005 (as the library does)
-    try:
+    with _explained(plan, deadline_s):
         try:
             _issue(plan, folder, now_ms, ends_at)
         except messages.Error as error:
@@ -58,6 +58,13 @@ def issue_by_acme(plan: TlsPlan, folder: TlsFolder, now_ms: int, deadline_s: flo
             # The authority has lost or closed the account.
             folder.account.unlink(missing_ok=True)
             _issue(plan, folder, now_ms, ends_at)
+
+
+@contextlib.contextmanager
+def _explained(plan: TlsPlan, deadline_s: float) -> Iterator[None]:
+    """Raise Unavailable with the reason for an error of the library."""
+    try:
+        yield
     except KiaiError:
         raise
     except errors.ValidationError as error:
@@ -82,6 +89,13 @@ def issue_by_acme(plan: TlsPlan, folder: TlsFolder, now_ms: int, deadline_s: flo
         ) from error
     except (errors.Error, JoseError, ValueError, KeyError) as error:
         raise Unavailable(_named(plan), f"it does not answer as RFC 8555 says ({_shown(error)})") from error
+
+
+def open_acme_account(plan: TlsPlan, folder: TlsFolder) -> None:
+    """Store an account at the authority if none is stored. Raises Unavailable."""
+    if _stored_account(plan, folder) is None:
+        with _explained(plan, REQUEST_S):
+            _open_account(plan, folder)
 
 
 def _issue(plan: TlsPlan, folder: TlsFolder, now_ms: int, ends_at: datetime.datetime) -> None:

@@ -33,6 +33,9 @@ class TlsState(msgspec.Struct, frozen=True):
 
     `reading_error` is why a changed certificate is not served, `renewal_error` why the last renewal failed. A renewal
     is not tried before `next_try_ms`, after `failures` in a row.
+
+    Of several machines, each has the revision `shared_revision` of the certificate that they share, and all of them
+    answer challenges until `answers_until_ms`.
     """
 
     plan: TlsPlan
@@ -40,6 +43,8 @@ class TlsState(msgspec.Struct, frozen=True):
     renewal_error: str | None = None
     failures: int = 0
     next_try_ms: int = 0
+    shared_revision: int = 0
+    answers_until_ms: int = 0
 
 
 class TlsFolder:

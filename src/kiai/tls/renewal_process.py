@@ -1,4 +1,7 @@
-"""The process that obtains a certificate for a server: reads the plan from stdin, prints an error to stdout."""
+"""The process that obtains a certificate for a server, or only its account at the authority.
+
+Reads the plan from stdin, and prints an error to stdout.
+"""
 
 import os
 import sys
@@ -10,18 +13,18 @@ import msgspec
 from kiai.errors import KiaiError
 from kiai.tls.folder import TlsFolder
 from kiai.tls.plan import TlsPlan
-from kiai.tls.renewal import obtain
+from kiai.tls.renewal import obtain, open_account
 
 PRIVATE: Final = 0o077
 
 
 def main(arguments: list[str]) -> int:
-    """Obtain a certificate for the data folder and the time in unix ms of the arguments. Return the exit code."""
+    """Do the work for the data folder and the time in unix ms of the arguments. Return the exit code."""
     os.umask(PRIVATE)
-    data, now_ms = arguments
+    work, data, now_ms = arguments
     plan = msgspec.json.decode(sys.stdin.buffer.read(), type=TlsPlan)
     try:
-        obtain(plan, TlsFolder(Path(data)), int(now_ms))
+        (open_account if work == "account" else obtain)(plan, TlsFolder(Path(data)), int(now_ms))
     except KiaiError as error:
         print(error)
         return 1

@@ -22,6 +22,7 @@ from kiai.tls.certificate import (
 from kiai.tls.folder import TlsFolder, TlsState
 from kiai.tls.names import missing_names, server_names
 from kiai.tls.plan import TlsPlan
+from kiai.tls.sharing import Sharing
 
 RELOAD_EVERY_S: Final = 4.0
 _Stamp = tuple[tuple[int, int, int], ...]
@@ -74,11 +75,15 @@ def prepare_certificate(plan: TlsPlan, folder: TlsFolder, now_ms: int) -> None:
 
 
 class ServedCertificate:
-    """The certificate of one server process. Raises Refused if its files do not fit."""
+    """The certificate of one server process. Raises Refused if its files do not fit.
 
-    def __init__(self, plan: TlsPlan, folder: TlsFolder, clock: Clock) -> None:
+    `sharing` is None unless several machines share the certificate.
+    """
+
+    def __init__(self, plan: TlsPlan, folder: TlsFolder, clock: Clock, sharing: Sharing | None = None) -> None:
         self.plan: Final = plan
         self.folder: Final = folder
+        self.sharing: Final = sharing
         self._clock = clock
         self._log = get_logger("tls")
         self._files = certificate_files(plan, folder)
@@ -96,7 +101,24 @@ class ServedCertificate:
         return self.certificate.not_after_ms / 1000
 
     async def follow(self) -> None:
-        """Serve the certificate of the files if they have changed. A job calls this on every worker."""
+        """Serve the certificate of the files if they have changed. A job calls this on every worker.
+
+        First the files get what another machine has published. Raises Unavailable if that fails.
+        """
+        try:
+            if self.sharing is not None:
+                await self.sharing.take_over()
+        finally:
+            self._follow_files()
+
+    async def challenge(self, token: str) -> bytes | None:
+        """Return the answer to an ACME challenge that runs, or None. Raises Unavailable."""
+        answer = self.folder.challenge(token)
+        if answer is None and self.sharing is not None:
+            answer = await self.sharing.answer(token)
+        return answer
+
+    def _follow_files(self) -> None:
         stamp = self._stamps()
         if stamp != self._stamp or self._error is not None:  # the reason may have gone without a change of the files
             self._stamp = stamp

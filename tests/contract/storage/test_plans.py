@@ -47,6 +47,7 @@ SMALL: Final = {
     "pool_picks": "staff makes them",
     "shared_devices": "staff names them",
     "claim_codes": "a handful, for an hour",
+    "shared_certificates": "one row a domain",
     "faq": "up to 200 texts of the operator",
     "chat_filters": "up to 200 patterns of the operator",
     "counters": "one row a name in the code",

@@ -1,6 +1,6 @@
 """The server: counters, versions, switches, outbox, tasks, audit log, claim codes, reports, progress and runs of jobs.
 
-Also the blocked addresses.
+Also the blocked addresses and the certificates that machines share.
 """
 
 from sqlalchemy import (
@@ -161,6 +161,14 @@ claim_codes = Table(
     metadata,
     Column("hash", LargeBinary, primary_key=True),  # SHA-256
     Column("expires_at_ms", Big, nullable=False),
+)
+
+shared_certificates = Table(
+    "shared_certificates",  # one row a domain; see shared_certificate.py
+    metadata,
+    Column("domain", String(253), primary_key=True),
+    Column("revision", Big, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),  # certificate, key and account, encrypted with secret.key
 )
 
 reports = Table(
