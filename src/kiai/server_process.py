@@ -141,7 +141,7 @@ async def _serve_certificate(services: Services) -> "ServedCertificate | None":
         return ServedCertificate(plan, folder, clock)
     from kiai.shared_certificate import SharedCertificate
 
-    sharing = SharedCertificate(services.database, SecretBox(settings.data, clock), plan, folder)
+    sharing = SharedCertificate(services.database, SecretBox(settings.data, clock), plan, folder, clock)
     with contextlib.suppress(KiaiError):  # the job that follows it reports why
         await sharing.take_over()
     return ServedCertificate(plan, folder, clock, sharing)

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import bindparam, insert, select, update
 
+from kiai.clock import Clock
 from kiai.errors import Unavailable
 from kiai.secret_box import SecretBox
 from kiai.storage.port import Command, Database, Query, Transaction, UniqueViolation, new_values, scalar
@@ -23,8 +24,6 @@ from kiai.tls.folder import TlsFolder, TlsState
 from kiai.tls.plan import TlsPlan
 
 PURPOSE: Final = "certificate"
-ANSWER_EVERY_S: Final = 0.5
-"""Requests for challenges read the row this often at most."""
 WHERE: Final = "the certificate that the machines share"
 
 _OF_DOMAIN: Final = shared_certificates.c.domain == bindparam("of_domain")
@@ -64,12 +63,14 @@ class _Content(msgspec.Struct, frozen=True):
 class SharedCertificate:
     """Keeps the data folder of this machine and the row of the domain equal. All methods raise Unavailable."""
 
-    def __init__(self, database: Database, box: SecretBox, plan: TlsPlan, folder: TlsFolder) -> None:
+    def __init__(self, database: Database, box: SecretBox, plan: TlsPlan, folder: TlsFolder, clock: Clock) -> None:
         self._database = database
         self._box = box
         self._plan = plan
         self._folder = folder
-        self._asked_at = -ANSWER_EVERY_S
+        self._clock = clock
+        self._answering = asyncio.Lock()
+        self._read_at = 0.0  # the begin of the last read for a challenge
 
     async def take_over(self) -> None:
         """Store what another machine has published since the last call."""
@@ -93,8 +94,10 @@ class SharedCertificate:
         domain, revision = self._plan.domain, known + 1
 
         async def store(tx: Transaction) -> None:
-            values = {"new_revision": revision, "new_sealed": sealed}
-            if not await tx.run(_CHANGE, of_domain=domain, of_revision=known, **values):
+            changed = await tx.run(
+                _CHANGE, of_domain=domain, of_revision=known, new_revision=revision, new_sealed=sealed
+            )
+            if not changed:
                 await tx.run(_ADD, domain=domain, revision=revision, sealed=sealed)
 
         try:
@@ -116,12 +119,13 @@ class SharedCertificate:
 
     async def answer(self, token: str) -> bytes | None:
         """Return the answer to a challenge while an authority checks the names for any of the machines, else None."""
-        now = time.monotonic()
-        if now - self._asked_at >= ANSWER_EVERY_S:
-            self._asked_at = now
-            await self.take_over()
+        asked_at = time.monotonic()
+        async with self._answering:  # requests that wait here share the next read
+            if self._read_at <= asked_at:
+                self._read_at = time.monotonic()
+                await self.take_over()
         state = self._folder.state()
-        if state is None or time.time() * 1000 >= state.answers_until_ms:
+        if state is None or self._clock.now_ms() >= state.answers_until_ms:
             return None
         account = self._folder.read(self._folder.account)
         return None if account is None else answer_of(account, token)

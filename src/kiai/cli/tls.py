@@ -81,7 +81,7 @@ async def _renew_for_all(settings: Settings, folder: "TlsFolder", plan: "TlsPlan
 
     database, clock = await open_database(settings), SystemClock()
     try:
-        sharing = SharedCertificate(database, SecretBox(settings.data, clock), plan, folder)
+        sharing = SharedCertificate(database, SecretBox(settings.data, clock), plan, folder, clock)
         await obtain_for_all(plan, folder, clock.now_ms(), sharing, force=force)
     finally:
         await database.close()
