@@ -18,6 +18,7 @@ from kiai.errors import Unavailable
 from kiai.secret_box import SecretBox
 from kiai.storage.port import Command, Database, Query, Transaction, UniqueViolation, new_values, scalar
 from kiai.storage.tables import shared_certificates
+from kiai.tls.authority import local_key_id
 from kiai.tls.certificate import check_key, find_key, parse_chain
 from kiai.tls.challenges import answer_of
 from kiai.tls.folder import TlsFolder, TlsState
@@ -144,6 +145,9 @@ class SharedCertificate:
         folder, state = self._folder, self._folder.state() or TlsState(self._plan)
         with folder.lock("files"):
             chain, key = folder.read(folder.chain) or b"", folder.read(folder.key) or b""
+        # One of the local authority is not published: other machines would take it for one of the ACME authority.
+        if chain and parse_chain(chain, WHERE).issuer_key_id == local_key_id(folder):
+            chain = key = b""
         return _Content(
             chain,
             key,
