@@ -94,10 +94,12 @@ def prepare() -> list[str] | None:
 def _fork(requests: socket.socket, output: int, arguments: tuple[str, ...], inherited: tuple[int, ...]) -> int:
     """Have a worker forked; return its process id. It is then a child of this process."""
     report, theirs = socket.socketpair()
+    umask = os.umask(0o077)  # there is no call that only reads it
+    os.umask(umask)
     with report:
         with theirs:
             socket.send_fds(requests, [b"x"], [theirs.fileno(), output, *inherited])
-        report.sendall(json.dumps([arguments, dict(os.environ), inherited]).encode() + b"\n")
+        report.sendall(json.dumps([arguments, dict(os.environ), inherited, umask]).encode() + b"\n")
         _adopt(True)
         try:
             pid = report.recv(REPORT_BYTES)
@@ -144,12 +146,13 @@ def _become_worker(descriptors: list[int], supervisor: int) -> list[str]:
         os.close(descriptor)
     with socket.socket(fileno=lifted[0]) as report:
         with report.makefile("rb") as lines:
-            arguments, environment, inherited = json.loads(lines.readline())
+            arguments, environment, inherited, umask = json.loads(lines.readline())
         for descriptor, number in zip(lifted[1:], [1, *inherited], strict=True):
             os.dup2(descriptor, number)
             os.close(descriptor)
         os.environ.clear()
         os.environ.update(environment)
+        os.umask(umask)
         while os.getppid() != supervisor:
             time.sleep(ADOPTED_EVERY_S)
         report.sendall(str(os.getpid()).encode())

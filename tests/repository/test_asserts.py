@@ -26,6 +26,7 @@ GUARANTEED = {
     ("realtime/redis.py", SAME_SESSION): "changes of a session are ours",
     ("realtime/redis.py", "for_s > 0"): "periods are ours",
     ("realtime/redis.py", "0 <= cost <= capacity"): "costs are ours",
+    ("realtime/redis_connection.py", "self._done is None"): "a route takes a connection from its list for each sending",
     ("scores/grades.py", "len(map_keys) <= MAPS_MAX"): "the endpoint refuses more",
     ("server_settings.py", "kind is Path"): "the other types of the settings have a form in JSON",
 }

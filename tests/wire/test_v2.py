@@ -347,7 +347,7 @@ def test_clan_has_the_totals_of_its_members(world: World) -> None:
 
     assert clan == {
         "id": 1, "name": "The Clan", "tag": "CLAN", "owner": PLAYER, "created_at": "2020-09-13T12:26:40",
-        "description": "", "joining": "invite", "join": "invite",
+        "description": "", "joining": "invite", "join": "invite", "icon_url": None,
     }  # fmt: skip
     assert (standing["members"], standing["pp"], standing["plays"]) == (2, round((500 + 400) / 3), 44)
     assert standing["acc"] == pytest.approx((93.5 + 94.5) / 2)
