@@ -152,6 +152,15 @@ async def _execute(connection: Any, url: str, statement: str) -> None:
         raise AssertionError(f"PostgreSQL does not end {statement}; it runs:\n{shown}") from None
 
 
+async def _is_alive(connection: Any) -> bool:
+    """Return whether a connection answers. A test that lets PostgreSQL crash ends all connections."""
+    try:
+        await connection.execute("SELECT 1", timeout=patiently(READY_S))
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        return False
+    return True
+
+
 async def _activity(url: str) -> str:
     """Return what the processes of the server do, one line each."""
     connection = await asyncpg.connect(url)
@@ -214,7 +223,7 @@ class PostgresServer:
         url = self.url("postgres")
         if self._connection is None:
             atexit.register(self._disconnect)
-        if self._connection is None or self._connection.is_closed():
+        if self._connection is None or not await _is_alive(self._connection):
             self._connection = await asyncpg.connect(url)
         await _execute(self._connection, url, statement)
 
