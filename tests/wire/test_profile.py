@@ -22,10 +22,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         server.kill()
 
 
-def test_functions_that_answer_requests_are_found(server: Server, tmp_path: Path) -> None:
-    flame = tmp_path / "flame.json"
+def profiled(server: Server, *arguments: str) -> str:
+    """Return what `kiai profile` prints while the server answers requests. An idle one may have no sample."""
     command = subprocess.Popen(
-        [*KIAI, "profile", "2s", "--flame", str(flame), "--data", str(server.data)],
+        [*KIAI, "profile", *arguments, "--data", str(server.data)],
         stdout=subprocess.PIPE,
         text=True,
         env=environment(stores.variables(server.data)),
@@ -33,8 +33,14 @@ def test_functions_that_answer_requests_are_found(server: Server, tmp_path: Path
     while command.poll() is None:
         assert server.get("/metrics", host="localhost").status == 200
     shown = command.communicate(timeout=patiently(60))[0]
-
     assert command.returncode == 0
+    return shown
+
+
+def test_functions_that_answer_requests_are_found(server: Server, tmp_path: Path) -> None:
+    flame = tmp_path / "flame.json"
+    shown = profiled(server, "2s", "--flame", str(flame))
+
     assert shown.startswith("Process ")
     assert "thread MainThread" in shown
     assert "Front.__call__" in shown
@@ -45,7 +51,7 @@ def test_functions_that_answer_requests_are_found(server: Server, tmp_path: Path
 
 
 def test_json_has_each_process_of_the_server(server: Server) -> None:
-    [found] = server.cli("profile", "1s")["profiles"]
+    [found] = json.loads(profiled(server, "1s", "--json"))["profiles"]
 
     assert found["seconds"] == pytest.approx(1, abs=0.5)
     assert set(found["stacks"][0]) == {"thread", "frames", "ms"}

@@ -19,7 +19,7 @@ import msgspec
 
 from kiai.storage.port import Subject
 
-BYTES_MAX: Final = 48 * 1024 * 1024
+BYTES_MAX: Final = 30 * 1024 * 1024
 """The size of all copies together. Beyond it, those that were not asked for the longest are dropped."""
 COPY_MAX: Final = 256 * 1024
 """The size of the largest answer that is kept."""
