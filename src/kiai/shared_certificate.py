@@ -21,11 +21,13 @@ from kiai.storage.tables import shared_certificates
 from kiai.tls.authority import local_key_id
 from kiai.tls.certificate import check_key, find_key, parse_chain
 from kiai.tls.challenges import answer_of
-from kiai.tls.folder import TlsFolder, TlsState
+from kiai.tls.folder import TOKEN, TlsFolder, TlsState
 from kiai.tls.plan import TlsPlan
 
 PURPOSE: Final = "certificate"
 WHERE: Final = "the certificate that the machines share"
+READ_EVERY_S: Final = 0.05
+"""The shortest time between two reads of the database for challenges, which anybody may send."""
 
 _OF_DOMAIN: Final = shared_certificates.c.domain == bindparam("of_domain")
 _REVISION: Final[Query[int]] = Query(select(shared_certificates.c.revision).where(_OF_DOMAIN), scalar)
@@ -120,9 +122,12 @@ class SharedCertificate:
 
     async def answer(self, token: str) -> bytes | None:
         """Return the answer to a challenge while an authority checks the names for any of the machines, else None."""
+        if not TOKEN.fullmatch(token):
+            return None
         asked_at = time.monotonic()
         async with self._answering:  # requests that wait here share the next read
             if self._read_at <= asked_at:
+                await asyncio.sleep(self._read_at + READ_EVERY_S - time.monotonic())
                 self._read_at = time.monotonic()
                 await self.take_over()
         state = self._folder.state()

@@ -8,7 +8,7 @@ IPv6 are not counted.
 from collections.abc import Mapping
 from typing import Final
 
-from kiai import profiling, screenshots, server, tracing
+from kiai import profiling, screenshots, server, shared_certificate, tracing
 from kiai.accounts import credentials, passwords, queries, web_sessions
 from kiai.accounts.markup import parser as markup
 from kiai.beatmaps import comments, fetching, ranking, set_comments, upstream
@@ -122,6 +122,7 @@ def rate(limit: RateLimit) -> tuple[float, ...]:
 
 NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     # The guard
+    "reads of the database for challenges of ACME, per worker": (1 / shared_certificate.READ_EVERY_S,),
     "TLS handshakes at once, in all and per address": (GUARD.handshakes, GUARD.handshakes_per_address),
     "TLS handshake": (GUARD.handshake_s,),
     "request head": (GUARD.head_s,),

@@ -1,15 +1,14 @@
 """Certificates of a real ACME authority (Debian's pebble): issue, renewal, failures."""
 
 import asyncio
-import http.server
 import json
 import stat
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.tls.pebble import Pebble, running_pebble
+from tests.tls.challenge_port import ChallengePort
+from tests.tls.pebble import Pebble
 
 from kiai.clock import ManualClock, SystemClock
 from kiai.errors import Unavailable
@@ -23,49 +22,6 @@ from kiai.tls.serving import ServedCertificate, prepare_certificate
 from kiai.tls.status import find_faults, read_status
 
 DOMAIN = "play.example"
-
-
-class ChallengePort:
-    """Plain http on a port of loopback, which answers from the folder that a test sets."""
-
-    def __init__(self) -> None:
-        port = self
-        self.folder: TlsFolder | None = None
-        self.asked: list[str] = []
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                token = self.path.rpartition("/")[2]
-                port.asked.append(self.headers["Host"].partition(":")[0])
-                answer = None if port.folder is None else port.folder.challenge(token)
-                self.send_response(404 if answer is None else 200)
-                self.end_headers()
-                self.wfile.write(answer or b"")
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the name of the base class)
-                """Print nothing."""
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.number = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        """Answer nothing any more."""
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@pytest.fixture(scope="module")
-def port() -> Iterator[ChallengePort]:
-    opened = ChallengePort()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(scope="module")
-def pebble(port: ChallengePort, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
-    with running_pebble(tmp_path_factory.mktemp("pebble"), port.number) as running:
-        yield running
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ import asyncio
 import base64
 import json
 import shutil
-from collections.abc import Awaitable, Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from josepy.jwk import JWK
 from sqlalchemy import select
 from tests import engines
-from tests.tls.pebble import Pebble, running_pebble
-from tests.tls.test_acme import DOMAIN, ChallengePort, plan_with
+from tests.tls.challenge_port import ChallengePort
+from tests.tls.pebble import Pebble
+from tests.tls.test_acme import DOMAIN, plan_with
 
 from kiai.clock import ManualClock, SystemClock
 from kiai.errors import Unavailable
 from kiai.secret_box import FILE, SecretBox
-from kiai.shared_certificate import SharedCertificate
+from kiai.shared_certificate import READ_EVERY_S, SharedCertificate
 from kiai.storage.port import Database, Query, scalar
 from kiai.storage.tables import shared_certificates
 from kiai.tls.folder import TlsFolder
@@ -61,19 +63,6 @@ class Reached:
         answering = asyncio.run_coroutine_threadsafe(self._machine.served.challenge(token), self._loop)
         self.answers.append(answering.result())
         return self.answers[-1]
-
-
-@pytest.fixture(scope="module")
-def port() -> Iterator[ChallengePort]:
-    opened = ChallengePort()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(scope="module")
-def pebble(port: ChallengePort, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
-    with running_pebble(tmp_path_factory.mktemp("pebble"), port.number) as running:
-        yield running
 
 
 def issued(pebble: Pebble) -> int:
@@ -242,6 +231,35 @@ def test_challenges_are_answered_only_while_an_order_runs(database_url: str, tmp
 
         clock.advance(1)
         assert await b.served.challenge("token-1") is None
+
+    with_two(database_url, tmp_path, AWAY, work)
+
+
+def test_challenges_of_strangers_read_the_database_a_few_times_a_second(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(a: Machine, b: Machine, clock: ManualClock, database: Database) -> None:
+        reads = 0
+        take_over = b.sharing.take_over
+
+        async def counted() -> None:
+            nonlocal reads
+            reads += 1
+            await take_over()
+
+        monkeypatch.setattr(b.sharing, "take_over", counted)
+        assert await b.served.challenge("not a token") is None
+        assert reads == 0
+
+        began = time.monotonic()
+
+        async def stranger() -> None:
+            for number in range(5):
+                assert await b.served.challenge(f"guess-{number}") is None
+
+        await asyncio.gather(*(stranger() for _ in range(20)))
+        assert reads <= 2 + (time.monotonic() - began) / READ_EVERY_S
+        assert reads < 20
 
     with_two(database_url, tmp_path, AWAY, work)
 
