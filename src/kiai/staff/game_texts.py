@@ -6,10 +6,10 @@ the switch `game_texts` has changed.
 
 from collections.abc import Awaitable, Callable
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
+from kiai.accounts.markup.links import is_web_url
 from kiai.clock import Clock
 from kiai.documents.stored import GAME, StoredText, StoredTexts
 from kiai.errors import Invalid, WrongState
@@ -135,15 +135,6 @@ def _checked(name: str, text: str) -> str:
     if name == "welcome":
         if any(ord(character) < 32 or ord(character) == 127 for character in text.replace("\n", "")):
             raise Invalid("text", "a text without control characters", text)
-    elif text and not _is_url(text):
+    elif text and not is_web_url(text):
         raise Invalid("text", "a URL that begins with http:// or https://", text)
     return text
-
-
-def _is_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return False
-    is_web = parts.scheme in ("http", "https") and bool(parts.hostname)
-    return is_web and text.isascii() and text.isprintable() and " " not in text
