@@ -139,6 +139,7 @@ class HttpServer:
         services.site.server_health.read_pools = lambda: read_pools(self.metrics)
         services.site.server_health.read_slow = lambda: read_slow_statements(self.metrics)
         services.community.job_desk.read_periodic = lambda: read_periodic_jobs(self.metrics)
+        self._polled = build_polled_metrics(self.metrics, services)
         self.jobs = Jobs(self._acquire_lease if services.stores.shared else None)
         self.jobs.every(*self._periodic_jobs())
         self.jobs.every(PeriodicJob("live-parts", 0.25, self.site.live.push))
@@ -232,7 +233,7 @@ class HttpServer:
             PeriodicJob("stop-reminders", 1.0, services.community.shutdown.remind, shared=True),
             PeriodicJob("maintenance", DRAIN_EVERY_S, services.community.maintenance.drain, shared=True),
             PeriodicJob("expiry", 5.0, services.presence.expire, shared=True),
-            PeriodicJob("figures", 5.0, build_polled_metrics(self.metrics, services).poll),
+            PeriodicJob("figures", 5.0, self._polled.poll),
             PeriodicJob("checkpoint", CHECKPOINT_EVERY_S, services.database.checkpoint),
             PeriodicJob("dead-seats", 30.0, services.matches.clean_up, shared=True),
             PeriodicJob("uptime", SAMPLE_EVERY_S, services.site.uptime.sample, shared=True),
@@ -464,6 +465,8 @@ class HttpServer:
         await self._restore_sessions()
         await services.live.follower.follow()
         await services.live.tally.prepare()
+        # Without it, metrics and the sample of the first minute would lack the players online.
+        await self._polled.poll()
 
     async def _load_first_ranks(self) -> None:
         """Load the ranks into an empty Redis, or wait for the worker that does."""

@@ -91,9 +91,20 @@ def test_error_of_the_event_stream_is_timed(server: Server) -> None:
     assert figures(server)['kiai_http_seconds_count{face="api",route="/v2/events"}'] == 1
 
 
+def test_server_that_is_ready_has_the_figures_of_its_stores(tmp_path: Path) -> None:
+    server = Server(tmp_path / "data").start()
+    try:
+        found = figures(server)
+    finally:
+        server.kill()
+
+    assert found["kiai_players_online"] == found["kiai_rooms"] == found["kiai_outbox_rows"] == 0
+    assert found['kiai_disk_free_bytes{place="data"}'] > 1_000_000
+
+
 def test_outbox_disks_pools_stores_and_jobs_have_metrics(server: Server) -> None:
     server.get("/readyz", host="localhost")
-    eventually(lambda: "kiai_outbox_rows" in figures(server), within_s=20)
+    eventually(lambda: 'kiai_job_last_success_timestamp_seconds{job="outbox"}' in figures(server), within_s=20)
 
     found = figures(server)
 
