@@ -238,7 +238,7 @@ def register_bot_commands(services: "Services") -> None:
     )
     sessions = SessionCommands(services.presence, community.kicks, Clients(services.authority, services.realtime))
     map_links = MapLinks(now_playing, services.beatmaps, services.mirrors, services.realtime, services.link)
-    wipes = WipeCommands(community.wipes, now_playing, services.beatmaps, services.realtime, services.link)
+    wipes = WipeCommands(community.wipes, now_playing, services.realtime, services.link)
     overwrite = OverwriteCommands(services.site.overwriting, services.realtime, services.link)
     basics = (HelpCommands(services.bot), players, sessions, overwrite)
     of_players = (*basics, now_playing, map_links, server, ownership, community_commands, maps)

@@ -50,13 +50,13 @@ class MapCommands:
 
     async def request(self, context: CommandContext) -> Sequence[str]:
         """`!request`."""
-        beatmap = await self._last_map(context)
+        beatmap = await self._now_playing.stored_map(context.session.user_id)
         await self._requests.request(context.session.user_id, beatmap)
         return (f"Your request for {self._title(beatmap)} has been sent to the nominators.",)
 
     async def who_ranked(self, context: CommandContext) -> Sequence[str]:
         """`!whoranked`."""
-        beatmap = await self._last_map(context)
+        beatmap = await self._now_playing.stored_map(context.session.user_id)
         changes = [change for change in await self._history.of(beatmap.id) if change.before != change.after]
         status = MapStatus(beatmap.status).name.lower()
         if not changes or changes[0].after != beatmap.status:
@@ -100,7 +100,7 @@ class MapCommands:
 
     async def map(self, context: CommandContext, status: str, scope: str | None, modes: str | None) -> Sequence[str]:
         """`!map`."""
-        beatmap = await self._last_map(context)
+        beatmap = await self._now_playing.stored_map(context.session.user_id)
         maps = await self._beatmaps.of_set(beatmap.set_id) if scope == "set" else [beatmap]
         if modes:
             wanted = {_mode(word) for word in modes.lower().split()}
@@ -122,7 +122,7 @@ class MapCommands:
 
     async def nominate(self, context: CommandContext, reason: str | None) -> Sequence[str]:
         """`!nominate`."""
-        beatmap = await self._last_map(context)
+        beatmap = await self._now_playing.stored_map(context.session.user_id)
         found = await self._nominations.nominate(actor_of(context), beatmap, reason or "")
         title = self._title(beatmap)
         if found.ranks_at_ms is None:
@@ -131,29 +131,21 @@ class MapCommands:
 
     async def denominate(self, context: CommandContext, reason: str) -> Sequence[str]:
         """`!denominate`."""
-        beatmap = await self._last_map(context)
+        beatmap = await self._now_playing.stored_map(context.session.user_id)
         count = await self._nominations.reset(actor_of(context), beatmap, reason)
         return (f"{self._title(beatmap)}: reset {count} nomination{'' if count == 1 else 's'}: {chat_text(reason)}",)
 
     async def close(self, context: CommandContext, reason: str) -> Sequence[str]:
         """`!close`."""
-        beatmap = await self._last_map(context)
+        beatmap = await self._now_playing.stored_map(context.session.user_id)
         count = await self._requests.close(actor_of(context), beatmap, reason)
         return (f"{self._title(beatmap)}: closed {count} request{'' if count == 1 else 's'}: {chat_text(reason)}",)
 
     async def refresh(self, context: CommandContext) -> Sequence[str]:
         """`!refresh`."""
-        beatmap = await self._last_map(context)
+        beatmap = await self._now_playing.stored_map(context.session.user_id)
         await self._imports.refresh(actor_of(context), beatmap)
         return (f"{self._title(beatmap)}: the set is up to date with upstream.",)
-
-    async def _last_map(self, context: CommandContext) -> Beatmap:
-        """Return the map of the last `/np` as it is stored now. Raises Refused without one."""
-        try:
-            playing = await self._now_playing.last_map(context.session.user_id)
-        except BadArgument as error:
-            raise Refused("choose a beatmap with /np first") from error
-        return await self._beatmaps.find(id=playing.beatmap.id)
 
     def _title(self, beatmap: Beatmap) -> str:
         return chat_link(self._link(f"b/{beatmap.id}"), f"{beatmap.artist} - {beatmap.title}")

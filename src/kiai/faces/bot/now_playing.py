@@ -9,7 +9,7 @@ import msgspec
 from kiai.beatmaps import Beatmap, Beatmaps
 from kiai.beatmaps.model import full_title, settings_of
 from kiai.chat.bot import Argument, ArgumentKind, BadArgument, BotCommand, CommandContext, CommandScope
-from kiai.errors import KiaiError, NotFound
+from kiai.errors import KiaiError, NotFound, Refused
 from kiai.osu.links import parse_map_link
 from kiai.osu.map_settings import with_mods
 from kiai.osu.modes import mode_of, mode_text, vanilla
@@ -94,6 +94,14 @@ class NowPlaying:
         if not stashed:
             raise BadArgument("Choose a beatmap with /np first.")
         return msgspec.msgpack.decode(stashed, type=NowPlayingMap)
+
+    async def stored_map(self, user_id: int) -> Beatmap:
+        """Return the map of the player's last `/np` as it is stored now. Raises Refused without one, and NotFound."""
+        try:
+            playing = await self.last_map(user_id)
+        except BadArgument as error:
+            raise Refused("choose a beatmap with /np first") from error
+        return await self._beatmaps.find(id=playing.beatmap.id)
 
     async def _stash(self, user_id: int, playing: bytes) -> None:
         await self._realtime.stash(f"np:{user_id}", "", playing, STASHED_S)

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from kiai.accounts import User
-from kiai.beatmaps import Beatmap, Beatmaps
-from kiai.chat.bot import CONFIRM_WITHIN_S, Argument, ArgumentKind, BadArgument, BotCommand, CommandContext
+from kiai.beatmaps import Beatmap
+from kiai.chat.bot import CONFIRM_WITHIN_S, Argument, ArgumentKind, BotCommand, CommandContext
 from kiai.errors import Refused
 from kiai.faces.bot.acting import actor_of
 from kiai.faces.bot.now_playing import NowPlaying
@@ -22,13 +22,11 @@ class WipeCommands:
         self,
         wipes: Wipes,
         now_playing: NowPlaying,
-        beatmaps: Beatmaps,
         realtime: Realtime,
         link: Callable[[str], str],
     ) -> None:
         self._wipes = wipes
         self._now_playing = now_playing
-        self._beatmaps = beatmaps
         self._realtime = realtime
         self._link = link
 
@@ -49,7 +47,7 @@ class WipeCommands:
 
     async def wipe_map(self, context: CommandContext, reason: str) -> Sequence[str]:
         """`!wipemap`, confirmed."""
-        beatmap = await self._last_map(context)
+        beatmap = await self._now_playing.stored_map(context.session.user_id)
         # The code was given for the map of that time, and the author may have sent another /np since.
         asked = (await self._realtime.stashed(_asked(context))).get("")
         if asked != beatmap.md5.encode():
@@ -60,13 +58,13 @@ class WipeCommands:
     async def before_wipe_map(self, context: CommandContext, reason: str) -> str:
         """Check `!wipemap` and return what it will do."""
         await self._wipes.check_map(actor_of(context), reason)
-        beatmap = await self._last_map(context)
+        beatmap = await self._now_playing.stored_map(context.session.user_id)
         await self._realtime.stash(_asked(context), "", beatmap.md5.encode(), CONFIRM_WITHIN_S)
         return f"This hides all scores on {self._title(beatmap)}."
 
     async def restore_map(self, context: CommandContext, reason: str) -> Sequence[str]:
         """`!restoremap`."""
-        beatmap = await self._last_map(context)
+        beatmap = await self._now_playing.stored_map(context.session.user_id)
         count = await self._wipes.restore_map(actor_of(context), beatmap, reason)
         return (f"{self._title(beatmap)} is restored: {scores_text(count)} visible again.",)
 
@@ -79,14 +77,6 @@ class WipeCommands:
         """`!unhidescore`."""
         done = await self._wipes.unhide_score(actor_of(context), score_id, reason)
         return (f"Score {score_id} of {chat_name(done.player.name)} is visible again.",)
-
-    async def _last_map(self, context: CommandContext) -> Beatmap:
-        """Return the map of the last `/np` as it is stored now. Raises Refused without one."""
-        try:
-            playing = await self._now_playing.last_map(context.session.user_id)
-        except BadArgument as error:
-            raise Refused("choose a beatmap with /np first") from error
-        return await self._beatmaps.find(id=playing.beatmap.id)
 
     def _title(self, beatmap: Beatmap) -> str:
         return chat_link(self._link(f"b/{beatmap.id}"), f"{beatmap.artist} - {beatmap.title} [{beatmap.version}]")
