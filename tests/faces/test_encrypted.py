@@ -11,7 +11,7 @@ import pytest
 import trustme
 from OpenSSL import SSL
 
-from kiai.faces.encrypted import PIECE, TlsTransport
+from kiai.faces.encrypted import PIECE, SURPLUS_MAX, TlsTransport
 from kiai.tls.certificate import find_key, parse_chain, server_context
 
 AUTHORITY: Final = trustme.CA()
@@ -291,6 +291,31 @@ def test_nothing_is_delivered_or_sent_after_close() -> None:
 
     assert made.app.calls == ["made"]
     assert made.tcp.sent == []
+
+
+def test_flood_after_close_is_not_decrypted() -> None:
+    made = connected()
+    made.server.close()
+    made.to_client()
+
+    made.client.write(bytes(SURPLUS_MAX))
+    made.to_server()
+    made.server.data_received(b"not a record of TLS")
+
+    assert not made.tcp.is_closing(), "decrypted, it would end the connection"
+    assert made.tcp.sent == []
+
+
+def test_end_of_the_client_is_found_behind_the_rest_of_an_upload() -> None:
+    made = connected()
+    made.server.close()
+    made.to_client()
+
+    made.client.write(bytes(SURPLUS_MAX // 2))
+    made.client.unwrap()
+    made.to_server()
+
+    assert made.tcp.closed
 
 
 def test_client_that_ends_tls_ends_the_connection() -> None:

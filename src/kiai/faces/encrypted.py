@@ -19,6 +19,9 @@ from typing import Any, Final, cast
 PIECE: Final = 4 * 1024
 RECORD_MAX: Final = 16 * 1024
 """The most bytes that TLS encrypts together."""
+SURPLUS_MAX: Final = 64 * 1024
+"""The bytes after `close` in which the end of the client's side is looked for. More are discarded unread: to decrypt
+them takes five times as long, and no limit of the guard counts them."""
 
 _HANDSHAKE, _OPEN, _CLOSING, _LOST = range(4)
 Bytes = bytes | bytearray | memoryview
@@ -32,7 +35,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
     has succeeded, or an OSError. The owner limits the time of the handshake and of the end, and calls `abort`.
     """
 
-    __slots__ = ("_handshake", "_incoming", "_outgoing", "_protocol", "_state", "_tcp", "_tls")
+    __slots__ = ("_handshake", "_incoming", "_outgoing", "_protocol", "_state", "_surplus", "_tcp", "_tls")
 
     def __init__(self, protocol: asyncio.Protocol, context: ssl.SSLContext, handshake: "asyncio.Future[None]") -> None:
         super().__init__()
@@ -41,6 +44,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._state = _HANDSHAKE
+        self._surplus = 0  # bytes that came after `close`
         self._tcp: asyncio.Transport | None = None
 
     # --- the protocol of the TCP connection
@@ -51,6 +55,10 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
 
     def data_received(self, data: bytes) -> None:
         """Decrypt what the client has sent, and deliver it."""
+        if self._state == _CLOSING:
+            self._surplus += len(data)
+            if self._surplus > SURPLUS_MAX:
+                return
         try:
             received, is_end = self._decrypt(data)
         except ssl.SSLError as error:
