@@ -8,9 +8,8 @@ in the transaction. Then neither roles nor waiting times count.
 """
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -18,27 +17,20 @@ from kiai.accounts import BOT_ID
 from kiai.accounts.name_index import NameKind, add_names, remove_names
 from kiai.accounts.visibility import BOARDS_LOOK_CHANGED, is_public
 from kiai.clans import statements as sql
+from kiai.clans.act_limits import ActLimits
 from kiai.clans.model import (
-    ACTS_BURST,
-    ACTS_PER_MINUTE,
-    CLANS_CHANGED,
     CODE_CHARACTERS,
     CODE_LENGTH,
     DAY_MS,
-    DESCRIPTION_MAX,
     HOUR_MS,
     INVITATIONS_MAX,
     REQUESTS_MAX,
     REQUESTS_OF_ONE_MAX,
-    RESERVED_DAYS,
-    RESERVED_OF_ONE_MAX,
-    WRONG_CODES_PER_HOUR,
     ChangingClan,
     ClanJoined,
     ClanPlayer,
     JoinForm,
     MustWait,
-    Notice,
     Role,
     WrongClanCode,
     is_closed,
@@ -46,26 +38,29 @@ from kiai.clans.model import (
     only_officers,
     only_owner,
 )
+from kiai.clans.naming import (
+    NAME,
+    TAG,
+    check_free,
+    check_name,
+    check_tag,
+    checked_description,
+    nothing_changes,
+    reserve,
+    set_name,
+    set_tag,
+)
+from kiai.clans.recording import AsStaff, notify, record
 from kiai.clock import Clock
-from kiai.errors import Conflict, Invalid, KiaiError, LacksRole, NotAllowed, NotFound, Refused, TooOften, WrongState
+from kiai.errors import Conflict, LacksRole, NotAllowed, NotFound, Refused, WrongState
 from kiai.osu.durations import duration_text
 from kiai.osu.modes import MODES
-from kiai.osu.names import clan_name_fault, clan_tag_fault, safe_name
+from kiai.osu.names import safe_name
 from kiai.osu.privileges import Privilege
 from kiai.realtime.rate_limiter import RateLimiter
-from kiai.storage.outbox import enqueue
 from kiai.storage.port import Database, Transaction, UniqueViolation, Value
 
 T = TypeVar("T")
-
-OUTBOX_KIND: Final = CLANS_CHANGED
-NAME: Final = 0
-TAG: Final = 1
-
-AsStaff = Callable[[Transaction, ChangingClan, Mapping[str, object]], Awaitable[None]]
-"""Writes the audit row of an act of staff: the transaction, the clan before the act, the details."""
-
-_encode: Final = msgspec.json.Encoder().encode
 
 
 class ClanRules(msgspec.Struct, frozen=True):
@@ -92,7 +87,7 @@ class ClanActs:
         rules: ClanRules,
     ) -> None:
         self._database = database
-        self._limiter = limiter
+        self._limits = ActLimits(limiter)
         self._clock = clock
         self.rules = rules
 
@@ -127,8 +122,8 @@ class ClanActs:
         LacksRole for restricted, unverified and silenced players, and before the address is confirmed where the
         operator asks for it.
         """
-        _check_tag(tag)
-        _check_name(name)
+        check_tag(tag)
+        check_name(name)
         now = self._clock.now_ms()
 
         async def body(tx: Transaction) -> int:
@@ -140,19 +135,19 @@ class ClanActs:
             clan_id = await tx.one(sql.INSERT, **values, created_at_ms=now, joining=int(JoinForm.INVITE))
             assert clan_id is not None
             # After the insert: a clan that gives a name up reserves it in the same transaction.
-            await self._check_free(tx, clan_id, TAG, tag.upper(), now)
-            await self._check_free(tx, clan_id, NAME, safe_name(name), now)
+            await check_free(tx, clan_id, TAG, tag.upper(), now)
+            await check_free(tx, clan_id, NAME, safe_name(name), now)
             await add_names(tx, NameKind.CLAN, clan_id, name, tag)
             await self._seat(tx, founder, clan_id, Role.OWNER, now)
             clan = await tx.one(sql.CLAN_TO_CHANGE, id=clan_id)
             assert clan is not None
             actor = by if actor_id is None else actor_id
-            await self._record(tx, clan, "found", now, player_id=by, actor_id=actor, by_staff=as_staff is not None)
+            await record(tx, clan, "found", now, player_id=by, actor_id=actor, by_staff=as_staff is not None)
             if as_staff is not None:
                 await as_staff(tx, clan, {"before": None, "after": {"tag": clan.tag, "name": name, "owner": by}})
             return int(clan_id)
 
-        async with self._counted(by, as_staff):
+        async with self._limits.counted(by, as_staff):
             return await self._unless_taken(body)
 
     async def disband(self, by: int, clan_id: int, *, as_staff: AsStaff | None = None) -> ChangingClan:
@@ -168,7 +163,7 @@ class ClanActs:
                 )
             return clan
 
-        async with self._counted(by, as_staff):
+        async with self._limits.counted(by, as_staff):
             return await self._on(clan_id, body)
 
     async def remove(
@@ -187,10 +182,10 @@ class ClanActs:
         await remove_names(tx, NameKind.CLAN, clan.id, clan.name, clan.tag)
         await tx.run_many(sql.REMOVE_TOTALS, [{"in_mode": mode, "of_clan": clan.id} for mode in MODES])
         await tx.run(sql.REMOVE, of_clan=clan.id)
-        await self._reserve(tx, clan.id, NAME, safe_name(clan.name), now)
-        await self._reserve(tx, clan.id, TAG, clan.tag, now)
+        await reserve(tx, clan.id, NAME, safe_name(clan.name), now)
+        await reserve(tx, clan.id, TAG, clan.tag, now)
         await tx.run(BOARDS_LOOK_CHANGED)
-        await self._record(
+        await record(
             tx, clan, "disband", now, actor_id=actor_id, by_staff=by_staff, members=tuple(members), before=clan.tag,
             icon=clan.icon or "",
         )  # fmt: skip
@@ -212,11 +207,11 @@ class ClanActs:
         new name within 30 days, and at the limit of reserved names and tags.
         """
         if description is not None:
-            description = _checked_description(description)
+            description = checked_description(description)
         if tag is not None:
-            _check_tag(tag)
+            check_tag(tag)
         if name is not None:
-            _check_name(name)
+            check_name(name)
         now = self._clock.now_ms()
 
         async def body(tx: Transaction, clan: ChangingClan) -> ChangingClan:
@@ -225,21 +220,21 @@ class ClanActs:
             after: dict[str, object] = {}
             is_staff = as_staff is not None
             if tag is not None and tag.upper() != clan.tag:
-                await self._set_tag(tx, clan, tag.upper(), now, by, by_staff=is_staff)
+                await set_tag(tx, clan, tag.upper(), now, by, by_staff=is_staff)
                 before["tag"], after["tag"] = clan.tag, tag.upper()
             if name is not None and name != clan.name:
-                await self._set_name(tx, clan, name, now, by, by_staff=is_staff)
+                await set_name(tx, clan, name, now, by, by_staff=is_staff, rename_days=self.rules.rename_days)
                 before["name"], after["name"] = clan.name, name
             if form is not None and form != clan.joining:
                 await tx.run(sql.SET_FORM, of_clan=clan.id, new_form=int(form))
                 was, becomes = JoinForm(clan.joining).name.lower(), form.name.lower()
                 before["join"], after["join"] = was, becomes
-                await self._record(tx, clan, "form", now, actor_id=by, by_staff=is_staff, before=was, after=becomes)
+                await record(tx, clan, "form", now, actor_id=by, by_staff=is_staff, before=was, after=becomes)
             if description is not None and description != clan.description:
                 await tx.run(sql.SET_DESCRIPTION, of_clan=clan.id, new_text=description)
                 before["description"], after["description"] = clan.description, description
             if not after:
-                raise WrongState(_nothing_changes(clan, tag, name, form))
+                raise WrongState(nothing_changes(clan, tag, name, form))
             if "tag" in after or "name" in after:
                 await remove_names(tx, NameKind.CLAN, clan.id, clan.name, clan.tag)
                 await add_names(
@@ -250,7 +245,7 @@ class ClanActs:
                 await as_staff(tx, clan, {"before": before, "after": after})
             return clan
 
-        async with self._counted(by, as_staff):
+        async with self._limits.counted(by, as_staff):
             return await self._unless_taken(lambda tx: self._locked(tx, clan_id, body))
 
     async def set_icon(
@@ -268,12 +263,12 @@ class ClanActs:
             if key == clan.icon:
                 raise WrongState("the clan has no icon" if key is None else "the clan already has this icon")
             await tx.run(sql.SET_ICON, of_clan=clan.id, new_icon=key)
-            await self._record(tx, clan, "icon", now, actor_id=by, by_staff=as_staff is not None)
+            await record(tx, clan, "icon", now, actor_id=by, by_staff=as_staff is not None)
             if as_staff is not None:
                 await as_staff(tx, clan, {"before": {"icon": clan.icon}, "after": {"icon": key}})
             return clan
 
-        async with self._counted(by, as_staff):
+        async with self._limits.counted(by, as_staff):
             return await self._on(clan_id, body)
 
     # --- joining
@@ -286,7 +281,7 @@ class ClanActs:
         """
         if code is None:
             return await self._join(user_id, clan_id, None)
-        async with self._guess(user_id):
+        async with self._limits.guess(user_id):
             return await self._join(user_id, clan_id, code)
 
     async def _join(self, user_id: int, clan_id: int, code: str | None) -> ClanJoined:
@@ -309,12 +304,12 @@ class ClanActs:
             await self._ask(tx, clan, person, now)
             return ClanJoined(clan.id, clan.tag, clan.name, "requested")
 
-        async with self._counted(user_id):
+        async with self._limits.counted(user_id):
             return await self._on(clan_id, body)
 
     async def join_by_code(self, user_id: int, code: str) -> ClanJoined:
         """Join the clan that has this code. Raises as `join`; LacksRole if no clan has it."""
-        async with self._guess(user_id):
+        async with self._limits.guess(user_id):
             clan_id = await self._database.one(sql.ID_OF_CODE, code=code.lower()) if _looks_like_code(code) else None
             if clan_id is None:
                 raise WrongClanCode("no invitation has this code")
@@ -343,9 +338,9 @@ class ClanActs:
             if person.clan_priv == Role.OWNER:
                 raise WrongState("the owner can't leave: transfer or disband the clan first")
             await self._unseat(tx, clan, person, now)
-            await self._record(tx, clan, "leave", now, player_id=user_id, actor_id=user_id)
+            await record(tx, clan, "leave", now, player_id=user_id, actor_id=user_id)
 
-        async with self._counted(user_id):
+        async with self._limits.counted(user_id):
             await self._on(clan_id, body)
 
     # --- acts of officers
@@ -372,9 +367,9 @@ class ClanActs:
                 raise WrongState(f"the clan already has {INVITATIONS_MAX} open invitations")
             expires = now + self.rules.invite_days * DAY_MS
             await tx.run(sql.INVITE, clan_id=clan.id, user_id=user_id, by_id=by, expires_at_ms=expires)
-            await self._notify(tx, clan, "invite", now, user_id, by)
+            await notify(tx, clan, "invite", now, user_id, by)
 
-        async with self._counted(by):
+        async with self._limits.counted(by):
             await self._on(clan_id, body)
 
     async def code(self, by: int, clan_id: int, *, reset: bool = False, seen: str | None = None) -> str:
@@ -416,14 +411,14 @@ class ClanActs:
                 raise NotFound("request")
             if not accept:
                 await tx.run(sql.UNREQUEST, of_clan=clan.id, of_user=user_id)
-                await self._notify(tx, clan, "deny", now, user_id, by)
+                await notify(tx, clan, "deny", now, user_id, by)
                 return
             if clan.joining == JoinForm.CLOSED:
                 raise is_closed()
             self._check_may_enter(person, now, person.name)
             await self._enter(tx, clan, person, now, actor_id=by)
 
-        async with self._counted(by):
+        async with self._limits.counted(by):
             await self._on(clan_id, body)
 
     async def kick(self, by: int, clan_id: int, user_id: int, *, as_staff: AsStaff | None = None) -> None:
@@ -443,11 +438,11 @@ class ClanActs:
             if person.clan_priv == Role.OWNER:
                 raise WrongState("the owner can't be removed: transfer the clan first")
             await self._unseat(tx, clan, person, now)
-            await self._record(tx, clan, "kick", now, player_id=user_id, actor_id=by, by_staff=as_staff is not None)
+            await record(tx, clan, "kick", now, player_id=user_id, actor_id=by, by_staff=as_staff is not None)
             if as_staff is not None:
                 await as_staff(tx, clan, {"before": {"member": user_id}, "after": {"member": None}})
 
-        async with self._counted(by, as_staff):
+        async with self._limits.counted(by, as_staff):
             await self._on(clan_id, body)
 
     # --- acts of the owner
@@ -475,9 +470,9 @@ class ClanActs:
                 )
             await tx.run(sql.SET_ROLE, of_user=user_id, new_role=int(role))
             kind = "promote" if role is Role.OFFICER else "demote"
-            await self._record(tx, clan, kind, now, player_id=user_id, actor_id=by)
+            await record(tx, clan, kind, now, player_id=user_id, actor_id=by)
 
-        async with self._counted(by):
+        async with self._limits.counted(by):
             await self._on(clan_id, body)
 
     async def transfer(self, by: int, clan_id: int, user_id: int, *, as_staff: AsStaff | None = None) -> None:
@@ -492,11 +487,11 @@ class ClanActs:
             if not heir.priv & Privilege.UNRESTRICTED:
                 raise WrongState(f"{heir.name} is restricted")
             await self.hand_over(tx, clan, heir)
-            await self._record(tx, clan, "transfer", now, player_id=user_id, actor_id=by, by_staff=as_staff is not None)
+            await record(tx, clan, "transfer", now, player_id=user_id, actor_id=by, by_staff=as_staff is not None)
             if as_staff is not None:
                 await as_staff(tx, clan, {"before": {"owner": clan.owner_id}, "after": {"owner": user_id}})
 
-        async with self._counted(by, as_staff):
+        async with self._limits.counted(by, as_staff):
             await self._on(clan_id, body)
 
     async def hand_over(self, tx: Transaction, clan: ChangingClan, heir: ClanPlayer) -> None:
@@ -525,7 +520,7 @@ class ClanActs:
             return
         if person.clan_priv != Role.OWNER:
             await self._unseat(tx, clan, person, now)
-            await self._record(tx, clan, "leave", now, player_id=user_id, actor_id=user_id)
+            await record(tx, clan, "leave", now, player_id=user_id, actor_id=user_id)
             return
         heir = await tx.one(sql.HEIR_TO_CHANGE, clan_id=clan.id, but=user_id)
         if heir is None:
@@ -533,7 +528,7 @@ class ClanActs:
             return
         await self._unseat(tx, clan, person, now)
         await self.hand_over(tx, clan, heir)
-        await self._record(tx, clan, "inherit", now, player_id=heir.id)
+        await record(tx, clan, "inherit", now, player_id=heir.id)
 
     async def inherit(self, clan_id: int, away_before_ms: int) -> bool:
         """Give the clan of an owner who is restricted since `away_before_ms` to a visible member. Return whether."""
@@ -546,7 +541,7 @@ class ClanActs:
             if heir is None or not is_public(heir.priv):
                 return False
             await self.hand_over(tx, clan, heir)
-            await self._record(tx, clan, "inherit", now, player_id=heir.id)
+            await record(tx, clan, "inherit", now, player_id=heir.id)
             return True
 
         return await self._on(clan_id, body)
@@ -616,7 +611,7 @@ class ClanActs:
         if (await tx.one(sql.SEATS, clan_id=clan.id) or 0) >= self.rules.members_max:
             raise WrongState("the clan is full")
         await self._seat(tx, person, clan.id, Role.MEMBER, now)
-        await self._record(tx, clan, "join", now, player_id=person.id, actor_id=actor_id)
+        await record(tx, clan, "join", now, player_id=person.id, actor_id=actor_id)
 
     async def _seat(self, tx: Transaction, person: ClanPlayer, clan_id: int, role: Role, now: int) -> None:
         await tx.run(sql.ENTER, of_user=person.id, new_clan=clan_id, new_role=int(role), joined_at=now)
@@ -636,141 +631,7 @@ class ClanActs:
         if (await tx.one(sql.REQUESTS_OF, user_id=person.id) or 0) >= REQUESTS_OF_ONE_MAX:
             raise WrongState(f"you have already asked to join {REQUESTS_OF_ONE_MAX} clans")
         await tx.run(sql.REQUEST, clan_id=clan.id, user_id=person.id, at_ms=now)
-        await self._notify(tx, clan, "request", now, person.id, person.id)
-
-    async def _set_name(
-        self, tx: Transaction, clan: ChangingClan, name: str, now: int, by: int, *, by_staff: bool
-    ) -> None:
-        is_spelling = safe_name(name) == safe_name(clan.name)
-        ends = (clan.renamed_at_ms or 0) + self.rules.rename_days * DAY_MS
-        if not by_staff and not is_spelling and clan.renamed_at_ms is not None and ends > now:
-            left = duration_text(-(-(ends - now) // 1000))
-            raise MustWait(f"the clan was renamed recently: wait another {left}", "renaming", ends)
-        renamed = clan.renamed_at_ms if by_staff or is_spelling else now
-        await tx.run(sql.SET_NAME, of_clan=clan.id, new_name=name, new_safe=safe_name(name), new_renamed=renamed)
-        await self._check_free(tx, clan.id, NAME, safe_name(name), now)
-        if not is_spelling:
-            await tx.run(sql.RELEASE, of_kind=NAME, of_key=safe_name(name))
-            if not by_staff:
-                await self._check_may_reserve(tx, clan.id, now)
-            await self._reserve(tx, clan.id, NAME, safe_name(clan.name), now)
-        await self._record(
-            tx, clan, "rename", now, actor_id=by, by_staff=by_staff, before=clan.name, after=name, new_name=name
-        )
-
-    async def _set_tag(
-        self, tx: Transaction, clan: ChangingClan, tag: str, now: int, by: int, *, by_staff: bool
-    ) -> None:
-        await tx.run(sql.SET_TAG, of_clan=clan.id, new_tag=tag)
-        await self._check_free(tx, clan.id, TAG, tag, now)
-        await tx.run(sql.RELEASE, of_kind=TAG, of_key=tag)
-        if not by_staff:
-            await self._check_may_reserve(tx, clan.id, now)
-        await self._reserve(tx, clan.id, TAG, clan.tag, now)
-        await self._record(
-            tx, clan, "tag", now, actor_id=by, by_staff=by_staff, before=clan.tag, after=tag, new_tag=tag
-        )
-
-    async def _check_free(self, tx: Transaction, clan_id: int, kind: int, key: str, now: int) -> None:
-        holder = await tx.one(sql.RESERVED_FOR, kind=kind, key=key, now_ms=now)
-        if holder is not None and holder != clan_id:
-            raise Conflict("tag" if kind == TAG else "name")
-
-    async def _check_may_reserve(self, tx: Transaction, clan_id: int, now: int) -> None:
-        """Raise WrongState at the limit. A clan must not give up a reservation for another: it was promised."""
-        ends = await tx.all(sql.RESERVED_UNTIL, clan_id=clan_id, now_ms=now)
-        if len(ends) >= RESERVED_OF_ONE_MAX:
-            left = duration_text(-(-(ends[0] - now) // 1000))
-            raise MustWait(
-                f"the clan already reserves {RESERVED_OF_ONE_MAX} former names and tags: wait another {left}",
-                "reserving",
-                ends[0],
-            )
-
-    async def _reserve(self, tx: Transaction, clan_id: int, kind: int, key: str, now: int) -> None:
-        await tx.run(sql.RELEASE, of_kind=kind, of_key=key)  # an earlier reservation that has ended
-        await tx.run(sql.RESERVE, kind=kind, key=key, clan_id=clan_id, until_ms=now + RESERVED_DAYS * DAY_MS)
-
-    async def _record(
-        self,
-        tx: Transaction,
-        clan: ChangingClan,
-        kind: str,
-        now: int,
-        *,
-        player_id: int = 0,
-        actor_id: int = 0,
-        by_staff: bool = False,
-        before: str = "",
-        after: str = "",
-        new_name: str | None = None,
-        new_tag: str | None = None,
-        members: tuple[int, ...] = (),
-        icon: str = "",
-    ) -> None:
-        """Write a row of the history, forget the oldest, and enqueue the notice."""
-        row_id = await tx.one(
-            sql.WRITE_HISTORY,
-            at_ms=now,
-            clan_id=clan.id,
-            kind=kind,
-            player_id=player_id,
-            actor_id=actor_id,
-            before=before,
-            after=after,
-        )
-        oldest = await tx.one(sql.OLDEST_KEPT, clan_id=clan.id)
-        if oldest is not None:
-            await tx.run(sql.FORGET, of_clan=clan.id, to_id=oldest)
-        name, tag = new_name or clan.name, new_tag or clan.tag
-        notice = Notice(f"h{row_id}", kind, now, clan.id, name, tag, player_id, actor_id, by_staff, members, icon)
-        await enqueue(tx, OUTBOX_KIND, _encode(notice).decode(), now)
-
-    async def _notify(
-        self, tx: Transaction, clan: ChangingClan, kind: str, now: int, player_id: int, actor_id: int
-    ) -> None:
-        """Enqueue a notice that only the players concerned get; the history has no row of it."""
-        id_ = f"{kind}:{clan.id}:{player_id}:{now}"
-        notice = Notice(id_, kind, now, clan.id, clan.name, clan.tag, player_id, actor_id)
-        await enqueue(tx, OUTBOX_KIND, _encode(notice).decode(), now)
-
-    @asynccontextmanager
-    async def _counted(self, by: int, as_staff: AsStaff | None = None) -> AsyncIterator[None]:
-        """Count an act of a player that others learn of, unless the body fails. Raises TooOften."""
-        if self._limiter is None or as_staff is not None:
-            yield
-            return
-        taken = await self._limiter.consume(f"clan-acts:{by}", limit=ACTS_PER_MINUTE, period_s=60.0, burst=ACTS_BURST)
-        if not taken.granted:
-            raise TooOften("you do too much in clans: try again in a minute", taken.reset_s)
-        try:
-            yield
-        except KiaiError:
-            await self._limiter.refund(f"clan-acts:{by}", limit=ACTS_PER_MINUTE, period_s=60.0)
-            raise
-
-    @asynccontextmanager
-    async def _guess(self, user_id: int) -> AsyncIterator[None]:
-        """Count a guess of a code, and do not count it after all unless the body raises LacksRole. Raises LacksRole."""
-        if self._limiter is None:
-            yield
-            return
-        # Consumed before the code is checked, so that guesses that arrive at the same time are all counted.
-        taken = await self._limiter.consume(f"clan-codes:{user_id}", limit=WRONG_CODES_PER_HOUR, period_s=3_600.0)
-        if not taken.granted:
-            raise LacksRole("too many wrong codes: try again in an hour")
-        try:
-            yield
-        except LacksRole:
-            raise
-        except KiaiError:  # e.g. the server is busy
-            await self._refund_guess(user_id)
-            raise
-        await self._refund_guess(user_id)
-
-    async def _refund_guess(self, user_id: int) -> None:
-        if self._limiter is not None:
-            await self._limiter.refund(f"clan-codes:{user_id}", limit=WRONG_CODES_PER_HOUR, period_s=3_600.0)
+        await notify(tx, clan, "request", now, person.id, person.id)
 
 
 def _looks_like_code(code: str) -> bool:
@@ -784,38 +645,3 @@ def _is_code(clan: ChangingClan, code: str) -> bool:
 def _check_unrestricted(person: ClanPlayer) -> None:
     if not person.priv & Privilege.UNRESTRICTED:
         raise NotAllowed("unrestricted")
-
-
-def _check_tag(tag: str) -> None:
-    if (fault := clan_tag_fault(tag)) is not None:
-        raise Invalid("tag", fault, tag)
-
-
-def _check_name(name: str) -> None:
-    if (fault := clan_name_fault(name)) is not None:
-        raise Invalid("name", fault, name)
-
-
-def _checked_description(text: str) -> str:
-    """Return the markup of a description with `\n` as line break. Raises Invalid."""
-    text = text.replace("\r\n", "\n").strip()
-    if len(text) > DESCRIPTION_MAX or not all(line.isprintable() for line in text.split("\n")):
-        raise Invalid("description", f"at most {DESCRIPTION_MAX} printable characters", text)
-    return text
-
-
-def _nothing_changes(clan: ChangingClan, tag: str | None, name: str | None, form: JoinForm | None) -> str:
-    if tag is not None:
-        return f"the tag is already {clan.tag}"
-    if name is not None:
-        return f"the name is already {clan.name}"
-    return f"the clan is already {_form(clan)}" if form is not None else "the clan already has this description"
-
-
-def _form(clan: ChangingClan) -> str:
-    return {
-        JoinForm.CLOSED: "closed",
-        JoinForm.OPEN: "open",
-        JoinForm.INVITE: "by invitation",
-        JoinForm.REQUEST: "by request",
-    }[JoinForm(clan.joining)]

@@ -6,8 +6,9 @@ from typing import Final
 from sqlalchemy import bindparam, select
 
 from kiai.accounts.picture_files import PictureFiles
-from kiai.clans.acts import AsStaff, ClanActs
+from kiai.clans.acts import ClanActs
 from kiai.clans.model import CLANS_CHANGED, Role, notice_of, only_owner
+from kiai.clans.recording import AsStaff
 from kiai.clans.service import Clans
 from kiai.clock import Clock
 from kiai.decoding.decoder import Decoder

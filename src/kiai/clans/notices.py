@@ -9,8 +9,7 @@ from typing import Final
 from kiai.accounts import Accounts, Relationships
 from kiai.chat.mail import Mail
 from kiai.chat.service import Chat
-from kiai.clans.acts import OUTBOX_KIND
-from kiai.clans.model import PRIVATE, Notice, notice_of
+from kiai.clans.model import CLANS_CHANGED, PRIVATE, Notice, notice_of
 from kiai.errors import NotFound
 from kiai.osu.texts import chat_name, chat_text
 from kiai.realtime.feed import FeedEvent, feed_entry
@@ -45,7 +44,7 @@ class ClanNotices:
         self._mail = mail
         self._realtime = realtime
         self._invite_days = invite_days
-        outbox.subscribe(OUTBOX_KIND, self.deliver)
+        outbox.subscribe(CLANS_CHANGED, self.deliver)
 
     async def deliver(self, payloads: Sequence[str]) -> None:
         """Report each act once. The outbox calls this, possibly twice with the same acts."""

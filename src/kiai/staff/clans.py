@@ -7,9 +7,9 @@ import msgspec
 
 from kiai.accounts import Accounts, Viewer
 from kiai.clans import ClanActs, Clans
-from kiai.clans.acts import AsStaff
 from kiai.clans.icons import ClanIcons
 from kiai.clans.model import ChangingClan, JoinForm, Role
+from kiai.clans.recording import AsStaff
 from kiai.clock import Clock
 from kiai.errors import NotAllowed
 from kiai.osu.privileges import STAFF

@@ -18,7 +18,7 @@ SOURCES: Final = (
     *("entry/passkeys.py", "entry/second_factors.py", "entry/security.py", "entry/registration.py"),
     *("accounts/api_keys.py", "accounts/relationships.py", "scores/pins.py", "scores/what_if.py"),
     *("beatmaps/set_comments.py", "beatmaps/favourites.py", "beatmaps/set_search.py", "staff/reports.py"),
-    *("clans/acts.py", "clans/icons.py", "clans/model.py"),
+    *("clans/acts.py", "clans/act_limits.py", "clans/icons.py", "clans/model.py", "clans/naming.py"),
     *("staff/map_requests.py", "staff/nominations.py", "staff/pool_acts.py", "multiplayer/pools.py"),
 )
 """The modules whose errors pages show."""
