@@ -8,7 +8,7 @@ import urllib.request
 from socket import socket
 from typing import Final
 
-from tests import runs
+from tests import programs, runs
 from tests.patience import patiently, wait_until
 
 READY_S: Final = 30.0
@@ -22,7 +22,7 @@ class S3Server:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         self._numbers = itertools.count(1)
-        self._process = subprocess.Popen(
+        self._process = programs.start(
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -59,8 +59,7 @@ class S3Server:
 
     def close(self) -> None:
         """End the process."""
-        self._process.kill()
-        self._process.wait(patiently(60))
+        programs.end(self._process)
 
 
 @runs.remembered

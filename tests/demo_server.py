@@ -1,18 +1,22 @@
 """A server on the demo data with a fixed clock, players online and a match in progress.
 
 It serves on a real socket in its own thread. The data is the same in every run, so tests can compare whole answers.
+A run composes the demo data once; each server has a copy of it.
 """
 
 import asyncio
 import contextlib
+import shutil
 import socket
 import struct
 import threading
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import uvicorn
+from tests import runs
 from tests.patience import patiently
 
 from kiai.app import Services, open_services
@@ -37,6 +41,7 @@ T = TypeVar("T")
 
 NOW_MS: Final = 1_800_000_000_000  # 2027-01-15T08:00:00Z, after every event in the demo data
 DAY_S: Final = 86_400
+BEGIN_MS: Final = NOW_MS - 3 * DAY_S * 1000
 START_S: Final = 20.0  # on an idle machine
 PLAYER: Final = 8  # in a clan, online, in the match
 SUPPORTER: Final = 4
@@ -78,6 +83,7 @@ class _Uvicorn(uvicorn.Server):
 @contextlib.contextmanager
 def demo_server(data: Path, state: str | None = None) -> Iterator[DemoServer]:
     """Run the server on a new data folder. `state` is the URL of an empty Redis."""
+    shutil.copytree(runs.once("demo-world", _compose), data)
     started = threading.Event()
     found: list[DemoServer | BaseException] = []
     stopping = asyncio.Event()
@@ -114,12 +120,23 @@ def demo_server(data: Path, state: str | None = None) -> Iterator[DemoServer]:
         raise cast("BaseException", found[1])
 
 
+def _compose(data: Path) -> None:
+    """Write the demo data into a new data folder."""
+
+    async def compose() -> None:
+        settings = load_settings(data=data, log_level="error")
+        async with open_services(settings, clock=ManualClock(BEGIN_MS)) as services:
+            await build(services, progress=lambda done, total: None, **DEMO)
+
+    with ThreadPoolExecutor(1) as thread:  # the caller may have an event loop
+        thread.submit(asyncio.run, compose()).result()
+
+
 async def _serve(
     settings: Settings, found: list[DemoServer | BaseException], started: threading.Event, stopping: asyncio.Event
 ) -> None:
-    clock = ManualClock(NOW_MS - 3 * DAY_S * 1000)
+    clock = ManualClock(BEGIN_MS)
     async with open_services(settings, clock=clock) as services:
-        await build(services, progress=lambda done, total: None, **DEMO)
         log = AccessLog(settings.log, settings.log_level)
         server = HttpServer(services, log)
         await server.begin()

@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from tests import engines, runs
+from tests import engines, programs, runs
 from tests.patience import patiently, wait_until
 from tests.redises import free_port
 
@@ -42,7 +42,7 @@ class Pooler:
         (folder / "pgbouncer.ini").write_text(
             CONFIGURATION.format(socket=server, port=self.port, folder=folder, servers=SERVERS)
         )
-        self._process = subprocess.Popen(
+        self._process = programs.start(
             [command, "-q", str(folder / "pgbouncer.ini")],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -65,8 +65,7 @@ class Pooler:
 
     def close(self) -> None:
         """End the process."""
-        self._process.kill()
-        self._process.wait(patiently(60))
+        programs.end(self._process)
 
 
 @runs.remembered

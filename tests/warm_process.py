@@ -108,9 +108,7 @@ def run_and_report(connection: int, out: int, err: int) -> None:
             for descriptor in (0, 1, 2, out, err):
                 os.close(descriptor)
             report.sendall(f"{process}\n".encode())
-            code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-            report.sendall(f"{code}\n".encode())
-            os._exit(0)
+            watch_over(report, process)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.dup2(out, 1)
     os.dup2(err, 2)
@@ -120,6 +118,24 @@ def run_and_report(connection: int, out: int, err: int) -> None:
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["kiai", *arguments]
+
+
+def watch_over(report: socket.socket, process: int) -> NoReturn:
+    """Report the exit code of the process of a command. Kill the process when the test process has ended."""
+    ended = threading.Event()
+
+    def kill_after_tests() -> None:
+        """The test process sends nothing here. So this returns when it has ended, or needs no exit code any more."""
+        report.recv(1)
+        if not ended.is_set():
+            os.kill(process, signal.SIGKILL)
+
+    threading.Thread(target=kill_after_tests, daemon=True).start()
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    ended.set()
+    with contextlib.suppress(OSError):  # the test process has ended
+        report.sendall(f"{code}\n".encode())
+    os._exit(0)
 
 
 def replace_process(program: Any, arguments: Any, environment: Any) -> NoReturn:

@@ -244,3 +244,52 @@ def test_work_that_does_not_end_fails_where_it_waits(monkeypatch: pytest.MonkeyP
 
     assert isinstance(failed.value.__cause__, asyncio.CancelledError)
     assert "waits_here" in "".join(traceback.format_exception(failed.value))
+
+
+STARTS_SERVERS = """
+import sys, time
+from pathlib import Path
+from tests import programs
+from tests.wire.kit import Server
+program = programs.start(["sleep", "600"])
+ended = programs.start(["true"])
+programs.end(ended)
+server = Server(Path(sys.argv[1]) / "data").start()
+print(program.pid, server.process_id, flush=True)
+time.sleep(600)
+"""
+
+
+def runs_still(pid: int) -> bool:
+    """Return whether a process runs. One that has ended may wait for its parent to ask."""
+    shown = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=patience.patiently(10),
+    )
+    return shown.stdout[:1] not in ("", "Z")
+
+
+def test_servers_and_programs_of_a_killed_run_end(tmp_path: Path) -> None:
+    """A run that was killed once left its servers behind, and each of them slowed every later run."""
+    environment = {name: value for name, value in os.environ.items() if name != runs.FOLDER}
+    tests = subprocess.Popen(
+        [sys.executable, "-c", STARTS_SERVERS, tmp_path],
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert tests.stdout is not None
+        started = [int(pid) for pid in tests.stdout.readline().split()]
+        assert [runs_still(pid) for pid in started] == [True, True]
+
+        tests.kill()
+
+        patience.wait_until(lambda: not any(runs_still(pid) for pid in started), within_s=20)
+    finally:
+        tests.kill()
+        tests.communicate(timeout=patience.patiently(60))

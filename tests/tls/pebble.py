@@ -12,6 +12,7 @@ from typing import Final
 
 import requests
 import trustme
+from tests import programs
 from tests.patience import patiently, wait_until
 
 READY_S: Final = 20.0
@@ -72,8 +73,7 @@ class Pebble:
     def stop(self) -> None:
         """Stop both processes."""
         for process in self._processes:
-            process.kill()
-            process.wait(patiently(60))
+            programs.end(process)
         self._processes.clear()
 
     def root(self) -> str:
@@ -100,7 +100,7 @@ exit 0
     def _run(self, *command: str) -> None:
         with (self.folder / f"{command[0]}.log").open("ab") as log:
             self._processes.append(
-                subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **self._environment})
+                programs.start(command, stdout=log, stderr=log, env={**os.environ, **self._environment})
             )
 
 
