@@ -236,7 +236,8 @@ class Supervisor:
                     # Stop at the first failure: the settings or the new version may be broken, and the remaining old
                     # workers still serve.
                     if self._stopping.is_set() or not await self._start(number):
-                        self._log.error("worker not replaced", worker=number)
+                        if not self._stopping.is_set():  # a stop is no failure
+                            self._log.error("worker not replaced", worker=number)
                         return
                     old.stopping = True
                     self._spawn(self._restart_on_exit(self._serving[number]))

@@ -148,6 +148,10 @@ def test_account_is_added_granted_restricted_and_listed(kiai: Kiai) -> None:
         (["users", "add", "x", "--email", "x@example.org", "--password", PASSWORD], "name must be 2 to 15 characters"),
         (["users", "add", "bob", "--email", "bob", "--password", PASSWORD], "email must be an address like"),
         (["users", "add", "bob", "--email", "bob@example.org"], "password must be given"),
+        # Without a password: it is asked for when everything else is right.
+        (["users", "add", "x", "--email", "x@example.org"], "name must be 2 to 15 characters"),
+        (["users", "add", "bob", "--email", "bob"], "email must be an address like"),
+        (["users", "add", "bob", "--email", "bob@example.org", "--country", "zzz"], "country must be two letters"),
         (["users", "add", "bob", "--email", "bob@example.org", "--password", "short"], "password must be 8 to 32"),
         (["users", "grant", "BanchoBot", "supporter"], "you can't do that to the bot"),
         (["beatmaps", "status", "ranked", "--map", "1"], "map not found"),
@@ -182,6 +186,13 @@ def test_adding_a_name_in_use_fails(kiai: Kiai) -> None:
     line = kiai.failure("users", "add", "ALICE", "--email", "other@example.org", "--password", PASSWORD)
 
     assert "name is already taken" in line
+
+
+def test_name_and_address_in_use_are_refused_before_the_password_is_asked_for(kiai: Kiai) -> None:
+    add(kiai)
+
+    assert "name is already taken" in kiai.failure("users", "add", "ALICE", "--email", "other@example.org")
+    assert "email is already taken" in kiai.failure("users", "add", "bob", "--email", "ALICE@example.org")
 
 
 def test_new_password_is_read_from_stdin(kiai: Kiai) -> None:

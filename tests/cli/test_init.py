@@ -252,7 +252,9 @@ def test_questions_are_asked_for_what_is_not_given_and_again_after_a_bad_answer(
         "sometimes",
         "invite",
         "",
+        "1234",
         "anna",
+        "nonsense",
         "a@b.example",
     ]
 
@@ -263,6 +265,8 @@ def test_questions_are_asked_for_what_is_not_given_and_again_after_a_bad_answer(
     written = tomllib.loads((tmp_path / "kiai.toml").read_text("utf-8"))
     assert (written["tls"], written["registration"], written["data"]) == ("self", "invite", "kept")
     assert "one of on, off, invite" in done.stderr
+    assert "must be more than digits" in done.stderr
+    assert "must be an address like" in done.stderr
     assert run("users", "show", "anna").exit_code == 0
 
 
@@ -319,6 +323,14 @@ def test_owner_whose_account_cannot_be_created_leaves_no_configuration(run: Run,
     assert "e-mail" in failed(done) or "email" in failed(done)
     assert not (tmp_path / "kiai.toml").exists()
     assert not list(tmp_path.glob(".kiai*"))
+
+
+@pytest.mark.parametrize(("name", "email", "error"), [("a", "a@b.example", "name"), ("anna", "nonsense", "email")])
+def test_owner_who_cannot_exist_is_refused_before_the_password_is_read(
+    run: Run, tmp_path: Path, name: str, email: str, error: str
+) -> None:
+    assert f"{error} must be" in failed(run("init", "--yes", "--owner", name, "--email", email))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_certificate_for_another_domain_is_refused(run: Run, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from tests.builders import a_map
 from tests.cluster.kit import Cluster, running
 from tests.cluster.test_stores_away import paused, redis_processes
 from tests.patience import patiently
+from tests.wire.kit import eventually
 
 STOP_S = 10.0
 
@@ -39,3 +40,15 @@ def test_cluster_stops_in_time_while_a_store_hangs(tmp_path: Path, stores: Seque
 
     assert took_s < max(STOP_S, patiently(2))
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+
+
+def test_stop_during_the_replacement_of_a_worker_is_no_error(tmp_path: Path) -> None:
+    with running(tmp_path, ["alice"], [a_map(100)]) as cluster:
+        before = set(cluster.workers())
+        cluster.signal(signal.SIGHUP)
+        eventually(lambda: bool(set(cluster.workers()) - before), within_s=60)
+
+        stopped(cluster)
+
+    failures = [line for line in cluster.log_lines if line["level"] in ("error", "critical")]
+    assert failures == []

@@ -40,6 +40,16 @@ EMAIL_TAKEN: Final = "This e-mail address cannot be used."
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 
+def check_person(*, name: str, email: str, country: str = "xx") -> None:
+    """Raise Invalid if no account can have this name, address or country. They may be taken all the same."""
+    if fault := name_fault(name):
+        raise Invalid("name", fault, name)
+    if fault := email_fault(email):
+        raise Invalid("email", fault, email)
+    if not is_country(country):
+        raise Invalid("country", "two letters of ISO 3166-1", country)
+
+
 class Accounts:
     """Accounts and their profiles. Sanctions belong to `staff`, which also notifies the affected services."""
 
@@ -323,12 +333,7 @@ class Accounts:
         password or country outside the rules (docs/spec/game-rules.md#names), and Conflict when the name or address is
         taken, or the name is reserved for its former owner.
         """
-        if fault := name_fault(name):
-            raise Invalid("name", fault, name)
-        if fault := email_fault(email):
-            raise Invalid("email", fault, email)
-        if not is_country(country):
-            raise Invalid("country", "two letters of ISO 3166-1", country)
+        check_person(name=name, email=email, country=country)
         if password is not None and (fault := password_fault(password, name=name, email=email)):
             raise Invalid("password", fault, "a password that does not fit")
         # Before the transaction, which must not wait for the queue of passwords.
@@ -360,6 +365,17 @@ class Accounts:
             return await self._database.transaction(body)
         except UniqueViolation as violation:
             raise Conflict("email" if "email" in violation.constraint else "name") from violation
+
+    async def check_new(self, *, name: str, email: str, country: str) -> None:
+        """Raise as `register` would for these, before the caller asks for a password.
+
+        Another registration may take the name afterwards: `register` decides.
+        """
+        check_person(name=name, email=email, country=country)
+        if await self.is_taken(name, for_user=0):
+            raise Conflict("name")
+        if await self._database.one(queries.EMAIL_TAKEN, email=email.lower()) is not None:
+            raise Conflict("email")
 
     async def faults_of(self, *, name: str, email: str, password: str) -> dict[str, list[str]]:
         """Return the messages for a registration form by field: broken rules, and taken names and addresses.

@@ -27,6 +27,7 @@ from kiai.cli.common import (
 from kiai.errors import Refused, Unavailable
 from kiai.machine.checks import check_domain
 from kiai.machine.open_files import needed_files
+from kiai.osu.names import email_fault, name_fault, password_fault
 from kiai.server_settings import CONFIG_FILE, HTTP_PORT, LOCAL_DOMAIN, TLS_PORT, Settings
 from kiai.settings import BadSettings, load_settings, load_without_file
 from kiai.staff import OPERATOR
@@ -161,6 +162,10 @@ def _check_owner(choices: _Choices, *, asks: bool) -> None:
         raise typer.BadParameter("--owner needs --email")
     if choices.password is None and not asks and sys.stdin.isatty():
         raise typer.BadParameter("--owner needs --password, or the password on stdin")
+    # Before the password is read. The account is made much later.
+    from kiai.accounts.service import check_person
+
+    check_person(name=choices.owner, email=choices.email)
     choices.password = read_password(choices.password)
 
 
@@ -243,18 +248,39 @@ def _ask(choices: _Choices) -> None:
         answer = _answer(question, "", lambda text: _checked(text, "upstream_url", upstream_url=text or None))
         choices.upstream = answer or None
     if choices.owner is None:
-        choices.owner = _answer("Name of the owner's account (empty: none now)", "", str) or None
+        question = "Name of the owner's account (empty: none now)"
+        choices.owner = _answer(question, "", lambda text: _without(name_fault(text) if text else None, text)) or None
     if choices.owner is not None and choices.email is None:
-        choices.email = _answer("E-mail address of the owner", None, str)
+        choices.email = _answer("E-mail address of the owner", None, lambda text: _without(email_fault(text), text))
     if choices.owner is not None and choices.password is None and sys.stdin.isatty():
-        choices.password = str(
-            typer.prompt("Password of the owner", hide_input=True, confirmation_prompt=True, err=True)
+        name, email = choices.owner, choices.email or ""
+        choices.password = _answer(
+            "Password of the owner",
+            None,
+            lambda text: _without(password_fault(text, name=name, email=email), text),
+            hidden=True,
         )
 
 
-def _answer(question: str, default: str | None, check: Callable[[str], str]) -> str:
+def _answer(question: str, default: str | None, check: Callable[[str], str], *, hidden: bool = False) -> str:
     # On stderr: with --json, stdout has only the object.
-    return str(typer.prompt(question, default=default, value_proc=check, err=True, show_default=bool(default)))
+    return str(
+        typer.prompt(
+            question,
+            default=default,
+            value_proc=check,
+            err=True,
+            show_default=bool(default),
+            hide_input=hidden,
+            confirmation_prompt=hidden,
+        )
+    )
+
+
+def _without(fault: str | None, text: str) -> str:
+    if fault is not None:
+        raise typer.BadParameter(f"must be {fault}")
+    return text
 
 
 def _domain(text: str) -> str:

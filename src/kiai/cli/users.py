@@ -105,9 +105,9 @@ def add(
     out = call.out
 
     async def work(services: "Services") -> int:
-        return await services.staff.register(
-            OPERATOR, name=name, email=email, password=read_password(password), country=country.lower()
-        )
+        person = {"name": name, "email": email, "country": country.lower()}
+        await services.accounts.check_new(**person)  # before the prompt, so that a wrong name fails first
+        return await services.staff.register(OPERATOR, password=read_password(password), **person)
 
     user_id = call.run(work)
     out.result({"id": user_id, "name": name}, f"Added {name} with id {user_id}.")
