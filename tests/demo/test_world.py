@@ -240,7 +240,8 @@ ROWS: Final = {
     "users": "id, name, email, priv, country, created_at_ms, clan_id, clan_priv",
     "clans": "id, name, tag, owner_id",
     "relationships": "user_id, target_id, kind",
-    "maps": "key, id, md5, status, plays, passes, diff",
+    "maps": "key, id, md5, status, plays, passes, diff, last_update_ms",
+    "catalogue": "set_id, ranked_at_ms, updated_ms",
     "scores": "*",
     "replays": "score_id, md5, size",
     "stats": "*",
@@ -279,6 +280,14 @@ def test_equal_seeds_give_equal_rows(tmp_path: Path) -> None:
     build_world(tmp_path / "two")
 
     assert world_of(tmp_path / "one") == world_of(tmp_path / "two")
+
+
+def test_sets_were_ranked_at_different_times_before_the_first_play(tmp_path: Path) -> None:
+    build_world(tmp_path)
+
+    dates = [int(str(at)) for _, at in read(tmp_path, "SELECT set_id, ranked_at_ms FROM catalogue") if at]
+    assert len(set(dates)) == len(dates) > 1
+    assert 0 < min(dates) < max(dates) < EPOCH_MS - SPAN_MS
 
 
 @pytest.fixture(params=[True, False], ids=["in order", "by player"])

@@ -273,15 +273,16 @@ class Importer:
         status: MapStatus | None,
         upstream: MapStatus | None = None,
         ids: tuple[int, int] | None = None,
+        modified_s: int | None = None,
     ) -> ImportReport:
-        """Import one .osu file from memory, e.g. from upstream.
+        """Import one .osu file from memory, e.g. from upstream. `modified_s` is its unix time, by default now.
 
         `upstream` is the status there. A map whose status was set by staff keeps that status; if its file changed, it
         becomes pending until staff has reviewed it (docs/spec/beatmaps.md#status-set-by-staff). `ids` are the ids of
         the map and its set, if known. They override those in the file, which old files do not have.
         """
         run = _Run()
-        files = [_OsuFile(name, data, self._clock.now_ms() // 1000, ids)]
+        files = [_OsuFile(name, data, self._clock.now_ms() // 1000 if modified_s is None else modified_s, ids)]
         run.report.sets = len(await self._import_group(files, status, run, upstream))
         return run.report
 

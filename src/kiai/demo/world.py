@@ -36,6 +36,8 @@ USERS_AT_ONCE: Final = 20_000  # per transaction
 PLAYERS_A_CLAN: Final = 25
 CLAN_MEMBERS_MAX: Final = 16
 MAPS_A_POOL: Final = 20
+SETS_SPAN_MS: Final = 8 * 365 * 86_400_000
+"""The time before the plays in which the sets got their ranks."""
 FRIENDS_MAX: Final = 3
 _RESTRICTED_EVERY: Final = 200
 _RESTRICTED_FIRST: Final = 40  # small enough that a world of 50 players has a restricted one
@@ -373,11 +375,14 @@ async def _befriend(services: "Services", world: DemoWorld, ids: Sequence[int]) 
 
 
 async def _import_maps(services: "Services", world: DemoWorld, steps: _Steps) -> list[PlayableMap]:
-    """Generate and import the maps. The maps of a set have the same status."""
+    """Generate and import the maps. The maps of a set have the same status and date."""
     playable = []
     for done, composed in enumerate(maps_of(world.seed, world.maps)):
         report = await services.importer.import_file(
-            composed.osu, name=composed.name, status=_STATUSES[(composed.set_id - SET_ID_FIRST) % len(_STATUSES)]
+            composed.osu,
+            name=composed.name,
+            status=_STATUSES[(composed.set_id - SET_ID_FIRST) % len(_STATUSES)],
+            modified_s=_set_date_s(world, composed.set_id),
         )
         if report.skipped:
             raise Unavailable("map import", report.skipped[0].why)
@@ -385,6 +390,11 @@ async def _import_maps(services: "Services", world: DemoWorld, steps: _Steps) ->
         steps.at(done + 1)
     steps.phase(world.maps)
     return playable
+
+
+def _set_date_s(world: DemoWorld, set_id: int) -> int:
+    """Return when a set was made and ranked, in unix seconds: before the first play."""
+    return (EPOCH_MS - SPAN_MS - Random(f"{world.seed} set {set_id}").randrange(SETS_SPAN_MS)) // 1000
 
 
 async def _playable(services: "Services", composed: ComposedMap) -> PlayableMap:

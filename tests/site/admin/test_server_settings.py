@@ -76,36 +76,61 @@ def test_text_of_the_game_overrides_the_setting_until_it_is_withdrawn(world: Wor
     url = "https://example.org/menu.png"
 
     page = confirmed(
-        browser.get("/admin/settings")
-        .form("Change a text of the game")
-        .fill(Setting="menu_icon", Text=url, Reason="a party")
+        browser.get("/admin/settings").form("Change the picture of the menu").fill(URL=url, Reason="a party")
     )
 
-    assert (page.message or "").startswith("The text of the game is changed.")
-    assert page.link("Undo: Withdraw a text of the game") == "#act-withdraw-text"
+    assert (page.message or "").startswith("The picture of the menu is changed.")
+    assert page.link("Undo: Withdraw the picture of the menu") == "#act-withdraw-menu-icon"
     row = page.one('tr[data-setting="menu_icon"]')
     assert row.attributes["data-source"] == "panel"
     assert url in row.text()
     assert url.encode() in menu_of(world)
 
-    page = confirmed(page.form("Withdraw a text of the game").fill(Setting="menu_icon", Reason="over"))
+    page = confirmed(page.form("Withdraw the picture of the menu").fill(Reason="over"))
 
     assert page.one('tr[data-setting="menu_icon"]').attributes["data-source"] == "default"
-    assert "Withdraw a text of the game" not in page.headings(3)
+    assert "Withdraw the picture of the menu" not in page.headings(3)
     assert url.encode() not in menu_of(world)
 
 
-@pytest.mark.parametrize(
-    ("setting", "text"), [("menu_icon", "javascript:alert(1)"), ("menu_link", "http://"), ("welcome", "\x07")]
-)
-def test_wrong_text_of_the_game_is_refused(world: World, setting: str, text: str) -> None:
-    with_text(None)(world)
-    form = world.browser(DEVELOPER).get("/admin/settings").form("Change a text of the game")
+def test_forms_of_texts_begin_with_the_text_in_force(world: World) -> None:
+    with_text("Hello <b>\nand welcome")(world)
+    browser = world.browser(DEVELOPER)
 
-    page = confirmed(form.fill(Setting=setting, Text=text, Reason="a try"))
+    page = browser.get("/admin/settings")
+    assert page.form("Change the welcome").values["text"] == "Hello <b>\nand welcome"
+    assert page.form("Change the link of the menu").values["text"] == ""
+
+    page = confirmed(page.form("Change the welcome").fill(Text="Hi", Reason="shorter"))
+    assert page.form("Change the welcome").values["text"] == "Hi"
+    refused = confirmed(page.form("Change the welcome").fill(Text="\x07", Reason="a try"))
+    assert refused.form("Change the welcome").values["text"] == "\x07", "what was typed stays"
+
+
+def test_form_of_registration_begins_with_the_present_choice(world: World) -> None:
+    switched("registration", 2)(world)
+
+    form = world.browser(DEVELOPER).get("/admin/settings").form("Change registration")
+
+    assert form.values["state"] == "invite"
+
+
+@pytest.mark.parametrize(
+    ("what", "label", "text"),
+    [
+        ("the picture of the menu", "URL", "javascript:alert(1)"),
+        ("the link of the menu", "URL", "http://"),
+        ("the welcome", "Text", "\x07"),
+    ],
+)
+def test_wrong_text_of_the_game_is_refused(world: World, what: str, label: str, text: str) -> None:
+    with_text(None)(world)
+    form = world.browser(DEVELOPER).get("/admin/settings").form(f"Change {what}")
+
+    page = confirmed(form.fill(**{label: text, "Reason": "a try"}))
 
     assert page.status == 422
-    assert "Must be" in (page.form("Change a text of the game").error("Text") or "")
+    assert "Must be" in (page.form(f"Change {what}").error(label) or "")
 
 
 def menu_of(world: World) -> bytes:

@@ -63,15 +63,15 @@ def with_parked_delivery(world: World) -> None:
     world.write(insert(outbox).values(at_ms=0, kind="nothing", payload="1", tries=TRIES_MAX))
 
 
-def with_text(welcome: str | None):  # type: ignore[no-untyped-def]
+def with_text(text: str | None, name: str = "welcome"):  # type: ignore[no-untyped-def]
     """Return a function that makes this the only text of the game, or removes all."""
 
     def prepare(world: World) -> None:
         world.write(delete(site_texts).where(site_texts.c.kind == "game"))
-        if welcome is not None:
+        if text is not None:
             now = time.time_ns()
             times = {"published_at_ms": 1, "created_at_ms": 1, "changed_at_ms": 1, "stamp": now}
-            world.write(insert(site_texts).values(kind="game", slug="welcome", title="", text=welcome, **times))
+            world.write(insert(site_texts).values(kind="game", slug=name, title="", text=text, **times))
         world.write(update(switches).where(switches.c.name == "game_texts").values(value=switches.c.value + 1))
 
     return prepare
@@ -101,18 +101,38 @@ CASES = {
         switched("registration", 2),
         server,
     ),
-    f"{PATH}/text": Case(
+    f"{PATH}/welcome": Case(
+        "game_text", DEVELOPER, on_server("Change the welcome", Text="<b>Hello</b>"), with_text(None), server
+    ),
+    f"{PATH}/withdraw-welcome": Case(
+        "game_text", DEVELOPER, on_server("Withdraw the welcome"), with_text("Hello"), server
+    ),
+    f"{PATH}/menu-icon": Case(
         "game_text",
         DEVELOPER,
-        on_server("Change a text of the game", Setting="welcome", Text="<b>Hello</b>"),
+        on_server("Change the picture of the menu", URL="https://example.org/menu.png"),
         with_text(None),
         server,
     ),
-    f"{PATH}/withdraw-text": Case(
+    f"{PATH}/withdraw-menu-icon": Case(
         "game_text",
         DEVELOPER,
-        on_server("Withdraw a text of the game", Setting="welcome"),
-        with_text("Hello"),
+        on_server("Withdraw the picture of the menu"),
+        with_text("https://example.org/a.png", "menu_icon"),
+        server,
+    ),
+    f"{PATH}/menu-link": Case(
+        "game_text",
+        DEVELOPER,
+        on_server("Change the link of the menu", URL="https://example.org/news"),
+        with_text(None),
+        server,
+    ),
+    f"{PATH}/withdraw-menu-link": Case(
+        "game_text",
+        DEVELOPER,
+        on_server("Withdraw the link of the menu"),
+        with_text("https://example.org/", "menu_link"),
         server,
     ),
     f"{PATH}/reload": Case("reload", DEVELOPER, on_server("Read settings again"), target=server),

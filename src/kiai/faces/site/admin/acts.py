@@ -8,7 +8,7 @@ earlier press of the same button, has changed the target since (`Actor.seen_id`)
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, Final, Generic, Literal, Protocol, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -89,6 +89,7 @@ class Act(msgspec.Struct, Generic[T], frozen=True):
     - `undo`: the act whose form the message offers.
     - `danger`: its button is red.
     - `home`: the page after an act that removes the target. Empty: the page of the target.
+    - `present`: the values that the form of an act begins with, for an act that changes what there is.
     """
 
     name: str
@@ -102,6 +103,15 @@ class Act(msgspec.Struct, Generic[T], frozen=True):
     danger: bool = False
     home: str = ""
     button: str = ""
+    present: Callable[[T], Values] | None = None
+
+    def shown_for(self, target: T) -> Self:
+        """Return the act with the present values of a target in its fields."""
+        if self.present is None:
+            return self
+        values = self.present(target)
+        fields = (msgspec.structs.replace(one, value=values.get(one.name, one.value)) for one in self.fields)
+        return msgspec.structs.replace(self, fields=tuple(fields))
 
 
 class ActForms(Generic[T]):
@@ -161,16 +171,18 @@ class ActForms(Generic[T]):
         done = self.acts.get(request.query.values.get("done", "")) if failed is None else None
         possible = self.acts if self._possible is None else self._possible(target, request.now_ms)
         usable = tuple(
-            act for act in self.acts.values() if request.visitor.may(act.permission) and act.name in possible
+            act.shown_for(target)
+            for act in self.acts.values()
+            if request.visitor.may(act.permission) and act.name in possible
         )
-        undo = self.acts.get(done.undo) if done is not None else None
+        undo = next((act for act in usable if act.name == done.undo), None) if done is not None else None
         return ShownForms(
             path=self._path_of(target),
             acts=usable,
             seen_id=await self._audit.newest_id(),
             failed=failed,
             message=done.done.format(name=target.name) if done is not None else "",
-            undo=undo if undo in usable else None,
+            undo=undo,
         )
 
     def _handler(self, act: Act[T]) -> Callable[[SiteRequest], Awaitable[Response]]:

@@ -108,7 +108,8 @@ class ChannelPages:
     def _acts(self) -> list[Act[StoredChannel]]:
         return [
             Act("topic", "Change topic", WRITES, "{name} has another topic.",
-                "Everybody in the channel sees the topic.", self._topic, (TOPIC,)),
+                "Everybody in the channel sees the topic.", self._topic, (TOPIC,),
+                present=lambda found: {"topic": found.channel.topic}),
             Act("moderate", "Moderate", MODERATES, "Only staff can write in {name}.",
                 "Only staff can write in the channel. Everybody else can still read it.", self._moderate, (), "open"),
             Act("open", "Stop moderating", MODERATES, "Everybody can write in {name} again.",

@@ -32,10 +32,10 @@ STATE: Final = Field(
     "choice",
     options=(("off", "nobody"), ("invite", "people with an invite code, on the website"), ("on", "everybody")),
 )
-SETTING: Final = Field("setting", "Setting", "choice", options=tuple((name, name) for name in NAMES))
-TEXT: Final = Field(
-    "text", "Text", "textarea", required=False, most=TEXT_MAX, help="A URL for the menu. Empty: nothing is shown."
-)
+WHAT: Final = {"welcome": "the welcome", "menu_icon": "the picture of the menu", "menu_link": "the link of the menu"}
+"""The texts of the game, by the settings that they override."""
+TEXT: Final = Field("text", "Text", "textarea", required=False, most=TEXT_MAX, help="Empty: the game shows none.")
+URL: Final = msgspec.structs.replace(TEXT, label="URL", kind="text")
 STOP_REASON: Final = msgspec.structs.replace(REASON, help="All players and the audit log get it.")
 
 
@@ -116,7 +116,8 @@ class ServerSettingsPages:
         names = {"reload", "registration", "debug-off" if self._switches.is_on("debug") else "debug-on"}
         if self._switches.now("registration").value:
             names.add("follow-setting")
-        names |= {"text", "withdraw-text"} if self._game_texts.written else {"text"}
+        names |= {_set_name(name) for name in NAMES}
+        names |= {_withdraw_name(name) for name in self._game_texts.written}
         if server.parked:
             names.add("retry")
         names.add("cancel-stop" if self._switches.now("stop").value > now_ms else "stop")
@@ -135,14 +136,11 @@ class ServerSettingsPages:
                 "Everybody can use the server again.", self._end_maintenance, undo="maintenance"),
             Act("registration", "Change registration", REGISTRATION, "Registration is changed.",
                 "The forms in the game and on the website follow within a second. kiai users add always works.",
-                self._switch_registration, (STATE, REASON), "follow-setting"),
+                self._switch_registration, (STATE, REASON), "follow-setting",
+                present=lambda server: {"state": self._switches.registration()}),
             Act("follow-setting", "Let the setting decide who registers", REGISTRATION, "Registration is as set.",
                 "The setting registration decides again who can register.", self._follow_setting),
-            Act("text", "Change a text of the game", PERMISSION, "The text of the game is changed.",
-                "The text applies to the next logins in the game, in place of the setting.", self._set_text,
-                (SETTING, TEXT, REASON), "withdraw-text"),
-            Act("withdraw-text", "Withdraw a text of the game", PERMISSION, "The text of the game is withdrawn.",
-                "The setting applies to the next logins in the game.", self._withdraw_text, (SETTING, REASON)),
+            *(act for name in NAMES for act in self._text_acts(name)),
             Act("reload", "Read settings again", PERMISSION, "The settings were read again.",
                 f"The server reads kiai.toml and applies {', '.join(RELOADED)}. Other changes need a restart.",
                 self._reload),
@@ -172,11 +170,24 @@ class ServerSettingsPages:
     async def _follow_setting(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
         await self._registration.switch(actor, FOLLOW, reason=values["reason"])
 
-    async def _set_text(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
-        await self._game_texts.set(actor, values["setting"], values["text"], reason=values["reason"])
+    def _text_acts(self, name: str) -> list[Act[ServerAsTarget]]:
+        """Return the acts that write a text of the game, and withdraw it."""
+        what = WHAT[name]
 
-    async def _withdraw_text(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
-        await self._game_texts.withdraw(actor, values["setting"], reason=values["reason"])
+        async def write(actor: Actor, server: ServerAsTarget, values: Values) -> None:
+            await self._game_texts.set(actor, name, values["text"], reason=values["reason"])
+
+        async def withdraw(actor: Actor, server: ServerAsTarget, values: Values) -> None:
+            await self._game_texts.withdraw(actor, name, reason=values["reason"])
+
+        return [
+            Act(_set_name(name), f"Change {what}", PERMISSION, f"{what.capitalize()} is changed.",
+                f"It applies to the next logins in the game, in place of the setting {name}.", write,
+                (TEXT if name == "welcome" else URL, REASON), _withdraw_name(name),
+                present=lambda server: {"text": getattr(self._settings.current, name) or ""}),
+            Act(_withdraw_name(name), f"Withdraw {what}", PERMISSION, f"{what.capitalize()} is withdrawn.",
+                f"The setting {name} applies to the next logins in the game.", withdraw, undo=_set_name(name)),
+        ]  # fmt: skip
 
     async def _reload(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
         await self._settings.reload(actor, values["reason"])
@@ -195,3 +206,11 @@ class ServerSettingsPages:
 
     async def _cancel_stop(self, actor: Actor, server: ServerAsTarget, values: Values) -> None:
         await self._shutdown.cancel(actor, values["reason"])
+
+
+def _set_name(setting: str) -> str:
+    return setting.replace("_", "-")
+
+
+def _withdraw_name(setting: str) -> str:
+    return f"withdraw-{_set_name(setting)}"
