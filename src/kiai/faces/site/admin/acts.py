@@ -89,7 +89,7 @@ class Act(msgspec.Struct, Generic[T], frozen=True):
     - `undo`: the act whose form the message offers.
     - `danger`: its button is red.
     - `home`: the page after an act that removes the target. Empty: the page of the target.
-    - `present`: the values that the form of an act begins with, for an act that changes what there is.
+    - `present`: the values that the form of an act begins with, for an act that changes values.
     """
 
     name: str
