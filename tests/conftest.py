@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import pytest
 import structlog
-from tests import engines, runs
+from tests import engines, hashing, runs
 from tests.patience import in_time
 
 from kiai.storage.compiling import Compiler, Sql
@@ -23,7 +23,8 @@ SLOWEST_FIRST: Final = ("cluster", "faults", "wire", "browser", "clients", "cont
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Create the folder that the processes of a run share, and make the logs of this process plain."""
+    """Create the folder that the processes of a run share. Make password hashes small and logs plain."""
+    hashing.choose_memory()
     folder = runs.start()
     if config.option.basetemp is None and runs.has_room(folder):
         config.option.basetemp = folder / "tmp"  # databases in memory need not wait for a disk
@@ -94,6 +95,16 @@ def statements_compiled_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Compiler, "__missing__", compile_once)
         yield
+
+
+@pytest.fixture(scope="module")
+def real_hashes() -> Iterator[None]:
+    """Password hashes as on a real server, in this process and in those that the tests of the module start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(hashing.REAL, "1")
+        hashing.choose_memory()
+        yield
+    hashing.choose_memory()
 
 
 class Run(Protocol):

@@ -26,7 +26,7 @@ import pwdlib.hashers.argon2
 import pwdlib.hashers.bcrypt  # noqa: F401
 import redis.asyncio  # noqa: F401
 import typer._adapters  # noqa: F401
-from tests import warm_workers
+from tests import hashing, warm_workers
 
 import kiai.app
 import kiai.cli.main
@@ -117,6 +117,7 @@ def run_and_report(connection: int, out: int, err: int) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    hashing.choose_memory()
     sys.argv = ["kiai", *arguments]
 
 

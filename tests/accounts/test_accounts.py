@@ -112,7 +112,7 @@ def test_one_of_twenty_simultaneous_registrations_of_a_name_succeeds(world: Worl
 # --- passwords
 
 
-def test_password_is_stored_as_argon2_of_its_md5(world: World) -> None:
+def test_password_is_stored_as_argon2_of_its_md5(real_hashes: None, world: World) -> None:
     alice = world.add_player(a_player(password=PASSWORD))
     [(stored,)] = world.look(select(users.c.password_hash).where(users.c.id == alice))
 
@@ -120,7 +120,7 @@ def test_password_is_stored_as_argon2_of_its_md5(world: World) -> None:
     wrong = world.run(world.passwords.verify(password_md5("correct horse 8"), stored))
     plain = world.run(world.passwords.verify(PASSWORD, stored))
 
-    assert stored.startswith("$argon2id$")
+    assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     assert (right, wrong[0], plain[0]) == ((True, None), False, False)
 
 

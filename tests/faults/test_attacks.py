@@ -39,7 +39,7 @@ class Scene(msgspec.Struct):
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(real_hashes: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     data = tmp_path_factory.mktemp("attacked") / "data"
     cli(data, "migrate")
     with asyncio.Runner() as runner:

@@ -22,7 +22,7 @@ SLACK = 2  # units that come back while the guesses are on their way
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(real_hashes: None, tmp_path: Path) -> Iterator[Server]:
     """A server behind a trusted proxy, so that each request can name its address."""
     server = Server(tmp_path / "data", **BEHIND_PROXY)
     server.start()

@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import warm
+from sqlalchemy import select
+from tests import stores, warm
+from tests.builders import PASSWORD
 from tests.patience import patiently
-from tests.wire.kit import Server
+from tests.wire.kit import Server, cli
+
+from kiai.storage.tables import users
 
 
 def test_a_connection_that_is_reset_while_it_opens_is_an_error_of_the_connection(
@@ -21,6 +25,22 @@ def test_a_connection_that_is_reset_while_it_opens_is_an_error_of_the_connection
 
     with pytest.raises(ConnectionResetError):
         Server(tmp_path / "data").get("/get_player_count")
+
+
+def hash_of(name: str, data: Path) -> str:
+    cli(data, "users", "add", name, "--email", f"{name}@example.org", "--password", PASSWORD)
+    with stores.engine(data).connect() as connection:
+        return str(connection.scalar(select(users.c.password_hash).where(users.c.safe_name == name)))
+
+
+@pytest.mark.skipif(warm.COLD, reason="COLD=1 starts every process as a shell does")
+def test_a_hash_of_a_command_is_small(tmp_path: Path) -> None:
+    """Real hashes took a third of the time of a run."""
+    assert hash_of("alice", tmp_path / "data").startswith("$argon2id$v=19$m=64,t=2,p=1$")
+
+
+def test_a_hash_of_a_command_is_real_where_a_test_wants_it(real_hashes: None, tmp_path: Path) -> None:
+    assert hash_of("alice", tmp_path / "data").startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
 
 @pytest.mark.skipif(warm.COLD, reason="COLD=1 starts every process as a shell does")
