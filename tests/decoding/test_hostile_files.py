@@ -147,6 +147,21 @@ def test_damaged_files_are_rejected_with_the_reason() -> None:
     play(scenario)
 
 
+def test_picture_beyond_the_limit_of_the_library_is_rejected_for_its_size() -> None:
+    file = io.BytesIO()
+    Image.new("1", (20_000, 10_000)).save(file, "PNG")
+    huge = file.getvalue()
+
+    with pytest.raises(Invalid, match="avatar must be at most 4096 x 4096 pixels"):
+        pictures.avatar(huge, "PNG")
+    with pytest.raises(Invalid, match="cover must be at most 4096 x 4096 pixels"):
+        pictures.cover(huge, "PNG")
+    with pytest.raises(Invalid, match="screenshot must be at most 7680 x 4320 pixels"):
+        pictures.screenshot(huge, "png")
+    with pytest.raises(Invalid, match="background must be at most 34000000 pixels"):
+        pictures.thumbnail(huge, (80, 60))
+
+
 def test_decoding_process_has_a_lower_priority_than_the_server_and_than_pp() -> None:
     with subprocess.Popen(decoding.COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
         assert worker.stdin is not None

@@ -35,6 +35,10 @@ BACKGROUND_PIXELS_MAX: Final = 34_000_000
 BACKGROUND_KINDS: Final = ("JPEG", "PNG", "GIF", "BMP")
 THUMBNAIL_QUALITY: Final = 88
 
+_UPLOAD_MOST: Final = f"at most {UPLOAD_SIDE_MAX} x {UPLOAD_SIDE_MAX} pixels"
+_SCREENSHOT_MOST: Final = f"at most {SCREENSHOT_WIDTH_MAX} x {SCREENSHOT_HEIGHT_MAX} pixels"
+_BACKGROUND_MOST: Final = f"at most {BACKGROUND_PIXELS_MAX} pixels"
+
 JPEG_SCANS_MAX: Final = 64
 """Encoders write about ten. Each scan costs a pass over all pixels, even when it has only a few bytes."""
 SCANNED_PIXELS_MAX: Final = 16_777_216
@@ -47,7 +51,7 @@ def avatar(picture: bytes, kind: str) -> bytes:
 
     `kind` is the format by its name in Pillow.
     """
-    with _reading("avatar"), _upload("avatar", picture, kind) as image:
+    with _reading("avatar", _UPLOAD_MOST), _upload("avatar", picture, kind) as image:
         side = min(AVATAR_SIDE, *image.size)
         # PERF: A JPEG decoder can scale by powers of two while it decodes. Twice the final size preserves quality.
         image.draft("RGB", (side * 2, side * 2))
@@ -59,7 +63,7 @@ def avatar(picture: bytes, kind: str) -> bytes:
 
 def cover(picture: bytes, kind: str) -> bytes:
     """Return the middle of the picture as a WebP of 1920 x 640 pixels: upright, without metadata or transparency."""
-    with _reading("cover"), _upload("cover", picture, kind) as image:
+    with _reading("cover", _UPLOAD_MOST), _upload("cover", picture, kind) as image:
         width, height = COVER_SIZE
         if image.getexif().get(ORIENTATION, 1) >= ON_ITS_SIDE:
             width, height = height, width
@@ -81,7 +85,7 @@ def _upload(field: str, picture: bytes, kind: str) -> Iterator[Image.Image]:
     with Image.open(io.BytesIO(picture), formats=(kind,)) as image:
         width, height = image.size
         if max(width, height) > UPLOAD_SIDE_MAX or width * height > UPLOAD_PIXELS_MAX or min(width, height) < 1:
-            raise Invalid(field, f"at most {UPLOAD_SIDE_MAX} x {UPLOAD_SIDE_MAX} pixels", f"{width} x {height}")
+            raise Invalid(field, _UPLOAD_MOST, f"{width} x {height}")
         _check_scans(field, picture, image)
         image.seek(0)
         yield image
@@ -89,7 +93,7 @@ def _upload(field: str, picture: bytes, kind: str) -> Iterator[Image.Image]:
 
 def screenshot(picture: bytes, kind: str) -> bytes:
     """Return the picture in the same format, `png` or `jpeg`, without metadata."""
-    with _reading("screenshot"):
+    with _reading("screenshot", _SCREENSHOT_MOST):
         warnings.simplefilter("ignore")  # about damaged metadata, which is dropped, and sizes, which are checked
         with Image.open(io.BytesIO(picture), formats=(kind.upper(),)) as image:
             width, height = image.size
@@ -98,8 +102,7 @@ def screenshot(picture: bytes, kind: str) -> bytes:
                 and 0 < height <= SCREENSHOT_HEIGHT_MAX
                 and width * height <= SCREENSHOT_PIXELS_MAX
             ):
-                most = f"at most {SCREENSHOT_WIDTH_MAX} x {SCREENSHOT_HEIGHT_MAX} pixels"
-                raise Invalid("screenshot", most, f"{width} x {height}")
+                raise Invalid("screenshot", _SCREENSHOT_MOST, f"{width} x {height}")
             _check_scans("screenshot", picture, image)
             mode = "RGBA" if kind == "png" and image.has_transparency_data else "RGB"
             plain = image if image.mode == mode else image.convert(mode)  # PERF: a conversion copies the picture
@@ -110,12 +113,10 @@ def screenshot(picture: bytes, kind: str) -> bytes:
 
 def thumbnail(picture: bytes, size: tuple[int, int]) -> bytes:
     """Return a background as a JPEG, cropped and scaled to `size`: width and height in pixels."""
-    with _reading("background"):
+    with _reading("background", _BACKGROUND_MOST):
         with Image.open(io.BytesIO(picture), formats=BACKGROUND_KINDS) as image:
             if image.width * image.height > BACKGROUND_PIXELS_MAX:
-                raise Invalid(
-                    "background", f"at most {BACKGROUND_PIXELS_MAX} pixels", f"{image.width} x {image.height}"
-                )
+                raise Invalid("background", _BACKGROUND_MOST, f"{image.width} x {image.height}")
             _check_scans("background", picture, image)
             # PERF: see `avatar`.
             image.draft("RGB", (size[0] * 2, size[1] * 2))
@@ -151,11 +152,14 @@ def _resizable(image: Image.Image, mode: str) -> Image.Image:
 
 
 @contextmanager
-def _reading(field: str) -> Iterator[None]:
-    """Raise Invalid for all exceptions that Pillow raises for a damaged picture."""
+def _reading(field: str, most: str) -> Iterator[None]:
+    """Raise Invalid for all exceptions that Pillow raises for a damaged picture, or one of more pixels than `most`."""
     try:
         with warnings.catch_warnings():
             yield
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        # From 90 million pixels Pillow raises it before the size can be read.
+        raise Invalid(field, most, "a larger picture") from error
     except (
         UnidentifiedImageError,
         OSError,
@@ -163,7 +167,5 @@ def _reading(field: str) -> Iterator[None]:
         ValueError,
         EOFError,
         MemoryError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
     ) as error:
         raise Invalid(field, "a whole picture", "a damaged one") from error
