@@ -148,6 +148,8 @@ def check_pages(path: Path, *, within_s: float = CHECK_S) -> bool:
 _FILE_ROWS: Final = (
     ("SELECT score_id, md5 FROM replays ORDER BY score_id", "the replay of score"),
     ("SELECT id, avatar FROM users WHERE avatar IS NOT NULL ORDER BY id", "the avatar of user"),
+    ("SELECT id, cover FROM users WHERE cover IS NOT NULL ORDER BY id", "the cover of user"),
+    ("SELECT id, icon FROM clans WHERE icon IS NOT NULL ORDER BY id", "the icon of clan"),
     ("SELECT id, md5 FROM maps ORDER BY key", "the .osu file of map"),
 )
 
