@@ -646,7 +646,12 @@ class SettingsDeclaration(BaseSettings):
         example=60,
     )
     avatar_uploads_per_hour: Whole = _setting(
-        60, "Maximum avatar uploads per account.", unit="per hour", least=1, most=1_000_000, example=5
+        60,
+        "Maximum uploads of avatars, covers and icons of clans per account.",
+        unit="per hour",
+        least=1,
+        most=1_000_000,
+        example=5,
     )
     connections_max: Whole = _setting(
         10_000, "Maximum number of open connections.", least=1, most=1_000_000, example=2_000

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from kiai import profiling, screenshots, server, shared_certificate, tracing
-from kiai.accounts import credentials, passwords, queries, web_sessions
+from kiai.accounts import credentials, passwords, picture_files, queries, web_sessions
 from kiai.accounts.markup import parser as markup
 from kiai.beatmaps import comments, fetching, ranking, set_comments, upstream
 from kiai.chat import bot as chat_bot
@@ -174,7 +174,7 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     "of these, `get_replay`": (DEFAULT.api_replays_per_minute,),
     "of these, `calculate_pp`": (DEFAULT.api_pp_per_minute,),
     "of these, acts of staff (v2)": rate(paging.STAFF_ACTS),
-    "of these, `set_avatar`": (DEFAULT.avatar_uploads_per_hour,),
+    "of these, `set_avatar` and icons of clans": (DEFAULT.avatar_uploads_per_hour,),
     "wrong API keys per address": (api_gateway.WRONG_KEYS.count,),
     # Game clients
     "comparison of the device of a login or play with other accounts": (queries.DEVICE_ROWS_MAX, queries.MATCHES_MAX),
@@ -433,7 +433,7 @@ NUMBERS: Final[Mapping[str, tuple[float, ...]]] = {
     "URL of a webhook": (webhook_addresses.URL_MAX,),
     # Sizes
     "avatar, icon of a clan": (
-        account.AVATAR_MAX / MIB,
+        picture_files.UPLOAD_MAX / MIB,
         pictures.UPLOAD_SIDE_MAX,
         pictures.UPLOAD_SIDE_MAX,
         pictures.UPLOAD_PIXELS_MAX,
@@ -585,7 +585,7 @@ ROWS_OF_BUCKETS: Final[Mapping[str, str]] = {
     "api": "API requests, v1 and v2 together",
     "replays": "of these, `get_replay`",
     "pp": "of these, `calculate_pp`",
-    "avatars": "of these, `set_avatar`",
+    "avatars": "of these, `set_avatar` and icons of clans",
     "wrong-keys": "wrong API keys per address",
     "login": "logins per address",
     "guesses": "wrong passwords per address, game and web together",

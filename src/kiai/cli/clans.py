@@ -1,11 +1,13 @@
 """The commands `kiai clans ...`."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kiai.accounts import Viewer
+from kiai.accounts.picture_files import UPLOAD_MAX
 from kiai.clans.model import FORMS, JoinForm, Role
 from kiai.cli.common import Invocation, pluralized, with_options
 from kiai.errors import Invalid, Refused
@@ -204,6 +206,40 @@ def description(
         await services.community.clan_staff.edit(OPERATOR, clan.id, description=text)
 
     _change(call, tag, act)
+
+
+@app.command("icon")
+@with_options
+def icon(
+    call: Invocation,
+    tag: Tag,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE", help="A PNG, JPEG, GIF or WebP picture of at most 4 MiB; without it the icon is removed."
+        ),
+    ] = None,
+) -> None:
+    """Change the icon of a clan, or remove it."""
+
+    async def act(services: "Services", clan: "Clan") -> None:
+        if file is None:
+            await services.community.clan_staff.remove_icon(OPERATOR, clan.id)
+        else:
+            await services.community.clan_staff.change_icon(OPERATOR, clan.id, _picture(file))
+
+    _change(call, tag, act)
+
+
+def _picture(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(UPLOAD_MAX + 1)
+    except OSError as error:
+        raise Refused(f"{file} cannot be read: {error.strerror}; correct the path") from error
+    if len(data) > UPLOAD_MAX:
+        raise Refused(f"{file} has more than {UPLOAD_MAX} bytes; make it smaller")
+    return data
 
 
 @app.command("kick")

@@ -146,6 +146,7 @@ from kiai.staff.status_history import StatusHistory
 
 if TYPE_CHECKING:
     from kiai.app import Services
+    from kiai.server_settings import Settings
 
 
 def announcer_of_faces(*, irc: bool) -> Announce:
@@ -508,7 +509,7 @@ def _server_groups(services: "Services") -> list[PageGroup]:
             community.clan_icons,
             community.clan_staff,
             services.accounts,
-            RateLimit("avatars", settings.avatar_uploads_per_hour, 3600.0),
+            _uploads(settings),
             staff_second_factor=settings.demands_second_factor_of_staff,
         ),
         MedalPages(services.showcase.history, services.accounts),
@@ -541,7 +542,7 @@ def _build_live_groups(services: "Services", templates: Templates) -> tuple[Home
 def _build_own_account_pages(services: "Services") -> list[PageGroup]:
     """Build the pages on which players manage their own accounts."""
     site, settings = services.site, services.settings
-    uploads = RateLimit("avatars", settings.avatar_uploads_per_hour, 3600.0)
+    uploads = _uploads(settings)
     return [
         ProfileSettingsPages(site.profile_settings, site.userpages),
         PictureSettingsPages(services.avatars, site.covers, uploads),
@@ -555,12 +556,26 @@ def _build_own_account_pages(services: "Services") -> list[PageGroup]:
     ]
 
 
+def _uploads(settings: "Settings") -> RateLimit:
+    """Return the limit of an account for pictures by all ways together."""
+    return RateLimit("avatars", settings.avatar_uploads_per_hour, 3600.0)
+
+
 def _clan_operations(services: "Services") -> tuple[ClansV2, ClanActsV2]:
     """Build the endpoints about clans."""
-    community = services.community
+    community, settings = services.community, services.settings
     return (
-        ClansV2(services.clans, services.site.clans, services.ranks, services.settings.site_url),
-        ClanActsV2(services.accounts, services.clans, community.clans, community.clan_history, community.clan_staff),
+        ClansV2(services.clans, services.site.clans, services.ranks, settings.site_url),
+        ClanActsV2(
+            services.accounts,
+            services.clans,
+            community.clans,
+            community.clan_history,
+            community.clan_icons,
+            community.clan_staff,
+            _uploads(settings),
+            settings.site_url,
+        ),
     )
 
 
@@ -590,7 +605,7 @@ def build_operations(services: "Services") -> list[Operation]:
         services.relationships,
         services.avatars,
         services.realtime,
-        RateLimit("avatars", settings.avatar_uploads_per_hour, 3600.0),
+        _uploads(settings),
     )
     players_v2 = PlayersV2(
         services.accounts,

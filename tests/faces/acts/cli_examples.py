@@ -3,6 +3,7 @@
 from typing import Final
 
 import msgspec
+from PIL import Image
 from tests.faces.acts.chat_examples import (
     address_blocked,
     banned,
@@ -48,6 +49,13 @@ def a_file(scene: Scene) -> None:
     path = scene.desk.data.parent / f"{new.id}.osu"
     path.write_bytes(new.data)
     scene.values["file"] = path
+
+
+def an_icon(scene: Scene) -> None:
+    """There is a file with a picture."""
+    path = scene.desk.data.parent / "icon.png"
+    Image.new("RGB", (64, 64), (90, 20, 120)).save(path)
+    scene.values["icon"] = path
 
 
 def webhook(scene: Scene) -> None:
@@ -176,6 +184,7 @@ EXAMPLES: Final = (
     CommandExample("clans description", ("{tag}", "Hello"), "clan_edit", (clan("target"),)),
     CommandExample("devices allow", ("{hash}",), "device_edit", (a_hash,)),
     CommandExample("devices forget", ("{hash}",), "device_edit", (a_hash, device_allowed)),
+    CommandExample("clans icon", ("{tag}", "{icon}"), "clan_edit", (clan("target"), an_icon)),
     CommandExample("clans status", ("{tag}", "open"), "clan_edit", (clan("target"),)),
     CommandExample("clans kick", ("{tag}", "{me}"), "clan_edit", (clan("target", "actor"),)),
     CommandExample("clans transfer", ("{tag}", "{me}"), "clan_edit", (clan("target", "actor"),)),

@@ -160,6 +160,8 @@ WITHOUT_EXAMPLE: Final = {
     "POST /v2/maps/{id}/nominations": "needs the nomination mode; tests/wire/test_nominations.py has its row",
     "DELETE /v2/maps/{id}/nominations": "needs the nomination mode; tests/wire/test_nominations.py has its row",
     "POST /set_avatar": "needs a picture; tests/own_account/test_profile.py has its row",
+    "POST /v2/clans/{id}/icon": "needs a picture; tests/wire/test_clan_icons.py has its row",
+    "DELETE /v2/clans/{id}/icon": "needs a picture; tests/wire/test_clan_icons.py has its row",
     "PUT /set_avatar": "needs a picture; tests/own_account/test_profile.py has its row",
 }
 """The other operations that need a key, and why they have no example."""

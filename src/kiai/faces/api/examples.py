@@ -28,7 +28,8 @@ class Example(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     """Request headers, without those for the key and the type of the body."""
     json: dict[str, Any] | None = None
     upload: str | None = None
-    """File name of a picture that is sent as the multipart field `avatar`."""
+    """File name of a picture that is sent as the multipart field `upload_as`."""
+    upload_as: str = "avatar"
     answer_headers: dict[str, str] = {}
     """Response headers worth showing, e.g. the type and name of a file."""
 

@@ -26,7 +26,7 @@ def curl(example: Example, base: str) -> str:
         parts.append("-H 'Content-Type: application/json'")
         parts.append(f"-d {shlex.quote(json.dumps(example.json))}")
     if example.upload is not None:
-        parts.append(f"-F avatar=@{shlex.quote(example.upload)}")
+        parts.append(f"-F {example.upload_as}=@{shlex.quote(example.upload)}")
     parts.append(shlex.quote(base + example.target))
     line = " ".join(parts)
     return line if len(line) <= 100 else " \\\n  ".join(parts)
@@ -53,7 +53,7 @@ def python(example: Example, base: str) -> str:
     if example.json is not None:
         arguments.append(f"json={_literal(example.json)}")
     if example.upload is not None:
-        arguments.append('files={"avatar": picture}')
+        arguments.append(f'files={{"{example.upload_as}": picture}}')
     if example.kind == "stream":
         arguments = ['"GET"', *arguments, "timeout=None"]
         return (
@@ -100,7 +100,7 @@ def javascript(example: Example, base: str) -> str:
     if example.upload is not None:
         lines += [
             "const form = new FormData();",
-            'form.append("avatar", document.querySelector("input[type=file]").files[0]);',
+            f'form.append("{example.upload_as}", document.querySelector("input[type=file]").files[0]);',
         ]
         options.append("body: form")
     if headers:

@@ -15,17 +15,16 @@ from kiai.faces.api.errors import BadRequest, UnsupportedMediaType
 from kiai.faces.api.json_body import json_object
 from kiai.faces.api.operation import Caller, Method, Operation
 from kiai.faces.api.params import NoParameters
+from kiai.faces.api.picture_body import picture_body, picture_content
 from kiai.faces.api.replies import Reply
 from kiai.faces.api.v1.players import PlayerInfo, info_reply
 from kiai.faces.rate_limit import RateLimit
-from kiai.faces.request_body import BodyTooLarge, read_body
+from kiai.faces.request_body import read_body
 from kiai.own_account.acts import own_change
 from kiai.realtime.port import Realtime
 from kiai.realtime.while_unavailable import online_or_nobody
 
 SOURCE: Final = "api"
-AVATAR_MAX: Final = 4 * 1024 * 1024
-FORM_OVERHEAD: Final = 64 * 1024  # boundaries and headers of the parts, and small fields that are ignored
 CHANGES_MAX: Final = 256 * 1024  # 10,000 characters of a profile page, each up to 12 bytes as a JSON escape
 CHANGEABLE: Final = (
     "preferred_mode",
@@ -81,18 +80,6 @@ class Changes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         Annotated[str, Meta(min_length=2, max_length=15, description="For supporters only; once a week.")]
         | msgspec.UnsetType
     ) = msgspec.UNSET
-
-
-# A body that is only the picture is accepted as well. Generated clients need one type of body for each operation.
-_PICTURE: Final = {
-    "multipart/form-data": {
-        "schema": {
-            "type": "object",
-            "properties": {"avatar": {"type": "string", "format": "binary"}},
-            "required": ["avatar"],
-        }
-    },
-}
 
 
 class ChangedPlayer(msgspec.Struct, frozen=True):
@@ -185,8 +172,8 @@ class AccountV1:
                 handler=self.set_avatar,
                 tag="account",
                 permission="",
-                body=read_picture,
-                body_content=_PICTURE,
+                body=picture_body("avatar"),
+                body_content=picture_content("avatar"),
                 limit=self._upload_limit,
             )
             for method in _WRITING
@@ -229,29 +216,3 @@ def _form(data: bytes) -> dict[str, object]:
         if name in _INTEGERS and value.isascii() and value.isdigit() and len(value) < 10:
             fields[name] = int(value)
     return fields
-
-
-async def read_picture(req: falcon.asgi.Request) -> bytes:
-    """Read the multipart field `avatar`, or the whole body. Raises BadRequest, UnsupportedMediaType, BodyTooLarge."""
-    kind = (req.content_type or "").partition(";")[0].strip().lower()
-    if kind != "multipart/form-data":
-        return await read_body(req, AVATAR_MAX)
-    # Before anything is read, so that a too large upload fails at once. Without a Content-Length the loop stops it.
-    if req.content_length is not None and req.content_length > AVATAR_MAX + FORM_OVERHEAD:
-        raise BodyTooLarge(f"The body has {req.content_length} bytes; a picture may have at most {AVATAR_MAX}.")
-    found: bytes | None = None
-    try:
-        form = await req.get_media()
-        async for part in form:
-            if part.name != "avatar":
-                continue
-            if found is not None:
-                raise BadRequest("The field avatar must be given once.")
-            found = await part.stream.read(AVATAR_MAX + 1)  # one byte more shows that the part is too large
-            if len(found) > AVATAR_MAX:
-                raise BodyTooLarge(f"The picture has more than {AVATAR_MAX} bytes.")
-    except falcon.HTTPError as error:  # Falcon's parser met a malformed boundary or header
-        raise BadRequest("The multipart form is malformed.") from error
-    if found is None:
-        raise BadRequest("The field avatar is required: a PNG, JPEG, GIF or WebP picture.")
-    return found

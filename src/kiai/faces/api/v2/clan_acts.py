@@ -9,6 +9,7 @@ from kiai.accounts import Accounts, Viewer
 from kiai.accounts.model import ID_MAX
 from kiai.clans import ClanActs, Clans
 from kiai.clans.history import ID_END, ClanHistory
+from kiai.clans.icons import ClanIcons
 from kiai.clans.model import CODE_LENGTH, DESCRIPTION_MAX, FORMS, HistoryKind, JoinForm, Role
 from kiai.errors import Invalid
 from kiai.faces.api.operation import Caller, Operation
@@ -24,7 +25,9 @@ from kiai.faces.api.v2.paging import (
     get,
     number_in_path,
     post,
+    post_picture,
 )
+from kiai.faces.rate_limit import RateLimit
 from kiai.osu.privileges import STAFF
 from kiai.staff import Actor
 from kiai.staff.clans import ClanStaff
@@ -46,7 +49,10 @@ class PlayerData(msgspec.Struct, frozen=True):
 
 
 class ChangedClan(msgspec.Struct, frozen=True):
-    """A clan after it was founded or changed. `join` says how players become members, `members` is their number."""
+    """A clan after it was founded or changed. `join` says how players become members, `members` is their number.
+
+    `icon_url` is the address of the icon, null without one.
+    """
 
     id: int
     tag: str
@@ -56,6 +62,7 @@ class ChangedClan(msgspec.Struct, frozen=True):
     members: int
     created_at: str
     description: str
+    icon_url: str | None
 
 
 class ChangedClanPage(msgspec.Struct, frozen=True):
@@ -206,13 +213,19 @@ class ClanActsV2:
         clans: Clans,
         acts: ClanActs,
         history: ClanHistory,
+        icons: ClanIcons,
         staff: ClanStaff,
+        uploads: RateLimit,
+        site_url: str,
     ) -> None:
         self._accounts = accounts
         self._clans = clans
         self._acts = acts
         self._history = history
+        self._icons = icons
         self._staff = staff
+        self._uploads = uploads
+        self._site_url = site_url
 
     async def found(self, caller: Caller, query: NoParameters, body: NewClan) -> ChangedClanPage:
         """Found a clan. The key's account becomes its owner."""
@@ -235,6 +248,24 @@ class ClanActsV2:
             await self._staff.edit(_actor(caller), clan_id, **changes)
         else:
             await self._acts.edit(caller.viewer.user_id, clan_id, **changes)
+        return await self._page(clan_id)
+
+    async def set_icon(self, caller: Caller, query: NoParameters, body: bytes, id: str) -> ChangedClanPage:  # noqa: A002
+        """Set a clan's icon: PNG, JPEG, GIF or WebP, as the field `icon` or as the body."""
+        clan_id = await self._existing(id)
+        if await self._staff.acts_as_staff(_actor(caller), clan_id):
+            await self._staff.change_icon(_actor(caller), clan_id, body)
+        else:
+            await self._icons.change(caller.viewer.user_id, clan_id, body)
+        return await self._page(clan_id)
+
+    async def remove_icon(self, caller: Caller, query: NoParameters, body: NoFields, id: str) -> ChangedClanPage:  # noqa: A002
+        """Remove a clan's icon. For its owner and administrators."""
+        clan_id = await self._existing(id)
+        if await self._staff.acts_as_staff(_actor(caller), clan_id):
+            await self._staff.remove_icon(_actor(caller), clan_id)
+        else:
+            await self._icons.remove(caller.viewer.user_id, clan_id)
         return await self._page(clan_id)
 
     async def disband(self, caller: Caller, query: NoParameters, body: Confirmation, id: str) -> NothingPage:  # noqa: A002
@@ -357,6 +388,7 @@ class ClanActsV2:
             await self._clans.size(clan.id),
             utc(clan.created_at_ms),
             clan.description,
+            f"{self._site_url}{clan.icon_path}" if clan.icon_path else None,
         )
         return ChangedClanPage("success", data)
 
@@ -368,6 +400,19 @@ class ClanActsV2:
             post("/clans", self.found, ChangedClanPage, NewClan, tag=tag, creates=True),
             post("/clans/{id}", self.change, ChangedClanPage, ClanChanges, tag=tag, in_path=one, method="PATCH"),
             post("/clans/{id}", self.disband, NothingPage, Confirmation, tag=tag, in_path=one, method="DELETE"),
+            post_picture(
+                "/clans/{id}/icon", self.set_icon, ChangedClanPage, "icon", tag=tag, in_path=one, limit=self._uploads
+            ),
+            post(
+                "/clans/{id}/icon",
+                self.remove_icon,
+                ChangedClanPage,
+                NoFields,
+                tag=tag,
+                in_path=one,
+                method="DELETE",
+                optional=True,
+            ),
             get("/clans/{id}/history", self.history, ClanHistoryPage, tag=tag, query=HistoryQuery, in_path=one),
             post("/clans/{id}/join", self.join, JoinPage, JoinBody, tag=tag, in_path=one, optional=True),
             post("/clans/{id}/leave", self.leave, NothingPage, NoFields, tag=tag, in_path=one, optional=True),

@@ -11,6 +11,7 @@ from kiai.errors import Invalid
 from kiai.faces.api.json_body import json_body
 from kiai.faces.api.operation import BinaryReply, Method, Operation
 from kiai.faces.api.params import NoParameters
+from kiai.faces.api.picture_body import picture_body, picture_content
 from kiai.faces.rate_limit import RateLimit
 from kiai.osu.modes import MODE_PATTERN, parse_mode
 
@@ -259,4 +260,25 @@ def post(
         body=json_body(body, optional=optional),
         body_type=body,
         success=201 if creates else 200,
+    )
+
+
+def post_picture(
+    path: str, handler: Any, reply: Any, field: str, *, tag: str, in_path: dict[str, Any], limit: RateLimit
+) -> Operation:
+    """Declare an operation of version 2 whose body is a picture. The handler gets (caller, query, bytes)."""
+    return Operation(
+        path=f"/v2{path}",
+        method="POST",
+        summary=(handler.__doc__ or "").strip().splitlines()[0],
+        query=NoParameters,
+        reply=reply,
+        handler=handler,
+        tag=f"v2 {tag}",
+        path_params=in_path,
+        version=2,
+        permission="",
+        limit=limit,
+        body=picture_body(field),
+        body_content=picture_content(field),
     )
