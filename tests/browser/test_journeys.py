@@ -167,6 +167,31 @@ def test_avatar_is_cropped_in_the_page_and_shown_at_once(page: Page, server: Ser
     assert pixel[0] > 150 > pixel[1]
 
 
+def test_part_of_a_picture_becomes_the_icon_of_a_clan(page: Page, server: Server, tmp_path: Path) -> None:
+    register(page, server, "olga")
+    server.cli("users", "grant", "olga", "verified")  # as the first login of the game does
+    clan = server.cli("clans", "create", "OWL", "Night Owls", "--owner", "olga")
+    picture = tmp_path / "wide.png"
+    halves = Image.new("RGB", (800, 200), (30, 40, 200))
+    halves.paste((200, 40, 30), (0, 0, 300, 200))
+    halves.save(picture)
+
+    page.goto(address(server, f"/clans/{clan['id']}/manage"))
+    form = page.get_by_role("form", name="Icon")
+    form.get_by_label("Icon", exact=True).set_input_files(picture)
+    editor = form.get_by_role("img", name="Part of the icon")
+    for _ in range(60):
+        editor.press("ArrowLeft")
+    form.get_by_role("button", name="Upload icon").click()
+
+    expect(page.get_by_role("status")).to_be_visible()
+    shown = server.get(f"/pictures/clans/{clan['id']}", host="localhost")
+    with Image.open(io.BytesIO(shown.body)) as icon:
+        pixel = icon.convert("RGB").getpixel((icon.width // 2, icon.height // 2))
+    assert isinstance(pixel, tuple)
+    assert pixel[0] > 150 > pixel[2], "the middle of the picture is blue, its left end is red"
+
+
 def test_api_key_works_until_it_is_revoked(page: Page, server: Server) -> None:
     register(page, server, "gail")
     user_id = page.locator("body").get_attribute("data-user-id")
