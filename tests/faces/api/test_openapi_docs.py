@@ -268,7 +268,7 @@ def test_limits_follow_the_settings(open_docs: OpenDocs, page: Page) -> None:
 
     assert "all requests together77 per minute" in words
     assert "/get_replay, /v2/scores/{id}/replay7 per minute" in words
-    assert "/set_avatar3 per hour" in words
+    assert "/set_avatar, /v2/clans/{id}/icon3 per hour" in words
     assert "all requests together1,200 per minute" in " ".join(page.text.split())
 
 
