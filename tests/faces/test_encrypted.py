@@ -87,14 +87,20 @@ class App(asyncio.Protocol):
 class Connected:
     """A server's side and a client. `cut` is the number of bytes of each piece that the server receives."""
 
-    def __init__(self, *, cut: int = 1_000_000, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> None:
+    def __init__(
+        self,
+        *,
+        cut: int = 1_000_000,
+        newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+        trusted: trustme.CA = AUTHORITY,
+    ) -> None:
         self.cut = cut
         self.tcp, self.app = Tcp(), App()
         self.handshake: asyncio.Future[None] = asyncio.Future(loop=asyncio.new_event_loop())
         self.handshake.get_loop().close()
         self.server = TlsTransport(self.app, CONTEXT, self.handshake)
         self.server.connection_made(self.tcp)
-        trusting = ssl.create_default_context(cadata=AUTHORITY.cert_pem.bytes().decode())
+        trusting = ssl.create_default_context(cadata=trusted.cert_pem.bytes().decode())
         trusting.maximum_version = newest
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.client = trusting.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
@@ -192,6 +198,19 @@ def test_handshake_that_is_not_tls_fails_with_an_alert_and_without_a_connection(
 
     assert isinstance(made.handshake.exception(), ssl.SSLError)
     assert made.tcp.closed
+    made.server.connection_lost(None)
+    assert made.app.calls == []
+
+
+def test_client_that_rejects_the_certificate_is_no_connection() -> None:
+    made = Connected(trusted=trustme.CA())
+
+    with pytest.raises(ssl.SSLCertVerificationError):
+        made.shake_hands()
+    made.to_server()
+    made.server.connection_lost(None)
+
+    assert isinstance(made.handshake.exception(), ssl.SSLError)
     assert made.app.calls == []
 
 

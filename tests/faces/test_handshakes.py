@@ -109,7 +109,10 @@ class Served:
 def serve(limits: GuardLimits, work: Callable[[Served], Awaitable[None]]) -> None:
     """Run `work` with a listener on the event loop of the server."""
 
+    errors: list[dict[str, Any]] = []
+
     async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
         served = Served(limits)
         served.listener.start(BACKLOG)
         try:
@@ -122,6 +125,7 @@ def serve(limits: GuardLimits, work: Callable[[Served], Awaitable[None]]) -> Non
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
+    assert errors == []
 
 
 async def is_closed(connected: socket.socket) -> bool:

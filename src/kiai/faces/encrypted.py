@@ -26,6 +26,7 @@ them takes five times as long, and no limit of the guard counts them."""
 _HANDSHAKE, _OPEN, _CLOSING, _LOST = range(4)
 Bytes = bytes | bytearray | memoryview
 _NOBODY: Final = asyncio.Protocol()
+"""The protocol of a connection that nobody needs to learn of."""
 
 
 class TlsTransport(asyncio.Protocol, asyncio.Transport):
@@ -86,8 +87,7 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
         self._state = _LOST
         if self._handshake is not None:
             self._end_handshake(exc or ConnectionResetError("closed during the handshake"))
-        else:
-            self._protocol.connection_lost(exc)
+        self._protocol.connection_lost(exc)
         self._protocol = _NOBODY  # without the cycle of references, the memory is free at once
 
     def pause_writing(self) -> None:
@@ -204,6 +204,8 @@ class TlsTransport(asyncio.Protocol, asyncio.Transport):
 
     def _end_handshake(self, error: Exception | None) -> None:
         handshake, self._handshake = self._handshake, None
+        if error is not None:
+            self._protocol = _NOBODY  # it never learns of the connection
         if handshake is None or handshake.done():
             return
         if error is None:
