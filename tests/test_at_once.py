@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from kiai.at_once import ends_at_once, needs_task
+from kiai.at_once import ends_at_once, needs_task, result_at_once
 
 
 async def nothing() -> None:
@@ -53,3 +53,19 @@ def test_work_that_needs_a_task_begins_only_in_one() -> None:
     asyncio.run(scenario())
 
     assert begun == [False, True]
+
+
+def test_the_result_of_a_coroutine_that_waits_is_unknown() -> None:
+    closed = []
+
+    async def answer(*, waits: bool) -> int:
+        try:
+            if waits:
+                await asyncio.sleep(0)
+            return 7
+        finally:
+            closed.append(waits)
+
+    assert result_at_once(answer(waits=False)) == 7
+    assert result_at_once(answer(waits=True)) is None
+    assert closed == [False, True]

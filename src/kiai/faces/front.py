@@ -186,8 +186,8 @@ class Front:
         self._record(scope, name, scope["method"], answer.head.status, started, request_id, None)
         if not request_id:
             return answer
-        lines = b"x-request-id: %b\r\n%b: %b\r\n" % (request_id.encode(), *_NOSNIFF)
-        return QuickAnswer(answer.head, answer.body, answer.lines + lines)
+        lines = b"%bx-request-id: %b\r\n%b" % (answer.lines, request_id.encode(), _NOSNIFF_LINE)
+        return QuickAnswer(answer.head, answer.body, lines)
 
     def _record(
         self,
@@ -205,16 +205,8 @@ class Front:
         self._metrics.request(face, route, status, took_ms, timed="kiai.stream" not in scope)
         if route == "poll" and status == 200 and cut is None and self._access_log.leaves_out_poll(took_ms):
             return
-        self._access_log.write(
-            face=face,
-            route=route,
-            method=method,
-            status=status,
-            ms=took_ms,
-            request_id=request_id or self._ids.request_id(),
-            address=scope["kiai.address"],
-            cut=cut,
-        )
+        request_id = request_id or self._ids.request_id()
+        self._access_log.write(face, route, method, status, took_ms, request_id, scope["kiai.address"], cut=cut)
 
     def _routed(self, scope: Scope) -> tuple[str, App]:
         """Return name and application of the face, and store the address of the caller in the scope.
@@ -315,7 +307,7 @@ class Front:
         if found[0] == "api":
             if "//" in path:
                 path = _SLASHES.sub("/", path)
-            scope["path"] = _below(_below(path, "/api"), "/v1")
+            scope["path"] = _below(_below(path, "/api"), "/v1") if path.startswith(_API_PREFIXES) else path
         return found
 
     def _remember(self, host: bytes) -> tuple[str, App] | None:
@@ -342,9 +334,11 @@ class Front:
 _FOR_ALL: Final = ("health", "plain")
 """Faces that answer blocked addresses, too: one of them may be an ACME authority."""
 _HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_API_PREFIXES: Final = ("/api/", "/v1/")
 _SLASHES: Final = re.compile("//+")
 _DOCUMENTED: Final = frozenset({"/docs", "/docs.css", "/docs.js", "/openapi.json"})
 _NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
+_NOSNIFF_LINE: Final = b"%b: %b\r\n" % _NOSNIFF
 
 
 def _below(path: str, prefix: str) -> str:

@@ -91,10 +91,13 @@ class Metrics:
         `timed` is False for a stream: its duration depends on the client only.
         """
         # PERF: this runs for each request. A dict takes 0.3 us, a labelled counter 1.5 us.
-        key = (face, route, status)
-        if key not in self._requests and len(self._requests) >= SERIES_MAX:
-            return
-        self._requests[key] = self._requests.get(key, 0) + 1
+        key, requests = (face, route, status), self._requests
+        try:  # only the first request of a series is missing
+            requests[key] += 1
+        except KeyError:
+            if len(requests) >= SERIES_MAX:
+                return
+            requests[key] = 1
         if not timed:
             return
         place = (face, route)

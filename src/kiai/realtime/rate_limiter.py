@@ -20,6 +20,11 @@ class RateLimiter:
         self._realtime = realtime
         self._local = TokenBuckets(clock.monotonic, LOCAL_BUCKETS_MAX)
 
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether calls end without waiting."""
+        return self._realtime.answers_at_once
+
     async def consume(
         self, bucket: str, *, limit: int, period_s: float, burst: int | None = None, cost: int = 1
     ) -> RateLimitResult:

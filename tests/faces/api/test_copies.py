@@ -21,7 +21,7 @@ from kiai.accounts.model import Privacy
 from kiai.beatmaps import MapStatus
 from kiai.errors import KiaiError
 from kiai.faces.api.answering import Answering
-from kiai.faces.api.copies import COPY_MAX, Copies, Copy
+from kiai.faces.api.copies import COPY_MAX, TEXT_MAX, Copies, Copy
 from kiai.faces.api.v1.common import MapQuery
 from kiai.faces.api.v1.players import ScoresQueryV1
 from kiai.faces.compression import Compression
@@ -60,15 +60,19 @@ READS: Final = (
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoServer]:
-    fill = Answering.fill
+    fill, from_copy = Answering.fill, Answering.from_copy
 
     async def without_copies(self: Answering, answer: Any, served: Any, request: Any, path: Any) -> None:
         if request.scope["client"][0] == UNCACHED:
             self = Answering(self.gateway, Compression(), Copies(lambda: None, 0))
         await fill(self, answer, served, request, path)
 
+    def no_copy(self: Answering, served: Any, request: Any, body_max: int) -> Any:
+        return None if request.scope["client"][0] == UNCACHED else from_copy(self, served, request, body_max)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Answering, "fill", without_copies)
+        patch.setattr(Answering, "from_copy", no_copy)
         patch.setenv("KIAI_RATE_LIMITS", "off")
         with demo_server(tmp_path_factory.mktemp("demo") / "data") as running:
             yield running
@@ -281,7 +285,7 @@ def test_the_compressed_form_counts_too() -> None:
 
 
 def test_the_size_of_a_copy_covers_its_objects_its_key_and_its_stamp() -> None:
-    copy = Copy(bytes(10_000), bytes(20_000), {"limit": 100_000, "offset": 100_000})
+    copy = Copy(bytes(10_000), bytes(20_000), {"limit": 100_000, "offset": 100_000}, "x" * TEXT_MAX)
     copy.stamp = 2**40, 2**40
     copy.subjects, copy.mark = (2**40, *[f"{number:032}" for number in range(100)]), 2**40
     copy.zipped = bytes(5_000)
@@ -303,9 +307,38 @@ def test_the_size_of_a_copy_covers_its_objects_its_key_and_its_stamp() -> None:
         *copy.subjects,
         copy.mark,
     ]
-    entry = [OrderedDict({"key": copy}), copy.version, copy.body, copy.zipped]
+    text = (key[0], copy.text)
+    entry = [OrderedDict({"key": copy}), {text: key}, text, copy.text, copy.version, copy.body, copy.zipped]
 
     assert sum(map(sys.getsizeof, [*own, *entry])) <= copy.size
+
+
+def test_a_copy_is_found_by_the_text_of_its_query_for_as_long_as_it_is_kept() -> None:
+    copies = Copies(lambda: 1, bytes_max=10_000)
+    keys: list[tuple[str, msgspec.Struct]] = [("/get_map_info", MapQuery(id=number)) for number in range(1, 9)]
+
+    copies.store(keys[0], Copy(b"1", bytes(1_000), None, "id=1"))
+    assert copies.key_of("/get_map_info", "id=1") is keys[0]
+    assert copies.key_of("/get_map_info", "id=2") is None
+    assert copies.key_of("/get_map_scores", "id=1") is None
+
+    copies.store(keys[0], Copy(b"2", bytes(1_000), None, "id=01"))  # another spelling of the same query
+    assert copies.key_of("/get_map_info", "id=1") is None
+    assert copies.key_of("/get_map_info", "id=01") is keys[0]
+
+    for number, key in enumerate(keys):
+        copies.store(key, Copy(b"1", bytes(1_000), None, f"id={number + 1}"))
+    assert copies.key_of("/get_map_info", "id=1") is None  # dropped for space
+    assert copies.key_of("/get_map_info", "id=8") is keys[7]
+
+
+def test_a_long_query_does_not_find_its_copy() -> None:
+    copies, key = Copies(lambda: 1), ("/get_map_info", MapQuery(id=1))
+
+    copies.store(key, Copy(b"1", b"{}", None, "x" * (TEXT_MAX + 1)))
+
+    assert copies.key_of("/get_map_info", "x" * (TEXT_MAX + 1)) is None
+    assert copies.key_of("/get_map_info", "") is None
 
 
 def test_a_very_large_answer_is_not_kept() -> None:

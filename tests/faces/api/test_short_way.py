@@ -19,6 +19,7 @@ from kiai.faces.api.answering import Answering
 from kiai.faces.api.short_way import ShortWay
 from kiai.faces.asgi import Receive, Scope, Send
 from kiai.faces.quick import QuickAnswer
+from kiai.faces.rate_limit import RateLimit
 
 FALCON: Final = "127.0.0.2"
 SHORT: Final = "127.0.0.3"
@@ -35,7 +36,9 @@ class _Ways:
     def __init__(self) -> None:
         self.short = 0
         self.quick = 0
+        self.copied = 0
         self.falcon = 0
+        self.gateway: Any = None
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +49,7 @@ def ways() -> _Ways:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, ways: _Ways) -> Iterator[DemoServer]:
     original, at_once, fill = ShortWay.__call__, ShortWay.answer_at_once, Answering.fill
+    from_copy = Answering.from_copy
 
     async def by_address(self: ShortWay, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["client"][0] in (FALCON, FALCON_AGAIN):
@@ -65,7 +69,14 @@ def server(tmp_path_factory: pytest.TempPathFactory, ways: _Ways) -> Iterator[De
         ways.short += request.read_body is None
         await fill(self, answer, served, request, path)
 
+    def counted_copy(self: Answering, served: Any, request: Any, body_max: int) -> QuickAnswer | None:
+        ways.gateway = self.gateway
+        answer = from_copy(self, served, request, body_max)
+        ways.copied += answer is not None
+        return answer
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Answering, "from_copy", counted_copy)
         patch.setattr(ShortWay, "__call__", by_address)
         patch.setattr(ShortWay, "answer_at_once", quick_by_address)
         patch.setattr(Answering, "fill", counted)
@@ -240,6 +251,54 @@ def test_requests_of_one_connection_are_answered_in_order(server: DemoServer) ->
     answers = both(server, first + kept_open(raw("/nothing")) + raw(BOARD))
 
     assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200", b"404", b"200"]
+
+
+@pytest.mark.parametrize("headers", [(), ("Accept-Encoding: gzip", "Cookie: a=b")])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/get_player_count",
+        f"/get_map_info?id={MAP}",
+        f"/get_map_info?unknown=%2f&id={MAP}",
+        f"/get_map_info?id={MAP}&unknown={'x' * 200}",
+        f"/get_score_info?id={SCORE}",
+        f"/get_player_scores?id={PLAYER}&scope=best",
+        f"/get_player_scores?id={PLAYER}&scope=best&limit=2&offset=1",
+        "/get_leaderboard?mode=0&limit=2",
+        BOARD,
+    ],
+)
+def test_a_copy_is_sent_as_it_was_made(server: DemoServer, ways: _Ways, target: str, headers: tuple[str, ...]) -> None:
+    both(server, raw(target, *headers))
+    before = ways.copied
+
+    both(server, raw(target, *headers))
+
+    assert ways.copied == before + 1
+
+
+@pytest.mark.parametrize("header", ["Origin: https://example.org", "If-None-Match: *", "Authorization: nobody"])
+def test_a_copy_is_not_sent_as_it_is_to_requests_with_special_headers(
+    server: DemoServer, ways: _Ways, header: str
+) -> None:
+    both(server, raw(BOARD))
+    before = ways.copied
+
+    both(server, raw(BOARD, header))
+
+    assert ways.copied == before
+
+
+def test_copies_count_against_the_allowance(server: DemoServer, ways: _Ways, monkeypatch: pytest.MonkeyPatch) -> None:
+    both(server, raw(BOARD))
+    monkeypatch.setattr(ways.gateway, "everything", RateLimit("few", 3, 60.0))
+    last = raw(BOARD)
+
+    short, falcon = (ask(server, address, kept_open(last) * 4 + last) for address in (SHORT_AGAIN, FALCON_AGAIN))
+
+    assert short == falcon
+    assert re.findall(rb"HTTP/1.1 (\d+)", short) == [b"200", b"200", b"200", b"429", b"429"]
+    assert re.findall(rb"x-ratelimit-remaining: (\d+)", short) == [b"2", b"1", b"0", b"0", b"0"]
 
 
 def test_a_used_up_allowance_is_refused(server: DemoServer) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from kiai.accounts import EVERYBODY, ApiKeys, Viewer
+from kiai.at_once import result_at_once
 from kiai.clock import Clock
 from kiai.errors import NotAllowed, NotAuthenticated, UnderMaintenance
 from kiai.faces.api.errors import TooManyRequests
@@ -82,6 +83,27 @@ class ApiGateway:
             headers[b"x-ratelimit-reset"] = b"%d" % (taken.reset_s + 0.999)  # rounded up to whole seconds
             if not taken.granted:
                 raise TooManyRequests(limit.count, limit.period, taken.reset_s)
+
+    def check_at_once(self, network: str) -> bytes | None:
+        """Count a request without a key, for an operation without a limit of its own. Return the X-RateLimit headers.
+
+        They are encoded as lines. Return None, and count nothing, if that has to wait or the request exceeds the limit.
+        """
+        limit = self.everything
+        if limit is None:
+            return b""
+        if not self._limiter.answers_at_once:
+            return None
+        taken = result_at_once(
+            self._limiter.consume(f"{limit.name}:{network}", limit=limit.count, period_s=limit.period_s)
+        )
+        if taken is None or not taken.granted:
+            return None
+        return b"x-ratelimit-limit: %d\r\nx-ratelimit-remaining: %d\r\nx-ratelimit-reset: %d\r\n" % (
+            limit.count,
+            taken.remaining,
+            taken.reset_s + 0.999,
+        )
 
     async def refund(self, caller: Caller, own: RateLimit | None) -> None:
         """Return what `check_rate_limits` has counted for a request that is served again from its beginning."""

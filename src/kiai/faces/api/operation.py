@@ -4,7 +4,7 @@ The same declaration drives routing, authentication, rate limits and the OpenAPI
 path of a request.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Final, Literal
 
 import msgspec
@@ -81,7 +81,7 @@ class Operation(msgspec.Struct, frozen=True):
     permission: str | None = None
     cached: bool = False
     from_rows: bool = False
-    besides: Callable[[Any], Awaitable[Besides]] | None = None
+    besides: Callable[[Any], Coroutine[Any, Any, Besides]] | None = None
     limit: RateLimit | None = None
     body: Any = None  # a coroutine function that reads the request's body
     body_type: Any = None  # the body's Struct in the OpenAPI document, if the body is JSON

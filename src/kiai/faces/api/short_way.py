@@ -50,8 +50,11 @@ class ShortWay:
         if b"authorization" in sent or not _WAITS.isdisjoint(sent) or not scope["query_string"].isascii():
             return None
         scope["kiai.route"] = served.operation.path
-        answer, answering = ApiAnswer(sent.get(b"origin")), self._answering
-        request = Request(scope, sent, scope["query_string"].decode())
+        answering, request = self._answering, Request(scope, sent, scope["query_string"].decode())
+        copied = answering.from_copy(served, request, JOINED_MAX)
+        if copied is not None:
+            return copied
+        answer = ApiAnswer(sent.get(b"origin"))
         try:
             ended = ends_at_once(answering.fill(answer, served, request, {}))
             # The ordinary way counts large answers until their clients have read them (`answer_budget.py`).

@@ -6,6 +6,7 @@ If the proxy sends no scheme, https is assumed, because proxies in front of kiai
 """
 
 import re
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -17,6 +18,8 @@ Scope = dict[str, Any]
 # A host name with an optional port, or an IPv6 address in brackets. Everything else could inject text into a link.
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _PATH_SAFE: Final = "/!$&'()*+,;=:@-._~%"
+_REMEMBERED: Final = 1_024  # addresses of further pages
+_REMEMBERED_LENGTH: Final = 200  # of path and query
 
 
 def origin(scope: Scope) -> str:
@@ -91,13 +94,21 @@ def pictures(scope: Scope) -> str:
 
 def with_parameters(scope: Scope, query: str, changes: dict[str, int | None]) -> str:
     """Return the address of the request with changed parameters. A parameter whose new value is None is removed."""
+    # `path` of the ASGI scope is decoded, so %2F in a name would become a separator.
+    raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    change = _changed if len(raw) + len(query) <= _REMEMBERED_LENGTH else _changed.__wrapped__
+    return origin(scope) + change(raw, query, tuple(changes.items()))
+
+
+@lru_cache(maxsize=_REMEMBERED)  # PERF: 0.1 instead of 9.8 us, on each list with a further page
+def _changed(raw_path: bytes, query: str, changes: tuple[tuple[str, int | None], ...]) -> str:
+    """Return path and query of `with_parameters`."""
+    names = [name for name, _ in changes]
     pairs = [
         pair
         for pair in parse_qsl(query, keep_blank_values=True, encoding="utf-8", errors="replace")
-        if pair[0] not in changes
+        if pair[0] not in names
     ]
-    pairs += [(name, str(value)) for name, value in changes.items() if value is not None]
-    # `path` of the ASGI scope is decoded, so %2F in a name would become a separator.
-    raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
-    path = quote(raw.partition(b"?")[0].decode("latin-1"), safe=_PATH_SAFE)
-    return f"{origin(scope)}{path}?{urlencode(pairs)}"
+    pairs += [(name, str(value)) for name, value in changes if value is not None]
+    path = quote(raw_path.partition(b"?")[0].decode("latin-1"), safe=_PATH_SAFE)
+    return f"{path}?{urlencode(pairs)}"

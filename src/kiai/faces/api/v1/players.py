@@ -1,6 +1,6 @@
 """Endpoints about players: accounts, statistics, status, scores and rankings."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -562,7 +562,7 @@ def _get(
     *,
     rows: str | None = None,
     from_rows: bool = False,
-    besides: Callable[[Any], Awaitable[Besides]] | None = None,
+    besides: Callable[[Any], Coroutine[Any, Any, Besides]] | None = None,
 ) -> Operation:
     """Declare a GET operation. `rows` is the reply's field with the list, if the list has pages."""
     return Operation(
