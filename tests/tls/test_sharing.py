@@ -235,6 +235,27 @@ def test_challenges_are_answered_only_while_an_order_runs(database_url: str, tmp
     with_two(database_url, tmp_path, AWAY, work)
 
 
+def test_challenges_are_answered_while_the_database_is_away(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key: Any = JWK.load(a_key())
+
+    async def work(a: Machine, b: Machine, clock: ManualClock, database: Database) -> None:
+        a.folder.write(a.folder.account, account(key))
+        await a.sharing.publish(answers_until_ms=clock.now_ms() + 1)
+        await b.served.follow()
+
+        async def unavailable() -> None:
+            raise Unavailable("database", "it does not answer")
+
+        monkeypatch.setattr(b.sharing, "take_over", unavailable)
+        assert await b.served.challenge("token-1") == b"token-1." + thumbprint(key)
+        clock.advance(1)
+        assert await b.served.challenge("token-1") is None
+
+    with_two(database_url, tmp_path, AWAY, work)
+
+
 def test_challenges_of_strangers_read_the_database_a_few_times_a_second(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,7 +112,7 @@ class ServedCertificate:
             self._follow_files()
 
     async def challenge(self, token: str) -> bytes | None:
-        """Return the answer to an ACME challenge that runs, or None. Raises Unavailable."""
+        """Return the answer to an ACME challenge that runs, or None."""
         answer = self.folder.challenge(token)
         if answer is None and self.sharing is not None:
             answer = await self.sharing.answer(token)

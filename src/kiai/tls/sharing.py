@@ -4,7 +4,7 @@ from typing import Protocol
 
 
 class Sharing(Protocol):
-    """All methods raise Unavailable."""
+    """All methods but `answer` raise Unavailable."""
 
     async def take_over(self) -> None:
         """Store what another machine has published."""
