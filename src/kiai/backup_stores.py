@@ -9,6 +9,8 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -29,16 +31,18 @@ from kiai.staff.backup_data import data_files, restore_data_file
 from kiai.staff.backup_examination import BackupReport, examine
 from kiai.staff.backup_folder import BackupFolder
 from kiai.staff.backup_keys import BackupKey, read_key
-from kiai.staff.backup_model import DATA, Manifest, record_back_up
+from kiai.staff.backup_model import DATA, BackedUpFile, Manifest, record_back_up
 from kiai.staff.backup_reading import BackupReader
 from kiai.staff.backup_rehearsals import LastRehearsal, record_rehearsal
 from kiai.staff.backup_retention import NextBackup, Retention
+from kiai.staff.backup_threads import AT_ONCE
 from kiai.staff.backups import BackupSource, BackupWriter, Progress
 from kiai.staff.server_health import CheckFinding
 from kiai.storage.dumping import SQLITE_FILE, TABLES, dump_postgres, dump_sqlite, load_postgres
 from kiai.storage.migrating import newest
 from kiai.storage.sqlite_file import check_pages, first_of
 from kiai.stores import engine_of, make_data_folder, migrate_database, open_files
+from kiai.together import together
 
 SPACE_FACTOR: Final = 1.2
 SPACE_LEFT_BYTES: Final = 536_870_912
@@ -209,9 +213,16 @@ def _restore_data(reader: BackupReader, manifest: Manifest, data: Path) -> list[
 
 async def _restore_files(reader: BackupReader, files: Files) -> int:
     count = 0
-    for listed in reader.listed():
-        await files.put(listed.key, await asyncio.to_thread(reader.content, reader.path_of(listed), listed))
-        count += 1
+    with ThreadPoolExecutor(AT_ONCE, "restore") as threads:
+
+        async def restore_one(listed: BackedUpFile) -> None:
+            read = asyncio.get_running_loop().run_in_executor
+            await files.put(listed.key, await read(threads, reader.content, reader.path_of(listed), listed))
+
+        rest = reader.listed()
+        while some := list(islice(rest, AT_ONCE)):
+            await together(*map(restore_one, some))
+            count += len(some)
     return count
 
 

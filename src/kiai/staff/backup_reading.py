@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from io import BufferedReader
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import msgspec
 
@@ -19,9 +19,11 @@ from kiai.files.port import is_key
 from kiai.staff.backup_keys import SEALED, BackupKey
 from kiai.staff.backup_model import DATA, FILES, FORMATS, LINE_MAX, LIST, MANIFEST, BackedUpFile, Manifest
 from kiai.staff.backup_retention import time_of_name
+from kiai.staff.backup_threads import in_order
 from kiai.storage.dumping import SQLITE_FILE, TABLES
 from kiai.storage.tables import metadata
 
+T = TypeVar("T")
 _GZIP: Final = b"\x1f\x8b"
 
 
@@ -243,9 +245,11 @@ class BackupReader:
             (f"{self.name}/{DATA}", manifest.data, self._digest_of_small),
         ):
             for part in parts:
-                yield from self._fault(f"{folder}/{part.key}", part, digest)
-        for listed in self.listed() if files is None else files:
-            yield from self._fault(self.path_of(listed), listed, self._digest_of_small)
+                if (fault := self._fault(f"{folder}/{part.key}", part, digest)) is not None:
+                    yield fault
+        for _, fault in self._of_each(self._fault_of, self.listed() if files is None else files):
+            if fault is not None:
+                yield fault
 
     def check_lists(self, manifest: Manifest) -> None:
         """Raise Refused unless the manifest names what a backup of its database must have."""
@@ -266,8 +270,20 @@ class BackupReader:
                 f"{manifest.files}"
             )
 
-    def is_damaged(self, listed: BackedUpFile) -> bool:
-        """Return whether a file is missing or damaged. Raises Unavailable if the place does not answer."""
+    def damaged(self, files: Iterable[BackedUpFile]) -> set[str]:
+        """Return the keys of those files that are missing or damaged. Raises Unavailable if the place fails."""
+        return {listed.key for listed, is_damaged in self._of_each(self._is_damaged, files) if is_damaged}
+
+    def _of_each(
+        self, work: Callable[[BackedUpFile], T], files: Iterable[BackedUpFile]
+    ) -> Iterator[tuple[BackedUpFile, T]]:
+        """Yield each file with its result."""
+        if self.place.local(self.name) is None:
+            return in_order(work, files)
+        # PERF: files of this machine do not wait, and a thread for each would take longer than to read it.
+        return ((listed, work(listed)) for listed in files)
+
+    def _is_damaged(self, listed: BackedUpFile) -> bool:
         try:
             return self._digest_of_small(self.path_of(listed)) != listed.sha256
         except (Missing, ValueError):
@@ -276,16 +292,18 @@ class BackupReader:
     def _digest_of_small(self, path: str) -> str:
         return hashlib.sha256(self.read(path)).hexdigest()
 
-    def _fault(self, path: str, part: BackedUpFile, digest: Callable[[str], str]) -> Iterator[str]:
+    def _fault_of(self, listed: BackedUpFile) -> str | None:
+        return self._fault(self.path_of(listed), listed, self._digest_of_small)
+
+    def _fault(self, path: str, part: BackedUpFile, digest: Callable[[str], str]) -> str | None:
         try:
             if digest(path) == part.sha256:
-                return
+                return None
         except Unavailable as error:
-            yield f"{part.key} of the backup is missing or cannot be read: {error.reason}"
-            return
+            return f"{part.key} of the backup is missing or cannot be read: {error.reason}"
         except ValueError:  # it cannot be decrypted
             pass
-        yield f"{part.key} of the backup is damaged"
+        return f"{part.key} of the backup is damaged"
 
 
 def _sha256_of(path: Path) -> str:
