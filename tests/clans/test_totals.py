@@ -143,3 +143,19 @@ def test_both_ways_to_compute_totals_agree(world: World, formula: PpFormula) -> 
     board.run(board.clans.refresh_totals())
 
     assert board.deliver() == totals
+
+
+def test_clans_without_ranked_members_follow_those_of_the_board(world: World) -> None:
+    board = Board(world)
+    others = [
+        board.run(board.acts.found(world.add_player(a_player(name)), name, f"Clan {name}"))
+        for name in ("carl", "dora", "emil")
+    ]
+    assert board.run(board.clans.by_pp(0, limit=10)) == ([*reversed(others), board.id], 0, 4)
+
+    board.play(board.alice, 300)
+    board.deliver()
+    assert board.run(board.clans.by_pp(0, limit=10)) == ([board.id, *reversed(others)], 1, 4)
+    pages = [board.run(board.clans.by_pp(0, limit=2, offset=offset))[0] for offset in (0, 2, 4)]
+    assert pages == [[board.id, others[2]], [others[1], others[0]], []]
+    assert board.run(board.clans.by_pp(3, limit=10))[1:] == (0, 4), "nobody is ranked in this mode"

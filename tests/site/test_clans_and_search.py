@@ -115,6 +115,16 @@ def test_list_of_clans_has_the_figures_of_the_api(demo: Server) -> None:
     assert page.stats("rank") == [str(place + 1) for place in range(len(api))]
 
 
+def test_clans_without_ranked_members_are_listed_without_a_place(demo: Server) -> None:
+    page = a_browser(demo).get("/clans?mode=8")
+    ranked = demo.ask("GET", "/v2/leaderboards/clans?mode=8", host="api.localhost").json["data"]
+    everyone = demo.ask("GET", "/v2/clans", host="api.localhost").json["data"]
+
+    assert len(ranked) < len(everyone)
+    assert sorted(rows(page, "clan")) == sorted(str(clan["id"]) for clan in everyone)
+    assert len(page.stats("rank")) == len(ranked)
+
+
 def test_page_of_a_clan_has_its_place_its_figures_and_its_members(demo: Server) -> None:
     browser = a_browser(demo)
     [first, *_] = rows(browser.get("/clans"), "clan")

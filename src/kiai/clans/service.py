@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, Double, bindparam, cast, func, insert, literal_column, select
+from sqlalchemy import BigInteger, Double, bindparam, cast, exists, func, insert, literal_column, select
 
 from kiai.accounts.visibility import visible
 from kiai.clans.model import CLANS_CHANGED, PRIVATE, icon_path, notice_of
@@ -245,6 +245,21 @@ _on_board = (
     .limit(literal_column(str(LISTED_MAX)))
     .subquery()
 )
+# The clans without a ranked member, by their ids; each is looked up in the primary key of the totals.
+_NOT_ON_BOARD = Query(
+    select(clans.c.id)
+    .where(
+        ~exists(clan_totals.c.clan_id)
+        .where(clan_totals.c.mode == bindparam("mode"), clan_totals.c.clan_id == clans.c.id)
+        .correlate(clans)
+    )
+    .order_by(clans.c.id.desc())
+    .limit(bindparam("limit"))
+    .offset(bindparam("offset")),
+    scalar,
+    lane=Lane.BOUNDED,
+    scans="it reads the ids of clans up to the end of the page",
+)
 _BOARD_COUNT = Query(select(func.count()).select_from(_on_board), scalar, lane=Lane.BOUNDED)
 
 
@@ -285,6 +300,18 @@ class Clans:
             if totals.get(clan_id) != stored.get(clan_id):
                 await self.refresh(clan_id)
         return int(ids[-1])
+
+    async def by_pp(self, mode: int, *, limit: int, offset: int = 0) -> tuple[list[int], int, int]:
+        """Return ids of clans: those on the board of a mode by pp, then the others, newest first.
+
+        Also return the number of the former and that of all clans, each counted up to 10,000.
+        """
+        board, ranked = await self.board(mode, limit=limit, offset=offset)
+        ids = [line.id for line in board]
+        if len(ids) < limit:
+            behind = max(0, offset - ranked)
+            ids += await self._database.all(_NOT_ON_BOARD, mode=mode, limit=limit - len(ids), offset=behind)
+        return ids, ranked, max(ranked, await self._database.one(_COUNT) or 0)
 
     async def refresh(self, clan_id: int) -> None:
         """Compute and write the totals of a clan. Repeating it does no harm."""

@@ -96,10 +96,10 @@ class ClanPages:
         if text:
             found = await self._directory.search(text)
             lines = await self._directory.lines([clan.id for clan in found], mode)
-            last = 1
+            last, ranked = 1, 0
         else:
-            board, total = await self._clans.board(mode, limit=PAGE, offset=(number - 1) * PAGE)
-            lines = await self._directory.lines([line.id for line in board], mode)
+            ids, ranked, total = await self._clans.by_pp(mode, limit=PAGE, offset=(number - 1) * PAGE)
+            lines = await self._directory.lines(ids, mode)
             last = max(1, -(-total // PAGE))
         if number > last:
             raise NotFound("page")
@@ -111,6 +111,7 @@ class ClanPages:
             "page": number,
             "last": last,
             "first_place": 0 if text else (number - 1) * PAGE + 1,
+            "ranked": ranked,
             "list_url": url("/clans", mode=mode),
             "own_clan": user.clan_id if user else 0,
             "saved": common.message_of(request, {"disbanded": request.locale.text("The clan is disbanded.")}),
