@@ -19,6 +19,7 @@ SHOWN: Final = [page for page in READ if not page.path.startswith(PARTS) and pag
 """The pages for players. `test_admin_pages.py` visits those of staff."""
 
 
+NEXT: Final = "/robots.txt"
 SET: Final = 300_000
 THEMES: Final[tuple[Literal["dark", "light"], ...]] = ("dark", "light")
 FOR_STRANGERS: Final = ("/", "/login", "/register", "/reset", "/connect", f"/users/{OTHER}", "/no-such-page")
@@ -89,7 +90,9 @@ def check(page: Page, server: Server, axe: str, path: str) -> None:
     if reply.status not in (301, 302, 303) and reply.headers.get("content-type", "").startswith("text/html"):
         page.goto(url)
         found = faults_of(page, axe)
-        page.goto("about:blank")  # errors while the page ends are its own
+        # Errors while the page ends are its own. A page of the same server keeps the process of the tab: a new one for
+        # each page, with nothing compiled, would take a fifth of the time.
+        page.goto(f"http://localhost:{server.port}{NEXT}")
     page.remove_listener("console", on_console)
     page.remove_listener("pageerror", on_error)
 
