@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tests import stores
 from tests.builders import PASSWORD, a_map
 from tests.patience import patiently
 from typer.testing import CliRunner, Result
@@ -106,7 +107,7 @@ def new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kiai:
 @pytest.fixture
 def kiai(new: Kiai) -> Kiai:
     """A command line on a data folder without accounts."""
-    assert new.inside("migrate").exit_code == 0
+    stores.of(new.data)
     return new
 
 
