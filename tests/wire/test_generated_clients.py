@@ -22,6 +22,8 @@ from tests.patience import patiently
 from kiai.faces.api.examples import load_examples
 from kiai.faces.api.snippets import KEY, javascript, python
 
+pytestmark = pytest.mark.any_store
+
 EXAMPLES = load_examples().operations
 NAME = "Frotol"
 

@@ -12,6 +12,8 @@ from tests.patience import patiently
 from tests.wire.kit import Reply, Server, eventually
 from tests.wire.submitting import Played, log_in, prepare, submit
 
+pytestmark = pytest.mark.any_store
+
 SONG: Final = a_map(701, objects=100)
 AT_ONCE: Final = 4
 STOPS_WITHIN_S: Final = 10.0

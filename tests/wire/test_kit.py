@@ -14,6 +14,8 @@ from tests.wire.kit import Server, cli
 
 from kiai.storage.tables import users
 
+pytestmark = pytest.mark.any_store
+
 
 def test_a_connection_that_is_reset_while_it_opens_is_an_error_of_the_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -14,6 +14,8 @@ from tests.patience import Deadline, patiently
 from tests.wire.kit import Server
 from tests.wire.submitting import OSU, SUBMIT, Played, log_in, multipart, prepare, submit
 
+pytestmark = pytest.mark.any_store
+
 MIB: Final = 1024 * 1024
 UPLOADS: Final = 40
 HALF: Final = 8 * MIB

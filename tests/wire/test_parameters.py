@@ -31,6 +31,8 @@ from tests.wire.world import (
     World,
 )
 
+pytestmark = pytest.mark.any_store
+
 LONG: Final = "9" * 400
 JSON: Final = "application/json; charset=utf-8"
 EMOJI: Final = "%F0%9F%98%80"

@@ -10,6 +10,8 @@ from tests import stores
 from tests.patience import patiently
 from tests.wire.kit import KIAI, Server, environment, run_kiai
 
+pytestmark = pytest.mark.any_store
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:

@@ -11,9 +11,12 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import pytest
 from tests.patience import patiently
 from tests.wire.kit import API, Server, environment
 from tests.wire.world import LOVED, OSU_FILE, PENDING, RANKED, TAIKO, World, small_world
+
+pytestmark = pytest.mark.any_store
 
 CHECKS: Final = (
     "not_a_server_error",

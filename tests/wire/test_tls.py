@@ -32,6 +32,8 @@ from kiai.listening import listen_for_players
 from kiai.settings import load_settings
 from kiai.tls.names import server_names
 
+pytestmark = pytest.mark.any_store
+
 PLAYER: Final = "anna"
 HANDSHAKE_S: Final = 10.0
 TAKEN_OVER_S: Final = 10.0
