@@ -8,8 +8,9 @@ from typing import Any, Final, Protocol, TypeVar
 
 import pytest
 import structlog
-from tests import engines, hashing, runs
+from tests import engines, hashing, runs, shared_postgres
 from tests.patience import in_time
+from tests.shared_postgres import SharedPostgres
 
 from kiai.storage.compiling import Compiler, Sql
 from kiai.storage.port import Command, Database, Query
@@ -115,23 +116,38 @@ class Run(Protocol):
         ...
 
 
-@pytest.fixture
-def run() -> Iterator[Run]:
-    """Runs coroutines on one event loop, the same for the whole test. One that does not end fails where it waits."""
-    with asyncio.Runner() as runner:
-        yield lambda coroutine: runner.run(in_time(coroutine))
-
-
 @pytest.fixture(params=engines.ENGINES)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A new database with the newest schema, on each engine in turn."""
-    with engines.fresh(request.param, tmp_path) as url:
-        yield url
+def postgres(request: pytest.FixtureRequest) -> SharedPostgres | None:
+    """The PostgreSQL database of this process, without rows; None in the turn of SQLite."""
+    return shared_postgres.shared() if request.param == "postgresql" else None
+
+
+def _postgres(request: pytest.FixtureRequest) -> SharedPostgres | None:
+    """Return the fixture `postgres` if the test has it. Tests of storage have databases of their own."""
+    return request.getfixturevalue("postgres") if "postgres" in request.fixturenames else None
 
 
 @pytest.fixture
-def database(database_url: str, run: Run) -> Iterator[Database]:
-    """The adapter on a new database, on each engine in turn."""
-    opened = run(engines.connect(database_url))
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    """Runs coroutines on one event loop, the same for the whole test. One that does not end fails where it waits."""
+    if postgres := _postgres(request):
+        with postgres.loop():
+            yield postgres.run
+    else:
+        with asyncio.Runner() as runner:
+            yield lambda coroutine: runner.run(in_time(coroutine))
+
+
+@pytest.fixture
+def database_url(postgres: SharedPostgres | None, tmp_path: Path) -> str:
+    """A database with the newest schema and without rows, on each engine in turn."""
+    return postgres.url if postgres else engines.sqlite_url(tmp_path)
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, database_url: str, run: Run) -> Iterator[Database]:
+    """The adapter on a database without rows, on each engine in turn."""
+    postgres = _postgres(request)
+    opened = postgres.lend() if postgres else run(engines.connect(database_url))
     yield opened
     run(opened.close())

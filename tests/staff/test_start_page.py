@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import insert
 from tests.builders import NORMAL, World, a_player
+from tests.patience import patiently
 
 from kiai.errors import Unavailable
 from kiai.osu.privileges import Privilege
@@ -58,7 +59,7 @@ def test_part_that_fails_fails_alone(world: World, broken: str, hangs: bool) -> 
         health=Broken(hangs),  # type: ignore[arg-type]
         switches=Working(),  # type: ignore[arg-type]
         clock=world.clock,
-        part_s=0.2,
+        part_s=patiently(0.2),
     )
 
     found = world.run(start.read(actor))
