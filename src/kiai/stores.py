@@ -162,7 +162,7 @@ async def open_database(settings: Settings, *, serving: bool = False) -> Databas
     slow = SlowStatements(settings.slow_statement_ms if serving else 0)
     if settings.database is None:
         await _migrate_sqlite(settings)
-        return SqliteDatabase(settings.data / SQLITE_FILE, slow)
+        return SqliteDatabase(settings.data / SQLITE_FILE, slow, serving=serving)
     # PERF: imported only when needed, because asyncpg takes 5 MB.
     from kiai.storage.postgres import PostgresDatabase
 

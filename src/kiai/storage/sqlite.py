@@ -5,8 +5,9 @@ loop. Writes wait for the disk, so they run in one writer thread, one transactio
 writer anyway, and a queue in front of it is fair, while lock timeouts are not. Each other lane has its own thread,
 connection and queue.
 
-Transactions that wait while another one is written to the disk are committed together, each in a savepoint of its own:
-one that fails leaves no trace, and none returns before the commit of all of them (`_commit_together`).
+Transactions that wait while another one is written to the disk are committed together. If one of them fails, all run
+again, each in a savepoint of its own: one that fails leaves no trace, and none returns before the commit of all of them
+(`_commit_together`).
 
 A transaction begins within `WAIT_S` or fails. This limit covers both the time in the queue and the wait for a lock of
 another process. Long transactions belong to jobs and wait for their turn without a limit.
@@ -61,8 +62,11 @@ SLOW_S: Final = 2.0
 INTERRUPT_EVERY_S: Final = 0.1  # repeated, because an interrupt before the statement has begun does nothing
 
 
-def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """Open a connection. A read-only one needs an existing file. Raises Damaged, Unavailable."""
+def connect(path: Path, *, read_only: bool = False, serving: bool = False) -> sqlite3.Connection:
+    """Open a connection. A read-only one needs an existing file. `serving` as in `SqliteDatabase`.
+
+    Raises Damaged, Unavailable.
+    """
     try:
         # isolation_level=None: Python must not begin transactions itself. The statement cache holds all our statements,
         # so that none is parsed twice; the default of 128 is too small.
@@ -82,9 +86,11 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             # file, and copying a page into SQLite's cache costs more than reading the row.
             connection.execute(f"PRAGMA mmap_size = {MAPPED_BYTES}")
         if not read_only:
-            # The writer sorts in files what exceeds its cache: an index over 4,000,000 rows takes 2.2 us a row, in
-            # memory 3.0 us. It opens a file only then.
-            connection.execute("PRAGMA temp_store = FILE")
+            # A command sorts in files what exceeds its cache: an index over 4,000,000 rows takes 2.2 us a row, in
+            # memory 3.0 us.
+            # PERF: for a server, the copies of pages with which SQLite undoes a single statement stay in memory. Those
+            # of a play exceed the 64 KiB that SQLite keeps otherwise: 250 us of CPU time for a file that is deleted.
+            connection.execute(f"PRAGMA temp_store = {'MEMORY' if serving else 'FILE'}")
             connection.execute("PRAGMA journal_mode = WAL")
             # FULL syncs the log at each commit: an acknowledged score survives a power cut.
             connection.execute("PRAGMA synchronous = FULL")
@@ -345,17 +351,18 @@ class _ReaderThread:
 class SqliteDatabase:
     """The `Database` port over one SQLite file. The folder of `path` must exist.
 
-    Slow statements are added to `slow`; without it none are.
+    Slow statements are added to `slow`; without it none are. `serving`: for a server, whose transactions are small,
+    not for a command, which may sort millions of rows.
     """
 
     reads_ahead = False
 
-    def __init__(self, path: Path, slow: SlowStatements | None = None) -> None:
+    def __init__(self, path: Path, slow: SlowStatements | None = None, *, serving: bool = False) -> None:
         self.path = path
         self.slow = slow or SlowStatements()
         self._limit_s = self.slow.limit_s
         self._sql = Compiler(dialects.dialect(paramstyle="named"))
-        self._writes = _Session(connect(path), self._sql, self.slow)
+        self._writes = _Session(connect(path, serving=serving), self._sql, self.slow)
         self._reads = _Session(connect(path, read_only=True), self._sql, self.slow)
         self._lanes = {lane: self._lane(lane) for lane in Lane if lane is not Lane.LOOP}
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite-writer")
@@ -543,17 +550,32 @@ class SqliteDatabase:
         PERF: a commit costs 500 us of CPU time and a wait for the disk. With eight players at once, two to five plays
         share it.
         """
+        begun = [write for write in writes if write.begin()]
+        if not begun:
+            return []
+        # PERF: first without savepoints. With them SQLite copies each page before a transaction changes it, 50 for a
+        # play. Few transactions fail, and bodies change nothing but rows, so all of them can run again.
+        return self._try_together(begun, apart=False) or self._try_together(begun, apart=True)
+
+    def _try_together(self, writes: list[_Write], *, apart: bool) -> list[_Outcome] | None:
+        """Run transactions within one, with `apart` each in a savepoint. Return None if nothing was committed.
+
+        Without savepoints nothing is committed if one of them fails.
+        """
         connection = self._writes.connection
         try:
             self._begin(writes[0].until, long=False)
-            outcomes = [self._part(write) for write in writes if write.begin()]
+            run = self._part if apart else self._result
+            outcomes = [run(write) for write in writes]
             connection.execute("COMMIT")
-        except Exception:
-            # Bodies change nothing but rows, so they can run again, and each one gets its own result or error.
+        except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")  # fails if SQLite has already rolled back
             return None
         return outcomes
+
+    def _result(self, write: _Write) -> _Outcome:
+        return write, self._run_body(write), None
 
     def _part(self, write: _Write) -> _Outcome:
         """Run a transaction in a savepoint. One that fails is rolled back to it."""

@@ -781,6 +781,19 @@ def test_queued_transactions_share_a_commit_and_one_that_fails_leaves_no_trace(f
     assert run(file.all(USER_IDS)) == [1]
 
 
+def test_transactions_that_share_a_commit_need_no_savepoints_unless_one_fails(file: SqliteDatabase, run: Run) -> None:
+    savepoints: list[str] = []
+
+    async def watched(tx: Transaction) -> None:
+        file._writes.connection.set_trace_callback(lambda sql: savepoints.append(sql) if "SAVEPOINT" in sql else None)
+
+    *_, last = run(_held(file, _counts("users"), watched, _counts("users")))
+
+    assert savepoints == []
+    assert last == 0, "the commits were not counted, because the trace was replaced"
+    assert run(file.one(VALUE, name="users")) == 2
+
+
 def test_a_transaction_that_ends_all_of_a_commit_does_not_fail_the_others(file: SqliteDatabase, run: Run) -> None:
     runs: list[int] = []
 
@@ -794,7 +807,7 @@ def test_a_transaction_that_ends_all_of_a_commit_does_not_fail_the_others(file: 
 
     assert [results[0], results[2]] == [1, 1]
     assert isinstance(results[1], Unavailable)
-    assert (commits, len(runs)) == (2, 2), "each ran again, alone"
+    assert (commits, len(runs)) == (2, 3), "each ran again, in a savepoint and then alone"
     assert run(file.one(VALUE, name="users")) == 2
 
 
@@ -838,6 +851,21 @@ def test_commits_are_synced_to_disk(file: SqliteDatabase, run: Run) -> None:
     found = run(file.transaction(lambda tx: _both(tx, setting, journal)))
 
     assert found == (2, "wal"), "FULL: the log is on the disk before a commit returns"
+
+
+@pytest.mark.parametrize(("serving", "setting"), [(True, 2), (False, 1)])
+def test_a_server_keeps_copies_of_pages_in_memory_and_a_command_sorts_in_files(
+    tmp_path: Path, run: Run, serving: bool, setting: int
+) -> None:
+    query: Query[object] = Query(text("PRAGMA temp_store"), scalar)
+
+    async def scenario() -> object:
+        database = SqliteDatabase(tmp_path / "new.db", serving=serving)
+        found = await database.transaction(lambda tx: tx.one(query))
+        await database.close()
+        return found
+
+    assert run(scenario()) == setting
 
 
 async def _both(tx: Transaction, first: Query[object], second: Query[object]) -> tuple[object, object]:
