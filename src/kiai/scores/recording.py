@@ -197,13 +197,7 @@ class Recorder:
         after = await self._add_to_stats(tx, play, before, best_flags)
         await _count_play(tx, play, before)
         # Demote before the insert: the unique indexes `uq_scores_best_*` allow one best for a player, map and mode.
-        demoted = {
-            "no_best_pp": before.by_pp.id if best_flags.best_pp and before.by_pp else 0,
-            "no_best_score": before.by_score.id if best_flags.best_score and before.by_score else 0,
-            "no_best_mods": before.with_mods.id if best_flags.best_mods and before.with_mods else 0,
-        }
-        if any(demoted.values()):
-            await tx.run(statements.plays.DEMOTE, **demoted)
+        await _demote(tx, before, best_flags)
         score_id = await tx.one(statements.plays.INSERT_SCORE, **row_of(play, best_flags, before.country))
         assert score_id is not None
         if play.replay is not None:
@@ -427,6 +421,20 @@ def _takes_first_place(play: Play, before: BeforePlay) -> bool | None:
     if measure > top.measure:
         return True
     return None if top.user_id == play.user_id else False  # the line that the play replaces
+
+
+async def _demote(tx: Transaction, before: BeforePlay, best_flags: BestFlags) -> None:
+    """Take the flags that the play gets from the scores that have them now."""
+    lost: dict[int, list[str]] = {}
+    held = (before.by_pp, before.by_score, before.with_mods)
+    taken = (best_flags.best_pp, best_flags.best_score, best_flags.best_mods)
+    for flag, previous, is_taken in zip(statements.plays.BEST_FLAGS, held, taken, strict=True):
+        if is_taken and previous is not None:
+            lost.setdefault(previous.id, []).append(flag)
+    for number, (score_id, flags) in enumerate(lost.items(), start=1):
+        # The last one is not put off: the score that is inserted next needs the places in the unique indexes.
+        change = tx.run if number == len(lost) else tx.later
+        await change(statements.plays.DEMOTE[tuple(flags)], of_score=score_id)
 
 
 async def _pass_on(tx: Transaction, play: Play, previous: tuple[int, int] | None, score_id: int, now_ms: int) -> None:

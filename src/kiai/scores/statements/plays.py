@@ -1,5 +1,6 @@
 """Statements that record one play: the score, the replay, stats, play counts, medals and the stored chart."""
 
+from itertools import combinations
 from typing import Final
 
 from sqlalchemy import (
@@ -84,17 +85,15 @@ BESTS = Query(
     ),
     lambda *row: (row[-1], Best(*row[:-1])),
 )
-# Each id is the score that loses this flag, 0 for none. They are usually the same score, so it is changed once.
-DEMOTE = Command(
-    update(scores)
-    .where(scores.c.id.in_([bindparam("no_best_pp"), bindparam("no_best_score"), bindparam("no_best_mods")]))
-    .values(
-        {
-            flag: case((scores.c.id == bindparam(f"no_{flag}"), 0), else_=scores.c[flag])
-            for flag in ("best_pp", "best_score", "best_mods")
-        }
-    )
-)
+BEST_FLAGS: Final = ("best_pp", "best_score", "best_mods")
+# A statement for each set of flags that a score loses, in the order above.
+# PERF: SQLite changes the indexes of all columns that a statement names. One statement for all sets, which left
+# the others as they were, took 50 us instead of 20 to 35.
+DEMOTE: Final = {
+    flags: Command(update(scores).where(scores.c.id == bindparam("of_score")).values(dict.fromkeys(flags, 0)))
+    for size in range(1, len(BEST_FLAGS) + 1)
+    for flags in combinations(BEST_FLAGS, size)
+}
 
 SCORE_FIELDS: Final = (
     "user_id",
