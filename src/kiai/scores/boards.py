@@ -274,15 +274,12 @@ def _better_with_mods(measure: str) -> ColumnElement[bool]:
 
 
 # `best_mods` leaves one score for each player and set of mods, so `exists` looks at few rows, by `uq_scores_best_mods`.
+_with_best_mods = _api_line.where(_on_map, scores.c.best_mods == 1, with_mods())
 MODS_BOARD = Query(
-    paged(
-        _api_line.where(_on_map, scores.c.best_mods == 1, with_mods(), ~_better_with_mods("score")).order_by(*_by_score)
-    ),
-    on_board,
+    paged(_with_best_mods.where(MODE_SORTS_BY_SCORE, ~_better_with_mods("score")).order_by(*_by_score)), on_board
 )
 MODS_PP_BOARD = Query(
-    paged(_api_line.where(_on_map, scores.c.best_mods == 1, with_mods(), ~_better_with_mods("pp")).order_by(*_by_pp)),
-    on_board,
+    paged(_with_best_mods.where(MODE_SORTS_BY_PP, ~_better_with_mods("pp")).order_by(*_by_pp)), on_board
 )
 
 

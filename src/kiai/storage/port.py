@@ -8,7 +8,8 @@ All adapters guarantee the following (tests/contract/storage):
 - A read sees everything that was committed before the call.
 - A transaction is atomic, and other transactions see all or none of its writes.
 - The body of a transaction awaits only its own `Transaction`. SQLite runs the body in the writer thread from start to
-  end. PostgreSQL may run it again after a deadlock or serialization failure, so it must change nothing except rows.
+  end. It may run again: on SQLite after a failure of one that shares its commit, on PostgreSQL after a deadlock or
+  serialization failure. So it must change nothing except rows.
 - An engine that does not answer in time raises `Unavailable("database")`. A duplicate key raises `UniqueViolation`.
 """
 

@@ -38,6 +38,7 @@ from tests.contract.storage.statements import (
 from tests.patience import patiently
 
 from kiai.errors import Unavailable
+from kiai.scores import boards
 from kiai.storage import postgres, ready_connections, sqlite
 from kiai.storage.compiling import Compiler
 from kiai.storage.migrating import newest
@@ -549,18 +550,33 @@ def _postgres_compiler() -> Compiler:
     return Compiler(postgres_dialect.dialect())  # type: ignore[no-untyped-call]
 
 
-def test_sqlite_uses_the_partial_index(tmp_path: Path) -> None:
-    sql = _sqlite_compiler()[BEST_OF].text
+_IN_ORDER: Final = pytest.mark.parametrize(
+    ("query", "index", "by"),
+    [
+        (BEST_OF, "ix_scores_best_of", "user_id"),
+        (boards.MODS_BOARD, "ix_scores_mods_board", "map_key"),
+        (boards.MODS_PP_BOARD, "ix_scores_mods_pp_board", "map_key"),
+    ],
+    ids=["bests", "board with mods", "pp board with mods"],
+)
+"""Statements that walk a partial index in order."""
+
+
+@_IN_ORDER
+def test_sqlite_uses_the_partial_index(tmp_path: Path, query: Query[Any], index: str, by: str) -> None:
+    sql = _sqlite_compiler()[query].text
 
     with contextlib.closing(sqlite3.connect(engines.sqlite_url(tmp_path).removeprefix("sqlite:///"))) as connection:
-        rows = connection.execute(f"EXPLAIN QUERY PLAN {sql}", {"user_id": 3, "mode": 0, "limit": 50})
-        plan = [row[3] for row in rows]
+        names = re.findall(r":(\w+)", sql)
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", dict.fromkeys(names, 1))]
 
-    assert plan == ["SEARCH scores USING INDEX ix_scores_best_of (user_id=? AND mode=?)"], "found, and not sorted"
+    assert plan[0] == f"SEARCH scores USING INDEX {index} ({by}=? AND mode=?)"
+    assert "TEMP B-TREE" not in "\n".join(plan), "found, and not sorted"
 
 
-def test_postgresql_uses_the_partial_index(server: str, run: Run) -> None:
-    sql = _postgres_compiler()[BEST_OF]
+@_IN_ORDER
+def test_postgresql_uses_the_partial_index(server: str, run: Run, query: Query[Any], index: str, by: str) -> None:
+    sql = _postgres_compiler()[query]
 
     async def scenario() -> str:
         connection = await asyncpg.connect(server)
@@ -573,7 +589,7 @@ def test_postgresql_uses_the_partial_index(server: str, run: Run) -> None:
         return "\n".join(row[0] for row in rows)
 
     plan = run(scenario())
-    assert re.search(r"Index (Only )?Scan using ix_scores_best_of", plan)
+    assert re.search(rf"Index (Only )?Scan using {index} .*\n *Index Cond: \(.*{by} = ", plan)
     assert "Sort" not in plan
 
 

@@ -173,7 +173,7 @@ partial_index(
 )
 partial_index(
     "ix_scores_mods_board",
-    "best_mods = 1",
+    "best_mods = 1 AND (mode & 12) = 0",
     scores.c.map_key,
     scores.c.mode,
     scores.c.score.desc(),
@@ -181,7 +181,7 @@ partial_index(
 )
 partial_index(
     "ix_scores_mods_pp_board",
-    "best_mods = 1",
+    "best_mods = 1 AND (mode & 12) <> 0",
     scores.c.map_key,
     scores.c.mode,
     scores.c.pp.desc(),
