@@ -4,8 +4,8 @@ PERF: a task and the turn of the event loop in which it runs take 10 us, more th
 """
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Coroutine, Generator
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -32,6 +32,46 @@ def result_at_once(coroutine: Coroutine[Any, Any, T]) -> T | None:
         return result
     coroutine.close()
     return None
+
+
+class Begun(Generic[T]):
+    """A coroutine that runs up to its first wait without a task. `await` continues it in the task of the caller.
+
+    `ended`: whether it has returned its `result` without waiting. An error is raised by `await`.
+    """
+
+    __slots__ = ("_coroutine", "_error", "_waits_for", "ended", "result")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._coroutine = coroutine
+        self._error: Exception | None = None
+        self.ended = False
+        self.result: T
+        try:
+            self._waits_for = coroutine.send(None)
+        except StopIteration as end:
+            self.result = end.value
+            self.ended = True
+        except Exception as error:
+            self._error = error
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        if self._error is not None:
+            raise self._error
+        if self.ended:
+            return self.result
+        steps, waits_for = self._coroutine, self._waits_for
+        try:
+            while True:
+                try:
+                    sent = yield waits_for
+                except BaseException as error:  # the task is cancelled
+                    waits_for = steps.throw(error)
+                else:
+                    waits_for = steps.send(sent)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 async def needs_task() -> None:

@@ -57,7 +57,8 @@ class QuickAnswer(msgspec.Struct, frozen=True, gc=False):
 QuickFace = Callable[[Scope, bytes], QuickAnswer | None]
 """Returns the answer to a request (its ASGI scope and its body), or None to let the ASGI application answer.
 
-It sets `kiai.route` as the application does. It must not block, start tasks, or change anything when it returns None.
+It sets `kiai.route` as the application does. It must not block or start tasks. When it returns None it may have
+changed only what the application does not change again: work that has begun is in the scope, and continues there.
 """
 
 
