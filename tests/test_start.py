@@ -1,5 +1,6 @@
-"""A starting server imports no package that few servers need: each takes memory. It imports no file of its folder."""
+"""A starting server imports no package that few servers need, and no file of its folder. Figures cannot stop it."""
 
+import asyncio
 import json
 import re
 import subprocess
@@ -8,9 +9,14 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests import stores
 from tests.patience import patiently
 
 import kiai
+from kiai.app import open_services
+from kiai.errors import Unavailable
+from kiai.logs import AccessLog
+from kiai.server import HttpServer
 
 UNUSED: Final = {
     "babel": "1 MB, only for pages",
@@ -84,3 +90,19 @@ def test_every_command_of_python_leaves_out_the_present_folder() -> None:
 
     assert len(commands) >= 8
     assert all(commands)
+
+
+def test_server_starts_although_a_figure_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def backlog() -> None:
+        raise Unavailable("database", "it is busy")
+
+    async def main() -> str:
+        async with open_services(stores.settings(tmp_path / "data")) as services:
+            monkeypatch.setattr(services.outbox, "backlog", backlog)
+            log = AccessLog("json")
+            server = HttpServer(services, log)
+            await server.begin()
+            log.close()
+            return server.metrics.text().decode()
+
+    assert "kiai_players_online 0.0" in asyncio.run(main())

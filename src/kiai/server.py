@@ -1,6 +1,7 @@
 """The server over the services: its faces as one ASGI application, its metrics and its periodic jobs."""
 
 import asyncio
+import contextlib
 import functools
 import socket
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from kiai.chat.filtering import RELOAD_EVERY_S as FILTER_EVERY_S
 from kiai.chat.service import COUNTS_EVERY_S
 from kiai.clans.upkeep import EVERY_S as CLANS_EVERY_S
 from kiai.clans.upkeep import TOTALS_EVERY_S, TotalsCheck
-from kiai.errors import Unavailable
+from kiai.errors import KiaiError, Unavailable
 from kiai.faces.api import app as api_app
 from kiai.faces.api.copies import Copies
 from kiai.faces.api.gateway import ApiGateway
@@ -465,8 +466,10 @@ class HttpServer:
         await self._restore_sessions()
         await services.live.follower.follow()
         await services.live.tally.prepare()
-        # Without it, metrics and the sample of the first minute would lack the players online.
-        await self._polled.poll()
+        # Without it, metrics and the sample of the first minute would lack the players online. A figure that cannot be
+        # read is no reason not to start: the job `figures` reports it.
+        with contextlib.suppress(KiaiError):
+            await self._polled.poll()
 
     async def _load_first_ranks(self) -> None:
         """Load the ranks into an empty Redis, or wait for the worker that does."""
