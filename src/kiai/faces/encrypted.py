@@ -12,6 +12,7 @@ See docs/decisions/017-own-tls-transport.md.
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import Iterable
 from typing import Any, Final, cast
@@ -27,6 +28,31 @@ _HANDSHAKE, _OPEN, _CLOSING, _LOST = range(4)
 Bytes = bytes | bytearray | memoryview
 _NOBODY: Final = asyncio.Protocol()
 """The protocol of a connection that nobody needs to learn of."""
+
+
+async def shake_hands(
+    accepted: socket.socket, protocol: asyncio.Protocol, context: ssl.SSLContext, *, within_s: float
+) -> "TlsTransport":
+    """Return the transport of an accepted connection after its handshake. `protocol` gets what the client sends.
+
+    Raises OSError if the client does not follow TLS, or not within `within_s` seconds. Then the connection is closed,
+    and so it is after a cancellation.
+    """
+    accepted.setblocking(False)
+    with contextlib.suppress(OSError):  # uvloop does the same for plain connections
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+    connection = TlsTransport(protocol, context, ended)
+    try:
+        async with asyncio.timeout(within_s):
+            await loop.connect_accepted_socket(lambda: connection, accepted)
+            await ended
+    except (OSError, asyncio.CancelledError):  # OSError: also ssl.SSLError and TimeoutError
+        connection.abort()
+        accepted.close()
+        raise
+    return connection
 
 
 class TlsTransport(asyncio.Protocol, asyncio.Transport):

@@ -5,14 +5,13 @@ connection of the guard. `encrypted.py` has the connection itself.
 """
 
 import asyncio
-import contextlib
 import socket
 import ssl
 from collections.abc import Callable
 from typing import Final
 
 from kiai.faces.connections import Ledger
-from kiai.faces.encrypted import TlsTransport
+from kiai.faces.encrypted import shake_hands
 from kiai.faces.guard import GuardedProtocol
 from kiai.logs import Outage
 
@@ -75,23 +74,9 @@ class TlsListener:
             task.add_done_callback(self._handshakes.discard)
 
     async def _shake_hands(self, accepted: socket.socket, protocol: GuardedProtocol) -> None:
-        accepted.setblocking(False)
-        with contextlib.suppress(OSError):  # uvloop does the same for plain connections
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        loop = asyncio.get_running_loop()
-        ended: asyncio.Future[None] = loop.create_future()
-        connection = TlsTransport(protocol, self._context(), ended)
         try:
-            async with asyncio.timeout(self._limits.handshake_s):
-                await loop.connect_accepted_socket(lambda: connection, accepted)
-                await ended
-        except OSError as error:  # also ssl.SSLError and TimeoutError
+            await shake_hands(accepted, protocol, self._context(), within_s=self._limits.handshake_s)
+        except OSError as error:
             self._ledger.count_failed_handshake(error)
-            connection.abort()
-            accepted.close()
-        except asyncio.CancelledError:
-            connection.abort()
-            accepted.close()
-            raise
         finally:
             self._ledger.end_handshake(protocol)

@@ -4,12 +4,15 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, cast
 
 import pytest
 import uvloop
+from tests.faces.test_handshakes import anonymous_kb
 from tests.patience import Deadline, patiently
 from tests.wire.test_irc_clients import write_certificate
 
@@ -24,6 +27,25 @@ from kiai.faces.irc.names import IrcNames
 
 NAMES: Final = IrcNames("ppy.sh", "https://osu.ppy.sh/", "https://osu.ppy.sh/", "BanchoBot")
 SHORT_S: Final = 0.2
+HELD: Final = 150
+KB_OF_A_CONNECTION_MAX: Final = 45
+HOLDING: Final = """
+import socket, ssl, sys
+
+port, root, number = sys.argv[1:]
+context = ssl.create_default_context(cafile=root)
+held = []
+for _ in range(int(number)):
+    client = context.wrap_socket(socket.create_connection(("127.0.0.1", int(port))), server_hostname="localhost")
+    client.sendall(b"NAMES 500\\r\\n")
+    end = b""
+    while not end.endswith(b"END\\r\\n"):
+        end = (end + client.recv(65536))[-5:]
+    held.append(client)
+print("held", flush=True)
+sys.stdin.read()
+"""
+"""A program that opens connections one after another, reads 200 KB from each, and keeps them open."""
 
 
 class FakeHub:
@@ -78,6 +100,7 @@ class Gate:
             limits,
             Certificate(str(chain), str(key)),
         )
+        self.root = chain
         self.context = ssl.create_default_context(cafile=str(chain))
         self.ports: list[int] = []
         self.clients: list[asyncio.StreamWriter] = []
@@ -205,12 +228,19 @@ def test_connection_does_not_count_after_its_end(tmp_path: Path, error: Exceptio
     play(scenario, tmp_path)
 
 
-def test_connection_counts_until_its_last_lines_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_connection_counts_until_its_last_lines_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tls: bool
+) -> None:
     monkeypatch.setattr(gateways, "CLOSE_WITHIN_S", SHORT_S)
 
+    def connected(gate: Gate) -> socket.socket:
+        client = socket.create_connection(("127.0.0.1", gate.ports[tls]))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        return gate.context.wrap_socket(client, server_hostname="localhost") if tls else client
+
     async def scenario(gate: Gate) -> None:
-        with socket.create_connection(("127.0.0.1", gate.ports[0])) as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        with await asyncio.to_thread(connected, gate) as client:
             client.send(b"FLOOD\r\n")
             deadline = Deadline(5)
             while gate.gateway.connections != 1 or gate.hub.connections:
@@ -221,11 +251,12 @@ def test_connection_counts_until_its_last_lines_are_read(tmp_path: Path, monkeyp
     play(scenario, tmp_path)
 
 
-def test_long_answer_is_sent_as_fast_as_the_client_reads(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_long_answer_is_sent_as_fast_as_the_client_reads(tmp_path: Path, tls: bool) -> None:
     lines = 4 * UNSENT_MAX // 400
 
     async def scenario(gate: Gate) -> None:
-        reader, writer = await gate.connect()
+        reader, writer = await gate.connect(tls=tls)
         writer.write(f"NAMES {lines}\r\n".encode())
         await asyncio.sleep(SHORT_S)
         assert await answered(*await gate.connect()), "others are served meanwhile"
@@ -237,3 +268,39 @@ def test_long_answer_is_sent_as_fast_as_the_client_reads(tmp_path: Path) -> None
         assert received == lines
 
     play(scenario, tmp_path)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_client_that_quits_reads_the_last_line_and_the_end(tmp_path: Path, tls: bool) -> None:
+    async def scenario(gate: Gate) -> None:
+        reader, writer = await gate.connect(tls=tls)
+        writer.write(b"PING x\r\nQUIT\r\n")
+
+        assert await reader.read() == b"PONG\r\nERROR :bye\r\n"
+        await gate.counts(0)
+
+    play(scenario, tmp_path)
+
+
+def test_encrypted_connection_takes_little_memory_after_a_large_answer(tmp_path: Path) -> None:
+    async def scenario(gate: Gate) -> None:
+        @contextlib.asynccontextmanager
+        async def held(number: int) -> AsyncIterator[None]:
+            command = (sys.executable, "-c", HOLDING, str(gate.ports[1]), str(gate.root), str(number))
+            holding = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+            assert holding.stdout is not None
+            try:
+                assert await holding.stdout.readline() == b"held\n"
+                yield
+            finally:
+                holding.kill()
+                await holding.wait()
+
+        async with held(10):  # what the process needs once
+            before_kb = anonymous_kb()
+            async with held(HELD):
+                grown_kb = anonymous_kb() - before_kb
+
+        assert grown_kb / HELD < KB_OF_A_CONNECTION_MAX
+
+    play(scenario, tmp_path, connections=2 * HELD)

@@ -13,6 +13,7 @@ import msgspec
 from kiai.callers import CALLER
 from kiai.clock import Clock
 from kiai.errors import KiaiError, Refused
+from kiai.faces.encrypted import shake_hands
 from kiai.faces.irc.commands import Commands
 from kiai.faces.irc.connection import READ_AT_ONCE, Connection
 from kiai.faces.irc.hub import BLOCKED, CLOSE_WITHIN_S, Hub
@@ -216,17 +217,12 @@ async def _opened(
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=READ_AT_ONCE, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    transport: asyncio.Transport
     try:
         if tls is None:
             transport, _ = await loop.connect_accepted_socket(lambda: protocol, accepted)
         else:
-            transport, _ = await loop.connect_accepted_socket(
-                lambda: protocol,
-                accepted,
-                ssl=tls,
-                ssl_handshake_timeout=TLS_HANDSHAKE_S,
-                ssl_shutdown_timeout=CLOSE_WITHIN_S,
-            )
+            transport = await shake_hands(accepted, protocol, tls, within_s=TLS_HANDSHAKE_S)
     except OSError:  # also ssl.SSLError and TimeoutError
         accepted.close()
         return None
