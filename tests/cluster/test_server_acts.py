@@ -21,6 +21,7 @@ CONNECTIONS = 24
 """With this many requests both workers answer some, except once in eight million runs."""
 OUTSIDE = "203.0.113.9"
 WITHIN_S = 5.0
+PAUSE_S = 0.2
 BLOCKED_S = 8.0
 BLOCKED_MAX_S = 59
 
@@ -51,6 +52,7 @@ def everywhere(holds: Callable[[], bool], within_s: float = WITHIN_S) -> None:
     deadline = Deadline(within_s)
     while not all(holds() for _ in range(CONNECTIONS)):
         assert not deadline.passed(), "a worker does not follow"
+        time.sleep(PAUSE_S)
 
 
 def says(cluster: Cluster, token: str, text: str) -> list[str]:
