@@ -17,6 +17,7 @@ from kiai.scores.medals import DAY_MS
 from kiai.scores.model import Play, Recorded, Stats
 from kiai.scores.recording import AlreadyRecorded, TotalsOptions
 from kiai.staff import OPERATOR
+from kiai.storage.sqlite import SqliteDatabase
 from kiai.storage.tables import first_places, outbox, play_counts, scores
 
 RESTRICTED = NORMAL & ~1
@@ -99,6 +100,31 @@ def test_at_equal_pp_the_higher_score_is_best_by_pp(world: World) -> None:
     new = world.record(a_play(by=alice, on=song, score=1_001, pp=10))
 
     assert (flags(world, old.score_id), flags(world, new.score_id)) == ((0, 0, 0), (1, 1, 1))
+
+
+@pytest.mark.parametrize("postgres", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("score", "pp", "changed"),
+    [
+        pytest.param(1_000, 10.0, set(), id="not the best"),
+        pytest.param(3_000, 20.0, {"rscore"}, id="a higher score with equal pp"),
+        pytest.param(2_000, 30.0, {"pp"}, id="more pp with an equal score"),
+    ],
+)
+def test_play_writes_only_the_totals_that_it_changes(world: World, score: int, pp: float, changed: set[str]) -> None:
+    """SQLite changes the indexes of all columns that a statement names, also if their values stay the same."""
+    alice, song = world.add_player(a_player()), world.add_map(a_map())
+    world.record(a_play(by=alice, on=song, score=2_000, pp=20))
+    assert isinstance(world.database, SqliteDatabase)
+    connection, updates = world.database._writes.connection, set[str]()  # SQLite reports one again for each trigger
+
+    connection.set_trace_callback(lambda sql: updates.add(sql) if sql.startswith("UPDATE stats") else None)
+    world.record(a_play(by=alice, on=song, score=score, pp=pp))
+    connection.set_trace_callback(None)
+
+    [update] = updates
+    assert {name for name in ("rscore", "pp", "acc") if f"{name}=" in update} == changed
+    assert world.problems() == []
 
 
 @pytest.mark.parametrize(

@@ -359,7 +359,8 @@ class Recorder:
     async def _add_to_stats(self, tx: Transaction, play: Play, found: BeforePlay, best_flags: BestFlags) -> Stats:
         """Add a play to the player's stats, set the totals, and return the stats after it."""
         before, replaced = found.stats.get(play.mode), found.by_pp if best_flags.best_pp else None
-        added = dict.fromkeys(statements.plays.ADDED, 0)
+        plays = statements.plays
+        added = dict.fromkeys((*plays.ADDED_BY_PLAY, *plays.ADDED_BY_BEST), 0)
         added["plays"] = 1
         added["tscore"] = play.score
         added["playtime"] = play.time_elapsed // 1000  # s
@@ -385,16 +386,18 @@ class Recorder:
             totals_after["pp"], totals_after["acc"] = totals(rows, bests, self._rules)
         # The lock on the player excludes a second INSERT.
         if before is None:
-            await tx.run(statements.plays.INSERT_STATS, user_id=play.user_id, mode=play.mode, country=found.country)
+            await tx.run(plays.INSERT_STATS, user_id=play.user_id, mode=play.mode, country=found.country)
             before = Stats(play.user_id, play.mode, *[0] * (len(Stats.__struct_fields__) - 2))
+        by_best = plays.ADDED_BY_BEST if any(added[name] for name in plays.ADDED_BY_BEST) else ()
+        changed = tuple(name for name in totals_after if totals_after[name] != getattr(before, name))
         await tx.later(
-            statements.plays.ADD_AND_SET_TOTALS if totals_after else statements.plays.ADD_TO_STATS,
+            plays.ADD_TO_STATS[(*by_best, *changed)],
             player_id=play.user_id,
             in_mode=play.mode,
             combo=combo,
             at_ms=play.play_time_ms,
-            **{f"by_{name}": by for name, by in added.items()},
-            **totals_after,
+            **{f"by_{name}": added[name] for name in (*plays.ADDED_BY_PLAY, *by_best)},
+            **{name: totals_after[name] for name in changed},
         )
         return msgspec.structs.replace(
             before,

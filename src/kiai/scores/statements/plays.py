@@ -134,38 +134,34 @@ REPLAY_KNOWN = Query(select(replays.c.score_id).where(replays.c.md5 == bindparam
 CHECKSUM_KNOWN = Query(select(scores.c.id).where(scores.c.checksum == bindparam("checksum")), scalar)
 
 INSERT_STATS = Command(insert(stats).values(named("user_id", "mode", "country")))
-_ADDED: Final = (
-    "tscore",
-    "rscore",
-    "plays",
-    "bests",
-    "playtime",
-    "total_hits",
-    "xh_count",
-    "x_count",
-    "sh_count",
-    "s_count",
-    "a_count",
-)
-# Increments instead of values: the stats need not be read first. CASE is the greater of two values on both engines
-# (SQLite's MAX is PostgreSQL's GREATEST).
-_add_to_stats = (
-    update(stats)
-    .where(these_stats)
-    .values(
-        {name: stats.c[name] + bindparam(f"by_{name}", type_=BigInteger()) for name in _ADDED}
-        | {
-            "max_combo": case((stats.c.max_combo < bindparam("combo"), bindparam("combo")), else_=stats.c.max_combo),
-            # An imported replay may be older than the latest play.
-            "last_play_ms": case(
-                (stats.c.last_play_ms < bindparam("at_ms"), bindparam("at_ms")), else_=stats.c.last_play_ms
-            ),
-        }
+ADDED_BY_PLAY: Final = ("tscore", "plays", "playtime", "total_hits")
+ADDED_BY_BEST: Final = ("rscore", "bests", "xh_count", "x_count", "sh_count", "s_count", "a_count")
+TOTALS: Final = ("pp", "acc")
+
+
+def _add_to_stats(*columns: str) -> Command:
+    """Return the statement that adds a play to stats; `columns` are those that not every play changes."""
+    # Increments instead of values: the stats need not be read first. CASE is the greater of two values on both engines
+    # (SQLite's MAX is PostgreSQL's GREATEST).
+    added = [*ADDED_BY_PLAY, *(name for name in columns if name not in TOTALS)]
+    increments = {name: stats.c[name] + bindparam(f"by_{name}", type_=BigInteger()) for name in added}
+    combo = case((stats.c.max_combo < bindparam("combo"), bindparam("combo")), else_=stats.c.max_combo)
+    # An imported replay may be older than the latest play.
+    latest = case((stats.c.last_play_ms < bindparam("at_ms"), bindparam("at_ms")), else_=stats.c.last_play_ms)
+    totals = named(*(name for name in columns if name in TOTALS))
+    return Command(
+        update(stats).where(these_stats).values({**increments, "max_combo": combo, "last_play_ms": latest, **totals})
     )
-)
-ADD_TO_STATS = Command(_add_to_stats)
-ADD_AND_SET_TOTALS = Command(_add_to_stats.values(named("pp", "acc")))
-ADDED: Final = _ADDED
+
+
+# By the columns that are named besides those that every play changes.
+# PERF: SQLite changes the two indexes of each column that a statement names, also if its value stays the same. Most
+# plays change neither ranked score nor pp nor accuracy.
+ADD_TO_STATS: Final = {
+    (*by_best, *totals): _add_to_stats(*by_best, *totals)
+    for by_best in ((), ADDED_BY_BEST)
+    for totals in ((), ("pp",), ("acc",), TOTALS)
+}
 # The first 1,000 entries of `ix_scores_best_of` whose map gives pp. This is the largest read of a recorded play.
 _weighted = (
     select(scores.c.pp, scores.c.acc)
