@@ -138,7 +138,7 @@ def test_python_example_gets_the_documented_response(
     server: DemoServer, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     example = EXAMPLES[name]
-    shutil.copy(PICTURE, tmp_path)
+    shutil.copy(PICTURE, tmp_path / (example.upload or PICTURE.name))
     monkeypatch.chdir(tmp_path)
     # The examples use the default timeout of httpx, 5 seconds. They ask by http: the settings of https would take
     # longer than the requests.
