@@ -354,7 +354,8 @@ def test_oldest_messages_are_dropped_and_counted(post: Post, receiver: Receiver)
     assert json.loads(oldest.data) == {"version": "3"}
 
 
-def test_server_that_stops_says_so(post: Post, receiver: Receiver) -> None:
+def test_server_that_stops_says_so(post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "STOP_S", patiently(service.STOP_S))
     post.add(receiver.url, "server_stop")
 
     post.run(post.webhooks.deliver_stop())
