@@ -1,6 +1,7 @@
 """Fixtures that every test may use: an event loop for plain test functions, and a database of each engine."""
 
 import asyncio
+import contextvars
 import gc
 from collections.abc import Coroutine, Generator, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Final, Protocol, TypeVar
 import pytest
 import structlog
 from tests import engines, hashing, runs, shared_postgres
+from tests.loops import run_on
 from tests.patience import in_time
 from tests.shared_postgres import SharedPostgres
 
@@ -19,7 +21,7 @@ T = TypeVar("T")
 
 
 SHOWN: Final = pytest.StashKey[dict[int, tuple[BaseException, str]]]()
-SLOWEST_FIRST: Final = ("cluster", "faults", "wire", "browser", "clients", "contract")
+SLOWEST_FIRST: Final = ("cluster", "faults", "wire", "browser", "clients", "tls", "contract", "cli", "demo", "decoding")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -134,8 +136,9 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
         with postgres.loop():
             yield postgres.run
     else:
+        context = contextvars.copy_context()
         with asyncio.Runner() as runner:
-            yield lambda coroutine: runner.run(in_time(coroutine))
+            yield lambda coroutine: run_on(runner, in_time(coroutine), context)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 from tests import engines
+from tests.loops import run_on
 from tests.patience import in_time
 
 from kiai.storage import postgres
@@ -102,7 +103,7 @@ class SharedPostgres:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine until it ends."""
-        return self._runner.run(in_time(coroutine), context=self._context)
+        return run_on(self._runner, in_time(coroutine), self._context)
 
     @contextlib.contextmanager
     def loop(self) -> Iterator[None]:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from tests.contract.realtime.adapters import ADAPTERS, Adapter
 from tests.contract.realtime.builders import a_session, an_entry, becomes
+from tests.loops import run_on
 
 from kiai.clock import ManualClock
 from kiai.realtime.port import (
@@ -77,7 +78,7 @@ class AdapterAndModel(RuleBasedStateMachine):
         self.entry_count = 0
 
     def do(self, coroutine: Any) -> Any:
-        return self.runner.run(coroutine)
+        return run_on(self.runner, coroutine)
 
     def teardown(self) -> None:
         try:
