@@ -35,7 +35,7 @@ from kiai.measuring import PoolUsage, Timings
 from kiai.storage.compiling import Compiler
 from kiai.storage.port import Command, Lane, Query, Read, Subject, Transaction, UniqueViolation, Value, as_it_is
 from kiai.storage.slow_statements import SlowLane, SlowStatements, shown_plan
-from kiai.storage.sqlite_file import damaged, first_of, is_damage, unusable
+from kiai.storage.sqlite_file import damaged, first_of, is_damage, temporary_files_in, unusable
 from kiai.storage.touched import TouchedRows
 
 R = TypeVar("R")
@@ -91,6 +91,8 @@ def connect(path: Path, *, read_only: bool = False, serving: bool = False) -> sq
             # PERF: for a server, the copies of pages with which SQLite undoes a single statement stay in memory. Those
             # of a play exceed the 64 KiB that SQLite keeps otherwise: 100 to 200 us of CPU time for a temporary file.
             connection.execute(f"PRAGMA temp_store = {'MEMORY' if serving else 'FILE'}")
+            if not serving:
+                connection.execute(temporary_files_in(path.parent))
             connection.execute("PRAGMA journal_mode = WAL")
             # FULL syncs the log at each commit: an acknowledged score survives a power cut.
             connection.execute("PRAGMA synchronous = FULL")

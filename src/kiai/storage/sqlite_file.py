@@ -175,6 +175,16 @@ def rows_with_files(path: Path) -> Iterator[tuple[str, str | bytes]]:
                 yield f"{what} {id_}", name
 
 
+def temporary_files_in(folder: Path) -> str:
+    """Return the statement with which SQLite sorts in files of a folder, for all connections of the process.
+
+    By default it uses /tmp, which often is in memory: an index over 10,000,000 scores needs 600 MB there.
+    """
+    # A folder that is gone later is no fault: SQLite uses /tmp again.
+    quoted = str(folder.absolute()).replace("'", "''")
+    return f"PRAGMA temp_store_directory = '{quoted}'"
+
+
 @contextlib.contextmanager
 def _opened(path: Path, options: str = "mode=ro") -> Iterator[sqlite3.Connection]:
     """Open a read-only connection. Errors of SQLite become Damaged or Unavailable."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import re
 import sqlite3
 import threading
@@ -41,7 +42,7 @@ from kiai.errors import Unavailable
 from kiai.scores import boards
 from kiai.storage import postgres, ready_connections, sqlite
 from kiai.storage.compiling import Compiler
-from kiai.storage.migrating import newest
+from kiai.storage.migrating import migrate, newest
 from kiai.storage.port import (
     Database,
     Lane,
@@ -52,7 +53,7 @@ from kiai.storage.port import (
     scalar,
     version_of,
 )
-from kiai.storage.sqlite import SqliteDatabase
+from kiai.storage.sqlite import SqliteDatabase, connect
 from kiai.storage.tables import counters, scores
 
 
@@ -882,6 +883,32 @@ def test_a_server_keeps_copies_of_pages_in_memory_and_a_command_sorts_in_files(
         return found
 
     assert run(scenario()) == setting
+
+
+def sorted_in(connection: sqlite3.Connection) -> set[Path]:
+    """Return the folders of the files in which SQLite sorts more rows than it keeps in memory."""
+    connection.execute("PRAGMA cache_size = 100")
+    rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) SELECT i FROM n"
+    found = connection.execute(f"SELECT hex(randomblob(50)) AS value FROM ({rows}) ORDER BY value")
+    next(found)
+    open_files = [os.path.realpath(file) for file in Path("/proc/self/fd").iterdir()]
+    found.close()
+    return {Path(file).parent for file in open_files if "etilqs" in file}
+
+
+def test_a_command_and_a_migration_sort_in_the_folder_of_the_database(tmp_path: Path) -> None:
+    of_migration, of_command = tmp_path / "a server's", tmp_path / "another"
+    of_migration.mkdir()
+    of_command.mkdir()
+
+    migrate(f"sqlite:///{of_migration / 'kiai.db'}")
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.execute("PRAGMA temp_store = FILE")
+        after_migration = sorted_in(connection)
+    with contextlib.closing(connect(of_command / "kiai.db")) as connection:
+        after_command = sorted_in(connection)
+
+    assert (after_migration, after_command) == ({of_migration}, {of_command})
 
 
 async def _both(tx: Transaction, first: Query[object], second: Query[object]) -> tuple[object, object]:

@@ -1,11 +1,13 @@
 """The entry point of Alembic: runs all migrations in one transaction, on the URL given to `migrating.migrate`."""
 
 import asyncio
+from pathlib import Path
 from uuid import uuid4
 
 from alembic import context
 from sqlalchemy import Connection, create_engine, make_url, pool
 
+from kiai.storage.sqlite_file import temporary_files_in
 from kiai.storage.tables import metadata
 
 LOCK_MS = 10_000
@@ -49,6 +51,8 @@ def main() -> None:
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA busy_timeout = 10000")
         connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        if url.database:
+            connection.exec_driver_sql(temporary_files_in(Path(url.database).parent))
         # By default the driver commits before DDL statements, so a failed migration would leave half a schema.
         connection.connection.driver_connection.isolation_level = None  # type: ignore[union-attr]
         # Take the write lock before reading the revision: of two processes that start at the same time, the second one
