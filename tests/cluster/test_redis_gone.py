@@ -66,7 +66,7 @@ def request(server: DemoServer, ask: ExampleRequest) -> tuple[int, httpx.Headers
     headers = dict(ask.headers)
     if ask.by:
         headers["Authorization"] = f"Bearer {server.keys[ask.by]}"
-    files = None if ask.upload is None else {"avatar": (ask.upload, PICTURE.read_bytes(), "image/png")}
+    files = None if ask.upload is None else {ask.upload_as: (ask.upload, PICTURE.read_bytes(), "image/png")}
     with (
         # The address is http. The settings for https would take longer than the request.
         httpx.Client(base_url=server.url, headers={"Host": API_HOST}, timeout=patiently(60), verify=False) as client,

@@ -355,6 +355,8 @@ def test_pictures_and_replays_do_not_wait_for_each_other(monkeypatch: pytest.Mon
     hostile = heavy_frames()
 
     async def scenario(decoder: Decoder) -> None:
+        # The start of a process of low priority can take longer than the attack on a busy machine.
+        await decoder.avatar(a_picture("PNG", 16), "PNG", caller="user:3")
         attack = [asyncio.create_task(decoder.frames(hostile, player="user:3", caller="user:3")) for _ in range(4)]
         await asyncio.sleep(0)
 

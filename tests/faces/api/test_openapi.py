@@ -1,5 +1,6 @@
 """The OpenAPI document agrees with the responses of a server, and describes everything in words."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,8 +8,8 @@ import httpx
 import jsonschema
 import msgspec
 import pytest
-from tests.demo_server import demo_server
-from tests.faces.api.openapi_examples import FILE, MAKE, REQUESTS, Collected, collect, differences, encode
+from tests.demo_server import DemoServer, demo_server
+from tests.faces.api.openapi_examples import API_HOST, FILE, MAKE, REQUESTS, Collected, collect, differences, encode
 
 from kiai.faces.api.examples import Example, Examples
 
@@ -31,6 +32,9 @@ class Found(msgspec.Struct):
     document: dict[str, Any]
     on_bare_host: dict[str, Any]
     collected: Collected
+    empty: dict[str, int]
+    """The status of a request without a body, for an object that does not exist, by the id of each operation whose body
+    is JSON."""
 
     def operations(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """Yield path, method and operation."""
@@ -55,7 +59,22 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
             httpx.get(f"{server.url}/openapi.json", headers={"Host": host}).json()
             for host in ("api.example.org", "example.org")
         )
-        return Found(served, on_bare_host, collect(server))
+        return Found(served, on_bare_host, collect(server), dict(without_body(server, served)))
+
+
+def without_body(server: DemoServer, document: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            if "application/json" in operation.get("requestBody", {}).get("content", {}):
+                target = re.sub(r"{[a-z_]+}", "999999", path)
+                name = operation["operationId"]
+                status = 0
+                for key in (server.keys[REQUESTS[name].by], *server.keys.values()):
+                    headers = {"Host": API_HOST, "Authorization": f"Bearer {key}"}
+                    status = httpx.request(method, f"{server.url}{target}", headers=headers).status_code
+                    if status not in (403, 429):  # not this key's permission, or its limit
+                        break
+                yield name, status
 
 
 def test_examples_equal_the_current_responses(found: Found) -> None:
@@ -94,6 +113,17 @@ def test_every_example_request_is_valid_for_its_parameters(found: Found) -> None
         for name in example.parameters(path):
             parameter = parameters[name]
             jsonschema.Draft202012Validator(parameter["schema"]).validate(parameter["example"])
+
+
+def test_a_body_is_required_where_an_empty_one_is_refused(found: Found) -> None:
+    required = {
+        operation["operationId"]: operation["requestBody"]["required"]
+        for _, _, operation in found.operations()
+        if operation["operationId"] in found.empty
+    }
+
+    assert {name: status == 400 for name, status in found.empty.items()} == required
+    assert len(set(required.values())) == 2
 
 
 def test_every_error_has_an_example_of_its_version(found: Found) -> None:

@@ -253,7 +253,7 @@ def _body(operation: Operation, shape: Any, example: Example | None) -> dict[str
     with_example = {} if example is None or example.json is None else {"example": example.json}
     form = "A form (application/x-www-form-urlencoded) with the same fields is accepted as well."
     return {
-        "required": True,
+        "required": not operation.body_optional,
         **({"description": form} if operation.version == 1 else {}),
         "content": {"application/json": {"schema": shape, **with_example}},
     }

@@ -85,6 +85,7 @@ class Operation(msgspec.Struct, frozen=True):
     limit: RateLimit | None = None
     body: Any = None  # a coroutine function that reads the request's body
     body_type: Any = None  # the body's Struct in the OpenAPI document, if the body is JSON
+    body_optional: bool = False  # whether the body may be empty
     body_content: dict[str, Any] | None = None  # otherwise the body's OpenAPI content by media type
     path_params: dict[str, dict[str, Any]] = {}  # the JSON schema of each {name} in the path
     version: int = 1

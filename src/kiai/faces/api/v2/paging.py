@@ -259,6 +259,7 @@ def post(
         limit=limit,
         body=json_body(body, optional=optional),
         body_type=body,
+        body_optional=optional,
         success=201 if creates else 200,
     )
 
