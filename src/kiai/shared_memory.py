@@ -3,10 +3,11 @@
 A slot has two halves and a head that says which half is valid. A write goes to the other half and then changes the
 head, so the last complete write stays readable when a worker is killed during a write. Layout of a slot:
 
-    page 0: the head (`_HEAD`), the number of calls of `ask` (`_ASKED`)
+    page 0: the head (`_HEAD`), the number of calls of `ask` and that of `write` (`_COUNT` each)
     then:   half 0, half 1, each a length and a checksum (`_BLOB`) and the bytes
 
-A worker asks the others for a write by a number in its own slot, so that they write when it reads.
+A worker asks the others for a write by a number in its own slot, so that they write when it reads. It sees in theirs
+when they have done so.
 
 The memory has no name in a file system. It ends with the last process that has it open, so a restart begins with empty
 slots.
@@ -24,8 +25,9 @@ HALF_BYTES: Final = 1 << 20
 """The size of a half, in bytes, and so the maximum of a write. Pages that were never written take no memory."""
 SLOT_BYTES: Final = 2 * HALF_BYTES + mmap.PAGESIZE
 _HEAD: Final = struct.Struct("<Q?")  # the process id of the owner, 0 for no owner; whether the second half is valid
-_ASKED: Final = struct.Struct("<Q")
+_COUNT: Final = struct.Struct("<Q")
 _ASKED_AT: Final = 16  # bytes from the start of the slot
+_WRITTEN_AT: Final = 24
 _BLOB: Final = struct.Struct("<II")  # length, checksum
 TRIES: Final = 3
 
@@ -73,6 +75,7 @@ class SharedMemory:
         self._memory[at + _BLOB.size : at + _BLOB.size + len(data)] = data
         # Last, so that readers see either the old or the new half.
         _HEAD.pack_into(self._memory, start, os.getpid(), not second)
+        self._count(_WRITTEN_AT)
 
     def read_others(self) -> Iterator[SlotContents]:
         """Yield the contents of all other slots that are not empty."""
@@ -82,21 +85,34 @@ class SharedMemory:
 
     def ask(self) -> None:
         """Ask the other workers to write their slots soon."""
-        assert self._mine is not None
-        at = self._mine * SLOT_BYTES + _ASKED_AT
-        [asked] = _ASKED.unpack_from(self._memory, at)
-        _ASKED.pack_into(self._memory, at, asked + 1)
+        self._count(_ASKED_AT)
 
     def asked(self) -> int:
         """Return how often the other workers have asked. A higher number than before is a new call of `ask`."""
         slots = (slot * SLOT_BYTES for slot in range(self.count) if slot != self._mine)
-        return sum(_ASKED.unpack_from(self._memory, start + _ASKED_AT)[0] for start in slots)
+        return sum(_COUNT.unpack_from(self._memory, start + _ASKED_AT)[0] for start in slots)
+
+    def written(self) -> set[tuple[int, int]]:
+        """Return the slot of each other running worker, with the number of its writes."""
+        starts = {slot: slot * SLOT_BYTES for slot in range(self.count) if slot != self._mine}
+        return {
+            (slot, _COUNT.unpack_from(self._memory, start + _WRITTEN_AT)[0])
+            for slot, start in starts.items()
+            if _HEAD.unpack_from(self._memory, start)[0] != 0
+        }
 
     def mark_free(self, slot: int) -> None:
         """Record that the owner of a slot has ended. The contents stay, for counters."""
         start = slot * SLOT_BYTES
         _, second = _HEAD.unpack_from(self._memory, start)
         _HEAD.pack_into(self._memory, start, 0, second)
+
+    def _count(self, at: int) -> None:
+        """Add 1 to a number in this process's slot."""
+        assert self._mine is not None
+        at += self._mine * SLOT_BYTES
+        [count] = _COUNT.unpack_from(self._memory, at)
+        _COUNT.pack_into(self._memory, at, count + 1)
 
     def _half(self, slot: int, second: bool) -> int:
         return slot * SLOT_BYTES + mmap.PAGESIZE + (HALF_BYTES if second else 0)

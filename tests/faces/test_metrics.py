@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from kiai import shared_memory
-from kiai.faces.metrics import PUBLISH_EVERY_S, SERIES_MAX, Aggregation, Metrics
+from kiai import faces, shared_memory
+from kiai.faces.metrics import LOOK_EVERY_S, PUBLISH_EVERY_S, SERIES_MAX, Aggregation, Metrics
 from kiai.measuring import PoolUsage, Timings
 from kiai.shared_memory import SharedMemory
 
@@ -87,12 +87,38 @@ def test_scrape_includes_what_another_worker_answered_just_before(memory: int) -
 
     async def scenario() -> None:
         async with publishing(other), publishing(one):
+            await asyncio.sleep(0)
             for answered in range(1, 6):
                 answer(other, 1)
 
                 assert f"{name}{answered}.0" in (await one.render()).decode()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("happens", "counted"), [("publishes", 8), ("ends", 3), ("hangs", 3)])
+def test_scrape_waits_for_a_busy_worker_but_not_for_one_that_has_ended(
+    memory: int, happens: str, counted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other, slots = a_worker(memory, 0), a_worker(memory, 1), SharedMemory(memory, SLOTS, 1)
+    monkeypatch.setattr(faces.metrics, "ANSWER_S", 1.0 if happens == "hangs" else 600.0)
+    answer(other, 3)
+    other.publish_once()
+    answer(other, 5)
+
+    async def later() -> None:
+        await asyncio.sleep(6 * LOOK_EVERY_S)
+        assert slots.asked() == 1
+        if happens == "publishes":
+            other.publish_once()
+        elif happens == "ends":
+            slots.mark_free(1)
+
+    async def scenario() -> str:
+        scraped, _ = await asyncio.gather(one.render(), later())
+        return scraped.decode()
+
+    assert f'kiai_http_requests_total{{face="api",route="/x",status="200"}} {counted}.0' in asyncio.run(scenario())
 
 
 def test_worker_that_nobody_scrapes_publishes_once_in_a_period(memory: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.patience import patiently
 from tests.tls.machines import Balancer, Machine, two_machines
 from tests.tls.pebble import Pebble, running_pebble
 from tests.wire.kit import eventually
@@ -109,7 +110,7 @@ def test_other_server_orders_when_the_first_one_ends_during_an_order(
     balancer.hold()
     with two_machines(tmp_path, authority, balancer, domain, monkeypatch) as machines:
         balancer.hold()
-        assert balancer.waiting.wait(OBTAINED_S)
+        assert balancer.waiting.wait(patiently(OBTAINED_S))
         [ordering] = [machine for machine in machines.both if machine.order() is not None]
         [other] = [machine for machine in machines.both if machine is not ordering]
 

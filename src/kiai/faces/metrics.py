@@ -32,6 +32,8 @@ PUBLISH_EVERY_S: Final = 1.0
 """The maximum age of another worker's figures without a scrape, and the period whose counts a killed worker loses."""
 LOOK_EVERY_S: Final = 0.05
 """The time between two looks whether another worker is scraped. If it is, this one publishes at once."""
+ANSWER_S: Final = 1.0
+"""The longest wait of a scrape for the figures of the other workers."""
 PROCESS_EVERY_S: Final = 1.0
 
 Labels = tuple[str, ...]
@@ -230,12 +232,15 @@ class Metrics:
     async def render(self) -> bytes:
         """Return the metrics of all workers in the text format.
 
-        They include every request that any worker answered before this call.
+        They include every request that any worker answered before this call, except those of a worker that does not
+        publish its figures within `ANSWER_S`.
         """
         if self._slots is not None:
+            late, until = self._slots.written(), time.monotonic() + ANSWER_S
             self._slots.ask()
-            # Two periods: the other workers look once in each, and may be late by a part of one.
-            await asyncio.sleep(2 * LOOK_EVERY_S)
+            while late and time.monotonic() < until:
+                await asyncio.sleep(LOOK_EVERY_S / 2)
+                late &= self._slots.written()
         return self.text()
 
     def text(self) -> bytes:
@@ -249,12 +254,12 @@ class Metrics:
         assert self._slots is not None
         asked, due = self._slots.asked(), 0.0
         while True:
-            # PERF: a look takes 10 us, a publication 700 us.
-            await asyncio.sleep(LOOK_EVERY_S)
             before, asked = asked, self._slots.asked()
             if asked != before or time.monotonic() >= due:
                 self.publish_once()
                 due = time.monotonic() + PUBLISH_EVERY_S
+            # PERF: a look takes 10 us, a publication 700 us.
+            await asyncio.sleep(LOOK_EVERY_S)
 
     def publish_once(self) -> None:
         """Write the figures to shared memory now. A worker calls this when it ends."""
