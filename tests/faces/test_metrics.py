@@ -165,6 +165,15 @@ def test_counters_survive_a_dead_worker_but_gauges_do_not(memory: int) -> None:
     assert (series_of(one)["kiai_connections"], series_of(one)["kiai_workers"]) == (4, 1)
 
 
+def test_count_that_a_scrape_has_shown_survives_its_worker(memory: int) -> None:
+    one = a_worker(memory, 0)
+    answer(one, 3)
+
+    asyncio.run(one.render())
+
+    assert requests(a_worker(memory, 0)) == 3  # the successor of a killed worker
+
+
 def test_successor_continues_the_counters_after_any_number_of_replacements(memory: int) -> None:
     one, watching = a_worker(memory, 0), SharedMemory(memory, SLOTS)
     one.publish_once()

@@ -241,6 +241,7 @@ class Metrics:
             while late and time.monotonic() < until:
                 await asyncio.sleep(LOOK_EVERY_S / 2)
                 late &= self._slots.written()
+            self.publish_once()  # a count that a scrape has shown survives this worker
         return self.text()
 
     def text(self) -> bytes:
