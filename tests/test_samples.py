@@ -211,6 +211,24 @@ def test_restart_leaves_no_hole_and_no_counts_from_before(world: World, samples:
     assert [sample.requests_per_s for sample in found[-2:]] == [3, 2]
 
 
+def test_counts_of_a_server_that_started_at_the_end_of_a_minute_are_in_the_next_one(
+    world: World, samples: Samples
+) -> None:
+    world.clock.advance(57)
+    server = Server(world)
+    worker = server.worker()
+    server.answer(25)
+    world.clock.advance(3)
+    world.run(worker.run())
+    server.answer(101)
+    world.clock.advance(60)
+    world.run(worker.run())
+
+    found = see(world, samples, until=FIRST + 2)[-2:]
+
+    assert [(sample.requests, sample.seconds) for sample in found] == [(0, 0), (126, 63)]
+
+
 def test_minutes_of_a_server_that_is_down_are_gaps_and_not_zeros(world: World, samples: Samples) -> None:
     add(world, [a_sample(FIRST, online=3), a_sample(FIRST + 4, online=5)])
 

@@ -38,7 +38,7 @@ STEPS: Final = (1, 2, 3, 6, 15, 30, 60, 120, 180, 360, 720, 1_440)
 """The steps of charts, in minutes. Steps from 15 on are multiples of 15, and start at full multiples of themselves."""
 CHECK_EVERY_S: Final = 1.0
 SETTLED_MS: Final = 5_000  # a minute belongs to a chart this long after its end, when its row is written
-SPAN_MIN_S: Final = 5.0  # rates over a shorter time say little
+SPAN_MIN_S: Final = 5.0  # rates over a shorter time say little, so it becomes a part of the next minute
 SPAN_MAX_S: Final = 300.0  # a reading after a longer pause says nothing about a minute
 BETTER_S: Final = 5  # a row replaces another one that covers at least 5 s less
 WAITING_MAX: Final = 60
@@ -49,7 +49,8 @@ NAME_MAX: Final = 64
 class Sample(msgspec.Struct, frozen=True):
     """The figures of a minute (unix time in minutes), or of the minutes that begin with it.
 
-    `seconds` is the time that the counts cover: 0 for a gap. A value that is not known is None.
+    `seconds` is the time that the counts cover: 0 for a gap. It is up to 5 s longer than the minutes of a server that
+    has started just before them. A value that is not known is None.
     """
 
     minute: int
@@ -298,7 +299,10 @@ class Sampler:
         """Add the figures since the last reading to the rows that wait, and begin the next one."""
         now = self._read()
         first, seconds = self._first, self._clock.monotonic() - self._began
-        if first is not None and SPAN_MIN_S <= seconds <= SPAN_MAX_S:
+        if first is not None and seconds < SPAN_MIN_S:
+            self._minute = self._clock.now_ms() // MINUTE_MS  # the counts of the last seconds belong to the next row
+            return
+        if first is not None and seconds <= SPAN_MAX_S:
             if not now.has_counters_of(first):
                 return  # a slot of the shared memory could not be read; the next call reads again
             durations = [ended - began for ended, began in zip(now.durations, first.durations, strict=True)]

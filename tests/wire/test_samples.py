@@ -73,7 +73,7 @@ def test_figures_of_the_time_before_a_restart_are_there(sampled: Sampled) -> Non
     found = [sample for sample in reply["data"]["samples"] if sample["seconds"]]
     assert sum(sample["requests"] for sample in found) >= ASKED
     assert sum(sample["errors"] for sample in found) == 0
-    assert all(0 < sample["p99_ms"] <= 5_000 for sample in found)
+    assert all(0 < sample["p99_ms"] <= 5_000 for sample in found if sample["requests"])
     assert all(sample["online"] == 0 for sample in found)
     assert all(0 <= sample["loop_lag_ms"] < 60_000 for sample in found)
 
