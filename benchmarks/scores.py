@@ -32,7 +32,7 @@ SUBMISSIONS: Final = 1_500
 COLD: Final = 60  # maps without computed difficulty
 QUIET_FACTOR: Final = 5.0
 P99_MAX_MS: Final = 250.0
-MAPS_MAX: Final = 3.0
+MAPS_MAX: Final = 5.0
 """The most CPU time of a board, in requests for the JSON of a map on the same server."""
 BOARDS: Final = (
     "SELECT m.md5, m.filename, m.set_id FROM maps m WHERE m.current = 1 AND m.mode = 0 AND m.status = 2 AND (SELECT "
