@@ -1,18 +1,16 @@
 """TLS handshakes: bounded in number and time, and counted before they end."""
 
 import asyncio
-import contextlib
 import socket
 import ssl
-import sys
-from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import trustme
 import uvicorn
 import uvloop
+from tests.held_connections import kb_of_a_connection
 from tests.patience import Deadline, patiently
 
 from kiai.faces.guard import guarded_protocol
@@ -23,7 +21,6 @@ BACKLOG = 100
 ENDED_S = 60.0
 
 
-HELD = 150
 KB_OF_A_CONNECTION_MAX = 40
 HOLDING = """
 import socket, ssl, sys
@@ -285,29 +282,6 @@ def test_open_connection_takes_little_memory_after_a_large_answer(tmp_path: Path
         root = tmp_path / "root.pem"
         root.write_bytes(served.root)
 
-        @contextlib.asynccontextmanager
-        async def held(number: int) -> AsyncIterator[None]:
-            command = (sys.executable, "-c", HOLDING, str(served.port), str(root), str(number))
-            holding = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
-            assert holding.stdout is not None
-            try:
-                assert await holding.stdout.readline() == b"held\n"
-                yield
-            finally:
-                holding.kill()
-                await holding.wait()
-
-        async with held(10):  # what the process needs once
-            before_kb = anonymous_kb()
-            async with held(HELD):
-                grown_kb = anonymous_kb() - before_kb
-
-        assert grown_kb / HELD < KB_OF_A_CONNECTION_MAX
+        assert await kb_of_a_connection(HOLDING, served.port, root) < KB_OF_A_CONNECTION_MAX
 
     serve(GuardLimits(), work)
-
-
-def anonymous_kb() -> int:
-    """Return the memory of this process without that of files."""
-    text = Path("/proc/self/smaps_rollup").read_text()
-    return int(text.partition("Anonymous:")[2].split()[0])

@@ -67,7 +67,7 @@ async def check_free(tx: Transaction, clan_id: int, kind: int, key: str, now: in
 
 
 async def _check_may_reserve(tx: Transaction, clan_id: int, now: int) -> None:
-    """Raise WrongState at the limit. A clan must not give up a reservation for another: it was promised."""
+    """Raise MustWait at the limit. A clan keeps every reservation to its end, because it was promised."""
     ends = await tx.all(sql.RESERVED_UNTIL, clan_id=clan_id, now_ms=now)
     if len(ends) >= RESERVED_OF_ONE_MAX:
         left = duration_text(-(-(ends[0] - now) // 1000))

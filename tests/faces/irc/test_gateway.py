@@ -4,15 +4,13 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import sys
-from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, cast
 
 import pytest
 import uvloop
-from tests.faces.test_handshakes import anonymous_kb
+from tests.held_connections import HELD, kb_of_a_connection
 from tests.patience import Deadline, patiently
 from tests.wire.test_irc_clients import write_certificate
 
@@ -27,7 +25,6 @@ from kiai.faces.irc.names import IrcNames
 
 NAMES: Final = IrcNames("ppy.sh", "https://osu.ppy.sh/", "https://osu.ppy.sh/", "BanchoBot")
 SHORT_S: Final = 0.2
-HELD: Final = 150
 KB_OF_A_CONNECTION_MAX: Final = 45
 HOLDING: Final = """
 import socket, ssl, sys
@@ -284,23 +281,6 @@ def test_client_that_quits_reads_the_last_line_and_the_end(tmp_path: Path, tls: 
 
 def test_encrypted_connection_takes_little_memory_after_a_large_answer(tmp_path: Path) -> None:
     async def scenario(gate: Gate) -> None:
-        @contextlib.asynccontextmanager
-        async def held(number: int) -> AsyncIterator[None]:
-            command = (sys.executable, "-c", HOLDING, str(gate.ports[1]), str(gate.root), str(number))
-            holding = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
-            assert holding.stdout is not None
-            try:
-                assert await holding.stdout.readline() == b"held\n"
-                yield
-            finally:
-                holding.kill()
-                await holding.wait()
-
-        async with held(10):  # what the process needs once
-            before_kb = anonymous_kb()
-            async with held(HELD):
-                grown_kb = anonymous_kb() - before_kb
-
-        assert grown_kb / HELD < KB_OF_A_CONNECTION_MAX
+        assert await kb_of_a_connection(HOLDING, gate.ports[1], gate.root) < KB_OF_A_CONNECTION_MAX
 
     play(scenario, tmp_path, connections=2 * HELD)
