@@ -14,7 +14,7 @@ HELD: Final = 150
 async def kb_of_a_connection(program: str, port: int, root: Path) -> float:
     """Return the memory in KB that each of `HELD` connections takes.
 
-    `program` gets a port, the file of a root certificate and a number. It opens so many connections, writes the line
+    `program` gets a port, the file of a root certificate and the number of connections. It opens them, writes the line
     `held`, and keeps them until it is killed.
     """
 
